@@ -1,0 +1,1 @@
+"""The Django project: settings, entry points and the commands that serve. Nothing imports from here."""

@@ -1,0 +1,49 @@
+"""The ASGI application: HTTP to Django, WebSockets to the hub's consumers.
+
+Nothing is started here: a server imports this module, and the command that serves starts what else is needed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from channels.routing import URLRouter
+from django.core.asgi import get_asgi_application
+from django.urls import re_path
+
+django_application = get_asgi_application()
+
+# After Django's set-up, for these import models.
+from config.request_id import RequestId
+from realtime.routing import websocket_urlpatterns
+
+Scope = dict[str, Any]
+
+
+async def unknown_socket(scope: Scope, receive: Any, send: Any) -> None:
+    """Accept, then close: a browser is told the code only of a socket that was open."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.close", "code": 4404})
+
+
+async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
+    """Daphne has no lifespan, so nothing depends on it; uvicorn only wants an answer."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+# No AuthMiddlewareStack: it would cost every viewer queries, and few need to be known.
+websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])
+http = RequestId(django_application)
+HANDLERS = {"http": http, "websocket": websocket, "lifespan": lifespan}
+
+
+async def application(scope: Scope, receive: Any, send: Any) -> None:
+    await HANDLERS[scope["type"]](scope, receive, send)

@@ -1,0 +1,169 @@
+"""System checks: settings that can't work, each with what to set instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core import checks
+
+from config.logging import FORMATS, LEVELS
+
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+BROKER_SCHEMES = ("redis", "rediss", "sentinel", "amqp", "amqps")
+SQLITE = "django.db.backends.sqlite3"
+POSTGRESQL = "django.db.backends.postgresql"
+POSITIVE = (
+    "CAST_MAX_BYTES",
+    "BATCH_MAX_BYTES",
+    "BATCH_MAX_BALLOTS",
+    "CAST_QUEUE_LIMIT",
+    "CAST_DEADLINE_SECONDS",
+    "COUNT_BATCH",
+    "SWEEP_SECONDS",
+    "DATABASE_POOL_SIZE",
+    "DATABASE_STATEMENT_SECONDS",
+)
+
+Messages = Iterator[checks.CheckMessage]
+
+
+def register_all() -> None:
+    checks.register(check_settings)
+
+
+def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
+    return [*vote_log(), *addresses(), *processes(), *limits(), *logs(), *https()]
+
+
+def vote_log() -> Messages:
+    known = ", ".join(sorted(settings.VOTE_LOG_BACKENDS))
+    if settings.VOTE_LOG not in settings.VOTE_LOG_BACKENDS:
+        yield checks.Error(
+            f"VOTE_LOG={settings.VOTE_LOG!r} is no vote log.",
+            hint=f"Set VOTE_LOG to one of: {known}.",
+            id="landslide.E001",
+        )
+    if settings.VOTE_LOG == "redis" and not settings.VOTE_LOG_REDIS_URL:
+        yield checks.Error(
+            "VOTE_LOG=redis, but no Redis is named.",
+            hint="Set REDIS_URL or VOTE_LOG_REDIS_URL, for example redis://127.0.0.1:6379/0, or VOTE_LOG=database.",
+            id="landslide.E002",
+        )
+    if settings.VOTE_LOG_DURABILITY not in ("always", "everysec"):
+        yield checks.Error(
+            f"VOTE_LOG_DURABILITY={settings.VOTE_LOG_DURABILITY!r} is unknown.",
+            hint="Set it to always (an acknowledged ballot survives a power cut) or everysec (the last second may not).",
+            id="landslide.E003",
+        )
+    if not 1 <= settings.VOTE_LOG_PARTITIONS <= 256:
+        yield checks.Error(
+            f"VOTE_LOG_PARTITIONS={settings.VOTE_LOG_PARTITIONS} is out of range.",
+            hint="Set it to a number from 1 to 256; 4 is plenty for one Redis.",
+            id="landslide.E004",
+        )
+    if set(settings.VOTE_LOG_PREFIX) & set("{} \t\n") or not settings.VOTE_LOG_PREFIX:
+        yield checks.Error(
+            f"VOTE_LOG_PREFIX={settings.VOTE_LOG_PREFIX!r} can't begin a Redis key.",
+            hint="Use letters, digits, dashes and colons; braces would undo the partitions' hash tags.",
+            id="landslide.E005",
+        )
+
+
+def addresses() -> Messages:
+    for name in ("REDIS_URL", "CHANNEL_REDIS_URL", "CACHE_REDIS_URL", "VOTE_LOG_REDIS_URL"):
+        yield from address(name, getattr(settings, name), REDIS_SCHEMES)
+    yield from address("BROKER_URL", settings.BROKER_URL, BROKER_SCHEMES)
+    for origin in settings.TRUSTED_ORIGINS:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
+            yield checks.Error(
+                f"TRUSTED_ORIGINS contains {origin!r}, which is no origin.",
+                hint="An origin is scheme and host, and the port if it isn't the usual one: https://vote.example.org.",
+                id="landslide.E007",
+            )
+
+
+def address(name: str, value: str, schemes: tuple[str, ...]) -> Messages:
+    """The value itself stays out of the message: it may hold a password."""
+    if not value:
+        return
+    try:
+        parts = urlsplit(value)
+        complete = parts.scheme in schemes and bool(parts.hostname or parts.path) and parts.port != 0
+    except ValueError:
+        complete = False
+    if not complete:
+        yield checks.Error(
+            f"{name} is no address that can be used.",
+            hint=f"It begins with one of {', '.join(f'{scheme}://' for scheme in schemes)} and names a host.",
+            id="landslide.E006",
+        )
+
+
+def processes() -> Messages:
+    engine = settings.DATABASES["default"]["ENGINE"]
+    if engine not in (SQLITE, POSTGRESQL):
+        yield checks.Error(
+            f"DATABASE_URL names {engine}, which Landslide isn't made for.",
+            hint="Use postgres://…, or leave DATABASE_URL out for SQLite in DATA_DIR.",
+            id="landslide.E008",
+        )
+    if engine == SQLITE and not settings.EMBEDDED:
+        yield checks.Error(
+            "REDIS_URL asks for several processes, but SQLite has one writer at a time.",
+            hint="Set DATABASE_URL=postgres://user:password@host/name, or leave REDIS_URL out and run in one process.",
+            id="landslide.E009",
+        )
+    if settings.EMBEDDED and (settings.BROKER_URL or settings.CHANNEL_REDIS_URL):
+        yield checks.Error(
+            "BROKER_URL or CHANNEL_REDIS_URL is set without REDIS_URL, and would be ignored.",
+            hint="Set REDIS_URL too: it is what switches from one process to several.",
+            id="landslide.E010",
+        )
+
+
+def limits() -> Messages:
+    for name in POSITIVE:
+        if getattr(settings, name) <= 0:
+            yield checks.Error(
+                f"{name} must be above 0.", hint="docs/settings.md has the default.", id="landslide.E011"
+            )
+    if settings.BATCH_MAX_BYTES > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        yield checks.Error(
+            f"BATCH_MAX_BYTES is more than Django reads of a body ({settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes).",
+            hint="Set it to 10485760 or less.",
+            id="landslide.E012",
+        )
+
+
+def logs() -> Messages:
+    if settings.LOG_FORMAT not in FORMATS:
+        yield checks.Error(
+            f"LOG_FORMAT={settings.LOG_FORMAT!r} is unknown.",
+            hint=f"Set it to {' or '.join(FORMATS)}.",
+            id="landslide.E013",
+        )
+    if settings.LOG_LEVEL not in LEVELS:
+        yield checks.Error(
+            f"LOG_LEVEL={settings.LOG_LEVEL!r} is unknown.",
+            hint=f"Set it to one of {', '.join(LEVELS)}.",
+            id="landslide.E014",
+        )
+
+
+def https() -> Messages:
+    if settings.PROXY_SSL_HEADER and not settings.HTTPS:
+        yield checks.Warning(
+            "PROXY_SSL_HEADER is set, so a proxy ends TLS, but HTTPS isn't.",
+            hint="Set HTTPS=true, so that cookies are only sent over https.",
+            id="landslide.W001",
+        )
+    if settings.SECURE_HSTS_SECONDS and not settings.HTTPS:
+        yield checks.Warning(
+            "HSTS_SECONDS has no effect over plain http.",
+            hint="Set HTTPS=true, or leave it out.",
+            id="landslide.W002",
+        )

@@ -1,0 +1,123 @@
+"""Structured logs: one line an event, with the request's id, and never a secret."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import re
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+HIDDEN = "[hidden]"
+FORMATS = ("console", "json")
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+#: Whatever is named so is a secret, or says who voted what.
+SECRET_NAME = re.compile(
+    r"passw|secret|token|api_?key|authorization|cookie|voter|selection|dsn|credential|signature",
+    re.IGNORECASE,
+)
+#: user:password@ in an address, and the value of an Authorization header or a cookie, inside a text.
+URL_PASSWORD = re.compile(r"(\w+://[^\s/:@]*):[^\s/@]+@")
+HEADER_VALUE = re.compile(
+    r"((?:Api-Key|Bearer|Basic)\s+)\S+|((?:voter|sessionid|csrftoken)=)[^\s;,]+", re.IGNORECASE
+)
+
+Event = MutableMapping[str, Any]
+
+
+def hide_in_text(text: str) -> str:
+    text = URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
+    return HEADER_VALUE.sub(lambda match: f"{match[1] or match[2]}{HIDDEN}", text)
+
+
+def hide(value: Any) -> Any:
+    if isinstance(value, str):
+        return hide_in_text(value)
+    if isinstance(value, dict):
+        return {key: HIDDEN if SECRET_NAME.search(str(key)) else hide(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [hide(item) for item in value]
+    return value
+
+
+def hide_secrets(_logger: Any, _method: str, event: Event) -> Event:
+    """Last before the renderer, so that it sees the message, its arguments and the traceback too."""
+    for key, value in event.items():
+        event[key] = HIDDEN if SECRET_NAME.search(key) else hide(value)
+    return event
+
+
+SHARED = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.ExtraAdder(allow=["status_code"]),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+]
+
+
+def config(log_format: str, level: str) -> dict[str, Any]:
+    """For logging.config.dictConfig: everybody's records, ours and the libraries', in one form.
+
+    An unknown format or level is taken for the default here; the system checks say what is wrong with it.
+    """
+    level = level if level in LEVELS else "INFO"
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=False, pad_event=0)
+    )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "structured": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": SHARED,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    structlog.processors.format_exc_info,
+                    hide_secrets,
+                    renderer,
+                ],
+            },
+        },
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "structured"},
+        },
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            name: {"level": quiet, "propagate": True, "handlers": []}
+            for name, quiet in {
+                "django": "INFO" if level == "DEBUG" else level,
+                "django.server": "WARNING",
+                "django.channels.server": "WARNING",
+                "daphne": "WARNING",
+                "uvicorn": "WARNING",
+                "uvicorn.error": "WARNING",
+                "uvicorn.access": "WARNING",
+                "celery": "WARNING",
+                "kombu": "WARNING",
+                "asyncio": "WARNING",
+            }.items()
+        },
+    }
+
+
+def apply(settings: dict[str, Any]) -> None:
+    """Django's LOGGING_CONFIG, and Celery's setup_logging: the standard library's, then structlog's."""
+    logging.config.dictConfig(settings)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *SHARED,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )

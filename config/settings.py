@@ -1,0 +1,331 @@
+"""Settings, all from the environment, with defaults that work. docs/settings.md lists every variable."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from config import logging, network
+from config.env import Env, private_file
+
+env = Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).expanduser().resolve()
+
+# --- Where and how it is served ---------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=False)
+HOST = env.str("HOST", default="127.0.0.1")
+PORT = env.int("PORT", default=8000)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[]) or network.allowed_hosts(HOST)
+HTTPS = env.bool("HTTPS", default=False)
+PROXY_SSL_HEADER = env.str("PROXY_SSL_HEADER", default="")
+TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
+TRUSTED_ORIGINS = env.list("TRUSTED_ORIGINS", default=[])
+SECRET_KEY = env.secret("SECRET_KEY") or private_file(
+    DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(64)
+)
+ADMIN_PASSWORD = env.secret("ADMIN_PASSWORD")
+
+CSRF_TRUSTED_ORIGINS = TRUSTED_ORIGINS
+CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=0)
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if PROXY_SSL_HEADER:
+    # Only where asked for: without a proxy that sets it, anyone could send this header.
+    SECURE_PROXY_SSL_HEADER = (f"HTTP_{PROXY_SSL_HEADER.upper().replace('-', '_')}", "https")
+if not HTTPS:
+    # Browsers ignore this header on plain http and complain about it on every page.
+    SECURE_CROSS_ORIGIN_OPENER_POLICY = None
+
+# --- What it is made of -----------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "config",  # first, so that its runserver wins over Daphne's
+    "daphne",
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "rest_framework_api_key",  # polls.ApiClient builds on its abstract model
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_filters",
+    "polls",
+    "analytics",
+    "realtime",
+]
+# Each of these runs on the event loop: one that didn't would cost every request two thread hops.
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "config.staticfiles.StaticFilesMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+LOGIN_URL = "admin:login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+
+LANGUAGE_CODE = env.str("LANGUAGE_CODE", default="en")
+LANGUAGES = [("en", _("English"))]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+USE_I18N = USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "config.staticfiles.HashedStaticFiles"},
+}
+# Until collectstatic has run (tests, a first look), files are served from where they lie.
+WHITENOISE_USE_FINDERS = DEBUG or not (STATIC_ROOT / "staticfiles.json").exists()
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+
+# --- Redis, for whatever has no address of its own; without it one process does everything ----
+
+REDIS_URL = env.str("REDIS_URL", default="")
+REDIS_PREFIX = env.str("REDIS_PREFIX", default="landslide")
+BROKER_URL = env.str("BROKER_URL", default=REDIS_URL)
+CHANNEL_REDIS_URL = env.str("CHANNEL_REDIS_URL", default=REDIS_URL)
+CACHE_REDIS_URL = env.str("CACHE_REDIS_URL", default=REDIS_URL)
+EMBEDDED = not REDIS_URL
+
+# --- Database ---------------------------------------------------------------------------------
+
+DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=10)
+DATABASE_STATEMENT_SECONDS = env.int("DATABASE_STATEMENT_SECONDS", default=30)
+
+#: The database log appends with FULL, so that an acknowledged ballot survives a power cut.
+SQLITE_OPTIONS = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;",
+}
+#: A stuck or stopped client must not hold a lock for ever: its transaction is ended, and it finds out.
+POSTGRESQL_OPTIONS = {
+    "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10, "max_idle": 120},
+    "connect_timeout": 5,
+    "tcp_user_timeout": 15_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "application_name": "landslide",
+    "options": (
+        f"-c statement_timeout={DATABASE_STATEMENT_SECONDS}s -c lock_timeout=10s"
+        " -c idle_in_transaction_session_timeout=20s"
+    ),
+}
+
+
+def database() -> dict[str, Any]:
+    config = env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'landslide.sqlite3'}")
+    config["CONN_MAX_AGE"] = 0  # anything else leaks connections under ASGI, and the pool keeps them anyway
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        # Tests look at the database from several threads and processes, which one in memory doesn't allow.
+        config["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+        config["OPTIONS"] = SQLITE_OPTIONS | config.get("OPTIONS", {})
+    elif config["ENGINE"] == "django.db.backends.postgresql":
+        config["CONN_HEALTH_CHECKS"] = True  # a pooled connection may have died with a restarted server
+        config["OPTIONS"] = POSTGRESQL_OPTIONS | config.get("OPTIONS", {})
+    return config
+
+
+DATABASES = {"default": database()}
+
+# --- Vote log, casting and counting -----------------------------------------------------------
+
+VOTE_LOG_REDIS_URL = env.str("VOTE_LOG_REDIS_URL", default=REDIS_URL)
+VOTE_LOG = env.str("VOTE_LOG", default="redis" if VOTE_LOG_REDIS_URL else "database")
+VOTE_LOG_BACKENDS = {
+    "database": "polls.votelog.database.DatabaseVoteLog",
+    "redis": "polls.votelog.redis.RedisVoteLog",
+}
+VOTE_LOG_PARTITIONS = env.int("VOTE_LOG_PARTITIONS", default=4)
+VOTE_LOG_DURABILITY = env.str("VOTE_LOG_DURABILITY", default="always")
+VOTE_LOG_PREFIX = env.str("VOTE_LOG_PREFIX", default="landslide")
+
+CAST_MAX_BYTES = env.int("CAST_MAX_BYTES", default=16 * 1024)
+BATCH_MAX_BYTES = env.int("BATCH_MAX_BYTES", default=8 * 1024 * 1024)
+BATCH_MAX_BALLOTS = env.int("BATCH_MAX_BALLOTS", default=10_000)
+CAST_QUEUE_LIMIT = env.int("CAST_QUEUE_LIMIT", default=20_000)
+CAST_DEADLINE_SECONDS = env.float("CAST_DEADLINE_SECONDS", default=10)
+# SQLite has one writer: a batch must give the lock back before a cast notices.
+COUNT_BATCH = env.int("COUNT_BATCH", default=500 if "sqlite" in DATABASES["default"]["ENGINE"] else 10_000)
+SWEEP_SECONDS = env.float("SWEEP_SECONDS", default=2)
+
+# --- Channel layer and cache ------------------------------------------------------------------
+
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {
+            "prefix": f"{REDIS_PREFIX}:channels:",
+            "hosts": [
+                {
+                    "address": CHANNEL_REDIS_URL,
+                    # A frozen Redis would block for ever without the first two; without the
+                    # others the first message after a restart is lost with an exception.
+                    "socket_timeout": 2,
+                    "socket_connect_timeout": 2,
+                    "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+                    "retry_on_error": [RedisConnectionError, RedisTimeoutError],
+                    "health_check_interval": 15,
+                }
+            ],
+        },
+    }
+    if not EMBEDDED
+    else {
+        "BACKEND": "channels.layers.InMemoryChannelLayer",
+        # A hub's one channel lives as long as the process; the defaults forget it after a day, or a
+        # minute without a reader, and drop what is over a hundred messages.
+        "CONFIG": {"capacity": 10_000, "expiry": 3600, "group_expiry": 10 * 365 * 86_400},
+    }
+}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": CACHE_REDIS_URL}
+    if CACHE_REDIS_URL
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+}
+CACHES["default"]["KEY_PREFIX"] = REDIS_PREFIX
+
+# --- Celery: it carries wake-ups, and losing or doubling one is harmless ----------------------
+
+CELERY_BROKER_URL = "landslide-memory://" if EMBEDDED else BROKER_URL
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
+    {
+        "global_keyprefix": f"{REDIS_PREFIX}:celery:",
+        "visibility_timeout": 60,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 10,
+        "socket_connect_timeout": 3,
+        "socket_keepalive": True,
+        "retry_on_timeout": True,
+    }
+    if CELERY_BROKER_URL.startswith("redis")
+    else {}
+)
+CELERY_BROKER_CONNECTION_TIMEOUT = 3
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# The sweep finds what a lost wake-up left: better to give up soon than to hold a web thread.
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0.1}
+CELERY_TASK_DEFAULT_QUEUE = REDIS_PREFIX
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_CONCURRENCY = env.int("WORKER_THREADS", default=2 if EMBEDDED else 4)
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = not EMBEDDED
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_TIMEZONE = TIME_ZONE
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: there is nothing worth keeping in a file
+CELERY_BEAT_MAX_LOOP_INTERVAL = 1
+CELERY_BEAT_SCHEDULE = {
+    # `expires` keeps them from piling up while no worker runs.
+    "sweep": {
+        "task": "analytics.tasks.sweep",
+        "schedule": SWEEP_SECONDS,
+        "options": {"expires": SWEEP_SECONDS},
+    },
+    "tick": {"task": "analytics.tasks.tick", "schedule": 1.0, "options": {"expires": 1.0}},
+}
+
+# --- API, admin, logs -------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "polls.api.problems.exception_handler",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Landslide",
+    "DESCRIPTION": "Live polling: run polls, cast ballots, follow the tally.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+UNFOLD = {
+    "SITE_TITLE": "Landslide",
+    "SITE_HEADER": "Landslide",
+    "SITE_URL": "/",
+    "SITE_SYMBOL": "how_to_vote",
+    "SHOW_HISTORY": True,
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97.1% .014 285)",
+            "100": "oklch(94.2% .030 285)",
+            "200": "oklch(89.0% .060 284)",
+            "300": "oklch(81.0% .105 283)",
+            "400": "oklch(70.5% .160 281)",
+            "500": "oklch(60.5% .210 279)",
+            "600": "oklch(52.5% .235 278)",
+            "700": "oklch(46.0% .220 278)",
+            "800": "oklch(39.5% .180 278)",
+            "900": "oklch(34.0% .140 279)",
+            "950": "oklch(25.0% .100 280)",
+        },
+    },
+}
+
+LOG_FORMAT = env.str("LOG_FORMAT", default="console")
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOGGING = logging.config(LOG_FORMAT, LOG_LEVEL)
+LOGGING_CONFIG = "config.logging.apply"

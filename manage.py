@@ -1,0 +1,23 @@
+#!/usr/bin/env python
+"""Landslide's command line: `manage.py serve`, `manage.py migrate`, `manage.py help` …"""
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    try:
+        from django.core.exceptions import ImproperlyConfigured
+        from django.core.management import execute_from_command_line
+    except ImportError:
+        sys.exit("Django isn't installed here. Run `make run`, or activate .venv first.")
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        # A wrong setting is the operator's to mend: the sentence helps, the traceback doesn't.
+        sys.exit(f"Landslide can't start: {error}")
+
+
+if __name__ == "__main__":
+    main()
