@@ -27,7 +27,7 @@ check: .venv/installed-dev ## Lint, formatting, types, layers, Django's checks, 
 	DATA_DIR=$$(mktemp -d); export DATA_DIR; trap 'rm -rf "$$DATA_DIR"' EXIT; \
 	unset DATABASE_URL REDIS_URL DJANGO_SETTINGS_MODULE; \
 	echo "ruff";         .venv/bin/ruff check --quiet .; .venv/bin/ruff format --quiet --check .; \
-	echo "import-linter"; .venv/bin/lint-imports --no-timing >"$$DATA_DIR/layers" 2>&1 || { cat "$$DATA_DIR/layers"; exit 1; }; \
+	echo "import-linter"; .venv/bin/lint-imports --no-logo >"$$DATA_DIR/layers" 2>&1 || { cat "$$DATA_DIR/layers"; exit 1; }; \
 	echo "mypy";         $(PY) -m mypy; \
 	echo "django";       $(PY) manage.py check --fail-level WARNING; \
 	echo "migrations";   $(PY) manage.py makemigrations --check --dry-run
@@ -37,7 +37,7 @@ bench: .venv/installed-dev ## Measure how long a ballot takes to reach a screen
 	@exec $(PY) -m benchmarks.latency
 
 clean: ## Remove .venv and caches; ballots in data/ stay
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "Removed .venv and caches. Polls and ballots in $${DATA_DIR:-data} are kept: delete that folder to start over."
 
