@@ -1,0 +1,71 @@
+"""Chromium as the audience uses it, with an eye on what its console says."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests import install
+
+ARGUMENTS = [
+    "--no-sandbox",  # root can't have one, nor can many containers
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-sync",
+    "--no-first-run",
+    "--mute-audio",
+    # A page that loads anything from elsewhere must not look right here.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
+
+expect.set_options(timeout=10_000)
+
+
+@contextlib.contextmanager
+def chromium(home: Path) -> Iterator[Browser]:
+    """Playwright keeps an event loop in this thread while it runs, so that neither Django's database
+    nor another loop can be used here until the block is left."""
+    found = install.chromium()
+    assert found, "Chromium is not installed; `python -m tests.install` does that"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(found), args=ARGUMENTS, env={**os.environ, "HOME": str(home)}
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Visitor:
+    """One person's browser: their own cookies, a page, and whatever it complained about.
+
+    `tolerated` are patterns of console errors that the test provokes, such as the note that Chromium
+    writes for each 409.
+    """
+
+    def __init__(self, browser: Browser, tolerated: tuple[str, ...] = (), **options: Any) -> None:
+        self.tolerated = tolerated
+        self.complaints: list[str] = []
+        self.context: BrowserContext = browser.new_context(**options)
+        self.context.on("weberror", lambda error: self.complaints.append(f"uncaught: {error.error}"))
+        self.context.on("console", self._note)
+        self.page: Page = self.context.new_page()
+
+    def _note(self, message: Any) -> None:
+        if message.type == "error":
+            self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def unexpected(self) -> list[str]:
+        return [
+            text for text in self.complaints if not any(re.search(known, text) for known in self.tolerated)
+        ]
+
+    def leave(self) -> None:
+        self.context.close()

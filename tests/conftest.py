@@ -1,0 +1,250 @@
+"""How the tests run: see tests/README.md.
+
+This process is a Landslide in full mode, on PostgreSQL and Redis servers of its own, which start with
+the first test that needs them. `--embedded` makes it one in embedded mode, on SQLite and no Redis.
+"""
+
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import browser
+from tests.servers import PostgreSQL, Redis, ServerFailed
+from tests.system import ROOT, Landslide
+
+#: A test that asks for one of these has no use for a pass without PostgreSQL and Redis.
+FULL_FIXTURES = {
+    "postgresql", "redis_server", "start_postgresql", "start_redis", "landslide", "module_landslide",
+}  # fmt: skip
+LEFT_OUT_OF_EMBEDDED = ("full_only", "slow", "e2e", "faults")
+
+data_dir = pytest.StashKey[Path]()
+servers_key = pytest.StashKey[tuple[PostgreSQL, Redis]]()
+systems: list[Landslide] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--embedded", action="store_true", help="run on SQLite, without Redis")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    from django.conf import settings
+
+    if settings.configured:
+        raise pytest.UsageError("unset DJANGO_SETTINGS_MODULE: the tests set up their own environment first")
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
+    config.stash[data_dir] = Path(tempfile.mkdtemp(prefix="landslide-tests-"))
+    forget_environment()
+    os.environ["DATA_DIR"] = str(config.stash[data_dir])
+    os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+    if not config.getoption("embedded"):
+        name_servers(config)
+    settings.DATABASES  # noqa: B018, reads the settings; pytest-django then sets up Django
+
+
+def forget_environment() -> None:
+    """What a developer has set for a Landslide of their own is not what the tests are about."""
+    text = (ROOT / "config" / "settings.py").read_text()
+    for name in re.findall(r"\benv\.\w+\(\s*\"([A-Z_]+)\"", text):
+        os.environ.pop(name, None)
+
+
+def name_servers(config: pytest.Config) -> None:
+    """The settings need to know where the servers will be; they are started when a test asks for them."""
+    try:
+        postgresql, redis = PostgreSQL(), Redis()
+    except ServerFailed as failure:
+        raise pytest.UsageError(str(failure)) from None
+    config.stash[servers_key] = postgresql, redis
+    os.environ["DATABASE_URL"] = postgresql.url("landslide")
+    os.environ["REDIS_URL"] = redis.url()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    for server in config.stash.get(servers_key, ()):
+        server.remove()
+    if folder := config.stash.get(data_dir, None):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    embedded = config.getoption("embedded")
+    return "landslide: embedded, on SQLite" if embedded else "landslide: full mode, on PostgreSQL and Redis"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    embedded = config.getoption("embedded")
+    left_out = [item for item in items if belongs_elsewhere(item, embedded)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def belongs_elsewhere(item: pytest.Item, embedded: bool) -> bool:
+    if not embedded:
+        return item.get_closest_marker("embedded_only") is not None
+    marked = any(item.get_closest_marker(name) for name in LEFT_OUT_OF_EMBEDDED)
+    return marked or bool(FULL_FIXTURES & set(getattr(item, "fixturenames", ())))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failure is shown with what the servers said."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    if report.failed:
+        report.sections += [("a running Landslide", system.report()) for system in systems]
+
+
+# --- servers ---
+
+
+@pytest.fixture(scope="session")
+def postgresql(pytestconfig: pytest.Config) -> PostgreSQL:
+    """The server that this process and most systems use, each with databases of its own."""
+    server = pytestconfig.stash[servers_key][0]
+    server.start()
+    return server
+
+
+@pytest.fixture(scope="session")
+def _redis_server(pytestconfig: pytest.Config) -> Redis:
+    server = pytestconfig.stash[servers_key][1]
+    server.start()
+    return server
+
+
+@pytest.fixture
+def redis_server(_redis_server: Redis) -> Redis:
+    """The Redis of settings.REDIS_URL, empty at the start of each test. One to kill: start_redis."""
+    return _redis_server
+
+
+@pytest.fixture
+def start_redis() -> Iterator[Callable[..., Redis]]:
+    """start_redis(appendonly="no", …): a server of the test's own, to be killed, frozen or badly set up."""
+    yield from factory(Redis)
+
+
+@pytest.fixture
+def start_postgresql() -> Iterator[Callable[..., PostgreSQL]]:
+    """start_postgresql(durable=True, …): a server of the test's own, to be killed or frozen."""
+    yield from factory(PostgreSQL)
+
+
+def factory(kind: type) -> Iterator[Callable[..., Any]]:
+    made: list[Any] = []
+
+    def start(**settings: Any) -> Any:
+        server = kind(**settings)
+        made.append(server)
+        server.start()
+        return server
+
+    try:
+        yield start
+    finally:
+        for server in reversed(made):
+            server.remove()
+
+
+# --- Django in this process ---
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
+    """The servers start with the first test that uses the database."""
+    if not request.config.getoption("embedded"):
+        request.getfixturevalue("postgresql")
+        request.getfixturevalue("_redis_server")
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """Nothing to drop: the server or folder goes as a whole, and a pool's thread may still hold on to it."""
+    return True
+
+
+@pytest.fixture(autouse=True)
+def _fresh_stores(pytestconfig: pytest.Config) -> None:
+    """What pytest-django does for the database: no test sees another's vote log, cache or channels."""
+    _, redis = pytestconfig.stash.get(servers_key, (None, None))
+    if redis and redis.running:
+        with redis.client() as client:
+            client.flushall()
+    if votelog := sys.modules.get("polls.votelog"):
+        votelog.forget_log()
+    if redis is None:
+        from django.core.cache import cache
+
+        cache.clear()
+
+
+# --- whole systems ---
+
+
+def landslides(request: pytest.FixtureRequest) -> Iterator[Callable[..., Landslide]]:
+    made: list[Landslide] = []
+
+    def start(**options: Any) -> Landslide:
+        if options.get("mode") == "full" and "postgresql" not in options:
+            options["postgresql"] = request.getfixturevalue("postgresql")
+        system = Landslide(**options)
+        made.append(system)
+        systems.append(system)
+        system.start()
+        return system
+
+    try:
+        yield start
+    finally:
+        for system in reversed(made):
+            system.remove()
+            systems.remove(system)
+
+
+@pytest.fixture
+def landslide(request: pytest.FixtureRequest) -> Iterator[Callable[..., Landslide]]:
+    """landslide(mode="full", server="daphne", web=2, worker=2, …): a system of the test's own."""
+    yield from landslides(request)
+
+
+@pytest.fixture(scope="module")
+def module_landslide(request: pytest.FixtureRequest) -> Iterator[Callable[..., Landslide]]:
+    """The same, kept for all tests of a file: for those that only look."""
+    yield from landslides(request)
+
+
+# --- browsers ---
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """While it runs, this thread has an event loop: no database and no async tests in the same file."""
+    with browser.chromium(tmp_path_factory.mktemp("chromium")) as program:
+        yield program
+
+
+@pytest.fixture
+def visitor(chromium: Any) -> Iterator[Callable[..., browser.Visitor]]:
+    """visitor(tolerated=("409",), viewport=…) -> a Visitor whose console must stay clean."""
+    made: list[browser.Visitor] = []
+
+    def arrive(tolerated: tuple[str, ...] = (), **options: Any) -> browser.Visitor:
+        made.append(browser.Visitor(chromium, tolerated, **options))
+        return made[-1]
+
+    yield arrive
+    for person in made:
+        person.leave()
+    complaints = [text for person in made for text in person.unexpected()]
+    assert not complaints, "in the browser's console:\n" + "\n".join(complaints)

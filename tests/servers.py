@@ -1,0 +1,297 @@
+"""Real PostgreSQL and Redis servers on free ports, in folders of their own, gone when the tests are."""
+
+import contextlib
+import ctypes
+import os
+import pwd
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis
+from psycopg import sql
+
+from tests import install
+
+PATIENCE = 30  # seconds that a server may take to start or stop, on a machine with other things to do
+
+
+class ServerFailed(Exception):
+    """A server did not start; the message ends with what it logged."""
+
+
+def free_port() -> int:
+    """A port that nothing listens on, from below the range the system gives to outgoing connections.
+
+    One that is free now is then still free when a server that starts later, or again, asks for it.
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def wait_for(ready: Callable[[], bool], seconds: float = PATIENCE, what: str = "it") -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds} s for {what}")
+        time.sleep(0.02)
+
+
+def tail(path: Path, lines: int = 60) -> str:
+    if not path.exists():
+        return ""
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+
+
+libc = ctypes.CDLL(None)  # looked up here: between fork and exec little may be done
+SET_PARENT_DEATH_SIGNAL = 1
+
+
+def dying_with_us(how: signal.Signals) -> Callable[[], None] | None:
+    """What a child does before exec, so that it ends when the test run does, even by SIGKILL.
+
+    To the system "parent" is the thread that started the child: only the main one lasts as long as the tests.
+    """
+    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
+        return None
+    return lambda: libc.prctl(SET_PARENT_DEATH_SIGNAL, how)
+
+
+def identity(user: str | None) -> dict[str, Any]:
+    """Popen's arguments for running as `user`; as ourselves without one."""
+    if user is None:
+        return {}
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+
+class Server:
+    """A program in a process of its own, listening on a port that outlives a restart."""
+
+    name = "server"
+    stop_signal = signal.SIGTERM
+    kill_signal = signal.SIGKILL
+
+    def __init__(self, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"landslide-{self.name}-"))
+        self.log = self.folder / "log"
+        self.cwd = self.folder
+        self.environment: Mapping[str, str] | None = None  # ours
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        raise NotImplementedError
+
+    @property
+    def user(self) -> str | None:
+        """Whom it runs as, where that isn't whoever runs the tests."""
+        return None
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> None:
+        if self.running:
+            return
+        self.run()
+        try:
+            wait_for(lambda: not self.running or self.answers(), what=self.name)
+        except TimeoutError:
+            self.stop()
+        if not self.running:
+            raise ServerFailed(f"{self.name} did not start:\n{tail(self.log)}")
+
+    def run(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.cwd,
+                env=self.environment,
+                **identity(self.user),
+                preexec_fn=dying_with_us(self.stop_signal),
+                start_new_session=True,  # Ctrl-C is for pytest, which stops us in its own order
+            )
+
+    def stop(self) -> None:
+        self._end(self.stop_signal)
+
+    def kill(self) -> None:
+        """As in a crash: it gets no chance to put anything away."""
+        self._end(self.kill_signal)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def freeze(self) -> None:
+        """Connections stay open and nothing answers, as on a machine that hangs."""
+        assert self.process
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.process
+        self.process.send_signal(signal.SIGCONT)
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end(self, how: signal.Signals) -> None:
+        if not self.running:
+            return
+        assert self.process
+        self.process.send_signal(how)
+        self.process.send_signal(signal.SIGCONT)  # a frozen one would never hear it
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class PostgreSQL(Server):
+    """`durable` waits for the disk at each commit, as in production; without it tests are faster, and
+    a crash of the server, unlike one of the machine, still loses nothing."""
+
+    name = "postgresql"
+    stop_signal = signal.SIGINT  # its "fast" shutdown: doesn't wait for clients to leave
+    kill_signal = signal.SIGQUIT  # its crash: the next start recovers. SIGKILL would orphan its children.
+
+    def __init__(self, port: int | None = None, *, durable: bool = False, **settings: str) -> None:
+        super().__init__(port)
+        found = install.postgresql_bin()
+        if found is None:
+            raise ServerFailed("PostgreSQL is not installed; `python -m tests.install` does that")
+        self.bin = found
+        self.data = self.folder / "data"
+        self.settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": str(self.folder),
+            "max_connections": "200",
+            "fsync": "on" if durable else "off",
+            "full_page_writes": "on" if durable else "off",
+            **settings,
+        }
+
+    @property
+    def user(self) -> str | None:
+        """It refuses to run as root."""
+        if os.geteuid() != 0:
+            return None
+        known = {entry.pw_name for entry in pwd.getpwall()}
+        return "postgres" if "postgres" in known else "nobody"
+
+    def command(self) -> list[str]:
+        options = [part for key, value in self.settings.items() for part in ("-c", f"{key}={value}")]
+        return [str(self.bin / "postgres"), "-D", str(self.data), *options]
+
+    def run(self) -> None:
+        if not self.data.exists():
+            self._initialise()
+        super().run()
+
+    def _initialise(self) -> None:
+        if self.user:
+            shutil.chown(self.folder, self.user)
+        made = subprocess.run(
+            [self.bin / "initdb", "-D", self.data, "--username=landslide", "--auth=trust"]
+            + ["--encoding=UTF8", "--locale=C", "--no-sync"],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            **identity(self.user),
+        )
+        if made.returncode:
+            raise ServerFailed(f"initdb failed:\n{made.stdout}{made.stderr}")
+
+    def answers(self) -> bool:
+        try:
+            self.connect("postgres").close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def connect(self, database: str) -> psycopg.Connection:
+        return psycopg.connect(self.url(database), autocommit=True, connect_timeout=5)
+
+    def url(self, database: str) -> str:
+        return f"postgres://landslide@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self, name: str) -> str:
+        with self.connect("postgres") as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        with self.connect("postgres") as connection:
+            connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+            )
+
+
+#: What Landslide asks of the Redis that holds its vote log.
+KEEPS_PROMISES = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": ""}
+
+
+class Redis(Server):
+    """Redis(appendonly="no") and so on start one that doesn't keep its promises."""
+
+    name = "redis"
+
+    def __init__(self, port: int | None = None, **settings: str) -> None:
+        super().__init__(port)
+        self.settings = KEEPS_PROMISES | {key.replace("_", "-"): value for key, value in settings.items()}
+
+    def command(self) -> list[str]:
+        found = install.redis_server()
+        if found is None:
+            raise ServerFailed("Redis is not installed; `python -m tests.install` does that")
+        options = [part for key, value in self.settings.items() for part in (f"--{key}", value)]
+        place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        return [str(found), *place, *options]
+
+    def answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:  # while it loads its file it refuses commands
+            return False
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port, socket_timeout=5)
+
+    def url(self, number: int = 0) -> str:
+        return f"redis://127.0.0.1:{self.port}/{number}"
+
+
+@contextlib.contextmanager
+def started(*servers: Server) -> Iterator[None]:
+    """Run these while in the block; they leave nothing behind, however it ends."""
+    try:
+        for server in servers:
+            server.start()
+        yield
+    finally:
+        for server in reversed(servers):
+            server.remove()

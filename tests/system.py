@@ -1,0 +1,177 @@
+"""The whole of Landslide as real processes, started by the command that serves it."""
+
+import os
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tests.servers import PATIENCE, PostgreSQL, Redis, Server, tail
+
+ROOT = Path(__file__).resolve().parent.parent
+READY = "Landslide is ready at"
+
+Role = Literal["web", "worker", "beat"]
+
+
+@dataclass(frozen=True)
+class Process:
+    pid: int
+    parent: int
+    command: str
+
+    @property
+    def role(self) -> Role | None:
+        if "celery" in self.command:
+            return "beat" if " beat" in self.command else "worker"
+        if "uvicorn" in self.command or "daphne" in self.command or "config.asgi" in self.command:
+            return "web"
+        return None
+
+
+def processes() -> list[Process]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            status = (folder / "stat").read_text()
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # ended while we looked
+        state, parent = status.rpartition(")")[2].split()[:2]  # the name before it may hold anything
+        if state != "Z":
+            found.append(Process(int(folder.name), int(parent), command))
+    return found
+
+
+def bare_environment(home: Path, **settings: str) -> dict[str, str]:
+    """What a fresh machine sets, and `settings`: nothing of whoever runs the tests leaks in."""
+    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LANG", "LC_ALL") if name in os.environ}
+    return {"HOME": str(home), "PYTHONUNBUFFERED": "1", **kept, **settings}
+
+
+class Landslide(Server):
+    """One system with its own data folder, database and Redis; `prepare` migrates and makes the demo polls.
+
+    It can be stopped, killed and started again: port and data stay. In full mode it starts its own Redis,
+    which a test may kill; `postgresql` is shared unless the test brings its own.
+    """
+
+    name = "system"
+
+    def __init__(
+        self,
+        *,
+        mode: Literal["embedded", "full"] = "embedded",
+        server: Literal["uvicorn", "daphne"] = "uvicorn",
+        web: int = 2,
+        worker: int = 2,
+        prepare: bool = True,
+        postgresql: PostgreSQL | None = None,
+        redis: Redis | None = None,
+        env: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.mode = mode
+        self.cwd = ROOT
+        self.admin_password = secrets.token_urlsafe(12)
+        self.env = bare_environment(
+            self.folder,
+            DATA_DIR=str(self.folder / "data"),
+            HOST="127.0.0.1",
+            PORT=str(self.port),
+            ADMIN_PASSWORD=self.admin_password,
+        )
+        self.arguments = ["--server", server]
+        self.postgresql, self.redis = postgresql, redis
+        self._own_redis = mode == "full" and redis is None
+        if mode == "full":
+            self._use_servers(web, worker)
+        if prepare:
+            self.arguments.append("--prepare")
+        self.env.update(env or {})
+        self.environment = self.env
+        self._log_start = 0
+
+    def _use_servers(self, web: int, worker: int) -> None:
+        assert self.postgresql, "full mode needs a PostgreSQL"
+        self.redis = self.redis or Redis()
+        self.database = f"landslide_{secrets.token_hex(6)}"
+        self.env["DATABASE_URL"] = self.postgresql.url(self.database)
+        self.env["REDIS_URL"] = self.redis.url()
+        self.arguments += ["--web", str(web), "--worker", str(worker)]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        return [sys.executable, "manage.py", "serve", *self.arguments]
+
+    def answers(self) -> bool:
+        return READY in self.output()
+
+    def output(self) -> str:
+        """What it has printed since its latest start."""
+        with self.log.open(errors="replace") as log:
+            log.seek(self._log_start)
+            return log.read()
+
+    def start(self) -> None:
+        if self.mode == "full":
+            assert self.postgresql and self.redis
+            self.redis.start()
+            if not self.log.exists():
+                self.postgresql.create_database(self.database)
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
+        super().start()
+
+    def remove(self) -> None:
+        self.stop()
+        if self._own_redis and self.redis:
+            self.redis.remove()
+        if self.mode == "full" and self.postgresql and self.postgresql.running:
+            self.postgresql.drop_database(self.database)
+        super().remove()
+
+    def run_manage(
+        self, *arguments: str, check: bool = True, timeout: float = 2 * PATIENCE, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """`manage.py …` beside the running system; raises with what it printed if it fails."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.env,
+            input=input,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"manage.py {' '.join(arguments)}:\n{done.stdout}{done.stderr}")
+        return done
+
+    def family(self) -> list[Process]:
+        """All running processes below the one that serves."""
+        assert self.process
+        alive, known = processes(), {self.process.pid}
+        while grown := {each.pid for each in alive if each.parent in known} - known:
+            known |= grown
+        return [each for each in alive if each.pid in known - {self.process.pid}]
+
+    def children(self, role: Role | None = None) -> list[int]:
+        """The pids of the processes it supervises: all, or the web processes, workers or beat."""
+        assert self.process
+        own = [each for each in self.family() if each.parent == self.process.pid]
+        return [each.pid for each in own if role in (None, each.role)]
+
+    def report(self) -> str:
+        text = f"$ {' '.join(self.command())}\n{tail(self.log)}"
+        if self._own_redis and self.redis:
+            text += f"\n$ redis\n{tail(self.redis.log, 15)}"
+        return text
