@@ -1,0 +1,141 @@
+"""The tally over plain HTTP, and whether the service is well."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.http import HttpResponse
+from django.utils.http import parse_etags
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from polls import voters
+from polls.ballotbox import current_ballot
+from polls.errors import PollNotFound
+from polls.models import Visibility, canonical_code
+from polls.rules import get_rules
+
+from . import health, tallies
+from .tallies import Viewer
+
+PUBLIC = "public, max-age=1, stale-while-revalidate=10"
+PRIVATE = "private, no-store"
+
+
+class ChoiceTallySerializer(serializers.Serializer[Any]):
+    number = serializers.IntegerField()
+    label = serializers.CharField()
+    votes = serializers.IntegerField(required=False)
+    share = serializers.FloatField(required=False, allow_null=True, help_text="votes / ballots")
+
+
+class TallySerializer(serializers.Serializer[Any]):
+    """Without `visible`, nothing that depends on a vote is there."""
+
+    poll = serializers.CharField()
+    round = serializers.IntegerField()
+    epoch = serializers.IntegerField(help_text="Grows with a reset or recount.")
+    revision = serializers.IntegerField(help_text="Grows with the poll's lifecycle.")
+    version = serializers.IntegerField(required=False, help_text="Grows with every change of the tally.")
+    state = serializers.ChoiceField(["draft", "open", "closing", "closed", "published"])
+    method = serializers.CharField()
+    question = serializers.CharField(allow_blank=True)
+    min_selections = serializers.IntegerField()
+    max_selections = serializers.IntegerField()
+    revote = serializers.BooleanField()
+    results_visible = serializers.ChoiceField(Visibility.choices)
+    opens_at = serializers.DateTimeField(allow_null=True)
+    closes_at = serializers.DateTimeField(allow_null=True)
+    closed_at = serializers.DateTimeField(allow_null=True)
+    visible = serializers.BooleanField()
+    ballots = serializers.IntegerField(required=False)
+    selections = serializers.IntegerField(required=False)
+    base = serializers.CharField(required=False, help_text="What shares are shares of.")
+    choices = ChoiceTallySerializer(many=True)
+    winners = serializers.ListField(child=serializers.IntegerField(), required=False)
+
+
+class TallyView(APIView):
+    authentication_classes: list[Any] = []
+
+    @extend_schema(
+        operation_id="tally",
+        summary="The tally as it stands",
+        parameters=[
+            OpenApiParameter("If-None-Match", OpenApiTypes.STR, OpenApiParameter.HEADER, description="An ETag."),
+        ],
+        responses={
+            200: TallySerializer,
+            304: OpenApiResponse(description="Nothing has changed since that ETag."),
+            (404, "application/problem+json"): OpenApiResponse(
+                OpenApiTypes.OBJECT, description="poll_not_found"
+            ),
+        },
+    )
+    def get(self, request: Request, code: str) -> HttpResponse:
+        snap = tallies.snapshot_of(canonical_code(code))
+        visibility = snap.poll.results_visible
+        viewer = viewer_of(request, visibility, code)
+        visible = tallies.may_see(snap.poll.state, visibility, viewer)
+        epoch, revision, version = snap.stamp
+        etag = f'"{epoch}-{revision}-{version}"' if visible else f'"{epoch}-{revision}"'
+        headers = {
+            "ETag": etag,
+            "Cache-Control": PUBLIC if visibility == Visibility.ALWAYS else PRIVATE,
+            "Access-Control-Allow-Origin": "*",
+        }
+        if visibility != Visibility.ALWAYS:
+            headers["Vary"] = "Cookie"
+            del headers["Access-Control-Allow-Origin"]
+        if etag in parse_etags(request.headers.get("If-None-Match", "")):
+            return HttpResponse(status=304, headers=headers)
+        body = json.dumps(tallies.document(snap, visible=visible), ensure_ascii=False, separators=(",", ":"))
+        return HttpResponse(body, content_type="application/json", headers=headers)
+
+
+def viewer_of(request: Request, results_visible: str, code: str) -> Viewer:
+    """Who is asking, looked up no further than the poll's visibility needs."""
+    if results_visible == Visibility.ALWAYS:
+        return Viewer.PUBLIC
+    user = getattr(request._request, "user", None)
+    if user is not None and user.is_active and user.is_staff:
+        return Viewer.STAFF
+    if results_visible == Visibility.AFTER_VOTE and has_voted(code, request.COOKIES.get(voters.COOKIE)):
+        return Viewer.VOTED
+    return Viewer.PUBLIC
+
+
+def has_voted(code: str, cookie: str | None) -> bool:
+    """Whether the voter behind this cookie has a ballot in the poll's current round."""
+    token = voters.token_from(cookie)
+    if token is None:
+        return False
+    try:
+        rules = get_rules(code)
+    except PollNotFound:
+        return False
+    return current_ballot(rules, voters.browser_key(rules.secret, token)) is not None
+
+
+def healthz(request: Any) -> HttpResponse:
+    """Alive. Asks nothing else, so that a dead database doesn't restart a process that is well."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+def readyz(request: Any) -> HttpResponse:
+    parts = health.readiness()
+    ready = all(state == "ok" for state in parts.values())
+    return HttpResponse(
+        json.dumps({"ready": ready, **parts}) + "\n",
+        status=200 if ready else 503,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "5"}),
+    )
+
+
+def metrics(request: Any) -> HttpResponse:
+    return HttpResponse(health.metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")

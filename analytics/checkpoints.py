@@ -1,0 +1,75 @@
+"""The checkpoints of the vote log, and whether the log is the one they belong to."""
+
+from __future__ import annotations
+
+import secrets
+
+from django.utils.translation import gettext as _
+
+from polls.errors import LogInconsistent, LogUnsuitable
+from polls.votelog import get_log
+from polls.votelog.base import Head
+
+from .models import Checkpoint
+
+
+def expected_heads() -> dict[int, Head]:
+    """Per partition, the log's generation and a position that is counted; makes the log where there is none."""
+    rows = list(Checkpoint.objects.all())
+    if len(rows) != get_log().partitions or not all(row.made for row in rows):
+        rows = _make()
+    return {row.partition: Head(row.generation, row.position) for row in rows}
+
+
+def verify() -> None:
+    """Raise LogUnsuitable, with a hint, where the log is not the one that the database counts from."""
+    log = get_log()
+    log.verify()
+    expected, heads = expected_heads(), log.heads()
+    for partition, head in expected.items():
+        found = heads.get(partition)
+        if found is None or found.generation != head.generation or found.position < head.position:
+            raise LogUnsuitable(
+                _("Partition %(partition)s of the vote log is not the one the database counts from, or an older copy.")
+                % {"partition": partition},
+                hint=_("If no other log holds uncounted ballots, run: python manage.py reconcile_log"),
+            )
+
+
+def backlog() -> int:
+    """How many entries of the log are not counted yet."""
+    counted = dict(Checkpoint.objects.values_list("partition", "position"))
+    return sum(max(0, head.position - counted.get(n, 0)) for n, head in get_log().heads().items())
+
+
+def new_generation() -> str:
+    return secrets.token_hex(8)
+
+
+def check_same_log(rows: list[Checkpoint]) -> None:
+    log = get_log()
+    if any(row.log != log.name for row in rows) or len(rows) not in (0, log.partitions):
+        was = f"{rows[0].log}, {len(rows)}"
+        raise LogUnsuitable(
+            _("The database counts from another vote log (%(was)s partitions) than the settings name (%(now)s).")
+            % {"was": was, "now": f"{log.name}, {log.partitions}"},
+            hint=_("Set VOTE_LOG and VOTE_LOG_PARTITIONS back, or, with no uncounted ballots, run reconcile_log."),
+        )
+
+
+def _make() -> list[Checkpoint]:
+    log = get_log()
+    rows = list(Checkpoint.objects.all())
+    check_same_log(rows)
+    for partition in range(log.partitions):
+        # The row is committed before the log is made: a log without its row would be a foreign one.
+        row, _created = Checkpoint.objects.get_or_create(
+            partition=partition, defaults={"log": log.name, "generation": new_generation()}
+        )
+        if not row.made:
+            log.make(partition, Head(row.generation, row.position))
+            Checkpoint.objects.filter(partition=partition).update(made=True)
+    rows = list(Checkpoint.objects.all())
+    if len(rows) != log.partitions:
+        raise LogInconsistent()
+    return rows

@@ -1,0 +1,78 @@
+"""What becomes of entries that were set aside: counted after a repair, or rejected for good."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from polls.errors import IllegalStep
+from polls.models import DeadLetter, Poll, Round, State
+from polls.signals import poll_changed
+from polls.votelog.base import Entry
+
+from . import counting
+from .models import Checkpoint
+from .signals import tally_changed
+from .tallies import final_result
+
+
+def count_letter(letter_id: int, by: str) -> DeadLetter:
+    """Count a dead letter now. IllegalStep, with the reason, where it still can't be counted."""
+    with transaction.atomic():
+        letter = _waiting(letter_id)
+        # Whoever counts for a partition holds its checkpoint: no two writers on a slot.
+        Checkpoint.objects.select_for_update().filter(partition=letter.partition).first()
+        reason = counting.count_entry(letter.partition, _entry(letter))
+        if reason:
+            raise IllegalStep(_("It still can't be counted: %(reason)s") % {"reason": reason})
+        _settle(letter, DeadLetter.Status.COUNTED, by)
+        _refresh_result(letter)
+    tally_changed.send(sender=None, poll_ids={letter.poll_id})
+    return letter
+
+
+def reject_letter(letter_id: int, by: str) -> DeadLetter:
+    """Never count it. Its receipt says `rejected` from now on."""
+    with transaction.atomic():
+        letter = _waiting(letter_id)
+        _settle(letter, DeadLetter.Status.REJECTED, by)
+    return letter
+
+
+def _waiting(letter_id: int) -> DeadLetter:
+    letter = DeadLetter.objects.select_for_update().get(pk=letter_id)
+    if letter.status != DeadLetter.Status.WAITING:
+        raise IllegalStep(_("This dead letter has been settled before."))
+    return letter
+
+
+def _settle(letter: DeadLetter, status: DeadLetter.Status, by: str) -> None:
+    letter.status, letter.settled_at, letter.settled_by = status, timezone.now(), by
+    letter.save(update_fields=["status", "settled_at", "settled_by"])
+
+
+def _entry(letter: DeadLetter) -> Entry:
+    return Entry(
+        position=letter.position,
+        kind="ballot",
+        poll_id=letter.poll_id,
+        round=letter.round,
+        at=int(letter.set_aside_at.timestamp() * 1000),
+        voter_key=bytes(letter.voter_key),
+        ballot_id=bytes(letter.ballot_id),
+        selection=letter.selection,
+        replaces=bytes(letter.replaces) if letter.replaces is not None else None,
+    )
+
+
+def _refresh_result(letter: DeadLetter) -> None:
+    """A closed round's result follows; a published one only under a new epoch."""
+    poll = Poll.objects.select_for_update().filter(pk=letter.poll_id, round=letter.round).first()
+    if poll is None or poll.state not in (State.CLOSED, State.PUBLISHED):
+        return
+    if poll.state == State.PUBLISHED:
+        Poll.objects.filter(pk=poll.pk).update(epoch=F("epoch") + 1)
+    Round.objects.filter(poll=poll, number=letter.round).update(result=final_result(poll))
+    transaction.on_commit(lambda: poll_changed.send(sender=Poll, poll_id=poll.pk))

@@ -1,0 +1,182 @@
+"""The tally as it stands, as a document for every screen, and who may see it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import Sum
+
+from polls.errors import PollNotFound
+from polls.methods import get_method
+from polls.models import Poll, State, Visibility
+
+from .models import Tally
+
+#: The tally key that counts ballots, whatever the method.
+BALLOTS = "ballots"
+
+
+class Viewer(enum.Enum):
+    """Who is looking, as far as results are concerned."""
+
+    PUBLIC = "public"
+    VOTED = "voted"
+    STAFF = "staff"
+
+
+def may_see(state: str, results_visible: str, viewer: Viewer) -> bool:
+    """The one decision on who sees a tally, from the stored state and never from a clock.
+
+    Staff-only results stay so when they are published; who wants them public changes
+    `results_visible`.
+    """
+    if viewer is Viewer.STAFF:
+        return True
+    ended = state in (State.CLOSED, State.PUBLISHED)
+    match results_visible:
+        case Visibility.ALWAYS:
+            return True
+        case Visibility.AFTER_VOTE:
+            return ended or viewer is Viewer.VOTED
+        case Visibility.AFTER_CLOSE:
+            return ended
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A poll with its current round's tally, at one moment."""
+
+    poll: Poll
+    counts: Mapping[str, int]
+    version: int
+
+    @property
+    def stamp(self) -> tuple[int, int, int]:
+        """Grows with every change; viewers drop what is lower."""
+        return self.poll.epoch, self.poll.revision, self.version
+
+
+def snapshot(poll: Poll) -> Snapshot:
+    """The tally of `poll` (choices prefetched, or fetched here), summed over its slots in one statement."""
+    rows = list(
+        Tally.objects.filter(poll_id=poll.pk, round=poll.round)
+        .values_list("key")
+        .annotate(votes=Sum("count"), version=Sum("changes"))
+    )
+    return Snapshot(
+        poll, {key: int(votes) for key, votes, _ in rows}, sum(int(changes) for _, _, changes in rows)
+    )
+
+
+def snapshot_of(code: str) -> Snapshot:
+    poll = Poll.objects.filter(code=code).prefetch_related("choices").first()
+    if poll is None:
+        raise PollNotFound()
+    return snapshot(poll)
+
+
+def stamps(poll_ids: Iterable[int]) -> dict[int, tuple[int, int, int]]:
+    """The stamps of many polls in one query: what a hub compares with once a second."""
+    ids = list(poll_ids)
+    if not ids:
+        return {}
+    marks = ", ".join(["%s"] * len(ids))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT p.id, p.epoch, p.revision, COALESCE(SUM(t.changes), 0) FROM polls_poll p"
+            " LEFT JOIN analytics_tally t ON t.poll_id = p.id AND t.round = p.round"
+            f" WHERE p.id IN ({marks}) GROUP BY p.id, p.epoch, p.revision",  # noqa: S608
+            ids,
+        )
+        return {row[0]: (row[1], row[2], int(row[3])) for row in cursor.fetchall()}
+
+
+def document(snap: Snapshot, *, visible: bool) -> dict[str, Any]:
+    """The tally endpoint's document; without `visible` nothing in it depends on a vote.
+
+    share: votes / ballots, that is the part of voters; null without ballots.
+    """
+    poll = snap.poll
+    draft = poll.state == State.DRAFT
+    numbers = [] if draft else list(poll.choices.all())
+    doc: dict[str, Any] = {
+        "poll": poll.code,
+        "round": poll.round,
+        "epoch": poll.epoch,
+        "revision": poll.revision,
+        "state": poll.state,
+        "method": poll.method,
+        # Unfinished texts are nobody's business.
+        "question": "" if draft else poll.question,
+        "min_selections": poll.min_selections,
+        "max_selections": poll.max_selections,
+        "revote": poll.revote,
+        "results_visible": poll.results_visible,
+        "opens_at": iso(poll.opens_at),
+        "closes_at": iso(poll.closes_at),
+        "closed_at": iso(poll.closed_at),
+        "visible": visible,
+        "choices": [{"number": choice.number, "label": choice.label} for choice in numbers],
+    }
+    if visible:
+        doc["version"] = snap.version
+        doc.update(_figures(snap))
+    return doc
+
+
+def _figures(snap: Snapshot) -> dict[str, Any]:
+    poll = snap.poll
+    method = get_method(poll.method)
+    ballots = snap.counts.get(BALLOTS, 0)
+    draft = poll.state == State.DRAFT
+    votes = {} if draft else method.votes(poll.method_rules(), snap.counts)
+    figures: dict[str, Any] = {
+        "ballots": ballots,
+        "selections": sum(votes.values()),
+        "base": method.SHARE_BASE,
+        "choices": [
+            {
+                "number": choice.number,
+                "label": choice.label,
+                "votes": votes[choice.number],
+                "share": round(votes[choice.number] / ballots, 4) if ballots else None,
+            }
+            for choice in poll.choices.all()
+            if not draft
+        ],
+    }
+    if poll.state in (State.CLOSED, State.PUBLISHED):
+        figures["winners"] = method.winners(votes)
+    return figures
+
+
+def final_result(poll: Poll) -> dict[str, Any]:
+    """The result that a closed round keeps: figures with winners."""
+    snap = snapshot(poll)
+    votes = get_method(poll.method).votes(poll.method_rules(), snap.counts)
+    return {**_figures(snap), "version": snap.version, "winners": get_method(poll.method).winners(votes)}
+
+
+def state_message(poll: Poll) -> dict[str, Any]:
+    """What a viewer is told when the poll moves in its lifecycle."""
+    return {
+        "type": "state",
+        "poll": poll.code,
+        "round": poll.round,
+        "epoch": poll.epoch,
+        "revision": poll.revision,
+        "state": poll.state,
+        "opens_at": iso(poll.opens_at),
+        "closes_at": iso(poll.closes_at),
+        "closed_at": iso(poll.closed_at),
+    }
+
+
+def iso(moment: datetime | None) -> str | None:
+    return moment.isoformat().replace("+00:00", "Z") if moment else None

@@ -1,0 +1,69 @@
+"""Wake-ups for the counting workers: at most one pending per partition, off the answer's path.
+
+The flag of a pending wake-up lives in the cache, which all processes share; the worker
+takes it down before its last look at the log, so that whoever appends after that look
+raises it again. A flag or a task that is lost costs a sweep's wait and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any
+
+from celery import current_app
+from django.core.cache import cache
+
+logger = logging.getLogger(__name__)
+
+_FLAG_SECONDS = 2
+
+
+def _flag(partition: int) -> str:
+    return f"wake:{partition}"
+
+
+class Waker:
+    """A thread that hands wake-ups to Celery, so that an absent broker holds nobody up."""
+
+    def __init__(self) -> None:
+        self._due: set[int] = set()
+        self._wake = threading.Condition()
+        self._pid = 0
+
+    def wake(self, partitions: set[int]) -> None:
+        with self._wake:
+            self._due |= partitions
+            if self._pid != os.getpid():
+                self._pid = os.getpid()
+                threading.Thread(target=self._run, name="waker", daemon=True).start()
+            self._wake.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._due:
+                    self._wake.wait()
+                partitions, self._due = self._due, set()
+            for partition in partitions:
+                try:
+                    if cache.add(_flag(partition), 1, _FLAG_SECONDS):
+                        current_app.send_task("analytics.tasks.count", (partition,), retry=False, expires=60)
+                except Exception:
+                    logger.warning("wake_up_not_sent", extra={"partition": partition}, exc_info=True)
+
+
+_waker = Waker()
+
+
+def on_ballots_appended(sender: Any, partitions: set[int], **_: Any) -> None:
+    _waker.wake(partitions)
+
+
+def take_down(partition: int) -> None:
+    """The pending wake-up of a partition is being served; the next one may come."""
+    try:
+        cache.delete(_flag(partition))
+    except Exception:
+        logger.warning("wake_up_flag_stays", extra={"partition": partition}, exc_info=True)

@@ -1,0 +1,95 @@
+"""Writing polls while they are drafts: one set of rules for the API and the admin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from . import lifecycle
+from .errors import IllegalStep, Malformed, PollNotFound
+from .methods import MethodRules, get_method
+from .models import Choice, Poll, State
+
+CHOICES_AT_MOST = 99
+
+
+@transaction.atomic
+def create_poll(choices: Sequence[str], **fields: Any) -> Poll:
+    """A draft with these choices. Malformed where method, limits, times and choices don't fit."""
+    poll = Poll(**fields)
+    poll.next_number = len(choices) + 1
+    check_draft(poll, choices)
+    poll.save()
+    Choice.objects.bulk_create(Choice(poll=poll, number=n, label=label) for n, label in enumerate(choices, 1))
+    return poll
+
+
+@transaction.atomic
+def change_poll(poll_id: int, choices: Sequence[str] | None = None, **fields: Any) -> Poll:
+    """Change a draft; IllegalStep where it is none any more."""
+    poll = locked_draft(poll_id)
+    for name, value in fields.items():
+        setattr(poll, name, value)
+    labels = [choice.label for choice in poll.choices.all()] if choices is None else choices
+    check_draft(poll, labels)
+    if choices is not None:
+        _replace_choices(poll, choices)
+    poll.save()
+    lifecycle.touch(poll.pk)
+    poll.refresh_from_db()
+    return poll
+
+
+@transaction.atomic
+def delete_poll(poll_id: int) -> None:
+    """Delete a draft that never ran; a poll that has counted ballots is evidence and stays."""
+    poll = locked_draft(poll_id)
+    if poll.round > 1:
+        raise IllegalStep(_("The poll has counted ballots of earlier rounds and can't be deleted."))
+    poll.delete()
+
+
+def locked_draft(poll_id: int) -> Poll:
+    try:
+        poll = Poll.objects.select_for_update().get(pk=poll_id)
+    except Poll.DoesNotExist:
+        raise PollNotFound() from None
+    if poll.state != State.DRAFT:
+        raise IllegalStep(_("Only a draft can be changed; this poll has been opened."), state=poll.state)
+    return poll
+
+
+def check_draft(poll: Poll, labels: Sequence[str]) -> None:
+    """Malformed where the poll, with these choices, could never be opened."""
+    if len(labels) > CHOICES_AT_MOST:
+        raise Malformed(_("At most %(most)s choices.") % {"most": CHOICES_AT_MOST})
+    if len({label.casefold() for label in labels}) != len(labels):
+        raise Malformed(_("Two choices have the same text."))
+    if poll.opens_at and poll.closes_at and poll.closes_at <= poll.opens_at:
+        raise Malformed(_("The poll would close before it opens."))
+    rules = MethodRules(frozenset(range(1, len(labels) + 1)), poll.min_selections, poll.max_selections)
+    try:
+        get_method(poll.method).check_rules(rules)
+    except ValueError as error:
+        raise Malformed(str(error)) from None
+
+
+def _replace_choices(poll: Poll, labels: Sequence[str]) -> None:
+    """New texts for a draft. Numbers that voters have seen stay with their text and are never reused."""
+    seen = poll.round > 1
+    numbers = {choice.label: choice.number for choice in poll.choices.all()} if seen else {}
+    following = poll.next_number if seen else 1
+    rows = []
+    for label in labels:
+        number = numbers.get(label)
+        if number is None:
+            number, following = following, following + 1
+        rows.append(Choice(poll=poll, number=number, label=label))
+    if following > CHOICES_AT_MOST + 1:
+        raise Malformed(_("The poll has used up its %(most)s choice numbers.") % {"most": CHOICES_AT_MOST})
+    poll.choices.all().delete()
+    Choice.objects.bulk_create(rows)
+    poll.next_number = following

@@ -1,0 +1,281 @@
+"""The one way in for a ballot: method's check → voter → vote log → receipt.
+
+`cast` and `cast_batch` take the parts of an HTTP request and give the parts of the
+answer, so that every lane in front of them answers alike.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+from django.conf import settings
+from django.db import connection
+from django.utils.translation import gettext as _
+
+from . import voters
+from .coalescer import APPEND_AT_MOST, Coalescer
+from .errors import (
+    ForeignOrigin,
+    InvalidSelection,
+    LandslideError,
+    Malformed,
+    MissingScope,
+    OutcomeUnknown,
+    TooLarge,
+    UnsupportedMediaType,
+    VoterUnknown,
+    catalogue,
+    problem,
+)
+from .methods import encode
+from .models import ApiClient
+from .receipts import make_receipt
+from .rules import PollRules, get_rules
+from .signals import ballots_appended
+from .votelog import expected_heads, get_log
+from .votelog.base import ACCEPTED, NewBallot, Outcome, partition_of
+
+
+@dataclass(frozen=True, slots=True)
+class CastRequest:
+    """What of an HTTP request decides about a ballot. `body` is None where it was over the limit."""
+
+    code: str
+    body: bytes | None
+    content_type: str
+    host: str
+    origin: str | None = None
+    secure: bool = False
+    cookie: str | None = None
+    authorization: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class BallotBody(msgspec.Struct, forbid_unknown_fields=True):
+    """One ballot as sent; see the public contract in docs/api.md."""
+
+    selections: Annotated[list[int], msgspec.Meta(max_length=99)]
+    ballot_id: uuid.UUID | None = None
+    round: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
+    replaces: uuid.UUID | None = None
+    voter: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+
+
+class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
+    ballots: list[msgspec.Raw]
+
+
+_decode_ballot = msgspec.json.Decoder(BallotBody).decode
+_decode_batch = msgspec.json.Decoder(BatchBody).decode
+_encode = msgspec.json.encode
+_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+
+
+def cast(request: CastRequest) -> Answer:
+    """Cast one ballot and wait until it is durable."""
+    try:
+        rules, ballot = _prepare(request)
+        return _accepted(rules, ballot, _settle(_coalescer().submit([ballot]))[0])
+    except LandslideError as error:
+        return refusal(error, request)
+
+
+def cast_batch(request: CastRequest) -> Answer:
+    """Cast up to settings.BATCH_MAX_BALLOTS ballots of an API client; one outcome each, in the order sent."""
+    try:
+        _check_envelope(request, settings.BATCH_MAX_BYTES)
+        rules = get_rules(request.code)
+        client = voters.client_from(request.authorization)
+        if client is None:
+            raise voters.InvalidKey(_("A batch needs an API key."))
+        _need_scope(client)
+        items = _decode(_decode_batch, request.body).ballots
+        if len(items) > settings.BATCH_MAX_BALLOTS:
+            raise TooLarge(_("At most %(most)s ballots a batch.") % {"most": settings.BATCH_MAX_BALLOTS})
+        outcomes = _cast_items(rules, client, items)
+    except LandslideError as error:
+        return refusal(error, request)
+    return Answer(200, _encode({"outcomes": outcomes}), _HEADERS)
+
+
+def _cast_items(rules: PollRules, client: ApiClient, items: Sequence[msgspec.Raw]) -> list[dict[str, Any]]:
+    outcomes: list[dict[str, Any]] = [{} for _ in items]
+    valid: list[tuple[int, NewBallot]] = []
+    for index, item in enumerate(items):
+        try:
+            body = _decode(_decode_ballot, item)
+            valid.append((index, _new_ballot(rules, body, _client_voter(rules, client, body))))
+        except LandslideError as error:
+            outcomes[index] = _failed(index, error)
+
+    chunks = [valid[i : i + APPEND_AT_MOST] for i in range(0, len(valid), APPEND_AT_MOST)]
+    for chunk in chunks:
+        # One chunk after the other: a batch must not fill the queue that single voters stand in.
+        try:
+            verdicts = _settle(_coalescer().submit([ballot for _, ballot in chunk]))
+        except LandslideError as error:
+            for index, _ballot in chunk:
+                outcomes[index] = _failed(index, error)
+            continue
+        for (index, ballot), verdict in zip(chunk, verdicts, strict=True):
+            try:
+                outcomes[index] = {"index": index, **_receipt(rules, ballot, verdict)}
+            except LandslideError as error:
+                outcomes[index] = _failed(index, error)
+    return outcomes
+
+
+def _failed(index: int, error: LandslideError) -> dict[str, Any]:
+    return {"index": index, "code": error.code, "detail": error.detail}
+
+
+def current_ballot(rules: PollRules, voter_key: bytes) -> bytes | None:
+    """The ballot_id of this voter's ballot in the poll's current round, counted or not."""
+    return get_log().find(rules.id, rules.round, voter_key)
+
+
+def refusal(error: LandslideError, request: CastRequest) -> Answer:
+    """The answer to a request that raised `error`; a voter we don't know gets a cookie to try again with."""
+    status, headers, document = problem(error)
+    if isinstance(error, VoterUnknown):
+        headers["Set-Cookie"] = voters.cookie_header(voters.mint(), secure=request.secure)
+    return Answer(status, _encode(document), headers)
+
+
+def _prepare(request: CastRequest) -> tuple[PollRules, NewBallot]:
+    """The ballot that a request casts, valid by the poll's rules. No step writes anything."""
+    _check_envelope(request, settings.CAST_MAX_BYTES)
+    rules = get_rules(request.code)
+    client = voters.client_from(request.authorization)
+    if client is not None:
+        _need_scope(client)
+        body = _decode(_decode_ballot, request.body)
+        return rules, _new_ballot(rules, body, _client_voter(rules, client, body))
+    token = voters.token_from(request.cookie)
+    if token is None:
+        raise VoterUnknown()
+    body = _decode(_decode_ballot, request.body)
+    if body.voter is not None:
+        raise Malformed(_("Only API clients may name a voter."))
+    return rules, _new_ballot(rules, body, voters.browser_key(rules.secret, token))
+
+
+def _check_envelope(request: CastRequest, limit: int) -> None:
+    if request.content_type.partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType()
+    if not origin_allowed(request.origin, request.host):
+        raise ForeignOrigin()
+    if request.body is None or len(request.body) > limit:
+        raise TooLarge(_("At most %(most)s bytes.") % {"most": limit})
+
+
+def origin_allowed(origin: str | None, host: str) -> bool:
+    """Whether a page of this origin may act here: our own, or one of settings.TRUSTED_ORIGINS.
+
+    A client that sends none is no browser page. "null" (sandboxed and local pages) is foreign.
+    """
+    if origin is None or origin in settings.TRUSTED_ORIGINS:
+        return True
+    parts = urlsplit(origin)
+    return parts.scheme in ("http", "https") and bool(host) and parts.netloc.lower() == host.lower()
+
+
+def _need_scope(client: ApiClient) -> None:
+    if not client.allows(ApiClient.Scope.BALLOTS_WRITE):
+        raise MissingScope(_("This needs the scope %(scope)s.") % {"scope": ApiClient.Scope.BALLOTS_WRITE.value})
+
+
+def _client_voter(rules: PollRules, client: ApiClient, body: BallotBody) -> bytes:
+    if body.voter is None:
+        raise Malformed(_("An API client names the voter of each ballot in `voter`."))
+    return voters.client_key(rules.secret, client, body.voter)
+
+
+def _decode(decoder: Any, body: Any) -> Any:
+    try:
+        return decoder(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Malformed(str(error)) from None
+
+
+def _new_ballot(rules: PollRules, body: BallotBody, voter_key: bytes) -> NewBallot:
+    try:
+        selection = rules.method.check(rules.rules, body.selections)
+    except InvalidSelection:
+        # The rules may be a moment old, from before a reset: nothing kept refuses a ballot.
+        rules = get_rules(rules.code, fresh=True)
+        selection = rules.method.check(rules.rules, body.selections)
+    return NewBallot(
+        poll_id=rules.id,
+        voter_key=voter_key,
+        ballot_id=(body.ballot_id or uuid.uuid4()).bytes,
+        selection=encode(selection),
+        round=body.round,
+        replaces=body.replaces.bytes if body.replaces else None,
+    )
+
+
+def _accepted(rules: PollRules, ballot: NewBallot, outcome: Outcome) -> Answer:
+    return Answer(202, _encode(_receipt(rules, ballot, outcome)), _HEADERS)
+
+
+def _receipt(rules: PollRules, ballot: NewBallot, outcome: Outcome) -> dict[str, Any]:
+    if outcome.code != ACCEPTED:
+        raise catalogue()[outcome.code]()
+    return {
+        "ballot_id": str(uuid.UUID(bytes=ballot.ballot_id)),
+        "receipt": make_receipt(rules.id, outcome.round, ballot.voter_key, ballot.ballot_id),
+        "status": ACCEPTED,
+    }
+
+
+def _settle(future: Any) -> list[Outcome]:
+    try:
+        outcomes: list[Outcome] = future.result(timeout=settings.CAST_DEADLINE_SECONDS)
+    except FutureTimeout:
+        raise OutcomeUnknown() from None
+    return outcomes
+
+
+_box: tuple[int, Coalescer] | None = None
+_box_lock = Lock()
+
+
+def _coalescer() -> Coalescer:
+    """This process's coalescer; a fork needs its own, since threads don't survive one."""
+    global _box
+    box = _box
+    if box is None or box[0] != os.getpid():
+        with _box_lock:
+            if _box is None or _box[0] != os.getpid():
+                _box = (os.getpid(), Coalescer(_append, _announce, settings.CAST_QUEUE_LIMIT))
+            box = _box
+    return box[1]
+
+
+def _append(ballots: Sequence[NewBallot]) -> list[Outcome]:
+    try:
+        return get_log().append(ballots, expected_heads())
+    finally:
+        # This thread lives as long as the process; a broken or stale connection must not live with it.
+        connection.close_if_unusable_or_obsolete()
+
+
+def _announce(ballots: Sequence[NewBallot]) -> None:
+    partitions = get_log().partitions
+    touched = {partition_of(ballot.poll_id, ballot.voter_key, partitions) for ballot in ballots}
+    ballots_appended.send(sender=None, partitions=touched)

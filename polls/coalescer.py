@@ -1,0 +1,108 @@
+"""Gathers casts while an append is under way, and sends them together.
+
+One fsync and one round trip so serve many voters, and nobody waits on a timer: an idle
+process appends at once, a busy one in batches that grow with the load by themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from .errors import LandslideError, OutcomeUnknown, Overloaded
+from .votelog.base import NewBallot, Outcome
+
+logger = logging.getLogger(__name__)
+
+#: Ballots a call to the log: large enough to be efficient, small enough not to hold the store up.
+APPEND_AT_MOST = 1000
+
+Append = Callable[[Sequence[NewBallot]], list[Outcome]]
+
+
+@dataclass(slots=True)
+class _Group:
+    ballots: Sequence[NewBallot]
+    future: Future[list[Outcome]]
+
+
+class Coalescer:
+    """A queue of ballots with a limit, and the one thread of this process that appends them."""
+
+    def __init__(self, append: Append, appended: Callable[[Sequence[NewBallot]], None], limit: int) -> None:
+        self._append = append
+        self._appended = appended
+        self._limit = limit
+        self._waiting: deque[_Group] = deque()
+        self._size = 0
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, ballots: Sequence[NewBallot]) -> Future[list[Outcome]]:
+        """Queue ballots that fit in one append; their outcomes come in the same order.
+
+        Raises Overloaded, before anything is written, when too many are waiting already.
+        The future raises LogInconsistent, or OutcomeUnknown where the store failed.
+        """
+        group = _Group(ballots, Future())
+        with self._wake:
+            if self._size + len(ballots) > self._limit:
+                raise Overloaded()
+            self._waiting.append(group)
+            self._size += len(ballots)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="coalescer", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+        return group.future
+
+    def _take(self) -> list[_Group]:
+        with self._wake:
+            while not self._waiting:
+                self._wake.wait()
+            groups, size = [self._waiting.popleft()], 0
+            size = len(groups[0].ballots)
+            while self._waiting and size + len(self._waiting[0].ballots) <= APPEND_AT_MOST:
+                groups.append(self._waiting.popleft())
+                size += len(groups[-1].ballots)
+            self._size -= size
+            return groups
+
+    def _run(self) -> None:
+        while True:
+            groups = self._take()
+            ballots = [ballot for group in groups for ballot in group.ballots]
+            try:
+                outcomes = self._append(ballots)
+            except LandslideError as error:
+                self._fail(groups, error)
+            except Exception:
+                logger.exception("append_failed", extra={"ballots": len(ballots)})
+                self._fail(groups, OutcomeUnknown())
+            else:
+                start = 0
+                for group in groups:
+                    end = start + len(group.ballots)
+                    if not group.future.cancelled():
+                        group.future.set_result(outcomes[start:end])
+                    start = end
+                self._announce([b for b, o in zip(ballots, outcomes, strict=True) if o.code == "accepted"])
+
+    def _announce(self, accepted: Sequence[NewBallot]) -> None:
+        if not accepted:
+            return
+        try:
+            self._appended(accepted)
+        except Exception:
+            # The ballots are in; the sweep finds them without this wake-up.
+            logger.exception("wake_up_failed")
+
+    @staticmethod
+    def _fail(groups: list[_Group], error: LandslideError) -> None:
+        for group in groups:
+            if not group.future.cancelled():
+                group.future.set_exception(error)

@@ -1,0 +1,197 @@
+"""Everything that can go wrong on purpose, each with a stable code.
+
+Domain code raises these; one place turns them into RFC 9457 problem details
+(`problem`), whatever lane the request came in by. A code, once released, keeps
+its meaning for ever: clients branch on it. Titles and details are for people.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.utils.translation import gettext_lazy as _
+
+
+class LandslideError(Exception):
+    """A refusal with a stable `code`, the HTTP `status` it maps to and a sentence for people."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 400
+    title: ClassVar[Any] = _("The request was refused")
+    retry_after: int | None = None
+
+    def __init__(self, detail: Any = "", *, retry_after: int | None = None, **extra: Any) -> None:
+        super().__init__(detail)
+        self._detail = detail
+        self.extra = extra
+        if retry_after is not None:
+            self.retry_after = retry_after
+
+    @property
+    def detail(self) -> str:
+        return str(self._detail or self.title)
+
+
+class Malformed(LandslideError):
+    code = "malformed"
+    title = _("The request body is not what this endpoint takes")
+
+
+class InvalidSelection(LandslideError):
+    code = "invalid_selection"
+    title = _("This selection is not valid in this poll")
+
+
+class VoterUnknown(LandslideError):
+    code = "voter_unknown"
+    status = 401
+    title = _("We don't know this voter yet; a voter cookie has been set, so try again")
+
+
+class InvalidKey(LandslideError):
+    code = "invalid_key"
+    status = 401
+    title = _("The API key is wrong, expired or revoked")
+
+
+class ForeignOrigin(LandslideError):
+    code = "foreign_origin"
+    status = 403
+    title = _("Ballots are not accepted from other sites' pages")
+
+
+class MissingScope(LandslideError):
+    code = "missing_scope"
+    status = 403
+    title = _("The API key lacks the scope that this needs")
+
+
+class NotEligible(LandslideError):
+    code = "not_eligible"
+    status = 403
+    title = _("This voter may not vote in this poll")
+
+
+class PollNotFound(LandslideError):
+    code = "poll_not_found"
+    status = 404
+    title = _("There is no poll with this code")
+
+
+class ReceiptNotFound(LandslideError):
+    code = "receipt_not_found"
+    status = 404
+    title = _("No ballot was accepted under this receipt")
+
+
+class AlreadyVoted(LandslideError):
+    code = "already_voted"
+    status = 409
+    title = _("This voter's ballot is already in")
+
+
+class PollNotOpen(LandslideError):
+    code = "poll_not_open"
+    status = 409
+    title = _("The poll is not open for voting")
+
+
+class RoundChanged(LandslideError):
+    code = "round_changed"
+    status = 409
+    title = _("The poll was reset; the ballot belongs to another round")
+
+
+class IllegalStep(LandslideError):
+    """A lifecycle step that the poll's state doesn't allow."""
+
+    code = "illegal_state"
+    status = 409
+    title = _("The poll's state does not allow this")
+
+
+class TooLarge(LandslideError):
+    code = "too_large"
+    status = 413
+    title = _("The request body is too large")
+
+
+class UnsupportedMediaType(LandslideError):
+    code = "unsupported_media_type"
+    status = 415
+    title = _("Only application/json is accepted")
+
+
+class BallotIdReused(LandslideError):
+    code = "ballot_id_reused"
+    status = 422
+    title = _("This ballot_id was used for another ballot of this voter")
+
+
+class RateLimited(LandslideError):
+    code = "rate_limited"
+    status = 429
+    title = _("Too many requests")
+    retry_after = 5
+
+
+class Overloaded(LandslideError):
+    """Refused before anything was written."""
+
+    code = "overloaded"
+    status = 503
+    title = _("Too many ballots are waiting; nothing was written, so try again in a moment")
+    retry_after = 2
+
+
+class OutcomeUnknown(LandslideError):
+    """The store failed while the ballot was on its way: it may or may not be in."""
+
+    code = "outcome_unknown"
+    status = 503
+    title = _("We can't tell yet whether the ballot is in; sending it again with the same ballot_id settles it")
+    retry_after = 2
+
+
+class LogInconsistent(LandslideError):
+    """The vote log is not the one the database knows, or went back in time."""
+
+    code = "log_inconsistent"
+    status = 503
+    title = _("The vote log needs an operator's attention; no ballot is accepted until then")
+    retry_after = 30
+
+
+class LogUnsuitable(LandslideError):
+    """The vote log's store doesn't keep the promises that an acknowledgement makes."""
+
+    code = "log_unsuitable"
+    status = 503
+    title = _("The vote log can't be used as it is configured")
+
+    def __init__(self, detail: Any, hint: Any = "") -> None:
+        super().__init__(detail)
+        self.hint = str(hint)
+
+
+def catalogue() -> dict[str, type[LandslideError]]:
+    """Every error by its code, for the outcome of an append and for the docs page."""
+    return {cls.code: cls for cls in LandslideError.__subclasses__()}
+
+
+def problem(error: LandslideError) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """(status, headers, RFC 9457 document) of an error: the one mapping to HTTP."""
+    headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if error.status == 401 and isinstance(error, InvalidKey):
+        headers["WWW-Authenticate"] = "Api-Key"
+    document = {
+        "type": f"/api/errors/#{error.code}",
+        "title": str(error.title),
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        **error.extra,
+    }
+    return error.status, headers, document

@@ -1,0 +1,230 @@
+"""Open, close, publish, reset: the only code that changes a poll's state.
+
+Each step first commits the intent, then sets the gates of the vote log, which is
+idempotent; `follow_gates` finishes for polls whose gates a crash or an absent store left
+behind. Whether a ballot is in time is decided by the gate alone.
+
+    draft → open → closing → closed → published, and reset to draft of the next round
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from .errors import IllegalStep, LandslideError, PollNotFound
+from .methods import get_method
+from .models import Poll, Round, State
+from .signals import poll_changed
+from .votelog import get_log
+from .votelog.base import Gate, Marker
+
+logger = logging.getLogger(__name__)
+
+#: How long `publish` waits for the last ballots to be counted before it asks to come back.
+PUBLISH_WAIT_SECONDS = 5.0
+
+
+def open_poll(poll_id: int) -> Poll:
+    """Let ballots in. IllegalStep where the poll is no draft or its rules make no sense."""
+
+    def step(poll: Poll) -> None:
+        _require(poll, State.DRAFT)
+        now = timezone.now()
+        try:
+            get_method(poll.method).check_rules(poll.method_rules())
+        except ValueError as error:
+            raise IllegalStep(str(error)) from None
+        if poll.closes_at and poll.closes_at <= now:
+            raise IllegalStep(_("The closing time has passed; change or clear it first."))
+        poll.state, poll.closed_at, poll.published_at = State.OPEN, None, None
+        if poll.opens_at is None or poll.opens_at > now:
+            poll.opens_at = now
+        Round.objects.create(poll=poll, number=poll.round, opened_at=now, rules=_frozen_rules(poll))
+
+    return _change(poll_id, step)
+
+
+def close_poll(poll_id: int) -> Poll:
+    """Let no more ballots in. The poll is `closing` until every accepted ballot is counted, then `closed`."""
+
+    def step(poll: Poll) -> None:
+        _require(poll, State.OPEN)
+        poll.state = State.CLOSING
+
+    return _change(poll_id, step)
+
+
+def finish_closing(poll_id: int, round_number: int, closed_at: int, result: dict[str, Any]) -> None:
+    """closing → closed, once every marker is counted; called by the floor that counts, in its transaction.
+
+    closed_at: milliseconds, by the vote log's clock. result: the final tally.
+    """
+    poll = Poll.objects.select_for_update().get(pk=poll_id)
+    if (poll.state, poll.round) != (State.CLOSING, round_number):
+        return
+    poll.state = State.CLOSED
+    poll.closed_at = datetime.fromtimestamp(closed_at / 1000, UTC)
+    poll.revision += 1
+    poll.save(update_fields=["state", "closed_at", "revision"])
+    Round.objects.filter(poll=poll, number=round_number).update(closed_at=poll.closed_at, result=result)
+    transaction.on_commit(lambda: _announce(poll_id))
+
+
+def publish_poll(poll_id: int) -> Poll:
+    """Make the result official. Waits a moment for a closing that is under way."""
+    deadline = time.monotonic() + PUBLISH_WAIT_SECONDS
+    while _get(poll_id).state == State.CLOSING and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    def step(poll: Poll) -> None:
+        if poll.state == State.CLOSING:
+            raise IllegalStep(_("The last ballots are still being counted; try again in a moment."))
+        _require(poll, State.CLOSED)
+        poll.state, poll.published_at = State.PUBLISHED, timezone.now()
+
+    return _change(poll_id, step, gates=False)
+
+
+def reset_poll(poll_id: int) -> Poll:
+    """Start a new round as a draft. The old round's ballots stay counted in the old round."""
+
+    def step(poll: Poll) -> None:
+        if poll.state in (State.DRAFT, State.CLOSING):
+            _require(poll, State.OPEN, State.CLOSED, State.PUBLISHED)
+        Round.objects.filter(poll=poll, number=poll.round, closed_at=None).update(closed_at=timezone.now())
+        poll.state = State.DRAFT
+        poll.round += 1
+        poll.epoch += 1
+        poll.opens_at = poll.closes_at = poll.closed_at = poll.published_at = None
+
+    return _change(poll_id, step)
+
+
+STEPS: dict[str, Callable[[int], Poll]] = {
+    "open": open_poll,
+    "close": close_poll,
+    "publish": publish_poll,
+    "reset": reset_poll,
+}
+
+
+def next_steps(poll: Poll) -> list[str]:
+    """The steps that the poll's state allows, in the order in which they happen."""
+    allowed: dict[str, list[str]] = {
+        State.DRAFT: ["open"],
+        State.OPEN: ["close", "reset"],
+        State.CLOSING: [],
+        State.CLOSED: ["publish", "reset"],
+        State.PUBLISHED: ["reset"],
+    }
+    return allowed[poll.state]
+
+
+def act_on_time() -> list[int]:
+    """Open and close what is due by `opens_at` and `closes_at`; the ids of the polls that moved."""
+    now = timezone.now()
+    opening = Poll.objects.filter(state=State.DRAFT, opens_at__lte=now).exclude(closes_at__lte=now)
+    closing = Poll.objects.filter(state=State.OPEN, closes_at__lte=now)
+    due = [(pk, open_poll) for pk in opening.values_list("pk", flat=True)]
+    due += [(pk, close_poll) for pk in closing.values_list("pk", flat=True)]
+    moved = []
+    for poll_id, step in due:
+        try:
+            step(poll_id)
+            moved.append(poll_id)
+        except LandslideError as error:
+            # Somebody else moved it first, or it can't open as it is; the admin shows which.
+            logger.warning("scheduled_step_refused", extra={"poll": poll_id, "reason": error.detail})
+    return moved
+
+
+def follow_gates() -> None:
+    """Set the gates of polls where a crash or an absent vote log left them behind."""
+    for poll in Poll.objects.filter(gates_set=False):
+        _set_gates(poll)
+
+
+def closing_markers(poll: Poll) -> list[Marker]:
+    """Where the poll's round ends in each partition of the log. Idempotent: closes what is open."""
+    return get_log().close(poll.pk, poll.round)
+
+
+def _frozen_rules(poll: Poll) -> dict[str, Any]:
+    rules = poll.method_rules()
+    return {
+        "method": poll.method,
+        "numbers": sorted(rules.numbers),
+        "least": rules.min_selections,
+        "most": rules.max_selections,
+    }
+
+
+def _get(poll_id: int) -> Poll:
+    try:
+        return Poll.objects.get(pk=poll_id)
+    except Poll.DoesNotExist:
+        raise PollNotFound() from None
+
+
+def _require(poll: Poll, *states: State) -> None:
+    if poll.state not in states:
+        raise IllegalStep(
+            _("The poll is %(state)s; this needs it to be %(needed)s.")
+            % {"state": poll.get_state_display(), "needed": " / ".join(str(s.label) for s in states)},
+            state=poll.state,
+        )
+
+
+def _change(poll_id: int, step: Callable[[Poll], None], *, gates: bool = True) -> Poll:
+    """Commit what `step` does to the poll, then let the gates and the floors above follow."""
+    with transaction.atomic():
+        try:
+            poll = Poll.objects.select_for_update().get(pk=poll_id)
+        except Poll.DoesNotExist:
+            raise PollNotFound() from None
+        step(poll)
+        poll.revision += 1
+        poll.gates_set = not gates
+        poll.save()
+    if gates:
+        _set_gates(poll)
+    _announce(poll_id)
+    return poll
+
+
+def _set_gates(poll: Poll) -> None:
+    log = get_log()
+    try:
+        if poll.state == State.OPEN:
+            closes_at = int(poll.closes_at.timestamp() * 1000) if poll.closes_at else 0
+            log.open(poll.pk, Gate(poll.round, open=True, revote=poll.revote, closes_at=closes_at))
+        elif poll.state == State.DRAFT:
+            log.reset(poll.pk, poll.round)
+        else:
+            log.close(poll.pk, poll.round)
+    except Exception:
+        # The intent is committed; `follow_gates` brings the gates after it.
+        logger.exception("gates_not_set", extra={"poll": poll.pk})
+        return
+    # Only if nothing newer was decided meanwhile: its gates are another call's business.
+    if Poll.objects.filter(pk=poll.pk, revision=poll.revision).update(gates_set=True):
+        poll.gates_set = True
+
+
+def touch(poll_id: int) -> None:
+    """Tell viewers that something they see, other than votes and state, has changed."""
+    Poll.objects.filter(pk=poll_id).update(revision=F("revision") + 1)
+    transaction.on_commit(lambda: _announce(poll_id))
+
+
+def _announce(poll_id: int) -> None:
+    poll_changed.send(sender=Poll, poll_id=poll_id)

@@ -1,0 +1,67 @@
+"""Voting methods: how a ballot is filled in and counted.
+
+A method is a module of pure functions, with no I/O, and nothing outside it knows
+what its selections mean:
+
+    NAME, LABEL           its stable name, and what people read
+    SHARE_BASE            what a share is a share of: "ballots" (= voters)
+    check_rules(rules)    raise ValueError where the poll's rules make no sense
+    check(rules, marks)   the selection in canonical form, or InvalidSelection
+    contribution(sel)     the tally keys that one ballot adds 1 to
+    votes(rules, counts)  votes per choice number, from the tally's counts
+    winners(votes)        the winning choice numbers, ties together
+
+A selection is a tuple of ints; `encode`/`decode` are its stored form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from . import multiple, single
+
+Selection = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodRules:
+    """What a method needs to know of a poll: its choices and its limits."""
+
+    numbers: frozenset[int]
+    min_selections: int = 1
+    max_selections: int = 1
+
+
+class Method(Protocol):
+    NAME: str
+    LABEL: Any
+    SHARE_BASE: str
+
+    def check_rules(self, rules: MethodRules) -> None: ...
+    def check(self, rules: MethodRules, marks: list[int]) -> Selection: ...
+    def contribution(self, selection: Selection) -> Iterable[str]: ...
+    def votes(self, rules: MethodRules, counts: Mapping[str, int]) -> dict[int, int]: ...
+    def winners(self, votes: Mapping[int, int]) -> list[int]: ...
+
+
+METHODS: dict[str, Method] = {module.NAME: cast(Method, module) for module in (single, multiple)}
+
+
+def get_method(name: str) -> Method:
+    return METHODS[name]
+
+
+def method_choices() -> list[tuple[str, Any]]:
+    """(name, label) pairs for a model field; a function, so that a new method needs no migration."""
+    return [(method.NAME, method.LABEL) for method in METHODS.values()]
+
+
+def encode(selection: Selection) -> str:
+    return ",".join(map(str, selection))
+
+
+def decode(text: str) -> Selection:
+    """The inverse of `encode`; ValueError for anything that it never wrote."""
+    return tuple(map(int, text.split(",")))

@@ -1,0 +1,37 @@
+"""Multiple choice (approval): several marks, each counting one for its choice.
+
+A ballot with three marks is one ballot and three votes. Shares are of ballots, that
+is of voters, so they may add up to more than 1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from .plurality import check_marks, contribution, votes, winners
+
+if TYPE_CHECKING:
+    from . import MethodRules
+
+__all__ = ["LABEL", "NAME", "SHARE_BASE", "check", "check_rules", "contribution", "votes", "winners"]
+
+NAME = "multiple"
+LABEL = gettext_lazy("Multiple choice")
+SHARE_BASE = "ballots"
+
+
+def check_rules(rules: MethodRules) -> None:
+    if len(rules.numbers) < 2:
+        raise ValueError(_("A poll needs at least two choices."))
+    if not 1 <= rules.min_selections <= rules.max_selections <= len(rules.numbers):
+        raise ValueError(
+            _("The limits must satisfy 1 ≤ least ≤ most ≤ number of choices (%(count)s).")
+            % {"count": len(rules.numbers)}
+        )
+
+
+def check(rules: MethodRules, marks: list[int]) -> tuple[int, ...]:
+    return check_marks(rules, marks, rules.min_selections, rules.max_selections)

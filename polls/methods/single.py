@@ -1,0 +1,30 @@
+"""Single choice: one mark; the choice with the most marks wins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from .plurality import check_marks, contribution, votes, winners
+
+if TYPE_CHECKING:
+    from . import MethodRules
+
+__all__ = ["LABEL", "NAME", "SHARE_BASE", "check", "check_rules", "contribution", "votes", "winners"]
+
+NAME = "single"
+LABEL = gettext_lazy("Single choice")
+SHARE_BASE = "ballots"
+
+
+def check_rules(rules: MethodRules) -> None:
+    if len(rules.numbers) < 2:
+        raise ValueError(_("A poll needs at least two choices."))
+    if (rules.min_selections, rules.max_selections) != (1, 1):
+        raise ValueError(_("Single choice means exactly one selection; leave both limits at 1."))
+
+
+def check(rules: MethodRules, marks: list[int]) -> tuple[int, ...]:
+    return check_marks(rules, marks, 1, 1)

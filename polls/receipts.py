@@ -1,0 +1,96 @@
+"""Receipts: proof that a ballot was accepted, which says nothing of what it marks.
+
+A receipt seals (poll, round, voter_key, ballot_id) with a 128-bit MAC that is also the
+IV of the stream that hides them (the SIV construction, RFC 5297, here over keyed
+BLAKE2b). So it is deterministic, of one length for every ballot, can't be forged, and
+its ballot is found by the ledger's own key without another index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from .errors import ReceiptNotFound
+from .models import Ballot, DeadLetter, Poll
+from .voters import derived_key
+from .votelog import get_log
+
+_BODY = struct.Struct(">IH16s16s")
+_TAG = 16
+_LENGTH = (_TAG + _BODY.size) * 8 // 6  # 72 characters
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    poll_id: int
+    round: int
+    voter_key: bytes
+    ballot_id: bytes
+
+
+def _tag(body: bytes, secret: str) -> bytes:
+    return hashlib.blake2b(body, key=derived_key(secret, b"receipt mac"), digest_size=_TAG).digest()
+
+
+def _mask(body: bytes, tag: bytes, secret: str) -> bytes:
+    stream = hashlib.blake2b(tag, key=derived_key(secret, b"receipt stream"), digest_size=len(body)).digest()
+    return (int.from_bytes(body, "big") ^ int.from_bytes(stream, "big")).to_bytes(len(body), "big")
+
+
+def make_receipt(poll_id: int, round: int, voter_key: bytes, ballot_id: bytes) -> str:
+    body = _BODY.pack(poll_id, round, voter_key, ballot_id)
+    tag = _tag(body, settings.SECRET_KEY)
+    return urlsafe_b64encode(tag + _mask(body, tag, settings.SECRET_KEY)).decode()
+
+
+def open_receipt(receipt: str) -> Sealed:
+    """What a receipt seals; ReceiptNotFound for anything that we didn't make."""
+    if len(receipt) != _LENGTH or not receipt.isascii():
+        raise ReceiptNotFound()
+    try:
+        raw = urlsafe_b64decode(receipt)
+    except ValueError:
+        raise ReceiptNotFound() from None
+    tag, masked = raw[:_TAG], raw[_TAG:]
+    if len(masked) != _BODY.size:
+        raise ReceiptNotFound()
+    for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+        body = _mask(masked, tag, secret)
+        if hmac.compare_digest(tag, _tag(body, secret)):
+            return Sealed(*_BODY.unpack(body))
+    raise ReceiptNotFound()
+
+
+def receipt_status(receipt: str) -> dict[str, object]:
+    """{"status", "poll", "round"} of the ballot behind a receipt; ReceiptNotFound where there is none.
+
+    Status: accepted | counted | replaced | rejected.
+    """
+    sealed = open_receipt(receipt)
+    poll = Poll.objects.filter(id=sealed.poll_id).only("code").first()
+    if poll is None:
+        raise ReceiptNotFound()
+    return {"status": _status(sealed), "poll": poll.code, "round": sealed.round}
+
+
+def _status(sealed: Sealed) -> str:
+    where = {"poll_id": sealed.poll_id, "round": sealed.round, "voter_key": sealed.voter_key}
+    counted = Ballot.objects.filter(**where).values_list("ballot_id", flat=True).first()
+    if counted is not None and bytes(counted) == sealed.ballot_id:
+        return "counted"
+    letter = DeadLetter.objects.filter(**where, ballot_id=sealed.ballot_id).first()
+    if letter is not None:
+        return "rejected" if letter.status == DeadLetter.Status.REJECTED else "accepted"
+    current = get_log().find(sealed.poll_id, sealed.round, sealed.voter_key)
+    if current == sealed.ballot_id:
+        return "accepted"
+    if current is not None or counted is not None:
+        return "replaced"
+    # Sealed by us, and yet neither counted nor in the log: the log lost it.
+    raise ReceiptNotFound()

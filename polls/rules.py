@@ -1,0 +1,73 @@
+"""What accepting a ballot needs to know of a poll, kept in the process for a moment.
+
+Only rules of a poll that is open are kept, since they are frozen then. They say what a
+valid selection looks like; whether the poll is open is never decided from here, only by
+the gate in the vote log.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from .errors import PollNotFound
+from .methods import Method, MethodRules, get_method
+from .models import Poll, State, canonical_code
+from .signals import poll_changed
+
+_KEEP_SECONDS = 1.0
+_KEEP_POLLS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PollRules:
+    id: int
+    code: str
+    state: str
+    round: int
+    method: Method
+    rules: MethodRules
+    revote: bool
+    results_visible: str
+    secret: bytes
+
+
+_kept: dict[str, tuple[float, PollRules]] = {}
+
+
+def get_rules(code: str, *, fresh: bool = False) -> PollRules:
+    """The rules of the poll with this code; PollNotFound where there is none."""
+    code = canonical_code(code)
+    kept = _kept.get(code)
+    if kept and not fresh and time.monotonic() - kept[0] < _KEEP_SECONDS:
+        return kept[1]
+    rules = _load(code)
+    if rules.state == State.OPEN:
+        if len(_kept) >= _KEEP_POLLS:
+            _kept.clear()
+        _kept[code] = (time.monotonic(), rules)
+    return rules
+
+
+def _load(code: str) -> PollRules:
+    poll = Poll.objects.filter(code=code).prefetch_related("choices").first() if len(code) <= 16 else None
+    if poll is None:
+        raise PollNotFound()
+    return PollRules(
+        id=poll.pk,
+        code=poll.code,
+        state=poll.state,
+        round=poll.round,
+        method=get_method(poll.method),
+        rules=poll.method_rules(),
+        revote=poll.revote,
+        results_visible=poll.results_visible,
+        secret=bytes(poll.secret),
+    )
+
+
+def _forget(**_: object) -> None:
+    _kept.clear()
+
+
+poll_changed.connect(_forget, dispatch_uid="polls.rules")

@@ -1,0 +1,9 @@
+"""What this floor tells the floors above it, on commit and never per ballot."""
+
+from django.dispatch import Signal
+
+#: Ballots are in the vote log. kwargs: partitions, a set of partition numbers.
+ballots_appended = Signal()
+
+#: A poll's state, rules or round changed. kwargs: poll_id.
+poll_changed = Signal()

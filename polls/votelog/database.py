@@ -1,0 +1,223 @@
+"""The vote log in the project's own database: one partition, one writer at a time.
+
+PostgreSQL takes a transaction-level advisory lock, SQLite's transactions are IMMEDIATE;
+either way appends and gates exclude each other, and the clock is read once the lock is
+held, so that no ballot slips past a gate that closes. One writer at a time also keeps
+positions in commit order, which a sequence would not.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from django.db import connection, transaction
+
+from polls.errors import LogInconsistent
+from polls.models import Claim, LogEntry, LogGate, LogHead
+
+from .base import (
+    ACCEPTED,
+    Claimed,
+    Entry,
+    Gate,
+    Head,
+    Marker,
+    NewBallot,
+    Outcome,
+    decide,
+    digest_of,
+    pack_claim,
+    unpack_claim,
+)
+
+_ADVISORY_LOCK = 0x6C616E64  # "land"
+_CHUNK = 400  # (poll_id, voter_key) pairs a query: SQLite's expression depth and variables are bounded
+
+
+class DatabaseVoteLog:
+    name = "database"
+    partitions = 1
+
+    def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
+        with self._locked() as now:
+            head = self._head_for_writing(expected.get(0))
+            gates = self._gates({b.poll_id for b in ballots})
+            claims = self._claims({(b.poll_id, b.voter_key) for b in ballots})
+            position = head.position
+            outcomes: list[Outcome] = []
+            entries: list[LogEntry] = []
+            changed: dict[tuple[int, bytes], Claim] = {}
+            for ballot in ballots:
+                voter = (ballot.poll_id, ballot.voter_key)
+                claimed = claims[voter]
+                outcome = decide(gates.get(ballot.poll_id), claimed, ballot, now)
+                outcomes.append(outcome)
+                if outcome.code != ACCEPTED or outcome.repeated:
+                    continue
+                position += 1
+                entries.append(self._entry(position, ballot, claimed, outcome.round, now))
+                claimed.append(Claimed(outcome.round, ballot.ballot_id, digest_of(ballot.selection)))
+                changed[voter] = Claim(
+                    poll_id=ballot.poll_id, voter_key=ballot.voter_key, record=pack_claim(claimed)
+                )
+            if entries:
+                LogEntry.objects.bulk_create(entries)
+                self._write_claims(changed.values())
+                LogHead.objects.filter(partition=0).update(position=position)
+        return outcomes
+
+    def read(self, partition: int, after: int, limit: int) -> list[Entry]:
+        rows = LogEntry.objects.filter(position__gt=after).order_by("position")[:limit]
+        return [
+            Entry(
+                position=row.position,
+                kind="close" if row.kind == "close" else "ballot",
+                poll_id=row.poll_id,
+                round=row.round,
+                at=row.at,
+                voter_key=bytes(row.voter_key),
+                ballot_id=bytes(row.ballot_id),
+                selection=row.selection,
+                replaces=bytes(row.replaces) if row.replaces is not None else None,
+            )
+            for row in rows
+        ]
+
+    def trim(self, partition: int, upto: int) -> None:
+        LogEntry.objects.filter(position__lte=upto).delete()
+
+    def heads(self) -> dict[int, Head]:
+        return {row.partition: Head(row.generation, row.position) for row in LogHead.objects.all()}
+
+    def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
+        claimed = self._claims({(poll_id, voter_key)})[(poll_id, voter_key)]
+        return next((c.ballot_id for c in reversed(claimed) if c.round == round), None)
+
+    def open(self, poll_id: int, gate: Gate) -> None:
+        with self._locked():
+            known = self._gates({poll_id}).get(poll_id)
+            if known is None or gate.round > known.round or (gate.round == known.round and not known.closed_at):
+                self._set_gate(poll_id, gate)
+
+    def close(self, poll_id: int, round: int) -> list[Marker]:
+        with self._locked() as now:
+            gate = self._gates({poll_id}).get(poll_id)
+            if gate is None or gate.round < round:
+                gate = Gate(round)
+            if gate.round > round:
+                return []
+            if not gate.closed_at:
+                position = self._head_for_writing(None).position + 1
+                closed_at = gate.closing_time(now)
+                LogEntry.objects.create(
+                    position=position, kind="close", poll_id=poll_id, round=round, at=closed_at,
+                    voter_key=b"", ballot_id=b"", selection="",
+                )  # fmt: skip
+                LogHead.objects.filter(partition=0).update(position=position)
+                gate = Gate(round, False, gate.revote, gate.opens_at, gate.closes_at, closed_at, position)
+                self._set_gate(poll_id, gate)
+            return [Marker(0, gate.marker, gate.closed_at)]
+
+    def reset(self, poll_id: int, round: int) -> None:
+        with self._locked():
+            known = self._gates({poll_id}).get(poll_id)
+            if known is None or known.round < round:
+                self._set_gate(poll_id, Gate(round))
+
+    def make(self, partition: int, head: Head) -> None:
+        LogHead.objects.get_or_create(
+            partition=partition, defaults={"generation": head.generation, "position": head.position}
+        )
+
+    def rebuild(self, partition: int, head: Head, gates: Mapping[int, Gate]) -> None:
+        with self._locked():
+            LogEntry.objects.all().delete()
+            Claim.objects.all().delete()
+            LogGate.objects.all().delete()
+            LogHead.objects.update_or_create(
+                partition=partition, defaults={"generation": head.generation, "position": head.position}
+            )
+            for poll_id, gate in gates.items():
+                self._set_gate(poll_id, gate)
+
+    def restore_claims(self, partition: int, claims: Iterable[tuple[int, int, bytes, bytes, str]]) -> None:
+        with self._locked():
+            rows = list(claims)
+            known = self._claims({(poll_id, voter_key) for poll_id, _, voter_key, _, _ in rows})
+            for poll_id, round_, voter_key, ballot_id, selection in rows:
+                known[(poll_id, voter_key)].append(Claimed(round_, ballot_id, digest_of(selection)))
+            self._write_claims(
+                Claim(poll_id=poll_id, voter_key=voter_key, record=pack_claim(claimed))
+                for (poll_id, voter_key), claimed in known.items()
+            )
+
+    def verify(self) -> None:
+        """The database's own durability settings are the operator's; nothing else to keep."""
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """A transaction that is the log's only writer; yields the store's clock, read under the lock."""
+        with transaction.atomic(), connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
+                # A statement of its own: the lock's own statement would read the clock before it waits.
+                cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+            else:
+                cursor.execute("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)")
+            yield cursor.fetchone()[0]
+
+    @staticmethod
+    def _head_for_writing(expected: Head | None) -> Head:
+        row = LogHead.objects.filter(partition=0).first()
+        if row is None or (expected and (row.generation != expected.generation or row.position < expected.position)):
+            raise LogInconsistent()
+        return Head(row.generation, row.position)
+
+    @staticmethod
+    def _entry(position: int, ballot: NewBallot, claimed: list[Claimed], round_: int, now: int) -> LogEntry:
+        current = next((c for c in reversed(claimed) if c.round == round_), None)
+        return LogEntry(
+            position=position,
+            kind="ballot",
+            poll_id=ballot.poll_id,
+            round=round_,
+            at=now,
+            voter_key=ballot.voter_key,
+            ballot_id=ballot.ballot_id,
+            selection=ballot.selection,
+            replaces=current.ballot_id if current else None,
+        )
+
+    @staticmethod
+    def _gates(poll_ids: set[int]) -> dict[int, Gate]:
+        rows = LogGate.objects.filter(poll_id__in=poll_ids).values_list("poll_id", "packed")
+        return {poll_id: Gate.unpack(packed) for poll_id, packed in rows}
+
+    @staticmethod
+    def _set_gate(poll_id: int, gate: Gate) -> None:
+        LogGate.objects.update_or_create(poll_id=poll_id, defaults={"packed": gate.pack()})
+
+    @staticmethod
+    def _claims(voters: set[tuple[int, bytes]]) -> dict[tuple[int, bytes], list[Claimed]]:
+        claims: dict[tuple[int, bytes], list[Claimed]] = {voter: [] for voter in voters}
+        by_poll: dict[int, list[bytes]] = defaultdict(list)
+        for poll_id, voter_key in voters:
+            by_poll[poll_id].append(voter_key)
+        for poll_id, keys in by_poll.items():
+            for i in range(0, len(keys), _CHUNK):
+                rows = Claim.objects.filter(poll_id=poll_id, voter_key__in=keys[i : i + _CHUNK])
+                for voter_key, record in rows.values_list("voter_key", "record"):
+                    claims[(poll_id, bytes(voter_key))] = unpack_claim(bytes(record))
+        return claims
+
+    @staticmethod
+    def _write_claims(claims: Iterable[Claim]) -> None:
+        Claim.objects.bulk_create(
+            claims,
+            update_conflicts=True,
+            unique_fields=["poll_id", "voter_key"],
+            update_fields=["record"],
+        )
+

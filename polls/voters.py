@@ -1,0 +1,93 @@
+"""Who is voting: a signed cookie or an API client's voter, made into a voter_key.
+
+A voter_key is a keyed hash of the voter's identity with the poll's own secret, so the
+same browser is somebody else in every poll, and nobody once the secret is destroyed.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+from django.conf import settings
+
+from .errors import InvalidKey
+from .models import ApiClient
+
+COOKIE = "voter"
+COOKIE_MAX_AGE = 365 * 24 * 3600
+_TOKEN = 16
+_MAC = 16
+_COOKIE_LENGTH = 43  # base64 of token and MAC, without padding
+
+
+@functools.cache
+def derived_key(secret: str, purpose: bytes) -> bytes:
+    """A key for one purpose from a SECRET_KEY, so that no two uses share one."""
+    return hmac.digest(secret.encode(), b"landslide " + purpose, "sha256")
+
+
+def _mac(token: bytes, secret: str) -> bytes:
+    key = derived_key(secret, b"voter cookie")
+    return hashlib.blake2b(token, key=key, digest_size=_MAC).digest()
+
+
+def mint() -> str:
+    """The value of a new voter cookie: a random token and its signature."""
+    token = secrets.token_bytes(_TOKEN)
+    return urlsafe_b64encode(token + _mac(token, settings.SECRET_KEY)).rstrip(b"=").decode()
+
+
+def token_from(cookie: str | None) -> bytes | None:
+    """The token of a cookie that we signed; None for anything else."""
+    if cookie is None or len(cookie) != _COOKIE_LENGTH:
+        return None
+    try:
+        raw = urlsafe_b64decode(cookie + "=")
+    except ValueError:
+        return None
+    token, mac = raw[:_TOKEN], raw[_TOKEN:]
+    for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+        if hmac.compare_digest(mac, _mac(token, secret)):
+            return token
+    return None
+
+
+def cookie_header(value: str, *, secure: bool) -> str:
+    """The Set-Cookie header for a voter cookie."""
+    header = f"{COOKIE}={value}; Path=/; Max-Age={COOKIE_MAX_AGE}; HttpOnly; SameSite=Lax"
+    return f"{header}; Secure" if secure else header
+
+
+def browser_key(poll_secret: bytes, token: bytes) -> bytes:
+    return _voter_key(poll_secret, b"browser\0" + token)
+
+
+def client_key(poll_secret: bytes, client: ApiClient, voter: str) -> bytes:
+    """An API client's voter; two clients' voters with the same id are two voters."""
+    identity = f"client\0{client.prefix}\0{voter}".encode("utf-8", "surrogatepass")
+    return _voter_key(poll_secret, identity)
+
+
+def _voter_key(poll_secret: bytes, identity: bytes) -> bytes:
+    return hashlib.blake2b(identity, key=poll_secret, digest_size=16).digest()
+
+
+def client_from(authorization: str | None) -> ApiClient | None:
+    """The API client behind `Authorization: Api-Key …`; None where no such header was sent.
+
+    Raises InvalidKey for a wrong, expired or revoked key.
+    """
+    scheme, _, key = (authorization or "").partition(" ")
+    if scheme.lower() != "api-key":
+        return None
+    try:
+        client = ApiClient.objects.get_from_key(key.strip())
+    except ApiClient.DoesNotExist:
+        raise InvalidKey() from None
+    if client.has_expired:
+        raise InvalidKey()
+    return client
