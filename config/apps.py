@@ -1,7 +1,9 @@
 from django.apps import AppConfig
+from django.contrib.staticfiles.apps import StaticFilesConfig
 
 
 class ProjectConfig(AppConfig):
+    default = True
     name = "config"
     verbose_name = "Landslide"
 
@@ -11,3 +13,9 @@ class ProjectConfig(AppConfig):
 
         celery.app.set_default()
         checks.register_all()
+
+
+class StaticFiles(StaticFilesConfig):
+    """Without what no page of ours loads; compressing it took most of a minute of the first start."""
+
+    ignore_patterns = [*StaticFilesConfig.ignore_patterns, "*.map", "redoc", "rest_framework"]

@@ -49,13 +49,13 @@ def vote_log() -> Messages:
     if settings.VOTE_LOG == "redis" and not settings.VOTE_LOG_REDIS_URL:
         yield checks.Error(
             "VOTE_LOG=redis, but no Redis is named.",
-            hint="Set REDIS_URL or VOTE_LOG_REDIS_URL, for example redis://127.0.0.1:6379/0, or VOTE_LOG=database.",
+            hint="Set REDIS_URL or VOTE_LOG_REDIS_URL (redis://127.0.0.1:6379/0), or VOTE_LOG=database.",
             id="landslide.E002",
         )
     if settings.VOTE_LOG_DURABILITY not in ("always", "everysec"):
         yield checks.Error(
             f"VOTE_LOG_DURABILITY={settings.VOTE_LOG_DURABILITY!r} is unknown.",
-            hint="Set it to always (an acknowledged ballot survives a power cut) or everysec (the last second may not).",
+            hint="Set it to always (a ballot survives a power cut) or everysec (the last second may not).",
             id="landslide.E003",
         )
     if not 1 <= settings.VOTE_LOG_PARTITIONS <= 256:
@@ -114,7 +114,7 @@ def processes() -> Messages:
     if engine == SQLITE and not settings.EMBEDDED:
         yield checks.Error(
             "REDIS_URL asks for several processes, but SQLite has one writer at a time.",
-            hint="Set DATABASE_URL=postgres://user:password@host/name, or leave REDIS_URL out and run in one process.",
+            hint="Set DATABASE_URL=postgres://user:password@host/name, or leave REDIS_URL out.",
             id="landslide.E009",
         )
     if settings.EMBEDDED and (settings.BROKER_URL or settings.CHANNEL_REDIS_URL):
@@ -133,7 +133,7 @@ def limits() -> Messages:
             )
     if settings.BATCH_MAX_BYTES > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
         yield checks.Error(
-            f"BATCH_MAX_BYTES is more than Django reads of a body ({settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes).",
+            "BATCH_MAX_BYTES is more than is ever read of a request's body.",
             hint="Set it to 10485760 or less.",
             id="landslide.E012",
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from threading import Event, Thread
 from types import TracebackType
+from typing import Self
 
 import structlog
 from celery.beat import EmbeddedService
@@ -50,22 +51,25 @@ class EmbeddedWorker:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            # Built in its own thread, for building it closes the thread's database connection.
-            worker = WorkController(
-                app=app,
-                hostname="embedded@%h",
-                without_mingle=True,
-                without_gossip=True,
-                without_heartbeat=True,
-                ready_callback=lambda _consumer: self._ready.set(),
-            )
-            worker.start()
-            if not self._stopping.wait(RESTART_SECONDS if worker.exitcode else 0):
-                log.error(
-                    "The embedded worker ended by itself and is started again", exitcode=worker.exitcode
-                )
+            try:
+                self._work()
+            except Exception:
+                log.exception("The embedded worker failed")
+            if not self._stopping.wait(RESTART_SECONDS):
+                log.error("The embedded worker ended by itself and is started again")
 
-    def __enter__(self) -> EmbeddedWorker:
+    def _work(self) -> None:
+        # Built in its own thread, for building it closes the thread's database connection.
+        WorkController(
+            app=app,
+            hostname="embedded@%h",
+            without_mingle=True,
+            without_gossip=True,
+            without_heartbeat=True,
+            ready_callback=lambda _consumer: self._ready.set(),
+        ).start()
+
+    def __enter__(self) -> Self:
         self.start()
         return self
 

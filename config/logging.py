@@ -68,7 +68,7 @@ def config(log_format: str, level: str) -> dict[str, Any]:
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=False, pad_event=0)
+        else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
     )
     return {
         "version": 1,

@@ -16,7 +16,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_wildcard(host: str) -> bool:
-    return host in ("", "0.0.0.0", "::", "[::]")  # noqa: S104
+    return host in ("", "0.0.0.0", "::", "[::]")
 
 
 def lan_address() -> str:

@@ -61,7 +61,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "django.contrib.staticfiles",
+    "config.apps.StaticFiles",
     "channels",
     "rest_framework",
     "rest_framework_api_key",  # polls.ApiClient builds on its abstract model
@@ -236,7 +236,7 @@ CACHES["default"]["KEY_PREFIX"] = REDIS_PREFIX
 
 # --- Celery: it carries wake-ups, and losing or doubling one is harmless ----------------------
 
-CELERY_BROKER_URL = "landslide-memory://" if EMBEDDED else BROKER_URL
+CELERY_BROKER_URL = "landslide-memory://localhost" if EMBEDDED else BROKER_URL
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
     {
         "global_keyprefix": f"{REDIS_PREFIX}:celery:",

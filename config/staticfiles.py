@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+import brotli
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.contrib.staticfiles import finders
+from django.core.management import call_command
 from django.http import HttpRequest
+from whitenoise.compress import Compressor
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.storage import CompressedManifestStaticFilesStorage
+
+from config.apps import StaticFiles
+
+
+class QuickCompressor(Compressor):
+    """Brotli at 9 instead of 11: a few percent larger, ten times faster, so that a first start is short."""
+
+    @staticmethod
+    def compress_brotli(data: bytes) -> bytes:
+        return brotli.compress(data, quality=9)
+
+
+Patterns = tuple[tuple[str, tuple[Any, ...]], ...]
+
+
+def without_source_maps(patterns: Patterns) -> Patterns:
+    return tuple(
+        (ending, tuple(rule for rule in rules if "sourceMap" not in str(rule))) for ending, rules in patterns
+    )
 
 
 class HashedStaticFiles(CompressedManifestStaticFilesStorage):
     # ES modules import each other by relative names, which must become the hashed ones.
     support_js_module_import_aggregation = True
-    manifest_strict = False
+    # Source maps aren't collected, so what points at them is left as it is.
+    patterns = without_source_maps(CompressedManifestStaticFilesStorage.patterns)
 
     def stored_name(self, name: str) -> str:
         """The hashed name, or the plain one: a file missing from the manifest must not take a page down."""
@@ -22,6 +49,34 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
             return str(super().stored_name(name))
         except ValueError:
             return name
+
+    def compress_files(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Only what pages ask for, which is the hashed files."""
+        yield from super().compress_files(set(paths) & set(self.hashed_files.values()))
+
+    def create_compressor(self, **kwargs: Any) -> Compressor:
+        return QuickCompressor(**kwargs)
+
+
+def collect_if_changed() -> bool:
+    """Run collectstatic unless STATIC_ROOT was made of these very files."""
+    mark = Path(settings.STATIC_ROOT) / ".collected"
+    wanted = fingerprint()
+    if mark.exists() and mark.read_text() == wanted:
+        return False
+    call_command("collectstatic", interactive=False, verbosity=0)
+    mark.write_text(wanted)
+    return True
+
+
+def fingerprint() -> str:
+    """Names, sizes and times of all source files: what tells a change without reading them."""
+    found = hashlib.blake2b(digest_size=16)
+    for finder in finders.get_finders():
+        for path, storage in finder.list(StaticFiles.ignore_patterns):
+            status = Path(storage.path(path)).stat()
+            found.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return found.hexdigest()
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):

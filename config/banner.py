@@ -1,0 +1,81 @@
+"""What the serving command says once it really answers: addresses, a QR code, the admin account."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import sys
+import time
+from collections.abc import Callable
+from threading import Thread
+from typing import TextIO
+
+import segno
+from django.conf import settings
+
+from config.network import is_wildcard, shown_host
+from config.prepare import Account
+
+DEMO = "DEMO"
+ASK_SECONDS = 0.1
+
+
+def address(host: str, port: int) -> str:
+    return f"http://{shown_host(host)}:{port}"
+
+
+def when_ready(host: str, port: int, announce: Callable[[], None]) -> None:
+    """Call `announce`, from a thread of its own, as soon as the server answers."""
+    Thread(target=lambda: (wait_for(host, port), announce()), name="ready", daemon=True).start()
+
+
+def wait_for(host: str, port: int) -> None:
+    target = ("::1" if ":" in host else "127.0.0.1") if is_wildcard(host) else host.strip("[]")
+    while not answers(target, port):
+        time.sleep(ASK_SECONDS)
+
+
+def answers(host: str, port: int) -> bool:
+    link = http.client.HTTPConnection(host, port, timeout=2)
+    try:
+        link.request("GET", "/healthz", headers={"Host": known_host(), "Connection": "close"})
+        return link.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        link.close()
+
+
+def known_host() -> str:
+    """A Host header that Django accepts, whatever ALLOWED_HOSTS says."""
+    exact = [host for host in settings.ALLOWED_HOSTS if not host.startswith((".", "*"))]
+    return exact[0] if exact else "127.0.0.1"
+
+
+def qr_code(url: str) -> str:
+    picture = io.StringIO()
+    segno.make(url, error="m").terminal(picture, border=2, compact=True)
+    return picture.getvalue().rstrip("\n")
+
+
+def print_ready(base: str, out: TextIO = sys.stdout) -> None:
+    out.write(f"Landslide is ready at {base}/\n")
+    out.flush()
+
+
+def print_demo(base: str, account: Account, out: TextIO = sys.stdout) -> None:
+    vote = f"{base}/p/{DEMO}/"
+    lines = [
+        "",
+        f"  Vote     {vote}",
+        f"  Present  {vote}present/",
+        f"  Admin    {base}/admin/",
+        f"           name {account.name}, password {account.password or f'({account.note})'}",
+        "",
+        *(f"  {line}" for line in qr_code(vote).splitlines()),
+        "",
+        "  Ctrl-C stops it. See the screen move: python manage.py crowd DEMO",
+        "",
+    ]
+    out.write("\n".join(lines) + "\n")
+    out.flush()

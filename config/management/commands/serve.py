@@ -1,0 +1,118 @@
+"""`manage.py serve`: one process without Redis, a supervised tree of processes with it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from config import banner, network, prepare
+from config.embedded import EmbeddedWorker
+from config.staticfiles import collect_if_changed
+from config.supervisor import Child, Supervisor
+from config.web import SERVERS, listen, run
+
+STAGE_WEB, STAGE_WORKERS = 0, 1
+
+
+def cores() -> int:
+    """Those this process may use, which in a container are fewer than the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Command(BaseCommand):
+    help = "Serve Landslide: in one process, or with REDIS_URL as web processes, Celery workers and beat."
+    requires_system_checks = "__all__"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add = parser.add_argument
+        add("--host", default=settings.HOST, help="address to listen on (HOST, %(default)s)")
+        add("--port", type=int, default=settings.PORT, help="port to listen on (PORT, %(default)s)")
+        add("--server", choices=SERVERS, default=SERVERS[0], help="ASGI server (%(default)s)")
+        add("--web", type=int, help="web processes (one a core)")
+        add("--worker", type=int, help="Celery worker processes (2)")
+        add("--prepare", action="store_true", help="migrate, add demo polls and an admin account first")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        host, port, server = options["host"], options["port"], options["server"]
+        if settings.EMBEDDED and (options["web"], options["worker"]) != (None, None):
+            raise CommandError("--web and --worker need several processes: set REDIS_URL and DATABASE_URL.")
+        if min(options["web"] or 1, options["worker"] or 1) < 1:
+            raise CommandError("--web and --worker take a number from 1.")
+        listener = self.bind(host, port, server)
+        self.follow_host(host, port)
+        account = prepare.prepare_demo() if options["prepare"] else None
+        prepare.check_database()
+        prepare.check_vote_log()
+        collect_if_changed()
+        prepare.release_database()
+
+        base = banner.address(host, port)
+
+        def announce() -> None:
+            banner.print_ready(base)
+            if account:
+                banner.print_demo(base, account)
+
+        if settings.EMBEDDED:
+            with EmbeddedWorker():
+                banner.when_ready(host, port, announce)
+                run(server, listener)
+        else:
+            self.supervise(listener, options, announce)
+
+    def bind(self, host: str, port: int, server: str) -> socket.socket:
+        if server == "daphne" and ":" in host:
+            raise CommandError("Daphne takes over no IPv6 socket: use --server uvicorn.")
+        try:
+            return listen(host, port)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise CommandError(
+                    f"Port {port} is taken. Is Landslide running already? Else try PORT={port + 1}."
+                ) from None
+            raise CommandError(f"Can't listen on {host} port {port}: {error.strerror}.") from None
+
+    def follow_host(self, host: str, port: int) -> None:
+        """An address given as an option counts as HOST, here and in the children."""
+        if host != settings.HOST and not os.environ.get("ALLOWED_HOSTS"):
+            settings.ALLOWED_HOSTS = network.allowed_hosts(host)
+        os.environ.update(HOST=host, PORT=str(port))
+
+    def supervise(self, listener: socket.socket, options: dict[str, Any], announce: Any) -> None:
+        python = [sys.executable, "-m"]
+        web = [*python, "config.web", "--fd", str(listener.fileno()), "--server", options["server"]]
+        celery = [*python, "celery", "--quiet", "-A", "config"]
+        worker = [*celery, "worker", "--without-mingle", "--without-gossip", "--loglevel", "WARNING"]
+        children = [
+            *(Child(f"web.{n}", web, STAGE_WEB) for n in range(1, (options["web"] or cores()) + 1)),
+            *(
+                Child(f"worker.{n}", [*worker, "-n", f"worker.{n}@%h"], STAGE_WORKERS)
+                for n in range(1, (options["worker"] or 2) + 1)
+            ),
+            Child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile="], STAGE_WEB),
+        ]
+        supervisor = Supervisor(children, emit=self.emit, pass_fds=[listener.fileno()])
+
+        def ready() -> None:
+            supervisor.ready = True
+            announce()
+
+        banner.when_ready(options["host"], options["port"], ready)
+        if code := supervisor.run():
+            sys.exit(code)
+
+    def emit(self, name: str, line: bytes) -> None:
+        """A child's line with its name before it; a JSON line stays JSON."""
+        if line.startswith(b"{"):
+            line = b'{"process": %s, ' % json.dumps(name).encode() + line[1:]
+        else:
+            line = f"{name:<9}| ".encode() + line
+        sys.stderr.buffer.write(line + b"\n")
+        sys.stderr.buffer.flush()

@@ -1,0 +1,85 @@
+"""What must be there before serving, and what `make run` adds so that a newcomer sees something."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from config.env import private_file
+from polls.errors import LogUnsuitable
+from polls.votelog import get_log
+
+ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class Account:
+    """The admin account, and its password where it is ours to show."""
+
+    name: str
+    password: str | None
+    note: str = ""
+
+
+def check_database() -> None:
+    """Answers, and has all tables."""
+    try:
+        executor = MigrationExecutor(connection)
+        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        raise CommandError(
+            f"The database doesn't answer: {str(error).strip()}\nCheck DATABASE_URL and the server."
+        ) from None
+    if pending:
+        raise CommandError(
+            f"{len(pending)} migrations haven't been applied to this database.\n"
+            "Run `python manage.py migrate` first, or serve with --prepare."
+        )
+
+
+def check_vote_log() -> None:
+    """Refuse to acknowledge ballots into a store that may lose them."""
+    try:
+        get_log().verify()
+    except LogUnsuitable as error:
+        hint = f"\nHint: {error.hint}" if error.hint else ""
+        raise CommandError(f"The vote log can't be trusted as it is: {error.detail}{hint}") from None
+
+
+def release_database() -> None:
+    """A supervisor that only watches its children holds no connection."""
+    connections.close_all()
+    if hasattr(connection, "close_pool"):
+        connection.close_pool()
+
+
+def prepare_demo() -> Account:
+    call_command("migrate", interactive=False, verbosity=0)
+    call_command("seed_demo", verbosity=0)
+    return admin_account()
+
+
+def admin_account() -> Account:
+    """Make the account on the first run; later runs change its password only to ADMIN_PASSWORD's."""
+    users = get_user_model()
+    user = users.objects.filter(username=ADMIN).first()
+    given = settings.ADMIN_PASSWORD
+    kept = settings.DATA_DIR / "admin-password"
+    if user is None:
+        password = given or private_file(kept, lambda: secrets.token_urlsafe(12))
+        users.objects.create_superuser(username=ADMIN, password=password)
+    elif given:
+        if not user.check_password(given):
+            user.set_password(given)
+            user.save(update_fields=["password"])
+    else:
+        password = kept.read_text().strip() if kept.exists() else ""
+        if not password or not user.check_password(password):
+            return Account(ADMIN, None, "the one you set")
+    return Account(ADMIN, None, "the one in ADMIN_PASSWORD") if given else Account(ADMIN, password)

@@ -1,0 +1,87 @@
+"""One web process on a listening socket that somebody else bound.
+
+As a child of the supervisor: `python -m config.web --fd 3 --server uvicorn`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+
+import django
+import uvicorn
+from daphne.server import Server as Daphne
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+SERVERS = ("uvicorn", "daphne")
+#: Seconds for requests under way when told to stop; WebSockets are closed and reconnect elsewhere.
+GRACEFUL_SECONDS = 4
+BACKLOG = 2048
+#: What clients send over a WebSocket is a few bytes; the tally goes the other way.
+WEBSOCKET_MAX_BYTES = 16 * 1024
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind before anything else is done, so that a taken port is noticed at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
+
+
+def run(server: str, listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT, then return."""
+    {"uvicorn": run_uvicorn, "daphne": run_daphne}[server](listener)
+
+
+def run_uvicorn(listener: socket.socket) -> None:
+    # uvicorn raises the signal again once it has served, which would skip whatever our caller does next.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    config = uvicorn.Config(
+        settings.ASGI_APPLICATION.replace(".application", ":application"),
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,  # one frame serves all viewers, and memory stays small
+        ws_max_size=WEBSOCKET_MAX_BYTES,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.TRUSTED_PROXIES),
+        forwarded_allow_ips=settings.TRUSTED_PROXIES,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def run_daphne(listener: socket.socket) -> None:
+    Daphne(
+        application=import_string(settings.ASGI_APPLICATION),
+        endpoints=[f"fd:fileno={listener.fileno()}"],
+        signal_handlers=True,
+        application_close_timeout=GRACEFUL_SECONDS,
+        websocket_max_message_size=WEBSOCKET_MAX_BYTES,
+        proxy_forwarded_address_header="X-Forwarded-For" if settings.TRUSTED_PROXIES else None,
+        proxy_forwarded_proto_header="X-Forwarded-Proto" if settings.TRUSTED_PROXIES else None,
+        server_name="",
+        verbosity=0,
+    ).run()
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--server", choices=SERVERS, default=SERVERS[0])
+    options = parser.parse_args()
+
+    django.setup()
+    run(options.server, socket.socket(fileno=options.fd))
+
+
+if __name__ == "__main__":
+    main()
