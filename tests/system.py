@@ -26,7 +26,7 @@ class Process:
     def role(self) -> Role | None:
         if "celery" in self.command:
             return "beat" if " beat" in self.command else "worker"
-        if "uvicorn" in self.command or "daphne" in self.command or "config.asgi" in self.command:
+        if "config.web" in self.command:
             return "web"
         return None
 

@@ -1,0 +1,141 @@
+"""The house's own rules, as far as a program can hold them."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.system import ROOT
+
+APPS = ("config", "realtime", "analytics", "polls")
+REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
+LOCKED = "# --- locked:"
+VENDOR = ROOT / "static" / "vendor"
+
+
+def ours(pattern: str) -> Iterator[Path]:
+    for place in (*APPS, "tests", "benchmarks", "templates", "static"):
+        yield from (ROOT / place).rglob(pattern)
+
+
+# --- shape ---
+
+
+def test_imports_only_go_down() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_file_is_named_after_its_subject() -> None:
+    vague = {"utils", "util", "helpers", "helper", "services", "service", "misc", "common"}
+    assert [str(path) for path in ours("*") if path.stem in vague and "vendor" not in path.parts] == []
+
+
+def test_the_top_level_stays_small() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    folders = {*APPS, "templates", "static", "tests", "benchmarks", "docs", "deploy"}
+    files = {
+        "manage.py",
+        *REQUIREMENTS,
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "Makefile",
+        "Procfile",
+        "pyproject.toml",
+    }
+    top = {line.split("/")[0] for line in listed.stdout.splitlines()}
+    assert {name for name in top - folders - files if not name.startswith(".")} == set()
+
+
+# --- dependencies ---
+
+
+def pins(name: str, *, locked: bool) -> list[Requirement]:
+    """The packages that we chose, or with `locked` those that they bring along."""
+    chosen, _, brought = (ROOT / name).read_text().partition(LOCKED)
+    rows = (brought if locked else chosen).splitlines()[1:]  # without the rest of the line that parts them
+    lines = (row.partition("#")[0].strip() for row in rows)
+    return [Requirement(line) for line in lines if line and not line.startswith("-r")]
+
+
+def all_pins() -> list[Requirement]:
+    return [pin for name in REQUIREMENTS for locked in (False, True) for pin in pins(name, locked=locked)]
+
+
+def brought_by(roots: list[Requirement]) -> set[str]:
+    """Everything that these need, by what the installed packages say."""
+    todo, seen = list(roots), set()
+    while todo:
+        need = todo.pop()
+        key = (canonicalize_name(need.name), frozenset(need.extras))
+        if key in seen:
+            continue
+        seen.add(key)
+        try:
+            further = distribution(need.name).requires or []
+        except PackageNotFoundError:
+            continue  # needed on another version of Python
+        for line in further:
+            each = Requirement(line)
+            if each.marker is None or any(each.marker.evaluate({"extra": e}) for e in ("", *need.extras)):
+                todo.append(each)
+    return {name for name, _ in seen}
+
+
+def test_every_pin_is_exact() -> None:
+    assert [str(pin) for pin in all_pins() if not re.fullmatch(r"==[^*]+", str(pin.specifier))] == []
+
+
+def test_what_is_installed_is_what_is_pinned() -> None:
+    here = [pin for pin in all_pins() if pin.marker is None or pin.marker.evaluate()]
+    differing = [str(pin) for pin in here if not pin.specifier.contains(version(pin.name), prereleases=True)]
+    assert differing == [], "`make test` installs the pins"
+
+
+@pytest.mark.parametrize("name", REQUIREMENTS)
+def test_the_lock_is_complete(name: str) -> None:
+    files = REQUIREMENTS[: REQUIREMENTS.index(name) + 1]
+    chosen = [pin for file in files for pin in pins(file, locked=False)]
+    pinned = {canonicalize_name(pin.name) for pin in all_pins()}
+    missing = {f"{each}=={version(each)}" for each in brought_by(chosen) - pinned}
+    assert missing == set(), f"add these to {name}, below the line"
+
+
+def test_the_lock_holds_nothing_else() -> None:
+    chosen = [pin for name in REQUIREMENTS for pin in pins(name, locked=False)]
+    needed = brought_by(chosen)
+    for name in REQUIREMENTS:
+        # A pin with a marker is for another version of Python, on which we can't look from here.
+        locked = {canonicalize_name(pin.name) for pin in pins(name, locked=True) if pin.marker is None}
+        assert locked - needed == set(), f"nothing needs these any more; remove them from {name}"
+
+
+def test_every_choice_is_explained() -> None:
+    text = (ROOT / "docs" / "dependencies.md").read_text()
+    rows = {name.lower(): at for name, at in re.findall(r"^\| ([\w.\[\],-]+) \| ([\w.]+) \|", text, re.M)}
+    for name in REQUIREMENTS:
+        for pin in pins(name, locked=False):
+            assert rows.get(pin.name.lower()) == str(pin.specifier)[2:], f"docs/dependencies.md: {pin}"
+
+
+def test_vendored_libraries_say_what_they_are() -> None:
+    text = (ROOT / "docs" / "dependencies.md").read_text()
+    for folder in VENDOR.iterdir() if VENDOR.exists() else ():
+        assert folder.is_dir(), f"{folder.name}: each library has a folder, with its licence"
+        assert list(folder.glob("LICENSE*")), f"{folder}: no LICENSE"
+        assert re.search(r"\d+\.\d+", (folder / "README.md").read_text()), f"{folder}: which version?"
+        assert f"static/vendor/{folder.name}" in text, f"docs/dependencies.md: nothing on {folder.name}"
