@@ -1,0 +1,12 @@
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class RealtimeConfig(AppConfig):
+    name = "realtime"
+    verbose_name = _("Screens")
+
+    def ready(self) -> None:
+        from realtime import receivers
+
+        receivers.connect()

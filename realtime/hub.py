@@ -1,0 +1,316 @@
+"""One hub per process: it watches polls for all of the process's viewers.
+
+The Channels group is a hint that a poll changed; the hub then reads the tally once,
+encodes it once and hands everybody the same string, at most ten times a second. Once a
+second it compares what it last sent with the database, so a lost hint costs a second.
+A viewer's mailbox holds only the newest message of each sort: a slow one skips what came
+between, and one that takes nothing for a while is let go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from channels.layers import get_channel_layer
+from django.db import close_old_connections
+
+from analytics import tallies
+from polls.models import Poll
+
+from .presence import Presence
+from .protocol import Frames, frames_of, viewers_frame
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+TICK_SECONDS = 0.1  # between two tallies of a poll
+WATCH_SECONDS = 1.0  # between two looks at the database
+HEARTBEAT_SECONDS = 15.0  # a viewer that hears nothing for longer may take the line for dead
+STALLED_SECONDS = 10.0  # a send that takes longer ends the viewer
+IDLE_ROOM_SECONDS = 30.0  # a room is kept this long without viewers
+
+Send = Callable[[str], Awaitable[None]]
+
+
+def group_of(poll_id: int) -> str:
+    return f"poll.{poll_id}"
+
+
+class Mailbox:
+    """One viewer: what it may see, and the newest message of each sort that it hasn't got yet."""
+
+    __slots__ = ("_messages", "_wake", "kind", "room")
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.kind = tallies.Viewer.PUBLIC
+        self._messages: dict[str, str] = {}
+        self._wake = asyncio.Event()
+
+    def put(self, sort: str, message: str) -> None:
+        self._messages[sort] = message
+        self._wake.set()
+
+    async def deliver(self, send: Send) -> None:
+        """Send what is put, until the connection ends or hangs (TimeoutError)."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            messages, self._messages = self._messages, {}
+            for message in messages.values():
+                async with asyncio.timeout(STALLED_SECONDS):
+                    await send(message)
+
+
+class Room:
+    """A poll that somebody in this process watches."""
+
+    def __init__(self, poll_id: int, code: str) -> None:
+        self.poll_id = poll_id
+        self.code = code
+        self.viewers: set[Mailbox] = set()
+        self.frames: Frames | None = None
+        self.presence = Presence()
+        self.viewers_told = (-1, 0.0)  # count, when
+        self.subscribed = False
+        self.empty_since = time.monotonic()
+        self.sent_at = 0.0
+        self.stale = False
+        self.flushing: asyncio.Task[None] | None = None
+
+    def show(self, frames: Frames) -> None:
+        """Put what is new for each viewer into its mailbox."""
+        before, self.frames = self.frames, frames
+        if before is None:
+            return
+        if before.round != frames.round:
+            # Who voted in the last round has not voted in this one.
+            for mailbox in self.viewers:
+                if mailbox.kind is tallies.Viewer.VOTED:
+                    mailbox.kind = tallies.Viewer.PUBLIC
+        state_changed = before.state != frames.state
+        changed = {kind for kind, frame in frames.tally.items() if frame != before.tally[kind]}
+        for mailbox in self.viewers:
+            if state_changed:
+                mailbox.put("state", frames.state)
+            if mailbox.kind in changed or before.round != frames.round:
+                mailbox.put("tally", frames.tally[mailbox.kind])
+
+    def tell_viewers(self, now: float) -> None:
+        count = self.presence.total(len(self.viewers), now)
+        told, told_at = self.viewers_told
+        if count != told or now - told_at >= HEARTBEAT_SECONDS:
+            self.viewers_told = (count, now)
+            message = viewers_frame(count)
+            for mailbox in self.viewers:
+                mailbox.put("viewers", message)
+
+
+class Hub:
+    """All rooms of this process, on one event loop."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._process = secrets.token_hex(6)
+        self._layer: Any = get_channel_layer()
+        self._channel = ""
+        self._rooms: dict[int, Room] = {}
+        self._codes: dict[str, Room] = {}
+        self._entering: dict[str, asyncio.Task[Room | None]] = {}
+        self._threads = ThreadPoolExecutor(2, "hub")
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def join(self, code: str) -> Mailbox | None:
+        """Watch a poll, as the public; the mailbox holds the snapshot already. None for an unknown poll."""
+        room = self._codes.get(code) or await self._enter(code)
+        if room is None or room.frames is None:
+            return None
+        mailbox = Mailbox(room)
+        room.viewers.add(mailbox)
+        mailbox.put("tally", room.frames.tally[mailbox.kind])
+        mailbox.put("viewers", viewers_frame(room.presence.total(len(room.viewers), time.monotonic())))
+        return mailbox
+
+    def leave(self, mailbox: Mailbox) -> None:
+        mailbox.room.viewers.discard(mailbox)
+        if not mailbox.room.viewers:
+            mailbox.room.empty_since = time.monotonic()
+
+    def see_as(self, mailbox: Mailbox, kind: tallies.Viewer) -> None:
+        """From now on this viewer sees what `kind` may see, and at once."""
+        mailbox.kind = kind
+        if mailbox.room.frames is not None:
+            mailbox.put("tally", mailbox.room.frames.tally[kind])
+
+    async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        """Run blocking code that may use the database."""
+        return await self.loop.run_in_executor(self._threads, _with_database, function, *args)
+
+    async def _enter(self, code: str) -> Room | None:
+        """The room of a poll that nobody here watches yet; those who come meanwhile share the work."""
+        task = self._entering.get(code)
+        if task is None:
+            task = self._entering[code] = asyncio.ensure_future(self._make_room(code))
+            task.add_done_callback(lambda _: self._entering.pop(code, None))
+        return await asyncio.shield(task)
+
+    async def _make_room(self, code: str) -> Room | None:
+        poll_id = await self.in_thread(_poll_id, code)
+        if poll_id is None:
+            return None
+        await self._start()
+        room = Room(poll_id, code)
+        # Subscribe before reading: a change in between is then heard of.
+        self._rooms[poll_id] = room
+        await self._subscribe(room)
+        room.show(await self.in_thread(_read_frames, poll_id))
+        self._codes[code] = room
+        return room
+
+    async def _start(self) -> None:
+        if not self._tasks:
+            self._tasks = [
+                self.loop.create_task(self._listen()),
+                self.loop.create_task(self._watch()),
+            ]
+        if not self._channel:
+            self._channel = await self._layer.new_channel()
+
+    async def _subscribe(self, room: Room) -> None:
+        try:
+            await self._layer.group_add(group_of(room.poll_id), self._channel)
+            room.subscribed = True
+        except Exception:
+            # Hints are a convenience: without them the room is a second late, and tries again.
+            logger.warning("group_add_failed", extra={"poll": room.poll_id})
+
+    async def _listen(self) -> None:
+        """Take hints from the channel layer, for ever."""
+        while True:
+            try:
+                if not self._channel:
+                    self._channel = await self._layer.new_channel()
+                self._heed(await self._layer.receive(self._channel))
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                logger.warning("channel_layer_failed", exc_info=True)
+                self._channel = ""
+                for room in self._rooms.values():
+                    room.subscribed = False
+                await asyncio.sleep(0.5)
+
+    def _heed(self, message: dict[str, Any]) -> None:
+        room = self._rooms.get(message.get("poll", 0))
+        if room is None:
+            return
+        if message["type"] == "poll.changed":
+            self.refresh(room)
+        elif message["type"] == "poll.presence" and message["process"] != self._process:
+            room.presence.heard(message["process"], message["count"], time.monotonic())
+
+    def refresh(self, room: Room) -> None:
+        """Read and show the room's tally: at once, or a tick after the last time."""
+        room.stale = True
+        if room.flushing is None:
+            room.flushing = self.loop.create_task(self._flush(room))
+
+    async def _flush(self, room: Room) -> None:
+        try:
+            while room.stale:
+                await asyncio.sleep(max(0.0, room.sent_at + TICK_SECONDS - time.monotonic()))
+                room.stale, room.sent_at = False, time.monotonic()
+                frames = await self.in_thread(_read_frames, room.poll_id)
+                # Two reads never overlap, but a replica or a restored database may still look back.
+                if room.frames is None or frames.stamp >= room.frames.stamp:
+                    room.show(frames)
+        except Exception:
+            logger.warning("tally_not_read", extra={"poll": room.poll_id}, exc_info=True)
+        finally:
+            room.flushing = None
+
+    async def _watch(self) -> None:
+        """Once a second: whatever hints were lost, presence, and rooms that nobody needs."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                await self._look()
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                logger.warning("watch_failed", exc_info=True)
+
+    async def _look(self) -> None:
+        now = time.monotonic()
+        for room in list(self._rooms.values()):
+            if not room.viewers and now - room.empty_since > IDLE_ROOM_SECONDS:
+                await self._close(room)
+                continue
+            if not room.subscribed and self._channel:
+                await self._subscribe(room)
+            if room.presence.due(len(room.viewers), now):
+                await self._tell_presence(room)
+            room.tell_viewers(now)
+        known = await self.in_thread(tallies.stamps, list(self._rooms))
+        for poll_id, room in list(self._rooms.items()):
+            if poll_id not in known:
+                await self._close(room)  # the poll was deleted
+            elif room.frames is None or known[poll_id] != room.frames.stamp:
+                self.refresh(room)
+
+    async def _tell_presence(self, room: Room) -> None:
+        message = {
+            "type": "poll.presence",
+            "poll": room.poll_id,
+            "process": self._process,
+            "count": len(room.viewers),
+        }
+        try:
+            await self._layer.group_send(group_of(room.poll_id), message)
+        except Exception:
+            logger.warning("presence_not_told", extra={"poll": room.poll_id})
+
+    async def _close(self, room: Room) -> None:
+        self._rooms.pop(room.poll_id, None)
+        self._codes.pop(room.code, None)
+        try:
+            await self._layer.group_discard(group_of(room.poll_id), self._channel)
+        except Exception:
+            logger.warning("group_discard_failed", extra={"poll": room.poll_id})
+
+
+def _poll_id(code: str) -> int | None:
+    return Poll.objects.filter(code=code).values_list("pk", flat=True).first()
+
+
+def _read_frames(poll_id: int) -> Frames:
+    return frames_of(tallies.snapshot(Poll.objects.prefetch_related("choices").get(pk=poll_id)))
+
+
+def _with_database(function: Callable[..., T], *args: Any) -> T:
+    try:
+        return function(*args)
+    finally:
+        close_old_connections()
+
+
+_hub: Hub | None = None
+
+
+def current_hub() -> Hub | None:
+    """This process's hub, if it has one yet, from any thread."""
+    return _hub if _hub is not None and not _hub.loop.is_closed() else None
+
+
+def get_hub() -> Hub:
+    """The hub of the running event loop; a server process has one loop, and so one hub."""
+    global _hub
+    if _hub is None or _hub.loop is not asyncio.get_running_loop():
+        _hub = Hub()
+    return _hub

@@ -1,0 +1,69 @@
+"""Telling the hubs of all processes that polls have changed, through their Channels groups.
+
+Called from workers and web threads, which have no event loop of their own: one thread with
+a loop does the sending, conflates what comes while it sends, and holds nobody up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from typing import Any
+
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+
+from .hub import current_hub, group_of
+
+logger = logging.getLogger(__name__)
+
+
+class Announcer:
+    def __init__(self) -> None:
+        self._due: set[int] = set()
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sending_on: asyncio.AbstractEventLoop | None = None
+
+    def announce(self, poll_ids: set[int]) -> None:
+        with self._lock:
+            self._due |= poll_ids
+            loop = self._target()
+            if loop is None or loop is self._sending_on:
+                return
+            self._sending_on = loop
+        asyncio.run_coroutine_threadsafe(self._send(), loop)
+
+    def _target(self) -> asyncio.AbstractEventLoop | None:
+        """The loop to send from. The in-memory layer's queues belong to the hub's own loop."""
+        if isinstance(get_channel_layer(), InMemoryChannelLayer):
+            hub = current_hub()
+            if hub is None:
+                self._due.clear()  # nobody is watching
+            return hub.loop if hub else None
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, name="announcer", daemon=True).start()
+        return self._loop
+
+    async def _send(self) -> None:
+        layer: Any = get_channel_layer()
+        while True:
+            with self._lock:
+                poll_ids, self._due = self._due, set()
+                if not poll_ids:
+                    self._sending_on = None
+                    return
+            for poll_id in poll_ids:
+                try:
+                    await layer.group_send(group_of(poll_id), {"type": "poll.changed", "poll": poll_id})
+                except Exception:
+                    # A hint: the hubs find out within a second by themselves.
+                    logger.warning("announcement_lost", extra={"poll": poll_id}, exc_info=True)
+
+
+_announcer = Announcer()
+announce = _announcer.announce
