@@ -1,0 +1,124 @@
+"""The sentences that the pages' JavaScript says, translated here and sent along with the page.
+
+A text with a number in it is a function of that number, so that gettext picks the plural;
+`catalogue` asks it once per plural category and the browser picks by `Intl.PluralRules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+Texts = Mapping[str, Any]  # lazy strings, and functions of a number that answer one
+
+#: A number in each CLDR plural category that falls into it in every language that has the category.
+REPRESENTATIVES = {"zero": 0, "one": 1, "two": 2, "few": 3, "many": 11, "other": 100}
+
+COMMON: Texts = {
+    "live": _("Live"),
+    "reconnecting": _("Reconnecting"),
+    "offline": _("Offline"),
+    "notOpen": _("This poll isn't open yet"),
+    "opensIn": _("Opens in %(time)s."),
+    "opensAt": _("Opens on %(time)s."),
+    "opensSoon": _("It opens in a moment."),
+    "opensByItself": _("It opens here by itself. You can leave this page open."),
+    "opened": _("Voting is open."),
+    "closesIn": _("Closes in %(time)s"),
+    "closesAt": _("Closes at %(time)s"),
+    "closesSoon": _("Closing now"),
+    "closing": _("Voting has closed. The last ballots are being counted."),
+    "closed": _("Voting is closed."),
+    "closedAt": _("Voting closed at %(time)s."),
+    "closedOn": _("Voting closed on %(time)s."),
+    "finalResult": _("Final result"),
+    "winner": _("Winner: %(choices)s"),
+    "tie": _("Tie: %(choices)s"),
+    "ballots": lambda n: ngettext("%(count)s ballot", "%(count)s ballots", n),
+    "voters": lambda n: ngettext("%(count)s voter", "%(count)s voters", n),
+    "selections": lambda n: ngettext("%(count)s selection", "%(count)s selections", n),
+    "watching": lambda n: ngettext("%(count)s watching", "%(count)s watching", n),
+    "noBallots": _("No ballots yet."),
+    "shareOfBallots": _("Share of ballots."),
+    "shareOfVoters": _("Share of voters; several choices allowed."),
+    "showResults": _("Show results"),
+    "hideResults": _("Hide results"),
+    "loading": _("Fetching the results…"),
+    "hiddenAfterVote": _("Results show once you have cast your ballot."),
+    "hiddenAfterClose": _("Results show when voting closes."),
+    "hiddenStaff": _("The organiser keeps the results for now."),
+    "announcement": _("%(choice)s leads with %(share)s. %(total)s."),
+    "announcementTie": _("%(choices)s are level with %(share)s each. %(total)s."),
+    "announcementFinal": _("Final result. %(outcome)s. %(total)s."),
+    "notReached": _("We can't reach the server. These figures are from %(time)s; we keep trying."),
+    "unreachable": _("We can't reach the server. We keep trying; you need not reload."),
+    "gone": _("There is no poll with this code any more."),
+    "day": lambda n: ngettext("%(count)s day", "%(count)s days", n),
+    "underOnePercent": _("under %(percent)s"),
+}
+
+VOTE: Texts = {
+    "chooseOne": _("Choose one."),
+    "chooseExactly": lambda n: ngettext("Choose exactly %(count)s.", "Choose exactly %(count)s.", n),
+    "chooseUpTo": lambda n: ngettext("Choose up to %(count)s.", "Choose up to %(count)s.", n),
+    "chooseAtLeast": lambda n: ngettext("Choose at least %(count)s.", "Choose at least %(count)s.", n),
+    "chooseBetween": _("Choose %(min)s to %(max)s."),
+    "chosen": lambda n: ngettext("%(count)s chosen.", "%(count)s chosen.", n),
+    "takeAway": lambda n: ngettext(
+        "That is %(count)s too many: take one away.", "That is %(count)s too many: take some away.", n
+    ),
+    "chooseMore": lambda n: ngettext("Choose %(count)s more.", "Choose %(count)s more.", n),
+    "ready": _("Ready to cast."),
+    "preparing": _("Getting ready…"),
+    "preparingSlow": _("We can't reach the server yet. You can choose already; we keep trying."),
+    "cast": _("Cast my ballot"),
+    "castChange": _("Cast the changed ballot"),
+    "keep": _("Keep it as it is"),
+    "casting": _("Casting…"),
+    "ballotIn": _("Your ballot is in"),
+    "changeIn": _("Your changed ballot is in"),
+    "ballotInText": _("Thank you. You can stay and watch."),
+    "ballotCounts": _("It is part of the result."),
+    "tooLate": _("No more ballots are taken. You can watch the result here."),
+    "copy": _("Copy"),
+    "copied": _("Copied"),
+    "copyByHand": _("Selected: copy it now"),
+    "change": _("Change it"),
+    "onTheirWay": _("Your results are on their way."),
+    "unknownTitle": _("Not sure whether your ballot is in"),
+    "unknown": _(
+        "We couldn't reach the server. Your ballot is kept here and will be sent again; it will count once."
+    ),
+    "busyTitle": _("Your ballot is waiting"),
+    "busy": _(
+        "Many ballots are arriving at once. Yours is kept here and will be sent again; it will count once."
+    ),
+    "nextTry": lambda n: ngettext("Next try in %(count)s second.", "Next try in %(count)s seconds.", n),
+    "sendNow": _("Send it now"),
+    "alreadyVoted": _("A ballot of yours was in already, and it stands. This one was not counted."),
+    "notOpenYet": _("Voting isn't open, so your ballot was not counted. You can cast it when voting opens."),
+    "closedBefore": _("Voting closed before your ballot arrived. It was not counted."),
+    "roundChanged": _("The poll was started again. Your ballot was not counted; please vote once more."),
+    "newRound": _("The poll was started again. You can vote once more."),
+    "invalid": _("This ballot doesn't fit the poll. Check what you chose and cast it again."),
+    "notEligible": _("You are not among this poll's voters, so your ballot was not counted."),
+    "foreignOrigin": _("Ballots can't be cast from this address. Open the poll at the address on the screen."),
+    "noCookies": _("Your browser keeps no cookies for this page. Allow them, then cast your ballot again."),
+    "refused": _("The server refused this ballot (%(code)s). It was not counted."),
+    "elsewhere": _("You cast your ballot in another window."),
+}
+
+
+def catalogue(*parts: Texts) -> dict[str, str | dict[str, str]]:
+    """The texts in the active language, ready for JSON: a string, or one per plural category."""
+    return {key: _resolved(text) for part in parts for key, text in part.items()}
+
+
+def _resolved(text: Any) -> str | dict[str, str]:
+    if not callable(text):
+        return str(text)
+    forms = {category: text(number) for category, number in REPRESENTATIVES.items()}
+    return {category: form for category, form in forms.items() if category == "other" or form != forms["other"]}

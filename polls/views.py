@@ -1,0 +1,106 @@
+"""Join by code, and the voter's page.
+
+These pages are the same for everybody: no cookie is read or set and no token is in them,
+so that a cache may answer for a whole hall. What depends on the voter comes from the
+voter endpoint, what moves comes over the socket, and no tally is ever in a page's source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import cache_control, never_cache
+from django.views.decorators.http import conditional_page, require_safe
+
+from . import texts
+from .forms import JoinForm
+from .models import Poll, State, canonical_code
+
+#: Seconds a shared cache may answer for us. A page that is this old catches up from its first message.
+PAGE_MAX_AGE = 5
+
+#: What vote.js imports, fetched at once instead of import by import.
+VOTE_MODULES = [
+    f"js/{name}.js"
+    for name in (
+        "announce ballot backoff cards castbar clock fallback figures live motion order phase status texts voter words"
+    ).split()
+]
+
+
+def poll_page(view: Callable[[HttpRequest, Poll], HttpResponse]) -> Callable[..., HttpResponse]:
+    """A cacheable page of one poll, found by its code in whatever form it was typed."""
+
+    @wraps(view)
+    def page(request: HttpRequest, code: str) -> HttpResponse:
+        canonical = canonical_code(code)
+        poll = Poll.objects.filter(code=canonical).prefetch_related("choices").first()
+        if poll is None:
+            return unknown_poll(request, code)
+        if code != canonical:
+            match = request.resolver_match
+            return redirect(match.view_name if match else "polls:vote", canonical)
+        return view(request, poll)
+
+    return require_safe(conditional_page(cache_control(public=True, max_age=PAGE_MAX_AGE)(page)))
+
+
+def unknown_poll(request: HttpRequest, code: str) -> HttpResponse:
+    form = JoinForm({"code": code})
+    form.is_valid()
+    return render(request, "polls/unknown.html", {"form": form}, status=404)
+
+
+def outline(poll: Poll) -> dict[str, Any]:
+    """What anybody may know of a poll: the tally's JSON without its figures.
+
+    A draft's question and choices stay out, since its page is as public as any other.
+    """
+    shown = poll.state != State.DRAFT
+    return {
+        "poll": poll.code,
+        "round": poll.round,
+        "epoch": poll.epoch,
+        "revision": poll.revision,
+        "state": poll.state,
+        "method": poll.method,
+        "question": poll.question if shown else "",
+        "min_selections": poll.min_selections,
+        "max_selections": poll.max_selections,
+        "revote": poll.revote,
+        "results_visible": poll.results_visible,
+        "opens_at": poll.opens_at,
+        "closes_at": poll.closes_at,
+        "closed_at": poll.closed_at,
+        "choices": [{"number": c.number, "label": c.label} for c in poll.choices.all()] if shown else [],
+    }
+
+
+@require_safe
+@never_cache
+def join(request: HttpRequest) -> HttpResponse:
+    """A GET form, so that it needs neither a token nor JavaScript, and the address can be shared."""
+    if "code" not in request.GET:
+        return render(request, "polls/join.html", {"form": JoinForm()})
+    form = JoinForm(request.GET)
+    if form.is_valid():
+        return redirect("polls:vote", form.cleaned_data["code"].code)
+    return render(request, "polls/join.html", {"form": form})
+
+
+@poll_page
+def vote(request: HttpRequest, poll: Poll) -> HttpResponse:
+    return render(
+        request,
+        "polls/vote.html",
+        {
+            "poll": outline(poll),
+            "kind": "radio" if poll.max_selections == 1 else "checkbox",
+            "texts": texts.catalogue(texts.COMMON, texts.VOTE),
+            "modules": VOTE_MODULES,
+        },
+    )

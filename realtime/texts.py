@@ -1,0 +1,27 @@
+"""The sentences that the screens' JavaScript says; see polls.texts."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from polls.texts import Texts
+
+RESULTS: Texts = {
+    "asTable": _("Show as a table"),
+    "asChart": _("Show as a chart"),
+}
+
+PRESENT: Texts = {
+    "joinNow": _("Join now"),
+    "scan": _("Scan to vote"),
+    "scanResult": _("Scan for the result"),
+    "hiddenByPresenter": _("The results are hidden for now."),
+    "leadingOf": _("The %(count)s leading of %(total)s choices."),
+    "ballotsWord": lambda n: ngettext("ballot", "ballots", n),
+    "votersWord": lambda n: ngettext("voter", "voters", n),
+    "selectionsWord": lambda n: ngettext("selection", "selections", n),
+    "watchingWord": lambda n: ngettext("watching", "watching", n),
+    "fullscreen": _("Full screen"),
+    "leaveFullscreen": _("Leave full screen"),
+}

@@ -1,0 +1,57 @@
+"""The screens: results and presenter. Cacheable pages without a figure in them; those come over the socket."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import segno
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.safestring import SafeString, mark_safe
+
+from polls.models import Poll
+from polls.texts import COMMON, catalogue
+from polls.views import outline, poll_page
+
+from . import texts
+
+LOOPBACK = ("localhost", "127.", "[::1]")
+
+#: What the screens' scripts import, fetched at once instead of import by import.
+SCREEN_MODULES = [
+    f"js/{name}.js"
+    for name in (
+        "announce backoff bars clock fallback figures live motion order screen status texts words"
+    ).split()
+]
+PRESENT_MODULES = [*SCREEN_MODULES, "js/controls.js", "js/stage.js"]
+
+
+@poll_page
+def results(request: HttpRequest, poll: Poll) -> HttpResponse:
+    context = {"poll": outline(poll), "texts": catalogue(COMMON, texts.RESULTS), "modules": SCREEN_MODULES}
+    return render(request, "realtime/results.html", context)
+
+
+@poll_page
+def present(request: HttpRequest, poll: Poll) -> HttpResponse:
+    host = request.get_host()
+    context = {
+        "poll": outline(poll),
+        "texts": catalogue(COMMON, texts.PRESENT),
+        "modules": PRESENT_MODULES,
+        "qr": qr_svg(request.build_absolute_uri(reverse("polls:vote", args=[poll.code]))),
+        "address": host + reverse("polls:join").rstrip("/"),
+        "manage": reverse("admin:polls_poll_change", args=[poll.pk]),
+        "loopback": host.startswith(LOOPBACK),
+    }
+    return render(request, "realtime/present.html", context)
+
+
+@lru_cache(maxsize=256)
+def qr_svg(url: str) -> SafeString:
+    """The address as an inline SVG: dark on light in every scheme, with the quiet zone that scanners need."""
+    code = segno.make(url, error="m", micro=False)
+    svg = code.svg_inline(border=4, omitsize=True, dark="#000", light="#fff", svgclass="qr", lineclass=None)
+    return mark_safe(svg)  # noqa: S308 - made of squares, none of the address's text is in it

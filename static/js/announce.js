@@ -1,0 +1,21 @@
+/** Says changes to a screen reader: politely, the newest only, and not more often than every ten seconds. */
+
+const PAUSE = 10000;
+
+export function announcer(node) {
+  let next = "";
+  let last = -Infinity;
+  let timer = 0;
+
+  function say() {
+    timer = 0;
+    last = performance.now();
+    if (node.textContent !== next) node.textContent = next;
+  }
+
+  return (words) => {
+    if (!words || words === next) return;
+    next = words;
+    if (!timer) timer = setTimeout(say, Math.max(0, last + PAUSE - performance.now()));
+  };
+}

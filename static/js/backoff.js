@@ -1,0 +1,16 @@
+/** How long to wait before trying again. Everyone in a hall loses the same server at the same moment,
+ *  so every wait is jittered: no two browsers come back together. Pure; milliseconds. */
+
+export function backoff(attempt, { base = 1000, cap = 30000, random = Math.random } = {}) {
+  const ceiling = Math.min(cap, base * 2 ** Math.min(attempt, 20));
+  return ceiling / 2 + (random() * ceiling) / 2;
+}
+
+/** What a Retry-After header asks for, spread over half as much again; null without one. */
+export function retryAfter(header, { now = Date.now(), random = Math.random } = {}) {
+  if (!header) return null;
+  const seconds = /^\d+$/.test(header.trim()) ? Number(header) : (Date.parse(header) - now) / 1000;
+  if (!Number.isFinite(seconds)) return null;
+  const wait = Math.min(Math.max(seconds, 0), 600) * 1000;
+  return wait + random() * Math.max(wait / 2, 1000);
+}

@@ -1,0 +1,69 @@
+/** The bars of the results page and the presenter's screen, in the order of the choices. */
+
+import { clearNumber, moveNumber } from "./motion.js";
+import { number, share } from "./texts.js";
+
+const HUES = 8;
+
+/** The share that a full track stands for. Steps, and a margin before going back, so that bars grow by votes
+ *  and not by a scale that moves under them. Pure. */
+export function scaleFor(highest, previous = 1) {
+  const steps = [0.125, 0.25, 0.5, 1];
+  const needed = steps.find((step) => highest <= step * 0.92) ?? Math.max(1, highest);
+  return needed < previous && highest > needed * 0.8 ? previous : needed;
+}
+
+export class Bars {
+  #signature = null;
+  #scale = 1;
+
+  constructor(list, template) {
+    this.list = list;
+    this.template = template;
+  }
+
+  /** One row a choice; made anew only if the choices are other ones. */
+  fit(choices) {
+    const signature = JSON.stringify(choices.map((choice) => [choice.number, choice.label]));
+    if (signature === this.#signature) return;
+    this.#signature = signature;
+    this.#scale = 1;
+    this.list.replaceChildren(...choices.map((choice, index) => this.#make(choice, index)));
+    this.list.style.setProperty("--count", choices.length);
+  }
+
+  /** `shown` false: tracks without figures. `only`: the numbers that have room, or null for all. */
+  draw(tally, { shown, only = null }) {
+    const highest = shown ? Math.max(0, ...tally.choices.map((choice) => choice.share ?? 0)) : 0;
+    this.#scale = shown && tally.ballots ? scaleFor(highest, this.#scale) : 1;
+    this.list.classList.toggle("without-figures", !shown);
+    // A screen reader gets the table instead, where there is one.
+    this.list.setAttribute("aria-hidden", String(shown));
+    tally.choices.forEach((choice, index) => {
+      const row = this.list.children[index];
+      row.hidden = Boolean(only) && !only.includes(choice.number);
+      row.classList.toggle("won", shown && Boolean(tally.winners?.includes(choice.number)));
+      drawRow(row, choice, shown, this.#scale);
+    });
+    this.list.classList.toggle("decided", shown && Boolean(tally.winners?.length));
+  }
+
+  #make(choice, index) {
+    const row = this.template.content.firstElementChild.cloneNode(true);
+    row.classList.add(`hue-${(index % HUES) + 1}`);
+    row.querySelector(".bar-label").textContent = choice.label;
+    return row;
+  }
+}
+
+function drawRow(row, choice, shown, scale) {
+  const [shareNode, votesNode] = [row.querySelector(".bar-share"), row.querySelector(".bar-votes")];
+  row.style.setProperty("--fill", shown ? (choice.share ?? 0) / scale : 0);
+  if (!shown) {
+    clearNumber(shareNode);
+    clearNumber(votesNode);
+    return;
+  }
+  moveNumber(shareNode, choice.share ?? 0, share);
+  moveNumber(votesNode, choice.votes, (value) => number(Math.round(value)));
+}

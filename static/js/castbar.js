@@ -1,0 +1,97 @@
+/** The bar at the bottom of the voter's page: what the button will do, then what came of it. */
+
+import { text } from "./texts.js";
+
+const $ = (id) => document.getElementById(id);
+const BUTTONS = { choosing: "cast", preparing: "cast", changing: "castChange", sending: "casting", retrying: "sendNow" };
+
+export class CastBar {
+  #receipt = $("receipt-code");
+
+  constructor({ onSecond }) {
+    $("second").addEventListener("click", onSecond);
+    $("copy").addEventListener("click", () => this.#copy());
+    this.#receipt.addEventListener("focus", () => this.#receipt.select());
+  }
+
+  draw(view) {
+    const { phase, tally, mine, wrong, outbox } = view;
+    const focused = document.activeElement;
+    const { title, words, more, tone } = sentence(view);
+    say($("cast-title"), title);
+    say($("cast-text"), words);
+    say($("cast-more"), more);
+    $("cast").dataset.tone = tone ?? "";
+    this.#button(phase, outbox.sending || phase === "preparing" || (phase !== "retrying" && Boolean(wrong)));
+    this.#second(phase, tally);
+    $("receipt").hidden = !(mine?.receipt && ["voted", "over"].includes(phase));
+    if (mine?.receipt && this.#receipt.value !== mine.receipt) this.#receipt.value = mine.receipt;
+    this.#keepFocus(focused);
+  }
+
+  #button(phase, off) {
+    const submit = $("submit");
+    submit.hidden = !(phase in BUTTONS);
+    if (phase in BUTTONS) say(submit, text(BUTTONS[phase]));
+    // Not `disabled`: that would drop the focus, and a press can say what is missing.
+    submit.setAttribute("aria-disabled", String(off));
+  }
+
+  #second(phase, tally) {
+    const second = $("second");
+    const words = phase === "changing" ? text("keep") : phase === "voted" && tally.revote ? text("change") : "";
+    second.hidden = !words;
+    if (words) say(second, words);
+  }
+
+  /** Only where what had the focus went away under it, which follows from what the voter did. */
+  #keepFocus(focused) {
+    if (!focused?.hidden || !$("cast").contains(focused)) return;
+    if (!$("cast-title").hidden) $("cast-title").focus({ preventScroll: true });
+  }
+
+  /** The clipboard API needs a secure context; a selection and a short word do not. */
+  async #copy() {
+    this.#receipt.focus();
+    this.#receipt.select();
+    const copied = await navigator.clipboard?.writeText(this.#receipt.value).then(() => true, () => false);
+    const done = copied ?? document.execCommand("copy");
+    say($("copy"), text(done ? "copied" : "copyByHand"));
+    setTimeout(() => say($("copy"), text("copy")), 3000);
+  }
+}
+
+/** Title, text, a small line and the tone for where the voter stands. */
+function sentence({ phase, tally, outbox, notice, justCast, mine, unreached, count, wrong }) {
+  const said = notice ? { words: notice.words, tone: notice.tone } : null;
+  if (phase === "retrying") return { ...trouble(outbox), tone: "warn" };
+  if (phase === "sending") return { words: text("casting") };
+  if (phase === "voted") {
+    const title = text(justCast && mine.changed ? "changeIn" : "ballotIn");
+    return { title, words: notice?.words ?? text("ballotInText"), tone: notice?.tone ?? "good" };
+  }
+  if (phase === "over") {
+    if (said && notice.tone === "bad") return said;
+    return mine ? { title: text("ballotIn"), words: text("ballotCounts"), tone: "good" } : { words: text("tooLate") };
+  }
+  if (said) return said;
+  if (phase === "preparing") return { words: text(unreached ? "preparingSlow" : "preparing") };
+  if (tally.max_selections === 1) return { words: wrong ? text("chooseOne") : text("ready") };
+  const chosen = text("chosen", { count });
+  return { words: wrong && count ? `${chosen} ${text(wrong.key, wrong)}` : wrong ? text(wrong.key, wrong) : chosen };
+}
+
+function trouble(outbox) {
+  const unknown = outbox.unknown;
+  const seconds = Math.ceil((outbox.nextTry - Date.now()) / 1000);
+  return {
+    title: text(unknown ? "unknownTitle" : "busyTitle"),
+    words: text(unknown ? "unknown" : "busy"),
+    more: outbox.sending || seconds < 1 ? text("casting") : text("nextTry", { count: seconds }),
+  };
+}
+
+function say(node, words = "") {
+  node.hidden = !words;
+  if (words && node.textContent !== words) node.textContent = words;
+}

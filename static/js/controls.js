@@ -1,0 +1,75 @@
+/** The presenter's controls: they come with the mouse or a key, and leave. */
+
+import { nextTheme } from "./theme.js";
+import { text } from "./texts.js";
+
+const LINGER = 3000;
+const $ = (id) => document.getElementById(id);
+
+export class Controls {
+  #timer = 0;
+
+  constructor(stage, { hide }) {
+    this.stage = stage;
+    this.bar = $("controls");
+    this.actions = {
+      f: () => this.#fullscreen(),
+      h: hide,
+      t: nextTheme,
+      m: () => $("manage").click(),
+      "?": () => this.#help(),
+      Escape: () => this.#help(false),
+    };
+    $("fullscreen").hidden = !document.fullscreenEnabled;
+    $("fullscreen").addEventListener("click", this.actions.f);
+    $("hide").addEventListener("click", hide);
+    $("keys-button").addEventListener("click", this.actions["?"]);
+    document.addEventListener("fullscreenchange", () => this.#label());
+    document.addEventListener("keydown", (event) => this.#key(event));
+    for (const type of ["pointermove", "pointerdown", "focusin"]) addEventListener(type, () => this.#come());
+    this.#label();
+    this.#come();
+  }
+
+  draw({ hiding, possible }) {
+    const button = $("hide");
+    const words = text(hiding ? "showResults" : "hideResults");
+    button.hidden = !possible;
+    if (button.firstChild.textContent !== words) button.firstChild.textContent = words;
+  }
+
+  #key(event) {
+    this.#come();
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const action = this.actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+
+  #come() {
+    this.stage.classList.add("awake");
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#leave(), LINGER);
+  }
+
+  #leave() {
+    const inUse = this.bar.matches(":hover") || this.bar.querySelector(":focus-visible") || !$("keys").hidden;
+    if (inUse) this.#come();
+    else this.stage.classList.remove("awake");
+  }
+
+  #fullscreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else document.documentElement.requestFullscreen().catch(() => {});
+  }
+
+  #help(show = $("keys").hidden) {
+    $("keys").hidden = !show;
+    $("keys-button").setAttribute("aria-expanded", String(show));
+  }
+
+  #label() {
+    $("fullscreen").firstChild.textContent = text(document.fullscreenElement ? "leaveFullscreen" : "fullscreen");
+  }
+}

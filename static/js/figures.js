@@ -1,0 +1,35 @@
+/** The table beside every chart. Cells change in place, so that a screen reader keeps its row. */
+
+import { exactShare, number, text } from "./texts.js";
+import { base, totals } from "./words.js";
+
+export function drawFigures(container, tally) {
+  const shown = Boolean(tally.visible);
+  container.hidden = !shown;
+  if (!shown) return;
+  const table = container.querySelector("table");
+  set(table.caption, `${totals(tally)}. ${base(tally)}`);
+  const body = table.tBodies[0];
+  while (body.rows.length > tally.choices.length) body.deleteRow(-1);
+  tally.choices.forEach((choice, index) => {
+    const row = body.rows[index] ?? newRow(body);
+    const won = tally.winners?.includes(choice.number);
+    set(row.cells[0], won ? text("winner", { choices: choice.label }) : choice.label);
+    set(row.cells[1], number(choice.votes));
+    set(row.cells[2], exactShare(choice.share));
+  });
+}
+
+function newRow(body) {
+  const row = body.insertRow();
+  const head = document.createElement("th");
+  head.scope = "row";
+  head.dir = "auto";
+  row.append(head);
+  for (let column = 0; column < 2; column += 1) row.insertCell().className = "number";
+  return row;
+}
+
+function set(node, words) {
+  if (node.textContent !== words) node.textContent = words;
+}

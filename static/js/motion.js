@@ -1,0 +1,54 @@
+/** Numbers that move to their new value. A burst retargets what is under way; nothing queues. */
+
+const DURATION = 260;
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+const running = new WeakMap();
+
+const easeOut = (t) => 1 - (1 - t) ** 3;
+
+/** Let `node` show `format(value)`, coming from what it shows now. */
+export function moveNumber(node, value, format) {
+  const state = running.get(node) ?? { shown: null, frame: 0, target: null };
+  running.set(node, state);
+  if (state.target === value) return;
+  const from = state.shown;
+  state.target = value;
+  cancelAnimationFrame(state.frame);
+  if (from === null || still.matches || document.hidden) return write(node, state, value, format);
+  const start = performance.now();
+  const step = (now) => {
+    const t = Math.min(1, Math.max(0, (now - start) / DURATION));
+    write(node, state, t === 1 ? value : from + (value - from) * easeOut(t), format);
+    if (t < 1) state.frame = requestAnimationFrame(step);
+  };
+  state.frame = requestAnimationFrame(step);
+}
+
+/** Empty the node; its next number appears without coming from anywhere. */
+export function clearNumber(node) {
+  const state = running.get(node);
+  if (state) cancelAnimationFrame(state.frame);
+  running.delete(node);
+  if (node.textContent) node.textContent = "";
+}
+
+function write(node, state, value, format) {
+  state.shown = value;
+  const words = format(value);
+  if (node.textContent !== words) node.textContent = words;
+}
+
+/** Draw at most once a frame, however many reasons there are; a hidden page is drawn when it is looked at. */
+export function painter(draw) {
+  let asked = false;
+  const paint = () => {
+    asked = false;
+    draw();
+  };
+  return () => {
+    if (asked) return;
+    asked = true;
+    if (document.hidden) setTimeout(paint, 250);
+    else requestAnimationFrame(paint);
+  };
+}

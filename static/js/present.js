@@ -1,0 +1,100 @@
+/** The presenter's screen. */
+
+import { Bars } from "./bars.js";
+import { Controls } from "./controls.js";
+import { drawFigures } from "./figures.js";
+import { clearNumber, moveNumber } from "./motion.js";
+import { follow } from "./screen.js";
+import { arrange, leading } from "./stage.js";
+import { number, text } from "./texts.js";
+import { base, closed, closing, hidden, isFinal, isOver, opening, outcome, severalChoices } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const main = $("main");
+const bars = new Bars($("bars"), $("bar"));
+
+let hiding = null; // null until the presenter chooses: then what the audience may see decides
+let last = null;
+
+const redraw = follow(draw);
+const controls = new Controls(main, {
+  hide: () => {
+    hiding = !isHiding(last.tally);
+    redraw();
+  },
+});
+new ResizeObserver(redraw).observe($("room"));
+
+/** Staff get figures that the audience must not see yet: those come up only when asked for. */
+function isHiding(tally) {
+  if (hiding !== null) return hiding;
+  if (tally.results_visible === "always") return false;
+  return tally.results_visible === "staff" || !isFinal(tally);
+}
+
+function draw(view) {
+  last = view;
+  const { tally, gone } = view;
+  const waiting = tally.state === "draft";
+  const shown = Boolean(tally.visible) && !isHiding(tally) && !waiting && !gone;
+  main.dataset.state = gone ? "gone" : tally.state;
+  drawQuestion(tally, waiting, gone);
+  bars.fit(tally.choices);
+  drawBars(tally, shown);
+  set($("why"), gone || waiting || shown ? "" : tally.visible ? text("hiddenByPresenter") : hidden(tally));
+  drawTotals(view, shown);
+  drawFigures($("figures"), shown ? tally : { visible: false });
+  controls?.draw({ hiding: isHiding(tally), possible: Boolean(tally.visible) && !waiting });
+}
+
+function drawQuestion(tally, waiting, gone) {
+  const words = gone ? text("gone") : waiting ? text("joinNow") : tally.question;
+  set($("question"), words);
+  $("question").dataset.length = words.length > 140 ? "long" : words.length > 60 ? "medium" : "short";
+  set($("state"), gone ? "" : stateWords(tally, waiting));
+  set($("scan"), text(isOver(tally) ? "scanResult" : "scan"));
+}
+
+function stateWords(tally, waiting) {
+  if (waiting) return opening(tally);
+  if (isFinal(tally)) return [text("finalResult"), closed(tally)].join(" · ");
+  return isOver(tally) ? closed(tally) : closing(tally);
+}
+
+function drawBars(tally, shown) {
+  if (!tally.choices.length) return;
+  const room = $("room");
+  const size = { width: room.clientWidth, height: room.clientHeight, screen: innerHeight };
+  const { columns, rows, capacity } = arrange(tally.choices.length, size);
+  const only = leading(tally.choices, capacity);
+  const style = $("bars").style;
+  style.setProperty("--columns", columns);
+  style.setProperty("--rows", rows);
+  style.setProperty("--row", `${size.height / rows}px`);
+  bars.draw(tally, { shown, only });
+  set($("part"), only ? text("leadingOf", { count: capacity, total: tally.choices.length }) : "");
+}
+
+function drawTotals({ tally, viewers }, shown) {
+  const several = severalChoices(tally);
+  figure("ballots", shown ? tally.ballots : null, several ? "votersWord" : "ballotsWord");
+  figure("selections", shown && several ? tally.selections : null, "selectionsWord");
+  figure("viewers", viewers, "watchingWord");
+  set($("base"), shown && several && tally.ballots ? base(tally) : "");
+  set($("outcome"), shown ? outcome(tally) : "");
+}
+
+/** A number and, small, what it is a number of. */
+function figure(id, value, word) {
+  const box = $(id);
+  const node = box.querySelector("b");
+  box.hidden = value === null;
+  if (value === null) return clearNumber(node);
+  moveNumber(node, value, (shown) => number(Math.round(shown)));
+  set(box.querySelector("span"), text(word, { count: value }));
+}
+
+function set(node, words) {
+  node.hidden = !words;
+  if (node.textContent !== words) node.textContent = words;
+}

@@ -1,0 +1,56 @@
+/** The results page: chart or table, totals, and how it stands. */
+
+import { Bars } from "./bars.js";
+import { drawFigures } from "./figures.js";
+import { follow } from "./screen.js";
+import { clockTime, text } from "./texts.js";
+import { base, closed, closing, hidden, isFinal, isOver, opening, outcome, totals } from "./words.js";
+import { now } from "./clock.js";
+
+const $ = (id) => document.getElementById(id);
+const bars = new Bars($("bars"), $("bar"));
+let asTable = false;
+
+const redraw = follow(draw);
+
+$("as-table").addEventListener("click", () => {
+  asTable = !asTable;
+  redraw();
+});
+
+function draw(view) {
+  const { tally, gone } = view;
+  const shown = Boolean(tally.visible) && !gone;
+  const waiting = tally.state === "draft" && !gone;
+  set($("question"), gone ? text("gone") : waiting ? text("notOpen") : tally.question);
+  set($("state"), gone ? "" : stateWords(tally, waiting));
+  bars.fit(gone ? [] : tally.choices);
+  if (tally.choices.length) bars.draw(tally, { shown });
+  set($("totals"), shown ? totals(tally) : "");
+  set($("base"), shown && !waiting ? (tally.ballots ? base(tally) : text("noBallots")) : "");
+  set($("outcome"), shown ? outcome(tally) : "");
+  set($("why"), shown || waiting || gone ? "" : hidden(tally));
+  set($("lost"), lost(view));
+  drawFigures($("figures"), shown ? tally : { visible: false });
+  $("figures").classList.toggle("visually-hidden", !asTable);
+  $("bars").hidden = waiting || (asTable && shown);
+  $("as-table").hidden = !shown || waiting;
+  $("as-table").textContent = text(asTable ? "asChart" : "asTable");
+  $("vote").hidden = gone || tally.state !== "open";
+}
+
+function stateWords(tally, waiting) {
+  if (waiting) return opening(tally);
+  if (isFinal(tally)) return `${text("finalResult")}. ${closed(tally)}`;
+  return isOver(tally) ? closed(tally) : closing(tally);
+}
+
+function lost({ status, since, gone, tally }) {
+  if (gone || status === "live" || status === "connecting") return "";
+  return since && tally.visible ? text("notReached", { time: clockTime(since, now()) }) : text("unreachable");
+}
+
+function set(node, words) {
+  node.hidden = !words;
+  if (node.textContent !== words) node.textContent = words;
+}

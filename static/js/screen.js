@@ -1,0 +1,57 @@
+/** What the results page and the presenter's screen have in common: a tally that is followed live. */
+
+import { announcer } from "./announce.js";
+import * as clock from "./clock.js";
+import { Live } from "./live.js";
+import { painter } from "./motion.js";
+import { afterState, afterTally } from "./order.js";
+import { showStatus } from "./status.js";
+import { isTicking, spoken, stateWords } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+
+/** Follows the page's poll; `draw({ tally, viewers, status, gone, since })` at most once a frame. */
+export function follow(draw) {
+  const { root } = $("main").dataset;
+  const view = { tally: JSON.parse($("poll").textContent), viewers: null, status: "connecting", gone: false, since: null };
+  const announce = announcer($("announcer"));
+  const paint = painter(() => draw(view));
+  const code = view.tally.poll;
+
+  function receive(next) {
+    if (next === view.tally) return;
+    if (next.state !== view.tally.state) announce(stateWords(next));
+    view.tally = next;
+    announce(spoken(next));
+    paint();
+  }
+
+  const live = new Live({
+    root,
+    code,
+    onTally: (tally) => receive(afterTally(view.tally, tally)),
+    onState: (message) => receive(afterState(view.tally, message)),
+    onViewers: (count) => ((view.viewers = count), paint()),
+    onStatus: (status) => {
+      if (status === view.status) return;
+      if (view.status === "live") view.since = clock.now();
+      view.status = status;
+      showStatus($("status"), status);
+      paint();
+    },
+    onGone: () => ((view.gone = true), paint()),
+  });
+
+  setInterval(() => isTicking(view.tally) && paint(), 1000);
+  if (isTicking(view.tally)) setClock(`${root}api/v1/polls/${code}/tally/`).then(paint);
+  paint();
+  live.start();
+  return paint;
+}
+
+/** A countdown needs the server's time, which only an answer's header tells. */
+async function setClock(url) {
+  const sent = Date.now();
+  const response = await fetch(url, { method: "HEAD", cache: "no-store" }).catch(() => null);
+  if (response) clock.learn(response, sent);
+}

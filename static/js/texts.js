@@ -1,0 +1,49 @@
+/** The page's texts, which came with it already translated, and numbers and times as its reader writes them. */
+
+const language = document.documentElement.lang || "en";
+// "en" alone would mean American times everywhere: take the reader's own region of the page's language.
+const locale = (navigator.languages || []).find((tag) => tag.split("-")[0] === language.split("-")[0]) || language;
+const texts = JSON.parse(document.getElementById("texts")?.textContent || "{}");
+const rules = new Intl.PluralRules(language);
+const whole = new Intl.NumberFormat(locale);
+const percents = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
+const tenths = new Intl.NumberFormat(locale, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const list = new Intl.ListFormat(locale, { type: "conjunction" });
+const hour = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" });
+const date = new Intl.DateTimeFormat(locale, { day: "numeric", month: "long", hour: "numeric", minute: "2-digit" });
+
+/** One text; `count` among the values picks the plural and is written as a number. */
+export function text(key, values = {}) {
+  const entry = texts[key];
+  const form = typeof entry === "object" ? (entry[rules.select(values.count ?? 0)] ?? entry.other) : entry;
+  return (form ?? key).replace(/%\((\w+)\)s/g, (_, name) =>
+    typeof values[name] === "number" ? whole.format(values[name]) : (values[name] ?? ""),
+  );
+}
+
+export const number = (value) => whole.format(value);
+
+/** A share for a chart: whole percents, but a little is not nothing and nearly all is not all. */
+export function share(value) {
+  if (value > 0 && value < 0.005) return text("underOnePercent", { percent: percents.format(0.01) });
+  if (value < 1 && value >= 0.995) return percents.format(0.99);
+  return percents.format(value);
+}
+
+export const exactShare = (value) => (value === null || value === undefined ? "–" : tenths.format(value));
+
+export const all = (labels) => list.format(labels);
+
+export const isToday = (time, now) => new Date(time).toDateString() === new Date(now).toDateString();
+
+export const clockTime = (time, now) => (isToday(time, now) ? hour : date).format(new Date(time));
+
+/** 3:05, 1:02:09 or "2 days": a countdown to read from afar. */
+export function countdown(milliseconds) {
+  const seconds = Math.max(0, Math.ceil(milliseconds / 1000));
+  if (seconds >= 172800) return text("day", { count: Math.floor(seconds / 86400) });
+  const two = (value) => String(value).padStart(2, "0");
+  const hours = Math.floor(seconds / 3600);
+  const minutes = Math.floor(seconds / 60) % 60;
+  return (hours ? `${hours}:${two(minutes)}` : `${minutes}`) + `:${two(seconds % 60)}`;
+}

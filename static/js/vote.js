@@ -1,0 +1,198 @@
+/** The voter's page: choose, cast, watch. */
+
+import { announcer } from "./announce.js";
+import { Outbox } from "./ballot.js";
+import { Cards } from "./cards.js";
+import { CastBar } from "./castbar.js";
+import { drawFigures } from "./figures.js";
+import { Live } from "./live.js";
+import { painter } from "./motion.js";
+import { afterState, afterTally } from "./order.js";
+import { objection, phaseOf, refusal, rule } from "./phase.js";
+import { showStatus } from "./status.js";
+import { text } from "./texts.js";
+import { meetVoter } from "./voter.js";
+import { base, closed, closing, hidden, isOver, isTicking, opening, outcome, spoken, stateWords, totals } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const main = $("main");
+const root = main.dataset.root;
+
+let tally = JSON.parse($("poll").textContent);
+const code = tally.poll;
+let voter = null;
+let notice = null; // { tone, words }: what came of the last attempt, until the voter acts again
+let changing = false;
+let justCast = false;
+let peeking = false;
+let gone = false;
+let unreached = false;
+
+const draw = painter(drawNow);
+const announce = announcer($("announcer"));
+const cards = new Cards($("choices"), $("card"), onSelect);
+const outbox = new Outbox({ root, code, onChange: draw, onSettled });
+const bar = new CastBar({ onSecond, onCopied: draw });
+const live = new Live({
+  root,
+  code,
+  onTally: (next) => receive(afterTally(tally, next)),
+  onState: (message) => receive(afterState(tally, message)),
+  onStatus: (status) => showStatus($("status"), status),
+  onGone: () => ((gone = true), draw()),
+});
+
+const mineNow = () => (outbox.mine?.round === tally.round ? outbox.mine : null);
+const phaseNow = () => phaseOf({ tally, voter, outbox, mine: mineNow(), changing, gone });
+
+function receive(next) {
+  if (next === tally) return;
+  if (next.round !== tally.round) newRound();
+  if (next.state !== tally.state) announce(stateWords(next));
+  tally = next;
+  draw();
+}
+
+function newRound() {
+  changing = justCast = peeking = false;
+  if (outbox.mine || voter?.voted) notice = { tone: "warn", words: text("newRound") };
+  cards.select([]);
+}
+
+function onSelect() {
+  notice = null;
+  draw();
+}
+
+function onSettled({ kind, code: reason, ballot }) {
+  changing = false;
+  justCast = kind === "accepted";
+  notice = null;
+  if (kind === "accepted") {
+    voter = { ...voter, voted: true };
+    live.recheck();
+  } else if (kind === "elsewhere") {
+    notice = { tone: "good", words: text("elsewhere") };
+    live.recheck();
+  } else {
+    notice = { tone: "bad", words: text(refusal(reason, tally.state), { code: reason }) };
+    // Another window or an earlier visit was first: ask what stands. One voter's doing, so no storm.
+    if (["already_voted", "ballot_id_reused"].includes(reason)) introduce();
+    if (ballot.round === tally.round) cards.select(ballot.selections);
+  }
+}
+
+$("ballot").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const phase = phaseNow();
+  if (phase === "retrying") return outbox.send();
+  if (!["choosing", "changing"].includes(phase)) return;
+  const selections = cards.selections;
+  const wrong = objection(tally, selections.length);
+  if (wrong) {
+    notice = { tone: "warn", words: text(wrong.key, wrong) };
+    return draw();
+  }
+  notice = null;
+  outbox.cast({ round: tally.round, selections, replaces: phase === "changing" ? mineNow().ballot_id : undefined });
+});
+
+function onSecond() {
+  notice = null;
+  changing = phaseNow() === "voted";
+  cards.select(mineNow()?.selections ?? []);
+  drawNow();
+  if (changing) cards.focus();
+}
+
+$("peek").addEventListener("click", () => {
+  peeking = !peeking;
+  draw();
+});
+
+async function introduce() {
+  const found = await meetVoter({ root, code, onTrouble: troubled });
+  if (!found) {
+    gone = true;
+  } else {
+    const late = voter === null && unreached && tally.results_visible === "after_vote";
+    voter = found;
+    if (late) live.reopen(); // it went up without the cookie
+    outbox.meet(found);
+    if (found.voted) live.recheck();
+  }
+  live.start();
+  draw();
+}
+
+function troubled() {
+  unreached = true;
+  live.start(); // watching needs no cookie
+  draw();
+}
+
+function drawNow() {
+  const phase = phaseNow();
+  const voting = ["preparing", "choosing", "changing"].includes(phase);
+  main.dataset.phase = phase;
+  main.dataset.state = tally.state;
+  drawQuestion(phase);
+  cards.fit(tally);
+  if (phase === "sending" || phase === "retrying") cards.select(outbox.pending.selections);
+  else if (!voting) cards.select(mineNow()?.selections ?? []);
+  cards.lock(!voting);
+  const watching = tally.visible && (peeking || ["voted", "over"].includes(phase));
+  cards.draw(tally, { results: Boolean(watching), mine: voting ? [] : (mineNow()?.selections ?? []) });
+  drawTotals(phase, watching);
+  bar.draw({ phase, tally, outbox, notice, justCast, mine: mineNow(), unreached, ...counted() });
+  drawFigures($("figures"), watching ? tally : { visible: false });
+  if (watching) announce(spoken(tally));
+}
+
+function counted() {
+  const count = cards.selections.length;
+  return { count, wrong: objection(tally, count) };
+}
+
+function drawQuestion(phase) {
+  const waiting = phase === "waiting";
+  set($("question"), gone ? text("gone") : waiting ? text("notOpen") : tally.question);
+  $("ballot").hidden = gone || (waiting && !notice && !outbox.pending);
+  set($("rule"), gone ? "" : waiting ? opening(tally) : ruleWords());
+  const title = waiting || !tally.question ? code : tally.question;
+  if (!document.title.startsWith(title)) document.title = `${title} · Landslide`;
+}
+
+function ruleWords() {
+  if (isOver(tally)) return closed(tally);
+  const how = rule({ min: tally.min_selections, max: tally.max_selections, choices: tally.choices.length });
+  return [text(how.key, how), closing(tally)].filter(Boolean).join(" · ");
+}
+
+function drawTotals(phase, watching) {
+  const peek = $("peek");
+  const offered = ["choosing", "preparing"].includes(phase) && Boolean(tally.visible);
+  peek.hidden = !offered && document.activeElement !== peek;
+  set(peek, text(peeking ? "hideResults" : "showResults"));
+  peek.setAttribute("aria-expanded", String(peeking));
+  set($("totals"), totalsWords(phase, watching));
+}
+
+function totalsWords(phase, watching) {
+  if (phase === "waiting" || phase === "gone") return "";
+  if (tally.visible === false) {
+    const entitled = tally.results_visible === "after_vote" && mineNow() && tally.state === "open";
+    return entitled ? text("onTheirWay") : hidden(tally);
+  }
+  if (!watching) return "";
+  if (!tally.ballots) return text("noBallots");
+  return [outcome(tally), totals(tally), base(tally)].filter(Boolean).join(" · ");
+}
+
+function set(node, words) {
+  if (node.textContent !== words) node.textContent = words;
+}
+
+setInterval(() => (isTicking(tally) || outbox.waiting) && draw(), 1000);
+drawNow();
+introduce();

@@ -1,0 +1,89 @@
+/** Sentences about a poll that every page says the same way. */
+
+import { now } from "./clock.js";
+import { all, clockTime, countdown, isToday, share, text } from "./texts.js";
+
+const HOUR = 3600000;
+
+export const isOver = (tally) => ["closing", "closed", "published"].includes(tally.state);
+export const isFinal = (tally) => ["closed", "published"].includes(tally.state);
+export const severalChoices = (tally) => tally.max_selections > 1;
+
+/** When a draft opens. */
+export function opening(tally) {
+  if (!tally.opens_at) return text("opensByItself");
+  const wait = Date.parse(tally.opens_at) - now();
+  if (wait <= 0) return text("opensSoon");
+  return wait > 24 * HOUR
+    ? text("opensAt", { time: clockTime(tally.opens_at, now()) })
+    : text("opensIn", { time: countdown(wait) });
+}
+
+/** When an open poll closes; empty if nobody said. A countdown in the last hour, a time before. */
+export function closing(tally) {
+  if (tally.state !== "open" || !tally.closes_at) return "";
+  const wait = Date.parse(tally.closes_at) - now();
+  if (wait <= 0) return text("closesSoon");
+  return wait > HOUR
+    ? text("closesAt", { time: clockTime(tally.closes_at, now()) })
+    : text("closesIn", { time: countdown(wait) });
+}
+
+/** That voting is over, and since when. */
+export function closed(tally) {
+  if (tally.state === "closing") return text("closing");
+  if (!tally.closed_at) return text("closed");
+  const key = isToday(tally.closed_at, now()) ? "closedAt" : "closedOn";
+  return text(key, { time: clockTime(tally.closed_at, now()) });
+}
+
+/** What has become of the poll, for who can't see it change. */
+export function stateWords(tally) {
+  if (tally.state === "draft") return text("notOpen");
+  return tally.state === "open" ? text("opened") : closed(tally);
+}
+
+/** Is there a countdown that has to be drawn again every second? */
+export function isTicking(tally) {
+  const time = { draft: tally.opens_at, open: tally.closes_at }[tally.state];
+  return Boolean(time) && Date.parse(time) - now() < 48 * HOUR;
+}
+
+/** "120 ballots"; where several may be chosen voters and selections are two totals. */
+export function totals(tally) {
+  if (!severalChoices(tally)) return text("ballots", { count: tally.ballots });
+  return `${text("voters", { count: tally.ballots })} · ${text("selections", { count: tally.selections })}`;
+}
+
+export const base = (tally) => text(severalChoices(tally) ? "shareOfVoters" : "shareOfBallots");
+
+/** Who won; empty while it is not final, and where nobody did. */
+export function outcome(tally) {
+  const winners = isFinal(tally) && tally.visible ? labels(tally, tally.winners ?? []) : [];
+  if (!winners.length) return "";
+  return text(winners.length > 1 ? "tie" : "winner", { choices: all(winners) });
+}
+
+/** Why there are no figures to see. */
+export function hidden(tally) {
+  if (tally.visible === undefined) return text("loading");
+  const keys = { after_vote: "hiddenAfterVote", after_close: "hiddenAfterClose", staff: "hiddenStaff" };
+  return text(keys[tally.results_visible] ?? "loading");
+}
+
+/** The state of the race in one sentence, for a screen reader. */
+export function spoken(tally) {
+  if (!tally.visible || !tally.ballots) return "";
+  const total = totals(tally);
+  if (isFinal(tally)) return text("announcementFinal", { outcome: outcome(tally), total });
+  const most = Math.max(...tally.choices.map((choice) => choice.votes));
+  const leaders = tally.choices.filter((choice) => choice.votes === most);
+  const values = { share: share(leaders[0].share), total };
+  return leaders.length === 1
+    ? text("announcement", { choice: leaders[0].label, ...values })
+    : text("announcementTie", { choices: all(leaders.map((choice) => choice.label)), ...values });
+}
+
+export function labels(tally, numbers) {
+  return tally.choices.filter((choice) => numbers.includes(choice.number)).map((choice) => choice.label);
+}
