@@ -40,7 +40,7 @@ async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
 
 
 # No AuthMiddlewareStack: it would cost every viewer queries, and few need to be known.
-websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])
+websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])  # type: ignore[arg-type]
 http = RequestId(django_application)
 HANDLERS = {"http": http, "websocket": websocket, "lifespan": lifespan}
 

@@ -26,7 +26,12 @@ def address(host: str, port: int) -> str:
 
 def when_ready(host: str, port: int, announce: Callable[[], None]) -> None:
     """Call `announce`, from a thread of its own, as soon as the server answers."""
-    Thread(target=lambda: (wait_for(host, port), announce()), name="ready", daemon=True).start()
+
+    def watch() -> None:
+        wait_for(host, port)
+        announce()
+
+    Thread(target=watch, name="ready", daemon=True).start()
 
 
 def wait_for(host: str, port: int) -> None:

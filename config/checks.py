@@ -92,7 +92,8 @@ def address(name: str, value: str, schemes: tuple[str, ...]) -> Messages:
         return
     try:
         parts = urlsplit(value)
-        complete = parts.scheme in schemes and bool(parts.hostname or parts.path) and parts.port != 0
+        somewhere = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname) and parts.port != 0
+        complete = parts.scheme in schemes and somewhere
     except ValueError:
         complete = False
     if not complete:

@@ -6,11 +6,13 @@ lifespan, and a process that only imports the application must not begin to coun
 
 from __future__ import annotations
 
+from socket import gethostname
 from threading import Event, Thread
 from types import TracebackType
 from typing import Self
 
 import structlog
+from celery import signals
 from celery.beat import EmbeddedService
 from celery.worker import WorkController
 from celery.worker import state as worker_state
@@ -19,6 +21,7 @@ from config import memory_transport
 from config.celery import app
 
 log = structlog.get_logger(__name__)
+HOSTNAME = f"embedded@{gethostname()}"
 RESTART_SECONDS = 1.0
 
 
@@ -40,6 +43,8 @@ class EmbeddedWorker:
     def stop(self) -> None:
         """Let running tasks finish; what was not begun is found again by the sweep after the next start."""
         self._stopping.set()
+        # Only Celery's command line tells; whoever does things while a worker lives needs to know here too.
+        signals.worker_shutting_down.send(sender=HOSTNAME, sig="SIGTERM", how="Warm", exitcode=0)
         self._beat.service.stop()
         worker_state.should_stop = 0
         while self._thread.is_alive():
@@ -62,7 +67,7 @@ class EmbeddedWorker:
         # Built in its own thread, for building it closes the thread's database connection.
         WorkController(
             app=app,
-            hostname="embedded@%h",
+            hostname=HOSTNAME,
             without_mingle=True,
             without_gossip=True,
             without_heartbeat=True,

@@ -49,11 +49,19 @@ def hide_secrets(_logger: Any, _method: str, event: Event) -> Event:
     return event
 
 
-SHARED = [
+def drop_objects(_logger: Any, _method: str, event: Event) -> Event:
+    """Django puts the whole request into its records; its id says the same in one word."""
+    event.pop("request", None)
+    event.pop("server_time", None)
+    return event
+
+
+SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
-    structlog.stdlib.ExtraAdder(allow=["status_code"]),
+    structlog.stdlib.ExtraAdder(),
+    drop_objects,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
 ]

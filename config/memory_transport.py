@@ -52,7 +52,7 @@ class Channel(memory.Channel):
 class Transport(memory.Transport):
     Channel = Channel
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+    def drain_events(self, connection: Any, timeout: float | None = None, **_kwargs: Any) -> None:
         """Deliver one message, or return on the first change, or raise TimeoutError.
 
         The changes are read before the queues: what happens in between is not slept over.
@@ -61,7 +61,7 @@ class Transport(memory.Transport):
         with _activity:
             seen = _changes
         try:
-            self.cycle.get(self._deliver, timeout=timeout)
+            self.cycle.get(self._deliver, timeout=timeout)  # type: ignore[union-attr]
         except Empty:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             with _activity:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import brotli
+import brotli  # type: ignore[import-untyped]
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.contrib.staticfiles import finders
@@ -89,6 +89,11 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
         super().__init__(get_response)
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
+
+    def add_files(self, root: str | Path, prefix: str | None = None) -> None:
+        """Before the first collectstatic there is no folder to look into, and no need to warn of it."""
+        if Path(root).is_dir():
+            super().add_files(root, prefix)
 
     def __call__(self, request: HttpRequest) -> Any:
         if iscoroutinefunction(self):

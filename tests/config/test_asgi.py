@@ -1,0 +1,52 @@
+"""What the ASGI application does before and beside Django."""
+
+import pytest
+from asgiref.testing import ApplicationCommunicator
+from channels.testing import HttpCommunicator, WebsocketCommunicator
+
+from config.asgi import application
+
+
+async def answer(path: str = "/healthz", **headers: str) -> dict[str, str]:
+    sent = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    response = await HttpCommunicator(
+        application, "GET", path, headers=[(b"host", b"localhost"), *sent]
+    ).get_response()
+    return {name.decode().lower(): value.decode() for name, value in response["headers"]}
+
+
+async def test_a_sane_request_id_is_kept():
+    assert (await answer(x_request_id="proxy-1.2:3_x"))["x-request-id"] == "proxy-1.2:3_x"
+
+
+@pytest.mark.parametrize("given", ["", "short", "a b c d e f", "x" * 81, 'evil"\n[error]'])
+async def test_another_one_is_replaced(given):
+    made = (await answer(x_request_id=given))["x-request-id"]
+    assert made != given
+    assert len(made) == 16
+
+
+async def test_each_request_has_its_own_id():
+    assert (await answer())["x-request-id"] != (await answer())["x-request-id"]
+
+
+async def test_pages_carry_the_security_headers():
+    headers = await answer()
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "same-origin"
+
+
+async def test_an_unknown_websocket_is_told_so():
+    socket = WebsocketCommunicator(application, "/ws/nothing/here/")
+    connected, _ = await socket.connect()
+    assert connected
+    assert await socket.receive_output() == {"type": "websocket.close", "code": 4404}
+
+
+async def test_a_server_with_lifespan_is_answered():
+    server = ApplicationCommunicator(application, {"type": "lifespan"})
+    for step in ("startup", "shutdown"):
+        await server.send_input({"type": f"lifespan.{step}"})
+        assert await server.receive_output() == {"type": f"lifespan.{step}.complete"}
+    await server.wait()

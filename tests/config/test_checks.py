@@ -1,0 +1,64 @@
+"""Settings that can't work are refused with what to set instead."""
+
+import pytest
+
+from config import checks
+
+FINE = {
+    "VOTE_LOG": "redis",
+    "VOTE_LOG_REDIS_URL": "redis://log:6379/0",
+    "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "BROKER_URL": "amqp://rabbit//",
+    "CHANNEL_REDIS_URL": "rediss://:secret@other:6380",
+    "CACHE_REDIS_URL": "unix:///run/redis.sock",
+    "EMBEDDED": False,
+    "ENGINE": checks.POSTGRESQL,
+}
+BROKEN = [
+    ({"VOTE_LOG": "paper"}, "landslide.E001", "database, redis"),
+    ({"VOTE_LOG_REDIS_URL": ""}, "landslide.E002", "VOTE_LOG_REDIS_URL"),
+    ({"VOTE_LOG_DURABILITY": "no"}, "landslide.E003", "everysec"),
+    ({"VOTE_LOG_PARTITIONS": 0}, "landslide.E004", "from 1"),
+    ({"VOTE_LOG_PREFIX": "a{b}"}, "landslide.E005", "braces"),
+    ({"REDIS_URL": "http://secret@host"}, "landslide.E006", "redis://"),
+    ({"BROKER_URL": "redis:secret"}, "landslide.E006", "amqp://"),
+    ({"CHANNEL_REDIS_URL": "redis://:secret@host:port"}, "landslide.E006", "redis://"),
+    ({"TRUSTED_ORIGINS": ["vote.example.org"]}, "landslide.E007", "https://vote.example.org"),
+    ({"TRUSTED_ORIGINS": ["https://vote.example.org/"]}, "landslide.E007", "https://vote.example.org"),
+    ({"ENGINE": "django.db.backends.mysql"}, "landslide.E008", "postgres://"),
+    ({"ENGINE": checks.SQLITE}, "landslide.E009", "DATABASE_URL"),
+    ({"EMBEDDED": True, "REDIS_URL": ""}, "landslide.E010", "REDIS_URL"),
+    ({"CAST_QUEUE_LIMIT": 0}, "landslide.E011", "settings.md"),
+    ({"SWEEP_SECONDS": -1}, "landslide.E011", "settings.md"),
+    ({"BATCH_MAX_BYTES": 20_000_000}, "landslide.E012", "10485760"),
+    ({"LOG_FORMAT": "xml"}, "landslide.E013", "json"),
+    ({"LOG_LEVEL": "LOUD"}, "landslide.E014", "WARNING"),
+    ({"PROXY_SSL_HEADER": "X-Forwarded-Proto"}, "landslide.W001", "HTTPS"),
+    ({"SECURE_HSTS_SECONDS": 60}, "landslide.W002", "HTTPS"),
+]
+
+
+@pytest.fixture
+def configure(settings, monkeypatch):
+    def change(**values):
+        for name, value in values.items():
+            if name == "ENGINE":
+                monkeypatch.setitem(settings.DATABASES["default"], name, value)
+            else:
+                setattr(settings, name, value)
+
+    change(**FINE)
+    return change
+
+
+def test_settings_that_work_pass(configure):
+    assert checks.check_settings() == []
+
+
+@pytest.mark.parametrize(("change", "code", "advice"), BROKEN)
+def test_what_cannot_work_is_refused_with_advice(configure, change, code, advice):
+    configure(**change)
+    messages = checks.check_settings()
+    assert [message.id for message in messages] == [code]
+    assert advice in messages[0].hint
+    assert "secret" not in f"{messages[0].msg} {messages[0].hint}"

@@ -1,0 +1,153 @@
+"""docs/settings.md lists every environment variable that the code reads, and no other."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FLOORS = ("config", "realtime", "analytics", "polls")
+#: Django's own, which says where the settings are.
+NOT_OURS = {"DJANGO_SETTINGS_MODULE"}
+
+
+def variables_read(source: str) -> set[str]:
+    """Names in env.kind("NAME", …), os.environ["NAME"], os.environ.get("NAME") and os.getenv("NAME")."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and node.args:
+            called, name = ast.unparse(node.func), node.args[0]
+            if not re.fullmatch(r"env(\.\w+)?|os\.getenv|os\.environ\.(get|pop)", called):
+                continue
+        elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
+            name = node.slice
+        else:
+            continue
+        if isinstance(name, ast.Constant) and isinstance(name.value, str):
+            found.add(name.value)
+    return found - NOT_OURS
+
+
+def read_by_code() -> dict[str, set[str]]:
+    files = [path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")]
+    return {str(path.relative_to(ROOT)): variables_read(path.read_text()) for path in files}
+
+
+def documented() -> list[str]:
+    return re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs/settings.md").read_text(), re.MULTILINE)
+
+
+def test_every_variable_is_documented_and_every_documented_one_is_read():
+    read = set().union(*read_by_code().values())
+    assert len(read) > 30
+    assert sorted(documented()) == sorted(read)
+
+
+def test_only_the_settings_read_the_environment():
+    readers = {path for path, names in read_by_code().items() if names}
+    # serve.py looks whether ALLOWED_HOSTS was given before it follows --host.
+    assert readers <= {"config/settings.py", "config/management/commands/serve.py"}
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ('env.str("A", default="")', {"A"}),
+        ('os.environ["B"]', {"B"}),
+        ('os.environ.get("C") or os.getenv("D")', {"C", "D"}),
+        ('environment.str("E")', set()),
+    ],
+)
+def test_the_search_finds_each_way_of_reading(source, names):
+    assert variables_read(source) == names
+
+
+def settings(expression: str, tmp_path: Path, **environment: str) -> str:
+    """What `expression` is with these variables and no others, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"from django.conf import settings; print(({expression}))"],
+        env={
+            "PATH": os.environ["PATH"],
+            "DATA_DIR": str(tmp_path / "data"),
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            **environment,
+        },
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+
+
+FULL = {"DATABASE_URL": "postgres://u:p@db/name", "REDIS_URL": "redis://r:6379/1"}
+
+
+def test_without_redis_one_process_does_everything_on_sqlite(tmp_path):
+    seen = settings(
+        "settings.EMBEDDED, settings.VOTE_LOG, settings.CELERY_BROKER_URL.split(':')[0],"
+        " settings.CHANNEL_LAYERS['default']['BACKEND'].split('.')[-1],"
+        " settings.DATABASES['default']['OPTIONS']['transaction_mode'], settings.COUNT_BATCH",
+        tmp_path,
+    )
+    assert seen == "(True, 'database', 'landslide-memory', 'InMemoryChannelLayer', 'IMMEDIATE', 500)"
+
+
+def test_redis_serves_for_everything_that_has_no_address_of_its_own(tmp_path):
+    seen = settings(
+        "settings.EMBEDDED, settings.VOTE_LOG, settings.VOTE_LOG_REDIS_URL, settings.CELERY_BROKER_URL,"
+        " settings.COUNT_BATCH, settings.CHANNEL_LAYERS['default']['CONFIG']['hosts'][0]['address']",
+        tmp_path,
+        **FULL,
+        BROKER_URL="amqp://rabbit//",
+        CHANNEL_REDIS_URL="redis://other",
+    )
+    assert seen == "(False, 'redis', 'redis://r:6379/1', 'amqp://rabbit//', 10000, 'redis://other')"
+
+
+def test_no_connection_to_postgresql_can_hold_a_lock_for_ever(tmp_path):
+    options = settings("settings.DATABASES['default']['OPTIONS']['options']", tmp_path, **FULL)
+    for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+        assert limit in options
+
+
+def test_a_value_that_cannot_be_read_is_named(tmp_path):
+    assert "PORT='eighty' can't be read" in settings("settings.PORT", tmp_path, PORT="eighty")
+
+
+def test_a_secret_may_begin_with_a_dollar_sign(tmp_path):
+    assert settings("settings.ADMIN_PASSWORD", tmp_path, ADMIN_PASSWORD="$ecret") == "$ecret"
+
+
+def test_the_secret_key_is_made_once_and_for_its_owner_alone(tmp_path):
+    first = settings("settings.SECRET_KEY", tmp_path)
+    kept = tmp_path / "data" / "secret_key"
+    assert len(first) > 50
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert settings("settings.SECRET_KEY", tmp_path) == first
+    assert [path.name for path in kept.parent.glob(".secret_key*")] == []
+
+
+def test_who_listens_on_all_addresses_answers_to_the_machines_names(tmp_path):
+    assert settings("settings.ALLOWED_HOSTS", tmp_path) == "['localhost', '127.0.0.1', '[::1]']"
+    open_to_all = settings("settings.ALLOWED_HOSTS", tmp_path, HOST="0.0.0.0")
+    assert ".local'" in open_to_all
+    given = settings("settings.ALLOWED_HOSTS", tmp_path, HOST="0.0.0.0", ALLOWED_HOSTS="vote.example.org")
+    assert given == "['vote.example.org']"
+
+
+def test_cookies_are_secure_where_people_come_over_https(tmp_path):
+    expression = "settings.SESSION_COOKIE_SECURE, settings.CSRF_COOKIE_SECURE"
+    assert settings(expression, tmp_path) == "(False, False)"
+    assert settings(expression, tmp_path, HTTPS="true") == "(True, True)"
+
+
+def test_a_forwarded_scheme_is_only_believed_where_it_was_asked_for(tmp_path):
+    expression = "getattr(settings, 'SECURE_PROXY_SSL_HEADER', None)"
+    assert settings(expression, tmp_path) == "None"
+    asked = settings(expression, tmp_path, PROXY_SSL_HEADER="X-Forwarded-Proto")
+    assert asked == "('HTTP_X_FORWARDED_PROTO', 'https')"
