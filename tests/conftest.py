@@ -198,7 +198,7 @@ def landslides(request: pytest.FixtureRequest) -> Iterator[Callable[..., Landsli
     def start(**options: Any) -> Landslide:
         if options.get("mode") == "full" and "postgresql" not in options:
             options["postgresql"] = request.getfixturevalue("postgresql")
-        system = Landslide(**options)
+        system = Landslide(collected=request.config.stash[data_dir] / "collected", **options)
         made.append(system)
         systems.append(system)
         system.start()

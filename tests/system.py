@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -71,9 +72,11 @@ class Landslide(Server):
         postgresql: PostgreSQL | None = None,
         redis: Redis | None = None,
         env: dict[str, str] | None = None,
+        collected: Path | None = None,
     ) -> None:
         super().__init__()
         self.mode = mode
+        self.collected = collected
         self.cwd = ROOT
         self.admin_password = secrets.token_urlsafe(12)
         self.env = bare_environment(
@@ -128,8 +131,22 @@ class Landslide(Server):
             self.redis.start()
             if not self.log.exists():
                 self.postgresql.create_database(self.database)
+        if not self.log.exists():
+            self._borrow_static_files()
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         super().start()
+        self._lend_static_files()
+
+    # Collecting and compressing static files takes seconds; a test run does it once.
+
+    def _borrow_static_files(self) -> None:
+        if self.collected and self.collected.exists():
+            shutil.copytree(self.collected, self.folder / "data" / "static", copy_function=os.link)
+
+    def _lend_static_files(self) -> None:
+        made = self.folder / "data" / "static"
+        if self.collected and not self.collected.exists() and made.exists():
+            shutil.copytree(made, self.collected, copy_function=os.link)
 
     def remove(self) -> None:
         self.stop()
