@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging
 from django.conf import settings
 from kombu.transport import TRANSPORT_ALIASES
@@ -14,6 +16,11 @@ from config import logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 TRANSPORT_ALIASES["landslide-memory"] = "config.memory_transport:Transport"
+
+# In a container everything is root, and our tasks are JSON: there is nothing to unpickle.
+warnings.filterwarnings(
+    "ignore", message="You're running the worker with superuser", category=SecurityWarning
+)
 
 app = Celery("landslide")
 app.config_from_object("django.conf:settings", namespace="CELERY")

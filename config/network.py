@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import sys
+
+if sys.platform != "win32":
+    import resource
 
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
@@ -45,3 +49,13 @@ def allowed_hosts(host: str) -> list[str]:
         return LOCAL_HOSTS
     name = socket.gethostname().lower()
     return list(dict.fromkeys([*LOCAL_HOSTS, name, f"{name}.local", lan_address(), shown_host(host)]))
+
+
+def allow_many_connections() -> None:
+    """Every viewer is an open file, and the usual limit of 1024 is one that a process may raise by itself."""
+    if sys.platform != "win32":
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            pass  # macOS calls it unlimited and means less

@@ -148,7 +148,7 @@ SQLITE_OPTIONS = {
 }
 #: A stuck or stopped client must not hold a lock for ever: its transaction is ended, and it finds out.
 POSTGRESQL_OPTIONS = {
-    "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10, "max_idle": 120},
+    "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 5, "max_idle": 120},
     "connect_timeout": 5,
     "tcp_user_timeout": 15_000,
     "keepalives_idle": 10,

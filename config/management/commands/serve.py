@@ -53,6 +53,7 @@ class Command(BaseCommand):
         collect_if_changed()
         prepare.release_database()
 
+        network.allow_many_connections()
         base = banner.address(host, port)
 
         def announce() -> None:

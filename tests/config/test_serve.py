@@ -1,0 +1,188 @@
+"""`manage.py serve` as its users meet it: real processes, real signals, what it prints."""
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config.network import lan_address
+from tests.system import READY, ROOT, Landslide, bare_environment
+
+pytestmark = pytest.mark.slow
+
+SERVERS = ["uvicorn", "daphne"]
+
+
+def refused(tmp_path: Path, *arguments: str, **environment: str) -> str:
+    """What `serve` says when it doesn't start."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "serve", *arguments],
+        cwd=ROOT,
+        env=bare_environment(tmp_path, DATA_DIR=str(tmp_path / "data"), **environment),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in said
+    assert READY not in said
+    return said
+
+
+def stop(system: Landslide, number: int) -> float:
+    """Seconds that the whole tree took to end after this signal, which must be without complaint."""
+    assert system.process
+    family = [each.pid for each in system.family()]
+    before = time.monotonic()
+    system.process.send_signal(number)
+    assert system.process.wait(15) == 0
+    taken = time.monotonic() - before
+    assert not [pid for pid in family if Path(f"/proc/{pid}").exists()]
+    assert "Traceback" not in system.output()
+    return taken
+
+
+def healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=5) as response:
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield taken.getsockname()[1]
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_one_command_prepares_serves_and_says_where(landslide, server):
+    system = landslide(server=server)
+    output = system.output()
+    assert output.count(READY) == 1
+    assert f"{READY} {system.url}/\n" in output
+    assert f"{system.url}/p/DEMO/\n" in output
+    assert f"{system.url}/p/DEMO/present/\n" in output
+    assert f"{system.url}/admin/\n" in output
+    assert "▀" in output  # the QR code
+    assert system.admin_password not in output
+    assert healthy(system.url)
+    assert system.children() == []
+    stop(system, signal.SIGINT)
+
+
+def test_a_second_start_keeps_password_and_data(landslide):
+    system = landslide(env={"ADMIN_PASSWORD": ""})
+    shown = re.search(r"name admin, password (\S+)", system.output())
+    assert shown
+    kept = system.folder / "data" / "admin-password"
+    assert kept.read_text().strip() == shown[1]
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    stop(system, signal.SIGTERM)
+    system.start()
+    assert f"password {shown[1]}\n" in system.output()
+    assert password_works(system, shown[1])
+    stop(system, signal.SIGTERM)
+    system.env["ADMIN_PASSWORD"] = "another one"
+    system.start()
+    assert password_works(system, "another one")
+    assert "another one" not in system.output()
+
+
+def password_works(system: Landslide, password: str) -> bool:
+    asked = system.run_manage(
+        "shell",
+        "-v0",
+        "-c",
+        "import sys; from django.contrib.auth import authenticate;"
+        "print(authenticate(username='admin', password=sys.stdin.readline().strip()))",
+        input=password,
+    )
+    return asked.stdout.strip() == "admin"
+
+
+def test_phones_are_given_the_address_in_the_local_network(landslide):
+    system = landslide(env={"HOST": "0.0.0.0"})
+    assert f"{READY} http://{lan_address()}:{system.port}/\n" in system.output()
+    assert healthy(f"http://{lan_address()}:{system.port}")
+
+
+def test_a_taken_port_is_said_in_a_sentence(tmp_path, port):
+    assert f"Port {port} is taken" in refused(tmp_path, PORT=str(port))
+
+
+def test_pending_migrations_are_said_with_what_to_do(tmp_path):
+    assert "manage.py migrate" in refused(tmp_path, "--port", "0")
+
+
+def test_a_setting_that_cannot_work_is_refused(tmp_path):
+    assert "Set VOTE_LOG to one of" in refused(tmp_path, VOTE_LOG="paper")
+    assert "PORT='x' can't be read" in refused(tmp_path, PORT="x")
+    assert "--web and --worker need" in refused(tmp_path, "--web", "2")
+
+
+def test_an_absent_database_is_said_in_a_sentence(tmp_path, port):
+    nowhere = {"DATABASE_URL": "postgres://u:hunter2@127.0.0.1:1/x", "REDIS_URL": f"redis://127.0.0.1:{port}"}
+    said = refused(tmp_path, "--port", "0", **nowhere)
+    assert "The database doesn't answer" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("weakness", "advice"),
+    [({"appendonly": "no"}, "appendonly"), ({"maxmemory_policy": "allkeys-lru"}, "noeviction")],
+)
+def test_a_redis_that_keeps_no_promises_is_refused(landslide, start_redis, postgresql, weakness, advice):
+    weak = start_redis(**weakness)
+    system = Landslide(mode="full", postgresql=postgresql, redis=weak, prepare=False)
+    postgresql.create_database(system.database)
+    try:
+        system.run_manage("migrate")
+        done = system.run_manage("serve", check=False)
+        assert done.returncode != 0
+        assert advice in done.stderr
+        assert "Traceback" not in done.stderr
+    finally:
+        system.remove()
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_tree_of_processes_survives_its_children_and_stops_as_one(landslide, server):
+    system = landslide(mode="full", server=server, web=2, worker=2)
+    assert [len(system.children(role)) for role in ("web", "worker", "beat")] == [2, 2, 1]
+    for role in ("web", "worker", "beat"):
+        victim = system.children(role)[0]
+        os.kill(victim, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while victim in system.children(role) or len(system.children(role)) < (1 if role == "beat" else 2):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert healthy(system.url)  # the socket was never closed
+    assert stop(system, signal.SIGTERM) < 10
+
+
+def test_a_killed_parent_takes_its_children_along(landslide):
+    system = landslide(mode="full")
+    family = [each.pid for each in system.family()]
+    assert len(family) == 5
+    assert system.process
+    system.process.kill()
+    system.process.wait()
+    deadline = time.monotonic() + 15
+    while any(Path(f"/proc/{pid}").exists() for pid in family):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
