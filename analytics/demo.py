@@ -1,0 +1,218 @@
+"""Polls that show a newcomer every state, made by the ordinary path: cast, counted, closed, published.
+
+Seeding again goes on where an earlier run was interrupted and touches nothing else: not
+the votes, not a poll that somebody has moved on or reset, not one of the same code that
+isn't ours.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from polls import authoring, ballotbox, lifecycle, voters
+from polls.ballotbox import CastRequest
+from polls.errors import LandslideError
+from polls.models import Poll, State
+from polls.votelog import get_log
+from polls.votelog.base import Head
+
+from . import counting, tallies
+from .models import Checkpoint
+
+_AT_ONCE = 16
+_COUNT_SECONDS = 20
+
+
+class SeedFailed(LandslideError):
+    code = "seed_failed"
+    status = 503
+    title = _("The demo polls could not be made")
+
+
+@dataclass(frozen=True)
+class DemoPoll:
+    """A poll, the state it is meant to show, and how its voters lean."""
+
+    code: str
+    question: str
+    #: label -> how often it is picked, in proportion
+    choices: dict[str, int]
+    state: State = State.OPEN
+    ballots: int = 0
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Seeded:
+    poll: Poll
+    made: bool
+    ours: bool
+
+
+DEMO_POLLS = (
+    DemoPoll(
+        "DEMO",
+        "Where should we meet next year?",
+        {"Lisbon": 3, "Helsinki": 2, "Montréal": 2, "Nairobi": 3, "Kyoto": 4},
+        fields={"revote": True},
+    ),
+    DemoPoll(
+        "TALKS",
+        "What would you stay an extra hour for?",
+        {
+            "Lightning talks by first-time speakers": 6,
+            "A workshop on charts that everyone can read": 4,
+            "A walk through the control room": 5,
+            "Questions to the organisers": 2,
+            "Board games and leftovers": 7,
+        },
+        ballots=40,
+        fields={"method": "multiple", "max_selections": 3, "revote": True},
+    ),
+    DemoPoll(
+        "FINAL",
+        "Which act wins tonight?",
+        {"The Night Ferry": 5, "Paper Lanterns": 4, "Ida and the Tides": 4, "Slow Copper": 2},
+        ballots=40,
+        fields={"results_visible": "after_close"},
+    ),
+    DemoPoll(
+        "TOMORROW",
+        "Which song do we close the night with?",
+        {
+            "The one everybody knows": 1,
+            "The one from the long drive home": 1,
+            "The slow one": 1,
+            "Something we have never heard": 1,
+        },
+        State.DRAFT,
+    ),
+    DemoPoll(
+        "ROBOT",
+        "What do we call the office robot?",
+        {"Crumb": 6, "Captain Dust": 5, "Marvin": 3, "Sir Sweeps": 2},
+        State.CLOSED,
+        ballots=60,
+    ),
+    DemoPoll(
+        "MENU",
+        "Which dishes belong on the summer menu?",
+        {
+            "Grilled peaches with basil": 5,
+            "Cold cucumber soup": 2,
+            "Tomato bread": 7,
+            "Lemon risotto": 4,
+            "Potato salad": 5,
+            "Watermelon and feta": 6,
+        },
+        State.PUBLISHED,
+        ballots=60,
+        fields={"method": "multiple", "min_selections": 1, "max_selections": 3},
+    ),
+)
+
+
+def seed() -> Iterator[Seeded]:
+    """Make what is missing; every demo poll as it stands afterwards. SeedFailed where the log refuses."""
+    for demo in DEMO_POLLS:
+        poll = Poll.objects.filter(code=demo.code).first()
+        made = poll is None
+        if poll is None:
+            poll = _create(demo)
+        # A second round, or another question: somebody has made this poll their own.
+        ours = poll.round == 1 and poll.question == demo.question
+        if ours:
+            _bring_on(poll, demo)
+            poll.refresh_from_db()
+        yield Seeded(poll, made, ours)
+
+
+def _create(demo: DemoPoll) -> Poll:
+    fields = dict(demo.fields)
+    if demo.state == State.DRAFT:
+        tomorrow = timezone.localtime() + timedelta(days=1)
+        fields["opens_at"] = tomorrow.replace(hour=18, minute=0, second=0, microsecond=0)
+    return authoring.create_poll(list(demo.choices), code=demo.code, question=demo.question, **fields)
+
+
+def _bring_on(poll: Poll, demo: DemoPoll) -> None:
+    """One step after the other up to the state that the poll shows; each may have been done before."""
+    ends = demo.state in (State.CLOSED, State.PUBLISHED)
+    if poll.state == State.DRAFT and demo.state != State.DRAFT:
+        poll = lifecycle.open_poll(poll.pk)
+    if poll.state == State.OPEN and demo.state != State.DRAFT:
+        _cast_missing(poll, demo)
+        if ends:
+            poll = lifecycle.close_poll(poll.pk)
+    if poll.state == State.CLOSING and ends:
+        _count()
+        poll.refresh_from_db()
+    if poll.state == State.CLOSED and demo.state == State.PUBLISHED:
+        lifecycle.publish_poll(poll.pk)
+
+
+def _cast_missing(poll: Poll, demo: DemoPoll) -> None:
+    if not demo.ballots:
+        return
+    _count()
+    there = tallies.snapshot(poll).counts.get(tallies.BALLOTS, 0)
+    selections = list(_selections(demo))[there:]
+    with ThreadPoolExecutor(_AT_ONCE) as crowd:
+        list(crowd.map(lambda selection: _cast(demo.code, selection), selections))
+    _count()
+
+
+def _selections(demo: DemoPoll) -> Iterator[list[int]]:
+    """The same on every machine, so that an interrupted run can go on where it was."""
+    luck = random.Random(demo.code)
+    least, most = demo.fields.get("min_selections", 1), demo.fields.get("max_selections", 1)
+    for _ballot in range(demo.ballots):
+        leanings = dict(enumerate(demo.choices.values(), 1))
+        picked = []
+        for _mark in range(luck.randint(least, most)):
+            number = luck.choices(list(leanings), list(leanings.values()))[0]
+            del leanings[number]
+            picked.append(number)
+        yield sorted(picked)
+
+
+def _cast(code: str, selection: list[int]) -> None:
+    """As a browser does that the voter page has just made known."""
+    body = json.dumps({"selections": selection}).encode()
+    try:
+        answer = ballotbox.cast(CastRequest(code, body, "application/json", host="", cookie=voters.mint()))
+    finally:
+        connection.close()  # this thread's own
+    if answer.status != 202:
+        raise SeedFailed(json.loads(answer.body)["detail"])
+
+
+def _count() -> None:
+    """Count what is in the log by now, as a worker does. Where workers are at it already, wait for them."""
+    deadline = time.monotonic() + _COUNT_SECONDS
+    heads = get_log().heads()
+    while not _counted(heads):
+        for partition in heads:
+            counting.count_partition(partition)
+        if time.monotonic() > deadline:
+            raise SeedFailed(
+                _("The demo ballots are still not counted after %(s)s s.") % {"s": _COUNT_SECONDS}
+            )
+        time.sleep(0.02)
+    counting.settle_closings()
+
+
+def _counted(heads: Mapping[int, Head]) -> bool:
+    counted = dict(Checkpoint.objects.values_list("partition", "position"))
+    return all(counted.get(partition, 0) >= head.position for partition, head in heads.items())
