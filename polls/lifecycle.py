@@ -23,14 +23,17 @@ from django.utils.translation import gettext as _
 from .errors import IllegalStep, LandslideError, PollNotFound
 from .methods import get_method
 from .models import Poll, Round, State
-from .signals import poll_changed
-from .votelog import get_log
+from .signals import ballots_appended, poll_changed
+from .votelog import expected_heads, get_log
 from .votelog.base import Gate, Marker
 
 logger = logging.getLogger(__name__)
 
 #: How long `publish` waits for the last ballots to be counted before it asks to come back.
 PUBLISH_WAIT_SECONDS = 5.0
+
+#: A round is stored in two bytes, one bit of which PostgreSQL keeps for the sign.
+ROUNDS_AT_MOST = 32_767
 
 
 def open_poll(poll_id: int) -> Poll:
@@ -100,6 +103,8 @@ def reset_poll(poll_id: int) -> Poll:
     def step(poll: Poll) -> None:
         if poll.state in (State.DRAFT, State.CLOSING):
             _require(poll, State.OPEN, State.CLOSED, State.PUBLISHED)
+        if poll.round == ROUNDS_AT_MOST:
+            raise IllegalStep(_("The poll has had all the rounds it can have; make a new one."))
         Round.objects.filter(poll=poll, number=poll.round, closed_at=None).update(closed_at=timezone.now())
         poll.state = State.DRAFT
         poll.round += 1
@@ -144,6 +149,9 @@ def act_on_time() -> list[int]:
         except LandslideError as error:
             # Somebody else moved it first, or it can't open as it is; the admin shows which.
             logger.warning("scheduled_step_refused", extra={"poll": poll_id, "reason": error.detail})
+        except Exception:
+            # What is wrong with one poll must not keep the others from their time.
+            logger.exception("scheduled_step_failed", extra={"poll": poll_id})
     return moved
 
 
@@ -202,15 +210,18 @@ def _change(poll_id: int, step: Callable[[Poll], None], *, gates: bool = True) -
 
 
 def _set_gates(poll: Poll) -> None:
-    log = get_log()
     try:
+        expected_heads()  # makes the log where there is none yet: a gate needs partitions to stand in
+        log = get_log()
         if poll.state == State.OPEN:
             closes_at = int(poll.closes_at.timestamp() * 1000) if poll.closes_at else 0
             log.open(poll.pk, Gate(poll.round, open=True, revote=poll.revote, closes_at=closes_at))
         elif poll.state == State.DRAFT:
             log.reset(poll.pk, poll.round)
         else:
-            log.close(poll.pk, poll.round)
+            markers = log.close(poll.pk, poll.round)
+            # The poll is closed once they are counted: no reason to wait for the sweep.
+            ballots_appended.send_robust(sender=None, partitions={marker.partition for marker in markers})
     except Exception:
         # The intent is committed; `follow_gates` brings the gates after it.
         logger.exception("gates_not_set", extra={"poll": poll.pk})
@@ -227,4 +238,5 @@ def touch(poll_id: int) -> None:
 
 
 def _announce(poll_id: int) -> None:
-    poll_changed.send(sender=Poll, poll_id=poll_id)
+    # Robust: the step is done, whatever becomes of the news.
+    poll_changed.send_robust(sender=Poll, poll_id=poll_id)

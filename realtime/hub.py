@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from channels.layers import get_channel_layer
@@ -33,6 +34,7 @@ TICK_SECONDS = 0.1  # between two tallies of a poll
 WATCH_SECONDS = 1.0  # between two looks at the database
 HEARTBEAT_SECONDS = 15.0  # a viewer that hears nothing for longer may take the line for dead
 STALLED_SECONDS = 10.0  # a send that takes longer ends the viewer
+CHANNEL_PATIENCE_SECONDS = 1.0  # an absent channel layer delays the first viewer no longer
 IDLE_ROOM_SECONDS = 30.0  # a room is kept this long without viewers
 
 Send = Callable[[str], Awaitable[None]]
@@ -120,6 +122,7 @@ class Hub:
         self._process = secrets.token_hex(6)
         self._layer: Any = get_channel_layer()
         self._channel = ""
+        self._listening = asyncio.Event()
         self._rooms: dict[int, Room] = {}
         self._codes: dict[str, Room] = {}
         self._entering: dict[str, asyncio.Task[Room | None]] = {}
@@ -136,6 +139,14 @@ class Hub:
         mailbox.put("tally", room.frames.tally[mailbox.kind])
         mailbox.put("viewers", viewers_frame(room.presence.total(len(room.viewers), time.monotonic())))
         return mailbox
+
+    async def stop(self) -> None:
+        """End what runs in the background; the hub is of no use afterwards."""
+        tasks = [*self._tasks, *(room.flushing for room in self._rooms.values() if room.flushing)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._threads.shutdown(wait=True)
 
     def leave(self, mailbox: Mailbox) -> None:
         mailbox.room.viewers.discard(mailbox)
@@ -175,12 +186,14 @@ class Hub:
 
     async def _start(self) -> None:
         if not self._tasks:
+            # _listen alone makes the channel, since what is received on one is lost on another.
             self._tasks = [
                 self.loop.create_task(self._listen()),
                 self.loop.create_task(self._watch()),
             ]
-        if not self._channel:
-            self._channel = await self._layer.new_channel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CHANNEL_PATIENCE_SECONDS):
+                await self._listening.wait()
 
     async def _subscribe(self, room: Room) -> None:
         try:
@@ -196,12 +209,14 @@ class Hub:
             try:
                 if not self._channel:
                     self._channel = await self._layer.new_channel()
+                    self._listening.set()
                 self._heed(await self._layer.receive(self._channel))
             except asyncio.CancelledError:
                 raise
             except Exception:
                 logger.warning("channel_layer_failed", exc_info=True)
                 self._channel = ""
+                self._listening.clear()
                 for room in self._rooms.values():
                     room.subscribed = False
                 await asyncio.sleep(0.5)

@@ -59,6 +59,6 @@ def recheck_wanted(text: str | None) -> bool:
     """Whether a client's message asks to look again whether it may see the tally; the only one we heed."""
     try:
         message = msgspec.json.decode(text or "")
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return False
     return isinstance(message, dict) and message.get("type") == "recheck"

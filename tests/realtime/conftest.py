@@ -1,0 +1,33 @@
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+async def watch(transactional_db: None) -> AsyncIterator[Callable[..., Any]]:
+    """await watch("CODE", cookie="…") → a connected Socket; all are closed at the end, and the hub with them."""
+    # Not at the top: pytest reads this file before the tests have set up Django's settings.
+    from realtime import hub as hub_module
+    from tests.realtime.viewing import Socket
+
+    sockets: list[Socket] = []
+
+    async def connect(code: str, cookie: str = "", origin: str = "") -> Any:
+        headers = [(b"host", b"testserver")]
+        if cookie:
+            headers.append((b"cookie", cookie.encode()))
+        if origin:
+            headers.append((b"origin", origin.encode()))
+        socket = Socket(code, headers)
+        sockets.append(socket)
+        connected, _ = await socket.raw.connect(timeout=10)
+        assert connected
+        return socket
+
+    yield connect
+    for socket in sockets:
+        await socket.raw.disconnect()
+    hub = hub_module.current_hub()
+    if hub is not None:
+        await hub.stop()

@@ -1,0 +1,70 @@
+"""Polls, ballots and viewers for the tests of this folder."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
+
+from analytics import counting
+from config.asgi import application
+from polls import authoring, ballotbox, lifecycle, voters
+from polls.models import Poll
+from polls.votelog import get_log
+
+
+#: Django code from an async test.
+db = sync_to_async
+
+
+def make_poll(**fields: Any) -> Poll:
+    options = {"question": "Which band?", "method": "single", "results_visible": "always"} | fields
+    poll = authoring.create_poll(options.pop("choices", ["Ant", "Bee", "Cat"]), **options)
+    return lifecycle.open_poll(poll.pk)
+
+
+def cast(poll: Poll, selection: list[int], cookie: str | None = None) -> str:
+    """Cast as a voter through the ballot box; the voter's cookie."""
+    cookie = cookie or voters.mint()
+    body = json.dumps({"selections": selection}).encode()
+    answer = ballotbox.cast(ballotbox.CastRequest(poll.code, body, "application/json", "testserver", cookie=cookie))
+    assert answer.status == 202, answer.body
+    return cookie
+
+
+def count() -> None:
+    for partition in range(get_log().partitions):
+        counting.count_partition(partition)
+
+
+class Socket:
+    """A viewer's WebSocket to the application in this process."""
+
+    def __init__(self, code: str, headers: list[tuple[bytes, bytes]]) -> None:
+        self.raw = WebsocketCommunicator(application, f"/ws/polls/{code}/", headers=headers)
+
+    async def tally(self, wanted: Callable[[dict[str, Any]], bool] = lambda _: True, patience: float = 10) -> Any:
+        """The next tally that is `wanted`."""
+        async with asyncio.timeout(patience):
+            while True:
+                message = await self.message()
+                if message["type"] == "tally" and wanted(message):
+                    return message
+
+    async def message(self, sort: str | None = None) -> Any:
+        while True:
+            message = json.loads(await self.raw.receive_from(timeout=10))
+            if sort in (None, message["type"]):
+                return message
+
+    async def silent(self, seconds: float) -> bool:
+        """Whether nothing but the heartbeat comes for so long."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+            if await self.raw.receive_nothing(timeout=left):
+                return True
+            if json.loads(await self.raw.receive_from())["type"] != "viewers":
+                return False
+        return True
