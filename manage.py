@@ -17,6 +17,8 @@ def main() -> None:
     except ImproperlyConfigured as error:
         # A wrong setting is the operator's to mend: the sentence helps, the traceback doesn't.
         sys.exit(f"Landslide can't start: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # Ctrl-C before there was anything to stop
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import io
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from threading import Thread
 from typing import TextIO
 
@@ -57,7 +58,9 @@ def known_host() -> str:
     return exact[0] if exact else "127.0.0.1"
 
 
-def qr_code(url: str) -> str:
+def qr_code(url: str, encoding: str | None) -> str:
+    if not (encoding or "").lower().startswith("utf"):
+        return ""  # drawn in blocks that such a terminal doesn't have
     picture = io.StringIO()
     segno.make(url, error="m").terminal(picture, border=2, compact=True)
     return picture.getvalue().rstrip("\n")
@@ -77,10 +80,17 @@ def print_demo(base: str, account: Account, out: TextIO = sys.stdout) -> None:
         f"  Admin    {base}/admin/",
         f"           name {account.name}, password {account.password or f'({account.note})'}",
         "",
-        *(f"  {line}" for line in qr_code(vote).splitlines()),
+        *(f"  {line}" for line in qr_code(vote, out.encoding).splitlines()),
         "",
-        "  Ctrl-C stops it. See the screen move: python manage.py crowd DEMO",
+        f"  An audience: {python()} manage.py crowd {DEMO} --voters 200 --rate 20",
+        "  Ctrl-C stops it.",
         "",
     ]
     out.write("\n".join(lines) + "\n")
     out.flush()
+
+
+def python() -> str:
+    """This very Python, as one would type it from here."""
+    running = Path(sys.executable)
+    return str(running.relative_to(Path.cwd())) if running.is_relative_to(Path.cwd()) else "python"

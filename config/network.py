@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import sys
@@ -55,7 +56,5 @@ def allow_many_connections() -> None:
     """Every viewer is an open file, and the usual limit of 1024 is one that a process may raise by itself."""
     if sys.platform != "win32":
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        try:
+        with contextlib.suppress(OSError, ValueError):  # macOS calls it unlimited and means less
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):
-            pass  # macOS calls it unlimited and means less

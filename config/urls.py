@@ -1,7 +1,9 @@
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.i18n import JavaScriptCatalog
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from polls.api.problems import unknown_address
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -12,4 +14,8 @@ urlpatterns = [
     path("", include("analytics.urls")),
     path("", include("realtime.urls")),
     path("", include("polls.urls")),
+    re_path(r"^api/(?P<rest>.*)$", unknown_address),  # last: whatever nobody above has taken
 ]
+handler400 = "polls.api.problems.bad_request"
+handler404 = "polls.api.problems.page_not_found"
+handler500 = "polls.api.problems.server_error"
