@@ -1,0 +1,117 @@
+"""`manage.py reconcile_log`: rebuild a vote log that was emptied, replaced or put back to an older copy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from analytics import reconcile
+from analytics.reconcile import Done, ReconcileRefused
+from analytics.survey import Damage, Plan, survey
+from polls.errors import LandslideError
+from polls.votelog import STORE_ERRORS
+
+
+class Command(BaseCommand):
+    help = (
+        "Compare the vote log with what the database has counted, and where they don't belong together any "
+        "more, rebuild the log's gates and claims from the database. Consistent partitions stay as they are."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--yes", action="store_true", help="don't ask")
+        parser.add_argument(
+            "--discard-uncounted",
+            action="store_true",
+            help="go on even if the old log holds acknowledged ballots that are not counted: they are lost",
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        self.console = Console(no_color=options["no_color"] or None, highlight=False)
+        try:
+            plan = survey()
+            self.show(plan)
+            if not plan.damaged:
+                self.stdout.write("The vote log is the one that the database counts from. Nothing to do.")
+                return
+            if not options["yes"]:
+                self.ask(plan, options["discard_uncounted"])
+            done = self.carry_out(plan, options["discard_uncounted"])
+        except ReconcileRefused as error:
+            raise CommandError(f"{error.detail}{self.advice(error, options)}") from None
+        except LandslideError as error:
+            raise CommandError(error.detail) from None
+        except STORE_ERRORS as error:
+            raise CommandError(f"The vote log or the database doesn't answer: {error}") from None
+        self.tell(plan, done)
+
+    def show(self, plan: Plan) -> None:
+        if plan.moved:
+            self.stdout.write(
+                f"The database counts from {plan.was} partitions; the settings name {plan.now}."
+            )
+        table = Table("Partition", "State", "Counted up to", "Log's end")
+        for finding in plan.findings:
+            end = "–" if finding.found is None else str(finding.found)
+            table.add_row(str(finding.partition), finding.damage.value, str(finding.counted), end)
+        self.console.print(table)
+        if plan.uncounted is None:
+            self.stdout.write(
+                "The old log can't be read: it may hold acknowledged ballots that are not counted."
+            )
+        elif plan.uncounted:
+            self.stdout.write(f"{plan.uncounted} acknowledged ballots in the old log are not counted.")
+
+    def ask(self, plan: Plan, discard: bool) -> None:
+        if any(finding.damage is Damage.FOREIGN for finding in plan.findings):
+            self.stdout.write(
+                "The store holds another log. If it is another installation's, stop here, and set "
+                "VOTE_LOG_PREFIX or the address to your own instead."
+            )
+        rebuilt = [str(finding.partition) for finding in plan.findings if finding.rebuilt]
+        if rebuilt:
+            self.stdout.write(f"To be emptied and rebuilt from the database: partition {', '.join(rebuilt)}.")
+        if discard and plan.uncounted != 0:
+            self.stdout.write("The uncounted ballots will be LOST.")
+        try:
+            answer = input("Go on? [y/N] ")
+        except EOFError:
+            raise CommandError("Nobody answers here; run it with --yes.") from None
+        if answer.strip().lower() not in ("y", "yes"):
+            raise CommandError("Nothing was changed.")
+
+    def carry_out(self, plan: Plan, discard: bool) -> Done:
+        columns = (TextColumn("Restoring claims"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self.console) as progress:
+            task = progress.add_task("", total=reconcile.claims_to_restore())
+            return reconcile.reconcile(
+                plan, discard_uncounted=discard, restored=lambda n: progress.advance(task, n)
+            )
+
+    def advice(self, error: ReconcileRefused, options: dict[str, Any]) -> str:
+        if options["discard_uncounted"] or "uncounted" not in error.extra:
+            return ""
+        return (
+            "\nIf the old log can be brought back (start it, or set VOTE_LOG and VOTE_LOG_PARTITIONS back), "
+            "do that and let the workers count. Else --discard-uncounted gives those ballots up."
+        )
+
+    def tell(self, plan: Plan, done: Done) -> None:
+        for finding in plan.findings:
+            if finding.damage is Damage.GAP:
+                self.stdout.write(
+                    f"Partition {finding.partition}: {finding.position - finding.counted} entries are in "
+                    "neither the database nor the log any more; counting goes on behind them."
+                )
+        self.stdout.write(
+            f"Restored {done.claims} claims and {done.gates} gates; ballots are accepted again."
+        )
+        if done.stragglers:
+            self.stderr.write(
+                f"{done.stragglers} ballots were meanwhile accepted into the old log by a server that still "
+                "runs with the old settings. Stop it. The old log was kept as it is."
+            )
