@@ -44,12 +44,12 @@ clean: ## Remove .venv and caches; ballots in data/ stay
 # --- the virtual environment: made once, filled again only when the pins change ---
 
 .venv/installed: requirements.txt | .venv/bin/python
-	@echo "Installing Landslide's packages into .venv (about 20 s) ..."
+	@echo "Installing Landslide's packages into .venv (about half a minute) ..."
 	@$(PIP) -r requirements.txt
 	@touch $@
 
 .venv/installed-dev: requirements.txt requirements-dev.txt | .venv/bin/python
-	@echo "Installing packages for tests and checks into .venv (about 30 s) ..."
+	@echo "Installing packages for tests and checks into .venv (about a minute) ..."
 	@$(PIP) -r requirements-dev.txt
 	@touch .venv/installed $@
 

@@ -2,22 +2,24 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.system import ROOT
+from tests.system import ROOT, bare_environment
 
 # tests/conftest.py leaves out the slow ones and those that ask for PostgreSQL or Redis.
-SUITE = ["tests/polls", "tests/analytics", "tests/realtime", "tests/votelog", "tests/config"]
+SUITE = ["tests/polls", "tests/analytics", "tests/realtime", "tests/votelog"]
 
 
 @pytest.mark.slow
 @pytest.mark.full_only
 @pytest.mark.timeout(600)
-def test_it_passes_the_same_tests_embedded() -> None:
+def test_it_passes_the_same_tests_embedded(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--embedded", "-q", "-p", "no:cacheprovider", *SUITE],
         cwd=ROOT,
+        env=bare_environment(tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
