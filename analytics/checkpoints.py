@@ -14,7 +14,7 @@ from .models import Checkpoint
 
 
 def expected_heads() -> dict[int, Head]:
-    """Per partition, the log's generation and a position that is counted; makes the log where there is none."""
+    """Per partition, the log's generation and a position that is counted; makes one that isn't there yet."""
     rows = list(Checkpoint.objects.all())
     if len(rows) != get_log().partitions or not all(row.made for row in rows):
         rows = _make()
@@ -30,7 +30,10 @@ def verify() -> None:
         found = heads.get(partition)
         if found is None or found.generation != head.generation or found.position < head.position:
             raise LogUnsuitable(
-                _("Partition %(partition)s of the vote log is not the one the database counts from, or an older copy.")
+                _(
+                    "Partition %(partition)s of the vote log is not the one the database counts from,"
+                    " or an older copy."
+                )
                 % {"partition": partition},
                 hint=_("If no other log holds uncounted ballots, run: python manage.py reconcile_log"),
             )
@@ -51,9 +54,14 @@ def check_same_log(rows: list[Checkpoint]) -> None:
     if any(row.log != log.name for row in rows) or len(rows) not in (0, log.partitions):
         was = f"{rows[0].log}, {len(rows)}"
         raise LogUnsuitable(
-            _("The database counts from another vote log (%(was)s partitions) than the settings name (%(now)s).")
+            _(
+                "The database counts from another vote log (%(was)s partitions)"
+                " than the settings name (%(now)s)."
+            )
             % {"was": was, "now": f"{log.name}, {log.partitions}"},
-            hint=_("Set VOTE_LOG and VOTE_LOG_PARTITIONS back, or, with no uncounted ballots, run reconcile_log."),
+            hint=_(
+                "Set VOTE_LOG and VOTE_LOG_PARTITIONS back, or, with no uncounted ballots, run reconcile_log."
+            ),
         )
 
 
@@ -61,14 +69,19 @@ def _make() -> list[Checkpoint]:
     log = get_log()
     rows = list(Checkpoint.objects.all())
     check_same_log(rows)
-    for partition in range(log.partitions):
-        # The row is committed before the log is made: a log without its row would be a foreign one.
-        row, _created = Checkpoint.objects.get_or_create(
-            partition=partition, defaults={"log": log.name, "generation": new_generation()}
+    if not rows:
+        # All rows at once, or whoever looks meanwhile sees a log with fewer partitions; and committed
+        # before the log is made, or the log without its rows would be a foreign one.
+        Checkpoint.objects.bulk_create(
+            [
+                Checkpoint(partition=n, log=log.name, generation=new_generation())
+                for n in range(log.partitions)
+            ],
+            ignore_conflicts=True,
         )
-        if not row.made:
-            log.make(partition, Head(row.generation, row.position))
-            Checkpoint.objects.filter(partition=partition).update(made=True)
+    for row in Checkpoint.objects.filter(made=False):
+        log.make(row.partition, Head(row.generation, row.position))
+        Checkpoint.objects.filter(partition=row.partition).update(made=True)
     rows = list(Checkpoint.objects.all())
     if len(rows) != log.partitions:
         raise LogInconsistent()

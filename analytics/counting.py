@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from polls import lifecycle
 from polls.errors import LandslideError, LogInconsistent
-from polls.methods import Method, MethodRules, decode, get_method
+from polls.methods import METHODS, Method, MethodRules, decode
 from polls.models import DeadLetter, Poll, Round, State
 from polls.votelog import get_log
 from polls.votelog.base import Entry, Head
@@ -70,7 +70,8 @@ def count_partition(partition: int) -> int:
             return counted
         counted += batch.entries
         if batch.poll_ids:
-            tally_changed.send(sender=None, poll_ids=batch.poll_ids)
+            # Robust: a screen that can't be told must not keep the next ballots from being counted.
+            tally_changed.send_robust(sender=None, poll_ids=batch.poll_ids)
         if batch.closes:
             settle_closings()
         if not batch.entries and not get_log().read(partition, batch.position, 1):
@@ -83,22 +84,23 @@ def _count_batch(partition: int) -> Batch | None:
         checkpoint = _locked_checkpoint(partition)
         if checkpoint is None:
             return None
-        _check_head(checkpoint, log.heads().get(partition))
+        head = log.heads().get(partition)
         entries = log.read(partition, checkpoint.position, settings.COUNT_BATCH)
+        _check_log(checkpoint, head, entries)
         batch = Batch(checkpoint.position, len(entries))
-        trim_to = _due_for_trimming(checkpoint)
+        due = _is_due_for_trimming(checkpoint)
+        if due:
+            # Before the commit, and safe: all this was counted by transactions that are long over.
+            log.trim(partition, checkpoint.trim_to)
+            _note_for_trimming(checkpoint)
         if entries:
-            if entries[0].position != checkpoint.position + 1:
-                raise LogInconsistent("The vote log has a gap behind the checkpoint.")
             ballots = [entry for entry in entries if entry.kind == "ballot"]
             _count_ballots(partition, ballots)
             batch.position = checkpoint.position = entries[-1].position
             batch.poll_ids = {entry.poll_id for entry in ballots}
             batch.closes = len(ballots) < len(entries)
-        if entries or trim_to is not None:
+        if entries or due:
             checkpoint.save(update_fields=["position", "trim_to", "trim_noted_at"])
-    if trim_to:
-        log.trim(partition, trim_to)
     return batch
 
 
@@ -110,41 +112,50 @@ def _locked_checkpoint(partition: int) -> Checkpoint | None:
     return rows.first()
 
 
-def _check_head(checkpoint: Checkpoint, head: Head | None) -> None:
+def _check_log(checkpoint: Checkpoint, head: Head | None, entries: Sequence[Entry]) -> None:
+    """`head` was read before `entries`: what it names must be among them."""
     if head is None or head.generation != checkpoint.generation or head.position < checkpoint.position:
         raise LogInconsistent(f"Partition {checkpoint.partition} is not the log that was counted from.")
+    following = checkpoint.position + 1
+    contiguous = all(entry.position == position for position, entry in enumerate(entries, following))
+    if not contiguous or (not entries and head.position > checkpoint.position):
+        raise LogInconsistent(f"Partition {checkpoint.partition} lacks entries behind the checkpoint.")
 
 
-def _due_for_trimming(checkpoint: Checkpoint) -> int | None:
-    """The position up to which the log may be trimmed now; None where it isn't time to look."""
-    now = timezone.now()
-    if checkpoint.trim_noted_at and now - checkpoint.trim_noted_at < KEEP_COUNTED:
-        return None
-    if checkpoint.trim_to == checkpoint.position and checkpoint.trim_noted_at:
-        return None
-    trim_to = checkpoint.trim_to
-    checkpoint.trim_to, checkpoint.trim_noted_at = checkpoint.position, now
-    return trim_to
+def _is_due_for_trimming(checkpoint: Checkpoint) -> bool:
+    if checkpoint.trim_noted_at is None:
+        return checkpoint.trim_to < checkpoint.position
+    return timezone.now() - checkpoint.trim_noted_at >= KEEP_COUNTED
+
+
+def _note_for_trimming(checkpoint: Checkpoint) -> None:
+    """What is counted by now is trimmed next time; no note once there is nothing left to trim."""
+    left = checkpoint.trim_to < checkpoint.position
+    checkpoint.trim_noted_at = timezone.now() if left else None
+    checkpoint.trim_to = checkpoint.position
 
 
 def _count_ballots(partition: int, entries: Sequence[Entry]) -> None:
     """Ledger, tally and dead letters of these entries, in the transaction that is under way."""
-    misfits = _count(partition, entries)
+    good, misfits = _judge(entries)
+    # At once: a ballot that replaces one of these looks for it there.
     _set_aside(partition, misfits)
+    _set_aside(partition, _book(partition, good))
 
 
 def count_entry(partition: int, entry: Entry) -> str:
     """Count one entry that was set aside; the reason where it still can't be. Needs the partition's lock."""
-    misfits = _count(partition, [entry])
+    good, misfits = _judge([entry])
+    misfits += _book(partition, good)
     return " ".join(f"{reason} {detail}".strip() for _, reason, detail in misfits)
 
 
-def _count(partition: int, entries: Sequence[Entry]) -> list[Misfit]:
-    judged, misfits = _judge(entries)
-    collapsed, seconds = ledger.collapse(judged)
+def _book(partition: int, entries: Sequence[Entry]) -> list[Misfit]:
+    """Valid entries into ledger and tally; those for which the ledger has no place."""
+    collapsed, seconds = ledger.collapse(entries)
     written = ledger.write(collapsed)
     _add_to_tally(partition, _delta(written))
-    return misfits + [(entry, "already_counted", "") for entry in (*seconds, *written.refused)]
+    return [(entry, "already_counted", "") for entry in (*seconds, *written.refused)]
 
 
 def _judge(entries: Sequence[Entry]) -> tuple[list[Entry], list[Misfit]]:
@@ -167,12 +178,16 @@ def _judge(entries: Sequence[Entry]) -> tuple[list[Entry], list[Misfit]]:
 
 def _rules_of(rounds: set[tuple[int, int]]) -> dict[tuple[int, int], tuple[Method, MethodRules]]:
     rows = Round.objects.filter(poll_id__in={poll_id for poll_id, _ in rounds})
-    return {(row.poll_id, row.number): (get_method(row.rules["method"]), row.method_rules()) for row in rows}
+    return {
+        (row.poll_id, row.number): (METHODS[row.rules["method"]], row.method_rules())
+        for row in rows
+        if row.rules["method"] in METHODS
+    }
 
 
 def _reason_against(entry: Entry, rules: tuple[Method, MethodRules] | None) -> tuple[str, str] | None:
     if rules is None:
-        return "unknown_round", f"There is no round {entry.round} of poll {entry.poll_id}."
+        return "unknown_round", f"There is no round {entry.round} of poll {entry.poll_id} by a known method."
     method, method_rules = rules
     try:
         if method.check(method_rules, list(decode(entry.selection))) == decode(entry.selection):
@@ -186,7 +201,9 @@ def _reason_against(entry: Entry, rules: tuple[Method, MethodRules] | None) -> t
 
 def _set_aside(partition: int, misfits: Sequence[Misfit]) -> None:
     for entry, reason, _detail in misfits:
-        logger.error("dead_letter", extra={"poll": entry.poll_id, "position": entry.position, "reason": reason})
+        logger.error(
+            "dead_letter", extra={"poll": entry.poll_id, "position": entry.position, "reason": reason}
+        )
     DeadLetter.objects.bulk_create(
         DeadLetter(
             partition=partition,
@@ -195,7 +212,7 @@ def _set_aside(partition: int, misfits: Sequence[Misfit]) -> None:
             round=entry.round,
             voter_key=entry.voter_key,
             ballot_id=entry.ballot_id,
-            selection=entry.selection,
+            selection=_storable(entry.selection),
             replaces=entry.replaces,
             reason=reason,
             detail=detail,
@@ -204,9 +221,16 @@ def _set_aside(partition: int, misfits: Sequence[Misfit]) -> None:
     )
 
 
+def _storable(text: str) -> str:
+    """What set an entry aside may be that it isn't text; it must not stop the rest."""
+    return text.replace("\0", "\ufffd")[:400]
+
+
 def _delta(written: ledger.Written) -> Delta:
     delta = Delta()
-    methods = _rules_of({(e.poll_id, e.round) for e in written.added} | {(e.poll_id, e.round) for _, e in written.replaced})
+    methods = _rules_of(
+        {(e.poll_id, e.round) for e in written.added} | {(e.poll_id, e.round) for _, e in written.replaced}
+    )
 
     # Collapse in memory, write once: ballots that are alike are counted before they are looked into.
     alike = Counter((e.poll_id, e.round, e.selection, e.at // 1000) for e in written.added)
@@ -262,11 +286,22 @@ def _add_to_tally(partition: int, delta: Delta) -> None:
 def settle_closings() -> None:
     """closing → closed for every poll whose closing markers have all been counted."""
     for poll in Poll.objects.filter(state=State.CLOSING):
-        markers = lifecycle.closing_markers(poll)
-        counted = dict(Checkpoint.objects.values_list("partition", "position"))
-        if len(markers) == get_log().partitions and all(
-            counted.get(marker.partition, 0) >= marker.position for marker in markers
-        ):
-            with transaction.atomic():
-                closed_at = max(marker.closed_at for marker in markers)
-                lifecycle.finish_closing(poll.pk, poll.round, closed_at, final_result(poll))
+        try:
+            _settle_closing(poll)
+        except Exception:
+            # What is wrong with one poll must not keep the others from closing.
+            logger.exception("closing_not_settled", extra={"poll": poll.pk})
+
+
+def _settle_closing(poll: Poll) -> None:
+    markers = lifecycle.closing_markers(poll)
+    counted = dict(Checkpoint.objects.values_list("partition", "position"))
+    if len(markers) < get_log().partitions:
+        return
+    if any(counted.get(marker.partition, 0) < marker.position for marker in markers):
+        return
+    with transaction.atomic():
+        # Under the poll's lock, as a dead letter that is counted meanwhile: one of the two sees the other.
+        locked = Poll.objects.select_for_update().get(pk=poll.pk)
+        closed_at = max(marker.closed_at for marker in markers)
+        lifecycle.finish_closing(poll.pk, poll.round, closed_at, final_result(locked))

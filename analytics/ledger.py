@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from django.db import connection
 
-from polls.models import Ballot
+from polls.models import Ballot, DeadLetter
 from polls.votelog.base import Entry
 
 VoterKey = tuple[int, int, bytes]  # poll_id, round, voter_key
@@ -69,7 +69,7 @@ def write(collapsed: dict[VoterKey, Collapsed]) -> Written:
         earlier = known.get(voter)
         if earlier is None:
             first.append(item.entry)
-        elif earlier[0] in item.replaced:
+        elif earlier[0] in item.replaced or earlier[0] in _forerunners(voter, item.replaced):
             written.replaced.append((earlier[1], item.entry))
         elif earlier[0] != item.entry.ballot_id:
             written.refused.append(item.entry)
@@ -85,6 +85,25 @@ def write(collapsed: dict[VoterKey, Collapsed]) -> Written:
     there = _ballots_of({voter_of(entry) for entry in written.refused})
     written.refused = [e for e in written.refused if there.get(voter_of(e), (b"", ""))[0] != e.ballot_id]
     return written
+
+
+def _forerunners(voter: VoterKey, replaced: Iterable[bytes]) -> set[bytes]:
+    """What was replaced by ballots that were set aside, and that their successor so replaces."""
+    poll_id, round_, voter_key = voter
+    letters = DeadLetter.objects.filter(poll_id=poll_id, round=round_, voter_key=voter_key)
+    before = {
+        bytes(ballot_id): bytes(replaces)
+        for ballot_id, replaces in letters.values_list("ballot_id", "replaces")
+        if replaces is not None
+    }
+    found: set[bytes] = set()
+    following = [before[ballot_id] for ballot_id in replaced if ballot_id in before]
+    while following:
+        ballot_id = following.pop()
+        if ballot_id not in found:
+            found.add(ballot_id)
+            following += [before[ballot_id]] if ballot_id in before else []
+    return found
 
 
 def _insert(entries: Sequence[Entry]) -> set[VoterKey] | None:
@@ -109,8 +128,8 @@ def _copy(rows: Sequence[tuple[int, int, bytes, bytes, str]]) -> set[VoterKey] |
             "CREATE TEMPORARY TABLE IF NOT EXISTS incoming_ballot (poll_id bigint, round smallint,"
             " voter_key bytea, ballot_id bytea, selection varchar) ON COMMIT DELETE ROWS"
         )
-        # A replacing ballot without a forerunner may have filled it earlier in this transaction.
-        cursor.execute("TRUNCATE incoming_ballot")
+        # An earlier batch of the same transaction, where there is one around several.
+        cursor.execute("DELETE FROM incoming_ballot")
         with cursor.copy(f"COPY incoming_ballot ({_COLUMNS}) FROM STDIN (FORMAT BINARY)") as copy:
             copy.set_types(["int8", "int2", "bytea", "bytea", "varchar"])
             for row in rows:
@@ -143,6 +162,6 @@ def _ballots_of(voters: Iterable[VoterKey]) -> dict[VoterKey, tuple[bytes, str]]
     for (poll_id, round_), keys in by_round.items():
         for i in range(0, len(keys), _CHUNK):
             rows = Ballot.objects.filter(poll_id=poll_id, round=round_, voter_key__in=keys[i : i + _CHUNK])
-            for voter_key, ballot_id, selection in rows.values_list("voter_key", "ballot_id", "selection"):
-                found[(poll_id, round_, bytes(voter_key))] = (bytes(ballot_id), selection)
+            for voter, ballot_id, selection in rows.values_list("voter_key", "ballot_id", "selection"):
+                found[(poll_id, round_, bytes(voter))] = (bytes(ballot_id), selection)
     return found

@@ -34,6 +34,9 @@ def sweep() -> None:
             counting.count_partition(partition)
         except LogInconsistent:
             logger.critical("log_inconsistent", extra={"partition": partition})
+        except Exception:
+            # What is wrong with one partition must not keep the others from being counted.
+            logger.exception("partition_not_counted", extra={"partition": partition})
     counting.settle_closings()
 
 

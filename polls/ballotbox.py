@@ -6,9 +6,11 @@ answer, so that every lane in front of them answers alike.
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from threading import Lock
@@ -29,6 +31,7 @@ from .errors import (
     Malformed,
     MissingScope,
     OutcomeUnknown,
+    Overloaded,
     TooLarge,
     UnsupportedMediaType,
     VoterUnknown,
@@ -40,8 +43,10 @@ from .models import ApiClient
 from .receipts import make_receipt
 from .rules import PollRules, get_rules
 from .signals import ballots_appended
-from .votelog import expected_heads, get_log
+from .votelog import STORE_ERRORS, expected_heads, get_log
 from .votelog.base import ACCEPTED, NewBallot, Outcome, partition_of
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,9 @@ def cast(request: CastRequest) -> Answer:
         return _accepted(rules, ballot, _settle(_coalescer().submit([ballot]))[0])
     except LandslideError as error:
         return refusal(error, request)
+    except STORE_ERRORS:
+        logger.exception("cast_failed")
+        return refusal(OutcomeUnknown(), request)
 
 
 def cast_batch(request: CastRequest) -> Answer:
@@ -109,6 +117,9 @@ def cast_batch(request: CastRequest) -> Answer:
         outcomes = _cast_items(rules, client, items)
     except LandslideError as error:
         return refusal(error, request)
+    except STORE_ERRORS:
+        logger.exception("batch_failed")
+        return refusal(OutcomeUnknown(), request)
     return Answer(200, _encode({"outcomes": outcomes}), _HEADERS)
 
 
@@ -190,13 +201,18 @@ def origin_allowed(origin: str | None, host: str) -> bool:
     """
     if origin is None or origin in settings.TRUSTED_ORIGINS:
         return True
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     return parts.scheme in ("http", "https") and bool(host) and parts.netloc.lower() == host.lower()
 
 
 def _need_scope(client: ApiClient) -> None:
     if not client.allows(ApiClient.Scope.BALLOTS_WRITE):
-        raise MissingScope(_("This needs the scope %(scope)s.") % {"scope": ApiClient.Scope.BALLOTS_WRITE.value})
+        raise MissingScope(
+            _("This needs the scope %(scope)s.") % {"scope": ApiClient.Scope.BALLOTS_WRITE.value}
+        )
 
 
 def _client_voter(rules: PollRules, client: ApiClient, body: BallotBody) -> bytes:
@@ -213,6 +229,9 @@ def _decode(decoder: Any, body: Any) -> Any:
 
 
 def _new_ballot(rules: PollRules, body: BallotBody, voter_key: bytes) -> NewBallot:
+    if body.round not in (None, rules.round):
+        # The voter may know more than we do: a reset poll can have other choices.
+        rules = get_rules(rules.code, fresh=True)
     try:
         selection = rules.method.check(rules.rules, body.selections)
     except InvalidSelection:
@@ -243,12 +262,12 @@ def _receipt(rules: PollRules, ballot: NewBallot, outcome: Outcome) -> dict[str,
     }
 
 
-def _settle(future: Any) -> list[Outcome]:
+def _settle(future: Future[list[Outcome]]) -> list[Outcome]:
     try:
-        outcomes: list[Outcome] = future.result(timeout=settings.CAST_DEADLINE_SECONDS)
+        return future.result(timeout=settings.CAST_DEADLINE_SECONDS)
     except FutureTimeout:
-        raise OutcomeUnknown() from None
-    return outcomes
+        # Still in the queue: then it leaves it, and nothing was written.
+        raise (Overloaded() if future.cancel() else OutcomeUnknown()) from None
 
 
 _box: tuple[int, Coalescer] | None = None
@@ -278,4 +297,4 @@ def _append(ballots: Sequence[NewBallot]) -> list[Outcome]:
 def _announce(ballots: Sequence[NewBallot]) -> None:
     partitions = get_log().partitions
     touched = {partition_of(ballot.poll_id, ballot.voter_key, partitions) for ballot in ballots}
-    ballots_appended.send(sender=None, partitions=touched)
+    ballots_appended.send_robust(sender=None, partitions=touched)

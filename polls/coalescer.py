@@ -46,7 +46,8 @@ class Coalescer:
         """Queue ballots that fit in one append; their outcomes come in the same order.
 
         Raises Overloaded, before anything is written, when too many are waiting already.
-        The future raises LogInconsistent, or OutcomeUnknown where the store failed.
+        The future raises LogInconsistent, or OutcomeUnknown where the store failed. One that
+        can still be cancelled has not been written, and then won't be.
         """
         group = _Group(ballots, Future())
         with self._wake:
@@ -64,17 +65,20 @@ class Coalescer:
         with self._wake:
             while not self._waiting:
                 self._wake.wait()
-            groups, size = [self._waiting.popleft()], 0
+            groups = [self._waiting.popleft()]
             size = len(groups[0].ballots)
             while self._waiting and size + len(self._waiting[0].ballots) <= APPEND_AT_MOST:
                 groups.append(self._waiting.popleft())
                 size += len(groups[-1].ballots)
             self._size -= size
-            return groups
+            # From here on a group can't be cancelled; one that was is not written at all.
+            return [group for group in groups if group.future.set_running_or_notify_cancel()]
 
     def _run(self) -> None:
         while True:
             groups = self._take()
+            if not groups:
+                continue
             ballots = [ballot for group in groups for ballot in group.ballots]
             try:
                 outcomes = self._append(ballots)
@@ -87,8 +91,7 @@ class Coalescer:
                 start = 0
                 for group in groups:
                     end = start + len(group.ballots)
-                    if not group.future.cancelled():
-                        group.future.set_result(outcomes[start:end])
+                    group.future.set_result(outcomes[start:end])
                     start = end
                 self._announce([b for b, o in zip(ballots, outcomes, strict=True) if o.code == "accepted"])
 
@@ -104,5 +107,4 @@ class Coalescer:
     @staticmethod
     def _fail(groups: list[_Group], error: LandslideError) -> None:
         for group in groups:
-            if not group.future.cancelled():
-                group.future.set_exception(error)
+            group.future.set_exception(error)

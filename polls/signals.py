@@ -2,7 +2,7 @@
 
 from django.dispatch import Signal
 
-#: Ballots are in the vote log. kwargs: partitions, a set of partition numbers.
+#: Ballots, or markers that close a round, are in the vote log. kwargs: partitions, a set of numbers.
 ballots_appended = Signal()
 
 #: A poll's state, rules or round changed. kwargs: poll_id.

@@ -7,13 +7,18 @@ from collections.abc import Callable
 from threading import Lock
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.utils.module_loading import import_string
+from redis.exceptions import RedisError
 
-from polls.errors import LogInconsistent
+from polls.errors import LogInconsistent, LogUnsuitable
 
 from .base import Head, VoteLog
 
-__all__ = ["expected_heads", "get_log", "set_checkpoint_source"]
+__all__ = ["STORE_ERRORS", "expected_heads", "get_log", "set_checkpoint_source"]
+
+#: What a database or a log's store raises while it is away or too slow: worth another try.
+STORE_ERRORS = (OperationalError, InterfaceError, RedisError)
 
 _log: VoteLog | None = None
 _lock = Lock()
@@ -62,6 +67,9 @@ def expected_heads(max_age: float = 1.0) -> dict[int, Head]:
             _expected = _source()
         except LogInconsistent:
             raise
+        except LogUnsuitable:
+            # What to set is the operator's business; voters hear what they would of any wrong log.
+            raise LogInconsistent() from None
         except Exception:
             if not _expected:
                 raise

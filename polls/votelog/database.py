@@ -42,7 +42,9 @@ class DatabaseVoteLog:
 
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
         with self._locked() as now:
-            head = self._head_for_writing(expected.get(0))
+            if 0 not in expected:
+                raise LogInconsistent()
+            head = self._head_for_writing(expected[0])
             gates = self._gates({b.poll_id for b in ballots})
             claims = self._claims({(b.poll_id, b.voter_key) for b in ballots})
             position = head.position
@@ -98,7 +100,11 @@ class DatabaseVoteLog:
     def open(self, poll_id: int, gate: Gate) -> None:
         with self._locked():
             known = self._gates({poll_id}).get(poll_id)
-            if known is None or gate.round > known.round or (gate.round == known.round and not known.closed_at):
+            if (
+                known is None
+                or gate.round > known.round
+                or (gate.round == known.round and not known.closed_at)
+            ):
                 self._set_gate(poll_id, gate)
 
     def close(self, poll_id: int, round: int) -> list[Marker]:
@@ -171,7 +177,9 @@ class DatabaseVoteLog:
     @staticmethod
     def _head_for_writing(expected: Head | None) -> Head:
         row = LogHead.objects.filter(partition=0).first()
-        if row is None or (expected and (row.generation != expected.generation or row.position < expected.position)):
+        if row is None or (
+            expected and (row.generation != expected.generation or row.position < expected.position)
+        ):
             raise LogInconsistent()
         return Head(row.generation, row.position)
 
@@ -208,8 +216,8 @@ class DatabaseVoteLog:
         for poll_id, keys in by_poll.items():
             for i in range(0, len(keys), _CHUNK):
                 rows = Claim.objects.filter(poll_id=poll_id, voter_key__in=keys[i : i + _CHUNK])
-                for voter_key, record in rows.values_list("voter_key", "record"):
-                    claims[(poll_id, bytes(voter_key))] = unpack_claim(bytes(record))
+                for voter, record in rows.values_list("voter_key", "record"):
+                    claims[(poll_id, bytes(voter))] = unpack_claim(bytes(record))
         return claims
 
     @staticmethod
@@ -220,4 +228,3 @@ class DatabaseVoteLog:
             unique_fields=["poll_id", "voter_key"],
             update_fields=["record"],
         )
-

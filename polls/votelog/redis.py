@@ -53,6 +53,7 @@ class RedisVoteLog:
     def __init__(self, url: str = "", prefix: str = "", partitions: int = 0) -> None:
         self.partitions = partitions or settings.VOTE_LOG_PARTITIONS
         self._prefix = prefix or settings.VOTE_LOG_PREFIX
+        self._loaded = False
         self._redis = redis.Redis.from_url(
             url or settings.VOTE_LOG_REDIS_URL,
             protocol=3,
@@ -96,12 +97,13 @@ class RedisVoteLog:
         return outcomes
 
     def read(self, partition: int, after: int, limit: int) -> list[Entry]:
-        rows = self._redis.xrange(self._keys(partition)[0], min=f"({after}-0", count=limit)
+        rows: Any = self._redis.xrange(self._keys(partition)[0], min=f"({after}-0", count=limit)
         return [_entry(entry_id, dict(fields)) for entry_id, fields in rows]
 
     def trim(self, partition: int, upto: int) -> None:
-        # MINID, never MAXLEN: a length would evict what isn't counted yet.
-        self._redis.xtrim(self._keys(partition)[0], minid=f"{upto + 1}-0", approximate=True)
+        # MINID, never MAXLEN: a length would evict what isn't counted yet. Exact, since an entry
+        # tells in what order people voted: it goes when it is no longer needed.
+        self._redis.xtrim(self._keys(partition)[0], minid=f"{upto + 1}-0", approximate=False)
 
     def heads(self) -> dict[int, Head]:
         pipe = self._redis.pipeline(transaction=False)
@@ -115,8 +117,8 @@ class RedisVoteLog:
 
     def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
         partition = partition_of(poll_id, voter_key, self.partitions)
-        record = self._redis.hget(self._claims_key(partition, poll_id), voter_key)  # type: ignore[arg-type]
-        claimed = unpack_claim(record) if record else []  # type: ignore[arg-type]
+        record: Any = self._redis.hget(self._claims_key(partition, poll_id), voter_key)
+        claimed = unpack_claim(record or b"")
         return next((c.ballot_id for c in reversed(claimed) if c.round == round), None)
 
     def open(self, poll_id: int, gate: Gate) -> None:
@@ -154,16 +156,16 @@ class RedisVoteLog:
         voters = list(known)
         pipe = self._redis.pipeline(transaction=False)
         for poll_id, voter_key in voters:
-            pipe.hget(self._claims_key(partition, poll_id), voter_key)  # type: ignore[arg-type]
+            pipe.hget(self._claims_key(partition, poll_id), voter_key)
         records = pipe.execute() if voters else []
         pipe = self._redis.pipeline(transaction=False)
         for (poll_id, voter_key), record in zip(voters, records, strict=True):
             claimed = unpack_claim(record or b"") + known[(poll_id, voter_key)]
-            pipe.hset(self._claims_key(partition, poll_id), voter_key, pack_claim(claimed))  # type: ignore[arg-type]
+            pipe.hset(self._claims_key(partition, poll_id), voter_key, pack_claim(claimed))
         pipe.execute()
 
     def verify(self) -> None:
-        info: dict[str, Any] = self._redis.info()  # type: ignore[assignment]
+        info: dict[str, Any] = self._redis.info()
         if int(str(info["redis_version"]).split(".")[0]) < 7:
             raise LogUnsuitable(
                 _("Redis %(version)s has no Functions; the vote log needs 7.0 or later.")
@@ -174,7 +176,9 @@ class RedisVoteLog:
                 _("Redis keeps no append-only file, so a restart would lose acknowledged ballots."),
                 hint="redis-cli CONFIG SET appendonly yes && redis-cli CONFIG SET appendfsync always",
             )
-        self._verify_config("maxmemory-policy", {"noeviction"}, _("Redis may evict ballots when memory is short"))
+        self._verify_config(
+            "maxmemory-policy", {"noeviction"}, _("Redis may evict ballots when memory is short")
+        )
         allowed = {"always", "everysec"} if settings.VOTE_LOG_DURABILITY == "everysec" else {"always"}
         self._verify_config(
             "appendfsync",
@@ -185,13 +189,14 @@ class RedisVoteLog:
 
     def _verify_config(self, name: str, allowed: set[str], trouble: str, otherwise: str = "") -> None:
         try:
-            value = self._redis.config_get(name).get(name)  # type: ignore[union-attr]
+            value = self._redis.config_get(name).get(name)
         except redis.ResponseError:
             # Managed services forbid CONFIG; then this can't be looked up, only promised by the operator.
             return
         if value not in allowed:
             raise LogUnsuitable(
-                f"{trouble}: {name} is {value}.", hint=f"redis-cli CONFIG SET {name} {min(allowed)}{otherwise}"
+                f"{trouble}: {name} is {value}.",
+                hint=f"redis-cli CONFIG SET {name} {min(allowed)}{otherwise}",
             )
 
     def _keys(self, partition: int) -> list[str]:
@@ -206,6 +211,9 @@ class RedisVoteLog:
         return self._call([(function, self._keys(p), list(args)) for p in range(self.partitions)])
 
     def _call(self, calls: list[tuple[str, list[str], list[Any]]]) -> list[Any]:
+        if not self._loaded:
+            # Once a process: the Redis may be new, or hold the library of an earlier release.
+            self._load()
         for attempt in (1, 2):
             pipe = self._redis.pipeline(transaction=False)
             for function, keys, args in calls:
@@ -213,8 +221,8 @@ class RedisVoteLog:
             replies = pipe.execute(raise_on_error=False)
             missing = [r for r in replies if isinstance(r, Exception) and "Function not found" in str(r)]
             if missing and attempt == 1:
-                # A new or emptied Redis. Repeating the whole flush is harmless: see the module's docstring.
-                self._redis.function_load(_LIBRARY.read_text(), replace=True)
+                # An emptied Redis, or another. Repeating the flush is harmless: see the module's docstring.
+                self._load()
                 continue
             for reply in replies:
                 if isinstance(reply, Exception):
@@ -223,6 +231,10 @@ class RedisVoteLog:
                     raise reply
             return replies
         raise AssertionError("unreachable")
+
+    def _load(self) -> None:
+        self._redis.function_load(_LIBRARY.read_text(), replace=True)
+        self._loaded = True
 
 
 def _outcome(verdict: Any) -> Outcome:
@@ -243,6 +255,6 @@ def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
         int(fields[b"t"]),
         fields[b"v"],
         fields[b"b"],
-        fields[b"s"].decode(),
+        fields[b"s"].decode(errors="replace"),  # the floor above sets aside what it can't read
         fields[b"x"] or None,
     )

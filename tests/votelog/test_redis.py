@@ -1,0 +1,250 @@
+"""The Redis vote log, on a real server."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from polls.errors import LogUnsuitable
+from polls.votelog.base import VoteLog
+from polls.votelog.redis import RedisVoteLog
+from tests.servers import Redis
+
+from .contract import (
+    AGAIN,
+    NEW,
+    POLL,
+    VoteLogContract,
+    append,
+    ballot,
+    ballots,
+    codes,
+    entries,
+    make,
+    open_gate,
+)
+
+
+@pytest.fixture
+def log(redis_server: Redis) -> VoteLog:
+    log = RedisVoteLog(redis_server.url(), prefix="test", partitions=3)
+    make(log)
+    return log
+
+
+class TestRedisVoteLog(VoteLogContract):
+    @pytest.fixture
+    def store_now(self, redis_server: Redis) -> Callable[[], int]:
+        def now() -> int:
+            with redis_server.client() as client:
+                seconds, microseconds = client.time()  # type: ignore[misc]
+                return int(seconds) * 1000 + int(microseconds) // 1000
+
+        return now
+
+    def test_all_keys_of_a_partition_share_its_hash_tag(self, log: VoteLog, redis_server: Redis) -> None:
+        open_gate(log)
+        append(log, *(ballot(number) for number in range(40)))
+        with redis_server.client() as client:
+            keys = {key.decode() for key in client.keys("*")}  # type: ignore[union-attr]
+        kinds = ["log", "head", "gates", f"claims:{POLL}"]
+        assert keys == {f"test:{{{partition}}}:{kind}" for partition in range(3) for kind in kinds}
+
+    def test_a_partition_of_the_claims_of_many_polls(self, log: VoteLog) -> None:
+        for poll in range(1, 30):
+            open_gate(log, poll=poll)
+        batch = [ballot(by, poll=poll) for by in range(3) for poll in range(1, 30)]
+        assert set(append(log, *batch)) == {NEW}
+        assert all(log.find(new.poll_id, 1, new.voter_key) == new.ballot_id for new in batch)
+
+    def test_positions_beyond_32_bits(self, redis_server: Redis) -> None:
+        log = RedisVoteLog(redis_server.url(), prefix="far", partitions=2)
+        start = 2**52
+        make(log, start)
+        open_gate(log)
+        append(log, *(ballot(number) for number in range(20)))
+        markers = log.close(POLL, 1)
+        assert [marker.position for marker in markers] == [head.position for head in log.heads().values()]
+        for partition, listed in entries(log).items():
+            assert [e.position for e in listed] == list(range(start + 1, start + 1 + len(listed)))
+            assert log.read(partition, start + 1, 1) == listed[1:2]
+            log.trim(partition, start + 2)
+            assert log.read(partition, start, 100) == listed[2:]
+
+    def test_it_loads_the_function_again_where_it_is_gone(self, log: VoteLog, redis_server: Redis) -> None:
+        open_gate(log)
+        with redis_server.client() as client:
+            client.function_flush()
+        assert append(log, *(ballot(number) for number in range(20))) == [NEW] * 20
+        assert len(ballots(log)) == 20
+
+    def test_it_replaces_the_function_of_another_release(self, log: VoteLog, redis_server: Redis) -> None:
+        old = "#!lua name=landslide\nredis.register_function('landslide_append', function() return {} end)"
+        with redis_server.client() as client:
+            client.function_load(old, replace=True)
+        started = RedisVoteLog(redis_server.url(), prefix="test", partitions=3)
+        open_gate(started)
+        assert append(started, ballot()) == [NEW]
+
+    def test_it_goes_on_after_a_restart_of_redis(self, start_redis: Callable[..., Redis]) -> None:
+        server = start_redis()
+        log = RedisVoteLog(server.url(), prefix="test", partitions=3)
+        make(log)
+        open_gate(log)
+        append(log, *(ballot(number) for number in range(10)))
+        server.kill()
+        with pytest.raises(redis.RedisError):
+            append(log, *(ballot(number) for number in range(20)))
+        server.start()
+        outcomes = append(log, *(ballot(number) for number in range(20)))
+        assert outcomes == [AGAIN] * 10 + [NEW] * 10
+        assert len(ballots(log)) == 20
+
+    def test_a_failure_in_one_partition_is_no_success(self, log: VoteLog, redis_server: Redis) -> None:
+        """The others have written; the same ballots again settle it."""
+        open_gate(log)
+        with redis_server.client() as client:
+            client.rename("test:{1}:log", "aside") if client.exists("test:{1}:log") else None
+            client.set("test:{1}:log", "no stream")
+            with pytest.raises(redis.ResponseError):
+                append(log, *(ballot(number) for number in range(30)))
+            client.delete("test:{1}:log")
+        outcomes = append(log, *(ballot(number) for number in range(30)))
+        assert set(codes(outcomes)) == {"accepted"}
+        assert len(ballots(log)) == 30
+        for listed in entries(log).values():
+            assert [entry.position for entry in listed] == list(range(1, len(listed) + 1))
+
+
+class Forgetful:
+    """A way to Redis that once swallows an answer and hangs up: the call has run, and nobody knows."""
+
+    def __init__(self, server: Redis) -> None:
+        self._to = server.port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.swallowed = 0
+        self.swallow_next = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._to))
+            threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
+            threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
+
+    def _forward(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except OSError:
+            pass
+        finally:
+            with contextlib.suppress(OSError):
+                target.shutdown(socket.SHUT_RDWR)
+
+    def _answer(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                if self.swallow_next:
+                    self.swallow_next = False
+                    self.swallowed += 1
+                    break
+                target.sendall(data)
+        except OSError:
+            pass
+        finally:
+            # Shut, not only closed: the other thread waits in recv, which keeps a socket open.
+            for end in (source, target):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+
+
+class TestALostAnswer:
+    @pytest.fixture
+    def way(self, redis_server: Redis) -> Iterator[Forgetful]:
+        way = Forgetful(redis_server)
+        yield way
+        way.close()
+
+    @pytest.fixture
+    def log(self, way: Forgetful) -> VoteLog:
+        log = RedisVoteLog(way.url, prefix="test", partitions=3)
+        make(log)
+        return log
+
+    def test_repeating_an_append_doubles_nothing(self, log: VoteLog, way: Forgetful) -> None:
+        open_gate(log, revote=True)
+        way.swallow_next = True
+        outcomes = append(log, *(ballot(number) for number in range(30)))
+        assert way.swallowed == 1
+        assert codes(outcomes) == ["accepted"] * 30
+        assert len(ballots(log)) == 30
+        way.swallow_next = True
+        changes = [ballot(number, number=2, selection="2", replaces=1) for number in range(30)]
+        assert codes(append(log, *changes)) == ["accepted"] * 30
+        assert way.swallowed == 2
+        assert len(ballots(log)) == 60
+
+    def test_repeating_a_close_sets_one_marker(self, log: VoteLog, way: Forgetful) -> None:
+        open_gate(log)
+        append(log, *(ballot(number) for number in range(30)))
+        way.swallow_next = True
+        markers = log.close(POLL, 1)
+        assert way.swallowed == 1
+        assert len(markers) == 3
+        assert log.close(POLL, 1) == markers
+        assert sum(len(listed) for listed in entries(log).values()) == 33
+
+
+class TestVerify:
+    """A Redis that would lose acknowledged ballots is refused, with what to set."""
+
+    def refusal(self, server: Redis) -> LogUnsuitable:
+        with pytest.raises(LogUnsuitable) as caught:
+            RedisVoteLog(server.url()).verify()
+        return caught.value
+
+    def test_it_takes_one_that_keeps_its_promises(self, redis_server: Redis) -> None:
+        RedisVoteLog(redis_server.url()).verify()
+
+    def test_it_refuses_one_without_an_append_only_file(self, start_redis: Callable[..., Redis]) -> None:
+        refusal = self.refusal(start_redis(appendonly="no"))
+        assert "append-only" in refusal.detail
+        assert "CONFIG SET appendonly yes" in refusal.hint
+
+    def test_it_refuses_everysec_unless_allowed(
+        self, start_redis: Callable[..., Redis], settings: Any
+    ) -> None:
+        server = start_redis(appendfsync="everysec")
+        refusal = self.refusal(server)
+        assert "everysec" in refusal.detail
+        assert "CONFIG SET appendfsync always" in refusal.hint
+        settings.VOTE_LOG_DURABILITY = "everysec"
+        RedisVoteLog(server.url()).verify()
+
+    def test_it_never_takes_one_that_leaves_the_disk_to_the_system(
+        self, start_redis: Callable[..., Redis], settings: Any
+    ) -> None:
+        settings.VOTE_LOG_DURABILITY = "everysec"
+        assert "appendfsync is no" in self.refusal(start_redis(appendfsync="no")).detail
+
+    def test_it_refuses_one_that_evicts(self, start_redis: Callable[..., Redis]) -> None:
+        refusal = self.refusal(start_redis(maxmemory_policy="allkeys-lru"))
+        assert "allkeys-lru" in refusal.detail
+        assert "CONFIG SET maxmemory-policy noeviction" in refusal.hint
