@@ -42,7 +42,6 @@ COMMON: Texts = {
     "selections": lambda n: ngettext("%(count)s selection", "%(count)s selections", n),
     "watching": lambda n: ngettext("%(count)s watching", "%(count)s watching", n),
     "noBallots": _("No ballots yet."),
-    "shareOfBallots": _("Share of ballots."),
     "shareOfVoters": _("Share of voters; several choices allowed."),
     "showResults": _("Show results"),
     "hideResults": _("Hide results"),
@@ -57,7 +56,7 @@ COMMON: Texts = {
     "unreachable": _("We can't reach the server. We keep trying; you need not reload."),
     "gone": _("There is no poll with this code any more."),
     "day": lambda n: ngettext("%(count)s day", "%(count)s days", n),
-    "underOnePercent": _("under %(percent)s"),
+    "underOnePercent": _("<%(percent)s"),
 }
 
 VOTE: Texts = {
@@ -75,8 +74,8 @@ VOTE: Texts = {
     "preparing": _("Getting ready…"),
     "preparingSlow": _("We can't reach the server yet. You can choose already; we keep trying."),
     "cast": _("Cast my ballot"),
-    "castChange": _("Cast the changed ballot"),
-    "keep": _("Keep it as it is"),
+    "castChange": _("Cast the change"),
+    "keep": _("Keep it"),
     "casting": _("Casting…"),
     "ballotIn": _("Your ballot is in"),
     "changeIn": _("Your changed ballot is in"),

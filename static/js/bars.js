@@ -7,15 +7,14 @@ const HUES = 8;
 
 /** The share that a full track stands for. Steps, and a margin before going back, so that bars grow by votes
  *  and not by a scale that moves under them. Pure. */
-export function scaleFor(highest, previous = 1) {
-  const steps = [0.125, 0.25, 0.5, 1];
-  const needed = steps.find((step) => highest <= step * 0.92) ?? Math.max(1, highest);
-  return needed < previous && highest > needed * 0.8 ? previous : needed;
+export function scaleFor(highest, previous = null) {
+  const fits = (step) => highest <= step * (previous !== null && step < previous ? 0.8 : 0.95);
+  return [0.125, 0.25, 0.5].find(fits) ?? 1;
 }
 
 export class Bars {
   #signature = null;
-  #scale = 1;
+  #scale = null;
 
   constructor(list, template) {
     this.list = list;
@@ -27,7 +26,7 @@ export class Bars {
     const signature = JSON.stringify(choices.map((choice) => [choice.number, choice.label]));
     if (signature === this.#signature) return;
     this.#signature = signature;
-    this.#scale = 1;
+    this.#scale = null;
     this.list.replaceChildren(...choices.map((choice, index) => this.#make(choice, index)));
     this.list.style.setProperty("--count", choices.length);
   }
@@ -35,7 +34,7 @@ export class Bars {
   /** `shown` false: tracks without figures. `only`: the numbers that have room, or null for all. */
   draw(tally, { shown, only = null }) {
     const highest = shown ? Math.max(0, ...tally.choices.map((choice) => choice.share ?? 0)) : 0;
-    this.#scale = shown && tally.ballots ? scaleFor(highest, this.#scale) : 1;
+    this.#scale = shown && tally.ballots ? scaleFor(highest, this.#scale) : null;
     this.list.classList.toggle("without-figures", !shown);
     // A screen reader gets the table instead, where there is one.
     this.list.setAttribute("aria-hidden", String(shown));
@@ -43,7 +42,7 @@ export class Bars {
       const row = this.list.children[index];
       row.hidden = Boolean(only) && !only.includes(choice.number);
       row.classList.toggle("won", shown && Boolean(tally.winners?.includes(choice.number)));
-      drawRow(row, choice, shown, this.#scale);
+      drawRow(row, choice, shown, this.#scale ?? 1);
     });
     this.list.classList.toggle("decided", shown && Boolean(tally.winners?.length));
   }

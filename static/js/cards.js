@@ -4,6 +4,7 @@ import { clearNumber, moveNumber } from "./motion.js";
 import { number, share } from "./texts.js";
 
 const HUES = 8;
+const LONG = 60; // characters; as in the template
 
 export class Cards {
   #signature = "";
@@ -47,7 +48,7 @@ export class Cards {
     this.list.classList.toggle("locked", locked);
     for (const input of this.#inputs()) {
       if (locked && input === document.activeElement) {
-        input.addEventListener("blur", () => (input.disabled = this.locked), { once: true });
+        input.onblur = () => (input.disabled = this.locked);
       } else if (input.disabled !== locked) {
         input.disabled = locked;
       }
@@ -86,6 +87,7 @@ export class Cards {
     input.type = kind;
     input.value = choice.number;
     card.querySelector(".label").textContent = choice.label;
+    card.classList.toggle("long", choice.label.length > LONG);
     return card;
   }
 }

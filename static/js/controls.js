@@ -28,7 +28,6 @@ export class Controls {
     document.addEventListener("keydown", (event) => this.#key(event));
     for (const type of ["pointermove", "pointerdown", "focusin"]) addEventListener(type, () => this.#come());
     this.#label();
-    this.#come();
   }
 
   draw({ hiding, possible }) {

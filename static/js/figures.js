@@ -8,7 +8,7 @@ export function drawFigures(container, tally) {
   container.hidden = !shown;
   if (!shown) return;
   const table = container.querySelector("table");
-  set(table.caption, `${totals(tally)}. ${base(tally)}`);
+  set(table.caption, [totals(tally), base(tally)].filter(Boolean).join(". "));
   const body = table.tBodies[0];
   while (body.rows.length > tally.choices.length) body.deleteRow(-1);
   tally.choices.forEach((choice, index) => {

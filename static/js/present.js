@@ -65,9 +65,11 @@ function drawBars(tally, shown) {
   if (!tally.choices.length) return;
   const room = $("room");
   const size = { width: room.clientWidth, height: room.clientHeight, screen: innerHeight };
-  const { columns, rows, capacity } = arrange(tally.choices.length, size);
+  const { columns, rows, capacity, roomy } = arrange(tally.choices.length, size);
   const only = leading(tally.choices, capacity);
   const style = $("bars").style;
+  $("bars").classList.toggle("crowded", columns > 1);
+  $("bars").classList.toggle("roomy", roomy);
   style.setProperty("--columns", columns);
   style.setProperty("--rows", rows);
   style.setProperty("--row", `${size.height / rows}px`);

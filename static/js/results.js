@@ -26,7 +26,7 @@ function draw(view) {
   set($("state"), gone ? "" : stateWords(tally, waiting));
   bars.fit(gone ? [] : tally.choices);
   if (tally.choices.length) bars.draw(tally, { shown });
-  set($("totals"), shown ? totals(tally) : "");
+  set($("totals"), shown && !waiting ? totals(tally) : "");
   set($("base"), shown && !waiting ? (tally.ballots ? base(tally) : text("noBallots")) : "");
   set($("outcome"), shown ? outcome(tally) : "");
   set($("why"), shown || waiting || gone ? "" : hidden(tally));

@@ -157,14 +157,20 @@ function counted() {
 function drawQuestion(phase) {
   const waiting = phase === "waiting";
   set($("question"), gone ? text("gone") : waiting ? text("notOpen") : tally.question);
+  $("question").classList.toggle("long", !waiting && tally.question.length > 120);
   $("ballot").hidden = gone || (waiting && !notice && !outbox.pending);
-  set($("rule"), gone ? "" : waiting ? opening(tally) : ruleWords());
+  set($("rule"), gone ? "" : waiting ? waitingWords() : ruleWords(phase));
   const title = waiting || !tally.question ? code : tally.question;
   if (!document.title.startsWith(title)) document.title = `${title} · Landslide`;
 }
 
-function ruleWords() {
+function waitingWords() {
+  return tally.opens_at ? `${opening(tally)} ${text("opensByItself")}` : opening(tally);
+}
+
+function ruleWords(phase) {
   if (isOver(tally)) return closed(tally);
+  if (phase === "voted") return closing(tally);
   const how = rule({ min: tally.min_selections, max: tally.max_selections, choices: tally.choices.length });
   return [text(how.key, how), closing(tally)].filter(Boolean).join(" · ");
 }

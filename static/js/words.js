@@ -55,7 +55,8 @@ export function totals(tally) {
   return `${text("voters", { count: tally.ballots })} · ${text("selections", { count: tally.selections })}`;
 }
 
-export const base = (tally) => text(severalChoices(tally) ? "shareOfVoters" : "shareOfBallots");
+/** What shares are of. With one choice each, voters and votes are the same, and nothing has to be said. */
+export const base = (tally) => (severalChoices(tally) ? text("shareOfVoters") : "");
 
 /** Who won; empty while it is not final, and where nobody did. */
 export function outcome(tally) {

@@ -1,0 +1,78 @@
+/** The admin's overview, asked anew every few seconds while somebody looks. Sentences come ready from the server. */
+
+const PAUSE = 3000;
+const TIMEOUT = 15000;
+const box = document.getElementById("overview");
+let asking = false;
+
+setInterval(() => document.hidden || ask(), PAUSE);
+document.addEventListener("visibilitychange", () => document.hidden || ask());
+ask();
+
+async function ask() {
+  if (asking) return;
+  asking = true;
+  try {
+    // A login page instead of figures is a redirect.
+    const options = { redirect: "error", cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) };
+    const response = await fetch(box.dataset.url, options);
+    if (!response.ok) throw new Error(response.status);
+    draw(await response.json());
+  } catch {
+    drawAlarms([box.dataset.lost]);
+  } finally {
+    asking = false;
+  }
+}
+
+function draw({ alarms, cards, ...lists }) {
+  drawAlarms(alarms);
+  for (const [name, { value, note, tone }] of Object.entries(cards)) {
+    const card = box.querySelector(`[data-card="${name}"]`);
+    card.dataset.tone = tone;
+    write(card.querySelector("strong"), value);
+    write(card.querySelector("p"), note);
+  }
+  for (const [name, items] of Object.entries(lists)) drawList(name, items);
+}
+
+/** Only when they change: they are read out. */
+function drawAlarms(alarms) {
+  const place = box.querySelector("[data-alarms]");
+  if (JSON.stringify(alarms) === place.dataset.shown) return;
+  place.dataset.shown = JSON.stringify(alarms);
+  place.replaceChildren(
+    ...alarms.map((alarm) => {
+      const line = document.createElement("p");
+      line.className = "ls-bad";
+      line.textContent = alarm;
+      return line;
+    }),
+  );
+}
+
+/** Rows stay who they are while their texts change, so that a link keeps the focus. */
+function drawList(name, items) {
+  const list = box.querySelector(`[data-list="${name}"]`);
+  if (!list) return;
+  const template = box.querySelector(`[data-row="${name}"]`);
+  const rows = new Map([...list.children].map((row) => [row.dataset.key, row]));
+  const wanted = items.map((item) => {
+    const key = item[list.dataset.key];
+    const row = rows.get(key) ?? template.content.firstElementChild.cloneNode(true);
+    row.dataset.key = key;
+    row.dataset.tone = item.tone ?? "";
+    for (const node of row.querySelectorAll("[data-text]")) write(node, item[node.dataset.text]);
+    for (const node of row.querySelectorAll("[data-href]")) node.href = item[node.dataset.href];
+    return row;
+  });
+  if (wanted.length !== rows.size || wanted.some((row, index) => list.children[index] !== row)) {
+    list.replaceChildren(...wanted);
+  }
+  box.querySelector(`[data-empty="${name}"]`).hidden = items.length > 0;
+  list.closest("table")?.toggleAttribute("hidden", items.length === 0);
+}
+
+function write(node, words) {
+  if (node.textContent !== words) node.textContent = words;
+}

@@ -1,0 +1,94 @@
+/** A poll's page in the admin: the tally as it moves, and the head that follows the poll's lifecycle. */
+
+import { Live } from "./live.js";
+import { moveNumber } from "./motion.js";
+import { afterState, afterTally } from "./order.js";
+import { exactShare, number } from "./texts.js";
+
+const panel = document.getElementById("poll-panel");
+const tallyBox = document.getElementById("poll-tally");
+const form = document.getElementById("poll_form");
+let shown = {};
+let changed = false;
+let asking = false;
+
+form?.addEventListener("input", () => (changed = true));
+if (tallyBox) watch(tallyBox.dataset);
+else watchDraft();
+
+function watch({ root, code }) {
+  const live = new Live({
+    root,
+    code,
+    onTally: (tally) => show(afterTally(shown, tally)),
+    onState: (message) => show(afterState(shown, message)),
+    onStatus: (status) => {
+      const pill = tallyBox.querySelector("[data-status]");
+      pill.textContent = pill.dataset[status];
+      pill.dataset.status = status;
+    },
+  });
+  live.start();
+}
+
+/** A draft has no tally, but the clock or a colleague may open it. */
+function watchDraft() {
+  setInterval(() => document.hidden || follow(), 5000);
+}
+
+function show(next) {
+  shown = next;
+  if (shown.visible) draw(shown);
+  const head = panel.querySelector("[data-state]").dataset;
+  if (shown.state && (shown.state !== head.state || String(shown.round) !== head.round)) follow();
+}
+
+function draw(tally) {
+  const rows = tallyBox.querySelector("[data-rows]");
+  const key = JSON.stringify(tally.choices.map((choice) => [choice.number, choice.label]));
+  if (rows.dataset.key !== key) {
+    rows.dataset.key = key;
+    rows.replaceChildren(...tally.choices.map(rowOf));
+  }
+  moveNumber(tallyBox.querySelector("[data-ballots]"), tally.ballots, whole);
+  tally.choices.forEach((choice, index) => {
+    const row = rows.children[index];
+    row.style.setProperty("--fill", choice.share ?? 0);
+    row.querySelector(".ls-won").hidden = !tally.winners?.includes(choice.number);
+    moveNumber(row.querySelector("[data-votes]"), choice.votes, whole);
+    row.querySelector("[data-share]").textContent = exactShare(choice.share);
+  });
+}
+
+function rowOf(choice) {
+  const row = tallyBox.querySelector("template").content.firstElementChild.cloneNode(true);
+  row.querySelector(".ls-label").textContent = choice.label;
+  return row;
+}
+
+const whole = (value) => number(Math.round(value));
+
+/** The poll has moved: fetch the head. Between draft and the rest the form is another one, so the whole page. */
+async function follow() {
+  if (asking) return;
+  asking = true;
+  try {
+    const response = await fetch(panel.dataset.url, { redirect: "error", cache: "no-store" });
+    if (!response.ok) return;
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-state]");
+    if (fresh) replace(panel.querySelector("[data-state]"), fresh);
+  } catch {
+    // The next message or turn asks again.
+  } finally {
+    asking = false;
+  }
+}
+
+function replace(old, fresh) {
+  const same = old.dataset.state === fresh.dataset.state && old.dataset.round === fresh.dataset.round;
+  if (same) return;
+  const otherForm = (old.dataset.state === "draft") !== (fresh.dataset.state === "draft");
+  if (otherForm && !changed) return location.reload();
+  if (otherForm) document.getElementById("poll-moved").hidden = false;
+  old.replaceWith(document.importNode(fresh, true));
+}
