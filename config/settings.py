@@ -6,6 +6,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from django.templatetags.static import static
+from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -300,6 +302,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "ENUM_NAME_OVERRIDES": {
         "PollState": "polls.models.State",
         "Visibility": "polls.models.Visibility",
@@ -312,25 +315,84 @@ SPECTACULAR_SETTINGS = {
     # Without the second, Swagger asks a validator on the web about every server that isn't on localhost.
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
 }
+def _may(permission: str) -> Any:
+    return lambda request: request.user.has_perm(permission)
+
+
+def _page(title: Any, icon: str, model: str) -> dict[str, Any]:
+    """A line of the admin's sidebar: a model's list, for whoever may see it."""
+    app, name = model.split(".")
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
+        "permission": _may(f"{app}.view_{name}"),
+    }
+
+
 UNFOLD = {
     "SITE_TITLE": "Landslide",
     "SITE_HEADER": "Landslide",
     "SITE_URL": "/",
     "SITE_SYMBOL": "how_to_vote",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("img/mark.svg")},
+    ],
     "SHOW_HISTORY": True,
+    "BORDER_RADIUS": "8px",
+    "STYLES": [lambda request: static("css/admin.css")],
+    "DASHBOARD_CALLBACK": "analytics.admin.dashboard.show",
+    "SIDEBAR": {
+        "navigation": [
+            {
+                "items": [
+                    {"title": _("Overview"), "icon": "monitoring", "link": reverse_lazy("admin:index")},
+                    _page(_("Polls"), "how_to_vote", "polls.poll"),
+                ]
+            },
+            {
+                "title": _("Operation"),
+                "items": [
+                    _page(_("Dead letters"), "mark_email_unread", "polls.deadletter"),
+                    _page(_("API clients"), "key", "polls.apiclient"),
+                ],
+            },
+            {
+                "title": _("People"),
+                "items": [
+                    _page(_("Users"), "person", "auth.user"),
+                    _page(_("Groups"), "group", "auth.group"),
+                ],
+            },
+        ],
+    },
+    # The public pages' warm greys and blue-violet (static/css/tokens.css), as unfold's ramps.
     "COLORS": {
+        "base": {
+            "50": "#f7f6f3",
+            "100": "#eeece7",
+            "200": "#dfdcd6",
+            "300": "#c6c2bf",
+            "400": "#9a959c",
+            "500": "#716d74",
+            "600": "#57535a",
+            "700": "#3f3d44",
+            "800": "#2a292f",
+            "900": "#1b1a1f",
+            "950": "#131216",
+        },
         "primary": {
-            "50": "oklch(97.1% .014 285)",
-            "100": "oklch(94.2% .030 285)",
-            "200": "oklch(89.0% .060 284)",
-            "300": "oklch(81.0% .105 283)",
-            "400": "oklch(70.5% .160 281)",
-            "500": "oklch(60.5% .210 279)",
-            "600": "oklch(52.5% .235 278)",
-            "700": "oklch(46.0% .220 278)",
-            "800": "oklch(39.5% .180 278)",
-            "900": "oklch(34.0% .140 279)",
-            "950": "oklch(25.0% .100 280)",
+            "50": "#f4f3fe",
+            "100": "#ecebfb",
+            "200": "#d8d5f8",
+            "300": "#bdb7fb",
+            "400": "#aba4ff",
+            "500": "#a098ff",
+            "600": "#4636c9",
+            "700": "#3729a6",
+            "800": "#302585",
+            "900": "#292166",
+            "950": "#1a1542",
         },
     },
 }

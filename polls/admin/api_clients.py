@@ -1,0 +1,149 @@
+"""API clients: made with a key that is shown once, and revoked for good."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from rest_framework_api_key.models import APIKey
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+
+from polls.models import ApiClient
+
+admin.site.unregister(APIKey)  # ours is ApiClient, which knows scopes
+
+
+def scope_choices() -> list[tuple[str, str]]:
+    return [(scope.value, f"{scope.value} – {scope.label}") for scope in ApiClient.Scope]
+
+
+class ApiClientForm(forms.ModelForm):
+    scopes = forms.MultipleChoiceField(
+        label=gettext_lazy("Scopes"),
+        choices=scope_choices,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        help_text=gettext_lazy("What the key may be used for."),
+    )
+
+    class Meta:
+        model = ApiClient
+        fields = ["name", "scopes", "expiry_date"]
+        help_texts = {
+            "name": gettext_lazy("Who uses the key, and for what."),
+            "expiry_date": gettext_lazy("From then on the key isn't accepted. Empty: it doesn't expire."),
+        }
+
+
+@admin.register(ApiClient)
+class ApiClientAdmin(ModelAdmin):
+    form = ApiClientForm
+    list_display = ("name", "prefix", "scope_tags", "status_tag", "created", "expiry_date")
+    search_fields = ("name", "prefix")
+    list_filter = ("revoked",)
+    fields = ["name", "scopes", "expiry_date"]
+    actions = None
+
+    @display(description=gettext_lazy("scopes"), label=True)
+    def scope_tags(self, client: ApiClient) -> list[str]:
+        return list(client.scopes)
+
+    @display(
+        description=gettext_lazy("status"),
+        label={"active": "success", "expired": "warning", "revoked": "danger"},
+    )
+    def status_tag(self, client: ApiClient) -> tuple[str, str]:
+        if client.revoked:
+            return "revoked", _("Revoked")
+        return ("expired", _("Expired")) if client.has_expired else ("active", _("Active"))
+
+    def get_fields(self, request: HttpRequest, obj: ApiClient | None = None) -> list[str]:
+        shown = self._shown_scopes(request, obj)
+        return ["name", shown, "expiry_date", *(["prefix", "created", "status_tag"] if obj else [])]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiClient | None = None) -> list[str]:
+        if obj is None:
+            return []
+        frozen = ["name", "expiry_date", "scopes"] if obj.revoked else []
+        return [*frozen, "scope_tags", "prefix", "created", "status_tag"]
+
+    def _shown_scopes(self, request: HttpRequest, obj: ApiClient | None) -> str:
+        writable = obj is None or (not obj.revoked and self.has_change_permission(request, obj))
+        return "scopes" if writable else "scope_tags"
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiClient | None = None) -> bool:
+        return False  # revoked keys stay listed, so that it stays known who could do what
+
+    # --- the key, shown once: never stored, not even in a message ---
+
+    def save_model(self, request: HttpRequest, obj: ApiClient, form: Any, change: bool) -> None:
+        if not change:
+            request.new_api_key = ApiClient.objects.assign_key(obj)  # type: ignore[attr-defined]
+        super().save_model(request, obj, form, change)
+
+    def response_add(
+        self, request: HttpRequest, obj: ApiClient, post_url_continue: Any = None
+    ) -> HttpResponse:
+        response = TemplateResponse(
+            request,
+            "admin/polls/apiclient/key.html",
+            {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "title": _("The key of “%(name)s”") % {"name": obj.name},
+                "key": request.new_api_key,  # type: ignore[attr-defined]
+                "client": obj,
+                "back": reverse("admin:polls_apiclient_changelist"),
+            },
+        )
+        response.headers["Cache-Control"] = "private, no-store"
+        return response
+
+    # --- revoking ---
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.revoke_view)
+        return [path("<path:prefix>/revoke/", view, name="polls_apiclient_revoke"), *super().get_urls()]
+
+    def revoke_view(self, request: HttpRequest, prefix: str) -> HttpResponse:
+        """GET asks, POST does."""
+        client = ApiClient.objects.filter(prefix=prefix).first()
+        if client is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, prefix)
+        if not self.has_change_permission(request, client):
+            raise PermissionDenied
+        page = HttpResponseRedirect(reverse("admin:polls_apiclient_changelist"))
+        if client.revoked:
+            self.message_user(request, _("This key has been revoked before."), messages.WARNING)
+            return page
+        if request.method == "POST":
+            ApiClient.objects.filter(pk=client.pk).update(revoked=True)
+            self.log_change(request, client, _("Revoked"))
+            text = _("The key of “%(name)s” is revoked.") % {"name": client.name}
+            self.message_user(request, text, messages.SUCCESS)
+            return page
+        return TemplateResponse(
+            request,
+            "admin/confirm.html",
+            {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "title": _("Revoke this key?"),
+                "subject": f"{client.name} ({client.prefix})",
+                "lines": [
+                    _("Every request with this key is refused from now on."),
+                    _("This can't be undone; a new client gets a new key."),
+                ],
+                "button": _("Revoke the key"),
+                "danger": True,
+                "back": page.url,
+            },
+        )

@@ -1,0 +1,75 @@
+"""A poll's choices as rows of text, one a choice.
+
+Not an inline of model forms: which row has which number is `authoring`'s to say, and an
+inline trips over rows that somebody else has removed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import BASE_INPUT_CLASSES
+
+from polls.models import Choice
+
+ROWS_AT_LEAST = 4
+LABEL_LENGTH = Choice._meta.get_field("label").max_length or 200
+
+
+class ChoiceRows(forms.Widget):
+    """One text input a choice, all of one name; empty ones don't count."""
+
+    template_name = "admin/polls/poll/choice_rows.html"
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str]:
+        return data.getlist(name) if hasattr(data, "getlist") else list(data.get(name) or [])
+
+    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
+        return name not in data
+
+    def id_for_label(self, id_: str | None) -> str:
+        return f"{id_}_1" if id_ else ""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        context = super().get_context(name, value, attrs)
+        labels = [label for label in value or [] if label.strip()]
+        context["rows"] = labels + [""] * max(1, ROWS_AT_LEAST - len(labels))
+        context["length"] = LABEL_LENGTH
+        context["input_classes"] = " ".join(BASE_INPUT_CLASSES)
+        return context
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        # Forms' own renderer doesn't look into the project's templates.
+        return render_to_string(self.template_name, self.get_context(name, value, attrs))
+
+
+class ChoicesField(forms.Field):
+    """Cleans to the labels in order, less the empty ones. Whether they fit the poll, `authoring` says."""
+
+    widget = ChoiceRows
+    default_error_messages = {
+        "too_long": _("“%(label)s…” is too long: a choice has at most %(most)s characters.")
+    }
+
+    def to_python(self, value: Sequence[str] | None) -> list[str]:
+        return [label for label in (text.strip() for text in value or []) if label]
+
+    def validate(self, value: list[str]) -> None:
+        super().validate(value)
+        for label in value:
+            if len(label) > LABEL_LENGTH:
+                raise ValidationError(
+                    self.error_messages["too_long"],
+                    code="too_long",
+                    params={"label": label[:40], "most": LABEL_LENGTH},
+                )
+            forms.CharField().clean(label)  # no NUL, which no database takes
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return list(initial or []) != self.to_python(data)

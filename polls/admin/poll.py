@@ -1,0 +1,267 @@
+"""Polls: written while they are drafts, run by buttons, watched live."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten_fieldsets
+from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError, connection
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, re_path, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import ChoicesCheckboxFilter
+from unfold.decorators import display
+
+from polls import authoring, lifecycle
+from polls.errors import CodeTaken, LandslideError
+from polls.models import Poll, State
+
+from . import rounds, steps
+from .poll_form import FIELDS, PollForm
+
+#: Of a poll that has been opened, only this may be changed.
+NEVER_FROZEN = "results_visible"
+COLOURS = {
+    State.DRAFT: "default",
+    State.OPEN: "success",
+    State.CLOSING: "warning",
+    State.CLOSED: "info",
+    State.PUBLISHED: "primary",
+}
+
+
+@admin.register(Poll)
+class PollAdmin(ModelAdmin):
+    form = PollForm
+    list_display = ("code", "question", "state_tag", "round", "opens_at", "closes_at", "pages")
+    list_display_links = ("code", "question")
+    list_filter = (("state", ChoicesCheckboxFilter),)
+    list_filter_submit = True
+    list_per_page = 50
+    search_fields = ("code", "question")
+    search_help_text = gettext_lazy("Code or question")
+    warn_unsaved_form = True
+
+    # --- the list ---
+
+    @display(
+        description=gettext_lazy("state"), ordering="state", label={s.value: c for s, c in COLOURS.items()}
+    )
+    def state_tag(self, poll: Poll) -> tuple[str, str]:
+        return poll.state, poll.get_state_display()
+
+    @display(description=gettext_lazy("pages"))
+    def pages(self, poll: Poll) -> SafeString:
+        links = ((link["url"], link["short"]) for link in _links(poll))
+        return format_html(
+            '<span class="ls-links">{}</span>',
+            format_html_join(" ", '<a href="{}" target="_blank" rel="noopener">{}</a>', links),
+        )
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        # A poll that ran is evidence: polls are deleted one at a time, where they may be.
+        actions: dict[str, Any] = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    # --- the form: everything in a draft, only the visibility later ---
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Poll | None:
+        """Locked while it is being saved: the poll can't be opened between the check and the writing."""
+        poll: Poll | None = super().get_object(request, object_id, from_field)
+        if poll and request.method == "POST" and connection.in_atomic_block:
+            return Poll.objects.select_for_update().filter(pk=poll.pk).first()
+        return poll
+
+    def is_frozen(self, request: HttpRequest, poll: Poll | None) -> bool:
+        return poll is not None and (
+            poll.state != State.DRAFT or not self.has_change_permission(request, poll)
+        )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Poll | None = None) -> Any:
+        frozen = self.is_frozen(request, obj)
+        texts = (None, {"fields": ["question", "code", "choice_list" if frozen else "labels"]})
+        ballots = (_("Ballots"), {"fields": ["method", ("min_selections", "max_selections"), "revote"]})
+        results = (_("Results"), {"fields": [NEVER_FROZEN]})
+        times = (_("Times"), {"fields": ["opens_at", "closes_at"]})
+        # What can be changed comes first.
+        return [results, texts, ballots, times] if frozen else [texts, ballots, results, times]
+
+    def get_form(
+        self, request: HttpRequest, obj: Poll | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if self.is_frozen(request, obj):
+            # Beside what can't be changed there is nothing to explain.
+            kwargs["help_texts"] = {name: "" for name in FIELDS if name != NEVER_FROZEN}
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
+        if not self.is_frozen(request, obj):
+            return []
+        # `labels` is shown nowhere then, but naming it takes it out of the form.
+        return [*(name for name in FIELDS if name != NEVER_FROZEN), "choice_list", "labels"]
+
+    def get_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
+        return flatten_fieldsets(self.get_fieldsets(request, obj))
+
+    @display(description=gettext_lazy("choices"))
+    def choice_list(self, poll: Poll) -> SafeString:
+        rows = ((choice.number, choice.label) for choice in poll.choices.all())
+        return format_html(
+            '<ol class="ls-choices">{}</ol>', format_html_join("", '<li value="{}">{}</li>', rows)
+        )
+
+    def save_model(self, request: HttpRequest, obj: Poll, form: PollForm, change: bool) -> None:
+        if "labels" not in form.fields:
+            if NEVER_FROZEN in form.changed_data:
+                obj.save(update_fields=[NEVER_FROZEN])
+                lifecycle.touch(obj.pk)
+            return
+        if not change:
+            super().save_model(request, obj, form, change)
+        authoring.change_poll(obj.pk, form.cleaned_data["labels"], **form.poll_fields())
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        poll = super().get_object(request, object_id) if object_id else None
+        if poll:
+            frozen = self.is_frozen(request, poll)
+            extra_context = {
+                **(extra_context or {}),
+                **self.panel(request, poll),
+                "earlier_rounds": rounds.earlier(poll),
+                **({"show_save_and_add_another": False, "show_save_and_continue": False} if frozen else {}),
+            }
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except LandslideError as error:
+            refusal: LandslideError = error
+        except IntegrityError:
+            refusal = CodeTaken()  # by somebody who saved between the form's check and the writing
+        self.message_user(request, refusal.detail, messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
+
+    # --- deleting: a draft that never ran ---
+
+    def has_delete_permission(self, request: HttpRequest, obj: Poll | None = None) -> bool:
+        may: bool = super().has_delete_permission(request, obj)
+        return may and (obj is None or (obj.state == State.DRAFT and obj.round == 1))
+
+    def delete_model(self, request: HttpRequest, obj: Poll) -> None:
+        authoring.delete_poll(obj.pk)
+
+    # --- running it ---
+
+    def get_urls(self) -> list[Any]:
+        names = "|".join(lifecycle.STEPS)
+        view = self.admin_site.admin_view
+        return [
+            path("<int:poll_id>/panel/", view(self.panel_view), name="polls_poll_panel"),
+            re_path(rf"^(?P<poll_id>\d+)/(?P<step>{names})/$", view(self.step_view), name="polls_poll_step"),
+            *super().get_urls(),
+        ]
+
+    def panel(self, request: HttpRequest, poll: Poll) -> dict[str, Any]:
+        """What the head of a poll's page shows, and what changes there while the poll runs."""
+        may = self.has_change_permission(request, poll)
+        allowed = [steps.BUTTONS[name] for name in lifecycle.next_steps(poll)] if may else []
+        return {
+            "poll": poll,
+            "colour": COLOURS[State(poll.state)],
+            "track": steps.track(poll),
+            "forward_steps": [step for step in allowed if not step.danger],
+            "danger_steps": [step for step in allowed if step.danger],
+            "obstacle": steps.obstacle(poll),
+            "links": _links(poll),
+        }
+
+    def panel_view(self, request: HttpRequest, poll_id: int) -> HttpResponse:
+        """The head alone, for a page that has heard that the poll moved."""
+        poll = self.get_object(request, str(poll_id))
+        if poll is None or not self.has_view_permission(request, poll):
+            raise Http404
+        context = {**self.panel(request, poll), "opts": self.opts}
+        response = TemplateResponse(request, "admin/polls/poll/panel.html", context)
+        response.headers["Cache-Control"] = "private, no-store"
+        return response
+
+    def step_view(self, request: HttpRequest, poll_id: str, step: str) -> HttpResponse:
+        """GET asks, POST does."""
+        poll = self.get_object(request, poll_id)
+        if poll is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, poll_id)
+        if not self.has_change_permission(request, poll):
+            raise PermissionDenied
+        page = HttpResponseRedirect(reverse("admin:polls_poll_change", args=[poll.pk]))
+        if request.method == "POST":
+            self._take(request, poll, step)
+            return page
+        if step not in lifecycle.next_steps(poll):
+            self.message_user(request, _not_now(poll), messages.ERROR)
+            return page
+        return TemplateResponse(
+            request,
+            "admin/confirm.html",
+            {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "title": steps.title(step, poll),
+                "subject": str(poll),
+                "lines": steps.consequences(step, poll),
+                "button": steps.BUTTONS[step].label,
+                "danger": steps.BUTTONS[step].danger,
+                "hidden": [("seen", _seen(poll))],
+                "back": page.url,
+            },
+        )
+
+    def _take(self, request: HttpRequest, poll: Poll, step: str) -> None:
+        if request.POST.get("seen") != _seen(poll):
+            # Whoever confirmed has read about another state or round.
+            self.message_user(request, _not_now(poll), messages.ERROR)
+            return
+        try:
+            poll = lifecycle.STEPS[step](poll.pk)
+        except LandslideError as error:
+            self.message_user(request, error.detail, messages.ERROR)
+            return
+        self.log_change(request, poll, str(steps.BUTTONS[step].label))
+        self.message_user(request, steps.outcome(step, poll), messages.SUCCESS)
+        if not poll.gates_set:
+            text = _("The vote log doesn't answer. It follows by itself as soon as it does.")
+            self.message_user(request, text, messages.WARNING)
+
+
+def _seen(poll: Poll) -> str:
+    return f"{poll.state}:{poll.round}"
+
+
+def _not_now(poll: Poll) -> str:
+    return _("Nothing was done: the poll has moved on and is now “%(state)s”, in round %(round)s.") % {
+        "state": poll.get_state_display(),
+        "round": poll.round,
+    }
+
+
+def _links(poll: Poll) -> list[dict[str, Any]]:
+    return [
+        {"url": reverse("polls:vote", args=[poll.code]), "label": _("Voters' page"), "short": _("Vote")},
+        {
+            "url": reverse("realtime:present", args=[poll.code]),
+            "label": _("Presenter"),
+            "short": _("Present"),
+        },
+        {"url": reverse("realtime:results", args=[poll.code]), "label": _("Results"), "short": _("Results")},
+    ]

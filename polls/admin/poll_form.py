@@ -1,0 +1,91 @@
+"""The form of a draft, judged by the rules that the API has too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from polls import authoring
+from polls.errors import LandslideError
+from polls.methods import get_method
+from polls.models import Poll, canonical_code
+
+from .choices import ChoicesField
+
+#: The model's fields that a draft's form may change.
+FIELDS = [
+    "question",
+    "code",
+    "method",
+    "min_selections",
+    "max_selections",
+    "revote",
+    "results_visible",
+    "opens_at",
+    "closes_at",
+]
+LIMITS = ("min_selections", "max_selections")
+
+
+class PollForm(forms.ModelForm):
+    labels = ChoicesField(
+        label=_("Choices"),
+        help_text=_(
+            "One a row, in the order in which voters see them. Several pasted lines become several rows."
+        ),
+    )
+
+    class Meta:
+        model = Poll
+        fields = FIELDS
+        help_texts = {
+            "min_selections": _("How many choices a ballot marks at least. Empty: as usual for the method."),
+            "max_selections": _("How many choices a ballot marks at most. Empty: as usual for the method."),
+            "results_visible": _("Who sees the tally. Staff always does. This can be changed at any time."),
+            "opens_at": _("Opens by itself then. Leave it empty to open by hand."),
+            "closes_at": _("Closes by itself then. Leave it empty to close by hand."),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk and "labels" in self.fields:
+            self.initial.setdefault("labels", [choice.label for choice in self.instance.choices.all()])
+            if self.instance.round > 1:
+                self.fields["labels"].help_text = _(
+                    "Voters have seen these. A choice keeps its number while its text stays the same; "
+                    "a changed text is a new choice."
+                )
+
+        for name in LIMITS:
+            if name in self.fields:
+                self.fields[name].required = False
+                if not self.instance.pk:
+                    self.initial[name] = None
+
+    def clean(self) -> dict[str, Any]:
+        """Limits that are left empty are the method's own."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if "method" in cleaned and "labels" in cleaned:
+            defaults = get_method(cleaned["method"]).default_limits(len(cleaned["labels"]))
+            for name, default in zip(LIMITS, defaults, strict=True):
+                if name in cleaned and cleaned[name] is None:
+                    cleaned[name] = default
+        return cleaned
+
+    def clean_code(self) -> str:
+        return canonical_code(self.cleaned_data["code"])
+
+    def _post_clean(self) -> None:
+        """Once the poll has the new values, ask whether it could be opened like this."""
+        super()._post_clean()  # type: ignore[misc]
+        if self.errors or "labels" not in self.fields:
+            return
+        try:
+            authoring.check_draft(self.instance, self.cleaned_data["labels"])
+        except LandslideError as error:
+            self.add_error(None, error.detail)
+
+    def poll_fields(self) -> dict[str, Any]:
+        return {name: self.cleaned_data[name] for name in FIELDS if name in self.cleaned_data}
