@@ -9,7 +9,7 @@ from __future__ import annotations
 from socket import gethostname
 from threading import Event, Thread
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import structlog
 from celery import signals
@@ -71,8 +71,12 @@ class EmbeddedWorker:
             without_mingle=True,
             without_gossip=True,
             without_heartbeat=True,
-            ready_callback=lambda _consumer: self._ready.set(),
+            ready_callback=self._on_ready,
         ).start()
+
+    def _on_ready(self, consumer: Any) -> None:
+        signals.worker_ready.send(sender=consumer)  # as above: only Celery's command line does
+        self._ready.set()
 
     def __enter__(self) -> Self:
         self.start()
