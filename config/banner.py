@@ -66,28 +66,30 @@ def qr_code(url: str, encoding: str | None) -> str:
     return picture.getvalue().rstrip("\n")
 
 
-def print_ready(base: str, out: TextIO = sys.stdout) -> None:
-    out.write(f"Landslide is ready at {base}/\n")
+def announce(base: str, account: Account | None, out: TextIO) -> None:
+    """In one write, so that whoever waits for the first line finds the rest there too."""
+    lines = [f"Landslide is ready at {base}/"]
+    if account:
+        lines += demo(base, account, out.encoding)
+    out.write("\n".join(lines) + "\n")
     out.flush()
 
 
-def print_demo(base: str, account: Account, out: TextIO = sys.stdout) -> None:
+def demo(base: str, account: Account, encoding: str | None) -> list[str]:
     vote = f"{base}/p/{DEMO}/"
-    lines = [
+    return [
         "",
         f"  Vote     {vote}",
         f"  Present  {vote}present/",
         f"  Admin    {base}/admin/",
         f"           name {account.name}, password {account.password or f'({account.note})'}",
         "",
-        *(f"  {line}" for line in qr_code(vote, out.encoding).splitlines()),
+        *(f"  {line}" for line in qr_code(vote, encoding).splitlines()),
         "",
         f"  An audience: {python()} manage.py crowd {DEMO} --voters 200 --rate 20",
         "  Ctrl-C stops it.",
         "",
     ]
-    out.write("\n".join(lines) + "\n")
-    out.flush()
 
 
 def python() -> str:

@@ -57,9 +57,7 @@ class Command(BaseCommand):
         base = banner.address(host, port)
 
         def announce() -> None:
-            banner.print_ready(base)
-            if account:
-                banner.print_demo(base, account)
+            banner.announce(base, account, sys.stdout)
 
         if settings.EMBEDDED:
             with EmbeddedWorker():
