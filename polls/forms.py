@@ -11,7 +11,9 @@ class JoinForm(forms.Form):
     """Join by code: takes it as people type it and cleans to the poll."""
 
     code = forms.CharField(
-        label=_("Poll code"), max_length=40, error_messages={"required": _("Type the code that is on the screen.")}
+        label=_("Poll code"),
+        max_length=40,
+        error_messages={"required": _("Type the code that is on the screen.")},
     )
 
     def clean_code(self) -> Poll:

@@ -40,7 +40,6 @@ COMMON: Texts = {
     "ballots": lambda n: ngettext("%(count)s ballot", "%(count)s ballots", n),
     "voters": lambda n: ngettext("%(count)s voter", "%(count)s voters", n),
     "selections": lambda n: ngettext("%(count)s selection", "%(count)s selections", n),
-    "watching": lambda n: ngettext("%(count)s watching", "%(count)s watching", n),
     "noBallots": _("No ballots yet."),
     "shareOfVoters": _("Share of voters; several choices allowed."),
     "showResults": _("Show results"),
@@ -104,7 +103,9 @@ VOTE: Texts = {
     "newRound": _("The poll was started again. You can vote once more."),
     "invalid": _("This ballot doesn't fit the poll. Check what you chose and cast it again."),
     "notEligible": _("You are not among this poll's voters, so your ballot was not counted."),
-    "foreignOrigin": _("Ballots can't be cast from this address. Open the poll at the address on the screen."),
+    "foreignOrigin": _(
+        "Ballots can't be cast from this address. Open the poll at the address on the screen."
+    ),
     "noCookies": _("Your browser keeps no cookies for this page. Allow them, then cast your ballot again."),
     "refused": _("The server refused this ballot (%(code)s). It was not counted."),
     "elsewhere": _("You cast your ballot in another window."),
@@ -120,4 +121,6 @@ def _resolved(text: Any) -> str | dict[str, str]:
     if not callable(text):
         return str(text)
     forms = {category: text(number) for category, number in REPRESENTATIVES.items()}
-    return {category: form for category, form in forms.items() if category == "other" or form != forms["other"]}
+    return {
+        category: form for category, form in forms.items() if category == "other" or form != forms["other"]
+    }

@@ -1,4 +1,4 @@
-"""The screens: results and presenter. Cacheable pages without a figure in them; those come over the socket."""
+"""The screens: results and presenter. Cacheable pages without a figure in them: those come by socket."""
 
 from __future__ import annotations
 
@@ -20,10 +20,19 @@ LOOPBACK = ("localhost", "127.", "[::1]")
 
 #: What the screens' scripts import, fetched at once instead of import by import.
 SCREEN_MODULES = [
-    f"js/{name}.js"
-    for name in (
-        "announce backoff bars clock fallback figures live motion order screen status texts words"
-    ).split()
+    "js/announce.js",
+    "js/backoff.js",
+    "js/bars.js",
+    "js/clock.js",
+    "js/fallback.js",
+    "js/figures.js",
+    "js/live.js",
+    "js/motion.js",
+    "js/order.js",
+    "js/screen.js",
+    "js/status.js",
+    "js/texts.js",
+    "js/words.js",
 ]
 PRESENT_MODULES = [*SCREEN_MODULES, "js/controls.js", "js/stage.js"]
 

@@ -22,19 +22,21 @@ export class CastBar {
     say($("cast-text"), words);
     say($("cast-more"), more);
     $("cast").dataset.tone = tone ?? "";
-    this.#button(phase, outbox.sending || phase === "preparing" || (phase !== "retrying" && Boolean(wrong)));
+    this.#button(phase, { idle: outbox.sending || phase === "preparing", ready: phase === "retrying" || !wrong });
     this.#second(phase, tally);
     $("receipt").hidden = !(mine?.receipt && ["voted", "over"].includes(phase));
     if (mine?.receipt && this.#receipt.value !== mine.receipt) this.#receipt.value = mine.receipt;
     this.#keepFocus(focused);
   }
 
-  #button(phase, off) {
+  /** `idle`: a press does nothing. Not `ready`: it says what is missing, so it only looks like waiting. */
+  #button(phase, { idle, ready }) {
     const submit = $("submit");
     submit.hidden = !(phase in BUTTONS);
     if (phase in BUTTONS) say(submit, text(BUTTONS[phase]));
-    // Not `disabled`: that would drop the focus, and a press can say what is missing.
-    submit.setAttribute("aria-disabled", String(off));
+    // Not `disabled`: that would drop the focus.
+    submit.setAttribute("aria-disabled", String(idle));
+    submit.classList.toggle("waits", idle || !ready);
   }
 
   #second(phase, tally) {

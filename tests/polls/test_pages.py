@@ -1,0 +1,240 @@
+"""Joining and the voter's page, as the server makes them: states, leaks, redirects, caching."""
+
+import json
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.template.loader import render_to_string
+from django.test import Client
+from django.utils import timezone
+from django.utils.translation import ngettext
+
+from polls import lifecycle
+from polls.texts import COMMON, VOTE, catalogue
+from polls.views import PAGE_MAX_AGE
+from realtime.texts import PRESENT, RESULTS
+from tests.polls.pages import (
+    POLL_PAGES,
+    SCRIPTS,
+    TELLTALE,
+    check_policy,
+    count,
+    html,
+    imports,
+    preloaded,
+    see,
+)
+from tests.polls.rest import make_poll
+
+pytestmark = pytest.mark.django_db
+
+
+# --- joining ---
+
+
+def test_the_first_page_asks_for_a_code_and_nothing_else() -> None:
+    answer = see("/")
+    assert answer.status_code == 200
+    source = answer.content.decode()
+    assert '<form method="get"' in source
+    assert "csrf" not in source
+    assert not answer.cookies
+    check_policy(source)
+
+
+@pytest.mark.parametrize("typed", ["WXY346", "wxy346", " wxy 346 ", "WXY-346", "w-x-y 3 4 6"])
+def test_a_code_is_taken_as_people_type_it(typed: str) -> None:
+    make_poll(code="WXY346", open=True)
+    answer = Client().get("/", {"code": typed})
+    assert (answer.status_code, answer["Location"]) == (302, "/p/WXY346/")
+
+
+@pytest.mark.parametrize("typed", ["NOPE42", "<script>x</script>", '"><b>', "ß" * 30, "x" * 500, "../admin"])
+def test_a_wrong_code_is_kept_to_be_corrected(typed: str) -> None:
+    answer = Client().get("/", {"code": typed})
+    source = answer.content.decode()
+    assert answer.status_code == 200
+    assert 'aria-invalid="true" aria-describedby="code-error"' in source
+    assert 'role="alert"' in source
+    assert answer.context["form"]["code"].value() == typed
+    assert "<script>x" not in source and "<b>" not in source
+    assert "no-cache" in answer["Cache-Control"]
+
+
+def test_no_code_at_all_is_asked_for() -> None:
+    assert "Type the code" in html("/?code=")
+
+
+# --- the voter's page ---
+
+
+def test_an_open_poll_is_there_before_any_script_runs() -> None:
+    poll = make_poll("Tea", "Coffee", question="What will it be?", open=True)
+    source = html(f"/p/{poll.code}/")
+    assert '<h1 id="question" dir="auto">What will it be?</h1>' in source
+    assert source.count('type="radio"') == 3  # and the one that is cloned
+    assert "Tea</span>" in source and "Coffee</span>" in source
+    assert "<noscript>" in source
+    check_policy(source)
+
+
+def test_where_several_may_be_chosen_there_are_boxes_to_tick() -> None:
+    poll = make_poll("Tea", "Coffee", "Water", method="multiple", max_selections=2, open=True)
+    source = html(f"/p/{poll.code}/")
+    assert source.count('type="checkbox"') == 4
+    assert 'role="group"' in source
+
+
+@pytest.mark.parametrize("page", POLL_PAGES)
+def test_a_draft_keeps_its_texts_to_itself(page: str) -> None:
+    poll = make_poll(
+        "Unripe", "Halfbaked", question="Premature?", opens_at=timezone.now() + timedelta(hours=1)
+    )
+    source = html(f"/p/{poll.code}/{page}")
+    for secret in ("Unripe", "Halfbaked", "Premature"):
+        assert secret not in source
+    facts = outline_of(source)
+    assert (facts["state"], facts["question"], facts["choices"]) == ("draft", "", [])
+    assert facts["opens_at"]
+
+
+@pytest.mark.parametrize("page", POLL_PAGES)
+@pytest.mark.parametrize("results_visible", ["always", "after_vote", "after_close", "staff"])
+def test_no_tally_is_in_a_pages_source(page: str, results_visible: str) -> None:
+    poll = make_poll(results_visible=results_visible, open=True)
+    empty = html(f"/p/{poll.code}/{page}")
+    count(poll)
+    source = html(f"/p/{poll.code}/{page}")
+    assert source == empty
+    assert str(TELLTALE) not in source
+    assert not {"votes", "share", "ballots", "selections", "version", "winners"} & set(outline_of(source))
+
+
+def test_what_a_closed_poll_says_is_in_its_page() -> None:
+    poll = make_poll(open=True)
+    lifecycle.close_poll(poll.pk)
+    assert outline_of(html(f"/p/{poll.code}/"))["state"] in ("closing", "closed")
+
+
+@pytest.mark.parametrize("page", POLL_PAGES)
+def test_texts_cannot_break_out_of_the_page(page: str) -> None:
+    poll = make_poll(
+        "</script><img src=x onerror=alert(1)>", "<b>bold</b>", question="</title><script>x", open=True
+    )
+    source = html(f"/p/{poll.code}/{page}")
+    assert "<img" not in source and "<b>bold" not in source and "<script>x" not in source
+    assert outline_of(source)["choices"][1]["label"] == "<b>bold</b>"
+
+
+# --- the same for everybody, and cacheable ---
+
+
+@pytest.mark.parametrize("page", POLL_PAGES)
+def test_a_page_is_the_same_for_everybody(page: str) -> None:
+    poll = make_poll(results_visible="staff", open=True)
+    stranger, voter, staff = Client(), Client(), Client()
+    voter.cookies.load(voter.get(f"/api/v1/polls/{poll.code}/voter/")["Set-Cookie"])
+    staff.force_login(get_user_model().objects.create_superuser("boss"))
+    answers = [see(f"/p/{poll.code}/{page}", client) for client in (stranger, voter, staff)]
+    assert len({answer.content for answer in answers}) == 1
+    for answer in answers:
+        assert not answer.cookies
+        assert "cookie" not in answer.get("Vary", "").lower()
+        assert "csrf" not in answer.content.decode().lower()
+
+
+@pytest.mark.parametrize("page", POLL_PAGES)
+def test_a_page_may_be_cached_for_a_moment_and_compared(page: str) -> None:
+    poll = make_poll(open=True)
+    answer = see(f"/p/{poll.code}/{page}")
+    assert sorted(answer["Cache-Control"].split(", ")) == [f"max-age={PAGE_MAX_AGE}", "public"]
+    again = see(f"/p/{poll.code}/{page}", If_None_Match=answer["ETag"])
+    assert (again.status_code, again.content) == (304, b"")
+    lifecycle.close_poll(poll.pk)
+    moved = see(f"/p/{poll.code}/{page}", If_None_Match=answer["ETag"])
+    assert (moved.status_code, moved["ETag"] != answer["ETag"]) == (200, True)
+
+
+def test_a_page_costs_two_queries(django_assert_num_queries: object) -> None:
+    poll = make_poll(open=True)
+    with django_assert_num_queries(2):  # type: ignore[operator]
+        html(f"/p/{poll.code}/")
+
+
+@pytest.mark.parametrize("page", POLL_PAGES)
+def test_only_looking_is_allowed(page: str) -> None:
+    poll = make_poll(open=True)
+    assert Client().head(f"/p/{poll.code}/{page}").status_code == 200
+    assert Client().post(f"/p/{poll.code}/{page}").status_code == 405
+
+
+# --- addresses ---
+
+
+@pytest.mark.parametrize("page", POLL_PAGES)
+@pytest.mark.parametrize("typed", ["wxy346", "WXY-346", "wxy%20346"])
+def test_a_code_as_typed_leads_to_the_poll(page: str, typed: str) -> None:
+    make_poll(code="WXY346", open=True)
+    answer = see(f"/p/{typed}/{page}")
+    assert (answer.status_code, answer["Location"]) == (302, f"/p/WXY346/{page}")
+
+
+@pytest.mark.parametrize("page", POLL_PAGES)
+@pytest.mark.parametrize("code", ["NOPE42", "nope42", "---", "%3Cb%3E", "%C3%9F", "x" * 300])
+def test_an_unknown_poll_has_a_page_to_try_again(page: str, code: str) -> None:
+    answer = see(f"/p/{code}/{page}")
+    source = answer.content.decode()
+    assert answer.status_code == 404
+    assert "No poll with this code" in source and '<form method="get"' in source
+    assert "<b>" not in source
+
+
+def test_any_other_address_offers_to_join_too() -> None:
+    answer = see("/nowhere/")
+    assert answer.status_code == 404
+    assert '<form method="get"' in answer.content.decode()
+
+
+def test_the_page_for_our_own_failures_needs_nothing() -> None:
+    assert "failed on our side" in render_to_string("500.html")
+
+
+# --- scripts and their texts ---
+
+
+@pytest.mark.parametrize(("page", "script"), [("", "vote"), ("results/", "results"), ("present/", "present")])
+def test_every_module_is_fetched_at_once(page: str, script: str) -> None:
+    poll = make_poll(open=True)
+    # theme.js is on every page by itself.
+    assert preloaded(html(f"/p/{poll.code}/{page}")) == imports(script) - {"theme"}
+
+
+@pytest.mark.parametrize(
+    ("script", "texts"),
+    [("vote", (COMMON, VOTE)), ("results", (COMMON, RESULTS)), ("present", (COMMON, PRESENT))],
+)
+def test_every_text_that_a_script_says_comes_with_the_page(script: str, texts: tuple[dict, ...]) -> None:
+    known = set(catalogue(*texts))
+    for name in {script, *imports(script)}:
+        source = (SCRIPTS / f"{name}.js").read_text()
+        said = re.findall(r"\btext\(\s*\"(\w+)\"", source) + re.findall(r"\bkey: \"(\w+)\"", source)
+        assert set(said) <= known, name
+
+
+def test_no_text_is_left_over() -> None:
+    scripts = "\n".join(path.read_text() for path in SCRIPTS.glob("*.js"))
+    known = catalogue(COMMON, VOTE, RESULTS, PRESENT)
+    assert [key for key in known if f'"{key}"' not in scripts] == []
+
+
+def test_plurals_come_by_category() -> None:
+    texts = catalogue({"ballots": lambda n: ngettext("%(count)s ballot", "%(count)s ballots", n)})
+    assert texts == {"ballots": {"one": "%(count)s ballot", "other": "%(count)s ballots"}}
+
+
+def outline_of(source: str) -> dict:
+    found = re.search(r'<script id="poll" type="application/json">(.*?)</script>', source)
+    assert found
+    return json.loads(found[1])
