@@ -11,12 +11,14 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from polls import voters
+from polls.api.endpoints import Endpoint
+from polls.api.schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals, response_header
 from polls.ballotbox import current_ballot
 from polls.errors import PollNotFound
-from polls.models import Visibility, canonical_code
+from polls.methods import method_choices
+from polls.models import State, Visibility, canonical_code
 from polls.rules import get_rules
 
 from . import health, tallies
@@ -26,14 +28,14 @@ PUBLIC = "public, max-age=1, stale-while-revalidate=10"
 PRIVATE = "private, no-store"
 
 
-class ChoiceTallySerializer(serializers.Serializer[Any]):
+class ChoiceTally(serializers.Serializer[Any]):
     number = serializers.IntegerField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     votes = serializers.IntegerField(required=False)
     share = serializers.FloatField(required=False, allow_null=True, help_text="votes / ballots")
 
 
-class TallySerializer(serializers.Serializer[Any]):
+class Tally(serializers.Serializer[Any]):
     """Without `visible`, nothing that depends on a vote is there."""
 
     poll = serializers.CharField()
@@ -41,8 +43,8 @@ class TallySerializer(serializers.Serializer[Any]):
     epoch = serializers.IntegerField(help_text="Grows with a reset or recount.")
     revision = serializers.IntegerField(help_text="Grows with the poll's lifecycle.")
     version = serializers.IntegerField(required=False, help_text="Grows with every change of the tally.")
-    state = serializers.ChoiceField(["draft", "open", "closing", "closed", "published"])
-    method = serializers.CharField()
+    state = serializers.ChoiceField(State.choices)
+    method = serializers.ChoiceField(method_choices())
     question = serializers.CharField(allow_blank=True)
     min_selections = serializers.IntegerField()
     max_selections = serializers.IntegerField()
@@ -55,26 +57,35 @@ class TallySerializer(serializers.Serializer[Any]):
     ballots = serializers.IntegerField(required=False)
     selections = serializers.IntegerField(required=False)
     base = serializers.CharField(required=False, help_text="What shares are shares of.")
-    choices = ChoiceTallySerializer(many=True)
+    choices = ChoiceTally(many=True)
     winners = serializers.ListField(child=serializers.IntegerField(), required=False)
 
 
-class TallyView(APIView):
+class TallyView(Endpoint):
     authentication_classes: list[Any] = []
 
     @extend_schema(
         operation_id="tally",
+        tags=["tally"],
         summary="The tally as it stands",
+        description=(
+            "Drop an answer that is lower in (epoch, revision, version) than one you have: answers may"
+            " overtake each other. Where who asks may not see it, `visible` is false and no figure is there."
+        ),
+        auth=ANYBODY,
         parameters=[
-            OpenApiParameter("If-None-Match", OpenApiTypes.STR, OpenApiParameter.HEADER, description="An ETag."),
+            CODE,
+            OpenApiParameter(
+                "If-None-Match", OpenApiTypes.STR, OpenApiParameter.HEADER, description="An ETag you have."
+            ),
+            response_header("ETag", [200, 304], "Changes with everything that is shown."),
+            RETRY_AFTER,
         ],
         responses={
-            200: TallySerializer,
+            200: Tally,
             304: OpenApiResponse(description="Nothing has changed since that ETag."),
-            (404, "application/problem+json"): OpenApiResponse(
-                OpenApiTypes.OBJECT, description="poll_not_found"
-            ),
-        },
+        }
+        | refusals(*NEGOTIATED, "malformed", "poll_not_found"),
     )
     def get(self, request: Request, code: str) -> HttpResponse:
         snap = tallies.snapshot_of(canonical_code(code))

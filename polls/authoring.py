@@ -5,22 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from . import lifecycle
-from .errors import IllegalStep, Malformed, PollNotFound
+from .errors import CodeTaken, IllegalStep, Malformed, PollNotFound
 from .methods import MethodRules, get_method
 from .models import Choice, Poll, State
 
 CHOICES_AT_MOST = 99
+#: A random code seldom meets one that exists; three times in a row means that something else is wrong.
+CODE_TRIES = 3
+
+
+def create_poll(choices: Sequence[str], **fields: Any) -> Poll:
+    """A draft with these choices; limits that nobody gave are the method's own.
+
+    Malformed where method, limits, times and choices don't fit; CodeTaken where `code` is given and in use.
+    """
+    for _attempt in range(CODE_TRIES):
+        try:
+            return _create(choices, **fields)
+        except IntegrityError:
+            if "code" in fields:
+                break
+    raise CodeTaken()
 
 
 @transaction.atomic
-def create_poll(choices: Sequence[str], **fields: Any) -> Poll:
-    """A draft with these choices. Malformed where method, limits, times and choices don't fit."""
+def _create(choices: Sequence[str], **fields: Any) -> Poll:
     poll = Poll(**fields)
     poll.next_number = len(choices) + 1
+    least, most = get_method(poll.method).default_limits(len(choices))
+    poll.min_selections = fields.get("min_selections", least)
+    poll.max_selections = fields.get("max_selections", most)
     check_draft(poll, choices)
     poll.save()
     Choice.objects.bulk_create(Choice(poll=poll, number=n, label=label) for n, label in enumerate(choices, 1))

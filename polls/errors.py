@@ -110,6 +110,12 @@ class IllegalStep(LandslideError):
     title = _("The poll's state does not allow this")
 
 
+class CodeTaken(LandslideError):
+    code = "code_taken"
+    status = 409
+    title = _("Another poll has this code")
+
+
 class TooLarge(LandslideError):
     code = "too_large"
     status = 413
@@ -149,7 +155,16 @@ class OutcomeUnknown(LandslideError):
 
     code = "outcome_unknown"
     status = 503
-    title = _("We can't tell yet whether the ballot is in; sending it again with the same ballot_id settles it")
+    title = _(
+        "We can't tell yet whether the ballot is in; sending it again with the same ballot_id settles it"
+    )
+    retry_after = 2
+
+
+class Unavailable(LandslideError):
+    code = "unavailable"
+    status = 503
+    title = _("A store doesn't answer just now; try again in a moment")
     retry_after = 2
 
 
@@ -184,7 +199,7 @@ def problem(error: LandslideError) -> tuple[int, dict[str, str], dict[str, Any]]
     headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
-    if error.status == 401 and isinstance(error, InvalidKey):
+    if error.status == 401:
         headers["WWW-Authenticate"] = "Api-Key"
     document = {
         "type": f"/api/errors/#{error.code}",

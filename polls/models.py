@@ -20,8 +20,11 @@ def new_code() -> str:
 
 
 def canonical_code(text: str) -> str:
-    """A code as typed (spaces, dashes, lower case) in the form in which it is stored."""
-    return text.strip().replace(" ", "").replace("-", "").upper()
+    """A code as typed (spaces, dashes, lower case) in the form in which it is stored.
+
+    Nothing else stays in, so the database is never asked for a text that it can't hold (PostgreSQL: NUL).
+    """
+    return "".join(letter for letter in text if letter.isascii() and letter.isalnum()).upper()
 
 
 def new_secret() -> bytes:

@@ -1,44 +1,62 @@
-"""Every refusal of the REST API as RFC 9457 problem details."""
+"""Every refusal of the REST API as RFC 9457 problem details, whoever noticed what is wrong."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, JsonResponse
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
+from django.urls import Resolver404, resolve
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
 
 from polls import errors
+from polls.votelog import STORE_ERRORS
 
 logger = logging.getLogger(__name__)
 
-
-class MethodNotAllowed(errors.LandslideError):
-    code = "method_not_allowed"
-    status = 405
-    title = _("This address doesn't take this method")
+API = "/api/"
 
 
 class NotFound(errors.LandslideError):
     code = "not_found"
     status = 404
-    title = _("There is nothing at this address")
+    title = gettext_lazy("There is nothing at this address")
+
+
+class MethodNotAllowed(errors.LandslideError):
+    code = "method_not_allowed"
+    status = 405
+    title = gettext_lazy("This address doesn't take this method")
 
 
 class NotAcceptable(errors.LandslideError):
     code = "not_acceptable"
     status = 406
-    title = _("Answers come as application/json only")
+    title = gettext_lazy("Answers come as application/json only")
+
+
+class InternalError(errors.LandslideError):
+    code = "internal_error"
+    status = 500
+    title = gettext_lazy("Something went wrong on our side, and it has been logged")
+
+
+def codes() -> list[str]:
+    """Every code that an answer may carry."""
+    return sorted(errors.catalogue())
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's hook: our errors as they are, DRF's as the one of ours that says the same."""
+    """DRF's hook: our errors as they are, anybody else's as the one of ours that says the same."""
     refused = _translated(error)
     if refused is None:
-        return None
+        return None  # a bug: Django logs it and asks `server_error`
     status, headers, document = errors.problem(refused)
     content_type = headers.pop("Content-Type")
     return Response(document, status=status, headers=headers, content_type=content_type)
@@ -49,9 +67,9 @@ def _translated(error: Exception) -> errors.LandslideError | None:
         case errors.LandslideError():
             return error
         case exceptions.ValidationError():
-            return errors.Malformed(_("Some fields are not right."), errors=error.detail)
+            return errors.Malformed(_first(error.detail), errors=error.detail)
         case exceptions.ParseError():
-            return errors.Malformed(str(error.detail))
+            return errors.Malformed(error.detail)
         case exceptions.UnsupportedMediaType():
             return errors.UnsupportedMediaType()
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
@@ -59,18 +77,72 @@ def _translated(error: Exception) -> errors.LandslideError | None:
         case exceptions.PermissionDenied() | PermissionDenied():
             return errors.MissingScope()
         case exceptions.MethodNotAllowed():
-            return MethodNotAllowed(str(error.detail))
+            return MethodNotAllowed(error.detail)
         case exceptions.NotAcceptable():
             return NotAcceptable()
         case exceptions.Throttled():
-            return errors.RateLimited(retry_after=round(error.wait or 1) or 1)
+            return errors.RateLimited(retry_after=round(getattr(error, "wait", None) or 1))
         case exceptions.NotFound() | Http404():
             return NotFound()
+        case RequestDataTooBig():
+            return errors.TooLarge()
+        case SuspiciousOperation():
+            return errors.Malformed(_("The request is not one that a client of ours would send."))
+    if isinstance(error, STORE_ERRORS):
+        logger.exception("store_unavailable", exc_info=error)
+        return errors.Unavailable()
     return None
 
 
+def _first(detail: Any, path: str = "") -> str:
+    """The first complaint of a nested error, with the field that it is about."""
+    if isinstance(detail, dict):
+        name, inner = next(iter(detail.items()))
+        return _first(inner, f"{path}.{name}" if path else str(name))
+    if isinstance(detail, list):
+        return _first(detail[0], path)
+    return f"{path}: {detail}" if path else str(detail)
+
+
 def problem_response(error: errors.LandslideError) -> JsonResponse:
-    """The same for a plain Django view."""
+    """The same for what is answered outside DRF."""
     status, headers, document = errors.problem(error)
     content_type = headers.pop("Content-Type")
     return JsonResponse(document, status=status, headers=headers, content_type=content_type)
+
+
+@csrf_exempt
+def unknown_address(request: HttpRequest, rest: str = "") -> HttpResponse:
+    """Whatever no route under /api/ takes. What only lacks its last slash is sent on, with its body."""
+    if not request.path.endswith("/") and _leads_somewhere(f"{request.path}/"):
+        target = request.get_full_path(force_append_slash=True)
+        return HttpResponsePermanentRedirect(target, preserve_request=True)
+    return problem_response(NotFound())
+
+
+def _leads_somewhere(path: str) -> bool:
+    try:
+        return resolve(path).func is not unknown_address
+    except Resolver404:
+        return False
+
+
+# Django's handlers (config/urls.py): what went wrong before or beside DRF.
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith(API):
+        return problem_response(_translated(exception) or errors.Malformed())
+    return defaults.bad_request(request, exception)
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith(API):
+        return problem_response(NotFound())
+    return defaults.page_not_found(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    if request.path.startswith(API):
+        return problem_response(InternalError())
+    return defaults.server_error(request)

@@ -1,10 +1,24 @@
 from django.urls import path
 
-from . import ballots
+from . import ballots, reference
+from .views import Polls
+
+POLL = "api/v1/polls/<str:code>/"
 
 urlpatterns = [
-    path("api/v1/polls/<str:code>/ballots/", ballots.CastView.as_view(), name="cast"),
-    path("api/v1/polls/<str:code>/ballots/batch/", ballots.BatchView.as_view(), name="cast-batch"),
-    path("api/v1/polls/<str:code>/voter/", ballots.VoterView.as_view(), name="voter"),
-    path("api/v1/receipts/<str:receipt>/", ballots.ReceiptView.as_view(), name="receipt"),
+    path("api/v1/polls/", Polls.as_view({"get": "list", "post": "create"}), name="polls"),
+    path(
+        POLL,
+        Polls.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
+        name="poll",
+    ),
+    *(
+        path(f"{POLL}{step}/", Polls.as_view({"post": step}), name=f"poll-{step}")
+        for step in ("open", "close", "publish", "reset")
+    ),
+    path(f"{POLL}ballots/", ballots.Ballots.as_view(), name="cast"),
+    path(f"{POLL}ballots/batch/", ballots.BallotBatch.as_view(), name="cast-batch"),
+    path(f"{POLL}voter/", ballots.Voter.as_view(), name="voter"),
+    path("api/v1/receipts/<str:receipt>/", ballots.Receipt.as_view(), name="receipt"),
+    path("api/errors/", reference.error_page, name="api-errors"),
 ]

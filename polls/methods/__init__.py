@@ -5,6 +5,7 @@ what its selections mean:
 
     NAME, LABEL           its stable name, and what people read
     SHARE_BASE            what a share is a share of: "ballots" (= voters)
+    default_limits(count) (least, most) selections where nobody said, with so many choices
     check_rules(rules)    raise ValueError where the poll's rules make no sense
     check(rules, marks)   the selection in canonical form, or InvalidSelection
     contribution(sel)     the tally keys that one ballot adds 1 to
@@ -39,6 +40,7 @@ class Method(Protocol):
     LABEL: Any
     SHARE_BASE: str
 
+    def default_limits(self, count: int) -> tuple[int, int]: ...
     def check_rules(self, rules: MethodRules) -> None: ...
     def check(self, rules: MethodRules, marks: list[int]) -> Selection: ...
     def contribution(self, selection: Selection) -> Iterable[str]: ...

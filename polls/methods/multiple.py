@@ -16,11 +16,25 @@ from .plurality import check_marks, contribution, votes, winners
 if TYPE_CHECKING:
     from . import MethodRules
 
-__all__ = ["LABEL", "NAME", "SHARE_BASE", "check", "check_rules", "contribution", "votes", "winners"]
+__all__ = [
+    "LABEL",
+    "NAME",
+    "SHARE_BASE",
+    "check",
+    "check_rules",
+    "contribution",
+    "default_limits",
+    "votes",
+    "winners",
+]
 
 NAME = "multiple"
 LABEL = gettext_lazy("Multiple choice")
 SHARE_BASE = "ballots"
+
+
+def default_limits(count: int) -> tuple[int, int]:
+    return 1, max(1, count)
 
 
 def check_rules(rules: MethodRules) -> None:

@@ -24,11 +24,13 @@ def check_marks(rules: MethodRules, marks: list[int], least: int, most: int) -> 
             )
     if len(marks) < least:
         raise InvalidSelection(
-            _("Too few choices are selected: at least %(least)s are needed.") % {"least": least}, reason="too_few"
+            _("Too few choices are selected: at least %(least)s are needed.") % {"least": least},
+            reason="too_few",
         )
     if len(marks) > most:
         raise InvalidSelection(
-            _("Too many choices are selected: at most %(most)s are allowed.") % {"most": most}, reason="too_many"
+            _("Too many choices are selected: at most %(most)s are allowed.") % {"most": most},
+            reason="too_many",
         )
     return tuple(sorted(marks))
 

@@ -12,11 +12,25 @@ from .plurality import check_marks, contribution, votes, winners
 if TYPE_CHECKING:
     from . import MethodRules
 
-__all__ = ["LABEL", "NAME", "SHARE_BASE", "check", "check_rules", "contribution", "votes", "winners"]
+__all__ = [
+    "LABEL",
+    "NAME",
+    "SHARE_BASE",
+    "check",
+    "check_rules",
+    "contribution",
+    "default_limits",
+    "votes",
+    "winners",
+]
 
 NAME = "single"
 LABEL = gettext_lazy("Single choice")
 SHARE_BASE = "ballots"
+
+
+def default_limits(count: int) -> tuple[int, int]:
+    return 1, 1
 
 
 def check_rules(rules: MethodRules) -> None:

@@ -1,0 +1,76 @@
+"""What all endpoints have in common: JSON and nothing else, bounded, never cached unless they say so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from django.http.request import UnreadablePostError
+from django.utils.translation import gettext as _
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+from rest_framework.views import APIView
+
+from polls.errors import Malformed, TooLarge, UnsupportedMediaType
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Endpoint(APIView):
+    """DRF's view with a fixed order of checks: method, Accept, key, scope; then the view's own."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        # Before DRF asks for a key: who uses the wrong method needs none to be told so.
+        if request.method not in self.allowed_methods:
+            raise exceptions.MethodNotAllowed(str(request.method))
+        if request.method == "OPTIONS":
+            request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(
+                request, force=True
+            )
+            return
+        super().initial(request, *args, **kwargs)
+
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        """The Allow header says it all; DRF's own answer describes our classes."""
+        return Response(status=204)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        done = super().finalize_response(request, response, *args, **kwargs)
+        done.headers.setdefault("Cache-Control", "no-store")
+        return done
+
+    def checked(self, serializer: Serializer[Any], request: Request) -> dict[str, Any]:
+        """What the body holds, once the serializer finds nothing wrong with it."""
+        serializer.initial_data = json_body(request)
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+
+#: Room for 99 choices of 200 characters, each written as an escape.
+BODY_MAX_BYTES = 256 * 1024
+
+
+def json_body(request: Request, limit: int = BODY_MAX_BYTES) -> dict[str, Any]:
+    """The JSON object in the body. DRF's parser would miss a chunked body and read an endless one."""
+    if request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType()
+    body = raw_body(request, limit)
+    if body is None:
+        raise TooLarge(_("At most %(most)s bytes.") % {"most": limit})
+    try:
+        return _decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Malformed(str(error)) from None
+
+
+def raw_body(request: Request, limit: int) -> bytes | None:
+    """The body as it came; None where it is over the limit, which is then not read any further."""
+    try:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
+            return None
+        body = request._request.read(limit + 1)
+    except (ValueError, UnreadablePostError):
+        return b""
+    return body if len(body) <= limit else None

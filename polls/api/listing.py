@@ -1,0 +1,73 @@
+"""Finding polls in the list: filters, search, and pages by cursor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django_filters
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
+from rest_framework import exceptions
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
+
+from polls.errors import Malformed
+from polls.models import Poll, State
+
+
+class PollFilter(django_filters.FilterSet):
+    state = django_filters.ChoiceFilter(choices=State.choices, help_text="Polls in this state only.")
+    search = django_filters.CharFilter(
+        method="find", max_length=100, help_text="A part of the question or of the code, in any case."
+    )
+
+    class Meta:
+        model = Poll
+        fields: list[str] = []
+
+    def find(self, polls: QuerySet[Poll], name: str, text: str) -> QuerySet[Poll]:
+        return polls.filter(Q(question__icontains=text) | Q(code__icontains=text))
+
+
+class PollPages(CursorPagination):
+    """Newest first. Ids grow with time and are unique, so a page never skips or repeats a poll."""
+
+    ordering = "-id"
+    page_size = 50
+    max_page_size = 200
+    page_size_query_param = "page_size"
+    page_size_query_description = "Polls a page, 1 to 200."
+    cursor_query_description = "From `next` or `previous` of another page."
+
+    def get_page_size(self, request: Request) -> int:
+        asked = request.query_params.get("page_size")
+        if asked is None:
+            return self.page_size
+        if not (asked.isascii() and asked.isdigit() and 1 <= int(asked[:9]) <= self.max_page_size):
+            raise Malformed(_("page_size goes from 1 to %(most)s.") % {"most": self.max_page_size})
+        return int(asked)
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        try:
+            cursor = super().decode_cursor(request)
+        except exceptions.NotFound:
+            raise Malformed(_("This cursor is not one of ours.")) from None
+        position = str(cursor.position) if cursor and cursor.position is not None else None
+        if position is not None and not (position.isascii() and position.isdigit() and len(position) < 19):
+            raise Malformed(_("This cursor is not one of ours."))
+        return cursor
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        link = {"type": ["string", "null"], "format": "uri"}
+        return {
+            "type": "object",
+            "required": ["next", "previous", "results"],
+            "properties": {"next": link, "previous": link, "results": schema},
+        }
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        parameters: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        for parameter in parameters:
+            if parameter["name"] == "page_size":
+                parameter["schema"] = {"type": "integer", "minimum": 1, "maximum": self.max_page_size}
+        return parameters

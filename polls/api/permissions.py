@@ -1,0 +1,43 @@
+"""API keys: who is asking, and what they may do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from django.utils.translation import gettext as _
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+
+from polls import voters
+from polls.errors import InvalidKey, MissingScope
+from polls.models import ApiClient
+
+#: Who may write polls reads them in every answer to a write, so `polls:write` includes `polls:read`.
+READ_SCOPES = (ApiClient.Scope.POLLS_READ, ApiClient.Scope.POLLS_WRITE)
+WRITE_SCOPES = (ApiClient.Scope.POLLS_WRITE,)
+
+
+class ApiKey(BaseAuthentication):
+    """`Authorization: Api-Key …`; the client is `request.auth`."""
+
+    def authenticate(self, request: Request) -> tuple[AnonymousUser, ApiClient] | None:
+        client = voters.client_from(request.headers.get("Authorization"))
+        return (AnonymousUser(), client) if client else None
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Api-Key"
+
+
+class PollScope(BasePermission):
+    """An API client with a scope for what the request does: reading or writing polls."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        client = request.auth
+        if not isinstance(client, ApiClient):
+            raise InvalidKey(_("This needs an API key, sent as `Authorization: Api-Key …`."))
+        scopes = READ_SCOPES if request.method in SAFE_METHODS else WRITE_SCOPES
+        if not any(client.allows(scope) for scope in scopes):
+            raise MissingScope(_("This needs the scope %(scope)s.") % {"scope": scopes[0].value})
+        return True

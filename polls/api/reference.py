@@ -1,0 +1,60 @@
+"""The page that every error document's `type` points to: each code, what it means and what to do."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import require_safe
+
+from polls.errors import catalogue
+
+SAME_AGAIN = _("Send the same ballot again, with its ballot_id, after Retry-After seconds; it counts once.")
+
+ADVICE = {
+    "malformed": _("Correct the request: `detail` says what is wrong, `errors` says it field by field."),
+    "invalid_selection": _(
+        "Correct the ballot: `reason` says whether choices are too many, too few, unknown or double."
+    ),
+    "voter_unknown": _("Send the ballot again with the cookie of this answer, or use an API key."),
+    "invalid_key": _("Send `Authorization: Api-Key …` with a key that is neither expired nor revoked."),
+    "foreign_origin": _(
+        "Cast from the poll's own page, or from a server with an API key; an operator can trust an origin."
+    ),
+    "missing_scope": _("Ask the operator for a key with the scope that `detail` names."),
+    "not_eligible": _("This voter is not among the poll's voters; another try won't change that."),
+    "poll_not_found": _("Check the code: it may be mistyped, or the draft was deleted."),
+    "receipt_not_found": _("Check the receipt: it has 72 characters, and case matters."),
+    "not_found": _("Check the address against /api/docs/."),
+    "method_not_allowed": _("Use one of the methods in the Allow header."),
+    "not_acceptable": _("Accept application/json, or send no Accept header."),
+    "already_voted": _(
+        "Nothing: the ballot that came first stands. Where voters may change theirs, name it in `replaces`."
+    ),
+    "poll_not_open": _("Wait until the poll is open; after closing, no ballot is taken."),
+    "round_changed": _("Show the voter the poll anew, and let them vote in the round that is on."),
+    "illegal_state": _("Read the poll, and take a step that its state allows."),
+    "code_taken": _("Choose another code, or leave it out to be given one."),
+    "too_large": _("Send less: `detail` has the limit. Split a batch."),
+    "unsupported_media_type": _("Send JSON with Content-Type: application/json."),
+    "ballot_id_reused": _("Use a new ballot_id for other selections; the ballot that came first stands."),
+    "rate_limited": _("Slow down, and try again after Retry-After seconds."),
+    "overloaded": SAME_AGAIN,
+    "outcome_unknown": SAME_AGAIN,
+    "unavailable": _("Try again after Retry-After seconds."),
+    "log_inconsistent": _("Try again later; the operator finds what to do in the log and the admin."),
+    "log_unsuitable": _("Try again later; the operator finds what to do in the log."),
+    "internal_error": _("Report it with the answer's X-Request-ID, under which it is in the log."),
+}
+
+
+@require_safe
+@cache_control(public=True, max_age=3600)
+def error_page(request: HttpRequest) -> HttpResponse:
+    known = sorted(catalogue().values(), key=lambda error: (error.status, error.code))
+    rows = [
+        {"code": each.code, "status": each.status, "title": each.title, "advice": ADVICE[each.code]}
+        for each in known
+    ]
+    return render(request, "polls/errors.html", {"rows": rows})

@@ -1,0 +1,289 @@
+"""What goes in and out as JSON. Strict on the way in: what we would have to guess is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from polls.authoring import CHOICES_AT_MOST
+from polls.methods import method_choices
+from polls.models import Poll, State, Visibility
+
+from .problems import codes
+
+
+class Text(serializers.CharField):
+    """A JSON string; DRF would also take a number."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Whole(serializers.IntegerField):
+    """A JSON integer; DRF would also take "5"."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not (
+            isinstance(data, int) or (isinstance(data, float) and data.is_integer())
+        ):
+            self.fail("invalid")
+        return super().to_internal_value(int(data))
+
+
+class Flag(serializers.BooleanField):
+    """true or false; DRF would also take "yes"."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class Pick(serializers.ChoiceField):
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str):
+            self.fail("invalid_choice", input=data)
+        return super().to_internal_value(data)
+
+
+class Moment(serializers.DateTimeField):
+    """RFC 3339 with its zone, in and out; a time without one would be somebody's guess."""
+
+    default_error_messages = {"naive": gettext_lazy("The time zone is missing: end with Z or an offset.")}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(default_timezone=UTC, **options)
+
+    def to_internal_value(self, value: Any) -> datetime:
+        if not isinstance(value, str):
+            self.fail("invalid", format="RFC 3339")
+        try:
+            naive = (parsed := parse_datetime(value)) is not None and timezone.is_naive(parsed)
+        except ValueError:
+            naive = False  # no such day or hour, which DRF says
+        if naive:
+            self.fail("naive")
+        return super().to_internal_value(value)
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses fields that it doesn't know: a misspelt one would otherwise be dropped without a word."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            known = {name for name, field in self.fields.items() if not field.read_only}
+            if unknown := sorted(set(data) - known):
+                raise serializers.ValidationError(
+                    {name: [_("There is no such field.")] for name in unknown[:10]}
+                )
+        return super().to_internal_value(data)
+
+
+# --- polls ---
+
+
+class PollFields(StrictSerializer):
+    """What a draft is made of. What a change leaves out stays as it is."""
+
+    question = Text(max_length=300)
+    method = Pick(choices=method_choices(), required=False, help_text="single, where left out.")
+    choices = serializers.ListField(
+        child=Text(max_length=200),
+        min_length=2,
+        max_length=CHOICES_AT_MOST,
+        help_text="The labels, in the order of their numbers, which start at 1.",
+    )
+    min_selections = Whole(min_value=1, max_value=99, required=False)
+    max_selections = Whole(
+        min_value=1,
+        max_value=99,
+        required=False,
+        help_text="Left out: 1 for a single choice, the number of choices for a multiple one.",
+    )
+    revote = Flag(required=False, help_text="May a voter replace their ballot? Not, where left out.")
+    results_visible = Pick(
+        choices=Visibility.choices,
+        required=False,
+        help_text="Who sees the tally, and when: always, where left out.",
+    )
+    opens_at = Moment(required=False, allow_null=True, help_text="Opens by itself then; null: by hand.")
+    closes_at = Moment(required=False, allow_null=True, help_text="Closes by itself then; null: by hand.")
+
+    def validate_closes_at(self, closes_at: datetime | None) -> datetime | None:
+        if closes_at and closes_at <= timezone.now():
+            raise serializers.ValidationError(_("This time has passed."))
+        return closes_at
+
+
+@extend_schema_field({"type": "string", "pattern": "^[A-Z0-9]{3,16}$"})
+class Code(serializers.RegexField):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(r"\A[A-Z0-9]{3,16}\Z", **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class NewPoll(PollFields):
+    """Question and choices are needed; everything else has a default."""
+
+    code = Code(required=False, help_text="What people type to join; made up where left out.")
+
+
+class PollChoice(serializers.Serializer[Any]):
+    number = serializers.IntegerField(min_value=1, max_value=99)
+    label = serializers.CharField()  # type: ignore[assignment]
+
+
+class Links(serializers.Serializer[Any]):
+    self = serializers.URLField()
+    vote = serializers.URLField(help_text="The page to vote on.")
+    tally = serializers.URLField()
+
+
+class PollDocument(serializers.Serializer[Any]):
+    """A poll without its tally, which has an address and a visibility of its own."""
+
+    code = serializers.CharField()
+    question = serializers.CharField()
+    method = serializers.ChoiceField(method_choices())
+    choices = PollChoice(many=True)
+    min_selections = serializers.IntegerField()
+    max_selections = serializers.IntegerField()
+    revote = serializers.BooleanField()
+    results_visible = serializers.ChoiceField(Visibility.choices)
+    opens_at = Moment(allow_null=True)
+    closes_at = Moment(allow_null=True)
+    closed_at = Moment(
+        allow_null=True, help_text="When the last ballot could come in, by the vote log's clock."
+    )
+    published_at = Moment(allow_null=True)
+    created_at = Moment()
+    state = serializers.ChoiceField(State.choices)
+    round = serializers.IntegerField(help_text="Grows with each reset.")
+    links = serializers.SerializerMethodField()
+
+    @extend_schema_field(Links)
+    def get_links(self, poll: Poll) -> dict[str, str]:
+        names = {"self": "poll", "vote": "polls:vote", "tally": "tally"}
+        absolute = self.context["request"].build_absolute_uri
+        return {key: absolute(reverse(name, args=[poll.code])) for key, name in names.items()}
+
+
+BALLOT_STATES = ["accepted", "counted", "replaced", "quarantined", "rejected"]
+
+# --- ballots: what `polls.ballotbox` takes and answers; here for the schema ---
+
+
+class NewBallot(StrictSerializer):
+    """One voter's ballot, whole."""
+
+    selections = serializers.ListField(
+        child=serializers.IntegerField(), max_length=99, help_text="The numbers of the selected choices."
+    )
+    ballot_id = serializers.UUIDField(
+        required=False,
+        allow_null=True,
+        help_text="Yours, so that a retry with the same one is answered with the same receipt.",
+    )
+    round = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=65_535,
+        help_text="The round that the voter was shown; another one answers `round_changed`.",
+    )
+    replaces = serializers.UUIDField(
+        required=False,
+        allow_null=True,
+        help_text="The ballot_id of the voter's current ballot, where the poll allows a revote.",
+    )
+    voter = serializers.CharField(
+        required=False,
+        allow_null=True,
+        min_length=1,
+        max_length=200,
+        help_text="With an API key, and only then: your own id for the voter.",
+    )
+
+
+@extend_schema_field({"type": "string", "const": "accepted"})
+class AcceptedStatus(serializers.CharField):
+    pass
+
+
+class Accepted(serializers.Serializer[Any]):
+    ballot_id = serializers.UUIDField()
+    receipt = serializers.CharField(min_length=72, max_length=72)
+    status = AcceptedStatus()
+
+
+class Batch(StrictSerializer):
+    """Ballots of many voters."""
+
+    ballots = serializers.ListField(
+        child=NewBallot(), max_length=settings.BATCH_MAX_BALLOTS, help_text="Each with its `voter`."
+    )
+
+
+class BatchOutcome(serializers.Serializer[Any]):
+    """`status`, `ballot_id` and `receipt` of an accepted ballot; `code` and `detail` of a refused one."""
+
+    index = serializers.IntegerField(min_value=0)
+    status = AcceptedStatus(required=False)
+    ballot_id = serializers.UUIDField(required=False)
+    receipt = serializers.CharField(required=False)
+    code = serializers.CharField(required=False)
+    detail = serializers.CharField(required=False)
+
+
+class BatchOutcomes(serializers.Serializer[Any]):
+    outcomes = BatchOutcome(many=True, help_text="One per ballot, in the order sent.")
+
+
+class VoterDocument(serializers.Serializer[Any]):
+    poll = serializers.CharField()
+    round = serializers.IntegerField()
+    state = serializers.ChoiceField(State.choices)
+    voted = serializers.BooleanField()
+    ballot_id = serializers.UUIDField(allow_null=True)
+    receipt = serializers.CharField(allow_null=True)
+    revote = serializers.BooleanField()
+
+
+class ReceiptDocument(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(BALLOT_STATES)
+    poll = serializers.CharField()
+    round = serializers.IntegerField()
+
+
+# --- problems ---
+
+
+class Problem(serializers.Serializer[Any]):
+    """RFC 9457 problem details. `code` is stable; the texts are for people, in the language they accept."""
+
+    type = serializers.CharField(help_text="Where the code is explained.")
+    title = serializers.CharField()
+    status = serializers.IntegerField(min_value=400, max_value=599)
+    detail = serializers.CharField()
+    code = serializers.ChoiceField(codes())
+    errors = serializers.DictField(  # type: ignore[assignment]
+        required=False, help_text="By field, where fields are not right."
+    )
+    reason = serializers.CharField(required=False, help_text="What of a selection is not valid.")
+    state = serializers.ChoiceField(State.choices, required=False, help_text="The state that is in the way.")

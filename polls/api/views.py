@@ -1,0 +1,147 @@
+"""Polls for third parties: list, create, read, change, delete, and the steps of their lifecycle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from polls import authoring, lifecycle
+from polls.errors import PollNotFound
+from polls.models import Poll, canonical_code
+
+from .endpoints import Endpoint
+from .listing import PollFilter, PollPages
+from .permissions import ApiKey, PollScope
+from .schema import BODY, CODE, KEY, NEGOTIATED, RETRY_AFTER, refusals, response_header
+from .serializers import NewPoll, PollDocument, PollFields
+
+SEARCH = OpenApiParameter(
+    "search",
+    {"type": "string", "maxLength": 100},
+    description="A part of the question or of the code, in any case.",
+)
+READ = refusals(*NEGOTIATED, *KEY, "malformed")
+ONE = READ | refusals(*NEGOTIATED, *KEY, "malformed", "poll_not_found")
+STEP = refusals(*NEGOTIATED, *KEY, "malformed", "poll_not_found", "illegal_state")
+
+
+def _step(name: str, summary: str, description: str) -> Any:
+    return extend_schema(
+        operation_id=f"poll_{name}",
+        summary=summary,
+        description=description,
+        parameters=[CODE, RETRY_AFTER],
+        request=None,
+        responses={200: PollDocument} | STEP,
+    )
+
+
+@extend_schema(tags=["polls"])
+@extend_schema_view(
+    list=extend_schema(
+        operation_id="polls_list",
+        summary="Polls, newest first",
+        description="Pages of 50, or `page_size`; follow `next` until it is null.",
+        parameters=[SEARCH, RETRY_AFTER],
+        responses={200: PollDocument(many=True)} | READ,
+    ),
+    create=extend_schema(
+        operation_id="poll_create",
+        summary="Create a draft",
+        description="Only question and choices are needed.",
+        parameters=[response_header("Location", [201], "The poll's address."), RETRY_AFTER],
+        request=NewPoll,
+        responses={201: PollDocument} | refusals(*NEGOTIATED, *KEY, *BODY, "code_taken"),
+    ),
+    retrieve=extend_schema(
+        operation_id="poll_read",
+        summary="A poll",
+        description="Without its tally, which has its own address.",
+        parameters=[CODE, RETRY_AFTER],
+        responses={200: PollDocument} | ONE,
+    ),
+    partial_update=extend_schema(
+        operation_id="poll_change",
+        summary="Change a draft",
+        description="What is left out stays. `choices` replaces all labels. The code stays what it is.",
+        parameters=[CODE, RETRY_AFTER],
+        request=PollFields,
+        responses={200: PollDocument} | refusals(*NEGOTIATED, *KEY, *BODY, "poll_not_found", "illegal_state"),
+    ),
+    destroy=extend_schema(
+        operation_id="poll_delete",
+        summary="Delete a draft",
+        description="One that never ran: ballots are evidence and stay.",
+        parameters=[CODE, RETRY_AFTER],
+        responses={204: None} | STEP,
+    ),
+)
+class Polls(Endpoint, GenericViewSet[Poll]):
+    authentication_classes = [ApiKey]
+    permission_classes = [PollScope]
+    serializer_class = PollDocument
+    queryset = Poll.objects.prefetch_related("choices")
+    lookup_field = "code"
+    filter_backends = [DjangoFilterBackend]
+    filterset_class = PollFilter
+    pagination_class = PollPages
+
+    def list(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def create(self, request: Request) -> Response:
+        fields = self.checked(NewPoll(), request)
+        document = self._document(authoring.create_poll(fields.pop("choices"), **fields))
+        return Response(document, status=201, headers={"Location": document["links"]["self"]})
+
+    def retrieve(self, request: Request, code: str) -> Response:
+        return Response(self._document(self._poll(code)))
+
+    def partial_update(self, request: Request, code: str) -> Response:
+        poll = self._poll(code)
+        fields = self.checked(PollFields(partial=True), request)
+        return Response(self._document(authoring.change_poll(poll.pk, **fields)))
+
+    def destroy(self, request: Request, code: str) -> Response:
+        authoring.delete_poll(self._poll(code).pk)
+        return Response(status=204)
+
+    @_step("open", "Let ballots in", "From now on question, choices and rules stay as they are.")
+    def open(self, request: Request, code: str) -> Response:
+        return self._take(lifecycle.open_poll, code)
+
+    @_step(
+        "close",
+        "Let no more ballots in",
+        "Answers `closing`; the poll is `closed` once every ballot that came in before is counted.",
+    )
+    def close(self, request: Request, code: str) -> Response:
+        return self._take(lifecycle.close_poll, code)
+
+    @_step("publish", "Make the result official", "Waits up to 5 s for a closing that is under way.")
+    def publish(self, request: Request, code: str) -> Response:
+        return self._take(lifecycle.publish_poll, code)
+
+    @_step("reset", "Start a new round, as a draft", "The ballots of the old round stay counted there.")
+    def reset(self, request: Request, code: str) -> Response:
+        return self._take(lifecycle.reset_poll, code)
+
+    def _take(self, step: Any, code: str) -> Response:
+        return Response(self._document(step(self._poll(code).pk)))
+
+    def _poll(self, code: str) -> Poll:
+        polls: QuerySet[Poll] = self.get_queryset()
+        poll = polls.filter(code=canonical_code(code)).first()
+        if poll is None:
+            raise PollNotFound()
+        return poll
+
+    def _document(self, poll: Poll) -> dict[str, Any]:
+        return dict(self.get_serializer(poll).data)
