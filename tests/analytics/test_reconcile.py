@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from analytics import counting, reconcile, tallies
 from analytics.models import Checkpoint, Pulse, Tally
 from analytics.survey import Damage, survey
-from polls import authoring, ballotbox, lifecycle, voters, votelog
+from polls import authoring, ballotbox, lifecycle, votelog, voters
 from polls.ballotbox import CastRequest
 from polls.models import Ballot, Claim, DeadLetter, LogEntry, LogGate, LogHead, Poll
 from polls.votelog import get_log
@@ -194,7 +194,8 @@ def test_ballots_that_an_older_copy_took_are_noticed(backend: str) -> None:
 
 @pytest.mark.full_only
 @pytest.mark.parametrize(
-    ("was", "now"), [(("database", 1), ("redis", 4)), (("redis", 4), ("database", 1)), (("redis", 4), ("redis", 3))]
+    ("was", "now"),
+    [(("database", 1), ("redis", 4)), (("redis", 4), ("database", 1)), (("redis", 4), ("redis", 3))],
 )
 def test_another_backend_or_number_of_partitions(settings: Any, was: Any, now: Any) -> None:
     use(settings, *was)

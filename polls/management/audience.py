@@ -1,0 +1,268 @@
+"""An audience over the public HTTP API: it knows no more of the server than a browser does.
+
+Arrivals are an open loop: the next voter comes when it is time, however slow the answers
+are, as a real audience does. Each voter opens the page, hesitates, casts one ballot and
+sends it again, under the same ballot_id, for as long as its outcome isn't settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+
+import httpx
+
+CONNECTIONS = 100
+REQUEST_SECONDS = 15.0
+#: For how long a voter tries before the outcome is called unknown.
+PATIENCE_SECONDS = 60.0
+#: After Ctrl-C, for what is on its way.
+LAST_SECONDS = 5.0
+COUNT_SECONDS = 10.0
+TRY_AGAIN = (429, 502, 503, 504)
+
+CLOSED_BECAUSE = {
+    "draft": "it is not open yet. Open it in the admin first.",
+    "closing": "it is closing.",
+    "closed": "it is closed. Reset it in the admin and open it again.",
+    "published": "its result is published. Reset it in the admin and open it again.",
+}
+
+
+class NoAudience(Exception):
+    """The audience can't vote; the message says why and what to do."""
+
+
+@dataclass
+class Report:
+    """What became of the ballots. Latencies in seconds, from a voter's click to the final answer."""
+
+    arrived: int = 0
+    cast: int = 0
+    accepted: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    unknown: int = 0
+    retries: int = 0
+    latencies: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+    lost: str = ""  # why the tally couldn't be read afterwards
+
+    @property
+    def growth(self) -> int | None:
+        """By how many ballots the visible tally grew; None where it can't be told."""
+        if not (self.before.get("visible") and self.after.get("visible")):
+            return None
+        if self.before["round"] != self.after["round"]:
+            return None
+        return int(self.after["ballots"] - self.before["ballots"])
+
+    def percentile(self, part: float) -> float:
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, math.ceil(part * len(ordered)) - 1)] if ordered else math.nan
+
+
+class Taste:
+    """What the audience likes: unevenly, and with swings, so that the lead may change."""
+
+    def __init__(self, tally: dict[str, Any], luck: random.Random) -> None:
+        self._luck = luck
+        self._least, self._most = tally["min_selections"], tally["max_selections"]
+        self._liking = {choice["number"]: 0.3 + luck.expovariate(1) for choice in tally["choices"]}
+        self._swing = {number: luck.uniform(0, 2 * math.pi) for number in self._liking}
+
+    def selection(self, progress: float) -> list[int]:
+        """What a voter picks who comes when this part (0..1) of the audience has come."""
+        weights = {
+            number: liking * (1 + 0.8 * math.sin(self._swing[number] + 2 * math.pi * progress))
+            for number, liking in self._liking.items()
+        }
+        picked: list[int] = []
+        for _mark in range(self._luck.randint(self._least, min(self._most, len(weights)))):
+            number = self._luck.choices(list(weights), list(weights.values()))[0]
+            del weights[number]
+            picked.append(number)
+        return picked
+
+
+class Audience:
+    """`await Audience(…).vote()`: the report. `progressed` is called for each voter who is done."""
+
+    def __init__(
+        self,
+        url: str,
+        code: str,
+        voters: int,
+        rate: float,
+        hesitate: float = 0.0,
+        seed: int | None = None,
+        progressed: Callable[[Report], None] = lambda _report: None,
+    ) -> None:
+        self._url, self._api = url, f"/api/v1/polls/{code}/"
+        self._code, self._voters, self._rate, self._hesitate = code, voters, rate, hesitate
+        self._progressed = progressed
+        self._luck = random.Random(seed)
+        self._stop = asyncio.Event()
+        self._deadline = math.inf
+        self.report = Report()
+
+    def stop(self) -> None:
+        """Nobody comes any more; who hesitates leaves; what is on its way gets a moment."""
+        if not self._stop.is_set():
+            self._deadline = time.monotonic() + LAST_SECONDS
+        self._stop.set()
+
+    async def vote(self) -> Report:
+        # Voters send their own cookies: in a shared jar the last one would vote for all.
+        jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+        timeout = httpx.Timeout(REQUEST_SECONDS, pool=PATIENCE_SECONDS)
+        async with httpx.AsyncClient(
+            base_url=self._url, limits=limits, timeout=timeout, cookies=jar, trust_env=False
+        ) as self._http:
+            report = self.report
+            report.before = report.after = await self._look()
+            self._check_open(report.before)
+            self._taste = Taste(report.before, self._luck)
+            started = time.monotonic()
+            async with asyncio.TaskGroup() as audience:
+                await self._arrive(audience, started)
+            report.seconds = time.monotonic() - started
+            await self._wait_for_count()
+            return report
+
+    async def _look(self) -> dict[str, Any]:
+        """The tally as anybody sees it."""
+        try:
+            answer = await self._http.get(f"{self._api}tally/")
+        except httpx.HTTPError as error:
+            raise NoAudience(
+                f"Nothing answers at {self._url} ({type(error).__name__}). Start Landslide with `make run`, "
+                "or name the server with --url."
+            ) from None
+        problem = code_of(answer)
+        if problem == "poll_not_found":
+            raise NoAudience(f"There is no poll {self._code} at {self._url}.")
+        try:
+            tally = answer.json()
+            assert answer.status_code == 200
+            assert "choices" in tally
+        except (ValueError, AssertionError):
+            raise NoAudience(
+                f"What answers at {self._url} doesn't look like Landslide (status {answer.status_code})."
+            ) from None
+        return dict(tally)
+
+    def _check_open(self, tally: dict[str, Any]) -> None:
+        if tally["state"] in CLOSED_BECAUSE:
+            raise NoAudience(f"Nobody can vote in {self._code}: {CLOSED_BECAUSE[tally['state']]}")
+
+    async def _arrive(self, audience: asyncio.TaskGroup, started: float) -> None:
+        for n in range(self._voters):
+            await self._pause(started + n / self._rate - time.monotonic())
+            if self._stop.is_set():
+                return
+            self.report.arrived += 1
+            audience.create_task(self._be_a_voter(n / self._voters))
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+    async def _be_a_voter(self, progress: float) -> None:
+        try:
+            await self._visit(progress)
+        finally:
+            self._progressed(self.report)
+
+    async def _visit(self, progress: float) -> None:
+        page = await self._persist("GET", "voter/")
+        if page is None or page.status_code != 200:
+            self.report.refused["page_not_reached" if page is None else code_of(page)] += 1
+            return
+        if self._hesitate:
+            await self._pause(self._luck.uniform(0, 2 * self._hesitate))
+        if self._stop.is_set():
+            return
+        ballot = {
+            "selections": self._taste.selection(progress),
+            "ballot_id": str(uuid.UUID(int=self._luck.getrandbits(128), version=4)),
+            "round": page.json()["round"],
+        }
+        self.report.cast += 1
+        clicked = time.monotonic()
+        answer = await self._persist("POST", "ballots/", ballot, page.cookies.get("voter"))
+        if answer is None:
+            self.report.unknown += 1
+        elif answer.status_code == 202:
+            self.report.accepted += 1
+            self.report.latencies.append(time.monotonic() - clicked)
+        else:
+            self.report.refused[code_of(answer)] += 1
+
+    async def _persist(
+        self, method: str, path: str, body: dict[str, Any] | None = None, cookie: str | None = None
+    ) -> httpx.Response | None:
+        """The final answer to a request, sent again until there is one; None where patience ran out."""
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        headers = {"Cookie": f"voter={cookie}"} if cookie else {}
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                answer = await self._http.request(method, self._api + path, json=body, headers=headers)
+            except httpx.HTTPError:
+                asked = 0.0
+            else:
+                if answer.status_code not in TRY_AGAIN:
+                    return answer
+                asked = retry_after(answer)
+            # Jitter, so that those who were turned away together don't come back together.
+            pause = asked + self._luck.uniform(0.5, 1) * min(5.0, 0.1 * 2**tries)
+            if time.monotonic() + pause > min(give_up, self._deadline):
+                return None
+            self.report.retries += 1
+            await asyncio.sleep(pause)
+
+    async def _wait_for_count(self) -> None:
+        """Until the tally has all that was acknowledged, or doesn't move there in time."""
+        deadline = time.monotonic() + COUNT_SECONDS
+        report = self.report
+        while True:
+            try:
+                report.after = await self._look()
+            except NoAudience as error:
+                report.after, report.lost = {}, str(error)
+                return
+            growth = report.growth
+            if growth is None or growth >= report.accepted or time.monotonic() > deadline:
+                return
+            await asyncio.sleep(0.1)
+
+
+def code_of(answer: httpx.Response) -> str:
+    """The stable code of a refusal; the status where somebody else answers for the server."""
+    try:
+        return str(answer.json()["code"])
+    except (ValueError, KeyError, TypeError):
+        return f"http_{answer.status_code}"
+
+
+def retry_after(answer: httpx.Response) -> float:
+    try:
+        return max(0.0, float(answer.headers.get("Retry-After", 0)))
+    except ValueError:
+        return 0.0

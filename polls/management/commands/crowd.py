@@ -1,0 +1,182 @@
+"""`manage.py crowd DEMO --voters 200 --rate 20`: an audience votes, so that one sees the screen move."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from polls.management.audience import Audience, NoAudience, Report
+from polls.models import canonical_code
+
+EVERYWHERE = ("", "0.0.0.0", "::", "[::]")
+
+
+def own_address() -> str:
+    host = "127.0.0.1" if settings.HOST in EVERYWHERE else settings.HOST
+    return (
+        f"http://[{host}]:{settings.PORT}"
+        if ":" in host and host[0] != "["
+        else f"http://{host}:{settings.PORT}"
+    )
+
+
+class Command(BaseCommand):
+    help = "Send an audience to an open poll through the public HTTP API, and check that all are counted."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add = parser.add_argument
+        add("code", metavar="CODE", help="the poll's code, such as DEMO")
+        add("--voters", type=int, default=200, help="how many come (%(default)s)")
+        add("--rate", type=float, default=20, help="how many a second (%(default)s)")
+        add(
+            "--hesitate",
+            type=float,
+            default=0,
+            metavar="SECONDS",
+            help="mean time until they vote (%(default)s)",
+        )
+        add("--url", default=own_address(), help="the server (%(default)s)")
+        add("--seed", type=int, help="the same audience again")
+        add("--others-vote", action="store_true", help="others may vote meanwhile: more growth is no failure")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        check(options)
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it would say a line for each request
+        self.console = Console(no_color=options["no_color"] or None, highlight=False)
+        report = self.run(options)
+        self.console.print(summary(report))
+        self.console.print(tallies(report))
+        if troubles := troubles_of(report, others_vote=options["others_vote"]):
+            raise CommandError("\n".join(troubles))
+        self.stdout.write(verdict(report))
+
+    def run(self, options: dict[str, Any]) -> Report:
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(),
+            TextColumn("{task.fields[accepted]} accepted"), TimeRemainingColumn(),
+        )  # fmt: skip
+        code = canonical_code(options["code"])
+        with Progress(*columns, console=self.console) as progress:
+            task = progress.add_task(f"Voting in {code}", total=options["voters"], accepted=0)
+            done = 0
+
+            def progressed(report: Report) -> None:
+                nonlocal done
+                done += 1
+                progress.update(task, completed=done, accepted=report.accepted)
+
+            audience = Audience(
+                options["url"].rstrip("/"), code, options["voters"], options["rate"],
+                options["hesitate"], options["seed"], progressed,
+            )  # fmt: skip
+            try:
+                return asyncio.run(until_interrupted(audience))
+            except NoAudience as error:
+                progress.remove_task(task)
+                raise CommandError(str(error)) from None
+            except KeyboardInterrupt:
+                raise CommandError("Stopped before the last answers came in.") from None
+
+
+async def until_interrupted(audience: Audience) -> Report:
+    """The first Ctrl-C lets the audience go and waits for what is on its way; the second one is Python's."""
+    loop = asyncio.get_running_loop()
+
+    def leave() -> None:
+        audience.stop()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    if sys.platform != "win32":
+        loop.add_signal_handler(signal.SIGINT, leave)
+    return await audience.vote()
+
+
+def check(options: dict[str, Any]) -> None:
+    if options["voters"] < 1 or options["rate"] <= 0 or options["hesitate"] < 0:
+        raise CommandError("--voters and --rate take numbers above 0, --hesitate none below.")
+    address = urlsplit(options["url"])
+    if address.scheme not in ("http", "https") or not address.netloc:
+        raise CommandError(f"--url takes an address such as {own_address()}, not {options['url']}.")
+
+
+def summary(report: Report) -> Table:
+    table = Table(title="Ballots", show_header=False, title_justify="left")
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("cast", str(report.cast))
+    table.add_row("accepted", str(report.accepted))
+    for code, count in sorted(report.refused.items()):
+        table.add_row(f"refused: {code}", str(count))
+    table.add_row("unknown", str(report.unknown))
+    table.add_row("sent again", str(report.retries))
+    table.add_row("a second", f"{report.cast / report.seconds:.1f}" if report.seconds else "–")
+    if report.latencies:
+        for name, part in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+            table.add_row(f"latency {name}", f"{report.percentile(part) * 1000:.0f} ms")
+    return table
+
+
+def tallies(report: Report) -> Table:
+    """Before and after, as the endpoint shows it to anybody."""
+    table = Table("", title=report.after.get("question") or "Tally", title_justify="left")
+    for name in ("before", "after", "share"):
+        table.add_column(name, justify="right")
+    if not (report.before.get("visible") and report.after.get("visible")):
+        table.add_row("can't be read" if report.lost else "hidden for now", "", "", "")
+        return table
+    earlier = {choice["number"]: choice["votes"] for choice in report.before["choices"]}
+    for choice in report.after["choices"]:
+        share = "–" if choice["share"] is None else f"{choice['share']:.0%}"
+        table.add_row(choice["label"], str(earlier.get(choice["number"], "–")), str(choice["votes"]), share)
+    table.add_section()
+    table.add_row("ballots", str(report.before["ballots"]), str(report.after["ballots"]), "")
+    return table
+
+
+def troubles_of(report: Report, *, others_vote: bool) -> list[str]:
+    """Why the run is no success, in sentences."""
+    troubles = []
+    if report.refused:
+        troubles.append(f"{report.refused.total()} voters were refused: {', '.join(sorted(report.refused))}.")
+    if report.unknown:
+        troubles.append(f"{report.unknown} ballots have no known outcome: the server didn't answer in time.")
+    growth = report.growth
+    if report.lost:
+        troubles.append(f"The tally can't be read any more. {report.lost}")
+    elif growth is None:
+        if report.before.get("round") != report.after.get("round"):
+            troubles.append("The poll was reset meanwhile, so the tallies can't be compared.")
+    elif growth < report.accepted:
+        troubles.append(f"{report.accepted} ballots were acknowledged, but the tally grew by {growth} only.")
+    elif growth > report.accepted + report.unknown and not others_vote:
+        troubles.append(
+            f"{report.accepted} ballots were acknowledged, but the tally grew by {growth}. "
+            "If others voted meanwhile, that is right: say so with --others-vote."
+        )
+    return troubles
+
+
+def verdict(report: Report) -> str:
+    if report.growth is None:
+        return (
+            f"{report.accepted} ballots acknowledged; the results are hidden, so nobody can see them counted."
+        )
+    return f"All {report.accepted} acknowledged ballots are counted."

@@ -1,0 +1,104 @@
+"""The demo polls: every state, made by the ordinary path, and left alone afterwards."""
+
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from analytics import demo, tallies
+from analytics.models import Tally
+from polls import authoring, lifecycle, votelog
+from polls.models import Ballot, Choice, DeadLetter, Poll, Round
+from polls.votelog import get_log
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+STATES = {poll.code: poll.state for poll in demo.DEMO_POLLS}
+
+
+def states() -> dict[str, str]:
+    return dict(Poll.objects.values_list("code", "state"))
+
+
+def everything() -> Any:
+    tables = (Poll, Choice, Round, Ballot, Tally)
+    return [sorted(table.objects.values_list(), key=repr) for table in tables]
+
+
+def test_every_state_is_there_and_counted(capsys: Any) -> None:
+    call_command("seed_demo")
+    printed = capsys.readouterr().out
+    assert states() == STATES
+    assert set(STATES.values()) == {"draft", "open", "closed", "published"}
+    for seeded in demo.DEMO_POLLS:
+        poll = Poll.objects.get(code=seeded.code)
+        tally = tallies.document(tallies.snapshot(poll), visible=True)
+        assert tally["ballots"] == Ballot.objects.filter(poll_id=poll.pk).count() == seeded.ballots
+        assert bool(tally.get("winners")) == (poll.state in ("closed", "published"))
+        assert seeded.code in printed
+    assert Poll.objects.get(code="DEMO").revote
+    assert Poll.objects.get(code="TOMORROW").opens_at
+    assert not DeadLetter.objects.exists()
+
+
+def test_a_second_run_changes_nothing(capsys: Any) -> None:
+    call_command("seed_demo", verbosity=0)
+    assert capsys.readouterr().out == ""
+    before = everything()
+    call_command("seed_demo")
+    assert everything() == before
+    assert "made" not in capsys.readouterr().out
+
+
+def test_what_is_missing_is_made_again() -> None:
+    call_command("seed_demo", verbosity=0)
+    Poll.objects.get(code="TOMORROW").delete()
+    call_command("seed_demo", verbosity=0)
+    assert states() == STATES
+
+
+def test_an_interrupted_run_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    cast, left = demo._cast, [130]
+
+    def breaks_off(code: str, selection: list[int]) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise demo.SeedFailed("Interrupted.")
+        cast(code, selection)
+
+    monkeypatch.setattr(demo, "_cast", breaks_off)
+    with pytest.raises(CommandError, match="Interrupted"):
+        call_command("seed_demo", verbosity=0)
+    assert states() != STATES
+    monkeypatch.setattr(demo, "_cast", cast)
+    call_command("seed_demo", verbosity=0)
+    assert states() == STATES
+    for seeded in demo.DEMO_POLLS:
+        assert Ballot.objects.filter(poll_id=Poll.objects.get(code=seeded.code).pk).count() == seeded.ballots
+
+
+def test_what_people_did_with_the_polls_stays(capsys: Any) -> None:
+    call_command("seed_demo", verbosity=0)
+    lifecycle.close_poll(Poll.objects.get(code="DEMO").pk)
+    lifecycle.reset_poll(Poll.objects.get(code="ROBOT").pk)
+    call_command("seed_demo")
+    assert states()["DEMO"] in ("closing", "closed")
+    assert states()["ROBOT"] == "draft"
+    assert "not ours" in capsys.readouterr().out
+
+
+def test_a_poll_of_the_same_code_is_not_touched() -> None:
+    mine = authoring.create_poll(["Yes", "No"], code="MENU", question="Do we cook?")
+    call_command("seed_demo", verbosity=0)
+    mine.refresh_from_db()
+    assert (mine.state, mine.question) == ("draft", "Do we cook?")
+
+
+def test_a_log_that_refuses_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    call_command("seed_demo", verbosity=0)
+    Poll.objects.filter(code="ROBOT").delete()
+    votelog.forget_log()
+    heads = {n: votelog.base.Head("elsewhere", 0) for n in get_log().heads()}
+    monkeypatch.setattr("polls.ballotbox.expected_heads", lambda: heads)
+    with pytest.raises(CommandError, match="could not be made"):
+        call_command("seed_demo", verbosity=0)
