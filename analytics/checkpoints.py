@@ -15,8 +15,8 @@ from .models import Checkpoint
 
 def expected_heads() -> dict[int, Head]:
     """Per partition, the log's generation and a position that is counted; makes one that isn't there yet."""
-    rows = list(Checkpoint.objects.all())
-    if len(rows) != get_log().partitions or not all(row.made for row in rows):
+    log, rows = get_log(), list(Checkpoint.objects.all())
+    if len(rows) != log.partitions or not all(row.made and row.log == log.name for row in rows):
         rows = _make()
     return {row.partition: Head(row.generation, row.position) for row in rows}
 

@@ -94,7 +94,7 @@ def cast(request: CastRequest) -> Answer:
     """Cast one ballot and wait until it is durable."""
     try:
         rules, ballot = _prepare(request)
-        return _accepted(rules, ballot, _settle(_coalescer().submit([ballot]))[0])
+        return _accepted(rules, ballot, _append_among_others([ballot])[0])
     except LandslideError as error:
         return refusal(error, request)
     except STORE_ERRORS:
@@ -137,7 +137,7 @@ def _cast_items(rules: PollRules, client: ApiClient, items: Sequence[msgspec.Raw
     for chunk in chunks:
         # One chunk after the other: a batch must not fill the queue that single voters stand in.
         try:
-            verdicts = _settle(_coalescer().submit([ballot for _, ballot in chunk]))
+            verdicts = _append_among_others([ballot for _, ballot in chunk])
         except LandslideError as error:
             for index, _ballot in chunk:
                 outcomes[index] = _failed(index, error)
@@ -260,6 +260,12 @@ def _receipt(rules: PollRules, ballot: NewBallot, outcome: Outcome) -> dict[str,
         "receipt": make_receipt(rules.id, outcome.round, ballot.voter_key, ballot.ballot_id),
         "status": ACCEPTED,
     }
+
+
+def _append_among_others(ballots: Sequence[NewBallot]) -> list[Outcome]:
+    # Who waits must not sit on a database connection: the thread they wait for needs one.
+    connection.close_if_unusable_or_obsolete()
+    return _settle(_coalescer().submit(ballots))
 
 
 def _settle(future: Future[list[Outcome]]) -> list[Outcome]:

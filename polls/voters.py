@@ -84,8 +84,11 @@ def client_from(authorization: str | None) -> ApiClient | None:
     scheme, _, key = (authorization or "").partition(" ")
     if scheme.lower() != "api-key":
         return None
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidKey()  # and no question to the database, which may not take such a text
     try:
-        client = ApiClient.objects.get_from_key(key.strip())
+        client = ApiClient.objects.get_from_key(key)
     except ApiClient.DoesNotExist:
         raise InvalidKey() from None
     if client.has_expired:

@@ -1,0 +1,90 @@
+"""Polls, voters and ballots for tests, and the books that must balance after whatever happened."""
+
+import json
+import uuid
+from collections import Counter
+from typing import Any
+
+from django.db.models import Sum
+
+from analytics import counting
+from analytics.models import Tally, TallyPoint
+from analytics.tallies import BALLOTS
+from polls import authoring, lifecycle, voters
+from polls.ballotbox import CastRequest
+from polls.ballotbox import cast as cast_request
+from polls.methods import decode, encode
+from polls.models import Ballot, Poll
+from polls.votelog import expected_heads, get_log
+from polls.votelog.base import NewBallot, Outcome
+
+Counts = dict[tuple[int, str], int]  # (round, key) -> count
+
+
+def make_poll(choices: int = 3, **fields: Any) -> Poll:
+    labels = [f"Choice {number}" for number in range(1, choices + 1)]
+    return authoring.create_poll(labels, **{"question": "Which one?", "method": "single"} | fields)
+
+
+def open_poll(**fields: Any) -> Poll:
+    return lifecycle.open_poll(make_poll(**fields).pk)
+
+
+def request(poll: Poll, selections: Any, cookie: str | None = None, **body: Any) -> CastRequest:
+    """A page's request; `cookie` is a known voter's, else a new one's."""
+    content = json.dumps({"selections": selections, **body}).encode()
+    return CastRequest(poll.code, content, "application/json", "testserver", cookie=cookie or voters.mint())
+
+
+def cast(poll: Poll, selections: Any, cookie: str | None = None, **body: Any) -> tuple[int, dict[str, Any]]:
+    """Through the ballot box: status and document."""
+    answer = cast_request(request(poll, selections, cookie, **body))
+    return answer.status, json.loads(answer.body)
+
+
+def new_ballot(poll: Poll, voter: int, *selection: int, **fields: Any) -> NewBallot:
+    """Ready for the log, by voter number `voter`."""
+    fields = {"round": poll.round, "ballot_id": uuid.uuid4().bytes} | fields
+    return NewBallot(poll.pk, voter.to_bytes(16, "big"), selection=encode(selection), **fields)
+
+
+def append(*ballots: NewBallot) -> list[Outcome]:
+    """Straight into the log."""
+    return get_log().append(ballots, expected_heads(max_age=0))
+
+
+def fill(poll: Poll, voters: range, *selection: int) -> list[NewBallot]:
+    """A ballot of each of these voters, all accepted."""
+    ballots = [new_ballot(poll, voter, *(selection or [1 + voter % 2])) for voter in voters]
+    assert {outcome.code for outcome in append(*ballots)} <= {"accepted"}
+    return ballots
+
+
+def count() -> int:
+    return sum(counting.count_partition(partition) for partition in range(get_log().partitions))
+
+
+def recount(poll: Poll) -> Counts:
+    """What the tally must be: counted from the ledger, one ballot after the other."""
+    counts: Counter[tuple[int, str]] = Counter()
+    for round_, selection in Ballot.objects.filter(poll_id=poll.pk).values_list("round", "selection"):
+        counts.update((round_, key) for key in [BALLOTS, *map(str, decode(selection))])
+    return dict(counts)
+
+
+def tallied(poll: Poll, table: type[Tally] | type[TallyPoint] = Tally) -> Counts:
+    rows = table.objects.filter(poll_id=poll.pk).values_list("round", "key").annotate(sum=Sum("count"))
+    return {(round_, key): int(total) for round_, key, total in rows if total}
+
+
+def check_books(poll: Poll) -> Counts:
+    """The tally, which is what a recount says, and what its points add up to."""
+    tally = tallied(poll)
+    assert tally == recount(poll)
+    assert tally == tallied(poll, TallyPoint)
+    return tally
+
+
+def version(poll: Poll) -> int:
+    total = Tally.objects.filter(poll_id=poll.pk, round=poll.round).aggregate(sum=Sum("changes"))["sum"]
+    return int(total or 0)
