@@ -1,0 +1,129 @@
+"""Third parties and voters without a browser, and a look at the ledger, for tests of a whole system."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from websockets.sync.client import connect
+
+from tests.system import Landslide
+
+SCOPES = ["polls:read", "polls:write", "ballots:write"]
+
+RECOUNT = """
+import json
+from collections import Counter
+from polls.methods import decode
+from polls.models import Ballot, DeadLetter, Poll
+poll = Poll.objects.get(code="{code}")
+rows = list(Ballot.objects.filter(poll_id=poll.pk, round=poll.round).values_list("selection", flat=True))
+votes = Counter(number for selection in rows for number in decode(selection))
+print(json.dumps({{"ballots": len(rows), "votes": {{str(n): c for n, c in sorted(votes.items())}},
+                   "dead": DeadLetter.objects.count()}}))
+"""
+
+
+_opened: list[httpx.Client] = []
+
+
+def http_client(**options: Any) -> httpx.Client:
+    """A client that tests/e2e/conftest.py closes at the end of the file."""
+    _opened.append(httpx.Client(timeout=30, **options))
+    return _opened[-1]
+
+
+def close_all() -> None:
+    while _opened:
+        _opened.pop().close()
+
+
+class Client:
+    """An API client of a running system, with every scope."""
+
+    def __init__(self, system: Landslide) -> None:
+        self.system = system
+        key = system.run_manage("create_api_key", "tests", "--scope", *SCOPES).stdout.split()[-1]
+        self.http = http_client(base_url=system.url, headers={"Authorization": f"Api-Key {key}"})
+
+    def make_poll(self, open: bool = True, **fields: Any) -> str:
+        body = {"question": "Which act wins?", "method": "single", "choices": ["Ant", "Bee", "Cat"]} | fields
+        answer = self.http.post("/api/v1/polls/", json=body)
+        assert answer.status_code == 201, answer.text
+        code: str = answer.json()["code"]
+        if open:
+            self.step(code, "open")
+        return code
+
+    def step(self, code: str, step: str) -> Any:
+        answer = self.http.post(f"/api/v1/polls/{code}/{step}/")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def cast(self, code: str, voter: str, selections: list[int], **fields: Any) -> httpx.Response:
+        body = {"selections": selections, "voter": voter} | fields
+        return self.http.post(f"/api/v1/polls/{code}/ballots/", json=body)
+
+    def cast_batch(self, code: str, ballots: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        answer = self.http.post(f"/api/v1/polls/{code}/ballots/batch/", json={"ballots": ballots})
+        assert answer.status_code == 200, answer.text
+        outcomes: list[dict[str, Any]] = answer.json()["outcomes"]
+        return outcomes
+
+    def tally(self, code: str) -> dict[str, Any]:
+        answer = self.http.get(f"/api/v1/polls/{code}/tally/")
+        assert answer.status_code == 200, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def tally_when(self, code: str, wanted: Callable[[dict[str, Any]], bool], patience: float = 30) -> Any:
+        deadline = time.monotonic() + patience
+        while not wanted(tally := self.tally(code)):
+            assert time.monotonic() < deadline, f"not within {patience} s: {tally}"
+            time.sleep(0.05)
+        return tally
+
+
+def new_voter(url: str, code: str) -> httpx.Client:
+    """A browser's worth of HTTP: a client that holds a voter cookie."""
+    voter = http_client(base_url=url)
+    assert voter.get(f"/api/v1/polls/{code}/voter/").status_code == 200
+    return voter
+
+
+def some_ballots(start: int, stop: int) -> list[dict[str, Any]]:
+    """Ballots of voters `start` to `stop`, for choices 1 to 3 in turn."""
+    return [
+        {"selections": [1 + n % 3], "voter": f"voter-{n}", "ballot_id": str(uuid.uuid5(uuid.NAMESPACE_OID, str(n)))}
+        for n in range(start, stop)
+    ]
+
+
+def ledger(system: Landslide, code: str) -> Any:
+    """What the ledger holds, counted anew by nothing of ours."""
+    printed = system.run_manage("shell", "-v0", "-c", RECOUNT.format(code=code)).stdout
+    return json.loads(printed.strip().splitlines()[-1])
+
+
+def by_socket(system: Landslide, code: str) -> Any:
+    """The tally that a new WebSocket shows."""
+    with connect(f"{system.ws_url}/ws/polls/{code}/") as socket:
+        while True:
+            message = json.loads(socket.recv(timeout=10))
+            if message["type"] == "tally":
+                return message
+
+
+def votes_of(tally: dict[str, Any]) -> dict[str, int]:
+    return {str(choice["number"]): choice["votes"] for choice in tally["choices"] if choice["votes"]}
+
+
+def assert_all_agree(system: Landslide, client: Client, code: str, ballots: int) -> None:
+    """Ledger, REST and WebSocket show the same, and it is `ballots` ballots."""
+    tally = client.tally_when(code, lambda tally: tally["ballots"] >= ballots)
+    counted = ledger(system, code)
+    assert counted["ballots"] == tally["ballots"] == ballots
+    assert counted["votes"] == votes_of(tally) == votes_of(by_socket(system, code))
+    assert counted["dead"] == 0

@@ -1,0 +1,194 @@
+"""The main job on whole systems: many voters at once, the same ballot again, and processes that die."""
+
+import concurrent.futures
+import os
+import signal
+import time
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.e2e.audience import (
+    Client,
+    assert_all_agree,
+    ledger,
+    new_voter,
+    some_ballots,
+)
+from tests.servers import wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+MODES = ["embedded", "full"]
+
+
+@pytest.fixture(scope="module")
+def systems(module_landslide: Any) -> dict[str, tuple[Any, Client]]:
+    found = {}
+    for mode in MODES:
+        system = module_landslide(mode=mode)
+        found[mode] = (system, Client(system))
+    return found
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_crowd_ends_in_one_tally_everywhere(systems: Any, mode: str) -> None:
+    system, client = systems[mode]
+    code = client.make_poll(choices=["Ant", "Bee", "Cat", "Dog"])
+    done = system.run_manage(
+        "crowd", code, "--voters", "200", "--rate", "100", "--url", system.url, timeout=120
+    )
+    assert "200" in done.stdout
+    assert_all_agree(system, client, code, 200)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_voter_has_one_ballot(systems: Any, mode: str) -> None:
+    system, client = systems[mode]
+    code = client.make_poll()
+    voter = new_voter(system.url, code)
+    address, ballot = f"/api/v1/polls/{code}/ballots/", {"selections": [2], "ballot_id": str(uuid.uuid4())}
+    first = voter.post(address, json=ballot)
+    again = voter.post(address, json=ballot)
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json() == again.json()
+    second = voter.post(address, json={"selections": [1]})
+    assert (second.status_code, second.json()["code"]) == (409, "already_voted")
+    assert second.headers["Content-Type"] == "application/problem+json"
+    reused = voter.post(address, json=ballot | {"selections": [3]})
+    assert (reused.status_code, reused.json()["code"]) == (422, "ballot_id_reused")
+    assert_all_agree(system, client, code, 1)
+    receipt = voter.get(f"/api/v1/receipts/{first.json()['receipt']}/").json()
+    assert receipt == {"status": "counted", "poll": code, "round": 1}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_hundred_copies_at_once_count_once(systems: Any, mode: str) -> None:
+    system, client = systems[mode]
+    code = client.make_poll()
+    voter = new_voter(system.url, code)
+    ballot = {"selections": [1], "ballot_id": str(uuid.uuid4())}
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        answers = list(
+            pool.map(lambda _: voter.post(f"/api/v1/polls/{code}/ballots/", json=ballot), range(200))
+        )
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["receipt"] for answer in answers}) == 1
+    assert_all_agree(system, client, code, 1)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_windows_do_not_make_two_votes(systems: Any, mode: str) -> None:
+    system, client = systems[mode]
+    code = client.make_poll()
+    voter = new_voter(system.url, code)
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        answers = list(
+            pool.map(
+                lambda n: voter.post(f"/api/v1/polls/{code}/ballots/", json={"selections": [1 + n % 3]}),
+                range(20),
+            )
+        )
+    assert sorted(answer.status_code for answer in answers) == [202] + [409] * 19
+    assert_all_agree(system, client, code, 1)
+
+
+def test_a_killed_worker_changes_no_number(systems: Any) -> None:
+    system, client = systems["full"]
+    code = client.make_poll()
+    for start in range(0, 20_000, 5_000):
+        outcomes = client.cast_batch(code, some_ballots(start, start + 5_000))
+        assert {outcome.get("status") for outcome in outcomes} == {"accepted"}
+        for pid in system.children("worker"):
+            os.kill(pid, signal.SIGKILL)
+    # Dead workers are started again by the supervisor, and the sweep finds what they left.
+    assert_all_agree(system, client, code, 20_000)
+    assert len(system.children("worker")) == 2
+
+
+def test_one_of_two_workers_killed_again_and_again(systems: Any) -> None:
+    system, client = systems["full"]
+    code = client.make_poll(revote=True)
+    ballots = some_ballots(0, 3_000)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        sending = [pool.submit(client.cast_batch, code, ballots[i : i + 250]) for i in range(0, 3_000, 250)]
+        while not all(future.done() for future in sending):
+            for pid in system.children("worker")[:1]:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.3)
+    accepted = [outcome for future in sending for outcome in future.result()]
+    assert {outcome.get("status") for outcome in accepted} == {"accepted"}
+    assert_all_agree(system, client, code, 3_000)
+    # What is sent again is known again: nothing is counted twice.
+    assert {o["status"] for o in client.cast_batch(code, ballots)} == {"accepted"}
+    assert_all_agree(system, client, code, 3_000)
+
+
+def test_a_killed_web_process_loses_no_acknowledged_ballot(systems: Any) -> None:
+    system, client = systems["full"]
+    code = client.make_poll()
+    acknowledged = 0
+    for round_ in range(3):
+        for pid in system.children("web")[:1]:
+            os.kill(pid, signal.SIGKILL)
+        for ballot in some_ballots(round_ * 20, round_ * 20 + 20):
+            for _attempt in range(20):
+                try:
+                    answer = client.cast(code, **ballot)
+                except Exception:
+                    time.sleep(0.2)  # the connection died with the process: an unknown outcome, so again
+                    continue
+                if answer.status_code == 202:
+                    acknowledged += 1
+                    break
+    assert acknowledged == 60
+    assert_all_agree(system, client, code, 60)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_accepted_while_closing_is_counted_and_nothing_after(systems: Any, mode: str) -> None:
+    system, client = systems[mode]
+    code = client.make_poll()
+
+    def cast(number: int) -> tuple[int, str]:
+        answer = client.cast(code, f"v{number}", [1 + number % 3])
+        return answer.status_code, answer.json().get("code", "")
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        casting = [pool.submit(cast, number) for number in range(120)]
+        while sum(future.done() for future in casting) < 30:
+            time.sleep(0.005)
+        client.step(code, "close")
+    answers = [future.result() for future in casting]
+    assert set(answers) <= {(202, ""), (409, "poll_not_open")}
+    accepted = sum(status == 202 for status, _ in answers)
+    final = client.tally_when(code, lambda tally: tally["state"] == "closed")
+    assert final["ballots"] == ledger(system, code)["ballots"] == accepted
+    assert client.step(code, "publish")["state"] == "published"
+    again = client.cast(code, "v0", [1])
+    assert (again.status_code, again.json()["code"]) == (409, "poll_not_open")
+
+
+def test_a_stop_loses_nothing_and_a_start_goes_on(landslide: Any) -> None:
+    system = landslide(mode="full", web=1, worker=1)
+    client = Client(system)
+    code = client.make_poll()
+    client.cast_batch(code, some_ballots(0, 4_000))
+    system.stop()
+    assert not system.running
+    system.start()
+    assert_all_agree(system, client, code, 4_000)
+
+
+def test_ballots_wait_for_a_worker_and_are_then_counted(landslide: Any) -> None:
+    system = landslide(mode="full", web=1, worker=1)
+    client = Client(system)
+    code = client.make_poll()
+    (worker,) = system.children("worker")
+    os.kill(worker, signal.SIGSTOP)
+    client.cast_batch(code, some_ballots(0, 500))
+    assert client.tally(code)["ballots"] == 0
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: worker not in system.children("worker") and bool(system.children("worker")), what="a worker")
+    assert_all_agree(system, client, code, 500)
