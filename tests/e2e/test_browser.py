@@ -1,0 +1,207 @@
+"""The whole main job in a real browser: a voter's phone, a second voter and the projector."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.audience import Client
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+PROJECTOR = {"viewport": {"width": 1920, "height": 1080}}
+
+SYSTEMS = {
+    "embedded-uvicorn": {"mode": "embedded", "server": "uvicorn"},
+    "embedded-daphne": {"mode": "embedded", "server": "daphne"},
+    "full-uvicorn": {"mode": "full", "server": "uvicorn"},
+    "full-daphne": {"mode": "full", "server": "daphne"},
+}
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def running(request: pytest.FixtureRequest, module_landslide: Any) -> tuple[Any, Client]:
+    system = module_landslide(**SYSTEMS[request.param])
+    return system, Client(system)
+
+
+def choose(page: Any, *labels: str) -> None:
+    for label in labels:
+        page.locator("label.choice", has_text=label).click()
+
+
+def cast(page: Any, *labels: str) -> None:
+    choose(page, *labels)
+    page.get_by_role("button", name="Cast my ballot").click()
+    expect(page.locator("#cast-title")).to_contain_text("Your ballot is in")
+
+
+def test_the_main_job(running: Any, visitor: Any) -> None:
+    """Join by code, vote, and see the projector move; then the poll closes and the winner is shown."""
+    system, client = running
+    code = client.make_poll(choices=["Ant", "Bee", "Cat"], revote=True)
+    projector, phone, laptop = visitor(**PROJECTOR).page, visitor(**PHONE).page, visitor().page
+
+    projector.goto(f"{system.url}/p/{code}/present/")
+    expect(projector.locator("#question")).to_have_text("Which act wins?")
+    expect(projector.locator(".code")).to_contain_text(code)
+    expect(projector.locator(".qr-card svg")).to_be_visible()
+
+    phone.goto(system.url)
+    phone.get_by_role("textbox").fill(f" {code.lower()[:3]}-{code.lower()[3:]} ")
+    phone.keyboard.press("Enter")
+    phone.wait_for_url(f"**/p/{code}/")
+    cast(phone, "Bee")
+    expect(projector.locator("#ballots b")).to_have_text("1")
+    expect(projector.locator("li.bar").nth(1)).to_contain_text("100")
+
+    laptop.goto(f"{system.url}/p/{code}/")
+    cast(laptop, "Ant")
+    expect(projector.locator("#ballots b")).to_have_text("2")
+    expect(phone.locator("label.choice", has_text="Ant")).to_contain_text("50")
+
+    # A reload shows what was there, and the voter's own ballot is still known.
+    phone.reload()
+    expect(phone.locator("#cast-title")).to_contain_text("Your ballot is in")
+    phone.get_by_role("button", name="Change").click()
+    choose(phone, "Ant")
+    phone.locator("#submit").click()
+    expect(projector.locator("li.bar").nth(0)).to_contain_text("100")
+    expect(projector.locator("#ballots b")).to_have_text("2")
+
+    client.step(code, "close")
+    for page in (phone, laptop):
+        expect(page.locator("main")).to_contain_text(re.compile("closed", re.I))
+    expect(projector.locator("main")).to_contain_text("Ant")
+    tally = client.tally_when(code, lambda tally: tally["state"] == "closed")
+    assert (tally["ballots"], tally["winners"]) == (2, [1])
+    client.step(code, "publish")
+    expect(projector.locator("#outcome")).to_be_visible()
+    client.step(code, "reset")
+    client.step(code, "open")
+    expect(phone.get_by_role("button", name="Cast my ballot")).to_be_visible()
+    cast(phone, "Cat")
+    expect(projector.locator("#ballots b")).to_have_text("1")
+
+
+def test_keyboard_only(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll(method="multiple", max_selections=2)
+    page = visitor().page
+    page.goto(f"{system.url}/p/{code}/")
+    expect(page.locator("#submit")).not_to_have_attribute("aria-disabled", "true")
+    for wanted in ("1", "3"):
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.value") == wanted:
+                break
+        page.keyboard.press("Space")
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "submit":
+            break
+    page.keyboard.press("Enter")
+    expect(page.locator("#cast-title")).to_contain_text("Your ballot is in")
+    tally = client.tally_when(code, lambda tally: tally["ballots"] == 1)
+    assert [choice["votes"] for choice in tally["choices"]] == [1, 0, 1]
+
+
+def test_a_live_update_touches_nothing_that_is_being_filled_in(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll(method="multiple", max_selections=3)
+    page = visitor(**PHONE).page
+    page.goto(f"{system.url}/p/{code}/")
+    expect(page.locator("#submit")).not_to_have_attribute("aria-disabled", "true")
+    choose(page, "Bee")
+    page.locator("input[value='3']").focus()
+    before = page.evaluate("[document.activeElement.value, scrollY, [...document.querySelectorAll('input')].map(i => i.checked)]")
+    for number in range(5):
+        assert client.cast(code, f"v{number}", [1]).status_code == 202
+    client.tally_when(code, lambda tally: tally["ballots"] == 5)
+    page.wait_for_timeout(800)
+    after = page.evaluate("[document.activeElement.value, scrollY, [...document.querySelectorAll('input')].map(i => i.checked)]")
+    assert after == before
+
+
+def test_a_ballot_cast_without_a_network_is_kept_sent_again_and_counts_once(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    person = visitor(tolerated=("ERR_INTERNET_DISCONNECTED", "WebSocket"), **PHONE)
+    page = person.page
+    page.goto(f"{system.url}/p/{code}/")
+    expect(page.locator("#submit")).not_to_have_attribute("aria-disabled", "true")
+    choose(page, "Cat")
+    person.context.set_offline(True)
+    page.get_by_role("button", name="Cast my ballot").click()
+    expect(page.locator("#cast-text, #cast-more, #cast-title").first).to_be_visible()
+    expect(page.locator("#cast")).to_contain_text("Your ballot is kept here")
+    assert client.tally(code)["ballots"] == 0
+    person.context.set_offline(False)
+    expect(page.locator("#cast-title")).to_contain_text("Your ballot is in", timeout=30_000)
+    assert client.tally_when(code, lambda tally: tally["ballots"] == 1)["choices"][2]["votes"] == 1
+
+
+def test_a_reply_that_is_lost_is_settled_by_the_retry(running: Any, visitor: Any) -> None:
+    """The ballot is in, but the answer never comes: the page says it can't tell, and asks again."""
+    system, client = running
+    code = client.make_poll()
+    person = visitor(tolerated=("ERR_FAILED", "net::"))
+    page = person.page
+    lost = []
+
+    def lose_the_first(route: Any) -> None:
+        if lost:
+            route.continue_()
+            return
+        lost.append(route.fetch())
+        route.abort("failed")
+
+    page.route("**/ballots/", lose_the_first)
+    page.goto(f"{system.url}/p/{code}/")
+    expect(page.locator("#submit")).not_to_have_attribute("aria-disabled", "true")
+    choose(page, "Ant")
+    page.get_by_role("button", name="Cast my ballot").click()
+    expect(page.locator("#cast-title")).to_contain_text("Your ballot is in", timeout=30_000)
+    assert lost[0].status == 202
+    assert client.tally_when(code, lambda tally: tally["ballots"] >= 1)["ballots"] == 1
+
+
+FIGURES = re.compile(r'"(?:votes|ballots|selections|share|version|winners)":\s*(?:[\d\[-]|null)')
+
+
+def everything_received(person: Any, system: Any, code: str) -> str:
+    """Every header, page, JSON and frame that a browser gets of a poll, on all its screens."""
+    received: list[str] = []
+    page = person.page
+    texts = ("text/html", "application/json", "text/plain")
+
+    def note(response: Any) -> None:
+        received.append(str(response.headers))
+        if response.headers.get("content-type", "").startswith(texts):
+            received.append(response.text())
+
+    page.on("response", note)
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda data: received.append(str(data))))
+    for screen in ("", "results/", "present/"):
+        page.goto(f"{system.url}/p/{code}/{screen}")
+        expect(page.locator("h1")).to_be_visible()
+        page.wait_for_timeout(700)
+    for address in (f"/api/v1/polls/{code}/tally/", f"/api/v1/polls/{code}/voter/", "/metrics", "/readyz"):
+        answer = page.request.get(system.url + address)
+        received += [str(answer.headers), answer.text()]
+    return "\n".join(received)
+
+
+@pytest.mark.parametrize("results_visible", ["after_close", "staff", "after_vote", "always"])
+def test_a_hidden_tally_is_nowhere(running: Any, visitor: Any, results_visible: str) -> None:
+    """37 ballots for one choice; the last case is the control, which must find what the others may not."""
+    system, client = running
+    code = client.make_poll(results_visible=results_visible, choices=["Quince", "Medlar"])
+    client.cast_batch(code, [{"selections": [1], "voter": f"v{n}"} for n in range(37)])
+    text = everything_received(visitor(), system, code)
+    hidden = results_visible != "always"
+    assert ('"visible":false' in text) is hidden
+    assert bool(FIGURES.search(text)) is not hidden
+    assert bool(re.search(r":\s*37\b", text)) is not hidden
