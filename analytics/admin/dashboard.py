@@ -123,7 +123,7 @@ def _sweep_card(counting: dict[str, Any]) -> dict[str, str]:
     swept = counting["swept_at"]
     if swept is None:
         return _card(_("Never seen"), _("Opens and closes polls on time."), "bad")
-    since = _("Last seen on %(time)s.") % {"time": date_format(timezone.localtime(swept), "DATETIME_FORMAT")}
+    since = _("Last seen: %(time)s") % {"time": date_format(timezone.localtime(swept), "DATETIME_FORMAT")}
     if not counting["sweeping"]:
         return _card(_("Silent"), since, "bad")
     return _card(_("Running"), _("Opens and closes polls on time."))

@@ -32,7 +32,7 @@ BUTTONS = {"count": gettext_lazy("Count now"), "reject": gettext_lazy("Reject fo
 #: So many reasons why letters of one request couldn't be counted are told one by one.
 REASONS_AT_MOST = 10
 FIELDS = (
-    "status_tag", "reason", "detail", "poll_code", "round", "partition", "position",
+    "status", "reason", "detail", "poll_code", "round", "partition", "position",
     "set_aside_at", "settled_at", "settled_by",
 )  # fmt: skip
 

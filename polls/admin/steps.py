@@ -74,10 +74,10 @@ def _opening(poll: Poll) -> list[str]:
     ]
     if poll.opens_at and poll.opens_at > timezone.now():
         lines.append(
-            _("It would open by itself on %(time)s; you open it now.") % {"time": moment(poll.opens_at)}
+            _("On %(time)s it would open by itself; you open it now.") % {"time": moment(poll.opens_at)}
         )
     if poll.closes_at:
-        lines.append(_("It closes by itself on %(time)s.") % {"time": moment(poll.closes_at)})
+        lines.append(_("On %(time)s it closes by itself.") % {"time": moment(poll.closes_at)})
     return [str(line) for line in lines]
 
 
