@@ -14,6 +14,11 @@ import pytest
 
 from tests.system import ROOT, Landslide
 
+COUNT = """
+from polls.models import Ballot, Poll
+print(Ballot.objects.filter(poll_id=Poll.objects.get(code="DEMO").pk).count())
+"""
+
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
@@ -36,8 +41,7 @@ def crowd(system: Landslide, *arguments: str) -> "subprocess.Popen[str]":
 
 def ballots(system: Landslide) -> int:
     """In the ledger, by nobody's word but the database's."""
-    query = "from polls.models import Ballot, Poll; print(Ballot.objects.filter(poll_id=Poll.objects.get(code='DEMO').pk).count())"
-    return int(system.run_manage("shell", "-v0", "-c", query).stdout.split()[-1])
+    return int(system.run_manage("shell", "-v0", "-c", COUNT).stdout.split()[-1])
 
 
 def tally(system: Landslide) -> Any:

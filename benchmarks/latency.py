@@ -1,0 +1,191 @@
+"""How long a ballot on an idle system takes to another browser's screen: `make bench`.
+
+The whole system runs as real processes, in full mode on a PostgreSQL and a Redis of its own and in
+embedded mode; one Chromium page votes, as a new voter each time, and another shows the presenter screen.
+All clocks are this machine's, so times taken in either page and here can be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page
+from playwright.sync_api import TimeoutError as NotSeen
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from tests.browser import chromium
+from tests.servers import PostgreSQL, started
+from tests.system import Landslide
+
+POLL = "DEMO"
+MARKS = {"full": 150, "embedded": 300}  # ms, median
+WARM_UP = 3  # the first ballots meet cold caches and connections, which is not what is asked
+SEEN_WITHIN_MS = 10_000
+PAUSE = (0.25, 0.75)  # s; at random, so that no clock of the system is met at the same moment each time
+
+#: In the voter's page. A new voter, who has opened the page before, casts a ballot.
+CAST = """async ([poll, number]) => {
+  const api = `/api/v1/polls/${poll}/`;
+  const voter = await (await fetch(`${api}voter/`)).json();
+  const body = JSON.stringify({ selections: [number], round: voter.round });
+  const started = Date.now();
+  const answer = await fetch(`${api}ballots/`, {
+    method: "POST", body, headers: { "Content-Type": "application/json" },
+  });
+  return { status: answer.status, started, answered: Date.now() };
+}"""
+
+#: In the presenter's page. When each number of ballots first stood on the screen.
+WATCH = """() => {
+  const node = document.querySelector("#ballots b");
+  window.seen = {};
+  const look = () => { window.seen[node.textContent] ??= Date.now(); };
+  new MutationObserver(look).observe(node, { childList: true, characterData: true, subtree: true });
+}"""
+
+
+@dataclass
+class Times:
+    """Milliseconds from the start of each ballot's request."""
+
+    answered: list[float] = field(default_factory=list)
+    framed: list[float] = field(default_factory=list)
+    shown: list[float] = field(default_factory=list)
+    lost: int = 0
+
+
+class Listener:
+    """A viewer without a browser: when the first frame with each number of ballots came in."""
+
+    def __init__(self, system: Landslide) -> None:
+        self.seen: dict[int, float] = {}
+        self._socket: ClientConnection = connect(f"{system.ws_url}/ws/polls/{POLL}/")
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        try:
+            for frame in self._socket:
+                now = time.time() * 1000
+                message = json.loads(frame)
+                if message["type"] == "tally":
+                    self.seen.setdefault(message["ballots"], now)
+        except ConnectionClosed:
+            pass
+
+    def close(self) -> None:
+        self._socket.close()
+        self._thread.join(5)
+
+
+def start(mode: str, server: str, until: ExitStack) -> Landslide:
+    if mode == "embedded":
+        system = Landslide(mode="embedded", server=server)
+    else:
+        # Durable, unlike in tests: the ballot waits for the disk as it would in production.
+        postgresql = PostgreSQL(durable=True)
+        until.enter_context(started(postgresql))
+        system = Landslide(mode="full", server=server, postgresql=postgresql)
+    until.enter_context(started(system))
+    return system
+
+
+def measure(system: Landslide, browser: Browser, ballots: int, console: Console) -> Times:
+    times = Times()
+    watching, voting = browser.new_context(viewport={"width": 1280, "height": 720}), browser.new_context()
+    screen, booth = watching.new_page(), voting.new_page()
+    screen.goto(f"{system.url}/p/{POLL}/present/")
+    screen.wait_for_function('document.querySelector("#ballots b").textContent === "0"')
+    screen.evaluate(WATCH)
+    booth.goto(f"{system.url}/healthz")  # any page of the same origin: what counts is the browser's request
+    listener = Listener(system)
+    try:
+        for number in track(range(1, WARM_UP + ballots + 1), f"{system.mode:<8}", console=console):
+            voting.clear_cookies()
+            cast = booth.evaluate(CAST, [POLL, random.randint(1, 5)])
+            if cast["status"] != 202:
+                raise SystemExit(f"A ballot was refused with status {cast['status']}.")
+            note(times, screen, listener, number, cast)
+            time.sleep(random.uniform(*PAUSE))
+    finally:
+        listener.close()
+        watching.close()
+        voting.close()
+    return times
+
+
+def note(times: Times, screen: Page, listener: Listener, number: int, cast: dict[str, Any]) -> None:
+    try:
+        screen.wait_for_function("number => window.seen[number]", arg=str(number), timeout=SEEN_WITHIN_MS)
+    except NotSeen:
+        times.lost += 1
+        return
+    if number <= WARM_UP:
+        return
+    shown = screen.evaluate("number => window.seen[number]", str(number))
+    times.answered.append(cast["answered"] - cast["started"])
+    times.shown.append(shown - cast["started"])
+    if number in listener.seen:
+        times.framed.append(listener.seen[number] - cast["started"])
+
+
+def percentile(values: list[float], part: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[part - 1] if len(values) > 1 else values[0]
+
+
+def table_of(results: dict[str, Times]) -> Table:
+    table = Table(
+        title="From the start of a ballot's request, in ms, on an idle system", title_justify="left"
+    )
+    for column in ("mode", "until", "median", "p90", "mark"):
+        table.add_column(column, justify="right" if column in ("median", "p90", "mark") else "left")
+    for mode, times in results.items():
+        rows = {"acknowledged": times.answered, "WebSocket frame": times.framed, "on the screen": times.shown}
+        for until, values in rows.items():
+            figures = [f"{percentile(values, part):.0f}" if values else "–" for part in (50, 90)]
+            mark = str(MARKS[mode]) if values is times.shown else ""
+            table.add_row(mode, until, *figures, mark, end_section=values is times.shown)
+    return table
+
+
+def verdict(mode: str, times: Times) -> str:
+    within = bool(times.shown) and percentile(times.shown, 50) <= MARKS[mode] and not times.lost
+    lost = f", and {times.lost} ballots were not seen at all" if times.lost else ""
+    return f"{mode}: {'within' if within else 'NOT within'} its mark of {MARKS[mode]} ms{lost}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__.splitlines()[0])
+    parser.add_argument("--ballots", type=int, default=30, help="in each mode (%(default)s)")
+    parser.add_argument("--mode", choices=MARKS, action="append", help="only this one")
+    parser.add_argument("--server", choices=("uvicorn", "daphne"), default="uvicorn")
+    options = parser.parse_args()
+    console = Console()
+    results = {}
+    with tempfile.TemporaryDirectory(prefix="landslide-bench-") as home, chromium(Path(home)) as browser:
+        for mode in options.mode or MARKS:
+            with ExitStack() as until:
+                with console.status(f"Starting Landslide in {mode} mode"):
+                    system = start(mode, options.server, until)
+                results[mode] = measure(system, browser, options.ballots, console)
+    console.print(table_of(results))
+    for mode, times in results.items():
+        console.print(verdict(mode, times))
+
+
+if __name__ == "__main__":
+    main()
