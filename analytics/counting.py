@@ -80,7 +80,7 @@ def count_partition(partition: int) -> int:
 
 def _count_batch(partition: int) -> Batch | None:
     log = get_log()
-    with transaction.atomic():
+    with transaction.atomic(durable=True):
         checkpoint = _locked_checkpoint(partition)
         if checkpoint is None:
             return None

@@ -194,7 +194,8 @@ def _require(poll: Poll, *states: State) -> None:
 
 def _change(poll_id: int, step: Callable[[Poll], None], *, gates: bool = True) -> Poll:
     """Commit what `step` does to the poll, then let the gates and the floors above follow."""
-    with transaction.atomic():
+    # Durable: gates that follow an intent which is then rolled back would be wrong for good.
+    with transaction.atomic(durable=True):
         try:
             poll = Poll.objects.select_for_update().get(pk=poll_id)
         except Poll.DoesNotExist:
