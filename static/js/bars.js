@@ -35,7 +35,8 @@ export class Bars {
   draw(tally, { shown, only = null }) {
     const highest = shown ? Math.max(0, ...tally.choices.map((choice) => choice.share ?? 0)) : 0;
     this.#scale = shown && tally.ballots ? scaleFor(highest, this.#scale) : null;
-    this.list.classList.toggle("without-figures", !shown);
+    const digits = shown ? Math.max(...tally.choices.map((choice) => number(choice.votes).length)) : 1;
+    this.list.style.setProperty("--digits", digits);
     // A screen reader gets the table instead, where there is one.
     this.list.setAttribute("aria-hidden", String(shown));
     tally.choices.forEach((choice, index) => {
@@ -63,6 +64,7 @@ function drawRow(row, choice, shown, scale) {
     clearNumber(votesNode);
     return;
   }
-  moveNumber(shareNode, choice.share ?? 0, share);
+  if (choice.share === null) clearNumber(shareNode);
+  else moveNumber(shareNode, choice.share, share);
   moveNumber(votesNode, choice.votes, (value) => number(Math.round(value)));
 }

@@ -100,7 +100,8 @@ function drawResult(card, choice, results) {
     clearNumber(votesNode);
     return;
   }
-  moveNumber(shareNode, choice.share ?? 0, share);
+  if (choice.share === null) clearNumber(shareNode);
+  else moveNumber(shareNode, choice.share, share);
   moveNumber(votesNode, choice.votes, (value) => number(Math.round(value)));
 }
 

@@ -53,6 +53,4 @@ def imports(name: str) -> frozenset[str]:
 
 
 def preloaded(source: str) -> set[str]:
-    return set(re.findall(r"modulepreload\" href=\"[^\"]*/js/(\w+)\.[^\"]*js\"", source)) | set(
-        re.findall(r"modulepreload\" href=\"[^\"]*/js/(\w+)\.js\"", source)
-    )
+    return set(re.findall(r"modulepreload\" href=\"[^\"]*/js/(\w+)\.(?:\w+\.)?js\"", source))
