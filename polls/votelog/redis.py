@@ -140,14 +140,15 @@ class RedisVoteLog:
 
     def rebuild(self, partition: int, head: Head, gates: Mapping[int, Gate]) -> None:
         log, head_key, gates_key = self._keys(partition)
-        for key in self._redis.scan_iter(match=f"{log[:-4]}:claims:*", count=_SCAN):
-            self._redis.unlink(key)
         pipe = self._redis.pipeline(transaction=True)
         pipe.unlink(log, head_key, gates_key)
         if gates:
             pipe.hset(gates_key, mapping={str(poll_id): gate.pack() for poll_id, gate in gates.items()})
         pipe.hset(head_key, mapping={"generation": head.generation, "position": head.position})
         pipe.execute()
+        # The new generation first: from here on nobody who knows the old one appends.
+        for key in self._redis.scan_iter(match=f"{log[:-4]}:claims:*", count=_SCAN):
+            self._redis.unlink(key)
 
     def restore_claims(self, partition: int, claims: Iterable[tuple[int, int, bytes, bytes, str]]) -> None:
         known: dict[tuple[int, bytes], list[Claimed]] = defaultdict(list)
