@@ -120,12 +120,10 @@ def test_there_is_no_such_poll(name: str) -> None:
 def test_each_step_raises_the_revision() -> None:
     poll = make_poll()
     seen = [poll.revision]
-    for name in ("open", "close"):
-        seen.append(STEPS[name](poll.pk).revision)
+    seen += [STEPS[name](poll.pk).revision for name in ("open", "close")]
     count()
     seen.append(again(poll).revision)
-    for name in ("publish", "reset", "open"):
-        seen.append(STEPS[name](poll.pk).revision)
+    seen += [STEPS[name](poll.pk).revision for name in ("publish", "reset", "open")]
     assert seen == sorted(set(seen))
 
 
@@ -144,10 +142,8 @@ def test_choices_and_rules_are_frozen_once_open() -> None:
         authoring.change_poll(poll.pk, ["A", "B"])
     with pytest.raises(IllegalStep):
         authoring.delete_poll(poll.pk)
-    assert Round.objects.get(poll=poll).rules == {
-        **{"method": "single", "numbers": [1, 2, 3]},
-        **{"least": 1, "most": 1},
-    }
+    frozen = {"method": "single", "numbers": [1, 2, 3], "least": 1, "most": 1}
+    assert Round.objects.get(poll=poll).rules == frozen
 
 
 def test_a_poll_has_only_so_many_rounds() -> None:
