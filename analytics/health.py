@@ -65,7 +65,8 @@ def _beat(name: str) -> None:
 def workers() -> list[dict[str, Any]]:
     """Workers seen within the last ten minutes: name, seconds since they were seen, alive."""
     now = timezone.now()
-    rows = Pulse.objects.filter(name__startswith="worker", seen_at__gt=now - timedelta(minutes=10)).order_by("name")
+    lately = now - timedelta(minutes=10)
+    rows = Pulse.objects.filter(name__startswith="worker", seen_at__gt=lately).order_by("name")
     return [
         {
             "name": row.name.removeprefix("worker "),
@@ -77,7 +78,7 @@ def workers() -> list[dict[str, Any]]:
 
 
 def status() -> dict[str, Any]:
-    """Figures for the admin's eyes: backlog by partition, workers, sweep, dead letters, the log's health."""
+    """For the admin's eyes: backlog by partition, workers, sweep, dead letters, the log's health."""
     return {**log_status(), **counting_status()}
 
 

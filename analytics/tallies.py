@@ -89,9 +89,9 @@ def stamps(poll_ids: Iterable[int]) -> dict[int, tuple[int, int, int]]:
     marks = ", ".join(["%s"] * len(ids))
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT p.id, p.epoch, p.revision, COALESCE(SUM(t.changes), 0) FROM polls_poll p"
+            "SELECT p.id, p.epoch, p.revision, COALESCE(SUM(t.changes), 0) FROM polls_poll p"  # noqa: S608
             " LEFT JOIN analytics_tally t ON t.poll_id = p.id AND t.round = p.round"
-            f" WHERE p.id IN ({marks}) GROUP BY p.id, p.epoch, p.revision",  # noqa: S608
+            f" WHERE p.id IN ({marks}) GROUP BY p.id, p.epoch, p.revision",
             ids,
         )
         return {row[0]: (row[1], row[2], int(row[3])) for row in cursor.fetchall()}

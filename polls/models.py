@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -66,7 +67,9 @@ class Poll(models.Model):
         _("most selections"), default=1, validators=[MinValueValidator(1), MaxValueValidator(99)]
     )
     revote = models.BooleanField(
-        _("voters may change their ballot"), default=False, help_text=_("The new ballot replaces the old one.")
+        _("voters may change their ballot"),
+        default=False,
+        help_text=_("The new ballot replaces the old one."),
     )
     results_visible = models.CharField(
         _("results visible"), max_length=20, choices=Visibility, default=Visibility.ALWAYS
@@ -209,8 +212,8 @@ class ApiClient(AbstractAPIKey):
     scopes = models.JSONField(_("scopes"), default=list)
 
     class Meta(AbstractAPIKey.Meta):
-        verbose_name = _("API client")
-        verbose_name_plural = _("API clients")
+        verbose_name = _("API client")  # type: ignore[assignment]  # the library's are plain strings
+        verbose_name_plural = _("API clients")  # type: ignore[assignment]
 
     def allows(self, scope: str) -> bool:
         return scope in self.scopes
@@ -247,4 +250,3 @@ class Claim(models.Model):
 class LogGate(models.Model):
     poll_id = models.BigIntegerField(primary_key=True)
     packed = models.CharField(max_length=120)
-

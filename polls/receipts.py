@@ -18,8 +18,8 @@ from django.conf import settings
 
 from .errors import ReceiptNotFound
 from .models import Ballot, DeadLetter, Poll
-from .voters import derived_key
 from .votelog import get_log
+from .voters import derived_key, signing_secrets
 
 _BODY = struct.Struct(">IH16s16s")
 _TAG = 16
@@ -60,7 +60,7 @@ def open_receipt(receipt: str) -> Sealed:
     tag, masked = raw[:_TAG], raw[_TAG:]
     if len(masked) != _BODY.size:
         raise ReceiptNotFound()
-    for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+    for secret in signing_secrets():
         body = _mask(masked, tag, secret)
         if hmac.compare_digest(tag, _tag(body, secret)):
             return Sealed(*_BODY.unpack(body))

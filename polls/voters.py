@@ -30,6 +30,11 @@ def derived_key(secret: str, purpose: bytes) -> bytes:
     return hmac.digest(secret.encode(), b"landslide " + purpose, "sha256")
 
 
+def signing_secrets() -> list[str]:
+    """The SECRET_KEY and, after a change of it, those before: what they signed is still ours."""
+    return [settings.SECRET_KEY, *map(str, settings.SECRET_KEY_FALLBACKS)]
+
+
 def _mac(token: bytes, secret: str) -> bytes:
     key = derived_key(secret, b"voter cookie")
     return hashlib.blake2b(token, key=key, digest_size=_MAC).digest()
@@ -50,7 +55,7 @@ def token_from(cookie: str | None) -> bytes | None:
     except ValueError:
         return None
     token, mac = raw[:_TOKEN], raw[_TOKEN:]
-    for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+    for secret in signing_secrets():
         if hmac.compare_digest(mac, _mac(token, secret)):
             return token
     return None

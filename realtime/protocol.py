@@ -50,7 +50,8 @@ def frames_of(snap: Snapshot) -> Frames:
         results_visible=poll.results_visible,
         state=frame(state_message(poll)),
         tally={
-            viewer: shown if may_see(poll.state, poll.results_visible, viewer) else hidden for viewer in Viewer
+            viewer: shown if may_see(poll.state, poll.results_visible, viewer) else hidden
+            for viewer in Viewer
         },
     )
 

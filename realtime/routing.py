@@ -5,5 +5,5 @@ from django.urls import path
 from .consumers import tally_socket
 
 websocket_urlpatterns: list[Any] = [
-    path("ws/polls/<str:code>/", tally_socket),
+    path("ws/polls/<str:code>/", tally_socket),  # type: ignore[arg-type]  # an ASGI application, as URLRouter takes
 ]

@@ -96,7 +96,11 @@ def new_voter(url: str, code: str) -> httpx.Client:
 def some_ballots(start: int, stop: int) -> list[dict[str, Any]]:
     """Ballots of voters `start` to `stop`, for choices 1 to 3 in turn."""
     return [
-        {"selections": [1 + n % 3], "voter": f"voter-{n}", "ballot_id": str(uuid.uuid5(uuid.NAMESPACE_OID, str(n)))}
+        {
+            "selections": [1 + n % 3],
+            "voter": f"voter-{n}",
+            "ballot_id": str(uuid.uuid5(uuid.NAMESPACE_OID, str(n))),
+        }
         for n in range(start, stop)
     ]
 

@@ -116,16 +116,22 @@ def test_a_live_update_touches_nothing_that_is_being_filled_in(running: Any, vis
     expect(page.locator("#submit")).not_to_have_attribute("aria-disabled", "true")
     choose(page, "Bee")
     page.locator("input[value='3']").focus()
-    before = page.evaluate("[document.activeElement.value, scrollY, [...document.querySelectorAll('input')].map(i => i.checked)]")
+    before = page.evaluate(
+        "[document.activeElement.value, scrollY, [...document.querySelectorAll('input')].map(i => i.checked)]"
+    )
     for number in range(5):
         assert client.cast(code, f"v{number}", [1]).status_code == 202
     client.tally_when(code, lambda tally: tally["ballots"] == 5)
     page.wait_for_timeout(800)
-    after = page.evaluate("[document.activeElement.value, scrollY, [...document.querySelectorAll('input')].map(i => i.checked)]")
+    after = page.evaluate(
+        "[document.activeElement.value, scrollY, [...document.querySelectorAll('input')].map(i => i.checked)]"
+    )
     assert after == before
 
 
-def test_a_ballot_cast_without_a_network_is_kept_sent_again_and_counts_once(running: Any, visitor: Any) -> None:
+def test_a_ballot_cast_without_a_network_is_kept_sent_again_and_counts_once(
+    running: Any, visitor: Any
+) -> None:
     system, client = running
     code = client.make_poll()
     person = visitor(tolerated=("ERR_INTERNET_DISCONNECTED", "WebSocket"), **PHONE)

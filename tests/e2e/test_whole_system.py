@@ -190,5 +190,7 @@ def test_ballots_wait_for_a_worker_and_are_then_counted(landslide: Any) -> None:
     client.cast_batch(code, some_ballots(0, 500))
     assert client.tally(code)["ballots"] == 0
     os.kill(worker, signal.SIGKILL)
-    wait_for(lambda: worker not in system.children("worker") and bool(system.children("worker")), what="a worker")
+    wait_for(
+        lambda: worker not in system.children("worker") and bool(system.children("worker")), what="a worker"
+    )
     assert_all_agree(system, client, code, 500)

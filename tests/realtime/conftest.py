@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture
 async def watch(transactional_db: None) -> AsyncIterator[Callable[..., Any]]:
-    """await watch("CODE", cookie="…") → a connected Socket; all are closed at the end, and the hub with them."""
+    """await watch("CODE", cookie="…") → a connected Socket; all are closed at the end, and the hub too."""
     # Not at the top: pytest reads this file before the tests have set up Django's settings.
     from realtime import hub as hub_module
     from tests.realtime.viewing import Socket

@@ -209,7 +209,9 @@ async def test_a_slow_viewer_gets_the_newest_only(watch: Any) -> None:
     assert [text for text in got if text.startswith("tally")] == ["tally 99"]
 
 
-async def test_hints_reach_hubs_through_the_channels_group(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hints_reach_hubs_through_the_channels_group(
+    watch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the look at the database switched off, only the group can have brought it."""
     monkeypatch.setattr(hub_module, "WATCH_SECONDS", 3600)
     poll = await db(make_poll)()

@@ -16,8 +16,20 @@ EVERYBODY, VOTED, STAFF, NOBODY = set(Viewer), {Viewer.VOTED, Viewer.STAFF}, {Vi
 
 WHO_SEES = {
     "always": dict.fromkeys(STATES, EVERYBODY),
-    "after_vote": {"draft": VOTED, "open": VOTED, "closing": VOTED, "closed": EVERYBODY, "published": EVERYBODY},
-    "after_close": {"draft": STAFF, "open": STAFF, "closing": STAFF, "closed": EVERYBODY, "published": EVERYBODY},
+    "after_vote": {
+        "draft": VOTED,
+        "open": VOTED,
+        "closing": VOTED,
+        "closed": EVERYBODY,
+        "published": EVERYBODY,
+    },
+    "after_close": {
+        "draft": STAFF,
+        "open": STAFF,
+        "closing": STAFF,
+        "closed": EVERYBODY,
+        "published": EVERYBODY,
+    },
     "staff": dict.fromkeys(STATES, STAFF),
 }
 

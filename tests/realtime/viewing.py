@@ -14,7 +14,6 @@ from polls import authoring, ballotbox, lifecycle, voters
 from polls.models import Poll
 from polls.votelog import get_log
 
-
 #: Django code from an async test.
 db = sync_to_async
 
@@ -29,7 +28,9 @@ def cast(poll: Poll, selection: list[int], cookie: str | None = None) -> str:
     """Cast as a voter through the ballot box; the voter's cookie."""
     cookie = cookie or voters.mint()
     body = json.dumps({"selections": selection}).encode()
-    answer = ballotbox.cast(ballotbox.CastRequest(poll.code, body, "application/json", "testserver", cookie=cookie))
+    answer = ballotbox.cast(
+        ballotbox.CastRequest(poll.code, body, "application/json", "testserver", cookie=cookie)
+    )
     assert answer.status == 202, answer.body
     return cookie
 
@@ -45,7 +46,9 @@ class Socket:
     def __init__(self, code: str, headers: list[tuple[bytes, bytes]]) -> None:
         self.raw = WebsocketCommunicator(application, f"/ws/polls/{code}/", headers=headers)
 
-    async def tally(self, wanted: Callable[[dict[str, Any]], bool] = lambda _: True, patience: float = 10) -> Any:
+    async def tally(
+        self, wanted: Callable[[dict[str, Any]], bool] = lambda _: True, patience: float = 10
+    ) -> Any:
         """The next tally that is `wanted`."""
         async with asyncio.timeout(patience):
             while True:
