@@ -83,7 +83,7 @@ def status() -> dict[str, Any]:
 
 
 def log_status() -> dict[str, Any]:
-    """How far the vote log is counted, and whether it is the one that was counted from. Raises if it is down."""
+    """How far the vote log is counted, and whether it is the one counted from. Raises if it is down."""
     heads = get_log().heads()
     partitions = []
     for row in Checkpoint.objects.order_by("partition"):

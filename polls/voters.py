@@ -93,7 +93,7 @@ def client_from(authorization: str | None) -> ApiClient | None:
     if not (key.isascii() and key.isprintable()):
         raise InvalidKey()  # and no question to the database, which may not take such a text
     try:
-        client = ApiClient.objects.get_from_key(key)
+        client: ApiClient = ApiClient.objects.get_from_key(key)  # type: ignore[assignment]  # its manager is generic
     except ApiClient.DoesNotExist:
         raise InvalidKey() from None
     if client.has_expired:
