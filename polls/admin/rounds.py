@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils.formats import number_format
+from django.utils.translation import gettext as _
 
 from polls.models import Poll
 
@@ -23,8 +24,14 @@ def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "label": choice["label"],
             "votes": choice["votes"],
-            "share": "–" if choice["share"] is None else f"{number_format(choice['share'] * 100, 1)} %",
+            "share": _percent(choice["share"]),
             "won": choice["number"] in winners,
         }
         for choice in result.get("choices", [])
     ]
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return "–"
+    return _("%(number)s%%") % {"number": number_format(round(share * 100, 1), 1)}

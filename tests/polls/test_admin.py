@@ -316,7 +316,7 @@ def test_a_poll_is_run_by_its_buttons(admin_client: Client, each_log: str) -> No
     assert "Round 2" in confirm(admin_client, poll, "reset")[0]
     assert (poll.state, poll.round) == (State.DRAFT, 2)
     source = admin_client.get(page_of(poll)).content.decode()
-    assert "1 earlier round" in source and "Choice 1" in source and "100.0 %" in source
+    assert "1 earlier round" in source and "Choice 1" in source and "100.0%" in source
     assert "Open voting" in admin_client.get(f"/admin/polls/poll/{poll.pk}/history/").content.decode()
 
 

@@ -1,0 +1,80 @@
+"""A poll run from the admin in a real browser: written, opened, watched, closed, published, reset."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.audience import Client
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module", params=["embedded", "full"])
+def running(request: pytest.FixtureRequest, module_landslide: Any) -> tuple[Any, Client]:
+    system = module_landslide(mode=request.param)
+    return system, Client(system)
+
+
+def log_in(page: Page, system: Any) -> None:
+    page.goto(f"{system.url}/admin/")
+    page.fill("#id_username", "admin")
+    page.fill("#id_password", system.admin_password)
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-card=backlog]")).to_have_attribute("data-tone", "good")
+
+
+def press(page: Page, name: str) -> None:
+    """A button of the lifecycle, and the same on the page that asks."""
+    page.get_by_role("link", name=name).click()
+    page.get_by_role("button", name=name).click()
+
+
+def test_a_poll_is_run_from_the_admin(running: Any, visitor: Any) -> None:
+    system, client = running
+    organiser = visitor()
+    page = organiser.page
+    log_in(page, system)
+    expect(page.locator("[data-list=workers] li").first).to_contain_text("alive")
+    page.get_by_role("link", name="New poll").click()
+    page.fill("#id_question", "Which colour?")
+    page.fill("#id_labels_1", "Red")
+    page.keyboard.press("Enter")  # on to the next row; the form isn't sent
+    page.keyboard.type("Blue")
+    for number, label in enumerate(["Green", "Yellow", "Black"], 3):
+        if number > 4:
+            page.get_by_role("button", name="Add another choice").click()
+        page.fill(f"#id_labels_{number}", label)
+    page.get_by_label("Remove this choice").nth(2).click()
+    page.select_option("#id_results_visible", "staff")
+    page.get_by_role("button", name="Save and continue editing").click()
+    code = page.locator(".ls-code").inner_text()
+
+    press(page, "Open voting")
+    expect(page.locator("[data-status]")).to_have_text("Live")
+    expect(page.locator("#poll-tally .ls-label")).to_have_text(["Red", "Blue", "Yellow", "Black"])
+    for voter, mark in enumerate((1, 1, 2)):
+        assert client.cast(code, f"voter {voter}", [mark]).status_code == 202
+    expect(page.locator("[data-ballots]")).to_have_text("3")
+    expect(page.locator("#poll-tally tbody tr").first).to_contain_text("66.7%")
+
+    # Another tab closes the poll: this one follows by itself, through the closing to the end.
+    other = organiser.context.new_page()
+    other.goto(page.url)
+    press(other, "Close voting")
+    for tab in (page, other):
+        expect(tab.get_by_role("link", name="Publish the result")).to_be_visible()
+        expect(tab.locator("[aria-current=step]")).to_have_text("Closed")
+    expect(page.locator("#poll-tally tbody tr").first).to_contain_text("Winner")
+
+    page.get_by_role("link", name="Publish the result").click()
+    expect(page.locator(".ls-lines")).to_contain_text("doesn't make them public")
+    page.get_by_role("button", name="Publish the result").click()
+    expect(page.locator("[aria-current=step]")).to_have_text("Published")
+
+    press(page, "Reset")
+    expect(page.locator("[aria-current=step]")).to_have_text("Draft")
+    page.locator("summary", has_text="earlier round").click()
+    expect(page.locator(".ls-rounds tbody tr").first).to_contain_text("66.7%")
+    # The tab that still showed the published poll has become the draft's form.
+    expect(other.locator("#id_labels_1")).to_have_value("Red")
