@@ -16,6 +16,8 @@ from daphne.server import Server as Daphne
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from config.dated import Dated
+
 SERVERS = ("uvicorn", "daphne")
 #: Seconds for requests under way when told to stop; WebSockets are closed and reconnect elsewhere.
 GRACEFUL_SECONDS = 4
@@ -60,7 +62,7 @@ def run_uvicorn(listener: socket.socket) -> None:
 
 def run_daphne(listener: socket.socket) -> None:
     Daphne(
-        application=import_string(settings.ASGI_APPLICATION),
+        application=Dated(import_string(settings.ASGI_APPLICATION)),
         endpoints=[f"fd:fileno={listener.fileno()}"],
         signal_handlers=True,
         application_close_timeout=GRACEFUL_SECONDS,

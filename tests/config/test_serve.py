@@ -72,6 +72,8 @@ def port() -> Iterator[int]:
 @pytest.mark.parametrize("server", SERVERS)
 def test_one_command_prepares_serves_and_says_where(landslide, server):
     system = landslide(server=server)
+    with urllib.request.urlopen(f"{system.url}/healthz", timeout=5) as response:
+        assert len(response.headers.get_all("Date")) == 1, "a page's countdown goes by the server's clock"
     output = system.output()
     assert output.count(READY) == 1
     assert f"{READY} {system.url}/\n" in output
