@@ -29,6 +29,8 @@ PATIENCE_SECONDS = 60.0
 LAST_SECONDS = 5.0
 COUNT_SECONDS = 10.0
 TRY_AGAIN = (429, 502, 503, 504)
+#: Refusals that may pass, and that leave no doubt: no ballot is in.
+NOTHING_WRITTEN = ("rate_limited", "overloaded", "log_inconsistent")
 
 CLOSED_BECAUSE = {
     "draft": "it is not open yet. Open it in the admin first.",
@@ -216,24 +218,25 @@ class Audience:
     async def _persist(
         self, method: str, path: str, body: dict[str, Any] | None = None, cookie: str | None = None
     ) -> httpx.Response | None:
-        """The final answer to a request, sent again until there is one; None where patience ran out."""
+        """The final answer to a request, sent again until there is one; None where the outcome is unknown."""
         give_up = time.monotonic() + PATIENCE_SECONDS
         headers = {"Cookie": f"voter={cookie}"} if cookie else {}
-        tries = 0
+        tries, refusal, unknown = 0, None, False
         while True:
             tries += 1
             try:
                 answer = await self._http.request(method, self._api + path, json=body, headers=headers)
             except httpx.HTTPError:
-                asked = 0.0
+                asked, unknown = 0.0, True
             else:
                 if answer.status_code not in TRY_AGAIN:
                     return answer
-                asked = retry_after(answer)
+                asked, refusal = retry_after(answer), answer
+                unknown = unknown or code_of(answer) not in NOTHING_WRITTEN
             # Jitter, so that those who were turned away together don't come back together.
             pause = asked + self._luck.uniform(0.5, 1) * min(5.0, 0.1 * 2**tries)
             if time.monotonic() + pause > min(give_up, self._deadline):
-                return None
+                return None if unknown else refusal
             self.report.retries += 1
             await asyncio.sleep(pause)
 
