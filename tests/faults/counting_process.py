@@ -1,0 +1,163 @@
+"""A process that counts, for test_counting_crash.py to kill.
+
+`python -m tests.faults.counting_process keep` casts, counts and checks as it is told on its standard input,
+one line an order; `… die STEP TIMES` counts until it has reached STEP so often, says so and waits for its
+end. The steps are put around the functions from outside: the code that counts knows nothing of them.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.core.management import call_command  # noqa: E402
+from django.db.models import F  # noqa: E402
+
+from analytics import checkpoints, counting, ledger, tasks  # noqa: E402
+from analytics.models import Checkpoint  # noqa: E402
+from polls import lifecycle  # noqa: E402
+from polls.models import Ballot, DeadLetter, Poll, Round  # noqa: E402
+from polls.votelog import get_log  # noqa: E402
+from polls.votelog.base import NewBallot  # noqa: E402
+from tests.polling import append, check_books, count, fill, new_ballot, open_poll  # noqa: E402
+
+
+def say(**words: Any) -> None:
+    print(json.dumps(words), flush=True)
+
+
+class Keeper:
+    """Knows every ballot that was acknowledged, and holds the ledger against it."""
+
+    def __init__(self) -> None:
+        call_command("migrate", verbosity=0)
+        self.voters = 0
+        self.open()
+
+    def open(self) -> None:
+        self.poll = open_poll(revote=True)
+        self.acknowledged: dict[bytes, NewBallot] = {}
+        self.unreadable = 0
+
+    def cast(self) -> None:
+        """40 voters, of whom ten change their ballot and one has cast what nobody can count."""
+        ballots = fill(self.poll, range(self.voters, self.voters + 40))
+        ballots += [
+            new_ballot(self.poll, self.voters + number, 3, replaces=ballots[number].ballot_id)
+            for number in range(10)
+        ]
+        outcomes = append(*ballots[40:], new_ballot(self.poll, self.voters + 40, 77))
+        assert {outcome.code for outcome in outcomes} == {"accepted"}
+        self.acknowledged |= {ballot.voter_key: ballot for ballot in ballots}
+        self.unreadable += 1
+        self.voters += 41
+
+    def close(self) -> None:
+        lifecycle.close_poll(self.poll.pk)
+
+    def wait_a_minute(self) -> None:
+        noted = Checkpoint.objects.exclude(trim_noted_at=None)
+        noted.update(trim_noted_at=F("trim_noted_at") - timedelta(minutes=1))
+
+    def check(self) -> None:
+        """Count what is left, then nothing may be missing, doubled or changed."""
+        while checkpoints.backlog():
+            count()  # the database may need a moment to see that whoever held the partition is dead
+            time.sleep(0.02)
+        ledger_now = {
+            bytes(key): (bytes(ballot_id), selection)
+            for key, ballot_id, selection in Ballot.objects.filter(poll_id=self.poll.pk).values_list(
+                "voter_key", "ballot_id", "selection"
+            )
+        }
+        assert ledger_now == {
+            key: (ballot.ballot_id, ballot.selection) for key, ballot in self.acknowledged.items()
+        }
+        assert check_books(self.poll)[1, "ballots"] == len(self.acknowledged)
+        assert DeadLetter.objects.filter(poll_id=self.poll.pk).count() == self.unreadable
+
+    def check_closed(self) -> None:
+        tasks.sweep()
+        self.check()
+        poll = Poll.objects.get(pk=self.poll.pk)
+        assert poll.state == "closed", poll.state
+        assert Round.objects.get(poll=poll).result["ballots"] == len(self.acknowledged)
+
+
+def keep() -> None:
+    keeper = Keeper()
+    say(done="start")
+    for line in sys.stdin:
+        order = line.strip()
+        try:
+            getattr(keeper, order)()
+        except Exception as failure:
+            say(failed=order, why=repr(failure))
+        else:
+            say(done=order)
+
+
+class Step:
+    """The place at which this process is killed, when it comes by for the last of so many times."""
+
+    def __init__(self, name: str, times: int) -> None:
+        self._name = name
+        self._left = times
+
+    def reached(self) -> None:
+        self._left -= 1
+        if not self._left:
+            say(reached=self._name)
+            time.sleep(600)
+
+    def before(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        def reach_then_work(*args: Any, **options: Any) -> Any:
+            self.reached()
+            return work(*args, **options)
+
+        return reach_then_work
+
+    def after(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        def work_then_reach(*args: Any, **options: Any) -> Any:
+            result = work(*args, **options)
+            self.reached()
+            return result
+
+        return work_then_reach
+
+
+def die(name: str, times: int) -> None:
+    step, log = Step(name, times), get_log()
+    match name:
+        case "before_the_batch":
+            counting._count_ballots = step.before(counting._count_ballots)
+        case "after_the_ledger":
+            ledger.write = step.after(ledger.write)
+        case "after_the_tally":
+            counting._add_to_tally = step.after(counting._add_to_tally)
+        case "before_the_commit":
+            Checkpoint.save = step.after(Checkpoint.save)  # type: ignore[method-assign]
+        case "before_the_news":
+            send = counting.tally_changed.send_robust
+            counting.tally_changed.send_robust = step.before(send)  # type: ignore[method-assign]
+        case "after_trimming":
+            log.trim = step.after(log.trim)  # type: ignore[method-assign]
+        case "within_closing":
+            lifecycle.finish_closing = step.after(lifecycle.finish_closing)
+        case _:
+            raise ValueError(name)
+    say(counting=name)
+    while True:
+        count()
+        say(survived=name)
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    keep() if sys.argv[1] == "keep" else die(sys.argv[2], int(sys.argv[3]))

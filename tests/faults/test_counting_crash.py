@@ -1,0 +1,128 @@
+"""A worker is killed at each step of counting: no ballot is lost, none counts twice.
+
+Real processes and a real SIGKILL, with the Redis log on PostgreSQL, and with the database log on SQLite.
+"""
+
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import PostgreSQL, Redis, dying_with_us, started
+from tests.system import ROOT, bare_environment
+
+pytestmark = pytest.mark.faults
+
+COUNTING = [
+    *("before_the_batch", "after_the_ledger", "after_the_tally"),
+    *("before_the_commit", "before_the_news"),
+]
+
+
+class Process:
+    """One that says what it does in JSON lines."""
+
+    def __init__(self, environment: dict[str, str], *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.counting_process", *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=dying_with_us(9),
+        )
+
+    def hear(self) -> dict[str, Any]:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            if line.startswith("{"):  # the rest is log
+                words: dict[str, Any] = json.loads(line)
+                return words
+        raise AssertionError(f"it ended with {self.process.wait()}")
+
+    def tell(self, order: str) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(f"{order}\n")
+        self.process.stdin.flush()
+        assert self.hear() == {"done": order}
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
+
+
+def environment_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    environment = bare_environment(
+        folder, DATA_DIR=str(folder / "data"), DJANGO_SETTINGS_MODULE="config.settings", COUNT_BATCH="4"
+    )
+    if kind == "sqlite":
+        yield environment
+        return
+    postgresql: PostgreSQL = request.getfixturevalue("postgresql")
+    name, redis = f"crash_{secrets.token_hex(4)}", Redis()
+    with started(redis):
+        yield environment | {"DATABASE_URL": postgresql.create_database(name), "REDIS_URL": redis.url()}
+    postgresql.drop_database(name)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def environment(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    yield from environment_of(request.param, tmp_path_factory.mktemp("crash"), request)
+
+
+@pytest.fixture(scope="module")
+def keeper(environment: dict[str, str]) -> Iterator[Process]:
+    keeper = Process(environment, "keep")
+    try:
+        assert keeper.hear() == {"done": "start"}
+        yield keeper
+    finally:
+        keeper.kill()
+
+
+def count_and_die(environment: dict[str, str], step: str, times: int = 1) -> None:
+    victim = Process(environment, "die", step, str(times))
+    try:
+        assert victim.hear() == {"counting": step}
+        assert victim.hear() == {"reached": step}
+    finally:
+        victim.kill()
+
+
+@pytest.mark.parametrize("step", COUNTING)
+def test_killed_while_it_counts(environment: dict[str, str], keeper: Process, step: str) -> None:
+    keeper.tell("cast")
+    count_and_die(environment, step, times=2)  # with one batch behind it, and more before it
+    keeper.tell("cast")
+    keeper.tell("check")
+
+
+def test_killed_after_trimming(environment: dict[str, str], keeper: Process) -> None:
+    for _ in range(2):  # what the first round notes, the second may trim
+        keeper.tell("cast")
+        keeper.tell("check")
+        keeper.tell("wait_a_minute")
+    keeper.tell("cast")
+    count_and_die(environment, "after_trimming")
+    keeper.tell("wait_a_minute")
+    keeper.tell("check")
+
+
+def test_killed_while_a_poll_closes(environment: dict[str, str], keeper: Process) -> None:
+    keeper.tell("open")
+    keeper.tell("cast")
+    keeper.tell("close")
+    count_and_die(environment, "within_closing")
+    keeper.tell("check_closed")
+    keeper.tell("open")
