@@ -21,7 +21,11 @@ SYSTEMS = {
 }
 
 
-@pytest.fixture(scope="module", params=SYSTEMS)
+#: Each server and each mode once; the main job itself runs on all four.
+TWO_OF_THEM = ["embedded-daphne", "full-uvicorn"]
+
+
+@pytest.fixture(scope="module", params=TWO_OF_THEM)
 def running(request: pytest.FixtureRequest, module_landslide: Any) -> tuple[Any, Client]:
     system = module_landslide(**SYSTEMS[request.param])
     return system, Client(system)
@@ -38,6 +42,7 @@ def cast(page: Any, *labels: str) -> None:
     expect(page.locator("#cast-title")).to_contain_text("Your ballot is in")
 
 
+@pytest.mark.parametrize("running", SYSTEMS, indirect=True)
 def test_the_main_job(running: Any, visitor: Any) -> None:
     """Join by code, vote, and see the projector move; then the poll closes and the winner is shown."""
     system, client = running
