@@ -307,7 +307,7 @@ SPECTACULAR_SETTINGS = {
         "Visibility": "polls.models.Visibility",
         "Method": "polls.methods.method_choices",
         "BallotState": "polls.api.serializers.BALLOT_STATES",
-        "ProblemCode": "polls.api.problems.codes",
+        "ProblemCode": "polls.api.reference.codes",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -34,7 +34,7 @@ class LandslideError(Exception):
 
 class Malformed(LandslideError):
     code = "malformed"
-    title = _("The request body is not what this endpoint takes")
+    title = _("The request is not what this endpoint takes")
 
 
 class InvalidSelection(LandslideError):
@@ -82,6 +82,24 @@ class ReceiptNotFound(LandslideError):
     code = "receipt_not_found"
     status = 404
     title = _("No ballot was accepted under this receipt")
+
+
+class NotFound(LandslideError):
+    code = "not_found"
+    status = 404
+    title = _("There is nothing at this address")
+
+
+class MethodNotAllowed(LandslideError):
+    code = "method_not_allowed"
+    status = 405
+    title = _("This address doesn't take this method")
+
+
+class NotAcceptable(LandslideError):
+    code = "not_acceptable"
+    status = 406
+    title = _("Answers come as application/json only")
 
 
 class AlreadyVoted(LandslideError):
@@ -139,6 +157,12 @@ class RateLimited(LandslideError):
     status = 429
     title = _("Too many requests")
     retry_after = 5
+
+
+class InternalError(LandslideError):
+    code = "internal_error"
+    status = 500
+    title = _("Something went wrong on our side, and it has been logged")
 
 
 class Overloaded(LandslideError):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import django_filters
+from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
+from django_filters.fields import ChoiceField
 from rest_framework import exceptions
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
@@ -15,8 +17,21 @@ from polls.errors import Malformed
 from polls.models import Poll, State
 
 
+class GivenChoice(ChoiceField):
+    """Refuses the empty string, which forms take for "any": leave the parameter out for that."""
+
+    def clean(self, value: Any) -> Any:
+        if value == "":
+            raise ValidationError(self.error_messages["invalid_choice"], "invalid_choice", {"value": value})
+        return super().clean(value)
+
+
+class StateFilter(django_filters.ChoiceFilter):
+    field_class = GivenChoice
+
+
 class PollFilter(django_filters.FilterSet):
-    state = django_filters.ChoiceFilter(choices=State.choices, help_text="Polls in this state only.")
+    state = StateFilter(choices=State.choices, help_text="Polls in this state only.")
     search = django_filters.CharFilter(
         method="find", max_length=100, help_text="A part of the question or of the code, in any case."
     )

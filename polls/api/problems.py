@@ -9,7 +9,6 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig, Suspicio
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
 from django.urls import Resolver404, resolve
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
@@ -21,35 +20,6 @@ from polls.votelog import STORE_ERRORS
 logger = logging.getLogger(__name__)
 
 API = "/api/"
-
-
-class NotFound(errors.LandslideError):
-    code = "not_found"
-    status = 404
-    title = gettext_lazy("There is nothing at this address")
-
-
-class MethodNotAllowed(errors.LandslideError):
-    code = "method_not_allowed"
-    status = 405
-    title = gettext_lazy("This address doesn't take this method")
-
-
-class NotAcceptable(errors.LandslideError):
-    code = "not_acceptable"
-    status = 406
-    title = gettext_lazy("Answers come as application/json only")
-
-
-class InternalError(errors.LandslideError):
-    code = "internal_error"
-    status = 500
-    title = gettext_lazy("Something went wrong on our side, and it has been logged")
-
-
-def codes() -> list[str]:
-    """Every code that an answer may carry."""
-    return sorted(errors.catalogue())
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -77,13 +47,13 @@ def _translated(error: Exception) -> errors.LandslideError | None:
         case exceptions.PermissionDenied() | PermissionDenied():
             return errors.MissingScope()
         case exceptions.MethodNotAllowed():
-            return MethodNotAllowed(error.detail)
+            return errors.MethodNotAllowed(error.detail)
         case exceptions.NotAcceptable():
-            return NotAcceptable()
+            return errors.NotAcceptable()
         case exceptions.Throttled():
             return errors.RateLimited(retry_after=round(getattr(error, "wait", None) or 1))
         case exceptions.NotFound() | Http404():
-            return NotFound()
+            return errors.NotFound()
         case RequestDataTooBig():
             return errors.TooLarge()
         case SuspiciousOperation():
@@ -117,7 +87,7 @@ def unknown_address(request: HttpRequest, rest: str = "") -> HttpResponse:
     if not request.path.endswith("/") and _leads_somewhere(f"{request.path}/"):
         target = request.get_full_path(force_append_slash=True)
         return HttpResponsePermanentRedirect(target, preserve_request=True)
-    return problem_response(NotFound())
+    return problem_response(errors.NotFound())
 
 
 def _leads_somewhere(path: str) -> bool:
@@ -138,11 +108,11 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if request.path.startswith(API):
-        return problem_response(NotFound())
+        return problem_response(errors.NotFound())
     return defaults.page_not_found(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     if request.path.startswith(API):
-        return problem_response(InternalError())
+        return problem_response(errors.InternalError())
     return defaults.server_error(request)

@@ -49,10 +49,15 @@ ADVICE = {
 }
 
 
+def codes() -> list[str]:
+    """Every code that an answer may carry; other errors of ours are for the command line."""
+    return sorted(ADVICE)
+
+
 @require_safe
 @cache_control(public=True, max_age=3600)
 def error_page(request: HttpRequest) -> HttpResponse:
-    known = sorted(catalogue().values(), key=lambda error: (error.status, error.code))
+    known = sorted((catalogue()[code] for code in ADVICE), key=lambda error: (error.status, error.code))
     rows = [
         {"code": each.code, "status": each.status, "title": each.title, "advice": ADVICE[each.code]}
         for each in known

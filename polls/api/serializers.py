@@ -19,7 +19,7 @@ from polls.authoring import CHOICES_AT_MOST
 from polls.methods import method_choices
 from polls.models import Poll, State, Visibility
 
-from .problems import codes
+from .reference import codes
 
 
 class Text(serializers.CharField):

@@ -360,8 +360,8 @@ def test_the_list_is_filtered_by_state(reader: Caller) -> None:
 
     assert found("?state=open") == ["OPEN"]
     assert found("?state=closed") == []
-    assert found("?state=") == ["OPEN", "DRAFT"]
-    assert refusal(reader("GET", f"{POLLS}?state=ajar")) == (400, "malformed")
+    for bad in ("ajar", "", "Open"):
+        assert refusal(reader("GET", f"{POLLS}?state={bad}")) == (400, "malformed")
 
 
 def test_search_looks_into_question_and_code(reader: Caller) -> None:
@@ -604,10 +604,12 @@ def test_a_database_that_is_away_asks_to_come_back(reader: Caller, monkeypatch: 
 
 
 def test_every_code_is_explained(client: Any) -> None:
-    assert set(reference.ADVICE) == set(catalogue())
+    # Errors that are defined elsewhere are a command's own.
+    ours = [code for code, error in catalogue().items() if error.__module__ == "polls.errors"]
+    assert reference.codes() == sorted(ours)
     page = client.get("/api/errors/")
     assert page.status_code == 200
-    for code in catalogue():
+    for code in reference.codes():
         assert f'id="{code}"' in page.content.decode()
 
 

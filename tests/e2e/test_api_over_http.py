@@ -1,0 +1,114 @@
+"""The API behind real servers: bodies as they come over the wire, and docs that ask nobody else."""
+
+import http.client
+import json
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.system import Landslide
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
+NEW = b'{"question": "Tea?", "choices": ["Yes", "No"]}'
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module", params=["uvicorn", "daphne"])
+def system(request: pytest.FixtureRequest, module_landslide: Callable[..., Landslide]) -> Landslide:
+    return module_landslide(server=request.param)
+
+
+@pytest.fixture(scope="module")
+def headers(system: Landslide) -> dict[str, str]:
+    made = system.run_manage("create_api_key", "tests", "--scope", "polls:write", "ballots:write")
+    return {"Authorization": f"Api-Key {made.stdout.splitlines()[-1]}", **JSON}
+
+
+def ask(
+    system: Landslide, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+) -> tuple[int, Any, Any]:
+    """(status, headers, document); a body that is an iterable goes out in chunks, without a length."""
+    connection = http.client.HTTPConnection(urlsplit(system.url).netloc, timeout=30)
+    chunked = body is not None and not isinstance(body, bytes)
+    connection.request(method, path, body, headers or {}, encode_chunked=chunked)
+    answer = connection.getresponse()
+    raw = answer.read()
+    connection.close()
+    return answer.status, answer.headers, json.loads(raw) if raw else None
+
+
+def pieces(body: bytes, size: int = 1_000) -> Iterable[bytes]:
+    return iter([body[at : at + size] for at in range(0, len(body), size)])
+
+
+def chunked(headers: dict[str, str]) -> dict[str, str]:
+    return headers | {"Transfer-Encoding": "chunked"}
+
+
+def test_a_chunked_body_is_read(system: Landslide, headers: dict[str, str]) -> None:
+    status, sent, made = ask(system, "POST", "/api/v1/polls/", pieces(NEW, 7), chunked(headers))
+    assert status == 201
+    assert sent["Location"] == f"{system.url}/api/v1/polls/{made['code']}/"
+    assert sent["X-Request-ID"]
+    ballot = b'{"selections": [1], "voter": "anna"}'
+    status, _, document = ask(
+        system, "POST", "/api/v1/polls/DEMO/ballots/", pieces(ballot, 5), chunked(headers)
+    )
+    assert (status, document["status"]) == (202, "accepted")
+
+
+@pytest.mark.parametrize("way", [lambda body: body, pieces], ids=["with a length", "in chunks"])
+@pytest.mark.parametrize("path", ["/api/v1/polls/", "/api/v1/polls/DEMO/ballots/"])
+def test_a_megabyte_is_too_large(system: Landslide, headers: dict[str, str], path: str, way: Any) -> None:
+    body = b" " * 1_000_000
+    sent = headers if way is not pieces else chunked(headers)
+    status, got, document = ask(system, "POST", path, way(body), sent)
+    assert (status, document["code"]) == (413, "too_large")
+    assert got["Content-Type"] == "application/problem+json"
+
+
+def head(system: Landslide, path: str, length: str) -> bytes:
+    lines = f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{system.port}", f"Content-Length: {length}"
+    return "\r\n".join((*lines, "Content-Type: application/json", "", "")).encode()
+
+
+def test_who_promises_more_than_they_send_harms_nobody(system: Landslide) -> None:
+    for length, body in ((1_000, b'{"selections": [1]}'), (10**12, b"{}")):
+        with socket.create_connection(("127.0.0.1", system.port), timeout=10) as wire:
+            wire.sendall(head(system, "/api/v1/polls/DEMO/ballots/", str(length)) + body)
+    assert httpx.get(f"{system.url}/api/v1/polls/DEMO/tally/").status_code == 200
+    assert "Traceback" not in system.output()
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "1e3"])
+def test_a_length_that_is_none_is_refused(system: Landslide, length: str) -> None:
+    with socket.create_connection(("127.0.0.1", system.port), timeout=10) as wire:
+        wire.sendall(head(system, "/api/v1/polls/", length) + b"{}")
+        assert b" 400 " in wire.recv(1_000).split(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("path", ["/api/nothing/", "/api/v1/polls/NOSUCH/tally/", "/api/v1/polls/%00/tally/"])
+def test_what_is_not_there_is_a_problem_document(system: Landslide, path: str) -> None:
+    status, got, document = ask(system, "GET", path)
+    assert (status, got["Content-Type"], document["status"]) == (404, "application/problem+json", 404)
+    status, got, document = ask(system, "HEAD", path)
+    assert (status, document) == (404, None)
+
+
+def test_the_docs_ask_nobody_else(system: Landslide, visitor: Callable[..., Any]) -> None:
+    page = visitor().page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{system.url}/api/docs/")
+    page.get_by_text("Cast many ballots").wait_for()
+    page.get_by_text("Polls, newest first").click()
+    page.get_by_text("invalid_key").first.wait_for()
+    page.goto(f"{system.url}/api/errors/#too_large")
+    page.locator("#too_large:target").wait_for()
+    assert len(asked) > 5
+    assert [url for url in asked if not url.startswith((system.url, "data:", "blob:"))] == []
