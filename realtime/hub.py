@@ -25,7 +25,8 @@ from analytics import tallies
 from polls.models import Poll
 
 from .presence import Presence
-from .protocol import Frames, frames_of, viewers_frame
+from .protocol import Frames, frames_of, group_of, viewers_frame
+from .publish import use_loop
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -38,10 +39,6 @@ CHANNEL_PATIENCE_SECONDS = 1.0  # an absent channel layer delays the first viewe
 IDLE_ROOM_SECONDS = 30.0  # a room is kept this long without viewers
 
 Send = Callable[[str], Awaitable[None]]
-
-
-def group_of(poll_id: int) -> str:
-    return f"poll.{poll_id}"
 
 
 class Mailbox:
@@ -119,6 +116,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
+        use_loop(self.loop)
         self._process = secrets.token_hex(6)
         self._layer: Any = get_channel_layer()
         self._channel = ""

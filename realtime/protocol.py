@@ -21,6 +21,11 @@ from analytics.tallies import Snapshot, Viewer, document, may_see, state_message
 _encode = msgspec.json.encode
 
 
+def group_of(poll_id: int) -> str:
+    """The Channels group in which hubs hear of this poll."""
+    return f"poll.{poll_id}"
+
+
 def frame(message: Mapping[str, Any]) -> str:
     return _encode(message).decode()
 

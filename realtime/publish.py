@@ -14,7 +14,7 @@ from typing import Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
-from .hub import current_hub, group_of
+from .protocol import group_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ class Announcer:
         self._pid = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sending_on: asyncio.AbstractEventLoop | None = None
+        self._hub_loop: asyncio.AbstractEventLoop | None = None
 
     def announce(self, poll_ids: set[int]) -> None:
         with self._lock:
@@ -36,13 +37,17 @@ class Announcer:
             self._sending_on = loop
         asyncio.run_coroutine_threadsafe(self._send(), loop)
 
+    def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop of this process's hub: the in-memory layer's queues belong to it alone."""
+        self._hub_loop = loop
+
     def _target(self) -> asyncio.AbstractEventLoop | None:
-        """The loop to send from. The in-memory layer's queues belong to the hub's own loop."""
+        """The loop to send from; None where nobody can be listening."""
         if isinstance(get_channel_layer(), InMemoryChannelLayer):
-            hub = current_hub()
-            if hub is None:
-                self._due.clear()  # nobody is watching
-            return hub.loop if hub else None
+            if self._hub_loop is None or self._hub_loop.is_closed():
+                self._due.clear()
+                return None
+            return self._hub_loop
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._loop = asyncio.new_event_loop()
@@ -67,3 +72,4 @@ class Announcer:
 
 _announcer = Announcer()
 announce = _announcer.announce
+use_loop = _announcer.use_loop
