@@ -16,6 +16,14 @@ from rest_framework.request import Request
 from polls.errors import Malformed
 from polls.models import Poll, State
 
+PARAMETERS = {"state", "search", "cursor", "page_size"}
+
+
+def check_parameters(request: Request) -> None:
+    """A misspelt filter would otherwise answer with everything."""
+    if unknown := sorted(set(request.query_params) - PARAMETERS):
+        raise exceptions.ValidationError({name: [_("There is no such parameter.")] for name in unknown[:10]})
+
 
 class GivenChoice(ChoiceField):
     """Refuses the empty string, which forms take for "any": leave the parameter out for that."""

@@ -16,7 +16,7 @@ from polls.errors import PollNotFound
 from polls.models import Poll, canonical_code
 
 from .endpoints import Endpoint
-from .listing import PollFilter, PollPages
+from .listing import PollFilter, PollPages, check_parameters
 from .permissions import ApiKey, PollScope
 from .schema import BODY, CODE, KEY, NEGOTIATED, RETRY_AFTER, refusals, response_header
 from .serializers import NewPoll, PollDocument, PollFields
@@ -93,6 +93,7 @@ class Polls(Endpoint, GenericViewSet[Poll]):
     pagination_class = PollPages
 
     def list(self, request: Request) -> Response:
+        check_parameters(request)
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
