@@ -11,12 +11,14 @@ from typing import Any
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from channels.routing import URLRouter
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
 django_application = get_asgi_application()
 
 # After Django's set-up, for these import models.
+from config.body_limit import BodyLimit
 from config.request_id import RequestId
 from realtime.routing import websocket_urlpatterns
 
@@ -41,7 +43,7 @@ async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
 
 # No AuthMiddlewareStack: it would cost every viewer queries, and few need to be known.
 websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])  # type: ignore[arg-type]
-http = RequestId(django_application)
+http = RequestId(BodyLimit(django_application, settings.DATA_UPLOAD_MAX_MEMORY_SIZE))
 HANDLERS = {"http": http, "websocket": websocket, "lifespan": lifespan}
 
 

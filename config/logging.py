@@ -56,6 +56,13 @@ def drop_objects(_logger: Any, _method: str, event: Event) -> Event:
     return event
 
 
+class NoRefusals(logging.Filter):
+    """Drops Django's line for each 503 that we answer on purpose, which in an overload adds to it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return getattr(record, "status_code", None) != 503 or record.exc_info is not None
+
+
 SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -93,14 +100,21 @@ def config(log_format: str, level: str) -> dict[str, Any]:
                 ],
             },
         },
+        "filters": {"refusals": {"()": "config.logging.NoRefusals"}},
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "structured"},
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "structured",
+                "filters": ["refusals"],
+            },
         },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             name: {"level": quiet, "propagate": True, "handlers": []}
             for name, quiet in {
                 "django": "INFO" if level == "DEBUG" else level,
+                # Not a line for each refused ballot; a view that fails is an error, with its traceback.
+                "django.request": "ERROR",
                 "django.server": "WARNING",
                 "django.channels.server": "WARNING",
                 "daphne": "WARNING",

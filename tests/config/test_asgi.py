@@ -5,6 +5,7 @@ from asgiref.testing import ApplicationCommunicator
 from channels.testing import HttpCommunicator, WebsocketCommunicator
 
 from config.asgi import application
+from config.body_limit import BodyLimit
 
 
 async def answer(path: str = "/healthz", **headers: str) -> dict[str, str]:
@@ -50,3 +51,25 @@ async def test_a_server_with_lifespan_is_answered():
         await server.send_input({"type": f"lifespan.{step}"})
         assert await server.receive_output() == {"type": f"lifespan.{step}.complete"}
     await server.wait()
+
+
+async def test_a_body_that_says_it_is_too_large_is_not_read():
+    sent = [(b"host", b"localhost"), (b"content-length", b"99999999"), (b"content-type", b"application/json")]
+    answer = await HttpCommunicator(application, "POST", "/admin/", headers=sent).get_response()
+    assert answer["status"] == 413
+    assert b'"code":"too_large"' in answer["body"]
+
+
+async def test_a_body_that_turns_out_too_large_is_hung_up_on():
+    seen = []
+
+    async def app(scope, receive, send):
+        while (message := await receive())["type"] == "http.request":
+            seen.append(message["body"])
+        await send({"type": "http.response.start", "status": 400, "headers": []})
+
+    limited = ApplicationCommunicator(BodyLimit(app, 10), {"type": "http", "headers": []})
+    for _ in range(3):
+        await limited.send_input({"type": "http.request", "body": b"12345", "more_body": True})
+    assert (await limited.receive_output())["status"] == 400
+    assert seen == [b"12345", b"12345"]
