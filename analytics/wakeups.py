@@ -48,10 +48,19 @@ class Waker:
                 partitions, self._due = self._due, set()
             for partition in partitions:
                 try:
-                    if cache.add(_flag(partition), 1, _FLAG_SECONDS):
-                        current_app.send_task("analytics.tasks.count", (partition,), retry=False, expires=60)
+                    _send(partition)
                 except Exception:
                     logger.warning("wake_up_not_sent", extra={"partition": partition}, exc_info=True)
+
+
+def _send(partition: int) -> None:
+    if not cache.add(_flag(partition), 1, _FLAG_SECONDS):
+        return
+    try:
+        current_app.send_task("analytics.tasks.count", (partition,), retry=False, expires=60)
+    except Exception:
+        take_down(partition)  # nobody was woken, so the next one may try
+        raise
 
 
 _waker = Waker()

@@ -1,0 +1,158 @@
+"""Whoever appends wakes a worker, once; and whatever was appended while one worked is seen."""
+
+import threading
+from typing import Any
+
+import pytest
+from celery import current_app
+from django.core.cache import cache
+
+from analytics import checkpoints, tasks, wakeups
+from analytics.models import Pulse
+from polls import lifecycle
+from polls.models import Poll, State
+from polls.votelog import get_log
+from tests.polling import check_books, fill, make_poll, open_poll
+from tests.servers import wait_for
+
+
+class Broker:
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+        self.away = False
+        self.tried = 0
+
+    def send_task(self, name: str, args: tuple[int], **_: Any) -> None:
+        assert name in current_app.tasks
+        self.tried += 1
+        if self.away:
+            raise ConnectionError("no broker")
+        self.sent.append(args[0])
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
+    broker = Broker()
+    monkeypatch.setattr(current_app, "send_task", broker.send_task)
+    return broker
+
+
+# The test's own database isn't needed, only the cache, which the full mode has in Redis.
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def waker() -> wakeups.Waker:
+    cache.clear()
+    return wakeups.Waker()
+
+
+def test_a_wake_up_is_pending_once_for_each_partition(waker: wakeups.Waker, broker: Broker) -> None:
+    for _ in range(5):
+        waker.wake({0, 2})
+    wait_for(lambda: len(broker.sent) >= 2)
+    waker.wake({0})
+    waker.wake({1})
+    wait_for(lambda: 1 in broker.sent)
+    assert sorted(broker.sent) == [0, 1, 2]
+
+
+def test_one_that_is_served_makes_room_for_the_next(waker: wakeups.Waker, broker: Broker) -> None:
+    waker.wake({0})
+    wait_for(lambda: broker.sent == [0])
+    wakeups.take_down(0)
+    waker.wake({0})
+    wait_for(lambda: broker.sent == [0, 0])
+
+
+def test_a_broker_that_is_away_is_tried_again_with_the_next_ballot(
+    waker: wakeups.Waker, broker: Broker
+) -> None:
+    broker.away = True
+    waker.wake({0})
+    wait_for(lambda: broker.tried == 1)
+    broker.away = False
+    # The failed one takes its flag down a moment after it was tried.
+    wait_for(lambda: cache.get(wakeups._flag(0)) is None)
+    waker.wake({0})
+    wait_for(lambda: broker.sent == [0])
+
+
+def test_whoever_wakes_does_not_wait(waker: wakeups.Waker, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go, held = threading.Event(), threading.Event()
+
+    def hang(*_: Any, **__: Any) -> None:
+        held.set()
+        let_go.wait()
+
+    monkeypatch.setattr(current_app, "send_task", hang)
+    waker.wake({0})
+    assert held.wait(30)
+    for partition in range(100):
+        waker.wake({partition})  # returns, though nothing is sent
+    let_go.set()
+
+
+def test_a_cache_that_is_away_stops_neither_voter_nor_worker(
+    waker: wakeups.Waker, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Away:
+        tried = 0
+
+        def add(self, *_: Any) -> None:
+            self.tried += 1
+            raise ConnectionError("no cache")
+
+        delete = add
+
+    away = Away()
+    with monkeypatch.context() as patch:
+        patch.setattr(wakeups, "cache", away)
+        waker.wake({0})
+        wait_for(lambda: away.tried == 1)
+        wakeups.take_down(0)
+    assert away.tried == 2
+    waker.wake({0})
+    wait_for(lambda: broker.sent == [0])
+
+
+@pytest.mark.usefixtures("each_log", "broker")
+class TestTasks:
+    @pytest.mark.parametrize("moment", ["before", "after"])
+    def test_what_comes_around_taking_down_the_flag_is_counted(
+        self, moment: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It met the flag, so it sent no wake-up of its own."""
+        poll = open_poll()
+        fill(poll, range(20), 1)
+        take_down, late = wakeups.take_down, iter([range(20, 40)])
+
+        def meanwhile(partition: int) -> None:
+            if moment == "after":
+                take_down(partition)
+            for voters in late:
+                fill(poll, voters, 1)
+            if moment == "before":
+                take_down(partition)
+
+        monkeypatch.setattr(wakeups, "take_down", meanwhile)
+        for partition in range(get_log().partitions):
+            tasks.count(partition)
+        assert checkpoints.backlog() == 0
+        assert check_books(poll)[1, "ballots"] == 40
+
+    def test_the_sweep_finds_what_nobody_was_woken_for(self) -> None:
+        poll = open_poll()
+        fill(poll, range(20), 1)
+        lifecycle.close_poll(poll.pk)
+        tasks.sweep()
+        assert check_books(poll)[1, "ballots"] == 20
+        assert Poll.objects.get().state == State.CLOSED
+        assert Pulse.objects.filter(name="sweep").exists()
+
+    def test_the_sweep_does_nothing_where_nothing_is_to_be_done(self) -> None:
+        make_poll()
+        tasks.sweep()
+        tasks.sweep()
+        tasks.tick()
+        assert checkpoints.backlog() == 0
