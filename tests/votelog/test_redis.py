@@ -83,7 +83,9 @@ class TestRedisVoteLog(VoteLogContract):
         assert len(ballots(log)) == 20
 
     def test_it_replaces_the_function_of_another_release(self, log: VoteLog, redis_server: Redis) -> None:
-        old = "#!lua name=landslide\nredis.register_function('landslide_append', function() return {} end)"
+        names = ("append", "open", "close", "reset", "make")
+        calls = (f"redis.register_function('landslide_{name}', function() return {{}} end)" for name in names)
+        old = "\n".join(["#!lua name=landslide", *calls])
         with redis_server.client() as client:
             client.function_load(old, replace=True)
         started = RedisVoteLog(redis_server.url(), prefix="test", partitions=3)
