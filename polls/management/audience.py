@@ -21,7 +21,8 @@ from typing import Any
 
 import httpx
 
-CONNECTIONS = 100
+#: Enough to keep a server busy; the client's own pool takes longer with each one more.
+CONNECTIONS = 24
 REQUEST_SECONDS = 15.0
 #: For how long a voter tries before the outcome is called unknown.
 PATIENCE_SECONDS = 60.0
@@ -115,6 +116,7 @@ class Audience:
         self._progressed = progressed
         self._luck = random.Random(seed)
         self._stop = asyncio.Event()
+        self._line = asyncio.Semaphore(CONNECTIONS)
         self._deadline = math.inf
         self.report = Report()
 
@@ -128,7 +130,7 @@ class Audience:
         # Voters send their own cookies: in a shared jar the last one would vote for all.
         jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-        timeout = httpx.Timeout(REQUEST_SECONDS, pool=PATIENCE_SECONDS)
+        timeout = httpx.Timeout(REQUEST_SECONDS)
         async with httpx.AsyncClient(
             base_url=self._url, limits=limits, timeout=timeout, cookies=jar, trust_env=False
         ) as self._http:
@@ -225,7 +227,8 @@ class Audience:
         while True:
             tries += 1
             try:
-                answer = await self._http.request(method, self._api + path, json=body, headers=headers)
+                async with self._line:
+                    answer = await self._http.request(method, self._api + path, json=body, headers=headers)
             except httpx.HTTPError:
                 asked, unknown = 0.0, True
             else:
