@@ -175,7 +175,7 @@ class LifeOfAPoll(RuleBasedStateMachine):
 @pytest.mark.usefixtures("each_log")
 def test_the_invariants_hold() -> None:
     quick = settings(
-        max_examples=15,
+        max_examples=12,
         stateful_step_count=40,
         deadline=None,
         derandomize=True,
