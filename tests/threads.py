@@ -29,7 +29,7 @@ def at_once(work: Callable[[Item], Result], items: Iterable[Item], threads: int 
 
 
 class Background:
-    """`with Background(work):` calls `work` over and over in a thread, until the block ends or `work` raises."""
+    """`with Background(work):` calls `work` over and over in a thread; what it raises, the block raises."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self._work = work

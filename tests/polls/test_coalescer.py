@@ -148,13 +148,15 @@ def test_only_accepted_ballots_are_announced(box: Coalescer, store: Store) -> No
 def test_an_announcement_that_fails_harms_no_ballot(
     box: Coalescer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: object) -> None:
+    def fail(accepted: Sequence[NewBallot]) -> None:
+        store.appended(accepted)
         raise OSError("no broker")
 
     monkeypatch.setattr(box, "_appended", fail)
     store.free()
-    for number in (1, 3):
+    for number in (1, 3, 2):
         assert rounds(box.submit(ballots(number))) == [number]
+    assert store.announced == [[1], [3]]
 
 
 def test_what_is_cancelled_while_it_waits_is_never_written(box: Coalescer, store: Store) -> None:
