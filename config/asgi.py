@@ -10,12 +10,15 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+import django
 from channels.routing import URLRouter
 from django.conf import settings
-from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
-django_application = get_asgi_application()
+from config.handler import OneHopHandler
+
+django.setup(set_prefix=False)
+django_application = OneHopHandler()
 
 # After Django's set-up, for these import models.
 from config.body_limit import BodyLimit

@@ -11,9 +11,10 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from analytics import checkpoints
 from config.env import private_file
 from polls.errors import LogUnsuitable
-from polls.votelog import get_log
+from polls.votelog import STORE_ERRORS
 
 ADMIN = "admin"
 
@@ -46,10 +47,14 @@ def check_database() -> None:
 def check_vote_log() -> None:
     """Refuse to acknowledge ballots into a store that may lose them."""
     try:
-        get_log().verify()
+        checkpoints.verify()
     except LogUnsuitable as error:
         hint = f"\nHint: {error.hint}" if error.hint else ""
         raise CommandError(f"The vote log can't be trusted as it is: {error.detail}{hint}") from None
+    except STORE_ERRORS as error:
+        raise CommandError(
+            f"The vote log doesn't answer: {str(error).strip()}\nCheck REDIS_URL and the server."
+        ) from None
 
 
 def release_database() -> None:
@@ -61,6 +66,7 @@ def release_database() -> None:
 
 def prepare_demo() -> Account:
     call_command("migrate", interactive=False, verbosity=0)
+    check_vote_log()
     call_command("seed_demo", verbosity=0)
     return admin_account()
 

@@ -1,18 +1,16 @@
-"""Static files: hashed names that are cached for ever, compressed once, served without a thread."""
+"""Static files: hashed names that are cached for ever, compressed once."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import brotli  # type: ignore[import-untyped]
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.core.management import call_command
-from django.http import HttpRequest
 from whitenoise.compress import Compressor
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.storage import CompressedManifestStaticFilesStorage
@@ -80,29 +78,7 @@ def fingerprint() -> str:
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):
-    """WhiteNoise on the event loop: the lookup is a dict's, and a file of ours opens in microseconds."""
-
-    sync_capable = True
-    async_capable = True
-
-    def __init__(self, get_response: Callable[..., Any]) -> None:
-        super().__init__(get_response)
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
     def add_files(self, root: str | Path, prefix: str | None = None) -> None:
         """Before the first collectstatic there is no folder to look into, and no need to warn of it."""
         if Path(root).is_dir():
             super().add_files(root, prefix)
-
-    def __call__(self, request: HttpRequest) -> Any:
-        if iscoroutinefunction(self):
-            return self.__acall__(request)
-        return super().__call__(request)
-
-    async def __acall__(self, request: HttpRequest) -> Any:
-        path = request.path_info
-        static_file = self.find_file(path) if self.autorefresh else self.files.get(path)
-        if static_file is None:
-            return await self.get_response(request)
-        return self.serve(static_file, request)

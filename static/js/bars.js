@@ -65,6 +65,6 @@ function drawRow(row, choice, shown, scale) {
     return;
   }
   if (choice.share === null) clearNumber(shareNode);
-  else moveNumber(shareNode, choice.share, share);
+  else moveNumber(shareNode, choice.share, share, 0.01);
   moveNumber(votesNode, choice.votes, (value) => number(Math.round(value)));
 }

@@ -101,7 +101,7 @@ function drawResult(card, choice, results) {
     return;
   }
   if (choice.share === null) clearNumber(shareNode);
-  else moveNumber(shareNode, choice.share, share);
+  else moveNumber(shareNode, choice.share, share, 0.01);
   moveNumber(votesNode, choice.votes, (value) => number(Math.round(value)));
 }
 

@@ -6,15 +6,17 @@ const running = new WeakMap();
 
 const easeOut = (t) => 1 - (1 - t) ** 3;
 
-/** Let `node` show `format(value)`, coming from what it shows now. */
-export function moveNumber(node, value, format) {
+/** Let `node` show `format(value)`, coming from what it shows now. `unit`: the smallest step one can see. */
+export function moveNumber(node, value, format, unit = 1) {
   const state = running.get(node) ?? { shown: null, frame: 0, target: null };
   running.set(node, state);
   if (state.target === value) return;
   const from = state.shown;
   state.target = value;
   cancelAnimationFrame(state.frame);
-  if (from === null || still.matches || document.hidden) return write(node, state, value, format);
+  // A single step has nothing to pass through: it is there at once.
+  const near = from !== null && Math.abs(value - from) <= unit;
+  if (from === null || near || still.matches || document.hidden) return write(node, state, value, format);
   const start = performance.now();
   const step = (now) => {
     const t = Math.min(1, Math.max(0, (now - start) / DURATION));
