@@ -22,7 +22,7 @@ from tests.system import ROOT, Landslide
 
 #: A test that asks for one of these has no use for a pass without PostgreSQL and Redis.
 FULL_FIXTURES = {
-    "postgresql", "redis_server", "start_postgresql", "start_redis", "landslide", "module_landslide",
+    "postgresql", "redis_server", "start_postgresql", "start_redis", "landslide", "shared_landslide",
 }  # fmt: skip
 LEFT_OUT_OF_EMBEDDED = ("full_only", "slow", "e2e", "faults")
 
@@ -218,10 +218,23 @@ def landslide(request: pytest.FixtureRequest) -> Iterator[Callable[..., Landslid
     yield from landslides(request)
 
 
-@pytest.fixture(scope="module")
-def module_landslide(request: pytest.FixtureRequest) -> Iterator[Callable[..., Landslide]]:
-    """The same, kept for all tests of a file: for those that only look."""
-    yield from landslides(request)
+@pytest.fixture(scope="session")
+def shared_landslide(request: pytest.FixtureRequest) -> Iterator[Callable[..., Landslide]]:
+    """The same, but one system for all tests that ask for such a one: starting it takes seconds.
+
+    A test leaves it running and makes polls of its own.
+    """
+    kept: dict[tuple[str, str], Landslide] = {}
+    starting = landslides(request)
+    start = next(starting)
+
+    def shared(mode: str = "embedded", server: str = "uvicorn") -> Landslide:
+        if (mode, server) not in kept:
+            kept[mode, server] = start(mode=mode, server=server)
+        return kept[mode, server]
+
+    yield shared
+    starting.close()
 
 
 # --- browsers ---

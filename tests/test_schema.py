@@ -29,9 +29,9 @@ bounded = settings(
 
 
 @pytest.fixture(scope="module")
-def system(module_landslide: Callable[..., Landslide]) -> Landslide:
+def system(shared_landslide: Callable[..., Landslide]) -> Landslide:
     """On PostgreSQL, which is stricter about what a text may hold."""
-    return module_landslide(mode="full", web=1, worker=1)
+    return shared_landslide(mode="full")
 
 
 @pytest.fixture(scope="module")

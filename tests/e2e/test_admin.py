@@ -11,8 +11,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module", params=["embedded", "full"])
-def running(request: pytest.FixtureRequest, module_landslide: Any) -> tuple[Any, Client]:
-    system = module_landslide(mode=request.param)
+def running(request: pytest.FixtureRequest, shared_landslide: Any) -> tuple[Any, Client]:
+    system = shared_landslide(mode=request.param)
     return system, Client(system)
 
 

@@ -19,8 +19,8 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module", params=["uvicorn", "daphne"])
-def system(request: pytest.FixtureRequest, module_landslide: Callable[..., Landslide]) -> Landslide:
-    return module_landslide(server=request.param)
+def system(request: pytest.FixtureRequest, shared_landslide: Callable[..., Landslide]) -> Landslide:
+    return shared_landslide(server=request.param)
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,8 @@ TWO_OF_THEM = ["embedded-daphne", "full-uvicorn"]
 
 
 @pytest.fixture(scope="module", params=TWO_OF_THEM)
-def running(request: pytest.FixtureRequest, module_landslide: Any) -> tuple[Any, Client]:
-    system = module_landslide(**SYSTEMS[request.param])
+def running(request: pytest.FixtureRequest, shared_landslide: Any) -> tuple[Any, Client]:
+    system = shared_landslide(**SYSTEMS[request.param])
     return system, Client(system)
 
 

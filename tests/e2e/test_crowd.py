@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def system(module_landslide: Any) -> Landslide:
-    found: Landslide = module_landslide(mode="embedded")
+def system(shared_landslide: Any) -> Landslide:
+    found: Landslide = shared_landslide(mode="embedded")
     return found
 
 

@@ -24,10 +24,10 @@ MODES = ["embedded", "full"]
 
 
 @pytest.fixture(scope="module")
-def systems(module_landslide: Any) -> dict[str, tuple[Any, Client]]:
+def systems(shared_landslide: Any) -> dict[str, tuple[Any, Client]]:
     found = {}
     for mode in MODES:
-        system = module_landslide(mode=mode)
+        system = shared_landslide(mode=mode)
         found[mode] = (system, Client(system))
     return found
 
