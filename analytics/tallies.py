@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -14,6 +13,7 @@ from django.db.models import Sum
 from polls.errors import PollNotFound
 from polls.methods import get_method
 from polls.models import Poll, State, Visibility
+from polls.outline import iso, outline
 
 from .models import Tally
 
@@ -102,28 +102,7 @@ def document(snap: Snapshot, *, visible: bool) -> dict[str, Any]:
 
     share: votes / ballots, that is the part of voters; null without ballots.
     """
-    poll = snap.poll
-    draft = poll.state == State.DRAFT
-    numbers = [] if draft else list(poll.choices.all())
-    doc: dict[str, Any] = {
-        "poll": poll.code,
-        "round": poll.round,
-        "epoch": poll.epoch,
-        "revision": poll.revision,
-        "state": poll.state,
-        "method": poll.method,
-        # Unfinished texts are nobody's business.
-        "question": "" if draft else poll.question,
-        "min_selections": poll.min_selections,
-        "max_selections": poll.max_selections,
-        "revote": poll.revote,
-        "results_visible": poll.results_visible,
-        "opens_at": iso(poll.opens_at),
-        "closes_at": iso(poll.closes_at),
-        "closed_at": iso(poll.closed_at),
-        "visible": visible,
-        "choices": [{"number": choice.number, "label": choice.label} for choice in numbers],
-    }
+    doc = {**outline(snap.poll), "visible": visible}
     if visible:
         doc["version"] = snap.version
         doc.update(_figures(snap))
@@ -176,7 +155,3 @@ def state_message(poll: Poll) -> dict[str, Any]:
         "closes_at": iso(poll.closes_at),
         "closed_at": iso(poll.closed_at),
     }
-
-
-def iso(moment: datetime | None) -> str | None:
-    return moment.isoformat().replace("+00:00", "Z") if moment else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -18,7 +17,8 @@ from django.views.decorators.http import conditional_page, require_safe
 
 from . import texts
 from .forms import JoinForm
-from .models import Poll, State, canonical_code
+from .models import Poll, canonical_code
+from .outline import outline
 
 #: Seconds a shared cache may answer for us. A page that is this old catches up from its first message.
 PAGE_MAX_AGE = 5
@@ -65,31 +65,6 @@ def unknown_poll(request: HttpRequest, code: str) -> HttpResponse:
     form = JoinForm({"code": code})
     form.is_valid()
     return render(request, "polls/unknown.html", {"form": form}, status=404)
-
-
-def outline(poll: Poll) -> dict[str, Any]:
-    """What anybody may know of a poll: the tally's JSON without its figures.
-
-    A draft's question and choices stay out, since its page is as public as any other.
-    """
-    shown = poll.state != State.DRAFT
-    return {
-        "poll": poll.code,
-        "round": poll.round,
-        "epoch": poll.epoch,
-        "revision": poll.revision,
-        "state": poll.state,
-        "method": poll.method,
-        "question": poll.question if shown else "",
-        "min_selections": poll.min_selections,
-        "max_selections": poll.max_selections,
-        "revote": poll.revote,
-        "results_visible": poll.results_visible,
-        "opens_at": poll.opens_at,
-        "closes_at": poll.closes_at,
-        "closed_at": poll.closed_at,
-        "choices": [{"number": c.number, "label": c.label} for c in poll.choices.all()] if shown else [],
-    }
 
 
 @require_safe

@@ -23,8 +23,9 @@ from polls import voters
 from polls.ballotbox import origin_allowed
 from polls.models import Visibility, canonical_code
 
-from .hub import Hub, Mailbox, get_hub
+from .hub import Hub, get_hub
 from .protocol import recheck_wanted
+from .rooms import Mailbox
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
 from polls.models import Poll
+from polls.outline import outline
 from polls.texts import COMMON, catalogue
-from polls.views import outline, poll_page
+from polls.views import poll_page
 
 from . import texts
 

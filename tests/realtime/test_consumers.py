@@ -171,7 +171,7 @@ async def test_viewers_are_counted(watch: Any) -> None:
 async def test_a_stalled_viewer_holds_nobody_up_and_is_let_go(
     watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "STALLED_SECONDS", 0.3)
+    monkeypatch.setattr("realtime.rooms.STALLED_SECONDS", 0.3)
     poll = await db(make_poll)()
     healthy = await watch(poll.code)
     await healthy.tally()
