@@ -42,6 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if settings.configured:
         raise pytest.UsageError("unset DJANGO_SETTINGS_MODULE: the tests set up their own environment first")
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
+    if hands_out_tests(config):
+        return
     config.stash[data_dir] = Path(tempfile.mkdtemp(prefix="landslide-tests-"))
     forget_environment()
     os.environ["DATA_DIR"] = str(config.stash[data_dir])
@@ -49,6 +51,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("embedded"):
         name_servers(config)
     settings.DATABASES  # noqa: B018, reads the settings; pytest-django then sets up Django
+
+
+def hands_out_tests(config: pytest.Config) -> bool:
+    """Whether this is xdist's controller: each of its workers is a process with servers of its own."""
+    return bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
 
 
 def forget_environment() -> None:

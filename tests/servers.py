@@ -23,7 +23,7 @@ from psycopg import sql
 
 from tests import install
 
-PATIENCE = 30  # seconds that a server may take to start or stop, on a machine with other things to do
+PATIENCE = 60  # seconds that a server may take to start or stop, on a machine with other things to do
 
 
 class ServerFailed(Exception):
