@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+    number_twins(items)
+    # The long ones first, so that two processes end at about the same time.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def number_twins(items: list[pytest.Item]) -> None:
+    """xdist runs one test of each id, and schemathesis gives the tests of all operations the same one."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        seen[item.nodeid] += 1
+        if (number := seen[item.nodeid]) > 1:
+            item._id = item.parent.id.child(f"{item.name}[{number}]")  # type: ignore[union-attr]
+    if len({item.nodeid for item in items}) < len(items):
+        raise pytest.UsageError("tests share an id: under xdist only one of them would run")
 
 
 def belongs_elsewhere(item: pytest.Item, embedded: bool) -> bool:

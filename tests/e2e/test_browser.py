@@ -215,4 +215,4 @@ def test_a_hidden_tally_is_nowhere(running: Any, visitor: Any, results_visible: 
     hidden = results_visible != "always"
     assert ('"visible":false' in text) is hidden
     assert bool(FIGURES.search(text)) is not hidden
-    assert bool(re.search(r":\s*37\b", text)) is not hidden
+    assert bool(re.search(r'":\s*37\b', text)) is not hidden
