@@ -1,0 +1,128 @@
+"""What every measure gets to work with, and where the measures are found.
+
+A measure is a module with NAME, TITLE and `run(bench) -> list[Row]`, in one of PLACES. It raises Skip where
+the machine can't run it, and anything else where it failed; the others go on in both cases.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pkgutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+
+from benchmarks import peers
+from benchmarks.result import Row
+from tests.servers import PostgreSQL, Redis, started
+from tests.system import Landslide
+
+#: Modules and packages in the table's order; of a package, its modules that are measures, by name, unless it
+#: lists them as ORDER.
+PLACES = ("benchmarks.measures", "benchmarks.counting", "benchmarks.fanout")
+
+#: More than PostgreSQL's defaults, which are for machines of long ago; ours and the stock stack's alike.
+POSTGRESQL = {"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
+
+
+class Skip(Exception):
+    """This machine can't run the measure; the message says why."""
+
+
+class Measure(Protocol):
+    NAME: str
+    TITLE: str
+
+    def run(self, bench: Bench) -> list[Row]: ...
+
+
+@dataclass
+class Bench:
+    """Options, a folder, and servers that are started when first asked for and end with the measure."""
+
+    quick: bool
+    repeats: int
+    seconds: float  # of load, in each repeat
+    console: Console
+    home: Path
+    until: ExitStack = field(default_factory=ExitStack)
+
+    @cached_property
+    def postgresql(self) -> PostgreSQL:
+        """One that waits for the disk, as in production."""
+        server = PostgreSQL(durable=True, **POSTGRESQL)
+        self.until.enter_context(started(server))
+        return server
+
+    @cached_property
+    def redis(self) -> Redis:
+        """One with appendfsync always."""
+        server = Redis()
+        self.until.enter_context(started(server))
+        return server
+
+    def landslide(self, **options: Any) -> Landslide:
+        """The whole system, running, in full mode unless asked otherwise; with a Redis of its own."""
+        options = {"mode": "full", "collected": self.home / "collected"} | options
+        if options["mode"] == "full":
+            options.setdefault("postgresql", self.postgresql)
+        system = Landslide(**options)
+        self.until.enter_context(started(system))
+        return system
+
+    def peer(self, name: str) -> Path:
+        """The folder of benchmarks/peers/<name>, with its npm packages installed where it has any."""
+        return peers.install(name)
+
+    def say(self, what: str) -> None:
+        self.console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {what}", highlight=False)
+
+    def in_turn(self, takes: Mapping[str, Callable[[], Any]]) -> dict[str, list[Any]]:
+        """A B A B …: what each take gave in each repeat, so that a noisy minute meets all of them."""
+        samples: dict[str, list[Any]] = {name: [] for name in takes}
+        for repeat in range(1, self.repeats + 1):
+            for name, take in takes.items():
+                sample = take()
+                samples[name].append(sample)
+                self.say(f"  {name} ({repeat}/{self.repeats}): {sample}")
+        return samples
+
+
+@dataclass
+class Broken:
+    """Stands for a measure that can't even be imported, so that the table says so."""
+
+    NAME: str
+    TITLE: str
+    error: BaseException
+
+    def run(self, bench: Bench) -> list[Row]:
+        raise self.error
+
+
+def measures() -> Iterator[Measure]:
+    for place in PLACES:
+        yield from _measures_in(place)
+
+
+def _measures_in(place: str) -> Iterator[Measure]:
+    if importlib.util.find_spec(place) is None:
+        return
+    package = importlib.import_module(place)
+    names = getattr(package, "ORDER", None) or sorted(
+        each.name for each in pkgutil.iter_modules(package.__path__)
+    )
+    for name in names:
+        try:
+            module: Any = importlib.import_module(f"{place}.{name}")
+        except Exception as error:
+            yield Broken(name, f"{place}.{name}", error)
+            continue
+        if hasattr(module, "NAME") and hasattr(module, "run"):
+            yield module

@@ -1,0 +1,151 @@
+"""What a measure came to: samples taken in turn, their medians and ratios, and whether the marks are met."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What is to be reached: a bound on ours divided by the peer's or, without a peer, on ours itself."""
+
+    peer: str | None = None
+    least: float | None = None
+    most: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Never for a NaN, which is what a missing figure makes."""
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+    def __str__(self) -> str:
+        bounds = [f"≥ {number(self.least)}"] if self.least is not None else []
+        bounds += [f"≤ {number(self.most)}"] if self.most is not None else []
+        return " and ".join(bounds) + (f" × {self.peer}" if self.peer else "")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    mark: Mark
+    value: float  # NaN where there is no figure to compare with
+
+    @property
+    def reached(self) -> bool:
+        return not math.isnan(self.value) and self.mark.holds(self.value)
+
+
+@dataclass
+class Row:
+    """One line of the table: ours and each peer's samples, one per repeat in the order they were taken."""
+
+    name: str
+    title: str
+    unit: str
+    ours: list[float]
+    peers: dict[str, list[float]] = field(default_factory=dict)
+    marks: list[Mark] = field(default_factory=list)
+    higher_is_better: bool = True
+    note: str = ""
+
+    @property
+    def median(self) -> float:
+        return middle(self.ours)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        return lowest_and_highest(self.ours)
+
+    def peer_median(self, peer: str) -> float:
+        return middle(self.peers.get(peer, []))
+
+    def peer_spread(self, peer: str) -> tuple[float, float]:
+        return lowest_and_highest(self.peers.get(peer, []))
+
+    def ratio(self, peer: str) -> float:
+        """Of the medians."""
+        return divided(self.median, self.peer_median(peer))
+
+    def ratio_spread(self, peer: str) -> tuple[float, float]:
+        """Of the ratios of each repeat alone: its two samples were taken one right after the other."""
+        pairs = zip(self.ours, self.peers.get(peer, []), strict=False)
+        return lowest_and_highest([divided(ours, theirs) for ours, theirs in pairs])
+
+    def verdicts(self) -> Iterator[Verdict]:
+        for mark in self.marks:
+            yield Verdict(mark, self.median if mark.peer is None else self.ratio(mark.peer))
+
+    @property
+    def reached(self) -> bool:
+        return all(verdict.reached for verdict in self.verdicts())
+
+
+@dataclass
+class Outcome:
+    """What one run of one measure left: its rows, or why there are none, and where and how it was run."""
+
+    name: str
+    title: str
+    command: str
+    rows: list[Row] = field(default_factory=list)
+    failure: str = ""  # the reason, where it failed
+    skipped: str = ""  # the reason, where it couldn't be run here
+    date: str = ""
+    seconds: float = 0
+    quick: bool = False
+    repeats: int = 0
+    machine: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> Outcome:
+        rows = [
+            Row(**(row | {"marks": [Mark(**mark) for mark in row["marks"]]})) for row in stored.pop("rows")
+        ]
+        return cls(rows=rows, **stored)
+
+
+class Results:
+    """All measures' latest outcomes, in a file; running one again replaces only its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.outcomes: dict[str, Outcome] = {}
+        if path.exists():
+            stored = json.loads(path.read_text())
+            self.outcomes = {each["name"]: Outcome.load(each) for each in stored["measures"]}
+
+    def keep(self, outcome: Outcome) -> None:
+        self.outcomes[outcome.name] = outcome
+
+    def save(self) -> None:
+        stored = {"measures": [asdict(outcome) for outcome in self.outcomes.values()]}
+        beside = self.path.with_suffix(".tmp")
+        beside.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
+        os.replace(beside, self.path)
+
+
+def middle(values: list[float]) -> float:
+    return median(values) if values else math.nan
+
+
+def lowest_and_highest(values: list[float]) -> tuple[float, float]:
+    return (min(values), max(values)) if values else (math.nan, math.nan)
+
+
+def divided(ours: float, theirs: float) -> float:
+    return ours / theirs if theirs else math.nan
+
+
+def number(value: float) -> str:
+    """Three digits are what such figures are worth."""
+    if math.isnan(value):
+        return "–"
+    if value == int(value) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
