@@ -28,7 +28,7 @@ def verify() -> None:
     expected, heads = expected_heads(), log.heads()
     for partition, head in expected.items():
         found = heads.get(partition)
-        if found is None or found.generation != head.generation or found.position < head.position:
+        if found is None or not found.continues(head.generation, head.position):
             raise LogUnsuitable(
                 _(
                     "Partition %(partition)s of the vote log is not the one the database counts from,"

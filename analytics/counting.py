@@ -22,7 +22,7 @@ from polls.errors import LandslideError, LogInconsistent
 from polls.methods import METHODS, Method, MethodRules, decode
 from polls.models import DeadLetter, Poll, Round, State
 from polls.votelog import get_log
-from polls.votelog.base import Entry, Head
+from polls.votelog.base import Entry, Head, entries_of
 
 from . import ledger
 from .models import Checkpoint
@@ -84,8 +84,8 @@ def _count_batch(partition: int) -> Batch | None:
         checkpoint = _locked_checkpoint(partition)
         if checkpoint is None:
             return None
-        head = log.heads().get(partition)
-        entries = log.read(partition, checkpoint.position, settings.COUNT_BATCH)
+        head = log.head(partition)
+        entries = entries_of(log.read(partition, checkpoint.position, settings.COUNT_BATCH))
         _check_log(checkpoint, head, entries)
         batch = Batch(checkpoint.position, len(entries))
         due = _is_due_for_trimming(checkpoint)
@@ -114,7 +114,7 @@ def _locked_checkpoint(partition: int) -> Checkpoint | None:
 
 def _check_log(checkpoint: Checkpoint, head: Head | None, entries: Sequence[Entry]) -> None:
     """`head` was read before `entries`: what it names must be among them."""
-    if head is None or head.generation != checkpoint.generation or head.position < checkpoint.position:
+    if head is None or not head.continues(checkpoint.generation, checkpoint.position):
         raise LogInconsistent(f"Partition {checkpoint.partition} is not the log that was counted from.")
     following = checkpoint.position + 1
     contiguous = all(entry.position == position for position, entry in enumerate(entries, following))

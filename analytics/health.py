@@ -94,9 +94,7 @@ def log_status() -> dict[str, Any]:
                 "counted": row.position,
                 "appended": head.position if head else None,
                 "backlog": max(0, head.position - row.position) if head else None,
-                "consistent": bool(
-                    head and head.generation == row.generation and head.position >= row.position
-                ),
+                "consistent": head is not None and head.continues(row.generation, row.position),
             }
         )
     return {

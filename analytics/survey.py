@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 from polls.errors import LogInconsistent, LogUnsuitable
 from polls.models import Ballot, DeadLetter
 from polls.votelog import get_log
-from polls.votelog.base import Entry, Head, VoteLog
+from polls.votelog.base import Entry, Head, VoteLog, entries_of
 
 from . import checkpoints
 from .models import Checkpoint
@@ -97,7 +97,7 @@ def _compare(log: VoteLog, row: Checkpoint, head: Head | None) -> Finding:
     else:
         # Entries go only once they are counted: where the next one is missing, the database is the older.
         following = log.read(row.partition, row.position, 1)
-        first = following[0].position if following else head.position + 1
+        first = following[0].first if following else head.position + 1
         damage = Damage.GAP if first > row.position + 1 else Damage.NONE
         if damage is Damage.GAP:
             return Finding(row.partition, damage, row.position, first - 1)
@@ -139,7 +139,7 @@ def _uncounted_in(log: VoteLog, finding: Finding) -> int:
 
 
 def _ballots_behind(log: VoteLog, partition: int, after: int) -> Iterator[list[Entry]]:
-    while entries := log.read(partition, after, _CHUNK):
+    while entries := entries_of(log.read(partition, after, _CHUNK)):
         yield [entry for entry in entries if entry.kind == "ballot"]
         after = entries[-1].position
 

@@ -10,10 +10,14 @@ Times are milliseconds since the epoch, always by the clock of the log's store.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 ACCEPTED = "accepted"
 
@@ -22,9 +26,8 @@ ACCEPTED = "accepted"
 REMEMBERED_BALLOTS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class NewBallot:
-    """A valid ballot on its way into the log."""
+class NewBallot(msgspec.Struct, frozen=True, gc=False):
+    """A valid ballot on its way into the log. One is made for every cast, hence a Struct."""
 
     poll_id: int
     voter_key: bytes  # 16 bytes
@@ -63,6 +66,65 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """Entries of one poll and round that came into the log together: consecutive positions, one time.
+
+    What counts millions of ballots works on these columns, not on an object for each of
+    them. A closing marker is a block without ballots, at position `first`.
+    """
+
+    first: int
+    kind: Literal["ballot", "close"]
+    poll_id: int
+    round: int
+    at: int
+    voter_keys: Sequence[bytes] = ()
+    ballot_ids: Sequence[bytes] = ()
+    selections: Sequence[str] = ()
+    replaces: Sequence[bytes | None] | None = None  # None: no ballot of the block replaces one
+
+    def __len__(self) -> int:
+        return len(self.voter_keys) if self.kind == "ballot" else 1
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self) - 1
+
+    def behind(self, position: int) -> Block:
+        """The part of the block that lies behind `position`."""
+        cut = position + 1 - self.first
+        if cut <= 0:
+            return self
+        return Block(
+            self.first + cut,
+            self.kind,
+            self.poll_id,
+            self.round,
+            self.at,
+            self.voter_keys[cut:],
+            self.ballot_ids[cut:],
+            self.selections[cut:],
+            self.replaces[cut:] if self.replaces else None,
+        )
+
+    def entries(self) -> list[Entry]:
+        """The block's entries one by one, for whoever looks at few of them."""
+        if self.kind == "close":
+            return [Entry(self.first, "close", self.poll_id, self.round, self.at)]
+        replaces = self.replaces or [None] * len(self)
+        return [
+            Entry(position, "ballot", self.poll_id, self.round, self.at, *ballot)
+            for position, ballot in enumerate(
+                zip(self.voter_keys, self.ballot_ids, self.selections, replaces, strict=True), self.first
+            )
+        ]
+
+
+def entries_of(blocks: Iterable[Block]) -> list[Entry]:
+    return [entry for block in blocks for entry in block.entries()]
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
     """Per poll: is it open, for which round, in which window, and may voters change their ballot."""
 
@@ -73,6 +135,7 @@ class Gate:
     closes_at: int = 0
     closed_at: int = 0  # 0: not closed
     marker: int = 0  # position of the closing marker
+    expected: int = 0  # about how many voters to make room for; 0: nobody knows
 
     def admits(self, now: int) -> bool:
         return self.open and now >= self.opens_at and not (self.closes_at and now >= self.closes_at)
@@ -84,7 +147,7 @@ class Gate:
     def pack(self) -> str:
         return (
             f"{self.round}|{self.open:d}|{self.revote:d}|{self.opens_at}|{self.closes_at}"
-            f"|{self.closed_at}|{self.marker}"
+            f"|{self.closed_at}|{self.marker}|{self.expected}"
         )
 
     @classmethod
@@ -108,6 +171,10 @@ class Head:
 
     generation: str
     position: int
+
+    def continues(self, generation: str, position: int) -> bool:
+        """Whether this is the head of that same log, and not of an older copy of it."""
+        return self.generation == generation and self.position >= position
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +204,20 @@ class VoteLog(Protocol):
         """
         ...
 
-    def read(self, partition: int, after: int, limit: int) -> list[Entry]:
-        """Up to `limit` entries behind position `after`, in order."""
+    def read(self, partition: int, after: int, limit: int) -> list[Block]:
+        """Entries behind `after`, in order: `limit` of them, and whatever else is in their blocks."""
         ...
 
     def trim(self, partition: int, upto: int) -> None:
-        """Forget entries up to position `upto`; claims and gates stay."""
+        """Forget entries up to position `upto`, block by whole block; claims and gates stay."""
         ...
 
     def heads(self) -> dict[int, Head]:
         """The head of each partition that exists."""
+        ...
+
+    def head(self, partition: int) -> Head | None:
+        """The head of one partition, if it exists."""
         ...
 
     def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
@@ -186,13 +257,17 @@ def partition_of(poll_id: int, voter_key: bytes, partitions: int) -> int:
     """Where a voter's ballots of a poll go: a hot poll spreads, one voter's stay in order."""
     if partitions == 1:
         return 0
-    digest = hashlib.blake2b(b"%d|%b" % (poll_id, voter_key), digest_size=4).digest()
-    return int.from_bytes(digest, "big") % partitions
+    # A voter_key is a keyed hash, another one in each poll: all this has to do is to mix its bits.
+    return zlib.crc32(voter_key, poll_id & 0xFFFFFFFF) % partitions
 
 
+@functools.lru_cache(4096)
 def digest_of(selection: str) -> bytes:
-    """What a claim keeps of a ballot's content, to tell a repetition from a reused ballot_id."""
-    return hashlib.blake2b(selection.encode(), digest_size=8).digest()
+    """What a claim keeps of a ballot's content, to tell a repetition from a reused ballot_id.
+
+    Four bytes: it has to notice a client's mistake, and nobody gains by deceiving it.
+    """
+    return hashlib.blake2b(selection.encode("utf-8", "surrogatepass"), digest_size=4).digest()
 
 
 def decide(gate: Gate | None, claimed: Sequence[Claimed], ballot: NewBallot, now: int) -> Outcome:
@@ -216,11 +291,11 @@ def decide(gate: Gate | None, claimed: Sequence[Claimed], ballot: NewBallot, now
     return Outcome("already_voted")
 
 
-_CLAIMED_BYTES = 2 + 16 + 8
+_CLAIMED_BYTES = 2 + 16 + 4
 
 
 def pack_claim(claimed: Sequence[Claimed]) -> bytes:
-    """A voter's claim as stored: 26 bytes a ballot (round, ballot_id, digest), oldest first."""
+    """A voter's claim as stored: 22 bytes a ballot (round, ballot_id, digest), oldest first."""
     return b"".join(
         c.round.to_bytes(2, "big") + c.ballot_id + c.digest for c in claimed[-REMEMBERED_BALLOTS:]
     )

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import groupby
 
 from django.db import connection, transaction
 
@@ -19,8 +21,8 @@ from polls.models import Claim, LogEntry, LogGate, LogHead
 
 from .base import (
     ACCEPTED,
+    Block,
     Claimed,
-    Entry,
     Gate,
     Head,
     Marker,
@@ -70,28 +72,18 @@ class DatabaseVoteLog:
                 LogHead.objects.filter(partition=0).update(position=position)
         return outcomes
 
-    def read(self, partition: int, after: int, limit: int) -> list[Entry]:
+    def read(self, partition: int, after: int, limit: int) -> list[Block]:
         rows = LogEntry.objects.filter(position__gt=after).order_by("position")[:limit]
-        return [
-            Entry(
-                position=row.position,
-                kind="close" if row.kind == "close" else "ballot",
-                poll_id=row.poll_id,
-                round=row.round,
-                at=row.at,
-                voter_key=bytes(row.voter_key),
-                ballot_id=bytes(row.ballot_id),
-                selection=row.selection,
-                replaces=bytes(row.replaces) if row.replaces is not None else None,
-            )
-            for row in rows
-        ]
+        return [_block(list(group)) for _, group in groupby(rows.iterator(), _appended_together)]
 
     def trim(self, partition: int, upto: int) -> None:
         LogEntry.objects.filter(position__lte=upto).delete()
 
     def heads(self) -> dict[int, Head]:
         return {row.partition: Head(row.generation, row.position) for row in LogHead.objects.all()}
+
+    def head(self, partition: int) -> Head | None:
+        return self.heads().get(partition)
 
     def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
         claimed = self._claims({(poll_id, voter_key)})[(poll_id, voter_key)]
@@ -122,7 +114,7 @@ class DatabaseVoteLog:
                     voter_key=b"", ballot_id=b"", selection="",
                 )  # fmt: skip
                 LogHead.objects.filter(partition=0).update(position=position)
-                gate = Gate(round, False, gate.revote, gate.opens_at, gate.closes_at, closed_at, position)
+                gate = replace(gate, round=round, open=False, closed_at=closed_at, marker=position)
                 self._set_gate(poll_id, gate)
             return [Marker(0, gate.marker, gate.closed_at)]
 
@@ -177,11 +169,10 @@ class DatabaseVoteLog:
     @staticmethod
     def _head_for_writing(expected: Head | None) -> Head:
         row = LogHead.objects.filter(partition=0).first()
-        if row is None or (
-            expected and (row.generation != expected.generation or row.position < expected.position)
-        ):
+        head = Head(row.generation, row.position) if row else None
+        if head is None or (expected and not head.continues(expected.generation, expected.position)):
             raise LogInconsistent()
-        return Head(row.generation, row.position)
+        return head
 
     @staticmethod
     def _entry(position: int, ballot: NewBallot, claimed: list[Claimed], round_: int, now: int) -> LogEntry:
@@ -228,3 +219,26 @@ class DatabaseVoteLog:
             unique_fields=["poll_id", "voter_key"],
             update_fields=["record"],
         )
+
+
+def _appended_together(row: LogEntry) -> tuple[str, int, int, int, int]:
+    # A marker is a block of its own, whatever came at the same time.
+    return row.kind, row.poll_id, row.round, row.at, row.position if row.kind == "close" else 0
+
+
+def _block(rows: Sequence[LogEntry]) -> Block:
+    first = rows[0]
+    if first.kind == "close":
+        return Block(first.position, "close", first.poll_id, first.round, first.at)
+    replaces = [bytes(row.replaces) if row.replaces is not None else None for row in rows]
+    return Block(
+        first.position,
+        "ballot",
+        first.poll_id,
+        first.round,
+        first.at,
+        [bytes(row.voter_key) for row in rows],
+        [bytes(row.ballot_id) for row in rows],
+        [row.selection for row in rows],
+        replaces if any(replaces) else None,
+    )

@@ -4,8 +4,14 @@
 -- them alike. Each call touches the keys of one partition only and runs alone, so that a
 -- ballot and a closing gate can't pass each other. Entry first, claim last: a failure
 -- between the two can double an entry, never acknowledge one that isn't there.
+--
+-- Ballots come and are kept in columns: strings of n pieces of equal length. A stream entry
+-- holds all ballots of a poll that one call accepted, and its ID is the position of the last.
 
-local CLAIMED = 26 -- bytes a remembered ballot: round (2), ballot_id (16), digest (8)
+local FORMAT = '2'    -- of the keys; a log of another one is refused until it is rebuilt
+local CLAIMED = 22    -- bytes a remembered ballot: round (2), ballot_id (16), digest (4)
+local FIELD = 9       -- bytes of a voter_key that find its claim among those of a poll
+local BUCKET = 96     -- claims a hash on average: few enough that Redis keeps it as one compact list
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -16,12 +22,12 @@ local function unpack_gate(text)
   local f = {}
   for part in string.gmatch(text, '[^|]+') do f[#f + 1] = tonumber(part) end
   return { round = f[1], open = f[2] == 1, revote = f[3] == 1, opens_at = f[4],
-           closes_at = f[5], closed_at = f[6], marker = f[7] }
+           closes_at = f[5], closed_at = f[6], marker = f[7], expected = f[8] or 0 }
 end
 
 local function pack_gate(g)
-  return string.format('%d|%d|%d|%.0f|%.0f|%.0f|%.0f', g.round, g.open and 1 or 0,
-    g.revote and 1 or 0, g.opens_at, g.closes_at, g.closed_at, g.marker)
+  return string.format('%d|%d|%d|%.0f|%.0f|%.0f|%.0f|%.0f', g.round, g.open and 1 or 0,
+    g.revote and 1 or 0, g.opens_at, g.closes_at, g.closed_at, g.marker, g.expected)
 end
 
 local function gate_of(gates_key, poll_id)
@@ -33,80 +39,189 @@ local function admits(gate, now)
   return gate.open and now >= gate.opens_at and not (gate.closes_at > 0 and now >= gate.closes_at)
 end
 
-local function round_at(record, i)
-  local hi, lo = string.byte(record, i, i + 1)
+local function two_bytes(text, i)
+  local hi, lo = string.byte(text, i, i + 1)
   return hi * 256 + lo
 end
 
--- "code|round|repeated", and for a new ballot the round it goes to and the ballot it replaces
+-- Claims of a poll: `buckets` hashes `<key>:<n>`, found by linear hashing. Whenever there are more
+-- claims than fit, the next bucket in turn is split in two, so that they grow without a pause.
+
+local function claims_of(key)
+  local meta = redis.call('HMGET', key, 'count', 'buckets')
+  local claims = { key = key, count = tonumber(meta[1] or 0), buckets = tonumber(meta[2] or 1), half = 1 }
+  while claims.half * 2 <= claims.buckets do claims.half = claims.half * 2 end
+  return claims
+end
+
+local function hash_of(field)
+  local a, b, c, d = string.byte(field, FIELD - 3, FIELD)
+  return ((a * 256 + b) * 256 + c) * 256 + d
+end
+
+local function bucket_of(claims, field)
+  local hash = hash_of(field)
+  local n = hash % (claims.half * 2)
+  if n >= claims.buckets then n = hash % claims.half end
+  return claims.key .. ':' .. n
+end
+
+local function split_bucket(claims)
+  local from, to = claims.key .. ':' .. (claims.buckets - claims.half), claims.key .. ':' .. claims.buckets
+  local all, moved, gone = redis.call('HGETALL', from), {}, {}
+  for i = 1, #all, 2 do
+    if hash_of(all[i]) % (claims.half * 2) == claims.buckets then
+      moved[#moved + 1], moved[#moved + 2], gone[#gone + 1] = all[i], all[i + 1], all[i]
+    end
+  end
+  for i = 1, #gone, 500 do
+    redis.call('HSET', to, unpack(moved, 2 * i - 1, math.min(2 * i + 998, #moved)))
+    redis.call('HDEL', from, unpack(gone, i, math.min(i + 499, #gone)))
+  end
+  claims.buckets = claims.buckets + 1
+  if claims.buckets == claims.half * 2 then claims.half = claims.buckets end
+end
+
+-- `records`: field -> claim, `added` of them new
+local function write_claims(claims, records, added)
+  for field, record in pairs(records) do redis.call('HSET', bucket_of(claims, field), field, record) end
+  if added > 0 then
+    claims.count = claims.count + added
+    while claims.count > claims.buckets * BUCKET do split_bucket(claims) end
+    redis.call('HSET', claims.key, 'count', claims.count, 'buckets', claims.buckets)
+  end
+end
+
+-- A verdict as one letter, and for an accepted ballot the round it belongs to. A: accepted, R: repeated,
+-- B: ballot_id_reused, N: poll_not_open, C: round_changed, V: already_voted. Third: what A replaces.
 local function decide(gate, record, round, ballot_id, digest, replaces, now)
   local size = record and #record or 0
   for i = 1, size, CLAIMED do
     if string.sub(record, i + 2, i + 17) == ballot_id then
-      local known = round_at(record, i)
-      if string.sub(record, i + 18, i + 25) == digest and (round == 0 or round == known) then
-        return 'accepted|' .. known .. '|1'
+      local known = two_bytes(record, i)
+      if string.sub(record, i + 18, i + 21) == digest and (round == 0 or round == known) then
+        return 'R', known
       end
-      return 'ballot_id_reused|0|0'
+      return 'B'
     end
   end
-  if not gate then return 'poll_not_open|0|0' end
-  if round ~= 0 and round ~= gate.round then return 'round_changed|0|0' end
-  if not admits(gate, now) then return 'poll_not_open|0|0' end
-  local current = nil
+  if not gate then return 'N' end
+  if round ~= 0 and round ~= gate.round then return 'C' end
+  if not admits(gate, now) then return 'N' end
   for i = size - CLAIMED + 1, 1, -CLAIMED do
-    if round_at(record, i) == gate.round then
-      current = string.sub(record, i + 2, i + 17)
-      break
+    if two_bytes(record, i) == gate.round then
+      local current = string.sub(record, i + 2, i + 17)
+      if gate.revote and replaces == current then return 'A', gate.round, current end
+      return 'V'
     end
   end
-  if current and not (gate.revote and replaces == current) then return 'already_voted|0|0' end
-  return 'accepted|' .. gate.round .. '|0', gate.round, current or ''
+  return 'A', gate.round
 end
 
 local function check_head(head_key, generation, counted)
-  local head = redis.call('HMGET', head_key, 'generation', 'position')
-  if not head[1] or (generation and (head[1] ~= generation or tonumber(head[2]) < tonumber(counted))) then
-    return nil
-  end
+  local head = redis.call('HMGET', head_key, 'generation', 'position', 'format')
+  if not head[1] or head[3] ~= FORMAT then return nil end
+  if generation and (head[1] ~= generation or tonumber(head[2]) < tonumber(counted)) then return nil end
   return tonumber(head[2])
 end
 
+local function column(text, picked, size)
+  if #picked * size == #text then return text end
+  local parts = {}
+  for i = 1, #picked do parts[i] = string.sub(text, (picked[i] - 1) * size + 1, picked[i] * size) end
+  return table.concat(parts)
+end
+
+-- One poll's ballots of a call: poll, voters (16 a ballot), ballot_ids (16), rounds or 0 (2), picks from
+-- the selections (2, from 1), digests of the selections (4), the selections as the reader wants them, and
+-- replaces: '' where none is named, else 17 a ballot, '\1' and a ballot_id or '\0' and anything.
+local function append_poll(keys, claims_key, position, keep, now, poll_id, voters, ballot_ids, rounds, picks,
+                           digests, selections, replaces)
+  local gate, claims = gate_of(keys[3], poll_id), claims_of(claims_key)
+  local verdicts, known_rounds = {}, {}
+  local picked, replaced, replaces_any = {}, {}, false
+  local records, added, round_byte = {}, 0, ''
+  if gate then round_byte = string.char(math.floor(gate.round / 256), gate.round % 256) end
+  for i = 1, #voters / 16 do
+    local field = string.sub(voters, i * 16 - FIELD + 1, i * 16)
+    local record = records[field] or redis.call('HGET', bucket_of(claims, field), field)
+    local ballot_id = string.sub(ballot_ids, i * 16 - 15, i * 16)
+    local pick = two_bytes(picks, i * 2 - 1)
+    local digest = string.sub(digests, pick * 4 - 3, pick * 4)
+    local replaces_id = nil
+    if #replaces > 0 and string.byte(replaces, i * 17 - 16) == 1 then
+      replaces_id = string.sub(replaces, i * 17 - 15, i * 17)
+    end
+    local verdict, round, current =
+      decide(gate, record, two_bytes(rounds, i * 2 - 1), ballot_id, digest, replaces_id, now)
+    verdicts[i] = verdict
+    if verdict == 'A' then
+      picked[#picked + 1] = i
+      replaced[#replaced + 1] = current and ('\1' .. current) or string.rep('\0', 17)
+      replaces_any = replaces_any or current
+      if not record then added = added + 1 end
+      records[field] = string.sub((record or '') .. round_byte .. ballot_id .. digest, -keep)
+    elseif verdict == 'R' then
+      known_rounds[#known_rounds + 1] = round
+    end
+  end
+  if #picked > 0 then
+    position = position + #picked
+    redis.call('XADD', keys[1], string.format('%.0f-0', position),
+      'p', poll_id, 'r', gate.round, 't', string.format('%.0f', now), 'n', #picked,
+      'v', column(voters, picked, 16), 'b', column(ballot_ids, picked, 16),
+      'i', column(picks, picked, 2), 's', selections, 'x', replaces_any and table.concat(replaced) or '')
+    redis.call('HSET', keys[2], 'position', string.format('%.0f', position))
+    write_claims(claims, records, added)
+  end
+  return position, { table.concat(verdicts), gate and gate.round or 0, table.concat(known_rounds, ',') }
+end
+
 -- KEYS: log, head, gates, then the claims of each poll
--- ARGV: generation, counted, remembered, then 8 a ballot:
---       index of its claims key, poll, round or 0, voter, ballot_id, digest, selection, replaces
+-- ARGV: generation, counted, remembered, then 8 a poll (see above)
+-- Answers for each poll {letters, the round of those accepted, the rounds of those repeated}.
 local function append(keys, args)
   local position = check_head(keys[2], args[1], args[2])
   if not position then return redis.error_reply('INCONSISTENT') end
-  local keep = tonumber(args[3]) * CLAIMED
-  local now = now_ms()
-  local gates, outcomes = {}, {}
-  for i = 4, #args, 8 do
-    local claims_key, poll_id, voter = keys[4 + tonumber(args[i])], args[i + 1], args[i + 3]
-    if gates[poll_id] == nil then gates[poll_id] = gate_of(keys[3], poll_id) or false end
-    local record = redis.call('HGET', claims_key, voter)
-    local verdict, round, replaced = decide(gates[poll_id], record, tonumber(args[i + 2]),
-      args[i + 4], args[i + 5], args[i + 7], now)
-    if round then
-      position = position + 1
-      redis.call('XADD', keys[1], string.format('%.0f-0', position),
-        'p', poll_id, 'r', round, 't', string.format('%.0f', now),
-        'v', voter, 'b', args[i + 4], 's', args[i + 6], 'x', replaced)
-      redis.call('HSET', keys[2], 'position', string.format('%.0f', position))
-      local claim = (record or '') .. string.char(math.floor(round / 256), round % 256)
-        .. args[i + 4] .. args[i + 5]
-      redis.call('HSET', claims_key, voter, string.sub(claim, -keep))
-    end
-    outcomes[#outcomes + 1] = verdict
+  local keep, now, answers = tonumber(args[3]) * CLAIMED, now_ms(), {}
+  for k = 4, #keys do
+    local i, answer = 4 + (k - 4) * 8, nil
+    position, answer = append_poll(keys, keys[k], position, keep, now, args[i], args[i + 1], args[i + 2],
+      args[i + 3], args[i + 4], args[i + 5], args[i + 6], args[i + 7])
+    answers[#answers + 1] = answer
   end
-  return outcomes
+  return answers
 end
 
--- ARGV: poll, round, packed gate
+-- KEYS: log, head, gates, claims. ARGV: voter_key. Answers the claim as it is stored.
+local function find(keys, args)
+  local field = string.sub(args[1], -FIELD)
+  return redis.call('HGET', bucket_of(claims_of(keys[4]), field), field)
+end
+
+-- KEYS: log, head, gates, claims. ARGV: remembered, then voter_key and what to add to its claim.
+local function restore(keys, args)
+  local keep, claims, records, added = tonumber(args[1]) * CLAIMED, claims_of(keys[4]), {}, 0
+  for i = 2, #args, 2 do
+    local field = string.sub(args[i], -FIELD)
+    local record = records[field] or redis.call('HGET', bucket_of(claims, field), field)
+    if not record then added = added + 1 end
+    records[field] = string.sub((record or '') .. args[i + 1], -keep)
+  end
+  write_claims(claims, records, added)
+  return redis.status_reply('OK')
+end
+
+-- KEYS: log, head, gates, claims. ARGV: poll, round, packed gate, voters to make room for in this partition
 local function open(keys, args)
   local gate, round = gate_of(keys[3], args[1]), tonumber(args[2])
   if not gate or round > gate.round or (round == gate.round and gate.closed_at == 0) then
     redis.call('HSET', keys[3], args[1], args[3])
+    local buckets = math.ceil(tonumber(args[4]) / BUCKET)
+    -- Only where there is no claim yet: with another number of buckets they wouldn't be found.
+    if buckets > 1 and redis.call('EXISTS', keys[4]) == 0 then
+      redis.call('HSET', keys[4], 'count', 0, 'buckets', buckets)
+    end
   end
   return redis.status_reply('OK')
 end
@@ -115,7 +230,8 @@ end
 local function close(keys, args)
   local gate, round = gate_of(keys[3], args[1]), tonumber(args[2])
   if not gate or gate.round < round then
-    gate = { round = round, open = false, revote = false, opens_at = 0, closes_at = 0, closed_at = 0, marker = 0 }
+    gate = { round = round, open = false, revote = false, opens_at = 0, closes_at = 0, closed_at = 0,
+             marker = 0, expected = 0 }
   end
   if gate.round > round then return {} end
   if gate.closed_at == 0 then
@@ -145,12 +261,14 @@ end
 -- ARGV: generation, position
 local function make(keys, args)
   if redis.call('EXISTS', keys[2]) == 0 then
-    redis.call('HSET', keys[2], 'generation', args[1], 'position', args[2])
+    redis.call('HSET', keys[2], 'generation', args[1], 'position', args[2], 'format', FORMAT)
   end
   return redis.status_reply('OK')
 end
 
 redis.register_function('landslide_append', append)
+redis.register_function { function_name = 'landslide_find', callback = find, flags = { 'no-writes' } }
+redis.register_function('landslide_restore', restore)
 redis.register_function('landslide_open', open)
 redis.register_function('landslide_close', close)
 redis.register_function('landslide_reset', reset)

@@ -2,10 +2,12 @@
 
 All keys of a partition carry its hash tag, so that Redis Cluster can spread partitions:
 
-    <prefix>:{n}:log     the stream; an entry's ID is "<position>-0", our own counter
-    <prefix>:{n}:head    hash: generation, position
+    <prefix>:{n}:log     the stream; an entry holds the ballots of a poll that came together, in
+                         columns, and its ID is "<position of the last>-0", our own counter
+    <prefix>:{n}:head    hash: generation, position, format
     <prefix>:{n}:gates   hash: poll_id -> Gate.pack()
-    <prefix>:{n}:claims:<poll_id>  hash: voter_key -> pack_claim()
+    <prefix>:{n}:claims:<poll_id>      hash: count, buckets
+    <prefix>:{n}:claims:<poll_id>:<k>  hash: the end of a voter_key -> pack_claim()
 
 A flush is one pipeline with one Function call per touched partition. redis-py repeats a
 call whose reply was lost, and the Function may so run twice: the claim on (voter,
@@ -15,11 +17,13 @@ ballot_id), written in the same call, makes the second run answer the same.
 from __future__ import annotations
 
 import re
+import struct
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import redis
 from django.conf import settings
 from django.utils.translation import gettext as _
@@ -29,9 +33,10 @@ from redis.retry import Retry
 from polls.errors import LogInconsistent, LogUnsuitable
 
 from .base import (
+    ACCEPTED,
     REMEMBERED_BALLOTS,
+    Block,
     Claimed,
-    Entry,
     Gate,
     Head,
     Marker,
@@ -44,7 +49,21 @@ from .base import (
 )
 
 _LIBRARY = Path(__file__).with_name("landslide.lua")
+_FORMAT = "2"  # of the keys, as in the Function
+_HEAD = ("generation", "position", "format")
 _SCAN = 1000
+_READ_AT_LEAST = 32  # stream entries a look
+_RESTORE = 2000  # arguments a call, a claim being two
+_NOTHING = bytes(17)
+_UNKNOWN = Outcome("outcome_unknown")
+_REFUSED = {
+    "B": Outcome("ballot_id_reused"),
+    "N": Outcome("poll_not_open"),
+    "C": Outcome("round_changed"),
+    "V": Outcome("already_voted"),
+}
+_pack_selections = msgspec.msgpack.encode
+_unpack_selections = msgspec.msgpack.Decoder(list[str]).decode
 
 
 class RedisVoteLog:
@@ -65,40 +84,45 @@ class RedisVoteLog:
         )
 
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
-        touched: dict[int, list[int]] = defaultdict(list)
+        together: dict[int, dict[int, _Columns]] = {}
         for index, ballot in enumerate(ballots):
-            touched[partition_of(ballot.poll_id, ballot.voter_key, self.partitions)].append(index)
+            polls = together.setdefault(partition_of(ballot.poll_id, ballot.voter_key, self.partitions), {})
+            columns = polls.get(ballot.poll_id)
+            if columns is None:
+                columns = polls[ballot.poll_id] = _Columns()
+            columns.add(index, ballot)
         calls = []
-        for partition, indexes in touched.items():
+        for partition, polls in together.items():
             head = expected.get(partition)
             if head is None:
                 raise LogInconsistent()
-            polls: dict[int, int] = {}
             args: list[Any] = [head.generation, head.position, REMEMBERED_BALLOTS]
-            for index in indexes:
-                ballot = ballots[index]
-                args += (
-                    polls.setdefault(ballot.poll_id, len(polls)),
-                    ballot.poll_id,
-                    ballot.round or 0,
-                    ballot.voter_key,
-                    ballot.ballot_id,
-                    digest_of(ballot.selection),
-                    ballot.selection,
-                    ballot.replaces or b"",
-                )
+            for poll_id, columns in polls.items():
+                args += columns.arguments(poll_id)
             keys = [*self._keys(partition), *(self._claims_key(partition, poll_id) for poll_id in polls)]
             calls.append(("landslide_append", keys, args))
 
-        outcomes: list[Outcome] = [Outcome("outcome_unknown")] * len(ballots)
-        for indexes, verdicts in zip(touched.values(), self._call(calls), strict=True):
-            for index, verdict in zip(indexes, verdicts, strict=True):
-                outcomes[index] = _outcome(verdict)
+        outcomes: list[Outcome] = [_UNKNOWN] * len(ballots)
+        for polls, answers in zip(together.values(), self._call(calls), strict=True):
+            for columns, (letters, round_, rounds) in zip(polls.values(), answers, strict=True):
+                columns.settle(outcomes, letters.decode(), round_, rounds.decode())
         return outcomes
 
-    def read(self, partition: int, after: int, limit: int) -> list[Entry]:
-        rows: Any = self._redis.xrange(self._keys(partition)[0], min=f"({after}-0", count=limit)
-        return [_entry(entry_id, dict(fields)) for entry_id, fields in rows]
+    def read(self, partition: int, after: int, limit: int) -> list[Block]:
+        log, blocks, found = self._keys(partition)[0], [], 0
+        while found < limit:
+            # As many stream entries as there are likely to be ballots left, going by those we have seen.
+            most = max(_READ_AT_LEAST, (limit - found) * len(blocks) // max(found, 1))
+            rows: Any = self._redis.xrange(log, min=f"({after}-0", count=most)
+            for entry_id, fields in rows:
+                block = _block(entry_id, dict(fields)).behind(after)
+                blocks.append(block)
+                after, found = block.last, found + len(block)
+                if found >= limit:
+                    break
+            if len(rows) < most:
+                break
+        return blocks
 
     def trim(self, partition: int, upto: int) -> None:
         # MINID, never MAXLEN: a length would evict what isn't counted yet. Exact, since an entry
@@ -108,21 +132,30 @@ class RedisVoteLog:
     def heads(self) -> dict[int, Head]:
         pipe = self._redis.pipeline(transaction=False)
         for partition in range(self.partitions):
-            pipe.hmget(self._keys(partition)[1], "generation", "position")
-        return {
-            partition: Head(generation.decode(), int(position))
-            for partition, (generation, position) in enumerate(pipe.execute())
-            if generation is not None
-        }
+            pipe.hmget(self._keys(partition)[1], _HEAD)
+        found = {partition: _head(*fields) for partition, fields in enumerate(pipe.execute())}
+        return {partition: head for partition, head in found.items() if head}
+
+    def head(self, partition: int) -> Head | None:
+        fields: Any = self._redis.hmget(self._keys(partition)[1], _HEAD)
+        return _head(*fields)
 
     def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
         partition = partition_of(poll_id, voter_key, self.partitions)
-        record: Any = self._redis.hget(self._claims_key(partition, poll_id), voter_key)
+        keys = [*self._keys(partition), self._claims_key(partition, poll_id)]
+        (record,) = self._call([("landslide_find", keys, [voter_key])])
         claimed = unpack_claim(record or b"")
         return next((c.ballot_id for c in reversed(claimed) if c.round == round), None)
 
     def open(self, poll_id: int, gate: Gate) -> None:
-        self._each("landslide_open", poll_id, gate.round, gate.pack())
+        each = -(-gate.expected // self.partitions)
+        args = [poll_id, gate.round, gate.pack(), each]
+        self._call(
+            [
+                ("landslide_open", [*self._keys(p), self._claims_key(p, poll_id)], args)
+                for p in range(self.partitions)
+            ]
+        )
 
     def close(self, poll_id: int, round: int) -> list[Marker]:
         replies = self._each("landslide_close", poll_id, round)
@@ -144,26 +177,26 @@ class RedisVoteLog:
         pipe.unlink(log, head_key, gates_key)
         if gates:
             pipe.hset(gates_key, mapping={str(poll_id): gate.pack() for poll_id, gate in gates.items()})
-        pipe.hset(head_key, mapping={"generation": head.generation, "position": head.position})
+        fields: dict[str, Any] = {"generation": head.generation, "position": head.position}
+        pipe.hset(head_key, mapping=fields | {"format": _FORMAT})
         pipe.execute()
         # The new generation first: from here on nobody who knows the old one appends.
         for key in self._redis.scan_iter(match=f"{log[:-4]}:claims:*", count=_SCAN):
             self._redis.unlink(key)
 
     def restore_claims(self, partition: int, claims: Iterable[tuple[int, int, bytes, bytes, str]]) -> None:
-        known: dict[tuple[int, bytes], list[Claimed]] = defaultdict(list)
+        by_poll: dict[int, list[bytes]] = defaultdict(list)
         for poll_id, round_, voter_key, ballot_id, selection in claims:
-            known[(poll_id, voter_key)].append(Claimed(round_, ballot_id, digest_of(selection)))
-        voters = list(known)
-        pipe = self._redis.pipeline(transaction=False)
-        for poll_id, voter_key in voters:
-            pipe.hget(self._claims_key(partition, poll_id), voter_key)
-        records = pipe.execute() if voters else []
-        pipe = self._redis.pipeline(transaction=False)
-        for (poll_id, voter_key), record in zip(voters, records, strict=True):
-            claimed = unpack_claim(record or b"") + known[(poll_id, voter_key)]
-            pipe.hset(self._claims_key(partition, poll_id), voter_key, pack_claim(claimed))
-        pipe.execute()
+            claimed = Claimed(round_, ballot_id, digest_of(selection))
+            by_poll[poll_id] += (voter_key, pack_claim([claimed]))
+        calls: list[tuple[str, list[str], list[Any]]] = []
+        for poll_id, args in by_poll.items():
+            keys = [*self._keys(partition), self._claims_key(partition, poll_id)]
+            for start in range(0, len(args), _RESTORE):
+                part = args[start : start + _RESTORE]
+                calls.append(("landslide_restore", keys, [REMEMBERED_BALLOTS, *part]))
+        if calls:
+            self._call(calls)
 
     def verify(self) -> None:
         info: dict[str, Any] = self._redis.info()
@@ -238,24 +271,87 @@ class RedisVoteLog:
         self._loaded = True
 
 
-def _outcome(verdict: Any) -> Outcome:
-    """The Function answers "<code>|<round>|<repeated>"."""
-    code, round_, repeated = bytes(verdict).decode().split("|")
-    return Outcome(code, int(round_), repeated == "1")
+class _Columns:
+    """Ballots of one poll on their way into one partition, as the Function takes them."""
+
+    __slots__ = ("ballot_ids", "indexes", "picks", "replaces", "rounds", "selections", "voters")
+
+    def __init__(self) -> None:
+        self.indexes: list[int] = []
+        self.voters: list[bytes] = []
+        self.ballot_ids: list[bytes] = []
+        self.rounds: list[int] = []
+        self.picks: list[int] = []
+        self.selections: dict[str, int] = {}
+        self.replaces: dict[int, bytes] = {}
+
+    def add(self, index: int, ballot: NewBallot) -> None:
+        if ballot.replaces:
+            self.replaces[len(self.indexes)] = ballot.replaces
+        self.indexes.append(index)
+        self.voters.append(ballot.voter_key)
+        self.ballot_ids.append(ballot.ballot_id)
+        self.rounds.append(ballot.round or 0)
+        self.picks.append(self.selections.setdefault(ballot.selection, len(self.selections) + 1))
+
+    def arguments(self, poll_id: int) -> list[Any]:
+        count = len(self.indexes)
+        replaces = b""
+        if self.replaces:
+            named = (self.replaces.get(i) for i in range(count))
+            replaces = b"".join(b"\1" + one if one else _NOTHING for one in named)
+        return [
+            poll_id,
+            b"".join(self.voters),
+            b"".join(self.ballot_ids),
+            struct.pack(f">{count}H", *self.rounds),
+            struct.pack(f">{count}H", *self.picks),
+            b"".join(map(digest_of, self.selections)),
+            _pack_selections([*self.selections]),
+            replaces,
+        ]
+
+    def settle(self, outcomes: list[Outcome], letters: str, round: int, repeated: str) -> None:
+        """Put the Function's verdicts where the ballots' outcomes belong."""
+        accepted = Outcome(ACCEPTED, round)
+        rounds = iter(repeated.split(","))
+        for index, letter in zip(self.indexes, letters, strict=True):
+            if letter == "A":
+                outcomes[index] = accepted
+            elif letter == "R":
+                outcomes[index] = Outcome(ACCEPTED, int(next(rounds)), repeated=True)
+            else:
+                outcomes[index] = _REFUSED[letter]
 
 
-def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
-    position = int(entry_id.partition(b"-")[0])
+def _head(generation: bytes | None, position: bytes | None, written_as: bytes | None) -> Head | None:
+    if generation is None or position is None:
+        return None
+    # Of a release that kept its keys in another way: the same log to nobody.
+    own = written_as == _FORMAT.encode()
+    return Head(generation.decode() if own else f"format {(written_as or b'1').decode()}", int(position))
+
+
+def _pieces(column: bytes, size: int) -> list[bytes]:
+    return [column[i : i + size] for i in range(0, len(column), size)]
+
+
+def _block(entry_id: bytes, fields: dict[bytes, bytes]) -> Block:
+    last = int(entry_id.partition(b"-")[0])
+    poll_id, round_ = int(fields[b"p"]), int(fields[b"r"])
     if b"c" in fields:
-        return Entry(position, "close", int(fields[b"p"]), int(fields[b"r"]), int(fields[b"c"]))
-    return Entry(
-        position,
+        return Block(last, "close", poll_id, round_, int(fields[b"c"]))
+    count, replaces = int(fields[b"n"]), fields[b"x"]
+    # The floor above sets aside what it can't read.
+    selections = ["", *_unpack_selections(fields[b"s"])]
+    return Block(
+        last - count + 1,
         "ballot",
-        int(fields[b"p"]),
-        int(fields[b"r"]),
+        poll_id,
+        round_,
         int(fields[b"t"]),
-        fields[b"v"],
-        fields[b"b"],
-        fields[b"s"].decode(errors="replace"),  # the floor above sets aside what it can't read
-        fields[b"x"] or None,
+        _pieces(fields[b"v"], 16),
+        _pieces(fields[b"b"], 16),
+        [selections[pick] for pick in struct.unpack(f">{count}H", fields[b"i"])],
+        [piece[1:] if piece[0] else None for piece in _pieces(replaces, 17)] if replaces else None,
     )

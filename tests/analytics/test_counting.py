@@ -18,7 +18,7 @@ from polls import lifecycle, votelog
 from polls.errors import IllegalStep, LogInconsistent
 from polls.models import Ballot, DeadLetter, Poll, Round, State
 from polls.votelog import get_log
-from polls.votelog.base import Entry, Head, NewBallot
+from polls.votelog.base import Block, Entry, Head, NewBallot, entries_of
 from tests.polling import (
     append,
     check_books,
@@ -48,13 +48,13 @@ def twice(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         log = get_log()
         read = log.read
 
-        def doubled(partition: int, after: int, limit: int) -> list[Entry]:
-            found = []
-            for entry in read(partition, 0, 100_000):
+        def doubled(partition: int, after: int, limit: int) -> list[Block]:
+            found: list[Entry] = []
+            for entry in entries_of(read(partition, 0, 100_000)):
                 copies = 2 if entry.kind == "ballot" else 1
                 found += [entry] * copies
             renumbered = [_at(entry, position) for position, entry in enumerate(found, 1)]
-            return [entry for entry in renumbered if entry.position > after][:limit]
+            return [_alone(entry) for entry in renumbered if entry.position > after][:limit]
 
         def heads() -> dict[int, Head]:
             known = checkpoints.expected_heads()
@@ -64,6 +64,13 @@ def twice(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         monkeypatch.setattr(log, "heads", heads)
 
     return double
+
+
+def _alone(entry: Entry) -> Block:
+    where = (entry.position, entry.kind, entry.poll_id, entry.round, entry.at)
+    if entry.kind == "close":
+        return Block(*where)
+    return Block(*where, [entry.voter_key], [entry.ballot_id], [entry.selection], [entry.replaces])
 
 
 def _at(entry: Entry, position: int) -> Entry:
@@ -455,7 +462,7 @@ def test_the_backlog_is_what_is_not_counted() -> None:
 
 def in_log() -> int:
     log = get_log()
-    return sum(len(log.read(partition, 0, 1000)) for partition in range(log.partitions))
+    return sum(len(entries_of(log.read(partition, 0, 1000))) for partition in range(log.partitions))
 
 
 def a_minute_passes() -> None:

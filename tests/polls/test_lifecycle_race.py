@@ -13,7 +13,7 @@ from analytics import tasks
 from polls import lifecycle, voters
 from polls.models import Ballot, Poll, Round, State
 from polls.votelog import get_log
-from polls.votelog.base import Entry
+from polls.votelog.base import Entry, entries_of
 from tests.polling import cast, check_books, count, open_poll
 from tests.servers import wait_for
 from tests.threads import Background, at_once
@@ -55,7 +55,8 @@ class Crowd:
 
 def log_of(poll: Poll) -> Iterator[list[Entry]]:
     for partition in range(get_log().partitions):
-        yield [entry for entry in get_log().read(partition, 0, 1_000_000) if entry.poll_id == poll.pk]
+        entries = entries_of(get_log().read(partition, 0, 1_000_000))
+        yield [entry for entry in entries if entry.poll_id == poll.pk]
 
 
 def check_end(poll: Poll, crowd: Crowd) -> None:

@@ -18,6 +18,7 @@ from polls.votelog.base import (
     Outcome,
     decide,
     digest_of,
+    entries_of,
     pack_claim,
     unpack_claim,
 )
@@ -82,19 +83,20 @@ class InRedis:
         self, gate: Gate | None, known: Sequence[Claimed], batch: Sequence[NewBallot]
     ) -> tuple[list[Outcome], list[Claimed], list[bytes | None]]:
         pipe: Any = self.client.pipeline()
-        pipe.delete(*(f"{self.tag}:{kind}" for kind in ("log", "head", "gates", f"claims:{POLL}")))
-        pipe.hset(f"{self.tag}:head", mapping={"generation": "g", "position": 0})
+        claims = f"claims:{POLL}"
+        pipe.delete(*(f"{self.tag}:{kind}" for kind in ("log", "head", "gates", claims, f"{claims}:0")))
+        pipe.hset(f"{self.tag}:head", mapping={"generation": "g", "position": 0, "format": "2"})
         if gate:
             pipe.hset(f"{self.tag}:gates", str(POLL), gate.pack())
         if known:
-            pipe.hset(f"{self.tag}:claims:{POLL}", VOTER, pack_claim(known))
+            pipe.hset(f"{self.tag}:claims:{POLL}:0", VOTER[-9:], pack_claim(known))
         pipe.execute()
         outcomes = self.log.append(batch, {0: Head("g", 0)})
-        record: Any = self.client.hget(f"{self.tag}:claims:{POLL}", VOTER)  # type: ignore[arg-type]
+        record: Any = self.client.hget(f"{self.tag}:claims:{POLL}:0", VOTER[-9:])  # type: ignore[arg-type]
         return (
             outcomes,
             unpack_claim(record or b""),
-            [entry.replaces for entry in self.log.read(0, 0, 1000)],
+            [entry.replaces for entry in entries_of(self.log.read(0, 0, 1000))],
         )
 
 

@@ -26,6 +26,7 @@ from .contract import (
     entries,
     make,
     open_gate,
+    read,
 )
 
 
@@ -51,7 +52,7 @@ class TestRedisVoteLog(VoteLogContract):
         append(log, *(ballot(number) for number in range(40)))
         with redis_server.client() as client:
             keys = {key.decode() for key in client.keys("*")}  # type: ignore[union-attr]
-        kinds = ["log", "head", "gates", f"claims:{POLL}"]
+        kinds = ["log", "head", "gates", f"claims:{POLL}", f"claims:{POLL}:0"]
         assert keys == {f"test:{{{partition}}}:{kind}" for partition in range(3) for kind in kinds}
 
     def test_a_partition_of_the_claims_of_many_polls(self, log: VoteLog) -> None:
@@ -71,9 +72,9 @@ class TestRedisVoteLog(VoteLogContract):
         assert [marker.position for marker in markers] == [head.position for head in log.heads().values()]
         for partition, listed in entries(log).items():
             assert [e.position for e in listed] == list(range(start + 1, start + 1 + len(listed)))
-            assert log.read(partition, start + 1, 1) == listed[1:2]
-            log.trim(partition, start + 2)
-            assert log.read(partition, start, 100) == listed[2:]
+            assert read(log, partition, start + 1, 1)[:1] == listed[1:2]
+            log.trim(partition, start + len(listed) - 1)  # all but the marker
+            assert read(log, partition, start, 100) == listed[-1:]
 
     def test_it_loads_the_function_again_where_it_is_gone(self, log: VoteLog, redis_server: Redis) -> None:
         open_gate(log)
@@ -83,7 +84,7 @@ class TestRedisVoteLog(VoteLogContract):
         assert len(ballots(log)) == 20
 
     def test_it_replaces_the_function_of_another_release(self, log: VoteLog, redis_server: Redis) -> None:
-        names = ("append", "open", "close", "reset", "make")
+        names = ("append", "find", "restore", "open", "close", "reset", "make")
         calls = (f"redis.register_function('landslide_{name}', function() return {{}} end)" for name in names)
         old = "\n".join(["#!lua name=landslide", *calls])
         with redis_server.client() as client:
