@@ -1,0 +1,97 @@
+"""What load to offer, and what came of it; both travel between processes as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+
+from hdrh.histogram import HdrHistogram
+
+LONGEST_US = 120_000_000
+PERCENTILES = (50, 90, 99, 99.9)
+
+#: A load that was this late itself, in ms, at its own 99th percentile measured nothing but itself.
+OWN_LAG_ALLOWED_MS = 25
+
+
+@dataclass
+class Plan:
+    """`template` is a request's text, with {cookie}, {ballot_id} and {choice} at most once and in this order.
+
+    Without `voters`, a file with a cookie a line, the same request is sent again and again; with `requests`,
+    a file of ready-made ones, each is sent once.
+    """
+
+    port: int
+    template: str = ""
+    voters: str = ""
+    requests: str = ""
+    first: int = 0  # the first voter or request that this load uses
+    count: int = 0  # at most so many; 0: as many as the file has
+    choices: int = 1
+    rate: float = 0  # a second; 0: as fast as answers come on these connections
+    seconds: float = 5
+    connections: int = 64
+    most_connections: int = 0  # opened while all others wait for an answer; 0: none
+    accepted: int = 202  # the status that says so
+    units: str = ""  # what to count in an accepted answer's body, where one answer is for several
+    timeout: float = 30  # then its outcome is unknown
+    retries: int = 0  # of 429, 503 and unknown outcomes, after Retry-After
+    journal: str = ""  # where to write the ballot_ids of accepted ballots
+
+
+@dataclass
+class Report:
+    """Latencies are in ms and count from when a request was *due*, also if no connection was free for it
+    or we came late (coordinated omission): by what was accepted, and by everything that was answered."""
+
+    sent: int = 0
+    accepted: int = 0
+    units: int = 0
+    unknown: int = 0  # ballots that nobody answered, retries included
+    retried: int = 0
+    waiting: int = 0  # due, and not answered when the load gave up
+    statuses: dict[str, int] = field(default_factory=dict)
+    codes: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0  # from the first request due to the last answer
+    accepted_in_time: int = 0  # while the load was being offered: what is goodput
+    offered_seconds: float = 0
+    latency: dict[str, float] = field(default_factory=dict)
+    latency_of_all: dict[str, float] = field(default_factory=dict)
+    own_lag: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: float = 0
+    ran_out: bool = False  # of voters or requests, before the time was over
+
+    @property
+    def goodput(self) -> float:
+        return self.accepted_in_time / self.offered_seconds if self.offered_seconds else math.nan
+
+    @property
+    def void(self) -> str:
+        """Why these figures say more of the load than of the server; empty where they don't."""
+        lag = self.own_lag.get("p99", 0)
+        if lag > OWN_LAG_ALLOWED_MS:
+            return f"the load kept {lag:.0f} ms behind its own schedule (p99)"
+        if self.ran_out:
+            return "the load ran out of voters"
+        return ""
+
+    @classmethod
+    def read(cls, text: str) -> Report:
+        return cls(**json.loads(text))
+
+    def write(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def percentiles(seconds: Iterable[float]) -> dict[str, float]:
+    """In ms, out of an HDR histogram with three significant digits."""
+    histogram = HdrHistogram(1, LONGEST_US, 3)
+    for each in seconds:
+        histogram.record_value(min(max(1, round(each * 1e6)), LONGEST_US))
+    if not histogram.get_total_count():
+        return {}
+    at = {f"p{part:g}": histogram.get_value_at_percentile(part) / 1000 for part in PERCENTILES}
+    return at | {"max": histogram.get_max_value() / 1000}
