@@ -1,4 +1,4 @@
-"""What the tests need beside Python: PostgreSQL, Redis and Chromium.
+"""What the tests need beside Python: PostgreSQL, Redis, nginx and Chromium.
 
 `python -m tests.install` uses what the machine has, installs the rest from Debian's packages where it may
 (as root, or by a sudo that asks nothing), and otherwise says what to install and fails.
@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,12 @@ def redis_server() -> Path | None:
     return Path(found) if found else None
 
 
+def nginx() -> Path | None:
+    """Debian keeps it where only root looks."""
+    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    return Path(found) if found else None
+
+
 def chromium() -> Path | None:
     for name in CHROMIUM_NAMES:
         if found := shutil.which(name):
@@ -50,13 +56,14 @@ class Need:
 NEEDS = (
     Need("PostgreSQL", postgresql_bin, ("postgresql",)),
     Need("Redis", redis_server, ("redis-server",)),
+    Need("nginx", nginx, ("nginx",)),
     # Without a font Chromium draws no letters, and it only recommends one.
     Need("Chromium", chromium, ("chromium", "fonts-liberation")),
 )
 
 
-def missing() -> list[Need]:
-    return [need for need in NEEDS if need.find() is None]
+def missing(needs: Sequence[Need] = NEEDS) -> list[Need]:
+    return [need for need in needs if need.find() is None]
 
 
 def privilege() -> list[str] | None:
@@ -77,22 +84,22 @@ def apt_get(prefix: list[str], *arguments: str) -> None:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}")
 
 
-def ensure() -> None:
-    needs = missing()
-    if not needs:
+def ensure(needs: Sequence[Need] = NEEDS, who: str = "The tests") -> None:
+    lacking = missing(needs)
+    if not lacking:
         return
-    names = ", ".join(need.name for need in needs)
-    packages = [package for need in needs for package in need.packages]
+    names = ", ".join(need.name for need in lacking)
+    packages = [package for need in lacking for package in need.packages]
     prefix = privilege() if shutil.which("apt-get") else None
     if prefix is None:
         sys.exit(
-            f"The tests need {names}, not found on this machine.\n"
+            f"{who} need {names}, not found on this machine.\n"
             f"On Debian and Ubuntu: sudo apt-get install --no-install-recommends {' '.join(packages)}"
         )
     print(f"Installing {names} from the distribution's packages (about a minute) ...", flush=True)
     apt_get(prefix, "update")
     apt_get(prefix, "install", "--no-install-recommends", *packages)
-    if still := missing():
+    if still := missing(needs):
         sys.exit(f"Installed {' '.join(packages)}, but found no {', '.join(need.name for need in still)}.")
 
 

@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Redis servers on free ports, in folders of their own, gone when the tests are."""
+"""Real PostgreSQL, Redis and nginx servers on free ports, in folders of their own that go when tests end."""
 
 import contextlib
 import ctypes
@@ -283,6 +283,63 @@ class Redis(Server):
 
     def url(self, number: int = 0) -> str:
         return f"redis://127.0.0.1:{self.port}/{number}"
+
+
+SHIPPED_NGINX = Path(__file__).resolve().parent.parent / "deploy" / "nginx.conf"
+
+
+class Nginx(Server):
+    """deploy/nginx.conf as it is, but for places and ports, in front of what listens on `upstream`.
+
+    `changes`: texts of that file and what stands in their place, each of which must be there.
+    """
+
+    name = "nginx"
+    kill_signal = signal.SIGTERM  # SIGKILL would orphan its workers
+
+    def __init__(self, upstream: int, changes: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self.upstream = upstream
+        self.config = self.folder / "nginx.conf"
+        self.access_log = self.folder / "access.log"
+        self.config.write_text(self._configuration(changes or {}))
+
+    def _configuration(self, changes: Mapping[str, str]) -> str:
+        text = SHIPPED_NGINX.read_text()
+        for found, put in (self._places() | dict(changes)).items():
+            if found not in text:
+                raise ServerFailed(f"deploy/nginx.conf has no {found!r}")
+            text = text.replace(found, put)
+        return text
+
+    def _places(self) -> dict[str, str]:
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        temporary = "".join(f" {kind}_temp_path {self.folder}/{kind};" for kind in kinds)
+        return {
+            "user www-data;": f"user {pwd.getpwuid(os.geteuid()).pw_name}; daemon off;",
+            "pid /run/nginx.pid;": f"pid {self.folder}/pid;",
+            "/var/log/nginx/error.log": "stderr",
+            "/var/log/nginx/access.log combined buffer=64k flush=5s": f"{self.access_log} combined",
+            "/var/cache/nginx/landslide": f"{self.folder}/cache",
+            "http {\n": f"http {{{temporary}\n",
+            "worker_processes auto;": "worker_processes 2;",
+            "listen 80 backlog=4096;": f"listen 127.0.0.1:{self.port} backlog=4096;",
+            "server 127.0.0.1:8000": f"server 127.0.0.1:{self.upstream}",
+        }
+
+    def command(self) -> list[str]:
+        found = install.nginx()
+        if found is None:
+            raise ServerFailed("nginx is not installed; `python -m tests.install` does that")
+        return [str(found), "-p", str(self.folder), "-e", "stderr", "-c", str(self.config)]
+
+    def answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
 
 @contextlib.contextmanager

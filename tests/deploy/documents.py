@@ -1,0 +1,13 @@
+"""Landslide's refusals, as whoever stands before it must repeat them."""
+
+import httpx
+import msgspec
+
+from polls.errors import LandslideError, problem
+
+
+def assert_problem(answer: httpx.Response, error: LandslideError) -> None:
+    """The answer is the one that Landslide gives for this error: status, headers and body to the byte."""
+    status, headers, document = problem(error)
+    assert (answer.status_code, answer.content) == (status, msgspec.json.encode(document))
+    assert {name: answer.headers.get(name) for name in headers} == headers

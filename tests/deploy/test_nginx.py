@@ -1,0 +1,220 @@
+"""deploy/nginx.conf in a real nginx, before a running Landslide."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from django.conf import settings
+from websockets.sync.client import connect
+
+from polls.errors import TooLarge
+from tests.deploy.documents import assert_problem
+from tests.e2e.audience import Client, http_client, new_voter
+from tests.servers import SHIPPED_NGINX, Nginx, wait_for
+from tests.system import ROOT, Landslide
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def system(shared_landslide: Callable[..., Landslide]) -> Landslide:
+    return shared_landslide()
+
+
+@pytest.fixture(scope="module")
+def client(system: Landslide) -> Client:
+    return Client(system)
+
+
+@pytest.fixture(scope="module")
+def front(system: Landslide) -> Iterator[Nginx]:
+    server = Nginx(system.port)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+def test_nginx_has_nothing_to_say_about_it(front: Nginx) -> None:
+    said = subprocess.run([*front.command(), "-t"], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    complaints = [line for line in said.stderr.splitlines() if "[warn]" in line or "[emerg]" in line]
+    # Who isn't root can't be anybody else, and is told so.
+    assert [line for line in complaints if 'the "user" directive' not in line] == []
+
+
+# --- what it passes on ---
+
+
+@pytest.mark.parametrize("page", ["", "results/", "present/"])
+def test_a_page_comes_with_all_it_needs(front: Nginx, client: Client, page: str) -> None:
+    code = client.make_poll()
+    answer = httpx.get(f"{front.url}/p/{code}/{page}")
+    assert answer.status_code == 200
+    files = set(re.findall(r'(?:href|src)="(/static/[^"]+)"', answer.text))
+    assert len(files) > 5
+    for path in files:
+        got = httpx.get(front.url + path, headers={"Accept-Encoding": "gzip, br"})
+        assert (got.status_code, "immutable" in got.headers["Cache-Control"]) == (200, True), path
+
+
+@pytest.mark.parametrize("page", ["", "results/", "present/"])
+def test_a_page_is_fetched_once_for_all(front: Nginx, client: Client, page: str) -> None:
+    code = client.make_poll()
+    address = f"{front.url}/p/{code}/{page}"
+    first = httpx.get(address)
+    second = httpx.get(f"{address}?from=a-stream-of-somebody", headers={"Cookie": "voter=x; sessionid=y"})
+    assert (first.headers["X-Cache"], second.headers["X-Cache"]) == ("MISS", "HIT")
+    assert first.content == second.content
+    same = httpx.get(address, headers={"If-None-Match": first.headers["ETag"]})
+    assert (same.status_code, same.content) == (304, b"")
+
+
+def test_a_static_file_is_kept_in_each_encoding(front: Nginx, client: Client) -> None:
+    page = httpx.get(f"{front.url}/p/{client.make_poll()}/")
+    path = re.findall(r'href="(/static/css/base[^"]+)"', page.text)[0]
+    plain = httpx.get(front.url + path, headers={"Accept-Encoding": "identity"})
+    assert "Content-Encoding" not in plain.headers
+    for asked, told in (("br", "br"), ("gzip, deflate", "gzip"), ("gzip, deflate, br, zstd", "br")):
+        got = httpx.get(front.url + path, headers={"Accept-Encoding": asked})
+        assert got.headers["Content-Encoding"] == told
+    assert httpx.get(front.url + path, headers={"Accept-Encoding": "br"}).headers["X-Cache"] == "HIT"
+
+
+def test_a_ballot_goes_in_and_comes_out(front: Nginx, client: Client) -> None:
+    code = client.make_poll()
+    voter = new_voter(front.url, code)
+    answer = voter.post(f"/api/v1/polls/{code}/ballots/", json={"selections": [2]}, headers=from_page(front))
+    assert (answer.status_code, answer.json()["status"]) == (202, "accepted")
+    wait_for(lambda: tally(front, code)["ballots"] == 1, what="the tally")
+    assert voter.get(f"/api/v1/polls/{code}/voter/").json()["voted"] is True
+
+
+def test_a_batch_goes_in(front: Nginx, client: Client) -> None:
+    code = client.make_poll()
+    ballots = [{"selections": [1], "voter": f"{'v' * 150}-{n}"} for n in range(3000)]
+    answer = client.http.post(f"{front.url}/api/v1/polls/{code}/ballots/batch/", json={"ballots": ballots})
+    assert answer.status_code == 200
+    assert {outcome["status"] for outcome in answer.json()["outcomes"]} == {"accepted"}
+
+
+def from_page(front: Nginx) -> dict[str, str]:
+    """As a browser sends it; Landslide compares it with the Host that nginx names."""
+    return {"Origin": front.url}
+
+
+def tally(front: Nginx, code: str) -> dict:
+    return httpx.get(f"{front.url}/api/v1/polls/{code}/tally/").json()
+
+
+def test_a_socket_shows_each_change(front: Nginx, client: Client) -> None:
+    code = client.make_poll()
+    with connect(f"ws://127.0.0.1:{front.port}/ws/polls/{code}/", origin=front.url) as socket:  # type: ignore[arg-type]
+
+        def ballots() -> int:
+            while (message := json.loads(socket.recv(timeout=30)))["type"] != "tally":
+                pass
+            return message["ballots"]
+
+        assert ballots() == 0
+        client.cast(code, "anna", [1])
+        assert ballots() == 1
+
+
+@pytest.mark.skipif(not (ROOT / "realtime" / "sse.py").exists(), reason="the stream isn't there yet")
+def test_a_stream_shows_each_change(front: Nginx, client: Client) -> None:
+    code = client.make_poll()
+    address = f"{front.url}/api/v1/polls/{code}/stream/"
+    with httpx.stream("GET", address, headers={"Accept": "text/event-stream"}, timeout=30) as stream:
+        assert stream.headers["Content-Type"].startswith("text/event-stream")
+        lines = stream.iter_lines()
+
+        def ballots() -> int:
+            while True:
+                line = next(lines)
+                if line.startswith("data:") and (message := json.loads(line[5:]))["type"] == "tally":
+                    return message["ballots"]
+
+        assert ballots() == 0
+        client.cast(code, "anna", [1])
+        assert ballots() == 1
+
+
+# --- the cache ---
+
+
+def test_an_unchanged_tally_is_answered_by_nginx_alone(front: Nginx, client: Client) -> None:
+    address = f"{front.url}/api/v1/polls/{client.make_poll()}/tally/"
+    first = httpx.get(address)
+    assert first.headers["X-Cache"] == "MISS"
+    again = httpx.get(address, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.content, again.headers["X-Cache"]) == (304, b"", "HIT")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    other = httpx.get(address, headers={"If-None-Match": '"0-0-0"'})
+    assert (other.status_code, other.content) == (200, first.content)
+
+
+def test_a_hidden_tally_is_kept_for_nobody(front: Nginx, client: Client) -> None:
+    code = client.make_poll(results_visible="after_vote")
+    address = f"/api/v1/polls/{code}/tally/"
+    voted, waiting = new_voter(front.url, code), new_voter(front.url, code)
+    assert voted.post(f"/api/v1/polls/{code}/ballots/", json={"selections": [1]}).status_code == 202
+    for _ in range(3):
+        shown, hidden = voted.get(address), waiting.get(address)
+        assert (shown.json()["visible"], hidden.json()["visible"]) == (True, False)
+        assert "ballots" not in hidden.json()
+        assert {shown.headers["X-Cache"], hidden.headers["X-Cache"]} == {"MISS"}
+
+
+def test_each_voter_has_a_cookie_of_their_own(front: Nginx, client: Client) -> None:
+    code = client.make_poll()
+    first, second = new_voter(front.url, code), new_voter(front.url, code)
+    assert first.cookies["voter"] != second.cookies["voter"]
+    first.post(f"/api/v1/polls/{code}/ballots/", json={"selections": [1]})
+    answers = [voter.get(f"/api/v1/polls/{code}/voter/") for voter in (first, second, first)]
+    assert [answer.json()["voted"] for answer in answers] == [True, False, True]
+    assert {answer.headers["Cache-Control"] for answer in answers} == {"private, no-store"}
+    assert not any("X-Cache" in answer.headers for answer in answers)
+
+
+def test_who_has_no_cookie_gets_one_and_no_one_elses(front: Nginx, client: Client) -> None:
+    address = f"{front.url}/api/v1/polls/{client.make_poll()}/ballots/"
+    answers = [httpx.post(address, json={"selections": [1]}) for _ in range(2)]
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.cookies["voter"] for answer in answers}) == 2
+
+
+# --- limits ---
+
+
+def test_what_is_too_large_is_refused_in_our_words(front: Nginx, client: Client) -> None:
+    voter = http_client(base_url=front.url, headers={"Content-Type": "application/json"})
+    for path, limit in (("ballots", settings.CAST_MAX_BYTES), ("ballots/batch", settings.BATCH_MAX_BYTES)):
+        address = f"/api/v1/polls/{client.make_poll()}/{path}/"
+        # What just fits is Landslide's to judge: it doesn't know the voter, or the key.
+        assert voter.post(address, content=b" " * limit).status_code == 401
+        assert_problem(voter.post(address, content=b" " * (limit + 1)), TooLarge())
+
+
+def test_it_speaks_the_languages_that_the_pages_have() -> None:
+    block = re.search(r"map \$http_accept_language \$language \{(.*?)\}", SHIPPED_NGINX.read_text(), re.S)
+    assert block
+    known = re.findall(r"(\w+);", block[1])
+    assert known == [code for code, _ in settings.LANGUAGES], "a page would be kept in one language for all"
+
+
+# --- what is written down ---
+
+
+def test_nobody_can_read_who_voted_when(front: Nginx, client: Client) -> None:
+    code = client.make_poll()
+    voter = new_voter(front.url, code)
+    voter.post(f"/api/v1/polls/{code}/ballots/", json={"selections": [1]})
+    voter.get(f"/p/{code}/?last=1")
+    wait_for(lambda: f"/p/{code}/?last=1" in front.access_log.read_text(), what="the access log")
+    assert f"/api/v1/polls/{code}/voter/" in front.access_log.read_text()
+    assert f"/api/v1/polls/{code}/ballots/" not in front.access_log.read_text()
