@@ -1,0 +1,120 @@
+"""What a viewer says and hears on the wire, for each way in which a server may send tallies.
+
+Pure: bytes in, messages out. Only as much is decoded as is needed to count messages and to know which tally
+each one is, so that thousands of viewers cost less than the server that is measured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+HEAD_END = b"\r\n\r\n"
+_KEY = "bGFuZHNsaWRlLWJlbmNoIQ=="  # any 16 bytes will do: what the server makes of it is not checked
+_CLOSE, _PING = 8, 9
+_TALLY = re.compile(rb'"ballots"\s*:\s*(\d+)')
+_VOTES = re.compile(rb'"votes"\s*:\s*\{([^{}]*)\}')  # the stock stack's: choice -> votes
+_COUNT = re.compile(rb":\s*(\d+)")
+
+#: Messages that are complete, what the viewer must answer at once, and what is left over.
+Heard = tuple[list[bytes], bytes, bytes]
+
+
+class Ended(Exception):
+    """The server said goodbye."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How to ask for tallies, what says that it worked, and how to take the stream apart."""
+
+    name: str
+    request: Callable[[str, str], bytes]  # host, path
+    accepted: bytes
+    hear: Callable[[bytes], Heard]
+
+
+def ballots_in(message: bytes) -> int | None:
+    """The number of ballots that a tally shows; None for any other message."""
+    if found := _TALLY.search(message):
+        return int(found[1])
+    if found := _VOTES.search(message):
+        return sum(map(int, _COUNT.findall(found[1])))
+    return None
+
+
+def _upgrade(host: str, path: str) -> bytes:
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: {host}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {_KEY}",
+    ]
+    return "\r\n".join(lines).encode() + HEAD_END
+
+
+def _get_events(host: str, path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream".encode() + HEAD_END
+
+
+def masked(opcode: int, payload: bytes = b"") -> bytes:
+    """A short frame from a client: its mask is there, as it must be, and changes nothing."""
+    return bytes((0x80 | opcode, 0x80 | len(payload))) + bytes(4) + payload
+
+
+def hear_frames(data: bytes) -> Heard:
+    """Unmasked, unfragmented WebSocket frames, as servers send them."""
+    messages, answer, at, end = [], b"", 0, len(data)
+    while end - at >= 2:
+        opcode, size, head = data[at] & 0x0F, data[at + 1], 2
+        if size >= 126:
+            head = 4 if size == 126 else 10
+            size = int.from_bytes(data[at + 2 : at + head], "big")
+        if end - at < head + size:
+            break
+        payload = data[at + head : at + head + size]
+        at += head + size
+        if opcode == _CLOSE:
+            raise Ended
+        if opcode == _PING:
+            answer += masked(10, payload)
+        elif opcode in (1, 2):
+            messages.append(payload)
+    return messages, answer, data[at:]
+
+
+def hear_socket_io(data: bytes) -> Heard:
+    """Engine.IO in WebSocket frames: an opening to answer, pings, and events."""
+    frames, answer, rest = hear_frames(data)
+    messages = []
+    for frame in frames:
+        if frame.startswith(b"42"):
+            messages.append(frame)
+        elif frame.startswith(b"0"):
+            answer += masked(1, b"40")
+        elif frame == b"2":
+            answer += masked(1, b"3")
+    return messages, answer, rest
+
+
+def hear_events(data: bytes) -> Heard:
+    """Server-sent events. Where they come in HTTP chunks, the lines between those belong to no event."""
+    *events, rest = data.split(b"\n\n")
+    return events, b"", rest
+
+
+def _socket_io_upgrade(host: str, path: str) -> bytes:
+    return _upgrade(host, f"{path}?EIO=4&transport=websocket")
+
+
+DIALECTS = {
+    dialect.name: dialect
+    for dialect in (
+        Dialect("websocket", _upgrade, b"HTTP/1.1 101", hear_frames),
+        Dialect("sse", _get_events, b"HTTP/1.1 200", hear_events),
+        Dialect("socketio", _socket_io_upgrade, b"HTTP/1.1 101", hear_socket_io),
+    )
+}

@@ -1,0 +1,77 @@
+"""Landslide as one of the servers that fan out: real ballots come into its vote log and are counted."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from websockets.sync.client import connect
+
+from benchmarks.measure import Bench
+from benchmarks.orders import Ordered
+from benchmarks.processes import load_core, pid_of, pin, server_core
+from tests.system import Landslide
+
+from .servers import FanOut
+from .viewers import Door, allow_many_files
+
+#: Enough that a tally is due at every tick of the hub.
+BALLOTS_A_SECOND = 200
+
+
+@dataclass
+class Running:
+    """A system whose web processes have a core to themselves, and a poll that is open in it."""
+
+    system: Landslide
+    inside: Ordered
+    code: str
+
+    @property
+    def web(self) -> list[int]:
+        return self.system.children("web")
+
+    def websocket(self) -> Door:
+        return Door("websocket", f"127.0.0.1:{self.system.port}", f"/ws/polls/{self.code}/")
+
+    def sse(self) -> Door:
+        return Door("sse", f"127.0.0.1:{self.system.port}", f"/api/v1/polls/{self.code}/stream/")
+
+    def has_sse(self) -> bool:
+        with suppress(httpx.TransportError), httpx.stream("GET", self.system.url + self.sse().path) as answer:
+            return answer.headers.get("content-type", "").startswith("text/event-stream")
+        return False
+
+    def frame(self) -> bytes:
+        """A tally as a viewer gets it."""
+        with connect(self.system.ws_url + self.websocket().path) as socket:
+            while '"ballots"' not in (text := str(socket.recv(10))):
+                pass
+        return text.encode()
+
+    def feed(self, rate: float, seconds: float) -> list[tuple[float, int]]:
+        """Put ballots into the log and have them counted: when so many were due."""
+        answer = self.inside.order("feed", code=self.code, rate=rate, seconds=seconds)
+        return [(due, ballots) for due, ballots in answer["cast"]]
+
+    def fan_out(self, door: Door) -> FanOut:
+        def send(seconds: float) -> None:
+            self.feed(BALLOTS_A_SECOND, seconds)
+
+        return FanOut("landslide", door, self.web, send)
+
+
+def run(bench: Bench, until: ExitStack, *, apart: bool = True, **options: Any) -> Running:
+    """Started, with an open poll. `apart`: its web processes on one core and all the rest on the other."""
+    allow_many_files()
+    system = bench.landslide(**{"web": 1, "worker": 1} | options)
+    inside = until.enter_context(Ordered("benchmarks.inside", env=system.env))
+    if apart:
+        assert system.redis
+        assert system.postgresql
+        others = [pid_of(system), pid_of(system.redis), pid_of(system.postgresql), inside.process.pid]
+        pin(others, load_core())
+        pin(system.children("web"), server_core())
+    return Running(system, inside, inside.order("open_poll")["code"])

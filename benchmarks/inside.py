@@ -1,0 +1,115 @@
+"""A process inside Landslide, told by `benchmarks.orders` what to do: it stands beside the one that serves.
+
+It opens polls, puts ballots into the vote log as another web process would (so that accepting them costs
+the measured one nothing), and counts.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.orders import obey
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+import django
+
+django.setup()
+
+from django.core.management import call_command  # noqa: E402
+from django.db import connection  # noqa: E402
+
+from analytics import counting  # noqa: E402
+from polls import authoring, lifecycle  # noqa: E402
+from polls.methods import encode  # noqa: E402
+from polls.models import Poll  # noqa: E402
+from polls.signals import ballots_appended  # noqa: E402
+from polls.votelog import expected_heads, get_log  # noqa: E402
+from polls.votelog.base import NewBallot, partition_of  # noqa: E402
+
+LABELS = ["Lisbon", "Helsinki", "Montréal", "Nairobi", "Kyoto"]
+_APPEND = 256  # ballots a call at most, as the ballot box gathers them
+
+
+class Inside:
+    def __init__(self) -> None:
+        self.polls: dict[str, Poll] = {}
+
+    def do_migrate(self) -> dict[str, Any]:
+        call_command("migrate", verbosity=0)
+        return {}
+
+    def do_open_poll(self, **fields: Any) -> dict[str, Any]:
+        made = authoring.create_poll(LABELS, **{"question": "Where should we meet next year?"} | fields)
+        poll = lifecycle.open_poll(made.pk)
+        self.polls[poll.code] = poll
+        return {"code": poll.code}
+
+    def do_feed(self, code: str, rate: float, seconds: float, every: float = 0.01) -> dict[str, Any]:
+        """Append `rate` ballots a second on a fixed schedule.
+
+        `cast`: when ballots were due, and how many had been by then; whoever is late is late by that.
+        """
+        poll, done = self.polls[code], 0
+        cast: list[tuple[float, int]] = []
+        started = time.monotonic()
+        step = max(every, 1 / rate)
+        for number in range(1, round(seconds / step) + 1):
+            due = started + number * step
+            time.sleep(max(0.0, due - time.monotonic()))
+            wanted = round(number * step * rate)
+            self._append(poll, wanted - done)
+            done = wanted
+            cast.append((due, done))
+        return {"cast": cast, "seconds": time.monotonic() - started}
+
+    def do_fill(self, code: str, count: int) -> dict[str, Any]:
+        """Append so many ballots at once, and wake nobody."""
+        self._append(self.polls[code], count, wake=False)
+        return {}
+
+    def do_count(self) -> dict[str, Any]:
+        """Count all that is in the log: entries, seconds, and this process's CPU seconds."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")  # a pool's only connection: the one that will count
+            backend = cursor.fetchone()[0]
+        wall, cpu = time.monotonic(), time.process_time()
+        counted = sum(counting.count_partition(partition) for partition in range(get_log().partitions))
+        return {
+            "counted": counted,
+            "seconds": time.monotonic() - wall,
+            "cpu": time.process_time() - cpu,
+            "backend": backend,
+        }
+
+    def _append(self, poll: Poll, count: int, *, wake: bool = True) -> None:
+        log = get_log()
+        for size in _parts(count, _APPEND):
+            ballots = [_new_ballot(poll) for _ in range(size)]
+            outcomes = log.append(ballots, expected_heads())
+            refused = {outcome.code for outcome in outcomes} - {"accepted"}
+            if refused:
+                raise RuntimeError(f"The log refused ballots: {refused}")
+            if wake:
+                touched = {partition_of(poll.pk, each.voter_key, log.partitions) for each in ballots}
+                ballots_appended.send_robust(sender=None, partitions=touched)
+
+
+def _parts(count: int, most: int) -> Iterator[int]:
+    while count > 0:
+        yield min(count, most)
+        count -= most
+
+
+def _new_ballot(poll: Poll) -> NewBallot:
+    selection = encode((random.randint(1, len(LABELS)),))
+    return NewBallot(poll.pk, os.urandom(16), uuid.uuid4().bytes, selection, poll.round)
+
+
+if __name__ == "__main__":
+    obey(Inside())
