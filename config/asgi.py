@@ -23,6 +23,7 @@ django_application = OneHopHandler()
 # After Django's set-up, for these import models.
 from config.body_limit import BodyLimit
 from config.request_id import RequestId
+from polls.intake import Intake
 from realtime.routing import websocket_urlpatterns
 
 Scope = dict[str, Any]
@@ -46,7 +47,8 @@ async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
 
 # No AuthMiddlewareStack: it would cost every viewer queries, and few need to be known.
 websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])  # type: ignore[arg-type]
-http = RequestId(BodyLimit(django_application, settings.DATA_UPLOAD_MAX_MEMORY_SIZE))
+# The fast lane first: whatever it doesn't know it passes on.
+http = Intake(RequestId(BodyLimit(django_application, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)))
 HANDLERS = {"http": http, "websocket": websocket, "lifespan": lifespan}
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from typing import Any
 
 from structlog.contextvars import bound_contextvars
 
-SANE = re.compile(rb"[A-Za-z0-9_.:-]{6,80}")
+from polls.lanes import SANE_ID
 
 
 class RequestId:
@@ -32,6 +31,6 @@ class RequestId:
 def given_id(headers: list[tuple[bytes, bytes]]) -> bytes | None:
     """The caller's own X-Request-ID, unless it could forge a log line or fill the log."""
     for name, value in headers:
-        if name == b"x-request-id" and SANE.fullmatch(value):
+        if name == b"x-request-id" and SANE_ID.fullmatch(value):
             return value
     return None

@@ -1,7 +1,8 @@
 """The one way in for a ballot: method's check → voter → vote log → receipt.
 
 `cast` and `cast_batch` take the parts of an HTTP request and give the parts of the
-answer, so that every lane in front of them answers alike.
+answer, so that every lane in front of them answers alike. The fast lane (intake.py) takes
+the same steps (`prepare`, `submit`, `accepted`, `refusal`) without waiting on a thread.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -41,7 +41,7 @@ from .errors import (
 from .methods import encode
 from .models import ApiClient
 from .receipts import make_receipt
-from .rules import PollRules, get_rules
+from .rules import PollRules, get_rules, rules_of_round
 from .signals import ballots_appended
 from .votelog import STORE_ERRORS, expected_heads, get_log
 from .votelog.base import ACCEPTED, NewBallot, Outcome, partition_of
@@ -49,8 +49,7 @@ from .votelog.base import ACCEPTED, NewBallot, Outcome, partition_of
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class CastRequest:
+class CastRequest(msgspec.Struct, frozen=True, gc=False):
     """What of an HTTP request decides about a ballot. `body` is None where it was over the limit."""
 
     code: str
@@ -63,11 +62,14 @@ class CastRequest:
     authorization: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     status: int
     body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str]
+
+
+class RulesDoubted(Exception):
+    """The ballot isn't valid by rules that were kept for a moment: the database may know better."""
 
 
 class BallotBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -87,14 +89,16 @@ class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
 _decode_ballot = msgspec.json.Decoder(BallotBody).decode
 _decode_batch = msgspec.json.Decoder(BatchBody).decode
 _encode = msgspec.json.encode
-_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+#: One object, so that a lane can tell by it that a ballot was accepted.
+ACCEPTED_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
 
 def cast(request: CastRequest) -> Answer:
     """Cast one ballot and wait until it is durable."""
     try:
-        rules, ballot = _prepare(request)
-        return _accepted(rules, ballot, _append_among_others([ballot])[0])
+        check_envelope(request, settings.CAST_MAX_BYTES)
+        ballot = prepare_surely(request, get_rules(request.code))
+        return accepted(ballot, _append_among_others([ballot])[0])
     except LandslideError as error:
         return refusal(error, request)
     except STORE_ERRORS:
@@ -105,7 +109,7 @@ def cast(request: CastRequest) -> Answer:
 def cast_batch(request: CastRequest) -> Answer:
     """Cast up to settings.BATCH_MAX_BALLOTS ballots of an API client; one outcome each, in the order sent."""
     try:
-        _check_envelope(request, settings.BATCH_MAX_BYTES)
+        check_envelope(request, settings.BATCH_MAX_BYTES)
         rules = get_rules(request.code)
         client = voters.client_from(request.authorization)
         if client is None:
@@ -120,16 +124,24 @@ def cast_batch(request: CastRequest) -> Answer:
     except STORE_ERRORS:
         logger.exception("batch_failed")
         return refusal(OutcomeUnknown(), request)
-    return Answer(200, _encode({"outcomes": outcomes}), _HEADERS)
+    return Answer(200, _encode({"outcomes": outcomes}), ACCEPTED_HEADERS)
 
 
 def _cast_items(rules: PollRules, client: ApiClient, items: Sequence[msgspec.Raw]) -> list[dict[str, Any]]:
     outcomes: list[dict[str, Any]] = [{} for _ in items]
     valid: list[tuple[int, NewBallot]] = []
+    surely: dict[int | None, PollRules] = {}  # of each round that was in doubt, looked up once a batch
     for index, item in enumerate(items):
         try:
             body = _decode(_decode_ballot, item)
-            valid.append((index, _new_ballot(rules, body, _client_voter(rules, client, body))))
+            voter_key = _client_voter(rules, client, body)
+            try:
+                ballot = _new_ballot(rules, body, voter_key, sure=False)
+            except RulesDoubted:
+                if body.round not in surely:
+                    surely[body.round] = rules_of_round(rules.code, body.round)
+                ballot = _new_ballot(surely[body.round], body, voter_key, sure=True)
+            valid.append((index, ballot))
         except LandslideError as error:
             outcomes[index] = _failed(index, error)
 
@@ -144,7 +156,7 @@ def _cast_items(rules: PollRules, client: ApiClient, items: Sequence[msgspec.Raw
             continue
         for (index, ballot), verdict in zip(chunk, verdicts, strict=True):
             try:
-                outcomes[index] = {"index": index, **_receipt(rules, ballot, verdict)}
+                outcomes[index] = {"index": index, **_receipt(ballot, verdict)}
             except LandslideError as error:
                 outcomes[index] = _failed(index, error)
     return outcomes
@@ -167,25 +179,36 @@ def refusal(error: LandslideError, request: CastRequest) -> Answer:
     return Answer(status, _encode(document), headers)
 
 
-def _prepare(request: CastRequest) -> tuple[PollRules, NewBallot]:
-    """The ballot that a request casts, valid by the poll's rules. No step writes anything."""
-    _check_envelope(request, settings.CAST_MAX_BYTES)
-    rules = get_rules(request.code)
+def prepare(request: CastRequest, rules: PollRules, *, sure: bool = False) -> NewBallot:
+    """The ballot that a request casts, valid by the poll's rules; writes nothing.
+
+    `rules` may be a moment old, from before a reset, and nothing kept refuses a ballot: without `sure`,
+    what they would refuse raises RulesDoubted.
+    """
     client = voters.client_from(request.authorization)
     if client is not None:
         _need_scope(client)
         body = _decode(_decode_ballot, request.body)
-        return rules, _new_ballot(rules, body, _client_voter(rules, client, body))
+        return _new_ballot(rules, body, _client_voter(rules, client, body), sure=sure)
     token = voters.token_from(request.cookie)
     if token is None:
         raise VoterUnknown()
     body = _decode(_decode_ballot, request.body)
     if body.voter is not None:
         raise Malformed(_("Only API clients may name a voter."))
-    return rules, _new_ballot(rules, body, voters.browser_key(rules.secret, token))
+    return _new_ballot(rules, body, voters.browser_key(rules.secret, token), sure=sure)
 
 
-def _check_envelope(request: CastRequest, limit: int) -> None:
+def prepare_surely(request: CastRequest, rules: PollRules) -> NewBallot:
+    """`prepare`, with a look at the database where the rules are in doubt."""
+    try:
+        return prepare(request, rules)
+    except RulesDoubted:
+        round_ = _decode(_decode_ballot, request.body).round
+        return prepare(request, rules_of_round(rules.code, round_), sure=True)
+
+
+def check_envelope(request: CastRequest, limit: int) -> None:
     if request.content_type.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType()
     if not origin_allowed(request.origin, request.host):
@@ -228,16 +251,16 @@ def _decode(decoder: Any, body: Any) -> Any:
         raise Malformed(str(error)) from None
 
 
-def _new_ballot(rules: PollRules, body: BallotBody, voter_key: bytes) -> NewBallot:
-    if body.round not in (None, rules.round):
+def _new_ballot(rules: PollRules, body: BallotBody, voter_key: bytes, *, sure: bool) -> NewBallot:
+    if not sure and body.round is not None and body.round != rules.round:
         # The voter may know more than we do: a reset poll can have other choices.
-        rules = get_rules(rules.code, fresh=True)
+        raise RulesDoubted()
     try:
         selection = rules.method.check(rules.rules, body.selections)
     except InvalidSelection:
-        # The rules may be a moment old, from before a reset: nothing kept refuses a ballot.
-        rules = get_rules(rules.code, fresh=True)
-        selection = rules.method.check(rules.rules, body.selections)
+        if not sure:
+            raise RulesDoubted() from None
+        raise
     return NewBallot(
         poll_id=rules.id,
         voter_key=voter_key,
@@ -248,24 +271,30 @@ def _new_ballot(rules: PollRules, body: BallotBody, voter_key: bytes) -> NewBall
     )
 
 
-def _accepted(rules: PollRules, ballot: NewBallot, outcome: Outcome) -> Answer:
-    return Answer(202, _encode(_receipt(rules, ballot, outcome)), _HEADERS)
+def accepted(ballot: NewBallot, outcome: Outcome) -> Answer:
+    """The answer to a ballot that the log has decided on; raises what the log refused it with."""
+    return Answer(202, _encode(_receipt(ballot, outcome)), ACCEPTED_HEADERS)
 
 
-def _receipt(rules: PollRules, ballot: NewBallot, outcome: Outcome) -> dict[str, Any]:
+def _receipt(ballot: NewBallot, outcome: Outcome) -> dict[str, Any]:
     if outcome.code != ACCEPTED:
         raise catalogue()[outcome.code]()
     return {
         "ballot_id": str(uuid.UUID(bytes=ballot.ballot_id)),
-        "receipt": make_receipt(rules.id, outcome.round, ballot.voter_key, ballot.ballot_id),
+        "receipt": make_receipt(ballot.poll_id, outcome.round, ballot.voter_key, ballot.ballot_id),
         "status": ACCEPTED,
     }
+
+
+def submit(ballots: Sequence[NewBallot]) -> Future[list[Outcome]]:
+    """Queue ballots for this process's next append; see Coalescer.submit for what it and the future raise."""
+    return _coalescer().submit(ballots)
 
 
 def _append_among_others(ballots: Sequence[NewBallot]) -> list[Outcome]:
     # Who waits must not sit on a database connection: the thread they wait for needs one.
     connection.close_if_unusable_or_obsolete()
-    return _settle(_coalescer().submit(ballots))
+    return _settle(submit(ballots))
 
 
 def _settle(future: Future[list[Outcome]]) -> list[Outcome]:

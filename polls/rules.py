@@ -1,20 +1,20 @@
 """What accepting a ballot needs to know of a poll, kept in the process for a moment.
 
-Only rules of a poll that is open are kept, since they are frozen then. They say what a
-valid selection looks like; whether the poll is open is never decided from here, only by
-the gate in the vote log.
+Drafts are not kept: their rules may still change; those of all others are frozen. They
+say what a valid selection looks like; whether the poll is open is never decided from
+here, only by the gate in the vote log.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import DatabaseError
 
 from .errors import PollNotFound
 from .methods import Method, MethodRules, get_method
-from .models import Poll, State, canonical_code
+from .models import Poll, Round, State, canonical_code
 from .signals import poll_changed
 
 _KEEP_SECONDS = 1.0
@@ -37,6 +37,12 @@ class PollRules:
 _kept: dict[str, tuple[float, PollRules]] = {}
 
 
+def kept_rules(code: str) -> tuple[PollRules, float] | None:
+    """What is kept of the poll with this (canonical) code, and for how many seconds; asks no store."""
+    kept = _kept.get(code)
+    return (kept[1], time.monotonic() - kept[0]) if kept else None
+
+
 def get_rules(code: str, *, fresh: bool = False) -> PollRules:
     """The rules of the poll with this code; PollNotFound where there is none."""
     code = canonical_code(code)
@@ -50,11 +56,22 @@ def get_rules(code: str, *, fresh: bool = False) -> PollRules:
         if kept is None:
             raise
         return kept[1]
-    if rules.state == State.OPEN:
+    if rules.state != State.DRAFT:
         if len(_kept) >= _KEEP_POLLS:
             _kept.clear()
         _kept[code] = (time.monotonic(), rules)
     return rules
+
+
+def rules_of_round(code: str, round: int | None) -> PollRules:
+    """The rules that ballots of `round` are judged by, as the database has them now."""
+    rules = get_rules(code, fresh=True)
+    if round in (None, rules.round):
+        return rules
+    frozen = Round.objects.filter(poll_id=rules.id, number=round).first()
+    if frozen is None:
+        return rules
+    return replace(rules, method=get_method(frozen.rules["method"]), rules=frozen.method_rules())
 
 
 def _load(code: str) -> PollRules:

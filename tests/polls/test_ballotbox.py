@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 from django.db import OperationalError, connection
@@ -27,8 +28,7 @@ def _no_rules_kept() -> None:
 
 
 def changed(asked: CastRequest, **parts: Any) -> CastRequest:
-    fields = {name: getattr(asked, name) for name in CastRequest.__slots__}
-    return CastRequest(**fields | parts)
+    return msgspec.structs.replace(asked, **parts)
 
 
 def refused(asked: CastRequest, way: Callable[..., Any] = ballotbox.cast) -> tuple[int, str]:

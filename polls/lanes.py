@@ -1,0 +1,86 @@
+"""What the lanes ahead of Django share: they answer as Django would, without its handler."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse
+from django.utils import translation
+from django.utils.module_loading import import_string
+
+Scope = dict[str, Any]
+Headers = list[tuple[bytes, bytes]]
+
+SANE_ID = re.compile(rb"[A-Za-z0-9_.:-]{6,80}")  # a request id that can't forge a log line
+#: Middleware that does something to the answer of an endpoint.
+_ADDS_HEADERS = ("SecurityMiddleware", "LocaleMiddleware", "XFrameOptionsMiddleware")
+_HOSTS_AT_MOST = 100
+
+_hosts: set[bytes] = set()
+
+
+def knows_host(host: bytes) -> bool:
+    """Whether Django would let a request for this host through; remembered, for there are few of them."""
+    if host in _hosts:
+        return True
+    try:
+        django_request(host.decode("latin-1")).get_host()
+    except DisallowedHost:
+        return False
+    if len(_hosts) < _HOSTS_AT_MOST:
+        _hosts.add(host)
+    return True
+
+
+def replay(body: bytes, receive: Any) -> Any:
+    """A `receive` that gives the body, which has been read, once more."""
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Any:
+        return messages.pop() if messages else await receive()
+
+    return again
+
+
+def is_secure(scope: Scope) -> bool:
+    if settings.SECURE_HSTS_SECONDS == 0:
+        return False  # then no header depends on it
+    if settings.SECURE_PROXY_SSL_HEADER is None:
+        return bool(scope["scheme"] == "https")
+    name, secure = settings.SECURE_PROXY_SSL_HEADER
+    wanted = name.removeprefix("HTTP_").replace("_", "-").lower().encode()
+    given = next((value for header, value in scope["headers"] if header == wanted), b"")
+    return given.decode("latin-1").partition(",")[0].strip() == secure
+
+
+def django_request(host: str, *, secure: bool = False) -> HttpRequest:
+    request = HttpRequest()
+    request.method, request.path = "GET", "/api/"
+    request.META = {"HTTP_HOST": host, "SERVER_NAME": "", "SERVER_PORT": "80"}
+    request._get_scheme = lambda: "https" if secure else "http"  # type: ignore[method-assign]
+    return request
+
+
+def headers_of_every_answer(allow: str, *, secure: bool) -> Headers:
+    """What Django and DRF add to a view's answer; asked of the middleware itself."""
+
+    def chain(_: HttpRequest) -> HttpResponse:
+        return HttpResponse(headers={"Allow": allow})
+
+    for path in reversed(settings.MIDDLEWARE):
+        if path.rpartition(".")[2] in _ADDS_HEADERS:
+            chain = import_string(path)(chain)
+    with translation.override(None):
+        response = chain(django_request("", secure=secure))
+    added = {
+        name: value for name, value in response.items() if name not in ("Content-Type", "Content-Length")
+    }
+    return raw(added)
+
+
+def raw(headers: Mapping[str, str]) -> Headers:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
