@@ -32,9 +32,8 @@ check: .venv/installed-dev ## Lint, formatting, types, layers, Django's checks, 
 	echo "django";       $(PY) manage.py check --fail-level WARNING; \
 	echo "migrations";   $(PY) manage.py makemigrations --check --dry-run
 
-bench: .venv/installed-dev ## Measure how long a ballot takes to reach a screen
-	@$(PY) -m tests.install
-	@exec $(PY) -m benchmarks.latency
+bench: .venv/installed-bench ## Measure Landslide against its peers; BENCH=--quick or BENCH="ingest batch"
+	@exec $(PY) -m benchmarks $(BENCH)
 
 clean: ## Remove .venv and caches; ballots in data/ stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -52,6 +51,11 @@ clean: ## Remove .venv and caches; ballots in data/ stay
 	@echo "Installing packages for tests and checks into .venv (about a minute) ..."
 	@$(PIP) -r requirements-dev.txt
 	@touch .venv/installed $@
+
+.venv/installed-bench: benchmarks/requirements.txt .venv/installed-dev
+	@echo "Installing the bench's own packages into .venv (a few seconds) ..."
+	@$(PIP) -r benchmarks/requirements.txt
+	@touch $@
 
 # The first Python that is new enough *and* runs: a version manager's stand-in may exist and refuse.
 # Half an environment would look like a whole one next time, so what is interrupted is removed.

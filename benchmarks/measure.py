@@ -52,6 +52,7 @@ class Bench:
     console: Console
     home: Path
     until: ExitStack = field(default_factory=ExitStack)
+    out: Path = Path(__file__).parent  # where a measure may leave a picture of its own
 
     @cached_property
     def postgresql(self) -> PostgreSQL:
@@ -69,7 +70,7 @@ class Bench:
 
     def landslide(self, **options: Any) -> Landslide:
         """The whole system, running, in full mode unless asked otherwise; with a Redis of its own."""
-        options = {"mode": "full", "collected": self.home / "collected"} | options
+        options = {"mode": "full", "collected": self.home.parent / "collected"} | options
         if options["mode"] == "full":
             options.setdefault("postgresql", self.postgresql)
         system = Landslide(**options)

@@ -1,0 +1,32 @@
+"""What the bench needs beside Python and what the tests need: peers of other kinds."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests import install
+from tests.install import Need
+
+
+def program(name: str) -> Path | None:
+    found = shutil.which(name)
+    return Path(found) if found else None
+
+
+def nchan() -> Path | None:
+    """The module of nginx; Debian keeps it here."""
+    places = [*Path("/usr/lib/nginx/modules").glob("ngx_nchan_module.so")]
+    return places[0] if places else None
+
+
+NEEDS = (
+    *install.NEEDS,
+    Need("Node.js", lambda: program("node"), ("nodejs",)),
+    Need("npm", lambda: program("npm"), ("npm",)),
+    Need("nchan", nchan, ("libnginx-mod-nchan",)),
+)
+
+
+def ensure() -> None:
+    install.ensure(NEEDS, "The benchmarks")

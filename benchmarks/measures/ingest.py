@@ -1,0 +1,48 @@
+"""What accepting a ballot costs: ballots per CPU-second, each web process on a core of its own."""
+
+from __future__ import annotations
+
+from benchmarks.measure import Bench
+from benchmarks.processes import Meter
+from benchmarks.result import Mark, Row
+from benchmarks.targets import Fastify, OurSystem, Stock, Target
+from benchmarks.targets.base import sound
+
+NAME = "ingest"
+TITLE = "Accepting ballots"
+CONNECTIONS = 64
+
+
+def run(bench: Bench) -> list[Row]:
+    targets: list[Target] = [OurSystem(bench, web=1, worker=1), Stock(bench), Fastify(bench)]
+    for target in targets:
+        target.keep_web_apart()
+        target.warm_up()
+    taken = bench.in_turn({target.name: lambda target=target: take(bench, target) for target in targets})
+    return [
+        row("web", "Accepted ballots per CPU-second of the web process", taken, 0, strict=True),
+        row("with-stores", "The same, with the CPU of stores and workers", taken, 1, strict=False),
+    ]
+
+
+def take(bench: Bench, target: Target) -> tuple[float, float, float]:
+    """Ballots per CPU-second of the web process, of everything, and ballots a second."""
+    load = target.load(seconds=bench.seconds, connections=CONNECTIONS)
+    web, everything = Meter(*target.web), Meter(*target.web, *target.behind)
+    load.go()
+    report = sound(target.used(load.wait()))
+    return (
+        report.accepted / web.seconds(),
+        report.accepted / everything.seconds(),
+        report.goodput,
+    )
+
+
+def row(name: str, title: str, taken: dict[str, list[tuple[float, ...]]], part: int, *, strict: bool) -> Row:
+    figures = {who: [sample[part] for sample in samples] for who, samples in taken.items()}
+    marks = [Mark("stock", least=100), Mark("fastify", least=1)] if strict else []
+    pace = ", ".join(
+        f"{who} {sorted(s[2] for s in all_)[len(all_) // 2]:,.0f}" for who, all_ in taken.items()
+    )
+    note = f"Redis appendfsync always, {CONNECTIONS} connections. Ballots a second: {pace}."
+    return Row(f"{NAME}.{name}", title, "ballots/CPU-s", figures.pop("landslide"), figures, marks, note=note)

@@ -1,0 +1,101 @@
+"""All measures' latest outcomes as a page: benchmarks/RESULTS.md."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from benchmarks.result import Mark, Outcome, Row, Verdict, number
+
+ABOUT = """# Results
+
+Written by `make bench`; [README.md](README.md) says how to read it.
+
+Ratios are Landslide's median divided by the peer's, and the range beside them is that of the repeats, in
+which Landslide and its peers took turns. Compare them with nothing but each other: another machine, or another
+hour on a shared one, gives other figures.
+"""
+HEAD = ("measure", "Landslide", "against", "ratio", "mark", "reached")
+
+
+def page(outcomes: Iterable[Outcome]) -> str:
+    outcomes = list(outcomes)
+    parts = [ABOUT, _summary(outcomes), _table(outcomes), *_gone_wrong(outcomes), _runs(outcomes)]
+    return "\n".join(part.rstrip() + "\n" for part in parts)
+
+
+def _summary(outcomes: list[Outcome]) -> str:
+    verdicts = [verdict for outcome in outcomes for row in outcome.rows for verdict in row.verdicts()]
+    reached = sum(verdict.reached for verdict in verdicts)
+    quick = "\n\n**A quick run**: short loads and few repeats, with more noise than the marks allow for."
+    return f"{reached} of {len(verdicts)} marks reached." + (quick if any(o.quick for o in outcomes) else "")
+
+
+def _table(outcomes: list[Outcome]) -> str:
+    lines = [_line(HEAD), _line(["---"] * len(HEAD))]
+    for outcome in outcomes:
+        for row in outcome.rows:
+            lines += map(_line, _cells(row))
+    return "\n".join(lines)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cells(row: Row) -> Iterator[list[str]]:
+    """One line per peer, with what is asked of us against it, and one per mark that is absolute."""
+    title = f"**{row.title}**" + (f"<br>{row.note}" if row.note else "")
+    ours = f"{with_spread(row.median, row.spread)} {row.unit}"
+    verdicts = {verdict.mark.peer: verdict for verdict in row.verdicts()}
+    for peer in [*([None] if None in verdicts or not row.peers else []), *row.peers]:
+        verdict = verdicts.get(peer)
+        yield [title, ours, *_against(row, peer), str(verdict.mark) if verdict else "", reached(verdict)]
+        title = ours = ""
+    for missing in [peer for peer in verdicts if peer and peer not in row.peers]:
+        yield [title, ours, f"{missing}: no figure", "–", str(verdicts[missing].mark), "no"]
+        title = ours = ""
+
+
+def _against(row: Row, peer: str | None) -> list[str]:
+    if peer is None:
+        return ["", ""]
+    theirs = with_spread(row.peer_median(peer), row.peer_spread(peer))
+    return [f"{peer}: {theirs}", with_spread(row.ratio(peer), row.ratio_spread(peer))]
+
+
+def with_spread(value: float, spread: tuple[float, float]) -> str:
+    low, high = map(number, spread)
+    return number(value) if low == high else f"{number(value)} ({low}–{high})"
+
+
+def reached(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return ""
+    return "yes" if verdict.reached else f"**no**{_by_how_much(verdict.value, verdict.mark)}"
+
+
+def _by_how_much(value: float, mark: Mark) -> str:
+    bound = mark.least if mark.least is not None and value < mark.least else mark.most
+    return "" if math.isnan(value) or not bound else f", {number(value / bound)} × the mark"
+
+
+def _gone_wrong(outcomes: list[Outcome]) -> Iterator[str]:
+    for heading, which in (("Failed", "failure"), ("Left out", "skipped")):
+        lines = [f"- **{o.title}** (`{o.name}`): {getattr(o, which)}" for o in outcomes if getattr(o, which)]
+        if lines:
+            yield f"## {heading}\n\n" + "\n".join(lines)
+
+
+def _runs(outcomes: list[Outcome]) -> str:
+    lines = ["## Each measure by itself", "", _line(("command", "taken", "repeats", "minutes", "machine"))]
+    lines.append(_line(["---"] * 5))
+    for each in outcomes:
+        where = ", ".join(
+            f"{value} {name}" if name == "cores" else value for name, value in each.machine.items()
+        )
+        minutes = f"{each.seconds / 60:.1f}"
+        lines.append(_line((f"`{each.command}`", each.date, str(each.repeats), minutes, where)))
+    latest = max(outcomes, key=lambda each: each.date, default=None)
+    found = ", ".join(f"{name} {number}" for name, number in latest.versions.items()) if latest else ""
+    return "\n".join([*lines, "", f"With {found}."])
