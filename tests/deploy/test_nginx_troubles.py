@@ -1,0 +1,349 @@
+"""deploy/nginx.conf before web processes that are slow, dead, rude or lied to."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import httpx
+import pytest
+
+from polls.errors import OutcomeUnknown, Overloaded, Unavailable
+from tests.deploy.documents import assert_problem
+from tests.deploy.upstream import Exchange, Upstream
+from tests.e2e.audience import new_voter
+from tests.servers import Nginx, wait_for
+from tests.system import Landslide
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+CAST, BATCH = "/api/v1/polls/DEMO/ballots/", "/api/v1/polls/DEMO/ballots/batch/"
+TALLY, VOTER, STREAM = (f"/api/v1/polls/DEMO/{name}/" for name in ("tally", "voter", "stream"))
+PAGE, STATIC = "/p/DEMO/", "/static/js/vote.js"
+EVERYWHERE = [CAST, BATCH, TALLY, VOTER, STREAM, PAGE, STATIC, "/", "/ws/polls/DEMO/"]
+BALLOT = {"selections": [1]}
+PUBLIC = "public, max-age=1, stale-while-revalidate=10"
+
+Before = Callable[..., Nginx]
+
+
+@pytest.fixture
+def crowd() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as pool:
+        yield pool
+
+
+# --- too many at once ---
+
+
+class Busy:
+    """Web processes that hold each request until they are let go."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.done = Event()
+        self.upstream = upstream
+        upstream.answer = self.answer
+
+    def answer(self, exchange: Exchange) -> None:
+        self.done.wait(60)
+        exchange.reply(202, b"{}")
+
+    def holds(self, number: int) -> None:
+        wait_for(lambda: len(self.upstream.seen) >= number, what=f"{number} requests")
+
+
+@pytest.mark.parametrize(("address", "bound"), [(CAST, "max_conns=256"), (BATCH, "max_conns=8")])
+def test_a_ballot_too_many_is_refused_at_once(
+    upstream: Upstream, before: Before, crowd: ThreadPoolExecutor, address: str, bound: str
+) -> None:
+    front = before(upstream.port, {bound: "max_conns=3"})
+    busy = Busy(upstream)
+    held = [crowd.submit(httpx.post, front.url + address, json=BALLOT, timeout=60) for _ in range(3)]
+    busy.holds(3)
+    for _ in range(20):
+        assert_problem(httpx.post(front.url + address, json=BALLOT), Overloaded())
+    busy.done.set()
+    assert {answer.result().status_code for answer in held} == {202}
+    assert len(upstream.seen) == 3, "a refused ballot got through"
+    assert httpx.post(front.url + address, json=BALLOT).status_code == 202
+
+
+def test_ballots_leave_the_others_their_places(
+    upstream: Upstream, before: Before, crowd: ThreadPoolExecutor
+) -> None:
+    front = before(upstream.port, {"max_conns=256": "max_conns=3"})
+    busy = Busy(upstream)
+    held = [crowd.submit(httpx.post, front.url + CAST, json=BALLOT, timeout=60) for _ in range(3)]
+    busy.holds(3)
+    upstream.answer = lambda exchange: exchange.reply(200, b"ok")
+    for address in (TALLY, VOTER, PAGE, STATIC, "/"):
+        assert httpx.get(front.url + address).status_code == 200
+    busy.done.set()
+    assert {answer.result().status_code for answer in held} == {202}
+
+
+def test_whoever_looks_is_refused_as_politely(
+    upstream: Upstream, before: Before, crowd: ThreadPoolExecutor
+) -> None:
+    front = before(upstream.port, {"max_conns=256": "max_conns=3"})
+    busy = Busy(upstream)
+    held = [crowd.submit(httpx.get, front.url + VOTER, timeout=60) for _ in range(3)]
+    busy.holds(3)
+    for address in (TALLY, VOTER):
+        assert_problem(httpx.get(front.url + address), Overloaded())
+    for address in (PAGE, "/", "/admin/"):
+        assert_page_that_waits(httpx.get(front.url + address))
+    busy.done.set()
+    assert {answer.result().status_code for answer in held} == {202}
+
+
+def assert_page_that_waits(answer: httpx.Response) -> None:
+    assert (answer.status_code, answer.headers["Content-Type"]) == (503, "text/html")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert '<meta http-equiv="refresh"' in answer.text
+
+
+# --- web processes that die ---
+
+
+def test_a_process_killed_in_mid_cast_leaves_the_outcome_open(
+    landslide: Callable[..., Landslide], before: Before, crowd: ThreadPoolExecutor
+) -> None:
+    system = landslide()
+    front = before(system.port)
+    voter = new_voter(front.url, "DEMO")
+    ballot = BALLOT | {"ballot_id": str(uuid.uuid4())}
+    system.freeze()
+    casting = crowd.submit(voter.post, CAST, json=ballot)
+    wait_for(lambda: unread(system.port) > 0, what="a ballot before the frozen process")
+    system.kill()
+    assert_problem(casting.result(), OutcomeUnknown())
+    # Now nothing can be sent any more, and that is certain.
+    assert_problem(voter.post(CAST, json=ballot), Overloaded())
+    system.start()
+    answer = voter.post(CAST, json=ballot)
+    assert (answer.status_code, answer.json()["ballot_id"]) == (202, ballot["ballot_id"])
+
+
+def unread(port: int) -> int:
+    """Bytes that arrived for connections on this port and that its program hasn't read."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listening = "0A"
+    return sum(
+        int(queues.partition(":")[2], 16)
+        for _, local, _, state, queues, *_ in rows
+        if local.endswith(f":{port:04X}") and state != listening
+    )
+
+
+@pytest.mark.parametrize("address", [CAST, BATCH])
+def test_a_ballot_that_was_sent_is_not_sent_to_another(
+    upstream: Upstream, before: Before, address: str
+) -> None:
+    upstream.answer = Exchange.hang_up
+    with Upstream.serving() as other:
+        front = before(upstream.port, also(upstream, other.port))
+        answers = [httpx.post(front.url + address, json=BALLOT) for _ in range(2)]
+        unknown = [answer for answer in answers if answer.status_code == 503]
+        assert len(unknown) >= 1
+        for answer in unknown:
+            assert_problem(answer, OutcomeUnknown())
+        assert len(upstream.seen) + len(other.seen) == 2, "a ballot came twice"
+
+
+def test_a_ballot_that_could_not_be_sent_goes_to_another(upstream: Upstream, before: Before) -> None:
+    with Upstream.serving() as gone:
+        pass
+    front = before(upstream.port, also(upstream, gone.port))
+    assert {httpx.post(front.url + CAST, json=BALLOT).status_code for _ in range(4)} == {200}
+
+
+def also(upstream: Upstream, port: int) -> dict[str, str]:
+    """A second machine in each group."""
+    one = f"server 127.0.0.1:{upstream.port}"
+    return {one: f"server 127.0.0.1:{port}; {one}"}
+
+
+def test_an_answer_that_does_not_come_leaves_the_outcome_open(upstream: Upstream, before: Before) -> None:
+    front = before(upstream.port, {"proxy_read_timeout 15s": "proxy_read_timeout 1s"})
+    busy = Busy(upstream)
+    assert_problem(httpx.post(front.url + CAST, json=BALLOT, timeout=60), OutcomeUnknown())
+    busy.done.set()
+
+
+def test_half_an_answer_is_none(upstream: Upstream, before: Before) -> None:
+    def begin(exchange: Exchange) -> None:
+        exchange.wfile.write(b"HTTP/1.1 202 Acc")
+        exchange.hang_up()
+
+    upstream.answer = begin
+    front = before(upstream.port)
+    assert_problem(httpx.post(front.url + CAST, json=BALLOT), OutcomeUnknown())
+
+
+def test_other_requests_claim_nothing_either(upstream: Upstream, before: Before) -> None:
+    upstream.answer = Exchange.hang_up
+    front = before(upstream.port)
+    assert_problem(httpx.post(f"{front.url}/api/v1/polls/DEMO/close/", json={}), Unavailable())
+    assert_page_that_waits(httpx.get(front.url + PAGE))
+
+
+def test_our_own_refusals_pass_unchanged(upstream: Upstream, before: Before) -> None:
+    front = before(upstream.port)
+    for status in (409, 429, 500, 502, 503, 504):
+        upstream.answer = lambda exchange, status=status: exchange.reply(
+            status, b'{"code": "ours"}', Content_Type="application/problem+json", Retry_After="7"
+        )
+        for address in (CAST, BATCH, TALLY, VOTER, PAGE):
+            answer = httpx.request("GET" if address in (TALLY, PAGE) else "POST", front.url + address)
+            assert (answer.status_code, answer.content) == (status, b'{"code": "ours"}')
+            assert answer.headers["Retry-After"] == "7"
+
+
+# --- the cache ---
+
+
+def test_a_hall_that_asks_for_the_tally_costs_one_question_a_second(
+    upstream: Upstream, before: Before, crowd: ThreadPoolExecutor
+) -> None:
+    upstream.answer = tally_of(upstream)
+    front = before(upstream.port)
+    httpx.get(front.url + TALLY)
+    began = time.monotonic()
+
+    def ask(_: int) -> int:
+        with httpx.Client(base_url=front.url) as viewer:
+            asked = 0
+            while len(upstream.seen) < 4:
+                assert viewer.get(TALLY).status_code == 200
+                asked += 1
+            return asked
+
+    asked = sum(crowd.map(ask, range(16)))
+    assert asked > 10 * len(upstream.seen)
+    assert len(upstream.seen) <= time.monotonic() - began + 2
+
+
+def tally_of(upstream: Upstream, **headers: str) -> Callable[[Exchange], None]:
+    """Each answer differs from the one before."""
+
+    def answer(exchange: Exchange) -> None:
+        number = len(upstream.seen)
+        fields = {"Cache-Control": PUBLIC, "ETag": f'"{number}"', "Content-Type": "application/json"}
+        exchange.reply(200, json.dumps(number).encode(), **(fields | headers))
+
+    return answer
+
+
+def test_nobody_waits_while_the_tally_is_renewed(upstream: Upstream, before: Before) -> None:
+    upstream.answer = tally_of(upstream)
+    front = before(upstream.port)
+    assert httpx.get(front.url + TALLY).json() == 1
+    renewing = Event()
+
+    def slowly(exchange: Exchange) -> None:
+        renewing.wait(60)
+        tally_of(upstream)(exchange)
+
+    upstream.answer = slowly
+    wait_for(lambda: httpx.get(front.url + TALLY) and len(upstream.seen) == 2, what="the renewal")
+    assert {httpx.get(front.url + TALLY).json() for _ in range(20)} == {1}
+    renewing.set()
+    wait_for(lambda: httpx.get(front.url + TALLY).json() == 2, what="the new tally")
+
+
+@pytest.mark.parametrize(
+    ("headers", "kept"),
+    [
+        ({}, True),
+        ({"Vary": "Accept-Language"}, True),
+        ({"Vary": "Accept-Language, Accept-Encoding"}, True),
+        ({"Vary": "Cookie"}, False),
+        ({"Vary": "Accept-Language, Cookie"}, False),
+        ({"Vary": "Authorization"}, False),
+        ({"Vary": "*"}, False),
+        ({"Set-Cookie": "voter=x"}, False),
+        ({"Cache-Control": "private, no-store"}, False),
+        ({"Cache-Control": "no-store"}, False),
+        ({"Cache-Control": "no-cache"}, False),
+    ],
+)
+@pytest.mark.parametrize("address", [TALLY, PAGE, STATIC])
+def test_what_depends_on_the_visitor_is_not_kept(
+    upstream: Upstream, before: Before, address: str, headers: dict[str, str], kept: bool
+) -> None:
+    upstream.answer = tally_of(upstream, **({"Cache-Control": "public, max-age=600"} | headers))
+    front = before(upstream.port)
+    seen = [httpx.get(front.url + address, headers={"Cookie": f"voter={n}"}).json() for n in range(3)]
+    assert seen == ([1, 1, 1] if kept else [1, 2, 3])
+
+
+@pytest.mark.parametrize("address", [CAST, BATCH, VOTER, "/", "/admin/", "/api/v1/polls/"])
+def test_nothing_else_is_kept_whatever_it_says(upstream: Upstream, before: Before, address: str) -> None:
+    upstream.answer = tally_of(upstream, **{"Cache-Control": "public, max-age=600"})
+    front = before(upstream.port)
+    assert [httpx.get(front.url + address).json() for _ in range(3)] == [1, 2, 3]
+
+
+def test_one_host_gets_nothing_of_another(upstream: Upstream, before: Before) -> None:
+    upstream.answer = tally_of(upstream)
+    front = before(upstream.port)
+    answers = [httpx.get(front.url + PAGE, headers={"Host": host}).json() for host in ("a.test", "b.test")]
+    assert answers == [1, 2]
+
+
+# --- who asks ---
+
+
+@pytest.mark.parametrize("address", EVERYWHERE)
+def test_a_client_cannot_choose_its_address(upstream: Upstream, before: Before, address: str) -> None:
+    front = before(upstream.port)
+    claims = {
+        "X-Forwarded-For": "203.0.113.7",
+        "X-Forwarded-Proto": "https",
+        "Forwarded": "for=203.0.113.7;proto=https",
+    }
+    httpx.get(front.url + address, headers=claims)
+    told = upstream.seen[0].headers
+    assert told.get_all("X-Forwarded-For") == ["127.0.0.1"]
+    assert told.get_all("X-Forwarded-Proto") == ["http"]
+    assert told.get_all("Forwarded") is None
+    assert told["Host"] == f"127.0.0.1:{front.port}"
+
+
+@pytest.mark.parametrize("address", EVERYWHERE)
+def test_a_request_has_one_id_from_end_to_end(upstream: Upstream, before: Before, address: str) -> None:
+    upstream.answer = lambda exchange: exchange.reply(
+        200, b"", X_Request_ID=exchange.headers["X-Request-ID"], Cache_Control=PUBLIC
+    )
+    front = before(upstream.port)
+    given = httpx.get(front.url + address, headers={"X-Request-ID": "trace-0123"})
+    assert upstream.seen[-1].headers["X-Request-ID"] == "trace-0123"
+    assert given.headers.get_list("X-Request-ID") == ["trace-0123"]
+    # Of a cached answer too: it is this request's id, not that of whoever filled the cache.
+    for odd in ("x", "a b c d e f", "x" * 81, '"quoted"'):
+        made = httpx.get(front.url + address, headers={"X-Request-ID": odd}).headers.get_list("X-Request-ID")
+        assert len(made) == 1 and made[0] != odd and len(made[0]) == 32
+
+
+@pytest.mark.parametrize("address", [CAST, TALLY, VOTER, STREAM, PAGE, STATIC, "/"])
+def test_only_sockets_can_be_upgraded(upstream: Upstream, before: Before, address: str) -> None:
+    front = before(upstream.port)
+    httpx.get(front.url + address, headers={"Connection": "upgrade", "Upgrade": "websocket"})
+    told = upstream.seen[0].headers
+    assert (told["Upgrade"], told["Connection"]) == (None, None)
+
+
+def test_refused_ids_are_answered_too(before: Before, crowd: ThreadPoolExecutor) -> None:
+    with Upstream.serving() as gone:
+        pass
+    front = before(gone.port)
+    asked: list[Future[httpx.Response]] = [
+        crowd.submit(httpx.get, front.url + address, headers={"X-Request-ID": "trace-0123"})
+        for address in (CAST, TALLY, VOTER, PAGE)
+    ]
+    assert {answer.result().headers["X-Request-ID"] for answer in asked} == {"trace-0123"}
