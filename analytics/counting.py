@@ -8,7 +8,6 @@ transaction gone.
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,25 +17,21 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from polls import lifecycle
-from polls.errors import LandslideError, LogInconsistent
-from polls.methods import METHODS, Method, MethodRules, decode
-from polls.models import DeadLetter, Poll, Round, State
+from polls.errors import LogInconsistent
+from polls.models import DeadLetter, Poll, State
 from polls.votelog import get_log
-from polls.votelog.base import Entry, Head, entries_of
+from polls.votelog.base import Block, Entry, Head
 
-from . import ledger
+from . import ledger, slots
+from .judging import Judge, Misfit
 from .models import Checkpoint
 from .signals import tally_changed
-from .tallies import BALLOTS, final_result
+from .tallies import final_result
 
 logger = logging.getLogger(__name__)
 
 #: Entries are trimmed once they have been counted for this long: a replica or a repair may want them.
 KEEP_COUNTED = timedelta(minutes=1)
-
-
-#: An entry that can't be counted, a stable reason, and a sentence.
-Misfit = tuple[Entry, str, str]
 
 
 @dataclass(slots=True)
@@ -47,14 +42,6 @@ class Batch:
     entries: int = 0
     poll_ids: set[int] = field(default_factory=set)
     closes: bool = False
-
-
-@dataclass(slots=True)
-class Delta:
-    """What a batch adds to the tallies: per (poll, round), and per second of acceptance."""
-
-    tally: dict[tuple[int, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    points: dict[tuple[int, int, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
 
 def count_partition(partition: int) -> int:
@@ -74,7 +61,9 @@ def count_partition(partition: int) -> int:
             tally_changed.send_robust(sender=None, poll_ids=batch.poll_ids)
         if batch.closes:
             settle_closings()
-        if not batch.entries and not get_log().read(partition, batch.position, 1):
+        # Once more, now that we have let go: who came meanwhile passed by the partition that we held.
+        head = get_log().head(partition)
+        if head is None or head.position <= batch.position:
             return counted
 
 
@@ -85,21 +74,21 @@ def _count_batch(partition: int) -> Batch | None:
         if checkpoint is None:
             return None
         head = log.head(partition)
-        entries = entries_of(log.read(partition, checkpoint.position, settings.COUNT_BATCH))
-        _check_log(checkpoint, head, entries)
-        batch = Batch(checkpoint.position, len(entries))
+        blocks = log.read(partition, checkpoint.position, settings.COUNT_BATCH)
+        _check_log(checkpoint, head, blocks)
+        batch = Batch(checkpoint.position, sum(map(len, blocks)))
         due = _is_due_for_trimming(checkpoint)
         if due:
             # Before the commit, and safe: all this was counted by transactions that are long over.
             log.trim(partition, checkpoint.trim_to)
             _note_for_trimming(checkpoint)
-        if entries:
-            ballots = [entry for entry in entries if entry.kind == "ballot"]
-            _count_ballots(partition, ballots)
-            batch.position = checkpoint.position = entries[-1].position
-            batch.poll_ids = {entry.poll_id for entry in ballots}
-            batch.closes = len(ballots) < len(entries)
-        if entries or due:
+        if blocks:
+            ballots = [block for block in blocks if block.kind == "ballot"]
+            _count_blocks(partition, ballots)
+            batch.position = checkpoint.position = blocks[-1].last
+            batch.poll_ids = {block.poll_id for block in ballots}
+            batch.closes = len(ballots) < len(blocks)
+        if blocks or due:
             checkpoint.save(update_fields=["position", "trim_to", "trim_noted_at"])
     return batch
 
@@ -112,13 +101,16 @@ def _locked_checkpoint(partition: int) -> Checkpoint | None:
     return rows.first()
 
 
-def _check_log(checkpoint: Checkpoint, head: Head | None, entries: Sequence[Entry]) -> None:
-    """`head` was read before `entries`: what it names must be among them."""
+def _check_log(checkpoint: Checkpoint, head: Head | None, blocks: Sequence[Block]) -> None:
+    """`head` was read before `blocks`: what it names must be among them."""
     if head is None or not head.continues(checkpoint.generation, checkpoint.position):
         raise LogInconsistent(f"Partition {checkpoint.partition} is not the log that was counted from.")
-    following = checkpoint.position + 1
-    contiguous = all(entry.position == position for position, entry in enumerate(entries, following))
-    if not contiguous or (not entries and head.position > checkpoint.position):
+    position = checkpoint.position
+    contiguous = bool(blocks) or head.position == position
+    for block in blocks:
+        contiguous = contiguous and block.first == position + 1
+        position = block.last
+    if not contiguous:
         raise LogInconsistent(f"Partition {checkpoint.partition} lacks entries behind the checkpoint.")
 
 
@@ -135,68 +127,30 @@ def _note_for_trimming(checkpoint: Checkpoint) -> None:
     checkpoint.trim_to = checkpoint.position
 
 
-def _count_ballots(partition: int, entries: Sequence[Entry]) -> None:
-    """Ledger, tally and dead letters of these entries, in the transaction that is under way."""
-    good, misfits = _judge(entries)
+def _count_blocks(partition: int, blocks: Sequence[Block]) -> None:
+    """Ledger, tally and dead letters of these ballots, in the transaction that is under way."""
+    judge = Judge({(block.poll_id, block.round) for block in blocks})
+    plain, others = judge.sort(blocks)
+    good, misfits = judge.divide(others)
     # At once: a ballot that replaces one of these looks for it there.
     _set_aside(partition, misfits)
-    _set_aside(partition, _book(partition, good))
+    _set_aside(partition, _book(partition, judge, plain, good))
 
 
 def count_entry(partition: int, entry: Entry) -> str:
     """Count one entry that was set aside; the reason where it still can't be. Needs the partition's lock."""
-    good, misfits = _judge([entry])
-    misfits += _book(partition, good)
+    judge = Judge({(entry.poll_id, entry.round)})
+    good, misfits = judge.divide([entry])
+    misfits += _book(partition, judge, [], good)
     return " ".join(f"{reason} {detail}".strip() for _, reason, detail in misfits)
 
 
-def _book(partition: int, entries: Sequence[Entry]) -> list[Misfit]:
-    """Valid entries into ledger and tally; those for which the ledger has no place."""
-    collapsed, seconds = ledger.collapse(entries)
-    written = ledger.write(collapsed)
-    _add_to_tally(partition, _delta(written))
+def _book(partition: int, judge: Judge, plain: Sequence[Block], others: Sequence[Entry]) -> list[Misfit]:
+    """Valid ballots into ledger and tally; those for which the ledger has no place."""
+    collapsed, seconds = ledger.collapse(others)
+    written = ledger.write(plain, collapsed)
+    slots.add(partition, slots.delta_of(written, judge))
     return [(entry, "already_counted", "") for entry in (*seconds, *written.refused)]
-
-
-def _judge(entries: Sequence[Entry]) -> tuple[list[Entry], list[Misfit]]:
-    """Which entries their round's rules allow, and which not, with the reason."""
-    rules = _rules_of({(entry.poll_id, entry.round) for entry in entries})
-    verdicts: dict[tuple[int, int, str], tuple[str, str] | None] = {}
-    good, bad = [], []
-    for entry in entries:
-        # A poll has few different selections and many ballots: judge each selection once.
-        what = (entry.poll_id, entry.round, entry.selection)
-        if what not in verdicts:
-            verdicts[what] = _reason_against(entry, rules.get(what[:2]))
-        verdict = verdicts[what]
-        if verdict is None:
-            good.append(entry)
-        else:
-            bad.append((entry, *verdict))
-    return good, bad
-
-
-def _rules_of(rounds: set[tuple[int, int]]) -> dict[tuple[int, int], tuple[Method, MethodRules]]:
-    rows = Round.objects.filter(poll_id__in={poll_id for poll_id, _ in rounds})
-    return {
-        (row.poll_id, row.number): (METHODS[row.rules["method"]], row.method_rules())
-        for row in rows
-        if row.rules["method"] in METHODS
-    }
-
-
-def _reason_against(entry: Entry, rules: tuple[Method, MethodRules] | None) -> tuple[str, str] | None:
-    if rules is None:
-        return "unknown_round", f"There is no round {entry.round} of poll {entry.poll_id} by a known method."
-    method, method_rules = rules
-    try:
-        if method.check(method_rules, list(decode(entry.selection))) == decode(entry.selection):
-            return None
-        return "invalid_selection", "The selection is not in canonical form."
-    except LandslideError as error:
-        return error.code, error.detail
-    except ValueError:
-        return "unreadable", "The selection can't be read."
 
 
 def _set_aside(partition: int, misfits: Sequence[Misfit]) -> None:
@@ -224,63 +178,6 @@ def _set_aside(partition: int, misfits: Sequence[Misfit]) -> None:
 def _storable(text: str) -> str:
     """What set an entry aside may be that it isn't text; it must not stop the rest."""
     return text.replace("\0", "\ufffd")[:400]
-
-
-def _delta(written: ledger.Written) -> Delta:
-    delta = Delta()
-    methods = _rules_of(
-        {(e.poll_id, e.round) for e in written.added} | {(e.poll_id, e.round) for _, e in written.replaced}
-    )
-
-    # Collapse in memory, write once: ballots that are alike are counted before they are looked into.
-    alike = Counter((e.poll_id, e.round, e.selection, e.at // 1000) for e in written.added)
-    for (poll_id, round_, selection, second), count in alike.items():
-        keys = [BALLOTS, *methods[poll_id, round_][0].contribution(decode(selection))]
-        for key in keys:
-            delta.tally[poll_id, round_][key] += count
-            delta.points[poll_id, round_, second][key] += count
-    for old, entry in written.replaced:
-        where, second = (entry.poll_id, entry.round), entry.at // 1000
-        contribution = methods[where][0].contribution
-        for sign, selection in ((-1, old), (1, entry.selection)):
-            for key in contribution(decode(selection)):
-                delta.tally[where][key] += sign
-                delta.points[(*where, second)][key] += sign
-        delta.tally[where][BALLOTS] += 0  # a change, though not in the number of ballots
-    return delta
-
-
-def _add_to_tally(partition: int, delta: Delta) -> None:
-    tally = [
-        (poll_id, round_, key, partition, count, 1)
-        for (poll_id, round_), counts in delta.tally.items()
-        for key, count in counts.items()
-    ]
-    points = [
-        (poll_id, round_, second, key, partition, count)
-        for (poll_id, round_, second), counts in delta.points.items()
-        for key, count in counts.items()
-        if count
-    ]
-    with connection.cursor() as cursor:
-        # Sums are made by the database, never as a value read before plus one.
-        if tally:
-            cursor.executemany(
-                "INSERT INTO analytics_tally (poll_id, round, key, partition, count, changes)"
-                " VALUES (%s, %s, %s, %s, %s, %s)"
-                " ON CONFLICT (poll_id, round, key, partition) DO UPDATE"
-                " SET count = analytics_tally.count + excluded.count,"
-                " changes = analytics_tally.changes + excluded.changes",
-                tally,
-            )
-        if points:
-            cursor.executemany(
-                "INSERT INTO analytics_tallypoint (poll_id, round, second, key, partition, count)"
-                " VALUES (%s, %s, %s, %s, %s, %s)"
-                " ON CONFLICT (poll_id, round, second, key, partition) DO UPDATE"
-                " SET count = analytics_tallypoint.count + excluded.count",
-                points,
-            )
 
 
 def settle_closings() -> None:

@@ -16,7 +16,7 @@ from polls.ballotbox import cast as cast_request
 from polls.methods import decode, encode
 from polls.models import Ballot, Poll
 from polls.votelog import expected_heads, get_log
-from polls.votelog.base import NewBallot, Outcome
+from polls.votelog.base import Block, Entry, NewBallot, Outcome
 
 Counts = dict[tuple[int, str], int]  # (round, key) -> count
 
@@ -58,6 +58,15 @@ def fill(poll: Poll, voters: range, *selection: int) -> list[NewBallot]:
     ballots = [new_ballot(poll, voter, *(selection or [1 + voter % 2])) for voter in voters]
     assert {outcome.code for outcome in append(*ballots)} <= {"accepted"}
     return ballots
+
+
+def alone(entry: Entry) -> Block:
+    """As if the entry had come into the log with no other."""
+    where = (entry.position, entry.kind, entry.poll_id, entry.round, entry.at)
+    if entry.kind == "close":
+        return Block(*where)
+    replaces = [entry.replaces] if entry.replaces else None
+    return Block(*where, [entry.voter_key], [entry.ballot_id], [entry.selection], replaces)
 
 
 def count() -> int:

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from analytics import checkpoints, counting, deadletters, ledger, tallies, tasks
+from analytics import checkpoints, counting, deadletters, ledger, slots, tallies, tasks
 from analytics.models import Checkpoint, Tally, TallyPoint
 from analytics.signals import tally_changed
 from polls import lifecycle, votelog
@@ -20,6 +20,7 @@ from polls.models import Ballot, DeadLetter, Poll, Round, State
 from polls.votelog import get_log
 from polls.votelog.base import Block, Entry, Head, NewBallot, entries_of
 from tests.polling import (
+    alone,
     append,
     check_books,
     count,
@@ -54,7 +55,7 @@ def twice(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
                 copies = 2 if entry.kind == "ballot" else 1
                 found += [entry] * copies
             renumbered = [_at(entry, position) for position, entry in enumerate(found, 1)]
-            return [_alone(entry) for entry in renumbered if entry.position > after][:limit]
+            return [alone(entry) for entry in renumbered if entry.position > after][:limit]
 
         def heads() -> dict[int, Head]:
             known = checkpoints.expected_heads()
@@ -62,15 +63,9 @@ def twice(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
         monkeypatch.setattr(log, "read", doubled)
         monkeypatch.setattr(log, "heads", heads)
+        monkeypatch.setattr(log, "head", lambda partition: heads().get(partition))
 
     return double
-
-
-def _alone(entry: Entry) -> Block:
-    where = (entry.position, entry.kind, entry.poll_id, entry.round, entry.at)
-    if entry.kind == "close":
-        return Block(*where)
-    return Block(*where, [entry.voter_key], [entry.ballot_id], [entry.selection], [entry.replaces])
 
 
 def _at(entry: Entry, position: int) -> Entry:
@@ -103,7 +98,8 @@ def test_every_accepted_ballot_is_counted_once() -> None:
 @pytest.mark.usefixtures("small_batches")
 def test_it_counts_in_batches_until_the_log_is_empty() -> None:
     poll = open_poll()
-    fill(poll, range(60))
+    for start in range(0, 60, 6):
+        fill(poll, range(start, start + 6))
     changes: list[set[int]] = []
 
     def hear(poll_ids: set[int], **_: Any) -> None:
@@ -115,7 +111,8 @@ def test_it_counts_in_batches_until_the_log_is_empty() -> None:
     finally:
         tally_changed.disconnect(hear)
     assert check_books(poll)[1, "ballots"] == 60
-    assert len(changes) >= 60 / 7
+    # A log may add to a batch what came together with its last ballot, which is six at most.
+    assert len(changes) >= 60 / (7 + 5)
     assert set().union(*changes) == {poll.pk}
     heads = get_log().heads()
     assert {row.partition: row.position for row in Checkpoint.objects.all()} == {
@@ -131,14 +128,14 @@ def test_a_batch_that_was_abandoned_is_counted_again(monkeypatch: pytest.MonkeyP
     for ballot in ballots[:10]:
         revote(poll, ballot, 3)
     before = (check_books(poll), version(poll), list(Checkpoint.objects.values_list("position")))
-    add = counting._add_to_tally
+    add = slots.add
 
-    def fail(partition: int, delta: counting.Delta) -> None:
+    def fail(partition: int, delta: slots.Delta) -> None:
         add(partition, delta)
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(counting, "_add_to_tally", fail)
+        patch.setattr(slots, "add", fail)
         for partition in range(get_log().partitions):
             with pytest.raises(MemoryError):
                 counting.count_partition(partition)
@@ -294,7 +291,7 @@ def test_a_round_or_a_method_that_nobody_knows_is_a_reason() -> None:
 def test_a_selection_too_long_for_a_dead_letter_is_cut() -> None:
     poll = open_poll()
     entry = Entry(1, "ballot", poll.pk, 1, 0, b"v" * 16, b"b" * 16, "9" * 1000 + "\0")
-    counting._count_ballots(0, [entry])
+    counting._count_blocks(0, [alone(entry)])
     assert DeadLetter.objects.get().selection == "9" * 400
 
 
@@ -303,8 +300,8 @@ def test_a_second_ballot_that_replaces_nothing_is_set_aside() -> None:
     poll = open_poll()
     first = Entry(1, "ballot", poll.pk, 1, 0, b"v" * 16, b"1" * 16, "1")
     second = Entry(2, "ballot", poll.pk, 1, 0, b"v" * 16, b"2" * 16, "2")
-    counting._count_ballots(0, [first, second])
-    counting._count_ballots(0, [_at(second, 3)])
+    counting._count_blocks(0, [alone(first), alone(second)])
+    counting._count_blocks(0, [alone(_at(second, 3))])
     assert check_books(poll) == {(1, "ballots"): 1, (1, "1"): 1}
     assert list(DeadLetter.objects.values_list("reason", "position")) == [
         ("already_counted", 3),
@@ -420,7 +417,8 @@ def test_it_counts_nothing_from_a_log_that_is_foreign_or_behind() -> None:
 def test_it_counts_nothing_behind_a_gap(lost: int) -> None:
     """Entries that are gone before they were counted must not be passed over in silence."""
     poll, log = open_poll(), get_log()
-    fill(poll, range(40), 1)
+    for voter in range(40):  # one by one, since a log may forget only all of what came together
+        fill(poll, range(voter, voter + 1), 1)
     for partition in range(log.partitions):
         log.trim(partition, lost)
         with pytest.raises(LogInconsistent):
@@ -577,8 +575,8 @@ class TestSeveralWorkers:
             return counting.count_partition(partition)
 
         def passed_by(checkpoint: Checkpoint) -> bool:
-            # The log was just found to be empty, and the partition is still ours.
-            if next(looks) == 2:
+            # The log has just been read to its end, and the partition is still ours.
+            if next(looks) == 1:
                 assert at_once(pass_by, [checkpoint.partition]) == [0]
             return is_due(checkpoint)
 
@@ -669,11 +667,11 @@ def test_points_tell_when_ballots_came_in() -> None:
         Entry(n, "ballot", poll.pk, 1, second * 1000 + 999, bytes([n]) * 16, bytes([n]) * 16, "1")
         for n, second in [(1, 100), (2, 100), (3, 107)]
     ]
-    counting._count_ballots(0, entries)
+    counting._count_blocks(0, [alone(entry) for entry in entries])
     change = Entry(
         4, "ballot", poll.pk, 1, 110_000, entries[0].voter_key, b"x" * 16, "2", entries[0].ballot_id
     )
-    counting._count_ballots(0, [change])
+    counting._count_blocks(0, [alone(change)])
     points = TallyPoint.objects.filter(key__in=["1", "2"]).values_list("second", "key", "count")
     assert sorted(points) == [(100, "1", 2), (107, "1", 1), (110, "1", -1), (110, "2", 1)]
     assert check_books(poll) == {(1, "ballots"): 3, (1, "1"): 2, (1, "2"): 1}

@@ -77,7 +77,7 @@ class LifeOfAPoll(RuleBasedStateMachine):
         ballot, round_ = data.draw(st.sampled_from(self.accepted[-20:]))
         assert append(ballot) == [Outcome("accepted", round_, repeated=True)]
 
-    @rule(dying=st.sampled_from([None, None, "ledger.write", "_add_to_tally", "_set_aside"]))
+    @rule(dying=st.sampled_from([None, None, "ledger.write", "slots.add", "_set_aside"]))
     def work(self, dying: str | None) -> None:
         """A worker counts all partitions, or dies in the first one where it gets that far."""
         if dying is None:

@@ -19,7 +19,7 @@ django.setup()
 from django.core.management import call_command  # noqa: E402
 from django.db.models import F  # noqa: E402
 
-from analytics import checkpoints, counting, ledger, tasks  # noqa: E402
+from analytics import checkpoints, counting, ledger, slots, tasks  # noqa: E402
 from analytics.models import Checkpoint  # noqa: E402
 from polls import lifecycle  # noqa: E402
 from polls.models import Ballot, DeadLetter, Poll, Round  # noqa: E402
@@ -136,11 +136,11 @@ def die(name: str, times: int) -> None:
     step, log = Step(name, times), get_log()
     match name:
         case "before_the_batch":
-            counting._count_ballots = step.before(counting._count_ballots)
+            counting._count_blocks = step.before(counting._count_blocks)
         case "after_the_ledger":
             ledger.write = step.after(ledger.write)
         case "after_the_tally":
-            counting._add_to_tally = step.after(counting._add_to_tally)
+            slots.add = step.after(slots.add)
         case "before_the_commit":
             Checkpoint.save = step.after(Checkpoint.save)  # type: ignore[method-assign]
         case "before_the_news":

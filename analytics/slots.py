@@ -1,0 +1,79 @@
+"""What a batch adds to the tallies: exactly what the ledger took, in slots of one writer each."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from django.db import connection
+
+from polls.methods import decode
+
+from .judging import Judge, RoundKey
+from .ledger import Written
+from .tallies import BALLOTS
+
+
+@dataclass(slots=True)
+class Delta:
+    """Changes of counts: per (poll, round), and per second of acceptance."""
+
+    tally: dict[RoundKey, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    points: dict[tuple[int, int, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+
+def delta_of(written: Written, judge: Judge) -> Delta:
+    # Collapse in memory, write once: ballots that are alike are counted before they are looked into.
+    alike: dict[tuple[int, int, int], Counter[str]] = defaultdict(Counter)
+    for block in written.added:
+        alike[block.poll_id, block.round, block.at // 1000].update(block.selections)
+    delta = Delta()
+    for (poll_id, round_, second), selections in alike.items():
+        contribution = judge.method((poll_id, round_)).contribution
+        for selection, count in selections.items():
+            for key in (BALLOTS, *contribution(decode(selection))):
+                delta.tally[poll_id, round_][key] += count
+                delta.points[poll_id, round_, second][key] += count
+    for old, entry in written.replaced:
+        where, second = (entry.poll_id, entry.round), entry.at // 1000
+        contribution = judge.method(where).contribution
+        for sign, selection in ((-1, old), (1, entry.selection)):
+            for key in contribution(decode(selection)):
+                delta.tally[where][key] += sign
+                delta.points[(*where, second)][key] += sign
+        delta.tally[where][BALLOTS] += 0  # a change, though not in the number of ballots
+    return delta
+
+
+def add(partition: int, delta: Delta) -> None:
+    """In the transaction that is under way, by whoever holds the partition's checkpoint."""
+    tally = [
+        (poll_id, round_, key, partition, count, 1)
+        for (poll_id, round_), counts in delta.tally.items()
+        for key, count in counts.items()
+    ]
+    points = [
+        (poll_id, round_, second, key, partition, count)
+        for (poll_id, round_, second), counts in delta.points.items()
+        for key, count in counts.items()
+        if count
+    ]
+    with connection.cursor() as cursor:
+        # Sums are made by the database, never as a value read before plus one.
+        if tally:
+            cursor.executemany(
+                "INSERT INTO analytics_tally (poll_id, round, key, partition, count, changes)"
+                " VALUES (%s, %s, %s, %s, %s, %s)"
+                " ON CONFLICT (poll_id, round, key, partition) DO UPDATE"
+                " SET count = analytics_tally.count + excluded.count,"
+                " changes = analytics_tally.changes + excluded.changes",
+                tally,
+            )
+        if points:
+            cursor.executemany(
+                "INSERT INTO analytics_tallypoint (poll_id, round, second, key, partition, count)"
+                " VALUES (%s, %s, %s, %s, %s, %s)"
+                " ON CONFLICT (poll_id, round, second, key, partition) DO UPDATE"
+                " SET count = analytics_tallypoint.count + excluded.count",
+                points,
+            )
