@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from typing import Any
 
 from celery import current_app
@@ -18,6 +19,9 @@ from django.core.cache import cache
 logger = logging.getLogger(__name__)
 
 _FLAG_SECONDS = 2
+#: Between two rounds of wake-ups: under load there is an append every few milliseconds, and a worker that
+#: counts meanwhile finds them all.
+_PAUSE_SECONDS = 0.02
 
 
 def _flag(partition: int) -> str:
@@ -51,6 +55,7 @@ class Waker:
                     _send(partition)
                 except Exception:
                     logger.warning("wake_up_not_sent", extra={"partition": partition}, exc_info=True)
+            time.sleep(_PAUSE_SECONDS)
 
 
 def _send(partition: int) -> None:

@@ -43,7 +43,7 @@ from .models import ApiClient
 from .receipts import make_receipt
 from .rules import PollRules, get_rules, rules_of_round
 from .signals import ballots_appended
-from .votelog import STORE_ERRORS, expected_heads, get_log
+from .votelog import STORE_ERRORS, get_log, kept_heads
 from .votelog.base import ACCEPTED, NewBallot, Outcome, partition_of
 
 logger = logging.getLogger(__name__)
@@ -209,9 +209,10 @@ def prepare_surely(request: CastRequest, rules: PollRules) -> NewBallot:
 
 
 def check_envelope(request: CastRequest, limit: int) -> None:
-    if request.content_type.partition(";")[0].strip().lower() != "application/json":
+    kind = request.content_type
+    if kind != "application/json" and kind.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType()
-    if not origin_allowed(request.origin, request.host):
+    if request.origin is not None and not origin_allowed(request.origin, request.host):
         raise ForeignOrigin()
     if request.body is None or len(request.body) > limit:
         raise TooLarge(_("At most %(most)s bytes.") % {"most": limit})
@@ -280,10 +281,15 @@ def _receipt(ballot: NewBallot, outcome: Outcome) -> dict[str, Any]:
     if outcome.code != ACCEPTED:
         raise catalogue()[outcome.code]()
     return {
-        "ballot_id": str(uuid.UUID(bytes=ballot.ballot_id)),
+        "ballot_id": _uuid_text(ballot.ballot_id),
         "receipt": make_receipt(ballot.poll_id, outcome.round, ballot.voter_key, ballot.ballot_id),
         "status": ACCEPTED,
     }
+
+
+def _uuid_text(ballot_id: bytes) -> str:
+    digits = ballot_id.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def submit(ballots: Sequence[NewBallot]) -> Future[list[Outcome]]:
@@ -323,7 +329,7 @@ def _coalescer() -> Coalescer:
 
 def _append(ballots: Sequence[NewBallot]) -> list[Outcome]:
     try:
-        return get_log().append(ballots, expected_heads())
+        return get_log().append(ballots, kept_heads())
     finally:
         # This thread lives as long as the process; a broken or stale connection must not live with it.
         connection.close_if_unusable_or_obsolete()

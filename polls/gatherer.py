@@ -23,13 +23,14 @@ class Gatherer:
     def __init__(self, submit: Callable[[Sequence[NewBallot]], Future[list[Outcome]]]) -> None:
         self._submit = submit
         self.loop = asyncio.get_running_loop()
+        self._limit = settings.CAST_QUEUE_LIMIT
         self._waiting: list[tuple[NewBallot, asyncio.Future[Outcome]]] = []
         self._under_way: list[asyncio.Future[Outcome]] = []
         self._busy = False
 
     @property
     def full(self) -> bool:
-        return len(self._waiting) + len(self._under_way) >= settings.CAST_QUEUE_LIMIT
+        return len(self._waiting) + len(self._under_way) >= self._limit
 
     def cast(self, ballot: NewBallot) -> asyncio.Future[Outcome]:
         """The future outcome of this ballot; it raises what Coalescer's does."""

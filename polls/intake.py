@@ -51,7 +51,9 @@ STORE_PATIENCE = 1.0
 #: What does need the database has few threads and few places, since it must not be a way to load it.
 THREADS, DOUBTS_AT_MOST = 2, 200
 _VOTER = re.compile(rb"(?:^|;)\s*voter=([A-Za-z0-9_-]{43})\s*(?:;|$)")
-_UNUSUAL = frozenset({b"authorization", b"transfer-encoding", b"content-encoding", b"expect"})
+_UNUSUAL = (b"authorization", b"transfer-encoding", b"content-encoding", b"expect")
+_USUAL = (b"content-type", b"host", b"cookie", b"origin", b"content-length", b"x-request-id")
+_READ = frozenset((*_USUAL, *_UNUSUAL))
 
 
 class _PassOn(Exception):
@@ -63,6 +65,8 @@ class Intake:
 
     def __init__(self, app: Any) -> None:
         self.app = app
+        self._most = settings.CAST_MAX_BYTES  # read once: a lazy setting costs as much as a hash
+        self._secure = settings.SECURE_HSTS_SECONDS > 0  # whether any header depends on it
         self._gatherer: Gatherer | None = None
         self._threads = ThreadPoolExecutor(THREADS, "intake")
         self._loading: dict[str, asyncio.Future[PollRules]] = {}
@@ -99,7 +103,7 @@ class Intake:
         except Exception as error:
             with bound_contextvars(request_id=request_id.decode()):
                 answer = _unexpected(error, request)
-        headers = [*self._headers(answer, is_secure(scope)), (b"x-request-id", request_id)]
+        headers = [*self._headers(answer, self._secure and is_secure(scope)), (b"x-request-id", request_id)]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
@@ -107,6 +111,8 @@ class Intake:
         """The request's id, its length, and what CastRequest takes behind its body; _PassOn for odd ones."""
         kind = host = cookie = origin = given_id = length = None
         for name, value in headers:
+            if name not in _READ:
+                continue
             # Of one that comes twice Django has its own ideas.
             if name == b"content-type":
                 kind = value if kind is None else b""
@@ -120,12 +126,12 @@ class Intake:
                 length = value if length is None else b""
             elif name == b"x-request-id":
                 given_id = given_id or value
-            elif name in _UNUSUAL:
+            else:
                 raise _PassOn
         if kind != b"application/json" or not (cookie and host and length and length.isdigit()):
             raise _PassOn
         voter = _VOTER.search(cookie)
-        if voter is None or cookie.count(b"voter=") != 1 or int(length) > settings.CAST_MAX_BYTES:
+        if voter is None or cookie.count(b"voter=") != 1 or int(length) > self._most:
             raise _PassOn
         if not knows_host(host):
             raise _PassOn
@@ -166,7 +172,7 @@ class Intake:
         try:
             if gatherer.full:
                 raise Overloaded()
-            ballotbox.check_envelope(request, settings.CAST_MAX_BYTES)
+            ballotbox.check_envelope(request, self._most)
             if age > LOOK_AGAIN:
                 known = await self._renewed(request.code, known, age)
             try:

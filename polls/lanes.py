@@ -47,8 +47,6 @@ def replay(body: bytes, receive: Any) -> Any:
 
 
 def is_secure(scope: Scope) -> bool:
-    if settings.SECURE_HSTS_SECONDS == 0:
-        return False  # then no header depends on it
     if settings.SECURE_PROXY_SSL_HEADER is None:
         return bool(scope["scheme"] == "https")
     name, secure = settings.SECURE_PROXY_SSL_HEADER

@@ -8,18 +8,15 @@ its ballot is found by the ledger's own key without another index.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 
-from django.conf import settings
-
 from .errors import ReceiptNotFound
 from .models import Ballot, DeadLetter, Poll
 from .votelog import get_log
-from .voters import derived_key, signing_secrets
+from .voters import keyed_hash, signing_secrets
 
 _BODY = struct.Struct(">IH16s16s")
 _TAG = 16
@@ -35,18 +32,19 @@ class Sealed:
 
 
 def _tag(body: bytes, secret: str) -> bytes:
-    return hashlib.blake2b(body, key=derived_key(secret, b"receipt mac"), digest_size=_TAG).digest()
+    return keyed_hash(body, secret, b"receipt mac", _TAG)
 
 
 def _mask(body: bytes, tag: bytes, secret: str) -> bytes:
-    stream = hashlib.blake2b(tag, key=derived_key(secret, b"receipt stream"), digest_size=len(body)).digest()
+    stream = keyed_hash(tag, secret, b"receipt stream", len(body))
     return (int.from_bytes(body, "big") ^ int.from_bytes(stream, "big")).to_bytes(len(body), "big")
 
 
 def make_receipt(poll_id: int, round: int, voter_key: bytes, ballot_id: bytes) -> str:
     body = _BODY.pack(poll_id, round, voter_key, ballot_id)
-    tag = _tag(body, settings.SECRET_KEY)
-    return urlsafe_b64encode(tag + _mask(body, tag, settings.SECRET_KEY)).decode()
+    secret = signing_secrets()[0]
+    tag = _tag(body, secret)
+    return urlsafe_b64encode(tag + _mask(body, tag, secret)).decode()
 
 
 def open_receipt(receipt: str) -> Sealed:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
-from threading import Lock
+from threading import Lock, Thread
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
 
+from polls.connections import in_thread
 from polls.errors import LogInconsistent, LogUnsuitable
 
 from .base import Head, VoteLog
 
-__all__ = ["STORE_ERRORS", "expected_heads", "get_log", "set_checkpoint_source"]
+__all__ = ["STORE_ERRORS", "expected_heads", "get_log", "kept_heads", "set_checkpoint_source"]
+
+logger = logging.getLogger(__name__)
 
 #: What a database or a log's store raises while it is away or too slow: worth another try.
 STORE_ERRORS = (OperationalError, InterfaceError, RedisError)
@@ -45,6 +49,7 @@ def forget_log() -> None:
 _source: Callable[[], dict[int, Head]] | None = None
 _expected: dict[int, Head] = {}
 _asked_at = 0.0
+_asking = Lock()
 
 
 def set_checkpoint_source(source: Callable[[], dict[int, Head]]) -> None:
@@ -53,25 +58,50 @@ def set_checkpoint_source(source: Callable[[], dict[int, Head]]) -> None:
 
 
 def expected_heads(max_age: float = 1.0) -> dict[int, Head]:
-    """Per partition, the generation and a position known to be counted; at most `max_age` s old.
+    """Per partition, the generation and a position known to be counted, as the database has them now.
 
-    While the database is away the last answer serves: positions only grow, so an old
-    one is still a true lower bound.
+    Waits for the database where there is no answer of the last `max_age` s; while it is away
+    an older one serves: positions only grow, so an old one is still a true lower bound.
     """
+    if not _expected or time.monotonic() - _asked_at >= max_age:
+        _ask()
+    return _expected
+
+
+def kept_heads() -> dict[int, Head]:
+    """The same for who can't wait: what is known, while a look that is due runs in a thread of its own."""
+    if not _expected:
+        return expected_heads()
+    if time.monotonic() - _asked_at >= 1.0 and not _asking.locked():
+        Thread(target=in_thread, args=(_ask_quietly,), name="heads", daemon=True).start()
+    return _expected
+
+
+def _ask_quietly() -> None:
+    global _expected
+    if _asking.acquire(blocking=False):
+        try:
+            _ask()
+        except LogInconsistent as error:
+            logger.warning("log_inconsistent", exc_info=error)
+            _expected = {}  # the next append asks for itself, and is refused
+        finally:
+            _asking.release()
+
+
+def _ask() -> None:
     global _expected, _asked_at
-    now = time.monotonic()
     if _source is None:
         raise LogInconsistent("Nothing knows the vote log's checkpoints.")
-    if not _expected or now - _asked_at >= max_age:
-        try:
-            _expected = _source()
-        except LogInconsistent:
+    try:
+        _expected = _source()
+    except LogInconsistent:
+        raise
+    except LogUnsuitable:
+        # What to set is the operator's business; voters hear what they would of any wrong log.
+        raise LogInconsistent() from None
+    except Exception:
+        if not _expected:
             raise
-        except LogUnsuitable:
-            # What to set is the operator's business; voters hear what they would of any wrong log.
-            raise LogInconsistent() from None
-        except Exception:
-            if not _expected:
-                raise
-        _asked_at = now
-    return _expected
+    finally:
+        _asked_at = time.monotonic()
