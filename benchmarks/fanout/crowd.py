@@ -32,6 +32,8 @@ _CONNECTING = select.EPOLLOUT
 _OPEN = select.EPOLLIN
 #: As small as the system allows: a few messages fill it.
 _TINY_BUFFER = 1
+#: As over a network. Loopback's segments are so large that the sender gets a buffer of megabytes.
+_SEGMENT = 1400
 PATIENCE = 60
 
 
@@ -118,6 +120,7 @@ class Crowd:
         sock.setblocking(False)
         if viewer.stalled:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _TINY_BUFFER)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT)
         self._in_flight += 1
         viewer.socket = sock
         self._by_fd[sock.fileno()] = viewer
@@ -251,6 +254,17 @@ class Crowd:
         for viewer in self.viewers:
             heapq.heappush(self._later, (now + page_backoff(1, True), id(viewer), viewer))
         return self._bring_in([], self.viewers)
+
+    def do_await_return(self, jitter: bool) -> dict[str, Any]:
+        """Until everybody, having lost the connection, is back and has a tally; timed from the first loss."""
+        self._at_once, self._jitter = len(self.viewers), jitter
+        for viewer in self.viewers:
+            viewer.failures = 0
+        lost = self.lost
+        self.until(lambda: self.lost > lost)
+        started = time.monotonic()
+        self.until(lambda: self.lost >= lost + len(self.viewers))
+        return self._bring_in([], self.viewers) | {"seconds": time.monotonic() - started}
 
     def _bring_in(self, new: list[Viewer], awaited: list[Viewer] | None = None) -> dict[str, Any]:
         awaited = new if awaited is None else awaited

@@ -86,14 +86,14 @@ def measure(server: FanOut, count: int, seconds: float) -> Sample:
     return Sample(seen.tallies / cpu, memory)
 
 
-def drain(viewers: Viewers, seconds: float = 10) -> None:
-    """Until everybody has the same tally, the last."""
+def drain(viewers: Viewers, seconds: float = 10, ballots: int = 0) -> None:
+    """Until everybody has the same tally, of so many ballots at least, or the time is over."""
     deadline = time.monotonic() + seconds
     before = (-1, -1)
     while time.monotonic() < deadline:
         time.sleep(0.25)
         levels = viewers.levels()
-        if levels[0] == levels[1] and levels == before:
+        if levels[0] == levels[1] and levels == before and levels[0] >= ballots:
             return
         before = levels
 

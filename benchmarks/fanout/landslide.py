@@ -19,6 +19,7 @@ from .viewers import Door, allow_many_files
 
 #: Enough that a tally is due at every tick of the hub.
 BALLOTS_A_SECOND = 200
+LATE = 1.1
 
 
 @dataclass
@@ -54,6 +55,8 @@ class Running:
     def feed(self, rate: float, seconds: float) -> list[tuple[float, int]]:
         """Put ballots into the log and have them counted: when so many were due."""
         answer = self.inside.order("feed", code=self.code, rate=rate, seconds=seconds)
+        if answer["seconds"] > LATE * seconds + 0.1:
+            raise RuntimeError(f"{rate} ballots a second are more than could be put into the log")
         return [(due, ballots) for due, ballots in answer["cast"]]
 
     def fan_out(self, door: Door) -> FanOut:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import resource
 from array import array
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,12 @@ class Viewers(Ordered):
 
     def rejoin(self, *, jitter: bool) -> dict[str, Any]:
         return self.order("rejoin", jitter=jitter)
+
+    def lose_all(self, drop: Callable[[], object], *, jitter: bool) -> dict[str, Any]:
+        """`drop` takes everybody's connection away: what it took until all were back."""
+        self.tell("await_return", jitter=jitter)
+        drop()
+        return self.answer()
 
     def clear(self) -> None:
         self.order("clear")

@@ -245,6 +245,7 @@ class Generator:
             waiting=len(self.due),
             statuses=dict(book.statuses),
             codes=dict(book.codes),
+            started=started_at,
             seconds=max(self.last_answer, started_at) - started_at,
             accepted_in_time=book.in_time,
             offered_seconds=offered,

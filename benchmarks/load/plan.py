@@ -55,6 +55,7 @@ class Report:
     waiting: int = 0  # due, and not answered when the load gave up
     statuses: dict[str, int] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
+    started: float = 0  # when the first request was due, by the clock that all processes of a machine share
     seconds: float = 0  # from the first request due to the last answer
     accepted_in_time: int = 0  # while the load was being offered: what is goodput
     offered_seconds: float = 0

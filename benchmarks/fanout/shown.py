@@ -1,0 +1,145 @@
+"""How long from the moment a vote was to be cast until the last of all viewers saw a tally with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.load.plan import Report, percentiles
+from benchmarks.load.run import LoadFailed
+from benchmarks.measure import Bench
+from benchmarks.result import Mark, Row
+from benchmarks.targets import OurSystem, Stock, Target
+from benchmarks.targets.base import sound
+
+from .deliveries import drain
+from .reach import delays, reached_all
+from .viewers import Door, Viewers
+
+NAME = "shown"
+TITLE = "From a vote's scheduled time to the last of 2,000 viewers"
+
+VIEWERS, QUICK_VIEWERS = 2_000, 200
+PART_OF_CAPACITY = 0.7
+SECONDS, QUICK_SECONDS = 15.0, 3.0
+#: The stock stack sends every vote's tally to every viewer: so many keep it busy for long enough.
+STOCK_VOTES, STOCK_SECONDS = 30, 40.0
+DRAIN = 120
+
+
+@dataclass(frozen=True)
+class Sample:
+    p50: float
+    p99: float
+    rate: float
+
+    def __str__(self) -> str:
+        return f"p50 {self.p50:,.0f} ms, p99 {self.p99:,.0f} ms at {self.rate:,.1f} votes/s"
+
+
+def everywhere() -> set[int]:
+    """Nothing is kept apart: servers, stores, workers, voters and viewers share all cores."""
+    return os.sched_getaffinity(0)
+
+
+def run(bench: Bench) -> list[Row]:
+    count = QUICK_VIEWERS if bench.quick else VIEWERS
+    seconds = QUICK_SECONDS if bench.quick else SECONDS
+    ours, stock = OurSystem(bench), Stock(bench)
+    doors = {
+        ours.name: Door("websocket", f"127.0.0.1:{ours.port}", f"/ws/polls/{ours.code}/"),
+        stock.name: Door("websocket", f"127.0.0.1:{stock.port}", "/ws/polls/1/"),
+    }
+    ours.warm_up()
+    stock.offer(count=20, seconds=1)
+
+    def capacity(target: Target, **load: float) -> float:
+        with crowd(doors[target.name], count) as viewers:
+            found = votes_shown_a_second(target, viewers, **load)
+        bench.say(f"  {target.name} shows {found:,.1f} votes a second to {count:,} viewers")
+        return found
+
+    def taking(target: Target, rate: float, lasting: float) -> Callable[[], Sample]:
+        def take() -> Sample:
+            with crowd(doors[target.name], count) as viewers:
+                return at_rate(target, viewers, rate, lasting)
+
+        return take
+
+    rate = PART_OF_CAPACITY * capacity(ours, seconds=bench.seconds, connections=64)
+    stock_rate = PART_OF_CAPACITY * capacity(stock, seconds=DRAIN, count=STOCK_VOTES, connections=4)
+    # Enough of its votes for a tail, and no longer than a run may take.
+    stock_seconds = min(STOCK_SECONDS, max(seconds, STOCK_VOTES / stock_rate))
+    taken: dict[str, list[Sample]] = bench.in_turn(
+        {
+            ours.name: taking(ours, rate, seconds),
+            stock.name: taking(stock, stock_rate, stock_seconds),
+        }
+    )
+    return [row(taken, count)]
+
+
+def crowd(door: Door, count: int) -> Viewers:
+    viewers = Viewers(door)
+    try:
+        viewers.join(count)
+        drain(viewers)
+    except BaseException:
+        viewers.__exit__()
+        raise
+    return viewers
+
+
+def votes_shown_a_second(target: Target, viewers: Viewers, **load: float) -> float:
+    """As fast as answers come, and until the last viewer has the last of these votes."""
+    before = viewers.levels()[0]
+    viewers.clear()
+    report = sound(target.offer(cores=everywhere(), **load))
+    reached = until_seen(viewers, before + report.accepted)
+    return report.accepted / (reached[-1][0] - report.started)
+
+
+def at_rate(target: Target, viewers: Viewers, rate: float, seconds: float) -> Sample:
+    before = viewers.levels()[0]
+    viewers.clear()
+    report = sound(target.offer(cores=everywhere(), rate=rate, seconds=seconds, connections=64))
+    if report.accepted != report.sent:
+        raise LoadFailed(f"{report.sent - report.accepted} of {report.sent} votes were not accepted")
+    reached = until_seen(viewers, before + report.accepted)
+    found = percentiles(delays(reached, schedule(report, rate, before)))
+    return Sample(found["p50"], found["p99"], rate)
+
+
+def schedule(report: Report, rate: float, before: int) -> list[tuple[float, int]]:
+    """When each vote was due, and how many there were with it: the tally that shows as many shows it."""
+    return [(report.started + number / rate, before + number + 1) for number in range(report.sent)]
+
+
+def until_seen(viewers: Viewers, ballots: int) -> list[tuple[float, int]]:
+    """When all viewers had seen how many, once they have seen all."""
+    drain(viewers, DRAIN, ballots)
+    seen = viewers.report()
+    reached = reached_all(seen.moves)
+    if not reached or reached[-1][1] < ballots:
+        raise RuntimeError(f"not all viewers saw {ballots} ballots: {reached[-1:]}, {seen.lost} lost")
+    return reached
+
+
+def row(taken: dict[str, list[Sample]], count: int) -> Row:
+    rates = ", ".join(f"{name} {samples[0].rate:,.1f}" for name, samples in taken.items())
+    halves = ", ".join(
+        f"{name} {sorted(sample.p50 for sample in samples)[len(samples) // 2]:,.0f}"
+        for name, samples in taken.items()
+    )
+    p99 = {name: [sample.p99 for sample in samples] for name, samples in taken.items()}
+    return Row(
+        f"{NAME}.p99",
+        f"A vote's scheduled time to the last of {count:,} viewers, p99 at 70 % of capacity",
+        "ms",
+        p99.pop("landslide"),
+        p99,
+        [Mark(most=250), Mark("stock", most=0.3)],
+        higher_is_better=False,
+        note=f"Open loop, everything on the same cores. Votes a second: {rates}. Medians, ms: {halves}.",
+    )

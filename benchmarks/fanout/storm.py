@@ -1,0 +1,108 @@
+"""Everybody loses the connection at once and comes back at once: how long until all are current."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.measure import POSTGRESQL, Bench
+from benchmarks.result import Mark, Row
+from tests.servers import PostgreSQL, started
+
+from . import landslide
+from .landslide import Running
+from .viewers import Viewers
+
+NAME = "fanout-storm"
+TITLE = "5,000 viewers reconnecting at once"
+
+VIEWERS, QUICK_VIEWERS = 5_000, 500
+PROCESSES = 2
+IDLE_SECONDS = 3.0
+AT_ONCE, JITTERED, KILLED = "at once", "with the page's jitter", "web processes killed, with jitter"
+#: Statements that read a poll or its tally: the hubs' own look once a second is among them.
+READS = "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE query ~ '^SELECT.*(polls|analytics)_'"
+
+
+@dataclass(frozen=True)
+class Sample:
+    seconds: float
+    reads: float  # of the database, above what an idle system does in that time
+    lost: int
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.2f} s, {self.reads:.0f} reads, {self.lost} tries failed"
+
+
+def run(bench: Bench) -> list[Row]:
+    count = QUICK_VIEWERS if bench.quick else VIEWERS
+    postgresql = PostgreSQL(durable=True, **POSTGRESQL, shared_preload_libraries="pg_stat_statements")
+    bench.until.enter_context(started(postgresql))
+    ours = landslide.run(bench, bench.until, apart=False, web=PROCESSES, postgresql=postgresql)
+    storm = Storm(ours, postgresql, count)
+    taken: dict[str, list[Sample]] = bench.in_turn(
+        {
+            AT_ONCE: lambda: storm.take(lambda viewers: viewers.rejoin(jitter=False)),
+            JITTERED: lambda: storm.take(lambda viewers: viewers.rejoin(jitter=True)),
+            KILLED: lambda: storm.take(lambda viewers: viewers.lose_all(storm.kill_web, jitter=True)),
+        }
+    )
+    seconds = {name: [sample.seconds for sample in samples] for name, samples in taken.items()}
+    reads = {name: [sample.reads / PROCESSES for sample in samples] for name, samples in taken.items()}
+    return [
+        Row(
+            f"{NAME}.seconds",
+            "Until all have a current tally",
+            "s",
+            seconds.pop(AT_ONCE),
+            seconds,
+            [Mark(most=5)],
+            higher_is_better=False,
+            note=f"{count:,} viewers, {PROCESSES} web processes; viewers and stores on the same cores.",
+        ),
+        Row(
+            f"{NAME}.reads",
+            "Database reads for it, per poll and web process",
+            "reads",
+            reads.pop(AT_ONCE),
+            reads,
+            [Mark(most=10)],
+            higher_is_better=False,
+            note="Above what the idle system reads in the same time.",
+        ),
+    ]
+
+
+class Storm:
+    def __init__(self, ours: Running, postgresql: PostgreSQL, count: int) -> None:
+        self.ours, self.count = ours, count
+        self._statistics = postgresql.connect(ours.system.database)
+        self._statistics.execute("CREATE EXTENSION pg_stat_statements")
+
+    def take(self, storm: Any) -> Sample:
+        with Viewers(self.ours.websocket()) as viewers:
+            viewers.join(self.count)
+            self.ours.feed(100, 1.0)
+            time.sleep(1.0)
+            idle = self.reads()
+            time.sleep(IDLE_SECONDS)
+            before = self.reads()
+            answer = storm(viewers)
+            after = self.reads()
+        if answer["missing"]:
+            raise RuntimeError(f"{answer['missing']} viewers did not come back")
+        usual = (before - idle) / IDLE_SECONDS * answer["seconds"]
+        time.sleep(1.0)  # until the servers have seen them go
+        return Sample(answer["seconds"], max(0.0, after - before - usual), answer["lost"])
+
+    def reads(self) -> int:
+        row = self._statistics.execute(READS).fetchone()
+        return int(row[0]) if row else 0
+
+    def kill_web(self) -> None:
+        """As in a crash; who supervises them starts new ones."""
+        for pid in self.ours.web:
+            os.kill(pid, signal.SIGKILL)
