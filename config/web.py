@@ -16,6 +16,7 @@ from daphne.server import Server as Daphne
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from config import uvicorn_protocols
 from config.dated import Dated
 
 SERVERS = ("uvicorn", "daphne")
@@ -41,11 +42,12 @@ def run_uvicorn(listener: socket.socket) -> None:
     # uvicorn raises the signal again once it has served, which would skip whatever our caller does next.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    http, websocket = uvicorn_protocols.classes()
     config = uvicorn.Config(
         settings.ASGI_APPLICATION.replace(".application", ":application"),
         loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
+        http=http,
+        ws=websocket,
         ws_per_message_deflate=False,  # one frame serves all viewers, and memory stays small
         ws_max_size=WEBSOCKET_MAX_BYTES,
         lifespan="off",

@@ -1,10 +1,9 @@
 """One hub per process: it watches polls for all of the process's viewers.
 
 The Channels group is a hint that a poll changed; the hub then reads the tally once,
-encodes it once and hands everybody the same string, at most ten times a second. Once a
+encodes it once and hands everybody the same bytes, at most ten times a second. Once a
 second it compares what it last sent with the database, so a lost hint costs a second.
-A viewer's mailbox holds only the newest message of each sort: a slow one skips what came
-between, and one that takes nothing for a while is let go.
+A slow viewer skips what came between, and one that takes nothing for a while is let go.
 """
 
 from __future__ import annotations
@@ -22,11 +21,12 @@ from channels.layers import get_channel_layer
 from django.db import close_old_connections
 
 from analytics import tallies
-from polls.models import Poll
+from polls.models import Poll, Visibility
 
-from .protocol import Frames, frames_of, group_of, viewers_frame
+from .identity import kind_of
+from .protocol import Frames, frames_of, group_of
 from .publish import use_loop
-from .rooms import Mailbox, Room
+from .rooms import Room, Seat
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -34,7 +34,8 @@ T = TypeVar("T")
 TICK_SECONDS = 0.1  # between two tallies of a poll
 WATCH_SECONDS = 1.0  # between two looks at the database
 CHANNEL_PATIENCE_SECONDS = 1.0  # an absent channel layer delays the first viewer no longer
-IDLE_ROOM_SECONDS = 30.0  # a room is kept this long without viewers
+IDLE_ROOM_SECONDS = 30.0  # a room is kept this long after anybody needed it
+RECHECK_SECONDS = 0.5  # a bound on what one viewer can make us look up
 
 
 class Hub:
@@ -52,36 +53,69 @@ class Hub:
         self._entering: dict[str, asyncio.Task[Room | None]] = {}
         self._threads = ThreadPoolExecutor(2, "hub")
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopped = False
 
-    async def join(self, code: str) -> Mailbox | None:
-        """Watch a poll, as the public; the mailbox holds the snapshot already. None for an unknown poll."""
+    async def room(self, code: str) -> Room | None:
+        """The room of a poll, with its snapshot in it; None for an unknown poll."""
         room = self._codes.get(code) or await self._enter(code)
-        if room is None or room.frames is None:
-            return None
-        mailbox = Mailbox(room)
-        room.viewers.add(mailbox)
-        mailbox.put("tally", room.frames.tally[mailbox.kind])
-        mailbox.put("viewers", viewers_frame(room.presence.total(len(room.viewers), time.monotonic())))
-        return mailbox
+        return room if room is not None and room.frames is not None else None
+
+    def open_room(self, code: str) -> Room | None:
+        """The room of a poll that is being watched already."""
+        return self._codes.get(code)
+
+    @property
+    def rooms(self) -> int:
+        return len(self._rooms)
+
+    def changed(self, poll_ids: set[int]) -> None:
+        """These polls are not what was last read of them any more. From any thread, and at once."""
+        for poll_id in poll_ids:
+            room = self._rooms.get(poll_id)
+            if room is not None:
+                room.change = object()
 
     async def stop(self) -> None:
         """End what runs in the background; the hub is of no use afterwards."""
-        tasks = [*self._tasks, *(room.flushing for room in self._rooms.values() if room.flushing)]
-        for task in tasks:
+        self._stopped = True  # a cancelled call to Redis may end without saying so
+        tasks = [*self._tasks, *(task for room in self._rooms.values() for task in room.end())]
+        for task in self._tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._threads.shutdown(wait=True)
 
-    def leave(self, mailbox: Mailbox) -> None:
-        mailbox.room.viewers.discard(mailbox)
-        if not mailbox.room.viewers:
-            mailbox.room.empty_since = time.monotonic()
+    async def look_who(self, seat: Seat, *, asked: bool = False) -> None:
+        """Find out what a viewer may see; where everybody sees everything, without a look at any store.
 
-    def see_as(self, mailbox: Mailbox, kind: tallies.Viewer) -> None:
-        """From now on this viewer sees what `kind` may see, and at once."""
-        mailbox.kind = kind
-        if mailbox.room.frames is not None:
-            mailbox.put("tally", mailbox.room.frames.tally[kind])
+        One that asked gets an answer, even if it is what it has.
+        """
+        room = seat.room
+        try:
+            while room.frames is not None and room.frames.results_visible != Visibility.ALWAYS:
+                frames = room.frames
+                kind = await self.in_thread(kind_of, seat.cookie, room.code, frames.results_visible)
+                # Who voted in a round that ended meanwhile has not voted in this one.
+                if room.frames.round == frames.round:
+                    seat.see_as(kind, again=asked)
+                    return
+        except Exception:
+            # Nobody sees more for a store that doesn't answer.
+            logger.warning("viewer_not_known", exc_info=True)
+
+    def recheck(self, seat: Seat) -> None:
+        """Look again, one look at a time, which answers all that was asked before it began."""
+        seat.asked = True
+        if seat.looking is None:
+            seat.looking = self.loop.create_task(self._recheck(seat))
+
+    async def _recheck(self, seat: Seat) -> None:
+        try:
+            while seat.asked and seat.line is not None:
+                await asyncio.sleep(max(0.0, seat.looked_at + RECHECK_SECONDS - time.monotonic()))
+                seat.asked, seat.looked_at = False, time.monotonic()
+                await self.look_who(seat, asked=True)
+        finally:
+            seat.looking = None
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Run blocking code that may use the database."""
@@ -100,11 +134,11 @@ class Hub:
         if poll_id is None:
             return None
         await self._start()
-        room = Room(poll_id, code)
+        room = Room(poll_id, code, self.recheck)
         # Subscribe before reading: a change in between is then heard of.
         self._rooms[poll_id] = room
         await self._subscribe(room)
-        room.show(await self.in_thread(_read_frames, poll_id))
+        await self._read(room)
         self._codes[code] = room
         return room
 
@@ -129,7 +163,7 @@ class Hub:
 
     async def _listen(self) -> None:
         """Take hints from the channel layer, for ever."""
-        while True:
+        while not self._stopped:
             try:
                 if not self._channel:
                     self._channel = await self._layer.new_channel()
@@ -165,18 +199,23 @@ class Hub:
             while room.stale:
                 await asyncio.sleep(max(0.0, room.sent_at + TICK_SECONDS - time.monotonic()))
                 room.stale, room.sent_at = False, time.monotonic()
-                frames = await self.in_thread(_read_frames, room.poll_id)
-                # Two reads never overlap, but a replica or a restored database may still look back.
-                if room.frames is None or frames.stamp >= room.frames.stamp:
-                    room.show(frames)
+                await self._read(room)
         except Exception:
             logger.warning("tally_not_read", extra={"poll": room.poll_id}, exc_info=True)
         finally:
             room.flushing = None
 
+    async def _read(self, room: Room) -> None:
+        change, began = room.change, time.monotonic()
+        frames = await self.in_thread(_read_frames, room.poll_id)
+        # Two reads never overlap, but a replica or a restored database may still look back.
+        if room.frames is None or frames.stamp >= room.frames.stamp:
+            room.show(frames)
+            room.change_read, room.confirmed_at = change, began
+
     async def _watch(self) -> None:
         """Once a second: whatever hints were lost, presence, and rooms that nobody needs."""
-        while True:
+        while not self._stopped:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 await self._look()
@@ -188,19 +227,26 @@ class Hub:
     async def _look(self) -> None:
         now = time.monotonic()
         for room in list(self._rooms.values()):
-            if not room.viewers and now - room.empty_since > IDLE_ROOM_SECONDS:
+            room.end_stalled(now)
+            if not room.seats and now - room.needed_at > IDLE_ROOM_SECONDS:
                 await self._close(room)
                 continue
             if not room.subscribed and self._channel:
                 await self._subscribe(room)
-            if room.presence.due(len(room.viewers), now):
+            if room.presence.due(len(room.seats), now):
                 await self._tell_presence(room)
             room.tell_viewers(now)
-        known = await self.in_thread(tallies.stamps, list(self._rooms))
-        for poll_id, room in list(self._rooms.items()):
+        rooms = dict(self._rooms)  # one that is opened meanwhile is not in the answer
+        known = await self.in_thread(tallies.stamps, list(rooms))
+        for poll_id, room in rooms.items():
             if poll_id not in known:
-                await self._close(room)  # the poll was deleted
+                room.dissolve()  # the poll was deleted
+                await self._close(room)
             elif room.frames is None or known[poll_id] != room.frames.stamp:
+                self.refresh(room)
+            elif room.change is room.change_read:
+                room.confirmed_at = now
+            else:
                 self.refresh(room)
 
     async def _tell_presence(self, room: Room) -> None:
@@ -208,7 +254,7 @@ class Hub:
             "type": "poll.presence",
             "poll": room.poll_id,
             "process": self._process,
-            "count": len(room.viewers),
+            "count": len(room.seats),
         }
         try:
             await self._layer.group_send(group_of(room.poll_id), message)

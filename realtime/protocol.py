@@ -1,11 +1,11 @@
-"""The messages that every screen gets: pure functions from documents to frames.
+"""The messages that every screen gets: pure functions from documents to bytes.
 
     {"type": "tally", …}     the tally endpoint's document
     {"type": "state", …}     the poll moved in its lifecycle
     {"type": "viewers", …}   how many are watching; also the heartbeat
 
-A frame is text, encoded once and sent to all. Viewers drop what is older than what they
-have, in (epoch, revision, version).
+A message is encoded once, down to the bytes on the wire, and goes to all. Viewers drop what
+is older than what they have, in (epoch, revision, version).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 
 import msgspec
 
-from analytics.tallies import Snapshot, Viewer, document, may_see, state_message
+from analytics.tallies import Snapshot, Viewer, document, may_see, state_message, tally_json
 
 _encode = msgspec.json.encode
+_FINAL_TEXT = b"\x81"
 
 
 def group_of(poll_id: int) -> str:
@@ -26,38 +27,90 @@ def group_of(poll_id: int) -> str:
     return f"poll.{poll_id}"
 
 
-def frame(message: Mapping[str, Any]) -> str:
-    return _encode(message).decode()
+class Message:
+    """One message in every form it leaves in. Two are equal if they say the same."""
+
+    __slots__ = ("chunk", "event", "frame", "text")
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        payload = _encode(content)
+        self.text = payload.decode()  # for a server that makes its own frames
+        self.frame = websocket_frame(payload)
+        self.event = b"event: %s\ndata: %s\n\n" % (content["type"].encode(), payload)
+        self.chunk = http_chunk(self.event)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Message) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
 
 
-def viewers_frame(count: int) -> str:
-    return frame({"type": "viewers", "count": count})
+def websocket_frame(payload: bytes) -> bytes:
+    """A whole text message as a server sends it: one frame, unmasked, uncompressed (RFC 6455, 5.2)."""
+    length = len(payload)
+    if length < 126:
+        return b"%b%c%b" % (_FINAL_TEXT, length, payload)
+    if length < 65536:
+        return b"%b\x7e%b%b" % (_FINAL_TEXT, length.to_bytes(2, "big"), payload)
+    return b"%b\x7f%b%b" % (_FINAL_TEXT, length.to_bytes(8, "big"), payload)
+
+
+def http_chunk(part: bytes) -> bytes:
+    """A part of an HTTP/1.1 body in chunked coding (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(part), part)
+
+
+def viewers_message(count: int) -> Message:
+    return Message({"type": "viewers", "count": count})
 
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """A snapshot as frames: one for each kind of viewer (most of them the same string), and the state."""
+    """A snapshot as messages: one for each kind of viewer (most of them the same), and the state.
+
+    `document` is what the tally endpoint answers to everybody; None where that depends on who asks.
+    """
 
     stamp: tuple[int, int, int]
     round: int
     results_visible: str
-    state: str
-    tally: Mapping[Viewer, str]
+    state: Message
+    tally: Mapping[Viewer, Message]
+    document: bytes | None = None
 
 
 def frames_of(snap: Snapshot) -> Frames:
-    shown = frame({"type": "tally", **document(snap, visible=True)})
-    hidden = frame({"type": "tally", **document(snap, visible=False)})
     poll = snap.poll
+    shown_document = document(snap, visible=True)
+    shown = Message({"type": "tally", **shown_document})
+    hidden = Message({"type": "tally", **document(snap, visible=False)})
+    tally = {
+        viewer: shown if may_see(poll.state, poll.results_visible, viewer) else hidden for viewer in Viewer
+    }
     return Frames(
         stamp=snap.stamp,
         round=poll.round,
         results_visible=poll.results_visible,
-        state=frame(state_message(poll)),
-        tally={
-            viewer: shown if may_see(poll.state, poll.results_visible, viewer) else hidden
-            for viewer in Viewer
-        },
+        state=Message(state_message(poll)),
+        tally=tally,
+        document=tally_json(shown_document) if tally[Viewer.PUBLIC] is shown else None,
+    )
+
+
+def unchanged_kept(frames: Frames, before: Frames) -> Frames:
+    """`frames`, with the very messages of `before` where they say the same.
+
+    So what a viewer was sent last can be compared by identity, a pointer for each viewer.
+    """
+    same = {message: message for message in (before.state, *before.tally.values())}
+    return Frames(
+        stamp=frames.stamp,
+        round=frames.round,
+        results_visible=frames.results_visible,
+        state=same.get(frames.state, frames.state),
+        tally={viewer: same.get(message, message) for viewer, message in frames.tally.items()},
+        document=frames.document,
     )
 
 

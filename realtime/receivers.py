@@ -7,6 +7,7 @@ from typing import Any
 from analytics.signals import tally_changed
 from polls.signals import poll_changed
 
+from .hub import current_hub
 from .publish import announce
 
 
@@ -16,8 +17,15 @@ def connect() -> None:
 
 
 def _on_tally_changed(sender: Any, poll_ids: set[int], **_: Any) -> None:
-    announce(poll_ids)
+    _tell(poll_ids)
 
 
 def _on_poll_changed(sender: Any, poll_id: int, **_: Any) -> None:
-    announce({poll_id})
+    _tell({poll_id})
+
+
+def _tell(poll_ids: set[int]) -> None:
+    hub = current_hub()
+    if hub is not None:
+        hub.changed(poll_ids)  # before whoever made the change hears that it is done
+    announce(poll_ids)

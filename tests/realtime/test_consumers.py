@@ -1,6 +1,7 @@
 """Viewers on real sockets' protocol, with the real channel layer, log and database."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -10,7 +11,10 @@ from django.test import Client
 from polls import lifecycle
 from realtime import hub as hub_module
 from realtime import publish
-from tests.realtime.viewing import cast, count, db, make_poll
+from realtime.lines import PlainLine
+from realtime.protocol import Message
+from realtime.rooms import Seat
+from tests.realtime.viewing import cast, count, db, make_poll, until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 
@@ -175,38 +179,48 @@ async def test_a_stalled_viewer_holds_nobody_up_and_is_let_go(
     poll = await db(make_poll)()
     healthy = await watch(poll.code)
     await healthy.tally()
-    hub = hub_module.get_hub()
-    mailbox = await hub.join(poll.code)
-    assert mailbox is not None
+    room = await hub_module.get_hub().room(poll.code)
+    assert room is not None
 
-    async def zero_window(text: str) -> None:
+    async def zero_window(message: Message) -> None:
         await asyncio.Event().wait()
 
-    stalled = asyncio.ensure_future(mailbox.deliver(zero_window))
+    seat = Seat(room)
+    line = PlainLine(seat, zero_window)
+    room.admit(seat, line)
+    stalled = asyncio.ensure_future(line.run(asyncio.Event().wait()))
     await db(cast)(poll, [1])
     await db(count)()
     assert (await healthy.tally(lambda m: m["ballots"] == 1))["ballots"] == 1
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(stalled, 10)
-    hub.leave(mailbox)
+    assert await asyncio.wait_for(stalled, 10) is None
+    assert seat not in room.seats
 
 
 async def test_a_slow_viewer_gets_the_newest_only(watch: Any) -> None:
     poll = await db(make_poll)()
     await watch(poll.code)
-    mailbox = await hub_module.get_hub().join(poll.code)
-    assert mailbox is not None
-    for number in range(100):
-        mailbox.put("tally", f"tally {number}")
-    got: list[str] = []
+    room = await hub_module.get_hub().room(poll.code)
+    assert room is not None
+    got: list[Any] = []
+    ready = asyncio.Event()
 
-    async def send(text: str) -> None:
-        got.append(text)
+    async def send(message: Message) -> None:
+        await ready.wait()
+        got.append(json.loads(message.text))
 
-    delivering = asyncio.ensure_future(mailbox.deliver(send))
-    await asyncio.sleep(0.05)
-    delivering.cancel()
-    assert [text for text in got if text.startswith("tally")] == ["tally 99"]
+    seat = Seat(room)
+    line = PlainLine(seat, send)
+    room.admit(seat, line)
+    running = asyncio.ensure_future(line.run(asyncio.Event().wait()))
+    for ballots in (1, 2, 3):
+        await db(cast)(poll, [1])
+        await db(count)()
+        figure = f'"ballots":{ballots}'.encode()
+        await until(lambda figure=figure: figure in room.frames.document)
+    ready.set()
+    await until(lambda: not line.held_up)
+    running.cancel()
+    assert [message["ballots"] for message in got if message["type"] == "tally"] == [0, 3]
 
 
 async def test_hints_reach_hubs_through_the_channels_group(

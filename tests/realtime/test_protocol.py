@@ -91,7 +91,7 @@ def test_old_snapshot_and_messages_make_the_fresh_snapshot(db: None) -> None:
     history = []
     for epoch, revision, votes in itertools.product((1, 2), (1, 2), range(5)):
         poll.epoch, poll.revision = epoch, revision + epoch
-        history.append(json.loads(frames_of(snapshot(poll, votes, 0, 0)).tally[Viewer.PUBLIC]))
+        history.append(json.loads(frames_of(snapshot(poll, votes, 0, 0)).tally[Viewer.PUBLIC].text))
     fresh = history[-1]
     for seed in range(200):
         chance = random.Random(seed)

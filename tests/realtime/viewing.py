@@ -40,6 +40,12 @@ def count() -> None:
         counting.count_partition(partition)
 
 
+async def until(true: Callable[[], Any], patience: float = 10) -> None:
+    async with asyncio.timeout(patience):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
 class Socket:
     """A viewer's WebSocket to the application in this process."""
 

@@ -1,0 +1,50 @@
+"""One timer that pings all viewers, in place of two for each.
+
+The lines sit in as many slots as the interval has seconds. Each second the next slot has its
+turn: whoever hasn't answered the ping of the last turn is gone, the others are pinged again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import cycle
+from typing import Protocol
+
+
+class Pinged(Protocol):
+    slot: int
+    answered: bool
+
+    def ping(self) -> None: ...
+    def lost(self) -> None: ...
+
+
+class Keepalive:
+    """`seconds`: between two pings, and the most that an answer may take."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: int) -> None:
+        self._loop = loop
+        self._slots: list[set[Pinged]] = [set() for _ in range(max(1, seconds))]
+        self._next_slot = cycle(range(len(self._slots)))
+        self._turn = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, line: Pinged) -> None:
+        line.slot = next(self._next_slot)
+        self._slots[line.slot].add(line)
+        if self._timer is None:
+            self._timer = self._loop.call_later(1.0, self.turn)
+
+    def discard(self, line: Pinged) -> None:
+        self._slots[line.slot].discard(line)
+
+    def turn(self) -> None:
+        slot = self._slots[self._turn]
+        self._turn = (self._turn + 1) % len(self._slots)
+        for line in tuple(slot):
+            if line.answered:
+                line.answered = False
+                line.ping()
+            else:
+                line.lost()
+        self._timer = self._loop.call_later(1.0, self.turn) if any(self._slots) else None

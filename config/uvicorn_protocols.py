@@ -1,0 +1,164 @@
+"""uvicorn's own protocol classes, and a way for the application to take a viewer's connection over.
+
+`scope["extensions"]["landslide.hand_over"]`, called with a viewer's seat once its WebSocket is
+accepted or its event stream has begun, returns a line to write shared bytes to; the application
+then returns. Where a connection can't be handed over it returns None, and plain sends go on.
+
+This leans on what uvicorn keeps to itself, so it says first whether that is as it was known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import FunctionType
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from realtime.handover import HAND_OVER, Line, Watcher
+
+from .incoming import Incoming
+from .keepalive import Keepalive
+from .lines import EventLine, WebSocketLine
+
+logger = logging.getLogger(__name__)
+
+#: The end of the path of event streams; other requests needn't carry the extension.
+STREAM = b"/stream/"
+
+
+class HandedOver:
+    """In the place of a transport that is somebody else's now: what its former owner ends, stays."""
+
+    def close(self) -> None:
+        pass
+
+
+class LandslideWebSocket(WebSocketsSansIOProtocol):
+    """The handshake is uvicorn's; so is all else, until the application asks for the connection."""
+
+    received = 0
+    shared_keepalive: tuple[asyncio.AbstractEventLoop, Keepalive] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        self.received += 1
+        super().data_received(data)
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        if not self.close_sent:
+            self.scope["extensions"][HAND_OVER] = self.hand_over  # type: ignore[typeddict-unknown-key]
+
+    def hand_over(self, watcher: Watcher) -> Line | None:
+        if not self._may_be_handed_over():
+            return None
+        self.stop_keepalive()
+        max_size = self.config.ws_max_size
+        line = WebSocketLine(watcher, self.transport, self.connections, self._keepalive(), max_size)
+        if self.received > 1:  # more than the handshake came: a message may be half received
+            line.incoming = Incoming(max_size, self.conn, self.frames or None)
+        self.connections.discard(self)
+        self.transport = cast(Any, HandedOver())
+        line.take_over()
+        self._pass_on(watcher)
+        return line
+
+    def _may_be_handed_over(self) -> bool:
+        return (
+            self.handshake_complete
+            and not self.close_sent
+            and not self.disconnected
+            and not self.config.ws_per_message_deflate
+            and may_be_written_to(self.transport)
+        )
+
+    def _keepalive(self) -> Keepalive | None:
+        if not self.ping_interval:
+            return None
+        if self.shared_keepalive is None or self.shared_keepalive[0] is not self.loop:
+            LandslideWebSocket.shared_keepalive = self.loop, Keepalive(self.loop, int(self.ping_interval))
+        assert self.shared_keepalive
+        return self.shared_keepalive[1]
+
+    def _pass_on(self, watcher: Watcher) -> None:
+        """What the client sent before anybody asked."""
+        while not self.queue.empty():
+            message: Any = self.queue.get_nowait()
+            if message["type"] == "websocket.receive":
+                self.loop.call_soon(watcher.heard, message.get("text") or "")
+
+
+class LandslideHttp(HttpToolsProtocol):
+    def on_headers_complete(self) -> None:
+        if self.url.partition(b"?")[0].endswith(STREAM):
+            self.scope["extensions"] = {HAND_OVER: self.hand_over}  # type: ignore[typeddict-item]
+        super().on_headers_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        # The parser and its callbacks hold each other: let go now, not when garbage is next collected.
+        self.parser = self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
+
+    def hand_over(self, watcher: Watcher) -> Line | None:
+        cycle = self.cycle
+        if (
+            not cycle.response_started
+            or not cycle.chunked_encoding
+            or cycle.disconnected
+            or cycle.scope["http_version"] != "1.1"
+            or cycle.scope["method"] != "GET"
+            or self.pipeline
+            or not may_be_written_to(self.transport)
+        ):
+            return None
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        # For uvicorn the client has left, so it misses no end of the response.
+        cycle.disconnected = True
+        line = EventLine(watcher, self.transport, self.connections)
+        line.take_over()
+        self.transport = cycle.transport = cast(Any, HandedOver())
+        self.parser = None  # type: ignore[assignment]  # which holds this object, and is held by it
+        return line
+
+
+def may_be_written_to(transport: asyncio.Transport) -> bool:
+    """Bytes may go out as they are, and nothing waits before them."""
+    return (
+        not transport.is_closing()
+        and transport.get_write_buffer_size() == 0
+        and transport.get_extra_info("sslcontext") is None
+    )
+
+
+def classes() -> tuple[Any, Any]:
+    """For uvicorn's `http=` and `ws=`: ours, or uvicorn's own if that isn't what ours are made for."""
+    if seam_is_known():
+        return LandslideHttp, LandslideWebSocket
+    logger.warning("uvicorn_unknown: viewers are served by plain sends")
+    return "httptools", "websockets-sansio"
+
+
+def seam_is_known() -> bool:
+    return all(
+        names <= set(_names_in(base.__init__)) and all(hasattr(base, name) for name in methods)
+        for base, names, methods in (
+            (WebSocketsSansIOProtocol, WEBSOCKET_ATTRIBUTES, WEBSOCKET_METHODS),
+            (HttpToolsProtocol, HTTP_ATTRIBUTES, HTTP_METHODS),
+        )
+    )
+
+
+WEBSOCKET_ATTRIBUTES = {
+    "close_sent", "config", "conn", "connections", "disconnected", "frames", "handshake_complete",
+    "loop", "ping_interval", "queue", "transport",
+}  # fmt: skip
+WEBSOCKET_METHODS = ("data_received", "handle_connect", "stop_keepalive")
+HTTP_ATTRIBUTES = {"connections", "cycle", "parser", "pipeline", "scope", "transport"}
+HTTP_METHODS = ("handle_websocket_upgrade", "on_headers_complete", "_unset_keepalive_if_required")
+
+
+def _names_in(function: Any) -> tuple[str, ...]:
+    return cast(FunctionType, function).__code__.co_names

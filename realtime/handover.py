@@ -1,0 +1,47 @@
+"""What a server and the hub agree on, so that a viewer's idle connection costs next to nothing.
+
+A server that can do it offers HAND_OVER in the scope's extensions. Called with the viewer's seat,
+once the WebSocket is accepted or the event stream's response has begun, it returns the line to
+that viewer, or None where that can't be; the application then returns, and the connection stays.
+Imports no models: servers are set up before Django is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from .protocol import Message
+
+HAND_OVER = "landslide.hand_over"
+
+
+class Line(Protocol):
+    """The way to one viewer."""
+
+    held_up: bool
+
+    def send(self, message: Message) -> None:
+        """Take the whole message, now or soon; never raises. It may be held up afterwards."""
+
+    def close(self, code: int) -> None:
+        """Say goodbye, with a WebSocket close code where there is one."""
+
+    def abort(self) -> None:
+        """End at once, whatever was still to be sent."""
+
+
+class Watcher(Protocol):
+    """Whom a line tells what happens on it."""
+
+    def heard(self, text: str) -> None:
+        """The client sent a text message."""
+
+    def held(self) -> None:
+        """The client takes no more for now."""
+
+    def drained(self) -> None:
+        """It has taken all, and takes more."""
+
+    def gone(self) -> None:
+        """The connection has ended, or is about to; the last that is heard of it."""
