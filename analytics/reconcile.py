@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -86,15 +87,20 @@ def claims_to_restore() -> int:
 def gate_of(poll: Poll) -> Gate:
     """The gate that a poll in this state has."""
     closes_at = int(poll.closes_at.timestamp() * 1000) if poll.closes_at else 0
+    rules: dict[str, Any] = {
+        "revote": poll.revote,
+        "closes_at": closes_at,
+        "expected": poll.expected_turnout or 0,
+    }
     if poll.state == State.OPEN:
-        return Gate(poll.round, open=True, revote=poll.revote, closes_at=closes_at)
+        return Gate(poll.round, open=True, **rules)
     if poll.state == State.CLOSING:
         # Not closed as far as the log knows: whoever closes it again gets a marker that can be counted.
-        return Gate(poll.round, revote=poll.revote, closes_at=closes_at)
+        return Gate(poll.round, **rules)
     if poll.state == State.DRAFT or poll.closed_at is None:
         return Gate(poll.round)
     closed_at = int(poll.closed_at.timestamp() * 1000)
-    return Gate(poll.round, revote=poll.revote, closes_at=closes_at, closed_at=closed_at)
+    return Gate(poll.round, closed_at=closed_at, **rules)
 
 
 def _check_allowed(plan: Plan, discard_uncounted: bool) -> None:

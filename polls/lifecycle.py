@@ -216,7 +216,9 @@ def _set_gates(poll: Poll) -> None:
         log = get_log()
         if poll.state == State.OPEN:
             closes_at = int(poll.closes_at.timestamp() * 1000) if poll.closes_at else 0
-            log.open(poll.pk, Gate(poll.round, open=True, revote=poll.revote, closes_at=closes_at))
+            expected = poll.expected_turnout or 0
+            gate = Gate(poll.round, open=True, revote=poll.revote, closes_at=closes_at, expected=expected)
+            log.open(poll.pk, gate)
         elif poll.state == State.DRAFT:
             log.reset(poll.pk, poll.round)
         else:

@@ -74,6 +74,13 @@ class Poll(models.Model):
     results_visible = models.CharField(
         _("results visible"), max_length=20, choices=Visibility, default=Visibility.ALWAYS
     )
+    expected_turnout = models.PositiveIntegerField(
+        _("expected turnout"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(1_000_000_000)],
+        help_text=_("About how many voters you expect. The poll takes more all the same."),
+    )
     opens_at = models.DateTimeField(_("opens at"), null=True, blank=True)
     closes_at = models.DateTimeField(_("closes at"), null=True, blank=True)
 

@@ -91,8 +91,9 @@ class PollAdmin(ModelAdmin):
         ballots = (_("Ballots"), {"fields": ["method", ("min_selections", "max_selections"), "revote"]})
         results = (_("Results"), {"fields": [NEVER_FROZEN]})
         times = (_("Times"), {"fields": ["opens_at", "closes_at"]})
+        size = (_("Advanced"), {"fields": ["expected_turnout"], "classes": ["collapse"]})
         # What can be changed comes first.
-        return [results, texts, ballots, times] if frozen else [texts, ballots, results, times]
+        return [results, texts, ballots, times, size] if frozen else [texts, ballots, results, times, size]
 
     def get_form(
         self, request: HttpRequest, obj: Poll | None = None, change: bool = False, **kwargs: Any

@@ -25,6 +25,7 @@ FIELDS = [
     "results_visible",
     "opens_at",
     "closes_at",
+    "expected_turnout",
 ]
 LIMITS = ("min_selections", "max_selections")
 
@@ -46,6 +47,10 @@ class PollForm(forms.ModelForm):
             "results_visible": _("Who sees the tally. Staff always does. This can be changed at any time."),
             "opens_at": _("Opens by itself then. Leave it empty to open by hand."),
             "closes_at": _("Closes by itself then. Leave it empty to close by hand."),
+            "expected_turnout": _(
+                "About how many voters you expect. It sizes the vote log's memory; the poll takes more"
+                " all the same. Worth filling in from some ten thousand."
+            ),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

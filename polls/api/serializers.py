@@ -120,6 +120,13 @@ class PollFields(StrictSerializer):
     )
     opens_at = Moment(required=False, allow_null=True, help_text="Opens by itself then; null: by hand.")
     closes_at = Moment(required=False, allow_null=True, help_text="Closes by itself then; null: by hand.")
+    expected_turnout = Whole(
+        min_value=1,
+        max_value=1_000_000_000,
+        required=False,
+        allow_null=True,
+        help_text="About how many voters you expect; null: unknown. The poll takes more all the same.",
+    )
 
     def validate_closes_at(self, closes_at: datetime | None) -> datetime | None:
         if closes_at and closes_at <= timezone.now():
@@ -168,6 +175,7 @@ class PollDocument(serializers.Serializer[Any]):
     results_visible = serializers.ChoiceField(Visibility.choices)
     opens_at = Moment(allow_null=True)
     closes_at = Moment(allow_null=True)
+    expected_turnout = serializers.IntegerField(allow_null=True)
     closed_at = Moment(
         allow_null=True, help_text="When the last ballot could come in, by the vote log's clock."
     )

@@ -3,11 +3,13 @@
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from analytics import counting, reconcile, tallies
 from analytics.models import Checkpoint, Pulse, Tally
@@ -16,7 +18,7 @@ from polls import authoring, ballotbox, lifecycle, votelog, voters
 from polls.ballotbox import CastRequest
 from polls.models import Ballot, Claim, DeadLetter, LogEntry, LogGate, LogHead, Poll
 from polls.votelog import get_log
-from polls.votelog.base import Head
+from polls.votelog.base import Gate, Head
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -426,3 +428,15 @@ def test_nobody_to_ask_changes_nothing(backend: str, monkeypatch: pytest.MonkeyP
     with pytest.raises(CommandError, match="Nothing was changed"):
         call_command("reconcile_log")
     assert survey().damaged
+
+
+@pytest.mark.parametrize("turnout", [None, 250_000])
+def test_a_rebuilt_gate_is_the_one_that_opened_the_poll(
+    turnout: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Gate] = []
+    monkeypatch.setattr(type(get_log()), "open", lambda log, poll_id, gate: opened.append(gate))
+    closes_at = timezone.now() + timedelta(hours=1)
+    poll = open_poll(revote=True, closes_at=closes_at, expected_turnout=turnout)
+    assert opened == [reconcile.gate_of(poll)]
+    assert opened[0].expected == (turnout or 0)

@@ -150,6 +150,16 @@ def test_a_poll_is_made_with_its_choices(admin_client: Client) -> None:
     assert (poll.min_selections, poll.max_selections) == (1, 1)
 
 
+def test_a_turnout_may_be_expected(admin_client: Client) -> None:
+    admin_client.post(ADD, FORM | {"expected_turnout": "250000"})
+    poll = Poll.objects.get()
+    assert poll.expected_turnout == 250_000
+    assert 'name="expected_turnout"' in admin_client.get(page_of(poll)).content.decode()
+    lifecycle.open_poll(poll.pk)
+    source = admin_client.get(page_of(poll)).content.decode()
+    assert 'name="expected_turnout"' not in source and "250000" in source
+
+
 def test_limits_left_empty_are_the_methods_own(admin_client: Client) -> None:
     admin_client.post(ADD, FORM | {"method": "multiple"})
     poll = Poll.objects.get()
@@ -182,6 +192,9 @@ def test_limits_left_empty_are_the_methods_own(admin_client: Client) -> None:
         },
         {"opens_at_0": "never"},
         {"results_visible": "maybe"},
+        {"expected_turnout": "0"},
+        {"expected_turnout": "1000000001"},
+        {"expected_turnout": "many"},
     ],
 )
 def test_what_makes_no_poll_is_an_error_in_the_form(admin_client: Client, change: dict[str, Any]) -> None:

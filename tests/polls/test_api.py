@@ -60,6 +60,7 @@ def test_a_question_and_choices_make_a_poll(writer: Caller) -> None:
         "results_visible": "always",
         "opens_at": None,
         "closes_at": None,
+        "expected_turnout": None,
         "closed_at": None,
         "published_at": None,
         "state": "draft",
@@ -79,6 +80,7 @@ def test_everything_can_be_said(writer: Caller) -> None:
         "results_visible": "after_close",
         "opens_at": "2099-01-01T12:00:00+02:00",
         "closes_at": "2099-01-01T12:00:00Z",
+        "expected_turnout": 1_000_000_000,
     }
     made = writer("POST", POLLS, body).json()
     assert made["code"] == "TEATIME"
@@ -86,6 +88,7 @@ def test_everything_can_be_said(writer: Caller) -> None:
     assert made["opens_at"] == "2099-01-01T10:00:00Z"
     assert (made["min_selections"], made["max_selections"], made["revote"]) == (2, 3, True)
     assert made["results_visible"] == "after_close"
+    assert made["expected_turnout"] == 1_000_000_000
     assert writer("GET", f"{POLLS}TEATIME/").json() == made
 
 
@@ -155,6 +158,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
         NEW | {"opens_at": "2099-01-02T00:00:00Z", "closes_at": "2099-01-01T00:00:00Z"},
         "",
     ),
+    "nobody is expected": (NEW | {"expected_turnout": 0}, "expected_turnout"),
+    "fewer than nobody": (NEW | {"expected_turnout": -1}, "expected_turnout"),
+    "more than there are": (NEW | {"expected_turnout": 1_000_000_001}, "expected_turnout"),
+    "a turnout in words": (NEW | {"expected_turnout": "many"}, "expected_turnout"),
+    "half a voter": (NEW | {"expected_turnout": 1.5}, "expected_turnout"),
     "code in lower case": (NEW | {"code": "demo"}, "code"),
     "code too short": (NEW | {"code": "AB"}, "code"),
     "code too long": (NEW | {"code": "A" * 17}, "code"),
@@ -436,12 +444,19 @@ def test_a_draft_can_be_changed(writer: Caller) -> None:
         {"max_selections": 2},
         {"closes_at": "2020-01-01T00:00:00Z"},
         {"revote": "no"},
+        {"expected_turnout": 0},
     ],
 )
 def test_a_change_is_judged_like_a_new_poll(writer: Caller, change: Any) -> None:
     poll = make_poll()
     assert refusal(writer("PATCH", f"{POLLS}{poll.code}/", change)) == (400, "malformed")
     assert writer("GET", f"{POLLS}{poll.code}/").json()["question"] == "What?"
+
+
+def test_what_is_expected_can_be_taken_back(writer: Caller) -> None:
+    address = f"{POLLS}{make_poll().code}/"
+    for turnout in (5_000, None):
+        assert writer("PATCH", address, {"expected_turnout": turnout}).json()["expected_turnout"] == turnout
 
 
 def test_what_has_been_opened_stays_as_it_is(writer: Caller) -> None:
