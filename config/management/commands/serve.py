@@ -36,15 +36,19 @@ class Command(BaseCommand):
         add("--port", type=int, default=settings.PORT, help="port to listen on (PORT, %(default)s)")
         add("--server", choices=SERVERS, default=SERVERS[0], help="ASGI server (%(default)s)")
         add("--web", type=int, help="web processes (one a core)")
-        add("--worker", type=int, help="Celery worker processes (2)")
+        add("--worker", type=int, help="Celery worker processes (2); 0: they and beat run elsewhere")
         add("--prepare", action="store_true", help="migrate, add demo polls and an admin account first")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         host, port, server = options["host"], options["port"], options["server"]
         if settings.EMBEDDED and (options["web"], options["worker"]) != (None, None):
             raise CommandError("--web and --worker need several processes: set REDIS_URL and DATABASE_URL.")
-        if min(options["web"] or 1, options["worker"] or 1) < 1:
-            raise CommandError("--web and --worker take a number from 1.")
+        if options["web"] is None:
+            options["web"] = cores()
+        if options["worker"] is None:
+            options["worker"] = 2
+        if options["web"] < 1 or options["worker"] < 0:
+            raise CommandError("--web takes a number from 1, --worker one from 0.")
         listener = self.bind(host, port, server)
         self.follow_host(host, port)
         account = prepare.prepare_demo() if options["prepare"] else None
@@ -90,13 +94,15 @@ class Command(BaseCommand):
         celery = [*python, "celery", "--quiet", "-A", "config"]
         worker = [*celery, "worker", "--without-mingle", "--without-gossip", "--loglevel", "WARNING"]
         children = [
-            *(Child(f"web.{n}", web, STAGE_WEB) for n in range(1, (options["web"] or cores()) + 1)),
+            *(Child(f"web.{n}", web, STAGE_WEB) for n in range(1, options["web"] + 1)),
             *(
                 Child(f"worker.{n}", [*worker, "-n", f"worker.{n}@%h"], STAGE_WORKERS)
-                for n in range(1, (options["worker"] or 2) + 1)
+                for n in range(1, options["worker"] + 1)
             ),
-            Child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile="], STAGE_WEB),
         ]
+        if options["worker"]:
+            beat = [*celery, "beat", "--loglevel", "WARNING", "--pidfile="]
+            children.append(Child("beat", beat, STAGE_WEB))
         supervisor = Supervisor(children, emit=self.emit, pass_fds=[listener.fileno()])
 
         def ready() -> None:
