@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from benchmarks.result import Outcome, number
 
 INK = "#7d8590"  # legible on white and on near-black
-REACHED, MISSED = "#2f81f7", "#d29922"
+REACHED, MISSED, NOT_ASKED = "#2f81f7", "#d29922", "#8b949e"
 
 mpl.use("svg")
 # The same figures give the same file, byte for byte.
@@ -27,6 +27,12 @@ class Bar:
     factor: float  # how many times better we are
     asked: float  # how many times better we should be; NaN where nothing is asked
     reached: bool
+
+    @property
+    def colour(self) -> str:
+        if math.isnan(self.asked):
+            return NOT_ASKED
+        return REACHED if self.reached else MISSED
 
 
 def bars(outcomes: Iterable[Outcome]) -> list[Bar]:
@@ -53,8 +59,13 @@ def draw(outcomes: Iterable[Outcome], path: Path) -> None:
         return
     figure, axes = pyplot.subplots(figsize=(8.4, 0.9 + 0.42 * len(drawn)))
     places = range(len(drawn))[::-1]
-    colours = [REACHED if each.reached else MISSED for each in drawn]
-    axes.barh(places, [each.factor - 1 for each in drawn], left=1, height=0.55, color=colours)
+    axes.barh(
+        places,
+        [each.factor - 1 for each in drawn],
+        left=1,
+        height=0.55,
+        color=[each.colour for each in drawn],
+    )
     for place, each in zip(places, drawn, strict=True):
         axes.text(
             max(each.factor, 1) * 1.06,

@@ -12,8 +12,8 @@ ABOUT = """# Results
 Written by `make bench`; [README.md](README.md) says how to read it.
 
 Ratios are Landslide's median divided by the peer's, and the range beside them is that of the repeats, in
-which Landslide and its peers took turns. Compare them with nothing but each other: another machine, or another
-hour on a shared one, gives other figures.
+which Landslide and its peers took turns. Compare them with nothing but each other: another machine, or
+another hour on a shared one, gives other figures.
 """
 HEAD = ("measure", "Landslide", "against", "ratio", "mark", "reached")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from typing import Any
 
 import httpx
@@ -71,6 +72,18 @@ class OurSystem(Target):
 
     def counted(self) -> int:
         return int(self.tally()["ballots"])
+
+    def wait_until_quiet(self, seconds: float = 120) -> int:
+        """Until the number of counted ballots stands still; that number."""
+        seen = [-1]
+
+        def still() -> bool:
+            time.sleep(0.5)
+            seen.append(self.counted())
+            return seen[-1] == seen[-2]
+
+        wait_for(still, seconds, "all ballots to be counted")
+        return seen[-1]
 
     def wait_until_counted(self, ballots: int, seconds: float = 60) -> None:
         wait_for(lambda: self.counted() >= ballots, seconds, f"{ballots} counted ballots")

@@ -17,6 +17,10 @@ from tests.servers import Redis, started
 
 FOLDER = Path(__file__).resolve().parent.parent / "peers" / "stock"
 CHOICES = 5
+SERVERS = {
+    "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "--access-log", "/dev/null"],
+    "uvicorn": ["-m", "uvicorn", "--port", "{port}", "--no-access-log", "--log-level", "warning"],
+}
 
 
 class Stock(Target):
@@ -24,7 +28,9 @@ class Stock(Target):
     accepted = 201
     fastest = 1_500
 
-    def __init__(self, bench: Bench, *, polls: int = 1, workers: int = 2, settings: str = "") -> None:
+    def __init__(
+        self, bench: Bench, *, server: str = "daphne", polls: int = 1, workers: int = 2, settings: str = ""
+    ) -> None:
         super().__init__(bench.home)
         self.postgresql = bench.postgresql
         self.redis = Redis(appendonly="no")  # a broker as one finds it; it holds no votes
@@ -39,8 +45,7 @@ class Stock(Target):
             "REDIS_URL": self.redis.url(),
         }
         self.run_manage("set_up", "--polls", str(polls), "--choices", str(CHOICES))
-        daphne = ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "--access-log", "/dev/null"]
-        self.daphne = self._program("daphne", [*daphne, "project.asgi:application"])
+        self.server = self._program(server, [*SERVERS[server], "project.asgi:application"])
         celery = [
             "-m",
             "celery",
@@ -53,8 +58,8 @@ class Stock(Target):
             "INFO",
         ]
         self.worker = self._program("celery", celery, ready=logged(" ready."))
-        bench.until.enter_context(started(self.daphne, self.worker))
-        self.port = self.daphne.port
+        bench.until.enter_context(started(self.server, self.worker))
+        self.port = self.server.port
         self.template = post("/api/polls/1/votes/", '{"choice":{choice}}', cookie="voter={cookie}")
 
     def _program(self, name: str, arguments: list[str], **options: Any) -> Program:
@@ -79,7 +84,7 @@ class Stock(Target):
 
     @property
     def web(self) -> list[int]:
-        return [self.daphne.pid]
+        return [self.server.pid]
 
     @property
     def behind(self) -> list[int]:
