@@ -267,7 +267,7 @@ def digest_of(selection: str) -> bytes:
 
     Four bytes: it has to notice a client's mistake, and nobody gains by deceiving it.
     """
-    return hashlib.blake2b(selection.encode("utf-8", "surrogatepass"), digest_size=4).digest()
+    return hashlib.blake2b(selection.encode("utf-8", "surrogatepass"), digest_size=8).digest()[:4]
 
 
 def decide(gate: Gate | None, claimed: Sequence[Claimed], ballot: NewBallot, now: int) -> Outcome:
