@@ -104,7 +104,7 @@ class TallyView(Endpoint):
             del headers["Access-Control-Allow-Origin"]
         if etag in parse_etags(request.headers.get("If-None-Match", "")):
             return HttpResponse(status=304, headers=headers)
-        body = json.dumps(tallies.document(snap, visible=visible), ensure_ascii=False, separators=(",", ":"))
+        body = tallies.tally_json(tallies.document(snap, visible=visible))
         return HttpResponse(body, content_type="application/json", headers=headers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -107,6 +108,11 @@ def document(snap: Snapshot, *, visible: bool) -> dict[str, Any]:
         doc["version"] = snap.version
         doc.update(_figures(snap))
     return doc
+
+
+def tally_json(document: Mapping[str, Any]) -> bytes:
+    """The tally endpoint's body."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _figures(snap: Snapshot) -> dict[str, Any]:

@@ -25,6 +25,8 @@ from config.body_limit import BodyLimit
 from config.request_id import RequestId
 from polls.intake import Intake
 from realtime.routing import websocket_urlpatterns
+from realtime.sse import EventStreams
+from realtime.tally_lane import TallyLane
 
 Scope = dict[str, Any]
 
@@ -47,8 +49,9 @@ async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
 
 # No AuthMiddlewareStack: it would cost every viewer queries, and few need to be known.
 websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])  # type: ignore[arg-type]
-# The fast lane first: whatever it doesn't know it passes on.
-http = Intake(RequestId(BodyLimit(django_application, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)))
+# The fast lanes first: whatever they don't know they pass on.
+shown = TallyLane(EventStreams(django_application))
+http = Intake(RequestId(BodyLimit(shown, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)))
 HANDLERS = {"http": http, "websocket": websocket, "lifespan": lifespan}
 
 

@@ -35,14 +35,14 @@ class PlainLine:
         if not self.ended.done():
             self.ended.set_result(None)
 
-    async def run(self, reading: Awaitable[None]) -> int | None:
+    async def run(self, reading: Awaitable[None], at_most: float | None = None) -> int | None:
         """Until `reading` ends, as the viewer left, or the line does; the code to close with, if any."""
         tasks: list[asyncio.Future[None]] = [
             asyncio.ensure_future(reading),
             asyncio.ensure_future(self._write()),
         ]
         try:
-            await asyncio.wait((*tasks, self.ended), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((*tasks, self.ended), timeout=at_most, return_when=asyncio.FIRST_COMPLETED)
             return self.ended.result() if self.ended.done() else None
         finally:
             self._watcher.gone()
