@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 
 from django.conf import settings
 
 from .coalescer import APPEND_AT_MOST
 from .errors import LandslideError, OutcomeUnknown, Overloaded
 from .votelog.base import NewBallot, Outcome
+
+
+#: A queue that has stood for so long (seconds) is no burst any more but an overload: from then on only so many
+#: are let in, so that those who are accepted needn't wait, and the others hear at once that they should.
+STANDING_SECONDS, STANDING_AT_MOST = 0.5, 256
 
 
 class Gatherer:
@@ -26,60 +32,68 @@ class Gatherer:
         self._limit = settings.CAST_QUEUE_LIMIT
         self._waiting: list[tuple[NewBallot, asyncio.Future[Outcome]]] = []
         self._under_way: list[asyncio.Future[Outcome]] = []
-        self._busy = False
+        self._busy_since = 0.0  # by the loop's clock; 0: idle
 
     @property
     def full(self) -> bool:
-        return len(self._waiting) + len(self._under_way) >= self._limit
+        """Whether the next cast is one too many: a burst may fill the queue, a standing one is kept short."""
+        size = len(self._waiting) + len(self._under_way)
+        if size < STANDING_AT_MOST:
+            return False
+        return size >= self._limit or self.loop.time() - self._busy_since > STANDING_SECONDS
 
     def cast(self, ballot: NewBallot) -> asyncio.Future[Outcome]:
         """The future outcome of this ballot; it raises what Coalescer's does."""
         outcome = self.loop.create_future()
         self._waiting.append((ballot, outcome))
-        if not self._busy:
+        if not self._busy_since:
             # Not at once: the requests that came with this one are handled in the same turn of the loop.
-            self._busy = True
+            self._busy_since = self.loop.time()
             self.loop.call_soon(self._send)
         return outcome
 
     def _send(self) -> None:
         group, self._waiting = self._waiting[:APPEND_AT_MOST], self._waiting[APPEND_AT_MOST:]
-        self._under_way = [outcome for _, outcome in group]
+        outcomes = self._under_way = [outcome for _, outcome in group]
         try:
             appended = self._submit([ballot for ballot, _ in group])
         except LandslideError as error:
-            self._settle(error)
+            self._settle(outcomes, error)
             return
-        late = self.loop.call_later(settings.CAST_DEADLINE_SECONDS, self._too_late, appended)
+        late = self.loop.call_later(settings.CAST_DEADLINE_SECONDS, self._too_late, outcomes, appended)
 
         def settle() -> None:
-            if not late.cancelled():
-                late.cancel()
-                self._settle(appended.exception() or appended.result())
+            late.cancel()
+            self._settle(outcomes, appended.exception() or appended.result())
 
-        appended.add_done_callback(
-            lambda _: None if self.loop.is_closed() else self.loop.call_soon_threadsafe(settle)
-        )
+        def back(_: object) -> None:
+            if not appended.cancelled():
+                with suppress(RuntimeError):  # the loop has ended, and nobody waits on it any more
+                    self.loop.call_soon_threadsafe(settle)
 
-    def _settle(self, result: BaseException | list[Outcome]) -> None:
-        settled, self._under_way = self._under_way, []
+        appended.add_done_callback(back)
+
+    def _settle(self, outcomes: list[asyncio.Future[Outcome]], result: BaseException | list[Outcome]) -> None:
+        if self._under_way is not outcomes:
+            return  # they have been told that it takes too long
+        self._under_way = []
         if self._waiting:
             self.loop.call_soon(self._send)
         else:
-            self._busy = False
+            self._busy_since = 0.0
         if isinstance(result, BaseException):
-            for outcome in settled:
+            for outcome in outcomes:
                 if not outcome.done():
                     outcome.set_exception(result)
             return
-        for outcome, verdict in zip(settled, result, strict=True):
+        for outcome, verdict in zip(outcomes, result, strict=True):
             if not outcome.done():  # else: who asked has hung up
                 outcome.set_result(verdict)
 
-    def _too_late(self, appended: Future[list[Outcome]]) -> None:
+    def _too_late(self, outcomes: list[asyncio.Future[Outcome]], appended: Future[list[Outcome]]) -> None:
         """Nobody waits longer than that. What is still in the queue leaves it, and was not written."""
         refused, self._waiting = self._waiting, []
         for _, outcome in refused:
             if not outcome.done():
                 outcome.set_exception(Overloaded())
-        self._settle(Overloaded() if appended.cancel() else OutcomeUnknown())
+        self._settle(outcomes, Overloaded() if appended.cancel() else OutcomeUnknown())
