@@ -13,9 +13,8 @@ from .coalescer import APPEND_AT_MOST
 from .errors import LandslideError, OutcomeUnknown, Overloaded
 from .votelog.base import NewBallot, Outcome
 
-
-#: A queue that has stood for so long (seconds) is no burst any more but an overload: from then on only so many
-#: are let in, so that those who are accepted needn't wait, and the others hear at once that they should.
+#: A queue that has stood for so long (seconds) is no burst any more but an overload: from then on only so
+#: many are let in, so that those who are accepted needn't wait, and the others hear at once that they should.
 STANDING_SECONDS, STANDING_AT_MOST = 0.5, 256
 
 

@@ -68,6 +68,7 @@ class Intake:
         self._most = settings.CAST_MAX_BYTES  # read once: a lazy setting costs as much as a hash
         self._secure = settings.SECURE_HSTS_SECONDS > 0  # whether any header depends on it
         self._gatherer: Gatherer | None = None
+        self._overloaded = ballotbox.refusal(Overloaded(), CastRequest("", b"", "", ""))
         self._threads = ThreadPoolExecutor(THREADS, "intake")
         self._loading: dict[str, asyncio.Future[PollRules]] = {}
         self._failed_at = -STORE_PATIENCE
@@ -81,6 +82,9 @@ class Intake:
             await self.app(scope, receive, send)
             return
         code = path[len(PREFIX) : -len(SUFFIX)]
+        if self._gatherer is not None and self._gatherer.full:
+            await self._turn_away(scope, send)
+            return
         try:
             if scope.get("root_path"):
                 raise _PassOn
@@ -103,6 +107,14 @@ class Intake:
         except Exception as error:
             with bound_contextvars(request_id=request_id.decode()):
                 answer = _unexpected(error, request)
+        await self._answer(scope, send, answer, request_id)
+
+    async def _turn_away(self, scope: Scope, send: Any) -> None:
+        """The cheapest answer there is, before anything of the request is read."""
+        given_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        await self._answer(scope, send, self._overloaded, _request_id(given_id))
+
+    async def _answer(self, scope: Scope, send: Any, answer: Answer, request_id: bytes) -> None:
         headers = [*self._headers(answer, self._secure and is_secure(scope)), (b"x-request-id", request_id)]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
@@ -135,11 +147,9 @@ class Intake:
             raise _PassOn
         if not knows_host(host):
             raise _PassOn
-        if given_id is None or not SANE_ID.fullmatch(given_id):
-            given_id = b"%016x" % random.getrandbits(64)
         asked_from = None if origin is None else origin.decode("latin-1")
         parts = ("application/json", host.decode("latin-1"), asked_from, False, voter[1].decode())
-        return given_id, int(length), parts
+        return _request_id(given_id), int(length), parts
 
     async def _first_look(self, code: str) -> PollRules:
         """Rules of a poll that is new to this process; of one that isn't there, Django says so."""
@@ -170,8 +180,6 @@ class Intake:
         if gatherer is None or gatherer.loop is not asyncio.get_running_loop():
             gatherer = self._gatherer = Gatherer(ballotbox.submit)
         try:
-            if gatherer.full:
-                raise Overloaded()
             ballotbox.check_envelope(request, self._most)
             if age > LOOK_AGAIN:
                 known = await self._renewed(request.code, known, age)
@@ -218,6 +226,10 @@ class Intake:
         if answer.headers is ballotbox.ACCEPTED_HEADERS:
             return [*self._accepted[secure], length]
         return [*raw(answer.headers), *self._constant[secure], length]
+
+
+def _request_id(given: bytes | None) -> bytes:
+    return given if given and SANE_ID.fullmatch(given) else b"%016x" % random.getrandbits(64)
 
 
 async def _read(receive: Any, length: int) -> bytes | None:
