@@ -55,7 +55,7 @@ class Running:
     def feed(self, rate: float, seconds: float) -> list[tuple[float, int]]:
         """Put ballots into the log and have them counted: when so many were due."""
         answer = self.inside.order("feed", code=self.code, rate=rate, seconds=seconds)
-        if answer["seconds"] > LATE * seconds + 0.1:
+        if answer["seconds"] > LATE * seconds + 1:
             raise RuntimeError(f"{rate} ballots a second are more than could be put into the log")
         return [(due, ballots) for due, ballots in answer["cast"]]
 

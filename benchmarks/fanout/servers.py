@@ -72,9 +72,16 @@ class Paced:
 def _post(port: int) -> Publish:
     line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
-    def publish(message: bytes) -> None:
+    def post(message: bytes) -> None:
         line.request("POST", "/publish", message, {"Content-Type": "application/json"})
         line.getresponse().read()
+
+    def publish(message: bytes) -> None:
+        try:
+            post(message)
+        except (http.client.HTTPException, ConnectionError):
+            line.close()  # the server has hung up on us while we sent nothing
+            post(message)
 
     return publish
 

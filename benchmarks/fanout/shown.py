@@ -25,6 +25,7 @@ PART_OF_CAPACITY = 0.7
 SECONDS, QUICK_SECONDS = 15.0, 3.0
 #: The stock stack sends every vote's tally to every viewer: so many keep it busy for long enough.
 STOCK_VOTES, STOCK_SECONDS = 30, 40.0
+STOCK_OFFERED = 10.0  # seconds in which it must have accepted them
 DRAIN = 120
 
 
@@ -68,7 +69,7 @@ def run(bench: Bench) -> list[Row]:
         return take
 
     rate = PART_OF_CAPACITY * capacity(ours, seconds=bench.seconds, connections=64)
-    stock_rate = PART_OF_CAPACITY * capacity(stock, seconds=DRAIN, count=STOCK_VOTES, connections=4)
+    stock_rate = PART_OF_CAPACITY * capacity(stock, seconds=STOCK_OFFERED, count=STOCK_VOTES, connections=4)
     # Enough of its votes for a tail, and no longer than a run may take.
     stock_seconds = min(STOCK_SECONDS, max(seconds, STOCK_VOTES / stock_rate))
     taken: dict[str, list[Sample]] = bench.in_turn(

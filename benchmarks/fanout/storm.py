@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,8 @@ VIEWERS, QUICK_VIEWERS = 5_000, 500
 PROCESSES = 2
 IDLE_SECONDS = 3.0
 AT_ONCE, JITTERED, KILLED = "at once", "with the page's jitter", "web processes killed, with jitter"
-#: Statements that read a poll or its tally: the hubs' own look once a second is among them.
-READS = "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE query ~ '^SELECT.*(polls|analytics)_'"
+#: Statements that read a poll or its tally; what an idle system asks again and again is among them.
+READS = "SELECT queryid, calls FROM pg_stat_statements WHERE query ~ '^SELECT.*(polls|analytics)_'"
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,17 @@ class Storm:
             after = self.reads()
         if answer["missing"]:
             raise RuntimeError(f"{answer['missing']} viewers did not come back")
-        usual = (before - idle) / IDLE_SECONDS * answer["seconds"]
         time.sleep(1.0)  # until the servers have seen them go
-        return Sample(answer["seconds"], max(0.0, after - before - usual), answer["lost"])
+        usual = answer["seconds"] / IDLE_SECONDS
+        extra = sum(
+            max(0.0, calls - before[query] - (before[query] - idle[query]) * usual)
+            for query, calls in after.items()
+        )
+        return Sample(answer["seconds"], extra, answer["lost"])
 
-    def reads(self) -> int:
-        row = self._statistics.execute(READS).fetchone()
-        return int(row[0]) if row else 0
+    def reads(self) -> Counter[int]:
+        """How often each statement has been run."""
+        return Counter(dict(self._statistics.execute(READS).fetchall()))
 
     def kill_web(self) -> None:
         """As in a crash; who supervises them starts new ones."""
