@@ -186,7 +186,7 @@ VOTE_LOG_BACKENDS = {
     "database": "polls.votelog.database.DatabaseVoteLog",
     "redis": "polls.votelog.redis.RedisVoteLog",
 }
-VOTE_LOG_PARTITIONS = env.int("VOTE_LOG_PARTITIONS", default=4)
+VOTE_LOG_PARTITIONS = env.int("VOTE_LOG_PARTITIONS", default=2)
 VOTE_LOG_DURABILITY = env.str("VOTE_LOG_DURABILITY", default="always")
 VOTE_LOG_PREFIX = env.str("VOTE_LOG_PREFIX", default="landslide")
 
