@@ -10,7 +10,7 @@ from contextlib import suppress
 from django.conf import settings
 
 from .coalescer import APPEND_AT_MOST
-from .errors import LandslideError, OutcomeUnknown, Overloaded
+from .errors import OutcomeUnknown, Overloaded
 from .votelog.base import NewBallot, Outcome
 
 #: A queue that has stood for so long (seconds) is no burst any more but an overload: from then on only so
@@ -32,6 +32,7 @@ class Gatherer:
         self._waiting: list[tuple[NewBallot, asyncio.Future[Outcome]]] = []
         self._under_way: list[asyncio.Future[Outcome]] = []
         self._busy_since = 0.0  # by the loop's clock; 0: idle
+        self._oldest = 0.0  # when the first of those that wait came
 
     @property
     def full(self) -> bool:
@@ -42,8 +43,12 @@ class Gatherer:
         return size >= self._limit or self.loop.time() - self._busy_since > STANDING_SECONDS
 
     def cast(self, ballot: NewBallot) -> asyncio.Future[Outcome]:
-        """The future outcome of this ballot; it raises what Coalescer's does."""
+        """The future outcome of this ballot; it raises what Coalescer's does, and Overloaded at once."""
+        if len(self._waiting) >= self._limit:
+            raise Overloaded()  # let in while there was room, and held up on its way here
         outcome = self.loop.create_future()
+        if not self._waiting:
+            self._oldest = self.loop.time()
         self._waiting.append((ballot, outcome))
         if not self._busy_since:
             # Not at once: the requests that came with this one are handled in the same turn of the loop.
@@ -56,10 +61,13 @@ class Gatherer:
         outcomes = self._under_way = [outcome for _, outcome in group]
         try:
             appended = self._submit([ballot for ballot, _ in group])
-        except LandslideError as error:
+        except Exception as error:
             self._settle(outcomes, error)
             return
-        late = self.loop.call_later(settings.CAST_DEADLINE_SECONDS, self._too_late, outcomes, appended)
+        # From when they came, not from now: who has waited for the group before doesn't wait twice.
+        # Of a burst that needs several groups the later ones count as come with the first.
+        deadline = self._oldest + settings.CAST_DEADLINE_SECONDS
+        late = self.loop.call_at(deadline, self._too_late, outcomes, appended)
 
         def settle() -> None:
             late.cancel()
