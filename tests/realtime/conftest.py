@@ -1,7 +1,19 @@
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+import uvloop
+
+#: Run on uvloop, which serves, and on asyncio's own loop: what leans on one of them shows.
+ON_BOTH_LOOPS = ("test_lines.py",)
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], Any]]:
+    loops: dict[str, Callable[[], Any]] = {"asyncio": asyncio.new_event_loop}
+    if item.path.name in ON_BOTH_LOOPS:
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
 
 
 @pytest.fixture

@@ -1,0 +1,91 @@
+"""A uvicorn with Landslide's protocols in the test's own event loop, before an application of the test's."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import uvicorn
+
+from config.uvicorn_protocols import LandslideHttp, LandslideWebSocket
+from realtime.handover import HAND_OVER, Line
+
+
+class Recorder:
+    """Stands where a viewer's seat stands: it keeps what its line tells it."""
+
+    def __init__(self) -> None:
+        self.line: Line | None = None
+        self.told: list[str] = []
+        self.texts: list[str] = []
+
+    def heard(self, text: str) -> None:
+        self.texts.append(text)
+
+    def held(self) -> None:
+        self.told.append("held")
+
+    def drained(self) -> None:
+        self.told.append("drained")
+
+    def gone(self) -> None:
+        self.told.append("gone")
+
+
+class Handing:
+    """An application that hands every connection over at once, or when `ready`."""
+
+    def __init__(self) -> None:
+        self.recorders: list[Recorder] = []
+        self.ready = asyncio.Event()
+        self.ready.set()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        await self.ready.wait()
+        recorder = Recorder()
+        recorder.line = scope["extensions"][HAND_OVER](recorder)
+        self.recorders.append(recorder)
+
+    async def recorder(self) -> Recorder:
+        """Of the connection that is handed over next."""
+        async with asyncio.timeout(10):
+            while not self.recorders:
+                await asyncio.sleep(0.005)
+        return self.recorders.pop(0)
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Any, **options: Any) -> AsyncIterator[tuple[uvicorn.Server, int]]:
+    """The server, and its port on loopback."""
+    config = uvicorn.Config(
+        app,
+        **{
+            "http": LandslideHttp,
+            "ws": LandslideWebSocket,
+            "ws_per_message_deflate": False,
+            "ws_max_size": 1000,
+            "lifespan": "off",
+            "log_config": None,
+            "timeout_graceful_shutdown": 2,
+        }
+        | options,
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # Not serve(): that one takes the process's signals over.
+        running = asyncio.ensure_future(server._serve(sockets=[listener]))
+        async with asyncio.timeout(10):
+            while not server.started:
+                await asyncio.sleep(0.005)
+        try:
+            yield server, listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await running

@@ -1,0 +1,310 @@
+"""A viewer's connection in Landslide's own hands, facing clients that know the protocol and others."""
+
+import asyncio
+import os
+import socket
+from typing import Any
+
+import h11
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+
+from config import uvicorn_protocols
+from config.keepalive import Keepalive
+from realtime.protocol import Message
+from tests.realtime.serving import Handing, serving
+from tests.realtime.viewing import until
+
+TALLY = Message({"type": "tally", "ballots": 7})
+
+
+async def raw_socket(port: int, **options: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A WebSocket after its handshake, with nobody to answer pings or to refuse nonsense."""
+    sock = socket.socket()
+    if "receive_buffer" in options:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options["receive_buffer"])
+    sock.connect(("127.0.0.1", port))
+    reader, writer = await asyncio.open_connection(sock=sock)
+    writer.write(
+        b"GET /x HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    return reader, writer
+
+
+def masked(opcode: Opcode, data: bytes, fin: bool = True) -> bytes:
+    return Frame(opcode, data, fin).serialize(mask=True)
+
+
+async def close_code(reader: asyncio.StreamReader) -> int:
+    """Of the close frame that comes next, behind which the server hangs up."""
+    data = await asyncio.wait_for(reader.read(), 10)
+    at = data.index(b"\x88")
+    return int.from_bytes(data[at + 2 : at + 4], "big")
+
+
+async def test_one_encoded_frame_reaches_all() -> None:
+    app = Handing()
+    async with serving(app) as (_, port):
+        address = f"ws://127.0.0.1:{port}/"
+        async with connect(address) as one, connect(address) as two:
+            for recorder in (await app.recorder(), await app.recorder()):
+                assert recorder.line
+                recorder.line.send(TALLY)
+            assert await one.recv() == await two.recv() == TALLY.text
+            assert not one.protocol.extensions
+
+
+@pytest.mark.parametrize("length", [5, 125, 126, 65535, 65536, 200_000])
+async def test_frames_of_every_length_are_read_as_they_were_meant(length: int) -> None:
+    message = Message({"type": "tally", "question": "x" * length})
+    app = Handing()
+    async with serving(app) as (_, port), connect(f"ws://127.0.0.1:{port}/") as client:
+        line: Any = (await app.recorder()).line
+        line.send(message)
+        assert await client.recv() == message.text
+
+
+async def test_what_a_client_says_is_heard_and_leaves_nothing_behind() -> None:
+    app = Handing()
+    async with serving(app) as (_, port), connect(f"ws://127.0.0.1:{port}/") as client:
+        recorder = await app.recorder()
+        line: Any = recorder.line
+        await client.send("whole")
+        await client.send(["in ", "three ", "parts"])
+        await client.send(b"binary")
+        await (await client.ping())
+        await client.send("ümläut")
+        await until(lambda: len(recorder.texts) == 3)
+        assert recorder.texts == ["whole", "in three parts", "ümläut"]
+        assert line.incoming is None
+
+
+async def test_bytes_that_come_one_by_one_make_the_same_message() -> None:
+    app = Handing()
+    async with serving(app) as (_, port):
+        _, writer = await raw_socket(port)
+        recorder = await app.recorder()
+        line: Any = recorder.line
+        for byte in masked(Opcode.TEXT, b"half ", fin=False) + masked(Opcode.PING, b"?"):
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.001)
+        assert recorder.texts == []
+        writer.write(masked(Opcode.CONT, b"and half"))
+        await until(lambda: recorder.texts)
+        assert recorder.texts == ["half and half"]
+        assert line.incoming is None
+        writer.close()
+
+
+@pytest.mark.parametrize("split", [0, 1, 3, 9])
+async def test_what_came_before_the_hand_over_is_heard_after_it(split: int) -> None:
+    app = Handing()
+    app.ready.clear()
+    async with serving(app) as (_, port):
+        _, writer = await raw_socket(port)
+        early = masked(Opcode.TEXT, b"early")
+        writer.write(early + early[:split])
+        await asyncio.sleep(0.05)
+        app.ready.set()
+        recorder = await app.recorder()
+        writer.write(early[split:] + masked(Opcode.TEXT, b"late"))
+        await until(lambda: len(recorder.texts) == 3)
+        assert recorder.texts == ["early", "early", "late"]
+        writer.close()
+        await until(lambda: recorder.told == ["gone"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (masked(Opcode.TEXT, b"x" * 1001), 1009),
+        (masked(Opcode.TEXT, b"x" * 600, fin=False) + masked(Opcode.CONT, b"x" * 600), 1009),
+        (Frame(Opcode.TEXT, b"not masked").serialize(mask=False), 1002),
+        (b"\x83\x80\0\0\0\0", 1002),
+        (masked(Opcode.CONT, b"of nothing"), 1002),
+        (masked(Opcode.TEXT, b"\xff\xfe"), 1007),
+        (masked(Opcode.CLOSE, (1001).to_bytes(2, "big")), 1001),
+    ],
+)
+async def test_it_closes_as_the_protocol_says(sent: bytes, code: int) -> None:
+    app = Handing()
+    async with serving(app) as (_, port):
+        reader, writer = await raw_socket(port)
+        recorder = await app.recorder()
+        writer.write(sent)
+        assert await close_code(reader) == code
+        assert recorder.told == ["gone"]
+        writer.close()
+
+
+async def test_nonsense_harms_nobody_but_who_sent_it() -> None:
+    app = Handing()
+    async with serving(app) as (server, port), connect(f"ws://127.0.0.1:{port}/") as client:
+        watching = await app.recorder()
+        for _ in range(50):
+            _, writer = await raw_socket(port)
+            writer.write(os.urandom(200))
+            writer.close()
+        for _ in range(50):
+            recorder = await app.recorder()
+            await until(lambda recorder=recorder: recorder.told == ["gone"])
+        assert watching.line
+        watching.line.send(TALLY)
+        assert await client.recv() == TALLY.text
+        await until(lambda: len(server.server_state.connections) == 1)
+
+
+async def test_the_server_says_why_it_closes() -> None:
+    app = Handing()
+    async with serving(app) as (_, port), connect(f"ws://127.0.0.1:{port}/") as client:
+        recorder = await app.recorder()
+        assert recorder.line
+        recorder.line.close(4404)
+        recorder.line.send(TALLY)  # comes to nothing
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+        assert client.close_code == 4404
+        assert recorder.told == ["gone"]
+
+
+async def test_at_shutdown_viewers_are_sent_elsewhere() -> None:
+    app = Handing()
+    async with serving(app) as (_, port):
+        client = await connect(f"ws://127.0.0.1:{port}/")
+        recorder = await app.recorder()
+    with pytest.raises(ConnectionClosed):
+        await client.recv()
+    assert client.close_code == 1012
+    assert recorder.told == ["gone"]
+
+
+async def test_a_zero_window_is_noticed_at_once_and_when_it_opens() -> None:
+    app = Handing()
+    async with serving(app) as (_, port):
+        reader, writer = await raw_socket(port, receive_buffer=4096)
+        recorder = await app.recorder()
+        line: Any = recorder.line
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        big, sent = Message({"type": "tally", "question": "x" * 5000}), 0
+        while not line.held_up:
+            line.send(big)
+            sent += 1
+            await asyncio.sleep(0)
+        assert recorder.told == ["held"]
+        assert 0 < line.transport.get_write_buffer_size() <= len(big.frame)
+        reader._transport.resume_reading()  # type: ignore[attr-defined]
+        got = await asyncio.wait_for(reader.readexactly(sent * len(big.frame)), 10)
+        assert got == big.frame * sent
+        await until(lambda: recorder.told == ["held", "drained"])
+        line.abort()
+        await until(lambda: recorder.told[-1] == "gone")
+        writer.close()
+
+
+async def test_who_answers_no_ping_is_dropped_and_who_does_is_not() -> None:
+    app = Handing()
+    async with serving(app, ws_ping_interval=1, ws_ping_timeout=1) as (_, port):
+        reader, writer = await raw_socket(port)
+        dead = await app.recorder()
+        async with connect(f"ws://127.0.0.1:{port}/") as client:
+            alive = await app.recorder()
+            assert await close_code(reader) == 1011
+            assert (dead.told, alive.told) == (["gone"], [])
+            assert alive.line
+            alive.line.send(TALLY)
+            assert await client.recv() == TALLY.text
+        writer.close()
+
+
+async def test_the_keepalive_has_one_timer_and_none_without_lines() -> None:
+    class Line:
+        slot = 0
+        answered = True
+
+        def __init__(self) -> None:
+            self.told: list[str] = []
+
+        def ping(self) -> None:
+            self.told.append("ping")
+
+        def lost(self) -> None:
+            self.told.append("lost")
+
+    keepalive = Keepalive(asyncio.get_running_loop(), 3)
+    lines = [Line() for _ in range(6)]
+    for line in lines:
+        keepalive.add(line)
+    for _ in range(3):
+        keepalive.turn()
+    assert [line.told for line in lines] == [["ping"]] * 6
+    for line in lines[:3]:
+        line.answered = True
+    for _ in range(3):
+        keepalive.turn()
+    assert [line.told for line in lines] == [["ping", "ping"]] * 3 + [["ping", "lost"]] * 3
+    for line in lines:
+        keepalive.discard(line)
+    keepalive.turn()
+    assert keepalive._timer is None
+
+
+async def test_events_go_out_as_chunks_of_the_response_that_was_begun() -> None:
+    app = Handing()
+    async with serving(app) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        client = h11.Connection(h11.CLIENT)
+        request = h11.Request(method="GET", target="/x/stream/?y", headers=[("Host", "x")])
+        writer.write(client.send(request) or b"")
+        recorder = await app.recorder()
+        assert recorder.line
+        recorder.line.send(TALLY)
+        writer.write(b"GET /another/ HTTP/1.1\r\nHost: x\r\n\r\n")  # never has its turn
+        await asyncio.sleep(0.02)
+        recorder.line.close(0)
+        client.receive_data(await asyncio.wait_for(reader.read(), 10))
+        assert client.next_event().status_code == 200  # type: ignore[union-attr]
+        body = b""
+        while not isinstance(event := client.next_event(), h11.EndOfMessage):
+            body += event.data  # type: ignore[union-attr]
+        assert body == b"begun" + TALLY.event
+        assert client.trailing_data == (b"", False)
+        assert recorder.told == ["gone"]
+        writer.close()
+
+
+async def test_a_stream_ends_with_its_client_and_with_the_server() -> None:
+    app = Handing()
+    async with serving(app) as (server, port):
+        writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(2)]
+        for writer in writers:
+            writer.write(b"GET /x/stream/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        first, second = await app.recorder(), await app.recorder()
+        writers[0].close()
+        await until(lambda: first.told + second.told == ["gone"])
+        assert len(server.server_state.connections) == 1
+    assert first.told == second.told == ["gone"]
+    writers[1].close()
+
+
+def test_the_seam_is_as_we_know_it() -> None:
+    assert uvicorn_protocols.seam_is_known()
+    assert uvicorn_protocols.classes() == (
+        uvicorn_protocols.LandslideHttp,
+        uvicorn_protocols.LandslideWebSocket,
+    )
+
+
+def test_another_uvicorn_serves_by_plain_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = uvicorn_protocols.WEBSOCKET_ATTRIBUTES
+    monkeypatch.setattr(uvicorn_protocols, "WEBSOCKET_ATTRIBUTES", known | {"no_longer_there"})
+    assert uvicorn_protocols.classes() == ("httptools", "websockets-sansio")
+
+
+async def test_compressed_connections_are_not_handed_over() -> None:
+    app = Handing()
+    async with serving(app, ws_per_message_deflate=True) as (_, port), connect(f"ws://127.0.0.1:{port}/"):
+        assert (await app.recorder()).line is None
