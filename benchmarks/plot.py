@@ -86,7 +86,9 @@ def draw(outcomes: Iterable[Outcome], path: Path) -> None:
 
 
 def finish(figure: pyplot.Figure, axes: pyplot.Axes, path: Path) -> None:
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+    )
     axes.tick_params(colors=INK, which="both")
     axes.xaxis.label.set_color(INK)
     axes.yaxis.label.set_color(INK)

@@ -63,8 +63,11 @@ class OurSystem(Target):
         return [*map(pid_of, (self.system, self.system.postgresql, self.system.redis))]
 
     def mint(self, count: int) -> None:
-        command = [sys.executable, "-m", "benchmarks.targets.mint", str(count), str(self.voters)]
-        subprocess.run(command, cwd=ROOT, env=self.system.env, check=True)
+        self.run_inside("benchmarks.targets.mint", str(count), str(self.voters))
+
+    def run_inside(self, module: str, *arguments: str) -> None:
+        """A module of ours in the system's environment, with its settings and keys."""
+        subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, env=self.system.env, check=True)
 
     def tally(self) -> dict[str, Any]:
         with self.api as api:
@@ -92,4 +95,9 @@ class OurSystem(Target):
         """Straight from its database, to check what it says of itself."""
         assert self.system.postgresql
         with self.system.postgresql.connect(self.system.database) as connection:
-            return connection.execute(query, values).fetchall()
+            return connection.execute(query, values or None).fetchall()
+
+    def sql_without_rows(self, command: str) -> None:
+        assert self.system.postgresql
+        with self.system.postgresql.connect(self.system.database) as connection:
+            connection.execute(command)

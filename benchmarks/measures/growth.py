@@ -1,0 +1,121 @@
+"""What a ballot costs when millions have been counted before it: the CPU of all processes, per ballot.
+
+At each size the same number of ballots comes in over HTTP at the same rate, and the time is taken until all
+of them are counted. What was there before is real: each ballot has its claim in Redis and its row in the
+ledger.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from matplotlib import pyplot
+
+from benchmarks import plot
+from benchmarks.measure import Bench, Skip
+from benchmarks.processes import Meter
+from benchmarks.result import Mark, Row, middle
+from benchmarks.targets import OurSystem
+from benchmarks.targets.base import sound
+from tests.servers import wait_for
+
+NAME = "growth"
+TITLE = "As a poll grows"
+POINTS = (100_000, 1_000_000, 3_000_000, 10_000_000)
+QUICK_POINTS = (100_000, 300_000, 1_000_000)
+RATE = 2_000
+REPEATS = 5  # of short loads; a checkpoint or a cleaning in the middle of one must not decide
+GIB = 2**30
+BYTES_A_BALLOT = {
+    "disk": 900,
+    "memory": 300,
+}  # ledger, index, write-ahead log, Redis's file; claims and its fork
+COUNTED = "SELECT coalesce(sum(count), 0) FROM analytics_tally WHERE key = 'ballots'"
+
+
+def run(bench: Bench) -> list[Row]:
+    points = QUICK_POINTS if bench.quick else POINTS
+    check_room(points[-1])
+    target = OurSystem(bench, web=1, worker=1)
+    target.warm_up()
+    costs: dict[int, list[float]] = {}
+    for point in points:
+        seconds = fill(target, point)
+        settle(target)
+        costs[point] = [cost(target, min(bench.seconds, 3)) for _ in range(REPEATS)]
+        bench.say(f"  {point:,} (filled in {seconds:.0f} s): {middle(costs[point]):.0f} µs a ballot")
+    draw(costs, bench.out / "growth.svg")
+    first, last = points[0], points[-1]
+    between = ", ".join(f"{middle(costs[point]):.0f} at {point:,}" for point in points[1:-1])
+    return [
+        Row(
+            NAME, f"CPU of all processes per ballot, after {last:,} counted ones", "µs", costs[last],
+            {f"after {first:,}": costs[first]}, [Mark(f"after {first:,}", most=1.2)], higher_is_better=False,
+            note=f"At {RATE:,} a second, until counted. In between: {between}. Plot: growth.svg.",
+        )
+    ]  # fmt: skip
+
+
+def check_room(ballots: int) -> None:
+    free = {"disk": shutil.disk_usage(tempfile.gettempdir()).free, "memory": available_memory()}
+    for what, each in BYTES_A_BALLOT.items():
+        needed = ballots * each + 4 * GIB
+        if free[what] < needed:
+            there = f"{free[what] / GIB:.0f} are free"
+            raise Skip(f"{ballots:,} ballots need about {needed / GIB:.0f} GiB of {what}, and {there}")
+
+
+def available_memory() -> int:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+
+
+def counted(target: OurSystem) -> int:
+    return int(target.sql(COUNTED)[0][0])
+
+
+def fill(target: OurSystem, ballots: int) -> float:
+    """Until so many have been counted; how long it took."""
+    started = time.monotonic()
+    target.run_inside("benchmarks.targets.fill", target.code, str(max(0, ballots - counted(target))))
+    wait_for(lambda: counted(target) >= ballots, 120, "the filled-in ballots to be counted")
+    return time.monotonic() - started
+
+
+def settle(target: OurSystem) -> None:
+    """What the filling left to do is done first, at each size: it isn't the next ballot's cost."""
+    assert target.system.redis
+    with target.system.redis.client() as client:
+        wait_for(lambda: not client.info("persistence")["aof_rewrite_in_progress"], 120, "Redis's rewrite")
+    target.sql_without_rows("VACUUM ANALYZE polls_ballot")
+    target.sql_without_rows("CHECKPOINT")
+
+
+def cost(target: OurSystem, seconds: float) -> float:
+    """µs of CPU a ballot, over web, Redis, worker and PostgreSQL."""
+    load, before = target.load(seconds=seconds, rate=RATE), counted(target)
+    everything = Meter(*target.web, *target.behind)
+    load.go()
+    report = sound(target.used(load.wait()))
+    while counted(target) < before + report.accepted:
+        time.sleep(0.2)
+    return everything.seconds() / report.accepted * 1e6
+
+
+def draw(costs: dict[int, list[float]], path: Path) -> None:
+    figure, axes = pyplot.subplots(figsize=(6.4, 3))
+    sizes = list(costs)
+    middles = [middle(each) for each in costs.values()]
+    axes.fill_between(
+        sizes, [min(each) for each in costs.values()], [max(each) for each in costs.values()],
+        color=plot.REACHED, alpha=0.25, linewidth=0,
+    )  # fmt: skip
+    axes.plot(sizes, middles, color=plot.REACHED, marker="o")
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("ballots counted before")
+    axes.set_ylabel("µs of CPU a ballot, all processes")
+    plot.finish(figure, axes, path)

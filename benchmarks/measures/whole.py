@@ -1,0 +1,156 @@
+"""Everything at once: ballots that are accepted, counted and on a viewer's screen, per second.
+
+All processes share the machine's cores, the load too. The time runs from the first ballot until a viewer has
+seen the last, so a backlog that grows meanwhile wins nothing. Afterwards every acknowledged ballot is looked
+for in the ledger.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.load import Report
+from benchmarks.measure import Bench
+from benchmarks.result import Mark, Row
+from benchmarks.targets import OurSystem, Stock, Target
+from benchmarks.targets.base import sound
+from benchmarks.viewer import Viewer
+
+NAME = "whole"
+TITLE = "Accepted, counted and shown"
+SECONDS, QUICK_SECONDS = 60.0, 10.0
+#: Stock slows down as its table grows, since it counts all of it for each vote: a shorter run favours it.
+STOCK_SECONDS, QUICK_STOCK_SECONDS = 20.0, 6.0
+REPEATS = 2
+CONNECTIONS = (8, 32, 128)  # tried at first; each keeps the number that it does best with
+BACKLOG_SECONDS = 2  # of work may wait when the last ballot has come in
+ANY_CORE = set(os.sched_getaffinity(0))
+
+
+@dataclass
+class Sample:
+    ballots: int
+    shown_per_second: float
+    accepted_per_second: float
+    backlog_seconds: float  # from the last ballot's answer until a viewer has seen it
+    lost: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.shown_per_second:,.0f}/s shown of {self.ballots:,} ballots, accepted"
+            f" {self.accepted_per_second:,.0f}/s, the last seen after {self.backlog_seconds:.2f} s,"
+            f" {self.lost} lost"
+        )
+
+
+def run(bench: Bench) -> list[Row]:
+    bench.repeats = min(bench.repeats, REPEATS)
+    bench.until.callback(os.sched_setaffinity, 0, ANY_CORE)
+    ours, stock = WatchedOurs(bench), WatchedStock(bench)
+    best = {target.name: best_connections(bench, target) for target in (ours, stock)}
+    our_seconds, stock_seconds = (
+        (QUICK_SECONDS, QUICK_STOCK_SECONDS) if bench.quick else (SECONDS, STOCK_SECONDS)
+    )
+    taken = bench.in_turn(
+        {
+            "landslide": lambda: take(bench, ours, our_seconds, best["landslide"]),
+            "stock": lambda: take(bench, stock, stock_seconds, best["stock"]),
+        }
+    )
+    return rows(taken, our_seconds)
+
+
+def best_connections(bench: Bench, target: Target) -> int:
+    target.warm_up()
+    paces = {number: target.offer(ANY_CORE, seconds=2, connections=number).goodput for number in CONNECTIONS}
+    best = max(paces, key=paces.__getitem__)
+    bench.say(f"  {target.name}: {best} connections do best of {', '.join(map(str, CONNECTIONS))}")
+    return best
+
+
+def take(bench: Bench, target: WatchedOurs | WatchedStock, seconds: float, connections: int) -> Sample:
+    target.fresh()
+    journal = bench.home / "journal"
+    before = target.wait_until_quiet()
+    viewer = target.viewer()
+    load = target.load(ANY_CORE, seconds=seconds, connections=connections, journal=str(journal))
+    started = time.perf_counter()
+    load.go()
+    report: Report = sound(target.used(load.wait()))
+    viewer.wait_for(before + report.accepted, seconds=4 * seconds)
+    ended = max(viewer.seen_at, started + report.seconds)
+    viewer.close()
+    return Sample(
+        report.accepted,
+        report.accepted / (ended - started),
+        report.accepted / report.seconds,
+        ended - (started + report.seconds),
+        target.lost(journal, before + report.accepted),
+    )
+
+
+class WatchedOurs(OurSystem):
+    fastest = 15_000
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench, web=2, worker=2)
+
+    def fresh(self) -> None:
+        self.new_poll()
+
+    def viewer(self) -> Viewer:
+        return Viewer(f"{self.system.ws_url}/ws/polls/{self.code}/", lambda message: message.get("ballots"))
+
+    def lost(self, journal: Path, ballots: int) -> int:
+        """Acknowledged ballots that the ledger doesn't have, and any difference between ledger and tally."""
+        acknowledged = {bytes.fromhex(line.replace("-", "")) for line in journal.read_text().split()}
+        which = "FROM polls_ballot JOIN polls_poll ON polls_poll.id = poll_id WHERE code = %s"
+        ledger = {bytes(row[0]) for row in self.sql(f"SELECT ballot_id {which}", self.code)}
+        tally = self.tally()
+        by_choice = dict(self.sql(f"SELECT selection, count(*) {which} GROUP BY selection", self.code))
+        shown = {str(choice["number"]): choice["votes"] for choice in tally["choices"]}
+        if len(ledger) != tally["ballots"] or by_choice != shown:
+            raise AssertionError(f"The tally {shown} is not what the ledger says: {by_choice}.")
+        return len(acknowledged - ledger)
+
+
+class WatchedStock(Stock):
+    def fresh(self) -> None:
+        pass  # its ids are one digit long in one poll only; what it has counted by then is little
+
+    def wait_until_quiet(self) -> int:
+        while self.backlog():
+            time.sleep(0.2)
+        return self.counted()
+
+    def viewer(self) -> Viewer:
+        return Viewer(self.ws_url, lambda message: sum(message["votes"].values()))
+
+    def lost(self, journal: Path, ballots: int) -> int:
+        return ballots - self.counted()
+
+
+def rows(taken: dict[str, list[Sample]], seconds: float) -> list[Row]:
+    ours, stock = taken["landslide"], taken["stock"]
+    count = f"{len(ANY_CORE)} cores for all of it, the load too"
+    return [
+        Row(
+            f"{NAME}.shown", "Ballots accepted, counted and shown per second", "ballots/s",
+            [s.shown_per_second for s in ours], {"stock": [s.shown_per_second for s in stock]},
+            [Mark("stock", least=80)], note=f"For {seconds:.0f} s, on {count}.",
+        ),
+        Row(
+            f"{NAME}.backlog", "From the last ballot's answer until a viewer saw it counted", "s",
+            [s.backlog_seconds for s in ours], {},
+            [Mark(most=BACKLOG_SECONDS)], higher_is_better=False,
+            note=f"After {seconds:.0f} s as fast as it goes: had the backlog grown, so would this.",
+        ),
+        Row(
+            f"{NAME}.lost", "Acknowledged ballots that are not in the ledger", "ballots",
+            [float(s.lost) for s in ours], {}, [Mark(most=0)], higher_is_better=False,
+            note=f"Of {sum(s.ballots for s in ours):,}; and the tally is what the ledger says.",
+        ),
+    ]  # fmt: skip

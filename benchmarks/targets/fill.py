@@ -1,0 +1,53 @@
+"""`python -m benchmarks.targets.fill CODE COUNT`, in a system's environment: a poll that many have voted in.
+
+By the ways that every ballot takes, but for HTTP: appended to the vote log, with a claim, and counted into
+ledger and tally, by this process and by the system's workers side by side.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+
+import django
+
+CALL = 2_000  # ballots an append
+LOOK = 100_000  # ballots until we count too, so that the log stays short
+
+
+def fill(code: str, count: int) -> None:
+    from analytics import counting  # noqa: PLC0415  # models can only be imported once Django is ready
+    from polls.methods import encode  # noqa: PLC0415
+    from polls.models import Poll  # noqa: PLC0415
+    from polls.votelog import expected_heads, get_log  # noqa: PLC0415
+    from polls.votelog.base import NewBallot  # noqa: PLC0415
+
+    poll, log = Poll.objects.get(code=code), get_log()
+    selections = [encode([number]) for number in poll.choices.values_list("number", flat=True)]
+    for done in range(0, count, CALL):
+        new = [
+            NewBallot(
+                poll_id=poll.pk, voter_key=secrets.token_bytes(16), ballot_id=secrets.token_bytes(16),
+                selection=selections[number % len(selections)], round=poll.round,
+            )
+            for number in range(min(CALL, count - done))
+        ]  # fmt: skip
+        refused = [
+            outcome.code for outcome in log.append(new, expected_heads()) if outcome.code != "accepted"
+        ]
+        if refused:
+            raise RuntimeError(f"{len(refused)} ballots were not accepted: {refused[0]}")
+        if (done + CALL) % LOOK == 0 or done + CALL >= count:
+            for partition in range(log.partitions):
+                counting.count_partition(partition)
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    django.setup()
+    fill(sys.argv[1], int(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()
