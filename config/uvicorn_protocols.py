@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from realtime.handover import HAND_OVER, Line, Watcher
@@ -24,6 +25,8 @@ from .keepalive import Keepalive
 from .lines import EventLine, WebSocketLine
 
 logger = logging.getLogger(__name__)
+
+Headers = list[tuple[bytes, bytes]]
 
 #: The end of the path of event streams; other requests needn't carry the extension.
 STREAM = b"/stream/"
@@ -91,6 +94,39 @@ class LandslideWebSocket(WebSocketsSansIOProtocol):
 
 
 class LandslideHttp(HttpToolsProtocol):
+    """uvicorn's, which hands event streams over, and tells who is turned away before it parses anything."""
+
+    #: The application's answer to a request that it has no room for, from the request's bytes.
+    turn_away: Callable[[bytes], tuple[int, Headers, bytes] | None] | None = None
+    within_message = False
+
+    def data_received(self, data: bytes) -> None:
+        turn_away = type(self).turn_away
+        if turn_away and not self.within_message and (self.cycle is None or self.cycle.response_complete):
+            refused = turn_away(data)
+            if refused is not None:
+                self.refuse(*refused)
+                return
+        super().data_received(data)
+
+    def refuse(self, status: int, headers: Headers, body: bytes) -> None:
+        lines = [STATUS_LINE[status]]
+        for name, value in (*self.server_state.default_headers, *headers):
+            lines += (name, b": ", value, b"\r\n")
+        self.transport.write(b"".join((*lines, b"\r\n", body)))
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def on_message_begin(self) -> None:
+        self.within_message = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self.within_message = False
+        super().on_message_complete()
+
     def on_headers_complete(self) -> None:
         if self.url.partition(b"?")[0].endswith(STREAM):
             self.scope["extensions"] = {HAND_OVER: self.hand_over}  # type: ignore[typeddict-item]
@@ -156,8 +192,14 @@ WEBSOCKET_ATTRIBUTES = {
     "loop", "ping_interval", "queue", "transport",
 }  # fmt: skip
 WEBSOCKET_METHODS = ("data_received", "handle_connect", "stop_keepalive")
-HTTP_ATTRIBUTES = {"connections", "cycle", "parser", "pipeline", "scope", "transport"}
-HTTP_METHODS = ("handle_websocket_upgrade", "on_headers_complete", "_unset_keepalive_if_required")
+HTTP_ATTRIBUTES = {
+    "connections", "cycle", "parser", "pipeline", "scope", "server_state", "timeout_keep_alive",
+    "timeout_keep_alive_task", "transport",
+}  # fmt: skip
+HTTP_METHODS = (
+    "data_received", "handle_websocket_upgrade", "on_headers_complete", "on_message_begin",
+    "on_message_complete", "timeout_keep_alive_handler", "_unset_keepalive_if_required",
+)  # fmt: skip
 
 
 def _names_in(function: Any) -> tuple[str, ...]:

@@ -43,6 +43,8 @@ def run_uvicorn(listener: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     http, websocket = uvicorn_protocols.classes()
+    if http is uvicorn_protocols.LandslideHttp:
+        http.turn_away = import_string("config.asgi.http").turn_away_unread
     config = uvicorn.Config(
         settings.ASGI_APPLICATION.replace(".application", ":application"),
         loop="uvloop",

@@ -50,6 +50,11 @@ LOOK_AGAIN, TOO_OLD = 1.0, 3.0
 STORE_PATIENCE = 1.0
 #: What does need the database has few threads and few places, since it must not be a way to load it.
 THREADS, DOUBTS_AT_MOST = 2, 200
+# Of a request that hasn't been parsed.
+_CAST, _LINE_END = f"POST {PREFIX}".encode(), f"{SUFFIX} HTTP/1.1\r\n".encode()
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d{1,9}) *\r\n", re.IGNORECASE)
+_GIVEN_ID = re.compile(rb"\r\nx-request-id: *([^\r\n]*)\r\n", re.IGNORECASE)
+_ODD = re.compile(rb"\r\n(connection: *close|transfer-encoding|expect|upgrade)", re.IGNORECASE)
 _VOTER = re.compile(rb"(?:^|;)\s*voter=([A-Za-z0-9_-]{43})\s*(?:;|$)")
 _UNUSUAL = (b"authorization", b"transfer-encoding", b"content-encoding", b"expect")
 _USUAL = (b"content-type", b"host", b"cookie", b"origin", b"content-length", b"x-request-id")
@@ -114,8 +119,30 @@ class Intake:
         given_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
         await self._answer(scope, send, self._overloaded, _request_id(given_id))
 
+    def turn_away_unread(self, data: bytes) -> tuple[int, Headers, bytes] | None:
+        """The same a step earlier, from the bytes of a request that came in one piece: for a server that asks.
+
+        Status, headers and body; None where there is room, or where the request has to be read to be understood.
+        """
+        if self._gatherer is None or not self._gatherer.full or not data.startswith(_CAST):
+            return None
+        line = data.find(_LINE_END, len(_CAST), len(_CAST) + 40)
+        end = data.find(b"\r\n\r\n", line)
+        if line < 0 or end < 0:
+            return None
+        length = _LENGTH.search(data, line, end + 2)
+        if length is None or end + 4 + int(length[1]) != len(data) or _ODD.search(data, line, end + 2):
+            return None
+        given_id = _GIVEN_ID.search(data, line, end + 2)
+        headers = self._headers(self._overloaded, secure=False)
+        request_id = _request_id(given_id[1] if given_id else None)
+        return self._overloaded.status, [*headers, (b"x-request-id", request_id)], self._overloaded.body
+
     async def _answer(self, scope: Scope, send: Any, answer: Answer, request_id: bytes) -> None:
-        headers = [*self._headers(answer, self._secure and is_secure(scope)), (b"x-request-id", request_id)]
+        headers = [
+            *self._headers(answer, secure=self._secure and is_secure(scope)),
+            (b"x-request-id", request_id),
+        ]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
@@ -217,7 +244,7 @@ class Intake:
         finally:
             self._doubts -= 1
 
-    def _headers(self, answer: Answer, secure: bool) -> Headers:
+    def _headers(self, answer: Answer, *, secure: bool) -> Headers:
         """As they come from Django: the answer's own, the view's, and what middleware adds to each."""
         if secure not in self._constant:
             self._constant[secure] = headers_of_every_answer("POST, OPTIONS", secure=secure)
