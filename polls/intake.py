@@ -120,9 +120,9 @@ class Intake:
         await self._answer(scope, send, self._overloaded, _request_id(given_id))
 
     def turn_away_unread(self, data: bytes) -> tuple[int, Headers, bytes] | None:
-        """The same a step earlier, from the bytes of a request that came in one piece: for a server that asks.
+        """The same a step earlier, from the bytes of a request that came in one piece, for a server that asks.
 
-        Status, headers and body; None where there is room, or where the request has to be read to be understood.
+        Status, headers and body; None where there is room, or where the request must be read first.
         """
         if self._gatherer is None or not self._gatherer.full or not data.startswith(_CAST):
             return None

@@ -1,4 +1,4 @@
-"""Who is turned away before uvicorn parses anything: the same answer, and only for requests that are whole."""
+"""Who is turned away before uvicorn parses anything: the same answer, and only for whole requests."""
 
 import asyncio
 import json
