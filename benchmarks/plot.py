@@ -37,7 +37,7 @@ class Bar:
 
 def bars(outcomes: Iterable[Outcome]) -> list[Bar]:
     found = []
-    for row in (row for outcome in outcomes for row in outcome.rows):
+    for row in (row for outcome in outcomes for row in outcome.rows if not row.against_itself):
         marks = {verdict.mark.peer: verdict for verdict in row.verdicts()}
         for peer in row.peers:
             verdict, ratio = marks.get(peer), row.ratio(peer)
@@ -67,14 +67,8 @@ def draw(outcomes: Iterable[Outcome], path: Path) -> None:
         color=[each.colour for each in drawn],
     )
     for place, each in zip(places, drawn, strict=True):
-        axes.text(
-            max(each.factor, 1) * 1.06,
-            place,
-            f"{number(each.factor)} ×",
-            va="center",
-            color=INK,
-            weight="bold",
-        )
+        beyond = max(each.factor, 1, 0 if math.isnan(each.asked) else each.asked)
+        axes.text(beyond * 1.1, place, f"{number(each.factor)} ×", va="center", color=INK, weight="bold")
         if not math.isnan(each.asked):
             axes.plot([each.asked] * 2, [place - 0.36, place + 0.36], color=INK, linewidth=1.6)
     axes.set_xscale("log")

@@ -42,7 +42,10 @@ class Verdict:
 
 @dataclass
 class Row:
-    """One line of the table: ours and each peer's samples, one per repeat in the order they were taken."""
+    """One line of the table: ours and each peer's samples, one per repeat in the order they were taken.
+
+    `against_itself`: its "peers" are Landslide under other conditions, which the plot leaves out.
+    """
 
     name: str
     title: str
@@ -52,6 +55,7 @@ class Row:
     marks: list[Mark] = field(default_factory=list)
     higher_is_better: bool = True
     note: str = ""
+    against_itself: bool = False
 
     @property
     def median(self) -> float:

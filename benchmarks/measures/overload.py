@@ -82,12 +82,14 @@ def rows(name: str, where: str, samples: list[Sample], least: float) -> list[Row
             f"{NAME}.{name}.goodput", f"Accepted at {TIMES} × the capacity, {where}", "ballots/s",
             [s.over.goodput for s in samples], {"its peak": [s.peak.goodput for s in samples]},
             [Mark("its peak", least=least)],
+            against_itself=True,
             note=f"All of the system on one core. {shed:.0%} were answered 503 with Retry-After.",
         ),
         Row(
             f"{NAME}.{name}.p99", f"p99 of what was accepted at {TIMES} × the capacity, {where}", "ms",
             [s.over.latency["p99"] for s in samples], {"its peak": [s.peak.latency["p99"] for s in samples]},
             [Mark("its peak", most=2)], higher_is_better=False,
+            against_itself=True,
             note=f"From when a ballot was due. The peak is with {CONNECTIONS} connections.",
         ),
     ]  # fmt: skip
