@@ -35,7 +35,6 @@ NO_MATTER = frozenset(
     b" sec-fetch-dest sec-fetch-user sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-gpc".split()
 )
 HAS_BODY = frozenset((b"content-length", b"transfer-encoding"))
-REPLACED = frozenset((b"etag", b"content-length"))
 VOTER_COOKIE = f"{voters.COOKIE}=".encode()
 #: Sorts of requests that are known at a time; and rooms, beyond which only viewers open more.
 KNOWN_MOST, ROOMS_MOST = 512, 1000
@@ -84,7 +83,7 @@ class TallyLane:
         start = {
             "type": "http.response.start",
             "status": status,
-            "headers": [(name, new.get(name, value)) for name, value in headers],
+            "headers": [(name, new.get(name.lower(), value)) for name, value in headers],
         }
         return start, {"type": "http.response.body", "body": body}
 
@@ -99,8 +98,9 @@ class TallyLane:
         return send_seen
 
     def _learn(self, message: dict[str, Any], code: str, sort: tuple[Any, ...]) -> None:
-        headers = [(name.lower(), value) for name, value in message["headers"]]
-        if (b"cache-control", PUBLIC.encode()) not in headers or b"set-cookie" in dict(headers):
+        headers = list(message["headers"])
+        found = {name.lower(): value for name, value in headers}
+        if found.get(b"cache-control") != PUBLIC.encode() or b"set-cookie" in found:
             return
         if len(self._known) >= KNOWN_MOST:
             self._known.clear()
