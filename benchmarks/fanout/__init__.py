@@ -1,0 +1,1 @@
+ORDER = ("deliveries", "frames", "stalled", "shown", "storm")

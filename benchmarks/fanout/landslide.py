@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ from websockets.sync.client import connect
 from benchmarks.measure import Bench
 from benchmarks.orders import Ordered
 from benchmarks.processes import load_core, pid_of, pin, server_core
+from tests.servers import wait_for
 from tests.system import Landslide
 
 from .servers import FanOut
@@ -58,6 +61,20 @@ class Running:
         if answer["seconds"] > LATE * seconds + 1:
             raise RuntimeError(f"{rate} ballots a second are more than could be put into the log")
         return [(due, ballots) for due, ballots in answer["cast"]]
+
+    def restart_web(self) -> None:
+        """Let the supervisor start the web processes anew; they are put on the server's core again."""
+        old = set(self.web)
+        for pid in old:
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: len(set(self.web) - old) == len(old), what="new web processes")
+        wait_for(self._answers, what="an answer of the new web processes")
+        pin(self.web, server_core())
+
+    def _answers(self) -> bool:
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{self.system.url}/healthz", timeout=10).status_code == 200
+        return False
 
     def fan_out(self, door: Door) -> FanOut:
         def send(seconds: float) -> None:

@@ -1,0 +1,99 @@
+"""The bench's viewers: a wrong count there would be a wrong figure in the table."""
+
+from array import array
+
+import pytest
+
+from benchmarks.fanout.dialects import DIALECTS, Ended, ballots_in, masked
+from benchmarks.fanout.reach import delays, each_delay, reached_all
+
+TALLY = b'{"type":"tally","version":7,"ballots":1234,"choices":[{"number":1,"votes":99}]}'
+
+
+def framed(payload: bytes, opcode: int = 1) -> bytes:
+    size = len(payload)
+    head = bytes((size,)) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
+    return bytes((0x80 | opcode,)) + head + payload
+
+
+def in_pieces(dialect: str, stream: bytes, size: int) -> tuple[list[bytes], bytes]:
+    """What a viewer hears and answers when the stream comes in pieces of this size."""
+    hear, pending = DIALECTS[dialect].hear, b""
+    messages, answers = [], b""
+    for start in range(0, len(stream), size):
+        heard, answer, pending = hear(pending + stream[start : start + size])
+        messages += heard
+        answers += answer
+    return messages, answers
+
+
+@pytest.mark.parametrize("size", [1, 3, 200, 10_000])
+def test_frames_in_any_pieces(size: int) -> None:
+    long = b'{"ballots":5}' + b" " * 900
+    stream = framed(TALLY) + framed(b"are you there", 9) + framed(long) + framed(b'{"type":"viewers"}')
+    assert in_pieces("websocket", stream, size) == (
+        [TALLY, long, b'{"type":"viewers"}'],
+        masked(10, b"are you there"),
+    )
+
+
+def test_a_server_that_closes() -> None:
+    with pytest.raises(Ended):
+        DIALECTS["websocket"].hear(framed(b"\x03\xe8", 8))
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_server_sent_events_in_http_chunks(size: int) -> None:
+    chunks = [b"retry: 1000\n\n", b"event: tally\ndata: " + TALLY + b"\n\n", b": still there\n\n"]
+    stream = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+    messages, _ = in_pieces("sse", stream, size)
+    assert [ballots_in(message) for message in messages] == [None, 1234, None]
+
+
+def test_socket_io_is_answered() -> None:
+    stream = (
+        framed(b'0{"sid":"a"}')
+        + framed(b'40{"sid":"b"}')
+        + framed(b"2")
+        + framed(b'42["tally",{"ballots":3}]')
+    )
+    messages, answers = in_pieces("socketio", stream, 5)
+    assert messages == [b'42["tally",{"ballots":3}]']
+    assert answers == masked(1, b"40") + masked(1, b"3")
+
+
+@pytest.mark.parametrize(
+    ("message", "ballots"),
+    [
+        (TALLY, 1234),
+        (b'{"poll": 1, "votes": {"1": 10, "2": 5}}', 15),
+        (b'{"poll": 1, "votes": {}}', 0),
+        (b'{"type":"viewers","count":8}', None),
+    ],
+)
+def test_ballots_in_a_message(message: bytes, ballots: int | None) -> None:
+    assert ballots_in(message) == ballots
+
+
+def moves(*steps: tuple[int, int, list[float]]) -> dict[tuple[int, int], "array[float]"]:
+    return {(old, new): array("d", times) for old, new, times in steps}
+
+
+def test_the_last_viewer_decides() -> None:
+    # Three viewers; the third skips 10 and goes to 20 at once, before the second has 20.
+    seen = moves((0, 10, [1.0, 1.2]), (10, 20, [2.0, 2.6]), (0, 20, [2.1]))
+    assert reached_all(seen) == [(2.1, 10), (2.6, 20)]
+    assert delays(reached_all(seen), [(0.5, 1), (0.9, 10), (1.5, 11), (1.9, 21)]) == pytest.approx(
+        [1.6, 1.2, 1.1, float("inf")]
+    )
+
+
+def test_viewers_of_two_servers_see_other_numbers() -> None:
+    seen = moves((0, 10, [1.0]), (10, 30, [2.0]), (0, 15, [1.1]), (15, 30, [2.2]))
+    assert reached_all(seen) == [(1.1, 10), (2.0, 15), (2.2, 30)]
+
+
+def test_each_viewer_has_its_own_delay() -> None:
+    seen = moves((0, 10, [1.0, 1.5]), (10, 20, [3.0, 3.5]))
+    cast = [(0.5, 5), (0.9, 10), (2.5, 20)]
+    assert sorted(each_delay(seen, cast)) == pytest.approx(sorted([0.5, 1.0, 0.1, 0.6, 0.5, 1.0]))
