@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 #: Entries are trimmed once they have been counted for this long: a replica or a repair may want them.
 KEEP_COUNTED = timedelta(minutes=1)
 
+_SELECT_CHECKPOINT = "SELECT * FROM analytics_checkpoint WHERE partition = %s AND made"
+_MOVE_CHECKPOINT = "UPDATE analytics_checkpoint SET position = %s WHERE partition = %s"
+
 
 @dataclass(slots=True)
 class Batch:
@@ -84,21 +87,29 @@ def _count_batch(partition: int) -> Batch | None:
             _note_for_trimming(checkpoint)
         if blocks:
             ballots = [block for block in blocks if block.kind == "ballot"]
-            _count_blocks(partition, ballots)
+            _count_blocks(partition, ballots, checkpoint.generation)
             batch.position = checkpoint.position = blocks[-1].last
             batch.poll_ids = {block.poll_id for block in ballots}
             batch.closes = len(ballots) < len(blocks)
         if blocks or due:
-            checkpoint.save(update_fields=["position", "trim_to", "trim_noted_at"])
+            _move(checkpoint, due)
     return batch
 
 
 def _locked_checkpoint(partition: int) -> Checkpoint | None:
     """The partition's checkpoint, ours until the transaction ends; None where another worker has it."""
-    rows = Checkpoint.objects.filter(partition=partition, made=True)
-    if connection.features.has_select_for_update_skip_locked:
-        rows = rows.select_for_update(skip_locked=True)
-    return rows.first()
+    # In SQL here and when it is moved: on a small batch the ORM would cost more than the ballots do.
+    skip = " FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
+    rows = Checkpoint.objects.raw(f"{_SELECT_CHECKPOINT}{skip}", [partition])
+    return next(iter(rows), None)
+
+
+def _move(checkpoint: Checkpoint, trimmed: bool) -> None:
+    if trimmed:
+        checkpoint.save(update_fields=["position", "trim_to", "trim_noted_at"])
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_MOVE_CHECKPOINT, [checkpoint.position, checkpoint.partition])
 
 
 def _check_log(checkpoint: Checkpoint, head: Head | None, blocks: Sequence[Block]) -> None:
@@ -127,9 +138,9 @@ def _note_for_trimming(checkpoint: Checkpoint) -> None:
     checkpoint.trim_to = checkpoint.position
 
 
-def _count_blocks(partition: int, blocks: Sequence[Block]) -> None:
+def _count_blocks(partition: int, blocks: Sequence[Block], generation: str = "") -> None:
     """Ledger, tally and dead letters of these ballots, in the transaction that is under way."""
-    judge = Judge({(block.poll_id, block.round) for block in blocks})
+    judge = Judge({(block.poll_id, block.round) for block in blocks}, generation)
     plain, others = judge.sort(blocks)
     good, misfits = judge.divide(others)
     # At once: a ballot that replaces one of these looks for it there.

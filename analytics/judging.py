@@ -21,17 +21,46 @@ Misfit = tuple[Entry, str, str]
 RoundKey = tuple[int, int]  # poll_id, round
 
 
-class Judge:
-    """The rules of these rounds as they are now; made anew for each batch, since rules can be repaired."""
+Rules = tuple[Method, MethodRules]
 
-    def __init__(self, rounds: Iterable[RoundKey]) -> None:
+#: Rules that were looked up, by the generation of the log that their ballots come from: a database
+#: that was put back to an older copy has another one, and may have other polls under the same ids.
+_known: dict[tuple[str, RoundKey], Rules] = {}
+_KNOWN_AT_MOST = 2000
+
+
+class Judge:
+    """Judges the ballots of a batch by the rules of their rounds, which are frozen since these began.
+
+    With a log's `generation`, rules that were read for an earlier batch will do to allow a ballot. To set
+    one aside they are always read anew: they may have been repaired by hand.
+    """
+
+    def __init__(self, rounds: Iterable[RoundKey], generation: str = "") -> None:
+        self._generation = generation
+        wanted = set(rounds)
+        known = {where: _known[generation, where] for where in wanted if (generation, where) in _known}
+        self._rules: dict[RoundKey, Rules] = known
+        self._read: set[RoundKey] = set()
+        self._reasons: dict[tuple[RoundKey, str], tuple[str, str] | None] = {}
+        if wanted - known.keys():
+            self._read_rules(wanted - known.keys())
+
+    def _read_rules(self, rounds: set[RoundKey]) -> None:
         rows = Round.objects.filter(poll_id__in={poll_id for poll_id, _ in rounds})
-        self._rules: dict[RoundKey, tuple[Method, MethodRules]] = {
+        found: dict[RoundKey, Rules] = {
             (row.poll_id, row.number): (METHODS[row.rules["method"]], row.method_rules())
             for row in rows
             if row.rules["method"] in METHODS
         }
-        self._reasons: dict[tuple[RoundKey, str], tuple[str, str] | None] = {}
+        for where in rounds:
+            self._rules.pop(where, None)
+        self._rules |= found
+        self._read |= rounds
+        if self._generation:
+            if len(_known) > _KNOWN_AT_MOST:
+                _known.clear()
+            _known.update({(self._generation, where): rules for where, rules in found.items()})
 
     def method(self, where: RoundKey) -> Method:
         return self._rules[where][0]
@@ -39,7 +68,11 @@ class Judge:
     def reason_against(self, where: RoundKey, selection: str) -> tuple[str, str] | None:
         """Why a ballot with this selection can't be counted, as a code and a sentence."""
         if (where, selection) not in self._reasons:
-            self._reasons[where, selection] = self._look(where, selection)
+            reason = self._look(where, selection)
+            if reason and where not in self._read:
+                self._read_rules({where})
+                reason = self._look(where, selection)
+            self._reasons[where, selection] = reason
         return self._reasons[where, selection]
 
     def _look(self, where: RoundKey, selection: str) -> tuple[str, str] | None:

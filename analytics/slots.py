@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import TypeVar
 
 from django.db import connection
 
@@ -12,6 +15,8 @@ from polls.methods import decode
 from .judging import Judge, RoundKey
 from .ledger import Written
 from .tallies import BALLOTS
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -60,20 +65,31 @@ def add(partition: int, delta: Delta) -> None:
     ]
     with connection.cursor() as cursor:
         # Sums are made by the database, never as a value read before plus one.
-        if tally:
-            cursor.executemany(
-                "INSERT INTO analytics_tally (poll_id, round, key, partition, count, changes)"
-                " VALUES (%s, %s, %s, %s, %s, %s)"
-                " ON CONFLICT (poll_id, round, key, partition) DO UPDATE"
-                " SET count = analytics_tally.count + excluded.count,"
-                " changes = analytics_tally.changes + excluded.changes",
-                tally,
-            )
-        if points:
-            cursor.executemany(
-                "INSERT INTO analytics_tallypoint (poll_id, round, second, key, partition, count)"
-                " VALUES (%s, %s, %s, %s, %s, %s)"
-                " ON CONFLICT (poll_id, round, second, key, partition) DO UPDATE"
-                " SET count = analytics_tallypoint.count + excluded.count",
-                points,
-            )
+        for rows in _some(tally):
+            cursor.execute(_ADD_TO_TALLY % _values(rows), list(chain.from_iterable(rows)))
+        for rows in _some(points):
+            cursor.execute(_ADD_TO_POINTS % _values(rows), list(chain.from_iterable(rows)))
+
+
+#: Rows a statement: one statement costs more than its rows, and SQLite takes so many values only.
+_ROWS = 400
+_ADD_TO_TALLY = """
+    INSERT INTO analytics_tally (poll_id, round, key, partition, count, changes) VALUES %s
+    ON CONFLICT (poll_id, round, key, partition) DO UPDATE
+    SET count = analytics_tally.count + excluded.count, changes = analytics_tally.changes + excluded.changes
+"""
+_ADD_TO_POINTS = """
+    INSERT INTO analytics_tallypoint (poll_id, round, second, key, partition, count) VALUES %s
+    ON CONFLICT (poll_id, round, second, key, partition) DO UPDATE
+    SET count = analytics_tallypoint.count + excluded.count
+"""
+
+
+def _values(rows: Sequence[tuple[object, ...]]) -> str:
+    row = f"({', '.join(['%s'] * len(rows[0]))})"
+    return ", ".join([row] * len(rows))
+
+
+def _some(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(rows), _ROWS):
+        yield rows[start : start + _ROWS]

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from analytics import counting, ledger
+from analytics import counting, ledger, slots
 from analytics.judging import Judge, divide
 from analytics.models import Checkpoint, Tally, TallyPoint
 from polls import lifecycle
-from polls.models import Ballot, DeadLetter, Poll, State
+from polls.models import Ballot, DeadLetter, Poll, Round, State
 from polls.votelog import get_log
 from polls.votelog.base import Block, Entry, NewBallot, entries_of
 from tests.polling import alone, append, check_books, count, fill, make_poll, new_ballot, open_poll
@@ -222,6 +222,43 @@ def test_after_a_conflict_it_looks_before_it_writes_for_a_while(monkeypatch: pyt
     counting._count_blocks(0, [block_of(poll, range(9, 12), ["2"] * 3)])
     assert tries == [5, 5, 3]
     assert check_books(poll) == {(1, "ballots"): 12, (1, "1"): 5, (1, "2"): 7}
+
+
+# --- rules that are kept ---
+
+
+def test_rules_are_read_once_for_many_batches_of_a_log() -> None:
+    poll = open_poll()
+    counting._count_blocks(0, [block_of(poll, [1], ["1"])], "a")
+    with CaptureQueriesContext(connection) as queries:
+        counting._count_blocks(0, [block_of(poll, [2], ["2"])], "a")
+    assert not [query for query in queries if "polls_round" in query["sql"]]
+    with CaptureQueriesContext(connection) as queries:
+        counting._count_blocks(0, [block_of(poll, [3], ["2"])], "b")  # as after a database was put back
+    assert [query for query in queries if "polls_round" in query["sql"]]
+    assert check_books(poll)[1, "ballots"] == 3
+
+
+def test_rules_are_read_anew_before_a_ballot_is_set_aside() -> None:
+    poll = open_poll()
+    counting._count_blocks(0, [block_of(poll, [1], ["1"])], "a")
+    row = Round.objects.get(poll=poll)
+    row.rules["numbers"].append(77)
+    row.save()
+    counting._count_blocks(0, [block_of(poll, [2, 3, 4], ["77", "78", "2"], first=2)], "a")
+    assert letters() == [(3, "invalid_selection")]
+    assert check_books(poll) == {(1, "ballots"): 3, (1, "1"): 1, (1, "2"): 1, (1, "77"): 1}
+
+
+def test_a_batch_may_change_more_counts_than_one_statement_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "_ROWS", 4)
+    poll = open_poll(choices=20)
+    blocks = [
+        block_of(poll, range(n, n + 20), [str(1 + v) for v in range(20)], first=n + 1, at=T0 + n * 100)
+        for n in range(0, 100, 20)
+    ]
+    counting._count_blocks(0, blocks)
+    assert check_books(poll) == {(1, "ballots"): 100} | {(1, str(number)): 5 for number in range(1, 21)}
 
 
 # --- through the log ---
