@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from realtime.handover import HAND_OVER, Line, Watcher
@@ -102,12 +102,16 @@ class LandslideHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         turn_away = type(self).turn_away
-        if turn_away and not self.within_message and (self.cycle is None or self.cycle.response_complete):
+        if turn_away and not self.within_message and self._has_answered():
             refused = turn_away(data)
             if refused is not None:
                 self.refuse(*refused)
                 return
         super().data_received(data)
+
+    def _has_answered(self) -> bool:
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is None or cycle.response_complete
 
     def refuse(self, status: int, headers: Headers, body: bytes) -> None:
         lines = [STATUS_LINE[status]]

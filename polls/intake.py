@@ -120,7 +120,7 @@ class Intake:
         await self._answer(scope, send, self._overloaded, _request_id(given_id))
 
     def turn_away_unread(self, data: bytes) -> tuple[int, Headers, bytes] | None:
-        """The same a step earlier, from the bytes of a request that came in one piece, for a server that asks.
+        """The same a step earlier, from the bytes of a request in one piece, for a server that asks.
 
         Status, headers and body; None where there is room, or where the request must be read first.
         """

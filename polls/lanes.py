@@ -47,19 +47,28 @@ def replay(body: bytes, receive: Any) -> Any:
 
 
 def is_secure(scope: Scope) -> bool:
-    if settings.SECURE_PROXY_SSL_HEADER is None:
+    header: tuple[str, str] | None = getattr(settings, "SECURE_PROXY_SSL_HEADER", None)
+    if header is None:
         return bool(scope["scheme"] == "https")
-    name, secure = settings.SECURE_PROXY_SSL_HEADER
+    name, secure = header
     wanted = name.removeprefix("HTTP_").replace("_", "-").lower().encode()
     given = next((value for header, value in scope["headers"] if header == wanted), b"")
     return given.decode("latin-1").partition(",")[0].strip() == secure
 
 
+class _Request(HttpRequest):
+    came_by = "http"
+
+    @property
+    def scheme(self) -> str:
+        return self.came_by
+
+
 def django_request(host: str, *, secure: bool = False) -> HttpRequest:
-    request = HttpRequest()
+    request = _Request()
     request.method, request.path = "GET", "/api/"
     request.META = {"HTTP_HOST": host, "SERVER_NAME": "", "SERVER_PORT": "80"}
-    request._get_scheme = lambda: "https" if secure else "http"  # type: ignore[method-assign]
+    request.came_by = "https" if secure else "http"
     return request
 
 

@@ -109,7 +109,8 @@ class RedisVoteLog:
         return outcomes
 
     def read(self, partition: int, after: int, limit: int) -> list[Block]:
-        log, blocks, found = self._keys(partition)[0], [], 0
+        log, found = self._keys(partition)[0], 0
+        blocks: list[Block] = []
         while found < limit:
             # As many stream entries as there are likely to be ballots left, going by those we have seen.
             most = max(_READ_AT_LEAST, (limit - found) * len(blocks) // max(found, 1))
@@ -177,8 +178,10 @@ class RedisVoteLog:
         pipe.unlink(log, head_key, gates_key)
         if gates:
             pipe.hset(gates_key, mapping={str(poll_id): gate.pack() for poll_id, gate in gates.items()})
-        fields: dict[str, Any] = {"generation": head.generation, "position": head.position}
-        pipe.hset(head_key, mapping=fields | {"format": _FORMAT})
+        pipe.hset(
+            head_key,
+            mapping={"generation": head.generation, "position": head.position, "format": _FORMAT},
+        )
         pipe.execute()
         # The new generation first: from here on nobody who knows the old one appends.
         for key in self._redis.scan_iter(match=f"{log[:-4]}:claims:*", count=_SCAN):
