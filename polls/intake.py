@@ -49,7 +49,7 @@ LOOK_AGAIN, TOO_OLD = 1.0, 3.0
 #: Seconds that a ballot waits for a database that doesn't answer, and until it is asked in vain again.
 STORE_PATIENCE = 1.0
 #: What does need the database has few threads and few places, since it must not be a way to load it.
-THREADS, DOUBTS_AT_MOST = 2, 200
+THREADS, DOUBTS_AT_MOST, LOOKS_AT_MOST = 2, 200, 100
 # Of a request that hasn't been parsed.
 _CAST, _LINE_END = f"POST {PREFIX}".encode(), f"{SUFFIX} HTTP/1.1\r\n".encode()
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d{1,9}) *\r\n", re.IGNORECASE)
@@ -99,9 +99,12 @@ class Intake:
             await self.app(scope, receive, send)
             return
 
-        body = await _read(receive, length)
+        body = await _read(receive)
         if body is None:
             return  # hung up in mid-request
+        if len(body) != length:
+            await self.app(scope, replay(body, receive), send)  # no server of ours lets such a one through
+            return
         request = CastRequest(code, body, *parts)
         try:
             answer = await self._cast(request, known, age)
@@ -163,14 +166,15 @@ class Intake:
                 origin = value if origin is None else b"null"
             elif name == b"content-length":
                 length = value if length is None else b""
-            elif name == b"x-request-id":
-                given_id = given_id or value
+            elif name == b"x-request-id" and given_id is None:
+                given_id = value
             else:
                 raise _PassOn
         if kind != b"application/json" or not (cookie and host and length and length.isdigit()):
             raise _PassOn
         voter = _VOTER.search(cookie)
-        if voter is None or cookie.count(b"voter=") != 1 or int(length) > self._most:
+        # Not "voter=": where it comes twice, and once as "voter =", it is the later one that Django knows.
+        if voter is None or cookie.count(b"voter") != 1 or int(length) > self._most:
             raise _PassOn
         if not knows_host(host):
             raise _PassOn
@@ -180,7 +184,7 @@ class Intake:
 
     async def _first_look(self, code: str) -> PollRules:
         """Rules of a poll that is new to this process; of one that isn't there, Django says so."""
-        if not 3 <= len(code) <= 16 or code != canonical_code(code):
+        if not 3 <= len(code) <= 16 or code != canonical_code(code) or len(self._loading) >= LOOKS_AT_MOST:
             raise _PassOn
         try:
             return await asyncio.shield(self._load(code))
@@ -259,14 +263,14 @@ def _request_id(given: bytes | None) -> bytes:
     return given if given and SANE_ID.fullmatch(given) else b"%016x" % random.getrandbits(64)
 
 
-async def _read(receive: Any, length: int) -> bytes | None:
+async def _read(receive: Any) -> bytes | None:
     """The request's body; None where the client hung up before its end."""
     message = await receive()
     body: bytes = message.get("body", b"")
-    while message["type"] == "http.request" and message.get("more_body"):
+    while message.get("more_body"):
         message = await receive()
         body += message.get("body", b"")
-    return body if len(body) == length else None
+    return None if message["type"] == "http.disconnect" else body
 
 
 def _unexpected(error: Exception, request: CastRequest) -> Answer:

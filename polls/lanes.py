@@ -48,12 +48,13 @@ def replay(body: bytes, receive: Any) -> Any:
 
 def is_secure(scope: Scope) -> bool:
     header: tuple[str, str] | None = getattr(settings, "SECURE_PROXY_SSL_HEADER", None)
-    if header is None:
-        return bool(scope["scheme"] == "https")
-    name, secure = header
-    wanted = name.removeprefix("HTTP_").replace("_", "-").lower().encode()
-    given = next((value for header, value in scope["headers"] if header == wanted), b"")
-    return given.decode("latin-1").partition(",")[0].strip() == secure
+    if header is not None:
+        name, secure = header
+        wanted = name.removeprefix("HTTP_").replace("_", "-").lower().encode()
+        given = next((value for each, value in scope["headers"] if each == wanted), None)
+        if given is not None:
+            return bool(given.decode("latin-1").partition(",")[0].strip() == secure)
+    return bool(scope.get("scheme") == "https")  # as Django has it, also where the proxy says nothing
 
 
 class _Request(HttpRequest):
