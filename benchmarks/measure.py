@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
+from rich.markup import escape
 
 from benchmarks import peers
 from benchmarks.result import Row
@@ -82,7 +83,7 @@ class Bench:
         return peers.install(name)
 
     def say(self, what: str) -> None:
-        self.console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {what}", highlight=False)
+        self.console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {escape(what)}", highlight=False)
 
     def in_turn(self, takes: Mapping[str, Callable[[], Any]]) -> dict[str, list[Any]]:
         """A B A B …: what each take gave in each repeat, so that a noisy minute meets all of them."""

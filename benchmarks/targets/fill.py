@@ -7,7 +7,6 @@ ledger and tally, by this process and by the system's workers side by side.
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 
 import django
@@ -26,12 +25,14 @@ def fill(code: str, count: int) -> None:
     poll, log = Poll.objects.get(code=code), get_log()
     selections = [encode([number]) for number in poll.choices.values_list("number", flat=True)]
     for done in range(0, count, CALL):
+        size = min(CALL, count - done)
+        random = os.urandom(32 * size)
         new = [
             NewBallot(
-                poll_id=poll.pk, voter_key=secrets.token_bytes(16), ballot_id=secrets.token_bytes(16),
-                selection=selections[number % len(selections)], round=poll.round,
+                poll_id=poll.pk, voter_key=random[at : at + 16], ballot_id=random[at + 16 : at + 32],
+                selection=selections[at // 32 % len(selections)], round=poll.round,
             )
-            for number in range(min(CALL, count - done))
+            for at in range(0, 32 * size, 32)
         ]  # fmt: skip
         refused = [
             outcome.code for outcome in log.append(new, expected_heads()) if outcome.code != "accepted"
