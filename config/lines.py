@@ -11,7 +11,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
 
-from websockets.frames import Close
+from websockets.frames import Close, Frame, Opcode
 
 from .incoming import Incoming
 from .keepalive import Keepalive
@@ -36,8 +36,8 @@ class ViewerLine(asyncio.Protocol):
 
     __slots__ = ("connections", "held_up", "transport", "watcher")
 
-    def __init__(self, watcher: Watcher, transport: asyncio.Transport, connections: set[Any]) -> None:
-        self.watcher: Watcher | None = watcher
+    def __init__(self, watcher: Watcher | None, transport: asyncio.Transport, connections: set[Any]) -> None:
+        self.watcher = watcher
         self.transport = transport
         self.connections = connections
         self.held_up = False
@@ -94,11 +94,11 @@ class WebSocketLine(ViewerLine):
 
     def __init__(
         self,
-        watcher: Watcher,
+        watcher: Watcher | None,
         transport: asyncio.Transport,
         connections: set[Any],
-        keepalive: Keepalive | None,
-        max_size: int | None,
+        keepalive: Keepalive | None = None,
+        max_size: int | None = None,
     ) -> None:
         super().__init__(watcher, transport, connections)
         self.keepalive = keepalive
@@ -116,6 +116,10 @@ class WebSocketLine(ViewerLine):
         transport = self.transport
         if not transport.is_closing():
             transport.write(message.frame)
+
+    def write_message(self, payload: bytes, text: bool) -> None:
+        """A message of this connection's own."""
+        self.write(Frame(Opcode.TEXT if text else Opcode.BINARY, payload).serialize(mask=False))
 
     def data_received(self, data: bytes) -> None:
         self.answered = True

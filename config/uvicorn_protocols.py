@@ -20,6 +20,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from realtime.handover import HAND_OVER, Line, Watcher
 
+from .handshake import Opening, answer_to
 from .incoming import Incoming
 from .keepalive import Keepalive
 from .lines import EventLine, WebSocketLine
@@ -28,8 +29,25 @@ logger = logging.getLogger(__name__)
 
 Headers = list[tuple[bytes, bytes]]
 
+SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\n"
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n%b"
+)
 #: The end of the path of event streams; other requests needn't carry the extension.
 STREAM = b"/stream/"
+
+
+_keepalive: tuple[asyncio.AbstractEventLoop, Keepalive] | None = None
+
+
+def shared_keepalive(loop: asyncio.AbstractEventLoop, interval: float | None) -> Keepalive | None:
+    """The one of this event loop; None where no pings are wanted."""
+    global _keepalive
+    if not interval:
+        return None
+    if _keepalive is None or _keepalive[0] is not loop:
+        _keepalive = loop, Keepalive(loop, int(interval))
+    return _keepalive[1]
 
 
 class HandedOver:
@@ -43,7 +61,6 @@ class LandslideWebSocket(WebSocketsSansIOProtocol):
     """The handshake is uvicorn's; so is all else, until the application asks for the connection."""
 
     received = 0
-    shared_keepalive: tuple[asyncio.AbstractEventLoop, Keepalive] | None = None
 
     def data_received(self, data: bytes) -> None:
         self.received += 1
@@ -52,14 +69,15 @@ class LandslideWebSocket(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
         if not self.close_sent:
-            self.scope["extensions"][HAND_OVER] = self.hand_over  # type: ignore[typeddict-unknown-key]
+            cast(Any, self.scope)["extensions"][HAND_OVER] = self.hand_over
 
     def hand_over(self, watcher: Watcher) -> Line | None:
         if not self._may_be_handed_over():
             return None
         self.stop_keepalive()
         max_size = self.config.ws_max_size
-        line = WebSocketLine(watcher, self.transport, self.connections, self._keepalive(), max_size)
+        keepalive = shared_keepalive(self.loop, self.ping_interval)
+        line = WebSocketLine(watcher, self.transport, self.connections, keepalive, max_size)
         if self.received > 1:  # more than the handshake came: a message may be half received
             line.incoming = Incoming(max_size, self.conn, self.frames or None)
         self.connections.discard(self)
@@ -76,14 +94,6 @@ class LandslideWebSocket(WebSocketsSansIOProtocol):
             and not self.config.ws_per_message_deflate
             and may_be_written_to(self.transport)
         )
-
-    def _keepalive(self) -> Keepalive | None:
-        if not self.ping_interval:
-            return None
-        if self.shared_keepalive is None or self.shared_keepalive[0] is not self.loop:
-            LandslideWebSocket.shared_keepalive = self.loop, Keepalive(self.loop, int(self.ping_interval))
-        assert self.shared_keepalive
-        return self.shared_keepalive[1]
 
     def _pass_on(self, watcher: Watcher) -> None:
         """What the client sent before anybody asked."""
@@ -133,13 +143,41 @@ class LandslideHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if self.url.partition(b"?")[0].endswith(STREAM):
-            self.scope["extensions"] = {HAND_OVER: self.hand_over}  # type: ignore[typeddict-item]
+            cast(Any, self.scope)["extensions"] = {HAND_OVER: self.hand_over}
         super().on_headers_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        super().handle_websocket_upgrade()
+        accept = self.regular_handshake()
+        if accept is None:
+            super().handle_websocket_upgrade()
+        else:
+            self.open_websocket(accept)
         # The parser and its callbacks hold each other: let go now, not when garbage is next collected.
         self.parser = self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
+
+    def regular_handshake(self) -> bytes | None:
+        """The key's answer, where the handshake and the connection are such that we open it ourselves."""
+        if (
+            self.scope["method"] != "GET"
+            or self.scope["http_version"] != "1.1"
+            or self.config.ws_per_message_deflate
+            or not may_be_written_to(self.transport)
+        ):
+            return None
+        return answer_to(self.headers)
+
+    def open_websocket(self, accept: bytes) -> None:
+        self.connections.discard(self)
+        self.transport.pause_reading()  # nothing may come before the answer
+        default = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
+        head = SWITCHING % (accept, default)
+        keepalive = shared_keepalive(self.loop, self.config.ws_ping_interval)
+        line = WebSocketLine(None, self.transport, self.connections, keepalive, self.config.ws_max_size)
+        opening = Opening(cast(Any, self.scope), self.url, line, head)
+        line.watcher = opening
+        task = self.loop.create_task(opening.run(self.app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def hand_over(self, watcher: Watcher) -> Line | None:
         cycle = self.cycle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from .handover import Watcher
 from .protocol import Message
@@ -37,12 +38,12 @@ class PlainLine:
 
     async def run(self, reading: Awaitable[None], at_most: float | None = None) -> int | None:
         """Until `reading` ends, as the viewer left, or the line does; the code to close with, if any."""
-        tasks: list[asyncio.Future[None]] = [
+        tasks: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(reading),
             asyncio.ensure_future(self._write()),
         ]
         try:
-            await asyncio.wait((*tasks, self.ended), timeout=at_most, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*tasks, self.ended], timeout=at_most, return_when=asyncio.FIRST_COMPLETED)
             return self.ended.result() if self.ended.done() else None
         finally:
             self._watcher.gone()

@@ -59,15 +59,11 @@ class Seat:
         if self.state is not frames.state:
             self.state = frames.state
             line.send(frames.state)
-            if line.held_up:
-                return
         tally = frames.tally[self.kind]
-        if self.tally is not tally:
+        if self.tally is not tally and not line.held_up:
             self.tally = tally
             line.send(tally)
-            if line.held_up:
-                return
-        if self.viewers is not room.viewers and room.viewers is not None:
+        if self.viewers is not room.viewers and room.viewers is not None and not line.held_up:
             self.viewers = room.viewers
             line.send(room.viewers)
 

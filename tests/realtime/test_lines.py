@@ -17,6 +17,13 @@ from realtime.protocol import Message
 from tests.realtime.serving import Handing, serving
 from tests.realtime.viewing import until
 
+
+@pytest.fixture(autouse=True, params=["our handshake", "uvicorn's"])
+def handshake(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "uvicorn's":
+        monkeypatch.setattr(uvicorn_protocols.LandslideHttp, "regular_handshake", lambda _: None)
+
+
 TALLY = Message({"type": "tally", "ballots": 7})
 
 
