@@ -1,9 +1,10 @@
 /** How long to wait before trying again. Everyone in a hall loses the same server at the same moment,
- *  so every wait is jittered: no two browsers come back together. Pure; milliseconds. */
+ *  so they come back anywhere between at once and the ceiling, which doubles with each attempt: the
+ *  wider they spread, the fewer come in the same moment. Pure; milliseconds. */
 
 export function backoff(attempt, { base = 1000, cap = 30000, random = Math.random } = {}) {
   const ceiling = Math.min(cap, base * 2 ** Math.min(attempt, 20));
-  return ceiling / 2 + (random() * ceiling) / 2;
+  return random() * ceiling;
 }
 
 /** What a Retry-After header asks for, spread over half as much again; null without one. */

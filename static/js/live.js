@@ -8,6 +8,7 @@ import { Fallback } from "./fallback.js";
 
 const SILENCE = 40000; // the server speaks at least every 15 s
 const FAILURES_BEFORE_FALLBACK = 3;
+const SPREAD = 1500; // a hall is back within so many milliseconds of the server
 const NO_SUCH_POLL = 4404;
 const FOREIGN_ORIGIN = 4403;
 
@@ -123,7 +124,7 @@ export class Live {
     this.#failures += 1;
     if (!this.fallback.running) this.#status(navigator.onLine === false ? "offline" : "reconnecting");
     if (this.#failures >= FAILURES_BEFORE_FALLBACK || this.#refused) this.fallback.start();
-    if (!this.#refused) this.#retry = setTimeout(() => this.#open(), backoff(this.#failures, { base: 500 }));
+    if (!this.#refused) this.#retry = setTimeout(() => this.#open(), backoff(this.#failures, { base: SPREAD / 2 }));
   }
 
   /** The network is back. A socket from before may look open for minutes without carrying anything. */
@@ -138,7 +139,7 @@ export class Live {
   #hurry() {
     if (this.#stopped || this.#socket) return;
     clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => this.#open(), Math.random() * 1500);
+    this.#retry = setTimeout(() => this.#open(), Math.random() * SPREAD);
   }
 
   #gone() {
