@@ -72,6 +72,9 @@ class Intake:
         self.app = app
         self._most = settings.CAST_MAX_BYTES  # read once: a lazy setting costs as much as a hash
         self._secure = settings.SECURE_HSTS_SECONDS > 0  # whether any header depends on it
+        # Where there are several languages to answer in, Django knows which.
+        in_one = [code for code, _ in settings.LANGUAGES] == [settings.LANGUAGE_CODE]
+        self._reads = _READ if in_one else _READ | {b"accept-language"}
         self._gatherer: Gatherer | None = None
         self._overloaded = ballotbox.refusal(Overloaded(), CastRequest("", b"", "", ""))
         self._threads = ThreadPoolExecutor(THREADS, "intake")
@@ -153,7 +156,7 @@ class Intake:
         """The request's id, its length, and what CastRequest takes behind its body; _PassOn for odd ones."""
         kind = host = cookie = origin = given_id = length = None
         for name, value in headers:
-            if name not in _READ:
+            if name not in self._reads:
                 continue
             # Of one that comes twice Django has its own ideas.
             if name == b"content-type":

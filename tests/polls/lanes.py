@@ -1,0 +1,121 @@
+"""Requests at the level of ASGI, to send the same one down two ways and compare what comes back."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+
+from config.body_limit import BodyLimit
+from config.handler import OneHopHandler
+from config.request_id import RequestId, given_id
+from polls.intake import Intake
+
+Headers = list[tuple[bytes, bytes]]
+App = Callable[..., Awaitable[None]]
+
+#: The value of a cookie that is minted anew for each answer.
+_MINTED = re.compile(rb"^voter=[A-Za-z0-9_-]{43};")
+
+
+@dataclass(frozen=True)
+class Sent:
+    path: str
+    headers: Headers
+    pieces: tuple[bytes, ...] = (b"",)
+    method: str = "POST"
+    query: bytes = b""
+    scheme: str = "http"
+    hangs_up: bool = False  # once the pieces are sent, the last of which is then not the last
+
+    def scope(self) -> dict[str, Any]:
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": self.method,
+            "scheme": self.scheme,
+            "path": self.path,
+            "raw_path": self.path.encode(),
+            "query_string": self.query,
+            "root_path": "",
+            "headers": list(self.headers),
+            "client": ("192.0.2.1", 4711),
+            "server": ("192.0.2.2", 80),
+        }
+
+
+@dataclass
+class Received:
+    status: int = 0
+    headers: Headers = field(default_factory=list)
+    body: bytes = b""
+    complete: bool = False
+
+    def header(self, wanted: bytes) -> list[bytes]:
+        return [value for name, value in self.headers if name == wanted]
+
+    def comparable(self) -> tuple[int, bytes, Headers]:
+        """Status, body and all headers, less those that are another in each answer by their nature."""
+        kept = sorted(
+            (name, _MINTED.sub(b"voter=minted;", value) if name == b"set-cookie" else value)
+            for name, value in self.headers
+            if name not in (b"date", b"x-request-id")
+        )
+        return self.status, self.body, kept
+
+
+async def ask(app: App, sent: Sent) -> Received:
+    """What `app` answers, as a server would call it: `receive` says nothing more until the client is gone."""
+    received = Received()
+    pieces = [
+        {"type": "http.request", "body": piece, "more_body": sent.hangs_up or left > 0}
+        for left, piece in zip(range(len(sent.pieces) - 1, -1, -1), sent.pieces, strict=True)
+    ]
+
+    async def receive() -> dict[str, Any]:
+        if pieces:
+            return pieces.pop(0)
+        if not sent.hangs_up:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            assert not received.status, "answered twice"
+            received.status = message["status"]
+            received.headers = [(name.lower(), value) for name, value in message.get("headers", ())]
+        else:
+            assert received.status, "a body before its status"
+            received.body += message.get("body", b"")
+            received.complete = not message.get("more_body", False)
+
+    await app(sent.scope(), receive, send)
+    return received
+
+
+class TwoWays:
+    """The application as config.asgi puts it together, by the settings of now: with the lane and without."""
+
+    def __init__(self) -> None:
+        self.passed_on: list[str] = []
+        self.behind = RequestId(BodyLimit(OneHopHandler(), settings.DATA_UPLOAD_MAX_MEMORY_SIZE))
+        self.lane = Intake(self._noted)
+
+    async def _noted(self, scope: Any, receive: Any, send: Any) -> None:
+        self.passed_on.append(scope["path"])
+        await self.behind(scope, receive, send)
+
+    async def compare(self, sent: Sent, *, lane_first: bool) -> Received:
+        """The answer, once it is clear that both ways give the same."""
+        ways: list[App] = [self.lane, self.behind] if lane_first else [self.behind, self.lane]
+        one, other = [await ask(way, sent) for way in ways]
+        assert one.comparable() == other.comparable(), f"{one}\n{other}"
+        assert one.complete and other.complete
+        wanted = given_id(sent.headers)
+        for answer in (one, other):
+            (request_id,) = answer.header(b"x-request-id")
+            assert request_id == wanted if wanted else re.fullmatch(rb"[0-9a-f]{16}", request_id)
+        return one
