@@ -8,7 +8,8 @@ transaction gone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -33,6 +34,10 @@ logger = logging.getLogger(__name__)
 #: Entries are trimmed once they have been counted for this long: a replica or a repair may want them.
 KEEP_COUNTED = timedelta(minutes=1)
 
+#: From the start of one batch to that of the next, as long as less than a whole one waits. A batch has its
+#: price however small it is, and screens are told ten times a second at most.
+BATCH_SECONDS = 0.05
+
 _SELECT_CHECKPOINT = "SELECT * FROM analytics_checkpoint WHERE partition = %s AND made"
 _MOVE_CHECKPOINT = "UPDATE analytics_checkpoint SET position = %s WHERE partition = %s"
 
@@ -47,14 +52,16 @@ class Batch:
     closes: bool = False
 
 
-def count_partition(partition: int) -> int:
+def count_partition(partition: int, gather: Callable[[float], None] | None = None) -> int:
     """Count until the partition's log is empty; how many entries were counted.
 
     Returns early where another worker holds the partition: that one looks again after
-    it has let go, so nothing is left behind.
+    it has let go, so nothing is left behind. `gather` is called with the seconds that are
+    left until the next batch should begin, wherever less than a whole batch waits.
     """
     counted = 0
     while True:
+        begun = time.monotonic()
         batch = _count_batch(partition)
         if batch is None:
             return counted
@@ -68,6 +75,15 @@ def count_partition(partition: int) -> int:
         head = get_log().head(partition)
         if head is None or head.position <= batch.position:
             return counted
+        if gather and head.position - batch.position < settings.COUNT_BATCH:
+            gather(max(0.0, begun + BATCH_SECONDS - time.monotonic()))
+
+
+def is_behind(partition: int) -> bool:
+    """Whether the log has entries that aren't counted: two short looks, and no lock."""
+    position = Checkpoint.objects.filter(partition=partition).values_list("position", flat=True).first()
+    head = get_log().head(partition)
+    return position is not None and head is not None and head.position > position
 
 
 def _count_batch(partition: int) -> Batch | None:

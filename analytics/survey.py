@@ -14,12 +14,12 @@ from django.utils.module_loading import import_string
 from polls.errors import LogInconsistent, LogUnsuitable
 from polls.models import Ballot, DeadLetter
 from polls.votelog import get_log
-from polls.votelog.base import Entry, Head, VoteLog, entries_of
+from polls.votelog.base import Block, Head, VoteLog
 
 from . import checkpoints
 from .models import Checkpoint
 
-_CHUNK = 5000  # entries in memory at a time
+_CHUNK = 5000  # ballots in memory at a time, or little more
 _KEYS = 400  # voters a query
 
 
@@ -132,21 +132,22 @@ def uncounted_left(rows: Sequence[Checkpoint]) -> int | None:
 def _uncounted_in(log: VoteLog, finding: Finding) -> int:
     """Ballots that this partition acknowledged and that aren't counted, as far as it can be read."""
     if finding.damage in (Damage.NONE, Damage.GAP):
-        return sum(len(entries) for entries in _ballots_behind(log, finding.partition, finding.counted))
+        behind = _ballots_behind(log, finding.partition, finding.counted)
+        return sum(len(block) for blocks in behind for block in blocks)
     if finding.damage is Damage.GONE:
         return 0
-    return sum(len(_unknown(entries)) for entries in _ballots_behind(log, finding.partition, 0))
+    return sum(len(_unknown(blocks)) for blocks in _ballots_behind(log, finding.partition, 0))
 
 
-def _ballots_behind(log: VoteLog, partition: int, after: int) -> Iterator[list[Entry]]:
-    while entries := entries_of(log.read(partition, after, _CHUNK)):
-        yield [entry for entry in entries if entry.kind == "ballot"]
-        after = entries[-1].position
+def _ballots_behind(log: VoteLog, partition: int, after: int) -> Iterator[list[Block]]:
+    while blocks := log.read(partition, after, _CHUNK):
+        yield [block for block in blocks if block.kind == "ballot"]
+        after = blocks[-1].last
 
 
-def _unknown(entries: Sequence[Entry]) -> set[tuple[int, int, bytes]]:
-    """The voters behind these entries of whom the database knows nothing."""
-    voters = {(entry.poll_id, entry.round, entry.voter_key) for entry in entries}
+def _unknown(blocks: Sequence[Block]) -> set[tuple[int, int, bytes]]:
+    """The voters behind these ballots of whom the database knows nothing."""
+    voters = {(block.poll_id, block.round, voter_key) for block in blocks for voter_key in block.voter_keys}
     by_round: dict[tuple[int, int], list[bytes]] = defaultdict(list)
     for poll_id, round_, voter_key in voters:
         by_round[poll_id, round_].append(voter_key)

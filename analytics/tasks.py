@@ -18,10 +18,21 @@ logger = logging.getLogger(__name__)
 @shared_task(ignore_result=True)
 def count(partition: int) -> None:
     """Look at this partition."""
-    counting.count_partition(partition)
+    # Before the look: whoever appends from here on raises it again.
     wakeups.take_down(partition)
-    # Whoever appended before the flag came down saw it up and sent nothing: look once more.
-    counting.count_partition(partition)
+    _count(partition)
+
+
+def _count(partition: int) -> None:
+    """Count what waits, unless somebody does so already: two would only halve each other's batches."""
+    while wakeups.begin(partition):
+        try:
+            counting.count_partition(partition, gather=lambda pause: wakeups.pause(partition, pause))
+        finally:
+            wakeups.end(partition)
+        # Whoever came while we were at it has left it to us.
+        if not counting.is_behind(partition):
+            return
 
 
 @shared_task(ignore_result=True)
@@ -31,7 +42,7 @@ def sweep() -> None:
     lifecycle.follow_gates()
     for partition in range(get_log().partitions):
         try:
-            counting.count_partition(partition)
+            _count(partition)
         except LogInconsistent:
             logger.critical("log_inconsistent", extra={"partition": partition})
         except Exception:

@@ -1,8 +1,8 @@
 """Wake-ups for the counting workers: at most one pending per partition, off the answer's path.
 
 The flag of a pending wake-up lives in the cache, which all processes share; the worker
-takes it down before its last look at the log, so that whoever appends after that look
-raises it again. A flag or a task that is lost costs a sweep's wait and nothing else.
+takes it down before it looks at the log, so that whoever appends after that look raises
+it again. A flag or a task that is lost costs a sweep's wait and nothing else.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from celery import current_app
@@ -19,6 +20,7 @@ from django.core.cache import cache
 logger = logging.getLogger(__name__)
 
 _FLAG_SECONDS = 2
+_MARK_SECONDS = 1
 #: Between two rounds of wake-ups: under load there is an append every few milliseconds, and a worker that
 #: counts meanwhile finds them all.
 _PAUSE_SECONDS = 0.02
@@ -73,6 +75,34 @@ _waker = Waker()
 
 def on_ballots_appended(sender: Any, partitions: set[int], **_: Any) -> None:
     _waker.wake(partitions)
+
+
+# Who counts a partition says so for a moment at a time, so that others needn't. A hint like the flag: the
+# checkpoint's lock is what keeps two from counting the same, and a mark that a crash leaves behind fades.
+
+
+def _mark(partition: int) -> str:
+    return f"counting:{partition}"
+
+
+def begin(partition: int) -> bool:
+    """Whether nobody else is counting this partition; from now on we are."""
+    try:
+        return bool(cache.add(_mark(partition), 1, _MARK_SECONDS))
+    except Exception:
+        return True
+
+
+def pause(partition: int, seconds: float) -> None:
+    """Let ballots gather, without letting go."""
+    with suppress(Exception):
+        cache.touch(_mark(partition), _MARK_SECONDS)
+    time.sleep(seconds)
+
+
+def end(partition: int) -> None:
+    with suppress(Exception):
+        cache.delete(_mark(partition))
 
 
 def take_down(partition: int) -> None:

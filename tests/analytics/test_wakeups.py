@@ -7,8 +7,9 @@ import pytest
 from celery import current_app
 from django.core.cache import cache
 
-from analytics import checkpoints, tasks, wakeups
+from analytics import checkpoints, counting, tasks, wakeups
 from analytics.models import Pulse
+from analytics.signals import tally_changed
 from polls import lifecycle
 from polls.models import Poll, State
 from polls.votelog import get_log
@@ -142,6 +143,72 @@ class TestTasks:
             tasks.count(partition)
         assert checkpoints.backlog() == 0
         assert check_books(poll)[1, "ballots"] == 40
+
+    def test_a_partition_that_somebody_counts_is_left_to_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """And they count what came while they were at it, also at the last moment."""
+        poll = open_poll()
+        fill(poll, range(20), 1)
+        end, late = wakeups.end, iter([range(20, 40), range(40, 60)])
+
+        def meanwhile(partition: int) -> None:
+            for voters in late:
+                fill(poll, voters, 1)
+                break
+            before = checkpoints.backlog()
+            tasks.count(partition)  # somebody else was woken, and sees us at it
+            assert checkpoints.backlog() == before
+            end(partition)
+
+        monkeypatch.setattr(wakeups, "end", meanwhile)
+        for partition in range(get_log().partitions):
+            tasks.count(partition)
+        monkeypatch.undo()
+        assert checkpoints.backlog() == 0
+        assert check_books(poll)[1, "ballots"] == 60
+
+    def test_a_mark_that_a_crash_left_behind_fades(self) -> None:
+        poll = open_poll()
+        fill(poll, range(20), 1)
+        for partition in range(get_log().partitions):
+            assert wakeups.begin(partition)  # and never ends
+            tasks.count(partition)
+        assert checkpoints.backlog() == 20
+
+        def sweep_again() -> bool:
+            tasks.sweep()
+            return checkpoints.backlog() == 0
+
+        wait_for(sweep_again)
+        assert check_books(poll)[1, "ballots"] == 20
+
+    def test_ballots_gather_between_batches_unless_a_whole_one_waits(self, settings: Any) -> None:
+        poll, late, pauses = open_poll(), iter([range(100, 140), range(200, 240)]), []
+
+        def gather(seconds: float) -> None:
+            assert 0 <= seconds <= counting.BATCH_SECONDS
+            pauses.append(checkpoints.backlog())
+
+        def more(poll_ids: set[int], **_: Any) -> None:
+            for voters in late:
+                fill(poll, voters, 1)
+                break
+
+        tally_changed.connect(more)
+        try:
+            fill(poll, range(20), 1)
+            for partition in range(get_log().partitions):
+                counting.count_partition(partition, gather)
+            assert sum(pauses) > 0
+            pauses.clear()
+            settings.COUNT_BATCH = 10
+            for start in range(1000, 1100, 5):
+                fill(poll, range(start, start + 5), 2)
+            for partition in range(get_log().partitions):
+                counting.count_partition(partition, gather)
+            assert len(pauses) <= get_log().partitions
+        finally:
+            tally_changed.disconnect(more)
+        assert checkpoints.backlog() == 0
 
     def test_the_sweep_finds_what_nobody_was_woken_for(self) -> None:
         poll = open_poll()
