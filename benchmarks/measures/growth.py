@@ -45,7 +45,7 @@ def run(bench: Bench) -> list[Row]:
     for point in points:
         seconds = fill(target, point)
         settle(target)
-        costs[point] = [cost(target, min(bench.seconds, 3)) for _ in range(REPEATS)]
+        costs[point] = [bench.sound(lambda: cost(target, min(bench.seconds, 3))) for _ in range(REPEATS)]
         bench.say(f"  {point:,} (filled in {seconds:.0f} s): {middle(costs[point]):.0f} µs a ballot")
     draw(costs, bench.out / "growth.svg")
     first, last = points[0], points[-1]
@@ -99,9 +99,10 @@ def cost(target: OurSystem, seconds: float) -> float:
     load, before = target.load(seconds=seconds, rate=RATE), counted(target)
     everything = Meter(*target.web, *target.behind)
     load.go()
-    report = sound(target.used(load.wait()))
+    report = target.used(load.wait())
     while counted(target) < before + report.accepted:
         time.sleep(0.2)
+    sound(report)
     return everything.seconds() / report.accepted * 1e6
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load import Load, Plan, Report
-from benchmarks.load.run import LoadFailed
+from benchmarks.load.run import LoadFailed, Void
 from benchmarks.processes import load_core, pin, server_core
 
 
@@ -84,7 +84,7 @@ class Target:
 def sound(report: Report, *, refused: Iterable[str] = ()) -> Report:
     """The report, unless it says nothing: a load that was late, or answers that nobody planned for."""
     if report.void:
-        raise LoadFailed(f"void: {report.void}")
+        raise Void(report.void)
     odd = set(report.statuses) - {"202", "201", "200", "304", *refused}
     if odd or not report.accepted:
         raise LoadFailed(f"unexpected answers: {report.statuses} {report.codes}")

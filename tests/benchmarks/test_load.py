@@ -8,11 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from benchmarks.load.generator import Book, Generator, Schedule
 from benchmarks.load.plan import Plan, Report, percentiles
+from benchmarks.load.run import LoadFailed, Void
 from benchmarks.load.source import get, post, read_requests, source, write_requests
 from benchmarks.load.wire import Incomplete, parse
+from benchmarks.measure import Bench
+from benchmarks.targets.base import sound
 
 BODY = '{"ballot_id":"{ballot_id}","round":1,"selections":[{choice}]}'
 TEMPLATE = post("/ballots/", BODY, cookie="voter={cookie}")
@@ -183,3 +187,42 @@ async def test_as_fast_as_answers_come_it_stops_with_the_voters(voters: str) -> 
 
 def test_a_get_has_no_body() -> None:
     assert get("/tally/", "If-None-Match: x\r\n").endswith("If-None-Match: x\r\n\r\n")
+
+
+# --- what is made of a report ---
+
+
+@pytest.mark.parametrize(
+    ("report", "error"),
+    [
+        (Report(accepted=1, statuses={"202": 1}, own_lag={"p99": 80}), Void),
+        (Report(accepted=1, statuses={"202": 1}, ran_out=True), Void),
+        (Report(accepted=1, statuses={"202": 1, "500": 1}), LoadFailed),
+        (Report(accepted=0, statuses={}), LoadFailed),
+    ],
+)
+def test_a_report_that_says_nothing_is_refused(report: Report, error: type[LoadFailed]) -> None:
+    with pytest.raises(error):
+        sound(report)
+
+
+def test_a_void_sample_is_taken_again_but_not_for_ever(tmp_path: Path) -> None:
+    bench = Bench(True, 1, 1, Console(quiet=True), tmp_path)
+    tries: list[int] = []
+
+    def take(voids: int) -> str:
+        tries.append(1)
+        if len(tries) <= voids:
+            raise Void("late")
+        return "sample"
+
+    assert bench.sound(lambda: take(voids=2)) == "sample"
+    tries.clear()
+    with pytest.raises(Void):
+        bench.sound(lambda: take(voids=3))
+
+
+def test_samples_are_taken_in_turn(tmp_path: Path) -> None:
+    bench, order = Bench(True, 2, 1, Console(quiet=True), tmp_path), []
+    takes = {name: lambda name=name: order.append(name) or len(order) for name in ("ours", "stock")}
+    assert bench.in_turn(takes) == {"ours": [1, 3], "stock": [2, 4]}
