@@ -123,8 +123,8 @@ def _forerunners(voter: VoterKey, replaced: Iterable[bytes]) -> set[bytes]:
 
 
 def _alone(entry: Entry) -> Block:
-    where = (entry.position, "ballot", entry.poll_id, entry.round, entry.at)
-    return Block(*where, [entry.voter_key], [entry.ballot_id], [entry.selection])
+    columns = [entry.voter_key], [entry.ballot_id], [entry.selection]
+    return Block(entry.position, "ballot", entry.poll_id, entry.round, entry.at, *columns)
 
 
 def _insert(blocks: Sequence[Block]) -> dict[RoundKey, set[bytes]]:

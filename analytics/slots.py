@@ -65,10 +65,10 @@ def add(partition: int, delta: Delta) -> None:
     ]
     with connection.cursor() as cursor:
         # Sums are made by the database, never as a value read before plus one.
-        for rows in _some(tally):
-            cursor.execute(_ADD_TO_TALLY % _values(rows), list(chain.from_iterable(rows)))
-        for rows in _some(points):
-            cursor.execute(_ADD_TO_POINTS % _values(rows), list(chain.from_iterable(rows)))
+        for slots in _some(tally):
+            cursor.execute(_ADD_TO_TALLY % _values(slots), list(chain.from_iterable(slots)))
+        for seconds in _some(points):
+            cursor.execute(_ADD_TO_POINTS % _values(seconds), list(chain.from_iterable(seconds)))
 
 
 #: Rows a statement: one statement costs more than its rows, and SQLite takes so many values only.
