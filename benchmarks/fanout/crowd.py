@@ -64,7 +64,6 @@ class Crowd:
         self.request = dialect.request(f"{host}:{port}", path)
         self.viewers: list[Viewer] = []
         self._epoll = select.epoll()
-        self._epoll.register(_STDIN, _OPEN)
         self._by_fd: dict[int, Viewer] = {}
         self._queue: list[Viewer] = []
         self._later: list[tuple[float, int, Viewer]] = []
@@ -72,7 +71,7 @@ class Crowd:
         self._in_flight = 0
         self._jitter = False
         self._orders = b""
-        # What a read held last time, if it was one tally: most viewers read the very same bytes.
+        # What a read held last time, if it was one tally alone: most viewers read the very same bytes.
         self._familiar: tuple[bytes, bytes, bytes, int] = (b"", b"", b"", -1)
         self.lost = 0
         self.clear()
@@ -84,6 +83,7 @@ class Crowd:
         self.since = time.monotonic()
 
     def run(self) -> None:
+        self._epoll.register(_STDIN, _OPEN)
         while self.step(1.0):
             pass
 
@@ -171,6 +171,11 @@ class Crowd:
         viewer.socket = None
         viewer.reset()
 
+    def leave(self) -> None:
+        for viewer in self.viewers:
+            self._hang_up(viewer)
+        self._epoll.close()
+
     # --- listening ---
 
     def _read(self, viewer: Viewer) -> None:
@@ -214,7 +219,7 @@ class Crowd:
                 self.others += 1
                 continue
             self._note(viewer, ballots, now)
-            if len(messages) == 1:
+            if len(messages) == 1 and not answer:
                 self._familiar = (before, data, viewer.pending, ballots)
 
     def _note(self, viewer: Viewer, ballots: int, now: float) -> None:

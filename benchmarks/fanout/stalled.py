@@ -89,6 +89,8 @@ def take(ours: Running, count: int, stalled: int, seconds: float) -> Sample:
         memory = pss(*ours.web) / KIB / KIB
         drain(viewers)
         seen = viewers.report()
+    if seen.lost:
+        raise RuntimeError(f"{seen.lost} healthy viewers were lost")
     delays = each_delay(seen.moves, [(when, before + ballots) for when, ballots in cast])
     time.sleep(1.0)  # until the server has seen them go
     return Sample(percentiles(delays)["p99"], memory)

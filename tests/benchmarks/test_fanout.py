@@ -1,9 +1,12 @@
 """The bench's viewers: a wrong count there would be a wrong figure in the table."""
 
+import socket
+import threading
 from array import array
 
 import pytest
 
+from benchmarks.fanout.crowd import Crowd
 from benchmarks.fanout.dialects import DIALECTS, Ended, ballots_in, masked
 from benchmarks.fanout.reach import delays, each_delay, reached_all
 
@@ -97,3 +100,42 @@ def test_each_viewer_has_its_own_delay() -> None:
     seen = moves((0, 10, [1.0, 1.5]), (10, 20, [3.0, 3.5]))
     cast = [(0.5, 5), (0.9, 10), (2.5, 20)]
     assert sorted(each_delay(seen, cast)) == pytest.approx(sorted([0.5, 1.0, 0.1, 0.6, 0.5, 1.0]))
+
+
+class TinyServer:
+    """Lets two viewers in and sends both the very same bytes: a tally, then a ping and a tally in one."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.viewers: list[socket.socket] = []
+        self.answers: list[bytes] = []
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        self.viewers = [self.listener.accept()[0] for _ in range(2)]
+        for viewer in self.viewers:
+            viewer.recv(1000)
+            viewer.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + framed(b'{"ballots":1}'))
+        for viewer in self.viewers:
+            viewer.sendall(framed(b"still there?", 9) + framed(b'{"ballots":2}'))
+            viewer.settimeout(10)
+        self.answers = [viewer.recv(100) for viewer in self.viewers]
+
+    def close(self) -> None:
+        self.thread.join(10)
+        for each in (self.listener, *self.viewers):
+            each.close()
+
+
+def test_every_viewer_answers_a_ping_that_comes_with_a_tally(request: pytest.FixtureRequest) -> None:
+    server = TinyServer()
+    request.addfinalizer(server.close)
+    crowd = Crowd(DIALECTS["websocket"], "127.0.0.1", server.port, "/")
+    request.addfinalizer(crowd.leave)
+    assert crowd.do_join(2)["missing"] == 0
+    assert crowd.until(lambda: bool(server.answers), seconds=20)
+    assert server.answers == [masked(10, b"still there?")] * 2
+    assert crowd.do_levels() == {"lowest": 2, "highest": 2}
+    assert (crowd.tallies, crowd.lost) == (4, 0)
