@@ -108,6 +108,7 @@ class TinyServer:
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
+        self.all_are_in = threading.Event()
         self.viewers: list[socket.socket] = []
         self.answers: list[bytes] = []
         self.thread = threading.Thread(target=self._serve, daemon=True)
@@ -118,6 +119,7 @@ class TinyServer:
         for viewer in self.viewers:
             viewer.recv(1000)
             viewer.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + framed(b'{"ballots":1}'))
+        self.all_are_in.wait(20)
         for viewer in self.viewers:
             viewer.sendall(framed(b"still there?", 9) + framed(b'{"ballots":2}'))
             viewer.settimeout(10)
@@ -135,6 +137,7 @@ def test_every_viewer_answers_a_ping_that_comes_with_a_tally(request: pytest.Fix
     crowd = Crowd(DIALECTS["websocket"], "127.0.0.1", server.port, "/")
     request.addfinalizer(crowd.leave)
     assert crowd.do_join(2)["missing"] == 0
+    server.all_are_in.set()
     assert crowd.until(lambda: bool(server.answers), seconds=20)
     assert server.answers == [masked(10, b"still there?")] * 2
     assert crowd.do_levels() == {"lowest": 2, "highest": 2}
