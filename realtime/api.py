@@ -49,4 +49,6 @@ class StreamView(Endpoint):
             raise PollNotFound()
         if not isinstance(request.accepted_renderer, EventStream):
             raise NotAcceptable()
+        if request.method == "HEAD":
+            return HttpResponse(content_type=f"{EventStream.media_type}; charset=utf-8")
         raise Unavailable()

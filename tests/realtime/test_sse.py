@@ -140,3 +140,5 @@ async def test_a_known_poll_is_streamed_to_those_only_who_take_a_stream(watch: A
     poll = await db(make_poll)()
     json_only = [HOST, (b"accept", b"application/json")]
     assert (await ask(application, http_scope("GET", address(poll.code), json_only))).status == 406
+    head = await ask(application, http_scope("HEAD", address(poll.code), [HOST, ACCEPT]))
+    assert (head.status, head.body) == (200, b"")

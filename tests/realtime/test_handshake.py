@@ -1,0 +1,145 @@
+"""Opening a WebSocket: ours for what is regular, uvicorn's for what is not, and both end as they should."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from config.handshake import answer_to
+from realtime.handover import HAND_OVER
+from tests.realtime.serving import serving
+
+REGULAR = [
+    (b"host", b"x"),
+    (b"upgrade", b"websocket"),
+    (b"connection", b"Upgrade"),
+    (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+    (b"sec-websocket-version", b"13"),
+]
+
+
+def test_it_answers_the_key_as_the_rfc_does() -> None:
+    assert answer_to(REGULAR) == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+@pytest.mark.parametrize("missing", [b"host", b"sec-websocket-key", b"sec-websocket-version"])
+def test_a_handshake_without_what_it_needs_is_left_to_uvicorn(missing: bytes) -> None:
+    assert answer_to([header for header in REGULAR if header[0] != missing]) is None
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        (b"sec-websocket-protocol", b"chat"),
+        (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+        (b"origin", b"http://a"),
+        (b"content-length", b"0"),
+        (b"transfer-encoding", b"chunked"),
+    ],
+)
+def test_an_odd_handshake_is_left_to_uvicorn(added: tuple[bytes, bytes]) -> None:
+    assert answer_to([*REGULAR, (b"origin", b"http://b"), added]) is None
+
+
+@pytest.mark.parametrize("key", [b"", b"short", b"dGhlIHNhbXBsZSBub25jZQ=!", b"dGhlIHNhbXBsZSBub25jZTEy"])
+def test_a_key_that_is_none_is_left_to_uvicorn(key: bytes) -> None:
+    assert answer_to([(n, key if n == b"sec-websocket-key" else v) for n, v in REGULAR]) is None
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """An application that doesn't care for being handed anything."""
+    assert (await receive())["type"] == "websocket.connect"
+    await send({"type": "websocket.accept", "headers": [(b"x-extra", b"1")]})
+    told = {name: scope[name] for name in ("path", "scheme", "subprotocols")}
+    await send(
+        {"type": "websocket.send", "text": json.dumps({**told, "query": scope["query_string"].decode()})}
+    )
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
+@pytest.mark.parametrize("subprotocols", [None, ["chat"]], ids=["regular", "odd"])
+async def test_an_application_that_wants_no_hand_over_is_served_all_the_same(subprotocols: Any) -> None:
+    async with serving(echo) as (_, port):
+        address = f"ws://127.0.0.1:{port}/a%20b/?c=d"
+        async with connect(address, subprotocols=subprotocols, compression=None) as client:
+            assert client.response
+            assert client.response.headers["x-extra"] == "1"
+            assert "date" in client.response.headers
+            assert json.loads(await client.recv()) == {
+                "path": "/a b/",
+                "scheme": "ws",
+                "subprotocols": subprotocols or [],
+                "query": "c=d",
+            }
+            await client.send("again")
+            assert await client.recv() == "again"
+
+
+async def refuse(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.close", "code": 4403})
+
+
+async def fail_at_once(scope: Any, receive: Any, send: Any) -> None:
+    raise ValueError("on purpose")
+
+
+async def fail_later(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    raise ValueError("on purpose")
+
+
+@pytest.mark.parametrize(("app", "status"), [(refuse, 403), (fail_at_once, 500)])
+async def test_before_it_is_accepted_a_refusal_is_an_http_answer(app: Any, status: int) -> None:
+    async with serving(app) as (server, port):
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"ws://127.0.0.1:{port}/")
+        assert refused.value.response.status_code == status
+        assert not server.server_state.connections
+
+
+async def test_an_application_that_fails_says_so_and_leaves_nothing() -> None:
+    async with serving(fail_later) as (server, port):
+        client = await connect(f"ws://127.0.0.1:{port}/")
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+        assert client.close_code == 1011
+        async with asyncio.timeout(10):
+            while server.server_state.connections or server.server_state.tasks:
+                await asyncio.sleep(0.01)
+
+
+async def test_who_never_listens_is_not_listened_to_for_ever() -> None:
+    deaf = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await deaf.wait()
+
+    async with serving(app) as (_, port):
+        client = await connect(f"ws://127.0.0.1:{port}/", compression=None)
+        with pytest.raises(ConnectionClosed):
+            async with asyncio.timeout(20):
+                while True:
+                    await client.send("?")
+        deaf.set()
+
+
+async def test_nobody_is_handed_a_connection_before_it_is_accepted() -> None:
+    offered: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        offered.append(scope["extensions"][HAND_OVER](object()))
+        await receive()
+        await send({"type": "websocket.close"})
+
+    async with serving(app) as (_, port):
+        with pytest.raises(InvalidStatus):
+            await connect(f"ws://127.0.0.1:{port}/")
+    assert offered == [None]
