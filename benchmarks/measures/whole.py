@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.load import Report
 from benchmarks.measure import Bench
+from benchmarks.processes import Meter
 from benchmarks.result import Mark, Row
 from benchmarks.targets import OurSystem, Stock, Target
 from benchmarks.targets.base import sound
@@ -37,12 +38,18 @@ class Sample:
     accepted_per_second: float
     backlog_seconds: float  # from the last ballot's answer until a viewer has seen it
     lost: int
+    spent: dict[str, float]  # CPU seconds by part
+
+    @property
+    def shares(self) -> str:
+        total = sum(self.spent.values())
+        return ", ".join(f"{part} {seconds / total:.0%}" for part, seconds in self.spent.items())
 
     def __str__(self) -> str:
         return (
             f"{self.shown_per_second:,.0f}/s shown of {self.ballots:,} ballots, accepted"
             f" {self.accepted_per_second:,.0f}/s, the last seen after {self.backlog_seconds:.2f} s,"
-            f" {self.lost} lost"
+            f" {self.lost} lost; CPU: {self.shares}"
         )
 
 
@@ -76,18 +83,21 @@ def take(bench: Bench, target: WatchedOurs | WatchedStock, seconds: float, conne
     before = target.wait_until_quiet()
     viewer = target.viewer()
     load = target.load(ANY_CORE, seconds=seconds, connections=connections, journal=str(journal))
+    meters = {part: Meter(*pids) for part, pids in target.parts.items()}
     started = time.perf_counter()
     load.go()
     report: Report = sound(target.used(load.wait()))
     viewer.wait_for(before + report.accepted, seconds=4 * seconds)
     ended = max(viewer.seen_at, started + report.seconds)
     viewer.close()
+    spent = {part: meter.seconds() for part, meter in meters.items()} | {"the load": report.cpu_seconds}
     return Sample(
         report.accepted,
         report.accepted / (ended - started),
         report.accepted / report.seconds,
         ended - (started + report.seconds),
         target.lost(journal, before + report.accepted),
+        spent,
     )
 
 
@@ -139,7 +149,7 @@ def rows(taken: dict[str, list[Sample]], seconds: float) -> list[Row]:
         Row(
             f"{NAME}.shown", "Ballots accepted, counted and shown per second", "ballots/s",
             [s.shown_per_second for s in ours], {"stock": [s.shown_per_second for s in stock]},
-            [Mark("stock", least=80)], note=f"For {seconds:.0f} s, on {count}.",
+            [Mark("stock", least=80)], note=f"For {seconds:.0f} s, on {count}. CPU: {ours[-1].shares}.",
         ),
         Row(
             f"{NAME}.backlog", "From the last ballot's answer until a viewer saw it counted", "s",

@@ -37,6 +37,11 @@ class Target:
         """The roots of all others that a ballot costs time in: stores, workers."""
         raise NotImplementedError
 
+    @property
+    def parts(self) -> dict[str, list[int]]:
+        """All its processes by what they do."""
+        raise NotImplementedError
+
     def mint(self, count: int) -> None:
         """Append so many voters' cookies to the file."""
         raise NotImplementedError

@@ -40,6 +40,10 @@ class Fastify(Target):
     def behind(self) -> list[int]:
         return [pid_of(self.redis)]
 
+    @property
+    def parts(self) -> dict[str, list[int]]:
+        return {"web": self.web, "Redis": self.behind}
+
     def mint(self, count: int) -> None:
         with self.voters.open("a") as file:
             for _ in range(count):

@@ -65,6 +65,12 @@ class OurSystem(Target):
     def mint(self, count: int) -> None:
         self.run_inside("benchmarks.targets.mint", str(count), str(self.voters))
 
+    @property
+    def parts(self) -> dict[str, list[int]]:
+        _, postgresql, redis = self.behind
+        workers = [*self.system.children("worker"), *self.system.children("beat")]
+        return {"web": self.web, "workers": workers, "PostgreSQL": [postgresql], "Redis": [redis]}
+
     def run_inside(self, module: str, *arguments: str) -> None:
         """A module of ours in the system's environment, with its settings and keys."""
         subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, env=self.system.env, check=True)

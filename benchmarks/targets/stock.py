@@ -90,6 +90,11 @@ class Stock(Target):
     def behind(self) -> list[int]:
         return [self.worker.pid, pid_of(self.postgresql), pid_of(self.redis)]
 
+    @property
+    def parts(self) -> dict[str, list[int]]:
+        workers, postgresql, redis = ([pid] for pid in self.behind)
+        return {"web": self.web, "workers": workers, "PostgreSQL": postgresql, "Redis": redis}
+
     def mint(self, count: int) -> None:
         more = self.voters.with_suffix(".more")
         self.run_manage("set_up", "--voters", str(count), "--file", str(more))
