@@ -124,10 +124,13 @@ async def test_who_never_listens_is_not_listened_to_for_ever() -> None:
 
     async with serving(app) as (_, port):
         client = await connect(f"ws://127.0.0.1:{port}/", compression=None)
+
+        async def talk() -> None:
+            while True:
+                await client.send("?")
+
         with pytest.raises(ConnectionClosed):
-            async with asyncio.timeout(20):
-                while True:
-                    await client.send("?")
+            await asyncio.wait_for(talk(), 20)
         deaf.set()
 
 
