@@ -10,7 +10,7 @@
 
 local FORMAT = '2'    -- of the keys; a log of another one is refused until it is rebuilt
 local CLAIMED = 22    -- bytes a remembered ballot: round (2), ballot_id (16), digest (4)
-local FIELD = 9       -- bytes of a voter_key that find its claim among those of a poll
+local FIELD = 8       -- bytes of a voter_key that find its claim among those of a poll
 local BUCKET = 96     -- claims a hash on average: few enough that Redis keeps it as one compact list
 
 local function now_ms()
@@ -74,11 +74,11 @@ local function split_bucket(claims)
       moved[#moved + 1], moved[#moved + 2], gone[#gone + 1] = all[i], all[i + 1], all[i]
     end
   end
-  for i = 1, #gone, 500 do
-    redis.call('HSET', to, unpack(moved, 2 * i - 1, math.min(2 * i + 998, #moved)))
-    redis.call('HDEL', from, unpack(gone, i, math.min(i + 499, #gone)))
-  end
+  -- In this order: wherever an error ends it, each claim is found where `buckets` says.
+  for i = 1, #moved, 1000 do redis.call('HSET', to, unpack(moved, i, math.min(i + 999, #moved))) end
   claims.buckets = claims.buckets + 1
+  redis.call('HSET', claims.key, 'buckets', claims.buckets)
+  for i = 1, #gone, 500 do redis.call('HDEL', from, unpack(gone, i, math.min(i + 499, #gone))) end
   if claims.buckets == claims.half * 2 then claims.half = claims.buckets end
 end
 
@@ -87,8 +87,8 @@ local function write_claims(claims, records, added)
   for field, record in pairs(records) do redis.call('HSET', bucket_of(claims, field), field, record) end
   if added > 0 then
     claims.count = claims.count + added
-    while claims.count > claims.buckets * BUCKET do split_bucket(claims) end
     redis.call('HSET', claims.key, 'count', claims.count, 'buckets', claims.buckets)
+    while claims.count > claims.buckets * BUCKET do split_bucket(claims) end
   end
 end
 

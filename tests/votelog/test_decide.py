@@ -89,10 +89,10 @@ class InRedis:
         if gate:
             pipe.hset(f"{self.tag}:gates", str(POLL), gate.pack())
         if known:
-            pipe.hset(f"{self.tag}:claims:{POLL}:0", VOTER[-9:], pack_claim(known))
+            pipe.hset(f"{self.tag}:claims:{POLL}:0", VOTER[-8:], pack_claim(known))
         pipe.execute()
         outcomes = self.log.append(batch, {0: Head("g", 0)})
-        record: Any = self.client.hget(f"{self.tag}:claims:{POLL}:0", VOTER[-9:])  # type: ignore[arg-type]
+        record: Any = self.client.hget(f"{self.tag}:claims:{POLL}:0", VOTER[-8:])  # type: ignore[arg-type]
         return (
             outcomes,
             unpack_claim(record or b""),
