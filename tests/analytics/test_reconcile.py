@@ -166,6 +166,21 @@ def test_an_emptied_log(backend: str) -> None:
     assert_as_before(poll, cast)
 
 
+@pytest.mark.full_only
+def test_a_log_in_the_format_of_another_release(settings: Any) -> None:
+    use(settings, "redis")
+    poll = open_poll()
+    cast = voted(poll)
+    with client() as store:
+        for head in store.scan_iter("landslide:{*}:head"):
+            store.hdel(head, "format")
+    votelog.forget_log()
+    status, refused = Voter(poll).cast([1])
+    assert (status, refused["code"]) == (503, "log_inconsistent")
+    repair()
+    assert_as_before(poll, cast)
+
+
 def test_an_older_copy(backend: str) -> None:
     poll = open_poll()
     cast = voted(poll, 6)
