@@ -23,7 +23,7 @@ _FLAG_SECONDS = 2
 _MARK_SECONDS = 1
 #: Between two rounds of wake-ups: under load there is an append every few milliseconds, and a worker that
 #: counts meanwhile finds them all.
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.05
 
 
 def _flag(partition: int) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HIGH_WATER_LIMIT, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from realtime.handover import HAND_OVER, Line, Watcher
@@ -26,8 +26,6 @@ from .keepalive import Keepalive
 from .lines import EventLine, WebSocketLine
 
 logger = logging.getLogger(__name__)
-
-Headers = list[tuple[bytes, bytes]]
 
 SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\n"
@@ -104,34 +102,61 @@ class LandslideWebSocket(WebSocketsSansIOProtocol):
 
 
 class LandslideHttp(HttpToolsProtocol):
-    """uvicorn's, which hands event streams over, and tells who is turned away before it parses anything."""
+    """uvicorn's, which hands event streams over, and offers whole requests to the fast lane unparsed."""
 
-    #: The application's answer to a request that it has no room for, from the request's bytes.
-    turn_away: Callable[[bytes], tuple[int, Headers, bytes] | None] | None = None
+    #: Takes a request from its bytes, and replies now or later; False where it has to be parsed.
+    take: Callable[[bytes, Callable[[bytes, bytes], None]], bool] | None = None
     within_message = False
+    taken = False  # a request that hasn't been answered yet
+    held = b""  # what came behind it
+    ending = False  # the server wants to stop
 
     def data_received(self, data: bytes) -> None:
-        turn_away = type(self).turn_away
-        if turn_away and not self.within_message and self._has_answered():
-            refused = turn_away(data)
-            if refused is not None:
-                self.refuse(*refused)
+        if self.taken:
+            self.held += data
+            if len(self.held) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            return
+        take = type(self).take
+        if take and not self.within_message and self._has_answered():
+            self.taken = True
+            if take(data, self.reply):
                 return
+            self.taken = False
         super().data_received(data)
 
     def _has_answered(self) -> bool:
         cycle = cast("RequestResponseCycle | None", self.cycle)
         return cycle is None or cycle.response_complete
 
-    def refuse(self, status: int, headers: Headers, body: bytes) -> None:
-        lines = [STATUS_LINE[status]]
-        for name, value in (*self.server_state.default_headers, *headers):
-            lines += (name, b": ", value, b"\r\n")
-        self.transport.write(b"".join((*lines, b"\r\n", body)))
+    def reply(self, head: bytes, body: bytes) -> None:
+        self.taken = False
+        if self.transport.is_closing():
+            return
+        own = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
+        self.transport.write(b"%b%b\r\n%b" % (head, own, body))
+        if self.ending:
+            self.transport.close()
+            return
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
+        if self.held:
+            data, self.held = self.held, b""
+            self.flow.resume_reading()
+            self.data_received(data)
+
+    def timeout_keep_alive_handler(self) -> None:
+        if not self.taken:
+            super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        """Who has cast a ballot is still told what became of it."""
+        if self.taken:
+            self.ending = True
+        else:
+            super().shutdown()
 
     def on_message_begin(self) -> None:
         self.within_message = True
@@ -239,7 +264,7 @@ HTTP_ATTRIBUTES = {
     "timeout_keep_alive_task", "transport",
 }  # fmt: skip
 HTTP_METHODS = (
-    "data_received", "handle_websocket_upgrade", "on_headers_complete", "on_message_begin",
+    "data_received", "handle_websocket_upgrade", "shutdown", "on_headers_complete", "on_message_begin",
     "on_message_complete", "timeout_keep_alive_handler", "_unset_keepalive_if_required",
 )  # fmt: skip
 

@@ -44,7 +44,7 @@ def run_uvicorn(listener: socket.socket) -> None:
         signal.signal(number, lambda *_: None)
     http, websocket = uvicorn_protocols.classes()
     if http is uvicorn_protocols.LandslideHttp:
-        http.turn_away = import_string("config.asgi.http").turn_away_unread
+        http.take = import_string("polls.wire.Wire")(import_string("config.asgi.http")).take
     config = uvicorn.Config(
         settings.ASGI_APPLICATION.replace(".application", ":application"),
         loop="uvloop",

@@ -50,18 +50,13 @@ LOOK_AGAIN, TOO_OLD = 1.0, 3.0
 STORE_PATIENCE = 1.0
 #: What does need the database has few threads and few places, since it must not be a way to load it.
 THREADS, DOUBTS_AT_MOST, LOOKS_AT_MOST = 2, 200, 100
-# Of a request that hasn't been parsed.
-_CAST, _LINE_END = f"POST {PREFIX}".encode(), f"{SUFFIX} HTTP/1.1\r\n".encode()
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d{1,9}) *\r\n", re.IGNORECASE)
-_GIVEN_ID = re.compile(rb"\r\nx-request-id: *([^\r\n]*)\r\n", re.IGNORECASE)
-_ODD = re.compile(rb"\r\n(connection: *close|transfer-encoding|expect|upgrade)", re.IGNORECASE)
 _VOTER = re.compile(rb"(?:^|;)\s*voter=([A-Za-z0-9_-]{43})\s*(?:;|$)")
 _UNUSUAL = (b"authorization", b"transfer-encoding", b"content-encoding", b"expect")
 _USUAL = (b"content-type", b"host", b"cookie", b"origin", b"content-length", b"x-request-id")
 _READ = frozenset((*_USUAL, *_UNUSUAL))
 
 
-class _PassOn(Exception):
+class PassOn(Exception):
     """The request is one for Django."""
 
 
@@ -71,12 +66,12 @@ class Intake:
     def __init__(self, app: Any) -> None:
         self.app = app
         self._most = settings.CAST_MAX_BYTES  # read once: a lazy setting costs as much as a hash
-        self._secure = settings.SECURE_HSTS_SECONDS > 0  # whether any header depends on it
+        self.secure_matters = settings.SECURE_HSTS_SECONDS > 0  # to any header
         # Where there are several languages to answer in, Django knows which.
         in_one = [code for code, _ in settings.LANGUAGES] == [settings.LANGUAGE_CODE]
         self._reads = _READ if in_one else _READ | {b"accept-language"}
         self._gatherer: Gatherer | None = None
-        self._overloaded = ballotbox.refusal(Overloaded(), CastRequest("", b"", "", ""))
+        self.overloaded = ballotbox.refusal(Overloaded(), CastRequest("", b"", "", ""))
         self._threads = ThreadPoolExecutor(THREADS, "intake")
         self._loading: dict[str, asyncio.Future[PollRules]] = {}
         self._failed_at = -STORE_PATIENCE
@@ -95,10 +90,10 @@ class Intake:
             return
         try:
             if scope.get("root_path"):
-                raise _PassOn
-            request_id, length, parts = self._read_headers(scope["headers"])
+                raise PassOn
+            request_id, length, parts = self.read_headers(scope["headers"])
             known, age = rules.kept_rules(code) or (await self._first_look(code), 0.0)
-        except _PassOn:
+        except PassOn:
             await self.app(scope, receive, send)
             return
 
@@ -117,43 +112,24 @@ class Intake:
             return
         except Exception as error:
             with bound_contextvars(request_id=request_id.decode()):
-                answer = _unexpected(error, request)
+                answer = unexpected(error, request)
         await self._answer(scope, send, answer, request_id)
 
     async def _turn_away(self, scope: Scope, send: Any) -> None:
         """The cheapest answer there is, before anything of the request is read."""
         given_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-        await self._answer(scope, send, self._overloaded, _request_id(given_id))
-
-    def turn_away_unread(self, data: bytes) -> tuple[int, Headers, bytes] | None:
-        """The same a step earlier, from the bytes of a request in one piece, for a server that asks.
-
-        Status, headers and body; None where there is room, or where the request must be read first.
-        """
-        if self._gatherer is None or not self._gatherer.full or not data.startswith(_CAST):
-            return None
-        line = data.find(_LINE_END, len(_CAST), len(_CAST) + 40)
-        end = data.find(b"\r\n\r\n", line)
-        if line < 0 or end < 0:
-            return None
-        length = _LENGTH.search(data, line, end + 2)
-        if length is None or end + 4 + int(length[1]) != len(data) or _ODD.search(data, line, end + 2):
-            return None
-        given_id = _GIVEN_ID.search(data, line, end + 2)
-        headers = self._headers(self._overloaded, secure=False)
-        request_id = _request_id(given_id[1] if given_id else None)
-        return self._overloaded.status, [*headers, (b"x-request-id", request_id)], self._overloaded.body
+        await self._answer(scope, send, self.overloaded, request_id_of(given_id))
 
     async def _answer(self, scope: Scope, send: Any, answer: Answer, request_id: bytes) -> None:
         headers = [
-            *self._headers(answer, secure=self._secure and is_secure(scope)),
+            *self.headers(answer, secure=self.secure_matters and is_secure(scope)),
             (b"x-request-id", request_id),
         ]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    def _read_headers(self, headers: Headers) -> tuple[bytes, int, tuple[str, str, str | None, bool, str]]:
-        """The request's id, its length, and what CastRequest takes behind its body; _PassOn for odd ones."""
+    def read_headers(self, headers: Headers) -> tuple[bytes, int, tuple[str, str, str | None, bool, str]]:
+        """The request's id, its length, and what CastRequest takes behind its body; PassOn for odd ones."""
         kind = host = cookie = origin = given_id = length = None
         for name, value in headers:
             if name not in self._reads:
@@ -172,27 +148,27 @@ class Intake:
             elif name == b"x-request-id" and given_id is None:
                 given_id = value
             else:
-                raise _PassOn
+                raise PassOn
         if kind != b"application/json" or not (cookie and host and length and length.isdigit()):
-            raise _PassOn
+            raise PassOn
         voter = _VOTER.search(cookie)
         # Not "voter=": where it comes twice, and once as "voter =", it is the later one that Django knows.
         if voter is None or cookie.count(b"voter") != 1 or int(length) > self._most:
-            raise _PassOn
+            raise PassOn
         if not knows_host(host):
-            raise _PassOn
+            raise PassOn
         asked_from = None if origin is None else origin.decode("latin-1")
         parts = ("application/json", host.decode("latin-1"), asked_from, False, voter[1].decode())
-        return _request_id(given_id), int(length), parts
+        return request_id_of(given_id), int(length), parts
 
     async def _first_look(self, code: str) -> PollRules:
         """Rules of a poll that is new to this process; of one that isn't there, Django says so."""
         if not 3 <= len(code) <= 16 or code != canonical_code(code) or len(self._loading) >= LOOKS_AT_MOST:
-            raise _PassOn
+            raise PassOn
         try:
             return await asyncio.shield(self._load(code))
         except Exception:
-            raise _PassOn from None
+            raise PassOn from None
 
     def _load(self, code: str) -> asyncio.Future[PollRules]:
         """A look at the database, shared by all who ask for the same poll meanwhile."""
@@ -209,10 +185,18 @@ class Intake:
         if not done.cancelled():
             done.exception()  # whoever waits for it hears of it; asyncio need not complain that nobody does
 
-    async def _cast(self, request: CastRequest, known: PollRules, age: float) -> Answer:
+    def look_again(self, code: str) -> None:
+        """Have the rules renewed, while those that are known go on serving."""
+        self._load(code)
+
+    def gatherer(self) -> Gatherer:
+        """That of the running event loop."""
         gatherer = self._gatherer
         if gatherer is None or gatherer.loop is not asyncio.get_running_loop():
             gatherer = self._gatherer = Gatherer(ballotbox.submit)
+        return gatherer
+
+    async def _cast(self, request: CastRequest, known: PollRules, age: float) -> Answer:
         try:
             ballotbox.check_envelope(request, self._most)
             if age > LOOK_AGAIN:
@@ -221,7 +205,7 @@ class Intake:
                 ballot = ballotbox.prepare(request, known)
             except RulesDoubted:
                 ballot = await self._prepare_surely(request, known)
-            return ballotbox.accepted(ballot, await gatherer.cast(ballot))
+            return ballotbox.accepted(ballot, await self.gatherer().cast(ballot))
         except VoterUnknown:
             raise
         except LandslideError as error:
@@ -251,7 +235,7 @@ class Intake:
         finally:
             self._doubts -= 1
 
-    def _headers(self, answer: Answer, *, secure: bool) -> Headers:
+    def headers(self, answer: Answer, *, secure: bool) -> Headers:
         """As they come from Django: the answer's own, the view's, and what middleware adds to each."""
         if secure not in self._constant:
             self._constant[secure] = headers_of_every_answer("POST, OPTIONS", secure=secure)
@@ -262,7 +246,7 @@ class Intake:
         return [*raw(answer.headers), *self._constant[secure], length]
 
 
-def _request_id(given: bytes | None) -> bytes:
+def request_id_of(given: bytes | None) -> bytes:
     return given if given and SANE_ID.fullmatch(given) else b"%016x" % random.getrandbits(64)
 
 
@@ -276,7 +260,7 @@ async def _read(receive: Any) -> bytes | None:
     return None if message["type"] == "http.disconnect" else body
 
 
-def _unexpected(error: Exception, request: CastRequest) -> Answer:
+def unexpected(error: Exception, request: CastRequest) -> Answer:
     if isinstance(error, STORE_ERRORS):
         logger.error("cast_failed", exc_info=error)
         return ballotbox.refusal(OutcomeUnknown(), request)

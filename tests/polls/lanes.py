@@ -12,6 +12,7 @@ from config.body_limit import BodyLimit
 from config.handler import OneHopHandler
 from config.request_id import RequestId, given_id
 from polls.intake import Intake
+from polls.wire import Wire
 
 Headers = list[tuple[bytes, bytes]]
 App = Callable[..., Awaitable[None]]
@@ -96,13 +97,39 @@ async def ask(app: App, sent: Sent) -> Received:
     return received
 
 
+def in_bytes(sent: Sent, *more: bytes) -> bytes:
+    """The request as it would come over the wire, in one piece."""
+    path = sent.path.encode() + (b"?" + sent.query if sent.query else b"")
+    lines = [b"%b %b HTTP/1.1" % (sent.method.encode(), path)]
+    lines += (b"%b: %b" % header for header in sent.headers)
+    return b"\r\n".join([*lines, *more, b"", b"".join(sent.pieces)])
+
+
+async def ask_wire(wire: Wire, data: bytes) -> Received | None:
+    """What the lane says to these bytes; None where it leaves them to the server."""
+    said: asyncio.Future[tuple[bytes, bytes]] = asyncio.get_running_loop().create_future()
+    if not wire.take(data, lambda head, body: said.set_result((head, body))):
+        assert not said.done()
+        return None
+    head, body = await said
+    first, *lines = head.split(b"\r\n")
+    assert lines.pop() == b""
+    headers = [(name.lower(), value) for name, _, value in (line.partition(b": ") for line in lines)]
+    return Received(int(first.split()[1]), headers, body, complete=True)
+
+
 class TwoWays:
-    """The application as config.asgi puts it together, by the settings of now: with the lane and without."""
+    """The application as config.asgi puts it together, by the settings of now: with the lane and without.
+
+    And a third way, that of the bytes, for the requests that it takes.
+    """
 
     def __init__(self) -> None:
         self.passed_on: list[str] = []
         self.behind = RequestId(BodyLimit(OneHopHandler(), settings.DATA_UPLOAD_MAX_MEMORY_SIZE))
         self.lane = Intake(self._noted)
+        self.wire = Wire(self.lane)
+        self.taken = 0
 
     async def _noted(self, scope: Any, receive: Any, send: Any) -> None:
         self.passed_on.append(scope["path"])
@@ -112,6 +139,7 @@ class TwoWays:
         """The answer, once it is clear that both ways give the same."""
         ways: list[App] = [self.lane, self.behind] if lane_first else [self.behind, self.lane]
         one, other = [await ask(way, sent) for way in ways]
+        await self._compare_wire(sent, one)
         assert one.comparable() == other.comparable(), f"{one}\n{other}"
         assert one.complete and other.complete
         wanted = given_id(sent.headers)
@@ -119,3 +147,15 @@ class TwoWays:
             (request_id,) = answer.header(b"x-request-id")
             assert request_id == wanted if wanted else re.fullmatch(rb"[0-9a-f]{16}", request_id)
         return one
+
+    async def _compare_wire(self, sent: Sent, known: Received) -> None:
+        # A server takes the spaces round a value away, and over TLS it offers no bytes.
+        if sent.scheme != "http" or any(value != value.strip(b" \t") for _, value in sent.headers):
+            return
+        answer = await ask_wire(self.wire, in_bytes(sent))
+        if answer is not None:
+            self.taken += 1
+            assert answer.comparable() == known.comparable(), f"{answer}\n{known}"
+            wanted = given_id(sent.headers)
+            (request_id,) = answer.header(b"x-request-id")
+            assert request_id == wanted if wanted else re.fullmatch(rb"[0-9a-f]{16}", request_id)

@@ -427,6 +427,7 @@ def test_whatever_is_sent_both_ways_answer_alike(world: World) -> None:
     send_many(world, 800)
     # And it wasn't all refused on the doorstep.
     assert min(world.seen[way] for way in ("lane 202", "lane 409 already_voted", "passed on 202")) > 5
+    assert world.ways.taken > 50
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

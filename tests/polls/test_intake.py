@@ -23,7 +23,7 @@ from polls.methods import MethodRules
 from polls.models import Poll
 from polls.votelog import get_log
 from polls.votelog.base import NewBallot, Outcome, entries_of
-from tests.polls.lanes import Received, Sent, TwoWays, ask
+from tests.polls.lanes import Received, Sent, TwoWays, ask, ask_wire, in_bytes
 from tests.polls.rest import POLLS, make_poll
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -407,48 +407,57 @@ def test_who_finds_it_full_is_turned_away_as_django_would(
     assert in_the_log(poll) == before
 
 
-def in_bytes(sent: Sent, *more: bytes) -> bytes:
-    lines = [
-        b"POST %s HTTP/1.1" % sent.path.encode(),
-        *(b"%s: %s" % header for header in sent.headers),
-        *more,
-    ]
-    return b"\r\n".join([*lines, b"", b"".join(sent.pieces)])
+def test_one_that_is_not_even_parsed_hears_the_same(door: Door, poll: Poll, settings: Any) -> None:
+    sent, wire = ballot(poll), door.ways.wire
 
-
-def test_one_that_is_not_even_read_hears_the_same(door: Door, poll: Poll, settings: Any) -> None:
-    sent = ballot(poll)
-
-    async def answers() -> tuple[Any, Received]:
-        assert door.lane.turn_away_unread(in_bytes(sent)) is None  # there is room
+    async def answers() -> tuple[Received | None, Received]:
         await fill(door.lane, poll, settings)
-        return door.lane.turn_away_unread(in_bytes(sent)), await ask(door.lane, sent)
+        return await ask_wire(wire, in_bytes(sent)), await ask(door.lane, sent)
 
-    unread, read = door.run(answers())
-    assert Received(*unread).comparable() == read.comparable()
+    unparsed, parsed = door.run(answers())
+    assert unparsed
+    assert code(unparsed) == (503, "overloaded")
+    assert unparsed.comparable() == parsed.comparable()
 
 
-def test_what_needs_a_reading_is_read(door: Door, poll: Poll, settings: Any) -> None:
-    whole = in_bytes(ballot(poll))
+@pytest.mark.parametrize("full", [False, True])
+def test_what_is_no_plain_cast_in_one_piece_is_parsed(
+    full: bool, door: Door, poll: Poll, settings: Any
+) -> None:
+    sent = ballot(poll)
+    whole, wire = in_bytes(sent), door.ways.wire
+    door.cast(sent)  # from here on the rules are known
     odd = [
         whole[:-1],
         whole + b"P",
         whole + whole,
+        b"\r\n" + whole,
         whole.replace(b"POST", b"PUT"),
         whole.replace(b"/ballots/", b"/ballots/batch/"),
         whole.replace(b"/ballots/ ", b"/voter/ "),
+        whole.replace(b"/ballots/ ", b"/ballots/?a=b "),
         whole.replace(b"HTTP/1.1", b"HTTP/1.0"),
         whole.replace(b"content-length", b"x-length"),
-        in_bytes(ballot(poll), b"Transfer-Encoding: chunked"),
-        in_bytes(ballot(poll), b"Connection:close"),
-        in_bytes(ballot(poll), b"expect: 100-continue"),
+        whole.replace(b"content-length:", b"content-length :"),
+        whole.replace(b"content-length:", b"content-length:1\r\n "),
+        whole.replace(b"\r\n", b"\n"),
+        in_bytes(sent, b"Transfer-Encoding: chunked"),
+        in_bytes(sent, b"Connection:close"),
+        in_bytes(sent, b"Connection: Upgrade"),
+        in_bytes(sent, b"connection: keep-alive, upgrade"),
+        in_bytes(sent, b"expect: 100-continue"),
+        in_bytes(sent, b"content-length: 1"),
+        in_bytes(sent, b"Content-Length: %d" % len(sent.pieces[0])),
+        in_bytes(sent, b"x: a\x00b"),
+        in_bytes(sent, b"no colon"),
         b"",
     ]
 
-    async def answers() -> list[Any]:
-        await fill(door.lane, poll, settings)
-        assert door.lane.turn_away_unread(whole)
-        return [door.lane.turn_away_unread(data) for data in odd]
+    async def answers() -> list[Received | None]:
+        if full:
+            await fill(door.lane, poll, settings)
+        assert await ask_wire(wire, whole)
+        return [await ask_wire(wire, data) for data in odd]
 
     assert door.run(answers()) == [None] * len(odd)
 
