@@ -167,40 +167,36 @@ odd_documents = st.one_of(
     st.sampled_from([{}, [], [1], None, 1, "x", True]),
 )
 encoded = usually(documents, odd_documents, percent=85).map(lambda d: json.dumps(d).encode())
-raw_bodies = st.one_of(
-    st.sampled_from(
-        [
-            b"",
-            b" ",
-            b"{",
-            b"selections=1",
-            b'{"selections": [1]',
-            b'{"selections": [1]}}',
-            b'{"selections": [1]} \r\n',
-            b'\xef\xbb\xbf{"selections": [1]}',
-            b'{"selections": [NaN]}',
-            b'{"selections": [Infinity]}',
-            b'{"selections": [1e2]}',
-            b'{"selections": [1], "selections": [2]}',
-            b'{"selections": [1], "ballot_id": "\xff"}',
-            b'{"selections": [1], "voter": "\xff"}',
-            b'{"selections": [' + b"9" * 5000 + b"]}",
-            b'{"selections": ' + b"[" * 5000,
-            b'{"selections": ' + b"[" * 2000 + b"]" * 2000 + b"}",
-            b'{"x": ' + b'{"x": ' * 2000,
-            b'{"selections": [1], "ballot_id": "' + b"x" * 16_384 + b'"}',
-            b"x" * (16_384 + 1),
-            b" " * (16_384 - 19) + b'{"selections": [1]}',
-            b" " * 16_384 + b'{"selections": [1]}',
-            b"\x00",
-            '{"selections": [1]}'.encode("utf-16"),
-        ]
-    ),
-    st.binary(max_size=60),
-)
+RAW_BODIES = [
+    b"",
+    b" ",
+    b"{",
+    b"selections=1",
+    b'{"selections": [1]',
+    b'{"selections": [1]}}',
+    b'{"selections": [1]} \r\n',
+    b'\xef\xbb\xbf{"selections": [1]}',
+    b'{"selections": [NaN]}',
+    b'{"selections": [Infinity]}',
+    b'{"selections": [1e2]}',
+    b'{"selections": [1], "selections": [2]}',
+    b'{"selections": [1], "ballot_id": "\xff"}',
+    b'{"selections": [1], "voter": "\xff"}',
+    b'{"selections": [' + b"9" * 5000 + b"]}",
+    b'{"selections": ' + b"[" * 5000,
+    b'{"selections": ' + b"[" * 2000 + b"]" * 2000 + b"}",
+    b'{"x": ' + b'{"x": ' * 2000,
+    b'{"selections": [1], "ballot_id": "' + b"x" * 16_384 + b'"}',
+    b"x" * (16_384 + 1),
+    b" " * (16_384 - 19) + b'{"selections": [1]}',
+    b" " * 16_384 + b'{"selections": [1]}',
+    b"\x00",
+    '{"selections": [1]}'.encode("utf-16"),
+]
+raw_bodies = st.one_of(st.sampled_from(RAW_BODIES), st.binary(max_size=60))
 bodies = usually(encoded, raw_bodies, percent=90)
 
-content_types = usually(
+CONTENT_TYPES = [
     [b"application/json"],
     [b"application/json; charset=utf-8"],
     [b"Application/JSON"],
@@ -214,8 +210,9 @@ content_types = usually(
     [],
     [b"application/json", b"application/json"],
     [b"application/json", b"text/plain"],
-)
-hosts = usually(
+]
+content_types = usually(*CONTENT_TYPES)
+HOSTS = [
     [HOST],
     [b"vote.example:8443"],
     [b"VOTE.example"],
@@ -230,8 +227,9 @@ hosts = usually(
     [],
     [HOST, HOST],
     [HOST, b"evil.example"],
-)
-origins = usually(
+]
+hosts = usually(*HOSTS)
+ORIGINS = [
     [],
     [b"http://vote.example"],
     [b"https://vote.example"],
@@ -250,59 +248,61 @@ origins = usually(
     [b"https://\xe4"],
     [b"http://vote.example", b"http://vote.example"],
     [b"null", b"http://vote.example"],
-    percent=80,
-)
+]
+origins = usually(*ORIGINS, percent=80)
+
+
+COOKIES = [
+    "voter={own}",
+    f"sessionid={'s' * 32}; voter={{own}}; csrftoken={'c' * 32}",
+    "a=1;voter={own};b=2",
+    "  voter={own}  ;",
+    "voter ={own}",
+    "voter= {own}",
+    'voter="{own}"',
+    "Voter={own}",
+    "voter={forged}",
+    "voter={own}x",
+    "voter=",
+    "voter",
+    "",
+    "xvoter={other}; voter={own}",
+    "voter2={other}; voter={own}",
+    "a=voter={other}; voter={own}",
+    "voter={own}; voter={other}",
+    "voter={own}; voter ={other}",
+    "voter={own}; voter={forged}",
+    "voter={own}; voter",
+    "voter={own}; =voter={other}",
+    "voter={own}\xa0",
+    "\x1cvoter={other}; voter={own}",
+    "voter={own}; \x85voter={other}",
+    'x="; voter={other}"; voter={own}',
+    "django_language=de; voter={own}",
+    "voter={own}, voter={other}",
+]
 
 
 def forged(cookie: str) -> str:
     return cookie[:-1] + ("A" if cookie[-1] != "A" else "Q")
 
 
+def cookie(form: str, own: str, other: str) -> bytes:
+    return form.format(own=own, other=other, forged=forged(own)).encode("latin-1")
+
+
 @st.composite
 def cookie_headers(draw: st.DrawFn, known: list[str]) -> list[bytes]:
     own, other = draw(st.sampled_from(known)), draw(st.sampled_from(known))
-    form = draw(
-        usually(
-            "voter={own}",
-            f"sessionid={'s' * 32}; voter={{own}}; csrftoken={'c' * 32}",
-            "a=1;voter={own};b=2",
-            "  voter={own}  ;",
-            "voter ={own}",
-            "voter= {own}",
-            'voter="{own}"',
-            "Voter={own}",
-            "voter={forged}",
-            "voter={own}x",
-            "voter=",
-            "voter",
-            "",
-            "xvoter={other}; voter={own}",
-            "voter2={other}; voter={own}",
-            "a=voter={other}; voter={own}",
-            "voter={own}; voter={other}",
-            "voter={own}; voter ={other}",
-            "voter={own}; voter={forged}",
-            "voter={own}; voter",
-            "voter={own}; =voter={other}",
-            "voter={own}\xa0",
-            "\x1cvoter={other}; voter={own}",
-            "voter={own}; \x85voter={other}",
-            'x="; voter={other}"; voter={own}',
-            "django_language=de; voter={own}",
-            "voter={own}, voter={other}",
-            percent=65,
-        )
-    )
-    value = form.format(own=own, other=other, forged=forged(own)).encode("latin-1")
+    form = draw(usually(*COOKIES, percent=65))
+    value = cookie(form, own, other)
     return draw(usually([value], [], [value, b"a=1"], [b"a=1", value], [value, value], percent=94))
 
 
-@st.composite
-def lengths(draw: st.DrawFn, size: int) -> list[bytes]:
+def lengths(size: int) -> list[list[bytes]]:
     right = b"%d" % size
     wrong = [b"%d" % (size + 1), b"%d" % max(0, size - 1), b"0", b"16385", b"99999999", b"-1", b"x", b""]
-    odd = [[], [right, right], [b"0" + right], *([each] for each in wrong)]
-    return draw(usually([right], *odd, percent=90))
+    return [[right], [], [right, right], [b"0" + right], *([each] for each in wrong)]
 
 
 @st.composite
@@ -315,44 +315,41 @@ authorizations = usually(
     None, "Api-Key {good}", "api-key {good}", "Api-Key {no scope}", "Api-Key {unknown}", "Api-Key",
     "Api-Key \xe4", "Bearer x", "Basic eDp5", "", percent=92,
 )  # fmt: skip
-others: st.SearchStrategy[Headers] = st.lists(
-    st.sampled_from(
-        [
-            (b"accept", b"application/json"),
-            (b"accept", b"text/html"),
-            (b"accept", b"image/png"),
-            (b"accept", b"garbage"),
-            (b"accept-language", b"de-DE,de;q=0.9"),
-            (b"accept-language", b"en"),
-            (b"accept-language", b"*"),
-            (b"accept-encoding", b"gzip, br"),
-            (b"x-request-id", b"proxy-1.2:3"),
-            (b"x-request-id", b"0123456789abcdef"),
-            (b"x-request-id", b"short"),
-            (b"x-request-id", b'evil"\n[error] x'),
-            (b"x-request-id", b""),
-            (b"x-forwarded-proto", b"https"),
-            (b"x-forwarded-proto", b"http"),
-            (b"x-forwarded-proto", b"https, http"),
-            (b"x-forwarded-proto", b""),
-            (b"x-forwarded-host", b"evil.example"),
-            (b"x-http-method-override", b"GET"),
-            (b"x_forwarded_proto", b"https"),
-            (b"content_type", b"text/plain"),
-            (b"expect", b"100-continue"),
-            (b"transfer-encoding", b"chunked"),
-            (b"content-encoding", b"gzip"),
-            (b"sec-fetch-site", b"cross-site"),
-            (b"if-none-match", b"*"),
-            (b"range", b"bytes=0-1"),
-        ]
-    ),
-    max_size=3,
-)
+METHODS = ("POST", "GET", "PUT", "OPTIONS", "HEAD", "DELETE", "PATCH", "post")
+OTHERS = [
+    (b"accept", b"application/json"),
+    (b"accept", b"text/html"),
+    (b"accept", b"image/png"),
+    (b"accept", b"garbage"),
+    (b"accept-language", b"de-DE,de;q=0.9"),
+    (b"accept-language", b"en"),
+    (b"accept-language", b"*"),
+    (b"accept-encoding", b"gzip, br"),
+    (b"x-request-id", b"proxy-1.2:3"),
+    (b"x-request-id", b"0123456789abcdef"),
+    (b"x-request-id", b"short"),
+    (b"x-request-id", b'evil"\n[error] x'),
+    (b"x-request-id", b""),
+    (b"x-forwarded-proto", b"https"),
+    (b"x-forwarded-proto", b"http"),
+    (b"x-forwarded-proto", b"https, http"),
+    (b"x-forwarded-proto", b""),
+    (b"x-forwarded-host", b"evil.example"),
+    (b"x-http-method-override", b"GET"),
+    (b"x_forwarded_proto", b"https"),
+    (b"content_type", b"text/plain"),
+    (b"expect", b"100-continue"),
+    (b"transfer-encoding", b"chunked"),
+    (b"content-encoding", b"gzip"),
+    (b"sec-fetch-site", b"cross-site"),
+    (b"if-none-match", b"*"),
+    (b"range", b"bytes=0-1"),
+]
+others: st.SearchStrategy[Headers] = st.lists(st.sampled_from(OTHERS), max_size=3)
 
 
-def paths(code: str) -> st.SearchStrategy[str]:
-    return usually(
+def paths(code: str) -> list[str]:
+    return [
         f"{POLLS}{code}/ballots/",
         f"{POLLS}{code.lower()}/ballots/",
         f"{POLLS}{code[:3]}-{code[3:]}/ballots/",
@@ -370,36 +367,30 @@ def paths(code: str) -> st.SearchStrategy[str]:
         f"{POLLS}/ballots/",
         f"{POLLS}ballots/",
         f"//{POLLS[1:]}{code}/ballots/",
-        percent=85,
-    )
+    ]
 
 
 @st.composite
 def requests(draw: st.DrawFn, world: World) -> Sent:
     body = draw(bodies)
+    state = draw(usually(st.sampled_from(["open", "multiple", "revote"]), *STATES, percent=60))
     headers: Headers = []
     for name, values in (
         (b"content-type", draw(content_types)),
         (b"host", draw(hosts)),
         (b"origin", draw(origins)),
         (b"cookie", draw(cookie_headers(world.voters))),
-        (b"content-length", draw(lengths(len(body)))),
+        (b"content-length", draw(usually(*lengths(len(body)), percent=90))),
     ):
         headers += [(name, value) for value in values]
     authorization = draw(authorizations)
     if authorization is not None:
         headers.append((b"authorization", authorization.format(**world.keys).encode("latin-1")))
     return Sent(
-        path=draw(
-            paths(
-                world.codes[
-                    draw(usually(st.sampled_from(["open", "multiple", "revote"]), *STATES, percent=60))
-                ]
-            )
-        ),
+        path=draw(usually(*paths(world.codes[state]), percent=85)),
         headers=draw(st.permutations([*headers, *draw(others)])),
         pieces=draw(split(body)),
-        method=draw(usually("POST", "GET", "PUT", "OPTIONS", "HEAD", "DELETE", "PATCH", "post", percent=94)),
+        method=draw(usually(*METHODS, percent=94)),
         query=draw(usually(b"", b"format=html", b"a=%ff&b", b"?", percent=90)),
         scheme=draw(usually("http", "https", percent=70)),
     )
@@ -428,6 +419,46 @@ def test_whatever_is_sent_both_ways_answer_alike(world: World) -> None:
     # And it wasn't all refused on the doorstep.
     assert min(world.seen[way] for way in ("lane 202", "lane 409 already_voted", "passed on 202")) > 5
     assert world.ways.taken > 50
+
+
+def one_oddity(world: World, body: bytes) -> Iterator[Sent]:
+    """A page's request with one thing odd about it."""
+    path, usual = f"{POLLS}{world.codes['open']}/ballots/", dict(cast_headers(voters.mint(), body))
+    odd: dict[bytes, list[list[bytes]]] = {
+        b"content-type": CONTENT_TYPES,
+        b"host": HOSTS,
+        b"origin": ORIGINS,
+        b"content-length": lengths(len(body)),
+        b"cookie": [[cookie(form, voters.mint(), voters.mint())] for form in COOKIES],
+    }
+    for name, all_values in odd.items():
+        kept = [header for header in usual.items() if header[0] != name]
+        for values in all_values:
+            yield Sent(path, [*kept, *((name, value) for value in values)], (body,))
+    for header in OTHERS:
+        yield Sent(path, [*usual.items(), header], (body,))
+        yield Sent(path, [header, *usual.items(), (header[0], b"proxy-9.9:9")], (body,))
+    for method in METHODS:
+        yield Sent(path, [*usual.items()], (body,), method)
+    for odd_path in paths(world.codes["open"]):
+        yield Sent(odd_path, [*usual.items()], (body,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("selections", [b"[1]", b"[]"])
+def test_one_thing_odd_at_a_time(world: World, selections: bytes) -> None:
+    for sent in one_oddity(world, b'{"selections": %s}' % selections):
+        world.compare(sent, lane_first=True)
+    assert {"passed on 400 malformed", "passed on 401 voter_unknown", "lane 403 foreign_origin"} <= set(
+        world.seen
+    )
+
+
+def test_odd_bodies(world: World) -> None:
+    path = f"{POLLS}{world.codes['open']}/ballots/"
+    for body in RAW_BODIES:
+        sent = Sent(path, cast_headers(voters.mint(), body), (body,))
+        world.compare(sent, lane_first=True)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

@@ -302,9 +302,15 @@ async def test_one_that_comes_back_too_late_answers_for_no_other_group(
     await turn()
     assert store.sent[1] == [2, 3][:size]
     assert not any(outcome.done() for outcome in after)
+    following = box.cast(ballot(4))
+    await turn()
+    assert len(store.sent) == 2  # and lets no other group overtake
     store.give_back(1)
     await turn()
     assert rounds(after) == [2, 3][:size]
+    store.give_back(2)
+    await turn()
+    assert rounds([following]) == [4]
 
 
 async def test_nobody_waits_for_two_groups(
