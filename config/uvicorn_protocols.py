@@ -110,6 +110,8 @@ class LandslideHttp(HttpToolsProtocol):
     taken = False  # a request that hasn't been answered yet
     held = b""  # what came behind it
     ending = False  # the server wants to stop
+    answered_at = 0.0
+    default_lines: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
 
     def data_received(self, data: bytes) -> None:
         if self.taken:
@@ -133,22 +135,36 @@ class LandslideHttp(HttpToolsProtocol):
         self.taken = False
         if self.transport.is_closing():
             return
-        own = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
-        self.transport.write(b"%b%b\r\n%b" % (head, own, body))
+        self.transport.write(b"%b%b\r\n%b" % (head, self._default_lines(), body))
         if self.ending:
             self.transport.close()
             return
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
+        # One timer a connection, not one a request: it looks at the clock when it is due.
+        self.answered_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._wait_for_more(self.timeout_keep_alive)
         if self.held:
             data, self.held = self.held, b""
             self.flow.resume_reading()
             self.data_received(data)
 
+    def _default_lines(self) -> bytes:
+        """uvicorn's own headers, of which it makes a new list whenever the date changes."""
+        headers = self.server_state.default_headers
+        made_of, lines = LandslideHttp.default_lines
+        if made_of is not headers:
+            lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+            LandslideHttp.default_lines = headers, lines
+        return lines
+
+    def _wait_for_more(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
     def timeout_keep_alive_handler(self) -> None:
-        if not self.taken:
+        left = self.answered_at + self.timeout_keep_alive - self.loop.time()
+        if self.taken or left > 0:
+            self._wait_for_more(max(left, 1.0))
+        else:
             super().timeout_keep_alive_handler()
 
     def shutdown(self) -> None:

@@ -89,6 +89,7 @@ class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
 _decode_ballot = msgspec.json.Decoder(BallotBody).decode
 _decode_batch = msgspec.json.Decoder(BatchBody).decode
 _encode = msgspec.json.encode
+_REMEMBERED_SELECTIONS = 1000
 #: One object, so that a lane can tell by it that a ballot was accepted.
 ACCEPTED_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
@@ -185,7 +186,7 @@ def prepare(request: CastRequest, rules: PollRules, *, sure: bool = False) -> Ne
     `rules` may be a moment old, from before a reset, and nothing kept refuses a ballot: without `sure`,
     what they would refuse raises RulesDoubted.
     """
-    client = voters.client_from(request.authorization)
+    client = voters.client_from(request.authorization) if request.authorization else None
     if client is not None:
         _need_scope(client)
         body = _decode(_decode_ballot, request.body)
@@ -256,17 +257,22 @@ def _new_ballot(rules: PollRules, body: BallotBody, voter_key: bytes, *, sure: b
     if not sure and body.round is not None and body.round != rules.round:
         # The voter may know more than we do: a reset poll can have other choices.
         raise RulesDoubted()
-    try:
-        selection = rules.method.check(rules.rules, body.selections)
-    except InvalidSelection:
-        if not sure:
-            raise RulesDoubted() from None
-        raise
+    marks = tuple(body.selections)
+    selection = rules.canonical.get(marks)
+    if selection is None:
+        try:
+            selection = encode(rules.method.check(rules.rules, body.selections))
+        except InvalidSelection:
+            if not sure:
+                raise RulesDoubted() from None
+            raise
+        if len(rules.canonical) < _REMEMBERED_SELECTIONS:
+            rules.canonical[marks] = selection
     return NewBallot(
         poll_id=rules.id,
         voter_key=voter_key,
         ballot_id=(body.ballot_id or uuid.uuid4()).bytes,
-        selection=encode(selection),
+        selection=selection,
         round=body.round,
         replaces=body.replaces.bytes if body.replaces else None,
     )

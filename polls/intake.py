@@ -69,7 +69,7 @@ class Intake:
         self.secure_matters = settings.SECURE_HSTS_SECONDS > 0  # to any header
         # Where there are several languages to answer in, Django knows which.
         in_one = [code for code, _ in settings.LANGUAGES] == [settings.LANGUAGE_CODE]
-        self._reads = _READ if in_one else _READ | {b"accept-language"}
+        self.reads = _READ if in_one else _READ | {b"accept-language"}
         self._gatherer: Gatherer | None = None
         self.overloaded = ballotbox.refusal(Overloaded(), CastRequest("", b"", "", ""))
         self._threads = ThreadPoolExecutor(THREADS, "intake")
@@ -132,7 +132,7 @@ class Intake:
         """The request's id, its length, and what CastRequest takes behind its body; PassOn for odd ones."""
         kind = host = cookie = origin = given_id = length = None
         for name, value in headers:
-            if name not in self._reads:
+            if name not in self.reads:
                 continue
             # Of one that comes twice Django has its own ideas.
             if name == b"content-type":

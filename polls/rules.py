@@ -8,7 +8,7 @@ here, only by the gate in the vote log.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from django.db import DatabaseError
 
@@ -32,6 +32,8 @@ class PollRules:
     revote: bool
     results_visible: str
     secret: bytes
+    #: Valid selections as voters marked them -> as they are stored; a poll has few and many ballots.
+    canonical: dict[tuple[int, ...], str] = field(default_factory=dict, compare=False, repr=False)
 
 
 _kept: dict[str, tuple[float, PollRules]] = {}
@@ -71,7 +73,8 @@ def rules_of_round(code: str, round: int | None) -> PollRules:
     frozen = Round.objects.filter(poll_id=rules.id, number=round).first()
     if frozen is None:
         return rules
-    return replace(rules, method=get_method(frozen.rules["method"]), rules=frozen.method_rules())
+    method = get_method(frozen.rules["method"])
+    return replace(rules, method=method, rules=frozen.method_rules(), canonical={})
 
 
 def _load(code: str) -> PollRules:

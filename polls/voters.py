@@ -10,7 +10,8 @@ import functools
 import hashlib
 import hmac
 import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64encode
+from binascii import a2b_base64
 from typing import Any
 
 from django.conf import settings
@@ -24,6 +25,7 @@ COOKIE = "voter"
 COOKIE_MAX_AGE = 365 * 24 * 3600
 _TOKEN = 16
 _MAC = 16
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _COOKIE_LENGTH = 43  # base64 of token and MAC, without padding
 
 
@@ -72,7 +74,7 @@ def token_from(cookie: str | None) -> bytes | None:
     if cookie is None or len(cookie) != _COOKIE_LENGTH:
         return None
     try:
-        raw = urlsafe_b64decode(cookie + "=")
+        raw = a2b_base64(cookie.encode().translate(_URL_SAFE) + b"=")
     except ValueError:
         return None
     token, mac = raw[:_TOKEN], raw[_TOKEN:]

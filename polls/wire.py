@@ -30,7 +30,7 @@ Reply = Callable[[bytes, bytes], None]
 #: A head as RFC 9112 has it, narrowly: no folded lines, no spaces before a colon, no control characters.
 _HEAD = re.compile(
     rf"POST {PREFIX}([A-Z0-9]{{3,16}}){SUFFIX} HTTP/1\.1\r\n".encode()
-    + rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n"
+    + rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n"
 )
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?=\r\n)", re.IGNORECASE)
 _GIVEN_ID = re.compile(rb"\r\nx-request-id: *([^\r\n]*)\r\n", re.IGNORECASE)
@@ -41,6 +41,9 @@ class Wire:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self._heads: dict[tuple[bool, int], bytes] = {}
+        names = [*intake.reads, b"connection", *_proxy_header()]
+        pattern = rb"\r\n(%b):[ \t]*([^\r\n]*)" % b"|".join(map(re.escape, names))
+        self._wanted = re.compile(pattern, re.IGNORECASE).findall
 
     def take(self, data: bytes, reply: Reply) -> bool:
         """Take the cast in `data`, and reply now or later; False where the request has to be parsed.
@@ -53,17 +56,14 @@ class Wire:
         gatherer = self._intake.gatherer()
         if gatherer.full and not self._intake.secure_matters:
             return self._turn_away(data, head.end(), reply)
-        headers: Headers = []
-        for line in head[2].split(b"\r\n")[:-1]:
-            name, _, value = line.partition(b":")
-            headers.append((name.lower(), value.strip(b" \t")))
+        headers = [(name.lower(), value.rstrip(b" \t")) for name, value in self._wanted(head[0])]
         known = self._known(head[1].decode())
         try:
             secure = self._is_secure(headers)
             request_id, length, parts = self._intake.read_headers(headers)
         except PassOn:
             return False
-        if known is None or head.end() + length != len(data) or _ODD.search(head[0]):
+        if known is None or head.end() + length != len(data) or not _stays(headers):
             return False
 
         request = CastRequest(known.code, data[head.end() :], *parts)
@@ -135,3 +135,13 @@ class Wire:
         lines = [f"HTTP/1.1 {status} {status.phrase}\r\n".encode()]
         lines += (b"%b: %b\r\n" % header for header in self._intake.headers(answer, secure=secure))
         return b"".join(lines)
+
+
+def _proxy_header() -> list[bytes]:
+    header = getattr(settings, "SECURE_PROXY_SSL_HEADER", None)
+    return [header[0].removeprefix("HTTP_").replace("_", "-").lower().encode()] if header else []
+
+
+def _stays(headers: Headers) -> bool:
+    """Whether the connection goes on as it is once this request is answered."""
+    return all(value.lower() == b"keep-alive" for name, value in headers if name == b"connection")
