@@ -54,8 +54,8 @@ class Wire:
         if head is None:
             return False
         gatherer = self._intake.gatherer()
-        if gatherer.full and not self._intake.secure_matters:
-            return self._turn_away(data, head.end(), reply)
+        if gatherer.full:
+            return not self._intake.secure_matters and self._turn_away(data, head.end(), reply)
         headers = [(name.lower(), value.rstrip(b" \t")) for name, value in self._wanted(head[0])]
         known = self._known(head[1].decode())
         try:
@@ -70,12 +70,12 @@ class Wire:
         try:
             ballotbox.check_envelope(request, length)
             ballot = ballotbox.prepare(request, known)
+            outcome = gatherer.cast(ballot)
         except (RulesDoubted, VoterUnknown):
             return False  # which takes a look at the database, or Django
         except LandslideError as error:
             self._answer(ballotbox.refusal(error, request), request_id, secure, reply)
             return True
-        outcome = gatherer.cast(ballot)
         outcome.add_done_callback(partial(self._decided, request, ballot, request_id, secure, reply))
         return True
 

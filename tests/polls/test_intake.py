@@ -420,6 +420,44 @@ def test_one_that_is_not_even_parsed_hears_the_same(door: Door, poll: Poll, sett
     assert unparsed.comparable() == parsed.comparable()
 
 
+def test_one_that_finds_no_place_after_all_hears_the_same(poll: Poll, settings: Any) -> None:
+    """The limit may be below what is no standing queue yet."""
+    settings.CAST_QUEUE_LIMIT = 1
+    door = Door()
+
+    async def answers() -> list[Received | None]:
+        lane = door.lane
+        lane._gatherer = Gatherer(Stuck().submit)
+        lane._gatherer.cast(NewBallot(poll.pk, bytes(16), bytes(16), "1"))
+        assert not lane._gatherer.full
+        sent = ballot(poll)
+        return [await ask_wire(door.ways.wire, in_bytes(sent)), await ask(lane, sent)]
+
+    unparsed, parsed = door.run(answers())
+    assert unparsed and parsed
+    assert code(unparsed) == (503, "overloaded")
+    assert unparsed.comparable() == parsed.comparable()
+    door.close()
+
+
+def test_over_https_it_is_parsed_before_it_is_turned_away(poll: Poll, settings: Any) -> None:
+    """Headers depend on how the request came, which its bytes don't say."""
+    settings.SECURE_HSTS_SECONDS = 600
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    door = Door()
+
+    async def answers() -> tuple[Received | None, Received]:
+        await fill(door.lane, poll, settings)
+        data = in_bytes(ballot(poll), b"X-Forwarded-Proto: https")
+        return await ask_wire(door.ways.wire, data), await ask(door.lane, ballot(poll, scheme="https"))
+
+    unparsed, parsed = door.run(answers())
+    assert unparsed is None
+    assert code(parsed) == (503, "overloaded")
+    assert parsed.header(b"strict-transport-security") == [b"max-age=600"]
+    door.close()
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_what_is_no_plain_cast_in_one_piece_is_parsed(
     full: bool, door: Door, poll: Poll, settings: Any
