@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from django.db import connection
 from django.db.models import Sum
 
@@ -82,6 +82,40 @@ def snapshot_of(code: str) -> Snapshot:
     return snapshot(poll)
 
 
+def newest(poll_id: int, last: Snapshot | None = None) -> Snapshot:
+    """The poll with its tally as they are now. Poll.DoesNotExist if it is no more.
+
+    `last`, an earlier answer, spares reading the poll again while it stands as it was; if nothing
+    at all has changed, it is the answer.
+    """
+    if last is not None and (snap := _as_it_stands(last.poll)) is not None:
+        return last if snap == last else snap
+    while True:
+        poll = Poll.objects.prefetch_related("choices").get(pk=poll_id)
+        # One that changed between poll and choices is told by its revision, and read again.
+        if (snap := _as_it_stands(poll)) is not None:
+            return snap
+
+
+#: One statement, so that the slots are of a moment in which the poll was as we know it.
+_SLOTS = """
+    SELECT t.key, CAST(SUM(t.count) AS bigint), CAST(SUM(t.changes) AS bigint)
+    FROM polls_poll p LEFT JOIN analytics_tally t ON t.poll_id = p.id AND t.round = p.round
+    WHERE p.id = %s AND p.epoch = %s AND p.revision = %s GROUP BY t.key
+"""
+
+
+def _as_it_stands(poll: Poll) -> Snapshot | None:
+    """The tally of `poll`; None if anything but votes has changed since it was read."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SLOTS, [poll.pk, poll.epoch, poll.revision])
+        rows = cursor.fetchall()
+    if not rows:
+        return None
+    slots = [row for row in rows if row[0] is not None]  # a poll without any is a row too
+    return Snapshot(poll, {key: votes for key, votes, _ in slots}, sum(changes for _, _, changes in slots))
+
+
 def stamps(poll_ids: Iterable[int]) -> dict[int, tuple[int, int, int]]:
     """The stamps of many polls in one query: what a hub compares with once a second."""
     ids = list(poll_ids)
@@ -112,7 +146,7 @@ def document(snap: Snapshot, *, visible: bool) -> dict[str, Any]:
 
 def tally_json(document: Mapping[str, Any]) -> bytes:
     """The tally endpoint's body."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return msgspec.json.encode(document)
 
 
 def _figures(snap: Snapshot) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from analytics import tallies
 from polls.models import Poll, Visibility
 
 from .identity import kind_of
-from .protocol import Frames, frames_of, group_of
+from .protocol import Reading, frames_of, group_of
 from .publish import use_loop
 from .rooms import Room, Seat
 
@@ -207,10 +207,13 @@ class Hub:
 
     async def _read(self, room: Room) -> None:
         change, began = room.change, time.monotonic()
-        frames = await self.in_thread(_read_frames, room.poll_id)
+        last = room.read
+        room.read = await self.in_thread(read_poll, room.poll_id, last)
+        frames = room.read.frames
         # Two reads never overlap, but a replica or a restored database may still look back.
         if room.frames is None or frames.stamp >= room.frames.stamp:
-            room.show(frames)
+            if room.read is not last:
+                room.show(frames)
             room.change_read, room.confirmed_at = change, began
 
     async def _watch(self) -> None:
@@ -274,8 +277,12 @@ def _poll_id(code: str) -> int | None:
     return Poll.objects.filter(code=code).values_list("pk", flat=True).first()
 
 
-def _read_frames(poll_id: int) -> Frames:
-    return frames_of(tallies.snapshot(Poll.objects.prefetch_related("choices").get(pk=poll_id)))
+def read_poll(poll_id: int, last: Reading | None) -> Reading:
+    """What a room shows now; `last`, what was read before, if nothing has changed since."""
+    snap = tallies.newest(poll_id, last.snap if last else None)
+    if last is None or snap.poll is not last.snap.poll:
+        return Reading(snap, frames_of(snap))
+    return last if snap is last.snap else Reading(snap, frames_of(snap, last.frames))
 
 
 def _with_database(function: Callable[..., T], *args: Any) -> T:

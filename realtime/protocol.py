@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -80,22 +80,38 @@ class Frames:
     document: bytes | None = None
 
 
-def frames_of(snap: Snapshot) -> Frames:
+class Reading(NamedTuple):
+    """What was read of a poll, and what it came to."""
+
+    snap: Snapshot
+    frames: Frames
+
+
+def frames_of(snap: Snapshot, before: Frames | None = None) -> Frames:
+    """`before`: what an earlier tally of the same poll came to, if the poll still stands as it did.
+
+    Only what depends on votes is then made anew.
+    """
     poll = snap.poll
     shown_document = document(snap, visible=True)
     shown = Message({"type": "tally", **shown_document})
-    hidden = Message({"type": "tally", **document(snap, visible=False)})
+    hidden = before.tally if before else dict.fromkeys(Viewer, _hidden(snap))
     tally = {
-        viewer: shown if may_see(poll.state, poll.results_visible, viewer) else hidden for viewer in Viewer
+        viewer: shown if may_see(poll.state, poll.results_visible, viewer) else hidden[viewer]
+        for viewer in Viewer
     }
     return Frames(
         stamp=snap.stamp,
         round=poll.round,
         results_visible=poll.results_visible,
-        state=Message(state_message(poll)),
+        state=before.state if before else Message(state_message(poll)),
         tally=tally,
         document=tally_json(shown_document) if tally[Viewer.PUBLIC] is shown else None,
     )
+
+
+def _hidden(snap: Snapshot) -> Message:
+    return Message({"type": "tally", **document(snap, visible=False)})
 
 
 def unchanged_kept(frames: Frames, before: Frames) -> Frames:

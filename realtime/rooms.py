@@ -16,7 +16,7 @@ from analytics.tallies import Viewer
 
 from .handover import Line
 from .presence import Presence
-from .protocol import Frames, Message, recheck_wanted, unchanged_kept, viewers_message
+from .protocol import Frames, Message, Reading, recheck_wanted, unchanged_kept, viewers_message
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +101,7 @@ class Room:
         self.recheck = recheck
         self.seats: set[Seat] = set()
         self.held: dict[Seat, float] = {}  # whose line is held up, and since when
+        self.read: Reading | None = None  # the newest, whether it is shown or looks back
         self.frames: Frames | None = None
         self.viewers: Message | None = None
         self.presence = Presence()
