@@ -20,12 +20,12 @@ from typing import Any, TypeVar
 from channels.layers import get_channel_layer
 from django.db import close_old_connections
 
-from analytics import tallies
 from polls.models import Poll, Visibility
 
 from .identity import kind_of
-from .protocol import Reading, frames_of, group_of
+from .protocol import group_of
 from .publish import use_loop
+from .reading import Reader
 from .rooms import Room, Seat
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class Hub:
         self._codes: dict[str, Room] = {}
         self._entering: dict[str, asyncio.Task[Room | None]] = {}
         self._threads = ThreadPoolExecutor(2, "hub")
+        self._reader = Reader()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = False
 
@@ -83,6 +84,7 @@ class Hub:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._threads.shutdown(wait=True)
+        self._reader.stop()
 
     async def look_who(self, seat: Seat, *, asked: bool = False) -> None:
         """Find out what a viewer may see; where everybody sees everything, without a look at any store.
@@ -208,7 +210,7 @@ class Hub:
     async def _read(self, room: Room) -> None:
         change, began = room.change, time.monotonic()
         last = room.read
-        room.read = await self.in_thread(read_poll, room.poll_id, last)
+        room.read = await self._reader.read(room.poll_id, last)
         frames = room.read.frames
         # Two reads never overlap, but a replica or a restored database may still look back.
         if room.frames is None or frames.stamp >= room.frames.stamp:
@@ -240,7 +242,7 @@ class Hub:
                 await self._tell_presence(room)
             room.tell_viewers(now)
         rooms = dict(self._rooms)  # one that is opened meanwhile is not in the answer
-        known = await self.in_thread(tallies.stamps, list(rooms))
+        known = await self._reader.stamps(list(rooms))
         for poll_id, room in rooms.items():
             if poll_id not in known:
                 room.dissolve()  # the poll was deleted
@@ -275,14 +277,6 @@ class Hub:
 
 def _poll_id(code: str) -> int | None:
     return Poll.objects.filter(code=code).values_list("pk", flat=True).first()
-
-
-def read_poll(poll_id: int, last: Reading | None) -> Reading:
-    """What a room shows now; `last`, what was read before, if nothing has changed since."""
-    snap = tallies.newest(poll_id, last.snap if last else None)
-    if last is None or snap.poll is not last.snap.poll:
-        return Reading(snap, frames_of(snap))
-    return last if snap is last.snap else Reading(snap, frames_of(snap, last.frames))
 
 
 def _with_database(function: Callable[..., T], *args: Any) -> T:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -78,13 +78,6 @@ class Frames:
     state: Message
     tally: Mapping[Viewer, Message]
     document: bytes | None = None
-
-
-class Reading(NamedTuple):
-    """What was read of a poll, and what it came to."""
-
-    snap: Snapshot
-    frames: Frames
 
 
 def frames_of(snap: Snapshot, before: Frames | None = None) -> Frames:

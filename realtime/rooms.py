@@ -16,7 +16,8 @@ from analytics.tallies import Viewer
 
 from .handover import Line
 from .presence import Presence
-from .protocol import Frames, Message, Reading, recheck_wanted, unchanged_kept, viewers_message
+from .protocol import Frames, Message, recheck_wanted, unchanged_kept, viewers_message
+from .reading import Reading
 
 logger = logging.getLogger(__name__)
 

@@ -2,19 +2,21 @@
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import F
 
 from analytics import slots, tallies
 from polls import authoring, lifecycle
 from polls.errors import IllegalStep
 from polls.models import Poll, State, Visibility
-from realtime.hub import read_poll
-from realtime.protocol import Reading, frames_of
+from realtime.protocol import frames_of
+from realtime.reading import Reader, Reading, read_poll
 from tests.polling import make_poll, open_poll
+from tests.realtime.viewing import db
 
 pytestmark = pytest.mark.django_db
 
@@ -133,3 +135,32 @@ def test_a_poll_that_is_no_more_is_not_shown_as_it_was() -> None:
     authoring.delete_poll(poll.pk)
     with pytest.raises(Poll.DoesNotExist):
         read_poll(poll.pk, last)
+
+
+@pytest.mark.full_only
+@pytest.mark.asyncio
+@pytest.mark.django_db(transaction=True)
+async def test_a_connection_is_kept_between_ticks_given_back_at_a_look_and_replaced_when_it_died() -> None:
+    poll = await db(open_poll)()
+    reader = Reader()
+    held = partial(reader._run, lambda: connection.connection and connection.connection.info.backend_pid)
+    try:
+        last = await reader.read(poll.pk, None)
+        first = await held()
+        assert await reader.read(poll.pk, last) is last
+        assert first and await held() == first
+        await db(terminate)(first)
+        with pytest.raises(OperationalError):
+            await reader.read(poll.pk, last)
+        assert await held() is None
+        assert await reader.read(poll.pk, last) is last
+        assert await held() not in (None, first)
+        assert await reader.stamps([poll.pk]) == {poll.pk: last.frames.stamp}
+        assert await held() is None
+    finally:
+        reader.stop()
+
+
+def terminate(backend: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [backend])
