@@ -1,4 +1,4 @@
-"""`python -m config.child PARENT COMMAND…`: become COMMAND, which ends when its parent does.
+"""`python -m config.child PARENT NICE COMMAND…`: become COMMAND, which ends when its parent does.
 
 A process of its own does this between fork and exec, so that the supervisor needs no code there.
 Linux sends the signal; elsewhere a child outlives a killed supervisor, as everywhere.
@@ -14,14 +14,15 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
-def main(parent: int, command: list[str]) -> None:
+def main(parent: int, nice: int, command: list[str]) -> None:
     if sys.platform == "linux":
         # SIGTERM, not SIGKILL: a web process still answers the casts it has begun.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    os.nice(nice)
     if os.getppid() != parent:
         sys.exit("The supervisor is gone.")
     os.execvp(command[0], command)  # noqa: S606
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

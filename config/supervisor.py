@@ -34,6 +34,8 @@ class Child:
     command: Sequence[str]
     #: Children of an earlier stage are stopped before those of a later one are told.
     stage: int = 0
+    #: By how much it stands back where the processor is short.
+    nice: int = 0
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     failures: int = 0
     started_at: float = 0.0
@@ -93,7 +95,7 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         child.started_at = time.monotonic()
         child.process = subprocess.Popen(
-            [sys.executable, "-m", "config.child", str(os.getpid()), *child.command],
+            [sys.executable, "-m", "config.child", str(os.getpid()), str(child.nice), *child.command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -15,7 +15,12 @@ from .votelog.base import NewBallot, Outcome
 
 #: A queue that has stood for so long (seconds) is no burst any more but an overload: from then on only so
 #: many are let in, so that those who are accepted needn't wait, and the others hear at once that they should.
-STANDING_SECONDS, STANDING_AT_MOST = 0.5, 256
+STANDING_SECONDS, STANDING_AT_MOST = 0.1, 256
+#: It ends as one this long after the last who was turned away.
+RELIEF_SECONDS = 1.0
+#: Turning people away takes time too. When the event loop falls behind with that (is so late with a timer),
+#: fewer are let in, down to so many; when it has caught up, more again.
+LOOK_SECONDS, LATE_SECONDS, LEAST_AT_MOST = 0.05, 0.02, 64
 
 
 class Gatherer:
@@ -33,14 +38,36 @@ class Gatherer:
         self._under_way: list[asyncio.Future[Outcome]] = []
         self._busy_since = 0.0  # by the loop's clock; 0: idle
         self._oldest = 0.0  # when the first of those that wait came
+        self._at_most = STANDING_AT_MOST
+        self._crowded_until = 0.0
 
     @property
     def full(self) -> bool:
         """Whether the next cast is one too many: a burst may fill the queue, a standing one is kept short."""
         size = len(self._waiting) + len(self._under_way)
-        if size < STANDING_AT_MOST:
+        if size < self._at_most:
             return False
-        return size >= self._limit or self.loop.time() - self._busy_since > STANDING_SECONDS
+        if size >= self._limit:
+            return True
+        now = self.loop.time()
+        if now >= self._crowded_until:
+            if now - self._busy_since <= STANDING_SECONDS:
+                return False
+            self.loop.call_later(LOOK_SECONDS, self._look, now + LOOK_SECONDS)
+        self._crowded_until = now + RELIEF_SECONDS
+        return True
+
+    def _look(self, due: float) -> None:
+        """While people are turned away: whether we keep up with that."""
+        now = self.loop.time()
+        if now - due > LATE_SECONDS:
+            self._at_most = max(LEAST_AT_MOST, self._at_most * 3 // 4)
+        else:
+            self._at_most = min(STANDING_AT_MOST, self._at_most + LEAST_AT_MOST)
+        if now < self._crowded_until:
+            self.loop.call_later(LOOK_SECONDS, self._look, now + LOOK_SECONDS)
+        else:
+            self._at_most = STANDING_AT_MOST
 
     def cast(self, ballot: NewBallot) -> asyncio.Future[Outcome]:
         """The future outcome of this ballot; it raises what Coalescer's does, and Overloaded at once."""

@@ -40,7 +40,7 @@ _ODD = re.compile(rb"\r\n(connection: *close|connection:.*upgrade|transfer-encod
 class Wire:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._heads: dict[tuple[bool, int], bytes] = {}
+        self._heads: dict[tuple[bool, int, int], bytes] = {}
         names = [*intake.reads, b"connection", *_proxy_header()]
         pattern = rb"\r\n(%b):[ \t]*([^\r\n]*)" % b"|".join(map(re.escape, names))
         self._wanted = re.compile(pattern, re.IGNORECASE).findall
@@ -123,8 +123,8 @@ class Wire:
         return True
 
     def _answer(self, answer: Answer, request_id: bytes, secure: bool, reply: Reply) -> None:
-        if answer.headers is ballotbox.ACCEPTED_HEADERS:
-            kind = (secure, len(answer.body))
+        if answer.headers is ballotbox.ACCEPTED_HEADERS or answer is self._intake.overloaded:
+            kind = (secure, answer.status, len(answer.body))
             head = self._heads.get(kind) or self._heads.setdefault(kind, self._head(answer, secure))
         else:
             head = self._head(answer, secure)

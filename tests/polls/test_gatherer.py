@@ -185,7 +185,32 @@ async def test_a_burst_may_fill_the_queue_but_a_standing_one_is_kept_short(
         box.cast(ballot(number))
     assert not box.full
     box.cast(ballot(99))
+    assert box.full  # so soon after the last one it is still the same crowd
+    later(box, gatherer.STANDING_SECONDS + gatherer.RELIEF_SECONDS + 0.2)
+    await turn()
+    store.give_back(1)
+    await turn()
+    for number in range(gatherer.STANDING_AT_MOST + 1):
+        box.cast(ballot(number))
     assert not box.full  # a new burst
+
+
+async def test_fewer_are_let_in_while_turning_away_falls_behind(
+    box: Gatherer, later: Callable[[Gatherer, float], None]
+) -> None:
+    for number in range(gatherer.STANDING_AT_MOST):
+        box.cast(ballot(number))
+    await turn()
+    later(box, gatherer.STANDING_SECONDS + 0.1)
+    assert box.full
+    box._look(box.loop.time() - 1)
+    assert box._at_most < gatherer.STANDING_AT_MOST
+    for _ in range(20):
+        box._look(box.loop.time() - 1)
+    assert box._at_most == gatherer.LEAST_AT_MOST
+    for _ in range(20):
+        box._look(box.loop.time())
+    assert box._at_most == gatherer.STANDING_AT_MOST
 
 
 async def test_one_that_was_held_up_on_its_way_finds_no_place(settings: Any, store: Store) -> None:

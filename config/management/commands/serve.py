@@ -96,7 +96,8 @@ class Command(BaseCommand):
         children = [
             *(Child(f"web.{n}", web, STAGE_WEB) for n in range(1, options["web"] + 1)),
             *(
-                Child(f"worker.{n}", [*worker, "-n", f"worker.{n}@%h"], STAGE_WORKERS)
+                # Behind the web processes where the processor is short: what waits makes larger batches.
+                Child(f"worker.{n}", [*worker, "-n", f"worker.{n}@%h"], STAGE_WORKERS, nice=5)
                 for n in range(1, options["worker"] + 1)
             ),
         ]
