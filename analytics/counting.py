@@ -37,6 +37,9 @@ KEEP_COUNTED = timedelta(minutes=1)
 #: From the start of one batch to that of the next, as long as less than a whole one waits. A batch has its
 #: price however small it is, and screens are told ten times a second at most.
 BATCH_SECONDS = 0.05
+#: Where batches take long because the processor is short, they come less often: the pause is so many times as
+#: long as the batch, up to a bound that screens hardly notice.
+PAUSE_OF_BATCH, LONGEST_PAUSE_SECONDS = 4, 0.2
 
 _SELECT_CHECKPOINT = "SELECT * FROM analytics_checkpoint WHERE partition = %s AND made"
 _MOVE_CHECKPOINT = "UPDATE analytics_checkpoint SET position = %s WHERE partition = %s"
@@ -76,7 +79,8 @@ def count_partition(partition: int, gather: Callable[[float], None] | None = Non
         if head is None or head.position <= batch.position:
             return counted
         if gather and head.position - batch.position < settings.COUNT_BATCH:
-            gather(max(0.0, begun + BATCH_SECONDS - time.monotonic()))
+            took = time.monotonic() - begun
+            gather(min(max(BATCH_SECONDS - took, PAUSE_OF_BATCH * took), LONGEST_PAUSE_SECONDS))
 
 
 def is_behind(partition: int) -> bool:

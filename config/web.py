@@ -23,7 +23,9 @@ from config.dated import Dated
 SERVERS = ("uvicorn", "daphne")
 #: Seconds for requests under way when told to stop; WebSockets are closed and reconnect elsewhere.
 GRACEFUL_SECONDS = 4
-BACKLOG = 2048
+#: Connections that may wait to be accepted; the system caps it (net.core.somaxconn). One that finds no
+#: place tries again after a second, and then after two and four more.
+BACKLOG = 16_384
 #: What clients send over a WebSocket is a few bytes; the tally goes the other way.
 WEBSOCKET_MAX_BYTES = 16 * 1024
 
@@ -62,6 +64,7 @@ def run_uvicorn(listener: socket.socket) -> None:
         ws_per_message_deflate=False,  # one frame serves all viewers, and memory stays small
         ws_max_size=WEBSOCKET_MAX_BYTES,
         lifespan="off",
+        backlog=BACKLOG,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -185,7 +185,7 @@ class TestTasks:
         poll, late, pauses = open_poll(), iter([range(100, 140), range(200, 240)]), []
 
         def gather(seconds: float) -> None:
-            assert 0 <= seconds <= counting.BATCH_SECONDS
+            assert 0 < seconds <= counting.LONGEST_PAUSE_SECONDS
             pauses.append(checkpoints.backlog())
 
         def more(poll_ids: set[int], **_: Any) -> None:
