@@ -136,6 +136,8 @@ async def test_what_came_before_the_hand_over_is_heard_after_it(split: int) -> N
         (masked(Opcode.TEXT, b"\xff\xfe"), 1007),
         (masked(Opcode.CLOSE, (1001).to_bytes(2, "big")), 1001),
     ],
+    # Named, since a mask is another one in each process, and all that share the tests must collect the same.
+    ids=["long", "long in parts", "unmasked", "unknown opcode", "nothing continued", "no text", "leaves"],
 )
 async def test_it_closes_as_the_protocol_says(sent: bytes, code: int) -> None:
     app = Handing()
