@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from config.network import lan_address
+from tests.servers import PATIENCE
 from tests.system import READY, ROOT, Landslide, bare_environment
 
 pytestmark = pytest.mark.slow
@@ -47,7 +48,7 @@ def stop(system: Landslide, number: int) -> float:
     family = [each.pid for each in system.family()]
     before = time.monotonic()
     system.process.send_signal(number)
-    assert system.process.wait(15) == 0
+    assert system.process.wait(PATIENCE) == 0
     taken = time.monotonic() - before
     assert not [pid for pid in family if Path(f"/proc/{pid}").exists()]
     assert "Traceback" not in system.output()
