@@ -39,7 +39,7 @@ KEEP_COUNTED = timedelta(minutes=1)
 BATCH_SECONDS = 0.05
 #: Where batches take long because the processor is short, they come less often: the pause is so many times as
 #: long as the batch, up to a bound that screens hardly notice.
-PAUSE_OF_BATCH, LONGEST_PAUSE_SECONDS = 2, 0.1
+PAUSE_OF_BATCH, LONGEST_PAUSE_SECONDS = 4, 0.2
 
 _SELECT_CHECKPOINT = "SELECT * FROM analytics_checkpoint WHERE partition = %s AND made"
 _MOVE_CHECKPOINT = "UPDATE analytics_checkpoint SET position = %s WHERE partition = %s"
