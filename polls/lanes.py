@@ -46,11 +46,19 @@ def replay(body: bytes, receive: Any) -> Any:
     return again
 
 
-def is_secure(scope: Scope) -> bool:
+def proxy_header() -> tuple[bytes, str] | None:
+    """The header in which a proxy says how the request came to it, and what it says then of https."""
     header: tuple[str, str] | None = getattr(settings, "SECURE_PROXY_SSL_HEADER", None)
+    if header is None:
+        return None
+    name, secure = header
+    return name.removeprefix("HTTP_").replace("_", "-").lower().encode(), secure
+
+
+def is_secure(scope: Scope) -> bool:
+    header = proxy_header()
     if header is not None:
-        name, secure = header
-        wanted = name.removeprefix("HTTP_").replace("_", "-").lower().encode()
+        wanted, secure = header
         given = next((value for each, value in scope["headers"] if each == wanted), None)
         if given is not None:
             return bool(given.decode("latin-1").partition(",")[0].strip() == secure)

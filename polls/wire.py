@@ -14,14 +14,13 @@ from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 
-from django.conf import settings
 from structlog.contextvars import bound_contextvars
 
 from . import ballotbox, rules
 from .ballotbox import Answer, CastRequest, RulesDoubted
 from .errors import LandslideError, VoterUnknown
 from .intake import LOOK_AGAIN, PREFIX, SUFFIX, TOO_OLD, Intake, PassOn, request_id_of, unexpected
-from .lanes import Headers, is_secure
+from .lanes import Headers, is_secure, proxy_header
 from .votelog.base import NewBallot, Outcome
 
 #: Gets the answer's head, without its last empty line, and its body.
@@ -41,7 +40,8 @@ class Wire:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self._heads: dict[tuple[bool, int, int], bytes] = {}
-        names = [*intake.reads, b"connection", *_proxy_header()]
+        proxy = proxy_header()
+        names = [*intake.reads, b"connection", *(proxy[:1] if proxy else ())]
         pattern = rb"\r\n(%b):[ \t]*([^\r\n]*)" % b"|".join(map(re.escape, names))
         self._wanted = re.compile(pattern, re.IGNORECASE).findall
 
@@ -90,7 +90,7 @@ class Wire:
     def _is_secure(self, headers: Headers) -> bool:
         if not self._intake.secure_matters:
             return False
-        if settings.SECURE_PROXY_SSL_HEADER is None:
+        if proxy_header() is None:
             raise PassOn  # the server knows how the request came, and we don't
         return is_secure({"headers": headers, "scheme": ""})
 
@@ -135,11 +135,6 @@ class Wire:
         lines = [f"HTTP/1.1 {status} {status.phrase}\r\n".encode()]
         lines += (b"%b: %b\r\n" % header for header in self._intake.headers(answer, secure=secure))
         return b"".join(lines)
-
-
-def _proxy_header() -> list[bytes]:
-    header = getattr(settings, "SECURE_PROXY_SSL_HEADER", None)
-    return [header[0].removeprefix("HTTP_").replace("_", "-").lower().encode()] if header else []
 
 
 def _stays(headers: Headers) -> bool:

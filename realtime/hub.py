@@ -18,8 +18,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from channels.layers import get_channel_layer
-from django.db import close_old_connections
 
+from polls.connections import in_thread
 from polls.models import Poll, Visibility
 
 from .identity import kind_of
@@ -121,7 +121,7 @@ class Hub:
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Run blocking code that may use the database."""
-        return await self.loop.run_in_executor(self._threads, _with_database, function, *args)
+        return await self.loop.run_in_executor(self._threads, in_thread, function, *args)
 
     async def _enter(self, code: str) -> Room | None:
         """The room of a poll that nobody here watches yet; those who come meanwhile share the work."""
@@ -277,13 +277,6 @@ class Hub:
 
 def _poll_id(code: str) -> int | None:
     return Poll.objects.filter(code=code).values_list("pk", flat=True).first()
-
-
-def _with_database(function: Callable[..., T], *args: Any) -> T:
-    try:
-        return function(*args)
-    finally:
-        close_old_connections()
 
 
 _hub: Hub | None = None

@@ -15,6 +15,7 @@ from django.db import close_old_connections, connections
 
 from analytics import tallies
 from analytics.tallies import Snapshot
+from polls.connections import in_thread
 
 from .protocol import Frames, frames_of
 
@@ -45,7 +46,7 @@ class Reader:
 
     async def stamps(self, poll_ids: list[int]) -> dict[int, tuple[int, int, int]]:
         """What is newest of each poll; once a second, since it also gives the connection back."""
-        return await self._run(_giving_back, tallies.stamps, poll_ids)
+        return await self._run(in_thread, tallies.stamps, poll_ids)
 
     def stop(self) -> None:
         # A connection that goes with its thread would be missing from the pool.
@@ -62,10 +63,3 @@ def _keeping_connection(function: Callable[..., T], *args: Any) -> T:
     except BaseException:
         close_old_connections()
         raise
-
-
-def _giving_back(function: Callable[..., T], *args: Any) -> T:
-    try:
-        return function(*args)
-    finally:
-        close_old_connections()
