@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 
 class Checkpoint(models.Model):
@@ -54,3 +55,84 @@ class Pulse(models.Model):
 
     name = models.CharField(max_length=200, primary_key=True)
     seen_at = models.DateTimeField()
+
+
+class Quarantine(models.Model):
+    """A decision to count ballots apart, in the second tally: by whom or what, and why."""
+
+    class Rule(models.TextChoices):
+        OPERATOR = "operator", _("A person decided")
+        OVER_LIMIT = "over_limit", _("More than the rate limit from one address or network")
+
+    poll_id = models.BigIntegerField()
+    round = models.PositiveSmallIntegerField()
+    rule = models.CharField(_("rule"), max_length=20, choices=Rule)
+    reason = models.TextField(_("reason"))
+    decided_by = models.CharField(_("decided by"), max_length=200)
+    decided_at = models.DateTimeField(auto_now_add=True)
+    released_at = models.DateTimeField(null=True)
+    released_by = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        verbose_name = _("quarantine")
+        verbose_name_plural = _("quarantines")
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["poll_id", "round"], name="quarantine_round")]
+
+    def __str__(self) -> str:
+        return f"{self.get_rule_display()}: {self.reason}"
+
+
+class Halt(models.Model):
+    """A poll whose ballots are held instead of counted, since most of them failed."""
+
+    poll_id = models.BigIntegerField(primary_key=True)
+    reason = models.TextField()
+    halted_at = models.DateTimeField(auto_now_add=True)
+
+
+class HeldBlock(models.Model):
+    """Log entries of a halted poll, in the columns they had in the log, until somebody resumes counting."""
+
+    partition = models.PositiveSmallIntegerField()
+    first = models.BigIntegerField()
+    poll_id = models.BigIntegerField(db_index=True)
+    round = models.PositiveSmallIntegerField()
+    at = models.BigIntegerField()
+    ballots = models.PositiveIntegerField()
+    columns = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["partition", "first"], name="held_once")]
+
+
+class Release(models.Model):
+    """What viewers may see of a poll whose tally moves in steps: the released counts, and the next ones.
+
+    The next ones are released once as many ballots more are counted, so that the last step, which
+    closing makes, is no smaller than the others.
+    """
+
+    pk = models.CompositePrimaryKey("poll_id", "round")
+    poll_id = models.BigIntegerField()
+    round = models.PositiveSmallIntegerField()
+    counts = models.JSONField(default=dict)
+    version = models.BigIntegerField(default=0)
+    next_counts = models.JSONField(default=dict)
+    next_version = models.BigIntegerField(default=0)
+
+
+class AuditBundle(models.Model):
+    """Where the audit bundle of a published round lies."""
+
+    poll_id = models.BigIntegerField()
+    round = models.PositiveSmallIntegerField()
+    epoch = models.PositiveIntegerField()
+    made_at = models.DateTimeField(auto_now_add=True)
+    file = models.CharField(max_length=200)
+    size = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["poll_id", "round", "epoch"], name="bundle_once")]

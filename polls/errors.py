@@ -67,9 +67,19 @@ class MissingScope(LandslideError):
 
 
 class NotEligible(LandslideError):
+    """`needs` says what would make the voter eligible: "login", "invite" or "client"."""
+
     code = "not_eligible"
     status = 403
     title = _("This voter may not vote in this poll")
+
+
+class ProofRequired(LandslideError):
+    """The poll asks for a proof of work; `challenge` is the address to get one to work on."""
+
+    code = "proof_required"
+    status = 403
+    title = _("This poll asks for a proof of work with each ballot")
 
 
 class PollNotFound(LandslideError):

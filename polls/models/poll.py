@@ -1,4 +1,4 @@
-"""Polls, their choices and rounds, the ledger of counted ballots, and the database log's tables."""
+"""Polls, their choices and their rounds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import secrets
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
-from rest_framework_api_key.models import AbstractAPIKey
 
-from .methods import MethodRules, method_choices
+from polls.methods import MethodRules, method_choices
 
 #: No 0/O, 1/I/L, 2/Z, 5/S, 8/B, U/V: a code is read from a screen and typed on a phone.
 CODE_ALPHABET = "ACDEFGHJKMNPQRTWXY34679"
@@ -47,6 +46,28 @@ class Visibility(models.TextChoices):
     STAFF = "staff", _("Staff only")
 
 
+class Identity(models.TextChoices):
+    """Who may vote, and what one voter is. The labels promise no more than the policy keeps."""
+
+    BROWSER = "browser", _("Open: one ballot per browser")
+    LOGIN = "login", _("Signed in: one ballot per account")
+    INVITE = "invite", _("By invitation: one ballot per invite")
+    CLIENT = "client", _("By API: voters named by an API client")
+
+
+class OverLimit(models.TextChoices):
+    """What becomes of ballots from an address or network that sends more than its limit."""
+
+    REFUSE = "refuse", _("Refuse them for a moment")
+    QUARANTINE = "quarantine", _("Accept them, and count them apart")
+
+
+class ProofOfWork(models.TextChoices):
+    OFF = "off", _("Never")
+    AUTO = "auto", _("While an attack is suspected")
+    ON = "on", _("Always")
+
+
 class Poll(models.Model):
     """A question, its rules and time window. Only `polls.lifecycle` changes `state` and what hangs on it."""
 
@@ -81,6 +102,34 @@ class Poll(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(1_000_000_000)],
         help_text=_("About how many voters you expect. The poll takes more all the same."),
     )
+    identity = models.CharField(_("who may vote"), max_length=10, choices=Identity, default=Identity.BROWSER)
+    venue_networks = models.JSONField(
+        _("venue networks"),
+        default=list,
+        blank=True,
+        help_text=_(
+            "Networks of halls and offices, such as 198.51.100.0/24: many voters share an address there."
+        ),
+    )
+    over_limit = models.CharField(
+        _("ballots over the rate limit"), max_length=10, choices=OverLimit, default=OverLimit.REFUSE
+    )
+    proof_of_work = models.CharField(
+        _("proof of work"),
+        max_length=10,
+        choices=ProofOfWork,
+        default=ProofOfWork.AUTO,
+        help_text=_("The voter's browser computes for about a second before it casts."),
+    )
+    release_step = models.PositiveSmallIntegerField(
+        _("release step"),
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text=_(
+            "While the poll is open its tally moves in steps of so many ballots, so that nobody who"
+            " watches the screen learns who voted what. 1: with every ballot."
+        ),
+    )
     opens_at = models.DateTimeField(_("opens at"), null=True, blank=True)
     closes_at = models.DateTimeField(_("closes at"), null=True, blank=True)
 
@@ -91,6 +140,8 @@ class Poll(models.Model):
     revision = models.PositiveIntegerField(default=1, editable=False)
     # False between a committed intent and the vote log's gates following it; the sweep finishes it.
     gates_set = models.BooleanField(default=True, editable=False)
+    # Set by an anomaly where `proof_of_work` is auto, and over by itself.
+    proof_until = models.DateTimeField(null=True, editable=False)
     next_number = models.PositiveSmallIntegerField(default=1, editable=False)
     secret = models.BinaryField(default=new_secret, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -143,6 +194,8 @@ class Round(models.Model):
     closed_at = models.DateTimeField(null=True)
     rules = models.JSONField()
     result = models.JSONField(null=True)
+    # From then on its ballots can't be linked to a voter any more, by nobody.
+    purged_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["number"]
@@ -153,107 +206,3 @@ class Round(models.Model):
 
     def method_rules(self) -> MethodRules:
         return MethodRules(frozenset(self.rules["numbers"]), self.rules["least"], self.rules["most"])
-
-
-class Ballot(models.Model):
-    """The ledger: counted ballots, at most one per (poll, round, voter).
-
-    It holds no serial number, no time, no address and no account, so that it can't be
-    joined to a person or an access log; and no foreign key, whose check would cost a
-    lookup a ballot.
-    """
-
-    pk = models.CompositePrimaryKey("poll_id", "round", "voter_key")
-    poll_id = models.BigIntegerField()
-    round = models.PositiveSmallIntegerField()
-    voter_key = models.BinaryField(max_length=16)
-    ballot_id = models.BinaryField(max_length=16)
-    selection = models.CharField(max_length=400)
-
-    class Meta:
-        verbose_name = _("ballot")
-        verbose_name_plural = _("ballots")
-
-
-class DeadLetter(models.Model):
-    """A log entry that couldn't be counted, set aside with its reason until somebody decides."""
-
-    class Status(models.TextChoices):
-        WAITING = "waiting", _("Waiting")
-        COUNTED = "counted", _("Counted")
-        REJECTED = "rejected", _("Rejected")
-
-    partition = models.PositiveSmallIntegerField()
-    position = models.BigIntegerField()
-    poll_id = models.BigIntegerField()
-    round = models.PositiveSmallIntegerField()
-    voter_key = models.BinaryField(max_length=16, editable=False)
-    ballot_id = models.BinaryField(max_length=16, editable=False)
-    selection = models.CharField(max_length=400, editable=False)
-    replaces = models.BinaryField(max_length=16, null=True, editable=False)
-    reason = models.CharField(_("reason"), max_length=40)
-    detail = models.TextField(_("detail"), blank=True)
-    status = models.CharField(max_length=10, choices=Status, default=Status.WAITING, db_index=True)
-    set_aside_at = models.DateTimeField(auto_now_add=True)
-    settled_at = models.DateTimeField(null=True)
-    settled_by = models.CharField(max_length=150, blank=True)
-
-    class Meta:
-        verbose_name = _("dead letter")
-        verbose_name_plural = _("dead letters")
-        ordering = ["-id"]
-        indexes = [models.Index(fields=["poll_id", "round", "voter_key"], name="deadletter_voter")]
-
-    def __str__(self) -> str:
-        return f"{self.partition}:{self.position} {self.reason}"
-
-
-class ApiClient(AbstractAPIKey):
-    """A third party's key, hashed at rest, with what it may do."""
-
-    class Scope(models.TextChoices):
-        POLLS_READ = "polls:read", _("read polls")
-        POLLS_WRITE = "polls:write", _("create and run polls")
-        BALLOTS_WRITE = "ballots:write", _("cast ballots")
-
-    scopes = models.JSONField(_("scopes"), default=list)
-
-    class Meta(AbstractAPIKey.Meta):
-        verbose_name = _("API client")  # type: ignore[assignment]  # the library's are plain strings
-        verbose_name_plural = _("API clients")  # type: ignore[assignment]
-
-    def allows(self, scope: str) -> bool:
-        return scope in self.scopes
-
-
-# The `database` vote log's own tables. Nothing but polls.votelog.database touches them.
-
-
-class LogHead(models.Model):
-    partition = models.PositiveSmallIntegerField(primary_key=True)
-    generation = models.CharField(max_length=32)
-    position = models.BigIntegerField(default=0)
-
-
-class LogEntry(models.Model):
-    position = models.BigIntegerField(primary_key=True)
-    kind = models.CharField(max_length=6)
-    poll_id = models.BigIntegerField()
-    round = models.PositiveSmallIntegerField()
-    at = models.BigIntegerField()
-    voter_key = models.BinaryField(max_length=16)
-    ballot_id = models.BinaryField(max_length=16)
-    selection = models.CharField(max_length=400)
-    replaces = models.BinaryField(max_length=16, null=True)
-
-
-class Claim(models.Model):
-    pk = models.CompositePrimaryKey("poll_id", "voter_key")
-    poll_id = models.BigIntegerField()
-    voter_key = models.BinaryField(max_length=16)
-    record = models.BinaryField()
-
-
-class LogGate(models.Model):
-    poll_id = models.BigIntegerField(primary_key=True)
-    packed = models.CharField(max_length=120)

@@ -1,0 +1,46 @@
+"""The tables of polls, by subject."""
+
+from .access import ApiClient, InviteBatch
+from .ballots import Ballot, DeadLetter
+from .log_tables import Claim, LogEntry, LogGate, LogHead
+from .poll import (
+    CODE_ALPHABET,
+    CODE_LENGTH,
+    Choice,
+    Identity,
+    OverLimit,
+    Poll,
+    ProofOfWork,
+    Round,
+    State,
+    Visibility,
+    canonical_code,
+    new_code,
+    new_secret,
+)
+from .records import Record
+
+__all__ = [
+    "CODE_ALPHABET",
+    "CODE_LENGTH",
+    "ApiClient",
+    "Ballot",
+    "Choice",
+    "Claim",
+    "DeadLetter",
+    "Identity",
+    "InviteBatch",
+    "LogEntry",
+    "LogGate",
+    "LogHead",
+    "OverLimit",
+    "Poll",
+    "ProofOfWork",
+    "Record",
+    "Round",
+    "State",
+    "Visibility",
+    "canonical_code",
+    "new_code",
+    "new_secret",
+]

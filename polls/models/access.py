@@ -1,0 +1,50 @@
+"""Who may do something that not everybody may: API clients, and those who are invited."""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+from rest_framework_api_key.models import AbstractAPIKey
+
+from .poll import Poll
+
+
+class ApiClient(AbstractAPIKey):
+    """A third party's key, hashed at rest, with what it may do."""
+
+    class Scope(models.TextChoices):
+        POLLS_READ = "polls:read", _("read polls")
+        POLLS_WRITE = "polls:write", _("create and run polls")
+        BALLOTS_WRITE = "ballots:write", _("cast ballots")
+
+    scopes = models.JSONField(_("scopes"), default=list)
+
+    class Meta(AbstractAPIKey.Meta):
+        verbose_name = _("API client")  # type: ignore[assignment]  # the library's are plain strings
+        verbose_name_plural = _("API clients")  # type: ignore[assignment]
+
+    def allows(self, scope: str) -> bool:
+        return scope in self.scopes
+
+
+class InviteBatch(models.Model):
+    """Invites made together: `count` of them, by serial number, none of them stored (polls/invites.py)."""
+
+    poll = models.ForeignKey(Poll, models.CASCADE, related_name="invite_batches")
+    label = models.CharField(_("label"), max_length=100, blank=True)
+    count = models.PositiveIntegerField(
+        _("invites"), validators=[MinValueValidator(1), MaxValueValidator(1_000_000)]
+    )
+    made_at = models.DateTimeField(auto_now_add=True)
+    made_by = models.CharField(max_length=150, blank=True)
+    revoked_at = models.DateTimeField(null=True)
+    revoked_by = models.CharField(max_length=150, blank=True)
+
+    class Meta:
+        verbose_name = _("batch of invites")
+        verbose_name_plural = _("batches of invites")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.label or f"{self.count} × {self.poll_id}"

@@ -1,0 +1,36 @@
+"""The `database` vote log's own tables. Nothing but polls.votelog.database touches them."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class LogHead(models.Model):
+    partition = models.PositiveSmallIntegerField(primary_key=True)
+    generation = models.CharField(max_length=32)
+    position = models.BigIntegerField(default=0)
+
+
+class LogEntry(models.Model):
+    position = models.BigIntegerField(primary_key=True)
+    kind = models.CharField(max_length=6)
+    poll_id = models.BigIntegerField()
+    round = models.PositiveSmallIntegerField()
+    at = models.BigIntegerField()
+    voter_key = models.BinaryField(max_length=16)
+    ballot_id = models.BinaryField(max_length=16)
+    selection = models.CharField(max_length=400)
+    replaces = models.BinaryField(max_length=16, null=True)
+    aside = models.CharField(max_length=20, default="")
+
+
+class Claim(models.Model):
+    pk = models.CompositePrimaryKey("poll_id", "voter_key")
+    poll_id = models.BigIntegerField()
+    voter_key = models.BinaryField(max_length=16)
+    record = models.BinaryField()
+
+
+class LogGate(models.Model):
+    poll_id = models.BigIntegerField(primary_key=True)
+    packed = models.CharField(max_length=120)
