@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpResponse
@@ -15,7 +16,7 @@ from rest_framework.request import Request
 from polls import voters
 from polls.api.endpoints import Endpoint
 from polls.api.schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals, response_header
-from polls.ballotbox import current_ballot
+from polls.ballotbox import browser_voter, current_ballot
 from polls.errors import PollNotFound
 from polls.methods import method_choices
 from polls.models import State, Visibility, canonical_code
@@ -115,21 +116,22 @@ def viewer_of(request: Request, results_visible: str, code: str) -> Viewer:
     user = getattr(request._request, "user", None)
     if user is not None and user.is_active and user.is_staff:
         return Viewer.STAFF
-    if results_visible == Visibility.AFTER_VOTE and has_voted(code, request.COOKIES.get(voters.COOKIE)):
+    if results_visible == Visibility.AFTER_VOTE and has_voted(code, request.COOKIES):
         return Viewer.VOTED
     return Viewer.PUBLIC
 
 
-def has_voted(code: str, cookie: str | None) -> bool:
-    """Whether the voter behind this cookie has a ballot in the poll's current round."""
-    token = voters.token_from(cookie)
-    if token is None:
+def has_voted(code: str, cookies: Mapping[str, str]) -> bool:
+    """Whether the voter behind these cookies has a ballot in the poll's current round."""
+    cookie, pass_ = cookies.get(voters.COOKIE), cookies.get(voters.PASS_COOKIE)
+    if cookie is None and pass_ is None:
         return False
     try:
         rules = get_rules(code)
     except PollNotFound:
         return False
-    return current_ballot(rules, voters.browser_key(rules.secret, token)) is not None
+    voter_key = browser_voter(rules, cookie, pass_)
+    return voter_key is not None and current_ballot(rules, voter_key) is not None
 
 
 def healthz(request: Any) -> HttpResponse:

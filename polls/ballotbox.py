@@ -30,6 +30,7 @@ from .errors import (
     LandslideError,
     Malformed,
     MissingScope,
+    NotEligible,
     OutcomeUnknown,
     Overloaded,
     TooLarge,
@@ -39,7 +40,7 @@ from .errors import (
     problem,
 )
 from .methods import encode
-from .models import ApiClient
+from .models import ApiClient, Identity
 from .receipts import make_receipt
 from .rules import PollRules, get_rules, rules_of_round
 from .signals import ballots_appended
@@ -60,6 +61,7 @@ class CastRequest(msgspec.Struct, frozen=True, gc=False):
     secure: bool = False
     cookie: str | None = None
     authorization: str | None = None
+    pass_: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -167,6 +169,14 @@ def _failed(index: int, error: LandslideError) -> dict[str, Any]:
     return {"index": index, "code": error.code, "detail": error.detail}
 
 
+def browser_voter(rules: PollRules, cookie: str | None, pass_: str | None) -> bytes | None:
+    """The voter_key behind these cookies, if it is one that may vote in the poll."""
+    try:
+        return voters.key_of(rules.identity, rules.id, rules.secret, cookie, pass_)
+    except (VoterUnknown, NotEligible):
+        return None
+
+
 def current_ballot(rules: PollRules, voter_key: bytes) -> bytes | None:
     """The ballot_id of this voter's ballot in the poll's current round, counted or not."""
     return get_log().find(rules.id, rules.round, voter_key)
@@ -191,13 +201,11 @@ def prepare(request: CastRequest, rules: PollRules, *, sure: bool = False) -> Ne
         _need_scope(client)
         body = _decode(_decode_ballot, request.body)
         return _new_ballot(rules, body, _client_voter(rules, client, body), sure=sure)
-    token = voters.token_from(request.cookie)
-    if token is None:
-        raise VoterUnknown()
+    voter_key = voters.key_of(rules.identity, rules.id, rules.secret, request.cookie, request.pass_)
     body = _decode(_decode_ballot, request.body)
     if body.voter is not None:
         raise Malformed(_("Only API clients may name a voter."))
-    return _new_ballot(rules, body, voters.browser_key(rules.secret, token), sure=sure)
+    return _new_ballot(rules, body, voter_key, sure=sure)
 
 
 def prepare_surely(request: CastRequest, rules: PollRules) -> NewBallot:
@@ -241,6 +249,9 @@ def _need_scope(client: ApiClient) -> None:
 
 
 def _client_voter(rules: PollRules, client: ApiClient, body: BallotBody) -> bytes:
+    if rules.identity in (Identity.LOGIN, Identity.INVITE):
+        # Whoever holds a key could otherwise make up voters where each has to be somebody.
+        raise NotEligible(_("In this poll voters cast their ballots themselves."), needs=rules.identity)
     if body.voter is None:
         raise Malformed(_("An API client names the voter of each ballot in `voter`."))
     return voters.client_key(rules.secret, client, body.voter)

@@ -51,9 +51,13 @@ STORE_PATIENCE = 1.0
 #: What does need the database has few threads and few places, since it must not be a way to load it.
 THREADS, DOUBTS_AT_MOST, LOOKS_AT_MOST = 2, 200, 100
 _VOTER = re.compile(rb"(?:^|;)\s*voter=([A-Za-z0-9_-]{43})\s*(?:;|$)")
+_PASS = re.compile(rb"(?:^|;)\s*pass=([A-Za-z0-9_-]{54})\s*(?:;|$)")
 _UNUSUAL = (b"authorization", b"transfer-encoding", b"content-encoding", b"expect")
 _USUAL = (b"content-type", b"host", b"cookie", b"origin", b"content-length", b"x-request-id")
 _READ = frozenset((*_USUAL, *_UNUSUAL))
+
+#: What CastRequest takes behind code and body.
+Parts = tuple[str, str, str | None, bool, str, None, str | None]
 
 
 class PassOn(Exception):
@@ -128,7 +132,7 @@ class Intake:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    def read_headers(self, headers: Headers) -> tuple[bytes, int, tuple[str, str, str | None, bool, str]]:
+    def read_headers(self, headers: Headers) -> tuple[bytes, int, Parts]:
         """The request's id, its length, and what CastRequest takes behind its body; PassOn for odd ones."""
         kind = host = cookie = origin = given_id = length = None
         for name, value in headers:
@@ -158,7 +162,22 @@ class Intake:
         if not knows_host(host):
             raise PassOn
         asked_from = None if origin is None else origin.decode("latin-1")
-        parts = ("application/json", host.decode("latin-1"), asked_from, False, voter[1].decode())
+        pass_ = None
+        if b"pass" in cookie:
+            # As above: one that comes twice, or in an odd way, is for Django to read.
+            found = _PASS.search(cookie)
+            if found is None or cookie.count(b"pass") != 1:
+                raise PassOn
+            pass_ = found[1].decode()
+        parts = (
+            "application/json",
+            host.decode("latin-1"),
+            asked_from,
+            False,
+            voter[1].decode(),
+            None,
+            pass_,
+        )
         return request_id_of(given_id), int(length), parts
 
     async def _first_look(self, code: str) -> PollRules:

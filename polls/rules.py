@@ -14,7 +14,7 @@ from django.db import DatabaseError
 
 from .errors import PollNotFound
 from .methods import Method, MethodRules, get_method
-from .models import Poll, Round, State, canonical_code
+from .models import Identity, Poll, Round, State, canonical_code
 from .signals import poll_changed
 
 _KEEP_SECONDS = 1.0
@@ -32,6 +32,7 @@ class PollRules:
     revote: bool
     results_visible: str
     secret: bytes
+    identity: str = Identity.BROWSER
     #: Valid selections as voters marked them -> as they are stored; a poll has few and many ballots.
     canonical: dict[tuple[int, ...], str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -91,6 +92,7 @@ def _load(code: str) -> PollRules:
         revote=poll.revote,
         results_visible=poll.results_visible,
         secret=bytes(poll.secret),
+        identity=poll.identity,
     )
 
 

@@ -1,4 +1,8 @@
-"""Who is voting: a signed cookie or an API client's voter, made into a voter_key.
+"""Who is voting: a signed cookie, a pass, or an API client's voter, made into a voter_key.
+
+A browser is known by its cookie `voter`. Who has to sign in or to bring an invite gets a
+cookie `pass` for the one poll, from the voter endpoint, which has looked into the session
+or the invite; so a cast needs neither.
 
 A voter_key is a keyed hash of the voter's identity with the poll's own secret, so the
 same browser is somebody else in every poll, and nobody once the secret is destroyed.
@@ -10,6 +14,8 @@ import functools
 import hashlib
 import hmac
 import secrets
+import struct
+import time
 from base64 import urlsafe_b64encode
 from binascii import a2b_base64
 from typing import Any
@@ -17,11 +23,15 @@ from typing import Any
 from django.conf import settings
 from django.core.signals import setting_changed
 from django.dispatch import receiver
+from django.utils.translation import gettext_lazy
 
-from .errors import InvalidKey
-from .models import ApiClient
+from .errors import InvalidKey, NotEligible, VoterUnknown
+from .models import ApiClient, Identity
 
 COOKIE = "voter"
+PASS_COOKIE = "pass"  # noqa: S105
+#: A page gets a new pass whenever it asks who is voting; an old one that was stolen or lent is no use.
+PASS_SECONDS = 3600
 COOKIE_MAX_AGE = 365 * 24 * 3600
 _TOKEN = 16
 _MAC = 16
@@ -88,6 +98,66 @@ def cookie_header(value: str, *, secure: bool) -> str:
     """The Set-Cookie header for a voter cookie."""
     header = f"{COOKIE}={value}; Path=/; Max-Age={COOKIE_MAX_AGE}; HttpOnly; SameSite=Lax"
     return f"{header}; Secure" if secure else header
+
+
+_PASS = struct.Struct(">II16s")  # poll_id, end (s), voter_key
+_PASS_LENGTH = (_PASS.size + _MAC) * 8 // 6 + 1  # base64 without padding
+
+
+def make_pass(poll_id: int, voter_key: bytes) -> str:
+    """The value of a pass cookie: its holder votes in this poll as this voter, for PASS_SECONDS."""
+    body = _PASS.pack(poll_id, int(time.time()) + PASS_SECONDS, voter_key)
+    mac = keyed_hash(body, signing_secrets()[0], b"pass", _MAC)
+    return urlsafe_b64encode(body + mac).rstrip(b"=").decode()
+
+
+def key_from_pass(cookie: str | None, poll_id: int) -> bytes | None:
+    """The voter_key of a pass for this poll that we signed and that hasn't ended; None for anything else."""
+    if cookie is None or len(cookie) != _PASS_LENGTH:
+        return None
+    try:
+        raw = a2b_base64(cookie.encode().translate(_URL_SAFE) + b"==")
+    except ValueError:
+        return None
+    body, mac = raw[: _PASS.size], raw[_PASS.size :]
+    if not any(hmac.compare_digest(mac, keyed_hash(body, s, b"pass", _MAC)) for s in signing_secrets()):
+        return None
+    poll, end, voter_key = _PASS.unpack(body)
+    return voter_key if poll == poll_id and end > time.time() else None
+
+
+def pass_headers(code: str, value: str, *, secure: bool) -> list[str]:
+    """Set-Cookie headers for a pass: sent along with requests about this poll only, whatever its door."""
+    rest = f"Max-Age={PASS_SECONDS if value else 0}; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
+    return [f"{PASS_COOKIE}={value}; Path={path}/polls/{code}/; {rest}" for path in ("/api/v1", "/ws")]
+
+
+def key_of(identity: str, poll_id: int, secret: bytes, cookie: str | None, pass_: str | None) -> bytes:
+    """The voter_key of who comes with these cookies; VoterUnknown or NotEligible where there is none."""
+    if identity == Identity.BROWSER:
+        token = token_from(cookie)
+        if token is None:
+            raise VoterUnknown()
+        return browser_key(secret, token)
+    key = key_from_pass(pass_, poll_id) if identity != Identity.CLIENT else None
+    if key is None:
+        raise NotEligible(_NEEDED[identity], needs=str(identity))
+    return key
+
+
+_NEEDED = {
+    Identity.LOGIN: gettext_lazy("This poll is for people who are signed in."),
+    Identity.INVITE: gettext_lazy("This poll is for people with an invite, which names one voter."),
+    Identity.CLIENT: gettext_lazy("In this poll an API client casts the ballots of its voters."),
+}
+
+
+def login_key(poll_secret: bytes, user_id: int) -> bytes:
+    return _voter_key(poll_secret, b"login\0%d" % user_id)
+
+
+def invite_key(poll_secret: bytes, batch_id: int, serial: int) -> bytes:
+    return _voter_key(poll_secret, b"invite\0%d\0%d" % (batch_id, serial))
 
 
 def browser_key(poll_secret: bytes, token: bytes) -> bytes:

@@ -15,7 +15,6 @@ from django.utils.crypto import constant_time_compare
 
 from analytics.api import has_voted
 from analytics.tallies import Viewer
-from polls import voters
 from polls.models import Visibility
 
 
@@ -23,7 +22,7 @@ def kind_of(cookie: bytes, code: str, results_visible: str) -> Viewer:
     cookies = _cookies(cookie)
     if _is_staff(cookies.get(settings.SESSION_COOKIE_NAME)):
         return Viewer.STAFF
-    if results_visible == Visibility.AFTER_VOTE and has_voted(code, cookies.get(voters.COOKIE)):
+    if results_visible == Visibility.AFTER_VOTE and has_voted(code, cookies):
         return Viewer.VOTED
     return Viewer.PUBLIC
 

@@ -176,6 +176,7 @@ def _parts(request: Request, code: str, limit: int) -> CastRequest:
         secure=request.is_secure(),
         cookie=request.COOKIES.get(voters.COOKIE),
         authorization=request.headers.get("Authorization"),
+        pass_=request.COOKIES.get(voters.PASS_COOKIE),
     )
 
 
