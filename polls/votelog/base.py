@@ -35,6 +35,8 @@ class NewBallot(msgspec.Struct, frozen=True, gc=False):
     selection: str  # as `polls.methods.encode` writes it
     round: int | None = None  # the round the voter saw; None: whichever is on
     replaces: bytes | None = None  # the ballot_id that this one takes the place of
+    aside: str = ""  # the rule by which it is to count apart (in quarantine), if any
+    counted_as: tuple[bytes, ...] = ()  # by what rate limits know it: see polls.limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,14 @@ class Entry:
     ballot_id: bytes = b""
     selection: str = ""
     replaces: bytes | None = None
+    aside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
     """Entries of one poll and round that came into the log together: consecutive positions, one time.
 
-    What counts millions of ballots works on these columns, not on an object for each of
+    `aside` names the rule by which all of them count apart, in quarantine; mostly there is none. What counts millions of ballots works on these columns, not on an object for each of
     them. A closing marker is a block without ballots, at position `first`.
     """
 
@@ -82,6 +85,7 @@ class Block:
     ballot_ids: Sequence[bytes] = ()
     selections: Sequence[str] = ()
     replaces: Sequence[bytes | None] | None = None  # None: no ballot of the block replaces one
+    aside: str = ""
 
     def __len__(self) -> int:
         return len(self.voter_keys) if self.kind == "ballot" else 1
@@ -105,6 +109,7 @@ class Block:
             self.ballot_ids[cut:],
             self.selections[cut:],
             self.replaces[cut:] if self.replaces else None,
+            self.aside,
         )
 
     def entries(self) -> list[Entry]:
@@ -113,7 +118,7 @@ class Block:
             return [Entry(self.first, "close", self.poll_id, self.round, self.at)]
         replaces = self.replaces or [None] * len(self)
         return [
-            Entry(position, "ballot", self.poll_id, self.round, self.at, *ballot)
+            Entry(position, "ballot", self.poll_id, self.round, self.at, *ballot, aside=self.aside)
             for position, ballot in enumerate(
                 zip(self.voter_keys, self.ballot_ids, self.selections, replaces, strict=True), self.first
             )

@@ -134,9 +134,10 @@ end
 
 -- One poll's ballots of a call: poll, voters (16 a ballot), ballot_ids (16), rounds or 0 (2), picks from
 -- the selections (2, from 1), digests of the selections (4), the selections as the reader wants them, and
--- replaces: '' where none is named, else 17 a ballot, '\1' and a ballot_id or '\0' and anything.
+-- replaces: '' where none is named, else 17 a ballot, '\1' and a ballot_id or '\0' and anything; and the
+-- rule by which all of these count apart, or ''.
 local function append_poll(keys, claims_key, position, keep, now, poll_id, voters, ballot_ids, rounds, picks,
-                           digests, selections, replaces)
+                           digests, selections, replaces, aside)
   local gate, claims = gate_of(keys[3], poll_id), claims_of(claims_key)
   local verdicts, known_rounds = {}, {}
   local picked, replaced, replaces_any = {}, {}, false
@@ -167,10 +168,12 @@ local function append_poll(keys, claims_key, position, keep, now, poll_id, voter
   end
   if #picked > 0 then
     position = position + #picked
-    redis.call('XADD', keys[1], string.format('%.0f-0', position),
+    local fields = {
       'p', poll_id, 'r', gate.round, 't', string.format('%.0f', now), 'n', #picked,
       'v', column(voters, picked, 16), 'b', column(ballot_ids, picked, 16),
-      'i', column(picks, picked, 2), 's', selections, 'x', replaces_any and table.concat(replaced) or '')
+      'i', column(picks, picked, 2), 's', selections, 'x', replaces_any and table.concat(replaced) or '' }
+    if aside ~= '' then fields[#fields + 1], fields[#fields + 2] = 'q', aside end
+    redis.call('XADD', keys[1], string.format('%.0f-0', position), unpack(fields))
     redis.call('HSET', keys[2], 'position', string.format('%.0f', position))
     write_claims(claims, records, added)
   end
@@ -178,16 +181,16 @@ local function append_poll(keys, claims_key, position, keep, now, poll_id, voter
 end
 
 -- KEYS: log, head, gates, then the claims of each poll
--- ARGV: generation, counted, remembered, then 8 a poll (see above)
+-- ARGV: generation, counted, remembered, then 9 a poll (see above)
 -- Answers for each poll {letters, the round of those accepted, the rounds of those repeated}.
 local function append(keys, args)
   local position = check_head(keys[2], args[1], args[2])
   if not position then return redis.error_reply('INCONSISTENT') end
   local keep, now, answers = tonumber(args[3]) * CLAIMED, now_ms(), {}
   for k = 4, #keys do
-    local i, answer = 4 + (k - 4) * 8, nil
+    local i, answer = 4 + (k - 4) * 9, nil
     position, answer = append_poll(keys, keys[k], position, keep, now, args[i], args[i + 1], args[i + 2],
-      args[i + 3], args[i + 4], args[i + 5], args[i + 6], args[i + 7])
+      args[i + 3], args[i + 4], args[i + 5], args[i + 6], args[i + 7], args[i + 8])
     answers[#answers + 1] = answer
   end
   return answers

@@ -84,12 +84,12 @@ class RedisVoteLog:
         )
 
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
-        together: dict[int, dict[int, _Columns]] = {}
+        together: dict[int, dict[tuple[int, str], _Columns]] = {}
         for index, ballot in enumerate(ballots):
             polls = together.setdefault(partition_of(ballot.poll_id, ballot.voter_key, self.partitions), {})
-            columns = polls.get(ballot.poll_id)
+            columns = polls.get((ballot.poll_id, ballot.aside))
             if columns is None:
-                columns = polls[ballot.poll_id] = _Columns()
+                columns = polls[ballot.poll_id, ballot.aside] = _Columns()
             columns.add(index, ballot)
         calls = []
         for partition, polls in together.items():
@@ -97,9 +97,9 @@ class RedisVoteLog:
             if head is None:
                 raise LogInconsistent()
             args: list[Any] = [head.generation, head.position, REMEMBERED_BALLOTS]
-            for poll_id, columns in polls.items():
-                args += columns.arguments(poll_id)
-            keys = [*self._keys(partition), *(self._claims_key(partition, poll_id) for poll_id in polls)]
+            for (poll_id, aside), columns in polls.items():
+                args += (*columns.arguments(poll_id), aside)
+            keys = [*self._keys(partition), *(self._claims_key(partition, poll_id) for poll_id, _ in polls)]
             calls.append(("landslide_append", keys, args))
 
         outcomes: list[Outcome] = [_UNKNOWN] * len(ballots)
@@ -357,4 +357,5 @@ def _block(entry_id: bytes, fields: dict[bytes, bytes]) -> Block:
         _pieces(fields[b"b"], 16),
         [selections[pick] for pick in struct.unpack(f">{count}H", fields[b"i"])],
         [piece[1:] if piece[0] else None for piece in _pieces(replaces, 17)] if replaces else None,
+        fields.get(b"q", b"").decode(),
     )
