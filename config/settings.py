@@ -195,6 +195,8 @@ BATCH_MAX_BYTES = env.int("BATCH_MAX_BYTES", default=8 * 1024 * 1024)
 BATCH_MAX_BALLOTS = env.int("BATCH_MAX_BALLOTS", default=10_000)
 CAST_QUEUE_LIMIT = env.int("CAST_QUEUE_LIMIT", default=20_000)
 CAST_DEADLINE_SECONDS = env.float("CAST_DEADLINE_SECONDS", default=10)
+# Hashes that a proof of work takes at most, half of that on average: up to a second of a phone.
+PROOF_WORK = env.int("PROOF_WORK", default=400_000)
 # SQLite has one writer: a batch must give the lock back before a cast notices.
 COUNT_BATCH = env.int("COUNT_BATCH", default=500 if "sqlite" in DATABASES["default"]["ENGINE"] else 10_000)
 SWEEP_SECONDS = env.float("SWEEP_SECONDS", default=2)
