@@ -1,14 +1,17 @@
+from csp.decorators import csp
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.i18n import JavaScriptCatalog
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from config import page_headers
 from polls.api.problems import unknown_address
 
+docs = SpectacularSwaggerSplitView.as_view(url_name="schema")  # its script is a request of its own
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/docs/", csp(page_headers.DOCS)(docs), name="docs"),
     path("jsi18n/", JavaScriptCatalog.as_view(), name="jsi18n"),
     path("", include("polls.api.urls")),
     path("", include("analytics.urls")),

@@ -1,0 +1,117 @@
+"""Every page in a real browser under its Content-Security-Policy: nothing it needs is forbidden, and what an
+attacker would slip in is."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.audience import Client
+from tests.e2e.test_admin import log_in
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+#: Chromium tells the page of each thing that a policy stopped; we keep it where the next page can't lose it.
+WATCH = """
+document.addEventListener("securitypolicyviolation", (event) => {
+  window.reportViolation(`${event.effectiveDirective} ${event.blockedURI} on ${location.pathname}`);
+});
+"""
+
+
+@pytest.fixture(scope="module")
+def running(shared_landslide: Any) -> tuple[Any, Client]:
+    system = shared_landslide(mode="embedded")
+    return system, Client(system)
+
+
+def watched(person: Any) -> tuple[Page, list[str]]:
+    violations: list[str] = []
+    person.context.expose_function("reportViolation", lambda text: violations.append(text))
+    person.context.add_init_script(WATCH)
+    page = person.context.new_page()
+    return page, violations
+
+
+def test_no_public_page_needs_what_its_policy_forbids(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    draft = client.make_poll(open=False)
+    done = client.make_poll()
+    client.cast(done, "ann", [1])
+    client.step(done, "close")
+    person = visitor(tolerated=("404",))
+    page, violations = watched(person)
+    paths = ["/", "/?code=NOSUCH", "/p/NOSUCH/", "/api/docs/", "/api/errors/", "/nowhere/"]
+    paths += [f"/p/{each}/{view}" for each in (code, draft, done) for view in ("", "results/", "present/")]
+    for path in paths:
+        answer = page.goto(system.url + path)
+        assert answer is not None
+        policy = answer.headers["content-security-policy"]
+        assert "script-src 'self';" in f"{policy};", path
+        assert "frame-ancestors 'none'" in policy
+        assert "camera=()" in answer.headers["permissions-policy"]
+        page.wait_for_load_state("networkidle") if path == "/api/docs/" else page.wait_for_load_state()
+    expect(page.locator("#stage, main").first).to_be_visible()
+
+    # Voting, watching it arrive, and the switch of the colours: what the scripts do later is allowed too.
+    page.goto(f"{system.url}/p/{code}/")
+    page.get_by_text("Bee").click()
+    page.get_by_role("button", name="Cast my ballot").click()
+    expect(page.locator("#cast-title")).to_be_visible()
+    page.locator("[data-theme-switch]").click()
+    page.goto(f"{system.url}/api/docs/")
+    page.locator(".opblock-summary").first.click()
+    expect(page.locator(".opblock-body").first).to_be_visible()
+    assert violations == []
+
+
+def test_no_admin_page_needs_what_its_policy_forbids(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    client.cast(code, "ann", [1])
+    person = visitor()
+    page, violations = watched(person)
+    log_in(page, system)
+    paths = [
+        "", "polls/poll/", "polls/poll/add/", "polls/deadletter/", "polls/apiclient/", "polls/apiclient/add/",
+        "auth/user/", "auth/user/add/", "auth/user/1/change/", "auth/user/1/password/",
+        "auth/user/1/history/", "auth/group/", "auth/group/add/", "password_change/",
+    ]  # fmt: skip
+    for path in paths:
+        answer = page.goto(f"{system.url}/admin/{path}")
+        assert answer is not None and answer.status == 200, path
+        policy = answer.headers["content-security-policy"]
+        assert "'unsafe-inline'" not in policy.partition("script-src")[2].partition(";")[0]
+        page.wait_for_load_state()
+    page.goto(f"{system.url}/admin/polls/poll/")
+    page.get_by_role("link", name=code).click()
+    expect(page.locator("[data-ballots]")).to_have_text("1")
+    page.get_by_role("link", name="Close voting").click()
+    assert violations == []
+
+
+def test_what_is_slipped_into_a_page_does_not_run(running: Any, visitor: Any) -> None:
+    """The policy stops what it is there for: scripts in the source, event handlers, other people's files."""
+    system, _ = running
+    person = visitor(tolerated=("Content Security Policy", "Trusted", "trusted", "ERR_BLOCKED_BY_CSP"))
+    page, violations = watched(person)
+    for path in ("/", "/admin/login/"):
+        page.goto(system.url + path)
+        page.evaluate(
+            """() => {
+              const script = document.createElement("script");
+              try { script.text = "window.ran = true"; document.body.append(script) } catch {}
+              const button = document.createElement("button");
+              try { button.setAttribute("onclick", "window.ran = true"); button.click() } catch {}
+              const far = document.createElement("script");
+              try { far.src = "https://evil.example/x.js"; document.body.append(far) } catch {}
+              const image = document.createElement("img");
+              image.src = "https://evil.example/pixel";
+              document.body.append(image);
+            }"""
+        )
+        expect(page.locator("img[src*=evil]")).to_have_count(1)
+        assert page.evaluate("window.ran") is None
+    assert any(each.startswith("script-src") for each in violations)
+    assert any(each.startswith("img-src https://evil.example") for each in violations)
