@@ -211,6 +211,30 @@ def _fresh_stores(pytestconfig: pytest.Config) -> None:
         cache.clear()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _records_go_between_tests() -> Iterator[None]:
+    """Emptying the table of records is refused, as it should be: between tests its triggers are away."""
+    from django.core.management.commands import flush
+
+    emptying = flush.sql_flush
+
+    def without_triggers(style: Any, connection: Any, *args: Any, **options: Any) -> list[str]:
+        statements = emptying(style, connection, *args, **options)
+        if connection.vendor == "postgresql":
+            off, on = (f"ALTER TABLE polls_record {way} TRIGGER USER" for way in ("DISABLE", "ENABLE"))
+            return [off, *statements, on]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT name, sql FROM sqlite_master WHERE tbl_name = 'polls_record' AND type = 'trigger'"
+            )
+            triggers = cursor.fetchall()
+        return [*(f"DROP TRIGGER {name}" for name, _ in triggers), *statements, *(sql for _, sql in triggers)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flush, "sql_flush", without_triggers)
+        yield
+
+
 # --- whole systems ---
 
 
