@@ -7,6 +7,7 @@ here, only by the gate in the vote log.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +15,7 @@ from django.db import DatabaseError
 
 from .errors import PollNotFound
 from .methods import Method, MethodRules, get_method
-from .models import Identity, Poll, Round, State, canonical_code
+from .models import Identity, Poll, ProofOfWork, Round, State, canonical_code
 from .signals import poll_changed
 
 _KEEP_SECONDS = 1.0
@@ -33,8 +34,14 @@ class PollRules:
     results_visible: str
     secret: bytes
     identity: str = Identity.BROWSER
+    #: When voters' ballots stop needing a proof of work, in seconds since the epoch; inf where they always do.
+    proof_until: float = 0.0
     #: Valid selections as voters marked them -> as they are stored; a poll has few and many ballots.
     canonical: dict[tuple[int, ...], str] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def wants_proof(self) -> bool:
+        return self.proof_until > time.time()
 
 
 _kept: dict[str, tuple[float, PollRules]] = {}
@@ -93,7 +100,16 @@ def _load(code: str) -> PollRules:
         results_visible=poll.results_visible,
         secret=bytes(poll.secret),
         identity=poll.identity,
+        proof_until=_proof_until(poll),
     )
+
+
+def _proof_until(poll: Poll) -> float:
+    if poll.proof_of_work == ProofOfWork.ON:
+        return math.inf
+    if poll.proof_of_work == ProofOfWork.AUTO and poll.proof_until is not None:
+        return poll.proof_until.timestamp()
+    return 0.0
 
 
 def _forget(**_: object) -> None:
