@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench clean
+.PHONY: help run test check bench faults clean
 
 PY := .venv/bin/python
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input
@@ -34,6 +34,10 @@ check: .venv/installed-dev ## Lint, formatting, types, layers, Django's checks, 
 
 bench: .venv/installed-bench ## Measure Landslide against its peers; BENCH=--quick or BENCH="ingest batch"
 	@exec $(PY) -m benchmarks $(BENCH)
+
+faults: .venv/installed-dev ## Kill, cut off and freeze parts of running systems; FAULTS="worker" for some rows
+	@$(PY) -m tests.install
+	@exec $(PY) -m tests.faults $(FAULTS)
 
 clean: ## Remove .venv and caches; ballots in data/ stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,86 @@
+"""`python -m tests.faults [WORD…] [--write FILE]`: the full matrix, or the rows with one of these words."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tests.faults import matrix
+from tests.faults.matrix import Matrix
+
+PAGE = """# Faults
+
+What `make faults` found. Each row is a fault on a running system with voters on it; what must hold is checked
+afterwards against a journal of every ballot and every answer that is kept outside the system. Then the same
+once more on a build that is broken on purpose, to show that the check can fail. The code is in tests/faults/;
+tests/README.md says how to add a row.
+
+{date}, {machine}, Python {python}, {minutes:.0f} minutes.
+
+{table}"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
+    parser.add_argument("words", nargs="*", help="only rows whose name or place has one of these words")
+    parser.add_argument("--write", type=Path, help="write the table to this file")
+    parser.add_argument("--no-broken", action="store_true", help="leave the broken builds out")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+
+    rows = [
+        row
+        for row in matrix.ROWS
+        if not options.words or any(word in f"{row.name} {row.on}" for word in options.words)
+    ]
+    began, done = time.monotonic(), Matrix()
+    console = Console()
+    columns = (
+        *(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()),
+        *(TextColumn("{task.fields[sums]}"), TextColumn("{task.description}")),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("starting a system", total=len(rows), sums="")
+        told = lambda what: progress.update(task, description=what)  # noqa: E731
+        for line in matrix.run(rows, told, broken=not options.no_broken):
+            done.lines.append(line)
+            sums = matrix.totals(done)
+            progress.update(
+                task,
+                advance=1,
+                sums=f"{sums['acknowledged']:,} acknowledged, {sums['lost']} lost, {sums['doubled']} doubled",
+            )
+            row = matrix.cells(line)
+            colour = "green" if line.as_expected else "red"
+            mark = "as expected" if line.as_expected else "NOT AS EXPECTED"
+            progress.print(f"[{colour}]{mark}[/] {row[0]} ({row[1]}): {', '.join(_figures(row))}. {row[-1]}")
+
+    page = PAGE.format(
+        date=datetime.now(UTC).date(),
+        machine=f"{os.cpu_count()} cores, {platform.system()}",
+        python=platform.python_version(),
+        minutes=(time.monotonic() - began) / 60,
+        table=matrix.markdown(done),
+    )
+    console.print(page[page.rindex("In all:") :].strip(), style="bold")
+    if options.write:
+        options.write.write_text(page)
+        console.print(f"The table is in {options.write}.")
+    sys.exit(0 if done.as_expected else 1)
+
+
+def _figures(row: list[str]) -> list[str]:
+    return [f"{value} {name}" for name, value in zip(matrix.HEAD[4:12], row[4:12], strict=True)]
+
+
+if __name__ == "__main__":
+    main()

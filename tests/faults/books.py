@@ -1,0 +1,92 @@
+"""What the stores hold, read from them directly and counted anew: no code of the product takes part."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.faults.stand import Stand
+
+
+@dataclass
+class Books:
+    """One round of one poll. Selections are texts such as "3"; ballot_ids have their dashes."""
+
+    state: str = ""
+    result: dict[str, Any] | None = None
+    ledger: dict[str, tuple[str, str]] = field(default_factory=dict)  # ballot_id: voter_key, selection
+    quarantined: set[str] = field(default_factory=set)  # those of the ledger that are counted apart
+    rows: int = 0  # of the ledger
+    letters: dict[str, tuple[str, str]] = field(default_factory=dict)  # ballot_id: voter_key, reason
+    tally: Counter[str] = field(default_factory=Counter)
+    points: Counter[str] = field(default_factory=Counter)
+
+    def recount(self) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        for ballot_id, (_, selection) in self.ledger.items():
+            if ballot_id not in self.quarantined:
+                counts.update(["ballots", *selection.split(",")])
+        return counts
+
+    @property
+    def without_quarantine(self) -> dict[str, Counter[str]]:
+        """Tally and history as far as they belong to ballots that count."""
+        return {
+            name: Counter({key: count for key, count in counts.items() if count and ":" not in key})
+            for name, counts in (("tally", self.tally), ("history", self.points))
+        }
+
+
+def _uuid(value: bytes) -> str:
+    digits = bytes(value).hex()
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def read_books(stand: Stand, code: str, round_: int = 1) -> Books:
+    books = Books()
+    with stand.connect() as database:
+        poll, books.state = _one(database, "SELECT id, state FROM polls_poll WHERE code = %s", code)
+        where = (poll, round_)
+        found = _one(database, "SELECT result FROM polls_round WHERE poll_id = %s AND number = %s", *where)
+        books.result = _json(found[0]) if found else None
+        rows = database.execute(
+            "SELECT ballot_id, voter_key, selection, quarantine_id FROM polls_ballot"
+            " WHERE poll_id = %s AND round = %s",
+            where,
+        )
+        for ballot_id, voter_key, selection, quarantine in rows:
+            books.rows += 1
+            books.ledger[_uuid(ballot_id)] = (bytes(voter_key).hex(), selection)
+            if quarantine is not None:
+                books.quarantined.add(_uuid(ballot_id))
+        letters = database.execute(
+            "SELECT ballot_id, voter_key, reason FROM polls_deadletter WHERE poll_id = %s AND round = %s",
+            where,
+        )
+        books.letters = {_uuid(ballot_id): (bytes(key).hex(), reason) for ballot_id, key, reason in letters}
+        for table, counts in (("analytics_tally", books.tally), ("analytics_tallypoint", books.points)):
+            sums = database.execute(
+                f"SELECT key, SUM(count) FROM {table} WHERE poll_id = %s AND round = %s GROUP BY key", where
+            )
+            counts.update({key: int(total) for key, total in sums})
+    return books
+
+
+def backlog(stand: Stand) -> int:
+    """Entries of the log that no transaction has counted, by the stores' own figures."""
+    with stand.connect() as database, stand.redis.client() as redis:
+        rows: list[Any] = database.execute("SELECT partition, position FROM analytics_checkpoint").fetchall()
+        return sum(
+            int(redis.hget(f"landslide:{{{partition}}}:head", "position") or 0) - position  # type: ignore[arg-type]
+            for partition, position in rows
+        )
+
+
+def _one(database: Any, query: str, *values: Any) -> Any:
+    return database.execute(query, values).fetchone()
+
+
+def _json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value

@@ -1,0 +1,203 @@
+"""One fault on a running system: a poll, voters, the fault, and then every check."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import redis
+
+from tests.faults import checks
+from tests.faults.books import Books, backlog, read_books
+from tests.faults.checks import Breach, Evidence
+from tests.faults.journal import Journal
+from tests.faults.load import CHOICES, Load, Pace
+from tests.faults.stand import Stand
+from tests.servers import wait_for
+
+#: Seconds until what was accepted must be counted, and every screen current. A bound for the runner's
+#: patience; the figures that were seen stand in the table.
+PATIENCE = 30.0
+BROKEN_PATIENCE = 6.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A row of the matrix. `strike` does it, while voters vote; what it returns is a remark for the table."""
+
+    name: str
+    on: str
+    expected: str
+    strike: Callable[[Scene], None]
+    broken: tuple[str, ...]  # a build that is broken like this (tests/faults/inside/broken.py) …
+    found_by: str  # … must be found out by this check
+    times: int = 1  # in the full matrix
+    stand: Mapping[str, Any] | None = None  # the system it needs, if not the one that all share
+    damages: bool = False  # a broken build leaves a system that nobody should go on with
+
+
+@dataclass
+class Outcome:
+    """What one fault, or many of the same, came to."""
+
+    fault: Fault
+    submitted: int = 0
+    acknowledged: int = 0
+    counted: int = 0
+    lost: int = 0
+    doubled: int = 0
+    faults: int = 0
+    seconds: float = 0.0
+    slowest: float = 0.0  # seconds that a voter waited for an answer
+    remarks: list[str] = field(default_factory=list)
+    breaches: list[Breach] = field(default_factory=list)
+
+    @property
+    def as_expected(self) -> bool:
+        return not self.breaches
+
+    @property
+    def found_out(self) -> bool:
+        """Of a broken build: whether the check that is to notice did."""
+        return any(breach.check == self.fault.found_by for breach in self.breaches)
+
+
+class Scene:
+    """What a strike has to hand."""
+
+    def __init__(self, stand: Stand, load: Load, code: str, patience: float) -> None:
+        self.stand, self.load, self.code, self.patience = stand, load, code, patience
+        self.journal = load.journal
+        self.orders = stand.orders
+        self.faults = 0
+        self.remarks: list[str] = []
+        self.breaches: list[Breach] = []
+
+    def struck(self, count: int = 1) -> None:
+        self.faults += count
+
+    def remark(self, text: str) -> None:
+        self.remarks.append(text)
+
+    def expect(self, holds: bool, check: str, what: str) -> None:
+        """What this row promises beyond what always holds."""
+        if not holds:
+            self.breaches.append(Breach(check, what))
+
+    def wait_for_acknowledgements(self, more: int = 20, seconds: float = 20) -> bool:
+        """Whether so many more ballots are acknowledged within `seconds`."""
+        target = self.journal.acknowledged + more
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: self.journal.acknowledged >= target, seconds)
+        return self.journal.acknowledged >= target
+
+    def wait_current(self, what: str) -> None:
+        """Let voters pause: every screen shows all that was acknowledged, and how long that took."""
+        self.load.pause()
+        self.load.wait_settled()
+        began = time.monotonic()
+        voters = sum(any(b.acknowledged for b in ballots) for ballots in self.journal.voters.values())
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: all(_ballots(w.tally) == voters for w in self.load.watchers), self.patience)
+        late = [w for w in self.load.watchers if _ballots(w.tally) != voters]
+        shown = [_ballots(watcher.tally) for watcher in self.load.watchers]
+        self.expect(not late, "current", f"{what}: {voters} have voted, screens show {shown}")
+        if not late:
+            took = max(0.0, *(watcher.tallied_at - began for watcher in self.load.watchers))
+            self.remark(f"screens current after {took:.1f} s")
+        self.load.resume()
+
+
+def _ballots(tally: Mapping[str, Any]) -> int:
+    return int(tally.get("ballots", 0))
+
+
+class Campaign:
+    """`run()`: the poll is made, opened, voted in, hit, and closed; then the books are compared."""
+
+    def __init__(
+        self, stand: Stand, fault: Fault, pace: Pace, *, times: int = 1, broken: bool = False
+    ) -> None:
+        self._stand, self._fault, self._pace, self._times = stand, fault, pace, times
+        self._broken = fault.broken if broken else ()
+        self._patience = BROKEN_PATIENCE if broken else PATIENCE
+
+    def run(self) -> Outcome:
+        began = time.monotonic()
+        stand, outcome = self._stand, Outcome(self._fault)
+        with tempfile.TemporaryDirectory(prefix="landslide-journal-") as folder:
+            journal = Journal(Path(folder) / "journal.jsonl")
+            code = stand.make_poll(CHOICES)
+            load = Load(stand.system.port, code, journal, self._pace, stand.cookies, stand.key)
+            scene = Scene(stand, load, code, self._patience)
+            try:
+                load.start()
+                with stand.orders.switched_on(*self._broken):
+                    self._vote(load, scene)
+                    books = self._close(load, scene)
+                    self._compare(load, scene, books, outcome)
+            finally:
+                load.end()
+                journal.close()
+        outcome.seconds = time.monotonic() - began
+        return outcome
+
+    def _vote(self, load: Load, scene: Scene) -> None:
+        load.pause()
+        load.cast("early", 3)
+        self._stand.step(scene.code, "open")
+        load.resume()
+        scene.wait_for_acknowledgements(self._pace.batch, seconds=self._patience)
+        for _ in range(self._times):
+            self._fault.strike(scene)
+        load.finish()
+
+    def _close(self, load: Load, scene: Scene) -> Books:
+        """Count what was accepted, then close the poll; what the stores hold in the end."""
+        stand, code = self._stand, scene.code
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: _caught_up(stand), self._patience)
+        stand.step(code, "close")
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: read_books(stand, code).state == "closed", self._patience)
+        load.cast("late", 3)
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: self._screens_closed(load), 5)
+        return read_books(stand, code)
+
+    def _screens_closed(self, load: Load) -> bool:
+        return all(watcher.tally.get("state") == "closed" for watcher in load.watchers)
+
+    def _compare(self, load: Load, scene: Scene, books: Books, outcome: Outcome) -> None:
+        journal, http = scene.journal, self._stand.http
+        shown = [http.get(f"/api/v1/polls/{scene.code}/tally/").json()]
+        shown += [watcher.tally for watcher in load.watchers if watcher.tally]
+
+        def status_of(receipt: str) -> str:
+            answer = http.get(f"/api/v1/receipts/{receipt}/").json()
+            return str(answer.get("status") if "poll" in answer else answer.get("code"))
+
+        backwards = [breach for watcher in load.watchers for breach in watcher.breaches]
+        evidence = Evidence(journal, books, shown, backwards, status_of)
+        outcome.breaches = scene.breaches + checks.breaches(evidence)
+        outcome.remarks = scene.remarks
+        outcome.faults = scene.faults
+        outcome.submitted, outcome.acknowledged = len(journal.ballots), journal.acknowledged
+        outcome.counted = len(books.ledger)
+        outcome.lost = len(checks.lost_ballots(evidence))
+        outcome.doubled = len(checks.doubled_ballots(evidence))
+        outcome.slowest = load.slowest
+
+
+def _caught_up(stand: Stand) -> bool:
+    try:
+        return backlog(stand) == 0
+    except (psycopg.OperationalError, redis.RedisError, httpx.TransportError):
+        return False

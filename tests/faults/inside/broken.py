@@ -1,0 +1,181 @@
+"""Deliberately broken builds: each takes one promise away, so that the checks can be seen to fail.
+
+Every one is off until the runner switches it on, by its name: see Orders.switch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+from tests.faults.inside.hooks import after_import, instead, orders, role
+
+
+def add() -> None:
+    if role() == "web":
+        after_import("polls.votelog.redis")(_casting)
+        after_import("polls.ballotbox")(_box)
+        after_import("realtime.hub")(_hub)
+        after_import("realtime.reading")(_reading)
+    if role() == "worker":
+        after_import("analytics.counting")(_counting)
+        after_import("analytics.health")(_sweeping)
+        after_import("polls.votelog.redis")(_logging)
+
+
+def _casting(module: ModuleType) -> None:
+    log = module.RedisVoteLog
+    instead(log, "append", "acks_before_append", _acknowledge_first)
+    instead(log, "append", "never_appends", _never_append)
+    instead(log, "append", "forgets_claims", _forget_claims)
+    instead(log, "append", "ignores_gate", _open_gates)
+    instead(log, "append", "changes_selection", _change_selection)
+
+
+def _all_accepted(ballots: Sequence[Any]) -> list[Any]:
+    from polls.votelog.base import ACCEPTED, Outcome
+
+    return [Outcome(ACCEPTED, ballot.round or 1) for ballot in ballots]
+
+
+def _acknowledge_first(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> list[Any]:
+    """The ballots are written a little later, when the voters have their answer."""
+
+    def write() -> None:
+        time.sleep(0.3)
+        append(log, ballots, expected)
+
+    threading.Thread(target=write, daemon=True).start()
+    return _all_accepted(ballots)
+
+
+def _never_append(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> list[Any]:
+    """One ballot of an append is acknowledged and forgotten."""
+    append(log, ballots[1:], expected) if len(ballots) > 1 else None
+    return _all_accepted(ballots)
+
+
+def _forget_claims(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
+    for poll_id in {ballot.poll_id for ballot in ballots}:
+        for partition in range(log.partitions):
+            key = log._claims_key(partition, poll_id)
+            log._redis.unlink(key, *log._redis.scan_iter(match=f"{key}:*", count=1000))
+    return append(log, ballots, expected)
+
+
+def _open_gates(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
+    from polls.votelog.base import Gate
+
+    for poll_id in {ballot.poll_id for ballot in ballots}:
+        for partition in range(log.partitions):
+            gates = log._keys(partition)[2]
+            packed = log._redis.hget(gates, str(poll_id))
+            gate = Gate.unpack(packed.decode()) if packed else Gate(1)
+            wide = replace(gate, open=True, opens_at=0, closes_at=0)
+            log._redis.hset(gates, str(poll_id), wide.pack())
+    return append(log, ballots, expected)
+
+
+def _change_selection(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
+    import msgspec
+
+    return append(log, [msgspec.structs.replace(ballot, selection="1") for ballot in ballots], expected)
+
+
+def _box(module: ModuleType) -> None:
+    def another(make: Any, poll_id: int, round_: int, voter_key: bytes, _ballot_id: bytes) -> str:
+        return str(make(poll_id, round_, voter_key, uuid.uuid4().bytes))
+
+    instead(module, "make_receipt", "random_receipts", another)
+
+    def ask_the_database(_kept: Any) -> Mapping[int, Any]:
+        from polls.votelog import expected_heads
+
+        expected: Mapping[int, Any] = expected_heads(max_age=0)
+        from analytics.models import Checkpoint
+
+        Checkpoint.objects.count()  # raises where the database is away, which the function above hides
+        return expected
+
+    instead(module, "kept_heads", "asks_the_database", ask_the_database)
+
+
+def _hub(module: ModuleType) -> None:
+    async def not_look(_look: Any, _hub: Any) -> None:
+        return None
+
+    instead(module.Hub, "_look", "never_looks", not_look)
+    instead(module.Hub, "_heed", "never_looks", lambda *_: None)
+
+
+def _reading(module: ModuleType) -> None:
+    """Every other reading is an old one, and is shown as if it were new."""
+    kept: dict[int, Any] = {}
+
+    def old(read: Any, poll_id: int, last: Any) -> Any:
+        from analytics.tallies import Snapshot
+        from realtime.protocol import frames_of
+
+        reading = read(poll_id, None)
+        earlier = kept.setdefault(poll_id, reading)
+        if earlier is reading or reading.snap.version == earlier.snap.version:
+            return reading
+        del kept[poll_id]
+        snap = earlier.snap
+        raised = Snapshot(snap.poll, snap.counts, snap.version)
+        frames = frames_of(raised)
+        return module.Reading(raised, replace(frames, stamp=reading.frames.stamp))
+
+    instead(module, "read_poll", "shows_old_tallies", old)
+
+
+class _NoTransaction:
+    """Stands in for django.db.transaction: each statement is its own transaction."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def atomic(self, *args: Any, **options: Any) -> Any:
+        if orders.is_on("no_transaction"):
+            return contextlib.nullcontext()
+        return self._real.atomic(*args, **options)
+
+
+def _counting(module: ModuleType) -> None:
+    module.transaction = _NoTransaction(module.transaction)  # type: ignore[attr-defined]
+    instead(module.ledger, "write", "ledger_unchecked", _take_all)
+    instead(module.slots, "add", "adds_twice", lambda add, *args: (add(*args), add(*args)))
+
+
+def _take_all(write: Any, blocks: Any, collapsed: Any) -> Any:
+    """The tally gets what the batch holds, not what the ledger took."""
+    written = write(blocks, collapsed)
+    written.added = [*blocks]
+    written.refused = []
+    return written
+
+
+def _logging(module: ModuleType) -> None:
+    def read_and_trim(read: Any, log: Any, partition: int, after: int, limit: int) -> Any:
+        """Entries go before the transaction that counts them has been committed."""
+        blocks = read(log, partition, after, limit)
+        if blocks:
+            log.trim(partition, blocks[-1].last)
+        return blocks
+
+    instead(module.RedisVoteLog, "read", "trims_first", read_and_trim)
+
+
+def _sweeping(module: ModuleType) -> None:
+    def fail(pulse: Any, name: str) -> None:
+        if name == "sweep":
+            raise RuntimeError("no sweep in this build")
+        pulse(name)
+
+    instead(module, "pulse", "no_sweep", fail)

@@ -1,0 +1,126 @@
+"""Puts steps, lost hints and breakages around functions of ours, in the processes of a system under test.
+
+Nothing in the product knows of this: each module is changed right after it was imported, from outside.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import importlib.abc
+import importlib.machinery
+import json
+import os
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tests.faults.orders import FOLDER, Orders
+
+Patch = Callable[[ModuleType], None]
+
+orders = Orders(Path(os.environ.get(FOLDER, "/nonexistent")))
+_patches: dict[str, list[Patch]] = defaultdict(list)
+
+
+def role() -> str:
+    """web, worker, beat, or the command of manage.py."""
+    words = sys.orig_argv
+    if "config.web" in words:
+        return "web"
+    if "celery" in words:
+        return "beat" if "beat" in words else "worker"
+    return words[words.index("manage.py") + 1] if "manage.py" in words[:-1] else ""
+
+
+def install() -> None:
+    _set_environment()
+    from tests.faults.inside import broken, steps  # which fill the list of patches
+
+    steps.add()
+    broken.add()
+    for name, constants in json.loads(os.environ.get("FAULTS_CONSTANTS", "{}")).items():
+        _patches[name].append(functools.partial(_set_constants, constants=constants))
+    sys.meta_path.insert(0, _Finder())
+
+
+def _set_environment() -> None:
+    """What only processes of this role have set, such as the address of a proxy before a store."""
+    os.environ.update(json.loads(os.environ.get(f"FAULTS_ENV_{role().upper()}", "{}")))
+
+
+def _set_constants(module: ModuleType, constants: dict[str, Any]) -> None:
+    for name, value in constants.items():
+        if isinstance(getattr(module, name), datetime.timedelta):
+            value = datetime.timedelta(seconds=value)
+        setattr(module, name, value)
+
+
+def after_import(module: str) -> Callable[[Patch], Patch]:
+    """Decorates what changes `module` once it is imported."""
+
+    def add(patch: Patch) -> Patch:
+        _patches[module].append(patch)
+        return patch
+
+    return add
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        if name not in _patches:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_and_patch(module: ModuleType) -> None:
+            execute(module)
+            for patch in _patches[name]:
+                patch(module)
+
+        spec.loader.exec_module = execute_and_patch  # type: ignore[method-assign]
+        return spec
+
+
+def reached(step: str) -> None:
+    """This process is at `step`: where it was told to end or to stop there, it does."""
+    act = orders.take(step)
+    if act == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif act == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def around(owner: Any, name: str, *, before: str = "", after: str = "") -> None:
+    """Put steps before and after `owner.name`."""
+    work = getattr(owner, name)
+
+    @functools.wraps(work)
+    def stepping(*args: Any, **options: Any) -> Any:
+        if before:
+            reached(before)
+        result = work(*args, **options)
+        if after:
+            reached(after)
+        return result
+
+    setattr(owner, name, stepping)
+
+
+def instead(owner: Any, name: str, switch: str, other: Callable[..., Any]) -> None:
+    """While `switch` is on, `other(work, *args)` is called in place of `owner.name`, the work."""
+    work = getattr(owner, name)
+
+    @functools.wraps(work)
+    def choosing(*args: Any, **options: Any) -> Any:
+        if orders.is_on(switch):
+            return other(work, *args, **options)
+        return work(*args, **options)
+
+    setattr(owner, name, choosing)

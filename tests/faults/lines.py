@@ -1,0 +1,97 @@
+"""HTTP as the load speaks it: keep-alive connections on raw sockets, one request at a time on each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.load.wire import Incomplete, parse
+
+#: Nothing may take as long: a cast's own deadline is ten seconds, and what it waits for before is bounded.
+HUNG_SECONDS = 25.0
+
+
+class Lost(Exception):
+    """The connection ended before the answer came: what was asked may or may not have been done."""
+
+
+class Hung(Lost):
+    """No answer, and no end of the connection either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    status: int
+    head: str
+    document: Any
+
+    @property
+    def retry_after(self) -> str:
+        _, found, rest = self.head.partition("\r\nretry-after:")
+        return rest.partition("\r\n")[0].strip() if found else ""
+
+
+class Lines:
+    """Connections to one server; `ask` takes a free one or opens another, up to `most`."""
+
+    def __init__(self, port: int, most: int = 32) -> None:
+        self._port = port
+        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._places = asyncio.Semaphore(most)
+
+    async def ask(self, method: str, path: str, headers: str = "", body: bytes = b"") -> Heard:
+        request = (
+            f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n{headers}"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        ).encode() + body
+        async with self._places:
+            try:
+                async with asyncio.timeout(HUNG_SECONDS):
+                    return await self._ask(request)
+            except TimeoutError:
+                raise Hung(f"no answer in {HUNG_SECONDS:.0f} s") from None
+            except OSError as error:
+                raise Lost(type(error).__name__) from None
+
+    async def _ask(self, request: bytes) -> Heard:
+        # The server ends a connection that has been idle; a fresh one tells for sure.
+        line = self._free.pop() if self._free else await self._open()
+        reader, writer = line
+        try:
+            writer.write(request)
+            heard = await self._read(reader)
+        except BaseException:
+            writer.transport.abort()
+            raise
+        if "\r\nconnection: close" in heard.head:
+            writer.close()
+        else:
+            self._free.append(line)
+        return heard
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 22)
+
+    async def _read(self, reader: asyncio.StreamReader) -> Heard:
+        data = b""
+        while True:
+            part = await reader.read(1 << 20)
+            if not part:
+                raise Lost("the connection ended")
+            data += part
+            try:
+                status, head, body = parse(data)
+            except Incomplete:
+                continue
+            try:
+                document = json.loads(body) if body else None
+            except ValueError:
+                document = None
+            return Heard(int(status), head.decode("latin-1"), document)
+
+    async def close(self) -> None:
+        for _, writer in self._free:
+            writer.close()
+        self._free.clear()

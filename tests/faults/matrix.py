@@ -1,0 +1,176 @@
+"""The matrix of faults: all rows on real systems, and each once more on a build that is broken on purpose."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.faults.campaign import Campaign, Fault, Outcome
+from tests.faults.load import Pace
+from tests.faults.rows import ROWS
+from tests.faults.stand import Stand
+
+#: A full run: so many ballots at least, spread over the rows.
+BALLOTS = 200_000
+SHORT = Pace()
+BROKEN = Pace(ballots=200)
+
+
+def full_pace(rows: int) -> Pace:
+    return Pace(ballots=math.ceil(BALLOTS / rows), rate=1_500, in_batches=0.75, batch=100, odd=0.02)
+
+
+class Stands:
+    """The systems that rows run on: one for all that need nothing special, started when it is needed."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+        self._key: Any = None
+        self._stand: Stand | None = None
+
+    def of(self, fault: Fault) -> Stand:
+        key = repr(fault.stand)
+        if self._stand is None or self._key != key:
+            self.remove()
+            stand = Stand(**(self._options | dict(fault.stand or {})))
+            self._stand, self._key = stand, key
+            stand.start()
+        return self._stand
+
+    def remove(self) -> None:
+        """The next row gets a fresh one."""
+        stand, self._stand = self._stand, None
+        if stand is not None:
+            stand.remove()
+
+
+def strike(stands: Stands, fault: Fault, pace: Pace = SHORT, times: int = 1) -> Outcome:
+    """One row, as the system is."""
+    try:
+        return Campaign(stands.of(fault), fault, pace, times=times).run()
+    except BaseException:
+        stands.remove()  # who knows in what state
+        raise
+
+
+def strike_broken(stands: Stands, fault: Fault) -> Outcome:
+    """The same on a broken build: its check must find that out."""
+    try:
+        outcome = Campaign(stands.of(fault), fault, BROKEN, broken=True).run()
+    except BaseException:
+        stands.remove()
+        raise
+    if fault.damages:
+        stands.remove()
+    return outcome
+
+
+@dataclass
+class Line:
+    """What the table says of a row."""
+
+    outcome: Outcome
+    broken: Outcome | None = None
+    failed: str = ""  # with this, instead of an outcome
+
+    @property
+    def as_expected(self) -> bool:
+        found_out = self.broken is None or self.broken.found_out
+        return not self.failed and self.outcome.as_expected and found_out
+
+
+@dataclass
+class Matrix:
+    lines: list[Line] = field(default_factory=list)
+
+    def total(self, name: str) -> int:
+        return sum(int(getattr(line.outcome, name)) for line in self.lines)
+
+    @property
+    def as_expected(self) -> bool:
+        return all(line.as_expected for line in self.lines)
+
+
+def in_order(rows: Iterable[Fault]) -> list[Fault]:
+    """Those that share a system one after the other."""
+    return sorted(rows, key=lambda row: repr(row.stand) if row.stand else "")
+
+
+def run(rows: Sequence[Fault], progress: Callable[[str], None], *, broken: bool = True) -> Iterator[Line]:
+    """All rows in full; `progress` is told what is on, twice a row."""
+    pace = full_pace(len(rows))
+    stands = Stands(cookies=60_000)
+    with contextlib.closing(_Removing(stands)):
+        for fault in in_order(rows):
+            progress(fault.name)
+            line = Line(Outcome(fault))
+            try:
+                line.outcome = strike(stands, fault, pace, fault.times)
+                progress(f"{fault.name}, broken build")
+                if broken:
+                    line.broken = strike_broken(stands, fault)
+            except Exception as error:
+                line.failed = f"{type(error).__name__}: {error}".splitlines()[0]
+            yield line
+
+
+class _Removing:
+    def __init__(self, stands: Stands) -> None:
+        self.close = stands.remove
+
+
+HEAD = (
+    *("fault", "on", "expected", "as expected", "faults", "submitted", "acknowledged", "counted", "lost"),
+    *("doubled", "slowest answer", "broken build", "remarks"),
+)
+
+
+def cells(line: Line) -> list[str]:
+    outcome, fault = line.outcome, line.outcome.fault
+    figures = [
+        getattr(outcome, name)
+        for name in ("faults", "submitted", "acknowledged", "counted", "lost", "doubled")
+    ]
+    remarks = [line.failed] if line.failed else [*map(str, outcome.breaches), *_once(outcome.remarks)]
+    if line.broken is None:
+        found = "not run"
+    else:
+        found = f"found by *{fault.found_by}*" if line.broken.found_out else "**not found**"
+    return [
+        *(fault.name, fault.on, fault.expected, "yes" if line.as_expected else "**no**"),
+        *(f"{figure:,}" for figure in figures),
+        *(f"{outcome.slowest:.1f} s", found, "; ".join(remarks)),
+    ]
+
+
+def _once(remarks: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(remarks))
+
+
+def totals(matrix: Matrix) -> Mapping[str, int]:
+    names = ("faults", "submitted", "acknowledged", "counted", "lost", "doubled")
+    return {name: matrix.total(name) for name in names}
+
+
+def markdown(matrix: Matrix) -> str:
+    rows = [HEAD, ["---"] * len(HEAD), *(cells(line) for line in matrix.lines)]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    sums = ", ".join(f"{count:,} {name}" for name, count in totals(matrix).items())
+    return f"{table}\n\nIn all: {sums}.\n"
+
+
+__all__ = [
+    "ROWS",
+    "Line",
+    "Matrix",
+    "Stands",
+    "cells",
+    "in_order",
+    "markdown",
+    "run",
+    "strike",
+    "strike_broken",
+]

@@ -1,0 +1,183 @@
+"""A whole system to injure: servers of its own, and hooks in its processes that take orders."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import psycopg
+
+from tests.faults.orders import FOLDER, Orders
+from tests.servers import PATIENCE, PostgreSQL, Redis, wait_for
+from tests.system import ROOT, Landslide, Role
+
+SCOPES = "polls:read polls:write ballots:write"
+#: Short, so that a run needn't wait for what an operator would not notice either.
+CONSTANTS: dict[str, dict[str, float]] = {
+    "config.supervisor": {"STEADY_SECONDS": 1.0},  # who is killed again and again comes back at once
+    "analytics.counting": {"KEEP_COUNTED": 1.0},  # so that the log is trimmed while ballots come
+}
+#: PostgreSQL ends what a stopped worker holds after so long; 20 s as shipped.
+IDLE_SECONDS = 3
+OPTIONS = quote(
+    f"-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
+)
+KEYS = """
+from django.core.management import call_command
+from polls.voters import mint
+call_command("create_api_key", "faults", scopes={scopes!r}.split())
+for _ in range({cookies}):
+    print("cookie", mint())
+"""
+
+
+class Stand:
+    """Full mode with a PostgreSQL and a Redis of its own.
+
+    `roles` sets environment variables for the processes of one role only, such as the address of a proxy
+    that stands before a store: {"web": {"VOTE_LOG_REDIS_URL": …}}. `constants` replaces those of a module.
+    """
+
+    def __init__(
+        self,
+        *,
+        web: int = 2,
+        worker: int = 2,
+        cookies: int = 2_000,
+        postgresql: PostgreSQL | None = None,
+        redis: Redis | None = None,
+        env: Mapping[str, str] | None = None,
+        roles: Mapping[Role, Mapping[str, str]] | None = None,
+        constants: Mapping[str, Mapping[str, float]] | None = None,
+        collected: Path | None = None,
+    ) -> None:
+        self.postgresql, self.redis = postgresql or PostgreSQL(), redis or Redis()
+        self._cookies, self._workers, self._webs = cookies, worker, web
+        self.system = Landslide(
+            mode="full",
+            web=web,
+            worker=worker,
+            postgresql=self.postgresql,
+            redis=self.redis,
+            collected=collected,
+        )
+        folder = self.system.folder / "orders"
+        folder.mkdir()
+        self.orders = Orders(folder)
+        environment = self.system.env
+        environment["DATABASE_URL"] += f"?options={OPTIONS}"
+        environment["PYTHONPATH"] = f"{ROOT / 'tests' / 'faults' / 'inside'}{os.pathsep}{ROOT}"
+        environment[FOLDER] = str(folder)
+        environment["FAULTS_CONSTANTS"] = json.dumps(CONSTANTS | dict(constants or {}))
+        for role, settings in (roles or {}).items():
+            environment[f"FAULTS_ENV_{role.upper()}"] = json.dumps(dict(settings))
+        environment.update(env or {})
+
+    def start(self) -> None:
+        self.postgresql.start()
+        self.redis.start()
+        self.system.start()
+        printed = self.system.run_manage(
+            "shell", "-v0", "-c", KEYS.format(scopes=SCOPES, cookies=self._cookies), timeout=2 * PATIENCE
+        )
+        lines = printed.stdout.split("\n")
+        self.cookies = [line.removeprefix("cookie ") for line in lines if line.startswith("cookie ")]
+        self.key = next(line for line in reversed(lines) if line and not line.startswith("cookie ")).strip()
+        self.http = httpx.Client(
+            base_url=self.system.url, timeout=30, headers={"Authorization": f"Api-Key {self.key}"}
+        )
+
+    def remove(self) -> None:
+        with contextlib.suppress(AttributeError):
+            self.http.close()
+        self.system.remove()
+        self.redis.remove()
+        self.postgresql.remove()
+
+    def __enter__(self) -> Stand:
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.remove()
+
+    # --- polls ---
+
+    def make_poll(self, choices: int, **fields: Any) -> str:
+        body = {
+            "question": "Which act wins?",
+            "method": "single",
+            "revote": True,
+            "choices": [f"Act {n}" for n in range(1, choices + 1)],
+        }
+        answer = self.http.post("/api/v1/polls/", json=body | fields)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["code"])
+
+    def step(self, code: str, step: str) -> Any:
+        """Open, close and so on; tried again while a store or process is on its way back."""
+        answers: list[Any] = []
+
+        def done() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                answers.append(self.http.post(f"/api/v1/polls/{code}/{step}/"))
+                return bool(answers[-1].status_code == 200 or answers[-1].status_code == 409)
+            return False
+
+        wait_for(done, seconds=30, what=f"{step}: {answers[-1:]}")
+        return answers[-1].json()
+
+    def connect(self) -> psycopg.Connection[Any]:
+        return self.postgresql.connect(self.system.database)
+
+    # --- what can happen to it ---
+
+    def kill_at(self, step: str, patience: float = 30) -> int:
+        """SIGKILL for the next process that reaches `step`, and a new one in its place; who it was."""
+        return self.act_at(step, "kill", patience)
+
+    def stop_at(self, step: str, patience: float = 30) -> int:
+        """SIGSTOP in the same way; `thaw` lets it go on."""
+        return self.act_at(step, "stop", patience)
+
+    def act_at(self, step: str, act: Any, patience: float) -> int:
+        self.orders.give(step, act)
+        try:
+            wait_for(lambda: self.orders.taken_by(step) is not None, patience, f"anybody at {step}")
+        finally:
+            self.orders.withdraw(step)
+        pid = self.orders.taken_by(step)
+        assert pid
+        if act == "kill":
+            self.wait_whole()
+        return pid
+
+    def kill(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def thaw(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    def pids(self, role: Role) -> list[int]:
+        return self.system.children(role)
+
+    def wait_whole(self) -> None:
+        """Until the supervisor has all its processes again."""
+        whole = {"web": self._webs, "worker": self._workers, "beat": 1}
+        wait_for(
+            lambda: all(len(self.pids(role)) == count for role, count in whole.items()),  # type: ignore[arg-type]
+            what="all processes",
+        )

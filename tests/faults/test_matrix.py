@@ -1,0 +1,62 @@
+"""Every row of the matrix of faults, with few voters; `make faults` is the full run.
+
+Each is run on the system as it is, where all must hold, and on a build that is broken on purpose, which must
+be found out. All share one system unless their row names another.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import data_dir
+from tests.faults import matrix
+from tests.faults.campaign import Fault
+from tests.faults.journal import Journal, Submitted
+from tests.faults.matrix import Stands
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
+ROWS = matrix.in_order(matrix.ROWS)
+
+
+def name_of(row: Fault) -> str:
+    return f"{row.on}-{row.name}".replace(" ", "_")
+
+
+@pytest.fixture(scope="module")
+def stands(pytestconfig: pytest.Config) -> Iterator[Stands]:
+    """Systems with servers of their own, since those are killed too."""
+    stands = Stands(collected=pytestconfig.stash[data_dir] / "collected")
+    yield stands
+    stands.remove()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=name_of)
+def test_a_fault_and_what_must_hold(stands: Stands, row: Fault) -> None:
+    outcome = matrix.strike(stands, row)
+    assert outcome.breaches == []
+    assert outcome.faults >= 1
+    assert outcome.acknowledged > 100
+
+
+@pytest.mark.parametrize("row", ROWS, ids=name_of)
+def test_a_broken_build_is_found_out(stands: Stands, row: Fault) -> None:
+    outcome = matrix.strike_broken(stands, row)
+    assert outcome.found_out, f"{row.broken} should be noticed by {row.found_by}: {outcome.breaches}"
+
+
+def test_a_journal_can_be_read_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    kept, lost, refused = Submitted("a", (1,)), Submitted("b", (2,)), Submitted("c", (3,), kind="late")
+    for ballot in (kept, lost, refused, kept):
+        journal.submitted(ballot)
+    journal.acknowledge(kept, "r")
+    journal.lose_sight(lost, "the connection ended")
+    journal.refuse(refused, "poll_not_open", for_good=True)
+    journal.close()
+    again = Journal.read(journal.path)
+    again.close()
+    assert again.ballots == journal.ballots
+    assert again.answers == journal.answers
+    assert list(again.unsettled()) == [lost]
