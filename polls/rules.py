@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 
 from django.db import DatabaseError
 
+from .addresses import Network, networks
 from .errors import PollNotFound
 from .methods import Method, MethodRules, get_method
-from .models import Identity, Poll, ProofOfWork, Round, State, canonical_code
+from .models import Identity, OverLimit, Poll, ProofOfWork, Round, State, canonical_code
 from .signals import poll_changed
 
 _KEEP_SECONDS = 1.0
@@ -34,7 +35,9 @@ class PollRules:
     results_visible: str
     secret: bytes
     identity: str = Identity.BROWSER
-    #: When voters' ballots stop needing a proof of work, in seconds since the epoch; inf where they always do.
+    venues: tuple[Network, ...] = ()
+    sets_apart: bool = False  # ballots over a limit are counted apart, not refused
+    #: Until when voters' ballots need a proof of work, in seconds since the epoch; inf where they always do.
     proof_until: float = 0.0
     #: Valid selections as voters marked them -> as they are stored; a poll has few and many ballots.
     canonical: dict[tuple[int, ...], str] = field(default_factory=dict, compare=False, repr=False)
@@ -100,6 +103,8 @@ def _load(code: str) -> PollRules:
         results_visible=poll.results_visible,
         secret=bytes(poll.secret),
         identity=poll.identity,
+        venues=networks(poll.venue_networks),
+        sets_apart=poll.over_limit == OverLimit.QUARANTINE,
         proof_until=_proof_until(poll),
     )
 

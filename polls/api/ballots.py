@@ -13,10 +13,10 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from polls import ballotbox, voters
+from polls import ballotbox, proofs, voters
 from polls.ballotbox import Answer, CastRequest
 from polls.receipts import make_receipt, receipt_status
-from polls.rules import get_rules
+from polls.rules import PollRules, get_rules
 
 from .endpoints import Endpoint, raw_body
 from .schema import (
@@ -83,7 +83,7 @@ class Ballots(Endpoint):
             response_header("Retry-After", [429, 503], "Seconds to wait before the next try."),
         ],
         request=NewBallot,
-        responses={202: Accepted} | refusals(*ENVELOPE, *VERDICTS, "voter_unknown"),
+        responses={202: Accepted} | refusals(*ENVELOPE, *VERDICTS, "voter_unknown", "proof_required"),
     )
     def post(self, request: Request, code: str) -> HttpResponse:
         return _response(ballotbox.cast(_parts(request, code, settings.CAST_MAX_BYTES)))
@@ -126,6 +126,7 @@ class Voter(Endpoint):
     def get(self, request: Request, code: str) -> Response:
         rules = get_rules(code)
         token = voters.token_from(request.COOKIES.get(voters.COOKIE))
+        new = voters.mint() if token is None and not _cross_site(request) else None
         key = voters.browser_key(rules.secret, token) if token else None
         ballot_id = ballotbox.current_ballot(rules, key) if key else None
         response = Response(
@@ -137,11 +138,12 @@ class Voter(Endpoint):
                 "ballot_id": str(uuid.UUID(bytes=ballot_id)) if ballot_id else None,
                 "receipt": make_receipt(rules.id, rules.round, key, ballot_id) if key and ballot_id else None,
                 "revote": rules.revote,
+                "proof": _challenge(rules, token or voters.token_from(new)),
             },
             headers={"Cache-Control": "private, no-store"},
         )
-        if token is None and not _cross_site(request):
-            response["Set-Cookie"] = voters.cookie_header(voters.mint(), secure=request.is_secure())
+        if new is not None:
+            response["Set-Cookie"] = voters.cookie_header(new, secure=request.is_secure())
         return response
 
 
@@ -159,6 +161,13 @@ class Receipt(Endpoint):
     )
     def get(self, request: Request, receipt: str) -> Response:
         return Response(receipt_status(receipt))
+
+
+def _challenge(rules: PollRules, token: bytes | None) -> dict[str, Any] | None:
+    """To be solved while the voter makes up their mind."""
+    if token is None or not rules.wants_proof:
+        return None
+    return proofs.challenge(rules.id, voters.browser_key(rules.secret, token))
 
 
 def _cross_site(request: Request) -> bool:

@@ -24,6 +24,9 @@ ADVICE = {
     ),
     "missing_scope": _("Ask the operator for a key with the scope that `detail` names."),
     "not_eligible": _("This voter is not among the poll's voters; another try won't change that."),
+    "proof_required": _(
+        "Solve a challenge, whose address is in `challenge`, and send the same ballot with the `proof`."
+    ),
     "poll_not_found": _("Check the code: it may be mistyped, or the draft was deleted."),
     "receipt_not_found": _("Check the receipt: it has 72 characters, and case matters."),
     "not_found": _("Check the address against /api/docs/."),

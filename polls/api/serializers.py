@@ -227,6 +227,12 @@ class NewBallot(StrictSerializer):
         max_length=200,
         help_text="With an API key, and only then: your own id for the voter.",
     )
+    proof = serializers.CharField(
+        required=False,
+        allow_null=True,
+        max_length=1000,
+        help_text="The solved challenge, where a poll answers `proof_required`; API clients need none.",
+    )
 
 
 @extend_schema_field({"type": "string", "const": "accepted"})
@@ -263,6 +269,14 @@ class BatchOutcomes(serializers.Serializer[Any]):
     outcomes = BatchOutcome(many=True, help_text="One per ballot, in the order sent.")
 
 
+class ChallengeDocument(serializers.Serializer[Any]):
+    algorithm = serializers.CharField(help_text="SHA-256")
+    challenge = serializers.CharField(help_text="The hash of salt and number, in hexadecimal.")
+    maxnumber = serializers.IntegerField(help_text="The number is none above this.")
+    salt = serializers.CharField(help_text="Has the time the challenge ends in it.")
+    signature = serializers.CharField()
+
+
 class VoterDocument(serializers.Serializer[Any]):
     poll = serializers.CharField()
     round = serializers.IntegerField()
@@ -271,6 +285,9 @@ class VoterDocument(serializers.Serializer[Any]):
     ballot_id = serializers.UUIDField(allow_null=True)
     receipt = serializers.CharField(allow_null=True)
     revote = serializers.BooleanField()
+    proof = ChallengeDocument(
+        allow_null=True, help_text="What to work on before casting, where the poll asks for a proof of work."
+    )
 
 
 class ReceiptDocument(serializers.Serializer[Any]):
@@ -294,4 +311,5 @@ class Problem(serializers.Serializer[Any]):
         required=False, help_text="By field, where fields are not right."
     )
     reason = serializers.CharField(required=False, help_text="What of a selection is not valid.")
+    challenge = serializers.CharField(required=False, help_text="Where to get a challenge to solve.")
     state = serializers.ChoiceField(State.choices, required=False, help_text="The state that is in the way.")

@@ -1,0 +1,55 @@
+"""Challenges to work on, for voters of a poll that asks for a proof of work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from polls import errors, proofs, voters
+from polls.rules import get_rules
+
+from .endpoints import Endpoint
+from .problems import problem_response
+from .schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals, response_header
+from .serializers import ChallengeDocument
+
+COOKIES = [
+    OpenApiParameter(voters.COOKIE, OpenApiTypes.STR, OpenApiParameter.COOKIE, description="Who is voting."),
+    response_header("Set-Cookie", [401], "The `voter` cookie of a voter we didn't know."),
+]
+
+
+class Challenge(Endpoint):
+    """Made for one voter, and forgotten: the proof brings along all that is needed to check it."""
+
+    authentication_classes: list[Any] = []
+
+    @extend_schema(
+        operation_id="challenge",
+        tags=["ballots"],
+        summary="A challenge for a proof of work",
+        description=(
+            "In ALTCHA's format, version 1, for this voter alone and for ten minutes. Find the `number` up to"
+            " `maxnumber` for which SHA-256 of `salt` and the number in decimal is `challenge`, and send the"
+            " base64 of the JSON `{algorithm, challenge, number, salt, signature}` as the ballot's `proof`."
+        ),
+        auth=ANYBODY,
+        parameters=[CODE, *COOKIES, RETRY_AFTER],
+        responses={200: ChallengeDocument}
+        | refusals(*NEGOTIATED, "malformed", "poll_not_found", "voter_unknown", "not_eligible"),
+    )
+    def get(self, request: Request, code: str) -> HttpResponse:
+        rules = get_rules(code)
+        cookie, pass_ = (request.COOKIES.get(name) for name in (voters.COOKIE, voters.PASS_COOKIE))
+        try:
+            key = voters.key_of(rules.identity, rules.id, rules.secret, cookie, pass_)
+        except errors.VoterUnknown as error:
+            refused = problem_response(error)
+            refused["Set-Cookie"] = voters.cookie_header(voters.mint(), secure=request.is_secure())
+            return refused
+        return Response(proofs.challenge(rules.id, key), headers={"Cache-Control": "private, no-store"})
