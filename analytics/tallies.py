@@ -20,6 +20,8 @@ from .models import Tally
 
 #: The tally key that counts ballots, whatever the method.
 BALLOTS = "ballots"
+#: Begins the keys of the second tally: of ballots that are counted apart.
+QUARANTINED = "quarantined:"
 
 
 class Viewer(enum.Enum):
