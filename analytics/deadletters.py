@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from polls.errors import IllegalStep
 from polls.models import DeadLetter, Poll, Round, State
+from polls.records import record
 from polls.signals import poll_changed
 from polls.votelog.base import Entry
 
@@ -29,6 +30,7 @@ def count_letter(letter_id: int, by: str) -> DeadLetter:
             raise IllegalStep(_("It still can't be counted: %(reason)s") % {"reason": reason})
         _settle(letter, DeadLetter.Status.COUNTED, by)
         _refresh_result(letter)
+        _record(letter, by)
     tally_changed.send(sender=None, poll_ids={letter.poll_id})
     return letter
 
@@ -38,6 +40,7 @@ def reject_letter(letter_id: int, by: str) -> DeadLetter:
     with transaction.atomic():
         letter = _waiting(letter_id)
         _settle(letter, DeadLetter.Status.REJECTED, by)
+        _record(letter, by)
     return letter
 
 
@@ -51,6 +54,11 @@ def _waiting(letter_id: int) -> DeadLetter:
 def _settle(letter: DeadLetter, status: DeadLetter.Status, by: str) -> None:
     letter.status, letter.settled_at, letter.settled_by = status, timezone.now(), by
     letter.save(update_fields=["status", "settled_at", "settled_by"])
+
+
+def _record(letter: DeadLetter, by: str) -> None:
+    code = Poll.objects.filter(pk=letter.poll_id).values_list("code", flat=True).first() or ""
+    record(f"user {by}", f"dead letter {letter.status}", code, entry=str(letter), round=letter.round)
 
 
 def _entry(letter: DeadLetter) -> Entry:

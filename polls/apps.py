@@ -5,3 +5,8 @@ from django.utils.translation import gettext_lazy as _
 class PollsConfig(AppConfig):
     name = "polls"
     verbose_name = _("Polls")
+
+    def ready(self) -> None:
+        from polls import logins
+
+        logins.connect()

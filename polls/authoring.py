@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -12,20 +12,21 @@ from . import lifecycle
 from .errors import CodeTaken, IllegalStep, Malformed, PollNotFound
 from .methods import MethodRules, get_method
 from .models import Choice, Poll, State
+from .records import COMMAND, record
 
 CHOICES_AT_MOST = 99
 #: A random code seldom meets one that exists; three times in a row means that something else is wrong.
 CODE_TRIES = 3
 
 
-def create_poll(choices: Sequence[str], **fields: Any) -> Poll:
-    """A draft with these choices; limits that nobody gave are the method's own.
+def create_poll(choices: Sequence[str], by: str = COMMAND, **fields: Any) -> Poll:
+    """A draft with these choices; limits that nobody gave are the method's own. `by`: for the records.
 
     Malformed where method, limits, times and choices don't fit; CodeTaken where `code` is given and in use.
     """
     for _attempt in range(CODE_TRIES):
         try:
-            return _create(choices, **fields)
+            return _create(choices, by, **fields)
         except IntegrityError:
             if "code" in fields:
                 break
@@ -33,7 +34,7 @@ def create_poll(choices: Sequence[str], **fields: Any) -> Poll:
 
 
 @transaction.atomic
-def _create(choices: Sequence[str], **fields: Any) -> Poll:
+def _create(choices: Sequence[str], by: str, **fields: Any) -> Poll:
     poll = Poll(**fields)
     poll.next_number = len(choices) + 1
     least, most = get_method(poll.method).default_limits(len(choices))
@@ -42,12 +43,19 @@ def _create(choices: Sequence[str], **fields: Any) -> Poll:
     check_draft(poll, choices)
     poll.save()
     Choice.objects.bulk_create(Choice(poll=poll, number=n, label=label) for n, label in enumerate(choices, 1))
+    record(by, "poll created", poll.code, **_texts(poll, fields), choices=choices)
     return poll
 
 
 @transaction.atomic
-def change_poll(poll_id: int, choices: Sequence[str] | None = None, **fields: Any) -> Poll:
-    """Change a draft; IllegalStep where it is none any more."""
+def change_poll(
+    poll_id: int,
+    choices: Sequence[str] | None = None,
+    by: str = COMMAND,
+    action: str = "poll changed",
+    **fields: Any,
+) -> Poll:
+    """Change a draft; IllegalStep where it is none any more. `by` and `action`: for the records."""
     poll = locked_draft(poll_id)
     for name, value in fields.items():
         setattr(poll, name, value)
@@ -57,17 +65,24 @@ def change_poll(poll_id: int, choices: Sequence[str] | None = None, **fields: An
         _replace_choices(poll, choices)
     poll.save()
     lifecycle.touch(poll.pk)
+    record(by, action, poll.code, **_texts(poll, fields), **({} if choices is None else {"choices": choices}))
     poll.refresh_from_db()
     return poll
 
 
 @transaction.atomic
-def delete_poll(poll_id: int) -> None:
+def delete_poll(poll_id: int, by: str = COMMAND) -> None:
     """Delete a draft that never ran; a poll that has counted ballots is evidence and stays."""
     poll = locked_draft(poll_id)
     if poll.round > 1:
         raise IllegalStep(_("The poll has counted ballots of earlier rounds and can't be deleted."))
     poll.delete()
+    record(by, "poll deleted", poll.code, question=poll.question)
+
+
+def _texts(poll: Poll, fields: Iterable[str]) -> dict[str, Any]:
+    """What a record says of a poll that was written: the values of these fields."""
+    return {name: getattr(poll, name) for name in fields if name != "code"}
 
 
 def locked_draft(poll_id: int) -> Poll:

@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 from .errors import IllegalStep, LandslideError, PollNotFound
 from .methods import get_method
 from .models import Poll, Round, State
+from .records import COMMAND, SCHEDULE, record
 from .signals import ballots_appended, poll_changed
 from .votelog import expected_heads, get_log
 from .votelog.base import Gate, Marker
@@ -36,7 +37,7 @@ PUBLISH_WAIT_SECONDS = 5.0
 ROUNDS_AT_MOST = 32_767
 
 
-def open_poll(poll_id: int) -> Poll:
+def open_poll(poll_id: int, by: str = COMMAND) -> Poll:
     """Let ballots in. IllegalStep where the poll is no draft or its rules make no sense."""
 
     def step(poll: Poll) -> None:
@@ -53,17 +54,17 @@ def open_poll(poll_id: int) -> Poll:
             poll.opens_at = now
         Round.objects.create(poll=poll, number=poll.round, opened_at=now, rules=_frozen_rules(poll))
 
-    return _change(poll_id, step)
+    return _change(poll_id, step, by, "poll opened")
 
 
-def close_poll(poll_id: int) -> Poll:
+def close_poll(poll_id: int, by: str = COMMAND) -> Poll:
     """Let no more ballots in. The poll is `closing` until every accepted ballot is counted, then `closed`."""
 
     def step(poll: Poll) -> None:
         _require(poll, State.OPEN)
         poll.state = State.CLOSING
 
-    return _change(poll_id, step)
+    return _change(poll_id, step, by, "poll closed")
 
 
 def finish_closing(poll_id: int, round_number: int, closed_at: int, result: dict[str, Any]) -> None:
@@ -82,7 +83,7 @@ def finish_closing(poll_id: int, round_number: int, closed_at: int, result: dict
     transaction.on_commit(lambda: _announce(poll_id))
 
 
-def publish_poll(poll_id: int) -> Poll:
+def publish_poll(poll_id: int, by: str = COMMAND) -> Poll:
     """Make the result official. Waits a moment for a closing that is under way."""
     deadline = time.monotonic() + PUBLISH_WAIT_SECONDS
     while _get(poll_id).state == State.CLOSING and time.monotonic() < deadline:
@@ -94,10 +95,10 @@ def publish_poll(poll_id: int) -> Poll:
         _require(poll, State.CLOSED)
         poll.state, poll.published_at = State.PUBLISHED, timezone.now()
 
-    return _change(poll_id, step, gates=False)
+    return _change(poll_id, step, by, "poll published", gates=False)
 
 
-def reset_poll(poll_id: int) -> Poll:
+def reset_poll(poll_id: int, by: str = COMMAND) -> Poll:
     """Start a new round as a draft. The old round's ballots stay counted in the old round."""
 
     def step(poll: Poll) -> None:
@@ -111,10 +112,11 @@ def reset_poll(poll_id: int) -> Poll:
         poll.epoch += 1
         poll.opens_at = poll.closes_at = poll.closed_at = poll.published_at = None
 
-    return _change(poll_id, step)
+    return _change(poll_id, step, by, "poll reset")
 
 
-STEPS: dict[str, Callable[[int], Poll]] = {
+#: Each takes a poll's id and, for the records, who takes the step.
+STEPS: dict[str, Callable[[int, str], Poll]] = {
     "open": open_poll,
     "close": close_poll,
     "publish": publish_poll,
@@ -144,7 +146,7 @@ def act_on_time() -> list[int]:
     moved = []
     for poll_id, step in due:
         try:
-            step(poll_id)
+            step(poll_id, SCHEDULE)
             moved.append(poll_id)
         except LandslideError as error:
             # Somebody else moved it first, or it can't open as it is; the admin shows which.
@@ -192,7 +194,7 @@ def _require(poll: Poll, *states: State) -> None:
         )
 
 
-def _change(poll_id: int, step: Callable[[Poll], None], *, gates: bool = True) -> Poll:
+def _change(poll_id: int, step: Callable[[Poll], None], by: str, action: str, *, gates: bool = True) -> Poll:
     """Commit what `step` does to the poll, then let the gates and the floors above follow."""
     # Durable: gates that follow an intent which is then rolled back would be wrong for good.
     with transaction.atomic(durable=True):
@@ -204,6 +206,7 @@ def _change(poll_id: int, step: Callable[[Poll], None], *, gates: bool = True) -
         poll.revision += 1
         poll.gates_set = not gates
         poll.save()
+        record(by, action, poll.code, round=poll.round)
     if gates:
         _set_gates(poll)
     _announce(poll_id)

@@ -3,6 +3,6 @@
 Ledger, claims and vote log have no pages here: nobody sees who voted what.
 """
 
-from . import accounts, api_clients, poll
+from . import accounts, api_clients, poll, records
 
-__all__ = ["accounts", "api_clients", "poll"]
+__all__ = ["accounts", "api_clients", "poll", "records"]

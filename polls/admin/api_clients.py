@@ -18,6 +18,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from polls.models import ApiClient
+from polls.records import record, user_actor
 
 admin.site.unregister(APIKey)  # ours is ApiClient, which knows scopes
 
@@ -41,6 +42,10 @@ class ApiClientForm(forms.ModelForm):
             "name": gettext_lazy("Who uses the key, and for what."),
             "expiry_date": gettext_lazy("From then on the key isn't accepted. Empty: it doesn't expire."),
         }
+
+
+def _record(request: HttpRequest, action: str, client: ApiClient, **detail: Any) -> None:
+    record(user_actor(request.user), action, client=f"{client.prefix} {client.name}", **detail)
 
 
 @admin.register(ApiClient)
@@ -96,6 +101,8 @@ class ApiClientAdmin(ModelAdmin):
         if not change:
             request.new_api_key = ApiClient.objects.assign_key(obj)  # type: ignore[attr-defined]
         super().save_model(request, obj, form, change)
+        action = "API client changed" if change else "API client made"
+        _record(request, action, obj, scopes=obj.scopes, expires=obj.expiry_date)
 
     def response_add(
         self, request: HttpRequest, obj: ApiClient, post_url_continue: Any = None
@@ -135,6 +142,7 @@ class ApiClientAdmin(ModelAdmin):
         if request.method == "POST":
             ApiClient.objects.filter(pk=client.pk).update(revoked=True)
             self.log_change(request, client, _("Revoked"))
+            _record(request, "API client revoked", client)
             text = _("The key of “%(name)s” is revoked.") % {"name": client.name}
             self.message_user(request, text, messages.SUCCESS)
             return page

@@ -22,6 +22,7 @@ from unfold.decorators import display
 from polls import authoring, lifecycle
 from polls.errors import CodeTaken, LandslideError
 from polls.models import Poll, State
+from polls.records import record, user_actor
 
 from . import rounds, steps
 from .poll_form import FIELDS, PollForm
@@ -124,10 +125,14 @@ class PollAdmin(ModelAdmin):
             if NEVER_FROZEN in form.changed_data:
                 obj.save(update_fields=[NEVER_FROZEN])
                 lifecycle.touch(obj.pk)
+                seen = {NEVER_FROZEN: getattr(obj, NEVER_FROZEN)}
+                record(user_actor(request.user), "poll changed", obj.code, **seen)
             return
         if not change:
             super().save_model(request, obj, form, change)
-        authoring.change_poll(obj.pk, form.cleaned_data["labels"], **form.poll_fields())
+        labels, by = form.cleaned_data["labels"], user_actor(request.user)
+        action = "poll changed" if change else "poll created"
+        authoring.change_poll(obj.pk, labels, by, action, **form.poll_fields())
 
     def changeform_view(
         self,
@@ -161,7 +166,7 @@ class PollAdmin(ModelAdmin):
         return may and (obj is None or (obj.state == State.DRAFT and obj.round == 1))
 
     def delete_model(self, request: HttpRequest, obj: Poll) -> None:
-        authoring.delete_poll(obj.pk)
+        authoring.delete_poll(obj.pk, user_actor(request.user))
 
     # --- running it ---
 
@@ -234,7 +239,7 @@ class PollAdmin(ModelAdmin):
             self.message_user(request, _not_now(poll), messages.ERROR)
             return
         try:
-            poll = lifecycle.STEPS[step](poll.pk)
+            poll = lifecycle.STEPS[step](poll.pk, user_actor(request.user))
         except LandslideError as error:
             self.message_user(request, error.detail, messages.ERROR)
             return

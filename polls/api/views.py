@@ -14,6 +14,7 @@ from rest_framework.viewsets import GenericViewSet
 from polls import authoring, lifecycle
 from polls.errors import PollNotFound
 from polls.models import Poll, canonical_code
+from polls.records import client_actor
 
 from .endpoints import Endpoint
 from .listing import PollFilter, PollPages, check_parameters
@@ -99,7 +100,8 @@ class Polls(Endpoint, GenericViewSet[Poll]):
 
     def create(self, request: Request) -> Response:
         fields = self.checked(NewPoll(), request)
-        document = self._document(authoring.create_poll(fields.pop("choices"), **fields))
+        poll = authoring.create_poll(fields.pop("choices"), client_actor(request.auth), **fields)
+        document = self._document(poll)
         return Response(document, status=201, headers={"Location": document["links"]["self"]})
 
     def retrieve(self, request: Request, code: str) -> Response:
@@ -108,15 +110,16 @@ class Polls(Endpoint, GenericViewSet[Poll]):
     def partial_update(self, request: Request, code: str) -> Response:
         poll = self._poll(code)
         fields = self.checked(PollFields(partial=True), request)
-        return Response(self._document(authoring.change_poll(poll.pk, **fields)))
+        poll = authoring.change_poll(poll.pk, by=client_actor(request.auth), **fields)
+        return Response(self._document(poll))
 
     def destroy(self, request: Request, code: str) -> Response:
-        authoring.delete_poll(self._poll(code).pk)
+        authoring.delete_poll(self._poll(code).pk, client_actor(request.auth))
         return Response(status=204)
 
     @_step("open", "Let ballots in", "From now on question, choices and rules stay as they are.")
     def open(self, request: Request, code: str) -> Response:
-        return self._take(lifecycle.open_poll, code)
+        return self._take(lifecycle.open_poll, request, code)
 
     @_step(
         "close",
@@ -124,18 +127,18 @@ class Polls(Endpoint, GenericViewSet[Poll]):
         "Answers `closing`; the poll is `closed` once every ballot that came in before is counted.",
     )
     def close(self, request: Request, code: str) -> Response:
-        return self._take(lifecycle.close_poll, code)
+        return self._take(lifecycle.close_poll, request, code)
 
     @_step("publish", "Make the result official", "Waits up to 5 s for a closing that is under way.")
     def publish(self, request: Request, code: str) -> Response:
-        return self._take(lifecycle.publish_poll, code)
+        return self._take(lifecycle.publish_poll, request, code)
 
     @_step("reset", "Start a new round, as a draft", "The ballots of the old round stay counted there.")
     def reset(self, request: Request, code: str) -> Response:
-        return self._take(lifecycle.reset_poll, code)
+        return self._take(lifecycle.reset_poll, request, code)
 
-    def _take(self, step: Any, code: str) -> Response:
-        return Response(self._document(step(self._poll(code).pk)))
+    def _take(self, step: Any, request: Request, code: str) -> Response:
+        return Response(self._document(step(self._poll(code).pk, client_actor(request.auth))))
 
     def _poll(self, code: str) -> Poll:
         polls: QuerySet[Poll] = self.get_queryset()

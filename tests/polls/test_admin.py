@@ -92,12 +92,13 @@ def test_nobody_can_look_up_who_voted_what() -> None:
         "polls.Poll",
         "polls.DeadLetter",
         "polls.ApiClient",
+        "polls.Record",
     }
     assert not admin.site.is_registered(APIKey)
 
 
 @pytest.mark.parametrize(
-    "model", ["auth/user", "auth/group", "polls/poll", "polls/apiclient", "polls/deadletter"]
+    "model", ["auth/user", "auth/group", "polls/poll", "polls/apiclient", "polls/deadletter", "polls/record"]
 )
 def test_every_list_comes_up(admin_client: Client, model: str) -> None:
     assert admin_client.get(f"/admin/{model}/").status_code == 200

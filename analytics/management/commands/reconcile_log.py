@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -13,6 +14,7 @@ from analytics import reconcile
 from analytics.reconcile import Done, ReconcileRefused
 from analytics.survey import Damage, Plan, survey
 from polls.errors import LandslideError
+from polls.records import COMMAND, record
 from polls.votelog import STORE_ERRORS
 
 
@@ -41,6 +43,13 @@ class Command(BaseCommand):
             if not options["yes"]:
                 self.ask(plan, options["discard_uncounted"])
             done = self.carry_out(plan, options["discard_uncounted"])
+            record(
+                COMMAND,
+                "vote log reconciled",
+                partitions=[f"{f.partition}: {f.damage.value}" for f in plan.damaged],
+                discarded=plan.uncounted,
+                **asdict(done),
+            )
         except ReconcileRefused as error:
             raise CommandError(f"{error.detail}{self.advice(error, options)}") from None
         except LandslideError as error:

@@ -20,8 +20,8 @@ class Command(BaseCommand):
             "--known",
             default="",
             metavar="DIGEST",
-            help="the digest of an earlier record, from the logs, that has to be there still: nothing else shows "
-            "that some are missing at the end",
+            help="the digest of an earlier record, from the logs, that has to be there still: nothing else "
+            "shows that some are missing at the end",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from polls.models import ApiClient
+from polls.records import COMMAND, record
 
 SCOPES = [str(scope.value) for scope in ApiClient.Scope]
 NAME_LENGTH = ApiClient._meta.get_field("name").max_length or 50
@@ -32,7 +34,9 @@ class Command(BaseCommand):
         name, scopes = options["name"].strip(), chosen(options["scopes"])
         if not 0 < len(name) <= NAME_LENGTH:
             raise CommandError(f"The name takes 1 to {NAME_LENGTH} characters.")
-        _client, key = ApiClient.objects.create_key(name=name, scopes=scopes)
+        with transaction.atomic():
+            client, key = ApiClient.objects.create_key(name=name, scopes=scopes)
+            record(COMMAND, "API client made", client=f"{client.prefix} {name}", scopes=scopes)
         self.stdout.write(f"A key for {name}, which may: {', '.join(scopes)}.")
         self.stdout.write("It can't be shown again; revoke it in the admin under API clients.")
         self.stdout.write("Send it as a header:  Authorization: Api-Key <key>")
