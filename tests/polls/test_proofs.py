@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from datetime import timedelta
+from http.cookies import SimpleCookie
 from typing import Any
 
 import pytest
@@ -115,6 +116,10 @@ def test_nothing_made_up_holds(fields: dict[str, Any]) -> None:
 # --- over the API ---
 
 
+def minted(answer: Any) -> str:
+    return str(SimpleCookie(answer["Set-Cookie"])[voters.COOKIE].value)
+
+
 def challenge_of(poll: Poll, cookie: str | None) -> HttpResponse:
     caller = Caller()
     if cookie:
@@ -135,7 +140,7 @@ def test_a_voter_gets_a_challenge_of_their_own() -> None:
 def test_whom_we_do_not_know_is_introduced_first() -> None:
     answer = challenge_of(make_poll(open=True), None)
     assert refusal(answer) == (401, "voter_unknown")
-    assert voters.token_from(answer.cookies[voters.COOKIE].value)
+    assert voters.token_from(minted(answer))
     assert refusal(challenge_of(make_poll(open=True, identity="invite"), voters.mint())) == (
         403,
         "not_eligible",
@@ -168,5 +173,5 @@ def test_the_voters_answer_brings_a_challenge_where_the_poll_asks_for_proofs(
     assert (challenge is not None) is wanted
     if wanted:
         # A first visit: it is for the voter that the cookie of this very answer makes of the browser.
-        key = voters.key_of(poll.identity, poll.pk, rules.secret, answer.cookies[voters.COOKIE].value, None)
+        key = voters.key_of(poll.identity, poll.pk, rules.secret, minted(answer), None)
         assert proofs.holds(solved(challenge), poll.pk, key)
