@@ -1,0 +1,93 @@
+"""`manage.py recount`: count a round again from the ledger, show where the tally drifted, put it right."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from analytics import recount
+from analytics.recount import Recount
+from polls.errors import LandslideError
+from polls.models import Poll, Round, canonical_code
+from polls.records import COMMAND
+from polls.votelog import STORE_ERRORS
+
+
+class Command(BaseCommand):
+    help = (
+        "Count a poll's round again from the ledger and show, choice by choice, where the tally differs. "
+        "Ends with 0 where nothing does, else with 1."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("code", help="the poll's code")
+        parser.add_argument("--round", type=int, help="an earlier round; the current one if left out")
+        parser.add_argument("--fix", action="store_true", help="make the tally what the ledger says")
+        parser.add_argument("--yes", action="store_true", help="don't ask before fixing")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        self.console = Console(no_color=options["no_color"] or None, highlight=False)
+        try:
+            poll = find_poll(options["code"])
+            round_ = recount.round_of(poll, options["round"])
+            found = self.with_progress(round_, recount.recount)
+            self.show(found)
+            if not found.drifted:
+                self.stdout.write("The tally is what the ledger says.")
+                return
+            if not options["fix"]:
+                raise CommandError("The tally has drifted from the ledger; --fix puts it right.")
+            if not options["yes"]:
+                confirm("Correct the tally, on all screens? [y/N] ")
+            by = f"{COMMAND} {getpass.getuser()}"
+            fixed = self.with_progress(round_, lambda each, told: recount.fix(each, by, told))
+        except LandslideError as error:
+            raise CommandError(error.detail) from None
+        except STORE_ERRORS as error:
+            raise CommandError(f"The database doesn't answer: {error}") from None
+        self.stdout.write(f"Corrected: {', '.join(said(fixed)) or 'nothing was left to correct'}.")
+
+    def with_progress(
+        self, round_: Round, count: Callable[[Round, Callable[[int], None]], Recount]
+    ) -> Recount:
+        columns = (TextColumn("Counting ballots"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self.console) as progress:
+            task = progress.add_task("", total=recount.ballots_of(round_))
+            return count(round_, lambda ballots: progress.advance(task, ballots))
+
+    def show(self, found: Recount) -> None:
+        table = Table("Choice", "Tally", "Ledger", "Drift")
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in found.rows():
+            label = f"{row['label']} (in quarantine)" if row["apart"] else str(row["label"])
+            drift = f"{row['drift']:+,}" if row["drift"] else "0"
+            style = "bold red" if row["drift"] else None
+            table.add_row(label, f"{row['tally']:,}", f"{row['ledger']:,}", drift, style=style)
+        self.console.print(table)
+
+
+def said(found: Recount) -> list[str]:
+    return [f"{row['label']} {-row['drift']:+,}" for row in found.rows() if row["drift"]]
+
+
+def find_poll(code: str) -> Poll:
+    poll = Poll.objects.filter(code=canonical_code(code)).first()
+    if poll is None:
+        raise CommandError(f"There is no poll {code}.")
+    return poll
+
+
+def confirm(question: str) -> None:
+    try:
+        answer = input(question)
+    except EOFError:
+        raise CommandError("Nobody answers here; run it with --yes.") from None
+    if answer.strip().lower() not in ("y", "yes"):
+        raise CommandError("Nothing was changed.")
