@@ -1,184 +1,280 @@
-"""Whatever is done in whatever order, the invariants hold: see the design's list of them."""
+"""Whatever is done in whatever order, the invariants hold: see the design's list of them.
 
-import contextlib
-from unittest import mock
+A poll is led through long random lives, with crashes, in the real code on real stores, and after each step
+held against a model of it (poll_life.py, poll_model.py). HUNT_EXAMPLES and HUNT_STEPS make it a longer
+hunt, which then differs each time; what it finds is printed as a program, cut down to what is needed.
+"""
+
+import json
+import os
+from datetime import timedelta
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from django.db import connection
+from django.db.models import F
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
-from analytics import counting, tallies
+from analytics import counting, deadletters, reconcile, survey, tasks
 from analytics.models import Checkpoint
-from polls import lifecycle
-from polls.models import Ballot, DeadLetter, Poll, Round, State
+from polls import ballotbox, lifecycle, votelog
+from polls.errors import IllegalStep, LogInconsistent
+from polls.models import ApiClient, DeadLetter, Round
 from polls.votelog import get_log
-from polls.votelog.base import NewBallot, Outcome
-from tests.polling import append, check_books, count, new_ballot, open_poll
+from polls.votelog.base import NewBallot
+from tests.analytics import poll_model
+from tests.analytics.poll_life import (
+    BROWSERS,
+    CLIENTS,
+    REMEMBERED,
+    Life,
+    dying,
+    empty_log,
+    store_that_is,
+)
+from tests.analytics.poll_model import REJECTED, SET_ASIDE, WAITING, Cast
 
-voters = st.integers(0, 4)
-choices = st.integers(1, 3)
+EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
+STEPS = int(os.environ.get("HUNT_STEPS", "50"))
+BATCH = 4
+
+everybody = st.sampled_from([*BROWSERS, *CLIENTS])
+marks = st.sampled_from([(1,), (2,), (3,), (2, 1), (1, 3), (1, 1), (9,), ()])
+#: Of the counting code: whoever works dies before or after it.
+COUNTING_STEPS = [
+    *("analytics.counting._locked_checkpoint", "analytics.counting._check_log"),
+    *("analytics.ledger.write", "analytics.ledger._insert", "analytics.ledger._replace"),
+    *("analytics.slots.add", "analytics.counting._set_aside", "analytics.counting._move"),
+    *("analytics.counting.settle_closings", "polls.lifecycle.finish_closing"),
+]
+LIFECYCLE_STEPS = ["polls.lifecycle._set_gates", "polls.lifecycle._announce"]
+places = st.tuples(st.sampled_from(["before", "after"]), st.integers(1, 3))
 
 
-class LifeOfAPoll(RuleBasedStateMachine):
-    """Voters cast, repeat and change ballots, staff moves the poll, workers count, and die while they do."""
+class LifeOfAPoll(Life):
+    """Voters cast, repeat and change ballots, staff moves the poll, workers count, and all of them die."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.poll = open_poll(revote=True)
-        self.current: dict[tuple[int, int], NewBallot] = {}  # (round, voter): the ballot that must count
-        self.accepted: list[tuple[NewBallot, int]] = []
-        self.gate: bool | None = True  # open? None: whoever died may have left it open
-        self.stamp = (0, 0, 0)
+    # --- casting ---
 
-    @property
-    def ballots_in_round(self) -> int:
-        return sum(round_ == self.poll.round for _, round_ in self.accepted)
+    @rule(
+        voter=everybody,
+        marks=marks,
+        replaces=st.sampled_from(["current", "current", "nothing", "another"]),
+        round_=st.sampled_from(["none", "now", "now", "stale"]),
+    )
+    def cast(self, voter: int, marks: tuple[int, ...], replaces: str, round_: str) -> None:
+        self.send(self.new_cast(voter, marks, replaces, round_))
 
-    def send(self, ballot: NewBallot, refusal: str | None) -> None:
-        """By the rules for a ballot that meets an open gate, and for one that doesn't."""
-        (outcome,) = append(ballot)
-        if self.gate is None and outcome.code == "poll_not_open":
-            self.gate = False
-        if self.gate is False:
-            assert outcome.code == "poll_not_open"
-        elif refusal:
-            assert outcome.code == refusal
-        else:
-            assert outcome == Outcome("accepted", self.poll.round)
-            voter = int.from_bytes(ballot.voter_key, "big")
-            self.current[self.poll.round, voter] = ballot
-            self.accepted.append((ballot, self.poll.round))
+    @precondition(lambda self: self.casts)
+    @rule(data=st.data(), other_marks=st.booleans())
+    def cast_again(self, data: st.DataObject, other_marks: bool) -> None:
+        """The same ballot_id, from whenever it was; perhaps with something else in it."""
+        cast = self.again(data.draw(st.sampled_from(self.casts[-20:])))
+        if other_marks:
+            cast.marks = (1 + len(self.casts) % 3,)
+        self.send(cast)
 
-    @rule(voter=voters, choice=choices)
-    def cast(self, voter: int, choice: int) -> None:
-        voted = (self.poll.round, voter) in self.current
-        self.send(new_ballot(self.poll, voter, choice), "already_voted" if voted else None)
+    @rule(
+        ballots=st.lists(
+            st.tuples(st.sampled_from([*CLIENTS]), marks, st.sampled_from(["current", "nothing", "again"])),
+            min_size=1,
+            max_size=6,
+        ),
+        store=st.sampled_from(["well", "well", "twice", "silent", "deaf"]),
+    )
+    def cast_batch(self, ballots: list[tuple[int, tuple[int, ...], str]], store: str) -> None:
+        """An API client's; the store may do it twice, or fail before or after it has done it."""
+        casts: list[Cast] = []
+        for voter, marks, how in ballots:
+            if how == "again" and self.casts:
+                known = [cast for cast in self.casts if cast.voter in CLIENTS] or self.casts
+                casts += [self.again(known[-1])] if known[-1].voter in CLIENTS else []
+            else:
+                casts.append(self.new_cast(voter, marks, how.replace("again", "nothing"), "now"))
+        body = json.dumps({"ballots": [self.as_sent(cast) for cast in casts]}).encode()
+        asked = ballotbox.CastRequest(
+            self.poll.code, body, "application/json", "", authorization=f"Api-Key {self.key}"
+        )
+        if self.model.broken:
+            store = "well"
+        with store_that_is(store):
+            outcomes = json.loads(ballotbox.cast_batch(asked).body)["outcomes"]
+        expected = [self.expected(cast) for cast in casts] if store != "deaf" else []
+        if store == "twice":
+            expected = [self.expected(cast) for cast in casts]
+        for index, (cast, outcome) in enumerate(zip(casts, outcomes, strict=True)):
+            assert outcome["index"] == index
+            if store in ("silent", "deaf") and self.model.allows(cast.marks):
+                assert outcome["code"] == "outcome_unknown"
+            else:
+                self.hold(cast, outcome, *(expected[index] if expected else ("invalid_selection", 0)))
 
-    @rule(voter=voters, choice=choices, rightly=st.booleans())
-    def change(self, voter: int, choice: int, rightly: bool) -> None:
-        before = self.current.get((self.poll.round, voter))
-        if before is None:
+    @precondition(lambda self: not self.model.broken)
+    @rule(voter=everybody, revoting=st.booleans())
+    def poison(self, voter: int, revoting: bool) -> None:
+        """What no page would send: accepted, and not countable until the round's rules are repaired."""
+        cast = self.new_cast(voter, (4,), "current" if revoting else "nothing", "none")
+        new = NewBallot(self.poll.pk, self.model.keys[voter], cast.ballot_id, "4", None, cast.replaces)
+        (outcome,) = get_log().append([new], votelog.expected_heads(max_age=0))
+        assert (outcome.code, outcome.round) == self.model.cast(self.again(cast))
+
+    # --- lifecycle ---
+
+    @rule(step=st.sampled_from(["open", "open", "close", "publish", "reset"]))
+    def move(self, step: str) -> None:
+        if not self.model.may(step):
+            with pytest.raises(IllegalStep):
+                lifecycle.STEPS[step](self.poll.pk)
             return
-        replaces = before.ballot_id if rightly else b"?" * 16
-        ballot = new_ballot(self.poll, voter, choice, replaces=replaces)
-        self.send(ballot, None if rightly else "already_voted")
+        lifecycle.STEPS[step](self.poll.pk)
+        self.model.decide(step)
+        if not self.model.broken:
+            self.model.follow_gates()
 
-    @precondition(lambda self: self.accepted)
-    @rule(data=st.data())
-    def repeat(self, data: st.DataObject) -> None:
-        """The same ballot_id gives the same receipt, after whatever happened."""
-        ballot, round_ = data.draw(st.sampled_from(self.accepted[-20:]))
-        assert append(ballot) == [Outcome("accepted", round_, repeated=True)]
+    @precondition(lambda self: not self.model.broken)
+    @rule(
+        step=st.sampled_from(["open", "close", "reset"]), place=places, where=st.sampled_from(LIFECYCLE_STEPS)
+    )
+    def move_and_die(self, step: str, place: tuple[str, int], where: str) -> None:
+        """The intent is committed; whether the gates are set depends on where it ended."""
+        if not self.model.may(step):
+            return
+        with dying(where, place[0], 1):
+            lifecycle.STEPS[step](self.poll.pk)
+        self.model.decide(step)
+        if (where, place[0]) != (LIFECYCLE_STEPS[0], "before"):
+            self.model.follow_gates()
 
-    @rule(dying=st.sampled_from([None, None, "ledger.write", "slots.add", "_set_aside"]))
-    def work(self, dying: str | None) -> None:
-        """A worker counts all partitions, or dies in the first one where it gets that far."""
-        if dying is None:
-            count()
-        else:
-            dead = mock.patch(f"analytics.counting.{dying}", side_effect=MemoryError)
-            with dead, contextlib.suppress(MemoryError):
-                count()
-        self.look()
-
-    @precondition(lambda self: self.poll.state == State.OPEN and self.ballots_in_round > 1)
-    @rule(dies=st.booleans())
-    def close(self, dies: bool) -> None:
-        if dies:
-            with mock.patch("polls.lifecycle._set_gates"):
-                lifecycle.close_poll(self.poll.pk)
-        else:
-            lifecycle.close_poll(self.poll.pk)
-        self.gate = None if dies else False
-        self.look()
-
-    @precondition(lambda self: self.poll.state in (State.OPEN, State.CLOSED) and self.ballots_in_round > 1)
-    @rule()
-    def reset_and_open(self) -> None:
-        lifecycle.reset_poll(self.poll.pk)
-        lifecycle.open_poll(self.poll.pk)
-        self.gate = True
-        self.look()
+    # --- counting ---
 
     @rule()
     def sweep(self) -> None:
-        lifecycle.follow_gates()
-        counting.settle_closings()
-        if self.gate is None:
-            self.gate = False
-        self.look()
+        tasks.sweep()
+        if self.model.broken:
+            return
+        self.model.follow_gates()
+        self.counted()
+        self.model.finish_closing()
+        self.counted()
+        assert self.model.counted == self.model.heads or self.model.state == poll_model.CLOSING
 
-    def look(self) -> None:
-        self.poll = Poll.objects.get(pk=self.poll.pk)
+    @precondition(lambda self: not self.model.broken)
+    @rule(where=st.sampled_from(COUNTING_STEPS), place=places, data=st.data())
+    def count_and_die(self, where: str, place: tuple[str, int], data: st.DataObject) -> None:
+        partition = data.draw(st.sampled_from(sorted(self.model.heads)))
+        with dying(where, *place):
+            counting.count_partition(partition)
+        # How far it got is what the checkpoint says; that everything else says the same is the invariant.
+        self.counted()
+        self.poll.refresh_from_db()
+        if self.poll.state == poll_model.CLOSED and self.model.state == poll_model.CLOSING:
+            self.model.finish_closing()
 
-    @invariant()
-    def books_balance(self) -> None:
-        check_books(self.poll)
+    def counted(self) -> None:
+        """Take over how far each partition is counted."""
+        for partition, position in Checkpoint.objects.values_list("partition", "position"):
+            self.model.count_up_to(partition, position)
 
-    @invariant()
-    def nothing_counts_that_was_not_accepted(self) -> None:
-        known = {(round_, ballot.voter_key, ballot.ballot_id) for ballot, round_ in self.accepted}
-        rows = Ballot.objects.filter(poll_id=self.poll.pk).values_list("round", "voter_key", "ballot_id")
-        assert {(round_, bytes(voter), bytes(ballot)) for round_, voter, ballot in rows} <= known
+    @rule()
+    def a_minute_passes(self) -> None:
+        """What was counted is trimmed next time."""
+        noted = Checkpoint.objects.exclude(trim_noted_at=None)
+        noted.update(trim_noted_at=F("trim_noted_at") - timedelta(minutes=1))
 
-    @invariant()
-    def what_viewers_order_by_never_decreases(self) -> None:
-        stamp = tallies.snapshot(self.poll).stamp
-        assert stamp >= self.stamp
-        self.stamp = stamp
+    # --- dead letters ---
 
-    @invariant()
-    def a_closed_round_is_whole(self) -> None:
-        if self.poll.state == State.CLOSED:
-            assert self.counted(self.poll.round) == self.expected(self.poll.round)
-            result = Round.objects.get(poll=self.poll, number=self.poll.round).result
-            assert result["ballots"] == len(self.expected(self.poll.round))
+    @precondition(lambda self: self.waiting_letters())
+    @rule(data=st.data(), what=st.sampled_from(["count", "count", "reject"]))
+    def settle_letter(self, data: st.DataObject, what: str) -> None:
+        cast = data.draw(st.sampled_from(self.waiting_letters()))
+        letter = DeadLetter.objects.get(
+            poll_id=self.poll.pk, round=cast.accepted_for, ballot_id=cast.ballot_id, status="waiting"
+        )
+        if what == "reject":
+            deadletters.reject_letter(letter.pk, "tests")
+            cast.fate = REJECTED
+        elif self.model.can_count(cast):
+            deadletters.count_letter(letter.pk, "tests")
+            self.model.count_letter(cast)
+        else:
+            with pytest.raises(IllegalStep):
+                deadletters.count_letter(letter.pk, "tests")
 
-    def counted(self, round_: int) -> dict[bytes, tuple[bytes, str]]:
-        rows = Ballot.objects.filter(poll_id=self.poll.pk, round=round_)
-        return {
-            bytes(voter): (bytes(ballot), selection)
-            for voter, ballot, selection in rows.values_list("voter_key", "ballot_id", "selection")
-        }
+    def waiting_letters(self) -> list[Cast]:
+        return [cast for cast in self.model.letters if cast.fate == SET_ASIDE]
 
-    def expected(self, round_: int) -> dict[bytes, tuple[bytes, str]]:
-        return {
-            ballot.voter_key: (ballot.ballot_id, ballot.selection)
-            for (number, _), ballot in self.current.items()
-            if number == round_
-        }
+    @precondition(lambda self: self.waiting_letters())
+    @rule()
+    def repair_rules(self) -> None:
+        """As by hand: from now on the round knows the number that it lacked."""
+        cast = self.waiting_letters()[0]
+        row = Round.objects.get(poll=self.poll, number=cast.accepted_for)
+        row.rules["numbers"] = [1, 2, 3, 4]
+        row.save()
+        self.model.repaired.add(cast.accepted_for)
+
+    # --- the log ---
+
+    @precondition(lambda self: not self.model.broken)
+    @rule()
+    def empty_the_log(self) -> None:
+        empty_log()
+        self.model.lose_the_log()
+
+    @precondition(lambda self: self.model.broken)
+    @rule()
+    def reconcile(self) -> None:
+        reconcile.reconcile(survey.survey())
+        votelog.forget_log()  # other processes ask again within a second
+        self.lost += [cast for chain in self.model.chains.values() for cast in chain if cast.fate == WAITING]
+        self.model.reconcile()
+
+    @precondition(lambda self: self.model.broken)
+    @rule()
+    def nobody_counts_from_a_broken_log(self) -> None:
+        for partition in self.model.heads:
+            with pytest.raises(LogInconsistent):
+                counting.count_partition(partition)
 
     def teardown(self) -> None:
-        lifecycle.follow_gates()
-        count()
-        counting.settle_closings()
-        self.look()
-        check_books(self.poll)
-        for round_ in range(1, self.poll.round + 1):
-            assert self.counted(round_) == self.expected(round_)
-        assert self.poll.state != State.CLOSING
-        assert not DeadLetter.objects.exists()
-        heads = get_log().heads()
-        assert {row.partition: row.position for row in Checkpoint.objects.all()} == {
-            partition: head.position for partition, head in heads.items()
-        }
+        if not hasattr(self, "model"):
+            return
+        if self.model.broken:
+            self.reconcile()
+        for _ in range(3):
+            self.sweep()
+        assert self.model.state != poll_model.CLOSING
+        assert all(cast.fate != WAITING for chain in self.model.chains.values() for cast in chain)
+        self.holds()
 
 
-@pytest.mark.django_db
-@pytest.mark.usefixtures("each_log")
-def test_the_invariants_hold() -> None:
-    quick = settings(
-        max_examples=12,
-        stateful_step_count=40,
-        deadline=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    monkeypatch.setattr(lifecycle, "PUBLISH_WAIT_SECONDS", 0)
+    for module in ("base", "redis"):
+        monkeypatch.setattr(f"polls.votelog.{module}.REMEMBERED_BALLOTS", REMEMBERED)
+    settings.COUNT_BATCH = BATCH
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA synchronous=OFF")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("quick")
+@pytest.mark.timeout(120 + 60 * EXAMPLES)
+def test_the_invariants_hold(each_log: str) -> None:
+    LifeOfAPoll.client, LifeOfAPoll.key = ApiClient.objects.create_key(
+        name="tests", scopes=[ApiClient.Scope.BALLOTS_WRITE]
     )
-    run_state_machine_as_test(LifeOfAPoll, settings=quick)
+    bounds = settings(
+        max_examples=EXAMPLES or 10,
+        stateful_step_count=STEPS,
+        deadline=None,
+        derandomize=not EXAMPLES,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, *([Phase.shrink] if EXAMPLES else [])],
+    )
+    run_state_machine_as_test(LifeOfAPoll, settings=bounds)

@@ -1,0 +1,231 @@
+"""One life of a poll, beside its model: how things are done to it, and what must hold after each of them."""
+
+import contextlib
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Any
+from unittest import mock
+
+import redis
+from django.conf import settings
+from django.db import OperationalError
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
+
+from analytics import tallies, tasks
+from analytics.models import TallyPoint
+from polls import ballotbox, receipts, votelog, voters
+from polls.models import ApiClient, Ballot, Claim, LogEntry, LogGate, LogHead, Round
+from polls.votelog import get_log
+from tests.analytics.poll_model import COUNTED, REJECTED, SET_ASIDE, Cast, PollModel
+from tests.polling import make_poll, recount, tallied
+
+#: So few that it matters within a short life what the log has forgotten.
+REMEMBERED = 4
+BROWSERS, CLIENTS = range(3), range(3, 6)
+
+
+class Died(BaseException):
+    """Nothing in between catches it, as nothing catches a SIGKILL; transactions that are open go with it."""
+
+
+@contextlib.contextmanager
+def dying(target: str, when: str, time: int) -> Iterator[None]:
+    """Whoever gets to `target` for the `time`th time dies there."""
+    module, _, name = target.rpartition(".")
+    work = getattr(import_module(module), name)
+    left = time
+
+    def worked(*args: Any, **options: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == 0 and when == "before":
+            raise Died
+        result = work(*args, **options)
+        if left == 0:
+            raise Died
+        return result
+
+    with mock.patch(target, worked), contextlib.suppress(Died):
+        yield
+
+
+class Life(RuleBasedStateMachine):
+    """A poll in the real stores, and the model that it is held against."""
+
+    client: ApiClient
+    key: str
+
+    @initialize(revote=st.booleans(), method=st.sampled_from(["single", "multiple"]))
+    def begin(self, revote: bool, method: str) -> None:
+        self.poll = make_poll(revote=revote, method=method)
+        self.cookies = {voter: voters.mint() for voter in BROWSERS}
+        self.casts: list[Cast] = []
+        self.receipts: dict[tuple[int, bytes, int], str] = {}
+        self.stamp = (0, 0, 0)
+        self.lost: list[Cast] = []
+        votelog.expected_heads(max_age=0)
+        tasks.sweep()
+        heads = {partition: head.position for partition, head in get_log().heads().items()}
+        self.model = PollModel(
+            poll_id=self.poll.pk,
+            revote=revote,
+            numbers={1, 2, 3},
+            most=1 if method == "single" else 3,
+            keys={voter: self.key_of(voter) for voter in (*BROWSERS, *CLIENTS)},
+            heads=heads,
+            remembered=REMEMBERED,
+        )
+
+    def key_of(self, voter: int) -> bytes:
+        secret = bytes(self.poll.secret)
+        if voter in CLIENTS:
+            return voters.client_key(secret, self.client, str(voter))
+        token = voters.token_from(self.cookies[voter])
+        assert token
+        return voters.browser_key(secret, token)
+
+    # --- casting ---
+
+    def new_cast(self, voter: int, marks: tuple[int, ...], replaces: str, round_: str) -> Cast:
+        """replaces: nothing, what is current or something else. round_: none, the gate's or another."""
+        gate = self.model.gate
+        now = gate.round if gate else 1
+        current = self.model.current(voter, now)
+        named = {"nothing": None, "current": current.ballot_id if current else None, "another": b"?" * 16}
+        cast = Cast(
+            voter,
+            uuid.uuid4().bytes,
+            marks,
+            {"none": None, "now": now, "stale": max(1, now - 1)}[round_],
+            named[replaces],
+        )
+        self.casts.append(cast)
+        return cast
+
+    def as_sent(self, cast: Cast) -> dict[str, Any]:
+        body: dict[str, Any] = {"selections": cast.marks, "ballot_id": str(uuid.UUID(bytes=cast.ballot_id))}
+        body |= {"round": cast.round} if cast.round else {}
+        body |= {"replaces": str(uuid.UUID(bytes=cast.replaces))} if cast.replaces else {}
+        return body | ({"voter": str(cast.voter)} if cast.voter in CLIENTS else {})
+
+    def expected(self, cast: Cast) -> tuple[str, int]:
+        if not self.model.allows(cast.marks):
+            return "invalid_selection", 0
+        return ("log_inconsistent", 0) if self.model.broken else self.model.cast(self.again(cast))
+
+    @staticmethod
+    def again(cast: Cast) -> Cast:
+        return Cast(cast.voter, cast.ballot_id, cast.marks, cast.round, cast.replaces)
+
+    def send(self, cast: Cast) -> None:
+        cookie = self.cookies.get(cast.voter)
+        authorization = None if cookie else f"Api-Key {self.key}"
+        body = json.dumps(self.as_sent(cast)).encode()
+        asked = ballotbox.CastRequest(
+            self.poll.code, body, "application/json", "", cookie=cookie, authorization=authorization
+        )
+        answer = ballotbox.cast(asked)
+        self.hold(cast, json.loads(answer.body), *self.expected(cast))
+
+    def hold(self, cast: Cast, answer: dict[str, Any], code: str, round_: int) -> None:
+        """An answer against the one it must be; an accepted ballot's receipt never changes."""
+        assert answer.get("code", answer.get("status")) == code, (answer, code)
+        if code == "accepted":
+            assert uuid.UUID(answer["ballot_id"]).bytes == cast.ballot_id
+            receipt = self.receipts.setdefault((cast.voter, cast.ballot_id, round_), answer["receipt"])
+            assert answer["receipt"] == receipt
+
+    # --- what holds after each step ---
+
+    @invariant()
+    def holds(self) -> None:
+        if not hasattr(self, "model"):
+            return  # it has not begun
+        self.poll.refresh_from_db()
+        self.the_ledger_is_the_models()
+        self.the_tally_is_a_recount()
+        self.what_viewers_order_by_never_falls()
+        self.the_poll_is_where_the_model_is()
+        if not self.model.broken:
+            self.receipts_tell_what_became_of_ballots()
+
+    def the_ledger_is_the_models(self) -> None:
+        rows = Ballot.objects.filter(poll_id=self.poll.pk).values_list(
+            "round", "voter_key", "ballot_id", "selection"
+        )
+        found = [((round_, bytes(key)), (bytes(ballot), marks)) for round_, key, ballot, marks in rows]
+        assert len(dict(found)) == len(found), "two ballots of a voter in a round"
+        assert dict(found) == self.model.ledger()
+
+    def the_tally_is_a_recount(self) -> None:
+        tally = tallied(self.poll)
+        assert tally == recount(self.poll) == tallied(self.poll, TallyPoint)
+        rounds = range(1, self.model.round + 1)
+        assert tally == {(r, key): n for r in rounds for key, n in self.model.tally(r).items()}
+
+    def what_viewers_order_by_never_falls(self) -> None:
+        stamp = tallies.snapshot(self.poll).stamp
+        assert stamp >= self.stamp
+        self.stamp = stamp
+
+    def the_poll_is_where_the_model_is(self) -> None:
+        assert (self.poll.state, self.poll.round) == (self.model.state, self.model.round)
+        for row in Round.objects.filter(poll=self.poll):
+            result = self.model.results.get(row.number)
+            assert (row.result is None) == (result is None)
+            if result is not None:
+                assert row.result["ballots"] == result.get("ballots", 0)
+                votes = {str(choice["number"]): choice["votes"] for choice in row.result["choices"]}
+                assert votes == {number: result.get(number, 0) for number in votes}
+
+    def receipts_tell_what_became_of_ballots(self) -> None:
+        for chain in self.model.chains.values():
+            for cast in chain[-2:]:
+                receipt = receipts.make_receipt(
+                    self.poll.pk, cast.accepted_for, self.model.keys[cast.voter], cast.ballot_id
+                )
+                told = receipts.receipt_status(receipt)
+                assert told["status"] == self.status_of(cast, chain), (cast, chain)
+
+    def status_of(self, cast: Cast, chain: Sequence[Cast]) -> str:
+        later = chain[list(chain).index(cast) + 1 :]
+        if cast.fate == REJECTED:
+            return "rejected"
+        if cast.fate == SET_ASIDE:
+            return "accepted"
+        if cast.fate == COUNTED:
+            overtaken = any(other.fate == COUNTED for other in later)
+            return "replaced" if overtaken else "counted"
+        return "replaced" if later else "accepted"
+
+
+@contextlib.contextmanager
+def store_that_is(state: str) -> Iterator[None]:
+    """well; twice: a lost reply made its client repeat the call; silent: no reply; deaf: it did nothing."""
+    log = get_log()
+    append = log.append
+    away = OperationalError if log.name == "database" else redis.ConnectionError
+
+    def failing(*args: Any) -> Any:
+        if state == "deaf":
+            raise away
+        outcomes = append(*args)
+        if state == "silent":
+            raise away
+        return append(*args) if state == "twice" else outcomes
+
+    with mock.patch.object(log, "append", append if state == "well" else failing):
+        yield
+
+
+def empty_log() -> None:
+    """As a store that starts over without its data."""
+    if get_log().name == "redis":
+        with redis.Redis.from_url(settings.VOTE_LOG_REDIS_URL) as store:
+            store.flushall()
+    else:
+        for table in (LogEntry, Claim, LogGate, LogHead):
+            table.objects.all().delete()
