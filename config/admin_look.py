@@ -36,6 +36,12 @@ UNFOLD = {
     "BORDER_RADIUS": "8px",
     "STYLES": [lambda request: static("css/admin.css")],
     "DASHBOARD_CALLBACK": "analytics.admin.dashboard.show",
+    "ACCOUNT": {
+        "navigation": [
+            {"title": _("Change password"), "link": reverse_lazy("admin:password_change")},
+            {"title": _("Two-factor authentication"), "link": reverse_lazy("admin:two_factor")},
+        ],
+    },
     "SIDEBAR": {
         "navigation": [
             {
@@ -49,6 +55,7 @@ UNFOLD = {
                 "items": [
                     _page(_("Dead letters"), "mark_email_unread", "polls.deadletter"),
                     _page(_("API clients"), "key", "polls.apiclient"),
+                    _page(_("Records"), "receipt_long", "polls.record"),
                 ],
             },
             {

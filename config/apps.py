@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
 from django.contrib.staticfiles.apps import StaticFilesConfig
 
 
@@ -13,6 +14,11 @@ class ProjectConfig(AppConfig):
 
         celery.app.set_default()
         checks.register_all()
+
+
+class Admin(admin_apps.AdminConfig):
+    default = False  # the project's own is
+    default_site = "config.admin_site.LandslideAdminSite"
 
 
 class StaticFiles(StaticFilesConfig):

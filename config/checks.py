@@ -27,6 +27,9 @@ POSITIVE = (
     "DATABASE_STATEMENT_SECONDS",
 )
 
+#: As polls.second_factor has them; checks run before models are there.
+TWO_FACTOR = ("required", "optional")
+
 Messages = Iterator[checks.CheckMessage]
 
 
@@ -35,7 +38,7 @@ def register_all() -> None:
 
 
 def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
-    return [*vote_log(), *addresses(), *processes(), *limits(), *logs(), *https()]
+    return [*vote_log(), *addresses(), *processes(), *limits(), *logs(), *doors()]
 
 
 def vote_log() -> Messages:
@@ -155,7 +158,13 @@ def logs() -> Messages:
         )
 
 
-def https() -> Messages:
+def doors() -> Messages:
+    if settings.ADMIN_TWO_FACTOR not in TWO_FACTOR:
+        yield checks.Error(
+            f"ADMIN_TWO_FACTOR={settings.ADMIN_TWO_FACTOR!r} is unknown.",
+            hint=f"Set it to {' or '.join(TWO_FACTOR)}.",
+            id="landslide.E015",
+        )
     if settings.PROXY_SSL_HEADER and not settings.HTTPS:
         yield checks.Warning(
             "PROXY_SSL_HEADER is set, so a proxy ends TLS, but HTTPS isn't.",

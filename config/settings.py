@@ -60,15 +60,18 @@ INSTALLED_APPS = [
     "config",  # first, so that its runserver wins over Daphne's
     "daphne",
     "csp",
-    "unfold",
+    "unfold.apps.BasicAppConfig",  # config.apps.Admin names the site
     "unfold.contrib.filters",
     "unfold.contrib.forms",
-    "django.contrib.admin",
+    "config.apps.Admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "config.apps.StaticFiles",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "channels",
     "rest_framework",
     "rest_framework_api_key",  # polls.ApiClient builds on its abstract model
@@ -89,6 +92,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -197,6 +201,15 @@ VOTE_LOG_PARTITIONS = env.int("VOTE_LOG_PARTITIONS", default=2)
 VOTE_LOG_DURABILITY = env.str("VOTE_LOG_DURABILITY", default="always")
 VOTE_LOG_PREFIX = env.str("VOTE_LOG_PREFIX", default="landslide")
 
+#: Uncounted ballots in the log from which on no more are let in: its memory has an end.
+BACKLOG_LIMIT = env.int("BACKLOG_LIMIT", default=5_000_000)
+RATE_LIMITS = env.list("RATE_LIMITS", default=["voter=20/10", "address=600/60", "network=6000/60"])
+#: Where many voters share an address. A server's own networks: a hall, or a proxy that nobody has named.
+VENUE_NETWORKS = env.list(
+    "VENUE_NETWORKS",
+    default=["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1", "fc00::/7", "fe80::/10"],
+)
+
 CAST_MAX_BYTES = env.int("CAST_MAX_BYTES", default=16 * 1024)
 BATCH_MAX_BYTES = env.int("BATCH_MAX_BYTES", default=8 * 1024 * 1024)
 BATCH_MAX_BALLOTS = env.int("BATCH_MAX_BALLOTS", default=10_000)
@@ -287,6 +300,11 @@ CELERY_BEAT_SCHEDULE = {
     },
     "tick": {"task": "analytics.tasks.tick", "schedule": 1.0, "options": {"expires": 1.0}},
 }
+
+# --- Who gets into the admin ---------------------------------------------------------------------
+
+ADMIN_TWO_FACTOR = env.str("ADMIN_TWO_FACTOR", default="optional" if EMBEDDED else "required")
+OTP_TOTP_ISSUER = "Landslide"
 
 # --- API, admin, logs -------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from django.utils.crypto import constant_time_compare
 
 from analytics.api import has_voted
 from analytics.tallies import Viewer
+from polls import second_factor
 from polls.models import Visibility
 
 
@@ -35,8 +36,10 @@ def _is_staff(session_key: str | None) -> bool:
     if session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return False
     user = get_user_model().objects.filter(pk=session.get(SESSION_KEY), is_active=True, is_staff=True).first()
-    return user is not None and constant_time_compare(
-        session.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash()
+    return (
+        user is not None
+        and constant_time_compare(session.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash())
+        and second_factor.lets_in(user, second_factor.verified_device(user, session))
     )
 
 
