@@ -16,7 +16,7 @@ from polls.votelog.base import Entry
 from . import counting
 from .models import Checkpoint
 from .signals import tally_changed
-from .tallies import final_result
+from .tallies import counts_of, earlier_result, final_result
 
 
 def count_letter(letter_id: int, by: str) -> DeadLetter:
@@ -76,11 +76,24 @@ def _entry(letter: DeadLetter) -> Entry:
 
 
 def _refresh_result(letter: DeadLetter) -> None:
-    """A closed round's result follows; a published one only under a new epoch."""
-    poll = Poll.objects.select_for_update().filter(pk=letter.poll_id, round=letter.round).first()
-    if poll is None or poll.state not in (State.CLOSED, State.PUBLISHED):
+    """The result of a round that is over follows; a published one only under a new epoch."""
+    poll = Poll.objects.select_for_update().filter(pk=letter.poll_id).first()
+    if poll is None:
+        return
+    if poll.round != letter.round:
+        _refresh_earlier_result(poll, letter.round)
+        return
+    if poll.state not in (State.CLOSED, State.PUBLISHED):
         return
     if poll.state == State.PUBLISHED:
         Poll.objects.filter(pk=poll.pk).update(epoch=F("epoch") + 1)
     Round.objects.filter(poll=poll, number=letter.round).update(result=final_result(poll))
     transaction.on_commit(lambda: poll_changed.send(sender=Poll, poll_id=poll.pk))
+
+
+def _refresh_earlier_result(poll: Poll, number: int) -> None:
+    """No screen shows it any more, but whoever looks it up must find what the ledger says."""
+    round_ = Round.objects.filter(poll=poll, number=number, result__isnull=False).first()
+    if round_ is not None:
+        round_.result = earlier_result(round_, counts_of(poll.pk, number))
+        round_.save(update_fields=["result"])

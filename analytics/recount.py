@@ -26,9 +26,9 @@ from polls.records import record
 from polls.signals import poll_changed
 
 from . import slots
-from .models import Checkpoint, Tally, TallyPoint
+from .models import Checkpoint, TallyPoint
 from .signals import tally_changed
-from .tallies import BALLOTS, QUARANTINED, final_result
+from .tallies import BALLOTS, QUARANTINED, counts_of, earlier_result, final_result
 
 #: Called with the number of ballots that have just been counted.
 Progress = Callable[[int], None]
@@ -153,9 +153,8 @@ def _compare(round_: Round, progress: Progress | None) -> Recount:
 
 
 def tally_of(round_: Round) -> Mapping[str, int]:
-    """The tally as it stands: the sums of its slots."""
-    rows = Tally.objects.filter(poll_id=round_.poll_id, round=round_.number)
-    return {key: int(total) for key, total in rows.values_list("key").annotate(total=Sum("count"))}
+    """The tally as it stands."""
+    return counts_of(round_.poll_id, round_.number)
 
 
 def ledger_of(round_: Round, progress: Progress | None = None) -> Mapping[str, int]:
@@ -229,22 +228,4 @@ def _refresh_result(poll: Poll, round_: Round, found: Recount) -> None:
         poll.refresh_from_db()
         rows.update(result=final_result(poll))
     elif round_.number < poll.round and round_.result is not None:
-        rows.update(result=_recounted(round_, {line.key: line.ledger for line in found.lines}))
-
-
-def _recounted(round_: Round, counts: Mapping[str, int]) -> dict[str, Any]:
-    """An earlier round's result with these counts; its texts are those it had."""
-    result, method = dict(round_.result or {}), _method(round_)
-    votes = method.votes(round_.method_rules(), counts)
-    ballots = counts.get(BALLOTS, 0)
-    result["ballots"], result["selections"] = ballots, sum(votes.values())
-    result["winners"] = method.winners(votes)
-    result["choices"] = [
-        {
-            **choice,
-            "votes": votes.get(choice["number"], 0),
-            "share": round(votes.get(choice["number"], 0) / ballots, 4) if ballots else None,
-        }
-        for choice in result.get("choices", [])
-    ]
-    return result
+        rows.update(result=earlier_result(round_, {line.key: line.ledger for line in found.lines}))

@@ -13,7 +13,7 @@ from django.db.models import Sum
 
 from polls.errors import PollNotFound
 from polls.methods import get_method
-from polls.models import Poll, State, Visibility
+from polls.models import Poll, Round, State, Visibility
 from polls.outline import iso, outline
 
 from .models import Tally
@@ -75,6 +75,12 @@ def snapshot(poll: Poll) -> Snapshot:
     return Snapshot(
         poll, {key: int(votes) for key, votes, _ in rows}, sum(int(changes) for _, _, changes in rows)
     )
+
+
+def counts_of(poll_id: int, round: int) -> dict[str, int]:
+    """The tally of any round: the sums of its slots."""
+    rows = Tally.objects.filter(poll_id=poll_id, round=round)
+    return {key: int(total) for key, total in rows.values_list("key").annotate(total=Sum("count"))}
 
 
 def snapshot_of(code: str) -> Snapshot:
@@ -182,6 +188,24 @@ def final_result(poll: Poll) -> dict[str, Any]:
     snap = snapshot(poll)
     votes = get_method(poll.method).votes(poll.method_rules(), snap.counts)
     return {**_figures(snap), "version": snap.version, "winners": get_method(poll.method).winners(votes)}
+
+
+def earlier_result(round_: Round, counts: Mapping[str, int]) -> dict[str, Any]:
+    """The result of a round that another one followed, with these counts; its texts are those it had."""
+    result, method = dict(round_.result or {}), get_method(round_.rules["method"])
+    votes = method.votes(round_.method_rules(), counts)
+    ballots = counts.get(BALLOTS, 0)
+    result["ballots"], result["selections"] = ballots, sum(votes.values())
+    result["winners"] = method.winners(votes)
+    result["choices"] = [
+        {
+            **choice,
+            "votes": votes.get(choice["number"], 0),
+            "share": round(votes.get(choice["number"], 0) / ballots, 4) if ballots else None,
+        }
+        for choice in result.get("choices", [])
+    ]
+    return result
 
 
 def state_message(poll: Poll) -> dict[str, Any]:

@@ -394,6 +394,22 @@ def test_a_dead_letter_that_is_counted_late_changes_the_result(monkeypatch: pyte
     assert Poll.objects.get().epoch == 2  # a published result never changes without one
 
 
+def test_a_dead_letter_of_an_earlier_round_changes_that_rounds_result() -> None:
+    poll = open_poll()
+    fill(poll, range(5), 1)
+    letter = set_aside(poll)
+    lifecycle.close_poll(poll.pk)
+    count()
+    before = Round.objects.get(poll=poll).result
+    lifecycle.reset_poll(poll.pk)
+    repair(poll)
+    deadletters.count_letter(letter.pk, by="anna")
+    after = Round.objects.get(poll=poll).result
+    assert after["ballots"] == before["ballots"] + 1 == check_books(poll)[1, "ballots"]
+    assert after["choices"][0]["share"] == round(5 / 6, 4)
+    assert (Poll.objects.get().round, Poll.objects.get().epoch) == (2, 2)
+
+
 # --- a log that is not the one that was counted from ---
 
 
