@@ -11,6 +11,8 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from .records import Recorded
+
 admin.site.unregister(User)
 admin.site.unregister(Group)
 # Their pages show the keys. Everybody has a page of their own: config/second_factor_pages.py.
@@ -19,12 +21,12 @@ admin.site.unregister(StaticDevice)
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):
+class UserAdmin(Recorded, DjangoUserAdmin, ModelAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(Recorded, DjangoGroupAdmin, ModelAdmin):
     pass
