@@ -102,25 +102,32 @@ def cookie_header(value: str, *, secure: bool) -> str:
 
 _PASS = struct.Struct(">II16s")  # poll_id, end (s), voter_key
 _PASS_LENGTH = (_PASS.size + _MAC) * 8 // 6 + 1  # base64 without padding
+#: The identities that come with a pass, each signed for another purpose.
+_PURPOSES: dict[str, bytes] = {Identity.LOGIN: b"pass login", Identity.INVITE: b"pass invite"}
+WITH_PASS = frozenset(_PURPOSES)
 
 
-def make_pass(poll_id: int, voter_key: bytes) -> str:
-    """The value of a pass cookie: its holder votes in this poll as this voter, for PASS_SECONDS."""
+def make_pass(identity: str, poll_id: int, voter_key: bytes) -> str:
+    """The value of a pass cookie: its holder votes in this poll as this voter, for PASS_SECONDS.
+
+    Only while the poll knows its voters by `identity`: a reset may have made it another sort of poll.
+    """
     body = _PASS.pack(poll_id, int(time.time()) + PASS_SECONDS, voter_key)
-    mac = keyed_hash(body, signing_secrets()[0], b"pass", _MAC)
+    mac = keyed_hash(body, signing_secrets()[0], _PURPOSES[identity], _MAC)
     return urlsafe_b64encode(body + mac).rstrip(b"=").decode()
 
 
-def key_from_pass(cookie: str | None, poll_id: int) -> bytes | None:
+def key_from_pass(identity: str, poll_id: int, cookie: str | None) -> bytes | None:
     """The voter_key of a pass for this poll that we signed and that hasn't ended; None for anything else."""
-    if cookie is None or len(cookie) != _PASS_LENGTH:
+    purpose = _PURPOSES.get(identity)
+    if cookie is None or purpose is None or len(cookie) != _PASS_LENGTH:
         return None
     try:
         raw = a2b_base64(cookie.encode().translate(_URL_SAFE) + b"==")
     except ValueError:
         return None
     body, mac = raw[: _PASS.size], raw[_PASS.size :]
-    if not any(hmac.compare_digest(mac, keyed_hash(body, s, b"pass", _MAC)) for s in signing_secrets()):
+    if not any(hmac.compare_digest(mac, keyed_hash(body, s, purpose, _MAC)) for s in signing_secrets()):
         return None
     poll, end, voter_key = _PASS.unpack(body)
     return voter_key if poll == poll_id and end > time.time() else None
@@ -139,7 +146,7 @@ def key_of(identity: str, poll_id: int, secret: bytes, cookie: str | None, pass_
         if token is None:
             raise VoterUnknown()
         return browser_key(secret, token)
-    key = key_from_pass(pass_, poll_id) if identity != Identity.CLIENT else None
+    key = key_from_pass(identity, poll_id, pass_)
     if key is None:
         raise NotEligible(_NEEDED[identity], needs=str(identity))
     return key
@@ -158,6 +165,12 @@ def login_key(poll_secret: bytes, user_id: int) -> bytes:
 
 def invite_key(poll_secret: bytes, batch_id: int, serial: int) -> bytes:
     return _voter_key(poll_secret, b"invite\0%d\0%d" % (batch_id, serial))
+
+
+def tag_of(voter_key: bytes) -> str:
+    """What the voter's own page tells voters on one device apart by; it leads back to nobody."""
+    digest = hashlib.blake2b(voter_key, digest_size=9, person=b"voter's page").digest()
+    return urlsafe_b64encode(digest).decode()
 
 
 def browser_key(poll_secret: bytes, token: bytes) -> bytes:

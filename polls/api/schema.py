@@ -10,7 +10,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
-from polls import errors
+from polls import errors, voters
 
 from .serializers import Problem
 
@@ -70,3 +70,7 @@ RETRY_AFTER = response_header("Retry-After", [503], "Seconds to wait before the 
 CODE = OpenApiParameter(
     "code", OpenApiTypes.STR, OpenApiParameter.PATH, description="The poll's code; case doesn't matter."
 )
+COOKIE = OpenApiParameter(
+    voters.COOKIE, OpenApiTypes.STR, OpenApiParameter.COOKIE, description="Who is voting, without an API key."
+)
+SET_COOKIE = "The `voter` cookie of a voter we didn't know."

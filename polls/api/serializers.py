@@ -15,9 +15,10 @@ from django.utils.translation import gettext_lazy
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from polls import visitors
 from polls.authoring import CHOICES_AT_MOST
 from polls.methods import method_choices
-from polls.models import Poll, State, Visibility
+from polls.models import Identity, Poll, State, Visibility
 
 from .reference import codes
 
@@ -192,6 +193,8 @@ class PollDocument(serializers.Serializer[Any]):
         return {key: absolute(reverse(name, args=[poll.code])) for key, name in names.items()}
 
 
+NEEDS = [Identity.LOGIN.value, Identity.INVITE.value, Identity.CLIENT.value]
+INVITE_STATES = [visitors.ACCEPTED, visitors.INVALID, visitors.REVOKED]
 BALLOT_STATES = ["accepted", "counted", "replaced", "quarantined", "rejected"]
 
 # --- ballots: what `polls.ballotbox` takes and answers; here for the schema ---
@@ -281,6 +284,18 @@ class VoterDocument(serializers.Serializer[Any]):
     poll = serializers.CharField()
     round = serializers.IntegerField()
     state = serializers.ChoiceField(State.choices)
+    identity = serializers.ChoiceField(Identity.choices, help_text="Who may vote.")
+    eligible = serializers.BooleanField(help_text="Whether this visitor may vote.")
+    needs = serializers.ChoiceField(NEEDS, allow_null=True, help_text="What would make them a voter.")
+    account = serializers.CharField(
+        allow_null=True, help_text="Whom this browser is signed in as, if it matters."
+    )
+    invite = serializers.ChoiceField(
+        INVITE_STATES, allow_null=True, help_text="What became of the invite that was sent."
+    )
+    tag = serializers.CharField(
+        allow_null=True, help_text="Tells voters on one device apart, where a device may have several."
+    )
     voted = serializers.BooleanField()
     ballot_id = serializers.UUIDField(allow_null=True)
     receipt = serializers.CharField(allow_null=True)
@@ -313,3 +328,4 @@ class Problem(serializers.Serializer[Any]):
     reason = serializers.CharField(required=False, help_text="What of a selection is not valid.")
     challenge = serializers.CharField(required=False, help_text="Where to get a challenge to solve.")
     state = serializers.ChoiceField(State.choices, required=False, help_text="The state that is in the way.")
+    needs = serializers.ChoiceField(NEEDS, required=False, help_text="What would make the voter eligible.")

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import ballots, challenges, reference
+from . import ballots, challenges, reference, voter
 from .views import Polls
 
 POLL = "api/v1/polls/<str:code>/"
@@ -19,7 +19,7 @@ urlpatterns = [
     path(f"{POLL}ballots/", ballots.Ballots.as_view(), name="cast"),
     path(f"{POLL}ballots/batch/", ballots.BallotBatch.as_view(), name="cast-batch"),
     path(f"{POLL}challenge/", challenges.Challenge.as_view(), name="challenge"),
-    path(f"{POLL}voter/", ballots.Voter.as_view(), name="voter"),
+    path(f"{POLL}voter/", voter.Voter.as_view(), name="voter"),
     path("api/v1/receipts/<str:receipt>/", ballots.Receipt.as_view(), name="receipt"),
     path("api/errors/", reference.error_page, name="api-errors"),
 ]

@@ -554,10 +554,17 @@ def test_the_page_introduces_the_voter() -> None:
         "poll": poll.code,
         "round": 1,
         "state": "draft",
+        "identity": "browser",
+        "eligible": True,
+        "needs": None,
+        "account": None,
+        "invite": None,
+        "tag": None,
         "voted": False,
         "ballot_id": None,
         "receipt": None,
         "revote": False,
+        "proof": None,
     }
     assert answer["Cache-Control"] == "private, no-store"
     assert voters.token_from(minted(answer))

@@ -1,0 +1,114 @@
+"""The voter endpoint: who is here, may they vote, and have they."""
+
+from __future__ import annotations
+
+import uuid
+from http.cookies import SimpleCookie
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from polls import ballotbox, invites, proofs, visitors, voters
+from polls.receipts import make_receipt
+from polls.rules import PollRules, get_rules
+from polls.visitors import Visit, Visitor
+
+from .endpoints import Endpoint
+from .schema import ANYBODY, CODE, COOKIE, NEGOTIATED, RETRY_AFTER, SET_COOKIE, refusals, response_header
+from .serializers import VoterDocument
+
+INVITE = OpenApiParameter(
+    invites.HEADER,
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="In a poll by invitation: what stands behind `#i=` in the invite's link.",
+)
+
+
+class Voter(Endpoint):
+    """The one request of the voter's page that depends on the voter; it makes them known before they vote."""
+
+    authentication_classes: list[Any] = []
+
+    @extend_schema(
+        operation_id="voter",
+        tags=["ballots"],
+        summary="Who this visitor is, and whether they have voted",
+        description=(
+            "For the poll's own pages. It sets the cookies that a cast comes with: `voter`, and where voters"
+            " sign in or are invited a `pass` for this poll, good for an hour. To another site's page it sets"
+            " none."
+        ),
+        auth=ANYBODY,
+        parameters=[CODE, COOKIE, INVITE, response_header("Set-Cookie", [200], SET_COOKIE), RETRY_AFTER],
+        responses={200: VoterDocument} | refusals(*NEGOTIATED, "malformed", "poll_not_found"),
+    )
+    def get(self, request: Request, code: str) -> Response:
+        rules = get_rules(code)
+        visit = Visit(request.COOKIES, request.headers.get(invites.HEADER), lambda: _user(request))
+        visitor = visitors.meet(visit, rules)
+        ours = not _cross_site(request)
+        known = voters.token_from(request.COOKIES.get(voters.COOKIE)) is not None
+        # Minted also where it isn't what lets them vote: ballots with one are taken on the fast lane.
+        new = voters.mint() if ours and not known else None
+        document = _document(rules, visitor) | {"proof": _challenge(rules, visitor, new)}
+        response = Response(document, headers={"Cache-Control": "private, no-store"})
+        secure = request.is_secure()
+        if new is not None:
+            response["Set-Cookie"] = voters.cookie_header(new, secure=secure)
+        if ours and visitor.new_pass is not None:
+            _set_pass(response, voters.pass_headers(rules.code, visitor.new_pass, secure=secure))
+        return response
+
+
+def _document(rules: PollRules, visitor: Visitor) -> dict[str, Any]:
+    key = visitor.key
+    ballot_id = ballotbox.current_ballot(rules, key) if key else None
+    own = rules.identity in voters.WITH_PASS
+    return {
+        "poll": rules.code,
+        "round": rules.round,
+        "state": rules.state,
+        "identity": rules.identity,
+        "eligible": visitor.needs is None,
+        "needs": visitor.needs,
+        "account": visitor.account,
+        "invite": visitor.invite,
+        "tag": voters.tag_of(key) if key and own else None,
+        "voted": ballot_id is not None,
+        "ballot_id": str(uuid.UUID(bytes=ballot_id)) if ballot_id else None,
+        "receipt": make_receipt(rules.id, rules.round, key, ballot_id) if key and ballot_id else None,
+        "revote": rules.revote,
+    }
+
+
+def _challenge(rules: PollRules, visitor: Visitor, new_cookie: str | None) -> dict[str, Any] | None:
+    """To be solved while the voter makes up their mind."""
+    if visitor.needs is not None or not rules.wants_proof:
+        return None
+    token = voters.token_from(new_cookie)
+    key = visitor.key or (voters.browser_key(rules.secret, token) if token else None)
+    return proofs.challenge(rules.id, key) if key else None
+
+
+def _set_pass(response: Response, headers: list[str]) -> None:
+    for place, header in enumerate(headers):
+        # Django keeps one cookie of a name, and writes out whatever is kept under another.
+        (morsel,) = SimpleCookie(header).values()
+        response.cookies[f"{voters.PASS_COOKIE} {place}"] = morsel
+
+
+def _user(request: Request) -> Any:
+    """By Django's session. DRF has put nobody in the place of its user: here it is no key to act with."""
+    known = settings.SESSION_COOKIE_NAME in request.COOKIES
+    return get_user(request._request) if known else None
+
+
+def _cross_site(request: Request) -> bool:
+    """Whether another site's page asks: it must not plant an identity."""
+    return request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
