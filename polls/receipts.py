@@ -23,6 +23,14 @@ _TAG = 16
 _LENGTH = (_TAG + _BODY.size) * 8 // 6  # 72 characters
 
 
+#: Of a ballot that was set aside and isn't in the ledger: once counted, it has been replaced since.
+_STATUS_OF_LETTER = {
+    DeadLetter.Status.WAITING: "accepted",
+    DeadLetter.Status.COUNTED: "replaced",
+    DeadLetter.Status.REJECTED: "rejected",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Sealed:
     poll_id: int
@@ -84,7 +92,7 @@ def _status(sealed: Sealed) -> str:
         return "counted"
     letter = DeadLetter.objects.filter(**where, ballot_id=sealed.ballot_id).first()
     if letter is not None:
-        return "rejected" if letter.status == DeadLetter.Status.REJECTED else "accepted"
+        return _STATUS_OF_LETTER[letter.status]
     current = get_log().find(sealed.poll_id, sealed.round, sealed.voter_key)
     if current == sealed.ballot_id:
         return "accepted"

@@ -103,8 +103,8 @@ class TestStatus:
         deadletters.reject_letter(DeadLetter.objects.get().pk, by="anna")
         assert status(ballot) == "rejected"
 
-    def test_set_aside_then_counted(self) -> None:
-        poll = open_poll()
+    def test_set_aside_then_counted_then_replaced(self) -> None:
+        poll = open_poll(revote=True)
         append(ballot := new_ballot(poll, 0, 77))
         count()
         rules = Round.objects.get(poll=poll)
@@ -112,6 +112,9 @@ class TestStatus:
         rules.save()
         deadletters.count_letter(DeadLetter.objects.get().pk, by="anna")
         assert status(ballot) == "counted"
+        append(new_ballot(poll, 0, 1, replaces=ballot.ballot_id))
+        count()
+        assert status(ballot) == "replaced"
 
     def test_a_receipt_of_a_ballot_that_is_nowhere(self) -> None:
         """Its seal is ours, yet no ballot was accepted under it, or the log lost it."""
