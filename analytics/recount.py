@@ -92,7 +92,7 @@ def ballots_of(round_: Round) -> int:
 def recount(round_: Round, progress: Progress | None = None) -> Recount:
     """Compare tally and ledger as of one moment; counting goes on meanwhile. Changes nothing."""
     with one_moment():
-        return _compare(round_, progress)
+        return compare(round_, progress)
 
 
 def fix(round_: Round, by: str, progress: Progress | None = None) -> Recount:
@@ -106,7 +106,7 @@ def fix(round_: Round, by: str, progress: Progress | None = None) -> Recount:
         # Checkpoints first, then the poll, as in everything else that takes both.
         list(Checkpoint.objects.select_for_update().order_by("partition"))
         poll = Poll.objects.select_for_update().get(pk=round_.poll_id)
-        found = _compare(round_, progress)
+        found = compare(round_, progress)
         if not found.drifted:
             return found
         slots.add(0, _correction(round_, found.drifted))
@@ -145,7 +145,8 @@ def _no_time_limit() -> None:
             cursor.execute("SET LOCAL statement_timeout = 0")
 
 
-def _compare(round_: Round, progress: Progress | None) -> Recount:
+def compare(round_: Round, progress: Progress | None = None) -> Recount:
+    """Tally and ledger, in the transaction that is under way."""
     tally = tally_of(round_)
     ledger = ledger_of(round_, progress)
     keys = sorted({*tally, *ledger, *_expected_keys(round_)}, key=_order)
