@@ -26,9 +26,10 @@ PUBLIC: Policy = {
     "form-action": [SELF],
     "base-uri": [NONE],
     "frame-ancestors": [NONE],
-    # A text can't become markup or a script, whatever a page's own code does with it.
+    # A text can't become markup or a script, whatever a page's own code does with it. The one policy is
+    # static/js/proof.js's, which starts its worker from a file of ours.
     "require-trusted-types-for": ["'script'"],
-    "trusted-types": [NONE],
+    "trusted-types": ["proof-worker"],
 }
 
 #: unfold is built on Alpine, which compiles the expressions in its templates (hence eval), and on style

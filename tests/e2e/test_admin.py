@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.audience import Client
+from tests.e2e.staff import log_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -14,14 +15,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 def running(request: pytest.FixtureRequest, shared_landslide: Any) -> tuple[Any, Client]:
     system = shared_landslide(mode=request.param)
     return system, Client(system)
-
-
-def log_in(page: Page, system: Any) -> None:
-    page.goto(f"{system.url}/admin/")
-    page.fill("#id_username", "admin")
-    page.fill("#id_password", system.admin_password)
-    page.keyboard.press("Enter")
-    expect(page.locator("[data-card=backlog]")).to_have_attribute("data-tone", "good")
 
 
 def press(page: Page, name: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.audience import Client
-from tests.e2e.test_admin import log_in
+from tests.e2e.staff import enrol, give_password, log_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -88,7 +88,25 @@ def test_no_admin_page_needs_what_its_policy_forbids(running: Any, visitor: Any)
     page.get_by_role("link", name=code).click()
     expect(page.locator("[data-ballots]")).to_have_text("1")
     page.get_by_role("link", name="Close voting").click()
-    assert violations == []
+
+    # The second factor's pages: set it up, come again, and do without it.
+    page.goto(f"{system.url}/admin/two-factor/setup/")
+    codes = enrol(page)
+    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("link", name="I have kept them").click()
+    for path in ("", "recovery-codes/"):
+        page.goto(f"{system.url}/admin/two-factor/{path}")
+    page.get_by_role("link", name="No, go back").click()
+    other, more = watched(visitor(tolerated=("429",)))
+    give_password(other, system)
+    other.fill("#id_code", codes[0])
+    other.keyboard.press("Enter")
+    expect(other.locator("[data-card=backlog]")).to_be_visible()
+    page.get_by_role("link", name="Turn it off").click()
+    page.fill("#id_password", system.admin_password)
+    page.get_by_role("button", name="Turn it off").click()
+    expect(page.locator(".ls-tag")).to_have_text("Off")
+    assert violations == more == []
 
 
 def test_what_is_slipped_into_a_page_does_not_run(running: Any, visitor: Any) -> None:
