@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.stand import Stand
+from tests.faults.stand import Stand, head_of
 
 
 @dataclass
@@ -79,7 +79,7 @@ def backlog(stand: Stand) -> int:
     with stand.connect() as database, stand.redis.client() as redis:
         rows: list[Any] = database.execute("SELECT partition, position FROM analytics_checkpoint").fetchall()
         return sum(
-            int(redis.hget(f"landslide:{{{partition}}}:head", "position") or 0) - position  # type: ignore[arg-type]
+            int(redis.hget(head_of(partition), "position") or 0) - position  # type: ignore[arg-type]
             for partition, position in rows
         )
 

@@ -39,6 +39,7 @@ class Fault:
     broken: tuple[str, ...]  # a build that is broken like this (tests/faults/inside/broken.py) …
     found_by: str  # … must be found out by this check
     times: int = 1  # in the full matrix
+    long: bool = False  # too long for `make test`
     stand: Mapping[str, Any] | None = None  # the system it needs, if not the one that all share
     damages: bool = False  # a broken build leaves a system that nobody should go on with
 
@@ -97,6 +98,10 @@ class Scene:
         with contextlib.suppress(TimeoutError):
             wait_for(lambda: self.journal.acknowledged >= target, seconds)
         return self.journal.acknowledged >= target
+
+    def wait_taken(self, step: str) -> None:
+        """Until a process has reached `step` and done there as it was told."""
+        wait_for(lambda: self.orders.taken_by(step) is not None, self.patience, f"anybody at {step}")
 
     def wait_current(self, what: str) -> None:
         """Let voters pause: every screen shows all that was acknowledged, and how long that took."""

@@ -54,6 +54,7 @@ class Journal:
         self.answers: Counter[str] = Counter()
         self.complaints: list[tuple[str, str]] = []  # answers that are wrong in themselves: kind, what
         self.acknowledged = 0
+        self.put_off = 0  # answers that settle nothing, and answers that never came
 
     def close(self) -> None:
         self._file.close()
@@ -88,6 +89,7 @@ class Journal:
     def refuse(self, ballot: Submitted, code: str, *, for_good: bool) -> None:
         self._write("refused" if for_good else "put_off", ballot.ballot_id, code=code)
         self.answers[code] += 1
+        self.put_off += not for_good
         if for_good:
             ballot.refused = code
 
@@ -95,6 +97,7 @@ class Journal:
         """No answer, or one that says that it can't be told."""
         self._write("unknown", ballot.ballot_id, why=why)
         self.answers["unknown"] += 1
+        self.put_off += 1
         ballot.unknown += 1
 
     def complain(self, kind: str, what: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +9,13 @@ from typing import Any
 
 from tests.faults.campaign import Campaign, Fault, Outcome
 from tests.faults.load import Pace
-from tests.faults.rows import ROWS
+from tests.faults.rows import BUILDS, ROWS
 from tests.faults.stand import Stand
 
 #: A full run: so many ballots at least, spread over the rows.
 BALLOTS = 200_000
 SHORT = Pace()
-BROKEN = Pace(ballots=200)
+BROKEN = Pace(ballots=200, patience=5)
 
 
 def full_pace(rows: int) -> Pace:
@@ -64,7 +63,7 @@ def strike_broken(stands: Stands, fault: Fault) -> Outcome:
         stands.remove()
         raise
     if fault.damages:
-        stands.remove()
+        stands.of(fault).skip_what_is_gone()
     return outcome
 
 
@@ -103,23 +102,24 @@ def run(rows: Sequence[Fault], progress: Callable[[str], None], *, broken: bool 
     """All rows in full; `progress` is told what is on, twice a row."""
     pace = full_pace(len(rows))
     stands = Stands(cookies=60_000)
-    with contextlib.closing(_Removing(stands)):
+    try:
         for fault in in_order(rows):
-            progress(fault.name)
-            line = Line(Outcome(fault))
-            try:
-                line.outcome = strike(stands, fault, pace, fault.times)
-                progress(f"{fault.name}, broken build")
-                if broken:
-                    line.broken = strike_broken(stands, fault)
-            except Exception as error:
-                line.failed = f"{type(error).__name__}: {error}".splitlines()[0]
-            yield line
+            yield _line(stands, fault, pace, progress, broken)
+    finally:
+        stands.remove()
 
 
-class _Removing:
-    def __init__(self, stands: Stands) -> None:
-        self.close = stands.remove
+def _line(stands: Stands, fault: Fault, pace: Pace, progress: Callable[[str], None], broken: bool) -> Line:
+    line = Line(Outcome(fault))
+    try:
+        progress(fault.name)
+        line.outcome = strike(stands, fault, pace, fault.times)
+        if broken:
+            progress(f"{fault.name}, broken build")
+            line.broken = strike_broken(stands, fault)
+    except Exception as error:
+        line.failed = f"{type(error).__name__}: {error}".splitlines()[0]
+    return line
 
 
 HEAD = (
@@ -163,6 +163,7 @@ def markdown(matrix: Matrix) -> str:
 
 
 __all__ = [
+    "BUILDS",
     "ROWS",
     "Line",
     "Matrix",

@@ -29,6 +29,8 @@ IDLE_SECONDS = 3
 OPTIONS = quote(
     f"-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
 )
+#: The channel layer's database in the one Redis, so that it can be flushed alone.
+CHANNELS = 1
 KEYS = """
 from django.core.management import call_command
 from polls.voters import mint
@@ -36,6 +38,11 @@ call_command("create_api_key", "faults", scopes={scopes!r}.split())
 for _ in range({cookies}):
     print("cookie", mint())
 """
+
+
+def head_of(partition: int) -> str:
+    """The key at which Redis keeps how far a partition of the log is written."""
+    return f"landslide:{{{partition}}}:head"
 
 
 class Stand:
@@ -75,6 +82,7 @@ class Stand:
         environment["DATABASE_URL"] += f"?options={OPTIONS}"
         environment["PYTHONPATH"] = f"{ROOT / 'tests' / 'faults' / 'inside'}{os.pathsep}{ROOT}"
         environment[FOLDER] = str(folder)
+        environment["CHANNEL_REDIS_URL"] = self.redis.url(CHANNELS)
         environment["FAULTS_CONSTANTS"] = json.dumps(CONSTANTS | dict(constants or {}))
         for role, settings in (roles or {}).items():
             environment[f"FAULTS_ENV_{role.upper()}"] = json.dumps(dict(settings))
@@ -166,6 +174,20 @@ class Stand:
     def kill(self, pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+    def skip_what_is_gone(self) -> None:
+        """Count on behind entries that a broken build has lost, so that others can use this system."""
+        with self.connect() as database, self.redis.client() as redis:
+            for partition in (
+                row[0] for row in database.execute("SELECT partition FROM analytics_checkpoint")
+            ):
+                database.execute(
+                    "UPDATE analytics_checkpoint SET position = %s WHERE partition = %s",
+                    (int(redis.hget(head_of(partition), "position")), partition),  # type: ignore[arg-type]
+                )
+
+    def freeze(self, pid: int) -> None:
+        os.kill(pid, signal.SIGSTOP)
 
     def thaw(self, pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):

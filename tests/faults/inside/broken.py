@@ -25,6 +25,8 @@ def add() -> None:
         after_import("realtime.reading")(_reading)
     if role() == "worker":
         after_import("analytics.counting")(_counting)
+        after_import("analytics.tallies")(_tallying)
+        after_import("analytics.wakeups")(_marking)
         after_import("analytics.health")(_sweeping)
         after_import("polls.votelog.redis")(_logging)
 
@@ -36,6 +38,8 @@ def _casting(module: ModuleType) -> None:
     instead(log, "append", "forgets_claims", _forget_claims)
     instead(log, "append", "ignores_gate", _open_gates)
     instead(log, "append", "changes_selection", _change_selection)
+    instead(log, "append", "always_unknown", _fail)
+    instead(log, "append", "never_says_when", _fail)
 
 
 def _all_accepted(ballots: Sequence[Any]) -> list[Any]:
@@ -88,11 +92,22 @@ def _change_selection(append: Callable[..., Any], log: Any, ballots: Any, expect
     return append(log, [msgspec.structs.replace(ballot, selection="1") for ballot in ballots], expected)
 
 
+def _fail(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
+    append(log, ballots, expected)
+    raise ConnectionError("broken on purpose")
+
+
 def _box(module: ModuleType) -> None:
     def another(make: Any, poll_id: int, round_: int, voter_key: bytes, _ballot_id: bytes) -> str:
         return str(make(poll_id, round_, voter_key, uuid.uuid4().bytes))
 
     instead(module, "make_receipt", "random_receipts", another)
+
+    def never_say_when(problem: Any, error: Any) -> Any:
+        status, headers, document = problem(error)
+        return status, {name: value for name, value in headers.items() if name != "Retry-After"}, document
+
+    instead(module, "problem", "never_says_when", never_say_when)
 
     def ask_the_database(_kept: Any) -> Mapping[int, Any]:
         from polls.votelog import expected_heads
@@ -135,6 +150,14 @@ def _reading(module: ModuleType) -> None:
     instead(module, "read_poll", "shows_old_tallies", old)
 
 
+def _tallying(module: ModuleType) -> None:
+    def one_more(final_result: Any, poll: Any) -> Any:
+        result = final_result(poll)
+        return result | {"ballots": result["ballots"] + 1}
+
+    instead(module, "final_result", "adds_to_result", one_more)
+
+
 class _NoTransaction:
     """Stands in for django.db.transaction: each statement is its own transaction."""
 
@@ -149,14 +172,44 @@ class _NoTransaction:
 
 def _counting(module: ModuleType) -> None:
     module.transaction = _NoTransaction(module.transaction)  # type: ignore[attr-defined]
+    _move_late(module)
+    instead(module, "_count_blocks", "counts_side_by_side", _linger)
     instead(module.ledger, "write", "ledger_unchecked", _take_all)
     instead(module.slots, "add", "adds_twice", lambda add, *args: (add(*args), add(*args)))
 
 
-def _take_all(write: Any, blocks: Any, collapsed: Any) -> Any:
+def _move_late(module: ModuleType) -> None:
+    """The position moves in a transaction of its own, once the batch is committed."""
+    local = threading.local()
+    move = module._move
+
+    def remember(_move: Any, checkpoint: Any, trimmed: bool) -> None:
+        local.due = checkpoint, trimmed
+
+    def count_then_move(count: Any, partition: int) -> Any:
+        batch = count(partition)
+        if due := local.__dict__.pop("due", None):
+            move(*due)
+        return batch
+
+    instead(module, "_move", "moves_late", remember)
+    instead(module, "_count_batch", "moves_late", count_then_move)
+
+
+def _marking(module: ModuleType) -> None:
+    """Nobody heeds who else is counting."""
+    instead(module, "begin", "counts_side_by_side", lambda *_: True)
+
+
+def _linger(count: Any, *args: Any) -> Any:
+    time.sleep(0.3)
+    return count(*args)
+
+
+def _take_all(write: Any, groups: Any, collapsed: Any) -> Any:
     """The tally gets what the batch holds, not what the ledger took."""
-    written = write(blocks, collapsed)
-    written.added = [*blocks]
+    written = write(groups, collapsed)
+    written.added = {apart: [*blocks] for apart, blocks in groups.items()}
     written.refused = []
     return written
 

@@ -1,12 +1,15 @@
-"""SIGKILL at every named step, and at random."""
+"""SIGKILL at every named step, and of processes at random while they work."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 from tests.faults.campaign import Fault, Scene
 
 HOLDS = "journal holds, nothing twice"
+#: A build whose counting isn't one transaction, and whose ledger doesn't say what it took.
+LOOSE = ("no_transaction", "ledger_unchecked")
 
 
 def killed_at(step: str) -> Callable[[Scene], None]:
@@ -18,14 +21,90 @@ def killed_at(step: str) -> Callable[[Scene], None]:
     return strike
 
 
+def killed_before_it_tells(scene: Scene) -> None:
+    """Nobody comes after those whose news are lost, so nothing else makes up for them."""
+    scene.load.pause()
+    scene.load.wait_settled()
+    scene.orders.give("worker.before_announce", "kill")
+    scene.load.cast("first", 5)
+    scene.wait_taken("worker.before_announce")
+    scene.struck()
+    scene.wait_current("news lost with the worker")
+    scene.stand.wait_whole()
+
+
+def at_random(scene: Scene) -> None:
+    """One web process and one worker, whatever they are at."""
+    for role in ("web", "worker"):
+        if pids := scene.stand.pids(role):  # type: ignore[arg-type]
+            scene.stand.kill(random.choice(pids))
+            scene.struck()
+    scene.wait_for_acknowledgements(50)
+    scene.stand.wait_whole()
+
+
 ROWS = [
     Fault(
-        "SIGKILL before the append",
-        "web",
-        HOLDS,
-        killed_at("web.before_append"),
+        *("SIGKILL before the append", "web", HOLDS, killed_at("web.before_append")),
         broken=("acks_before_append",),
         found_by="lost",
         times=4,
+    ),
+    Fault(
+        *("SIGKILL after the append, before the answer", "web", HOLDS, killed_at("web.after_append")),
+        broken=("forgets_claims",),
+        found_by="doubled",
+        times=4,
+    ),
+    Fault(
+        *("SIGKILL in the transaction, before the ledger", "worker", HOLDS, killed_at("worker.before_batch")),
+        broken=("trims_first",),
+        found_by="lost",
+        times=4,
+        damages=True,
+    ),
+    Fault(
+        *("SIGKILL in the transaction, after the ledger", "worker", HOLDS, killed_at("worker.after_ledger")),
+        broken=("no_transaction",),
+        found_by="tally",
+        times=4,
+    ),
+    Fault(
+        *("SIGKILL in the transaction, after the tally", "worker", HOLDS, killed_at("worker.after_tally")),
+        broken=LOOSE,
+        found_by="tally",
+        times=4,
+    ),
+    Fault(
+        *("SIGKILL before the commit", "worker", HOLDS, killed_at("worker.before_commit")),
+        broken=(*LOOSE, "moves_late"),
+        found_by="tally",
+        times=4,
+    ),
+    Fault(
+        *("SIGKILL after the commit, before the trim", "worker", HOLDS, killed_at("worker.after_commit")),
+        broken=("moves_late", "ledger_unchecked"),
+        found_by="tally",
+        times=4,
+    ),
+    Fault(
+        *("SIGKILL after the trim", "worker", HOLDS, killed_at("worker.after_trim")),
+        broken=("trims_first",),
+        found_by="lost",
+        times=4,
+        damages=True,
+    ),
+    Fault(
+        *("SIGKILL before the announcement", "worker", "screens current all the same"),
+        killed_before_it_tells,
+        broken=("never_looks",),
+        found_by="current",
+        times=4,
+    ),
+    Fault(
+        *("SIGKILL at random", "web, worker", HOLDS, at_random),
+        broken=("acks_before_append",),
+        found_by="lost",
+        times=25,
     ),
 ]

@@ -1,0 +1,87 @@
+"""What only tells that something happened is lost or doubled: tasks, announcements, the channel layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.faults.campaign import Fault, Scene
+from tests.faults.stand import CHANNELS
+
+CURRENT = "every screen current within two seconds"
+SWEEP = "no ballot waits longer than the sweep"
+
+
+def switched(name: str) -> Callable[[Scene], None]:
+    def strike(scene: Scene) -> None:
+        with scene.orders.switched_on(name):
+            scene.wait_for_acknowledgements(30)
+            scene.struck()
+            scene.wait_current(f"with {name}")
+
+    return strike
+
+
+def beat_gone(scene: Scene) -> None:
+    pids = scene.stand.pids("beat")
+    for pid in pids:
+        scene.stand.freeze(pid)
+    try:
+        scene.wait_for_acknowledgements(30)
+        scene.struck()
+        scene.wait_current("without beat")
+    finally:
+        for pid in pids:
+            scene.stand.thaw(pid)
+
+
+def channels_flushed(scene: Scene) -> None:
+    """Its keys and its subscriptions are gone at once; nobody comes later whose news would tell."""
+    scene.load.pause()
+    scene.load.wait_settled()
+    with scene.stand.redis.client() as redis:
+        redis.execute_command("SELECT", CHANNELS)
+        redis.flushdb()
+        redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    scene.struck()
+    scene.load.cast("first", 5)
+    scene.wait_current("after the flush")
+
+
+ROWS = [
+    Fault(
+        *("announcements lost", "broker", CURRENT, switched("lost.announcement")),
+        broken=("never_looks",),
+        found_by="current",
+        times=3,
+    ),
+    Fault(
+        *("announcements doubled", "broker", CURRENT, switched("doubled.announcement")),
+        broken=("shows_old_tallies",),
+        found_by="backwards",
+        times=3,
+    ),
+    Fault(
+        *("wake-ups lost", "broker", SWEEP, switched("lost.wake_up")),
+        broken=("no_sweep",),
+        found_by="current",
+        times=3,
+    ),
+    Fault(
+        *("wake-ups doubled", "broker", "nothing twice", switched("doubled.wake_up")),
+        broken=("no_transaction", "ledger_unchecked", "counts_side_by_side"),
+        found_by="tally",
+        times=3,
+    ),
+    Fault(
+        *("gone", "beat", CURRENT, beat_gone),
+        broken=("lost.wake_up",),
+        found_by="current",
+        times=3,
+    ),
+    Fault(
+        *("FLUSHALL of the channel layer, subscriptions cut", "Redis", CURRENT, channels_flushed),
+        broken=("never_looks",),
+        found_by="current",
+        times=3,
+    ),
+]

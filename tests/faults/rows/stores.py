@@ -1,0 +1,121 @@
+"""Stores and beat are killed and started again, or freeze, while voters come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.faults.campaign import Fault, Scene
+from tests.faults.stand import IDLE_SECONDS
+from tests.servers import wait_for
+
+AWAY = "503 with Retry-After meanwhile, then catches up; nothing lost"
+
+
+def redis_restarts(scene: Scene) -> None:
+    before = scene.journal.put_off
+    scene.stand.redis.kill()
+    try:
+        wait_for(lambda: scene.journal.put_off >= before + 10, 30, "anybody to be put off")
+    finally:
+        scene.stand.redis.start()
+    scene.struck()
+    scene.expect(scene.wait_for_acknowledgements(), "accepting", "nothing is accepted after the restart")
+    scene.wait_current("after the restart")
+
+
+def redis_freezes(scene: Scene) -> None:
+    """Longer than anybody waits for it: all connections stay open, and nothing answers."""
+    before = scene.journal.put_off
+    scene.stand.redis.freeze()
+    try:
+        wait_for(lambda: scene.journal.put_off >= before + 10, 30, "anybody to be put off")
+    finally:
+        scene.stand.redis.thaw()
+    scene.struck()
+    scene.expect(scene.wait_for_acknowledgements(), "accepting", "nothing is accepted after it")
+    scene.wait_current("after it")
+
+
+def postgresql_away(kill: bool) -> Callable[[Scene], None]:
+    def strike(scene: Scene) -> None:
+        server = scene.stand.postgresql
+        (server.kill if kill else server.freeze)()
+        try:
+            goes_on = scene.wait_for_acknowledgements(30, seconds=scene.patience)
+        finally:
+            (server.start if kill else server.thaw)()
+        scene.struck()
+        scene.expect(goes_on, "accepting", "nothing is accepted while the database is away")
+        scene.wait_current("after it came back")
+
+    return strike
+
+
+def beat_dies(scene: Scene) -> None:
+    """While wake-ups are lost as well, so that the sweep alone makes workers count."""
+    with scene.orders.switched_on("lost.wake_up"):
+        for pid in scene.stand.pids("beat"):
+            scene.stand.kill(pid)
+        scene.struck()
+        scene.stand.wait_whole()
+        scene.wait_current("with a new beat")
+
+
+def worker_stops(scene: Scene) -> None:
+    """Past its time-outs, in the middle of its transaction; then it goes on as if nothing had been."""
+    pid = scene.stand.stop_at("worker.after_tally")
+    try:
+        scene.wait_current(f"with a worker stopped, whose locks end after {IDLE_SECONDS} s")
+    finally:
+        scene.stand.thaw(pid)
+    scene.struck()
+    scene.wait_for_acknowledgements(50)
+    scene.wait_current("after it went on")
+
+
+ROWS = [
+    Fault(
+        *("SIGKILL and restart (AOF always)", "Redis", AWAY, redis_restarts),
+        broken=("acks_before_append",),
+        found_by="lost",
+        times=3,
+    ),
+    Fault(
+        *("frozen, then on", "Redis", AWAY, redis_freezes),
+        broken=("acks_before_append",),
+        found_by="lost",
+        times=2,
+        long=True,
+    ),
+    Fault(
+        *(
+            "crash and restart",
+            "PostgreSQL",
+            "accepting goes on; then catches up",
+            postgresql_away(kill=True),
+        ),
+        broken=("asks_the_database",),
+        found_by="accepting",
+        times=3,
+    ),
+    Fault(
+        *("frozen, then on", "PostgreSQL", "accepting goes on; then catches up", postgresql_away(kill=False)),
+        broken=("asks_the_database",),
+        found_by="accepting",
+        times=2,
+        long=True,
+    ),
+    Fault(
+        *("SIGKILL and restart", "beat", "the sweep goes on", beat_dies),
+        broken=("no_sweep",),
+        found_by="current",
+        times=3,
+    ),
+    Fault(
+        *("SIGSTOP past its time-outs, then SIGCONT", "worker", "its transaction changes nothing"),
+        worker_stops,
+        broken=("no_transaction", "ledger_unchecked"),
+        found_by="tally",
+        times=3,
+    ),
+]
