@@ -24,6 +24,7 @@ from polls.votelog import get_log
 from polls.votelog.base import Block, Entry, Head
 
 from . import ledger, slots
+from .apart import decisions_for, standing
 from .judging import Judge, Misfit
 from .models import Checkpoint
 from .signals import tally_changed
@@ -107,12 +108,14 @@ def _count_batch(partition: int) -> Batch | None:
             _note_for_trimming(checkpoint)
         if blocks:
             ballots = [block for block in blocks if block.kind == "ballot"]
-            _count_blocks(partition, ballots, checkpoint.generation)
+            _count_blocks(partition, ballots, checkpoint.generation, watch=checkpoint.watch)
             batch.position = checkpoint.position = blocks[-1].last
             batch.poll_ids = {block.poll_id for block in ballots}
             batch.closes = len(ballots) < len(blocks)
         if blocks or due:
-            _move(checkpoint, due)
+            watched = checkpoint.watch
+            checkpoint.watch = watched and standing().exists()
+            _move(checkpoint, due or watched != checkpoint.watch)
     return batch
 
 
@@ -124,9 +127,9 @@ def _locked_checkpoint(partition: int) -> Checkpoint | None:
     return next(iter(rows), None)
 
 
-def _move(checkpoint: Checkpoint, trimmed: bool) -> None:
-    if trimmed:
-        checkpoint.save(update_fields=["position", "trim_to", "trim_noted_at"])
+def _move(checkpoint: Checkpoint, wholly: bool) -> None:
+    if wholly:
+        checkpoint.save(update_fields=["position", "trim_to", "trim_noted_at", "watch"])
         return
     with connection.cursor() as cursor:
         cursor.execute(_MOVE_CHECKPOINT, [checkpoint.position, checkpoint.partition])
@@ -158,14 +161,16 @@ def _note_for_trimming(checkpoint: Checkpoint) -> None:
     checkpoint.trim_to = checkpoint.position
 
 
-def _count_blocks(partition: int, blocks: Sequence[Block], generation: str = "") -> None:
+def _count_blocks(
+    partition: int, blocks: Sequence[Block], generation: str = "", *, watch: bool = True
+) -> None:
     """Ledger, tally and dead letters of these ballots, in the transaction that is under way."""
     judge = Judge({(block.poll_id, block.round) for block in blocks}, generation)
     plain, others = judge.sort(blocks)
     good, misfits = judge.divide(others)
     # At once: a ballot that replaces one of these looks for it there.
     _set_aside(partition, misfits)
-    _set_aside(partition, _book(partition, judge, plain, good))
+    _set_aside(partition, _book(partition, judge, plain, good, look=watch))
 
 
 def count_entry(partition: int, entry: Entry) -> str:
@@ -176,10 +181,13 @@ def count_entry(partition: int, entry: Entry) -> str:
     return " ".join(f"{reason} {detail}".strip() for _, reason, detail in misfits)
 
 
-def _book(partition: int, judge: Judge, plain: Sequence[Block], others: Sequence[Entry]) -> list[Misfit]:
+def _book(
+    partition: int, judge: Judge, plain: Sequence[Block], others: Sequence[Entry], *, look: bool = True
+) -> list[Misfit]:
     """Valid ballots into ledger and tally; those for which the ledger has no place."""
-    collapsed, seconds = ledger.collapse(others)
-    written = ledger.write(plain, collapsed)
+    decisions = decisions_for([*plain, *others], look=look)
+    collapsed, seconds = ledger.collapse(others, decisions)
+    written = ledger.write(decisions.group(plain), collapsed)
     slots.add(partition, slots.delta_of(written, judge))
     return [(entry, "already_counted", "") for entry in (*seconds, *written.refused)]
 
@@ -199,6 +207,7 @@ def _set_aside(partition: int, misfits: Sequence[Misfit]) -> None:
             ballot_id=entry.ballot_id,
             selection=_storable(entry.selection),
             replaces=entry.replaces,
+            aside=entry.aside[:20],
             reason=reason,
             detail=detail,
         )

@@ -72,6 +72,7 @@ def _entry(letter: DeadLetter) -> Entry:
         ballot_id=bytes(letter.ballot_id),
         selection=letter.selection,
         replaces=bytes(letter.replaces) if letter.replaces is not None else None,
+        aside=letter.aside,
     )
 
 

@@ -20,6 +20,9 @@ class Checkpoint(models.Model):
     # What was counted by `trim_noted_at`, and may be trimmed a minute later.
     trim_to = models.BigIntegerField(default=0)
     trim_noted_at = models.DateTimeField(null=True)
+    # Whether a batch has to look for standing quarantines and halted polls. Read with the row that it locks
+    # anyway, and set by whoever makes one, under the same lock.
+    watch = models.BooleanField(default=True)
 
 
 class Tally(models.Model):
@@ -58,7 +61,12 @@ class Pulse(models.Model):
 
 
 class Quarantine(models.Model):
-    """A decision to count ballots apart, in the second tally: by whom or what, and why."""
+    """A decision to count ballots apart, in the second tally: by whom or what, and why.
+
+    since, until: milliseconds by the vote log's clock. With `since` the decision stands: it takes in what
+    was accepted from then on, as it is counted, until `until` or its release.
+    moved_at: when the last of a released decision's ballots was back in the first tally.
+    """
 
     class Rule(models.TextChoices):
         OPERATOR = "operator", _("A person decided")
@@ -72,12 +80,22 @@ class Quarantine(models.Model):
     decided_at = models.DateTimeField(auto_now_add=True)
     released_at = models.DateTimeField(null=True)
     released_by = models.CharField(max_length=200, blank=True)
+    since = models.BigIntegerField(null=True)
+    until = models.BigIntegerField(null=True)
+    moved_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = _("quarantine")
         verbose_name_plural = _("quarantines")
         ordering = ["-id"]
         indexes = [models.Index(fields=["poll_id", "round"], name="quarantine_round")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["poll_id", "round", "rule"],
+                condition=models.Q(released_at=None) & ~models.Q(rule="operator"),
+                name="quarantine_once_a_rule",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_rule_display()}: {self.reason}"

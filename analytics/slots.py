@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TypeVar
@@ -13,8 +13,8 @@ from django.db import connection
 from polls.methods import decode
 
 from .judging import Judge, RoundKey
-from .ledger import Written
-from .tallies import BALLOTS
+from .ledger import Replacement, Written
+from .tallies import BALLOTS, QUARANTINED
 
 T = TypeVar("T")
 
@@ -26,28 +26,48 @@ class Delta:
     tally: dict[RoundKey, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     points: dict[tuple[int, int, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
+    def add(
+        self, where: RoundKey, second: int, keys: Iterable[str], count: int, *, apart: bool = False
+    ) -> None:
+        """`count` more ballots with these keys. The second tally has no history."""
+        if apart:
+            self.tally[where].update({QUARANTINED + key: count for key in keys})
+            return
+        tally, points = self.tally[where], self.points[(*where, second)]
+        for key in keys:
+            tally[key] += count
+            points[key] += count
+
 
 def delta_of(written: Written, judge: Judge) -> Delta:
     # Collapse in memory, write once: ballots that are alike are counted before they are looked into.
-    alike: dict[tuple[int, int, int], Counter[str]] = defaultdict(Counter)
-    for block in written.added:
-        alike[block.poll_id, block.round, block.at // 1000].update(block.selections)
+    alike: dict[tuple[int, int, int, bool], Counter[str]] = defaultdict(Counter)
+    for apart, blocks in written.added.items():
+        for block in blocks:
+            where_when = block.poll_id, block.round, block.at // 1000, apart is not None
+            alike[where_when].update(block.selections)
     delta = Delta()
-    for (poll_id, round_, second), selections in alike.items():
+    for (poll_id, round_, second, is_apart), selections in alike.items():
         contribution = judge.method((poll_id, round_)).contribution
         for selection, count in selections.items():
-            for key in (BALLOTS, *contribution(decode(selection))):
-                delta.tally[poll_id, round_][key] += count
-                delta.points[poll_id, round_, second][key] += count
-    for old, entry in written.replaced:
-        where, second = (entry.poll_id, entry.round), entry.at // 1000
-        contribution = judge.method(where).contribution
-        for sign, selection in ((-1, old), (1, entry.selection)):
-            for key in contribution(decode(selection)):
-                delta.tally[where][key] += sign
-                delta.points[(*where, second)][key] += sign
-        delta.tally[where][BALLOTS] += 0  # a change, though not in the number of ballots
+            keys = (BALLOTS, *contribution(decode(selection)))
+            delta.add((poll_id, round_), second, keys, count, apart=is_apart)
+    for replacement in written.replaced:
+        _add_replacement(delta, replacement, judge)
     return delta
+
+
+def _add_replacement(delta: Delta, replacement: Replacement, judge: Judge) -> None:
+    entry = replacement.entry
+    where, second = (entry.poll_id, entry.round), entry.at // 1000
+    contribution = judge.method(where).contribution
+    is_apart = replacement.apart is not None
+    for sign, selection, apart in (
+        (-1, replacement.old_selection, replacement.was_apart),
+        (1, entry.selection, is_apart),
+    ):
+        # Of the ballots it is a change even where their number stays.
+        delta.add(where, second, (BALLOTS, *contribution(decode(selection))), sign, apart=apart)
 
 
 def add(partition: int, delta: Delta) -> None:
