@@ -76,6 +76,7 @@ VOTE: Texts = {
     "castChange": _("Cast the change"),
     "keep": _("Keep it"),
     "casting": _("Casting…"),
+    "proving": _("Checking that you are not a robot. This takes about a second."),
     "ballotIn": _("Your ballot is in"),
     "changeIn": _("Your changed ballot is in"),
     "ballotInText": _("Thank you. You can stay and watch."),
@@ -92,7 +93,12 @@ VOTE: Texts = {
     ),
     "busyTitle": _("Your ballot is waiting"),
     "busy": _(
-        "Many ballots are arriving at once. Yours is kept here and will be sent again; it will count once."
+        "Many people are voting right now. Your ballot is kept here and will be sent again by itself;"
+        " it will count once."
+    ),
+    "held": _(
+        "Voting is held up for a moment. Your ballot is kept here and will be sent again by itself;"
+        " it will count once."
     ),
     "nextTry": lambda n: ngettext("Next try in %(count)s second.", "Next try in %(count)s seconds.", n),
     "sendNow": _("Send it now"),

@@ -39,10 +39,12 @@ VOTE_MODULES = [
     "js/motion.js",
     "js/order.js",
     "js/phase.js",
+    "js/proof.js",
     "js/status.js",
     "js/texts.js",
     "js/voter.js",
     "js/words.js",
+    "js/work.js",
 ]
 
 

@@ -17,16 +17,25 @@ export function uuid() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
-/** What an answer means: accepted, refused for good, introduced (a cookie was set), or to be sent again. */
-export function judge(status, document, retry) {
-  if (status === 202 && document?.receipt) return { kind: "accepted", receipt: document.receipt };
-  const code = document?.code;
-  if (status === 401 && code === "voter_unknown") return { kind: "introduced" };
-  if (code && status >= 400 && status < 500 && status !== 429) return { kind: "refused", code };
-  // Overloaded and rate-limited say that nothing was written. All else may have been: a proxy's error
-  // page, a captive portal's 200, a time-out.
-  const busy = status === 429 || code === "overloaded" || code === "log_inconsistent";
-  return { kind: "again", busy, wait: retry };
+/** Refusals that nothing was written before; all others of a 5xx leave the outcome open. */
+const UNWRITTEN = ["overloaded", "unavailable", "log_inconsistent", "log_unsuitable"];
+/** Refusals by the log, which would know the ballot_id; after any other one an open outcome stays open. */
+const SETTLING = ["already_voted", "ballot_id_reused", "poll_not_open", "round_changed", "poll_not_found"];
+
+/** What an answer to this ballot means: accepted, refused for good, introduced (a cookie was set), unproven
+ *  (it needs a proof of work), or to be sent again, where `busy` says that nothing was written.
+ *
+ *  Only what is certainly the server's word is believed: a proxy or a captive portal may answer anything. */
+export function judge(ballot, status, document, retry) {
+  const own = document?.ballot_id === ballot.ballot_id;
+  if (status === 202 && own && document.receipt) return { kind: "accepted", receipt: document.receipt };
+  const code = document?.status === status && document.type === `/api/errors/#${document.code}` ? document.code : "";
+  if (code === "voter_unknown") return { kind: "introduced" };
+  if (code === "proof_required") return { kind: "unproven" };
+  const final = code && status < 500 && status !== 429;
+  if (final && (!ballot.unknown || SETTLING.includes(code))) return { kind: "refused", code };
+  const busy = status === 429 || UNWRITTEN.includes(code);
+  return { kind: "again", busy, held: busy && status !== 429 && code !== "overloaded", wait: retry };
 }
 
 export class Outbox {
@@ -37,15 +46,18 @@ export class Outbox {
   #timer = 0;
   #introduced = false;
 
-  /** onChange() after anything moved; onSettled({ kind, receipt | code, ballot }) once a ballot is settled. */
-  constructor({ root, code, onChange, onSettled }) {
+  /** prover: makes proofs of work, where the poll wants them. onChange() after anything moved; onSettled({ kind, receipt | code, ballot }) once a ballot is settled. */
+  constructor({ root, code, prover, onChange, onSettled }) {
+    this.prover = prover;
     this.url = `${root}api/v1/polls/${code}/ballots/`;
     this.key = `landslide.ballot.${code}`;
     this.onChange = onChange;
     this.onSettled = onSettled;
     this.#load();
+    // The page was closed before the answer came.
+    if (this.pending?.sent) this.pending = { ...this.pending, unknown: true };
     addEventListener("storage", (event) => event.key === this.key && this.#changedElsewhere());
-    addEventListener("online", () => this.pending && this.#sendIn(Math.random() * 1500));
+    addEventListener("online", () => this.pending && !this.busy && this.#sendIn(Math.random() * 1500));
   }
 
   /** True once an attempt may have reached the server without our knowing. */
@@ -55,6 +67,16 @@ export class Outbox {
 
   get waiting() {
     return Boolean(this.pending && this.pending.attempts > 0);
+  }
+
+  /** True while the server wants us to wait, which no impatience shortens. */
+  get busy() {
+    return Boolean(this.waiting && this.pending.busy);
+  }
+
+  /** True while the ballot waits for a proof of work. */
+  get proving() {
+    return this.sending && this.prover.working;
   }
 
   cast({ round, selections, replaces }) {
@@ -90,7 +112,7 @@ export class Outbox {
     this.sending = true;
     this.onChange();
     const ballot = this.pending;
-    const verdict = await this.#post(ballot);
+    const verdict = await this.#attempt(ballot);
     this.sending = false;
     if (this.pending?.ballot_id !== ballot.ballot_id) return this.onChange();
     if (verdict.kind === "again") return this.#again(verdict);
@@ -101,30 +123,49 @@ export class Outbox {
     this.#settle(verdict.kind === "introduced" ? { kind: "refused", code: "no_cookies" } : verdict);
   }
 
-  async #post({ attempts, unknown, ...ballot }) {
+  /** Ask once more with a new proof where the server wants one: ours may have ended, or is the first. */
+  async #attempt(ballot) {
+    const verdict = await this.#post(ballot, await this.prover.current());
+    if (verdict.kind !== "unproven") return verdict;
+    this.#note(ballot, { sent: false });
+    const proof = await this.prover.renew();
+    const again = proof ? await this.#post(ballot, proof) : verdict;
+    return again.kind === "unproven" ? { kind: "again", busy: true, held: true, wait: null } : again;
+  }
+
+  async #post(ballot, proof) {
+    const { ballot_id, round, selections, replaces } = ballot;
+    this.#note(ballot, { sent: true });
     const abort = new AbortController();
     const timeout = setTimeout(() => abort.abort(), TIMEOUT);
     try {
       const response = await fetch(this.url, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(ballot),
+        body: JSON.stringify({ ballot_id, round, selections, replaces, proof: proof ?? undefined }),
         signal: abort.signal,
       });
       const document = await response.json().catch(() => null);
-      return judge(response.status, document, retryAfter(response.headers.get("Retry-After")));
+      return judge(ballot, response.status, document, retryAfter(response.headers.get("Retry-After")));
     } catch {
-      return { kind: "again", busy: false, wait: null };
+      return { kind: "again", busy: false, held: false, wait: null };
     } finally {
       clearTimeout(timeout);
     }
   }
 
-  #again({ busy, wait }) {
+  /** Everybody was turned away at the same time: the wait grows wider with every try, on top of what is asked. */
+  #again({ busy, held, wait }) {
     const { attempts, unknown } = this.pending;
-    this.pending = { ...this.pending, attempts: attempts + 1, unknown: unknown || !busy };
+    this.#note(this.pending, { attempts: attempts + 1, unknown: unknown || !busy, busy, held, sent: false });
+    this.#sendIn((wait ?? 0) + backoff(attempts));
+  }
+
+  /** Write down more about the pending ballot, unless it was settled meanwhile. */
+  #note(ballot, more) {
+    if (this.pending?.ballot_id !== ballot.ballot_id) return;
+    this.pending = { ...this.pending, ...more };
     this.#save();
-    this.#sendIn(wait ?? backoff(attempts));
   }
 
   #sendIn(milliseconds) {

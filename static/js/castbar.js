@@ -22,7 +22,9 @@ export class CastBar {
     say($("cast-text"), words);
     say($("cast-more"), more);
     $("cast").dataset.tone = tone ?? "";
-    this.#button(phase, { idle: outbox.sending || phase === "preparing", ready: phase === "retrying" || !wrong });
+    const held = phase === "retrying" && outbox.busy; // pressing would only add to the rush
+    const idle = outbox.sending || held || phase === "preparing";
+    this.#button(phase, { idle, ready: phase === "retrying" || !wrong });
     this.#second(phase, tally);
     $("receipt").hidden = !(mine?.receipt && ["voted", "over"].includes(phase));
     if (mine?.receipt && this.#receipt.value !== mine.receipt) this.#receipt.value = mine.receipt;
@@ -67,7 +69,7 @@ export class CastBar {
 function sentence({ phase, tally, outbox, notice, justCast, mine, unreached, count, wrong }) {
   const said = notice ? { words: notice.words, tone: notice.tone } : null;
   if (phase === "retrying") return { ...trouble(outbox), tone: "warn" };
-  if (phase === "sending") return { words: text("casting") };
+  if (phase === "sending") return { words: sending(outbox) };
   if (phase === "voted") {
     const title = text(justCast && mine.changed ? "changeIn" : "ballotIn");
     return { title, words: notice?.words ?? text("ballotInText"), tone: notice?.tone ?? "good" };
@@ -83,13 +85,15 @@ function sentence({ phase, tally, outbox, notice, justCast, mine, unreached, cou
   return { words: wrong && count ? `${chosen} ${text(wrong.key, wrong)}` : wrong ? text(wrong.key, wrong) : chosen };
 }
 
+const sending = (outbox) => text(outbox.proving ? "proving" : "casting");
+
 function trouble(outbox) {
-  const unknown = outbox.unknown;
+  const { unknown, busy } = outbox;
   const seconds = Math.ceil((outbox.nextTry - Date.now()) / 1000);
   return {
     title: text(unknown ? "unknownTitle" : "busyTitle"),
-    words: text(unknown ? "unknown" : "busy"),
-    more: outbox.sending || seconds < 1 ? text("casting") : text("nextTry", { count: seconds }),
+    words: text(!busy ? "unknown" : outbox.pending.held ? "held" : "busy"),
+    more: outbox.sending || seconds < 1 ? sending(outbox) : text("nextTry", { count: seconds }),
   };
 }
 

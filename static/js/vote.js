@@ -9,6 +9,7 @@ import { Live } from "./live.js";
 import { painter } from "./motion.js";
 import { afterState, afterTally } from "./order.js";
 import { objection, phaseOf, refusal, rule } from "./phase.js";
+import { Prover } from "./proof.js";
 import { showStatus } from "./status.js";
 import { text } from "./texts.js";
 import { meetVoter } from "./voter.js";
@@ -31,7 +32,12 @@ let unreached = false;
 const draw = painter(drawNow);
 const announce = announcer($("announcer"));
 const cards = new Cards($("choices"), $("card"), onSelect);
-const outbox = new Outbox({ root, code, onChange: draw, onSettled });
+const prover = new Prover({
+  challengeUrl: `${root}api/v1/polls/${code}/challenge/`,
+  workerUrl: main.dataset.proofWorker,
+  onChange: draw,
+});
+const outbox = new Outbox({ root, code, prover, onChange: draw, onSettled });
 const bar = new CastBar({ onSecond, onCopied: draw });
 const live = new Live({
   root,
@@ -117,6 +123,7 @@ async function introduce() {
   } else {
     const late = voter === null && unreached && tally.results_visible === "after_vote";
     voter = found;
+    if (found.proof && (!found.voted || found.revote)) prover.begin(found.proof);
     if (late) live.reopen(); // it went up without the cookie
     outbox.meet(found);
     if (found.voted) live.recheck();

@@ -1,0 +1,92 @@
+"""Proof of work in a real browser: ahead while the voter reads, asked for late, with and without a worker."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.audience import Client
+from tests.e2e.test_browser import PHONE, cast, choose
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+SET = "from polls.models import Poll; Poll.objects.filter(code='{}').update(proof_of_work='{}')"
+
+
+@pytest.fixture(scope="module")
+def running(shared_landslide: Any) -> tuple[Any, Client]:
+    system = shared_landslide(mode="full", server="uvicorn")
+    return system, Client(system)
+
+
+def ask_for_proofs(system: Any, code: str, when: str = "on") -> None:
+    system.run_manage("shell", "-c", SET.format(code, when))
+
+
+def casts_of(page: Any) -> list[Any]:
+    """The casts that a page sends from here on, and what they were answered."""
+    seen: list[Any] = []
+    page.on("response", lambda answer: seen.append(answer) if answer.url.endswith("/ballots/") else None)
+    return seen
+
+
+def test_the_work_is_done_while_the_voter_reads(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    ask_for_proofs(system, code)
+    page = visitor(**PHONE).page
+    casts = casts_of(page)
+    with page.expect_event("worker"):
+        page.goto(f"{system.url}/p/{code}/")
+    cast(page, "Bee")
+    assert [answer.status for answer in casts] == [202]
+    assert client.tally_when(code, lambda tally: tally["ballots"] == 1)["choices"][1]["votes"] == 1
+
+
+def test_a_poll_that_asks_for_it_later_is_given_it(running: Any, visitor: Any) -> None:
+    """The ballot is refused, the page works and sends it again, under the same ballot_id."""
+    system, client = running
+    code = client.make_poll()
+    page = visitor(tolerated=("403",), **PHONE).page
+    casts = casts_of(page)
+    page.goto(f"{system.url}/p/{code}/")
+    expect(page.locator("#submit")).not_to_have_attribute("aria-disabled", "true")
+    ask_for_proofs(system, code)
+    cast(page, "Cat")
+    assert [answer.status for answer in casts] == [403, 202]
+    assert len({answer.request.post_data_json["ballot_id"] for answer in casts}) == 1
+    assert client.tally_when(code, lambda tally: tally["ballots"] == 1)["ballots"] == 1
+
+
+def test_a_page_without_workers_does_the_work_itself(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    ask_for_proofs(system, code)
+    page = visitor().page
+    page.add_init_script("delete window.Worker")
+    page.goto(f"{system.url}/p/{code}/")
+    cast(page, "Ant")
+    assert client.tally_when(code, lambda tally: tally["ballots"] == 1)["ballots"] == 1
+
+
+def test_the_page_says_what_it_waits_for(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    ask_for_proofs(system, code)
+    page = visitor().page
+    held: list[Any] = []
+    page.route("**/proof-worker*.js", lambda route: held.append(route))  # which can't begin yet
+    page.goto(f"{system.url}/p/{code}/")
+    choose(page, "Ant")
+    page.get_by_role("button", name="Cast my ballot").click()
+    expect(page.locator("#cast-text")).to_contain_text("not a robot")
+    assert client.tally(code)["ballots"] == 0
+    held[0].continue_()
+    expect(page.locator("#cast-title")).to_contain_text("Your ballot is in")
+
+
+def test_an_api_clients_ballots_need_none(running: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    ask_for_proofs(system, code)
+    assert client.cast(code, "seat-1", [1]).status_code == 202
