@@ -26,6 +26,9 @@ POSITIVE = (
     "DATABASE_POOL_SIZE",
     "DATABASE_STATEMENT_SECONDS",
 )
+#: Settings under other names than their variables, which may not be zero either.
+POSITIVE_ELSEWHERE = {"LOGIN_FAILURES": "AXES_FAILURE_LIMIT", "LOGIN_LOCKOUT_MINUTES": "AXES_COOLOFF_TIME"}
+
 
 #: As polls.second_factor has them; checks run before models are there.
 TWO_FACTOR = ("required", "optional")
@@ -135,6 +138,12 @@ def limits() -> Messages:
             yield checks.Error(
                 f"{name} must be above 0.", hint="docs/settings.md has the default.", id="landslide.E011"
             )
+    for name, setting in POSITIVE_ELSEWHERE.items():
+        value = getattr(settings, setting)
+        if value <= type(value)(0):
+            yield checks.Error(
+                f"{name} must be above 0.", hint="docs/settings.md has the default.", id="landslide.E011"
+            )
     if settings.BATCH_MAX_BYTES > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
         yield checks.Error(
             "BATCH_MAX_BYTES is more than is ever read of a request's body.",
@@ -176,4 +185,10 @@ def doors() -> Messages:
             "HSTS_SECONDS has no effect over plain http.",
             hint="Set HTTPS=true, or leave it out.",
             id="landslide.W002",
+        )
+    if settings.HTTPS and not settings.PROXY_SSL_HEADER and not settings.TRUSTED_PROXIES:
+        yield checks.Warning(
+            "HTTPS is set, but nobody is named who ends TLS: every request then seems to come by plain http.",
+            hint="Set TRUSTED_PROXIES to the proxy's address, and PROXY_SSL_HEADER=X-Forwarded-Proto.",
+            id="landslide.W003",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from config.env import Env, private_file
 
 env = Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
+#: What audit bundles name as their maker. Nothing is released yet.
+VERSION = "0.1.0.dev0"
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).expanduser().resolve()
 
 # --- Where and how it is served ---------------------------------------------------------------
@@ -34,6 +37,8 @@ SECRET_KEY = env.secret("SECRET_KEY") or private_file(
     DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(64)
 )
 ADMIN_PASSWORD = env.secret("ADMIN_PASSWORD")
+#: The secret half of the key that audit bundles are signed with: 32 octets in hexadecimal.
+AUDIT_KEY = env.secret("AUDIT_KEY") or private_file(DATA_DIR / "audit_key", lambda: secrets.token_hex(32))
 
 CSRF_TRUSTED_ORIGINS = TRUSTED_ORIGINS
 CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS
@@ -72,6 +77,7 @@ INSTALLED_APPS = [
     "django_otp",
     "django_otp.plugins.otp_totp",
     "django_otp.plugins.otp_static",
+    "axes",
     "channels",
     "rest_framework",
     "rest_framework_api_key",  # polls.ApiClient builds on its abstract model
@@ -95,6 +101,7 @@ MIDDLEWARE = [
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
@@ -133,6 +140,11 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "config.staticfiles.HashedStaticFiles"},
+    # Audit bundles: handed out by their own address, to whom the result is shown.
+    "audit": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": DATA_DIR / "audit", "base_url": None, "file_permissions_mode": 0o600},
+    },
 }
 # Until collectstatic has run (tests, a first look), files are served from where they lie.
 WHITENOISE_USE_FINDERS = DEBUG or not (STATIC_ROOT / "staticfiles.json").exists()
@@ -203,7 +215,7 @@ VOTE_LOG_PREFIX = env.str("VOTE_LOG_PREFIX", default="landslide")
 
 #: Uncounted ballots in the log from which on no more are let in: its memory has an end.
 BACKLOG_LIMIT = env.int("BACKLOG_LIMIT", default=5_000_000)
-RATE_LIMITS = env.list("RATE_LIMITS", default=["voter=20/10", "address=600/60", "network=6000/60"])
+RATE_LIMITS = env.list("RATE_LIMITS", default=["voter=300/60", "address=600/60", "network=6000/60"])
 #: Where many voters share an address. A server's own networks: a hall, or a proxy that nobody has named.
 VENUE_NETWORKS = env.list(
     "VENUE_NETWORKS",
@@ -220,6 +232,7 @@ PROOF_WORK = env.int("PROOF_WORK", default=400_000)
 # SQLite has one writer: a batch must give the lock back before a cast notices.
 COUNT_BATCH = env.int("COUNT_BATCH", default=500 if "sqlite" in DATABASES["default"]["ENGINE"] else 10_000)
 SWEEP_SECONDS = env.float("SWEEP_SECONDS", default=2)
+RETENTION_DAYS = env.int("RETENTION_DAYS", default=0)
 
 # --- Channel layer and cache ------------------------------------------------------------------
 
@@ -299,12 +312,30 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": SWEEP_SECONDS},
     },
     "tick": {"task": "analytics.tasks.tick", "schedule": 1.0, "options": {"expires": 1.0}},
+    "upkeep": {"task": "analytics.tasks.upkeep", "schedule": 20.0, "options": {"expires": 20.0}},
 }
 
 # --- Who gets into the admin ---------------------------------------------------------------------
 
 ADMIN_TWO_FACTOR = env.str("ADMIN_TWO_FACTOR", default="optional" if EMBEDDED else "required")
 OTP_TOTP_ISSUER = "Landslide"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AXES_HANDLER = "config.lockout.Attempts"
+AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURES", default=5)
+AXES_COOLOFF_TIME = timedelta(minutes=env.float("LOGIN_LOCKOUT_MINUTES", default=15))
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "config.lockout.network_hash"
+AXES_LOCKOUT_CALLABLE = "config.lockout.locked_out"
+AXES_RESET_ON_SUCCESS = True
+# Who goes on trying doesn't make it longer: a colleague behind the same address would never get in.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_DISABLE_ACCESS_LOG = True  # polls.logins records them
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken", "code", "next"]
 
 # --- API, admin, logs -------------------------------------------------------------------------
 

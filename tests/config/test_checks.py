@@ -35,6 +35,9 @@ BROKEN = [
     ({"LOG_LEVEL": "LOUD"}, "landslide.E014", "WARNING"),
     ({"PROXY_SSL_HEADER": "X-Forwarded-Proto"}, "landslide.W001", "HTTPS"),
     ({"SECURE_HSTS_SECONDS": 60}, "landslide.W002", "HTTPS"),
+    ({"HTTPS": True}, "landslide.W003", "TRUSTED_PROXIES"),
+    ({"ADMIN_TWO_FACTOR": "maybe"}, "landslide.E015", "required"),
+    ({"AXES_FAILURE_LIMIT": 0}, "landslide.E011", "settings.md"),
 ]
 
 
