@@ -105,7 +105,7 @@ class LandslideHttp(HttpToolsProtocol):
     """uvicorn's, which hands event streams over, and offers whole requests to the fast lane unparsed."""
 
     #: Takes a request from its bytes, and replies now or later; False where it has to be parsed.
-    take: Callable[[bytes, Callable[[bytes, bytes], None]], bool] | None = None
+    take: Callable[[bytes, Callable[[bytes, bytes], None], tuple[str, int] | None], bool] | None = None
     within_message = False
     taken = False  # a request that hasn't been answered yet
     held = b""  # what came behind it
@@ -122,7 +122,7 @@ class LandslideHttp(HttpToolsProtocol):
         take = type(self).take
         if take and not self.within_message and self._has_answered():
             self.taken = True
-            if take(data, self.reply):
+            if take(data, self.reply, self.client):
                 return
             self.taken = False
         super().data_received(data)
@@ -276,7 +276,7 @@ WEBSOCKET_ATTRIBUTES = {
 }  # fmt: skip
 WEBSOCKET_METHODS = ("data_received", "handle_connect", "stop_keepalive")
 HTTP_ATTRIBUTES = {
-    "connections", "cycle", "parser", "pipeline", "scope", "server_state", "timeout_keep_alive",
+    "client", "connections", "cycle", "parser", "pipeline", "scope", "server_state", "timeout_keep_alive",
     "timeout_keep_alive_task", "transport",
 }  # fmt: skip
 HTTP_METHODS = (

@@ -83,7 +83,6 @@ def run_daphne(listener: socket.socket) -> None:
         signal_handlers=True,
         application_close_timeout=GRACEFUL_SECONDS,
         websocket_max_message_size=WEBSOCKET_MAX_BYTES,
-        proxy_forwarded_address_header="X-Forwarded-For" if settings.TRUSTED_PROXIES else None,
         proxy_forwarded_proto_header="X-Forwarded-Proto" if settings.TRUSTED_PROXIES else None,
         server_name="",
         verbosity=0,

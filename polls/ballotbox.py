@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from threading import Lock
+from threading import Lock, Thread
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -22,8 +22,9 @@ from django.conf import settings
 from django.db import connection
 from django.utils.translation import gettext as _
 
-from . import voters
+from . import limits, proofs, voters
 from .coalescer import APPEND_AT_MOST, Coalescer
+from .connections import in_thread
 from .errors import (
     ForeignOrigin,
     InvalidSelection,
@@ -33,6 +34,7 @@ from .errors import (
     NotEligible,
     OutcomeUnknown,
     Overloaded,
+    ProofRequired,
     TooLarge,
     UnsupportedMediaType,
     VoterUnknown,
@@ -43,9 +45,9 @@ from .methods import encode
 from .models import ApiClient, Identity
 from .receipts import make_receipt
 from .rules import PollRules, get_rules, rules_of_round
-from .signals import ballots_appended
+from .signals import ballots_appended, over_limit
 from .votelog import STORE_ERRORS, get_log, kept_heads
-from .votelog.base import ACCEPTED, NewBallot, Outcome, partition_of
+from .votelog.base import ACCEPTED, NewBallot, Outcome, VoteLog, partition_of
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class CastRequest(msgspec.Struct, frozen=True, gc=False):
     cookie: str | None = None
     authorization: str | None = None
     pass_: str | None = None
+    address: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -82,6 +85,7 @@ class BallotBody(msgspec.Struct, forbid_unknown_fields=True):
     round: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
     replaces: uuid.UUID | None = None
     voter: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+    proof: Annotated[str, msgspec.Meta(max_length=proofs.LONGEST)] | None = None
 
 
 class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -205,7 +209,11 @@ def prepare(request: CastRequest, rules: PollRules, *, sure: bool = False) -> Ne
     body = _decode(_decode_ballot, request.body)
     if body.voter is not None:
         raise Malformed(_("Only API clients may name a voter."))
-    return _new_ballot(rules, body, voter_key, sure=sure)
+    if rules.wants_proof and not (body.proof and proofs.holds(body.proof, rules.id, voter_key)):
+        raise ProofRequired(challenge=f"/api/v1/polls/{rules.code}/challenge/")
+    counted_as = limits.counted_as(rules.id, voter_key, request.address, rules.venues)
+    aside = limits.check(counted_as, set_apart=rules.sets_apart)
+    return _new_ballot(rules, body, voter_key, sure=sure, aside=aside, counted_as=counted_as)
 
 
 def prepare_surely(request: CastRequest, rules: PollRules) -> NewBallot:
@@ -264,7 +272,15 @@ def _decode(decoder: Any, body: Any) -> Any:
         raise Malformed(str(error)) from None
 
 
-def _new_ballot(rules: PollRules, body: BallotBody, voter_key: bytes, *, sure: bool) -> NewBallot:
+def _new_ballot(
+    rules: PollRules,
+    body: BallotBody,
+    voter_key: bytes,
+    *,
+    sure: bool,
+    aside: str = "",
+    counted_as: tuple[bytes, ...] = (),
+) -> NewBallot:
     if not sure and body.round is not None and body.round != rules.round:
         # The voter may know more than we do: a reset poll can have other choices.
         raise RulesDoubted()
@@ -286,6 +302,8 @@ def _new_ballot(rules: PollRules, body: BallotBody, voter_key: bytes, *, sure: b
         selection=selection,
         round=body.round,
         replaces=body.replaces.bytes if body.replaces else None,
+        aside=aside,
+        counted_as=counted_as,
     )
 
 
@@ -345,11 +363,32 @@ def _coalescer() -> Coalescer:
 
 
 def _append(ballots: Sequence[NewBallot]) -> list[Outcome]:
+    log = get_log()
     try:
-        return get_log().append(ballots, kept_heads())
+        outcomes = log.append(ballots, kept_heads())
+        _follow_limits(log, ballots)
+        return outcomes
     finally:
         # This thread lives as long as the process; a broken or stale connection must not live with it.
         connection.close_if_unusable_or_obsolete()
+
+
+def _follow_limits(log: VoteLog, ballots: Sequence[NewBallot]) -> None:
+    """Whatever goes wrong here, the ballots are in."""
+    try:
+        if limits.salt_is_due():
+            limits.set_salt(*log.salt())
+        crossed = limits.crossed_by((ballot.poll_id, ballot.counted_as) for ballot in ballots)
+    except Exception:
+        logger.warning("limits_not_followed", exc_info=True)
+        return
+    if crossed:
+        Thread(target=in_thread, args=(_tell_of, crossed), name="over-limit", daemon=True).start()
+
+
+def _tell_of(crossed: dict[tuple[int, str], int]) -> None:
+    for (poll_id, kind), count in crossed.items():
+        over_limit.send_robust(sender=None, poll_id=poll_id, kind=kind, count=count)
 
 
 def _announce(ballots: Sequence[NewBallot]) -> None:

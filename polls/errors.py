@@ -7,6 +7,7 @@ its meaning for ever: clients branch on it. Titles and details are for people.
 
 from __future__ import annotations
 
+from random import randint
 from typing import Any, ClassVar
 
 from django.utils.translation import gettext_lazy as _
@@ -18,6 +19,8 @@ class LandslideError(Exception):
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 400
     title: ClassVar[Any] = _("The request was refused")
+    #: Seconds, between which each answer picks: who is turned away together must not come back together.
+    retry_between: ClassVar[tuple[int, int] | None] = None
     retry_after: int | None = None
 
     def __init__(self, detail: Any = "", *, retry_after: int | None = None, **extra: Any) -> None:
@@ -26,6 +29,8 @@ class LandslideError(Exception):
         self.extra = extra
         if retry_after is not None:
             self.retry_after = retry_after
+        elif self.retry_between is not None:
+            self.retry_after = randint(*self.retry_between)
 
     @property
     def detail(self) -> str:
@@ -92,6 +97,12 @@ class ReceiptNotFound(LandslideError):
     code = "receipt_not_found"
     status = 404
     title = _("No ballot was accepted under this receipt")
+
+
+class AuditNotFound(LandslideError):
+    code = "audit_not_found"
+    status = 404
+    title = _("There is no audit bundle here that you may see")
 
 
 class NotFound(LandslideError):
@@ -166,7 +177,7 @@ class RateLimited(LandslideError):
     code = "rate_limited"
     status = 429
     title = _("Too many requests")
-    retry_after = 5
+    retry_between = 3, 10
 
 
 class InternalError(LandslideError):
@@ -181,7 +192,7 @@ class Overloaded(LandslideError):
     code = "overloaded"
     status = 503
     title = _("Too many ballots are waiting; nothing was written, so try again in a moment")
-    retry_after = 2
+    retry_between = 1, 8
 
 
 class OutcomeUnknown(LandslideError):
@@ -192,14 +203,14 @@ class OutcomeUnknown(LandslideError):
     title = _(
         "We can't tell yet whether the ballot is in; sending it again with the same ballot_id settles it"
     )
-    retry_after = 2
+    retry_between = 1, 4
 
 
 class Unavailable(LandslideError):
     code = "unavailable"
     status = 503
-    title = _("A store doesn't answer just now; try again in a moment")
-    retry_after = 2
+    title = _("A store doesn't answer just now; nothing was written, so try again in a moment")
+    retry_between = 1, 5
 
 
 class LogInconsistent(LandslideError):
@@ -208,7 +219,7 @@ class LogInconsistent(LandslideError):
     code = "log_inconsistent"
     status = 503
     title = _("The vote log needs an operator's attention; no ballot is accepted until then")
-    retry_after = 30
+    retry_between = 15, 45
 
 
 class LogUnsuitable(LandslideError):

@@ -24,6 +24,7 @@ from django.conf import settings
 from structlog.contextvars import bound_contextvars
 
 from . import ballotbox, rules
+from .addresses import FORWARDED_FOR, client_address
 from .ballotbox import Answer, CastRequest, RulesDoubted
 from .connections import in_thread
 from .errors import (
@@ -54,10 +55,12 @@ _VOTER = re.compile(rb"(?:^|;)\s*voter=([A-Za-z0-9_-]{43})\s*(?:;|$)")
 _PASS = re.compile(rb"(?:^|;)\s*pass=([A-Za-z0-9_-]{54})\s*(?:;|$)")
 _UNUSUAL = (b"authorization", b"transfer-encoding", b"content-encoding", b"expect")
 _USUAL = (b"content-type", b"host", b"cookie", b"origin", b"content-length", b"x-request-id")
+_FORWARDED = FORWARDED_FOR.lower().encode()
 _READ = frozenset((*_USUAL, *_UNUSUAL))
 
+Peer = tuple[str, int] | None
 #: What CastRequest takes behind code and body.
-Parts = tuple[str, str, str | None, bool, str, None, str | None]
+Parts = tuple[str, str, str | None, bool, str, None, str | None, str]
 
 
 class PassOn(Exception):
@@ -74,8 +77,11 @@ class Intake:
         # Where there are several languages to answer in, Django knows which.
         in_one = [code for code, _ in settings.LANGUAGES] == [settings.LANGUAGE_CODE]
         self.reads = _READ if in_one else _READ | {b"accept-language"}
+        if settings.TRUSTED_PROXIES:
+            self.reads |= {_FORWARDED}
         self._gatherer: Gatherer | None = None
-        self.overloaded = ballotbox.refusal(Overloaded(), CastRequest("", b"", "", ""))
+        # Several, for each says for itself when to come back.
+        self._overloaded = [ballotbox.refusal(Overloaded(), CastRequest("", b"", "", "")) for _ in range(32)]
         self._threads = ThreadPoolExecutor(THREADS, "intake")
         self._loading: dict[str, asyncio.Future[PollRules]] = {}
         self._failed_at = -STORE_PATIENCE
@@ -95,7 +101,7 @@ class Intake:
         try:
             if scope.get("root_path"):
                 raise PassOn
-            request_id, length, parts = self.read_headers(scope["headers"])
+            request_id, length, parts = self.read_headers(scope["headers"], scope.get("client"))
             known, age = rules.kept_rules(code) or (await self._first_look(code), 0.0)
         except PassOn:
             await self.app(scope, receive, send)
@@ -122,7 +128,10 @@ class Intake:
     async def _turn_away(self, scope: Scope, send: Any) -> None:
         """The cheapest answer there is, before anything of the request is read."""
         given_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-        await self._answer(scope, send, self.overloaded, request_id_of(given_id))
+        await self._answer(scope, send, self.overloaded(), request_id_of(given_id))
+
+    def overloaded(self) -> Answer:
+        return random.choice(self._overloaded)
 
     async def _answer(self, scope: Scope, send: Any, answer: Answer, request_id: bytes) -> None:
         headers = [
@@ -132,9 +141,9 @@ class Intake:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    def read_headers(self, headers: Headers) -> tuple[bytes, int, Parts]:
+    def read_headers(self, headers: Headers, peer: Peer) -> tuple[bytes, int, Parts]:
         """The request's id, its length, and what CastRequest takes behind its body; PassOn for odd ones."""
-        kind = host = cookie = origin = given_id = length = None
+        kind = host = cookie = origin = given_id = length = forwarded = None
         for name, value in headers:
             if name not in self.reads:
                 continue
@@ -151,6 +160,8 @@ class Intake:
                 length = value if length is None else b""
             elif name == b"x-request-id" and given_id is None:
                 given_id = value
+            elif name == _FORWARDED:
+                forwarded = value if forwarded is None else b"%b,%b" % (forwarded, value)
             else:
                 raise PassOn
         if kind != b"application/json" or not (cookie and host and length and length.isdigit()):
@@ -169,6 +180,7 @@ class Intake:
             if found is None or cookie.count(b"pass") != 1:
                 raise PassOn
             pass_ = found[1].decode()
+        told = None if forwarded is None else forwarded.decode("latin-1")
         parts = (
             "application/json",
             host.decode("latin-1"),
@@ -177,6 +189,7 @@ class Intake:
             voter[1].decode(),
             None,
             pass_,
+            client_address(peer[0] if peer else None, told),
         )
         return request_id_of(given_id), int(length), parts
 

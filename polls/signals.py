@@ -7,3 +7,7 @@ ballots_appended = Signal()
 
 #: A poll's state, rules or round changed. kwargs: poll_id.
 poll_changed = Signal()
+
+#: Addresses or networks have just come over their rate limit in a poll; sent from a thread of its own.
+#: kwargs: poll_id; kind, "address" or "network"; count, how many.
+over_limit = Signal()

@@ -19,7 +19,7 @@ from structlog.contextvars import bound_contextvars
 from . import ballotbox, rules
 from .ballotbox import Answer, CastRequest, RulesDoubted
 from .errors import LandslideError, VoterUnknown
-from .intake import LOOK_AGAIN, PREFIX, SUFFIX, TOO_OLD, Intake, PassOn, request_id_of, unexpected
+from .intake import LOOK_AGAIN, PREFIX, SUFFIX, TOO_OLD, Intake, PassOn, Peer, request_id_of, unexpected
 from .lanes import Headers, is_secure, proxy_header
 from .votelog.base import NewBallot, Outcome
 
@@ -39,13 +39,13 @@ _ODD = re.compile(rb"\r\n(connection: *close|connection:.*upgrade|transfer-encod
 class Wire:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._heads: dict[tuple[bool, int, int], bytes] = {}
+        self._heads: dict[tuple[bool, int, int, str | None], bytes] = {}
         proxy = proxy_header()
         names = [*intake.reads, b"connection", *(proxy[:1] if proxy else ())]
         pattern = rb"\r\n(%b):[ \t]*([^\r\n]*)" % b"|".join(map(re.escape, names))
         self._wanted = re.compile(pattern, re.IGNORECASE).findall
 
-    def take(self, data: bytes, reply: Reply) -> bool:
+    def take(self, data: bytes, reply: Reply, peer: Peer = None) -> bool:
         """Take the cast in `data`, and reply now or later; False where the request has to be parsed.
 
         To be called only between two requests, on the event loop.
@@ -60,7 +60,7 @@ class Wire:
         known = self._known(head[1].decode())
         try:
             secure = self._is_secure(headers)
-            request_id, length, parts = self._intake.read_headers(headers)
+            request_id, length, parts = self._intake.read_headers(headers, peer)
         except PassOn:
             return False
         if known is None or head.end() + length != len(data) or not _stays(headers):
@@ -119,12 +119,12 @@ class Wire:
             return False
         given_id = _GIVEN_ID.search(data, 0, end)
         request_id = request_id_of(given_id[1] if given_id else None)
-        self._answer(self._intake.overloaded, request_id, False, reply)
+        self._answer(self._intake.overloaded(), request_id, False, reply)
         return True
 
     def _answer(self, answer: Answer, request_id: bytes, secure: bool, reply: Reply) -> None:
-        if answer.headers is ballotbox.ACCEPTED_HEADERS or answer is self._intake.overloaded:
-            kind = (secure, answer.status, len(answer.body))
+        if answer.headers is ballotbox.ACCEPTED_HEADERS or answer.status == 503:
+            kind = (secure, answer.status, len(answer.body), answer.headers.get("Retry-After"))
             head = self._heads.get(kind) or self._heads.setdefault(kind, self._head(answer, secure))
         else:
             head = self._head(answer, secure)

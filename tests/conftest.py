@@ -207,6 +207,8 @@ def _fresh_stores(pytestconfig: pytest.Config) -> None:
             client.flushall()
     if votelog := sys.modules.get("polls.votelog"):
         votelog.forget_log()
+    if limits := sys.modules.get("polls.limits"):
+        limits.forget()
     if redis is None:
         from django.core.cache import cache
 

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from polls import ballotbox, voters
+from polls.addresses import FORWARDED_FOR, client_address
 from polls.ballotbox import Answer, CastRequest
 from polls.receipts import receipt_status
 
@@ -41,7 +42,7 @@ VERDICTS = (
     "round_changed",
     "ballot_id_reused",
 )
-STORE = ("rate_limited", "overloaded", "outcome_unknown", "log_inconsistent")
+STORE = ("rate_limited", "overloaded", "outcome_unknown", "unavailable", "log_inconsistent")
 ENVELOPE = (*ALWAYS, *BODY, "foreign_origin", "invalid_key", "missing_scope", "poll_not_found", *STORE)
 
 
@@ -132,6 +133,7 @@ def _parts(request: Request, code: str, limit: int) -> CastRequest:
         cookie=request.COOKIES.get(voters.COOKIE),
         authorization=request.headers.get("Authorization"),
         pass_=request.COOKIES.get(voters.PASS_COOKIE),
+        address=client_address(request.META.get("REMOTE_ADDR"), request.headers.get(FORWARDED_FOR)),
     )
 
 

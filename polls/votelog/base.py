@@ -72,7 +72,8 @@ class Entry:
 class Block:
     """Entries of one poll and round that came into the log together: consecutive positions, one time.
 
-    `aside` names the rule by which all of them count apart, in quarantine; mostly there is none. What counts millions of ballots works on these columns, not on an object for each of
+    `aside` names the rule by which all of them count apart, in quarantine; mostly there is none.
+    What counts millions of ballots works on these columns, not on an object for each of
     them. A closing marker is a block without ballots, at position `first`.
     """
 
@@ -204,9 +205,15 @@ class VoteLog(Protocol):
         gate's round; the gate open, by the store's clock; the voter's claim (see `decide`).
         `expected` has, per partition, the generation and the highest position known to be
         counted: a log that is foreign, emptied or behind refuses with LogInconsistent before
-        it writes. Any other exception leaves the outcome unknown; appending the same ballots
-        again settles it.
+        it writes; Overloaded and Unavailable say that nothing was written either. Any other
+        exception leaves the outcome unknown; appending the same ballots again settles it.
+
+        On the way the casts are counted for the rate limits (see polls.limits).
         """
+        ...
+
+    def salt(self) -> tuple[bytes, float]:
+        """What addresses are hashed with before they are counted, and for how many seconds from now."""
         ...
 
     def read(self, partition: int, after: int, limit: int) -> list[Block]:

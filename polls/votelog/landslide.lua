@@ -11,6 +11,7 @@
 local FORMAT = '2'    -- of the keys; a log of another one is refused until it is rebuilt
 local CLAIMED = 22    -- bytes a remembered ballot: round (2), ballot_id (16), digest (4)
 local FIELD = 8       -- bytes of a voter_key that find its claim among those of a poll
+local TOLERANCE = 5000  -- milliseconds by which the clock may go back, as clocks do that are set right
 local BUCKET = 96     -- claims a hash on average: few enough that Redis keeps it as one compact list
 
 local function now_ms()
@@ -118,10 +119,12 @@ local function decide(gate, record, round, ballot_id, digest, replaces, now)
   return 'A', gate.round
 end
 
-local function check_head(head_key, generation, counted)
-  local head = redis.call('HMGET', head_key, 'generation', 'position', 'format')
+local function check_head(head_key, now, generation, counted)
+  local head = redis.call('HMGET', head_key, 'generation', 'position', 'format', 'at')
   if not head[1] or head[3] ~= FORMAT then return nil end
   if generation and (head[1] ~= generation or tonumber(head[2]) < tonumber(counted)) then return nil end
+  -- Gates go by the clock, and what has closed must not be open again.
+  if head[4] and now < tonumber(head[4]) - TOLERANCE then return nil end
   return tonumber(head[2])
 end
 
@@ -174,21 +177,23 @@ local function append_poll(keys, claims_key, position, keep, now, poll_id, voter
       'i', column(picks, picked, 2), 's', selections, 'x', replaces_any and table.concat(replaced) or '' }
     if aside ~= '' then fields[#fields + 1], fields[#fields + 2] = 'q', aside end
     redis.call('XADD', keys[1], string.format('%.0f-0', position), unpack(fields))
-    redis.call('HSET', keys[2], 'position', string.format('%.0f', position))
+    redis.call('HSET', keys[2], 'position', string.format('%.0f', position), 'at', string.format('%.0f', now))
     write_claims(claims, records, added)
   end
   return position, { table.concat(verdicts), gate and gate.round or 0, table.concat(known_rounds, ',') }
 end
 
 -- KEYS: log, head, gates, then the claims of each poll
--- ARGV: generation, counted, remembered, then 9 a poll (see above)
+-- ARGV: generation, counted, remembered, uncounted at most, then 9 a poll (see above)
 -- Answers for each poll {letters, the round of those accepted, the rounds of those repeated}.
 local function append(keys, args)
-  local position = check_head(keys[2], args[1], args[2])
+  local now = now_ms()
+  local position = check_head(keys[2], now, args[1], args[2])
   if not position then return redis.error_reply('INCONSISTENT') end
-  local keep, now, answers = tonumber(args[3]) * CLAIMED, now_ms(), {}
+  if position - tonumber(args[2]) >= tonumber(args[4]) then return redis.error_reply('BACKLOG') end
+  local keep, answers = tonumber(args[3]) * CLAIMED, {}
   for k = 4, #keys do
-    local i, answer = 4 + (k - 4) * 9, nil
+    local i, answer = 5 + (k - 4) * 9, nil
     position, answer = append_poll(keys, keys[k], position, keep, now, args[i], args[i + 1], args[i + 2],
       args[i + 3], args[i + 4], args[i + 5], args[i + 6], args[i + 7], args[i + 8])
     answers[#answers + 1] = answer
@@ -238,15 +243,15 @@ local function close(keys, args)
   end
   if gate.round > round then return {} end
   if gate.closed_at == 0 then
-    local position = check_head(keys[2])
-    if not position then return redis.error_reply('INCONSISTENT') end
     local now = now_ms()
+    local position = check_head(keys[2], now)
+    if not position then return redis.error_reply('INCONSISTENT') end
     gate.marker = position + 1
     gate.closed_at = gate.closes_at > 0 and math.min(now, gate.closes_at) or now
     gate.open = false
     redis.call('XADD', keys[1], string.format('%.0f-0', gate.marker),
       'p', args[1], 'r', round, 'c', string.format('%.0f', gate.closed_at))
-    redis.call('HSET', keys[2], 'position', string.format('%.0f', gate.marker))
+    redis.call('HSET', keys[2], 'position', string.format('%.0f', gate.marker), 'at', string.format('%.0f', now))
     redis.call('HSET', keys[3], args[1], pack_gate(gate))
   end
   return { gate.marker, gate.closed_at }
@@ -269,7 +274,24 @@ local function make(keys, args)
   return redis.status_reply('OK')
 end
 
+-- A rate limit. KEYS: what its windows' names begin with. ARGV: seconds, most, then who casts and how often.
+-- Answers {milliseconds to the end of the window, the indexes in ARGV of who is over, from 0}.
+local function count(keys, args)
+  local length, most, now = tonumber(args[1]) * 1000, tonumber(args[2]), now_ms()
+  local window, left, over = math.floor(now / length), length - now % length, {}
+  local this = string.format('%s:%.0f', keys[1], window)
+  local last = string.format('%s:%.0f', keys[1], window - 1)
+  for i = 3, #args, 2 do
+    local casts = redis.call('HINCRBY', this, args[i], args[i + 1])
+    local before = tonumber(redis.call('HGET', last, args[i]) or 0)
+    if casts + before * left / length > most then over[#over + 1] = i - 1 end
+  end
+  redis.call('PEXPIRE', this, length * 2)
+  return { left, over }
+end
+
 redis.register_function('landslide_append', append)
+redis.register_function('landslide_count', count)
 redis.register_function { function_name = 'landslide_find', callback = find, flags = { 'no-writes' } }
 redis.register_function('landslide_restore', restore)
 redis.register_function('landslide_open', open)

@@ -16,7 +16,9 @@ ballot_id), written in the same call, makes the second run answer the same.
 
 from __future__ import annotations
 
+import logging
 import re
+import secrets
 import struct
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +32,8 @@ from django.utils.translation import gettext as _
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from polls.errors import LogInconsistent, LogUnsuitable
+from polls import limits
+from polls.errors import LandslideError, LogInconsistent, LogUnsuitable, Overloaded, Unavailable
 
 from .base import (
     ACCEPTED,
@@ -48,9 +51,13 @@ from .base import (
     unpack_claim,
 )
 
+logger = logging.getLogger(__name__)
+
 _LIBRARY = Path(__file__).with_name("landslide.lua")
 _FORMAT = "2"  # of the keys, as in the Function
-_HEAD = ("generation", "position", "format")
+_HEAD = ("generation", "position", "format", "at")
+#: As in the Function: a store's clock that went back by more than this can't be gone by.
+CLOCK_TOLERANCE_MS = 5000
 _SCAN = 1000
 _READ_AT_LEAST = 32  # stream entries a look
 _RESTORE = 2000  # arguments a call, a claim being two
@@ -64,6 +71,9 @@ _REFUSED = {
 }
 _pack_selections = msgspec.msgpack.encode
 _unpack_selections = msgspec.msgpack.Decoder(list[str]).decode
+
+
+_Call = tuple[str, list[str], list[Any]]  # Function, keys, arguments
 
 
 class RedisVoteLog:
@@ -96,17 +106,49 @@ class RedisVoteLog:
             head = expected.get(partition)
             if head is None:
                 raise LogInconsistent()
-            args: list[Any] = [head.generation, head.position, REMEMBERED_BALLOTS]
+            most = settings.BACKLOG_LIMIT // self.partitions
+            args: list[Any] = [head.generation, head.position, REMEMBERED_BALLOTS, most]
             for (poll_id, aside), columns in polls.items():
                 args += (*columns.arguments(poll_id), aside)
             keys = [*self._keys(partition), *(self._claims_key(partition, poll_id) for poll_id, _ in polls)]
             calls.append(("landslide_append", keys, args))
 
+        counting = self._counting_of(ballots)
+        answers_of_all = self._call([*calls, *counting.values()], but=len(counting))
+        self._note_over(counting, answers_of_all[len(calls) :])
         outcomes: list[Outcome] = [_UNKNOWN] * len(ballots)
-        for polls, answers in zip(together.values(), self._call(calls), strict=True):
+        for polls, answers in zip(together.values(), answers_of_all[: len(calls)], strict=True):
             for columns, (letters, round_, rounds) in zip(polls.values(), answers, strict=True):
                 columns.settle(outcomes, letters.decode(), round_, rounds.decode())
         return outcomes
+
+    def _counting_of(self, ballots: Sequence[NewBallot]) -> dict[bytes, _Call]:
+        """By kind of rate limit, the call that counts these casts: its keys are of no partition."""
+        calls = {}
+        for kind, fields in limits.tally(ballot.counted_as for ballot in ballots).items():
+            limit = limits.limits()[kind]
+            args: list[Any] = [limit.seconds, limit.most]
+            for field, times in fields.items():
+                args += (field, times)
+            calls[kind] = ("landslide_count", [f"{self._prefix}:{{limits}}:{kind.decode()}"], args)
+        return calls
+
+    def _note_over(self, calls: Mapping[bytes, _Call], answers: Sequence[Any]) -> None:
+        for (_name, _keys, args), answer in zip(calls.values(), answers, strict=True):
+            if isinstance(answer, Exception):
+                # Ballots matter more than limits: these count again as soon as the store takes it.
+                logger.warning("limits_not_counted", extra={"error": str(answer)})
+            else:
+                milliseconds, over = answer
+                limits.note_over((args[index] for index in over), milliseconds / 1000)
+
+    def salt(self) -> tuple[bytes, float]:
+        """What addresses are hashed with, and for how many seconds from now: the same for all processes."""
+        key = f"{self._prefix}:{{limits}}:salt"
+        self._redis.set(key, secrets.token_bytes(16), nx=True, ex=limits.SALT_SECONDS)
+        pipe = self._redis.pipeline(transaction=True)
+        salt, left = pipe.get(key).pttl(key).execute()
+        return (salt, left / 1000) if salt and left > 0 else limits.own_salt()
 
     def read(self, partition: int, after: int, limit: int) -> list[Block]:
         log, found = self._keys(partition)[0], 0
@@ -131,15 +173,18 @@ class RedisVoteLog:
         self._redis.xtrim(self._keys(partition)[0], minid=f"{upto + 1}-0", approximate=False)
 
     def heads(self) -> dict[int, Head]:
-        pipe = self._redis.pipeline(transaction=False)
-        for partition in range(self.partitions):
-            pipe.hmget(self._keys(partition)[1], _HEAD)
-        found = {partition: _head(*fields) for partition, fields in enumerate(pipe.execute())}
-        return {partition: head for partition, head in found.items() if head}
+        found = zip(range(self.partitions), self._heads(range(self.partitions)), strict=True)
+        return {partition: head for partition, head in found if head}
 
     def head(self, partition: int) -> Head | None:
-        fields: Any = self._redis.hmget(self._keys(partition)[1], _HEAD)
-        return _head(*fields)
+        return self._heads([partition])[0]
+
+    def _heads(self, partitions: Iterable[int]) -> list[Head | None]:
+        pipe = self._redis.pipeline(transaction=False).time()
+        for partition in partitions:
+            pipe.hmget(self._keys(partition)[1], _HEAD)
+        (seconds, micros), *rows = pipe.execute()
+        return [_head(seconds * 1000 + micros // 1000, *fields) for fields in rows]
 
     def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
         partition = partition_of(poll_id, voter_key, self.partitions)
@@ -192,7 +237,7 @@ class RedisVoteLog:
         for poll_id, round_, voter_key, ballot_id, selection in claims:
             claimed = Claimed(round_, ballot_id, digest_of(selection))
             by_poll[poll_id] += (voter_key, pack_claim([claimed]))
-        calls: list[tuple[str, list[str], list[Any]]] = []
+        calls: list[_Call] = []
         for poll_id, args in by_poll.items():
             keys = [*self._keys(partition), self._claims_key(partition, poll_id)]
             for start in range(0, len(args), _RESTORE):
@@ -247,7 +292,8 @@ class RedisVoteLog:
         """Call a Function on every partition, in one round trip."""
         return self._call([(function, self._keys(p), list(args)) for p in range(self.partitions)])
 
-    def _call(self, calls: list[tuple[str, list[str], list[Any]]]) -> list[Any]:
+    def _call(self, calls: list[_Call], but: int = 0) -> list[Any]:
+        """Call Functions in one round trip; errors are raised, `but` for the last so many calls."""
         if not self._loaded:
             # Once a process: the Redis may be new, or hold the library of an earlier release.
             self._load()
@@ -261,17 +307,31 @@ class RedisVoteLog:
                 # An emptied Redis, or another. Repeating the flush is harmless: see the module's docstring.
                 self._load()
                 continue
-            for reply in replies:
+            for reply in replies[: len(replies) - but]:
                 if isinstance(reply, Exception):
-                    if re.search(r"\bINCONSISTENT\b", str(reply)):
-                        raise LogInconsistent()
-                    raise reply
+                    raise _refusal(reply) or reply
             return replies
         raise AssertionError("unreachable")
 
     def _load(self) -> None:
         self._redis.function_load(_LIBRARY.read_text(), replace=True)
         self._loaded = True
+
+
+def _refusal(reply: Exception) -> LandslideError | None:
+    """What an error of Redis means, where it says surely that this call has written nothing."""
+    found = _REFUSALS.search(str(reply))
+    return _MEANING[found[0]]() if found else None
+
+
+_MEANING: dict[str, type[LandslideError]] = {
+    "INCONSISTENT": LogInconsistent,
+    "BACKLOG": Overloaded,
+    "OOM": Unavailable,  # over maxmemory
+    "MISCONF": Unavailable,  # its disk takes no more
+    "READONLY": Unavailable,  # it is a replica, after a failover
+}
+_REFUSALS = re.compile(rf"\b({'|'.join(_MEANING)})\b")
 
 
 class _Columns:
@@ -327,12 +387,18 @@ class _Columns:
                 outcomes[index] = _REFUSED[letter]
 
 
-def _head(generation: bytes | None, position: bytes | None, written_as: bytes | None) -> Head | None:
+def _head(
+    now: int, generation: bytes | None, position: bytes | None, written_as: bytes | None, at: bytes | None
+) -> Head | None:
     if generation is None or position is None:
         return None
-    # Of a release that kept its keys in another way: the same log to nobody.
-    own = written_as == _FORMAT.encode()
-    return Head(generation.decode() if own else f"format {(written_as or b'1').decode()}", int(position))
+    known = generation.decode()
+    if written_as != _FORMAT.encode():
+        # Of a release that kept its keys in another way: the same log to nobody.
+        known = f"format {(written_as or b'1').decode()}"
+    elif at is not None and now < int(at) - CLOCK_TOLERANCE_MS:
+        known = "from a time that is to come"
+    return Head(known, int(position))
 
 
 def _pieces(column: bytes, size: int) -> list[bytes]:

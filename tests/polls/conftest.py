@@ -1,3 +1,12 @@
+import pytest
+
 from tests.votelogs import each_log, pytest_generate_tests
 
 __all__ = ["each_log", "pytest_generate_tests"]
+
+
+@pytest.fixture(autouse=True)
+def same_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is turned away is told when to come back by chance: without, so that two answers can be compared."""
+    for module in ("errors", "limits"):
+        monkeypatch.setattr(f"polls.{module}.randint", lambda low, high: low)

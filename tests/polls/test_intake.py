@@ -402,7 +402,7 @@ def test_who_finds_it_full_is_turned_away_as_django_would(
     monkeypatch.setattr(ballotbox._coalescer(), "_limit", 0)
     by_django: Received = door.run(ask(door.ways.behind, ballot(poll)))
     assert code(turned_away) == (503, "overloaded")
-    assert turned_away.header(b"retry-after") == [b"2"]
+    assert turned_away.header(b"retry-after") == [b"1"]
     assert turned_away.comparable() == by_django.comparable()
     assert in_the_log(poll) == before
 

@@ -24,6 +24,7 @@ from .contract import (
     ballots,
     codes,
     entries,
+    known,
     make,
     open_gate,
     read,
@@ -67,7 +68,7 @@ class TestRedisVoteLog(VoteLogContract):
         start = 2**52
         make(log, start)
         open_gate(log)
-        append(log, *(ballot(number) for number in range(20)))
+        log.append([ballot(number) for number in range(20)], known(log, start))
         markers = log.close(POLL, 1)
         assert [marker.position for marker in markers] == [head.position for head in log.heads().values()]
         for partition, listed in entries(log).items():
