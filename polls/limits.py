@@ -48,7 +48,7 @@ class Limit:
 
 @functools.cache
 def limits() -> dict[bytes, Limit]:
-    """By kind, as settings.RATE_LIMITS has them ("voter=300/60": 300 in 60 s). ValueError for another form."""
+    """By kind, as settings.RATE_LIMITS has them ("voter=300/60": 300 in 60 s); ValueError for other forms."""
     found = {}
     for text in settings.RATE_LIMITS:
         name, _, rate = text.partition("=")
