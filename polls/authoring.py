@@ -12,11 +12,14 @@ from . import lifecycle
 from .errors import CodeTaken, IllegalStep, Malformed, PollNotFound
 from .methods import MethodRules, get_method
 from .models import Choice, Poll, State
+from .networks import canonical_networks
 from .records import COMMAND, record
 
 CHOICES_AT_MOST = 99
 #: A random code seldom meets one that exists; three times in a row means that something else is wrong.
 CODE_TRIES = 3
+#: What doesn't decide about a ballot's validity may be changed while it matters: once the poll is open.
+NEVER_FROZEN = ("results_visible", "venue_networks", "over_limit", "proof_of_work")
 
 
 def create_poll(choices: Sequence[str], by: str = COMMAND, **fields: Any) -> Poll:
@@ -41,6 +44,7 @@ def _create(choices: Sequence[str], by: str, **fields: Any) -> Poll:
     poll.min_selections = fields.get("min_selections", least)
     poll.max_selections = fields.get("max_selections", most)
     check_draft(poll, choices)
+    check_networks(poll)
     poll.save()
     Choice.objects.bulk_create(Choice(poll=poll, number=n, label=label) for n, label in enumerate(choices, 1))
     record(by, "poll created", poll.code, **_texts(poll, fields), choices=choices)
@@ -55,12 +59,14 @@ def change_poll(
     action: str = "poll changed",
     **fields: Any,
 ) -> Poll:
-    """Change a draft; IllegalStep where it is none any more. `by` and `action`: for the records."""
-    poll = locked_draft(poll_id)
+    """Change a draft, or what is NEVER_FROZEN; else IllegalStep. `by` and `action`: for the records."""
+    frozen_too = choices is not None or not fields or not set(fields) <= set(NEVER_FROZEN)
+    poll = locked_draft(poll_id) if frozen_too else locked_poll(poll_id)
     for name, value in fields.items():
         setattr(poll, name, value)
-    labels = [choice.label for choice in poll.choices.all()] if choices is None else choices
-    check_draft(poll, labels)
+    if frozen_too:
+        check_draft(poll, [choice.label for choice in poll.choices.all()] if choices is None else choices)
+    check_networks(poll)
     if choices is not None:
         _replace_choices(poll, choices)
     poll.save()
@@ -85,11 +91,15 @@ def _texts(poll: Poll, fields: Iterable[str]) -> dict[str, Any]:
     return {name: getattr(poll, name) for name in fields if name != "code"}
 
 
-def locked_draft(poll_id: int) -> Poll:
+def locked_poll(poll_id: int) -> Poll:
     try:
-        poll = Poll.objects.select_for_update().get(pk=poll_id)
+        return Poll.objects.select_for_update().get(pk=poll_id)
     except Poll.DoesNotExist:
         raise PollNotFound() from None
+
+
+def locked_draft(poll_id: int) -> Poll:
+    poll = locked_poll(poll_id)
     if poll.state != State.DRAFT:
         raise IllegalStep(_("Only a draft can be changed; this poll has been opened."), state=poll.state)
     return poll
@@ -106,6 +116,14 @@ def check_draft(poll: Poll, labels: Sequence[str]) -> None:
     rules = MethodRules(frozenset(range(1, len(labels) + 1)), poll.min_selections, poll.max_selections)
     try:
         get_method(poll.method).check_rules(rules)
+    except ValueError as error:
+        raise Malformed(str(error)) from None
+
+
+def check_networks(poll: Poll) -> None:
+    """Bring its venues' networks into their one form; Malformed where one is no network."""
+    try:
+        poll.venue_networks = canonical_networks(poll.venue_networks)
     except ValueError as error:
         raise Malformed(str(error)) from None
 

@@ -18,7 +18,8 @@ from rest_framework import serializers
 from polls import visitors
 from polls.authoring import CHOICES_AT_MOST
 from polls.methods import method_choices
-from polls.models import Identity, Poll, State, Visibility
+from polls.models import Identity, OverLimit, Poll, ProofOfWork, State, Visibility
+from polls.networks import NETWORKS_AT_MOST, canonical_networks
 
 from .reference import codes
 
@@ -95,6 +96,19 @@ class StrictSerializer(serializers.Serializer[Any]):
 # --- polls ---
 
 
+class Networks(serializers.ListField):
+    """Networks in their one form; which of them is none, the error says."""
+
+    child = Text(max_length=60)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        texts: list[str] = super().to_internal_value(data)
+        try:
+            return canonical_networks(texts)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from None
+
+
 class PollFields(StrictSerializer):
     """What a draft is made of. What a change leaves out stays as it is."""
 
@@ -117,7 +131,31 @@ class PollFields(StrictSerializer):
     results_visible = Pick(
         choices=Visibility.choices,
         required=False,
-        help_text="Who sees the tally, and when: always, where left out.",
+        help_text="Who sees the tally, and when: always, where left out; at any time.",
+    )
+    identity = Pick(
+        choices=Identity.choices, required=False, help_text="Who may vote: browser, where left out."
+    )
+    venue_networks = Networks(
+        required=False,
+        max_length=NETWORKS_AT_MOST,
+        help_text="Where many voters share an address, such as 198.51.100.0/24; at any time.",
+    )
+    over_limit = Pick(
+        choices=OverLimit.choices,
+        required=False,
+        help_text="What becomes of ballots over the rate limit: refuse, where left out; at any time.",
+    )
+    proof_of_work = Pick(
+        choices=ProofOfWork.choices,
+        required=False,
+        help_text="When browsers compute before they cast: auto, where left out; at any time.",
+    )
+    release_step = Whole(
+        min_value=1,
+        max_value=1000,
+        required=False,
+        help_text="While the poll is open its tally moves in steps of so many ballots: 1, where left out.",
     )
     opens_at = Moment(required=False, allow_null=True, help_text="Opens by itself then; null: by hand.")
     closes_at = Moment(required=False, allow_null=True, help_text="Closes by itself then; null: by hand.")
@@ -174,6 +212,11 @@ class PollDocument(serializers.Serializer[Any]):
     max_selections = serializers.IntegerField()
     revote = serializers.BooleanField()
     results_visible = serializers.ChoiceField(Visibility.choices)
+    identity = serializers.ChoiceField(Identity.choices)
+    venue_networks = serializers.ListField(child=serializers.CharField())
+    over_limit = serializers.ChoiceField(OverLimit.choices)
+    proof_of_work = serializers.ChoiceField(ProofOfWork.choices)
+    release_step = serializers.IntegerField()
     opens_at = Moment(allow_null=True)
     closes_at = Moment(allow_null=True)
     expected_turnout = serializers.IntegerField(allow_null=True)

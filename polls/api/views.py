@@ -70,7 +70,11 @@ def _step(name: str, summary: str, description: str) -> Any:
     partial_update=extend_schema(
         operation_id="poll_change",
         summary="Change a draft",
-        description="What is left out stays. `choices` replaces all labels. The code stays what it is.",
+        description=(
+            "What is left out stays. `choices` replaces all labels. The code stays what it is. Of a poll that"
+            " has been opened, only `results_visible`, `venue_networks`, `over_limit` and `proof_of_work` can"
+            " be changed."
+        ),
         parameters=[CODE, RETRY_AFTER],
         request=PollFields,
         responses={200: PollDocument} | refusals(*NEGOTIATED, *KEY, *BODY, "poll_not_found", "illegal_state"),

@@ -58,6 +58,11 @@ def test_a_question_and_choices_make_a_poll(writer: Caller) -> None:
         "max_selections": 1,
         "revote": False,
         "results_visible": "always",
+        "identity": "browser",
+        "venue_networks": [],
+        "over_limit": "refuse",
+        "proof_of_work": "auto",
+        "release_step": 1,
         "opens_at": None,
         "closes_at": None,
         "expected_turnout": None,
@@ -81,6 +86,17 @@ def test_everything_can_be_said(writer: Caller) -> None:
         "opens_at": "2099-01-01T12:00:00+02:00",
         "closes_at": "2099-01-01T12:00:00Z",
         "expected_turnout": 1_000_000_000,
+        "identity": "invite",
+        "venue_networks": [
+            "198.51.100.7/24",
+            " 2001:DB8::/48",
+            "203.0.113.9",
+            "::ffff:192.0.2.0/120",
+            "198.51.100.0/24",
+        ],
+        "over_limit": "quarantine",
+        "proof_of_work": "on",
+        "release_step": 25,
     }
     made = writer("POST", POLLS, body).json()
     assert made["code"] == "TEATIME"
@@ -89,6 +105,9 @@ def test_everything_can_be_said(writer: Caller) -> None:
     assert (made["min_selections"], made["max_selections"], made["revote"]) == (2, 3, True)
     assert made["results_visible"] == "after_close"
     assert made["expected_turnout"] == 1_000_000_000
+    assert (made["identity"], made["release_step"]) == ("invite", 25)
+    assert (made["over_limit"], made["proof_of_work"]) == ("quarantine", "on")
+    assert made["venue_networks"] == ["198.51.100.0/24", "2001:db8::/48", "203.0.113.9/32", "192.0.2.0/24"]
     assert writer("GET", f"{POLLS}TEATIME/").json() == made
 
 
@@ -445,6 +464,19 @@ def test_a_draft_can_be_changed(writer: Caller) -> None:
         {"closes_at": "2020-01-01T00:00:00Z"},
         {"revote": "no"},
         {"expected_turnout": 0},
+        {"identity": "anybody"},
+        {"identity": None},
+        {"venue_networks": "198.51.100.0/24"},
+        {"venue_networks": ["198.51.100.0/33"]},
+        {"venue_networks": ["hall.example"]},
+        {"venue_networks": ["0.0.0.0/0"]},
+        {"venue_networks": ["fe80::1%eth0"]},
+        {"venue_networks": [3325256704]},
+        {"venue_networks": [f"198.51.100.{n}" for n in range(101)]},
+        {"over_limit": "drop"},
+        {"proof_of_work": True},
+        {"release_step": 0},
+        {"release_step": 1001},
     ],
 )
 def test_a_change_is_judged_like_a_new_poll(writer: Caller, change: Any) -> None:
@@ -468,6 +500,24 @@ def test_what_has_been_opened_stays_as_it_is(writer: Caller) -> None:
     lifecycle.reset_poll(poll.pk)
     assert refusal(writer("DELETE", f"{POLLS}{poll.code}/")) == (409, "illegal_state")
     assert writer("PATCH", f"{POLLS}{poll.code}/", {"question": "Other?"}).json()["round"] == 2
+
+
+@pytest.mark.parametrize("state", ["open", "closed"])
+@pytest.mark.django_db
+def test_what_protects_a_poll_can_be_changed_while_it_runs(writer: Caller, state: str) -> None:
+    poll = make_poll(open=True)
+    if state == "closed":
+        lifecycle.close_poll(poll.pk)
+    address = f"{POLLS}{poll.code}/"
+    change = {"venue_networks": ["10.1.0.0/16"], "over_limit": "quarantine", "proof_of_work": "on"}
+    answer = writer("PATCH", address, change | {"results_visible": "staff"})
+    assert answer.status_code == 200
+    assert {name: answer.json()[name] for name in change} == change
+    assert answer.json()["results_visible"] == "staff"
+    for frozen in ("identity", "release_step", "revote", "closes_at"):
+        value = {"identity": "login", "release_step": 5, "revote": True, "closes_at": None}[frozen]
+        assert refusal(writer("PATCH", address, change | {frozen: value})) == (409, "illegal_state")
+    assert refusal(writer("PATCH", address, {"venue_networks": ["x"]})) == (400, "malformed")
 
 
 def test_a_draft_can_be_deleted(writer: Caller) -> None:
