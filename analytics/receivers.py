@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+from typing import Any
+
+from celery import current_app
 from celery.signals import worker_ready, worker_shutting_down
 
-from polls.signals import ballots_appended
+from polls.signals import ballots_appended, poll_changed
 from polls.votelog import set_checkpoint_source
 
-from . import health, wakeups
+from . import bundles, health, wakeups
 from .checkpoints import expected_heads
+
+logger = logging.getLogger(__name__)
 
 
 def connect() -> None:
     set_checkpoint_source(expected_heads)
     ballots_appended.connect(wakeups.on_ballots_appended, dispatch_uid="analytics.wakeups")
+    poll_changed.connect(on_poll_changed, dispatch_uid="analytics.bundles")
     worker_ready.connect(health.start_pulse, dispatch_uid="analytics.pulse")
     worker_shutting_down.connect(health.stop_pulse, dispatch_uid="analytics.pulse")
+
+
+def on_poll_changed(poll_id: int, **_: Any) -> None:
+    """A round that was published, or whose published result has changed, gets a bundle."""
+    try:
+        due = bundles.missing().filter(poll_id=poll_id).exists()
+    except Exception:
+        logger.warning("bundle_not_asked_for", extra={"poll": poll_id}, exc_info=True)
+        return
+    if due:
+        # In a thread: an absent broker must not hold up the step, and `upkeep` finds what was lost.
+        threading.Thread(target=_ask_for_bundles, name="bundles", daemon=True).start()
+
+
+def _ask_for_bundles() -> None:
+    try:
+        current_app.send_task("analytics.tasks.make_bundles", retry=False, expires=60)
+    except Exception:
+        logger.warning("bundle_not_asked_for", exc_info=True)

@@ -129,9 +129,13 @@ def round_of(poll: Poll, number: int | None = None) -> Round:
 
 @contextmanager
 def one_moment() -> Iterator[None]:
-    """A transaction whose statements all see the database as it was at the first of them."""
+    """A transaction whose statements all see the database as it was at the first of them.
+
+    Inside another one they see what that one's do.
+    """
+    outermost = not connection.in_atomic_block
     with transaction.atomic():
-        if connection.vendor == "postgresql":
+        if connection.vendor == "postgresql" and outermost:
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         _no_time_limit()

@@ -10,7 +10,7 @@ from polls import lifecycle
 from polls.errors import LogInconsistent
 from polls.votelog import get_log
 
-from . import counting, health, wakeups
+from . import bundles, counting, health, wakeups
 
 logger = logging.getLogger(__name__)
 
@@ -55,3 +55,15 @@ def sweep() -> None:
 def tick() -> None:
     """Open and close what is due."""
     lifecycle.act_on_time()
+
+
+@shared_task(ignore_result=True)
+def make_bundles() -> None:
+    """The audit bundles of rounds that have just been published."""
+    bundles.make_missing()
+
+
+@shared_task(ignore_result=True)
+def upkeep() -> None:
+    """What may wait for some seconds: bundles whose task was lost."""
+    bundles.make_missing()

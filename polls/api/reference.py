@@ -29,6 +29,9 @@ ADVICE = {
     ),
     "poll_not_found": _("Check the code: it may be mistyped, or the draft was deleted."),
     "receipt_not_found": _("Check the receipt: it has 72 characters, and case matters."),
+    "audit_not_found": _(
+        "There is one some seconds after the poll is published, where its results are public."
+    ),
     "not_found": _("Check the address against /api/docs/."),
     "method_not_allowed": _("Use one of the methods in the Allow header."),
     "not_acceptable": _("Accept application/json, or send no Accept header."),

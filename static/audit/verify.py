@@ -27,7 +27,7 @@ LISTS = ("receipts.txt", "ballots.csv", "quarantined-receipts.txt", "quarantined
 DOCUMENTS = ("README.txt", "tally.json", "quarantines.json")
 RECEIPT = re.compile(rb"[A-Za-z0-9_-]{72}\n")
 SELECTION = re.compile(rb"[1-9][0-9]?( [1-9][0-9]?)*\n")
-LINE_AT_MOST = 1000
+LINE_AT_MOST = 1 << 20
 DOCUMENT_AT_MOST = 16 * 1024 * 1024
 
 
@@ -327,7 +327,9 @@ def grouped(key):
 
 def tell_tally(manifest, tally, quarantines):
     tell(f"Poll {shown(manifest['poll'])}, round {manifest['round']}: {shown(manifest['question'])}")
-    tell(f"Closed {shown(manifest['closed_at'])}, published {shown(manifest['published_at'])}")
+    for step in ("closed", "published"):
+        if manifest[f"{step}_at"]:
+            tell(f"{step.capitalize()}: {shown(manifest[f'{step}_at'])}")
     tell()
     for choice in tally["counted"]["choices"]:
         won = "  <- won" if choice["number"] in tally["counted"]["winners"] else ""
@@ -338,6 +340,9 @@ def tell_tally(manifest, tally, quarantines):
         for each in quarantines:
             state = ", released" if each["released_at"] else ""
             tell(f"  {each['ballots']:>12,}  {shown(each['reason'])} ({shown(each['decided_by'])}{state})")
+    for status, words in (("rejected", "rejected for good"), ("waiting", "set aside, not settled")):
+        if manifest["counts"][status]:
+            tell(f"  {manifest['counts'][status]:>12,}  accepted ballots {words}: in no list")
     tell()
     for text in (
         "The manifest is signed, and the files are the ones that were signed.",

@@ -15,7 +15,7 @@ from polls.models import Ballot, Poll, Record, Round
 from polls.signals import poll_changed
 from tests.polling import check_books, count, fill, open_poll
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def drift(poll: Poll, key: str, by: int) -> None:

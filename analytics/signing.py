@@ -1,0 +1,34 @@
+"""The key that audit bundles are signed with: Ed25519, its secret half in settings.AUDIT_KEY.
+
+What is published of it is the fingerprint: the SHA-256 of the 32 octets of the public key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.conf import settings
+
+SCHEME = "Ed25519"
+
+
+def sign(message: bytes) -> bytes:
+    return _key().sign(message)
+
+
+def public_key() -> bytes:
+    return _key().public_key().public_bytes_raw()
+
+
+def fingerprint() -> str:
+    return hashlib.sha256(public_key()).hexdigest()
+
+
+def grouped(digits: str) -> str:
+    """A fingerprint as people compare it."""
+    return " ".join(digits[i : i + 8] for i in range(0, len(digits), 8))
+
+
+def _key() -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(settings.AUDIT_KEY))

@@ -1,0 +1,39 @@
+"""Lines in order, however many there are."""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+#: Lines that are sorted in memory; more are sorted in runs, on disk.
+RUN = 500_000
+
+
+def sorted_lines(lines: Iterable[str], folder: Path) -> Iterator[str]:
+    """Sort lines (ASCII, each with its end) by their bytes; `lines` is read to its end at once."""
+    runs: list[IO[str]] = []
+    source = iter(lines)
+    while run := sorted(islice(source, RUN)):
+        if not runs and len(run) < RUN:
+            return iter(run)
+        runs.append(_written(run, folder))
+    return _merged(runs)
+
+
+def _written(run: Sequence[str], folder: Path) -> IO[str]:
+    file = tempfile.TemporaryFile("w+", dir=folder, encoding="ascii", newline="\n")  # noqa: SIM115
+    file.writelines(run)
+    file.seek(0)
+    return file
+
+
+def _merged(runs: Sequence[IO[str]]) -> Iterator[str]:
+    with ExitStack() as stack:
+        for run in runs:
+            stack.enter_context(run)
+        yield from heapq.merge(*runs)

@@ -1,0 +1,78 @@
+"""Published polls for tests of audit bundles, and the verifier as anybody runs it."""
+
+import io
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analytics import bundles, counting, recount
+from analytics.models import AuditBundle
+from polls import lifecycle
+from polls.models import Poll
+from polls.receipts import make_receipt
+from polls.votelog.base import NewBallot
+from tests.polling import count, fill, open_poll
+from tests.system import ROOT
+
+VERIFIER = ROOT / "static" / "audit" / "verify.py"
+
+
+def close(poll: Poll) -> Poll:
+    lifecycle.close_poll(poll.pk)
+    count()
+    counting.settle_closings()
+    return Poll.objects.get(pk=poll.pk)
+
+
+def published(voters: int = 12, **fields: Any) -> tuple[Poll, list[NewBallot]]:
+    poll = open_poll(**fields)
+    ballots = fill(poll, range(voters)) if voters else []
+    return lifecycle.publish_poll(close(poll).pk), ballots
+
+
+def bundle_of(poll: Poll, number: int | None = None) -> AuditBundle:
+    return bundles.make_bundle(recount.round_of(poll, number))
+
+
+def content_of(bundle: AuditBundle) -> dict[str, bytes]:
+    with bundles.open_file(bundle) as file:
+        return unzipped(file.read())
+
+
+def unzipped(archive: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(archive)) as files:
+        return {name: files.read(name) for name in files.namelist()}
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as bundle:
+        for name, content in files.items():
+            bundle.writestr(name, content)
+    return archive.getvalue()
+
+
+def receipt_of(ballot: NewBallot) -> str:
+    return make_receipt(ballot.poll_id, ballot.round or 1, ballot.voter_key, ballot.ballot_id)
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    said: str
+
+
+def run_verifier(path: Path, *options: str) -> Answer:
+    """In a Python without site-packages, environment or our code: -I -S."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(VERIFIER), str(path), *options],
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+    assert not done.stderr or done.returncode == 2, done.stderr
+    return Answer(done.returncode, done.stdout + done.stderr)
