@@ -11,10 +11,12 @@ from django.db import IntegrityError, connection
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, re_path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
@@ -24,7 +26,7 @@ from polls.errors import CodeTaken, LandslideError
 from polls.models import Poll, State
 from polls.records import record, user_actor
 
-from . import rounds, steps
+from . import proofs, rounds, steps
 from .poll_form import FIELDS, PollForm
 
 #: Of a poll that has been opened, only this may be changed.
@@ -175,6 +177,7 @@ class PollAdmin(ModelAdmin):
         view = self.admin_site.admin_view
         return [
             path("<int:poll_id>/panel/", view(self.panel_view), name="polls_poll_panel"),
+            path("<int:poll_id>/proof/", view(self.proof_view), name="polls_poll_proof"),
             re_path(rf"^(?P<poll_id>\d+)/(?P<step>{names})/$", view(self.step_view), name="polls_poll_step"),
             *super().get_urls(),
         ]
@@ -190,6 +193,7 @@ class PollAdmin(ModelAdmin):
             "forward_steps": [step for step in allowed if not step.danger],
             "danger_steps": [step for step in allowed if step.danger],
             "obstacle": steps.obstacle(poll),
+            "proof": proofs.switch(poll) if may else None,
             "links": _links(poll),
         }
 
@@ -202,6 +206,15 @@ class PollAdmin(ModelAdmin):
         response = TemplateResponse(request, "admin/polls/poll/panel.html", context)
         response.headers["Cache-Control"] = "private, no-store"
         return response
+
+    @method_decorator(require_POST)
+    def proof_view(self, request: HttpRequest, poll_id: int) -> HttpResponse:
+        poll = self.get_object(request, str(poll_id))
+        if poll is None or not self.has_change_permission(request, poll):
+            raise PermissionDenied
+        if said := proofs.choose(request, poll):
+            self.message_user(request, said, messages.SUCCESS)
+        return HttpResponseRedirect(reverse("admin:polls_poll_change", args=[poll.pk]))
 
     def step_view(self, request: HttpRequest, poll_id: str, step: str) -> HttpResponse:
         """GET asks, POST does."""

@@ -11,6 +11,7 @@ const form = document.getElementById("poll_form");
 let shown = {};
 let changed = false;
 let asking = false;
+let revision;
 
 form?.addEventListener("input", () => (changed = true));
 if (tallyBox) watch(tallyBox.dataset);
@@ -40,7 +41,9 @@ function show(next) {
   shown = next;
   if (shown.visible) draw(shown);
   const head = panel.querySelector("[data-state]").dataset;
-  if (shown.state && (shown.state !== head.state || String(shown.round) !== head.round)) follow();
+  const moved = shown.state && (shown.state !== head.state || String(shown.round) !== head.round);
+  if (moved || shown.revision !== revision) follow();
+  revision = shown.revision;
 }
 
 function draw(tally) {
@@ -85,7 +88,7 @@ async function follow() {
 }
 
 function replace(old, fresh) {
-  const same = old.dataset.state === fresh.dataset.state && old.dataset.round === fresh.dataset.round;
+  const same = ["state", "round", "proof"].every((name) => old.dataset[name] === fresh.dataset[name]);
   if (same) return;
   const otherForm = (old.dataset.state === "draft") !== (fresh.dataset.state === "draft");
   if (otherForm && !changed) return location.reload();
