@@ -9,10 +9,10 @@ from typing import Any
 from celery import current_app
 from celery.signals import worker_ready, worker_shutting_down
 
-from polls.signals import ballots_appended, poll_changed
+from polls.signals import ballots_appended, over_limit, poll_changed
 from polls.votelog import set_checkpoint_source
 
-from . import bundles, health, wakeups
+from . import anomalies, bundles, health, wakeups
 from .checkpoints import expected_heads
 
 logger = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 def connect() -> None:
     set_checkpoint_source(expected_heads)
     ballots_appended.connect(wakeups.on_ballots_appended, dispatch_uid="analytics.wakeups")
+    over_limit.connect(anomalies.on_over_limit, dispatch_uid="analytics.anomalies")
     poll_changed.connect(on_poll_changed, dispatch_uid="analytics.bundles")
     worker_ready.connect(health.start_pulse, dispatch_uid="analytics.pulse")
     worker_shutting_down.connect(health.stop_pulse, dispatch_uid="analytics.pulse")
