@@ -1,0 +1,337 @@
+"""What is hidden is nowhere: two worlds that differ only in votes look the same to whoever may not see them.
+
+Every address that the resolver knows, sockets and streams, by every way in which the application answers:
+status, headers and body, to the byte; for sockets and streams also how much is sent and when, as ballots
+come in. Only what differs from one answer to the next anyway is let off: ids, dates, new cookies, tokens.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from analytics import tasks
+from analytics.models import Checkpoint, Tally, TallyPoint
+from config.asgi import application
+from polls import authoring, lifecycle, votelog, voters
+from polls.models import (
+    ApiClient,
+    Ballot,
+    Choice,
+    Claim,
+    LogEntry,
+    LogGate,
+    LogHead,
+    Poll,
+    Round,
+)  # fmt: skip
+from polls.receipts import make_receipt
+from realtime import hub as hub_module
+from tests.polling import append, new_ballot
+from tests.realtime.asking import Answer, ask, http_scope
+from tests.realtime.viewing import Socket, db
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+
+THEN = datetime(2026, 5, 4, 18, 0, tzinfo=UTC)
+SECRET = b"s" * 32
+#: Prime, and far apart, so that neither they nor their sums and shares come up by chance.
+FEW, MANY = {1: 7919, 2: 1607, 3: 20_011}, {1: 104_729, 2: 60_013, 3: 50_929}
+#: Nothing of these may be seen by those who watch here; the last is the control.
+POLLS = {
+    "HIDDENA": ("after_close", "open"),
+    "HIDDENB": ("staff", "open"),
+    "HIDDENC": ("staff", "closed"),
+    "HIDDEND": ("staff", "published"),
+    "HIDDENE": ("after_vote", "open"),
+    "HIDDENF": ("staff", "again"),
+    "SHOWN": ("always", "open"),
+}
+STEPS = {"closed": ["close"], "published": ["close", "publish"], "again": ["close", "reset", "open"]}
+
+
+def forget_everything() -> None:
+    tables = (
+        *(Tally, TallyPoint, Ballot, Claim, LogEntry, LogGate, LogHead, Checkpoint),
+        *(Round, Choice, Poll),
+    )
+    for table in tables:
+        table.objects.all().delete()
+    if votelog.get_log().name == "redis":
+        votelog.get_log()._redis.flushall()  # type: ignore[attr-defined]
+    votelog.forget_log()
+
+
+def make_polls(votes: dict[int, int], voter: str) -> None:
+    """Real ballots of a few, one of them the voter's own; those of the crowd only in the tally."""
+    for pk, (code, (results_visible, state)) in enumerate(POLLS.items(), 700_001):
+        fields = {"id": pk, "code": code, "secret": SECRET, "results_visible": results_visible}
+        authoring.create_poll(["Ant", "Bee", "Cat"], question=f"Who wins, {code}?", **fields)
+        poll = lifecycle.open_poll(pk)
+        first = max(votes, key=lambda number: votes[number])
+        for number in range(sum(votes.values()) % 7 + 2):
+            append(new_ballot(poll, number, first, ballot_id=bytes([number]) * 16))
+        if results_visible != "after_vote":
+            token = voters.token_from(voter)
+            assert token
+            key = int.from_bytes(voters.browser_key(SECRET, token), "big")
+            append(new_ballot(poll, key, first, ballot_id=b"own ballot's id."))
+        tasks.sweep()
+        for key, count in {"ballots": sum(votes.values()), **votes}.items():
+            for table, when in ((Tally, {}), (TallyPoint, {"second": int(THEN.timestamp())})):
+                more = {"changes": count} if table is Tally else {}
+                table.objects.create(
+                    poll_id=pk, round=1, key=str(key), partition=99, count=count, **when, **more
+                )
+        for step in {
+            "closed": ["close"],
+            "published": ["close", "publish"],
+            "again": ["close", "reset", "open"],
+        }.get(state, []):
+            lifecycle.STEPS[step](pk)
+            tasks.sweep()
+    for name in ("opens_at", "closed_at", "published_at", "created_at"):
+        if name in {field.name for field in Poll._meta.get_fields()}:
+            Poll.objects.exclude(**{name: None}).update(**{name: THEN})
+
+
+# --- what there is to ask ---
+
+
+def routes(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every address of the application, as a pattern and what has to be filled in."""
+    for each in resolver.url_patterns:
+        pattern = prefix + str(each.pattern)
+        if isinstance(each, URLResolver):
+            yield from routes(each, pattern)
+        else:
+            assert isinstance(each, URLPattern)
+            yield pattern, each.pattern.converters
+
+
+def addresses(receipt: str) -> list[str]:
+    """Each route for each poll; what a route wants that nobody has heard of here is a code or a number.
+
+    Of the admin's pages, which are all refused in the same way, each for one poll.
+    """
+    found: dict[str, None] = {}
+    for pattern, _ in routes(get_resolver()):
+        for pk, code in list(enumerate(POLLS, 700_001))[: 1 if pattern.startswith("admin/") else None]:
+            known = {"code": code, "receipt": receipt, "object_id": str(pk), "round": "1", "number": "1"}
+
+            def fill(match: re.Match[str], known: dict[str, str] = known, pk: int = pk) -> str:
+                kind, _, name = match[1].rpartition(":")
+                return known.get(name, str(pk) if kind == "int" else known["code"])
+
+            path = re.sub(r"<([^<>]+)>", fill, pattern)
+            path = re.sub(r"\(\?P?(?:<\w+>)?[^()]*\)", code, path)  # a regular expression's groups
+            found["/" + re.sub(r"[\^$\\?]", "", path)] = None
+    return list(found)
+
+
+def test_all_kinds_of_addresses_are_among_them() -> None:
+    found = addresses("receipt")
+    assert {"/", "/p/HIDDENA/", "/p/HIDDENA/results/", "/p/SHOWN/present/", "/metrics", "/readyz"} <= set(
+        found
+    )
+    assert "/api/v1/polls/HIDDENC/tally/" in found
+    assert "/api/v1/receipts/receipt/" in found
+    assert "/admin/polls/poll/700001/change/" in found
+    assert not [path for path in found if "<" in path or "(" in path]
+
+
+def viewers(voter: str) -> dict[str, list[tuple[bytes, bytes]]]:
+    """Those who may see nothing: by the headers that they send."""
+    user = Client()
+    user.force_login(get_user_model().objects.create_user("someone"))
+    _, key = ApiClient.objects.create_key(name="third party", scopes=["polls:read"])
+    return {
+        "anybody": [],
+        "a voter": [(b"cookie", f"voter={voter}".encode())],
+        "a user": [(b"cookie", f"sessionid={user.cookies['sessionid'].value}".encode())],
+        "a client": [(b"authorization", f"Api-Key {key}".encode())],
+    }
+
+
+# --- asking ---
+
+#: For streams have no end: they are read below.
+STREAM = "/stream/"
+
+
+Seen = dict[tuple[str, ...], bytes]
+
+
+async def everything(paths: list[str], who: dict[str, list[tuple[bytes, bytes]]]) -> Seen:
+    """All answers, whole: status, headers and body. Errors too, and what other methods are told."""
+    answers = {}
+    for name, headers in who.items():
+        for path in paths:
+            if path.startswith("/admin/") and name not in ("anybody", "a user"):
+                continue
+            for method in ["GET", "HEAD", "OPTIONS"] if name == "anybody" and "/api/" in path else ["GET"]:
+                if path.endswith(STREAM) and method == "GET":
+                    continue
+                sent = [(b"host", b"testserver"), *headers]
+                answers[name, method, path] = told(await ask(application, http_scope(method, path, sent)))
+    return answers
+
+
+def told(answer: Answer) -> bytes:
+    head = b"".join(b"%b: %b\n" % header for header in sorted(answer.headers))
+    return b"%d\n%b\n%b" % (answer.status, head, answer.body)
+
+
+#: What differs from one answer to the next, whatever is asked. That it does is checked.
+NONCES = re.compile(
+    rb"(?<=x-request-id: )\w+"
+    rb"|(?i:set-cookie): [^\n]*"
+    rb'|(?<=csrfmiddlewaretoken" value=")\w+'
+    rb"|(?<=nonce[-=])\"?[\w+/=-]+"
+    rb'|(?<="challenge":")\w+|(?<="salt":")[^"]+|(?<="signature":")\w+'
+)
+DATES = re.compile(rb"(?<=[dD]ate: )[^\n]+|(?<=expires: )[^\n]+|(?<=last-modified: )[^\n]+", re.I)
+
+
+def bare(answer: bytes) -> bytes:
+    return DATES.sub(b"?", NONCES.sub(b"?", answer))
+
+
+# --- watching, as ballots come in ---
+
+WATCHED_SECONDS = 1.3  # longer than a room goes without looking at the database
+
+
+async def watched(voter: str, batches: int) -> Seen:
+    """What sockets and streams of each poll get while so many batches of ballots are counted."""
+    got: dict[tuple[str, ...], list[bytes]] = {}
+    leaving = asyncio.Event()
+    watching = []
+    for code in POLLS:
+        for name, headers in {"anybody": [], "a voter": [(b"cookie", f"voter={voter}".encode())]}.items():
+            sent = [(b"host", b"testserver"), *headers]
+            socket = Socket(code, sent)
+            connected, _ = await socket.raw.connect(timeout=10)
+            assert connected
+            watching.append(asyncio.ensure_future(hear(socket, got.setdefault((name, "socket", code), []))))
+            stream = read(code, sent, got.setdefault((name, "stream", code), []), leaving)
+            watching.append(asyncio.ensure_future(stream))
+    for batch in range(batches):
+        await db(more_ballots)(batch)
+        await asyncio.sleep(WATCHED_SECONDS / batches / 2)
+    await asyncio.sleep(WATCHED_SECONDS)
+    leaving.set()
+    for each in watching:
+        each.cancel() if not each.done() else None
+    await asyncio.gather(*watching, return_exceptions=True)
+    return {where: b"\n".join(without_viewers(heard)) for where, heard in got.items()}
+
+
+def more_ballots(batch: int) -> None:
+    for poll in Poll.objects.filter(state="open"):
+        append(*(new_ballot(poll, 1000 + 10 * batch + n, 1) for n in range(1 + batch % 3)))
+    tasks.sweep()
+
+
+async def hear(socket: Socket, heard: list[bytes]) -> None:
+    try:
+        while True:
+            heard.append((await socket.raw.receive_from(timeout=60)).encode())
+    finally:
+        await socket.raw.disconnect()
+
+
+async def read(code: str, headers: Any, heard: list[bytes], leaving: asyncio.Event) -> None:
+    async def receive() -> dict[str, Any]:
+        await leaving.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            heard.append(told(Answer(message["status"], message["headers"])))
+        else:
+            heard.append(message["body"])
+
+    accept = (b"accept", b"text/event-stream")
+    await application(http_scope("GET", f"/api/v1/polls/{code}/stream/", [*headers, accept]), receive, send)
+
+
+def without_viewers(heard: list[bytes]) -> list[bytes]:
+    """How many watch is told now and then, and no secret; nor is when a stream may be asked for again."""
+    kept = [part for part in heard if b'"type":"viewers"' not in part]
+    return [re.sub(rb"retry: \d+", b"retry: ?", bare(part)) for part in kept]
+
+
+# --- what must hold ---
+
+
+async def look(votes: dict[int, int], voter: str, who: Any, batches: int) -> Seen:
+    await db(forget_everything)()
+    await db(make_polls)(votes, voter)
+    token = voters.token_from(voter)
+    assert token
+    key = voters.browser_key(SECRET, token)
+    own = make_receipt(700_001, 1, key, b"own ballot's id.")
+    try:
+        seen = {where: bare(answer) for where, answer in (await everything(addresses(own), who)).items()}
+        return seen | await watched(voter, batches)
+    finally:
+        hub = hub_module.current_hub()
+        assert hub
+        await hub.stop()
+        hub_module._hub = None
+
+
+def of_a_shown_poll(where: tuple[str, ...]) -> bool:
+    return "SHOWN" in where[-1] or str(700_000 + len(POLLS)) in where[-1]
+
+
+def figures(votes: dict[int, int]) -> set[bytes]:
+    """The numbers by which these votes could be told, as they may be written."""
+    total = sum(votes.values())
+    written = {f"{number}" for number in (*votes.values(), total)}
+    written |= {f"{number:,}" for number in (*votes.values(), total)}
+    return {number.encode() for number in written}
+
+
+async def test_worlds_that_differ_in_votes_look_the_same() -> None:
+    voter = voters.mint()
+    who = await db(viewers)(voter)
+    few = await look(FEW, voter, who, batches=1)
+    many = await look(MANY, voter, who, batches=6)
+    assert few.keys() == many.keys()
+    different = {where for where in few if few[where] != many[where]}
+    hidden = {where for where in few if not of_a_shown_poll(where)}
+    assert len(hidden) > 300
+    for where in sorted(different & hidden)[:3]:
+        print(where, few[where].decode(errors="replace"), many[where].decode(errors="replace"), sep="\n\n")
+    assert different & hidden == set()
+    told = {where for where in hidden if any(figure in few[where] for figure in figures(FEW))}
+    assert told == set()
+    # The same looking finds what is to be seen.
+    control = {("anybody", "GET", "/api/v1/polls/SHOWN/tally/")}
+    control |= {(name, kind, "SHOWN") for name in ("anybody", "a voter") for kind in ("socket", "stream")}
+    assert control <= different
+    for seen, votes in ((few, FEW), (many, MANY)):
+        assert all(str(votes[2]).encode() in seen[where] for where in control)
+
+
+async def test_staff_sees_the_difference() -> None:
+    """The control of the controls: what is hidden is there, for those who may see it."""
+    staff = Client()
+    user = await db(get_user_model().objects.create_superuser)("boss")
+    await db(staff.force_login)(user)
+    cookie = [(b"cookie", f"sessionid={staff.cookies['sessionid'].value}".encode())]
+    await db(forget_everything)()
+    await db(make_polls)(FEW, voters.mint())
+    for code in POLLS:
+        path = f"/api/v1/polls/{code}/tally/"
+        answer = await ask(application, http_scope("GET", path, [(b"host", b"testserver"), *cookie]))
+        assert (json.loads(answer.body)["ballots"] > FEW[3]) is (code != "HIDDENF"), code
