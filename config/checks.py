@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +22,7 @@ POSITIVE = (
     "BATCH_MAX_BYTES",
     "BATCH_MAX_BALLOTS",
     "CAST_QUEUE_LIMIT",
+    "BACKLOG_LIMIT",
     "CAST_DEADLINE_SECONDS",
     "COUNT_BATCH",
     "SWEEP_SECONDS",
@@ -32,6 +35,9 @@ POSITIVE_ELSEWHERE = {"LOGIN_FAILURES": "AXES_FAILURE_LIMIT", "LOGIN_LOCKOUT_MIN
 
 #: As polls.second_factor has them; checks run before models are there.
 TWO_FACTOR = ("required", "optional")
+
+#: As polls.limits reads them.
+RATE_LIMIT = re.compile(r"(voter|address|network)=[1-9]\d{0,8}/[1-9]\d{0,5}")
 
 Messages = Iterator[checks.CheckMessage]
 
@@ -90,6 +96,21 @@ def addresses() -> Messages:
                 hint="An origin is scheme and host, and the port if it isn't the usual one: https://vote.example.org.",
                 id="landslide.E007",
             )
+    for name in ("TRUSTED_PROXIES", "VENUE_NETWORKS"):
+        for text in getattr(settings, name):
+            if not is_network(text) and not (name == "TRUSTED_PROXIES" and text == "*"):
+                yield checks.Error(
+                    f"{name} contains {text!r}, which is no address or network.",
+                    hint="Write them as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32, with commas between.",
+                    id="landslide.E017",
+                )
+
+
+def is_network(text: str) -> bool:
+    try:
+        return bool(ip_network(text.strip(), strict=False))
+    except ValueError:
+        return False
 
 
 def address(name: str, value: str, schemes: tuple[str, ...]) -> Messages:
@@ -143,6 +164,13 @@ def limits() -> Messages:
         if value <= type(value)(0):
             yield checks.Error(
                 f"{name} must be above 0.", hint="docs/settings.md has the default.", id="landslide.E011"
+            )
+    for text in settings.RATE_LIMITS:
+        if not RATE_LIMIT.fullmatch(text):
+            yield checks.Error(
+                f"RATE_LIMITS: {text!r} is no limit.",
+                hint="Write voter=, address= or network= with casts/seconds, such as address=600/60.",
+                id="landslide.E016",
             )
     if settings.BATCH_MAX_BYTES > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
         yield checks.Error(

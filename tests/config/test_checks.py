@@ -41,6 +41,11 @@ BROKEN = [
     ({"SECURE_HSTS_SECONDS": 60}, "landslide.W002", "HTTPS"),
     ({"HTTPS": True}, "landslide.W003", "TRUSTED_PROXIES"),
     ({"ADMIN_TWO_FACTOR": "maybe"}, "landslide.E015", "required"),
+    ({"RATE_LIMITS": ["voter=5"]}, "landslide.E016", "address=600/60"),
+    ({"RATE_LIMITS": ["voter=0/60"]}, "landslide.E016", "address=600/60"),
+    ({"TRUSTED_PROXIES": ["proxy.example.org"]}, "landslide.E017", "192.0.2.0/24"),
+    ({"VENUE_NETWORKS": ["10.0.0.0/40"]}, "landslide.E017", "192.0.2.0/24"),
+    ({"BACKLOG_LIMIT": 0}, "landslide.E011", "settings.md"),
     ({"AXES_FAILURE_LIMIT": 0}, "landslide.E011", "settings.md"),
 ]
 
