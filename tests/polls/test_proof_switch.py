@@ -1,0 +1,68 @@
+"""The admin's switch for proofs of work, on the page of an open poll."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.utils import timezone
+
+from polls.models import Poll, ProofOfWork, Record
+from tests.polling import make_poll, open_poll
+
+pytestmark = pytest.mark.django_db
+
+
+def staff(*permissions: str) -> Client:
+    user = User.objects.create_user("ann", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def panel(client: Client, poll: Poll) -> str:
+    return client.get(f"/admin/polls/poll/{poll.pk}/panel/").content.decode()
+
+
+def test_it_says_until_when_and_why_and_can_be_ended() -> None:
+    poll, client = open_poll(), staff("view_poll", "change_poll")
+    assert "End it now" not in panel(client, poll)
+    Poll.objects.filter(pk=poll.pk).update(proof_until=timezone.now() + timedelta(minutes=9))
+    shown = panel(client, poll)
+    assert "Proof of work is on until" in shown
+    assert "over their limits" in shown
+    client.post(f"/admin/polls/poll/{poll.pk}/proof/", {"policy": "auto"})
+    assert "End it now" not in panel(client, poll)
+
+
+@pytest.mark.parametrize("policy", ["on", "off", "auto"])
+def test_it_is_chosen_by_hand_while_the_poll_runs(policy: str) -> None:
+    poll, client = open_poll(proof_of_work=ProofOfWork.AUTO), staff("view_poll", "change_poll")
+    client.post(f"/admin/polls/poll/{poll.pk}/proof/", {"policy": policy})
+    poll.refresh_from_db()
+    assert poll.proof_of_work == policy
+    row = Record.objects.filter(poll_code=poll.code).order_by("pk").last()
+    assert row is not None
+    assert (row.actor, row.detail) == ("user ann", {"proof_of_work": policy})
+    assert f'value="{policy}" aria-pressed="true"' in panel(client, poll)
+
+
+def test_who_may_only_look_can_not_switch_it() -> None:
+    poll, client = open_poll(), staff("view_poll")
+    assert "aria-pressed" not in panel(client, poll)
+    assert client.post(f"/admin/polls/poll/{poll.pk}/proof/", {"policy": "off"}).status_code == 403
+    assert client.get(f"/admin/polls/poll/{poll.pk}/proof/").status_code == 405
+    poll.refresh_from_db()
+    assert poll.proof_of_work == ProofOfWork.AUTO
+
+
+def test_nonsense_changes_nothing() -> None:
+    poll, client = open_poll(), staff("view_poll", "change_poll")
+    client.post(f"/admin/polls/poll/{poll.pk}/proof/", {"policy": "maybe"})
+    poll.refresh_from_db()
+    assert poll.proof_of_work == ProofOfWork.AUTO
+
+
+def test_a_draft_has_nothing_to_switch() -> None:
+    assert "aria-pressed" not in panel(staff("view_poll", "change_poll"), make_poll())
