@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from polls.errors import IllegalStep
-from polls.models import DeadLetter, Poll, Round, State
+from polls.models import DeadLetter, Poll
 from polls.records import record
-from polls.signals import poll_changed
 from polls.votelog.base import Entry
 
-from . import counting
+from . import counting, results
 from .models import Checkpoint
 from .signals import tally_changed
-from .tallies import counts_of, earlier_result, final_result
 
 
 def count_letter(letter_id: int, by: str) -> DeadLetter:
@@ -29,7 +26,7 @@ def count_letter(letter_id: int, by: str) -> DeadLetter:
         if reason:
             raise IllegalStep(_("It still can't be counted: %(reason)s") % {"reason": reason})
         _settle(letter, DeadLetter.Status.COUNTED, by)
-        _refresh_result(letter)
+        results.refresh(letter.poll_id, letter.round)
         _record(letter, by)
     tally_changed.send(sender=None, poll_ids={letter.poll_id})
     return letter
@@ -74,27 +71,3 @@ def _entry(letter: DeadLetter) -> Entry:
         replaces=bytes(letter.replaces) if letter.replaces is not None else None,
         aside=letter.aside,
     )
-
-
-def _refresh_result(letter: DeadLetter) -> None:
-    """The result of a round that is over follows; a published one only under a new epoch."""
-    poll = Poll.objects.select_for_update().filter(pk=letter.poll_id).first()
-    if poll is None:
-        return
-    if poll.round != letter.round:
-        _refresh_earlier_result(poll, letter.round)
-        return
-    if poll.state not in (State.CLOSED, State.PUBLISHED):
-        return
-    if poll.state == State.PUBLISHED:
-        Poll.objects.filter(pk=poll.pk).update(epoch=F("epoch") + 1)
-    Round.objects.filter(poll=poll, number=letter.round).update(result=final_result(poll))
-    transaction.on_commit(lambda: poll_changed.send(sender=Poll, poll_id=poll.pk))
-
-
-def _refresh_earlier_result(poll: Poll, number: int) -> None:
-    """No screen shows it any more, but whoever looks it up must find what the ledger says."""
-    round_ = Round.objects.filter(poll=poll, number=number, result__isnull=False).first()
-    if round_ is not None:
-        round_.result = earlier_result(round_, counts_of(poll.pk, number))
-        round_.save(update_fields=["result"])

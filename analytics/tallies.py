@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,11 @@ from django.db import connection
 from django.db.models import Sum
 
 from polls.errors import PollNotFound
-from polls.methods import get_method
+from polls.methods import Method, MethodRules, get_method
 from polls.models import Poll, Round, State, Visibility
 from polls.outline import iso, outline
 
-from .models import Tally
+from .models import Quarantine, Tally
 
 #: The tally key that counts ballots, whatever the method.
 BALLOTS = "ballots"
@@ -58,6 +58,7 @@ class Snapshot:
     poll: Poll
     counts: Mapping[str, int]
     version: int
+    reasons: int = 0  # decisions by which ballots count apart
 
     @property
     def stamp(self) -> tuple[int, int, int]:
@@ -72,9 +73,17 @@ def snapshot(poll: Poll) -> Snapshot:
         .values_list("key")
         .annotate(votes=Sum("count"), version=Sum("changes"))
     )
-    return Snapshot(
-        poll, {key: int(votes) for key, votes, _ in rows}, sum(int(changes) for _, _, changes in rows)
-    )
+    return _snapshot(poll, [(key, int(votes), int(changes)) for key, votes, changes in rows])
+
+
+def _snapshot(poll: Poll, slots: Sequence[tuple[str, int, int]]) -> Snapshot:
+    counts = {key: votes for key, votes, _ in slots}
+    reasons = _reasons(poll.pk, poll.round) if counts.get(QUARANTINED + BALLOTS) else 0
+    return Snapshot(poll, counts, sum(changes for _, _, changes in slots), reasons)
+
+
+def _reasons(poll_id: int, round: int) -> int:
+    return Quarantine.objects.filter(poll_id=poll_id, round=round, moved_at=None).count()
 
 
 def counts_of(poll_id: int, round: int) -> dict[str, int]:
@@ -121,7 +130,7 @@ def _as_it_stands(poll: Poll) -> Snapshot | None:
     if not rows:
         return None
     slots = [row for row in rows if row[0] is not None]  # a poll without any is a row too
-    return Snapshot(poll, {key: votes for key, votes, _ in slots}, sum(changes for _, _, changes in slots))
+    return _snapshot(poll, slots)
 
 
 def stamps(poll_ids: Iterable[int]) -> dict[int, tuple[int, int, int]]:
@@ -180,7 +189,21 @@ def _figures(snap: Snapshot) -> dict[str, Any]:
     }
     if poll.state in (State.CLOSED, State.PUBLISHED):
         figures["winners"] = method.winners(votes)
+    if snap.counts.get(QUARANTINED + BALLOTS):
+        figures["quarantined"] = _set_aside(method, poll.method_rules(), snap.counts, snap.reasons)
     return figures
+
+
+def _set_aside(method: Method, rules: MethodRules, counts: Mapping[str, int], reasons: int) -> dict[str, Any]:
+    """The second tally: of ballots that are counted apart, for so many reasons."""
+    apart = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
+    votes = method.votes(rules, apart)
+    return {
+        "ballots": apart[BALLOTS],
+        "selections": sum(votes.values()),
+        "choices": [{"number": number, "votes": count} for number, count in sorted(votes.items())],
+        "reasons": reasons,
+    }
 
 
 def final_result(poll: Poll) -> dict[str, Any]:
@@ -205,6 +228,10 @@ def earlier_result(round_: Round, counts: Mapping[str, int]) -> dict[str, Any]:
         }
         for choice in result.get("choices", [])
     ]
+    result.pop("quarantined", None)
+    if counts.get(QUARANTINED + BALLOTS):
+        reasons = _reasons(round_.poll_id, round_.number)
+        result["quarantined"] = _set_aside(method, round_.method_rules(), counts, reasons)
     return result
 
 

@@ -10,7 +10,7 @@ from polls import lifecycle
 from polls.errors import LogInconsistent
 from polls.votelog import get_log
 
-from . import bundles, counting, health, wakeups
+from . import bundles, counting, health, quarantine, wakeups
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ def sweep() -> None:
             # What is wrong with one partition must not keep the others from being counted.
             logger.exception("partition_not_counted", extra={"partition": partition})
     counting.settle_closings()
+    quarantine.go_on()
 
 
 @shared_task(ignore_result=True)
