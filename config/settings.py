@@ -16,6 +16,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from config import logging, network, page_headers
 from config.admin_look import UNFOLD as UNFOLD
 from config.env import Env, private_file
+from config.postgresql import bounded
 
 env = Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -172,7 +173,14 @@ SQLITE_OPTIONS = {
 }
 #: A stuck or stopped client must not hold a lock for ever: its transaction is ended, and it finds out.
 POSTGRESQL_OPTIONS = {
-    "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 5, "max_idle": 120},
+    "pool": {
+        "min_size": 1,
+        "max_size": DATABASE_POOL_SIZE,
+        "timeout": 5,
+        "max_idle": 120,
+        # The server ends a statement by itself before that, unless it or the network hangs.
+        "connection_class": bounded(DATABASE_STATEMENT_SECONDS + 5),
+    },
     "connect_timeout": 5,
     "tcp_user_timeout": 15_000,
     "keepalives_idle": 10,

@@ -238,6 +238,22 @@ class PostgreSQL(Server):
     def url(self, database: str) -> str:
         return f"postgres://landslide@127.0.0.1:{self.port}/{database}"
 
+    def freeze(self) -> None:
+        super().freeze()  # first, so that it starts no other
+        self._signal_backends(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal_backends(signal.SIGCONT)
+        super().thaw()
+
+    def _signal_backends(self, how: signal.Signals) -> None:
+        """Each connection has a process of its own, which would go on without the one that started it."""
+        assert self.process
+        pid = self.process.pid
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), how)
+
     def create_database(self, name: str) -> str:
         with self.connect("postgres") as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

@@ -26,8 +26,10 @@ CONSTANTS: dict[str, dict[str, float]] = {
 }
 #: PostgreSQL ends what a stopped worker holds after so long; 20 s as shipped.
 IDLE_SECONDS = 3
+STATEMENT_SECONDS = 10
 OPTIONS = quote(
-    f"-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
+    f"-c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout=5s"
+    f" -c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
 )
 #: The channel layer's database in the one Redis, so that it can be flushed alone.
 CHANNELS = 1
@@ -81,6 +83,7 @@ class Stand:
         environment = self.system.env
         environment["DATABASE_URL"] += f"?options={OPTIONS}"
         environment["PYTHONPATH"] = f"{ROOT / 'tests' / 'faults' / 'inside'}{os.pathsep}{ROOT}"
+        environment["DATABASE_STATEMENT_SECONDS"] = str(STATEMENT_SECONDS)
         environment[FOLDER] = str(folder)
         environment["CHANNEL_REDIS_URL"] = self.redis.url(CHANNELS)
         environment["FAULTS_CONSTANTS"] = json.dumps(CONSTANTS | dict(constants or {}))

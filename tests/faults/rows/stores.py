@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 
 from tests.faults.campaign import Fault, Scene
+from tests.faults.lines import HUNG_SECONDS
 from tests.faults.stand import IDLE_SECONDS
 from tests.servers import wait_for
 
@@ -36,19 +37,32 @@ def redis_freezes(scene: Scene) -> None:
     scene.wait_current("after it")
 
 
-def postgresql_away(kill: bool) -> Callable[[Scene], None]:
-    def strike(scene: Scene) -> None:
-        server = scene.stand.postgresql
-        (server.kill if kill else server.freeze)()
-        try:
-            goes_on = scene.wait_for_acknowledgements(30, seconds=scene.patience)
-        finally:
-            (server.start if kill else server.thaw)()
-        scene.struck()
-        scene.expect(goes_on, "accepting", "nothing is accepted while the database is away")
-        scene.wait_current("after it came back")
+def postgresql_restarts(scene: Scene) -> None:
+    server = scene.stand.postgresql
+    server.kill()
+    try:
+        goes_on = scene.wait_for_acknowledgements(30, seconds=scene.patience)
+    finally:
+        server.start()
+    scene.struck()
+    scene.expect(goes_on, "accepting", "nothing is accepted while the database is away")
+    scene.wait_current("after the restart")
 
-    return strike
+
+def postgresql_hangs(scene: Scene) -> None:
+    """For longer than any request may take: all connections stay open, and nothing answers."""
+    server, until = scene.stand.postgresql, time.monotonic() + HUNG_SECONDS + 3
+    server.freeze()
+    try:
+        goes_on = True
+        while goes_on and time.monotonic() < until:
+            goes_on = scene.wait_for_acknowledgements(30, seconds=scene.patience)
+            time.sleep(1)
+    finally:
+        server.thaw()
+    scene.struck()
+    scene.expect(goes_on, "accepting", "nothing is accepted while the database hangs")
+    scene.wait_current("after it went on")
 
 
 def beat_dies(scene: Scene) -> None:
@@ -92,14 +106,14 @@ ROWS = [
             "crash and restart",
             "PostgreSQL",
             "accepting goes on; then catches up",
-            postgresql_away(kill=True),
+            postgresql_restarts,
         ),
         broken=("asks_the_database",),
         found_by="accepting",
         times=3,
     ),
     Fault(
-        *("frozen, then on", "PostgreSQL", "accepting goes on; then catches up", postgresql_away(kill=False)),
+        *("frozen, then on", "PostgreSQL", "accepting goes on; no request hangs", postgresql_hangs),
         broken=("asks_the_database",),
         found_by="accepting",
         times=2,
