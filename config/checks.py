@@ -47,7 +47,7 @@ def register_all() -> None:
 
 
 def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
-    return [*vote_log(), *addresses(), *processes(), *limits(), *logs(), *doors()]
+    return [*vote_log(), *addresses(), *processes(), *limits(), *logs(), *doors(), *audits()]
 
 
 def vote_log() -> Messages:
@@ -192,6 +192,19 @@ def logs() -> Messages:
             f"LOG_LEVEL={settings.LOG_LEVEL!r} is unknown.",
             hint=f"Set it to one of {', '.join(LEVELS)}.",
             id="landslide.E014",
+        )
+
+
+def audits() -> Messages:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", settings.AUDIT_KEY):
+        yield checks.Error(
+            "AUDIT_KEY can't sign an audit bundle: it is not 64 hexadecimal digits.",
+            hint="Make one with `openssl rand -hex 32` and keep it, or leave AUDIT_KEY unset.",
+            id="landslide.E021",
+        )
+    if settings.RETENTION_DAYS < 0:
+        yield checks.Error(
+            "RETENTION_DAYS is below 0.", hint="Set it to 0 to keep everything.", id="landslide.E022"
         )
 
 

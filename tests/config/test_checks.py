@@ -40,6 +40,8 @@ BROKEN = [
     ({"PROXY_SSL_HEADER": "X-Forwarded-Proto"}, "landslide.W001", "HTTPS"),
     ({"SECURE_HSTS_SECONDS": 60}, "landslide.W002", "HTTPS"),
     ({"HTTPS": True}, "landslide.W003", "TRUSTED_PROXIES"),
+    ({"AUDIT_KEY": "abc"}, "landslide.E021", "openssl"),
+    ({"RETENTION_DAYS": -1}, "landslide.E022", "keep everything"),
     ({"ADMIN_TWO_FACTOR": "maybe"}, "landslide.E015", "required"),
     ({"RATE_LIMITS": ["voter=5"]}, "landslide.E016", "address=600/60"),
     ({"RATE_LIMITS": ["voter=0/60"]}, "landslide.E016", "address=600/60"),
