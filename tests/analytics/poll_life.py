@@ -14,14 +14,27 @@ from django.db import OperationalError
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
-from analytics import tallies, tasks
-from analytics.models import TallyPoint
+from analytics import tallies
+from analytics.models import Checkpoint, Tally, TallyPoint
 from polls import ballotbox, receipts, votelog, voters
-from polls.models import ApiClient, Ballot, Claim, LogEntry, LogGate, LogHead, Round
+from polls.models import (
+    ApiClient,
+    Ballot,
+    Choice,
+    Claim,
+    DeadLetter,
+    LogEntry,
+    LogGate,
+    LogHead,
+    Poll,
+    Round,
+)
 from polls.votelog import get_log
 from tests.analytics.poll_model import COUNTED, REJECTED, SET_ASIDE, Cast, PollModel
 from tests.polling import make_poll, recount, tallied
 
+LOG_TABLES = (LogEntry, Claim, LogGate, LogHead)
+TABLES = (Checkpoint, Tally, TallyPoint, Ballot, DeadLetter, Round, Choice, Poll)
 #: So few that it matters within a short life what the log has forgotten.
 REMEMBERED = 4
 BROWSERS, CLIENTS = range(3), range(3, 6)
@@ -60,14 +73,14 @@ class Life(RuleBasedStateMachine):
 
     @initialize(revote=st.booleans(), method=st.sampled_from(["single", "multiple"]))
     def begin(self, revote: bool, method: str) -> None:
-        self.poll = make_poll(revote=revote, method=method)
-        self.cookies = {voter: voters.mint() for voter in BROWSERS}
+        fresh_stores()
+        self.poll = make_poll(revote=revote, method=method, id=1, secret=b"s" * 32)
+        self.cookies = {voter: cookie_of(voter) for voter in BROWSERS}
         self.casts: list[Cast] = []
         self.receipts: dict[tuple[int, bytes, int], str] = {}
         self.stamp = (0, 0, 0)
         self.lost: list[Cast] = []
         votelog.expected_heads(max_age=0)
-        tasks.sweep()
         heads = {partition: head.position for partition, head in get_log().heads().items()}
         self.model = PollModel(
             poll_id=self.poll.pk,
@@ -97,7 +110,7 @@ class Life(RuleBasedStateMachine):
         named = {"nothing": None, "current": current.ballot_id if current else None, "another": b"?" * 16}
         cast = Cast(
             voter,
-            uuid.uuid4().bytes,
+            (len(self.casts) + 1).to_bytes(16, "big"),
             marks,
             {"none": None, "now": now, "stale": max(1, now - 1)}[round_],
             named[replaces],
@@ -202,6 +215,20 @@ class Life(RuleBasedStateMachine):
         return "replaced" if later else "accepted"
 
 
+def cookie_of(voter: int) -> str:
+    """The same in every life: what is in which partition must not change when a life is lived again."""
+    with mock.patch("polls.voters.secrets.token_bytes", lambda size: bytes([voter]) * size):
+        return voters.mint()
+
+
+def fresh_stores() -> None:
+    """For the next life, which is then the same whatever came before it."""
+    empty_log()
+    for table in (*TABLES, *LOG_TABLES):
+        table.objects.all().delete()
+    votelog.forget_log()
+
+
 @contextlib.contextmanager
 def store_that_is(state: str) -> Iterator[None]:
     """well; twice: a lost reply made its client repeat the call; silent: no reply; deaf: it did nothing."""
@@ -227,5 +254,5 @@ def empty_log() -> None:
         with redis.Redis.from_url(settings.VOTE_LOG_REDIS_URL) as store:
             store.flushall()
     else:
-        for table in (LogEntry, Claim, LogGate, LogHead):
+        for table in LOG_TABLES:
             table.objects.all().delete()
