@@ -21,7 +21,7 @@ from polls.api.schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals, r
 from polls.ballotbox import browser_voter, current_ballot
 from polls.errors import PollNotFound
 from polls.methods import method_choices
-from polls.models import State, Visibility, canonical_code
+from polls.models import Identity, State, Visibility, canonical_code
 from polls.rules import get_rules
 
 from . import health, tallies
@@ -36,6 +36,20 @@ class ChoiceTally(serializers.Serializer[Any]):
     label = serializers.CharField()  # type: ignore[assignment]
     votes = serializers.IntegerField(required=False)
     share = serializers.FloatField(required=False, allow_null=True, help_text="votes / ballots")
+
+
+class QuarantinedChoice(serializers.Serializer[Any]):
+    number = serializers.IntegerField()
+    votes = serializers.IntegerField()
+
+
+class QuarantinedTally(serializers.Serializer[Any]):
+    """The second tally: ballots that were set aside for review, and are in no figure of the first."""
+
+    ballots = serializers.IntegerField()
+    selections = serializers.IntegerField()
+    choices = QuarantinedChoice(many=True)
+    reasons = serializers.IntegerField(help_text="How many decisions set them aside.")
 
 
 class Tally(serializers.Serializer[Any]):
@@ -53,6 +67,7 @@ class Tally(serializers.Serializer[Any]):
     max_selections = serializers.IntegerField()
     revote = serializers.BooleanField()
     results_visible = serializers.ChoiceField(Visibility.choices)
+    identity = serializers.ChoiceField(Identity.choices, help_text="Who may vote.")
     opens_at = serializers.DateTimeField(allow_null=True)
     closes_at = serializers.DateTimeField(allow_null=True)
     closed_at = serializers.DateTimeField(allow_null=True)
@@ -62,6 +77,7 @@ class Tally(serializers.Serializer[Any]):
     base = serializers.CharField(required=False, help_text="What shares are shares of.")
     choices = ChoiceTally(many=True)
     winners = serializers.ListField(child=serializers.IntegerField(), required=False)
+    quarantined = QuarantinedTally(required=False, help_text="Only where ballots are set aside.")
 
 
 class TallyView(Endpoint):

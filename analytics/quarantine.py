@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from polls import lifecycle
-from polls.errors import IllegalStep, LandslideError, Malformed, ReceiptNotFound
+from polls.errors import IllegalStep, Malformed, QuarantineNotFound, ReceiptNotFound
 from polls.methods import METHODS, decode
 from polls.models import Ballot, Poll, Round, State
 from polls.receipts import open_receipt
@@ -35,12 +35,6 @@ from .tallies import BALLOTS
 CHUNK = 5000
 #: How long a page moves ballots before it leaves the rest to the sweep, and the sweep to the next one.
 PATIENCE_SECONDS = 2.0
-
-
-class QuarantineNotFound(LandslideError):
-    code = "quarantine_not_found"
-    status = 404
-    title = _("There is no such quarantine")
 
 
 @dataclass(slots=True)

@@ -105,6 +105,12 @@ class AuditNotFound(LandslideError):
     title = _("There is no audit bundle here that you may see")
 
 
+class QuarantineNotFound(LandslideError):
+    code = "quarantine_not_found"
+    status = 404
+    title = _("There is no such quarantine of this poll")
+
+
 class NotFound(LandslideError):
     code = "not_found"
     status = 404

@@ -12,12 +12,23 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from .models import Identity
+
 Texts = Mapping[str, Any]  # lazy strings, and functions of a number that answer one
 
 #: A number in each CLDR plural category that falls into it in every language that has the category.
 REPRESENTATIVES = {"zero": 0, "one": 1, "two": 2, "few": 3, "many": 11, "other": 100}
 
+#: What one voter is, in one sentence that promises no more than the policy keeps.
+ASSURANCE = {
+    Identity.BROWSER: _("Open poll: one ballot per browser."),
+    Identity.LOGIN: _("Signed in: one ballot per account."),
+    Identity.INVITE: _("By invitation: one ballot per invite."),
+    Identity.CLIENT: _("In another app: one ballot per voter that it names."),
+}
+
 COMMON: Texts = {
+    **{f"assure{identity.capitalize()}": text for identity, text in ASSURANCE.items()},
     "live": _("Live"),
     "reconnecting": _("Reconnecting"),
     "offline": _("Offline"),
@@ -40,6 +51,9 @@ COMMON: Texts = {
     "ballots": lambda n: ngettext("%(count)s ballot", "%(count)s ballots", n),
     "voters": lambda n: ngettext("%(count)s voter", "%(count)s voters", n),
     "selections": lambda n: ngettext("%(count)s selection", "%(count)s selections", n),
+    "setAside": lambda n: ngettext(
+        "%(count)s ballot set aside for review", "%(count)s ballots set aside for review", n
+    ),
     "noBallots": _("No ballots yet."),
     "shareOfVoters": _("Share of voters; several choices allowed."),
     "showResults": _("Show results"),
@@ -109,6 +123,26 @@ VOTE: Texts = {
     "newRound": _("The poll was started again. You can vote once more."),
     "invalid": _("This ballot doesn't fit the poll. Check what you chose and cast it again."),
     "notEligible": _("You are not among this poll's voters, so your ballot was not counted."),
+    "signedInAs": _("Signed in as %(account)s."),
+    "needsLogin": _("Sign in to vote"),
+    "needsLoginText": _("In this poll those vote who have an account here, each of them once."),
+    "needsInvite": _("You need an invite to vote"),
+    "needsInviteText": _(
+        "Open the link in your invitation, on this device or another. It lets you vote once."
+    ),
+    "inviteAccepted": _("Invite accepted."),
+    "inviteInvalid": _("This invite is not valid here"),
+    "inviteInvalidText": _(
+        "Open the whole link, as you were sent it. If that doesn't help, ask the organiser."
+    ),
+    "inviteRevoked": _("This invite was withdrawn"),
+    "inviteRevokedText": _("Nobody can vote with it any more. Ask the organiser for another one."),
+    "inviteUsed": _("This invite's ballot is in"),
+    "inviteUsedText": _("It was cast with your invite, on this device or another one."),
+    "inviteUsedCounted": _("It was cast with your invite, on this device or another one, and it is counted."),
+    "needsClient": _("Voting happens in another app"),
+    "needsClientText": _("You can follow the poll here."),
+    "keptForYou": _("Your ballot is kept on this device. It is sent once you are back as the same voter."),
     "foreignOrigin": _(
         "Ballots can't be cast from this address. Open the poll at the address on the screen."
     ),

@@ -32,6 +32,7 @@ ADVICE = {
     "audit_not_found": _(
         "There is one some seconds after the poll is published, where its results are public."
     ),
+    "quarantine_not_found": _("Check the id against the list of the poll's quarantines."),
     "not_found": _("Check the address against /api/docs/."),
     "method_not_allowed": _("Use one of the methods in the Allow header."),
     "not_acceptable": _("Accept application/json, or send no Accept header."),

@@ -28,6 +28,6 @@ export function afterState(shown, message) {
   const { type, ...facts } = message;
   if (message.round === shown.round) return { ...shown, ...facts };
   // Another round: what is shown belongs to the last one. Versions start anew with the epoch.
-  const { version, ballots, selections, winners, ...rest } = shown;
+  const { version, ballots, selections, winners, quarantined, ...rest } = shown;
   return { ...rest, ...facts, visible: undefined };
 }

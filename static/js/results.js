@@ -4,7 +4,7 @@ import { Bars } from "./bars.js";
 import { drawFigures } from "./figures.js";
 import { follow } from "./screen.js";
 import { clockTime, text } from "./texts.js";
-import { base, closed, closing, hidden, isFinal, isOver, opening, outcome, totals } from "./words.js";
+import { base, closed, closing, hidden, isFinal, isOver, opening, outcome, setAside, totals } from "./words.js";
 import { now } from "./clock.js";
 
 const $ = (id) => document.getElementById(id);
@@ -28,6 +28,7 @@ function draw(view) {
   if (tally.choices.length) bars.draw(tally, { shown });
   set($("totals"), shown && !waiting ? totals(tally) : "");
   set($("base"), shown && !waiting ? (tally.ballots ? base(tally) : text("noBallots")) : "");
+  set($("set-aside"), shown && !waiting ? setAside(tally) : "");
   set($("outcome"), shown ? outcome(tally) : "");
   set($("why"), shown || waiting || gone ? "" : hidden(tally));
   set($("lost"), lost(view));

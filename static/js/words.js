@@ -55,6 +55,12 @@ export function totals(tally) {
   return `${text("voters", { count: tally.ballots })} · ${text("selections", { count: tally.selections })}`;
 }
 
+/** How many ballots are counted apart; empty where none are. */
+export function setAside(tally) {
+  const ballots = tally.quarantined?.ballots;
+  return ballots ? text("setAside", { count: ballots }) : "";
+}
+
 /** What shares are of. With one choice each, voters and votes are the same, and nothing has to be said. */
 export const base = (tally) => (severalChoices(tally) ? text("shareOfVoters") : "");
 
@@ -70,6 +76,12 @@ export function hidden(tally) {
   if (tally.visible === undefined) return text("loading");
   const keys = { after_vote: "hiddenAfterVote", after_close: "hiddenAfterClose", staff: "hiddenStaff" };
   return text(keys[tally.results_visible] ?? "loading");
+}
+
+/** What one voter is in this poll, said as far as it goes and no further. */
+export function assurance(tally) {
+  const keys = { browser: "assureBrowser", login: "assureLogin", invite: "assureInvite", client: "assureClient" };
+  return tally.identity in keys ? text(keys[tally.identity]) : "";
 }
 
 /** The state of the race in one sentence, for a screen reader. */
