@@ -11,6 +11,7 @@ import logging
 from typing import Any
 
 from polls.ballotbox import origin_allowed
+from polls.lanes import knows_host
 from polls.models import canonical_code
 
 from .handover import HAND_OVER
@@ -31,8 +32,10 @@ async def tally_socket(scope: Scope, receive: Any, send: Any) -> None:
     # Accepted before it may be refused: a browser is told the code only of a socket that was open.
     await send({"type": "websocket.accept"})
     headers = dict(scope["headers"])
+    host = headers.get(b"host", b"")
     origin = headers.get(b"origin", b"").decode("latin-1")
-    if not origin_allowed(origin or None, headers.get(b"host", b"").decode("latin-1")):
+    # A host that isn't ours: its page may have our address by now, and an origin to match.
+    if not knows_host(host) or not origin_allowed(origin or None, host.decode("latin-1")):
         await send({"type": "websocket.close", "code": FOREIGN_ORIGIN})
         return
     try:

@@ -26,6 +26,7 @@ from .identity import kind_of
 from .protocol import group_of
 from .publish import use_loop
 from .reading import Reader
+from .reviews import ask_anew, viewers_to_ask
 from .rooms import Room, Seat
 
 logger = logging.getLogger(__name__)
@@ -241,6 +242,9 @@ class Hub:
             if room.presence.due(len(room.seats), now):
                 await self._tell_presence(room)
             room.tell_viewers(now)
+            room.talk.clear()
+            if seats := viewers_to_ask(room, now):
+                room.review.task = self.loop.create_task(ask_anew(room, seats, self.in_thread))
         rooms = dict(self._rooms)  # one that is opened meanwhile is not in the answer
         known = await self._reader.stamps(list(rooms))
         for poll_id, room in rooms.items():

@@ -28,6 +28,12 @@ def kind_of(cookie: bytes, code: str, results_visible: str) -> Viewer:
     return Viewer.PUBLIC
 
 
+def kinds_of(cookies: list[bytes], code: str, results_visible: str) -> list[Viewer]:
+    """Of several viewers; screens that share a session share the look."""
+    known = {cookie: kind_of(cookie, code, results_visible) for cookie in set(cookies)}
+    return [known[cookie] for cookie in cookies]
+
+
 def _is_staff(session_key: str | None) -> bool:
     """Whether this is the session of somebody who is logged in to the admin."""
     if not session_key:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from analytics.tallies import Viewer
@@ -25,6 +26,9 @@ HEARTBEAT_SECONDS = 15.0  # a viewer that hears nothing for longer may take the 
 STALLED_SECONDS = 10.0  # a line that takes nothing for so long ends
 STRETCH = 128  # viewers served before others have a turn on the event loop: about a millisecond
 UNKNOWN_POLL = 4404
+TOO_TALKATIVE = 1008
+#: What one viewer may say within a second or so. Ours ask once, after voting.
+MESSAGES_AT_MOST = 20
 
 PUBLIC = Viewer.PUBLIC
 
@@ -78,7 +82,11 @@ class Seat:
     # What its line tells it.
 
     def heard(self, text: str) -> None:
-        if recheck_wanted(text):
+        self.room.talk[self] += 1
+        if self.room.talk[self] > MESSAGES_AT_MOST:
+            if self.line is not None:
+                self.line.close(TOO_TALKATIVE)
+        elif recheck_wanted(text):
             self.room.recheck(self)
 
     def held(self) -> None:
@@ -91,6 +99,18 @@ class Seat:
     def gone(self) -> None:
         self.line = None
         self.room.leave(self)
+
+
+class Review:
+    """When it was last asked who of a room's viewers may see what (realtime/reviews.py)."""
+
+    __slots__ = ("at", "hides", "stands", "task")
+
+    def __init__(self) -> None:
+        self.at = 0.0
+        self.stands: tuple[int, ...] = ()  # epoch and revision of the poll then
+        self.hides = ""  # from whom
+        self.task: asyncio.Task[None] | None = None
 
 
 class Room:
@@ -115,6 +135,8 @@ class Room:
         # What changes in this process is marked at once, from any thread; a later read makes it good.
         self.change = self.change_read = object()
         self.confirmed_at = 0.0
+        self.review = Review()
+        self.talk: Counter[Seat] = Counter()  # messages since the last look at the database
         self._behind = False
         self._delivering: asyncio.Task[None] | None = None
 
@@ -130,6 +152,7 @@ class Room:
     def leave(self, seat: Seat) -> None:
         self.seats.discard(seat)
         self.held.pop(seat, None)
+        self.talk.pop(seat, None)
         if not self.seats:
             self.needed_at = time.monotonic()
 
@@ -168,7 +191,7 @@ class Room:
 
     def end(self) -> list[asyncio.Task[None]]:
         """Stop what runs for this room; the tasks to wait for."""
-        tasks = [task for task in (self.flushing, self._delivering) if task]
+        tasks = [task for task in (self.flushing, self._delivering, self.review.task) if task]
         tasks += [seat.looking for seat in self.seats if seat.looking]
         for task in tasks:
             task.cancel()

@@ -15,6 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
+from polls.ballotbox import origin_allowed
 from polls.models import Visibility, canonical_code
 
 from .handover import HAND_OVER
@@ -82,8 +83,7 @@ async def _stream(room: Room, scope: Scope, receive: Any, send: Any) -> None:
     retry = b"retry: %d\n\n" % random.randint(*RETRY_MILLISECONDS)
     await send({"type": "http.response.body", "body": retry, "more_body": True})
 
-    cookies = [value for name, value in scope["headers"] if name == b"cookie"]
-    seat = Seat(room, b"; ".join(cookies))
+    seat = Seat(room, _cookies(scope))
     hand_over = (scope.get("extensions") or {}).get(HAND_OVER)
     line = hand_over(seat) if hand_over else None
     if line is not None:
@@ -98,6 +98,15 @@ async def _stream(room: Room, scope: Scope, receive: Any, send: Any) -> None:
     room.admit(seat, plain)
     await plain.run(_until_gone(receive, seat), at_most=PLAIN_SECONDS)
     await send({"type": "http.response.body", "body": b""})
+
+
+def _cookies(scope: Scope) -> bytes:
+    """What tells who is watching; nothing of it where another site's page asks."""
+    headers = scope["headers"]
+    found = {name: value.decode("latin-1") for name, value in headers if name in (b"origin", b"host")}
+    if not origin_allowed(found.get(b"origin"), found.get(b"host", "")):
+        return b""
+    return b"; ".join(value for name, value in headers if name == b"cookie")
 
 
 async def _until_gone(receive: Any, seat: Seat) -> None:

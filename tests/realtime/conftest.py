@@ -25,8 +25,8 @@ async def watch(transactional_db: None) -> AsyncIterator[Callable[..., Any]]:
 
     sockets: list[Socket] = []
 
-    async def connect(code: str, cookie: str = "", origin: str = "") -> Any:
-        headers = [(b"host", b"testserver")]
+    async def connect(code: str, cookie: str = "", origin: str = "", host: str = "testserver") -> Any:
+        headers = [(b"host", host.encode())]
         if cookie:
             headers.append((b"cookie", cookie.encode()))
         if origin:

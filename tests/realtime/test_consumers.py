@@ -235,3 +235,24 @@ async def test_hints_reach_hubs_through_the_channels_group(
     await db(cast)(poll, [1])
     await db(count)()
     assert (await socket.tally(lambda m: m["ballots"] == 1))["ballots"] == 1
+
+
+async def test_another_host_is_not_served(watch: Any) -> None:
+    """A page whose name was made to point here has an origin to match, but a host that isn't ours."""
+    poll = await db(make_poll)()
+    socket = await watch(poll.code, origin="http://evil.example", host="evil.example")
+    closed = await socket.raw.receive_output(timeout=10)
+    assert (closed["type"], closed["code"]) == ("websocket.close", 4403)
+
+
+async def test_who_talks_without_end_is_let_go(watch: Any) -> None:
+    poll = await db(make_poll)(results_visible="after_vote")
+    socket, other = await watch(poll.code), await watch(poll.code)
+    for _ in range(60):
+        await socket.raw.send_to('{"type":"recheck"}')
+    while (event := await socket.raw.receive_output(timeout=10))["type"] != "websocket.close":
+        pass
+    assert event["code"] == 1008
+    await other.raw.send_to('{"type":"recheck"}')
+    await other.tally()
+    assert not (await other.tally())["visible"]
