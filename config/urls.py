@@ -1,13 +1,15 @@
 from csp.decorators import csp
 from django.contrib import admin
 from django.urls import include, path, re_path
+from django.views.decorators.http import require_safe
 from django.views.i18n import JavaScriptCatalog
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from config import page_headers
 from polls.api.problems import unknown_address
 
-docs = SpectacularSwaggerSplitView.as_view(url_name="schema")  # its script is a request of its own
+# Its script is a request of its own. It has no template for an answer to anything but a look.
+docs = require_safe(SpectacularSwaggerSplitView.as_view(url_name="schema"))
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

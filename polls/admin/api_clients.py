@@ -122,6 +122,10 @@ class ApiClientAdmin(ModelAdmin):
         response.headers["Cache-Control"] = "private, no-store"
         return response
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """As in every admin; only that this key is a text, and not every text is one for PostgreSQL."""
+        return super().get_object(request, object_id, from_field) if object_id.isprintable() else None
+
     # --- revoking ---
 
     def get_urls(self) -> list[Any]:
@@ -130,7 +134,7 @@ class ApiClientAdmin(ModelAdmin):
 
     def revoke_view(self, request: HttpRequest, prefix: str) -> HttpResponse:
         """GET asks, POST does."""
-        client = ApiClient.objects.filter(prefix=prefix).first()
+        client = ApiClient.objects.filter(prefix=prefix).first() if prefix.isprintable() else None
         if client is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, prefix)
         if not self.has_change_permission(request, client):

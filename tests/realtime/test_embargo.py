@@ -105,9 +105,9 @@ def make_polls(votes: dict[int, int], voter: str) -> None:
 # --- what there is to ask ---
 
 
-def routes(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def routes(resolver: URLResolver | None = None, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every address of the application, as a pattern and what has to be filled in."""
-    for each in resolver.url_patterns:
+    for each in (resolver or get_resolver()).url_patterns:
         pattern = prefix + str(each.pattern)
         if isinstance(each, URLResolver):
             yield from routes(each, pattern)
@@ -122,7 +122,7 @@ def addresses(receipt: str) -> list[str]:
     Of the admin's pages, which are all refused in the same way, each for one poll.
     """
     found: dict[str, None] = {}
-    for pattern, _ in routes(get_resolver()):
+    for pattern, _ in routes():
         for pk, code in list(enumerate(POLLS, 700_001))[: 1 if pattern.startswith("admin/") else None]:
             known = {"code": code, "receipt": receipt, "object_id": str(pk), "round": "1", "number": "1"}
 
