@@ -152,10 +152,11 @@ def note_over(fields: Iterable[bytes], seconds: float) -> None:
     """From now on, and for so long, these are turned away."""
     if len(_over) > _REMEMBERED:
         _over.clear()  # a limit may be overshot; memory may not
-    until = time.monotonic() + seconds
+    now = time.monotonic()
     for field in fields:
-        _over[field] = until
-        _crossed.add(field)
+        if _over.get(field, now) <= now:
+            _crossed.add(field)  # new; where ballots are counted apart the same one comes again and again
+        _over[field] = now + seconds
 
 
 def crossed_by(casts: Iterable[tuple[int, tuple[bytes, ...]]]) -> dict[tuple[int, str], int]:

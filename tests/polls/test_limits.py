@@ -160,6 +160,8 @@ def test_it_is_told_once_for_whom_and_how_many(count: Count) -> None:
     count(batch)
     assert limits.crossed_by((7, fields) for fields in batch) == {(7, "address"): 3}
     assert limits.crossed_by((7, fields) for fields in batch) == {}
+    count(batch)
+    assert limits.crossed_by((7, fields) for fields in batch) == {}, "it was over already"
 
 
 def test_the_last_window_counts_for_what_is_left_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

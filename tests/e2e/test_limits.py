@@ -1,0 +1,94 @@
+"""Rate limits on a whole system with two web processes, behind a proxy that names its clients."""
+
+import concurrent.futures
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import landslides
+from tests.e2e.audience import Client, assert_all_agree, new_voter
+from tests.system import Landslide
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.faults]
+
+MOST, BATCH = 20, 8
+STUFFER, SOMEBODY, HALL = "203.0.113.7", "198.51.100.9", "192.0.2.20"
+
+
+@pytest.fixture(scope="module", params=["full-uvicorn", "embedded-daphne"])
+def system(request: pytest.FixtureRequest) -> Iterator[Landslide]:
+    mode, server = request.param.split("-")
+    with contextlib.closing(landslides(request)) as made:
+        env = {
+            "RATE_LIMITS": f"voter=300/60,address={MOST}/600,network=1000/600",
+            "TRUSTED_PROXIES": "127.0.0.1",
+        }
+        yield next(made)(mode=mode, server=server, env=env)
+
+
+@pytest.fixture(scope="module")
+def client(system: Landslide) -> Client:
+    return Client(system)
+
+
+def cast(system: Landslide, code: str, address: str, voter: httpx.Client | None = None) -> httpx.Response:
+    voter = voter or new_voter(system.url, code)
+    path = f"/api/v1/polls/{code}/ballots/"
+    # What a client claims stands first; only what the proxy adds counts.
+    return voter.post(path, json={"selections": [1]}, headers={"X-Forwarded-For": f"127.0.0.1, {address}"})
+
+
+def crowd(system: Landslide, code: str, address: str, voters: int) -> list[httpx.Response]:
+    with concurrent.futures.ThreadPoolExecutor(BATCH) as threads:
+        return list(threads.map(lambda _: cast(system, code, address), range(voters)))
+
+
+def codes(answers: list[httpx.Response]) -> Counter[str]:
+    return Counter(answer.json().get("code") or answer.json()["status"] for answer in answers)
+
+
+def test_one_address_gets_so_many_ballots_in_and_others_are_not_held_up(
+    system: Landslide, client: Client
+) -> None:
+    code = client.make_poll()
+    crowd(system, code, SOMEBODY, 1)  # the first after a start brings the salt
+    answers = crowd(system, code, STUFFER, 3 * MOST)
+    seen = codes(answers)
+    assert set(seen) == {"accepted", "rate_limited"}
+    assert MOST <= seen["accepted"] <= MOST + 2 * BATCH
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert all(answer.headers["Content-Type"] == "application/problem+json" for answer in refused)
+    assert len({answer.headers["Retry-After"] for answer in refused}) > 1, "they are told to come back apart"
+    assert codes(crowd(system, code, SOMEBODY, 5)) == {"accepted": 5}
+    assert_all_agree(system, client, code, seen["accepted"] + 6)
+
+
+def test_a_hall_is_many_voters_on_one_address(system: Landslide, client: Client) -> None:
+    code = client.make_poll(venue_networks=[f"{HALL}/32"])
+    crowd(system, code, SOMEBODY, 1)
+    assert codes(crowd(system, code, HALL, 2 * MOST + BATCH)) == {"accepted": 2 * MOST + BATCH}
+
+
+def test_where_the_poll_says_so_they_are_counted_apart(system: Landslide, client: Client) -> None:
+    code = client.make_poll(over_limit="quarantine", proof_of_work="off")
+    crowd(system, code, SOMEBODY, 1)
+    answers = crowd(system, code, STUFFER, 3 * MOST)
+    assert codes(answers) == {"accepted": 3 * MOST}
+    tally = client.tally_when(code, lambda tally: all_counted(tally) == 3 * MOST + 1)
+    assert MOST < tally["ballots"] <= MOST + 2 * BATCH + 1
+    states = Counter(system_status(system, answer.json()["receipt"]) for answer in answers)
+    assert states["counted"] == tally["ballots"] - 1
+    assert states["quarantined"] == tally["quarantined"]["ballots"]
+
+
+def all_counted(tally: dict[str, Any]) -> int:
+    return int(tally["ballots"]) + int(tally.get("quarantined", {}).get("ballots", 0))
+
+
+def system_status(system: Landslide, receipt: str) -> str:
+    status: str = httpx.get(f"{system.url}/api/v1/receipts/{receipt}/").json()["status"]
+    return status
