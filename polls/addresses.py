@@ -7,28 +7,25 @@ its end, and only as far as those reach who are known to have written it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any
 
 from django.conf import settings
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
-Network = IPv4Network | IPv6Network
-
 FORWARDED_FOR = "X-Forwarded-For"
 
-
-def networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """ValueError where one is no network. An address is a network of one."""
-    return tuple(ip_network(text.strip(), strict=False) for text in texts)
+#: Networks as they are written, of which the same few come with every request.
+Networks = tuple[str, ...]
+_V4_IN_V6 = bytes(10) + b"\xff\xff"
+_EVERYBODY = ("0.0.0.0/0", "::/0")
 
 
 @functools.cache
-def _proxies() -> tuple[Network, ...]:
-    everybody = ["0.0.0.0/0", "::/0"]
-    return networks(everybody if "*" in settings.TRUSTED_PROXIES else settings.TRUSTED_PROXIES)
+def _proxies() -> Networks:
+    return _EVERYBODY if "*" in settings.TRUSTED_PROXIES else tuple(settings.TRUSTED_PROXIES)
 
 
 @functools.lru_cache(65_536)
@@ -56,22 +53,42 @@ def canonical(text: str) -> str:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
+        packed = _packed(text.partition("%")[0])
+    except (OSError, ValueError):
         return ""
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(address)
+    if packed[:12] == _V4_IN_V6:
+        packed = packed[12:]
+    return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed)
 
 
-def within(address: str, some: Iterable[Network]) -> bool:
-    known = ip_address(address)
-    return any(known in network for network in some)
+def within(address: str, networks: Networks) -> bool:
+    """Whether a canonical address is in one of these networks. ValueError where one is no network."""
+    packed = _packed(address)
+    number = int.from_bytes(packed, "big")
+    return any(number & mask == first for mask, first in _masks(networks)[len(packed)])
 
 
 def around(address: str) -> str:
-    """The network that an address is one of: what one customer or site usually has, a /24 or a /56."""
-    return str(ip_network(f"{address}/{56 if ':' in address else 24}", strict=False))
+    """The network that a canonical address is in: what one customer or site usually has, a /24 or a /56."""
+    packed = _packed(address)
+    if len(packed) == 4:
+        return f"{inet_ntop(AF_INET, packed[:3] + bytes(1))}/24"
+    return f"{inet_ntop(AF_INET6, packed[:7] + bytes(9))}/56"
+
+
+def _packed(address: str) -> bytes:
+    return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
+
+
+@functools.lru_cache(1000)
+def _masks(networks: Networks) -> dict[int, list[tuple[int, int]]]:
+    """By the bytes of an address, (mask, first address) of each network."""
+    found: dict[int, list[tuple[int, int]]] = {4: [], 16: []}
+    for text in networks:
+        network = ip_network(text.strip(), strict=False)
+        pair = int(network.netmask), int(network.network_address)
+        found[network.max_prefixlen // 8].append(pair)
+    return found
 
 
 @receiver(setting_changed)  # which only tests do

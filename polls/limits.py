@@ -27,7 +27,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 
-from .addresses import Network, around, networks, within
+from .addresses import Networks, around, within
 from .errors import RateLimited
 
 #: Seconds for which a salt is used. It may change any time: what was counted before is then forgotten.
@@ -60,8 +60,8 @@ def limits() -> dict[bytes, Limit]:
 
 
 @functools.cache
-def _shared_places() -> tuple[Network, ...]:
-    return networks(settings.VENUE_NETWORKS)
+def _shared_places() -> Networks:
+    return tuple(settings.VENUE_NETWORKS)
 
 
 _salt: tuple[bytes, float] = (b"", 0.0)  # and until when it is good, by the monotonic clock
@@ -81,16 +81,14 @@ def own_salt() -> tuple[bytes, float]:
     return secrets.token_bytes(16), SALT_SECONDS
 
 
-def counted_as(
-    poll_id: int, voter_key: bytes, address: str, venues: tuple[Network, ...]
-) -> tuple[bytes, ...]:
+def counted_as(poll_id: int, voter_key: bytes, address: str, venues: Networks) -> tuple[bytes, ...]:
     """What a cast counts for: kind and hash, each the poll's own."""
     places = _places(poll_id, address, venues, _salt[0]) if address and _salt[0] else ()
     return (VOTER + voter_key[:_FIELD], *places)
 
 
 @functools.lru_cache(65_536)
-def _places(poll_id: int, address: str, venues: tuple[Network, ...], salt: bytes) -> tuple[bytes, ...]:
+def _places(poll_id: int, address: str, venues: Networks, salt: bytes) -> tuple[bytes, ...]:
     """None at a declared venue, where many voters share an address."""
     if within(address, _shared_places()) or within(address, venues):
         return ()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from django.db import DatabaseError
 
-from .addresses import Network, networks
+from .addresses import Networks
 from .errors import PollNotFound
 from .methods import Method, MethodRules, get_method
 from .models import Identity, OverLimit, Poll, ProofOfWork, Round, State, canonical_code
@@ -35,7 +35,7 @@ class PollRules:
     results_visible: str
     secret: bytes
     identity: str = Identity.BROWSER
-    venues: tuple[Network, ...] = ()
+    venues: Networks = ()
     sets_apart: bool = False  # ballots over a limit are counted apart, not refused
     #: Until when voters' ballots need a proof of work, in seconds since the epoch; inf where they always do.
     proof_until: float = 0.0
@@ -103,7 +103,7 @@ def _load(code: str) -> PollRules:
         results_visible=poll.results_visible,
         secret=bytes(poll.secret),
         identity=poll.identity,
-        venues=networks(poll.venue_networks),
+        venues=tuple(poll.venue_networks),
         sets_apart=poll.over_limit == OverLimit.QUARANTINE,
         proof_until=_proof_until(poll),
     )
