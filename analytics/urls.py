@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import api, audit_api, quarantine_api
+from . import api, audit_api, quarantine_api, views
 
 QUARANTINES = "api/v1/polls/<str:code>/quarantines/"
 
@@ -15,6 +15,7 @@ urlpatterns = [
         quarantine_api.QuarantineRelease.as_view(),
         name="quarantine-release",
     ),
+    path("p/<str:code>/receipt/", views.receipt, name="receipt-page"),
     path("healthz", api.healthz, name="healthz"),
     path("readyz", api.readyz, name="readyz"),
     path("metrics", api.metrics, name="metrics"),

@@ -13,8 +13,10 @@ import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 
+from django.utils.translation import gettext_lazy
+
 from .errors import ReceiptNotFound
-from .models import Ballot, DeadLetter, Poll
+from .models import Ballot, DeadLetter, Poll, Round
 from .votelog import get_log
 from .voters import keyed_hash, signing_secrets
 
@@ -29,6 +31,12 @@ _STATUS_OF_LETTER = {
     DeadLetter.Status.COUNTED: "replaced",
     DeadLetter.Status.REJECTED: "rejected",
 }
+
+
+_PURGED = gettext_lazy(
+    "What linked this round's ballots to receipts has been destroyed. The published list still has the"
+    " receipt, if its ballot was counted."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,8 @@ def open_receipt(receipt: str) -> Sealed:
 def receipt_status(receipt: str) -> dict[str, object]:
     """{"status", "poll", "round"} of the ballot behind a receipt; ReceiptNotFound where there is none.
 
-    Status: accepted | counted | replaced | rejected.
+    Status: accepted | counted | quarantined | replaced | rejected. Quarantined: counted apart, in the second
+    tally. After a purge no receipt of the round leads to a ballot any more.
     """
     sealed = open_receipt(receipt)
     poll = Poll.objects.filter(id=sealed.poll_id).only("code").first()
@@ -87,9 +96,9 @@ def receipt_status(receipt: str) -> dict[str, object]:
 
 def _status(sealed: Sealed) -> str:
     where = {"poll_id": sealed.poll_id, "round": sealed.round, "voter_key": sealed.voter_key}
-    counted = Ballot.objects.filter(**where).values_list("ballot_id", flat=True).first()
-    if counted is not None and bytes(counted) == sealed.ballot_id:
-        return "counted"
+    counted = Ballot.objects.filter(**where).values_list("ballot_id", "quarantine_id").first()
+    if counted is not None and bytes(counted[0]) == sealed.ballot_id:
+        return "counted" if counted[1] is None else "quarantined"
     letter = DeadLetter.objects.filter(**where, ballot_id=sealed.ballot_id).first()
     if letter is not None:
         return _STATUS_OF_LETTER[letter.status]
@@ -98,5 +107,7 @@ def _status(sealed: Sealed) -> str:
         return "accepted"
     if current is not None or counted is not None:
         return "replaced"
+    if Round.objects.filter(poll_id=sealed.poll_id, number=sealed.round, purged_at__isnull=False).exists():
+        raise ReceiptNotFound(_PURGED, reason="purged")
     # Sealed by us, and yet neither counted nor in the log: the log lost it.
     raise ReceiptNotFound()

@@ -224,6 +224,13 @@ class VoteLog(Protocol):
         """Forget entries up to position `upto`, block by whole block; claims and gates stay."""
         ...
 
+    def forget(self, poll_id: int, counted: Mapping[int, int]) -> None:
+        """Destroy the poll's claims, and its ballots up to the position per partition in `counted`.
+
+        For a poll whose gate is shut: its voters are new ones afterwards. Gates, markers and positions stay.
+        """
+        ...
+
     def heads(self) -> dict[int, Head]:
         """The head of each partition that exists."""
         ...

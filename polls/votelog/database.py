@@ -91,6 +91,12 @@ class DatabaseVoteLog:
     def trim(self, partition: int, upto: int) -> None:
         LogEntry.objects.filter(position__lte=upto).delete()
 
+    def forget(self, poll_id: int, counted: Mapping[int, int]) -> None:
+        with self._locked():
+            ballots = LogEntry.objects.filter(poll_id=poll_id, kind="ballot")
+            ballots.filter(position__lte=counted.get(0, 0)).delete()
+            Claim.objects.filter(poll_id=poll_id).delete()
+
     def heads(self) -> dict[int, Head]:
         return {row.partition: Head(row.generation, row.position) for row in LogHead.objects.all()}
 

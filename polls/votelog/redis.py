@@ -172,6 +172,26 @@ class RedisVoteLog:
         # tells in what order people voted: it goes when it is no longer needed.
         self._redis.xtrim(self._keys(partition)[0], minid=f"{upto + 1}-0", approximate=False)
 
+    def forget(self, poll_id: int, counted: Mapping[int, int]) -> None:
+        for partition in range(self.partitions):
+            self._forget_ballots(partition, poll_id, counted.get(partition, 0))
+            claims = self._claims_key(partition, poll_id)
+            buckets: Any = self._redis.hget(claims, "buckets")
+            # One more than are in use: an error may have left one behind that was being split off.
+            keys = [f"{claims}:{n}" for n in range(int(buckets or 1) + 1)]
+            for start in range(0, len(keys), _SCAN):
+                self._redis.unlink(*keys[start : start + _SCAN])
+            # Last: whoever has to do it once more still finds how many there are.
+            self._redis.unlink(claims)
+
+    def _forget_ballots(self, partition: int, poll_id: int, upto: int) -> None:
+        log, after = self._keys(partition)[0], "-"
+        while rows := self._redis.xrange(log, min=after, max=f"{upto}-0", count=_SCAN):
+            found: list[Any] = [entry_id for entry_id, fields in rows if _is_ballot_of(poll_id, fields)]
+            if found:
+                self._redis.xdel(log, *found)
+            after = f"({rows[-1][0].decode()}"
+
     def heads(self) -> dict[int, Head]:
         found = zip(range(self.partitions), self._heads(range(self.partitions)), strict=True)
         return {partition: head for partition, head in found if head}
@@ -399,6 +419,10 @@ def _head(
     elif at is not None and now < int(at) - CLOCK_TOLERANCE_MS:
         known = "from a time that is to come"
     return Head(known, int(position))
+
+
+def _is_ballot_of(poll_id: int, fields: Mapping[bytes, bytes]) -> bool:
+    return int(fields[b"p"]) == poll_id and b"c" not in fields
 
 
 def _pieces(column: bytes, size: int) -> list[bytes]:

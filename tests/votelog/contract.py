@@ -349,6 +349,47 @@ class VoteLogContract:
         (entry,) = ballots(log)
         assert entry.position == heads[partition_of(POLL, voter(99), log.partitions)].position + 1
 
+    def test_it_forgets_one_polls_voters_and_their_counted_ballots(self, log: VoteLog) -> None:
+        open_gate(log, revote=True)
+        open_gate(log, poll=8)
+        append(log, *(ballot(number) for number in range(500)))
+        append(log, *(ballot(number, number=2, replaces=1) for number in range(9)))
+        append(log, *(ballot(number, poll=8) for number in range(20)))
+        markers, counted = log.close(POLL, 1), {n: head.position for n, head in log.heads().items()}
+        late = [ballot(number, poll=8) for number in range(20, 40)]
+        append(log, *late)
+        heads = log.heads()
+        log.forget(POLL, counted)
+        log.forget(POLL, counted)
+        assert {entry.poll_id for entry in ballots(log)} == {8}
+        assert len(ballots(log)) == 40
+        assert all(log.find(POLL, 1, voter(number)) is None for number in range(500))
+        assert log.find(8, 1, voter(3)) == ballot().ballot_id
+        # Everything else is as it was: positions, markers, gates; and other polls' voters.
+        assert (log.heads(), log.close(POLL, 1)) == (heads, markers)
+        assert codes(append(log, ballot(99))) == ["poll_not_open"]
+        assert codes(append(log, ballot(3, number=2, poll=8))) == ["already_voted"]
+        for partition, position in counted.items():
+            behind = {e.voter_key for e in read(log, partition, position, 1000)}
+            assert behind == {
+                b.voter_key for b in late if partition_of(8, b.voter_key, log.partitions) == partition
+            }
+        # Whoever comes in the next round is new, and known from then on.
+        open_gate(log, round=2)
+        assert codes(append(log, ballot(3, round=2))) == ["accepted"]
+        assert codes(append(log, ballot(3, number=5, round=2))) == ["already_voted"]
+
+    def test_it_keeps_ballots_that_are_not_counted(self, log: VoteLog) -> None:
+        open_gate(log)
+        append(log, *(ballot(number) for number in range(30)))
+        log.forget(POLL, dict.fromkeys(range(log.partitions), 0))
+        assert len(ballots(log)) == 30
+
+    def test_it_forgets_a_poll_that_it_doesnt_know(self, log: VoteLog) -> None:
+        log.forget(4711, {})
+        open_gate(log)
+        assert append(log, ballot()) == [NEW]
+
     def test_it_finds_the_current_ballot_of_a_voter(self, log: VoteLog) -> None:
         open_gate(log, revote=True)
         assert log.find(POLL, 1, voter(1)) is None
