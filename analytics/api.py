@@ -166,10 +166,11 @@ def healthz(request: Any) -> HttpResponse:
 
 
 def readyz(request: Any) -> HttpResponse:
-    parts = health.readiness()
-    ready = all(state == "ok" for state in parts.values())
+    """Whether ballots are accepted here. A degraded mode alone is no reason to send voters elsewhere."""
+    found = health.well_being()
+    ready = found.ready
     return HttpResponse(
-        json.dumps({"ready": ready, **parts}) + "\n",
+        json.dumps({"ready": ready, **found.parts, "modes": found.modes}) + "\n",
         status=200 if ready else 503,
         content_type="application/json",
         headers={"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "5"}),

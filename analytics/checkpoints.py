@@ -23,9 +23,13 @@ def expected_heads() -> dict[int, Head]:
 
 def verify() -> None:
     """Raise LogUnsuitable, with a hint, where the log is not the one that the database counts from."""
-    log = get_log()
-    log.verify()
-    expected, heads = expected_heads(), log.heads()
+    get_log().verify()
+    compare(expected_heads())
+
+
+def compare(expected: dict[int, Head]) -> None:
+    """The same, of a log that is set up well, with what is known to be counted."""
+    heads = get_log().heads()
     for partition, head in expected.items():
         found = heads.get(partition)
         if found is None or not found.continues(head.generation, head.position):
@@ -37,6 +41,11 @@ def verify() -> None:
                 % {"partition": partition},
                 hint=_("If no other log holds uncounted ballots, run: python manage.py reconcile_log"),
             )
+
+
+def hold_counting() -> None:
+    """Until the transaction ends nobody counts. Checkpoints come before polls, and records last."""
+    list(Checkpoint.objects.select_for_update().order_by("partition"))
 
 
 def backlog() -> int:

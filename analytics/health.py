@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -13,19 +14,19 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
+from polls.errors import LogInconsistent, LogUnsuitable
 from polls.models import DeadLetter
-from polls.votelog import get_log
+from polls.votelog import get_log, kept_heads
 
-from . import checkpoints
-from .models import Checkpoint, Pulse
+from . import checkpoints, halting, modes
+from .asking import Asker
+from .models import Checkpoint, Halt, Pulse
 
 logger = logging.getLogger(__name__)
 
 _PULSE_SECONDS = 5
 #: A worker or sweep that was not seen for this long is taken to be gone.
 GONE_AFTER = timedelta(seconds=15)
-#: A backlog over this answers /readyz with 503: send new voters elsewhere, or add workers.
-BACKLOG_LIMIT = 1_000_000
 
 
 def pulse(name: str) -> None:
@@ -113,21 +114,69 @@ def counting_status() -> dict[str, Any]:
         "swept_at": swept,
         "sweeping": bool(swept and timezone.now() - swept < GONE_AFTER),
         "dead_letters": DeadLetter.objects.filter(status=DeadLetter.Status.WAITING).count(),
+        "halted": Halt.objects.count(),
+        "held": halting.held_ballots(),
     }
 
 
-def readiness() -> dict[str, str]:
-    """Per part "ok" or what is wrong with it. Says nothing of any poll."""
-    return {name: _tried(check) for name, check in _CHECKS.items()}
+@dataclass(frozen=True)
+class WellBeing:
+    """Whether ballots are accepted here, what of each part, and which degraded modes there are.
+
+    parts: "ok" or what is wrong. Says nothing of any poll.
+    """
+
+    ready: bool
+    parts: dict[str, str]
+    modes: list[str]
 
 
-def _tried(check: Callable[[], None]) -> str:
-    try:
-        check()
-    except Exception as error:
-        logger.warning("not_ready", exc_info=True)
-        return str(getattr(error, "code", "")) or "unavailable"
-    return "ok"
+def well_being() -> WellBeing:
+    """Asks every store, and waits a few seconds at most for those that hang."""
+    found = _asker.answers()
+    parts = {name: _state(name, found[name]) for name in PARTS}
+    asked = {mode for mode in _MODES if found[mode] is True}
+    if isinstance(found["backlog"], int) and found["backlog"] > BEHIND:
+        asked.add(modes.COUNTING_BEHIND)
+    published = found["published"] if isinstance(found["published"], set) else set()
+    ready = _accepting(parts)
+    return WellBeing(ready, parts, modes.in_order(asked | published | _implied(parts)))
+
+
+def _accepting(parts: dict[str, str]) -> bool:
+    """What ballots need: the log, and the database only where it is the log."""
+    needed = ["vote_log", "backlog"]
+    if settings.VOTE_LOG == "database":
+        needed.append("database")
+    return all(parts[name] == OK for name in needed)
+
+
+def _implied(parts: dict[str, str]) -> set[str]:
+    found = set()
+    if parts["database"] != OK:
+        found.add(modes.DATABASE_AWAY)
+    if parts["broker"] != OK:
+        found.add(modes.BROKER_AWAY)
+    if parts["vote_log"] != OK:
+        wrong = parts["vote_log"] in (LogInconsistent.code, LogUnsuitable.code)
+        found.add(modes.LOG_INCONSISTENT if wrong else modes.LOG_AWAY)
+    return found
+
+
+def _state(name: str, answer: Any) -> str:
+    if name == "backlog":
+        # Not known while the database is away: how far it has counted is in there.
+        return "too_long" if isinstance(answer, int) and answer > settings.BACKLOG_LIMIT else OK
+    if isinstance(answer, BaseException):
+        logger.warning("not_ready", extra={"part": name}, exc_info=answer)
+        return str(getattr(answer, "code", "")) or "unavailable"
+    return OK
+
+
+OK = "ok"
+PARTS = ("database", "vote_log", "broker", "backlog")
+#: More than this wait to be counted: whoever watches sees an old tally.
+BEHIND = 100_000
 
 
 def _check_database() -> None:
@@ -135,26 +184,30 @@ def _check_database() -> None:
         cursor.execute("SELECT 1")
 
 
+def _check_log() -> None:
+    get_log().verify()
+    checkpoints.compare(kept_heads())
+
+
 def _check_broker() -> None:
     with current_app.connection_for_write(connect_timeout=2) as broker:
         broker.ensure_connection(max_retries=1, timeout=2)
 
 
-class BacklogTooLong(Exception):
-    code = "backlog_too_long"
-
-
-def _check_backlog() -> None:
-    if checkpoints.backlog() > BACKLOG_LIMIT:
-        raise BacklogTooLong
-
-
-_CHECKS: dict[str, Callable[[], None]] = {
-    "database": _check_database,
-    "vote_log": checkpoints.verify,
-    "broker": _check_broker,
-    "backlog": _check_backlog,
+_MODES: dict[str, Callable[[], bool]] = {
+    modes.COUNTING_HALTED: modes.counting_halted,
+    modes.PROOF_OF_WORK: modes.proof_wanted,
 }
+_asker = Asker(
+    {
+        "database": _check_database,
+        "vote_log": _check_log,
+        "broker": _check_broker,
+        "backlog": checkpoints.backlog,
+        "published": modes.published,
+        **_MODES,
+    }
+)
 
 
 def metrics() -> str:
@@ -170,6 +223,12 @@ def metrics() -> str:
         "# HELP landslide_dead_letters Log entries that wait for a decision.",
         "# TYPE landslide_dead_letters gauge",
         f"landslide_dead_letters {now['dead_letters']}",
+        "# HELP landslide_halted_polls Polls whose counting halted, since most of their ballots failed.",
+        "# TYPE landslide_halted_polls gauge",
+        f"landslide_halted_polls {now['halted']}",
+        "# HELP landslide_held_ballots Ballots of halted polls, until somebody resumes the counting.",
+        "# TYPE landslide_held_ballots gauge",
+        f"landslide_held_ballots {now['held']}",
         "# HELP landslide_log_consistent Whether the vote log is the one the database counts from.",
         "# TYPE landslide_log_consistent gauge",
         f"landslide_log_consistent {int(now['consistent'])}",

@@ -18,7 +18,9 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from channels.layers import get_channel_layer
+from django.db import DatabaseError, InterfaceError
 
+from analytics import modes
 from polls.connections import in_thread
 from polls.models import Poll, Visibility
 
@@ -28,11 +30,13 @@ from .publish import use_loop
 from .reading import Reader
 from .reviews import ask_anew, viewers_to_ask
 from .rooms import Room, Seat
+from .strain import Strain, keep_looking
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 TICK_SECONDS = 0.1  # between two tallies of a poll
+CROWDED_TICK_SECONDS = 0.5  # while ballots need the time
 WATCH_SECONDS = 1.0  # between two looks at the database
 CHANNEL_PATIENCE_SECONDS = 1.0  # an absent channel layer delays the first viewer no longer
 IDLE_ROOM_SECONDS = 30.0  # a room is kept this long after anybody needed it
@@ -54,6 +58,7 @@ class Hub:
         self._entering: dict[str, asyncio.Task[Room | None]] = {}
         self._threads = ThreadPoolExecutor(2, "hub")
         self._reader = Reader()
+        self.strain = Strain()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = False
 
@@ -151,6 +156,7 @@ class Hub:
             self._tasks = [
                 self.loop.create_task(self._listen()),
                 self.loop.create_task(self._watch()),
+                self.loop.create_task(keep_looking(self.strain, self.in_thread)),
             ]
         with suppress(TimeoutError):
             async with asyncio.timeout(CHANNEL_PATIENCE_SECONDS):
@@ -200,7 +206,8 @@ class Hub:
     async def _flush(self, room: Room) -> None:
         try:
             while room.stale:
-                await asyncio.sleep(max(0.0, room.sent_at + TICK_SECONDS - time.monotonic()))
+                tick = CROWDED_TICK_SECONDS if self.strain.crowded else TICK_SECONDS
+                await asyncio.sleep(max(0.0, room.sent_at + tick - time.monotonic()))
                 room.stale, room.sent_at = False, time.monotonic()
                 await self._read(room)
         except Exception:
@@ -227,6 +234,9 @@ class Hub:
                 await self._look()
             except asyncio.CancelledError:
                 raise
+            except (DatabaseError, InterfaceError):
+                logger.warning("database_away", exc_info=True)
+                await self.in_thread(modes.publish, modes.DATABASE_AWAY)
             except Exception:
                 logger.warning("watch_failed", exc_info=True)
 
@@ -241,7 +251,7 @@ class Hub:
                 await self._subscribe(room)
             if room.presence.due(len(room.seats), now):
                 await self._tell_presence(room)
-            room.tell_viewers(now)
+            room.tell_viewers(now, on_change=not self.strain.crowded)
             room.talk.clear()
             if seats := viewers_to_ask(room, now):
                 room.review.task = self.loop.create_task(ask_anew(room, seats, self.in_thread))

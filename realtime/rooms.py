@@ -169,10 +169,11 @@ class Room:
                     seat.kind = PUBLIC
         self._tell()
 
-    def tell_viewers(self, now: float) -> None:
+    def tell_viewers(self, now: float, *, on_change: bool = True) -> None:
+        """How many watch, on change and now and then anyway: so a viewer knows that its line lives."""
         count = self.presence.total(len(self.seats), now)
         told, told_at = self.viewers_told
-        if count != told or now - told_at >= HEARTBEAT_SECONDS:
+        if (on_change and count != told) or now - told_at >= HEARTBEAT_SECONDS:
             self.viewers_told = (count, now)
             self.viewers = viewers_message(count)
             self._tell()

@@ -18,7 +18,7 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from analytics import health
+from analytics import health, modes
 from analytics.models import Tally
 from analytics.tallies import BALLOTS
 from polls.models import Poll, State
@@ -47,7 +47,7 @@ def figures(request: HttpRequest) -> JsonResponse:
     log = _log_status()
     counting = health.counting_status()
     answer = {
-        "alarms": _alarms(log, counting),
+        "alarms": _alarms(log, counting) + _modes(),
         "cards": {
             "backlog": _backlog_card(log),
             "log": _log_card(log),
@@ -85,6 +85,12 @@ def _alarms(log: dict[str, Any] | None, counting: dict[str, Any]) -> list[str]:
     if not counting["sweeping"]:
         alarms.append(_("The sweep isn't running: polls don't open or close by themselves."))
     return alarms
+
+
+def _modes() -> list[str]:
+    """What goes on with less; of the log the alarms have told already."""
+    told = (modes.LOG_AWAY, modes.LOG_INCONSISTENT)
+    return [str(modes.SENTENCES[mode]) for mode in health.well_being().modes if mode not in told]
 
 
 def _backlog_card(log: dict[str, Any] | None) -> dict[str, str]:

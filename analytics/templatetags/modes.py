@@ -1,0 +1,16 @@
+"""For the pages of floors that don't know this one."""
+
+from __future__ import annotations
+
+from django import template
+
+from analytics import health, modes
+
+register = template.Library()
+
+
+@register.simple_tag
+def degraded_modes() -> list[str]:
+    """What a person in front of a poll should know of the whole system just now, as sentences."""
+    found = health.well_being().modes
+    return [str(modes.SENTENCES[mode]) for mode in found if mode != modes.PROOF_OF_WORK]
