@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -23,10 +23,11 @@ from polls.models import DeadLetter, Poll, State
 from polls.votelog import get_log
 from polls.votelog.base import Block, Entry, Head
 
-from . import ledger, slots
+from . import halting, ledger, slots
 from .apart import decisions_for, standing
+from .halting import Halting, Verdicts
 from .judging import Judge, Misfit
-from .models import Checkpoint
+from .models import Checkpoint, Halt, HeldBlock
 from .signals import tally_changed
 from .tallies import final_result
 
@@ -54,6 +55,7 @@ class Batch:
     entries: int = 0
     poll_ids: set[int] = field(default_factory=set)
     closes: bool = False
+    verdicts: Verdicts | None = None
 
 
 def count_partition(partition: int, gather: Callable[[float], None] | None = None) -> int:
@@ -66,10 +68,12 @@ def count_partition(partition: int, gather: Callable[[float], None] | None = Non
     counted = 0
     while True:
         begun = time.monotonic()
-        batch = _count_batch(partition)
+        batch = _next_batch(partition)
         if batch is None:
             return counted
         counted += batch.entries
+        if batch.verdicts:
+            halting.note(partition, batch.verdicts)
         if batch.poll_ids:
             # Robust: a screen that can't be told must not keep the next ballots from being counted.
             tally_changed.send_robust(sender=None, poll_ids=batch.poll_ids)
@@ -91,7 +95,21 @@ def is_behind(partition: int) -> bool:
     return position is not None and head is not None and head.position > position
 
 
-def _count_batch(partition: int) -> Batch | None:
+def _next_batch(partition: int) -> Batch | None:
+    """Count a batch; where most ballots of a poll turn out to fail, once more with that poll halted."""
+    halt: dict[int, str] = {}
+    while True:
+        try:
+            batch = _count_batch(partition, halt)
+        except Halting as found:
+            halt |= found.reasons
+            continue
+        if halt:
+            halting.spread()
+        return batch
+
+
+def _count_batch(partition: int, halt: Mapping[int, str]) -> Batch | None:
     log = get_log()
     with transaction.atomic(durable=True):
         checkpoint = _locked_checkpoint(partition)
@@ -108,15 +126,26 @@ def _count_batch(partition: int) -> Batch | None:
             _note_for_trimming(checkpoint)
         if blocks:
             ballots = [block for block in blocks if block.kind == "ballot"]
-            _count_blocks(partition, ballots, checkpoint.generation, watch=checkpoint.watch)
+            if halt or checkpoint.watch:
+                ballots = _hold_halted(partition, ballots, halt)
+                checkpoint.watch = True
+            batch.verdicts = _count_blocks(partition, ballots, checkpoint.generation, watch=checkpoint.watch)
             batch.position = checkpoint.position = blocks[-1].last
             batch.poll_ids = {block.poll_id for block in ballots}
             batch.closes = len(ballots) < len(blocks)
         if blocks or due:
             watched = checkpoint.watch
-            checkpoint.watch = watched and standing().exists()
-            _move(checkpoint, due or watched != checkpoint.watch)
+            checkpoint.watch = watched and (standing().exists() or Halt.objects.exists())
+            _move(checkpoint, due or bool(halt) or watched != checkpoint.watch)
     return batch
+
+
+def _hold_halted(partition: int, blocks: list[Block], halt: Mapping[int, str]) -> list[Block]:
+    """Keep the ballots of polls that are halted, or have to be now; the other ballots."""
+    halting.halt(halt)
+    halted = halting.halted({block.poll_id for block in blocks})
+    halting.hold(partition, [block for block in blocks if block.poll_id in halted])
+    return [block for block in blocks if block.poll_id not in halted]
 
 
 def _locked_checkpoint(partition: int) -> Checkpoint | None:
@@ -162,15 +191,34 @@ def _note_for_trimming(checkpoint: Checkpoint) -> None:
 
 
 def _count_blocks(
-    partition: int, blocks: Sequence[Block], generation: str = "", *, watch: bool = True
-) -> None:
-    """Ledger, tally and dead letters of these ballots, in the transaction that is under way."""
+    partition: int,
+    blocks: Sequence[Block],
+    generation: str = "",
+    *,
+    watch: bool = True,
+    let_fail: bool = False,
+) -> Verdicts:
+    """Ledger, tally and dead letters of these ballots, in the transaction that is under way.
+
+    Halting where most ballots of a poll fail, unless that is wanted; what was done has to be undone then.
+    """
+    check = halting.count_only if let_fail else halting.check
     judge = Judge({(block.poll_id, block.round) for block in blocks}, generation)
     plain, others = judge.sort(blocks)
     good, misfits = judge.divide(others)
+    if misfits:
+        check(partition, blocks, misfits)
     # At once: a ballot that replaces one of these looks for it there.
     _set_aside(partition, misfits)
-    _set_aside(partition, _book(partition, judge, plain, good, look=watch))
+    refused = _book(partition, judge, plain, good, look=watch)
+    verdicts = check(partition, blocks, [*misfits, *refused])
+    _set_aside(partition, refused)
+    return verdicts
+
+
+def count_held(partition: int, blocks: Sequence[Block], *, let_fail: bool) -> None:
+    """Count ballots of a halted poll. Needs every partition's lock."""
+    _count_blocks(partition, blocks, let_fail=let_fail)
 
 
 def count_entry(partition: int, entry: Entry) -> str:
@@ -231,6 +279,8 @@ def settle_closings() -> None:
 
 
 def _settle_closing(poll: Poll) -> None:
+    if HeldBlock.objects.filter(poll_id=poll.pk, round=poll.round).exists():
+        return  # a result without them would be wrong
     markers = lifecycle.closing_markers(poll)
     counted = dict(Checkpoint.objects.values_list("partition", "position"))
     if len(markers) < get_log().partitions:

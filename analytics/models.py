@@ -102,11 +102,17 @@ class Quarantine(models.Model):
 
 
 class Halt(models.Model):
-    """A poll whose ballots are held instead of counted, since most of them failed."""
+    """A poll whose ballots are held instead of counted, since most of them failed.
+
+    resumed_by: who had them counted all the same, until the last of them is. let_fail: what fails then
+    becomes a dead letter, even if it is most of it.
+    """
 
     poll_id = models.BigIntegerField(primary_key=True)
     reason = models.TextField()
     halted_at = models.DateTimeField(auto_now_add=True)
+    resumed_by = models.CharField(max_length=200, blank=True)
+    let_fail = models.BooleanField(default=False)
 
 
 class HeldBlock(models.Model):

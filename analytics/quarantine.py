@@ -27,6 +27,7 @@ from polls.records import record
 from polls.signals import ballots_appended
 
 from . import results, slots
+from .checkpoints import hold_counting
 from .models import Checkpoint, Quarantine
 from .signals import tally_changed
 from .tallies import BALLOTS
@@ -128,11 +129,6 @@ def move_back(
 def ballots_of(decision: Quarantine) -> int:
     """How many ballots a decision keeps apart now."""
     return Ballot.objects.filter(quarantine_id=decision.pk).count()
-
-
-def hold_counting() -> None:
-    """Until the transaction ends nobody counts. Checkpoints come before polls, and records last."""
-    list(Checkpoint.objects.select_for_update().order_by("partition"))
 
 
 def _move_some_back(decision: Quarantine) -> int:

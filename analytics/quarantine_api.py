@@ -60,9 +60,7 @@ class SetAsideDocument(serializers.Serializer[Any]):
     quarantine = QuarantineDocument(source="decision", allow_null=True)
     ballots = serializers.IntegerField(help_text="Set aside now.")
     already = serializers.IntegerField(help_text="Set aside before.")
-    not_counted = serializers.IntegerField(
-        help_text="Still to be counted, or dead letters: try again."
-    )
+    not_counted = serializers.IntegerField(help_text="Still to be counted, or dead letters: try again.")
     unknown = serializers.IntegerField(help_text="No receipts of this round.")
 
 

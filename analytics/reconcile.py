@@ -24,11 +24,12 @@ from polls.models import Ballot, DeadLetter, Poll, State
 from polls.votelog import get_log
 from polls.votelog.base import Gate, Head, VoteLog, partition_of
 
-from . import checkpoints, health
-from .models import Checkpoint
+from . import checkpoints, halting, health
+from .models import Checkpoint, HeldBlock
 from .survey import Damage, Plan, log_of, uncounted_left
 
 _CHUNK = 5000  # ballots in memory at a time
+_HELD_CHUNK = 50  # blocks, of up to a thousand ballots each
 
 ClaimRow = tuple[int, int, bytes, bytes, str]  # as VoteLog.restore_claims takes them
 
@@ -81,7 +82,7 @@ def reconcile(
 
 
 def claims_to_restore() -> int:
-    return Ballot.objects.count() + _letters().count()
+    return Ballot.objects.count() + _letters().count() + halting.held_ballots()
 
 
 def gate_of(poll: Poll) -> Gate:
@@ -140,7 +141,7 @@ def _letters() -> QuerySet[DeadLetter]:
 
 
 def _claims() -> Iterator[list[ClaimRow]]:
-    """What voters have cast, a chunk at a time; the ledger last, so that its ballot is the current one."""
+    """What voters have cast, a chunk at a time, so that the last of a voter is the current one."""
     last = 0
     fields = ("pk", "poll_id", "round", "voter_key", "ballot_id", "selection")
     while letters := list(_letters().filter(pk__gt=last).order_by("pk").values_list(*fields)[:_CHUNK]):
@@ -150,6 +151,15 @@ def _claims() -> Iterator[list[ClaimRow]]:
     while ballots := _ledger_after(voter):
         voter = ballots[-1][:3]
         yield ballots
+    # Behind the ledger: a ballot that is held may take the place of one that is counted.
+    last = 0
+    while held := list(HeldBlock.objects.filter(pk__gt=last).order_by("pk")[:_HELD_CHUNK]):
+        last = held[-1].pk
+        yield [
+            (entry.poll_id, entry.round, entry.voter_key, entry.ballot_id, entry.selection)
+            for row in held
+            for entry in halting.block_of(row).entries()
+        ]
 
 
 def _ledger_after(voter: tuple[int, int, bytes]) -> list[ClaimRow]:

@@ -10,7 +10,7 @@ from polls import lifecycle
 from polls.errors import LogInconsistent
 from polls.votelog import get_log
 
-from . import bundles, counting, health, quarantine, wakeups
+from . import bundles, counting, health, quarantine, resuming, wakeups
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ def sweep() -> None:
             logger.exception("partition_not_counted", extra={"partition": partition})
     counting.settle_closings()
     quarantine.go_on()
+    resuming.go_on()
 
 
 @shared_task(ignore_result=True)

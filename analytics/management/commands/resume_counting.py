@@ -1,0 +1,56 @@
+"""`manage.py resume_counting CODE`: count what is held of a poll whose counting halted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from analytics import halting, resuming
+from analytics.models import Halt
+from polls.errors import LandslideError
+from polls.models import Poll, canonical_code
+from polls.records import COMMAND
+
+_LONG = 10 * 365 * 86_400.0
+
+
+class Command(BaseCommand):
+    help = (
+        "Count the ballots that are held of a poll whose counting halted because most of them failed. Repair "
+        "the cause first: if most of them fail again, it halts again."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("code", metavar="CODE")
+        parser.add_argument(
+            "--dead-letters",
+            action="store_true",
+            help="whatever fails becomes a dead letter, to be decided about, even if it is most of it",
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        poll = Poll.objects.filter(code=canonical_code(options["code"])).first()
+        if poll is None:
+            raise CommandError("There is no poll with this code.")
+        console = Console(no_color=options["no_color"] or None, highlight=False)
+        columns = (TextColumn("Counting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        ballots = halting.held_ballots(poll.pk)
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("", total=ballots)
+            try:
+                done = resuming.resume(
+                    poll,
+                    COMMAND,
+                    let_fail=options["dead_letters"],
+                    seconds=_LONG,
+                    progress=lambda n: progress.advance(task, n),
+                )
+            except LandslideError as error:
+                raise CommandError(error.detail) from None
+        if not done:
+            reason = Halt.objects.filter(poll_id=poll.pk).values_list("reason", flat=True).first()
+            raise CommandError(f"It halted again, most of them still fail: {reason}.")
+        self.stdout.write(f"{ballots} ballots were held; poll {poll.code} is counted again.")
