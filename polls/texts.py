@@ -123,14 +123,14 @@ VOTE: Texts = {
     "newRound": _("The poll was started again. You can vote once more."),
     "invalid": _("This ballot doesn't fit the poll. Check what you chose and cast it again."),
     "notEligible": _("You are not among this poll's voters, so your ballot was not counted."),
-    "signedInAs": _("Signed in as %(account)s."),
-    "needsLogin": _("Sign in to vote"),
-    "needsLoginText": _("In this poll those vote who have an account here, each of them once."),
+    "signedInAs": _("Signed in as %(account)s: one ballot per account."),
+    "needsLogin": _("This poll is for people with an account"),
+    "needsLoginText": _("Sign in, and you have one ballot, on whatever device."),
     "needsInvite": _("You need an invite to vote"),
     "needsInviteText": _(
         "Open the link in your invitation, on this device or another. It lets you vote once."
     ),
-    "inviteAccepted": _("Invite accepted."),
+    "inviteAccepted": _("Invite accepted: one ballot per invite."),
     "inviteInvalid": _("This invite is not valid here"),
     "inviteInvalidText": _(
         "Open the whole link, as you were sent it. If that doesn't help, ask the organiser."

@@ -12,12 +12,14 @@ from functools import wraps
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import conditional_page, require_safe
 
 from . import texts
 from .forms import JoinForm
-from .models import Poll, canonical_code
+from .models import Identity, Poll, canonical_code
 from .outline import outline
 
 #: How long a shared cache may answer for us: 5 s, then as long again as it takes to fetch a new one, and
@@ -35,6 +37,7 @@ VOTE_MODULES = [
     "js/clock.js",
     "js/fallback.js",
     "js/figures.js",
+    "js/invite.js",
     "js/live.js",
     "js/motion.js",
     "js/order.js",
@@ -85,6 +88,7 @@ def join(request: HttpRequest) -> HttpResponse:
 
 @poll_page
 def vote(request: HttpRequest, poll: Poll) -> HttpResponse:
+    back = {"next": reverse("polls:vote", args=[poll.code])}
     return render(
         request,
         "polls/vote.html",
@@ -93,5 +97,8 @@ def vote(request: HttpRequest, poll: Poll) -> HttpResponse:
             "kind": "radio" if poll.max_selections == 1 else "checkbox",
             "texts": texts.catalogue(texts.COMMON, texts.VOTE),
             "modules": VOTE_MODULES,
+            "assurance": texts.ASSURANCE[Identity(poll.identity)],
+            "sign_in": f"{reverse('polls:sign-in')}?{urlencode(back)}",
+            "sign_out": f"{reverse('polls:sign-out')}?{urlencode(back)}",
         },
     )

@@ -22,8 +22,9 @@ const UNWRITTEN = ["overloaded", "unavailable", "log_inconsistent", "log_unsuita
 /** Refusals by the log, which would know the ballot_id; after any other one an open outcome stays open. */
 const SETTLING = ["already_voted", "ballot_id_reused", "poll_not_open", "round_changed", "poll_not_found"];
 
-/** What an answer to this ballot means: accepted, refused for good, introduced (a cookie was set), unproven
- *  (it needs a proof of work), or to be sent again, where `busy` says that nothing was written.
+/** What an answer to this ballot means: accepted, refused for good, introduced (a cookie was set), a stranger's
+ *  (not a voter's, or no longer), unproven (it needs a proof of work), or to be sent again, where `busy` says
+ *  that nothing was written.
  *
  *  Only what is certainly the server's word is believed: a proxy or a captive portal may answer anything. */
 export function judge(ballot, status, document, retry) {
@@ -31,6 +32,7 @@ export function judge(ballot, status, document, retry) {
   if (status === 202 && own && document.receipt) return { kind: "accepted", receipt: document.receipt };
   const code = document?.status === status && document.type === `/api/errors/#${document.code}` ? document.code : "";
   if (code === "voter_unknown") return { kind: "introduced" };
+  if (code === "not_eligible") return { kind: "stranger" };
   if (code === "proof_required") return { kind: "unproven" };
   const final = code && status < 500 && status !== 429;
   if (final && (!ballot.unknown || SETTLING.includes(code))) return { kind: "refused", code };
@@ -45,18 +47,22 @@ export class Outbox {
   nextTry = 0;
   #timer = 0;
   #introduced = false;
+  #asked = false;
 
-  /** prover: makes proofs of work, where the poll wants them. onChange() after anything moved; onSettled({ kind, receipt | code, ballot }) once a ballot is settled. */
-  constructor({ root, code, prover, onChange, onSettled }) {
+  /** several: this device may have several voters, each with a box of their own, which opens when we meet one.
+   *  prover: makes proofs of work, where the poll wants them. onChange() after anything moved;
+   *  onSettled({ kind, receipt | code, ballot }) once a ballot is settled; onStranger() when the server
+   *  doesn't know us as a voter any more: then meet() is awaited. */
+  constructor({ root, code, several, prover, onChange, onSettled, onStranger }) {
     this.prover = prover;
     this.url = `${root}api/v1/polls/${code}/ballots/`;
-    this.key = `landslide.ballot.${code}`;
+    this.base = `landslide.ballot.${code}`;
+    this.key = several ? null : this.base;
     this.onChange = onChange;
     this.onSettled = onSettled;
-    this.#load();
-    // The page was closed before the answer came.
-    if (this.pending?.sent) this.pending = { ...this.pending, unknown: true };
-    addEventListener("storage", (event) => event.key === this.key && this.#changedElsewhere());
+    this.onStranger = onStranger;
+    this.#open();
+    addEventListener("storage", (event) => event.key && event.key === this.key && this.#changedElsewhere());
     addEventListener("online", () => this.pending && !this.busy && this.#sendIn(Math.random() * 1500));
   }
 
@@ -86,12 +92,13 @@ export class Outbox {
       this.pending = { ...ballot, ...(replaces && { replaces }), attempts: 0, unknown: false };
       this.#save();
     }
-    this.#introduced = false;
+    this.#introduced = this.#asked = false;
     this.send();
   }
 
   /** The voter endpoint's answer: it may know that a ballot of unknown outcome is in. */
   meet(voter) {
+    this.#become(voter);
     if (this.pending && voter.voted && voter.ballot_id === this.pending.ballot_id) {
       this.#settle({ kind: "accepted", receipt: voter.receipt });
     } else if (!voter.voted) {
@@ -102,8 +109,22 @@ export class Outbox {
       this.mine = { ballot_id: voter.ballot_id, receipt: voter.receipt, round: voter.round, selections: null };
     }
     this.#save();
-    if (this.pending) this.#sendIn(Math.random() * 1000);
+    if (this.pending && voter.eligible) this.#sendIn(Math.random() * 1000);
+    // Known, not let in, and without a ballot that is in: this one will never be.
+    else if (this.pending) this.#settle({ kind: "refused", code: "not_eligible" });
     this.onChange();
+  }
+
+  /** Another voter's ballots stay in that voter's box: they must neither be sent nor be shown as this one's. */
+  #become({ identity, tag }) {
+    const several = ["login", "invite"].includes(identity);
+    const key = !several ? this.base : tag ? `${this.base}.${tag}` : null;
+    if (several) this.#tidy(key);
+    if (key === this.key) return;
+    clearTimeout(this.#timer);
+    this.key = key;
+    this.pending = this.mine = null;
+    this.#open();
   }
 
   async send() {
@@ -115,12 +136,24 @@ export class Outbox {
     const verdict = await this.#attempt(ballot);
     this.sending = false;
     if (this.pending?.ballot_id !== ballot.ballot_id) return this.onChange();
+    if (verdict.kind === "stranger") return this.#unknown(ballot);
+    this.#asked = false;
     if (verdict.kind === "again") return this.#again(verdict);
     if (verdict.kind === "introduced" && !this.#introduced) {
       this.#introduced = true;
       return this.send();
     }
     this.#settle(verdict.kind === "introduced" ? { kind: "refused", code: "no_cookies" } : verdict);
+  }
+
+  /** A pass ends after an hour, and accounts change. Who we are now is asked once, then the same ballot goes again. */
+  #unknown(ballot) {
+    this.#note(ballot, { sent: false });
+    // Let in, and refused all the same: the browser drops what lets us in.
+    if (this.#asked) return this.#settle({ kind: "refused", code: "no_cookies" });
+    this.#asked = true;
+    this.onStranger();
+    this.onChange();
   }
 
   /** Ask once more with a new proof where the server wants one: ours may have ended, or is the first. */
@@ -197,7 +230,27 @@ export class Outbox {
     this.onChange();
   }
 
+  #open() {
+    this.#load();
+    // The page was closed before the answer came.
+    if (this.pending?.sent) this.pending = { ...this.pending, unknown: true };
+  }
+
+  /** On a shared device nobody's choice is left behind for the next one; a ballot on its way is. */
+  #tidy(key) {
+    try {
+      for (const other of Object.keys(localStorage).filter((name) => name.startsWith(`${this.base}.`) && name !== key)) {
+        const { pending = null } = JSON.parse(localStorage.getItem(other)) || {};
+        if (pending) localStorage.setItem(other, JSON.stringify({ pending, mine: null }));
+        else localStorage.removeItem(other);
+      }
+    } catch {
+      // As below.
+    }
+  }
+
   #load() {
+    if (this.key === null) return;
     try {
       const { pending = null, mine = null } = JSON.parse(localStorage.getItem(this.key)) || {};
       // A newer attempt of ours is not undone by what another window wrote before it.
@@ -209,6 +262,7 @@ export class Outbox {
   }
 
   #save() {
+    if (this.key === null) return;
     try {
       localStorage.setItem(this.key, JSON.stringify({ pending: this.pending, mine: this.mine }));
     } catch {

@@ -1,5 +1,6 @@
 /** The bar at the bottom of the voter's page: what the button will do, then what came of it. */
 
+import { barring } from "./phase.js";
 import { text } from "./texts.js";
 
 const $ = (id) => document.getElementById(id);
@@ -15,7 +16,7 @@ export class CastBar {
   }
 
   draw(view) {
-    const { phase, tally, mine, wrong, outbox } = view;
+    const { phase, tally, mine, wrong, outbox, voter } = view;
     const focused = document.activeElement;
     const { title, words, more, tone } = sentence(view);
     say($("cast-title"), title);
@@ -25,7 +26,8 @@ export class CastBar {
     const held = phase === "retrying" && outbox.busy; // pressing would only add to the rush
     const idle = outbox.sending || held || phase === "preparing";
     this.#button(phase, { idle, ready: phase === "retrying" || !wrong });
-    this.#second(phase, tally);
+    this.#second(phase, tally, voter);
+    $("sign-in").hidden = !(phase === "barred" && voter.needs === "login");
     $("receipt").hidden = !(mine?.receipt && ["voted", "over"].includes(phase));
     if (mine?.receipt && this.#receipt.value !== mine.receipt) this.#receipt.value = mine.receipt;
     this.#keepFocus(focused);
@@ -41,9 +43,10 @@ export class CastBar {
     submit.classList.toggle("waits", idle || !ready);
   }
 
-  #second(phase, tally) {
+  #second(phase, tally, voter) {
     const second = $("second");
-    const words = phase === "changing" ? text("keep") : phase === "voted" && tally.revote ? text("change") : "";
+    const offered = phase === "voted" && tally.revote && voter?.eligible !== false;
+    const words = phase === "changing" ? text("keep") : offered ? text("change") : "";
     second.hidden = !words;
     if (words) say(second, words);
   }
@@ -66,10 +69,17 @@ export class CastBar {
 }
 
 /** Title, text, a small line and the tone for where the voter stands. */
-function sentence({ phase, tally, outbox, notice, justCast, mine, unreached, count, wrong }) {
+function sentence({ phase, tally, outbox, notice, justCast, mine, unreached, count, wrong, voter, usedInvite }) {
   const said = notice ? { words: notice.words, tone: notice.tone } : null;
   if (phase === "retrying") return { ...trouble(outbox), tone: "warn" };
   if (phase === "sending") return { words: sending(outbox) };
+  if (phase === "barred") {
+    const { title, words } = barring(voter);
+    return { title: text(title), words: notice?.words ?? text(words), tone: notice?.tone };
+  }
+  if (usedInvite && ["voted", "over"].includes(phase)) {
+    return { title: text("inviteUsed"), words: notice?.words ?? text(usedInvite), tone: notice?.tone ?? "good" };
+  }
   if (phase === "voted") {
     const title = text(justCast && mine.changed ? "changeIn" : "ballotIn");
     return { title, words: notice?.words ?? text("ballotInText"), tone: notice?.tone ?? "good" };

@@ -1,7 +1,7 @@
 /** Where a voter stands, from what is known of the poll, the voter and the outbox. Pure.
  *
- *  gone · waiting (not open yet) · preparing (no cookie yet) · choosing · changing · sending · retrying ·
- *  voted · over */
+ *  gone · waiting (not open yet) · preparing (no cookie yet) · barred (not a voter) · choosing · changing ·
+ *  sending · retrying · voted · over */
 
 export function phaseOf({ tally, voter, outbox, mine, changing, gone }) {
   if (gone) return "gone";
@@ -10,7 +10,18 @@ export function phaseOf({ tally, voter, outbox, mine, changing, gone }) {
   if (tally.state === "draft") return "waiting";
   if (tally.state !== "open") return "over";
   if (mine) return changing ? "changing" : "voted";
-  return voter ? "choosing" : "preparing";
+  // Who we are was asked when the poll, as a draft, may have had other voters.
+  if (voter?.identity !== tally.identity) return "preparing";
+  return voter.eligible ? "choosing" : "barred";
+}
+
+/** What somebody who may not vote is told: { title, words } of the texts. */
+export function barring({ needs, invite }) {
+  if (needs === "login") return { title: "needsLogin", words: "needsLoginText" };
+  if (needs === "client") return { title: "needsClient", words: "needsClientText" };
+  if (invite === "revoked") return { title: "inviteRevoked", words: "inviteRevokedText" };
+  if (invite === "invalid") return { title: "inviteInvalid", words: "inviteInvalidText" };
+  return { title: "needsInvite", words: "needsInviteText" };
 }
 
 /** What keeps a selection from being cast: null, or { key, count } of the text that says it. */

@@ -7,7 +7,7 @@ import { clearNumber, moveNumber } from "./motion.js";
 import { follow } from "./screen.js";
 import { arrange, leading } from "./stage.js";
 import { number, text } from "./texts.js";
-import { base, closed, closing, hidden, isFinal, isOver, opening, outcome, setAside, severalChoices } from "./words.js";
+import { assurance, base, closed, closing, hidden, isFinal, isOver, opening, outcome, setAside, severalChoices } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const main = $("main");
@@ -85,6 +85,7 @@ function drawTotals({ tally, viewers }, shown) {
   set($("base"), shown && several && tally.ballots ? base(tally) : "");
   set($("set-aside"), shown ? setAside(tally) : "");
   set($("outcome"), shown ? outcome(tally) : "");
+  set($("assurance"), main.dataset.state === "gone" ? "" : assurance(tally));
 }
 
 /** A number and, small, what it is a number of. */

@@ -4,7 +4,7 @@ import { Bars } from "./bars.js";
 import { drawFigures } from "./figures.js";
 import { follow } from "./screen.js";
 import { clockTime, text } from "./texts.js";
-import { base, closed, closing, hidden, isFinal, isOver, opening, outcome, setAside, totals } from "./words.js";
+import { assurance, base, closed, closing, hidden, isFinal, isOver, opening, outcome, setAside, totals } from "./words.js";
 import { now } from "./clock.js";
 
 const $ = (id) => document.getElementById(id);
@@ -31,6 +31,7 @@ function draw(view) {
   set($("set-aside"), shown && !waiting ? setAside(tally) : "");
   set($("outcome"), shown ? outcome(tally) : "");
   set($("why"), shown || waiting || gone ? "" : hidden(tally));
+  set($("assurance"), gone ? "" : assurance(tally));
   set($("lost"), lost(view));
   drawFigures($("figures"), shown ? tally : { visible: false });
   $("figures").classList.toggle("visually-hidden", !asTable);

@@ -5,6 +5,7 @@ import { Outbox } from "./ballot.js";
 import { Cards } from "./cards.js";
 import { CastBar } from "./castbar.js";
 import { drawFigures } from "./figures.js";
+import { Invite } from "./invite.js";
 import { Live } from "./live.js";
 import { painter } from "./motion.js";
 import { afterState, afterTally } from "./order.js";
@@ -12,8 +13,8 @@ import { objection, phaseOf, refusal, rule } from "./phase.js";
 import { Prover } from "./proof.js";
 import { showStatus } from "./status.js";
 import { text } from "./texts.js";
-import { meetVoter } from "./voter.js";
-import { base, closed, closing, hidden, isOver, isTicking, opening, outcome, spoken, stateWords, totals } from "./words.js";
+import { meetVoter, receiptStatus } from "./voter.js";
+import { assurance, base, closed, closing, hidden, isOver, isTicking, opening, outcome, spoken, stateWords, totals } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const main = $("main");
@@ -28,6 +29,9 @@ let justCast = false;
 let peeking = false;
 let gone = false;
 let unreached = false;
+let meeting = null;
+let usedInvite = ""; // which text says that this invite's ballot was cast elsewhere
+let renewal = 0;
 
 const draw = painter(drawNow);
 const announce = announcer($("announcer"));
@@ -37,7 +41,9 @@ const prover = new Prover({
   workerUrl: main.dataset.proofWorker,
   onChange: draw,
 });
-const outbox = new Outbox({ root, code, prover, onChange: draw, onSettled });
+const invite = new Invite(code);
+const several = ["login", "invite"].includes(tally.identity);
+const outbox = new Outbox({ root, code, several, prover, onChange: draw, onSettled, onStranger: introduce });
 const bar = new CastBar({ onSecond, onCopied: draw });
 const live = new Live({
   root,
@@ -54,6 +60,8 @@ const phaseNow = () => phaseOf({ tally, voter, outbox, mine: mineNow(), changing
 function receive(next) {
   if (next === tally) return;
   if (next.round !== tally.round) newRound();
+  // Seldom: while a draft waits here, its organiser lets others vote. Not all of a hall at once.
+  if (voter && next.identity !== tally.identity) setTimeout(introduce, Math.random() * 3000);
   if (next.state !== tally.state) announce(stateWords(next));
   tally = next;
   draw();
@@ -74,6 +82,7 @@ function onSettled({ kind, code: reason, ballot }) {
   changing = false;
   justCast = kind === "accepted";
   notice = null;
+  usedInvite = "";
   if (kind === "accepted") {
     voter = { ...voter, voted: true };
     live.recheck();
@@ -116,19 +125,59 @@ $("peek").addEventListener("click", () => {
   draw();
 });
 
-async function introduce() {
-  const found = await meetVoter({ root, code, onTrouble: troubled });
-  if (!found) {
-    gone = true;
-  } else {
-    const late = voter === null && unreached && tally.results_visible === "after_vote";
-    voter = found;
-    if (found.proof && (!found.voted || found.revote)) prover.begin(found.proof);
-    if (late) live.reopen(); // it went up without the cookie
-    outbox.meet(found);
-    if (found.voted) live.recheck();
-  }
+/** Ask who we are; not twice at a time. */
+function introduce() {
+  meeting ??= meet().finally(() => (meeting = null));
+  return meeting;
+}
+
+async function meet() {
+  clearTimeout(renewal);
+  const found = await meetVoter({ root, code, invite, onTrouble: troubled });
+  if (found) met(found);
+  else gone = true;
   live.start();
+  draw();
+}
+
+function met(found) {
+  const before = outbox.pending;
+  // A socket keeps the cookies it went up with; those that may see more now need a new one.
+  const stale = voter === null ? unreached : found.tag !== null || found.tag !== voter.tag;
+  voter = found;
+  if (found.proof && (!found.voted || found.revote)) prover.begin(found.proof);
+  if (stale && tally.results_visible === "after_vote") live.reopen();
+  outbox.meet(found);
+  if (before && outbox.key === null) notice = { tone: "warn", words: text("keptForYou") };
+  if (found.voted) live.recheck();
+  if (found.tag !== null) tellWindows(found.tag);
+  // A pass lasts an hour.
+  if (found.tag !== null && found.eligible) renewal = setTimeout(introduce, (45 + 10 * Math.random()) * 60000);
+  lookForUsedInvite();
+}
+
+const WHO = `landslide.who.${code}`;
+
+/** Another window of ours has met another voter, whose pass all of them send. */
+addEventListener("storage", (event) => event.key === WHO && event.newValue !== voter?.tag && introduce());
+addEventListener("hashchange", () => invite.take() && (meeting ?? Promise.resolve()).then(introduce));
+
+function tellWindows(tag) {
+  try {
+    localStorage.setItem(WHO, tag);
+  } catch {
+    // Without storage windows know nothing of each other.
+  }
+}
+
+/** A ballot that this device knows nothing of was cast with the invite: say so, and what became of it. */
+async function lookForUsedInvite() {
+  const mine = outbox.mine;
+  const elsewhere = voter.identity === "invite" && mine && mine.selections === null;
+  usedInvite = elsewhere ? "inviteUsedText" : "";
+  if (!elsewhere) return;
+  const status = await receiptStatus(root, mine.receipt);
+  if (status === "counted" && outbox.mine === mine) usedInvite = "inviteUsedCounted";
   draw();
 }
 
@@ -144,14 +193,16 @@ function drawNow() {
   main.dataset.phase = phase;
   main.dataset.state = tally.state;
   drawQuestion(phase);
+  drawWho();
   cards.fit(tally);
   if (phase === "sending" || phase === "retrying") cards.select(outbox.pending.selections);
   else if (!voting) cards.select(mineNow()?.selections ?? []);
   cards.lock(!voting);
-  const watching = tally.visible && (peeking || ["voted", "over"].includes(phase));
+  const watching = tally.visible && (peeking || ["voted", "over"].includes(phase) || voter?.needs === "client");
   cards.draw(tally, { results: Boolean(watching), mine: voting ? [] : (mineNow()?.selections ?? []) });
   drawTotals(phase, watching);
-  bar.draw({ phase, tally, outbox, notice, justCast, mine: mineNow(), unreached, ...counted() });
+  const about = { voter, usedInvite: mineNow() ? usedInvite : "", mine: mineNow(), unreached };
+  bar.draw({ phase, tally, outbox, notice, justCast, ...about, ...counted() });
   drawFigures($("figures"), watching ? tally : { visible: false });
   if (watching) announce(spoken(tally));
 }
@@ -171,20 +222,31 @@ function drawQuestion(phase) {
   if (!document.title.startsWith(title)) document.title = `${title} · Landslide`;
 }
 
+/** Who votes here, and what a voter is: named as far as it goes. */
+function drawWho() {
+  const known = voter?.identity === tally.identity ? voter : null;
+  const account = known?.account ?? null;
+  const invited = known?.identity === "invite" && known.eligible;
+  const words = account !== null ? text("signedInAs", { account }) : invited ? text("inviteAccepted") : assurance(tally);
+  set($("who-words"), gone ? "" : words);
+  $("sign-out").hidden = gone || account === null;
+  $("sign-in-early").hidden = gone || known?.needs !== "login" || tally.state === "open";
+}
+
 function waitingWords() {
   return tally.opens_at ? `${opening(tally)} ${text("opensByItself")}` : opening(tally);
 }
 
 function ruleWords(phase) {
   if (isOver(tally)) return closed(tally);
-  if (phase === "voted") return closing(tally);
+  if (["voted", "barred"].includes(phase)) return closing(tally);
   const how = rule({ min: tally.min_selections, max: tally.max_selections, choices: tally.choices.length });
   return [text(how.key, how), closing(tally)].filter(Boolean).join(" · ");
 }
 
 function drawTotals(phase, watching) {
   const peek = $("peek");
-  const offered = ["choosing", "preparing"].includes(phase) && Boolean(tally.visible);
+  const offered = ["choosing", "preparing", "barred"].includes(phase) && Boolean(tally.visible) && voter?.needs !== "client";
   peek.hidden = !offered && document.activeElement !== peek;
   set(peek, text(peeking ? "hideResults" : "showResults"));
   peek.setAttribute("aria-expanded", String(peeking));

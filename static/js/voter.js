@@ -1,18 +1,19 @@
-/** The one request that depends on the voter. It sets the voter's cookie and tells whether a ballot is in. */
+/** The one request that depends on the voter. It sets the voter's cookies, tells whether they may vote, and
+ *  whether a ballot is in. */
 
 import { backoff, retryAfter } from "./backoff.js";
 import { learn } from "./clock.js";
 
 const TIMEOUT = 8000;
 
-async function ask(url) {
+async function ask(url, headers = {}) {
   const abort = new AbortController();
   const timeout = setTimeout(() => abort.abort(), TIMEOUT);
   const sent = Date.now();
   try {
-    const response = await fetch(url, { signal: abort.signal, cache: "no-store" });
+    const response = await fetch(url, { headers, signal: abort.signal, cache: "no-store" });
     learn(response, sent);
-    if (response.ok) return { voter: await response.json() };
+    if (response.ok) return { found: await response.json() };
     return { gone: response.status === 404, wait: retryAfter(response.headers.get("Retry-After")) };
   } catch {
     return { wait: null };
@@ -22,10 +23,13 @@ async function ask(url) {
 }
 
 /** Asks until there is an answer. onTrouble() after every attempt that brought none; null if the poll is gone. */
-export async function meetVoter({ root, code, onTrouble }) {
+export async function meetVoter({ root, code, invite, onTrouble }) {
   for (let attempt = 0; ; attempt += 1) {
-    const { voter, gone, wait } = await ask(`${root}api/v1/polls/${code}/voter/`);
-    if (voter) return voter;
+    const token = invite.token;
+    const headers = token === null ? {} : { "Voter-Invite": token };
+    const { found, gone, wait } = await ask(`${root}api/v1/polls/${code}/voter/`, headers);
+    if (found && token !== null && invite.judged(found.invite)) continue;
+    if (found) return found;
     if (gone) return null;
     onTrouble?.();
     await new Promise((resolve) => {
@@ -33,4 +37,9 @@ export async function meetVoter({ root, code, onTrouble }) {
       addEventListener("online", () => (clearTimeout(timer), setTimeout(resolve, Math.random() * 1500)), { once: true });
     });
   }
+}
+
+/** What became of the ballot behind a receipt: "accepted", "counted" …; null if nobody says. */
+export async function receiptStatus(root, receipt) {
+  return (await ask(`${root}api/v1/receipts/${receipt}/`)).found?.status ?? null;
 }
