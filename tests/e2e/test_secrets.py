@@ -1,0 +1,159 @@
+"""No secret gets into the logs of a real system that logs all it can, nor into what errors say."""
+
+import json
+import re
+import secrets
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from tests.e2e.audience import Client, http_client
+from tests.e2e.staff import code_for
+from tests.servers import wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+SECRET_KEY = "the-secret-key-" + secrets.token_urlsafe(32)
+DATABASE_PASSWORD = "the-database-password-" + secrets.token_hex(8)
+
+
+class Guarded:
+    """The PostgreSQL server, with a password in its address; it asks for none, but errors may quote it."""
+
+    def __init__(self, server: Any) -> None:
+        self.server = server
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.server, name)
+
+    def url(self, database: str) -> str:
+        address: str = self.server.url(database)
+        return address.replace("landslide@", f"landslide:{DATABASE_PASSWORD}@")
+
+
+class Secrets:
+    """What must not be found, by what it is."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, str] = {}
+
+    def note(self, **values: str) -> None:
+        self.known.update({name: value for name, value in values.items() if len(value) >= 6})
+
+    def found_in(self, text: str) -> list[str]:
+        return [name for name, value in self.known.items() if value in text]
+
+
+def post(client: httpx.Client, page: str, **form: str) -> httpx.Response:
+    return client.post(page, data={**form, "csrfmiddlewaretoken": client.cookies["csrftoken"]})
+
+
+def staff_at_work(system: Any, found: Secrets) -> httpx.Client:
+    """Fails to log in, logs in, sets up the second factor, makes a key, and asks for what isn't there."""
+    staff = http_client(base_url=system.url, headers={"Referer": system.url})
+    staff.get("/admin/login/")
+    wrong = "a-wrong-password-" + secrets.token_hex(6)
+    post(staff, "/admin/login/", username="admin", password=wrong)
+    post(staff, "/admin/login/", username="admin", password=system.admin_password)
+    found.note(wrong_password=wrong, password=system.admin_password, half_session=staff.cookies["sessionid"])
+    page = staff.get("/admin/two-factor/setup/").text
+    key = re.search(r'<pre class="ls-pre" translate="no">([A-Z2-7 ]+)</pre>', page)
+    assert key
+    code = code_for(key[1])
+    shown = post(staff, "/admin/two-factor/setup/", code=code)
+    recovery = re.findall(r"^(?:.*>)?(\d{4} \d{4} \d{4} \d{4})", shown.text, re.MULTILINE)
+    assert len(recovery) == 10
+    found.note(totp_key=key[1].replace(" ", ""), totp_key_spaced=key[1], recovery=recovery[0])
+    found.note(recovery_plain=recovery[0].replace(" ", ""))
+    found.note(session=staff.cookies["sessionid"], csrf=staff.cookies["csrftoken"])
+    assert staff.get("/admin/polls/poll/").status_code == 200
+    made = post(staff, "/admin/polls/apiclient/add/", name="from the page", scopes="polls:read")
+    api_key = re.search(r'id="api-key"[^>]*|value="([\w.-]{30,})"[^>]*id="api-key"', made.text)
+    assert api_key and api_key[1]
+    found.note(api_key_of_page=api_key[1], api_key_of_page_secret=api_key[1].partition(".")[2])
+    post(staff, "/admin/two-factor/recovery-codes/", password=wrong)
+    post(staff, "/admin/nowhere/", password=wrong, code=code)
+    return staff
+
+
+def voters_at_work(system: Any, client: Client, staff: httpx.Client, found: Secrets) -> str:
+    code = client.make_poll(results_visible="after_vote")
+    voter = http_client(base_url=system.url)
+    voter.get(f"/api/v1/polls/{code}/voter/")
+    cookie = voter.cookies["voter"]
+    ballot = str(uuid.uuid4())
+    body = {"selections": [1], "ballot_id": ballot}
+    accepted = voter.post(f"/api/v1/polls/{code}/ballots/", json=body)
+    assert accepted.status_code == 202, accepted.text
+    name = "the-voter-" + secrets.token_hex(8)
+    found.note(voter_cookie=cookie, ballot_id=ballot, voter_of_a_client=name)
+    assert client.cast(code, name, [2]).status_code == 202
+    client.cast_batch(code, [{"selections": [1], "voter": name + "-2", "ballot_id": str(uuid.uuid4())}])
+    # Refused, malformed, forged: each with secrets in it.
+    client.cast(code, name, [99])
+    client.cast(code, name, [1])
+    voter.post(
+        f"/api/v1/polls/{code}/ballots/",
+        content=f'{{"selections": "{name}"',
+        headers={"Content-Type": "application/json"},
+    )
+    forged = "forged-" + secrets.token_hex(20)
+    found.note(forged=forged)
+    for headers in ({"Authorization": f"Api-Key {forged}"}, {"Cookie": f"voter={forged}; sessionid={forged}"},
+                    {"Authorization": f"Bearer {forged}"}, {"Voter-Invite": forged}):  # fmt: skip
+        httpx.get(f"{system.url}/api/v1/polls/{code}/", headers=headers)
+        httpx.get(f"{system.url}/api/v1/polls/{code}/voter/", headers=headers)
+        httpx.post(f"{system.url}/api/v1/polls/{code}/ballots/", json=body, headers=headers)
+        httpx.get(f"{system.url}/api/v1/polls/{code}/tally/", headers=headers)
+    cookies = f"voter={cookie}; sessionid={staff.cookies['sessionid']}"
+    with connect(f"{system.ws_url}/ws/polls/{code}/", additional_headers={"Cookie": cookies}) as socket:
+        socket.recv(timeout=30)
+        socket.send(json.dumps({"type": "recheck", "token": forged}))
+        socket.recv(timeout=30)
+    return code
+
+
+def test_no_secret_is_logged_or_shown_by_an_error(landslide: Any, postgresql: Any) -> None:
+    system = landslide(
+        mode="full",
+        web=1,
+        worker=1,
+        postgresql=Guarded(postgresql),
+        env={"SECRET_KEY": SECRET_KEY, "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json"},
+    )
+    found = Secrets()
+    found.note(secret_key=SECRET_KEY, database_password=DATABASE_PASSWORD)
+    client = Client(system)
+    key = client.http.headers["Authorization"].split()[-1]
+    found.note(api_key=key, api_key_secret=key.partition(".")[2])
+    staff = staff_at_work(system, found)
+    code = voters_at_work(system, client, staff, found)
+
+    # Stores that fail are what makes processes quote what they were doing.
+    system.redis.kill()
+    somebody = http_client(base_url=system.url, cookies={"voter": "x" * 43})
+    answers = [
+        client.cast(code, "the-voter-late", [1]),
+        somebody.get(f"/api/v1/polls/{code}/voter/"),
+        staff.get("/admin/"),
+    ]
+    system.redis.start()
+    wait_for(lambda: httpx.get(f"{system.url}/readyz").status_code == 200, what="readiness")
+    pages = ("/nowhere/", "/api/v1/polls/%00/", "/admin/polls/poll/x/change/")
+    answers += [staff.get(page) for page in pages]
+    for answer in answers:
+        assert found.found_in(answer.text) == [], answer.url
+
+    system.stop()
+    log = system.log.read_text()
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert any(line["level"] == "debug" for line in lines)
+    assert any("exception" in line for line in lines)
+    assert {name: lines_with(found.known[name], log) for name in found.found_in(log)} == {}
+
+
+def lines_with(secret: str, log: str) -> list[str]:
+    return [line[:300] for line in log.splitlines() if secret in line][:2]
