@@ -132,7 +132,8 @@ class WebSocketLine(ViewerLine):
             if self.watcher is not None:
                 self.watcher.heard(text)
         reply = incoming.to_send()
-        if reply and self.watcher is not None:  # else we have said goodbye already
+        # Not after a goodbye of ours; and what answers the pings of one that reads nothing would pile up.
+        if reply and self.watcher is not None and (not self.held_up or incoming.over):
             self.write(reply)
         if incoming.over:
             self.hang_up()

@@ -14,11 +14,13 @@ import socket
 import django
 import uvicorn
 from daphne.server import Server as Daphne
+from daphne.ws_protocol import WebSocketProtocol
 from django.conf import settings
 from django.utils.module_loading import import_string
 
 from config import uvicorn_protocols
 from config.dated import Dated
+from config.keepalive import PongNowAndThen
 
 SERVERS = ("uvicorn", "daphne")
 #: Seconds for requests under way when told to stop; WebSockets are closed and reconnect elsewhere.
@@ -77,6 +79,7 @@ def run_uvicorn(listener: socket.socket) -> None:
 
 
 def run_daphne(listener: socket.socket) -> None:
+    WebSocketProtocol.onPing = PongNowAndThen.onPing
     Daphne(
         application=Dated(import_string(settings.ASGI_APPLICATION)),
         endpoints=[f"fd:fileno={listener.fileno()}"],

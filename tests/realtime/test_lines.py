@@ -107,6 +107,22 @@ async def test_bytes_that_come_one_by_one_make_the_same_message() -> None:
         writer.close()
 
 
+async def test_pings_of_a_client_that_reads_nothing_do_not_pile_up() -> None:
+    app = Handing()
+    async with serving(app) as (_, port):
+        reader, writer = await raw_socket(port, receive_buffer=4096)
+        recorder = await app.recorder()
+        line: Any = recorder.line
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        for _ in range(30):
+            writer.write(masked(Opcode.PING, b"p" * 125) * 8000)
+            await writer.drain()
+        assert "held" in recorder.told
+        assert line.transport.get_write_buffer_size() < 2_000_000  # of thirty
+        writer.close()
+        await until(lambda: recorder.told[-1] == "gone")
+
+
 @pytest.mark.parametrize("split", [0, 1, 3, 9])
 async def test_what_came_before_the_hand_over_is_heard_after_it(split: int) -> None:
     app = Handing()
