@@ -63,6 +63,15 @@ class NoRefusals(logging.Filter):
         return getattr(record, "status_code", None) != 503 or record.exc_info is not None
 
 
+class OneLine(logging.Filter):
+    """Tells in a line, without a traceback of ours, what a client sent that no honest one would."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security."):
+            record.exc_info = record.exc_text = None
+        return True
+
+
 SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -100,12 +109,15 @@ def config(log_format: str, level: str) -> dict[str, Any]:
                 ],
             },
         },
-        "filters": {"refusals": {"()": "config.logging.NoRefusals"}},
+        "filters": {
+            "refusals": {"()": "config.logging.NoRefusals"},
+            "one_line": {"()": "config.logging.OneLine"},
+        },
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",
                 "formatter": "structured",
-                "filters": ["refusals"],
+                "filters": ["refusals", "one_line"],
             },
         },
         "root": {"handlers": ["stderr"], "level": level},

@@ -7,7 +7,7 @@ import logging
 import pytest
 import structlog
 
-from config.logging import config
+from config.logging import OneLine, config
 
 SECRET = "hunter2"
 
@@ -86,6 +86,19 @@ def test_the_whole_request_object_stays_out(written):
     logger.warning("Not Found", extra={"request": object(), "status_code": 404})
     assert lines()[0]["status_code"] == 404
     assert "request" not in lines()[0]
+
+
+@pytest.mark.parametrize(
+    ("logger", "traceback"), [("django.security.DisallowedHost", False), ("polls", True)]
+)
+def test_what_a_client_sent_wrong_is_told_without_a_traceback(logger, traceback):
+    try:
+        raise ValueError("on purpose")
+    except ValueError as error:
+        record = logging.LogRecord(logger, logging.ERROR, "", 1, "wrong", (), (ValueError, error, None))
+    assert OneLine().filter(record)
+    assert bool(record.exc_info) is traceback
+    assert "one_line" in config("json", "INFO")["handlers"]["stderr"]["filters"]
 
 
 def test_an_unknown_level_still_starts():
