@@ -103,6 +103,18 @@ class Scene:
         """Until a process has reached `step` and done there as it was told."""
         wait_for(lambda: self.orders.taken_by(step) is not None, self.patience, f"anybody at {step}")
 
+    def last_few(self, what: str) -> None:
+        """A handful of voters, and nobody after them whose news would make up for theirs; all see them."""
+        self.load.cast("first", 5)
+        self.wait_current(what)
+
+    def all_counted(self) -> None:
+        """Nobody comes, and whoever counts has done so with all there is."""
+        self.load.pause()
+        self.load.wait_settled()
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: _caught_up(self.stand), self.patience)
+
     def wait_current(self, what: str) -> None:
         """Let voters pause: every screen shows all that was acknowledged, and how long that took."""
         self.load.pause()

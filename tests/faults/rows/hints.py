@@ -16,7 +16,8 @@ def switched(name: str) -> Callable[[Scene], None]:
         with scene.orders.switched_on(name):
             scene.wait_for_acknowledgements(30)
             scene.struck()
-            scene.wait_current(f"with {name}")
+            scene.all_counted()
+            scene.last_few(f"with {name}")
 
     return strike
 
@@ -28,7 +29,8 @@ def beat_gone(scene: Scene) -> None:
     try:
         scene.wait_for_acknowledgements(30)
         scene.struck()
-        scene.wait_current("without beat")
+        scene.all_counted()
+        scene.last_few("without beat")
     finally:
         for pid in pids:
             scene.stand.thaw(pid)
@@ -36,15 +38,13 @@ def beat_gone(scene: Scene) -> None:
 
 def channels_flushed(scene: Scene) -> None:
     """Its keys and its subscriptions are gone at once; nobody comes later whose news would tell."""
-    scene.load.pause()
-    scene.load.wait_settled()
+    scene.all_counted()
     with scene.stand.redis.client() as redis:
         redis.execute_command("SELECT", CHANNELS)
         redis.flushdb()
         redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
     scene.struck()
-    scene.load.cast("first", 5)
-    scene.wait_current("after the flush")
+    scene.last_few("after the flush")
 
 
 ROWS = [

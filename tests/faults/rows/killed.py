@@ -23,8 +23,7 @@ def killed_at(step: str) -> Callable[[Scene], None]:
 
 def killed_before_it_tells(scene: Scene) -> None:
     """Nobody comes after those whose news are lost, so nothing else makes up for them."""
-    scene.load.pause()
-    scene.load.wait_settled()
+    scene.all_counted()
     scene.orders.give("worker.before_announce", "kill")
     scene.load.cast("first", 5)
     scene.wait_taken("worker.before_announce")

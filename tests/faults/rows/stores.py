@@ -72,7 +72,8 @@ def beat_dies(scene: Scene) -> None:
             scene.stand.kill(pid)
         scene.struck()
         scene.stand.wait_whole()
-        scene.wait_current("with a new beat")
+        scene.all_counted()
+        scene.last_few("with a new beat")
 
 
 def worker_stops(scene: Scene) -> None:
