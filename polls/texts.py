@@ -120,6 +120,10 @@ VOTE: Texts = {
     "notOpenYet": _("Voting isn't open, so your ballot was not counted. You can cast it when voting opens."),
     "closedBefore": _("Voting closed before your ballot arrived. It was not counted."),
     "roundChanged": _("The poll was started again. Your ballot was not counted; please vote once more."),
+    "roundChangedUnsure": _(
+        "The poll was started again before we heard whether your ballot was in. Please vote once more."
+    ),
+    "neverHeard": _("We never heard whether this ballot is in, and can't ask any more."),
     "newRound": _("The poll was started again. You can vote once more."),
     "invalid": _("This ballot doesn't fit the poll. Check what you chose and cast it again."),
     "notEligible": _("You are not among this poll's voters, so your ballot was not counted."),

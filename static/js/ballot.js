@@ -226,6 +226,8 @@ export class Outbox {
     const hadOne = this.mine?.ballot_id;
     this.#load();
     if (before && !this.pending) clearTimeout(this.#timer);
+    // The other window sends it; should it be closed before it is done, we do.
+    if (this.pending && this.pending.ballot_id !== before) this.#sendIn(2 * TIMEOUT + backoff(5));
     if (this.mine && this.mine.ballot_id !== hadOne) this.onSettled({ kind: "elsewhere", ballot: this.mine });
     this.onChange();
   }

@@ -41,8 +41,10 @@ export function rule({ min, max, choices = Infinity }) {
   return { key: "chooseBetween", min, max };
 }
 
-/** Which sentence says why a ballot was refused. */
-export function refusal(code, state) {
+/** Which sentence says why a ballot was refused; `unknown`, if an earlier attempt of it may have come in. */
+export function refusal(code, state, unknown = false) {
+  if (unknown && code === "round_changed") return "roundChangedUnsure";
+  if (unknown && ["not_eligible", "no_cookies"].includes(code)) return "neverHeard";
   const keys = {
     already_voted: "alreadyVoted",
     ballot_id_reused: "alreadyVoted",

@@ -90,7 +90,7 @@ function onSettled({ kind, code: reason, ballot }) {
     notice = { tone: "good", words: text("elsewhere") };
     live.recheck();
   } else {
-    notice = { tone: "bad", words: text(refusal(reason, tally.state), { code: reason }) };
+    notice = { tone: "bad", words: text(refusal(reason, tally.state, ballot.unknown), { code: reason }) };
     // Another window or an earlier visit was first: ask what stands. One voter's doing, so no storm.
     if (["already_voted", "ballot_id_reused"].includes(reason)) introduce();
     if (ballot.round === tally.round) cards.select(ballot.selections);

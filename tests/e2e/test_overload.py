@@ -1,0 +1,225 @@
+"""The voter's page while the server, or what stands before it, answers anything but yes.
+
+What comes between the page and a real system is played here: it may answer in the system's place, let a ballot
+through and lose the answer, or never answer at all. Whatever it does, the ballot is in once and under one id, and
+until that is certain the page says neither that it is in nor that it isn't.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.audience import Client
+from tests.e2e.test_browser import PHONE, choose
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+NOISE = (r"\b(4\d\d|5\d\d)\b", "net::")
+WAITING, UNSURE, IN = "Your ballot is waiting", "Not sure whether your ballot is in", "Your ballot is in"
+RETRY_AFTER = 1
+
+
+@pytest.fixture(scope="module")
+def running(shared_landslide: Any) -> tuple[Any, Client]:
+    system = shared_landslide(mode="full", server="uvicorn")
+    return system, Client(system)
+
+
+def problem(status: int, code: str) -> dict[str, Any]:
+    """A refusal as the server words it."""
+    document = {"type": f"/api/errors/#{code}", "title": "…", "status": status, "detail": "…", "code": code}
+    return {
+        "status": status,
+        "content_type": "application/problem+json",
+        "headers": {"Retry-After": str(RETRY_AFTER)},
+        "body": json.dumps(document),
+    }
+
+
+def foreign(status: int, body: str, content_type: str = "text/html") -> dict[str, Any]:
+    """An answer of something that isn't ours."""
+    return {"status": status, "content_type": content_type, "body": body}
+
+
+class Between:
+    """Answers a page's casts in turn by `script`; lets through what comes after."""
+
+    def __init__(self, page: Any, *script: dict[str, Any] | Callable[[Any], None]) -> None:
+        self.script = list(script)
+        self.ids: list[str] = []
+        self.times: list[float] = []
+        page.route("**/ballots/", self._answer)
+
+    def _answer(self, route: Any) -> None:
+        self.ids.append(route.request.post_data_json["ballot_id"])
+        self.times.append(time.monotonic())
+        step = self.script.pop(0) if self.script else None
+        if step is None:
+            route.continue_()
+        elif callable(step):
+            step(route)
+        else:
+            route.fulfill(**step)
+
+
+def lose_the_answer(route: Any) -> None:
+    """The ballot gets in, and nobody hears of it."""
+    assert route.fetch().status == 202
+    route.abort("connectionreset")
+
+
+def never_answer(route: Any) -> None:
+    assert route.fetch().status == 202
+
+
+def press_cast(system: Any, code: str, page: Any, label: str = "Bee") -> None:
+    page.goto(f"{system.url}/p/{code}/")
+    expect(page.locator("#submit")).not_to_have_attribute("aria-disabled", "true")
+    choose(page, label)
+    page.get_by_role("button", name="Cast my ballot").click()
+
+
+def expect_in_once(client: Client, code: str, page: Any, between: Between) -> None:
+    expect(page.locator("#cast-title")).to_have_text(IN)
+    assert client.tally_when(code, lambda tally: tally["ballots"] >= 1)["ballots"] == 1
+    assert len(set(between.ids)) == 1
+
+
+def test_turned_away_it_waits_says_so_and_goes_again_by_itself(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    page = visitor(tolerated=NOISE, **PHONE).page
+    between = Between(page, problem(429, "rate_limited"), problem(503, "overloaded"))
+    press_cast(system, code, page)
+    expect(page.locator("#cast-title")).to_have_text(WAITING)
+    expect(page.locator("#cast-text")).to_contain_text("Many people are voting right now")
+    expect(page.locator("#submit")).to_have_attribute(
+        "aria-disabled", "true"
+    )  # no impatience adds to the rush
+    expect_in_once(client, code, page, between)
+    pauses = [later - earlier for earlier, later in zip(between.times, between.times[1:], strict=False)]
+    assert len(pauses) == 2
+    assert min(pauses) >= RETRY_AFTER  # never earlier than asked
+
+
+def test_a_log_that_is_held_up_is_not_called_a_rush(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    page = visitor(tolerated=NOISE).page
+    between = Between(page, problem(503, "log_inconsistent"))
+    press_cast(system, code, page)
+    expect(page.locator("#cast-title")).to_have_text(WAITING)
+    expect(page.locator("#cast-text")).to_contain_text("held up")
+    expect_in_once(client, code, page, between)
+
+
+OPEN_OUTCOMES = {
+    "the store failed": problem(503, "outcome_unknown"),
+    "a bug of ours": problem(500, "internal_error"),
+    "a proxy is overloaded": foreign(503, "<h1>503</h1>"),
+    "a proxy forbids it": foreign(403, "<h1>Forbidden</h1>"),
+    "a captive portal": foreign(200, "<h1>Welcome to the hotel</h1>"),
+    "a portal that speaks JSON": foreign(400, '{"code": "malformed", "status": 400}', "application/json"),
+    "somebody else's receipt": foreign(
+        202, '{"receipt": "x", "ballot_id": "6f1c1e9e-3f0a-4f5e-9d5b-6d2f5f9f7c11"}', "application/json"
+    ),
+    # In doubt, only the log can say no: it would know the ballot.
+    "a refusal before the log": problem(403, "foreign_origin"),
+}
+
+
+def test_what_settles_nothing_is_not_believed(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    page = visitor(tolerated=NOISE, **PHONE).page
+    between = Between(page, *OPEN_OUTCOMES.values())
+    press_cast(system, code, page)
+    for tries, name in enumerate(OPEN_OUTCOMES, 1):
+        page.wait_for_function(
+            "([key, tries]) => JSON.parse(localStorage[key]).pending?.attempts >= tries",
+            arg=[f"landslide.ballot.{code}", tries],
+        )
+        assert page.locator("#cast-title").text_content() == UNSURE, name
+        if len(between.ids) == tries:
+            page.get_by_role("button", name="Send it now").click()
+    expect_in_once(client, code, page, between)
+
+
+def test_an_open_outcome_stays_open_when_the_next_try_is_turned_away(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    page = visitor(tolerated=NOISE).page
+    between = Between(page, lose_the_answer, problem(503, "overloaded"))
+    press_cast(system, code, page)
+    expect(page.locator("#cast-text")).to_contain_text("Many people are voting right now")
+    expect(page.locator("#cast-title")).to_have_text(UNSURE)
+    expect_in_once(client, code, page, between)
+
+
+def test_a_page_closed_before_the_answer_asks_when_it_is_opened_again(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    person = visitor(tolerated=NOISE, **PHONE)
+    between = Between(person.page, never_answer)
+    press_cast(system, code, person.page)
+    client.tally_when(code, lambda tally: tally["ballots"] == 1)
+    person.page.close()
+    page = person.context.new_page()
+    again = Between(page, problem(503, "overloaded"))
+    # As long as the voter endpoint doesn't tell, the page only has its own notes.
+    page.route("**/voter/", lambda route: route.fulfill(json=not_told(route)))
+    page.goto(f"{system.url}/p/{code}/")
+    expect(page.locator("#cast-title")).to_have_text(UNSURE)
+    expect(page.locator("#cast-title")).to_have_text(IN)
+    assert set(again.ids) == set(between.ids)
+    assert client.tally(code)["ballots"] == 1
+
+
+def not_told(route: Any) -> dict[str, Any]:
+    return {**route.fetch().json(), "voted": False, "ballot_id": None, "receipt": None}
+
+
+def test_of_two_windows_the_other_takes_over_when_one_is_closed(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    person = visitor(tolerated=NOISE)
+    other = person.context.new_page()
+    other.clock.install()
+    other.goto(f"{system.url}/p/{code}/")
+    expect(other.locator("#submit")).to_be_visible()
+    between = Between(person.page, lambda route: None)
+    press_cast(system, code, person.page)
+    expect(other.locator("#cast-text")).to_contain_text("Casting")
+    person.page.close()
+    taken = Between(other)
+    other.clock.fast_forward(90_000)
+    expect_in_once(client, code, other, taken)
+    assert set(taken.ids) == set(between.ids)
+
+
+@pytest.mark.parametrize("first", ["turned away", "lost"])
+def test_a_poll_that_closes_meanwhile(first: str, running: Any, visitor: Any) -> None:
+    """Turned away and too late: not counted. In, with the answer lost, and closed since: in."""
+    system, client = running
+    code = client.make_poll()
+    page = visitor(tolerated=NOISE).page
+    closing: list[str] = []
+
+    def close_first(route: Any) -> None:
+        closing.append(client.step(code, "close")["state"])
+        route.continue_()
+
+    between = Between(
+        page, problem(503, "overloaded") if first == "turned away" else lose_the_answer, close_first
+    )
+    press_cast(system, code, page)
+    if first == "lost":
+        expect_in_once(client, code, page, between)
+    else:
+        expect(page.locator("#cast-text")).to_contain_text("Voting closed before your ballot arrived")
+        assert client.tally_when(code, lambda tally: tally["state"] == "closed")["ballots"] == 0
+    assert closing
