@@ -96,8 +96,17 @@ class Scene:
         """Whether so many more ballots are acknowledged within `seconds`."""
         target = self.journal.acknowledged + more
         with contextlib.suppress(TimeoutError):
-            wait_for(lambda: self.journal.acknowledged >= target, seconds)
+            wait_for(lambda: self.journal.acknowledged >= target, min(seconds, self.patience))
         return self.journal.acknowledged >= target
+
+    def wait_put_off(self, what: str) -> None:
+        """Until voters are told to come again later, or hear nothing; nobody gets an acknowledgement."""
+        put_off, acknowledged = self.journal.put_off + 10, self.journal.acknowledged + 60
+        wait_for(
+            lambda: self.journal.put_off >= put_off or self.journal.acknowledged >= acknowledged,
+            what="anybody to be put off",
+        )
+        self.expect(self.journal.acknowledged < acknowledged, "acknowledged", what)
 
     def wait_taken(self, step: str) -> None:
         """Until a process has reached `step` and done there as it was told."""

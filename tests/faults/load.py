@@ -31,8 +31,11 @@ PASSING = (
 )
 #: Which verdict a ballot must get that is not to be accepted.
 DUE: dict[Kind, str] = {"second": "already_voted", "early": "poll_not_open", "late": "poll_not_open"}
+#: A cast's own deadline is ten seconds; what it may wait for before, and a busy machine, add to that.
+OVERDUE_SECONDS = 16.0
 LONGEST_PAUSE = 2.0  # between two tries, whatever Retry-After says: the faults here are short
 CHOICES = 5
+RESERVE = 500  # cookies kept for single ballots that `cast` sends: in flight or still to come
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Load:
         self._coming = threading.Event()
         self._stopping = False
         self.slowest = 0.0  # seconds from a request to its answer
+        self.overdue = 0  # requests that took longer than any should
         self.watchers = [Watcher(port, code) for _ in range(2)]
 
     # --- from any thread ---
@@ -136,7 +140,7 @@ class Load:
                 due = 0.0
             while due >= 1:
                 due -= 1
-                if random.random() < self.pace.in_batches:
+                if random.random() < self.pace.in_batches or self._next_cookie + RESERVE > len(self._cookies):
                     waiting += 1
                 else:
                     self._begin_task(self._single())
@@ -161,9 +165,6 @@ class Load:
         return Submitted(voter=f"cookie {cookie}", selection=_pick(), kind=kind)
 
     async def _single(self) -> None:
-        if self._next_cookie >= len(self._cookies):
-            self._stopping = True
-            raise AssertionError("there are no more cookies")
         ballot = self._new()
         await self._see_through(ballot)
         if not ballot.acknowledged:
@@ -248,7 +249,9 @@ class Load:
             self.journal.complain("hung", str(error))
             raise
         finally:
-            self.slowest = max(self.slowest, time.monotonic() - began)
+            took = time.monotonic() - began
+            self.slowest = max(self.slowest, took)
+            self.overdue += took > OVERDUE_SECONDS
 
     def _settles(self, ballot: Submitted, code: str, heard: Heard | None) -> bool:
         if heard is not None and heard.status in (429, 503) and not heard.retry_after:

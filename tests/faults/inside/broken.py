@@ -26,7 +26,7 @@ def add() -> None:
     if role() == "worker":
         after_import("analytics.counting")(_counting)
         after_import("analytics.tallies")(_tallying)
-        after_import("analytics.wakeups")(_marking)
+        after_import("analytics.wakeups")(_waking)
         after_import("analytics.health")(_sweeping)
         after_import("polls.votelog.redis")(_logging)
 
@@ -173,7 +173,7 @@ class _NoTransaction:
 def _counting(module: ModuleType) -> None:
     module.transaction = _NoTransaction(module.transaction)  # type: ignore[attr-defined]
     _move_late(module)
-    instead(module, "_count_blocks", "counts_side_by_side", _linger)
+    instead(module.slots, "add", "counts_each_wake_up", _remember)
     instead(module.ledger, "write", "ledger_unchecked", _take_all)
     instead(module.slots, "add", "adds_twice", lambda add, *args: (add(*args), add(*args)))
 
@@ -196,14 +196,25 @@ def _move_late(module: ModuleType) -> None:
     instead(module, "_count_batch", "moves_late", count_then_move)
 
 
-def _marking(module: ModuleType) -> None:
-    """Nobody heeds who else is counting."""
-    instead(module, "begin", "counts_side_by_side", lambda *_: True)
+_last_added: dict[int, Any] = {}
 
 
-def _linger(count: Any, *args: Any) -> Any:
-    time.sleep(0.3)
-    return count(*args)
+def _remember(add: Any, partition: int, delta: Any) -> None:
+    _last_added[partition] = delta
+    add(partition, delta)
+
+
+def _waking(module: ModuleType) -> None:
+    """A wake-up is taken for a ballot: where none is new, the last ones count once more."""
+
+    def count_again(take_down: Any, partition: int) -> None:
+        from analytics import slots
+
+        if (delta := _last_added.get(partition)) is not None:
+            slots.add(partition, delta)
+        take_down(partition)
+
+    instead(module, "take_down", "counts_each_wake_up", count_again)
 
 
 def _take_all(write: Any, groups: Any, collapsed: Any) -> Any:

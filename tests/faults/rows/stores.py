@@ -7,16 +7,14 @@ import time
 from tests.faults.campaign import Fault, Scene
 from tests.faults.lines import HUNG_SECONDS
 from tests.faults.stand import IDLE_SECONDS
-from tests.servers import wait_for
 
 AWAY = "503 with Retry-After meanwhile, then catches up; nothing lost"
 
 
 def redis_restarts(scene: Scene) -> None:
-    before = scene.journal.put_off
     scene.stand.redis.kill()
     try:
-        wait_for(lambda: scene.journal.put_off >= before + 10, 30, "anybody to be put off")
+        scene.wait_put_off("while the log is away")
     finally:
         scene.stand.redis.start()
     scene.struck()
@@ -26,10 +24,9 @@ def redis_restarts(scene: Scene) -> None:
 
 def redis_freezes(scene: Scene) -> None:
     """Longer than anybody waits for it: all connections stay open, and nothing answers."""
-    before = scene.journal.put_off
     scene.stand.redis.freeze()
     try:
-        wait_for(lambda: scene.journal.put_off >= before + 10, 30, "anybody to be put off")
+        scene.wait_put_off("while the log is away")
     finally:
         scene.stand.redis.thaw()
     scene.struck()
