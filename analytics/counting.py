@@ -23,7 +23,7 @@ from polls.models import DeadLetter, Poll, State
 from polls.votelog import get_log
 from polls.votelog.base import Block, Entry, Head
 
-from . import halting, ledger, slots
+from . import halting, ledger, releases, slots
 from .apart import decisions_for, standing
 from .halting import Halting, Verdicts
 from .judging import Judge, Misfit
@@ -56,6 +56,7 @@ class Batch:
     poll_ids: set[int] = field(default_factory=set)
     closes: bool = False
     verdicts: Verdicts | None = None
+    stepped: set[int] = field(default_factory=set)
 
 
 def count_partition(partition: int, gather: Callable[[float], None] | None = None) -> int:
@@ -74,6 +75,8 @@ def count_partition(partition: int, gather: Callable[[float], None] | None = Non
         counted += batch.entries
         if batch.verdicts:
             halting.note(partition, batch.verdicts)
+        if batch.stepped:
+            releases.advance(batch.stepped)
         if batch.poll_ids:
             # Robust: a screen that can't be told must not keep the next ballots from being counted.
             tally_changed.send_robust(sender=None, poll_ids=batch.poll_ids)
@@ -129,7 +132,9 @@ def _count_batch(partition: int, halt: Mapping[int, str]) -> Batch | None:
             if halt or checkpoint.watch:
                 ballots = _hold_halted(partition, ballots, halt)
                 checkpoint.watch = True
-            batch.verdicts = _count_blocks(partition, ballots, checkpoint.generation, watch=checkpoint.watch)
+            batch.verdicts, batch.stepped = _count_blocks(
+                partition, ballots, checkpoint.generation, watch=checkpoint.watch
+            )
             batch.position = checkpoint.position = blocks[-1].last
             batch.poll_ids = {block.poll_id for block in ballots}
             batch.closes = len(ballots) < len(blocks)
@@ -197,10 +202,11 @@ def _count_blocks(
     *,
     watch: bool = True,
     let_fail: bool = False,
-) -> Verdicts:
+) -> tuple[Verdicts, set[int]]:
     """Ledger, tally and dead letters of these ballots, in the transaction that is under way.
 
-    Halting where most ballots of a poll fail, unless that is wanted; what was done has to be undone then.
+    Returns what came of them, and which of their polls have tallies that move in steps. Halting where most
+    ballots of a poll fail, unless that is wanted; what was done has to be undone then.
     """
     check = halting.count_only if let_fail else halting.check
     judge = Judge({(block.poll_id, block.round) for block in blocks}, generation)
@@ -213,7 +219,7 @@ def _count_blocks(
     refused = _book(partition, judge, plain, good, look=watch)
     verdicts = check(partition, blocks, [*misfits, *refused])
     _set_aside(partition, refused)
-    return verdicts
+    return verdicts, judge.stepped_polls
 
 
 def count_held(partition: int, blocks: Sequence[Block], *, let_fail: bool) -> None:
@@ -291,4 +297,6 @@ def _settle_closing(poll: Poll) -> None:
         # Under the poll's lock, as a dead letter that is counted meanwhile: one of the two sees the other.
         locked = Poll.objects.select_for_update().get(pk=poll.pk)
         closed_at = max(marker.closed_at for marker in markers)
+        if locked.release_step > 1:
+            releases.finish(locked, locked.round)
         lifecycle.finish_closing(poll.pk, poll.round, closed_at, final_result(locked))

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import NamedTuple
 
 from polls.errors import LandslideError
 from polls.methods import METHODS, Method, MethodRules, decode
@@ -21,7 +22,13 @@ Misfit = tuple[Entry, str, str]
 RoundKey = tuple[int, int]  # poll_id, round
 
 
-Rules = tuple[Method, MethodRules]
+class Rules(NamedTuple):
+    """What a round's ballots are judged and counted by."""
+
+    method: Method
+    limits: MethodRules
+    stepped: bool  # its tally moves in steps (releases.py)
+
 
 #: Rules that were looked up, by the generation of the log that their ballots come from: a database
 #: that was put back to an older copy has another one, and may have other polls under the same ids.
@@ -49,7 +56,9 @@ class Judge:
     def _read_rules(self, rounds: set[RoundKey]) -> None:
         rows = Round.objects.filter(poll_id__in={poll_id for poll_id, _ in rounds})
         found: dict[RoundKey, Rules] = {
-            (row.poll_id, row.number): (METHODS[row.rules["method"]], row.method_rules())
+            (row.poll_id, row.number): Rules(
+                METHODS[row.rules["method"]], row.method_rules(), row.rules.get("step", 1) > 1
+            )
             for row in rows
             if row.rules["method"] in METHODS
         }
@@ -63,7 +72,15 @@ class Judge:
             _known.update({(self._generation, where): rules for where, rules in found.items()})
 
     def method(self, where: RoundKey) -> Method:
-        return self._rules[where][0]
+        return self._rules[where].method
+
+    def is_stepped(self, where: RoundKey) -> bool:
+        return self._rules[where].stepped
+
+    @property
+    def stepped_polls(self) -> set[int]:
+        """Those of the batch's polls whose tallies move in steps."""
+        return {poll_id for (poll_id, _round), rules in self._rules.items() if rules.stepped}
 
     def reason_against(self, where: RoundKey, selection: str) -> tuple[str, str] | None:
         """Why a ballot with this selection can't be counted, as a code and a sentence."""
@@ -79,9 +96,9 @@ class Judge:
         if where not in self._rules:
             poll_id, round_ = where
             return "unknown_round", f"There is no round {round_} of poll {poll_id} by a known method."
-        method, rules = self._rules[where]
+        method, limits, _stepped = self._rules[where]
         try:
-            if method.check(rules, list(decode(selection))) == decode(selection):
+            if method.check(limits, list(decode(selection))) == decode(selection):
                 return None
             return "invalid_selection", "The selection is not in canonical form."
         except LandslideError as error:

@@ -170,11 +170,12 @@ def _move(where: tuple[int, int], selections: Iterable[str], *, into: bool) -> N
     """From one tally into the other, at the second at which it is decided."""
     round_ = Round.objects.get(poll_id=where[0], number=where[1])
     contribution = METHODS[round_.rules["method"]].contribution
+    stepped = round_.rules.get("step", 1) > 1
     delta, second = slots.Delta(), int(time.time())
     for selection in selections:
         keys = (BALLOTS, *contribution(decode(selection)))
-        delta.add(where, second, keys, -1, apart=not into)
-        delta.add(where, second, keys, 1, apart=into)
+        delta.add(where, second, keys, -1, apart=not into, stepped=stepped)
+        delta.add(where, second, keys, 1, apart=into, stepped=stepped)
     # Whichever partition's slots: we hold them all.
     slots.add(0, delta)
 

@@ -8,6 +8,7 @@ from django.db.models import F
 from polls.models import Poll, Round, State
 from polls.signals import poll_changed
 
+from . import releases
 from .tallies import counts_of, earlier_result, final_result
 
 
@@ -23,6 +24,8 @@ def refresh(poll_id: int, round_number: int) -> None:
     if poll.round > round_number:
         _refresh_earlier(poll_id, round_number)
     elif poll.round == round_number and poll.state in (State.CLOSED, State.PUBLISHED):
+        if poll.release_step > 1:
+            releases.finish(poll, round_number)
         if poll.state == State.PUBLISHED:
             Poll.objects.filter(pk=poll.pk).update(epoch=F("epoch") + 1)
         Round.objects.filter(poll=poll, number=round_number).update(result=final_result(poll))

@@ -27,11 +27,22 @@ class Delta:
     points: dict[tuple[int, int, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def add(
-        self, where: RoundKey, second: int, keys: Iterable[str], count: int, *, apart: bool = False
+        self,
+        where: RoundKey,
+        second: int,
+        keys: Iterable[str],
+        count: int,
+        *,
+        apart: bool = False,
+        stepped: bool = False,
     ) -> None:
-        """`count` more ballots with these keys. The second tally has no history."""
-        if apart:
-            self.tally[where].update({QUARANTINED + key: count for key in keys})
+        """`count` more ballots with these keys.
+
+        The second tally has no history, and that of a tally that moves in steps is written with each step.
+        """
+        if apart or stepped:
+            prefix = QUARANTINED if apart else ""
+            self.tally[where].update({prefix + key: count for key in keys})
             return
         tally, points = self.tally[where], self.points[(*where, second)]
         for key in keys:
@@ -49,9 +60,10 @@ def delta_of(written: Written, judge: Judge) -> Delta:
     delta = Delta()
     for (poll_id, round_, second, is_apart), selections in alike.items():
         contribution = judge.method((poll_id, round_)).contribution
+        stepped = judge.is_stepped((poll_id, round_))
         for selection, count in selections.items():
             keys = (BALLOTS, *contribution(decode(selection)))
-            delta.add((poll_id, round_), second, keys, count, apart=is_apart)
+            delta.add((poll_id, round_), second, keys, count, apart=is_apart, stepped=stepped)
     for replacement in written.replaced:
         _add_replacement(delta, replacement, judge)
     return delta
@@ -61,13 +73,14 @@ def _add_replacement(delta: Delta, replacement: Replacement, judge: Judge) -> No
     entry = replacement.entry
     where, second = (entry.poll_id, entry.round), entry.at // 1000
     contribution = judge.method(where).contribution
-    is_apart = replacement.apart is not None
+    is_apart, stepped = replacement.apart is not None, judge.is_stepped(where)
     for sign, selection, apart in (
         (-1, replacement.old_selection, replacement.was_apart),
         (1, entry.selection, is_apart),
     ):
         # Of the ballots it is a change even where their number stays.
-        delta.add(where, second, (BALLOTS, *contribution(decode(selection))), sign, apart=apart)
+        keys = (BALLOTS, *contribution(decode(selection)))
+        delta.add(where, second, keys, sign, apart=apart, stepped=stepped)
 
 
 def add(partition: int, delta: Delta) -> None:

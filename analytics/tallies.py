@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,16 @@ from polls.methods import Method, MethodRules, get_method
 from polls.models import Poll, Round, State, Visibility
 from polls.outline import iso, outline
 
-from .models import Quarantine, Tally
+from .models import Quarantine, Release, Tally
 
 #: The tally key that counts ballots, whatever the method.
 BALLOTS = "ballots"
 #: Begins the keys of the second tally: of ballots that are counted apart.
 QUARANTINED = "quarantined:"
+#: In released counts: how many decisions set ballots aside.
+REASONS = f"{QUARANTINED}reasons"
+#: While it is in these states, a poll with a release step shows released counts (releases.py).
+STEPPING = (State.OPEN, State.CLOSING)
 
 
 class Viewer(enum.Enum):
@@ -67,7 +72,25 @@ class Snapshot:
 
 
 def snapshot(poll: Poll) -> Snapshot:
-    """The tally of `poll` (choices prefetched, or fetched here), summed over its slots in one statement."""
+    """What is shown of the tally of `poll` (choices prefetched, or fetched here)."""
+    if is_stepping(poll):
+        row = Release.objects.filter(poll_id=poll.pk, round=poll.round).first()
+        return _released(poll, row.counts, row.version) if row else _released(poll, {}, 0)
+    return counted(poll)
+
+
+def is_stepping(poll: Poll) -> bool:
+    """Whether only released counts are shown, to staff too."""
+    return poll.release_step > 1 and poll.state in STEPPING
+
+
+def _released(poll: Poll, counts: Mapping[str, int], version: int) -> Snapshot:
+    shown = {key: count for key, count in counts.items() if key != REASONS}
+    return Snapshot(poll, shown, version, counts.get(REASONS, 0))
+
+
+def counted(poll: Poll) -> Snapshot:
+    """The tally as it is counted, summed over its slots in one statement."""
     rows = list(
         Tally.objects.filter(poll_id=poll.pk, round=poll.round)
         .values_list("key")
@@ -78,11 +101,12 @@ def snapshot(poll: Poll) -> Snapshot:
 
 def _snapshot(poll: Poll, slots: Sequence[tuple[str, int, int]]) -> Snapshot:
     counts = {key: votes for key, votes, _ in slots}
-    reasons = _reasons(poll.pk, poll.round) if counts.get(QUARANTINED + BALLOTS) else 0
+    reasons = reasons_of(poll.pk, poll.round) if counts.get(QUARANTINED + BALLOTS) else 0
     return Snapshot(poll, counts, sum(changes for _, _, changes in slots), reasons)
 
 
-def _reasons(poll_id: int, round: int) -> int:
+def reasons_of(poll_id: int, round: int) -> int:
+    """How many decisions keep ballots apart, or may."""
     return Quarantine.objects.filter(poll_id=poll_id, round=round, moved_at=None).count()
 
 
@@ -122,13 +146,24 @@ _SLOTS = """
 """
 
 
+_RELEASED = """
+    SELECT CAST(r.counts AS text), COALESCE(r.version, 0)
+    FROM polls_poll p LEFT JOIN analytics_release r ON r.poll_id = p.id AND r.round = p.round
+    WHERE p.id = %s AND p.epoch = %s AND p.revision = %s
+"""
+
+
 def _as_it_stands(poll: Poll) -> Snapshot | None:
     """The tally of `poll`; None if anything but votes has changed since it was read."""
+    stepping = is_stepping(poll)
     with connection.cursor() as cursor:
-        cursor.execute(_SLOTS, [poll.pk, poll.epoch, poll.revision])
+        cursor.execute(_RELEASED if stepping else _SLOTS, [poll.pk, poll.epoch, poll.revision])
         rows = cursor.fetchall()
     if not rows:
         return None
+    if stepping:
+        counts, version = rows[0]
+        return _released(poll, json.loads(counts or "{}"), version)
     slots = [row for row in rows if row[0] is not None]  # a poll without any is a row too
     return _snapshot(poll, slots)
 
@@ -141,7 +176,10 @@ def stamps(poll_ids: Iterable[int]) -> dict[int, tuple[int, int, int]]:
     marks = ", ".join(["%s"] * len(ids))
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT p.id, p.epoch, p.revision, COALESCE(SUM(t.changes), 0) FROM polls_poll p"  # noqa: S608
+            "SELECT p.id, p.epoch, p.revision,"  # noqa: S608
+            " CASE WHEN p.release_step > 1 AND p.state IN ('open', 'closing') THEN COALESCE((SELECT r.version"
+            " FROM analytics_release r WHERE r.poll_id = p.id AND r.round = p.round), 0)"
+            " ELSE COALESCE(SUM(t.changes), 0) END FROM polls_poll p"
             " LEFT JOIN analytics_tally t ON t.poll_id = p.id AND t.round = p.round"
             f" WHERE p.id IN ({marks}) GROUP BY p.id, p.epoch, p.revision",
             ids,
@@ -208,7 +246,7 @@ def _set_aside(method: Method, rules: MethodRules, counts: Mapping[str, int], re
 
 def final_result(poll: Poll) -> dict[str, Any]:
     """The result that a closed round keeps: figures with winners."""
-    snap = snapshot(poll)
+    snap = counted(poll)
     votes = get_method(poll.method).votes(poll.method_rules(), snap.counts)
     return {**_figures(snap), "version": snap.version, "winners": get_method(poll.method).winners(votes)}
 
@@ -230,7 +268,7 @@ def earlier_result(round_: Round, counts: Mapping[str, int]) -> dict[str, Any]:
     ]
     result.pop("quarantined", None)
     if counts.get(QUARANTINED + BALLOTS):
-        reasons = _reasons(round_.poll_id, round_.number)
+        reasons = reasons_of(round_.poll_id, round_.number)
         result["quarantined"] = _set_aside(method, round_.method_rules(), counts, reasons)
     return result
 

@@ -10,7 +10,7 @@ from polls import lifecycle
 from polls.errors import LogInconsistent
 from polls.votelog import get_log
 
-from . import bundles, counting, health, quarantine, resuming, wakeups
+from . import bundles, counting, health, purge, quarantine, releases, resuming, wakeups
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ def sweep() -> None:
             # What is wrong with one partition must not keep the others from being counted.
             logger.exception("partition_not_counted", extra={"partition": partition})
     counting.settle_closings()
+    releases.catch_up()
     quarantine.go_on()
     resuming.go_on()
 
@@ -67,5 +68,6 @@ def make_bundles() -> None:
 
 @shared_task(ignore_result=True)
 def upkeep() -> None:
-    """What may wait for some seconds: bundles whose task was lost."""
+    """What may wait for some seconds: bundles whose task was lost, and what is kept for long enough."""
     bundles.make_missing()
+    purge.purge_by_retention()

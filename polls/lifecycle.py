@@ -170,12 +170,14 @@ def closing_markers(poll: Poll) -> list[Marker]:
 
 def _frozen_rules(poll: Poll) -> dict[str, Any]:
     rules = poll.method_rules()
-    return {
+    frozen: dict[str, Any] = {
         "method": poll.method,
         "numbers": sorted(rules.numbers),
         "least": rules.min_selections,
         "most": rules.max_selections,
     }
+    # Here too, so that whoever counts needn't look at the poll.
+    return frozen | {"step": poll.release_step} if poll.release_step > 1 else frozen
 
 
 def _get(poll_id: int) -> Poll:
