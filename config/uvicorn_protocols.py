@@ -24,6 +24,7 @@ from .handshake import Opening, answer_to
 from .incoming import Incoming
 from .keepalive import Keepalive
 from .lines import EventLine, WebSocketLine
+from .slow_clients import ImpatientHttp
 
 logger = logging.getLogger(__name__)
 
@@ -101,12 +102,11 @@ class LandslideWebSocket(WebSocketsSansIOProtocol):
                 self.loop.call_soon(watcher.heard, message.get("text") or "")
 
 
-class LandslideHttp(HttpToolsProtocol):
+class LandslideHttp(ImpatientHttp):
     """uvicorn's, which hands event streams over, and offers whole requests to the fast lane unparsed."""
 
     #: Takes a request from its bytes, and replies now or later; False where it has to be parsed.
     take: Callable[[bytes, Callable[[bytes, bytes], None], tuple[str, int] | None], bool] | None = None
-    within_message = False
     taken = False  # a request that hasn't been answered yet
     held = b""  # what came behind it
     ending = False  # the server wants to stop
@@ -123,6 +123,7 @@ class LandslideHttp(HttpToolsProtocol):
         if take and not self.within_message and self._has_answered():
             self.taken = True
             if take(data, self.reply, self.client):
+                self.stop_waiting()
                 return
             self.taken = False
         super().data_received(data)
@@ -173,14 +174,6 @@ class LandslideHttp(HttpToolsProtocol):
             self.ending = True
         else:
             super().shutdown()
-
-    def on_message_begin(self) -> None:
-        self.within_message = True
-        super().on_message_begin()
-
-    def on_message_complete(self) -> None:
-        self.within_message = False
-        super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         if self.url.partition(b"?")[0].endswith(STREAM):
@@ -276,12 +269,13 @@ WEBSOCKET_ATTRIBUTES = {
 }  # fmt: skip
 WEBSOCKET_METHODS = ("data_received", "handle_connect", "stop_keepalive")
 HTTP_ATTRIBUTES = {
-    "client", "connections", "cycle", "parser", "pipeline", "scope", "server_state", "timeout_keep_alive",
-    "timeout_keep_alive_task", "transport",
+    "client", "connections", "cycle", "flow", "parser", "pipeline", "scope", "server_state",
+    "timeout_keep_alive", "timeout_keep_alive_task", "transport",
 }  # fmt: skip
 HTTP_METHODS = (
     "data_received", "handle_websocket_upgrade", "shutdown", "on_headers_complete", "on_message_begin",
-    "on_message_complete", "timeout_keep_alive_handler", "_unset_keepalive_if_required",
+    "on_message_complete", "connection_made", "connection_lost", "timeout_keep_alive_handler",
+    "_unset_keepalive_if_required",
 )  # fmt: skip
 
 
