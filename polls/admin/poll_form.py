@@ -13,6 +13,7 @@ from polls.methods import get_method
 from polls.models import Poll, canonical_code
 
 from .choices import ChoicesField
+from .networks import NetworksField
 
 #: The model's fields that a draft's form may change.
 FIELDS = [
@@ -26,6 +27,11 @@ FIELDS = [
     "opens_at",
     "closes_at",
     "expected_turnout",
+    "identity",
+    "venue_networks",
+    "over_limit",
+    "proof_of_work",
+    "release_step",
 ]
 LIMITS = ("min_selections", "max_selections")
 
@@ -38,12 +44,34 @@ class PollForm(forms.ModelForm):
         ),
     )
 
+    venue_networks = NetworksField(
+        label=_("Venue networks"),
+        help_text=_(
+            "Halls, offices and schools where many voters share an address, such as 198.51.100.0/24 or"
+            " 2001:db8:5::/48, one a line. Limits by address are wider there. It can be changed at any time."
+        ),
+    )
+
     class Meta:
         model = Poll
         fields = FIELDS
         help_texts = {
             "min_selections": _("How many choices a ballot marks at least. Empty: as usual for the method."),
             "max_selections": _("How many choices a ballot marks at most. Empty: as usual for the method."),
+            "identity": _(
+                "Nothing but an account or an invite says who a voter is: in an open poll somebody with two"
+                " browsers has two ballots. The voter's page says which it is."
+            ),
+            "over_limit": _(
+                "What becomes of ballots when one address or network sends too many. This can be changed at"
+                " any time."
+            ),
+            "release_step": _(
+                "While the poll is open, its tally moves in steps of at least so many ballots for everybody,"
+                " staff too, so that nobody who watches learns who voted what; the first shows after twice as"
+                " many. Fewer ballots in all show once it is closed. 1: with every ballot. For small polls,"
+                " some 5 to 20."
+            ),
             "results_visible": _("Who sees the tally. Staff always does. This can be changed at any time."),
             "opens_at": _("Opens by itself then. Leave it empty to open by hand."),
             "closes_at": _("Closes by itself then. Leave it empty to close by hand."),

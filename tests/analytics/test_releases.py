@@ -90,14 +90,13 @@ def test_a_step_of_one_is_none() -> None:
 def test_what_stands_while_the_last_are_counted_is_what_was_released(monkeypatch: pytest.MonkeyPatch) -> None:
     poll = open_poll(release_step=5)
     one_by_one(poll, range(12))
-    before = figures_in(seen(poll)[0])
     fill(poll, range(12, 15), 1)
     lifecycle.close_poll(poll.pk)
     with monkeypatch.context() as patch:
         patch.setattr(counting, "settle_closings", lambda: None)
         count()
     assert Poll.objects.get(pk=poll.pk).state == State.CLOSING
-    assert figures_in(seen(poll)[0]) == before
+    assert seen(poll)[0]["ballots"] == 10
     counting.settle_closings()
     assert seen(poll)[0]["ballots"] == 15
 
