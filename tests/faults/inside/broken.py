@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
-from tests.faults.inside.hooks import after_import, instead, orders, role
+from tests.faults.inside.hooks import after_import, instead, orders, reached, role
 
 
 def add() -> None:
@@ -185,9 +185,10 @@ def _move_late(module: ModuleType) -> None:
 
     def remember(_move: Any, checkpoint: Any, trimmed: bool) -> None:
         local.due = checkpoint, trimmed
+        reached("worker.before_commit")
 
-    def count_then_move(count: Any, partition: int) -> Any:
-        batch = count(partition)
+    def count_then_move(count: Any, *args: Any) -> Any:
+        batch = count(*args)
         if due := local.__dict__.pop("due", None):
             move(*due)
         return batch
