@@ -20,7 +20,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from polls.errors import LandslideError
-from polls.models import Ballot, DeadLetter, Poll, State
+from polls.models import Ballot, DeadLetter, Poll, Round, State
 from polls.votelog import get_log
 from polls.votelog.base import Gate, Head, VoteLog, partition_of
 
@@ -142,15 +142,17 @@ def _letters() -> QuerySet[DeadLetter]:
 
 def _claims() -> Iterator[list[ClaimRow]]:
     """What voters have cast, a chunk at a time, so that the last of a voter is the current one."""
+    # Keys that a purge has made are nobody's, and nobody comes back to a round that is purged.
+    purged = set(Round.objects.filter(purged_at__isnull=False).values_list("poll_id", "number"))
     last = 0
     fields = ("pk", "poll_id", "round", "voter_key", "ballot_id", "selection")
     while letters := list(_letters().filter(pk__gt=last).order_by("pk").values_list(*fields)[:_CHUNK]):
         last = letters[-1][0]
-        yield [_claim_row(*letter[1:]) for letter in letters]
+        yield [_claim_row(*letter[1:]) for letter in letters if letter[1:3] not in purged]
     voter: tuple[int, int, bytes] = (0, 0, b"")
     while ballots := _ledger_after(voter):
         voter = ballots[-1][:3]
-        yield ballots
+        yield [ballot for ballot in ballots if ballot[:2] not in purged]
     # Behind the ledger: a ballot that is held may take the place of one that is counted.
     last = 0
     while held := list(HeldBlock.objects.filter(pk__gt=last).order_by("pk")[:_HELD_CHUNK]):

@@ -1,0 +1,72 @@
+"""`manage.py purge`: destroy what links the counted ballots of a poll to its voters."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from analytics import purge
+from polls.errors import LandslideError
+from polls.models import Poll, canonical_code
+from polls.records import COMMAND
+from polls.votelog import STORE_ERRORS
+
+
+class Command(BaseCommand):
+    help = (
+        "Destroy, for good, what links the counted ballots of a poll to its voters. The count and the audit "
+        "bundle stay; receipts can't be looked up any more."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("code", help="the poll's code")
+        parser.add_argument("--round", type=int, help="this round alone; all that are over if left out")
+        parser.add_argument("--yes", action="store_true", help="don't ask")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        try:
+            poll = Poll.objects.filter(code=canonical_code(options["code"])).first()
+            if poll is None:
+                raise CommandError(f"There is no poll {options['code']}.")
+            rounds = purge.purgeable(poll, options["round"])
+            ballots = purge.ballots_in(rounds)
+            if not options["yes"]:
+                self.ask(poll, [round_.number for round_ in rounds], ballots)
+            self.carry_out(poll, options["round"], ballots)
+        except LandslideError as error:
+            raise CommandError(error.detail) from None
+        except STORE_ERRORS as error:
+            raise CommandError(f"The vote log or the database doesn't answer: {error}") from None
+        self.stdout.write(
+            "Done: nobody can link these ballots to a voter any more, but by backups that are older. "
+            "docs/audit.md says what to do about those, and about the space that the old rows leave."
+        )
+
+    def ask(self, poll: Poll, numbers: list[int], ballots: int) -> None:
+        self.stdout.write(f"{poll}: round {', '.join(map(str, numbers))}, {ballots:,} counted ballots.")
+        self.stdout.write(
+            "No receipt can be looked up afterwards, and a voter who comes again is a new one. "
+            "This can't be undone."
+        )
+        try:
+            answer = input(f"Type the poll's code, {poll.code}, to go on: ")
+        except EOFError:
+            raise CommandError("Nobody answers here; run it with --yes.") from None
+        if canonical_code(answer) != poll.code:
+            raise CommandError("Nothing was changed.")
+
+    def carry_out(self, poll: Poll, number: int | None, ballots: int) -> None:
+        console = Console(file=self.stdout._out, highlight=False)
+        columns = (TextColumn("Unlinking ballots"), BarColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("", total=max(ballots, 1))
+            purge.purge(
+                poll.pk,
+                f"{COMMAND} {getpass.getuser()}",
+                number,
+                lambda some: progress.advance(task, some),
+            )
