@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 from websockets.frames import Close, Frame, Opcode
@@ -27,6 +28,9 @@ NOT_ANSWERED = 1011
 CLOSING_SECONDS = 10.0
 #: What the kernel may keep for a client that is behind: a few tallies, not megabytes of old ones.
 SEND_BUFFER_BYTES = 32 * 1024
+#: A viewer has next to nothing to say. One that keeps us busy for longer at a time is listened to again after
+#: so many times as long, or a second: a flood from one client takes a small part of the event loop, not all.
+TALKATIVE_SECONDS, PAUSE_OF_TALK, LONGEST_PAUSE_SECONDS = 0.002, 20, 1.0
 #: Until data that nobody acknowledges ends the connection, where there is no pong to miss.
 UNACKNOWLEDGED_MILLISECONDS = 40_000
 
@@ -127,7 +131,16 @@ class WebSocketLine(ViewerLine):
             if _is_pong(data):
                 return
             self.incoming = Incoming(self.max_size)
-        incoming = self.incoming
+        began = time.perf_counter()
+        self._take_in(data, self.incoming)
+        took = time.perf_counter() - began
+        if took > TALKATIVE_SECONDS and not self.transport.is_closing():
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_later(
+                min(took * PAUSE_OF_TALK, LONGEST_PAUSE_SECONDS), self._read_on
+            )
+
+    def _take_in(self, data: bytes, incoming: Incoming) -> None:
         for text in incoming.receive(data):
             if self.watcher is not None:
                 self.watcher.heard(text)
@@ -139,6 +152,10 @@ class WebSocketLine(ViewerLine):
             self.hang_up()
         elif incoming.idle:
             self.incoming = None
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.keepalive is not None:
