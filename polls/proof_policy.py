@@ -30,8 +30,10 @@ def suspect(poll_id: int, **why: str | int) -> bool:
             .filter(pk=poll_id, state=State.OPEN, proof_of_work=ProofOfWork.AUTO)
             .first()
         )
-        until = poll and poll.proof_until
-        if poll is None or (until and until > now + SUSPECTED_FOR - _PUT_OFF_AFTER):
+        if poll is None:
+            return False
+        until = poll.proof_until
+        if until is not None and until > now + SUSPECTED_FOR - _PUT_OFF_AFTER:
             return False
         poll.proof_until = now + SUSPECTED_FOR
         poll.save(update_fields=["proof_until"])
