@@ -39,7 +39,7 @@ def main() -> None:
 
     rows = [
         row
-        for row in matrix.ROWS
+        for row in (*matrix.ROWS, *matrix.BUILDS)
         if not options.words or any(word in f"{row.name} {row.on}" for word in options.words)
     ]
     began, done = time.monotonic(), Matrix()

@@ -40,6 +40,7 @@ class Fault:
     found_by: str  # … must be found out by this check
     times: int = 1  # in the full matrix
     long: bool = False  # too long for `make test`
+    only_broken: bool = False  # nothing to see on the system as it is
     stand: Mapping[str, Any] | None = None  # the system it needs, if not the one that all share
     damages: bool = False  # a broken build leaves a system that nobody should go on with
 

@@ -18,8 +18,9 @@ SHORT = Pace()
 BROKEN = Pace(ballots=200, patience=5)
 
 
-def full_pace(rows: int) -> Pace:
-    return Pace(ballots=math.ceil(BALLOTS / rows), rate=1_500, in_batches=0.75, batch=100, odd=0.02)
+def full_pace() -> Pace:
+    each = math.ceil(BALLOTS / len(ROWS))
+    return Pace(ballots=each, rate=1_500, in_batches=0.75, batch=100, odd=0.02)
 
 
 class Stands:
@@ -34,7 +35,8 @@ class Stands:
         key = repr(fault.stand)
         if self._stand is None or self._key != key:
             self.remove()
-            stand = Stand(**(self._options | dict(fault.stand or {})))
+            options = self._options | dict(fault.stand or {})
+            stand = options.pop("kind", Stand)(**options)
             self._stand, self._key = stand, key
             stand.start()
         return self._stand
@@ -63,6 +65,8 @@ def strike_broken(stands: Stands, fault: Fault) -> Outcome:
         stands.remove()
         raise
     if fault.damages:
+        stands.remove()
+    else:
         stands.of(fault).skip_what_is_gone()
     return outcome
 
@@ -100,7 +104,7 @@ def in_order(rows: Iterable[Fault]) -> list[Fault]:
 
 def run(rows: Sequence[Fault], progress: Callable[[str], None], *, broken: bool = True) -> Iterator[Line]:
     """All rows in full; `progress` is told what is on, twice a row."""
-    pace = full_pace(len(rows))
+    pace = full_pace()
     stands = Stands(cookies=60_000)
     try:
         for fault in in_order(rows):
@@ -113,7 +117,8 @@ def _line(stands: Stands, fault: Fault, pace: Pace, progress: Callable[[str], No
     line = Line(Outcome(fault))
     try:
         progress(fault.name)
-        line.outcome = strike(stands, fault, pace, fault.times)
+        if not fault.only_broken:
+            line.outcome = strike(stands, fault, pace, fault.times)
         if broken:
             progress(f"{fault.name}, broken build")
             line.broken = strike_broken(stands, fault)

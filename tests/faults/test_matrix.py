@@ -1,7 +1,7 @@
 """Every row of the matrix of faults, with few voters; `make faults` is the full run.
 
-Each is run on the system as it is, where all must hold, and on a build that is broken on purpose, which must
-be found out. All share one system unless their row names another.
+Each is run on the system as it is, where all must hold; and each check on a build that is broken on purpose,
+which must be found out; the full run does that with every row. Rows share a system unless they name one.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def test_a_fault_and_what_must_hold(stands: Stands, row: Fault) -> None:
     assert outcome.acknowledged > 100
 
 
-@pytest.mark.parametrize("row", [*ROWS, *matrix.BUILDS], ids=name_of)
+@pytest.mark.parametrize("row", matrix.BUILDS, ids=name_of)
 def test_a_broken_build_is_found_out(stands: Stands, row: Fault) -> None:
     outcome = matrix.strike_broken(stands, row)
     assert outcome.found_out, f"{row.broken} should be noticed by {row.found_by}: {outcome.breaches}"
@@ -48,7 +48,9 @@ def test_a_broken_build_is_found_out(stands: Stands, row: Fault) -> None:
 
 def test_every_check_can_fail() -> None:
     """By name, each is what some broken build must be found out by."""
-    assert {row.found_by for row in (*ROWS, *matrix.BUILDS)} >= set(checks.CHECKS)
+    assert {row.found_by for row in matrix.BUILDS} >= {*checks.CHECKS, *(row.found_by for row in ROWS)} - {
+        "accepting",  # what rows promise beyond what always holds
+    }
 
 
 def test_a_journal_can_be_read_again(tmp_path: Path) -> None:

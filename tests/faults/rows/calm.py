@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tests.faults.campaign import Fault, Scene
 
 
@@ -10,12 +12,23 @@ def nothing(scene: Scene) -> None:
     scene.struck()
 
 
-def _build(broken: str, found_by: str, damages: bool = False) -> Fault:
-    return Fault(f"none: {broken}", "build", "found out", nothing, (broken,), found_by, damages=damages)
+def _last_few(scene: Scene) -> None:
+    scene.load.pause()
+    scene.struck()
+    scene.last_few("in this build")
 
 
-#: Each check that no row's broken build is about; these are run broken only.
+def _build(broken: str, found_by: str, strike: Callable[[Scene], None] = nothing) -> Fault:
+    return Fault(
+        *(f"none, {found_by}", "a broken build", "found out", strike, (broken,), found_by), only_broken=True
+    )
+
+
+#: One for each check, which must find it out; these are run broken only.
 BUILDS = [
+    _build("never_looks", "current", _last_few),
+    _build("forgets_claims", "doubled"),
+    _build("shows_old_tallies", "backwards"),
     _build("never_appends", "lost"),
     _build("changes_selection", "altered"),
     _build("adds_twice", "tally"),

@@ -60,7 +60,6 @@ ROWS = [
         broken=("trims_first",),
         found_by="lost",
         times=4,
-        damages=True,
     ),
     Fault(
         *("SIGKILL in the transaction, after the ledger", "worker", HOLDS, killed_at("worker.after_ledger")),
@@ -91,7 +90,6 @@ ROWS = [
         broken=("trims_first",),
         found_by="lost",
         times=4,
-        damages=True,
     ),
     Fault(
         *("SIGKILL before the announcement", "worker", "screens current all the same"),
