@@ -6,11 +6,16 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analytics.tallies import Viewer
 from realtime import rooms
 from realtime.protocol import Frames, Message
 from realtime.rooms import Room, Seat
+
+
+HAPPENINGS = ["vote", "move", "reset", "come", "hold", "drain"]
 
 
 class Line:
@@ -42,6 +47,10 @@ class Line:
     def abort(self) -> None:
         self.ended = "abort"
         self.seat.gone()
+
+    @property
+    def tallies(self) -> list[tuple[int, int]]:
+        return [(message["round"], message["ballots"]) for message in self.got if message["type"] == "tally"]
 
     @property
     def ballots(self) -> list[int]:
@@ -96,6 +105,46 @@ async def test_what_is_held_up_in_the_middle_goes_on_where_it_was(room: Room) ->
     assert line.got[-1] == {"type": "state", "state": "closing"}
     line.drain(room_for=1)
     assert line.ballots == [0, 1]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["vote", "move", "reset", "come", "hold", "drain"]), st.integers(0, 9))
+    )
+)
+def test_whatever_lines_skip_each_ends_at_the_newest_and_never_runs_back(happenings: Any) -> None:
+    """Old snapshot and messages make the fresh snapshot, however long and wherever a line was held up."""
+
+    async def live() -> None:
+        room = Room(1, "SPRING", lambda seat: None)
+        ballots, state, round_ = 0, 0, 1
+        room.show(frames(0))
+        lines = [viewer(room), viewer(room, kind=Viewer.PUBLIC)]
+        for what, number in happenings:
+            line = lines[number % len(lines)]
+            if what == "come":
+                lines.append(viewer(room, room_for=2 + number))
+            elif what == "hold":
+                line.room_for = 1
+            elif what == "drain" and line.held_up:
+                line.drain(room_for=1 + number)
+            elif what in ("vote", "move", "reset"):
+                ballots = 0 if what == "reset" else ballots + (what == "vote")
+                state, round_ = state + (what != "vote"), round_ + (what == "reset")
+                room.show(frames(ballots, state=str(state), round=round_))
+                await delivered(room) if number % 2 else None
+        await delivered(room)
+        for line in lines:
+            line.drain() if line.held_up else None
+            assert line.tallies[-1] == (round_, -round_ if line.seat.kind is Viewer.PUBLIC else ballots)
+            shown = [(at, abs(count)) for at, count in line.tallies]
+            assert shown == sorted(shown)
+            states = [int(message["state"]) for message in line.got if message["type"] == "state"]
+            assert states == sorted(states)
+            assert not states or states[-1] == state
+
+    asyncio.run(live())
 
 
 async def test_what_has_not_changed_is_not_sent_again(room: Room) -> None:
