@@ -14,7 +14,6 @@ from realtime import rooms
 from realtime.protocol import Frames, Message
 from realtime.rooms import Room, Seat
 
-
 HAPPENINGS = ["vote", "move", "reset", "come", "hold", "drain"]
 
 
