@@ -111,6 +111,12 @@ class QuarantineNotFound(LandslideError):
     title = _("There is no such quarantine of this poll")
 
 
+class InviteBatchNotFound(LandslideError):
+    code = "invite_batch_not_found"
+    status = 404
+    title = _("This poll has no such batch of invites")
+
+
 class NotFound(LandslideError):
     code = "not_found"
     status = 404

@@ -23,6 +23,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from .csv_rows import csv_lines
 from .errors import IllegalStep, PollNotFound
@@ -33,6 +34,7 @@ from .voters import invite_key, keyed_hash, signing_secrets
 #: The header in which the voter's page hands a token to the voter endpoint.
 HEADER = "Voter-Invite"
 COUNT_AT_MOST = 1_000_000
+ENDED = gettext_lazy("Nobody can vote with these invites any more.")
 _WHICH = struct.Struct(">II")  # batch, serial number
 _MAC = 16
 _LENGTH = (_WHICH.size + _MAC) * 8 // 6  # 32 characters of base64, with nothing to pad
@@ -112,7 +114,12 @@ def revoke_batch(batch_id: int, *, by: str) -> bool:
     return True
 
 
-def csv_chunks(batch: InviteBatch, site: str) -> Iterator[str]:
+def note_download(batch: InviteBatch, *, by: str) -> None:
+    """Who has the links can vote, so the records say who fetched them."""
+    record(by, "invites downloaded", batch.poll.code, batch=batch.pk, count=batch.count)
+
+
+def csv_pieces(batch: InviteBatch, site: str) -> Iterator[str]:
     """A CSV file in pieces, with serial number and link of each invite. site: scheme and host alone."""
     poll = batch.poll
     key = _mac_key(poll.pk, bytes(poll.secret), signing_secrets()[0])

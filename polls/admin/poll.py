@@ -17,20 +17,20 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
 from polls import authoring, lifecycle
 from polls.errors import CodeTaken, LandslideError
-from polls.models import Poll, State
-from polls.records import record, user_actor
+from polls.models import Identity, Poll, State
+from polls.records import user_actor
 
 from . import proofs, rounds, steps
+from .invites import InvitePages
 from .poll_form import FIELDS, PollForm
 
-#: Of a poll that has been opened, only this may be changed.
-NEVER_FROZEN = "results_visible"
+#: Of a poll that has been opened, only this may be changed here. Proofs of work have buttons (proofs.py).
+NEVER_FROZEN = tuple(name for name in authoring.NEVER_FROZEN if name != "proof_of_work")
 COLOURS = {
     State.DRAFT: "default",
     State.OPEN: "success",
@@ -41,7 +41,7 @@ COLOURS = {
 
 
 @admin.register(Poll)
-class PollAdmin(ModelAdmin):
+class PollAdmin(InvitePages):
     form = PollForm
     list_display = ("code", "question", "state_tag", "round", "opens_at", "closes_at", "pages")
     list_display_links = ("code", "question")
@@ -74,7 +74,7 @@ class PollAdmin(ModelAdmin):
         actions.pop("delete_selected", None)
         return actions
 
-    # --- the form: everything in a draft, only the visibility later ---
+    # --- the form: everything in a draft, later only what is never frozen ---
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Poll | None:
         """Locked while it is being saved: the poll can't be opened between the check and the writing."""
@@ -92,25 +92,30 @@ class PollAdmin(ModelAdmin):
         frozen = self.is_frozen(request, obj)
         texts = (None, {"fields": ["question", "code", "choice_list" if frozen else "labels"]})
         ballots = (_("Ballots"), {"fields": ["method", ("min_selections", "max_selections"), "revote"]})
-        results = (_("Results"), {"fields": [NEVER_FROZEN]})
+        results = (_("Results"), {"fields": ["results_visible", *([] if frozen else ["release_step"])]})
+        voters = (_("Who may vote"), {"fields": ["identity"]})
+        proof = [] if frozen else ["proof_of_work"]
+        protection = (_("Protection"), {"fields": ["venue_networks", "over_limit", *proof]})
         times = (_("Times"), {"fields": ["opens_at", "closes_at"]})
         size = (_("Advanced"), {"fields": ["expected_turnout"], "classes": ["collapse"]})
-        # What can be changed comes first.
-        return [results, texts, ballots, times, size] if frozen else [texts, ballots, results, times, size]
+        if frozen:  # what can be changed comes first
+            size = (_("Advanced"), {"fields": ["release_step", "expected_turnout"], "classes": ["collapse"]})
+            return [results, protection, texts, voters, ballots, times, size]
+        return [texts, voters, ballots, results, times, protection, size]
 
     def get_form(
         self, request: HttpRequest, obj: Poll | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
         if self.is_frozen(request, obj):
             # Beside what can't be changed there is nothing to explain.
-            kwargs["help_texts"] = {name: "" for name in FIELDS if name != NEVER_FROZEN}
+            kwargs["help_texts"] = {name: "" for name in FIELDS if name not in NEVER_FROZEN}
         return super().get_form(request, obj, change, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
         if not self.is_frozen(request, obj):
             return []
         # `labels` is shown nowhere then, but naming it takes it out of the form.
-        return [*(name for name in FIELDS if name != NEVER_FROZEN), "choice_list", "labels"]
+        return [*(name for name in FIELDS if name not in NEVER_FROZEN), "choice_list", "labels"]
 
     def get_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
         return flatten_fieldsets(self.get_fieldsets(request, obj))
@@ -124,11 +129,9 @@ class PollAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Poll, form: PollForm, change: bool) -> None:
         if "labels" not in form.fields:
-            if NEVER_FROZEN in form.changed_data:
-                obj.save(update_fields=[NEVER_FROZEN])
-                lifecycle.touch(obj.pk)
-                seen = {NEVER_FROZEN: getattr(obj, NEVER_FROZEN)}
-                record(user_actor(request.user), "poll changed", obj.code, **seen)
+            changed = {name: form.cleaned_data[name] for name in NEVER_FROZEN if name in form.changed_data}
+            if changed:
+                authoring.change_poll(obj.pk, by=user_actor(request.user), **changed)
             return
         if not change:
             super().save_model(request, obj, form, change)
@@ -195,6 +198,7 @@ class PollAdmin(ModelAdmin):
             "obstacle": steps.obstacle(poll),
             "proof": proofs.switch(poll) if may else None,
             "links": _links(poll),
+            "by_invitation": poll.identity == Identity.INVITE,
         }
 
     def panel_view(self, request: HttpRequest, poll_id: int) -> HttpResponse:

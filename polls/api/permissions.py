@@ -41,3 +41,14 @@ class PollScope(BasePermission):
         if not any(client.allows(scope) for scope in scopes):
             raise MissingScope(_("This needs the scope %(scope)s.") % {"scope": scopes[0].value})
         return True
+
+
+class PollWriteScope(PollScope):
+    """The scope for writing, whatever the method: for what may be read only by who may change the poll."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if isinstance(request.auth, ApiClient) and not request.auth.allows(ApiClient.Scope.POLLS_WRITE):
+            raise MissingScope(
+                _("This needs the scope %(scope)s.") % {"scope": ApiClient.Scope.POLLS_WRITE.value}
+            )
+        return super().has_permission(request, view)

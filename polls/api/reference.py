@@ -23,7 +23,10 @@ ADVICE = {
         "Cast from the poll's own page, or from a server with an API key; an operator can trust an origin."
     ),
     "missing_scope": _("Ask the operator for a key with the scope that `detail` names."),
-    "not_eligible": _("This voter is not among the poll's voters; another try won't change that."),
+    "not_eligible": _(
+        "`needs` says what would make this a voter: to sign in, an invite, or an API client. Then ask the"
+        " poll's voter endpoint, and send the same ballot again."
+    ),
     "proof_required": _(
         "Solve a challenge, whose address is in `challenge`, and send the same ballot with the `proof`."
     ),
@@ -33,6 +36,7 @@ ADVICE = {
         "There is one some seconds after the poll is published, where its results are public."
     ),
     "quarantine_not_found": _("Check the id against the list of the poll's quarantines."),
+    "invite_batch_not_found": _("List the poll's batches; each has its number."),
     "not_found": _("Check the address against /api/docs/."),
     "method_not_allowed": _("Use one of the methods in the Allow header."),
     "not_acceptable": _("Accept application/json, or send no Accept header."),

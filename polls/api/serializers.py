@@ -17,6 +17,7 @@ from rest_framework import serializers
 
 from polls import visitors
 from polls.authoring import CHOICES_AT_MOST
+from polls.invites import COUNT_AT_MOST
 from polls.methods import method_choices
 from polls.models import Identity, OverLimit, Poll, ProofOfWork, State, Visibility
 from polls.networks import NETWORKS_AT_MOST, canonical_networks
@@ -234,6 +235,35 @@ class PollDocument(serializers.Serializer[Any]):
         names = {"self": "poll", "vote": "polls:vote", "tally": "tally"}
         absolute = self.context["request"].build_absolute_uri
         return {key: absolute(reverse(name, args=[poll.code])) for key, name in names.items()}
+
+
+# --- invites ---
+
+
+class NewInviteBatch(StrictSerializer):
+    count = Whole(min_value=1, max_value=COUNT_AT_MOST)
+    label = Text(max_length=100, required=False, allow_blank=True, help_text="For whom they are.")  # type: ignore[assignment]
+
+
+class InviteBatchDocument(serializers.Serializer[Any]):
+    batch = serializers.IntegerField(source="pk")
+    label = serializers.CharField()  # type: ignore[assignment]
+    count = serializers.IntegerField()
+    made_at = Moment()
+    made_by = serializers.CharField()
+    revoked_at = Moment(allow_null=True)
+    revoked_by = serializers.CharField()
+    ended = serializers.BooleanField(help_text="Revoked, or the poll's voters were erased since.")
+    links = serializers.SerializerMethodField(help_text="Where the file with the links is.")
+
+    @extend_schema_field(serializers.URLField)
+    def get_links(self, batch: Any) -> str:
+        address = reverse("invite-links", args=[batch.poll.code, batch.pk])
+        return str(self.context["request"].build_absolute_uri(address))
+
+
+class InviteBatches(serializers.Serializer[Any]):
+    batches = InviteBatchDocument(many=True)
 
 
 NEEDS = [Identity.LOGIN.value, Identity.INVITE.value, Identity.CLIENT.value]

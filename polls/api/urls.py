@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import ballots, challenges, reference, voter
+from . import ballots, challenges, invites, reference, voter
 from .views import Polls
 
 POLL = "api/v1/polls/<str:code>/"
@@ -20,6 +20,9 @@ urlpatterns = [
     path(f"{POLL}ballots/batch/", ballots.BallotBatch.as_view(), name="cast-batch"),
     path(f"{POLL}challenge/", challenges.Challenge.as_view(), name="challenge"),
     path(f"{POLL}voter/", voter.Voter.as_view(), name="voter"),
+    path(f"{POLL}invites/", invites.Invites.as_view(), name="invites"),
+    path(f"{POLL}invites/<int:batch>/links/", invites.InviteLinks.as_view(), name="invite-links"),
+    path(f"{POLL}invites/<int:batch>/revoke/", invites.InviteRevocation.as_view(), name="invites-revoke"),
     path("api/v1/receipts/<str:receipt>/", ballots.Receipt.as_view(), name="receipt"),
     path("api/errors/", reference.error_page, name="api-errors"),
 ]

@@ -52,7 +52,7 @@ function drawQuestion(tally, waiting, gone) {
   set($("question"), words);
   $("question").dataset.length = words.length > 140 ? "long" : words.length > 60 ? "medium" : "short";
   set($("state"), gone ? "" : stateWords(tally, waiting));
-  set($("scan"), text(isOver(tally) ? "scanResult" : "scan"));
+  set($("scan"), text(isOver(tally) || tally.identity === "client" ? "scanResult" : "scan"));
 }
 
 function stateWords(tally, waiting) {

@@ -38,7 +38,7 @@ function draw(view) {
   $("bars").hidden = waiting || (asTable && shown);
   $("as-table").hidden = !shown || waiting;
   $("as-table").textContent = text(asTable ? "asChart" : "asTable");
-  $("vote").hidden = gone || tally.state !== "open";
+  $("vote").hidden = gone || tally.state !== "open" || tally.identity === "client";
 }
 
 function stateWords(tally, waiting) {

@@ -14,7 +14,7 @@ from rest_framework_api_key.models import APIKey
 
 from analytics import counting
 from polls import lifecycle
-from polls.models import ApiClient, Poll, State
+from polls.models import ApiClient, Poll, Record, State
 from tests.polling import cast, count, fill, make_poll, open_poll
 
 pytestmark = pytest.mark.django_db
@@ -27,6 +27,11 @@ FORM = {
     "min_selections": "",
     "max_selections": "",
     "results_visible": "always",
+    "identity": "browser",
+    "venue_networks": "",
+    "over_limit": "refuse",
+    "proof_of_work": "auto",
+    "release_step": "1",
     "opens_at_0": "",
     "opens_at_1": "",
     "closes_at_0": "",
@@ -268,9 +273,28 @@ def test_who_sees_the_results_can_always_be_changed(admin_client: Client, state:
     if state == State.CLOSED:
         closed(poll)
     before = Poll.objects.get(pk=poll.pk)
-    admin_client.post(page_of(poll), {"results_visible": "staff"})
+    sent = {"results_visible": "staff", "venue_networks": "", "over_limit": "refuse"}
+    admin_client.post(page_of(poll), sent)
     poll.refresh_from_db()
     assert (poll.results_visible, poll.state, poll.revision) == ("staff", state, before.revision + 1)
+
+
+@pytest.mark.parametrize("state", [State.OPEN, State.CLOSED])
+def test_what_protects_a_poll_can_always_be_changed(admin_client: Client, state: State) -> None:
+    poll = open_poll()
+    if state == State.CLOSED:
+        closed(poll)
+    sent = {"results_visible": "always", "over_limit": "quarantine"}
+    answer = admin_client.post(
+        page_of(poll), sent | {"venue_networks": "10.1.2.3/16, 2001:DB8::/48\n\n 10.1.0.0/16"}
+    )
+    assert answer.status_code == 302
+    poll.refresh_from_db()
+    assert (poll.venue_networks, poll.over_limit) == (["10.1.0.0/16", "2001:db8::/48"], "quarantine")
+    record = Record.objects.latest("pk")
+    assert (record.action, record.detail["over_limit"]) == ("poll changed", "quarantine")
+    answer = admin_client.post(page_of(poll), sent | {"venue_networks": "the hall"})
+    assert "the hall" in answer.content.decode() and "is no network" in answer.content.decode()
 
 
 # --- deleting ---

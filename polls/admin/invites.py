@@ -1,0 +1,161 @@
+"""A poll's invites: made in batches, downloaded as links, counted, revoked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_POST, require_safe
+from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
+
+from polls import invites
+from polls.csv_download import csv_download
+from polls.errors import LandslideError
+from polls.models import Identity, InviteBatch, Poll
+from polls.records import user_actor
+
+
+class BatchForm(forms.Form):
+    count = forms.IntegerField(
+        label=gettext_lazy("How many"),
+        validators=[MinValueValidator(1), MaxValueValidator(invites.COUNT_AT_MOST)],
+        widget=UnfoldAdminIntegerFieldWidget(attrs={"min": 1, "max": invites.COUNT_AT_MOST}),
+    )
+    label = forms.CharField(
+        label=gettext_lazy("For whom"),
+        max_length=100,
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": gettext_lazy("Members, press, the jury …")}),
+    )
+
+
+class InvitePages(ModelAdmin):
+    """The pages below a poll's own that are about its invites."""
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view
+        batch = "<int:poll_id>/invites/<int:batch_id>/"
+        return [
+            path("<int:poll_id>/invites/", view(self.invites_view), name="polls_poll_invites"),
+            path(f"{batch}links/", view(self.invite_links_view), name="polls_poll_invite_links"),
+            path(f"{batch}count/", view(self.invite_count_view), name="polls_poll_invite_count"),
+            path(f"{batch}revoke/", view(self.invite_revoke_view), name="polls_poll_invite_revoke"),
+            *super().get_urls(),
+        ]
+
+    def invites_view(self, request: HttpRequest, poll_id: int) -> HttpResponse:
+        """The batches, and a form that makes another."""
+        poll = self._invites_of(request, poll_id, changing=request.method == "POST")
+        form = BatchForm(request.POST if request.method == "POST" else None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                batch = invites.make_batch(poll.pk, by=user_actor(request.user), **form.cleaned_data)
+            except LandslideError as error:
+                self.message_user(request, error.detail, messages.ERROR)
+            else:
+                self.log_change(request, poll, _("Made %(count)s invites") % {"count": batch.count})
+                text = _("The invites are made. Download their links, and send each voter one.")
+                self.message_user(request, text, messages.SUCCESS)
+            return _back(poll)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": _("Invites"),
+            "poll": poll,
+            "by_invitation": poll.identity == Identity.INVITE,
+            "may_change": self.has_change_permission(request, poll),
+            "batches": invites.batches(poll.pk),
+            "form": form,
+        }
+        return TemplateResponse(request, "admin/polls/poll/invites.html", context)
+
+    @method_decorator(require_safe)
+    def invite_links_view(self, request: HttpRequest, poll_id: int, batch_id: int) -> HttpResponse:
+        batch = self._batch(request, poll_id, batch_id)
+        if batch.ended:
+            self.message_user(request, invites.ENDED, messages.ERROR)
+            return _back(batch.poll)
+        invites.note_download(batch, by=user_actor(request.user))
+        site = request.build_absolute_uri("/")[:-1]
+        return csv_download(request, invites.csv_pieces(batch, site), invites.file_name(batch))
+
+    @method_decorator(require_POST)
+    def invite_count_view(self, request: HttpRequest, poll_id: int, batch_id: int) -> HttpResponse:
+        """On demand, since it looks for each of them."""
+        batch = self._batch(request, poll_id, batch_id)
+        used = invites.count_used(batch)
+        text = ngettext(
+            "Of “%(batch)s”, %(used)s invite has a counted ballot in round %(round)s, out of %(count)s.",
+            "Of “%(batch)s”, %(used)s invites have a counted ballot in round %(round)s, out of %(count)s.",
+            used,
+        ) % {"batch": name_of(batch), "used": used, "count": batch.count, "round": batch.poll.round}
+        self.message_user(request, text, messages.INFO)
+        return _back(batch.poll)
+
+    def invite_revoke_view(self, request: HttpRequest, poll_id: int, batch_id: int) -> HttpResponse:
+        """GET asks, POST does."""
+        batch = self._batch(request, poll_id, batch_id)
+        if request.method == "POST":
+            if invites.revoke_batch(batch.pk, by=user_actor(request.user)):
+                self.log_change(
+                    request, batch.poll, _("Revoked invites: %(name)s") % {"name": name_of(batch)}
+                )
+                self.message_user(request, _("The invites are revoked."), messages.SUCCESS)
+            else:
+                text = _("These invites have been revoked before.")
+                self.message_user(request, text, messages.WARNING)
+            return _back(batch.poll)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": _("Revoke these invites?"),
+            "subject": f"{name_of(batch)} · {batch.poll}",
+            "lines": [
+                _("From now on nobody gets in with one of them."),
+                _("Who has the voting page open and got in before can still cast for up to an hour."),
+                _("Ballots that were cast with them stay counted."),
+                _("This can't be undone; make new invites instead."),
+            ],
+            "button": _("Revoke the invites"),
+            "danger": True,
+            "back": _address(batch.poll),
+        }
+        return TemplateResponse(request, "admin/confirm.html", context)
+
+    def _batch(self, request: HttpRequest, poll_id: int, batch_id: int) -> Any:
+        poll = self._invites_of(request, poll_id, changing=True)
+        batch = invites.batches(poll.pk).filter(pk=batch_id).first()
+        if batch is None:
+            raise Http404
+        return batch
+
+    def _invites_of(self, request: HttpRequest, poll_id: int, *, changing: bool) -> Poll:
+        poll = Poll.objects.filter(pk=poll_id).first()
+        if poll is None:
+            raise Http404
+        may = self.has_change_permission if changing else self.has_view_permission
+        if not may(request, poll):
+            raise PermissionDenied
+        return poll
+
+
+def name_of(batch: InviteBatch) -> str:
+    return batch.label or _("Batch %(number)s") % {"number": batch.pk}
+
+
+def _address(poll: Poll) -> str:
+    return reverse("admin:polls_poll_invites", args=[poll.pk])
+
+
+def _back(poll: Poll) -> HttpResponse:
+    return HttpResponseRedirect(_address(poll))

@@ -1,0 +1,38 @@
+"""Networks in a form: one a line, or as many as somebody pastes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from polls.networks import canonical_networks
+
+
+class NetworksField(forms.CharField):
+    """Cleans to the networks in canonical form."""
+
+    widget = UnfoldAdminTextareaWidget
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=False, max_length=10_000, **options)
+        self.widget.attrs |= {"rows": 3, "spellcheck": "false", "autocomplete": "off"}
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        try:
+            return canonical_networks(part for part in re.split(r"[\s,;]+", text) if part)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return list(initial or []) != self.clean(data)
+        except ValidationError:
+            return True

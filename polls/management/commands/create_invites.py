@@ -1,0 +1,75 @@
+"""`manage.py create_invites CODE --count N`: a batch of invites, and the file with their links."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from polls import invites
+from polls.errors import LandslideError
+from polls.models import Poll, canonical_code
+from polls.records import COMMAND
+
+LABEL_LENGTH = 100
+
+
+class Command(BaseCommand):
+    help = (
+        "Make invites for a poll by invitation, and write their links as CSV: to standard output, or to a new"
+        " file that only you can read. Whoever has a link can vote with it, once."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("code", metavar="CODE", help="the poll's code")
+        parser.add_argument("--count", type=int, required=True, help="how many, up to a million")
+        parser.add_argument("--label", default="", help="for whom they are, as the admin lists them")
+        parser.add_argument("--out", type=Path, help="the file to write; it must not be there yet")
+        parser.add_argument(
+            "--site",
+            default=default_site(),
+            help="scheme and host that voters open, such as https://vote.example.org (default: %(default)s)",
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        count, label, out, site = options["count"], options["label"].strip(), options["out"], options["site"]
+        if not 1 <= count <= invites.COUNT_AT_MOST:
+            raise CommandError(f"--count takes 1 to {invites.COUNT_AT_MOST}.")
+        if len(label) > LABEL_LENGTH:
+            raise CommandError(f"The label takes at most {LABEL_LENGTH} characters.")
+        parts = urlsplit(site)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
+            raise CommandError("--site takes a scheme and a host, such as https://vote.example.org.")
+        poll = Poll.objects.filter(code=canonical_code(options["code"])).first()
+        if poll is None:
+            raise CommandError(f"There is no poll with the code {options['code']}.")
+        with private(out) if out else nullcontext(self.stdout) as file:
+            try:
+                batch = invites.make_batch(poll.pk, count, label=label, by=COMMAND)
+            except LandslideError as error:
+                raise CommandError(error.detail) from None
+            for piece in invites.csv_pieces(batch, f"{parts.scheme}://{parts.netloc}"):
+                file.write(piece)
+        print(f"Batch {batch.pk}: {count} invites to {poll}.", file=sys.stderr)
+
+
+def private(path: Path) -> TextIO:
+    """A new file for the owner's eyes."""
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+        return path.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}") from None
+
+
+def default_site() -> str:
+    """Where this server is reached, as far as the settings say."""
+    scheme = "https" if settings.HTTPS else "http"
+    hosts = [host for host in settings.ALLOWED_HOSTS if not host.startswith((".", "*"))]
+    host = hosts[0] if hosts else "localhost"
+    return f"{scheme}://{host}" + ("" if settings.HTTPS else f":{settings.PORT}")
