@@ -11,6 +11,7 @@ from tests.e2e.staff import enrol, give_password, log_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
+VIEWS = ("", "results/", "present/", "receipt/")
 #: Chromium tells the page of each thing that a policy stopped; we keep it where the next page can't lose it.
 WATCH = """
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -43,7 +44,7 @@ def test_no_public_page_needs_what_its_policy_forbids(running: Any, visitor: Any
     person = visitor(tolerated=("404",))
     page, violations = watched(person)
     paths = ["/", "/?code=NOSUCH", "/p/NOSUCH/", "/api/docs/", "/api/errors/", "/nowhere/"]
-    paths += [f"/p/{each}/{view}" for each in (code, draft, done) for view in ("", "results/", "present/")]
+    paths += [f"/p/{each}/{view}" for each in (code, draft, done) for view in VIEWS]
     for path in paths:
         answer = page.goto(system.url + path)
         assert answer is not None
