@@ -1,4 +1,4 @@
-"""An attack from many addresses switches proofs of work on for the poll, on a real system, and for no other."""
+"""An attack from many addresses switches proofs of work on for the poll, and for no other."""
 
 import uuid
 from collections.abc import Callable
