@@ -1,0 +1,188 @@
+"""A poll's count in the admin: recounted, proved by audit bundles, purged of what leads to voters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+from analytics import bundles, purge, recount, signing
+from analytics.purge import PurgeRefused
+from analytics.recount import Recount
+from analytics.tallies import is_stepping
+from polls.errors import LandslideError
+from polls.models import Poll, Round, canonical_code
+from polls.records import user_actor
+
+from . import dashboard  # its pages first: ours are added to them
+
+#: More ballots than a request should unlink: minutes, and a proxy that gives up meanwhile.
+PURGED_IN_A_REQUEST = 200_000
+
+View = Callable[[HttpRequest, Poll], HttpResponse]
+
+
+def of_poll(permission: str) -> Callable[[View], Callable[..., HttpResponse]]:
+    """A page of one poll, for staff with this permission on polls."""
+
+    def wrap(view: View) -> Callable[..., HttpResponse]:
+        @wraps(view)
+        def page(request: HttpRequest, poll_id: int) -> HttpResponse:
+            if not request.user.has_perm(f"polls.{permission}_poll"):
+                raise PermissionDenied
+            poll = Poll.objects.filter(pk=poll_id).first()
+            if poll is None:
+                raise Http404
+            return view(request, poll)
+
+        return page
+
+    return wrap
+
+
+@of_poll("view")
+def show(request: HttpRequest, poll: Poll) -> HttpResponse:
+    """GET lists the rounds; POST counts one of them again, and changes nothing."""
+    context: dict[str, Any] = {"title": _("Count: %(poll)s") % {"poll": poll}, "rounds": _rounds(poll)}
+    if request.method == "POST":
+        try:
+            context |= _recounted(recount.recount(_round(request, poll)))
+        except LandslideError as error:
+            messages.error(request, error.detail)
+        except OperationalError:
+            messages.error(request, _("The database was busy; try again."))
+    key = {"fingerprint": signing.grouped(signing.fingerprint())}
+    return _page(request, poll, "admin/count/overview.html", context | key)
+
+
+def _round(request: HttpRequest, poll: Poll) -> Round:
+    number = request.POST.get("round") or request.GET.get("round") or ""
+    return recount.round_of(poll, int(number) if number.isascii() and number.isdigit() else None)
+
+
+def _rounds(poll: Poll) -> list[dict[str, Any]]:
+    """Newest first, each with its newest bundle."""
+    return [
+        {"round": each, "bundle": bundles.newest(poll.pk, each.number), "current": each.number == poll.round}
+        for each in poll.rounds.order_by("-number")
+    ]
+
+
+def _recounted(found: Recount) -> dict[str, Any]:
+    poll = found.round.poll
+    # Of a tally that moves in steps staff sees no more than others do; a drift tells nothing of votes.
+    secret = is_stepping(poll) and found.round.number == poll.round
+    rows = [
+        {
+            **row,
+            "tally": "–" if secret else number_format(row["tally"], force_grouping=True),
+            "ledger": "–" if secret else number_format(row["ledger"], force_grouping=True),
+            "shown_drift": f"{row['drift']:+,}" if row["drift"] else "0",
+        }
+        for row in found.rows()
+    ]
+    return {"recounted": found.round, "rows": rows, "drifted": bool(found.drifted), "secret": secret}
+
+
+@of_poll("change")
+def fix(request: HttpRequest, poll: Poll) -> HttpResponse:
+    """GET asks, POST makes the tally what the ledger says."""
+    try:
+        round_ = _round(request, poll)
+        if request.method == "POST":
+            found = recount.fix(round_, user_actor(request.user))
+            _tell_fixed(request, found)
+            return HttpResponseRedirect(reverse("admin:poll_count", args=[poll.pk]))
+    except LandslideError as error:
+        messages.error(request, error.detail)
+        return HttpResponseRedirect(reverse("admin:poll_count", args=[poll.pk]))
+    except OperationalError:
+        messages.error(request, _("The counting was busy; try again."))
+        return HttpResponseRedirect(reverse("admin:poll_count", args=[poll.pk]))
+    context = {
+        "title": _("Correct the tally of round %(round)s?") % {"round": round_.number},
+        "subject": str(poll),
+        "lines": [
+            _("The round is counted once more from the ledger, and the tally becomes what the ledger says."),
+            _("All screens start over with the corrected figures; the result of a closed round follows."),
+            _("While it runs, no other ballot is counted; none is lost."),
+            _("It is recorded that you did it, and by how much each figure changed."),
+        ],
+        "button": _("Correct the tally"),
+        "danger": False,
+        "hidden": [("round", round_.number)],
+        "back": reverse("admin:poll_count", args=[poll.pk]),
+    }
+    return _page(request, poll, "admin/confirm.html", context)
+
+
+def _tell_fixed(request: HttpRequest, found: Recount) -> None:
+    if not found.drifted:
+        messages.info(request, _("Nothing to correct: the tally is what the ledger says."))
+        return
+    changes = ", ".join(f"{row['label']} {-row['drift']:+,}" for row in found.rows() if row["drift"])
+    messages.success(request, _("Corrected: %(changes)s") % {"changes": changes})
+
+
+@of_poll("delete")
+def purge_rounds(request: HttpRequest, poll: Poll) -> HttpResponse:
+    """GET asks for the poll's code, POST with it purges all rounds that are over."""
+    back = HttpResponseRedirect(reverse("admin:poll_count", args=[poll.pk]))
+    if not request.user.has_perm("polls.change_poll"):
+        raise PermissionDenied
+    try:
+        rounds = purge.purgeable(poll)
+        ballots = purge.ballots_in(rounds)
+        if ballots > PURGED_IN_A_REQUEST:
+            raise PurgeRefused(_("That takes minutes: run `manage.py purge %(code)s`.") % {"code": poll.code})
+        typed = canonical_code(request.POST.get("code", ""))
+        if request.method == "POST" and typed == poll.code:
+            purge.purge(poll.pk, user_actor(request.user))
+            messages.success(request, _("Purged: nothing here links these ballots to a voter any more."))
+            return back
+    except LandslideError as error:
+        messages.error(request, error.detail)
+        return back
+    except OperationalError:
+        messages.error(request, _("The database was busy; nothing was purged. Try again."))
+        return back
+    context = {
+        "title": _("Purge what links ballots to voters?"),
+        "wrong": request.method == "POST",
+        "numbers": ", ".join(str(round_.number) for round_ in rounds),
+        "ballots": ballots,
+    }
+    return _page(request, poll, "admin/count/purge.html", context)
+
+
+def _page(request: HttpRequest, poll: Poll, template: str, context: dict[str, Any]) -> HttpResponse:
+    user = request.user
+    common = {
+        **admin.site.each_context(request),
+        "opts": Poll._meta,
+        "poll": poll,
+        "may_fix": user.has_perm("polls.change_poll"),
+        "may_purge": user.has_perm("polls.change_poll") and user.has_perm("polls.delete_poll"),
+    }
+    response = TemplateResponse(request, template, common | context)
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
+
+
+_before = admin.site.extra_urls  # type: ignore[attr-defined]
+assert dashboard.figures  # which has put its own there
+admin.site.extra_urls = lambda: [  # type: ignore[attr-defined]
+    *_before(),
+    path("count/<int:poll_id>/", admin.site.admin_view(show), name="poll_count"),
+    path("count/<int:poll_id>/fix/", admin.site.admin_view(fix), name="poll_count_fix"),
+    path("count/<int:poll_id>/purge/", admin.site.admin_view(purge_rounds), name="poll_count_purge"),
+]
