@@ -44,7 +44,7 @@ class Download(StreamingHttpResponse):
     def __init__(self, file: IO[bytes], **options: Any) -> None:
         super().__init__(iter(partial(file.read, _PIECE), b""), **options)
         self._file = file
-        self._resource_closers.append(file.close)
+        self._resource_closers.append(file.close)  # type: ignore[attr-defined]
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         # A thread of its own: a slow disk holds up this download and nothing else.

@@ -17,6 +17,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -105,7 +106,7 @@ def make_missing() -> None:
         if not cache.add(mark, 1, _MARK_SECONDS):
             continue
         try:
-            make_bundle(round_, lambda _ballots, mark=mark: cache.touch(mark, _MARK_SECONDS))
+            make_bundle(round_, partial(_touch, mark))
         except BundleRefused as refused:
             logger.error("bundle_refused", extra={"poll": round_.poll_id, "reason": refused.detail})
         except Exception:
@@ -113,6 +114,10 @@ def make_missing() -> None:
             logger.exception("bundle_not_made", extra={"poll": round_.poll_id})
         finally:
             cache.delete(mark)
+
+
+def _touch(mark: str, _ballots: int) -> None:
+    cache.touch(mark, _MARK_SECONDS)
 
 
 def make_bundle(round_: Round, progress: Callable[[int], None] | None = None) -> AuditBundle:
@@ -327,7 +332,7 @@ def _json(value: Any) -> list[str]:
     return (text + "\n").splitlines(keepends=True)
 
 
-class _Draft(File):  # type: ignore[type-arg]
+class _Draft(File):
     """A finished file that the file system's storage takes over by renaming it."""
 
     def temporary_file_path(self) -> str:

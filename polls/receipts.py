@@ -101,7 +101,7 @@ def _status(sealed: Sealed) -> str:
         return "counted" if counted[1] is None else "quarantined"
     letter = DeadLetter.objects.filter(**where, ballot_id=sealed.ballot_id).first()
     if letter is not None:
-        return _STATUS_OF_LETTER[letter.status]
+        return _STATUS_OF_LETTER[DeadLetter.Status(letter.status)]
     current = get_log().find(sealed.poll_id, sealed.round, sealed.voter_key)
     if current == sealed.ballot_id:
         return "accepted"

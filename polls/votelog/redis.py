@@ -186,8 +186,11 @@ class RedisVoteLog:
 
     def _forget_ballots(self, partition: int, poll_id: int, upto: int) -> None:
         log, after = self._keys(partition)[0], "-"
-        while rows := self._redis.xrange(log, min=after, max=f"{upto}-0", count=_SCAN):
-            found: list[Any] = [entry_id for entry_id, fields in rows if _is_ballot_of(poll_id, fields)]
+        while True:
+            rows: Any = self._redis.xrange(log, min=after, max=f"{upto}-0", count=_SCAN)
+            if not rows:
+                return
+            found = [entry_id for entry_id, fields in rows if _is_ballot_of(poll_id, fields)]
             if found:
                 self._redis.xdel(log, *found)
             after = f"({rows[-1][0].decode()}"

@@ -36,7 +36,7 @@ class Command(BaseCommand):
             ballots = purge.ballots_in(rounds)
             if not options["yes"]:
                 self.ask(poll, [round_.number for round_ in rounds], ballots)
-            self.carry_out(poll, options["round"], ballots)
+            self.carry_out(poll, options["round"], ballots, options["no_color"])
         except LandslideError as error:
             raise CommandError(error.detail) from None
         except STORE_ERRORS as error:
@@ -59,8 +59,8 @@ class Command(BaseCommand):
         if canonical_code(answer) != poll.code:
             raise CommandError("Nothing was changed.")
 
-    def carry_out(self, poll: Poll, number: int | None, ballots: int) -> None:
-        console = Console(file=self.stdout._out, highlight=False)
+    def carry_out(self, poll: Poll, number: int | None, ballots: int, no_color: bool) -> None:
+        console = Console(no_color=no_color or None, highlight=False)
         columns = (TextColumn("Unlinking ballots"), BarColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("", total=max(ballots, 1))
