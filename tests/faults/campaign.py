@@ -177,7 +177,6 @@ class Campaign:
         return outcome
 
     def _vote(self, load: Load, scene: Scene) -> None:
-        load.pause()
         load.cast("early", 3)
         self._stand.step(scene.code, "open")
         load.resume()

@@ -52,7 +52,7 @@ class Pace:
 
 
 class Load:
-    """start(), then whatever is to happen, then finish(); `cast` sends some by the side."""
+    """start() and resume(), then whatever is to happen, then finish(); `cast` sends some by the side."""
 
     def __init__(
         self, port: int, code: str, journal: Journal, pace: Pace, cookies: Sequence[str], key: str
@@ -118,7 +118,6 @@ class Load:
     async def _begin(self) -> None:
         self._singles, self._batches = Lines(self._port), Lines(self._port, most=4)
         self._watching = [asyncio.create_task(watcher.watch()) for watcher in self.watchers]
-        self._coming.set()
         self._arriving = asyncio.create_task(self._arrive())
 
     async def _hang_up(self) -> None:
