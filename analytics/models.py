@@ -109,10 +109,14 @@ class Halt(models.Model):
     """
 
     poll_id = models.BigIntegerField(primary_key=True)
-    reason = models.TextField()
-    halted_at = models.DateTimeField(auto_now_add=True)
+    reason = models.TextField(_("reason"))
+    halted_at = models.DateTimeField(_("halted"), auto_now_add=True)
     resumed_by = models.CharField(max_length=200, blank=True)
     let_fail = models.BooleanField(default=False)
+
+    class Meta:
+        verbose_name = _("halted poll")
+        verbose_name_plural = _("halted counting")
 
 
 class HeldBlock(models.Model):

@@ -54,6 +54,8 @@ UNFOLD = {
                 "title": _("Operation"),
                 "items": [
                     _page(_("Dead letters"), "mark_email_unread", "polls.deadletter"),
+                    _page(_("Quarantine"), "rule", "analytics.quarantine"),
+                    _page(_("Halted counting"), "pause_circle", "analytics.halt"),
                     _page(_("API clients"), "key", "polls.apiclient"),
                     _page(_("Records"), "receipt_long", "polls.record"),
                 ],

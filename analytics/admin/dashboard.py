@@ -18,8 +18,8 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from analytics import health, modes
-from analytics.models import Tally
+from analytics import halting, health, modes
+from analytics.models import Halt, Tally
 from analytics.tallies import BALLOTS, is_stepping, snapshot
 from polls.models import Poll, State
 
@@ -47,7 +47,8 @@ def figures(request: HttpRequest) -> JsonResponse:
     log = _log_status()
     counting = health.counting_status()
     answer = {
-        "alarms": _alarms(log, counting) + _modes(),
+        "alarms": _alarms(log, counting),
+        "modes": _modes(),
         "cards": {
             "backlog": _backlog_card(log),
             "log": _log_card(log),
@@ -80,6 +81,8 @@ def _alarms(log: dict[str, Any] | None, counting: dict[str, Any]) -> list[str]:
                 "No ballot is accepted or counted until an operator has repaired it."
             )
         )
+    codes = dict(Poll.objects.filter(pk__in=Halt.objects.values("poll_id")).values_list("pk", "code"))
+    alarms += [halting.alarm(codes[row.poll_id], row) for row in Halt.objects.all() if row.poll_id in codes]
     if not any(worker["alive"] for worker in counting["workers"]):
         alarms.append(_("No worker is running: ballots are accepted and kept, but not counted."))
     if not counting["sweeping"]:

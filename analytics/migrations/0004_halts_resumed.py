@@ -9,6 +9,20 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterModelOptions(
+            name='halt',
+            options={'verbose_name': 'halted poll', 'verbose_name_plural': 'halted counting'},
+        ),
+        migrations.AlterField(
+            model_name='halt',
+            name='halted_at',
+            field=models.DateTimeField(auto_now_add=True, verbose_name='halted'),
+        ),
+        migrations.AlterField(
+            model_name='halt',
+            name='reason',
+            field=models.TextField(verbose_name='reason'),
+        ),
         migrations.AddField(
             model_name="halt",
             name="let_fail",

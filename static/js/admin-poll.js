@@ -54,13 +54,29 @@ function draw(tally) {
     rows.replaceChildren(...tally.choices.map(rowOf));
   }
   moveNumber(tallyBox.querySelector("[data-ballots]"), tally.ballots, whole);
+  drawApart(tally.quarantined);
   tally.choices.forEach((choice, index) => {
     const row = rows.children[index];
     row.style.setProperty("--fill", choice.share ?? 0);
     row.querySelector(".ls-won").hidden = !tally.winners?.includes(choice.number);
     moveNumber(row.querySelector("[data-votes]"), choice.votes, whole);
     row.querySelector("[data-share]").textContent = exactShare(choice.share);
+    drawApartVotes(row, choice, tally.quarantined);
   });
+}
+
+/** The second tally, beside the first, only where there is one. */
+function drawApart(apart) {
+  tallyBox.querySelector("[data-apart-head]").hidden = !apart;
+  tallyBox.querySelector("[data-apart-note]").hidden = !apart;
+  if (apart) moveNumber(tallyBox.querySelector("[data-apart-ballots]"), apart.ballots, whole);
+}
+
+function drawApartVotes(row, choice, apart) {
+  const cell = row.querySelector("[data-apart]");
+  cell.hidden = !apart;
+  const votes = apart?.choices.find(({ number }) => number === choice.number)?.votes;
+  if (apart) moveNumber(cell, votes ?? 0, whole);
 }
 
 function rowOf(choice) {

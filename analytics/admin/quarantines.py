@@ -1,0 +1,281 @@
+"""Quarantine: ballots set aside, by whom or what and why, and their release.
+
+Which voter's ballots they are, and what they mark, is shown nowhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import re_path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import ChoicesCheckboxFilter
+from unfold.decorators import display
+from unfold.widgets import (
+    UnfoldAdminFileFieldWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from analytics import quarantine
+from analytics.models import Quarantine
+from analytics.tallies import is_stepping
+from polls.errors import LandslideError
+from polls.models import Ballot, Poll, State, canonical_code
+from polls.records import user_actor
+
+Decide = Callable[[int, str], Quarantine]
+STEPS: dict[str, Decide] = {"release": quarantine.release, "end": quarantine.end}
+BUTTONS = {"release": gettext_lazy("Release"), "end": gettext_lazy("Set no further ones aside")}
+_TITLES = {
+    "release": gettext_lazy("Release these ballots?"),
+    "end": gettext_lazy("Set no further ballots aside?"),
+}
+FIELDS = (
+    "poll_code", "round", "rule", "reason", "ballots", "state_text", "decided_by", "decided_at",
+    "released_by", "released_at",
+)  # fmt: skip
+#: A receipt in whatever a file or a clipboard puts around it.
+_RECEIPT = re.compile(r"[\w-]{72}")
+_FILE_BYTES_AT_MOST = 100 * 1024 * 1024
+
+
+class QuarantineForm(forms.ModelForm):
+    code = forms.CharField(label=gettext_lazy("Poll"), widget=UnfoldAdminTextInputWidget, max_length=20)
+    receipts = forms.CharField(
+        label=gettext_lazy("Receipts"),
+        required=False,
+        widget=UnfoldAdminTextareaWidget,
+        help_text=gettext_lazy("The receipts of the ballots, pasted in any form."),
+    )
+    file = forms.FileField(
+        label=gettext_lazy("File with receipts"),
+        required=False,
+        widget=UnfoldAdminFileFieldWidget,
+        help_text=gettext_lazy("CSV or text: whatever looks like a receipt in it is taken for one."),
+    )
+    from_now_on = forms.BooleanField(
+        label=gettext_lazy("Every ballot from now on"),
+        required=False,
+        widget=UnfoldBooleanSwitchWidget,
+        help_text=gettext_lazy("Instead of receipts: whatever an open poll accepts, until you end it."),
+    )
+
+    class Meta:
+        model = Quarantine
+        fields = ["reason"]
+        widgets = {"reason": UnfoldAdminTextInputWidget}
+        help_texts = {"reason": gettext_lazy("It stays with the ballots and in the records.")}
+
+    def clean_code(self) -> Poll:
+        poll = Poll.objects.filter(code=canonical_code(self.cleaned_data["code"])).first()
+        if poll is None:
+            raise ValidationError(_("There is no poll with this code."))
+        return poll
+
+    def clean_file(self) -> Any:
+        file = self.cleaned_data["file"]
+        if file and file.size > _FILE_BYTES_AT_MOST:
+            raise ValidationError(_("The file is too large."))
+        return file
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        text = cleaned.get("receipts", "")
+        if cleaned.get("file"):
+            text += "\n" + cleaned["file"].read().decode("utf-8", "replace")
+        cleaned["found"] = _RECEIPT.findall(text)
+        if bool(cleaned["found"]) == bool(cleaned.get("from_now_on")):
+            raise ValidationError(_("Give either receipts, or set aside every ballot from now on."))
+        return cleaned
+
+
+@admin.register(Quarantine)
+class QuarantineAdmin(ModelAdmin):
+    form = QuarantineForm
+    list_display = ("poll_code", "round", "why", "ballots", "state_tag", "decided_by", "decided_at")
+    list_display_links = ("poll_code", "why")
+    list_filter = (("rule", ChoicesCheckboxFilter),)
+    list_filter_submit = True
+    search_fields = ("reason", "code", "decided_by")
+    search_help_text = gettext_lazy("Reason, poll code, or who decided")
+    list_per_page = 50
+    actions = None
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Quarantine]:
+        code = Poll.objects.filter(pk=OuterRef("poll_id")).values("code")
+        apart = Ballot.objects.filter(quarantine_id=OuterRef("pk")).values("quarantine_id")
+        counted = apart.annotate(ballots=Count("voter_key")).values("ballots")
+        decisions: QuerySet[Quarantine] = super().get_queryset(request)
+        return decisions.annotate(code=Subquery(code), apart=Subquery(counted))
+
+    def get_fields(self, request: HttpRequest, obj: Quarantine | None = None) -> Any:
+        return FIELDS if obj else ["code", "reason", "receipts", "file", "from_now_on"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Quarantine | None = None) -> Any:
+        return FIELDS if obj else []
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, str]:
+        return {"code": request.GET.get("poll", "")[:20]}
+
+    def has_change_permission(self, request: HttpRequest, obj: Quarantine | None = None) -> bool:
+        return False  # a decision is released, not rewritten
+
+    def has_delete_permission(self, request: HttpRequest, obj: Quarantine | None = None) -> bool:
+        return False
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("analytics.change_quarantine"))
+
+    # --- what is shown ---
+
+    @display(description=gettext_lazy("poll"), ordering="code")
+    def poll_code(self, decision: Quarantine) -> str:
+        return getattr(decision, "code", None) or _("deleted (%(id)s)") % {"id": decision.poll_id}
+
+    @display(description=gettext_lazy("why"))
+    def why(self, decision: Quarantine) -> str:
+        return decision.reason or decision.get_rule_display()
+
+    @display(description=gettext_lazy("ballots"), empty_value="0")
+    def ballots(self, decision: Quarantine) -> str:
+        poll = Poll.objects.filter(pk=decision.poll_id, round=decision.round, release_step__gt=1).first()
+        if poll is not None and is_stepping(poll):
+            return _("with the tally's next step")  # more would tell what its steps hide
+        return str(getattr(decision, "apart", None) or 0)
+
+    @display(
+        description=gettext_lazy("state"),
+        label={"standing": "warning", "apart": "info", "moving": "primary", "released": "success"},
+    )
+    def state_tag(self, decision: Quarantine) -> tuple[str, str]:
+        if decision.released_at:
+            return ("released", _("Released")) if decision.moved_at else ("moving", _("Being released"))
+        if decision.since is not None and decision.until is None:
+            return "standing", _("Takes in further ballots")
+        return "apart", _("Counted apart")
+
+    @display(description=gettext_lazy("state"))
+    def state_text(self, decision: Quarantine) -> str:
+        return self.state_tag(decision)[1]
+
+    # --- deciding ---
+
+    def save_model(self, request: HttpRequest, obj: Quarantine, form: QuarantineForm, change: bool) -> None:
+        given, by = form.cleaned_data, user_actor(request.user)
+        if given["from_now_on"]:
+            obj.pk = quarantine.stand(given["code"], given["reason"], by).pk
+        else:
+            done = quarantine.by_receipts(given["code"], given["found"], given["reason"], by)
+            level = messages.INFO if done.decision else messages.ERROR
+            self.message_user(request, _said(done), level)
+            if done.decision is None:
+                raise NothingSetAside
+            obj.pk = done.decision.pk
+        obj.refresh_from_db()
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except NothingSetAside:
+            pass
+        except LandslideError as error:
+            self.message_user(request, error.detail, messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        decision = kwargs.get("obj")
+        if decision and self.has_decide_permission(request):
+            context["steps"] = _steps(decision)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.step_view)
+        pattern = rf"^(?P<decision_id>\d+)/(?P<step>{'|'.join(STEPS)})/$"
+        return [re_path(pattern, view, name="analytics_quarantine_step"), *super().get_urls()]
+
+    def step_view(self, request: HttpRequest, decision_id: str, step: str) -> HttpResponse:
+        """GET asks, POST does."""
+        decision = self.get_object(request, decision_id)
+        if decision is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, decision_id)
+        if not self.has_decide_permission(request):
+            raise PermissionDenied
+        page = HttpResponseRedirect(reverse("admin:analytics_quarantine_change", args=[decision.pk]))
+        if request.method == "POST":
+            try:
+                done = STEPS[step](decision.pk, user_actor(request.user))
+            except LandslideError as error:
+                self.message_user(request, error.detail, messages.ERROR)
+            else:
+                self.message_user(request, _outcome(step, done), messages.SUCCESS)
+            return page
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": _TITLES[step],
+            "subject": f"{self.poll_code(decision)} · {self.why(decision)}",
+            "lines": _consequences(step, decision),
+            "button": BUTTONS[step],
+            "danger": False,
+            "back": page.url,
+        }
+        return TemplateResponse(request, "admin/confirm.html", context)
+
+
+class NothingSetAside(Exception):
+    """Nothing of what was given could be set aside; it has been said."""
+
+
+def _steps(decision: Quarantine) -> list[tuple[str, Any]]:
+    standing = decision.since is not None and decision.until is None and not decision.released_at
+    names = (["end"] if standing else []) + ([] if decision.released_at else ["release"])
+    return [(name, BUTTONS[name]) for name in names]
+
+
+def _said(done: quarantine.SetAside) -> str:
+    set_aside = ngettext(
+        "%(count)s ballot is set aside.", "%(count)s ballots are set aside.", done.ballots
+    ) % {"count": done.ballots}
+    rest = {
+        _("set aside before"): done.already,
+        _("not counted yet"): done.not_counted,
+        _("not of this round"): done.unknown,
+    }
+    notes = [f"{count} {what}" for what, count in rest.items() if count]
+    return f"{set_aside} {_('Others')}: {', '.join(notes)}." if notes else set_aside
+
+
+def _consequences(step: str, decision: Quarantine) -> list[str]:
+    if step == "end":
+        return [
+            _("What is accepted from now on is counted as usual."),
+            _("What was set aside stays so until it is released."),
+        ]
+    lines = [
+        _("They count again, as if they had never been set aside."),
+        _("It is recorded that you did it."),
+    ]
+    ended = (State.CLOSED, State.PUBLISHED)
+    if Poll.objects.filter(pk=decision.poll_id, round=decision.round, state__in=ended).exists():
+        lines.append(_("The result of the poll changes with it, on all screens."))
+    return lines
+
+
+def _outcome(step: str, decision: Quarantine) -> str:
+    if step == "end":
+        return _("Further ballots are counted as usual.")
+    if decision.moved_at is None:
+        return _("They are being released; the rest follows by itself within seconds.")
+    return _("They are released and counted.")
