@@ -1,4 +1,4 @@
-"""What the tests need beside Python: PostgreSQL, Redis, nginx and Chromium.
+"""What the tests need beside Python: PostgreSQL, Redis, nginx, Chromium and a C compiler.
 
 `python -m tests.install` uses what the machine has, installs the rest from Debian's packages where it may
 (as root, or by a sudo that asks nothing), and otherwise says what to install and fails.
@@ -46,6 +46,12 @@ def chromium() -> Path | None:
     return next((place for place in CHROMIUM_PLACES if place.exists()), None)
 
 
+def c_compiler() -> Path | None:
+    """For the few lines that set a program's clock wrong (tests/faults/wrong_clock.c)."""
+    found = shutil.which("cc") or shutil.which("gcc")
+    return Path(found) if found else None
+
+
 @dataclass(frozen=True)
 class Need:
     name: str
@@ -59,6 +65,7 @@ NEEDS = (
     Need("nginx", nginx, ("nginx",)),
     # Without a font Chromium draws no letters, and it only recommends one.
     Need("Chromium", chromium, ("chromium", "fonts-liberation")),
+    Need("a C compiler", c_compiler, ("gcc", "libc6-dev")),
 )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tests.faults import clocks
 from tests.faults.orders import FOLDER, Orders
 
 Patch = Callable[[ModuleType], None]
@@ -39,10 +40,12 @@ def role() -> str:
 
 def install() -> None:
     _set_environment()
-    from tests.faults.inside import broken, steps  # which fill the list of patches
+    clocks.choose()
+    from tests.faults.inside import broken, careless, steps  # which fill the list of patches
 
     steps.add()
     broken.add()
+    careless.add()
     for name, constants in json.loads(os.environ.get("FAULTS_CONSTANTS", "{}")).items():
         _patches[name].append(functools.partial(_set_constants, constants=constants))
     sys.meta_path.insert(0, _Finder())
