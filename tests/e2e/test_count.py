@@ -1,0 +1,114 @@
+"""The count, checked: by a voter with a receipt, by anybody with a bundle, by the organiser."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.analytics.auditing import run_verifier
+from tests.e2e.audience import Client
+from tests.e2e.staff import log_in
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+
+
+@pytest.fixture(scope="module")
+def running(shared_landslide: Any) -> tuple[Any, Client]:
+    system = shared_landslide(mode="full")
+    return system, Client(system)
+
+
+def cast(page: Page, url: str, code: str, label: str) -> str:
+    page.goto(f"{url}/p/{code}/")
+    page.locator("label.choice", has_text=label).click()
+    page.get_by_role("button", name="Cast my ballot").click()
+    expect(page.locator("#cast-title")).to_contain_text("Your ballot is in")
+    return page.locator("#receipt-code").input_value()
+
+
+def check(page: Page) -> None:
+    page.get_by_role("button", name="Check it").click()
+
+
+def test_from_the_ballot_to_the_verified_bundle(running: Any, visitor: Any, tmp_path: Path) -> None:
+    system, client = running
+    code = client.make_poll(choices=["Ant", "Bee"])
+    phone = visitor(**PHONE).page
+    receipt = cast(phone, system.url, code, "Bee")
+
+    phone.get_by_role("link", name="Check", exact=True).click()
+    expect(phone.locator("#receipt")).to_have_value(receipt)  # this browser's own
+    expect(phone.locator("#receipt-from")).to_be_visible()
+    expect(phone.locator("#whole-count + p + p")).to_contain_text("no published list")
+    check(phone)
+    expect(phone.locator(".verdict-title")).to_have_text(re.compile("Counted|Accepted"))
+    assert receipt not in phone.url
+    assert receipt not in system.output()
+
+    client.step(code, "close")
+    client.step(code, "publish")
+    phone.goto(f"{system.url}/p/{code}/results/")
+    expect(phone.locator("#state")).to_contain_text("Final result")
+    phone.get_by_role("link", name="Check the count").click()
+    expect(phone.locator("#receipt")).to_have_value(receipt)
+    check(phone)
+    expect(phone.locator(".verdict-title")).to_have_text("Counted")
+    # It is made some moments after publishing.
+    link = phone.get_by_role("link", name="Audit bundle")
+    for _ in range(60):
+        if link.count():
+            break
+        phone.wait_for_timeout(500)
+        check(phone)
+    with phone.expect_download() as downloading:
+        link.click()
+    bundle = tmp_path / "bundle.zip"
+    downloading.value.save_as(bundle)
+    fingerprint = phone.locator(".fingerprint").inner_text()
+    answer = run_verifier(bundle, "--key", fingerprint, "--receipt", receipt)
+    assert answer.code == 0, answer.said
+    verifier = httpx.get(f"{system.url}{phone.get_by_role('link', name='Verifier').get_attribute('href')}")
+    assert verifier.text.startswith("#!/usr/bin/env python3")
+
+
+def test_it_works_without_a_script(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll(choices=["Ant", "Bee"])
+    receipt = cast(visitor().page, system.url, code, "Ant")
+    plain = visitor(java_script_enabled=False).page
+    plain.goto(f"{system.url}/p/{code}/receipt/")
+    plain.locator("#receipt").fill(receipt)
+    check(plain)
+    expect(plain.locator(".verdict-title")).to_have_text(re.compile("Counted|Accepted"))
+    plain.locator("#receipt").fill("nonsense")
+    check(plain)
+    expect(plain.locator(".verdict-title")).to_have_text("We don't know this receipt")
+
+
+def test_the_organiser_recounts_and_purges(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll(choices=["Ant", "Bee"])
+    receipt = cast(visitor().page, system.url, code, "Ant")
+    client.step(code, "close")
+    client.step(code, "publish")
+    desk = visitor().page
+    log_in(desk, system)
+    desk.goto(f"{system.url}/admin/polls/poll/?q={code}")
+    desk.get_by_role("link", name=code).click()
+    desk.get_by_role("link", name="Recount, audit, purge").click()
+    desk.get_by_role("button", name="Recount").click()
+    expect(desk.get_by_text("The tally is what the ledger says.")).to_be_visible()
+    desk.get_by_role("link", name="Purge").click()
+    desk.get_by_label("Type the poll's code").fill(code)
+    desk.get_by_role("button", name="Purge for good").click()
+    expect(desk.get_by_text("Nothing here links its ballots to a voter any more.")).to_be_visible()
+    voter = visitor().page
+    voter.goto(f"{system.url}/p/{code}/receipt/")
+    voter.locator("#receipt").fill(receipt)
+    check(voter)
+    expect(voter.locator(".verdict-title")).to_have_text("Not linked to a ballot any more")
