@@ -15,7 +15,8 @@ from tests.faults.campaign import Fault
 from tests.faults.journal import Journal, Submitted
 from tests.faults.matrix import Stands
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow]
+# Longer than for others: the first of them starts a system, and each waits for processes that start anew.
+pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROWS = matrix.in_order(row for row in matrix.ROWS if not row.long)
 
