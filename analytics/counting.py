@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from polls import lifecycle
+from polls.connections import in_turn
 from polls.errors import LogInconsistent
 from polls.models import DeadLetter, Poll, State
 from polls.votelog import get_log
@@ -114,7 +115,7 @@ def _next_batch(partition: int) -> Batch | None:
 
 def _count_batch(partition: int, halt: Mapping[int, str]) -> Batch | None:
     log = get_log()
-    with transaction.atomic(durable=True):
+    with in_turn(), transaction.atomic(durable=True):
         checkpoint = _locked_checkpoint(partition)
         if checkpoint is None:
             return None

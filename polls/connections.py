@@ -1,11 +1,14 @@
-"""Database connections in threads that outlive a request."""
+"""Database connections in threads that outlive a request, and who writes next where only one can."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -17,3 +20,62 @@ def in_thread(function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T
         return function(*args, **options)
     finally:
         close_old_connections()
+
+
+class Turns:
+    """A lock that goes to whoever has waited longest. After `patience` seconds nobody waits for it."""
+
+    def __init__(self, patience: float = 20.0) -> None:
+        self._patience = patience
+        self._mutex = threading.Lock()
+        self._taken = False
+        self._waiting: deque[threading.Event] = deque()
+
+    @contextmanager
+    def mine(self) -> Iterator[None]:
+        taken = self._take()
+        try:
+            yield
+        finally:
+            if taken:
+                self._pass_on()
+
+    def _take(self) -> bool:
+        with self._mutex:
+            if not self._taken:
+                self._taken = True
+                return True
+            turn = threading.Event()
+            self._waiting.append(turn)
+        if turn.wait(self._patience):
+            return True
+        with self._mutex:
+            if turn.is_set():
+                return True
+            self._waiting.remove(turn)
+            return False
+
+    def _pass_on(self) -> None:
+        with self._mutex:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._taken = False
+
+
+_turns = Turns()
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Round a transaction of the two that write all the time: who appends ballots and who counts them.
+
+    SQLite lets one write and has the others try again and again, at ever longer intervals: on a slow disk
+    the one that appends, transaction after transaction, is never caught between two of them. PostgreSQL
+    queues by itself. Who is in a transaction already doesn't wait: it may hold what the other waits for.
+    """
+    if connection.vendor != "sqlite" or connection.in_atomic_block:
+        yield
+        return
+    with _turns.mine():
+        yield

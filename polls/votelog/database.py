@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from polls import limits
+from polls.connections import in_turn
 from polls.errors import LogInconsistent, Overloaded
 from polls.models import Claim, LogEntry, LogGate, LogHead
 
@@ -175,7 +176,7 @@ class DatabaseVoteLog:
     @contextmanager
     def _locked(self) -> Iterator[int]:
         """A transaction that is the log's only writer; yields the store's clock, read under the lock."""
-        with transaction.atomic(), connection.cursor() as cursor:
+        with in_turn(), transaction.atomic(), connection.cursor() as cursor:
             if connection.vendor == "postgresql":
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
                 # A statement of its own: the lock's own statement would read the clock before it waits.
