@@ -25,8 +25,8 @@ async function ask() {
   }
 }
 
-function draw({ alarms, cards, ...lists }) {
-  drawAlarms(alarms);
+function draw({ alarms, modes, cards, ...lists }) {
+  drawAlarms([...alarms.map((text) => ["ls-bad", text]), ...modes.map((text) => ["ls-warn", text])]);
   for (const [name, { value, note, tone }] of Object.entries(cards)) {
     const card = box.querySelector(`[data-card="${name}"]`);
     card.dataset.tone = tone;
@@ -42,10 +42,10 @@ function drawAlarms(alarms) {
   if (JSON.stringify(alarms) === place.dataset.shown) return;
   place.dataset.shown = JSON.stringify(alarms);
   place.replaceChildren(
-    ...alarms.map((alarm) => {
+    ...alarms.map(([tone, text]) => {
       const line = document.createElement("p");
-      line.className = "ls-bad";
-      line.textContent = alarm;
+      line.className = tone;
+      line.textContent = text;
       return line;
     }),
   );

@@ -23,9 +23,9 @@ export class CastBar {
     say($("cast-text"), words);
     say($("cast-more"), more);
     $("cast").dataset.tone = tone ?? "";
-    const held = phase === "retrying" && outbox.busy; // pressing would only add to the rush
-    const idle = outbox.sending || held || phase === "preparing";
-    this.#button(phase, { idle, ready: phase === "retrying" || !wrong });
+    const idle = outbox.sending || phase === "preparing";
+    const held = phase === "retrying" && outbox.busy; // a press would only add to the rush
+    this.#button(held ? "held" : phase, { idle, ready: phase === "retrying" || !wrong });
     this.#second(phase, tally, voter);
     $("sign-in").hidden = !(phase === "barred" && voter.needs === "login");
     $("receipt").hidden = !(mine?.receipt && ["voted", "over"].includes(phase));

@@ -100,7 +100,7 @@ function onSettled({ kind, code: reason, ballot }) {
 $("ballot").addEventListener("submit", (event) => {
   event.preventDefault();
   const phase = phaseNow();
-  if (phase === "retrying") return outbox.send();
+  if (phase === "retrying" && !outbox.busy) outbox.send();
   if (!["choosing", "changing"].includes(phase)) return;
   const selections = cards.selections;
   const wrong = objection(tally, selections.length);
