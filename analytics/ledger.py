@@ -169,8 +169,8 @@ def _forerunners(voter: VoterKey, replaced: Iterable[bytes]) -> set[bytes]:
 
 def _alone(entry: Entry) -> Block:
     columns = [entry.voter_key], [entry.ballot_id], [entry.selection]
-    where = entry.position, "ballot", entry.poll_id, entry.round, entry.at
-    return Block(*where, *columns, aside=entry.aside)
+    where = entry.poll_id, entry.round, entry.at
+    return Block(entry.position, "ballot", *where, *columns, aside=entry.aside)
 
 
 def _insert(groups: Groups) -> dict[RoundKey, set[bytes]]:

@@ -97,7 +97,8 @@ def _count_some(row: Halt) -> int:
 
 
 def _some(poll_id: int) -> list[HeldBlock]:
-    rows, ballots = [], 0
+    rows: list[HeldBlock] = []
+    ballots = 0
     for row in HeldBlock.objects.filter(poll_id=poll_id).order_by("pk")[: settings.COUNT_BATCH]:
         if rows and ballots + row.ballots > settings.COUNT_BATCH:
             break

@@ -18,7 +18,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from .models import ApiClient, Record
+from .models import Record
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ def user_actor(user: Any) -> str:
     return f"user {user.get_username()}"
 
 
-def client_actor(client: ApiClient) -> str:
+def client_actor(client: Any) -> str:
+    """The name of an ApiClient, which is what requests with a key have for `auth`."""
     return f"API client {client.prefix} {client.name}"
 
 

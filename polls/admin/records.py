@@ -77,7 +77,7 @@ class Recorded:
 def _record(request: HttpRequest, obj: Any, verb: str, message: Any) -> None:
     # Django's own message names the fields and never what is in them: no password gets here.
     names = {name for part in message if isinstance(part, dict) for name in _fields(part)}
-    detail = {"fields": sorted(names)} if names else {}
+    detail: dict[str, Any] = {"fields": sorted(names)} if names else {}
     record(user_actor(request.user), f"{obj._meta.model_name} {verb}", name=str(obj), **detail)
 
 
