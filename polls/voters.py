@@ -152,7 +152,7 @@ def key_of(identity: str, poll_id: int, secret: bytes, cookie: str | None, pass_
     return key
 
 
-_NEEDED = {
+_NEEDED: dict[str, Any] = {
     Identity.LOGIN: gettext_lazy("This poll is for people who are signed in."),
     Identity.INVITE: gettext_lazy("This poll is for people with an invite, which names one voter."),
     Identity.CLIENT: gettext_lazy("In this poll an API client casts the ballots of its voters."),
