@@ -118,6 +118,9 @@ class Halt(models.Model):
         verbose_name = _("halted poll")
         verbose_name_plural = _("halted counting")
 
+    def __str__(self) -> str:
+        return self.reason
+
 
 class HeldBlock(models.Model):
     """Log entries of a halted poll, in the columns they had in the log, until somebody resumes counting."""

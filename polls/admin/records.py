@@ -18,7 +18,7 @@ from polls.models import Record
 from polls.records import record, user_actor
 
 FIELDS = ("at", "actor", "action", "poll_code", "details", "digest")
-DETAIL_IN_LIST = 120
+DETAIL_IN_LIST = 60  # on a phone two lines fit
 
 
 @admin.register(Record)
