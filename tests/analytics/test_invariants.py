@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
-from analytics import counting, deadletters, reconcile, survey, tasks
-from analytics.models import Checkpoint
+from analytics import counting, deadletters, halting, reconcile, recount, survey, tasks
+from analytics.models import Checkpoint, Tally, TallyPoint
 from polls import ballotbox, lifecycle, votelog
 from polls.errors import IllegalStep, LogInconsistent
 from polls.models import ApiClient, DeadLetter, Round
@@ -216,6 +216,24 @@ class LifeOfAPoll(Life):
         row.save()
         self.model.repaired.add(cast.accepted_for)
 
+    @precondition(lambda self: not self.model.broken and self.model.chains)
+    @rule(data=st.data(), by=st.integers(-3, 3), key=st.sampled_from(["ballots", "1", "2"]))
+    def drift_and_recount(self, data: st.DataObject, by: int, key: str) -> None:
+        """The tally is tampered with; a recount finds how much, and puts it right."""
+        number = data.draw(st.sampled_from(sorted({round_ for round_, _ in self.model.chains})))
+        where = {"poll_id": self.poll.pk, "round": number, "key": key, "partition": 0}
+        for table, more in ((Tally, {"changes": 1}), (TallyPoint, {"second": 1})):
+            row, _ = table.objects.get_or_create(
+                **where,
+                **({} if table is Tally else more),
+                defaults={"count": 0, **(more if table is Tally else {})},
+            )
+            table.objects.filter(pk=row.pk).update(count=F("count") + by)
+        round_row = Round.objects.get(poll=self.poll, number=number)
+        assert {line.key: line.drift for line in recount.fix(round_row, "tests").drifted} == (
+            {key: by} if by else {}
+        )
+
     # --- the log ---
 
     @precondition(lambda self: not self.model.broken)
@@ -257,6 +275,8 @@ def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     for module in ("base", "redis"):
         monkeypatch.setattr(f"polls.votelog.{module}.REMEMBERED_BALLOTS", REMEMBERED)
     settings.COUNT_BATCH = BATCH
+    # The model knows nothing of polls that halt, nor of quarantine and releases: rules for them go here.
+    monkeypatch.setattr(halting, "FAILURES_AT_LEAST", 10**9)
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA synchronous=OFF")
