@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from django.conf import settings
 
+from . import load
 from .coalescer import APPEND_AT_MOST
 from .errors import OutcomeUnknown, Overloaded
 from .votelog.base import NewBallot, Outcome
@@ -47,14 +48,16 @@ class Gatherer:
         size = len(self._waiting) + len(self._under_way)
         if size < self._at_most:
             return False
-        if size >= self._limit:
-            return True
         now = self.loop.time()
+        if size >= self._limit:
+            load.turned_away(RELIEF_SECONDS)
+            return True
         if now >= self._crowded_until:
             if now - self._busy_since <= STANDING_SECONDS:
                 return False
             self.loop.call_later(LOOK_SECONDS, self._look, now + LOOK_SECONDS)
         self._crowded_until = now + RELIEF_SECONDS
+        load.turned_away(RELIEF_SECONDS)
         return True
 
     def _look(self, due: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from polls import gatherer
+from polls import gatherer, load
 from polls.errors import LandslideError, LogInconsistent, OutcomeUnknown, Overloaded
 from polls.gatherer import Gatherer
 from polls.votelog.base import NewBallot, Outcome
@@ -159,10 +159,13 @@ async def test_outcomes_may_come_from_another_thread(box: Gatherer, store: Store
 async def test_it_says_when_it_is_full_and_when_no_more(settings: Any, store: Store) -> None:
     settings.CAST_QUEUE_LIMIT = gatherer.STANDING_AT_MOST + 2
     box = Gatherer(store.submit)
+    load.turned_away(-1)
     for number in range(settings.CAST_QUEUE_LIMIT):
         assert not box.full
         box.cast(ballot(number))
+    assert not load.turning_away()
     assert box.full
+    assert load.turning_away(), "the floors above hear of it"
     await turn()
     assert box.full  # those under way count too
     store.give_back(0)
