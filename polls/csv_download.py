@@ -26,6 +26,6 @@ def csv_download(request: HttpRequest, pieces: Iterator[str], name: str) -> Stre
 
 
 async def _in_threads(pieces: Iterator[str]) -> AsyncIterator[str]:
-    following = sync_to_async(next, thread_sensitive=False)
-    while (piece := await following(pieces, None)) is not None:
+    following = sync_to_async(lambda: next(pieces, None), thread_sensitive=False)
+    while (piece := await following()) is not None:
         yield piece

@@ -12,7 +12,6 @@ from django.contrib.auth import logout
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, RedirectURLMixin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse_lazy
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
@@ -34,7 +33,7 @@ class SignIn(LoginView):
 
     form_class = SignInForm
     template_name = "polls/sign_in.html"
-    next_page = reverse_lazy("polls:join")
+    next_page = "polls:join"
 
 
 @method_decorator([never_cache, csrf_protect], name="dispatch")
@@ -42,7 +41,7 @@ class SignOut(RedirectURLMixin, TemplateView):
     """GET asks, POST does: the voter's page may come from a cache, so it has no token to sign out with."""
 
     template_name = "polls/sign_out.html"
-    next_page = reverse_lazy("polls:join")
+    next_page = "polls:join"
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         logout(request)

@@ -46,7 +46,7 @@ class Visit:
     user: Callable[[], Any]
 
     def pass_key(self, rules: PollRules) -> bytes | None:
-        return key_from_pass(rules.identity, rules.id, self.cookies.get(voters.PASS_COOKIE))
+        return key_from_pass(rules.identity, rules.id, rules.secret, self.cookies.get(voters.PASS_COOKIE))
 
 
 def meet(visit: Visit, rules: PollRules) -> Visitor:
@@ -58,6 +58,10 @@ def meet(visit: Visit, rules: PollRules) -> Visitor:
         if key is None:
             raise
         return Visitor(key)
+
+
+def _new_pass(rules: PollRules, key: bytes) -> str:
+    return make_pass(rules.identity, rules.id, rules.secret, key)
 
 
 def _browser(visit: Visit, rules: PollRules) -> Visitor:
@@ -73,7 +77,7 @@ def _account(visit: Visit, rules: PollRules) -> Visitor:
             None, needs=Identity.LOGIN, new_pass="" if voters.PASS_COOKIE in visit.cookies else None
         )
     key = voters.login_key(rules.secret, user.pk)
-    return Visitor(key, account=user.get_username(), new_pass=make_pass(rules.identity, rules.id, key))
+    return Visitor(key, account=user.get_username(), new_pass=_new_pass(rules, key))
 
 
 def _invited(visit: Visit, rules: PollRules) -> Visitor:
@@ -90,7 +94,7 @@ def _invited(visit: Visit, rules: PollRules) -> Visitor:
     key = voters.invite_key(rules.secret, *invite)
     if batch.ended:
         return Visitor(key, Identity.INVITE, invite=REVOKED, new_pass="" if passed == key else None)
-    return Visitor(key, invite=ACCEPTED, new_pass=make_pass(rules.identity, rules.id, key))
+    return Visitor(key, invite=ACCEPTED, new_pass=_new_pass(rules, key))
 
 
 def _of_a_client(visit: Visit, rules: PollRules) -> Visitor:

@@ -107,17 +107,18 @@ _PURPOSES: dict[str, bytes] = {Identity.LOGIN: b"pass login", Identity.INVITE: b
 WITH_PASS = frozenset(_PURPOSES)
 
 
-def make_pass(identity: str, poll_id: int, voter_key: bytes) -> str:
+def make_pass(identity: str, poll_id: int, poll_secret: bytes, voter_key: bytes) -> str:
     """The value of a pass cookie: its holder votes in this poll as this voter, for PASS_SECONDS.
 
-    Only while the poll knows its voters by `identity`: a reset may have made it another sort of poll.
+    Only while the poll knows its voters by `identity`, which a reset may change, and by this secret,
+    which a purge destroys: else somebody could be the old voter and a new one.
     """
     body = _PASS.pack(poll_id, int(time.time()) + PASS_SECONDS, voter_key)
-    mac = keyed_hash(body, signing_secrets()[0], _PURPOSES[identity], _MAC)
+    mac = keyed_hash(body + poll_secret, signing_secrets()[0], _PURPOSES[identity], _MAC)
     return urlsafe_b64encode(body + mac).rstrip(b"=").decode()
 
 
-def key_from_pass(identity: str, poll_id: int, cookie: str | None) -> bytes | None:
+def key_from_pass(identity: str, poll_id: int, poll_secret: bytes, cookie: str | None) -> bytes | None:
     """The voter_key of a pass for this poll that we signed and that hasn't ended; None for anything else."""
     purpose = _PURPOSES.get(identity)
     if cookie is None or purpose is None or len(cookie) != _PASS_LENGTH:
@@ -127,7 +128,8 @@ def key_from_pass(identity: str, poll_id: int, cookie: str | None) -> bytes | No
     except ValueError:
         return None
     body, mac = raw[: _PASS.size], raw[_PASS.size :]
-    if not any(hmac.compare_digest(mac, keyed_hash(body, s, purpose, _MAC)) for s in signing_secrets()):
+    ours = (keyed_hash(body + poll_secret, secret, purpose, _MAC) for secret in signing_secrets())
+    if not any(hmac.compare_digest(mac, each) for each in ours):
         return None
     poll, end, voter_key = _PASS.unpack(body)
     return voter_key if poll == poll_id and end > time.time() else None
@@ -146,7 +148,7 @@ def key_of(identity: str, poll_id: int, secret: bytes, cookie: str | None, pass_
         if token is None:
             raise VoterUnknown()
         return browser_key(secret, token)
-    key = key_from_pass(identity, poll_id, pass_)
+    key = key_from_pass(identity, poll_id, secret, pass_)
     if key is None:
         raise NotEligible(_NEEDED[identity], needs=str(identity))
     return key

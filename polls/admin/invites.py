@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
@@ -80,7 +81,7 @@ class InvitePages(ModelAdmin):
         return TemplateResponse(request, "admin/polls/poll/invites.html", context)
 
     @method_decorator(require_safe)
-    def invite_links_view(self, request: HttpRequest, poll_id: int, batch_id: int) -> HttpResponse:
+    def invite_links_view(self, request: HttpRequest, poll_id: int, batch_id: int) -> HttpResponseBase:
         batch = self._batch(request, poll_id, batch_id)
         if batch.ended:
             self.message_user(request, invites.ENDED, messages.ERROR)

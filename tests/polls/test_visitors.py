@@ -256,9 +256,10 @@ def test_a_pass_is_for_one_poll_and_one_sort_of_voter() -> None:
     browser = Browser()
     browser.visit(poll, token(batch))
     assert refusal(browser.cast(other)) == (403, "not_eligible")
-    Poll.objects.filter(pk=poll.pk).update(identity="login")
-    rules._forget()
-    assert refusal(browser.cast(poll)) == (403, "not_eligible")
+    for changed in ({"identity": "login"}, {"identity": "invite", "secret": b"2" * 32}):  # by a purge
+        Poll.objects.filter(pk=poll.pk).update(**changed)
+        rules._forget()
+        assert refusal(browser.cast(poll)) == (403, "not_eligible")
 
 
 @pytest.mark.parametrize("identity", ["login", "invite"])
