@@ -139,3 +139,29 @@ def test_vendored_libraries_say_what_they_are() -> None:
         assert list(folder.glob("LICENSE*")), f"{folder}: no LICENSE"
         assert re.search(r"\d+\.\d+", (folder / "README.md").read_text()), f"{folder}: which version?"
         assert f"static/vendor/{folder.name}" in text, f"docs/dependencies.md: nothing on {folder.name}"
+
+
+# --- what the docs claim ---
+
+NAMED = re.compile(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`")
+
+
+def named_tests(page: Path) -> Iterator[tuple[str, str]]:
+    """(file, test or "") of every test that a page names; "::name" is in the file named before it."""
+    file = ""
+    for found in NAMED.finditer(page.read_text()):
+        file = found[1] or file
+        if found[1] or found[2]:
+            yield file, found[2] or ""
+
+
+@pytest.mark.parametrize("page", ["guarantees.md", "threats.md"])
+def test_what_is_promised_is_tested(page: str) -> None:
+    named = list(named_tests(ROOT / "docs" / page))
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if not (ROOT / file).is_file() or (name and f"def {name}(" not in (ROOT / file).read_text())
+    ]
+    assert missing == []
+    assert len(named) > 20
