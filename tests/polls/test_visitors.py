@@ -287,6 +287,34 @@ def test_another_sites_page_plants_no_pass(identity: str, site: str) -> None:
     assert "Set-Cookie" not in browser.answer
 
 
+@pytest.mark.parametrize("identity", ["login", "invite"])
+def test_a_tally_for_voters_is_shown_to_who_has_voted_with_a_pass(identity: str) -> None:
+    poll, voter, other = (
+        make_poll(open=True, identity=identity, results_visible="after_vote"),
+        Browser(),
+        Browser(),
+    )
+    batch = InviteBatch.objects.create(poll=poll, count=2)
+    for serial, (browser, name) in enumerate([(voter, "anna"), (other, "bert")], 1):
+        browser.sign_in(person(name))
+        browser.visit(poll, token(batch, serial))
+    voter.cast(poll)
+    count()
+    seen = [browser.client.get(f"{POLLS}{poll.code}/tally/").json() for browser in (voter, other)]
+    assert [tally["visible"] for tally in seen] == [True, False]
+    assert "ballots" not in seen[1]
+
+
+@pytest.mark.parametrize("identity", ["login", "invite"])
+def test_a_voters_proof_of_work_is_for_that_voter(identity: str) -> None:
+    poll, browser = make_poll(open=True, identity=identity, proof_of_work="on"), Browser()
+    assert browser.visit(poll)["proof"] is None  # for who may not vote there is nothing to prove
+    batch = InviteBatch.objects.create(poll=poll, count=1)
+    browser.sign_in(person())
+    assert browser.visit(poll, token(batch))["proof"] is not None
+    assert refusal(browser.cast(poll)) == (403, "proof_required")
+
+
 # --- client ---
 
 

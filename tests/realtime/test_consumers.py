@@ -8,13 +8,13 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 
-from polls import lifecycle
+from polls import lifecycle, voters
 from realtime import hub as hub_module
 from realtime import publish
 from realtime.lines import PlainLine
 from realtime.protocol import Message
 from realtime.rooms import Seat
-from tests.realtime.viewing import cast, count, db, make_poll, until
+from tests.realtime.viewing import cast, cast_with_pass, count, db, make_poll, until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 
@@ -119,9 +119,17 @@ async def test_after_vote_shows_who_has_voted_and_hides_again_in_a_new_round(wat
     assert not (await voter.tally(lambda m: m["state"] == "open" and m["round"] == 2))["visible"]
 
 
-async def test_a_recheck_after_the_vote_shows_the_tally(watch: Any) -> None:
-    from polls import voters
+async def test_a_pass_shows_who_has_voted_with_it(watch: Any) -> None:
+    poll = await db(make_poll)(results_visible="after_vote", identity="login")
+    voted = await db(cast_with_pass)(poll, [1], b"v" * 16)
+    waiting = voters.make_pass("login", poll.pk, bytes(poll.secret), b"w" * 16)
+    await db(count)()
+    voter, other = [await watch(poll.code, cookie=f"pass={each}") for each in (voted, waiting)]
+    assert (await voter.tally(lambda m: m["visible"]))["ballots"] == 1
+    assert not (await other.tally())["visible"]
 
+
+async def test_a_recheck_after_the_vote_shows_the_tally(watch: Any) -> None:
     poll = await db(make_poll)(results_visible="after_vote")
     cookie = voters.mint()
     socket = await watch(poll.code, cookie=f"voter={cookie}")

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from config.asgi import application, django_application
-from polls import lifecycle
+from polls import lifecycle, voters
 from realtime import sse
 from tests.realtime.asking import Answer, Stream, ask, http_scope
-from tests.realtime.viewing import cast, count, db, make_poll, until
+from tests.realtime.viewing import cast, cast_with_pass, count, db, make_poll, until
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 HOST = (b"host", b"testserver")
@@ -78,6 +78,16 @@ async def test_it_shows_a_hidden_tally_to_its_voter_only(stream: Any) -> None:
     for each in (voter, other):
         assert b"access-control-allow-origin" not in each.headers
         assert each.headers[b"vary"] == b"Cookie"
+
+
+async def test_a_pass_shows_it_to_who_has_voted_with_it(stream: Any) -> None:
+    poll = await db(make_poll)(results_visible="after_vote", identity="invite")
+    voted = await db(cast_with_pass)(poll, [1], b"v" * 16)
+    waiting = voters.make_pass("invite", poll.pk, bytes(poll.secret), b"w" * 16)
+    await db(count)()
+    voter, other = [await stream(poll.code, f"pass={each}".encode()) for each in (voted, waiting)]
+    assert (await tally(voter, lambda m: m["visible"]))["ballots"] == 1
+    assert not (await tally(other))["visible"]
 
 
 async def test_a_viewer_that_leaves_is_counted_no_more(stream: Any) -> None:

@@ -35,6 +35,16 @@ def cast(poll: Poll, selection: list[int], cookie: str | None = None) -> str:
     return cookie
 
 
+def cast_with_pass(poll: Poll, selection: list[int], voter_key: bytes) -> str:
+    """Cast as a voter whom a pass makes known, in a poll by account or invite; the pass."""
+    pass_ = voters.make_pass(poll.identity, poll.pk, bytes(poll.secret), voter_key)
+    body = json.dumps({"selections": selection}).encode()
+    request = ballotbox.CastRequest(poll.code, body, "application/json", "testserver", pass_=pass_)
+    answer = ballotbox.cast(request)
+    assert answer.status == 202, answer.body
+    return pass_
+
+
 def count() -> None:
     for partition in range(get_log().partitions):
         counting.count_partition(partition)
