@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from analytics import counting, ledger, slots
+from analytics.apart import Groups
 from analytics.judging import Judge, divide
 from analytics.models import Checkpoint, Tally, TallyPoint
 from polls import lifecycle
@@ -206,9 +207,9 @@ def test_after_a_conflict_it_looks_before_it_writes_for_a_while(monkeypatch: pyt
     tries: list[int] = []
     insert_all = ledger._insert_all
 
-    def noted(blocks: Sequence[Block]) -> None:
-        tries.append(sum(map(len, blocks)))
-        insert_all(blocks)
+    def noted(groups: Groups) -> None:
+        tries.append(sum(len(block) for blocks in groups.values() for block in blocks))
+        insert_all(groups)
 
     monkeypatch.setattr(ledger, "_insert_all", noted)
     block = block_of(poll, range(5), ["1"] * 5)
