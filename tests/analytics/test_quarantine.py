@@ -166,7 +166,7 @@ def test_ballots_are_set_aside_by_their_receipts() -> None:
     assert (done.decision.reason, done.decision.decided_by) == ("Sold", ANN)
     assert both(poll) == (15, 5)
     assert version(poll) > before
-    assert receipt_status(given[0])["status"] == "counted"
+    assert receipt_status(given[0])["status"] == "quarantined"
     again = quarantine.by_receipts(poll, given[:5], "Sold", ANN)
     assert (again.decision, again.ballots, again.already) == (None, 0, 5)
     count()
