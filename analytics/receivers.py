@@ -41,6 +41,6 @@ def on_poll_changed(poll_id: int, **_: Any) -> None:
 
 def _ask_for_bundles() -> None:
     try:
-        current_app.send_task("analytics.tasks.make_bundles", retry=False, expires=60)
+        current_app.send_task("analytics.tasks.make_bundles", retry=False)
     except Exception:
         logger.warning("bundle_not_asked_for", exc_info=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from celery import shared_task
+from django.conf import settings
 
 from polls import lifecycle
 from polls.errors import LogInconsistent
@@ -13,6 +15,9 @@ from polls.votelog import get_log
 from . import bundles, counting, health, purge, quarantine, releases, resuming, wakeups
 
 logger = logging.getLogger(__name__)
+
+#: Sweeps pile up while no worker runs; one does for all of them.
+_SWEPT_SECONDS = max(1, int(settings.SWEEP_SECONDS / 2))
 
 
 @shared_task(ignore_result=True)
@@ -35,9 +40,11 @@ def _count(partition: int) -> None:
             return
 
 
-@shared_task(ignore_result=True)
-def sweep() -> None:
+@shared_task(bind=True, ignore_result=True)
+def sweep(task: Any) -> None:
     """Whatever a crash, a lost wake-up or an absent store left behind."""
+    if not task.request.called_directly and not wakeups.first_of_late("sweep", _SWEPT_SECONDS):
+        return
     health.pulse("sweep")
     lifecycle.follow_gates()
     for partition in range(get_log().partitions):

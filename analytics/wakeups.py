@@ -64,7 +64,7 @@ def _send(partition: int) -> None:
     if not cache.add(_flag(partition), 1, _FLAG_SECONDS):
         return
     try:
-        current_app.send_task("analytics.tasks.count", (partition,), retry=False, expires=60)
+        current_app.send_task("analytics.tasks.count", (partition,), retry=False)
     except Exception:
         take_down(partition)  # nobody was woken, so the next one may try
         raise
@@ -111,3 +111,11 @@ def take_down(partition: int) -> None:
         cache.delete(_flag(partition))
     except Exception:
         logger.warning("wake_up_flag_stays", extra={"partition": partition}, exc_info=True)
+
+
+def first_of_late(name: str, seconds: int) -> bool:
+    """Whether nobody else has begun this within the last so many seconds, as far as the cache knows."""
+    try:
+        return bool(cache.add(f"began:{name}", 1, seconds))
+    except Exception:
+        return True

@@ -12,6 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry as SyncRetry
 
 from config import logging, network, page_headers
 from config.admin_look import UNFOLD as UNFOLD
@@ -271,7 +272,7 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
         "CONFIG": {"capacity": 10_000, "expiry": 3600, "group_expiry": 10 * 365 * 86_400},
     }
 }
-CACHES = {
+CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": CACHE_REDIS_URL,
@@ -281,6 +282,13 @@ CACHES = {
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 }
 CACHES["default"]["KEY_PREFIX"] = REDIS_PREFIX
+if CACHE_REDIS_URL:
+    # It holds hints only: better to go without one than to wait for a Redis that hangs.
+    CACHES["default"]["OPTIONS"] = {
+        "socket_timeout": 1,
+        "socket_connect_timeout": 1,
+        "retry": SyncRetry(ExponentialBackoff(cap=0.2, base=0.02), 1),
+    }
 
 # --- Celery: it carries wake-ups, and losing or doubling one is harmless ----------------------
 
@@ -319,14 +327,11 @@ CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: there is nothing worth keeping in a file
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 CELERY_BEAT_SCHEDULE = {
-    # `expires` keeps them from piling up while no worker runs.
-    "sweep": {
-        "task": "analytics.tasks.sweep",
-        "schedule": SWEEP_SECONDS,
-        "options": {"expires": SWEEP_SECONDS},
-    },
-    "tick": {"task": "analytics.tasks.tick", "schedule": 1.0, "options": {"expires": 1.0}},
-    "upkeep": {"task": "analytics.tasks.upkeep", "schedule": 20.0, "options": {"expires": 20.0}},
+    # None of them expires: that is a time by the sender's clock, and to a worker whose own is some seconds
+    # ahead every one would come too late.
+    "sweep": {"task": "analytics.tasks.sweep", "schedule": SWEEP_SECONDS},
+    "tick": {"task": "analytics.tasks.tick", "schedule": 1.0},
+    "upkeep": {"task": "analytics.tasks.upkeep", "schedule": 20.0},
 }
 
 # --- Who gets into the admin ---------------------------------------------------------------------

@@ -21,6 +21,9 @@ import msgspec
 
 ACCEPTED = "accepted"
 
+#: The selection of a ballot whose entry can't be read: no method knows such a one.
+UNREADABLE = "\ufffd"
+
 #: A voter's earlier ballot_ids that the log still answers with the same receipt, where the poll
 #: lets voters change their mind. A bound, so that one voter can't make a claim grow for ever.
 REMEMBERED_BALLOTS = 32
@@ -265,6 +268,10 @@ class VoteLog(Protocol):
 
     def restore_claims(self, partition: int, claims: Iterable[tuple[int, int, bytes, bytes, str]]) -> None:
         """Put back the claims of counted ballots: (poll_id, round, voter_key, ballot_id, selection)."""
+        ...
+
+    def clock(self) -> int:
+        """The store's time, which gates go by."""
         ...
 
     def verify(self) -> None:

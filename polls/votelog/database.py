@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -170,6 +171,10 @@ class DatabaseVoteLog:
                 for (poll_id, voter_key), claimed in known.items()
             )
 
+    def clock(self) -> int:
+        with connection.cursor() as cursor:
+            return _clock(cursor)
+
     def verify(self) -> None:
         """The database's own durability settings are the operator's; nothing else to keep."""
 
@@ -179,11 +184,8 @@ class DatabaseVoteLog:
         with in_turn(), transaction.atomic(), connection.cursor() as cursor:
             if connection.vendor == "postgresql":
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
-                # A statement of its own: the lock's own statement would read the clock before it waits.
-                cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
-            else:
-                cursor.execute("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)")
-            yield cursor.fetchone()[0]
+            # A statement of its own: the lock's own statement would read the clock before it waits.
+            yield _clock(cursor)
 
     @staticmethod
     def _head_for_writing(expected: Head | None) -> Head:
@@ -263,3 +265,11 @@ def _block(rows: Sequence[LogEntry]) -> Block:
         replaces if any(replaces) else None,
         first.aside,
     )
+
+
+def _clock(cursor: Any) -> int:
+    if connection.vendor == "postgresql":
+        cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+    else:
+        cursor.execute("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)")
+    return int(cursor.fetchone()[0])

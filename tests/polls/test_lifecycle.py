@@ -76,7 +76,7 @@ def test_a_poll_goes_through_its_life(news: list[int]) -> None:
     poll = make_poll()
     fill_closed = new_ballot(poll, 1, 1)
     assert codes(fill_closed) == ["poll_not_open"]
-    before = timezone.now()
+    before = timezone.now() - timedelta(milliseconds=1)  # in which the log counts
     poll = lifecycle.open_poll(poll.pk)
     assert (poll.state, poll.gates_set) == (State.OPEN, True)
     assert poll.opens_at and poll.opens_at >= before
@@ -242,6 +242,18 @@ def test_it_opens_and_closes_on_time() -> None:
     assert lifecycle.act_on_time() == [poll.pk]
     assert again(poll).state == State.CLOSING
     assert lifecycle.act_on_time() == []
+
+
+def test_what_is_due_goes_by_the_clock_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose own clock is an hour ahead opens and closes nothing early."""
+    poll, other = make_poll(), open_poll()
+    at(poll, opens_at=30 * MINUTE)
+    at(other, closes_at=30 * MINUTE)
+    wrong = timezone.now() + 60 * MINUTE
+    monkeypatch.setattr(timezone, "now", lambda: wrong)
+    assert lifecycle.act_on_time() == []
+    by_hand = lifecycle.open_poll(poll.pk)
+    assert by_hand.opens_at and by_hand.opens_at < wrong - 50 * MINUTE
 
 
 def test_opening_by_hand_comes_before_the_schedule() -> None:

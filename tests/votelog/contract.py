@@ -97,6 +97,10 @@ def open_gate(log: VoteLog, round: int = 1, poll: int = POLL, **rules: Any) -> N
 class VoteLogContract:
     # --- append decides, in this order: known ballot_id; round; open; claim ---
 
+    def test_its_clock_is_that_of_the_store(self, log: VoteLog, store_now: Callable[[], int]) -> None:
+        before, now, after = store_now(), log.clock(), store_now()
+        assert before - 1 <= now <= after + 1  # the one may round what the other cuts
+
     def test_it_accepts_a_ballot_and_writes_it_whole(
         self, log: VoteLog, store_now: Callable[[], int]
     ) -> None:

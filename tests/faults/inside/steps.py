@@ -41,7 +41,7 @@ def _wake_ups(module: ModuleType) -> None:
 
     def send_without_looking(_send: Any, partition: int) -> None:
         for _ in range(2):
-            module.current_app.send_task("analytics.tasks.count", (partition,), retry=False, expires=60)
+            module.current_app.send_task("analytics.tasks.count", (partition,), retry=False)
 
     instead(module, "_send", "doubled.wake_up", send_without_looking)
 
