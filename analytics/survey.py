@@ -6,7 +6,7 @@ import enum
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -32,6 +32,7 @@ class Damage(enum.StrEnum):
     BEHIND = "an older copy"
     GAP = "newer than the database"
     MOVED = "to be taken over"
+    DOUBTED = "consistent, to be rebuilt all the same"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,12 @@ class Plan:
         return [finding for finding in self.findings if finding.damage is not Damage.NONE]
 
 
-def survey() -> Plan:
-    """Compare log and checkpoints. Changes nothing; makes a log where there is none yet."""
+def survey(*, doubt_all: bool = False) -> Plan:
+    """Compare log and checkpoints. Changes nothing; makes a log where there is none yet.
+
+    `doubt_all`: partitions that look consistent are to be rebuilt too. They may be older copies of what
+    servers have acknowledged, of which the database knows nothing since it wasn't counted yet.
+    """
     log = get_log()
     with suppress(LogInconsistent, LogUnsuitable):  # which is what we are here for
         checkpoints.expected_heads()
@@ -80,6 +85,8 @@ def survey() -> Plan:
     heads = log.heads()
     if was == now:
         findings = [_compare(log, row, heads.get(row.partition)) for row in rows]
+        if doubt_all:
+            findings = [replace(f, damage=Damage.DOUBTED) if not f.rebuilt else f for f in findings]
         uncounted: int | None = sum(_uncounted_in(log, f) for f in findings if f.rebuilt)
     else:
         findings = _take_over(rows, heads, log.partitions)

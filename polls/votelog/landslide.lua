@@ -184,20 +184,23 @@ local function append_poll(keys, claims_key, position, keep, now, poll_id, voter
 end
 
 -- KEYS: log, head, gates, then the claims of each poll
--- ARGV: generation, counted, remembered, uncounted at most, then 9 a poll (see above)
--- Answers for each poll {letters, the round of those accepted, the rounds of those repeated}.
+-- ARGV: generation, counted, remembered, uncounted at most, written as far as the caller knows, then 9 a
+-- poll (see above). Answers the position of the last entry, and for each poll {letters, the round of those accepted, the rounds of those repeated}.
 local function append(keys, args)
   local now = now_ms()
   local position = check_head(keys[2], now, args[1], args[2])
   if not position then return redis.error_reply('INCONSISTENT') end
+  -- An older copy of the log, of which the database can't tell: what it lacks wasn't counted yet.
+  if position < tonumber(args[5]) then return redis.error_reply('INCONSISTENT') end
   if position - tonumber(args[2]) >= tonumber(args[4]) then return redis.error_reply('BACKLOG') end
   local keep, answers = tonumber(args[3]) * CLAIMED, {}
   for k = 4, #keys do
-    local i, answer = 5 + (k - 4) * 9, nil
+    local i, answer = 6 + (k - 4) * 9, nil
     position, answer = append_poll(keys, keys[k], position, keep, now, args[i], args[i + 1], args[i + 2],
       args[i + 3], args[i + 4], args[i + 5], args[i + 6], args[i + 7], args[i + 8])
     answers[#answers + 1] = answer
   end
+  table.insert(answers, 1, string.format('%.0f', position))
   return answers
 end
 

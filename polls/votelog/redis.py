@@ -30,6 +30,7 @@ import redis
 from django.conf import settings
 from django.utils.translation import gettext as _
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.retry import Retry
 
 from polls import limits
@@ -38,6 +39,7 @@ from polls.errors import LandslideError, LogInconsistent, LogUnsuitable, Overloa
 from .base import (
     ACCEPTED,
     REMEMBERED_BALLOTS,
+    UNREADABLE,
     Block,
     Claimed,
     Gate,
@@ -62,6 +64,7 @@ _SCAN = 1000
 _READ_AT_LEAST = 32  # stream entries a look
 _RESTORE = 2000  # arguments a call, a claim being two
 _NOTHING = bytes(17)
+_UNREADABLE_AT_MOST = 10_000  # ballots of an entry whose count can't be believed
 _UNKNOWN = Outcome("outcome_unknown")
 _REFUSED = {
     "B": Outcome("ballot_id_reused"),
@@ -83,6 +86,7 @@ class RedisVoteLog:
         self.partitions = partitions or settings.VOTE_LOG_PARTITIONS
         self._prefix = prefix or settings.VOTE_LOG_PREFIX
         self._loaded = False
+        self._written: dict[int, Head] = {}
         self._redis = redis.Redis.from_url(
             url or settings.VOTE_LOG_REDIS_URL,
             protocol=3,
@@ -107,7 +111,8 @@ class RedisVoteLog:
             if head is None:
                 raise LogInconsistent()
             most = settings.BACKLOG_LIMIT // self.partitions
-            args: list[Any] = [head.generation, head.position, REMEMBERED_BALLOTS, most]
+            written = self._written_of(partition, head.generation)
+            args: list[Any] = [head.generation, head.position, REMEMBERED_BALLOTS, most, written]
             for (poll_id, aside), columns in polls.items():
                 args += (*columns.arguments(poll_id), aside)
             keys = [*self._keys(partition), *(self._claims_key(partition, poll_id) for poll_id, _ in polls)]
@@ -117,10 +122,17 @@ class RedisVoteLog:
         answers_of_all = self._call([*calls, *counting.values()], but=len(counting))
         self._note_over(counting, answers_of_all[len(calls) :])
         outcomes: list[Outcome] = [_UNKNOWN] * len(ballots)
-        for polls, answers in zip(together.values(), answers_of_all[: len(calls)], strict=True):
+        replies = zip(together.items(), answers_of_all[: len(calls)], strict=True)
+        for (partition, polls), (position, *answers) in replies:
+            self._written[partition] = Head(expected[partition].generation, int(position))
             for columns, (letters, round_, rounds) in zip(polls.values(), answers, strict=True):
                 columns.settle(outcomes, letters.decode(), round_, rounds.decode())
         return outcomes
+
+    def _written_of(self, partition: int, generation: str) -> int:
+        """The position up to which we know this log to have been written, for we did so."""
+        written = self._written.get(partition)
+        return written.position if written and written.generation == generation else 0
 
     def _counting_of(self, ballots: Sequence[NewBallot]) -> dict[bytes, _Call]:
         """By kind of rate limit, the call that counts these casts: its keys are of no partition."""
@@ -147,7 +159,9 @@ class RedisVoteLog:
         key = f"{self._prefix}:{{limits}}:salt"
         self._redis.set(key, secrets.token_bytes(16), nx=True, ex=limits.SALT_SECONDS)
         pipe = self._redis.pipeline(transaction=True)
-        salt, left = pipe.get(key).pttl(key).execute()
+        pipe.get(key)
+        pipe.pttl(key)
+        salt, left = pipe.execute()
         return (salt, left / 1000) if salt and left > 0 else limits.own_salt()
 
     def read(self, partition: int, after: int, limit: int) -> list[Block]:
@@ -158,7 +172,7 @@ class RedisVoteLog:
             most = max(_READ_AT_LEAST, (limit - found) * len(blocks) // max(found, 1))
             rows: Any = self._redis.xrange(log, min=f"({after}-0", count=most)
             for entry_id, fields in rows:
-                block = _block(entry_id, dict(fields)).behind(after)
+                block = _readable(entry_id, dict(fields), after).behind(after)
                 blocks.append(block)
                 after, found = block.last, found + len(block)
                 if found >= limit:
@@ -203,11 +217,19 @@ class RedisVoteLog:
         return self._heads([partition])[0]
 
     def _heads(self, partitions: Iterable[int]) -> list[Head | None]:
-        pipe = self._redis.pipeline(transaction=False).time()
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.time()
         for partition in partitions:
             pipe.hmget(self._keys(partition)[1], _HEAD)
         (seconds, micros), *rows = pipe.execute()
-        return [_head(seconds * 1000 + micros // 1000, *fields) for fields in rows]
+        heads = [_head(seconds * 1000 + micros // 1000, *fields) for fields in rows]
+        return [self._doubted(p, head) for p, head in zip(partitions, heads, strict=True)]
+
+    def _doubted(self, partition: int, head: Head | None) -> Head | None:
+        """Of a log that ends before what we have written, an older copy: the same log to nobody."""
+        if head and head.position < self._written_of(partition, head.generation):
+            return Head("behind what it has acknowledged", head.position)
+        return head
 
     def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
         partition = partition_of(poll_id, voter_key, self.partitions)
@@ -268,6 +290,10 @@ class RedisVoteLog:
                 calls.append(("landslide_restore", keys, [REMEMBERED_BALLOTS, *part]))
         if calls:
             self._call(calls)
+
+    def clock(self) -> int:
+        seconds, micros = self._redis.time()  # type: ignore[misc]
+        return seconds * 1000 + micros // 1000
 
     def verify(self) -> None:
         info: dict[str, Any] = self._redis.info()
@@ -343,6 +369,8 @@ class RedisVoteLog:
 
 def _refusal(reply: Exception) -> LandslideError | None:
     """What an error of Redis means, where it says surely that this call has written nothing."""
+    if isinstance(reply, OutOfMemoryError | ReadOnlyError):
+        return Unavailable()  # the client has made a class of the error's first word, and left it out
     found = _REFUSALS.search(str(reply))
     return _MEANING[found[0]]() if found else None
 
@@ -432,12 +460,47 @@ def _pieces(column: bytes, size: int) -> list[bytes]:
     return [column[i : i + size] for i in range(0, len(column), size)]
 
 
+def _readable(entry_id: bytes, fields: dict[bytes, bytes], after: int) -> Block:
+    """The entry as a block; where it makes no sense, one of as many ballots, which nobody can count.
+
+    What is wrong with one entry must not keep all that come behind it from being counted.
+    """
+    try:
+        return _block(entry_id, fields)
+    except (ValueError, KeyError, IndexError, TypeError, struct.error, msgspec.MsgspecError):
+        last = int(entry_id.partition(b"-")[0])
+        logger.error("unreadable_entry", extra={"position": last})
+        return _unreadable(last, fields, after)
+
+
+def _unreadable(last: int, fields: dict[bytes, bytes], after: int) -> Block:
+    # The entry before it ended at `after`, unless it was trimmed: then only its own count can tell.
+    count = _number(fields.get(b"n")) if last - after > _UNREADABLE_AT_MOST else last - after
+    count = min(max(count, 1), _UNREADABLE_AT_MOST)
+    poll_id, round_ = _number(fields.get(b"p")), min(_number(fields.get(b"r")), 32_767)
+    voters, ballot_ids = (_whole(fields.get(name, b""), count) for name in (b"v", b"b"))
+    first, unknown = last - count + 1, [UNREADABLE] * count
+    return Block(first, "ballot", poll_id, round_, _number(fields.get(b"t")), voters, ballot_ids, unknown)
+
+
+def _number(text: bytes | None) -> int:
+    return int(text) if text and text.isdigit() and len(text) < 16 else 0
+
+
+def _whole(column: bytes, count: int) -> list[bytes]:
+    return _pieces(column, 16) if len(column) == 16 * count else [bytes(16)] * count
+
+
 def _block(entry_id: bytes, fields: dict[bytes, bytes]) -> Block:
     last = int(entry_id.partition(b"-")[0])
     poll_id, round_ = int(fields[b"p"]), int(fields[b"r"])
     if b"c" in fields:
         return Block(last, "close", poll_id, round_, int(fields[b"c"]))
     count, replaces = int(fields[b"n"]), fields[b"x"]
+    if not len(fields[b"v"]) == len(fields[b"b"]) == 16 * count > 0:
+        raise ValueError("The columns are of different lengths.")
+    if replaces and len(replaces) != 17 * count:
+        raise ValueError("What they replace is no column.")
     # The floor above sets aside what it can't read.
     selections = ["", *_unpack_selections(fields[b"s"])]
     return Block(

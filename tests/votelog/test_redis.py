@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import redis
 
-from polls.errors import LogUnsuitable
-from polls.votelog.base import VoteLog
+from polls.errors import LogInconsistent, LogUnsuitable, Unavailable
+from polls.votelog.base import UNREADABLE, VoteLog
 from polls.votelog.redis import RedisVoteLog
 from tests.servers import Redis
 
 from .contract import (
     AGAIN,
+    GENERATION,
     NEW,
     POLL,
     VoteLogContract,
@@ -107,6 +108,68 @@ class TestRedisVoteLog(VoteLogContract):
         outcomes = append(log, *(ballot(number) for number in range(20)))
         assert outcomes == [AGAIN] * 10 + [NEW] * 10
         assert len(ballots(log)) == 20
+
+    def test_a_memory_that_is_full_refuses_and_writes_nothing(
+        self, start_redis: Callable[..., Redis]
+    ) -> None:
+        server = start_redis()
+        log = RedisVoteLog(server.url(), prefix="test", partitions=3)
+        make(log)
+        open_gate(log)
+        with server.client() as client:
+            client.config_set("maxmemory", "1mb")
+            with pytest.raises(Unavailable):
+                append(log, *(ballot(number) for number in range(10)))
+            client.config_set("maxmemory", "0")
+        assert append(log, *(ballot(number) for number in range(10))) == [NEW] * 10
+
+    def test_an_older_copy_that_is_not_behind_what_is_counted_is_refused(
+        self, log: VoteLog, redis_server: Redis
+    ) -> None:
+        """By whoever has written more than it holds, whether or not the database knows of that."""
+        open_gate(log)
+        append(log, *(ballot(number) for number in range(30)))
+        with redis_server.client() as client:
+            for partition in range(3):
+                client.hincrby(f"test:{{{partition}}}:head", "position", -1)
+        with pytest.raises(LogInconsistent):
+            append(log, *(ballot(number) for number in range(30, 60)))
+        assert not any(head.continues(GENERATION, 0) for head in log.heads().values())
+        other = RedisVoteLog(redis_server.url(), prefix="test", partitions=3)
+        assert all(head.continues(GENERATION, 0) for head in other.heads().values())
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"s": b"\xc1 rubbish"},
+            {"s": b""},
+            {"i": b"\x99\x99"},
+            {"i": b"\0"},
+            {"v": b"short"},
+            {"x": b"neither nor"},
+            {"p": b"nine"},
+            {"n": b"-1"},
+            {"n": b""},
+            {"q": b"\xff"},
+        ],
+        ids=repr,
+    )
+    def test_an_entry_that_makes_no_sense_stops_nothing(
+        self, log: VoteLog, redis_server: Redis, changes: dict[str, bytes]
+    ) -> None:
+        open_gate(log)
+        append(log, *(ballot(number) for number in range(6)))
+        end = log.heads()[0].position
+        sound = {b"p": b"7", b"r": b"1", b"t": b"1", b"n": b"1", b"v": bytes(16), b"b": bytes(16)}
+        fields = sound | {b"i": b"\0\1", b"s": b"\x91\xa11", b"x": b""}
+        rubbish = fields | {name.encode(): value for name, value in changes.items()}
+        with redis_server.client() as client:
+            client.xadd("test:{0}:log", fields, id=f"{end + 1}-0")  # type: ignore[arg-type]
+            client.xadd("test:{0}:log", rubbish, id=f"{end + 2}-0")  # type: ignore[arg-type]
+            client.xadd("test:{0}:log", fields, id=f"{end + 3}-0")  # type: ignore[arg-type]
+        found = read(log, 0, end, 100)
+        assert [entry.position for entry in found] == [end + 1, end + 2, end + 3]
+        assert [entry.selection for entry in found] == ["1", UNREADABLE, "1"]
 
     def test_a_failure_in_one_partition_is_no_success(self, log: VoteLog, redis_server: Redis) -> None:
         """The others have written; the same ballots again settle it."""

@@ -17,6 +17,9 @@ from polls.errors import LandslideError
 from polls.records import COMMAND, record
 from polls.votelog import STORE_ERRORS
 
+#: What the log had beyond the checkpoint is nowhere.
+_LOST = (Damage.GONE, Damage.FOREIGN, Damage.BEHIND, Damage.DOUBTED)
+
 
 class Command(BaseCommand):
     help = (
@@ -27,6 +30,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--yes", action="store_true", help="don't ask")
         parser.add_argument(
+            "--all",
+            action="store_true",
+            help="rebuild what looks consistent too: where servers refuse ballots all the same, since the "
+            "log has lost some that they had acknowledged and that were not counted yet",
+        )
+        parser.add_argument(
             "--discard-uncounted",
             action="store_true",
             help="go on even if the old log holds acknowledged ballots that are not counted: they are lost",
@@ -35,10 +44,14 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         self.console = Console(no_color=options["no_color"] or None, highlight=False)
         try:
-            plan = survey()
+            plan = survey(doubt_all=options["all"])
             self.show(plan)
             if not plan.damaged:
                 self.stdout.write("The vote log is the one that the database counts from. Nothing to do.")
+                self.stdout.write(
+                    "Servers that refuse ballots all the same had acknowledged some that this log lacks and "
+                    "that were not counted yet. Those are lost; --all lets voting go on."
+                )
                 return
             if not options["yes"]:
                 self.ask(plan, options["discard_uncounted"])
@@ -74,6 +87,12 @@ class Command(BaseCommand):
             )
         elif plan.uncounted:
             self.stdout.write(f"{plan.uncounted} acknowledged ballots in the old log are not counted.")
+        lost = [str(f.partition) for f in plan.findings if f.damage in _LOST]
+        if lost:
+            self.stdout.write(
+                f"Partition {', '.join(lost)}: what was acknowledged and not counted yet when the log was "
+                "lost can't be known any more, nor how much: it came after the last batch that was counted."
+            )
 
     def ask(self, plan: Plan, discard: bool) -> None:
         if any(finding.damage is Damage.FOREIGN for finding in plan.findings):
