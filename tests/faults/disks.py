@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.servers import Server
+from tests.servers import Server, wait_for
 from tests.system import processes
 
 UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -36,13 +36,15 @@ class Disk:
     def fill(self) -> None:
         """No byte more from now on."""
         if self.mounted:
-            used = os.statvfs(self._folder)
-            taken = (used.f_blocks - used.f_bfree) * used.f_frsize
-            assert self._mount(f"remount,size={max(taken, 1 << 16)}"), (
-                "a tmpfs of ours could be mounted before"
-            )
+            wait_for(self._shrink, 20, "a disk without room")
         else:
             self._limit((1, resource.RLIM_INFINITY))
+
+    def _shrink(self) -> bool:
+        """To what is on it; not where more has come meanwhile."""
+        found = os.statvfs(self._folder)
+        taken = (found.f_blocks - found.f_bfree) * found.f_frsize
+        return self._mount(f"remount,size={max(taken, 1 << 16)}")
 
     def clear(self) -> None:
         """There is room again."""

@@ -135,6 +135,8 @@ class Load:
             await asyncio.sleep(0.01)
             now = time.monotonic()
             due, last = min(due + (now - last) * self.pace.rate, self.pace.rate), now
+            if self._stopping:
+                return  # since we slept: who came now would be nobody's to wait for
             if not self._coming.is_set() or len(self._under_way) > self.pace.outstanding:
                 due = 0.0
             while due >= 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -12,10 +13,19 @@ from tests.faults.inside.hooks import after_import, instead, role
 def add() -> None:
     if role() == "web":
         after_import("polls.votelog.redis")(_casting)
+        after_import("polls.ballotbox")(_box)
+    if role() == "worker":
+        after_import("analytics.counting")(_counting)
+        after_import("analytics.halting")(_halting)
+        after_import("polls.lifecycle")(_lifecycle)
 
 
 def _casting(module: ModuleType) -> None:
-    instead(module.RedisVoteLog, "append", "takes_silence_for_yes", _take_for_accepted)
+    log = module.RedisVoteLog
+    instead(log, "append", "takes_silence_for_yes", _take_for_accepted)
+    instead(log, "append", "ignores_the_clock", _forget_times)
+    instead(log, "append", "makes_a_log_anew", _make_anew)
+    instead(log, "append", "forgets_what_it_wrote", _forget_heads)
 
 
 def _take_for_accepted(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
@@ -28,3 +38,81 @@ def _take_for_accepted(append: Callable[..., Any], log: Any, ballots: Any, expec
         return append(log, ballots, expected)
     except RedisError:
         return _all_accepted(ballots)
+
+
+def _forget_times(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
+    """When the last entry was written doesn't matter."""
+    for partition in range(log.partitions):
+        log._redis.hdel(log._keys(partition)[1], "at")
+    return append(log, ballots, expected)
+
+
+def _make_anew(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
+    """Where there is no log, one is made, so that voting goes on."""
+    from polls.votelog.base import Gate
+
+    for partition, head in expected.items():
+        log.make(partition, head)
+        for poll_id in {ballot.poll_id for ballot in ballots}:
+            log._redis.hsetnx(log._keys(partition)[2], str(poll_id), Gate(1, open=True).pack())
+    return append(log, ballots, expected)
+
+
+def _forget_heads(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
+    log._written.clear()
+    return append(log, ballots, expected)
+
+
+def _box(module: ModuleType) -> None:
+    def whatever_is_there(_kept: Any) -> Any:
+        from polls.votelog import get_log
+
+        return get_log().heads()
+
+    instead(module, "kept_heads", "trusts_any_log", whatever_is_there)
+
+    def fail_now_and_then(append: Any, ballots: Any) -> Any:
+        """Short of something, for which ballots have to wait."""
+        if random.random() < 0.2:
+            from polls.errors import Overloaded
+
+            raise Overloaded()
+        return append(ballots)
+
+    instead(module, "_append", "puts_ballots_off", fail_now_and_then)
+
+
+def _counting(module: ModuleType) -> None:
+    def move_past(count: Callable[..., Any], partition: int, *args: Any) -> Any:
+        """What can't be counted holds nothing up: on with the next."""
+        from django.db import DatabaseError
+
+        from analytics.models import Checkpoint
+        from polls.votelog import get_log
+
+        try:
+            return count(partition, *args)
+        except DatabaseError:
+            if head := get_log().head(partition):
+                Checkpoint.objects.filter(partition=partition).update(position=head.position)
+            raise
+
+    instead(module, "_count_batch", "skips_what_fails", move_past)
+
+    def stop(set_aside: Callable[..., Any], partition: int, misfits: Any) -> None:
+        if misfits:
+            raise ValueError("This can't be counted.")
+        set_aside(partition, misfits)
+
+    instead(module, "_set_aside", "stops_at_misfits", stop)
+
+
+def _halting(module: ModuleType) -> None:
+    def never(_check: Any, partition: int, blocks: Any, misfits: Any) -> Any:
+        return module.count_only(partition, blocks, misfits)
+
+    instead(module, "check", "never_halts", never)
+
+
+def _lifecycle(module: ModuleType) -> None:
+    instead(module, "_now", "goes_by_its_own_clock", lambda _now: module.timezone.now())

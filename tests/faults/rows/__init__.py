@@ -1,7 +1,17 @@
 """The rows of the matrix, by what they are about. How to add one: tests/README.md."""
 
 from tests.faults.campaign import Fault
-from tests.faults.rows import calm, cut, hints, killed, stores
+from tests.faults.rows import astray, calm, clock, cut, full, hints, killed, poison, stores, viewers
 
-ROWS: list[Fault] = [*killed.ROWS, *stores.ROWS, *hints.ROWS, *cut.ROWS]
+ROWS: list[Fault] = [
+    *killed.ROWS,
+    *stores.ROWS,
+    *hints.ROWS,
+    *cut.ROWS,
+    *full.ROWS,
+    *clock.ROWS,
+    *astray.ROWS,
+    *poison.ROWS,
+    *viewers.ROWS,
+]
 BUILDS: list[Fault] = calm.BUILDS

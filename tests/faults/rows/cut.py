@@ -33,7 +33,7 @@ def cut(
         before, overdue = link.taken, scene.load.overdue
         link.lose(how, what, at, times)
         try:
-            wait_for(lambda: link.taken >= before + times, scene.patience, f"{times} of {at!r}")
+            wait_for(lambda: link.taken >= before + times, 45, f"{times} of {at!r}")
         finally:
             link.heal()
         scene.struck(link.taken - before)

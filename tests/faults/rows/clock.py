@@ -1,0 +1,95 @@
+"""The clock of web or worker is an hour off; gates go by that of the store."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from tests.faults.campaign import Fault, Scene
+from tests.faults.laboratory import Laboratory, lab
+from tests.servers import wait_for
+
+HOUR = 3600
+OPEN_SECONDS = 8.0  # how long the poll is open that has a closing time
+
+
+def clock_off(role: str, seconds: int) -> Callable[[Scene], None]:
+    def strike(scene: Scene) -> None:
+        began = time.time()
+        closes_at = began + OPEN_SECONDS
+        code = scene.stand.make_poll(3, closes_at=datetime.fromtimestamp(closes_at, UTC).isoformat())
+        scene.stand.step(code, "open")
+        with lab(scene.stand).wrong_clock(role, seconds):
+            scene.wait_for_acknowledgements(30)
+            scene.struck()
+            _hold_to_its_time(scene, code, closes_at)
+            scene.wait_current(f"with {role} {seconds:+} s off")
+            _look_at_history(scene, began)
+
+    return strike
+
+
+def _hold_to_its_time(scene: Scene, code: str, closes_at: float) -> None:
+    """Two looks of what closes polls go by; it must not have come early, and nobody may come late."""
+    wait_for(lambda: time.time() > closes_at - 3, 30)
+    state, asked = scene.stand.http.get(f"/api/v1/polls/{code}/").json()["state"], time.time()
+    if asked < closes_at - 0.2:
+        scene.expect(state == "open", "gate", f"{closes_at - asked:.1f} s before its time it is {state}")
+        answer = _cast(scene, code, "early enough")
+        if time.time() < closes_at - 0.2:
+            scene.expect(answer == "accepted", "gate", f"a ballot in time: {answer}")
+    wait_for(lambda: time.time() > closes_at + 0.2, 30)
+    answer = _cast(scene, code, "too late")
+    scene.expect(answer == "poll_not_open", "gate", f"a ballot after its time: {answer}")
+    with contextlib.suppress(TimeoutError):
+        wait_for(lambda: _state(scene, code) == "closed", scene.patience)
+    scene.expect(_state(scene, code) == "closed", "gate", f"after its time the poll is {_state(scene, code)}")
+
+
+def _state(scene: Scene, code: str) -> str:
+    return str(scene.stand.http.get(f"/api/v1/polls/{code}/").json()["state"])
+
+
+def _cast(scene: Scene, code: str, voter: str) -> str:
+    body = {"selections": [1], "voter": voter}
+    document = scene.stand.http.post(f"/api/v1/polls/{code}/ballots/", json=body).json()
+    return str(document.get("status") if "receipt" in document else document["code"])
+
+
+def _look_at_history(scene: Scene, began: float) -> None:
+    """The tally's history has the log's times."""
+    with scene.stand.connect() as database:
+        row = database.execute(
+            "SELECT MIN(second), MAX(second) FROM analytics_tallypoint"
+            " WHERE poll_id = (SELECT id FROM polls_poll WHERE code = %s)",
+            (scene.code,),
+        ).fetchone()
+    assert row
+    first, last = row
+    holds = first is not None and began - 600 < first <= last <= time.time() + 2
+    scene.expect(holds, "history", f"points from {first} to {last}; now is {time.time():.0f}")
+
+
+EXPECTED = "polls open and close by the store's clock; counting goes on"
+
+
+def _row(role: str, seconds: int, broken: str) -> Fault:
+    how = "ahead" if seconds > 0 else "behind"
+    return Fault(
+        *(f"clock an hour {how}", role, EXPECTED, clock_off(role, seconds)),
+        broken=(broken,),
+        found_by="gate",
+        times=2,
+        stand={"kind": Laboratory},
+        long=role == "web" and seconds > 0,
+    )
+
+
+ROWS = [
+    _row("web", HOUR, "ignores_gate"),
+    _row("web", -HOUR, "ignores_gate"),
+    _row("worker", HOUR, "goes_by_its_own_clock"),
+    _row("worker", -HOUR, "goes_by_its_own_clock"),
+]

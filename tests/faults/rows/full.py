@@ -1,0 +1,89 @@
+"""A disk or a memory that takes no more."""
+
+from __future__ import annotations
+
+from tests.faults.campaign import Fault, Scene
+from tests.faults.laboratory import Laboratory, lab
+from tests.servers import wait_for
+
+TURNED_AWAY = 10  # answers that say "not now", until a store is taken to be full
+
+
+def redis_disk(scene: Scene) -> None:
+    """With appendfsync always it ends itself when it can't write, and somebody has to start it again."""
+    redis = scene.stand.redis
+    disk = lab(scene.stand).disks[redis]
+    before = scene.journal.put_off
+    disk.fill()
+    try:
+        wait_for(lambda: scene.journal.put_off >= before + TURNED_AWAY, 40, "anybody to be turned away")
+        wait_for(lambda: not redis.running, 40, "Redis to give up")
+    finally:
+        disk.clear()
+        redis.start()
+    _goes_on(scene, disk.kind)
+
+
+def redis_memory(scene: Scene) -> None:
+    before = scene.journal.answers["unavailable"]
+    with scene.stand.redis.client() as redis:
+        redis.config_set("maxmemory", "1mb")
+        try:
+            wait_for(lambda: scene.journal.answers["unavailable"] >= before + TURNED_AWAY, 40, "503")
+        finally:
+            redis.config_set("maxmemory", "0")
+    _goes_on(scene, "over maxmemory")
+
+
+def postgresql_disk(scene: Scene) -> None:
+    """Ballots are accepted all the same: they wait in the log."""
+    server = scene.stand.postgresql
+    disk = lab(scene.stand).disks[server]
+    disk.fill()
+    try:
+        goes_on = scene.wait_for_acknowledgements(60, seconds=scene.patience)
+        answer = scene.stand.http.post("/api/v1/polls/", json={"question": "Room?", "choices": ["Yes", "No"]})
+        scene.expect(
+            answer.status_code in (201, 503), "refused", f"a new poll on a full disk: {answer.status_code}"
+        )
+    finally:
+        disk.clear()
+        server.start()
+    scene.expect(goes_on, "accepting", "nothing is accepted while the database's disk is full")
+    _goes_on(scene, disk.kind)
+
+
+def _goes_on(scene: Scene, how: str) -> None:
+    scene.struck()
+    scene.remark(how)
+    again = scene.wait_for_acknowledgements()
+    scene.expect(again, "accepting", "nothing is accepted although there is room again")
+    scene.wait_current("when there was room again")
+
+
+LAB = {"kind": Laboratory}
+ROWS = [
+    Fault(
+        *("disk full", "Redis", "503, no ack; goes on once it is started where there is room", redis_disk),
+        broken=("acks_before_append",),
+        found_by="lost",
+        times=3,
+        stand=LAB,
+    ),
+    Fault(
+        *("memory full (maxmemory, noeviction)", "Redis", "503, no ack; recovers by itself", redis_memory),
+        broken=("acks_before_append",),
+        found_by="lost",
+        times=3,
+        stand=LAB,
+    ),
+    Fault(
+        *("disk full", "PostgreSQL", "accepting goes on; counting waits, recovers by itself"),
+        postgresql_disk,
+        broken=("skips_what_fails",),
+        found_by="lost",
+        times=3,
+        stand=LAB,
+        damages=True,
+    ),
+]

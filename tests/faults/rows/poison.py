@@ -1,0 +1,157 @@
+"""Entries in the log that can't be counted: some among others, and all of one poll's."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from typing import Any
+
+import msgspec
+
+from tests.faults.campaign import Fault, Scene
+from tests.faults.laboratory import Laboratory
+from tests.faults.stand import Stand, head_of
+from tests.servers import wait_for
+
+#: As the Function does it: position and entry at once. KEYS: log, head. ARGV: ballots, then fields.
+_ADD = """
+local position = redis.call('HGET', KEYS[2], 'position') + ARGV[1]
+redis.call('XADD', KEYS[1], string.format('%.0f-0', position), unpack(ARGV, 2))
+redis.call('HSET', KEYS[2], 'position', string.format('%.0f', position))
+return position
+"""
+UNKNOWN_POLL = 1_000_000
+
+
+def _fields(poll_id: int, **changes: Any) -> dict[str, Any]:
+    """A ballot as polls.votelog.redis writes it, but for `changes`."""
+    voter, ballot_id = uuid.uuid4().bytes, uuid.uuid4().bytes
+    selections = msgspec.msgpack.encode(["1"])
+    fields: dict[str, Any] = {
+        "p": poll_id,
+        "r": 1,
+        "t": 1_700_000_000_000,
+        "n": 1,
+        "v": voter,
+        "b": ballot_id,
+    }
+    return fields | {"i": b"\0\1", "s": selections, "x": b""} | changes
+
+
+def poisons(poll_id: int) -> dict[str, dict[str, Any]]:
+    """By the reason that their dead letters are to have."""
+    return {
+        "invalid_selection": _fields(poll_id, s=msgspec.msgpack.encode(["99"])),
+        "unknown_round": _fields(UNKNOWN_POLL),
+        "unreadable": _fields(poll_id, s=b"\xc1\xff rubbish"),
+        "unreadable ": _fields(poll_id, i=b"\x99\x99"),
+        "unreadable  ": _fields(poll_id, v=b"short"),
+        "unreadable   ": _fields(poll_id, x=b"neither nor"),
+    }
+
+
+def _add(stand: Stand, partition: int, fields: dict[str, Any]) -> None:
+    keys = (head_of(partition).replace(":head", ":log"), head_of(partition))
+    flat = [part for pair in fields.items() for part in pair]
+    with stand.redis.client() as redis:
+        redis.eval(_ADD, 2, *keys, 1, *flat)
+
+
+def _id_of(stand: Stand, code: str) -> int:
+    with stand.connect() as database:
+        row = database.execute("SELECT id FROM polls_poll WHERE code = %s", (code,)).fetchone()
+    assert row
+    return int(row[0])
+
+
+def _letters(stand: Stand, reason: str) -> int:
+    with stand.connect() as database:
+        query = "SELECT COUNT(*) FROM polls_deadletter WHERE reason = %s"
+        row = database.execute(query, (reason,)).fetchone()
+    assert row
+    return int(row[0])
+
+
+def one_in_a_hundred(scene: Scene) -> None:
+    wanted = poisons(_id_of(scene.stand, scene.code))
+    before = {reason.strip(): _letters(scene.stand, reason.strip()) for reason in wanted}
+    due = dict(before)
+    for number, (reason, fields) in enumerate(wanted.items()):
+        scene.wait_for_acknowledgements(100)
+        _add(scene.stand, number % 2, fields)
+        due[reason.strip()] += 1
+    scene.struck(len(wanted))
+    for reason, count in due.items():
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda r=reason, c=count: _letters(scene.stand, r) >= c, scene.patience)  # type: ignore[misc]
+        found = _letters(scene.stand, reason) - before[reason]
+        scene.expect(
+            found == count - before[reason],
+            "letters",
+            f"{found} dead letters are {reason}, for {count - before[reason]} such entries",
+        )
+    scene.wait_current("with poison in the log")
+
+
+def all_of_one_poll(scene: Scene) -> None:
+    """Its ballots are held, not turned into a pile of dead letters, while others are counted."""
+    stand = scene.stand
+    code = stand.make_poll(3)
+    stand.step(code, "open")
+    poll_id, before = _id_of(stand, code), _letters(stand, "invalid_selection")
+    ballots = 40
+    for number in range(ballots):
+        _add(stand, number % 2, _fields(poll_id, s=msgspec.msgpack.encode(["99"])))
+    scene.struck(ballots)
+    scene.wait_current("while another poll is poisoned")
+    with contextlib.suppress(TimeoutError):
+        wait_for(lambda: _held(stand, poll_id) > 0, scene.patience)
+    letters = _letters(stand, "invalid_selection") - before
+    held = _held(stand, poll_id)
+    scene.expect(
+        held + letters == ballots and held >= ballots // 2,
+        "halted",
+        f"of {ballots} ballots that can't be counted {held} are held, {letters} are dead letters",
+    )
+    ready, metrics = stand.http.get("/readyz").text, stand.http.get("/metrics").text
+    scene.remark(f"{held} held, {letters} dead letters; alarm in {_where('halt', ready, metrics)}")
+    stand.system.run_manage("resume_counting", code, "--dead-letters", check=False)
+    letters = _letters(stand, "invalid_selection") - before
+    scene.expect(letters == ballots, "letters", f"{letters} dead letters for {ballots} ballots in the end")
+
+
+def _where(word: str, ready: str, metrics: str) -> str:
+    return (
+        " and ".join(n for n, text in (("/readyz", ready), ("/metrics", metrics)) if word in text)
+        or "neither"
+    )
+
+
+def _held(stand: Stand, poll_id: int) -> int:
+    with stand.connect() as database:
+        query = "SELECT COALESCE(SUM(ballots), 0) FROM analytics_heldblock WHERE poll_id = %s"
+        row = database.execute(query, (poll_id,)).fetchone()
+    assert row
+    return int(row[0])
+
+
+LAB = {"kind": Laboratory}
+ROWS = [
+    Fault(
+        *("poison entries, 1 in 100", "vote log", "dead letters with reasons; nothing else waits"),
+        one_in_a_hundred,
+        broken=("stops_at_misfits",),
+        found_by="current",
+        times=3,
+        stand=LAB,
+        damages=True,
+    ),
+    Fault(
+        *("poison entries, all of one poll", "vote log", "that poll's counting halts; others go on"),
+        all_of_one_poll,
+        broken=("never_halts",),
+        found_by="halted",
+        times=3,
+        stand=LAB,
+    ),
+]
