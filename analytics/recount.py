@@ -28,7 +28,7 @@ from polls.signals import poll_changed
 from . import slots
 from .models import Checkpoint, TallyPoint
 from .signals import tally_changed
-from .tallies import BALLOTS, QUARANTINED, counts_of, earlier_result, final_result
+from .tallies import BALLOTS, QUARANTINED, counts_of, earlier_result, final_result, is_stepping
 
 #: Called with the number of ballots that have just been counted.
 Progress = Callable[[int], None]
@@ -109,7 +109,8 @@ def fix(round_: Round, by: str, progress: Progress | None = None) -> Recount:
         found = compare(round_, progress)
         if not found.drifted:
             return found
-        slots.add(0, _correction(round_, found.drifted))
+        stepping = is_stepping(poll) and round_.number == poll.round
+        slots.add(0, _correction(round_, found.drifted, history=not stepping))
         Poll.objects.filter(pk=poll.pk).update(epoch=F("epoch") + 1)
         _refresh_result(poll, round_, found)
         drift = {line.key: line.drift for line in found.drifted}
@@ -213,15 +214,18 @@ def _label(key: str, labels: Mapping[int, str]) -> str:
     return labels.get(int(key), key) if key.isdigit() else key
 
 
-def _correction(round_: Round, drifted: list[Line]) -> slots.Delta:
-    """Sums come right whichever slot the difference goes into; nobody else writes one just now."""
+def _correction(round_: Round, drifted: list[Line], *, history: bool) -> slots.Delta:
+    """Sums come right whichever slot the difference goes into; nobody else writes one just now.
+
+    Without `history` for a tally that moves in steps: what is released writes it.
+    """
     where, delta = (round_.poll_id, round_.number), slots.Delta()
     points = TallyPoint.objects.filter(poll_id=where[0], round=where[1])
     known = dict(points.values_list("key").annotate(total=Sum("count")))
     now = int(time.time())
     for line in drifted:
         delta.tally[where][line.key] = -line.drift
-        if not line.key.startswith(QUARANTINED):
+        if history and not line.key.startswith(QUARANTINED):
             delta.points[(*where, now)][line.key] = line.ledger - int(known.get(line.key, 0))
     return delta
 

@@ -37,6 +37,16 @@ def network_hash(request: HttpRequest) -> str:
     return str(IPv6Address(digest))
 
 
+#: What axes' column holds. No account's name is longer, so nobody shares a lock-out by it.
+LONGEST_NAME = 255
+
+
+def name_of(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str | None:
+    """The name that somebody tries to log in with."""
+    name = (credentials or request.POST).get("username")
+    return name[:LONGEST_NAME] if name else name
+
+
 class Attempts(AxesDatabaseHandler):
     """Keeps no more than it needs: which name, from which network, when and how often."""
 

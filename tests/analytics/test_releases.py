@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db.models import F
 from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analytics import counting, deadletters, quarantine, recount, releases, tallies, tasks
-from analytics.models import Quarantine, Release, TallyPoint
+from analytics.models import Quarantine, Release, Tally, TallyPoint
 from polls import lifecycle
 from polls.models import DeadLetter, Poll, Round, State
 from polls.receipts import make_receipt
@@ -183,6 +184,15 @@ def test_a_recount_tells_the_truth_and_shows_no_more() -> None:
     one_by_one(poll, range(8))
     found = recount.recount(Round.objects.get(poll=poll))
     assert {line.key: line.ledger for line in found.lines}["ballots"] == 8
+    assert seen(poll)[0]["ballots"] == 0
+
+
+def test_a_corrected_tally_shows_no_more_in_its_history_either() -> None:
+    poll = open_poll(release_step=5)
+    one_by_one(poll, range(8))
+    Tally.objects.filter(poll_id=poll.pk, key="ballots").update(count=F("count") + 2)
+    recount.fix(Round.objects.get(poll=poll), by="boss")
+    assert not TallyPoint.objects.filter(poll_id=poll.pk).exists()
     assert seen(poll)[0]["ballots"] == 0
 
 

@@ -43,6 +43,12 @@ def lock_out(**how: Any) -> Any:
     return answer
 
 
+def test_a_name_of_any_length_is_one_that_failed() -> None:
+    for _ in range(2):
+        assert attempt(name="b" * 5000).status_code == 200
+    assert AccessAttempt.objects.get().failures_since_start == 2
+
+
 def test_who_fails_too_often_is_told_how_long_to_wait() -> None:
     answer = lock_out()
     assert "15 minutes" in answer.content.decode()
