@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     forget_environment()
     os.environ["DATA_DIR"] = str(config.stash[data_dir])
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
-    # Most tests of pages log in by force. What is let in by what is tests/polls/test_second_factor.py's subject.
+    # Most tests of pages log in by force; tests/polls/test_second_factor.py is on what lets whom in.
     os.environ["ADMIN_TWO_FACTOR"] = "optional"
     if not config.getoption("embedded"):
         name_servers(config)

@@ -38,7 +38,7 @@ happenings = st.lists(st.sampled_from(["vote", "vote", "vote", "step", "reset", 
 
 
 def history_of(happenings: list[str], visible_from: int) -> list[dict[str, Any]]:
-    """The messages as the server sends them: a tally after each change, before it a state where that moved."""
+    """The messages as the server sends them: a tally after each change, and a state where that moved."""
     epoch, revision, version, round_, ballots = 1, 1, 0, 1, 0
     messages: list[dict[str, Any]] = []
 
