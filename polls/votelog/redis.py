@@ -292,7 +292,7 @@ class RedisVoteLog:
             self._call(calls)
 
     def clock(self) -> int:
-        seconds, micros = self._redis.time()  # type: ignore[misc]
+        seconds, micros = self._redis.time()
         return seconds * 1000 + micros // 1000
 
     def verify(self) -> None:

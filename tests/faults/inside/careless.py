@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ def add() -> None:
     if role() == "web":
         after_import("polls.votelog.redis")(_casting)
         after_import("polls.ballotbox")(_box)
+        after_import("analytics.health")(_health)
     if role() == "worker":
         after_import("analytics.counting")(_counting)
         after_import("analytics.halting")(_halting)
@@ -105,6 +107,14 @@ def _counting(module: ModuleType) -> None:
         set_aside(partition, misfits)
 
     instead(module, "_set_aside", "stops_at_misfits", stop)
+
+
+def _health(module: ModuleType) -> None:
+    def wait(metrics: Callable[[], Any]) -> Any:
+        time.sleep(30)
+        return metrics()
+
+    instead(module, "metrics", "waits_for_ever", wait)
 
 
 def _halting(module: ModuleType) -> None:

@@ -1,7 +1,7 @@
 """The rows of the matrix, by what they are about. How to add one: tests/README.md."""
 
 from tests.faults.campaign import Fault
-from tests.faults.rows import astray, calm, clock, cut, full, hints, killed, poison, stores, viewers
+from tests.faults.rows import astray, calm, clock, cut, frozen, full, hints, killed, poison, stores, viewers
 
 ROWS: list[Fault] = [
     *killed.ROWS,
@@ -13,5 +13,6 @@ ROWS: list[Fault] = [
     *astray.ROWS,
     *poison.ROWS,
     *viewers.ROWS,
+    *frozen.ROWS,
 ]
 BUILDS: list[Fault] = calm.BUILDS

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+
 from tests.faults.campaign import Fault, Scene
 from tests.faults.laboratory import Laboratory, lab
 from tests.servers import wait_for
@@ -16,8 +19,8 @@ def redis_disk(scene: Scene) -> None:
     before = scene.journal.put_off
     disk.fill()
     try:
-        wait_for(lambda: scene.journal.put_off >= before + TURNED_AWAY, 40, "anybody to be turned away")
         wait_for(lambda: not redis.running, 40, "Redis to give up")
+        _turned_away(scene, lambda: scene.journal.put_off - before)
     finally:
         disk.clear()
         redis.start()
@@ -29,7 +32,7 @@ def redis_memory(scene: Scene) -> None:
     with scene.stand.redis.client() as redis:
         redis.config_set("maxmemory", "1mb")
         try:
-            wait_for(lambda: scene.journal.answers["unavailable"] >= before + TURNED_AWAY, 40, "503")
+            _turned_away(scene, lambda: scene.journal.answers["unavailable"] - before)
         finally:
             redis.config_set("maxmemory", "0")
     _goes_on(scene, "over maxmemory")
@@ -51,6 +54,12 @@ def postgresql_disk(scene: Scene) -> None:
         server.start()
     scene.expect(goes_on, "accepting", "nothing is accepted while the database's disk is full")
     _goes_on(scene, disk.kind)
+
+
+def _turned_away(scene: Scene, so_far: Callable[[], int]) -> None:
+    with contextlib.suppress(TimeoutError):
+        wait_for(lambda: so_far() >= TURNED_AWAY, scene.patience)
+    scene.expect(so_far() >= TURNED_AWAY, "refused", f"{so_far()} were turned away while nothing was written")
 
 
 def _goes_on(scene: Scene, how: str) -> None:
