@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,9 +24,12 @@ from polls.errors import PollNotFound
 from polls.methods import method_choices
 from polls.models import Identity, State, Visibility, canonical_code
 from polls.rules import get_rules
+from polls.votelog import STORE_ERRORS
 
 from . import health, tallies
 from .tallies import Viewer
+
+logger = logging.getLogger(__name__)
 
 PUBLIC = "public, max-age=1, stale-while-revalidate=10"
 PRIVATE = "private, no-store"
@@ -178,4 +182,8 @@ def readyz(request: Any) -> HttpResponse:
 
 
 def metrics(request: Any) -> HttpResponse:
-    return HttpResponse(health.metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    try:
+        return HttpResponse(health.metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    except STORE_ERRORS:
+        logger.warning("no_metrics", exc_info=True)
+        return HttpResponse("A store doesn't answer.\n", status=503, content_type="text/plain")

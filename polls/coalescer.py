@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from .errors import LandslideError, OutcomeUnknown, Overloaded
+from .errors import LandslideError, OutcomeUnknown, Overloaded, Unavailable
 from .votelog.base import NewBallot, Outcome
 
 logger = logging.getLogger(__name__)
 
 #: Ballots a call to the log: large enough to be efficient, small enough not to hold the store up.
 APPEND_AT_MOST = 1000
+#: An append that takes so long (seconds) hangs. Who comes while one does is turned away at once: they would
+#: wait in vain, and each on a thread that somebody else needs.
+HANGS_SECONDS = 3.0
 
 Append = Callable[[Sequence[NewBallot]], list[Outcome]]
 
@@ -39,18 +43,23 @@ class Coalescer:
         self._limit = limit
         self._waiting: deque[_Group] = deque()
         self._size = 0
+        self._began = 0.0  # the append that is under way; 0: none is
+        self._failed = False  # the last one did, for want of a store
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def submit(self, ballots: Sequence[NewBallot]) -> Future[list[Outcome]]:
         """Queue ballots that fit in one append; their outcomes come in the same order.
 
-        Raises Overloaded, before anything is written, when too many are waiting already.
+        Raises Overloaded, before anything is written, when too many are waiting already, and Unavailable
+        while the store hangs; after it has failed one append at a time tries whether it is back.
         The future raises LogInconsistent, or OutcomeUnknown where the store failed. One that
         can still be cancelled has not been written, and then won't be.
         """
         group = _Group(ballots, Future())
         with self._wake:
+            if self._hangs():
+                raise Unavailable()
             if self._size + len(ballots) > self._limit:
                 raise Overloaded()
             self._waiting.append(group)
@@ -60,6 +69,11 @@ class Coalescer:
                 self._thread.start()
             self._wake.notify()
         return group.future
+
+    def _hangs(self) -> bool:
+        if not self._began:
+            return False
+        return self._failed or time.monotonic() - self._began > HANGS_SECONDS
 
     def _take(self) -> list[_Group]:
         with self._wake:
@@ -80,20 +94,27 @@ class Coalescer:
             if not groups:
                 continue
             ballots = [ballot for group in groups for ballot in group.ballots]
+            self._began = time.monotonic()
             try:
                 outcomes = self._append(ballots)
             except LandslideError as error:
+                self._ended(failed=False)
                 self._fail(groups, error)
             except Exception:
                 logger.exception("append_failed", extra={"ballots": len(ballots)})
+                self._ended(failed=True)
                 self._fail(groups, OutcomeUnknown())
             else:
+                self._ended(failed=False)
                 start = 0
                 for group in groups:
                     end = start + len(group.ballots)
                     group.future.set_result(outcomes[start:end])
                     start = end
                 self._announce([b for b, o in zip(ballots, outcomes, strict=True) if o.code == "accepted"])
+
+    def _ended(self, *, failed: bool) -> None:
+        self._began, self._failed = 0.0, failed
 
     def _announce(self, accepted: Sequence[NewBallot]) -> None:
         if not accepted:

@@ -9,7 +9,7 @@ import pytest
 
 from polls import ballotbox, coalescer
 from polls.coalescer import Coalescer
-from polls.errors import LogInconsistent, OutcomeUnknown, Overloaded
+from polls.errors import LogInconsistent, OutcomeUnknown, Overloaded, Unavailable
 from polls.votelog.base import NewBallot, Outcome
 from tests.servers import wait_for
 
@@ -213,3 +213,36 @@ def test_many_at_once_each_get_their_own(store: Store) -> None:
         thread.join()
     assert sorted(seen) == [(number, [number]) for number in range(100)]
     assert sorted(number for batch in store.batches for number in batch) == list(range(100))
+
+
+def test_while_an_append_hangs_nobody_queues_behind_it(
+    box: Coalescer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = box.submit(ballots(1))
+    store.busy()
+    monkeypatch.setattr(coalescer, "HANGS_SECONDS", 0.0)
+    with pytest.raises(Unavailable):
+        box.submit(ballots(2))
+    store.free()
+    assert rounds(first) == [1]
+    assert rounds(box.submit(ballots(3))) == [3]
+
+
+def test_after_a_failure_one_append_at_a_time_tries_whether_the_store_is_back(
+    box: Coalescer, store: Store
+) -> None:
+    store.failures.append(ConnectionError())
+    failed = box.submit(ballots(1))
+    store.busy()
+    store.may_finish.release()
+    with pytest.raises(OutcomeUnknown):
+        failed.result(PATIENCE)
+    trying = box.submit(ballots(2))
+    store.busy(2)
+    with pytest.raises(Unavailable):
+        box.submit(ballots(3))
+    store.may_finish.release()
+    assert rounds(trying) == [2]
+    among_others = box.submit(ballots(4))
+    store.busy(3)
+    assert box.submit(ballots(5)) is not among_others
