@@ -199,14 +199,33 @@ def test_ballots_that_an_older_copy_took_are_noticed(backend: str) -> None:
     put_back = copy_of(backend)
     voted(poll, 24)
     put_back()
-    # A server that has not heard of the newest checkpoint yet appends for up to a second.
+    # A server that has not heard of the newest checkpoint yet, nor written anything since the copy itself,
+    # appends for up to a second.
     stale = {n: Head(head.generation, 0) for n, head in votelog.expected_heads().items()}
+    votelog.forget_log()
     late = [votelog.base.NewBallot(poll.pk, uuid.uuid4().bytes, uuid.uuid4().bytes, "1") for _ in range(3)]
     assert {outcome.code for outcome in get_log().append(late, stale)} == {"accepted"}
     with pytest.raises(CommandError, match="3 acknowledged ballots"):
         repair()
     repair(discard_uncounted=True)
     assert not survey().damaged
+
+
+@pytest.mark.full_only
+def test_an_older_copy_of_which_the_database_knows_nothing(settings: Any) -> None:
+    """It lacks what was acknowledged and not counted: servers refuse it until somebody gives that up."""
+    use(settings, "redis")
+    poll = open_poll()
+    voted(poll, 6)
+    put_back = copy_of("redis")
+    voted(poll, 60, count=False)
+    put_back()
+    status, refused = Voter(poll).cast([1])
+    assert (status, refused["code"]) == (503, "log_inconsistent")
+    votelog.forget_log()  # the command runs in a process of its own
+    assert not survey().damaged
+    repair(all=True)
+    voted(poll, 12)
 
 
 @pytest.mark.full_only
