@@ -42,8 +42,11 @@ def postgresql_disk(scene: Scene) -> None:
     """Ballots are accepted all the same: they wait in the log."""
     server = scene.stand.postgresql
     disk = lab(scene.stand).disks[server]
+    before = _complaints(scene)
     disk.fill()
     try:
+        # There is room in pages that were begun.
+        wait_for(lambda: _complaints(scene) > before, 60, "counting to run out of room")
         goes_on = scene.wait_for_acknowledgements(60, seconds=scene.patience)
         answer = scene.stand.http.post("/api/v1/polls/", json={"question": "Room?", "choices": ["Yes", "No"]})
         scene.expect(
@@ -54,6 +57,12 @@ def postgresql_disk(scene: Scene) -> None:
         server.start()
     scene.expect(goes_on, "accepting", "nothing is accepted while the database's disk is full")
     _goes_on(scene, disk.kind)
+
+
+def _complaints(scene: Scene) -> int:
+    """How often somebody was told by PostgreSQL that it can't write."""
+    printed = scene.stand.system.output()
+    return sum(printed.count(text) for text in ("No space left on device", "File too large"))
 
 
 def _turned_away(scene: Scene, so_far: Callable[[], int]) -> None:
