@@ -183,7 +183,7 @@ def readyz(request: Any) -> HttpResponse:
 
 def metrics(request: Any) -> HttpResponse:
     try:
-        return HttpResponse(health.metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
-    except STORE_ERRORS:
+        return HttpResponse(health.metrics_in_time(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    except (*STORE_ERRORS, TimeoutError):
         logger.warning("no_metrics", exc_info=True)
         return HttpResponse("A store doesn't answer.\n", status=503, content_type="text/plain")

@@ -144,10 +144,10 @@ def _goes_on(scene: Scene) -> None:
 EXPECTED = "log_inconsistent, alarm; reconcile_log brings it back; nothing counted changes or counts twice"
 
 
-def _row(name: str, strike: object, broken: str, long: bool = False) -> Fault:
+def _row(name: str, strike: object, *broken: str, long: bool = False) -> Fault:
     return Fault(
         *(name, "Redis", EXPECTED, strike),  # type: ignore[arg-type]
-        broken=(broken,),
+        broken=broken,
         found_by="alarm",
         times=2,
         stand={"kind": Laboratory},
@@ -157,8 +157,8 @@ def _row(name: str, strike: object, broken: str, long: bool = False) -> Fault:
 
 
 ROWS = [
-    _row("vote log emptied", emptied, "makes_a_log_anew"),
-    _row("vote log set back to an old AOF", older_copy, "trusts_any_log"),
+    _row("vote log emptied", emptied, "makes_a_log_anew", "forgets_what_it_wrote"),
+    _row("vote log set back to an old AOF", older_copy, "trusts_any_log", "forgets_what_it_wrote"),
     _row("vote log set back, database unseen", older_copy_unseen, "forgets_what_it_wrote"),
     _row("vote log's clock an hour back", ran_back, "ignores_the_clock"),
 ]
