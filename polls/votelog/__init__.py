@@ -46,13 +46,13 @@ def forget_log() -> None:
 
 
 # The floor above keeps the counted positions and says here how to ask for them.
-_source: Callable[[], dict[int, Head]] | None = None
+_source: Callable[..., dict[int, Head]] | None = None  # takes `make`
 _expected: dict[int, Head] = {}
 _asked_at = 0.0
 _asking = Lock()
 
 
-def set_checkpoint_source(source: Callable[[], dict[int, Head]]) -> None:
+def set_checkpoint_source(source: Callable[..., dict[int, Head]]) -> None:
     global _source
     _source = source
 
@@ -68,10 +68,14 @@ def expected_heads(max_age: float = 1.0) -> dict[int, Head]:
     return _expected
 
 
-def kept_heads() -> dict[int, Head]:
-    """The same for who can't wait: what is known, while a look that is due runs in a thread of its own."""
+def kept_heads(*, make: bool = True) -> dict[int, Head]:
+    """The same for who can't wait: what is known, while a look that is due runs in a thread of its own.
+
+    Without `make`, for who only looks: a log that isn't there yet isn't made.
+    """
     if not _expected:
-        return expected_heads()
+        _ask(make=make)
+        return _expected
     if time.monotonic() - _asked_at >= 1.0 and not _asking.locked():
         Thread(target=in_thread, args=(_ask_quietly,), name="heads", daemon=True).start()
     return _expected
@@ -81,7 +85,7 @@ def _ask_quietly() -> None:
     global _expected
     if _asking.acquire(blocking=False):
         try:
-            _ask()
+            _ask(make=False)
         except LogInconsistent as error:
             logger.warning("log_inconsistent", exc_info=error)
             _expected = {}  # the next append asks for itself, and is refused
@@ -89,12 +93,12 @@ def _ask_quietly() -> None:
             _asking.release()
 
 
-def _ask() -> None:
+def _ask(*, make: bool = True) -> None:
     global _expected, _asked_at
     if _source is None:
         raise LogInconsistent("Nothing knows the vote log's checkpoints.")
     try:
-        _expected = _source()
+        _expected = _source(make=make)
     except LogInconsistent:
         raise
     except LogUnsuitable:

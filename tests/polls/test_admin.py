@@ -10,6 +10,7 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from redis.exceptions import ConnectionError as RedisConnectionError
 from rest_framework_api_key.models import APIKey
 
 from analytics import counting
@@ -415,7 +416,7 @@ def test_gates_that_lag_behind_are_mentioned(admin_client: Client, monkeypatch: 
     poll = make_poll()
 
     def down() -> Any:
-        raise OSError
+        raise RedisConnectionError
 
     monkeypatch.setattr(lifecycle, "get_log", down)
     with pytest.MonkeyPatch.context() as patch:
