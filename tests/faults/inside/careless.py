@@ -128,4 +128,4 @@ def _halting(module: ModuleType) -> None:
 
 
 def _lifecycle(module: ModuleType) -> None:
-    instead(module, "_now", "goes_by_its_own_clock", lambda _now: module.timezone.now())
+    instead(module, "_store_now", "goes_by_its_own_clock", lambda _now: module.timezone.now())
