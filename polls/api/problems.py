@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
@@ -115,4 +116,9 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     if request.path.startswith(API):
         return problem_response(errors.InternalError())
-    return defaults.server_error(request)
+    page = defaults.server_error(request)
+    if isinstance(sys.exc_info()[1], STORE_ERRORS):
+        # Nobody's mistake, and over by itself: caches and crawlers are to come again.
+        page.status_code = 503
+        page.headers["Retry-After"] = str(errors.Unavailable().retry_after)
+    return page

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import OperationalError
 from django.template.loader import render_to_string
 from django.test import Client
 from django.utils import timezone
@@ -239,3 +240,13 @@ def outline_of(source: str) -> dict:
     found = re.search(r'<script id="poll" type="application/json">(.*?)</script>', source)
     assert found
     return json.loads(found[1])
+
+
+def test_a_page_that_misses_its_store_says_so_and_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*args: object, **options: object) -> None:
+        raise OperationalError("the connection is closed")
+
+    monkeypatch.setattr("polls.views.Poll.objects.filter", gone)
+    answer = Client(raise_request_exception=False).get("/p/DEMO/")
+    assert (answer.status_code, "load it again" in answer.content.decode()) == (503, True)
+    assert 1 <= int(answer["Retry-After"]) <= 5
