@@ -221,7 +221,7 @@ class OutcomeUnknown(LandslideError):
 class Unavailable(LandslideError):
     code = "unavailable"
     status = 503
-    title = _("A store doesn't answer just now; nothing was written, so try again in a moment")
+    title = _("A store doesn't answer just now; try again in a moment")
     retry_between = 1, 5
 
 
