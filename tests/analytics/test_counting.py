@@ -277,15 +277,15 @@ def test_what_can_not_be_counted_is_set_aside_and_stops_nothing(selection: str, 
 def test_a_round_or_a_method_that_nobody_knows_is_a_reason() -> None:
     gone, later, sound = open_poll(), open_poll(), open_poll()
     for poll in (gone, later, sound):
-        fill(poll, range(10), 1)
+        fill(poll, range(9), 1)  # one more, and counting would halt instead
     Round.objects.filter(poll=gone).delete()
     for row in Round.objects.filter(poll=later):
         row.rules["method"] = "of_a_later_release"
         row.save()
     count()
-    assert check_books(sound)[1, "ballots"] == 10
+    assert check_books(sound)[1, "ballots"] == 9
     assert set(DeadLetter.objects.values_list("reason", flat=True)) == {"unknown_round"}
-    assert DeadLetter.objects.count() == 20
+    assert DeadLetter.objects.count() == 18
 
 
 def test_a_selection_too_long_for_a_dead_letter_is_cut() -> None:
