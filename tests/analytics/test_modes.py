@@ -105,7 +105,9 @@ def test_a_part_that_is_away(part: str, error: Exception, mode: str, monkeypatch
     assert status == (503 if part == "vote_log" else 200)
 
 
-@pytest.mark.parametrize(("log", "status"), [("redis", 200), ("database", 503)])
+@pytest.mark.parametrize(
+    ("log", "status"), [pytest.param("redis", 200, marks=pytest.mark.full_only), ("database", 503)]
+)
 def test_ballots_go_on_without_the_database_where_it_is_not_the_log(
     log: str, status: int, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,7 +35,7 @@ def cast(
     return limits.counted_as(poll, voter.to_bytes(16, "little"), address, venues)
 
 
-@pytest.fixture(params=["here", "redis"])
+@pytest.fixture(params=["here", pytest.param("redis", marks=pytest.mark.full_only)])
 def count(request: pytest.FixtureRequest) -> Count:
     """Casts of a batch are counted, by this process or by Redis."""
     if request.param == "here":
