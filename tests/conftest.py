@@ -53,7 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["ADMIN_TWO_FACTOR"] = "optional"
     if not config.getoption("embedded"):
         name_servers(config)
-    settings.DATABASES  # noqa: B018, reads the settings; pytest-django then sets up Django
+    # Reads the settings; pytest-django then sets up Django. A hash that takes half a second is for passwords
+    # that somebody wants to find out.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def hands_out_tests(config: pytest.Config) -> bool:
@@ -216,26 +218,13 @@ def _fresh_stores(pytestconfig: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _records_go_between_tests() -> Iterator[None]:
-    """Emptying the table of records is refused, as it should be: between tests its triggers are away."""
-    from django.core.management.commands import flush
+def _quickly_emptied() -> Iterator[None]:
+    from django.test import TransactionTestCase
 
-    emptying = flush.sql_flush
-
-    def without_triggers(style: Any, connection: Any, *args: Any, **options: Any) -> list[str]:
-        statements = emptying(style, connection, *args, **options)
-        if connection.vendor == "postgresql":
-            off, on = (f"ALTER TABLE polls_record {way} TRIGGER USER" for way in ("DISABLE", "ENABLE"))
-            return [off, *statements, on]
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT name, sql FROM sqlite_master WHERE tbl_name = 'polls_record' AND type = 'trigger'"
-            )
-            triggers = cursor.fetchall()
-        return [*(f"DROP TRIGGER {name}" for name, _ in triggers), *statements, *(sql for _, sql in triggers)]
+    from tests.emptying import empty_database
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flush, "sql_flush", without_triggers)
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda self: empty_database())
         yield
 
 
