@@ -19,13 +19,11 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-import struct
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import redis
 from django.conf import settings
 from django.utils.translation import gettext as _
@@ -37,9 +35,7 @@ from polls import limits
 from polls.errors import LandslideError, LogInconsistent, LogUnsuitable, Overloaded, Unavailable
 
 from .base import (
-    ACCEPTED,
     REMEMBERED_BALLOTS,
-    UNREADABLE,
     Block,
     Claimed,
     Gate,
@@ -52,6 +48,7 @@ from .base import (
     partition_of,
     unpack_claim,
 )
+from .columns import Columns, readable
 
 logger = logging.getLogger(__name__)
 
@@ -63,18 +60,7 @@ CLOCK_TOLERANCE_MS = 5000
 _SCAN = 1000
 _READ_AT_LEAST = 32  # stream entries a look
 _RESTORE = 2000  # arguments a call, a claim being two
-_NOTHING = bytes(17)
-_UNREADABLE_AT_MOST = 10_000  # ballots of an entry whose count can't be believed
 _UNKNOWN = Outcome("outcome_unknown")
-_REFUSED = {
-    "B": Outcome("ballot_id_reused"),
-    "N": Outcome("poll_not_open"),
-    "C": Outcome("round_changed"),
-    "V": Outcome("already_voted"),
-}
-_pack_selections = msgspec.msgpack.encode
-_unpack_selections = msgspec.msgpack.Decoder(list[str]).decode
-
 
 _Call = tuple[str, list[str], list[Any]]  # Function, keys, arguments
 
@@ -98,12 +84,12 @@ class RedisVoteLog:
         )
 
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
-        together: dict[int, dict[tuple[int, str], _Columns]] = {}
+        together: dict[int, dict[tuple[int, str], Columns]] = {}
         for index, ballot in enumerate(ballots):
             polls = together.setdefault(partition_of(ballot.poll_id, ballot.voter_key, self.partitions), {})
             columns = polls.get((ballot.poll_id, ballot.aside))
             if columns is None:
-                columns = polls[ballot.poll_id, ballot.aside] = _Columns()
+                columns = polls[ballot.poll_id, ballot.aside] = Columns()
             columns.add(index, ballot)
         calls = []
         for partition, polls in together.items():
@@ -119,13 +105,14 @@ class RedisVoteLog:
             calls.append(("landslide_append", keys, args))
 
         counting = self._counting_of(ballots)
-        answers_of_all = self._call([*calls, *counting.values()], but=len(counting))
-        self._note_over(counting, answers_of_all[len(calls) :])
+        answers = self._answers([*calls, *counting.values()])
+        appended, counted = answers[: len(calls)], answers[len(calls) :]
+        _raise_errors(appended)
+        self._note_over(counting, counted)
         outcomes: list[Outcome] = [_UNKNOWN] * len(ballots)
-        replies = zip(together.items(), answers_of_all[: len(calls)], strict=True)
-        for (partition, polls), (position, *answers) in replies:
+        for (partition, polls), (position, *verdicts) in zip(together.items(), appended, strict=True):
             self._written[partition] = Head(expected[partition].generation, int(position))
-            for columns, (letters, round_, rounds) in zip(polls.values(), answers, strict=True):
+            for columns, (letters, round_, rounds) in zip(polls.values(), verdicts, strict=True):
                 columns.settle(outcomes, letters.decode(), round_, rounds.decode())
         return outcomes
 
@@ -172,7 +159,7 @@ class RedisVoteLog:
             most = max(_READ_AT_LEAST, (limit - found) * len(blocks) // max(found, 1))
             rows: Any = self._redis.xrange(log, min=f"({after}-0", count=most)
             for entry_id, fields in rows:
-                block = _readable(entry_id, dict(fields), after).behind(after)
+                block = readable(entry_id, dict(fields), after).behind(after)
                 blocks.append(block)
                 after, found = block.last, found + len(block)
                 if found >= limit:
@@ -341,30 +328,39 @@ class RedisVoteLog:
         """Call a Function on every partition, in one round trip."""
         return self._call([(function, self._keys(p), list(args)) for p in range(self.partitions)])
 
-    def _call(self, calls: list[_Call], but: int = 0) -> list[Any]:
-        """Call Functions in one round trip; errors are raised, `but` for the last so many calls."""
+    def _call(self, calls: list[_Call]) -> list[Any]:
+        """Call Functions in one round trip; the first error is raised."""
+        answers = self._answers(calls)
+        _raise_errors(answers)
+        return answers
+
+    def _answers(self, calls: list[_Call]) -> list[Any]:
+        """Call Functions in one round trip; a call that Redis refused is answered by its exception."""
         if not self._loaded:
             # Once a process: the Redis may be new, or hold the library of an earlier release.
             self._load()
-        for attempt in (1, 2):
-            pipe = self._redis.pipeline(transaction=False)
-            for function, keys, args in calls:
-                pipe.fcall(function, len(keys), *keys, *args)
-            replies = pipe.execute(raise_on_error=False)
-            missing = [r for r in replies if isinstance(r, Exception) and "Function not found" in str(r)]
-            if missing and attempt == 1:
-                # An emptied Redis, or another. Repeating the flush is harmless: see the module's docstring.
-                self._load()
-                continue
-            for reply in replies[: len(replies) - but]:
-                if isinstance(reply, Exception):
-                    raise _refusal(reply) or reply
-            return replies
-        raise AssertionError("unreachable")
+        answers = self._send(calls)
+        if any(isinstance(answer, Exception) and "Function not found" in str(answer) for answer in answers):
+            # An emptied Redis, or another. Repeating the flush is harmless: see the module's docstring.
+            self._load()
+            answers = self._send(calls)
+        return answers
+
+    def _send(self, calls: list[_Call]) -> list[Any]:
+        pipe = self._redis.pipeline(transaction=False)
+        for function, keys, args in calls:
+            pipe.fcall(function, len(keys), *keys, *args)
+        return pipe.execute(raise_on_error=False)
 
     def _load(self) -> None:
         self._redis.function_load(_LIBRARY.read_text(), replace=True)
         self._loaded = True
+
+
+def _raise_errors(answers: Sequence[Any]) -> None:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise _refusal(answer) or answer
 
 
 def _refusal(reply: Exception) -> LandslideError | None:
@@ -385,59 +381,6 @@ _MEANING: dict[str, type[LandslideError]] = {
 _REFUSALS = re.compile(rf"\b({'|'.join(_MEANING)})\b")
 
 
-class _Columns:
-    """Ballots of one poll on their way into one partition, as the Function takes them."""
-
-    __slots__ = ("ballot_ids", "indexes", "picks", "replaces", "rounds", "selections", "voters")
-
-    def __init__(self) -> None:
-        self.indexes: list[int] = []
-        self.voters: list[bytes] = []
-        self.ballot_ids: list[bytes] = []
-        self.rounds: list[int] = []
-        self.picks: list[int] = []
-        self.selections: dict[str, int] = {}
-        self.replaces: dict[int, bytes] = {}
-
-    def add(self, index: int, ballot: NewBallot) -> None:
-        if ballot.replaces:
-            self.replaces[len(self.indexes)] = ballot.replaces
-        self.indexes.append(index)
-        self.voters.append(ballot.voter_key)
-        self.ballot_ids.append(ballot.ballot_id)
-        self.rounds.append(ballot.round or 0)
-        self.picks.append(self.selections.setdefault(ballot.selection, len(self.selections) + 1))
-
-    def arguments(self, poll_id: int) -> list[Any]:
-        count = len(self.indexes)
-        replaces = b""
-        if self.replaces:
-            named = (self.replaces.get(i) for i in range(count))
-            replaces = b"".join(b"\1" + one if one else _NOTHING for one in named)
-        return [
-            poll_id,
-            b"".join(self.voters),
-            b"".join(self.ballot_ids),
-            struct.pack(f">{count}H", *self.rounds),
-            struct.pack(f">{count}H", *self.picks),
-            b"".join(map(digest_of, self.selections)),
-            _pack_selections([*self.selections]),
-            replaces,
-        ]
-
-    def settle(self, outcomes: list[Outcome], letters: str, round: int, repeated: str) -> None:
-        """Put the Function's verdicts where the ballots' outcomes belong."""
-        accepted = Outcome(ACCEPTED, round)
-        rounds = iter(repeated.split(","))
-        for index, letter in zip(self.indexes, letters, strict=True):
-            if letter == "A":
-                outcomes[index] = accepted
-            elif letter == "R":
-                outcomes[index] = Outcome(ACCEPTED, int(next(rounds)), repeated=True)
-            else:
-                outcomes[index] = _REFUSED[letter]
-
-
 def _head(
     now: int, generation: bytes | None, position: bytes | None, written_as: bytes | None, at: bytes | None
 ) -> Head | None:
@@ -454,64 +397,3 @@ def _head(
 
 def _is_ballot_of(poll_id: int, fields: Mapping[bytes, bytes]) -> bool:
     return int(fields[b"p"]) == poll_id and b"c" not in fields
-
-
-def _pieces(column: bytes, size: int) -> list[bytes]:
-    return [column[i : i + size] for i in range(0, len(column), size)]
-
-
-def _readable(entry_id: bytes, fields: dict[bytes, bytes], after: int) -> Block:
-    """The entry as a block; where it makes no sense, one of as many ballots, which nobody can count.
-
-    What is wrong with one entry must not keep all that come behind it from being counted.
-    """
-    try:
-        return _block(entry_id, fields)
-    except (ValueError, KeyError, IndexError, TypeError, struct.error, msgspec.MsgspecError):
-        last = int(entry_id.partition(b"-")[0])
-        logger.error("unreadable_entry", extra={"position": last})
-        return _unreadable(last, fields, after)
-
-
-def _unreadable(last: int, fields: dict[bytes, bytes], after: int) -> Block:
-    # The entry before it ended at `after`, unless it was trimmed: then only its own count can tell.
-    count = _number(fields.get(b"n")) if last - after > _UNREADABLE_AT_MOST else last - after
-    count = min(max(count, 1), _UNREADABLE_AT_MOST)
-    poll_id, round_ = _number(fields.get(b"p")), min(_number(fields.get(b"r")), 32_767)
-    voters, ballot_ids = (_whole(fields.get(name, b""), count) for name in (b"v", b"b"))
-    first, unknown = last - count + 1, [UNREADABLE] * count
-    return Block(first, "ballot", poll_id, round_, _number(fields.get(b"t")), voters, ballot_ids, unknown)
-
-
-def _number(text: bytes | None) -> int:
-    return int(text) if text and text.isdigit() and len(text) < 16 else 0
-
-
-def _whole(column: bytes, count: int) -> list[bytes]:
-    return _pieces(column, 16) if len(column) == 16 * count else [bytes(16)] * count
-
-
-def _block(entry_id: bytes, fields: dict[bytes, bytes]) -> Block:
-    last = int(entry_id.partition(b"-")[0])
-    poll_id, round_ = int(fields[b"p"]), int(fields[b"r"])
-    if b"c" in fields:
-        return Block(last, "close", poll_id, round_, int(fields[b"c"]))
-    count, replaces = int(fields[b"n"]), fields[b"x"]
-    if not len(fields[b"v"]) == len(fields[b"b"]) == 16 * count > 0:
-        raise ValueError("The columns are of different lengths.")
-    if replaces and len(replaces) != 17 * count:
-        raise ValueError("What they replace is no column.")
-    # The floor above sets aside what it can't read.
-    selections = ["", *_unpack_selections(fields[b"s"])]
-    return Block(
-        last - count + 1,
-        "ballot",
-        poll_id,
-        round_,
-        int(fields[b"t"]),
-        _pieces(fields[b"v"], 16),
-        _pieces(fields[b"b"], 16),
-        [selections[pick] for pick in struct.unpack(f">{count}H", fields[b"i"])],
-        [piece[1:] if piece[0] else None for piece in _pieces(replaces, 17)] if replaces else None,
-        fields.get(b"q", b"").decode(),
-    )

@@ -1,0 +1,144 @@
+"""Ballots in columns: how an entry of the Redis stream holds them, written and read.
+
+p poll_id · r round · t when · n how many · q why they are aside, or nothing
+v voter_keys, 16 bytes each · b ballot_ids, 16 bytes each
+i for each ballot which selection, from 1, big-endian 16 bits · s the selections, MessagePack
+x a byte (1: it replaces) and the ballot_id that it replaces, or nothing where none does
+c the position of a close: such an entry holds no ballots
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from typing import Any
+
+import msgspec
+
+from .base import ACCEPTED, UNREADABLE, Block, NewBallot, Outcome, digest_of
+
+logger = logging.getLogger(__name__)
+
+_NOTHING = bytes(17)
+_UNREADABLE_AT_MOST = 10_000  # ballots of an entry whose count can't be believed
+_REFUSED = {
+    "B": Outcome("ballot_id_reused"),
+    "N": Outcome("poll_not_open"),
+    "C": Outcome("round_changed"),
+    "V": Outcome("already_voted"),
+}
+_unpack_selections = msgspec.msgpack.Decoder(list[str]).decode
+
+
+class Columns:
+    """Ballots of one poll on their way into one partition, as the Function takes them."""
+
+    __slots__ = ("ballot_ids", "indexes", "picks", "replaces", "rounds", "selections", "voters")
+
+    def __init__(self) -> None:
+        self.indexes: list[int] = []
+        self.voters: list[bytes] = []
+        self.ballot_ids: list[bytes] = []
+        self.rounds: list[int] = []
+        self.picks: list[int] = []
+        self.selections: dict[str, int] = {}
+        self.replaces: dict[int, bytes] = {}
+
+    def add(self, index: int, ballot: NewBallot) -> None:
+        if ballot.replaces:
+            self.replaces[len(self.indexes)] = ballot.replaces
+        self.indexes.append(index)
+        self.voters.append(ballot.voter_key)
+        self.ballot_ids.append(ballot.ballot_id)
+        self.rounds.append(ballot.round or 0)
+        self.picks.append(self.selections.setdefault(ballot.selection, len(self.selections) + 1))
+
+    def arguments(self, poll_id: int) -> list[Any]:
+        count = len(self.indexes)
+        replaces = b""
+        if self.replaces:
+            named = (self.replaces.get(i) for i in range(count))
+            replaces = b"".join(b"\1" + one if one else _NOTHING for one in named)
+        return [
+            poll_id,
+            b"".join(self.voters),
+            b"".join(self.ballot_ids),
+            struct.pack(f">{count}H", *self.rounds),
+            struct.pack(f">{count}H", *self.picks),
+            b"".join(map(digest_of, self.selections)),
+            msgspec.msgpack.encode([*self.selections]),
+            replaces,
+        ]
+
+    def settle(self, outcomes: list[Outcome], letters: str, round: int, repeated: str) -> None:
+        """Put the Function's verdicts where the ballots' outcomes belong."""
+        accepted = Outcome(ACCEPTED, round)
+        rounds = iter(repeated.split(","))
+        for index, letter in zip(self.indexes, letters, strict=True):
+            if letter == "A":
+                outcomes[index] = accepted
+            elif letter == "R":
+                outcomes[index] = Outcome(ACCEPTED, int(next(rounds)), repeated=True)
+            else:
+                outcomes[index] = _REFUSED[letter]
+
+
+def _pieces(column: bytes, size: int) -> list[bytes]:
+    return [column[i : i + size] for i in range(0, len(column), size)]
+
+
+def readable(entry_id: bytes, fields: dict[bytes, bytes], after: int) -> Block:
+    """The entry as a block; where it makes no sense, one of as many ballots, which nobody can count.
+
+    What is wrong with one entry must not keep all that come behind it from being counted.
+    """
+    try:
+        return _block(entry_id, fields)
+    except (ValueError, KeyError, IndexError, TypeError, struct.error, msgspec.MsgspecError):
+        last = int(entry_id.partition(b"-")[0])
+        logger.error("unreadable_entry", extra={"position": last})
+        return _unreadable(last, fields, after)
+
+
+def _unreadable(last: int, fields: dict[bytes, bytes], after: int) -> Block:
+    # The entry before it ended at `after`, unless it was trimmed: then only its own count can tell.
+    count = _number(fields.get(b"n")) if last - after > _UNREADABLE_AT_MOST else last - after
+    count = min(max(count, 1), _UNREADABLE_AT_MOST)
+    poll_id, round_ = _number(fields.get(b"p")), min(_number(fields.get(b"r")), 32_767)
+    voters, ballot_ids = (_whole(fields.get(name, b""), count) for name in (b"v", b"b"))
+    first, unknown = last - count + 1, [UNREADABLE] * count
+    return Block(first, "ballot", poll_id, round_, _number(fields.get(b"t")), voters, ballot_ids, unknown)
+
+
+def _number(text: bytes | None) -> int:
+    return int(text) if text and text.isdigit() and len(text) < 16 else 0
+
+
+def _whole(column: bytes, count: int) -> list[bytes]:
+    return _pieces(column, 16) if len(column) == 16 * count else [bytes(16)] * count
+
+
+def _block(entry_id: bytes, fields: dict[bytes, bytes]) -> Block:
+    last = int(entry_id.partition(b"-")[0])
+    poll_id, round_ = int(fields[b"p"]), int(fields[b"r"])
+    if b"c" in fields:
+        return Block(last, "close", poll_id, round_, int(fields[b"c"]))
+    count, replaces = int(fields[b"n"]), fields[b"x"]
+    if not len(fields[b"v"]) == len(fields[b"b"]) == 16 * count > 0:
+        raise ValueError("The columns are of different lengths.")
+    if replaces and len(replaces) != 17 * count:
+        raise ValueError("What they replace is no column.")
+    # The floor above sets aside what it can't read.
+    selections = ["", *_unpack_selections(fields[b"s"])]
+    return Block(
+        last - count + 1,
+        "ballot",
+        poll_id,
+        round_,
+        int(fields[b"t"]),
+        _pieces(fields[b"v"], 16),
+        _pieces(fields[b"b"], 16),
+        [selections[pick] for pick in struct.unpack(f">{count}H", fields[b"i"])],
+        [piece[1:] if piece[0] else None for piece in _pieces(replaces, 17)] if replaces else None,
+        fields.get(b"q", b"").decode(),
+    )
