@@ -228,6 +228,14 @@ def _quickly_emptied() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def boss(db: None) -> Any:
+    """A Client that is logged in to the admin and may do everything."""
+    from tests.admins import superuser
+
+    return superuser()
+
+
 # --- whole systems ---
 
 

@@ -5,8 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
-from django.contrib.messages import get_messages
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -16,6 +15,7 @@ from analytics.models import Checkpoint, Pulse
 from polls import lifecycle, votelog
 from polls.models import DeadLetter, Poll, Round
 from polls.votelog import expected_heads
+from tests.admins import said, staff
 from tests.polling import check_books, count, fill, make_poll, open_poll, tallied
 
 pytestmark = pytest.mark.django_db
@@ -23,25 +23,6 @@ pytestmark = pytest.mark.django_db
 FIGURES = "/admin/figures/"
 LIST = "/admin/polls/deadletter/"
 VOTER, BALLOT = b"voter-key-16byte", b"ballot-id-16byte"
-
-
-@pytest.fixture
-def boss() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("boss"))
-    return client
-
-
-def staff(*permissions: str) -> Client:
-    user = User.objects.create_user("colleague", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def said(answer: Any) -> list[str]:
-    return [str(message) for message in get_messages(answer.wsgi_request)]
 
 
 def letter_of(poll: Poll, **fields: Any) -> DeadLetter:

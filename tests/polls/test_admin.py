@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission, User
-from django.contrib.messages import get_messages
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -16,6 +15,7 @@ from rest_framework_api_key.models import APIKey
 from analytics import counting
 from polls import lifecycle
 from polls.models import ApiClient, Poll, Record, State
+from tests.admins import said, staff
 from tests.polling import cast, count, fill, make_poll, open_poll
 
 pytestmark = pytest.mark.django_db
@@ -41,14 +41,6 @@ FORM = {
 ADD = "/admin/polls/poll/add/"
 
 
-@pytest.fixture
-def admin_client() -> Client:
-    """A superuser's, as pytest-django's, but nobody waits for the hash of a password."""
-    client = Client()
-    client.force_login(User.objects.create_superuser("root"))
-    return client
-
-
 def page_of(poll: Poll) -> str:
     return reverse("admin:polls_poll_change", args=[poll.pk])
 
@@ -64,19 +56,6 @@ def confirm(client: Client, poll: Poll, step: str) -> list[str]:
     assert answer.status_code == 302
     poll.refresh_from_db()
     return said(answer)
-
-
-def said(answer: Any) -> list[str]:
-    """The newest first, since nothing has shown the others yet."""
-    return [str(message) for message in get_messages(answer.wsgi_request)][::-1]
-
-
-def staff(*permissions: str) -> Client:
-    user = User.objects.create_user("colleague", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def closed(poll: Poll) -> Poll:
@@ -108,50 +87,48 @@ def test_nobody_can_look_up_who_voted_what() -> None:
 @pytest.mark.parametrize(
     "model", ["auth/user", "auth/group", "polls/poll", "polls/apiclient", "polls/deadletter", "polls/record"]
 )
-def test_every_list_comes_up(admin_client: Client, model: str) -> None:
-    assert admin_client.get(f"/admin/{model}/").status_code == 200
+def test_every_list_comes_up(boss: Client, model: str) -> None:
+    assert boss.get(f"/admin/{model}/").status_code == 200
 
 
-def test_users_and_groups_can_be_made(admin_client: Client) -> None:
+def test_users_and_groups_can_be_made(boss: Client) -> None:
     for model in ("user", "group"):
-        assert admin_client.get(f"/admin/auth/{model}/add/").status_code == 200
+        assert boss.get(f"/admin/auth/{model}/add/").status_code == 200
 
 
 # --- the list ---
 
 
 def test_the_list_needs_the_same_queries_for_many_polls(
-    admin_client: Client, django_assert_max_num_queries: Any
+    boss: Client, django_assert_max_num_queries: Any
 ) -> None:
     polls = [make_poll() for _ in range(12)]
     with django_assert_max_num_queries(8):
-        source = admin_client.get("/admin/polls/poll/").content.decode()
+        source = boss.get("/admin/polls/poll/").content.decode()
     for poll in polls:
         for name in ("polls:vote", "realtime:present", "realtime:results"):
             assert f'href="{reverse(name, args=[poll.code])}"' in source
 
 
-def test_polls_are_found_by_code_question_and_state(admin_client: Client) -> None:
+def test_polls_are_found_by_code_question_and_state(boss: Client) -> None:
     wanted, other = make_poll(question="Tea or coffee?"), open_poll(question="Cake?")
     for query in (f"q={wanted.code}", "q=coffee", "state__exact=draft"):
-        source = admin_client.get(f"/admin/polls/poll/?{query}").content.decode()
+        source = boss.get(f"/admin/polls/poll/?{query}").content.decode()
         assert wanted.code in source and other.code not in source
 
 
-def test_there_is_no_deleting_in_bulk(admin_client: Client) -> None:
+def test_there_is_no_deleting_in_bulk(boss: Client) -> None:
     poll = make_poll()
-    admin_client.post(
-        "/admin/polls/poll/", {"action": "delete_selected", "_selected_action": poll.pk, "post": "yes"}
-    )
+    boss.post("/admin/polls/poll/", {"action": "delete_selected", "_selected_action": poll.pk, "post": "yes"})
     assert Poll.objects.filter(pk=poll.pk).exists()
 
 
 # --- writing a poll ---
 
 
-def test_a_poll_is_made_with_its_choices(admin_client: Client) -> None:
-    assert admin_client.get(ADD).status_code == 200
-    answer = admin_client.post(ADD, FORM)
+def test_a_poll_is_made_with_its_choices(boss: Client) -> None:
+    assert boss.get(ADD).status_code == 200
+    answer = boss.post(ADD, FORM)
     assert answer.status_code == 302, answer.context["errors"]
     poll = Poll.objects.get()
     assert [(c.number, c.label) for c in poll.choices.all()] == [(1, "Tea"), (2, "Coffee")]
@@ -159,18 +136,18 @@ def test_a_poll_is_made_with_its_choices(admin_client: Client) -> None:
     assert (poll.min_selections, poll.max_selections) == (1, 1)
 
 
-def test_a_turnout_may_be_expected(admin_client: Client) -> None:
-    admin_client.post(ADD, FORM | {"expected_turnout": "250000"})
+def test_a_turnout_may_be_expected(boss: Client) -> None:
+    boss.post(ADD, FORM | {"expected_turnout": "250000"})
     poll = Poll.objects.get()
     assert poll.expected_turnout == 250_000
-    assert 'name="expected_turnout"' in admin_client.get(page_of(poll)).content.decode()
+    assert 'name="expected_turnout"' in boss.get(page_of(poll)).content.decode()
     lifecycle.open_poll(poll.pk)
-    source = admin_client.get(page_of(poll)).content.decode()
+    source = boss.get(page_of(poll)).content.decode()
     assert 'name="expected_turnout"' not in source and "250000" in source
 
 
-def test_limits_left_empty_are_the_methods_own(admin_client: Client) -> None:
-    admin_client.post(ADD, FORM | {"method": "multiple"})
+def test_limits_left_empty_are_the_methods_own(boss: Client) -> None:
+    boss.post(ADD, FORM | {"method": "multiple"})
     poll = Poll.objects.get()
     assert (poll.min_selections, poll.max_selections) == (1, 2)
 
@@ -206,56 +183,56 @@ def test_limits_left_empty_are_the_methods_own(admin_client: Client) -> None:
         {"expected_turnout": "many"},
     ],
 )
-def test_what_makes_no_poll_is_an_error_in_the_form(admin_client: Client, change: dict[str, Any]) -> None:
-    answer = admin_client.post(ADD, FORM | change)
+def test_what_makes_no_poll_is_an_error_in_the_form(boss: Client, change: dict[str, Any]) -> None:
+    answer = boss.post(ADD, FORM | change)
     assert answer.status_code == 200
     assert answer.context["adminform"].errors
     assert not Poll.objects.exists()
 
 
-def test_two_polls_cant_share_a_code(admin_client: Client) -> None:
+def test_two_polls_cant_share_a_code(boss: Client) -> None:
     make_poll(code="TEATIME")
-    answer = admin_client.post(ADD, FORM | {"code": "tea time"})
+    answer = boss.post(ADD, FORM | {"code": "tea time"})
     assert "code" in answer.context["adminform"].errors
 
 
-def test_a_draft_is_changed(admin_client: Client) -> None:
+def test_a_draft_is_changed(boss: Client) -> None:
     poll = make_poll()
     before = poll.revision
-    answer = admin_client.post(page_of(poll), FORM | {"labels": ["Tea", "Coffee", "Water"], "_continue": "1"})
+    answer = boss.post(page_of(poll), FORM | {"labels": ["Tea", "Coffee", "Water"], "_continue": "1"})
     assert answer.status_code == 302
     poll.refresh_from_db()
     assert poll.question == "Tea or coffee?" and poll.revision > before
     assert [(c.number, c.label) for c in poll.choices.all()] == [(1, "Tea"), (2, "Coffee"), (3, "Water")]
 
 
-def test_numbers_that_voters_have_seen_are_not_reused(admin_client: Client) -> None:
+def test_numbers_that_voters_have_seen_are_not_reused(boss: Client) -> None:
     poll = open_poll(choices=3)
     lifecycle.reset_poll(poll.pk)
     form = FORM | {"labels": ["Choice 1", "New", "Choice 3"], "code": poll.code}
-    assert admin_client.post(page_of(poll), form).status_code == 302
+    assert boss.post(page_of(poll), form).status_code == 302
     assert [(c.number, c.label) for c in poll.choices.all()] == [(1, "Choice 1"), (3, "Choice 3"), (4, "New")]
 
 
-def test_used_up_numbers_are_said_and_nothing_is_changed(admin_client: Client) -> None:
+def test_used_up_numbers_are_said_and_nothing_is_changed(boss: Client) -> None:
     poll = open_poll(choices=99)
     lifecycle.reset_poll(poll.pk)
-    answer = admin_client.post(page_of(poll), FORM | {"labels": ["New", "Newer"], "code": poll.code})
-    assert answer.status_code == 302 and "99" in said(answer)[0]
+    answer = boss.post(page_of(poll), FORM | {"labels": ["New", "Newer"], "code": poll.code})
+    assert answer.status_code == 302 and "99" in said(answer)[-1]
     assert poll.choices.count() == 99
 
 
-def test_a_draft_that_cannot_be_opened_says_why(admin_client: Client) -> None:
+def test_a_draft_that_cannot_be_opened_says_why(boss: Client) -> None:
     poll = make_poll(closes_at=timezone.now() - timedelta(minutes=1))
-    assert "The closing time has passed" in admin_client.get(page_of(poll)).content.decode()
+    assert "The closing time has passed" in boss.get(page_of(poll)).content.decode()
 
 
 # --- frozen, once it has been opened ---
 
 
-def test_a_forged_form_changes_nothing_of_an_open_poll(admin_client: Client) -> None:
+def test_a_forged_form_changes_nothing_of_an_open_poll(boss: Client) -> None:
     poll = open_poll(choices=3)
-    source = admin_client.get(page_of(poll)).content.decode()
+    source = boss.get(page_of(poll)).content.decode()
     assert 'name="labels"' not in source and 'name="question"' not in source
     facts = {**Poll.objects.values().get(pk=poll.pk)}
     forged = FORM | {
@@ -265,68 +242,66 @@ def test_a_forged_form_changes_nothing_of_an_open_poll(admin_client: Client) -> 
         "round": "7",
         "next_number": "1",
     }
-    assert admin_client.post(page_of(poll), forged).status_code == 302
+    assert boss.post(page_of(poll), forged).status_code == 302
     assert Poll.objects.values().get(pk=poll.pk) == facts
     assert [c.label for c in poll.choices.all()] == ["Choice 1", "Choice 2", "Choice 3"]
 
 
 @pytest.mark.parametrize("state", [State.OPEN, State.CLOSED])
-def test_who_sees_the_results_can_always_be_changed(admin_client: Client, state: State) -> None:
+def test_who_sees_the_results_can_always_be_changed(boss: Client, state: State) -> None:
     poll = open_poll()
     if state == State.CLOSED:
         closed(poll)
     before = Poll.objects.get(pk=poll.pk)
     sent = {"results_visible": "staff", "venue_networks": "", "over_limit": "refuse"}
-    admin_client.post(page_of(poll), sent)
+    boss.post(page_of(poll), sent)
     poll.refresh_from_db()
     assert (poll.results_visible, poll.state, poll.revision) == ("staff", state, before.revision + 1)
 
 
 @pytest.mark.parametrize("state", [State.OPEN, State.CLOSED])
-def test_what_protects_a_poll_can_always_be_changed(admin_client: Client, state: State) -> None:
+def test_what_protects_a_poll_can_always_be_changed(boss: Client, state: State) -> None:
     poll = open_poll()
     if state == State.CLOSED:
         closed(poll)
     sent = {"results_visible": "always", "over_limit": "quarantine"}
-    answer = admin_client.post(
-        page_of(poll), sent | {"venue_networks": "10.1.2.3/16, 2001:DB8::/48\n\n 10.1.0.0/16"}
-    )
+    answer = boss.post(page_of(poll), sent | {"venue_networks": "10.1.2.3/16, 2001:DB8::/48\n\n 10.1.0.0/16"})
     assert answer.status_code == 302
     poll.refresh_from_db()
     assert (poll.venue_networks, poll.over_limit) == (["10.1.0.0/16", "2001:db8::/48"], "quarantine")
     record = Record.objects.latest("pk")
     assert (record.action, record.detail["over_limit"]) == ("poll changed", "quarantine")
-    answer = admin_client.post(page_of(poll), sent | {"venue_networks": "the hall"})
+    answer = boss.post(page_of(poll), sent | {"venue_networks": "the hall"})
     assert "the hall" in answer.content.decode() and "is no network" in answer.content.decode()
 
 
 # --- deleting ---
 
 
-def test_a_draft_that_never_ran_is_deleted(admin_client: Client) -> None:
+def test_a_draft_that_never_ran_is_deleted(boss: Client) -> None:
     poll = make_poll()
-    assert admin_client.get(f"/admin/polls/poll/{poll.pk}/delete/").status_code == 200
-    admin_client.post(f"/admin/polls/poll/{poll.pk}/delete/", {"post": "yes"})
+    assert boss.get(f"/admin/polls/poll/{poll.pk}/delete/").status_code == 200
+    boss.post(f"/admin/polls/poll/{poll.pk}/delete/", {"post": "yes"})
     assert not Poll.objects.exists()
 
 
 @pytest.mark.parametrize("again_a_draft", [False, True])
-def test_a_poll_that_ran_is_not(admin_client: Client, again_a_draft: bool) -> None:
+def test_a_poll_that_ran_is_not(boss: Client, again_a_draft: bool) -> None:
     poll = open_poll()
     if again_a_draft:
         lifecycle.reset_poll(poll.pk)
-    assert admin_client.post(f"/admin/polls/poll/{poll.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert boss.post(f"/admin/polls/poll/{poll.pk}/delete/", {"post": "yes"}).status_code == 403
     assert Poll.objects.exists()
 
 
 # --- the lifecycle's buttons ---
 
 
-def test_the_buttons_are_the_steps_that_the_state_allows(admin_client: Client) -> None:
+def test_the_buttons_are_the_steps_that_the_state_allows(boss: Client) -> None:
     poll = make_poll()
 
     def buttons() -> list[str]:
-        source = admin_client.get(page_of(poll)).content.decode()
+        source = boss.get(page_of(poll)).content.decode()
         return [step for step in lifecycle.STEPS if f'href="{step_of(poll, step)}"' in source]
 
     assert buttons() == ["open"]
@@ -334,7 +309,7 @@ def test_the_buttons_are_the_steps_that_the_state_allows(admin_client: Client) -
     assert buttons() == ["close", "reset"]
     lifecycle.close_poll(poll.pk)
     assert buttons() == []
-    assert "this page goes on by itself" in admin_client.get(page_of(poll)).content.decode()
+    assert "this page goes on by itself" in boss.get(page_of(poll)).content.decode()
     count()
     counting.settle_closings()
     assert buttons() == ["publish", "reset"]
@@ -343,29 +318,29 @@ def test_the_buttons_are_the_steps_that_the_state_allows(admin_client: Client) -
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_poll_is_run_by_its_buttons(admin_client: Client, each_log: str) -> None:
+def test_a_poll_is_run_by_its_buttons(boss: Client, each_log: str) -> None:
     poll = make_poll()
-    assert "is open" in confirm(admin_client, poll, "open")[0]
+    assert "is open" in confirm(boss, poll, "open")[-1]
     assert poll.state == State.OPEN
     assert cast(poll, [1])[0] == 202
-    assert "Voting has ended" in confirm(admin_client, poll, "close")[0]
+    assert "Voting has ended" in confirm(boss, poll, "close")[-1]
     assert poll.state == State.CLOSING
     count()
     counting.settle_closings()
-    assert "published" in confirm(admin_client, poll, "publish")[0]
+    assert "published" in confirm(boss, poll, "publish")[-1]
     assert poll.state == State.PUBLISHED
-    assert "Round 2" in confirm(admin_client, poll, "reset")[0]
+    assert "Round 2" in confirm(boss, poll, "reset")[-1]
     assert (poll.state, poll.round) == (State.DRAFT, 2)
-    source = admin_client.get(page_of(poll)).content.decode()
+    source = boss.get(page_of(poll)).content.decode()
     assert "1 earlier round" in source and "Choice 1" in source and "100.0%" in source
-    assert "Open voting" in admin_client.get(f"/admin/polls/poll/{poll.pk}/history/").content.decode()
+    assert "Open voting" in boss.get(f"/admin/polls/poll/{poll.pk}/history/").content.decode()
 
 
-def test_asking_changes_nothing(admin_client: Client) -> None:
+def test_asking_changes_nothing(boss: Client) -> None:
     poll = open_poll()
     for step in lifecycle.STEPS:
-        admin_client.get(step_of(poll, step))
-        admin_client.head(step_of(poll, step))
+        boss.get(step_of(poll, step))
+        boss.head(step_of(poll, step))
     poll.refresh_from_db()
     assert (poll.state, poll.round) == (State.OPEN, 1)
 
@@ -379,40 +354,40 @@ def test_a_step_without_a_token_is_refused() -> None:
     assert poll.state == State.DRAFT
 
 
-def test_a_stale_confirmation_does_nothing(admin_client: Client) -> None:
+def test_a_stale_confirmation_does_nothing(boss: Client) -> None:
     poll = open_poll()
     lifecycle.reset_poll(poll.pk)
     lifecycle.open_poll(poll.pk)
     for seen in ("open:1", "", "closed:2"):
-        answer = admin_client.post(step_of(poll, "reset"), {"seen": seen})
-        assert "Nothing was done" in said(answer)[0]
+        answer = boss.post(step_of(poll, "reset"), {"seen": seen})
+        assert "Nothing was done" in said(answer)[-1]
     poll.refresh_from_db()
     assert (poll.state, poll.round) == (State.OPEN, 2)
 
 
-def test_an_illegal_step_is_an_error_message(admin_client: Client) -> None:
+def test_an_illegal_step_is_an_error_message(boss: Client) -> None:
     poll = make_poll()
-    assert "needs it to be" in confirm(admin_client, poll, "publish")[0]
-    assert "Nothing was done" in said(admin_client.get(step_of(poll, "publish")))[0]
+    assert "needs it to be" in confirm(boss, poll, "publish")[-1]
+    assert "Nothing was done" in said(boss.get(step_of(poll, "publish")))[-1]
     poll.choices.all().delete()
-    assert "at least two choices" in confirm(admin_client, poll, "open")[0]
+    assert "at least two choices" in confirm(boss, poll, "open")[-1]
 
 
-def test_publishing_for_staff_only_says_that_it_is_no_publication(admin_client: Client) -> None:
+def test_publishing_for_staff_only_says_that_it_is_no_publication(boss: Client) -> None:
     poll = closed(open_poll(results_visible="staff"))
-    source = admin_client.get(step_of(poll, "publish")).content.decode()
+    source = boss.get(step_of(poll, "publish")).content.decode()
     assert "make them public" in source
-    assert "staff only" in confirm(admin_client, poll, "publish")[0]
+    assert "staff only" in confirm(boss, poll, "publish")[-1]
 
 
-def test_a_reset_while_open_warns_that_no_result_is_kept(admin_client: Client) -> None:
+def test_a_reset_while_open_warns_that_no_result_is_kept(boss: Client) -> None:
     poll = open_poll()
-    assert "has no final result" in admin_client.get(step_of(poll, "reset")).content.decode()
-    confirm(admin_client, poll, "reset")
-    assert "it has no final result" in admin_client.get(page_of(poll)).content.decode()
+    assert "has no final result" in boss.get(step_of(poll, "reset")).content.decode()
+    confirm(boss, poll, "reset")
+    assert "it has no final result" in boss.get(page_of(poll)).content.decode()
 
 
-def test_gates_that_lag_behind_are_mentioned(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gates_that_lag_behind_are_mentioned(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     poll = make_poll()
 
     def down() -> Any:
@@ -421,28 +396,28 @@ def test_gates_that_lag_behind_are_mentioned(admin_client: Client, monkeypatch: 
     monkeypatch.setattr(lifecycle, "get_log", down)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lifecycle, "_set_gates", lambda poll: None)
-        messages = confirm(admin_client, poll, "open")
+        messages = confirm(boss, poll, "open")
     assert any("vote log doesn't answer" in message for message in messages)
-    assert "hasn't followed" in admin_client.get(page_of(poll)).content.decode()
+    assert "hasn't followed" in boss.get(page_of(poll)).content.decode()
 
 
-def test_the_head_of_the_page_comes_alone(admin_client: Client) -> None:
+def test_the_head_of_the_page_comes_alone(boss: Client) -> None:
     poll = open_poll()
-    answer = admin_client.get(reverse("admin:polls_poll_panel", args=[poll.pk]))
+    answer = boss.get(reverse("admin:polls_poll_panel", args=[poll.pk]))
     assert 'data-state="open"' in answer.content.decode() and "no-store" in answer["Cache-Control"]
-    assert admin_client.get(reverse("admin:polls_poll_panel", args=[999])).status_code == 404
+    assert boss.get(reverse("admin:polls_poll_panel", args=[999])).status_code == 404
 
 
-def test_an_unknown_poll_is_no_error(admin_client: Client) -> None:
+def test_an_unknown_poll_is_no_error(boss: Client) -> None:
     for path in ("/admin/polls/poll/999/change/", "/admin/polls/poll/999/open/"):
-        assert admin_client.get(path).status_code == 302
+        assert boss.get(path).status_code == 302
 
 
-def test_no_figure_is_in_the_pages_source(admin_client: Client) -> None:
+def test_no_figure_is_in_the_pages_source(boss: Client) -> None:
     poll = open_poll(results_visible="staff")
     fill(poll, range(7), 2)
     count()
-    source = admin_client.get(page_of(poll)).content.decode()
+    source = boss.get(page_of(poll)).content.decode()
     assert (
         "data-ballots>–<" in source
         and "<script>" not in source.split('id="content-main"')[1].split("submit-row")[0]
@@ -488,43 +463,41 @@ CLIENT = {
 }
 
 
-def test_a_key_is_shown_once_and_works(admin_client: Client) -> None:
-    answer = admin_client.post("/admin/polls/apiclient/add/", CLIENT)
+def test_a_key_is_shown_once_and_works(boss: Client) -> None:
+    answer = boss.post("/admin/polls/apiclient/add/", CLIENT)
     assert answer.status_code == 200 and "no-store" in answer["Cache-Control"]
     key = answer.context["key"]
     api_client = ApiClient.objects.get()
     assert ApiClient.objects.get_from_key(key) == api_client and api_client.allows("ballots:write")
     assert key in answer.content.decode() and key not in str(answer.cookies)
     for path in ("", f"{api_client.prefix}/revoke/"):
-        assert (
-            key.partition(".")[2] not in admin_client.get(f"/admin/polls/apiclient/{path}").content.decode()
-        )
+        assert key.partition(".")[2] not in boss.get(f"/admin/polls/apiclient/{path}").content.decode()
 
 
 @pytest.mark.parametrize("change", [{"scopes": []}, {"scopes": ["everything"]}, {"name": ""}])
-def test_what_makes_no_client(admin_client: Client, change: dict[str, Any]) -> None:
-    assert admin_client.post("/admin/polls/apiclient/add/", CLIENT | change).status_code == 200
+def test_what_makes_no_client(boss: Client, change: dict[str, Any]) -> None:
+    assert boss.post("/admin/polls/apiclient/add/", CLIENT | change).status_code == 200
     assert not ApiClient.objects.exists()
 
 
-def test_a_client_is_revoked_for_good(admin_client: Client) -> None:
+def test_a_client_is_revoked_for_good(boss: Client) -> None:
     api_client, key = ApiClient.objects.create_key(name="TV", scopes=["polls:read"])
     change = reverse("admin:polls_apiclient_change", args=[api_client.pk])
     revoke = reverse("admin:polls_apiclient_revoke", args=[api_client.prefix])
-    assert revoke in admin_client.get(change).content.decode()
-    assert "undone" in admin_client.get(revoke).content.decode()
+    assert revoke in boss.get(change).content.decode()
+    assert "undone" in boss.get(revoke).content.decode()
     assert ApiClient.objects.is_valid(key)
-    admin_client.post(revoke)
+    boss.post(revoke)
     assert not ApiClient.objects.is_valid(key)
-    admin_client.post(change, CLIENT | {"revoked": ""})
+    boss.post(change, CLIENT | {"revoked": ""})
     assert ApiClient.objects.values_list("revoked", "name", "scopes").get() == (True, "TV", ["polls:read"])
-    assert admin_client.get(change).status_code == 200
-    assert "before" in said(admin_client.post(revoke))[0]
+    assert boss.get(change).status_code == 200
+    assert "before" in said(boss.post(revoke))[-1]
 
 
-def test_a_client_keeps_its_key_when_it_is_changed(admin_client: Client) -> None:
+def test_a_client_keeps_its_key_when_it_is_changed(boss: Client) -> None:
     api_client, key = ApiClient.objects.create_key(name="TV", scopes=["polls:read"])
-    answer = admin_client.post(reverse("admin:polls_apiclient_change", args=[api_client.pk]), CLIENT)
+    answer = boss.post(reverse("admin:polls_apiclient_change", args=[api_client.pk]), CLIENT)
     assert answer.status_code == 302 and ApiClient.objects.is_valid(key)
     assert ApiClient.objects.get().scopes == ["polls:read", "ballots:write"]
 

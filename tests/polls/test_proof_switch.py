@@ -3,22 +3,14 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
 from polls.models import Poll, ProofOfWork, Record
+from tests.admins import staff
 from tests.polling import make_poll, open_poll
 
 pytestmark = pytest.mark.django_db
-
-
-def staff(*permissions: str) -> Client:
-    user = User.objects.create_user("ann", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def panel(client: Client, poll: Poll) -> str:
@@ -44,7 +36,7 @@ def test_it_is_chosen_by_hand_while_the_poll_runs(policy: str) -> None:
     assert poll.proof_of_work == policy
     row = Record.objects.filter(poll_code=poll.code).order_by("pk").last()
     assert row is not None
-    assert (row.actor, row.detail) == ("user ann", {"proof_of_work": policy})
+    assert (row.actor, row.detail) == ("user colleague", {"proof_of_work": policy})
     assert f'value="{policy}" aria-pressed="true"' in panel(client, poll)
 
 
