@@ -204,19 +204,15 @@ class RedisVoteLog:
         return self._heads([partition])[0]
 
     def _heads(self, partitions: Iterable[int]) -> list[Head | None]:
+        # From before the look: what is written meanwhile, by another thread, it needn't show.
+        written = dict(self._written)
         pipe = self._redis.pipeline(transaction=False)
         pipe.time()
         for partition in partitions:
             pipe.hmget(self._keys(partition)[1], _HEAD)
         (seconds, micros), *rows = pipe.execute()
         heads = [_head(seconds * 1000 + micros // 1000, *fields) for fields in rows]
-        return [self._doubted(p, head) for p, head in zip(partitions, heads, strict=True)]
-
-    def _doubted(self, partition: int, head: Head | None) -> Head | None:
-        """Of a log that ends before what we have written, an older copy: the same log to nobody."""
-        if head and head.position < self._written_of(partition, head.generation):
-            return Head("behind what it has acknowledged", head.position)
-        return head
+        return [_doubted(head, written.get(p)) for p, head in zip(partitions, heads, strict=True)]
 
     def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
         partition = partition_of(poll_id, voter_key, self.partitions)
@@ -393,6 +389,13 @@ def _head(
     elif at is not None and now < int(at) - CLOCK_TOLERANCE_MS:
         known = "from a time that is to come"
     return Head(known, int(position))
+
+
+def _doubted(head: Head | None, written: Head | None) -> Head | None:
+    """Of a log that ends before what this process has written, an older copy: the same log to nobody."""
+    if head and written and head.generation == written.generation and head.position < written.position:
+        return Head("behind what it has acknowledged", head.position)
+    return head
 
 
 def _is_ballot_of(poll_id: int, fields: Mapping[bytes, bytes]) -> bool:

@@ -138,6 +138,31 @@ class TestRedisVoteLog(VoteLogContract):
         other = RedisVoteLog(redis_server.url(), prefix="test", partitions=3)
         assert all(head.continues(GENERATION, 0) for head in other.heads().values())
 
+    def test_what_another_thread_appends_during_a_look_makes_no_older_copy(
+        self, log: VoteLog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        open_gate(log)
+        store = log._redis  # type: ignore[attr-defined]
+
+        def pipeline(*args: Any, **options: Any) -> Any:
+            """Its answer is in, but wasn't looked at, when 30 ballots come."""
+            monkeypatch.undo()
+            pipe = store.pipeline(*args, **options)
+            ask = pipe.execute
+
+            def execute() -> Any:
+                answers = ask()
+                append(log, *(ballot(number) for number in range(30)))
+                return answers
+
+            pipe.execute = execute
+            return pipe
+
+        monkeypatch.setattr(store, "pipeline", pipeline)
+        heads = log.heads().values()
+        assert [head.position for head in heads] == [0, 0, 0]
+        assert all(head.continues(GENERATION, 0) for head in heads)
+
     @pytest.mark.parametrize(
         "changes",
         [
