@@ -64,8 +64,7 @@ SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021", "security.W008"]
 # --- What it is made of -----------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "config",  # first, so that its runserver wins over Daphne's
-    "daphne",
+    "config",  # first, so that its runserver wins
     "csp",
     "unfold.apps.BasicAppConfig",  # config.apps.Admin names the site
     "unfold.contrib.filters",

@@ -16,7 +16,7 @@ from config import banner, network, prepare
 from config.embedded import EmbeddedWorker
 from config.staticfiles import collect_if_changed
 from config.supervisor import Child, Supervisor
-from config.web import SERVERS, listen, run
+from config.web import DEFAULT, SERVERS, listen, run
 
 STAGE_WEB, STAGE_WORKERS = 0, 1
 
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         add = parser.add_argument
         add("--host", default=settings.HOST, help="address to listen on (HOST, %(default)s)")
         add("--port", type=int, default=settings.PORT, help="port to listen on (PORT, %(default)s)")
-        add("--server", choices=SERVERS, default=SERVERS[0], help="ASGI server (%(default)s)")
+        add("--server", choices=SERVERS, default=DEFAULT, help="ASGI server (%(default)s)")
         add("--web", type=int, help="web processes (one a core)")
         add("--worker", type=int, help="Celery worker processes (2); 0: they and beat run elsewhere")
         add("--prepare", action="store_true", help="migrate, add demo polls and an admin account first")
