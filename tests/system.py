@@ -3,11 +3,13 @@
 import os
 import secrets
 import shutil
+import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tests.servers import PATIENCE, PostgreSQL, Redis, Server, tail
 
@@ -15,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 READY = "Landslide is ready at"
 
 Role = Literal["web", "worker", "beat"]
+#: All that an API client may be allowed.
+SCOPES = ("polls:read", "polls:write", "ballots:write")
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,24 @@ class Landslide(Server):
         if check and done.returncode:
             raise AssertionError(f"manage.py {' '.join(arguments)}:\n{done.stdout}{done.stderr}")
         return done
+
+    @cached_property
+    def api_key(self) -> str:
+        """An API client's, with every scope."""
+        return self.run_manage("create_api_key", "tests", "--scope", *SCOPES).stdout.split()[-1]
+
+    def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What the database itself answers: no code of the product takes part."""
+        if self.mode == "full":
+            assert self.postgresql
+            with self.postgresql.connect(self.database) as connection:
+                return connection.execute(statement, values).fetchall()
+        file = f"file:{self.folder / 'data' / 'landslide.sqlite3'}?mode=ro"
+        connection = sqlite3.connect(file, uri=True, timeout=20)
+        try:
+            return connection.execute(statement.replace("%s", "?"), values).fetchall()
+        finally:
+            connection.close()
 
     def family(self) -> list[Process]:
         """All running processes below the one that serves."""

@@ -16,7 +16,6 @@ from tests.system import Landslide
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(300)]
 
-SCOPES = ("polls:read", "polls:write", "ballots:write")
 NEW = {"question": "Tea?", "choices": ["Yes", "No"]}
 #: A schema can't say that choices differ or that limits fit: some of what it allows is rightly refused.
 UNSAYABLE = [positive_data_acceptance]
@@ -38,10 +37,8 @@ def system(shared_landslide: Callable[..., Landslide]) -> Landslide:
 
 @pytest.fixture(scope="module")
 def client(system: Landslide) -> Iterator[httpx.Client]:
-    key = system.run_manage("create_api_key", "tests", "--scope", *SCOPES).stdout.splitlines()[-1]
-    with httpx.Client(
-        base_url=f"{system.url}/api/v1/", headers={"Authorization": f"Api-Key {key}"}
-    ) as client:
+    key = {"Authorization": f"Api-Key {system.api_key}"}
+    with httpx.Client(base_url=f"{system.url}/api/v1/", headers=key) as client:
         yield client
 
 

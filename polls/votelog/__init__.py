@@ -33,7 +33,7 @@ def get_log() -> VoteLog:
     global _log
     with _lock:
         if _log is None:
-            _log = import_string(settings.VOTE_LOG_BACKENDS[settings.VOTE_LOG])()
+            _log = import_string(settings.VOTE_LOG_BACKENDS[settings.VOTE_LOG])(counted=_counted_now)
         return _log
 
 
@@ -66,6 +66,10 @@ def expected_heads(max_age: float = 1.0) -> dict[int, Head]:
     if not _expected or time.monotonic() - _asked_at >= max_age:
         _ask()
     return _expected
+
+
+def _counted_now() -> dict[int, Head]:
+    return expected_heads(max_age=0)
 
 
 def kept_heads(*, make: bool = True) -> dict[int, Head]:

@@ -9,7 +9,7 @@ positions in commit order, which a sequence would not.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
@@ -46,7 +46,8 @@ class DatabaseVoteLog:
     name = "database"
     partitions = 1
 
-    def __init__(self) -> None:
+    def __init__(self, counted: Callable[[], Mapping[int, Head]] = dict) -> None:
+        """`counted` is for logs that can be set back alone; this one is part of the database."""
         self._windows = limits.Windows()
 
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:

@@ -128,6 +128,19 @@ local function check_head(head_key, now, generation, counted)
   return tonumber(head[2])
 end
 
+-- Heads of logs that were compared with what the database knows since this server started, or took over.
+-- Until then one may be an older copy, which would soon have outgrown what it lacks. In memory only, so that
+-- each restart forgets it.
+local compared = {}
+
+-- KEYS: log, head, gates. ARGV: generation, counted, written as far as the caller knows
+local function compare(keys, args)
+  local position = check_head(keys[2], now_ms(), args[1], args[2])
+  if not position or position < tonumber(args[3]) then return redis.error_reply('INCONSISTENT') end
+  compared[keys[2]] = true
+  return redis.status_reply('OK')
+end
+
 local function column(text, picked, size)
   if #picked * size == #text then return text end
   local parts = {}
@@ -190,6 +203,7 @@ local function append(keys, args)
   local now = now_ms()
   local position = check_head(keys[2], now, args[1], args[2])
   if not position then return redis.error_reply('INCONSISTENT') end
+  if not compared[keys[2]] then return redis.error_reply('UNCOMPARED') end
   -- An older copy of the log, of which the database can't tell: what it lacks wasn't counted yet.
   if position < tonumber(args[5]) then return redis.error_reply('INCONSISTENT') end
   if position - tonumber(args[2]) >= tonumber(args[4]) then return redis.error_reply('BACKLOG') end
@@ -249,6 +263,7 @@ local function close(keys, args)
     local now = now_ms()
     local position = check_head(keys[2], now)
     if not position then return redis.error_reply('INCONSISTENT') end
+    if not compared[keys[2]] then return redis.error_reply('UNCOMPARED') end
     gate.marker = position + 1
     gate.closed_at = gate.closes_at > 0 and math.min(now, gate.closes_at) or now
     gate.open = false
@@ -273,6 +288,7 @@ end
 local function make(keys, args)
   if redis.call('EXISTS', keys[2]) == 0 then
     redis.call('HSET', keys[2], 'generation', args[1], 'position', args[2], 'format', FORMAT)
+    compared[keys[2]] = true
   end
   return redis.status_reply('OK')
 end
@@ -294,6 +310,7 @@ local function count(keys, args)
 end
 
 redis.register_function('landslide_append', append)
+redis.register_function('landslide_compare', compare)
 redis.register_function('landslide_count', count)
 redis.register_function { function_name = 'landslide_find', callback = find, flags = { 'no-writes' } }
 redis.register_function('landslide_restore', restore)

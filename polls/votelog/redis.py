@@ -20,7 +20,7 @@ import logging
 import re
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ CLOCK_TOLERANCE_MS = 5000
 _SCAN = 1000
 _READ_AT_LEAST = 32  # stream entries a look
 _RESTORE = 2000  # arguments a call, a claim being two
+_COMPARED_AT_MOST = 3  # times a call: processes of two releases would load their Functions in turns
 _UNKNOWN = Outcome("outcome_unknown")
 
 _Call = tuple[str, list[str], list[Any]]  # Function, keys, arguments
@@ -68,8 +69,16 @@ _Call = tuple[str, list[str], list[Any]]  # Function, keys, arguments
 class RedisVoteLog:
     name = "redis"
 
-    def __init__(self, url: str = "", prefix: str = "", partitions: int = 0) -> None:
+    def __init__(
+        self,
+        url: str = "",
+        prefix: str = "",
+        partitions: int = 0,
+        counted: Callable[[], Mapping[int, Head]] = dict,
+    ) -> None:
+        """`counted`: what the database has counted, to compare a server with that has started anew."""
         self.partitions = partitions or settings.VOTE_LOG_PARTITIONS
+        self._counted = counted
         self._prefix = prefix or settings.VOTE_LOG_PREFIX
         self._loaded = False
         self._written: dict[int, Head] = {}
@@ -331,16 +340,35 @@ class RedisVoteLog:
         return answers
 
     def _answers(self, calls: list[_Call]) -> list[Any]:
-        """Call Functions in one round trip; a call that Redis refused is answered by its exception."""
+        """Call Functions in one round trip; a call that Redis refused is answered by its exception.
+
+        What was refused for want of something is called again, and all others with it, which is harmless:
+        see the module's docstring.
+        """
         if not self._loaded:
             # Once a process: the Redis may be new, or hold the library of an earlier release.
             self._load()
         answers = self._send(calls)
-        if any(isinstance(answer, Exception) and "Function not found" in str(answer) for answer in answers):
-            # An emptied Redis, or another. Repeating the flush is harmless: see the module's docstring.
-            self._load()
+        if _any_says("Function not found", answers):
+            self._load()  # an emptied Redis, or another
+            answers = self._send(calls)
+        for _attempt in range(_COMPARED_AT_MOST):
+            if not _any_says("UNCOMPARED", answers):
+                break
+            self._compare()
             answers = self._send(calls)
         return answers
+
+    def _compare(self) -> None:
+        """Redis has started anew, or another has taken over: is this the log that we know?
+
+        The database says how far it was counted, and this process how far it has written.
+        """
+        calls: list[_Call] = []
+        for partition, head in (self._counted() or self.heads()).items():
+            args = [head.generation, head.position, self._written_of(partition, head.generation)]
+            calls.append(("landslide_compare", self._keys(partition), args))
+        _raise_errors(self._send(calls))
 
     def _send(self, calls: list[_Call]) -> list[Any]:
         pipe = self._redis.pipeline(transaction=False)
@@ -349,8 +377,16 @@ class RedisVoteLog:
         return pipe.execute(raise_on_error=False)
 
     def _load(self) -> None:
-        self._redis.function_load(_LIBRARY.read_text(), replace=True)
+        """Unless it is there: whoever loads it anew makes all partitions be compared once more."""
+        code = _LIBRARY.read_text()
+        known: Any = self._redis.function_list(library="landslide", withcode=True)
+        if not any(code.encode() in library.values() for library in known):
+            self._redis.function_load(code, replace=True)
         self._loaded = True
+
+
+def _any_says(what: str, answers: Sequence[Any]) -> bool:
+    return any(isinstance(answer, Exception) and what in str(answer) for answer in answers)
 
 
 def _raise_errors(answers: Sequence[Any]) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.audience import SCOPES, http_client, new_voter
+from tests.e2e.audience import http_client, new_voter
 from tests.servers import PostgreSQL, Redis, Server, free_port, wait_for
-from tests.system import ROOT, bare_environment
+from tests.system import ROOT, SCOPES, bare_environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -20,9 +20,15 @@ FULL, EMBEDDED = {"mode": "full", "server": "uvicorn"}, {"mode": "embedded", "se
 ACCOUNTS = f"""
 from django.contrib.auth.models import User
 for name in ("anna", "bert"):
-    if not User.objects.filter(username=name).exists():
-        User.objects.create_user(name, password={PASSWORD!r})
+    User.objects.create_user(name, password={PASSWORD!r})
 """
+
+
+@pytest.fixture(scope="module")
+def with_accounts(shared_landslide: Any) -> Any:
+    system = shared_landslide(**FULL)
+    system.run_manage("shell", "-c", ACCOUNTS)
+    return system
 
 
 def invites(client: Client, code: str, count: int) -> list[str]:
@@ -52,11 +58,9 @@ def cast(page: Any, label: str) -> None:
 
 
 def test_an_account_votes_once_and_leaves_nothing_on_a_shared_device(
-    shared_landslide: Any, visitor: Any
+    with_accounts: Any, visitor: Any
 ) -> None:
-    system = shared_landslide(**FULL)
-    client = Client(system)
-    system.run_manage("shell", "-c", ACCOUNTS)
+    system, client = with_accounts, Client(with_accounts)
     code = client.make_poll(identity="login", results_visible="after_vote")
     phone, laptop = visitor(**PHONE).page, visitor().page
 
@@ -87,11 +91,9 @@ def test_an_account_votes_once_and_leaves_nothing_on_a_shared_device(
     assert votes(client, code, 2) == [0, 1, 1]
 
 
-def test_a_ballot_on_its_way_stays_its_voters(shared_landslide: Any, visitor: Any) -> None:
+def test_a_ballot_on_its_way_stays_its_voters(with_accounts: Any, visitor: Any) -> None:
     """Cast without a network, kept while somebody else signs in, and sent when its voter is back."""
-    system = shared_landslide(**FULL)
-    client = Client(system)
-    system.run_manage("shell", "-c", ACCOUNTS)
+    system, client = with_accounts, Client(with_accounts)
     code = client.make_poll(identity="login")
     person = visitor(tolerated=("net::", "WebSocket"), **PHONE)
     page = person.page

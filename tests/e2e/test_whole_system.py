@@ -16,7 +16,6 @@ from tests.e2e.audience import (
     new_voter,
     some_ballots,
 )
-from tests.servers import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -168,29 +167,3 @@ def test_what_is_accepted_while_closing_is_counted_and_nothing_after(systems: An
     assert client.step(code, "publish")["state"] == "published"
     again = client.cast(code, "v0", [1])
     assert (again.status_code, again.json()["code"]) == (409, "poll_not_open")
-
-
-def test_a_stop_loses_nothing_and_a_start_goes_on(landslide: Any) -> None:
-    system = landslide(mode="full", web=1, worker=1)
-    client = Client(system)
-    code = client.make_poll()
-    client.cast_batch(code, some_ballots(0, 4_000))
-    system.stop()
-    assert not system.running
-    system.start()
-    assert_all_agree(system, client, code, 4_000)
-
-
-def test_ballots_wait_for_a_worker_and_are_then_counted(landslide: Any) -> None:
-    system = landslide(mode="full", web=1, worker=1)
-    client = Client(system)
-    code = client.make_poll()
-    (worker,) = system.children("worker")
-    os.kill(worker, signal.SIGSTOP)
-    client.cast_batch(code, some_ballots(0, 500))
-    assert client.tally(code)["ballots"] == 0
-    os.kill(worker, signal.SIGKILL)
-    wait_for(
-        lambda: worker not in system.children("worker") and bool(system.children("worker")), what="a worker"
-    )
-    assert_all_agree(system, client, code, 500)

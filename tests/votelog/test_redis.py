@@ -1,16 +1,18 @@
 """The Redis vote log, on a real server."""
 
 import contextlib
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
 from polls.errors import LogInconsistent, LogUnsuitable, Unavailable
-from polls.votelog.base import UNREADABLE, VoteLog
+from polls.votelog.base import UNREADABLE, Head, VoteLog
 from polls.votelog.redis import RedisVoteLog
 from tests.servers import Redis
 
@@ -137,6 +139,62 @@ class TestRedisVoteLog(VoteLogContract):
         assert not any(head.continues(GENERATION, 0) for head in log.heads().values())
         other = RedisVoteLog(redis_server.url(), prefix="test", partitions=3)
         assert all(head.continues(GENERATION, 0) for head in other.heads().values())
+
+    def test_an_older_copy_cannot_outgrow_what_it_lacks(
+        self, start_redis: Callable[..., Redis], tmp_path: Path
+    ) -> None:
+        """A process that has written nothing since, and knows old checkpoints, asks before it appends."""
+        server, counted = start_redis(), dict[int, Head]()
+
+        def process() -> RedisVoteLog:
+            return RedisVoteLog(server.url(), prefix="test", partitions=1, counted=lambda: counted)
+
+        log, idle = process(), process()
+        make(log)
+        open_gate(log)
+        append(log, *(ballot(number) for number in range(10)))
+        append(idle, ballot(10))
+        stale = log.heads()
+        copy = shutil.copytree(server.folder, tmp_path / "copy")
+        append(log, *(ballot(number) for number in range(11, 14)))
+        counted.update(log.heads())
+        server.kill()
+        shutil.rmtree(server.folder)
+        shutil.copytree(copy, server.folder)
+        server.start()
+        for _ in range(2):
+            with pytest.raises(LogInconsistent):
+                idle.append([ballot(number) for number in range(20, 30)], stale)
+            with pytest.raises(LogInconsistent):
+                idle.close(POLL, 1)
+        assert idle.heads() == stale
+        counted.update(stale)  # where none of what it lacks was counted, it is the log
+        assert codes(idle.append([ballot(20)], stale)) == ["accepted"]
+
+    def test_a_server_is_compared_with_the_database_once_a_start(
+        self, start_redis: Callable[..., Redis]
+    ) -> None:
+        server, asked = start_redis(), list[int]()
+
+        def process() -> RedisVoteLog:
+            return RedisVoteLog(server.url(), prefix="test", partitions=2, counted=counted)
+
+        def counted() -> dict[int, Head]:
+            asked.append(1)
+            return {n: Head(GENERATION, 0) for n in range(2)}
+
+        log = process()
+        make(log)
+        open_gate(log)
+        append(log, ballot(1))
+        append(process(), ballot(2))
+        assert asked == []
+        server.kill()
+        server.start()
+        append(log, ballot(3))
+        append(log, ballot(4))
+        append(process(), *(ballot(number) for number in range(5, 20)))
+        assert asked == [1]
 
     def test_what_another_thread_appends_during_a_look_makes_no_older_copy(
         self, log: VoteLog, monkeypatch: pytest.MonkeyPatch

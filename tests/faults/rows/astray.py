@@ -24,7 +24,7 @@ def emptied(scene: Scene) -> None:
         redis.flushall()
     scene.struck()
     _heard(scene, "emptied")
-    known = {b.ballot_id for b in scene.journal.ballots.values() if b.acknowledged}
+    known = {b.ballot_id for b in list(scene.journal.ballots.values()) if b.acknowledged}
     _reconcile(scene)
     _give_up(scene, known)
     _goes_on(scene)

@@ -94,8 +94,8 @@ ROWS = [
     ),
     Fault(
         *("frozen, then on", "Redis", AWAY, redis_freezes),
-        broken=("acks_before_append",),
-        found_by="lost",
+        broken=("never_says_when",),
+        found_by="answers",
         times=2,
         long=True,
     ),

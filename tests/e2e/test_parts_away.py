@@ -1,0 +1,93 @@
+"""A system that goes on while a part of it is away, and a start that finds what a stop has left.
+
+While the database is away the Redis log decides, and what it accepted is counted later; /readyz says so,
+stays 200 for as long as ballots are accepted, and ends it by itself.
+"""
+
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import landslides
+from tests.e2e.audience import Client, assert_all_agree, ledger, new_voter, some_ballots
+from tests.servers import PostgreSQL, wait_for
+from tests.system import Landslide
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.faults]
+
+CASTS = 12
+
+
+@pytest.fixture(scope="module")
+def running(request: pytest.FixtureRequest) -> Iterator[tuple[Landslide, Client]]:
+    """With a database of its own, which can be hurt too; a test leaves it whole."""
+    postgresql = PostgreSQL()
+    starting = landslides(request)
+    try:
+        postgresql.start()
+        system = next(starting)(mode="full", web=1, worker=1, postgresql=postgresql)
+        yield system, Client(system)
+    finally:
+        starting.close()
+        postgresql.remove()
+
+
+def cast(voter: httpx.Client, code: str) -> httpx.Response:
+    """A ballot whose answer may take no longer than a voter would wait; what hangs fails here."""
+    body = {"selections": [2], "ballot_id": str(uuid.uuid4())}
+    return voter.post(f"/api/v1/polls/{code}/ballots/", json=body, timeout=9)
+
+
+def ready(client: Client) -> httpx.Response:
+    return client.http.get("/readyz", timeout=9)
+
+
+@pytest.mark.parametrize("away", ["killed", "frozen"])
+def test_ballots_are_accepted_while_the_database_is(running: Any, away: str) -> None:
+    system, client = running
+    code = client.make_poll()
+    voters = [new_voter(system.url, code) for _ in range(CASTS + 1)]
+    assert cast(voters.pop(), code).status_code == 202  # this process knows the poll
+    postgresql = system.postgresql
+    (postgresql.kill if away == "killed" else postgresql.freeze)()
+    try:
+        answers: list[Any] = [cast(voter, code) for voter in voters]
+        degraded = ready(client)
+    finally:
+        (postgresql.start if away == "killed" else postgresql.thaw)()
+    assert {answer.status_code for answer in answers} == {202}
+    client.tally_when(code, lambda tally: tally["ballots"] == CASTS + 1, patience=60)
+    assert ledger(system, code)["votes"] == {"2": CASTS + 1}
+    assert degraded.status_code == 200, degraded.text
+    assert degraded.json()["database"] != "ok"
+    assert "database_away" in degraded.json()["modes"]
+    wait_for(lambda: ready(client).json()["modes"] == [], what="the degraded mode to end")
+
+
+def test_ballots_wait_for_a_worker_and_are_then_counted(running: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    (worker,) = system.children("worker")
+    os.kill(worker, signal.SIGSTOP)
+    client.cast_batch(code, some_ballots(0, 500))
+    assert client.tally(code)["ballots"] == 0
+    os.kill(worker, signal.SIGKILL)
+    wait_for(
+        lambda: worker not in system.children("worker") and bool(system.children("worker")), what="a worker"
+    )
+    assert_all_agree(system, client, code, 500)
+
+
+def test_a_stop_loses_nothing_and_a_start_goes_on(running: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    client.cast_batch(code, some_ballots(0, 4_000))
+    system.stop()
+    assert not system.running
+    system.start()
+    assert_all_agree(system, client, code, 4_000)
