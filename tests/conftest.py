@@ -4,10 +4,12 @@ This process is a Landslide in full mode, on PostgreSQL and Redis servers of its
 the first test that needs them. `--embedded` makes it one in embedded mode, on SQLite and no Redis.
 """
 
+import functools
 import os
 import re
 import shutil
 import signal
+import ssl
 import sys
 import tempfile
 from collections import Counter
@@ -45,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
     if hands_out_tests(config):
         return
+    # 50 ms each, and httpx wants one for every client and every httpx.get(); nobody speaks TLS here.
+    ssl.create_default_context = functools.cache(ssl.create_default_context)
     config.stash[data_dir] = Path(tempfile.mkdtemp(prefix="landslide-tests-"))
     forget_environment()
     os.environ["DATA_DIR"] = str(config.stash[data_dir])

@@ -301,6 +301,7 @@ def figures(votes: dict[int, int]) -> set[bytes]:
     return {number.encode() for number in written}
 
 
+@pytest.mark.slow
 async def test_worlds_that_differ_in_votes_look_the_same() -> None:
     voter = voters.mint()
     who = await db(viewers)(voter)
