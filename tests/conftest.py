@@ -4,6 +4,7 @@ This process is a Landslide in full mode, on PostgreSQL and Redis servers of its
 the first test that needs them. `--embedded` makes it one in embedded mode, on SQLite and no Redis.
 """
 
+import contextlib
 import functools
 import os
 import re
@@ -31,6 +32,7 @@ LEFT_OUT_OF_EMBEDDED = ("full_only", "slow", "e2e", "faults")
 
 data_dir = pytest.StashKey[Path]()
 servers_key = pytest.StashKey[tuple[PostgreSQL, Redis]]()
+long_files_key = pytest.StashKey[set[Path]]()
 systems: list[Landslide] = []
 
 
@@ -104,8 +106,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
     number_twins(items)
-    # The long ones first, so that two processes end at about the same time.
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    # The long files first, so that two processes end at about the same time.
+    long_files = {item.path for item in items if is_long(item)}
+    config.stash[long_files_key] = long_files
+    items.sort(key=lambda item: item.path not in long_files)
+
+
+def is_long(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None or "shared_landslide" in getattr(
+        item, "fixturenames", ()
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.path not in item.config.stash[long_files_key]:
+        shared.stop()  # nobody asks for them any more, and idle they still take a tenth of a processor
 
 
 def number_twins(items: list[pytest.Item]) -> None:
@@ -269,23 +284,36 @@ def landslide(request: pytest.FixtureRequest) -> Iterator[Callable[..., Landslid
     yield from landslides(request)
 
 
+class Shared:
+    """One running system of each kind, for all tests that ask for such a one: starting it takes seconds."""
+
+    def __init__(self) -> None:
+        self._running: dict[tuple[str, str], Landslide] = {}
+        self._until_stopped = contextlib.ExitStack()
+
+    def system(self, request: pytest.FixtureRequest, mode: str, server: str) -> Landslide:
+        if (mode, server) not in self._running:
+            start = self._until_stopped.enter_context(contextlib.contextmanager(landslides)(request))
+            self._running[mode, server] = start(mode=mode, server=server)
+        return self._running[mode, server]
+
+    def stop(self) -> None:
+        self._running.clear()
+        self._until_stopped.close()
+
+
+shared = Shared()
+
+
 @pytest.fixture(scope="session")
 def shared_landslide(request: pytest.FixtureRequest) -> Iterator[Callable[..., Landslide]]:
-    """The same, but one system for all tests that ask for such a one: starting it takes seconds.
+    """shared_landslide(mode="full", server="daphne"): a test leaves it running and makes polls of its own."""
 
-    A test leaves it running and makes polls of its own.
-    """
-    kept: dict[tuple[str, str], Landslide] = {}
-    starting = landslides(request)
-    start = next(starting)
+    def find(mode: str = "embedded", server: str = "uvicorn") -> Landslide:
+        return shared.system(request, mode, server)
 
-    def shared(mode: str = "embedded", server: str = "uvicorn") -> Landslide:
-        if (mode, server) not in kept:
-            kept[mode, server] = start(mode=mode, server=server)
-        return kept[mode, server]
-
-    yield shared
-    starting.close()
+    yield find
+    shared.stop()
 
 
 # --- browsers ---

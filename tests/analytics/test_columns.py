@@ -360,6 +360,7 @@ def blocks_of(polls: Sequence[Poll], drawn: Sequence[Sequence[tuple[Any, ...]]])
         yield made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wary", [False, True])
 def test_columns_and_single_ballots_come_to_the_same_end(monkeypatch: pytest.MonkeyPatch, wary: bool) -> None:
     polls = [open_poll(revote=True), open_poll(method="multiple", max_selections=2), make_poll()]

@@ -17,11 +17,10 @@ SYSTEMS = {
     "embedded-uvicorn": {"mode": "embedded", "server": "uvicorn"},
     "embedded-daphne": {"mode": "embedded", "server": "daphne"},
     "full-uvicorn": {"mode": "full", "server": "uvicorn"},
-    "full-daphne": {"mode": "full", "server": "daphne"},
 }
 
 
-#: Each server and each mode once; the main job itself runs on all four.
+#: Each server and each mode once; the main job itself runs on all three.
 TWO_OF_THEM = ["embedded-daphne", "full-uvicorn"]
 
 

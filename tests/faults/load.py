@@ -42,8 +42,8 @@ RESERVE = 500  # cookies kept for single ballots that `cast` sends: in flight or
 class Pace:
     """How many ballots a second, and what part of them comes in batches of an API client."""
 
-    ballots: int = 300  # at least, in all
-    rate: float = 250.0
+    ballots: int = 200  # at least, in all
+    rate: float = 120.0
     in_batches: float = 0.5
     batch: int = 25
     odd: float = 0.05  # part of the voters that repeat, change, or try twice: each

@@ -15,7 +15,7 @@ from tests.faults.stand import Stand
 #: A full run: so many ballots at least, spread over the rows.
 BALLOTS = 200_000
 SHORT = Pace()
-BROKEN = Pace(ballots=200, patience=2.5)
+BROKEN = Pace(patience=2.5)
 
 
 def full_pace() -> Pace:

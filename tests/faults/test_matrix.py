@@ -37,7 +37,8 @@ SHORT = {
     ("vote log", "poison entries, all of one poll"),
     ("web", "1,000 connects at once"),
 }
-ROWS = matrix.in_order(row for row in matrix.ROWS if (row.on, row.name) in SHORT)
+# The system that most share comes last, since broken builds go on with it.
+ROWS = matrix.in_order(row for row in matrix.ROWS if (row.on, row.name) in SHORT)[::-1]
 
 
 def name_of(row: Fault) -> str:

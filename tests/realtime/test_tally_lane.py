@@ -234,6 +234,7 @@ class Differential:
         self.runner.close()
 
 
+@pytest.mark.slow
 def test_both_ways_give_the_same_answer_to_whatever_is_asked(transactional_db: None) -> None:
     both = Differential()
     try:
