@@ -1,10 +1,12 @@
 """Proof of work in a real browser: ahead while the voter reads, asked for late, with and without a worker."""
 
+import time
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
+from polls import intake
 from tests.e2e.audience import Client
 from tests.e2e.test_browser import PHONE, cast, choose
 
@@ -49,8 +51,9 @@ def test_a_poll_that_asks_for_it_later_is_given_it(running: Any, visitor: Any) -
     casts = casts_of(page)
     page.goto(f"{system.url}/p/{code}/")
     expect(page.locator("#submit")).not_to_have_attribute("aria-disabled", "true")
-    # Behind the servers' backs, so that no hint tells the page of it.
+    # Behind the servers' backs, so that no hint tells the page of it; they find out by themselves.
     assert system.query("UPDATE polls_poll SET proof_of_work = 'on' WHERE code = %s RETURNING id", code)
+    time.sleep(intake.TOO_OLD)
     cast(page, "Cat")
     assert [answer.status for answer in casts] == [403, 202]
     assert len({answer.request.post_data_json["ballot_id"] for answer in casts}) == 1
