@@ -137,8 +137,13 @@ def number_twins(items: list[pytest.Item]) -> None:
 def belongs_elsewhere(item: pytest.Item, embedded: bool) -> bool:
     if not embedded:
         return item.get_closest_marker("embedded_only") is not None
+    fixtures = set(getattr(item, "fixturenames", ()))
+    if item.get_closest_marker("embedded_only"):
+        return False
+    # Where no store has a part in it, once is enough.
+    stores = item.get_closest_marker("django_db") is not None or {"db", "transactional_db"} & fixtures
     marked = any(item.get_closest_marker(name) for name in LEFT_OUT_OF_EMBEDDED)
-    return marked or bool(FULL_FIXTURES & set(getattr(item, "fixturenames", ())))
+    return not stores or marked or bool(FULL_FIXTURES & fixtures)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -25,7 +25,7 @@ schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(request=Non
 finite = schema.exclude(path_regex="/stream/$")
 #: The same examples every time: what a run finds, the next one finds too.
 bounded = settings(
-    max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=7, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -204,6 +204,7 @@ def everything_received(person: Any, system: Any, code: str) -> str:
     return "\n".join(received)
 
 
+@pytest.mark.parametrize("running", ["embedded-daphne"], indirect=True)
 @pytest.mark.parametrize("results_visible", ["after_close", "staff", "after_vote", "always"])
 def test_a_hidden_tally_is_nowhere(running: Any, visitor: Any, results_visible: str) -> None:
     """37 ballots for one choice; the last case is the control, which must find what the others may not."""

@@ -94,7 +94,7 @@ async def test_a_hidden_tally_sends_nothing_as_ballots_come_in(watch: Any, resul
     for _ in range(3):
         await db(cast)(poll, [1])
         await db(count)()
-    assert await socket.silent(2.5)
+    assert await socket.silent(1.2)
 
 
 async def test_after_close_shows_everybody_at_closing(watch: Any) -> None:

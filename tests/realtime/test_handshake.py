@@ -12,8 +12,6 @@ from config.handshake import answer_to
 from realtime.handover import HAND_OVER
 from tests.realtime.serving import serving
 
-pytestmark = pytest.mark.full_only  # a store has no part in this, so once is enough
-
 REGULAR = [
     (b"host", b"x"),
     (b"upgrade", b"websocket"),

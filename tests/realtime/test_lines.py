@@ -17,8 +17,6 @@ from realtime.protocol import Message
 from tests.realtime.serving import Handing, serving
 from tests.realtime.viewing import until
 
-pytestmark = pytest.mark.full_only  # a store has no part in this, so once is enough
-
 
 @pytest.fixture(autouse=True, params=["our handshake", "uvicorn's"])
 def handshake(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:

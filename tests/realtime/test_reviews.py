@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("realtime.reviews.REVIEW_SECONDS", 0.5)
+    monkeypatch.setattr("realtime.reviews.REVIEW_SECONDS", 0.2)
 
 
 def log_in(name: str = "anna", two_factor: bool = False) -> tuple[Client, str]:
@@ -47,7 +47,7 @@ async def loses_sight(poll: Poll, socket: Any) -> None:
     assert not {"ballots", "version"} & set(await socket.tally(lambda m: not m["visible"]))
     await db(cast)(poll, [1])
     await db(count)()
-    assert await socket.silent(1.5)
+    assert await socket.silent(1.2)
 
 
 async def test_staff_who_logs_out_sees_no_more(watch: Any) -> None:
@@ -76,12 +76,12 @@ async def test_a_password_alone_shows_nothing_where_more_is_required(watch: Any,
     _, cookie = await db(log_in)()
     socket = await watch(poll.code, cookie=cookie)
     assert not (await socket.tally())["visible"]
-    assert await socket.silent(1.5)
+    assert await socket.silent(1.2)
 
 
 async def test_staff_goes_on_seeing_through_any_number_of_reviews(watch: Any) -> None:
     poll, _, socket = await watched_by_staff(watch)
-    assert await socket.silent(2.5)
+    assert await socket.silent(1.2)
     await db(cast)(poll, [1])
     await db(count)()
     assert (await socket.tally())["ballots"] == 1
@@ -121,4 +121,4 @@ async def test_a_reset_takes_a_voters_sight(watch: Any) -> None:
     await db(lifecycle.reset_poll)(poll.pk)
     await db(lifecycle.open_poll)(poll.pk)
     await socket.tally(lambda m: m["round"] == 2 and m["state"] == "open" and not m["visible"])
-    assert await socket.silent(1.5)
+    assert await socket.silent(1.2)
