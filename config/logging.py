@@ -136,6 +136,7 @@ def config(log_format: str, level: str) -> dict[str, Any]:
                 "celery": "WARNING",
                 "kombu": "WARNING",
                 "asyncio": "WARNING",
+                "axes": "WARNING",  # four lines for each log-in that went well
             }.items()
         },
     }

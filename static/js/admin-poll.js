@@ -54,6 +54,8 @@ function draw(tally) {
     rows.replaceChildren(...tally.choices.map(rowOf));
   }
   moveNumber(tallyBox.querySelector("[data-ballots]"), tally.ballots, whole);
+  const total = tallyBox.querySelector(".ls-total");
+  total.querySelector("[data-unit]").textContent = tally.ballots === 1 ? total.dataset.one : total.dataset.many;
   drawApart(tally.quarantined);
   tally.choices.forEach((choice, index) => {
     const row = rows.children[index];

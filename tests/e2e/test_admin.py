@@ -48,7 +48,7 @@ def test_a_poll_is_run_from_the_admin(running: Any, visitor: Any) -> None:
     expect(page.locator("#poll-tally .ls-label")).to_have_text(["Red", "Blue", "Yellow", "Black"])
     for voter, mark in enumerate((1, 1, 2)):
         assert client.cast(code, f"voter {voter}", [mark]).status_code == 202
-    expect(page.locator("[data-ballots]")).to_have_text("3")
+    expect(page.locator("#poll-tally .ls-total")).to_have_text("3 ballots")
     expect(page.locator("#poll-tally tbody tr").first).to_contain_text("66.7%")
 
     # Another tab closes the poll: this one follows by itself, through the closing to the end.
