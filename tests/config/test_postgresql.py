@@ -35,6 +35,7 @@ def test_a_server_that_hangs_is_found_out_on_another_connection(
 ) -> None:
     """Long before the bound, and for who comes next at once."""
     monkeypatch.setattr(postgresql, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(postgresql, "CONNECT_SECONDS", 2)
     server, kind = start_postgresql(), bounded(100)
     connections = [kind.connect(server.url("postgres"), autocommit=True) for _ in range(3)]
     server.freeze()
