@@ -99,7 +99,7 @@ def all_of_one_poll(scene: Scene) -> None:
     code = stand.make_poll(3)
     stand.step(code, "open")
     poll_id, before = _id_of(stand, code), _letters(stand, "invalid_selection")
-    # Each worker judges by what it has seen itself: of a partition it may count nine before it halts the poll.
+    # Each worker judges by what it has seen: of a partition it may count nine before it halts the poll.
     ballots = 120
     for number in range(ballots):
         _add(stand, number % 2, _fields(poll_id, s=msgspec.msgpack.encode(["99"])))
