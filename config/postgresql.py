@@ -30,19 +30,18 @@ class Pulse:
     """Whether a server answers at all, asked by whoever waits for it and known to all of them."""
 
     def __init__(self) -> None:
-        self._asked_at = self._silent_at = -SILENT_SECONDS
+        self._answers, self._known_at = True, -NEWS_SECONDS
 
     @property
     def patience(self) -> float:
-        silent = time.monotonic() - self._silent_at < SILENT_SECONDS
+        silent = not self._answers and time.monotonic() - self._known_at < SILENT_SECONDS
         return PATIENCE_WITH_THE_SILENT if silent else PATIENCE_SECONDS
 
     def check(self, connection: psycopg.Connection[Any]) -> None:
         """Raise ServerSilent where it doesn't. One that is busy with a long statement does."""
-        if time.monotonic() - self._asked_at >= NEWS_SECONDS:
-            self._asked_at = time.monotonic()
-            self._silent_at = -SILENT_SECONDS if _answers(connection) else time.monotonic()
-        if time.monotonic() - self._silent_at < NEWS_SECONDS + CONNECT_SECONDS:
+        if time.monotonic() - self._known_at >= NEWS_SECONDS:
+            self._answers, self._known_at = _answers(connection), time.monotonic()
+        if not self._answers:
             raise ServerSilent("PostgreSQL doesn't answer.")
 
 

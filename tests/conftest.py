@@ -113,9 +113,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def is_long(item: pytest.Item) -> bool:
-    return item.get_closest_marker("slow") is not None or "shared_landslide" in getattr(
-        item, "fixturenames", ()
-    )
+    shares = "shared_landslide" in getattr(item, "fixturenames", ())
+    return shares or item.get_closest_marker("slow") is not None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -4,8 +4,6 @@ Django's own way is to TRUNCATE every table and to make all permissions anew: 15
 there are thousands. Most tests leave rows in five tables, and permissions are the same for all.
 """
 
-from collections.abc import Iterator
-
 from django.db import connection, transaction
 
 #: Made by the migrations, the same for all tests.
@@ -53,8 +51,8 @@ def _tables() -> list[str]:
     return sorted(set(found) - KEPT)
 
 
-def _filled(tables: list[str]) -> Iterator[str]:
+def _filled(tables: list[str]) -> list[str]:
     question = " UNION ALL ".join(f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM {name})" for name in tables)
     with connection.cursor() as cursor:
         cursor.execute(question)
-        yield from [name for (name,) in cursor.fetchall()]
+        return [name for (name,) in cursor.fetchall()]
