@@ -7,9 +7,8 @@ turn: whoever hasn't answered the ping of the last turn is gone, the others are 
 from __future__ import annotations
 
 import asyncio
-import time
 from itertools import cycle
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class Pinged(Protocol):
@@ -49,16 +48,3 @@ class Keepalive:
             else:
                 line.lost()
         self._timer = self._loop.call_later(1.0, self.turn) if any(self._slots) else None
-
-
-class PongNowAndThen:
-    """For Daphne's connections, whose answers to a client that reads none would fill our memory.
-
-    One answer a second: RFC 6455 (5.5.3) asks for one to the newest ping only.
-    """
-
-    def onPing(self: Any, payload: bytes) -> None:
-        now = time.monotonic()
-        if now - getattr(self, "answered_at", float("-inf")) >= 1.0:
-            self.answered_at = now
-            self.sendPong(payload)

@@ -298,13 +298,14 @@ async def test_under_way_it_is_unknown_and_in_the_queue_it_is_not_written(
 
 
 async def test_a_group_that_waits_for_others_is_taken_back(
-    box: Gatherer, store: Store, deadline: None
+    box: Gatherer, store: Store, deadline: None, settings: Any
 ) -> None:
     """The coalescer has it in its queue still, behind what API clients sent."""
     outcome = box.cast(ballot(1))
     with pytest.raises(Overloaded):
         await outcome
     assert store.groups[0][1].cancelled()
+    settings.CAST_DEADLINE_SECONDS = 60
     await turn()
     after = box.cast(ballot(2))
     await turn()

@@ -131,12 +131,7 @@ def test_streams(healthy: Healthy) -> None:
 
 @pytest.mark.parametrize("flood", ["ping", "recheck", "fragments", "text"])
 def test_a_flood_from_somebody_who_reads_nothing(healthy: Healthy, flood: str) -> None:
-    """Forty megabytes of it: what the server would have to answer must not pile up in its memory.
-
-    Daphne goes on reading while the application is busy, so on a busy machine all that was sent may wait
-    there for a moment, but not more than that.
-    """
-    daphne = "daphne" in healthy.system.arguments
+    """Forty megabytes of it: neither that nor what would answer it may pile up in the server's memory."""
     frame = bytes(
         {
             "ping": Frame(b"p" * 125, gibberish.PING),
@@ -157,7 +152,7 @@ def test_a_flood_from_somebody_who_reads_nothing(healthy: Healthy, flood: str) -
         except (TimeoutError, ConnectionError):
             pass  # it takes no more of this
         healthy.still_served()
-        assert resident_bytes(healthy.pid) - before < (48 if daphne else 16) * MEGABYTE
+        assert resident_bytes(healthy.pid) - before < 16 * MEGABYTE
 
 
 def test_who_leaves_is_forgotten(healthy: Healthy) -> None:
