@@ -60,19 +60,18 @@ class Batch:
     stepped: set[int] = field(default_factory=set)
 
 
-def count_partition(partition: int, gather: Callable[[float], None] | None = None) -> int:
-    """Count until the partition's log is empty; how many entries were counted.
+def count_partition(partition: int, gather: Callable[[float], None] | None = None) -> int | None:
+    """Count until the partition's log is empty; how many entries were counted, None if another worker has it.
 
-    Returns early where another worker holds the partition: that one looks again after
-    it has let go, so nothing is left behind. `gather` is called with the seconds that are
-    left until the next batch should begin, wherever less than a whole batch waits.
+    That one looks again after it has let go, so nothing is left behind. `gather` is called with
+    the seconds that are left until the next batch should begin, wherever less than a whole batch waits.
     """
     counted = 0
     while True:
         begun = time.monotonic()
         batch = _next_batch(partition)
         if batch is None:
-            return counted
+            return counted or None
         counted += batch.entries
         if batch.verdicts:
             halting.note(partition, batch.verdicts)

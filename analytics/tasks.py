@@ -12,7 +12,7 @@ from polls import lifecycle
 from polls.errors import LogInconsistent
 from polls.votelog import get_log
 
-from . import bundles, counting, health, purge, quarantine, releases, resuming, wakeups
+from . import bundles, counting, health, purge, quarantine, releases, resuming, stuck, wakeups
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +32,11 @@ def _count(partition: int) -> None:
     """Count what waits, unless somebody does so already: two would only halve each other's batches."""
     while wakeups.begin(partition):
         try:
-            counting.count_partition(partition, gather=lambda pause: wakeups.pause(partition, pause))
+            counted = counting.count_partition(partition, lambda pause: wakeups.pause(partition, pause))
         finally:
             wakeups.end(partition)
+        if counted is None:
+            return  # one that is slow or hangs, and whose mark has faded: the next sweep looks again
         # Whoever came while we were at it has left it to us.
         if not counting.is_behind(partition):
             return
@@ -46,6 +48,7 @@ def sweep(task: Any) -> None:
     if not task.request.called_directly and not wakeups.first_of_late("sweep", _SWEPT_SECONDS):
         return
     health.pulse("sweep")
+    stuck.end_copies()
     lifecycle.follow_gates()
     for partition in range(get_log().partitions):
         try:

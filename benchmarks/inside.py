@@ -76,7 +76,7 @@ class Inside:
     def do_count(self) -> dict[str, Any]:
         """Count all that is in the log: entries, seconds, and this process's CPU seconds."""
         wall, cpu = time.monotonic(), time.process_time()
-        counted = sum(counting.count_partition(partition) for partition in range(get_log().partitions))
+        counted = sum(counting.count_partition(partition) or 0 for partition in range(get_log().partitions))
         return {
             "counted": counted,
             "seconds": time.monotonic() - wall,

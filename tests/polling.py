@@ -70,7 +70,7 @@ def alone(entry: Entry) -> Block:
 
 
 def count() -> int:
-    return sum(counting.count_partition(partition) for partition in range(get_log().partitions))
+    return sum(counting.count_partition(partition) or 0 for partition in range(get_log().partitions))
 
 
 def recount(poll: Poll) -> Counts:

@@ -272,5 +272,6 @@ def _clock(cursor: Any) -> int:
     if connection.vendor == "postgresql":
         cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
     else:
-        cursor.execute("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)")
+        # Whole milliseconds, as a fraction of days that a float doesn't hold exactly.
+        cursor.execute("SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)")
     return int(cursor.fetchone()[0])

@@ -1,0 +1,80 @@
+"""A worker that stops in the middle of writing ballots doesn't keep its partition."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection, transaction
+
+from analytics import stuck
+from tests.servers import PostgreSQL
+
+pytestmark = [pytest.mark.full_only, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def connect(postgresql: PostgreSQL) -> Iterator[Callable[..., psycopg.Connection[Any]]]:
+    with ExitStack() as until_the_end:
+
+        def connect(name: str = "landslide") -> psycopg.Connection[Any]:
+            address = postgresql.url(connection.settings_dict["NAME"])
+            return until_the_end.enter_context(psycopg.connect(f"{address}?application_name={name}"))
+
+        yield connect
+
+
+@pytest.fixture(autouse=True)
+def _patience() -> Iterator[None]:
+    """That of idle transactions, which is for the others to run out of."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET idle_in_transaction_session_timeout = '50ms'")
+        yield
+        cursor.execute("RESET idle_in_transaction_session_timeout")
+
+
+@contextlib.contextmanager
+def copying(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Within COPY, the next row to be sent."""
+    connection.execute("SELECT * FROM analytics_checkpoint FOR UPDATE")
+    with contextlib.suppress(psycopg.Error), connection.cursor().copy("COPY polls_ballot FROM STDIN"):
+        yield
+
+
+def wait(seconds: float = 0.2) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(%s)", [seconds])
+
+
+def test_one_in_mid_copy_is_ended(connect: Any) -> None:
+    with copying(connect()):
+        wait()
+        assert stuck.end_copies() == 1
+        with transaction.atomic(), connection.cursor() as cursor:  # what it held is free
+            cursor.execute("SET LOCAL lock_timeout = '10s'")
+            cursor.execute("SELECT * FROM analytics_checkpoint FOR UPDATE")
+        assert stuck.end_copies() == 0
+
+
+def test_one_that_has_just_begun_is_left(connect: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET idle_in_transaction_session_timeout = '1h'")
+    with copying(connect()):
+        wait()
+        assert stuck.end_copies() == 0
+
+
+def test_where_nobody_is_too_slow_nobody_is_ended(connect: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET idle_in_transaction_session_timeout = 0")
+    with copying(connect()):
+        wait()
+        assert stuck.end_copies() == 0
+
+
+def test_a_backup_that_is_restored_is_left(connect: Any) -> None:
+    with copying(connect("pg_restore")):
+        wait()
+        assert stuck.end_copies() == 0
