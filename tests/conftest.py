@@ -29,10 +29,11 @@ FULL_FIXTURES = {
     "postgresql", "redis_server", "start_postgresql", "start_redis", "landslide", "shared_landslide",
 }  # fmt: skip
 LEFT_OUT_OF_EMBEDDED = ("full_only", "slow", "e2e", "faults")
+#: Ends the ids of tests that share systems: an id is all that xdist hands tests out by.
+SHARING = "@shared"
 
 data_dir = pytest.StashKey[Path]()
 servers_key = pytest.StashKey[tuple[PostgreSQL, Redis]]()
-long_files_key = pytest.StashKey[set[Path]]()
 systems: list[Landslide] = []
 
 
@@ -62,6 +63,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Reads the settings; pytest-django then sets up Django. A hash that takes half a second is for passwords
     # that somebody wants to find out.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # Each Client makes its own middleware, which would look up every static file: 45 ms, and nobody asks for one.
+    settings.WHITENOISE_USE_FINDERS = False
 
 
 def hands_out_tests(config: pytest.Config) -> bool:
@@ -106,19 +109,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
     number_twins(items)
-    # The long files first, so that two processes end at about the same time.
-    long_files = {item.path for item in items if is_long(item)}
-    config.stash[long_files_key] = long_files
-    items.sort(key=lambda item: item.path not in long_files)
+    # What takes long first, so that two processes end at about the same time.
+    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (not shares_systems(item), item.path not in slow_files))
+    if hasattr(config, "workerinput"):
+        for item in filter(shares_systems, items):
+            name(item, item.nodeid + SHARING)
 
 
-def is_long(item: pytest.Item) -> bool:
-    shares = "shared_landslide" in getattr(item, "fixturenames", ())
-    return shares or item.get_closest_marker("slow") is not None
+def shares_systems(item: pytest.Item) -> bool:
+    return "shared_landslide" in getattr(item, "fixturenames", ())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One process has all tests that share systems, so that each is started once; others go file by file."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return SHARING if nodeid.endswith(SHARING) else super()._split_scope(nodeid)
+
+    return Together(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.path not in item.config.stash[long_files_key]:
+    if not shares_systems(item):
         shared.stop()  # nobody asks for them any more, and idle they still take a tenth of a processor
 
 
@@ -128,9 +144,13 @@ def number_twins(items: list[pytest.Item]) -> None:
     for item in items:
         seen[item.nodeid] += 1
         if (number := seen[item.nodeid]) > 1:
-            item._id = item.parent.id.child(f"{item.name}[{number}]")  # type: ignore[union-attr]
+            name(item, f"{item.parent.nodeid}::{item.name}[{number}]")  # type: ignore[union-attr]
     if len({item.nodeid for item in items}) < len(items):
         raise pytest.UsageError("tests share an id: under xdist only one of them would run")
+
+
+def name(item: pytest.Item, nodeid: str) -> None:
+    item._id = type(item.id).parse(nodeid)
 
 
 def belongs_elsewhere(item: pytest.Item, embedded: bool) -> bool:

@@ -75,6 +75,7 @@ def test_a_tally_in_steps_shows_no_counts_meanwhile(boss: Client) -> None:
     assert {(row["tally"], row["ledger"]) for row in answer.context["rows"]} == {("–", "–")}
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize("number", ["2", "x", "٣", "99999"])
 def test_a_round_that_isnt_there(boss: Client, number: str) -> None:
     poll = drifted()

@@ -1,6 +1,7 @@
 """Ballots are counted in columns. What has to be looked at one by one comes to the same end."""
 
 import itertools
+import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,8 +25,20 @@ from tests.polling import alone, append, check_books, count, fill, make_poll, ne
 
 pytestmark = pytest.mark.django_db
 
+EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 T0 = 1_700_000_000_000
 ids = itertools.count(1)
+
+
+def bounded(few: int) -> hypothesis_settings:
+    """So few examples, the same each time; as many others as HUNT_EXAMPLES asks for."""
+    return hypothesis_settings(
+        max_examples=EXAMPLES or few,
+        deadline=None,
+        derandomize=not EXAMPLES,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -377,9 +390,7 @@ def test_columns_and_single_ballots_come_to_the_same_end(monkeypatch: pytest.Mon
             ends.append(everything())
             transaction.set_rollback(True)
 
-    @hypothesis_settings(
-        max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-    )
+    @bounded(40)
     @given(batches())
     @example([[(0, 1, 0, [(1, 1, "1", None)])], [(0, 1, 0, [(1, 1, "1", None), (2, 2, "1", None)])]])
     @example([[(0, 1, 0, [(1, 1, "1", None)])], [(0, 1, 1, [(2, 2, "2", None), (1, 3, "2", None)])]])
@@ -400,9 +411,7 @@ def test_a_log_without_oddities_is_counted_as_by_hand() -> None:
     poll = open_poll(revote=True)
     casts = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["1", "2", "3", "77"])), max_size=30)
 
-    @hypothesis_settings(
-        max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-    )
+    @bounded(25)
     @given(casts, st.integers(1, 7), st.integers(1, 3))
     def counts(cast: list[tuple[int, str]], block_size: int, batch_size: int) -> None:
         claims: dict[int, bytes] = {}

@@ -69,6 +69,7 @@ def test_everything_from_now_on_and_its_end(boss: Client) -> None:
     assert "further" in said(boss.post(f"{LIST}{decision.pk}/end/"))[-1]
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize(
     "fields",
     [
@@ -91,6 +92,7 @@ def test_receipts_of_others_set_nothing_aside(boss: Client) -> None:
     assert not Quarantine.objects.exists()
 
 
+@pytest.mark.full_only
 def test_who_may_only_look_decides_nothing() -> None:
     poll = open_poll()
     Quarantine.objects.create(poll_id=poll.pk, round=1, rule="over_limit", decided_by="rule")

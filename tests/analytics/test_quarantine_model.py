@@ -1,5 +1,6 @@
 """Whatever is set aside, replaced and released, in whatever batches: as if done one ballot at a time."""
 
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from tests.polling import append, check_books, count, new_ballot, open_poll
 
 pytestmark = pytest.mark.django_db
 
+EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 VOTERS = 6
 voters, choices = st.integers(0, VOTERS - 1), st.integers(1, 3)
 STEPS = st.sampled_from(["stand", "end", "release", "all"])
@@ -123,7 +125,7 @@ class Poll:
 
 
 @given(operations=st.lists(OPERATIONS, max_size=40), batch=st.sampled_from([1, 3, 1000]))
-@settings(max_examples=40, deadline=None, database=None)
+@settings(max_examples=EXAMPLES or 25, deadline=None, database=None)
 def test_as_if_done_one_ballot_at_a_time(operations: list[tuple[str, int, int, str]], batch: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("django.conf.settings.COUNT_BATCH", batch)

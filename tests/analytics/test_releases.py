@@ -1,6 +1,7 @@
 """A tally that moves in steps: whoever watches sees k ballots more at least, or nothing."""
 
 import itertools
+import os
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.threads import at_once
 
 pytestmark = pytest.mark.django_db
 
+EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 Figures = dict[str, Any]
 
 
@@ -281,7 +283,10 @@ class Crowd:
 
 @given(step=st.integers(2, 7), operations=st.lists(OPERATIONS, max_size=40), batch=st.integers(1, 8))
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+    max_examples=EXAMPLES or 15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    database=None,
 )
 def test_whatever_comes_in_whatever_batches(
     django_user_model: Any, step: int, operations: list[tuple[str, int]], batch: int

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import os
 import sys
 import warnings
 import zipfile
@@ -41,6 +42,7 @@ from tests.analytics.auditing import (
 )
 from tests.polling import count, fill, open_poll
 
+EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 Files = dict[str, bytes]
 
 
@@ -186,7 +188,7 @@ def test_it_shares_nothing_with_the_server_and_needs_no_packages() -> None:
 # --- what it fails ---
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES or 30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_byte_changed_added_or_taken_away(real: Any, data: st.DataObject) -> None:
     files = unzipped(real[0])
@@ -214,7 +216,7 @@ CHANGES: dict[str, Callable[[list[bytes], int, int], list[bytes]]] = {
 }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES or 30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_line_doubled_missing_or_in_another_place(real: Any, data: st.DataObject) -> None:
     files = unzipped(real[0])
@@ -228,7 +230,7 @@ def test_any_line_doubled_missing_or_in_another_place(real: Any, data: st.DataOb
         assert fails(zipped(files | {name: b"".join(changed)}))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES or 40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_even_the_keys_holder_cant_sign_lists_that_dont_fit_together(real: Any, data: st.DataObject) -> None:
     """Hashes and signature are right then: what is left is that receipts, ballots and tally agree."""
@@ -244,7 +246,7 @@ def test_even_the_keys_holder_cant_sign_lists_that_dont_fit_together(real: Any, 
         assert fails(zipped(signed_again(files | {name: b"".join(changed)})))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES or 40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_an_archive_that_is_damaged_fails_or_holds_the_same(real: Any, data: st.DataObject) -> None:
     archive = bytearray(real[0])
@@ -339,7 +341,7 @@ def test_a_manifest_that_can_be_read_in_two_ways(real: Any) -> None:
     assert fails(zipped(files | {"manifest.json": text, "manifest.sig": signature}))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=EXAMPLES or 10, deadline=None)
 @given(message=st.binary(max_size=200), seed=st.binary(min_size=32, max_size=32), data=st.data())
 def test_its_ed25519_agrees_with_the_librarys(message: bytes, seed: bytes, data: st.DataObject) -> None:
     key = Ed25519PrivateKey.from_private_bytes(seed)

@@ -1,5 +1,6 @@
 """deploy/nginx.conf before web processes that are slow, dead, rude or lied to."""
 
+import itertools
 import json
 import time
 import uuid
@@ -15,7 +16,7 @@ from polls.errors import OutcomeUnknown, Overloaded, Unavailable
 from tests.deploy.documents import assert_problem
 from tests.deploy.upstream import Exchange, Upstream
 from tests.e2e.audience import new_voter
-from tests.servers import Nginx, wait_for
+from tests.servers import Nginx, started, wait_for
 from tests.system import Landslide
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -25,9 +26,33 @@ TALLY, VOTER, STREAM = (f"/api/v1/polls/DEMO/{name}/" for name in ("tally", "vot
 PAGE, STATIC = "/p/DEMO/", "/static/js/vote.js"
 EVERYWHERE = [CAST, BATCH, TALLY, VOTER, STREAM, PAGE, STATIC, "/", "/ws/polls/DEMO/"]
 BALLOT = {"selections": [1]}
-PUBLIC = "public, max-age=1, stale-while-revalidate=10"
+PUBLIC, KEPT = "public, max-age=1, stale-while-revalidate=10", "public, max-age=600"
 
 Before = Callable[..., Nginx]
+Pair = tuple[Upstream, Nginx]
+numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Iterator[Pair]:
+    with Upstream.serving() as upstream, started(front := Nginx(upstream.port)):
+        yield upstream, front
+
+
+@pytest.fixture
+def pair(shipped: Pair) -> Pair:
+    """A server that does as told, and nginx as shipped before it: one for all who break neither of them.
+
+    What nginx keeps it keeps from test to test, so they ask for `fresh` addresses.
+    """
+    shipped[0].begin_anew()
+    return shipped
+
+
+def fresh(address: str) -> str:
+    """Such an address as nobody has asked for before."""
+    number = next(numbers)
+    return address.replace("DEMO", f"DEMO{number}").replace("vote.js", f"vote{number}.js")
 
 
 @pytest.fixture
@@ -111,9 +136,9 @@ def assert_page_that_waits(answer: httpx.Response) -> None:
 
 
 def test_a_process_killed_in_mid_cast_leaves_the_outcome_open(
-    landslide: Callable[..., Landslide], before: Before, crowd: ThreadPoolExecutor
+    shared_landslide: Callable[..., Landslide], before: Before, crowd: ThreadPoolExecutor
 ) -> None:
-    system = landslide()
+    system = shared_landslide()
     front = before(system.port)
     voter = new_voter(front.url, "DEMO")
     ballot = BALLOT | {"ballot_id": str(uuid.uuid4())}
@@ -192,14 +217,15 @@ def test_other_requests_claim_nothing_either(upstream: Upstream, before: Before)
     assert_page_that_waits(httpx.get(front.url + PAGE))
 
 
-def test_our_own_refusals_pass_unchanged(upstream: Upstream, before: Before) -> None:
-    front = before(upstream.port)
+def test_our_own_refusals_pass_unchanged(pair: Pair) -> None:
+    upstream, front = pair
     for status in (409, 429, 500, 502, 503, 504):
         upstream.answer = lambda exchange, status=status: exchange.reply(
             status, b'{"code": "ours"}', Content_Type="application/problem+json", Retry_After="7"
         )
         for address in (CAST, BATCH, TALLY, VOTER, PAGE):
-            answer = httpx.request("GET" if address in (TALLY, PAGE) else "POST", front.url + address)
+            method = "GET" if address in (TALLY, PAGE) else "POST"
+            answer = httpx.request(method, front.url + fresh(address))
             assert (answer.status_code, answer.content) == (status, b'{"code": "ours"}')
             assert answer.headers["Retry-After"] == "7"
 
@@ -274,25 +300,27 @@ def test_nobody_waits_while_the_tally_is_renewed(upstream: Upstream, before: Bef
 )
 @pytest.mark.parametrize("address", [TALLY, PAGE, STATIC])
 def test_what_depends_on_the_visitor_is_not_kept(
-    upstream: Upstream, before: Before, address: str, headers: dict[str, str], kept: bool
+    pair: Pair, address: str, headers: dict[str, str], kept: bool
 ) -> None:
-    upstream.answer = tally_of(upstream, **({"Cache-Control": "public, max-age=600"} | headers))
-    front = before(upstream.port)
-    seen = [httpx.get(front.url + address, headers={"Cookie": f"voter={n}"}).json() for n in range(3)]
+    upstream, front = pair
+    upstream.answer = tally_of(upstream, **({"Cache-Control": KEPT} | headers))
+    address = front.url + fresh(address)
+    seen = [httpx.get(address, headers={"Cookie": f"voter={n}"}).json() for n in range(3)]
     assert seen == ([1, 1, 1] if kept else [1, 2, 3])
 
 
 @pytest.mark.parametrize("address", [CAST, BATCH, VOTER, "/", "/admin/", "/api/v1/polls/"])
-def test_nothing_else_is_kept_whatever_it_says(upstream: Upstream, before: Before, address: str) -> None:
-    upstream.answer = tally_of(upstream, **{"Cache-Control": "public, max-age=600"})
-    front = before(upstream.port)
+def test_nothing_else_is_kept_whatever_it_says(pair: Pair, address: str) -> None:
+    upstream, front = pair
+    upstream.answer = tally_of(upstream, **{"Cache-Control": KEPT})
     assert [httpx.get(front.url + address).json() for _ in range(3)] == [1, 2, 3]
 
 
-def test_one_host_gets_nothing_of_another(upstream: Upstream, before: Before) -> None:
+def test_one_host_gets_nothing_of_another(pair: Pair) -> None:
+    upstream, front = pair
     upstream.answer = tally_of(upstream)
-    front = before(upstream.port)
-    answers = [httpx.get(front.url + PAGE, headers={"Host": host}).json() for host in ("a.test", "b.test")]
+    address = front.url + fresh(PAGE)
+    answers = [httpx.get(address, headers={"Host": host}).json() for host in ("a.test", "b.test")]
     assert answers == [1, 2]
 
 
@@ -300,14 +328,14 @@ def test_one_host_gets_nothing_of_another(upstream: Upstream, before: Before) ->
 
 
 @pytest.mark.parametrize("address", EVERYWHERE)
-def test_a_client_cannot_choose_its_address(upstream: Upstream, before: Before, address: str) -> None:
-    front = before(upstream.port)
+def test_a_client_cannot_choose_its_address(pair: Pair, address: str) -> None:
+    upstream, front = pair
     claims = {
         "X-Forwarded-For": "203.0.113.7",
         "X-Forwarded-Proto": "https",
         "Forwarded": "for=203.0.113.7;proto=https",
     }
-    httpx.get(front.url + address, headers=claims)
+    httpx.get(front.url + fresh(address), headers=claims)
     told = upstream.seen[0].headers
     assert told.get_all("X-Forwarded-For") == ["127.0.0.1"]
     assert told.get_all("X-Forwarded-Proto") == ["http"]
@@ -316,24 +344,25 @@ def test_a_client_cannot_choose_its_address(upstream: Upstream, before: Before, 
 
 
 @pytest.mark.parametrize("address", EVERYWHERE)
-def test_a_request_has_one_id_from_end_to_end(upstream: Upstream, before: Before, address: str) -> None:
+def test_a_request_has_one_id_from_end_to_end(pair: Pair, address: str) -> None:
+    upstream, front = pair
     upstream.answer = lambda exchange: exchange.reply(
-        200, b"", X_Request_ID=exchange.headers["X-Request-ID"], Cache_Control=PUBLIC
+        200, b"", X_Request_ID=exchange.headers["X-Request-ID"], Cache_Control=KEPT
     )
-    front = before(upstream.port)
-    given = httpx.get(front.url + address, headers={"X-Request-ID": "trace-0123"})
+    address = front.url + fresh(address)
+    given = httpx.get(address, headers={"X-Request-ID": "trace-0123"})
     assert upstream.seen[-1].headers["X-Request-ID"] == "trace-0123"
     assert given.headers.get_list("X-Request-ID") == ["trace-0123"]
     # Of a cached answer too: it is this request's id, not that of whoever filled the cache.
     for odd in ("x", "a b c d e f", "x" * 81, '"quoted"'):
-        made = httpx.get(front.url + address, headers={"X-Request-ID": odd}).headers.get_list("X-Request-ID")
+        made = httpx.get(address, headers={"X-Request-ID": odd}).headers.get_list("X-Request-ID")
         assert len(made) == 1 and made[0] != odd and len(made[0]) == 32
 
 
 @pytest.mark.parametrize("address", [CAST, TALLY, VOTER, STREAM, PAGE, STATIC, "/"])
-def test_only_sockets_can_be_upgraded(upstream: Upstream, before: Before, address: str) -> None:
-    front = before(upstream.port)
-    httpx.get(front.url + address, headers={"Connection": "upgrade", "Upgrade": "websocket"})
+def test_only_sockets_can_be_upgraded(pair: Pair, address: str) -> None:
+    upstream, front = pair
+    httpx.get(front.url + fresh(address), headers={"Connection": "upgrade", "Upgrade": "websocket"})
     told = upstream.seen[0].headers
     assert (told["Upgrade"], told["Connection"]) == (None, None)
 

@@ -57,7 +57,6 @@ def environment(
         ALLOWED_HOSTS="127.0.0.1",
         HOST="127.0.0.1",
         PORT=str(free_port()),
-        WEB_CONCURRENCY="2",
     )
     postgresql.drop_database(database)
 

@@ -24,6 +24,9 @@ class Upstream(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Exchange)
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
         self.seen: list[Seen] = []
         self.answer: Callable[[Exchange], Any] = lambda exchange: exchange.reply(200, b"ok")
 

@@ -1,4 +1,8 @@
-"""A poll run from the admin in a real browser: written, opened, watched, closed, published, reset."""
+"""A poll run from the admin in a real browser: written, opened, watched, closed, published, reset.
+
+In full mode, where other processes than the one that shows it do the work; test_page_headers.py closes a poll
+from the admin of an embedded one.
+"""
 
 from typing import Any
 
@@ -11,9 +15,9 @@ from tests.e2e.staff import log_in
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module", params=["embedded", "full"])
-def running(request: pytest.FixtureRequest, shared_landslide: Any) -> tuple[Any, Client]:
-    system = shared_landslide(mode=request.param)
+@pytest.fixture(scope="module")
+def running(shared_landslide: Any) -> tuple[Any, Client]:
+    system = shared_landslide(mode="full")
     return system, Client(system)
 
 

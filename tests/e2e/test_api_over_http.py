@@ -1,4 +1,4 @@
-"""The API behind real servers: bodies as they come over the wire, and docs that ask nobody else."""
+"""The API behind real servers: bodies as they come over the wire."""
 
 import http.client
 import json
@@ -97,17 +97,3 @@ def test_what_is_not_there_is_a_problem_document(system: Landslide, path: str) -
     assert (status, got["Content-Type"], document["status"]) == (404, "application/problem+json", 404)
     status, got, document = ask(system, "HEAD", path)
     assert (status, document) == (404, None)
-
-
-def test_the_docs_ask_nobody_else(system: Landslide, visitor: Callable[..., Any]) -> None:
-    page = visitor().page
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"{system.url}/api/docs/")
-    page.get_by_text("Cast many ballots").wait_for()
-    page.get_by_text("Polls, newest first").click()
-    page.get_by_text("invalid_key").first.wait_for()
-    page.goto(f"{system.url}/api/errors/#too_large")
-    page.locator("#too_large:target").wait_for()
-    assert len(asked) > 5
-    assert [url for url in asked if not url.startswith((system.url, "data:", "blob:"))] == []

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.analytics.auditing import run_verifier
-from tests.e2e.audience import Client
+from tests.e2e.audience import Client, new_voter
 from tests.e2e.staff import log_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -29,6 +29,13 @@ def cast(page: Page, url: str, code: str, label: str) -> str:
     page.get_by_role("button", name="Cast my ballot").click()
     expect(page.locator("#cast-title")).to_contain_text("Your ballot is in")
     return page.locator("#receipt-code").input_value()
+
+
+def cast_at_once(url: str, code: str) -> str:
+    """Where the browser isn't what this is about; the receipt."""
+    answer = new_voter(url, code).post(f"/api/v1/polls/{code}/ballots/", json={"selections": [1]})
+    receipt: str = answer.json()["receipt"]
+    return receipt
 
 
 def check(page: Page) -> None:
@@ -79,7 +86,7 @@ def test_from_the_ballot_to_the_verified_bundle(running: Any, visitor: Any, tmp_
 def test_it_works_without_a_script(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll(choices=["Ant", "Bee"])
-    receipt = cast(visitor().page, system.url, code, "Ant")
+    receipt = cast_at_once(system.url, code)
     plain = visitor(java_script_enabled=False).page
     plain.goto(f"{system.url}/p/{code}/receipt/")
     plain.locator("#receipt").fill(receipt)
@@ -93,7 +100,7 @@ def test_it_works_without_a_script(running: Any, visitor: Any) -> None:
 def test_the_organiser_recounts_and_purges(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll(choices=["Ant", "Bee"])
-    receipt = cast(visitor().page, system.url, code, "Ant")
+    receipt = cast_at_once(system.url, code)
     client.step(code, "close")
     client.step(code, "publish")
     desk = visitor().page
@@ -107,8 +114,7 @@ def test_the_organiser_recounts_and_purges(running: Any, visitor: Any) -> None:
     desk.get_by_label("Type the poll's code").fill(code)
     desk.get_by_role("button", name="Purge for good").click()
     expect(desk.get_by_text("Nothing here links its ballots to a voter any more.")).to_be_visible()
-    voter = visitor().page
-    voter.goto(f"{system.url}/p/{code}/receipt/")
-    voter.locator("#receipt").fill(receipt)
-    check(voter)
-    expect(voter.locator(".verdict-title")).to_have_text("Not linked to a ballot any more")
+    desk.goto(f"{system.url}/p/{code}/receipt/")
+    desk.locator("#receipt").fill(receipt)
+    check(desk)
+    expect(desk.locator(".verdict-title")).to_have_text("Not linked to a ballot any more")

@@ -1,16 +1,21 @@
-"""Rate limits on a whole system with two web processes, behind a proxy that names its clients."""
+"""Rate limits on a whole system with two web processes, behind a proxy that names its clients; and who comes
+over them from many addresses at a time switches proofs of work on for the poll, and for no other."""
 
 import concurrent.futures
 import contextlib
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from altcha.v1 import Payload, solve_challenge
 
+from analytics.anomalies import SEVERAL
 from tests.conftest import landslides
-from tests.e2e.audience import Client, assert_all_agree, new_voter
+from tests.e2e.audience import Client, assert_all_agree, http_client, new_voter
+from tests.servers import wait_for
 from tests.system import Landslide
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.faults]
@@ -19,13 +24,17 @@ MOST, BATCH = 20, 8
 STUFFER, SOMEBODY, HALL = "203.0.113.7", "198.51.100.9", "192.0.2.20"
 
 
-@pytest.fixture(scope="module", params=["full-uvicorn", "embedded-daphne"])
+FULL = ["full-uvicorn"]
+
+
+@pytest.fixture(scope="module", params=[*FULL, "embedded-daphne"])
 def system(request: pytest.FixtureRequest) -> Iterator[Landslide]:
     mode, server = request.param.split("-")
     with contextlib.closing(landslides(request)) as made:
         env = {
             "RATE_LIMITS": f"voter=300/60,address={MOST}/600,network=1000/600",
             "TRUSTED_PROXIES": "127.0.0.1",
+            "PROOF_WORK": "2000",
         }
         yield next(made)(mode=mode, server=server, env=env)
 
@@ -92,3 +101,61 @@ def all_counted(tally: dict[str, Any]) -> int:
 def system_status(system: Landslide, receipt: str) -> str:
     status: str = httpx.get(f"{system.url}/api/v1/receipts/{receipt}/").json()["status"]
     return status
+
+
+# --- from many addresses ---
+
+
+class Voter:
+    """A new one, on a connection that all of them share."""
+
+    def __init__(self, http: httpx.Client, code: str, address: str) -> None:
+        self.http, self.base = http, f"/api/v1/polls/{code}"
+        met = http.get(f"{self.base}/voter/", headers={"X-Forwarded-For": address})
+        self.proof = met.json()["proof"]
+        self.headers = {"X-Forwarded-For": address, "Cookie": met.headers["Set-Cookie"].partition(";")[0]}
+        http.cookies.clear()
+
+    def cast(self, **more: Any) -> httpx.Response:
+        ballot = {"selections": [1], "ballot_id": str(uuid.uuid4()), **more}
+        return self.http.post(f"{self.base}/ballots/", json=ballot, headers=self.headers)
+
+
+def flood(http: httpx.Client, code: str, addresses: int) -> set[int]:
+    """From each address more casts than it may; the answers' statuses."""
+    return {
+        Voter(http, code, f"203.0.{number}.7").cast().status_code
+        for number in range(addresses)
+        for _ in range(MOST + 2)
+    }
+
+
+def solved(challenge: dict[str, Any]) -> str:
+    number = solve_challenge(challenge["challenge"], challenge["salt"], "SHA-256", challenge["maxnumber"])
+    assert number is not None
+    terms = {name: challenge[name] for name in ("algorithm", "challenge", "salt", "signature")}
+    return Payload(**terms, number=number.number).to_base64()
+
+
+@pytest.mark.parametrize("system", FULL, indirect=True)
+def test_many_addresses_over_their_limits_make_the_poll_ask_for_proofs(
+    system: Landslide, client: Client
+) -> None:
+    http = http_client(base_url=system.url)  # one connection, and so one web process
+    code, other = client.make_poll(), client.make_poll()
+    assert flood(http, code, SEVERAL // 2) == {202, 429}
+    assert Voter(http, code, "198.51.100.1").proof is None
+
+    assert flood(http, code, SEVERAL + SEVERAL // 2) >= {202, 429}
+    wait_for(lambda: Voter(http, code, "198.51.100.2").proof is not None, what="the poll to ask for proofs")
+    wait_for(lambda: client.http.get("/readyz").json()["modes"] == ["proof_of_work"], what="the mode")
+    assert "proof_switched_on" in system.output()
+
+    honest = Voter(http, code, "198.51.100.3")
+    refused = honest.cast()
+    assert (refused.status_code, refused.json()["code"]) == (403, "proof_required")
+    assert refused.json()["challenge"] == f"/api/v1/polls/{code}/challenge/"
+    assert honest.cast(proof=solved(honest.proof)).status_code == 202
+    stolen = Voter(http, code, "198.51.100.4").cast(proof=solved(honest.proof))
+    assert (stolen.status_code, stolen.json()["code"]) == (403, "proof_required")
+    assert Voter(http, other, "198.51.100.5").cast().status_code == 202

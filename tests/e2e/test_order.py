@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 bounded = settings(
-    max_examples=EXAMPLES or 150,
+    max_examples=EXAMPLES or 80,
     deadline=None,
     derandomize=not EXAMPLES,
     database=None,

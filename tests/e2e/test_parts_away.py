@@ -1,9 +1,11 @@
 """A system that goes on while a part of it is away, and a start that finds what a stop has left.
 
 While the database is away the Redis log decides, and what it accepted is counted later; /readyz says so,
-stays 200 for as long as ballots are accepted, and ends it by itself.
+stays 200 for as long as ballots are accepted, and ends it by itself. Whatever fails, no secret gets into the
+logs, nor into what errors say.
 """
 
+import json
 import os
 import signal
 import uuid
@@ -14,7 +16,17 @@ import httpx
 import pytest
 
 from tests.conftest import landslides
-from tests.e2e.audience import Client, assert_all_agree, ledger, new_voter, some_ballots
+from tests.e2e.audience import Client, assert_all_agree, http_client, ledger, new_voter, some_ballots
+from tests.e2e.secrecy import (
+    DATABASE_PASSWORD,
+    SECRET_KEY,
+    TALKATIVE,
+    Guarded,
+    Secrets,
+    lines_with,
+    staff_at_work,
+    voters_at_work,
+)
 from tests.servers import PostgreSQL, wait_for
 from tests.system import Landslide
 
@@ -26,11 +38,11 @@ CASTS = 12
 @pytest.fixture(scope="module")
 def running(request: pytest.FixtureRequest) -> Iterator[tuple[Landslide, Client]]:
     """With a database of its own, which can be hurt too; a test leaves it whole."""
-    postgresql = PostgreSQL()
+    postgresql: Any = Guarded(PostgreSQL())
     starting = landslides(request)
     try:
         postgresql.start()
-        system = next(starting)(mode="full", web=1, worker=1, postgresql=postgresql)
+        system = next(starting)(mode="full", web=1, worker=1, postgresql=postgresql, env=TALKATIVE)
         yield system, Client(system)
     finally:
         starting.close()
@@ -91,3 +103,36 @@ def test_a_stop_loses_nothing_and_a_start_goes_on(running: Any) -> None:
     assert not system.running
     system.start()
     assert_all_agree(system, client, code, 4_000)
+
+
+def test_no_secret_is_logged_or_shown_by_an_error(running: Any) -> None:
+    """The last of this file: it stops the system, and reads what that has logged through all the above."""
+    system, client = running
+    found = Secrets()
+    found.note(secret_key=SECRET_KEY, database_password=DATABASE_PASSWORD)
+    key = client.http.headers["Authorization"].split()[-1]
+    found.note(api_key=key, api_key_secret=key.partition(".")[2])
+    staff = staff_at_work(system, found)
+    code = voters_at_work(system, client, staff, found)
+
+    # Stores that fail are what makes processes quote what they were doing.
+    system.redis.kill()
+    somebody = http_client(base_url=system.url, cookies={"voter": "x" * 43})
+    answers = [
+        client.cast(code, "the-voter-late", [1]),
+        somebody.get(f"/api/v1/polls/{code}/voter/"),
+        staff.get("/admin/"),
+    ]
+    system.redis.start()
+    wait_for(lambda: httpx.get(f"{system.url}/readyz").status_code == 200, what="readiness")
+    pages = ("/nowhere/", "/api/v1/polls/%00/", "/admin/polls/poll/x/change/")
+    answers += [staff.get(page) for page in pages]
+    for answer in answers:
+        assert found.found_in(answer.text) == [], answer.url
+
+    system.stop()
+    log = system.log.read_text()
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert any(line["level"] == "debug" for line in lines)
+    assert any("exception" in line for line in lines)
+    assert {name: lines_with(found.known[name], log) for name in found.found_in(log)} == {}

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from playwright.sync_api import expect
 
 from tests.e2e.audience import Client
@@ -17,17 +18,19 @@ PASSWORD = "a-long-enough-one"
 #: Each policy on another server and mode; both are running for other tests too.
 FULL, EMBEDDED = {"mode": "full", "server": "uvicorn"}, {"mode": "embedded", "server": "daphne"}
 
-ACCOUNTS = f"""
-from django.contrib.auth.models import User
-for name in ("anna", "bert"):
-    User.objects.create_user(name, password={PASSWORD!r})
+ACCOUNT = """
+INSERT INTO auth_user
+  (username, password, is_superuser, first_name, last_name, email, is_staff, is_active, date_joined)
+VALUES (%s, %s, false, '', '', '', false, true, now()) RETURNING id
 """
 
 
 @pytest.fixture(scope="module")
 def with_accounts(shared_landslide: Any) -> Any:
     system = shared_landslide(**FULL)
-    system.run_manage("shell", "-c", ACCOUNTS)
+    password = PBKDF2PasswordHasher().encode(PASSWORD, "salt")
+    for name in ("anna", "bert"):
+        assert system.query(ACCOUNT, name, password)
     return system
 
 

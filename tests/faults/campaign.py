@@ -25,7 +25,6 @@ from tests.servers import wait_for
 #: Seconds until what was accepted must be counted, and every screen current. A bound for the runner's
 #: patience; the figures that were seen stand in the table.
 PATIENCE = 30.0
-BROKEN_PATIENCE = 6.0
 
 
 @dataclass(frozen=True)
@@ -150,11 +149,18 @@ class Campaign:
     """`run()`: the poll is made, opened, voted in, hit, and closed; then the books are compared."""
 
     def __init__(
-        self, stand: Stand, fault: Fault, pace: Pace, *, times: int = 1, broken: bool = False
+        self,
+        stand: Stand,
+        fault: Fault,
+        pace: Pace,
+        *,
+        times: int = 1,
+        broken: bool = False,
+        patience: float = PATIENCE,
     ) -> None:
         self._stand, self._fault, self._pace, self._times = stand, fault, pace, times
         self._broken = fault.broken if broken else ()
-        self._patience = BROKEN_PATIENCE if broken else PATIENCE
+        self._patience = patience
 
     def run(self) -> Outcome:
         began = time.monotonic()
@@ -211,7 +217,7 @@ class Campaign:
             return str(answer.get("status") if "poll" in answer else answer.get("code"))
 
         backwards = [breach for watcher in load.watchers for breach in watcher.breaches]
-        evidence = Evidence(journal, books, shown, backwards, status_of)
+        evidence = Evidence(journal, books, shown, backwards, status_of, self._pace.receipts)
         outcome.breaches = scene.breaches + checks.breaches(evidence)
         outcome.remarks = scene.remarks
         outcome.faults = scene.faults

@@ -14,7 +14,7 @@ from typing import Any
 from tests.faults.books import Books
 from tests.faults.journal import Journal, Submitted
 
-RECEIPTS_ASKED = 150  # at most; those whose outcome was once unknown come first
+RECEIPTS_ASKED = 150  # at most, in the full matrix; those whose outcome was once unknown come first
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Evidence:
     shown: list[dict[str, Any]]  # tallies, wherever one can be seen
     runs_backwards: list[str]  # what the screens noticed
     receipt_status: Callable[[str], str]
+    receipts_asked: int = RECEIPTS_ASKED
 
     @property
     def ballots(self) -> Iterable[Submitted]:
@@ -167,8 +168,9 @@ def receipts(evidence: Evidence) -> Iterator[str]:
         if count > 1:
             yield f"{count} ballots have the receipt {receipt}"
     doubtful = [ballot for ballot in acknowledged if ballot.unknown]
-    others = random.sample(acknowledged, min(RECEIPTS_ASKED, len(acknowledged)))
-    for ballot in [*doubtful, *others][:RECEIPTS_ASKED]:
+    most = evidence.receipts_asked
+    others = random.sample(acknowledged, min(most, len(acknowledged)))
+    for ballot in [*doubtful, *others][:most]:
         status = evidence.receipt_status(next(iter(ballot.receipts)))
         if status not in _may_say(evidence, ballot):
             yield f"that of {ballot.ballot_id} says {status}"

@@ -1,16 +1,22 @@
-"""A process that counts, for test_counting_crash.py to kill.
+"""Processes that count, for test_counting_crash.py to kill.
 
-`python -m tests.faults.counting_process keep` casts, counts and checks as it is told on its standard input,
-one line an order; `… die STEP TIMES` counts until it has reached STEP so often, says so and waits for its
-end. The steps are put around the functions from outside: the code that counts knows nothing of them.
+`python -m tests.faults.counting_process` casts, counts and checks as it is told on its standard input, one
+line an order. At `die STEP TIMES` there is another process, which counts until it has reached STEP so often,
+says so and waits for its end. It is a fork of one that has imported all this, which takes a second, and has
+opened nothing. The steps are put around the functions from outside: the code that counts knows nothing of
+them.
 """
 
 import json
+import os
+import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import IO, Any
 
 import django
 
@@ -26,6 +32,7 @@ from polls.models import Ballot, DeadLetter, Poll, Round  # noqa: E402
 from polls.votelog import get_log  # noqa: E402
 from polls.votelog.base import NewBallot  # noqa: E402
 from tests.polling import append, check_books, count, fill, new_ballot, open_poll  # noqa: E402
+from tests.servers import dying_with_us  # noqa: E402
 
 
 def say(**words: Any) -> None:
@@ -90,11 +97,14 @@ class Keeper:
         assert Round.objects.get(poll=poll).result["ballots"] == len(self.acknowledged)
 
 
-def keep() -> None:
+def keep(to_die: IO[str]) -> None:
     keeper = Keeper()
     say(done="start")
     for line in sys.stdin:
-        order = line.strip()
+        order, *arguments = line.split()
+        if order == "die":
+            print(*arguments, file=to_die, flush=True)
+            continue
         try:
             getattr(keeper, order)()
         except Exception as failure:
@@ -152,12 +162,48 @@ def die(name: str, times: int) -> None:
             lifecycle.finish_closing = step.after(lifecycle.finish_closing)
         case _:
             raise ValueError(name)
-    say(counting=name)
+    say(counting=name, pid=os.getpid())
     while True:
         count()
         say(survived=name)
         time.sleep(0.1)
 
 
+def fork(work: Callable[[], None]) -> int:
+    """The pid of another process that does this, and ends when we do."""
+    if pid := os.fork():
+        return pid
+    die_with_parent = dying_with_us(signal.SIGKILL)
+    if die_with_parent:
+        die_with_parent()
+    try:
+        work()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+def bear(orders: IO[str]) -> None:
+    """A fork for each order, and its end before the next."""
+    for line in orders:
+        name, times = line.split()
+        _, status = os.waitpid(fork(partial(die, name, int(times))), 0)
+        if not os.WIFSIGNALED(status):
+            say(ended=name)
+
+
+def main() -> None:
+    reading, writing = os.pipe()
+
+    def nurse() -> None:
+        os.close(writing)
+        bear(os.fdopen(reading))
+
+    fork(nurse)  # before anything is opened: no connection is ever shared
+    os.close(reading)
+    keep(os.fdopen(writing, "w"))
+
+
 if __name__ == "__main__":
-    keep() if sys.argv[1] == "keep" else die(sys.argv[2], int(sys.argv[3]))
+    main()

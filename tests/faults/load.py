@@ -15,6 +15,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tests.faults.checks import RECEIPTS_ASKED
 from tests.faults.journal import Journal, Kind, Submitted
 from tests.faults.lines import Heard, Hung, Lines, Lost
 from tests.faults.watcher import Watcher
@@ -49,6 +50,7 @@ class Pace:
     odd: float = 0.05  # part of the voters that repeat, change, or try twice: each
     outstanding: int = 4_000  # beyond that nobody comes until some have their answer
     patience: float = 60.0  # seconds until a ballot that isn't settled is given up
+    receipts: int = RECEIPTS_ASKED  # that are asked for in the end
 
 
 class Load:

@@ -16,6 +16,7 @@ from tests.faults.stand import Stand
 BALLOTS = 200_000
 SHORT = Pace()
 BROKEN = Pace(patience=2.5)
+BROKEN_PATIENCE = 6.0  # in place of the runner's: some of what it waits for never comes
 
 
 def full_pace() -> Pace:
@@ -57,10 +58,12 @@ def strike(stands: Stands, fault: Fault, pace: Pace = SHORT, times: int = 1) -> 
         raise
 
 
-def strike_broken(stands: Stands, fault: Fault) -> Outcome:
+def strike_broken(
+    stands: Stands, fault: Fault, pace: Pace = BROKEN, patience: float = BROKEN_PATIENCE
+) -> Outcome:
     """The same on a broken build: its check must find that out."""
     try:
-        outcome = Campaign(stands.of(fault), fault, BROKEN, broken=True).run()
+        outcome = Campaign(stands.of(fault), fault, pace, broken=True, patience=patience).run()
     except BaseException:
         stands.remove()
         raise

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 FOLDER = "FAULTS_FOLDER"  # the environment variable that names it
+COOKIES = "FAULTS_COOKIES"  # another: how many voters there may be
+SCOPES = "polls:read polls:write ballots:write"
 
 Act = Literal["kill", "stop"]
 
@@ -54,7 +56,15 @@ class Orders:
             for name in names:
                 self.switch(name, on=False)
 
+    def voters(self) -> tuple[str, list[str]]:
+        """An API key of the system's, and cookies that it knows; once it has been prepared."""
+        key, *cookies = (self._folder / "voters").read_text().split()
+        return key, cookies
+
     # the processes' side
+
+    def tell_voters(self, key: str, cookies: list[str]) -> None:
+        (self._folder / "voters").write_text("\n".join([key, *cookies]))
 
     def take(self, step: str) -> str | None:
         order = self._folder / step

@@ -14,11 +14,10 @@ from urllib.parse import quote
 import httpx
 import psycopg
 
-from tests.faults.orders import FOLDER, Orders
-from tests.servers import PATIENCE, PostgreSQL, Redis, wait_for
+from tests.faults.orders import COOKIES, FOLDER, Orders
+from tests.servers import PostgreSQL, Redis, wait_for
 from tests.system import ROOT, Landslide, Role
 
-SCOPES = "polls:read polls:write ballots:write"
 #: Short, so that a run needn't wait for what an operator would not notice either.
 CONSTANTS: dict[str, dict[str, float]] = {
     "config.supervisor": {"STEADY_SECONDS": 1.0},  # who is killed again and again comes back at once
@@ -33,13 +32,6 @@ OPTIONS = quote(
 )
 #: The channel layer's database in the one Redis, so that it can be flushed alone.
 CHANNELS = 1
-KEYS = """
-from django.core.management import call_command
-from polls.voters import mint
-call_command("create_api_key", "faults", scopes={scopes!r}.split())
-for _ in range({cookies}):
-    print("cookie", mint())
-"""
 
 
 def head_of(partition: int) -> str:
@@ -68,7 +60,7 @@ class Stand:
         collected: Path | None = None,
     ) -> None:
         self.postgresql, self.redis = postgresql or PostgreSQL(), redis or Redis()
-        self._cookies, self._workers, self._webs = cookies, worker, web
+        self._workers, self._webs = worker, web
         self.system = Landslide(
             mode="full",
             web=web,
@@ -85,6 +77,7 @@ class Stand:
         environment["PYTHONPATH"] = f"{ROOT / 'tests' / 'faults' / 'inside'}{os.pathsep}{ROOT}"
         environment["DATABASE_STATEMENT_SECONDS"] = str(STATEMENT_SECONDS)
         environment[FOLDER] = str(folder)
+        environment[COOKIES] = str(cookies)
         environment["CHANNEL_REDIS_URL"] = self.redis.url(CHANNELS)
         environment["FAULTS_CONSTANTS"] = json.dumps(CONSTANTS | dict(constants or {}))
         for role, settings in (roles or {}).items():
@@ -95,12 +88,7 @@ class Stand:
         self.postgresql.start()
         self.redis.start()
         self.system.start()
-        printed = self.system.run_manage(
-            "shell", "-v0", "-c", KEYS.format(scopes=SCOPES, cookies=self._cookies), timeout=2 * PATIENCE
-        )
-        lines = printed.stdout.split("\n")
-        self.cookies = [line.removeprefix("cookie ") for line in lines if line.startswith("cookie ")]
-        self.key = next(line for line in reversed(lines) if line and not line.startswith("cookie ")).strip()
+        self.key, self.cookies = self.orders.voters()
         self.http = httpx.Client(
             base_url=self.system.url, timeout=30, headers={"Authorization": f"Api-Key {self.key}"}
         )

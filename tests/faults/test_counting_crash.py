@@ -4,7 +4,9 @@ Real processes and a real SIGKILL, with the Redis log on PostgreSQL, and with th
 """
 
 import json
+import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,9 +29,9 @@ COUNTING = [
 class Process:
     """One that says what it does in JSON lines."""
 
-    def __init__(self, environment: dict[str, str], *arguments: str) -> None:
+    def __init__(self, environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.counting_process", *arguments],
+            [sys.executable, "-m", "tests.faults.counting_process"],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,
@@ -46,11 +48,24 @@ class Process:
                 return words
         raise AssertionError(f"it ended with {self.process.wait()}")
 
-    def tell(self, order: str) -> None:
+    def say(self, order: str) -> None:
         assert self.process.stdin
         self.process.stdin.write(f"{order}\n")
         self.process.stdin.flush()
+
+    def tell(self, order: str) -> None:
+        self.say(order)
         assert self.hear() == {"done": order}
+
+    def count_and_die(self, step: str, times: int = 1) -> None:
+        """Another one counts, and is killed at that step."""
+        self.say(f"die {step} {times}")
+        victim = self.hear()
+        assert victim["counting"] == step
+        try:
+            assert self.hear() == {"reached": step}
+        finally:
+            os.kill(victim["pid"], signal.SIGKILL)
 
     def kill(self) -> None:
         self.process.kill()
@@ -83,7 +98,7 @@ def environment(
 
 @pytest.fixture(scope="module")
 def keeper(environment: dict[str, str]) -> Iterator[Process]:
-    keeper = Process(environment, "keep")
+    keeper = Process(environment)
     try:
         assert keeper.hear() == {"done": "start"}
         yield keeper
@@ -91,38 +106,29 @@ def keeper(environment: dict[str, str]) -> Iterator[Process]:
         keeper.kill()
 
 
-def count_and_die(environment: dict[str, str], step: str, times: int = 1) -> None:
-    victim = Process(environment, "die", step, str(times))
-    try:
-        assert victim.hear() == {"counting": step}
-        assert victim.hear() == {"reached": step}
-    finally:
-        victim.kill()
-
-
 @pytest.mark.parametrize("step", COUNTING)
-def test_killed_while_it_counts(environment: dict[str, str], keeper: Process, step: str) -> None:
+def test_killed_while_it_counts(keeper: Process, step: str) -> None:
     keeper.tell("cast")
-    count_and_die(environment, step, times=2)  # with one batch behind it, and more before it
+    keeper.count_and_die(step, times=2)  # with one batch behind it, and more before it
     keeper.tell("cast")
     keeper.tell("check")
 
 
-def test_killed_after_trimming(environment: dict[str, str], keeper: Process) -> None:
+def test_killed_after_trimming(keeper: Process) -> None:
     for _ in range(2):  # what the first round notes, the second may trim
         keeper.tell("cast")
         keeper.tell("check")
         keeper.tell("wait_a_minute")
     keeper.tell("cast")
-    count_and_die(environment, "after_trimming")
+    keeper.count_and_die("after_trimming")
     keeper.tell("wait_a_minute")
     keeper.tell("check")
 
 
-def test_killed_while_a_poll_closes(environment: dict[str, str], keeper: Process) -> None:
+def test_killed_while_a_poll_closes(keeper: Process) -> None:
     keeper.tell("open")
     keeper.tell("cast")
     keeper.tell("close")
-    count_and_die(environment, "within_closing")
+    keeper.count_and_die("within_closing")
     keeper.tell("check_closed")
     keeper.tell("open")

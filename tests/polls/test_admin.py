@@ -117,6 +117,7 @@ def test_polls_are_found_by_code_question_and_state(boss: Client) -> None:
         assert wanted.code in source and other.code not in source
 
 
+@pytest.mark.full_only
 def test_there_is_no_deleting_in_bulk(boss: Client) -> None:
     poll = make_poll()
     boss.post("/admin/polls/poll/", {"action": "delete_selected", "_selected_action": poll.pk, "post": "yes"})
@@ -136,6 +137,7 @@ def test_a_poll_is_made_with_its_choices(boss: Client) -> None:
     assert (poll.min_selections, poll.max_selections) == (1, 1)
 
 
+@pytest.mark.full_only
 def test_a_turnout_may_be_expected(boss: Client) -> None:
     boss.post(ADD, FORM | {"expected_turnout": "250000"})
     poll = Poll.objects.get()
@@ -146,12 +148,14 @@ def test_a_turnout_may_be_expected(boss: Client) -> None:
     assert 'name="expected_turnout"' not in source and "250000" in source
 
 
+@pytest.mark.full_only
 def test_limits_left_empty_are_the_methods_own(boss: Client) -> None:
     boss.post(ADD, FORM | {"method": "multiple"})
     poll = Poll.objects.get()
     assert (poll.min_selections, poll.max_selections) == (1, 2)
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize(
     "change",
     [
@@ -214,6 +218,7 @@ def test_numbers_that_voters_have_seen_are_not_reused(boss: Client) -> None:
     assert [(c.number, c.label) for c in poll.choices.all()] == [(1, "Choice 1"), (3, "Choice 3"), (4, "New")]
 
 
+@pytest.mark.full_only
 def test_used_up_numbers_are_said_and_nothing_is_changed(boss: Client) -> None:
     poll = open_poll(choices=99)
     lifecycle.reset_poll(poll.pk)
@@ -222,6 +227,7 @@ def test_used_up_numbers_are_said_and_nothing_is_changed(boss: Client) -> None:
     assert poll.choices.count() == 99
 
 
+@pytest.mark.full_only
 def test_a_draft_that_cannot_be_opened_says_why(boss: Client) -> None:
     poll = make_poll(closes_at=timezone.now() - timedelta(minutes=1))
     assert "The closing time has passed" in boss.get(page_of(poll)).content.decode()
@@ -230,6 +236,7 @@ def test_a_draft_that_cannot_be_opened_says_why(boss: Client) -> None:
 # --- frozen, once it has been opened ---
 
 
+@pytest.mark.full_only
 def test_a_forged_form_changes_nothing_of_an_open_poll(boss: Client) -> None:
     poll = open_poll(choices=3)
     source = boss.get(page_of(poll)).content.decode()
@@ -247,6 +254,7 @@ def test_a_forged_form_changes_nothing_of_an_open_poll(boss: Client) -> None:
     assert [c.label for c in poll.choices.all()] == ["Choice 1", "Choice 2", "Choice 3"]
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize("state", [State.OPEN, State.CLOSED])
 def test_who_sees_the_results_can_always_be_changed(boss: Client, state: State) -> None:
     poll = open_poll()
@@ -259,6 +267,7 @@ def test_who_sees_the_results_can_always_be_changed(boss: Client, state: State) 
     assert (poll.results_visible, poll.state, poll.revision) == ("staff", state, before.revision + 1)
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize("state", [State.OPEN, State.CLOSED])
 def test_what_protects_a_poll_can_always_be_changed(boss: Client, state: State) -> None:
     poll = open_poll()
@@ -297,6 +306,7 @@ def test_a_poll_that_ran_is_not(boss: Client, again_a_draft: bool) -> None:
 # --- the lifecycle's buttons ---
 
 
+@pytest.mark.full_only
 def test_the_buttons_are_the_steps_that_the_state_allows(boss: Client) -> None:
     poll = make_poll()
 
@@ -336,6 +346,7 @@ def test_a_poll_is_run_by_its_buttons(boss: Client, each_log: str) -> None:
     assert "Open voting" in boss.get(f"/admin/polls/poll/{poll.pk}/history/").content.decode()
 
 
+@pytest.mark.full_only
 def test_asking_changes_nothing(boss: Client) -> None:
     poll = open_poll()
     for step in lifecycle.STEPS:
@@ -365,6 +376,7 @@ def test_a_stale_confirmation_does_nothing(boss: Client) -> None:
     assert (poll.state, poll.round) == (State.OPEN, 2)
 
 
+@pytest.mark.full_only
 def test_an_illegal_step_is_an_error_message(boss: Client) -> None:
     poll = make_poll()
     assert "needs it to be" in confirm(boss, poll, "publish")[-1]
@@ -373,6 +385,7 @@ def test_an_illegal_step_is_an_error_message(boss: Client) -> None:
     assert "at least two choices" in confirm(boss, poll, "open")[-1]
 
 
+@pytest.mark.full_only
 def test_publishing_for_staff_only_says_that_it_is_no_publication(boss: Client) -> None:
     poll = closed(open_poll(results_visible="staff"))
     source = boss.get(step_of(poll, "publish")).content.decode()
@@ -380,6 +393,7 @@ def test_publishing_for_staff_only_says_that_it_is_no_publication(boss: Client) 
     assert "staff only" in confirm(boss, poll, "publish")[-1]
 
 
+@pytest.mark.full_only
 def test_a_reset_while_open_warns_that_no_result_is_kept(boss: Client) -> None:
     poll = open_poll()
     assert "has no final result" in boss.get(step_of(poll, "reset")).content.decode()
@@ -413,6 +427,7 @@ def test_an_unknown_poll_is_no_error(boss: Client) -> None:
         assert boss.get(path).status_code == 302
 
 
+@pytest.mark.full_only
 def test_no_figure_is_in_the_pages_source(boss: Client) -> None:
     poll = open_poll(results_visible="staff")
     fill(poll, range(7), 2)
@@ -427,6 +442,7 @@ def test_no_figure_is_in_the_pages_source(boss: Client) -> None:
 # --- permissions ---
 
 
+@pytest.mark.full_only
 def test_who_may_only_look_gets_no_buttons_and_no_say() -> None:
     client, poll = staff("view_poll"), make_poll()
     source = client.get(page_of(poll)).content.decode()
@@ -440,12 +456,14 @@ def test_who_may_only_look_gets_no_buttons_and_no_say() -> None:
     assert (poll.state, poll.question) == (State.DRAFT, "Which one?")
 
 
+@pytest.mark.full_only
 def test_who_may_not_look_sees_nothing() -> None:
     client, poll = staff(), make_poll()
     for path in (page_of(poll), step_of(poll, "open"), reverse("admin:polls_poll_panel", args=[poll.pk])):
         assert client.get(path).status_code in (403, 404)
 
 
+@pytest.mark.full_only
 def test_strangers_are_asked_to_log_in(client: Client) -> None:
     poll = make_poll()
     for path in (page_of(poll), step_of(poll, "open"), reverse("admin:polls_poll_panel", args=[poll.pk])):
@@ -474,6 +492,7 @@ def test_a_key_is_shown_once_and_works(boss: Client) -> None:
         assert key.partition(".")[2] not in boss.get(f"/admin/polls/apiclient/{path}").content.decode()
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize("change", [{"scopes": []}, {"scopes": ["everything"]}, {"name": ""}])
 def test_what_makes_no_client(boss: Client, change: dict[str, Any]) -> None:
     assert boss.post("/admin/polls/apiclient/add/", CLIENT | change).status_code == 200
@@ -502,6 +521,7 @@ def test_a_client_keeps_its_key_when_it_is_changed(boss: Client) -> None:
     assert ApiClient.objects.get().scopes == ["polls:read", "ballots:write"]
 
 
+@pytest.mark.full_only
 def test_clients_are_the_business_of_who_may() -> None:
     api_client, key = ApiClient.objects.create_key(name="TV", scopes=["polls:read"])
     client = staff("view_apiclient")

@@ -191,6 +191,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize(("body", "where"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_is_not_right_is_named(writer: Caller, body: Any, where: str) -> None:
     answer = writer("POST", POLLS, json.dumps(body).encode())
@@ -214,11 +215,13 @@ RAW = {
 }
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize("body", RAW.values(), ids=RAW.keys())
 def test_what_is_not_json_is_malformed(writer: Caller, body: bytes) -> None:
     assert refusal(writer("POST", POLLS, body)) == (400, "malformed")
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize("content_type", ["text/plain", "", "application/x-www-form-urlencoded", "text/json"])
 def test_only_json_is_taken(writer: Caller, content_type: str) -> None:
     assert refusal(writer("POST", POLLS, NEW, content_type)) == (415, "unsupported_media_type")
@@ -334,6 +337,7 @@ def test_a_code_may_be_typed_as_people_do(reader: Caller) -> None:
         assert reader("GET", f"{POLLS}{typed}/").json()["code"] == "TEATIME"
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize("code", ["NOSUCH", "x" * 300, "%00", "%F0%9F%A7%80", "..", "'%22;--", "%ED%A0%80"])
 def test_an_unknown_poll_is_not_found_anywhere(writer: Caller, code: str) -> None:
     for method, path in EVERY[2:]:
@@ -409,6 +413,7 @@ def test_search_looks_into_question_and_code(reader: Caller) -> None:
         assert refusal(reader("GET", f"{POLLS}?search={bad}")) == (400, "malformed")
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize(
     "query",
     ["page_size=0", "page_size=201", "page_size=ten", "page_size=-1", "page_size=%D9%A3", "page_size="]
@@ -450,6 +455,7 @@ def test_a_draft_can_be_changed(writer: Caller) -> None:
     assert writer("PATCH", f"{POLLS}{poll.code}/", {}).json() == answer.json()
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize(
     "change",
     [

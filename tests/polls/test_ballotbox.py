@@ -46,6 +46,7 @@ def refused(asked: CastRequest, way: Callable[..., Any] = ballotbox.cast) -> tup
     return answer.status, document["code"]
 
 
+@pytest.mark.full_only
 @pytest.mark.django_db
 class TestBadInput:
     """Each with its code, and nothing written. No step of it reaches the log."""

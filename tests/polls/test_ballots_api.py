@@ -165,6 +165,7 @@ NOT_BALLOTS = {
 }
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize("body", NOT_BALLOTS.values(), ids=NOT_BALLOTS.keys())
 def test_what_is_no_ballot_is_malformed(poll: Poll, no_trace: None, body: bytes) -> None:
     answer = Voter()("POST", cast_path(poll), body)
@@ -172,6 +173,7 @@ def test_what_is_no_ballot_is_malformed(poll: Poll, no_trace: None, body: bytes)
     assert "Set-Cookie" not in answer
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize(
     ("selections", "reason"),
     [
@@ -202,6 +204,7 @@ def test_multiple_choice_keeps_its_limits(selections: list[int], reason: str) ->
     assert traces() == before
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize(
     "content_type",
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "application/jsonx"],
@@ -212,6 +215,7 @@ def test_a_ballot_comes_as_json(poll: Poll, no_trace: None, content_type: str) -
     assert "Set-Cookie" not in answer
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize(
     "origin",
     [
@@ -241,6 +245,7 @@ def test_our_own_page_and_trusted_ones_cast(poll: Poll, settings: Any) -> None:
         assert Voter()("POST", cast_path(poll), {"selections": [1]}, Origin=origin).status_code == 202
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize("size", [16 * 1024 + 1, 1_000_000])
 def test_a_large_body_is_refused(poll: Poll, no_trace: None, size: int) -> None:
     body = b'{"selections": [1]}'.ljust(size)
@@ -501,6 +506,7 @@ BATCHES = [
 ]
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize("body", BATCHES)
 def test_what_is_no_batch_is_malformed(poll: Poll, no_trace: None, body: bytes) -> None:
     client = Caller(make_key("ballots:write"))
@@ -571,6 +577,7 @@ def test_the_page_introduces_the_voter() -> None:
     assert "Set-Cookie" not in Voter()("GET", f"{POLLS}{poll.code}/voter/")
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize(
     ("site", "planted"), [("cross-site", False), ("same-site", False), ("same-origin", True)]
 )

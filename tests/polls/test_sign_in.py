@@ -56,6 +56,7 @@ def test_a_wrong_password_says_so_and_keeps_the_way_back(anna: User) -> None:
     assert "wrong" not in text.replace("Capital", "")
 
 
+@pytest.mark.full_only
 @pytest.mark.parametrize("target", ELSEWHERE)
 def test_the_way_back_leads_to_no_other_site(anna: User, target: str) -> None:
     client = Client()

@@ -128,6 +128,7 @@ async def test_who_never_listens_is_not_listened_to_for_ever() -> None:
         async def talk() -> None:
             while True:
                 await client.send("?")
+                await asyncio.sleep(0)  # the server is in this loop too
 
         with pytest.raises(ConnectionClosed):
             await asyncio.wait_for(talk(), 20)

@@ -62,8 +62,7 @@ def nothing(poll: Poll, chance: random.Random) -> None:
 CHANGES = [vote, vote, vote, nothing, relabel, show_to, recount, finish, *map(step, lifecycle.STEPS)]
 
 
-@pytest.mark.parametrize("method", ["single", "multiple"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("seed", "method"), [(0, "single"), (1, "multiple"), (2, "multiple")])
 def test_what_is_read_again_is_what_is_read_afresh(
     seed: int, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.realtime.viewing import cast, count, db, make_poll, until
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 HOST = (b"host", b"testserver")
+EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 
 
 class Behind:
@@ -199,6 +201,8 @@ class Differential:
         self.etags: dict[str, bytes] = {}
         self.alone = 0
 
+        self.compared = 0
+
     async def prepare(self) -> None:
         self.codes = {"NOSUCH": "NOSUCH", "A B": "A B"}
         for name, fields in (
@@ -222,6 +226,7 @@ class Differential:
         self.runner.run(ask(self.lane, dict(scope)))
         passed_on = self.behind.asked
         fast = self.runner.run(ask(self.lane, dict(scope)))
+        self.compared += 1
         self.alone += self.behind.asked == passed_on
         slow = self.runner.run(ask(self.behind.app, dict(scope)))
         assert (fast.status, fast.body) == (slow.status, slow.body)
@@ -240,9 +245,9 @@ def test_both_ways_give_the_same_answer_to_whatever_is_asked(transactional_db: N
     try:
         both.runner.run(both.prepare())
         bounded = settings(
-            max_examples=300,
+            max_examples=EXAMPLES or 100,
             deadline=None,
-            derandomize=True,
+            derandomize=not EXAMPLES,
             database=None,
             suppress_health_check=list(HealthCheck),
         )
@@ -253,6 +258,6 @@ def test_both_ways_give_the_same_answer_to_whatever_is_asked(transactional_db: N
             both.compare(request)
 
         asked_both_ways()
-        assert both.alone > 40, "the lane hardly ever answered: nothing was compared"
+        assert both.alone > both.compared / 8, "the lane hardly ever answered: nothing was compared"
     finally:
         both.close()

@@ -79,27 +79,27 @@ def check_buckets(store: redis.Redis, ballots: list[NewBallot], poll: int = POLL
 
 def test_claims_grow_by_splitting_and_none_is_lost(log: RedisVoteLog, store: redis.Redis) -> None:
     open_gate(log)
-    ballots = crowd(5_000)
-    for start in range(0, 5_000, 500):
-        part = ballots[start : start + 500]
+    ballots = crowd(2_500)
+    for start in range(0, 2_500, 250):
+        part = ballots[start : start + 250]
         assert set(append(log, *part)) == {NEW}
-        check_buckets(store, ballots[: start + 500])
+        check_buckets(store, ballots[: start + 250])
     assert found(log, ballots)
     assert all(meta(store, p)[1] == -(-meta(store, p)[0] // BUCKET) for p in range(PARTITIONS))
     assert set(append_all(log, ballots)) == {AGAIN}
     second = [NewBallot(POLL, one.voter_key, uuid.uuid4().bytes, "1") for one in ballots]
     assert set(codes(append_all(log, second))) == {"already_voted"}
     check_buckets(store, ballots)
-    assert sum(len(listed) for listed in entries(log).values()) == 5_000
+    assert sum(len(listed) for listed in entries(log).values()) == 2_500
 
 
-@pytest.mark.parametrize("at_once", [1, 95, 97, 5_000])
+@pytest.mark.parametrize("at_once", [1, 95, 97, 2_500])
 def test_however_they_come(log: RedisVoteLog, store: redis.Redis, at_once: int) -> None:
     open_gate(log)
-    ballots = crowd(600 if at_once == 1 else 5_000)
+    ballots = crowd(600 if at_once == 1 else 2_500)
     assert set(append_all(log, ballots, at_once)) == {NEW}
     check_buckets(store, ballots)
-    assert set(append_all(log, ballots, 5_000)) == {AGAIN}
+    assert set(append_all(log, ballots, 2_500)) == {AGAIN}
 
 
 def test_voters_who_would_all_share_a_bucket(log: RedisVoteLog, store: redis.Redis) -> None:
@@ -120,7 +120,7 @@ def test_room_is_made_for_those_expected(
 ) -> None:
     open_gate(log, expected=expected)
     assert [meta(store, partition) for partition in range(PARTITIONS)] == [(0, each)] * PARTITIONS
-    ballots = crowd(2_000)
+    ballots = crowd(1_000)
     assert set(append_all(log, ballots)) == {NEW}
     check_buckets(store, ballots)
     grown = [max(each, -(-meta(store, p)[0] // BUCKET)) for p in range(PARTITIONS)]
@@ -155,13 +155,13 @@ def test_a_second_round_adds_to_claims_and_not_to_their_number(log: RedisVoteLog
 
 
 def test_claims_that_are_put_back_are_those_of_before(log: RedisVoteLog, store: redis.Redis) -> None:
-    ballots = crowd(5_000)
+    ballots = crowd(2_500)
     for partition in range(PARTITIONS):
         own = [one for one in ballots if partition_of(POLL, one.voter_key, PARTITIONS) == partition]
         rows = [(POLL, 1, one.voter_key, one.ballot_id, one.selection) for one in own]
         log.rebuild(partition, known(log)[partition], {POLL: Gate(1, open=True)})
-        for start in range(0, len(rows), 1_500):
-            log.restore_claims(partition, rows[start : start + 1_500])
+        for start in range(0, len(rows), 700):
+            log.restore_claims(partition, rows[start : start + 700])
         log.restore_claims(partition, rows[:10])  # as after a lost answer
     check_buckets(store, ballots)
     assert found(log, ballots)
@@ -177,7 +177,7 @@ def test_a_counted_voter_takes_forty_bytes(start_redis: Callable[..., Redis]) ->
     open_gate(log)
     append_all(log, crowd(500, seed=9, poll=8))  # refused, but the library is loaded
     before = memory(server)
-    ballots = crowd(100_000)
+    ballots = crowd(50_000)
     assert set(append_all(log, ballots, 1_000)) == {NEW}
     for partition, head in log.heads().items():
         log.trim(partition, head.position)

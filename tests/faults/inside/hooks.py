@@ -41,11 +41,12 @@ def role() -> str:
 def install() -> None:
     _set_environment()
     clocks.choose()
-    from tests.faults.inside import broken, careless, steps  # which fill the list of patches
+    from tests.faults.inside import broken, careless, steps, voters  # which fill the list of patches
 
     steps.add()
     broken.add()
     careless.add()
+    voters.add()
     for name, constants in json.loads(os.environ.get("FAULTS_CONSTANTS", "{}")).items():
         _patches[name].append(functools.partial(_set_constants, constants=constants))
     sys.meta_path.insert(0, _Finder())

@@ -1,0 +1,37 @@
+"""What the process that prepares a system makes in place of a demo: an API key and cookies for the load.
+
+Another process for them would take seconds, and so do the demo's polls and its admin's password.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from types import ModuleType
+
+from tests.faults.inside.hooks import after_import, orders, role
+from tests.faults.orders import COOKIES, SCOPES
+
+
+def add() -> None:
+    if role() == "serve":
+        after_import("config.prepare")(_preparing)
+
+
+def _preparing(module: ModuleType) -> None:
+    def prepare() -> None:
+        module.call_command("migrate", interactive=False, verbosity=0)
+        module.check_vote_log()
+        _make_voters(int(os.environ[COOKIES]))
+
+    module.prepare_demo = prepare  # type: ignore[attr-defined]
+
+
+def _make_voters(cookies: int) -> None:
+    from django.core.management import call_command
+
+    from polls.voters import mint
+
+    printed = io.StringIO()
+    call_command("create_api_key", "faults", scopes=SCOPES.split(), stdout=printed)
+    orders.tell_voters(printed.getvalue().split()[-1], [mint() for _ in range(cookies)])
