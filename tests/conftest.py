@@ -63,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Reads the settings; pytest-django then sets up Django. A hash that takes half a second is for passwords
     # that somebody wants to find out.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    # Each Client makes its own middleware, which would look up every static file: 45 ms, and nobody asks for one.
+    # Each Client makes its own middleware, which would look up every static file: 45 ms, and none is asked for.
     settings.WHITENOISE_USE_FINDERS = False
 
 

@@ -28,6 +28,7 @@ def add() -> None:
         after_import("analytics.tallies")(_tallying)
         after_import("analytics.wakeups")(_waking)
         after_import("analytics.health")(_sweeping)
+        after_import("analytics.stuck")(_ending)
         after_import("polls.votelog.redis")(_logging)
 
 
@@ -244,3 +245,7 @@ def _sweeping(module: ModuleType) -> None:
         pulse(name)
 
     instead(module, "pulse", "no_sweep", fail)
+
+
+def _ending(module: ModuleType) -> None:
+    instead(module, "end_copies", "stuck_copies_stay", lambda _end: 0)

@@ -23,6 +23,7 @@ def _casting(module: ModuleType) -> None:
 
 def _counting(module: ModuleType) -> None:
     around(module, "_count_blocks", before="worker.before_batch")
+    around(module.ledger, "_binary", before="worker.in_copy")  # called where COPY has begun
     around(module.ledger, "write", after="worker.after_ledger")
     around(module.slots, "add", after="worker.after_tally")
     around(module, "_move", after="worker.before_commit")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from tests.faults.campaign import Fault, Scene
 from tests.faults.lines import HUNG_SECONDS
@@ -73,16 +74,20 @@ def beat_dies(scene: Scene) -> None:
         scene.last_few("with a new beat")
 
 
-def worker_stops(scene: Scene) -> None:
+def worker_stops(step: str) -> Callable[[Scene], None]:
     """Past its time-outs, in the middle of its transaction; then it goes on as if nothing had been."""
-    pid = scene.stand.stop_at("worker.after_tally")
-    try:
-        scene.wait_current(f"with a worker stopped, whose locks end after {IDLE_SECONDS} s")
-    finally:
-        scene.stand.thaw(pid)
-    scene.struck()
-    scene.wait_for_acknowledgements(50)
-    scene.wait_current("after it went on")
+
+    def strike(scene: Scene) -> None:
+        pid = scene.stand.stop_at(step)
+        try:
+            scene.wait_current(f"with a worker stopped, whose locks end after {IDLE_SECONDS} s")
+        finally:
+            scene.stand.thaw(pid)
+        scene.struck()
+        scene.wait_for_acknowledgements(50)
+        scene.wait_current("after it went on")
+
+    return strike
 
 
 ROWS = [
@@ -125,9 +130,16 @@ ROWS = [
     ),
     Fault(
         *("SIGSTOP past its time-outs, then SIGCONT", "worker", "its transaction changes nothing"),
-        worker_stops,
+        worker_stops("worker.after_tally"),
         broken=("no_transaction", "ledger_unchecked"),
         found_by="tally",
+        times=3,
+    ),
+    Fault(
+        *("SIGSTOP while it sends rows, then SIGCONT", "worker", "its locks end; it changes nothing"),
+        worker_stops("worker.in_copy"),
+        broken=("stuck_copies_stay",),
+        found_by="current",
         times=3,
     ),
 ]
