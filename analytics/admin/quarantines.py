@@ -176,6 +176,7 @@ class QuarantineAdmin(ModelAdmin):
         given, by = form.cleaned_data, user_actor(request.user)
         if given["from_now_on"]:
             obj.pk = quarantine.stand(given["code"], given["reason"], by).pk
+            self.message_user(request, _("Further ballots are set aside, until you end it."))
         else:
             done = quarantine.by_receipts(given["code"], given["found"], given["reason"], by)
             level = messages.INFO if done.decision else messages.ERROR
@@ -184,6 +185,12 @@ class QuarantineAdmin(ModelAdmin):
                 raise NothingSetAside
             obj.pk = done.decision.pk
         obj.refresh_from_db()
+
+    def response_add(
+        self, request: HttpRequest, obj: Quarantine, *_args: Any, **_kwargs: Any
+    ) -> HttpResponse:
+        """Without Django's message: what became of it is said already."""
+        return self.response_post_save_add(request, obj)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:

@@ -36,7 +36,8 @@ def test_ballots_are_set_aside_by_pasted_receipts_and_a_file(boss: Client) -> No
     pasted = f"“{given[0]}”, {given[1]}; and {given[1]}\n"
     answer = boss.post(f"{LIST}add/", form(poll, receipts=pasted, file=file))
     assert answer.status_code == 302, answer.context["errors"]
-    assert any("3 ballots are set aside" in message for message in said(answer))
+    (message,) = said(answer)
+    assert message.startswith("3 ballots are set aside.")
     assert check_books(poll)[1, "ballots"] == 5
     decision = Quarantine.objects.get()
     assert (decision.reason, decision.decided_by) == ("Sold votes", "user boss")
@@ -59,7 +60,8 @@ def test_a_release_asks_first(boss: Client) -> None:
 
 def test_everything_from_now_on_and_its_end(boss: Client) -> None:
     poll = open_poll()
-    boss.post(f"{LIST}add/", form(poll, from_now_on="on"))
+    answer = boss.post(f"{LIST}add/", form(poll, from_now_on="on"))
+    assert said(answer) == ["Further ballots are set aside, until you end it."]
     decision = Quarantine.objects.get()
     assert decision.since is not None
     assert boss.get(f"{LIST}{decision.pk}/end/").status_code == 200
