@@ -19,7 +19,7 @@ run: .venv/installed ## Install what is missing, then serve with a demo poll; Ct
 
 test: .venv/installed-dev ## Run all tests, on real PostgreSQL, Redis and Chromium
 	@$(PY) -m tests.install
-	@exec $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@exec $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Checks look at the code only: their own data folder keeps them off a database that is in use.
 check: .venv/installed-dev ## Lint, formatting, types, layers, Django's checks, migrations

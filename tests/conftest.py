@@ -29,6 +29,7 @@ FULL_FIXTURES = {
     "postgresql", "redis_server", "start_postgresql", "start_redis", "landslide", "shared_landslide",
 }  # fmt: skip
 LEFT_OUT_OF_EMBEDDED = ("full_only", "slow", "e2e", "faults")
+LONGEST = "test_embedded_suite.py"  # a whole pass in one test
 #: Ends the ids of tests that share systems: an id is all that xdist hands tests out by.
 SHARING = "@shared"
 
@@ -63,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Reads the settings; pytest-django then sets up Django. A hash that takes half a second is for passwords
     # that somebody wants to find out.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    # Each Client makes its own middleware, which would look up every static file: 45 ms, and none is asked for.
+    # Each Client makes its own middleware, which would look up every static file: 45 ms, for nothing.
     settings.WHITENOISE_USE_FINDERS = False
 
 
@@ -109,9 +110,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
     number_twins(items)
-    # What takes long first, so that two processes end at about the same time.
+    # What takes long first, so that all processes end at about the same time.
     slow_files = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (not shares_systems(item), item.path not in slow_files))
+    sizes = Counter(item.path for item in items)
+
+    def turn(item: pytest.Item) -> tuple[bool, bool, bool, int]:
+        slow = item.path in slow_files
+        return not shares_systems(item), item.path.name != LONGEST, not slow, 0 if slow else -sizes[item.path]
+
+    items.sort(key=turn)
     if hasattr(config, "workerinput"):
         for item in filter(shares_systems, items):
             name(item, item.nodeid + SHARING)
