@@ -111,12 +111,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(left_out)]
     number_twins(items)
     # What takes long first, so that all processes end at about the same time.
-    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
+    early = {
+        item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("early")
+    }
     sizes = Counter(item.path for item in items)
 
     def turn(item: pytest.Item) -> tuple[bool, bool, bool, int]:
-        slow = item.path in slow_files
-        return not shares_systems(item), item.path.name != LONGEST, not slow, 0 if slow else -sizes[item.path]
+        late = item.path not in early
+        return not shares_systems(item), item.path.name != LONGEST, late, -sizes[item.path] if late else 0
 
     items.sort(key=turn)
     if hasattr(config, "workerinput"):

@@ -34,7 +34,7 @@ schema.config.phases.coverage.unexpected_methods = {"put", "query"}
 #: go through each bound that the schema sets. HUNT_EXAMPLES asks for more, and others.
 EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 bounded = settings(
-    max_examples=EXAMPLES or 4,
+    max_examples=EXAMPLES or 2,
     deadline=None,
     derandomize=not EXAMPLES,
     database=None,

@@ -33,7 +33,7 @@ from tests.polling import (
 )
 from tests.threads import Background, at_once
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log"), pytest.mark.both_logs]
 
 
 @pytest.fixture

@@ -284,6 +284,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("quick")
+@pytest.mark.early
 @pytest.mark.timeout(120 + 60 * EXAMPLES)
 def test_the_invariants_hold(each_log: str) -> None:
     # Not by chance either: the key's prefix is part of its voters' identity.
@@ -292,7 +293,7 @@ def test_the_invariants_hold(each_log: str) -> None:
             name="tests", scopes=[ApiClient.Scope.BALLOTS_WRITE]
         )
     bounds = settings(
-        max_examples=EXAMPLES or 10,
+        max_examples=EXAMPLES or 7,
         stateful_step_count=STEPS,
         deadline=None,
         derandomize=not EXAMPLES,

@@ -18,7 +18,7 @@ from polls.votelog import get_log
 from polls.votelog.base import NewBallot, partition_of
 from tests.polling import append, check_books, count, new_ballot, open_poll
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.early]
 
 EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 VOTERS = 6

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.servers import PATIENCE
 from tests.system import ROOT, bare_environment
 
@@ -33,6 +35,7 @@ main()
 """
 
 
+@pytest.mark.early
 def test_a_signal_ends_it_wherever_it_is(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", TOLD_IN_A_CALLBACK],

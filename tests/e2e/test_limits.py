@@ -36,7 +36,7 @@ def system(request: pytest.FixtureRequest) -> Iterator[Landslide]:
             "TRUSTED_PROXIES": "127.0.0.1",
             "PROOF_WORK": "2000",
         }
-        yield next(made)(mode=mode, server=server, env=env)
+        yield next(made)(mode=mode, server=server, web=2, worker=1, env=env)
 
 
 @pytest.fixture(scope="module")

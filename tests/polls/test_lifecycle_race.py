@@ -18,7 +18,11 @@ from tests.polling import cast, check_books, count, open_poll
 from tests.servers import wait_for
 from tests.threads import Background, at_once
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("each_log")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("each_log"),
+    pytest.mark.both_logs,
+]
 
 
 class Crowd:

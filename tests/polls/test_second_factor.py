@@ -17,7 +17,7 @@ from polls import second_factor
 from polls.models import Record
 from tests.polling import make_poll
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.full_only]
 
 PASSWORD = "four horses and a tree"
 LOG_IN, CODE, SET_UP = "/admin/login/", "/admin/two-factor/code/", "/admin/two-factor/setup/"
@@ -79,7 +79,6 @@ def test_a_password_alone_reaches_nothing_but_the_page_that_sets_it_up(browser: 
     assert browser.get(SET_UP).status_code == 200
 
 
-@pytest.mark.full_only
 def test_one_can_log_out_half_way(browser: Client) -> None:
     browser.post("/admin/logout/")
     assert "_auth_user_id" not in browser.session
@@ -103,7 +102,6 @@ def test_setting_it_up_lets_in_and_shows_recovery_codes_once(browser: Client, bo
     assert not any(code.replace(" ", "") in kept for code in codes)
 
 
-@pytest.mark.full_only
 def test_pages_with_secrets_are_kept_by_no_cache(browser: Client) -> None:
     assert "no-store" in browser.get(SET_UP)["Cache-Control"]
     answer = browser.post(SET_UP, {"code": code_of(TOTPDevice.objects.get())})
@@ -147,7 +145,6 @@ def test_each_recovery_code_works_once_and_only_for_its_owner(browser: Client) -
     assert second_factor.recovery_codes_left(User.objects.get(username="boss")) == len(codes) - 1
 
 
-@pytest.mark.full_only
 def test_recovery_codes_outlive_a_change_of_the_secret_key(
     browser: Client, boss: User, settings: Any
 ) -> None:
@@ -170,7 +167,6 @@ def test_guessing_becomes_slower_with_each_wrong_code(browser: Client, boss: Use
     assert other.post(CODE, {"code": codes[0]}).status_code == 302
 
 
-@pytest.mark.full_only
 def test_it_leads_nowhere_but_to_pages_of_ours(browser: Client) -> None:
     enrol(browser)
     answer = log_in(Client()).post(
@@ -179,7 +175,6 @@ def test_it_leads_nowhere_but_to_pages_of_ours(browser: Client) -> None:
     assert answer["Location"] == "/admin/"
 
 
-@pytest.mark.full_only
 def test_new_recovery_codes_need_the_password_and_outdate_the_old(browser: Client, boss: User) -> None:
     old = enrol(browser)
     page = "/admin/two-factor/recovery-codes/"
@@ -200,7 +195,6 @@ def test_removing_it_needs_the_password_and_leads_to_a_new_one(browser: Client, 
     assert browser.get("/admin/").status_code == 302
 
 
-@pytest.mark.full_only
 def test_where_it_is_optional_the_admin_suggests_it_and_then_insists(boss: User, settings: Any) -> None:
     settings.ADMIN_TWO_FACTOR = "optional"
     client = log_in(Client())

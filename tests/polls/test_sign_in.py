@@ -9,7 +9,7 @@ from django.test import Client
 from polls import rules
 from tests.polls.rest import POLLS, make_poll
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.full_only]
 
 PASSWORD = "a-long-enough-one"
 SIGN_IN, SIGN_OUT = "/accounts/login/", "/accounts/logout/"
@@ -56,7 +56,6 @@ def test_a_wrong_password_says_so_and_keeps_the_way_back(anna: User) -> None:
     assert "wrong" not in text.replace("Capital", "")
 
 
-@pytest.mark.full_only
 @pytest.mark.parametrize("target", ELSEWHERE)
 def test_the_way_back_leads_to_no_other_site(anna: User, target: str) -> None:
     client = Client()

@@ -16,7 +16,7 @@ from tests.polling import count
 from tests.polls.rest import POLLS, Caller, check_problem, make_key, make_poll, refusal
 
 #: The log is written in the coalescer's thread, which sees only what is committed.
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.full_only]
 
 
 @pytest.fixture(autouse=True)

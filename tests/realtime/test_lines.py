@@ -17,6 +17,8 @@ from realtime.protocol import Message
 from tests.realtime.serving import Handing, serving
 from tests.realtime.viewing import until
 
+pytestmark = pytest.mark.early
+
 
 @pytest.fixture(autouse=True, params=["our handshake", "uvicorn's"])
 def handshake(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:

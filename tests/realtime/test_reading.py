@@ -18,7 +18,7 @@ from realtime.reading import Reader, Reading, read_poll
 from tests.polling import make_poll, open_poll
 from tests.realtime.viewing import db
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.early]
 
 LABELS = ["Ant", 'Bee "B"', "<Cat> & Co", "Dög", "🦆", "back\\slash", "tab\tand\x7f", "\u2028", "/"]
 
