@@ -6,6 +6,7 @@ the first test that needs them. `--embedded` makes it one in embedded mode, on S
 
 import contextlib
 import functools
+import gc
 import os
 import re
 import shutil
@@ -111,9 +112,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(left_out)]
     number_twins(items)
     # What takes long first, so that all processes end at about the same time.
-    early = {
-        item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("early")
-    }
+    early = {item.path for item in items for name in ("slow", "early") if item.get_closest_marker(name)}
     sizes = Counter(item.path for item in items)
 
     def turn(item: pytest.Item) -> tuple[bool, bool, bool, int]:
@@ -124,6 +123,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         for item in filter(shares_systems, items):
             name(item, item.nodeid + SHARING)
+
+
+def pytest_collection_finish() -> None:
+    """A million objects that stay until the end: not to be looked through again and again for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def shares_systems(item: pytest.Item) -> bool:

@@ -417,9 +417,9 @@ def send_many(world: World, many: int) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # another thread of ours does
 def test_whatever_is_sent_both_ways_answer_alike(world: World) -> None:
-    send_many(world, EXAMPLES or 500)
+    send_many(world, EXAMPLES or 300)
     # And it wasn't all refused on the doorstep.
-    assert min(world.seen[way] for way in ("lane 202", "lane 409 already_voted", "passed on 202")) > 5
+    assert min(world.seen[way] for way in ("lane 202", "lane 409 already_voted", "passed on 202")) > 2
     assert world.ways.taken > 50
 
 

@@ -28,7 +28,7 @@ from tests.polls.pages import (
 )
 from tests.polls.rest import make_poll
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.full_only]
 
 
 # --- joining ---
@@ -100,7 +100,6 @@ def test_a_draft_keeps_its_texts_to_itself(page: str) -> None:
     assert facts["opens_at"]
 
 
-@pytest.mark.full_only
 @pytest.mark.parametrize("page", POLL_PAGES)
 @pytest.mark.parametrize("results_visible", ["always", "after_vote", "after_close", "staff"])
 def test_no_tally_is_in_a_pages_source(page: str, results_visible: str) -> None:
@@ -176,7 +175,6 @@ def test_only_looking_is_allowed(page: str) -> None:
 # --- addresses ---
 
 
-@pytest.mark.full_only
 @pytest.mark.parametrize("page", POLL_PAGES)
 @pytest.mark.parametrize("typed", ["wxy346", "WXY-346", "wxy%20346"])
 def test_a_code_as_typed_leads_to_the_poll(page: str, typed: str) -> None:
@@ -185,7 +183,6 @@ def test_a_code_as_typed_leads_to_the_poll(page: str, typed: str) -> None:
     assert (answer.status_code, answer["Location"]) == (302, f"/p/WXY346/{page}")
 
 
-@pytest.mark.full_only
 @pytest.mark.parametrize("page", POLL_PAGES)
 @pytest.mark.parametrize("code", ["NOPE42", "nope42", "---", "%3Cb%3E", "%C3%9F", "x" * 300])
 def test_an_unknown_poll_has_a_page_to_try_again(page: str, code: str) -> None:

@@ -178,6 +178,8 @@ async def everything(paths: list[str], who: dict[str, list[tuple[bytes, bytes]]]
         for path in paths:
             if path.startswith("/admin/") and name not in ("anybody", "a user"):
                 continue
+            if name == "a client" and "/api/" not in path:  # a key is for the API alone
+                continue
             if path == SCHEMA and name != "anybody":
                 continue
             for method in ["GET", "HEAD", "OPTIONS"] if name == "anybody" and "/api/" in path else ["GET"]:

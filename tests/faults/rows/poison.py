@@ -106,7 +106,10 @@ def all_of_one_poll(scene: Scene) -> None:
     scene.struck(ballots)
     scene.wait_current("while another poll is poisoned")
     with contextlib.suppress(TimeoutError):
-        wait_for(lambda: _held(stand, poll_id) > 0, scene.patience)
+        wait_for(
+            lambda: _held(stand, poll_id) + _letters(stand, "invalid_selection") - before >= ballots,
+            scene.patience,
+        )
     letters = _letters(stand, "invalid_selection") - before
     held = _held(stand, poll_id)
     scene.expect(
