@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,7 @@ def reached(step: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     elif act == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(0.2)  # it takes hold of another thread first, and this one would run on
 
 
 def around(owner: Any, name: str, *, before: str = "", after: str = "") -> None:
