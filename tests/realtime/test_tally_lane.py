@@ -199,9 +199,7 @@ class Differential:
         self.behind = Behind()
         self.lane = TallyLane(self.behind)
         self.etags: dict[str, bytes] = {}
-        self.alone = 0
-
-        self.compared = 0
+        self.alone = self.compared = 0
 
     async def prepare(self) -> None:
         self.codes = {"NOSUCH": "NOSUCH", "A B": "A B"}
