@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -16,18 +15,16 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from polls import second_factor, voters
+from polls import second_factor
 from polls.api.endpoints import Endpoint
 from polls.api.schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals, response_header
-from polls.ballotbox import browser_voter, current_ballot
-from polls.errors import PollNotFound
 from polls.methods import method_choices
 from polls.models import Identity, State, Visibility, canonical_code
-from polls.rules import get_rules
 from polls.votelog import STORE_ERRORS
 
 from . import health, tallies
 from .tallies import Viewer
+from .voted import has_voted
 
 logger = logging.getLogger(__name__)
 
@@ -149,19 +146,6 @@ def _is_staff(request: HttpRequest) -> bool:
         return False
     user = get_user(request)
     return second_factor.lets_in(user, second_factor.verified_device(user, session))
-
-
-def has_voted(code: str, cookies: Mapping[str, str]) -> bool:
-    """Whether the voter behind these cookies has a ballot in the poll's current round."""
-    cookie, pass_ = cookies.get(voters.COOKIE), cookies.get(voters.PASS_COOKIE)
-    if cookie is None and pass_ is None:
-        return False
-    try:
-        rules = get_rules(code)
-    except PollNotFound:
-        return False
-    voter_key = browser_voter(rules, cookie, pass_)
-    return voter_key is not None and current_ballot(rules, voter_key) is not None
 
 
 def healthz(request: Any) -> HttpResponse:

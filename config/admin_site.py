@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from django.contrib.admin import autodiscover
+from django.core.checks import CheckMessage
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path
 from django.views.decorators.cache import never_cache
@@ -18,6 +20,10 @@ View = Callable[..., HttpResponse]
 
 
 class LandslideAdminSite(UnfoldAdminSite):
+    def check(self, app_configs: Any) -> list[CheckMessage]:
+        autodiscover()
+        return super().check(app_configs)
+
     def has_permission(self, request: HttpRequest) -> bool:
         return second_factor.lets_in_request(request.user)
 
@@ -32,6 +38,7 @@ class LandslideAdminSite(UnfoldAdminSite):
         return super().index(request, {"suggest_two_factor": suggested, **(extra_context or {})})
 
     def get_urls(self) -> list[Any]:
+        autodiscover()
         half_way = (
             ("two-factor/code/", pages.enter_code, "two_factor_code"),
             ("two-factor/setup/", pages.set_up, "two_factor_setup"),

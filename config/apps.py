@@ -1,3 +1,5 @@
+import gc
+
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps
 from django.contrib.staticfiles.apps import StaticFilesConfig
@@ -14,9 +16,12 @@ class ProjectConfig(AppConfig):
 
         celery.app.set_default()
         checks.register_all()
+        gc.freeze()
 
 
-class Admin(admin_apps.AdminConfig):
+class Admin(admin_apps.SimpleAdminConfig):
+    """Its pages are loaded by the site where they are asked for: a worker has no use for them."""
+
     default = False  # the project's own is
     default_site = "config.admin_site.LandslideAdminSite"
 

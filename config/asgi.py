@@ -23,6 +23,7 @@ django_application = OneHopHandler()
 # After Django's set-up, for these import models.
 from config.body_limit import BodyLimit
 from config.request_id import RequestId
+from config.urls import urlpatterns as urlpatterns  # now, or the first request of all would wait for them
 from polls.intake import Intake
 from realtime.routing import websocket_urlpatterns
 from realtime.sse import EventStreams

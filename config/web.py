@@ -38,10 +38,9 @@ def run(server: str, listener: socket.socket) -> None:
 
 
 def leave_what_stays_alone() -> None:
-    """Keep the garbage collector off the modules, and from looking after every few ballots."""
+    """Keep the garbage collector off the modules; how often it looks stands in config/__init__.py."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import ssl
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,16 @@ from tests.system import ROOT, Landslide
 
 #: A test that asks for one of these has no use for a pass without PostgreSQL and Redis.
 FULL_FIXTURES = {
-    "postgresql", "redis_server", "start_postgresql", "start_redis", "landslide", "shared_landslide",
+    "postgresql", "redis_server", "start_postgresql", "start_redis", "landslide",
 }  # fmt: skip
 LEFT_OUT_OF_EMBEDDED = ("full_only", "slow", "e2e", "faults")
 LONGEST = "test_embedded_suite.py"  # a whole pass in one test
+#: The systems that tests share, one of each kind, by the fixtures that give them.
+SHARED = {
+    "shared_full": {"mode": "full"},
+    "shared_embedded": {"mode": "embedded"},
+    "shared_daphne": {"mode": "embedded", "server": "daphne"},
+}
 #: Ends the ids of tests that share systems: an id is all that xdist hands tests out by.
 SHARING = "@shared"
 
@@ -115,9 +121,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     early = {item.path for item in items for name in ("slow", "early") if item.get_closest_marker(name)}
     sizes = Counter(item.path for item in items)
 
-    def turn(item: pytest.Item) -> tuple[bool, bool, bool, int]:
+    def turn(item: pytest.Item) -> tuple[Any, ...]:
+        if kinds := shared_kinds(item):
+            return 0, [*map([*SHARED].index, kinds)]  # one kind after the other, so that each runs once
         late = item.path not in early
-        return not shares_systems(item), item.path.name != LONGEST, late, -sizes[item.path] if late else 0
+        return 1, item.path.name != LONGEST, late, -sizes[item.path] if late else 0
 
     items.sort(key=turn)
     if hasattr(config, "workerinput"):
@@ -131,8 +139,15 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def shared_kinds(item: pytest.Item) -> list[str]:
+    """The shared systems that it asks for: by fixture, or by a parameter that names one."""
+    parameters = getattr(item, "callspec", None)
+    asked = [*getattr(item, "fixturenames", ()), *(parameters.params.values() if parameters else ())]
+    return [kind for kind in SHARED if kind in asked]
+
+
 def shares_systems(item: pytest.Item) -> bool:
-    return "shared_landslide" in getattr(item, "fixturenames", ())
+    return bool(shared_kinds(item))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -148,8 +163,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if not shares_systems(item):
-        shared.stop()  # nobody asks for them any more, and idle they still take a tenth of a processor
+    # Nobody asks for the others any more, and idle they still take a tenth of a processor.
+    shared.stop_all_but(shared_kinds(item))
 
 
 def number_twins(items: list[pytest.Item]) -> None:
@@ -176,7 +191,7 @@ def belongs_elsewhere(item: pytest.Item, embedded: bool) -> bool:
     # Where no store has a part in it, once is enough.
     stores = item.get_closest_marker("django_db") is not None or {"db", "transactional_db"} & fixtures
     marked = any(item.get_closest_marker(name) for name in LEFT_OUT_OF_EMBEDDED)
-    return not stores or marked or bool(FULL_FIXTURES & fixtures)
+    return not stores or marked or bool(FULL_FIXTURES & fixtures) or shares_systems(item)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -326,32 +341,45 @@ class Shared:
     """One running system of each kind, for all tests that ask for such a one: starting it takes seconds."""
 
     def __init__(self) -> None:
-        self._running: dict[tuple[str, str], Landslide] = {}
-        self._until_stopped = contextlib.ExitStack()
+        self._running: dict[str, tuple[Landslide, contextlib.ExitStack]] = {}
 
-    def system(self, request: pytest.FixtureRequest, mode: str, server: str) -> Landslide:
-        if (mode, server) not in self._running:
-            start = self._until_stopped.enter_context(contextlib.contextmanager(landslides)(request))
-            self._running[mode, server] = start(mode=mode, server=server)
-        return self._running[mode, server]
+    def system(self, request: pytest.FixtureRequest, kind: str) -> Landslide:
+        if kind not in self._running:
+            until_stopped = contextlib.ExitStack()
+            start = until_stopped.enter_context(contextlib.contextmanager(landslides)(request))
+            self._running[kind] = start(**SHARED[kind]), until_stopped
+        return self._running[kind][0]
 
-    def stop(self) -> None:
-        self._running.clear()
-        self._until_stopped.close()
+    def stop_all_but(self, kinds: Collection[str] = ()) -> None:
+        for kind in self._running.keys() - kinds:
+            self._running.pop(kind)[1].close()
 
 
 shared = Shared()
 
 
 @pytest.fixture(scope="session")
-def shared_landslide(request: pytest.FixtureRequest) -> Iterator[Callable[..., Landslide]]:
-    """shared_landslide(mode="full", server="daphne"): a test leaves it running and makes polls of its own."""
+def _sharing() -> Iterator[None]:
+    yield
+    shared.stop_all_but()
 
-    def find(mode: str = "embedded", server: str = "uvicorn") -> Landslide:
-        return shared.system(request, mode, server)
 
-    yield find
-    shared.stop()
+@pytest.fixture(scope="module")
+def shared_full(request: pytest.FixtureRequest, _sharing: None) -> Landslide:
+    """One for all tests that ask for it: they make polls of their own, and leave it running."""
+    return shared.system(request, "shared_full")
+
+
+@pytest.fixture(scope="module")
+def shared_embedded(request: pytest.FixtureRequest, _sharing: None) -> Landslide:
+    """The same, in embedded mode."""
+    return shared.system(request, "shared_embedded")
+
+
+@pytest.fixture(scope="module")
+def shared_daphne(request: pytest.FixtureRequest, _sharing: None) -> Landslide:
+    """The same, in embedded mode and served by Daphne."""
+    return shared.system(request, "shared_daphne")
 
 
 # --- browsers ---

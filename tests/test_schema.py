@@ -3,7 +3,7 @@
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
 
@@ -47,9 +47,9 @@ def needs_a_key(context: Any) -> bool:
 
 
 @pytest.fixture(scope="module")
-def system(shared_landslide: Callable[..., Landslide]) -> Landslide:
+def system(shared_full: Landslide) -> Landslide:
     """On PostgreSQL, which is stricter about what a text may hold."""
-    return shared_landslide(mode="full")
+    return shared_full
 
 
 @pytest.fixture(scope="module")

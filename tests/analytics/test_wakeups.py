@@ -58,12 +58,20 @@ def test_a_wake_up_is_pending_once_for_each_partition(waker: wakeups.Waker, brok
     assert sorted(broker.sent) == [0, 1, 2]
 
 
-def test_one_that_is_served_makes_room_for_the_next(waker: wakeups.Waker, broker: Broker) -> None:
-    waker.wake({0})
-    wait_for(lambda: broker.sent == [0])
+def test_one_that_is_served_makes_room_for_the_next(
+    waker: wakeups.Waker, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wakeups, "_FLAG_SECONDS", 3600)
+
+    def woken(times: int) -> bool:
+        # With every ballot, as it is where it's needed: a store that is slow to answer may lose one.
+        waker.wake({0})
+        return broker.sent.count(0) == times
+
+    wait_for(lambda: woken(1))
+    assert not woken(2)
     wakeups.take_down(0)
-    waker.wake({0})
-    wait_for(lambda: broker.sent == [0, 0])
+    wait_for(lambda: woken(2))
 
 
 def test_a_broker_that_is_away_is_tried_again_with_the_next_ballot(

@@ -3,7 +3,7 @@
 import json
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def system(shared_landslide: Callable[..., Landslide]) -> Landslide:
-    return shared_landslide()
+def system(shared_embedded: Landslide) -> Landslide:
+    return shared_embedded
 
 
 @pytest.fixture(scope="module")

@@ -136,9 +136,9 @@ def assert_page_that_waits(answer: httpx.Response) -> None:
 
 
 def test_a_process_killed_in_mid_cast_leaves_the_outcome_open(
-    shared_landslide: Callable[..., Landslide], before: Before, crowd: ThreadPoolExecutor
+    shared_embedded: Landslide, before: Before, crowd: ThreadPoolExecutor
 ) -> None:
-    system = shared_landslide()
+    system = shared_embedded
     front = before(system.port)
     voter = new_voter(front.url, "DEMO")
     ballot = BALLOT | {"ballot_id": str(uuid.uuid4())}

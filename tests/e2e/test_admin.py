@@ -16,9 +16,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def running(shared_landslide: Any) -> tuple[Any, Client]:
-    system = shared_landslide(mode="full")
-    return system, Client(system)
+def running(shared_full: Any) -> tuple[Any, Client]:
+    return shared_full, Client(shared_full)
 
 
 def press(page: Page, name: str) -> None:

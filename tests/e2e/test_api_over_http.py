@@ -3,7 +3,7 @@
 import http.client
 import json
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,9 +18,10 @@ NEW = b'{"question": "Tea?", "choices": ["Yes", "No"]}'
 JSON = {"Content-Type": "application/json"}
 
 
-@pytest.fixture(scope="module", params=["uvicorn", "daphne"])
-def system(request: pytest.FixtureRequest, shared_landslide: Callable[..., Landslide]) -> Landslide:
-    return shared_landslide(server=request.param)
+@pytest.fixture(scope="module", params=["shared_embedded", "shared_daphne"])
+def system(request: pytest.FixtureRequest) -> Landslide:
+    found: Landslide = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -13,21 +13,14 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 PROJECTOR = {"viewport": {"width": 1920, "height": 1080}}
 
-SYSTEMS = {
-    "embedded-uvicorn": {"mode": "embedded", "server": "uvicorn"},
-    "embedded-daphne": {"mode": "embedded", "server": "daphne"},
-    "full-uvicorn": {"mode": "full", "server": "uvicorn"},
-}
-
-
 #: The main job runs on all of them. What is between a page and its voter alone runs on one, since the page is
 #: the same, and what the network does to it on the one whose sockets are not ours.
-DAPHNE, FULL = ["embedded-daphne"], ["full-uvicorn"]
+DAPHNE, FULL = ["shared_daphne"], ["shared_full"]
 
 
-@pytest.fixture(scope="module", params=SYSTEMS)
-def running(request: pytest.FixtureRequest, shared_landslide: Any) -> tuple[Any, Client]:
-    system = shared_landslide(**SYSTEMS[request.param])
+@pytest.fixture(scope="module", params=["shared_embedded", *DAPHNE, *FULL])
+def running(request: pytest.FixtureRequest) -> tuple[Any, Client]:
+    system = request.getfixturevalue(request.param)
     return system, Client(system)
 
 

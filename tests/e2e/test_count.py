@@ -18,9 +18,8 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 
 
 @pytest.fixture(scope="module")
-def running(shared_landslide: Any) -> tuple[Any, Client]:
-    system = shared_landslide(mode="full")
-    return system, Client(system)
+def running(shared_full: Any) -> tuple[Any, Client]:
+    return shared_full, Client(shared_full)
 
 
 def cast(page: Page, url: str, code: str, label: str) -> str:

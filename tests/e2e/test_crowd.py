@@ -20,9 +20,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def system(shared_landslide: Any) -> Landslide:
-    found: Landslide = shared_landslide(mode="embedded")
-    return found
+def system(shared_embedded: Landslide) -> Landslide:
+    return shared_embedded
 
 
 def crowd(system: Landslide, *arguments: str) -> "subprocess.Popen[str]":

@@ -24,9 +24,8 @@ RETRY_AFTER = 1
 
 
 @pytest.fixture(scope="module")
-def running(shared_landslide: Any) -> tuple[Any, Client]:
-    system = shared_landslide(mode="full", server="uvicorn")
-    return system, Client(system)
+def running(shared_full: Any) -> tuple[Any, Client]:
+    return shared_full, Client(shared_full)
 
 
 def problem(status: int, code: str) -> dict[str, Any]:

@@ -21,9 +21,8 @@ document.addEventListener("securitypolicyviolation", (event) => {
 
 
 @pytest.fixture(scope="module")
-def running(shared_landslide: Any) -> tuple[Any, Client]:
-    system = shared_landslide(mode="embedded")
-    return system, Client(system)
+def running(shared_embedded: Any) -> tuple[Any, Client]:
+    return shared_embedded, Client(shared_embedded)
 
 
 def watched(person: Any) -> tuple[Page, list[str]]:

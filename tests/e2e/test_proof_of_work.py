@@ -14,9 +14,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def running(shared_landslide: Any) -> tuple[Any, Client]:
-    system = shared_landslide(mode="full", server="uvicorn")
-    return system, Client(system)
+def running(shared_full: Any) -> tuple[Any, Client]:
+    return shared_full, Client(shared_full)
 
 
 def ask_for_proofs(client: Client, code: str) -> None:

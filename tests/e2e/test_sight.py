@@ -15,9 +15,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def running(shared_landslide: Any) -> tuple[Any, Client]:
-    system = shared_landslide(mode="embedded")
-    return system, Client(system)
+def running(shared_embedded: Any) -> tuple[Any, Client]:
+    return shared_embedded, Client(shared_embedded)
 
 
 def log_in(system: Any) -> httpx.Client:

@@ -15,9 +15,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 PASSWORD = "a-long-enough-one"
-#: Each policy on another server and mode; both are running for other tests too.
-FULL, EMBEDDED = {"mode": "full", "server": "uvicorn"}, {"mode": "embedded", "server": "daphne"}
-
 ACCOUNT = """
 INSERT INTO auth_user
   (username, password, is_superuser, first_name, last_name, email, is_staff, is_active, date_joined)
@@ -26,8 +23,8 @@ VALUES (%s, %s, false, '', '', '', false, true, now()) RETURNING id
 
 
 @pytest.fixture(scope="module")
-def with_accounts(shared_landslide: Any) -> Any:
-    system = shared_landslide(**FULL)
+def with_accounts(shared_full: Any) -> Any:
+    system = shared_full
     password = PBKDF2PasswordHasher().encode(PASSWORD, "salt")
     for name in ("anna", "bert"):
         assert system.query(ACCOUNT, name, password)
@@ -121,8 +118,8 @@ def test_a_ballot_on_its_way_stays_its_voters(with_accounts: Any, visitor: Any) 
     assert votes(client, code, 2) == [1, 0, 1]
 
 
-def test_an_invite_votes_once_on_whatever_device(shared_landslide: Any, visitor: Any) -> None:
-    system = shared_landslide(**EMBEDDED)
+def test_an_invite_votes_once_on_whatever_device(shared_daphne: Any, visitor: Any) -> None:
+    system = shared_daphne
     client = Client(system)
     code = client.make_poll(identity="invite", results_visible="after_vote")
     first, second = invites(client, code, 2)
@@ -156,10 +153,8 @@ def test_an_invite_votes_once_on_whatever_device(shared_landslide: Any, visitor:
     assert client.tally(code)["visible"] is False  # for whoever has not voted
 
 
-def test_a_pass_that_has_ended_is_renewed_and_the_ballot_sent_again(
-    shared_landslide: Any, visitor: Any
-) -> None:
-    system = shared_landslide(**EMBEDDED)
+def test_a_pass_that_has_ended_is_renewed_and_the_ballot_sent_again(shared_daphne: Any, visitor: Any) -> None:
+    system = shared_daphne
     client = Client(system)
     code = client.make_poll(identity="invite")
     (link,) = invites(client, code, 1)
@@ -178,8 +173,8 @@ def test_a_pass_that_has_ended_is_renewed_and_the_ballot_sent_again(
     assert votes(client, code, 1) == [1, 0, 0]
 
 
-def test_a_revoked_invite_is_told_so(shared_landslide: Any, visitor: Any) -> None:
-    system = shared_landslide(**EMBEDDED)
+def test_a_revoked_invite_is_told_so(shared_daphne: Any, visitor: Any) -> None:
+    system = shared_daphne
     client = Client(system)
     code = client.make_poll(identity="invite")
     (link,) = invites(client, code, 1)
@@ -191,8 +186,8 @@ def test_a_revoked_invite_is_told_so(shared_landslide: Any, visitor: Any) -> Non
     expect(page.get_by_role("button", name="Cast my ballot")).to_be_hidden()
 
 
-def test_a_clients_poll_is_for_watching(shared_landslide: Any, visitor: Any) -> None:
-    system = shared_landslide(**EMBEDDED)
+def test_a_clients_poll_is_for_watching(shared_daphne: Any, visitor: Any) -> None:
+    system = shared_daphne
     client = Client(system)
     code = client.make_poll(identity="client")
     page = visitor(**PHONE).page

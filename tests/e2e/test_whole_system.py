@@ -19,21 +19,17 @@ from tests.e2e.audience import (
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-MODES = ["embedded", "full"]
+FULL = ["shared_full"]
 
 
-@pytest.fixture(scope="module")
-def systems(shared_landslide: Any) -> dict[str, tuple[Any, Client]]:
-    found = {}
-    for mode in MODES:
-        system = shared_landslide(mode=mode)
-        found[mode] = (system, Client(system))
-    return found
+@pytest.fixture(scope="module", params=["shared_embedded", *FULL])
+def running(request: pytest.FixtureRequest) -> tuple[Any, Client]:
+    system = request.getfixturevalue(request.param)
+    return system, Client(system)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_crowd_ends_in_one_tally_everywhere(systems: Any, mode: str) -> None:
-    system, client = systems[mode]
+def test_a_crowd_ends_in_one_tally_everywhere(running: Any) -> None:
+    system, client = running
     code = client.make_poll(choices=["Ant", "Bee", "Cat", "Dog"])
     done = system.run_manage(
         "crowd", code, "--voters", "120", "--rate", "100", "--url", system.url, timeout=120
@@ -42,9 +38,8 @@ def test_a_crowd_ends_in_one_tally_everywhere(systems: Any, mode: str) -> None:
     assert_all_agree(system, client, code, 120)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_one_voter_has_one_ballot(systems: Any, mode: str) -> None:
-    system, client = systems[mode]
+def test_one_voter_has_one_ballot(running: Any) -> None:
+    system, client = running
     code = client.make_poll()
     voter = new_voter(system.url, code)
     address, ballot = f"/api/v1/polls/{code}/ballots/", {"selections": [2], "ballot_id": str(uuid.uuid4())}
@@ -62,9 +57,8 @@ def test_one_voter_has_one_ballot(systems: Any, mode: str) -> None:
     assert receipt == {"status": "counted", "poll": code, "round": 1}
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_two_hundred_copies_at_once_count_once(systems: Any, mode: str) -> None:
-    system, client = systems[mode]
+def test_two_hundred_copies_at_once_count_once(running: Any) -> None:
+    system, client = running
     code = client.make_poll()
     voter = new_voter(system.url, code)
     ballot = {"selections": [1], "ballot_id": str(uuid.uuid4())}
@@ -77,9 +71,8 @@ def test_two_hundred_copies_at_once_count_once(systems: Any, mode: str) -> None:
     assert_all_agree(system, client, code, 1)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_two_windows_do_not_make_two_votes(systems: Any, mode: str) -> None:
-    system, client = systems[mode]
+def test_two_windows_do_not_make_two_votes(running: Any) -> None:
+    system, client = running
     code = client.make_poll()
     voter = new_voter(system.url, code)
     with concurrent.futures.ThreadPoolExecutor(10) as pool:
@@ -93,8 +86,9 @@ def test_two_windows_do_not_make_two_votes(systems: Any, mode: str) -> None:
     assert_all_agree(system, client, code, 1)
 
 
-def test_a_killed_worker_changes_no_number(systems: Any) -> None:
-    system, client = systems["full"]
+@pytest.mark.parametrize("running", FULL, indirect=True)
+def test_a_killed_worker_changes_no_number(running: Any) -> None:
+    system, client = running
     code = client.make_poll()
     # Twice: starting one anew costs more than counting what it left.
     for start in range(0, 10_000, 5_000):
@@ -107,8 +101,9 @@ def test_a_killed_worker_changes_no_number(systems: Any) -> None:
     assert len(system.children("worker")) == 2
 
 
-def test_one_of_two_workers_killed_again_and_again(systems: Any) -> None:
-    system, client = systems["full"]
+@pytest.mark.parametrize("running", FULL, indirect=True)
+def test_one_of_two_workers_killed_again_and_again(running: Any) -> None:
+    system, client = running
     code = client.make_poll(revote=True)
     ballots = some_ballots(0, 3_000)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -125,8 +120,9 @@ def test_one_of_two_workers_killed_again_and_again(systems: Any) -> None:
     assert_all_agree(system, client, code, 3_000)
 
 
-def test_a_killed_web_process_loses_no_acknowledged_ballot(systems: Any) -> None:
-    system, client = systems["full"]
+@pytest.mark.parametrize("running", FULL, indirect=True)
+def test_a_killed_web_process_loses_no_acknowledged_ballot(running: Any) -> None:
+    system, client = running
     code = client.make_poll()
     acknowledged = 0
     for round_ in range(2):
@@ -146,9 +142,8 @@ def test_a_killed_web_process_loses_no_acknowledged_ballot(systems: Any) -> None
     assert_all_agree(system, client, code, 40)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_what_is_accepted_while_closing_is_counted_and_nothing_after(systems: Any, mode: str) -> None:
-    system, client = systems[mode]
+def test_what_is_accepted_while_closing_is_counted_and_nothing_after(running: Any) -> None:
+    system, client = running
     code = client.make_poll()
 
     def cast(number: int) -> tuple[int, str]:

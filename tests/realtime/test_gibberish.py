@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -32,9 +32,10 @@ bounded = settings(
 MEGABYTE = 1024 * 1024
 
 
-@pytest.fixture(params=["uvicorn", "daphne"], scope="module")
-def system(request: pytest.FixtureRequest, shared_landslide: Callable[..., Landslide]) -> Landslide:
-    return shared_landslide(mode="embedded", server=request.param)
+@pytest.fixture(params=["shared_embedded", "shared_daphne"], scope="module")
+def system(request: pytest.FixtureRequest) -> Landslide:
+    found: Landslide = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,13 @@ from tests.e2e.audience import Client, close_all, new_voter
 from tests.system import Landslide
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-SERVERS = ["uvicorn", "daphne"]
+SERVERS = ["shared_embedded", "shared_daphne"]
 
 
 @pytest.fixture(params=SERVERS, scope="module")
-def system(request: pytest.FixtureRequest, shared_landslide: Callable[..., Landslide]) -> Landslide:
-    return shared_landslide(mode="embedded", server=request.param)
+def system(request: pytest.FixtureRequest) -> Landslide:
+    found: Landslide = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import contextlib
 import threading
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
@@ -131,19 +132,21 @@ def _hub(module: ModuleType) -> None:
 
 
 def _reading(module: ModuleType) -> None:
-    """Every other reading is an old one, and is shown as if it were new."""
-    kept: dict[int, Any] = {}
+    """Every other change of a poll shows what there was at first, as if it were new."""
+    first: dict[int, Any] = {}
+    turns: dict[int, int] = defaultdict(int)
 
     def old(read: Any, poll_id: int, last: Any) -> Any:
         from analytics.tallies import Snapshot
         from realtime.protocol import frames_of
 
         reading = read(poll_id, None)
-        earlier = kept.setdefault(poll_id, reading)
-        if earlier is reading or reading.snap.version == earlier.snap.version:
+        snap = first.setdefault(poll_id, reading).snap
+        if reading.snap.version == snap.version:
             return reading
-        del kept[poll_id]
-        snap = earlier.snap
+        turns[poll_id] += 1
+        if turns[poll_id] % 2:
+            return reading
         raised = Snapshot(snap.poll, snap.counts, snap.version)
         frames = frames_of(raised)
         return module.Reading(raised, replace(frames, stamp=reading.frames.stamp))
