@@ -19,8 +19,8 @@ from django.db import connection
 
 from config.network import lan_address
 from tests.e2e.audience import Client, assert_all_agree, close_all
-from tests.servers import PATIENCE
-from tests.system import READY, ROOT, Landslide, bare_environment
+from tests.servers import PATIENCE, wait_for
+from tests.system import READY, ROOT, Landslide, bare_environment, processes
 
 pytestmark = pytest.mark.slow
 
@@ -172,12 +172,9 @@ def a_ballot_is_counted(system: Landslide) -> None:
 def test_a_killed_parent_takes_its_children_along(landslide):
     system = landslide(mode="full", server="daphne", web=1, worker=1)
     a_ballot_is_counted(system)
-    family = [each.pid for each in system.family()]
+    family = {each.pid for each in system.family()}
     assert len(family) == 3
     assert system.process
     system.process.kill()
     system.process.wait()
-    deadline = time.monotonic() + 15
-    while any(Path(f"/proc/{pid}").exists() for pid in family):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for(lambda: not family & {each.pid for each in processes()}, 15, "its children to end")
