@@ -11,9 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from polls.api.endpoints import Endpoint
+from polls.api.fields import Flag, StrictSerializer, Text
 from polls.api.permissions import ApiKey, PollScope
 from polls.api.schema import BODY, CODE, KEY, NEGOTIATED, RETRY_AFTER, refusals
-from polls.api.serializers import Flag, StrictSerializer, Text
 from polls.errors import Malformed, PollNotFound, QuarantineNotFound
 from polls.models import Poll, canonical_code
 from polls.records import client_actor

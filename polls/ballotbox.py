@@ -46,8 +46,8 @@ from .models import ApiClient, Identity
 from .receipts import make_receipt
 from .rules import PollRules, get_rules, rules_of_round
 from .signals import ballots_appended, over_limit
-from .votelog import STORE_ERRORS, get_log, kept_heads
-from .votelog.base import ACCEPTED, NewBallot, Outcome, VoteLog, partition_of
+from .votelog import STORE_ERRORS, get_log, kept_heads, learn_salt
+from .votelog.base import ACCEPTED, NewBallot, Outcome, partition_of
 
 logger = logging.getLogger(__name__)
 
@@ -366,18 +366,17 @@ def _append(ballots: Sequence[NewBallot]) -> list[Outcome]:
     log = get_log()
     try:
         outcomes = log.append(ballots, kept_heads())
-        _follow_limits(log, ballots)
+        _follow_limits(ballots)
         return outcomes
     finally:
         # This thread lives as long as the process; a broken or stale connection must not live with it.
         connection.close_if_unusable_or_obsolete()
 
 
-def _follow_limits(log: VoteLog, ballots: Sequence[NewBallot]) -> None:
+def _follow_limits(ballots: Sequence[NewBallot]) -> None:
     """Whatever goes wrong here, the ballots are in."""
     try:
-        if limits.salt_is_due():
-            limits.set_salt(*log.salt())
+        learn_salt()
         crossed = limits.crossed_by((ballot.poll_id, ballot.counted_as) for ballot in ballots)
     except Exception:
         logger.warning("limits_not_followed", exc_info=True)

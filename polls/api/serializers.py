@@ -1,17 +1,14 @@
-"""What goes in and out as JSON. Strict on the way in: what we would have to guess is refused."""
+"""What goes in and out as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -20,94 +17,12 @@ from polls.authoring import CHOICES_AT_MOST
 from polls.invites import COUNT_AT_MOST
 from polls.methods import method_choices
 from polls.models import Identity, OverLimit, Poll, ProofOfWork, State, Visibility
-from polls.networks import NETWORKS_AT_MOST, canonical_networks
+from polls.networks import NETWORKS_AT_MOST
 
+from .fields import Flag, Moment, Networks, Pick, StrictSerializer, Text, Whole
 from .reference import codes
 
-
-class Text(serializers.CharField):
-    """A JSON string; DRF would also take a number."""
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return super().to_internal_value(data)
-
-
-class Whole(serializers.IntegerField):
-    """A JSON integer; DRF would also take "5"."""
-
-    def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool) or not (
-            isinstance(data, int) or (isinstance(data, float) and data.is_integer())
-        ):
-            self.fail("invalid")
-        return super().to_internal_value(int(data))
-
-
-class Flag(serializers.BooleanField):
-    """true or false; DRF would also take "yes"."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        if not isinstance(data, bool):
-            self.fail("invalid", input=data)
-        return data
-
-
-class Pick(serializers.ChoiceField):
-    def to_internal_value(self, data: Any) -> Any:
-        if not isinstance(data, str):
-            self.fail("invalid_choice", input=data)
-        return super().to_internal_value(data)
-
-
-class Moment(serializers.DateTimeField):
-    """RFC 3339 with its zone, in and out; a time without one would be somebody's guess."""
-
-    default_error_messages = {"naive": gettext_lazy("The time zone is missing: end with Z or an offset.")}
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(default_timezone=UTC, **options)
-
-    def to_internal_value(self, value: Any) -> datetime:
-        if not isinstance(value, str):
-            self.fail("invalid", format="RFC 3339")
-        try:
-            naive = (parsed := parse_datetime(value)) is not None and timezone.is_naive(parsed)
-        except ValueError:
-            naive = False  # no such day or hour, which DRF says
-        if naive:
-            self.fail("naive")
-        return super().to_internal_value(value)
-
-
-class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses fields that it doesn't know: a misspelt one would otherwise be dropped without a word."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            known = {name for name, field in self.fields.items() if not field.read_only}
-            if unknown := sorted(set(data) - known):
-                raise serializers.ValidationError(
-                    {name: [_("There is no such field.")] for name in unknown[:10]}
-                )
-        return super().to_internal_value(data)
-
-
 # --- polls ---
-
-
-class Networks(serializers.ListField):
-    """Networks in their one form; which of them is none, the error says."""
-
-    child = Text(max_length=60)
-
-    def to_internal_value(self, data: Any) -> list[str]:
-        texts: list[str] = super().to_internal_value(data)
-        try:
-            return canonical_networks(texts)
-        except ValueError as error:
-            raise serializers.ValidationError(str(error)) from None
 
 
 class PollFields(StrictSerializer):

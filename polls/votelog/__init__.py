@@ -12,12 +12,13 @@ from django.db import InterfaceError, OperationalError
 from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
 
+from polls import limits
 from polls.connections import in_thread
 from polls.errors import LogInconsistent, LogUnsuitable
 
 from .base import Head, VoteLog
 
-__all__ = ["STORE_ERRORS", "expected_heads", "get_log", "kept_heads", "set_checkpoint_source"]
+__all__ = ["STORE_ERRORS", "expected_heads", "get_log", "kept_heads", "learn_salt", "set_checkpoint_source"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,15 @@ def forget_log() -> None:
     with _lock:
         _log = None
     _expected.clear()
+
+
+def learn_salt() -> None:
+    """What addresses are hashed with, where there is none yet or its time is up.
+
+    Casts count for no address before: a process asks as it starts, and then with its appends.
+    """
+    if limits.salt_is_due():
+        limits.set_salt(*get_log().salt())
 
 
 # The floor above keeps the counted positions and says here how to ask for them.

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from django.db import connection, transaction
 
-from analytics import stuck
+from analytics import checkpoints, stuck, tasks
+from tests.polling import fill, open_poll
 from tests.servers import PostgreSQL
 
 pytestmark = [pytest.mark.full_only, pytest.mark.django_db(transaction=True)]
@@ -71,3 +72,10 @@ def test_a_backup_that_is_restored_is_left(connect: Any) -> None:
     with copying(connect("pg_restore")):
         wait()
         assert stuck.end_copies() == 0
+
+
+def test_where_nobody_may_look_ballots_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stuck, "_STUCK", "SELECT pid FROM a_view_that_is_not_there")
+    fill(open_poll(), range(20), 1)
+    tasks.sweep()
+    assert checkpoints.backlog() == 0

@@ -9,36 +9,42 @@ import pytest
 from tests.servers import PATIENCE
 from tests.system import ROOT, bare_environment
 
-#: Told to stop while the garbage collector calls back, where an exception is printed and forgotten.
-TOLD_IN_A_CALLBACK = """
+BEAT = """
 import os, signal, sys, weakref
+import celery.beat
+from celery.__main__ import main
 from celery.signals import beat_init
-from config.celery import app
 
-class Thing:
-    pass
-
-def told(_gone):
+def told(*_):
     os.kill(os.getpid(), signal.SIGTERM)
     for _ in range(100):
         pass
+    raise RuntimeError("it goes on")
+
+{when}
+sys.argv = ["celery", "--quiet", "-A", "config", "beat", "--pidfile="]
+main()
+"""
+#: While the garbage collector calls back, where an exception is printed and forgotten.
+IN_A_CALLBACK = """
+class Thing:
+    pass
 
 @beat_init.connect
 def tell(**_):
     thing = Thing()
     known = weakref.ref(thing, told)
     del thing
-
-from celery.__main__ import main
-sys.argv = ["celery", "--quiet", "-A", "config", "beat", "--pidfile="]
-main()
 """
+#: While its schedule is made, and nobody can close it yet.
+AS_IT_STARTS = "celery.beat.Service.get_scheduler = told"
 
 
 @pytest.mark.early
-def test_a_signal_ends_it_wherever_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", [IN_A_CALLBACK, AS_IT_STARTS], ids=["in a callback", "as it starts"])
+def test_a_signal_ends_it_wherever_it_is(tmp_path: Path, when: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", TOLD_IN_A_CALLBACK],
+        [sys.executable, "-c", BEAT.format(when=when)],
         cwd=ROOT,
         env=bare_environment(tmp_path, DATA_DIR=str(tmp_path)),
         capture_output=True,

@@ -13,11 +13,13 @@ from websockets.sync.client import connect
 from tests.system import Landslide
 
 _opened: list[httpx.Client] = []
+#: httpcore closes idle connections that are too many, also one that another thread has just been given.
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 
 
 def http_client(**options: Any) -> httpx.Client:
     """A client that tests/e2e/conftest.py closes at the end of the file."""
-    _opened.append(httpx.Client(timeout=30, **options))
+    _opened.append(httpx.Client(timeout=30, limits=LIMITS, **options))
     return _opened[-1]
 
 

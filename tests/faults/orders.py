@@ -14,7 +14,6 @@ from typing import Literal
 
 FOLDER = "FAULTS_FOLDER"  # the environment variable that names it
 COOKIES = "FAULTS_COOKIES"  # another: how many voters there may be
-SCOPES = "polls:read polls:write ballots:write"
 
 Act = Literal["kill", "stop"]
 

@@ -10,7 +10,7 @@ import os
 from types import ModuleType
 
 from tests.faults.inside.hooks import after_import, orders, role
-from tests.faults.orders import COOKIES, SCOPES
+from tests.faults.orders import COOKIES
 
 
 def add() -> None:
@@ -30,8 +30,9 @@ def _preparing(module: ModuleType) -> None:
 def _make_voters(cookies: int) -> None:
     from django.core.management import call_command
 
+    from polls.models import ApiClient
     from polls.voters import mint
 
     printed = io.StringIO()
-    call_command("create_api_key", "faults", scopes=SCOPES.split(), stdout=printed)
+    call_command("create_api_key", "faults", scopes=[*ApiClient.Scope], stdout=printed)
     orders.tell_voters(printed.getvalue().split()[-1], [mint() for _ in range(cookies)])
