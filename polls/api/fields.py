@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -45,6 +45,13 @@ class Flag(serializers.BooleanField):
 
 
 class Pick(serializers.ChoiceField):
+    """One of a few words; which there are, the error says."""
+
+    default_error_messages = {"invalid_choice": gettext_lazy('"{input}" is none of these: {choices}.')}
+
+    def fail(self, key: str, **values: Any) -> NoReturn:
+        super().fail(key, choices=", ".join(map(str, self.choices)), **values)
+
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str):
             self.fail("invalid_choice", input=data)

@@ -202,6 +202,13 @@ def test_what_is_not_right_is_named(writer: Caller, body: Any, where: str) -> No
     assert not Poll.objects.exists()
 
 
+@pytest.mark.full_only
+@pytest.mark.parametrize("given", ["always", 5])
+def test_a_word_that_is_none_of_the_few_is_told_which_there_are(writer: Caller, given: Any) -> None:
+    answer = writer("POST", POLLS, NEW | {"proof_of_work": given})
+    assert answer.json()["errors"]["proof_of_work"] == [f'"{given}" is none of these: off, auto, on.']
+
+
 RAW = {
     "empty": b"",
     "no JSON": b"{question: 'a'}",
