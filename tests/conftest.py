@@ -37,7 +37,7 @@ SHARED = {
     "shared_embedded": {"mode": "embedded"},
     "shared_daphne": {"mode": "embedded", "server": "daphne"},
 }
-#: Ends the ids of tests that share systems: an id is all that xdist hands tests out by.
+#: In the ids of tests that share systems: an id is all that xdist hands tests out by.
 SHARING = "@shared"
 
 data_dir = pytest.StashKey[Path]()
@@ -130,7 +130,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=turn)
     if hasattr(config, "workerinput"):
         for item in filter(shares_systems, items):
-            name(item, item.nodeid + SHARING)
+            name(item, re.sub(r"(?=\[)|$", SHARING, item.nodeid, count=1))
 
 
 def pytest_collection_finish() -> None:
@@ -157,7 +157,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Together(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return SHARING if nodeid.endswith(SHARING) else super()._split_scope(nodeid)
+            return SHARING if SHARING in nodeid else super()._split_scope(nodeid)
 
     return Together(config, log) if config.getoption("dist") == "loadfile" else None
 
