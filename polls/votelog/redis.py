@@ -26,6 +26,7 @@ from typing import Any
 
 import redis
 from django.conf import settings
+from django.db import Error as DatabaseError
 from django.utils.translation import gettext as _
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import OutOfMemoryError, ReadOnlyError
@@ -62,6 +63,7 @@ _READ_AT_LEAST = 32  # stream entries a look
 _RESTORE = 2000  # arguments a call, a claim being two
 _COMPARED_AT_MOST = 3  # times a call: processes of two releases would load their Functions in turns
 _UNKNOWN = Outcome("outcome_unknown")
+_BEHIND = "behind what it has acknowledged"  # instead of a generation
 
 _Call = tuple[str, list[str], list[Any]]  # Function, keys, arguments
 
@@ -362,10 +364,19 @@ class RedisVoteLog:
     def _compare(self) -> None:
         """Redis has started anew, or another has taken over: is this the log that we know?
 
-        The database says how far it was counted, and this process how far it has written.
+        The database says how far it was counted, and this process how far it has written. While the database
+        is away nobody here can tell: others may have written what an older copy lacks.
         """
+        heads = self.heads()
+        if any(head.generation == _BEHIND for head in heads.values()):
+            raise LogInconsistent()
+        try:
+            counted = self._counted()
+        except DatabaseError as error:
+            logger.warning("log_not_compared", extra={"error": str(error)})
+            raise Unavailable() from None
         calls: list[_Call] = []
-        for partition, head in (self._counted() or self.heads()).items():
+        for partition, head in (counted or heads).items():
             args = [head.generation, head.position, self._written_of(partition, head.generation)]
             calls.append(("landslide_compare", self._keys(partition), args))
         _raise_errors(self._send(calls))
@@ -430,7 +441,7 @@ def _head(
 def _doubted(head: Head | None, written: Head | None) -> Head | None:
     """Of a log that ends before what this process has written, an older copy: the same log to nobody."""
     if head and written and head.generation == written.generation and head.position < written.position:
-        return Head("behind what it has acknowledged", head.position)
+        return Head(_BEHIND, head.position)
     return head
 
 

@@ -126,16 +126,23 @@ class Stand:
 
     def step(self, code: str, step: str) -> Any:
         """Open, close and so on; tried again while a store or process is on its way back."""
-        answers: list[Any] = []
+        answer, said = None, ""
 
         def done() -> bool:
-            with contextlib.suppress(httpx.TransportError):
-                answers.append(self.http.post(f"/api/v1/polls/{code}/{step}/"))
-                return bool(answers[-1].status_code == 200 or answers[-1].status_code == 409)
-            return False
+            nonlocal answer, said
+            try:
+                answer = self.http.post(f"/api/v1/polls/{code}/{step}/")
+            except httpx.TransportError as error:
+                said = repr(error)
+                return False
+            said = answer.text
+            return answer.status_code in (200, 409)
 
-        wait_for(done, seconds=30, what=f"{step}: {answers[-1:]}")
-        return answers[-1].json()
+        try:
+            wait_for(done, 30)
+        except TimeoutError:
+            raise TimeoutError(f"{step} of {code}: {said}") from None
+        return answer.json()
 
     def connect(self) -> psycopg.Connection[Any]:
         return self.postgresql.connect(self.system.database)

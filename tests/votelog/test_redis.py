@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis
+from django.db import OperationalError
 
 from polls.errors import LogInconsistent, LogUnsuitable, Unavailable
 from polls.votelog.base import UNREADABLE, Head, VoteLog
@@ -195,6 +196,46 @@ class TestRedisVoteLog(VoteLogContract):
         append(log, ballot(4))
         append(process(), *(ballot(number) for number in range(5, 20)))
         assert asked == [1]
+
+    def test_nobody_vouches_for_a_server_that_started_anew_while_the_database_is_away(
+        self, start_redis: Callable[..., Redis]
+    ) -> None:
+        server, away = start_redis(), True
+
+        def counted() -> dict[int, Head]:
+            if away:
+                raise OperationalError("no database")
+            return {n: Head(GENERATION, 0) for n in range(2)}
+
+        def process() -> RedisVoteLog:
+            return RedisVoteLog(server.url(), prefix="test", partitions=2, counted=counted)
+
+        writer, idle = process(), process()
+        away = False
+        make(writer)
+        open_gate(writer)
+        append(writer, *(ballot(number) for number in range(10)))
+        away = True
+        server.kill()
+        server.start()
+        for log in (writer, idle):
+            with pytest.raises(Unavailable):
+                append(log, ballot(10))
+        assert len(ballots(writer)) == 10
+        away = False
+        assert append(idle, ballot(10)) == [NEW]
+
+        away = True
+        server.kill()
+        server.start()
+        with server.client() as client:
+            for partition in range(2):
+                client.hset(f"test:{{{partition}}}:head", "position", 1)
+        with pytest.raises(LogInconsistent):  # who wrote what it lacks needs no database to tell
+            append(writer, ballot(11))
+        with pytest.raises(Unavailable):
+            append(process(), ballot(11))
+        assert len(ballots(writer)) == 11
 
     def test_what_another_thread_appends_during_a_look_makes_no_older_copy(
         self, log: VoteLog, monkeypatch: pytest.MonkeyPatch

@@ -58,7 +58,8 @@ def older_copy_unseen(scene: Scene) -> None:
         scene.struck()
         before = scene.journal.acknowledged
         scene.load.resume()
-        _heard(scene, "an older copy that the database can't tell of", alarm=False)
+        # Who has written what it lacks can tell; the others know that they can't.
+        _heard(scene, "an older copy that the database can't tell of", "unavailable", alarm=False)
         late = scene.journal.acknowledged - before
         scene.expect(late == 0, "alarm", f"{late} ballots were acknowledged by an older copy of the log")
     finally:
@@ -94,12 +95,15 @@ def _calm(scene: Scene) -> Iterator[None]:
     scene.load.resume()
 
 
-def _heard(scene: Scene, what: str, alarm: bool = True) -> None:
-    """Voters are told that the log needs attention, and so is whoever watches over it."""
-    before = scene.journal.answers["log_inconsistent"]
+def _heard(scene: Scene, what: str, *codes: str, alarm: bool = True) -> None:
+    """Voters are told that the log needs attention (or one of `codes`), and so is whoever watches over it."""
+
+    def refusals() -> int:
+        return sum(scene.journal.answers[code] for code in ("log_inconsistent", *codes))
+
+    before = refusals()
     try:
-        refused = lambda: scene.journal.answers["log_inconsistent"] >= before + REFUSALS  # noqa: E731
-        wait_for(refused, scene.patience, "refusals")
+        wait_for(lambda: refusals() >= before + REFUSALS, scene.patience, "refusals")
     except TimeoutError:
         scene.expect(False, "alarm", f"{what}: ballots are accepted as if nothing had been")
         return
@@ -159,6 +163,6 @@ def _row(name: str, strike: object, *broken: str, long: bool = False) -> Fault:
 ROWS = [
     _row("vote log emptied", emptied, "makes_a_log_anew", "forgets_what_it_wrote"),
     _row("vote log set back to an old AOF", older_copy, "trusts_any_log", "forgets_what_it_wrote"),
-    _row("vote log set back, database unseen", older_copy_unseen, "forgets_what_it_wrote"),
+    _row("vote log set back, database unseen", older_copy_unseen, "trusts_any_log", "forgets_what_it_wrote"),
     _row("vote log's clock an hour back", ran_back, "ignores_the_clock"),
 ]
