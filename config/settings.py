@@ -178,6 +178,9 @@ POSTGRESQL_OPTIONS = {
         "max_size": DATABASE_POOL_SIZE,
         "timeout": 5,
         "max_idle": 120,
+        # It tries again at ever longer intervals, for five minutes as shipped: after an outage of a minute
+        # nobody would get a connection for another. Given up, the next one who asks makes it try at once.
+        "reconnect_timeout": 4,
         # The server ends a statement by itself before that, unless it or the network hangs.
         "connection_class": bounded(DATABASE_STATEMENT_SECONDS + 5),
     },

@@ -6,10 +6,11 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from config import postgresql
 from config.postgresql import ServerSilent, bounded
-from tests.servers import PostgreSQL
+from tests.servers import PostgreSQL, wait_for
 
 pytestmark = pytest.mark.full_only
 
@@ -48,6 +49,22 @@ def test_a_server_that_hangs_is_found_out_on_another_connection(
         server.thaw()
     with kind.connect(server.url("postgres"), autocommit=True) as again:
         assert again.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_after_an_outage_nobody_waits_for_the_pool_to_try_again(
+    start_postgresql: Callable[..., PostgreSQL],
+) -> None:
+    server = start_postgresql()
+    options = settings.POSTGRESQL_OPTIONS["pool"] | {"timeout": 0.2, "check": ConnectionPool.check_connection}
+    with ConnectionPool(server.url("postgres"), open=True, **options) as pool:
+        pool.wait()
+        server.kill()
+        with pytest.raises(PoolTimeout):
+            pool.getconn()
+        wait_for(lambda: pool.get_stats()["pool_size"] == 0, what="the pool to give up")
+        server.start()
+        with pool.connection(timeout=30) as again:
+            assert again.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_one_that_is_busy_may_take_its_time(
