@@ -16,7 +16,7 @@ class ProjectConfig(AppConfig):
 
         celery.app.set_default()
         checks.register_all()
-        gc.freeze()
+        gc.freeze()  # what is there by now stays: see config/__init__.py
 
 
 class Admin(admin_apps.SimpleAdminConfig):

@@ -178,8 +178,8 @@ POSTGRESQL_OPTIONS = {
         "max_size": DATABASE_POOL_SIZE,
         "timeout": 5,
         "max_idle": 120,
-        # It tries again at ever longer intervals, for five minutes as shipped: after an outage of a minute
-        # nobody would get a connection for another. Given up, the next one who asks makes it try at once.
+        # As shipped it tries again at ever longer intervals, for five minutes: after an outage of one minute
+        # nobody would get a connection for another. Once it has given up, who asks next makes it try at once.
         "reconnect_timeout": 4,
         # The server ends a statement by itself before that, unless it or the network hangs.
         "connection_class": bounded(DATABASE_STATEMENT_SECONDS + 5),

@@ -26,7 +26,7 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from django.db import Error as DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import OutOfMemoryError, ReadOnlyError
@@ -372,7 +372,7 @@ class RedisVoteLog:
             raise LogInconsistent()
         try:
             counted = self._counted()
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
             logger.warning("log_not_compared", extra={"error": str(error)})
             raise Unavailable() from None
         calls: list[_Call] = []
