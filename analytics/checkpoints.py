@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 
 from django.utils.translation import gettext as _
 
 from polls.errors import LogInconsistent, LogUnsuitable
-from polls.votelog import get_log
+from polls.votelog import STORE_ERRORS, get_log
 from polls.votelog.base import Head
 
 from .models import Checkpoint
@@ -34,9 +35,23 @@ def verify() -> None:
     compare(expected_heads())
 
 
+def counted_heads(*, make: bool = True) -> dict[int, Head]:
+    """The same, for who accepts ballots by it: LogInconsistent where the database is older than the log."""
+    heads: dict[int, Head] = {}
+    with suppress(*STORE_ERRORS):  # a log that is away takes no ballot either
+        heads = get_log().heads()
+    expected = expected_heads(make=make)
+    _check_nothing_is_missing(expected, heads)
+    return expected
+
+
 def compare(expected: dict[int, Head]) -> None:
     """The same, of a log that is set up well, with what is known to be counted."""
     heads = get_log().heads()
+    if any(n in heads and heads[n].lacks(head.position) for n, head in expected.items()):
+        # What is known may be from before the log was trimmed.
+        with suppress(*STORE_ERRORS):
+            _check_nothing_is_missing(expected_heads(make=False), heads)
     for partition, head in expected.items():
         found = heads.get(partition)
         if found is None or not found.continues(head.generation, head.position):
@@ -47,6 +62,24 @@ def compare(expected: dict[int, Head]) -> None:
                 )
                 % {"partition": partition},
                 hint=_("If no other log holds uncounted ballots, run: python manage.py reconcile_log"),
+            )
+
+
+def _check_nothing_is_missing(counted: dict[int, Head], heads: dict[int, Head]) -> None:
+    """Raise LogUnsuitable where the log was trimmed behind what the database, read after it, has counted."""
+    for partition, head in counted.items():
+        found = heads.get(partition)
+        if found and found.generation == head.generation and found.lacks(head.position):
+            raise LogUnsuitable(
+                _(
+                    "The database is older than the vote log: up to %(n)s ballots of partition %(partition)s"
+                    " were counted into a newer one and are in neither."
+                )
+                % {"n": found.trimmed - head.position, "partition": partition},
+                hint=_(
+                    "Put a newer copy of the database back. If there is none, python manage.py reconcile_log"
+                    " gives those ballots up."
+                ),
             )
 
 

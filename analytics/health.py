@@ -95,7 +95,9 @@ def log_status() -> dict[str, Any]:
                 "counted": row.position,
                 "appended": head.position if head else None,
                 "backlog": max(0, head.position - row.position) if head else None,
-                "consistent": head is not None and head.continues(row.generation, row.position),
+                "consistent": head is not None
+                and head.continues(row.generation, row.position)
+                and not head.lacks(row.position),
             }
         )
     return {

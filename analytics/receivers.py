@@ -13,13 +13,13 @@ from polls.signals import ballots_appended, over_limit, poll_changed
 from polls.votelog import set_checkpoint_source
 
 from . import anomalies, bundles, health, wakeups
-from .checkpoints import expected_heads
+from .checkpoints import counted_heads
 
 logger = logging.getLogger(__name__)
 
 
 def connect() -> None:
-    set_checkpoint_source(expected_heads)
+    set_checkpoint_source(counted_heads)
     ballots_appended.connect(wakeups.on_ballots_appended, dispatch_uid="analytics.wakeups")
     over_limit.connect(anomalies.on_over_limit, dispatch_uid="analytics.anomalies")
     poll_changed.connect(on_poll_changed, dispatch_uid="analytics.bundles")

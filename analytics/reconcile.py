@@ -110,7 +110,18 @@ def _check_allowed(plan: Plan, discard_uncounted: bool) -> None:
             _("Stop all servers and workers first: they run with the old settings. Seen just now: %(names)s.")
             % {"names": ", ".join(alive)}
         )
-    if discard_uncounted or plan.uncounted == 0:
+    if discard_uncounted:
+        return
+    if plan.missing:
+        raise ReconcileRefused(
+            _(
+                "The database is older than the vote log: up to %(n)s acknowledged ballots were counted into"
+                " a newer copy of it, are in neither any more, and would be lost."
+            )
+            % {"n": plan.missing},
+            missing=plan.missing,
+        )
+    if plan.uncounted == 0:
         return
     if plan.uncounted is None:
         raise ReconcileRefused(

@@ -67,6 +67,11 @@ class Plan:
         return self.was != self.now
 
     @property
+    def missing(self) -> int:
+        """Positions that a newer copy of the database had counted, and that neither side has any more."""
+        return sum(f.position - f.counted for f in self.findings if f.damage is Damage.GAP)
+
+    @property
     def damaged(self) -> list[Finding]:
         return [finding for finding in self.findings if finding.damage is not Damage.NONE]
 

@@ -176,14 +176,23 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A partition's generation (random, made with the log) and the position of its last entry."""
+    """A partition's generation (random, made with the log) and the position of its last entry.
+
+    `trimmed`: entries up to this position may be gone from the log. 0 in a log that is part of the database,
+    with which it is restored.
+    """
 
     generation: str
     position: int
+    trimmed: int = 0
 
     def continues(self, generation: str, position: int) -> bool:
         """Whether this is the head of that same log, and not of an older copy of it."""
         return self.generation == generation and self.position >= position
+
+    def lacks(self, counted: int) -> bool:
+        """Whether entries behind `counted` are gone: the database is an older copy than the log."""
+        return self.trimmed > counted
 
 
 @dataclass(frozen=True, slots=True)

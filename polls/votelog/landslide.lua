@@ -284,6 +284,27 @@ local function reset(keys, args)
   return redis.status_reply('OK')
 end
 
+-- The position before the first entry that is still there.
+local function trimmed_to(keys)
+  local first = redis.call('XRANGE', keys[1], '-', '+', 'COUNT', 1)[1]
+  if not first then return tonumber(redis.call('HGET', keys[2], 'position') or 0) end
+  local entries = 1  -- as a marker is; ballots say how many they are
+  for i = 1, #first[2], 2 do
+    if first[2][i] == 'n' then entries = tonumber(first[2][i + 1]) end
+  end
+  return tonumber(string.match(first[1], '%d+')) - entries
+end
+
+-- ARGV: position up to which entries may go. How far they are gone stays in the head: a database that has
+-- counted less is older than the log.
+local function trim(keys, args)
+  -- MINID, never MAXLEN: a length would evict what isn't counted yet. Exact, since an entry tells in what
+  -- order people voted: it goes when it is no longer needed.
+  redis.call('XTRIM', keys[1], 'MINID', '=', string.format('%.0f-0', tonumber(args[1]) + 1))
+  redis.call('HSET', keys[2], 'trimmed', string.format('%.0f', trimmed_to(keys)))
+  return redis.status_reply('OK')
+end
+
 -- ARGV: generation, position
 local function make(keys, args)
   if redis.call('EXISTS', keys[2]) == 0 then
@@ -318,3 +339,4 @@ redis.register_function('landslide_open', open)
 redis.register_function('landslide_close', close)
 redis.register_function('landslide_reset', reset)
 redis.register_function('landslide_make', make)
+redis.register_function('landslide_trim', trim)

@@ -4,7 +4,7 @@ All keys of a partition carry its hash tag, so that Redis Cluster can spread par
 
     <prefix>:{n}:log     the stream; an entry holds the ballots of a poll that came together, in
                          columns, and its ID is "<position of the last>-0", our own counter
-    <prefix>:{n}:head    hash: generation, position, format
+    <prefix>:{n}:head    hash: generation, position, trimmed, format
     <prefix>:{n}:gates   hash: poll_id -> Gate.pack()
     <prefix>:{n}:claims:<poll_id>      hash: count, buckets
     <prefix>:{n}:claims:<poll_id>:<k>  hash: the end of a voter_key -> pack_claim()
@@ -21,6 +21,7 @@ import re
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ logger = logging.getLogger(__name__)
 
 _LIBRARY = Path(__file__).with_name("landslide.lua")
 _FORMAT = "2"  # of the keys, as in the Function
-_HEAD = ("generation", "position", "format", "at")
+_HEAD = ("generation", "position", "trimmed", "format", "at")
 #: As in the Function: a store's clock that went back by more than this can't be gone by.
 CLOCK_TOLERANCE_MS = 5000
 _SCAN = 1000
@@ -180,9 +181,7 @@ class RedisVoteLog:
         return blocks
 
     def trim(self, partition: int, upto: int) -> None:
-        # MINID, never MAXLEN: a length would evict what isn't counted yet. Exact, since an entry
-        # tells in what order people voted: it goes when it is no longer needed.
-        self._redis.xtrim(self._keys(partition)[0], minid=f"{upto + 1}-0", approximate=False)
+        self._call([("landslide_trim", self._keys(partition), [upto])])
 
     def forget(self, poll_id: int, counted: Mapping[int, int]) -> None:
         for partition in range(self.partitions):
@@ -264,7 +263,12 @@ class RedisVoteLog:
             pipe.hset(gates_key, mapping={str(poll_id): gate.pack() for poll_id, gate in gates.items()})
         pipe.hset(
             head_key,
-            mapping={"generation": head.generation, "position": head.position, "format": _FORMAT},
+            mapping={
+                "generation": head.generation,
+                "position": head.position,
+                "trimmed": head.position,
+                "format": _FORMAT,
+            },
         )
         pipe.execute()
         # The new generation first: from here on nobody who knows the old one appends.
@@ -425,7 +429,12 @@ _REFUSALS = re.compile(rf"\b({'|'.join(_MEANING)})\b")
 
 
 def _head(
-    now: int, generation: bytes | None, position: bytes | None, written_as: bytes | None, at: bytes | None
+    now: int,
+    generation: bytes | None,
+    position: bytes | None,
+    trimmed: bytes | None,
+    written_as: bytes | None,
+    at: bytes | None,
 ) -> Head | None:
     if generation is None or position is None:
         return None
@@ -435,13 +444,13 @@ def _head(
         known = f"format {(written_as or b'1').decode()}"
     elif at is not None and now < int(at) - CLOCK_TOLERANCE_MS:
         known = "from a time that is to come"
-    return Head(known, int(position))
+    return Head(known, int(position), int(trimmed or 0))
 
 
 def _doubted(head: Head | None, written: Head | None) -> Head | None:
     """Of a log that ends before what this process has written, an older copy: the same log to nobody."""
     if head and written and head.generation == written.generation and head.position < written.position:
-        return Head(_BEHIND, head.position)
+        return replace(head, generation=_BEHIND)
     return head
 
 

@@ -11,11 +11,12 @@ import redis
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from analytics import counting, reconcile, tallies
+from analytics import checkpoints, counting, health, reconcile, tallies
 from analytics.models import Checkpoint, Pulse, Tally
 from analytics.survey import Damage, survey
 from polls import authoring, ballotbox, lifecycle, votelog, voters
 from polls.ballotbox import CastRequest
+from polls.errors import LogInconsistent, LogUnsuitable
 from polls.models import Ballot, Claim, DeadLetter, LogEntry, LogGate, LogHead, Poll
 from polls.votelog import get_log
 from polls.votelog.base import Gate, Head
@@ -327,11 +328,43 @@ def test_a_database_older_than_the_log(settings: Any) -> None:
     Tally.objects.all().delete()
     Checkpoint.objects.update(position=3)
     votelog.forget_log()
+    status, refused = Voter(poll).cast([1])
+    assert (status, refused["code"]) == (503, "log_inconsistent")
+    assert not health.log_status()["consistent"]
+    with pytest.raises(LogUnsuitable, match="older than the vote log: up to 5 ballots"):
+        checkpoints.verify()
     assert [finding.damage for finding in survey().findings] == [Damage.GAP]
-    repair()
+    with pytest.raises(CommandError, match="up to 5 acknowledged ballots"):
+        repair()
+    repair(discard_uncounted=True)
+    assert health.log_status()["consistent"]
     count_all()
     assert figures(poll)["ballots"] == 2 + 4
     assert get_log().heads()[0].generation == head.generation
+
+
+@pytest.mark.full_only
+def test_servers_that_run_on_notice_a_database_put_back(settings: Any) -> None:
+    """Within a second of casts: the positions they know are those of the database that is gone."""
+    use(settings, "redis", 1)
+    poll = open_poll()
+    voted(poll, 10)
+    get_log().trim(0, 8)
+    Checkpoint.objects.update(position=3)
+    votelog.expected_heads(max_age=1e9)
+    with pytest.raises(LogInconsistent):
+        votelog.expected_heads(max_age=0)
+
+
+@pytest.mark.full_only
+def test_positions_known_from_before_the_log_was_trimmed_are_no_reason_for_an_alarm(settings: Any) -> None:
+    use(settings, "redis", 1)
+    poll = open_poll()
+    voted(poll, 3)
+    known = checkpoints.expected_heads()
+    voted(poll, 5)
+    get_log().trim(0, 8)
+    checkpoints.compare(known)
 
 
 def test_every_state_keeps_its_gate(backend: str) -> None:

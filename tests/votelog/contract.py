@@ -6,7 +6,7 @@ A subclass gives the fixtures `log`, an empty log with its heads made, and `stor
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -71,6 +71,10 @@ def known(log: VoteLog, position: int = 0) -> dict[int, Head]:
 
 def append(log: VoteLog, *ballots: NewBallot) -> list[Outcome]:
     return log.append(ballots, known(log))
+
+
+def places(heads: Mapping[int, Head]) -> dict[int, tuple[str, int]]:
+    return {partition: (head.generation, head.position) for partition, head in heads.items()}
 
 
 def codes(outcomes: Sequence[Outcome]) -> list[str]:
@@ -346,7 +350,7 @@ class VoteLogContract:
             log.trim(partition, heads[partition].position)
             log.trim(partition, heads[partition].position)
             assert read(log, partition, 0, 1000) == []
-        assert log.heads() == heads
+        assert places(log.heads()) == places(heads)
         assert append(log, ballot(0)) == [AGAIN]
         assert codes(append(log, ballot(0, number=2))) == ["already_voted"]
         assert append(log, ballot(99)) == [NEW]
@@ -529,7 +533,7 @@ class VoteLogContract:
         for partition, head in rebuilt.items():
             log.rebuild(partition, head, {POLL: Gate(2, open=True), 8: Gate(1)})
             log.restore_claims(partition, counted[partition])
-        assert log.heads() == rebuilt
+        assert places(log.heads()) == places(rebuilt)
         assert ballots(log) == []
         outcomes = log.append(
             [ballot(1), ballot(1, number=3), ballot(2, poll=8), ballot(3, poll=8), ballot(3)], rebuilt

@@ -81,6 +81,28 @@ class TestRedisVoteLog(VoteLogContract):
             log.trim(partition, start + len(listed) - 1)  # all but the marker
             assert read(log, partition, start, 100) == listed[-1:]
 
+    def test_it_knows_how_far_it_was_trimmed(self, redis_server: Redis) -> None:
+        log = RedisVoteLog(redis_server.url(), prefix="trimmed", partitions=1)
+        make(log, 100)
+        open_gate(log)
+        for first in (0, 10, 20):
+            log.append([ballot(number) for number in range(first, first + 10)], known(log, 100))
+        log.close(POLL, 1)
+        # Whole blocks go: 101 to 110, to 120, to 130, and the marker at 131.
+        for upto, trimmed in (
+            (90, 100),
+            (110, 110),
+            (115, 110),
+            (120, 120),
+            (110, 120),
+            (130, 130),
+            (131, 131),
+        ):
+            log.trim(0, upto)
+            head = log.heads()[0]
+            assert (upto, head.trimmed) == (upto, trimmed)
+            assert [head.lacks(counted) for counted in (trimmed - 1, trimmed)] == [True, False]
+
     def test_it_loads_the_function_again_where_it_is_gone(self, log: VoteLog, redis_server: Redis) -> None:
         open_gate(log)
         with redis_server.client() as client:

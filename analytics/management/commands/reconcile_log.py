@@ -38,7 +38,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--discard-uncounted",
             action="store_true",
-            help="go on even if the old log holds acknowledged ballots that are not counted: they are lost",
+            help="go on even if acknowledged ballots are lost: those that the old log holds uncounted, and "
+            "those that only a newer copy of the database had counted",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -61,6 +62,7 @@ class Command(BaseCommand):
                 "vote log reconciled",
                 partitions=[f"{f.partition}: {f.damage.value}" for f in plan.damaged],
                 discarded=plan.uncounted,
+                missing=plan.missing,
                 **asdict(done),
             )
         except ReconcileRefused as error:
@@ -87,6 +89,11 @@ class Command(BaseCommand):
             )
         elif plan.uncounted:
             self.stdout.write(f"{plan.uncounted} acknowledged ballots in the old log are not counted.")
+        if plan.missing:
+            self.stdout.write(
+                f"The database is older than the log: up to {plan.missing} acknowledged ballots were counted "
+                "into a newer copy of it, and are in neither any more."
+            )
         lost = [str(f.partition) for f in plan.findings if f.damage in _LOST]
         if lost:
             self.stdout.write(
@@ -103,8 +110,8 @@ class Command(BaseCommand):
         rebuilt = [str(finding.partition) for finding in plan.findings if finding.rebuilt]
         if rebuilt:
             self.stdout.write(f"To be emptied and rebuilt from the database: partition {', '.join(rebuilt)}.")
-        if discard and plan.uncounted != 0:
-            self.stdout.write("The uncounted ballots will be LOST.")
+        if discard and (plan.uncounted != 0 or plan.missing):
+            self.stdout.write("The ballots that are not counted will be LOST.")
         try:
             answer = input("Go on? [y/N] ")
         except EOFError:
@@ -121,7 +128,13 @@ class Command(BaseCommand):
             )
 
     def advice(self, error: ReconcileRefused, options: dict[str, Any]) -> str:
-        if options["discard_uncounted"] or "uncounted" not in error.extra:
+        if "missing" in error.extra:
+            return (
+                "\nPut a newer copy of the database back if there is one (a later backup, a replica). Else "
+                "--discard-uncounted gives those ballots up. Their voters keep their claims, and can't vote "
+                "again."
+            )
+        if "uncounted" not in error.extra:
             return ""
         return (
             "\nIf the old log can be brought back (start it, or set VOTE_LOG and VOTE_LOG_PARTITIONS back), "
