@@ -39,14 +39,13 @@ def create_poll(choices: Sequence[str], by: str = COMMAND, **fields: Any) -> Pol
 @transaction.atomic
 def _create(choices: Sequence[str], by: str, **fields: Any) -> Poll:
     poll = Poll(**fields)
-    poll.next_number = len(choices) + 1
     least, most = get_method(poll.method).default_limits(len(choices))
     poll.min_selections = fields.get("min_selections", least)
     poll.max_selections = fields.get("max_selections", most)
     check_draft(poll, choices)
     check_networks(poll)
     poll.save()
-    Choice.objects.bulk_create(Choice(poll=poll, number=n, label=label) for n, label in enumerate(choices, 1))
+    _replace_choices(poll, choices)
     record(by, "poll created", poll.code, **_texts(poll, fields), choices=choices)
     return poll
 
@@ -129,18 +128,28 @@ def check_networks(poll: Poll) -> None:
 
 
 def _replace_choices(poll: Poll, labels: Sequence[str]) -> None:
-    """New texts for a draft. Numbers that voters have seen stay with their text and are never reused."""
-    seen = poll.round > 1
-    numbers = {choice.label: choice.number for choice in poll.choices.all()} if seen else {}
-    following = poll.next_number if seen else 1
+    """New texts for a draft, in their order. A number that voters have seen stays with its text for good."""
+    seen = _numbers_seen(poll)
+    numbers = {choice.label: choice.number for choice in poll.choices.all() if choice.number in seen}
+    following = max(seen, default=0) + 1
     rows = []
-    for label in labels:
+    for position, label in enumerate(labels, 1):
         number = numbers.get(label)
         if number is None:
             number, following = following, following + 1
-        rows.append(Choice(poll=poll, number=number, label=label))
+        rows.append(Choice(poll=poll, number=number, position=position, label=label))
     if following > CHOICES_AT_MOST + 1:
-        raise Malformed(_("The poll has used up its %(most)s choice numbers.") % {"most": CHOICES_AT_MOST})
+        raise Malformed(
+            _(
+                "Voters have seen %(seen)s of the poll's %(most)s choice numbers, and those are never"
+                " reused. Keep more of the choices as they were, or make a new poll."
+            )
+            % {"seen": max(seen), "most": CHOICES_AT_MOST}
+        )
     poll.choices.all().delete()
     Choice.objects.bulk_create(rows)
-    poll.next_number = following
+
+
+def _numbers_seen(poll: Poll) -> set[int]:
+    """The choice numbers of rounds that were opened. A draft's others may be given out again."""
+    return {number for rules in poll.rounds.values_list("rules", flat=True) for number in rules["numbers"]}

@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 
 from .errors import IllegalStep, LandslideError, PollNotFound
 from .methods import get_method
-from .models import Poll, Round, State
+from .models import Poll, Round, State, Visibility
 from .records import COMMAND, SCHEDULE, record
 from .signals import ballots_appended, poll_changed
 from .votelog import STORE_ERRORS, expected_heads, get_log
@@ -55,7 +55,8 @@ def open_poll(poll_id: int, by: str = COMMAND) -> Poll:
         poll.state, poll.closed_at, poll.published_at = State.OPEN, None, None
         if poll.opens_at is None or poll.opens_at > now:
             poll.opens_at = now
-        Round.objects.create(poll=poll, number=poll.round, opened_at=now, rules=_frozen_rules(poll))
+        asked = {"question": poll.question, "rules": _frozen_rules(poll)}
+        Round.objects.create(poll=poll, number=poll.round, opened_at=now, **asked)
 
     return _change(poll_id, step, by, "poll opened")
 
@@ -109,7 +110,10 @@ def reset_poll(poll_id: int, by: str = COMMAND) -> Poll:
             _require(poll, State.OPEN, State.CLOSED, State.PUBLISHED)
         if poll.round == ROUNDS_AT_MOST:
             raise IllegalStep(_("The poll has had all the rounds it can have; make a new one."))
-        Round.objects.filter(poll=poll, number=poll.round, closed_at=None).update(closed_at=timezone.now())
+        ending = Round.objects.filter(poll=poll, number=poll.round)
+        ending.filter(closed_at=None).update(closed_at=timezone.now())
+        if poll.results_visible != Visibility.STAFF:
+            ending.update(made_public_at=poll.published_at)
         poll.state = State.DRAFT
         poll.round += 1
         poll.epoch += 1

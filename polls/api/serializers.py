@@ -34,7 +34,8 @@ class PollFields(StrictSerializer):
         child=Text(max_length=200),
         min_length=2,
         max_length=CHOICES_AT_MOST,
-        help_text="The labels, in the order of their numbers, which start at 1.",
+        help_text="The labels, in the order in which voters see them. Numbers that voters have seen stay with"
+        " their labels.",
     )
     min_selections = Whole(min_value=1, max_value=99, required=False)
     max_selections = Whole(

@@ -142,7 +142,6 @@ class Poll(models.Model):
     gates_set = models.BooleanField(default=True, editable=False)
     # Set by an anomaly where `proof_of_work` is auto, and over by itself.
     proof_until = models.DateTimeField(null=True, editable=False)
-    next_number = models.PositiveSmallIntegerField(default=1, editable=False)
     secret = models.BinaryField(default=new_secret, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     closed_at = models.DateTimeField(null=True, editable=False)
@@ -163,18 +162,22 @@ class Poll(models.Model):
 
 
 class Choice(models.Model):
-    """Something that can be selected. Its number is never reused within the poll."""
+    """Something that can be selected. Once voters have seen it, its number is never reused within the poll.
+
+    `position` is where it stands: an order that may change from round to round, while its number stays.
+    """
 
     poll = models.ForeignKey(Poll, models.CASCADE, related_name="choices")
     number = models.PositiveSmallIntegerField(
         editable=False, validators=[MinValueValidator(1), MaxValueValidator(99)]
     )
+    position = models.PositiveSmallIntegerField(default=0, editable=False)
     label = models.CharField(_("label"), max_length=200)
 
     class Meta:
         verbose_name = _("choice")
         verbose_name_plural = _("choices")
-        ordering = ["number"]
+        ordering = ["position", "number"]
         constraints = [models.UniqueConstraint(fields=["poll", "number"], name="choice_number_once")]
 
     def __str__(self) -> str:
@@ -190,10 +193,13 @@ class Round(models.Model):
 
     poll = models.ForeignKey(Poll, models.CASCADE, related_name="rounds")
     number = models.PositiveSmallIntegerField()
+    question = models.CharField(max_length=300, default="")
     opened_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
     rules = models.JSONField()
     result = models.JSONField(null=True)
+    # When its result was published, for everybody to see; noted at the reset that ended the round.
+    made_public_at = models.DateTimeField(null=True)
     # From then on its ballots can't be linked to a voter any more, by nobody.
     purged_at = models.DateTimeField(null=True)
 
