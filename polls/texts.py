@@ -56,6 +56,7 @@ COMMON: Texts = {
     ),
     "noBallots": _("No ballots yet."),
     "shareOfVoters": _("Share of voters; several choices allowed."),
+    "sharesRounded": _("Shares are rounded, so they don't add up to 100%."),
     "showResults": _("Show results"),
     "hideResults": _("Hide results"),
     "loading": _("Fetching the results…"),
@@ -69,7 +70,6 @@ COMMON: Texts = {
     "unreachable": _("We can't reach the server. We keep trying; you need not reload."),
     "gone": _("There is no poll with this code any more."),
     "day": lambda n: ngettext("%(count)s day", "%(count)s days", n),
-    "underOnePercent": _("<%(percent)s"),
 }
 
 VOTE: Texts = {

@@ -43,6 +43,7 @@ VOTE_MODULES = [
     "js/order.js",
     "js/phase.js",
     "js/proof.js",
+    "js/shares.js",
     "js/status.js",
     "js/texts.js",
     "js/voter.js",

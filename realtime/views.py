@@ -31,6 +31,7 @@ SCREEN_MODULES = [
     "js/motion.js",
     "js/order.js",
     "js/screen.js",
+    "js/shares.js",
     "js/status.js",
     "js/texts.js",
     "js/words.js",

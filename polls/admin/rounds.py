@@ -4,34 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.utils.formats import number_format
-from django.utils.translation import gettext as _
-
 from polls.models import Poll
+from polls.shares import decimals_for, percent
+
+SHARE_DECIMALS = 1
 
 
 def earlier(poll: Poll) -> list[dict[str, Any]]:
     """The rounds before the current one, newest first, with rows where a result was kept."""
-    return [
-        {"round": round_, "ballots": (round_.result or {}).get("ballots"), "rows": _rows(round_.result or {})}
-        for round_ in poll.rounds.filter(number__lt=poll.round).order_by("-number")
-    ]
+    rounds = poll.rounds.filter(number__lt=poll.round).order_by("-number")
+    return [{"round": round_, **_result(round_.result or {})} for round_ in rounds]
+
+
+def _result(result: dict[str, Any]) -> dict[str, Any]:
+    tied = len(result.get("winners", [])) > 1
+    return {"ballots": result.get("ballots"), "rows": _rows(result), "tied": tied}
 
 
 def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
-    winners = result.get("winners", [])
+    winners, choices, ballots = result.get("winners", []), result.get("choices", []), result.get("ballots", 0)
+    decimals = decimals_for([choice["votes"] for choice in choices], ballots, SHARE_DECIMALS)
     return [
         {
             "label": choice["label"],
             "votes": choice["votes"],
-            "share": _percent(choice["share"]),
+            "share": percent(choice["votes"], ballots, decimals),
             "won": choice["number"] in winners,
         }
-        for choice in result.get("choices", [])
+        for choice in choices
     ]
-
-
-def _percent(share: float | None) -> str:
-    if share is None:
-        return "–"
-    return _("%(number)s%%") % {"number": number_format(round(share * 100, 1), 1)}

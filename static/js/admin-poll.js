@@ -3,7 +3,7 @@
 import { Live } from "./live.js";
 import { moveNumber } from "./motion.js";
 import { afterState, afterTally } from "./order.js";
-import { exactShare, number } from "./texts.js";
+import { number, shares } from "./texts.js";
 
 const panel = document.getElementById("poll-panel");
 const tallyBox = document.getElementById("poll-tally");
@@ -57,14 +57,21 @@ function draw(tally) {
   const total = tallyBox.querySelector(".ls-total");
   total.querySelector("[data-unit]").textContent = tally.ballots === 1 ? total.dataset.one : total.dataset.many;
   drawApart(tally.quarantined);
+  const words = shares(tally, 1);
   tally.choices.forEach((choice, index) => {
     const row = rows.children[index];
-    row.style.setProperty("--fill", choice.share ?? 0);
-    row.querySelector(".ls-won").hidden = !tally.winners?.includes(choice.number);
+    row.style.setProperty("--fill", tally.ballots ? choice.votes / tally.ballots : 0);
+    row.classList.toggle("some", choice.votes > 0 && choice.votes < tally.ballots);
+    drawWinner(row.querySelector(".ls-won"), tally.winners ?? [], choice.number);
     moveNumber(row.querySelector("[data-votes]"), choice.votes, whole);
-    row.querySelector("[data-share]").textContent = exactShare(choice.share);
+    row.querySelector("[data-share]").textContent = words.of(choice.votes);
     drawApartVotes(row, choice, tally.quarantined);
   });
+}
+
+function drawWinner(tag, winners, number) {
+  tag.hidden = !winners.includes(number);
+  tag.textContent = winners.length > 1 ? tag.dataset.tied : tag.dataset.winner;
 }
 
 /** The second tally, beside the first, only where there is one. */

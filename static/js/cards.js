@@ -1,7 +1,7 @@
 /** The choices as cards: first a form, later, in the same place, the results. */
 
-import { clearNumber, moveNumber } from "./motion.js";
-import { number, share } from "./texts.js";
+import { clearNumber, moveNumber, moveShare } from "./motion.js";
+import { number, shares } from "./texts.js";
 
 const HUES = 8;
 const LONG = 60; // characters; as in the template
@@ -62,13 +62,14 @@ export class Cards {
   /** `results`: whether to draw them; `mine`: the numbers this voter marked in the ballot that counts. */
   draw(tally, { results, mine }) {
     this.list.classList.toggle("with-results", results);
+    const words = results ? shares(tally) : null;
     const byNumber = new Map(tally.choices.map((choice) => [choice.number, choice]));
     for (const card of this.#cards()) {
       const choice = byNumber.get(valueOf(card));
       if (!choice) continue;
       card.classList.toggle("won", results && Boolean(tally.winners?.includes(choice.number)));
       card.querySelector(".mine").hidden = !mine.includes(choice.number);
-      drawResult(card, choice, results);
+      drawResult(card, choice, tally.ballots, words);
     }
   }
 
@@ -92,16 +93,17 @@ export class Cards {
   }
 }
 
-function drawResult(card, choice, results) {
+/** `words` say its share; null: no results. */
+function drawResult(card, choice, ballots, words) {
   const [shareNode, votesNode] = [card.querySelector(".share"), card.querySelector(".votes")];
-  card.style.setProperty("--share", results ? (choice.share ?? 0) : 0);
-  if (!results) {
+  card.style.setProperty("--share", words && ballots ? choice.votes / ballots : 0);
+  card.classList.toggle("some", Boolean(words) && choice.votes > 0 && choice.votes < ballots);
+  if (!words) {
     clearNumber(shareNode);
     clearNumber(votesNode);
     return;
   }
-  if (choice.share === null) clearNumber(shareNode);
-  else moveNumber(shareNode, choice.share, share, 0.01);
+  moveShare(shareNode, choice.votes, ballots, words);
   moveNumber(votesNode, choice.votes, (value) => number(Math.round(value)));
 }
 

@@ -1,6 +1,8 @@
+const TABLE_DECIMALS = 1;
+
 /** The table beside every chart. Cells change in place, so that a screen reader keeps its row. */
 
-import { exactShare, number, text } from "./texts.js";
+import { number, shares, text } from "./texts.js";
 import { base, totals } from "./words.js";
 
 export function drawFigures(container, tally) {
@@ -8,7 +10,8 @@ export function drawFigures(container, tally) {
   container.hidden = !shown;
   if (!shown) return;
   const table = container.querySelector("table");
-  set(table.caption, [totals(tally), base(tally)].filter(Boolean).join(". "));
+  set(table.caption, [totals(tally), base(tally, TABLE_DECIMALS)].filter(Boolean).join(". "));
+  const words = shares(tally, TABLE_DECIMALS);
   const body = table.tBodies[0];
   while (body.rows.length > tally.choices.length) body.deleteRow(-1);
   tally.choices.forEach((choice, index) => {
@@ -16,7 +19,7 @@ export function drawFigures(container, tally) {
     const won = tally.winners?.includes(choice.number);
     set(row.cells[0], won ? text("winner", { choices: choice.label }) : choice.label);
     set(row.cells[1], number(choice.votes));
-    set(row.cells[2], exactShare(choice.share));
+    set(row.cells[2], words.of(choice.votes));
   });
 }
 

@@ -8,22 +8,32 @@ const easeOut = (t) => 1 - (1 - t) ** 3;
 
 /** Let `node` show `format(value)`, coming from what it shows now. `unit`: the smallest step one can see. */
 export function moveNumber(node, value, format, unit = 1) {
-  const state = running.get(node) ?? { shown: null, frame: 0, target: null };
+  const state = running.get(node) ?? { shown: null, frame: 0, target: null, format };
   running.set(node, state);
-  if (state.target === value) return;
+  state.format = format;
+  // The same number may be written in another way now.
+  if (state.target === value) return state.frame ? undefined : write(node, state, value);
   const from = state.shown;
   state.target = value;
   cancelAnimationFrame(state.frame);
+  state.frame = 0;
   // A single step has nothing to pass through: it is there at once.
   const near = from !== null && Math.abs(value - from) <= unit;
-  if (from === null || near || still.matches || document.hidden) return write(node, state, value, format);
+  if (from === null || near || still.matches || document.hidden) return write(node, state, value);
   const start = performance.now();
   const step = (now) => {
     const t = Math.min(1, Math.max(0, (now - start) / DURATION));
-    write(node, state, t === 1 ? value : from + (value - from) * easeOut(t), format);
-    if (t < 1) state.frame = requestAnimationFrame(step);
+    write(node, state, t === 1 ? value : from + (value - from) * easeOut(t));
+    state.frame = t < 1 ? requestAnimationFrame(step) : 0;
   };
   state.frame = requestAnimationFrame(step);
+}
+
+/** Let `node` show the share of `votes` among `ballots`, as `words` (texts.js) says it. */
+export function moveShare(node, votes, ballots, words) {
+  if (!ballots) return clearNumber(node);
+  const share = votes / ballots;
+  moveNumber(node, share, (value) => (value === share ? words.of(votes) : words.near(value)), 0.01);
 }
 
 /** Empty the node; its next number appears without coming from anywhere. */
@@ -34,9 +44,9 @@ export function clearNumber(node) {
   if (node.textContent) node.textContent = "";
 }
 
-function write(node, state, value, format) {
+function write(node, state, value) {
   state.shown = value;
-  const words = format(value);
+  const words = state.format(value);
   if (node.textContent !== words) node.textContent = words;
 }
 

@@ -1,13 +1,13 @@
 /** The page's texts, which came with it already translated, and numbers and times as its reader writes them. */
 
+import { addsUp, decimalsFor, rounded } from "./shares.js";
+
 const language = document.documentElement.lang || "en";
 // "en" alone would mean American times everywhere: take the reader's own region of the page's language.
 const locale = (navigator.languages || []).find((tag) => tag.split("-")[0] === language.split("-")[0]) || language;
 const texts = JSON.parse(document.getElementById("texts")?.textContent || "{}");
 const rules = new Intl.PluralRules(language);
 const whole = new Intl.NumberFormat(locale);
-const percents = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
-const tenths = new Intl.NumberFormat(locale, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const list = new Intl.ListFormat(locale, { type: "conjunction" });
 const hour = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" });
 const date = new Intl.DateTimeFormat(locale, { day: "numeric", month: "long", hour: "numeric", minute: "2-digit" });
@@ -23,14 +23,22 @@ export function text(key, values = {}) {
 
 export const number = (value) => whole.format(value);
 
-/** A share for a chart: whole percents, but a little is not nothing and nearly all is not all. */
-export function share(value) {
-  if (value > 0 && value < 0.005) return text("underOnePercent", { percent: percents.format(0.01) });
-  if (value < 1 && value >= 0.995) return percents.format(0.99);
-  return percents.format(value);
+/** The shares of a tally in words: `of(votes)` says one as it is, `near(value)` one on its way there. */
+export function shares(tally, leastDecimals = 0) {
+  const { ballots } = tally;
+  const decimals = decimalsFor(votesOf(tally), ballots, leastDecimals);
+  const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
+  const format = new Intl.NumberFormat(locale, { style: "percent", ...digits });
+  const near = (value) => format.format(value);
+  const of = (votes) => {
+    if (!ballots) return "–";
+    const { sign, percent } = rounded(votes, ballots, decimals);
+    return sign + near(percent / 100);
+  };
+  return { of, near, sums: addsUp(votesOf(tally), ballots, decimals) };
 }
 
-export const exactShare = (value) => (value === null || value === undefined ? "–" : tenths.format(value));
+const votesOf = (tally) => tally.choices.map((choice) => choice.votes);
 
 export const all = (labels) => list.format(labels);
 

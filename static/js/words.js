@@ -1,7 +1,7 @@
 /** Sentences about a poll that every page says the same way. */
 
 import { now } from "./clock.js";
-import { all, clockTime, countdown, isToday, share, text } from "./texts.js";
+import { all, clockTime, countdown, isToday, shares, text } from "./texts.js";
 
 const HOUR = 3600000;
 
@@ -61,8 +61,11 @@ export function setAside(tally) {
   return ballots ? text("setAside", { count: ballots }) : "";
 }
 
-/** What shares are of. With one choice each, voters and votes are the same, and nothing has to be said. */
-export const base = (tally) => (severalChoices(tally) ? text("shareOfVoters") : "");
+/** What has to be said about shares with so many decimals: what they are of, or that they don't add up to 100 %. */
+export function base(tally, decimals = 0) {
+  if (severalChoices(tally)) return text("shareOfVoters");
+  return tally.visible && !shares(tally, decimals).sums ? text("sharesRounded") : "";
+}
 
 /** Who won; empty while it is not final, and where nobody did. */
 export function outcome(tally) {
@@ -91,7 +94,7 @@ export function spoken(tally) {
   if (isFinal(tally)) return text("announcementFinal", { outcome: outcome(tally), total });
   const most = Math.max(...tally.choices.map((choice) => choice.votes));
   const leaders = tally.choices.filter((choice) => choice.votes === most);
-  const values = { share: share(leaders[0].share), total };
+  const values = { share: shares(tally).of(most), total };
   return leaders.length === 1
     ? text("announcement", { choice: leaders[0].label, ...values })
     : text("announcementTie", { choices: all(leaders.map((choice) => choice.label)), ...values });

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from polls.management.audience import Audience, NoAudience, Report
 from polls.models import canonical_code
+from polls.shares import decimals_for, percent
 
 EVERYWHERE = ("", "0.0.0.0", "::", "[::]")
 
@@ -143,8 +144,10 @@ def tallies(report: Report) -> Table:
         table.add_row("can't be read" if report.lost else "hidden for now", "", "", "")
         return table
     earlier = {choice["number"]: choice["votes"] for choice in report.before["choices"]}
-    for choice in report.after["choices"]:
-        share = "–" if choice["share"] is None else f"{choice['share']:.0%}"
+    choices, ballots = report.after["choices"], report.after["ballots"]
+    decimals = decimals_for([choice["votes"] for choice in choices], ballots)
+    for choice in choices:
+        share = percent(choice["votes"], ballots, decimals)
         table.add_row(choice["label"], str(earlier.get(choice["number"], "–")), str(choice["votes"]), share)
     table.add_section()
     table.add_row("ballots", str(report.before["ballots"]), str(report.after["ballots"]), "")
