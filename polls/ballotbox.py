@@ -46,6 +46,7 @@ from .models import ApiClient, Identity
 from .receipts import make_receipt
 from .rules import PollRules, get_rules, rules_of_round
 from .signals import ballots_appended, over_limit
+from .strict_json import DuplicateMember, refuse_duplicates
 from .votelog import STORE_ERRORS, get_log, kept_heads, learn_salt
 from .votelog.base import ACCEPTED, NewBallot, Outcome, partition_of
 
@@ -94,6 +95,8 @@ class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
 
 _decode_ballot = msgspec.json.Decoder(BallotBody).decode
 _decode_batch = msgspec.json.Decoder(BatchBody).decode
+#: What msgspec and `strict_json` raise for a body that isn't one.
+_NO_BODY = (msgspec.MsgspecError, UnicodeError, RecursionError, DuplicateMember)
 _encode = msgspec.json.encode
 _REMEMBERED_SELECTIONS = 1000
 #: One object, so that a lane can tell by it that a ballot was accepted.
@@ -122,7 +125,7 @@ def cast_batch(request: CastRequest) -> Answer:
         if client is None:
             raise voters.InvalidKey(_("A batch needs an API key."))
         _need_scope(client)
-        items = _decode(_decode_batch, request.body).ballots
+        items = _batch_of(request.body or b"")
         if len(items) > settings.BATCH_MAX_BALLOTS:
             raise TooLarge(_("At most %(most)s ballots a batch.") % {"most": settings.BATCH_MAX_BALLOTS})
         outcomes = _cast_items(rules, client, items)
@@ -140,7 +143,7 @@ def _cast_items(rules: PollRules, client: ApiClient, items: Sequence[msgspec.Raw
     surely: dict[int | None, PollRules] = {}  # of each round that was in doubt, looked up once a batch
     for index, item in enumerate(items):
         try:
-            body = _decode(_decode_ballot, item)
+            body = _ballot_of(bytes(item))
             voter_key = _client_voter(rules, client, body)
             try:
                 ballot = _new_ballot(rules, body, voter_key, sure=False)
@@ -203,10 +206,10 @@ def prepare(request: CastRequest, rules: PollRules, *, sure: bool = False) -> Ne
     client = voters.client_from(request.authorization) if request.authorization else None
     if client is not None:
         _need_scope(client)
-        body = _decode(_decode_ballot, request.body)
+        body = _ballot_of(request.body or b"")
         return _new_ballot(rules, body, _client_voter(rules, client, body), sure=sure)
     voter_key = voters.key_of(rules.identity, rules.id, rules.secret, request.cookie, request.pass_)
-    body = _decode(_decode_ballot, request.body)
+    body = _ballot_of(request.body or b"")
     if body.voter is not None:
         raise Malformed(_("Only API clients may name a voter."))
     if rules.wants_proof and not (body.proof and proofs.holds(body.proof, rules.id, voter_key)):
@@ -221,7 +224,7 @@ def prepare_surely(request: CastRequest, rules: PollRules) -> NewBallot:
     try:
         return prepare(request, rules)
     except RulesDoubted:
-        round_ = _decode(_decode_ballot, request.body).round
+        round_ = _ballot_of(request.body or b"").round
         return prepare(request, rules_of_round(rules.code, round_), sure=True)
 
 
@@ -265,11 +268,34 @@ def _client_voter(rules: PollRules, client: ApiClient, body: BallotBody) -> byte
     return voters.client_key(rules.secret, client, body.voter)
 
 
-def _decode(decoder: Any, body: Any) -> Any:
+def _ballot_of(text: bytes) -> BallotBody:
+    """The ballot in a body; Malformed where it isn't one, or a member comes twice."""
     try:
-        return decoder(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        body: BallotBody = _decode_ballot(text)
+        # msgspec takes the last of two members. Cheap, for every cast: each member has a colon, so only a
+        # body with more of them than we got (in a text, of a null, or of a second one) is read again.
+        if text.count(b":") != _members_of(body):
+            refuse_duplicates(text)
+    except _NO_BODY as error:
         raise Malformed(str(error)) from None
+    return body
+
+
+def _members_of(body: BallotBody) -> int:
+    given = 1 + (body.ballot_id is not None) + (body.round is not None) + (body.replaces is not None)
+    return given + (body.voter is not None) + (body.proof is not None)
+
+
+def _batch_of(text: bytes) -> list[msgspec.Raw]:
+    """The ballots in a body, still to be read one by one."""
+    try:
+        ballots: list[msgspec.Raw] = _decode_batch(text).ballots
+        # As above: the one colon outside the ballots is that of `ballots`.
+        if text.count(b":") != 1 + sum(bytes(ballot).count(b":") for ballot in ballots):
+            raise DuplicateMember("'ballots' comes twice in one object.")
+    except _NO_BODY as error:
+        raise Malformed(str(error)) from None
+    return ballots
 
 
 def _new_ballot(

@@ -14,6 +14,7 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from polls.errors import Malformed, TooLarge, UnsupportedMediaType
+from polls.strict_json import DuplicateMember, refuse_duplicates
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -31,6 +32,7 @@ class Endpoint(APIView):
             )
             return
         super().initial(request, *args, **kwargs)
+        check_given_once(request)
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         """The Allow header says it all; DRF's own answer describes our classes."""
@@ -48,6 +50,13 @@ class Endpoint(APIView):
         return dict(serializer.validated_data)
 
 
+def check_given_once(request: Request) -> None:
+    """Of a parameter that comes twice Django would take the last."""
+    twice = [name for name, values in request.query_params.lists() if len(values) > 1]
+    if twice:
+        raise exceptions.ValidationError({name: [_("This parameter comes twice.")] for name in twice[:10]})
+
+
 #: Room for 99 choices of 200 characters, each written as an escape.
 BODY_MAX_BYTES = 256 * 1024
 
@@ -60,9 +69,11 @@ def json_body(request: Request, limit: int = BODY_MAX_BYTES) -> dict[str, Any]:
     if body is None:
         raise TooLarge(_("At most %(most)s bytes.") % {"most": limit})
     try:
-        return _decode(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        document = _decode(body)
+        refuse_duplicates(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, DuplicateMember) as error:
         raise Malformed(str(error)) from None
+    return document
 
 
 def raw_body(request: Request, limit: int) -> bytes | None:

@@ -1,6 +1,7 @@
 """Quarantine over REST: with a key that may run polls, and with nothing said that the tally doesn't show."""
 
 import pytest
+from django.utils import timezone
 
 from analytics.models import Quarantine
 from polls.models import ApiClient, Poll
@@ -75,6 +76,17 @@ def test_everything_from_now_on(call: Caller) -> None:
 def test_what_is_neither_one_nor_the_other_is_refused(call: Caller, body: dict[str, object]) -> None:
     assert refusal(call("POST", place(open_poll()), body)) == (400, "malformed")
     assert not Quarantine.objects.exists()
+
+
+def test_a_member_that_comes_twice_is_refused(call: Caller) -> None:
+    body = b'{"reason": "A bot", "from_now_on": false, "from_now_on": true}'
+    assert refusal(call("POST", place(open_poll()), body)) == (400, "malformed")
+
+
+def test_its_times_are_in_utc_whatever_the_zone(call: Caller) -> None:
+    with timezone.override("Europe/Berlin"):
+        made = call("POST", place(open_poll()), {"reason": "A bot", "from_now_on": True}).json()["quarantine"]
+    assert made["decided_at"].endswith("Z")
 
 
 def test_who_may_do_it() -> None:

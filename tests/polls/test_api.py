@@ -219,6 +219,8 @@ RAW = {
     "half a surrogate": b'{"question": "\\ud800", "choices": ["a", "b"]}',
     "NaN": b'{"max_selections": NaN}',
     "nested too deep": b'{"a":' + b"[" * 50_000,
+    "a member twice": b'{"question": "a", "question": "b", "choices": ["a", "b"]}',
+    "a member twice, one escaped": rb'{"question": "a", "questio\u006e": "b", "choices": ["a", "b"]}',
 }
 
 
@@ -428,6 +430,27 @@ def test_search_looks_into_question_and_code(reader: Caller) -> None:
 )
 def test_pages_that_do_not_exist_are_malformed(reader: Caller, query: str) -> None:
     assert refusal(reader("GET", f"{POLLS}?{query}")) == (400, "malformed")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "state=open&state=draft",
+        "state=open&state=open",
+        "search=a&search=",
+        "page_size=1&state=open&page_size=1",
+    ],
+)
+def test_a_parameter_that_comes_twice_is_refused(reader: Caller, query: str) -> None:
+    answer = reader("GET", f"{POLLS}?{query}")
+    assert refusal(answer) == (400, "malformed")
+    assert list(answer.json()["errors"]) == [query.rpartition("&")[2].partition("=")[0]]
+
+
+def test_nor_anywhere_else(reader: Caller) -> None:
+    code = make_poll(open=True).code
+    for address in (f"{code}/", f"{code}/tally/", f"{code}/audit/", f"{code}/voter/"):
+        assert refusal(reader("GET", f"{POLLS}{address}?round=1&round=2")) == (400, "malformed")
 
 
 def test_a_misspelt_filter_is_refused(reader: Caller) -> None:

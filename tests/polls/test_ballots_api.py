@@ -162,6 +162,13 @@ NOT_BALLOTS = {
     "round is huge": b'{"selections": [1], "round": 65536}',
     "a browser names a voter": b'{"selections": [1], "voter": "somebody"}',
     "nested too deep": b'{"selections": ' + b"[" * 10_000,
+    "selections twice": b'{"selections": [1], "selections": [2]}',
+    "selections twice, the same": b'{"selections":[1],"selections":[1]}',
+    "selections twice, one escaped": rb'{"selections": [1], "selection\u0073": [2]}',
+    "round twice": b'{"selections": [1], "round": 1, "round": 1}',
+    "round twice, one null": b'{"selections": [1], "round": null, "round": 1}',
+    "null twice": b'{"selections": [1], "replaces": null, "replaces": null}',
+    "proof twice": b'{"selections": [1], "proof": "a", "proof": "b"}',
 }
 
 
@@ -171,6 +178,16 @@ def test_what_is_no_ballot_is_malformed(poll: Poll, no_trace: None, body: bytes)
     answer = Voter()("POST", cast_path(poll), body)
     assert refusal(answer) == (400, "malformed")
     assert "Set-Cookie" not in answer
+
+
+@committed
+@pytest.mark.parametrize(
+    "more", ['"round": null', '"replaces": null, "ballot_id": null', '"voter": "row:7:seat:{b}"']
+)
+def test_a_second_look_at_a_body_finds_nothing_wrong(poll: Poll, more: str) -> None:
+    """Colons in texts and members that are null: more of them than of members that we get."""
+    caller = Caller(make_key("ballots:write")) if "voter" in more else Voter()
+    assert caller("POST", cast_path(poll), f'{{"selections": [1], {more}}}'.encode()).status_code == 202
 
 
 @pytest.mark.full_only
@@ -457,7 +474,7 @@ def test_a_batch_has_an_outcome_for_each_ballot(poll: Poll) -> None:
         "nonsense",
         {"selections": [1], "voter": "carla", "round": 7},
         {"selections": [1], "voter": "anna", "ballot_id": ballot_id},
-        {"selections": [3], "voter": "dora"},
+        {"selections": [3], "voter": "seat: 7"},
     ]
     answer = client("POST", cast_path(poll) + "batch/", {"ballots": ballots})
     assert answer.status_code == 200
@@ -503,7 +520,24 @@ BATCHES = [
     b'{"ballots": null}',
     b'{"ballots": [], "poll": 1}',
     b'{"ballots": [}',
+    b'{"ballots": [], "ballots": []}',
+    b'{"ballots": [{"selections": [1], "voter": "a"}], "ballots": []}',
+    b'{"ballots": [], "ballots": [{"selections": [1], "voter": "a:b"}]}',
+    rb'{"ballots": [], "ballot\u0073": []}',
 ]
+
+
+@committed
+def test_in_a_batch_a_member_twice_is_that_ballots_trouble(poll: Poll) -> None:
+    client = Caller(make_key("ballots:write"))
+    twice = b'{"selections": [1], "selections": [2], "voter": "anna"}'
+    answer = client(
+        "POST", cast_path(poll) + "batch/", b'{"ballots": [%b, {"selections": [1], "voter": "b:c"}]}' % twice
+    )
+    assert [each.get("code", each.get("status")) for each in answer.json()["outcomes"]] == [
+        "malformed",
+        "accepted",
+    ]
 
 
 @pytest.mark.full_only

@@ -182,6 +182,8 @@ RAW_BODIES = [
     b'{"selections": [Infinity]}',
     b'{"selections": [1e2]}',
     b'{"selections": [1], "selections": [2]}',
+    b'{"selections": [1], "round": null, "replaces": null}',
+    b'{"selections": [1], "round": null, "round": 1}',
     b'{"selections": [1], "ballot_id": "\xff"}',
     b'{"selections": [1], "voter": "\xff"}',
     b'{"selections": [' + b"9" * 5000 + b"]}",
