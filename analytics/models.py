@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from polls.models.fields import MomentField
+
 
 class Checkpoint(models.Model):
     """How far a partition of the vote log is counted: in the same transaction as its result.
@@ -19,7 +21,7 @@ class Checkpoint(models.Model):
     position = models.BigIntegerField(default=0)
     # What was counted by `trim_noted_at`, and may be trimmed a minute later.
     trim_to = models.BigIntegerField(default=0)
-    trim_noted_at = models.DateTimeField(null=True)
+    trim_noted_at = MomentField(null=True)
     # Whether a batch has to look for standing quarantines and halted polls. Read with the row that it locks
     # anyway, and set by whoever makes one, under the same lock.
     watch = models.BooleanField(default=True)
@@ -57,7 +59,7 @@ class Pulse(models.Model):
     """When something that should happen again and again was last seen: a worker, the sweep."""
 
     name = models.CharField(max_length=200, primary_key=True)
-    seen_at = models.DateTimeField()
+    seen_at = MomentField()
 
 
 class Quarantine(models.Model):
@@ -77,12 +79,12 @@ class Quarantine(models.Model):
     rule = models.CharField(_("rule"), max_length=20, choices=Rule)
     reason = models.TextField(_("reason"))
     decided_by = models.CharField(_("decided by"), max_length=200)
-    decided_at = models.DateTimeField(auto_now_add=True)
-    released_at = models.DateTimeField(null=True)
+    decided_at = MomentField(auto_now_add=True)
+    released_at = MomentField(null=True)
     released_by = models.CharField(max_length=200, blank=True)
     since = models.BigIntegerField(null=True)
     until = models.BigIntegerField(null=True)
-    moved_at = models.DateTimeField(null=True)
+    moved_at = MomentField(null=True)
 
     class Meta:
         verbose_name = _("quarantine")
@@ -110,7 +112,7 @@ class Halt(models.Model):
 
     poll_id = models.BigIntegerField(primary_key=True)
     reason = models.TextField(_("reason"))
-    halted_at = models.DateTimeField(_("halted"), auto_now_add=True)
+    halted_at = MomentField(_("halted"), auto_now_add=True)
     resumed_by = models.CharField(max_length=200, blank=True)
     let_fail = models.BooleanField(default=False)
 
@@ -159,7 +161,7 @@ class AuditBundle(models.Model):
     poll_id = models.BigIntegerField()
     round = models.PositiveSmallIntegerField()
     epoch = models.PositiveIntegerField()
-    made_at = models.DateTimeField(auto_now_add=True)
+    made_at = MomentField(auto_now_add=True)
     file = models.CharField(max_length=200)
     size = models.BigIntegerField()
     sha256 = models.CharField(max_length=64)

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from polls.api.endpoints import Endpoint
-from polls.api.fields import Flag, StrictSerializer, Text
+from polls.api.fields import Flag, Moment, StrictSerializer, Text
 from polls.api.permissions import ApiKey, PollScope
 from polls.api.schema import BODY, CODE, KEY, NEGOTIATED, RETRY_AFTER, refusals
 from polls.errors import Malformed, PollNotFound, QuarantineNotFound
@@ -45,10 +45,10 @@ class QuarantineDocument(serializers.Serializer[Any]):
     rule = serializers.ChoiceField(Quarantine.Rule.choices)
     reason = serializers.CharField()
     decided_by = serializers.CharField()
-    decided_at = serializers.DateTimeField()
+    decided_at = Moment()
     standing = serializers.SerializerMethodField(help_text="Whether it takes in further ballots.")
     released_by = serializers.CharField()
-    released_at = serializers.DateTimeField(allow_null=True)
+    released_at = Moment(allow_null=True)
 
     def get_standing(self, decision: Quarantine) -> bool:
         return decision.since is not None and decision.until is None and decision.released_at is None

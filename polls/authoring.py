@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from . import lifecycle
 from .errors import CodeTaken, IllegalStep, Malformed, PollNotFound
 from .methods import MethodRules, get_method
 from .models import Choice, Poll, State
+from .moments import OUTSIDE, PASSED, in_window
 from .networks import canonical_networks
 from .records import COMMAND, record
 
@@ -20,6 +23,8 @@ CHOICES_AT_MOST = 99
 CODE_TRIES = 3
 #: What doesn't decide about a ballot's validity may be changed while it matters: once the poll is open.
 NEVER_FROZEN = ("results_visible", "venue_networks", "over_limit", "proof_of_work")
+#: Times at which a poll moves by itself.
+TIMES = ("opens_at", "closes_at")
 
 
 def create_poll(choices: Sequence[str], by: str = COMMAND, **fields: Any) -> Poll:
@@ -61,10 +66,12 @@ def change_poll(
     """Change a draft, or what is NEVER_FROZEN; else IllegalStep. `by` and `action`: for the records."""
     frozen_too = choices is not None or not fields or not set(fields) <= set(NEVER_FROZEN)
     poll = locked_draft(poll_id) if frozen_too else locked_poll(poll_id)
+    before = times_of(poll)
     for name, value in fields.items():
         setattr(poll, name, value)
     if frozen_too:
-        check_draft(poll, [choice.label for choice in poll.choices.all()] if choices is None else choices)
+        labels = [choice.label for choice in poll.choices.all()] if choices is None else choices
+        check_draft(poll, labels, before)
     check_networks(poll)
     if choices is not None:
         _replace_choices(poll, choices)
@@ -104,19 +111,47 @@ def locked_draft(poll_id: int) -> Poll:
     return poll
 
 
-def check_draft(poll: Poll, labels: Sequence[str]) -> None:
-    """Malformed where the poll, with these choices, could never be opened."""
+def check_draft(
+    poll: Poll, labels: Sequence[str], before: Mapping[str, datetime | None] | None = None
+) -> None:
+    """Malformed where the poll, with these choices, could never be opened.
+
+    before: the times that the poll had; what is still one of them may have passed meanwhile.
+    """
     if len(labels) > CHOICES_AT_MOST:
         raise Malformed(_("At most %(most)s choices.") % {"most": CHOICES_AT_MOST})
     if len({label.casefold() for label in labels}) != len(labels):
         raise Malformed(_("Two choices have the same text."))
-    if poll.opens_at and poll.closes_at and poll.closes_at <= poll.opens_at:
-        raise Malformed(_("The poll would close before it opens."))
+    _check_times(poll, before or {})
     rules = MethodRules(frozenset(range(1, len(labels) + 1)), poll.min_selections, poll.max_selections)
     try:
         get_method(poll.method).check_rules(rules)
     except ValueError as error:
         raise Malformed(str(error)) from None
+
+
+def times_of(poll: Poll) -> dict[str, datetime | None]:
+    return {name: getattr(poll, name) for name in TIMES}
+
+
+def _check_times(poll: Poll, before: Mapping[str, datetime | None]) -> None:
+    """A time that is set lies ahead: a slip in the year must neither open nor close a poll at once."""
+    for name, moment in times_of(poll).items():
+        if moment is None or moment == before.get(name):
+            continue
+        if not in_window(moment):
+            raise _about(name, str(OUTSIDE))
+        if moment <= timezone.now():
+            hint = (
+                _("To open the poll now, leave it empty and open it by hand.") if name == "opens_at" else ""
+            )
+            raise _about(name, f"{PASSED} {hint}".rstrip())
+    if poll.opens_at and poll.closes_at and poll.closes_at <= poll.opens_at:
+        raise Malformed(_("The poll would close before it opens."))
+
+
+def _about(field: str, sentence: str) -> Malformed:
+    return Malformed(f"{field}: {sentence}", errors={field: [sentence]})
 
 
 def check_networks(poll: Poll) -> None:

@@ -25,6 +25,7 @@ class UserAdmin(Recorded, DjangoUserAdmin, ModelAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    readonly_fields = ("last_login", "date_joined")  # facts, which nobody types
 
 
 @admin.register(Group)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -116,9 +117,20 @@ class PollForm(forms.ModelForm):
         if self.errors or "labels" not in self.fields:
             return
         try:
-            authoring.check_draft(self.instance, self.cleaned_data["labels"])
+            authoring.check_draft(self.instance, self.cleaned_data["labels"], self._untouched_times())
         except LandslideError as error:
-            self.add_error(None, error.detail)
+            self._add_refusal(error)
+
+    def _untouched_times(self) -> dict[str, datetime | None]:
+        """Times that are as they were, as the form has them now: without their seconds' fractions."""
+        times = authoring.times_of(self.instance)
+        return {name: moment for name, moment in times.items() if name not in self.changed_data}
+
+    def _add_refusal(self, error: LandslideError) -> None:
+        """Beside its field, where the refusal names one that the form has."""
+        named = {name: says for name, says in error.extra.get("errors", {}).items() if name in self.fields}
+        for name, says in (named or {None: error.detail}).items():
+            self.add_error(name, says)
 
     def poll_fields(self) -> dict[str, Any]:
         return {name: self.cleaned_data[name] for name in FIELDS if name in self.cleaned_data}

@@ -156,7 +156,8 @@ def obstacle(poll: Poll) -> str:
     if poll.state != State.DRAFT:
         return ""
     try:
-        authoring.check_draft(poll, [choice.label for choice in poll.choices.all()])
+        labels = [choice.label for choice in poll.choices.all()]
+        authoring.check_draft(poll, labels, authoring.times_of(poll))
     except LandslideError as error:
         return error.detail
     if poll.closes_at and poll.closes_at <= timezone.now():

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 
+from polls.moments import OUTSIDE, NaiveTime, in_window, parse_rfc_3339
 from polls.networks import canonical_networks
 
 
@@ -59,23 +58,29 @@ class Pick(serializers.ChoiceField):
 
 
 class Moment(serializers.DateTimeField):
-    """RFC 3339 with its zone, in and out; a time without one would be somebody's guess."""
+    """RFC 3339 with its zone, in and out, inside the window of `polls.moments`."""
 
-    default_error_messages = {"naive": gettext_lazy("The time zone is missing: end with Z or an offset.")}
+    default_error_messages = {
+        "invalid": gettext_lazy("This is no time of RFC 3339, such as 2030-06-30T10:00:00Z."),
+        "naive": gettext_lazy("The time zone is missing: end with Z or an offset."),
+        "outside": OUTSIDE,
+    }
 
     def __init__(self, **options: Any) -> None:
         super().__init__(default_timezone=UTC, **options)
 
     def to_internal_value(self, value: Any) -> datetime:
         if not isinstance(value, str):
-            self.fail("invalid", format="RFC 3339")
+            self.fail("invalid")
         try:
-            naive = (parsed := parse_datetime(value)) is not None and timezone.is_naive(parsed)
-        except ValueError:
-            naive = False  # no such day or hour, which DRF says
-        if naive:
+            moment = parse_rfc_3339(value)
+        except NaiveTime:
             self.fail("naive")
-        return super().to_internal_value(value)
+        except ValueError:
+            self.fail("invalid")
+        if not in_window(moment):
+            self.fail("outside")
+        return moment.astimezone(UTC)
 
 
 class StrictSerializer(serializers.Serializer[Any]):

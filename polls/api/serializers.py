@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
-from django.utils import timezone
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -83,11 +80,6 @@ class PollFields(StrictSerializer):
         allow_null=True,
         help_text="About how many voters you expect; null: unknown. The poll takes more all the same.",
     )
-
-    def validate_closes_at(self, closes_at: datetime | None) -> datetime | None:
-        if closes_at and closes_at <= timezone.now():
-            raise serializers.ValidationError(_("This time has passed."))
-        return closes_at
 
 
 @extend_schema_field({"type": "string", "pattern": "^[A-Z0-9]{3,16}$"})

@@ -7,6 +7,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from rest_framework_api_key.models import AbstractAPIKey
 
+from .fields import MomentField
 from .poll import Poll
 
 
@@ -19,6 +20,14 @@ class ApiClient(AbstractAPIKey):
         BALLOTS_WRITE = "ballots:write", _("cast ballots")
 
     scopes = models.JSONField(_("scopes"), default=list)
+    # As the library has them, read with care.
+    created = MomentField(auto_now_add=True, db_index=True)
+    expiry_date = MomentField(
+        blank=True,
+        null=True,
+        verbose_name=_("Expires"),
+        help_text=_("Once API key expires, clients cannot use it anymore."),
+    )
 
     class Meta(AbstractAPIKey.Meta):
         verbose_name = _("API client")  # type: ignore[assignment]  # the library's are plain strings
@@ -36,9 +45,9 @@ class InviteBatch(models.Model):
     count = models.PositiveIntegerField(
         _("invites"), validators=[MinValueValidator(1), MaxValueValidator(1_000_000)]
     )
-    made_at = models.DateTimeField(auto_now_add=True)
+    made_at = MomentField(auto_now_add=True)
     made_by = models.CharField(max_length=150, blank=True)
-    revoked_at = models.DateTimeField(null=True)
+    revoked_at = MomentField(null=True)
     revoked_by = models.CharField(max_length=150, blank=True)
 
     class Meta:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from .fields import MomentField
+
 
 class Ballot(models.Model):
     """The ledger: counted ballots, at most one per (poll, round, voter).
@@ -56,8 +58,8 @@ class DeadLetter(models.Model):
     reason = models.CharField(_("reason"), max_length=40)
     detail = models.TextField(_("detail"), blank=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.WAITING, db_index=True)
-    set_aside_at = models.DateTimeField(auto_now_add=True)
-    settled_at = models.DateTimeField(null=True)
+    set_aside_at = MomentField(auto_now_add=True)
+    settled_at = MomentField(null=True)
     settled_by = models.CharField(max_length=150, blank=True)
 
     class Meta:

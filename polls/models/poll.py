@@ -10,6 +10,8 @@ from django.utils.translation import gettext_lazy as _
 
 from polls.methods import MethodRules, method_choices
 
+from .fields import MomentField
+
 #: No 0/O, 1/I/L, 2/Z, 5/S, 8/B, U/V: a code is read from a screen and typed on a phone.
 CODE_ALPHABET = "ACDEFGHJKMNPQRTWXY34679"
 CODE_LENGTH = 6
@@ -130,8 +132,8 @@ class Poll(models.Model):
             " watches the screen learns who voted what. 1: with every ballot."
         ),
     )
-    opens_at = models.DateTimeField(_("opens at"), null=True, blank=True)
-    closes_at = models.DateTimeField(_("closes at"), null=True, blank=True)
+    opens_at = MomentField(_("opens at"), null=True, blank=True)
+    closes_at = MomentField(_("closes at"), null=True, blank=True)
 
     state = models.CharField(max_length=10, choices=State, default=State.DRAFT, editable=False, db_index=True)
     round = models.PositiveSmallIntegerField(default=1, editable=False)
@@ -141,11 +143,11 @@ class Poll(models.Model):
     # False between a committed intent and the vote log's gates following it; the sweep finishes it.
     gates_set = models.BooleanField(default=True, editable=False)
     # Set by an anomaly where `proof_of_work` is auto, and over by itself.
-    proof_until = models.DateTimeField(null=True, editable=False)
+    proof_until = MomentField(null=True, editable=False)
     secret = models.BinaryField(default=new_secret, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
-    closed_at = models.DateTimeField(null=True, editable=False)
-    published_at = models.DateTimeField(null=True, editable=False)
+    created_at = MomentField(auto_now_add=True)
+    closed_at = MomentField(null=True, editable=False)
+    published_at = MomentField(null=True, editable=False)
 
     class Meta:
         verbose_name = _("poll")
@@ -194,14 +196,14 @@ class Round(models.Model):
     poll = models.ForeignKey(Poll, models.CASCADE, related_name="rounds")
     number = models.PositiveSmallIntegerField()
     question = models.CharField(max_length=300, default="")
-    opened_at = models.DateTimeField()
-    closed_at = models.DateTimeField(null=True)
+    opened_at = MomentField()
+    closed_at = MomentField(null=True)
     rules = models.JSONField()
     result = models.JSONField(null=True)
     # When its result was published, for everybody to see; noted at the reset that ended the round.
-    made_public_at = models.DateTimeField(null=True)
+    made_public_at = MomentField(null=True)
     # From then on its ballots can't be linked to a voter any more, by nobody.
-    purged_at = models.DateTimeField(null=True)
+    purged_at = MomentField(null=True)
 
     class Meta:
         ordering = ["number"]

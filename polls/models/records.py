@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from .fields import MomentField
+
 
 class Record(models.Model):
     """One deed of an admin, an API client or a command. The database itself refuses to change or delete it.
@@ -12,7 +14,7 @@ class Record(models.Model):
     digest: SHA-256 over the row and the digest of the row before, so that a gap shows.
     """
 
-    at = models.DateTimeField()
+    at = MomentField()
     actor = models.CharField(_("who"), max_length=200)
     action = models.CharField(_("what"), max_length=60)
     poll_code = models.CharField(_("poll"), max_length=16, blank=True)

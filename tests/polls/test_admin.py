@@ -229,7 +229,8 @@ def test_used_up_numbers_are_said_and_nothing_is_changed(boss: Client) -> None:
 
 @pytest.mark.full_only
 def test_a_draft_that_cannot_be_opened_says_why(boss: Client) -> None:
-    poll = make_poll(closes_at=timezone.now() - timedelta(minutes=1))
+    poll = make_poll()
+    Poll.objects.update(closes_at=timezone.now() - timedelta(minutes=1))
     assert "The closing time has passed" in boss.get(page_of(poll)).content.decode()
 
 

@@ -93,7 +93,8 @@ def test_what_an_api_client_does() -> None:
 
 
 def test_what_the_clock_does() -> None:
-    poll = make_poll(opens_at=timezone.now())
+    poll = make_poll()
+    Poll.objects.update(opens_at=timezone.now())
     lifecycle.act_on_time()
     assert kept(action="poll opened") == [("schedule", "poll opened", poll.code)]
 

@@ -1,0 +1,58 @@
+"""Dates and times that people give: one format (RFC 3339) and one window, for every door.
+
+Outside the window neither Python nor a database can be relied on: in Berlin the last second of
+9999 has no local time, and another language's zero time, year 1, is long past.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
+OUTSIDE = _("Give a time from 1970 to 2200.")
+PASSED = _("This time has passed.")
+
+#: The `date-time` of RFC 3339 (section 5.6), with the space that its note allows.
+_RFC_3339 = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<time>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?"
+    r"(?P<zone>[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)?",
+    re.ASCII,
+)
+
+
+class NaiveTime(ValueError):
+    """A time without its zone."""
+
+
+def parse_rfc_3339(text: str) -> datetime:
+    """The time, to the microsecond. NaiveTime without a zone, ValueError for anything else."""
+    parts = _RFC_3339.fullmatch(text)
+    if parts is None:
+        raise ValueError(text)
+    fraction = (parts["fraction"] or "")[:6].ljust(6, "0")
+    zone = parts["zone"] or "Z"
+    moment = datetime.fromisoformat(f"{parts['date']}T{parts['time']}.{fraction}{zone.upper()}")
+    if parts["zone"] is None:
+        raise NaiveTime(text)
+    return moment
+
+
+def in_window(moment: datetime) -> bool:
+    return EARLIEST <= moment <= LATEST
+
+
+def check_window(moment: datetime) -> None:
+    """A validator for forms and models."""
+    if not in_window(moment):
+        raise ValidationError(OUTSIDE, code="outside")
+
+
+def clamped(moment: datetime) -> datetime:
+    """The nearest time that can be shown in every time zone."""
+    return min(max(moment, EARLIEST), LATEST)
