@@ -36,7 +36,7 @@ SCREEN_MODULES = [
     "js/texts.js",
     "js/words.js",
 ]
-PRESENT_MODULES = [*SCREEN_MODULES, "js/controls.js", "js/stage.js"]
+PRESENT_MODULES = [*SCREEN_MODULES, "js/awake.js", "js/controls.js", "js/keys.js", "js/stage.js"]
 
 
 @poll_page

@@ -1,5 +1,6 @@
 /** The presenter's controls: they come with the mouse or a key, and leave. */
 
+import { keyOf } from "./keys.js";
 import { nextTheme } from "./theme.js";
 import { text } from "./texts.js";
 
@@ -40,10 +41,11 @@ export class Controls {
   #key(event) {
     this.#come();
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const action = this.actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    const action = this.actions[keyOf(event)];
     if (!action) return;
     event.preventDefault();
-    action();
+    // A key that is held down is one press.
+    if (!event.repeat) action();
   }
 
   #come() {

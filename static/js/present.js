@@ -1,5 +1,6 @@
 /** The presenter's screen. */
 
+import { keepAwake } from "./awake.js";
 import { Bars } from "./bars.js";
 import { Controls } from "./controls.js";
 import { drawFigures } from "./figures.js";
@@ -24,6 +25,7 @@ const controls = new Controls(main, {
   },
 });
 new ResizeObserver(redraw).observe($("room"));
+keepAwake();
 
 /** Staff get figures that the audience must not see yet: those come up only when asked for. */
 function isHiding(tally) {

@@ -1,9 +1,17 @@
-/** The pill that says how the connection is. */
+/** The pill that says how the connection is. What it shows at once is said to a screen reader at most every ten
+ *  seconds: a flapping network would talk over everything else. */
 
+import { announcer } from "./announce.js";
 import { text } from "./texts.js";
 
+let say = null;
+
 export function showStatus(pill, status) {
-  if (pill.dataset.status === status) return;
+  const before = pill.dataset.status;
+  if (before === status) return;
   pill.dataset.status = status;
   pill.textContent = text(status);
+  if (before === "connecting" && status === "live") return; // as it should be
+  say ??= announcer(document.getElementById("status-said"));
+  say(text(status));
 }

@@ -67,3 +67,57 @@ def test_the_pages_say_shares_as_the_server_does(scripts: Callable[..., Any]) ->
 def test_shares_that_dont_add_up_are_noted(scripts: Callable[..., Any], votes: list[int], note: bool) -> None:
     said = scripts("words.js", "({ base }, tally) => base(tally)", tally(votes))
     assert bool(re.search("rounded", said)) is note
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "shift", "meant"),
+    [
+        ("f", "KeyF", False, "f"),
+        ("H", "KeyH", True, "h"),
+        ("а", "KeyF", False, "f"),  # Cyrillic
+        ("τ", "KeyT", False, "t"),  # Greek
+        ("צ", "KeyM", False, "m"),  # Hebrew
+        ("ا", "KeyH", False, "h"),  # Arabic
+        ("Process", "KeyF", False, "f"),  # Korean, while its input method is on
+        ("؟", "Slash", True, "?"),
+        ("?", "Digit7", True, "?"),
+        ("m", "Semicolon", False, "m"),  # French: what is printed on the key counts
+        (",", "KeyM", False, ","),
+        ("Escape", "Escape", False, "Escape"),
+    ],
+)
+def test_a_key_means_the_same_on_every_keyboard(
+    scripts: Callable[..., Any], key: str, code: str, shift: bool, meant: str
+) -> None:
+    event = {"key": key, "code": code, "shiftKey": shift}
+    assert scripts("keys.js", "({ keyOf }, event) => keyOf(event)", event) == meant
+
+
+FLAPPING = """({ showStatus }) => {
+    const [pill, said] = ["status", "status-said"].map((id) => {
+        const node = document.body.appendChild(document.createElement("span"));
+        node.id = id;
+        return node;
+    });
+    const [realTimeout, realNow] = [window.setTimeout, performance.now];
+    let [time, timers, heard] = [0, [], []];
+    window.setTimeout = (call, wait) => timers.push({ call, at: time + wait });
+    performance.now = () => time;
+    try {
+        for (; time <= 40000; time += 500) {
+            showStatus(pill, time % 1000 ? "reconnecting" : "live");
+            for (const timer of timers.splice(0)) timer.at <= time ? timer.call() : timers.push(timer);
+            if (said.textContent !== (heard.at(-1) ?? "")) heard.push(said.textContent);
+        }
+    } finally {
+        [window.setTimeout, performance.now] = [realTimeout, realNow];
+        pill.remove();
+        said.remove();
+    }
+    return heard;
+}"""
+
+
+def test_a_flapping_network_is_said_at_most_once_in_ten_seconds(scripts: Callable[..., Any]) -> None:
+    heard = scripts("status.js", FLAPPING)
+    assert 1 <= len(heard) <= 5

@@ -1,0 +1,16 @@
+/** Keeps the screen from going dark while it is looked at, where the browser can. */
+
+export function keepAwake() {
+  if (!navigator.wakeLock) return;
+  let lock = null;
+
+  /** A hidden page loses its lock, and a machine that is short of power refuses one. */
+  async function ask() {
+    if (document.hidden || (lock && !lock.released)) return;
+    lock = await navigator.wakeLock.request("screen").catch(() => null);
+  }
+
+  document.addEventListener("visibilitychange", ask);
+  document.addEventListener("fullscreenchange", ask);
+  ask();
+}
