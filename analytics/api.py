@@ -48,9 +48,13 @@ class QuarantinedTally(serializers.Serializer[Any]):
     """The second tally: ballots that were set aside for review, and are in no figure of the first."""
 
     ballots = serializers.IntegerField()
-    selections = serializers.IntegerField()
-    choices = QuarantinedChoice(many=True)
+    selections = serializers.IntegerField(required=False)
+    choices = QuarantinedChoice(many=True, required=False)
     reasons = serializers.IntegerField(help_text="How many decisions set them aside.")
+    withheld = serializers.BooleanField(
+        required=False,
+        help_text="True where `selections` and `choices` are left out: they would tell on few ballots.",
+    )
 
 
 class Tally(serializers.Serializer[Any]):

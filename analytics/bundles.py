@@ -37,7 +37,7 @@ from polls.models import Ballot, DeadLetter, Poll, Round, State
 from polls.outline import iso
 from polls.receipts import make_receipt
 
-from . import recount, signing
+from . import recount, secrecy, signing
 from .models import AuditBundle, Quarantine
 from .sorting import sorted_lines
 from .tallies import BALLOTS, QUARANTINED
@@ -60,8 +60,8 @@ manifest.sig                 signature of manifest.json (Ed25519, base64)
 receipts.txt                 receipts of all counted ballots, sorted: look for yours
 ballots.csv                  what the counted ballots mark, sorted, without voters
 tally.json                   what they come to
-quarantined-receipts.txt     the same of ballots that are counted apart
-quarantined-ballots.csv
+quarantined-receipts.txt     the same of ballots that are counted apart, unless they are
+quarantined-ballots.csv      so few that the lists would tell what each of them marks
 quarantines.json             why they are, and who decided that
 
 To check it, get verify.py from the poll's organiser or from the Landslide project (static/audit/verify.py):
@@ -162,6 +162,9 @@ def _content(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], 
         raise BundleRefused(_("Tally and ledger differ; recount the round first."))
     counts = {line.key: line.ledger for line in found.lines}
     apart = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
+    # So few ballots that one list would tell what the other one's lines mark: neither is given.
+    withheld = secrecy.withheld(poll.pk, round_.number, round_.rules.get("step", 1))
+    kept_back, apart = (apart.get(BALLOTS, 0), {}) if withheld else (0, apart)
     choices, whole = _choices(poll, round_), _whole(poll, round_)
     tally = {"counted": _figures(round_, choices, counts), "quarantined": _figures(round_, choices, apart)}
     votes = {choice["number"]: choice["votes"] for choice in tally["counted"]["choices"]}
@@ -170,14 +173,20 @@ def _content(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], 
     for prefix, quarantined, part in (("", False, counts), ("quarantined-", True, apart)):
         rows = Ballot.objects.filter(poll_id=poll.pk, round=round_.number)
         rows = rows.filter(quarantine_id__isnull=not quarantined)
+        rows = rows.none() if quarantined and withheld else rows
         lists[f"{prefix}receipts.txt"] = sorted_lines(_receipts(rows, progress), folder)
         marks = _selections(rows, folder) if whole else _marks(choices, part, folder)
         lists[f"{prefix}ballots.csv"] = marks
     facts = _facts(poll, round_, choices) | {
         "ballots": "whole" if whole else "marks",
-        "counts": {"counted": counts[BALLOTS], "quarantined": apart.get(BALLOTS, 0)} | _set_aside(round_),
+        "counts": {
+            "counted": counts[BALLOTS],
+            "quarantined": apart.get(BALLOTS, 0),
+            "withheld": kept_back,
+            **_set_aside(round_),
+        },
     }
-    return _Content(facts, tally, _quarantines(round_), lists)
+    return _Content(facts, tally, _quarantines(round_, withheld=withheld), lists)
 
 
 def _whole(poll: Poll, round_: Round) -> bool:
@@ -246,7 +255,8 @@ def _set_aside(round_: Round) -> dict[str, int]:
     }
 
 
-def _quarantines(round_: Round) -> list[dict[str, Any]]:
+def _quarantines(round_: Round, *, withheld: bool) -> list[dict[str, Any]]:
+    """The decisions, each with the number of its ballots that are listed."""
     where = {"poll_id": round_.poll_id, "round": round_.number}
     rows = Ballot.objects.filter(**where, quarantine_id__isnull=False).order_by()
     ballots = dict(rows.values_list("quarantine_id").annotate(n=Count("voter_key")))
@@ -258,7 +268,7 @@ def _quarantines(round_: Round) -> list[dict[str, Any]]:
             "decided_at": iso(each.decided_at),
             "released_by": each.released_by,
             "released_at": iso(each.released_at),
-            "ballots": ballots.get(each.pk, 0),
+            "ballots": 0 if withheld else ballots.get(each.pk, 0),
         }
         for each in Quarantine.objects.filter(**where).order_by("pk")
     ]

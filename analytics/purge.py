@@ -167,7 +167,7 @@ _UNLINK_BALLOTS = {
         FROM gone ORDER BY random()
     """,
     "sqlite": """
-        UPDATE polls_ballot SET voter_key = randomblob(16), ballot_id = randomblob(16)
+        UPDATE polls_ballot SET voter_key = randomblob(16), ballot_id = randomblob(16), released_from = NULL
         WHERE poll_id = %s AND round = %s AND voter_key >= %s {below}
     """,
 }

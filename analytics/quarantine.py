@@ -5,35 +5,41 @@ one of their voters, and are counted apart; released, they count again. Whoever 
 checkpoints of all partitions meanwhile, so that nobody counts, and every slot has one writer.
 
 What a voter does changes nothing: a ballot that takes the place of one that was set aside is set aside too.
+
+Nobody learns from the two tallies what single ballots mark: fewer than secrecy.least() are neither set aside
+by their receipts nor released into a result.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from polls import lifecycle
-from polls.errors import IllegalStep, Malformed, QuarantineNotFound, ReceiptNotFound
+from polls.errors import IllegalStep, Malformed, QuarantineNotFound, ReceiptNotFound, TooFewBallots
 from polls.methods import METHODS, decode
 from polls.models import Ballot, Poll, Round, State
 from polls.receipts import open_receipt
 from polls.records import record
 from polls.signals import ballots_appended
 
-from . import results, slots
+from . import results, secrecy, slots
 from .checkpoints import hold_counting
 from .models import Checkpoint, Quarantine
 from .signals import tally_changed
 from .tallies import BALLOTS
 
-#: Ballots a transaction: counting waits for as long as these take.
+#: Ballots a transaction of a release: counting waits for as long as these take.
 CHUNK = 5000
+#: Voters a statement.
+_VOTERS = 5000
 #: How long a page moves ballots before it leaves the rest to the sweep, and the sweep to the next one.
 PATIENCE_SECONDS = 2.0
 
@@ -45,6 +51,7 @@ class SetAside:
     decision: Quarantine | None = None
     ballots: int = 0
     already: int = 0  # set aside before
+    too_few: int = 0  # left where they are: released together, and of so few the marks would show
     not_counted: int = 0  # still to be counted, or in the dead letters
     unknown: int = 0  # no receipt of ours, or of another round
 
@@ -52,15 +59,20 @@ class SetAside:
 def by_receipts(poll: Poll, receipts: Iterable[str], reason: str, by: str) -> SetAside:
     """Set aside the ballots of these receipts' voters, in the poll's current round.
 
-    A receipt whose ballot its voter has replaced since stands for the one that took its place.
+    A receipt whose ballot its voter has replaced since stands for the one that took its place. All or none,
+    in one transaction: a part of them in between would show what few ballots mark.
     """
     done = SetAside()
-    reason, voters = _reason(reason), _voters(poll, receipts, done)
-    while some := list(islice(voters, CHUNK)):
-        _set_aside(poll, some, reason, by, done)
+    reason, voters = _reason(reason), list(_voters(poll, receipts, done))
+    with transaction.atomic():
+        hold_counting()
+        cells = _cells_to_move(poll, voters, done)
+        if cells:
+            done.decision = _decide(poll, reason, by)
+            _set_aside(poll, voters, cells, done)
+            detail = {"reason": reason, "ballots": done.ballots, "round": poll.round}
+            record(by, "ballots set aside", poll.code, quarantine=done.decision.pk, **detail)
     if done.decision:
-        detail = {"reason": reason, "ballots": done.ballots, "round": poll.round}
-        record(by, "ballots set aside", poll.code, quarantine=done.decision.pk, **detail)
         _tell(poll.pk)
     return done
 
@@ -100,6 +112,7 @@ def release(decision_id: int, by: str, progress: Callable[[int], None] | None = 
         hold_counting()
         decision = _locked(decision_id)
         if decision.released_at is None:
+            _check_release(decision)
             decision.released_at, decision.released_by = timezone.now(), by
             decision.save(update_fields=["released_at", "released_by"])
             lifecycle.touch(decision.poll_id)
@@ -131,13 +144,37 @@ def ballots_of(decision: Quarantine) -> int:
     return Ballot.objects.filter(quarantine_id=decision.pk).count()
 
 
+def needs_more(decision: Quarantine) -> int:
+    """How many ballots it takes to release this decision into a result, where it has fewer; else 0."""
+    poll = Poll.objects.filter(pk=decision.poll_id).first()
+    if poll is None or (decision.round == poll.round and poll.state in (State.OPEN, State.CLOSING)):
+        return 0  # ballots come in one by one now, and so may these
+    round_ = Round.objects.filter(poll=poll, number=decision.round).first()
+    least = secrecy.least(_step(round_) if round_ else 1)
+    return least if 0 < secrecy.ballots_up_to(decision.pk, least) < least else 0
+
+
+def _check_release(decision: Quarantine) -> None:
+    if least := needs_more(decision):
+        raise TooFewBallots(
+            _(
+                "Voting is over, and these ballots are fewer than %(least)s: the result would show what they"
+                " mark. They stay set aside."
+            )
+            % {"least": least}
+        )
+
+
 def _move_some_back(decision: Quarantine) -> int:
     with transaction.atomic():
         hold_counting()
         apart = Ballot.objects.filter(quarantine_id=decision.pk)
-        some = list(apart.order_by("voter_key").values_list("voter_key", "selection")[:CHUNK])
+        # The last ones all together: a few of them alone would show what they mark.
+        some = list(apart.order_by("voter_key").values_list("voter_key", "selection")[: 2 * CHUNK])
+        some = some if len(some) < 2 * CHUNK else some[:CHUNK]
         if some:
-            apart.filter(voter_key__lte=some[-1][0]).update(quarantine_id=None)
+            moved = apart.filter(voter_key__lte=some[-1][0])
+            moved.update(quarantine_id=None, released_from=decision.pk)
             _move((decision.poll_id, decision.round), [selection for _voter, selection in some], into=False)
             results.refresh(decision.poll_id, decision.round)
         else:
@@ -149,28 +186,70 @@ def _move_some_back(decision: Quarantine) -> int:
     return len(some)
 
 
-def _set_aside(poll: Poll, voters: Sequence[bytes], reason: str, by: str, done: SetAside) -> None:
-    with transaction.atomic():
-        hold_counting()
-        ballots = Ballot.objects.filter(poll_id=poll.pk, round=poll.round, voter_key__in=voters)
-        found = list(ballots.values_list("selection", "quarantine_id"))
-        counted = [selection for selection, apart in found if apart is None]
-        done.already += len(found) - len(counted)
-        done.not_counted += len(voters) - len(found)
-        if not counted:
-            return
-        done.decision = done.decision or _decide(poll, reason, by)
-        done.ballots += len(counted)
-        ballots.filter(quarantine_id=None).update(quarantine_id=done.decision.pk)
-        _move((poll.pk, poll.round), counted, into=True)
-        results.refresh(poll.pk, poll.round)
+def _cells_to_move(poll: Poll, voters: list[bytes], done: SetAside) -> set[int | None]:
+    """The cells that these voters' ballots may be moved out of, told apart by `released_from`.
+
+    Ballots that were released together are a cell: the tallies have shown what all of them mark. Moving all
+    but few of a cell, or only few, would show the marks of these by subtraction.
+    """
+    found: Counter[tuple[int | None, bool]] = Counter()
+    for ballots in _in_pieces(poll, voters):
+        rows = ballots.values_list("released_from", "quarantine_id")
+        found.update((cell, apart is not None) for cell, apart in rows)
+    done.already = sum(count for (_cell, apart), count in found.items() if apart)
+    done.not_counted = len(voters) - found.total()
+    counted = {cell: count for (cell, apart), count in found.items() if not apart}
+    round_ = Round.objects.get(poll=poll, number=poll.round) if counted else None
+    least = secrecy.least(_step(round_)) if round_ else 0
+    cells = {cell for cell, count in counted.items() if _may_move(poll, cell, count, least)}
+    done.too_few = sum(count for cell, count in counted.items() if cell not in cells)
+    if done.too_few and not cells:
+        raise TooFewBallots(
+            _(
+                "Set aside at least %(least)s ballots together, and leave as many: fewer would show what each"
+                " of them marks."
+            )
+            % {"least": least}
+        )
+    return cells
+
+
+def _may_move(poll: Poll, cell: int | None, count: int, least: int) -> bool:
+    if count < least:
+        return False
+    where = {"poll_id": poll.pk, "round": poll.round, "quarantine_id": None, "released_from": cell}
+    left = Ballot.objects.filter(**where).order_by()[: count + least].count() - count
+    return left == 0 or left >= least
+
+
+def _set_aside(poll: Poll, voters: list[bytes], cells: set[int | None], done: SetAside) -> None:
+    assert done.decision is not None
+    for ballots in _in_pieces(poll, voters):
+        rows = ballots.filter(quarantine_id=None).values_list("voter_key", "selection", "released_from")
+        some = [(voter, selection) for voter, selection, cell in rows if cell in cells]
+        moved = ballots.filter(voter_key__in=[voter for voter, _selection in some])
+        moved.update(quarantine_id=done.decision.pk)
+        _move((poll.pk, poll.round), [selection for _voter, selection in some], into=True)
+        done.ballots += len(some)
+    results.refresh(poll.pk, poll.round)
+
+
+def _in_pieces(poll: Poll, voters: list[bytes]) -> Iterator[QuerySet[Ballot]]:
+    """These voters' ballots in the current round, some a statement."""
+    ballots = Ballot.objects.filter(poll_id=poll.pk, round=poll.round)
+    for start in range(0, len(voters), _VOTERS):
+        yield ballots.filter(voter_key__in=voters[start : start + _VOTERS])
+
+
+def _step(round_: Round) -> int:
+    return int(round_.rules.get("step", 1))
 
 
 def _move(where: tuple[int, int], selections: Iterable[str], *, into: bool) -> None:
     """From one tally into the other, at the second at which it is decided."""
     round_ = Round.objects.get(poll_id=where[0], number=where[1])
     contribution = METHODS[round_.rules["method"]].contribution
-    stepped = round_.rules.get("step", 1) > 1
+    stepped = _step(round_) > 1
     delta, second = slots.Delta(), int(time.time())
     for selection in selections:
         keys = (BALLOTS, *contribution(decode(selection)))

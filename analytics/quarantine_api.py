@@ -14,7 +14,7 @@ from polls.api.endpoints import Endpoint
 from polls.api.fields import Flag, Moment, StrictSerializer, Text
 from polls.api.permissions import ApiKey, PollScope
 from polls.api.schema import BODY, CODE, KEY, NEGOTIATED, RETRY_AFTER, refusals
-from polls.errors import Malformed, PollNotFound, QuarantineNotFound
+from polls.errors import Malformed, PersonRequired, PollNotFound, QuarantineNotFound
 from polls.models import Poll, canonical_code
 from polls.records import client_actor
 
@@ -28,11 +28,15 @@ _COMMON = (*NEGOTIATED, *KEY, "malformed", "poll_not_found")
 
 
 class NewQuarantine(StrictSerializer):
-    """Either receipts, or everything from now on."""
+    """Everything from now on. Receipts take a person."""
 
     reason = Text(max_length=2000, help_text="Why; it stays with the ballots and is recorded.")
     receipts = serializers.ListField(
-        child=Text(max_length=200), required=False, min_length=1, max_length=RECEIPTS_AT_MOST
+        child=Text(max_length=200),
+        required=False,
+        min_length=1,
+        max_length=RECEIPTS_AT_MOST,
+        help_text="Refused with `person_required`: ballots are set aside by their receipts in the admin.",
     )
     from_now_on = Flag(
         required=False, help_text="Set aside every ballot accepted from now on, until it is ended."
@@ -55,7 +59,7 @@ class QuarantineDocument(serializers.Serializer[Any]):
 
 
 class SetAsideDocument(serializers.Serializer[Any]):
-    """Without any ballot set aside there is no decision, and `quarantine` is null."""
+    """What was set aside; of what comes from now on there is nothing yet."""
 
     quarantine = QuarantineDocument(source="decision", allow_null=True)
     ballots = serializers.IntegerField(help_text="Set aside now.")
@@ -94,24 +98,22 @@ class Quarantines(_Quarantine):
         summary="Set ballots aside",
         description=(
             "They keep their place and are counted in a second tally, until they are released. With"
-            " `receipts`: the ballots of these voters, in the current round. With `from_now_on`: whatever an"
-            " open poll accepts until the quarantine is ended or released."
+            " `from_now_on`: whatever an open poll accepts until the quarantine is ended or released. By"
+            " `receipts` only a person sets ballots aside, in the admin."
         ),
         parameters=[CODE, RETRY_AFTER],
         request=NewQuarantine,
-        responses={201: SetAsideDocument, 200: SetAsideDocument}
-        | refusals(*NEGOTIATED, *KEY, *BODY, "poll_not_found", "illegal_state"),
+        responses={201: SetAsideDocument}
+        | refusals(*NEGOTIATED, *KEY, *BODY, "person_required", "poll_not_found", "illegal_state"),
     )
     def post(self, request: Request, code: str) -> Response:
         poll, fields = self.poll(code), self.checked(NewQuarantine(), request)
-        by, standing = client_actor(request.auth), fields.get("from_now_on", False)
-        if standing == ("receipts" in fields):
-            raise Malformed("Give either receipts or from_now_on.")
-        if standing:
-            done = quarantine.SetAside(quarantine.stand(poll, fields["reason"], by))
-        else:
-            done = quarantine.by_receipts(poll, fields["receipts"], fields["reason"], by)
-        return Response(SetAsideDocument(done).data, status=201 if done.decision else 200)
+        if fields.get("from_now_on", False) == ("receipts" in fields):
+            raise Malformed("Give from_now_on; receipts take a person, in the admin.")
+        if "receipts" in fields:
+            raise PersonRequired("By their receipts, ballots are set aside by a person in the admin.")
+        decision = quarantine.stand(poll, fields["reason"], client_actor(request.auth))
+        return Response(SetAsideDocument(quarantine.SetAside(decision)).data, status=201)
 
 
 class _Step(_Quarantine):
@@ -121,7 +123,7 @@ class _Step(_Quarantine):
         return Response(QuarantineDocument(step(decision, client_actor(request.auth))).data)
 
 
-def _step(name: str, summary: str, description: str) -> Any:
+def _step(name: str, summary: str, description: str, *codes: str) -> Any:
     return extend_schema(
         operation_id=f"quarantine_{name}",
         tags=["quarantine"],
@@ -129,17 +131,23 @@ def _step(name: str, summary: str, description: str) -> Any:
         description=description,
         parameters=[CODE, RETRY_AFTER],
         request=None,
-        responses={200: QuarantineDocument} | refusals(*_COMMON, "quarantine_not_found", "illegal_state"),
+        responses={200: QuarantineDocument} | refusals(*_COMMON, "quarantine_not_found", *codes),
     )
 
 
 class QuarantineEnd(_Step):
-    @_step("end", "Set no further ballots aside", "What was set aside stays so.")
+    @_step("end", "Set no further ballots aside", "What was set aside stays so.", "illegal_state")
     def post(self, request: Request, code: str, decision: int) -> Response:
         return self.take(quarantine.end, request, code, decision)
 
 
 class QuarantineRelease(_Step):
-    @_step("release", "Count its ballots again", "Of many, what isn't moved at once follows within seconds.")
+    @_step(
+        "release",
+        "Count its ballots again",
+        "Of many, what isn't moved at once follows within seconds. Fewer than ten (or than a step of the"
+        " tally) can't be released once voting is over: the result would show what they mark.",
+        "too_few_ballots",
+    )
     def post(self, request: Request, code: str, decision: int) -> Response:
         return self.take(quarantine.release, request, code, decision)

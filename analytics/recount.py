@@ -25,7 +25,7 @@ from polls.models import Ballot, Poll, Round, State
 from polls.records import record
 from polls.signals import poll_changed
 
-from . import slots
+from . import secrecy, slots
 from .models import Checkpoint, TallyPoint
 from .signals import tally_changed
 from .tallies import BALLOTS, QUARANTINED, counts_of, earlier_result, final_result, is_stepping
@@ -68,14 +68,20 @@ class Recount:
         return [line for line in self.lines if line.drift]
 
     def rows(self) -> list[dict[str, Any]]:
-        """For a table: the first tally, then the second, each choice by its label."""
+        """For a table: the first tally, then the second, each choice by its label.
+
+        Where the second one is withheld, `secret` rows are not to be shown, but for their drift.
+        """
         labels = {choice.number: choice.label for choice in self.round.poll.choices.all()}
         for choice in (self.round.result or {}).get("choices", []):
             labels[choice["number"]] = choice["label"]  # as they were in that round
+        step = self.round.rules.get("step", 1)
+        withheld = secrecy.withheld(self.round.poll_id, self.round.number, step)
         return [
             {
                 "label": _label(line.key.removeprefix(QUARANTINED), labels),
                 "apart": line.key.startswith(QUARANTINED),
+                "secret": withheld and line.key.startswith(QUARANTINED) and not line.key.endswith(BALLOTS),
                 "tally": line.tally,
                 "ledger": line.ledger,
                 "drift": line.drift,

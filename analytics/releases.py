@@ -5,8 +5,9 @@ too. They move by k ballots at least, or not at all. One step is kept back: the 
 ballots more are counted than in the released ones, and released once k more are counted than in themselves.
 So the last step, which closing makes, is no smaller than the others, unless the whole poll is.
 
-A ballot that replaces another, or that is set aside or released from there, is none more: such changes show
-with the next step.
+A ballot that replaces another is none more: such changes show with the next step, and so do ballots that are
+set aside or released. Of the second tally only the number of ballots is shown meanwhile, and the first one
+alone has to have k ballots more too: else all but one of a step's could be set aside, and the one be seen.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ def _advance(poll: Poll) -> None:
         if not Poll.objects.filter(pk=poll.pk, round=poll.round, state__in=STEPPING).exists():
             return
         counts = counts_of(*where)
-        ballots = _ballots(counts)
-        if ballots - _ballots(row.next_counts or row.counts) < poll.release_step:
+        before = row.next_counts or row.counts
+        more = counts.get(BALLOTS, 0) - before.get(BALLOTS, 0)
+        if min(more, _ballots(counts) - _ballots(before)) < poll.release_step:
             return
         if row.next_counts:
             _note(where, row.next_counts, row.counts)

@@ -17,6 +17,7 @@ from polls.methods import Method, MethodRules, get_method
 from polls.models import Poll, Round, State, Visibility
 from polls.outline import iso, outline
 
+from . import secrecy
 from .models import Quarantine, Release, Tally
 
 #: The tally key that counts ballots, whatever the method.
@@ -64,6 +65,7 @@ class Snapshot:
     counts: Mapping[str, int]
     version: int
     reasons: int = 0  # decisions by which ballots count apart
+    withheld: bool = False  # whether what those ballots mark is not told
 
     @property
     def stamp(self) -> tuple[int, int, int]:
@@ -86,7 +88,8 @@ def is_stepping(poll: Poll) -> bool:
 
 def _released(poll: Poll, counts: Mapping[str, int], version: int) -> Snapshot:
     shown = {key: count for key, count in counts.items() if key != REASONS}
-    return Snapshot(poll, shown, version, counts.get(REASONS, 0))
+    # A step is of both tallies: of the ballots in one of them it may move a single one.
+    return Snapshot(poll, shown, version, counts.get(REASONS, 0), withheld=True)
 
 
 def counted(poll: Poll) -> Snapshot:
@@ -101,8 +104,11 @@ def counted(poll: Poll) -> Snapshot:
 
 def _snapshot(poll: Poll, slots: Sequence[tuple[str, int, int]]) -> Snapshot:
     counts = {key: votes for key, votes, _ in slots}
-    reasons = reasons_of(poll.pk, poll.round) if counts.get(QUARANTINED + BALLOTS) else 0
-    return Snapshot(poll, counts, sum(changes for _, _, changes in slots), reasons)
+    version = sum(changes for _, _, changes in slots)
+    if not counts.get(QUARANTINED + BALLOTS):
+        return Snapshot(poll, counts, version)
+    withheld = secrecy.withheld(poll.pk, poll.round, poll.release_step)
+    return Snapshot(poll, counts, version, reasons_of(poll.pk, poll.round), withheld)
 
 
 def reasons_of(poll_id: int, round: int) -> int:
@@ -228,12 +234,18 @@ def _figures(snap: Snapshot) -> dict[str, Any]:
     if poll.state in (State.CLOSED, State.PUBLISHED):
         figures["winners"] = method.winners(votes)
     if snap.counts.get(QUARANTINED + BALLOTS):
-        figures["quarantined"] = _set_aside(method, poll.method_rules(), snap.counts, snap.reasons)
+        figures["quarantined"] = _set_aside(
+            method, poll.method_rules(), snap.counts, snap.reasons, withheld=snap.withheld
+        )
     return figures
 
 
-def _set_aside(method: Method, rules: MethodRules, counts: Mapping[str, int], reasons: int) -> dict[str, Any]:
+def _set_aside(
+    method: Method, rules: MethodRules, counts: Mapping[str, int], reasons: int, *, withheld: bool
+) -> dict[str, Any]:
     """The second tally: of ballots that are counted apart, for so many reasons."""
+    if withheld:
+        return {"ballots": counts[QUARANTINED + BALLOTS], "withheld": True, "reasons": reasons}
     apart = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
     votes = method.votes(rules, apart)
     return {
@@ -269,7 +281,8 @@ def earlier_result(round_: Round, counts: Mapping[str, int]) -> dict[str, Any]:
     result.pop("quarantined", None)
     if counts.get(QUARANTINED + BALLOTS):
         reasons = reasons_of(round_.poll_id, round_.number)
-        result["quarantined"] = _set_aside(method, round_.method_rules(), counts, reasons)
+        withheld = secrecy.withheld(round_.poll_id, round_.number, round_.rules.get("step", 1))
+        result["quarantined"] = _set_aside(method, round_.method_rules(), counts, reasons, withheld=withheld)
     return result
 
 

@@ -71,6 +71,12 @@ class MissingScope(LandslideError):
     title = _("The API key lacks the scope that this needs")
 
 
+class PersonRequired(LandslideError):
+    code = "person_required"
+    status = 403
+    title = _("This takes a person; an API key alone can't do it")
+
+
 class NotEligible(LandslideError):
     """`needs` says what would make the voter eligible: "login", "invite" or "client"."""
 
@@ -159,6 +165,12 @@ class IllegalStep(LandslideError):
     code = "illegal_state"
     status = 409
     title = _("The poll's state does not allow this")
+
+
+class TooFewBallots(LandslideError):
+    code = "too_few_ballots"
+    status = 409
+    title = _("So few ballots would show what each of them marks")
 
 
 class CodeTaken(LandslideError):

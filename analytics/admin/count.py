@@ -84,13 +84,17 @@ def _recounted(found: Recount) -> dict[str, Any]:
     rows = [
         {
             **row,
-            "tally": "–" if secret else number_format(row["tally"], force_grouping=True),
-            "ledger": "–" if secret else number_format(row["ledger"], force_grouping=True),
+            "tally": _figure(row["tally"], secret=secret or row["secret"]),
+            "ledger": _figure(row["ledger"], secret=secret or row["secret"]),
             "shown_drift": f"{row['drift']:+,}" if row["drift"] else "0",
         }
         for row in found.rows()
     ]
     return {"recounted": found.round, "rows": rows, "drifted": bool(found.drifted), "secret": secret}
+
+
+def _figure(count: int, *, secret: bool) -> str:
+    return "–" if secret else number_format(count, force_grouping=True)
 
 
 @of_poll("change")

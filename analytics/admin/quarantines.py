@@ -57,7 +57,10 @@ class QuarantineForm(forms.ModelForm):
         label=gettext_lazy("Receipts"),
         required=False,
         widget=UnfoldAdminTextareaWidget,
-        help_text=gettext_lazy("The receipts of the ballots, pasted in any form."),
+        help_text=gettext_lazy(
+            "The receipts of the ballots, pasted in any form: ten ballots at least, or a whole step of a"
+            " tally that moves in steps. Fewer would show what each of them marks."
+        ),
     )
     file = forms.FileField(
         label=gettext_lazy("File with receipts"),
@@ -204,7 +207,7 @@ class QuarantineAdmin(ModelAdmin):
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
         decision = kwargs.get("obj")
         if decision and self.has_decide_permission(request):
-            context["steps"] = _steps(decision)
+            context["steps"], context["needs_more"] = _steps(decision), _needs_more(decision)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_urls(self) -> list[Any]:
@@ -247,8 +250,13 @@ class NothingSetAside(Exception):
 
 def _steps(decision: Quarantine) -> list[tuple[str, Any]]:
     standing = decision.since is not None and decision.until is None and not decision.released_at
-    names = (["end"] if standing else []) + ([] if decision.released_at else ["release"])
+    stays = decision.released_at or _needs_more(decision)
+    names = (["end"] if standing else []) + ([] if stays else ["release"])
     return [(name, BUTTONS[name]) for name in names]
+
+
+def _needs_more(decision: Quarantine) -> int:
+    return 0 if decision.released_at else quarantine.needs_more(decision)
 
 
 def _said(done: quarantine.SetAside) -> str:
@@ -259,6 +267,7 @@ def _said(done: quarantine.SetAside) -> str:
         _("set aside before"): done.already,
         _("not counted yet"): done.not_counted,
         _("not of this round"): done.unknown,
+        _("released before, and too few to be set aside again"): done.too_few,
     }
     notes = [f"{count} {what}" for what, count in rest.items() if count]
     return f"{set_aside} {_('Others')}: {', '.join(notes)}." if notes else set_aside

@@ -23,6 +23,7 @@ ADVICE = {
         "Cast from the poll's own page, or from a server with an API key; an operator can trust an origin."
     ),
     "missing_scope": _("Ask the operator for a key with the scope that `detail` names."),
+    "person_required": _("Ask somebody with an account to do it in the admin."),
     "not_eligible": _(
         "`needs` says what would make this a voter: to sign in, an invite, or an API client. Then ask the"
         " poll's voter endpoint, and send the same ballot again."
@@ -46,6 +47,7 @@ ADVICE = {
     "poll_not_open": _("Wait until the poll is open; after closing, no ballot is taken."),
     "round_changed": _("Show the voter the poll anew, and let them vote in the round that is on."),
     "illegal_state": _("Read the poll, and take a step that its state allows."),
+    "too_few_ballots": _("`detail` says how many it takes: wait for more, or leave them as they are."),
     "code_taken": _("Choose another code, or leave it out to be given one."),
     "too_large": _("Send less: `detail` has the limit. Split a batch."),
     "unsupported_media_type": _("Send JSON with Content-Type: application/json."),

@@ -24,6 +24,8 @@ class Ballot(models.Model):
     selection = models.CharField(max_length=400)
     # The decision by which it counts in the second tally (analytics.Quarantine); null: in the first.
     quarantine_id = models.BigIntegerField(null=True)
+    # The decision that it was last released from; null: none ever set it aside.
+    released_from = models.BigIntegerField(null=True)
 
     class Meta:
         verbose_name = _("ballot")

@@ -1,7 +1,7 @@
 /** A poll's page in the admin: the tally as it moves, and the head that follows the poll's lifecycle. */
 
 import { Live } from "./live.js";
-import { moveNumber } from "./motion.js";
+import { clearNumber, moveNumber } from "./motion.js";
 import { afterState, afterTally } from "./order.js";
 import { number, shares } from "./texts.js";
 
@@ -78,14 +78,18 @@ function drawWinner(tag, winners, number) {
 function drawApart(apart) {
   tallyBox.querySelector("[data-apart-head]").hidden = !apart;
   tallyBox.querySelector("[data-apart-note]").hidden = !apart;
+  tallyBox.querySelector("[data-apart-withheld]").hidden = !apart?.withheld;
   if (apart) moveNumber(tallyBox.querySelector("[data-apart-ballots]"), apart.ballots, whole);
 }
 
 function drawApartVotes(row, choice, apart) {
   const cell = row.querySelector("[data-apart]");
   cell.hidden = !apart;
-  const votes = apart?.choices.find(({ number }) => number === choice.number)?.votes;
-  if (apart) moveNumber(cell, votes ?? 0, whole);
+  const votes = apart?.choices?.find(({ number }) => number === choice.number)?.votes;
+  if (apart?.withheld) {
+    clearNumber(cell);
+    cell.textContent = "–";
+  } else if (apart) moveNumber(cell, votes ?? 0, whole);
 }
 
 function rowOf(choice) {

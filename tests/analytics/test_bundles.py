@@ -98,7 +98,7 @@ def test_no_list_tells_in_what_order_people_voted() -> None:
 def test_ballots_that_count_apart_are_listed_apart() -> None:
     poll = open_poll()
     fill(poll, range(10), 1)
-    apart = fill(poll, range(10, 14), 2)
+    apart = fill(poll, range(10, 22), 2)
     count()
     decision = Quarantine.objects.create(
         poll_id=poll.pk, round=1, rule="operator", reason="Came all at once.", decided_by="user anna"
@@ -109,17 +109,19 @@ def test_ballots_that_count_apart_are_listed_apart() -> None:
         Tally.objects.filter(poll_id=poll.pk, key=key).update(key=f"quarantined:{key}")
     Tally.objects.create(poll_id=poll.pk, round=1, key="ballots", partition=9, count=10, changes=1)
     Tally.objects.filter(poll_id=poll.pk, key="quarantined:ballots").delete()
-    Tally.objects.create(poll_id=poll.pk, round=1, key="quarantined:ballots", partition=9, count=4, changes=1)
+    Tally.objects.create(
+        poll_id=poll.pk, round=1, key="quarantined:ballots", partition=9, count=12, changes=1
+    )
     lifecycle.publish_poll(close(poll).pk)
     files = content_of(bundle_of(Poll.objects.get(pk=poll.pk)))
     assert lines(files["quarantined-receipts.txt"]) == sorted(map(receipt_of, apart))
-    assert lines(files["quarantined-ballots.csv"]) == ["selection", *["2"] * 4]
+    assert lines(files["quarantined-ballots.csv"]) == ["selection", *["2"] * 12]
     assert len(lines(files["receipts.txt"])) == 10
     tally = json.loads(files["tally.json"])
     assert [each["votes"] for each in tally["counted"]["choices"]] == [10, 0, 0]
-    assert [each["votes"] for each in tally["quarantined"]["choices"]] == [0, 4, 0]
+    assert [each["votes"] for each in tally["quarantined"]["choices"]] == [0, 12, 0]
     (told,) = json.loads(files["quarantines.json"])
-    assert (told["reason"], told["decided_by"], told["ballots"]) == ("Came all at once.", "user anna", 4)
+    assert (told["reason"], told["decided_by"], told["ballots"]) == ("Came all at once.", "user anna", 12)
 
 
 def test_a_poll_that_moves_in_steps_shows_no_combination_of_marks() -> None:
@@ -141,7 +143,7 @@ def test_dead_letters_are_counted_and_not_shown() -> None:
     deadletters.reject_letter(DeadLetter.objects.first().pk, by="anna")  # type: ignore[union-attr]
     poll = lifecycle.publish_poll(close(poll).pk)
     counts = manifest_of(bundle_of(poll))["counts"]
-    assert counts == {"counted": 3, "quarantined": 0, "waiting": 1, "rejected": 1}
+    assert counts == {"counted": 3, "quarantined": 0, "withheld": 0, "waiting": 1, "rejected": 1}
 
 
 def test_a_round_without_a_ballot() -> None:

@@ -14,7 +14,7 @@ from polls.receipts import make_receipt, receipt_status
 from polls.votelog.base import NewBallot
 from tests.polling import append, check_books, count, fill, make_poll, new_ballot, open_poll, version
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log", "of_any_number")]
 
 ANN = "user ann"
 

@@ -1,12 +1,15 @@
 """Quarantine over REST: with a key that may run polls, and with nothing said that the tally doesn't show."""
 
+from typing import Any
+
 import pytest
 from django.utils import timezone
 
 from analytics.models import Quarantine
 from polls.models import ApiClient, Poll
 from polls.receipts import make_receipt
-from tests.polling import check_books, count, fill, open_poll
+from tests.analytics.auditing import close
+from tests.polling import append, check_books, count, fill, new_ballot, open_poll
 from tests.polls.rest import POLLS, Caller, make_key, refusal
 
 pytestmark = pytest.mark.django_db
@@ -21,38 +24,42 @@ def place(poll: Poll) -> str:
     return f"{POLLS}{poll.code}/quarantines/"
 
 
-def receipts(poll: Poll, voters: range) -> list[str]:
-    ballots = fill(poll, voters, 1)
-    count()
-    return [make_receipt(poll.pk, poll.round, each.voter_key, each.ballot_id) for each in ballots]
-
-
-def test_ballots_are_set_aside_and_released(call: Caller) -> None:
+def test_ballots_are_set_aside_and_released(call: Caller, pauses: Any) -> None:
     poll = open_poll()
-    given = receipts(poll, range(5))
-    answer = call("POST", place(poll), {"reason": "Sold votes", "receipts": [*given[:2], "nonsense"]})
+    answer = call("POST", place(poll), {"reason": "A bot", "from_now_on": True})
     assert answer.status_code == 201
     document = answer.json()
-    assert {name: document[name] for name in ("ballots", "already", "not_counted", "unknown")} == {
-        "ballots": 2, "already": 0, "not_counted": 0, "unknown": 1,
-    }  # fmt: skip
     client = ApiClient.objects.get()
     made = document["quarantine"]
-    assert (made["reason"], made["standing"]) == ("Sold votes", False)
+    assert (made["reason"], made["standing"], document["ballots"]) == ("A bot", True, 0)
     assert made["decided_by"] == f"API client {client.prefix} third party"
+    pauses()
+    fill(poll, range(12), 1)
+    count()
     tally = call("GET", f"{POLLS}{poll.code}/tally/").json()
-    assert (tally["ballots"], tally["quarantined"]["ballots"]) == (3, 2)
+    assert (tally["ballots"], tally["quarantined"]["ballots"]) == (0, 12)
     assert [row["id"] for row in call("GET", place(poll)).json()] == [made["id"]]
     released = call("POST", f"{place(poll)}{made['id']}/release/").json()
     assert released["released_by"] == made["decided_by"]
-    assert check_books(poll)[1, "ballots"] == 5
+    assert check_books(poll)[1, "ballots"] == 12
 
 
-def test_nothing_to_set_aside_makes_no_decision(call: Caller) -> None:
+def test_by_their_receipts_a_person_sets_ballots_aside(call: Caller) -> None:
     poll = open_poll()
-    answer = call("POST", place(poll), {"reason": "Sold votes", "receipts": ["nonsense"]})
-    assert (answer.status_code, answer.json()["quarantine"], answer.json()["unknown"]) == (200, None, 1)
+    ballots = fill(poll, range(20), 1)
+    count()
+    given = [make_receipt(poll.pk, poll.round, each.voter_key, each.ballot_id) for each in ballots[:10]]
+    refused = call("POST", place(poll), {"reason": "Sold votes", "receipts": given})
+    assert refusal(refused) == (403, "person_required")
     assert not Quarantine.objects.exists()
+
+
+def test_few_are_not_released_into_a_result(call: Caller) -> None:
+    poll = open_poll()
+    append(new_ballot(poll, 1, 1, aside="over_limit"))
+    close(poll)
+    decision = Quarantine.objects.get()
+    assert refusal(call("POST", f"{place(poll)}{decision.pk}/release/")) == (409, "too_few_ballots")
 
 
 def test_everything_from_now_on(call: Caller) -> None:

@@ -1,5 +1,6 @@
 """A tally that moves in steps: whoever watches sees k ballots more at least, or nothing."""
 
+import contextlib
 import itertools
 import os
 from typing import Any
@@ -11,9 +12,10 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analytics import counting, deadletters, quarantine, recount, releases, tallies, tasks
+from analytics import counting, deadletters, quarantine, recount, releases, secrecy, tallies, tasks
 from analytics.models import Quarantine, Release, Tally, TallyPoint
 from polls import lifecycle
+from polls.errors import TooFewBallots
 from polls.models import DeadLetter, Poll, Round, State
 from polls.receipts import make_receipt
 from polls.votelog import get_log
@@ -147,7 +149,8 @@ def test_staff_sees_no_more() -> None:
     assert row["ballots"] == "5"
 
 
-def test_set_aside_ballots_are_ballots_and_show_with_the_next_step() -> None:
+def test_set_aside_ballots_are_ballots_and_show_with_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrecy, "LEAST", 4)
     poll = open_poll(release_step=4)
     ballots = fill(poll, range(4), 1)
     count()
@@ -155,22 +158,24 @@ def test_set_aside_ballots_are_ballots_and_show_with_the_next_step() -> None:
     count()
     before = seen(poll)[0]
     assert before["ballots"] == 4
-    receipts = [make_receipt(poll.pk, 1, each.voter_key, each.ballot_id) for each in ballots[:3]]
+    receipts = [make_receipt(poll.pk, 1, each.voter_key, each.ballot_id) for each in ballots]
     decision = quarantine.by_receipts(poll, receipts, "Sold", "user ann").decision
     assert decision is not None
     assert figures_in(seen(poll)[0]) == figures_in(before)
-    one_by_one(poll, range(8, 12))
-    one_by_one(poll, range(12, 16))
-    assert (seen(poll)[0]["ballots"], seen(poll)[0]["quarantined"]["ballots"]) == (9, 3)
+    one_by_one(poll, range(8, 16))
+    assert figures_in(seen(poll)[0]) != figures_in(before)
+    one_by_one(poll, range(16, 20))
+    shown = seen(poll)[0]
+    assert (shown["ballots"], shown["quarantined"]) == (12, {"ballots": 4, "withheld": True, "reasons": 1})
     quarantine.release(decision.pk, "user ann")
-    assert seen(poll)[0]["quarantined"]["ballots"] == 3
-    assert seen(close(poll))[0]["ballots"] == 16
+    assert seen(poll)[0]["quarantined"]["ballots"] == 4
+    assert seen(close(poll))[0]["ballots"] == 20
     check_books(poll)
 
 
 def test_what_changes_a_closed_result_is_in_the_history_too() -> None:
     poll = open_poll(release_step=4)
-    append(*(new_ballot(poll, voter, 1, aside="over_limit") for voter in range(3)))
+    append(*(new_ballot(poll, voter, 1, aside="over_limit") for voter in range(10)))
     append(new_ballot(poll, 50, 77))
     fill(poll, range(10, 20), 1)
     poll = close(poll)
@@ -178,7 +183,7 @@ def test_what_changes_a_closed_result_is_in_the_history_too() -> None:
     Round.objects.filter(poll=poll).update(rules=rules | {"numbers": [1, 2, 3, 77]})
     deadletters.count_letter(DeadLetter.objects.get().pk, "ann")
     quarantine.release(Quarantine.objects.get().pk, "user ann")
-    assert check_books(poll)[1, "ballots"] == 14
+    assert check_books(poll)[1, "ballots"] == 21
 
 
 def test_a_recount_tells_the_truth_and_shows_no_more() -> None:
@@ -273,9 +278,10 @@ class Crowd:
             case "all":
                 count()
             case "receipt" if number < len(self.ballots):
-                ballot = self.ballots[number]
-                receipt = make_receipt(self.poll.pk, 1, ballot.voter_key, ballot.ballot_id)
-                quarantine.by_receipts(self.poll, [receipt], "Sold", "user ann")
+                some = self.ballots[number : number + 2 * self.poll.release_step]
+                receipts = [make_receipt(self.poll.pk, 1, each.voter_key, each.ballot_id) for each in some]
+                with contextlib.suppress(TooFewBallots):
+                    quarantine.by_receipts(self.poll, receipts, "Sold", "user ann")
             case "release":
                 for decision in Quarantine.objects.filter(poll_id=self.poll.pk, released_at=None)[:1]:
                     quarantine.release(decision.pk, "user ann")
@@ -293,6 +299,7 @@ def test_whatever_comes_in_whatever_batches(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("django.conf.settings.COUNT_BATCH", batch)
+        patch.setattr(secrecy, "LEAST", 1)  # so that a step is the least
         crowd = Crowd(step)
         shown = [seen(crowd.poll)[0]]
         stamps = [seen(crowd.poll)[1]]
@@ -306,6 +313,7 @@ def test_whatever_comes_in_whatever_batches(
     for earlier, later in itertools.pairwise(shown[:-1]):
         if figures_in(earlier) != figures_in(later):
             assert total(later) - total(earlier) >= step
+            assert later["ballots"] - earlier["ballots"] >= step
     # Closing is a step like the others, where there was one before or the poll has that many at all.
     assert total(shown[-1]) == len(crowd.ballots)
     last = total(shown[-1]) - total(shown[-2])

@@ -69,7 +69,8 @@ class Command(BaseCommand):
             label = f"{row['label']} (in quarantine)" if row["apart"] else str(row["label"])
             drift = f"{row['drift']:+,}" if row["drift"] else "0"
             style = "bold red" if row["drift"] else None
-            table.add_row(label, f"{row['tally']:,}", f"{row['ledger']:,}", drift, style=style)
+            tally, ledger = ("–", "–") if row["secret"] else (f"{row['tally']:,}", f"{row['ledger']:,}")
+            table.add_row(label, tally, ledger, drift, style=style)
         self.console.print(table)
 
 

@@ -1,0 +1,197 @@
+"""What quarantine doesn't tell: from two tallies or two bundles nobody learns what few ballots mark."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from analytics import bundles, quarantine, secrecy, tallies
+from analytics.models import Quarantine
+from polls import lifecycle
+from polls.errors import TooFewBallots
+from polls.models import Poll, Round
+from polls.votelog.base import NewBallot
+from tests.analytics.auditing import bundle_of, close, content_of, receipt_of, run_verifier
+from tests.polling import append, check_books, count, fill, new_ballot, open_poll, tallied
+
+pytestmark = pytest.mark.django_db
+
+ANN = "user ann"
+LEAST = secrecy.LEAST
+
+
+def set_aside(poll: Poll, ballots: list[NewBallot]) -> quarantine.SetAside:
+    return quarantine.by_receipts(Poll.objects.get(pk=poll.pk), map(receipt_of, ballots), "Sold votes", ANN)
+
+
+def shown(poll: Poll) -> dict[str, Any]:
+    return tallies.document(tallies.snapshot_of(poll.code), visible=True)
+
+
+def in_state(state: str, voters: int, **fields: Any) -> tuple[Poll, list[NewBallot]]:
+    poll = open_poll(**fields)
+    ballots = fill(poll, range(voters))
+    count()
+    if state != "open":
+        poll = close(poll)
+    if state == "published":
+        poll = lifecycle.publish_poll(poll.pk)
+    return poll, ballots
+
+
+@pytest.mark.parametrize("state", ["open", "closed", "published"])
+@pytest.mark.parametrize(("step", "least"), [(1, LEAST), (LEAST + 5, LEAST + 5)])
+def test_fewer_than_the_least_are_not_set_aside_by_receipts(state: str, step: int, least: int) -> None:
+    poll, ballots = in_state(state, 3 * least, release_step=step)
+    before = shown(poll)
+    for how_many in (1, least - 1, 2 * least + 1, 3 * least - 1):  # few, or all but few
+        with pytest.raises(TooFewBallots):
+            set_aside(poll, ballots[:how_many])
+    assert shown(poll) == before
+    assert not Quarantine.objects.exists()
+    assert set_aside(poll, ballots[:least]).ballots == least
+    for few in (ballots[: least + 1], ballots[: 2 * least + 1]):  # few more, or few left
+        with pytest.raises(TooFewBallots):
+            set_aside(poll, few)
+    assert set_aside(poll, ballots).ballots == 2 * least  # all that there are
+    assert tallied(poll)[1, "quarantined:ballots"] == 3 * least
+
+
+def test_what_was_released_is_set_aside_again_as_a_whole_or_not_at_all() -> None:
+    """Subtracted from what a first decision showed, a second one of nearly the same would show one ballot."""
+    poll, ballots = in_state("closed", 4 * LEAST)
+    first = set_aside(poll, ballots[:LEAST]).decision
+    assert first is not None
+    quarantine.release(first.pk, ANN)
+    for nearly in (ballots[: LEAST - 1], ballots[1 : LEAST + 1]):
+        with pytest.raises(TooFewBallots):
+            set_aside(poll, nearly)
+    for more, moved, left in (
+        (ballots[: LEAST + 1], LEAST, 1),
+        (ballots[1:], 3 * LEAST, LEAST - 1),
+    ):
+        done = set_aside(poll, more)
+        assert done.decision is not None
+        assert (done.ballots, done.too_few) == (moved, left)
+        quarantine.release(done.decision.pk, ANN)
+
+
+def attempts(ballots: list[NewBallot]) -> list[list[NewBallot]]:
+    sizes = (1, 2, LEAST - 1, LEAST, LEAST + 1, 2 * LEAST, len(ballots) - 1, len(ballots))
+    return [ballots[start : start + size] for size in sizes for start in (0, 1, LEAST)]
+
+
+def test_no_two_bundles_differ_in_few_ballots() -> None:
+    poll, ballots = in_state("published", 4 * LEAST)
+    listed = []
+
+    def look() -> None:
+        files = content_of(bundle_of(Poll.objects.get(pk=poll.pk)))
+        names = ("receipts.txt", "quarantined-receipts.txt")
+        listed.append(tuple(frozenset(files[name].splitlines()) for name in names))
+        assert len(listed[-1][1]) == len(files["quarantined-ballots.csv"].splitlines()) - 1
+
+    look()
+    for some in attempts(ballots):
+        try:
+            done = set_aside(poll, some)
+        except TooFewBallots:
+            continue
+        look()
+        if done.decision:
+            quarantine.release(done.decision.pk, ANN)
+            look()
+    assert len(set(listed)) > 3
+    for one in listed:
+        for other in listed:
+            for mine, theirs in zip(one, other, strict=True):
+                assert len(mine - theirs) == 0 or len(mine - theirs) >= LEAST
+
+
+def test_of_few_the_number_alone_is_shown_and_listed(tmp_path: Path) -> None:
+    poll = open_poll()
+    fill(poll, range(20), 1)
+    append(*(new_ballot(poll, voter, 2, aside="over_limit") for voter in range(100, 103)))
+    count()
+    told = {"ballots": 3, "withheld": True, "reasons": 1}
+    assert shown(poll)["quarantined"] == told
+    poll = close(poll)
+    assert Round.objects.get(poll=poll).result["quarantined"] == told
+    poll = lifecycle.publish_poll(poll.pk)
+    bundle = bundle_of(poll)
+    files = content_of(bundle)
+    assert files["quarantined-receipts.txt"] == b""
+    assert files["quarantined-ballots.csv"] == b"selection\n"
+    counts = json.loads(files["manifest.json"])["counts"]
+    assert (counts["counted"], counts["quarantined"], counts["withheld"]) == (20, 0, 3)
+    assert [each["ballots"] for each in json.loads(files["quarantines.json"])] == [0]
+    with bundles.open_file(bundle) as file:
+        (tmp_path / "bundle.zip").write_bytes(file.read())
+    answer = run_verifier(tmp_path / "bundle.zip")
+    assert answer.code == 3, answer.said
+
+
+def test_few_hide_among_no_larger_decision() -> None:
+    """Released, that one would leave the few to be told by subtraction."""
+    poll = open_poll()
+    ballots = fill(poll, range(3 * LEAST), 1)
+    append(new_ballot(poll, 1000, 2, aside="over_limit"))
+    count()
+    large = set_aside(poll, ballots[:LEAST]).decision
+    assert shown(poll)["quarantined"] == {"ballots": LEAST + 1, "withheld": True, "reasons": 2}
+    poll = close(poll)
+    assert large is not None
+    quarantine.release(large.pk, ANN)
+    assert shown(poll)["quarantined"] == {"ballots": 1, "withheld": True, "reasons": 1}
+
+
+def test_few_are_released_while_voting_goes_on_and_not_into_a_result(boss: Client) -> None:
+    poll, other = open_poll(), open_poll()
+    for each in (poll, other):
+        fill(each, range(12), 1)
+        append(new_ballot(each, 50, 2, aside="over_limit"))
+    count()
+    quarantine.release(Quarantine.objects.get(poll_id=poll.pk).pk, ANN)
+    assert check_books(poll)[1, "ballots"] == 13
+    close(other)
+    few = Quarantine.objects.get(poll_id=other.pk)
+    page = f"/admin/analytics/quarantine/{few.pk}/"
+    assert "They stay set aside" in boss.get(f"{page}change/").content.decode()
+    assert f"{page}release/" not in boss.get(f"{page}change/").content.decode()
+    boss.post(f"{page}release/")
+    lifecycle.reset_poll(other.pk)
+    with pytest.raises(TooFewBallots):
+        quarantine.release(few.pk, ANN)
+    few.refresh_from_db()
+    assert few.released_at is None
+    assert shown(poll)["ballots"] == 13
+
+
+def test_a_recount_shows_staff_no_more(boss: Client) -> None:
+    poll = open_poll()
+    fill(poll, range(12), 1)
+    append(new_ballot(poll, 50, 2, aside="over_limit"))
+    count()
+    rows = boss.post(f"/admin/count/{poll.pk}/", {"round": 1}).context["rows"]
+    apart = {row["label"]: (row["tally"], row["ledger"]) for row in rows if row["apart"]}
+    assert apart.pop("Ballots") == ("1", "1")
+    assert set(apart.values()) == {("–", "–")}
+
+
+def test_a_step_moves_neither_tally_by_few() -> None:
+    """Nine of each ten ballots set aside as they come: the tenth is not seen alone."""
+    poll = open_poll(release_step=10)
+    seen = []
+    for start in range(0, 250, 10):
+        append(*(new_ballot(poll, voter, 1, aside="over_limit") for voter in range(start, start + 9)))
+        append(new_ballot(poll, start + 9, 2))
+        count()
+        document = shown(poll)
+        seen.append(document["ballots"])
+        assert "choices" not in document.get("quarantined", {})
+    steps = [later - earlier for earlier, later in itertools.pairwise(seen)]
+    assert any(steps)
+    assert min(step for step in steps if step) >= 10
