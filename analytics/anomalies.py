@@ -7,12 +7,11 @@ several; from then on each ballot costs them computing, whatever address it come
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any
 
 from django.core.cache import cache
 
-from polls import proof_policy
+from polls import clock, proof_policy
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ def on_over_limit(sender: Any, poll_id: int, kind: str, count: int, **_: Any) ->
 
 def _times(poll_id: int, count: int) -> int:
     """How often within the last minute: in this one, and what of the last one is still within it."""
-    minute, gone = divmod(time.time(), WITHIN_SECONDS)
+    minute, gone = divmod(clock.now(), WITHIN_SECONDS)
     this, last = (f"over-limit:{poll_id}:{int(minute) - back}" for back in (0, 1))
     cache.add(this, 0, 2 * WITHIN_SECONDS)
     left = 1 - gone / WITHIN_SECONDS

@@ -12,11 +12,13 @@ from typing import Any
 from celery import current_app
 from django.conf import settings
 from django.db import connection
-from django.utils import timezone
+from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
+from django.db.models.functions import Now
 
+from polls import clock, installation
 from polls.errors import LogInconsistent, LogUnsuitable
 from polls.models import DeadLetter
-from polls.votelog import get_log, kept_heads
+from polls.votelog import get_log, kept_heads, learn_clock
 
 from . import checkpoints, halting, modes
 from .asking import Asker
@@ -29,8 +31,13 @@ _PULSE_SECONDS = 5
 GONE_AFTER = timedelta(seconds=15)
 
 
+#: A host's clock that is further off than this from the vote log's needs an operator.
+CLOCK_TOLERANCE_SECONDS = 5.0
+
+
 def pulse(name: str) -> None:
-    Pulse.objects.update_or_create(name=name, defaults={"seen_at": timezone.now()})
+    # By the database's clock, as those who look: a host whose own is wrong is not gone.
+    Pulse.objects.update_or_create(name=name, defaults={"seen_at": Now()})
 
 
 _stopping = threading.Event()
@@ -65,17 +72,29 @@ def _beat(name: str) -> None:
 
 def workers() -> list[dict[str, Any]]:
     """Workers seen within the last ten minutes: name, seconds since they were seen, alive."""
-    now = timezone.now()
-    lately = now - timedelta(minutes=10)
-    rows = Pulse.objects.filter(name__startswith="worker", seen_at__gt=lately).order_by("name")
+    rows = _ages().filter(name__startswith="worker", age__lt=timedelta(minutes=10)).order_by("name")
     return [
         {
-            "name": row.name.removeprefix("worker "),
-            "seen_seconds_ago": round((now - row.seen_at).total_seconds()),
-            "alive": now - row.seen_at < GONE_AFTER,
+            "name": name.removeprefix("worker "),
+            "seen_seconds_ago": round(age.total_seconds()),
+            "alive": age < GONE_AFTER,
         }
-        for row in rows
+        for name, age in rows.values_list("name", "age")
     ]
+
+
+def counting_alive() -> bool:
+    return _ages().filter(name__startswith="worker", age__lt=GONE_AFTER).exists()
+
+
+def sweeping() -> bool:
+    """Whether beat's sweep was seen lately, which opens and closes polls and finds what was left behind."""
+    return _ages().filter(name="sweep", age__lt=GONE_AFTER).exists()
+
+
+def _ages() -> QuerySet[Any]:
+    age = ExpressionWrapper(Now() - F("seen_at"), output_field=DurationField())
+    return Pulse.objects.annotate(age=age)
 
 
 def status() -> dict[str, Any]:
@@ -114,7 +133,7 @@ def counting_status() -> dict[str, Any]:
     return {
         "workers": workers(),
         "swept_at": swept,
-        "sweeping": bool(swept and timezone.now() - swept < GONE_AFTER),
+        "sweeping": sweeping(),
         "dead_letters": DeadLetter.objects.filter(status=DeadLetter.Status.WAITING).count(),
         "halted": Halt.objects.count(),
         "held": halting.held_ballots(),
@@ -146,11 +165,11 @@ def well_being() -> WellBeing:
 
 
 def _accepting(parts: dict[str, str]) -> bool:
-    """What ballots need: the log, and the database only where it is the log."""
+    """What ballots need: the log, the key that voters are known by, and the database where it is the log."""
     needed = ["vote_log", "backlog"]
     if settings.VOTE_LOG == "database":
         needed.append("database")
-    return all(parts[name] == OK for name in needed)
+    return all(parts[name] == OK for name in needed) and parts["secret_key"] != _NOT_SO["secret_key"]
 
 
 def _implied(parts: dict[str, str]) -> set[str]:
@@ -162,10 +181,13 @@ def _implied(parts: dict[str, str]) -> set[str]:
     if parts["vote_log"] != OK:
         wrong = parts["vote_log"] in (LogInconsistent.code, LogUnsuitable.code)
         found.add(modes.LOG_INCONSISTENT if wrong else modes.LOG_AWAY)
-    return found
+    return found | {mode for name, mode in _ALARMS.items() if parts[name] == _NOT_SO[name]}
 
 
 def _state(name: str, answer: Any) -> str:
+    if name in _NOT_SO:
+        # Where the store that knows is away, its own part says so.
+        return _UNKNOWN if isinstance(answer, BaseException) else OK if answer else _NOT_SO[name]
     if name == "backlog":
         # Not known while the database is away: how far it has counted is in there.
         return "too_long" if isinstance(answer, int) and answer > settings.BACKLOG_LIMIT else OK
@@ -176,7 +198,16 @@ def _state(name: str, answer: Any) -> str:
 
 
 OK = "ok"
-PARTS = ("database", "vote_log", "broker", "backlog")
+PARTS = ("database", "vote_log", "broker", "backlog", "workers", "beat", "clock", "secret_key")
+_UNKNOWN = "unknown"
+#: Parts that are so or not so, and what is said where they aren't.
+_NOT_SO = {"workers": "none", "beat": "silent", "clock": "off", "secret_key": "differs"}
+_ALARMS = {
+    "workers": modes.COUNTING_STOPPED,
+    "beat": modes.SWEEP_STOPPED,
+    "clock": modes.CLOCK_OFF,
+    "secret_key": modes.SECRET_KEY_DIFFERS,
+}
 #: More than this wait to be counted: whoever watches sees an old tally.
 BEHIND = 100_000
 
@@ -196,6 +227,11 @@ def _check_broker() -> None:
         broker.ensure_connection(max_retries=1, timeout=2)
 
 
+def _clock_is_right() -> bool:
+    learn_clock()
+    return abs(clock.offset()) <= CLOCK_TOLERANCE_SECONDS
+
+
 _MODES: dict[str, Callable[[], bool]] = {
     modes.COUNTING_HALTED: modes.counting_halted,
     modes.PROOF_OF_WORK: modes.proof_wanted,
@@ -206,6 +242,10 @@ _asker = Asker(
         "vote_log": _check_log,
         "broker": _check_broker,
         "backlog": checkpoints.backlog,
+        "workers": counting_alive,
+        "beat": sweeping,
+        "clock": _clock_is_right,
+        "secret_key": installation.secret_key_is_known,
         "published": modes.published,
         **_MODES,
     }
@@ -215,28 +255,34 @@ _asker = Asker(
 def metrics() -> str:
     """Prometheus text. Nothing by poll: a hidden tally must not be read off a graph."""
     now = status()
-    lines = [
-        "# HELP landslide_backlog Accepted ballots that are not counted yet.",
-        "# TYPE landslide_backlog gauge",
-        f"landslide_backlog {now['backlog']}",
-        "# HELP landslide_workers Counting workers alive.",
-        "# TYPE landslide_workers gauge",
-        f"landslide_workers {sum(worker['alive'] for worker in now['workers'])}",
-        "# HELP landslide_dead_letters Log entries that wait for a decision.",
-        "# TYPE landslide_dead_letters gauge",
-        f"landslide_dead_letters {now['dead_letters']}",
-        "# HELP landslide_halted_polls Polls whose counting halted, since most of their ballots failed.",
-        "# TYPE landslide_halted_polls gauge",
-        f"landslide_halted_polls {now['halted']}",
-        "# HELP landslide_held_ballots Ballots of halted polls, until somebody resumes the counting.",
-        "# TYPE landslide_held_ballots gauge",
-        f"landslide_held_ballots {now['held']}",
-        "# HELP landslide_log_consistent Whether the vote log is the one the database counts from.",
-        "# TYPE landslide_log_consistent gauge",
-        f"landslide_log_consistent {int(now['consistent'])}",
-        f'landslide_info{{vote_log="{settings.VOTE_LOG}"}} 1',
+    learn_clock()
+    gauges: list[tuple[str, str, int]] = [
+        ("backlog", "Accepted ballots that are not counted yet.", now["backlog"]),
+        ("workers", "Counting workers alive.", sum(worker["alive"] for worker in now["workers"])),
+        ("sweeping", "Whether beat's sweep was seen lately.", now["sweeping"]),
+        ("dead_letters", "Log entries that wait for a decision.", now["dead_letters"]),
+        ("halted_polls", "Polls whose counting halted, since most of their ballots failed.", now["halted"]),
+        ("held_ballots", "Ballots of halted polls, until somebody resumes the counting.", now["held"]),
+        ("log_consistent", "Whether the vote log is the one the database counts from.", now["consistent"]),
+        (
+            "clock_offset_seconds",
+            "How far the vote log's clock is ahead of this host's.",
+            round(clock.offset()),
+        ),
+        (
+            "secret_key_known",
+            "Whether voters are known by this process's SECRET_KEY.",
+            installation.secret_key_is_known(),
+        ),
     ]
+    lines = [line for gauge in gauges for line in _gauge(*gauge)]
+    lines += _gauge("info", "What this process runs with.", 1, f'{{vote_log="{settings.VOTE_LOG}"}}')
     return "\n".join(lines) + "\n"
+
+
+def _gauge(name: str, meaning: str, value: int, labels: str = "") -> list[str]:
+    name = f"landslide_{name}"
+    return [f"# HELP {name} {meaning}", f"# TYPE {name} gauge", f"{name}{labels} {int(value)}"]
 
 
 _scraper = Asker({"metrics": metrics})

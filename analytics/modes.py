@@ -11,9 +11,9 @@ from typing import Any
 
 from django.core.cache import cache
 from django.db.models import Q
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from polls import clock
 from polls.models import Poll, ProofOfWork, State
 
 from .models import Halt
@@ -25,18 +25,28 @@ DATABASE_AWAY = "database_away"
 BROKER_AWAY = "broker_away"
 LOG_AWAY = "log_away"
 LOG_INCONSISTENT = "log_inconsistent"
+COUNTING_STOPPED = "counting_stopped"
+SWEEP_STOPPED = "sweep_stopped"
 COUNTING_BEHIND = "counting_behind"
 COUNTING_HALTED = "counting_halted"
 PROOF_OF_WORK = "proof_of_work"
+SECRET_KEY_DIFFERS = "secret_key_differs"  # noqa: S105
+CLOCK_OFF = "clock_off"
 
 #: In the order of their weight; what each means for those who watch and vote.
 SENTENCES: dict[str, Any] = {
     LOG_INCONSISTENT: _("The vote log needs an operator: no ballot is accepted or counted until then."),
     LOG_AWAY: _("The vote log doesn't answer: no ballot is accepted or counted until it does."),
+    SECRET_KEY_DIFFERS: _(
+        "A server has another SECRET_KEY than the one that voters are known by: with it every browser could"
+        " vote twice. Take it out of service and set its key right."
+    ),
     DATABASE_AWAY: _(
         "The database doesn't answer: ballots are accepted and kept, and counted when it does again."
     ),
     BROKER_AWAY: _("The broker doesn't answer: ballots are accepted and kept, but counted late."),
+    COUNTING_STOPPED: _("No worker is running: ballots are accepted and kept, but not counted."),
+    SWEEP_STOPPED: _("The sweep (beat) isn't running: polls don't open or close by themselves."),
     CROWDED: _(
         "A server process is crowded: tallies move twice a second and viewers' counts hardly, so that ballots"
         " come first."
@@ -45,6 +55,7 @@ SENTENCES: dict[str, Any] = {
     COUNTING_HALTED: _(
         "The counting of a poll is halted, since most of its ballots failed: it needs a person."
     ),
+    CLOCK_OFF: _("A server's clock differs from the vote log's by more than five seconds: set it right."),
     PROOF_OF_WORK: _("Voters of a poll do a proof of work before they cast."),
 }
 #: What one process publishes holds for so long (seconds), unless it does so again.
@@ -69,7 +80,7 @@ def counting_halted() -> bool:
 
 
 def proof_wanted() -> bool:
-    suspected = Q(proof_of_work=ProofOfWork.AUTO, proof_until__gt=timezone.now())
+    suspected = Q(proof_of_work=ProofOfWork.AUTO, proof_until__gt=clock.utc_now())
     return Poll.objects.filter(suspected | Q(proof_of_work=ProofOfWork.ON), state=State.OPEN).exists()
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from typing import Any
 
 from celery import current_app
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutting_down
 
+from polls import installation
 from polls.signals import ballots_appended, over_limit, poll_changed
-from polls.votelog import set_checkpoint_source
+from polls.votelog import STORE_ERRORS, set_checkpoint_source
 
 from . import anomalies, bundles, health, wakeups
 from .checkpoints import counted_heads
@@ -23,8 +25,19 @@ def connect() -> None:
     ballots_appended.connect(wakeups.on_ballots_appended, dispatch_uid="analytics.wakeups")
     over_limit.connect(anomalies.on_over_limit, dispatch_uid="analytics.anomalies")
     poll_changed.connect(on_poll_changed, dispatch_uid="analytics.bundles")
+    worker_init.connect(refuse_another_secret_key, dispatch_uid="analytics.secret_key")
     worker_ready.connect(health.start_pulse, dispatch_uid="analytics.pulse")
     worker_shutting_down.connect(health.stop_pulse, dispatch_uid="analytics.pulse")
+
+
+def refuse_another_secret_key(**_: Any) -> None:
+    """A worker lists receipts in bundles: with another key than the web processes' they'd be nobody's."""
+    try:
+        installation.check_secret_key()
+    except installation.SecretKeyDiffers as error:
+        sys.exit(f"{error.title}. Set SECRET_KEY to the one that the web processes have.")
+    except STORE_ERRORS as error:
+        logger.warning("secret_key_not_compared", extra={"error": str(error)})
 
 
 def on_poll_changed(poll_id: int, **_: Any) -> None:

@@ -16,6 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from analytics import checkpoints
 from config.env import private_file
+from polls import installation
 from polls.errors import LogUnsuitable
 from polls.votelog import STORE_ERRORS
 
@@ -57,6 +58,18 @@ def check_vote_log() -> None:
     except STORE_ERRORS as error:
         raise CommandError(
             f"The vote log doesn't answer: {str(error).strip()}\nCheck REDIS_URL and the server."
+        ) from None
+
+
+def check_secret_key() -> None:
+    """Refuse to serve voters whom another SECRET_KEY knows: their browsers would vote once more."""
+    try:
+        installation.check_secret_key()
+    except installation.SecretKeyDiffers:
+        raise CommandError(
+            "This database's voters are known by another SECRET_KEY, so every browser could vote twice.\n"
+            "Hint: set SECRET_KEY to the one that the other processes have, or, after a change of it, name "
+            "the old one in SECRET_KEY_FALLBACKS. If it is lost: python manage.py adopt_secret_key"
         ) from None
 
 

@@ -38,6 +38,8 @@ TRUSTED_ORIGINS = env.list("TRUSTED_ORIGINS", default=[])
 SECRET_KEY = env.secret("SECRET_KEY") or private_file(
     DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(64)
 )
+#: Keys from before, so that what they signed stays good after a change of SECRET_KEY.
+SECRET_KEY_FALLBACKS = [key for key in env.secret("SECRET_KEY_FALLBACKS").split(",") if key]
 ADMIN_PASSWORD = env.secret("ADMIN_PASSWORD")
 #: The secret half of the key that audit bundles are signed with: 32 octets in hexadecimal.
 AUDIT_KEY = env.secret("AUDIT_KEY") or private_file(DATA_DIR / "audit_key", lambda: secrets.token_hex(32))

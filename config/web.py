@@ -39,15 +39,17 @@ def run(server: str, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, then return."""
     leave_what_stays_alone()
     # In a thread: a store that hangs must not keep anybody from what needs none.
-    threading.Thread(target=learn_salt, name="salt", daemon=True).start()
+    threading.Thread(target=learn_from_the_log, name="learn", daemon=True).start()
     import_string(SERVERS[server])(listener)
 
 
-def learn_salt() -> None:
-    try:
-        import_string("polls.votelog.learn_salt")()
-    except Exception:
-        logger.warning("limits_not_followed", exc_info=True)  # the first append asks again
+def learn_from_the_log() -> None:
+    """What addresses are hashed with, and how late it is."""
+    for what in ("salt", "clock"):
+        try:
+            import_string(f"polls.votelog.learn_{what}")()
+        except Exception:
+            logger.warning("not_learnt", extra={"what": what}, exc_info=True)  # appends ask again
 
 
 def leave_what_stays_alone() -> None:

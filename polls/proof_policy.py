@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.db import transaction
-from django.utils import timezone
 
-from . import lifecycle
+from . import clock, lifecycle
 from .models import Poll, ProofOfWork, State
 from .records import record
 
@@ -23,7 +22,7 @@ def suspect(poll_id: int, **why: str | int) -> bool:
 
     True where it didn't before; `why` goes into the records.
     """
-    now = timezone.now()
+    now = clock.utc_now()
     with transaction.atomic():
         poll = (
             Poll.objects.select_for_update()

@@ -11,7 +11,6 @@ import hmac
 import re
 import secrets
 import struct
-import time
 from binascii import a2b_base64
 from hashlib import sha256
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import msgspec
 from django.conf import settings
 
+from . import clock
 from .voters import keyed_hash, signing_secrets
 
 #: A challenge may be fetched when the page opens, and its proof sent when the voter has made up their mind.
@@ -46,7 +46,7 @@ _decode = msgspec.json.Decoder(Proof).decode
 
 def challenge(poll_id: int, voter_key: bytes) -> dict[str, Any]:
     """A challenge for this voter in this poll, as ALTCHA's solvers take it."""
-    salt = f"{secrets.token_hex(_SALT_BYTES)}?expires={int(time.time()) + VALID_SECONDS}&"
+    salt = f"{secrets.token_hex(_SALT_BYTES)}?expires={int(clock.now()) + VALID_SECONDS}&"
     hidden = _hidden(salt, secrets.randbelow(settings.PROOF_WORK + 1))
     return {
         "algorithm": ALGORITHM,
@@ -66,7 +66,7 @@ def holds(proof: str, poll_id: int, voter_key: bytes) -> bool:
     except (ValueError, msgspec.MsgspecError, RecursionError):
         return False
     salt = _SALT.fullmatch(solved.salt)
-    if salt is None or solved.algorithm != ALGORITHM or int(salt[1]) < time.time():
+    if salt is None or solved.algorithm != ALGORITHM or int(salt[1]) < clock.now():
         return False
     hidden, given = _hidden(solved.salt, solved.number), solved.signature.encode("utf-8", "replace")
     return any(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from django.db import DatabaseError
 
+from . import clock
 from .addresses import Networks
 from .errors import PollNotFound
 from .methods import Method, MethodRules, get_method
@@ -44,7 +45,7 @@ class PollRules:
 
     @property
     def wants_proof(self) -> bool:
-        return self.proof_until > time.time()
+        return self.proof_until > clock.now()
 
 
 _kept: dict[str, tuple[float, PollRules]] = {}

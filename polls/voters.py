@@ -15,7 +15,6 @@ import hashlib
 import hmac
 import secrets
 import struct
-import time
 from base64 import urlsafe_b64encode
 from binascii import a2b_base64
 from typing import Any
@@ -25,6 +24,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.translation import gettext_lazy
 
+from . import clock
 from .errors import InvalidKey, NotEligible, VoterUnknown
 from .models import ApiClient, Identity
 
@@ -113,7 +113,7 @@ def make_pass(identity: str, poll_id: int, poll_secret: bytes, voter_key: bytes)
     Only while the poll knows its voters by `identity`, which a reset may change, and by this secret,
     which a purge destroys: else somebody could be the old voter and a new one.
     """
-    body = _PASS.pack(poll_id, int(time.time()) + PASS_SECONDS, voter_key)
+    body = _PASS.pack(poll_id, int(clock.now()) + PASS_SECONDS, voter_key)
     mac = keyed_hash(body + poll_secret, signing_secrets()[0], _PURPOSES[identity], _MAC)
     return urlsafe_b64encode(body + mac).rstrip(b"=").decode()
 
@@ -132,7 +132,7 @@ def key_from_pass(identity: str, poll_id: int, poll_secret: bytes, cookie: str |
     if not any(hmac.compare_digest(mac, each) for each in ours):
         return None
     poll, end, voter_key = _PASS.unpack(body)
-    return voter_key if poll == poll_id and end > time.time() else None
+    return voter_key if poll == poll_id and end > clock.now() else None
 
 
 def pass_headers(code: str, value: str, *, secure: bool) -> list[str]:

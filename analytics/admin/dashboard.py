@@ -92,7 +92,13 @@ def _alarms(log: dict[str, Any] | None, counting: dict[str, Any]) -> list[str]:
 
 def _modes() -> list[str]:
     """What goes on with less, except what the alarms tell already."""
-    told = (modes.LOG_AWAY, modes.LOG_INCONSISTENT, modes.COUNTING_HALTED)
+    told = (
+        modes.LOG_AWAY,
+        modes.LOG_INCONSISTENT,
+        modes.COUNTING_HALTED,
+        modes.COUNTING_STOPPED,
+        modes.SWEEP_STOPPED,
+    )
     return [str(modes.SENTENCES[mode]) for mode in health.well_being().modes if mode not in told]
 
 

@@ -1,6 +1,6 @@
 """The tables of polls, by subject."""
 
-from .access import ApiClient, InviteBatch
+from .access import ApiClient, Installation, InviteBatch
 from .ballots import Ballot, DeadLetter
 from .log_tables import Claim, LogEntry, LogGate, LogHead
 from .poll import (
@@ -29,6 +29,7 @@ __all__ = [
     "Claim",
     "DeadLetter",
     "Identity",
+    "Installation",
     "InviteBatch",
     "LogEntry",
     "LogGate",

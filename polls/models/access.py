@@ -57,3 +57,12 @@ class InviteBatch(models.Model):
 
     def __str__(self) -> str:
         return self.label or f"{self.count} × {self.poll_id}"
+
+
+class Installation(models.Model):
+    """One row: what processes that share this database must have in common (polls/installation.py).
+
+    secret_key: the fingerprint of the SECRET_KEY that voters' cookies are signed with.
+    """
+
+    secret_key = models.CharField(max_length=32)

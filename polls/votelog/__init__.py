@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock, Thread
 
 from django.conf import settings
@@ -12,13 +13,21 @@ from django.db import InterfaceError, OperationalError
 from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
 
-from polls import limits
+from polls import clock, limits
 from polls.connections import in_thread
 from polls.errors import LogInconsistent, LogUnsuitable
 
 from .base import Head, VoteLog
 
-__all__ = ["STORE_ERRORS", "expected_heads", "get_log", "kept_heads", "learn_salt", "set_checkpoint_source"]
+__all__ = [
+    "STORE_ERRORS",
+    "expected_heads",
+    "get_log",
+    "kept_heads",
+    "learn_clock",
+    "learn_salt",
+    "set_checkpoint_source",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +53,7 @@ def forget_log() -> None:
     with _lock:
         _log = None
     _expected.clear()
+    clock.set_offset(0.0)
 
 
 def learn_salt() -> None:
@@ -53,6 +63,13 @@ def learn_salt() -> None:
     """
     if limits.salt_is_due():
         limits.set_salt(*get_log().salt())
+
+
+def learn_clock() -> None:
+    """How far the store's clock is from ours, to half the time that the answer took."""
+    before = time.time()
+    store = get_log().clock() / 1000
+    clock.set_offset(store - (before + time.time()) / 2)
 
 
 # The floor above keeps the counted positions and says here how to ask for them.
@@ -115,6 +132,8 @@ def _ask(*, make: bool = True, now: bool = False) -> None:
         raise LogInconsistent("Nothing knows the vote log's checkpoints.")
     try:
         _expected = _source(make=make)
+        with suppress(*STORE_ERRORS):
+            learn_clock()
     except LogInconsistent:
         raise
     except LogUnsuitable:

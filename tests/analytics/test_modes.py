@@ -1,18 +1,22 @@
 """What /readyz says: whether ballots are accepted, and what goes on with less."""
 
+import re
 import threading
+import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
 from analytics import asking, health, modes
 from analytics.asking import Asker
-from analytics.models import Halt
+from analytics.models import Halt, Pulse
+from polls import installation
 from polls.models import Poll, ProofOfWork
 from tests.polling import make_poll, open_poll
 
@@ -38,6 +42,12 @@ def failing(name: str, error: Exception) -> Asker:
         raise error
 
     return Asker({**health._asker._questions, name: fail})
+
+
+@pytest.fixture(autouse=True)
+def somebody_counts() -> None:
+    health.pulse("worker one")
+    health.pulse("sweep")
 
 
 def test_all_is_well() -> None:
@@ -115,6 +125,63 @@ def test_ballots_go_on_without_the_database_where_it_is_not_the_log(
     monkeypatch.setattr(health, "_asker", failing("database", ConnectionError("gone")))
     answer, document = ready()
     assert (answer, document["modes"]) == (status, ["database_away"])
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "state", "mode"),
+    [("worker one", "workers", "none", "counting_stopped"), ("sweep", "beat", "silent", "sweep_stopped")],
+)
+def test_nobody_counts(name: str, part: str, state: str, mode: str) -> None:
+    Pulse.objects.filter(name=name).update(seen_at=timezone.now() - health.GONE_AFTER)
+    status, document = ready()
+    assert (status, document[part], document["modes"]) == (200, state, [mode])
+    assert "landslide_workers 1" in health.metrics() or name != "sweep"
+    assert f"landslide_{'workers' if part == 'workers' else 'sweeping'} 0" in health.metrics()
+
+
+def test_a_worker_whose_clock_is_wrong_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    Pulse.objects.all().delete()
+    with monkeypatch.context() as patch:
+        patch.setattr(timezone, "now", lambda: datetime(2001, 1, 1, tzinfo=UTC))
+        health.pulse("worker one")
+        health.pulse("sweep")
+    assert ready()[1]["modes"] == []
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_a_clock_that_is_off(seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + seconds)
+    status, document = ready()
+    assert (status, document["clock"], document["modes"]) == (200, "off", ["clock_off"])
+    offset = re.search(r"^landslide_clock_offset_seconds (\S+)$", health.metrics(), re.M)
+    assert offset
+    assert float(offset[1]) == pytest.approx(-seconds, abs=60)
+
+
+def test_a_process_with_another_secret_key_is_not_ready(settings: Any) -> None:
+    installation.check_secret_key()
+    assert ready()[0] == 200
+    settings.SECRET_KEY = "another"
+    status, document = ready()
+    assert (status, document["secret_key"], document["modes"]) == (503, "differs", ["secret_key_differs"])
+    assert "landslide_secret_key_known 0" in health.metrics()
+
+
+def test_what_only_the_database_knows_is_unknown_while_it_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = OperationalError("gone")
+    for part in ("workers", "beat", "clock", "secret_key"):
+        monkeypatch.setattr(health, "_asker", failing(part, gone))
+        status, document = ready()
+        assert (status, document[part], document["modes"]) == (200, "unknown", [])
+
+
+def test_every_metric_has_its_help() -> None:
+    named = [line.split()[0].split("{")[0] for line in health.metrics().splitlines() if line[0] != "#"]
+    assert len(named) == len(set(named)) > 5
+    for name in named:
+        assert f"# HELP {name} " in health.metrics()
+        assert f"# TYPE {name} gauge\n" in health.metrics()
 
 
 def test_every_mode_has_its_sentence() -> None:

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.test import Client
 
-from polls import invites, lifecycle, rules, visitors, voters
+from polls import clock, invites, lifecycle, rules, visitors, voters
 from polls.invites import Invite
 from polls.models import ApiClient, InviteBatch, Poll
 from tests.polling import count
@@ -232,7 +232,7 @@ def test_a_pass_ends_within_the_hour_and_never_renews_itself(monkeypatch: pytest
     assert {int(morsel["max-age"]) for morsel in browser.passes} == {voters.PASS_SECONDS}
     browser.visit(poll)
     assert browser.passes == []
-    monkeypatch.setattr(voters.time, "time", lambda: now + voters.PASS_SECONDS + 2)
+    monkeypatch.setattr(clock, "now", lambda: now + voters.PASS_SECONDS + 2)
     assert browser.visit(poll)["needs"] == "invite"
     assert refusal(browser.cast(poll)) == (403, "not_eligible")
     assert browser.visit(poll, token(batch))["eligible"] is True

@@ -53,6 +53,7 @@ class Command(BaseCommand):
         self.follow_host(host, port)
         account = prepare.prepare_demo() if options["prepare"] else None
         prepare.check_database()
+        prepare.check_secret_key()
         prepare.check_vote_log()
         collect_if_changed()
         prepare.release_database()

@@ -1,0 +1,47 @@
+"""`manage.py adopt_secret_key`: go on with another SECRET_KEY where the old one is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from polls import installation
+from polls.models import Poll, State
+from polls.records import COMMAND, record
+
+
+class Command(BaseCommand):
+    help = (
+        "Make this SECRET_KEY the one that the database's voters are known by, where the old one is lost. "
+        "Cookies, passes, invites, receipts and log-ins that the old one has signed are worth nothing then, "
+        "so a browser that has voted in an open poll can vote again. Where you still have the old key, name "
+        "it in SECRET_KEY_FALLBACKS instead: then nothing is lost, and this command isn't needed."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--yes", action="store_true", help="don't ask")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        if installation.secret_key_is_known():
+            installation.check_secret_key()
+            self.stdout.write("The database's voters are known by this SECRET_KEY already. Nothing to do.")
+            return
+        codes = list(Poll.objects.filter(state=State.OPEN).values_list("code", flat=True))
+        if codes:
+            self.stdout.write(
+                f"Browsers that have voted can vote again in the polls that are open: {', '.join(codes)}."
+            )
+        if not options["yes"]:
+            self.ask()
+        installation.adopt_secret_key()
+        record(COMMAND, "secret key adopted", open_polls=codes)
+        self.stdout.write("Done. Restart every process that still runs with another SECRET_KEY.")
+
+    def ask(self) -> None:
+        try:
+            answer = input("Receipts, invites and cookies of the old key end. Go on? [y/N] ")
+        except EOFError:
+            raise CommandError("Nobody answers here; run it with --yes.") from None
+        if answer.strip().lower() not in ("y", "yes"):
+            raise CommandError("Nothing was changed.")

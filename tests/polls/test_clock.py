@@ -1,0 +1,40 @@
+"""A web host whose clock is wrong goes by the vote log's: passes and proofs last as long as elsewhere."""
+
+import time
+from typing import Any
+
+import pytest
+
+from polls import clock, proofs, votelog, voters
+from polls.models import Identity
+
+from .test_proofs import solved
+
+SECRET, VOTER = b"s" * 32, b"v" * 16
+
+
+@pytest.fixture(params=["database", pytest.param("redis", marks=pytest.mark.full_only)])
+def log(request: pytest.FixtureRequest, settings: Any, db: None) -> Any:
+    settings.VOTE_LOG = request.param
+    votelog.forget_log()
+    yield
+    votelog.forget_log()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_wrong_clock_changes_nothing(
+    hours: int, log: None, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.PROOF_WORK = 100
+    pass_ = voters.make_pass(Identity.LOGIN, 7, SECRET, VOTER)
+    proof = solved(proofs.challenge(7, VOTER))
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + hours * 3601)
+    votelog.learn_clock()
+    assert clock.offset() == pytest.approx(-hours * 3601, abs=60)
+    assert voters.key_from_pass(Identity.LOGIN, 7, SECRET, pass_) == VOTER
+    assert proofs.holds(proof, 7, VOTER)
+    later = voters.make_pass(Identity.LOGIN, 7, SECRET, VOTER)
+    monkeypatch.setattr(time, "time", lambda: right() + hours * 3601 + voters.PASS_SECONDS + 60)
+    assert voters.key_from_pass(Identity.LOGIN, 7, SECRET, later) is None
+    assert not proofs.holds(proof, 7, VOTER)
