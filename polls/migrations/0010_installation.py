@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('polls', '0007_quarantined_ballots'),
+        ('polls', '0009_released_from'),
     ]
 
     operations = [
