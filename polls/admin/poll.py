@@ -11,12 +11,10 @@ from django.db import IntegrityError, connection
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, re_path, reverse
-from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
@@ -31,6 +29,9 @@ from .poll_form import FIELDS, PollForm
 
 #: Of a poll that has been opened, only this may be changed here. Proofs of work have buttons (proofs.py).
 NEVER_FROZEN = tuple(name for name in authoring.NEVER_FROZEN if name != "proof_of_work")
+#: What the buttons beside the form are called in it. They submit it, so that nothing typed is lost.
+BUTTON = "_step"
+PROOF_BUTTON = "_proof"
 COLOURS = {
     State.DRAFT: "default",
     State.OPEN: "success",
@@ -109,7 +110,9 @@ class PollAdmin(InvitePages):
         if self.is_frozen(request, obj):
             # Beside what can't be changed there is nothing to explain.
             kwargs["help_texts"] = {name: "" for name in FIELDS if name not in NEVER_FROZEN}
-        return super().get_form(request, obj, change, **kwargs)
+        form = super().get_form(request, obj, change, **kwargs)
+        form.refusal = getattr(request, "refusal", None)
+        return form
 
     def get_readonly_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
         if not self.is_frozen(request, obj):
@@ -128,16 +131,40 @@ class PollAdmin(InvitePages):
         )
 
     def save_model(self, request: HttpRequest, obj: Poll, form: PollForm, change: bool) -> None:
+        by = user_actor(request.user)
         if "labels" not in form.fields:
             changed = {name: form.cleaned_data[name] for name in NEVER_FROZEN if name in form.changed_data}
             if changed:
-                authoring.change_poll(obj.pk, by=user_actor(request.user), **changed)
-            return
-        if not change:
+                authoring.change_poll(obj.pk, by=by, **changed)
+            if "labels" in request.POST:
+                self.message_user(request, _opened_meanwhile(), messages.WARNING)
+        elif not change:
             super().save_model(request, obj, form, change)
-        labels, by = form.cleaned_data["labels"], user_actor(request.user)
-        action = "poll changed" if change else "poll created"
-        authoring.change_poll(obj.pk, labels, by, action, **form.poll_fields())
+            authoring.change_poll(obj.pk, by=by, action="poll created", **form.draft_fields())
+        elif form.has_changed():
+            authoring.change_poll(obj.pk, by=by, **form.draft_fields())
+
+    def log_change(self, request: HttpRequest, obj: Poll, message: Any) -> Any:
+        """A lifecycle button saves the form, which mostly has no change to log."""
+        return super().log_change(request, obj, message) if message else None
+
+    def response_post_save_add(self, request: HttpRequest, obj: Poll) -> HttpResponse:
+        """On the poll's own page are its address and the button that opens it."""
+        if self.has_view_or_change_permission(request, obj):
+            return HttpResponseRedirect(_address(obj))
+        return super().response_post_save_add(request, obj)
+
+    response_post_save_change = response_post_save_add
+
+    def response_change(self, request: HttpRequest, obj: Poll) -> HttpResponse:
+        """After a lifecycle button, which has saved the form: the step's own page, which asks."""
+        if (step := request.POST.get(BUTTON)) in lifecycle.STEPS:
+            return HttpResponseRedirect(_step_address(obj, step))
+        if PROOF_BUTTON in request.POST:
+            if said := proofs.choose(request, obj):
+                self.message_user(request, said, messages.SUCCESS)
+            return HttpResponseRedirect(_address(obj))
+        return super().response_change(request, obj)
 
     def changeform_view(
         self,
@@ -147,22 +174,20 @@ class PollAdmin(InvitePages):
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         poll = super().get_object(request, object_id) if object_id else None
+        extra_context = {**(extra_context or {}), "show_save_and_continue": False}
         if poll:
-            frozen = self.is_frozen(request, poll)
-            extra_context = {
-                **(extra_context or {}),
-                **self.panel(request, poll),
-                "earlier_rounds": rounds.earlier(poll),
-                **({"show_save_and_add_another": False, "show_save_and_continue": False} if frozen else {}),
-            }
+            extra_context |= self.panel(request, poll) | {"earlier_rounds": rounds.earlier(poll)}
+            extra_context["show_save_and_add_another"] = False
+            extra_context["held_step"] = steps.BUTTONS.get(request.POST.get(BUTTON, ""))
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except LandslideError as error:
             refusal: LandslideError = error
         except IntegrityError:
             refusal = CodeTaken()  # by somebody who saved between the form's check and the writing
-        self.message_user(request, refusal.detail, messages.ERROR)
-        return HttpResponseRedirect(request.get_full_path())
+        # The form again, as it was filled in, with the refusal among its errors.
+        request.refusal = refusal  # type: ignore[attr-defined]
+        return super().changeform_view(request, object_id, form_url, extra_context)
 
     # --- deleting: a draft that never ran ---
 
@@ -180,7 +205,6 @@ class PollAdmin(InvitePages):
         view = self.admin_site.admin_view
         return [
             path("<int:poll_id>/panel/", view(self.panel_view), name="polls_poll_panel"),
-            path("<int:poll_id>/proof/", view(self.proof_view), name="polls_poll_proof"),
             re_path(rf"^(?P<poll_id>\d+)/(?P<step>{names})/$", view(self.step_view), name="polls_poll_step"),
             *super().get_urls(),
         ]
@@ -211,15 +235,6 @@ class PollAdmin(InvitePages):
         response.headers["Cache-Control"] = "private, no-store"
         return response
 
-    @method_decorator(require_POST)
-    def proof_view(self, request: HttpRequest, poll_id: int) -> HttpResponse:
-        poll = self.get_object(request, str(poll_id))
-        if poll is None or not self.has_change_permission(request, poll):
-            raise PermissionDenied
-        if said := proofs.choose(request, poll):
-            self.message_user(request, said, messages.SUCCESS)
-        return HttpResponseRedirect(reverse("admin:polls_poll_change", args=[poll.pk]))
-
     def step_view(self, request: HttpRequest, poll_id: str, step: str) -> HttpResponse:
         """GET asks, POST does."""
         poll = self.get_object(request, poll_id)
@@ -227,7 +242,7 @@ class PollAdmin(InvitePages):
             return self._get_obj_does_not_exist_redirect(request, self.opts, poll_id)
         if not self.has_change_permission(request, poll):
             raise PermissionDenied
-        page = HttpResponseRedirect(reverse("admin:polls_poll_change", args=[poll.pk]))
+        page = HttpResponseRedirect(_address(poll))
         if request.method == "POST":
             self._take(request, poll, step)
             return page
@@ -265,6 +280,21 @@ class PollAdmin(InvitePages):
         if not poll.gates_set:
             text = _("The vote log doesn't answer. It follows by itself as soon as it does.")
             self.message_user(request, text, messages.WARNING)
+
+
+def _address(poll: Poll) -> str:
+    return reverse("admin:polls_poll_change", args=[poll.pk])
+
+
+def _step_address(poll: Poll, step: str) -> str:
+    return reverse("admin:polls_poll_step", args=[poll.pk, step])
+
+
+def _opened_meanwhile() -> str:
+    return _(
+        "The poll was opened while you were writing, which fixes its question, choices and rules. Of your"
+        " changes only those to results and protection were saved."
+    )
 
 
 def _seen(poll: Poll) -> str:

@@ -53,6 +53,9 @@ class PollForm(forms.ModelForm):
         ),
     )
 
+    #: Why saving was refused after the form had been found right.
+    refusal: LandslideError | None = None
+
     class Meta:
         model = Poll
         fields = FIELDS
@@ -114,6 +117,8 @@ class PollForm(forms.ModelForm):
     def _post_clean(self) -> None:
         """Once the poll has the new values, ask whether it could be opened like this."""
         super()._post_clean()  # type: ignore[misc]
+        if self.refusal:
+            self.add_error(None, self.refusal.detail)
         if self.errors or "labels" not in self.fields:
             return
         try:
@@ -132,5 +137,7 @@ class PollForm(forms.ModelForm):
         for name, says in (named or {None: error.detail}).items():
             self.add_error(name, says)
 
-    def poll_fields(self) -> dict[str, Any]:
-        return {name: self.cleaned_data[name] for name in FIELDS if name in self.cleaned_data}
+    def draft_fields(self) -> dict[str, Any]:
+        """As `authoring.change_poll` takes them."""
+        fields = {name: self.cleaned_data[name] for name in FIELDS if name in self.cleaned_data}
+        return {"choices": self.cleaned_data["labels"], **fields}

@@ -38,7 +38,7 @@ def _suspicion(until: Any) -> str:
 def choose(request: HttpRequest, poll: Poll) -> str:
     """Take what was chosen, and say so; "" for what is no policy."""
     try:
-        policy = ProofOfWork(request.POST.get("policy", ""))
+        policy = ProofOfWork(request.POST.get("_proof", ""))
     except ValueError:
         return ""
     proof_policy.choose(poll.pk, policy, user_actor(request.user))

@@ -125,10 +125,24 @@ def _resetting(poll: Poll) -> list[str]:
         lines.append(
             _("The ballots and the result of round %(round)s are kept, under “Earlier rounds” here.") % round_
         )
-        lines.append(_("The result disappears from the voters' pages."))
+        lines.append(_what_voters_keep(poll) % round_)
     lines.append(_("Opening and closing times are cleared."))
     lines.append(_("This can't be undone."))
     return lines
+
+
+def _what_voters_keep(poll: Poll) -> str:
+    if poll.results_visible == Visibility.STAFF:
+        return _("Voters see nothing of it, as before.")
+    if poll.state == State.PUBLISHED:
+        return _(
+            "The published result and its audit bundle leave the poll's pages. Voters find both under"
+            " “Earlier rounds”, which the results page links to."
+        )
+    return _(
+        "The result disappears from the voters' pages, for it was never published. To keep it there, publish"
+        " it first."
+    )
 
 
 _SEEN = {

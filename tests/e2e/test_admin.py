@@ -22,7 +22,8 @@ def running(shared_full: Any) -> tuple[Any, Client]:
 
 def press(page: Page, name: str) -> None:
     """A button of the lifecycle, and the same on the page that asks."""
-    page.get_by_role("link", name=name).click()
+    page.get_by_role("button", name=name).click()
+    expect(page.locator(".ls-lines")).to_be_visible()
     page.get_by_role("button", name=name).click()
 
 
@@ -43,7 +44,7 @@ def test_a_poll_is_run_from_the_admin(running: Any, visitor: Any) -> None:
         page.fill(f"#id_labels_{number}", label)
     page.get_by_label("Remove this choice").nth(2).click()
     page.select_option("#id_results_visible", "staff")
-    page.get_by_role("button", name="Save and continue editing").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     code = page.locator(".ls-code").inner_text()
 
     press(page, "Open voting")
@@ -59,11 +60,11 @@ def test_a_poll_is_run_from_the_admin(running: Any, visitor: Any) -> None:
     other.goto(page.url)
     press(other, "Close voting")
     for tab in (page, other):
-        expect(tab.get_by_role("link", name="Publish the result")).to_be_visible()
+        expect(tab.get_by_role("button", name="Publish the result")).to_be_visible()
         expect(tab.locator("[aria-current=step]")).to_have_text("Closed")
     expect(page.locator("#poll-tally tbody tr").first).to_contain_text("Winner")
 
-    page.get_by_role("link", name="Publish the result").click()
+    page.get_by_role("button", name="Publish the result").click()
     expect(page.locator(".ls-lines")).to_contain_text("doesn't make them public")
     page.get_by_role("button", name="Publish the result").click()
     expect(page.locator("[aria-current=step]")).to_have_text("Published")

@@ -106,10 +106,11 @@ def test_no_admin_page_needs_what_its_policy_forbids(running: Any, visitor: Any)
     page.goto(f"{system.url}/admin/polls/poll/")
     page.get_by_role("link", name=code).click()
     expect(page.locator("[data-ballots]")).to_have_text("1")
-    page.get_by_role("link", name="Close voting").click()
+    page.get_by_role("button", name="Close voting").click()
+    expect(page.locator(".ls-lines")).to_be_visible()
     page.get_by_role("button", name="Close voting").click()
     # By itself, through the closing to the end.
-    expect(page.get_by_role("link", name="Publish the result")).to_be_visible()
+    expect(page.get_by_role("button", name="Publish the result")).to_be_visible()
     expect(page.locator("#poll-tally tbody tr").first).to_contain_text("Winner")
 
     # The second factor's pages: set it up, come again, and do without it.

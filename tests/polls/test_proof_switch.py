@@ -13,6 +13,12 @@ from tests.polling import make_poll, open_poll
 pytestmark = pytest.mark.django_db
 
 
+def switch(client: Client, poll: Poll, policy: str) -> int:
+    """Press a button of the switch: it goes with the form beside which it stands."""
+    form = {"results_visible": "always", "venue_networks": "10.1.0.0/16", "over_limit": "refuse"}
+    return client.post(f"/admin/polls/poll/{poll.pk}/change/", form | {"_proof": policy}).status_code
+
+
 def panel(client: Client, poll: Poll) -> str:
     return client.get(f"/admin/polls/poll/{poll.pk}/panel/").content.decode()
 
@@ -24,16 +30,17 @@ def test_it_says_until_when_and_why_and_can_be_ended() -> None:
     shown = panel(client, poll)
     assert "Proof of work is on until" in shown
     assert "over their limits" in shown
-    client.post(f"/admin/polls/poll/{poll.pk}/proof/", {"policy": "auto"})
+    assert switch(client, poll, "auto") == 302
     assert "End it now" not in panel(client, poll)
 
 
 @pytest.mark.parametrize("policy", ["on", "off", "auto"])
 def test_it_is_chosen_by_hand_while_the_poll_runs(policy: str) -> None:
     poll, client = open_poll(proof_of_work=ProofOfWork.AUTO), staff("view_poll", "change_poll")
-    client.post(f"/admin/polls/poll/{poll.pk}/proof/", {"policy": policy})
+    switch(client, poll, policy)
     poll.refresh_from_db()
     assert poll.proof_of_work == policy
+    assert poll.venue_networks == ["10.1.0.0/16"]  # changed in the form, and saved with it
     row = Record.objects.filter(poll_code=poll.code).order_by("pk").last()
     assert row is not None
     assert (row.actor, row.detail) == ("user colleague", {"proof_of_work": policy})
@@ -43,15 +50,14 @@ def test_it_is_chosen_by_hand_while_the_poll_runs(policy: str) -> None:
 def test_who_may_only_look_can_not_switch_it() -> None:
     poll, client = open_poll(), staff("view_poll")
     assert "aria-pressed" not in panel(client, poll)
-    assert client.post(f"/admin/polls/poll/{poll.pk}/proof/", {"policy": "off"}).status_code == 403
-    assert client.get(f"/admin/polls/poll/{poll.pk}/proof/").status_code == 405
+    assert switch(client, poll, "off") == 403
     poll.refresh_from_db()
     assert poll.proof_of_work == ProofOfWork.AUTO
 
 
 def test_nonsense_changes_nothing() -> None:
     poll, client = open_poll(), staff("view_poll", "change_poll")
-    client.post(f"/admin/polls/poll/{poll.pk}/proof/", {"policy": "maybe"})
+    switch(client, poll, "maybe")
     poll.refresh_from_db()
     assert poll.proof_of_work == ProofOfWork.AUTO
 
