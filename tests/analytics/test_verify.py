@@ -75,7 +75,7 @@ def make_real() -> tuple[bytes, list[str]]:
     poll = open_poll(method="multiple", max_selections=2, question="What “now”?")
     ballots = fill(poll, range(9), 1)
     ballots += fill(poll, range(9, 14), 1, 3)
-    apart = fill(poll, range(14, 16), 2)
+    apart = fill(poll, range(14, 24), 2)
     count()
     decision = Quarantine.objects.create(
         poll_id=poll.pk, round=1, rule="operator", reason="All at once", decided_by="user anna"
@@ -83,7 +83,8 @@ def make_real() -> tuple[bytes, list[str]]:
     keys = [ballot.voter_key for ballot in apart]
     Ballot.objects.filter(poll_id=poll.pk, voter_key__in=keys).update(quarantine_id=decision.pk)
     Tally.objects.filter(poll_id=poll.pk).delete()
-    for key, votes in {"ballots": 14, "1": 14, "3": 5, "quarantined:ballots": 2, "quarantined:2": 2}.items():
+    counts = {"ballots": 14, "1": 14, "3": 5, "quarantined:ballots": 10, "quarantined:2": 10}
+    for key, votes in counts.items():
         Tally.objects.create(poll_id=poll.pk, round=1, key=key, partition=0, count=votes, changes=1)
     poll = lifecycle.publish_poll(close(poll).pk)
     with bundles.open_file(bundle_of(poll)) as file:
