@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from .errors import LandslideError, OutcomeUnknown, Overloaded, Unavailable
-from .votelog.base import NewBallot, Outcome
+from .votelog.base import ACCEPTED, NewBallot, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Coalescer:
 
         Raises Overloaded, before anything is written, when too many are waiting already, and Unavailable
         while the store hangs; after it has failed one append at a time tries whether it is back.
-        The future raises LogInconsistent, or OutcomeUnknown where the store failed. One that
+        The future has an outcome for each ballot, `outcome_unknown` where the store failed. One that
         can still be cancelled has not been written, and then won't be.
         """
         group = _Group(ballots, Future())
@@ -94,27 +94,27 @@ class Coalescer:
             if not groups:
                 continue
             ballots = [ballot for group in groups for ballot in group.ballots]
-            self._began = time.monotonic()
-            try:
-                outcomes = self._append(ballots)
-            except LandslideError as error:
-                self._ended(failed=False)
-                self._fail(groups, error)
-            except Exception:
-                logger.exception("append_failed", extra={"ballots": len(ballots)})
-                self._ended(failed=True)
-                self._fail(groups, OutcomeUnknown())
-            else:
-                self._ended(failed=False)
-                start = 0
-                for group in groups:
-                    end = start + len(group.ballots)
-                    group.future.set_result(outcomes[start:end])
-                    start = end
-                self._announce([b for b, o in zip(ballots, outcomes, strict=True) if o.code == "accepted"])
+            outcomes = self._outcomes_of(ballots)
+            start = 0
+            for group in groups:
+                end = start + len(group.ballots)
+                group.future.set_result(outcomes[start:end])
+                start = end
+            self._announce([b for b, o in zip(ballots, outcomes, strict=True) if o.code == ACCEPTED])
 
-    def _ended(self, *, failed: bool) -> None:
+    def _outcomes_of(self, ballots: Sequence[NewBallot]) -> list[Outcome]:
+        failed = False
+        self._began = time.monotonic()
+        try:
+            outcomes = self._append(ballots)
+        except LandslideError as error:  # before anything was sent to the log
+            outcomes = [Outcome(error.code)] * len(ballots)
+        except Exception:
+            logger.exception("append_failed", extra={"ballots": len(ballots)})
+            failed = True
+            outcomes = [Outcome(OutcomeUnknown.code)] * len(ballots)
         self._began, self._failed = 0.0, failed
+        return outcomes
 
     def _announce(self, accepted: Sequence[NewBallot]) -> None:
         if not accepted:
@@ -124,8 +124,3 @@ class Coalescer:
         except Exception:
             # The ballots are in; the sweep finds them without this wake-up.
             logger.exception("wake_up_failed")
-
-    @staticmethod
-    def _fail(groups: list[_Group], error: LandslideError) -> None:
-        for group in groups:
-            group.future.set_exception(error)

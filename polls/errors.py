@@ -211,11 +211,11 @@ class InternalError(LandslideError):
 
 
 class Overloaded(LandslideError):
-    """Refused before anything was written."""
+    """Refused before this request wrote anything; of earlier ones with the same ballot it says nothing."""
 
     code = "overloaded"
     status = 503
-    title = _("Too many ballots are waiting; nothing was written, so try again in a moment")
+    title = _("Too many ballots are waiting; this request wrote nothing, so send it again in a moment")
     retry_between = 1, 8
 
 
@@ -231,6 +231,8 @@ class OutcomeUnknown(LandslideError):
 
 
 class Unavailable(LandslideError):
+    """A store that is needed is away; a ballot's request has written nothing."""
+
     code = "unavailable"
     status = 503
     title = _("A store doesn't answer just now; try again in a moment")
@@ -238,11 +240,11 @@ class Unavailable(LandslideError):
 
 
 class LogInconsistent(LandslideError):
-    """The vote log is not the one the database knows, or went back in time."""
+    """The vote log, or a partition of it, is not the one the database knows, or went back in time."""
 
     code = "log_inconsistent"
     status = 503
-    title = _("The vote log needs an operator's attention; no ballot is accepted until then")
+    title = _("The vote log, or a part of it, needs an operator's attention before it can take this")
     retry_between = 15, 45
 
 

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from . import load
 from .coalescer import APPEND_AT_MOST
-from .errors import OutcomeUnknown, Overloaded
+from .errors import LandslideError, OutcomeUnknown, Overloaded
 from .votelog.base import NewBallot, Outcome
 
 #: A queue that has stood for so long (seconds) is no burst any more but an overload: from then on only so
@@ -73,7 +73,7 @@ class Gatherer:
             self._at_most = STANDING_AT_MOST
 
     def cast(self, ballot: NewBallot) -> asyncio.Future[Outcome]:
-        """The future outcome of this ballot; it raises what Coalescer's does, and Overloaded at once."""
+        """The future outcome of this ballot; Overloaded at once where there is no place for it."""
         if len(self._waiting) >= self._limit:
             raise Overloaded()  # let in while there was room, and held up on its way here
         outcome = self.loop.create_future()
@@ -91,6 +91,9 @@ class Gatherer:
         outcomes = self._under_way = [outcome for _, outcome in group]
         try:
             appended = self._submit([ballot for ballot, _ in group])
+        except LandslideError as error:
+            self._settle(outcomes, [Outcome(error.code)] * len(group))
+            return
         except Exception as error:
             self._settle(outcomes, error)
             return
@@ -132,5 +135,6 @@ class Gatherer:
         refused, self._waiting = self._waiting, []
         for _, outcome in refused:
             if not outcome.done():
-                outcome.set_exception(Overloaded())
-        self._settle(outcomes, Overloaded() if appended.cancel() else OutcomeUnknown())
+                outcome.set_result(Outcome(Overloaded.code))
+        error = Overloaded if appended.cancel() else OutcomeUnknown
+        self._settle(outcomes, [Outcome(error.code)] * len(outcomes))

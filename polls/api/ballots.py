@@ -95,7 +95,8 @@ class BallotBatch(Endpoint):
         summary="Cast many ballots",
         description=(
             "Each ballot is decided by itself: a refused one carries its code in its outcome and holds nobody"
-            " up. One with `outcome_unknown` or `overloaded` may be sent again."
+            " up, nor speaks for it. One with `outcome_unknown`, `overloaded`, `unavailable` or"
+            " `log_inconsistent` is sent again, with its `ballot_id`."
         ),
         auth=KEY_ONLY,
         parameters=[CODE, response_header("Retry-After", [429, 503], "Seconds to wait before the next try.")],

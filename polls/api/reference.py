@@ -55,9 +55,14 @@ ADVICE = {
     "rate_limited": _("Slow down, and try again after Retry-After seconds."),
     "overloaded": SAME_AGAIN,
     "outcome_unknown": SAME_AGAIN,
-    "unavailable": _("Try again after Retry-After seconds."),
-    "log_inconsistent": _("Try again later; the operator finds what to do in the log and the admin."),
-    "log_unsuitable": _("Try again later; the operator finds what to do in the log."),
+    "unavailable": _("Try again after Retry-After seconds, a ballot with its ballot_id."),
+    "log_inconsistent": _(
+        "Try again later, a ballot with its ballot_id; the operator finds what to do in the log and the"
+        " admin."
+    ),
+    "log_unsuitable": _(
+        "Try again later, a ballot with its ballot_id; the operator finds what to do in the log."
+    ),
     "internal_error": _("Report it with the answer's X-Request-ID, under which it is in the log."),
 }
 

@@ -29,9 +29,11 @@ PATIENCE_SECONDS = 60.0
 #: After Ctrl-C, for what is on its way.
 LAST_SECONDS = 5.0
 COUNT_SECONDS = 10.0
-TRY_AGAIN = (429, 502, 503, 504)
-#: Refusals that may pass, and that leave no doubt: no ballot is in.
-NOTHING_WRITTEN = ("rate_limited", "overloaded", "log_inconsistent")
+#: Refusals that may pass, by which this try has written nothing. After any other answer that settles nothing
+#: the ballot may be in.
+NOTHING_WRITTEN = ("rate_limited", "overloaded", "unavailable", "log_inconsistent", "log_unsuitable")
+#: Refusals by the log, which would know the ballot_id of an earlier try.
+SETTLING = ("already_voted", "ballot_id_reused", "poll_not_open", "round_changed", "poll_not_found")
 
 CLOSED_BECAUSE = {
     "draft": "it is not open yet. Open it in the admin first.",
@@ -232,7 +234,7 @@ class Audience:
             except httpx.HTTPError:
                 asked, unknown = 0.0, True
             else:
-                if answer.status_code not in TRY_AGAIN:
+                if settles(answer, unknown=unknown and method == "POST"):
                     return answer
                 asked, refusal = retry_after(answer), answer
                 unknown = unknown or code_of(answer) not in NOTHING_WRITTEN
@@ -257,6 +259,13 @@ class Audience:
             if growth is None or growth >= report.accepted or time.monotonic() > deadline:
                 return
             await asyncio.sleep(0.1)
+
+
+def settles(answer: httpx.Response, *, unknown: bool) -> bool:
+    """Whether this is the last word on a request; `unknown`: an earlier try of it may have been heard."""
+    if answer.status_code >= 500 or answer.status_code == 429:
+        return False
+    return answer.is_success or not unknown or code_of(answer) in SETTLING
 
 
 def code_of(answer: httpx.Response) -> str:

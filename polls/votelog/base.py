@@ -44,7 +44,7 @@ class NewBallot(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one ballot: `code` is "accepted" or that of a polls.errors class.
+    """What became of one ballot: `code` is "accepted" or that of a polls.errors class; see VoteLog.append.
 
     For an accepted ballot `round` is the one it belongs to, which for a repeated
     ballot_id may be an earlier one.
@@ -211,14 +211,18 @@ class VoteLog(Protocol):
     partitions: int
 
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
-        """Decide each ballot and write the accepted ones, durably; outcomes in the order given.
+        """Decide each ballot and write the accepted ones, durably; each one's outcome, in the order given.
 
         Atomic per partition, and decided in this order: ballot_id known for this voter; the
-        gate's round; the gate open, by the store's clock; the voter's claim (see `decide`).
-        `expected` has, per partition, the generation and the highest position known to be
-        counted: a log that is foreign, emptied or behind refuses with LogInconsistent before
-        it writes; Overloaded and Unavailable say that nothing was written either. Any other
-        exception leaves the outcome unknown; appending the same ballots again settles it.
+        gate's round; the gate open, by the store's clock; the voter's claim (see `decide`);
+        room in the backlog (settings.BACKLOG_LIMIT). `expected` has, per partition, the generation
+        and the highest position known to be counted: a partition that is foreign, emptied or behind
+        takes nothing.
+
+        An outcome speaks for its own ballot. `log_inconsistent`, `overloaded` and `unavailable` say
+        that this call has not written it, `outcome_unknown` that it may have, whatever became of
+        the others. An exception leaves the outcome of all unknown. Appending the same ballots
+        again settles what is unknown.
 
         On the way the casts are counted for the rate limits (see polls.limits).
         """

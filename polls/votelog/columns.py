@@ -26,6 +26,7 @@ _REFUSED = {
     "N": Outcome("poll_not_open"),
     "C": Outcome("round_changed"),
     "V": Outcome("already_voted"),
+    "O": Outcome("overloaded"),
 }
 _unpack_selections = msgspec.msgpack.Decoder(list[str]).decode
 
@@ -81,6 +82,11 @@ class Columns:
                 outcomes[index] = Outcome(ACCEPTED, int(next(rounds)), repeated=True)
             else:
                 outcomes[index] = _REFUSED[letter]
+
+    def refuse(self, outcomes: list[Outcome], outcome: Outcome) -> None:
+        """Put `outcome` where those of these ballots belong."""
+        for index in self.indexes:
+            outcomes[index] = outcome
 
 
 def _pieces(column: bytes, size: int) -> list[bytes]:

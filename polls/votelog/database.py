@@ -20,7 +20,7 @@ from django.db import connection, transaction
 
 from polls import limits
 from polls.connections import in_turn
-from polls.errors import LogInconsistent, Overloaded
+from polls.errors import LogInconsistent
 from polls.models import Claim, LogEntry, LogGate, LogHead
 
 from .base import (
@@ -38,6 +38,7 @@ from .base import (
     unpack_claim,
 )
 
+_OVERLOADED = Outcome("overloaded")
 _ADVISORY_LOCK = 0x6C616E64  # "land"
 _CHUNK = 400  # (poll_id, voter_key) pairs a query: SQLite's expression depth and variables are bounded
 
@@ -51,37 +52,44 @@ class DatabaseVoteLog:
         self._windows = limits.Windows()
 
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
-        with self._locked() as now:
-            if 0 not in expected:
-                raise LogInconsistent()
-            head = self._head_for_writing(expected[0])
-            if head.position - expected[0].position >= settings.BACKLOG_LIMIT:
-                raise Overloaded()
-            gates = self._gates({b.poll_id for b in ballots})
-            claims = self._claims({(b.poll_id, b.voter_key) for b in ballots})
-            position = head.position
-            outcomes: list[Outcome] = []
-            entries: list[LogEntry] = []
-            changed: dict[tuple[int, bytes], Claim] = {}
-            for ballot in ballots:
-                voter = (ballot.poll_id, ballot.voter_key)
-                claimed = claims[voter]
-                outcome = decide(gates.get(ballot.poll_id), claimed, ballot, now)
-                outcomes.append(outcome)
-                if outcome.code != ACCEPTED or outcome.repeated:
-                    continue
-                position += 1
-                entries.append(self._entry(position, ballot, claimed, outcome.round, now))
-                claimed.append(Claimed(outcome.round, ballot.ballot_id, digest_of(ballot.selection)))
-                changed[voter] = Claim(
-                    poll_id=ballot.poll_id, voter_key=ballot.voter_key, record=pack_claim(claimed)
-                )
-            if entries:
-                LogEntry.objects.bulk_create(entries)
-                self._write_claims(changed.values())
-                LogHead.objects.filter(partition=0).update(position=position)
+        try:
+            with self._locked() as now:
+                outcomes = self._append(ballots, expected, now)
+        except LogInconsistent as error:
+            outcomes = [Outcome(error.code)] * len(ballots)
         # In this process only: another statement a ballot would cost more than a shared count is worth here.
         self._windows.count(ballot.counted_as for ballot in ballots)
+        return outcomes
+
+    def _append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head], now: int) -> list[Outcome]:
+        if 0 not in expected:
+            raise LogInconsistent()
+        head = self._head_for_writing(expected[0])
+        full = head.position - expected[0].position >= settings.BACKLOG_LIMIT
+        gates = self._gates({b.poll_id for b in ballots})
+        claims = self._claims({(b.poll_id, b.voter_key) for b in ballots})
+        position = head.position
+        outcomes: list[Outcome] = []
+        entries: list[LogEntry] = []
+        changed: dict[tuple[int, bytes], Claim] = {}
+        for ballot in ballots:
+            voter = (ballot.poll_id, ballot.voter_key)
+            claimed = claims[voter]
+            outcome = decide(gates.get(ballot.poll_id), claimed, ballot, now)
+            new = outcome.code == ACCEPTED and not outcome.repeated
+            outcomes.append(_OVERLOADED if new and full else outcome)
+            if not new or full:
+                continue
+            position += 1
+            entries.append(self._entry(position, ballot, claimed, outcome.round, now))
+            claimed.append(Claimed(outcome.round, ballot.ballot_id, digest_of(ballot.selection)))
+            changed[voter] = Claim(
+                poll_id=ballot.poll_id, voter_key=ballot.voter_key, record=pack_claim(claimed)
+            )
+        if entries:
+            LogEntry.objects.bulk_create(entries)
+            self._write_claims(changed.values())
+            LogHead.objects.filter(partition=0).update(position=position)
         return outcomes
 
     def salt(self) -> tuple[bytes, float]:

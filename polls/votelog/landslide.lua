@@ -95,6 +95,7 @@ end
 
 -- A verdict as one letter, and for an accepted ballot the round it belongs to. A: accepted, R: repeated,
 -- B: ballot_id_reused, N: poll_not_open, C: round_changed, V: already_voted. Third: what A replaces.
+-- O, from `append_poll`: overloaded, would be A were the backlog not at its limit.
 local function decide(gate, record, round, ballot_id, digest, replaces, now)
   local size = record and #record or 0
   for i = 1, size, CLAIMED do
@@ -152,8 +153,8 @@ end
 -- the selections (2, from 1), digests of the selections (4), the selections as the reader wants them, and
 -- replaces: '' where none is named, else 17 a ballot, '\1' and a ballot_id or '\0' and anything; and the
 -- rule by which all of these count apart, or ''.
-local function append_poll(keys, claims_key, position, keep, now, poll_id, voters, ballot_ids, rounds, picks,
-                           digests, selections, replaces, aside)
+local function append_poll(keys, claims_key, position, keep, now, full, poll_id, voters, ballot_ids, rounds,
+                           picks, digests, selections, replaces, aside)
   local gate, claims = gate_of(keys[3], poll_id), claims_of(claims_key)
   local verdicts, known_rounds = {}, {}
   local picked, replaced, replaces_any = {}, {}, false
@@ -171,6 +172,7 @@ local function append_poll(keys, claims_key, position, keep, now, poll_id, voter
     end
     local verdict, round, current =
       decide(gate, record, two_bytes(rounds, i * 2 - 1), ballot_id, digest, replaces_id, now)
+    if full and verdict == 'A' then verdict = 'O' end
     verdicts[i] = verdict
     if verdict == 'A' then
       picked[#picked + 1] = i
@@ -206,12 +208,13 @@ local function append(keys, args)
   if not compared[keys[2]] then return redis.error_reply('UNCOMPARED') end
   -- An older copy of the log, of which the database can't tell: what it lacks wasn't counted yet.
   if position < tonumber(args[5]) then return redis.error_reply('INCONSISTENT') end
-  if position - tonumber(args[2]) >= tonumber(args[4]) then return redis.error_reply('BACKLOG') end
+  -- Only what is new is refused then: a ballot that is in has the same answer as ever.
+  local full = position - tonumber(args[2]) >= tonumber(args[4])
   local keep, answers = tonumber(args[3]) * CLAIMED, {}
   for k = 4, #keys do
     local i, answer = 6 + (k - 4) * 9, nil
-    position, answer = append_poll(keys, keys[k], position, keep, now, args[i], args[i + 1], args[i + 2],
-      args[i + 3], args[i + 4], args[i + 5], args[i + 6], args[i + 7], args[i + 8])
+    position, answer = append_poll(keys, keys[k], position, keep, now, full, args[i], args[i + 1],
+      args[i + 2], args[i + 3], args[i + 4], args[i + 5], args[i + 6], args[i + 7], args[i + 8])
     answers[#answers + 1] = answer
   end
   table.insert(answers, 1, string.format('%.0f', position))

@@ -9,9 +9,10 @@ All keys of a partition carry its hash tag, so that Redis Cluster can spread par
     <prefix>:{n}:claims:<poll_id>      hash: count, buckets
     <prefix>:{n}:claims:<poll_id>:<k>  hash: the end of a voter_key -> pack_claim()
 
-A flush is one pipeline with one Function call per touched partition. redis-py repeats a
-call whose reply was lost, and the Function may so run twice: the claim on (voter,
-ballot_id), written in the same call, makes the second run answer the same.
+A flush is one pipeline with one Function call per touched partition, and each call speaks for
+its own ballots only. A call whose reply was lost is repeated, and the Function may so run twice:
+the claim on (voter, ballot_id), written in the same call, makes the second run answer the same.
+A refusal of the second run says nothing of the first, so those ballots' outcome is unknown.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +32,12 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 from redis.retry import Retry
 
 from polls import limits
-from polls.errors import LandslideError, LogInconsistent, LogUnsuitable, Overloaded, Unavailable
+from polls.errors import LandslideError, LogInconsistent, LogUnsuitable, Unavailable
 
 from .base import (
     REMEMBERED_BALLOTS,
@@ -62,11 +65,13 @@ CLOCK_TOLERANCE_MS = 5000
 _SCAN = 1000
 _READ_AT_LEAST = 32  # stream entries a look
 _RESTORE = 2000  # arguments a call, a claim being two
-_COMPARED_AT_MOST = 3  # times a call: processes of two releases would load their Functions in turns
+_PREPARED_AT_MOST = 4  # times a call: processes of two releases would load their Functions in turns
+_PAUSES = (0.04, 0.08)  # seconds before a call whose reply was lost is sent again, each time
 _UNKNOWN = Outcome("outcome_unknown")
 _BEHIND = "behind what it has acknowledged"  # instead of a generation
 
 _Call = tuple[str, list[str], list[Any]]  # Function, keys, arguments
+_Polls = dict[tuple[int, str], Columns]  # of one partition, by poll and the rule by which they count apart
 
 
 class RedisVoteLog:
@@ -85,48 +90,58 @@ class RedisVoteLog:
         self._prefix = prefix or settings.VOTE_LOG_PREFIX
         self._loaded = False
         self._written: dict[int, Head] = {}
-        self._redis = redis.Redis.from_url(
+        connect = partial(
+            redis.Redis.from_url,
             url or settings.VOTE_LOG_REDIS_URL,
             protocol=3,
             socket_timeout=4,
             socket_connect_timeout=2,
             socket_keepalive=True,
             health_check_interval=30,
-            retry=Retry(ExponentialBackoff(base=0.02, cap=0.2), 2),
         )
+        self._redis = connect(retry=Retry(ExponentialBackoff(base=0.02, cap=0.2), 2))
+        # For Functions, without redis-py's retries: `_send` repeats calls, and knows that it did.
+        self._once = connect(retry=Retry(NoBackoff(), 0))
 
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
-        together: dict[int, dict[tuple[int, str], Columns]] = {}
+        together: dict[int, _Polls] = {}
         for index, ballot in enumerate(ballots):
             polls = together.setdefault(partition_of(ballot.poll_id, ballot.voter_key, self.partitions), {})
             columns = polls.get((ballot.poll_id, ballot.aside))
             if columns is None:
                 columns = polls[ballot.poll_id, ballot.aside] = Columns()
             columns.add(index, ballot)
-        calls = []
-        for partition, polls in together.items():
-            head = expected.get(partition)
-            if head is None:
-                raise LogInconsistent()
-            most = settings.BACKLOG_LIMIT // self.partitions
-            written = self._written_of(partition, head.generation)
-            args: list[Any] = [head.generation, head.position, REMEMBERED_BALLOTS, most, written]
-            for (poll_id, aside), columns in polls.items():
-                args += (*columns.arguments(poll_id), aside)
-            keys = [*self._keys(partition), *(self._claims_key(partition, poll_id) for poll_id, _ in polls)]
-            calls.append(("landslide_append", keys, args))
-
+        calls = {
+            partition: self._append_call(partition, polls, expected[partition])
+            for partition, polls in together.items()
+            if partition in expected
+        }
         counting = self._counting_of(ballots)
-        answers = self._answers([*calls, *counting.values()])
-        appended, counted = answers[: len(calls)], answers[len(calls) :]
-        _raise_errors(appended)
-        self._note_over(counting, counted)
+        answers, lost = self._answers([*calls.values(), *counting.values()])
+        self._note_over(counting, answers[len(calls) :])
+        appended = dict(zip(calls, answers, strict=False))
         outcomes: list[Outcome] = [_UNKNOWN] * len(ballots)
-        for (partition, polls), (position, *verdicts) in zip(together.items(), appended, strict=True):
+        for partition, polls in together.items():
+            answer = appended.get(partition, _NOBODY_KNOWS)
+            if isinstance(answer, Exception):
+                refused = _refused(answer, partition, lost=lost and partition in calls)
+                for columns in polls.values():
+                    columns.refuse(outcomes, refused)
+                continue
+            position, *verdicts = answer
             self._written[partition] = Head(expected[partition].generation, int(position))
             for columns, (letters, round_, rounds) in zip(polls.values(), verdicts, strict=True):
                 columns.settle(outcomes, letters.decode(), round_, rounds.decode())
         return outcomes
+
+    def _append_call(self, partition: int, polls: _Polls, head: Head) -> _Call:
+        most = settings.BACKLOG_LIMIT // self.partitions
+        written = self._written_of(partition, head.generation)
+        args: list[Any] = [head.generation, head.position, REMEMBERED_BALLOTS, most, written]
+        for (poll_id, aside), columns in polls.items():
+            args += (*columns.arguments(poll_id), aside)
+        keys = [*self._keys(partition), *(self._claims_key(partition, poll_id) for poll_id, _ in polls)]
+        return "landslide_append", keys, args
 
     def _written_of(self, partition: int, generation: str) -> int:
         """The position up to which we know this log to have been written, for we did so."""
@@ -341,35 +356,52 @@ class RedisVoteLog:
 
     def _call(self, calls: list[_Call]) -> list[Any]:
         """Call Functions in one round trip; the first error is raised."""
-        answers = self._answers(calls)
-        _raise_errors(answers)
+        answers, _lost = self._answers(calls)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise _refusal(answer) or answer
         return answers
 
-    def _answers(self, calls: list[_Call]) -> list[Any]:
-        """Call Functions in one round trip; a call that Redis refused is answered by its exception.
+    def _answers(self, calls: Sequence[_Call]) -> tuple[list[Any], bool]:
+        """Call Functions in one round trip: each call's answer or error, and whether a reply was lost before.
 
-        What was refused for want of something is called again, and all others with it, which is harmless:
-        see the module's docstring.
+        Raises what kept the calls from being sent, or all their replies from being heard. A call that was
+        refused for want of something is sent again, and none of the others is: their answers stand.
         """
         if not self._loaded:
             # Once a process: the Redis may be new, or hold the library of an earlier release.
             self._load()
-        answers = self._send(calls)
-        if _any_says("Function not found", answers):
-            self._load()  # an emptied Redis, or another
-            answers = self._send(calls)
-        for _attempt in range(_COMPARED_AT_MOST):
-            if not _any_says("UNCOMPARED", answers):
+        answers, lost = self._send(calls)
+        for _attempt in range(_PREPARED_AT_MOST):
+            again = [index for index, answer in enumerate(answers) if _says(answer, *_LACKING)]
+            if not again:
                 break
-            self._compare()
-            answers = self._send(calls)
-        return answers
+            try:
+                refused = self._prepare(answers)
+                found, lost_again = self._send([calls[index] for index in again])
+            except (LandslideError, RedisError) as error:
+                for index in again:
+                    answers[index] = error
+                break
+            lost |= lost_again
+            for index, answer in zip(again, found, strict=True):
+                stream = calls[index][1][0]
+                answers[index] = refused.get(stream, answer) if isinstance(answer, Exception) else answer
+        return answers, lost
 
-    def _compare(self) -> None:
+    def _prepare(self, answers: Sequence[Any]) -> dict[str, Exception]:
+        """Do what calls were refused for the want of; the errors of partitions where it failed, by stream."""
+        if any(_says(answer, "Function not found") for answer in answers):
+            self._load()  # an emptied Redis, or another
+            return {}
+        return self._compare()
+
+    def _compare(self) -> dict[str, Exception]:
         """Redis has started anew, or another has taken over: is this the log that we know?
 
         The database says how far it was counted, and this process how far it has written. While the database
-        is away nobody here can tell: others may have written what an older copy lacks.
+        is away nobody here can tell: others may have written what an older copy lacks. Returns the errors by
+        the stream of the partition that isn't the one we know.
         """
         heads = self.heads()
         if any(head.generation == _BEHIND for head in heads.values()):
@@ -383,13 +415,29 @@ class RedisVoteLog:
         for partition, head in (counted or heads).items():
             args = [head.generation, head.position, self._written_of(partition, head.generation)]
             calls.append(("landslide_compare", self._keys(partition), args))
-        _raise_errors(self._send(calls))
+        answers, _lost = self._send(calls)
+        return {
+            call[1][0]: answer
+            for call, answer in zip(calls, answers, strict=True)
+            if isinstance(answer, Exception)
+        }
 
-    def _send(self, calls: list[_Call]) -> list[Any]:
-        pipe = self._redis.pipeline(transaction=False)
+    def _send(self, calls: Sequence[_Call]) -> tuple[list[Any], bool]:
+        """The answer or error of each call, and whether they were sent before, and may have run, unheard."""
+        lost = False
+        for pause in _PAUSES:
+            try:
+                return self._pipeline(calls).execute(raise_on_error=False), lost
+            except (redis.ConnectionError, redis.TimeoutError):
+                lost = True
+                time.sleep(pause)
+        return self._pipeline(calls).execute(raise_on_error=False), lost
+
+    def _pipeline(self, calls: Sequence[_Call]) -> Any:
+        pipe = self._once.pipeline(transaction=False)
         for function, keys, args in calls:
             pipe.fcall(function, len(keys), *keys, *args)
-        return pipe.execute(raise_on_error=False)
+        return pipe
 
     def _load(self) -> None:
         """Unless it is there: whoever loads it anew makes all partitions be compared once more."""
@@ -400,14 +448,20 @@ class RedisVoteLog:
         self._loaded = True
 
 
-def _any_says(what: str, answers: Sequence[Any]) -> bool:
-    return any(isinstance(answer, Exception) and what in str(answer) for answer in answers)
+def _says(answer: Any, *texts: str) -> bool:
+    return isinstance(answer, Exception) and any(text in str(answer) for text in texts)
 
 
-def _raise_errors(answers: Sequence[Any]) -> None:
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise _refusal(answer) or answer
+def _refused(error: Exception, partition: int, *, lost: bool) -> Outcome:
+    """The outcome of ballots whose call came back with `error`: unknown, unless it surely wrote nothing.
+
+    With `lost` the call was sent before, and that time may have written what is refused now.
+    """
+    refusal = error if isinstance(error, LandslideError) else _refusal(error)
+    if refusal is None or lost:
+        logger.error("append_failed", extra={"partition": partition, "error": str(error)})
+        return _UNKNOWN
+    return Outcome(refusal.code)
 
 
 def _refusal(reply: Exception) -> LandslideError | None:
@@ -418,9 +472,13 @@ def _refusal(reply: Exception) -> LandslideError | None:
     return _MEANING[found[0]]() if found else None
 
 
+#: What a call lacks that is refused with one of these; it has written nothing.
+_LACKING = ("Function not found", "UNCOMPARED")
+_NOBODY_KNOWS = LogInconsistent()  # what of this partition is counted
 _MEANING: dict[str, type[LandslideError]] = {
     "INCONSISTENT": LogInconsistent,
-    "BACKLOG": Overloaded,
+    "UNCOMPARED": Unavailable,
+    "Function not found": Unavailable,
     "OOM": Unavailable,  # over maxmemory
     "MISCONF": Unavailable,  # its disk takes no more
     "READONLY": Unavailable,  # it is a replica, after a failover

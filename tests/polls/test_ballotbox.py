@@ -15,6 +15,7 @@ from analytics.models import Checkpoint
 from polls import ballotbox, lifecycle, rules, votelog, voters
 from polls.ballotbox import CastRequest
 from polls.models import ApiClient, Ballot, Choice, Poll
+from polls.votelog.base import Outcome
 from tests.polling import cast, check_books, count, make_poll, open_poll, request
 from tests.threads import at_once
 
@@ -451,6 +452,26 @@ class TestBatches:
         assert (status, document["status"]) == (202, "accepted")
         count()
         assert check_books(poll)[1, "ballots"] == 3
+
+    def test_what_one_ballot_is_told_is_not_told_of_another(
+        self, key: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        poll, log = open_poll(), votelog.get_log()
+        write, refusals = log.append, ["overloaded", "outcome_unknown", "unavailable", "log_inconsistent"]
+
+        def fail_in_part(ballots: Any, expected: Any) -> Any:
+            """Every other ballot is for a part of the log that fails."""
+            outcomes: list[Outcome] = []
+            for index, outcome in enumerate(write(ballots[::2], expected)):
+                outcomes += (outcome, Outcome(refusals[index]))
+            return outcomes
+
+        monkeypatch.setattr(log, "append", fail_in_part)
+        outcomes = self.send(poll, key, [{"selections": [1], "voter": str(n)} for n in range(8)])
+        told = [outcome.get("code", outcome.get("status")) for outcome in outcomes]
+        assert told == [word for refusal in refusals for word in ("accepted", refusal)]
+        count()
+        assert check_books(poll)[1, "ballots"] == 4
 
     def test_a_part_that_fails_is_told_from_the_rest(self, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(ballotbox, "APPEND_AT_MOST", 2)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -206,6 +207,7 @@ def test_ballots_of_others_fail_unless_they_are_expected(
         ([None], "4 ballots have no known outcome"),
         ([None, 503], "have no known outcome"),  # the one that got no answer may be in
         ([502], "4 ballots have no known outcome"),
+        ([500], "4 ballots have no known outcome"),
     ],
 )
 def test_what_is_left_when_patience_runs_out(
@@ -215,6 +217,25 @@ def test_what_is_left_when_patience_runs_out(
     stage.fail = failures * 10_000
     with pytest.raises(CommandError, match=outcome):
         crowd(voters=4)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "at_once", "in_doubt"),
+    [
+        (202, "", True, True),
+        (409, "poll_not_open", True, True),  # the log would know the ballot of an earlier try
+        (403, "not_eligible", True, False),
+        (429, "rate_limited", False, False),
+        (503, "unavailable", False, False),
+        (500, "internal_error", False, False),
+    ],
+)
+def test_after_a_try_of_unknown_outcome_only_the_log_refuses_for_good(
+    status: int, code: str, at_once: bool, in_doubt: bool
+) -> None:
+    answer = httpx.Response(status, json={"code": code})
+    assert audience.settles(answer, unknown=False) == at_once
+    assert audience.settles(answer, unknown=True) == in_doubt
 
 
 @pytest.mark.parametrize("state", ["draft", "closing", "closed", "published"])

@@ -527,6 +527,14 @@ def test_a_log_that_fails_is_told_alike_both_ways(
     assert statuses(door.cast(ballot(poll))) == [202]
 
 
+@pytest.mark.parametrize("verdict", ["overloaded", "outcome_unknown", "unavailable", "log_inconsistent"])
+def test_what_a_part_of_the_log_says_is_told_alike_both_ways(
+    door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch, verdict: str
+) -> None:
+    monkeypatch.setattr(get_log(), "append", lambda ballots, _expected: [Outcome(verdict)] * len(ballots))
+    assert code(door.run(door.ways.compare(ballot(poll), lane_first=True))) == (503, verdict)
+
+
 def test_a_database_that_fails_is_told_alike_both_ways(
     door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from polls.errors import LogInconsistent
 from polls.votelog.base import (
     REMEMBERED_BALLOTS,
     Entry,
@@ -92,6 +91,18 @@ def entries(log: VoteLog) -> dict[int, list[Entry]]:
 
 def ballots(log: VoteLog) -> list[Entry]:
     return [entry for listed in entries(log).values() for entry in listed if entry.kind == "ballot"]
+
+
+def check_outcomes(log: VoteLog, batch: Sequence[NewBallot], outcomes: Sequence[Outcome]) -> None:
+    """Accepted ballots are in the log once, refused ones aren't; of an unknown outcome either may hold."""
+    written = Counter(entry.voter_key + entry.ballot_id for entry in ballots(log))
+    for one, outcome in zip(batch, outcomes, strict=True):
+        times = written[one.voter_key + one.ballot_id]
+        assert times == (outcome.code == "accepted") or outcome.code == "outcome_unknown", (outcome, times)
+
+
+def place_of(log: VoteLog, one: NewBallot) -> int:
+    return partition_of(one.poll_id, one.voter_key, log.partitions)
 
 
 def open_gate(log: VoteLog, round: int = 1, poll: int = POLL, **rules: Any) -> None:
@@ -491,22 +502,69 @@ class VoteLogContract:
     def test_it_refuses_to_write_to_a_foreign_log(self, log: VoteLog) -> None:
         open_gate(log)
         foreign = {partition: Head("ffffffff", 0) for partition in range(log.partitions)}
-        with pytest.raises(LogInconsistent):
-            log.append([ballot()], foreign)
+        assert codes(log.append([ballot(1), ballot(2)], foreign)) == ["log_inconsistent"] * 2
         assert ballots(log) == []
 
     def test_it_refuses_to_write_to_a_log_that_is_behind(self, log: VoteLog) -> None:
         open_gate(log)
         append(log, ballot(by=1))
-        with pytest.raises(LogInconsistent):
-            log.append([ballot(by=1, number=2), ballot(by=2)], known(log, position=9))
+        ahead = known(log, position=9)
+        assert codes(log.append([ballot(by=1, number=2), ballot(by=2)], ahead)) == ["log_inconsistent"] * 2
         assert len(ballots(log)) == 1
 
     def test_it_refuses_where_nobody_knows_the_partition(self, log: VoteLog) -> None:
         open_gate(log)
-        with pytest.raises(LogInconsistent):
-            log.append([ballot()], {})
+        assert codes(log.append([ballot()], {})) == ["log_inconsistent"]
         assert ballots(log) == []
+
+    # --- what an outcome says is true of its own ballot, whatever becomes of the others ---
+
+    def test_a_full_backlog_refuses_what_is_new_and_knows_what_is_in(
+        self, log: VoteLog, settings: Any
+    ) -> None:
+        """Who had no answer to an accepted ballot, and sends it again, must not hear that it isn't in."""
+        settings.BACKLOG_LIMIT = log.partitions  # one uncounted entry each
+        open_gate(log, revote=True)
+        open_gate(log, poll=8)
+        first = [ballot(number) for number in range(40)]
+        assert append(log, *first) == [NEW] * 40
+        log.close(8, 1)
+        full = append(
+            log, *first, ballot(1, number=2, replaces=1), ballot(2, number=2), ballot(50), ballot(1, poll=8)
+        )
+        assert full[:40] == [AGAIN] * 40
+        assert codes(full[40:]) == ["overloaded", "already_voted", "overloaded", "poll_not_open"]
+        check_outcomes(log, [*first, ballot(50)], [*full[:40], full[42]])
+        settings.BACKLOG_LIMIT = 1000
+        assert append(log, ballot(1, number=2, replaces=1), ballot(50)) == [NEW, NEW]
+
+    def test_a_backlog_that_is_full_in_some_partitions_speaks_for_no_other(
+        self, log: VoteLog, settings: Any
+    ) -> None:
+        settings.BACKLOG_LIMIT = log.partitions * 5
+        open_gate(log)
+        filling = [one for one in map(ballot, range(200)) if place_of(log, one) == 0][:5]
+        assert append(log, *filling) == [NEW] * 5
+        more = [ballot(number) for number in range(200, 260)]
+        outcomes = append(log, *more)
+        for one, outcome in zip(more, outcomes, strict=True):
+            assert outcome.code == ("accepted" if place_of(log, one) else "overloaded")
+        check_outcomes(log, more, outcomes)
+
+    @pytest.mark.parametrize("unfit", [None, Head("ffffffff", 0), Head(GENERATION, 1_000_000)], ids=repr)
+    def test_a_partition_that_is_not_ours_speaks_for_no_other(self, log: VoteLog, unfit: Head | None) -> None:
+        open_gate(log)
+        expected = known(log)
+        if unfit:
+            expected[0] = unfit
+        else:
+            del expected[0]
+        batch = [ballot(number) for number in range(60)]
+        outcomes = log.append(batch, expected)
+        for one, outcome in zip(batch, outcomes, strict=True):
+            assert outcome.code == ("accepted" if place_of(log, one) else "log_inconsistent")
+        check_outcomes(log, batch, outcomes)
+        assert set(codes(append(log, *batch))) == {"accepted"}
 
     def test_it_writes_to_a_log_that_is_ahead(self, log: VoteLog) -> None:
         open_gate(log)

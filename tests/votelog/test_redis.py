@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import socket
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 import redis
 from django.db import OperationalError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
-from polls.errors import LogInconsistent, LogUnsuitable, Unavailable
+from polls.errors import LogInconsistent, LogUnsuitable
 from polls.votelog.base import UNREADABLE, Head, VoteLog
 from polls.votelog.redis import RedisVoteLog
 from tests.servers import Redis
@@ -26,11 +28,13 @@ from .contract import (
     append,
     ballot,
     ballots,
+    check_outcomes,
     codes,
     entries,
     known,
     make,
     open_gate,
+    place_of,
     read,
 )
 
@@ -143,8 +147,7 @@ class TestRedisVoteLog(VoteLogContract):
         open_gate(log)
         with server.client() as client:
             client.config_set("maxmemory", "1mb")
-            with pytest.raises(Unavailable):
-                append(log, *(ballot(number) for number in range(10)))
+            assert codes(append(log, *(ballot(number) for number in range(10)))) == ["unavailable"] * 10
             client.config_set("maxmemory", "0")
         assert append(log, *(ballot(number) for number in range(10))) == [NEW] * 10
 
@@ -157,8 +160,8 @@ class TestRedisVoteLog(VoteLogContract):
         with redis_server.client() as client:
             for partition in range(3):
                 client.hincrby(f"test:{{{partition}}}:head", "position", -1)
-        with pytest.raises(LogInconsistent):
-            append(log, *(ballot(number) for number in range(30, 60)))
+        refused = append(log, *(ballot(number) for number in range(30, 60)))
+        assert codes(refused) == ["log_inconsistent"] * 30
         assert not any(head.continues(GENERATION, 0) for head in log.heads().values())
         other = RedisVoteLog(redis_server.url(), prefix="test", partitions=3)
         assert all(head.continues(GENERATION, 0) for head in other.heads().values())
@@ -186,8 +189,8 @@ class TestRedisVoteLog(VoteLogContract):
         shutil.copytree(copy, server.folder)
         server.start()
         for _ in range(2):
-            with pytest.raises(LogInconsistent):
-                idle.append([ballot(number) for number in range(20, 30)], stale)
+            refused = idle.append([ballot(number) for number in range(20, 30)], stale)
+            assert codes(refused) == ["log_inconsistent"] * 10
             with pytest.raises(LogInconsistent):
                 idle.close(POLL, 1)
         assert idle.heads() == stale
@@ -241,8 +244,7 @@ class TestRedisVoteLog(VoteLogContract):
         server.kill()
         server.start()
         for log in (writer, idle):
-            with pytest.raises(Unavailable):
-                append(log, ballot(10))
+            assert codes(append(log, ballot(10))) == ["unavailable"]
         assert len(ballots(writer)) == 10
         away = False
         assert append(idle, ballot(10)) == [NEW]
@@ -253,10 +255,9 @@ class TestRedisVoteLog(VoteLogContract):
         with server.client() as client:
             for partition in range(2):
                 client.hset(f"test:{{{partition}}}:head", "position", 1)
-        with pytest.raises(LogInconsistent):  # who wrote what it lacks needs no database to tell
-            append(writer, ballot(11))
-        with pytest.raises(Unavailable):
-            append(process(), ballot(11))
+        # Who wrote what it lacks needs no database to tell.
+        assert codes(append(writer, ballot(11))) == ["log_inconsistent"]
+        assert codes(append(process(), ballot(11))) == ["unavailable"]
         assert len(ballots(writer)) == 11
 
     def test_what_another_thread_appends_during_a_look_makes_no_older_copy(
@@ -317,20 +318,82 @@ class TestRedisVoteLog(VoteLogContract):
         assert [entry.position for entry in found] == [end + 1, end + 2, end + 3]
         assert [entry.selection for entry in found] == ["1", UNREADABLE, "1"]
 
-    def test_a_failure_in_one_partition_is_no_success(self, log: VoteLog, redis_server: Redis) -> None:
-        """The others have written; the same ballots again settle it."""
+    def test_an_error_in_the_middle_of_a_partition_speaks_for_no_other(
+        self, log: VoteLog, redis_server: Redis
+    ) -> None:
+        """Its ballots may be in; the same ballots again settle it."""
         open_gate(log)
+        batch = [ballot(number) for number in range(30)]
         with redis_server.client() as client:
-            client.rename("test:{1}:log", "aside") if client.exists("test:{1}:log") else None
             client.set("test:{1}:log", "no stream")
-            with pytest.raises(redis.ResponseError):
-                append(log, *(ballot(number) for number in range(30)))
+            outcomes = append(log, *batch)
             client.delete("test:{1}:log")
-        outcomes = append(log, *(ballot(number) for number in range(30)))
-        assert set(codes(outcomes)) == {"accepted"}
+        assert codes(outcomes) == ["outcome_unknown" if place_of(log, b) == 1 else "accepted" for b in batch]
+        assert set(codes(append(log, *batch))) == {"accepted"}
         assert len(ballots(log)) == 30
         for listed in entries(log).values():
             assert [entry.position for entry in listed] == list(range(1, len(listed) + 1))
+
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), "unavailable"),
+            (ReadOnlyError("You can't write against a read only replica."), "unavailable"),
+            (ResponseError("MISCONF Errors writing to the AOF file: No space left"), "unavailable"),
+            (ResponseError("BUSY Redis is busy running a script."), "outcome_unknown"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+    )
+    def test_a_store_that_refuses_one_call_of_several_speaks_for_its_ballots_only(
+        self, log: VoteLog, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
+    ) -> None:
+        """As where the first call's ballots filled the memory."""
+        open_gate(log)
+        batch = [ballot(number) for number in range(30)]
+        last = place_of(log, next(b for b in reversed(batch) if place_of(log, b) != place_of(log, batch[0])))
+        send = log._send  # type: ignore[attr-defined]
+
+        def refuse_one(calls: Any) -> Any:
+            through = [call for call in calls if call[1][0] != f"test:{{{last}}}:log"]
+            answers, lost = send(through)
+            left = iter(answers)
+            return [next(left) if call in through else error for call in calls], lost
+
+        monkeypatch.setattr(log, "_send", refuse_one)
+        outcomes = append(log, *batch)
+        monkeypatch.undo()
+        assert codes(outcomes) == [code if place_of(log, b) == last else "accepted" for b in batch]
+        check_outcomes(log, batch, outcomes)
+
+    @pytest.mark.parametrize(
+        ("why", "code"),
+        [
+            ("inconsistent", "log_inconsistent"),
+            ("database away", "unavailable"),
+            ("Redis away", "outcome_unknown"),
+        ],
+    )
+    def test_a_partition_that_nobody_vouches_for_speaks_for_no_other(
+        self, redis_server: Redis, why: str, code: str
+    ) -> None:
+        """As after a failover of one node of a cluster: what the others have written stays acknowledged."""
+
+        def counted() -> dict[int, Head]:
+            if why == "inconsistent":
+                return {n: Head(GENERATION, 5 if n == 0 else 0) for n in range(3)}
+            raise OperationalError("gone") if why == "database away" else redis.ConnectionError("gone")
+
+        prefix = uuid.uuid4().hex  # the server remembers which heads it has compared
+        log = RedisVoteLog(redis_server.url(), prefix=prefix, partitions=3, counted=counted)
+        with redis_server.client() as client:
+            head: Any = {"generation": GENERATION, "position": 0, "format": "2"}
+            client.hset(f"{prefix}:{{0}}:head", mapping=head)  # not made here: it has to be compared
+        make(log)
+        open_gate(log)
+        batch = [ballot(number) for number in range(60)]
+        outcomes = append(log, *batch)
+        assert codes(outcomes) == ["accepted" if place_of(log, b) else code for b in batch]
+        check_outcomes(log, batch, outcomes)
 
 
 class Forgetful:
@@ -341,6 +404,7 @@ class Forgetful:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.swallowed = 0
         self.swallow_next = False
+        self.then: Callable[[], Any] = lambda: None  # before it hangs up
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -376,6 +440,7 @@ class Forgetful:
                 if self.swallow_next:
                     self.swallow_next = False
                     self.swallowed += 1
+                    self.then()
                     break
                 target.sendall(data)
         except OSError:
@@ -413,6 +478,44 @@ class TestALostAnswer:
         assert codes(append(log, *changes)) == ["accepted"] * 30
         assert way.swallowed == 2
         assert len(ballots(log)) == 60
+
+    def test_a_repeated_append_that_is_refused_says_nothing_of_the_first(
+        self, way: Forgetful, redis_server: Redis
+    ) -> None:
+        def counted() -> Any:
+            raise OperationalError("gone")
+
+        log = RedisVoteLog(way.url, prefix="test", partitions=3, counted=counted)
+        make(log)
+        open_gate(log)
+        with redis_server.client() as client:
+
+            def name_it(generation: str) -> None:
+                for partition in range(3):
+                    client.hset(f"test:{{{partition}}}:head", "generation", generation)
+
+            meanwhile: list[Callable[[], Any]] = [
+                lambda: client.config_set("maxmemory", "1mb"),
+                lambda: name_it("ffffffff"),
+                client.function_flush,  # so that the log has to be compared with what the database knows
+            ]
+            for start, way.then in zip((0, 30, 60), meanwhile, strict=True):
+                way.swallow_next = True
+                batch = [ballot(number) for number in range(start, start + 30)]
+                assert codes(append(log, *batch)) == ["outcome_unknown"] * 30
+                client.config_set("maxmemory", "0")
+                name_it(GENERATION)
+                assert len(ballots(log)) == start + 30
+        assert way.swallowed == 3
+
+    def test_a_repeated_append_to_a_backlog_that_it_filled_is_accepted(
+        self, log: VoteLog, way: Forgetful, settings: Any
+    ) -> None:
+        settings.BACKLOG_LIMIT = 3
+        open_gate(log)
+        way.swallow_next = True
+        assert codes(append(log, *(ballot(number) for number in range(30)))) == ["accepted"] * 30
+        assert way.swallowed == 1
 
     def test_repeating_a_close_sets_one_marker(self, log: VoteLog, way: Forgetful) -> None:
         open_gate(log)
