@@ -4,7 +4,9 @@
     python3 verify.py bundle.zip --key FINGERPRINT [--receipt RECEIPT]
 
 It shares no code with the server: it reads the published files, checks the signature (Ed25519, RFC 8032),
-that the lists are what was signed, that they fit together, and counts the ballots again.
+that the lists are what was signed, that they fit together, and counts the ballots again. A bundle may come
+from anybody: nothing in it is unpacked before its size is known to be right, and no text of it reaches the
+terminal unless its control characters are spelled out.
 
 FINGERPRINT is the organiser's, from a place that you trust more than where the bundle came from. Without
 it anybody could have signed the bundle, and the answer is "consistent", not "genuine".
@@ -19,6 +21,7 @@ import hashlib
 import json
 import re
 import sys
+import unicodedata
 import zipfile
 
 FORMAT = "landslide-audit/1"
@@ -28,7 +31,13 @@ DOCUMENTS = ("README.txt", "tally.json", "quarantines.json")
 RECEIPT = re.compile(rb"[A-Za-z0-9_-]{72}\n")
 SELECTION = re.compile(rb"[1-9][0-9]?( [1-9][0-9]?)*\n")
 LINE_AT_MOST = 1 << 20
-DOCUMENT_AT_MOST = 16 * 1024 * 1024
+#: In bytes: of what is read before the signature has been checked, and of documents that were signed.
+DIRECTORY_AT_MOST, MANIFEST_AT_MOST, SIGNATURE_AT_MOST = 1 << 20, 1 << 20, 1 << 10
+DOCUMENT_AT_MOST = 16 << 20
+#: Values in a document: a short text may stand for many.
+VALUES_AT_MOST = 500_000
+#: As long as any number that a bundle names; and texts, in what is printed of them.
+DIGITS_AT_MOST, SHOWN_AT_MOST = 15, 2000
 
 
 class Wrong(Exception):
@@ -120,29 +129,55 @@ METHODS = {
 # --- the files ---
 
 
+class Bounded:
+    """A file that is never read into memory as a whole, whatever its directory says."""
+
+    def __init__(self, file):
+        self.seek, self.tell, self.seekable, self.close = file.seek, file.tell, file.seekable, file.close
+        self._file = file
+
+    def read(self, size=-1):
+        if size is None or size < 0:
+            size = DIRECTORY_AT_MOST + 1
+        read = self._file.read(min(size, DIRECTORY_AT_MOST + 1))
+        if len(read) > DIRECTORY_AT_MOST:
+            raise Wrong("The bundle's directory is too large.")
+        return read
+
+
 def document(text, what):
-    """JSON without what could be read in two ways."""
+    """JSON without what could be read in two ways, and without numbers that no bundle needs."""
 
     def once(pairs):
         if len({name for name, _ in pairs}) < len(pairs):
             raise Wrong(f"{what} names a field twice.")
         return dict(pairs)
 
-    def refuse(name):
-        raise Wrong(f"{what} holds {name}.")
+    def whole(digits):
+        return int(digits) if len(digits) <= DIGITS_AT_MOST else refuse(digits)
 
+    def refuse(number):
+        raise Wrong(f"{what} holds the number {number[:DIGITS_AT_MOST]}, which is none of ours.")
+
+    if sum(map(text.count, (b",", b"[", b"{"))) > VALUES_AT_MOST:
+        raise Wrong(f"{what} holds too many values.")
     try:
-        return json.loads(text.decode("utf-8"), object_pairs_hook=once, parse_constant=refuse)
+        return json.loads(
+            text.decode("utf-8"),
+            object_pairs_hook=once,
+            parse_int=whole,
+            parse_float=refuse,
+            parse_constant=refuse,
+        )
     except (ValueError, RecursionError) as error:
         raise Wrong(f"{what} can't be read: {error}") from None
 
 
-def content(bundle, name):
-    with bundle.open(name) as file:
-        read = file.read(DOCUMENT_AT_MOST + 1)
-    if len(read) > DOCUMENT_AT_MOST:
+def content(bundle, name, most):
+    if bundle.getinfo(name).file_size > most:
         raise Wrong(f"{name} is too large.")
-    return read
+    with bundle.open(name) as file:
+        return file.read(most)
 
 
 def lines(bundle, name, facts):
@@ -163,8 +198,8 @@ def lines(bundle, name, facts):
         raise Wrong(f"{name} is not the file that was signed.")
 
 
-def checked_manifest(bundle, key):
-    """The manifest, once its signature is right and the files are exactly those it lists."""
+def check_directory(bundle):
+    """What can be said of the files before one of them is opened."""
     names = bundle.namelist()
     expected = {MANIFEST, SIGNATURE, *LISTS, *DOCUMENTS}
     if len(set(names)) < len(names):
@@ -172,11 +207,23 @@ def checked_manifest(bundle, key):
     if set(names) != expected:
         odd = ", ".join(sorted(set(names) ^ expected))
         raise Wrong(f"The bundle lacks a file, or holds one that doesn't belong there: {odd}.")
-    raw, signature = content(bundle, MANIFEST), content(bundle, SIGNATURE)
+    for info in bundle.infolist():
+        # Other ways to compress unpack a piece of any size at once.
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
+            raise Wrong(f"{info.filename} is encrypted, or compressed in a way that no bundle is.")
+
+
+def checked_manifest(bundle, key):
+    """The manifest, once its signature is right and the files are exactly those it lists."""
+    check_directory(bundle)
+    raw = content(bundle, MANIFEST, MANIFEST_AT_MOST)
+    signature = content(bundle, SIGNATURE, SIGNATURE_AT_MOST)
     manifest = document(raw, MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise Wrong(f"The bundle is not of the format {FORMAT}; is there a newer verifier?")
+    check_type(manifest, MANIFEST_IS, MANIFEST)
     public = bytes.fromhex(manifest["signature"]["public_key"])
+    fingerprint = hashlib.sha256(public).hexdigest()
     if manifest["signature"]["scheme"] != "Ed25519":
         raise Wrong("The signature is of a scheme that this verifier doesn't know.")
     try:
@@ -185,11 +232,82 @@ def checked_manifest(bundle, key):
         raise Wrong("The signature can't be read.") from None
     if base64.b64encode(octets) + b"\n" != signature or not signed(public, raw, octets):
         raise Wrong("The signature is wrong: the manifest has been changed, or was signed by somebody else.")
-    if key is not None and hashlib.sha256(public).hexdigest() != key:
+    if key is not None and fingerprint != key:
         raise Wrong("The bundle is signed with another key than the organiser's.")
+    if manifest["signature"]["fingerprint"] != fingerprint:
+        raise Wrong("The manifest names another fingerprint than its key has.")
     if set(manifest["files"]) != {*LISTS, *DOCUMENTS}:
         raise Wrong("The manifest lists other files than there are.")
+    for name, facts in manifest["files"].items():
+        most = DOCUMENT_AT_MOST if name in DOCUMENTS else facts["bytes"]
+        if bundle.getinfo(name).file_size != facts["bytes"] or facts["bytes"] > most:
+            raise Wrong(f"{name} is not of the size that was signed, or too large.")
     return manifest
+
+
+# --- what a manifest and its quarantines are made of ---
+
+
+def whole_number(least, most):
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def text_like(pattern):
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def maybe(check):
+    return lambda value: value is None or check(value)
+
+
+TEXT, TIME, COUNT = text_like(r"(?s).*"), text_like(r"[0-9T:.+Z-]{10,40}"), whole_number(0, 10**12)
+FILE_IS = {"sha256": text_like("[0-9a-f]{64}"), "bytes": COUNT, "lines": COUNT}
+MANIFEST_IS = {
+    "poll": text_like("[A-Z0-9]{1,20}"),
+    "round": whole_number(1, 10**6),
+    "question": TEXT,
+    "method": TEXT,
+    "ballots": TEXT,
+    "rules": {"least": whole_number(0, 99), "most": whole_number(1, 99)},
+    "choices": [{"number": whole_number(1, 99), "label": TEXT}],
+    "closed_at": maybe(TIME),
+    "published_at": maybe(TIME),
+    # Bundles of earlier versions don't have the last one.
+    "counts": {
+        "counted": COUNT,
+        "quarantined": COUNT,
+        "waiting": COUNT,
+        "rejected": COUNT,
+        "withheld?": COUNT,
+    },
+    "files": dict.fromkeys(LISTS + DOCUMENTS, FILE_IS),
+    "signature": {
+        "scheme": TEXT,
+        "public_key": text_like("[0-9a-f]{64}"),
+        "fingerprint": text_like("[0-9a-f]{64}"),
+    },
+}
+QUARANTINES_ARE = [{"reason": TEXT, "decided_by": TEXT, "released_at": maybe(TIME), "ballots": COUNT}]
+
+
+def check_type(value, shape, where):
+    """Wrong unless the value is of that shape: "name?" may be missing, anything may be there besides."""
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            raise Wrong(f"{where} has no fields.")
+        for name, part in shape.items():
+            known = name.rstrip("?")
+            if known in value:
+                check_type(value[known], part, f"{where}, {known}")
+            elif known == name:
+                raise Wrong(f"{where} lacks {name}.")
+    elif isinstance(shape, list):
+        if not isinstance(value, list):
+            raise Wrong(f"{where} is no list.")
+        for number, each in enumerate(value, 1):
+            check_type(each, shape[0], f"{where}, {number}")
+    elif not shape(value):
+        raise Wrong(f"{where} is not what belongs there.")
 
 
 def receipts(bundle, name, manifest):
@@ -225,18 +343,18 @@ def counted(bundle, name, manifest):
     least, most = manifest["rules"]["least"], manifest["rules"]["most"]
     if manifest["ballots"] == "marks":
         least = most = 1  # the marks of all ballots, one a line, so that no combination of them shows
-    votes, ballots, known, before = dict.fromkeys(sorted(numbers), 0), 0, {}, b""
+    votes, ballots, marks, before = dict.fromkeys(sorted(numbers), 0), 0, [], b""
     for number, line in enumerate(lines(bundle, name, manifest["files"][name])):
         if number == 0:
             if line != b"selection\n":
                 raise Wrong(f"{name} doesn't begin with its heading.")
             continue
-        if line not in known:
-            known[line] = marks_of(line, f"{name}, line {number + 1}", check, (numbers, least, most))
+        if line != before:  # alike ones stand together
+            marks = marks_of(line, f"{name}, line {number + 1}", check, (numbers, least, most))
         if line < before:
             raise Wrong(f"{name}, line {number + 1}: the ballots are out of order.")
         before, ballots = line, ballots + 1
-        for mark in known[line]:
+        for mark in marks:
             votes[mark] += 1
     return ballots, votes
 
@@ -261,6 +379,9 @@ def figures(manifest, ballots, votes):
 
 def check_counts(bundle, manifest):
     """Count both lists of ballots again; the tally that they make."""
+    numbers = [choice["number"] for choice in manifest["choices"]]
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise Wrong("The manifest names a choice twice, or none.")
     if manifest["method"] not in METHODS or manifest["ballots"] not in ("whole", "marks"):
         raise Wrong("The ballots are of a method that this verifier doesn't know; is there a newer one?")
     tally = {}
@@ -291,8 +412,10 @@ def check_documents(bundle, manifest, tally):
         text = b"".join(lines(bundle, name, manifest["files"][name]))
         if name.endswith(".json"):
             read[name] = document(text, name)
-    if read["tally.json"] != tally:
+    # As texts: to Python 1 is the same as true.
+    if json.dumps(read["tally.json"], sort_keys=True) != json.dumps(tally, sort_keys=True):
         raise Wrong("The tally is not what the ballots come to.")
+    check_type(read["quarantines.json"], QUARANTINES_ARE, "quarantines.json")
     apart = sum(quarantine["ballots"] for quarantine in read["quarantines.json"])
     if apart != manifest["counts"]["quarantined"]:
         raise Wrong("The quarantines don't account for the ballots that are counted apart.")
@@ -311,14 +434,35 @@ def find(bundle, receipt):
 
 # --- what it says ---
 
+NOT_LISTED = {
+    "withheld": "in quarantine, too few to be listed without telling what each marks",
+    "rejected": "rejected for good",
+    "waiting": "set aside, not settled",
+}
+
 
 def tell(text=""):
-    sys.stdout.buffer.write(f"{text}\n".encode("utf-8", "replace"))
+    """Print a line. Whatever of the bundle is in it, it stays this line."""
+    sys.stdout.buffer.write(f"{shown(text)}\n".encode("utf-8", "replace"))
 
 
 def shown(text):
-    """Text from the bundle, without what could make a terminal show something else."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
+    """Text with whatever could make a terminal show something else spelled out, such as \\x1b.
+
+    Spaces of all sorts stay, and the joiners that some scripts need to be read (ZWNJ, ZWJ).
+    """
+    return "".join(map(shown_letter, str(text)))
+
+
+def shown_letter(letter):
+    if letter.isprintable() or unicodedata.category(letter) == "Zs" or letter in "\u200c\u200d":
+        return letter
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+def short(text):
+    """A text of the bundle, no longer than anybody reads."""
+    return text if len(text) <= SHOWN_AT_MOST else f"{text[:SHOWN_AT_MOST]}…"
 
 
 def grouped(key):
@@ -326,23 +470,17 @@ def grouped(key):
 
 
 def tell_tally(manifest, tally, quarantines):
-    tell(f"Poll {shown(manifest['poll'])}, round {manifest['round']}: {shown(manifest['question'])}")
+    tell(f"Poll {manifest['poll']}, round {manifest['round']}: {short(manifest['question'])}")
     for step in ("closed", "published"):
         if manifest[f"{step}_at"]:
-            tell(f"{step.capitalize()}: {shown(manifest[f'{step}_at'])}")
+            tell(f"{step.capitalize()}: {manifest[f'{step}_at']}")
     tell()
     for choice in tally["counted"]["choices"]:
-        won = "  <- won" if choice["number"] in tally["counted"]["winners"] else ""
-        tell(f"  {choice['votes']:>12,}  {shown(choice['label'])}{won}")
-    tell(f"  {tally['counted']['ballots']:>12,}  ballots")
-    if quarantines:
-        tell(f"\nCounted apart, in quarantine: {tally['quarantined']['ballots']:,} ballots")
-        for each in quarantines:
-            state = ", released" if each["released_at"] else ""
-            tell(f"  {each['ballots']:>12,}  {shown(each['reason'])} ({shown(each['decided_by'])}{state})")
-    for status, words in (("rejected", "rejected for good"), ("waiting", "set aside, not settled")):
-        if manifest["counts"][status]:
-            tell(f"  {manifest['counts'][status]:>12,}  accepted ballots {words}: in no list")
+        # Ahead of the label, which may say anything.
+        won = "won ->" if choice["number"] in tally["counted"]["winners"] else ""
+        tell(f"{won:6}{choice['votes']:>12,}  {short(choice['label'])}")
+    tell(f"      {tally['counted']['ballots']:>12,}  ballots")
+    tell_apart(manifest["counts"], tally["quarantined"]["ballots"], quarantines)
     tell()
     for text in (
         "The manifest is signed, and the files are the ones that were signed.",
@@ -351,6 +489,20 @@ def tell_tally(manifest, tally, quarantines):
         "Every ballot keeps to the poll's rules, and the tally is what they come to.",
     ):
         tell(f"ok  {text}")
+
+
+def tell_apart(counts, ballots, quarantines):
+    """What is in the second tally, and what is in no list."""
+    if quarantines:
+        tell()
+        tell(f"Counted apart, in quarantine: {ballots:,} ballots")
+        for each in quarantines:
+            state = ", released" if each["released_at"] else ""
+            words = f"{short(each['reason'])} ({short(each['decided_by'])}{state})"
+            tell(f"      {each['ballots']:>12,}  {words}")
+    for status, words in NOT_LISTED.items():
+        if counts.get(status):
+            tell(f"      {counts[status]:>12,}  accepted ballots {words}: in no list")
 
 
 def verify(bundle, key, receipt):
@@ -368,12 +520,17 @@ def verify(bundle, key, receipt):
             None: "NOT FOUND: your receipt is in neither list.",
         }
         tell(words[place])
+        if place is None and manifest["counts"].get("withheld"):
+            tell("It may be one of the ballots in quarantine that are too few to be listed.")
     fingerprint = hashlib.sha256(bytes.fromhex(manifest["signature"]["public_key"])).hexdigest()
     if key is None:
-        tell("\nCONSISTENT, but whose is it? Anybody can sign a bundle. Compare this with the organiser's")
-        tell(f"fingerprint, or run it again with --key:\n  {grouped(fingerprint)}")
+        tell()
+        tell("CONSISTENT, but whose is it? Anybody can sign a bundle. Compare this with the organiser's")
+        tell("fingerprint, or run it again with --key:")
+        tell(f"  {grouped(fingerprint)}")
     else:
-        tell(f"\nGENUINE: signed with the key {grouped(fingerprint)}.")
+        tell()
+        tell(f"GENUINE: signed with the key {grouped(fingerprint)}.")
     if receipt and place is None:
         return 4
     return 3 if key is None else 0
@@ -388,15 +545,25 @@ def main():
     key = re.sub(r"[\s:-]", "", options.key).lower() if options.key is not None else None
     if key is not None and not re.fullmatch("[0-9a-f]{64}", key):
         parser.error("a fingerprint has 64 hexadecimal digits")
+    if options.receipt is not None and not re.fullmatch("[A-Za-z0-9_-]{72}", options.receipt):
+        parser.error("a receipt has 72 letters, digits, - and _")
     try:
-        with zipfile.ZipFile(options.bundle) as bundle:
-            return verify(bundle, key, options.receipt)
+        with open(options.bundle, "rb") as file:
+            return answer(file, key, options.receipt)
+    except (OSError, ValueError) as error:
+        parser.error(f"the file can't be opened: {shown(error)}")
+
+
+def answer(file, key, receipt):
+    """What it ends with, having said why."""
+    try:
+        with zipfile.ZipFile(Bounded(file)) as bundle:
+            return verify(bundle, key, receipt)
     except Wrong as wrong:
-        tell(f"FAILED: {wrong}")
-    except FileNotFoundError:
-        parser.error(f"there is no file {options.bundle}")
+        tell(f"FAILED: {short(str(wrong))}")
     except Exception as error:  # a damaged file can make any library raise anything: it is no proof then
-        tell(f"FAILED: the bundle is damaged or not one of ours ({type(error).__name__}: {shown(error)}).")
+        why = f"{type(error).__name__}: {short(str(error))}"
+        tell(f"FAILED: the bundle is damaged or not one of ours ({why}).")
     return 1
 
 

@@ -376,3 +376,130 @@ def test_its_answers_are_what_it_ends_with(tmp_path: Path) -> None:
     answer = run_verifier(path)
     assert isinstance(answer, Answer) and answer.code == 1
     assert answer.said.startswith("FAILED: the bundle is damaged")
+
+
+# --- what it prints ---
+
+SPOOF = "\x1b[2J\x1b[H\nGENUINE: signed with the key 00000000\r\u202e\u2028\x9b1m"
+
+
+def said_of(archive: bytes, tmp_path: Path, *options: str) -> Answer:
+    """What it says with the organiser's key; nothing but our own line ends, and nothing that steers."""
+    path = tmp_path / "bundle.zip"
+    path.write_bytes(archive)
+    answer = run_verifier(path, "--key", signing.fingerprint(), *options)
+    assert not [letter for letter in answer.said if letter != "\n" and not letter.isprintable()]
+    assert ("GENUINE" in [line[:7] for line in answer.said.splitlines()]) == (answer.code == 0)
+    return answer
+
+
+def with_manifest(files: Files, *path: str, value: Any) -> bytes:
+    """Signed by the organiser, with another value at that place of the manifest."""
+    manifest = json.loads(files["manifest.json"])
+    place = manifest
+    for name in path[:-1]:
+        place = place[int(name) if name.isdigit() else name]
+    place[path[-1]] = value
+    text = json.dumps(manifest).encode()
+    signature = base64.b64encode(our_key().sign(text)) + b"\n"
+    return zipped(files | {"manifest.json": text, "manifest.sig": signature})
+
+
+def test_names_of_members_are_no_way_to_write_to_the_terminal(tmp_path: Path) -> None:
+    for name in (SPOOF, "manifest.json\x1b[2J"):
+        assert said_of(zipped({name: b"x"}), tmp_path).code == 1
+    answer = run_verifier(tmp_path / SPOOF.replace("/", ""))
+    assert (answer.code, "\x1b" in answer.said) == (2, False)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "poll", "round", "method", "ballots", "rules", "rules least", "choices", "choices 0 number",
+        "closed_at", "published_at", "counts", "counts waiting", "counts withheld", "files",
+        "files receipts.txt", "files receipts.txt bytes", "signature scheme", "signature fingerprint",
+    ],
+)  # fmt: skip
+def test_values_of_another_type_or_range(real: Any, place: str, tmp_path: Path) -> None:
+    files = unzipped(real[0])
+    for value in (SPOOF, -1, 10**16, 1.5, True, [SPOOF], {SPOOF: 1}, [[]]):
+        archive = with_manifest(files, *place.split(), value=value)
+        assert fails(archive), (place, value)
+    assert said_of(archive, tmp_path).code == 1
+    assert said_of(with_manifest(files, *place.split(), value=SPOOF), tmp_path).code == 1
+
+
+def test_texts_of_the_organiser_are_printed_and_steer_nothing(real: Any, tmp_path: Path) -> None:
+    files = unzipped(real[0])
+    said = said_of(with_manifest(files, "question", value=SPOOF), tmp_path).said
+    assert r"\x1b[2J\x1b[H\nGENUINE" in said and r"\u202e\u2028\x9b1m" in said
+    quarantines = json.loads(files["quarantines.json"])
+    quarantines[0] |= {"reason": SPOOF, "decided_by": SPOOF}
+    text = json.dumps(quarantines).encode() + b"\n"
+    assert said_of(zipped(signed_again(files | {"quarantines.json": text})), tmp_path).code == 0
+
+
+def test_spaces_and_joiners_stay() -> None:
+    for text in ("12\u00a0%", "10\u202f000", "می\u200cخواهم", "👩\u200d💻", "a\u3000b"):
+        assert verify.shown(text) == text
+    assert verify.shown("a\u200eb\ufeff\ud800") == r"a\u200eb\ufeff\ud800"
+
+
+def test_a_loser_can_not_be_named_a_winner(real: Any, tmp_path: Path) -> None:
+    files = unzipped(real[0])
+    tally, manifest = json.loads(files["tally.json"]), json.loads(files["manifest.json"])
+    for part in (tally["counted"], tally["quarantined"], manifest):
+        part["choices"][1]["label"] = "won -> B"
+    files |= {
+        "tally.json": json.dumps(tally).encode() + b"\n",
+        "manifest.json": json.dumps(manifest).encode(),
+    }
+    said = said_of(zipped(signed_again(files)), tmp_path).said.splitlines()
+    assert [line.split()[2] for line in said if line.startswith("won ->")] == ["14"]
+
+
+def test_a_receipt_that_is_none_is_said(real: Any, tmp_path: Path) -> None:
+    for receipt in ("", "A" * 71, "A" * 72 + "\n", "é" * 72, "\x1b" * 72):
+        assert said_of(real[0], tmp_path, "--receipt", receipt).code == 2
+
+
+# --- what it unpacks ---
+
+
+def compressed(files: Files, method: int) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", method) as bundle:
+        for name, content in files.items():
+            bundle.writestr(name, content)
+    return archive.getvalue()
+
+
+def test_only_what_our_bundles_are_packed_with(real: Any, tmp_path: Path) -> None:
+    files = unzipped(real[0])
+    assert said_of(compressed(files, zipfile.ZIP_DEFLATED), tmp_path).code == 0
+    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        answer = said_of(compressed(files, method), tmp_path)
+        assert "compressed in a way that no bundle is" in answer.said
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.sig", "receipts.txt", "quarantines.json"])
+def test_nothing_large_is_unpacked(real: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = unzipped(real[0])
+    bomb = compressed(files | {name: b"0" * (20 << 20)}, zipfile.ZIP_DEFLATED)
+    opened = []
+    real_open = zipfile.ZipFile.open
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *a, **k: opened.append(a[1]) or real_open(*a, **k))
+    with pytest.raises(verify.Wrong, match="too large"):
+        verdict(bomb)
+    assert name not in opened
+
+
+def test_a_directory_of_any_size_is_not_read(tmp_path: Path) -> None:
+    archive = zipped({f"{number:0200}": b"" for number in range(6000)})
+    assert "directory is too large" in said_of(archive, tmp_path).said
+
+
+def test_few_bytes_that_stand_for_many_values(real: Any) -> None:
+    files = unzipped(real[0])
+    for text in (b"[" + b"[]," * 600_000 + b"[]]\n", b"[" * 100_000 + b"]" * 100_000, b"1" * 5000):
+        assert fails(zipped(signed_again(files | {"quarantines.json": text})))
