@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIHandler
+from django.core.exceptions import DisallowedHost
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+
+from polls.lanes import HOST_LONGEST
+
+
+class Request(ASGIRequest):
+    def get_host(self) -> str:
+        """Where any host is allowed (a proxy checks it), still none that is no name: it goes into links and
+        QR codes, which have room for so much."""
+        host = super().get_host()
+        if len(host) > HOST_LONGEST:
+            raise DisallowedHost("The host is longer than any name.")
+        return host
 
 
 class OneHopHandler(ASGIHandler):
@@ -12,6 +25,8 @@ class OneHopHandler(ASGIHandler):
     Django's handler would run each of them on a thread of its own accord and come back to
     the event loop in between; here the whole chain runs on the request's thread.
     """
+
+    request_class = Request
 
     def load_middleware(self, is_async: bool = False) -> None:
         super().load_middleware(is_async=False)

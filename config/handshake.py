@@ -68,7 +68,7 @@ class Opening:
             "type": "websocket",
             "asgi": {"version": scope["asgi"]["version"], "spec_version": "2.4"},
             "http_version": "1.1",
-            "scheme": "ws",
+            "scheme": "wss" if scope["scheme"] == "https" else "ws",
             "server": scope["server"],
             "client": scope["client"],
             "root_path": root,

@@ -28,7 +28,7 @@ from polls.voters import keyed_hash
 def network_hash(request: HttpRequest) -> str:
     """The client's network as a keyed hash, written as an address, which is what axes has a column for.
 
-    One address in IPv4 and a /56 in IPv6, of which one customer has very many. The key changes daily.
+    One address in IPv4 and a /48 in IPv6, of which one site may have all. The key changes daily.
     """
     address = client_address(request.META.get("REMOTE_ADDR"), request.headers.get(FORWARDED_FOR))
     place = around(address) if ":" in address else address

@@ -106,7 +106,9 @@ class LandslideHttp(ImpatientHttp):
     """uvicorn's, which hands event streams over, and offers whole requests to the fast lane unparsed."""
 
     #: Takes a request from its bytes, and replies now or later; False where it has to be parsed.
-    take: Callable[[bytes, Callable[[bytes, bytes], None], tuple[str, int] | None], bool] | None = None
+    take: (
+        Callable[[bytes, Callable[[bytes, bytes], None], tuple[str, int] | None, str | None], bool] | None
+    ) = None
     taken = False  # a request that hasn't been answered yet
     held = b""  # what came behind it
     ending = False  # the server wants to stop
@@ -122,7 +124,7 @@ class LandslideHttp(ImpatientHttp):
         take = type(self).take
         if take and not self.within_message and self._has_answered():
             self.taken = True
-            if take(data, self.reply, self.client):
+            if take(data, self.reply, self.client, self.scheme):
                 self.stop_waiting()
                 return
             self.taken = False
@@ -269,7 +271,7 @@ WEBSOCKET_ATTRIBUTES = {
 }  # fmt: skip
 WEBSOCKET_METHODS = ("data_received", "handle_connect", "stop_keepalive")
 HTTP_ATTRIBUTES = {
-    "client", "connections", "cycle", "flow", "parser", "pipeline", "scope", "server_state",
+    "client", "connections", "cycle", "flow", "parser", "pipeline", "scheme", "scope", "server_state",
     "timeout_keep_alive", "timeout_keep_alive_task", "transport",
 }  # fmt: skip
 HTTP_METHODS = (

@@ -21,6 +21,10 @@ FORWARDED_FOR = "X-Forwarded-For"
 Networks = tuple[str, ...]
 _V4_IN_V6 = bytes(10) + b"\xff\xff"
 _EVERYBODY = ("0.0.0.0/0", "::/0")
+#: Proxies in a row that are looked at. More than any chain has, and a bound on the work of one request.
+HOPS_AT_MOST = 20
+#: Characters of an address with its zone, brackets and port. Nothing longer is one, or is remembered.
+_LONGEST = 80
 
 
 @functools.cache
@@ -28,15 +32,15 @@ def _proxies() -> Networks:
     return _EVERYBODY if "*" in settings.TRUSTED_PROXIES else tuple(settings.TRUSTED_PROXIES)
 
 
-@functools.lru_cache(65_536)
 def client_address(peer: str | None, forwarded: str | None = None) -> str:
     """The client's address in its canonical form; "" where nobody knows it.
 
     peer: who has connected to us. forwarded: X-Forwarded-For, several joined by commas.
     """
     address = canonical(peer or "")
-    for hop in reversed((forwarded or "").split(",")):
-        if not address or not within(address, _proxies()):
+    # Not remembered by the header: it may be 60 kB long, and another one with every request.
+    for hop in reversed((forwarded or "").rsplit(",", HOPS_AT_MOST)[-HOPS_AT_MOST:]):
+        if not address or not _is_proxy(address, _proxies()):
             break
         told = canonical(hop)
         if not told:
@@ -48,6 +52,11 @@ def client_address(peer: str | None, forwarded: str | None = None) -> str:
 def canonical(text: str) -> str:
     """An address without its port and in one form only; "" for what is none."""
     text = text.strip()
+    return _canonical(text) if len(text) <= _LONGEST else ""
+
+
+@functools.lru_cache(16_384)
+def _canonical(text: str) -> str:
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -61,6 +70,11 @@ def canonical(text: str) -> str:
     return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed)
 
 
+@functools.lru_cache(16_384)
+def _is_proxy(address: str, proxies: Networks) -> bool:
+    return within(address, proxies)
+
+
 def within(address: str, networks: Networks) -> bool:
     """Whether a canonical address is in one of these networks. ValueError where one is no network."""
     packed = _packed(address)
@@ -69,11 +83,19 @@ def within(address: str, networks: Networks) -> bool:
 
 
 def around(address: str) -> str:
-    """The network that a canonical address is in: what one customer or site usually has, a /24 or a /56."""
+    """The network that a canonical address is in: what one site has at most, a /24 or a /48."""
     packed = _packed(address)
     if len(packed) == 4:
         return f"{inet_ntop(AF_INET, packed[:3] + bytes(1))}/24"
-    return f"{inet_ntop(AF_INET6, packed[:7] + bytes(9))}/56"
+    return f"{inet_ntop(AF_INET6, packed[:6] + bytes(10))}/48"
+
+
+def one_client(address: str) -> str:
+    """What one client has at least: its IPv4 address, or all addresses of its IPv6 subnet, a /64."""
+    packed = _packed(address)
+    if len(packed) == 4:
+        return address
+    return f"{inet_ntop(AF_INET6, packed[:8] + bytes(8))}/64"
 
 
 def _packed(address: str) -> bytes:
@@ -94,4 +116,3 @@ def _masks(networks: Networks) -> dict[int, list[tuple[int, int]]]:
 @receiver(setting_changed)  # which only tests do
 def _forget(**_: Any) -> None:
     _proxies.cache_clear()
-    client_address.cache_clear()

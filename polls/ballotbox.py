@@ -15,7 +15,6 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from threading import Lock, Thread
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import msgspec
 from django.conf import settings
@@ -26,7 +25,6 @@ from . import limits, proofs, voters
 from .coalescer import APPEND_AT_MOST, Coalescer
 from .connections import in_thread
 from .errors import (
-    ForeignOrigin,
     InvalidSelection,
     LandslideError,
     Malformed,
@@ -43,6 +41,7 @@ from .errors import (
 )
 from .methods import encode
 from .models import ApiClient, Identity
+from .origins import check_origin
 from .receipts import make_receipt
 from .rules import PollRules, get_rules, rules_of_round
 from .signals import ballots_appended, over_limit
@@ -212,11 +211,24 @@ def prepare(request: CastRequest, rules: PollRules, *, sure: bool = False) -> Ne
     body = _ballot_of(request.body or b"")
     if body.voter is not None:
         raise Malformed(_("Only API clients may name a voter."))
-    if rules.wants_proof and not (body.proof and proofs.holds(body.proof, rules.id, voter_key)):
-        raise ProofRequired(challenge=f"/api/v1/polls/{rules.code}/challenge/")
+    if rules.wants_proof:
+        _check_proof(rules, body, voter_key)
     counted_as = limits.counted_as(rules.id, voter_key, request.address, rules.venues)
     aside = limits.check(counted_as, set_apart=rules.sets_apart)
     return _new_ballot(rules, body, voter_key, sure=sure, aside=aside, counted_as=counted_as)
+
+
+def _check_proof(rules: PollRules, body: BallotBody, voter_key: bytes) -> None:
+    """ProofRequired unless the ballot brings a proof made for it.
+
+    That is one from before it was in. Who has to repeat a ballot whose proof has ended may find that it is in
+    by now, and the new proof is then made for a voter who has that very ballot in.
+    """
+    before = body.replaces.bytes if body.replaces else None
+    itself = (body.ballot_id.bytes,) if body.ballot_id else ()
+    voter = proofs.Voter(rules.id, body.round or rules.round, voter_key)
+    if not (body.proof and proofs.holds(body.proof, voter, (before, *itself))):
+        raise ProofRequired(challenge=f"/api/v1/polls/{rules.code}/challenge/")
 
 
 def prepare_surely(request: CastRequest, rules: PollRules) -> NewBallot:
@@ -232,24 +244,9 @@ def check_envelope(request: CastRequest, limit: int) -> None:
     kind = request.content_type
     if kind != "application/json" and kind.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType()
-    if request.origin is not None and not origin_allowed(request.origin, request.host):
-        raise ForeignOrigin()
+    check_origin(request.origin, request.host, secure=request.secure)
     if request.body is None or len(request.body) > limit:
         raise TooLarge(_("At most %(most)s bytes.") % {"most": limit})
-
-
-def origin_allowed(origin: str | None, host: str) -> bool:
-    """Whether a page of this origin may act here: our own, or one of settings.TRUSTED_ORIGINS.
-
-    A client that sends none is no browser page. "null" (sandboxed and local pages) is foreign.
-    """
-    if origin is None or origin in settings.TRUSTED_ORIGINS:
-        return True
-    try:
-        parts = urlsplit(origin)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(host) and parts.netloc.lower() == host.lower()
 
 
 def _need_scope(client: ApiClient) -> None:

@@ -101,7 +101,9 @@ class Intake:
         try:
             if scope.get("root_path"):
                 raise PassOn
-            request_id, length, parts = self.read_headers(scope["headers"], scope.get("client"))
+            request_id, length, parts = self.read_headers(
+                scope["headers"], scope.get("client"), secure=is_secure(scope)
+            )
             known, age = rules.kept_rules(code) or (await self._first_look(code), 0.0)
         except PassOn:
             await self.app(scope, receive, send)
@@ -141,7 +143,7 @@ class Intake:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    def read_headers(self, headers: Headers, peer: Peer) -> tuple[bytes, int, Parts]:
+    def read_headers(self, headers: Headers, peer: Peer, *, secure: bool) -> tuple[bytes, int, Parts]:
         """The request's id, its length, and what CastRequest takes behind its body; PassOn for odd ones."""
         kind = host = cookie = origin = given_id = length = forwarded = None
         for name, value in headers:
@@ -185,7 +187,7 @@ class Intake:
             "application/json",
             host.decode("latin-1"),
             asked_from,
-            False,
+            secure,
             voter[1].decode(),
             None,
             pass_,

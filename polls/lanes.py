@@ -18,7 +18,8 @@ Headers = list[tuple[bytes, bytes]]
 SANE_ID = re.compile(rb"[A-Za-z0-9_.:-]{6,80}")  # a request id that can't forge a log line
 #: Middleware that does something to the answer of an endpoint.
 _ADDS_HEADERS = ("SecurityMiddleware", "LocaleMiddleware", "XFrameOptionsMiddleware")
-_HOSTS_AT_MOST = 100
+#: Hosts that are remembered, and characters of one: a name has 253 at most, and a port 6.
+HOSTS_AT_MOST, HOST_LONGEST = 100, 260
 
 _hosts: set[bytes] = set()
 
@@ -27,11 +28,13 @@ def knows_host(host: bytes) -> bool:
     """Whether Django would let a request for this host through; remembered, for there are few of them."""
     if host in _hosts:
         return True
+    if len(host) > HOST_LONGEST:
+        return False
     try:
         django_request(host.decode("latin-1")).get_host()
     except DisallowedHost:
         return False
-    if len(_hosts) < _HOSTS_AT_MOST:
+    if len(_hosts) < HOSTS_AT_MOST:
         _hosts.add(host)
     return True
 
@@ -62,7 +65,8 @@ def is_secure(scope: Scope) -> bool:
         given = next((value for each, value in scope["headers"] if each == wanted), None)
         if given is not None:
             return bool(given.decode("latin-1").partition(",")[0].strip() == secure)
-    return bool(scope.get("scheme") == "https")  # as Django has it, also where the proxy says nothing
+    # As Django has it, also where the proxy says nothing.
+    return bool(scope.get("scheme") in ("https", "wss"))
 
 
 class _Request(HttpRequest):

@@ -27,7 +27,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 
-from .addresses import Networks, around, within
+from .addresses import Networks, around, one_client, within
 from .errors import RateLimited
 
 #: Seconds for which a salt is used. It may change any time: what was counted before is then forgotten.
@@ -94,7 +94,7 @@ def _places(poll_id: int, address: str, venues: Networks, salt: bytes) -> tuple[
         return ()
     return tuple(
         kind + hashlib.blake2b(b"%d\0%b" % (poll_id, place.encode()), key=salt, digest_size=_FIELD).digest()
-        for kind, place in ((ADDRESS, address), (NETWORK, around(address)))
+        for kind, place in ((ADDRESS, one_client(address)), (NETWORK, around(address)))
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 
+from django.conf import settings
 from structlog.contextvars import bound_contextvars
 
 from . import ballotbox, rules
@@ -31,6 +32,7 @@ _HEAD = re.compile(
     rf"POST {PREFIX}([A-Z0-9]{{3,16}}){SUFFIX} HTTP/1\.1\r\n".encode()
     + rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n"
 )
+FORWARDED_PROTO = b"x-forwarded-proto"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?=\r\n)", re.IGNORECASE)
 _GIVEN_ID = re.compile(rb"\r\nx-request-id: *([^\r\n]*)\r\n", re.IGNORECASE)
 _ODD = re.compile(rb"\r\n(connection: *close|connection:.*upgrade|transfer-encoding|expect)", re.IGNORECASE)
@@ -41,14 +43,16 @@ class Wire:
         self._intake = intake
         self._heads: dict[tuple[bool, int, int, str | None], bytes] = {}
         proxy = proxy_header()
-        names = [*intake.reads, b"connection", *(proxy[:1] if proxy else ())]
+        # Without a header that our proxy sets, the server judges who may say how a request came.
+        self._server_judges = bool(settings.TRUSTED_PROXIES) and proxy is None
+        names = [*intake.reads, b"connection", proxy[0] if proxy else FORWARDED_PROTO]
         pattern = rb"\r\n(%b):[ \t]*([^\r\n]*)" % b"|".join(map(re.escape, names))
         self._wanted = re.compile(pattern, re.IGNORECASE).findall
 
-    def take(self, data: bytes, reply: Reply, peer: Peer = None) -> bool:
+    def take(self, data: bytes, reply: Reply, peer: Peer = None, scheme: str | None = "http") -> bool:
         """Take the cast in `data`, and reply now or later; False where the request has to be parsed.
 
-        To be called only between two requests, on the event loop.
+        To be called only between two requests, on the event loop. scheme: of the connection itself.
         """
         head = _HEAD.match(data)
         if head is None:
@@ -59,8 +63,8 @@ class Wire:
         headers = [(name.lower(), value.rstrip(b" \t")) for name, value in self._wanted(head[0])]
         known = self._known(head[1].decode())
         try:
-            secure = self._is_secure(headers)
-            request_id, length, parts = self._intake.read_headers(headers, peer)
+            secure = self._is_secure(headers, scheme)
+            request_id, length, parts = self._intake.read_headers(headers, peer, secure=secure)
         except PassOn:
             return False
         if known is None or head.end() + length != len(data) or not _stays(headers):
@@ -87,12 +91,10 @@ class Wire:
             self._intake.look_again(code)
         return kept[0]
 
-    def _is_secure(self, headers: Headers) -> bool:
-        if not self._intake.secure_matters:
-            return False
-        if proxy_header() is None:
-            raise PassOn  # the server knows how the request came, and we don't
-        return is_secure({"headers": headers, "scheme": ""})
+    def _is_secure(self, headers: Headers, scheme: str | None) -> bool:
+        if self._server_judges and any(name == FORWARDED_PROTO for name, _ in headers):
+            raise PassOn
+        return is_secure({"headers": headers, "scheme": scheme})
 
     def _decided(
         self,

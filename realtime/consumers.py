@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from polls.ballotbox import origin_allowed
-from polls.lanes import knows_host
+from polls.lanes import is_secure, knows_host
 from polls.models import canonical_code
+from polls.origins import origin_allowed, origin_of
 
 from .handover import HAND_OVER
 from .hub import get_hub
@@ -33,9 +33,9 @@ async def tally_socket(scope: Scope, receive: Any, send: Any) -> None:
     await send({"type": "websocket.accept"})
     headers = dict(scope["headers"])
     host = headers.get(b"host", b"")
-    origin = headers.get(b"origin", b"").decode("latin-1")
+    origin = origin_of(scope["headers"])
     # A host that isn't ours: its page may have our address by now, and an origin to match.
-    if not knows_host(host) or not origin_allowed(origin or None, host.decode("latin-1")):
+    if not knows_host(host) or not origin_allowed(origin, host.decode("latin-1"), secure=is_secure(scope)):
         await send({"type": "websocket.close", "code": FOREIGN_ORIGIN})
         return
     try:

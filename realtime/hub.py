@@ -41,6 +41,7 @@ WATCH_SECONDS = 1.0  # between two looks at the database
 CHANNEL_PATIENCE_SECONDS = 1.0  # an absent channel layer delays the first viewer no longer
 IDLE_ROOM_SECONDS = 30.0  # a room is kept this long after anybody needed it
 RECHECK_SECONDS = 0.5  # a bound on what one viewer can make us look up
+LONGEST_CODE = 16  # characters, as in Poll.code: nothing longer is looked up, or becomes a key
 
 
 class Hub:
@@ -64,6 +65,8 @@ class Hub:
 
     async def room(self, code: str) -> Room | None:
         """The room of a poll, with its snapshot in it; None for an unknown poll."""
+        if len(code) > LONGEST_CODE:
+            return None
         room = self._codes.get(code) or await self._enter(code)
         return room if room is not None and room.frames is not None else None
 

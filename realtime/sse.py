@@ -9,14 +9,11 @@ from __future__ import annotations
 import logging
 import random
 import re
-from functools import lru_cache
 from typing import Any
 
-from django.conf import settings
-from django.http.request import split_domain_port, validate_host
-
-from polls.ballotbox import origin_allowed
+from polls.lanes import is_secure, knows_host
 from polls.models import Visibility, canonical_code
+from polls.origins import origin_allowed, origin_of
 
 from .handover import HAND_OVER
 from .hub import get_hub
@@ -65,7 +62,7 @@ async def _room(scope: Scope) -> Room | None:
         path is None
         or scope["method"] != "GET"
         or not accepts_events(headers.get(b"accept", b""))
-        or not host_allowed(_host(scope, headers))
+        or not knows_host(_host(scope, headers))
     ):
         return None
     try:
@@ -111,8 +108,8 @@ async def _stream(room: Room, scope: Scope, receive: Any, send: Any) -> None:
 def _cookies(scope: Scope) -> bytes:
     """What tells who is watching; nothing of it where another site's page asks."""
     headers = scope["headers"]
-    found = {name: value.decode("latin-1") for name, value in headers if name in (b"origin", b"host")}
-    if not origin_allowed(found.get(b"origin"), found.get(b"host", "")):
+    host = _host(scope, dict(headers)).decode("latin-1")
+    if not origin_allowed(origin_of(headers), host, secure=is_secure(scope)):
         return b""
     return b"; ".join(value for name, value in headers if name == b"cookie")
 
@@ -123,15 +120,7 @@ async def _until_gone(receive: Any, seat: Seat) -> None:
         pass
 
 
-@lru_cache(maxsize=256)
 def accepts_events(accept: bytes) -> bool:
     """Whether an Accept header takes text/event-stream."""
     kinds = {part.partition(b";")[0].strip().lower() for part in accept.split(b",")}
     return not accept or bool(kinds & {b"text/event-stream", b"text/*", b"*/*"})
-
-
-@lru_cache(maxsize=256)
-def host_allowed(host: bytes) -> bool:
-    """As Django judges it; one that it refuses gets its answer from Django."""
-    domain, _ = split_domain_port(host.decode("latin-1"))
-    return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)

@@ -36,8 +36,9 @@ NO_MATTER = frozenset(
 )
 HAS_BODY = frozenset((b"content-length", b"transfer-encoding"))
 VOTER_COOKIE = f"{voters.COOKIE}=".encode()
-#: Sorts of requests that are known at a time; and rooms, beyond which only viewers open more.
-KNOWN_MOST, ROOMS_MOST = 512, 1000
+#: Sorts of requests that are known at a time, and bytes of the headers that tell one from another; and rooms,
+#: beyond which only viewers open more.
+KNOWN_MOST, SORT_MOST, ROOMS_MOST = 512, 2048, 1000
 #: A snapshot that was not compared with the database for longer is not given out.
 TRUSTED_SECONDS = 3.0
 
@@ -115,11 +116,12 @@ class TallyLane:
 def sort_of(scope: Scope) -> tuple[tuple[Any, ...], bytes] | None:
     """What tells a request from others as far as Django cares, and its If-None-Match.
 
-    None for one that is better passed on: with a query, a body, or cookies that Django may answer to.
+    None for one that is better passed on: with a query, a body, cookies that Django may answer to, or so much
+    in its headers that it isn't worth remembering.
     """
     if scope["query_string"]:
         return None
-    if_none_match = b""
+    if_none_match, size = b"", 0
     sort = [scope["scheme"], scope.get("root_path", "")]
     for header in scope["headers"]:
         name, value = header
@@ -132,7 +134,8 @@ def sort_of(scope: Scope) -> tuple[tuple[Any, ...], bytes] | None:
             return None
         elif name not in NO_MATTER:
             sort.append(header)
-    return tuple(sort), if_none_match
+            size += len(name) + len(value)
+    return (tuple(sort), if_none_match) if size <= SORT_MOST else None
 
 
 def certain(room: Room | None) -> Frames | None:

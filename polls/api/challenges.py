@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from polls import errors, proofs, voters
+from polls import ballotbox, errors, proofs, voters
 from polls.rules import get_rules
 
 from .endpoints import Endpoint
@@ -34,9 +34,10 @@ class Challenge(Endpoint):
         tags=["ballots"],
         summary="A challenge for a proof of work",
         description=(
-            "In ALTCHA's format, version 1, for this voter alone and for ten minutes. Find the `number` up to"
-            " `maxnumber` for which SHA-256 of `salt` and the number in decimal is `challenge`, and send the"
-            " base64 of the JSON `{algorithm, challenge, number, salt, signature}` as the ballot's `proof`."
+            "In ALTCHA's format, version 1, for this voter's next ballot alone and for ten minutes."
+            " Find the `number` up to `maxnumber` for which SHA-256 of `salt` and the number in decimal is"
+            " `challenge`, and send the base64 of the JSON"
+            " `{algorithm, challenge, number, salt, signature}` as the ballot's `proof`."
         ),
         auth=ANYBODY,
         parameters=[CODE, *COOKIES, RETRY_AFTER],
@@ -52,4 +53,6 @@ class Challenge(Endpoint):
             refused = problem_response(error)
             refused["Set-Cookie"] = voters.cookie_header(voters.mint(), secure=request.is_secure())
             return refused
-        return Response(proofs.challenge(rules.id, key), headers={"Cache-Control": "private, no-store"})
+        voter = proofs.Voter(rules.id, rules.round, key)
+        made = proofs.challenge(voter, ballotbox.current_ballot(rules, key))
+        return Response(made, headers={"Cache-Control": "private, no-store"})

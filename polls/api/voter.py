@@ -56,7 +56,9 @@ class Voter(Endpoint):
         known = voters.token_from(request.COOKIES.get(voters.COOKIE)) is not None
         # Minted also where it isn't what lets them vote: ballots with one are taken on the fast lane.
         new = voters.mint() if ours and not known else None
-        document = _document(rules, visitor) | {"proof": _challenge(rules, visitor, new)}
+        ballot_id = ballotbox.current_ballot(rules, visitor.key) if visitor.key else None
+        document = _document(rules, visitor, ballot_id)
+        document["proof"] = _challenge(rules, visitor, new, ballot_id)
         response = Response(document, headers={"Cache-Control": "private, no-store"})
         secure = request.is_secure()
         if new is not None:
@@ -66,9 +68,8 @@ class Voter(Endpoint):
         return response
 
 
-def _document(rules: PollRules, visitor: Visitor) -> dict[str, Any]:
+def _document(rules: PollRules, visitor: Visitor, ballot_id: bytes | None) -> dict[str, Any]:
     key = visitor.key
-    ballot_id = ballotbox.current_ballot(rules, key) if key else None
     own = rules.identity in voters.WITH_PASS
     return {
         "poll": rules.code,
@@ -87,13 +88,15 @@ def _document(rules: PollRules, visitor: Visitor) -> dict[str, Any]:
     }
 
 
-def _challenge(rules: PollRules, visitor: Visitor, new_cookie: str | None) -> dict[str, Any] | None:
+def _challenge(
+    rules: PollRules, visitor: Visitor, new_cookie: str | None, ballot_id: bytes | None
+) -> dict[str, Any] | None:
     """To be solved while the voter makes up their mind."""
     if visitor.needs is not None or not rules.wants_proof:
         return None
     token = voters.token_from(new_cookie)
     key = visitor.key or (voters.browser_key(rules.secret, token) if token else None)
-    return proofs.challenge(rules.id, key) if key else None
+    return proofs.challenge(proofs.Voter(rules.id, rules.round, key), ballot_id) if key else None
 
 
 def _set_pass(response: Response, headers: list[str]) -> None:

@@ -131,7 +131,7 @@ def cast_headers(voter: str, body: bytes) -> Headers:
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"cookie", b"voter=" + voter.encode()),
-        (b"origin", b"https://" + HOST),
+        (b"origin", b"http://" + HOST),
     ]
 
 

@@ -74,12 +74,26 @@ def test_neighbours_share_a_network_and_nothing_else() -> None:
     ("one", "other", "same"),
     [
         ("2001:db8:1:100::1", "2001:db8:1:1ff:2::9", True),
-        ("2001:db8:1:100::1", "2001:db8:1:200::1", False),
+        ("2001:db8:1:100::1", "2001:db8:1:ff00::1", True),
+        ("2001:db8:1:100::1", "2001:db8:2:100::1", False),
+        ("203.0.113.7", "203.0.113.200", True),
         ("203.0.112.7", "203.0.113.7", False),
     ],
 )
-def test_a_network_is_a_24_or_a_56(one: str, other: str, same: bool) -> None:
+def test_a_network_is_a_24_or_a_48(one: str, other: str, same: bool) -> None:
     assert (cast(one)[2] == cast(other)[2]) is same
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:1:100::1", "2001:db8:1:100:ffff::9", True),
+        ("2001:db8:1:100::1", "2001:db8:1:101::1", False),
+        ("203.0.113.7", "203.0.113.8", False),
+    ],
+)
+def test_an_address_is_a_64_in_ipv6_of_which_one_client_has_all(one: str, other: str, same: bool) -> None:
+    assert (cast(one)[1] == cast(other)[1]) is same
 
 
 def test_polls_count_apart() -> None:
@@ -270,6 +284,10 @@ def test_a_backlog_at_its_limit_takes_no_more_and_then_again(settings: Any, redi
         (["192.0.2.1"], "::ffff:192.0.2.1", "198.51.100.1", "198.51.100.1"),
         (["192.0.2.1"], "192.0.2.1", "", "192.0.2.1"),
         (["*"], "192.0.2.1", "198.51.100.1", "198.51.100.1"),
+        # What can't be an address ends the chain, however long it is; so does a chain that nobody has.
+        (["192.0.2.1"], "192.0.2.1", "9" * 60_000, "192.0.2.1"),
+        (["192.0.2.1"], "192.0.2.1", "127.0.0.1," * 6000 + "198.51.100.1", "198.51.100.1"),
+        (["*"], "192.0.2.1", "203.0.113.7," + ",".join(["198.51.100.1"] * 60), "198.51.100.1"),
         ([], None, None, ""),
         ([], "not an address", None, ""),
     ],

@@ -14,7 +14,8 @@ from realtime import publish
 from realtime.lines import PlainLine
 from realtime.protocol import Message
 from realtime.rooms import Seat
-from tests.realtime.viewing import cast, cast_with_pass, count, db, make_poll, until
+from tests.polls.origins import WAYS, way_headers
+from tests.realtime.viewing import Socket, cast, cast_with_pass, count, db, make_poll, until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 
@@ -165,6 +166,19 @@ async def test_unknown_polls_and_foreign_pages_are_told_so(watch: Any) -> None:
         closed = await (await watch(poll.code, origin=origin)).raw.receive_output(timeout=10)
         assert (closed["type"], closed["code"]) == ("websocket.close", 4403)
     assert (await (await watch(poll.code, origin="http://testserver")).tally())["poll"] == poll.code
+
+
+@pytest.mark.parametrize(("scheme", "told", "origin", "ours"), WAYS)
+async def test_a_page_is_ours_by_the_same_rule_as_for_casts(
+    transactional_db: None, settings: Any, scheme: str, told: bytes | None, origin: bytes, ours: bool
+) -> None:
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    socket = Socket("NOSUCH", [(b"host", b"testserver"), *way_headers(told, origin)])
+    socket.raw.scope["scheme"] = scheme.replace("http", "ws")
+    await socket.raw.connect(timeout=10)
+    closed = await socket.raw.receive_output(timeout=10)
+    assert closed["code"] == (4404 if ours else 4403)
+    await hub_module.get_hub().stop()
 
 
 async def test_viewers_are_counted(watch: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 from config.asgi import application, django_application
 from polls import lifecycle, voters
 from realtime import sse
+from tests.polls.origins import WAYS, way_headers
 from tests.realtime.asking import Answer, Stream, ask, http_scope
 from tests.realtime.viewing import cast, cast_with_pass, count, db, make_poll, until
 
@@ -88,6 +89,16 @@ async def test_a_pass_shows_it_to_who_has_voted_with_it(stream: Any) -> None:
     voter, other = [await stream(poll.code, f"pass={each}".encode()) for each in (voted, waiting)]
     assert (await tally(voter, lambda m: m["visible"]))["ballots"] == 1
     assert not (await tally(other))["visible"]
+
+
+@pytest.mark.parametrize(("scheme", "told", "origin", "ours"), WAYS)
+def test_a_visitors_cookies_count_for_pages_of_ours_only(
+    settings: Any, scheme: str, told: bytes | None, origin: bytes, ours: bool
+) -> None:
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    headers = [(b"host", b"testserver"), (b"cookie", b"voter=x"), *way_headers(told, origin)]
+    scope = http_scope("GET", address("DEMO"), headers, scheme=scheme)
+    assert sse._cookies(scope) == (b"voter=x" if ours else b"")
 
 
 async def test_a_viewer_that_leaves_is_counted_no_more(stream: Any) -> None:

@@ -1,0 +1,87 @@
+"""One rule for which page may act, at every door that a browser comes by."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from polls import voters
+from polls.origins import origin_allowed, origin_of
+from tests.polls.lanes import Sent, TwoWays
+from tests.polls.origins import WAYS, way_headers
+from tests.polls.rest import POLLS, Caller, make_poll
+
+HOST = "vote.example:8443"
+
+
+@pytest.mark.parametrize(
+    ("origin", "secure", "allowed"),
+    [
+        (None, False, True),
+        ("http://vote.example:8443", False, True),
+        ("HTTP://Vote.Example:8443", False, True),
+        ("https://vote.example:8443", True, True),
+        ("https://trusted.example", False, True),
+        # The same host, and another scheme: somebody else may answer there.
+        ("https://vote.example:8443", False, False),
+        ("http://vote.example:8443", True, False),
+        ("http://trusted.example", False, False),
+        ("", False, False),
+        ("null", False, False),
+        ("http://vote.example", False, False),
+        ("http://vote.example:8443/", False, False),
+        ("http://vote.example:8443.evil.example", False, False),
+        ("http://user@vote.example:8443", False, False),
+        ("ws://vote.example:8443", False, False),
+        ("vote.example:8443", False, False),
+        ("http://", False, False),
+    ],
+)
+def test_our_own_origin_has_the_scheme_that_the_request_came_by(
+    settings: Any, origin: str | None, secure: bool, allowed: bool
+) -> None:
+    settings.TRUSTED_ORIGINS = ["https://trusted.example"]
+    assert origin_allowed(origin, HOST, secure=secure) is allowed
+
+
+def test_no_host_has_no_pages() -> None:
+    assert not origin_allowed("http://", "", secure=False)
+
+
+def test_several_origins_are_nobodys() -> None:
+    mine = (b"origin", b"http://vote.example")
+    assert origin_of([]) is None
+    assert origin_of([(b"origin", b"")]) == ""
+    assert origin_of([mine]) == "http://vote.example"
+    assert origin_of([mine, mine]) == "null"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("scheme", "told", "origin", "ours"), WAYS)
+def test_casts_by_every_lane(
+    settings: Any, scheme: str, told: bytes | None, origin: bytes, ours: bool
+) -> None:
+    """`compare` sends it to Django's view, to the lane, and as bytes, and wants one answer."""
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    poll = make_poll(open=True)
+    body = b'{"selections": [1], "ballot_id": "00000000-0000-0000-0000-000000000001"}'
+    headers = [
+        (b"host", b"testserver"),
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cookie", b"voter=" + voters.mint().encode()),
+        *way_headers(told, origin),
+    ]
+    sent = Sent(f"{POLLS}{poll.code}/ballots/", headers, (body,), scheme=scheme)
+    with asyncio.Runner() as runner:
+        answer = runner.run(TwoWays().compare(sent, lane_first=True))
+    assert answer.status == (202 if ours else 403), answer.body
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_proxy_that_does_not_say_how_a_page_came_is_named_in_the_refusal() -> None:
+    poll = make_poll(open=True)
+    caller = Caller(None)
+    answer = caller("POST", f"{POLLS}{poll.code}/ballots/", {"selections": [1]}, Origin="https://testserver")
+    assert answer.status_code == 403
+    assert "PROXY_SSL_HEADER" in answer.json()["detail"]
