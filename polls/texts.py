@@ -21,7 +21,7 @@ REPRESENTATIVES = {"zero": 0, "one": 1, "two": 2, "few": 3, "many": 11, "other":
 
 #: What one voter is, in one sentence that promises no more than the policy keeps.
 ASSURANCE = {
-    Identity.BROWSER: _("Open poll: one ballot per browser."),
+    Identity.BROWSER: _("Anyone can vote: one ballot per browser."),
     Identity.LOGIN: _("Signed in: one ballot per account."),
     Identity.INVITE: _("By invitation: one ballot per invite."),
     Identity.CLIENT: _("In another app: one ballot per voter that it names."),
@@ -34,12 +34,13 @@ COMMON: Texts = {
     "offline": _("Offline"),
     "notOpen": _("This poll isn't open yet"),
     "opensIn": _("Opens in %(time)s."),
-    "opensAt": _("Opens on %(time)s."),
+    "opensOn": _("Opens on %(time)s."),
     "opensSoon": _("It opens in a moment."),
     "opensByItself": _("It opens here by itself. You can leave this page open."),
     "opened": _("Voting is open."),
     "closesIn": _("Closes in %(time)s"),
     "closesAt": _("Closes at %(time)s"),
+    "closesOn": _("Closes on %(time)s"),
     "closesSoon": _("Closing now"),
     "closing": _("Voting has closed. The last ballots are being counted."),
     "closed": _("Voting is closed."),
@@ -83,6 +84,7 @@ VOTE: Texts = {
         "That is %(count)s too many: take one away.", "That is %(count)s too many: take some away.", n
     ),
     "chooseMore": lambda n: ngettext("Choose %(count)s more.", "Choose %(count)s more.", n),
+    "nothingChosen": _("Nothing chosen yet."),
     "ready": _("Ready to cast."),
     "preparing": _("Getting ready…"),
     "preparingSlow": _("We can't reach the server yet. You can choose already; we keep trying."),

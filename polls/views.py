@@ -49,6 +49,7 @@ VOTE_MODULES = [
     "js/voter.js",
     "js/words.js",
     "js/work.js",
+    "js/write.js",
 ]
 
 

@@ -19,6 +19,8 @@ import msgspec
 from analytics.tallies import Snapshot, Viewer, document, may_see, state_message, tally_json
 
 _encode = msgspec.json.encode
+#: recheck: look again whether I may see the tally. ping: show that this connection still carries something.
+REQUESTS = ("recheck", "ping")
 _FINAL_TEXT = b"\x81"
 
 
@@ -123,10 +125,11 @@ def unchanged_kept(frames: Frames, before: Frames) -> Frames:
     )
 
 
-def recheck_wanted(text: str | None) -> bool:
-    """Whether a client's message asks to look again whether it may see the tally; the only one we heed."""
+def request_in(text: str | None) -> str | None:
+    """What a client's message asks for: one of REQUESTS, or nothing that we heed."""
     try:
         message = msgspec.json.decode(text or "")
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return False
-    return isinstance(message, dict) and message.get("type") == "recheck"
+        return None
+    asked = message.get("type") if isinstance(message, dict) else None
+    return asked if isinstance(asked, str) and asked in REQUESTS else None

@@ -17,7 +17,7 @@ from analytics.tallies import Viewer
 
 from .handover import Line
 from .presence import Presence
-from .protocol import Frames, Message, recheck_wanted, unchanged_kept, viewers_message
+from .protocol import Frames, Message, request_in, unchanged_kept, viewers_message
 from .reading import Reading
 
 logger = logging.getLogger(__name__)
@@ -79,6 +79,11 @@ class Seat:
             self.tally = None
         self.catch_up()
 
+    def answer_ping(self) -> None:
+        """Send the state again: a page that is looked at after a while asks whether its connection lives."""
+        self.state = None
+        self.catch_up()
+
     # What its line tells it.
 
     def heard(self, text: str) -> None:
@@ -86,8 +91,12 @@ class Seat:
         if self.room.talk[self] > MESSAGES_AT_MOST:
             if self.line is not None:
                 self.line.close(TOO_TALKATIVE)
-        elif recheck_wanted(text):
-            self.room.recheck(self)
+            return
+        match request_in(text):
+            case "recheck":
+                self.room.recheck(self)
+            case "ping":
+                self.answer_ping()
 
     def held(self) -> None:
         self.room.held.setdefault(self, time.monotonic())

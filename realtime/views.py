@@ -35,6 +35,7 @@ SCREEN_MODULES = [
     "js/status.js",
     "js/texts.js",
     "js/words.js",
+    "js/write.js",
 ]
 PRESENT_MODULES = [*SCREEN_MODULES, "js/awake.js", "js/controls.js", "js/keys.js", "js/stage.js"]
 

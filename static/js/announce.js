@@ -1,5 +1,7 @@
 /** Says changes to a screen reader: politely, the newest only, and not more often than every ten seconds. */
 
+import { write } from "./write.js";
+
 const PAUSE = 10000;
 
 export function announcer(node) {
@@ -10,7 +12,7 @@ export function announcer(node) {
   function say() {
     timer = 0;
     last = performance.now();
-    if (node.textContent !== next) node.textContent = next;
+    write(node, next);
   }
 
   return (words) => {

@@ -203,7 +203,7 @@ export class Outbox {
 
   #sendIn(milliseconds) {
     clearTimeout(this.#timer);
-    this.nextTry = Date.now() + milliseconds;
+    this.nextTry = performance.now() + milliseconds; // not moved by a clock that is set
     this.#timer = setTimeout(() => this.send(), milliseconds);
     this.onChange();
   }

@@ -2,6 +2,7 @@
 
 import { barring } from "./phase.js";
 import { text } from "./texts.js";
+import { writeOrHide } from "./write.js";
 
 const $ = (id) => document.getElementById(id);
 const BUTTONS = { choosing: "cast", preparing: "cast", changing: "castChange", sending: "casting", retrying: "sendNow" };
@@ -19,9 +20,9 @@ export class CastBar {
     const { phase, tally, mine, wrong, outbox, voter } = view;
     const focused = document.activeElement;
     const { title, words, more, tone } = sentence(view);
-    say($("cast-title"), title);
-    say($("cast-text"), words);
-    say($("cast-more"), more);
+    writeOrHide($("cast-title"), title);
+    writeOrHide($("cast-text"), words);
+    writeOrHide($("cast-more"), more);
     $("cast").dataset.tone = tone ?? "";
     const idle = outbox.sending || phase === "preparing";
     const held = phase === "retrying" && outbox.busy; // a press would only add to the rush
@@ -37,7 +38,7 @@ export class CastBar {
   #button(phase, { idle, ready }) {
     const submit = $("submit");
     submit.hidden = !(phase in BUTTONS);
-    if (phase in BUTTONS) say(submit, text(BUTTONS[phase]));
+    if (phase in BUTTONS) writeOrHide(submit, text(BUTTONS[phase]));
     // Not `disabled`: that would drop the focus.
     submit.setAttribute("aria-disabled", String(idle));
     submit.classList.toggle("waits", idle || !ready);
@@ -48,7 +49,7 @@ export class CastBar {
     const offered = phase === "voted" && tally.revote && voter?.eligible !== false;
     const words = phase === "changing" ? text("keep") : offered ? text("change") : "";
     second.hidden = !words;
-    if (words) say(second, words);
+    if (words) writeOrHide(second, words);
   }
 
   /** Only where what had the focus went away under it, which follows from what the voter did. */
@@ -63,8 +64,8 @@ export class CastBar {
     this.#receipt.select();
     const copied = await navigator.clipboard?.writeText(this.#receipt.value).then(() => true, () => false);
     const done = copied ?? document.execCommand("copy");
-    say($("copy"), text(done ? "copied" : "copyByHand"));
-    setTimeout(() => say($("copy"), text("copy")), 3000);
+    writeOrHide($("copy"), text(done ? "copied" : "copyByHand"));
+    setTimeout(() => writeOrHide($("copy"), text("copy")), 3000);
   }
 }
 
@@ -90,24 +91,21 @@ function sentence({ phase, tally, outbox, notice, justCast, mine, unreached, cou
   }
   if (said) return said;
   if (phase === "preparing") return { words: text(unreached ? "preparingSlow" : "preparing") };
-  if (tally.max_selections === 1) return { words: wrong ? text("chooseOne") : text("ready") };
+  // How many may be chosen stands above the cards.
+  if (wrong && !count) return { words: text("nothingChosen") };
+  if (tally.max_selections === 1) return { words: text("ready") };
   const chosen = text("chosen", { count });
-  return { words: wrong && count ? `${chosen} ${text(wrong.key, wrong)}` : wrong ? text(wrong.key, wrong) : chosen };
+  return { words: wrong ? `${chosen} ${text(wrong.key, wrong)}` : chosen };
 }
 
 const sending = (outbox) => text(outbox.proving ? "proving" : "casting");
 
 function trouble(outbox) {
   const { unknown, busy } = outbox;
-  const seconds = Math.ceil((outbox.nextTry - Date.now()) / 1000);
+  const seconds = Math.ceil((outbox.nextTry - performance.now()) / 1000);
   return {
     title: text(unknown ? "unknownTitle" : "busyTitle"),
     words: text(!busy ? "unknown" : outbox.pending.held ? "held" : "busy"),
     more: outbox.sending || seconds < 1 ? sending(outbox) : text("nextTry", { count: seconds }),
   };
-}
-
-function say(node, words = "") {
-  node.hidden = !words;
-  if (words && node.textContent !== words) node.textContent = words;
 }

@@ -3,6 +3,7 @@
 import { keyOf } from "./keys.js";
 import { nextTheme } from "./theme.js";
 import { text } from "./texts.js";
+import { write } from "./write.js";
 
 const LINGER = 3000;
 const $ = (id) => document.getElementById(id);
@@ -35,7 +36,7 @@ export class Controls {
     const button = $("hide");
     const words = text(hiding ? "showResults" : "hideResults");
     button.hidden = !possible;
-    if (button.firstChild.textContent !== words) button.firstChild.textContent = words;
+    write(button.firstChild, words);
   }
 
   #key(event) {
@@ -71,6 +72,6 @@ export class Controls {
   }
 
   #label() {
-    $("fullscreen").firstChild.textContent = text(document.fullscreenElement ? "leaveFullscreen" : "fullscreen");
+    write($("fullscreen").firstChild, text(document.fullscreenElement ? "leaveFullscreen" : "fullscreen"));
   }
 }

@@ -1,10 +1,12 @@
-/** Asks the tally endpoint, with its ETag, every few seconds while no WebSocket gets through. */
+/** Asks the tally endpoint, with its ETag, every few seconds while no WebSocket gets through and somebody looks. */
 
 import { backoff, retryAfter } from "./backoff.js";
 import { learn } from "./clock.js";
 
 const PAUSE = 3000;
 const TIMEOUT = 8000;
+const LATE = 3500; // what was shown before is old by then
+const GLANCE = 500; // many look at their screens at the same moment
 
 export class Fallback {
   #timer = 0;
@@ -21,7 +23,7 @@ export class Fallback {
   start() {
     if (this.running) return;
     this.running = true;
-    this.#wait(Math.random() * PAUSE);
+    this.#wait(0);
   }
 
   stop() {
@@ -36,13 +38,18 @@ export class Fallback {
     this.#wait(200);
   }
 
+  /** The page is looked at again: a hidden one doesn't ask. */
+  lookedAt() {
+    this.#wait(Math.random() * GLANCE);
+  }
+
   #wait(milliseconds) {
     clearTimeout(this.#timer);
     if (this.running) this.#timer = setTimeout(() => this.#ask(), milliseconds);
   }
 
   async #ask() {
-    if (this.#asking) return;
+    if (this.#asking || document.hidden) return;
     this.#asking = true;
     const pause = await this.#once().catch(() => this.#failed(null));
     this.#asking = false;
@@ -52,7 +59,8 @@ export class Fallback {
   async #once() {
     const abort = new AbortController();
     const timeout = setTimeout(() => abort.abort(), TIMEOUT);
-    const sent = Date.now();
+    const late = setTimeout(() => this.running && this.handlers.onFailed(), LATE);
+    const sent = performance.now();
     try {
       // Our own If-None-Match works for answers that no cache may keep, too.
       const headers = this.#etag ? { "If-None-Match": this.#etag } : {};
@@ -67,6 +75,7 @@ export class Fallback {
       return this.#reached();
     } finally {
       clearTimeout(timeout);
+      clearTimeout(late);
     }
   }
 

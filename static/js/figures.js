@@ -4,6 +4,7 @@ const TABLE_DECIMALS = 1;
 
 import { number, shares, text } from "./texts.js";
 import { base, totals } from "./words.js";
+import { write as set } from "./write.js";
 
 export function drawFigures(container, tally) {
   const shown = Boolean(tally.visible);
@@ -31,8 +32,4 @@ function newRow(body) {
   row.append(head);
   for (let column = 0; column < 2; column += 1) row.insertCell().className = "number";
   return row;
-}
-
-function set(node, words) {
-  if (node.textContent !== words) node.textContent = words;
 }

@@ -1,5 +1,7 @@
 /** Numbers that move to their new value. A burst retargets what is under way; nothing queues. */
 
+import { write } from "./write.js";
+
 const DURATION = 260;
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const running = new WeakMap();
@@ -12,18 +14,18 @@ export function moveNumber(node, value, format, unit = 1) {
   running.set(node, state);
   state.format = format;
   // The same number may be written in another way now.
-  if (state.target === value) return state.frame ? undefined : write(node, state, value);
+  if (state.target === value) return state.frame ? undefined : show(node, state, value);
   const from = state.shown;
   state.target = value;
   cancelAnimationFrame(state.frame);
   state.frame = 0;
   // A single step has nothing to pass through: it is there at once.
   const near = from !== null && Math.abs(value - from) <= unit;
-  if (from === null || near || still.matches || document.hidden) return write(node, state, value);
+  if (from === null || near || still.matches || document.hidden) return show(node, state, value);
   const start = performance.now();
   const step = (now) => {
     const t = Math.min(1, Math.max(0, (now - start) / DURATION));
-    write(node, state, t === 1 ? value : from + (value - from) * easeOut(t));
+    show(node, state, t === 1 ? value : from + (value - from) * easeOut(t));
     state.frame = t < 1 ? requestAnimationFrame(step) : 0;
   };
   state.frame = requestAnimationFrame(step);
@@ -41,13 +43,12 @@ export function clearNumber(node) {
   const state = running.get(node);
   if (state) cancelAnimationFrame(state.frame);
   running.delete(node);
-  if (node.textContent) node.textContent = "";
+  write(node, "");
 }
 
-function write(node, state, value) {
+function show(node, state, value) {
   state.shown = value;
-  const words = state.format(value);
-  if (node.textContent !== words) node.textContent = words;
+  write(node, state.format(value));
 }
 
 /** Draw at most once a frame, however many reasons there are; a hidden page is drawn when it is looked at. */

@@ -8,7 +8,8 @@ import { clearNumber, moveNumber } from "./motion.js";
 import { follow } from "./screen.js";
 import { arrange, leading } from "./stage.js";
 import { number, text } from "./texts.js";
-import { assurance, base, closed, closing, hidden, isFinal, isOver, opening, outcome, setAside, severalChoices } from "./words.js";
+import { assurance, base, closed, closing, hidden, isFinal, isOver, opening, outcome, remaining, setAside, severalChoices } from "./words.js";
+import { writeMoving, writeOrHide as set, writeTheirs } from "./write.js";
 
 const $ = (id) => document.getElementById(id);
 const main = $("main");
@@ -50,10 +51,11 @@ function draw(view) {
 }
 
 function drawQuestion(tally, waiting, gone) {
-  const words = gone ? text("gone") : waiting ? text("joinNow") : tally.question;
-  set($("question"), words);
+  const ours = gone ? text("gone") : waiting ? text("joinNow") : "";
+  const words = ours || tally.question;
+  writeTheirs($("question"), tally.question, ours);
   $("question").dataset.length = words.length > 140 ? "long" : words.length > 60 ? "medium" : "short";
-  set($("state"), gone ? "" : stateWords(tally, waiting));
+  writeMoving($("state"), gone ? "" : stateWords(tally, waiting), remaining(tally));
   set($("scan"), text(isOver(tally) || tally.identity === "client" ? "scanResult" : "scan"));
 }
 
@@ -98,9 +100,4 @@ function figure(id, value, word) {
   if (value === null) return clearNumber(node);
   moveNumber(node, value, (shown) => number(Math.round(shown)));
   set(box.querySelector("span"), text(word, { count: value }));
-}
-
-function set(node, words) {
-  node.hidden = !words;
-  if (node.textContent !== words) node.textContent = words;
 }

@@ -4,7 +4,8 @@ import { Bars } from "./bars.js";
 import { drawFigures } from "./figures.js";
 import { follow } from "./screen.js";
 import { clockTime, text } from "./texts.js";
-import { assurance, base, closed, closing, hidden, isFinal, isOver, opening, outcome, setAside, totals } from "./words.js";
+import { assurance, base, closed, closing, hidden, isFinal, isOver, opening, outcome, remaining, setAside, totals } from "./words.js";
+import { write, writeMoving, writeOrHide as set, writeTheirs } from "./write.js";
 import { now } from "./clock.js";
 
 const $ = (id) => document.getElementById(id);
@@ -22,8 +23,8 @@ function draw(view) {
   const { tally, gone } = view;
   const shown = Boolean(tally.visible) && !gone;
   const waiting = tally.state === "draft" && !gone;
-  set($("question"), gone ? text("gone") : waiting ? text("notOpen") : tally.question);
-  set($("state"), gone ? "" : stateWords(tally, waiting));
+  writeTheirs($("question"), tally.question, gone ? text("gone") : waiting ? text("notOpen") : "");
+  writeMoving($("state"), gone ? "" : stateWords(tally, waiting), remaining(tally));
   bars.fit(gone ? [] : tally.choices);
   if (tally.choices.length) bars.draw(tally, { shown });
   set($("totals"), shown && !waiting ? totals(tally) : "");
@@ -37,7 +38,7 @@ function draw(view) {
   $("figures").classList.toggle("visually-hidden", !asTable);
   $("bars").hidden = waiting || (asTable && shown);
   $("as-table").hidden = !shown || waiting;
-  $("as-table").textContent = text(asTable ? "asChart" : "asTable");
+  write($("as-table"), text(asTable ? "asChart" : "asTable"));
   $("vote").hidden = gone || tally.state !== "open" || tally.identity === "client";
 }
 
@@ -50,9 +51,4 @@ function stateWords(tally, waiting) {
 function lost({ status, since, gone, tally }) {
   if (gone || status === "live" || status === "connecting") return "";
   return since && tally.visible ? text("notReached", { time: clockTime(since, now()) }) : text("unreachable");
-}
-
-function set(node, words) {
-  node.hidden = !words;
-  if (node.textContent !== words) node.textContent = words;
 }

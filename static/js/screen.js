@@ -42,16 +42,11 @@ export function follow(draw) {
     onGone: () => ((view.gone = true), paint()),
   });
 
-  setInterval(() => isTicking(view.tally) && paint(), 1000);
-  if (isTicking(view.tally)) setClock(`${root}api/v1/polls/${code}/tally/`).then(paint);
+  // A countdown needs the server's time.
+  const clockUrl = `${root}api/v1/polls/${code}/tally/`;
+  if (isTicking(view.tally)) clock.keepTime(clockUrl, 0).then(paint);
+  setInterval(() => isTicking(view.tally) && (clock.keepTime(clockUrl), paint()), 1000);
   paint();
   live.start();
   return paint;
-}
-
-/** A countdown needs the server's time, which only an answer's header tells. */
-async function setClock(url) {
-  const sent = Date.now();
-  const response = await fetch(url, { method: "HEAD", cache: "no-store" }).catch(() => null);
-  if (response) clock.learn(response, sent);
 }

@@ -4,13 +4,21 @@ import { addsUp, decimalsFor, rounded } from "./shares.js";
 
 const language = document.documentElement.lang || "en";
 // "en" alone would mean American times everywhere: take the reader's own region of the page's language.
-const locale = (navigator.languages || []).find((tag) => tag.split("-")[0] === language.split("-")[0]) || language;
+const own = (navigator.languages || []).filter((tag) => tag.split("-")[0].toLowerCase() === language.split("-")[0]);
+const locale = [...own, language, "en"].find(isKnownTag);
 const texts = JSON.parse(document.getElementById("texts")?.textContent || "{}");
-const rules = new Intl.PluralRules(language);
+const rules = new Intl.PluralRules(locale);
 const whole = new Intl.NumberFormat(locale);
 const list = new Intl.ListFormat(locale, { type: "conjunction" });
-const hour = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" });
-const date = new Intl.DateTimeFormat(locale, { day: "numeric", month: "long", hour: "numeric", minute: "2-digit" });
+
+/** Some systems call their language "en-US@posix" or "en-US.UTF-8", which Intl refuses with an exception. */
+function isKnownTag(tag) {
+  try {
+    return Intl.getCanonicalLocales(tag).length > 0;
+  } catch {
+    return false;
+  }
+}
 
 /** One text; `count` among the values picks the plural and is written as a number. */
 export function text(key, values = {}) {
@@ -44,7 +52,18 @@ export const all = (labels) => list.format(labels);
 
 export const isToday = (time, now) => new Date(time).toDateString() === new Date(now).toDateString();
 
-export const clockTime = (time, now) => (isToday(time, now) ? hour : date).format(new Date(time));
+/** A time of a poll, with its zone, and as much of its date as is not today's. */
+export const pollTime = (time, now) => moment(time, now, { timeZoneName: "short" });
+
+/** A time that only this reader's own clock is about. */
+export const clockTime = (time, now) => moment(time, now, {});
+
+function moment(time, now, zone) {
+  const [then, today] = [new Date(time), new Date(now)];
+  const year = then.getFullYear() === today.getFullYear() ? {} : { year: "numeric" };
+  const date = isToday(then, today) ? {} : { day: "numeric", month: "long", ...year };
+  return new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit", ...date, ...zone }).format(then);
+}
 
 /** 3:05, 1:02:09 or "2 days": a countdown to read from afar. */
 export function countdown(milliseconds) {

@@ -4,6 +4,7 @@ import { announcer } from "./announce.js";
 import { Outbox } from "./ballot.js";
 import { Cards } from "./cards.js";
 import { CastBar } from "./castbar.js";
+import { keepTime } from "./clock.js";
 import { drawFigures } from "./figures.js";
 import { Invite } from "./invite.js";
 import { Live } from "./live.js";
@@ -14,7 +15,8 @@ import { Prover } from "./proof.js";
 import { showStatus } from "./status.js";
 import { text } from "./texts.js";
 import { meetVoter, receiptStatus } from "./voter.js";
-import { assurance, base, closed, closing, hidden, isOver, isTicking, opening, outcome, spoken, stateWords, totals } from "./words.js";
+import { assurance, base, closed, closing, hidden, isOver, isTicking, opening, outcome, remaining, spoken, stateWords, totals } from "./words.js";
+import { write, writeMoving, writeTheirs } from "./write.js";
 
 const $ = (id) => document.getElementById(id);
 const main = $("main");
@@ -214,12 +216,11 @@ function counted() {
 
 function drawQuestion(phase) {
   const waiting = phase === "waiting";
-  set($("question"), gone ? text("gone") : waiting ? text("notOpen") : tally.question);
+  writeTheirs($("question"), tally.question, gone ? text("gone") : waiting ? text("notOpen") : "");
   $("question").classList.toggle("long", !waiting && tally.question.length > 120);
   $("ballot").hidden = gone || (waiting && !notice && !outbox.pending);
-  set($("rule"), gone ? "" : waiting ? waitingWords() : ruleWords(phase));
-  const title = waiting || !tally.question ? code : tally.question;
-  if (!document.title.startsWith(title)) document.title = `${title} · Landslide`;
+  writeMoving($("rule"), gone ? "" : waiting ? waitingWords() : ruleWords(phase), remaining(tally));
+  write(document.querySelector("title"), `${waiting || !tally.question ? code : tally.question} · Landslide`);
 }
 
 /** Who votes here, and what a voter is: named as far as it goes. */
@@ -228,7 +229,7 @@ function drawWho() {
   const account = known?.account ?? null;
   const invited = known?.identity === "invite" && known.eligible;
   const words = account !== null ? text("signedInAs", { account }) : invited ? text("inviteAccepted") : assurance(tally);
-  set($("who-words"), gone ? "" : words);
+  write($("who-words"), gone ? "" : words);
   $("sign-out").hidden = gone || account === null;
   $("sign-in-early").hidden = gone || known?.needs !== "login" || tally.state === "open";
 }
@@ -248,9 +249,9 @@ function drawTotals(phase, watching) {
   const peek = $("peek");
   const offered = ["choosing", "preparing", "barred"].includes(phase) && Boolean(tally.visible) && voter?.needs !== "client";
   peek.hidden = !offered && document.activeElement !== peek;
-  set(peek, text(peeking ? "hideResults" : "showResults"));
+  write(peek, text(peeking ? "hideResults" : "showResults"));
   peek.setAttribute("aria-expanded", String(peeking));
-  set($("totals"), totalsWords(phase, watching));
+  write($("totals"), totalsWords(phase, watching));
 }
 
 function totalsWords(phase, watching) {
@@ -264,10 +265,9 @@ function totalsWords(phase, watching) {
   return [outcome(tally), totals(tally), base(tally)].filter(Boolean).join(" · ");
 }
 
-function set(node, words) {
-  if (node.textContent !== words) node.textContent = words;
-}
-
-setInterval(() => (isTicking(tally) || outbox.waiting) && draw(), 1000);
+setInterval(() => {
+  if (isTicking(tally)) keepTime(`${root}api/v1/polls/${code}/tally/`);
+  if (isTicking(tally) || outbox.waiting) draw();
+}, 1000);
 drawNow();
 introduce();

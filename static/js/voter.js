@@ -9,7 +9,7 @@ const TIMEOUT = 8000;
 async function ask(url, headers = {}) {
   const abort = new AbortController();
   const timeout = setTimeout(() => abort.abort(), TIMEOUT);
-  const sent = Date.now();
+  const sent = performance.now();
   try {
     const response = await fetch(url, { headers, signal: abort.signal, cache: "no-store" });
     learn(response, sent);

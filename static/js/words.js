@@ -1,7 +1,7 @@
 /** Sentences about a poll that every page says the same way. */
 
 import { now } from "./clock.js";
-import { all, clockTime, countdown, isToday, shares, text } from "./texts.js";
+import { all, countdown, isToday, pollTime, shares, text } from "./texts.js";
 
 const HOUR = 3600000;
 
@@ -15,7 +15,7 @@ export function opening(tally) {
   const wait = Date.parse(tally.opens_at) - now();
   if (wait <= 0) return text("opensSoon");
   return wait > 24 * HOUR
-    ? text("opensAt", { time: clockTime(tally.opens_at, now()) })
+    ? text("opensOn", { time: pollTime(tally.opens_at, now()) })
     : text("opensIn", { time: countdown(wait) });
 }
 
@@ -24,9 +24,16 @@ export function closing(tally) {
   if (tally.state !== "open" || !tally.closes_at) return "";
   const wait = Date.parse(tally.closes_at) - now();
   if (wait <= 0) return text("closesSoon");
-  return wait > HOUR
-    ? text("closesAt", { time: clockTime(tally.closes_at, now()) })
-    : text("closesIn", { time: countdown(wait) });
+  if (wait <= HOUR) return text("closesIn", { time: countdown(wait) });
+  const key = isToday(tally.closes_at, now()) ? "closesAt" : "closesOn";
+  return text(key, { time: pollTime(tally.closes_at, now()) });
+}
+
+/** The countdown that these two may have in them. */
+export function remaining(tally) {
+  const time = { draft: tally.opens_at, open: tally.closes_at }[tally.state];
+  const wait = time ? Date.parse(time) - now() : 0;
+  return wait > 0 ? countdown(wait) : "";
 }
 
 /** That voting is over, and since when. */
@@ -34,7 +41,7 @@ export function closed(tally) {
   if (tally.state === "closing") return text("closing");
   if (!tally.closed_at) return text("closed");
   const key = isToday(tally.closed_at, now()) ? "closedAt" : "closedOn";
-  return text(key, { time: clockTime(tally.closed_at, now()) });
+  return text(key, { time: pollTime(tally.closed_at, now()) });
 }
 
 /** What has become of the poll, for who can't see it change. */

@@ -73,7 +73,7 @@ def test_no_code_at_all_is_asked_for() -> None:
 def test_an_open_poll_is_there_before_any_script_runs() -> None:
     poll = make_poll("Tea", "Coffee", question="What will it be?", open=True)
     source = html(f"/p/{poll.code}/")
-    assert '<h1 id="question" dir="auto">What will it be?</h1>' in source
+    assert '<h1 id="question" dir="auto" lang="">What will it be?</h1>' in source
     assert source.count('type="radio"') == 3  # and the one that is cloned
     assert "Tea</span>" in source and "Coffee</span>" in source
     assert "<noscript>" in source

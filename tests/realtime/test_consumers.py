@@ -142,6 +142,14 @@ async def test_a_recheck_after_the_vote_shows_the_tally(watch: Any) -> None:
     assert (await socket.tally(lambda m: m["visible"]))["visible"]
 
 
+async def test_a_ping_is_answered_with_the_state_again(watch: Any) -> None:
+    poll = await db(make_poll)()
+    socket = await watch(poll.code)
+    await socket.tally()
+    await socket.raw.send_to('{"type":"ping"}')
+    assert (await socket.message("state"))["poll"] == poll.code
+
+
 async def test_staff_sees_what_is_hidden(watch: Any) -> None:
     poll = await db(make_poll)(results_visible="staff")
     client = Client()

@@ -9,7 +9,7 @@ import pytest
 from analytics.tallies import Snapshot, Viewer, document, may_see
 from polls.models import Choice, Poll
 from realtime.presence import FORGET_AFTER, TELL_EVERY, Presence
-from realtime.protocol import frames_of, recheck_wanted
+from realtime.protocol import frames_of, request_in
 
 STATES = ["draft", "open", "closing", "closed", "published"]
 EVERYBODY, VOTED, STAFF, NOBODY = set(Viewer), {Viewer.VOTED, Viewer.STAFF}, {Viewer.STAFF}, set()
@@ -111,17 +111,19 @@ def stamp(message: dict[str, int]) -> tuple[int, int, int]:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ('{"type":"recheck"}', True),
-        ('{"type":"tally"}', False),
-        ('"recheck"', False),
-        ("[" * 5000, False),
-        ("", False),
-        (None, False),
-        ("\ud800", False),
+        ('{"type":"recheck"}', "recheck"),
+        ('{"type":"ping"}', "ping"),
+        ('{"type":"tally"}', None),
+        ('{"type":["ping"]}', None),
+        ('"recheck"', None),
+        ("[" * 5000, None),
+        ("", None),
+        (None, None),
+        ("\ud800", None),
     ],
 )
-def test_it_heeds_nothing_but_a_recheck(text: str | None, wanted: bool) -> None:
-    assert recheck_wanted(text) is wanted
+def test_it_heeds_nothing_but_a_recheck_and_a_ping(text: str | None, wanted: str | None) -> None:
+    assert request_in(text) == wanted
 
 
 def test_presence_adds_up_processes_and_forgets_the_silent() -> None:

@@ -1,0 +1,40 @@
+/** Texts into the page, only where our words have changed.
+ *
+ *  A browser that translates replaces what it finds. Compared with what stands there, every text would look new at
+ *  each draw, and flip back to the page's own language. */
+
+const written = new WeakMap();
+
+export function write(node, words) {
+  if (written.get(node) === words) return;
+  written.set(node, words);
+  if (node.textContent !== words) node.textContent = words;
+}
+
+/** The same; a node without words is hidden. */
+export function writeOrHide(node, words = "") {
+  node.hidden = !words;
+  write(node, words);
+}
+
+/** The same, where a part of the words moves by itself: a countdown, which nobody has to translate. */
+export function writeMoving(node, words, moving) {
+  const at = moving ? words.lastIndexOf(moving) : -1;
+  if (at < 0) return writeOrHide(node, words);
+  const around = [words.slice(0, at), words.slice(at + moving.length)];
+  const key = around.join("\0");
+  if (written.get(node) !== key) {
+    const part = document.createElement("span");
+    part.translate = false;
+    node.replaceChildren(around[0], part, around[1]);
+    written.set(node, key);
+  }
+  node.hidden = false;
+  write(node.querySelector("[translate=no]"), moving);
+}
+
+/** A text that people wrote, in a language that nobody told us; or, in its place, words of ours. */
+export function writeTheirs(node, theirs, ours) {
+  node.lang = ours ? document.documentElement.lang : "";
+  write(node, ours || theirs);
+}

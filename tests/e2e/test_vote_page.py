@@ -1,0 +1,234 @@
+"""The voter's page and the screens in odd browsers and networks: languages that Intl refuses, clocks that are
+set, translators, connections that are silent."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.audience import Client
+from tests.system import ROOT
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+SCREENS = ("", "results/", "present/")
+
+
+@pytest.fixture(scope="module")
+def running(shared_embedded: Any) -> tuple[Any, Client]:
+    return shared_embedded, Client(shared_embedded)
+
+
+def soon(**later: int) -> str:
+    return (datetime.now(UTC) + timedelta(**later)).isoformat()
+
+
+# --- odd browsers ---
+
+
+@pytest.mark.parametrize("languages", [["en-US@posix", "en"], ["en-US.UTF-8"], ["en_US", "*", ""], []])
+def test_a_language_that_intl_refuses_keeps_nobody_from_voting(
+    running: Any, visitor: Any, languages: list[str]
+) -> None:
+    system, client = running
+    code = client.make_poll()
+    page = visitor(**PHONE).page
+    page.add_init_script(
+        f"Object.defineProperty(navigator, 'languages', {{get: () => {json.dumps(languages)}}})"
+    )
+    page.goto(f"{system.url}/p/{code}/")
+    page.locator("label.choice", has_text="Bee").click()
+    page.get_by_role("button", name="Cast my ballot").click()
+    expect(page.locator("#cast-title")).to_have_text("Your ballot is in")
+
+
+#: As Chromium does it: each text is wrapped, where nobody forbids it.
+TRANSLATE = """() => {
+  const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  const texts = [];
+  while (walker.nextNode()) texts.push(walker.currentNode);
+  const isFree = (text) => text.data.trim() && !text.parentElement.closest("[translate=no]");
+  for (const text of texts.filter(isFree)) {
+    const font = document.createElement("font");
+    font.textContent = "Übersetzt";
+    text.replaceWith(font);
+  }
+}"""
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_a_translated_page_stays_translated_while_it_counts_down(
+    running: Any, visitor: Any, screen: str
+) -> None:
+    system, client = running
+    code = client.make_poll(closes_at=soon(minutes=40))
+    page = visitor().page
+    page.goto(f"{system.url}/p/{code}/{screen}")
+    moving = page.locator("main [translate=no]", has_text=re.compile(r"^\d+:\d\d$"))
+    expect(moving).to_be_visible()
+    expect(page.locator("#status")).to_have_text("Live")
+    page.evaluate(TRANSLATE)
+    shown = moving.inner_text()
+    for _ in range(2):
+        expect(moving).not_to_have_text(shown)
+        shown = moving.inner_text()
+    expect(page.locator("#question")).to_have_text("Übersetzt")
+    expect(page.locator("#rule" if not screen else "#state")).to_contain_text(
+        re.compile(r"^Übersetzt.*\d+:\d\d$")
+    )
+    if screen == "present/":
+        expect(page.locator(".code")).to_contain_text(code)
+
+
+LEARN = """async ([source, ahead, age, jump]) => {
+  const clock = await import("data:text/javascript," + encodeURIComponent(source));
+  const real = Date.now;
+  const server = () => real() + ahead;
+  const date = new Date(server() - age * 1000).toUTCString();
+  clock.learn(new Response("", { headers: { Date: date, Age: String(age) } }), performance.now());
+  Date.now = () => real() + jump;
+  const found = [clock.now() - server(), clock.isDoubtful()];
+  Date.now = real;
+  return found;
+}"""
+
+
+@pytest.mark.parametrize(("age", "jump"), [(0, 0), (30, 0), (0, 420_000), (0, -420_000), (3600, 420_000)])
+@pytest.mark.parametrize("ahead", [0, 90_000, -5_000_000])
+def test_the_servers_time_is_known_through_caches_and_clocks_that_are_set(
+    chromium: Any, ahead: int, age: int, jump: int
+) -> None:
+    page = chromium.new_page()
+    source = (ROOT / "static" / "js" / "clock.js").read_text()
+    wrong, doubtful = page.evaluate(LEARN, [source, ahead, age, jump])
+    page.close()
+    assert abs(wrong) < 3_000  # the header's whole seconds, and a busy machine
+    assert doubtful is (jump != 0)
+
+
+def test_a_clock_that_is_set_changes_no_countdown_and_the_server_is_asked_again(
+    running: Any, visitor: Any
+) -> None:
+    system, client = running
+    code = client.make_poll(closes_at=soon(minutes=5))
+    page = visitor().page
+    page.goto(f"{system.url}/p/{code}/results/")
+    expect(page.locator("#state")).to_contain_text(re.compile(r"Closes in 4:\d\d"))
+    page.clock.install()
+    with page.expect_request(lambda request: request.method == "HEAD", timeout=60_000):
+        page.evaluate("Date.now = ((real) => () => real() + 420_000)(Date.now)")
+        page.clock.run_for(20_000)  # it asks at most every fifteen seconds
+    expect(page.locator("#state")).to_contain_text(re.compile(r"Closes in [34]:\d\d"))
+
+
+@pytest.mark.parametrize(
+    ("moment", "wanted"),
+    [
+        ({"minute": 30}, r"^Closes at 11:30.PM GMT\+1$"),
+        ({"month": 12, "day": 24}, r"^Closes on December 24 at 11:00.PM GMT\+1$"),
+        ({"year": 2031, "month": 7}, r"^Closes on July 5, 2031 at 11:00.PM GMT\+2$"),
+    ],
+)
+def test_times_name_their_zone_and_another_year(
+    running: Any, visitor: Any, moment: dict[str, int], wanted: str
+) -> None:
+    """Seen at nine in the morning of 5 November 2030, in Berlin, by the fake clock of browser and answers."""
+    system, client = running
+    closes = datetime(2030, 11, 5, 22, tzinfo=UTC).replace(**moment)
+    if closes.month == 7:
+        closes -= timedelta(hours=1)  # summer time
+    code = client.make_poll(closes_at=closes.isoformat())
+    page = visitor(tolerated=("503",), locale="en-US", timezone_id="Europe/Berlin").page
+    page.clock.install(time="2030-11-05T08:00:00Z")
+    page.route("**/api/**", lambda route: route.fulfill(status=503, body=""))
+    page.route_web_socket("**/ws/**", lambda _: None)
+    page.goto(f"{system.url}/p/{code}/results/")
+    expect(page.locator("#state")).to_have_text(re.compile(wanted))
+
+
+# --- silent connections ---
+
+HIDE = """(hidden) => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+NEVER_ANSWERED = (
+    "window.WebSocket = class extends EventTarget { static OPEN = 1; readyState = 0; close() {} }"
+)
+
+
+def figures_of(page: Any) -> Any:
+    return page.locator("table.figures tbody tr", has_text="Ant").locator("td").first
+
+
+@pytest.mark.parametrize("screen", ["results/", "present/"])
+@pytest.mark.parametrize("upgrade", ["silent", "never answered"])
+def test_where_no_frame_comes_plain_requests_show_the_tally(
+    running: Any, visitor: Any, screen: str, upgrade: str
+) -> None:
+    system, client = running
+    code = client.make_poll()
+    client.cast(code, "ann", [1])
+    page = visitor().page
+    page.clock.install()
+    if upgrade == "silent":
+        page.route_web_socket("**/ws/**", lambda _: None)
+    else:
+        page.add_init_script(NEVER_ANSWERED)
+    page.goto(f"{system.url}/p/{code}/{screen}")
+    expect(page.locator("#status")).to_have_text("Connecting")
+    page.clock.run_for(5_000)
+    expect(figures_of(page)).to_have_text("1")
+    expect(page.locator("#status")).to_have_text("Live")
+    client.cast(code, "bert", [1])
+    page.clock.run_for(60_000)
+    expect(figures_of(page)).to_have_text("2")
+    expect(page.locator("#status")).to_have_text("Live")
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_a_connection_that_died_behind_a_hidden_page_is_noticed_when_it_is_looked_at(
+    running: Any, visitor: Any, screen: str
+) -> None:
+    system, client = running
+    code = client.make_poll()
+    person = visitor()
+    page, cut = person.page, []
+
+    def pass_on(socket: Any) -> None:
+        server = socket.connect_to_server()
+        socket.on_message(lambda message: cut or server.send(message))
+        server.on_message(lambda message: cut or socket.send(message))
+
+    page.route_web_socket("**/ws/**", pass_on)
+    page.clock.install()
+    page.goto(f"{system.url}/p/{code}/{screen}")
+    expect(page.locator("#status")).to_have_text("Live")
+
+    # One that lives answers: nobody is told anything, and nothing is opened or asked anew.
+    page.evaluate(HIDE, True)
+    page.clock.run_for(3_000)
+    page.evaluate(HIDE, False)
+    page.clock.run_for(1_000)
+    page.wait_for_timeout(200)  # real time, for the real server's answer
+    page.clock.run_for(4_000)
+    expect(page.locator("#status")).to_have_text("Live")
+
+    cut.append(True)
+    page.evaluate(HIDE, True)
+    asked: list[str] = []
+    page.on("request", lambda request: "/tally/" in request.url and asked.append(request.url))
+    page.clock.run_for(120_000)
+    assert not asked  # a hidden page doesn't poll
+    client.cast(code, "ann", [1])
+    page.evaluate(HIDE, False)
+    expect(page.locator("#status")).not_to_have_text("Live")
+    page.clock.run_for(10_000)
+    expect(page.locator("#status")).to_have_text("Live")
+    assert asked
+    if screen:
+        expect(figures_of(page)).to_have_text("1")
