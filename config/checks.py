@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,7 +48,7 @@ def register_all() -> None:
 
 
 def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
-    return [*vote_log(), *addresses(), *processes(), *limits(), *logs(), *doors(), *audits()]
+    return [*vote_log(), *addresses(), *processes(), *limits(), *logs(), *doors(), *files(), *audits()]
 
 
 def vote_log() -> Messages:
@@ -205,6 +206,16 @@ def audits() -> Messages:
     if settings.RETENTION_DAYS < 0:
         yield checks.Error(
             "RETENTION_DAYS is below 0.", hint="Set it to 0 to keep everything.", id="landslide.E022"
+        )
+
+
+def files() -> Messages:
+    folder = Path(settings.DATA_DIR)
+    if folder.is_dir() and folder.stat().st_mode & 0o077:
+        yield checks.Warning(
+            "Other users of this machine may look into DATA_DIR, and it isn't ours to close.",
+            hint="Name a folder that belongs to Landslide's own user: there lie the keys and the database.",
+            id="landslide.W004",
         )
 
 

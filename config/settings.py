@@ -16,7 +16,7 @@ from redis.retry import Retry as SyncRetry
 
 from config import logging, network, page_headers
 from config.admin_look import UNFOLD as UNFOLD
-from config.env import Env, private_file
+from config.env import Env, private_database, private_file, private_folder
 from config.postgresql import bounded
 
 env = Env()
@@ -24,6 +24,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 #: What audit bundles name as their maker. Nothing is released yet.
 VERSION = "0.1.0.dev0"
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).expanduser().resolve()
+private_folder(DATA_DIR, public="static")
 
 # --- Where and how it is served ---------------------------------------------------------------
 
@@ -202,7 +203,8 @@ def database() -> dict[str, Any]:
     config = env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'landslide.sqlite3'}")
     config["CONN_MAX_AGE"] = 0  # anything else leaks connections under ASGI, and the pool keeps them anyway
     if config["ENGINE"] == "django.db.backends.sqlite3":
-        Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        if not config["NAME"].startswith((":memory:", "file:")):
+            private_database(Path(config["NAME"]))
         # Tests look at the database from several threads and processes, which one in memory doesn't allow.
         config["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
         config["OPTIONS"] = SQLITE_OPTIONS | config.get("OPTIONS", {})

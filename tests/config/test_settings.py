@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -177,3 +178,47 @@ def test_a_forwarded_scheme_is_only_believed_where_it_was_asked_for(settings):
     assert settings(expression) == "None"
     asked = settings(expression, PROXY_SSL_HEADER="X-Forwarded-Proto")
     assert asked == "('HTTP_X_FORWARDED_PROTO', 'https')"
+
+
+def modes(folder: Path) -> dict[str, str]:
+    return {path.name: oct(stat.S_IMODE(path.lstat().st_mode)) for path in [folder, *folder.rglob("*")]}
+
+
+def test_the_data_folder_is_nobody_elses(settings, tmp_path):
+    data = tmp_path / "data"
+    settings("settings.DEBUG")
+    assert modes(data) == {
+        "data": "0o700", "secret_key": "0o600", "audit_key": "0o600", "landslide.sqlite3": "0o600",
+    }  # fmt: skip
+
+
+def test_what_an_earlier_version_left_open_is_closed(settings, tmp_path):
+    data = tmp_path / "data"
+    elsewhere = tmp_path / "elsewhere.sqlite3"
+    for folder in (data / "audit", data / "static"):
+        folder.mkdir(parents=True)
+    names = ["landslide.sqlite3", "landslide.sqlite3-wal", "landslide.sqlite3-shm", "secret_key", "audit_key"]
+    names += ["admin-password", "audit/K7MDXA-round1-epoch1.zip", "landslide.log", "static/base.css"]
+    outside = tmp_path / "outside"
+    for path in (*(data / name for name in names), elsewhere, outside):
+        path.write_text("x" * 64)
+        path.chmod(0o666)
+    (data / "link").symlink_to(outside)
+    data.chmod(0o755)
+    settings("settings.DEBUG", DATABASE_URL=f"sqlite:///{elsewhere}")
+    found = modes(data)
+    assert found.pop("static") == "0o755" and found.pop("base.css") == "0o666"  # public anyway
+    assert found.pop("link")
+    assert {name: mode for name, mode in found.items() if mode[-2:] != "00"} == {}
+    assert (modes(elsewhere.parent)["elsewhere.sqlite3"], modes(tmp_path)["outside"]) == ("0o600", "0o666")
+
+
+def test_a_folder_of_everybodys_is_left_as_it_is(settings, tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    told = settings(
+        "[each.id for each in __import__('config.checks').checks.check_settings()]", DATA_DIR=str(shared)
+    )
+    assert "landslide.W004" in told
+    assert modes(shared)["shared"] == "0o1777" and modes(shared)["secret_key"] == "0o600"
