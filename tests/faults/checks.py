@@ -76,7 +76,9 @@ def lost_ballots(evidence: Evidence) -> list[Submitted]:
 
 
 def _newest(ballots: list[Submitted]) -> Submitted | None:
-    return next((b for b in reversed(ballots) if b.acknowledged and b.kind in ("first", "change")), None)
+    return next(
+        (b for b in reversed(ballots) if b.acknowledged and b.kind in ("first", "change", "once")), None
+    )
 
 
 @check
@@ -122,8 +124,8 @@ def no_altered(evidence: Evidence) -> Iterator[str]:
             yield f"nobody submitted {ballot_id}"
         elif selection != ",".join(map(str, ballot.selection)):
             yield f"{ballot_id} marked {ballot.selection}, and counts as {selection}"
-        elif ballot.refused:
-            yield f"{ballot_id} was refused ({ballot.refused}), and counts"
+        elif ballot.refused or ballot.surely_out:
+            yield f"{ballot_id} was refused ({ballot.refused or ballot.turned_away}), and counts"
 
 
 @check
@@ -193,6 +195,8 @@ def gate(evidence: Evidence) -> Iterator[str]:
 @check
 def no_unsettled(evidence: Evidence) -> Iterator[str]:
     for ballot in evidence.journal.unsettled():
+        if ballot.kind == "once":
+            continue
         yield f"{ballot.ballot_id} after {ballot.tries} tries"
 
 

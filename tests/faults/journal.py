@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 #: first: a voter's first ballot. change: it replaces an acknowledged one. second: it replaces none, and so
-#: must be refused. early, late: cast when the poll is known not to be open.
-Kind = Literal["first", "change", "second", "early", "late"]
+#: must be refused. early, late: cast when the poll is known not to be open. once: sent a single time.
+Kind = Literal["first", "change", "second", "early", "late", "once"]
 
 
 @dataclass(slots=True)
@@ -33,12 +33,18 @@ class Submitted:
     ballot_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     receipts: set[str] = field(default_factory=set)
     refused: str = ""  # for good, with this code
+    turned_away: str = ""  # for now, with this code, by which that try wrote nothing
     tries: int = 0
     unknown: int = 0  # tries whose answer never came, or said that it can't be told
 
     @property
     def acknowledged(self) -> bool:
         return bool(self.receipts)
+
+    @property
+    def surely_out(self) -> bool:
+        """Whether all that was heard says that it isn't in."""
+        return bool(self.refused or self.turned_away) and not (self.acknowledged or self.unknown)
 
     @property
     def settled(self) -> bool:
@@ -92,6 +98,8 @@ class Journal:
         self.put_off += not for_good
         if for_good:
             ballot.refused = code
+        else:
+            ballot.turned_away = code
 
     def lose_sight(self, ballot: Submitted, why: str) -> None:
         """No answer, or one that says that it can't be told."""
@@ -132,5 +140,7 @@ class Journal:
                 ballot.receipts.add(more["receipt"])
             elif event == "refused":
                 ballot.refused = more["code"]
+            elif event == "put_off":
+                ballot.turned_away = more["code"]
             if event != "again":
                 self.answers[more.get("code", event)] += 1

@@ -185,7 +185,7 @@ class Load:
         await asyncio.gather(*(self._see_through(self._new(kind)) for _ in range(count)))
 
     async def _see_through(self, ballot: Submitted) -> None:
-        """Until there is an answer that settles it; at least once."""
+        """Until there is an answer that settles it, unless it is one to be sent once; at least once."""
         headers = (
             f"Content-Type: application/json\r\nCookie: voter={ballot.voter.removeprefix('cookie ')}\r\n"
         )
@@ -205,6 +205,8 @@ class Load:
                 if self._settles(ballot, code, heard):
                     return
                 pause = _pause(heard)
+            if ballot.kind == "once":
+                return
             await asyncio.sleep(pause * random.uniform(0.5, 1))
 
     async def _batch(self, size: int) -> None:

@@ -29,6 +29,7 @@ def _casting(module: ModuleType) -> None:
     instead(log, "append", "ignores_the_clock", _forget_times)
     instead(log, "append", "makes_a_log_anew", _make_anew)
     instead(log, "append", "forgets_what_it_wrote", _forget_heads)
+    instead(log, "append", "speaks_for_all", _refuse_all)
 
 
 def _take_for_accepted(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
@@ -66,6 +67,13 @@ def _make_anew(append: Callable[..., Any], log: Any, ballots: Any, expected: Any
 def _forget_heads(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
     log._written.clear()
     return append(log, ballots, expected)
+
+
+def _refuse_all(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
+    """What one partition refuses is refused."""
+    outcomes = append(log, ballots, expected)
+    refused = [o for o in outcomes if o.code in ("overloaded", "log_inconsistent", "unavailable")]
+    return refused[:1] * len(outcomes) if refused else outcomes
 
 
 def _comparing(module: ModuleType) -> None:

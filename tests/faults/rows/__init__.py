@@ -1,7 +1,20 @@
 """The rows of the matrix, by what they are about. How to add one: tests/README.md."""
 
 from tests.faults.campaign import Fault
-from tests.faults.rows import astray, calm, clock, cut, frozen, full, hints, killed, poison, stores, viewers
+from tests.faults.rows import (
+    astray,
+    calm,
+    clock,
+    cut,
+    frozen,
+    full,
+    hints,
+    killed,
+    partly,
+    poison,
+    stores,
+    viewers,
+)
 
 ROWS: list[Fault] = [
     *killed.ROWS,
@@ -9,6 +22,7 @@ ROWS: list[Fault] = [
     *hints.ROWS,
     *cut.ROWS,
     *full.ROWS,
+    *partly.ROWS,
     *clock.ROWS,
     *astray.ROWS,
     *poison.ROWS,

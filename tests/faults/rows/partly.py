@@ -1,0 +1,100 @@
+"""A part of the vote log refuses or fails, while ballots of the same append go into the other parts.
+
+Each voter here sends a ballot a single time, and what was answered must be true of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from tests.faults.campaign import Fault, Scene
+from tests.faults.stand import head_of
+
+PARTITIONS = 8
+AT_ONCE = 100  # voters a round; several of them share an append
+ROUNDS = 60  # at most, until some are accepted and others refused
+MORE = 4  # rounds then
+ROOM = 20_000  # bytes more each round
+
+
+def backlog(scene: Scene) -> None:
+    """Nobody counts, and one partition after the other is full."""
+    scene.all_counted()
+    workers = scene.stand.pids("worker")
+    for pid in workers:
+        scene.stand.freeze(pid)
+    try:
+        _cast_in_rounds(scene, "overloaded")
+    finally:
+        for pid in workers:
+            scene.stand.thaw(pid)
+    _goes_on(scene)
+
+
+def another_log(scene: Scene) -> None:
+    """One partition is not the one that the database counts from."""
+    scene.all_counted()
+    with scene.stand.redis.client() as redis:
+        generation = redis.hget(head_of(0), "generation")
+        redis.hset(head_of(0), "generation", "another")
+        try:
+            _cast_in_rounds(scene, "log_inconsistent")
+        finally:
+            redis.hset(head_of(0), "generation", generation)  # type: ignore[arg-type]
+    _goes_on(scene)
+
+
+def memory(scene: Scene) -> None:
+    """There is room for the first calls of an append, and not for the last."""
+    scene.all_counted()
+    with scene.stand.redis.client() as redis:
+
+        def leave_room(number: int) -> None:
+            used = redis.info("memory")["used_memory"]  # type: ignore[index]
+            redis.config_set("maxmemory", used + number * ROOM)
+
+        try:
+            _cast_in_rounds(scene, "unavailable", leave_room)
+        finally:
+            redis.config_set("maxmemory", "0")
+    _goes_on(scene)
+
+
+def _cast_in_rounds(scene: Scene, refusal: str, before: Callable[[int], None] = lambda _number: None) -> None:
+    """Until in the same round some were accepted and others refused with `refusal`, and a few rounds more."""
+    told, mixed = Counter[str](), 0
+    for number in range(1, ROUNDS + 1):
+        before(number)
+        heard = Counter(scene.journal.answers)
+        scene.load.cast("once", AT_ONCE)
+        now = scene.journal.answers - heard
+        told += now
+        mixed += bool(mixed or (now[refusal] and now["acknowledged"]))
+        if mixed > MORE:
+            break
+    scene.struck()
+    scene.expect(mixed > 0, "refused", f"nobody was accepted beside others' {refusal}: {dict(told)}")
+    scene.remark(f"{told['acknowledged']} acknowledged, {told[refusal]} {refusal}, {told['unknown']} unknown")
+
+
+def _goes_on(scene: Scene) -> None:
+    scene.wait_current("when all of it was well again")
+
+
+def _row(name: str, strike: Callable[[Scene], None]) -> Fault:
+    expected = "who is refused isn't counted, others of the same append are; goes on by itself"
+    return Fault(
+        *(name, "a part of the vote log", expected, strike),
+        broken=("speaks_for_all",),
+        found_by="altered",
+        times=2,
+        stand={"env": {"VOTE_LOG_PARTITIONS": str(PARTITIONS), "BACKLOG_LIMIT": "2400"}},
+    )
+
+
+ROWS = [
+    _row("backlog full", backlog),
+    _row("another log's", another_log),
+    _row("memory full in mid-append", memory),
+]
