@@ -6,6 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from polls.models.fields import MomentField
+from polls.plain_text import isolated
 
 
 class Checkpoint(models.Model):
@@ -100,7 +101,7 @@ class Quarantine(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_rule_display()}: {self.reason}"
+        return f"{self.get_rule_display()}: {isolated(self.reason)}"
 
 
 class Halt(models.Model):

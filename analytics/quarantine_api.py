@@ -30,7 +30,7 @@ _COMMON = (*NEGOTIATED, *KEY, "malformed", "poll_not_found")
 class NewQuarantine(StrictSerializer):
     """Everything from now on. Receipts take a person."""
 
-    reason = Text(max_length=2000, help_text="Why; it stays with the ballots and is recorded.")
+    reason = Text(max_length=2000, lines=True, help_text="Why; it stays with the ballots and is recorded.")
     receipts = serializers.ListField(
         child=Text(max_length=200),
         required=False,

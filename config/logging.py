@@ -10,6 +10,8 @@ from typing import Any
 
 import structlog
 
+from polls.plain_text import escaped
+
 HIDDEN = "[hidden]"
 FORMATS = ("console", "json")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -46,6 +48,16 @@ def hide_secrets(_logger: Any, _method: str, event: Event) -> Event:
     """Last before the renderer, so that it sees the message, its arguments and the traceback too."""
     for key, value in event.items():
         event[key] = HIDDEN if SECRET_NAME.search(key) else hide(value)
+    return event
+
+
+def escape_controls(_logger: Any, _method: str, event: Event) -> Event:
+    """For the console: what somebody wrote neither begins a line of its own nor moves the cursor."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            # A traceback has lines of its own, each of them escaped.
+            lines = value.split("\n") if key in ("exception", "stack") else [value]
+            event[key] = "\n".join(escaped(line) for line in lines)
     return event
 
 
@@ -105,6 +117,7 @@ def config(log_format: str, level: str) -> dict[str, Any]:
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     structlog.processors.format_exc_info,
                     hide_secrets,
+                    *([] if log_format == "json" else [escape_controls]),
                     renderer,
                 ],
             },

@@ -16,6 +16,7 @@ from .methods import MethodRules, get_method
 from .models import Choice, Poll, State
 from .moments import OUTSIDE, PASSED, in_window
 from .networks import canonical_networks
+from .plain_text import cleaned, is_visible, isolated, seen_as
 from .records import COMMAND, record
 
 CHOICES_AT_MOST = 99
@@ -44,6 +45,7 @@ def create_poll(choices: Sequence[str], by: str = COMMAND, **fields: Any) -> Pol
 @transaction.atomic
 def _create(choices: Sequence[str], by: str, **fields: Any) -> Poll:
     poll = Poll(**fields)
+    poll.question, choices = _cleaned("question", poll.question), _cleaned_labels(choices)
     least, most = get_method(poll.method).default_limits(len(choices))
     poll.min_selections = fields.get("min_selections", least)
     poll.max_selections = fields.get("max_selections", most)
@@ -68,7 +70,9 @@ def change_poll(
     poll = locked_draft(poll_id) if frozen_too else locked_poll(poll_id)
     before = times_of(poll)
     for name, value in fields.items():
-        setattr(poll, name, value)
+        setattr(poll, name, _cleaned(name, value) if name == "question" else value)
+    if choices is not None:
+        choices = _cleaned_labels(choices)
     if frozen_too:
         labels = [choice.label for choice in poll.choices.all()] if choices is None else choices
         check_draft(poll, labels, before)
@@ -120,14 +124,40 @@ def check_draft(
     """
     if len(labels) > CHOICES_AT_MOST:
         raise Malformed(_("At most %(most)s choices.") % {"most": CHOICES_AT_MOST})
-    if len({label.casefold() for label in labels}) != len(labels):
-        raise Malformed(_("Two choices have the same text."))
+    _check_labels(labels)
     _check_times(poll, before or {})
     rules = MethodRules(frozenset(range(1, len(labels) + 1)), poll.min_selections, poll.max_selections)
     try:
         get_method(poll.method).check_rules(rules)
     except ValueError as error:
         raise Malformed(str(error)) from None
+
+
+def _cleaned(field: str, text: str) -> str:
+    """What somebody wrote, as it is kept; Malformed, with the field, where it can't be."""
+    try:
+        text = cleaned(text)
+    except ValueError as error:
+        raise _about(field, str(error)) from None
+    if not is_visible(text):
+        raise _about(field, _("There is nothing to see in this text."))
+    return text
+
+
+def _cleaned_labels(labels: Iterable[str]) -> list[str]:
+    return [_cleaned(f"choices.{index}", label) for index, label in enumerate(labels)]
+
+
+def _check_labels(labels: Sequence[str]) -> None:
+    """Malformed where two can't be told apart, but perhaps by upper and lower case."""
+    seen: dict[str, int] = {}
+    for number, label in enumerate(labels, 1):
+        first = seen.setdefault(seen_as(label), number)
+        if first != number:
+            values = {"one": first, "first": isolated(labels[first - 1])}
+            values |= {"other": number, "second": isolated(label)}
+            sentence = _("Choices %(one)s, “%(first)s”, and %(other)s, “%(second)s”, look the same.") % values
+            raise _about("choices", sentence)
 
 
 def times_of(poll: Poll) -> dict[str, datetime | None]:
@@ -151,7 +181,10 @@ def _check_times(poll: Poll, before: Mapping[str, datetime | None]) -> None:
 
 
 def _about(field: str, sentence: str) -> Malformed:
-    return Malformed(f"{field}: {sentence}", errors={field: [sentence]})
+    """A refusal that names the field, and in a list the place: `choices.1`."""
+    name, _dot, index = field.partition(".")
+    errors: Any = {index: [sentence]} if index else [sentence]
+    return Malformed(f"{field}: {sentence}", errors={name: errors})
 
 
 def check_networks(poll: Poll) -> None:

@@ -32,6 +32,7 @@ from analytics import quarantine
 from analytics.models import Quarantine
 from analytics.tallies import is_stepping
 from polls.errors import LandslideError
+from polls.forms import LineField
 from polls.models import Ballot, Poll, State, canonical_code
 from polls.records import user_actor
 
@@ -78,6 +79,7 @@ class QuarantineForm(forms.ModelForm):
     class Meta:
         model = Quarantine
         fields = ["reason"]
+        field_classes = {"reason": LineField}
         widgets = {"reason": UnfoldAdminTextInputWidget}
         help_texts = {"reason": gettext_lazy("It stays with the ballots and in the records.")}
 

@@ -17,7 +17,9 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
+from polls.forms import LineField
 from polls.models import ApiClient
+from polls.plain_text import isolated
 from polls.records import record, user_actor
 
 admin.site.unregister(APIKey)  # ours is ApiClient, which knows scopes
@@ -38,6 +40,7 @@ class ApiClientForm(forms.ModelForm):
     class Meta:
         model = ApiClient
         fields = ["name", "scopes", "expiry_date"]
+        field_classes = {"name": LineField}
         help_texts = {
             "name": gettext_lazy("Who uses the key, and for what."),
             "expiry_date": gettext_lazy("From then on the key isn't accepted. Empty: it doesn't expire."),
@@ -113,7 +116,7 @@ class ApiClientAdmin(ModelAdmin):
             {
                 **self.admin_site.each_context(request),
                 "opts": self.opts,
-                "title": _("The key of “%(name)s”") % {"name": obj.name},
+                "title": _("The key of “%(name)s”") % {"name": isolated(obj.name)},
                 "key": request.new_api_key,  # type: ignore[attr-defined]
                 "client": obj,
                 "back": reverse("admin:polls_apiclient_changelist"),
@@ -147,7 +150,7 @@ class ApiClientAdmin(ModelAdmin):
             ApiClient.objects.filter(pk=client.pk).update(revoked=True)
             self.log_change(request, client, _("Revoked"))
             _record(request, "API client revoked", client)
-            text = _("The key of “%(name)s” is revoked.") % {"name": client.name}
+            text = _("The key of “%(name)s” is revoked.") % {"name": isolated(client.name)}
             self.message_user(request, text, messages.SUCCESS)
             return page
         return TemplateResponse(
@@ -157,7 +160,7 @@ class ApiClientAdmin(ModelAdmin):
                 **self.admin_site.each_context(request),
                 "opts": self.opts,
                 "title": _("Revoke this key?"),
-                "subject": f"{client.name} ({client.prefix})",
+                "subject": f"{isolated(client.name)} ({client.prefix})",
                 "lines": [
                     _("Every request with this key is refused from now on."),
                     _("This can't be undone; a new client gets a new key."),

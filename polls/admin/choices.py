@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
+from polls.forms import LineField
 from polls.models import Choice
 
 ROWS_AT_LEAST = 4
@@ -53,12 +54,23 @@ class ChoicesField(forms.Field):
     """Cleans to the labels in order, less the empty ones. Whether they fit the poll, `authoring` says."""
 
     widget = ChoiceRows
+    line = LineField(required=False)
     default_error_messages = {
         "too_long": _("“%(label)s…” is too long: a choice has at most %(most)s characters.")
     }
 
     def to_python(self, value: Sequence[str] | None) -> list[str]:
-        return [label for label in (text.strip() for text in value or []) if label]
+        """Each cleaned; a row that is left empty is none, one that only looks it is refused by its number."""
+        labels = []
+        for number, text in enumerate(value or [], 1):
+            try:
+                label = self.line.clean(text)
+            except ValidationError as error:
+                says = _("Choice %(number)s: %(error)s")
+                raise ValidationError(says, params={"number": number, "error": error.messages[0]}) from None
+            if label:
+                labels.append(label)
+        return labels
 
     def validate(self, value: list[str]) -> None:
         super().validate(value)
@@ -69,7 +81,9 @@ class ChoicesField(forms.Field):
                     code="too_long",
                     params={"label": label[:40], "most": LABEL_LENGTH},
                 )
-            forms.CharField().clean(label)  # no NUL, which no database takes
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return list(initial or []) != self.to_python(data)
+        try:
+            return list(initial or []) != self.to_python(data)
+        except ValidationError:
+            return True

@@ -22,7 +22,9 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWi
 from polls import invites
 from polls.csv_download import csv_download
 from polls.errors import LandslideError
+from polls.forms import LineField
 from polls.models import Identity, InviteBatch, Poll
+from polls.plain_text import isolated
 from polls.records import user_actor
 
 
@@ -32,7 +34,7 @@ class BatchForm(forms.Form):
         validators=[MinValueValidator(1), MaxValueValidator(invites.COUNT_AT_MOST)],
         widget=UnfoldAdminIntegerFieldWidget(attrs={"min": 1, "max": invites.COUNT_AT_MOST}),
     )
-    label = forms.CharField(
+    label = LineField(
         label=gettext_lazy("For whom"),
         max_length=100,
         required=False,
@@ -99,7 +101,7 @@ class InvitePages(ModelAdmin):
             "Of “%(batch)s”, %(used)s invite has a counted ballot in round %(round)s, out of %(count)s.",
             "Of “%(batch)s”, %(used)s invites have a counted ballot in round %(round)s, out of %(count)s.",
             used,
-        ) % {"batch": name_of(batch), "used": used, "count": batch.count, "round": batch.poll.round}
+        ) % {"batch": isolated(name_of(batch)), "used": used, "count": batch.count, "round": batch.poll.round}
         self.message_user(request, text, messages.INFO)
         return _back(batch.poll)
 
@@ -109,7 +111,7 @@ class InvitePages(ModelAdmin):
         if request.method == "POST":
             if invites.revoke_batch(batch.pk, by=user_actor(request.user)):
                 self.log_change(
-                    request, batch.poll, _("Revoked invites: %(name)s") % {"name": name_of(batch)}
+                    request, batch.poll, _("Revoked invites: %(name)s") % {"name": isolated(name_of(batch))}
                 )
                 self.message_user(request, _("The invites are revoked."), messages.SUCCESS)
             else:
@@ -120,7 +122,7 @@ class InvitePages(ModelAdmin):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": _("Revoke these invites?"),
-            "subject": f"{name_of(batch)} · {batch.poll}",
+            "subject": f"{isolated(name_of(batch))} · {batch.poll}",
             "lines": [
                 _("From now on nobody gets in with one of them."),
                 _("Who has the voting page open and got in before can still cast for up to an hour."),

@@ -127,7 +127,7 @@ class PollAdmin(InvitePages):
     def choice_list(self, poll: Poll) -> SafeString:
         rows = ((choice.number, choice.label) for choice in poll.choices.all())
         return format_html(
-            '<ol class="ls-choices">{}</ol>', format_html_join("", '<li value="{}">{}</li>', rows)
+            '<ol class="ls-choices">{}</ol>', format_html_join("", '<li value="{}"><bdi>{}</bdi></li>', rows)
         )
 
     def save_model(self, request: HttpRequest, obj: Poll, form: PollForm, change: bool) -> None:

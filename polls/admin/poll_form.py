@@ -7,9 +7,11 @@ from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from polls import authoring
 from polls.errors import LandslideError
+from polls.forms import LineField
 from polls.methods import get_method
 from polls.models import Poll, canonical_code
 
@@ -34,6 +36,8 @@ FIELDS = [
     "proof_of_work",
     "release_step",
 ]
+#: What the API calls otherwise than this form.
+NAMES = {"choices": "labels"}
 LIMITS = ("min_selections", "max_selections")
 
 
@@ -59,6 +63,8 @@ class PollForm(forms.ModelForm):
     class Meta:
         model = Poll
         fields = FIELDS
+        field_classes = {"question": LineField}
+        widgets = {"question": UnfoldAdminTextInputWidget(attrs={"dir": "auto"})}
         help_texts = {
             "min_selections": _("How many choices a ballot marks at least. Empty: as usual for the method."),
             "max_selections": _("How many choices a ballot marks at most. Empty: as usual for the method."),
@@ -133,7 +139,8 @@ class PollForm(forms.ModelForm):
 
     def _add_refusal(self, error: LandslideError) -> None:
         """Beside its field, where the refusal names one that the form has."""
-        named = {name: says for name, says in error.extra.get("errors", {}).items() if name in self.fields}
+        errors = {NAMES.get(name, name): says for name, says in error.extra.get("errors", {}).items()}
+        named = {name: says for name, says in errors.items() if name in self.fields}
         for name, says in (named or {None: error.detail}).items():
             self.add_error(name, says)
 

@@ -15,6 +15,7 @@ from unfold.contrib.filters.admin import AllValuesCheckboxFilter, RangeDateTimeF
 from unfold.decorators import display
 
 from polls.models import Record
+from polls.plain_text import isolated
 from polls.records import record, user_actor
 
 FIELDS = ("at", "actor", "action", "poll_code", "details", "digest")
@@ -54,7 +55,7 @@ class RecordAdmin(ModelAdmin):
 
 
 def _short(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return isolated(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 class Recorded:

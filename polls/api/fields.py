@@ -12,15 +12,31 @@ from rest_framework import serializers
 
 from polls.moments import OUTSIDE, NaiveTime, in_window, parse_rfc_3339
 from polls.networks import canonical_networks
+from polls.plain_text import cleaned, is_visible
 
 
 class Text(serializers.CharField):
-    """A JSON string; DRF would also take a number."""
+    """A JSON string in which there is something to see, cleaned; DRF would also take a number.
+
+    lines: whether it may have several.
+    """
+
+    def __init__(self, *, lines: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.lines = lines
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
-        return super().to_internal_value(data)
+        try:
+            text = cleaned(super().to_internal_value(data), lines=self.lines)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from None
+        if is_visible(text):
+            return text
+        if not self.allow_blank:
+            self.fail("blank")
+        return ""
 
 
 class Whole(serializers.IntegerField):

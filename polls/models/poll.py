@@ -9,6 +9,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from polls.methods import MethodRules, method_choices
+from polls.plain_text import isolated
 
 from .fields import MomentField
 
@@ -156,7 +157,7 @@ class Poll(models.Model):
         indexes = [models.Index(fields=["-created_at", "-id"], name="poll_newest")]
 
     def __str__(self) -> str:
-        return f"{self.question} ({self.code})"
+        return f"{isolated(self.question)} ({self.code})"
 
     def method_rules(self) -> MethodRules:
         numbers = frozenset(choice.number for choice in self.choices.all())

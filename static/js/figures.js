@@ -2,7 +2,7 @@ const TABLE_DECIMALS = 1;
 
 /** The table beside every chart. Cells change in place, so that a screen reader keeps its row. */
 
-import { number, shares, text } from "./texts.js";
+import { isolated, number, shares, text } from "./texts.js";
 import { base, totals } from "./words.js";
 import { write as set } from "./write.js";
 
@@ -18,7 +18,7 @@ export function drawFigures(container, tally) {
   tally.choices.forEach((choice, index) => {
     const row = body.rows[index] ?? newRow(body);
     const won = tally.winners?.includes(choice.number);
-    set(row.cells[0], won ? text("winner", { choices: choice.label }) : choice.label);
+    set(row.cells[0], won ? text("winner", { choices: isolated(choice.label) }) : choice.label);
     set(row.cells[1], number(choice.votes));
     set(row.cells[2], words.of(choice.votes));
   });

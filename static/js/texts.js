@@ -48,7 +48,10 @@ export function shares(tally, leastDecimals = 0) {
 
 const votesOf = (tally) => tally.choices.map((choice) => choice.votes);
 
-export const all = (labels) => list.format(labels);
+/** What people wrote, for a sentence of ours, whose order it can't change (UAX #9). One in ASCII couldn't anyway. */
+export const isolated = (words) => (/^[ -~]*$/.test(words) ? words : `\u2068${words}\u2069`);
+
+export const all = (labels) => list.format(labels.map(isolated));
 
 export const isToday = (time, now) => new Date(time).toDateString() === new Date(now).toDateString();
 

@@ -1,7 +1,7 @@
 /** Sentences about a poll that every page says the same way. */
 
 import { now } from "./clock.js";
-import { all, countdown, isToday, pollTime, shares, text } from "./texts.js";
+import { all, countdown, isolated, isToday, pollTime, shares, text } from "./texts.js";
 
 const HOUR = 3600000;
 
@@ -103,7 +103,7 @@ export function spoken(tally) {
   const leaders = tally.choices.filter((choice) => choice.votes === most);
   const values = { share: shares(tally).of(most), total };
   return leaders.length === 1
-    ? text("announcement", { choice: leaders[0].label, ...values })
+    ? text("announcement", { choice: isolated(leaders[0].label), ...values })
     : text("announcementTie", { choices: all(leaders.map((choice) => choice.label)), ...values });
 }
 

@@ -43,6 +43,19 @@ def test_a_line_has_its_time_level_logger_and_extras(written):
     assert line["timestamp"].endswith("Z")
 
 
+def test_on_the_console_what_somebody_wrote_stays_in_its_line():
+    processors = config("console", "INFO")["formatters"]["structured"]["processors"]
+    formatter = structlog.stdlib.ProcessorFormatter(processors=processors)
+    record = logging.LogRecord("landslide.test", logging.WARNING, "", 1, "a\nb \x1b[2J\u202e", (), None)
+    try:
+        raise ValueError("c\x1b[2J")
+    except ValueError as error:
+        record.exc_info = (ValueError, error, error.__traceback__)
+    first, *traceback = formatter.format(record).split("\n")
+    assert r"a\nb \x1b[2J\u202e" in first
+    assert traceback[-1] == r"ValueError: c\x1b[2J"
+
+
 def test_the_request_id_is_in_each_line_of_the_request(written):
     logger, lines = written
     with structlog.contextvars.bound_contextvars(request_id="abc123"):

@@ -83,6 +83,19 @@ def test_the_main_job(running: Any, visitor: Any) -> None:
 
 
 @pytest.mark.parametrize("running", FULL, indirect=True)
+def test_a_label_keeps_its_direction_to_itself(running: Any, visitor: Any) -> None:
+    """In a sentence of ours: a tie of two Hebrew labels must not pull the count of ballots between them."""
+    system, client = running
+    code = client.make_poll(choices=["אלף", "בית"])
+    page = visitor(**PHONE).page
+    page.goto(f"{system.url}/p/{code}/results/")
+    for label in (1, 2):
+        voter = new_voter(system.url, code)
+        assert voter.post(f"/api/v1/polls/{code}/ballots/", json={"selections": [label]}).status_code == 202
+    said = page.locator("[aria-live]", has_text="אלף")
+    expect(said).to_have_text(re.compile("\u2068אלף\u2069.*\u2068בית\u2069.*2 ballots"))
+
+
 def test_keyboard_only(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll(method="multiple", max_selections=2)

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analytics import purge
 from polls.errors import LandslideError
+from polls.management.terminal import console, shown_poll
 from polls.models import Poll, canonical_code
 from polls.records import COMMAND
 from polls.votelog import STORE_ERRORS
@@ -36,7 +37,7 @@ class Command(BaseCommand):
             ballots = purge.ballots_in(rounds)
             if not options["yes"]:
                 self.ask(poll, [round_.number for round_ in rounds], ballots)
-            self.carry_out(poll, options["round"], ballots, options["no_color"])
+            self.carry_out(poll, options["round"], ballots, console(options))
         except LandslideError as error:
             raise CommandError(error.detail) from None
         except STORE_ERRORS as error:
@@ -47,7 +48,9 @@ class Command(BaseCommand):
         )
 
     def ask(self, poll: Poll, numbers: list[int], ballots: int) -> None:
-        self.stdout.write(f"{poll}: round {', '.join(map(str, numbers))}, {ballots:,} counted ballots.")
+        self.stdout.write(
+            f"{shown_poll(poll)}: round {', '.join(map(str, numbers))}, {ballots:,} counted ballots."
+        )
         self.stdout.write(
             "No receipt can be looked up afterwards, and a voter who comes again is a new one. "
             "This can't be undone."
@@ -59,10 +62,9 @@ class Command(BaseCommand):
         if canonical_code(answer) != poll.code:
             raise CommandError("Nothing was changed.")
 
-    def carry_out(self, poll: Poll, number: int | None, ballots: int, no_color: bool) -> None:
-        console = Console(no_color=no_color or None, highlight=False)
+    def carry_out(self, poll: Poll, number: int | None, ballots: int, screen: Console) -> None:
         columns = (TextColumn("Unlinking ballots"), BarColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console) as progress:
+        with Progress(*columns, console=screen) as progress:
             task = progress.add_task("", total=max(ballots, 1))
             purge.purge(
                 poll.pk,

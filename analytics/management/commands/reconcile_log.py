@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -14,6 +13,7 @@ from analytics import reconcile
 from analytics.reconcile import Done, ReconcileRefused
 from analytics.survey import Damage, Plan, survey
 from polls.errors import LandslideError
+from polls.management.terminal import console
 from polls.records import COMMAND, record
 from polls.votelog import STORE_ERRORS
 
@@ -43,7 +43,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        self.console = Console(no_color=options["no_color"] or None, highlight=False)
+        self.console = console(options)
         try:
             plan = survey(doubt_all=options["all"])
             self.show(plan)

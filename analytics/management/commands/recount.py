@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from analytics import recount
 from analytics.recount import Recount
 from polls.errors import LandslideError
+from polls.management.terminal import console, shown
 from polls.models import Poll, Round, canonical_code
 from polls.records import COMMAND
 from polls.votelog import STORE_ERRORS
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--yes", action="store_true", help="don't ask before fixing")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        self.console = Console(no_color=options["no_color"] or None, highlight=False)
+        self.console = console(options)
         try:
             poll = find_poll(options["code"])
             round_ = recount.round_of(poll, options["round"])
@@ -66,7 +66,7 @@ class Command(BaseCommand):
         for column in table.columns[1:]:
             column.justify = "right"
         for row in found.rows():
-            label = f"{row['label']} (in quarantine)" if row["apart"] else str(row["label"])
+            label = shown(row["label"]) + (" (in quarantine)" if row["apart"] else "")
             drift = f"{row['drift']:+,}" if row["drift"] else "0"
             style = "bold red" if row["drift"] else None
             tally, ledger = ("–", "–") if row["secret"] else (f"{row['tally']:,}", f"{row['ledger']:,}")
@@ -75,7 +75,7 @@ class Command(BaseCommand):
 
 
 def said(found: Recount) -> list[str]:
-    return [f"{row['label']} {-row['drift']:+,}" for row in found.rows() if row["drift"]]
+    return [f"{shown(row['label'])} {-row['drift']:+,}" for row in found.rows() if row["drift"]]
 
 
 def find_poll(code: str) -> Poll:

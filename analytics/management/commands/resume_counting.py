@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analytics import halting, resuming
 from analytics.models import Halt
 from polls.errors import LandslideError
+from polls.management.terminal import console, shown
 from polls.models import Poll, canonical_code
 from polls.records import COMMAND
 
@@ -35,10 +35,9 @@ class Command(BaseCommand):
         poll = Poll.objects.filter(code=canonical_code(options["code"])).first()
         if poll is None:
             raise CommandError("There is no poll with this code.")
-        console = Console(no_color=options["no_color"] or None, highlight=False)
         columns = (TextColumn("Counting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         ballots = halting.held_ballots(poll.pk)
-        with Progress(*columns, console=console) as progress:
+        with Progress(*columns, console=console(options)) as progress:
             task = progress.add_task("", total=ballots)
             try:
                 done = resuming.resume(
@@ -52,5 +51,5 @@ class Command(BaseCommand):
                 raise CommandError(error.detail) from None
         if not done:
             reason = Halt.objects.filter(poll_id=poll.pk).values_list("reason", flat=True).first()
-            raise CommandError(f"It halted again, most of them still fail: {reason}.")
+            raise CommandError(f"It halted again, most of them still fail: {shown(reason)}.")
         self.stdout.write(f"{ballots} ballots were held; poll {poll.code} is counted again.")

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from polls.management.terminal import line, shown
 from polls.models import ApiClient
 from polls.records import COMMAND, record
 
@@ -31,13 +32,13 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        name, scopes = options["name"].strip(), chosen(options["scopes"])
+        name, scopes = line(options["name"], "NAME"), chosen(options["scopes"])
         if not 0 < len(name) <= NAME_LENGTH:
             raise CommandError(f"The name takes 1 to {NAME_LENGTH} characters.")
         with transaction.atomic():
             client, key = ApiClient.objects.create_key(name=name, scopes=scopes)
             record(COMMAND, "API client made", client=f"{client.prefix} {name}", scopes=scopes)
-        self.stdout.write(f"A key for {name}, which may: {', '.join(scopes)}.")
+        self.stdout.write(f"A key for {shown(name)}, which may: {', '.join(scopes)}.")
         self.stdout.write("It can't be shown again; revoke it in the admin under API clients.")
         self.stdout.write("Send it as a header:  Authorization: Api-Key <key>")
         self.stdout.write("")

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from polls import invites
 from polls.errors import LandslideError
+from polls.management.terminal import line, shown_poll
 from polls.models import Poll, canonical_code
 from polls.records import COMMAND
 
@@ -37,7 +38,12 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        count, label, out, site = options["count"], options["label"].strip(), options["out"], options["site"]
+        count, label, out, site = (
+            options["count"],
+            line(options["label"], "--label"),
+            options["out"],
+            options["site"],
+        )
         if not 1 <= count <= invites.COUNT_AT_MOST:
             raise CommandError(f"--count takes 1 to {invites.COUNT_AT_MOST}.")
         if len(label) > LABEL_LENGTH:
@@ -55,7 +61,7 @@ class Command(BaseCommand):
                 raise CommandError(error.detail) from None
             for piece in invites.csv_pieces(batch, f"{parts.scheme}://{parts.netloc}"):
                 file.write(piece)
-        print(f"Batch {batch.pk}: {count} invites to {poll}.", file=sys.stderr)
+        print(f"Batch {batch.pk}: {count} invites to {shown_poll(poll)}.", file=sys.stderr)
 
 
 def private(path: Path) -> TextIO:

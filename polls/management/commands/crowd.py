@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,7 +22,9 @@ from rich.progress import (
 from rich.table import Table
 
 from polls.management.audience import Audience, NoAudience, Report
+from polls.management.terminal import console, shown
 from polls.models import canonical_code
+from polls.plain_text import escaped
 from polls.shares import decimals_for, percent
 
 EVERYWHERE = ("", "0.0.0.0", "::", "[::]")
@@ -61,7 +62,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         check(options)
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it would say a line for each request
-        self.console = Console(no_color=options["no_color"] or None, highlight=False)
+        self.console = console(options)
         report = self.run(options)
         self.console.print(summary(report))
         self.console.print(tallies(report))
@@ -92,7 +93,7 @@ class Command(BaseCommand):
                 return asyncio.run(until_interrupted(audience))
             except NoAudience as error:
                 progress.remove_task(task)
-                raise CommandError(str(error)) from None
+                raise CommandError(escaped(str(error))) from None
             except KeyboardInterrupt:
                 raise CommandError("Stopped before the last answers came in.") from None
 
@@ -125,7 +126,7 @@ def summary(report: Report) -> Table:
     table.add_row("cast", str(report.cast))
     table.add_row("accepted", str(report.accepted))
     for code, count in sorted(report.refused.items()):
-        table.add_row(f"refused: {code}", str(count))
+        table.add_row(f"refused: {escaped(code)}", str(count))
     table.add_row("unknown", str(report.unknown))
     table.add_row("sent again", str(report.retries))
     table.add_row("a second", f"{report.cast / report.seconds:.1f}" if report.seconds else "–")
@@ -137,7 +138,7 @@ def summary(report: Report) -> Table:
 
 def tallies(report: Report) -> Table:
     """Before and after, as the endpoint shows it to anybody."""
-    table = Table("", title=report.after.get("question") or "Tally", title_justify="left")
+    table = Table("", title=shown(report.after.get("question") or "Tally"), title_justify="left")
     for name in ("before", "after", "share"):
         table.add_column(name, justify="right")
     if not (report.before.get("visible") and report.after.get("visible")):
@@ -148,7 +149,9 @@ def tallies(report: Report) -> Table:
     decimals = decimals_for([choice["votes"] for choice in choices], ballots)
     for choice in choices:
         share = percent(choice["votes"], ballots, decimals)
-        table.add_row(choice["label"], str(earlier.get(choice["number"], "–")), str(choice["votes"]), share)
+        table.add_row(
+            shown(choice["label"]), str(earlier.get(choice["number"], "–")), str(choice["votes"]), share
+        )
     table.add_section()
     table.add_row("ballots", str(report.before["ballots"]), str(report.after["ballots"]), "")
     return table
@@ -158,12 +161,14 @@ def troubles_of(report: Report, *, others_vote: bool) -> list[str]:
     """Why the run is no success, in sentences."""
     troubles = []
     if report.refused:
-        troubles.append(f"{report.refused.total()} voters were refused: {', '.join(sorted(report.refused))}.")
+        troubles.append(
+            f"{report.refused.total()} voters were refused: {escaped(', '.join(sorted(report.refused)))}."
+        )
     if report.unknown:
         troubles.append(f"{report.unknown} ballots have no known outcome: the server didn't answer in time.")
     growth = report.growth
     if report.lost:
-        troubles.append(f"The tally can't be read any more. {report.lost}")
+        troubles.append(f"The tally can't be read any more. {escaped(report.lost)}")
     elif growth is None:
         if report.before.get("round") != report.after.get("round"):
             troubles.append("The poll was reset meanwhile, so the tallies can't be compared.")

@@ -1,0 +1,76 @@
+"""What people write: in which form it is kept, what is refused, and which texts look the same.
+
+Everything here is about what a reader sees: a text that shows nothing, that turns its surroundings round or
+that looks like its neighbour is a trap on a ballot, whoever meant it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from django.utils.translation import get_language_bidi
+from django.utils.translation import gettext as _
+
+#: Spaces of whatever width, and tabs: one plain space in what is kept.
+_SPACES = re.compile(r"[\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
+_LINE_BREAKS = re.compile(r"\r\n|[\r\u0085\u2028\u2029]")
+#: Controls, bidirectional embeddings, overrides and isolates, annotations, and what is no character at all.
+_REFUSED = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206f\ufff9-\ufffb\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(f"{chr(plane * 0x10000 + 0xFFFE)}{chr(plane * 0x10000 + 0xFFFF)}" for plane in range(17))
+    + "]"
+)
+#: Default_Ignorable_Code_Point of Unicode 16, which fonts show as nothing.
+_IGNORABLE = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+#: The same, but for the letters behind U+1F3F4: the flags of England and Scotland differ by nothing else.
+_INVISIBLE = re.compile(rf"(\U0001f3f4[\U000e0020-\U000e007f]+)|[{_IGNORABLE}]")
+#: Blank too, though Unicode counts them among signs: no dots of Braille, and no head of a note.
+_BLANK_SIGNS = r"\u2800\U0001d159"
+_BLANK = re.compile(rf"[\s\x00-\x1f\x7f-\x9f{_IGNORABLE}{_BLANK_SIGNS}]+")
+_GAPS = re.compile(rf"[\s{_BLANK_SIGNS}]+")
+
+FIRST_STRONG_ISOLATE, POP_ISOLATE = "\u2068", "\u2069"
+
+
+def cleaned(text: str, *, lines: bool = False) -> str:
+    """The text as it is kept: composed (NFC), with single spaces, none at its ends.
+
+    lines: whether it may have several. ValueError, with a sentence, for a character that isn't taken.
+    """
+    text = _SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip()
+    if lines:
+        text = _LINE_BREAKS.sub("\n", text)
+    for found in _REFUSED.finditer(text):
+        if lines and found[0] == "\n":
+            continue
+        if found[0] == "\n" or _LINE_BREAKS.match(found[0]):
+            raise ValueError(_("This has to be one line of text."))
+        raise ValueError(_("The character U+%(number)04X can't be used here.") % {"number": ord(found[0])})
+    return text
+
+
+def is_visible(text: str) -> bool:
+    """Whether a reader sees anything of it."""
+    return _BLANK.fullmatch(text) is None and text != ""
+
+
+def seen_as(text: str) -> str:
+    """The same for texts that look the same but for upper and lower case."""
+    bare = _INVISIBLE.sub(lambda found: found[1] or "", text)
+    return _GAPS.sub(" ", unicodedata.normalize("NFC", bare)).strip().lower()
+
+
+def escaped(text: str) -> str:
+    """The text for a terminal or a log: what `cleaned` refuses, and older rows may hold, spelled out."""
+    return _REFUSED.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def isolated(text: str) -> str:
+    """The text for a sentence of ours, whose order it can't change (UAX #9). One in ASCII couldn't anyway."""
+    if text.isascii() and not get_language_bidi():
+        return text
+    return f"{FIRST_STRONG_ISOLATE}{text}{POP_ISOLATE}"
