@@ -13,7 +13,7 @@ import { afterState, afterTally } from "./order.js";
 import { objection, phaseOf, refusal, rule } from "./phase.js";
 import { Prover } from "./proof.js";
 import { showStatus } from "./status.js";
-import { text } from "./texts.js";
+import { isolated, text } from "./texts.js";
 import { meetVoter, receiptStatus } from "./voter.js";
 import { assurance, base, closed, closing, hidden, isOver, isTicking, opening, outcome, remaining, spoken, stateWords, totals } from "./words.js";
 import { write, writeMoving, writeTheirs } from "./write.js";
@@ -228,7 +228,8 @@ function drawWho() {
   const known = voter?.identity === tally.identity ? voter : null;
   const account = known?.account ?? null;
   const invited = known?.identity === "invite" && known.eligible;
-  const words = account !== null ? text("signedInAs", { account }) : invited ? text("inviteAccepted") : assurance(tally);
+  const signedIn = account !== null && text("signedInAs", { account: isolated(account) });
+  const words = signedIn || (invited ? text("inviteAccepted") : assurance(tally));
   write($("who-words"), gone ? "" : words);
   $("sign-out").hidden = gone || account === null;
   $("sign-in-early").hidden = gone || known?.needs !== "login" || tally.state === "open";
