@@ -40,6 +40,7 @@ VOTE_MODULES = [
     "js/invite.js",
     "js/live.js",
     "js/motion.js",
+    "js/names.js",
     "js/order.js",
     "js/phase.js",
     "js/proof.js",

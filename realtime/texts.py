@@ -15,9 +15,16 @@ RESULTS: Texts = {
 PRESENT: Texts = {
     "joinNow": _("Join now"),
     "scan": _("Scan to vote"),
+    "scanJoin": _("Scan to join"),
     "scanResult": _("Scan for the result"),
     "hiddenByPresenter": _("The results are hidden for now."),
     "leadingOf": _("The %(count)s leading of %(total)s choices."),
+    "firstOf": _("The first %(count)s of %(total)s choices."),
+    "levelOf": lambda n: ngettext(
+        "%(shown)s of %(total)s choices; %(count)s that isn't shown has as many votes.",
+        "%(shown)s of %(total)s choices; %(count)s that aren't shown have as many votes.",
+        n,
+    ),
     "ballotsWord": lambda n: ngettext("ballot", "ballots", n),
     "votersWord": lambda n: ngettext("voter", "voters", n),
     "selectionsWord": lambda n: ngettext("selection", "selections", n),

@@ -29,6 +29,7 @@ SCREEN_MODULES = [
     "js/figures.js",
     "js/live.js",
     "js/motion.js",
+    "js/names.js",
     "js/order.js",
     "js/screen.js",
     "js/shares.js",
@@ -37,7 +38,7 @@ SCREEN_MODULES = [
     "js/words.js",
     "js/write.js",
 ]
-PRESENT_MODULES = [*SCREEN_MODULES, "js/awake.js", "js/controls.js", "js/keys.js", "js/stage.js"]
+PRESENT_MODULES = [*SCREEN_MODULES, "js/awake.js", "js/controls.js", "js/keys.js", "js/layout.js", "js/stage.js"]
 
 
 @poll_page

@@ -2,6 +2,7 @@
 
 import { clearNumber, moveNumber, moveShare } from "./motion.js";
 import { number, shares } from "./texts.js";
+import { write } from "./write.js";
 
 const HUES = 8;
 
@@ -22,11 +23,14 @@ export class Bars {
     this.list.style.setProperty("--count", choices.length);
   }
 
+  /** Other words for the labels where there is little room, in the order of the choices. */
+  name(labels) {
+    labels.forEach((words, index) => write(this.list.children[index].querySelector(".bar-label"), words));
+  }
+
   /** `shown` false: tracks without figures. `only`: the numbers that have room, or null for all. */
   draw(tally, { shown, only = null }) {
     const words = shown ? shares(tally) : null;
-    const digits = shown ? Math.max(...tally.choices.map((choice) => number(choice.votes).length)) : 1;
-    this.list.style.setProperty("--digits", digits);
     // A screen reader gets the table instead, where there is one.
     this.list.setAttribute("aria-hidden", String(shown));
     tally.choices.forEach((choice, index) => {
@@ -41,7 +45,7 @@ export class Bars {
   #make(choice, index) {
     const row = this.template.content.firstElementChild.cloneNode(true);
     row.classList.add(`hue-${(index % HUES) + 1}`);
-    row.querySelector(".bar-label").textContent = choice.label;
+    write(row.querySelector(".bar-label"), choice.label);
     return row;
   }
 }

@@ -62,6 +62,7 @@ export class Cards {
   /** `results`: whether to draw them; `mine`: the numbers this voter marked in the ballot that counts. */
   draw(tally, { results, mine }) {
     this.list.classList.toggle("with-results", results);
+    this.list.classList.toggle("decided", results && Boolean(tally.winners?.length));
     const words = results ? shares(tally) : null;
     const byNumber = new Map(tally.choices.map((choice) => [choice.number, choice]));
     for (const card of this.#cards()) {

@@ -17,11 +17,15 @@ export function drawFigures(container, tally) {
   while (body.rows.length > tally.choices.length) body.deleteRow(-1);
   tally.choices.forEach((choice, index) => {
     const row = body.rows[index] ?? newRow(body);
-    const won = tally.winners?.includes(choice.number);
-    set(row.cells[0], won ? text("winner", { choices: isolated(choice.label) }) : choice.label);
+    set(row.cells[0], named(choice, tally.winners ?? []));
     set(row.cells[1], number(choice.votes));
     set(row.cells[2], words.of(choice.votes));
   });
+}
+
+function named({ number, label }, winners) {
+  if (!winners.includes(number)) return label;
+  return text(winners.length > 1 ? "tiedFirst" : "winner", { choices: isolated(label) });
 }
 
 function newRow(body) {

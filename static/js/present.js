@@ -4,9 +4,9 @@ import { keepAwake } from "./awake.js";
 import { Bars } from "./bars.js";
 import { Controls } from "./controls.js";
 import { drawFigures } from "./figures.js";
+import { Layout } from "./layout.js";
 import { clearNumber, moveNumber } from "./motion.js";
 import { follow } from "./screen.js";
-import { arrange, leading } from "./stage.js";
 import { number, text } from "./texts.js";
 import { assurance, base, closed, closing, hidden, isFinal, isOver, opening, outcome, remaining, setAside, severalChoices } from "./words.js";
 import { writeMoving, writeOrHide as set, writeTheirs } from "./write.js";
@@ -14,6 +14,7 @@ import { writeMoving, writeOrHide as set, writeTheirs } from "./write.js";
 const $ = (id) => document.getElementById(id);
 const main = $("main");
 const bars = new Bars($("bars"), $("bar"));
+const layout = new Layout({ room: $("room"), list: $("bars"), bars, note: (words) => set($("part"), words) });
 
 let hiding = null; // null until the presenter chooses: then what the audience may see decides
 let last = null;
@@ -26,6 +27,7 @@ const controls = new Controls(main, {
   },
 });
 new ResizeObserver(redraw).observe($("room"));
+layout.ready?.then(redraw);
 keepAwake();
 
 /** Staff get figures that the audience must not see yet: those come up only when asked for. */
@@ -43,7 +45,7 @@ function draw(view) {
   main.dataset.state = gone ? "gone" : tally.state;
   drawQuestion(tally, waiting, gone);
   bars.fit(tally.choices);
-  drawBars(tally, shown);
+  layout.draw(tally, shown);
   set($("why"), gone || waiting || shown ? "" : tally.visible ? text("hiddenByPresenter") : hidden(tally));
   drawTotals(view, shown);
   drawFigures($("figures"), shown ? tally : { visible: false });
@@ -56,29 +58,13 @@ function drawQuestion(tally, waiting, gone) {
   writeTheirs($("question"), tally.question, ours);
   $("question").dataset.length = words.length > 140 ? "long" : words.length > 60 ? "medium" : "short";
   writeMoving($("state"), gone ? "" : stateWords(tally, waiting), remaining(tally));
-  set($("scan"), text(isOver(tally) || tally.identity === "client" ? "scanResult" : "scan"));
+  const forResult = isOver(tally) || tally.identity === "client";
+  set($("scan"), text(waiting ? "scanJoin" : forResult ? "scanResult" : "scan"));
 }
 
 function stateWords(tally, waiting) {
   if (waiting) return opening(tally);
-  if (isFinal(tally)) return [text("finalResult"), closed(tally)].join(" · ");
   return isOver(tally) ? closed(tally) : closing(tally);
-}
-
-function drawBars(tally, shown) {
-  if (!tally.choices.length) return;
-  const room = $("room");
-  const size = { width: room.clientWidth, height: room.clientHeight, screen: innerHeight };
-  const { columns, rows, capacity, roomy } = arrange(tally.choices.length, size);
-  const only = leading(tally.choices, capacity);
-  const style = $("bars").style;
-  $("bars").classList.toggle("crowded", columns > 1);
-  $("bars").classList.toggle("roomy", roomy);
-  style.setProperty("--columns", columns);
-  style.setProperty("--rows", rows);
-  style.setProperty("--row", `${size.height / rows}px`);
-  bars.draw(tally, { shown, only });
-  set($("part"), only ? text("leadingOf", { count: capacity, total: tally.choices.length }) : "");
 }
 
 function drawTotals({ tally, viewers }, shown) {

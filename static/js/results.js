@@ -4,7 +4,7 @@ import { Bars } from "./bars.js";
 import { drawFigures } from "./figures.js";
 import { follow } from "./screen.js";
 import { clockTime, text } from "./texts.js";
-import { assurance, base, closed, closing, hidden, isFinal, isOver, opening, outcome, remaining, setAside, totals } from "./words.js";
+import { assurance, base, closed, closing, hidden, isOver, opening, outcome, remaining, setAside, totals } from "./words.js";
 import { write, writeMoving, writeOrHide as set, writeTheirs } from "./write.js";
 import { now } from "./clock.js";
 
@@ -44,7 +44,6 @@ function draw(view) {
 
 function stateWords(tally, waiting) {
   if (waiting) return opening(tally);
-  if (isFinal(tally)) return `${text("finalResult")}. ${closed(tally)}`;
   return isOver(tally) ? closed(tally) : closing(tally);
 }
 

@@ -1,24 +1,96 @@
-/** How many choices fit on a presenter's screen, and in how many columns. Pure. */
+/** How the choices stand on a presenter's screen: names first, so that a choice that is shown can be read. Pure. */
 
-const LEAST_ROW = 0.055; // of the screen's height: a label and a bar that the last row can read
-const LEAST_COLUMN = 0.24; // of the screen's height, too: what is narrower cuts every label
-const ROOMY_ROW = 0.145; // a label may take two lines
-const ONE_COLUMN = 8; // choices; more get taller rows in two
-const MOST_ROWS = 10;
+const LINE = 1.2; // em
+const STAR = 1.4; // em before a winner's name
+/** Beside its figures a name has one line; on lines of its own it has the width of the column. `height` in em. */
+const LAYOUTS = [
+  { beside: true, lines: 1, height: LINE + 1.2 },
+  ...[1, 2, 3].map((lines) => ({ beside: false, lines, height: lines * LINE + 1.75 })),
+];
+const LEAST_TRACK = 5; // em: less is no bar
+const MOST_COLUMNS = 6;
+const COMFORTABLE = 1.05; // times the least size: from there on long bars are worth more than large letters
 
-/** → { columns, rows, capacity, roomy } for `count` choices in a box of width × height on a screen `screen` high. */
-export function arrange(count, { width, height, screen }) {
-  const mostRows = Math.min(MOST_ROWS, Math.max(1, Math.floor(height / (screen * LEAST_ROW))));
-  const mostColumns = Math.max(1, Math.floor(width / (screen * LEAST_COLUMN)));
-  const fitsOne = count <= Math.min(ONE_COLUMN, mostRows);
-  const columns = fitsOne ? 1 : Math.min(mostColumns, Math.max(2, Math.ceil(count / mostRows)));
-  const rows = Math.min(mostRows, Math.ceil(count / columns));
-  return { columns, rows, capacity: columns * rows, roomy: height / rows >= screen * ROOMY_ROW };
+/** Labels as the widths of their words, in em, by `width(text)`. */
+export function measure(labels, width) {
+  const space = width(" ");
+  return labels.map((label) => ({ space, words: label.split(/\s+/u).map(width) }));
 }
 
-/** The numbers that are shown when not all fit: those with most votes, ties by order; null if all fit. */
-export function leading(choices, capacity) {
+/** → { beside, lines, columns, rows, capacity, size, fits } for measured labels in a box of width × height pixels.
+ *
+ *  least, most: the bounds of the size of letters; gap: between columns; figures: em that they take at the bar's end;
+ *  starred: a name may have a star before it. fits: for each label, whether it has room. */
+export function arrange(labels, { width, height, least, most, gap, figures, starred = false }) {
+  let best = null;
+  for (const layout of LAYOUTS) {
+    for (let columns = 1; columns <= MOST_COLUMNS; columns += 1) {
+      const column = (width - gap * (columns - 1)) / columns;
+      if (column < (figures + LEAST_TRACK) * least) break;
+      const found = placed(labels, layout, { columns, column, height, least, most, figures, starred });
+      if (!best || better(found, best, least)) best = found;
+    }
+  }
+  return best ?? placed(labels, LAYOUTS[2], { columns: 1, column: width, height, least, most, figures, starred });
+}
+
+function placed(labels, layout, { columns, column, height, least, most, figures, starred }) {
+  const possible = Math.max(1, Math.floor(height / (least * layout.height)));
+  const rows = Math.min(possible, Math.ceil(labels.length / columns));
+  const used = Math.ceil(labels.length / rows) < columns ? Math.ceil(labels.length / rows) : columns;
+  const room = (size) => column / size - (layout.beside ? figures : 0);
+  const fitting = (size) => labels.map((label) => linesOf(label, room(size), starred) <= layout.lines);
+  const fits = fitting(least);
+  const readable = count(fits);
+  let size = Math.max(least, Math.min(most, height / rows / layout.height));
+  while (size > least && count(fitting(size)) < readable) size = Math.max(least, size * 0.94);
+  const capacity = Math.min(labels.length, rows * columns);
+  const cut = labels.length - readable;
+  // A name that is cut is worse than one that isn't there.
+  const worth = (capacity * (readable - 3 * cut)) / labels.length;
+  return { ...layout, columns: used, rows, capacity, size, fits, worth, column: room(least) };
+}
+
+function better(one, other, least) {
+  if (one.worth <= 0 && other.worth <= 0) return one.column * one.lines > other.column * other.lines;
+  const enough = ({ size }) => Math.min(size, COMFORTABLE * least);
+  const differences = [one.worth - other.worth, enough(one) - enough(other), other.columns - one.columns, one.size - other.size];
+  return (differences.find((difference) => difference !== 0) ?? 0) > 0;
+}
+
+const count = (fits) => fits.filter(Boolean).length;
+
+/** How many lines a label takes in a column of so many em. */
+export function linesOf({ words, space }, column, starred = false) {
+  let lines = 1;
+  let used = starred ? STAR : 0;
+  for (const word of words) {
+    if (used && used + space + word > column) {
+      lines += 1;
+      used = 0;
+    }
+    const broken = Math.max(0, Math.ceil(word / column) - 1);
+    lines += broken;
+    used += (used ? space : 0) + word - broken * column;
+  }
+  return lines;
+}
+
+/** The numbers that are shown when not all fit: those with most votes, ties by order; null if all fit.
+ *  Where votes are hidden, the first ones: which are shown must not tell who leads. */
+export function leading(choices, capacity, shown) {
   if (choices.length <= capacity) return null;
-  const byVotes = [...choices].sort((a, b) => (b.votes ?? 0) - (a.votes ?? 0) || a.number - b.number);
-  return byVotes.slice(0, capacity).map((choice) => choice.number);
+  return ranked(choices, shown).slice(0, capacity).map((choice) => choice.number);
+}
+
+/** How many of those that aren't shown have as many votes as the last one that is. */
+export function levelBelow(choices, capacity) {
+  const byVotes = ranked(choices, true);
+  const last = byVotes[capacity - 1]?.votes;
+  return byVotes.slice(capacity).filter((choice) => choice.votes === last).length;
+}
+
+function ranked(choices, shown) {
+  const votes = (choice) => (shown ? (choice.votes ?? 0) : 0);
+  return [...choices].sort((a, b) => votes(b) - votes(a) || a.number - b.number);
 }

@@ -1,9 +1,13 @@
 /** Sentences about a poll that every page says the same way. */
 
 import { now } from "./clock.js";
-import { all, countdown, isolated, isToday, pollTime, shares, text } from "./texts.js";
+import { shorten } from "./names.js";
+import { all, countdown, isToday, pollTime, shares, text } from "./texts.js";
 
 const HOUR = 3600000;
+/** Letters that names may take in one sentence, and each of several. */
+const SENTENCE = 120;
+const NAME = 40;
 
 export const isOver = (tally) => ["closing", "closed", "published"].includes(tally.state);
 export const isFinal = (tally) => ["closed", "published"].includes(tally.state);
@@ -39,6 +43,16 @@ export function remaining(tally) {
 /** That voting is over, and since when. */
 export function closed(tally) {
   if (tally.state === "closing") return text("closing");
+  return [standing(tally), since(tally)].filter(Boolean).join(" · ");
+}
+
+/** What the figures are, once they don't move any more. */
+function standing(tally) {
+  if (!isFinal(tally) || !tally.visible) return "";
+  return text(tally.state === "published" ? "officialResult" : "finalResult");
+}
+
+function since(tally) {
   if (!tally.closed_at) return text("closed");
   const key = isToday(tally.closed_at, now()) ? "closedAt" : "closedOn";
   return text(key, { time: pollTime(tally.closed_at, now()) });
@@ -78,7 +92,7 @@ export function base(tally, decimals = 0) {
 export function outcome(tally) {
   const winners = isFinal(tally) && tally.visible ? labels(tally, tally.winners ?? []) : [];
   if (!winners.length) return "";
-  return text(winners.length > 1 ? "tie" : "winner", { choices: all(winners) });
+  return text(winners.length > 1 ? "tie" : "winner", { choices: listed(winners) });
 }
 
 /** Why there are no figures to see. */
@@ -98,13 +112,24 @@ export function assurance(tally) {
 export function spoken(tally) {
   if (!tally.visible || !tally.ballots) return "";
   const total = totals(tally);
-  if (isFinal(tally)) return text("announcementFinal", { outcome: outcome(tally), total });
+  if (isFinal(tally)) return text("announcementFinal", { result: standing(tally), outcome: outcome(tally), total });
   const most = Math.max(...tally.choices.map((choice) => choice.votes));
   const leaders = tally.choices.filter((choice) => choice.votes === most);
   const values = { share: shares(tally).of(most), total };
-  return leaders.length === 1
-    ? text("announcement", { choice: isolated(leaders[0].label), ...values })
-    : text("announcementTie", { choices: all(leaders.map((choice) => choice.label)), ...values });
+  const choices = listed(leaders.map((choice) => choice.label));
+  return text(leaders.length === 1 ? "announcement" : "announcementTie", { choices, ...values });
+}
+
+/** Names in a sentence: as many as it has room for, and how many more there are. */
+function listed(names) {
+  const short = names.length === 1 ? names : shorten(names, NAME);
+  const kept = [];
+  for (const name of short) {
+    if (kept.length && kept.join("").length + name.length > SENTENCE) break;
+    kept.push(name);
+  }
+  const rest = names.length - kept.length;
+  return all([...kept, ...(rest ? [text("more", { count: rest })] : [])]);
 }
 
 export function labels(tally, numbers) {

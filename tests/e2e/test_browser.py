@@ -235,3 +235,71 @@ def test_a_hidden_tally_is_nowhere(running: Any, visitor: Any) -> None:
         assert ('"visible":false' in text) is hidden, results_visible
         assert bool(FIGURES.search(text)) is not hidden, results_visible
         assert bool(re.search(r'":\s*37\b', text)) is not hidden, results_visible
+
+
+#: What of the stage can't be seen as it should: too low a bar, a name that is cut or over its figures,
+#: a QR code under a text or off the screen, an outcome of more than two lines.
+STAGE_FLAWS = """() => {
+    const box = (node) => node.getBoundingClientRect();
+    const over = (a, b) =>
+        a.left < b.right && b.left < a.right && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+    const all = (selector) => [...document.querySelectorAll(selector)].filter((node) => box(node).height > 0);
+    const [qr] = all(".qr-card").map(box);
+    const flaws = [];
+    if (qr.right > innerWidth || qr.bottom > innerHeight || qr.width < innerHeight / 4) flaws.push("QR");
+    for (const node of all("#question, .stage-line > *, .bar, .stage-note, .stage-counts")) {
+        if (over(box(node), qr) || box(node).bottom > innerHeight) flaws.push(node.id || node.className);
+    }
+    const [outcome] = all("#outcome");
+    const line = parseFloat(getComputedStyle(outcome).lineHeight);
+    if (box(outcome).height > 2.2 * line) flaws.push("outcome");
+    const rows = all(".bar");
+    for (const row of rows) {
+        const [label, track, value] = [...row.children];
+        if (box(track).height < innerHeight / 80) flaws.push("low bar");
+        if (label.scrollHeight > label.clientHeight + 2) flaws.push(`cut: ${label.textContent}`);
+        if (over(box(label), box(value)) || over(box(label), box(track))) flaws.push("over its figures");
+        if (rows.some((other) => other !== row && over(box(other), box(row)))) flaws.push("rows");
+    }
+    return flaws;
+}"""
+MANY_WORDS = (
+    "a proposal to extend the opening hours of the library on evenings and weekends from the year to come"
+)
+STAGES = {
+    "names": [f"{first}-Theresia {last}" for first in ("Anna", "Maria", "Zsófia") for last in "ABCDEFGHIJKL"],
+    "long": [f"Option {letter}: {MANY_WORDS} {MANY_WORDS[:60]}" for letter in "ABCDEFGHIJKL"],
+    "alike": [f"Resolution on the budget of the year 2027, item {n}" for n in range(1, 41)],
+}
+
+
+def stage_flaws(page: Any) -> list[str]:
+    """Once it has settled: it is laid out anew some frames after the window's size has changed."""
+    for _ in range(100):
+        if not (flaws := page.evaluate(STAGE_FLAWS)):
+            break
+        page.wait_for_timeout(100)
+    return flaws
+
+
+@pytest.mark.parametrize("running", FULL, indirect=True)
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_full_stage_stays_readable(running: Any, visitor: Any, stage: str) -> None:
+    """Many, long and similar names, all tied, on a projector, a laptop and an old projector."""
+    system, client = running
+    labels = STAGES[stage]
+    code = client.make_poll(choices=labels)
+    client.cast_batch(code, [{"selections": [n + 1], "voter": f"v{n}"} for n in range(len(labels))])
+    client.tally_when(code, lambda tally: tally["ballots"] == len(labels))
+    client.step(code, "close")
+    client.tally_when(code, lambda tally: tally["state"] == "closed")
+    page = visitor(**PROJECTOR).page
+    page.goto(f"{system.url}/p/{code}/present/")
+    expect(page.locator("#outcome")).to_contain_text("more")
+    expect(page.locator("#announcer")).to_contain_text("Final result")
+    assert len(page.locator("#announcer").inner_text()) <= 300
+    for width, height in ((1920, 1080), (1280, 720), (1024, 768)):
+        page.set_viewport_size({"width": width, "height": height})
+        assert stage_flaws(page) == []
+        shown = page.locator(".bar:not([hidden])").count()
+        assert (shown == len(labels)) is page.locator("#part").is_hidden()

@@ -59,7 +59,7 @@ def test_from_the_ballot_to_the_verified_bundle(running: Any, visitor: Any, tmp_
     client.step(code, "close")
     client.step(code, "publish")
     phone.goto(f"{system.url}/p/{code}/results/")
-    expect(phone.locator("#state")).to_contain_text("Final result")
+    expect(phone.locator("#state")).to_contain_text("Official result")
     phone.get_by_role("link", name="Check the count").click()
     expect(phone.locator("#receipt")).to_have_value(receipt)
     check(phone)

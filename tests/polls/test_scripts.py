@@ -121,3 +121,113 @@ FLAPPING = """({ showStatus }) => {
 def test_a_flapping_network_is_said_at_most_once_in_ten_seconds(scripts: Callable[..., Any]) -> None:
     heard = scripts("status.js", FLAPPING)
     assert 1 <= len(heard) <= 5
+
+
+SHORTEN = "({ shorten }, [labels, longest]) => shorten(labels, longest)"
+RESOLUTIONS = [f"Resolution on the budget of the year 2027, item {n}" for n in range(1, 41)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "longest", "short"),
+    [
+        (["Tea", "Coffee"], 3, ["Tea", "Co…"]),
+        (["Tea", "Coffee"], 40, ["Tea", "Coffee"]),
+        (RESOLUTIONS[:2], 20, ["Resolution on the…1", "Resolution on the…2"]),
+        (["The red one", "The reddest one"], 8, ["Th…red…", "Th…redd…"]),
+        (["Family 👨‍👩‍👧 Ng", "Couple 👩‍👩 Ng"], 9, ["Family 👨‍👩‍👧…", "Couple 👩‍👩…"]),
+    ],
+)
+def test_labels_that_are_cut(
+    scripts: Callable[..., Any], labels: list[str], longest: int, short: list[str]
+) -> None:
+    assert scripts("names.js", SHORTEN, [labels, longest]) == short
+
+
+def test_labels_that_begin_alike_are_told_apart(scripts: Callable[..., Any]) -> None:
+    grid = [f"{a * 60} {b * 60} end" for a in "xy" for b in "vw"]
+    for labels in (
+        RESOLUTIONS,
+        grid,
+        [label + "." * 100 for label in RESOLUTIONS],
+        ["ab" * 50 + "c", "ab" * 50],
+    ):
+        for longest in (8, 12, 24, 40):
+            short = scripts("names.js", SHORTEN, [labels, longest])
+            assert len(set(short)) == len(labels), short
+
+
+#: A projector's box for the bars, and a laptop's at 4:3.
+BOXES = [
+    {"width": 1378, "height": 690, "least": 25, "most": 47, "gap": 43},
+    {"width": 700, "height": 430, "least": 17.7, "most": 34, "gap": 31},
+]
+NAMES = ["Anna Papadopoulos", "Maria-Theresia Jørgensen", "Xavier Fernández-García", "Ingrid Ng"] * 9
+ARRANGE = """({ arrange, measure }, [labels, box, starred]) =>
+    arrange(measure(labels, (words) => words.length * 0.56), { ...box, figures: 6, starred })"""
+
+
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("count", [2, 7, 12, 36, 99])
+@pytest.mark.parametrize("label", ["Tea", "Choose the second of these", "long " * 36, "x" * 100])
+def test_choices_that_are_shown_have_room(
+    scripts: Callable[..., Any], box: dict[str, float], count: int, label: str
+) -> None:
+    found = scripts("stage.js", ARRANGE, [[label] * count, box, True])
+    assert 1 <= found["capacity"] <= count
+    assert found["rows"] * found["columns"] >= found["capacity"]
+    assert box["least"] <= found["size"] <= box["most"]
+    if found["rows"] > 1:
+        assert found["rows"] * found["height"] * found["size"] <= box["height"] + 0.01
+    assert all(found["fits"])
+
+
+def test_names_come_first_on_a_full_stage(scripts: Callable[..., Any]) -> None:
+    names = scripts("stage.js", ARRANGE, [NAMES, BOXES[0], False])
+    assert (names["capacity"], names["fits"].count(False), names["beside"]) == (27, 0, False)
+    # One that is far longer than the others is cut, rather than that it takes their place.
+    outlier = scripts("stage.js", ARRANGE, [[*["Tea"] * 39, "x" * 200], BOXES[0], False])
+    assert (outlier["capacity"], outlier["fits"].count(False)) == (40, 1)
+
+
+def test_which_choices_are_shown(scripts: Callable[..., Any]) -> None:
+    ask = (
+        "(stage, [choices, ...more]) => [stage.leading(choices, ...more), stage.levelBelow(choices, more[0])]"
+    )
+    choices = tally([3, 9, 9, 1, 3])["choices"]
+    assert scripts("stage.js", ask, [choices, 3, True]) == [[2, 3, 1], 1]
+    assert scripts("stage.js", ask, [choices, 2, True]) == [[2, 3], 0]
+    assert scripts("stage.js", ask, [choices, 5, True]) == [None, 0]
+    # Hidden votes must not be told by who is shown.
+    assert scripts("stage.js", ask, [choices, 2, False])[0] == [1, 2]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 99])
+@pytest.mark.parametrize("state", ["open", "closed", "published"])
+@pytest.mark.parametrize("most", [1, 99])
+def test_a_sentence_of_names_stays_short(
+    scripts: Callable[..., Any], count: int, state: str, most: int
+) -> None:
+    leaders = tally([7] * count + [1], max_selections=most, state=state)
+    leaders |= {"winners": list(range(1, count + 1)), "ballots": 1_234_567, "selections": 12_345_678}
+    for choice in leaders["choices"]:
+        choice["label"] = f"{choice['label']} einer längeren Reihe {'and so on ' * 20}"[:200]
+    spoken, outcome = scripts("words.js", "({ spoken, outcome }, it) => [spoken(it), outcome(it)]", leaders)
+    assert 0 < len(spoken) <= 300
+    assert len(outcome) <= 240
+    assert spoken.count("\u2068") == spoken.count("\u2069") == min(count, 3)
+    assert ("Tie" in outcome) is (count > 1 and state != "open")
+    if count > 3:
+        assert f"{count - 3} more" in spoken
+    if state != "open":
+        assert spoken.startswith("Official result" if state == "published" else "Final result")
+
+
+def test_closed_and_published_are_told_apart(scripts: Callable[..., Any]) -> None:
+    say = "({ closed }, it) => closed(it)"
+    result = tally([2, 1], state="closed", closed_at="2026-01-05T09:00:00Z", winners=[1])
+    assert scripts("words.js", say, result).startswith("Final result · Voting closed")
+    assert scripts("words.js", say, {**result, "state": "published"}).startswith(
+        "Official result · Voting closed"
+    )
+    # Nothing is said of a result that nobody here may see.
+    assert scripts("words.js", say, {**result, "visible": False}).startswith("Voting closed")

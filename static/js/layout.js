@@ -1,0 +1,90 @@
+/** Lays the bars out on the presenter's screen, in the room that question and totals leave. */
+
+import { shorten } from "./names.js";
+import { arrange, leading, levelBelow, measure } from "./stage.js";
+import { number, shares, text } from "./texts.js";
+
+const TENTH = 0.66; // em: the width of a figure, and nearly that of a letter
+const ROW_MOST = 0.21; // of the screen's height
+
+export class Layout {
+  #measured = { key: "", labels: [] };
+
+  constructor({ room, bars, list, note }) {
+    Object.assign(this, { room, bars, list, note });
+    this.context = document.createElement("canvas").getContext("2d");
+    // Another font has other widths.
+    this.ready = document.fonts?.ready.then(() => (this.#measured.key = ""));
+  }
+
+  draw(tally, shown) {
+    if (!tally.choices.length) return;
+    const starred = shown && Boolean(tally.winners?.length);
+    const labels = tally.choices.map((choice) => choice.label);
+    const widths = widest(tally, shown);
+    const found = arrange(this.#measure(labels, starred), { ...this.#box(), figures: emsOf(widths), starred });
+    this.#apply(found, widths);
+    this.bars.name(cutLabels(labels, found));
+    const only = leading(tally.choices, found.capacity, shown);
+    this.bars.draw(tally, { shown, only });
+    this.note(only ? partWords(tally, found.capacity, shown) : "");
+  }
+
+  #measure(labels, bold) {
+    const { fontFamily } = getComputedStyle(this.list);
+    const font = `${bold ? 700 : 560} 100px ${fontFamily}`;
+    const key = JSON.stringify([font, labels]);
+    if (key !== this.#measured.key) {
+      this.context.font = font;
+      const width = (words) => this.context.measureText(words).width / 100;
+      this.#measured = { key, labels: measure(labels, width) };
+    }
+    return this.#measured.labels;
+  }
+
+  /** The style sheet says the bounds of the letters, in its own units: as the sizes of two boxes' letters. */
+  #box() {
+    const { room, list } = this;
+    return {
+      width: room.clientWidth,
+      height: room.clientHeight,
+      most: parseFloat(getComputedStyle(room).fontSize),
+      least: parseFloat(getComputedStyle(room.parentElement).fontSize),
+      gap: parseFloat(getComputedStyle(list).columnGap) || 0,
+    };
+  }
+
+  #apply({ beside, lines, columns, rows, size }, { share, votes }) {
+    this.list.classList.toggle("beside", beside);
+    const height = Math.min(this.room.clientHeight, rows * ROW_MOST * innerHeight);
+    const values = { columns, rows, lines, size: `${size}px`, height: `${height}px`, share, votes };
+    for (const [name, value] of Object.entries(values)) this.list.style.setProperty(`--${name}`, value);
+  }
+}
+
+/** How many characters the longest share and the longest number of votes have. */
+function widest(tally, shown) {
+  if (!shown) return { share: 0, votes: 0 };
+  const words = shares(tally);
+  const longest = (write) => Math.max(...tally.choices.map((choice) => write(choice.votes).length));
+  return { share: Math.max(4, longest(words.of)), votes: longest(number) };
+}
+
+const emsOf = ({ share, votes }) => (share + votes) * TENTH + 1.6;
+
+/** The labels, those that have no room cut so that they can be told apart. */
+function cutLabels(labels, { fits, lines, column }) {
+  const cut = labels.filter((_, at) => !fits[at]);
+  if (!cut.length) return labels;
+  const short = shorten(cut, Math.max(8, Math.floor(lines * (column / TENTH) * 1.1)));
+  return labels.map((label, at) => (fits[at] ? label : short.shift()));
+}
+
+/** Which choices are shown where not all are. */
+function partWords(tally, capacity, shown) {
+  const total = tally.choices.length;
+  if (!shown || !tally.ballots) return text("firstOf", { count: capacity, total });
+  const level = levelBelow(tally.choices, capacity);
+  if (level) return text("levelOf", { count: level, shown: capacity, total });
+  return text("leadingOf", { count: capacity, total });
+}
