@@ -3,6 +3,7 @@
 
 import { announcer } from "./announce.js";
 import { text } from "./texts.js";
+import { write } from "./write.js";
 
 let say = null;
 
@@ -10,7 +11,7 @@ export function showStatus(pill, status) {
   const before = pill.dataset.status;
   if (before === status) return;
   pill.dataset.status = status;
-  pill.textContent = text(status);
+  write(pill, text(status));
   if (before === "connecting" && status === "live") return; // as it should be
   say ??= announcer(document.getElementById("status-said"));
   say(text(status));
