@@ -38,7 +38,14 @@ SCREEN_MODULES = [
     "js/words.js",
     "js/write.js",
 ]
-PRESENT_MODULES = [*SCREEN_MODULES, "js/awake.js", "js/controls.js", "js/keys.js", "js/layout.js", "js/stage.js"]
+PRESENT_MODULES = [
+    *SCREEN_MODULES,
+    "js/awake.js",
+    "js/controls.js",
+    "js/keys.js",
+    "js/layout.js",
+    "js/stage.js",
+]
 
 
 @poll_page
