@@ -25,6 +25,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from polls import keys
 from polls.errors import LandslideError
 from polls.models import Ballot, DeadLetter, Poll, Round, State, new_secret
 from polls.records import SCHEDULE, record
@@ -69,7 +70,7 @@ def purge(poll_id: int, by: str, number: int | None = None, progress: Progress |
         for round_ in rounds:
             _unlink_ballots(round_, progress)
             _unlink_letters(round_)
-        Poll.objects.filter(pk=poll_id).update(secret=new_secret())
+        Poll.objects.filter(pk=poll_id).update(secret=new_secret(), voters_by=keys.newest_fingerprint())
         now = timezone.now()
         Round.objects.filter(pk__in=[round_.pk for round_ in rounds]).update(purged_at=now)
         # Late, for it can't be rolled back. Harmless where all else is: no round is open that needs a claim.

@@ -11,6 +11,7 @@ from celery import current_app
 from celery.signals import worker_init, worker_ready, worker_shutting_down
 
 from polls import installation
+from polls.errors import SecretKeyDiffers
 from polls.signals import ballots_appended, over_limit, poll_changed
 from polls.votelog import STORE_ERRORS, set_checkpoint_source
 
@@ -34,7 +35,7 @@ def refuse_another_secret_key(**_: Any) -> None:
     """A worker lists receipts in bundles: with another key than the web processes' they'd be nobody's."""
     try:
         installation.check_secret_key()
-    except installation.SecretKeyDiffers as error:
+    except SecretKeyDiffers as error:
         sys.exit(f"{error.title}. Set SECRET_KEY to the one that the web processes have.")
     except STORE_ERRORS as error:
         logger.warning("secret_key_not_compared", extra={"error": str(error)})

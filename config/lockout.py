@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from polls.addresses import FORWARDED_FOR, around, client_address
-from polls.voters import keyed_hash
+from polls.keys import keyed_hash
 
 
 def network_hash(request: HttpRequest) -> str:

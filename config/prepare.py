@@ -17,7 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 from analytics import checkpoints
 from config.env import private_file
 from polls import installation
-from polls.errors import LogUnsuitable
+from polls.errors import LogUnsuitable, SecretKeyDiffers
 from polls.votelog import STORE_ERRORS
 
 ADMIN = "admin"
@@ -65,7 +65,7 @@ def check_secret_key() -> None:
     """Refuse to serve voters whom another SECRET_KEY knows: their browsers would vote once more."""
     try:
         installation.check_secret_key()
-    except installation.SecretKeyDiffers:
+    except SecretKeyDiffers:
         raise CommandError(
             "This database's voters are known by another SECRET_KEY, so every browser could vote twice.\n"
             "Hint: set SECRET_KEY to the one that the other processes have, or, after a change of it, name "

@@ -178,7 +178,7 @@ def _failed(index: int, error: LandslideError) -> dict[str, Any]:
 def browser_voter(rules: PollRules, cookie: str | None, pass_: str | None) -> bytes | None:
     """The voter_key behind these cookies, if it is one that may vote in the poll."""
     try:
-        return voters.key_of(rules.identity, rules.id, rules.secret, cookie, pass_)
+        return voters.key_of(rules.identity, rules.id, rules.voter_secret, cookie, pass_)
     except (VoterUnknown, NotEligible):
         return None
 
@@ -207,7 +207,7 @@ def prepare(request: CastRequest, rules: PollRules, *, sure: bool = False) -> Ne
         _need_scope(client)
         body = _ballot_of(request.body or b"")
         return _new_ballot(rules, body, _client_voter(rules, client, body), sure=sure)
-    voter_key = voters.key_of(rules.identity, rules.id, rules.secret, request.cookie, request.pass_)
+    voter_key = voters.key_of(rules.identity, rules.id, rules.voter_secret, request.cookie, request.pass_)
     body = _ballot_of(request.body or b"")
     if body.voter is not None:
         raise Malformed(_("Only API clients may name a voter."))
@@ -262,7 +262,7 @@ def _client_voter(rules: PollRules, client: ApiClient, body: BallotBody) -> byte
         raise NotEligible(_("In this poll voters cast their ballots themselves."), needs=rules.identity)
     if body.voter is None:
         raise Malformed(_("An API client names the voter of each ballot in `voter`."))
-    return voters.client_key(rules.secret, client, body.voter)
+    return voters.client_key(rules.voter_secret, client, body.voter)
 
 
 def _ballot_of(text: bytes) -> BallotBody:

@@ -204,6 +204,13 @@ class RateLimited(LandslideError):
     retry_between = 3, 10
 
 
+class SecretKeyDiffers(LandslideError):
+    code = "secret_key_differs"
+    status = 503
+    title = _("This database's voters are known by another SECRET_KEY")
+    retry_between = 15, 45
+
+
 class InternalError(LandslideError):
     code = "internal_error"
     status = 500

@@ -10,21 +10,13 @@ from __future__ import annotations
 import hmac
 import logging
 
-from django.utils.translation import gettext_lazy as _
-
-from .errors import LandslideError
-from .models import Installation
-from .voters import derived_key, signing_secrets
+from .errors import SecretKeyDiffers
+from .keys import known_fingerprints, newest_fingerprint
+from .models import Installation, Poll, State
 
 logger = logging.getLogger(__name__)
 
 _ROW = 1
-
-
-class SecretKeyDiffers(LandslideError):
-    code = "secret_key_differs"
-    status = 503
-    title = _("This database's voters are known by another SECRET_KEY")
 
 
 def check_secret_key() -> None:
@@ -33,11 +25,13 @@ def check_secret_key() -> None:
     The first key that comes is taken. One that is among our SECRET_KEY_FALLBACKS was ours before: the new
     one takes its place.
     """
-    ours = fingerprint(signing_secrets()[0])
+    ours = newest_fingerprint()
+    if stopped := stopped_polls():
+        logger.error("secret_key_of_open_polls_missing", extra={"polls": stopped})
     row, _made = Installation.objects.get_or_create(pk=_ROW, defaults={"secret_key": ours})
     if hmac.compare_digest(row.secret_key, ours):
         return
-    if row.secret_key not in {fingerprint(secret) for secret in signing_secrets()[1:]}:
+    if row.secret_key not in known_fingerprints()[1:]:
         raise SecretKeyDiffers()
     logger.warning("secret_key_changed", extra={"was": row.secret_key, "now": ours})
     adopt_secret_key()
@@ -46,15 +40,18 @@ def check_secret_key() -> None:
 def secret_key_is_known() -> bool:
     """Whether our keys, old ones included, understand what the database's key has signed. Changes nothing."""
     known = Installation.objects.filter(pk=_ROW).values_list("secret_key", flat=True).first()
-    return known is None or known in {fingerprint(secret) for secret in signing_secrets()}
+    return known is None or known in known_fingerprints()
 
 
 def adopt_secret_key() -> None:
-    """From now on the database's voters are known by our SECRET_KEY."""
-    ours = fingerprint(signing_secrets()[0])
+    """From now on the database's voters are known by our SECRET_KEY; drafts have none yet."""
+    ours = newest_fingerprint()
     Installation.objects.update_or_create(pk=_ROW, defaults={"secret_key": ours})
+    drafts = Poll.objects.filter(state=State.DRAFT).exclude(voters_by__in=["", *known_fingerprints()])
+    drafts.update(voters_by=ours)
 
 
-def fingerprint(secret: str) -> str:
-    """What tells two keys apart and leads back to neither: 32 hexadecimal digits."""
-    return derived_key(secret, b"fingerprint").hex()[:32]
+def stopped_polls() -> list[str]:
+    """Codes of open polls whose voters are known by a SECRET_KEY that we don't have: no ballot gets in."""
+    polls = Poll.objects.filter(state=State.OPEN).exclude(voters_by__in=["", *known_fingerprints()])
+    return list(polls.values_list("code", flat=True))

@@ -27,9 +27,10 @@ from django.utils.translation import gettext_lazy
 
 from .csv_rows import csv_lines
 from .errors import IllegalStep, PollNotFound
+from .keys import keyed_hash, signing_secrets
 from .models import Ballot, Identity, InviteBatch, Poll, Round
 from .records import record
-from .voters import invite_key, keyed_hash, signing_secrets
+from .voters import invite_key
 
 #: The header in which the voter's page hands a token to the voter endpoint.
 HEADER = "Voter-Invite"
@@ -142,7 +143,7 @@ def count_used(batch: InviteBatch) -> int:
     It looks for each voter_key in the ledger: nothing else says who has voted, and nothing should.
     """
     poll = batch.poll
-    secret = bytes(poll.secret)
+    secret = poll.voter_secret()
     found = 0
     ballots = Ballot.objects.filter(poll_id=poll.pk, round=poll.round)
     serials = range(1, batch.count + 1)

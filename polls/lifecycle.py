@@ -20,6 +20,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from . import keys
 from .errors import IllegalStep, LandslideError, PollNotFound
 from .methods import get_method
 from .models import Poll, Round, State, Visibility
@@ -117,6 +118,7 @@ def reset_poll(poll_id: int, by: str = COMMAND) -> Poll:
         poll.state = State.DRAFT
         poll.round += 1
         poll.epoch += 1
+        poll.voters_by = keys.newest_fingerprint()
         poll.opens_at = poll.closes_at = poll.closed_at = poll.published_at = None
 
     return _change(poll_id, step, by, "poll reset")

@@ -21,7 +21,7 @@ import msgspec
 from django.conf import settings
 
 from . import clock
-from .voters import keyed_hash, signing_secrets
+from .keys import keyed_hash, signing_secrets
 
 #: A challenge may be fetched when the page opens, and its proof sent when the voter has made up their mind.
 VALID_SECONDS = 600

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from django.utils.translation import gettext_lazy
 
 from .errors import ReceiptNotFound
+from .keys import keyed_hash, signing_secrets
 from .models import Ballot, DeadLetter, Poll, Round
 from .votelog import get_log
-from .voters import keyed_hash, signing_secrets
 
 _BODY = struct.Struct(">IH16s16s")
 _TAG = 16

@@ -35,6 +35,7 @@ class PollRules:
     revote: bool
     results_visible: str
     secret: bytes
+    voter_secret: bytes
     identity: str = Identity.BROWSER
     venues: Networks = ()
     sets_apart: bool = False  # ballots over a limit are counted apart, not refused
@@ -103,6 +104,7 @@ def _load(code: str) -> PollRules:
         revote=poll.revote,
         results_visible=poll.results_visible,
         secret=bytes(poll.secret),
+        voter_secret=poll.voter_secret(),
         identity=poll.identity,
         venues=tuple(poll.venue_networks),
         sets_apart=poll.over_limit == OverLimit.QUARANTINE,

@@ -19,8 +19,8 @@ from django_otp.models import Device
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from .keys import keyed_hash, signing_secrets
 from .records import COMMAND, record, user_actor
-from .voters import keyed_hash, signing_secrets
 
 REQUIRED, OPTIONAL = "required", "optional"
 

@@ -46,7 +46,8 @@ class Visit:
     user: Callable[[], Any]
 
     def pass_key(self, rules: PollRules) -> bytes | None:
-        return key_from_pass(rules.identity, rules.id, rules.secret, self.cookies.get(voters.PASS_COOKIE))
+        pass_ = self.cookies.get(voters.PASS_COOKIE)
+        return key_from_pass(rules.identity, rules.id, rules.voter_secret, pass_)
 
 
 def meet(visit: Visit, rules: PollRules) -> Visitor:
@@ -61,12 +62,12 @@ def meet(visit: Visit, rules: PollRules) -> Visitor:
 
 
 def _new_pass(rules: PollRules, key: bytes) -> str:
-    return make_pass(rules.identity, rules.id, rules.secret, key)
+    return make_pass(rules.identity, rules.id, rules.voter_secret, key)
 
 
 def _browser(visit: Visit, rules: PollRules) -> Visitor:
     token = voters.token_from(visit.cookies.get(voters.COOKIE))
-    return Visitor(voters.browser_key(rules.secret, token) if token else None)
+    return Visitor(voters.browser_key(rules.voter_secret, token) if token else None)
 
 
 def _account(visit: Visit, rules: PollRules) -> Visitor:
@@ -76,7 +77,7 @@ def _account(visit: Visit, rules: PollRules) -> Visitor:
         return Visitor(
             None, needs=Identity.LOGIN, new_pass="" if voters.PASS_COOKIE in visit.cookies else None
         )
-    key = voters.login_key(rules.secret, user.pk)
+    key = voters.login_key(rules.voter_secret, user.pk)
     return Visitor(key, account=user.get_username(), new_pass=_new_pass(rules, key))
 
 
@@ -91,7 +92,7 @@ def _invited(visit: Visit, rules: PollRules) -> Visitor:
     if invite is None or batch is None:
         shown = INVALID if visit.invite is not None else None
         return Visitor(passed, needs=None if passed else Identity.INVITE, invite=shown)
-    key = voters.invite_key(rules.secret, *invite)
+    key = voters.invite_key(rules.voter_secret, *invite)
     if batch.ended:
         return Visitor(key, Identity.INVITE, invite=REVOKED, new_pass="" if passed == key else None)
     return Visitor(key, invite=ACCEPTED, new_pass=_new_pass(rules, key))

@@ -4,13 +4,13 @@ A browser is known by its cookie `voter`. Who has to sign in or to bring an invi
 cookie `pass` for the one poll, from the voter endpoint, which has looked into the session
 or the invite; so a cast needs neither.
 
-A voter_key is a keyed hash of the voter's identity with the poll's own secret, so the
-same browser is somebody else in every poll, and nobody once the secret is destroyed.
+A voter_key is a keyed hash of the voter's identity with what the poll knows its voters by
+(keys.voter_secret), so the same browser is somebody else in every poll, nobody once the poll's
+secret is destroyed, and nobody to whom has the database without the SECRET_KEY.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import hmac
 import secrets
@@ -19,13 +19,11 @@ from base64 import urlsafe_b64encode
 from binascii import a2b_base64
 from typing import Any
 
-from django.conf import settings
-from django.core.signals import setting_changed
-from django.dispatch import receiver
 from django.utils.translation import gettext_lazy
 
 from . import clock
 from .errors import InvalidKey, NotEligible, VoterUnknown
+from .keys import keyed_hash, signing_secrets
 from .models import ApiClient, Identity
 
 COOKIE = "voter"
@@ -37,36 +35,6 @@ _TOKEN = 16
 _MAC = 16
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _COOKIE_LENGTH = 43  # base64 of token and MAC, without padding
-
-
-@functools.cache
-def derived_key(secret: str, purpose: bytes) -> bytes:
-    """A key for one purpose from a SECRET_KEY, so that no two uses share one."""
-    return hmac.digest(secret.encode(), b"landslide " + purpose, "sha256")
-
-
-@functools.cache
-def signing_secrets() -> tuple[str, ...]:
-    """The SECRET_KEY and, after a change of it, those before: what they signed is still ours."""
-    return (settings.SECRET_KEY, *map(str, settings.SECRET_KEY_FALLBACKS))
-
-
-@receiver(setting_changed)  # which only tests do
-def _forget_secrets(**_: Any) -> None:
-    signing_secrets.cache_clear()
-
-
-@functools.cache
-def keyed(secret: str, purpose: bytes, size: int) -> Any:
-    """A keyed BLAKE2b to copy: what the key costs is paid once, not for every voter."""
-    return hashlib.blake2b(key=derived_key(secret, purpose), digest_size=size)
-
-
-def keyed_hash(text: bytes, secret: str, purpose: bytes, size: int) -> bytes:
-    hashed = keyed(secret, purpose, size).copy()
-    hashed.update(text)
-    digest: bytes = hashed.digest()
-    return digest
 
 
 def _mac(token: bytes, secret: str) -> bytes:
@@ -107,18 +75,18 @@ _PURPOSES: dict[str, bytes] = {Identity.LOGIN: b"pass login", Identity.INVITE: b
 WITH_PASS = frozenset(_PURPOSES)
 
 
-def make_pass(identity: str, poll_id: int, poll_secret: bytes, voter_key: bytes) -> str:
+def make_pass(identity: str, poll_id: int, voter_secret: bytes, voter_key: bytes) -> str:
     """The value of a pass cookie: its holder votes in this poll as this voter, for PASS_SECONDS.
 
     Only while the poll knows its voters by `identity`, which a reset may change, and by this secret,
     which a purge destroys: else somebody could be the old voter and a new one.
     """
     body = _PASS.pack(poll_id, int(clock.now()) + PASS_SECONDS, voter_key)
-    mac = keyed_hash(body + poll_secret, signing_secrets()[0], _PURPOSES[identity], _MAC)
+    mac = keyed_hash(body + voter_secret, signing_secrets()[0], _PURPOSES[identity], _MAC)
     return urlsafe_b64encode(body + mac).rstrip(b"=").decode()
 
 
-def key_from_pass(identity: str, poll_id: int, poll_secret: bytes, cookie: str | None) -> bytes | None:
+def key_from_pass(identity: str, poll_id: int, voter_secret: bytes, cookie: str | None) -> bytes | None:
     """The voter_key of a pass for this poll that we signed and that hasn't ended; None for anything else."""
     purpose = _PURPOSES.get(identity)
     if cookie is None or purpose is None or len(cookie) != _PASS_LENGTH:
@@ -128,7 +96,7 @@ def key_from_pass(identity: str, poll_id: int, poll_secret: bytes, cookie: str |
     except ValueError:
         return None
     body, mac = raw[: _PASS.size], raw[_PASS.size :]
-    ours = (keyed_hash(body + poll_secret, secret, purpose, _MAC) for secret in signing_secrets())
+    ours = (keyed_hash(body + voter_secret, secret, purpose, _MAC) for secret in signing_secrets())
     if not any(hmac.compare_digest(mac, each) for each in ours):
         return None
     poll, end, voter_key = _PASS.unpack(body)
@@ -161,12 +129,12 @@ _NEEDED: dict[str, Any] = {
 }
 
 
-def login_key(poll_secret: bytes, user_id: int) -> bytes:
-    return _voter_key(poll_secret, b"login\0%d" % user_id)
+def login_key(voter_secret: bytes, user_id: int) -> bytes:
+    return _voter_key(voter_secret, b"login\0%d" % user_id)
 
 
-def invite_key(poll_secret: bytes, batch_id: int, serial: int) -> bytes:
-    return _voter_key(poll_secret, b"invite\0%d\0%d" % (batch_id, serial))
+def invite_key(voter_secret: bytes, batch_id: int, serial: int) -> bytes:
+    return _voter_key(voter_secret, b"invite\0%d\0%d" % (batch_id, serial))
 
 
 def tag_of(voter_key: bytes) -> str:
@@ -175,18 +143,18 @@ def tag_of(voter_key: bytes) -> str:
     return urlsafe_b64encode(digest).decode()
 
 
-def browser_key(poll_secret: bytes, token: bytes) -> bytes:
-    return _voter_key(poll_secret, b"browser\0" + token)
+def browser_key(voter_secret: bytes, token: bytes) -> bytes:
+    return _voter_key(voter_secret, b"browser\0" + token)
 
 
-def client_key(poll_secret: bytes, client: ApiClient, voter: str) -> bytes:
+def client_key(voter_secret: bytes, client: ApiClient, voter: str) -> bytes:
     """An API client's voter; two clients' voters with the same id are two voters."""
     identity = f"client\0{client.prefix}\0{voter}".encode("utf-8", "surrogatepass")
-    return _voter_key(poll_secret, identity)
+    return _voter_key(voter_secret, identity)
 
 
-def _voter_key(poll_secret: bytes, identity: bytes) -> bytes:
-    return hashlib.blake2b(identity, key=poll_secret, digest_size=16).digest()
+def _voter_key(voter_secret: bytes, identity: bytes) -> bytes:
+    return hashlib.blake2b(identity, key=voter_secret, digest_size=16).digest()
 
 
 def client_from(authorization: str | None) -> ApiClient | None:

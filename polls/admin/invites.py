@@ -96,7 +96,11 @@ class InvitePages(ModelAdmin):
     def invite_count_view(self, request: HttpRequest, poll_id: int, batch_id: int) -> HttpResponse:
         """On demand, since it looks for each of them."""
         batch = self._batch(request, poll_id, batch_id)
-        used = invites.count_used(batch)
+        try:
+            used = invites.count_used(batch)
+        except LandslideError as error:
+            self.message_user(request, error.detail, messages.ERROR)
+            return _back(batch.poll)
         text = ngettext(
             "Of “%(batch)s”, %(used)s invite has a counted ballot in round %(round)s, out of %(count)s.",
             "Of “%(batch)s”, %(used)s invites have a counted ballot in round %(round)s, out of %(count)s.",

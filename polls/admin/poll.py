@@ -177,6 +177,7 @@ class PollAdmin(InvitePages):
         extra_context = {**(extra_context or {}), "show_save_and_continue": False}
         if poll:
             extra_context |= self.panel(request, poll) | {"earlier_rounds": rounds.earlier(poll)}
+            extra_context["linked"] = rounds.are_linked(poll)
             extra_context["show_save_and_add_another"] = False
             extra_context["held_step"] = steps.BUTTONS.get(request.POST.get(BUTTON, ""))
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from polls.models import Poll
+from polls.models import Poll, State
 from polls.shares import decimals_for, percent
 
 SHARE_DECIMALS = 1
@@ -19,6 +19,12 @@ def earlier(poll: Poll) -> list[dict[str, Any]]:
 def _result(result: dict[str, Any]) -> dict[str, Any]:
     tied = len(result.get("winners", [])) > 1
     return {"ballots": result.get("ballots"), "rows": _rows(result), "tied": tied}
+
+
+def are_linked(poll: Poll) -> bool:
+    """Whether a purge is due: all rounds are over, and there is one whose ballots lead to voters."""
+    over = poll.state in (State.DRAFT, State.PUBLISHED)
+    return over and poll.rounds.filter(purged_at=None).exists()
 
 
 def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -60,6 +60,9 @@ ADVICE = {
         "Try again later, a ballot with its ballot_id; the operator finds what to do in the log and the"
         " admin."
     ),
+    "secret_key_differs": _(
+        "Try again later; the operator has to name the SECRET_KEY that the poll was made with."
+    ),
     "log_unsuitable": _(
         "Try again later, a ballot with its ballot_id; the operator finds what to do in the log."
     ),

@@ -95,7 +95,7 @@ def _challenge(
     if visitor.needs is not None or not rules.wants_proof:
         return None
     token = voters.token_from(new_cookie)
-    key = visitor.key or (voters.browser_key(rules.secret, token) if token else None)
+    key = visitor.key or (voters.browser_key(rules.voter_secret, token) if token else None)
     return proofs.challenge(proofs.Voter(rules.id, rules.round, key), ballot_id) if key else None
 
 

@@ -8,6 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from polls import keys
 from polls.methods import MethodRules, method_choices
 from polls.plain_text import isolated
 
@@ -146,6 +147,8 @@ class Poll(models.Model):
     # Set by an anomaly where `proof_of_work` is auto, and over by itself.
     proof_until = MomentField(null=True, editable=False)
     secret = models.BinaryField(default=new_secret, editable=False)
+    # Which SECRET_KEY takes part in the keys of this round's voters, by its fingerprint (keys.voter_secret).
+    voters_by = models.CharField(max_length=32, default=keys.newest_fingerprint, blank=True, editable=False)
     created_at = MomentField(auto_now_add=True)
     closed_at = MomentField(null=True, editable=False)
     published_at = MomentField(null=True, editable=False)
@@ -158,6 +161,10 @@ class Poll(models.Model):
 
     def __str__(self) -> str:
         return f"{isolated(self.question)} ({self.code})"
+
+    def voter_secret(self) -> bytes:
+        """What this round's voter_keys and passes are made with; SecretKeyDiffers where that key is lost."""
+        return keys.voter_secret(bytes(self.secret), self.voters_by)
 
     def method_rules(self) -> MethodRules:
         numbers = frozenset(choice.number for choice in self.choices.all())

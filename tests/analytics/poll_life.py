@@ -93,7 +93,7 @@ class Life(RuleBasedStateMachine):
         )
 
     def key_of(self, voter: int) -> bytes:
-        secret = bytes(self.poll.secret)
+        secret = self.poll.voter_secret()
         if voter in CLIENTS:
             return voters.client_key(secret, self.client, str(voter))
         token = voters.token_from(self.cookies[voter])

@@ -73,7 +73,7 @@ def test_no_trace_of_a_voter_is_left_in_database_or_log() -> None:
     for number, cookie in enumerate(cookies):
         token = token_from(cookie)
         assert token
-        secrets[f"key {number}"] = browser_key(bytes(poll.secret), token)
+        secrets[f"key {number}"] = browser_key(poll.voter_secret(), token)
         secrets[f"cookie {number}"] = token
         status, answer = cast(poll, [1 + number % 3], cookie)
         assert status == 202, answer

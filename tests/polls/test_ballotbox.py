@@ -291,7 +291,7 @@ class TestCasting:
         rule = rules.get_rules(poll.code)
         token = voters.token_from(cookie)
         assert token
-        key = voters.browser_key(rule.secret, token)
+        key = voters.browser_key(rule.voter_secret, token)
         assert ballotbox.current_ballot(rule, key) == uuid.UUID(second["ballot_id"]).bytes
         count()
         assert check_books(poll) == {(1, "ballots"): 1, (1, "3"): 1}

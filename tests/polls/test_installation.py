@@ -8,9 +8,11 @@ from django.core.management import CommandError, call_command
 
 from analytics import receivers
 from config import prepare
-from polls import installation
-from polls.models import Installation, Record
-from tests.polling import open_poll
+from polls import installation, keys, lifecycle, voters
+from polls.errors import SecretKeyDiffers
+from polls.models import Installation, Poll, Record
+from polls.signals import poll_changed
+from tests.polling import cast, make_poll, open_poll
 
 pytestmark = pytest.mark.django_db
 
@@ -48,7 +50,7 @@ def test_a_new_key_takes_over_where_the_old_one_is_named(key: Any) -> None:
     key("old", "new")
     assert installation.secret_key_is_known()
     key("old")
-    with pytest.raises(installation.SecretKeyDiffers):
+    with pytest.raises(SecretKeyDiffers):
         installation.check_secret_key()
 
 
@@ -57,7 +59,7 @@ def test_the_fingerprint_says_nothing_of_the_key(key: Any) -> None:
     installation.check_secret_key()
     (row,) = Installation.objects.all()
     assert len(row.secret_key) == 32
-    assert row.secret_key != installation.fingerprint("One")
+    assert row.secret_key != keys.fingerprint("One")
 
 
 def test_a_lost_key_is_given_up_when_asked_for(
@@ -77,3 +79,61 @@ def test_a_lost_key_is_given_up_when_asked_for(
     call_command("adopt_secret_key", "--yes")
     installation.check_secret_key()
     assert Record.objects.filter(action="secret key adopted").exists()
+
+
+# --- what takes part in voters' keys ---
+
+
+def login_key(poll: Poll) -> bytes:
+    return voters.login_key(Poll.objects.get(pk=poll.pk).voter_secret(), 7)
+
+
+def test_the_database_alone_links_no_account_to_a_ballot(key: Any) -> None:
+    key("one")
+    poll = open_poll(identity="login")
+    ours = login_key(poll)
+    assert ours != voters.login_key(bytes(poll.secret), 7)
+    key("two")  # the same database, and whatever is guessed in place of the key
+    with pytest.raises(SecretKeyDiffers):
+        login_key(poll)
+
+
+def test_a_change_of_the_key_makes_no_new_voters_and_the_next_round_has_the_new_key(key: Any) -> None:
+    key("old")
+    poll = open_poll(identity="login")
+    before = login_key(poll)
+    for keys_in_use in (("old", "new"), ("new", "old")):
+        key(*keys_in_use)
+        assert login_key(poll) == before
+    lifecycle.reset_poll(poll.pk)
+    key("new")
+    assert login_key(poll) != before
+
+
+def test_voters_of_an_earlier_versions_round_stay_who_they_are(key: Any) -> None:
+    poll = open_poll(identity="login")
+    Poll.objects.update(voters_by="")
+    key("one")
+    assert login_key(poll) == voters.login_key(bytes(poll.secret), 7)
+    lifecycle.reset_poll(poll.pk)
+    assert login_key(poll) != voters.login_key(bytes(poll.secret), 7)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_open_poll_whose_key_is_lost_takes_no_ballots(key: Any, capsys: Any, caplog: Any) -> None:
+    key("one")
+    installation.check_secret_key()
+    poll, draft = open_poll(), make_poll()
+    cookie = voters.mint()
+    assert cast(poll, [1], cookie)[0] == 202
+    key("two")
+    call_command("adopt_secret_key", "--yes")
+    assert f"until a reset: {poll.code}." in capsys.readouterr().out
+    poll_changed.send(sender=Poll, poll_id=poll.pk)
+    assert cast(poll, [1], voters.mint())[1]["code"] == "secret_key_differs"
+    assert Poll.objects.get(pk=draft.pk).voters_by == keys.newest_fingerprint()
+    installation.check_secret_key()
+    assert "secret_key_of_open_polls_missing" in caplog.text
+    lifecycle.reset_poll(poll.pk)
+    lifecycle.open_poll(poll.pk)
+    assert cast(poll, [1], voters.mint())[0] == 202

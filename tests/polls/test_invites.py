@@ -156,7 +156,7 @@ def test_the_file_holds_each_invites_link() -> None:
 def test_who_has_voted_is_counted_by_batch_and_round() -> None:
     poll = invited()
     first, second = (invites.make_batch(poll.pk, size, by="anna") for size in (2500, 10))
-    secret = bytes(poll.secret)
+    secret = poll.voter_secret()
 
     def ballot(batch: InviteBatch, serial: int) -> Any:
         return replace(new_ballot(poll, 0, 1), voter_key=invite_key(secret, batch.pk, serial))

@@ -145,7 +145,7 @@ def challenge_of(poll: Poll, cookie: str | None) -> HttpResponse:
 def test_a_voter_gets_a_challenge_of_their_own() -> None:
     poll, cookie = make_poll(open=True), voters.mint()
     answer: Any = challenge_of(poll, cookie)
-    key = voters.key_of(poll.identity, poll.pk, bytes(poll.secret), cookie, None)
+    key = voters.key_of(poll.identity, poll.pk, poll.voter_secret(), cookie, None)
     assert answer["Cache-Control"] == "private, no-store"
     assert proofs.holds(solved(answer.json()), proofs.Voter(poll.pk, 1, key))
 
@@ -187,7 +187,7 @@ def test_the_voters_answer_brings_a_challenge_where_the_poll_asks_for_proofs(
     assert (challenge is not None) is wanted
     if wanted:
         # A first visit: it is for the voter that the cookie of this very answer makes of the browser.
-        key = voters.key_of(poll.identity, poll.pk, rules.secret, minted(answer), None)
+        key = voters.key_of(poll.identity, poll.pk, rules.voter_secret, minted(answer), None)
         assert proofs.holds(solved(challenge), proofs.Voter(poll.pk, 1, key))
 
 

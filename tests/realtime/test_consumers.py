@@ -123,7 +123,7 @@ async def test_after_vote_shows_who_has_voted_and_hides_again_in_a_new_round(wat
 async def test_a_pass_shows_who_has_voted_with_it(watch: Any) -> None:
     poll = await db(make_poll)(results_visible="after_vote", identity="login")
     voted = await db(cast_with_pass)(poll, [1], b"v" * 16)
-    waiting = voters.make_pass("login", poll.pk, bytes(poll.secret), b"w" * 16)
+    waiting = voters.make_pass("login", poll.pk, poll.voter_secret(), b"w" * 16)
     await db(count)()
     voter, other = [await watch(poll.code, cookie=f"pass={each}") for each in (voted, waiting)]
     assert (await voter.tally(lambda m: m["visible"]))["ballots"] == 1

@@ -21,6 +21,7 @@ from analytics import health, tasks
 from analytics.models import Checkpoint, Tally, TallyPoint
 from config.asgi import application
 from polls import authoring, lifecycle, votelog, voters
+from polls.keys import newest_fingerprint, voter_secret
 from polls.models import (
     ApiClient,
     Ballot,
@@ -81,7 +82,7 @@ def make_polls(votes: dict[int, int], voter: str) -> None:
         if results_visible != "after_vote":
             token = voters.token_from(voter)
             assert token
-            key = int.from_bytes(voters.browser_key(SECRET, token), "big")
+            key = int.from_bytes(voters.browser_key(voter_secret(SECRET, newest_fingerprint()), token), "big")
             append(new_ballot(poll, key, first, ballot_id=b"own ballot's id."))
         tasks.sweep()
         for key, count in {"ballots": sum(votes.values()), **votes}.items():
@@ -283,7 +284,7 @@ async def look(votes: dict[int, int], voter: str, who: Any, batches: int) -> See
     await db(make_polls)(votes, voter)
     token = voters.token_from(voter)
     assert token
-    key = voters.browser_key(SECRET, token)
+    key = voters.browser_key(voter_secret(SECRET, newest_fingerprint()), token)
     own = make_receipt(700_001, 1, key, b"own ballot's id.")
     try:
         seen = {where: bare(answer) for where, answer in (await everything(addresses(own), who)).items()}

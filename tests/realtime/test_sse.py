@@ -84,7 +84,7 @@ async def test_it_shows_a_hidden_tally_to_its_voter_only(stream: Any) -> None:
 async def test_a_pass_shows_it_to_who_has_voted_with_it(stream: Any) -> None:
     poll = await db(make_poll)(results_visible="after_vote", identity="invite")
     voted = await db(cast_with_pass)(poll, [1], b"v" * 16)
-    waiting = voters.make_pass("invite", poll.pk, bytes(poll.secret), b"w" * 16)
+    waiting = voters.make_pass("invite", poll.pk, poll.voter_secret(), b"w" * 16)
     await db(count)()
     voter, other = [await stream(poll.code, f"pass={each}".encode()) for each in (voted, waiting)]
     assert (await tally(voter, lambda m: m["visible"]))["ballots"] == 1

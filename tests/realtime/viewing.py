@@ -37,7 +37,7 @@ def cast(poll: Poll, selection: list[int], cookie: str | None = None) -> str:
 
 def cast_with_pass(poll: Poll, selection: list[int], voter_key: bytes) -> str:
     """Cast as a voter whom a pass makes known, in a poll by account or invite; the pass."""
-    pass_ = voters.make_pass(poll.identity, poll.pk, bytes(poll.secret), voter_key)
+    pass_ = voters.make_pass(poll.identity, poll.pk, poll.voter_secret(), voter_key)
     body = json.dumps({"selections": selection}).encode()
     request = ballotbox.CastRequest(poll.code, body, "application/json", "testserver", pass_=pass_)
     answer = ballotbox.cast(request)

@@ -14,9 +14,10 @@ from polls.records import COMMAND, record
 class Command(BaseCommand):
     help = (
         "Make this SECRET_KEY the one that the database's voters are known by, where the old one is lost. "
-        "Cookies, passes, invites, receipts and log-ins that the old one has signed are worth nothing then, "
-        "so a browser that has voted in an open poll can vote again. Where you still have the old key, name "
-        "it in SECRET_KEY_FALLBACKS instead: then nothing is lost, and this command isn't needed."
+        "Cookies, passes, invites, receipts and log-ins that the old one has signed are worth nothing then. "
+        "A poll that is open takes no more ballots until it is reset, since nobody can tell any more who has "
+        "voted; one that an earlier version opened takes them, and browsers can vote again. Where you still "
+        "have the old key, name it in SECRET_KEY_FALLBACKS instead: then nothing is lost."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -27,15 +28,17 @@ class Command(BaseCommand):
             installation.check_secret_key()
             self.stdout.write("The database's voters are known by this SECRET_KEY already. Nothing to do.")
             return
-        codes = list(Poll.objects.filter(state=State.OPEN).values_list("code", flat=True))
+        stopped = installation.stopped_polls()
+        again = Poll.objects.filter(state=State.OPEN).exclude(code__in=stopped)
+        codes = list(again.values_list("code", flat=True))
+        if stopped:
+            self.stdout.write(f"Open polls that take no more ballots until a reset: {', '.join(stopped)}.")
         if codes:
-            self.stdout.write(
-                f"Browsers that have voted can vote again in the polls that are open: {', '.join(codes)}."
-            )
+            self.stdout.write(f"Open polls in which browsers can vote again: {', '.join(codes)}.")
         if not options["yes"]:
             self.ask()
         installation.adopt_secret_key()
-        record(COMMAND, "secret key adopted", open_polls=codes)
+        record(COMMAND, "secret key adopted", open_polls=[*codes, *stopped])
         self.stdout.write("Done. Restart every process that still runs with another SECRET_KEY.")
 
     def ask(self) -> None:
