@@ -40,7 +40,7 @@ _INVITE_IN_LINK = re.compile(r"#i=([\w-]+)", re.ASCII)
 
 
 class JoinForm(forms.Form):
-    """Join by code, as people type it, or by a link of ours; cleans to the poll. `invite`: that of the link."""
+    """Join by code, as people type it, or by a link of ours; cleans to the poll. `invite`: the link's."""
 
     invite = ""
     code = forms.CharField(
