@@ -36,16 +36,18 @@ class Delta:
         apart: bool = False,
         stepped: bool = False,
     ) -> None:
-        """`count` more ballots with these keys; a key that is named twice counts twice, as in a recount.
+        """`count` more ballots with these keys.
 
         The second tally has no history, and that of a tally that moves in steps is written with each step.
         """
-        tally, prefix = self.tally[where], QUARANTINED if apart else ""
-        points = None if apart or stepped else self.points[(*where, second)]
+        if apart or stepped:
+            prefix = QUARANTINED if apart else ""
+            self.tally[where].update({prefix + key: count for key in keys})
+            return
+        tally, points = self.tally[where], self.points[(*where, second)]
         for key in keys:
-            tally[prefix + key] += count
-            if points is not None:
-                points[key] += count
+            tally[key] += count
+            points[key] += count
 
 
 def delta_of(written: Written, judge: Judge) -> Delta:

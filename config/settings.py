@@ -35,9 +35,7 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[]) or network.allowed_hosts(H
 HTTPS = env.bool("HTTPS", default=False)
 PROXY_SSL_HEADER = env.str("PROXY_SSL_HEADER", default="")
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
-#: Where people reach us, if requests can't tell: behind a proxy that puts a Host of its own in their place.
-PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
-TRUSTED_ORIGINS = env.list("TRUSTED_ORIGINS", default=[]) + ([PUBLIC_URL] if PUBLIC_URL else [])
+TRUSTED_ORIGINS = env.list("TRUSTED_ORIGINS", default=[])
 SECRET_KEY = env.secret("SECRET_KEY") or private_file(
     DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(64)
 )
@@ -127,6 +125,8 @@ TEMPLATES = [
     },
 ]
 LOGIN_URL = "admin:login"
+# Of the admin's log-in, for who comes to it by a bookmark; the voters' leads elsewhere by itself.
+LOGIN_REDIRECT_URL = "admin:index"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
@@ -139,6 +139,7 @@ LANGUAGES = [("en", _("English"))]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 USE_I18N = USE_TZ = True
+FORMAT_MODULE_PATH = ["config.formats"]
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"

@@ -19,7 +19,7 @@ from .networks import canonical_networks
 from .plain_text import cleaned, is_visible, isolated, seen_as
 from .records import COMMAND, record
 
-CHOICES_AT_MOST = 99
+CHOICES_AT_LEAST, CHOICES_AT_MOST = 2, 99
 #: A random code seldom meets one that exists; three times in a row means that something else is wrong.
 CODE_TRIES = 3
 #: What doesn't decide about a ballot's validity may be changed while it matters: once the poll is open.
@@ -123,14 +123,15 @@ def check_draft(
     before: the times that the poll had; what is still one of them may have passed meanwhile.
     """
     if len(labels) > CHOICES_AT_MOST:
-        raise Malformed(_("At most %(most)s choices.") % {"most": CHOICES_AT_MOST})
+        raise _about("choices", _("At most %(most)s choices.") % {"most": CHOICES_AT_MOST})
     _check_labels(labels)
     _check_times(poll, before or {})
     rules = MethodRules(frozenset(range(1, len(labels) + 1)), poll.min_selections, poll.max_selections)
     try:
         get_method(poll.method).check_rules(rules)
     except ValueError as error:
-        raise Malformed(str(error)) from None
+        field = "choices" if len(labels) < CHOICES_AT_LEAST else "max_selections"
+        raise _about(field, str(error)) from None
 
 
 def _cleaned(field: str, text: str) -> str:
@@ -177,7 +178,7 @@ def _check_times(poll: Poll, before: Mapping[str, datetime | None]) -> None:
             )
             raise _about(name, f"{PASSED} {hint}".rstrip())
     if poll.opens_at and poll.closes_at and poll.closes_at <= poll.opens_at:
-        raise Malformed(_("The poll would close before it opens."))
+        raise _about("closes_at", _("The poll would close before it opens."))
 
 
 def _about(field: str, sentence: str) -> Malformed:
@@ -207,12 +208,13 @@ def _replace_choices(poll: Poll, labels: Sequence[str]) -> None:
             number, following = following, following + 1
         rows.append(Choice(poll=poll, number=number, position=position, label=label))
     if following > CHOICES_AT_MOST + 1:
-        raise Malformed(
+        raise _about(
+            "choices",
             _(
                 "Voters have seen %(seen)s of the poll's %(most)s choice numbers, and those are never"
                 " reused. Keep more of the choices as they were, or make a new poll."
             )
-            % {"seen": max(seen), "most": CHOICES_AT_MOST}
+            % {"seen": max(seen), "most": CHOICES_AT_MOST},
         )
     poll.choices.all().delete()
     Choice.objects.bulk_create(rows)

@@ -7,6 +7,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from django.utils.translation import gettext as _
 
+from .cutting import shortened
+
 NETWORKS_AT_MOST = 100
 #: Wider than any venue: a slip such as /2 for /24 would make one of a good part of the internet.
 _WIDEST = {4: 8, 6: 16}
@@ -33,13 +35,13 @@ def network_from(text: str) -> IPv4Network | IPv6Network:
     if network is None:
         raise ValueError(
             _("“%(text)s” is no network. Write it as 198.51.100.0/24 or 2001:db8:5::/48.")
-            % {"text": shown[:60]}
+            % {"text": shortened(shown, 60)}
         )
     network = _unmapped(network)
     if network.prefixlen < _WIDEST[network.version]:
         raise ValueError(
             _("“%(text)s” is too wide for a venue: at most a /%(widest)s.")
-            % {"text": shown[:60], "widest": _WIDEST[network.version]}
+            % {"text": shortened(shown, 60), "widest": _WIDEST[network.version]}
         )
     return network
 

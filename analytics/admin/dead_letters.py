@@ -18,11 +18,11 @@ from django.template.response import TemplateResponse
 from django.urls import re_path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
 from analytics.deadletters import count_letter, reject_letter
+from polls.admin.base import Admin
 from polls.errors import LandslideError
 from polls.models import DeadLetter, Poll, State
 
@@ -33,12 +33,12 @@ BUTTONS = {"count": gettext_lazy("Count now"), "reject": gettext_lazy("Reject fo
 REASONS_AT_MOST = 10
 FIELDS = (
     "status", "reason", "detail", "poll_code", "round", "partition", "position",
-    "accepted_at", "set_aside_at", "settled_at", "settled_by",
+    "set_aside_at", "settled_at", "settled_by",
 )  # fmt: skip
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(ModelAdmin):
+class DeadLetterAdmin(Admin):
     list_display = (
         "place",
         "status_tag",

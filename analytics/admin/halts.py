@@ -11,11 +11,11 @@ from django.template.response import TemplateResponse
 from django.urls import re_path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from analytics import halting, resuming
 from analytics.models import Halt
+from polls.admin.base import Admin
 from polls.errors import LandslideError
 from polls.models import Poll
 from polls.records import user_actor
@@ -28,7 +28,7 @@ BUTTONS = {
 
 
 @admin.register(Halt)
-class HaltAdmin(ModelAdmin):
+class HaltAdmin(Admin):
     list_display = ("poll_code", "reason", "held", "state_text", "halted_at")
     fields = FIELDS
     readonly_fields = FIELDS

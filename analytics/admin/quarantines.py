@@ -18,7 +18,6 @@ from django.template.response import TemplateResponse
 from django.urls import re_path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 from unfold.widgets import (
@@ -31,6 +30,7 @@ from unfold.widgets import (
 from analytics import quarantine
 from analytics.models import Quarantine
 from analytics.tallies import is_stepping
+from polls.admin.base import Admin
 from polls.errors import LandslideError
 from polls.forms import LineField
 from polls.models import Ballot, Poll, State, canonical_code
@@ -107,7 +107,7 @@ class QuarantineForm(forms.ModelForm):
 
 
 @admin.register(Quarantine)
-class QuarantineAdmin(ModelAdmin):
+class QuarantineAdmin(Admin):
     form = QuarantineForm
     list_display = ("poll_code", "round", "why", "ballots", "state_tag", "decided_by", "decided_at")
     list_display_links = ("poll_code", "why")

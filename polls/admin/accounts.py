@@ -8,9 +8,9 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
-from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from .base import Admin
 from .records import Recorded
 
 admin.site.unregister(User)
@@ -21,7 +21,7 @@ admin.site.unregister(StaticDevice)
 
 
 @admin.register(User)
-class UserAdmin(Recorded, DjangoUserAdmin, ModelAdmin):
+class UserAdmin(Recorded, DjangoUserAdmin, Admin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -29,5 +29,5 @@ class UserAdmin(Recorded, DjangoUserAdmin, ModelAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(Recorded, DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(Recorded, DjangoGroupAdmin, Admin):
     pass

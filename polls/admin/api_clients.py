@@ -13,7 +13,6 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework_api_key.models import APIKey
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
@@ -21,6 +20,8 @@ from polls.forms import LineField
 from polls.models import ApiClient
 from polls.plain_text import isolated
 from polls.records import record, user_actor
+
+from .base import Admin
 
 admin.site.unregister(APIKey)  # ours is ApiClient, which knows scopes
 
@@ -52,7 +53,7 @@ def _record(request: HttpRequest, action: str, client: ApiClient, **detail: Any)
 
 
 @admin.register(ApiClient)
-class ApiClientAdmin(ModelAdmin):
+class ApiClientAdmin(Admin):
     form = ApiClientForm
     list_display = ("name", "prefix", "scope_tags", "status_tag", "created", "expiry_date")
     search_fields = ("name", "prefix")

@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
+from polls.cutting import shortened
 from polls.forms import LineField
 from polls.models import Choice
 
@@ -41,7 +42,6 @@ class ChoiceRows(forms.Widget):
         context = super().get_context(name, value, attrs)
         labels = [label for label in value or [] if label.strip()]
         context["rows"] = labels + [""] * max(1, ROWS_AT_LEAST - len(labels))
-        context["length"] = LABEL_LENGTH
         context["input_classes"] = " ".join(BASE_INPUT_CLASSES)
         return context
 
@@ -56,7 +56,7 @@ class ChoicesField(forms.Field):
     widget = ChoiceRows
     line = LineField(required=False)
     default_error_messages = {
-        "too_long": _("“%(label)s…” is too long: a choice has at most %(most)s characters.")
+        "too_long": _("“%(label)s” is too long: a choice has at most %(most)s characters.")
     }
 
     def to_python(self, value: Sequence[str] | None) -> list[str]:
@@ -79,7 +79,7 @@ class ChoicesField(forms.Field):
                 raise ValidationError(
                     self.error_messages["too_long"],
                     code="too_long",
-                    params={"label": label[:40], "most": LABEL_LENGTH},
+                    params={"label": shortened(label, 40), "most": LABEL_LENGTH},
                 )
 
     def has_changed(self, initial: Any, data: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
@@ -16,17 +16,19 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
-from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from polls import invites
-from polls.addresses import public_url
 from polls.csv_download import csv_download
 from polls.errors import LandslideError
 from polls.forms import LineField
 from polls.models import Identity, InviteBatch, Poll
 from polls.plain_text import isolated
 from polls.records import user_actor
+
+from .base import Admin
+
+LABEL_LENGTH = InviteBatch._meta.get_field("label").max_length or 100
 
 
 class BatchForm(forms.Form):
@@ -37,13 +39,13 @@ class BatchForm(forms.Form):
     )
     label = LineField(
         label=gettext_lazy("For whom"),
-        max_length=100,
+        validators=[MaxLengthValidator(LABEL_LENGTH)],
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": gettext_lazy("Members, press, the jury …")}),
     )
 
 
-class InvitePages(ModelAdmin):
+class InvitePages(Admin):
     """The pages below a poll's own that are about its invites."""
 
     def get_urls(self) -> list[Any]:
@@ -90,7 +92,7 @@ class InvitePages(ModelAdmin):
             self.message_user(request, invites.ENDED, messages.ERROR)
             return _back(batch.poll)
         invites.note_download(batch, by=user_actor(request.user))
-        site = public_url(request).rstrip("/")
+        site = request.build_absolute_uri("/")[:-1]
         return csv_download(request, invites.csv_pieces(batch, site), invites.file_name(batch))
 
     @method_decorator(require_POST)

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from polls.networks import canonical_networks
@@ -18,7 +19,8 @@ class NetworksField(forms.CharField):
     widget = UnfoldAdminTextareaWidget
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(required=False, max_length=10_000, **options)
+        # No max_length, by which browsers cut what is pasted without a word.
+        super().__init__(required=False, validators=[MaxLengthValidator(10_000)], **options)
         self.widget.attrs |= {"rows": 3, "spellcheck": "false", "autocomplete": "off"}
 
     def prepare_value(self, value: Any) -> Any:

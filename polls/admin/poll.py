@@ -23,7 +23,7 @@ from polls.errors import CodeTaken, LandslideError
 from polls.models import Identity, Poll, State
 from polls.records import user_actor
 
-from . import proofs, rounds, steps
+from . import fieldsets, proofs, rounds, steps
 from .invites import InvitePages
 from .poll_form import FIELDS, PollForm
 
@@ -90,19 +90,7 @@ class PollAdmin(InvitePages):
         )
 
     def get_fieldsets(self, request: HttpRequest, obj: Poll | None = None) -> Any:
-        frozen = self.is_frozen(request, obj)
-        texts = (None, {"fields": ["question", "code", "choice_list" if frozen else "labels"]})
-        ballots = (_("Ballots"), {"fields": ["method", ("min_selections", "max_selections"), "revote"]})
-        results = (_("Results"), {"fields": ["results_visible", *([] if frozen else ["release_step"])]})
-        voters = (_("Who may vote"), {"fields": ["identity"]})
-        proof = [] if frozen else ["proof_of_work"]
-        protection = (_("Protection"), {"fields": ["venue_networks", "over_limit", *proof]})
-        times = (_("Times"), {"fields": ["opens_at", "closes_at"]})
-        size = (_("Advanced"), {"fields": ["expected_turnout"], "classes": ["collapse"]})
-        if frozen:  # what can be changed comes first
-            size = (_("Advanced"), {"fields": ["release_step", "expected_turnout"], "classes": ["collapse"]})
-            return [results, protection, texts, voters, ballots, times, size]
-        return [texts, voters, ballots, results, times, protection, size]
+        return fieldsets.frozen() if self.is_frozen(request, obj) else fieldsets.draft(obj or Poll())
 
     def get_form(
         self, request: HttpRequest, obj: Poll | None = None, change: bool = False, **kwargs: Any
@@ -136,6 +124,7 @@ class PollAdmin(InvitePages):
             changed = {name: form.cleaned_data[name] for name in NEVER_FROZEN if name in form.changed_data}
             if changed:
                 authoring.change_poll(obj.pk, by=by, **changed)
+                self._say_saved(request)
             if "labels" in request.POST:
                 self.message_user(request, _opened_meanwhile(), messages.WARNING)
         elif not change:
@@ -143,6 +132,12 @@ class PollAdmin(InvitePages):
             authoring.change_poll(obj.pk, by=by, action="poll created", **form.draft_fields())
         elif form.has_changed():
             authoring.change_poll(obj.pk, by=by, **form.draft_fields())
+            self._say_saved(request)
+
+    def _say_saved(self, request: HttpRequest) -> None:
+        """To whoever pressed another button than Save, which says so itself."""
+        if BUTTON in request.POST or PROOF_BUTTON in request.POST:
+            self.message_user(request, _("Your changes are saved."), messages.SUCCESS)
 
     def log_change(self, request: HttpRequest, obj: Poll, message: Any) -> Any:
         """A lifecycle button saves the form, which mostly has no change to log."""
@@ -185,7 +180,8 @@ class PollAdmin(InvitePages):
         except LandslideError as error:
             refusal: LandslideError = error
         except IntegrityError:
-            refusal = CodeTaken()  # by somebody who saved between the form's check and the writing
+            # By somebody who saved between the form's check and the writing.
+            refusal = CodeTaken(errors={"code": [CodeTaken.title]})
         # The form again, as it was filled in, with the refusal among its errors.
         request.refusal = refusal  # type: ignore[attr-defined]
         return super().changeform_view(request, object_id, form_url, extra_context)

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
-from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -14,7 +13,7 @@ from polls import authoring
 from polls.errors import LandslideError
 from polls.forms import LineField
 from polls.methods import get_method
-from polls.models import CODE_RULE, Poll, canonical_code
+from polls.models import Poll, canonical_code
 
 from .choices import ChoicesField
 from .networks import NetworksField
@@ -119,16 +118,13 @@ class PollForm(forms.ModelForm):
         return cleaned
 
     def clean_code(self) -> str:
-        code = canonical_code(self.cleaned_data["code"])
-        if not code:
-            raise ValidationError(CODE_RULE, code="code")
-        return code
+        return canonical_code(self.cleaned_data["code"])
 
     def _post_clean(self) -> None:
         """Once the poll has the new values, ask whether it could be opened like this."""
         super()._post_clean()  # type: ignore[misc]
         if self.refusal:
-            self.add_error(None, self.refusal.detail)
+            self._add_refusal(self.refusal)
         if self.errors or "labels" not in self.fields:
             return
         try:

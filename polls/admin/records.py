@@ -10,20 +10,22 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import AllValuesCheckboxFilter, RangeDateTimeFilter
 from unfold.decorators import display
 
+from polls.cutting import shortened
 from polls.models import Record
 from polls.plain_text import isolated
 from polls.records import record, user_actor
+
+from .base import Admin
 
 FIELDS = ("at", "actor", "action", "poll_code", "details", "digest")
 DETAIL_IN_LIST = 60  # on a phone two lines fit
 
 
 @admin.register(Record)
-class RecordAdmin(ModelAdmin):
+class RecordAdmin(Admin):
     list_display = ("at", "actor", "action", "poll_code", "short_detail")
     list_filter = (("action", AllValuesCheckboxFilter), ("at", RangeDateTimeFilter))
     list_filter_submit = True
@@ -37,7 +39,7 @@ class RecordAdmin(ModelAdmin):
     @display(description=gettext_lazy("detail"))
     def short_detail(self, row: Record) -> str:
         text = ", ".join(f"{name}: {_short(value)}" for name, value in row.detail.items())
-        return text if len(text) <= DETAIL_IN_LIST else f"{text[:DETAIL_IN_LIST]}…"
+        return shortened(text, DETAIL_IN_LIST)
 
     @display(description=gettext_lazy("detail"))
     def details(self, row: Record) -> SafeString:

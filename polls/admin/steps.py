@@ -173,7 +173,8 @@ def obstacle(poll: Poll) -> str:
         labels = [choice.label for choice in poll.choices.all()]
         authoring.check_draft(poll, labels, authoring.times_of(poll))
     except LandslideError as error:
-        return error.detail
+        sentences = [str(one) for says in error.extra.get("errors", {}).values() for one in says]
+        return " ".join(sentences) or error.detail
     if poll.closes_at and poll.closes_at <= timezone.now():
         return _("The closing time has passed; change or clear it first.")
     return ""

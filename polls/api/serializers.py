@@ -10,8 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from polls import visitors
-from polls.addresses import public_url
-from polls.authoring import CHOICES_AT_MOST
+from polls.authoring import CHOICES_AT_LEAST, CHOICES_AT_MOST
 from polls.invites import COUNT_AT_MOST
 from polls.methods import method_choices
 from polls.models import Identity, OverLimit, Poll, ProofOfWork, State, Visibility
@@ -30,7 +29,7 @@ class PollFields(StrictSerializer):
     method = Pick(choices=method_choices(), required=False, help_text="single, where left out.")
     choices = serializers.ListField(
         child=Text(max_length=200),
-        min_length=2,
+        min_length=CHOICES_AT_LEAST,
         max_length=CHOICES_AT_MOST,
         help_text="The labels, in the order in which voters see them. Numbers that voters have seen stay with"
         " their labels.",
@@ -142,8 +141,8 @@ class PollDocument(serializers.Serializer[Any]):
     @extend_schema_field(Links)
     def get_links(self, poll: Poll) -> dict[str, str]:
         names = {"self": "poll", "vote": "polls:vote", "tally": "tally"}
-        request = self.context["request"]
-        return {key: public_url(request, reverse(name, args=[poll.code])) for key, name in names.items()}
+        absolute = self.context["request"].build_absolute_uri
+        return {key: absolute(reverse(name, args=[poll.code])) for key, name in names.items()}
 
 
 # --- invites ---
@@ -168,7 +167,7 @@ class InviteBatchDocument(serializers.Serializer[Any]):
     @extend_schema_field(serializers.URLField)
     def get_links(self, batch: Any) -> str:
         address = reverse("invite-links", args=[batch.poll.code, batch.pk])
-        return public_url(self.context["request"], address)
+        return str(self.context["request"].build_absolute_uri(address))
 
 
 class InviteBatches(serializers.Serializer[Any]):

@@ -6,7 +6,6 @@ from .log_tables import Claim, LogEntry, LogGate, LogHead
 from .poll import (
     CODE_ALPHABET,
     CODE_LENGTH,
-    CODE_RULE,
     Choice,
     Identity,
     OverLimit,
@@ -24,7 +23,6 @@ from .records import Record
 __all__ = [
     "CODE_ALPHABET",
     "CODE_LENGTH",
-    "CODE_RULE",
     "ApiClient",
     "Ballot",
     "Choice",

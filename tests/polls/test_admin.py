@@ -1,7 +1,9 @@
 """The admin of polls and API clients: who may do what, what is frozen, and that nothing happens unasked."""
 
+import re
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from django.contrib import admin
@@ -96,6 +98,25 @@ def test_every_list_comes_up(boss: Client, model: str) -> None:
 def test_users_and_groups_can_be_made(boss: Client) -> None:
     for model in ("user", "group"):
         assert boss.get(f"/admin/auth/{model}/add/").status_code == 200
+
+
+@pytest.mark.parametrize("required", ["optional", "required"])
+def test_a_bookmark_of_the_login_leads_to_the_admin(settings: Any, required: str) -> None:
+    settings.ADMIN_TWO_FACTOR = required
+    User.objects.create_superuser("boss", password="a fine one")
+    client = Client()
+    answer = client.post("/admin/login/", {"username": "boss", "password": "a fine one"}, follow=True)
+    inside = "/admin/" if required == "optional" else "/admin/two-factor/setup/?next=/admin/"
+    assert (answer.status_code, unquote(answer.redirect_chain[-1][0])) == (200, inside)
+    assert client.get("/admin/login/", follow=True).status_code == 200
+
+
+@pytest.mark.full_only
+def test_who_is_no_organiser_is_told_so_at_the_login() -> None:
+    client = Client()
+    client.force_login(User.objects.create_user("voter"))
+    source = client.get("/admin/login/").content.decode()
+    assert "You are signed in as voter, who may vote but not organise polls." in source
 
 
 # --- the list ---
@@ -194,6 +215,55 @@ def test_what_makes_no_poll_is_an_error_in_the_form(boss: Client, change: dict[s
     assert answer.status_code == 200
     assert answer.context["adminform"].errors
     assert not Poll.objects.exists()
+
+
+@pytest.mark.full_only
+def test_what_every_poll_needs_comes_first_and_the_rest_is_folded(boss: Client) -> None:
+    source = boss.get(ADD).content.decode()
+    form = source[source.index('id="poll_form"') :]
+    first, _, folded = form.partition("<details")
+    names = set(re.findall(r'<(?:input|select)[^>]* name="([a-z]+)"', first)) - {"csrfmiddlewaretoken"}
+    assert names == {"question", "labels", "method"}
+    for name in ("code", "revote", "identity", "results_visible", "closes_at_0", "expected_turnout"):
+        assert f'name="{name}"' in folded
+    assert "Who may vote · Open: one ballot per browser" in folded
+
+
+@pytest.mark.full_only
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"max_selections": "x"}, "max_selections"),
+        ({"min_selections": "0"}, "min_selections"),
+        ({"method": "multiple", "max_selections": "7"}, "max_selections"),
+        ({"closes_at_0": "2020-01-01", "closes_at_1": "10:00"}, "closes_at"),
+        ({"opens_at_0": "never"}, "opens_at"),
+        ({"code": "A"}, "code"),
+        ({"venue_networks": "the hall"}, "venue_networks"),
+        ({"expected_turnout": "0"}, "expected_turnout"),
+    ],
+)
+def test_a_section_with_an_error_is_open(boss: Client, change: dict[str, Any], field: str) -> None:
+    answer = boss.post(ADD, FORM | change)
+    assert list(answer.context["adminform"].errors) == [field]
+    folded = re.findall(r"<details>.*?</details>", answer.content.decode(), re.DOTALL)
+    assert folded and not any(f'name="{field}' in section for section in folded)
+    assert 'value="Tea or coffee?"' in answer.content.decode()  # and nothing is lost
+
+
+@pytest.mark.full_only
+@pytest.mark.parametrize(("field", "most"), [("question", 300), ("labels", 200)])
+def test_a_text_that_is_too_long_is_not_cut_but_refused_with_its_limit(
+    boss: Client, field: str, most: int
+) -> None:
+    # Browsers count an emoji as two characters of a maxlength, and drop the rest without a word.
+    assert "maxlength" not in boss.get(ADD).content.decode()
+    long = "🍰" * most
+    assert boss.post(ADD, FORM | {field: [long, "Tea"] if field == "labels" else long}).status_code == 302
+    longer = f"{long}🍰"
+    answer = boss.post(ADD, FORM | {"code": "NEXT", field: [longer, "Tea"] if field == "labels" else longer})
+    assert f"at most {most} characters" in answer.context["adminform"].errors[field][0]
+    assert longer in answer.content.decode()
 
 
 def test_two_polls_cant_share_a_code(boss: Client) -> None:

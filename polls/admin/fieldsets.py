@@ -1,0 +1,66 @@
+"""The sections of a poll's form. A draft's begin with what every poll needs; the others are folded.
+
+A folded section says in its heading what holds as long as nobody opens it. One with an error is open.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from polls.models import Poll
+
+from .steps import moment
+
+Fieldset = tuple[str | None, dict[str, Any]]
+
+
+def draft(poll: Poll) -> list[Fieldset]:
+    """`poll`: as it is stored, or a new one with its defaults."""
+    return [
+        _open("question", "labels", "method"),
+        _folded(_("Ballots"), _ballots(poll), "min_selections", "max_selections", "revote"),
+        _folded(_("Who may vote"), poll.get_identity_display(), "identity"),
+        _folded(_("Results"), poll.get_results_visible_display(), "results_visible", "release_step"),
+        _folded(_("Times"), _times(poll), "opens_at", "closes_at"),
+        _folded(_("Code"), poll.code if poll.pk else _("a random one"), "code"),
+        _folded(_("Protection"), "", "venue_networks", "over_limit", "proof_of_work"),
+        _folded(_("Advanced"), "", "expected_turnout"),
+    ]
+
+
+def frozen() -> list[Fieldset]:
+    """Of a poll that has been opened: what can still be changed comes first."""
+    return [
+        _named(_("Results"), "results_visible"),
+        _named(_("Protection"), "venue_networks", "over_limit"),
+        _open("question", "code", "choice_list"),
+        _named(_("Who may vote"), "identity"),
+        _named(_("Ballots"), "method", ("min_selections", "max_selections"), "revote"),
+        _named(_("Times"), "opens_at", "closes_at"),
+        _folded(_("Advanced"), "", "release_step", "expected_turnout"),
+    ]
+
+
+def _open(*fields: str) -> Fieldset:
+    return None, {"fields": fields}
+
+
+def _named(name: str, *fields: Any) -> Fieldset:
+    return name, {"fields": fields}
+
+
+def _folded(name: str, now: str, *fields: str) -> Fieldset:
+    # No pairs among the fields: Django looks for errors in single ones only, and would leave it folded.
+    return f"{name} · {now}" if now else name, {"fields": fields, "classes": ["collapse"]}
+
+
+def _ballots(poll: Poll) -> str:
+    return _("can be changed after casting") if poll.revote else _("can't be changed after casting")
+
+
+def _times(poll: Poll) -> str:
+    opens = _("opens %(time)s") % {"time": moment(poll.opens_at)} if poll.opens_at else ""
+    closes = _("closes %(time)s") % {"time": moment(poll.closes_at)} if poll.closes_at else ""
+    return ", ".join(filter(None, (opens, closes))) or _("opened and closed by hand")
