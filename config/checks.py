@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -18,27 +20,36 @@ REDIS_SCHEMES = ("redis", "rediss", "unix")
 BROKER_SCHEMES = ("redis", "rediss", "sentinel", "amqp", "amqps")
 SQLITE = "django.db.backends.sqlite3"
 POSTGRESQL = "django.db.backends.postgresql"
-POSITIVE = (
-    "CAST_MAX_BYTES",
-    "BATCH_MAX_BYTES",
-    "BATCH_MAX_BALLOTS",
-    "CAST_QUEUE_LIMIT",
-    "BACKLOG_LIMIT",
-    "CAST_DEADLINE_SECONDS",
-    "COUNT_BATCH",
-    "SWEEP_SECONDS",
-    "DATABASE_POOL_SIZE",
-    "DATABASE_STATEMENT_SECONDS",
-)
-#: Settings under other names than their variables, which may not be zero either.
-POSITIVE_ELSEWHERE = {"LOGIN_FAILURES": "AXES_FAILURE_LIMIT", "LOGIN_LOCKOUT_MINUTES": "AXES_COOLOFF_TIME"}
-
+#: What each of these variables may be at most, and in which setting it is; none may be zero or less.
+MOST: dict[str, tuple[str, float]] = {
+    "PORT": ("PORT", 65_535),
+    "CAST_MAX_BYTES": ("CAST_MAX_BYTES", math.inf),
+    "BATCH_MAX_BYTES": ("BATCH_MAX_BYTES", math.inf),
+    "BATCH_MAX_BALLOTS": ("BATCH_MAX_BALLOTS", math.inf),
+    "CAST_QUEUE_LIMIT": ("CAST_QUEUE_LIMIT", math.inf),
+    "BACKLOG_LIMIT": ("BACKLOG_LIMIT", math.inf),
+    "CAST_DEADLINE_SECONDS": ("CAST_DEADLINE_SECONDS", 3600),
+    "PROOF_WORK": ("PROOF_WORK", 1_000_000_000),
+    "COUNT_BATCH": ("COUNT_BATCH", 1_000_000),
+    "SWEEP_SECONDS": ("SWEEP_SECONDS", 3600),
+    "WORKER_THREADS": ("CELERY_WORKER_CONCURRENCY", 1000),
+    "DATABASE_POOL_SIZE": ("DATABASE_POOL_SIZE", 10_000),
+    "DATABASE_STATEMENT_SECONDS": ("DATABASE_STATEMENT_SECONDS", 86_400),
+    "LOGIN_FAILURES": ("AXES_FAILURE_LIMIT", math.inf),
+    "LOGIN_LOCKOUT_MINUTES": ("AXES_COOLOFF_TIME", 525_600),
+}
+#: A century: nobody subtracts more than that from today.
+RETENTION_DAYS_AT_MOST = 36_525
 
 #: As polls.second_factor has them; checks run before models are there.
 TWO_FACTOR = ("required", "optional")
 
 #: As polls.limits reads them.
 RATE_LIMIT = re.compile(r"(voter|address|network)=[1-9]\d{0,8}/[1-9]\d{0,5}")
+
+HEADER = re.compile(r"[A-Za-z0-9-]+")
+#: As Django compares them: a name, one with all below it, an address, or anything.
+HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9a-fA-F:.]+\]")
 
 Messages = Iterator[checks.CheckMessage]
 
@@ -77,12 +88,14 @@ def vote_log() -> Messages:
             hint="Set it to a number from 1 to 256; 4 is plenty for one Redis.",
             id="landslide.E004",
         )
-    if set(settings.VOTE_LOG_PREFIX) & set("{} \t\n") or not settings.VOTE_LOG_PREFIX:
-        yield checks.Error(
-            f"VOTE_LOG_PREFIX={settings.VOTE_LOG_PREFIX!r} can't begin a Redis key.",
-            hint="Use letters, digits, dashes and colons; braces would undo the partitions' hash tags.",
-            id="landslide.E005",
-        )
+    for name in ("VOTE_LOG_PREFIX", "REDIS_PREFIX"):
+        prefix = getattr(settings, name)
+        if set(prefix) & set("{} \t\n") or not prefix:
+            yield checks.Error(
+                f"{name}={prefix!r} can't begin a Redis key.",
+                hint="Use letters, digits, dashes and colons; braces would undo the partitions' hash tags.",
+                id="landslide.E005",
+            )
 
 
 def addresses() -> Messages:
@@ -90,8 +103,7 @@ def addresses() -> Messages:
         yield from address(name, getattr(settings, name), REDIS_SCHEMES)
     yield from address("BROKER_URL", settings.BROKER_URL, BROKER_SCHEMES)
     for origin in settings.TRUSTED_ORIGINS:
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
+        if not is_origin(origin):
             yield checks.Error(
                 f"TRUSTED_ORIGINS contains {origin!r}, which is no origin.",
                 hint="An origin is scheme and host, and the port if it isn't the usual one: https://vote.example.org.",
@@ -105,6 +117,22 @@ def addresses() -> Messages:
                     hint="Write them as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32, with commas between.",
                     id="landslide.E017",
                 )
+
+    for host in settings.ALLOWED_HOSTS:
+        if not HOST.fullmatch(host):
+            yield checks.Error(
+                f"ALLOWED_HOSTS contains {host!r}, which is no host name.",
+                hint="Write names alone, without scheme or port: vote.example.org,.example.org.",
+                id="landslide.E018",
+            )
+
+
+def is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.path or parts.query)
+    except ValueError:
+        return False
 
 
 def is_network(text: str) -> bool:
@@ -121,7 +149,9 @@ def address(name: str, value: str, schemes: tuple[str, ...]) -> Messages:
     try:
         parts = urlsplit(value)
         somewhere = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname) and parts.port != 0
-        complete = parts.scheme in schemes and somewhere
+        # redis-py would take another path for database 0.
+        numbered = parts.scheme not in ("redis", "rediss") or re.fullmatch(r"/?\d*", parts.path, re.ASCII)
+        complete = parts.scheme in schemes and somewhere and bool(numbered)
     except ValueError:
         complete = False
     if not complete:
@@ -155,16 +185,16 @@ def processes() -> Messages:
 
 
 def limits() -> Messages:
-    for name in POSITIVE:
-        if getattr(settings, name) <= 0:
-            yield checks.Error(
-                f"{name} must be above 0.", hint="docs/settings.md has the default.", id="landslide.E011"
-            )
-    for name, setting in POSITIVE_ELSEWHERE.items():
+    for name, (setting, most) in MOST.items():
         value = getattr(settings, setting)
-        if value <= type(value)(0):
+        if isinstance(value, timedelta):
+            value = value.total_seconds() / 60
+        if not 0 < value <= most:
+            bound = "" if most == math.inf else f" and at most {most}"
             yield checks.Error(
-                f"{name} must be above 0.", hint="docs/settings.md has the default.", id="landslide.E011"
+                f"{name} must be above 0{bound}.",
+                hint="docs/settings.md has the default.",
+                id="landslide.E011",
             )
     for text in settings.RATE_LIMITS:
         if not RATE_LIMIT.fullmatch(text):
@@ -203,9 +233,11 @@ def audits() -> Messages:
             hint="Make one with `openssl rand -hex 32` and keep it, or leave AUDIT_KEY unset.",
             id="landslide.E021",
         )
-    if settings.RETENTION_DAYS < 0:
+    if not 0 <= settings.RETENTION_DAYS <= RETENTION_DAYS_AT_MOST:
         yield checks.Error(
-            "RETENTION_DAYS is below 0.", hint="Set it to 0 to keep everything.", id="landslide.E022"
+            f"RETENTION_DAYS must be from 0 to {RETENTION_DAYS_AT_MOST}.",
+            hint="Set it to 0 to keep everything.",
+            id="landslide.E022",
         )
 
 
@@ -226,13 +258,27 @@ def doors() -> Messages:
             hint=f"Set it to {' or '.join(TWO_FACTOR)}.",
             id="landslide.E015",
         )
+    if settings.PROXY_SSL_HEADER and not HEADER.fullmatch(settings.PROXY_SSL_HEADER):
+        yield checks.Error(
+            f"PROXY_SSL_HEADER={settings.PROXY_SSL_HEADER!r} is no name of a header.",
+            hint="Set it to a name such as X-Forwarded-Proto.",
+            id="landslide.E019",
+        )
+    if settings.SECURE_HSTS_SECONDS < 0:
+        yield checks.Error("HSTS_SECONDS is below 0.", hint="Set it to 0 for none.", id="landslide.E020")
+    if not settings.SECRET_KEY.strip():
+        yield checks.Error(
+            "SECRET_KEY is blank: everybody could sign in its place.",
+            hint="Set it to a long random text, or leave it out.",
+            id="landslide.E023",
+        )
     if settings.PROXY_SSL_HEADER and not settings.HTTPS:
         yield checks.Warning(
             "PROXY_SSL_HEADER is set, so a proxy ends TLS, but HTTPS isn't.",
             hint="Set HTTPS=true, so that cookies are only sent over https.",
             id="landslide.W001",
         )
-    if settings.SECURE_HSTS_SECONDS and not settings.HTTPS:
+    if settings.SECURE_HSTS_SECONDS > 0 and not settings.HTTPS:
         yield checks.Warning(
             "HSTS_SECONDS has no effect over plain http.",
             hint="Set HTTPS=true, or leave it out.",

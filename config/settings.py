@@ -16,7 +16,7 @@ from redis.retry import Retry as SyncRetry
 
 from config import logging, network, page_headers
 from config.admin_look import UNFOLD as UNFOLD
-from config.env import Env, private_database, private_file, private_folder
+from config.env import Env, private_database, private_file, private_folder, usable
 from config.postgresql import bounded
 
 env = Env()
@@ -134,10 +134,10 @@ AUTH_PASSWORD_VALIDATORS = [
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 
-LANGUAGE_CODE = env.str("LANGUAGE_CODE", default="en")
 LANGUAGES = [("en", _("English"))]
+LANGUAGE_CODE = env.language("LANGUAGE_CODE", [code for code, _name in LANGUAGES], default="en")
 LOCALE_PATHS = [BASE_DIR / "locale"]
-TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+TIME_ZONE = env.time_zone("TIME_ZONE", default="UTC")
 USE_I18N = USE_TZ = True
 FORMAT_MODULE_PATH = ["config.formats"]
 
@@ -203,11 +203,12 @@ POSTGRESQL_OPTIONS = {
 
 
 def database() -> dict[str, Any]:
-    config = env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'landslide.sqlite3'}")
+    config = env.database("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'landslide.sqlite3'}")
     config["CONN_MAX_AGE"] = 0  # anything else leaks connections under ASGI, and the pool keeps them anyway
     if config["ENGINE"] == "django.db.backends.sqlite3":
         if not config["NAME"].startswith((":memory:", "file:")):
-            private_database(Path(config["NAME"]))
+            with usable(Path(config["NAME"]).parent, "DATABASE_URL"):
+                private_database(Path(config["NAME"]))
         # Tests look at the database from several threads and processes, which one in memory doesn't allow.
         config["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
         config["OPTIONS"] = SQLITE_OPTIONS | config.get("OPTIONS", {})

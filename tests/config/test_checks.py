@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 
@@ -49,6 +50,23 @@ BROKEN = [
     ({"VENUE_NETWORKS": ["10.0.0.0/40"]}, "landslide.E017", "192.0.2.0/24"),
     ({"BACKLOG_LIMIT": 0}, "landslide.E011", "settings.md"),
     ({"AXES_FAILURE_LIMIT": 0}, "landslide.E011", "settings.md"),
+    ({"PORT": 99_999}, "landslide.E011", "settings.md"),
+    ({"PORT": -1}, "landslide.E011", "settings.md"),
+    ({"CELERY_WORKER_CONCURRENCY": 0}, "landslide.E011", "settings.md"),
+    ({"AXES_COOLOFF_TIME": timedelta(minutes=1e9)}, "landslide.E011", "settings.md"),
+    ({"CAST_DEADLINE_SECONDS": 1e300}, "landslide.E011", "settings.md"),
+    ({"PROOF_WORK": 0}, "landslide.E011", "settings.md"),
+    ({"PROOF_WORK": 10**20}, "landslide.E011", "settings.md"),
+    ({"RETENTION_DAYS": 10**12}, "landslide.E022", "keep everything"),
+    ({"TRUSTED_ORIGINS": ["https://[::"]}, "landslide.E007", "https://vote.example.org"),
+    ({"TRUSTED_ORIGINS": ["https://:80"]}, "landslide.E007", "https://vote.example.org"),
+    ({"ALLOWED_HOSTS": ["https://vote.example.org"]}, "landslide.E018", "without scheme"),
+    ({"ALLOWED_HOSTS": ["vote.example.org:443"]}, "landslide.E018", "without scheme"),
+    ({"PROXY_SSL_HEADER": "a b", "HTTPS": True}, "landslide.E019", "X-Forwarded-Proto"),
+    ({"SECURE_HSTS_SECONDS": -5}, "landslide.E020", "0"),
+    ({"SECRET_KEY": " "}, "landslide.E023", "random"),
+    ({"REDIS_PREFIX": ""}, "landslide.E005", "braces"),
+    ({"REDIS_URL": "redis://h:6379/first"}, "landslide.E006", "redis://"),
 ]
 
 

@@ -146,6 +146,54 @@ def test_a_value_that_cannot_be_read_is_named(settings):
     assert "PORT='eighty' can't be read" in settings("settings.PORT", PORT="eighty")
 
 
+WRONG = [
+    ("TIME_ZONE", "Mars/Base", "Europe/Berlin"),
+    ("TIME_ZONE", "europe/berlin", "Europe/Berlin"),
+    ("TIME_ZONE", "../../etc/passwd", "Europe/Berlin"),
+    ("TIME_ZONE", "/etc/localtime", "Europe/Berlin"),
+    ("TIME_ZONE", "Europe", "Europe/Berlin"),
+    ("TIME_ZONE", "", "Europe/Berlin"),
+    ("TIME_ZONE", "UTC+2", "Europe/Berlin"),
+    ("LANGUAGE_CODE", "xx", "Known: en"),
+    ("LANGUAGE_CODE", "", "Known: en"),
+    ("LANGUAGE_CODE", "../en", "Known: en"),
+    ("HTTPS", "ture", "neither true nor false"),
+    ("DEBUG", "2", "neither true nor false"),
+    ("SWEEP_SECONDS", "5 seconds", "no number"),
+    ("CAST_DEADLINE_SECONDS", "nan", "no number"),
+    ("LOGIN_LOCKOUT_MINUTES", "inf", "no number"),
+    ("DATABASE_URL", "hunter2", "postgres://"),
+    ("DATABASE_URL", "postgres://u:hunter2@h:port/n", "postgres://"),
+    ("DATABASE_URL", "mysql://u:hunter2@h/n", "postgres://"),
+    ("DATABASE_URL", "postgres://u:hunter2@h", "postgres://"),
+    ("DATABASE_URL", "sqlite://:memory:", "postgres://"),
+    ("DATABASE_URL", "sqlite:////dev/null/nowhere/x", "may write to"),
+    ("DATA_DIR", "/dev/null/nowhere", "DATA_DIR"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "advice"), WRONG)
+def test_what_cannot_work_is_told_in_a_sentence(settings, name, value, advice):
+    told = settings("settings.DEBUG", **{name: value})
+    assert told.startswith("ImproperlyConfigured: ") and name in told and advice in told
+    assert "hunter2" not in told and "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("TIME_ZONE", "America/Argentina/Buenos_Aires", "America/Argentina/Buenos_Aires"),
+        ("LANGUAGE_CODE", "en-us", "en"),
+        ("LANGUAGE_CODE", "EN_gb", "en"),
+        ("HTTPS", "Yes", "True"),
+        ("DEBUG", "off", "False"),
+        ("SWEEP_SECONDS", "1e1", "10.0"),
+    ],
+)
+def test_what_can_be_meant_is_taken(settings, name, value, wanted):
+    assert settings(f"settings.{name}", **{name: value}) == wanted
+
+
 def test_a_secret_may_begin_with_a_dollar_sign(settings):
     assert settings("settings.ADMIN_PASSWORD", ADMIN_PASSWORD="$ecret") == "$ecret"
 

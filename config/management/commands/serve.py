@@ -49,6 +49,8 @@ class Command(BaseCommand):
             options["worker"] = 2
         if options["web"] < 1 or options["worker"] < 0:
             raise CommandError("--web takes a number from 1, --worker one from 0.")
+        if not 0 <= port <= 65_535:
+            raise CommandError("--port takes a number up to 65535.")
         listener = self.bind(host, port, server)
         self.follow_host(host, port)
         account = prepare.prepare_demo() if options["prepare"] else None
