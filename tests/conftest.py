@@ -283,6 +283,8 @@ def _fresh_stores(pytestconfig: pytest.Config) -> None:
         votelog.forget_log()
     if limits := sys.modules.get("polls.limits"):
         limits.forget()
+    if logins := sys.modules.get("polls.logins"):
+        logins._failures.clear()
     if redis is None:
         from django.core.cache import cache
 

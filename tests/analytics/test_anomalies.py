@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
-from django.utils import timezone
 
 from analytics import anomalies
-from polls import lifecycle, proof_policy
+from polls import clock, lifecycle, proof_policy
 from polls.models import Poll, ProofOfWork, Record
 from polls.rules import get_rules
 from tests.polling import make_poll, open_poll
@@ -22,15 +21,7 @@ def middle_of_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """A minute that no other test has counted in."""
     cache.clear()
     at = (time.time() // 60 + 1000) * 60 + 30
-    monkeypatch.setattr(anomalies, "time", Clock(at))
-
-
-class Clock:
-    def __init__(self, at: float) -> None:
-        self.at = at
-
-    def time(self) -> float:
-        return self.at
+    monkeypatch.setattr(clock, "now", lambda: at)
 
 
 def cross(poll: Poll, times: int, kind: str = "address") -> None:
@@ -50,9 +41,9 @@ def test_several_switch_it_on_and_it_ends_by_itself() -> None:
     assert asks(poll)
     poll.refresh_from_db()
     assert poll.proof_until
-    left = poll.proof_until - timezone.now()
+    left = poll.proof_until - clock.utc_now()
     assert timedelta(0) < left <= proof_policy.SUSPECTED_FOR
-    Poll.objects.filter(pk=poll.pk).update(proof_until=timezone.now() - timedelta(seconds=1))
+    Poll.objects.filter(pk=poll.pk).update(proof_until=clock.utc_now() - timedelta(seconds=1))
     assert not asks(poll)
 
 
@@ -70,7 +61,7 @@ def test_it_is_recorded_once_and_put_off_while_it_lasts() -> None:
     poll = open_poll()
     cross(poll, anomalies.SEVERAL)
     assert not proof_policy.suspect(poll.pk)
-    soon = timezone.now() + timedelta(minutes=2)
+    soon = clock.utc_now() + timedelta(minutes=2)
     Poll.objects.filter(pk=poll.pk).update(proof_until=soon)
     cross(poll, 1)
     poll.refresh_from_db()
@@ -82,16 +73,16 @@ def test_it_is_recorded_once_and_put_off_while_it_lasts() -> None:
 def test_a_slow_trickle_is_no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
     poll = open_poll()
     for minute in range(4):
-        monkeypatch.setattr(anomalies, "time", Clock(1_900_000_000 // 60 * 60 + 60 * minute + 59))
+        monkeypatch.setattr(clock, "now", lambda at=1_900_000_000 // 60 * 60 + 60 * minute + 59: at)
         cross(poll, anomalies.SEVERAL // 2)
     assert not asks(poll)
 
 
 def test_what_began_in_the_last_minute_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     poll, edge = open_poll(), 1_900_000_000 // 60 * 60
-    monkeypatch.setattr(anomalies, "time", Clock(edge - 1))
+    monkeypatch.setattr(clock, "now", lambda: edge - 1)
     cross(poll, anomalies.SEVERAL - 1)
-    monkeypatch.setattr(anomalies, "time", Clock(edge))
+    monkeypatch.setattr(clock, "now", lambda: edge)
     cross(poll, 1)
     assert asks(poll)
 

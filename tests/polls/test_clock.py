@@ -11,6 +11,7 @@ from polls.models import Identity
 from .test_proofs import solved
 
 SECRET, VOTER = b"s" * 32, b"v" * 16
+WHO = proofs.Voter(7, 1, VOTER)
 
 
 @pytest.fixture(params=["database", pytest.param("redis", marks=pytest.mark.full_only)])
@@ -27,14 +28,14 @@ def test_a_wrong_clock_changes_nothing(
 ) -> None:
     settings.PROOF_WORK = 100
     pass_ = voters.make_pass(Identity.LOGIN, 7, SECRET, VOTER)
-    proof = solved(proofs.challenge(7, VOTER))
+    proof = solved(proofs.challenge(WHO, None))
     right = time.time
     monkeypatch.setattr(time, "time", lambda: right() + hours * 3601)
     votelog.learn_clock()
     assert clock.offset() == pytest.approx(-hours * 3601, abs=60)
     assert voters.key_from_pass(Identity.LOGIN, 7, SECRET, pass_) == VOTER
-    assert proofs.holds(proof, 7, VOTER)
+    assert proofs.holds(proof, WHO)
     later = voters.make_pass(Identity.LOGIN, 7, SECRET, VOTER)
     monkeypatch.setattr(time, "time", lambda: right() + hours * 3601 + voters.PASS_SECONDS + 60)
     assert voters.key_from_pass(Identity.LOGIN, 7, SECRET, later) is None
-    assert not proofs.holds(proof, 7, VOTER)
+    assert not proofs.holds(proof, WHO)
