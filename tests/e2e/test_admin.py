@@ -43,6 +43,7 @@ def test_a_poll_is_run_from_the_admin(running: Any, visitor: Any) -> None:
             page.get_by_role("button", name="Add another choice").click()
         page.fill(f"#id_labels_{number}", label)
     page.get_by_label("Remove this choice").nth(2).click()
+    page.locator("summary", has_text="Results ·").click()
     page.select_option("#id_results_visible", "staff")
     page.get_by_role("button", name="Save", exact=True).click()
     code = page.locator(".ls-code").inner_text()
