@@ -108,7 +108,8 @@ VOTE: Texts = {
     "onTheirWay": _("Your results are on their way."),
     "unknownTitle": _("Not sure whether your ballot is in"),
     "unknown": _(
-        "We couldn't reach the server. Your ballot is kept here and will be sent again; it will count once."
+        "The server didn't tell us in time. Your ballot is kept here and will be sent again;"
+        " it will count once."
     ),
     "busyTitle": _("Your ballot is waiting"),
     "busy": _(

@@ -17,14 +17,14 @@ export function uuid() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
-/** Refusals that nothing was written before; all others of a 5xx leave the outcome open. */
+/** Refusals by which this try wrote nothing; all others of a 5xx leave the outcome open. */
 const UNWRITTEN = ["overloaded", "unavailable", "log_inconsistent", "log_unsuitable"];
 /** Refusals by the log, which would know the ballot_id; after any other one an open outcome stays open. */
 const SETTLING = ["already_voted", "ballot_id_reused", "poll_not_open", "round_changed", "poll_not_found"];
 
 /** What an answer to this ballot means: accepted, refused for good, introduced (a cookie was set), a stranger's
  *  (not a voter's, or no longer), unproven (it needs a proof of work), or to be sent again, where `busy` says
- *  that nothing was written.
+ *  that this try wrote nothing.
  *
  *  Only what is certainly the server's word is believed: a proxy or a captive portal may answer anything. */
 export function judge(ballot, status, document, retry) {
