@@ -147,14 +147,16 @@ def warn_of_few_codes(request: HttpRequest) -> None:
 def set_up(site: AdminSite, request: HttpRequest) -> HttpResponse:
     if second_factor.device_of(request.user) is not None:
         return HttpResponseRedirect(reverse("admin:two_factor"))
-    device = second_factor.device_to_confirm(request.user)
+    session_key = str(request.session.session_key)
     form = CodeForm(request.POST or None)
     if form.is_valid():
-        codes = second_factor.confirm(request.user, device, form.cleaned_data["code"])
-        if codes is not None:
+        confirmed = second_factor.confirm(request.user, session_key, form.cleaned_data["code"])
+        if confirmed is not None:
+            device, codes = confirmed
             let_in(request, device)
             return show_codes(site, request, codes, wanted(request))
         form.refuse(request.user)
+    device = second_factor.devices_to_confirm(request.user, session_key)[0]
     context = {
         "form": form,
         "title": _("Two-factor authentication"),

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import secrets
 import unicodedata
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import django_otp
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 from django_otp.models import Device
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from . import clock
 from .keys import keyed_hash, signing_secrets
 from .records import COMMAND, record, user_actor
 
@@ -27,8 +27,8 @@ REQUIRED, OPTIONAL = "required", "optional"
 RECOVERY_CODES = 10
 #: Digits alone, so that a phone shows one keyboard for both sorts of code.
 RECOVERY_DIGITS = 16
-#: A key that was shown but never confirmed is not shown again later.
-UNCONFIRMED_FOR = timedelta(hours=1)
+#: A key that was shown but never confirmed is good for this long at least, and twice as long at most.
+UNCONFIRMED_SECONDS = 3600
 
 
 def required() -> bool:
@@ -62,24 +62,34 @@ def device_of(user: Any) -> TOTPDevice | None:
 # --- setting it up ---
 
 
-def device_to_confirm(user: Any) -> TOTPDevice:
-    """A new key, and the same one for an hour, so that a reload doesn't outdate what was scanned."""
-    recent = timezone.now() - UNCONFIRMED_FOR
-    mine = TOTPDevice.objects.filter(user=user, confirmed=False)
-    mine.filter(created_at__lt=recent).delete()
-    return mine.first() or TOTPDevice.objects.create(user=user, name="app", confirmed=False)
+def devices_to_confirm(user: Any, session_key: str) -> list[TOTPDevice]:
+    """What may be confirmed in this session, the newest first; looking at the page saves nothing.
+
+    The key is made of the session's, which nobody else knows and which changes with each log-in. So a reload
+    doesn't outdate what was scanned, and what somebody saw once is not shown again.
+    """
+    now = int(clock.now()) // UNCONFIRMED_SECONDS
+    return [_device(user, session_key, period) for period in (now, now - 1)]
+
+
+def _device(user: Any, session_key: str, period: int) -> TOTPDevice:
+    text = f"{user.pk} {session_key} {period}".encode()
+    key = keyed_hash(text, signing_secrets()[0], b"authenticator app", 20)
+    return TOTPDevice(user=user, name="app", confirmed=False, key=key.hex())
 
 
 @transaction.atomic
-def confirm(user: Any, device: TOTPDevice, code: str) -> list[str] | None:
-    """From now on this account needs the app: its first recovery codes, or None if the code is wrong."""
-    if django_otp.verify_token(user, device.persistent_id, plain(code)) is None:
-        return None
-    TOTPDevice.objects.filter(user=user).exclude(pk=device.pk).delete()
-    TOTPDevice.objects.filter(pk=device.pk).update(confirmed=True)
-    codes = _new_codes(user)
-    record(user_actor(user), "two-factor set up")
-    return codes
+def confirm(user: Any, session_key: str, code: str) -> tuple[TOTPDevice, list[str]] | None:
+    """From now on this account needs the app: it and its recovery codes, or None if the code is wrong."""
+    for device in devices_to_confirm(user, session_key):
+        device.save()
+        if django_otp.verify_token(user, device.persistent_id, plain(code)) is not None:
+            TOTPDevice.objects.filter(user=user).exclude(pk=device.pk).delete()
+            TOTPDevice.objects.filter(pk=device.pk).update(confirmed=True)
+            record(user_actor(user), "two-factor set up")
+            return device, _new_codes(user)
+        device.delete()
+    return None
 
 
 @transaction.atomic

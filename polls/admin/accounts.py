@@ -1,11 +1,19 @@
-"""Who may log in to the admin, with unfold's looks."""
+"""Who may log in to the admin, with unfold's looks.
+
+Only superusers grant rights. Whoever else may manage accounts or groups can neither give what they don't
+have, nor take over an account that has more: not by a flag, a group, a permission or a password.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import Q
+from django.http import HttpRequest
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -20,6 +28,20 @@ admin.site.unregister(TOTPDevice)
 admin.site.unregister(StaticDevice)
 
 
+#: What of an account gives it rights.
+GRANTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
+def governs(user: Any, account: User | None) -> bool:
+    """Whether this user may change that account: it has no right that they lack."""
+    if user.is_superuser or account is None or account.pk == user.pk:
+        return True
+    # Asked of the tables: of an account that is switched off Django says that it has no permission.
+    granted = Permission.objects.filter(Q(user=account) | Q(group__user=account))
+    own = Permission.objects.filter(Q(user=user) | Q(group__user=user))
+    return not account.is_superuser and not granted.exclude(pk__in=own).exists()
+
+
 @admin.register(User)
 class UserAdmin(Recorded, DjangoUserAdmin, Admin):
     form = UserChangeForm
@@ -27,7 +49,19 @@ class UserAdmin(Recorded, DjangoUserAdmin, Admin):
     change_password_form = AdminPasswordChangeForm
     readonly_fields = ("last_login", "date_joined")  # facts, which nobody types
 
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        return fields if request.user.is_superuser else (*fields, *GRANTS)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and governs(request.user, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and governs(request.user, obj)
+
 
 @admin.register(Group)
 class GroupAdmin(Recorded, DjangoGroupAdmin, Admin):
-    pass
+    def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        return fields if request.user.is_superuser else (*fields, "permissions")

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
-from rest_framework_api_key.models import AbstractAPIKey
+from rest_framework_api_key.models import AbstractAPIKey, APIKeyManager
 
 from .fields import MomentField
 from .poll import Poll
+
+
+class ApiClientManager(APIKeyManager):
+    def assign_key(self, obj: AbstractAPIKey) -> str:
+        """Its id is the key's prefix. The library's holds the key's hash too, and stands in addresses."""
+        key: str = super().assign_key(obj)
+        obj.id = obj.prefix
+        return key
 
 
 class ApiClient(AbstractAPIKey):
@@ -18,6 +28,8 @@ class ApiClient(AbstractAPIKey):
         POLLS_READ = "polls:read", _("read polls")
         POLLS_WRITE = "polls:write", _("create and run polls")
         BALLOTS_WRITE = "ballots:write", _("cast ballots")
+
+    objects: ClassVar[APIKeyManager] = ApiClientManager()
 
     scopes = models.JSONField(_("scopes"), default=list)
     # As the library has them, read with care.

@@ -132,7 +132,7 @@ def test_passwords_asked_for_inside_are_no_way_to_guess_either(boss: User) -> No
 
     client = Client(REMOTE_ADDR=HERE)
     client.force_login(boss)
-    device = second_factor.device_to_confirm(boss)
+    (device, _earlier) = second_factor.devices_to_confirm(boss, client.session.session_key)
     client.post("/admin/two-factor/setup/", {"code": code_of(device)})
     answers = [
         client.post("/admin/two-factor/remove/", {"password": "wrong"}).status_code

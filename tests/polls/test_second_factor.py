@@ -3,6 +3,7 @@
 from base64 import b32decode
 from io import StringIO
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.contrib.auth.models import User
@@ -13,7 +14,7 @@ from django_otp.oath import TOTP
 from django_otp.plugins.otp_static.models import StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from polls import second_factor
+from polls import clock, second_factor
 from polls.models import Record
 from tests.polling import make_poll
 
@@ -52,9 +53,13 @@ def code_of(device: TOTPDevice, *, steps: int = 0) -> str:
     return f"{totp.token():06}"
 
 
+def shown_on(page: Any) -> TOTPDevice:
+    """The app that has scanned what this page shows."""
+    return TOTPDevice(key=b32decode(page.context["key"].replace(" ", "")).hex())
+
+
 def enrol(client: Client) -> list[str]:
-    client.get(SET_UP)
-    answer = client.post(SET_UP, {"code": code_of(TOTPDevice.objects.get())})
+    answer = client.post(SET_UP, {"code": code_of(shown_on(client.get(SET_UP)))})
     assert answer.status_code == 200
     codes: list[str] = answer.context["codes"]
     return codes
@@ -87,12 +92,14 @@ def test_one_can_log_out_half_way(browser: Client) -> None:
 
 def test_setting_it_up_lets_in_and_shows_recovery_codes_once(browser: Client, boss: User) -> None:
     page = browser.get(SET_UP)
-    shown = page.context["key"].replace(" ", "")
-    device = TOTPDevice.objects.get(user=boss)
-    assert b32decode(shown) == device.bin_key
-    assert browser.get(SET_UP).context["key"].replace(" ", "") == shown  # a reload outdates nothing
+    shown = page.context["key"]
+    assert browser.get(SET_UP).context["key"] == shown  # a reload outdates nothing
+    assert browser.post(SET_UP, {"code": "000000"}).context["key"] == shown
+    assert log_in(Client()).get(SET_UP).context["key"] != shown
+    assert not TOTPDevice.objects.exists()
     before = browser.session.session_key
     codes = enrol(browser)
+    assert TOTPDevice.objects.get(user=boss).bin_key == b32decode(shown.replace(" ", ""))
     assert browser.session.session_key != before
     assert len(set(codes)) == second_factor.RECOVERY_CODES
     assert browser.get("/admin/").status_code == 200
@@ -102,9 +109,23 @@ def test_setting_it_up_lets_in_and_shows_recovery_codes_once(browser: Client, bo
     assert not any(code.replace(" ", "") in kept for code in codes)
 
 
+def test_a_key_that_is_not_confirmed_ends(browser: Client) -> None:
+    shown_at = clock.now()
+
+    def after(hours: float) -> Any:
+        return mock.patch("polls.second_factor.clock.now", return_value=shown_at + hours * 3600)
+
+    with after(0):
+        app = shown_on(browser.get(SET_UP))
+    for hours, taken in ((2.1, False), (1, True)):
+        with after(hours):
+            assert ("codes" in browser.post(SET_UP, {"code": code_of(app)}).context) is taken
+
+
 def test_pages_with_secrets_are_kept_by_no_cache(browser: Client) -> None:
-    assert "no-store" in browser.get(SET_UP)["Cache-Control"]
-    answer = browser.post(SET_UP, {"code": code_of(TOTPDevice.objects.get())})
+    page = browser.get(SET_UP)
+    assert "no-store" in page["Cache-Control"]
+    answer = browser.post(SET_UP, {"code": code_of(shown_on(page))})
     assert "no-store" in answer["Cache-Control"]
 
 

@@ -1,0 +1,26 @@
+"""API clients are known by their key's prefix, in addresses and in the admin's history too.
+
+Their id was prefix and hash of the key.
+"""
+
+from django.db import migrations
+from django.db.models import F
+
+
+def without_hashes(apps, schema_editor):
+    clients = apps.get_model("polls", "ApiClient")
+    types = apps.get_model("contenttypes", "ContentType").objects.filter(app_label="polls", model="apiclient")
+    entries = apps.get_model("admin", "LogEntry").objects.filter(content_type__in=types)
+    for entry in entries.filter(object_id__contains="."):
+        entry.object_id = entry.object_id.partition(".")[0]
+        entry.save(update_fields=["object_id"])
+    clients.objects.update(id=F("prefix"))
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("polls", "0011_voters_by"),
+        ("admin", "0003_logentry_add_action_flag_choices"),
+        ("contenttypes", "0002_remove_content_type_name"),
+    ]
+    operations = [migrations.RunPython(without_hashes, migrations.RunPython.noop)]

@@ -1,0 +1,118 @@
+"""Accounts and groups in the admin: nobody but a superuser grants a right, or takes over who has more."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.test import Client
+
+from polls.models import ApiClient
+from tests.admins import staff
+
+pytestmark = [pytest.mark.django_db, pytest.mark.full_only]
+
+USERS, GROUPS, LIST = "/admin/auth/user/", "/admin/auth/group/", "/admin/polls/apiclient/"
+MANAGER = ("add_user", "change_user", "delete_user", "view_user", "view_poll")
+
+
+def permission(name: str) -> Permission:
+    return Permission.objects.get(codename=name)
+
+
+@pytest.fixture
+def manager() -> Client:
+    return staff(*MANAGER, "add_group", "change_group", "view_group")
+
+
+def everything(account: User, **fields: Any) -> dict[str, Any]:
+    """Whatever a form of that account could be sent."""
+    rights = {"is_staff": "on", "is_superuser": "on", "is_active": "on"}
+    lists = {
+        "groups": [group.pk for group in Group.objects.all()],
+        "user_permissions": [permission(name).pk for name in ("delete_poll", "change_poll", "view_poll")],
+    }
+    return {"username": account.username, "first_name": "Changed"} | rights | lists | fields
+
+
+def rights(account: User) -> tuple[Any, ...]:
+    account = User.objects.get(pk=account.pk)
+    return account.is_staff, account.is_superuser, sorted(account.get_all_permissions())
+
+
+def page_of(account: User, page: str = "change") -> str:
+    return f"{USERS}{account.pk}/{page}/"
+
+
+def test_who_manages_accounts_gives_nobody_rights(manager: Client) -> None:
+    group = Group.objects.create(name="organisers")
+    group.permissions.add(permission("delete_poll"))
+    voter, myself = User.objects.create_user("voter"), User.objects.get(username="colleague")
+    for account in (voter, myself):
+        before = rights(account)
+        answer = manager.post(page_of(account), everything(account))
+        assert answer.status_code == 302, answer.context["errors"]
+        assert User.objects.get(pk=account.pk).first_name == "Changed"
+        assert rights(account) == before
+    answer = manager.post(
+        f"{USERS}add/", everything(User(username="new"), password1="x7!long", password2="x7!long")
+    )
+    assert not User.objects.filter(username="new", is_staff=True).exists()
+    assert manager.post(f"{GROUPS}{group.pk}/change/", {"name": "all", "permissions": []}).status_code == 302
+    assert Group.objects.get().permissions.get().codename == "delete_poll"
+    manager.post(f"{GROUPS}add/", {"name": "mine", "permissions": [permission("delete_poll").pk]})
+    assert not Group.objects.get(name="mine").permissions.exists()
+
+
+@pytest.mark.parametrize("active", [True, False])
+@pytest.mark.parametrize("more", ["superuser", "permission", "group"])
+def test_who_has_more_rights_is_not_theirs_to_change(manager: Client, more: str, active: bool) -> None:
+    other = User.objects.create_user(
+        "other", password="kept", is_active=active, is_superuser=more == "superuser"
+    )
+    if more == "permission":
+        other.user_permissions.add(permission("delete_poll"))
+    elif more == "group":
+        group = Group.objects.create(name="organisers")
+        group.permissions.add(permission("delete_poll"))
+        other.groups.add(group)
+    assert manager.get(page_of(other)).status_code == 200  # to look at
+    assert manager.post(page_of(other), everything(other)).status_code == 403
+    password = {"password1": "taken-over-7", "password2": "taken-over-7", "usable_password": "true"}
+    assert manager.post(page_of(other, "password"), password).status_code == 403
+    assert manager.post(page_of(other, "delete"), {"post": "yes"}).status_code == 403
+    bulk = {"action": "delete_selected", "_selected_action": [other.pk], "post": "yes"}
+    assert manager.post(USERS, bulk).status_code == 403
+    kept = User.objects.get(pk=other.pk)
+    assert (kept.check_password("kept"), kept.is_active, kept.first_name) == (True, active, "")
+
+
+def test_an_account_with_fewer_rights_is(manager: Client) -> None:
+    other = User.objects.create_user("other", is_staff=True)
+    other.user_permissions.add(permission("view_poll"))
+    password = {"password1": "another-one-7", "password2": "another-one-7", "usable_password": "true"}
+    assert manager.post(page_of(other, "password"), password).status_code == 302
+    assert User.objects.get(pk=other.pk).check_password("another-one-7")
+    assert manager.post(page_of(other, "delete"), {"post": "yes"}).status_code == 302
+
+
+def test_a_superuser_grants_whatever_there_is(boss: Client) -> None:
+    voter = User.objects.create_user("voter")
+    assert boss.post(page_of(voter), everything(voter)).status_code == 302
+    assert rights(voter)[:2] == (True, True)
+
+
+def test_no_hash_of_a_key_stands_in_an_address(boss: Client) -> None:
+    made, key = ApiClient.objects.create_key(name="TV", scopes=["polls:read"])
+    assert ApiClient.objects.get_from_key(key) == made
+    change = f"{LIST}{made.prefix}/change/"
+    form = {"name": "Telly", "scopes": ["polls:read"], "expiry_date_0": "", "expiry_date_1": ""}
+    assert boss.post(change, form).status_code == 302
+    for page in (
+        "/admin/polls/apiclient/",
+        change,
+        f"/admin/polls/apiclient/{made.prefix}/history/",
+        "/admin/",
+    ):
+        content = boss.get(page).content.decode()
+        assert made.hashed_key not in content and made.hashed_key.partition("$")[2] not in content, page
+    assert change in boss.get(LIST).content.decode()
