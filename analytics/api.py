@@ -126,10 +126,15 @@ class TallyView(Endpoint):
         if visibility != Visibility.ALWAYS:
             headers["Vary"] = "Cookie"
             del headers["Access-Control-Allow-Origin"]
-        if etag in parse_etags(request.headers.get("If-None-Match", "")):
+        if known(etag, request.headers.get("If-None-Match", "")):
             return HttpResponse(status=304, headers=headers)
         body = tallies.tally_json(tallies.document(snap, visible=visible))
         return HttpResponse(body, content_type="application/json", headers=headers)
+
+
+def known(etag: str, if_none_match: str) -> bool:
+    """Whether a client has what this ETag stands for, in whatever encoding (RFC 9110, 13.1.2)."""
+    return etag in (each.removeprefix("W/") for each in parse_etags(if_none_match))
 
 
 def viewer_of(request: Request, results_visible: str, code: str) -> Viewer:

@@ -22,6 +22,7 @@ django_application = OneHopHandler()
 
 # After Django's set-up, for these import models.
 from config.body_limit import BodyLimit
+from config.compression import Compression
 from config.request_id import RequestId
 from config.urls import urlpatterns as urlpatterns  # now, or the first request of all would wait for them
 from polls.intake import Intake
@@ -51,7 +52,7 @@ async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
 # No AuthMiddlewareStack: it would cost every viewer queries, and few need to be known.
 websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])  # type: ignore[arg-type]
 # The fast lanes first: whatever they don't know they pass on.
-shown = TallyLane(EventStreams(django_application))
+shown = Compression(TallyLane(EventStreams(django_application)))
 http = Intake(RequestId(BodyLimit(shown, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)))
 HANDLERS = {"http": http, "websocket": websocket, "lifespan": lifespan}
 

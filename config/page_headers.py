@@ -44,9 +44,10 @@ ADMIN: Policy = {
 #: Swagger UI sets styles, and has its icons in its style sheet.
 DOCS: Policy = {**ADMIN, "script-src": [SELF]}
 
-#: Nothing a vote needs. What a page of ours uses: fullscreen and copying; a screen that stays on.
+#: Nothing a vote needs. What a page of ours uses: fullscreen and copying; a screen that stays on. Only names
+#: that browsers know: of any other (bluetooth) Chromium complains on each page.
 PERMISSIONS = (
-    "accelerometer=(), autoplay=(), bluetooth=(), browsing-topics=(), camera=(), display-capture=(),"
+    "accelerometer=(), autoplay=(), browsing-topics=(), camera=(), display-capture=(),"
     " encrypted-media=(), gamepad=(), geolocation=(), gyroscope=(), hid=(), idle-detection=(),"
     " magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), serial=(), usb=(),"
     " xr-spatial-tracking=(), fullscreen=(self), clipboard-write=(self), screen-wake-lock=(self)"

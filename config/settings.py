@@ -48,8 +48,8 @@ AUDIT_KEY = env.secret("AUDIT_KEY") or private_file(DATA_DIR / "audit_key", lamb
 CSRF_TRUSTED_ORIGINS = TRUSTED_ORIGINS
 CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
-# A week by default where there is https: long enough to matter, short enough to come back from.
-SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=7 * 86_400 if HTTPS else 0)
+# A year where there is https: what browsers' lists and scanners ask for. Less while https is being tried out.
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=365 * 86_400 if HTTPS else 0)
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -94,6 +94,7 @@ INSTALLED_APPS = [
 ]
 # All of it runs on one thread a request: see config/handler.py.
 MIDDLEWARE = [
+    "config.public_answers.PublicAnswers",
     "django.middleware.security.SecurityMiddleware",
     "config.page_headers.PageHeaders",
     "config.staticfiles.StaticFilesMiddleware",
@@ -384,6 +385,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Live polling: run polls, cast ballots, follow the tally.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
+    "SERVERS": [{"url": "/", "description": "The server that this document comes from"}],
     "SCHEMA_PATH_PREFIX": r"/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],

@@ -13,8 +13,9 @@ from functools import wraps
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.cache import patch_cache_control
 from django.utils.http import urlencode
-from django.views.decorators.cache import cache_control, never_cache
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import conditional_page, require_safe
 
 from . import texts
@@ -55,7 +56,10 @@ VOTE_MODULES = [
 
 
 def poll_page(view: Callable[[HttpRequest, Poll], HttpResponse]) -> Callable[..., HttpResponse]:
-    """A cacheable page of one poll, found by its code in whatever form it was typed."""
+    """A cacheable page of one poll, found by its code in whatever form it was typed.
+
+    That there is no such poll is not cached: there may be one a moment later.
+    """
 
     @wraps(view)
     def page(request: HttpRequest, code: str) -> HttpResponse:
@@ -65,16 +69,21 @@ def poll_page(view: Callable[[HttpRequest, Poll], HttpResponse]) -> Callable[...
             return unknown_poll(request, code)
         if code != canonical:
             match = request.resolver_match
-            return redirect(match.view_name if match else "polls:vote", canonical)
-        return view(request, poll)
+            response: HttpResponse = redirect(match.view_name if match else "polls:vote", canonical)
+        else:
+            response = view(request, poll)
+        patch_cache_control(response, **CACHED)
+        return response
 
-    return require_safe(conditional_page(cache_control(**CACHED)(page)))
+    return require_safe(conditional_page(page))
 
 
 def unknown_poll(request: HttpRequest, code: str) -> HttpResponse:
     form = JoinForm({"code": code})
     form.is_valid()
-    return render(request, "polls/unknown.html", {"form": form}, status=404)
+    page = render(request, "polls/unknown.html", {"form": form}, status=404)
+    page.headers["Cache-Control"] = "no-store"
+    return page
 
 
 @require_safe

@@ -85,7 +85,8 @@ async def _stream(room: Room, scope: Scope, receive: Any, send: Any) -> None:
     public = room.frames.results_visible == Visibility.ALWAYS
     whose = (b"access-control-allow-origin", b"*") if public else (b"vary", b"Cookie")
     await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, whose]})
-    retry = b"retry: %d\n\n" % random.randint(*RETRY_MILLISECONDS)
+    # No empty line behind it: it belongs to the first event, since some clients take a block for an event.
+    retry = b"retry: %d\n" % random.randint(*RETRY_MILLISECONDS)
     await send({"type": "http.response.body", "body": retry, "more_body": True})
 
     seat = Seat(room, _cookies(scope))

@@ -14,10 +14,9 @@ import re
 import time
 from typing import Any
 
-from django.utils.http import parse_etags
+from django.conf import settings
 
-from analytics.api import PUBLIC
-from polls import voters
+from analytics.api import PUBLIC, known
 from polls.models import Visibility, canonical_code
 
 from .hub import Hub, current_hub, get_hub
@@ -31,11 +30,13 @@ SUFFIX = "/tally/"
 #: Headers that no answer of ours depends on, or that are looked at here. All others tell requests apart.
 NO_MATTER = frozenset(
     b"user-agent referer origin connection cache-control pragma priority dnt upgrade-insecure-requests"
-    b" x-forwarded-for x-real-ip via x-request-id traceparent tracestate sec-fetch-site sec-fetch-mode"
-    b" sec-fetch-dest sec-fetch-user sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-gpc".split()
+    b" x-forwarded-for x-real-ip via x-request-id traceparent tracestate accept-encoding sec-fetch-site"
+    b" sec-fetch-mode sec-fetch-dest sec-fetch-user sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform"
+    b" sec-gpc".split()
 )
 HAS_BODY = frozenset((b"content-length", b"transfer-encoding"))
-VOTER_COOKIE = f"{voters.COOKIE}=".encode()
+#: The one cookie that an answer for everybody may depend on, by the language of its headers.
+LANGUAGE_COOKIE = settings.LANGUAGE_COOKIE_NAME.encode()
 #: Sorts of requests that are known at a time, and bytes of the headers that tell one from another; and rooms,
 #: beyond which only viewers open more.
 KNOWN_MOST, SORT_MOST, ROOMS_MOST = 512, 2048, 1000
@@ -75,7 +76,7 @@ class TallyLane:
         room.needed_at = time.monotonic()
         epoch, revision, version = frames.stamp
         etag = f'"{epoch}-{revision}-{version}"'
-        fresh = etag in parse_etags(if_none_match.decode("latin-1"))
+        fresh = known(etag, if_none_match.decode("latin-1"))
         status, body = (304, b"") if fresh else (200, frames.document)
         headers = self._known.get((status, *sort))
         if headers is None:
@@ -128,7 +129,7 @@ def sort_of(scope: Scope) -> tuple[tuple[Any, ...], bytes] | None:
         if name == b"if-none-match" and not if_none_match:
             if_none_match = value
         elif name == b"cookie":
-            if b";" in value or not value.startswith(VOTER_COOKIE):
+            if LANGUAGE_COOKIE in value:
                 return None
         elif name in HAS_BODY:
             return None

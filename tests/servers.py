@@ -336,7 +336,7 @@ class Nginx(Server):
             "pid /run/nginx.pid;": f"pid {self.folder}/pid;",
             "/var/log/nginx/error.log": "stderr",
             "/var/log/nginx/access.log combined buffer=64k flush=5s": f"{self.access_log} combined",
-            "/var/cache/nginx/landslide": f"{self.folder}/cache",
+            "/var/cache/landslide": f"{self.folder}/cache",
             "http {\n": f"http {{{temporary}\n",
             "worker_processes auto;": "worker_processes 2;",
             "listen 80 backlog=4096;": f"listen 127.0.0.1:{self.port} backlog=4096;",

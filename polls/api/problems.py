@@ -6,8 +6,9 @@ import logging
 import sys
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
+from django.shortcuts import render
 from django.urls import Resolver404, resolve
 from django.utils.translation import gettext as _
 from django.views import defaults
@@ -57,6 +58,10 @@ def _translated(error: Exception) -> errors.LandslideError | None:
             return errors.NotFound()
         case RequestDataTooBig():
             return errors.TooLarge()
+        case DisallowedHost():
+            return errors.Malformed(
+                _("This server doesn't answer to this host; see its setting ALLOWED_HOSTS.")
+            )
         case SuspiciousOperation():
             return errors.Malformed(_("The request is not one that a client of ours would send."))
     if isinstance(error, STORE_ERRORS):
@@ -98,27 +103,41 @@ def _leads_somewhere(path: str) -> bool:
         return False
 
 
-# Django's handlers (config/urls.py): what went wrong before or beside DRF.
+# Django's handlers (config/urls.py): what went wrong before or beside DRF. No such page is cached (a 404
+# would be, for as long as a cache likes): a moment later there may be another answer.
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if request.path.startswith(API):
         return problem_response(_translated(exception) or errors.Malformed())
-    return defaults.bad_request(request, exception)
+    if isinstance(exception, DisallowedHost):
+        return _not_cached(_unknown_host(request))
+    return _not_cached(defaults.bad_request(request, exception))
+
+
+def _unknown_host(request: HttpRequest) -> HttpResponse:
+    """For whoever sets a server up: which setting it is."""
+    host = request.META.get("HTTP_HOST", "")[:100]
+    return render(request, "unknown_host.html", {"host": host}, status=400)
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if request.path.startswith(API):
         return problem_response(errors.NotFound())
-    return defaults.page_not_found(request, exception)
+    return _not_cached(defaults.page_not_found(request, exception))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     if request.path.startswith(API):
         return problem_response(errors.InternalError())
-    page = defaults.server_error(request)
+    page = _not_cached(defaults.server_error(request))
     if isinstance(sys.exc_info()[1], STORE_ERRORS):
         # Nobody's mistake, and over by itself: caches and crawlers are to come again.
         page.status_code = 503
         page.headers["Retry-After"] = str(errors.Unavailable().retry_after)
+    return page
+
+
+def _not_cached(page: HttpResponse) -> HttpResponse:
+    page.headers["Cache-Control"] = "no-store"
     return page

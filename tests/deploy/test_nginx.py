@@ -1,9 +1,11 @@
 """deploy/nginx.conf in a real nginx, before a running Landslide."""
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,6 +13,7 @@ from django.conf import settings
 from websockets.sync.client import connect
 
 from polls.errors import TooLarge
+from tests import install
 from tests.deploy.documents import assert_problem
 from tests.e2e.audience import Client, http_client, new_voter
 from tests.servers import SHIPPED_NGINX, Nginx, wait_for
@@ -45,6 +48,23 @@ def test_nginx_has_nothing_to_say_about_it(front: Nginx) -> None:
     complaints = [line for line in said.stderr.splitlines() if "[warn]" in line or "[emerg]" in line]
     # Who isn't root can't be anybody else, and is told so.
     assert [line for line in complaints if 'the "user" directive' not in line] == []
+
+
+def test_it_needs_no_folder_that_a_stock_system_lacks() -> None:
+    """nginx makes the last folder of a path by itself. Whatever stands above comes with Debian's package."""
+    places = re.findall(r"^[^#\n]*?\s(/(?:var|run|etc)/[^\s;]+)", SHIPPED_NGINX.read_text(), re.M)
+    assert len(set(places)) >= 4
+    assert [place for place in places if not Path(place).parent.is_dir()] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="nginx makes its folder and looks at its log as root")
+def test_it_passes_as_it_is_shipped() -> None:
+    cache = Path("/var/cache/landslide")
+    had = cache.exists()
+    said = subprocess.run([install.nginx(), "-t", "-c", SHIPPED_NGINX], capture_output=True, text=True)
+    if not had and cache.exists():
+        cache.rmdir()
+    assert said.returncode == 0, said.stderr
 
 
 # --- what it passes on ---
@@ -186,6 +206,48 @@ def test_who_has_no_cookie_gets_one_and_no_one_elses(front: Nginx, client: Clien
     answers = [httpx.post(address, json={"selections": [1]}) for _ in range(2)]
     assert {answer.status_code for answer in answers} == {401}
     assert len({answer.cookies["voter"] for answer in answers}) == 2
+
+
+@pytest.mark.parametrize("page", ["", "results/", "present/"])
+def test_a_poll_is_there_once_it_is_made_whoever_asked_before(
+    front: Nginx, client: Client, page: str
+) -> None:
+    code = f"NEW{page[:3].upper()}"
+    address = f"{front.url}/p/{code}/{page}"
+    before = httpx.get(address)
+    assert (before.status_code, before.headers["Cache-Control"]) == (404, "no-store")
+    client.make_poll(code=code)
+    assert httpx.get(address).status_code == 200
+
+
+@pytest.mark.parametrize("cookie", ["sessionid=y", f"sessionid={'s' * 32}", "csrftoken=bad", "a=b"])
+def test_no_cookie_passes_the_cache_by(front: Nginx, client: Client, cookie: str) -> None:
+    code = client.make_poll()
+    for address in (f"/p/{code}/", f"/p/{code}/results/", f"/api/v1/polls/{code}/tally/"):
+        asked = [httpx.get(front.url + address, headers={"Cookie": cookie}) for _ in range(2)]
+        assert [answer.headers["X-Cache"] for answer in asked] == ["MISS", "HIT"], address
+        assert not any("Set-Cookie" in answer.headers for answer in asked)
+
+
+@pytest.mark.parametrize("page", ["p/{}/", "p/{}/present/", "api/v1/polls/{}/tally/"])
+def test_what_everybody_gets_comes_compressed(front: Nginx, client: Client, page: str) -> None:
+    address = (
+        f"{front.url}/{page.format(client.make_poll(choices=['A choice that is long'] * 1 + list('XYZ')))}"
+    )
+    plain = httpx.get(address, headers={"Accept-Encoding": "identity"})
+    small = httpx.get(address, headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in plain.headers
+    assert plain.content == small.content
+    if len(plain.content) >= 1000:
+        assert small.headers["Content-Encoding"] == "gzip"
+    same = httpx.get(address, headers={"If-None-Match": small.headers["ETag"], "Accept-Encoding": "gzip"})
+    assert same.status_code == 304
+
+
+@pytest.mark.parametrize("page", ["", "admin/login/", "accounts/login/", "nowhere/", "?code=echo"])
+def test_what_may_hold_a_secret_does_not(front: Nginx, page: str) -> None:
+    answer = httpx.get(f"{front.url}/{page}", headers={"Accept-Encoding": "gzip, br"})
+    assert "Content-Encoding" not in answer.headers
 
 
 # --- limits ---

@@ -1,5 +1,7 @@
 """deploy/nginx.conf before web processes that are slow, dead, rude or lied to."""
 
+import contextlib
+import http.client
 import itertools
 import json
 import time
@@ -322,6 +324,87 @@ def test_one_host_gets_nothing_of_another(pair: Pair) -> None:
     address = front.url + fresh(PAGE)
     answers = [httpx.get(address, headers={"Host": host}).json() for host in ("a.test", "b.test")]
     assert answers == [1, 2]
+
+
+def said(port: int, target: str, host: str, cookie: str = "") -> tuple[int, str]:
+    """Status and X-Cache of a target sent just as it is, which clients would tidy up."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as asked:
+        asked.putrequest("GET", target, skip_host=True)
+        asked.putheader("Host", host)
+        if cookie:
+            asked.putheader("Cookie", cookie)
+        asked.endheaders()
+        answer = asked.getresponse()
+        answer.read()
+        return answer.status, answer.headers["X-Cache"]
+
+
+@pytest.mark.parametrize("address", [PAGE, f"{PAGE}present/", TALLY, STATIC])
+def test_no_other_spelling_of_an_address_passes_the_cache_by(pair: Pair, address: str) -> None:
+    upstream, front = pair
+    upstream.answer = tally_of(upstream, **{"Cache-Control": KEPT})
+    address, host = fresh(address), f"localhost:{front.port}"
+    spelled = address.replace("p", "%70").replace("s", "%73")
+    assert spelled != address
+    assert said(front.port, address, host) == (200, "MISS")
+    for target in (
+        *(f"{address}#x", f"{address}?x", f"{address}?x#y", f"/{address}", f"/.{address}"),
+        *(spelled, f"{spelled}#y", address.replace("/", "/x/../", 1), f"http://{host}{address}"),
+    ):
+        assert said(front.port, target, host) == (200, "HIT"), target
+    for odd in (host.upper(), host.replace(":", ".:")):
+        assert said(front.port, address, odd) == (200, "HIT"), odd
+    assert [request.path for request in upstream.seen] == [address]
+    # Another port is another origin, which pages name.
+    assert said(front.port, address, "localhost:1") == (200, "MISS")
+
+
+def test_the_web_process_is_asked_for_what_the_key_names(pair: Pair) -> None:
+    """Else a request could fill one page's place with another."""
+    upstream, front = pair
+    upstream.answer = tally_of(upstream, **{"Cache-Control": KEPT})
+    address = fresh(PAGE)
+    name = address.removeprefix("/p").removesuffix("/")
+    said(front.port, f"/p/OTHER/..{name}%23results/?a", "localhost")
+    said(front.port, f"/p/OTHER/..{name}%3fa%0d%0aX:%20y/", "localhost")
+    said(front.port, f"http://a.test{address}", "b.test")
+    assert [(request.path, request.headers["Host"]) for request in upstream.seen] == [
+        (f"/p{name}%23results/", "localhost"),
+        (f"/p{name}%3Fa%0D%0AX:%20y/", "localhost"),
+        (address, "a.test"),
+    ]
+
+
+def test_cached_pages_are_asked_for_without_cookies(pair: Pair) -> None:
+    upstream, front = pair
+    for address, passed in (
+        *((PAGE, None), (f"{PAGE}results/", None), (f"{PAGE}present/", None), (STATIC, None)),
+        *((TALLY, "a=b"), (VOTER, "a=b"), ("/", "a=b"), (f"{PAGE}receipt/", "a=b"), (CAST, "a=b")),
+    ):
+        httpx.get(front.url + fresh(address), headers={"Cookie": "a=b"})
+        assert upstream.seen[-1].headers["Cookie"] == passed, address
+
+
+# --- what is written down ---
+
+
+@pytest.mark.parametrize(
+    ("what", "status"), [("no answer", 503), ("nobody", 503), ("too large", 413), ("no slash", 308)]
+)
+def test_no_ballot_is_written_down_whoever_answers(
+    upstream: Upstream, before: Before, what: str, status: int
+) -> None:
+    with Upstream.serving() as gone:
+        pass
+    upstream.answer = Exchange.hang_up if what == "no answer" else lambda e: e.reply(status, b"")
+    front = before(gone.port if what == "nobody" else upstream.port)
+    content = b" " * 20_000 if what == "too large" else b"{}"
+    address = CAST.rstrip("/") if what == "no slash" else CAST
+    for spelled in (address, address.replace("polls", "poll%73")):
+        assert httpx.post(front.url + spelled, content=content).status_code == status
+    httpx.get(front.url + "/last/")
+    wait_for(lambda: "/last/" in front.access_log.read_text(), what="the access log")
+    assert "ballots" not in front.access_log.read_text()
 
 
 # --- who asks ---

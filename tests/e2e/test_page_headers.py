@@ -43,6 +43,8 @@ def test_no_public_page_needs_what_its_policy_forbids(running: Any, visitor: Any
     page, violations = watched(person)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
     paths = ["/", "/?code=NOSUCH", "/p/NOSUCH/", "/nowhere/"]
     paths += [f"/p/{code}/{view}" for view in VIEWS]
     # Drawn otherwise before and after.
@@ -59,6 +61,7 @@ def test_no_public_page_needs_what_its_policy_forbids(running: Any, visitor: Any
     page.locator("[data-theme-switch]").click()
     read_the_docs(page, system)
     assert violations == []
+    assert [text for text in said if "header" in text] == [], "a header that browsers complain of"
     # And all of it comes from here.
     assert len(asked) > 50
     assert [url for url in asked if not url.startswith((system.url, "data:", "blob:"))] == []

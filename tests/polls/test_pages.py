@@ -128,6 +128,17 @@ def test_texts_cannot_break_out_of_the_page(page: str) -> None:
     assert outline_of(source)["choices"][1]["label"] == "<b>bold</b>"
 
 
+@pytest.mark.parametrize(
+    "path", ["", *(f"p/WXY346/{page}" for page in (*POLL_PAGES, "receipt/")), "nowhere/"]
+)
+def test_a_page_says_in_a_sentence_what_it_is(path: str) -> None:
+    make_poll(code="WXY346")
+    (said,) = re.findall(
+        r'<meta name="description" content="([^"]{20,160})">', see(f"/{path}").content.decode()
+    )
+    assert "What?" not in said  # a draft keeps its question to itself
+
+
 # --- the same for everybody, and cacheable ---
 
 
@@ -170,6 +181,37 @@ def test_only_looking_is_allowed(page: str) -> None:
     poll = make_poll(open=True)
     assert Client().head(f"/p/{poll.code}/{page}").status_code == 200
     assert Client().post(f"/p/{poll.code}/{page}").status_code == 405
+
+
+@pytest.mark.parametrize("cookie", ["sessionid=x", f"sessionid={'x' * 32}", "csrftoken=bad", "messages=bad"])
+@pytest.mark.parametrize("page", [*POLL_PAGES, "receipt/"])
+def test_a_broken_cookie_is_left_alone_where_a_cache_would_keep_the_answer(page: str, cookie: str) -> None:
+    poll = make_poll(open=True)
+    for path in (f"/p/{poll.code}/{page}", f"/api/v1/polls/{poll.code}/tally/"):
+        answer = see(path, Cookie=cookie)
+        assert "public" in answer["Cache-Control"]
+        assert not answer.cookies
+        assert "cookie" not in answer.get("Vary", "").lower()
+
+
+@pytest.mark.parametrize(
+    "path", ["/p/NOSUCH/", "/p/NOSUCH/results/", "/p/NOSUCH/receipt/", "/x/", "/static/x"]
+)
+def test_that_there_is_nothing_is_not_cached(path: str) -> None:
+    """A 404 without a word about caching may be kept for as long as a cache likes (RFC 9111, 4.2.2)."""
+    answer = see(path)
+    assert (answer.status_code, answer["Cache-Control"]) == (404, "no-store")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "<b>", "a" * 5000])
+def test_a_wrong_host_is_told_which_setting_it_is(host: str) -> None:
+    page = see("/", Host=host)
+    assert (page.status_code, page["Cache-Control"]) == (400, "no-store")
+    assert "ALLOWED_HOSTS" in page.content.decode()
+    assert "<b>" not in page.content.decode() and "a" * 200 not in page.content.decode()
+    problem = see("/api/v1/polls/", Host=host)
+    assert (problem.status_code, problem.json()["code"]) == (400, "malformed")
+    assert "ALLOWED_HOSTS" in problem.json()["detail"]
 
 
 # --- addresses ---

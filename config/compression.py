@@ -1,0 +1,90 @@
+"""Compression of answers that are the same for everybody: public pages and tallies.
+
+Nothing else is compressed, by this server or by deploy/nginx.conf: the length of a compressed page depends on
+what is in it, so that one with a secret beside words that somebody else chose would tell the secret (BREACH).
+What is public holds no secret. Static files are compressed once, when they are collected.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from functools import lru_cache
+from typing import Any
+
+Scope = dict[str, Any]
+Headers = list[tuple[bytes, bytes]]
+
+LEAST_BYTES = 500  # less isn't worth the header
+#: Bodies that are remembered compressed, and the largest of them: what a hall asks for is compressed once.
+REMEMBERED, LONGEST = 32, 200_000
+KINDS = (b"text/html", b"application/json")
+_TAKES_GZIP = re.compile(rb"(?:^|[\s,])gzip\s*(?:$|,|;\s*q\s*=\s*(?!0(?:\.0*)?\s*(?:,|$)))", re.IGNORECASE)
+
+
+class Compression:
+    """Plain ASGI, around all that answers GET requests."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        takes = any(n == b"accept-encoding" and _TAKES_GZIP.search(v) for n, v in scope["headers"])
+        start: dict[str, Any] | None = None
+
+        async def send_compressed(message: dict[str, Any]) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start" and is_public(message["headers"]):
+                message = {**message, "headers": varying(message["headers"])}
+                if takes and message["status"] == 200 and scope["method"] == "GET":
+                    start = message  # until the body is known
+                    return
+            elif start is not None:
+                held, start = start, None
+                if len(body := message.get("body", b"")) >= LEAST_BYTES and not message.get("more_body"):
+                    body = compressed(body)
+                    held = {**held, "headers": of_compressed(held["headers"], len(body))}
+                    message = {**message, "body": body}
+                await send(held)
+            await send(message)
+
+        await self.app(scope, receive, send_compressed)
+
+
+def is_public(headers: Headers) -> bool:
+    """Whether this is a page or a document for everybody that isn't encoded yet."""
+    found = {name.lower(): value for name, value in headers}
+    kind = found.get(b"content-type", KINDS[0]).partition(b";")[0]  # a 304 has none
+    public = b"public" in re.split(rb"\s*,\s*", found.get(b"cache-control", b""))
+    return public and kind in KINDS and b"content-encoding" not in found
+
+
+def varying(headers: Headers) -> Headers:
+    vary = next((value for name, value in headers if name.lower() == b"vary"), b"")
+    if b"accept-encoding" in vary.lower():
+        return headers
+    others = [header for header in headers if header[0].lower() != b"vary"]
+    return [*others, (b"vary", b"%b, Accept-Encoding" % vary if vary else b"Accept-Encoding")]
+
+
+def of_compressed(headers: Headers, length: int) -> Headers:
+    """The headers with the other length, and an ETag that says "the same but for its encoding"."""
+
+    def changed(name: bytes, value: bytes) -> bytes:
+        if name == b"content-length":
+            return b"%d" % length
+        return b"W/" + value if name == b"etag" and not value.startswith(b"W/") else value
+
+    new = [(name, changed(name.lower(), value)) for name, value in headers]
+    return [*new, (b"content-encoding", b"gzip")]
+
+
+def compressed(body: bytes) -> bytes:
+    return _remembered(body) if len(body) <= LONGEST else _gzip(body)
+
+
+def _gzip(body: bytes) -> bytes:
+    return gzip.compress(body, 6, mtime=0)
+
+
+_remembered = lru_cache(REMEMBERED)(_gzip)
