@@ -18,26 +18,22 @@ A refusal of the second run says nothing of the first, so those ballots' outcome
 from __future__ import annotations
 
 import logging
-import re
 import secrets
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import redis
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
-from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
+from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from polls import limits
-from polls.errors import LandslideError, LogInconsistent, LogUnsuitable, Unavailable
+from polls.errors import LogInconsistent, LogUnsuitable, Unavailable
 
 from .base import (
     REMEMBERED_BALLOTS,
@@ -54,10 +50,10 @@ from .base import (
     unpack_claim,
 )
 from .columns import Columns, readable
+from .functions import Call, Functions, refusal
 
 logger = logging.getLogger(__name__)
 
-_LIBRARY = Path(__file__).with_name("landslide.lua")
 _FORMAT = "2"  # of the keys, as in the Function
 _HEAD = ("generation", "position", "trimmed", "format", "at")
 #: As in the Function: a store's clock that went back by more than this can't be gone by.
@@ -65,12 +61,10 @@ CLOCK_TOLERANCE_MS = 5000
 _SCAN = 1000
 _READ_AT_LEAST = 32  # stream entries a look
 _RESTORE = 2000  # arguments a call, a claim being two
-_PREPARED_AT_MOST = 4  # times a call: processes of two releases would load their Functions in turns
-_PAUSES = (0.04, 0.08)  # seconds before a call whose reply was lost is sent again, each time
 _UNKNOWN = Outcome("outcome_unknown")
+_NOBODY_KNOWS = LogInconsistent()  # what of a partition is counted
 _BEHIND = "behind what it has acknowledged"  # instead of a generation
 
-_Call = tuple[str, list[str], list[Any]]  # Function, keys, arguments
 _Polls = dict[tuple[int, str], Columns]  # of one partition, by poll and the rule by which they count apart
 
 
@@ -88,7 +82,6 @@ class RedisVoteLog:
         self.partitions = partitions or settings.VOTE_LOG_PARTITIONS
         self._counted = counted
         self._prefix = prefix or settings.VOTE_LOG_PREFIX
-        self._loaded = False
         self._written: dict[int, Head] = {}
         connect = partial(
             redis.Redis.from_url,
@@ -100,8 +93,7 @@ class RedisVoteLog:
             health_check_interval=30,
         )
         self._redis = connect(retry=Retry(ExponentialBackoff(base=0.02, cap=0.2), 2))
-        # For Functions, without redis-py's retries: `_send` repeats calls, and knows that it did.
-        self._once = connect(retry=Retry(NoBackoff(), 0))
+        self._functions = Functions(connect, self._compare)
 
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
         together: dict[int, _Polls] = {}
@@ -117,14 +109,14 @@ class RedisVoteLog:
             if partition in expected
         }
         counting = self._counting_of(ballots)
-        answers, lost = self._answers([*calls.values(), *counting.values()])
+        answers, lost = self._functions.ask([*calls.values(), *counting.values()])
         self._note_over(counting, answers[len(calls) :])
         appended = dict(zip(calls, answers, strict=False))
         outcomes: list[Outcome] = [_UNKNOWN] * len(ballots)
         for partition, polls in together.items():
             answer = appended.get(partition, _NOBODY_KNOWS)
             if isinstance(answer, Exception):
-                refused = _refused(answer, partition, lost=lost and partition in calls)
+                refused = _outcome_of(answer, partition, lost=lost and partition in calls)
                 for columns in polls.values():
                     columns.refuse(outcomes, refused)
                 continue
@@ -134,7 +126,7 @@ class RedisVoteLog:
                 columns.settle(outcomes, letters.decode(), round_, rounds.decode())
         return outcomes
 
-    def _append_call(self, partition: int, polls: _Polls, head: Head) -> _Call:
+    def _append_call(self, partition: int, polls: _Polls, head: Head) -> Call:
         most = settings.BACKLOG_LIMIT // self.partitions
         written = self._written_of(partition, head.generation)
         args: list[Any] = [head.generation, head.position, REMEMBERED_BALLOTS, most, written]
@@ -148,7 +140,7 @@ class RedisVoteLog:
         written = self._written.get(partition)
         return written.position if written and written.generation == generation else 0
 
-    def _counting_of(self, ballots: Sequence[NewBallot]) -> dict[bytes, _Call]:
+    def _counting_of(self, ballots: Sequence[NewBallot]) -> dict[bytes, Call]:
         """By kind of rate limit, the call that counts these casts: its keys are of no partition."""
         calls = {}
         for kind, fields in limits.tally(ballot.counted_as for ballot in ballots).items():
@@ -159,7 +151,7 @@ class RedisVoteLog:
             calls[kind] = ("landslide_count", [f"{self._prefix}:{{limits}}:{kind.decode()}"], args)
         return calls
 
-    def _note_over(self, calls: Mapping[bytes, _Call], answers: Sequence[Any]) -> None:
+    def _note_over(self, calls: Mapping[bytes, Call], answers: Sequence[Any]) -> None:
         for (_name, _keys, args), answer in zip(calls.values(), answers, strict=True):
             if isinstance(answer, Exception):
                 # Ballots matter more than limits: these count again as soon as the store takes it.
@@ -196,7 +188,7 @@ class RedisVoteLog:
         return blocks
 
     def trim(self, partition: int, upto: int) -> None:
-        self._call([("landslide_trim", self._keys(partition), [upto])])
+        self._functions.call([("landslide_trim", self._keys(partition), [upto])])
 
     def forget(self, poll_id: int, counted: Mapping[int, int]) -> None:
         for partition in range(self.partitions):
@@ -242,14 +234,14 @@ class RedisVoteLog:
     def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
         partition = partition_of(poll_id, voter_key, self.partitions)
         keys = [*self._keys(partition), self._claims_key(partition, poll_id)]
-        (record,) = self._call([("landslide_find", keys, [voter_key])])
+        (record,) = self._functions.call([("landslide_find", keys, [voter_key])])
         claimed = unpack_claim(record or b"")
         return next((c.ballot_id for c in reversed(claimed) if c.round == round), None)
 
     def open(self, poll_id: int, gate: Gate) -> None:
         each = -(-gate.expected // self.partitions)
         args = [poll_id, gate.round, gate.pack(), each]
-        self._call(
+        self._functions.call(
             [
                 ("landslide_open", [*self._keys(p), self._claims_key(p, poll_id)], args)
                 for p in range(self.partitions)
@@ -268,7 +260,7 @@ class RedisVoteLog:
         self._each("landslide_reset", poll_id, round, Gate(round).pack())
 
     def make(self, partition: int, head: Head) -> None:
-        self._call([("landslide_make", self._keys(partition), [head.generation, head.position])])
+        self._functions.call([("landslide_make", self._keys(partition), [head.generation, head.position])])
 
     def rebuild(self, partition: int, head: Head, gates: Mapping[int, Gate]) -> None:
         log, head_key, gates_key = self._keys(partition)
@@ -295,14 +287,14 @@ class RedisVoteLog:
         for poll_id, round_, voter_key, ballot_id, selection in claims:
             claimed = Claimed(round_, ballot_id, digest_of(selection))
             by_poll[poll_id] += (voter_key, pack_claim([claimed]))
-        calls: list[_Call] = []
+        calls: list[Call] = []
         for poll_id, args in by_poll.items():
             keys = [*self._keys(partition), self._claims_key(partition, poll_id)]
             for start in range(0, len(args), _RESTORE):
                 part = args[start : start + _RESTORE]
                 calls.append(("landslide_restore", keys, [REMEMBERED_BALLOTS, *part]))
         if calls:
-            self._call(calls)
+            self._functions.call(calls)
 
     def clock(self) -> int:
         seconds, micros = self._redis.time()
@@ -352,49 +344,7 @@ class RedisVoteLog:
 
     def _each(self, function: str, *args: Any) -> list[Any]:
         """Call a Function on every partition, in one round trip."""
-        return self._call([(function, self._keys(p), list(args)) for p in range(self.partitions)])
-
-    def _call(self, calls: list[_Call]) -> list[Any]:
-        """Call Functions in one round trip; the first error is raised."""
-        answers, _lost = self._answers(calls)
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise _refusal(answer) or answer
-        return answers
-
-    def _answers(self, calls: Sequence[_Call]) -> tuple[list[Any], bool]:
-        """Call Functions in one round trip: each call's answer or error, and whether a reply was lost before.
-
-        Raises what kept the calls from being sent, or all their replies from being heard. A call that was
-        refused for want of something is sent again, and none of the others is: their answers stand.
-        """
-        if not self._loaded:
-            # Once a process: the Redis may be new, or hold the library of an earlier release.
-            self._load()
-        answers, lost = self._send(calls)
-        for _attempt in range(_PREPARED_AT_MOST):
-            again = [index for index, answer in enumerate(answers) if _says(answer, *_LACKING)]
-            if not again:
-                break
-            try:
-                refused = self._prepare(answers)
-                found, lost_again = self._send([calls[index] for index in again])
-            except (LandslideError, RedisError) as error:
-                for index in again:
-                    answers[index] = error
-                break
-            lost |= lost_again
-            for index, answer in zip(again, found, strict=True):
-                stream = calls[index][1][0]
-                answers[index] = refused.get(stream, answer) if isinstance(answer, Exception) else answer
-        return answers, lost
-
-    def _prepare(self, answers: Sequence[Any]) -> dict[str, Exception]:
-        """Do what calls were refused for the want of; the errors of partitions where it failed, by stream."""
-        if any(_says(answer, "Function not found") for answer in answers):
-            self._load()  # an emptied Redis, or another
-            return {}
-        return self._compare()
+        return self._functions.call([(function, self._keys(p), list(args)) for p in range(self.partitions)])
 
     def _compare(self) -> dict[str, Exception]:
         """Redis has started anew, or another has taken over: is this the log that we know?
@@ -411,79 +361,28 @@ class RedisVoteLog:
         except (DatabaseError, InterfaceError) as error:
             logger.warning("log_not_compared", extra={"error": str(error)})
             raise Unavailable() from None
-        calls: list[_Call] = []
+        calls: list[Call] = []
         for partition, head in (counted or heads).items():
             args = [head.generation, head.position, self._written_of(partition, head.generation)]
             calls.append(("landslide_compare", self._keys(partition), args))
-        answers, _lost = self._send(calls)
+        answers, _lost = self._functions.send(calls)
         return {
             call[1][0]: answer
             for call, answer in zip(calls, answers, strict=True)
             if isinstance(answer, Exception)
         }
 
-    def _send(self, calls: Sequence[_Call]) -> tuple[list[Any], bool]:
-        """The answer or error of each call, and whether they were sent before, and may have run, unheard."""
-        lost = False
-        for pause in _PAUSES:
-            try:
-                return self._pipeline(calls).execute(raise_on_error=False), lost
-            except (redis.ConnectionError, redis.TimeoutError):
-                lost = True
-                time.sleep(pause)
-        return self._pipeline(calls).execute(raise_on_error=False), lost
 
-    def _pipeline(self, calls: Sequence[_Call]) -> Any:
-        pipe = self._once.pipeline(transaction=False)
-        for function, keys, args in calls:
-            pipe.fcall(function, len(keys), *keys, *args)
-        return pipe
-
-    def _load(self) -> None:
-        """Unless it is there: whoever loads it anew makes all partitions be compared once more."""
-        code = _LIBRARY.read_text()
-        known: Any = self._redis.function_list(library="landslide", withcode=True)
-        if not any(code.encode() in library.values() for library in known):
-            self._redis.function_load(code, replace=True)
-        self._loaded = True
-
-
-def _says(answer: Any, *texts: str) -> bool:
-    return isinstance(answer, Exception) and any(text in str(answer) for text in texts)
-
-
-def _refused(error: Exception, partition: int, *, lost: bool) -> Outcome:
+def _outcome_of(error: Exception, partition: int, *, lost: bool) -> Outcome:
     """The outcome of ballots whose call came back with `error`: unknown, unless it surely wrote nothing.
 
     With `lost` the call was sent before, and that time may have written what is refused now.
     """
-    refusal = error if isinstance(error, LandslideError) else _refusal(error)
-    if refusal is None or lost:
+    refused = refusal(error)
+    if refused is None or lost:
         logger.error("append_failed", extra={"partition": partition, "error": str(error)})
         return _UNKNOWN
-    return Outcome(refusal.code)
-
-
-def _refusal(reply: Exception) -> LandslideError | None:
-    """What an error of Redis means, where it says surely that this call has written nothing."""
-    if isinstance(reply, OutOfMemoryError | ReadOnlyError):
-        return Unavailable()  # the client has made a class of the error's first word, and left it out
-    found = _REFUSALS.search(str(reply))
-    return _MEANING[found[0]]() if found else None
-
-
-#: What a call lacks that is refused with one of these; it has written nothing.
-_LACKING = ("Function not found", "UNCOMPARED")
-_NOBODY_KNOWS = LogInconsistent()  # what of this partition is counted
-_MEANING: dict[str, type[LandslideError]] = {
-    "INCONSISTENT": LogInconsistent,
-    "UNCOMPARED": Unavailable,
-    "Function not found": Unavailable,
-    "OOM": Unavailable,  # over maxmemory
-    "MISCONF": Unavailable,  # its disk takes no more
-    "READONLY": Unavailable,  # it is a replica, after a failover
-}
-_REFUSALS = re.compile(rf"\b({'|'.join(_MEANING)})\b")
+    return Outcome(refused.code)
 
 
 def _head(

@@ -351,7 +351,8 @@ class TestRedisVoteLog(VoteLogContract):
         open_gate(log)
         batch = [ballot(number) for number in range(30)]
         last = place_of(log, next(b for b in reversed(batch) if place_of(log, b) != place_of(log, batch[0])))
-        send = log._send  # type: ignore[attr-defined]
+        functions = log._functions  # type: ignore[attr-defined]
+        send = functions.send
 
         def refuse_one(calls: Any) -> Any:
             through = [call for call in calls if call[1][0] != f"test:{{{last}}}:log"]
@@ -359,7 +360,7 @@ class TestRedisVoteLog(VoteLogContract):
             left = iter(answers)
             return [next(left) if call in through else error for call in calls], lost
 
-        monkeypatch.setattr(log, "_send", refuse_one)
+        monkeypatch.setattr(functions, "send", refuse_one)
         outcomes = append(log, *batch)
         monkeypatch.undo()
         assert codes(outcomes) == [code if place_of(log, b) == last else "accepted" for b in batch]
