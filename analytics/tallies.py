@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -234,10 +235,16 @@ def _figures(snap: Snapshot) -> dict[str, Any]:
     if poll.state in (State.CLOSED, State.PUBLISHED):
         figures["winners"] = method.winners(votes)
     if snap.counts.get(QUARANTINED + BALLOTS):
-        figures["quarantined"] = _set_aside(
-            method, poll.method_rules(), snap.counts, snap.reasons, withheld=snap.withheld
-        )
+        apart = _set_aside(method, poll.method_rules(), snap.counts, snap.reasons, withheld=snap.withheld)
+        figures["quarantined"] = apart
+        if "winners" in figures and "choices" in apart:
+            apart["winners_if_released"] = method.winners(_with(votes, apart["choices"]))
     return figures
+
+
+def _with(votes: Mapping[int, int], more: Iterable[Mapping[str, int]]) -> dict[int, int]:
+    """The votes of two tallies together."""
+    return dict(Counter(votes) + Counter({choice["number"]: choice["votes"] for choice in more}))
 
 
 def _set_aside(

@@ -48,8 +48,8 @@ _VERDICTS: dict[str, tuple[str, Any, Any]] = {
         "warn",
         _("Set aside for review: it counts in the second tally"),
         _(
-            "The organiser doubts some ballots, yours among them. They are counted apart, and both tallies"
-            " are shown."
+            "The organiser doubts some ballots, yours among them. They are counted apart, in a second tally"
+            " beside the result; while they are few, only their number is shown."
         ),
     ),
     "rejected": (

@@ -26,6 +26,7 @@ def outline(poll: Poll) -> dict[str, Any]:
         "max_selections": poll.max_selections,
         "revote": poll.revote,
         "results_visible": poll.results_visible,
+        "release_step": poll.release_step,
         "identity": poll.identity,
         "opens_at": iso(poll.opens_at),
         "closes_at": iso(poll.closes_at),

@@ -58,7 +58,14 @@ COMMON: Texts = {
     "setAside": lambda n: ngettext(
         "%(count)s ballot set aside for review", "%(count)s ballots set aside for review", n
     ),
+    "setAsideWithheld": _("What they mark is not shown: it would tell too much of single ballots."),
+    "winnerWithThem": _("With them %(choices)s would win."),
+    "tieWithThem": _("With them %(choices)s would tie."),
     "noBallots": _("No ballots yet."),
+    "noBallotsCounted": _("No ballots are counted."),
+    "inSteps": lambda n: ngettext(
+        "Results appear in steps of %(count)s ballot.", "Results appear in steps of %(count)s ballots.", n
+    ),
     "shareOfVoters": _("Share of voters; several choices allowed."),
     "sharesRounded": _("Shares are rounded."),
     "showResults": _("Show results"),
@@ -100,6 +107,25 @@ VOTE: Texts = {
     "changeIn": _("Your changed ballot is in"),
     "ballotInText": _("Thank you. You can stay and watch."),
     "ballotCounts": _("It is part of the result."),
+    "ballotWaits": _("It is not counted yet: that takes a moment, or the organiser looks at it first."),
+    "ballotIsIn": _("Voting has closed. Check its receipt to see what became of it."),
+    "fateQuarantined": _("Your ballot is set aside for review"),
+    "fateQuarantinedText": _(
+        "The organiser doubts some ballots, this one among them. It is in a second tally, and not part of the"
+        " result unless it is released."
+    ),
+    "fateReplaced": _("A later ballot of yours took its place"),
+    "fateReplacedText": _("You changed your ballot. Check with the later receipt."),
+    "fateRejected": _("Your ballot was rejected"),
+    "fateRejectedText": _("The organiser looked at it and decided that it can't count."),
+    "fatePurged": _("Your ballot was cast"),
+    "fatePurgedText": _(
+        "What linked it to its receipt was destroyed, to protect the voters. Look for the receipt in the"
+        " published list."
+    ),
+    "fateUnknown": _("The server doesn't know your ballot"),
+    "fateUnknownText": _("It is in no count that we know of. Keep the receipt, and tell the organiser."),
+    "marksKept": _("What you had marked is still here. It isn't cast yet."),
     "tooLate": _("No more ballots are taken. You can watch the result here."),
     "copy": _("Copy"),
     "copied": _("Copied"),

@@ -1,5 +1,6 @@
 /** The bar at the bottom of the voter's page: what the button will do, then what came of it. */
 
+import { fateWords } from "./fate.js";
 import { barring } from "./phase.js";
 import { text } from "./texts.js";
 import { writeOrHide } from "./write.js";
@@ -70,7 +71,7 @@ export class CastBar {
 }
 
 /** Title, text, a small line and the tone for where the voter stands. */
-function sentence({ phase, tally, outbox, notice, justCast, mine, unreached, count, wrong, voter, usedInvite }) {
+function sentence({ phase, tally, outbox, notice, justCast, mine, unreached, count, wrong, voter, fate, invited }) {
   const said = notice ? { words: notice.words, tone: notice.tone } : null;
   if (phase === "retrying") return { ...trouble(outbox), tone: "warn" };
   if (phase === "sending") return { words: sending(outbox) };
@@ -78,16 +79,12 @@ function sentence({ phase, tally, outbox, notice, justCast, mine, unreached, cou
     const { title, words } = barring(voter);
     return { title: text(title), words: notice?.words ?? text(words), tone: notice?.tone };
   }
-  if (usedInvite && ["voted", "over"].includes(phase)) {
-    return { title: text("inviteUsed"), words: notice?.words ?? text(usedInvite), tone: notice?.tone ?? "good" };
-  }
-  if (phase === "voted") {
-    const title = text(justCast && mine.changed ? "changeIn" : "ballotIn");
-    return { title, words: notice?.words ?? text("ballotInText"), tone: notice?.tone ?? "good" };
-  }
-  if (phase === "over") {
-    if (said && notice.tone === "bad") return said;
-    return mine ? { title: text("ballotIn"), words: text("ballotCounts"), tone: "good" } : { words: text("tooLate") };
+  const refused = notice?.tone === "bad";
+  if (phase === "over" && (refused || !mine)) return refused ? said : { words: text("tooLate") };
+  if (["voted", "over"].includes(phase)) {
+    const over = phase === "over";
+    const found = fateWords(fate, { over, invited, changed: justCast && mine.changed });
+    return over ? found : { ...found, ...said };
   }
   if (said) return said;
   if (phase === "preparing") return { words: text(unreached ? "preparingSlow" : "preparing") };

@@ -1,10 +1,10 @@
-const TABLE_DECIMALS = 1;
-
 /** The table beside every chart. Cells change in place, so that a screen reader keeps its row. */
 
 import { isolated, number, shares, text } from "./texts.js";
 import { base, totals } from "./words.js";
 import { write as set } from "./write.js";
+
+const TABLE_DECIMALS = 1;
 
 export function drawFigures(container, tally) {
   const shown = Boolean(tally.visible);
@@ -13,6 +13,9 @@ export function drawFigures(container, tally) {
   const table = container.querySelector("table");
   set(table.caption, [totals(tally), base(tally, TABLE_DECIMALS)].filter(Boolean).join(". "));
   const words = shares(tally, TABLE_DECIMALS);
+  const apart = tally.quarantined?.choices;
+  const apartVotes = new Map(apart?.map(({ number: each, votes }) => [each, votes]));
+  table.tHead.rows[0].cells[3].hidden = !apart;
   const body = table.tBodies[0];
   while (body.rows.length > tally.choices.length) body.deleteRow(-1);
   tally.choices.forEach((choice, index) => {
@@ -20,6 +23,8 @@ export function drawFigures(container, tally) {
     set(row.cells[0], named(choice, tally.winners ?? []));
     set(row.cells[1], number(choice.votes));
     set(row.cells[2], words.of(choice.votes));
+    row.cells[3].hidden = !apart;
+    set(row.cells[3], apart ? number(apartVotes.get(choice.number) ?? 0) : "");
   });
 }
 
@@ -34,6 +39,6 @@ function newRow(body) {
   head.scope = "row";
   head.dir = "auto";
   row.append(head);
-  for (let column = 0; column < 2; column += 1) row.insertCell().className = "number";
+  for (let column = 0; column < 3; column += 1) row.insertCell().className = "number";
   return row;
 }

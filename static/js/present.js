@@ -72,7 +72,7 @@ function drawTotals({ tally, viewers }, shown) {
   figure("ballots", shown ? tally.ballots : null, several ? "votersWord" : "ballotsWord");
   figure("selections", shown && several ? tally.selections : null, "selectionsWord");
   figure("viewers", viewers, "watchingWord");
-  set($("base"), shown && tally.ballots ? base(tally) : "");
+  set($("base"), shown ? base(tally) : "");
   set($("set-aside"), shown ? setAside(tally) : "");
   set($("outcome"), shown ? outcome(tally) : "");
   set($("assurance"), main.dataset.state === "gone" ? "" : assurance(tally));

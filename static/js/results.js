@@ -4,7 +4,7 @@ import { Bars } from "./bars.js";
 import { drawFigures } from "./figures.js";
 import { follow } from "./screen.js";
 import { clockTime, text } from "./texts.js";
-import { assurance, base, closed, closing, hidden, isOver, opening, outcome, remaining, setAside, totals } from "./words.js";
+import { assurance, base, closed, closing, hidden, isOver, noBallots, opening, outcome, remaining, setAside, totals } from "./words.js";
 import { write, writeMoving, writeOrHide as set, writeTheirs } from "./write.js";
 import { now } from "./clock.js";
 
@@ -28,7 +28,7 @@ function draw(view) {
   bars.fit(gone ? [] : tally.choices);
   if (tally.choices.length) bars.draw(tally, { shown });
   set($("totals"), shown && !waiting ? totals(tally) : "");
-  set($("base"), shown && !waiting ? (tally.ballots ? base(tally) : text("noBallots")) : "");
+  set($("base"), shown && !waiting ? noBallots(tally) || base(tally) : "");
   set($("set-aside"), shown && !waiting ? setAside(tally) : "");
   set($("outcome"), shown ? outcome(tally) : "");
   set($("why"), shown || waiting || gone ? "" : hidden(tally));

@@ -5,17 +5,19 @@ import { Outbox } from "./ballot.js";
 import { Cards } from "./cards.js";
 import { CastBar } from "./castbar.js";
 import { keepTime } from "./clock.js";
+import { Fate } from "./fate.js";
 import { drawFigures } from "./figures.js";
 import { Invite } from "./invite.js";
 import { Live } from "./live.js";
+import { Marks } from "./marks.js";
 import { painter } from "./motion.js";
 import { afterState, afterTally } from "./order.js";
 import { objection, phaseOf, refusal, rule } from "./phase.js";
 import { Prover } from "./proof.js";
 import { showStatus } from "./status.js";
 import { isolated, text } from "./texts.js";
-import { meetVoter, receiptStatus } from "./voter.js";
-import { assurance, base, closed, closing, hidden, isOver, isTicking, opening, outcome, remaining, spoken, stateWords, totals } from "./words.js";
+import { meetVoter } from "./voter.js";
+import { assurance, base, closed, closing, hidden, isFinal, isOver, isTicking, noBallots, opening, outcome, remaining, setAside, spoken, stateWords, totals } from "./words.js";
 import { write, writeMoving, writeTheirs } from "./write.js";
 
 const $ = (id) => document.getElementById(id);
@@ -32,7 +34,6 @@ let peeking = false;
 let gone = false;
 let unreached = false;
 let meeting = null;
-let usedInvite = ""; // which text says that this invite's ballot was cast elsewhere
 let renewal = 0;
 
 const draw = painter(drawNow);
@@ -44,6 +45,8 @@ const prover = new Prover({
   onChange: draw,
 });
 const invite = new Invite(code);
+const marks = new Marks(code);
+const fate = new Fate({ root, onChange: draw });
 const several = ["login", "invite"].includes(tally.identity);
 const outbox = new Outbox({ root, code, several, prover, onChange: draw, onSettled, onStranger: introduce });
 const bar = new CastBar({ onSecond, onCopied: draw });
@@ -73,18 +76,38 @@ function newRound() {
   changing = justCast = peeking = false;
   if (outbox.mine || voter?.voted) notice = { tone: "warn", words: text("newRound") };
   cards.select([]);
+  marks.drop();
 }
 
 function onSelect() {
   notice = null;
+  keepMarks();
   draw();
+}
+
+/** Whose marks the ones on the cards are. */
+const whose = () => ({ round: tally.round, tag: voter?.tag, replaces: mineNow()?.ballot_id });
+
+function keepMarks() {
+  marks.keep(whose(), cards.selections);
+}
+
+/** What was marked before the page was loaded again; another voter's, or another round's, is forgotten. */
+function recallMarks() {
+  if (outbox.pending || cards.selections.length) return;
+  const votes = tally.state === "open" && voter?.eligible !== false && (!mineNow() || tally.revote);
+  const kept = votes ? marks.recall(whose()) : [];
+  if (!kept.length) return marks.drop();
+  changing = Boolean(mineNow());
+  cards.select(kept);
+  notice = { tone: "", words: text("marksKept") };
 }
 
 function onSettled({ kind, code: reason, ballot }) {
   changing = false;
   justCast = kind === "accepted";
   notice = null;
-  usedInvite = "";
+  if (kind === "accepted" || kind === "elsewhere") marks.drop();
   if (kind === "accepted") {
     voter = { ...voter, voted: true };
     live.recheck();
@@ -96,6 +119,7 @@ function onSettled({ kind, code: reason, ballot }) {
     // Another window or an earlier visit was first: ask what stands. One voter's doing, so no storm.
     if (["already_voted", "ballot_id_reused"].includes(reason)) introduce();
     if (ballot.round === tally.round) cards.select(ballot.selections);
+    keepMarks();
   }
 }
 
@@ -118,6 +142,7 @@ function onSecond() {
   notice = null;
   changing = phaseNow() === "voted";
   cards.select(mineNow()?.selections ?? []);
+  marks.drop();
   drawNow();
   if (changing) cards.focus();
 }
@@ -155,7 +180,7 @@ function met(found) {
   if (found.tag !== null) tellWindows(found.tag);
   // A pass lasts an hour.
   if (found.tag !== null && found.eligible) renewal = setTimeout(introduce, (45 + 10 * Math.random()) * 60000);
-  lookForUsedInvite();
+  recallMarks();
 }
 
 const WHO = `landslide.who.${code}`;
@@ -172,16 +197,15 @@ function tellWindows(tag) {
   }
 }
 
-/** A ballot that this device knows nothing of was cast with the invite: say so, and what became of it. */
-async function lookForUsedInvite() {
-  const mine = outbox.mine;
-  const elsewhere = voter.identity === "invite" && mine && mine.selections === null;
-  usedInvite = elsewhere ? "inviteUsedText" : "";
-  if (!elsewhere) return;
-  const status = await receiptStatus(root, mine.receipt);
-  if (status === "counted" && outbox.mine === mine) usedInvite = "inviteUsedCounted";
-  draw();
+/** What may have changed the fate of a ballot that is in; empty while it is as good as counted. */
+function occasion() {
+  const decisions = tally.quarantined?.reasons ?? 0;
+  if (isFinal(tally)) return `${tally.state} ${decisions}`;
+  return decisions || !justCast ? `open ${decisions}` : "";
 }
+
+/** A ballot that this device knows nothing of was cast with the invite. */
+const isInvited = () => voter?.identity === "invite" && mineNow()?.selections === null;
 
 function troubled() {
   unreached = true;
@@ -203,7 +227,8 @@ function drawNow() {
   const watching = tally.visible && (peeking || ["voted", "over"].includes(phase) || voter?.needs === "client");
   cards.draw(tally, { results: Boolean(watching), mine: voting ? [] : (mineNow()?.selections ?? []) });
   drawTotals(phase, watching);
-  const about = { voter, usedInvite: mineNow() ? usedInvite : "", mine: mineNow(), unreached };
+  fate.follow(mineNow()?.receipt ?? null, occasion());
+  const about = { voter, fate: fate.status, invited: isInvited(), mine: mineNow(), unreached };
   bar.draw({ phase, tally, outbox, notice, justCast, ...about, ...counted() });
   drawFigures($("figures"), watching ? tally : { visible: false });
   if (watching) announce(spoken(tally));
@@ -262,13 +287,14 @@ function totalsWords(phase, watching) {
     return entitled ? text("onTheirWay") : hidden(tally);
   }
   if (!watching) return "";
-  if (!tally.ballots) return text("noBallots");
-  return [outcome(tally), totals(tally), base(tally)].filter(Boolean).join(" · ");
+  const counted = tally.ballots ? [outcome(tally), totals(tally)] : [noBallots(tally)];
+  return [...counted, base(tally), setAside(tally)].filter(Boolean).join(" · ");
 }
 
 setInterval(() => {
   if (isTicking(tally)) keepTime(`${root}api/v1/polls/${code}/tally/`);
   if (isTicking(tally) || outbox.waiting) draw();
 }, 1000);
+if (!several) recallMarks();
 drawNow();
 introduce();

@@ -14,7 +14,8 @@ async function ask(url, headers = {}) {
     const response = await fetch(url, { headers, signal: abort.signal, cache: "no-store" });
     learn(response, sent);
     if (response.ok) return { found: await response.json() };
-    return { gone: response.status === 404, wait: retryAfter(response.headers.get("Retry-After")) };
+    const problem = await response.json().catch(() => null);
+    return { gone: response.status === 404, problem, wait: retryAfter(response.headers.get("Retry-After")) };
   } catch {
     return { wait: null };
   } finally {
@@ -41,5 +42,7 @@ export async function meetVoter({ root, code, invite, onTrouble }) {
 
 /** What became of the ballot behind a receipt: "accepted", "counted" …; null if nobody says. */
 export async function receiptStatus(root, receipt) {
-  return (await ask(`${root}api/v1/receipts/${receipt}/`)).found?.status ?? null;
+  const { found, problem } = await ask(`${root}api/v1/receipts/${receipt}/`);
+  if (problem?.code === "receipt_not_found") return problem.reason ?? "unknown";
+  return found?.status ?? null;
 }

@@ -2,7 +2,7 @@
 
 import { now } from "./clock.js";
 import { shorten } from "./names.js";
-import { all, countdown, isToday, pollTime, shares, text } from "./texts.js";
+import { all, countdown, isolated, isToday, number, pollTime, shares, text } from "./texts.js";
 
 const HOUR = 3600000;
 /** Letters that names may take in one sentence, and each of several. */
@@ -72,20 +72,47 @@ export function isTicking(tally) {
 
 /** "120 ballots"; where several may be chosen voters and selections are two totals. */
 export function totals(tally) {
+  if (!tally.ballots && isStepping(tally)) return ""; // there may be some
   if (!severalChoices(tally)) return text("ballots", { count: tally.ballots });
   return `${text("voters", { count: tally.ballots })} · ${text("selections", { count: tally.selections })}`;
 }
 
-/** How many ballots are counted apart; empty where none are. */
+const MOST_NAMED = 5; // of the second tally's choices; the table has all
+
+/** The second tally, of ballots that are counted apart, and whether it would change the outcome; empty without any. */
 export function setAside(tally) {
-  const ballots = tally.quarantined?.ballots;
-  return ballots ? text("setAside", { count: ballots }) : "";
+  const apart = tally.quarantined;
+  if (!apart?.ballots) return "";
+  const ballots = text("setAside", { count: apart.ballots });
+  if (apart.withheld) return `${ballots}. ${text("setAsideWithheld")}`;
+  const most = apart.choices.filter(({ votes }) => votes).sort((a, b) => b.votes - a.votes);
+  const names = shorten(most.slice(0, MOST_NAMED).flatMap((choice) => labels(tally, [choice.number])), NAME);
+  const votes = names.length ? `: ${names.map((name, at) => `${isolated(name)} ${number(most[at].votes)}`).join(" · ")}` : "";
+  const more = most.length > MOST_NAMED ? " …" : ".";
+  return `${ballots}${votes}${more} ${withSetAside(tally, apart.winners_if_released)}`.trim();
 }
 
-/** What has to be said about shares with so many decimals: what they are of, or that they don't add up to 100 %. */
+function withSetAside(tally, winners) {
+  if (!winners || String(winners) === String(tally.winners)) return "";
+  return text(winners.length > 1 ? "tieWithThem" : "winnerWithThem", { choices: listed(labels(tally, winners)) });
+}
+
+/** Do the figures move by several ballots or not at all, so that some may be in that don't show yet? */
+export const isStepping = (tally) => tally.release_step > 1 && ["open", "closing"].includes(tally.state);
+
+/** What has to be said about the figures, whose shares have so many decimals: what shares are of, or that they don't
+ *  add up to 100 %, and that ballots show in steps. */
 export function base(tally, decimals = 0) {
-  if (severalChoices(tally)) return text("shareOfVoters");
-  return tally.visible && !shares(tally, decimals).sums ? text("sharesRounded") : "";
+  const rounded = () => tally.visible && !shares(tally, decimals).sums;
+  const key = !tally.ballots ? "" : severalChoices(tally) ? "shareOfVoters" : rounded() ? "sharesRounded" : "";
+  const steps = isStepping(tally) ? text("inSteps", { count: tally.release_step }) : "";
+  return [key && text(key), steps].filter(Boolean).join(" ");
+}
+
+/** That nothing is counted; empty where ballots may be in all the same. */
+export function noBallots(tally) {
+  if (tally.ballots || isStepping(tally)) return "";
+  return text(isFinal(tally) ? "noBallotsCounted" : "noBallots");
 }
 
 /** Who won; empty while it is not final, and where nobody did. */

@@ -150,6 +150,90 @@ def test_times_name_their_zone_and_another_year(
     expect(page.locator("#state")).to_have_text(re.compile(wanted))
 
 
+# --- what became of marks and ballots ---
+
+
+def choose(page: Any, *labels: str) -> None:
+    for label in labels:
+        page.locator("label.choice", has_text=label).click()
+
+
+def cast(page: Any) -> None:
+    page.locator("#submit").click()
+    expect(page.locator("#cast-title")).to_contain_text("ballot is in")
+
+
+def test_marks_outlive_a_reload_until_they_are_cast_or_the_round_ends(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll(method="multiple", max_selections=2, revote=True)
+    page = visitor(**PHONE).page
+    page.goto(f"{system.url}/p/{code}/")
+    expect(page.locator("#cast-text")).to_have_text("Nothing chosen yet.")
+    choose(page, "Bee", "Cat")
+    page.reload()
+    expect(page.locator("#cast-text")).to_have_text("What you had marked is still here. It isn't cast yet.")
+    expect(page.locator("input:checked")).to_have_count(2)
+    cast(page)
+    page.reload()
+    expect(page.locator("#cast-title")).to_have_text("Your ballot is in")
+
+    page.get_by_role("button", name="Change it").click()
+    choose(page, "Cat")
+    page.reload()
+    expect(page.get_by_role("button", name="Cast the change")).to_be_visible()
+    expect(page.locator("input:checked")).to_have_count(1)
+
+    for step in ("close", "reset", "open"):
+        client.step(code, step)
+    expect(page.locator("#cast-text")).to_have_text("The poll was started again. You can vote once more.")
+    page.reload()
+    expect(page.locator("#cast-text")).to_have_text("Nothing chosen yet.")
+
+
+def test_a_ballot_that_is_set_aside_is_never_called_a_part_of_the_result(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll()
+    page = visitor(**PHONE).page
+    page.clock.install()
+    standing = {"reason": "A bot from a forum", "from_now_on": True}
+    assert client.http.post(f"/api/v1/polls/{code}/quarantines/", json=standing).status_code == 201
+    page.goto(f"{system.url}/p/{code}/")
+    choose(page, "Bee")
+    cast(page)
+    client.cast_batch(code, [{"selections": [3], "voter": f"v{n}"} for n in range(11)])
+    client.tally_when(code, lambda tally: tally.get("quarantined", {}).get("ballots") == 12)
+    page.reload()
+    title, words = page.locator("#cast-title"), page.locator("#cast-text")
+    for state in ("", "close", "publish"):
+        if state:
+            client.step(code, state)
+            expect(page.locator("#rule")).to_contain_text("Voting closed at")
+            page.clock.run_for(31_000)
+        expect(title).to_have_text("Your ballot is set aside for review")
+        expect(words).not_to_contain_text("It is part of the result")
+    expect(page.locator("#totals")).to_contain_text("Cat 11 · Bee 1. With them Cat would win.")
+    page.goto(f"{system.url}/p/{code}/results/")
+    expect(page.get_by_role("row", name="Cat")).to_contain_text("11")
+    expect(page.get_by_role("columnheader", name="Set aside")).to_have_count(1)
+
+
+def test_a_counted_ballot_is_a_part_of_the_result_once_the_server_says_so(running: Any, visitor: Any) -> None:
+    system, client = running
+    code = client.make_poll(release_step=20)
+    page = visitor(**PHONE).page
+    page.clock.install()
+    page.goto(f"{system.url}/p/{code}/")
+    choose(page, "Bee")
+    cast(page)
+    expect(page.locator("#totals")).to_have_text("Results appear in steps of 20 ballots.")
+    client.step(code, "close")
+    expect(page.locator("#cast-text")).to_have_text(
+        re.compile("^Voting has closed|^It is part of the result")
+    )
+    page.clock.run_for(31_000)
+    expect(page.locator("#cast-text")).to_have_text("It is part of the result.")
+
+
 # --- silent connections ---
 
 HIDE = """(hidden) => {

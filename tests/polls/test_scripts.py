@@ -24,7 +24,7 @@ def scripts(chromium: Any) -> Iterator[Callable[..., Any]]:
     from realtime.texts import PRESENT
 
     page = chromium.new_page(locale="en-GB")
-    said = json.dumps(texts.catalogue(texts.COMMON, PRESENT))
+    said = json.dumps(texts.catalogue(texts.COMMON, texts.VOTE, PRESENT))
     blank = f'<!doctype html><html lang="en"><script type="application/json" id="texts">{said}</script>'
 
     def serve(route: Any) -> None:
@@ -67,6 +67,85 @@ def test_the_pages_say_shares_as_the_server_does(scripts: Callable[..., Any]) ->
 def test_shares_that_dont_add_up_are_noted(scripts: Callable[..., Any], votes: list[int], note: bool) -> None:
     said = scripts("words.js", "({ base }, tally) => base(tally)", tally(votes))
     assert bool(re.search("rounded", said)) is note
+
+
+APART = {"ballots": 12, "choices": [{"number": 1, "votes": 3}, {"number": 2, "votes": 9}], "reasons": 1}
+
+
+@pytest.mark.parametrize(
+    ("apart", "said"),
+    [
+        (None, ""),
+        (APART, "12 ballots set aside for review: Choice 2 9 · Choice 1 3."),
+        (APART | {"winners_if_released": [1]}, "12 ballots set aside for review: Choice 2 9 · Choice 1 3."),
+        (
+            APART | {"winners_if_released": [2]},
+            "12 ballots set aside for review: Choice 2 9 · Choice 1 3. With them Choice 2 would win.",
+        ),
+        (
+            APART | {"choices": [{"number": 1, "votes": 0}], "winners_if_released": [1, 2]},
+            "12 ballots set aside for review. With them Choice 1 and Choice 2 would tie.",
+        ),
+        (
+            {"ballots": 1, "withheld": True, "reasons": 1},
+            "1 ballot set aside for review. What they mark is not shown: it would tell too much of single"
+            " ballots.",
+        ),
+    ],
+)
+def test_the_second_tally_is_said_and_what_it_would_change(
+    scripts: Callable[..., Any], apart: Any, said: str
+) -> None:
+    final = tally([5, 2], state="closed", winners=[1], **({"quarantined": apart} if apart else {}))
+    assert scripts("words.js", "({ setAside }, tally) => setAside(tally)", final) == said
+
+
+STEPS = "Results appear in steps of 20 ballots."
+
+
+@pytest.mark.parametrize(
+    ("votes", "state", "step", "said"),
+    [
+        ([0, 0], "open", 1, ["0 ballots", "No ballots yet.", ""]),
+        ([0, 0], "closed", 1, ["0 ballots", "No ballots are counted.", ""]),
+        ([0, 0], "open", 20, ["", "", STEPS]),
+        ([10, 30], "closing", 20, ["40 ballots", "", STEPS]),
+        ([1, 20], "closed", 20, ["21 ballots", "", ""]),
+    ],
+)
+def test_where_ballots_are_held_back_nobody_says_that_there_are_none(
+    scripts: Callable[..., Any], votes: list[int], state: str, step: int, said: list[str]
+) -> None:
+    say = "({ totals, noBallots, base }, tally) => [totals(tally), noBallots(tally), base(tally)]"
+    assert scripts("words.js", say, tally(votes, state=state, release_step=step)) == said
+
+
+FATES = """({ fateWords }, [status, over, invited]) => {
+    const { title, words } = fateWords(status, { over, invited, changed: false });
+    return [title, words];
+}"""
+
+
+@pytest.mark.parametrize("over", [False, True])
+@pytest.mark.parametrize("invited", [False, True])
+@pytest.mark.parametrize(
+    ("status", "title"),
+    [
+        ("quarantined", "Your ballot is set aside for review"),
+        ("rejected", "Your ballot was rejected"),
+        ("replaced", "A later ballot of yours took its place"),
+        ("unknown", "The server doesn't know your ballot"),
+        ("counted", None),
+        ("accepted", None),
+        (None, None),
+    ],
+)
+def test_a_voter_is_told_what_became_of_the_ballot_and_nothing_else(
+    scripts: Callable[..., Any], status: str, title: str, over: bool, invited: bool
+) -> None:
+    said = scripts("fate.js", FATES, [status, over, invited])
+    assert said[0] == title or (title is None and said[0].endswith("ballot is in"))
+    assert ("part of the result." in said[1]) is (status == "counted" and over)
 
 
 @pytest.mark.parametrize(
