@@ -183,7 +183,9 @@ def test_marks_outlive_a_reload_until_they_are_cast_or_the_round_ends(running: A
     expect(page.get_by_role("button", name="Cast the change")).to_be_visible()
     expect(page.locator("input:checked")).to_have_count(1)
 
-    for step in ("close", "reset", "open"):
+    client.step(code, "close")
+    client.tally_when(code, lambda tally: tally["state"] == "closed")
+    for step in ("reset", "open"):
         client.step(code, step)
     expect(page.locator("#cast-text")).to_have_text("The poll was started again. You can vote once more.")
     page.reload()
