@@ -7,6 +7,7 @@ class PollsConfig(AppConfig):
     verbose_name = _("Polls")
 
     def ready(self) -> None:
-        from polls import logins
+        from polls import accounts, logins
 
         logins.connect()
+        accounts.connect()

@@ -178,9 +178,17 @@ def _failed(index: int, error: LandslideError) -> dict[str, Any]:
 def browser_voter(rules: PollRules, cookie: str | None, pass_: str | None) -> bytes | None:
     """The voter_key behind these cookies, if it is one that may vote in the poll."""
     try:
-        return voters.key_of(rules.identity, rules.id, rules.voter_secret, cookie, pass_)
+        return voter_of(rules, cookie, pass_)
     except (VoterUnknown, NotEligible):
         return None
+
+
+def voter_of(rules: PollRules, cookie: str | None, pass_: str | None) -> bytes:
+    """The voter_key of who comes with these cookies; VoterUnknown or NotEligible where there is none."""
+    key = voters.key_of(rules.identity, rules.id, rules.voter_secret, cookie, pass_)
+    if key in rules.ended:
+        raise NotEligible(_("This account was closed."), needs=str(rules.identity))
+    return key
 
 
 def current_ballot(rules: PollRules, voter_key: bytes) -> bytes | None:
@@ -207,7 +215,7 @@ def prepare(request: CastRequest, rules: PollRules, *, sure: bool = False) -> Ne
         _need_scope(client)
         body = _ballot_of(request.body or b"")
         return _new_ballot(rules, body, _client_voter(rules, client, body), sure=sure)
-    voter_key = voters.key_of(rules.identity, rules.id, rules.voter_secret, request.cookie, request.pass_)
+    voter_key = voter_of(rules, request.cookie, request.pass_)
     body = _ballot_of(request.body or b"")
     if body.voter is not None:
         raise Malformed(_("Only API clients may name a voter."))

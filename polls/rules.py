@@ -17,8 +17,9 @@ from . import clock
 from .addresses import Networks
 from .errors import PollNotFound
 from .methods import Method, MethodRules, get_method
-from .models import Identity, OverLimit, Poll, ProofOfWork, Round, State, canonical_code
+from .models import EndedAccount, Identity, OverLimit, Poll, ProofOfWork, Round, State, canonical_code
 from .signals import poll_changed
+from .voters import login_key
 
 _KEEP_SECONDS = 1.0
 _KEEP_POLLS = 1000
@@ -37,6 +38,7 @@ class PollRules:
     secret: bytes
     voter_secret: bytes
     identity: str = Identity.BROWSER
+    ended: frozenset[bytes] = frozenset()  # voters whose accounts have ended, though a pass may not have
     venues: Networks = ()
     sets_apart: bool = False  # ballots over a limit are counted apart, not refused
     #: Until when voters' ballots need a proof of work, in seconds since the epoch; inf where they always do.
@@ -90,6 +92,13 @@ def rules_of_round(code: str, round: int | None) -> PollRules:
     return replace(rules, method=method, rules=frozen.method_rules(), canonical={})
 
 
+def _ended(poll: Poll) -> frozenset[bytes]:
+    if poll.identity != Identity.LOGIN:
+        return frozenset()
+    secret, accounts = poll.voter_secret(), EndedAccount.objects.values_list("user_id", flat=True)
+    return frozenset(login_key(secret, user_id) for user_id in accounts)
+
+
 def _load(code: str) -> PollRules:
     poll = Poll.objects.filter(code=code).prefetch_related("choices").first() if len(code) <= 16 else None
     if poll is None:
@@ -106,6 +115,7 @@ def _load(code: str) -> PollRules:
         secret=bytes(poll.secret),
         voter_secret=poll.voter_secret(),
         identity=poll.identity,
+        ended=_ended(poll),
         venues=tuple(poll.venue_networks),
         sets_apart=poll.over_limit == OverLimit.QUARANTINE,
         proof_until=_proof_until(poll),
@@ -120,8 +130,8 @@ def _proof_until(poll: Poll) -> float:
     return 0.0
 
 
-def _forget(**_: object) -> None:
+def forget(**_: object) -> None:
     _kept.clear()
 
 
-poll_changed.connect(_forget, dispatch_uid="polls.rules")
+poll_changed.connect(forget, dispatch_uid="polls.rules")

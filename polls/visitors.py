@@ -47,7 +47,8 @@ class Visit:
 
     def pass_key(self, rules: PollRules) -> bytes | None:
         pass_ = self.cookies.get(voters.PASS_COOKIE)
-        return key_from_pass(rules.identity, rules.id, rules.voter_secret, pass_)
+        key = key_from_pass(rules.identity, rules.id, rules.voter_secret, pass_)
+        return None if key in rules.ended else key
 
 
 def meet(visit: Visit, rules: PollRules) -> Visitor:

@@ -187,7 +187,7 @@ class Landslide(Server):
         """An API client's, with every scope; `create_api_key` would take two seconds of a processor."""
         key, prefix, hashed = KeyGenerator().generate()
         row = {
-            "id": f"{prefix}.{hashed}",
+            "id": prefix,
             "prefix": prefix,
             "hashed_key": hashed,
             "created": datetime.now(UTC).isoformat(" "),

@@ -18,6 +18,8 @@ from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from polls.accounts import open_login_polls
+
 from .base import Admin
 from .records import Recorded
 
@@ -58,6 +60,11 @@ class UserAdmin(Recorded, DjangoUserAdmin, Admin):
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_delete_permission(request, obj) and governs(request.user, obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """On the page and in the action for several: none is deleted while a poll for accounts is open."""
+        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        return deleted, counts, lacking, [*protected, *open_login_polls()]
 
 
 @admin.register(Group)

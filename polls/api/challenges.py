@@ -48,7 +48,7 @@ class Challenge(Endpoint):
         rules = get_rules(code)
         cookie, pass_ = (request.COOKIES.get(name) for name in (voters.COOKIE, voters.PASS_COOKIE))
         try:
-            key = voters.key_of(rules.identity, rules.id, rules.voter_secret, cookie, pass_)
+            key = ballotbox.voter_of(rules, cookie, pass_)
         except errors.VoterUnknown as error:
             refused = problem_response(error)
             refused["Set-Cookie"] = voters.cookie_header(voters.mint(), secure=request.is_secure())

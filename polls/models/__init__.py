@@ -1,6 +1,6 @@
 """The tables of polls, by subject."""
 
-from .access import ApiClient, Installation, InviteBatch
+from .access import ApiClient, EndedAccount, Installation, InviteBatch
 from .ballots import Ballot, DeadLetter
 from .log_tables import Claim, LogEntry, LogGate, LogHead
 from .poll import (
@@ -28,6 +28,7 @@ __all__ = [
     "Choice",
     "Claim",
     "DeadLetter",
+    "EndedAccount",
     "Identity",
     "Installation",
     "InviteBatch",

@@ -49,6 +49,13 @@ class ApiClient(AbstractAPIKey):
         return scope in self.scopes
 
 
+class EndedAccount(models.Model):
+    """An account that was deleted or deactivated a short while ago (polls/accounts.py)."""
+
+    user_id = models.BigIntegerField(primary_key=True)
+    at = MomentField()
+
+
 class InviteBatch(models.Model):
     """Invites made together: `count` of them, by serial number, none of them stored (polls/invites.py)."""
 

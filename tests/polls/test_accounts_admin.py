@@ -6,8 +6,10 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
+from polls import lifecycle
 from polls.models import ApiClient
 from tests.admins import staff
+from tests.polls.rest import make_poll
 
 pytestmark = [pytest.mark.django_db, pytest.mark.full_only]
 
@@ -99,6 +101,28 @@ def test_a_superuser_grants_whatever_there_is(boss: Client) -> None:
     voter = User.objects.create_user("voter")
     assert boss.post(page_of(voter), everything(voter)).status_code == 302
     assert rights(voter)[:2] == (True, True)
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_no_account_is_deleted_while_it_could_vote_twice(boss: Client, bulk: bool) -> None:
+    poll = make_poll(identity="login", question="Who?")
+    make_poll(open=True)  # which has nothing to do with accounts
+    voter = User.objects.create_user("voter")
+    marked = {"action": "delete_selected", "_selected_action": [voter.pk]}
+    ask, act = (USERS, {**marked, "post": "yes"}) if bulk else (page_of(voter, "delete"), {"post": "yes"})
+
+    def asked() -> str:
+        answer = boss.post(ask, marked) if bulk else boss.get(ask)
+        return str(answer.content.decode())
+
+    assert "another voter" in asked() and 'name="post"' in asked()
+    lifecycle.open_poll(poll.pk)
+    assert "with a second ballot" in asked() and "Who?" in asked() and 'name="post"' not in asked()
+    boss.post(ask, act)
+    assert User.objects.filter(pk=voter.pk).exists()
+    lifecycle.close_poll(poll.pk)
+    boss.post(ask, act)
+    assert not User.objects.filter(pk=voter.pk).exists()
 
 
 def test_no_hash_of_a_key_stands_in_an_address(boss: Client) -> None:

@@ -25,7 +25,7 @@ SECOND_BALLOT = {"ballot_id": "00000000-0000-4000-8000-000000000002"}
 
 @pytest.fixture(autouse=True)
 def _no_rules_kept() -> None:
-    rules._forget()
+    rules.forget()
 
 
 def changed(asked: CastRequest, **parts: Any) -> CastRequest:

@@ -36,7 +36,7 @@ def no_trace() -> Iterator[None]:
 
 @pytest.fixture
 def poll(db: None) -> Poll:
-    rules._forget()
+    rules.forget()
     return make_poll(open=True)
 
 

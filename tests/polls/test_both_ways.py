@@ -111,7 +111,7 @@ def count() -> None:
 def world(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     settings.ALLOWED_HOSTS = [HOST.decode(), ".halls.example"]
     settings.TRUSTED_ORIGINS = ["https://trusted.example"]
-    rules._forget()
+    rules.forget()
     # What has no ballot_id gets one of ours, which the other way must get too.
     world = World()
     monkeypatch.setattr(ballotbox, "uuid", SimpleNamespace(UUID=uuid.UUID, uuid4=lambda: world.made_id))

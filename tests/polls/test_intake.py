@@ -64,7 +64,7 @@ class Door:
 
 @pytest.fixture
 def door() -> Iterator[Door]:
-    rules._forget()
+    rules.forget()
     door = Door()
     yield door
     door.close()

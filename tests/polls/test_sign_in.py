@@ -24,7 +24,7 @@ ELSEWHERE = [
 
 @pytest.fixture
 def anna() -> User:
-    rules._forget()
+    rules.forget()
     return User.objects.create_user("anna", password=PASSWORD)
 
 

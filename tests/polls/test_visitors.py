@@ -2,16 +2,18 @@
 
 import time
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.test import Client
+from django.utils import timezone
 
 from polls import clock, invites, lifecycle, rules, visitors, voters
 from polls.invites import Invite
-from polls.models import ApiClient, InviteBatch, Poll
+from polls.models import ApiClient, EndedAccount, InviteBatch, Poll
 from tests.polling import count
 from tests.polls.rest import POLLS, Caller, check_problem, make_key, make_poll, refusal
 
@@ -21,7 +23,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.full_only]
 
 @pytest.fixture(autouse=True)
 def _nothing_kept() -> None:
-    rules._forget()
+    rules.forget()
 
 
 class Browser:
@@ -102,6 +104,46 @@ def test_who_is_not_signed_in_is_told_so() -> None:
     answer = browser.cast(poll)
     assert refusal(answer) == (403, "not_eligible")
     assert answer.json()["needs"] == "login"
+
+
+@pytest.mark.parametrize("how", ["deleted", "deactivated"])
+def test_a_pass_ends_with_its_account(how: str) -> None:
+    poll, anna, browser = make_poll(open=True, identity="login"), person(), Browser()
+    browser.sign_in(anna)
+    assert browser.visit(poll)["eligible"]
+    if how == "deleted":
+        anna.delete()
+    else:
+        anna.is_active = False
+        anna.save()
+    refused = browser.cast(poll)
+    assert (refusal(refused), refused.json()["needs"]) == ((403, "not_eligible"), "login")
+    assert refusal(browser.client.get(f"{POLLS}{poll.code}/challenge/")) == (403, "not_eligible")
+    assert browser.visit(poll)["needs"] == "login"
+    another = Browser()
+    another.sign_in(person("bert"))
+    another.visit(poll)
+    assert another.cast(poll).status_code == 202
+
+
+def test_an_account_that_is_switched_on_again_votes_once() -> None:
+    poll, anna, browser = make_poll(open=True, identity="login"), person(), Browser()
+    for active in (False, True):
+        anna.is_active = active
+        anna.save()
+    browser.sign_in(anna)
+    browser.visit(poll)
+    assert browser.cast(poll).status_code == 202
+    assert refusal(browser.cast(poll, 2)) == (409, "already_voted")
+
+
+def test_what_is_noted_of_ended_accounts_is_soon_gone() -> None:
+    old = timezone.now() - timedelta(hours=3)
+    EndedAccount.objects.create(user_id=12345, at=old)
+    anna = person()
+    anna.delete()
+    assert EndedAccount.objects.filter(user_id=12345).count() == 0
+    assert EndedAccount.objects.count() == 1
 
 
 def test_an_account_has_one_ballot_in_whatever_browser() -> None:
@@ -258,7 +300,7 @@ def test_a_pass_is_for_one_poll_and_one_sort_of_voter() -> None:
     assert refusal(browser.cast(other)) == (403, "not_eligible")
     for changed in ({"identity": "login"}, {"identity": "invite", "secret": b"2" * 32}):  # by a purge
         Poll.objects.filter(pk=poll.pk).update(**changed)
-        rules._forget()
+        rules.forget()
         assert refusal(browser.cast(poll)) == (403, "not_eligible")
 
 
