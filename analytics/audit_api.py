@@ -17,6 +17,7 @@ from rest_framework.response import Response
 
 from polls.api.endpoints import Endpoint
 from polls.api.schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals
+from polls.digits import whole_number
 from polls.errors import AuditNotFound, Malformed, PollNotFound
 from polls.lifecycle import ROUNDS_AT_MOST
 from polls.models import Poll, Visibility, canonical_code
@@ -96,11 +97,12 @@ class AuditView(Endpoint):
 
 def _bundle_for(request: Request, poll: Poll) -> AuditBundle | None:
     if (asked := request.query_params.get("round")) is not None:
-        if not (asked.isascii() and asked.isdigit() and 0 < int(asked[:6]) <= ROUNDS_AT_MOST):
+        number = whole_number(asked)
+        if number is None or not 0 < number <= ROUNDS_AT_MOST:
             raise Malformed(f"round: a number from 1 to {ROUNDS_AT_MOST}.")
         # Results of earlier rounds are on no page any more.
         staff = viewer_of(request, Visibility.STAFF, poll.code) is Viewer.STAFF
-        return bundles.newest(poll.pk, int(asked)) if staff else None
+        return bundles.newest(poll.pk, number) if staff else None
     viewer = viewer_of(request, poll.results_visible, poll.code)
     return bundles.current(poll) if may_see(poll.state, poll.results_visible, viewer) else None
 

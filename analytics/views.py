@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
+from polls.digits import whole_number
 from polls.errors import ReceiptNotFound, TooLarge
 from polls.models import Poll, canonical_code
 from polls.outline import outline
@@ -84,8 +85,8 @@ _VERDICTS: dict[str, tuple[str, Any, Any]] = {
 def receipt(request: HttpRequest, code: str) -> HttpResponse:
     if request.method != "POST":
         return _asking(request, code)
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    if not length.isdigit() or int(length) > _BODY_MAX_BYTES:
+    length = whole_number(request.META.get("CONTENT_LENGTH") or "0")
+    if length is None or length > _BODY_MAX_BYTES:
         return HttpResponse(TooLarge().detail, status=413, content_type="text/plain; charset=utf-8")
     poll = Poll.objects.filter(code=canonical_code(code)).prefetch_related("choices").first()
     if poll is None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from polls.digits import whole_number
 from polls.errors import TooLarge, problem
 
 
@@ -36,7 +37,7 @@ class BodyLimit:
     @staticmethod
     def _announced(scope: dict[str, Any]) -> int:
         length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        return int(length) if length.isdigit() else 0
+        return whole_number(length) or 0
 
     @staticmethod
     async def _refuse(send: Any) -> None:

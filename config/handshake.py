@@ -60,7 +60,9 @@ class Opening:
     Binary messages are not passed on; nothing of ours takes any.
     """
 
-    def __init__(self, scope: dict[str, Any], url: bytes, line: WebSocketLine, head: bytes) -> None:
+    def __init__(
+        self, scope: dict[str, Any], url: bytes, line: WebSocketLine, head: bytes, early: bytes = b""
+    ) -> None:
         raw_path, _, query = url.partition(b"?")
         path = raw_path.decode("ascii")
         root = scope["root_path"]
@@ -82,6 +84,7 @@ class Opening:
         }
         self._line = line
         self._head = head
+        self._early = early  # frames that came with the handshake
         self._accepted = self._over = False
         self._unread: deque[dict[str, Any]] = deque([{"type": "websocket.connect"}])
         self._reader: asyncio.Future[None] | None = None
@@ -135,6 +138,8 @@ class Opening:
         more = b"".join(b"%b: %b\r\n" % header for header in headers)
         self._line.transport.write(self._head + more + b"\r\n")
         self._line.take_over()
+        if self._early:
+            self._line.data_received(self._early)
 
     def _end(self, refusal: bytes, code: int) -> None:
         if self._over:

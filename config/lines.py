@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from typing import TYPE_CHECKING, Any
 
 from websockets.frames import Close, Frame, Opcode
 
+from realtime.handover import TOO_TALKATIVE
+
 from .incoming import Incoming
 from .keepalive import Keepalive
+from .throttle import GOODBYE_SECONDS, Inbox
 
 if TYPE_CHECKING:
     from realtime.handover import Watcher
@@ -28,9 +30,6 @@ NOT_ANSWERED = 1011
 CLOSING_SECONDS = 10.0
 #: What the kernel may keep for a client that is behind: a few tallies, not megabytes of old ones.
 SEND_BUFFER_BYTES = 32 * 1024
-#: A viewer has next to nothing to say. One that keeps us busy for longer at a time is listened to again after
-#: so many times as long, or a second: a flood from one client takes a small part of the event loop, not all.
-TALKATIVE_SECONDS, PAUSE_OF_TALK, LONGEST_PAUSE_SECONDS = 0.002, 20, 1.0
 #: Until data that nobody acknowledges ends the connection, where there is no pong to miss.
 UNACKNOWLEDGED_MILLISECONDS = 40_000
 
@@ -38,13 +37,14 @@ UNACKNOWLEDGED_MILLISECONDS = 40_000
 class ViewerLine(asyncio.Protocol):
     """What a viewer's connections have in common, whatever the bytes mean."""
 
-    __slots__ = ("connections", "held_up", "transport", "watcher")
+    __slots__ = ("connections", "held_up", "inbox", "transport", "watcher")
 
     def __init__(self, watcher: Watcher | None, transport: asyncio.Transport, connections: set[Any]) -> None:
         self.watcher = watcher
         self.transport = transport
         self.connections = connections
         self.held_up = False
+        self.inbox: Inbox | None = None
 
     def take_over(self) -> None:
         """From here on the connection is ours."""
@@ -64,7 +64,27 @@ class ViewerLine(asyncio.Protocol):
         if self.watcher is not None:
             self.watcher.drained()
 
+    def data_received(self, data: bytes) -> None:
+        if self.inbox is None:
+            self.inbox = Inbox(self)
+        self.inbox.add(data)
+
+    def take_in(self, data: bytes) -> None:
+        """What the client sends means nothing, unless a subclass knows better."""
+
+    def stop_reading(self) -> None:
+        self.transport.pause_reading()
+
+    def read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def too_talkative(self) -> None:
+        self.hang_up()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.inbox is not None:
+            self.inbox.clear()
         self.connections.discard(self)
         self.leave()
 
@@ -126,21 +146,16 @@ class WebSocketLine(ViewerLine):
         self.write(Frame(Opcode.TEXT if text else Opcode.BINARY, payload).serialize(mask=False))
 
     def data_received(self, data: bytes) -> None:
-        self.answered = True
-        if self.incoming is None:
-            if _is_pong(data):
+        if not self.answered:
+            self.answered = True
+            if self.incoming is None and _is_pong(data):
                 return
-            self.incoming = Incoming(self.max_size)
-        began = time.perf_counter()
-        self._take_in(data, self.incoming)
-        took = time.perf_counter() - began
-        if took > TALKATIVE_SECONDS and not self.transport.is_closing():
-            self.transport.pause_reading()
-            asyncio.get_running_loop().call_later(
-                min(took * PAUSE_OF_TALK, LONGEST_PAUSE_SECONDS), self._read_on
-            )
+        super().data_received(data)
 
-    def _take_in(self, data: bytes, incoming: Incoming) -> None:
+    def take_in(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        incoming = self.incoming = self.incoming or Incoming(self.max_size)
         for text in incoming.receive(data):
             if self.watcher is not None:
                 self.watcher.heard(text)
@@ -153,9 +168,12 @@ class WebSocketLine(ViewerLine):
         elif incoming.idle:
             self.incoming = None
 
-    def _read_on(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
+    def too_talkative(self) -> None:
+        self.leave()
+        if self.held_up:
+            self.transport.abort()
+        else:
+            end_talk(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.keepalive is not None:
@@ -183,7 +201,10 @@ class WebSocketLine(ViewerLine):
 
 
 class EventLine(ViewerLine):
-    """A stream of server-sent events, whose response has begun in chunked coding."""
+    """A stream of server-sent events, whose response has begun in chunked coding.
+
+    Another request behind this one, which is never answered to its end, has no turn.
+    """
 
     __slots__ = ()
 
@@ -198,9 +219,6 @@ class EventLine(ViewerLine):
         if not transport.is_closing():
             transport.write(message.chunk)
 
-    def data_received(self, data: bytes) -> None:
-        """Another request behind this one, which is never answered to its end, has no turn."""
-
     def close(self, code: int) -> None:
         self.shutdown()
 
@@ -210,6 +228,15 @@ class EventLine(ViewerLine):
 
 
 LAST_CHUNK = b"0\r\n\r\n"
+
+
+def end_talk(transport: asyncio.Transport) -> None:
+    """Say why, and hang up without reading on: an answer would stand behind all that the client has sent."""
+    if transport.is_closing():
+        return
+    transport.write(close_frame(TOO_TALKATIVE, "too many messages"))
+    transport.pause_reading()
+    asyncio.get_running_loop().call_later(GOODBYE_SECONDS, transport.abort)
 
 
 def close_frame(code: int, reason: str = "") -> bytes:

@@ -7,9 +7,9 @@ be very many of them (slowloris). A request that comes whole, as nearly all do, 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from .http_framing import FramedHttp
 
 #: From the connection to its first byte: as long as one that has been used may stay idle.
 FIRST_BYTE_SECONDS = 30.0
@@ -24,7 +24,7 @@ TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: clo
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class ImpatientHttp(HttpToolsProtocol):
+class ImpatientHttp(FramedHttp):
     """uvicorn's, with an end to its patience."""
 
     within_message = False
@@ -42,15 +42,16 @@ class ImpatientHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self.within_message:
-            self.stop_waiting()
+        """Empty lines ahead of a request begin nothing, and buy no time."""
         super().data_received(data)
-        if self.within_message and self.parser is not None:  # else the connection is somebody else's now
+        if cast(Any, self.parser) is None:
+            self.stop_waiting()  # the connection is somebody else's now
+        elif self.within_message and not self.transport.is_closing():
             self.wait_for_rest(len(data))
-        else:
-            self.stop_waiting()
 
     def on_message_begin(self) -> None:
+        self.stop_waiting()
+        self._unset_keepalive_if_required()
         self.within_message, self.head_complete, self.head_bytes = True, False, 0
         super().on_message_begin()
 
@@ -59,6 +60,7 @@ class ImpatientHttp(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        self.stop_waiting()
         self.within_message = False
         super().on_message_complete()
 

@@ -4,7 +4,8 @@
 accepted or its event stream has begun, returns a line to write shared bytes to; the application
 then returns. Where a connection can't be handed over it returns None, and plain sends go on.
 
-This leans on what uvicorn keeps to itself, so it says first whether that is as it was known.
+This leans on what uvicorn keeps to itself, so it says first whether that is as it was known. Where it isn't,
+the fast path is left out, and what a client may take stays bounded (config/uvicorn_bounds.py).
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HIGH_WATER_LIMIT, HttpToolsProtocol, RequestResponseCycle
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HIGH_WATER_LIMIT, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from realtime.handover import HAND_OVER, Line, Watcher
@@ -24,7 +25,8 @@ from .handshake import Opening, answer_to
 from .incoming import Incoming
 from .keepalive import Keepalive
 from .lines import EventLine, WebSocketLine
-from .slow_clients import ImpatientHttp
+from .uvicorn_bounds import SEAM as BOUNDS
+from .uvicorn_bounds import BoundedHttp, BoundedWebSocket, Seam, is_known
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +58,14 @@ class HandedOver:
         pass
 
 
-class LandslideWebSocket(WebSocketsSansIOProtocol):
+class LandslideWebSocket(BoundedWebSocket):
     """The handshake is uvicorn's; so is all else, until the application asks for the connection."""
 
     received = 0
 
-    def data_received(self, data: bytes) -> None:
+    def take_in(self, data: bytes) -> None:
         self.received += 1
-        super().data_received(data)
+        super().take_in(data)
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
@@ -83,6 +85,8 @@ class LandslideWebSocket(WebSocketsSansIOProtocol):
         self.transport = cast(Any, HandedOver())
         line.take_over()
         self._pass_on(watcher)
+        if self.inbox is not None and (pending := self.inbox.clear()):
+            line.data_received(pending)
         return line
 
     def _may_be_handed_over(self) -> bool:
@@ -102,7 +106,7 @@ class LandslideWebSocket(WebSocketsSansIOProtocol):
                 self.loop.call_soon(watcher.heard, message.get("text") or "")
 
 
-class LandslideHttp(ImpatientHttp):
+class LandslideHttp(BoundedHttp):
     """uvicorn's, which hands event streams over, and offers whole requests to the fast lane unparsed."""
 
     #: Takes a request from its bytes, and replies now or later; False where it has to be parsed.
@@ -122,17 +126,13 @@ class LandslideHttp(ImpatientHttp):
                 self.flow.pause_reading()
             return
         take = type(self).take
-        if take and not self.within_message and self._has_answered():
+        if take and not self.within_message and self.has_answered():
             self.taken = True
             if take(data, self.reply, self.client, self.scheme):
                 self.stop_waiting()
                 return
             self.taken = False
         super().data_received(data)
-
-    def _has_answered(self) -> bool:
-        cycle = cast("RequestResponseCycle | None", self.cycle)
-        return cycle is None or cycle.response_complete
 
     def reply(self, head: bytes, body: bytes) -> None:
         self.taken = False
@@ -193,12 +193,7 @@ class LandslideHttp(ImpatientHttp):
 
     def regular_handshake(self) -> bytes | None:
         """The key's answer, where the handshake and the connection are such that we open it ourselves."""
-        if (
-            self.scope["method"] != "GET"
-            or self.scope["http_version"] != "1.1"
-            or self.config.ws_per_message_deflate
-            or not may_be_written_to(self.transport)
-        ):
+        if self.config.ws_per_message_deflate or not may_be_written_to(self.transport):
             return None
         return answer_to(self.headers)
 
@@ -209,7 +204,7 @@ class LandslideHttp(ImpatientHttp):
         head = SWITCHING % (accept, default)
         keepalive = shared_keepalive(self.loop, self.config.ws_ping_interval)
         line = WebSocketLine(None, self.transport, self.connections, keepalive, self.config.ws_max_size)
-        opening = Opening(cast(Any, self.scope), self.url, line, head)
+        opening = Opening(cast(Any, self.scope), self.url, line, head, self.early)
         line.watcher = opening
         task = self.loop.create_task(opening.run(self.app))
         task.add_done_callback(self.tasks.discard)
@@ -223,6 +218,7 @@ class LandslideHttp(ImpatientHttp):
             or cycle.disconnected
             or cycle.scope["http_version"] != "1.1"
             or cycle.scope["method"] != "GET"
+            or cycle.more_body
             or self.pipeline
             or not may_be_written_to(self.transport)
         ):
@@ -248,38 +244,42 @@ def may_be_written_to(transport: asyncio.Transport) -> bool:
 
 
 def classes() -> tuple[Any, Any]:
-    """For uvicorn's `http=` and `ws=`: ours, or uvicorn's own if that isn't what ours are made for."""
+    """For uvicorn's `http=` and `ws=`: the fast ones, or on an unknown uvicorn those that only set bounds."""
+    if not is_known(BOUNDS):
+        raise SystemExit(
+            f"Landslide doesn't know uvicorn {uvicorn.__version__}, so it can't protect it from slow clients."
+            " Install the version in requirements.txt, or serve with Daphne (--server daphne)."
+        )
     if seam_is_known():
         return LandslideHttp, LandslideWebSocket
     logger.warning("uvicorn_unknown: viewers are served by plain sends")
-    return "httptools", "websockets-sansio"
+    return BoundedHttp, BoundedWebSocket
 
 
 def seam_is_known() -> bool:
-    return all(
-        names <= set(_names_in(base.__init__)) and all(hasattr(base, name) for name in methods)
-        for base, names, methods in (
-            (WebSocketsSansIOProtocol, WEBSOCKET_ATTRIBUTES, WEBSOCKET_METHODS),
-            (HttpToolsProtocol, HTTP_ATTRIBUTES, HTTP_METHODS),
-        )
-    )
+    return is_known(SEAM)
 
 
-WEBSOCKET_ATTRIBUTES = {
-    "close_sent", "config", "conn", "connections", "disconnected", "frames", "handshake_complete",
-    "loop", "ping_interval", "queue", "transport",
-}  # fmt: skip
-WEBSOCKET_METHODS = ("data_received", "handle_connect", "stop_keepalive")
-HTTP_ATTRIBUTES = {
-    "client", "connections", "cycle", "flow", "parser", "pipeline", "scheme", "scope", "server_state",
-    "timeout_keep_alive", "timeout_keep_alive_task", "transport",
-}  # fmt: skip
-HTTP_METHODS = (
-    "data_received", "handle_websocket_upgrade", "shutdown", "on_headers_complete", "on_message_begin",
-    "on_message_complete", "connection_made", "connection_lost", "timeout_keep_alive_handler",
-    "_unset_keepalive_if_required",
-)  # fmt: skip
-
-
-def _names_in(function: Any) -> tuple[str, ...]:
-    return cast(FunctionType, function).__code__.co_names
+#: What the fast path needs beyond the bounds.
+SEAM: Seam = (
+    (
+        WebSocketsSansIOProtocol,
+        {
+            *("close_sent", "config", "conn", "connections", "disconnected", "frames"),
+            *("handshake_complete", "loop", "ping_interval", "queue", "transport"),
+        },
+        ("data_received", "handle_connect", "stop_keepalive"),
+    ),
+    (
+        HttpToolsProtocol,
+        {
+            *("client", "connections", "cycle", "flow", "parser", "pipeline", "scheme", "scope"),
+            *("server_state", "timeout_keep_alive", "timeout_keep_alive_task", "transport"),
+        },
+        (
+            *("data_received", "handle_websocket_upgrade", "shutdown", "on_headers_complete"),
+            *("on_message_begin", "on_message_complete", "connection_made", "connection_lost"),
+            *("timeout_keep_alive_handler", "_unset_keepalive_if_required"),
+        ),
+    ),
+)

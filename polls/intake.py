@@ -27,6 +27,7 @@ from . import ballotbox, rules
 from .addresses import FORWARDED_FOR, client_address
 from .ballotbox import Answer, CastRequest, RulesDoubted
 from .connections import in_thread
+from .digits import whole_number
 from .errors import (
     InternalError,
     LandslideError,
@@ -166,11 +167,12 @@ class Intake:
                 forwarded = value if forwarded is None else b"%b,%b" % (forwarded, value)
             else:
                 raise PassOn
-        if kind != b"application/json" or not (cookie and host and length and length.isdigit()):
+        if kind != b"application/json" or not (cookie and host and length):
             raise PassOn
         voter = _VOTER.search(cookie)
         # Not "voter=": where it comes twice, and once as "voter =", it is the later one that Django knows.
-        if voter is None or cookie.count(b"voter") != 1 or int(length) > self._most:
+        size = whole_number(length)
+        if voter is None or cookie.count(b"voter") != 1 or size is None or size > self._most:
             raise PassOn
         if not knows_host(host):
             raise PassOn
@@ -193,7 +195,7 @@ class Intake:
             pass_,
             client_address(peer[0] if peer else None, told),
         )
-        return request_id_of(given_id), int(length), parts
+        return request_id_of(given_id), size, parts
 
     async def _first_look(self, code: str) -> PollRules:
         """Rules of a poll that is new to this process; of one that isn't there, Django says so."""

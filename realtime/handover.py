@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .protocol import Message
 
 HAND_OVER = "landslide.hand_over"
+#: The WebSocket close code for a client that says too much (RFC 6455, 7.4.1: a policy is violated).
+TOO_TALKATIVE = 1008
 
 
 class Line(Protocol):

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from analytics.tallies import Viewer
 
-from .handover import Line
+from .handover import TOO_TALKATIVE, Line
 from .presence import Presence
 from .protocol import Frames, Message, request_in, unchanged_kept, viewers_message
 from .reading import Reading
@@ -26,7 +26,6 @@ HEARTBEAT_SECONDS = 15.0  # a viewer that hears nothing for longer may take the 
 STALLED_SECONDS = 10.0  # a line that takes nothing for so long ends
 STRETCH = 128  # viewers served before others have a turn on the event loop: about a millisecond
 UNKNOWN_POLL = 4404
-TOO_TALKATIVE = 1008
 #: What one viewer may say within a second or so. Ours ask once, after voting.
 MESSAGES_AT_MOST = 20
 

@@ -19,6 +19,7 @@ from analytics import bundles, purge, recount, signing
 from analytics.purge import PurgeRefused
 from analytics.recount import Recount
 from analytics.tallies import is_stepping
+from polls.digits import whole_number
 from polls.errors import LandslideError
 from polls.models import Poll, Round, canonical_code
 from polls.records import user_actor
@@ -66,7 +67,7 @@ def show(request: HttpRequest, poll: Poll) -> HttpResponse:
 
 def _round(request: HttpRequest, poll: Poll) -> Round:
     number = request.POST.get("round") or request.GET.get("round") or ""
-    return recount.round_of(poll, int(number) if number.isascii() and number.isdigit() else None)
+    return recount.round_of(poll, whole_number(number))
 
 
 def _rounds(poll: Poll) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from rest_framework import exceptions
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 
+from polls.digits import whole_number
 from polls.errors import Malformed
 from polls.models import Poll, State
 
@@ -66,9 +67,10 @@ class PollPages(CursorPagination):
         asked = request.query_params.get("page_size")
         if asked is None:
             return self.page_size
-        if not (asked.isascii() and asked.isdigit() and 1 <= int(asked[:9]) <= self.max_page_size):
+        size = whole_number(asked)
+        if size is None or not 1 <= size <= self.max_page_size:
             raise Malformed(_("page_size goes from 1 to %(most)s.") % {"most": self.max_page_size})
-        return int(asked)
+        return size
 
     def decode_cursor(self, request: Request) -> Cursor | None:
         try:
@@ -76,7 +78,7 @@ class PollPages(CursorPagination):
         except exceptions.NotFound:
             raise Malformed(_("This cursor is not one of ours.")) from None
         position = str(cursor.position) if cursor and cursor.position is not None else None
-        if position is not None and not (position.isascii() and position.isdigit() and len(position) < 19):
+        if position is not None and whole_number(position) is None:
             raise Malformed(_("This cursor is not one of ours."))
         return cursor
 

@@ -25,8 +25,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 CAST, BATCH = "/api/v1/polls/DEMO/ballots/", "/api/v1/polls/DEMO/ballots/batch/"
 TALLY, VOTER, STREAM = (f"/api/v1/polls/DEMO/{name}/" for name in ("tally", "voter", "stream"))
-PAGE, STATIC = "/p/DEMO/", "/static/js/vote.js"
-EVERYWHERE = [CAST, BATCH, TALLY, VOTER, STREAM, PAGE, STATIC, "/", "/ws/polls/DEMO/"]
+PAGE, STATIC, SOCKET = "/p/DEMO/", "/static/js/vote.js", "/ws/polls/DEMO/"
+EVERYWHERE = [CAST, BATCH, TALLY, VOTER, STREAM, PAGE, STATIC, "/", SOCKET]
+UPGRADE = {"Connection": "upgrade", "Upgrade": "websocket"}
 BALLOT = {"selections": [1]}
 PUBLIC, KEPT = "public, max-age=1, stale-while-revalidate=10", "public, max-age=600"
 
@@ -417,7 +418,7 @@ def test_a_client_cannot_choose_its_address(pair: Pair, address: str) -> None:
         "X-Forwarded-For": "203.0.113.7",
         "X-Forwarded-Proto": "https",
         "Forwarded": "for=203.0.113.7;proto=https",
-    }
+    } | (UPGRADE if address == SOCKET else {})
     httpx.get(front.url + fresh(address), headers=claims)
     told = upstream.seen[0].headers
     assert told.get_all("X-Forwarded-For") == ["127.0.0.1"]
@@ -432,22 +433,54 @@ def test_a_request_has_one_id_from_end_to_end(pair: Pair, address: str) -> None:
     upstream.answer = lambda exchange: exchange.reply(
         200, b"", X_Request_ID=exchange.headers["X-Request-ID"], Cache_Control=KEPT
     )
+    more = UPGRADE if address == SOCKET else {}
     address = front.url + fresh(address)
-    given = httpx.get(address, headers={"X-Request-ID": "trace-0123"})
+    given = httpx.get(address, headers={"X-Request-ID": "trace-0123"} | more)
     assert upstream.seen[-1].headers["X-Request-ID"] == "trace-0123"
     assert given.headers.get_list("X-Request-ID") == ["trace-0123"]
     # Of a cached answer too: it is this request's id, not that of whoever filled the cache.
     for odd in ("x", "a b c d e f", "x" * 81, '"quoted"'):
-        made = httpx.get(address, headers={"X-Request-ID": odd}).headers.get_list("X-Request-ID")
+        made = httpx.get(address, headers={"X-Request-ID": odd} | more).headers.get_list("X-Request-ID")
         assert len(made) == 1 and made[0] != odd and len(made[0]) == 32
 
 
 @pytest.mark.parametrize("address", [CAST, TALLY, VOTER, STREAM, PAGE, STATIC, "/"])
 def test_only_sockets_can_be_upgraded(pair: Pair, address: str) -> None:
     upstream, front = pair
-    httpx.get(front.url + fresh(address), headers={"Connection": "upgrade", "Upgrade": "websocket"})
+    httpx.get(front.url + fresh(address), headers=UPGRADE)
     told = upstream.seen[0].headers
     assert (told["Upgrade"], told["Connection"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "content"),
+    [
+        ("GET", {}, None),
+        ("HEAD", UPGRADE, None),
+        ("POST", UPGRADE, None),
+        ("PUT", UPGRADE, b"body"),
+        ("GET", UPGRADE, b"body"),
+        ("GET", UPGRADE, [b"in", b"chunks"]),
+        ("GET", UPGRADE | {"Upgrade": "h2c"}, None),
+        ("POST", UPGRADE | {"Upgrade": "h2c"}, b"body"),
+        ("GET", UPGRADE | {"Upgrade": "websocket, h2c"}, None),
+    ],
+)
+def test_nothing_but_handshakes_goes_to_where_sockets_are(
+    pair: Pair, method: str, headers: dict[str, str], content: bytes | list[bytes] | None
+) -> None:
+    upstream, front = pair
+    answer = httpx.request(method, front.url + fresh(SOCKET), headers=headers, content=content)
+    assert (answer.status_code, answer.headers["Upgrade"]) == (426, "websocket")
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize("asked", ["websocket", "WebSocket"])
+def test_a_handshake_is_passed_on_as_one(pair: Pair, asked: str) -> None:
+    upstream, front = pair
+    httpx.get(front.url + fresh(SOCKET), headers=UPGRADE | {"Upgrade": asked, "Content-Length": "0"})
+    told = upstream.seen[0].headers
+    assert (told["Upgrade"], told["Connection"], told["Content-Length"]) == ("websocket", "upgrade", None)
 
 
 def test_refused_ids_are_answered_too(before: Before, crowd: ThreadPoolExecutor) -> None:

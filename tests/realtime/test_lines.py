@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from config import uvicorn_protocols
+from config import lines, throttle, uvicorn_bounds, uvicorn_protocols
 from config.keepalive import Keepalive
 from realtime.protocol import Message
 from tests.realtime.serving import Handing, serving
@@ -109,7 +109,8 @@ async def test_bytes_that_come_one_by_one_make_the_same_message() -> None:
         writer.close()
 
 
-async def test_pings_of_a_client_that_reads_nothing_do_not_pile_up() -> None:
+async def test_pings_of_a_client_that_reads_nothing_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "ALLOWED_BYTES", 100_000_000)
     app = Handing()
     async with serving(app) as (_, port):
         reader, writer = await raw_socket(port, receive_buffer=4096)
@@ -125,7 +126,8 @@ async def test_pings_of_a_client_that_reads_nothing_do_not_pile_up() -> None:
         await until(lambda: recorder.told[-1] == "gone")
 
 
-async def test_who_talks_all_the_time_is_not_listened_to_all_the_time() -> None:
+async def test_what_is_sent_in_plenty_is_heard_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "BURST_SECONDS", 1e-4)
     app = Handing()
     async with serving(app) as (_, port):
         _, writer = await raw_socket(port)
@@ -138,6 +140,67 @@ async def test_who_talks_all_the_time_is_not_listened_to_all_the_time() -> None:
         assert len(recorder.texts) == 2001
         await until(line.transport.is_reading)
         writer.close()
+
+
+FLOODS = {
+    "pings": (b"", b"\x89\x80\0\0\0\0"),
+    "pongs": (b"", b"\x8a\x80\0\0\0\0"),
+    "a text without end": (b"\x01\x80\0\0\0\0", b"\x00\x80\0\0\0\0"),
+    "texts that are nothing": (b"", b"\x81\x80\0\0\0\0"),
+    "closes": (b"", b"\x88\x80\0\0\0\0"),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize("size", [1, 5_000])  # frames in a packet
+async def test_who_sends_tiny_frames_without_end_is_let_go(
+    flood: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "GOODBYE_SECONDS", 0.2)
+    app = Handing()
+    async with serving(app) as (server, port):
+        reader, writer = await raw_socket(port)
+        recorder = await app.recorder()
+        begin, frame = FLOODS[flood]
+        writer.write(begin)
+
+        async def send() -> None:
+            while True:
+                writer.write(frame * size)
+                await writer.drain()
+                await asyncio.sleep(0)  # the server is in this loop too
+
+        sending = asyncio.ensure_future(send())
+        said = b""
+        try:
+            async with asyncio.timeout(60):
+                while b"\x88" not in said:
+                    said += await reader.read(65536)
+                await until(lambda: not server.server_state.connections, patience=30)
+        finally:
+            sending.cancel()
+            writer.close()
+        await asyncio.gather(sending, return_exceptions=True)
+        answer = said[said.index(b"\x88") :]
+        assert answer == (b"\x88\0" if flood == "closes" else lines.close_frame(1008, "too many messages"))
+        assert recorder.told[-1] == "gone"
+
+
+async def test_an_honest_viewer_may_say_what_a_viewer_has_to_say() -> None:
+    """Many words at a time, pings of its own, and a message of the largest size."""
+    app = Handing()
+    async with (
+        serving(app, ws_max_size=16 * 1024) as (_, port),
+        connect(f"ws://127.0.0.1:{port}/", compression=None, ping_interval=None) as client,
+    ):
+        recorder = await app.recorder()
+        for _ in range(100):
+            await client.send('{"type":"recheck"}')
+        for _ in range(20):
+            await (await client.ping())
+        await client.send("x" * 16_000)
+        await until(lambda: len(recorder.texts) == 101, patience=30)
+        assert "gone" not in recorder.told
 
 
 @pytest.mark.parametrize("split", [0, 1, 3, 9])
@@ -340,10 +403,21 @@ def test_the_seam_is_as_we_know_it() -> None:
     )
 
 
-def test_another_uvicorn_serves_by_plain_sends(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = uvicorn_protocols.WEBSOCKET_ATTRIBUTES
-    monkeypatch.setattr(uvicorn_protocols, "WEBSOCKET_ATTRIBUTES", known | {"no_longer_there"})
-    assert uvicorn_protocols.classes() == ("httptools", "websockets-sansio")
+def changed(seam: uvicorn_bounds.Seam) -> uvicorn_bounds.Seam:
+    return tuple((base, names | {"no_longer_there"}, methods) for base, names, methods in seam)
+
+
+def test_another_uvicorn_serves_by_plain_sends_within_the_same_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(uvicorn_protocols, "SEAM", changed(uvicorn_protocols.SEAM))
+    assert uvicorn_protocols.classes() == (uvicorn_bounds.BoundedHttp, uvicorn_bounds.BoundedWebSocket)
+
+
+def test_a_uvicorn_that_cannot_be_bounded_is_not_served_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uvicorn_protocols, "BOUNDS", changed(uvicorn_protocols.BOUNDS))
+    with pytest.raises(SystemExit, match="Landslide doesn't know uvicorn"):
+        uvicorn_protocols.classes()
 
 
 async def test_compressed_connections_are_not_handed_over() -> None:

@@ -1,0 +1,143 @@
+"""The budget for what viewers send: its slices, its turns, its pauses. No clock but the test's own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from config import throttle
+from config.throttle import ALLOWED_BYTES, BURST_SECONDS, READ_BYTES, SHARE, SLICE_BYTES, Inbox, Throttle
+
+
+class Clock:
+    """A clock that moves when told, and the loop whose one timer it is."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    monotonic = perf_counter
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
+        self.timers.append((self.now + seconds, callback))
+
+    def run(self) -> None:
+        """Everything that waits, as time goes on."""
+        while self.timers:
+            assert len(self.timers) == 1
+            at, callback = self.timers.pop()
+            self.now = max(self.now, at)
+            callback()
+
+
+class Viewer:
+    """Each slice of what it sends takes the server a millisecond."""
+
+    def __init__(self, clock: Clock, order: list[str], name: str) -> None:
+        self.clock, self.order, self.name = clock, order, name
+        self.heard, self.reading, self.let_go = b"", True, 0
+        self.inbox = Inbox(self)
+
+    def take_in(self, data: bytes) -> None:
+        assert len(data) <= SLICE_BYTES
+        self.clock.now += 0.001
+        self.heard += data
+        self.order.append(self.name)
+
+    def stop_reading(self) -> None:
+        self.reading = False
+
+    def read_on(self) -> None:
+        self.reading = True
+
+    def too_talkative(self) -> None:
+        self.let_go += 1
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(throttle, "time", clock)
+    shared = Throttle(clock)  # type: ignore[arg-type]
+    monkeypatch.setattr(throttle, "shared_throttle", lambda: shared)
+    return clock
+
+
+def test_a_word_is_heard_at_once(clock: Clock) -> None:
+    viewer = Viewer(clock, [], "a")
+    viewer.inbox.add(b"word")
+    assert (viewer.heard, viewer.reading, clock.timers) == (b"word", True, [])
+
+
+def test_all_viewers_together_take_their_share_and_no_more(clock: Clock) -> None:
+    order: list[str] = []
+    viewers = [Viewer(clock, order, str(number)) for number in range(50)]
+    sent = b"x" * SLICE_BYTES * 8
+    began = clock.now
+    for viewer in viewers:
+        viewer.inbox.add(sent)
+    assert len(order) <= BURST_SECONDS / 0.001 + 1
+    assert not any(viewer.reading for viewer in viewers)
+    clock.run()
+    assert all(viewer.heard == sent and viewer.reading for viewer in viewers)
+    work = len(order) * 0.001
+    assert clock.now - began >= (work - BURST_SECONDS) / SHARE - 0.1
+
+
+def test_who_says_one_word_waits_for_one_turn_of_the_others(clock: Clock) -> None:
+    order: list[str] = []
+    floods = [Viewer(clock, order, "flood") for _ in range(20)]
+    for flood in floods:
+        flood.inbox.add(b"x" * SLICE_BYTES * 20)
+    honest = Viewer(clock, order, "honest")
+    before = len(order)
+    honest.inbox.add(b"word")
+    clock.run()
+    assert order.index("honest") - before <= len(floods)
+
+
+def test_a_slice_that_took_long_holds_nobody_up_for_long(clock: Clock) -> None:
+    """The machine may have been busy with something else."""
+    slow, next_one = Viewer(clock, [], "slow"), Viewer(clock, [], "next")
+    slow.take_in = lambda data: setattr(clock, "now", clock.now + 60)  # type: ignore[method-assign]
+    slow.inbox.add(b"word")
+    now = clock.now
+    next_one.inbox.add(b"word")
+    clock.run()
+    assert next_one.heard == b"word"
+    assert clock.now - now < 1
+
+
+@pytest.mark.parametrize("size", [1, READ_BYTES, 1000, ALLOWED_BYTES])
+def test_more_than_is_allowed_ends_it_once(clock: Clock, size: int) -> None:
+    viewer = Viewer(clock, [], "a")
+    for _ in range(ALLOWED_BYTES // max(size, READ_BYTES)):
+        viewer.inbox.add(b"x" * size)
+    assert not viewer.let_go
+    clock.run()
+    viewer.reading = False  # as who is let go isn't read from
+    for _ in range(10):
+        viewer.inbox.add(b"x" * size)
+    clock.run()
+    assert (viewer.let_go, viewer.reading) == (1, False)
+
+
+def test_after_a_while_it_may_speak_again(clock: Clock) -> None:
+    viewer = Viewer(clock, [], "a")
+    for _ in range(20):
+        viewer.inbox.add(b"x" * ALLOWED_BYTES)
+        clock.run()
+        clock.now += throttle.WINDOW_SECONDS
+    assert not viewer.let_go
+
+
+def test_what_waits_is_forgotten_with_its_connection(clock: Clock) -> None:
+    viewer = Viewer(clock, [], "a")
+    viewer.inbox.add(b"x" * ALLOWED_BYTES)
+    heard = viewer.heard
+    viewer.inbox.clear()
+    clock.run()
+    assert viewer.heard == heard
