@@ -298,7 +298,8 @@ def test_an_earlier_rounds_bundle_is_for_staff() -> None:
     boss.force_login(User.objects.create_superuser("boss"))
     assert downloads(boss, f"/api/v1/polls/{poll.code}/audit/?round=1")
     assert refused_audit(poll, boss, "?round=2")
-    assert boss.get(f"/api/v1/polls/{poll.code}/audit/?round=x").json()["code"] == "malformed"
+    for odd in ("x", "0", "32768", "00000112345", "1" * 5000):
+        assert boss.get(f"/api/v1/polls/{poll.code}/audit/?round={odd}").json()["code"] == "malformed"
 
 
 def test_the_key_is_told() -> None:

@@ -15,7 +15,19 @@ pytestmark = pytest.mark.django_db
 
 METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"]
 #: What a route's parameters are filled in with: what there is, and what nobody has ever heard of.
-ODD = ["0", "-1", "99999999999999999999", "%00", "..%2f..", "%ff", "é", "a" * 5000, "<b>", "%0d%0ax:y"]
+ODD = [
+    "0",
+    "-1",
+    "99999999999999999999",
+    "9" * 5000,
+    "%00",
+    "..%2f..",
+    "%ff",
+    "é",
+    "a" * 5000,
+    "<b>",
+    "%0d%0ax:y",
+]
 
 
 def every_address(*values: str) -> list[str]:

@@ -60,6 +60,20 @@ async def test_a_body_that_says_it_is_too_large_is_not_read():
     assert b'"code":"too_large"' in answer["body"]
 
 
+@pytest.mark.parametrize("path", ["/admin/login/", "/p/ABC/receipt/"])
+async def test_a_length_of_thousands_of_digits_is_no_error_of_ours(path):
+    sent = [
+        (b"host", b"localhost"),
+        (b"content-type", b"application/json"),
+        (b"cookie", b"voter=" + b"x" * 43),
+    ]
+    for length in (b"0" * 5000 + b"2", b"9" * 5000, b"9" * 18):
+        asked = HttpCommunicator(
+            application, "POST", path, body=b"{}", headers=[*sent, (b"content-length", length)]
+        )
+        assert 400 <= (await asked.get_response())["status"] < 500
+
+
 async def test_a_body_that_turns_out_too_large_is_hung_up_on():
     seen = []
 

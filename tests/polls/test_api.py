@@ -426,6 +426,7 @@ def test_search_looks_into_question_and_code(reader: Caller) -> None:
 @pytest.mark.parametrize(
     "query",
     ["page_size=0", "page_size=201", "page_size=ten", "page_size=-1", "page_size=%D9%A3", "page_size="]
+    + ["page_size=" + "9" * 5000, "page_size=" + "0" * 5000 + "9", "page_size=1000000009"]
     + ["cursor=nonsense", "cursor=cD1zb29u", "cursor=cD0xJTAw", "cursor=cD05" + "OTk5" * 20],
 )
 def test_pages_that_do_not_exist_are_malformed(reader: Caller, query: str) -> None:

@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from polls import authoring, ballotbox, intake, lifecycle, rules, voters
 from polls.errors import LogInconsistent
 from polls.gatherer import STANDING_AT_MOST, STANDING_SECONDS, Gatherer
-from polls.intake import Intake
+from polls.intake import Intake, PassOn
 from polls.methods import MethodRules
 from polls.models import Poll
 from polls.votelog import get_log
@@ -498,6 +498,15 @@ def test_what_is_no_plain_cast_in_one_piece_is_parsed(
         return [await ask_wire(wire, data) for data in odd]
 
     assert door.run(answers()) == [None] * len(odd)
+
+
+@pytest.mark.parametrize("length", [b"0" * 5000 + b"2", b"9" * 5000, b"\xb2"])
+def test_a_length_that_is_none_is_for_django(door: Door, length: bytes) -> None:
+    cookie = b"voter=" + voters.mint().encode()
+    headers = [(b"content-type", b"application/json"), (b"host", b"testserver"), (b"cookie", cookie)]
+    with pytest.raises(PassOn):
+        door.lane.read_headers([*headers, (b"content-length", length)], None)
+    assert door.lane.read_headers([*headers, (b"content-length", b"2")], None)[1] == 2
 
 
 # --- what goes wrong behind the lane ---
