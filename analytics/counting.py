@@ -21,6 +21,7 @@ from polls import lifecycle
 from polls.connections import in_turn
 from polls.errors import LogInconsistent
 from polls.models import DeadLetter, Poll, State
+from polls.moments import from_milliseconds
 from polls.votelog import get_log
 from polls.votelog.base import Block, Entry, Head
 
@@ -262,6 +263,7 @@ def _set_aside(partition: int, misfits: Sequence[Misfit]) -> None:
             selection=_storable(entry.selection),
             replaces=entry.replaces,
             aside=entry.aside[:20],
+            accepted_at=from_milliseconds(entry.at) if entry.at else None,
             reason=reason,
             detail=detail,
         )

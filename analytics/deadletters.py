@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from polls.errors import IllegalStep
 from polls.models import DeadLetter, Poll
+from polls.moments import to_milliseconds
 from polls.records import record
 from polls.votelog.base import Entry
 
@@ -64,7 +65,8 @@ def _entry(letter: DeadLetter) -> Entry:
         kind="ballot",
         poll_id=letter.poll_id,
         round=letter.round,
-        at=int(letter.set_aside_at.timestamp() * 1000),
+        # Of one that was set aside by an earlier release it isn't known when it was accepted.
+        at=to_milliseconds(letter.accepted_at or letter.set_aside_at),
         voter_key=bytes(letter.voter_key),
         ballot_id=bytes(letter.ballot_id),
         selection=letter.selection,

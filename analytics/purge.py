@@ -193,7 +193,7 @@ def _unlink_letters(round_: Round) -> None:
     new = _UNLINK_LETTERS[connection.vendor]
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE polls_deadletter SET voter_key = {new}, ballot_id = {new},"  # noqa: S608
+            f"UPDATE polls_deadletter SET voter_key = {new}, ballot_id = {new}, accepted_at = NULL,"  # noqa: S608
             f" replaces = CASE WHEN replaces IS NULL THEN NULL ELSE {new} END"
             " WHERE poll_id = %s AND round = %s",
             [round_.poll_id, round_.number],

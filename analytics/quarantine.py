@@ -29,6 +29,7 @@ from polls.models import Ballot, Poll, Round, State
 from polls.receipts import open_receipt
 from polls.records import record
 from polls.signals import ballots_appended
+from polls.votelog import store_clock
 
 from . import results, secrecy, slots
 from .checkpoints import hold_counting
@@ -84,7 +85,7 @@ def stand(poll: Poll, reason: str, by: str) -> Quarantine:
         locked = Poll.objects.select_for_update().get(pk=poll.pk)
         if locked.state != State.OPEN:
             raise IllegalStep(_("Only of an open poll can all further ballots be set aside."))
-        decision = _decide(locked, _reason(reason), by, since=_now())
+        decision = _decide(locked, _reason(reason), by, since=store_clock())
         Checkpoint.objects.update(watch=True)
         lifecycle.touch(poll.pk)
         record(by, "further ballots set aside", poll.code, quarantine=decision.pk, reason=reason)
@@ -99,7 +100,7 @@ def end(decision_id: int, by: str) -> Quarantine:
         decision = _locked(decision_id)
         if decision.since is None or decision.until is not None or decision.released_at:
             raise IllegalStep(_("This decision doesn't take in any further ballots."))
-        decision.until = _now()
+        decision.until = store_clock()
         decision.save(update_fields=["until"])
         record(by, "quarantine ended", _code(decision), quarantine=decision.pk)
     _tell(decision.poll_id)
@@ -250,7 +251,7 @@ def _move(where: tuple[int, int], selections: Iterable[str], *, into: bool) -> N
     round_ = Round.objects.get(poll_id=where[0], number=where[1])
     contribution = METHODS[round_.rules["method"]].contribution
     stepped = _step(round_) > 1
-    delta, second = slots.Delta(), int(time.time())
+    delta, second = slots.Delta(), store_clock() // 1000
     for selection in selections:
         keys = (BALLOTS, *contribution(decode(selection)))
         delta.add(where, second, keys, -1, apart=not into, stepped=stepped)
@@ -300,10 +301,6 @@ def _locked(decision_id: int) -> Quarantine:
 
 def _code(decision: Quarantine) -> str:
     return Poll.objects.filter(pk=decision.poll_id).values_list("code", flat=True).first() or ""
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
 
 
 def _tell(poll_id: int) -> None:

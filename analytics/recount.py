@@ -8,7 +8,6 @@ ledger holds no times; a correction is entered there at the moment at which it i
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from polls.methods import METHODS, Method, decode
 from polls.models import Ballot, Poll, Round, State
 from polls.records import record
 from polls.signals import poll_changed
+from polls.votelog import store_clock
 
 from . import secrecy, slots
 from .models import Checkpoint, TallyPoint
@@ -228,11 +228,11 @@ def _correction(round_: Round, drifted: list[Line], *, history: bool) -> slots.D
     where, delta = (round_.poll_id, round_.number), slots.Delta()
     points = TallyPoint.objects.filter(poll_id=where[0], round=where[1])
     known = dict(points.values_list("key").annotate(total=Sum("count")))
-    now = int(time.time())
+    second = store_clock() // 1000
     for line in drifted:
         delta.tally[where][line.key] = -line.drift
         if history and not line.key.startswith(QUARANTINED):
-            delta.points[(*where, now)][line.key] = line.ledger - int(known.get(line.key, 0))
+            delta.points[(*where, second)][line.key] = line.ledger - int(known.get(line.key, 0))
     return delta
 
 

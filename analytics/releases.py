@@ -12,13 +12,13 @@ alone has to have k ballots more too: else all but one of a step's could be set 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 
 from django.db import transaction
 from django.db.models import Sum
 
 from polls.models import Poll
+from polls.votelog import store_clock
 
 from . import slots
 from .models import Release, TallyPoint
@@ -83,7 +83,7 @@ def _ballots(counts: Mapping[str, int]) -> int:
 
 def _note(where: Where, counts: Mapping[str, int], before: Mapping[str, int]) -> None:
     """The step in the tally's history."""
-    delta, second = slots.Delta(), int(time.time())
+    delta, second = slots.Delta(), store_clock() // 1000
     for key in {*counts, *before}:
         if not key.startswith(QUARANTINED):
             delta.points[(*where, second)][key] = counts.get(key, 0) - before.get(key, 0)

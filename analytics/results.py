@@ -22,7 +22,7 @@ def refresh(poll_id: int, round_number: int) -> None:
     if poll is None:
         return
     if poll.round > round_number:
-        _refresh_earlier(poll_id, round_number)
+        _refresh_earlier(poll, round_number)
     elif poll.round == round_number and poll.state in (State.CLOSED, State.PUBLISHED):
         if poll.release_step > 1:
             releases.finish(poll, round_number)
@@ -32,8 +32,10 @@ def refresh(poll_id: int, round_number: int) -> None:
         transaction.on_commit(lambda: poll_changed.send(sender=Poll, poll_id=poll.pk))
 
 
-def _refresh_earlier(poll_id: int, round_number: int) -> None:
+def _refresh_earlier(poll: Poll, round_number: int) -> None:
     # One that was reset while it was open has none.
-    for round_ in Round.objects.filter(poll_id=poll_id, number=round_number, result__isnull=False):
-        round_.result = earlier_result(round_, counts_of(poll_id, round_number))
+    for round_ in Round.objects.filter(poll=poll, number=round_number, result__isnull=False):
+        if round_.rules.get("step", 1) > 1:
+            releases.finish(poll, round_number)
+        round_.result = earlier_result(round_, counts_of(poll.pk, round_number))
         round_.save(update_fields=["result"])

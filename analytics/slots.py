@@ -36,18 +36,16 @@ class Delta:
         apart: bool = False,
         stepped: bool = False,
     ) -> None:
-        """`count` more ballots with these keys.
+        """`count` more ballots with these keys; a key that is named twice counts twice, as in a recount.
 
         The second tally has no history, and that of a tally that moves in steps is written with each step.
         """
-        if apart or stepped:
-            prefix = QUARANTINED if apart else ""
-            self.tally[where].update({prefix + key: count for key in keys})
-            return
-        tally, points = self.tally[where], self.points[(*where, second)]
+        tally, prefix = self.tally[where], QUARANTINED if apart else ""
+        points = None if apart or stepped else self.points[(*where, second)]
         for key in keys:
-            tally[key] += count
-            points[key] += count
+            tally[prefix + key] += count
+            if points is not None:
+                points[key] += count
 
 
 def delta_of(written: Written, judge: Judge) -> Delta:

@@ -76,6 +76,7 @@ def announce(base: str, account: Account | None, out: TextIO) -> None:
 
 
 def demo(base: str, account: Account, encoding: str | None) -> list[str]:
+    base = settings.PUBLIC_URL or base
     vote = f"{base}/p/{DEMO}/"
     return [
         "",

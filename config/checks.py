@@ -104,8 +104,9 @@ def addresses() -> Messages:
     yield from address("BROKER_URL", settings.BROKER_URL, BROKER_SCHEMES)
     for origin in settings.TRUSTED_ORIGINS:
         if not is_origin(origin):
+            name = "PUBLIC_URL is" if origin == settings.PUBLIC_URL else "TRUSTED_ORIGINS contains"
             yield checks.Error(
-                f"TRUSTED_ORIGINS contains {origin!r}, which is no origin.",
+                f"{name} {origin!r}, which is no origin.",
                 hint="An origin is scheme and host, and the port if it isn't the usual one: https://vote.example.org.",
                 id="landslide.E007",
             )
@@ -130,8 +131,10 @@ def addresses() -> Messages:
 def is_origin(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.path or parts.query)
-    except ValueError:
+        return bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0) and (
+            text == f"{parts.scheme}://{parts.netloc}" and "@" not in parts.netloc
+        )
+    except ValueError:  # a port that is none
         return False
 
 

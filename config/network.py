@@ -25,23 +25,38 @@ def is_wildcard(host: str) -> bool:
 
 
 def lan_address() -> str:
-    """This machine's address in the local network, or 127.0.0.1 if it has none.
+    """This machine's address in the local network, or 127.0.0.1 if it has none."""
+    return _own_address(socket.AF_INET, "192.0.2.1") or "127.0.0.1"
 
-    Connecting a UDP socket sends nothing; it asks the system which address it would send from.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
+
+def lan_address_v6() -> str:
+    """The same in IPv6, in brackets; [::1] if it has none."""
+    return f"[{_own_address(socket.AF_INET6, '2001:db8::1') or '::1'}]"
+
+
+def _own_address(family: socket.AddressFamily, elsewhere: str) -> str | None:
+    """Connecting a UDP socket sends nothing; it asks the system which address it would send from."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))
             return str(probe.getsockname()[0])
-        except OSError:
-            return "127.0.0.1"
+    except OSError:
+        return None
+
+
+def is_dual(host: str) -> bool:
+    """Whether a server bound to `host` is reached by IPv4 and IPv6: `::` means all there is."""
+    return host in ("::", "[::]") and socket.has_dualstack_ipv6()
 
 
 def shown_host(host: str) -> str:
     """The host to print for a server bound to `host`: one that a phone can open."""
-    if is_wildcard(host):
+    if not is_wildcard(host):
+        return f"[{host}]" if ":" in host and not host.startswith("[") else host
+    if ":" not in host:
         return lan_address()
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+    by_v4 = is_dual(host) and not is_loopback(lan_address())
+    return lan_address() if by_v4 else lan_address_v6()
 
 
 def allowed_hosts(host: str) -> list[str]:
@@ -49,7 +64,8 @@ def allowed_hosts(host: str) -> list[str]:
     if is_loopback(host):
         return LOCAL_HOSTS
     name = socket.gethostname().lower()
-    return list(dict.fromkeys([*LOCAL_HOSTS, name, f"{name}.local", lan_address(), shown_host(host)]))
+    own = [lan_address(), *([lan_address_v6()] if ":" in host else []), shown_host(host)]
+    return list(dict.fromkeys([*LOCAL_HOSTS, name, f"{name}.local", *own]))
 
 
 def allow_many_connections() -> None:

@@ -35,7 +35,9 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[]) or network.allowed_hosts(H
 HTTPS = env.bool("HTTPS", default=False)
 PROXY_SSL_HEADER = env.str("PROXY_SSL_HEADER", default="")
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
-TRUSTED_ORIGINS = env.list("TRUSTED_ORIGINS", default=[])
+#: Where people reach us, if requests can't tell: behind a proxy that puts a Host of its own in their place.
+PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
+TRUSTED_ORIGINS = env.list("TRUSTED_ORIGINS", default=[]) + ([PUBLIC_URL] if PUBLIC_URL else [])
 SECRET_KEY = env.secret("SECRET_KEY") or private_file(
     DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(64)
 )

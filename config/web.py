@@ -15,6 +15,8 @@ import threading
 import django
 from django.utils.module_loading import import_string
 
+from config import network
+
 logger = logging.getLogger(__name__)
 
 #: Each is imported only where it serves: Daphne alone takes half a second.
@@ -32,7 +34,9 @@ WEBSOCKET_MAX_BYTES = 16 * 1024
 def listen(host: str, port: int) -> socket.socket:
     """Bind before anything else is done, so that a taken port is noticed at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
+    return socket.create_server(
+        (host.strip("[]"), port), family=family, backlog=BACKLOG, dualstack_ipv6=network.is_dual(host)
+    )
 
 
 def run(server: str, listener: socket.socket) -> None:

@@ -1,4 +1,5 @@
-"""Where a request came from: through the proxies that the settings name, and through no others.
+"""Where a request came from: through the proxies that the settings name, and through no others; and where we
+are reached ourselves.
 
 A header that anybody can send says nothing of who sent it. So X-Forwarded-For is read from
 its end, and only as far as those reach who are known to have written it.
@@ -9,11 +10,14 @@ from __future__ import annotations
 import functools
 from ipaddress import ip_network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.signals import setting_changed
 from django.dispatch import receiver
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
 
 FORWARDED_FOR = "X-Forwarded-For"
 
@@ -25,6 +29,13 @@ _EVERYBODY = ("0.0.0.0/0", "::/0")
 HOPS_AT_MOST = 20
 #: Characters of an address with its zone, brackets and port. Nothing longer is one, or is remembered.
 _LONGEST = 80
+
+
+def public_url(request: HttpRequest, path: str = "/") -> str:
+    """The address of a page for other people: under PUBLIC_URL, else as this request came to us."""
+    if settings.PUBLIC_URL:
+        return f"{settings.PUBLIC_URL}{path}"
+    return request.build_absolute_uri(path)
 
 
 @functools.cache

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import unquote
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -32,17 +34,26 @@ class LinesField(LineField):
     lines = True
 
 
-class JoinForm(forms.Form):
-    """Join by code: takes it as people type it and cleans to the poll."""
+#: In a link of ours, or in a text that holds one: the poll's code, and the invite (polls/invites.py).
+_CODE_IN_LINK = re.compile(r"/p/([^/?#\s]+)")
+_INVITE_IN_LINK = re.compile(r"#i=([\w-]+)", re.ASCII)
 
+
+class JoinForm(forms.Form):
+    """Join by code, as people type it, or by a link of ours; cleans to the poll. `invite`: the link's."""
+
+    invite = ""
     code = forms.CharField(
         label=_("Poll code"),
-        max_length=40,
+        max_length=2000,
         error_messages={"required": _("Type the code that is on the screen.")},
     )
 
     def clean_code(self) -> Poll:
-        poll = Poll.objects.filter(code=canonical_code(self.cleaned_data["code"])).first()
+        given = unquote(self.cleaned_data["code"])
+        link, invite = _CODE_IN_LINK.search(given), _INVITE_IN_LINK.search(given)
+        poll = Poll.objects.filter(code=canonical_code(link[1] if link else given)).first()
+        self.invite = invite[1] if invite else ""
         if poll is None:
             raise ValidationError(_("No poll with this code. Check it against the screen."), code="unknown")
         return poll

@@ -17,7 +17,6 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Q
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from . import keys
@@ -26,7 +25,7 @@ from .methods import get_method
 from .models import Poll, Round, State, Visibility
 from .records import COMMAND, SCHEDULE, record
 from .signals import ballots_appended, poll_changed
-from .votelog import STORE_ERRORS, expected_heads, get_log
+from .votelog import expected_heads, get_log, store_clock
 from .votelog.base import Gate, Marker
 
 logger = logging.getLogger(__name__)
@@ -40,10 +39,7 @@ ROUNDS_AT_MOST = 32_767
 
 def open_poll(poll_id: int, by: str = COMMAND) -> Poll:
     """Let ballots in. IllegalStep where the poll is no draft or its rules make no sense."""
-    try:
-        now = _now()
-    except STORE_ERRORS:
-        now = timezone.now()  # nobody comes in before the store is back, and the gates with it
+    now = _now()
 
     def step(poll: Poll) -> None:
         _require(poll, State.DRAFT)
@@ -93,18 +89,20 @@ def publish_poll(poll_id: int, by: str = COMMAND) -> Poll:
     deadline = time.monotonic() + PUBLISH_WAIT_SECONDS
     while _get(poll_id).state == State.CLOSING and time.monotonic() < deadline:
         time.sleep(0.05)
+    now = _now()
 
     def step(poll: Poll) -> None:
         if poll.state == State.CLOSING:
             raise IllegalStep(_("The last ballots are still being counted; try again in a moment."))
         _require(poll, State.CLOSED)
-        poll.state, poll.published_at = State.PUBLISHED, timezone.now()
+        poll.state, poll.published_at = State.PUBLISHED, now
 
     return _change(poll_id, step, by, "poll published", gates=False)
 
 
 def reset_poll(poll_id: int, by: str = COMMAND) -> Poll:
     """Start a new round as a draft. The old round's ballots stay counted in the old round."""
+    now = _now()
 
     def step(poll: Poll) -> None:
         if poll.state in (State.DRAFT, State.CLOSING):
@@ -112,7 +110,7 @@ def reset_poll(poll_id: int, by: str = COMMAND) -> Poll:
         if poll.round == ROUNDS_AT_MOST:
             raise IllegalStep(_("The poll has had all the rounds it can have; make a new one."))
         ending = Round.objects.filter(poll=poll, number=poll.round)
-        ending.filter(closed_at=None).update(closed_at=timezone.now())
+        ending.filter(closed_at=None).update(closed_at=now)
         if poll.results_visible != Visibility.STAFF:
             ending.update(made_public_at=poll.published_at)
         poll.state = State.DRAFT
@@ -175,12 +173,11 @@ def _store_now() -> datetime:
 
 
 def _now() -> datetime:
-    """The same for a step that somebody takes by hand, which is committed also while the log is away."""
-    try:
-        return _store_now()
-    except STORE_ERRORS:
-        logger.warning("log_away", exc_info=True)
-        return timezone.now()
+    """The same for a step that somebody takes by hand, which is committed also while the log is away.
+
+    Nobody comes in before the log is back, and the gates with it.
+    """
+    return datetime.fromtimestamp(store_clock() / 1000, UTC)
 
 
 def follow_gates() -> None:

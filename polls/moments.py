@@ -7,7 +7,7 @@ Outside the window neither Python nor a database can be relied on: in Berlin the
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
@@ -51,6 +51,16 @@ def check_window(moment: datetime) -> None:
     """A validator for forms and models."""
     if not in_window(moment):
         raise ValidationError(OUTSIDE, code="outside")
+
+
+def from_milliseconds(count: int) -> datetime:
+    """The time so many milliseconds after the epoch, as the vote log has it; inside the window."""
+    most = to_milliseconds(LATEST)
+    return EARLIEST + timedelta(milliseconds=min(max(count, 0), most))
+
+
+def to_milliseconds(moment: datetime) -> int:
+    return (moment - EARLIEST) // timedelta(milliseconds=1)
 
 
 def clamped(moment: datetime) -> datetime:

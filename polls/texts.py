@@ -180,7 +180,7 @@ VOTE: Texts = {
     "needsClientText": _("You can follow the poll here."),
     "keptForYou": _("Your ballot is kept on this device. It is sent once you are back as the same voter."),
     "foreignOrigin": _(
-        "Ballots can't be cast from this address. Open the poll at the address on the screen."
+        "Ballots can't be cast from this address. Ask the organiser for the address of the poll."
     ),
     "noCookies": _("Your browser keeps no cookies for this page. Allow them, then cast your ballot again."),
     "refused": _("The server refused this ballot (%(code)s). It was not counted."),

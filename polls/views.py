@@ -16,7 +16,8 @@ from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import conditional_page, require_safe
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import conditional_page, require_http_methods, require_safe
 
 from . import texts
 from .forms import JoinForm
@@ -88,16 +89,32 @@ def unknown_poll(request: HttpRequest, code: str) -> HttpResponse:
     return page
 
 
-@require_safe
+@csrf_exempt  # it changes nothing, and so needs neither a token nor a cookie
+@require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def join(request: HttpRequest) -> HttpResponse:
-    """A GET form, so that it needs neither a token nor JavaScript, and the address can be shared."""
-    if "code" not in request.GET:
+    """The form POSTs: what is pasted may be a link with an invite, which belongs into no address and no log.
+
+    GET with ?code= is for addresses that people share.
+    """
+    given = request.POST if request.method == "POST" else request.GET
+    if request.method != "POST" and "code" not in given:
         return render(request, "polls/join.html", {"form": JoinForm()})
-    form = JoinForm(request.GET)
+    form = JoinForm(given)
     if form.is_valid():
-        return redirect("polls:vote", form.cleaned_data["code"].code)
+        return _to_vote(form.cleaned_data["code"].code, form.invite)
     return render(request, "polls/join.html", {"form": form})
+
+
+@require_safe
+@never_cache
+def mangled_invite(request: HttpRequest, code: str, invite: str) -> HttpResponse:
+    """An invite link whose # a mail program has encoded: back into the fragment, for the page to read."""
+    return _to_vote(canonical_code(code), invite) if canonical_code(code) else unknown_poll(request, code)
+
+
+def _to_vote(code: str, invite: str) -> HttpResponse:
+    return redirect(reverse("polls:vote", args=[code]) + (f"#i={invite}" if invite else ""))
 
 
 @poll_page

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 import segno
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
+from polls.addresses import public_url
 from polls.models import Poll
 from polls.outline import outline
 from polls.texts import COMMON, catalogue
@@ -56,12 +59,15 @@ def results(request: HttpRequest, poll: Poll) -> HttpResponse:
 
 @poll_page
 def present(request: HttpRequest, poll: Poll) -> HttpResponse:
-    host = request.get_host()
+    voting = public_url(request, reverse("polls:vote", args=[poll.code]))
+    host = urlsplit(voting).netloc
     context = {
         "poll": outline(poll),
         "texts": catalogue(COMMON, texts.PRESENT),
         "modules": PRESENT_MODULES,
-        "qr": qr_svg(request.build_absolute_uri(reverse("polls:vote", args=[poll.code]))),
+        "qr": qr_svg(voting),
+        # Where the settings don't say it, the page looks whether it was opened there itself.
+        "host": "" if settings.PUBLIC_URL else host,
         "address": host + reverse("polls:join").rstrip("/"),
         "manage": reverse("admin:polls_poll_change", args=[poll.pk]),
         "loopback": host.startswith(LOOPBACK),

@@ -33,7 +33,7 @@ BUTTONS = {"count": gettext_lazy("Count now"), "reject": gettext_lazy("Reject fo
 REASONS_AT_MOST = 10
 FIELDS = (
     "status", "reason", "detail", "poll_code", "round", "partition", "position",
-    "set_aside_at", "settled_at", "settled_by",
+    "accepted_at", "set_aside_at", "settled_at", "settled_by",
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from polls import invites
+from polls.addresses import public_url
 from polls.csv_download import csv_download
 from polls.errors import LandslideError
 from polls.forms import LineField
@@ -92,7 +93,7 @@ class InvitePages(Admin):
             self.message_user(request, invites.ENDED, messages.ERROR)
             return _back(batch.poll)
         invites.note_download(batch, by=user_actor(request.user))
-        site = request.build_absolute_uri("/")[:-1]
+        site = public_url(request).rstrip("/")
         return csv_download(request, invites.csv_pieces(batch, site), invites.file_name(batch))
 
     @method_decorator(require_POST)

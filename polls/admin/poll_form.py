@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -13,7 +14,7 @@ from polls import authoring
 from polls.errors import LandslideError
 from polls.forms import LineField
 from polls.methods import get_method
-from polls.models import Poll, canonical_code
+from polls.models import CODE_RULE, Poll, canonical_code
 
 from .choices import ChoicesField
 from .networks import NetworksField
@@ -118,7 +119,10 @@ class PollForm(forms.ModelForm):
         return cleaned
 
     def clean_code(self) -> str:
-        return canonical_code(self.cleaned_data["code"])
+        code = canonical_code(self.cleaned_data["code"])
+        if not code:
+            raise ValidationError(CODE_RULE, code="code")
+        return code
 
     def _post_clean(self) -> None:
         """Once the poll has the new values, ask whether it could be opened like this."""

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from polls import proof_policy
+from polls import clock, proof_policy
 from polls.models import Poll, ProofOfWork, State
 from polls.records import user_actor
 
@@ -19,7 +19,7 @@ def switch(poll: Poll) -> dict[str, Any] | None:
     if poll.state != State.OPEN:
         return None
     until = poll.proof_until
-    suspected = poll.proof_of_work == ProofOfWork.AUTO and until is not None and until > timezone.now()
+    suspected = poll.proof_of_work == ProofOfWork.AUTO and until is not None and until > clock.utc_now()
     return {
         "policies": [(value, label, value == poll.proof_of_work) for value, label in ProofOfWork.choices],
         "until": until if suspected else None,

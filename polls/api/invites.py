@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from polls import invites
+from polls.addresses import public_url
 from polls.csv_download import csv_download
 from polls.errors import IllegalStep, InviteBatchNotFound, PollNotFound
 from polls.models import InviteBatch, Poll, canonical_code
@@ -96,7 +97,7 @@ class InviteLinks(Endpoint):
         if found.ended:
             raise IllegalStep(str(invites.ENDED))
         invites.note_download(found, by=client_actor(request.auth))
-        site = request.build_absolute_uri("/")[:-1]
+        site = public_url(request).rstrip("/")
         return csv_download(request._request, invites.csv_pieces(found, site), invites.file_name(found))
 
 

@@ -10,6 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from polls import visitors
+from polls.addresses import public_url
 from polls.authoring import CHOICES_AT_LEAST, CHOICES_AT_MOST
 from polls.invites import COUNT_AT_MOST
 from polls.methods import method_choices
@@ -141,8 +142,8 @@ class PollDocument(serializers.Serializer[Any]):
     @extend_schema_field(Links)
     def get_links(self, poll: Poll) -> dict[str, str]:
         names = {"self": "poll", "vote": "polls:vote", "tally": "tally"}
-        absolute = self.context["request"].build_absolute_uri
-        return {key: absolute(reverse(name, args=[poll.code])) for key, name in names.items()}
+        request = self.context["request"]
+        return {key: public_url(request, reverse(name, args=[poll.code])) for key, name in names.items()}
 
 
 # --- invites ---
@@ -167,7 +168,7 @@ class InviteBatchDocument(serializers.Serializer[Any]):
     @extend_schema_field(serializers.URLField)
     def get_links(self, batch: Any) -> str:
         address = reverse("invite-links", args=[batch.poll.code, batch.pk])
-        return str(self.context["request"].build_absolute_uri(address))
+        return public_url(self.context["request"], address)
 
 
 class InviteBatches(serializers.Serializer[Any]):

@@ -8,7 +8,7 @@ what its selections mean:
     default_limits(count) (least, most) selections where nobody said, with so many choices
     check_rules(rules)    raise ValueError where the poll's rules make no sense
     check(rules, marks)   the selection in canonical form, or InvalidSelection
-    contribution(sel)     the tally keys that one ballot adds 1 to
+    contribution(sel)     the tally keys that one ballot adds 1 to; one that comes twice, 2
     votes(rules, counts)  votes per choice number, from the tally's counts
     winners(votes)        the winning choice numbers, ties together
 

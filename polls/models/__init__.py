@@ -6,6 +6,7 @@ from .log_tables import Claim, LogEntry, LogGate, LogHead
 from .poll import (
     CODE_ALPHABET,
     CODE_LENGTH,
+    CODE_RULE,
     Choice,
     Identity,
     OverLimit,
@@ -23,6 +24,7 @@ from .records import Record
 __all__ = [
     "CODE_ALPHABET",
     "CODE_LENGTH",
+    "CODE_RULE",
     "ApiClient",
     "Ballot",
     "Choice",

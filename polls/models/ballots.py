@@ -60,6 +60,8 @@ class DeadLetter(models.Model):
     reason = models.CharField(_("reason"), max_length=40)
     detail = models.TextField(_("detail"), blank=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.WAITING, db_index=True)
+    # By the vote log's clock; null where that isn't known.
+    accepted_at = MomentField(_("accepted at"), null=True)
     set_aside_at = MomentField(auto_now_add=True)
     settled_at = MomentField(null=True)
     settled_by = models.CharField(max_length=150, blank=True)

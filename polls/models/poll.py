@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import unicodedata
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -17,17 +18,28 @@ from .fields import MomentField
 #: No 0/O, 1/I/L, 2/Z, 5/S, 8/B, U/V: a code is read from a screen and typed on a phone.
 CODE_ALPHABET = "ACDEFGHJKMNPQRTWXY34679"
 CODE_LENGTH = 6
+CODE_RULE = _("3 to 16 letters A–Z and digits.")
 
 
 def new_code() -> str:
     return "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
 
 
-def canonical_code(text: str) -> str:
-    """A code as typed (spaces, dashes, lower case) in the form in which it is stored.
+#: A Turkish keyboard's two, where the code has an I.
+_DOTTED = str.maketrans("İı", "II")
 
-    Nothing else stays in, so the database is never asked for a text that it can't hold (PostgreSQL: NUL).
+
+def canonical_code(text: str) -> str:
+    """A code as typed (spaces, dashes, lower case, wide letters, digits of any script) in its stored form.
+
+    "" for what has other letters, for leaving those out would make another code of it. Nothing else stays in,
+    so the database is never asked for a text that it can't hold (PostgreSQL: NUL).
     """
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text.translate(_DOTTED))
+        text = "".join(str(unicodedata.decimal(letter, letter)) for letter in text)
+        if any(not letter.isascii() and unicodedata.category(letter)[0] in "LMN" for letter in text):
+            return ""
     return "".join(letter for letter in text if letter.isascii() and letter.isalnum()).upper()
 
 
@@ -80,7 +92,7 @@ class Poll(models.Model):
         max_length=16,
         unique=True,
         default=new_code,
-        validators=[RegexValidator(r"^[A-Z0-9]{3,16}$", _("3 to 16 letters A–Z and digits."))],
+        validators=[RegexValidator(r"^[A-Z0-9]{3,16}$", CODE_RULE)],
         help_text=_("What people type to join."),
     )
     question = models.CharField(_("question"), max_length=300)

@@ -27,6 +27,7 @@ __all__ = [
     "learn_clock",
     "learn_salt",
     "set_checkpoint_source",
+    "store_clock",
 ]
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,15 @@ def learn_clock() -> None:
     before = time.time()
     store = get_log().clock() / 1000
     clock.set_offset(store - (before + time.time()) / 2)
+
+
+def store_clock() -> int:
+    """Milliseconds since the epoch by the store's clock; while the store is away, by what we know of it."""
+    try:
+        return get_log().clock()
+    except STORE_ERRORS:
+        logger.warning("log_away", exc_info=True)
+        return int(clock.now() * 1000)
 
 
 # The floor above keeps the counted positions and says here how to ask for them.

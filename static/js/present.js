@@ -29,6 +29,9 @@ const controls = new Controls(main, {
 new ResizeObserver(redraw).observe($("room"));
 layout.ready?.then(redraw);
 keepAwake();
+// A proxy may ask the server under a name of its own, which no voter could open.
+const { host } = main.dataset;
+$("inner").hidden = !host || new URL(`//${host}`, location.href).host === location.host;
 
 /** Staff get figures that the audience must not see yet: those come up only when asked for. */
 function isHiding(tally) {

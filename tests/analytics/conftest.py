@@ -14,6 +14,13 @@ def of_any_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analytics.secrecy.LEAST", 1)
 
 
+@pytest.fixture(params=[-3600, 3600], ids=["an hour behind", "an hour ahead"])
+def wrong_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process's clock is off; that of the vote log's store is right."""
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + request.param)
+
+
 @pytest.fixture
 def pauses() -> Callable[[], None]:
     """pauses(): what comes next has another time, to the millisecond, than what was before."""

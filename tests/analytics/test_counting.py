@@ -11,12 +11,13 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from analytics import checkpoints, counting, deadletters, ledger, slots, tallies, tasks
+from analytics import checkpoints, counting, deadletters, ledger, quarantine, slots, tallies, tasks
 from analytics.models import Checkpoint, Tally, TallyPoint
 from analytics.signals import tally_changed
 from polls import lifecycle, votelog
 from polls.errors import IllegalStep, LogInconsistent
 from polls.models import Ballot, DeadLetter, Poll, Round, State
+from polls.moments import LATEST, to_milliseconds
 from polls.votelog import get_log
 from polls.votelog.base import Block, Entry, Head, NewBallot, entries_of
 from tests.polling import (
@@ -340,6 +341,52 @@ def test_a_dead_letter_is_counted_after_a_repair() -> None:
     assert check_books(poll)[1, "ballots"] == 6
 
 
+def test_a_dead_letter_is_judged_and_told_by_when_it_was_accepted(pauses: Any) -> None:
+    """Not by when it was set aside: decisions stand for what was accepted from then on."""
+    poll = open_poll()
+    before = get_log().clock()
+    append(new_ballot(poll, 50, 77))
+    after = get_log().clock()
+    pauses()
+    quarantine.stand(poll, "A bot", by="ann")
+    pauses()
+    append(new_ballot(poll, 51, 77))
+    count()
+    DeadLetter.objects.update(set_aside_at=F("set_aside_at") + timedelta(hours=1))
+    repair(poll)
+    first, second = DeadLetter.objects.order_by("accepted_at")
+    assert before <= to_milliseconds(first.accepted_at) <= after
+    for letter in (first, second):
+        deadletters.count_letter(letter.pk, by="anna")
+    assert check_books(poll) == {
+        (1, "ballots"): 1,
+        (1, "77"): 1,
+        (1, "quarantined:ballots"): 1,
+        (1, "quarantined:77"): 1,
+    }
+    points = TallyPoint.objects.filter(poll_id=poll.pk).values_list("second", flat=True)
+    assert set(points) == {to_milliseconds(first.accepted_at) // 1000}
+
+
+def test_of_a_dead_letter_without_a_time_only_when_it_was_set_aside_is_known() -> None:
+    """It is of an earlier release, or its entry couldn't be read."""
+    poll = open_poll()
+    counting._count_blocks(0, [alone(Entry(1, "ballot", poll.pk, 1, 0, b"v" * 16, b"b" * 16, "77"))])
+    letter = DeadLetter.objects.get()
+    assert letter.accepted_at is None
+    repair(poll)
+    deadletters.count_letter(letter.pk, by="anna")
+    (second,) = set(TallyPoint.objects.values_list("second", flat=True))
+    assert second == int(letter.set_aside_at.timestamp())
+
+
+def test_a_dead_letter_whose_time_makes_no_sense_breaks_no_page() -> None:
+    poll = open_poll()
+    far = Entry(1, "ballot", poll.pk, 1, 999_999_999_999_999, b"v" * 16, b"b" * 16, "77")
+    counting._count_blocks(0, [alone(far)])
+    assert DeadLetter.objects.get().accepted_at == LATEST
+
+
 def test_a_dead_letter_is_rejected_for_good() -> None:
     poll = open_poll()
     letter = deadletters.reject_letter(set_aside(poll).pk, by="anna")
@@ -408,6 +455,18 @@ def test_a_dead_letter_of_an_earlier_round_changes_that_rounds_result() -> None:
     assert after["ballots"] == before["ballots"] + 1 == check_books(poll)[1, "ballots"]
     assert after["choices"][0]["share"] == round(5 / 6, 4)
     assert (Poll.objects.get().round, Poll.objects.get().epoch) == (2, 2)
+
+
+def test_the_history_of_an_earlier_round_follows_too_where_it_moved_in_steps() -> None:
+    poll = open_poll(release_step=2)
+    fill(poll, range(5), 1)
+    letter = set_aside(poll)
+    lifecycle.close_poll(poll.pk)
+    count()
+    lifecycle.reset_poll(poll.pk)
+    repair(poll)
+    deadletters.count_letter(letter.pk, by="anna")
+    assert check_books(poll)[1, "ballots"] == 6
 
 
 # --- a log that is not the one that was counted from ---

@@ -3,14 +3,17 @@
 from typing import Any
 
 import pytest
+from django.db.models import F
+from redis.exceptions import RedisError
 
-from analytics import counting, deadletters, quarantine, tallies, tasks
+from analytics import counting, deadletters, quarantine, recount, tallies, tasks
 from analytics.apart import BY_RULE
-from analytics.models import Checkpoint, Quarantine
-from polls import lifecycle
+from analytics.models import Checkpoint, Quarantine, Tally, TallyPoint
+from polls import clock, lifecycle
 from polls.errors import IllegalStep, Malformed
 from polls.models import Ballot, DeadLetter, Poll, Record, Round
 from polls.receipts import make_receipt, receipt_status
+from polls.votelog import get_log
 from polls.votelog.base import NewBallot
 from tests.polling import append, check_books, count, fill, make_poll, new_ballot, open_poll, version
 
@@ -216,6 +219,54 @@ def test_everything_from_now_on_until_it_is_ended(pauses: Any) -> None:
         quarantine.end(decision.pk, ANN)
     quarantine.release(decision.pk, ANN)
     assert both(poll) == (15, 0)
+
+
+@pytest.mark.usefixtures("wrong_clock")
+def test_a_decision_stands_by_the_vote_logs_clock(pauses: Any) -> None:
+    poll = open_poll()
+    fill(poll, range(5), 1)
+    pauses()
+    decision = quarantine.stand(poll, "A bot", ANN)
+    pauses()
+    fill(poll, range(5, 12), 1)
+    pauses()
+    quarantine.end(decision.pk, ANN)
+    pauses()
+    fill(poll, range(12, 15), 1)
+    count()
+    assert both(poll) == (8, 7)
+
+
+@pytest.mark.usefixtures("wrong_clock")
+def test_the_history_is_by_the_vote_logs_clock_whatever_is_moved_or_corrected() -> None:
+    poll, steps = open_poll(), open_poll(release_step=2)
+    before = get_log().clock() // 1000
+    ballots = fill(poll, range(5), 1)
+    fill(steps, range(2), 1)
+    count()
+    fill(steps, range(2, 6), 1)  # by which the first step is released
+    count()
+    quarantine.release(set_aside(poll, ballots[:2]).pk, ANN)
+    Tally.objects.filter(poll_id=poll.pk, key="1").update(count=F("count") + 1)
+    TallyPoint.objects.filter(poll_id=poll.pk, key="1").update(count=F("count") + 1)
+    recount.fix(recount.round_of(poll), by=ANN)
+    after = get_log().clock() // 1000
+    assert both(poll) == (5, 0)
+    assert set(TallyPoint.objects.values_list("poll_id", flat=True)) == {poll.pk, steps.pk}
+    seconds = TallyPoint.objects.values_list("second", flat=True)
+    assert set(seconds) <= set(range(before, after + 1))
+
+
+def test_while_the_log_is_away_a_decision_goes_by_what_is_known_of_its_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(_log: Any) -> int:
+        raise RedisError("gone")
+
+    poll, log = open_poll(), get_log()
+    monkeypatch.setattr(type(log), "clock", away)
+    monkeypatch.setattr(clock, "now", lambda: 1_234.5)
+    assert quarantine.stand(poll, "A bot", ANN).since == 1_234_500
 
 
 def test_nobody_looks_for_decisions_where_there_are_none(pauses: Any) -> None:

@@ -11,9 +11,10 @@ from analytics.models import Tally
 from analytics.recount import RecountRefused, key_ranges
 from analytics.tallies import BALLOTS, QUARANTINED
 from polls import lifecycle
+from polls.methods import single
 from polls.models import Ballot, Poll, Record, Round
 from polls.signals import poll_changed
-from tests.polling import check_books, count, fill, open_poll
+from tests.polling import append, check_books, count, fill, new_ballot, open_poll
 
 pytestmark = pytest.mark.django_db
 
@@ -64,6 +65,21 @@ def test_a_tally_that_is_right() -> None:
         ("Choice 3", 0, 0),
         ("Ballots", 20, 20),
     ]
+
+
+@pytest.mark.parametrize("step", [1, 5])
+def test_a_method_may_count_a_key_twice(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """As one that gives two points for a mark: in either tally, and whether or not it moves in steps."""
+    contribution = single.contribution
+    monkeypatch.setattr(single, "contribution", lambda selection: [*contribution(selection)] * 2)
+    poll = open_poll(release_step=step)
+    fill(poll, range(10), 1)
+    append(*(new_ballot(poll, voter, 2, aside="over_limit") for voter in range(10, 17)))
+    count()
+    found = of(poll)
+    assert found.drifted == []
+    tally = {line.key: line.tally for line in found.lines if line.tally}
+    assert tally == {"1": 20, "ballots": 10, "quarantined:2": 14, "quarantined:ballots": 7}
 
 
 def test_a_poll_without_a_ballot() -> None:

@@ -29,6 +29,13 @@ BROKEN = [
     ({"BROKER_URL": "redis:secret"}, "landslide.E006", "amqp://"),
     ({"CHANNEL_REDIS_URL": "redis://:secret@host:port"}, "landslide.E006", "redis://"),
     ({"TRUSTED_ORIGINS": ["vote.example.org"]}, "landslide.E007", "https://vote.example.org"),
+    (
+        {"PUBLIC_URL": "vote.example.org/a", "TRUSTED_ORIGINS": ["vote.example.org/a"]},
+        "landslide.E007",
+        "https://vote.example.org",
+    ),
+    ({"TRUSTED_ORIGINS": ["https://vote.example.org:99999"]}, "landslide.E007", "https://vote.example.org"),
+    ({"TRUSTED_ORIGINS": ["https://a@vote.example.org"]}, "landslide.E007", "https://vote.example.org"),
     ({"TRUSTED_ORIGINS": ["https://vote.example.org/"]}, "landslide.E007", "https://vote.example.org"),
     ({"ENGINE": "django.db.backends.mysql"}, "landslide.E008", "postgres://"),
     ({"ENGINE": checks.SQLITE}, "landslide.E009", "DATABASE_URL"),

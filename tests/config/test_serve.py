@@ -17,6 +17,7 @@ import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection
 
+from config import network, web
 from config.network import lan_address
 from tests.e2e.audience import Client, assert_all_agree, close_all
 from tests.servers import PATIENCE, wait_for
@@ -112,6 +113,24 @@ def test_phones_are_given_the_address_in_the_local_network(landslide):
     with urllib.request.urlopen(f"{system.url}/healthz", timeout=5) as response:
         assert len(response.headers.get_all("Date")) == 1
     stop(system, signal.SIGINT)
+
+
+def can_bind_v6() -> bool:
+    try:
+        web.listen("::", 0).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not can_bind_v6(), reason="no IPv6 here")
+@pytest.mark.parametrize("host", ["::", "[::]", "::1", "[::1]", "0.0.0.0", ""])
+def test_the_address_that_is_shown_is_listened_on(host):
+    with web.listen(host, 0) as listener:
+        port = listener.getsockname()[1]
+        socket.create_connection((network.shown_host(host).strip("[]"), port), timeout=30).close()
+        if "1" not in host:
+            socket.create_connection(("127.0.0.1", port), timeout=30).close()
 
 
 def test_a_taken_port_is_said_in_a_sentence(tmp_path, port):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from config import network
+
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = ("config", "realtime", "analytics", "polls")
 #: Django's own, which says where the settings are.
@@ -211,6 +213,9 @@ def test_who_listens_on_all_addresses_answers_to_the_machines_names(settings):
     assert settings("settings.ALLOWED_HOSTS") == "['localhost', '127.0.0.1', '[::1]']"
     open_to_all = settings("settings.ALLOWED_HOSTS", HOST="0.0.0.0")
     assert ".local'" in open_to_all
+    by_any = settings("settings.ALLOWED_HOSTS", HOST="::")
+    assert repr(network.shown_host("::")) in by_any
+    assert repr(network.lan_address_v6()) in by_any
     given = settings("settings.ALLOWED_HOSTS", HOST="0.0.0.0", ALLOWED_HOSTS="vote.example.org")
     assert given == "['vote.example.org']"
 
@@ -270,3 +275,11 @@ def test_a_folder_of_everybodys_is_left_as_it_is(settings, tmp_path):
     )
     assert "landslide.W004" in told
     assert modes(shared)["shared"] == "0o1777" and modes(shared)["secret_key"] == "0o600"
+
+
+def test_pages_under_the_public_address_are_our_own(settings):
+    asked = "settings.TRUSTED_ORIGINS, settings.CSRF_TRUSTED_ORIGINS"
+    public = settings(asked, PUBLIC_URL="https://vote.example.org/", TRUSTED_ORIGINS="https://a.example")
+    both = ["https://a.example", "https://vote.example.org"]
+    assert public == str((both, both))
+    assert settings(asked) == "([], [])"

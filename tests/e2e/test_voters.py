@@ -142,8 +142,14 @@ def test_an_invite_votes_once_on_whatever_device(shared_daphne: Any, visitor: An
     expect(phone.locator("#cast-title")).to_contain_text("Your ballot is in")
     expect(phone.locator("label.choice", has_text="Bee").locator("input")).to_be_checked()
 
-    laptop.goto(first)
+    asked: list[str] = []
+    laptop.on("request", lambda request: asked.append(request.url))
+    laptop.goto(system.url)
+    laptop.get_by_role("textbox").fill(f"Your link: {first}")
+    laptop.keyboard.press("Enter")
     expect(laptop.locator("#cast-title")).to_contain_text("This invite's ballot is in")
+    assert laptop.url == f"{system.url}/p/{code}/"
+    assert [url for url in asked if token in url] == []
     assert laptop.locator("input:checked").count() == 0
     expect(laptop.locator("label.choice", has_text="Bee")).to_contain_text("100")
     laptop.goto(second)  # the same page with another fragment: nothing is loaded anew

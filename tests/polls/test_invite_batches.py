@@ -45,6 +45,14 @@ def address(poll: Poll, *rest: object) -> str:
 # --- REST ---
 
 
+def test_links_name_the_public_address(writer: Caller, poll: Poll, settings: Any) -> None:
+    settings.PUBLIC_URL = "https://vote.example.org"
+    made = writer("POST", address(poll), {"count": 1}).json()
+    assert made["links"] == f"https://vote.example.org{address(poll, made['batch'], 'links')}"
+    file = writer("GET", address(poll, made["batch"], "links"), Accept="text/csv")
+    assert links_in(file)[0].startswith(f"https://vote.example.org/p/{poll.code}/#i=")
+
+
 def test_a_program_makes_fetches_lists_and_revokes_them(writer: Caller, poll: Poll) -> None:
     answer = writer("POST", address(poll), {"count": 3, "label": "=Members"})
     assert answer.status_code == 201

@@ -256,6 +256,18 @@ def test_what_is_due_goes_by_the_clock_of_the_log(monkeypatch: pytest.MonkeyPatc
     assert by_hand.opens_at and by_hand.opens_at < wrong - 50 * MINUTE
 
 
+def test_what_ends_or_is_published_by_hand_has_the_time_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a round would have ended before it began, where a web host's clock is behind."""
+    ended, official = open_poll(), in_state(State.CLOSED)
+    wrong = timezone.now() - 60 * MINUTE
+    monkeypatch.setattr(timezone, "now", lambda: wrong)
+    lifecycle.reset_poll(ended.pk)
+    round_ = Round.objects.get(poll=ended)
+    assert round_.opened_at <= round_.closed_at
+    published = lifecycle.publish_poll(official.pk)
+    assert published.closed_at <= published.published_at
+
+
 def test_opening_by_hand_comes_before_the_schedule() -> None:
     poll = make_poll()
     at(poll, opens_at=MINUTE, closes_at=2 * MINUTE)

@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -26,7 +27,7 @@ from tests.polls.pages import (
     preloaded,
     see,
 )
-from tests.polls.rest import make_poll
+from tests.polls.rest import POLLS, Caller, make_key, make_poll
 
 pytestmark = [pytest.mark.django_db, pytest.mark.full_only]
 
@@ -38,7 +39,7 @@ def test_the_first_page_asks_for_a_code_and_nothing_else() -> None:
     answer = see("/")
     assert answer.status_code == 200
     source = answer.content.decode()
-    assert '<form method="get"' in source
+    assert '<form method="post"' in source
     assert "csrf" not in source
     assert not answer.cookies
     check_policy(source)
@@ -49,6 +50,86 @@ def test_a_code_is_taken_as_people_type_it(typed: str) -> None:
     make_poll(code="WXY346", open=True)
     answer = Client().get("/", {"code": typed})
     assert (answer.status_code, answer["Location"]) == (302, "/p/WXY346/")
+
+
+FOLDED = [
+    "Ｋ７ＭＤＸ３",
+    "ｋ７ｍｄｘ３",
+    "K٧MDX٣",
+    "k۷mdx۳",
+    "Ｋ７ ＭＤ－Ｘ３",
+    "𝐊𝟕𝐌𝐃𝐗𝟑",
+    "K7MDX③",
+    "#K7MDX3\u200b",
+]
+
+
+@pytest.mark.parametrize("typed", FOLDED)
+def test_wide_letters_and_digits_of_any_script_are_folded(typed: str) -> None:
+    poll = make_poll(code="K7MDX3", open=True)
+    assert Client().post("/", {"code": typed})["Location"] == "/p/K7MDX3/"
+    assert see(f"/p/{quote(typed, safe='')}/").status_code == 302
+    assert (
+        Caller(make_key("polls:read"))("GET", f"{POLLS}{quote(typed, safe='')}/").json()["code"] == poll.code
+    )
+    assert Caller()("GET", f"{POLLS}{quote(typed, safe='')}/tally/").json()["poll"] == poll.code
+
+
+def test_a_code_of_digits_alone_and_a_turkish_keyboard() -> None:
+    make_poll(code="346", open=True)
+    make_poll(code="ELIF2", open=True)
+    assert Client().post("/", {"code": "٣٤٦"})["Location"] == "/p/346/"
+    assert (
+        Client().post("/", {"code": "ELİF2"})["Location"] == Client().post("/", {"code": "elıf2"})["Location"]
+    )
+
+
+@pytest.mark.parametrize("typed", ["ÄRGER", "A\u0308RGER", "éRGER", "яRGER", "RGER中"])
+def test_letters_that_no_code_has_are_not_left_out(typed: str) -> None:
+    """They would make another code of it, and lead to another poll."""
+    make_poll(code="RGER")
+    assert "No poll with this code" in Client().post("/", {"code": typed}).content.decode()
+    assert see(f"/p/{quote(typed)}/").status_code == 404
+
+
+TOKEN = "AbC-_09" * 6
+LINKS = [
+    ("https://vote.example.org/p/WXY346/", ""),
+    ("vote.example.org/p/wxy346", ""),
+    ("http://127.0.0.1:8000/p/WXY346/results/?from=mail", ""),
+    (f"https://vote.example.org/p/WXY346/#i={TOKEN}", TOKEN),
+    (f"https://vote.example.org/p/WXY346#i={TOKEN}.", TOKEN),
+    (f"https://vote.example.org/p/WXY346/%23i={TOKEN}", TOKEN),
+    (f"https://vote.example.org/p/WXY346%23i={TOKEN}", TOKEN),
+    (f"Vote here: <https://vote.example.org/p/WXY346/?utm=x#i={TOKEN}>, today", TOKEN),
+    ("https://vote.example.org/p/%EF%BC%B7%EF%BC%B8%EF%BC%B9346/", ""),
+]
+
+
+@pytest.mark.parametrize(("pasted", "invite"), LINKS)
+def test_a_link_of_ours_opens_its_poll_with_its_invite(pasted: str, invite: str) -> None:
+    make_poll(code="WXY346", open=True)
+    answer = Client().post("/", {"code": pasted})
+    assert answer.status_code == 302
+    assert answer["Location"] == "/p/WXY346/" + (f"#i={invite}" if invite else "")
+    assert "no-store" in answer["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    "pasted", ["https://vote.example.org/", "https://vote.example.org/p/NOPE42/", f"#i={TOKEN}"]
+)
+def test_a_link_to_no_poll_is_told_so(pasted: str) -> None:
+    answer = Client().post("/", {"code": pasted})
+    assert answer.status_code == 200
+    assert "No poll with this code" in answer.content.decode()
+
+
+@pytest.mark.parametrize("form", ["%23i={}", "/%23i={}", "/%23i%3D{}", "%2523i={}", "/%23i={}/"])
+def test_an_invite_whose_hash_was_encoded_goes_back_into_the_fragment(form: str) -> None:
+    make_poll(code="WXY346", open=True)
+    answer = see("/p/wxy346" + form.format(TOKEN))
+    assert (answer.status_code, answer["Location"]) == (302, f"/p/WXY346/#i={TOKEN}")
+    assert "no-store" in answer["Cache-Control"]
 
 
 @pytest.mark.parametrize("typed", ["NOPE42", "<script>x</script>", '"><b>', "ß" * 30, "x" * 500, "../admin"])
@@ -231,14 +312,14 @@ def test_an_unknown_poll_has_a_page_to_try_again(page: str, code: str) -> None:
     answer = see(f"/p/{code}/{page}")
     source = answer.content.decode()
     assert answer.status_code == 404
-    assert "No poll with this code" in source and '<form method="get"' in source
+    assert "No poll with this code" in source and '<form method="post"' in source
     assert "<b>" not in source
 
 
 def test_any_other_address_offers_to_join_too() -> None:
     answer = see("/nowhere/")
     assert answer.status_code == 404
-    assert '<form method="get"' in answer.content.decode()
+    assert '<form method="post"' in answer.content.decode()
 
 
 def test_the_page_for_our_own_failures_needs_nothing() -> None:

@@ -1,6 +1,7 @@
 """The results page and the presenter's screen, as the server makes them."""
 
 import xml.etree.ElementTree as ElementTree
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -41,6 +42,18 @@ def test_the_presenter_shows_how_to_join_at_the_address_it_was_opened_at() -> No
     assert f"{poll.code}</span></p>" in source
     assert f'href="/admin/polls/poll/{poll.pk}/change/"' in source
     assert "Phones can't reach" not in source.replace("&#x27;", "'")
+
+
+def test_behind_a_proxy_with_a_host_of_its_own_the_public_address_is_shown(settings: Any) -> None:
+    poll = make_poll(open=True)
+    presenter = Client(HTTP_HOST="testserver:8000")
+    assert 'data-host="testserver:8000"' in presenter.get(f"/p/{poll.code}/present/").content.decode()
+    settings.PUBLIC_URL = "https://vote.example.org"
+    source = presenter.get(f"/p/{poll.code}/present/").content.decode()
+    assert qr_svg(f"https://vote.example.org/p/{poll.code}/") in source
+    assert ">vote.example.org</strong>" in source
+    assert 'data-host=""' in source
+    assert "testserver" not in source
 
 
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000"])

@@ -75,6 +75,8 @@ def private(path: Path) -> TextIO:
 
 def default_site() -> str:
     """Where this server is reached, as far as the settings say."""
+    if settings.PUBLIC_URL:
+        return str(settings.PUBLIC_URL)
     scheme = "https" if settings.HTTPS else "http"
     hosts = [host for host in settings.ALLOWED_HOSTS if not host.startswith((".", "*"))]
     host = hosts[0] if hosts else "localhost"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
 
@@ -143,4 +144,4 @@ def _halting(module: ModuleType) -> None:
 
 
 def _lifecycle(module: ModuleType) -> None:
-    instead(module, "_store_now", "goes_by_its_own_clock", lambda _now: module.timezone.now())
+    instead(module, "_store_now", "goes_by_its_own_clock", lambda _now: datetime.now(UTC))
