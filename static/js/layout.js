@@ -15,12 +15,16 @@ export class Layout {
     this.context = document.createElement("canvas").getContext("2d");
     // Another font has other widths.
     this.ready = document.fonts?.ready.then(() => (this.#measured.key = ""));
+    this.labels = [];
+    // Paper has room for them.
+    addEventListener("beforeprint", () => this.bars.name(this.labels));
   }
 
   draw(tally, shown) {
     if (!tally.choices.length) return;
+    this.labels = tally.choices.map((choice) => choice.label);
+    const { labels } = this;
     const starred = shown && Boolean(tally.winners?.length);
-    const labels = tally.choices.map((choice) => choice.label);
     const widths = widest(tally, shown);
     const found = arrange(this.#measure(labels, starred), { ...this.#box(), figures: emsOf(widths), starred });
     this.#apply(found, widths);

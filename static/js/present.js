@@ -28,6 +28,7 @@ const controls = new Controls(main, {
 });
 new ResizeObserver(redraw).observe($("room"));
 layout.ready?.then(redraw);
+addEventListener("afterprint", redraw);
 keepAwake();
 // A proxy may ask the server under a name of its own, which no voter could open.
 const { host } = main.dataset;

@@ -58,6 +58,13 @@ export const isToday = (time, now) => new Date(time).toDateString() === new Date
 /** A time of a poll, with its zone, and as much of its date as is not today's. */
 export const pollTime = (time, now) => moment(time, now, { timeZoneName: "short" });
 
+/** A moment in full, for what is read later. */
+export const dateAndTime = (time) => {
+  const date = { day: "numeric", month: "long", year: "numeric" };
+  const clock = { hour: "numeric", minute: "2-digit", timeZoneName: "short" };
+  return new Intl.DateTimeFormat(locale, { ...date, ...clock }).format(new Date(time));
+};
+
 /** A time that only this reader's own clock is about. */
 export const clockTime = (time, now) => moment(time, now, {});
 

@@ -237,12 +237,17 @@ def test_a_hidden_tally_is_nowhere(running: Any, visitor: Any) -> None:
         assert bool(re.search(r'":\s*37\b', text)) is not hidden, results_visible
 
 
-#: What of the stage can't be seen as it should: too low a bar, a name that is cut or over its figures,
-#: a QR code under a text or off the screen, an outcome of more than two lines.
-STAGE_FLAWS = """() => {
-    const box = (node) => node.getBoundingClientRect();
+#: Whether two boxes cover each other.
+OVER = """
     const over = (a, b) =>
         a.left < b.right && b.left < a.right && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+"""
+#: What of the stage can't be seen as it should: too low a bar, a name that is cut or over its figures,
+#: a QR code under a text or off the screen, an outcome of more than two lines.
+STAGE_FLAWS = (
+    f"""() => {{{OVER}"""
+    + """
+    const box = (node) => node.getBoundingClientRect();
     const all = (selector) => [...document.querySelectorAll(selector)].filter((node) => box(node).height > 0);
     const [qr] = all(".qr-card").map(box);
     const flaws = [];
@@ -263,6 +268,7 @@ STAGE_FLAWS = """() => {
     }
     return flaws;
 }"""
+)
 MANY_WORDS = (
     "a proposal to extend the opening hours of the library on evenings and weekends from the year to come"
 )
@@ -303,3 +309,50 @@ def test_a_full_stage_stays_readable(running: Any, visitor: Any, stage: str) -> 
         assert stage_flaws(page) == []
         shown = page.locator(".bar:not([hidden])").count()
         assert (shown == len(labels)) is page.locator("#part").is_hidden()
+
+
+#: What a printed page lacks.
+PAPER_FLAWS = (
+    f"""() => {{{OVER}"""
+    + """
+    const seen = (node) => node && node.getBoundingClientRect().height > 0;
+    const flaws = [];
+    const printed = document.querySelector(".printed");
+    if (!seen(printed)) flaws.push("nothing says where it is from");
+    if (!/\\b20\\d\\d\\b/.test(document.getElementById("printed").textContent)) flaws.push("no date");
+    const ink = getComputedStyle(document.querySelector("h1")).color.match(/\\d+/g).map(Number);
+    if (Math.max(...ink) > 80) flaws.push(`pale ink: ${ink}`);
+    for (const bar of document.querySelectorAll(".bar")) {
+        const [label, track, value] = [...bar.children];
+        const boxes = [label, track, value].map((node) => node.getBoundingClientRect());
+        if (!boxes.every((box) => box.height > 0)) flaws.push(`not there: ${label.textContent}`);
+        if (over(boxes[0], boxes[2]) || over(boxes[1], boxes[2])) flaws.push(`over: ${label.textContent}`);
+        if (getComputedStyle(track.firstElementChild).printColorAdjust !== "exact") flaws.push("no bar");
+    }
+    if ([...document.querySelectorAll("button")].some(seen)) flaws.push("buttons");
+    return flaws;
+}"""
+)
+
+
+@pytest.mark.parametrize("running", FULL, indirect=True)
+def test_paper_has_all_that_the_screen_has_no_room_for(running: Any, visitor: Any) -> None:
+    system, client = running
+    labels = [f"Choice {n}" for n in range(1, 98)] + [f"{MANY_WORDS} {n} {MANY_WORDS[:60]}" for n in "AB"]
+    code = client.make_poll(choices=labels)
+    client.cast_batch(code, [{"selections": [n], "voter": f"v{n}"} for n in (1, 99)])
+    client.tally_when(code, lambda tally: tally["ballots"] == 2)
+    page = visitor(**PROJECTOR).page
+    for screen in ("present/", "results/", "", "receipt/"):
+        page.goto(f"{system.url}/p/{code}/{screen}")
+        page.evaluate("localStorage.setItem('landslide.theme', 'dark')")
+        page.reload()
+        if screen in ("present/", "results/"):
+            expect(page.locator(".bar").first).to_contain_text("50%")
+        page.emulate_media(media="print")
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert page.evaluate(PAPER_FLAWS) == [], screen
+        expect(page.locator(".printed")).to_contain_text(f"{system.url}/p/{code}/")
+        if screen == "present/":
+            assert page.locator(".bar-label").all_inner_texts() == labels
+        page.emulate_media(media="screen")

@@ -1,0 +1,18 @@
+"""Addresses for pages that leave the screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.urls import reverse
+
+from polls.addresses import public_url
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def address_of(context: dict[str, Any], name: str, *args: str) -> str:
+    """The whole address of a page, as other people open it."""
+    return public_url(context["request"], reverse(name, args=args))

@@ -1,0 +1,8 @@
+/** When a page was printed, for the paper. */
+
+import { dateAndTime } from "./texts.js";
+
+const stamp = () => (document.getElementById("printed").textContent = dateAndTime(Date.now()));
+
+addEventListener("beforeprint", stamp);
+stamp();
