@@ -15,6 +15,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from polls import rounds
 from polls.api.endpoints import Endpoint
 from polls.api.schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals
 from polls.digits import whole_number
@@ -64,12 +65,13 @@ class AuditView(Endpoint):
         description=(
             "A signed zip of receipts, ballots without voters and the tally; docs/audit.md says what it"
             " proves, and `verify.py` checks it. It is there some seconds after publishing, for whoever may"
-            " see the result; staff may ask for an earlier round."
+            " see the result. Of an earlier round it stays there if everybody saw its published result; staff"
+            " may ask for any."
         ),
         auth=ANYBODY,
         parameters=[
             CODE,
-            OpenApiParameter("round", _ROUND, description="An earlier round; for staff only."),
+            OpenApiParameter("round", _ROUND, description="This round or an earlier one."),
             RETRY_AFTER,
         ],
         responses={(200, "application/zip"): OpenApiResponse(OpenApiTypes.BINARY)}
@@ -100,9 +102,11 @@ def _bundle_for(request: Request, poll: Poll) -> AuditBundle | None:
         number = whole_number(asked)
         if number is None or not 0 < number <= ROUNDS_AT_MOST:
             raise Malformed(f"round: a number from 1 to {ROUNDS_AT_MOST}.")
-        # Results of earlier rounds are on no page any more.
         staff = viewer_of(request, Visibility.STAFF, poll.code) is Viewer.STAFF
-        return bundles.newest(poll.pk, number) if staff else None
+        if staff or rounds.public(poll).filter(number=number).exists():
+            return bundles.newest(poll.pk, number)
+        if number != poll.round:
+            return None
     viewer = viewer_of(request, poll.results_visible, poll.code)
     return bundles.current(poll) if may_see(poll.state, poll.results_visible, viewer) else None
 

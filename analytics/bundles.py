@@ -27,7 +27,7 @@ from django.core.cache import cache
 from django.core.files import File
 from django.core.files.storage import storages
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Exists, F, OuterRef, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -91,12 +91,13 @@ def current(poll: Poll) -> AuditBundle | None:
 
 
 def missing() -> QuerySet[Round]:
-    """Published rounds whose bundle, as of the poll's epoch, is not there."""
-    made = AuditBundle.objects.filter(
-        poll_id=OuterRef("poll_id"), round=OuterRef("number"), epoch=OuterRef("poll__epoch")
-    )
-    rounds = Round.objects.filter(poll__state=State.PUBLISHED, number=F("poll__round"), purged_at=None)
-    return rounds.filter(~Exists(made)).select_related("poll")
+    """Published rounds whose bundle, as of the poll's epoch, is not there; earlier ones without any."""
+    made = AuditBundle.objects.filter(poll_id=OuterRef("poll_id"), round=OuterRef("number"))
+    as_of_now = Exists(made.filter(epoch=OuterRef("poll__epoch")))
+    current = Q(~as_of_now, poll__state=State.PUBLISHED, number=F("poll__round"))
+    # Of a poll that was reset right after it had been published.
+    earlier = Q(~Exists(made), made_public_at__isnull=False, number__lt=F("poll__round"))
+    return Round.objects.filter(current | earlier, purged_at=None).select_related("poll")
 
 
 def make_missing() -> None:
@@ -275,14 +276,14 @@ def _quarantines(round_: Round, *, withheld: bool) -> list[dict[str, Any]]:
 
 
 def _facts(poll: Poll, round_: Round, choices: list[dict[str, Any]]) -> dict[str, Any]:
-    published = poll.published_at if round_.number == poll.round else None
+    published = poll.published_at if round_.number == poll.round else round_.made_public_at
     return {
         "format": FORMAT,
         "software": {"name": "Landslide", "version": settings.VERSION},
         "poll": poll.code,
         "round": round_.number,
         "epoch": poll.epoch,
-        "question": poll.question,
+        "question": round_.question or poll.question,
         "method": round_.rules["method"],
         "rules": {"least": round_.rules["least"], "most": round_.rules["most"], "revote": poll.revote},
         "who_may_vote": poll.identity,

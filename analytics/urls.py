@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import api, audit_api, quarantine_api, views
+from . import api, audit_api, earlier, quarantine_api, views
 
 QUARANTINES = "api/v1/polls/<str:code>/quarantines/"
 
@@ -16,6 +16,7 @@ urlpatterns = [
         name="quarantine-release",
     ),
     path("p/<str:code>/receipt/", views.receipt, name="receipt-page"),
+    path("p/<str:code>/rounds/", earlier.earlier_rounds, name="earlier-rounds"),
     path("healthz", api.healthz, name="healthz"),
     path("readyz", api.readyz, name="readyz"),
     path("metrics", api.metrics, name="metrics"),

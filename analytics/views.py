@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
+from polls import rounds
 from polls.digits import whole_number
 from polls.errors import ReceiptNotFound, TooLarge
 from polls.models import Poll, canonical_code
@@ -124,6 +125,7 @@ def _page(request: HttpRequest, poll: Poll, answer: dict[str, Any]) -> HttpRespo
     context = {
         "poll": outline(poll),
         "bundle": bundles.current(poll) if public else None,
+        "has_earlier": rounds.public(poll).exists(),
         "fingerprint": signing.grouped(signing.fingerprint()),
         **answer,
     }

@@ -12,6 +12,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
+from polls import rounds
 from polls.addresses import public_url
 from polls.models import Poll
 from polls.outline import outline
@@ -53,7 +54,12 @@ PRESENT_MODULES = [
 
 @poll_page
 def results(request: HttpRequest, poll: Poll) -> HttpResponse:
-    context = {"poll": outline(poll), "texts": catalogue(COMMON, texts.RESULTS), "modules": SCREEN_MODULES}
+    context = {
+        "poll": outline(poll),
+        "texts": catalogue(COMMON, texts.RESULTS),
+        "modules": SCREEN_MODULES,
+        "has_earlier": rounds.public(poll).exists(),
+    }
     return render(request, "realtime/results.html", context)
 
 

@@ -18,12 +18,12 @@ from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
-from polls import authoring, lifecycle
+from polls import authoring, lifecycle, rounds
 from polls.errors import CodeTaken, LandslideError
 from polls.models import Identity, Poll, State
 from polls.records import user_actor
 
-from . import fieldsets, proofs, rounds, steps
+from . import fieldsets, proofs, steps
 from .invites import InvitePages
 from .poll_form import FIELDS, PollForm
 
@@ -171,7 +171,9 @@ class PollAdmin(InvitePages):
         poll = super().get_object(request, object_id) if object_id else None
         extra_context = {**(extra_context or {}), "show_save_and_continue": False}
         if poll:
-            extra_context |= self.panel(request, poll) | {"earlier_rounds": rounds.earlier(poll)}
+            extra_context |= self.panel(request, poll) | {
+                "earlier_rounds": rounds.with_results(rounds.earlier(poll))
+            }
             extra_context["linked"] = rounds.are_linked(poll)
             extra_context["show_save_and_add_another"] = False
             extra_context["held_step"] = steps.BUTTONS.get(request.POST.get(BUTTON, ""))

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from polls.models import Poll, State
-from polls.shares import decimals_for, percent
+from django.db.models import QuerySet
+
+from .models import Poll, Round, State, Visibility
+from .shares import decimals_for, percent
 
 SHARE_DECIMALS = 1
 
 
-def earlier(poll: Poll) -> list[dict[str, Any]]:
-    """The rounds before the current one, newest first, with rows where a result was kept."""
-    rounds = poll.rounds.filter(number__lt=poll.round).order_by("-number")
+def earlier(poll: Poll) -> QuerySet[Round]:
+    """The rounds before the current one, newest first."""
+    return poll.rounds.filter(number__lt=poll.round).order_by("-number")
+
+
+def public(poll: Poll) -> QuerySet[Round]:
+    """Those of them whose published result everybody saw, and may go on seeing."""
+    rounds = earlier(poll).filter(made_public_at__isnull=False)
+    return rounds.none() if poll.results_visible == Visibility.STAFF else rounds
+
+
+def with_results(rounds: Iterable[Round]) -> list[dict[str, Any]]:
+    """Each with its ballots and winners, and a row for each choice where a result was kept."""
     return [{"round": round_, **_result(round_.result or {})} for round_ in rounds]
 
 
 def _result(result: dict[str, Any]) -> dict[str, Any]:
     tied = len(result.get("winners", [])) > 1
-    return {"ballots": result.get("ballots"), "rows": _rows(result), "tied": tied}
+    apart = result.get("quarantined", {}).get("ballots", 0)
+    return {"ballots": result.get("ballots"), "apart": apart, "rows": _rows(result), "tied": tied}
 
 
 def are_linked(poll: Poll) -> bool:
