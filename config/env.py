@@ -7,6 +7,7 @@ import math
 import os
 import secrets
 import stat
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,9 @@ class Env(environ.Env):
     def database(self, var: str, default: str) -> dict[str, Any]:
         """The settings of a database that we are made for. No message shows the value, for its password."""
         try:
-            config: dict[str, Any] = self.db_url(var, default=default)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # its warning shows all that it found
+                config: dict[str, Any] = self.db_url(var, default=default)
         except (ValueError, ImproperlyConfigured):
             config = {}
         named = config.get("NAME") or "service" in config.get("OPTIONS", {})

@@ -32,15 +32,22 @@ class Account:
     note: str = ""
 
 
-def check_database() -> None:
-    """Answers, and has all tables."""
+@contextmanager
+def answering_database() -> Iterator[None]:
+    """A sentence where it doesn't answer."""
     try:
-        executor = MigrationExecutor(connection)
-        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        yield
     except DatabaseError as error:
         raise CommandError(
             f"The database doesn't answer: {str(error).strip()}\nCheck DATABASE_URL and the server."
         ) from None
+
+
+def check_database() -> None:
+    """Answers, and has all tables."""
+    with answering_database():
+        executor = MigrationExecutor(connection)
+        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if pending:
         raise CommandError(
             f"{len(pending)} migrations haven't been applied to this database.\n"
@@ -81,6 +88,8 @@ def release_database() -> None:
 
 
 def prepare_demo() -> Account:
+    with answering_database():
+        connection.ensure_connection()
     call_command("migrate", interactive=False, verbosity=0)
     check_vote_log()
     with quiet("polls.records"):  # they are kept, but a newcomer's first lines should be about something else

@@ -64,6 +64,13 @@ def seen_as(text: str) -> str:
     return _GAPS.sub(" ", unicodedata.normalize("NFC", bare)).strip().lower()
 
 
+def folded(text: str) -> str:
+    """The same for all ways to write what is searched for: case, width, accents, digits of any script."""
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    text = "".join(str(unicodedata.decimal(letter, letter)) for letter in _INVISIBLE.sub("", text))
+    return _GAPS.sub(" ", text).strip()
+
+
 def escaped(text: str) -> str:
     """The text for a terminal or a log: what `cleaned` refuses, and older rows may hold, spelled out."""
     return _REFUSED.sub(lambda found: ascii(found[0])[1:-1], text)

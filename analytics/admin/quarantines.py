@@ -31,6 +31,7 @@ from analytics import quarantine
 from analytics.models import Quarantine
 from analytics.tallies import is_stepping
 from polls.admin.base import Admin
+from polls.admin.searching import FoldedSearch
 from polls.errors import LandslideError
 from polls.forms import LineField
 from polls.models import Ballot, Poll, State, canonical_code
@@ -107,7 +108,7 @@ class QuarantineForm(forms.ModelForm):
 
 
 @admin.register(Quarantine)
-class QuarantineAdmin(Admin):
+class QuarantineAdmin(FoldedSearch, Admin):
     form = QuarantineForm
     list_display = ("poll_code", "round", "why", "ballots", "state_tag", "decided_by", "decided_at")
     list_display_links = ("poll_code", "why")

@@ -22,6 +22,7 @@ from polls.accounts import open_login_polls
 
 from .base import Admin
 from .records import Recorded
+from .searching import FoldedSearch
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
@@ -45,7 +46,7 @@ def governs(user: Any, account: User | None) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(Recorded, DjangoUserAdmin, Admin):
+class UserAdmin(FoldedSearch, Recorded, DjangoUserAdmin, Admin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -68,7 +69,7 @@ class UserAdmin(Recorded, DjangoUserAdmin, Admin):
 
 
 @admin.register(Group)
-class GroupAdmin(Recorded, DjangoGroupAdmin, Admin):
+class GroupAdmin(FoldedSearch, Recorded, DjangoGroupAdmin, Admin):
     def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
         return fields if request.user.is_superuser else (*fields, "permissions")

@@ -22,6 +22,7 @@ from polls.plain_text import isolated
 from polls.records import record, user_actor
 
 from .base import Admin
+from .searching import FoldedSearch
 
 admin.site.unregister(APIKey)  # ours is ApiClient, which knows scopes
 
@@ -53,7 +54,7 @@ def _record(request: HttpRequest, action: str, client: ApiClient, **detail: Any)
 
 
 @admin.register(ApiClient)
-class ApiClientAdmin(Admin):
+class ApiClientAdmin(FoldedSearch, Admin):
     form = ApiClientForm
     list_display = ("name", "prefix", "scope_tags", "status_tag", "created", "expiry_date")
     search_fields = ("name", "prefix")

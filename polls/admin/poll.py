@@ -8,6 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, connection
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, re_path, reverse
@@ -21,6 +22,7 @@ from unfold.decorators import display
 from polls import authoring, lifecycle, rounds
 from polls.errors import CodeTaken, LandslideError
 from polls.models import Identity, Poll, State
+from polls.plain_text import folded
 from polls.records import user_actor
 
 from . import fieldsets, proofs, steps
@@ -49,11 +51,19 @@ class PollAdmin(InvitePages):
     list_filter = (("state", ChoicesCheckboxFilter),)
     list_filter_submit = True
     list_per_page = 50
-    search_fields = ("code", "question")
+    search_fields = ("search_text__contains",)
     search_help_text = gettext_lazy("Code or question")
     warn_unsaved_form = True
 
     # --- the list ---
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Poll], search_term: str
+    ) -> tuple[QuerySet[Poll], bool]:
+        found: tuple[QuerySet[Poll], bool] = super().get_search_results(
+            request, queryset, folded(search_term)
+        )
+        return found
 
     @display(
         description=gettext_lazy("state"), ordering="state", label={s.value: c for s, c in COLOURS.items()}

@@ -19,18 +19,19 @@ from polls.plain_text import isolated
 from polls.records import record, user_actor
 
 from .base import Admin
+from .searching import FoldedSearch
 
 FIELDS = ("at", "actor", "action", "poll_code", "details", "digest")
 DETAIL_IN_LIST = 60  # on a phone two lines fit
 
 
 @admin.register(Record)
-class RecordAdmin(Admin):
+class RecordAdmin(FoldedSearch, Admin):
     list_display = ("at", "actor", "action", "poll_code", "short_detail")
     list_filter = (("action", AllValuesCheckboxFilter), ("at", RangeDateTimeFilter))
     list_filter_submit = True
     list_per_page = 100
-    search_fields = ("actor", "=poll_code")
+    search_fields = ("actor", "poll_code")
     search_help_text = gettext_lazy("Who, or a poll's code")
     fields = FIELDS
     readonly_fields = FIELDS

@@ -6,7 +6,7 @@ from typing import Any
 
 import django_filters
 from django.core.exceptions import ValidationError
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from django_filters.fields import ChoiceField
 from rest_framework import exceptions
@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from polls.digits import whole_number
 from polls.errors import Malformed
 from polls.models import Poll, State
+from polls.plain_text import folded
 
 PARAMETERS = {"state", "search", "cursor", "page_size"}
 
@@ -42,7 +43,9 @@ class StateFilter(django_filters.ChoiceFilter):
 class PollFilter(django_filters.FilterSet):
     state = StateFilter(choices=State.choices, help_text="Polls in this state only.")
     search = django_filters.CharFilter(
-        method="find", max_length=100, help_text="A part of the question or of the code, in any case."
+        method="find",
+        max_length=100,
+        help_text="A part of the question or of the code, in any case and spelling.",
     )
 
     class Meta:
@@ -50,7 +53,7 @@ class PollFilter(django_filters.FilterSet):
         fields: list[str] = []
 
     def find(self, polls: QuerySet[Poll], name: str, text: str) -> QuerySet[Poll]:
-        return polls.filter(Q(question__icontains=text) | Q(code__icontains=text))
+        return polls.filter(search_text__contains=folded(text))
 
 
 class PollPages(CursorPagination):

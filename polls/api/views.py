@@ -25,7 +25,7 @@ from .serializers import NewPoll, PollDocument, PollFields
 SEARCH = OpenApiParameter(
     "search",
     {"type": "string", "maxLength": 100},
-    description="A part of the question or of the code, in any case.",
+    description="A part of the question or of the code, in any case and spelling.",
 )
 READ = refusals(*NEGOTIATED, *KEY, "malformed")
 ONE = READ | refusals(*NEGOTIATED, *KEY, "malformed", "poll_not_found")

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import models
 
 from polls.moments import check_window, clamped
+from polls.plain_text import folded
+
+
+class SearchField(models.TextField):
+    """What a row is found by: the named fields, folded in Python, so that every database compares alike."""
+
+    def __init__(self, of: Sequence[str] = (), **options: Any) -> None:
+        self.of = of
+        options.setdefault("default", "")
+        options.setdefault("editable", False)
+        super().__init__(**options)
+
+    def deconstruct(self) -> Any:
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.TextField", args, kwargs
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> str:
+        text = "\n".join(folded(getattr(model_instance, name)) for name in self.of)
+        setattr(model_instance, self.attname, text)
+        return text
 
 
 class MomentField(models.DateTimeField):

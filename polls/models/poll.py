@@ -13,7 +13,7 @@ from polls import keys
 from polls.methods import MethodRules, method_choices
 from polls.plain_text import isolated
 
-from .fields import MomentField
+from .fields import MomentField, SearchField
 
 #: No 0/O, 1/I/L, 2/Z, 5/S, 8/B, U/V: a code is read from a screen and typed on a phone.
 CODE_ALPHABET = "ACDEFGHJKMNPQRTWXY34679"
@@ -161,6 +161,7 @@ class Poll(models.Model):
     secret = models.BinaryField(default=new_secret, editable=False)
     # Which SECRET_KEY takes part in the keys of this round's voters, by its fingerprint (keys.voter_secret).
     voters_by = models.CharField(max_length=32, default=keys.newest_fingerprint, blank=True, editable=False)
+    search_text = SearchField(of=("question", "code"))
     created_at = MomentField(auto_now_add=True)
     closed_at = MomentField(null=True, editable=False)
     published_at = MomentField(null=True, editable=False)

@@ -149,9 +149,10 @@ def test_a_setting_that_cannot_work_is_refused(tmp_path):
 
 def test_an_absent_database_is_said_in_a_sentence(tmp_path, port):
     nowhere = {"DATABASE_URL": "postgres://u:hunter2@127.0.0.1:1/x", "REDIS_URL": f"redis://127.0.0.1:{port}"}
-    said = refused(tmp_path, "--port", "0", **nowhere)
-    assert "The database doesn't answer" in said
-    assert "hunter2" not in said
+    for options in ((), ("--prepare",)):
+        said = refused(tmp_path, "--port", "0", *options, **nowhere)
+        assert "The database doesn't answer" in said and "Traceback" not in said
+        assert "hunter2" not in said
 
 
 @pytest.mark.django_db(transaction=True)

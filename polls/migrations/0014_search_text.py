@@ -1,0 +1,45 @@
+"""Polls are found by a folded text, and times outside the window of `polls.moments` move to its end.
+
+In SQL alone where times are, for a database may hold some that Python can't read.
+"""
+
+from django.db import migrations, models
+
+from polls.moments import EARLIEST, LATEST
+from polls.plain_text import folded
+
+TIMES = [("Poll", "opens_at"), ("Poll", "closes_at"), ("ApiClient", "expiry_date")]
+_TOGETHER = 1000
+
+
+def fold(apps, schema_editor):
+    polls = apps.get_model("polls", "Poll").objects.using(schema_editor.connection.alias)
+    last = 0
+    while rows := list(polls.filter(pk__gt=last).order_by("pk").values_list("pk", "question", "code")[:_TOGETHER]):
+        for pk, question, code in rows:
+            polls.filter(pk=pk).update(search_text=f"{folded(question)}\n{folded(code)}")
+        last = rows[-1][0]
+
+
+def clamp(apps, schema_editor):
+    for model, name in TIMES:
+        rows = apps.get_model("polls", model).objects.using(schema_editor.connection.alias)
+        rows.filter(**{f"{name}__lt": EARLIEST}).update(**{name: EARLIEST})
+        rows.filter(**{f"{name}__gt": LATEST}).update(**{name: LATEST})
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('polls', '0013_ended_accounts'),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name='poll',
+            name='search_text',
+            field=models.TextField(default='', editable=False),
+        ),
+        migrations.RunPython(fold, migrations.RunPython.noop, elidable=True),
+        migrations.RunPython(clamp, migrations.RunPython.noop, elidable=True),
+    ]
