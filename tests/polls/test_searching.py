@@ -91,7 +91,7 @@ def test_rows_that_were_there_before_are_found_and_shown() -> None:
         days = ("'-infinity'", "'infinity'")
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE polls_poll SET opens_at = {days[0]}, closes_at = {days[1]}")
-    migration: Any = import_module("polls.migrations.0014_search_text")
+    migration: Any = import_module("polls.migrations.0015_search_text")
     editor = SimpleNamespace(connection=connection)
     migration.fold(apps, editor)
     migration.clamp(apps, editor)

@@ -31,7 +31,7 @@ def clamp(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('polls', '0013_ended_accounts'),
+        ('polls', '0014_deadletter_accepted_at'),
     ]
 
     operations = [
