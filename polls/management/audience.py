@@ -31,7 +31,10 @@ LAST_SECONDS = 5.0
 COUNT_SECONDS = 10.0
 #: Refusals that may pass, by which this try has written nothing. After any other answer that settles nothing
 #: the ballot may be in.
-NOTHING_WRITTEN = ("rate_limited", "overloaded", "unavailable", "log_inconsistent", "log_unsuitable")
+NOTHING_WRITTEN = (
+    *("rate_limited", "overloaded", "unavailable"),
+    *("log_inconsistent", "log_unsuitable", "secret_key_differs"),
+)
 #: Refusals by the log, which would know the ballot_id of an earlier try.
 SETTLING = ("already_voted", "ballot_id_reused", "poll_not_open", "round_changed", "poll_not_found")
 

@@ -18,7 +18,7 @@ export function uuid() {
 }
 
 /** Refusals by which this try wrote nothing; all others of a 5xx leave the outcome open. */
-const UNWRITTEN = ["overloaded", "unavailable", "log_inconsistent", "log_unsuitable"];
+const UNWRITTEN = ["overloaded", "unavailable", "log_inconsistent", "log_unsuitable", "secret_key_differs"];
 /** Refusals by the log, which would know the ballot_id; after any other one an open outcome stays open. */
 const SETTLING = ["already_voted", "ballot_id_reused", "poll_not_open", "round_changed", "poll_not_found"];
 

@@ -94,6 +94,7 @@ def test_no_trace_of_a_voter_is_left_in_database_or_log() -> None:
     assert {name for name in secrets if not name.startswith("cookie") and name != "ballot 0"} <= before
     purge.purge(poll.pk, "somebody")
     assert traces(secrets) == set()
+    assert DeadLetter.objects.get().accepted_at is None
 
 
 def test_the_count_stands() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -10,8 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
+from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 
+from polls.errors import catalogue
 from polls.management import audience
 from polls.management.audience import Taste
 from polls.management.commands.crowd import own_address
@@ -217,6 +220,15 @@ def test_what_is_left_when_patience_runs_out(
     stage.fail = failures * 10_000
     with pytest.raises(CommandError, match=outcome):
         crowd(voters=4)
+
+
+def test_pages_and_crowd_know_every_refusal_that_leaves_the_outcome_open() -> None:
+    """Of those that may pass, all but one say that nothing was written."""
+    passing = {error.code for error in catalogue().values() if error.status in (429, 503)}
+    assert set(audience.NOTHING_WRITTEN) == passing - {"outcome_unknown"}
+    page = (django_settings.BASE_DIR / "static/js/ballot.js").read_text()
+    (listed,) = re.findall(r"const UNWRITTEN = (\[.*?\]);", page, re.DOTALL)
+    assert {*json.loads(listed), "rate_limited"} == set(audience.NOTHING_WRITTEN)
 
 
 @pytest.mark.parametrize(
