@@ -23,6 +23,8 @@ from .rooms import UNKNOWN_POLL, Room, Seat
 logger = logging.getLogger(__name__)
 
 FOREIGN_ORIGIN, TRY_LATER = 4403, 1013
+#: The query of screens that the organiser watches: they are no audience.
+NO_AUDIENCE = b"audience=no"
 
 Scope = dict[str, Any]
 
@@ -47,7 +49,8 @@ async def tally_socket(scope: Scope, receive: Any, send: Any) -> None:
     if room is None:
         await send({"type": "websocket.close", "code": UNKNOWN_POLL})
         return
-    await _watch(room, Seat(room, headers.get(b"cookie", b"")), scope, receive, send)
+    counted = scope["query_string"] != NO_AUDIENCE
+    await _watch(room, Seat(room, headers.get(b"cookie", b""), counted=counted), scope, receive, send)
 
 
 async def _watch(room: Room, seat: Seat, scope: Scope, receive: Any, send: Any) -> None:

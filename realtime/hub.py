@@ -252,7 +252,7 @@ class Hub:
                 continue
             if not room.subscribed and self._channel:
                 await self._subscribe(room)
-            if room.presence.due(len(room.seats), now):
+            if room.presence.due(room.audience, now):
                 await self._tell_presence(room)
             room.tell_viewers(now, on_change=not self.strain.crowded)
             room.talk.clear()
@@ -276,7 +276,7 @@ class Hub:
             "type": "poll.presence",
             "poll": room.poll_id,
             "process": self._process,
-            "count": len(room.seats),
+            "count": room.audience,
         }
         try:
             await self._layer.group_send(group_of(room.poll_id), message)

@@ -39,11 +39,12 @@ RECHECK = ("asked", "looked_at", "looking")
 class Seat:
     """One viewer in a room: what it may see, and which messages it has got."""
 
-    __slots__ = ("cookie", "kind", "line", "room", *GOT, *RECHECK)
+    __slots__ = ("cookie", "counted", "kind", "line", "room", *GOT, *RECHECK)
 
-    def __init__(self, room: Room, cookie: bytes = b"") -> None:
+    def __init__(self, room: Room, cookie: bytes = b"", *, counted: bool = True) -> None:
         self.room = room
         self.cookie = cookie
+        self.counted = counted
         self.kind = PUBLIC
         self.line: Line | None = None
         self.state: Message | None = None
@@ -129,6 +130,7 @@ class Room:
         self.code = code
         self.recheck = recheck
         self.seats: set[Seat] = set()
+        self.audience = 0  # seats that are counted as viewers
         self.held: dict[Seat, float] = {}  # whose line is held up, and since when
         self.read: Reading | None = None  # the newest, whether it is shown or looks back
         self.frames: Frames | None = None
@@ -153,12 +155,15 @@ class Room:
         assert self.frames
         seat.line = line
         self.seats.add(seat)
+        self.audience += seat.counted
         seat.state, seat.tally, seat.viewers = self.frames.state, self.frames.tally[seat.kind], self.viewers
         line.send(seat.tally)
-        line.send(viewers_message(self.presence.total(len(self.seats), time.monotonic())))
+        line.send(viewers_message(self.presence.total(self.audience, time.monotonic())))
 
     def leave(self, seat: Seat) -> None:
-        self.seats.discard(seat)
+        if seat in self.seats:
+            self.seats.remove(seat)
+            self.audience -= seat.counted
         self.held.pop(seat, None)
         self.talk.pop(seat, None)
         if not self.seats:
@@ -179,7 +184,7 @@ class Room:
 
     def tell_viewers(self, now: float, *, on_change: bool = True) -> None:
         """How many watch, on change and now and then anyway: so a viewer knows that its line lives."""
-        count = self.presence.total(len(self.seats), now)
+        count = self.presence.total(self.audience, now)
         told, told_at = self.viewers_told
         if (on_change and count != told) or now - told_at >= HEARTBEAT_SECONDS:
             self.viewers_told = (count, now)

@@ -21,6 +21,7 @@ function watch({ root, code }) {
   const live = new Live({
     root,
     code,
+    counted: false,
     onTally: (tally) => show(afterTally(shown, tally)),
     onState: (message) => show(afterState(shown, message)),
     onStatus: (status) => {

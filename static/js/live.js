@@ -28,8 +28,8 @@ export class Live {
   #stopped = true;
   #refused = false;
 
-  constructor({ root, code, ...handlers }) {
-    const address = new URL(`${root}ws/polls/${code}/`, location.href);
+  constructor({ root, code, counted = true, ...handlers }) {
+    const address = new URL(`${root}ws/polls/${code}/${counted ? "" : "?audience=no"}`, location.href);
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
     this.address = address.href;
     this.handlers = handlers;

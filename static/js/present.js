@@ -19,7 +19,7 @@ const layout = new Layout({ room: $("room"), list: $("bars"), bars, note: (words
 let hiding = null; // null until the presenter chooses: then what the audience may see decides
 let last = null;
 
-const redraw = follow(draw);
+const redraw = follow(draw, { counted: false });
 const controls = new Controls(main, {
   hide: () => {
     hiding = !isHiding(last.tally);

@@ -11,7 +11,7 @@ import { isTicking, spoken, stateWords } from "./words.js";
 const $ = (id) => document.getElementById(id);
 
 /** Follows the page's poll; `draw({ tally, viewers, status, gone, since })` at most once a frame. */
-export function follow(draw) {
+export function follow(draw, { counted = true } = {}) {
   const { root } = $("main").dataset;
   const view = { tally: JSON.parse($("poll").textContent), viewers: null, status: "connecting", gone: false, since: null };
   const announce = announcer($("announcer"));
@@ -29,6 +29,7 @@ export function follow(draw) {
   const live = new Live({
     root,
     code,
+    counted,
     onTally: (tally) => receive(afterTally(view.tally, tally)),
     onState: (message) => receive(afterState(view.tally, message)),
     onViewers: (count) => ((view.viewers = count), paint()),

@@ -25,13 +25,15 @@ async def watch(transactional_db: None) -> AsyncIterator[Callable[..., Any]]:
 
     sockets: list[Socket] = []
 
-    async def connect(code: str, cookie: str = "", origin: str = "", host: str = "testserver") -> Any:
+    async def connect(
+        code: str, cookie: str = "", origin: str = "", host: str = "testserver", query: str = ""
+    ) -> Any:
         headers = [(b"host", host.encode())]
         if cookie:
             headers.append((b"cookie", cookie.encode()))
         if origin:
             headers.append((b"origin", origin.encode()))
-        socket = Socket(code, headers)
+        socket = Socket(code, headers, query)
         sockets.append(socket)
         connected, _ = await socket.raw.connect(timeout=10)
         assert connected

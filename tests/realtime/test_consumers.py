@@ -202,6 +202,18 @@ async def test_viewers_are_counted(watch: Any) -> None:
         pass
 
 
+async def test_the_organisers_own_screens_are_no_audience(watch: Any) -> None:
+    poll = await db(make_poll)()
+    screen = await watch(poll.code, query="?audience=no")
+    assert (await screen.message("viewers"))["count"] == 0
+    phone = await watch(poll.code)
+    assert (await phone.message("viewers"))["count"] == 1
+    while (await screen.message("viewers"))["count"] != 1:
+        pass
+    await screen.raw.disconnect()
+    assert (await (await watch(poll.code)).message("viewers"))["count"] == 2
+
+
 async def test_a_stalled_viewer_holds_nobody_up_and_is_let_go(
     watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

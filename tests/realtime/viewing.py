@@ -59,8 +59,8 @@ async def until(true: Callable[[], Any], patience: float = 10) -> None:
 class Socket:
     """A viewer's WebSocket to the application in this process."""
 
-    def __init__(self, code: str, headers: list[tuple[bytes, bytes]]) -> None:
-        self.raw = WebsocketCommunicator(application, f"/ws/polls/{code}/", headers=headers)
+    def __init__(self, code: str, headers: list[tuple[bytes, bytes]], query: str = "") -> None:
+        self.raw = WebsocketCommunicator(application, f"/ws/polls/{code}/{query}", headers=headers)
 
     async def tally(
         self, wanted: Callable[[dict[str, Any]], bool] = lambda _: True, patience: float = 10
