@@ -54,6 +54,9 @@ _FILE_BYTES_AT_MOST = 100 * 1024 * 1024
 
 
 class QuarantineForm(forms.ModelForm):
+    #: Why what was asked for before couldn't be done: the form comes back as it was filled in.
+    refusal = ""
+
     code = forms.CharField(label=gettext_lazy("Poll"), widget=UnfoldAdminTextInputWidget, max_length=20)
     receipts = forms.CharField(
         label=gettext_lazy("Receipts"),
@@ -98,6 +101,8 @@ class QuarantineForm(forms.ModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.refusal:
+            raise ValidationError(self.refusal)
         text = cleaned.get("receipts", "")
         if cleaned.get("file"):
             text += "\n" + cleaned["file"].read().decode("utf-8", "replace")
@@ -185,10 +190,9 @@ class QuarantineAdmin(FoldedSearch, Admin):
             self.message_user(request, _("Further ballots are set aside, until you end it."))
         else:
             done = quarantine.by_receipts(given["code"], given["found"], given["reason"], by)
-            level = messages.INFO if done.decision else messages.ERROR
-            self.message_user(request, _said(done), level)
             if done.decision is None:
-                raise NothingSetAside
+                raise NothingSetAside(_said(done))
+            self.message_user(request, _said(done))
             obj.pk = done.decision.pk
         obj.refresh_from_db()
 
@@ -201,11 +205,19 @@ class QuarantineAdmin(FoldedSearch, Admin):
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except NothingSetAside:
-            pass
+        except NothingSetAside as error:
+            refusal = str(error)
         except LandslideError as error:
-            self.message_user(request, error.detail, messages.ERROR)
-        return HttpResponseRedirect(request.get_full_path())
+            refusal = str(error.detail)
+        request.refusal = refusal  # type: ignore[attr-defined]
+        return super().changeform_view(request, *args, **kwargs)
+
+    def get_form(
+        self, request: HttpRequest, obj: Quarantine | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        form.refusal = getattr(request, "refusal", "")
+        return form
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
         decision = kwargs.get("obj")
@@ -248,7 +260,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
 
 
 class NothingSetAside(Exception):
-    """Nothing of what was given could be set aside; it has been said."""
+    """Nothing of what was given could be set aside; it says why."""
 
 
 def _steps(decision: Quarantine) -> list[tuple[str, Any]]:

@@ -90,7 +90,19 @@ def test_what_makes_no_sense_is_refused(boss: Client, fields: dict[str, str]) ->
 
 def test_receipts_of_others_set_nothing_aside(boss: Client) -> None:
     answer = boss.post(f"{LIST}add/", form(open_poll(), receipts="A" * 72))
-    assert "1 not of this round" in said(answer)[-1]
+    assert "1 not of this round" in str(answer.context["errors"])
+    assert not Quarantine.objects.exists()
+
+
+@pytest.mark.full_only
+def test_a_refusal_keeps_what_was_typed(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analytics.secrecy.LEAST", 10)
+    poll = open_poll()
+    given = receipts(poll, range(20))
+    answer = boss.post(f"{LIST}add/", form(poll, receipts=given[0]))
+    assert "at least 10 ballots" in str(answer.context["errors"])
+    page = answer.content.decode()
+    assert given[0] in page and "Sold votes" in page
     assert not Quarantine.objects.exists()
 
 
