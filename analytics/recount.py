@@ -70,7 +70,7 @@ class Recount:
     def rows(self) -> list[dict[str, Any]]:
         """For a table: the first tally, then the second, each choice by its label.
 
-        Where the second one is withheld, `secret` rows are not to be shown, but for their drift.
+        Where the second one is withheld, only its drift is told: that a choice is there says it was marked.
         """
         labels = {choice.number: choice.label for choice in self.round.poll.choices.all()}
         for choice in (self.round.result or {}).get("choices", []):
@@ -81,13 +81,19 @@ class Recount:
             {
                 "label": _label(line.key.removeprefix(QUARANTINED), labels),
                 "apart": line.key.startswith(QUARANTINED),
-                "secret": withheld and line.key.startswith(QUARANTINED) and not line.key.endswith(BALLOTS),
+                "secret": withheld and _of_second(line),
                 "tally": line.tally,
                 "ledger": line.ledger,
                 "drift": line.drift,
             }
             for line in self.lines
+            if line.drift or not (withheld and _of_second(line))
         ]
+
+
+def _of_second(line: Line) -> bool:
+    """Whether it is the votes of a choice in the second tally."""
+    return line.key.startswith(QUARANTINED) and line.key != QUARANTINED + BALLOTS
 
 
 def ballots_of(round_: Round) -> int:

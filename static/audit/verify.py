@@ -287,7 +287,9 @@ MANIFEST_IS = {
         "fingerprint": text_like("[0-9a-f]{64}"),
     },
 }
-QUARANTINES_ARE = [{"reason": TEXT, "decided_by": TEXT, "released_at": maybe(TIME), "ballots": COUNT}]
+QUARANTINES_ARE = [
+    {"rule": TEXT, "reason": TEXT, "decided_by": TEXT, "released_at": maybe(TIME), "ballots": COUNT},
+]
 
 
 def check_type(value, shape, where):
@@ -498,7 +500,7 @@ def tell_apart(counts, ballots, quarantines):
         tell(f"Counted apart, in quarantine: {ballots:,} ballots")
         for each in quarantines:
             state = ", released" if each["released_at"] else ""
-            words = f"{short(each['reason'])} ({short(each['decided_by'])}{state})"
+            words = f"{short(each['reason'] or each['rule'])} ({short(each['decided_by'])}{state})"
             tell(f"      {each['ballots']:>12,}  {words}")
     for status, words in NOT_LISTED.items():
         if counts.get(status):
