@@ -3,6 +3,11 @@
 Ledger, claims and vote log have no pages here: nobody sees who voted what.
 """
 
+# Whoever imports this first: these have to be registered before ours unregister them.
+import django_otp.plugins.otp_static.admin
+import django_otp.plugins.otp_totp.admin  # noqa: F401
+import rest_framework_api_key.admin  # noqa: F401
+
 from . import accounts, api_clients, poll, records
 
 __all__ = ["accounts", "api_clients", "poll", "records"]
