@@ -164,13 +164,30 @@ VOTE: Texts = {
     "needsLoginText": _("Sign in, and you have one ballot, on whatever device."),
     "needsInvite": _("You need an invite to vote"),
     "needsInviteText": _(
-        "Open the link in your invitation, on this device or another. It lets you vote once."
+        "Open the link in your invitation, or paste it here. It lets you vote once. If that link brought you"
+        " here, its part behind # was lost on the way."
     ),
     "inviteAccepted": _("Invite accepted: one ballot per invite."),
     "inviteInvalid": _("This invite is not valid here"),
     "inviteInvalidText": _(
-        "Open the whole link, as you were sent it. If that doesn't help, ask the organiser."
+        "It may be for another poll, or a character of it is wrong. Paste the whole link as you were sent it,"
+        " or ask the organiser."
     ),
+    "inviteCut": _("This invite is cut off"),
+    "inviteLength": _(
+        "An invite's code has 32 characters, and this one has %(count)s. Paste the whole link as you were"
+        " sent it."
+    ),
+    "inviteNone": _("Paste your invite first."),
+    "inviteLost": _(
+        "There is no invite in this link: its part behind # is missing. If the link in your invitation looks"
+        " the same, ask the organiser for the invite's code."
+    ),
+    "inviteNotOne": _(
+        "This is not an invite. Paste the link that you were sent, or the code behind #i= in it."
+    ),
+    "inviteElsewhere": _("This invite is for another poll, %(poll)s. Open its link to vote there."),
+    "inviteShown": _("Looking at your invite…"),
     "inviteRevoked": _("This invite was withdrawn"),
     "inviteRevokedText": _("Nobody can vote with it any more. Ask the organiser for another one."),
     "inviteUsed": _("This invite's ballot is in"),

@@ -40,6 +40,7 @@ VOTE_MODULES = [
     "js/fallback.js",
     "js/fate.js",
     "js/figures.js",
+    "js/invite-entry.js",
     "js/invite.js",
     "js/live.js",
     "js/marks.js",

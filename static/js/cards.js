@@ -17,6 +17,10 @@ export class Cards {
     this.#signature = signature(this.#cards().map(describe));
     list.addEventListener("click", (event) => this.locked && event.preventDefault());
     list.addEventListener("change", () => onSelect());
+    // The browser scrolls to the small box of a card alone. A pressed card is in sight already.
+    list.addEventListener("focusin", ({ target }) => {
+      if (target.matches(":focus-visible")) target.closest(".choice").scrollIntoView({ block: "nearest" });
+    });
   }
 
   /** Makes the cards anew only if they are other ones: an update must not touch what is being filled in. */

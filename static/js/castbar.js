@@ -8,6 +8,8 @@ import { writeOrHide } from "./write.js";
 const $ = (id) => document.getElementById(id);
 const BUTTONS = { choosing: "cast", preparing: "cast", changing: "castChange", sending: "casting", retrying: "sendNow" };
 
+const ROOM = 20; // rem that the bar leaves for what it stands over
+
 export class CastBar {
   #receipt = $("receipt-code");
 
@@ -15,6 +17,17 @@ export class CastBar {
     $("second").addEventListener("click", onSecond);
     $("copy").addEventListener("click", () => this.#copy());
     this.#receipt.addEventListener("focus", () => this.#receipt.select());
+    new ResizeObserver(() => this.#measure()).observe($("cast"));
+    addEventListener("resize", () => this.#measure());
+  }
+
+  /** Large text or a low window: a bar that covers what one reads or tabs to is worse than one to scroll to. */
+  #measure() {
+    const height = $("cast").offsetHeight;
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const flows = innerHeight - height < ROOM * rem;
+    $("cast").classList.toggle("flows", flows);
+    document.documentElement.style.setProperty("--cast-bar", flows ? "0px" : `${height}px`);
   }
 
   draw(view) {
@@ -71,13 +84,13 @@ export class CastBar {
 }
 
 /** Title, text, a small line and the tone for where the voter stands. */
-function sentence({ phase, tally, outbox, notice, justCast, mine, unreached, count, wrong, voter, fate, invited }) {
+function sentence({ phase, tally, outbox, notice, justCast, mine, unreached, count, wrong, voter, cut, fate, invited }) {
   const said = notice ? { words: notice.words, tone: notice.tone } : null;
   if (phase === "retrying") return { ...trouble(outbox), tone: "warn" };
   if (phase === "sending") return { words: sending(outbox) };
   if (phase === "barred") {
-    const { title, words } = barring(voter);
-    return { title: text(title), words: notice?.words ?? text(words), tone: notice?.tone };
+    const { title, words } = barring({ ...voter, cut });
+    return { title: text(title), words: notice?.words ?? text(words, { count: cut }), tone: notice?.tone };
   }
   const refused = notice?.tone === "bad";
   if (phase === "over" && (refused || !mine)) return refused ? said : { words: text("tooLate") };

@@ -16,10 +16,11 @@ export function phaseOf({ tally, voter, outbox, mine, changing, gone }) {
 }
 
 /** What somebody who may not vote is told: { title, words } of the texts. */
-export function barring({ needs, invite }) {
+export function barring({ needs, invite, cut = 0 }) {
   if (needs === "login") return { title: "needsLogin", words: "needsLoginText" };
   if (needs === "client") return { title: "needsClient", words: "needsClientText" };
   if (invite === "revoked") return { title: "inviteRevoked", words: "inviteRevokedText" };
+  if (invite === "invalid" && cut) return { title: "inviteCut", words: "inviteLength" };
   if (invite === "invalid") return { title: "inviteInvalid", words: "inviteInvalidText" };
   return { title: "needsInvite", words: "needsInviteText" };
 }

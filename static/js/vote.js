@@ -8,6 +8,7 @@ import { keepTime } from "./clock.js";
 import { Fate } from "./fate.js";
 import { drawFigures } from "./figures.js";
 import { Invite } from "./invite.js";
+import { InviteEntry } from "./invite-entry.js";
 import { Live } from "./live.js";
 import { Marks } from "./marks.js";
 import { painter } from "./motion.js";
@@ -45,6 +46,7 @@ const prover = new Prover({
   onChange: draw,
 });
 const invite = new Invite(code);
+const entry = new InviteEntry({ code, onInvite: showInvite });
 const marks = new Marks(code);
 const fate = new Fate({ root, onChange: draw });
 const several = ["login", "invite"].includes(tally.identity);
@@ -127,6 +129,7 @@ $("ballot").addEventListener("submit", (event) => {
   event.preventDefault();
   const phase = phaseNow();
   if (phase === "retrying" && !outbox.busy) outbox.send();
+  if (wantsInvite(phase)) entry.use();
   if (!["choosing", "changing"].includes(phase)) return;
   const selections = cards.selections;
   const wrong = objection(tally, selections.length);
@@ -172,6 +175,7 @@ function met(found) {
   // A socket keeps the cookies it went up with; those that may see more now need a new one.
   const stale = voter === null ? unreached : found.tag !== null || found.tag !== voter.tag;
   voter = found;
+  if (notice?.words === text("inviteShown")) notice = null;
   if (found.proof && (!found.voted || found.revote)) prover.begin(found.proof);
   if (stale && tally.results_visible === "after_vote") live.reopen();
   outbox.meet(found);
@@ -187,7 +191,19 @@ const WHO = `landslide.who.${code}`;
 
 /** Another window of ours has met another voter, whose pass all of them send. */
 addEventListener("storage", (event) => event.key === WHO && event.newValue !== voter?.tag && introduce());
-addEventListener("hashchange", () => invite.take() && (meeting ?? Promise.resolve()).then(introduce));
+addEventListener("hashchange", () => invite.take() && introduceAgain());
+
+const introduceAgain = () => (meeting ?? Promise.resolve()).then(introduce);
+
+const wantsInvite = (phase) => phase === "barred" && voter.needs === "invite";
+
+async function showInvite(token) {
+  notice = { tone: "", words: text("inviteShown") };
+  draw();
+  invite.offer(token);
+  await introduceAgain();
+  if (!wantsInvite(phaseNow()) && entry.hasFocus) requestAnimationFrame(() => cards.focus());
+}
 
 function tellWindows(tag) {
   try {
@@ -228,7 +244,8 @@ function drawNow() {
   cards.draw(tally, { results: Boolean(watching), mine: voting ? [] : (mineNow()?.selections ?? []) });
   drawTotals(phase, watching);
   fate.follow(mineNow()?.receipt ?? null, occasion());
-  const about = { voter, fate: fate.status, invited: isInvited(), mine: mineNow(), unreached };
+  entry.draw(wantsInvite(phase));
+  const about = { voter, cut: invite.cut, fate: fate.status, invited: isInvited(), mine: mineNow(), unreached };
   bar.draw({ phase, tally, outbox, notice, justCast, ...about, ...counted() });
   drawFigures($("figures"), watching ? tally : { visible: false });
   if (watching) announce(spoken(tally));

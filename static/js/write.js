@@ -17,10 +17,11 @@ export function writeOrHide(node, words = "") {
   write(node, words);
 }
 
-/** The same, where a part of the words moves by itself: a countdown, which nobody has to translate. */
+/** Words of which a part moves by itself: a countdown, which nobody has to translate. */
 export function writeMoving(node, words, moving) {
+  node.hidden = false;
   const at = moving ? words.lastIndexOf(moving) : -1;
-  if (at < 0) return writeOrHide(node, words);
+  if (at < 0) return write(node, words);
   const around = [words.slice(0, at), words.slice(at + moving.length)];
   const key = around.join("\0");
   if (written.get(node) !== key) {
@@ -29,7 +30,6 @@ export function writeMoving(node, words, moving) {
     node.replaceChildren(around[0], part, around[1]);
     written.set(node, key);
   }
-  node.hidden = false;
   write(node.querySelector("[translate=no]"), moving);
 }
 

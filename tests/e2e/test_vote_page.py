@@ -236,6 +236,45 @@ def test_a_counted_ballot_is_a_part_of_the_result_once_the_server_says_so(runnin
     expect(page.locator("#cast-text")).to_have_text("It is part of the result.")
 
 
+# --- large text and low windows ---
+
+FOCUSED = """() => {
+  const card = document.activeElement.closest(".choice");
+  const bar = document.getElementById("cast");
+  const [{ top, bottom, height }, { top: barTop }] = [card, bar].map((node) => node.getBoundingClientRect());
+  const covered = getComputedStyle(bar).position === "sticky" && bottom > barTop;
+  const label = card.querySelector(".words");
+  return {
+    hidden: covered || (height < 0.85 * innerHeight && (top < -1 || bottom > innerHeight + 1)),
+    letters: label.clientWidth / parseFloat(getComputedStyle(label).fontSize),
+    sideways: document.documentElement.scrollWidth - innerWidth,
+  };
+}"""
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "text"), [(1280, 720, 100), (320, 256, 100), (390, 844, 200), (320, 568, 200)]
+)
+def test_a_focused_card_is_in_sight_and_its_label_has_room(
+    running: Any, visitor: Any, width: int, height: int, text: int
+) -> None:
+    system, client = running
+    labels = [f"Choice {n} {'with a longer label ' * (n % 4)}" for n in range(20)]
+    code = client.make_poll(method="multiple", max_selections=2, choices=labels)
+    client.cast(code, "ann", [1])
+    page = visitor(viewport={"width": width, "height": height}).page
+    page.goto(f"{system.url}/p/{code}/")
+    page.evaluate(f"document.documentElement.style.fontSize = '{text}%'")
+    expect(page.locator("#cast-text")).to_have_text("Nothing chosen yet.")
+    page.locator("#peek").click()
+    expect(page.locator("label.choice").first).to_contain_text("100")
+    page.locator("input[name=selection]").first.focus()
+    for key in ["Tab"] * 19 + ["Shift+Tab"] * 19:
+        page.keyboard.press(key)
+        found = page.evaluate(FOCUSED)
+        assert not found["hidden"] and found["sideways"] <= 0 and found["letters"] >= 4, found
+
+
 # --- silent connections ---
 
 HIDE = """(hidden) => {

@@ -192,6 +192,36 @@ def test_a_revoked_invite_is_told_so(shared_daphne: Any, visitor: Any) -> None:
     expect(page.get_by_role("button", name="Cast my ballot")).to_be_hidden()
 
 
+def test_an_invite_whose_link_was_cut_off_can_be_pasted(shared_daphne: Any, visitor: Any) -> None:
+    """Mail gateways take away what stands behind `#`."""
+    system = shared_daphne
+    client = Client(system)
+    code, other = client.make_poll(identity="invite"), client.make_poll(identity="invite")
+    (link,), (foreign,) = invites(client, code, 1), invites(client, other, 1)
+    page = visitor(**PHONE).page
+    page.goto(link[:-4])
+    title, field, error = (page.locator(name) for name in ("#cast-title", "#invite-field", "#invite-error"))
+    expect(title).to_have_text("This invite is cut off")
+    page.goto(link.partition("#")[0])
+    for pasted, refusal in {
+        "": "Paste your invite first",
+        page.url: "There is no invite in this link",
+        link[:-1]: "this one has 31",
+        foreign: f"another poll, {other}",
+    }.items():
+        field.fill(pasted)
+        page.keyboard.press("Enter")
+        expect(error).to_contain_text(refusal)
+    field.fill(foreign.partition("#i=")[2])
+    page.keyboard.press("Enter")
+    expect(title).to_have_text("This invite is not valid here")
+    field.fill(link.partition("#i=")[2])
+    page.get_by_role("button", name="Use it").click()
+    expect(page.locator("#who-words")).to_contain_text("Invite accepted")
+    expect(field).to_be_hidden()
+    cast(page, "Bee")
+
+
 def test_a_clients_poll_is_for_watching(shared_daphne: Any, visitor: Any) -> None:
     system = shared_daphne
     client = Client(system)

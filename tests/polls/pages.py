@@ -48,9 +48,9 @@ def check_policy(source: str) -> None:
 @cache
 def imports(name: str) -> frozenset[str]:
     """The modules that a module imports, directly or through others."""
-    direct = re.findall(r"from \"\./(\w+)\.js\"", (SCRIPTS / f"{name}.js").read_text())
+    direct = re.findall(r"from \"\./([\w-]+)\.js\"", (SCRIPTS / f"{name}.js").read_text())
     return frozenset(direct).union(*(imports(other) for other in direct))
 
 
 def preloaded(source: str) -> set[str]:
-    return set(re.findall(r"modulepreload\" href=\"[^\"]*/js/(\w+)\.(?:\w+\.)?js\"", source))
+    return set(re.findall(r"modulepreload\" href=\"[^\"]*/js/([\w-]+)\.(?:\w+\.)?js\"", source))

@@ -148,6 +148,41 @@ def test_a_voter_is_told_what_became_of_the_ballot_and_nothing_else(
     assert ("part of the result." in said[1]) is (status == "counted" and over)
 
 
+TOKEN = "AAAAAQAAAAEz-_wq3m4t5v6x7y8zABCD"
+LINK = f"https://vote.example.org/p/K7MDXA/#i={TOKEN}"
+
+
+@pytest.mark.parametrize(
+    ("pasted", "found"),
+    [
+        (TOKEN, {"token": TOKEN}),
+        (f"  {LINK}\n", {"token": TOKEN}),
+        (f"<{LINK}>.", {"token": TOKEN}),
+        (f"#i={TOKEN}", {"token": TOKEN}),
+        (f"i={TOKEN}", {"token": TOKEN}),
+        (LINK.replace("#i=", "%23i%3D"), {"token": TOKEN}),
+        (f"{LINK[:60]}\r\n{LINK[60:]}", {"token": TOKEN}),
+        (f"{LINK}&utm_source=mail", {"token": TOKEN}),
+        (
+            f"https://safe.example/?url=https%3A%2F%2Fv.example%2Fp%2Fk7m-dxa%2F%2523i%3D{TOKEN}&x=1",
+            {"token": TOKEN},
+        ),
+        ("", {"problem": "inviteNone"}),
+        (" \u200b ", {"problem": "inviteNone"}),
+        ("https://vote.example.org/p/K7MDXA/", {"problem": "inviteLost"}),
+        ("https://vote.example.org/p/K7MDXA/#i=", {"problem": "inviteLost"}),
+        (LINK.replace("K7MDXA", "WXY346"), {"problem": "inviteElsewhere", "poll": "WXY346"}),
+        (LINK[:-1], {"problem": "inviteLength", "count": 31}),
+        ("K7MDXA", {"problem": "inviteLength", "count": 6}),
+        ("ask Zoë", {"problem": "inviteNotOne"}),
+    ],
+)
+def test_an_invite_is_read_as_mail_programs_leave_it(
+    scripts: Callable[..., Any], pasted: str, found: dict[str, Any]
+) -> None:
+    assert scripts("invite.js", "({ readInvite }, pasted) => readInvite(pasted, 'K7MDXA')", pasted) == found
+
+
 @pytest.mark.parametrize(
     ("key", "code", "shift", "meant"),
     [

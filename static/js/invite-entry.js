@@ -1,0 +1,40 @@
+/** A field for the invite, for those whose link lost its part behind "#" on the way. */
+
+import { readInvite } from "./invite.js";
+import { text } from "./texts.js";
+import { writeOrHide } from "./write.js";
+
+export class InviteEntry {
+  #field = document.getElementById("invite-field");
+  #error = document.getElementById("invite-error");
+  #box = document.getElementById("invite-entry");
+
+  /** onInvite(token): one that may be an invite was typed or pasted. */
+  constructor({ code, onInvite }) {
+    this.code = code;
+    this.onInvite = onInvite;
+    document.getElementById("invite-use").addEventListener("click", () => this.use());
+    this.#field.addEventListener("input", () => this.#say(""));
+  }
+
+  get hasFocus() {
+    return this.#box.contains(document.activeElement);
+  }
+
+  draw(wanted) {
+    this.#box.hidden = !wanted;
+    if (!wanted) this.#field.value = "";
+  }
+
+  use() {
+    const { token, problem, ...values } = readInvite(this.#field.value, this.code);
+    this.#say(problem ? text(problem, values) : "");
+    if (problem) this.#field.focus();
+    else this.onInvite(token);
+  }
+
+  #say(words) {
+    writeOrHide(this.#error, words);
+    this.#field.setAttribute("aria-invalid", String(Boolean(words)));
+  }
+}
