@@ -269,9 +269,14 @@ def doors() -> Messages:
         )
     if settings.SECURE_HSTS_SECONDS < 0:
         yield checks.Error("HSTS_SECONDS is below 0.", hint="Set it to 0 for none.", id="landslide.E020")
-    if not settings.SECRET_KEY.strip():
+    for name, keys in (
+        ("SECRET_KEY", [settings.SECRET_KEY]),
+        ("SECRET_KEY_FALLBACKS", settings.SECRET_KEY_FALLBACKS),
+    ):
+        if all(key.strip() for key in keys):
+            continue
         yield checks.Error(
-            "SECRET_KEY is blank: everybody could sign in its place.",
+            f"{name} is blank: everybody could sign in its place.",
             hint="Set it to a long random text, or leave it out.",
             id="landslide.E023",
         )

@@ -16,7 +16,7 @@ from .methods import MethodRules, get_method
 from .models import Choice, Poll, State
 from .moments import OUTSIDE, PASSED, in_window
 from .networks import canonical_networks
-from .plain_text import cleaned, is_visible, isolated, seen_as
+from .plain_text import NOTHING_TO_SEE, cleaned, is_visible, isolated, seen_as
 from .records import COMMAND, record
 
 CHOICES_AT_LEAST, CHOICES_AT_MOST = 2, 99
@@ -141,7 +141,7 @@ def _cleaned(field: str, text: str) -> str:
     except ValueError as error:
         raise _about(field, str(error)) from None
     if not is_visible(text):
-        raise _about(field, _("There is nothing to see in this text."))
+        raise _about(field, str(NOTHING_TO_SEE))
     return text
 
 

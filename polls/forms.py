@@ -9,13 +9,13 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from .models import Poll, canonical_code
-from .plain_text import cleaned, is_visible
+from .plain_text import NOTHING_TO_SEE, cleaned, is_visible
 
 
 class LineField(forms.CharField):
     """A line in which there is something to see, cleaned (`polls.plain_text`)."""
 
-    default_error_messages = {"blank": _("There is nothing to see in this text.")}
+    default_error_messages = {"invisible": NOTHING_TO_SEE}
     lines = False
 
     def to_python(self, value: Any) -> str:
@@ -24,7 +24,7 @@ class LineField(forms.CharField):
         except ValueError as error:
             raise ValidationError(str(error), code="character") from None
         if text and not is_visible(text):
-            raise ValidationError(self.error_messages["blank"], code="blank")
+            raise ValidationError(self.error_messages["invisible"], code="invisible")
         return text
 
 

@@ -12,7 +12,7 @@ from rest_framework import serializers
 
 from polls.moments import OUTSIDE, NaiveTime, in_window, parse_rfc_3339
 from polls.networks import canonical_networks
-from polls.plain_text import cleaned, is_visible
+from polls.plain_text import NOTHING_TO_SEE, cleaned, is_visible
 
 
 class Text(serializers.CharField):
@@ -20,6 +20,8 @@ class Text(serializers.CharField):
 
     lines: whether it may have several.
     """
+
+    default_error_messages = {"invisible": NOTHING_TO_SEE}
 
     def __init__(self, *, lines: bool = False, **options: Any) -> None:
         super().__init__(**options)
@@ -35,7 +37,7 @@ class Text(serializers.CharField):
         if is_visible(text):
             return text
         if not self.allow_blank:
-            self.fail("blank")
+            self.fail("invisible")
         return ""
 
 

@@ -32,9 +32,10 @@ class SearchField(models.TextField):
 
 
 class MomentField(models.DateTimeField):
-    """A time inside the window of `polls.moments`; what is stored outside it is read as its nearest end.
+    """A time inside the window of `polls.moments`: one outside it is read, written and compared as its end.
 
-    A row may be older than the window, or come from a script: no list may break over it.
+    Forms refuse such a time. But a row may be older than the window, or come from a script, and a filter may
+    ask for any: no list may break over it.
     """
 
     default_validators = [check_window]
@@ -42,6 +43,10 @@ class MomentField(models.DateTimeField):
     def deconstruct(self) -> Any:
         name, _path, args, kwargs = super().deconstruct()
         return name, "django.db.models.DateTimeField", args, kwargs
+
+    def get_prep_value(self, value: Any) -> Any:
+        moment = super().get_prep_value(value)
+        return moment and clamped(moment)
 
     def from_db_value(self, value: datetime | None, *_: Any) -> datetime | None:
         return value and clamped(value)

@@ -72,6 +72,7 @@ BROKEN = [
     ({"PROXY_SSL_HEADER": "a b", "HTTPS": True}, "landslide.E019", "X-Forwarded-Proto"),
     ({"SECURE_HSTS_SECONDS": -5}, "landslide.E020", "0"),
     ({"SECRET_KEY": " "}, "landslide.E023", "random"),
+    ({"SECRET_KEY_FALLBACKS": ["x", ""]}, "landslide.E023", "random"),
     ({"REDIS_PREFIX": ""}, "landslide.E005", "braces"),
     ({"REDIS_URL": "redis://h:6379/first"}, "landslide.E006", "redis://"),
 ]
