@@ -7,10 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from . import lifecycle
+from . import clock, lifecycle
 from .errors import CodeTaken, IllegalStep, Malformed, PollNotFound
 from .methods import MethodRules, get_method
 from .models import Choice, Poll, State
@@ -172,7 +171,7 @@ def _check_times(poll: Poll, before: Mapping[str, datetime | None]) -> None:
             continue
         if not in_window(moment):
             raise _about(name, str(OUTSIDE))
-        if moment <= timezone.now():
+        if moment <= clock.utc_now():
             hint = (
                 _("To open the poll now, leave it empty and open it by hand.") if name == "opens_at" else ""
             )

@@ -10,7 +10,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from polls import authoring
+from polls import authoring, clock
 from polls.errors import LandslideError
 from polls.models import Poll, State, Visibility
 
@@ -72,7 +72,7 @@ def _opening(poll: Poll) -> list[str]:
         _("Question, choices and rules are fixed then; only who sees the results can be changed."),
         _SEEN[Visibility(poll.results_visible)],
     ]
-    if poll.opens_at and poll.opens_at > timezone.now():
+    if poll.opens_at and poll.opens_at > clock.utc_now():
         lines.append(
             _("On %(time)s it would open by itself; you open it now.") % {"time": moment(poll.opens_at)}
         )
@@ -175,7 +175,7 @@ def obstacle(poll: Poll) -> str:
     except LandslideError as error:
         sentences = [str(one) for says in error.extra.get("errors", {}).values() for one in says]
         return " ".join(sentences) or error.detail
-    if poll.closes_at and poll.closes_at <= timezone.now():
+    if poll.closes_at and poll.closes_at <= clock.utc_now():
         return _("The closing time has passed; change or clear it first.")
     return ""
 

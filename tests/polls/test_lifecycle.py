@@ -1,5 +1,6 @@
 """draft → open → closing → closed → published, and back to a draft of the next round."""
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,8 +10,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from analytics import counting, tasks
-from polls import authoring, lifecycle, votelog
-from polls.errors import IllegalStep, PollNotFound
+from polls import authoring, clock, lifecycle, votelog
+from polls.errors import IllegalStep, Malformed, PollNotFound
 from polls.models import Ballot, Choice, Poll, Round, State
 from polls.signals import ballots_appended, poll_changed
 from polls.votelog.base import Gate
@@ -254,6 +255,17 @@ def test_what_is_due_goes_by_the_clock_of_the_log(monkeypatch: pytest.MonkeyPatc
     assert lifecycle.act_on_time() == []
     by_hand = lifecycle.open_poll(poll.pk)
     assert by_hand.opens_at and by_hand.opens_at < wrong - 50 * MINUTE
+
+
+def test_whether_a_time_has_passed_goes_by_the_clock_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    soon = timezone.now() + 30 * MINUTE
+    monkeypatch.setattr(clock, "_offset", 0.0)
+    ahead = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: ahead)
+    with pytest.raises(Malformed):
+        make_poll(closes_at=soon)
+    votelog.learn_clock()
+    assert make_poll(closes_at=soon).closes_at == soon
 
 
 def test_what_ends_or_is_published_by_hand_has_the_time_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -405,6 +405,7 @@ class Forgetful:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.swallowed = 0
         self.swallow_next = False
+        self.lets_through = 0.0  # of the answer that it swallows
         self.then: Callable[[], Any] = lambda: None  # before it hangs up
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -441,6 +442,7 @@ class Forgetful:
                 if self.swallow_next:
                     self.swallow_next = False
                     self.swallowed += 1
+                    target.sendall(data[: int(len(data) * self.lets_through)])
                     self.then()
                     break
                 target.sendall(data)
@@ -467,7 +469,12 @@ class TestALostAnswer:
         make(log)
         return log
 
-    def test_repeating_an_append_doubles_nothing(self, log: VoteLog, way: Forgetful) -> None:
+    @pytest.mark.parametrize("lets_through", [0.0, 0.4, 0.8])
+    def test_repeating_an_append_doubles_nothing(
+        self, log: VoteLog, way: Forgetful, lets_through: float
+    ) -> None:
+        """Also where the answers of some partitions came through."""
+        way.lets_through = lets_through
         open_gate(log, revote=True)
         way.swallow_next = True
         outcomes = append(log, *(ballot(number) for number in range(30)))
