@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from analytics import checkpoints, stuck, tasks
 from tests.polling import fill, open_poll
-from tests.servers import PostgreSQL
+from tests.servers import PostgreSQL, wait_for
 
 pytestmark = [pytest.mark.full_only, pytest.mark.django_db(transaction=True)]
 
@@ -50,13 +50,13 @@ def wait(seconds: float = 0.2) -> None:
 
 
 def test_one_in_mid_copy_is_ended(connect: Any) -> None:
+    checkpoints.expected_heads()
     with copying(connect()):
-        wait()
-        assert stuck.end_copies() == 1
+        wait_for(lambda: stuck.end_copies() == 1, what="the one that is stuck")
         with transaction.atomic(), connection.cursor() as cursor:  # what it held is free
-            cursor.execute("SET LOCAL lock_timeout = '10s'")
+            cursor.execute("SET LOCAL lock_timeout = '30s'")
             cursor.execute("SELECT * FROM analytics_checkpoint FOR UPDATE")
-        assert stuck.end_copies() == 0
+        wait_for(lambda: stuck.end_copies() == 0, what="the end of its session")
 
 
 @pytest.mark.parametrize("patience", ["1h", "0"], ids=["has just begun", "may take for ever"])
