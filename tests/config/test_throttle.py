@@ -82,7 +82,7 @@ def test_all_viewers_together_take_their_share_and_no_more(clock: Clock) -> None
         viewer.inbox.add(sent)
     # While a burst is spent, its share of the time goes on coming in.
     assert len(order) <= BURST_SECONDS / 0.001 / (1 - SHARE) + 1
-    assert not any(viewer.reading for viewer in viewers)
+    assert sum(viewer.reading for viewer in viewers) <= 1  # all that the burst was enough for
     clock.run()
     assert all(viewer.heard == sent and viewer.reading for viewer in viewers)
     work = len(order) * 0.001
