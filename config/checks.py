@@ -48,8 +48,8 @@ TWO_FACTOR = ("required", "optional")
 RATE_LIMIT = re.compile(r"(voter|address|network)=[1-9]\d{0,8}/[1-9]\d{0,5}")
 
 HEADER = re.compile(r"[A-Za-z0-9-]+")
-#: As Django compares them: a name, one with all below it, an address, or anything.
-HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9a-fA-F:.]+\]")
+#: What is no host name in the way in which Django compares them: a scheme, a path, a space, a port.
+NO_HOST = re.compile(r"[/\s@]|^[^\[]*:|\]:")
 
 Messages = Iterator[checks.CheckMessage]
 
@@ -120,7 +120,7 @@ def addresses() -> Messages:
                 )
 
     for host in settings.ALLOWED_HOSTS:
-        if not HOST.fullmatch(host):
+        if not host or NO_HOST.search(host):
             yield checks.Error(
                 f"ALLOWED_HOSTS contains {host!r}, which is no host name.",
                 hint="Write names alone, without scheme or port: vote.example.org,.example.org.",

@@ -26,8 +26,12 @@ _IGNORABLE = (
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-#: The same, but for the letters behind U+1F3F4: the flags of England and Scotland differ by nothing else.
-_INVISIBLE = re.compile(rf"(\U0001f3f4[\U000e0020-\U000e007f]+)|[{_IGNORABLE}]")
+_INVISIBLE = re.compile(rf"[{_IGNORABLE}]")
+#: Behind U+1F3F4 they are letters: the flags of England and Scotland differ by nothing else.
+_FLAG_OR_INVISIBLE = re.compile(rf"(\U0001f3f4[\U000e0020-\U000e007f]+)|[{_IGNORABLE}]")
+#: Of these categories are the letters of Persian and Hindi, and emoji: a joiner between two of them joins or
+#: parts them for all to see. Between letters of Latin it shows nothing.
+_JOINED = ("Lo", "Mn", "Mc", "So", "Sk")
 #: Blank too, though Unicode counts them among signs: no dots of Braille, and no head of a note.
 _BLANK_SIGNS = r"\u2800\U0001d159"
 _BLANK = re.compile(rf"[\s\x00-\x1f\x7f-\x9f{_IGNORABLE}{_BLANK_SIGNS}]+")
@@ -61,7 +65,7 @@ def is_visible(text: str) -> bool:
 
 def seen_as(text: str) -> str:
     """The same for texts that look the same but for upper and lower case."""
-    bare = _INVISIBLE.sub(lambda found: found[1] or "", text)
+    bare = _FLAG_OR_INVISIBLE.sub(_seen_of, text)
     return _GAPS.sub(" ", unicodedata.normalize("NFC", bare)).strip().lower()
 
 
@@ -75,6 +79,14 @@ def folded(text: str) -> str:
 def escaped(text: str) -> str:
     """The text for a terminal or a log: what `cleaned` refuses, and older rows may hold, spelled out."""
     return _REFUSED.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def _seen_of(found: re.Match[str]) -> str:
+    text, start, end = found.string, found.start(), found.end()
+    joiner = found[0] in "\u200c\u200d" and start > 0 and end < len(text)
+    if joiner and all(unicodedata.category(beside) in _JOINED for beside in (text[start - 1], text[end])):
+        return found[0]
+    return found[1] or ""
 
 
 def isolated(text: str) -> str:

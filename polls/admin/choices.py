@@ -61,13 +61,15 @@ class ChoicesField(forms.Field):
 
     def to_python(self, value: Sequence[str] | None) -> list[str]:
         """Each cleaned; a row that is left empty is none, one that only looks it is refused by its number."""
-        labels = []
-        for number, text in enumerate(value or [], 1):
+        labels: list[str] = []
+        for text in value or []:
             try:
                 label = self.line.clean(text)
             except ValidationError as error:
                 says = _("Choice %(number)s: %(error)s")
-                raise ValidationError(says, params={"number": number, "error": error.messages[0]}) from None
+                raise ValidationError(
+                    says, params={"number": len(labels) + 1, "error": error.messages[0]}
+                ) from None
             if label:
                 labels.append(label)
         return labels

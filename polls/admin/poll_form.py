@@ -144,7 +144,11 @@ class PollForm(forms.ModelForm):
     def _add_refusal(self, error: LandslideError) -> None:
         """Beside its field, where the refusal names one that the form has."""
         errors = {NAMES.get(name, name): says for name, says in error.extra.get("errors", {}).items()}
-        named = {name: says for name, says in errors.items() if name in self.fields}
+        named = {
+            name: error.detail if isinstance(says, dict) else says  # by place in a list
+            for name, says in errors.items()
+            if name in self.fields
+        }
         for name, says in (named or {None: error.detail}).items():
             self.add_error(name, says)
 

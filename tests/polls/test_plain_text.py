@@ -97,6 +97,10 @@ def test_one_form_is_kept() -> None:
         ("Tee", "Tea", False),
         ("🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🏴󠁧󠁢󠁳󠁣󠁴󠁿", False),
         ("👍", "👍🏽", False),
+        ("می‌خواهم", "میخواهم", False),
+        ("👩‍🚀", "👩🚀", False),
+        ("نعم", "نعم\u200c", True),
+        ("Yes", "Y\u200ce\u200ds", True),
     ],
 )
 def test_equal_is_what_looks_it(one: str, other: str, same: bool) -> None:
