@@ -3,11 +3,14 @@
 export function keepAwake() {
   if (!navigator.wakeLock) return;
   let lock = null;
+  let asking = false;
 
   /** A hidden page loses its lock, and a machine that is short of power refuses one. */
   async function ask() {
-    if (document.hidden || (lock && !lock.released)) return;
+    if (asking || document.hidden || (lock && !lock.released)) return;
+    asking = true;
     lock = await navigator.wakeLock.request("screen").catch(() => null);
+    asking = false;
   }
 
   document.addEventListener("visibilitychange", ask);

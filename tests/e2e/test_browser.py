@@ -52,6 +52,7 @@ def test_the_main_job(running: Any, visitor: Any) -> None:
     phone.wait_for_url(f"**/p/{code}/")
     cast(phone, "Bee")
     expect(projector.locator("#ballots b")).to_have_text("1")
+    expect(projector.locator("#viewers")).to_have_text("1 watching")  # the projector isn't one
     expect(projector.locator("li.bar").nth(1)).to_contain_text("100")
 
     second = new_voter(system.url, code).post(f"/api/v1/polls/{code}/ballots/", json={"selections": [1]})

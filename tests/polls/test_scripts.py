@@ -345,3 +345,26 @@ def test_closed_and_published_are_told_apart(scripts: Callable[..., Any]) -> Non
     )
     # Nothing is said of a result that nobody here may see.
     assert scripts("words.js", say, {**result, "visible": False}).startswith("Voting closed")
+
+
+AWAKE = """async ({ keepAwake }) => {
+    const locks = [];
+    const request = async (kind) => locks[locks.push({ kind, released: false }) - 1];
+    Object.defineProperty(navigator, "wakeLock", { configurable: true, value: { request } });
+    const shown = async () => {
+        document.dispatchEvent(new Event("visibilitychange"));
+        await new Promise((done) => setTimeout(done));
+    };
+    keepAwake();
+    await shown();
+    const held = locks.length;
+    locks[0].released = true;
+    await shown();
+    delete navigator.wakeLock;
+    keepAwake();
+    return [held, locks.length, locks[0].kind];
+}"""
+
+
+def test_the_screen_is_kept_awake_and_again_after_it_was_hidden(scripts: Callable[..., Any]) -> None:
+    assert scripts("awake.js", AWAKE) == [1, 2, "screen"]
