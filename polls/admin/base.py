@@ -62,6 +62,8 @@ class TimeField(forms.SplitDateTimeField):
 class Admin(ModelAdmin):
     """unfold's, for each of our models."""
 
+    warn_unsaved_form = True
+
     def formfield_for_dbfield(self, db_field: models.Field, request: HttpRequest, **options: Any) -> Any:
         if isinstance(db_field, models.DateTimeField):
             options = {"form_class": TimeField, "widget": TimeWidget} | options

@@ -53,7 +53,6 @@ class PollAdmin(InvitePages):
     list_per_page = 50
     search_fields = ("search_text__contains",)
     search_help_text = gettext_lazy("Code or question")
-    warn_unsaved_form = True
 
     # --- the list ---
 

@@ -3,6 +3,10 @@
 
 for (const box of document.querySelectorAll("[data-choice-rows]")) liven(box);
 
+// Django focuses the first input of a new poll too, but at a moment at which the page may still be hidden.
+const adding = document.querySelector("#django-admin-form-add-constants[data-model-name]");
+if (adding && document.activeElement === document.body) document.getElementById("id_question")?.focus();
+
 function liven(box) {
   const add = box.querySelector("[data-add]");
   const rows = () => [...box.querySelectorAll(".ls-row")];

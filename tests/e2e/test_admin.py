@@ -48,7 +48,9 @@ def test_a_poll_is_run_from_the_admin(running: Any, visitor: Any) -> None:
     page.get_by_role("button", name="Save", exact=True).click()
     code = page.locator(".ls-code").inner_text()
 
-    press(page, "Open voting")
+    page.fill("#id_question", "Which colour for the door?")
+    press(page, "Open voting")  # which saves the form first
+    expect(page.locator("h1")).to_contain_text("Which colour for the door?")
     expect(page.locator("[data-status]")).to_have_text("Live")
     expect(page.locator("#poll-tally .ls-label")).to_have_text(["Red", "Blue", "Yellow", "Black"])
     for voter, mark in enumerate((1, 1, 2)):

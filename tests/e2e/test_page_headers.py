@@ -19,6 +19,14 @@ document.addEventListener("securitypolicyviolation", (event) => {
 });
 """
 
+#: What can be pressed and is smaller than WCAG 2.5.8 asks for.
+SMALL_TARGETS = """
+[...document.querySelectorAll("a, button, input, select, textarea, summary")].filter((element) => {
+  const { width, height } = element.getBoundingClientRect();
+  return element.tabIndex >= 0 && width > 1 && height > 1 && Math.min(width, height) < 24;
+}).map((element) => element.outerHTML.slice(0, 200))
+"""
+
 
 @pytest.fixture(scope="module")
 def running(shared_embedded: Any) -> tuple[Any, Client]:
@@ -106,6 +114,8 @@ def test_no_admin_page_needs_what_its_policy_forbids(running: Any, visitor: Any)
         policy = answer.headers["content-security-policy"]
         assert "'unsafe-inline'" not in policy.partition("script-src")[2].partition(";")[0]
         page.wait_for_load_state()
+        expect(page.get_by_role("main")).to_be_visible()
+        assert page.evaluate(SMALL_TARGETS) == [], path
     page.goto(f"{system.url}/admin/polls/poll/")
     page.get_by_role("link", name=code).click()
     expect(page.locator("[data-ballots]")).to_have_text("1")
