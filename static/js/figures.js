@@ -16,6 +16,7 @@ export function drawFigures(container, tally) {
   const apart = tally.quarantined?.choices;
   const apartVotes = new Map(apart?.map(({ number: each, votes }) => [each, votes]));
   table.tHead.rows[0].cells[3].hidden = !apart;
+  container.classList.toggle("on-paper", Boolean(apart)); // no chart shows the second tally
   const body = table.tBodies[0];
   while (body.rows.length > tally.choices.length) body.deleteRow(-1);
   tally.choices.forEach((choice, index) => {
