@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -188,10 +188,11 @@ def _move_some_back(decision: Quarantine) -> int:
 
 
 def _cells_to_move(poll: Poll, voters: list[bytes], done: SetAside) -> set[int | None]:
-    """The cells that these voters' ballots may be moved out of, told apart by `released_from`.
+    """The cells that these voters' ballots may be moved out of, by their `released_from`.
 
     Ballots that were released together are a cell: the tallies have shown what all of them mark. Moving all
-    but few of a cell, or only few, would show the marks of these by subtraction.
+    but few of a cell, or only few, would show the marks of these by subtraction. Those that were never set
+    aside are one too, with those of which so few were released that nothing was shown of them.
     """
     found: Counter[tuple[int | None, bool]] = Counter()
     for ballots in _in_pieces(poll, voters):
@@ -199,10 +200,14 @@ def _cells_to_move(poll: Poll, voters: list[bytes], done: SetAside) -> set[int |
         found.update((cell, apart is not None) for cell, apart in rows)
     done.already = sum(count for (_cell, apart), count in found.items() if apart)
     done.not_counted = len(voters) - found.total()
-    counted = {cell: count for (cell, apart), count in found.items() if not apart}
-    round_ = Round.objects.get(poll=poll, number=poll.round) if counted else None
-    least = secrecy.least(_step(round_)) if round_ else 0
-    cells = {cell for cell, count in counted.items() if _may_move(poll, cell, count, least)}
+    round_ = Round.objects.filter(poll=poll, number=poll.round).first()
+    least = secrecy.least(_step(round_) if round_ else 1)
+    small = _small_cells(poll, least)
+    counted: Counter[int | None] = Counter()
+    for (cell, apart), count in found.items():
+        if not apart:
+            counted[None if cell in small else cell] += count
+    cells = {cell for cell, count in counted.items() if _may_move(poll, cell, small, count, least)}
     done.too_few = sum(count for cell, count in counted.items() if cell not in cells)
     if done.too_few and not cells:
         raise TooFewBallots(
@@ -212,14 +217,25 @@ def _cells_to_move(poll: Poll, voters: list[bytes], done: SetAside) -> set[int |
             )
             % {"least": least}
         )
-    return cells
+    return cells | small if None in cells else cells
 
 
-def _may_move(poll: Poll, cell: int | None, count: int, least: int) -> bool:
+def _small_cells(poll: Poll, least: int) -> set[int | None]:
+    decisions = Quarantine.objects.filter(poll_id=poll.pk, round=poll.round, released_at__isnull=False)
+    counted = Ballot.objects.filter(quarantine_id=None)
+    return {
+        pk
+        for pk in decisions.values_list("pk", flat=True)
+        if counted.filter(released_from=pk).order_by()[:least].count() < least
+    }
+
+
+def _may_move(poll: Poll, cell: int | None, small: set[int | None], count: int, least: int) -> bool:
     if count < least:
         return False
-    where = {"poll_id": poll.pk, "round": poll.round, "quarantine_id": None, "released_from": cell}
-    left = Ballot.objects.filter(**where).order_by()[: count + least].count() - count
+    of_cell = Q(released_from=cell) if cell else Q(released_from=None) | Q(released_from__in=small)
+    counted = Ballot.objects.filter(of_cell, poll_id=poll.pk, round=poll.round, quarantine_id=None)
+    left = counted.order_by()[: count + least].count() - count
     return left == 0 or left >= least
 
 

@@ -36,7 +36,12 @@ class Ballot(models.Model):
                 fields=["quarantine_id", "voter_key"],
                 condition=models.Q(quarantine_id__isnull=False),
                 name="ballot_quarantined",
-            )
+            ),
+            models.Index(
+                fields=["released_from"],
+                condition=models.Q(released_from__isnull=False),
+                name="ballot_released",
+            ),
         ]
 
 

@@ -79,6 +79,27 @@ def test_what_was_released_is_set_aside_again_as_a_whole_or_not_at_all() -> None
         quarantine.release(done.decision.pk, ANN)
 
 
+@pytest.mark.parametrize("others", [[40], [10, 30], [20, 20], [10, 10, 20], [39], [30, 9]])
+def test_a_ballot_that_was_released_alone_is_not_told_by_what_is_left(others: list[int]) -> None:
+    """Set aside all the others, at once or by turns: neither a tally nor a difference is the one."""
+    poll = open_poll()
+    ballots = fill(poll, range(4 * LEAST), 1)
+    append(new_ballot(poll, 1000, 2, aside="over_limit"))
+    count()
+    quarantine.release(Quarantine.objects.get().pk, ANN)
+    poll, told, start = close(poll), 0, 0
+    for size in others:
+        try:
+            done = set_aside(poll, ballots[start : start + size])
+        except TooFewBallots:
+            continue
+        start, told = start + size, told + done.ballots
+        assert shown(poll)["ballots"] >= LEAST
+        assert done.decision is not None
+        quarantine.release(done.decision.pk, ANN)
+    assert 4 * LEAST + 1 - told >= LEAST
+
+
 def attempts(ballots: list[NewBallot]) -> list[list[NewBallot]]:
     sizes = (1, 2, LEAST - 1, LEAST, LEAST + 1, 2 * LEAST, len(ballots) - 1, len(ballots))
     return [ballots[start : start + size] for size in sizes for start in (0, 1, LEAST)]
