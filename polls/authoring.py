@@ -15,7 +15,7 @@ from .methods import MethodRules, get_method
 from .models import Choice, Poll, State
 from .moments import OUTSIDE, PASSED, in_window
 from .networks import canonical_networks
-from .plain_text import NOTHING_TO_SEE, cleaned, is_visible, isolated, seen_as
+from .plain_text import NOTHING_TO_SEE, cleaned, is_visible, isolated, on_one_line, seen_as
 from .records import COMMAND, record
 
 CHOICES_AT_LEAST, CHOICES_AT_MOST = 2, 99
@@ -198,7 +198,7 @@ def check_networks(poll: Poll) -> None:
 def _replace_choices(poll: Poll, labels: Sequence[str]) -> None:
     """New texts for a draft, in their order. A number that voters have seen stays with its text for good."""
     seen = _numbers_seen(poll)
-    numbers = {choice.label: choice.number for choice in poll.choices.all() if choice.number in seen}
+    numbers = {on_one_line(c.label): c.number for c in poll.choices.all() if c.number in seen}
     following = max(seen, default=0) + 1
     rows = []
     for position, label in enumerate(labels, 1):

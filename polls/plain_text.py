@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 #: Spaces of whatever width, and tabs: one plain space in what is kept.
 _SPACES = re.compile(r"[\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
-_LINE_BREAKS = re.compile(r"\r\n|[\r\u0085\u2028\u2029]")
+_LINE_BREAKS = re.compile(r"\r\n|[\n-\r\u0085\u2028\u2029]")
 #: Controls, bidirectional embeddings, overrides and isolates, annotations, and what is no character at all.
 _REFUSED = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206f\ufff9-\ufffb\ud800-\udfff\ufdd0-\ufdef"
@@ -52,10 +52,15 @@ def cleaned(text: str, *, lines: bool = False) -> str:
     for found in _REFUSED.finditer(text):
         if lines and found[0] == "\n":
             continue
-        if found[0] == "\n" or _LINE_BREAKS.match(found[0]):
+        if _LINE_BREAKS.match(found[0]):
             raise ValueError(_("This has to be one line of text."))
         raise ValueError(_("The character U+%(number)04X can't be used here.") % {"number": ord(found[0])})
     return text
+
+
+def on_one_line(text: str) -> str:
+    """A text of old as it would be kept today: a form's field would drop its line breaks and join words."""
+    return _SPACES.sub(" ", unicodedata.normalize("NFC", _LINE_BREAKS.sub(" ", text))).strip()
 
 
 def is_visible(text: str) -> bool:

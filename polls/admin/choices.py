@@ -19,6 +19,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from polls.cutting import shortened
 from polls.forms import LineField
 from polls.models import Choice
+from polls.plain_text import on_one_line
 
 ROWS_AT_LEAST = 4
 LABEL_LENGTH = Choice._meta.get_field("label").max_length or 200
@@ -40,7 +41,7 @@ class ChoiceRows(forms.Widget):
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         context = super().get_context(name, value, attrs)
-        labels = [label for label in value or [] if label.strip()]
+        labels = [on_one_line(label) for label in value or [] if label.strip()]
         context["rows"] = labels + [""] * max(1, ROWS_AT_LEAST - len(labels))
         context["input_classes"] = " ".join(BASE_INPUT_CLASSES)
         return context

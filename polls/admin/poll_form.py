@@ -15,6 +15,7 @@ from polls.errors import LandslideError
 from polls.forms import LineField
 from polls.methods import get_method
 from polls.models import CODE_RULE, Poll, canonical_code
+from polls.plain_text import on_one_line
 
 from .choices import ChoicesField
 from .networks import NetworksField
@@ -95,6 +96,7 @@ class PollForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk and "labels" in self.fields:
+            self.initial["question"] = on_one_line(self.instance.question)
             self.initial.setdefault("labels", [choice.label for choice in self.instance.choices.all()])
             if self.instance.round > 1:
                 self.fields["labels"].help_text = _(

@@ -10,7 +10,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from polls.authoring import create_poll
+from polls import lifecycle
+from polls.authoring import change_poll, create_poll
 from polls.errors import Malformed
 from polls.models import ApiClient, Choice, InviteBatch, Poll, Round
 from polls.plain_text import cleaned, is_visible, isolated, seen_as
@@ -210,6 +211,28 @@ def test_the_admin_keeps_the_cleaned_form(boss: Client) -> None:
     )
     poll = Poll.objects.get()
     assert (poll.question, poll.choices.first().label) == ("Café ?", "a b")  # type: ignore[union-attr]
+
+
+@pytest.mark.django_db
+def test_a_line_break_of_old_is_a_space_in_the_form(boss: Client) -> None:
+    """A browser's field of one line drops it, and "line" and "break" would become one word."""
+    poll = make_poll(choices=2)
+    Poll.objects.update(question="one\nquestion")
+    Choice.objects.filter(poll=poll, number=1).update(label="line\r\nbreak")
+    source = boss.get(page_of(poll)).content.decode()
+    assert 'value="line break"' in source and 'value="one question"' in source
+
+
+@pytest.mark.django_db
+def test_a_text_of_old_keeps_its_number_when_it_is_saved_in_todays_form() -> None:
+    poll = open_poll(choices=2)
+    Choice.objects.filter(poll=poll, number=2).update(label="Cafe\u0301\nau\u00a0lait")
+    lifecycle.reset_poll(poll.pk)
+    change_poll(poll.pk, ["New", "Café au lait"])
+    assert [(choice.number, choice.label) for choice in poll.choices.all()] == [
+        (3, "New"),
+        (2, "Café au lait"),
+    ]
 
 
 @pytest.mark.django_db
