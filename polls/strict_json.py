@@ -17,7 +17,8 @@ def refuse_duplicates(text: bytes) -> None:
 
 
 def _once(members: list[tuple[str, Any]]) -> None:
-    names = [name for name, _ in members]
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DuplicateMember(f"{twice[:40]!r} comes twice in one object.")
+    seen: set[str] = set()
+    for name, _ in members:
+        if name in seen:
+            raise DuplicateMember(f"{name[:40]!r} comes twice in one object.")
+        seen.add(name)
