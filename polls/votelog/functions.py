@@ -23,29 +23,27 @@ _PREPARED_AT_MOST = 4  # times a call: processes of two releases would load thei
 _PAUSES = (0.04, 0.08)  # seconds before calls whose replies were lost are sent again, each time
 
 Call = tuple[str, list[str], list[Any]]  # Function, keys, arguments
+#: Looks whether the log is the one that we know; the errors of partitions that aren't, by stream.
+Compare = Callable[[], Mapping[str, Exception]]
 
 
 class Functions:
     """The library of Functions in one Redis."""
 
-    def __init__(
-        self, connect: Callable[..., redis.Redis], compare: Callable[[], Mapping[str, Exception]]
-    ) -> None:
-        """`compare` looks whether the log is the one we know, and returns the errors by stream."""
+    def __init__(self, connect: Callable[..., redis.Redis]) -> None:
         # Without redis-py's retries: `send` repeats calls, and knows that it did.
         self._redis = connect(retry=Retry(NoBackoff(), 0))
-        self._compare = compare
         self._loaded = False
 
-    def call(self, calls: Sequence[Call]) -> list[Any]:
+    def call(self, calls: Sequence[Call], compare: Compare) -> list[Any]:
         """The answers of calls that are sent in one round trip; the first error is raised."""
-        answers, _lost = self.ask(calls)
+        answers, _lost = self.ask(calls, compare)
         for answer in answers:
             if isinstance(answer, Exception):
                 raise refusal(answer) or answer
         return answers
 
-    def ask(self, calls: Sequence[Call]) -> tuple[list[Any], bool]:
+    def ask(self, calls: Sequence[Call], compare: Compare) -> tuple[list[Any], bool]:
         """The answer or error of each call, and whether they may have run before, unheard.
 
         Raises what kept all of them from being sent, or from being heard. A call that was refused for the
@@ -60,7 +58,7 @@ class Functions:
             if not again:
                 break
             try:
-                errors = self._prepare(answers)
+                errors = self._prepare(answers, compare)
                 found, lost_again = self.send([calls[index] for index in again])
             except (LandslideError, RedisError) as error:
                 for index in again:
@@ -89,12 +87,12 @@ class Functions:
             pipe.fcall(function, len(keys), *keys, *args)
         return pipe
 
-    def _prepare(self, answers: Sequence[Any]) -> Mapping[str, Exception]:
+    def _prepare(self, answers: Sequence[Any], compare: Compare) -> Mapping[str, Exception]:
         """Do what calls lack; the errors of the partitions where that failed, by stream."""
         if any(_says(answer, "Function not found") for answer in answers):
             self._load()  # an emptied Redis, or another
             return {}
-        return self._compare()
+        return compare()
 
     def _load(self) -> None:
         """Unless it is there: whoever loads it anew makes all partitions be compared once more."""

@@ -93,7 +93,7 @@ class RedisVoteLog:
             health_check_interval=30,
         )
         self._redis = connect(retry=Retry(ExponentialBackoff(base=0.02, cap=0.2), 2))
-        self._functions = Functions(connect, self._compare)
+        self._functions = Functions(connect)
 
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
         together: dict[int, _Polls] = {}
@@ -109,7 +109,7 @@ class RedisVoteLog:
             if partition in expected
         }
         counting = self._counting_of(ballots)
-        answers, lost = self._functions.ask([*calls.values(), *counting.values()])
+        answers, lost = self._functions.ask([*calls.values(), *counting.values()], self._compare)
         self._note_over(counting, answers[len(calls) :])
         appended = dict(zip(calls, answers, strict=False))
         outcomes: list[Outcome] = [_UNKNOWN] * len(ballots)
@@ -188,7 +188,7 @@ class RedisVoteLog:
         return blocks
 
     def trim(self, partition: int, upto: int) -> None:
-        self._functions.call([("landslide_trim", self._keys(partition), [upto])])
+        self._call([("landslide_trim", self._keys(partition), [upto])])
 
     def forget(self, poll_id: int, counted: Mapping[int, int]) -> None:
         for partition in range(self.partitions):
@@ -234,14 +234,14 @@ class RedisVoteLog:
     def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
         partition = partition_of(poll_id, voter_key, self.partitions)
         keys = [*self._keys(partition), self._claims_key(partition, poll_id)]
-        (record,) = self._functions.call([("landslide_find", keys, [voter_key])])
+        (record,) = self._call([("landslide_find", keys, [voter_key])])
         claimed = unpack_claim(record or b"")
         return next((c.ballot_id for c in reversed(claimed) if c.round == round), None)
 
     def open(self, poll_id: int, gate: Gate) -> None:
         each = -(-gate.expected // self.partitions)
         args = [poll_id, gate.round, gate.pack(), each]
-        self._functions.call(
+        self._call(
             [
                 ("landslide_open", [*self._keys(p), self._claims_key(p, poll_id)], args)
                 for p in range(self.partitions)
@@ -260,7 +260,7 @@ class RedisVoteLog:
         self._each("landslide_reset", poll_id, round, Gate(round).pack())
 
     def make(self, partition: int, head: Head) -> None:
-        self._functions.call([("landslide_make", self._keys(partition), [head.generation, head.position])])
+        self._call([("landslide_make", self._keys(partition), [head.generation, head.position])])
 
     def rebuild(self, partition: int, head: Head, gates: Mapping[int, Gate]) -> None:
         log, head_key, gates_key = self._keys(partition)
@@ -294,7 +294,7 @@ class RedisVoteLog:
                 part = args[start : start + _RESTORE]
                 calls.append(("landslide_restore", keys, [REMEMBERED_BALLOTS, *part]))
         if calls:
-            self._functions.call(calls)
+            self._call(calls)
 
     def clock(self) -> int:
         seconds, micros = self._redis.time()
@@ -344,7 +344,10 @@ class RedisVoteLog:
 
     def _each(self, function: str, *args: Any) -> list[Any]:
         """Call a Function on every partition, in one round trip."""
-        return self._functions.call([(function, self._keys(p), list(args)) for p in range(self.partitions)])
+        return self._call([(function, self._keys(p), list(args)) for p in range(self.partitions)])
+
+    def _call(self, calls: Sequence[Call]) -> list[Any]:
+        return self._functions.call(calls, self._compare)
 
     def _compare(self) -> dict[str, Exception]:
         """Redis has started anew, or another has taken over: is this the log that we know?
