@@ -16,22 +16,15 @@ class LineField(forms.CharField):
     """A line in which there is something to see, cleaned (`polls.plain_text`)."""
 
     default_error_messages = {"invisible": NOTHING_TO_SEE}
-    lines = False
 
     def to_python(self, value: Any) -> str:
         try:
-            text = cleaned(super().to_python(value) or "", lines=self.lines)
+            text = cleaned(super().to_python(value) or "")
         except ValueError as error:
             raise ValidationError(str(error), code="character") from None
         if text and not is_visible(text):
             raise ValidationError(self.error_messages["invisible"], code="invisible")
         return text
-
-
-class LinesField(LineField):
-    """The same, of several lines."""
-
-    lines = True
 
 
 #: In a link of ours, or in a text that holds one: the poll's code, and the invite (polls/invites.py).

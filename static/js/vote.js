@@ -262,7 +262,7 @@ function drawQuestion(phase) {
   $("question").classList.toggle("long", !waiting && tally.question.length > 120);
   $("ballot").hidden = gone || (waiting && !notice && !outbox.pending);
   writeMoving($("rule"), gone ? "" : waiting ? waitingWords() : ruleWords(phase), remaining(tally));
-  write(document.querySelector("title"), `${waiting || !tally.question ? code : tally.question} · Landslide`);
+  write(document.querySelector("title"), `${waiting || !tally.question ? code : isolated(tally.question)} · Landslide`);
 }
 
 /** Who votes here, and what a voter is: named as far as it goes. */

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
@@ -246,6 +247,17 @@ def test_sentences_keep_their_order_round_what_people_wrote(boss: Client) -> Non
     assert shown in boss.get(reverse("admin:polls_poll_step", args=[poll.pk, "close"])).content.decode()
     assert "<bdi>Choice 1</bdi>" in boss.get(page_of(poll)).content.decode()
     confirm(boss, poll, "close")
+
+
+@pytest.mark.django_db
+def test_so_do_titles_and_the_names_of_accounts() -> None:
+    poll, client = open_poll(question="מה?"), Client()
+    for page in ("", "results/", "present/"):
+        assert (
+            f"{isolated('מה?')} · Landslide</title>" in client.get(f"/p/{poll.code}/{page}").content.decode()
+        )
+    client.force_login(User.objects.create_user("דנה"))
+    assert f"You are signed in as {isolated('דנה')}" in client.get("/accounts/logout/").content.decode()
 
 
 # --- commands and logs ---
