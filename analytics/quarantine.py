@@ -111,13 +111,20 @@ def release(decision_id: int, by: str, progress: Callable[[int], None] | None = 
     """Count a decision's ballots again; what isn't moved back in time, the sweep moves. Safe to repeat."""
     with transaction.atomic():
         hold_counting()
+        # The poll before the decision, as a purge locks them. So it doesn't close between check and move.
+        of_decision = Quarantine.objects.filter(pk=decision_id).values("poll_id")
+        poll = Poll.objects.select_for_update().filter(pk__in=of_decision).first()
         decision = _locked(decision_id)
         if decision.released_at is None:
-            _check_release(decision)
+            _check_release(poll, decision)
             decision.released_at, decision.released_by = timezone.now(), by
             decision.save(update_fields=["released_at", "released_by"])
             lifecycle.touch(decision.poll_id)
+            moved = _move_some_back(decision)
+            if progress:
+                progress(moved)
             record(by, "quarantine released", _code(decision), quarantine=decision.pk)
+    _tell(decision.poll_id)
     move_back(decision, progress=progress)
     return decision
 
@@ -147,16 +154,19 @@ def ballots_of(decision: Quarantine) -> int:
 
 def needs_more(decision: Quarantine) -> int:
     """How many ballots it takes to release this decision into a result, where it has fewer; else 0."""
-    poll = Poll.objects.filter(pk=decision.poll_id).first()
-    if poll is None or (decision.round == poll.round and poll.state in (State.OPEN, State.CLOSING)):
+    return _needs_more(Poll.objects.filter(pk=decision.poll_id).first(), decision)
+
+
+def _needs_more(poll: Poll | None, decision: Quarantine) -> int:
+    if poll is None or (decision.round == poll.round and poll.state == State.OPEN):
         return 0  # ballots come in one by one now, and so may these
     round_ = Round.objects.filter(poll=poll, number=decision.round).first()
     least = secrecy.least(_step(round_) if round_ else 1)
     return least if 0 < secrecy.ballots_up_to(decision.pk, least) < least else 0
 
 
-def _check_release(decision: Quarantine) -> None:
-    if least := needs_more(decision):
+def _check_release(poll: Poll | None, decision: Quarantine) -> None:
+    if least := _needs_more(poll, decision):
         raise TooFewBallots(
             _(
                 "Voting is over, and these ballots are fewer than %(least)s: the result would show what they"

@@ -304,11 +304,11 @@ def test_a_release_goes_on_where_it_was_left(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(quarantine, "PATIENCE_SECONDS", 0)
     monkeypatch.setattr(quarantine.move_back, "__defaults__", (0, None))
     quarantine.release(decision.pk, ANN)
-    assert both(poll) == (0, 10)
+    assert both(poll) == (3, 7)
     decision.refresh_from_db()
     assert decision.released_by == ANN
     quarantine._move_some_back(decision)
-    assert both(poll) == (3, 7)
+    assert both(poll) == (6, 4)
     monkeypatch.setattr(quarantine.move_back, "__defaults__", (60, None))
     tasks.sweep()
     assert both(poll) == (10, 0)
