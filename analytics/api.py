@@ -50,6 +50,11 @@ class QuarantinedTally(serializers.Serializer[Any]):
     ballots = serializers.IntegerField()
     selections = serializers.IntegerField(required=False)
     choices = QuarantinedChoice(many=True, required=False)
+    winners_if_released = serializers.ListField(
+        child=serializers.IntegerField(),
+        required=False,
+        help_text="Who would win with them; once the poll is closed.",
+    )
     reasons = serializers.IntegerField(help_text="How many decisions set them aside.")
     withheld = serializers.BooleanField(
         required=False,
@@ -72,6 +77,9 @@ class Tally(serializers.Serializer[Any]):
     max_selections = serializers.IntegerField()
     revote = serializers.BooleanField()
     results_visible = serializers.ChoiceField(Visibility.choices)
+    release_step = serializers.IntegerField(
+        help_text="While the poll is open, figures move by so many ballots or more, or not at all."
+    )
     identity = serializers.ChoiceField(Identity.choices, help_text="Who may vote.")
     opens_at = serializers.DateTimeField(allow_null=True)
     closes_at = serializers.DateTimeField(allow_null=True)
