@@ -45,7 +45,11 @@ class FramedHttp(HttpToolsProtocol):
                 self.early = bytes(rest)
                 self.handle_websocket_upgrade()
                 return
-            self.parser.feed_data(self.head_without_upgrade())
+            head = self.head_without_upgrade()
+            # Another parser: this one has done with the connection where the request says `close`.
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+            self.parser.feed_data(head)
 
     def on_headers_complete(self) -> None:
         if not self.parser.should_upgrade():

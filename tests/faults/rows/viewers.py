@@ -15,6 +15,10 @@ from tests.faults.campaign import Fault, Scene
 #: Connections at once. The full matrix has ten thousand, as far as this machine's limit of open files goes.
 CONNECTS, MANY_CONNECTS = 1_000, 10_000
 STALLED, SLOW, MALICIOUS = 25, 25, 25
+#: Connections that send tiny frames without end, and for how long; those who are let go come back.
+FLOODS, FLOOD_SECONDS = 100, 5.0
+#: What a cast may take meanwhile. Without a bound on what viewers send it was 9 to 16 seconds.
+SLOWEST_SECONDS = 5.0
 REFUSED = ("overloaded", "unavailable", "outcome_unknown", "unknown", "internal_error")
 
 Crowd = Callable[[int, str, int], Awaitable[int]]
@@ -39,6 +43,8 @@ def crowded(crowd: Crowd, connects: int = CONNECTS) -> Callable[[Scene], None]:
         going_on = scene.wait_for_acknowledgements()
         scene.expect(going_on, "pace", "nothing is accepted beside them")
         more = scene.journal.acknowledged - acknowledged
+        slowest = scene.load.slowest
+        scene.expect(slowest < SLOWEST_SECONDS, "pace", f"a cast took {slowest:.1f} s")
         scene.remark(f"{came:,} connects; {more:,} acknowledged meanwhile")
         scene.wait_current("with a crowd that has gone")
 
@@ -68,6 +74,41 @@ async def misbehaving(port: int, code: str, _connects: int) -> int:
         if line:
             line[1].transport.abort()
     return len(tasks)
+
+
+async def tiny_frames(port: int, code: str, _connects: int) -> int:
+    """Frames of six bytes as fast as they are taken, and again from the start for who is let go."""
+    came = 0
+
+    async def flood(begin: bytes, frames: bytes) -> None:
+        nonlocal came
+        while True:
+            line = await _connect(port, code)
+            if line is None:
+                await asyncio.sleep(0.1)
+                continue
+            came += 1
+            reader, writer = line
+            with contextlib.suppress(OSError):
+                writer.write(begin)
+                while not reader.at_eof():
+                    writer.write(frames)
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+            writer.transport.abort()
+
+    kinds = [
+        (b"", b"\x89\x80\0\0\0\0" * 10_000),
+        (b"\x01\x80\0\0\0\0", b"\x00\x80\0\0\0\0" * 10_000),
+        (b"", b"\x89\x80\0\0\0\0"),
+        (b"", b"\x8a\x80\0\0\0\0" * 80),
+    ]
+    tasks = [asyncio.create_task(flood(*kinds[number % len(kinds)])) for number in range(FLOODS)]
+    await asyncio.sleep(FLOOD_SECONDS)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return came
 
 
 Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -132,6 +173,7 @@ def _row(name: str, strike: Callable[[Scene], None], *, times: int = 2, long: bo
 
 ROWS = [
     _row("stalled, slow and malicious viewers", crowded(misbehaving)),
+    _row("100 sockets that send tiny frames without end", crowded(tiny_frames)),
     _row("1,000 connects at once", crowded(all_at_once)),
     _row("10,000 connects at once", crowded(all_at_once, MANY_CONNECTS), times=1, long=True),
 ]
