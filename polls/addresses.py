@@ -81,6 +81,12 @@ def _canonical(text: str) -> str:
     return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed)
 
 
+def is_proxy(peer: str | None) -> bool:
+    """Whether who has connected to us is a proxy that the settings name."""
+    address = canonical(peer or "")
+    return bool(address) and _is_proxy(address, _proxies())
+
+
 @functools.lru_cache(16_384)
 def _is_proxy(address: str, proxies: Networks) -> bool:
     return within(address, proxies)

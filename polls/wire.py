@@ -18,6 +18,7 @@ from django.conf import settings
 from structlog.contextvars import bound_contextvars
 
 from . import ballotbox, rules
+from .addresses import is_proxy
 from .ballotbox import Answer, CastRequest, RulesDoubted
 from .errors import LandslideError, VoterUnknown
 from .intake import LOOK_AGAIN, PREFIX, SUFFIX, TOO_OLD, Intake, PassOn, Peer, request_id_of, unexpected
@@ -43,8 +44,8 @@ class Wire:
         self._intake = intake
         self._heads: dict[tuple[bool, int, int, str | None], bytes] = {}
         proxy = proxy_header()
-        # Without a header that our proxy sets, the server judges who may say how a request came.
-        self._server_judges = bool(settings.TRUSTED_PROXIES) and proxy is None
+        # Where PROXY_SSL_HEADER isn't set, uvicorn believes what a trusted proxy says in the usual one.
+        self._proxy_may_tell = bool(settings.TRUSTED_PROXIES) and proxy is None
         names = [*intake.reads, b"connection", proxy[0] if proxy else FORWARDED_PROTO]
         pattern = rb"\r\n(%b):[ \t]*([^\r\n]*)" % b"|".join(map(re.escape, names))
         self._wanted = re.compile(pattern, re.IGNORECASE).findall
@@ -63,7 +64,7 @@ class Wire:
         headers = [(name.lower(), value.rstrip(b" \t")) for name, value in self._wanted(head[0])]
         known = self._known(head[1].decode())
         try:
-            secure = self._is_secure(headers, scheme)
+            secure = self._is_secure(headers, peer, scheme)
             request_id, length, parts = self._intake.read_headers(headers, peer, secure=secure)
         except PassOn:
             return False
@@ -91,9 +92,10 @@ class Wire:
             self._intake.look_again(code)
         return kept[0]
 
-    def _is_secure(self, headers: Headers, scheme: str | None) -> bool:
-        if self._server_judges and any(name == FORWARDED_PROTO for name, _ in headers):
-            raise PassOn
+    def _is_secure(self, headers: Headers, peer: Peer, scheme: str | None) -> bool:
+        if self._proxy_may_tell and is_proxy(peer[0] if peer else None):
+            told = next((value for name, value in reversed(headers) if name == FORWARDED_PROTO), b"")
+            scheme = told.decode() if told in (b"http", b"https") else scheme
         return is_secure({"headers": headers, "scheme": scheme})
 
     def _decided(

@@ -7,7 +7,8 @@ import pytest
 
 from polls import voters
 from polls.origins import origin_allowed, origin_of
-from tests.polls.lanes import Sent, TwoWays
+from polls.rules import get_rules
+from tests.polls.lanes import Sent, TwoWays, in_bytes
 from tests.polls.origins import WAYS, way_headers
 from tests.polls.rest import POLLS, Caller, make_poll
 
@@ -85,3 +86,40 @@ def test_a_proxy_that_does_not_say_how_a_page_came_is_named_in_the_refusal() -> 
     answer = caller("POST", f"{POLLS}{poll.code}/ballots/", {"selections": [1]}, Origin="https://testserver")
     assert answer.status_code == 403
     assert "PROXY_SSL_HEADER" in answer.json()["detail"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("peer", "told", "origin", "ours"),
+    [
+        ("192.0.2.1", b"https", b"https://testserver", True),
+        ("192.0.2.1", b"https", b"http://testserver", False),
+        ("192.0.2.1", b"http", b"http://testserver", True),
+        ("192.0.2.1", b"gopher", b"http://testserver", True),
+        ("203.0.113.7", b"https", b"https://testserver", False),
+        ("203.0.113.7", b"https", b"http://testserver", True),
+    ],
+)
+def test_without_a_header_of_its_own_a_trusted_proxy_tells_the_scheme_by_the_usual_one(
+    settings: Any, peer: str, told: bytes, origin: bytes, ours: bool
+) -> None:
+    """As uvicorn has it for requests that it parses; here it is asked for nothing."""
+    settings.TRUSTED_PROXIES = ["192.0.2.1"]
+    poll, body = make_poll(open=True), b'{"selections": [1]}'
+    get_rules(poll.code)
+    headers = [
+        (b"host", b"testserver"),
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cookie", b"voter=" + voters.mint().encode()),
+        *way_headers(told, origin),
+    ]
+
+    async def answer() -> bytes:
+        said: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        data = in_bytes(Sent(f"{POLLS}{poll.code}/ballots/", headers, (body,)))
+        assert TwoWays().wire.take(data, lambda head, _: said.set_result(head), (peer, 4711))
+        return await said
+
+    with asyncio.Runner() as runner:
+        assert runner.run(answer()).startswith(b"HTTP/1.1 202" if ours else b"HTTP/1.1 403")
