@@ -386,6 +386,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Landslide",
     "DESCRIPTION": "Live polling: run polls, cast ballots, follow the tally.",
     "VERSION": "1",
+    "LICENSE": {"name": "MIT", "identifier": "MIT"},
     "OAS_VERSION": "3.1.0",
     "SERVERS": [{"url": "/", "description": "The server that this document comes from"}],
     "SCHEMA_PATH_PREFIX": r"/api/v1",
