@@ -14,9 +14,9 @@ from django.utils.safestring import SafeString, mark_safe
 
 from polls import rounds
 from polls.addresses import public_url
-from polls.models import Poll
+from polls.models import Identity, Poll
 from polls.outline import outline
-from polls.texts import COMMON, catalogue
+from polls.texts import ASSURANCE, COMMON, catalogue
 from polls.views import poll_page
 
 from . import texts
@@ -59,6 +59,7 @@ def results(request: HttpRequest, poll: Poll) -> HttpResponse:
         "texts": catalogue(COMMON, texts.RESULTS),
         "modules": SCREEN_MODULES,
         "has_earlier": rounds.public(poll).exists(),
+        "assurance": ASSURANCE[Identity(poll.identity)],
     }
     return render(request, "realtime/results.html", context)
 

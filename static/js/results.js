@@ -23,15 +23,17 @@ function draw(view) {
   const { tally, gone } = view;
   const shown = Boolean(tally.visible) && !gone;
   const waiting = tally.state === "draft" && !gone;
+  // Said where the figures will be: a notice that comes and goes would move the whole page twice.
+  const fetching = tally.visible === undefined && !waiting && !gone;
   writeTheirs($("question"), tally.question, gone ? text("gone") : waiting ? text("notOpen") : "");
   writeMoving($("state"), gone ? "" : stateWords(tally, waiting), remaining(tally));
   bars.fit(gone ? [] : tally.choices);
   if (tally.choices.length) bars.draw(tally, { shown });
   set($("totals"), shown && !waiting ? totals(tally) : "");
-  set($("base"), shown && !waiting ? noBallots(tally) || base(tally) : "");
+  set($("base"), fetching ? hidden(tally) : shown && !waiting ? noBallots(tally) || base(tally) : "");
   set($("set-aside"), shown && !waiting ? setAside(tally) : "");
   set($("outcome"), shown ? outcome(tally) : "");
-  set($("why"), shown || waiting || gone ? "" : hidden(tally));
+  set($("why"), shown || waiting || gone || fetching ? "" : hidden(tally));
   set($("assurance"), gone ? "" : assurance(tally));
   set($("lost"), lost(view));
   drawFigures($("figures"), shown ? tally : { visible: false });
