@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import brotli  # type: ignore[import-untyped]
 from django.conf import settings
 from django.contrib.staticfiles import finders
+from django.core.files.base import ContentFile
 from django.core.management import call_command
 from whitenoise.compress import Compressor
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
+from config import modules
 from config.apps import StaticFiles
+
+#: What makes of source files what is served.
+MAKERS = (__file__, modules.__file__)
+#: Scripts that are joined with what they import. theme.js is a script of each page by itself, and runs once.
+JOINED, APART = ("vote", "results", "present", "receipt", "proof-worker"), ("theme",)
 
 
 class QuickCompressor(Compressor):
@@ -41,6 +49,16 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
     # Source maps aren't collected, so what points at them is left as it is.
     patterns = without_source_maps(CompressedManifestStaticFilesStorage.patterns)
 
+    @property
+    def joins(self) -> bool:
+        """Whether pages get their scripts joined: not with DEBUG, nor before they have been collected."""
+        return bool(self.hashed_files) and not settings.DEBUG
+
+    def post_process(self, paths: dict[str, Any], dry_run: bool = False, **options: Any) -> Any:
+        found = {f"js/{name}.js": name for name in JOINED if f"js/{name}.js" in paths}
+        scripts = {path: (Joined(name, paths), paths[path][1]) for path, name in found.items()}
+        return super().post_process(paths | scripts, dry_run=dry_run, **options)
+
     def stored_name(self, name: str) -> str:
         """The hashed name, or the plain one: a file missing from the manifest must not take a page down."""
         try:
@@ -56,6 +74,23 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
         return QuickCompressor(**kwargs)
 
 
+class Joined:
+    """In the place of the storage that a script comes from: gives it with what it imports."""
+
+    def __init__(self, name: str, paths: dict[str, Any]) -> None:
+        self.name = name
+        self.paths = paths
+
+    def open(self, _: str) -> ContentFile[bytes]:
+        return ContentFile(modules.joined(self.name, partial(_source, self.paths), APART).encode())
+
+
+def _source(paths: dict[str, Any], name: str) -> str:
+    storage, path = paths[f"js/{name}.js"]
+    with storage.open(path) as file:
+        return str(file.read().decode())
+
+
 def collect_if_changed() -> bool:
     """Run collectstatic unless STATIC_ROOT was made of these very files."""
     mark = Path(settings.STATIC_ROOT) / ".collected"
@@ -69,7 +104,7 @@ def collect_if_changed() -> bool:
 
 def fingerprint() -> str:
     """Names, sizes and times of all source files: what tells a change without reading them."""
-    found = hashlib.blake2b(digest_size=16)
+    found = hashlib.blake2b(b"".join(Path(str(each)).read_bytes() for each in MAKERS), digest_size=16)
     for finder in finders.get_finders():
         for path, storage in finder.list(StaticFiles.ignore_patterns):
             status = Path(storage.path(path)).stat()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -48,6 +49,7 @@ VOTE_MODULES = [
     "js/names.js",
     "js/order.js",
     "js/phase.js",
+    "js/printed.js",
     "js/proof.js",
     "js/shares.js",
     "js/status.js",
@@ -57,6 +59,11 @@ VOTE_MODULES = [
     "js/work.js",
     "js/write.js",
 ]
+
+
+def preloaded(modules: list[str]) -> list[str]:
+    """The modules to fetch at once: none where a page's script has them all in it (config/modules.py)."""
+    return [] if getattr(staticfiles_storage, "joins", False) else modules
 
 
 def poll_page(view: Callable[[HttpRequest, Poll], HttpResponse]) -> Callable[..., HttpResponse]:
@@ -128,7 +135,7 @@ def vote(request: HttpRequest, poll: Poll) -> HttpResponse:
             "poll": outline(poll),
             "kind": "radio" if poll.max_selections == 1 else "checkbox",
             "texts": texts.catalogue(texts.COMMON, texts.VOTE),
-            "modules": VOTE_MODULES,
+            "modules": preloaded(VOTE_MODULES),
             "assurance": texts.ASSURANCE[Identity(poll.identity)],
             "sign_in": f"{reverse('polls:sign-in')}?{urlencode(back)}",
             "sign_out": f"{reverse('polls:sign-out')}?{urlencode(back)}",

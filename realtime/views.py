@@ -17,7 +17,7 @@ from polls.addresses import public_url
 from polls.models import Identity, Poll
 from polls.outline import outline
 from polls.texts import ASSURANCE, COMMON, catalogue
-from polls.views import poll_page
+from polls.views import poll_page, preloaded
 
 from . import texts
 
@@ -35,6 +35,7 @@ SCREEN_MODULES = [
     "js/motion.js",
     "js/names.js",
     "js/order.js",
+    "js/printed.js",
     "js/screen.js",
     "js/shares.js",
     "js/status.js",
@@ -57,7 +58,7 @@ def results(request: HttpRequest, poll: Poll) -> HttpResponse:
     context = {
         "poll": outline(poll),
         "texts": catalogue(COMMON, texts.RESULTS),
-        "modules": SCREEN_MODULES,
+        "modules": preloaded(SCREEN_MODULES),
         "has_earlier": rounds.public(poll).exists(),
         "assurance": ASSURANCE[Identity(poll.identity)],
     }
@@ -71,7 +72,7 @@ def present(request: HttpRequest, poll: Poll) -> HttpResponse:
     context = {
         "poll": outline(poll),
         "texts": catalogue(COMMON, texts.PRESENT),
-        "modules": PRESENT_MODULES,
+        "modules": preloaded(PRESENT_MODULES),
         "qr": qr_svg(voting),
         # Where the settings don't say it, the page looks whether it was opened there itself.
         "host": "" if settings.PUBLIC_URL else host,

@@ -10,6 +10,7 @@ import { follow } from "./screen.js";
 import { number, text } from "./texts.js";
 import { assurance, base, closed, closing, hidden, isFinal, isOver, opening, outcome, remaining, setAside, severalChoices } from "./words.js";
 import { writeMoving, writeOrHide as set, writeTheirs } from "./write.js";
+import "./printed.js";
 
 const $ = (id) => document.getElementById(id);
 const main = $("main");

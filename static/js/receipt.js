@@ -1,5 +1,7 @@
 /** The receipt page: fills in the receipt of the ballot that was cast in this browser, if there is one. */
 
+import "./printed.js";
+
 const form = document.getElementById("receipt-form");
 const field = document.getElementById("receipt");
 

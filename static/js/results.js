@@ -7,6 +7,7 @@ import { clockTime, text } from "./texts.js";
 import { assurance, base, closed, closing, hidden, isOver, noBallots, opening, outcome, remaining, setAside, totals } from "./words.js";
 import { write, writeMoving, writeOrHide as set, writeTheirs } from "./write.js";
 import { now } from "./clock.js";
+import "./printed.js";
 
 const $ = (id) => document.getElementById(id);
 const bars = new Bars($("bars"), $("bar"));

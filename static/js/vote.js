@@ -20,6 +20,7 @@ import { isolated, text } from "./texts.js";
 import { meetVoter } from "./voter.js";
 import { assurance, base, closed, closing, hidden, isFinal, isOver, isTicking, noBallots, opening, outcome, remaining, setAside, spoken, stateWords, totals } from "./words.js";
 import { write, writeMoving, writeTheirs } from "./write.js";
+import "./printed.js";
 
 const $ = (id) => document.getElementById(id);
 const main = $("main");

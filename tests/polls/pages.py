@@ -48,7 +48,7 @@ def check_policy(source: str) -> None:
 @cache
 def imports(name: str) -> frozenset[str]:
     """The modules that a module imports, directly or through others."""
-    direct = re.findall(r"from \"\./([\w-]+)\.js\"", (SCRIPTS / f"{name}.js").read_text())
+    direct = re.findall(r"(?:from|import) \"\./([\w-]+)\.js\"", (SCRIPTS / f"{name}.js").read_text())
     return frozenset(direct).union(*(imports(other) for other in direct))
 
 

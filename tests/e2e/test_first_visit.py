@@ -1,0 +1,63 @@
+"""What a phone has to fetch before its owner can vote, and what moves under their finger meanwhile."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.audience import Client
+from tests.system import Landslide
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+#: Of the page and its files, as they come over the wire; besides, there are the voter's answer and the socket.
+REQUESTS_MOST, BYTES_MOST = 9, 45_000
+SHIFTS = """
+window.shifted = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) window.shifted += entry.value;
+}).observe({ type: "layout-shift", buffered: true });
+"""
+
+
+@pytest.fixture(scope="module")
+def system(shared_embedded: Landslide) -> Landslide:
+    return shared_embedded
+
+
+@pytest.fixture(scope="module")
+def client(system: Landslide) -> Client:
+    return Client(system)
+
+
+def test_a_first_vote_takes_few_requests(system: Landslide, client: Client) -> None:
+    page = httpx.get(f"{system.url}/p/{client.make_poll()}/", headers={"Accept-Encoding": "gzip"})
+    files = set(re.findall(r'(?:href|src)="(/static/[^"]+\.(?:css|js))"', page.text))
+    assert len(files) + 1 <= REQUESTS_MOST
+    size = page.num_bytes_downloaded
+    for path in files:
+        answer = httpx.get(system.url + path, headers={"Accept-Encoding": "br"})
+        assert not re.search(r"^import|\bfrom \"\./", answer.text, re.MULTILINE), "it brings more files along"
+        size += answer.num_bytes_downloaded
+    assert size <= BYTES_MOST
+
+
+@pytest.mark.parametrize("results_visible", ["always", "staff"])
+@pytest.mark.parametrize("closed", [False, True])
+def test_nothing_moves_while_the_results_come(
+    system: Landslide, client: Client, visitor: Any, results_visible: str, closed: bool
+) -> None:
+    code = client.make_poll(results_visible=results_visible)
+    client.cast(code, "ann", [1])
+    if closed:
+        client.step(code, "close")
+    page = visitor(viewport={"width": 390, "height": 844}).page
+    page.add_init_script(SHIFTS)
+    page.goto(f"{system.url}/p/{code}/results/")
+    shown = page.locator("#why") if results_visible == "staff" else page.locator("#totals")
+    expect(shown).not_to_have_text("")
+    expect(page.locator("#status")).to_have_attribute("data-status", "live")
+    page.evaluate("document.fonts.ready")
+    assert page.evaluate("window.shifted") < 0.1
