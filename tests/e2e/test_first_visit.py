@@ -12,7 +12,7 @@ from tests.system import Landslide
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-#: Of the page and its files, as they come over the wire; besides, there are the voter's answer and the socket.
+#: Of the page and its files over the wire. Besides, there are the voter's answer and the socket.
 REQUESTS_MOST, BYTES_MOST = 9, 45_000
 SHIFTS = """
 window.shifted = 0;
