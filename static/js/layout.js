@@ -1,10 +1,10 @@
 /** Lays the bars out on the presenter's screen, in the room that question and totals leave. */
 
 import { shorten } from "./names.js";
-import { arrange, leading, levelBelow, measure } from "./stage.js";
+import { arrange, leading, lettersFor, levelBelow, measure } from "./stage.js";
 import { number, shares, text } from "./texts.js";
 
-const TENTH = 0.66; // em: the width of a figure, and nearly that of a letter
+const FIGURE = 0.66; // em: the width of one
 const ROW_MOST = 0.21; // of the screen's height
 
 export class Layout {
@@ -28,10 +28,18 @@ export class Layout {
     const widths = widest(tally, shown);
     const found = arrange(this.#measure(labels, starred), { ...this.#box(), figures: emsOf(widths), starred });
     this.#apply(found, widths);
-    this.bars.name(cutLabels(labels, found));
+    this.bars.name(this.#cut(labels, found));
     const only = leading(tally.choices, found.capacity, shown);
     this.bars.draw(tally, { shown, only });
     this.note(only ? partWords(tally, found.capacity, shown) : "");
+  }
+
+  /** The labels, those that have no room cut so that they can be told apart. */
+  #cut(labels, found) {
+    const cut = labels.filter((_, at) => !found.fits[at]);
+    if (!cut.length) return labels;
+    const short = shorten(cut, lettersFor(this.#measured.labels, labels, found));
+    return labels.map((label, at) => (found.fits[at] ? label : short.shift()));
   }
 
   #measure(labels, bold) {
@@ -74,15 +82,7 @@ function widest(tally, shown) {
   return { share: Math.max(4, longest(words.of)), votes: longest(number) };
 }
 
-const emsOf = ({ share, votes }) => (share + votes) * TENTH + 1.6;
-
-/** The labels, those that have no room cut so that they can be told apart. */
-function cutLabels(labels, { fits, lines, column }) {
-  const cut = labels.filter((_, at) => !fits[at]);
-  if (!cut.length) return labels;
-  const short = shorten(cut, Math.max(8, Math.floor(lines * (column / TENTH) * 1.1)));
-  return labels.map((label, at) => (fits[at] ? label : short.shift()));
-}
+const emsOf = ({ share, votes }) => (share + votes) * FIGURE + 1.6;
 
 /** Which choices are shown where not all are. */
 function partWords(tally, capacity, shown) {

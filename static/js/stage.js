@@ -48,7 +48,7 @@ function placed(labels, layout, { columns, column, height, least, most, figures,
   const cut = labels.length - readable;
   // A name that is cut is worse than one that isn't there.
   const worth = (capacity * (readable - 3 * cut)) / labels.length;
-  return { ...layout, columns: used, rows, capacity, size, fits, worth, column: room(least) };
+  return { ...layout, columns: used, rows, capacity, size, fits, worth, column: room(size), starred };
 }
 
 function better(one, other, least) {
@@ -75,6 +75,17 @@ export function linesOf({ words, space }, column, starred = false) {
   }
   return lines;
 }
+
+/** How many letters a label may have that is cut to these lines, of labels that are so wide. */
+export function lettersFor(labels, texts, { lines, column, fits, starred }) {
+  // A line of several rarely ends where the column does.
+  const room = lines * column * (lines > 1 ? 0.85 : 0.97) - (starred ? STAR : 0);
+  const letters = (label, at) => texts[at].length * (room / wholeWidth(label));
+  const longest = Math.min(...labels.map((label, at) => (fits[at] ? Infinity : letters(label, at))));
+  return Math.max(8, Math.floor(longest));
+}
+
+const wholeWidth = ({ words, space }) => words.reduce((sum, word) => sum + word + space, 0);
 
 /** The numbers that are shown when not all fit: those with most votes, ties by order; null if all fit.
  *  Where votes are hidden, the first ones: which are shown must not tell who leads. */

@@ -303,6 +303,23 @@ def test_names_come_first_on_a_full_stage(scripts: Callable[..., Any]) -> None:
     assert (outlier["capacity"], outlier["fits"].count(False)) == (40, 1)
 
 
+def test_names_that_are_cut_have_room_then(scripts: Callable[..., Any]) -> None:
+    ask = """({ arrange, lettersFor, linesOf, measure }, [labels, box]) => {
+        const measured = measure(labels, (words) => words.length * 0.56);
+        const found = arrange(measured, { ...box, figures: 6 });
+        const letters = lettersFor(measured, labels, found);
+        const cut = labels.filter((_, at) => !found.fits[at]).map((label) => label.slice(0, letters));
+        const again = measure(cut, (words) => words.length * 0.56);
+        return [cut.length, again.map((label) => linesOf(label, found.column)), found.lines];
+    }"""
+    for box in BOXES:
+        for tail in ("swimming pool and sauna " * 4, "x" * 120):
+            labels = [*RESOLUTIONS, f"{RESOLUTIONS[0]}0: {tail}", f"{RESOLUTIONS[0]}1: {tail}"]
+            cut, lines, most = scripts("stage.js", ask, [labels, box])
+            assert cut == 2
+            assert max(lines) <= most
+
+
 def test_which_choices_are_shown(scripts: Callable[..., Any]) -> None:
     ask = (
         "(stage, [choices, ...more]) => [stage.leading(choices, ...more), stage.levelBelow(choices, more[0])]"
