@@ -614,7 +614,7 @@ def test_publishing_waits_for_the_count(writer: Caller, monkeypatch: pytest.Monk
 
 def test_a_poll_that_can_never_open_says_so(writer: Caller) -> None:
     poll = make_poll()
-    Poll.objects.filter(pk=poll.pk).update(closes_at=timezone.now())
+    Poll.objects.filter(pk=poll.pk).update(closes_at=timezone.now() - timedelta(seconds=1))
     assert refusal(writer("POST", f"{POLLS}{poll.code}/open/")) == (409, "illegal_state")
 
 
