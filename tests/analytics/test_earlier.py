@@ -1,13 +1,17 @@
 """What voters keep of a round after a reset: the page of earlier rounds, and its bundle by its address."""
 
+import re
+from pathlib import Path
+
 import pytest
 from django.test import Client
 
-from analytics import tasks
+from analytics import signing, tasks
+from analytics.bundles import open_file
 from analytics.models import AuditBundle
 from polls import authoring, lifecycle
 from polls.models import Poll
-from tests.analytics.auditing import close, published
+from tests.analytics.auditing import bundle_of, close, published, run_verifier
 from tests.polling import count, fill, open_poll
 from tests.polls.pages import check_policy, html, see
 
@@ -77,6 +81,23 @@ def test_what_not_everybody_saw_is_shown_to_nobody(boss: Client, why: str) -> No
     assert not is_linked(poll)
     if why.startswith("staff"):
         assert download(poll, 1, boss) == 200
+
+
+def test_a_bundle_of_reordered_choices_is_genuine(tmp_path: Path) -> None:
+    """With a tie: whoever makes the bundle and whoever checks it name the winners in the same order."""
+    poll = open_poll(choices=3)
+    lifecycle.reset_poll(poll.pk)
+    authoring.change_poll(poll.pk, ["Choice 3", "Choice 2", "Choice 1"])
+    lifecycle.open_poll(poll.pk)
+    poll.refresh_from_db()
+    fill(poll, range(12))
+    lifecycle.publish_poll(close(poll).pk)
+    file = tmp_path / "bundle.zip"
+    with open_file(bundle_of(poll)) as made:
+        file.write_bytes(made.read())
+    answer = run_verifier(file, "--key", signing.fingerprint())
+    assert answer.code == 0, answer.said
+    assert re.findall(r"Choice \d", answer.said)[:3] == ["Choice 3", "Choice 2", "Choice 1"]
 
 
 def test_an_unknown_code_and_round(boss: Client) -> None:

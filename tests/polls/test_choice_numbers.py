@@ -7,6 +7,7 @@ from polls.errors import Malformed
 from polls.models import Poll
 from polls.outline import outline
 from tests.polling import make_poll
+from tests.polls.rest import POLLS, Caller, make_key
 
 pytestmark = pytest.mark.django_db
 
@@ -44,6 +45,13 @@ def test_choices_stand_as_they_were_written_and_keep_their_numbers(
     assert written == expected
     poll = lifecycle.open_poll(poll.pk)
     assert [(choice["number"], choice["label"]) for choice in outline(poll)["choices"]] == expected
+
+
+def test_the_api_answers_with_the_new_order() -> None:
+    call, poll = Caller(make_key("polls:write")), seen(APPLE_AND_BUN)
+    answer = call("PATCH", f"{POLLS}{poll.code}/", {"choices": ["Bun", "Apple"]})
+    assert answer.status_code == 200
+    assert answer.json()["choices"] == [{"number": 2, "label": "Bun"}, {"number": 1, "label": "Apple"}]
 
 
 def test_as_many_as_there_can_be_can_change_places() -> None:
