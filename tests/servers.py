@@ -61,13 +61,19 @@ SET_PARENT_DEATH_SIGNAL = 1
 
 
 def dying_with_us(how: signal.Signals) -> Callable[[], None] | None:
-    """What a child does before exec, so that it ends when the test run does, even by SIGKILL.
+    """What a child does before exec, so that it ends when the test run does, even by SIGKILL, and on Ctrl-C.
 
+    Ctrl-C is ignored by what a shell starts in the background, and by its children unless they say otherwise.
     To the system "parent" is the thread that started the child: only the main one lasts as long as the tests.
     """
     if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
         return None
-    return lambda: libc.prctl(SET_PARENT_DEATH_SIGNAL, how)
+
+    def prepare() -> None:
+        libc.prctl(SET_PARENT_DEATH_SIGNAL, how)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return prepare
 
 
 def identity(user: str | None) -> dict[str, Any]:
