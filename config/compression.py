@@ -35,7 +35,7 @@ class Compression:
         async def send_compressed(message: dict[str, Any]) -> None:
             nonlocal start
             if message["type"] == "http.response.start" and is_public(message["headers"]):
-                message = {**message, "headers": varying(message["headers"])}
+                message = {**message, "headers": negotiated(message["headers"])}
                 if takes and message["status"] == 200 and scope["method"] == "GET":
                     start = message  # until the body is known
                     return
@@ -59,7 +59,12 @@ def is_public(headers: Headers) -> bool:
     return public and kind in KINDS and b"content-encoding" not in found
 
 
-def varying(headers: Headers) -> Headers:
+def negotiated(headers: Headers) -> Headers:
+    """The headers of an answer that comes in several encodings, whichever this one has.
+
+    Its ETag is a weak one, since the bytes differ; also that of a 304, which is the one of the 200 before it.
+    """
+    headers = [(name, _weak(value) if name.lower() == b"etag" else value) for name, value in headers]
     vary = next((value for name, value in headers if name.lower() == b"vary"), b"")
     if b"accept-encoding" in vary.lower():
         return headers
@@ -67,16 +72,13 @@ def varying(headers: Headers) -> Headers:
     return [*others, (b"vary", b"%b, Accept-Encoding" % vary if vary else b"Accept-Encoding")]
 
 
+def _weak(etag: bytes) -> bytes:
+    return etag if etag.startswith(b"W/") else b"W/" + etag
+
+
 def of_compressed(headers: Headers, length: int) -> Headers:
-    """The headers with the other length, and an ETag that says "the same but for its encoding"."""
-
-    def changed(name: bytes, value: bytes) -> bytes:
-        if name == b"content-length":
-            return b"%d" % length
-        return b"W/" + value if name == b"etag" and not value.startswith(b"W/") else value
-
-    new = [(name, changed(name.lower(), value)) for name, value in headers]
-    return [*new, (b"content-encoding", b"gzip")]
+    others = [header for header in headers if header[0].lower() != b"content-length"]
+    return [*others, (b"content-length", b"%d" % length), (b"content-encoding", b"gzip")]
 
 
 def compressed(body: bytes) -> bytes:

@@ -62,6 +62,20 @@ async def test_who_takes_gzip_gets_it(accepts: str) -> None:
         {"body": b"x" * (LEAST_BYTES - 1)},
         {"method": "HEAD"},
         {"status": 404},
+        {"status": 304, "body": b"", "content-type": ""},
+    ],
+)
+async def test_what_is_public_names_one_version_whatever_its_encoding(case: dict[str, Any]) -> None:
+    told, headers = await answer(**case)
+    assert told.body == case.get("body", PAGE)
+    assert headers[b"etag"] == b'W/"1"'
+    assert headers[b"vary"] == b"Accept-Encoding"
+    assert b"content-encoding" not in headers
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
         {"cache-control": "private, no-store"},
         {"cache-control": "no-store"},
         {"cache-control": ""},
@@ -73,7 +87,7 @@ async def test_who_takes_gzip_gets_it(accepts: str) -> None:
 )
 async def test_everything_else_goes_as_it_is(case: dict[str, Any]) -> None:
     told, headers = await answer(**case)
-    assert told.body == case.get("body", PAGE)
+    assert told.body == PAGE
     assert headers[b"etag"] == b'"1"'
     assert headers.get(b"content-encoding", b"").decode() == case.get("content-encoding", "")
 
