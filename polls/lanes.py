@@ -12,10 +12,13 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 from django.utils.module_loading import import_string
 
+from .addresses import is_proxy
+
 Scope = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
 SANE_ID = re.compile(rb"[A-Za-z0-9_.:-]{6,80}")  # a request id that can't forge a log line
+FORWARDED_PROTO = b"x-forwarded-proto"
 #: Middleware that does something to the answer of an endpoint.
 _ADDS_HEADERS = ("SecurityMiddleware", "LocaleMiddleware", "XFrameOptionsMiddleware")
 #: Hosts that are remembered, and characters of one: a name has 253 at most, and a port 6.
@@ -59,12 +62,21 @@ def proxy_header() -> tuple[bytes, str] | None:
 
 
 def is_secure(scope: Scope) -> bool:
+    """Whether the request came over https: by what a proxy says of it, else by its connection.
+
+    The proxy says so in PROXY_SSL_HEADER, or, where that isn't set, in the usual header if it is one that we
+    trust. So do the servers; but Daphne doesn't for WebSockets.
+    """
     header = proxy_header()
     if header is not None:
         wanted, secure = header
         given = next((value for each, value in scope["headers"] if each == wanted), None)
         if given is not None:
             return bool(given.decode("latin-1").partition(",")[0].strip() == secure)
+    elif settings.TRUSTED_PROXIES and is_proxy((scope.get("client") or ("",))[0]):
+        told = next((value for each, value in reversed(scope["headers"]) if each == FORWARDED_PROTO), None)
+        if told in (b"http", b"https"):
+            return told == b"https"
     # As Django has it, also where the proxy says nothing.
     return bool(scope.get("scheme") in ("https", "wss"))
 

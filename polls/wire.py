@@ -14,15 +14,13 @@ from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 
-from django.conf import settings
 from structlog.contextvars import bound_contextvars
 
 from . import ballotbox, rules
-from .addresses import is_proxy
 from .ballotbox import Answer, CastRequest, RulesDoubted
 from .errors import LandslideError, VoterUnknown
 from .intake import LOOK_AGAIN, PREFIX, SUFFIX, TOO_OLD, Intake, PassOn, Peer, request_id_of, unexpected
-from .lanes import Headers, is_secure, proxy_header
+from .lanes import FORWARDED_PROTO, Headers, is_secure, proxy_header
 from .votelog.base import NewBallot, Outcome
 
 #: Gets the answer's head, without its last empty line, and its body.
@@ -33,7 +31,6 @@ _HEAD = re.compile(
     rf"POST {PREFIX}([A-Z0-9]{{3,16}}){SUFFIX} HTTP/1\.1\r\n".encode()
     + rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n"
 )
-FORWARDED_PROTO = b"x-forwarded-proto"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?=\r\n)", re.IGNORECASE)
 _GIVEN_ID = re.compile(rb"\r\nx-request-id: *([^\r\n]*)\r\n", re.IGNORECASE)
 _ODD = re.compile(rb"\r\n(connection: *close|connection:.*upgrade|transfer-encoding|expect)", re.IGNORECASE)
@@ -44,8 +41,6 @@ class Wire:
         self._intake = intake
         self._heads: dict[tuple[bool, int, int, str | None], bytes] = {}
         proxy = proxy_header()
-        # Where PROXY_SSL_HEADER isn't set, uvicorn believes what a trusted proxy says in the usual one.
-        self._proxy_may_tell = bool(settings.TRUSTED_PROXIES) and proxy is None
         names = [*intake.reads, b"connection", proxy[0] if proxy else FORWARDED_PROTO]
         pattern = rb"\r\n(%b):[ \t]*([^\r\n]*)" % b"|".join(map(re.escape, names))
         self._wanted = re.compile(pattern, re.IGNORECASE).findall
@@ -64,7 +59,7 @@ class Wire:
         headers = [(name.lower(), value.rstrip(b" \t")) for name, value in self._wanted(head[0])]
         known = self._known(head[1].decode())
         try:
-            secure = self._is_secure(headers, peer, scheme)
+            secure = is_secure({"headers": headers, "scheme": scheme, "client": peer})
             request_id, length, parts = self._intake.read_headers(headers, peer, secure=secure)
         except PassOn:
             return False
@@ -91,12 +86,6 @@ class Wire:
         if kept[1] > LOOK_AGAIN:
             self._intake.look_again(code)
         return kept[0]
-
-    def _is_secure(self, headers: Headers, peer: Peer, scheme: str | None) -> bool:
-        if self._proxy_may_tell and is_proxy(peer[0] if peer else None):
-            told = next((value for name, value in reversed(headers) if name == FORWARDED_PROTO), b"")
-            scheme = told.decode() if told in (b"http", b"https") else scheme
-        return is_secure({"headers": headers, "scheme": scheme})
 
     def _decided(
         self,

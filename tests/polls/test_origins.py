@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from polls import voters
+from polls.lanes import is_secure
 from polls.origins import origin_allowed, origin_of
 from polls.rules import get_rules
 from tests.polls.lanes import Sent, TwoWays, in_bytes
@@ -103,7 +104,7 @@ def test_a_proxy_that_does_not_say_how_a_page_came_is_named_in_the_refusal() -> 
 def test_without_a_header_of_its_own_a_trusted_proxy_tells_the_scheme_by_the_usual_one(
     settings: Any, peer: str, told: bytes, origin: bytes, ours: bool
 ) -> None:
-    """As uvicorn has it for requests that it parses; here it is asked for nothing."""
+    """As uvicorn has it for requests that it parses, and Daphne for all but WebSockets."""
     settings.TRUSTED_PROXIES = ["192.0.2.1"]
     poll, body = make_poll(open=True), b'{"selections": [1]}'
     get_rules(poll.code)
@@ -123,3 +124,21 @@ def test_without_a_header_of_its_own_a_trusted_proxy_tells_the_scheme_by_the_usu
 
     with asyncio.Runner() as runner:
         assert runner.run(answer()).startswith(b"HTTP/1.1 202" if ours else b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize(
+    ("scope", "secure"),
+    [
+        ({}, False),
+        ({"scheme": "https"}, True),
+        ({"scheme": "wss"}, True),
+        # Daphne says no scheme of a WebSocket.
+        ({"client": ("192.0.2.1", 1), "headers": [(b"x-forwarded-proto", b"https")]}, True),
+        ({"client": ("203.0.113.7", 1), "headers": [(b"x-forwarded-proto", b"https")]}, False),
+        ({"client": None, "headers": [(b"x-forwarded-proto", b"https")]}, False),
+        ({"client": ("192.0.2.1", 1), "headers": [(b"x-forwarded-proto", b"wss")]}, False),
+    ],
+)
+def test_how_a_request_came(settings: Any, scope: dict[str, Any], secure: bool) -> None:
+    settings.TRUSTED_PROXIES = ["192.0.2.1"]
+    assert is_secure({"headers": [], **scope}) is secure
