@@ -9,12 +9,13 @@ const ROW_MOST = 0.21; // of the screen's height
 
 export class Layout {
   #measured = { key: "", labels: [] };
+  #arranged = { key: "", found: null };
 
   constructor({ room, bars, list, note }) {
     Object.assign(this, { room, bars, list, note });
     this.context = document.createElement("canvas").getContext("2d");
     // Another font has other widths.
-    this.ready = document.fonts?.ready.then(() => (this.#measured.key = ""));
+    this.ready = document.fonts?.ready.then(() => (this.#measured.key = this.#arranged.key = ""));
     this.labels = [];
     // Paper has room for them.
     addEventListener("beforeprint", () => this.bars.name(this.labels));
@@ -26,12 +27,20 @@ export class Layout {
     const { labels } = this;
     const starred = shown && Boolean(tally.winners?.length);
     const widths = widest(tally, shown);
-    const found = arrange(this.#measure(labels, starred), { ...this.#box(), figures: emsOf(widths), starred });
+    const found = this.#arrange(labels, { ...this.#box(), figures: emsOf(widths), starred });
     this.#apply(found, widths);
     this.bars.name(this.#cut(labels, found));
     const only = leading(tally.choices, found.capacity, shown);
     this.bars.draw(tally, { shown, only });
     this.note(only ? partWords(tally, found.capacity, shown) : "");
+  }
+
+  /** Votes come ten times a second, and the room stays as it is. */
+  #arrange(labels, room) {
+    const measured = this.#measure(labels, room.starred);
+    const key = JSON.stringify([this.#measured.key, room]);
+    if (key !== this.#arranged.key) this.#arranged = { key, found: arrange(measured, room) };
+    return this.#arranged.found;
   }
 
   /** The labels, those that have no room cut so that they can be told apart. */

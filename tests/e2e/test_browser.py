@@ -310,6 +310,15 @@ def test_a_full_stage_stays_readable(running: Any, visitor: Any, stage: str) -> 
         assert stage_flaws(page) == []
         shown = page.locator(".bar:not([hidden])").count()
         assert (shown == len(labels)) is page.locator("#part").is_hidden()
+    # H on a Cyrillic keyboard, held down: they are hidden, and don't flicker.
+    held = """(repeat) => document.dispatchEvent(
+        new KeyboardEvent("keydown", { key: "р", code: "KeyH", repeat, cancelable: true }))"""
+    for repeat in (False, True, True, True):
+        page.evaluate(held, repeat)
+    expect(page.locator("#outcome")).to_be_hidden()
+    expect(page.locator("#why")).to_contain_text("hidden")
+    page.keyboard.press("h")
+    expect(page.locator("#outcome")).to_be_visible()
 
 
 #: What a printed page lacks.
