@@ -6,11 +6,19 @@ from typing import Any
 import pytest
 
 from config import slow_clients
+from config.uvicorn_bounds import BoundedHttp, BoundedWebSocket
 from tests.realtime.serving import Handing, serving
 
 pytestmark = pytest.mark.asyncio
 
 HEAD = b"POST / HTTP/1.1\r\nhost: testserver\r\ncontent-length: 1000\r\n"
+
+
+HANDSHAKE = (
+    b"GET /ws/ HTTP/1.1\r\nhost: testserver\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+BOUNDED = {"http": BoundedHttp, "ws": BoundedWebSocket}
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +86,26 @@ async def test_a_body_by_the_drop_has_an_end() -> None:
     async with serving(echo) as (_, port):
         answer = await told(port, HEAD + b"\r\n", *[b"x"] * 999, pause=0.1)
         assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "answer"),
+    [
+        ([], b""),
+        ([b"\r\n"], b""),
+        ([HEAD], b"HTTP/1.1 408 "),
+        ([HEAD + b"\r\nbegun"], b"HTTP/1.1 408 "),
+        ([HEAD + b"x: " + b"y" * slow_clients.HEAD_BYTES], b"HTTP/1.1 431 "),
+        ([HANDSHAKE + b"content-length: 10\r\n\r\n"], b"HTTP/1.1 408 "),
+        ([HANDSHAKE + b"transfer-encoding: chunked\r\n\r\n"], b"HTTP/1.1 408 "),
+    ],
+)
+@pytest.mark.parametrize("protocols", [{}, BOUNDED], ids=["known uvicorn", "unknown uvicorn"])
+async def test_it_is_the_same_without_the_fast_path(
+    protocols: Any, pieces: list[bytes], answer: bytes
+) -> None:
+    async with serving(echo, **protocols) as (_, port):
+        assert (await told(port, *pieces)).startswith(answer)
 
 
 async def test_who_takes_a_moment_is_answered() -> None:

@@ -1,6 +1,7 @@
 """Opening a WebSocket: ours for what is regular, uvicorn's for what is not, and both end as they should."""
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from config import lines
 from config.handshake import answer_to
+from config.uvicorn_bounds import BoundedHttp, BoundedWebSocket
 from realtime.handover import HAND_OVER
 from tests.realtime.serving import serving
 
@@ -133,6 +136,38 @@ async def test_who_never_listens_is_not_listened_to_for_ever() -> None:
         with pytest.raises(ConnectionClosed):
             await asyncio.wait_for(talk(), 20)
         deaf.set()
+
+
+@pytest.mark.parametrize("frame", [b"\x89\x80\0\0\0\0", b"\x81\x80\0\0\0\0", b"\x82\x80\0\0\0\0"])
+async def test_on_an_unknown_uvicorn_who_talks_without_end_is_let_go_too(
+    frame: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "GOODBYE_SECONDS", 0.2)
+    over = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert HAND_OVER not in scope["extensions"]
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        over.set()
+
+    async with serving(app, http=BoundedHttp, ws=BoundedWebSocket) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = b"".join(b"%b: %b\r\n" % header for header in REGULAR)
+        writer.write(b"GET / HTTP/1.1\r\n%b\r\n" % head)
+        await reader.readuntil(b"\r\n\r\n")
+        said = b""
+        async with asyncio.timeout(60):
+            while b"\x88" not in said:
+                writer.write(frame * 50)
+                await asyncio.sleep(0)  # the server is in this loop too
+                with contextlib.suppress(TimeoutError):
+                    said += await asyncio.wait_for(reader.read(65536), 0.01)
+            await over.wait()
+        assert said.endswith(lines.close_frame(1008, "too many messages"))
+        writer.close()
 
 
 async def test_nobody_is_handed_a_connection_before_it_is_accepted() -> None:
