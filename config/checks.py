@@ -294,7 +294,8 @@ def doors() -> Messages:
         )
     if settings.HTTPS and not settings.PROXY_SSL_HEADER and not settings.TRUSTED_PROXIES:
         yield checks.Warning(
-            "HTTPS is set, but nobody is named who ends TLS: every request then seems to come by plain http.",
+            "HTTPS is set, but nobody is named who ends TLS: requests seem to come by plain http,"
+            " so that ballots from pages at https:// are refused as another site's.",
             hint="Set TRUSTED_PROXIES to the proxy's address, and PROXY_SSL_HEADER=X-Forwarded-Proto.",
             id="landslide.W003",
         )

@@ -221,3 +221,14 @@ def test_one_that_hangs_keeps_nobody_and_is_not_asked_twice(
 def test_nothing_published_is_no_reason_not_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_asker", failing("published", ConnectionError("cache gone")))
     assert ready() == (200, ready()[1])
+
+
+def test_each_figure_for_prometheus_says_what_it_is_before_it_is_told() -> None:
+    said: dict[str, list[str]] = {}
+    for line in health.metrics().splitlines():
+        words = line.split(" ", 3)
+        name = words[2] if words[0] == "#" else re.split(r"[{ ]", line)[0]
+        said.setdefault(name, []).append(words[1] if words[0] == "#" else "value")
+        assert words[0] != "#" or words[3].strip()
+    assert "landslide_info" in said
+    assert {name: kinds for name, kinds in said.items() if kinds != ["HELP", "TYPE", "value"]} == {}
