@@ -87,7 +87,8 @@ export function lettersFor(labels, texts, { lines, column, fits, starred }) {
 
 const wholeWidth = ({ words, space }) => words.reduce((sum, word) => sum + word + space, 0);
 
-/** The numbers that are shown when not all fit: those with most votes, ties by order; null if all fit.
+/** The numbers that are shown when not all fit: those with most votes, ties by the order on the pages, which after a
+ *  reset need not be that of the numbers; null if all fit.
  *  Where votes are hidden, the first ones: which are shown must not tell who leads. */
 export function leading(choices, capacity, shown) {
   if (choices.length <= capacity) return null;
@@ -103,5 +104,5 @@ export function levelBelow(choices, capacity) {
 
 function ranked(choices, shown) {
   const votes = (choice) => (shown ? (choice.votes ?? 0) : 0);
-  return [...choices].sort((a, b) => votes(b) - votes(a) || a.number - b.number);
+  return [...choices].sort((a, b) => votes(b) - votes(a));
 }

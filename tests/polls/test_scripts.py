@@ -330,6 +330,9 @@ def test_which_choices_are_shown(scripts: Callable[..., Any]) -> None:
     assert scripts("stage.js", ask, [choices, 5, True]) == [None, 0]
     # Hidden votes must not be told by who is shown.
     assert scripts("stage.js", ask, [choices, 2, False])[0] == [1, 2]
+    # The first ones are those that stand first: a reordered draft keeps the numbers that voters have seen.
+    assert scripts("stage.js", ask, [choices[::-1], 2, False])[0] == [5, 4]
+    assert scripts("stage.js", ask, [choices[::-1], 3, True])[0] == [3, 2, 5]
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 99])
