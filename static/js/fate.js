@@ -4,6 +4,7 @@ import { text } from "./texts.js";
 import { receiptStatus } from "./voter.js";
 
 const ARRIVING = 1000; // a page that was just opened asks within so many milliseconds
+const OPENED = 5000; // for so long it counts as that: its tally comes after its ballot, and may tell of decisions
 const SPREAD = 30000; // what the poll does reaches a whole hall at the same moment
 const AGAIN = 30000; // while the ballot is still to be counted
 const ATTEMPTS = 5;
@@ -12,6 +13,7 @@ export class Fate {
   /** accepted · counted · quarantined · replaced · rejected · purged · unknown; null while nobody has said. */
   status = null;
   #receipt = null;
+  #since = 0; // when this receipt came, by performance.now()
   #occasion = "";
   #timer = 0;
 
@@ -22,13 +24,16 @@ export class Fate {
 
   /** Ask about this receipt now that `occasion` may have changed its fate; once for each, empty for none. */
   follow(receipt, occasion) {
-    if (receipt !== this.#receipt) this.status = null;
     if (receipt === this.#receipt && occasion === this.#occasion) return;
-    const first = this.#receipt === null;
+    if (receipt !== this.#receipt) {
+      this.status = null;
+      this.#since = performance.now();
+    }
+    const opened = performance.now() - this.#since < OPENED;
     this.#receipt = receipt;
     this.#occasion = occasion;
     clearTimeout(this.#timer);
-    if (receipt && occasion) this.#askIn(Math.random() * (first ? ARRIVING : SPREAD), ATTEMPTS);
+    if (receipt && occasion) this.#askIn(Math.random() * (opened ? ARRIVING : SPREAD), ATTEMPTS);
   }
 
   #askIn(milliseconds, attempts) {

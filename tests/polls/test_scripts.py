@@ -148,6 +148,31 @@ def test_a_voter_is_told_what_became_of_the_ballot_and_nothing_else(
     assert ("part of the result." in said[1]) is (status == "counted" and over)
 
 
+FATE_WAITS = """({ Fate }) => {
+    let now = 1000;
+    const waits = [];
+    const real = [setTimeout, Math.random];
+    window.setTimeout = (_, wait) => waits.push(wait);
+    Math.random = () => 0.999;
+    performance.now = () => now;
+    const fate = new Fate({ root: "/", onChange() {} });
+    fate.follow("receipt", "open 0");
+    now += 2000;
+    fate.follow("receipt", "open 1"); // the tally is there, and tells of a decision
+    now += 60000;
+    fate.follow("receipt", "closed 1"); // a whole hall asks
+    [window.setTimeout, Math.random] = real;
+    delete performance.now;
+    return waits;
+}"""
+
+
+def test_a_page_that_was_just_opened_asks_at_once_and_a_hall_over_half_a_minute(
+    scripts: Callable[..., Any],
+) -> None:
+    assert scripts("fate.js", FATE_WAITS) == [999, 999, 29970]
+
+
 TOKEN = "AAAAAQAAAAEz-_wq3m4t5v6x7y8zABCD"
 LINK = f"https://vote.example.org/p/K7MDXA/#i={TOKEN}"
 
