@@ -14,9 +14,8 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.signals import post_delete, post_save
-from django.utils import timezone
 
-from . import rules
+from . import clock, rules
 from .models import EndedAccount, Identity, Poll, State
 from .voters import PASS_SECONDS
 
@@ -53,6 +52,7 @@ def _saved(instance: Any, update_fields: Any = None, **_: Any) -> None:
 
 
 def _end(user_id: int) -> None:
-    EndedAccount.objects.filter(at__lt=timezone.now() - _NOTED_FOR).delete()
-    EndedAccount.objects.update_or_create(user_id=user_id, defaults={"at": timezone.now()})
+    now = clock.utc_now()  # as passes end: a host whose own clock is wrong forgets none too early
+    EndedAccount.objects.filter(at__lt=now - _NOTED_FOR).delete()
+    EndedAccount.objects.update_or_create(user_id=user_id, defaults={"at": now})
     transaction.on_commit(rules.forget)  # other processes read it within a second

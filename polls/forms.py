@@ -28,8 +28,8 @@ class LineField(forms.CharField):
 
 
 #: In a link of ours, or in a text that holds one: the poll's code, and the invite (polls/invites.py).
-_CODE_IN_LINK = re.compile(r"/p/([^/?#\s]+)")
-_INVITE_IN_LINK = re.compile(r"#i=([\w-]+)", re.ASCII)
+_CODE_IN_LINK = re.compile(r"(?:/p/|[?&]code=)([^/?#&\s]+)", re.IGNORECASE)
+_INVITE_IN_LINK = re.compile(r"#i=([\w-]+)", re.ASCII | re.IGNORECASE)
 
 
 class JoinForm(forms.Form):
@@ -43,7 +43,7 @@ class JoinForm(forms.Form):
     )
 
     def clean_code(self) -> Poll:
-        given = unquote(self.cleaned_data["code"])
+        given = unquote(unquote(self.cleaned_data["code"]))  # a mail program may have encoded the link again
         link, invite = _CODE_IN_LINK.search(given), _INVITE_IN_LINK.search(given)
         poll = Poll.objects.filter(code=canonical_code(link[1] if link else given)).first()
         self.invite = invite[1] if invite else ""

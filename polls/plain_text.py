@@ -32,6 +32,11 @@ _FLAG_OR_INVISIBLE = re.compile(rf"(\U0001f3f4[\U000e0020-\U000e007f]+)|[{_IGNOR
 #: Of these categories are the letters of Persian and Hindi, and emoji: a joiner between two of them joins or
 #: parts them for all to see. Between letters of Latin it shows nothing.
 _JOINED = ("Lo", "Mn", "Mc", "So", "Sk")
+#: Letters of category Lo that stand alone: Hebrew, Thai, Lao, Hangul, Ethiopic, Kana, Han and Yi.
+_STAND_ALONE = re.compile(
+    r"[\u00aa\u00ba\u0590-\u05ff\u0e00-\u0eff\u1100-\u139f\u2e80-\ua4cf\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
+    r"\uff66-\uffdc\U00020000-\U0003ffff]"
+)
 #: Blank too, though Unicode counts them among signs: no dots of Braille, and no head of a note.
 _BLANK_SIGNS = r"\u2800\U0001d159"
 _BLANK = re.compile(rf"[\s\x00-\x1f\x7f-\x9f{_IGNORABLE}{_BLANK_SIGNS}]+")
@@ -75,8 +80,12 @@ def seen_as(text: str) -> str:
 
 
 def folded(text: str) -> str:
-    """The same for all ways to write what is searched for: case, width, accents, digits of any script."""
+    """The same for all ways to write what is searched for: case, width, accents, digits of any script.
+
+    Turkish has two letters i, each with a capital of its own: all four are one here.
+    """
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    text = text.replace("i\u0307", "i").replace("ı", "i")
     text = "".join(str(unicodedata.decimal(letter, letter)) for letter in _INVISIBLE.sub("", text))
     return _GAPS.sub(" ", text).strip()
 
@@ -89,9 +98,13 @@ def escaped(text: str) -> str:
 def _seen_of(found: re.Match[str]) -> str:
     text, start, end = found.string, found.start(), found.end()
     joiner = found[0] in "\u200c\u200d" and start > 0 and end < len(text)
-    if joiner and all(unicodedata.category(beside) in _JOINED for beside in (text[start - 1], text[end])):
+    if joiner and _may_join(text[start - 1]) and _may_join(text[end]):
         return found[0]
     return found[1] or ""
+
+
+def _may_join(letter: str) -> bool:
+    return unicodedata.category(letter) in _JOINED and _STAND_ALONE.match(letter) is None
 
 
 def isolated(text: str) -> str:

@@ -103,6 +103,10 @@ LINKS = [
     (f"https://vote.example.org/p/WXY346%23i={TOKEN}", TOKEN),
     (f"Vote here: <https://vote.example.org/p/WXY346/?utm=x#i={TOKEN}>, today", TOKEN),
     ("https://vote.example.org/p/%EF%BC%B7%EF%BC%B8%EF%BC%B9346/", ""),
+    (f"https://vote.example.org/p/WXY346/%2523i%3D{TOKEN}", TOKEN),
+    ("https://vote.example.org/?code=wxy346&from=mail", ""),
+    ("https://vote.example.org/?from=mail&code=WXY-346", ""),
+    ("HTTPS://VOTE.EXAMPLE.ORG/P/WXY346/", ""),
 ]
 
 

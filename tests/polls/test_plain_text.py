@@ -103,6 +103,11 @@ def test_one_form_is_kept() -> None:
         ("👩‍🚀", "👩🚀", False),
         ("نعم", "نعم\u200c", True),
         ("Yes", "Y\u200ce\u200ds", True),
+        ("כן", "כ\u200dן", True),
+        ("はい", "は\u200cい", True),
+        ("反对", "反\u200d对", True),
+        ("찬성", "찬\u200c성", True),
+        ("ไม่", "ไ\u200dม่", True),
     ],
 )
 def test_equal_is_what_looks_it(one: str, other: str, same: bool) -> None:

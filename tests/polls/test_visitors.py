@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -144,6 +144,17 @@ def test_what_is_noted_of_ended_accounts_is_soon_gone() -> None:
     anna.delete()
     assert EndedAccount.objects.filter(user_id=12345).count() == 0
     assert EndedAccount.objects.count() == 1
+
+
+def test_a_wrong_clock_forgets_no_ended_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    EndedAccount.objects.create(user_id=12345, at=timezone.now())
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + 3 * 3600)
+    monkeypatch.setattr(timezone, "now", lambda: datetime.fromtimestamp(time.time(), UTC))
+    monkeypatch.setattr(clock, "_offset", -3 * 3600.0)
+    anna = person()
+    anna.delete()
+    assert EndedAccount.objects.filter(user_id=12345).exists()
 
 
 def test_an_account_has_one_ballot_in_whatever_browser() -> None:
