@@ -11,14 +11,16 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import UsernameField
 from django.contrib.auth.models import Group, Permission, User
-from django.db.models import Q
+from django.db.models import CharField, Field, Q
 from django.http import HttpRequest
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from polls.accounts import open_login_polls
+from polls.forms import LineField
 
 from .base import Admin
 from .records import Recorded
@@ -45,8 +47,21 @@ def governs(user: Any, account: User | None) -> bool:
     return not account.is_superuser and not granted.exclude(pk__in=own).exists()
 
 
+class NameField(LineField, UsernameField):
+    """An account's name, in which there is something to see."""
+
+
+class Named:
+    """Mixed into an admin page: names are lines that one can see, as everywhere where people write."""
+
+    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **options: Any) -> Any:
+        if type(db_field) is CharField:
+            options["form_class"] = NameField if db_field.name == "username" else LineField
+        return super().formfield_for_dbfield(db_field, request, **options)  # type: ignore[misc]
+
+
 @admin.register(User)
-class UserAdmin(FoldedSearch, Recorded, DjangoUserAdmin, Admin):
+class UserAdmin(FoldedSearch, Recorded, Named, DjangoUserAdmin, Admin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -69,7 +84,7 @@ class UserAdmin(FoldedSearch, Recorded, DjangoUserAdmin, Admin):
 
 
 @admin.register(Group)
-class GroupAdmin(FoldedSearch, Recorded, DjangoGroupAdmin, Admin):
+class GroupAdmin(FoldedSearch, Recorded, Named, DjangoGroupAdmin, Admin):
     def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
         return fields if request.user.is_superuser else (*fields, "permissions")

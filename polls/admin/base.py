@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import DataError, models
 from django.forms.widgets import Script
 from django.http import HttpRequest
 from django.utils import timezone
@@ -73,3 +74,10 @@ class Admin(ModelAdmin):
             # the limit and the length.
             field.widget.attrs.pop("maxlength", None)
         return field
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """A filter in the address that no database can ask for, such as a year 99999, is a wrong filter."""
+        try:
+            return super().get_changelist_instance(request)
+        except (ValueError, OverflowError, DataError) as error:
+            raise IncorrectLookupParameters(error) from None

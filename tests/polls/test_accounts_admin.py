@@ -140,3 +140,21 @@ def test_no_hash_of_a_key_stands_in_an_address(boss: Client) -> None:
         content = boss.get(page).content.decode()
         assert made.hashed_key not in content and made.hashed_key.partition("$")[2] not in content, page
     assert change in boss.get(LIST).content.decode()
+
+
+@pytest.mark.parametrize("name", ["\u3164", "\uffa0", "\u115f"], ids=ascii)
+def test_no_account_has_a_name_that_nobody_sees(boss: Client, name: str) -> None:
+    answer = boss.post(f"{USERS}add/", {"username": name, "password1": "x7!long", "password2": "x7!long"})
+    assert "username" in answer.context["adminform"].form.errors
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\u202eanna", "an\x1bna", "an\u2028na"], ids=ascii)
+def test_names_of_people_and_groups_are_lines_that_one_can_see(boss: Client, text: str) -> None:
+    anna = User.objects.create_user("anna", first_name="Anna")
+    for field in ("first_name", "last_name"):
+        answer = boss.post(page_of(anna), {"username": "anna", field: text})
+        assert field in answer.context["adminform"].form.errors
+    assert "name" in boss.post(f"{GROUPS}add/", {"name": text}).context["adminform"].form.errors
+    boss.post(page_of(anna), {"username": "anna", "first_name": " Ann\u0061\u0300 "})
+    anna.refresh_from_db()
+    assert (anna.username, anna.first_name) == ("anna", "Annà")

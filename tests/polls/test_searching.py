@@ -101,3 +101,16 @@ def test_rows_that_were_there_before_are_found_and_shown() -> None:
     migration.clamp(apps, editor)
     poll = Poll.objects.get(search_text__contains=folded("ÄPFEL"))
     assert (poll.opens_at, poll.closes_at) == (EARLIEST, LATEST)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("auth/user/?date_joined__year=99999", "auth/user/?last_login__year=-1"),
+        *("polls/poll/?opens_at__iso_year=10000", "polls/record/?at__year__gte=100000"),
+        *("polls/apiclient/?created__year=0", "analytics/quarantine/?decided_at__year=99999"),
+    ],
+)
+def test_a_filter_that_nothing_can_ask_for_breaks_no_list(boss: Client, wrong: str) -> None:
+    make_poll()
+    assert boss.get(f"/admin/{wrong}", follow=True).redirect_chain[-1][0].endswith("?e=1")
