@@ -275,11 +275,14 @@ def test_it_speaks_the_languages_that_the_pages_have() -> None:
 def test_nobody_can_read_who_voted_when(front: Nginx, client: Client) -> None:
     code = client.make_poll()
     voter = new_voter(front.url, code)
-    voter.post(f"/api/v1/polls/{code}/ballots/", json={"selections": [1]})
+    receipt = voter.post(f"/api/v1/polls/{code}/ballots/", json={"selections": [1]}).json()["receipt"]
+    assert voter.get(f"/api/v1/receipts/{receipt}/").status_code == 200
+    voter.get(f"/api/v1/receipts/{receipt}", follow_redirects=False)
     for mangled in (f"/p/{code}%23i=token42", f"/p/{code}/%23i=token42"):
         assert voter.get(mangled, follow_redirects=False).headers["Location"] == f"/p/{code}/#i=token42"
     voter.get(f"/p/{code}/?last=1")
     wait_for(lambda: f"/p/{code}/?last=1" in front.access_log.read_text(), what="the access log")
     assert f"/api/v1/polls/{code}/voter/" in front.access_log.read_text()
     assert f"/api/v1/polls/{code}/ballots/" not in front.access_log.read_text()
+    assert receipt not in front.access_log.read_text()
     assert "token42" not in front.access_log.read_text()
