@@ -32,7 +32,7 @@ export class Layout {
     this.bars.name(this.#cut(labels, found));
     const only = leading(tally.choices, found.capacity, shown);
     this.bars.draw(tally, { shown, only });
-    this.note(only ? partWords(tally, found.capacity, shown) : "");
+    this.note(only ? partWords(tally, found.capacity, shown) : "", only ? longestPart(labels.length) : "");
   }
 
   /** Votes come ten times a second, and the room stays as it is. */
@@ -92,6 +92,13 @@ function widest(tally, shown) {
 }
 
 const emsOf = ({ share, votes }) => (share + votes) * FIGURE + 1.6;
+
+/** As long as what says it may get. Its lines take room from the choices: were they to depend on how many those are,
+ *  the two would chase each other. */
+function longestPart(total) {
+  const all = ["firstOf", "levelOf", "leadingOf"].map((key) => text(key, { count: total, shown: total, total }));
+  return all.reduce((one, other) => (other.length > one.length ? other : one));
+}
 
 /** Which choices are shown where not all are. */
 function partWords(tally, capacity, shown) {

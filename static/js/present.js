@@ -15,7 +15,7 @@ import "./printed.js";
 const $ = (id) => document.getElementById(id);
 const main = $("main");
 const bars = new Bars($("bars"), $("bar"));
-const layout = new Layout({ room: $("room"), list: $("bars"), bars, note: (words) => set($("part"), words) });
+const layout = new Layout({ room: $("room"), list: $("bars"), bars, note: drawPart });
 
 let hiding = null; // null until the presenter chooses: then what the audience may see decides
 let last = null;
@@ -81,6 +81,12 @@ function drawTotals({ tally, viewers }, shown) {
   set($("set-aside"), shown ? setAside(tally) : "");
   set($("outcome"), shown ? outcome(tally) : "");
   set($("assurance"), main.dataset.state === "gone" ? "" : assurance(tally));
+}
+
+/** Which choices are shown, in the room that the longest such sentence takes. */
+function drawPart(words, longest) {
+  set($("part"), words);
+  set($("part-room"), longest);
 }
 
 /** A number and, small, what it is a number of. */

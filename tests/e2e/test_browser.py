@@ -319,6 +319,15 @@ def test_a_full_stage_stays_readable(running: Any, visitor: Any, stage: str) -> 
     expect(page.locator("#why")).to_contain_text("hidden")
     page.keyboard.press("h")
     expect(page.locator("#outcome")).to_be_visible()
+    # What says which choices are shown takes the same room whatever it says, else the two chase each other.
+    page.set_viewport_size(PHONE["viewport"])
+    expect(page.locator("#part")).to_be_visible()
+    heights = """(part) => [part.textContent, "3 of 99"].map((words) => {
+        part.textContent = words;
+        return part.parentElement.offsetHeight;
+    })"""
+    long, short = page.locator("#part").evaluate(heights)
+    assert long == short > 0
 
 
 #: What a printed page lacks.
