@@ -4,7 +4,7 @@ import { Bars } from "./bars.js";
 import { drawFigures } from "./figures.js";
 import { follow } from "./screen.js";
 import { clockTime, text } from "./texts.js";
-import { assurance, base, closed, closing, hidden, isOver, noBallots, opening, outcome, remaining, setAside, totals } from "./words.js";
+import { assurance, base, closed, closing, hidden, isFinal, isOver, noBallots, opening, outcome, remaining, setAside, totals } from "./words.js";
 import { write, writeMoving, writeOrHide as set, writeTheirs } from "./write.js";
 import { now } from "./clock.js";
 import "./printed.js";
@@ -33,7 +33,7 @@ function draw(view) {
   set($("totals"), shown && !waiting ? totals(tally) : "");
   set($("base"), fetching ? hidden(tally) : shown && !waiting ? noBallots(tally) || base(tally) : "");
   set($("set-aside"), shown && !waiting ? setAside(tally) : "");
-  set($("outcome"), shown ? outcome(tally) : "");
+  set($("outcome"), shown ? outcome(tally) : fetching && mayTell(tally) ? "\u00a0" : ""); // its line is there before
   set($("why"), shown || waiting || gone || fetching ? "" : hidden(tally));
   set($("assurance"), gone ? "" : assurance(tally));
   set($("lost"), lost(view));
@@ -49,6 +49,9 @@ function stateWords(tally, waiting) {
   if (waiting) return opening(tally);
   return isOver(tally) ? closed(tally) : closing(tally);
 }
+
+/** May there be a winner to name, once the tally is here? */
+const mayTell = (tally) => isFinal(tally) && tally.results_visible !== "staff";
 
 function lost({ status, since, gone, tally }) {
   if (gone || status === "live" || status === "connecting") return "";

@@ -49,10 +49,14 @@ def test_a_first_vote_takes_few_requests(system: Landslide, client: Client) -> N
 def test_nothing_moves_while_the_results_come(
     system: Landslide, client: Client, visitor: Any, results_visible: str, closed: bool
 ) -> None:
-    code = client.make_poll(results_visible=results_visible)
+    # Labels of two lines that differ at their ends, and a tie of two of them.
+    labels = [f"The motion of the northern district's members on item {n}" for n in range(1, 9)]
+    code = client.make_poll(results_visible=results_visible, choices=labels)
     client.cast(code, "ann", [1])
+    client.cast(code, "bob", [2])
     if closed:
         client.step(code, "close")
+        client.tally_when(code, lambda tally: tally["state"] == "closed")
     page = visitor(viewport={"width": 390, "height": 844}).page
     page.add_init_script(SHIFTS)
     page.goto(f"{system.url}/p/{code}/results/")
