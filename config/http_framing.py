@@ -5,6 +5,8 @@
   behind a proxy that passes the header on come from the proxy (request smuggling).
 - A WebSocket's handshake has no body, and waits for no other answer.
 - Trailers of a chunked body are no headers (RFC 9110, 6.5.1).
+- Of several requests that came at once, the one that is being answered hears that the client has left.
+  uvicorn tells only the last one, and an answer to nobody is a traceback in the log.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ class FramedHttp(HttpToolsProtocol):
 
     opens_websocket = False
     early = b""  # what came in one read with a handshake, and behind it
+    running: Any = None  # the request that is being answered, where `cycle` is the one that came last
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -64,6 +67,21 @@ class FramedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():
             super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self.running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        self.running = None
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.running is not None:
+            self.running.disconnected = True
+            self.running.message_event.set()
+            self.running = None
+        super().connection_lost(exc)
 
     def is_handshake(self) -> bool:
         """Whether this opens a WebSocket: no body, and no other request of the connection unanswered."""

@@ -92,7 +92,8 @@ SEAM: Seam = (
         (
             *("connection_made", "connection_lost", "data_received", "handle_websocket_upgrade"),
             *("on_message_begin", "on_headers_complete", "on_message_complete"),
-            *("send_400_response", "_unset_keepalive_if_required"),
+            *("on_response_complete", "send_400_response"),
+            *("_start_asgi_task", "_unset_keepalive_if_required"),
         ),
     ),
 )

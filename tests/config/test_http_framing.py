@@ -127,6 +127,27 @@ async def test_a_handshake_has_no_body(protocols: Any, method: bytes) -> None:
     assert app.seen == [(method.decode(), "/ws/", b"body")]
 
 
+async def test_the_request_in_hand_hears_that_the_client_has_left(protocols: Any) -> None:
+    """Others that came with it wait behind: uvicorn would tell the last of them alone."""
+    heard: list[str] = []
+    began, over = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        began.set()
+        heard.append((await receive())["type"])
+        over.set()
+
+    async with serving(app, **protocols) as (_, port):
+        _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(post(b"", b"") * 3)
+        async with asyncio.timeout(30):
+            await began.wait()
+            writer.transport.abort()
+            await over.wait()
+    assert heard == ["http.disconnect"]
+
+
 async def test_a_handshake_waits_for_no_other_answer(protocols: Any) -> None:
     """Else the answer to the first request would be written between the frames of a WebSocket."""
     app = Recorder()
