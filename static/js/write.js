@@ -24,7 +24,8 @@ export function writeMoving(node, words, moving) {
   if (at < 0) return write(node, words);
   const around = [words.slice(0, at), words.slice(at + moving.length)];
   const key = around.join("\0");
-  if (written.get(node) !== key) {
+  // Some translators replace all that is in a node.
+  if (written.get(node) !== key || !node.querySelector("[translate=no]")) {
     const part = document.createElement("span");
     part.translate = false;
     node.replaceChildren(around[0], part, around[1]);

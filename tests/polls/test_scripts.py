@@ -173,6 +173,23 @@ def test_a_page_that_was_just_opened_asks_at_once_and_a_hall_over_half_a_minute(
     assert scripts("fate.js", FATE_WAITS) == [999, 999, 29970]
 
 
+COUNTDOWN = """({ writeMoving }) => {
+    const node = document.createElement("p");
+    const said = [];
+    for (const time of ["0:03", "0:02", "0:01"]) {
+        writeMoving(node, `Closes in ${time}`, time);
+        said.push(node.textContent);
+        node.firstChild.textContent = "Schließt in ";
+        if (time === "0:02") node.innerHTML = "Schließt in 0:02"; // all of it
+    }
+    return said;
+}"""
+
+
+def test_a_countdown_goes_on_whatever_a_translator_leaves_of_it(scripts: Callable[..., Any]) -> None:
+    assert scripts("write.js", COUNTDOWN) == ["Closes in 0:03", "Schließt in 0:02", "Closes in 0:01"]
+
+
 TOKEN = "AAAAAQAAAAEz-_wq3m4t5v6x7y8zABCD"
 LINK = f"https://vote.example.org/p/K7MDXA/#i={TOKEN}"
 
