@@ -257,5 +257,6 @@ class TestCommand:
         call_command("recount", poll.code, round=1)
 
     def test_a_wrong_code(self) -> None:
-        with pytest.raises(CommandError, match="no poll"):
+        with pytest.raises(CommandError, match="no poll") as failed:
             call_command("recount", "NOPE42")
+        assert failed.value.returncode == 2  # 1 would say that the tally has drifted

@@ -18,11 +18,14 @@ from polls.models import Poll, Round, canonical_code
 from polls.records import COMMAND
 from polls.votelog import STORE_ERRORS
 
+#: The exit status where it isn't known whether there is drift; 1 says that there is.
+UNKNOWN = 2
+
 
 class Command(BaseCommand):
     help = (
         "Count a poll's round again from the ledger and show, choice by choice, where the tally differs. "
-        "Ends with 0 where nothing does, else with 1."
+        "Ends with 0 where nothing does, with 1 where something does, and with 2 where nobody knows."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -48,9 +51,9 @@ class Command(BaseCommand):
             by = f"{COMMAND} {getpass.getuser()}"
             fixed = self.with_progress(round_, lambda each, told: recount.fix(each, by, told))
         except LandslideError as error:
-            raise CommandError(error.detail) from None
+            raise CommandError(error.detail, returncode=UNKNOWN) from None
         except STORE_ERRORS as error:
-            raise CommandError(f"The database doesn't answer: {error}") from None
+            raise CommandError(f"The database doesn't answer: {error}", returncode=UNKNOWN) from None
         self.stdout.write(f"Corrected: {', '.join(said(fixed)) or 'nothing was left to correct'}.")
 
     def with_progress(
@@ -81,7 +84,7 @@ def said(found: Recount) -> list[str]:
 def find_poll(code: str) -> Poll:
     poll = Poll.objects.filter(code=canonical_code(code)).first()
     if poll is None:
-        raise CommandError(f"There is no poll {code}.")
+        raise CommandError(f"There is no poll {shown(code)}.", returncode=UNKNOWN)
     return poll
 
 
