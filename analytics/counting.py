@@ -19,11 +19,11 @@ from django.utils import timezone
 
 from polls import lifecycle
 from polls.connections import in_turn
-from polls.errors import LogInconsistent
+from polls.errors import LogInconsistent, Unavailable
 from polls.models import DeadLetter, Poll, State
 from polls.moments import from_milliseconds
 from polls.votelog import get_log
-from polls.votelog.base import Block, Entry, Head
+from polls.votelog.base import Block, Entry, Head, VoteLog
 
 from . import halting, ledger, releases, slots
 from .apart import decisions_for, standing
@@ -125,9 +125,7 @@ def _count_batch(partition: int, halt: Mapping[int, str]) -> Batch | None:
         batch = Batch(checkpoint.position, sum(map(len, blocks)))
         due = _is_due_for_trimming(checkpoint)
         if due:
-            # Before the commit, and safe: all this was counted by transactions that are long over.
-            log.trim(partition, checkpoint.trim_to)
-            _note_for_trimming(checkpoint)
+            _trim(log, checkpoint)
         if blocks:
             ballots = [block for block in blocks if block.kind == "ballot"]
             if halt or checkpoint.watch:
@@ -187,6 +185,19 @@ def _is_due_for_trimming(checkpoint: Checkpoint) -> bool:
     if checkpoint.trim_noted_at is None:
         return checkpoint.trim_to < checkpoint.position
     return timezone.now() - checkpoint.trim_noted_at >= KEEP_COUNTED
+
+
+def _trim(log: VoteLog, checkpoint: Checkpoint) -> None:
+    """Before the commit, and safe: all this was counted by transactions that are long over.
+
+    A store that takes no writes just now must not keep ballots from being counted: the next batch tries.
+    """
+    try:
+        log.trim(checkpoint.partition, checkpoint.trim_to)
+    except Unavailable as error:
+        logger.warning("log_not_trimmed", extra={"partition": checkpoint.partition, "error": str(error)})
+    else:
+        _note_for_trimming(checkpoint)
 
 
 def _note_for_trimming(checkpoint: Checkpoint) -> None:

@@ -99,21 +99,30 @@ class Env(environ.Env):
 _BESIDE_SQLITE = ("", "-wal", "-shm", "-journal")
 
 
-def private_folder(folder: Path, *, public: str) -> None:
-    """Make the folder; what is in it, but for the folder `public`, is nobody's but its owner's.
+#: What Landslide keeps in DATA_DIR, by how its names begin.
+_OURS = ("landslide.", "test.sqlite3", "secret_key", "audit_key", "admin-password", "audit", ".secret_key.",
+         ".audit_key.", ".admin-password.")  # fmt: skip
 
-    Also what an earlier version, or a copy from elsewhere, has left readable.
+
+def private_folder(folder: Path, *, public: str) -> None:
+    """Make the folder; what Landslide keeps in it, but for the folder `public`, is its owner's alone.
+
+    Also what an earlier version, or a copy from elsewhere, has left readable. The folder itself is closed
+    unless it holds other things too: somebody may depend on these (config/checks.py warns).
     """
     with contextlib.suppress(OSError):  # whoever needs to write there says so
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not folder.is_dir() or is_shared(folder):
         return
-    _withdraw(folder)
-    for place, folders, files in os.walk(folder):
-        if Path(place) == folder and public in folders:
-            folders.remove(public)
-        for name in (*folders, *files):
-            _withdraw(Path(place, name))
+    found = [path for path in folder.iterdir() if path.name != public]
+    ours = [path for path in found if path.name.startswith(_OURS)]
+    if ours == found:
+        _withdraw(folder)
+    for path in ours:
+        _withdraw(path)
+        for place, folders, files in os.walk(path):
+            for name in (*folders, *files):
+                _withdraw(Path(place, name))
 
 
 def private_database(path: Path) -> None:

@@ -50,6 +50,7 @@ def open_poll(poll_id: int, by: str = COMMAND) -> Poll:
         if poll.closes_at and poll.closes_at <= now:
             raise IllegalStep(_("The closing time has passed; change or clear it first."))
         poll.state, poll.closed_at, poll.published_at = State.OPEN, None, None
+        poll.voters_by = keys.newest_fingerprint()  # the draft may be older than the key
         if poll.opens_at is None or poll.opens_at > now:
             poll.opens_at = now
         asked = {"question": poll.question, "rules": _frozen_rules(poll)}

@@ -342,4 +342,5 @@ redis.register_function('landslide_open', open)
 redis.register_function('landslide_close', close)
 redis.register_function('landslide_reset', reset)
 redis.register_function('landslide_make', make)
-redis.register_function('landslide_trim', trim)
+-- Also while memory is full: it is what makes room.
+redis.register_function { function_name = 'landslide_trim', callback = trim, flags = { 'allow-oom' } }

@@ -15,7 +15,7 @@ from analytics import checkpoints, counting, deadletters, ledger, quarantine, sl
 from analytics.models import Checkpoint, Tally, TallyPoint
 from analytics.signals import tally_changed
 from polls import lifecycle, votelog
-from polls.errors import IllegalStep, LogInconsistent
+from polls.errors import IllegalStep, LogInconsistent, Unavailable
 from polls.models import Ballot, DeadLetter, Poll, Round, State
 from polls.moments import LATEST, to_milliseconds
 from polls.votelog import get_log
@@ -570,6 +570,27 @@ def test_an_idle_log_is_emptied_and_then_left_alone() -> None:
         a_minute_passes()
     assert in_log() == 0
     assert not Checkpoint.objects.exclude(trim_noted_at=None).exists()
+
+
+def test_a_store_that_cant_be_trimmed_is_counted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise Unavailable()
+
+    def some_minutes() -> None:
+        for _ in range(3):
+            a_minute_passes()
+            count()
+
+    poll = open_poll()
+    fill(poll, range(30))
+    count()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(get_log()), "trim", full)
+        fill(poll, range(30, 50))
+        some_minutes()
+    assert check_books(poll)[1, "ballots"] == in_log() == 50
+    some_minutes()
+    assert in_log() == 0
 
 
 def test_nothing_is_trimmed_before_its_time() -> None:

@@ -256,14 +256,31 @@ def test_what_an_earlier_version_left_open_is_closed(settings, tmp_path):
     for path in (*(data / name for name in names), elsewhere, outside):
         path.write_text("x" * 64)
         path.chmod(0o666)
-    (data / "link").symlink_to(outside)
+    (data / "landslide.link").symlink_to(outside)
     data.chmod(0o755)
     settings("settings.DEBUG", DATABASE_URL=f"sqlite:///{elsewhere}")
     found = modes(data)
     assert found.pop("static") == "0o755" and found.pop("base.css") == "0o666"  # public anyway
-    assert found.pop("link")
+    assert found.pop("landslide.link")
     assert {name: mode for name, mode in found.items() if mode[-2:] != "00"} == {}
     assert (modes(elsewhere.parent)["elsewhere.sqlite3"], modes(tmp_path)["outside"]) == ("0o600", "0o666")
+
+
+def test_what_else_lies_in_the_data_folder_is_left_as_it_is(settings, tmp_path):
+    home = tmp_path / "home"
+    (home / "bin").mkdir(parents=True)
+    for path in (home / "bin" / "tool", home / "secret_key"):
+        path.write_text("x" * 64)
+        path.chmod(0o755)
+    for folder in (home, home / "bin"):
+        folder.chmod(0o755)
+    told = settings(
+        "[each.id for each in __import__('config.checks').checks.check_settings()]", DATA_DIR=str(home)
+    )
+    assert "landslide.W004" in told
+    found = modes(home)
+    assert (found["home"], found["bin"], found["tool"]) == ("0o755", "0o755", "0o755")
+    assert (found["secret_key"], found["landslide.sqlite3"]) == ("0o700", "0o600")
 
 
 def test_a_folder_of_everybodys_is_left_as_it_is(settings, tmp_path):

@@ -11,6 +11,7 @@ from config import prepare
 from polls import installation, keys, lifecycle, voters
 from polls.errors import SecretKeyDiffers
 from polls.models import Installation, Poll, Record
+from polls.rules import get_rules
 from polls.signals import poll_changed
 from tests.polling import cast, make_poll, open_poll
 
@@ -137,3 +138,14 @@ def test_an_open_poll_whose_key_is_lost_takes_no_ballots(key: Any, capsys: Any, 
     lifecycle.reset_poll(poll.pk)
     lifecycle.open_poll(poll.pk)
     assert cast(poll, [1], voters.mint())[0] == 202
+
+
+def test_a_draft_that_is_older_than_the_key_opens_under_the_new_one(key: Any) -> None:
+    key("old")
+    draft = make_poll()
+    key("new", "old")
+    installation.check_secret_key()
+    key("new")
+    lifecycle.open_poll(draft.pk)
+    assert installation.stopped_polls() == []
+    assert get_rules(draft.code, fresh=True).voter_secret

@@ -151,6 +151,19 @@ class TestRedisVoteLog(VoteLogContract):
             client.config_set("maxmemory", "0")
         assert append(log, *(ballot(number) for number in range(10))) == [NEW] * 10
 
+    def test_it_is_trimmed_while_memory_is_full(self, start_redis: Callable[..., Redis]) -> None:
+        server = start_redis()
+        log = RedisVoteLog(server.url(), prefix="test", partitions=1)
+        make(log)
+        open_gate(log)
+        append(log, *(ballot(number) for number in range(10)))
+        with server.client() as client:
+            client.config_set("maxmemory", "1mb")
+            assert codes(append(log, ballot(10))) == ["unavailable"]
+            log.trim(0, 10)
+            assert ballots(log) == []
+            client.config_set("maxmemory", "0")
+
     def test_an_older_copy_that_is_not_behind_what_is_counted_is_refused(
         self, log: VoteLog, redis_server: Redis
     ) -> None:
