@@ -113,6 +113,9 @@ class Connection(WebSocketProtocol):
         self.transport.pauseProducing()
         asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self.transport.abortConnection)
 
+    def abort(self) -> None:
+        self.transport.abortConnection()
+
     def connectionLost(self, reason: Any) -> None:
         if self.inbox is not None:
             self.inbox.clear()

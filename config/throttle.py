@@ -8,9 +8,12 @@ came is processed in slices, in turn; a connection whose bytes wait isn't read f
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from typing import Protocol
+
+logger = logging.getLogger(__name__)
 
 #: The part of the event loop's time that viewers' messages may take, and how much of it at once.
 SHARE, BURST_SECONDS = 0.2, 0.01
@@ -36,6 +39,9 @@ class Owner(Protocol):
 
     def too_talkative(self) -> None:
         """Close the connection: it sent more than it may."""
+
+    def abort(self) -> None:
+        """Cut the connection: what it sent couldn't be processed."""
 
 
 class Inbox:
@@ -70,10 +76,21 @@ class Inbox:
             if self._waiting:
                 self._owner.stop_reading()
 
-    def clear(self) -> bytes:
-        """Forget what waits, and return it."""
-        pending, self._pending = self._pending, b""
-        return pending
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._pending = b""
+
+    def hand_over(self, owner: Owner) -> None:
+        """The connection is `owner`'s now: what waits keeps its turn, and the limits go on."""
+        self._owner = owner
+        if self._waiting or self._over:
+            owner.stop_reading()
+
+    def fail(self) -> None:
+        """End this connection, whatever state it is in."""
+        self._waiting, self._over = False, True
+        self.clear()
+        self._owner.abort()
 
     def process_slice(self) -> bool:
         """Whether more is waiting."""
@@ -118,16 +135,27 @@ class Throttle:
         while self._waiting and self._credit > 0:
             inbox = self._waiting.popleft()
             began = time.perf_counter()
-            more = inbox.process_slice()
+            more = self._turn(inbox, waited=inbox is not fresh)
             # One slice that took long, since the machine was busy, isn't paid for by those behind it.
             self._credit = max(self._credit - (time.perf_counter() - began), -BURST_SECONDS)
             if more:
                 self._waiting.append(inbox)
-            else:
-                inbox.done(waited=inbox is not fresh)
         if self._waiting:
             pause = (BURST_SECONDS / 4 - self._credit) / SHARE
             self._timer = self._loop.call_later(pause, self._process)
+
+    def _turn(self, inbox: Inbox, *, waited: bool) -> bool:
+        """Whether more is waiting. An error ends the connection that it came from, and no other."""
+        try:
+            more = inbox.process_slice()
+            if not more:
+                inbox.done(waited=waited)
+        except Exception:
+            logger.exception("viewer_failed: its connection is closed")
+            # Not here: an error in this would stop the others after all.
+            self._loop.call_soon(inbox.fail)
+            return False
+        return more
 
 
 _shared: Throttle | None = None

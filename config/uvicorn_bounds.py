@@ -66,6 +66,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def too_talkative(self) -> None:
         end_talk(self.transport)
 
+    def abort(self) -> None:
+        self.transport.abort()
+
 
 class BoundedHttp(ImpatientHttp):
     """Whole requests in time, and WebSockets whose first bytes may have come with the handshake."""

@@ -85,8 +85,9 @@ class LandslideWebSocket(BoundedWebSocket):
         self.transport = cast(Any, HandedOver())
         line.take_over()
         self._pass_on(watcher)
-        if self.inbox is not None and (pending := self.inbox.clear()):
-            line.data_received(pending)
+        if self.inbox is not None:
+            line.inbox, self.inbox = self.inbox, None
+            line.inbox.hand_over(line)
         return line
 
     def _may_be_handed_over(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -15,6 +16,7 @@ class Clock:
     def __init__(self) -> None:
         self.now = 100.0
         self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.soon: list[Callable[[], None]] = []
 
     def perf_counter(self) -> float:
         return self.now
@@ -25,9 +27,16 @@ class Clock:
         self.timers.append((self.now + seconds, callback))
         return self.timers[-1]
 
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.soon.append(callback)
+
     def run(self) -> None:
         """Everything that waits, as time goes on."""
-        while self.timers:
+        while self.timers or self.soon:
+            while self.soon:
+                self.soon.pop(0)()
+            if not self.timers:
+                return
             assert len(self.timers) == 1
             at, callback = self.timers.pop()
             self.now = max(self.now, at)
@@ -39,7 +48,7 @@ class Viewer:
 
     def __init__(self, clock: Clock, order: list[str], name: str) -> None:
         self.clock, self.order, self.name = clock, order, name
-        self.heard, self.reading, self.let_go = b"", True, 0
+        self.heard, self.reading, self.let_go, self.cut = b"", True, 0, False
         self.inbox = Inbox(self)
 
     def take_in(self, data: bytes) -> None:
@@ -56,6 +65,9 @@ class Viewer:
 
     def too_talkative(self) -> None:
         self.let_go += 1
+
+    def abort(self) -> None:
+        self.cut = True
 
 
 @pytest.fixture
@@ -143,3 +155,47 @@ def test_what_waits_is_forgotten_with_its_connection(clock: Clock) -> None:
     viewer.inbox.clear()
     clock.run()
     assert viewer.heard == heard
+
+
+@pytest.mark.parametrize("broken", ["take_in", "read_on"])
+def test_an_error_ends_its_own_connection_and_no_other(
+    clock: Clock, broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    order: list[str] = []
+    viewers = [Viewer(clock, order, str(number)) for number in range(40)]
+    sent = b"x" * SLICE_BYTES * 3
+    bad = viewers[10]
+    setattr(bad, broken, Mock(side_effect=RuntimeError("broken")))
+    for viewer in viewers:
+        viewer.inbox.add(sent)
+    clock.run()
+    assert [viewer for viewer in viewers if viewer.cut] == [bad]
+    assert all(viewer.heard == sent and viewer.reading for viewer in viewers if viewer is not bad)
+    assert [record.getMessage() for record in caplog.records] == ["viewer_failed: its connection is closed"]
+    bad.inbox.add(b"more")
+    clock.run()
+    assert len(caplog.records) == 1
+
+
+def test_an_error_is_not_passed_on_to_who_says_the_next_word(clock: Clock) -> None:
+    bad, next_one = Viewer(clock, [], "bad"), Viewer(clock, [], "next")
+    bad.take_in = Mock(side_effect=RuntimeError("broken"))  # type: ignore[method-assign]
+    bad.inbox.add(b"word")
+    next_one.inbox.add(b"word")
+    clock.run()
+    assert (next_one.heard, bad.cut, next_one.cut) == (b"word", True, False)
+
+
+def test_what_waits_keeps_its_turn_and_its_limits_when_the_connection_is_handed_over(clock: Clock) -> None:
+    before, after = Viewer(clock, [], "before"), Viewer(clock, [], "after")
+    sent = bytes(range(256)) * (ALLOWED_BYTES // 256)
+    inbox = before.inbox
+    inbox.add(sent)
+    assert before.heard and not before.reading
+    inbox.hand_over(after)
+    assert not after.reading  # while it waits
+    clock.run()
+    assert before.heard + after.heard == sent
+    assert (before.reading, after.reading) == (False, True)
+    inbox.add(b"more")
+    assert (before.let_go, after.let_go) == (0, 1)

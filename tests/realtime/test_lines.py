@@ -29,7 +29,9 @@ def handshake(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 TALLY = Message({"type": "tally", "ballots": 7})
 
 
-async def raw_socket(port: int, **options: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def raw_socket(
+    port: int, headers: bytes = b"", early: bytes = b"", **options: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A WebSocket after its handshake, with nobody to answer pings or to refuse nonsense."""
     sock = socket.socket()
     if "receive_buffer" in options:
@@ -38,7 +40,8 @@ async def raw_socket(port: int, **options: int) -> tuple[asyncio.StreamReader, a
     reader, writer = await asyncio.open_connection(sock=sock)
     writer.write(
         b"GET /x HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        b"%b\r\n%b" % (headers, early)
     )
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
     return reader, writer
@@ -140,6 +143,29 @@ async def test_what_is_sent_in_plenty_is_heard_in_slices(monkeypatch: pytest.Mon
         assert len(recorder.texts) == 2001
         await until(line.transport.is_reading)
         writer.close()
+
+
+async def test_what_came_with_an_odd_handshake_waits_its_turn_across_the_hand_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(throttle, "BURST_SECONDS", 1e-6)  # one slice, and the others wait
+    app = Handing()
+    async with serving(app) as (server, port):
+        _, neighbour = await raw_socket(port)
+        recorders = [await app.recorder()]
+        odd = {"headers": b"Sec-WebSocket-Protocol: x\r\n", "early": masked(Opcode.TEXT, b"") * 500}
+        writers = [(await raw_socket(port, **odd))[1] for _ in range(3)]  # type: ignore[arg-type]
+        neighbour.write(masked(Opcode.TEXT, b"word"))
+        recorders += [await app.recorder() for _ in writers]
+        for writer in writers:
+            writer.write(masked(Opcode.TEXT, b"last"))
+        await until(lambda: all(each.texts[-1:] == ["last"] for each in recorders[1:]), patience=30)
+        await until(lambda: recorders[0].texts == ["word"], patience=30)
+        assert [len(each.texts) for each in recorders] == [1, 501, 501, 501]
+        assert len(server.server_state.connections) == 4
+        for writer in [neighbour, *writers]:
+            writer.close()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 FLOODS = {
