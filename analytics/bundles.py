@@ -37,7 +37,7 @@ from polls.models import Ballot, DeadLetter, Poll, Round, State
 from polls.outline import iso
 from polls.receipts import make_receipt
 
-from . import recount, secrecy, signing
+from . import recount, signing
 from .models import AuditBundle, Quarantine
 from .sorting import sorted_lines
 from .tallies import BALLOTS, QUARANTINED
@@ -164,9 +164,8 @@ def _content(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], 
     counts = {line.key: line.ledger for line in found.lines}
     apart = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
     # So few ballots that one list would tell what the other one's lines mark: neither is given.
-    withheld = secrecy.withheld(poll.pk, round_.number, round_.rules.get("step", 1))
-    kept_back, apart = (apart.get(BALLOTS, 0), {}) if withheld else (0, apart)
-    choices, whole = _choices(poll, round_), _whole(poll, round_)
+    kept_back, apart = (apart.get(BALLOTS, 0), {}) if found.withheld else (0, apart)
+    choices, whole = _choices(poll, round_), _whole(round_)
     tally = {"counted": _figures(round_, choices, counts), "quarantined": _figures(round_, choices, apart)}
     votes = {choice["number"]: choice["votes"] for choice in tally["counted"]["choices"]}
     tally["counted"]["winners"] = get_method(round_.rules["method"]).winners(votes)
@@ -174,7 +173,7 @@ def _content(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], 
     for prefix, quarantined, part in (("", False, counts), ("quarantined-", True, apart)):
         rows = Ballot.objects.filter(poll_id=poll.pk, round=round_.number)
         rows = rows.filter(quarantine_id__isnull=not quarantined)
-        rows = rows.none() if quarantined and withheld else rows
+        rows = rows.none() if quarantined and found.withheld else rows
         lists[f"{prefix}receipts.txt"] = sorted_lines(_receipts(rows, progress), folder)
         marks = _selections(rows, folder) if whole else _marks(choices, part, folder)
         lists[f"{prefix}ballots.csv"] = marks
@@ -187,16 +186,16 @@ def _content(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], 
             **_set_aside(round_),
         },
     }
-    return _Content(facts, tally, _quarantines(round_, withheld=withheld), lists)
+    return _Content(facts, tally, _quarantines(round_, withheld=found.withheld), lists)
 
 
-def _whole(poll: Poll, round_: Round) -> bool:
+def _whole(round_: Round) -> bool:
     """Whether ballots are given whole, or mark by mark.
 
-    A rare combination of marks can name its voter. Where the poll asks for secrecy by releasing its tally
-    in steps, the bundle shows no more than the tally does.
+    A rare combination of marks can name its voter. Where the round's tally was released in steps, for
+    secrecy, the bundle shows no more than the tally does.
     """
-    return poll.release_step <= 1 or round_.rules["method"] == "single"
+    return round_.rules.get("step", 1) <= 1 or round_.rules["method"] == "single"
 
 
 def _choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:
@@ -276,6 +275,7 @@ def _quarantines(round_: Round, *, withheld: bool) -> list[dict[str, Any]]:
 
 
 def _facts(poll: Poll, round_: Round, choices: list[dict[str, Any]]) -> dict[str, Any]:
+    rules = round_.rules
     published = poll.published_at if round_.number == poll.round else round_.made_public_at
     return {
         "format": FORMAT,
@@ -284,9 +284,14 @@ def _facts(poll: Poll, round_: Round, choices: list[dict[str, Any]]) -> dict[str
         "round": round_.number,
         "epoch": poll.epoch,
         "question": round_.question or poll.question,
-        "method": round_.rules["method"],
-        "rules": {"least": round_.rules["least"], "most": round_.rules["most"], "revote": poll.revote},
-        "who_may_vote": poll.identity,
+        "method": rules["method"],
+        # Rounds that were opened by an earlier version froze neither revote nor identity.
+        "rules": {
+            "least": rules["least"],
+            "most": rules["most"],
+            "revote": rules.get("revote", poll.revote),
+        },
+        "who_may_vote": rules.get("identity", poll.identity),
         "choices": choices,
         "opened_at": iso(round_.opened_at),
         "closed_at": iso(round_.closed_at),

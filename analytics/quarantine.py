@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -41,6 +42,8 @@ from .tallies import BALLOTS
 CHUNK = 5000
 #: Voters a statement.
 _VOTERS = 5000
+#: Receipts a decision: counting waits until the last of their ballots is moved.
+RECEIPTS_AT_MOST = 100_000
 #: How long a page moves ballots before it leaves the rest to the sweep, and the sweep to the next one.
 PATIENCE_SECONDS = 2.0
 
@@ -63,8 +66,13 @@ def by_receipts(poll: Poll, receipts: Iterable[str], reason: str, by: str) -> Se
     A receipt whose ballot its voter has replaced since stands for the one that took its place. All or none,
     in one transaction: a part of them in between would show what few ballots mark.
     """
-    done = SetAside()
-    reason, voters = _reason(reason), list(_voters(poll, receipts, done))
+    done, given = SetAside(), list(islice(receipts, RECEIPTS_AT_MOST + 1))
+    if len(given) > RECEIPTS_AT_MOST:
+        raise Malformed(
+            _("A decision takes at most %(most)s receipts: divide the list, and set its parts aside in turn.")
+            % {"most": f"{RECEIPTS_AT_MOST:,}"}
+        )
+    reason, voters = _reason(reason), list(_voters(poll, given, done))
     with transaction.atomic():
         hold_counting()
         cells = _cells_to_move(poll, voters, done)

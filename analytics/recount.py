@@ -62,6 +62,8 @@ class Recount:
 
     round: Round
     lines: list[Line] = field(default_factory=list)
+    #: Whether what the second tally's ballots mark is not told, as of the moment of the count.
+    withheld: bool = False
 
     @property
     def drifted(self) -> list[Line]:
@@ -75,19 +77,17 @@ class Recount:
         labels = {choice.number: choice.label for choice in self.round.poll.choices.all()}
         for choice in (self.round.result or {}).get("choices", []):
             labels[choice["number"]] = choice["label"]  # as they were in that round
-        step = self.round.rules.get("step", 1)
-        withheld = secrecy.withheld(self.round.poll_id, self.round.number, step)
         return [
             {
                 "label": _label(line.key.removeprefix(QUARANTINED), labels),
                 "apart": line.key.startswith(QUARANTINED),
-                "secret": withheld and _of_second(line),
+                "secret": self.withheld and _of_second(line),
                 "tally": line.tally,
                 "ledger": line.ledger,
                 "drift": line.drift,
             }
             for line in self.lines
-            if line.drift or not (withheld and _of_second(line))
+            if line.drift or not (self.withheld and _of_second(line))
         ]
 
 
@@ -167,7 +167,9 @@ def compare(round_: Round, progress: Progress | None = None) -> Recount:
     tally = tally_of(round_)
     ledger = ledger_of(round_, progress)
     keys = sorted({*tally, *ledger, *_expected_keys(round_)}, key=_order)
-    return Recount(round_, [Line(key, tally.get(key, 0), ledger.get(key, 0)) for key in keys])
+    lines = [Line(key, tally.get(key, 0), ledger.get(key, 0)) for key in keys]
+    withheld = secrecy.withheld(round_.poll_id, round_.number, round_.rules.get("step", 1))
+    return Recount(round_, lines, withheld)
 
 
 def tally_of(round_: Round) -> Mapping[str, int]:

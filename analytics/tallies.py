@@ -95,21 +95,28 @@ def _released(poll: Poll, counts: Mapping[str, int], version: int) -> Snapshot:
 
 def counted(poll: Poll) -> Snapshot:
     """The tally as it is counted, summed over its slots in one statement."""
-    rows = list(
-        Tally.objects.filter(poll_id=poll.pk, round=poll.round)
-        .values_list("key")
-        .annotate(votes=Sum("count"), version=Sum("changes"))
-    )
-    return _snapshot(poll, [(key, int(votes), int(changes)) for key, votes, changes in rows])
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNTED, _named(poll))
+        return _snapshot(poll, cursor.fetchall())
 
 
-def _snapshot(poll: Poll, slots: Sequence[tuple[str, int, int]]) -> Snapshot:
-    counts = {key: votes for key, votes, _ in slots}
-    version = sum(changes for _, _, changes in slots)
-    if not counts.get(QUARANTINED + BALLOTS):
-        return Snapshot(poll, counts, version)
-    withheld = secrecy.withheld(poll.pk, poll.round, poll.release_step)
-    return Snapshot(poll, counts, version, reasons_of(poll.pk, poll.round), withheld)
+def _named(poll: Poll) -> dict[str, int]:
+    return {
+        "poll": poll.pk,
+        "epoch": poll.epoch,
+        "revision": poll.revision,
+        "round": poll.round,
+        "least": secrecy.least(poll.release_step),
+    }
+
+
+def _snapshot(poll: Poll, slots: Sequence[tuple[str, int, int, int | None, int | None]]) -> Snapshot:
+    counts = {key: votes for key, votes, *_ in slots}
+    version = sum(changes for _, _, changes, *_ in slots)
+    for key, _votes, _changes, reasons, small in slots:
+        if key == QUARANTINED + BALLOTS:
+            return Snapshot(poll, counts, version, reasons or 0, withheld=bool(small))
+    return Snapshot(poll, counts, version)
 
 
 def reasons_of(poll_id: int, round: int) -> int:
@@ -145,18 +152,34 @@ def newest(poll_id: int, last: Snapshot | None = None) -> Snapshot:
             return snap
 
 
+#: Key, votes, changes; of the second tally's ballots also how many decisions keep them apart, and how many
+#: of these are small. Together, so that it is decided on the very ballots that were counted whether to show
+#: what they mark. Without such ballots neither subquery runs.
+_SUMS = f"""
+    SELECT t.key, CAST(SUM(t.count) AS bigint), CAST(SUM(t.changes) AS bigint),
+    CASE WHEN t.key = '{QUARANTINED}{BALLOTS}' AND SUM(t.count) > 0 THEN (
+        SELECT COUNT(*) FROM analytics_quarantine q
+        WHERE q.poll_id = %(poll)s AND q.round = %(round)s AND q.moved_at IS NULL
+    ) END,
+    CASE WHEN t.key = '{QUARANTINED}{BALLOTS}' AND SUM(t.count) > 0 THEN ({secrecy.SMALL_DECISIONS}) END
+"""  # noqa: S608
+
+
+_COUNTED = f"""
+    {_SUMS} FROM analytics_tally t WHERE t.poll_id = %(poll)s AND t.round = %(round)s GROUP BY t.key
+"""
+
 #: One statement, so that the slots are of a moment in which the poll was as we know it.
-_SLOTS = """
-    SELECT t.key, CAST(SUM(t.count) AS bigint), CAST(SUM(t.changes) AS bigint)
-    FROM polls_poll p LEFT JOIN analytics_tally t ON t.poll_id = p.id AND t.round = p.round
-    WHERE p.id = %s AND p.epoch = %s AND p.revision = %s GROUP BY t.key
+_SLOTS = f"""
+    {_SUMS} FROM polls_poll p LEFT JOIN analytics_tally t ON t.poll_id = p.id AND t.round = p.round
+    WHERE p.id = %(poll)s AND p.epoch = %(epoch)s AND p.revision = %(revision)s GROUP BY t.key
 """
 
 
 _RELEASED = """
     SELECT CAST(r.counts AS text), COALESCE(r.version, 0)
     FROM polls_poll p LEFT JOIN analytics_release r ON r.poll_id = p.id AND r.round = p.round
-    WHERE p.id = %s AND p.epoch = %s AND p.revision = %s
+    WHERE p.id = %(poll)s AND p.epoch = %(epoch)s AND p.revision = %(revision)s
 """
 
 
@@ -164,7 +187,7 @@ def _as_it_stands(poll: Poll) -> Snapshot | None:
     """The tally of `poll`; None if anything but votes has changed since it was read."""
     stepping = is_stepping(poll)
     with connection.cursor() as cursor:
-        cursor.execute(_RELEASED if stepping else _SLOTS, [poll.pk, poll.epoch, poll.revision])
+        cursor.execute(_RELEASED if stepping else _SLOTS, _named(poll))
         rows = cursor.fetchall()
     if not rows:
         return None

@@ -199,6 +199,8 @@ def _frozen_rules(poll: Poll) -> dict[str, Any]:
         "numbers": sorted(rules.numbers),
         "least": rules.min_selections,
         "most": rules.max_selections,
+        "revote": poll.revote,
+        "identity": poll.identity,
     }
     # Here too, so that whoever counts needn't look at the poll.
     return frozen | {"step": poll.release_step} if poll.release_step > 1 else frozen

@@ -211,7 +211,8 @@ class Round(models.Model):
     """One run of a poll; kept when the poll is reset and run again, with the result it had.
 
     `rules` are frozen at opening, so that a late ballot of this round is judged by them
-    even when the poll has been changed since: {"method", "numbers", "least", "most"}.
+    even when the poll has been changed since: {"method", "numbers", "least", "most"}, and for the
+    round's audit bundle {"revote", "identity"}; {"step"} where the tally is released in steps.
     """
 
     poll = models.ForeignKey(Poll, models.CASCADE, related_name="rounds")

@@ -17,7 +17,7 @@ from django.test import Client
 from analytics import bundles, deadletters, signing, sorting, tallies, tasks
 from analytics.bundles import BundleRefused
 from analytics.models import AuditBundle, Quarantine, Tally
-from polls import lifecycle
+from polls import authoring, lifecycle
 from polls.models import Ballot, DeadLetter, Poll, Round
 from polls.receipts import open_receipt
 from tests.analytics.auditing import bundle_of, close, content_of, published, receipt_of
@@ -157,6 +157,31 @@ def test_texts_are_those_of_the_round() -> None:
     poll.choices.filter(number=1).update(label="Renamed")
     labels = [each["label"] for each in manifest_of(bundle_of(poll, 1))["choices"]]
     assert labels == ["Choice 1", "Choice 2", "Choice 3"]
+
+
+def test_rules_are_those_of_the_round() -> None:
+    """Published and reset before the bundle is made, and then changed."""
+    poll, _ = published(method="multiple", max_selections=3, revote=True, identity="client")
+    steps, _ = published(method="multiple", max_selections=3, release_step=5)
+    for each, changes in (
+        (poll, {"revote": False, "identity": "browser", "release_step": 5}),
+        (steps, {"release_step": 1}),
+    ):
+        lifecycle.reset_poll(each.pk)
+        authoring.change_poll(each.pk, **changes)
+    facts = manifest_of(bundle_of(poll, 1))
+    assert (facts["who_may_vote"], facts["ballots"]) == ("client", "whole")
+    assert facts["rules"] == {"least": 1, "most": 3, "revote": True}
+    assert manifest_of(bundle_of(steps, 1))["ballots"] == "marks"
+
+
+def test_a_round_that_froze_fewer_rules_has_the_others_from_its_poll() -> None:
+    poll, _ = published(revote=True, identity="client")
+    round_ = Round.objects.get(poll=poll)
+    del round_.rules["revote"], round_.rules["identity"]  # as an earlier version opened it
+    round_.save()
+    facts = manifest_of(bundle_of(poll))
+    assert (facts["who_may_vote"], facts["rules"]["revote"]) == ("client", True)
 
 
 def test_more_lines_than_memory_takes_are_sorted_on_disk(

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 
-from analytics import bundles, quarantine, secrecy, tallies
+from analytics import bundles, quarantine, recount, secrecy, tallies
 from analytics.models import Quarantine, Tally
 from polls import lifecycle
-from polls.errors import TooFewBallots
+from polls.errors import Malformed, TooFewBallots
 from polls.models import Poll, Round
 from polls.votelog.base import NewBallot
 from tests.analytics.auditing import bundle_of, close, content_of, receipt_of, run_verifier
@@ -58,6 +59,17 @@ def test_fewer_than_the_least_are_not_set_aside_by_receipts(state: str, step: in
             set_aside(poll, few)
     assert set_aside(poll, ballots).ballots == 2 * least  # all that there are
     assert tallied(poll)[1, "quarantined:ballots"] == 3 * least
+
+
+def test_a_decision_takes_only_so_many_receipts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting waits for all of them."""
+    assert quarantine.RECEIPTS_AT_MOST == 100_000  # as docs/decisions/quarantine.md has it
+    monkeypatch.setattr(quarantine, "RECEIPTS_AT_MOST", 2 * LEAST)
+    poll, ballots = in_state("open", 4 * LEAST)
+    with pytest.raises(Malformed, match="at most 20 receipts: divide the list"):
+        set_aside(poll, ballots[: 2 * LEAST + 1])
+    assert not Quarantine.objects.exists()
+    assert set_aside(poll, ballots[: 2 * LEAST]).ballots == 2 * LEAST
 
 
 def test_what_was_released_is_set_aside_again_as_a_whole_or_not_at_all() -> None:
@@ -167,6 +179,73 @@ def test_few_hide_among_no_larger_decision() -> None:
     assert large is not None
     quarantine.release(large.pk, ANN)
     assert shown(poll)["quarantined"] == {"ballots": 1, "withheld": True, "reasons": 1}
+
+
+@pytest.mark.parametrize("decisions", [1, 30])
+def test_any_number_of_decisions_is_read_with_the_tally_in_one_statement(
+    decisions: int, django_assert_num_queries: Any
+) -> None:
+    poll = open_poll()
+    ballots = fill(poll, range((decisions + 1) * LEAST), 1)
+    count()
+    for start in range(0, decisions * LEAST, LEAST):
+        set_aside(poll, ballots[start : start + LEAST])
+    last = tallies.newest(poll.pk)
+    for few in (False, True):
+        for read in (tallies.counted, lambda known: tallies.newest(known.pk, last)):
+            with django_assert_num_queries(1):
+                snap = read(last.poll)
+            assert (snap.reasons, snap.withheld) == (decisions + few, few)
+        with django_assert_num_queries(1):
+            assert secrecy.withheld(poll.pk, 1, 1) is few
+        append(new_ballot(poll, 1000, 2, aside="over_limit"))
+        count()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_tenth_ballot_that_comes_while_the_tally_is_read_does_not_show_nine(again: bool) -> None:
+    """Shown one after the other, nine and ten would tell what the tenth marks."""
+    poll = almost_shown()
+    last = tallies.newest(poll.pk) if again else None
+    statements = 0
+
+    def come_between(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        nonlocal statements
+        statements += 1
+        if statements == 2:
+            add_tenth(poll)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(come_between):
+        snap = tallies.newest(poll.pk, last) if last else tallies.counted(poll)
+    assert snap.counts["quarantined:ballots"] == 2 * LEAST - 1
+    assert snap.withheld
+    if statements == 1:
+        add_tenth(poll)
+    assert not tallies.counted(poll).withheld
+
+
+def test_a_recount_before_the_tenth_ballot_does_not_show_nine() -> None:
+    poll = almost_shown()
+    found = recount.recount(recount.round_of(poll))
+    add_tenth(poll)
+    assert [row["label"] for row in found.rows() if row["apart"]] == ["Ballots"]
+
+
+def almost_shown() -> Poll:
+    """One decision of enough ballots, and a growing one that is a ballot short."""
+    poll = open_poll()
+    ballots = fill(poll, range(2 * LEAST), 1)
+    count()
+    set_aside(poll, ballots[:LEAST])
+    append(*(new_ballot(poll, 100 + number, 1, aside="over_limit") for number in range(LEAST - 1)))
+    count()
+    return poll
+
+
+def add_tenth(poll: Poll) -> None:
+    append(new_ballot(poll, 1000, 2, aside="over_limit"))
+    count()
 
 
 def test_few_are_released_while_voting_goes_on_and_not_into_a_result(boss: Client) -> None:

@@ -143,7 +143,10 @@ def test_choices_and_rules_are_frozen_once_open() -> None:
         authoring.change_poll(poll.pk, ["A", "B"])
     with pytest.raises(IllegalStep):
         authoring.delete_poll(poll.pk)
-    frozen = {"method": "single", "numbers": [1, 2, 3], "least": 1, "most": 1}
+    frozen = {
+        "method": "single", "numbers": [1, 2, 3], "least": 1, "most": 1,
+        "revote": False, "identity": "browser",
+    }  # fmt: skip
     assert Round.objects.get(poll=poll).rules == frozen
 
 
