@@ -13,7 +13,7 @@ from polls.models import Ballot
 
 LEAST = 10
 
-#: How many decisions of a round keep fewer than `least` ballots apart, and any. It looks at no more than
+#: How many decisions of a round keep ballots apart, and fewer than `least`. It looks at no more than
 #: that many ballots of each; a tally is read with it ten times a second.
 SMALL_DECISIONS = """
     SELECT COUNT(*) FROM analytics_quarantine q
