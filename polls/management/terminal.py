@@ -25,6 +25,20 @@ def shown_poll(poll: Poll) -> str:
     return f"{shown(poll.question)} ({poll.code})"
 
 
+def answer_to(question: str) -> str:
+    """What the operator types; CommandError where there is nobody to ask."""
+    try:
+        return input(question).strip()
+    except EOFError:
+        raise CommandError("Nobody answers here; run it with --yes.") from None
+
+
+def confirm(question: str) -> None:
+    """CommandError unless the operator says yes."""
+    if answer_to(question).lower() not in ("y", "yes"):
+        raise CommandError("Nothing was changed.")
+
+
 def line(text: str, name: str) -> str:
     """The value of the argument `name`, cleaned; "" where there is nothing to see in it."""
     try:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analytics import purge
 from polls.errors import LandslideError
-from polls.management.terminal import console, shown_poll
+from polls.management.terminal import answer_to, console, shown_poll
 from polls.models import Poll, canonical_code
 from polls.records import COMMAND
 from polls.votelog import STORE_ERRORS
@@ -55,11 +55,7 @@ class Command(BaseCommand):
             "No receipt can be looked up afterwards, and a voter who comes again is a new one. "
             "This can't be undone."
         )
-        try:
-            answer = input(f"Type the poll's code, {poll.code}, to go on: ")
-        except EOFError:
-            raise CommandError("Nobody answers here; run it with --yes.") from None
-        if canonical_code(answer) != poll.code:
+        if canonical_code(answer_to(f"Type the poll's code, {poll.code}, to go on: ")) != poll.code:
             raise CommandError("Nothing was changed.")
 
     def carry_out(self, poll: Poll, number: int | None, ballots: int, screen: Console) -> None:

@@ -13,7 +13,7 @@ from analytics import reconcile
 from analytics.reconcile import Done, ReconcileRefused
 from analytics.survey import Damage, Plan, survey
 from polls.errors import LandslideError
-from polls.management.terminal import console
+from polls.management.terminal import confirm, console
 from polls.records import COMMAND, record
 from polls.votelog import STORE_ERRORS
 
@@ -112,12 +112,7 @@ class Command(BaseCommand):
             self.stdout.write(f"To be emptied and rebuilt from the database: partition {', '.join(rebuilt)}.")
         if discard and (plan.uncounted != 0 or plan.missing):
             self.stdout.write("The ballots that are not counted will be LOST.")
-        try:
-            answer = input("Go on? [y/N] ")
-        except EOFError:
-            raise CommandError("Nobody answers here; run it with --yes.") from None
-        if answer.strip().lower() not in ("y", "yes"):
-            raise CommandError("Nothing was changed.")
+        confirm("Go on? [y/N] ")
 
     def carry_out(self, plan: Plan, discard: bool) -> Done:
         columns = (TextColumn("Restoring claims"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -13,7 +13,7 @@ from rich.table import Table
 from analytics import recount
 from analytics.recount import Recount
 from polls.errors import LandslideError
-from polls.management.terminal import console, shown
+from polls.management.terminal import confirm, console, shown
 from polls.models import Poll, Round, canonical_code
 from polls.records import COMMAND
 from polls.votelog import STORE_ERRORS
@@ -86,12 +86,3 @@ def find_poll(code: str) -> Poll:
     if poll is None:
         raise CommandError(f"There is no poll {shown(code)}.", returncode=UNKNOWN)
     return poll
-
-
-def confirm(question: str) -> None:
-    try:
-        answer = input(question)
-    except EOFError:
-        raise CommandError("Nobody answers here; run it with --yes.") from None
-    if answer.strip().lower() not in ("y", "yes"):
-        raise CommandError("Nothing was changed.")

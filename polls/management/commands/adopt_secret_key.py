@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
 from polls import installation
+from polls.management.terminal import confirm
 from polls.models import Poll, State
 from polls.records import COMMAND, record
 
@@ -36,15 +37,7 @@ class Command(BaseCommand):
         if codes:
             self.stdout.write(f"Open polls in which browsers can vote again: {', '.join(codes)}.")
         if not options["yes"]:
-            self.ask()
+            confirm("Receipts, invites and cookies of the old key end. Go on? [y/N] ")
         installation.adopt_secret_key()
         record(COMMAND, "secret key adopted", open_polls=[*codes, *stopped])
         self.stdout.write("Done. Restart every process that still runs with another SECRET_KEY.")
-
-    def ask(self) -> None:
-        try:
-            answer = input("Receipts, invites and cookies of the old key end. Go on? [y/N] ")
-        except EOFError:
-            raise CommandError("Nobody answers here; run it with --yes.") from None
-        if answer.strip().lower() not in ("y", "yes"):
-            raise CommandError("Nothing was changed.")
