@@ -134,7 +134,7 @@ def test_what_settles_nothing_is_not_believed(running: Any, visitor: Any) -> Non
             "([key, tries]) => JSON.parse(localStorage[key]).pending?.attempts >= tries",
             arg=[f"landslide.ballot.{code}", tries],
         )
-        assert page.locator("#cast-title").text_content() == UNSURE, name
+        expect(page.locator("#cast-title"), name).to_have_text(UNSURE)
         if len(between.ids) == tries:
             page.get_by_role("button", name="Send it now").click()
     expect_in_once(client, code, page, between)
