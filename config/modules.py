@@ -4,7 +4,7 @@ A page of twenty modules costs a phone twenty requests before anybody can vote. 
 writes and what browsers run as they are (with DEBUG, and until static files have been collected); there is no
 tool to install and nothing to run. Each module becomes a function that is called once, after all it imports.
 Only the forms of import and export that our scripts have are known; any other is an error.
-See docs/decisions/joined-modules.md.
+See docs/decisions/javascript-bundling.md.
 """
 
 from __future__ import annotations
