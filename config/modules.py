@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from posixpath import dirname, join, normpath, relpath
 
 Read = Callable[[str], str]
 
-_IMPORT = re.compile(r'^import (?:(?:(\{[^{}]*\})|\* as (\w+)) from )?"\./([\w-]+)\.js";\n', re.MULTILINE)
+_IMPORT = re.compile(r'^import (?:(?:(\{[^{}]*\})|\* as (\w+)) from )?"(\.[\w./-]+)\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
 _LEFT_OVER = re.compile(r"^(?:import|export)\b.*|\bimport(?:\(|\.meta)", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/)[ \t]*\n", re.MULTILINE | re.DOTALL)
@@ -23,11 +24,11 @@ _COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/)[ \t]*\n", re.MUL
 def joined(entry: str, read: Read, apart: Collection[str] = ()) -> str:
     """The module `entry` with all that it imports, but for those `apart`, which other scripts import as well.
 
-    read: gives a module's source by its name, without its ending.
+    read: gives a module's source by its path from the folder of all scripts, without its ending.
     """
     sources = {name: read(name) for name in _in_order(entry, read, apart)}
-    needed = {other for source in sources.values() for other in _imports(source)} & set(apart)
-    imports = [f'import * as {_variable(name)} from "./{name}.js";\n' for name in sorted(needed)]
+    needed = {other for name, source in sources.items() for other in _imports(name, source)} & set(apart)
+    imports = [f'import * as {_variable(name)} from "{_address(name, entry)}";\n' for name in sorted(needed)]
     return "".join([*imports, *(_as_function(name, source) for name, source in sources.items())])
 
 
@@ -40,7 +41,7 @@ def _in_order(entry: str, read: Read, apart: Collection[str]) -> list[str]:
             raise ValueError(f"{name}.js imports itself, by way of {above[-1]}.js.")
         if name in apart or name in found:
             return
-        for other in _imports(read(name)):
+        for other in _imports(name, read(name)):
             visit(other, (*above, name))
         found.append(name)
 
@@ -48,25 +49,36 @@ def _in_order(entry: str, read: Read, apart: Collection[str]) -> list[str]:
     return found
 
 
-def _imports(source: str) -> list[str]:
-    return [name for *_, name in _IMPORT.findall(source)]
+def _imports(name: str, source: str) -> list[str]:
+    return [_path(address, name) for *_, address in _IMPORT.findall(source)]
+
+
+def _path(address: str, importer: str) -> str:
+    """The path of what a module imports under this address, which begins at its own folder."""
+    return normpath(join(dirname(importer), address))
+
+
+def _address(name: str, importer: str) -> str:
+    found = relpath(name, dirname(importer) or ".")
+    return f"{found if found.startswith('.') else f'./{found}'}.js"
 
 
 def _as_function(name: str, source: str) -> str:
     exports = _EXPORT.findall(source)
-    body = _COMMENT.sub("", _EXPORT.sub("", _IMPORT.sub(_taken, source)))
+    taken = _IMPORT.sub(lambda match: _taken(match, name), source)
+    body = _COMMENT.sub("", _EXPORT.sub("", taken))
     if found := _LEFT_OVER.search(body):
         raise ValueError(f"{name}.js: this form of import or export can't be joined: {found[0]!r}")
     return f"const {_variable(name)} = (() => {{\n{body}return {{ {', '.join(exports)} }};\n}})();\n"
 
 
-def _taken(match: re.Match[str]) -> str:
+def _taken(match: re.Match[str], importer: str) -> str:
     """In the place of an import: what is needed, from the function's result."""
-    names, whole, module = match.groups()
+    names, whole, address = match.groups()
     if not (names or whole):
         return ""  # for what it does, which is done by now
-    return f"const {whole or names.replace(' as ', ': ')} = {_variable(module)};\n"
+    return f"const {whole or names.replace(' as ', ': ')} = {_variable(_path(address, importer))};\n"
 
 
 def _variable(name: str) -> str:
-    return f"module_{name.replace('-', '_')}"
+    return "module_" + re.sub(r"\W", "_", name)

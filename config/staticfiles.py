@@ -23,7 +23,8 @@ from config.apps import StaticFiles
 #: What makes of source files what is served.
 MAKERS = (__file__, modules.__file__)
 #: Scripts that are joined with what they import. theme.js is a script of each page by itself, and runs once.
-JOINED, APART = ("vote", "results", "present", "receipt", "proof-worker"), ("theme",)
+JOINED = ("vote/vote", "vote/proof-worker", "screens/results", "screens/present", "screens/receipt")
+APART = ("page/theme",)
 
 
 class QuickCompressor(Compressor):

@@ -38,7 +38,7 @@ PATIENCE = 60
 
 
 def page_backoff(failures: int, jitter: bool) -> float:
-    """How long static/js/live.js waits before it connects again, in seconds."""
+    """How long static/js/live/connection.js waits before it connects again, in seconds."""
     ceiling = min(30.0, 0.5 * 2**failures)
     return ceiling / 2 + random.random() * ceiling / 2 if jitter else ceiling / 2
 

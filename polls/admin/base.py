@@ -23,7 +23,7 @@ class TimeWidget(UnfoldAdminSplitDateTimeWidget):
     """Tells the page's script the zone, which says what time that is where the organiser is."""
 
     class Media:
-        js = [Script("js/admin-times.js", type="module")]
+        js = [Script("js/admin/times.js", type="module")]
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
         super().__init__(attrs)

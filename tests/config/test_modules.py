@@ -38,6 +38,21 @@ def test_a_script_that_runs_by_itself_stays_apart() -> None:
     assert "=> 0" not in text
 
 
+def test_modules_are_found_from_the_folder_of_their_importer() -> None:
+    sources = {
+        "page/entry": 'import { now } from "../text/now.js";\nimport "./own-part.js";\nimport "../a.js";\n',
+        "page/own-part": 'import "../text/now.js";\n',
+        "text/now": "export const now = () => 0;\n",
+        "a": "",
+    }
+    assert joined("page/entry", sources.__getitem__, ["a"]) == (
+        'import * as module_a from "../a.js";\n'
+        "const module_text_now = (() => {\nconst now = () => 0;\nreturn { now };\n})();\n"
+        "const module_page_own_part = (() => {\nreturn {  };\n})();\n"
+        "const module_page_entry = (() => {\nconst { now } = module_text_now;\nreturn {  };\n})();\n"
+    )
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -48,7 +63,6 @@ def test_a_script_that_runs_by_itself_stays_apart() -> None:
         'import sums from "./sums.js";\n',
         'import { a } from "./sums.js"; a();\n',
         'import { a } from "/elsewhere.js";\n',
-        'import {\n  a,\n} from "../sums.js";\n',
         'const sums = await import("./sums.js");\n',
         "const here = import.meta.url;\n",
     ],

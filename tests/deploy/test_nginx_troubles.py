@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 CAST, BATCH = "/api/v1/polls/DEMO/ballots/", "/api/v1/polls/DEMO/ballots/batch/"
 TALLY, VOTER, STREAM = (f"/api/v1/polls/DEMO/{name}/" for name in ("tally", "voter", "stream"))
-PAGE, STATIC, SOCKET = "/p/DEMO/", "/static/js/vote.js", "/ws/polls/DEMO/"
+PAGE, STATIC, SOCKET = "/p/DEMO/", "/static/js/vote/vote.js", "/ws/polls/DEMO/"
 EVERYWHERE = [CAST, BATCH, TALLY, VOTER, STREAM, PAGE, STATIC, "/", SOCKET]
 UPGRADE = {"Connection": "upgrade", "Upgrade": "websocket"}
 BALLOT = {"selections": [1]}

@@ -1,5 +1,5 @@
 """An old snapshot and whatever came of the messages since is the fresh snapshot: the rule of the pages' own
-script (static/js/order.js), in a real browser, against histories that are made up here."""
+script (static/js/live/merge.js), in a real browser, against histories that are made up here."""
 
 import os
 from itertools import pairwise
@@ -71,7 +71,7 @@ def stamp(shown: dict[str, Any]) -> tuple[int, int]:
 @pytest.fixture(scope="module")
 def order(chromium: Any) -> Any:
     page = chromium.new_page()
-    source = (ROOT / "static" / "js" / "order.js").read_text()
+    source = (ROOT / "static" / "js" / "live" / "merge.js").read_text()
     yield page.evaluate_handle(
         "source => import('data:text/javascript,' + encodeURIComponent(source))", source
     )

@@ -103,7 +103,7 @@ def test_the_servers_time_is_known_through_caches_and_clocks_that_are_set(
     chromium: Any, ahead: int, age: int, jump: int
 ) -> None:
     page = chromium.new_page()
-    source = (ROOT / "static" / "js" / "clock.js").read_text()
+    source = (ROOT / "static" / "js" / "live" / "server-clock.js").read_text()
     wrong, doubtful = page.evaluate(LEARN, [source, ahead, age, jump])
     page.close()
     assert abs(wrong) < 3_000  # the header's whole seconds, and a busy machine

@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from posixpath import dirname, join, normpath
 from typing import Any
 
 from django.test import Client
@@ -48,9 +49,10 @@ def check_policy(source: str) -> None:
 @cache
 def imports(name: str) -> frozenset[str]:
     """The modules that a module imports, directly or through others."""
-    direct = re.findall(r"(?:from|import) \"\./([\w-]+)\.js\"", (SCRIPTS / f"{name}.js").read_text())
+    addresses = re.findall(r"(?:from|import) \"(\.[\w./-]+)\.js\"", (SCRIPTS / f"{name}.js").read_text())
+    direct = [normpath(join(dirname(name), address)) for address in addresses]
     return frozenset(direct).union(*(imports(other) for other in direct))
 
 
 def preloaded(source: str) -> set[str]:
-    return set(re.findall(r"modulepreload\" href=\"[^\"]*/js/([\w-]+)\.(?:\w+\.)?js\"", source))
+    return set(re.findall(r"modulepreload\" href=\"[^\"]*/js/([\w/-]+)\.(?:\w+\.)?js\"", source))

@@ -333,16 +333,23 @@ def test_the_page_for_our_own_failures_needs_nothing() -> None:
 # --- scripts and their texts ---
 
 
-@pytest.mark.parametrize(("page", "script"), [("", "vote"), ("results/", "results"), ("present/", "present")])
+@pytest.mark.parametrize(
+    ("page", "script"),
+    [("", "vote/vote"), ("results/", "screens/results"), ("present/", "screens/present")],
+)
 def test_every_module_is_fetched_at_once(page: str, script: str) -> None:
     poll = make_poll(open=True)
     # theme.js is on every page by itself.
-    assert preloaded(html(f"/p/{poll.code}/{page}")) == imports(script) - {"theme"}
+    assert preloaded(html(f"/p/{poll.code}/{page}")) == imports(script) - {"page/theme"}
 
 
 @pytest.mark.parametrize(
     ("script", "texts"),
-    [("vote", (COMMON, VOTE)), ("results", (COMMON, RESULTS)), ("present", (COMMON, PRESENT))],
+    [
+        ("vote/vote", (COMMON, VOTE)),
+        ("screens/results", (COMMON, RESULTS)),
+        ("screens/present", (COMMON, PRESENT)),
+    ],
 )
 def test_every_text_that_a_script_says_comes_with_the_page(script: str, texts: tuple[dict, ...]) -> None:
     known = set(catalogue(*texts))
@@ -353,7 +360,7 @@ def test_every_text_that_a_script_says_comes_with_the_page(script: str, texts: t
 
 
 def test_no_text_is_left_over() -> None:
-    scripts = "\n".join(path.read_text() for path in SCRIPTS.glob("*.js"))
+    scripts = "\n".join(path.read_text() for path in SCRIPTS.rglob("*.js"))
     known = catalogue(COMMON, VOTE, RESULTS, PRESENT)
     assert [key for key in known if f'"{key}"' not in scripts] == []
 

@@ -19,7 +19,7 @@ KINDS = {".js": "text/javascript", ".css": "text/css"}
 
 @pytest.fixture(scope="module")
 def scripts(chromium: Any) -> Iterator[Callable[..., Any]]:
-    """scripts("shares.js", "(shares, value) => …", value): call a function with a module of static/js."""
+    """scripts("text/shares.js", "(shares, value) => …", value): call a function with a module."""
     from polls import texts
     from realtime.texts import PRESENT
 
@@ -57,7 +57,7 @@ def test_the_pages_say_shares_as_the_server_does(scripts: Callable[..., Any]) ->
     say = """({ shares }, all) =>
         all.map(([tally, least]) => tally.choices.map(({ votes }) => shares(tally, least).of(votes)))"""
     asked = [[tally(votes, ballots), least] for votes, ballots, least, _ in CASES]
-    assert scripts("texts.js", say, asked) == [shown for *_, shown in CASES]
+    assert scripts("text/texts.js", say, asked) == [shown for *_, shown in CASES]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_pages_say_shares_as_the_server_does(scripts: Callable[..., Any]) ->
     [([1, 1, 1], True), ([1] * 7, True), ([1, 3], False), ([20_000, 1], False), ([0, 0], False)],
 )
 def test_shares_that_dont_add_up_are_noted(scripts: Callable[..., Any], votes: list[int], note: bool) -> None:
-    said = scripts("words.js", "({ base }, tally) => base(tally)", tally(votes))
+    said = scripts("text/sentences.js", "({ base }, tally) => base(tally)", tally(votes))
     assert bool(re.search("rounded", said)) is note
 
 
@@ -97,7 +97,7 @@ def test_the_second_tally_is_said_and_what_it_would_change(
     scripts: Callable[..., Any], apart: Any, said: str
 ) -> None:
     final = tally([5, 2], state="closed", winners=[1], **({"quarantined": apart} if apart else {}))
-    assert scripts("words.js", "({ setAside }, tally) => setAside(tally)", final) == said
+    assert scripts("text/sentences.js", "({ setAside }, tally) => setAside(tally)", final) == said
 
 
 STEPS = "Results appear in steps of 20 ballots."
@@ -117,7 +117,7 @@ def test_where_ballots_are_held_back_nobody_says_that_there_are_none(
     scripts: Callable[..., Any], votes: list[int], state: str, step: int, said: list[str]
 ) -> None:
     say = "({ totals, noBallots, base }, tally) => [totals(tally), noBallots(tally), base(tally)]"
-    assert scripts("words.js", say, tally(votes, state=state, release_step=step)) == said
+    assert scripts("text/sentences.js", say, tally(votes, state=state, release_step=step)) == said
 
 
 FATES = """({ fateWords }, [status, over, invited]) => {
@@ -143,7 +143,7 @@ FATES = """({ fateWords }, [status, over, invited]) => {
 def test_a_voter_is_told_what_became_of_the_ballot_and_nothing_else(
     scripts: Callable[..., Any], status: str, title: str, over: bool, invited: bool
 ) -> None:
-    said = scripts("fate.js", FATES, [status, over, invited])
+    said = scripts("vote/receipt-status.js", FATES, [status, over, invited])
     assert said[0] == title or (title is None and said[0].endswith("ballot is in"))
     assert ("part of the result." in said[1]) is (status == "counted" and over)
 
@@ -170,7 +170,7 @@ FATE_WAITS = """({ Fate }) => {
 def test_a_page_that_was_just_opened_asks_at_once_and_a_hall_over_half_a_minute(
     scripts: Callable[..., Any],
 ) -> None:
-    assert scripts("fate.js", FATE_WAITS) == [999, 999, 29970]
+    assert scripts("vote/receipt-status.js", FATE_WAITS) == [999, 999, 29970]
 
 
 COUNTDOWN = """({ writeMoving }) => {
@@ -187,7 +187,7 @@ COUNTDOWN = """({ writeMoving }) => {
 
 
 def test_a_countdown_goes_on_whatever_a_translator_leaves_of_it(scripts: Callable[..., Any]) -> None:
-    assert scripts("write.js", COUNTDOWN) == ["Closes in 0:03", "Schließt in 0:02", "Closes in 0:01"]
+    assert scripts("page/set-text.js", COUNTDOWN) == ["Closes in 0:03", "Schließt in 0:02", "Closes in 0:01"]
 
 
 TOKEN = "AAAAAQAAAAEz-_wq3m4t5v6x7y8zABCD"
@@ -222,7 +222,9 @@ LINK = f"https://vote.example.org/p/K7MDXA/#i={TOKEN}"
 def test_an_invite_is_read_as_mail_programs_leave_it(
     scripts: Callable[..., Any], pasted: str, found: dict[str, Any]
 ) -> None:
-    assert scripts("invite.js", "({ readInvite }, pasted) => readInvite(pasted, 'K7MDXA')", pasted) == found
+    assert (
+        scripts("vote/invite.js", "({ readInvite }, pasted) => readInvite(pasted, 'K7MDXA')", pasted) == found
+    )
 
 
 @pytest.mark.parametrize(
@@ -246,7 +248,7 @@ def test_a_key_means_the_same_on_every_keyboard(
     scripts: Callable[..., Any], key: str, code: str, shift: bool, meant: str
 ) -> None:
     event = {"key": key, "code": code, "shiftKey": shift}
-    assert scripts("keys.js", "({ keyOf }, event) => keyOf(event)", event) == meant
+    assert scripts("screens/keyboard.js", "({ keyOf }, event) => keyOf(event)", event) == meant
 
 
 FLAPPING = """({ showStatus }) => {
@@ -275,7 +277,7 @@ FLAPPING = """({ showStatus }) => {
 
 
 def test_a_flapping_network_is_said_at_most_once_in_ten_seconds(scripts: Callable[..., Any]) -> None:
-    heard = scripts("status.js", FLAPPING)
+    heard = scripts("page/connection-status.js", FLAPPING)
     assert 1 <= len(heard) <= 5
 
 
@@ -296,7 +298,7 @@ RESOLUTIONS = [f"Resolution on the budget of the year 2027, item {n}" for n in r
 def test_labels_that_are_cut(
     scripts: Callable[..., Any], labels: list[str], longest: int, short: list[str]
 ) -> None:
-    assert scripts("names.js", SHORTEN, [labels, longest]) == short
+    assert scripts("text/shorten.js", SHORTEN, [labels, longest]) == short
 
 
 def test_labels_that_begin_alike_are_told_apart(scripts: Callable[..., Any]) -> None:
@@ -308,7 +310,7 @@ def test_labels_that_begin_alike_are_told_apart(scripts: Callable[..., Any]) -> 
         ["ab" * 50 + "c", "ab" * 50],
     ):
         for longest in (8, 12, 24, 40):
-            short = scripts("names.js", SHORTEN, [labels, longest])
+            short = scripts("text/shorten.js", SHORTEN, [labels, longest])
             assert len(set(short)) == len(labels), short
 
 
@@ -328,7 +330,7 @@ ARRANGE = """({ arrange, measure }, [labels, box, starred]) =>
 def test_choices_that_are_shown_have_room(
     scripts: Callable[..., Any], box: dict[str, float], count: int, label: str
 ) -> None:
-    found = scripts("stage.js", ARRANGE, [[label] * count, box, True])
+    found = scripts("screens/grid.js", ARRANGE, [[label] * count, box, True])
     assert 1 <= found["capacity"] <= count
     assert found["rows"] * found["columns"] >= found["capacity"]
     assert box["least"] <= found["size"] <= box["most"]
@@ -338,10 +340,10 @@ def test_choices_that_are_shown_have_room(
 
 
 def test_names_come_first_on_a_full_stage(scripts: Callable[..., Any]) -> None:
-    names = scripts("stage.js", ARRANGE, [NAMES, BOXES[0], False])
+    names = scripts("screens/grid.js", ARRANGE, [NAMES, BOXES[0], False])
     assert (names["capacity"], names["fits"].count(False), names["beside"]) == (27, 0, False)
     # One that is far longer than the others is cut, rather than that it takes their place.
-    outlier = scripts("stage.js", ARRANGE, [[*["Tea"] * 39, "x" * 200], BOXES[0], False])
+    outlier = scripts("screens/grid.js", ARRANGE, [[*["Tea"] * 39, "x" * 200], BOXES[0], False])
     assert (outlier["capacity"], outlier["fits"].count(False)) == (40, 1)
 
 
@@ -357,7 +359,7 @@ def test_names_that_are_cut_have_room_then(scripts: Callable[..., Any]) -> None:
     for box in BOXES:
         for tail in ("swimming pool and sauna " * 4, "x" * 120):
             labels = [*RESOLUTIONS, f"{RESOLUTIONS[0]}0: {tail}", f"{RESOLUTIONS[0]}1: {tail}"]
-            cut, lines, most = scripts("stage.js", ask, [labels, box])
+            cut, lines, most = scripts("screens/grid.js", ask, [labels, box])
             assert cut == 2
             assert max(lines) <= most
 
@@ -367,14 +369,14 @@ def test_which_choices_are_shown(scripts: Callable[..., Any]) -> None:
         "(stage, [choices, ...more]) => [stage.leading(choices, ...more), stage.levelBelow(choices, more[0])]"
     )
     choices = tally([3, 9, 9, 1, 3])["choices"]
-    assert scripts("stage.js", ask, [choices, 3, True]) == [[2, 3, 1], 1]
-    assert scripts("stage.js", ask, [choices, 2, True]) == [[2, 3], 0]
-    assert scripts("stage.js", ask, [choices, 5, True]) == [None, 0]
+    assert scripts("screens/grid.js", ask, [choices, 3, True]) == [[2, 3, 1], 1]
+    assert scripts("screens/grid.js", ask, [choices, 2, True]) == [[2, 3], 0]
+    assert scripts("screens/grid.js", ask, [choices, 5, True]) == [None, 0]
     # Hidden votes must not be told by who is shown.
-    assert scripts("stage.js", ask, [choices, 2, False])[0] == [1, 2]
+    assert scripts("screens/grid.js", ask, [choices, 2, False])[0] == [1, 2]
     # The first ones are those that stand first: a reordered draft keeps the numbers that voters have seen.
-    assert scripts("stage.js", ask, [choices[::-1], 2, False])[0] == [5, 4]
-    assert scripts("stage.js", ask, [choices[::-1], 3, True])[0] == [3, 2, 5]
+    assert scripts("screens/grid.js", ask, [choices[::-1], 2, False])[0] == [5, 4]
+    assert scripts("screens/grid.js", ask, [choices[::-1], 3, True])[0] == [3, 2, 5]
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 99])
@@ -387,7 +389,9 @@ def test_a_sentence_of_names_stays_short(
     leaders |= {"winners": list(range(1, count + 1)), "ballots": 1_234_567, "selections": 12_345_678}
     for choice in leaders["choices"]:
         choice["label"] = f"{choice['label']} einer längeren Reihe {'and so on ' * 20}"[:200]
-    spoken, outcome = scripts("words.js", "({ spoken, outcome }, it) => [spoken(it), outcome(it)]", leaders)
+    spoken, outcome = scripts(
+        "text/sentences.js", "({ spoken, outcome }, it) => [spoken(it), outcome(it)]", leaders
+    )
     assert 0 < len(spoken) <= 300
     assert len(outcome) <= 240
     assert spoken.count("\u2068") == spoken.count("\u2069") == min(count, 3)
@@ -401,12 +405,12 @@ def test_a_sentence_of_names_stays_short(
 def test_closed_and_published_are_told_apart(scripts: Callable[..., Any]) -> None:
     say = "({ closed }, it) => closed(it)"
     result = tally([2, 1], state="closed", closed_at="2026-01-05T09:00:00Z", winners=[1])
-    assert scripts("words.js", say, result).startswith("Final result · Voting closed")
-    assert scripts("words.js", say, {**result, "state": "published"}).startswith(
+    assert scripts("text/sentences.js", say, result).startswith("Final result · Voting closed")
+    assert scripts("text/sentences.js", say, {**result, "state": "published"}).startswith(
         "Official result · Voting closed"
     )
     # Nothing is said of a result that nobody here may see.
-    assert scripts("words.js", say, {**result, "visible": False}).startswith("Voting closed")
+    assert scripts("text/sentences.js", say, {**result, "visible": False}).startswith("Voting closed")
 
 
 AWAKE = """async ({ keepAwake }) => {
@@ -429,4 +433,4 @@ AWAKE = """async ({ keepAwake }) => {
 
 
 def test_the_screen_is_kept_awake_and_again_after_it_was_hidden(scripts: Callable[..., Any]) -> None:
-    assert scripts("awake.js", AWAKE) == [1, 2, "screen"]
+    assert scripts("screens/wake-lock.js", AWAKE) == [1, 2, "screen"]

@@ -1,7 +1,7 @@
 /** Asks the tally endpoint, with its ETag, every few seconds while no WebSocket gets through and somebody looks. */
 
 import { backoff, retryAfter } from "./backoff.js";
-import { learn } from "./clock.js";
+import { learn } from "./server-clock.js";
 
 const PAUSE = 3000;
 const TIMEOUT = 8000;

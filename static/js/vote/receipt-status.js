@@ -1,6 +1,6 @@
 /** What became of a voter's ballot, by its receipt, and the words for it. */
 
-import { text } from "./texts.js";
+import { text } from "../text/texts.js";
 import { receiptStatus } from "./voter.js";
 
 const ARRIVING = 1000; // a page that was just opened asks within so many milliseconds

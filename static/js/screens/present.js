@@ -1,16 +1,16 @@
 /** The presenter's screen. */
 
-import { keepAwake } from "./awake.js";
+import { keepAwake } from "./wake-lock.js";
 import { Bars } from "./bars.js";
 import { Controls } from "./controls.js";
-import { drawFigures } from "./figures.js";
+import { drawFigures } from "../page/figures.js";
 import { Layout } from "./layout.js";
-import { clearNumber, moveNumber } from "./motion.js";
+import { clearNumber, moveNumber } from "../page/motion.js";
 import { follow } from "./screen.js";
-import { number, text } from "./texts.js";
-import { assurance, base, closed, closing, hidden, isFinal, isOver, opening, outcome, remaining, setAside, severalChoices } from "./words.js";
-import { writeMoving, writeOrHide as set, writeTheirs } from "./write.js";
-import "./printed.js";
+import { number, text } from "../text/texts.js";
+import { assurance, base, closed, closing, hidden, isFinal, isOver, opening, outcome, remaining, setAside, severalChoices } from "../text/sentences.js";
+import { writeMoving, writeOrHide as set, writeTheirs } from "../page/set-text.js";
+import "../page/printed.js";
 
 const $ = (id) => document.getElementById(id);
 const main = $("main");

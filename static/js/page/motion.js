@@ -1,6 +1,6 @@
 /** Numbers that move to their new value. A burst retargets what is under way; nothing queues. */
 
-import { write } from "./write.js";
+import { write } from "./set-text.js";
 
 const DURATION = 260;
 const still = matchMedia("(prefers-reduced-motion: reduce)");

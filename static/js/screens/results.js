@@ -1,13 +1,13 @@
 /** The results page: chart or table, totals, and how it stands. */
 
 import { Bars } from "./bars.js";
-import { drawFigures } from "./figures.js";
+import { drawFigures } from "../page/figures.js";
 import { follow } from "./screen.js";
-import { clockTime, text } from "./texts.js";
-import { assurance, base, closed, closing, hidden, isFinal, isOver, noBallots, opening, outcome, remaining, setAside, totals } from "./words.js";
-import { write, writeMoving, writeOrHide as set, writeTheirs } from "./write.js";
-import { now } from "./clock.js";
-import "./printed.js";
+import { clockTime, text } from "../text/texts.js";
+import { assurance, base, closed, closing, hidden, isFinal, isOver, noBallots, opening, outcome, remaining, setAside, totals } from "../text/sentences.js";
+import { write, writeMoving, writeOrHide as set, writeTheirs } from "../page/set-text.js";
+import { now } from "../live/server-clock.js";
+import "../page/printed.js";
 
 const $ = (id) => document.getElementById(id);
 const bars = new Bars($("bars"), $("bar"));

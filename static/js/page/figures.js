@@ -1,8 +1,8 @@
 /** The table beside every chart. Cells change in place, so that a screen reader keeps its row. */
 
-import { isolated, number, shares, text } from "./texts.js";
-import { base, totals } from "./words.js";
-import { write as set } from "./write.js";
+import { isolated, number, shares, text } from "../text/texts.js";
+import { base, totals } from "../text/sentences.js";
+import { write as set } from "./set-text.js";
 
 const TABLE_DECIMALS = 1;
 

@@ -1,8 +1,8 @@
 /** A proof of work for this voter: asked for ahead or by a refusal, made in a worker.
  *
- *  The protocol is ALTCHA's; the work is in work.js. */
+ *  The protocol is ALTCHA's; the work is in proof-search.js. */
 
-import { search } from "./work.js";
+import { search } from "./proof-search.js";
 
 const TIMEOUT = 8000;
 const PATIENCE = 60000; // with a worker that says nothing

@@ -1,9 +1,9 @@
 /** A poll's page in the admin: the tally as it moves, and the head that follows the poll's lifecycle. */
 
-import { Live } from "./live.js";
-import { clearNumber, moveNumber } from "./motion.js";
-import { afterState, afterTally } from "./order.js";
-import { number, shares } from "./texts.js";
+import { Live } from "../live/connection.js";
+import { clearNumber, moveNumber } from "../page/motion.js";
+import { afterState, afterTally } from "../live/merge.js";
+import { number, shares } from "../text/texts.js";
 
 const panel = document.getElementById("poll-panel");
 const tallyBox = document.getElementById("poll-tally");

@@ -1,6 +1,6 @@
 /** Says changes to a screen reader: politely, the newest only, and not more often than every ten seconds. */
 
-import { write } from "./write.js";
+import { write } from "./set-text.js";
 
 const PAUSE = 10000;
 

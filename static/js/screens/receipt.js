@@ -1,11 +1,11 @@
 /** The receipt page: fills in the receipt of the ballot that was cast in this browser, if there is one. */
 
-import "./printed.js";
+import "../page/printed.js";
 
 const form = document.getElementById("receipt-form");
 const field = document.getElementById("receipt");
 
-/** The outbox of static/js/ballot.js keeps it; where a device may have several voters, each has a box. */
+/** The outbox of static/js/vote/outbox.js keeps it; where a device may have several voters, each has a box. */
 function kept(code) {
   const base = `landslide.ballot.${code}`;
   try {

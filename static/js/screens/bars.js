@@ -1,8 +1,8 @@
 /** The bars of the results page and the presenter's screen, in the order of the choices. */
 
-import { clearNumber, moveNumber, moveShare } from "./motion.js";
-import { number, shares } from "./texts.js";
-import { write } from "./write.js";
+import { clearNumber, moveNumber, moveShare } from "../page/motion.js";
+import { number, shares } from "../text/texts.js";
+import { write } from "../page/set-text.js";
 
 const HUES = 8;
 

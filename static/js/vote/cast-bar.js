@@ -1,9 +1,9 @@
 /** The bar at the bottom of the voter's page: what the button will do, then what came of it. */
 
-import { fateWords } from "./fate.js";
+import { fateWords } from "./receipt-status.js";
 import { barring } from "./phase.js";
-import { text } from "./texts.js";
-import { writeOrHide } from "./write.js";
+import { text } from "../text/texts.js";
+import { writeOrHide } from "../page/set-text.js";
 
 const $ = (id) => document.getElementById(id);
 const BUTTONS = { choosing: "cast", preparing: "cast", changing: "castChange", sending: "casting", retrying: "sendNow" };

@@ -4,7 +4,7 @@
  *  it arrives. `pending` is what is on its way; `mine` is the last one accepted, with what it marked, which
  *  the server never tells. */
 
-import { backoff, retryAfter } from "./backoff.js";
+import { backoff, retryAfter } from "../live/backoff.js";
 
 const TIMEOUT = 12000; // the server gives up a cast after 10 s
 

@@ -1,8 +1,8 @@
 /** The one request that depends on the voter. It sets the voter's cookies, tells whether they may vote, and
  *  whether a ballot is in. */
 
-import { backoff, retryAfter } from "./backoff.js";
-import { learn } from "./clock.js";
+import { backoff, retryAfter } from "../live/backoff.js";
+import { learn } from "../live/server-clock.js";
 
 const TIMEOUT = 8000;
 

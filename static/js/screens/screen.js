@@ -1,12 +1,12 @@
 /** What the results page and the presenter's screen have in common: a tally that is followed live. */
 
-import { announcer } from "./announce.js";
-import * as clock from "./clock.js";
-import { Live } from "./live.js";
-import { painter } from "./motion.js";
-import { afterState, afterTally } from "./order.js";
-import { showStatus } from "./status.js";
-import { isTicking, spoken, stateWords } from "./words.js";
+import { announcer } from "../page/announce.js";
+import * as clock from "../live/server-clock.js";
+import { Live } from "../live/connection.js";
+import { painter } from "../page/motion.js";
+import { afterState, afterTally } from "../live/merge.js";
+import { showStatus } from "../page/connection-status.js";
+import { isTicking, spoken, stateWords } from "../text/sentences.js";
 
 const $ = (id) => document.getElementById(id);
 

@@ -1,8 +1,8 @@
 /** Lays the bars out on the presenter's screen, in the room that question and totals leave. */
 
-import { shorten } from "./names.js";
-import { arrange, leading, lettersFor, levelBelow, measure } from "./stage.js";
-import { number, shares, text } from "./texts.js";
+import { shorten } from "../text/shorten.js";
+import { arrange, leading, lettersFor, levelBelow, measure } from "./grid.js";
+import { number, shares, text } from "../text/texts.js";
 
 const FIGURE = 0.66; // em: the width of one
 const ROW_MOST = 0.21; // of the screen's height

@@ -1,7 +1,7 @@
 /** Sentences about a poll that every page says the same way. */
 
-import { now } from "./clock.js";
-import { shorten } from "./names.js";
+import { now } from "../live/server-clock.js";
+import { shorten } from "./shorten.js";
 import { all, countdown, isolated, isToday, number, pollTime, shares, text } from "./texts.js";
 
 const HOUR = 3600000;

@@ -1,6 +1,6 @@
 /** When a page was printed, for the paper. */
 
-import { dateAndTime } from "./texts.js";
+import { dateAndTime } from "../text/texts.js";
 
 const stamp = () => (document.getElementById("printed").textContent = dateAndTime(Date.now()));
 

@@ -1,9 +1,9 @@
 /** The presenter's controls: they come with the mouse or a key, and leave. */
 
-import { keyOf } from "./keys.js";
-import { nextTheme } from "./theme.js";
-import { text } from "./texts.js";
-import { write } from "./write.js";
+import { keyOf } from "./keyboard.js";
+import { nextTheme } from "../page/theme.js";
+import { text } from "../text/texts.js";
+import { write } from "../page/set-text.js";
 
 const LINGER = 3000;
 const $ = (id) => document.getElementById(id);

@@ -1,26 +1,26 @@
 /** The voter's page: choose, cast, watch. */
 
-import { announcer } from "./announce.js";
-import { Outbox } from "./ballot.js";
+import { announcer } from "../page/announce.js";
+import { Outbox } from "./outbox.js";
 import { Cards } from "./cards.js";
-import { CastBar } from "./castbar.js";
-import { keepTime } from "./clock.js";
-import { Fate } from "./fate.js";
-import { drawFigures } from "./figures.js";
+import { CastBar } from "./cast-bar.js";
+import { keepTime } from "../live/server-clock.js";
+import { Fate } from "./receipt-status.js";
+import { drawFigures } from "../page/figures.js";
 import { Invite } from "./invite.js";
 import { InviteEntry } from "./invite-entry.js";
-import { Live } from "./live.js";
-import { Marks } from "./marks.js";
-import { painter } from "./motion.js";
-import { afterState, afterTally } from "./order.js";
+import { Live } from "../live/connection.js";
+import { Marks } from "./saved-selection.js";
+import { painter } from "../page/motion.js";
+import { afterState, afterTally } from "../live/merge.js";
 import { objection, phaseOf, refusal, rule } from "./phase.js";
 import { Prover } from "./proof.js";
-import { showStatus } from "./status.js";
-import { isolated, text } from "./texts.js";
+import { showStatus } from "../page/connection-status.js";
+import { isolated, text } from "../text/texts.js";
 import { meetVoter } from "./voter.js";
-import { assurance, base, closed, closing, hidden, isFinal, isOver, isTicking, noBallots, opening, outcome, remaining, setAside, spoken, stateWords, totals } from "./words.js";
-import { write, writeMoving, writeTheirs } from "./write.js";
-import "./printed.js";
+import { assurance, base, closed, closing, hidden, isFinal, isOver, isTicking, noBallots, opening, outcome, remaining, setAside, spoken, stateWords, totals } from "../text/sentences.js";
+import { write, writeMoving, writeTheirs } from "../page/set-text.js";
+import "../page/printed.js";
 
 const $ = (id) => document.getElementById(id);
 const main = $("main");

@@ -1,8 +1,8 @@
 /** A field for the invite, for those whose link lost its part behind "#" on the way. */
 
 import { readInvite } from "./invite.js";
-import { text } from "./texts.js";
-import { writeOrHide } from "./write.js";
+import { text } from "../text/texts.js";
+import { writeOrHide } from "../page/set-text.js";
 
 export class InviteEntry {
   #field = document.getElementById("invite-field");

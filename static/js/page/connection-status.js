@@ -2,8 +2,8 @@
  *  seconds: a flapping network would talk over everything else. */
 
 import { announcer } from "./announce.js";
-import { text } from "./texts.js";
-import { write } from "./write.js";
+import { text } from "../text/texts.js";
+import { write } from "./set-text.js";
 
 let say = null;
 

@@ -1,7 +1,7 @@
 /** The choices as cards: first a form, later, in the same place, the results. */
 
-import { clearNumber, moveNumber, moveShare } from "./motion.js";
-import { number, shares } from "./texts.js";
+import { clearNumber, moveNumber, moveShare } from "../page/motion.js";
+import { number, shares } from "../text/texts.js";
 
 const HUES = 8;
 const LONG = 60; // characters; as in the template
