@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench faults clean
+.PHONY: help run test check bench faults pictures clean
 
 PY := .venv/bin/python
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input
@@ -11,7 +11,7 @@ ENOUGH := import sys; raise SystemExit(sys.version_info < (3, 11))
 
 help: ## Show this list
 	@echo "Landslide"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1  \2/p' Makefile | awk '{ $$2 = sprintf("%-6s", $$2) } { print "  " $$0 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1  \2/p' Makefile | awk '{ $$2 = sprintf("%-8s", $$2) } { print "  " $$0 }'
 	@echo "  HOST, PORT and DATA_DIR are honoured: make run HOST=0.0.0.0 PORT=9000"
 
 run: .venv/installed ## Install what is missing, then serve with a demo poll; Ctrl-C stops
@@ -38,6 +38,10 @@ bench: .venv/installed-bench ## Measure Landslide against its peers; BENCH=--qui
 faults: .venv/installed-dev ## Kill, cut off and freeze parts of running systems; FAULTS="worker" for some rows
 	@$(PY) -m tests.install
 	@exec $(PY) -m tests.faults $(FAULTS)
+
+pictures: .venv/installed-dev ## Take the pictures of README.md and docs/first-poll.md again
+	@$(PY) -m tests.install
+	@exec $(PY) -m tests.docs.pictures
 
 clean: ## Remove .venv and caches; ballots in data/ stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -31,14 +31,16 @@ expect.set_options(timeout=30_000)  # a bound on hanging, not a demand on speed
 
 
 @contextlib.contextmanager
-def chromium(home: Path) -> Iterator[Browser]:
-    """Playwright keeps an event loop in this thread while it runs, so that neither Django's database
+def chromium(home: Path, *arguments: str) -> Iterator[Browser]:
+    """Chromium with our arguments and `arguments`.
+
+    Playwright keeps an event loop in this thread while it runs, so that neither Django's database
     nor another loop can be used here until the block is left."""
     found = install.chromium()
     assert found, "Chromium is not installed; `python -m tests.install` does that"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=str(found), args=ARGUMENTS, env={**os.environ, "HOME": str(home)}
+            executable_path=str(found), args=[*ARGUMENTS, *arguments], env={**os.environ, "HOME": str(home)}
         )
         try:
             yield browser
