@@ -1,48 +1,49 @@
-"""A page's scripts in one file: its ES modules joined when static files are collected.
+"""Join a page's ES modules into one script when static files are collected.
 
-A page of twenty modules costs a phone twenty requests before anybody can vote. The modules stay what one
-writes and what browsers run as they are (with DEBUG, and until static files have been collected); there is no
-tool to install and nothing to run. Each module becomes a function that is called once, after all it imports.
-Only the forms of import and export that our scripts have are known; any other is an error.
-See docs/decisions/javascript-bundling.md.
+A page of twenty modules costs a phone twenty requests before anybody can vote. Browsers still run the sources
+as they are with DEBUG and before collectstatic. Each module becomes a function that is called once, after the
+functions of the modules that it imports. Only the forms of import and export that our scripts use are known;
+any other form is an error. See docs/decisions/joined-modules.md.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from posixpath import dirname, join, normpath, relpath
+from collections.abc import Callable, Iterable
+from posixpath import dirname, join, normpath
 
+#: Returns a module's source. A module's name is its path below static/js, without ".js".
 Read = Callable[[str], str]
 
-_IMPORT = re.compile(r'^import (?:(?:(\{[^{}]*\})|\* as (\w+)) from )?"(\.[\w./-]+)\.js";\n', re.MULTILINE)
+_IMPORT = re.compile(r'^import (?:(\{[^{}]*\}) from )?"(\.[\w./-]+)\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
-_LEFT_OVER = re.compile(r"^(?:import|export)\b.*|\bimport(?:\(|\.meta)", re.MULTILINE)
+_UNKNOWN = re.compile(r"^(?:import|export)\b.*|\bimport(?:\(|\.meta)", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/)[ \t]*\n", re.MULTILINE | re.DOTALL)
 
 
-def joined(entry: str, read: Read, apart: Collection[str] = ()) -> str:
-    """The module `entry` with all that it imports, but for those `apart`, which other scripts import as well.
-
-    read: gives a module's source by its path from the folder of all scripts, without its ending.
-    """
-    sources = {name: read(name) for name in _in_order(entry, read, apart)}
-    needed = {other for name, source in sources.items() for other in _imports(name, source)} & set(apart)
-    imports = [f'import * as {_variable(name)} from "{_address(name, entry)}";\n' for name in sorted(needed)]
-    return "".join([*imports, *(_as_function(name, source) for name, source in sources.items())])
+def entries(names: Iterable[str], read: Read) -> list[str]:
+    """Return the modules that import others and that no other module imports: what pages load."""
+    imports = {name: _imports(name, read(name)) for name in names}
+    imported = {other for others in imports.values() for other in others}
+    return [name for name, others in imports.items() if others and name not in imported]
 
 
-def _in_order(entry: str, read: Read, apart: Collection[str]) -> list[str]:
-    """The modules of an entry, each behind those that it imports. ValueError for a circle."""
+def joined(entry: str, read: Read) -> str:
+    """Return the script of a module and everything that it imports. ValueError if they can't be joined."""
+    return "".join(_as_function(name, read(name)) for name in _in_order(entry, read))
+
+
+def _in_order(entry: str, read: Read) -> list[str]:
+    """Return a module and its imports, each module after those that it imports."""
     found: list[str] = []
 
-    def visit(name: str, above: tuple[str, ...]) -> None:
-        if name in above:
-            raise ValueError(f"{name}.js imports itself, by way of {above[-1]}.js.")
-        if name in apart or name in found:
+    def visit(name: str, importers: tuple[str, ...]) -> None:
+        if name in importers:
+            raise ValueError(f"{name}.js imports itself, through {importers[-1]}.js.")
+        if name in found:
             return
         for other in _imports(name, read(name)):
-            visit(other, (*above, name))
+            visit(other, (*importers, name))
         found.append(name)
 
     visit(entry, ())
@@ -50,34 +51,24 @@ def _in_order(entry: str, read: Read, apart: Collection[str]) -> list[str]:
 
 
 def _imports(name: str, source: str) -> list[str]:
-    return [_path(address, name) for *_, address in _IMPORT.findall(source)]
+    return [_resolve(path, name) for _, path in _IMPORT.findall(source)]
 
 
-def _path(address: str, importer: str) -> str:
-    """The path of what a module imports under this address, which begins at its own folder."""
-    return normpath(join(dirname(importer), address))
-
-
-def _address(name: str, importer: str) -> str:
-    found = relpath(name, dirname(importer) or ".")
-    return f"{found if found.startswith('.') else f'./{found}'}.js"
+def _resolve(path: str, importer: str) -> str:
+    """Return the name of the module that `importer` imports by a relative path."""
+    return normpath(join(dirname(importer), path))
 
 
 def _as_function(name: str, source: str) -> str:
+    def variables(match: re.Match[str]) -> str:
+        names, path = match.groups()
+        return f"const {names.replace(' as ', ': ')} = {_variable(_resolve(path, name))};\n" if names else ""
+
     exports = _EXPORT.findall(source)
-    taken = _IMPORT.sub(lambda match: _taken(match, name), source)
-    body = _COMMENT.sub("", _EXPORT.sub("", taken))
-    if found := _LEFT_OVER.search(body):
-        raise ValueError(f"{name}.js: this form of import or export can't be joined: {found[0]!r}")
+    body = _COMMENT.sub("", _EXPORT.sub("", _IMPORT.sub(variables, source)))
+    if unknown := _UNKNOWN.search(body):
+        raise ValueError(f"{name}.js: this form of import or export can't be joined: {unknown[0]!r}")
     return f"const {_variable(name)} = (() => {{\n{body}return {{ {', '.join(exports)} }};\n}})();\n"
-
-
-def _taken(match: re.Match[str], importer: str) -> str:
-    """In the place of an import: what is needed, from the function's result."""
-    names, whole, address = match.groups()
-    if not (names or whole):
-        return ""  # for what it does, which is done by now
-    return f"const {whole or names.replace(' as ', ': ')} = {_variable(_path(address, importer))};\n"
 
 
 def _variable(name: str) -> str:

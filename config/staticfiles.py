@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,6 @@ from config.apps import StaticFiles
 
 #: What makes of source files what is served.
 MAKERS = (__file__, modules.__file__)
-#: Scripts that are joined with what they import. theme.js is a script of each page by itself, and runs once.
-JOINED = ("vote/vote", "vote/proof-worker", "screens/results", "screens/present", "screens/receipt")
-APART = ("page/theme",)
 
 
 class QuickCompressor(Compressor):
@@ -50,14 +46,8 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
     # Source maps aren't collected, so what points at them is left as it is.
     patterns = without_source_maps(CompressedManifestStaticFilesStorage.patterns)
 
-    @property
-    def joins(self) -> bool:
-        """Whether pages get their scripts joined: not with DEBUG, nor before they have been collected."""
-        return bool(self.hashed_files) and not settings.DEBUG
-
     def post_process(self, paths: dict[str, Any], dry_run: bool = False, **options: Any) -> Any:
-        found = {f"js/{name}.js": name for name in JOINED if f"js/{name}.js" in paths}
-        scripts = {path: (Joined(name, paths), paths[path][1]) for path, name in found.items()}
+        scripts = {path: (script, paths[path][1]) for path, script in joined_scripts(paths).items()}
         return super().post_process(paths | scripts, dry_run=dry_run, **options)
 
     def stored_name(self, name: str) -> str:
@@ -75,21 +65,29 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
         return QuickCompressor(**kwargs)
 
 
-class Joined:
-    """In the place of the storage that a script comes from: gives it with what it imports."""
+class JoinedScript:
+    """The storage of one script, which opens it joined with its imports."""
 
-    def __init__(self, name: str, paths: dict[str, Any]) -> None:
+    def __init__(self, name: str, read: modules.Read) -> None:
         self.name = name
-        self.paths = paths
+        self.read = read
 
     def open(self, _: str) -> ContentFile[bytes]:
-        return ContentFile(modules.joined(self.name, partial(_source, self.paths), APART).encode())
+        return ContentFile(modules.joined(self.name, self.read).encode())
 
 
-def _source(paths: dict[str, Any], name: str) -> str:
-    storage, path = paths[f"js/{name}.js"]
-    with storage.open(path) as file:
-        return str(file.read().decode())
+def joined_scripts(paths: dict[str, Any]) -> dict[str, JoinedScript]:
+    """Return a storage for each script that pages load and that has imports, by its path."""
+
+    def read(name: str) -> str:
+        storage, path = paths[f"js/{name}.js"]
+        with storage.open(path) as file:
+            return str(file.read().decode())
+
+    names = [
+        path[len("js/") : -len(".js")] for path in paths if path.startswith("js/") and path.endswith(".js")
+    ]
+    return {f"js/{name}.js": JoinedScript(name, read) for name in modules.entries(names, read)}
 
 
 def collect_if_changed() -> bool:

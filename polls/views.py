@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 
-from django.contrib.staticfiles.storage import staticfiles_storage
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -29,41 +28,6 @@ from .outline import outline
 #: through a failure of ours. Safe, for a page that is this old catches up from its first message, and nothing
 #: in it depends on who asks; the language is named in Vary.
 CACHED = {"public": True, "max_age": 5, "stale_while_revalidate": 30, "stale_if_error": 300}
-
-#: What vote.js imports, fetched at once instead of import by import.
-VOTE_MODULES = [
-    "js/page/announce.js",
-    "js/vote/outbox.js",
-    "js/live/backoff.js",
-    "js/vote/cards.js",
-    "js/vote/cast-bar.js",
-    "js/live/server-clock.js",
-    "js/live/fallback.js",
-    "js/vote/receipt-status.js",
-    "js/page/figures.js",
-    "js/vote/invite-entry.js",
-    "js/vote/invite.js",
-    "js/live/connection.js",
-    "js/vote/saved-selection.js",
-    "js/page/motion.js",
-    "js/text/shorten.js",
-    "js/live/merge.js",
-    "js/vote/phase.js",
-    "js/page/printed.js",
-    "js/vote/proof.js",
-    "js/text/shares.js",
-    "js/page/connection-status.js",
-    "js/text/texts.js",
-    "js/vote/voter.js",
-    "js/text/sentences.js",
-    "js/vote/proof-search.js",
-    "js/page/set-text.js",
-]
-
-
-def preloaded(modules: list[str]) -> list[str]:
-    """The modules to fetch at once: none where a page's script has them all in it (config/modules.py)."""
-    return [] if getattr(staticfiles_storage, "joins", False) else modules
 
 
 def poll_page(view: Callable[[HttpRequest, Poll], HttpResponse]) -> Callable[..., HttpResponse]:
@@ -135,7 +99,6 @@ def vote(request: HttpRequest, poll: Poll) -> HttpResponse:
             "poll": outline(poll),
             "kind": "radio" if poll.max_selections == 1 else "checkbox",
             "texts": texts.catalogue(texts.COMMON, texts.VOTE),
-            "modules": preloaded(VOTE_MODULES),
             "assurance": texts.ASSURANCE[Identity(poll.identity)],
             "sign_in": f"{reverse('polls:sign-in')}?{urlencode(back)}",
             "sign_out": f"{reverse('polls:sign-out')}?{urlencode(back)}",

@@ -17,40 +17,11 @@ from polls.addresses import public_url
 from polls.models import Identity, Poll
 from polls.outline import outline
 from polls.texts import ASSURANCE, COMMON, catalogue
-from polls.views import poll_page, preloaded
+from polls.views import poll_page
 
 from . import texts
 
 LOOPBACK = ("localhost", "127.", "[::1]")
-
-#: What the screens' scripts import, fetched at once instead of import by import.
-SCREEN_MODULES = [
-    "js/page/announce.js",
-    "js/live/backoff.js",
-    "js/screens/bars.js",
-    "js/live/server-clock.js",
-    "js/live/fallback.js",
-    "js/page/figures.js",
-    "js/live/connection.js",
-    "js/page/motion.js",
-    "js/text/shorten.js",
-    "js/live/merge.js",
-    "js/page/printed.js",
-    "js/screens/screen.js",
-    "js/text/shares.js",
-    "js/page/connection-status.js",
-    "js/text/texts.js",
-    "js/text/sentences.js",
-    "js/page/set-text.js",
-]
-PRESENT_MODULES = [
-    *SCREEN_MODULES,
-    "js/screens/wake-lock.js",
-    "js/screens/controls.js",
-    "js/screens/keyboard.js",
-    "js/screens/layout.js",
-    "js/screens/grid.js",
-]
 
 
 @poll_page
@@ -58,7 +29,6 @@ def results(request: HttpRequest, poll: Poll) -> HttpResponse:
     context = {
         "poll": outline(poll),
         "texts": catalogue(COMMON, texts.RESULTS),
-        "modules": preloaded(SCREEN_MODULES),
         "has_earlier": rounds.public(poll).exists(),
         "assurance": ASSURANCE[Identity(poll.identity)],
     }
@@ -72,7 +42,6 @@ def present(request: HttpRequest, poll: Poll) -> HttpResponse:
     context = {
         "poll": outline(poll),
         "texts": catalogue(COMMON, texts.PRESENT),
-        "modules": preloaded(PRESENT_MODULES),
         "qr": qr_svg(voting),
         # Where the settings don't say it, the page looks whether it was opened there itself.
         "host": "" if settings.PUBLIC_URL else host,

@@ -52,7 +52,3 @@ def imports(name: str) -> frozenset[str]:
     addresses = re.findall(r"(?:from|import) \"(\.[\w./-]+)\.js\"", (SCRIPTS / f"{name}.js").read_text())
     direct = [normpath(join(dirname(name), address)) for address in addresses]
     return frozenset(direct).union(*(imports(other) for other in direct))
-
-
-def preloaded(source: str) -> set[str]:
-    return set(re.findall(r"modulepreload\" href=\"[^\"]*/js/([\w/-]+)\.(?:\w+\.)?js\"", source))

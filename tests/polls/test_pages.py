@@ -24,7 +24,6 @@ from tests.polls.pages import (
     count,
     html,
     imports,
-    preloaded,
     see,
 )
 from tests.polls.rest import POLLS, Caller, make_key, make_poll
@@ -331,16 +330,6 @@ def test_the_page_for_our_own_failures_needs_nothing() -> None:
 
 
 # --- scripts and their texts ---
-
-
-@pytest.mark.parametrize(
-    ("page", "script"),
-    [("", "vote/vote"), ("results/", "screens/results"), ("present/", "screens/present")],
-)
-def test_every_module_is_fetched_at_once(page: str, script: str) -> None:
-    poll = make_poll(open=True)
-    # theme.js is on every page by itself.
-    assert preloaded(html(f"/p/{poll.code}/{page}")) == imports(script) - {"page/theme"}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.polls.pages import SCRIPTS
 from tests.share_cases import CASES
 from tests.system import ROOT
 
@@ -44,6 +45,19 @@ def scripts(chromium: Any) -> Iterator[Callable[..., Any]]:
 
     yield call
     page.close()
+
+
+#: As in static/js/README.md: a folder imports from those behind it.
+FOLDERS = ["vote", "screens", "admin", "page", "text", "live"]
+
+
+def test_folders_of_scripts_import_from_those_below_them() -> None:
+    pages = {"vote", "screens", "admin"}
+    for path in SCRIPTS.rglob("*.js"):
+        folder = path.parent.name
+        for other in re.findall(r'from "\.\./(\w+)/', path.read_text()):
+            below = FOLDERS.index(other) > FOLDERS.index(folder) and other not in pages
+            assert below, f"{path.name} imports from {other}/"
 
 
 def tally(votes: list[int], ballots: int | None = None, **more: Any) -> dict[str, Any]:

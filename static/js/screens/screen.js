@@ -1,7 +1,7 @@
 /** What the results page and the presenter's screen have in common: a tally that is followed live. */
 
 import { announcer } from "../page/announce.js";
-import * as clock from "../live/server-clock.js";
+import { keepTime, now } from "../live/server-clock.js";
 import { Live } from "../live/connection.js";
 import { painter } from "../page/motion.js";
 import { afterState, afterTally } from "../live/merge.js";
@@ -35,7 +35,7 @@ export function follow(draw, { counted = true } = {}) {
     onViewers: (count) => ((view.viewers = count), paint()),
     onStatus: (status) => {
       if (status === view.status) return;
-      if (view.status === "live") view.since = clock.now();
+      if (view.status === "live") view.since = now();
       view.status = status;
       showStatus($("status"), status);
       paint();
@@ -45,8 +45,8 @@ export function follow(draw, { counted = true } = {}) {
 
   // A countdown needs the server's time.
   const clockUrl = `${root}api/v1/polls/${code}/tally/`;
-  if (isTicking(view.tally)) clock.keepTime(clockUrl, 0).then(paint);
-  setInterval(() => isTicking(view.tally) && (clock.keepTime(clockUrl), paint()), 1000);
+  if (isTicking(view.tally)) keepTime(clockUrl, 0).then(paint);
+  setInterval(() => isTicking(view.tally) && (keepTime(clockUrl), paint()), 1000);
   paint();
   live.start();
   return paint;
