@@ -53,6 +53,7 @@ def test_the_top_level_stays_small() -> None:
         *REQUIREMENTS,
         "README.md",
         "CHANGELOG.md",
+        "CONTRIBUTING.md",
         "LICENSE",
         "Makefile",
         "Procfile",
@@ -166,3 +167,41 @@ def test_what_is_promised_is_tested(page: str) -> None:
     ]
     assert missing == []
     assert len(named) > 20
+
+
+# --- what the docs name exists ---
+
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "tests/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+LINK = re.compile(r"\]\(([^)\s#:]*)(?:#([^)\s]+))?\)")
+PATH = re.compile(
+    rf"(?:{'|'.join((*APPS, 'static', 'templates', 'tests', 'benchmarks', 'docs', 'deploy'))})/[\w./-]*"
+)
+
+
+def prose(page: Path) -> str:
+    """The page without its blocks of code, which hold other people's paths."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link to a heading of this page may say, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.M)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_and_path_in_the_docs_leads_somewhere(page: Path) -> None:
+    text = prose(page)
+    dead = [
+        name
+        for name in re.findall(r"`([^`\n]+?)(?:::\w+)*`", text)
+        if PATH.fullmatch(name) and not ((ROOT / name).exists() or (page.parent / name).exists())
+    ]
+    for target, anchor in LINK.findall(text):
+        file = page.parent / target if target else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            dead.append(f"{target}#{anchor}")
+    assert dead == []
