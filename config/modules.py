@@ -3,7 +3,7 @@
 A page of twenty modules costs a phone twenty requests before anybody can vote. Browsers still run the sources
 as they are with DEBUG and before collectstatic. Each module becomes a function that is called once, after the
 functions of the modules that it imports. Only the forms of import and export that our scripts use are known;
-any other form is an error. See docs/decisions/joined-modules.md.
+any other form is an error. See docs/decisions/javascript-bundling.md.
 """
 
 from __future__ import annotations
