@@ -89,9 +89,9 @@ LEARN = """async ([source, ahead, age, jump]) => {
   const real = Date.now;
   const server = () => real() + ahead;
   const date = new Date(server() - age * 1000).toUTCString();
-  clock.learn(new Response("", { headers: { Date: date, Age: String(age) } }), performance.now());
+  clock.learnTime(new Response("", { headers: { Date: date, Age: String(age) } }), performance.now());
   Date.now = () => real() + jump;
-  const found = [clock.now() - server(), clock.isDoubtful()];
+  const found = [clock.now() - server(), clock.isUncertain()];
   Date.now = real;
   return found;
 }"""

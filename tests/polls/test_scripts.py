@@ -79,7 +79,7 @@ def test_the_pages_say_shares_as_the_server_does(scripts: Callable[..., Any]) ->
     [([1, 1, 1], True), ([1] * 7, True), ([1, 3], False), ([20_000, 1], False), ([0, 0], False)],
 )
 def test_shares_that_dont_add_up_are_noted(scripts: Callable[..., Any], votes: list[int], note: bool) -> None:
-    said = scripts("text/sentences.js", "({ base }, tally) => base(tally)", tally(votes))
+    said = scripts("text/sentences.js", "({ figuresNote }, tally) => figuresNote(tally)", tally(votes))
     assert bool(re.search("rounded", said)) is note
 
 
@@ -111,7 +111,7 @@ def test_the_second_tally_is_said_and_what_it_would_change(
     scripts: Callable[..., Any], apart: Any, said: str
 ) -> None:
     final = tally([5, 2], state="closed", winners=[1], **({"quarantined": apart} if apart else {}))
-    assert scripts("text/sentences.js", "({ setAside }, tally) => setAside(tally)", final) == said
+    assert scripts("text/sentences.js", "({ quarantineText }, tally) => quarantineText(tally)", final) == said
 
 
 STEPS = "Results appear in steps of 20 ballots."
@@ -130,12 +130,13 @@ STEPS = "Results appear in steps of 20 ballots."
 def test_where_ballots_are_held_back_nobody_says_that_there_are_none(
     scripts: Callable[..., Any], votes: list[int], state: str, step: int, said: list[str]
 ) -> None:
-    say = "({ totals, noBallots, base }, tally) => [totals(tally), noBallots(tally), base(tally)]"
+    say = """({ totalsText, noBallotsText, figuresNote }, tally) =>
+        [totalsText(tally), noBallotsText(tally), figuresNote(tally)]"""
     assert scripts("text/sentences.js", say, tally(votes, state=state, release_step=step)) == said
 
 
-FATES = """({ fateWords }, [status, over, invited]) => {
-    const { title, words } = fateWords(status, { over, invited, changed: false });
+BALLOT_TEXTS = """({ ballotTexts }, [status, over, invited]) => {
+    const { title, words } = ballotTexts(status, { over, invited, changed: false });
     return [title, words];
 }"""
 
@@ -157,24 +158,24 @@ FATES = """({ fateWords }, [status, over, invited]) => {
 def test_a_voter_is_told_what_became_of_the_ballot_and_nothing_else(
     scripts: Callable[..., Any], status: str, title: str, over: bool, invited: bool
 ) -> None:
-    said = scripts("vote/receipt-status.js", FATES, [status, over, invited])
+    said = scripts("vote/receipt-status.js", BALLOT_TEXTS, [status, over, invited])
     assert said[0] == title or (title is None and said[0].endswith("ballot is in"))
     assert ("part of the result." in said[1]) is (status == "counted" and over)
 
 
-FATE_WAITS = """({ Fate }) => {
+STATUS_WAITS = """({ ReceiptStatus }) => {
     let now = 1000;
     const waits = [];
     const real = [setTimeout, Math.random];
     window.setTimeout = (_, wait) => waits.push(wait);
     Math.random = () => 0.999;
     performance.now = () => now;
-    const fate = new Fate({ root: "/", onChange() {} });
-    fate.follow("receipt", "open 0");
+    const status = new ReceiptStatus({ root: "/", onChange() {} });
+    status.follow("receipt", "open 0");
     now += 2000;
-    fate.follow("receipt", "open 1"); // the tally is there, and tells of a decision
+    status.follow("receipt", "open 1"); // the tally is there, and tells of a decision
     now += 60000;
-    fate.follow("receipt", "closed 1"); // a whole hall asks
+    status.follow("receipt", "closed 1"); // a whole hall asks
     [window.setTimeout, Math.random] = real;
     delete performance.now;
     return waits;
@@ -184,14 +185,14 @@ FATE_WAITS = """({ Fate }) => {
 def test_a_page_that_was_just_opened_asks_at_once_and_a_hall_over_half_a_minute(
     scripts: Callable[..., Any],
 ) -> None:
-    assert scripts("vote/receipt-status.js", FATE_WAITS) == [999, 999, 29970]
+    assert scripts("vote/receipt-status.js", STATUS_WAITS) == [999, 999, 29970]
 
 
-COUNTDOWN = """({ writeMoving }) => {
+COUNTDOWN = """({ setTextWithCountdown }) => {
     const node = document.createElement("p");
     const said = [];
     for (const time of ["0:03", "0:02", "0:01"]) {
-        writeMoving(node, `Closes in ${time}`, time);
+        setTextWithCountdown(node, `Closes in ${time}`, time);
         said.push(node.textContent);
         node.firstChild.textContent = "Schließt in ";
         if (time === "0:02") node.innerHTML = "Schließt in 0:02"; // all of it
@@ -262,7 +263,7 @@ def test_a_key_means_the_same_on_every_keyboard(
     scripts: Callable[..., Any], key: str, code: str, shift: bool, meant: str
 ) -> None:
     event = {"key": key, "code": code, "shiftKey": shift}
-    assert scripts("screens/keyboard.js", "({ keyOf }, event) => keyOf(event)", event) == meant
+    assert scripts("screens/keyboard.js", "({ shortcutOf }, event) => shortcutOf(event)", event) == meant
 
 
 FLAPPING = """({ showStatus }) => {
@@ -334,8 +335,8 @@ BOXES = [
     {"width": 700, "height": 430, "least": 17.7, "most": 34, "gap": 31},
 ]
 NAMES = ["Anna Papadopoulos", "Maria-Theresia Jørgensen", "Xavier Fernández-García", "Ingrid Ng"] * 9
-ARRANGE = """({ arrange, measure }, [labels, box, starred]) =>
-    arrange(measure(labels, (words) => words.length * 0.56), { ...box, figures: 6, starred })"""
+ARRANGE = """({ arrangeBars, measureLabels }, [labels, box, starred]) =>
+    arrangeBars(measureLabels(labels, (words) => words.length * 0.56), { ...box, figures: 6, starred })"""
 
 
 @pytest.mark.parametrize("box", BOXES)
@@ -362,12 +363,12 @@ def test_names_come_first_on_a_full_stage(scripts: Callable[..., Any]) -> None:
 
 
 def test_names_that_are_cut_have_room_then(scripts: Callable[..., Any]) -> None:
-    ask = """({ arrange, lettersFor, linesOf, measure }, [labels, box]) => {
-        const measured = measure(labels, (words) => words.length * 0.56);
-        const found = arrange(measured, { ...box, figures: 6 });
+    ask = """({ arrangeBars, lettersFor, linesOf, measureLabels }, [labels, box]) => {
+        const measured = measureLabels(labels, (words) => words.length * 0.56);
+        const found = arrangeBars(measured, { ...box, figures: 6 });
         const letters = lettersFor(measured, labels, found);
         const cut = labels.filter((_, at) => !found.fits[at]).map((label) => label.slice(0, letters));
-        const again = measure(cut, (words) => words.length * 0.56);
+        const again = measureLabels(cut, (words) => words.length * 0.56);
         return [cut.length, again.map((label) => linesOf(label, found.column)), found.lines];
     }"""
     for box in BOXES:
@@ -379,9 +380,8 @@ def test_names_that_are_cut_have_room_then(scripts: Callable[..., Any]) -> None:
 
 
 def test_which_choices_are_shown(scripts: Callable[..., Any]) -> None:
-    ask = (
-        "(stage, [choices, ...more]) => [stage.leading(choices, ...more), stage.levelBelow(choices, more[0])]"
-    )
+    ask = """(grid, [choices, capacity, shown]) =>
+        [grid.shownNumbers(choices, capacity, shown), grid.tiedBelow(choices, capacity)]"""
     choices = tally([3, 9, 9, 1, 3])["choices"]
     assert scripts("screens/grid.js", ask, [choices, 3, True]) == [[2, 3, 1], 1]
     assert scripts("screens/grid.js", ask, [choices, 2, True]) == [[2, 3], 0]
@@ -404,7 +404,9 @@ def test_a_sentence_of_names_stays_short(
     for choice in leaders["choices"]:
         choice["label"] = f"{choice['label']} einer längeren Reihe {'and so on ' * 20}"[:200]
     spoken, outcome = scripts(
-        "text/sentences.js", "({ spoken, outcome }, it) => [spoken(it), outcome(it)]", leaders
+        "text/sentences.js",
+        "({ announcementText, outcomeText }, it) => [announcementText(it), outcomeText(it)]",
+        leaders,
     )
     assert 0 < len(spoken) <= 300
     assert len(outcome) <= 240
@@ -417,7 +419,7 @@ def test_a_sentence_of_names_stays_short(
 
 
 def test_closed_and_published_are_told_apart(scripts: Callable[..., Any]) -> None:
-    say = "({ closed }, it) => closed(it)"
+    say = "({ closedText }, it) => closedText(it)"
     result = tally([2, 1], state="closed", closed_at="2026-01-05T09:00:00Z", winners=[1])
     assert scripts("text/sentences.js", say, result).startswith("Final result · Voting closed")
     assert scripts("text/sentences.js", say, {**result, "state": "published"}).startswith(

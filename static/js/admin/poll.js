@@ -1,9 +1,9 @@
 /** A poll's page in the admin: the tally as it moves, and the head that follows the poll's lifecycle. */
 
-import { Live } from "../live/connection.js";
-import { clearNumber, moveNumber } from "../page/motion.js";
-import { afterState, afterTally } from "../live/merge.js";
-import { number, shares } from "../text/texts.js";
+import { Connection } from "../live/connection.js";
+import { clearNumber, animateNumber } from "../page/motion.js";
+import { mergeState, mergeTally } from "../live/merge.js";
+import { formatNumber, shares } from "../text/texts.js";
 
 const panel = document.getElementById("poll-panel");
 const tallyBox = document.getElementById("poll-tally");
@@ -18,12 +18,12 @@ if (tallyBox) watch(tallyBox.dataset);
 else watchDraft();
 
 function watch({ root, code }) {
-  const live = new Live({
+  const live = new Connection({
     root,
     code,
     counted: false,
-    onTally: (tally) => show(afterTally(shown, tally)),
-    onState: (message) => show(afterState(shown, message)),
+    onTally: (tally) => show(mergeTally(shown, tally)),
+    onState: (message) => show(mergeState(shown, message)),
     onStatus: (status) => {
       const pill = tallyBox.querySelector("[data-status]");
       pill.textContent = pill.dataset[status];
@@ -54,7 +54,7 @@ function draw(tally) {
     rows.dataset.key = key;
     rows.replaceChildren(...tally.choices.map(rowOf));
   }
-  moveNumber(tallyBox.querySelector("[data-ballots]"), tally.ballots, whole);
+  animateNumber(tallyBox.querySelector("[data-ballots]"), tally.ballots, whole);
   const total = tallyBox.querySelector(".ls-total");
   total.querySelector("[data-unit]").textContent = tally.ballots === 1 ? total.dataset.one : total.dataset.many;
   drawApart(tally.quarantined);
@@ -64,7 +64,7 @@ function draw(tally) {
     row.style.setProperty("--fill", tally.ballots ? choice.votes / tally.ballots : 0);
     row.classList.toggle("some", choice.votes > 0 && choice.votes < tally.ballots);
     drawWinner(row.querySelector(".ls-won"), tally.winners ?? [], choice.number);
-    moveNumber(row.querySelector("[data-votes]"), choice.votes, whole);
+    animateNumber(row.querySelector("[data-votes]"), choice.votes, whole);
     row.querySelector("[data-share]").textContent = words.of(choice.votes);
     drawApartVotes(row, choice, tally.quarantined);
   });
@@ -80,7 +80,7 @@ function drawApart(apart) {
   tallyBox.querySelector("[data-apart-head]").hidden = !apart;
   tallyBox.querySelector("[data-apart-note]").hidden = !apart;
   tallyBox.querySelector("[data-apart-withheld]").hidden = !apart?.withheld;
-  if (apart) moveNumber(tallyBox.querySelector("[data-apart-ballots]"), apart.ballots, whole);
+  if (apart) animateNumber(tallyBox.querySelector("[data-apart-ballots]"), apart.ballots, whole);
 }
 
 function drawApartVotes(row, choice, apart) {
@@ -90,7 +90,7 @@ function drawApartVotes(row, choice, apart) {
   if (apart?.withheld) {
     clearNumber(cell);
     cell.textContent = "–";
-  } else if (apart) moveNumber(cell, votes ?? 0, whole);
+  } else if (apart) animateNumber(cell, votes ?? 0, whole);
 }
 
 function rowOf(choice) {
@@ -99,7 +99,7 @@ function rowOf(choice) {
   return row;
 }
 
-const whole = (value) => number(Math.round(value));
+const whole = (value) => formatNumber(Math.round(value));
 
 /** The poll has moved: fetch the head. Between draft and the rest the form is another one, so the whole page. */
 async function follow() {

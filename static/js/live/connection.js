@@ -17,7 +17,7 @@ const GLANCE = 1000; // a hall looks up from its other tabs at the same moment
 const NO_SUCH_POLL = 4404;
 const FOREIGN_ORIGIN = 4403;
 
-export class Live {
+export class Connection {
   #socket = null;
   #failures = 0;
   #heard = 0; // when the socket was opened or the last frame came, by performance.now()

@@ -1,7 +1,7 @@
 /** Asks the tally endpoint, with its ETag, every few seconds while no WebSocket gets through and somebody looks. */
 
 import { backoff, retryAfter } from "./backoff.js";
-import { learn } from "./server-clock.js";
+import { learnTime } from "./server-clock.js";
 
 const PAUSE = 3000;
 const TIMEOUT = 8000;
@@ -65,7 +65,7 @@ export class Fallback {
       // Our own If-None-Match works for answers that no cache may keep, too.
       const headers = this.#etag ? { "If-None-Match": this.#etag } : {};
       const response = await fetch(this.url, { headers, signal: abort.signal, cache: "no-store" });
-      learn(response, sent);
+      learnTime(response, sent);
       if (response.status === 404) return this.handlers.onGone();
       if (response.status === 304) return this.#reached();
       if (!response.ok) return this.#failed(retryAfter(response.headers.get("Retry-After")));

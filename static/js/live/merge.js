@@ -14,7 +14,7 @@ export function isOlder(next, shown) {
 }
 
 /** What to show after a tally has arrived: `next`, or what was shown if that is newer. */
-export function afterTally(shown, next) {
+export function mergeTally(shown, next) {
   if (isOlder(next, shown)) return shown;
   const sameMoment = next.epoch === shown.epoch && next.revision === shown.revision;
   // A late answer to somebody not yet entitled takes nothing away from who already is.
@@ -23,7 +23,7 @@ export function afterTally(shown, next) {
 }
 
 /** What to show after a lifecycle message: the figures stay until the tally that follows it. */
-export function afterState(shown, message) {
+export function mergeState(shown, message) {
   if (isOlder(message, shown)) return shown;
   const { type, ...facts } = message;
   if (message.round === shown.round) return { ...shown, ...facts };

@@ -14,7 +14,7 @@ let asked = -Infinity;
 const lead = () => Date.now() - performance.now();
 
 /** `sent` and `received` by performance.now(). A cache's answer is older than its Date, by its Age. */
-export function learn(response, sent, received = performance.now()) {
+export function learnTime(response, sent, received = performance.now()) {
   const date = Date.parse(response.headers.get("Date") || "");
   if (Number.isNaN(date)) return;
   const age = Math.max(0, Number(response.headers.get("Age")) || 0);
@@ -29,14 +29,14 @@ export function learn(response, sent, received = performance.now()) {
 export const now = () => (known ? performance.now() + offset : Date.now());
 
 /** Is it time to ask the server? Nothing is known yet, or local and monotonic clock have parted since. */
-export const isDoubtful = () => !known || Math.abs(lead() - leadThen) > PARTED;
+export const isUncertain = () => !known || Math.abs(lead() - leadThen) > PARTED;
 
 /** Ask `url` for the time where it is doubtful; not every second, and within `spread` milliseconds. */
-export async function keepTime(url, spread = 3000) {
-  if (document.hidden || !isDoubtful() || performance.now() - asked < AGAIN) return;
+export async function syncTime(url, spread = 3000) {
+  if (document.hidden || !isUncertain() || performance.now() - asked < AGAIN) return;
   asked = performance.now();
   await new Promise((resolve) => setTimeout(resolve, Math.random() * spread));
   const sent = performance.now();
   const response = await fetch(url, { method: "HEAD", cache: "no-store" }).catch(() => null);
-  if (response) learn(response, sent);
+  if (response) learnTime(response, sent);
 }

@@ -1,6 +1,6 @@
 /** Says changes to a screen reader: politely, the newest only, and not more often than every ten seconds. */
 
-import { write } from "./set-text.js";
+import { setText } from "./set-text.js";
 
 const PAUSE = 10000;
 
@@ -12,7 +12,7 @@ export function announcer(node) {
   function say() {
     timer = 0;
     last = performance.now();
-    write(node, next);
+    setText(node, next);
   }
 
   return (words) => {

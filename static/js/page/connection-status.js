@@ -3,7 +3,7 @@
 
 import { announcer } from "./announce.js";
 import { text } from "../text/texts.js";
-import { write } from "./set-text.js";
+import { setText } from "./set-text.js";
 
 let say = null;
 
@@ -11,7 +11,7 @@ export function showStatus(pill, status) {
   const before = pill.dataset.status;
   if (before === status) return;
   pill.dataset.status = status;
-  write(pill, text(status));
+  setText(pill, text(status));
   if (before === "connecting" && status === "live") return; // as it should be
   say ??= announcer(document.getElementById("status-said"));
   say(text(status));

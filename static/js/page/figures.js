@@ -1,8 +1,8 @@
 /** The table beside every chart. Cells change in place, so that a screen reader keeps its row. */
 
-import { isolated, number, shares, text } from "../text/texts.js";
-import { base, totals } from "../text/sentences.js";
-import { write as set } from "./set-text.js";
+import { isolated, formatNumber, shares, text } from "../text/texts.js";
+import { figuresNote, totalsText } from "../text/sentences.js";
+import { setText as set } from "./set-text.js";
 
 const TABLE_DECIMALS = 1;
 
@@ -11,7 +11,7 @@ export function drawFigures(container, tally) {
   container.hidden = !shown;
   if (!shown) return;
   const table = container.querySelector("table");
-  set(table.caption, [totals(tally), base(tally, TABLE_DECIMALS)].filter(Boolean).join(". "));
+  set(table.caption, [totalsText(tally), figuresNote(tally, TABLE_DECIMALS)].filter(Boolean).join(". "));
   const words = shares(tally, TABLE_DECIMALS);
   const apart = tally.quarantined?.choices;
   const apartVotes = new Map(apart?.map(({ number: each, votes }) => [each, votes]));
@@ -22,10 +22,10 @@ export function drawFigures(container, tally) {
   tally.choices.forEach((choice, index) => {
     const row = body.rows[index] ?? newRow(body);
     set(row.cells[0], named(choice, tally.winners ?? []));
-    set(row.cells[1], number(choice.votes));
+    set(row.cells[1], formatNumber(choice.votes));
     set(row.cells[2], words.of(choice.votes));
     row.cells[3].hidden = !apart;
-    set(row.cells[3], apart ? number(apartVotes.get(choice.number) ?? 0) : "");
+    set(row.cells[3], apart ? formatNumber(apartVotes.get(choice.number) ?? 0) : "");
   });
 }
 

@@ -1,6 +1,6 @@
 /** Numbers that move to their new value. A burst retargets what is under way; nothing queues. */
 
-import { write } from "./set-text.js";
+import { setText } from "./set-text.js";
 
 const DURATION = 260;
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -9,7 +9,7 @@ const running = new WeakMap();
 const easeOut = (t) => 1 - (1 - t) ** 3;
 
 /** Let `node` show `format(value)`, coming from what it shows now. `unit`: the smallest step one can see. */
-export function moveNumber(node, value, format, unit = 1) {
+export function animateNumber(node, value, format, unit = 1) {
   const state = running.get(node) ?? { shown: null, frame: 0, target: null, format };
   running.set(node, state);
   state.format = format;
@@ -32,10 +32,10 @@ export function moveNumber(node, value, format, unit = 1) {
 }
 
 /** Let `node` show the share of `votes` among `ballots`, as `words` (texts.js) says it. */
-export function moveShare(node, votes, ballots, words) {
+export function animateShare(node, votes, ballots, words) {
   if (!ballots) return clearNumber(node);
   const share = votes / ballots;
-  moveNumber(node, share, (value) => (value === share ? words.of(votes) : words.near(value)), 0.01);
+  animateNumber(node, share, (value) => (value === share ? words.of(votes) : words.near(value)), 0.01);
 }
 
 /** Empty the node; its next number appears without coming from anywhere. */
@@ -43,16 +43,16 @@ export function clearNumber(node) {
   const state = running.get(node);
   if (state) cancelAnimationFrame(state.frame);
   running.delete(node);
-  write(node, "");
+  setText(node, "");
 }
 
 function show(node, state, value) {
   state.shown = value;
-  write(node, state.format(value));
+  setText(node, state.format(value));
 }
 
 /** Draw at most once a frame, however many reasons there are; a hidden page is drawn when it is looked at. */
-export function painter(draw) {
+export function oncePerFrame(draw) {
   let asked = false;
   const paint = () => {
     asked = false;

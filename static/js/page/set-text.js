@@ -5,23 +5,23 @@
 
 const written = new WeakMap();
 
-export function write(node, words) {
+export function setText(node, words) {
   if (written.get(node) === words) return;
   written.set(node, words);
   if (node.textContent !== words) node.textContent = words;
 }
 
 /** The same; a node without words is hidden. */
-export function writeOrHide(node, words = "") {
+export function setTextOrHide(node, words = "") {
   node.hidden = !words;
-  write(node, words);
+  setText(node, words);
 }
 
 /** Words of which a part moves by itself: a countdown, which nobody has to translate. */
-export function writeMoving(node, words, moving) {
+export function setTextWithCountdown(node, words, moving) {
   node.hidden = false;
   const at = moving ? words.lastIndexOf(moving) : -1;
-  if (at < 0) return write(node, words);
+  if (at < 0) return setText(node, words);
   const around = [words.slice(0, at), words.slice(at + moving.length)];
   const key = around.join("\0");
   // Some translators replace all that is in a node.
@@ -31,11 +31,11 @@ export function writeMoving(node, words, moving) {
     node.replaceChildren(around[0], part, around[1]);
     written.set(node, key);
   }
-  write(node.querySelector("[translate=no]"), moving);
+  setText(node.querySelector("[translate=no]"), moving);
 }
 
 /** A text that people wrote, in a language that nobody told us; or, in its place, words of ours. */
-export function writeTheirs(node, theirs, ours) {
+export function setUserText(node, theirs, ours) {
   node.lang = ours ? document.documentElement.lang : "";
-  write(node, ours || theirs);
+  setText(node, ours || theirs);
 }

@@ -1,8 +1,8 @@
 /** The bars of the results page and the presenter's screen, in the order of the choices. */
 
-import { clearNumber, moveNumber, moveShare } from "../page/motion.js";
-import { number, shares } from "../text/texts.js";
-import { write } from "../page/set-text.js";
+import { clearNumber, animateNumber, animateShare } from "../page/motion.js";
+import { formatNumber, shares } from "../text/texts.js";
+import { setText } from "../page/set-text.js";
 
 const HUES = 8;
 
@@ -25,7 +25,7 @@ export class Bars {
 
   /** Other words for the labels where there is little room, in the order of the choices. */
   name(labels) {
-    labels.forEach((words, index) => write(this.list.children[index].querySelector(".bar-label"), words));
+    labels.forEach((words, index) => setText(this.list.children[index].querySelector(".bar-label"), words));
   }
 
   /** `shown` false: tracks without figures. `only`: the numbers that have room, or null for all. */
@@ -45,7 +45,7 @@ export class Bars {
   #make(choice, index) {
     const row = this.template.content.firstElementChild.cloneNode(true);
     row.classList.add(`hue-${(index % HUES) + 1}`);
-    write(row.querySelector(".bar-label"), choice.label);
+    setText(row.querySelector(".bar-label"), choice.label);
     return row;
   }
 }
@@ -60,6 +60,6 @@ function drawRow(row, choice, ballots, words) {
     clearNumber(votesNode);
     return;
   }
-  moveShare(shareNode, choice.votes, ballots, words);
-  moveNumber(votesNode, choice.votes, (value) => number(Math.round(value)));
+  animateShare(shareNode, choice.votes, ballots, words);
+  animateNumber(votesNode, choice.votes, (value) => formatNumber(Math.round(value)));
 }

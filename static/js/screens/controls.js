@@ -1,9 +1,9 @@
 /** The presenter's controls: they come with the mouse or a key, and leave. */
 
-import { keyOf } from "./keyboard.js";
+import { shortcutOf } from "./keyboard.js";
 import { nextTheme } from "../page/theme.js";
 import { text } from "../text/texts.js";
-import { write } from "../page/set-text.js";
+import { setText } from "../page/set-text.js";
 
 const LINGER = 3000;
 const $ = (id) => document.getElementById(id);
@@ -36,13 +36,13 @@ export class Controls {
     const button = $("hide");
     const words = text(hiding ? "showResults" : "hideResults");
     button.hidden = !possible;
-    write(button.firstChild, words);
+    setText(button.firstChild, words);
   }
 
   #key(event) {
     this.#come();
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const action = this.actions[keyOf(event)];
+    const action = this.actions[shortcutOf(event)];
     if (!action) return;
     event.preventDefault();
     // A key that is held down is one press.
@@ -72,6 +72,6 @@ export class Controls {
   }
 
   #label() {
-    write($("fullscreen").firstChild, text(document.fullscreenElement ? "leaveFullscreen" : "fullscreen"));
+    setText($("fullscreen").firstChild, text(document.fullscreenElement ? "leaveFullscreen" : "fullscreen"));
   }
 }

@@ -12,7 +12,7 @@ const MOST_COLUMNS = 6;
 const COMFORTABLE = 1.05; // times the least size: from there on long bars are worth more than large letters
 
 /** Labels as the widths of their words, in em, by `width(text)`. */
-export function measure(labels, width) {
+export function measureLabels(labels, width) {
   const space = width(" ");
   return labels.map((label) => ({ space, words: label.split(/\s+/u).map(width) }));
 }
@@ -21,7 +21,7 @@ export function measure(labels, width) {
  *
  *  least, most: the bounds of the size of letters; gap: between columns; figures: em that they take at the bar's end;
  *  starred: a name may have a star before it. fits: for each label, whether it has room. */
-export function arrange(labels, { width, height, least, most, gap, figures, starred = false }) {
+export function arrangeBars(labels, { width, height, least, most, gap, figures, starred = false }) {
   let best = null;
   for (const layout of LAYOUTS) {
     for (let columns = 1; columns <= MOST_COLUMNS; columns += 1) {
@@ -90,13 +90,13 @@ const wholeWidth = ({ words, space }) => words.reduce((sum, word) => sum + word 
 /** The numbers that are shown when not all fit: those with most votes, ties by the order on the pages, which after a
  *  reset need not be that of the numbers; null if all fit.
  *  Where votes are hidden, the first ones: which are shown must not tell who leads. */
-export function leading(choices, capacity, shown) {
+export function shownNumbers(choices, capacity, shown) {
   if (choices.length <= capacity) return null;
   return ranked(choices, shown).slice(0, capacity).map((choice) => choice.number);
 }
 
 /** How many of those that aren't shown have as many votes as the last one that is. */
-export function levelBelow(choices, capacity) {
+export function tiedBelow(choices, capacity) {
   const byVotes = ranked(choices, true);
   const last = byVotes[capacity - 1]?.votes;
   return byVotes.slice(capacity).filter((choice) => choice.votes === last).length;

@@ -1,8 +1,8 @@
 /** Lays the bars out on the presenter's screen, in the room that question and totals leave. */
 
 import { shorten } from "../text/shorten.js";
-import { arrange, leading, lettersFor, levelBelow, measure } from "./grid.js";
-import { number, shares, text } from "../text/texts.js";
+import { arrangeBars, shownNumbers, lettersFor, tiedBelow, measureLabels } from "./grid.js";
+import { formatNumber, shares, text } from "../text/texts.js";
 
 const FIGURE = 0.66; // em: the width of one
 const ROW_MOST = 0.21; // of the screen's height
@@ -30,7 +30,7 @@ export class Layout {
     const found = this.#arrange(labels, { ...this.#box(), figures: emsOf(widths), starred });
     this.#apply(found, widths);
     this.bars.name(this.#cut(labels, found));
-    const only = leading(tally.choices, found.capacity, shown);
+    const only = shownNumbers(tally.choices, found.capacity, shown);
     this.bars.draw(tally, { shown, only });
     this.note(only ? partWords(tally, found.capacity, shown) : "", only ? longestPart(labels.length) : "");
   }
@@ -39,7 +39,7 @@ export class Layout {
   #arrange(labels, room) {
     const measured = this.#measure(labels, room.starred);
     const key = JSON.stringify([this.#measured.key, room]);
-    if (key !== this.#arranged.key) this.#arranged = { key, found: arrange(measured, room) };
+    if (key !== this.#arranged.key) this.#arranged = { key, found: arrangeBars(measured, room) };
     return this.#arranged.found;
   }
 
@@ -58,7 +58,7 @@ export class Layout {
     if (key !== this.#measured.key) {
       this.context.font = font;
       const width = (words) => this.context.measureText(words).width / 100;
-      this.#measured = { key, labels: measure(labels, width) };
+      this.#measured = { key, labels: measureLabels(labels, width) };
     }
     return this.#measured.labels;
   }
@@ -88,7 +88,7 @@ function widest(tally, shown) {
   if (!shown) return { share: 0, votes: 0 };
   const words = shares(tally);
   const longest = (write) => Math.max(...tally.choices.map((choice) => write(choice.votes).length));
-  return { share: Math.max(4, longest(words.of)), votes: longest(number) };
+  return { share: Math.max(4, longest(words.of)), votes: longest(formatNumber) };
 }
 
 const emsOf = ({ share, votes }) => (share + votes) * FIGURE + 1.6;
@@ -104,7 +104,7 @@ function longestPart(total) {
 function partWords(tally, capacity, shown) {
   const total = tally.choices.length;
   if (!shown || !tally.ballots) return text("firstOf", { count: capacity, total });
-  const level = levelBelow(tally.choices, capacity);
+  const level = tiedBelow(tally.choices, capacity);
   if (level) return text("levelOf", { count: level, shown: capacity, total });
   return text("leadingOf", { count: capacity, total });
 }

@@ -5,11 +5,11 @@ import { Bars } from "./bars.js";
 import { Controls } from "./controls.js";
 import { drawFigures } from "../page/figures.js";
 import { Layout } from "./layout.js";
-import { clearNumber, moveNumber } from "../page/motion.js";
-import { follow } from "./screen.js";
-import { number, text } from "../text/texts.js";
-import { assurance, base, closed, closing, hidden, isFinal, isOver, opening, outcome, remaining, setAside, severalChoices } from "../text/sentences.js";
-import { writeMoving, writeOrHide as set, writeTheirs } from "../page/set-text.js";
+import { clearNumber, animateNumber } from "../page/motion.js";
+import { followPoll } from "./screen.js";
+import { formatNumber, text } from "../text/texts.js";
+import { assuranceText, figuresNote, closedText, closesText, hiddenText, isFinal, isOver, opensText, outcomeText, countdownText, quarantineText, allowsSeveral } from "../text/sentences.js";
+import { setTextWithCountdown, setTextOrHide as set, setUserText } from "../page/set-text.js";
 import "../page/printed.js";
 
 const $ = (id) => document.getElementById(id);
@@ -20,7 +20,7 @@ const layout = new Layout({ room: $("room"), list: $("bars"), bars, note: drawPa
 let hiding = null; // null until the presenter chooses: then what the audience may see decides
 let last = null;
 
-const redraw = follow(draw, { counted: false });
+const redraw = followPoll(draw, { counted: false });
 const controls = new Controls(main, {
   hide: () => {
     hiding = !isHiding(last.tally);
@@ -51,7 +51,7 @@ function draw(view) {
   drawQuestion(tally, waiting, gone);
   bars.fit(tally.choices);
   layout.draw(tally, shown);
-  set($("why"), gone || waiting || shown ? "" : tally.visible ? text("hiddenByPresenter") : hidden(tally));
+  set($("why"), gone || waiting || shown ? "" : tally.visible ? text("hiddenByPresenter") : hiddenText(tally));
   drawTotals(view, shown);
   drawFigures($("figures"), shown ? tally : { visible: false });
   controls?.draw({ hiding: isHiding(tally), possible: Boolean(tally.visible) && !waiting });
@@ -60,27 +60,27 @@ function draw(view) {
 function drawQuestion(tally, waiting, gone) {
   const ours = gone ? text("gone") : waiting ? text("joinNow") : "";
   const words = ours || tally.question;
-  writeTheirs($("question"), tally.question, ours);
+  setUserText($("question"), tally.question, ours);
   $("question").dataset.length = words.length > 140 ? "long" : words.length > 60 ? "medium" : "short";
-  writeMoving($("state"), gone ? "" : stateWords(tally, waiting), remaining(tally));
+  setTextWithCountdown($("state"), gone ? "" : stateWords(tally, waiting), countdownText(tally));
   const forResult = isOver(tally) || tally.identity === "client";
   set($("scan"), text(waiting ? "scanJoin" : forResult ? "scanResult" : "scan"));
 }
 
 function stateWords(tally, waiting) {
-  if (waiting) return opening(tally);
-  return isOver(tally) ? closed(tally) : closing(tally);
+  if (waiting) return opensText(tally);
+  return isOver(tally) ? closedText(tally) : closesText(tally);
 }
 
 function drawTotals({ tally, viewers }, shown) {
-  const several = severalChoices(tally);
+  const several = allowsSeveral(tally);
   figure("ballots", shown ? tally.ballots : null, several ? "votersWord" : "ballotsWord");
   figure("selections", shown && several ? tally.selections : null, "selectionsWord");
   figure("viewers", viewers, "watchingWord");
-  set($("base"), shown ? base(tally) : "");
-  set($("set-aside"), shown ? setAside(tally) : "");
-  set($("outcome"), shown ? outcome(tally) : "");
-  set($("assurance"), main.dataset.state === "gone" ? "" : assurance(tally));
+  set($("base"), shown ? figuresNote(tally) : "");
+  set($("set-aside"), shown ? quarantineText(tally) : "");
+  set($("outcome"), shown ? outcomeText(tally) : "");
+  set($("assurance"), main.dataset.state === "gone" ? "" : assuranceText(tally));
 }
 
 /** Which choices are shown, in the room that the longest such sentence takes. */
@@ -95,6 +95,6 @@ function figure(id, value, word) {
   const node = box.querySelector("b");
   box.hidden = value === null;
   if (value === null) return clearNumber(node);
-  moveNumber(node, value, (shown) => number(Math.round(shown)));
+  animateNumber(node, value, (shown) => formatNumber(Math.round(shown)));
   set(box.querySelector("span"), text(word, { count: value }));
 }

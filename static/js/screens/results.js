@@ -2,10 +2,10 @@
 
 import { Bars } from "./bars.js";
 import { drawFigures } from "../page/figures.js";
-import { follow } from "./screen.js";
+import { followPoll } from "./screen.js";
 import { clockTime, text } from "../text/texts.js";
-import { assurance, base, closed, closing, hidden, isFinal, isOver, noBallots, opening, outcome, remaining, setAside, totals } from "../text/sentences.js";
-import { write, writeMoving, writeOrHide as set, writeTheirs } from "../page/set-text.js";
+import { assuranceText, figuresNote, closedText, closesText, hiddenText, isFinal, isOver, noBallotsText, opensText, outcomeText, countdownText, quarantineText, totalsText } from "../text/sentences.js";
+import { setText, setTextWithCountdown, setTextOrHide as set, setUserText } from "../page/set-text.js";
 import { now } from "../live/server-clock.js";
 import "../page/printed.js";
 
@@ -13,7 +13,7 @@ const $ = (id) => document.getElementById(id);
 const bars = new Bars($("bars"), $("bar"));
 let asTable = false;
 
-const redraw = follow(draw);
+const redraw = followPoll(draw);
 
 $("as-table").addEventListener("click", () => {
   asTable = !asTable;
@@ -26,28 +26,28 @@ function draw(view) {
   const waiting = tally.state === "draft" && !gone;
   // Said where the figures will be: a notice that comes and goes would move the whole page twice.
   const fetching = tally.visible === undefined && !waiting && !gone;
-  writeTheirs($("question"), tally.question, gone ? text("gone") : waiting ? text("notOpen") : "");
-  writeMoving($("state"), gone ? "" : stateWords(tally, waiting), remaining(tally));
+  setUserText($("question"), tally.question, gone ? text("gone") : waiting ? text("notOpen") : "");
+  setTextWithCountdown($("state"), gone ? "" : stateWords(tally, waiting), countdownText(tally));
   bars.fit(gone ? [] : tally.choices);
   if (tally.choices.length) bars.draw(tally, { shown });
-  set($("totals"), shown && !waiting ? totals(tally) : "");
-  set($("base"), fetching ? hidden(tally) : shown && !waiting ? noBallots(tally) || base(tally) : "");
-  set($("set-aside"), shown && !waiting ? setAside(tally) : "");
-  set($("outcome"), shown ? outcome(tally) : fetching && mayTell(tally) ? "\u00a0" : ""); // its line is there before
-  set($("why"), shown || waiting || gone || fetching ? "" : hidden(tally));
-  set($("assurance"), gone ? "" : assurance(tally));
+  set($("totals"), shown && !waiting ? totalsText(tally) : "");
+  set($("base"), fetching ? hiddenText(tally) : shown && !waiting ? noBallotsText(tally) || figuresNote(tally) : "");
+  set($("set-aside"), shown && !waiting ? quarantineText(tally) : "");
+  set($("outcome"), shown ? outcomeText(tally) : fetching && mayTell(tally) ? "\u00a0" : ""); // its line is there before
+  set($("why"), shown || waiting || gone || fetching ? "" : hiddenText(tally));
+  set($("assurance"), gone ? "" : assuranceText(tally));
   set($("lost"), lost(view));
   drawFigures($("figures"), shown ? tally : { visible: false });
   $("figures").classList.toggle("visually-hidden", !asTable);
   $("bars").hidden = waiting || (asTable && shown);
   $("as-table").hidden = !shown || waiting;
-  write($("as-table"), text(asTable ? "asChart" : "asTable"));
+  setText($("as-table"), text(asTable ? "asChart" : "asTable"));
   $("vote").hidden = gone || tally.state !== "open" || tally.identity === "client";
 }
 
 function stateWords(tally, waiting) {
-  if (waiting) return opening(tally);
-  return isOver(tally) ? closed(tally) : closing(tally);
+  if (waiting) return opensText(tally);
+  return isOver(tally) ? closedText(tally) : closesText(tally);
 }
 
 /** May there be a winner to name, once the tally is here? */

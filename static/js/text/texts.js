@@ -29,7 +29,7 @@ export function text(key, values = {}) {
   );
 }
 
-export const number = (value) => whole.format(value);
+export const formatNumber = (value) => whole.format(value);
 
 /** The shares of a tally in words: `of(votes)` says one as it is, `near(value)` one on its way there. */
 export function shares(tally, leastDecimals = 0) {
@@ -51,7 +51,7 @@ const votesOf = (tally) => tally.choices.map((choice) => choice.votes);
 /** What people wrote, for a sentence of ours, whose order it can't change (UAX #9). One in ASCII couldn't anyway. */
 export const isolated = (words) => (/^[ -~]*$/.test(words) ? words : `\u2068${words}\u2069`);
 
-export const all = (labels) => list.format(labels.map(isolated));
+export const formatList = (labels) => list.format(labels.map(isolated));
 
 export const isToday = (time, now) => new Date(time).toDateString() === new Date(now).toDateString();
 

@@ -1,7 +1,7 @@
 /** The choices as cards: first a form, later, in the same place, the results. */
 
-import { clearNumber, moveNumber, moveShare } from "../page/motion.js";
-import { number, shares } from "../text/texts.js";
+import { clearNumber, animateNumber, animateShare } from "../page/motion.js";
+import { formatNumber, shares } from "../text/texts.js";
 
 const HUES = 8;
 const LONG = 60; // characters; as in the template
@@ -108,8 +108,8 @@ function drawResult(card, choice, ballots, words) {
     clearNumber(votesNode);
     return;
   }
-  moveShare(shareNode, choice.votes, ballots, words);
-  moveNumber(votesNode, choice.votes, (value) => number(Math.round(value)));
+  animateShare(shareNode, choice.votes, ballots, words);
+  animateNumber(votesNode, choice.votes, (value) => formatNumber(Math.round(value)));
 }
 
 const valueOf = (card) => Number(card.querySelector("input").value);

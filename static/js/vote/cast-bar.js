@@ -1,9 +1,9 @@
 /** The bar at the bottom of the voter's page: what the button will do, then what came of it. */
 
-import { fateWords } from "./receipt-status.js";
-import { barring } from "./phase.js";
+import { ballotTexts } from "./receipt-status.js";
+import { barredKeys } from "./phase.js";
 import { text } from "../text/texts.js";
-import { writeOrHide } from "../page/set-text.js";
+import { setTextOrHide } from "../page/set-text.js";
 
 const $ = (id) => document.getElementById(id);
 const BUTTONS = { choosing: "cast", preparing: "cast", changing: "castChange", sending: "casting", retrying: "sendNow" };
@@ -34,9 +34,9 @@ export class CastBar {
     const { phase, tally, mine, wrong, outbox, voter } = view;
     const focused = document.activeElement;
     const { title, words, more, tone } = sentence(view);
-    writeOrHide($("cast-title"), title);
-    writeOrHide($("cast-text"), words);
-    writeOrHide($("cast-more"), more);
+    setTextOrHide($("cast-title"), title);
+    setTextOrHide($("cast-text"), words);
+    setTextOrHide($("cast-more"), more);
     $("cast").dataset.tone = tone ?? "";
     const idle = outbox.sending || phase === "preparing";
     const held = phase === "retrying" && outbox.busy; // a press would only add to the rush
@@ -52,7 +52,7 @@ export class CastBar {
   #button(phase, { idle, ready }) {
     const submit = $("submit");
     submit.hidden = !(phase in BUTTONS);
-    if (phase in BUTTONS) writeOrHide(submit, text(BUTTONS[phase]));
+    if (phase in BUTTONS) setTextOrHide(submit, text(BUTTONS[phase]));
     // Not `disabled`: that would drop the focus.
     submit.setAttribute("aria-disabled", String(idle));
     submit.classList.toggle("waits", idle || !ready);
@@ -63,7 +63,7 @@ export class CastBar {
     const offered = phase === "voted" && tally.revote && voter?.eligible !== false;
     const words = phase === "changing" ? text("keep") : offered ? text("change") : "";
     second.hidden = !words;
-    if (words) writeOrHide(second, words);
+    if (words) setTextOrHide(second, words);
   }
 
   /** Only where what had the focus went away under it, which follows from what the voter did. */
@@ -78,8 +78,8 @@ export class CastBar {
     this.#receipt.select();
     const copied = await navigator.clipboard?.writeText(this.#receipt.value).then(() => true, () => false);
     const done = copied ?? document.execCommand("copy");
-    writeOrHide($("copy"), text(done ? "copied" : "copyByHand"));
-    setTimeout(() => writeOrHide($("copy"), text("copy")), 3000);
+    setTextOrHide($("copy"), text(done ? "copied" : "copyByHand"));
+    setTimeout(() => setTextOrHide($("copy"), text("copy")), 3000);
   }
 }
 
@@ -89,14 +89,14 @@ function sentence({ phase, tally, outbox, notice, justCast, mine, unreached, cou
   if (phase === "retrying") return { ...trouble(outbox), tone: "warn" };
   if (phase === "sending") return { words: sending(outbox) };
   if (phase === "barred") {
-    const { title, words } = barring({ ...voter, cut });
+    const { title, words } = barredKeys({ ...voter, cut });
     return { title: text(title), words: notice?.words ?? text(words, { count: cut }), tone: notice?.tone };
   }
   const refused = notice?.tone === "bad";
   if (phase === "over" && (refused || !mine)) return refused ? said : { words: text("tooLate") };
   if (["voted", "over"].includes(phase)) {
     const over = phase === "over";
-    const found = fateWords(fate, { over, invited, changed: justCast && mine.changed });
+    const found = ballotTexts(fate, { over, invited, changed: justCast && mine.changed });
     return over ? found : { ...found, ...said };
   }
   if (said) return said;

@@ -2,7 +2,7 @@
 
 import { readInvite } from "./invite.js";
 import { text } from "../text/texts.js";
-import { writeOrHide } from "../page/set-text.js";
+import { setTextOrHide } from "../page/set-text.js";
 
 export class InviteEntry {
   #field = document.getElementById("invite-field");
@@ -34,7 +34,7 @@ export class InviteEntry {
   }
 
   #say(words) {
-    writeOrHide(this.#error, words);
+    setTextOrHide(this.#error, words);
     this.#field.setAttribute("aria-invalid", String(Boolean(words)));
   }
 }

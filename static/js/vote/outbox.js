@@ -27,7 +27,7 @@ const SETTLING = ["already_voted", "ballot_id_reused", "poll_not_open", "round_c
  *  that this try wrote nothing.
  *
  *  Only what is certainly the server's word is believed: a proxy or a captive portal may answer anything. */
-export function judge(ballot, status, document, retry) {
+export function readAnswer(ballot, status, document, retry) {
   const own = document?.ballot_id === ballot.ballot_id;
   if (status === 202 && own && document.receipt) return { kind: "accepted", receipt: document.receipt };
   const code = document?.status === status && document.type === `/api/errors/#${document.code}` ? document.code : "";
@@ -179,7 +179,7 @@ export class Outbox {
         signal: abort.signal,
       });
       const document = await response.json().catch(() => null);
-      return judge(ballot, response.status, document, retryAfter(response.headers.get("Retry-After")));
+      return readAnswer(ballot, response.status, document, retryAfter(response.headers.get("Retry-After")));
     } catch {
       return { kind: "again", busy: false, held: false, wait: null };
     } finally {

@@ -16,7 +16,7 @@ export function phaseOf({ tally, voter, outbox, mine, changing, gone }) {
 }
 
 /** What somebody who may not vote is told: { title, words } of the texts. */
-export function barring({ needs, invite, cut = 0 }) {
+export function barredKeys({ needs, invite, cut = 0 }) {
   if (needs === "login") return { title: "needsLogin", words: "needsLoginText" };
   if (needs === "client") return { title: "needsClient", words: "needsClientText" };
   if (invite === "revoked") return { title: "inviteRevoked", words: "inviteRevokedText" };
@@ -26,15 +26,15 @@ export function barring({ needs, invite, cut = 0 }) {
 }
 
 /** What keeps a selection from being cast: null, or { key, count } of the text that says it. */
-export function objection({ min_selections: min, max_selections: max }, count) {
+export function selectionProblem({ min_selections: min, max_selections: max }, count) {
   if (max === 1) return count ? null : { key: "chooseOne" };
   if (count > max) return { key: "takeAway", count: count - max };
-  if (count < min) return count ? { key: "chooseMore", count: min - count } : rule({ min, max });
+  if (count < min) return count ? { key: "chooseMore", count: min - count } : selectionRule({ min, max });
   return null;
 }
 
 /** How many may be chosen. */
-export function rule({ min, max, choices = Infinity }) {
+export function selectionRule({ min, max, choices = Infinity }) {
   if (max === 1) return { key: "chooseOne" };
   if (min === max) return { key: "chooseExactly", count: max };
   if (min <= 1) return { key: "chooseUpTo", count: max };
@@ -43,7 +43,7 @@ export function rule({ min, max, choices = Infinity }) {
 }
 
 /** Which sentence says why a ballot was refused; `unknown`, if an earlier attempt of it may have come in. */
-export function refusal(code, state, unknown = false) {
+export function refusalKey(code, state, unknown = false) {
   if (unknown && code === "round_changed") return "roundChangedUnsure";
   if (unknown && ["not_eligible", "no_cookies"].includes(code)) return "neverHeard";
   const keys = {

@@ -1,7 +1,7 @@
 /** What became of a voter's ballot, by its receipt, and the words for it. */
 
 import { text } from "../text/texts.js";
-import { receiptStatus } from "./voter.js";
+import { fetchReceiptStatus } from "./voter.js";
 
 const ARRIVING = 1000; // a page that was just opened asks within so many milliseconds
 const OPENED = 5000; // for so long it counts as that: its tally comes after its ballot, and may tell of decisions
@@ -9,7 +9,7 @@ const SPREAD = 30000; // what the poll does reaches a whole hall at the same mom
 const AGAIN = 30000; // while the ballot is still to be counted
 const ATTEMPTS = 5;
 
-export class Fate {
+export class ReceiptStatus {
   /** accepted · counted · quarantined · replaced · rejected · purged · unknown; null while nobody has said. */
   status = null;
   #receipt = null;
@@ -43,7 +43,7 @@ export class Fate {
   async #ask(attempts) {
     if (document.hidden) return this.#askIn(ARRIVING * (1 + Math.random()), attempts);
     const receipt = this.#receipt;
-    const [occasion, status] = [this.#occasion, await receiptStatus(this.root, receipt)];
+    const [occasion, status] = [this.#occasion, await fetchReceiptStatus(this.root, receipt)];
     if (receipt !== this.#receipt || occasion !== this.#occasion) return;
     this.status = status ?? this.status;
     this.onChange();
@@ -62,7 +62,7 @@ const OVER = { counted: "ballotCounts", accepted: "ballotWaits" };
 
 /** { title, words, tone } for a ballot that is in: while the poll is open, or `over`; `invited`: of an invite that was
  *  used elsewhere; `changed`: cast just now, in place of another. */
-export function fateWords(status, { over, invited, changed }) {
+export function ballotTexts(status, { over, invited, changed }) {
   const found = WORDS[status];
   if (found) return { title: text(found.title), words: text(found.words), tone: found.tone };
   const title = text(invited ? "inviteUsed" : changed ? "changeIn" : "ballotIn");

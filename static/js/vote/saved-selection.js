@@ -1,6 +1,6 @@
 /** What a voter has marked and not cast yet. It is kept for this window alone, so that a reload doesn't lose it. */
 
-export class Marks {
+export class SavedSelection {
   constructor(code) {
     this.key = `landslide.marks.${code}`;
   }

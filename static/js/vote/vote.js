@@ -4,22 +4,22 @@ import { announcer } from "../page/announce.js";
 import { Outbox } from "./outbox.js";
 import { Cards } from "./cards.js";
 import { CastBar } from "./cast-bar.js";
-import { keepTime } from "../live/server-clock.js";
-import { Fate } from "./receipt-status.js";
+import { syncTime } from "../live/server-clock.js";
+import { ReceiptStatus } from "./receipt-status.js";
 import { drawFigures } from "../page/figures.js";
 import { Invite } from "./invite.js";
 import { InviteEntry } from "./invite-entry.js";
-import { Live } from "../live/connection.js";
-import { Marks } from "./saved-selection.js";
-import { painter } from "../page/motion.js";
-import { afterState, afterTally } from "../live/merge.js";
-import { objection, phaseOf, refusal, rule } from "./phase.js";
+import { Connection } from "../live/connection.js";
+import { SavedSelection } from "./saved-selection.js";
+import { oncePerFrame } from "../page/motion.js";
+import { mergeState, mergeTally } from "../live/merge.js";
+import { selectionProblem, phaseOf, refusalKey, selectionRule } from "./phase.js";
 import { Prover } from "./proof.js";
 import { showStatus } from "../page/connection-status.js";
 import { isolated, text } from "../text/texts.js";
-import { meetVoter } from "./voter.js";
-import { assurance, base, closed, closing, hidden, isFinal, isOver, isTicking, noBallots, opening, outcome, remaining, setAside, spoken, stateWords, totals } from "../text/sentences.js";
-import { write, writeMoving, writeTheirs } from "../page/set-text.js";
+import { fetchVoter } from "./voter.js";
+import { assuranceText, figuresNote, closedText, closesText, hiddenText, isFinal, isOver, isTicking, noBallotsText, opensText, outcomeText, countdownText, quarantineText, announcementText, stateText, totalsText } from "../text/sentences.js";
+import { setText, setTextWithCountdown, setUserText } from "../page/set-text.js";
 import "../page/printed.js";
 
 const $ = (id) => document.getElementById(id);
@@ -38,7 +38,7 @@ let unreached = false;
 let meeting = null;
 let renewal = 0;
 
-const draw = painter(drawNow);
+const draw = oncePerFrame(drawNow);
 const announce = announcer($("announcer"));
 const cards = new Cards($("choices"), $("card"), onSelect);
 const prover = new Prover({
@@ -48,16 +48,16 @@ const prover = new Prover({
 });
 const invite = new Invite(code);
 const entry = new InviteEntry({ code, onInvite: showInvite });
-const marks = new Marks(code);
-const fate = new Fate({ root, onChange: draw });
+const marks = new SavedSelection(code);
+const fate = new ReceiptStatus({ root, onChange: draw });
 const several = ["login", "invite"].includes(tally.identity);
 const outbox = new Outbox({ root, code, several, prover, onChange: draw, onSettled, onStranger: introduce });
 const bar = new CastBar({ onSecond, onCopied: draw });
-const live = new Live({
+const live = new Connection({
   root,
   code,
-  onTally: (next) => receive(afterTally(tally, next)),
-  onState: (message) => receive(afterState(tally, message)),
+  onTally: (next) => receive(mergeTally(tally, next)),
+  onState: (message) => receive(mergeState(tally, message)),
   onStatus: (status) => showStatus($("status"), status),
   onGone: () => ((gone = true), draw()),
 });
@@ -70,7 +70,7 @@ function receive(next) {
   if (next.round !== tally.round) newRound();
   // Seldom: while a draft waits here, its organiser lets others vote. Not all of a hall at once.
   if (voter && next.identity !== tally.identity) setTimeout(introduce, Math.random() * 3000);
-  if (next.state !== tally.state) announce(stateWords(next));
+  if (next.state !== tally.state) announce(stateText(next));
   tally = next;
   draw();
 }
@@ -118,7 +118,7 @@ function onSettled({ kind, code: reason, ballot }) {
     notice = { tone: "good", words: text("elsewhere") };
     live.recheck();
   } else {
-    notice = { tone: "bad", words: text(refusal(reason, tally.state, ballot.unknown), { code: reason }) };
+    notice = { tone: "bad", words: text(refusalKey(reason, tally.state, ballot.unknown), { code: reason }) };
     // Another window or an earlier visit was first: ask what stands. One voter's doing, so no storm.
     if (["already_voted", "ballot_id_reused"].includes(reason)) introduce();
     if (ballot.round === tally.round) cards.select(ballot.selections);
@@ -133,7 +133,7 @@ $("ballot").addEventListener("submit", (event) => {
   if (wantsInvite(phase)) entry.use();
   if (!["choosing", "changing"].includes(phase)) return;
   const selections = cards.selections;
-  const wrong = objection(tally, selections.length);
+  const wrong = selectionProblem(tally, selections.length);
   if (wrong) {
     notice = { tone: "warn", words: text(wrong.key, wrong) };
     return draw();
@@ -164,7 +164,7 @@ function introduce() {
 
 async function meet() {
   clearTimeout(renewal);
-  const found = await meetVoter({ root, code, invite, onTrouble: troubled });
+  const found = await fetchVoter({ root, code, invite, onTrouble: troubled });
   if (found) met(found);
   else gone = true;
   live.start();
@@ -249,21 +249,21 @@ function drawNow() {
   const about = { voter, cut: invite.cut, fate: fate.status, invited: isInvited(), mine: mineNow(), unreached };
   bar.draw({ phase, tally, outbox, notice, justCast, ...about, ...counted() });
   drawFigures($("figures"), watching ? tally : { visible: false });
-  if (watching) announce(spoken(tally));
+  if (watching) announce(announcementText(tally));
 }
 
 function counted() {
   const count = cards.selections.length;
-  return { count, wrong: objection(tally, count) };
+  return { count, wrong: selectionProblem(tally, count) };
 }
 
 function drawQuestion(phase) {
   const waiting = phase === "waiting";
-  writeTheirs($("question"), tally.question, gone ? text("gone") : waiting ? text("notOpen") : "");
+  setUserText($("question"), tally.question, gone ? text("gone") : waiting ? text("notOpen") : "");
   $("question").classList.toggle("long", !waiting && tally.question.length > 120);
   $("ballot").hidden = gone || (waiting && !notice && !outbox.pending);
-  writeMoving($("rule"), gone ? "" : waiting ? waitingWords() : ruleWords(phase), remaining(tally));
-  write(document.querySelector("title"), `${waiting || !tally.question ? code : isolated(tally.question)} · Landslide`);
+  setTextWithCountdown($("rule"), gone ? "" : waiting ? waitingWords() : ruleWords(phase), countdownText(tally));
+  setText(document.querySelector("title"), `${waiting || !tally.question ? code : isolated(tally.question)} · Landslide`);
 }
 
 /** Who votes here, and what a voter is: named as far as it goes. */
@@ -272,45 +272,45 @@ function drawWho() {
   const account = known?.account ?? null;
   const invited = known?.identity === "invite" && known.eligible;
   const signedIn = account !== null && text("signedInAs", { account: isolated(account) });
-  const words = signedIn || (invited ? text("inviteAccepted") : assurance(tally));
-  write($("who-words"), gone ? "" : words);
+  const words = signedIn || (invited ? text("inviteAccepted") : assuranceText(tally));
+  setText($("who-words"), gone ? "" : words);
   $("sign-out").hidden = gone || account === null;
   $("sign-in-early").hidden = gone || known?.needs !== "login" || tally.state === "open";
 }
 
 function waitingWords() {
-  return tally.opens_at ? `${opening(tally)} ${text("opensByItself")}` : opening(tally);
+  return tally.opens_at ? `${opensText(tally)} ${text("opensByItself")}` : opensText(tally);
 }
 
 function ruleWords(phase) {
-  if (isOver(tally)) return closed(tally);
-  if (["voted", "barred"].includes(phase)) return closing(tally);
-  const how = rule({ min: tally.min_selections, max: tally.max_selections, choices: tally.choices.length });
-  return [text(how.key, how), closing(tally)].filter(Boolean).join(" · ");
+  if (isOver(tally)) return closedText(tally);
+  if (["voted", "barred"].includes(phase)) return closesText(tally);
+  const how = selectionRule({ min: tally.min_selections, max: tally.max_selections, choices: tally.choices.length });
+  return [text(how.key, how), closesText(tally)].filter(Boolean).join(" · ");
 }
 
 function drawTotals(phase, watching) {
   const peek = $("peek");
   const offered = ["choosing", "preparing", "barred"].includes(phase) && Boolean(tally.visible) && voter?.needs !== "client";
   peek.hidden = !offered && document.activeElement !== peek;
-  write(peek, text(peeking ? "hideResults" : "showResults"));
+  setText(peek, text(peeking ? "hideResults" : "showResults"));
   peek.setAttribute("aria-expanded", String(peeking));
-  write($("totals"), totalsWords(phase, watching));
+  setText($("totals"), totalsWords(phase, watching));
 }
 
 function totalsWords(phase, watching) {
   if (phase === "waiting" || phase === "gone") return "";
   if (tally.visible === false) {
     const entitled = tally.results_visible === "after_vote" && mineNow() && tally.state === "open";
-    return entitled ? text("onTheirWay") : hidden(tally);
+    return entitled ? text("onTheirWay") : hiddenText(tally);
   }
   if (!watching) return "";
-  const counted = tally.ballots ? [outcome(tally), totals(tally)] : [noBallots(tally)];
-  return [...counted, base(tally), setAside(tally)].filter(Boolean).join(" · ");
+  const counted = tally.ballots ? [outcomeText(tally), totalsText(tally)] : [noBallotsText(tally)];
+  return [...counted, figuresNote(tally), quarantineText(tally)].filter(Boolean).join(" · ");
 }
 
 setInterval(() => {
-  if (isTicking(tally)) keepTime(`${root}api/v1/polls/${code}/tally/`);
+  if (isTicking(tally)) syncTime(`${root}api/v1/polls/${code}/tally/`);
   if (isTicking(tally) || outbox.waiting) draw();
 }, 1000);
 if (!several) recallMarks();

@@ -2,7 +2,7 @@
  *  whether a ballot is in. */
 
 import { backoff, retryAfter } from "../live/backoff.js";
-import { learn } from "../live/server-clock.js";
+import { learnTime } from "../live/server-clock.js";
 
 const TIMEOUT = 8000;
 
@@ -12,7 +12,7 @@ async function ask(url, headers = {}) {
   const sent = performance.now();
   try {
     const response = await fetch(url, { headers, signal: abort.signal, cache: "no-store" });
-    learn(response, sent);
+    learnTime(response, sent);
     if (response.ok) return { found: await response.json() };
     const problem = await response.json().catch(() => null);
     return { gone: response.status === 404, problem, wait: retryAfter(response.headers.get("Retry-After")) };
@@ -24,7 +24,7 @@ async function ask(url, headers = {}) {
 }
 
 /** Asks until there is an answer. onTrouble() after every attempt that brought none; null if the poll is gone. */
-export async function meetVoter({ root, code, invite, onTrouble }) {
+export async function fetchVoter({ root, code, invite, onTrouble }) {
   for (let attempt = 0; ; attempt += 1) {
     const token = invite.token;
     const headers = token === null ? {} : { "Voter-Invite": token };
@@ -41,7 +41,7 @@ export async function meetVoter({ root, code, invite, onTrouble }) {
 }
 
 /** What became of the ballot behind a receipt: "accepted", "counted" …; null if nobody says. */
-export async function receiptStatus(root, receipt) {
+export async function fetchReceiptStatus(root, receipt) {
   const { found, problem } = await ask(`${root}api/v1/receipts/${receipt}/`);
   if (problem?.code === "receipt_not_found") return problem.reason ?? "unknown";
   return found?.status ?? null;

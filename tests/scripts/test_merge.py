@@ -22,12 +22,12 @@ bounded = settings(
     suppress_health_check=list(HealthCheck),
 )
 
-SHOW = """({ afterTally, afterState }, { start, arriving }) => {
+SHOW = """({ mergeTally, mergeState }, { start, arriving }) => {
   let shown = start;
   const seen = [shown];
   for (const message of arriving) {
     const { type, ...facts } = message;
-    shown = type === "state" ? afterState(shown, message) : afterTally(shown, facts);
+    shown = type === "state" ? mergeState(shown, message) : mergeTally(shown, facts);
     seen.push(shown);
   }
   return seen;

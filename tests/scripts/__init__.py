@@ -1,0 +1,1 @@
+"""The modules of static/js by themselves, in a real browser and without a server."""
