@@ -10,6 +10,7 @@ from typing import Any
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests import install
+from tests.servers import PATIENCE
 
 ARGUMENTS = [
     "--no-sandbox",  # root can't have one, nor can many containers
@@ -27,7 +28,7 @@ ARGUMENTS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
 
-expect.set_options(timeout=30_000)  # a bound on hanging, not a demand on speed
+expect.set_options(timeout=1000 * PATIENCE)
 
 
 @contextlib.contextmanager
@@ -59,6 +60,7 @@ class Visitor:
         self.tolerated = tolerated
         self.complaints: list[str] = []
         self.context: BrowserContext = browser.new_context(**options)
+        self.context.set_default_timeout(1000 * PATIENCE)
         self.context.on("weberror", lambda error: self.complaints.append(f"uncaught: {error.error}"))
         self.context.on("console", self._note)
         self.page: Page = self.context.new_page()

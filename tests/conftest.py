@@ -5,13 +5,11 @@ the first test that needs them. `--embedded` makes it one in embedded mode, on S
 """
 
 import contextlib
-import functools
 import gc
 import os
 import re
 import shutil
 import signal
-import ssl
 import sys
 import tempfile
 from collections import Counter
@@ -19,6 +17,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests import browser
@@ -49,6 +48,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--embedded", action="store_true", help="run on SQLite, without Redis")
 
 
+# The same examples each time and no limit on their time, so that no run fails by luck. HUNT_EXAMPLES: others.
+hypothesis.settings.register_profile(
+    "landslide",
+    deadline=None,
+    derandomize="HUNT_EXAMPLES" not in os.environ,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+hypothesis.settings.load_profile("landslide")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     from django.conf import settings
@@ -58,8 +68,6 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
     if hands_out_tests(config):
         return
-    # 50 ms each, and httpx wants one for every client and every httpx.get(); nobody speaks TLS here.
-    ssl.create_default_context = functools.cache(ssl.create_default_context)
     config.stash[data_dir] = Path(tempfile.mkdtemp(prefix="landslide-tests-"))
     forget_environment()
     os.environ["DATA_DIR"] = str(config.stash[data_dir])

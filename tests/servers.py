@@ -23,7 +23,8 @@ from psycopg import sql
 
 from tests import install
 
-PATIENCE = 60  # seconds that a server may take to start or stop, on a machine with other things to do
+#: Seconds until a test gives up waiting: a bound on hanging, not a demand on speed. The machine may be busy.
+PATIENCE = 60
 
 
 class ServerFailed(Exception):
@@ -239,7 +240,7 @@ class PostgreSQL(Server):
         return True
 
     def connect(self, database: str) -> psycopg.Connection:
-        return psycopg.connect(self.url(database), autocommit=True, connect_timeout=5)
+        return psycopg.connect(self.url(database), autocommit=True, connect_timeout=PATIENCE)
 
     def url(self, database: str) -> str:
         return f"postgres://landslide@127.0.0.1:{self.port}/{database}"
@@ -301,7 +302,7 @@ class Redis(Server):
             return False
 
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=5)
+        return redis.Redis(port=self.port, socket_timeout=PATIENCE)
 
     def url(self, number: int = 0) -> str:
         return f"redis://127.0.0.1:{self.port}/{number}"

@@ -209,7 +209,7 @@ class Landslide(Server):
                 done = connection.execute(statement, values)
                 return done.fetchall() if done.description else []
         file = self.folder / "data" / "landslide.sqlite3"
-        with contextlib.closing(sqlite3.connect(file, timeout=20, isolation_level=None)) as connection:
+        with contextlib.closing(sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)) as connection:
             return connection.execute(statement.replace("%s", "?"), values).fetchall()
 
     def family(self) -> list[Process]:

@@ -16,7 +16,7 @@ UNUSED = ["-p", "no:cacheprovider", "-p", "no:schemathesis"]
 
 @pytest.mark.slow
 @pytest.mark.full_only
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_it_passes_the_same_tests_embedded(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--embedded", "-q", *UNUSED, *SUITE],

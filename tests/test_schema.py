@@ -12,13 +12,14 @@ import pytest
 import schemathesis
 from django.core.management import call_command
 from drf_spectacular.generators import SchemaGenerator
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from tests import fetch
 from tests.system import Landslide
 
-pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 NEW = {"question": "Tea?", "choices": ["Yes", "No"]}
 JSON = {"Content-Type": "application/json"}
@@ -33,13 +34,7 @@ schema.config.phases.coverage.unexpected_methods = {"put", "query"}
 #: The same examples every time: what a run finds, the next one finds too. Most requests are no examples, but
 #: go through each bound that the schema sets. HUNT_EXAMPLES asks for more, and others.
 EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
-bounded = settings(
-    max_examples=EXAMPLES or 2,
-    deadline=None,
-    derandomize=not EXAMPLES,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+bounded = settings(max_examples=EXAMPLES or 2)
 
 
 def needs_a_key(context: Any) -> bool:
@@ -55,7 +50,7 @@ def system(shared_full: Landslide) -> Landslide:
 @pytest.fixture(scope="module")
 def client(system: Landslide) -> Iterator[httpx.Client]:
     key = {"Authorization": f"Api-Key {system.api_key}"}
-    with httpx.Client(base_url=f"{system.url}/api/v1/", headers=key) as client:
+    with fetch.Client(base_url=f"{system.url}/api/v1/", headers=key) as client:
         yield client
 
 
@@ -113,6 +108,6 @@ def test_it_is_openapi_without_a_warning() -> None:
 
 
 def test_the_schema_is_served_as_it_is_made(system: Landslide) -> None:
-    served = httpx.get(f"{system.url}/api/schema/", headers={"Accept": "application/json"}).json()
+    served = fetch.get(f"{system.url}/api/schema/", headers={"Accept": "application/json"}).json()
     assert served["openapi"] == "3.1.0"
     assert served["paths"].keys() == schema.raw_schema["paths"].keys()

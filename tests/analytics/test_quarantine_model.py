@@ -125,7 +125,7 @@ class Poll:
 
 
 @given(operations=st.lists(OPERATIONS, max_size=40), batch=st.sampled_from([1, 3, 1000]))
-@settings(max_examples=EXAMPLES or 25, deadline=None, database=None)
+@settings(max_examples=EXAMPLES or 25)
 def test_as_if_done_one_ballot_at_a_time(operations: list[tuple[str, int, int, str]], batch: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(secrecy, "LEAST", 1)

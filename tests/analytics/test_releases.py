@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db.models import F
 from django.test import Client
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics import counting, deadletters, quarantine, recount, releases, secrecy, tallies, tasks
@@ -288,12 +288,7 @@ class Crowd:
 
 
 @given(step=st.integers(2, 7), operations=st.lists(OPERATIONS, max_size=40), batch=st.integers(1, 8))
-@settings(
-    max_examples=EXAMPLES or 15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    database=None,
-)
+@settings(max_examples=EXAMPLES or 15)
 def test_whatever_comes_in_whatever_batches(
     django_user_model: Any, step: int, operations: list[tuple[str, int]], batch: int
 ) -> None:

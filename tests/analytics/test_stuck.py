@@ -27,13 +27,14 @@ def connect(postgresql: PostgreSQL) -> Iterator[Callable[..., psycopg.Connection
         yield connect
 
 
-@pytest.fixture(autouse=True)
-def _patience() -> Iterator[None]:
-    """That of idle transactions, which is for the others to run out of."""
+def end_copies(patience: str = "50ms") -> int:
+    """End what has gone on for longer than a transaction may be idle; ours may be, at any other moment."""
     with connection.cursor() as cursor:
-        cursor.execute("SET idle_in_transaction_session_timeout = '50ms'")
-        yield
-        cursor.execute("RESET idle_in_transaction_session_timeout")
+        cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [patience])
+        try:
+            return stuck.end_copies()
+        finally:
+            cursor.execute("RESET idle_in_transaction_session_timeout")
 
 
 @contextlib.contextmanager
@@ -52,26 +53,24 @@ def wait(seconds: float = 0.2) -> None:
 def test_one_in_mid_copy_is_ended(connect: Any) -> None:
     checkpoints.expected_heads()
     with copying(connect()):
-        wait_for(lambda: stuck.end_copies() == 1, what="the one that is stuck")
+        wait_for(lambda: end_copies() == 1, what="the one that is stuck")
         with transaction.atomic(), connection.cursor() as cursor:  # what it held is free
             cursor.execute("SET LOCAL lock_timeout = '30s'")
             cursor.execute("SELECT * FROM analytics_checkpoint FOR UPDATE")
-        wait_for(lambda: stuck.end_copies() == 0, what="the end of its session")
+        wait_for(lambda: end_copies() == 0, what="the end of its session")
 
 
 @pytest.mark.parametrize("patience", ["1h", "0"], ids=["has just begun", "may take for ever"])
 def test_one_whose_time_is_not_up_is_left(connect: Any, patience: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [patience])
     with copying(connect()):
         wait()
-        assert stuck.end_copies() == 0
+        assert end_copies(patience) == 0
 
 
 def test_a_backup_that_is_restored_is_left(connect: Any) -> None:
     with copying(connect("pg_restore")):
         wait()
-        assert stuck.end_copies() == 0
+        assert end_copies() == 0
 
 
 def test_where_nobody_may_look_ballots_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings as django_settings
 from django.db import transaction
 from django.test import override_settings
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics import bundles, signing
@@ -189,7 +189,7 @@ def test_it_shares_nothing_with_the_server_and_needs_no_packages() -> None:
 # --- what it fails ---
 
 
-@settings(max_examples=EXAMPLES or 30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES or 30)
 @given(data=st.data())
 def test_any_byte_changed_added_or_taken_away(real: Any, data: st.DataObject) -> None:
     files = unzipped(real[0])
@@ -217,7 +217,7 @@ CHANGES: dict[str, Callable[[list[bytes], int, int], list[bytes]]] = {
 }
 
 
-@settings(max_examples=EXAMPLES or 30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES or 30)
 @given(data=st.data())
 def test_any_line_doubled_missing_or_in_another_place(real: Any, data: st.DataObject) -> None:
     files = unzipped(real[0])
@@ -231,7 +231,7 @@ def test_any_line_doubled_missing_or_in_another_place(real: Any, data: st.DataOb
         assert fails(zipped(files | {name: b"".join(changed)}))
 
 
-@settings(max_examples=EXAMPLES or 40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES or 40)
 @given(data=st.data())
 def test_even_the_keys_holder_cant_sign_lists_that_dont_fit_together(real: Any, data: st.DataObject) -> None:
     """Hashes and signature are right then: what is left is that receipts, ballots and tally agree."""
@@ -247,7 +247,7 @@ def test_even_the_keys_holder_cant_sign_lists_that_dont_fit_together(real: Any, 
         assert fails(zipped(signed_again(files | {name: b"".join(changed)})))
 
 
-@settings(max_examples=EXAMPLES or 40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES or 40)
 @given(data=st.data())
 def test_an_archive_that_is_damaged_fails_or_holds_the_same(real: Any, data: st.DataObject) -> None:
     archive = bytearray(real[0])
@@ -342,7 +342,7 @@ def test_a_manifest_that_can_be_read_in_two_ways(real: Any) -> None:
     assert fails(zipped(files | {"manifest.json": text, "manifest.sig": signature}))
 
 
-@settings(max_examples=EXAMPLES or 10, deadline=None)
+@settings(max_examples=EXAMPLES or 10)
 @given(message=st.binary(max_size=200), seed=st.binary(min_size=32, max_size=32), data=st.data())
 def test_its_ed25519_agrees_with_the_librarys(message: bytes, seed: bytes, data: st.DataObject) -> None:
     key = Ed25519PrivateKey.from_private_bytes(seed)

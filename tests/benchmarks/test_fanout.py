@@ -9,6 +9,7 @@ import pytest
 from benchmarks.fanout.crowd import Crowd
 from benchmarks.fanout.dialects import DIALECTS, Ended, ballots_in, masked
 from benchmarks.fanout.reach import delays, each_delay, reached_all
+from tests.servers import PATIENCE
 
 TALLY = b'{"type":"tally","version":7,"ballots":1234,"choices":[{"number":1,"votes":99}]}'
 
@@ -119,14 +120,14 @@ class TinyServer:
         for viewer in self.viewers:
             viewer.recv(1000)
             viewer.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + framed(b'{"ballots":1}'))
-        self.all_are_in.wait(20)
+        self.all_are_in.wait(PATIENCE)
         for viewer in self.viewers:
             viewer.sendall(framed(b"still there?", 9) + framed(b'{"ballots":2}'))
-            viewer.settimeout(10)
+            viewer.settimeout(PATIENCE)
         self.answers = [viewer.recv(100) for viewer in self.viewers]
 
     def close(self) -> None:
-        self.thread.join(10)
+        self.thread.join(PATIENCE)
         for each in (self.listener, *self.viewers):
             each.close()
 
@@ -138,7 +139,7 @@ def test_every_viewer_answers_a_ping_that_comes_with_a_tally(request: pytest.Fix
     request.addfinalizer(crowd.leave)
     assert crowd.do_join(2)["missing"] == 0
     server.all_are_in.set()
-    assert crowd.until(lambda: bool(server.answers), seconds=20)
+    assert crowd.until(lambda: bool(server.answers), seconds=PATIENCE)
     assert server.answers == [masked(10, b"still there?")] * 2
     assert crowd.do_levels() == {"lowest": 2, "highest": 2}
     assert (crowd.tallies, crowd.lost) == (4, 0)

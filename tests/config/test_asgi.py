@@ -6,13 +6,14 @@ from channels.testing import HttpCommunicator, WebsocketCommunicator
 
 from config.asgi import application
 from config.body_limit import BodyLimit
+from tests.servers import PATIENCE
 
 
 async def answer(path: str = "/healthz", **headers: str) -> dict[str, str]:
     sent = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     response = await HttpCommunicator(
         application, "GET", path, headers=[(b"host", b"localhost"), *sent]
-    ).get_response()
+    ).get_response(PATIENCE)
     return {name.decode().lower(): value.decode() for name, value in response["headers"]}
 
 
@@ -40,22 +41,22 @@ async def test_pages_carry_the_security_headers():
 
 async def test_an_unknown_websocket_is_told_so():
     socket = WebsocketCommunicator(application, "/ws/nothing/here/")
-    connected, _ = await socket.connect()
+    connected, _ = await socket.connect(timeout=PATIENCE)
     assert connected
-    assert await socket.receive_output() == {"type": "websocket.close", "code": 4404}
+    assert await socket.receive_output(PATIENCE) == {"type": "websocket.close", "code": 4404}
 
 
 async def test_a_server_with_lifespan_is_answered():
     server = ApplicationCommunicator(application, {"type": "lifespan"})
     for step in ("startup", "shutdown"):
         await server.send_input({"type": f"lifespan.{step}"})
-        assert await server.receive_output() == {"type": f"lifespan.{step}.complete"}
-    await server.wait()
+        assert await server.receive_output(PATIENCE) == {"type": f"lifespan.{step}.complete"}
+    await server.wait(PATIENCE)
 
 
 async def test_a_body_that_says_it_is_too_large_is_not_read():
     sent = [(b"host", b"localhost"), (b"content-length", b"99999999"), (b"content-type", b"application/json")]
-    answer = await HttpCommunicator(application, "POST", "/admin/", headers=sent).get_response()
+    answer = await HttpCommunicator(application, "POST", "/admin/", headers=sent).get_response(PATIENCE)
     assert answer["status"] == 413
     assert b'"code":"too_large"' in answer["body"]
 
@@ -71,7 +72,7 @@ async def test_a_length_of_thousands_of_digits_is_no_error_of_ours(path):
         asked = HttpCommunicator(
             application, "POST", path, body=b"{}", headers=[*sent, (b"content-length", length)]
         )
-        assert 400 <= (await asked.get_response())["status"] < 500
+        assert 400 <= (await asked.get_response(PATIENCE))["status"] < 500
 
 
 async def test_a_body_that_turns_out_too_large_is_hung_up_on():
@@ -85,5 +86,5 @@ async def test_a_body_that_turns_out_too_large_is_hung_up_on():
     limited = ApplicationCommunicator(BodyLimit(app, 10), {"type": "http", "headers": []})
     for _ in range(3):
         await limited.send_input({"type": "http.request", "body": b"12345", "more_body": True})
-    assert (await limited.receive_output())["status"] == 400
+    assert (await limited.receive_output(PATIENCE))["status"] == 400
     assert seen == [b"12345", b"12345"]

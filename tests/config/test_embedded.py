@@ -8,6 +8,7 @@ from celery import Celery
 
 from config import embedded, memory_transport
 from config.celery import app
+from tests.servers import PATIENCE
 
 pytestmark = pytest.mark.embedded_only
 
@@ -31,7 +32,7 @@ def test_a_task_runs_and_the_worker_starts_again_after_a_stop(quiet):
     for bell in ("first", "second"):
         with embedded.EmbeddedWorker():
             ring.delay(bell)
-            assert BELLS[bell].wait(10)
+            assert BELLS[bell].wait(PATIENCE)
         assert not any(thread.name == "celery-worker" for thread in threading.enumerate())
 
 
@@ -48,7 +49,7 @@ def test_a_worker_that_fails_is_started_again(quiet, monkeypatch):
     monkeypatch.setattr(embedded, "WorkController", fragile)
     with embedded.EmbeddedWorker():
         ring.delay("third")
-        assert BELLS["third"].wait(10)
+        assert BELLS["third"].wait(PATIENCE)
 
 
 def test_a_waiting_worker_wakes_on_a_message_and_not_before():
@@ -59,7 +60,7 @@ def test_a_waiting_worker_wakes_on_a_message_and_not_before():
             queue.get(timeout=0.2)
         assert time.monotonic() - before >= 0.2
         threading.Timer(0.1, lambda: send(broker)).start()
-        message = queue.get(timeout=10)
+        message = queue.get(timeout=PATIENCE)
         assert message.payload == "hello"
         message.ack()
 
@@ -74,4 +75,4 @@ def test_touch_ends_a_wait_without_a_message():
     with broker.connection() as connection:
         connection.channel()
         threading.Timer(0.1, memory_transport.touch).start()
-        connection.drain_events(timeout=30)
+        connection.drain_events(timeout=PATIENCE)

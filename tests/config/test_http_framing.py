@@ -11,6 +11,7 @@ import pytest
 from config import slow_clients, uvicorn_protocols
 from config.uvicorn_bounds import BoundedHttp, BoundedWebSocket
 from tests.realtime.serving import Handing, serving
+from tests.servers import PATIENCE
 
 pytestmark = pytest.mark.asyncio
 
@@ -72,7 +73,7 @@ async def converse(port: int, pieces: Sequence[bytes]) -> bytes:
             await writer.drain()
             for _ in range(5):
                 await asyncio.sleep(0)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while data := await reader.read(65536):
                 said += data
     except ConnectionError:
@@ -141,7 +142,7 @@ async def test_the_request_in_hand_hears_that_the_client_has_left(protocols: Any
     async with serving(app, **protocols) as (_, port):
         _reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(post(b"", b"") * 3)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await began.wait()
             writer.transport.abort()
             await over.wait()
@@ -156,7 +157,7 @@ async def test_a_handshake_waits_for_no_other_answer(protocols: Any) -> None:
         asking = asyncio.ensure_future(
             converse(port, [post(b"", b"1") + b"GET /ws/ HTTP/1.1\r\nHost: x\r\n" + WEBSOCKET + b"\r\n"])
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not app.seen:
                 await asyncio.sleep(0.005)
         app.ready.set()
@@ -192,10 +193,10 @@ async def test_a_handshake_that_cannot_be_read_is_answered_at_once(protocols: An
         for odd in (b"Content-Length: 0\r\n", b"Sec-WebSocket-Key: x\r\n", b"Sec-WebSocket-Version: 8\r\n"):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET /ws/ HTTP/1.1\r\nHost: x\r\n" + odd + WEBSOCKET + b"\r\n")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 assert (await reader.read()).startswith(b"HTTP/1.1 4")
             writer.close()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while server.server_state.connections:
                 await asyncio.sleep(0.005)
 
@@ -206,7 +207,7 @@ async def test_frames_that_come_with_the_handshake_are_not_lost() -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /ws/ HTTP/1.1\r\nHost: x\r\n" + WEBSOCKET + b"\r\n\x81\x82\0\0\0\0hi")
         recorder = await app.recorder()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not recorder.texts:
                 await asyncio.sleep(0.005)
         assert recorder.texts == ["hi"]
@@ -227,7 +228,7 @@ async def test_empty_lines_buy_no_time(protocols: Any, monkeypatch: pytest.Monke
         for first in (b"\r\n", post(b"", b"") + b"\r\n"):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(first)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 await reader.read()  # until it hangs up
             writer.close()
 
@@ -242,7 +243,7 @@ async def test_a_stream_whose_request_has_not_ended_is_not_left_alone(
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /stream/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nbegun")
         assert (await app.recorder()).line is None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await reader.read()
         writer.close()
 

@@ -10,7 +10,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from config import postgresql
 from config.postgresql import ServerSilent, bounded
-from tests.servers import PostgreSQL, wait_for
+from tests.servers import PATIENCE, PostgreSQL, wait_for
 
 pytestmark = pytest.mark.full_only
 
@@ -47,6 +47,7 @@ def test_a_server_that_hangs_is_found_out_on_another_connection(
             assert connection.closed
     finally:
         server.thaw()
+    monkeypatch.setattr(postgresql, "PATIENCE_WITH_THE_SILENT", PATIENCE)  # it may be slow to wake up
     with kind.connect(server.url("postgres"), autocommit=True) as again:
         assert again.execute("SELECT 1").fetchone() == (1,)
 
@@ -63,7 +64,7 @@ def test_after_an_outage_nobody_waits_for_the_pool_to_try_again(
             pool.getconn()
         wait_for(lambda: pool.get_stats()["pool_size"] == 0, what="the pool to give up")
         server.start()
-        with pool.connection(timeout=30) as again:
+        with pool.connection(timeout=PATIENCE) as again:
             assert again.execute("SELECT 1").fetchone() == (1,)
 
 
@@ -72,6 +73,7 @@ def test_one_that_is_busy_may_take_its_time(
 ) -> None:
     monkeypatch.setattr(postgresql, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(postgresql, "NEWS_SECONDS", 0.1)
+    monkeypatch.setattr(postgresql, "CONNECT_SECONDS", PATIENCE)
     asked: list[bool] = []
     answers = postgresql._answers
 

@@ -8,6 +8,7 @@ import pytest
 from config import slow_clients
 from config.uvicorn_bounds import BoundedHttp, BoundedWebSocket
 from tests.realtime.serving import Handing, serving
+from tests.servers import PATIENCE
 
 pytestmark = pytest.mark.asyncio
 
@@ -49,15 +50,35 @@ async def told(port: int, *pieces: bytes, pause: float = 0.0) -> bytes:
             writer.write(piece)
             await asyncio.sleep(pause)
 
-    saying = asyncio.ensure_future(say())
+    saying, heard = asyncio.ensure_future(say()), b""
     try:
-        async with asyncio.timeout(20):
-            return await reader.read()
+        async with asyncio.timeout(PATIENCE):
+            while data := await reader.read(65536):
+                heard += data
     except ConnectionResetError:
-        return b""
+        pass  # it has hung up while we went on
     finally:
         saying.cancel()
         writer.close()
+    return heard
+
+
+class Clock:
+    """The event loop's clock, which can be put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        loop = asyncio.get_running_loop()
+        real = loop.time
+        loop.time = lambda: real() + self.ahead  # type: ignore[method-assign]
+
+    async def forward(self, seconds: float) -> None:
+        """Put it forward once what was sent has arrived, and let what is due by then happen."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+        self.ahead += seconds
+        for _ in range(20):
+            await asyncio.sleep(0)
 
 
 async def test_one_that_says_nothing_is_let_go() -> None:
@@ -108,16 +129,19 @@ async def test_it_is_the_same_without_the_fast_path(
         assert (await told(port, *pieces)).startswith(answer)
 
 
-async def test_who_takes_a_moment_is_answered() -> None:
-    async with serving(echo) as (_, port):
+async def test_who_takes_a_moment_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FIRST_BYTE", "HEAD", "BODY_PAUSE", "BODY"):  # so long that a busy machine doesn't matter
+        monkeypatch.setattr(slow_clients, f"{name}_SECONDS", 10_000)
+    async with serving(echo, timeout_keep_alive=100_000) as (_, port):
+        clock = Clock()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(2):  # the same connection again, after longer than any of the pauses
             for piece in (HEAD[:20], HEAD[20:], b"\r\n" + b"x" * 500, b"x" * 500):
                 writer.write(piece)
-                await asyncio.sleep(0.1)
+                await clock.forward(2_000)
             assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
             assert await reader.readexactly(4) == b"1000"
-            await asyncio.sleep(1.0)
+            await clock.forward(20_000)
         writer.close()
 
 
@@ -135,7 +159,7 @@ async def test_viewers_who_only_listen_stay(lines: bytes) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /stream/ HTTP/1.1\r\nhost: testserver\r\n" + lines + b"\r\n")
         recorder = await handing.recorder()
-        await asyncio.sleep(2.0)  # longer than all that was patient above
+        await Clock().forward(1000)  # longer than all that was patient above
         assert "gone" not in recorder.told
         assert not reader.at_eof()
         writer.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from config import supervisor
+from tests.servers import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +34,7 @@ def child(name, stage):
 children = [child("web", 0), child("worker", 1)]
 def emit(name, line):
     print(line.decode(), flush=True)
-tree = Supervisor(children, emit, grace=(1.0, 1.0))
+tree = Supervisor(children, emit, grace=2 * [1.0 if sys.argv[1] == "stubborn" else 60.0])
 sys.exit(tree.run())
 """
 
@@ -71,7 +72,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def until(condition: Callable[[], object], seconds: float = 15) -> None:
+def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
@@ -109,7 +110,7 @@ def test_a_signal_stops_web_first_and_then_workers(start, number):
     tree = start()
     until(lambda: started(tree))
     tree.process.send_signal(number)
-    assert tree.process.wait(10) == 0
+    assert tree.process.wait(PATIENCE) == 0
     (first, web_time), (second, worker_time) = tree.said("stopped")
     assert (first, second) == ("web", "worker")
     assert float(web_time) < float(worker_time)
@@ -120,7 +121,7 @@ def test_who_does_not_stop_is_killed(start):
     tree = start("stubborn")
     until(lambda: started(tree))
     tree.process.terminate()
-    assert tree.process.wait(10) == 0
+    assert tree.process.wait(PATIENCE) == 0
     assert not any(map(alive, tree.pids("web") + tree.pids("worker")))
 
 
@@ -134,6 +135,6 @@ def test_a_killed_supervisor_leaves_no_orphan(start):
 
 def test_a_tree_that_never_came_up_gives_up(start):
     tree = start("fails")
-    assert tree.process.wait(30) == 1
+    assert tree.process.wait(PATIENCE) == 1
     assert max(len(tree.pids("web")), len(tree.pids("worker"))) == supervisor.GIVE_UP_AFTER
     assert "doesn't come up" in tree.output.read_text()

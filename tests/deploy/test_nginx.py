@@ -7,16 +7,14 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from django.conf import settings
-from websockets.sync.client import connect
 
 from polls.errors import TooLarge
-from tests import install
+from tests import fetch, install
 from tests.deploy.documents import assert_problem
 from tests.e2e.audience import Client, http_client, new_voter
-from tests.servers import SHIPPED_NGINX, Nginx, wait_for
+from tests.servers import PATIENCE, SHIPPED_NGINX, Nginx, wait_for
 from tests.system import ROOT, Landslide
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -73,12 +71,12 @@ def test_it_passes_as_it_is_shipped() -> None:
 @pytest.mark.parametrize("page", ["", "results/", "present/"])
 def test_a_page_comes_with_all_it_needs(front: Nginx, client: Client, page: str) -> None:
     code = client.make_poll()
-    answer = httpx.get(f"{front.url}/p/{code}/{page}")
+    answer = fetch.get(f"{front.url}/p/{code}/{page}")
     assert answer.status_code == 200
     files = set(re.findall(r'(?:href|src)="(/static/[^"]+)"', answer.text))
     assert len(files) > 5
     for path in files:
-        got = httpx.get(front.url + path, headers={"Accept-Encoding": "gzip, br"})
+        got = fetch.get(front.url + path, headers={"Accept-Encoding": "gzip, br"})
         assert (got.status_code, "immutable" in got.headers["Cache-Control"]) == (200, True), path
 
 
@@ -86,23 +84,23 @@ def test_a_page_comes_with_all_it_needs(front: Nginx, client: Client, page: str)
 def test_a_page_is_fetched_once_for_all(front: Nginx, client: Client, page: str) -> None:
     code = client.make_poll()
     address = f"{front.url}/p/{code}/{page}"
-    first = httpx.get(address)
-    second = httpx.get(f"{address}?from=a-stream-of-somebody", headers={"Cookie": "voter=x; sessionid=y"})
+    first = fetch.get(address)
+    second = fetch.get(f"{address}?from=a-stream-of-somebody", headers={"Cookie": "voter=x; sessionid=y"})
     assert (first.headers["X-Cache"], second.headers["X-Cache"]) == ("MISS", "HIT")
     assert first.content == second.content
-    same = httpx.get(address, headers={"If-None-Match": first.headers["ETag"]})
+    same = fetch.get(address, headers={"If-None-Match": first.headers["ETag"]})
     assert (same.status_code, same.content) == (304, b"")
 
 
 def test_a_static_file_is_kept_in_each_encoding(front: Nginx, client: Client) -> None:
-    page = httpx.get(f"{front.url}/p/{client.make_poll()}/")
+    page = fetch.get(f"{front.url}/p/{client.make_poll()}/")
     path = re.findall(r'href="(/static/css/base[^"]+)"', page.text)[0]
-    plain = httpx.get(front.url + path, headers={"Accept-Encoding": "identity"})
+    plain = fetch.get(front.url + path, headers={"Accept-Encoding": "identity"})
     assert "Content-Encoding" not in plain.headers
     for asked, told in (("br", "br"), ("gzip, deflate", "gzip"), ("gzip, deflate, br, zstd", "br")):
-        got = httpx.get(front.url + path, headers={"Accept-Encoding": asked})
+        got = fetch.get(front.url + path, headers={"Accept-Encoding": asked})
         assert got.headers["Content-Encoding"] == told
-    assert httpx.get(front.url + path, headers={"Accept-Encoding": "br"}).headers["X-Cache"] == "HIT"
+    assert fetch.get(front.url + path, headers={"Accept-Encoding": "br"}).headers["X-Cache"] == "HIT"
 
 
 def test_a_ballot_goes_in_and_comes_out(front: Nginx, client: Client) -> None:
@@ -128,15 +126,15 @@ def from_page(front: Nginx) -> dict[str, str]:
 
 
 def tally(front: Nginx, code: str) -> dict:
-    return httpx.get(f"{front.url}/api/v1/polls/{code}/tally/").json()
+    return fetch.get(f"{front.url}/api/v1/polls/{code}/tally/").json()
 
 
 def test_a_socket_shows_each_change(front: Nginx, client: Client) -> None:
     code = client.make_poll()
-    with connect(f"ws://127.0.0.1:{front.port}/ws/polls/{code}/", origin=front.url) as socket:  # type: ignore[arg-type]
+    with fetch.websocket(f"ws://127.0.0.1:{front.port}/ws/polls/{code}/", origin=front.url) as socket:
 
         def ballots() -> int:
-            while (message := json.loads(socket.recv(timeout=30)))["type"] != "tally":
+            while (message := json.loads(socket.recv(timeout=PATIENCE)))["type"] != "tally":
                 pass
             return message["ballots"]
 
@@ -149,7 +147,7 @@ def test_a_socket_shows_each_change(front: Nginx, client: Client) -> None:
 def test_a_stream_shows_each_change(front: Nginx, client: Client) -> None:
     code = client.make_poll()
     address = f"{front.url}/api/v1/polls/{code}/stream/"
-    with httpx.stream("GET", address, headers={"Accept": "text/event-stream"}, timeout=30) as stream:
+    with fetch.stream("GET", address, headers={"Accept": "text/event-stream"}) as stream:
         assert stream.headers["Content-Type"].startswith("text/event-stream")
         lines = stream.iter_lines()
 
@@ -169,12 +167,12 @@ def test_a_stream_shows_each_change(front: Nginx, client: Client) -> None:
 
 def test_an_unchanged_tally_is_answered_by_nginx_alone(front: Nginx, client: Client) -> None:
     address = f"{front.url}/api/v1/polls/{client.make_poll()}/tally/"
-    first = httpx.get(address)
+    first = fetch.get(address)
     assert first.headers["X-Cache"] == "MISS"
-    again = httpx.get(address, headers={"If-None-Match": first.headers["ETag"]})
+    again = fetch.get(address, headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status_code, again.content, again.headers["X-Cache"]) == (304, b"", "HIT")
     assert again.headers["ETag"] == first.headers["ETag"]
-    other = httpx.get(address, headers={"If-None-Match": '"0-0-0"'})
+    other = fetch.get(address, headers={"If-None-Match": '"0-0-0"'})
     assert (other.status_code, other.content) == (200, first.content)
 
 
@@ -203,7 +201,7 @@ def test_each_voter_has_a_cookie_of_their_own(front: Nginx, client: Client) -> N
 
 def test_who_has_no_cookie_gets_one_and_no_one_elses(front: Nginx, client: Client) -> None:
     address = f"{front.url}/api/v1/polls/{client.make_poll()}/ballots/"
-    answers = [httpx.post(address, json={"selections": [1]}) for _ in range(2)]
+    answers = [fetch.post(address, json={"selections": [1]}) for _ in range(2)]
     assert {answer.status_code for answer in answers} == {401}
     assert len({answer.cookies["voter"] for answer in answers}) == 2
 
@@ -214,17 +212,17 @@ def test_a_poll_is_there_once_it_is_made_whoever_asked_before(
 ) -> None:
     code = f"NEW{page[:3].upper()}"
     address = f"{front.url}/p/{code}/{page}"
-    before = httpx.get(address)
+    before = fetch.get(address)
     assert (before.status_code, before.headers["Cache-Control"]) == (404, "no-store")
     client.make_poll(code=code)
-    assert httpx.get(address).status_code == 200
+    assert fetch.get(address).status_code == 200
 
 
 @pytest.mark.parametrize("cookie", ["sessionid=y", f"sessionid={'s' * 32}", "csrftoken=bad", "a=b"])
 def test_no_cookie_passes_the_cache_by(front: Nginx, client: Client, cookie: str) -> None:
     code = client.make_poll()
     for address in (f"/p/{code}/", f"/p/{code}/results/", f"/api/v1/polls/{code}/tally/"):
-        asked = [httpx.get(front.url + address, headers={"Cookie": cookie}) for _ in range(2)]
+        asked = [fetch.get(front.url + address, headers={"Cookie": cookie}) for _ in range(2)]
         assert [answer.headers["X-Cache"] for answer in asked] == ["MISS", "HIT"], address
         assert not any("Set-Cookie" in answer.headers for answer in asked)
 
@@ -234,19 +232,19 @@ def test_what_everybody_gets_comes_compressed(front: Nginx, client: Client, page
     address = (
         f"{front.url}/{page.format(client.make_poll(choices=['A choice that is long'] * 1 + list('XYZ')))}"
     )
-    plain = httpx.get(address, headers={"Accept-Encoding": "identity"})
-    small = httpx.get(address, headers={"Accept-Encoding": "gzip"})
+    plain = fetch.get(address, headers={"Accept-Encoding": "identity"})
+    small = fetch.get(address, headers={"Accept-Encoding": "gzip"})
     assert "Content-Encoding" not in plain.headers
     assert plain.content == small.content
     if len(plain.content) >= 1000:
         assert small.headers["Content-Encoding"] == "gzip"
-    same = httpx.get(address, headers={"If-None-Match": small.headers["ETag"], "Accept-Encoding": "gzip"})
+    same = fetch.get(address, headers={"If-None-Match": small.headers["ETag"], "Accept-Encoding": "gzip"})
     assert same.status_code == 304
 
 
 @pytest.mark.parametrize("page", ["", "admin/login/", "accounts/login/", "nowhere/", "?code=echo"])
 def test_what_may_hold_a_secret_does_not(front: Nginx, page: str) -> None:
-    answer = httpx.get(f"{front.url}/{page}", headers={"Accept-Encoding": "gzip, br"})
+    answer = fetch.get(f"{front.url}/{page}", headers={"Accept-Encoding": "gzip, br"})
     assert "Content-Encoding" not in answer.headers
 
 

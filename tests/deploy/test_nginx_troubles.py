@@ -15,10 +15,11 @@ import httpx
 import pytest
 
 from polls.errors import OutcomeUnknown, Overloaded, Unavailable
+from tests import fetch
 from tests.deploy.documents import assert_problem
 from tests.deploy.upstream import Exchange, Upstream
 from tests.e2e.audience import new_voter
-from tests.servers import Nginx, started, wait_for
+from tests.servers import PATIENCE, Nginx, started, wait_for
 from tests.system import Landslide
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -89,14 +90,14 @@ def test_a_ballot_too_many_is_refused_at_once(
 ) -> None:
     front = before(upstream.port, {bound: "max_conns=3"})
     busy = Busy(upstream)
-    held = [crowd.submit(httpx.post, front.url + address, json=BALLOT, timeout=60) for _ in range(3)]
+    held = [crowd.submit(fetch.post, front.url + address, json=BALLOT) for _ in range(3)]
     busy.holds(3)
     for _ in range(20):
-        assert_problem(httpx.post(front.url + address, json=BALLOT), Overloaded())
+        assert_problem(fetch.post(front.url + address, json=BALLOT), Overloaded())
     busy.done.set()
     assert {answer.result().status_code for answer in held} == {202}
     assert len(upstream.seen) == 3, "a refused ballot got through"
-    assert httpx.post(front.url + address, json=BALLOT).status_code == 202
+    assert fetch.post(front.url + address, json=BALLOT).status_code == 202
 
 
 def test_ballots_leave_the_others_their_places(
@@ -104,11 +105,11 @@ def test_ballots_leave_the_others_their_places(
 ) -> None:
     front = before(upstream.port, {"max_conns=256": "max_conns=3"})
     busy = Busy(upstream)
-    held = [crowd.submit(httpx.post, front.url + CAST, json=BALLOT, timeout=60) for _ in range(3)]
+    held = [crowd.submit(fetch.post, front.url + CAST, json=BALLOT) for _ in range(3)]
     busy.holds(3)
     upstream.answer = lambda exchange: exchange.reply(200, b"ok")
     for address in (TALLY, VOTER, PAGE, STATIC, "/"):
-        assert httpx.get(front.url + address).status_code == 200
+        assert fetch.get(front.url + address).status_code == 200
     busy.done.set()
     assert {answer.result().status_code for answer in held} == {202}
 
@@ -118,12 +119,12 @@ def test_whoever_looks_is_refused_as_politely(
 ) -> None:
     front = before(upstream.port, {"max_conns=256": "max_conns=3"})
     busy = Busy(upstream)
-    held = [crowd.submit(httpx.get, front.url + VOTER, timeout=60) for _ in range(3)]
+    held = [crowd.submit(fetch.get, front.url + VOTER) for _ in range(3)]
     busy.holds(3)
     for address in (TALLY, VOTER):
-        assert_problem(httpx.get(front.url + address), Overloaded())
+        assert_problem(fetch.get(front.url + address), Overloaded())
     for address in (PAGE, "/", "/admin/"):
-        assert_page_that_waits(httpx.get(front.url + address))
+        assert_page_that_waits(fetch.get(front.url + address))
     busy.done.set()
     assert {answer.result().status_code for answer in held} == {202}
 
@@ -175,7 +176,7 @@ def test_a_ballot_that_was_sent_is_not_sent_to_another(
     upstream.answer = Exchange.hang_up
     with Upstream.serving() as other:
         front = before(upstream.port, also(upstream, other.port))
-        answers = [httpx.post(front.url + address, json=BALLOT) for _ in range(2)]
+        answers = [fetch.post(front.url + address, json=BALLOT) for _ in range(2)]
         unknown = [answer for answer in answers if answer.status_code == 503]
         assert len(unknown) >= 1
         for answer in unknown:
@@ -187,7 +188,7 @@ def test_a_ballot_that_could_not_be_sent_goes_to_another(upstream: Upstream, bef
     with Upstream.serving() as gone:
         pass
     front = before(upstream.port, also(upstream, gone.port))
-    assert {httpx.post(front.url + CAST, json=BALLOT).status_code for _ in range(4)} == {200}
+    assert {fetch.post(front.url + CAST, json=BALLOT).status_code for _ in range(4)} == {200}
 
 
 def also(upstream: Upstream, port: int) -> dict[str, str]:
@@ -199,7 +200,7 @@ def also(upstream: Upstream, port: int) -> dict[str, str]:
 def test_an_answer_that_does_not_come_leaves_the_outcome_open(upstream: Upstream, before: Before) -> None:
     front = before(upstream.port, {"proxy_read_timeout 15s": "proxy_read_timeout 1s"})
     busy = Busy(upstream)
-    assert_problem(httpx.post(front.url + CAST, json=BALLOT, timeout=60), OutcomeUnknown())
+    assert_problem(fetch.post(front.url + CAST, json=BALLOT), OutcomeUnknown())
     busy.done.set()
 
 
@@ -210,14 +211,14 @@ def test_half_an_answer_is_none(upstream: Upstream, before: Before) -> None:
 
     upstream.answer = begin
     front = before(upstream.port)
-    assert_problem(httpx.post(front.url + CAST, json=BALLOT), OutcomeUnknown())
+    assert_problem(fetch.post(front.url + CAST, json=BALLOT), OutcomeUnknown())
 
 
 def test_other_requests_claim_nothing_either(upstream: Upstream, before: Before) -> None:
     upstream.answer = Exchange.hang_up
     front = before(upstream.port)
-    assert_problem(httpx.post(f"{front.url}/api/v1/polls/DEMO/close/", json={}), Unavailable())
-    assert_page_that_waits(httpx.get(front.url + PAGE))
+    assert_problem(fetch.post(f"{front.url}/api/v1/polls/DEMO/close/", json={}), Unavailable())
+    assert_page_that_waits(fetch.get(front.url + PAGE))
 
 
 def test_our_own_refusals_pass_unchanged(pair: Pair) -> None:
@@ -228,7 +229,7 @@ def test_our_own_refusals_pass_unchanged(pair: Pair) -> None:
         )
         for address in (CAST, BATCH, TALLY, VOTER, PAGE):
             method = "GET" if address in (TALLY, PAGE) else "POST"
-            answer = httpx.request(method, front.url + fresh(address))
+            answer = fetch.request(method, front.url + fresh(address))
             assert (answer.status_code, answer.content) == (status, b'{"code": "ours"}')
             assert answer.headers["Retry-After"] == "7"
 
@@ -241,11 +242,11 @@ def test_a_hall_that_asks_for_the_tally_costs_one_question_a_second(
 ) -> None:
     upstream.answer = tally_of(upstream)
     front = before(upstream.port)
-    httpx.get(front.url + TALLY)
+    fetch.get(front.url + TALLY)
     began = time.monotonic()
 
     def ask(_: int) -> int:
-        with httpx.Client(base_url=front.url) as viewer:
+        with fetch.Client(base_url=front.url) as viewer:
             asked = 0
             while len(upstream.seen) < 4:
                 assert viewer.get(TALLY).status_code == 200
@@ -271,7 +272,7 @@ def tally_of(upstream: Upstream, **headers: str) -> Callable[[Exchange], None]:
 def test_nobody_waits_while_the_tally_is_renewed(upstream: Upstream, before: Before) -> None:
     upstream.answer = tally_of(upstream)
     front = before(upstream.port)
-    assert httpx.get(front.url + TALLY).json() == 1
+    assert fetch.get(front.url + TALLY).json() == 1
     renewing = Event()
 
     def slowly(exchange: Exchange) -> None:
@@ -279,10 +280,10 @@ def test_nobody_waits_while_the_tally_is_renewed(upstream: Upstream, before: Bef
         tally_of(upstream)(exchange)
 
     upstream.answer = slowly
-    wait_for(lambda: httpx.get(front.url + TALLY) and len(upstream.seen) == 2, what="the renewal")
-    assert {httpx.get(front.url + TALLY).json() for _ in range(20)} == {1}
+    wait_for(lambda: fetch.get(front.url + TALLY) and len(upstream.seen) == 2, what="the renewal")
+    assert {fetch.get(front.url + TALLY).json() for _ in range(20)} == {1}
     renewing.set()
-    wait_for(lambda: httpx.get(front.url + TALLY).json() == 2, what="the new tally")
+    wait_for(lambda: fetch.get(front.url + TALLY).json() == 2, what="the new tally")
 
 
 @pytest.mark.parametrize(
@@ -308,7 +309,7 @@ def test_what_depends_on_the_visitor_is_not_kept(
     upstream, front = pair
     upstream.answer = tally_of(upstream, **({"Cache-Control": KEPT} | headers))
     address = front.url + fresh(address)
-    seen = [httpx.get(address, headers={"Cookie": f"voter={n}"}).json() for n in range(3)]
+    seen = [fetch.get(address, headers={"Cookie": f"voter={n}"}).json() for n in range(3)]
     assert seen == ([1, 1, 1] if kept else [1, 2, 3])
 
 
@@ -316,20 +317,20 @@ def test_what_depends_on_the_visitor_is_not_kept(
 def test_nothing_else_is_kept_whatever_it_says(pair: Pair, address: str) -> None:
     upstream, front = pair
     upstream.answer = tally_of(upstream, **{"Cache-Control": KEPT})
-    assert [httpx.get(front.url + address).json() for _ in range(3)] == [1, 2, 3]
+    assert [fetch.get(front.url + address).json() for _ in range(3)] == [1, 2, 3]
 
 
 def test_one_host_gets_nothing_of_another(pair: Pair) -> None:
     upstream, front = pair
     upstream.answer = tally_of(upstream)
     address = front.url + fresh(PAGE)
-    answers = [httpx.get(address, headers={"Host": host}).json() for host in ("a.test", "b.test")]
+    answers = [fetch.get(address, headers={"Host": host}).json() for host in ("a.test", "b.test")]
     assert answers == [1, 2]
 
 
 def said(port: int, target: str, host: str, cookie: str = "") -> tuple[int, str]:
     """Status and X-Cache of a target sent just as it is, which clients would tidy up."""
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as asked:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as asked:
         asked.putrequest("GET", target, skip_host=True)
         asked.putheader("Host", host)
         if cookie:
@@ -382,7 +383,7 @@ def test_cached_pages_are_asked_for_without_cookies(pair: Pair) -> None:
         *((PAGE, None), (f"{PAGE}results/", None), (f"{PAGE}present/", None), (STATIC, None)),
         *((TALLY, "a=b"), (VOTER, "a=b"), ("/", "a=b"), (f"{PAGE}receipt/", "a=b"), (CAST, "a=b")),
     ):
-        httpx.get(front.url + fresh(address), headers={"Cookie": "a=b"})
+        fetch.get(front.url + fresh(address), headers={"Cookie": "a=b"})
         assert upstream.seen[-1].headers["Cookie"] == passed, address
 
 
@@ -402,8 +403,8 @@ def test_no_ballot_is_written_down_whoever_answers(
     content = b" " * 20_000 if what == "too large" else b"{}"
     address = CAST.rstrip("/") if what == "no slash" else CAST
     for spelled in (address, address.replace("polls", "poll%73")):
-        assert httpx.post(front.url + spelled, content=content).status_code == status
-    httpx.get(front.url + "/last/")
+        assert fetch.post(front.url + spelled, content=content).status_code == status
+    fetch.get(front.url + "/last/")
     wait_for(lambda: "/last/" in front.access_log.read_text(), what="the access log")
     assert "ballots" not in front.access_log.read_text()
 
@@ -419,7 +420,7 @@ def test_a_client_cannot_choose_its_address(pair: Pair, address: str) -> None:
         "X-Forwarded-Proto": "https",
         "Forwarded": "for=203.0.113.7;proto=https",
     } | (UPGRADE if address == SOCKET else {})
-    httpx.get(front.url + fresh(address), headers=claims)
+    fetch.get(front.url + fresh(address), headers=claims)
     told = upstream.seen[0].headers
     assert told.get_all("X-Forwarded-For") == ["127.0.0.1"]
     assert told.get_all("X-Forwarded-Proto") == ["http"]
@@ -435,19 +436,19 @@ def test_a_request_has_one_id_from_end_to_end(pair: Pair, address: str) -> None:
     )
     more = UPGRADE if address == SOCKET else {}
     address = front.url + fresh(address)
-    given = httpx.get(address, headers={"X-Request-ID": "trace-0123"} | more)
+    given = fetch.get(address, headers={"X-Request-ID": "trace-0123"} | more)
     assert upstream.seen[-1].headers["X-Request-ID"] == "trace-0123"
     assert given.headers.get_list("X-Request-ID") == ["trace-0123"]
     # Of a cached answer too: it is this request's id, not that of whoever filled the cache.
     for odd in ("x", "a b c d e f", "x" * 81, '"quoted"'):
-        made = httpx.get(address, headers={"X-Request-ID": odd} | more).headers.get_list("X-Request-ID")
+        made = fetch.get(address, headers={"X-Request-ID": odd} | more).headers.get_list("X-Request-ID")
         assert len(made) == 1 and made[0] != odd and len(made[0]) == 32
 
 
 @pytest.mark.parametrize("address", [CAST, TALLY, VOTER, STREAM, PAGE, STATIC, "/"])
 def test_only_sockets_can_be_upgraded(pair: Pair, address: str) -> None:
     upstream, front = pair
-    httpx.get(front.url + fresh(address), headers=UPGRADE)
+    fetch.get(front.url + fresh(address), headers=UPGRADE)
     told = upstream.seen[0].headers
     assert (told["Upgrade"], told["Connection"]) == (None, None)
 
@@ -470,7 +471,7 @@ def test_nothing_but_handshakes_goes_to_where_sockets_are(
     pair: Pair, method: str, headers: dict[str, str], content: bytes | list[bytes] | None
 ) -> None:
     upstream, front = pair
-    answer = httpx.request(method, front.url + fresh(SOCKET), headers=headers, content=content)
+    answer = fetch.request(method, front.url + fresh(SOCKET), headers=headers, content=content)
     assert (answer.status_code, answer.headers["Upgrade"]) == (426, "websocket")
     assert upstream.seen == []
 
@@ -478,7 +479,7 @@ def test_nothing_but_handshakes_goes_to_where_sockets_are(
 @pytest.mark.parametrize("asked", ["websocket", "WebSocket"])
 def test_a_handshake_is_passed_on_as_one(pair: Pair, asked: str) -> None:
     upstream, front = pair
-    httpx.get(front.url + fresh(SOCKET), headers=UPGRADE | {"Upgrade": asked, "Content-Length": "0"})
+    fetch.get(front.url + fresh(SOCKET), headers=UPGRADE | {"Upgrade": asked, "Content-Length": "0"})
     told = upstream.seen[0].headers
     assert (told["Upgrade"], told["Connection"], told["Content-Length"]) == ("websocket", "upgrade", None)
 
@@ -488,7 +489,7 @@ def test_refused_ids_are_answered_too(before: Before, crowd: ThreadPoolExecutor)
         pass
     front = before(gone.port)
     asked: list[Future[httpx.Response]] = [
-        crowd.submit(httpx.get, front.url + address, headers={"X-Request-ID": "trace-0123"})
+        crowd.submit(fetch.get, front.url + address, headers={"X-Request-ID": "trace-0123"})
         for address in (CAST, TALLY, VOTER, PAGE)
     ]
     assert {answer.result().headers["X-Request-ID"] for answer in asked} == {"trace-0123"}

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import fetch
 from tests.e2e.audience import http_client, new_voter
 from tests.servers import PostgreSQL, Redis, Server, free_port, wait_for
 from tests.system import ROOT, SCOPES, bare_environment
@@ -37,7 +38,7 @@ class Service(Server):
     def answers(self) -> bool:
         """A worker and beat say nothing when they are ready; what they do is what the test waits for."""
         try:
-            return "serve" not in self.line or httpx.get(f"http://127.0.0.1:{self.port}/healthz").is_success
+            return "serve" not in self.line or fetch.get(f"http://127.0.0.1:{self.port}/healthz").is_success
         except httpx.TransportError:
             return False
 

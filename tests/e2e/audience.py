@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from websockets.sync.client import connect
 
+from tests import fetch
+from tests.servers import PATIENCE
 from tests.system import Landslide
 
 _opened: list[httpx.Client] = []
@@ -19,7 +20,7 @@ LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 
 def http_client(**options: Any) -> httpx.Client:
     """A client that tests/e2e/conftest.py closes at the end of the file."""
-    _opened.append(httpx.Client(timeout=30, limits=LIMITS, **options))
+    _opened.append(fetch.Client(limits=LIMITS, **options))
     return _opened[-1]
 
 
@@ -70,10 +71,10 @@ class Client:
         document: dict[str, Any] = answer.json()
         return document
 
-    def tally_when(self, code: str, wanted: Callable[[dict[str, Any]], bool], patience: float = 30) -> Any:
-        deadline = time.monotonic() + patience
+    def tally_when(self, code: str, wanted: Callable[[dict[str, Any]], bool]) -> Any:
+        deadline = time.monotonic() + 2 * PATIENCE
         while not wanted(tally := self.tally(code)):
-            assert time.monotonic() < deadline, f"not within {patience} s: {tally}"
+            assert time.monotonic() < deadline, f"it never came: {tally}"
             time.sleep(0.05)
         return tally
 
@@ -108,9 +109,9 @@ def ledger(system: Landslide, code: str) -> dict[str, Any]:
 
 def by_socket(system: Landslide, code: str) -> Any:
     """The tally that a new WebSocket shows."""
-    with connect(f"{system.ws_url}/ws/polls/{code}/") as socket:
+    with fetch.websocket(f"{system.ws_url}/ws/polls/{code}/") as socket:
         while True:
-            message = json.loads(socket.recv(timeout=10))
+            message = json.loads(socket.recv(timeout=PATIENCE))
             if message["type"] == "tally":
                 return message
 

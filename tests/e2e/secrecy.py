@@ -7,10 +7,11 @@ import uuid
 from typing import Any
 
 import httpx
-from websockets.sync.client import connect
 
+from tests import fetch
 from tests.e2e.audience import Client, http_client
 from tests.e2e.staff import code_for
+from tests.servers import PATIENCE
 
 SECRET_KEY = "the-secret-key-" + secrets.token_urlsafe(32)
 DATABASE_PASSWORD = "the-database-password-" + secrets.token_hex(8)
@@ -102,15 +103,15 @@ def voters_at_work(system: Any, client: Client, staff: httpx.Client, found: Secr
     found.note(forged=forged)
     for headers in ({"Authorization": f"Api-Key {forged}"}, {"Cookie": f"voter={forged}; sessionid={forged}"},
                     {"Authorization": f"Bearer {forged}"}, {"Voter-Invite": forged}):  # fmt: skip
-        httpx.get(f"{system.url}/api/v1/polls/{code}/", headers=headers)
-        httpx.get(f"{system.url}/api/v1/polls/{code}/voter/", headers=headers)
-        httpx.post(f"{system.url}/api/v1/polls/{code}/ballots/", json=body, headers=headers)
-        httpx.get(f"{system.url}/api/v1/polls/{code}/tally/", headers=headers)
-    cookies = f"voter={cookie}; sessionid={staff.cookies['sessionid']}"
-    with connect(f"{system.ws_url}/ws/polls/{code}/", additional_headers={"Cookie": cookies}) as socket:
-        socket.recv(timeout=30)
+        fetch.get(f"{system.url}/api/v1/polls/{code}/", headers=headers)
+        fetch.get(f"{system.url}/api/v1/polls/{code}/voter/", headers=headers)
+        fetch.post(f"{system.url}/api/v1/polls/{code}/ballots/", json=body, headers=headers)
+        fetch.get(f"{system.url}/api/v1/polls/{code}/tally/", headers=headers)
+    cookies = {"Cookie": f"voter={cookie}; sessionid={staff.cookies['sessionid']}"}
+    with fetch.websocket(f"{system.ws_url}/ws/polls/{code}/", additional_headers=cookies) as socket:
+        socket.recv(timeout=PATIENCE)
         socket.send(json.dumps({"type": "recheck", "token": forged}))
-        socket.recv(timeout=30)
+        socket.recv(timeout=PATIENCE)
     return code
 
 

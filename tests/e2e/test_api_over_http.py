@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
+from tests import fetch
+from tests.servers import PATIENCE
 from tests.system import Landslide
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
@@ -33,7 +34,7 @@ def ask(
     system: Landslide, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
 ) -> tuple[int, Any, Any]:
     """(status, headers, document); a body that is an iterable goes out in chunks, without a length."""
-    connection = http.client.HTTPConnection(urlsplit(system.url).netloc, timeout=30)
+    connection = http.client.HTTPConnection(urlsplit(system.url).netloc, timeout=PATIENCE)
     chunked = body is not None and not isinstance(body, bytes)
     connection.request(method, path, body, headers or {}, encode_chunked=chunked)
     answer = connection.getresponse()
@@ -79,15 +80,15 @@ def head(system: Landslide, path: str, length: str) -> bytes:
 
 def test_who_promises_more_than_they_send_harms_nobody(system: Landslide) -> None:
     for length, body in ((1_000, b'{"selections": [1]}'), (10**12, b"{}")):
-        with socket.create_connection(("127.0.0.1", system.port), timeout=10) as wire:
+        with socket.create_connection(("127.0.0.1", system.port), timeout=PATIENCE) as wire:
             wire.sendall(head(system, "/api/v1/polls/DEMO/ballots/", str(length)) + body)
-    assert httpx.get(f"{system.url}/api/v1/polls/DEMO/tally/").status_code == 200
+    assert fetch.get(f"{system.url}/api/v1/polls/DEMO/tally/").status_code == 200
     assert "Traceback" not in system.output()
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "1e3"])
 def test_a_length_that_is_none_is_refused(system: Landslide, length: str) -> None:
-    with socket.create_connection(("127.0.0.1", system.port), timeout=10) as wire:
+    with socket.create_connection(("127.0.0.1", system.port), timeout=PATIENCE) as wire:
         wire.sendall(head(system, "/api/v1/polls/", length) + b"{}")
         assert b" 400 " in wire.recv(1_000).split(b"\r\n")[0]
 

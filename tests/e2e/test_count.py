@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests import fetch
 from tests.analytics.auditing import run_verifier
 from tests.e2e.audience import Client, new_voter
 from tests.e2e.staff import log_in
@@ -78,7 +78,7 @@ def test_from_the_ballot_to_the_verified_bundle(running: Any, visitor: Any, tmp_
     fingerprint = phone.locator(".fingerprint").inner_text()
     answer = run_verifier(bundle, "--key", fingerprint, "--receipt", receipt)
     assert answer.code == 0, answer.said
-    verifier = httpx.get(f"{system.url}{phone.get_by_role('link', name='Verifier').get_attribute('href')}")
+    verifier = fetch.get(f"{system.url}{phone.get_by_role('link', name='Verifier').get_attribute('href')}")
     assert verifier.text.startswith("#!/usr/bin/env python3")
 
 

@@ -9,9 +9,10 @@ import threading
 import time
 from typing import Any
 
-import httpx
 import pytest
 
+from tests import fetch
+from tests.servers import PATIENCE
 from tests.system import ROOT, Landslide
 
 COUNT = "SELECT COUNT(*) FROM polls_ballot JOIN polls_poll ON poll_id = polls_poll.id WHERE code = 'DEMO'"
@@ -41,7 +42,7 @@ def ballots(system: Landslide) -> int:
 
 
 def tally(system: Landslide) -> Any:
-    return json.loads(httpx.get(f"{system.url}/api/v1/polls/DEMO/tally/").content)
+    return json.loads(fetch.get(f"{system.url}/api/v1/polls/DEMO/tally/").content)
 
 
 def test_a_crowd_outlives_a_server_that_is_killed(system: Landslide) -> None:
@@ -51,7 +52,7 @@ def test_a_crowd_outlives_a_server_that_is_killed(system: Landslide) -> None:
         time.sleep(0.05)
     system.kill()
     system.start()
-    printed, _ = running.communicate(timeout=90)
+    printed, _ = running.communicate(timeout=4 * PATIENCE)
     assert running.returncode == 0, printed
     assert "All 120 acknowledged ballots are counted." in printed
     assert ballots(system) == tally(system)["ballots"] == before + 120
@@ -65,7 +66,7 @@ def test_ctrl_c_ends_with_a_summary(system: Landslide) -> None:
     while tally(system)["ballots"] < before + 10:
         time.sleep(0.05)
     os.kill(running.pid, signal.SIGINT)
-    printed, _ = running.communicate(timeout=30)
+    printed, _ = running.communicate(timeout=2 * PATIENCE)
     deadline.cancel()
     assert running.returncode == 0, printed
     counted = ballots(system) - before

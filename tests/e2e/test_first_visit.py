@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import expect
 
+from tests import fetch
 from tests.e2e.audience import Client
 from tests.system import Landslide
 
@@ -33,12 +33,12 @@ def client(system: Landslide) -> Client:
 
 
 def test_a_first_vote_takes_few_requests(system: Landslide, client: Client) -> None:
-    page = httpx.get(f"{system.url}/p/{client.make_poll()}/", headers={"Accept-Encoding": "gzip"})
+    page = fetch.get(f"{system.url}/p/{client.make_poll()}/", headers={"Accept-Encoding": "gzip"})
     files = set(re.findall(r'(?:href|src)="(/static/[^"]+\.(?:css|js))"', page.text))
     assert len(files) + 1 <= REQUESTS_MOST
     size = page.num_bytes_downloaded
     for path in files:
-        answer = httpx.get(system.url + path, headers={"Accept-Encoding": "br"})
+        answer = fetch.get(system.url + path, headers={"Accept-Encoding": "br"})
         assert not re.search(r"^import|\bfrom \"\.\.?/", answer.text, re.MULTILINE), (
             "it brings more files along"
         )

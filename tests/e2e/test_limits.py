@@ -13,6 +13,7 @@ import pytest
 from altcha.v1 import Payload, solve_challenge
 
 from analytics.anomalies import SEVERAL
+from tests import fetch
 from tests.conftest import landslides
 from tests.e2e.audience import Client, assert_all_agree, http_client, new_voter
 from tests.servers import wait_for
@@ -21,6 +22,7 @@ from tests.system import Landslide
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.faults]
 
 MOST, BATCH = 20, 8
+WINDOW = 10_000_000  # seconds: so many that none ends while a test runs
 STUFFER, SOMEBODY, HALL = "203.0.113.7", "198.51.100.9", "192.0.2.20"
 
 
@@ -32,7 +34,7 @@ def system(request: pytest.FixtureRequest) -> Iterator[Landslide]:
     mode, server = request.param.split("-")
     with contextlib.closing(landslides(request)) as made:
         env = {
-            "RATE_LIMITS": f"voter=300/60,address={MOST}/600,network=1000/600",
+            "RATE_LIMITS": f"voter=300/{WINDOW},address={MOST}/{WINDOW},network=1000/{WINDOW}",
             "TRUSTED_PROXIES": "127.0.0.1",
             "PROOF_WORK": "2000",
         }
@@ -103,7 +105,7 @@ def all_counted(tally: dict[str, Any]) -> int:
 
 
 def system_status(system: Landslide, receipt: str) -> str:
-    status: str = httpx.get(f"{system.url}/api/v1/receipts/{receipt}/").json()["status"]
+    status: str = fetch.get(f"{system.url}/api/v1/receipts/{receipt}/").json()["status"]
     return status
 
 
@@ -152,7 +154,7 @@ def test_many_addresses_over_their_limits_make_the_poll_ask_for_proofs(
 
     assert flood(http, code, SEVERAL + SEVERAL // 2) >= {202, 429}
     wait_for(lambda: Voter(http, code, "198.51.100.2").proof is not None, what="the poll to ask for proofs")
-    wait_for(lambda: client.http.get("/readyz").json()["modes"] == ["proof_of_work"], what="the mode")
+    wait_for(lambda: "proof_of_work" in client.http.get("/readyz").json()["modes"], what="the mode")
     assert "proof_switched_on" in system.output()
 
     honest = Voter(http, code, "198.51.100.3")

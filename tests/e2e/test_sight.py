@@ -7,9 +7,10 @@ from typing import Any
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
+from tests import fetch
 from tests.e2e.audience import Client, http_client
+from tests.servers import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -34,7 +35,7 @@ def post(staff: httpx.Client, page: str, **form: str) -> httpx.Response:
 
 def tallies_of_socket(socket: Any) -> Iterator[Any]:
     while True:
-        message = json.loads(socket.recv(timeout=30))
+        message = json.loads(socket.recv(timeout=PATIENCE))
         if message["type"] == "tally":
             yield message
 
@@ -60,10 +61,8 @@ def test_logging_out_closes_the_eyes_of_open_connections(running: Any) -> None:
     staff = log_in(system)
     cookie = {"Cookie": f"sessionid={staff.cookies['sessionid']}"}
     with (
-        connect(f"{system.ws_url}/ws/polls/{code}/", additional_headers=cookie) as socket,
-        httpx.stream(
-            "GET", f"{system.url}/api/v1/polls/{code}/stream/", headers=cookie, timeout=30
-        ) as stream,
+        fetch.websocket(f"{system.ws_url}/ws/polls/{code}/", additional_headers=cookie) as socket,
+        fetch.stream("GET", f"{system.url}/api/v1/polls/{code}/stream/", headers=cookie) as stream,
     ):
         screens = [tallies_of_socket(socket), tallies_of_stream(stream)]
         for screen in screens:
@@ -82,12 +81,12 @@ def test_another_sites_page_sees_nothing_by_a_visitors_cookies(running: Any, ori
     client.cast(code, "ann", [1])
     staff = log_in(system)
     headers = {"Cookie": f"sessionid={staff.cookies['sessionid']}"}
-    socket = connect(f"{system.ws_url}/ws/polls/{code}/", additional_headers=headers, origin=origin)
+    socket = fetch.websocket(f"{system.ws_url}/ws/polls/{code}/", additional_headers=headers, origin=origin)
     with socket, pytest.raises(ConnectionClosed, match="4403"):
-        socket.recv(timeout=30)
+        socket.recv(timeout=PATIENCE)
     address = f"{system.url}/api/v1/polls/{code}/stream/"
-    with httpx.stream("GET", address, headers={**headers, "Origin": origin}, timeout=30) as stream:
+    with fetch.stream("GET", address, headers={**headers, "Origin": origin}) as stream:
         assert "access-control-allow-origin" not in stream.headers
         assert not next(tallies_of_stream(stream))["visible"]
-    tally = httpx.get(f"{system.url}/api/v1/polls/{code}/tally/", headers={**headers, "Origin": origin})
+    tally = fetch.get(f"{system.url}/api/v1/polls/{code}/tally/", headers={**headers, "Origin": origin})
     assert "access-control-allow-origin" not in tally.headers

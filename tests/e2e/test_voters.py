@@ -114,7 +114,7 @@ def test_a_ballot_on_its_way_stays_its_voters(with_accounts: Any, visitor: Any) 
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/p/**")
     sign_in(page, "anna")
-    expect(page.locator("#cast-title")).to_contain_text("Your ballot is in", timeout=30_000)
+    expect(page.locator("#cast-title")).to_contain_text("Your ballot is in")
     assert votes(client, code, 2) == [1, 0, 1]
 
 

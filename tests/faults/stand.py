@@ -14,8 +14,9 @@ from urllib.parse import quote
 import httpx
 import psycopg
 
+from tests import fetch
 from tests.faults.orders import COOKIES, FOLDER, Orders
-from tests.servers import PostgreSQL, Redis, wait_for
+from tests.servers import PATIENCE, PostgreSQL, Redis, wait_for
 from tests.system import ROOT, Landslide, Role
 
 #: Short, so that a run needn't wait for what an operator would not notice either.
@@ -89,9 +90,7 @@ class Stand:
         self.redis.start()
         self.system.start()
         self.key, self.cookies = self.orders.voters()
-        self.http = httpx.Client(
-            base_url=self.system.url, timeout=30, headers={"Authorization": f"Api-Key {self.key}"}
-        )
+        self.http = fetch.Client(base_url=self.system.url, headers={"Authorization": f"Api-Key {self.key}"})
 
     def remove(self) -> None:
         with contextlib.suppress(AttributeError):
@@ -139,7 +138,7 @@ class Stand:
             return answer.status_code in (200, 409)
 
         try:
-            wait_for(done, 30)
+            wait_for(done)
         except TimeoutError:
             raise TimeoutError(f"{step} of {code}: {said}") from None
         return answer.json()
@@ -149,11 +148,11 @@ class Stand:
 
     # --- what can happen to it ---
 
-    def kill_at(self, step: str, patience: float = 30) -> int:
+    def kill_at(self, step: str, patience: float = PATIENCE) -> int:
         """SIGKILL for the next process that reaches `step`, and a new one in its place; who it was."""
         return self.act_at(step, "kill", patience)
 
-    def stop_at(self, step: str, patience: float = 30) -> int:
+    def stop_at(self, step: str, patience: float = PATIENCE) -> int:
         """SIGSTOP in the same way; `thaw` lets it go on."""
         return self.act_at(step, "stop", patience)
 

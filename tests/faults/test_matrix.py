@@ -18,8 +18,7 @@ from tests.faults.laboratory import Laboratory
 from tests.faults.load import Pace
 from tests.faults.matrix import Stands
 
-# Longer than for others: the first of them starts a system, and each waits for processes that start anew.
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 #: One of each sort, and those whose promise is the dearest: the others are for `make faults`. So are logs
 #: that went astray and poison in them, whose rows wait for commands: tests/analytics/test_reconcile.py and

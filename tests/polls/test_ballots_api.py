@@ -14,6 +14,7 @@ from polls.errors import LogInconsistent, Overloaded, catalogue
 from polls.models import ApiClient, Ballot, Claim, LogEntry, Poll
 from polls.votelog import get_log
 from tests.polls.rest import POLLS, Caller, make_key, make_poll, refusal
+from tests.servers import PATIENCE
 from tests.threads import at_once
 
 #: The log is written in the coalescer's thread, which sees only what is committed.
@@ -336,7 +337,7 @@ def test_a_ballot_is_not_refused_over_its_accept_header(poll: Poll) -> None:
 
 @committed
 def test_a_poll_takes_ballots_only_while_it_is_open(poll: Poll) -> None:
-    draft, due = make_poll(), make_poll(open=True, closes_at=timezone.now() + timedelta(seconds=0.3))
+    draft, due = make_poll(), make_poll(open=True, closes_at=timezone.now() + timedelta(seconds=2))
     lifecycle.close_poll(poll.pk)
     before = traces()
     assert refusal(Voter().cast(draft, 1)) == (409, "poll_not_open")
@@ -345,7 +346,7 @@ def test_a_poll_takes_ballots_only_while_it_is_open(poll: Poll) -> None:
     lifecycle.publish_poll(poll.pk)
     assert refusal(Voter().cast(poll, 1)) == (409, "poll_not_open")
     # The gate closes by itself, before anything has noticed that it is time.
-    until = timezone.now() + timedelta(seconds=10)
+    until = timezone.now() + timedelta(seconds=PATIENCE)
     while (answer := Voter().cast(due, 1)).status_code == 202 and timezone.now() < until:
         before = traces()
     assert refusal(answer) == (409, "poll_not_open")

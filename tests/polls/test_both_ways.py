@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -401,13 +401,7 @@ def requests(draw: st.DrawFn, world: World) -> Sent:
 
 
 def send_many(world: World, many: int) -> None:
-    @examples(
-        max_examples=many,
-        deadline=None,
-        derandomize=not EXAMPLES,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @examples(max_examples=many)
     @given(data=st.data())
     def send(data: st.DataObject) -> None:
         sent = data.draw(requests(world))

@@ -11,9 +11,7 @@ from polls import ballotbox, coalescer
 from polls.coalescer import Coalescer
 from polls.errors import LogInconsistent, OutcomeUnknown, Overloaded, Unavailable
 from polls.votelog.base import NewBallot, Outcome
-from tests.servers import wait_for
-
-PATIENCE = 30
+from tests.servers import PATIENCE, wait_for
 
 
 def ballots(*numbers: int) -> list[NewBallot]:

@@ -57,11 +57,6 @@ async def box(store: Store) -> Gatherer:
 
 
 @pytest.fixture
-def deadline(settings: Any) -> None:
-    settings.CAST_DEADLINE_SECONDS = 0.05
-
-
-@pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gatherer, float], None]:
     """later(box, 3): the loop's clock says three seconds more."""
     passed = 0.0
@@ -73,6 +68,13 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gatherer, float], None]:
         monkeypatch.setattr(box.loop, "time", lambda: now(box.loop) + passed)
 
     return pass_time
+
+
+@pytest.fixture
+def pass_deadline(settings: Any, later: Callable[[Gatherer, float], None]) -> Callable[[Gatherer], None]:
+    """pass_deadline(box): what was cast before it has waited for too long."""
+    settings.CAST_DEADLINE_SECONDS = 1000
+    return lambda box: later(box, 1001)
 
 
 async def turn() -> None:
@@ -281,12 +283,13 @@ async def test_who_hung_up_is_not_answered_and_the_others_are(box: Gatherer, sto
 
 
 async def test_under_way_it_is_unknown_and_in_the_queue_it_is_not_written(
-    box: Gatherer, store: Store, deadline: None
+    box: Gatherer, store: Store, pass_deadline: Callable[[Gatherer], None]
 ) -> None:
     under_way = box.cast(ballot(1))
     await turn()
     store.begin(0)
     queued = [box.cast(ballot(2)), box.cast(ballot(3))]
+    pass_deadline(box)
     assert (await under_way).code == "outcome_unknown"
     assert codes(queued) == ["overloaded"] * 2
     store.give_back(0)
@@ -295,13 +298,14 @@ async def test_under_way_it_is_unknown_and_in_the_queue_it_is_not_written(
 
 
 async def test_a_group_that_waits_for_others_is_taken_back(
-    box: Gatherer, store: Store, deadline: None, settings: Any
+    box: Gatherer, store: Store, pass_deadline: Callable[[Gatherer], None]
 ) -> None:
     """The coalescer has it in its queue still, behind what API clients sent."""
     outcome = box.cast(ballot(1))
+    await turn()
+    pass_deadline(box)
     assert (await outcome).code == "overloaded"
     assert store.groups[0][1].cancelled()
-    settings.CAST_DEADLINE_SECONDS = 60
     await turn()
     after = box.cast(ballot(2))
     await turn()
@@ -312,14 +316,14 @@ async def test_a_group_that_waits_for_others_is_taken_back(
 
 @pytest.mark.parametrize("size", [1, 2])
 async def test_one_that_comes_back_too_late_answers_for_no_other_group(
-    box: Gatherer, store: Store, deadline: None, settings: Any, size: int
+    box: Gatherer, store: Store, pass_deadline: Callable[[Gatherer], None], size: int
 ) -> None:
     """Else a ballot would be acknowledged by what became of another."""
     late = box.cast(ballot(1))
     await turn()
     store.begin(0)
+    pass_deadline(box)
     assert (await late).code == "outcome_unknown"
-    settings.CAST_DEADLINE_SECONDS = 60
     after = [box.cast(ballot(2 + number)) for number in range(size)]
     await turn()
     store.give_back(0)

@@ -87,7 +87,7 @@ def test_ballots_against_closing_by_hand() -> None:
 
 def test_ballots_against_the_planned_end() -> None:
     """Nobody closes the poll before the ballots stop: the gate alone decides."""
-    poll = open_poll(closes_at=timezone.now() + timedelta(seconds=2.5))
+    poll = open_poll(closes_at=timezone.now() + timedelta(seconds=4))
     with Crowd(poll) as crowd:
         pass
     poll.refresh_from_db()

@@ -5,6 +5,8 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.servers import PATIENCE
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -80,7 +82,7 @@ class Stream:
 
     async def event(self) -> dict[str, str]:
         """The fields of the next event, as a browser would read them."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while b"\n\n" not in self._text:
                 self._arrived.clear()
                 await self._arrived.wait()
@@ -88,11 +90,11 @@ class Stream:
         return dict(line.split(": ", 1) for line in block.decode().split("\n"))
 
     async def begun(self) -> "Stream":
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await self._begun.wait()
         return self
 
     async def leave(self) -> None:
         self._leaving.set()
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait_for(self._running, 10)
+            await asyncio.wait_for(self._running, PATIENCE)

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import uvloop
 
+from tests.servers import PATIENCE
+
 #: Run on uvloop, which serves, and on asyncio's own loop: what leans on one of them shows.
 ON_BOTH_LOOPS = ("test_lines.py",)
 
@@ -35,13 +37,13 @@ async def watch(transactional_db: None) -> AsyncIterator[Callable[..., Any]]:
             headers.append((b"origin", origin.encode()))
         socket = Socket(code, headers, query)
         sockets.append(socket)
-        connected, _ = await socket.raw.connect(timeout=10)
+        connected, _ = await socket.raw.connect(timeout=PATIENCE)
         assert connected
         return socket
 
     yield connect
     for socket in sockets:
-        await socket.raw.disconnect()
+        await socket.raw.disconnect(timeout=PATIENCE)
     hub = hub_module.current_hub()
     if hub is not None:
         await hub.stop()

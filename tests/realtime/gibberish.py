@@ -11,7 +11,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-PATIENCE = 20.0  # a bound on hanging, not a demand on speed
+from tests.servers import PATIENCE
+
 TEXT, CLOSE, PING = 1, 8, 9
 
 

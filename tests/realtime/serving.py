@@ -10,6 +10,7 @@ import uvicorn
 
 from config.uvicorn_protocols import LandslideHttp, LandslideWebSocket
 from realtime.handover import HAND_OVER, Line
+from tests.servers import PATIENCE
 
 
 class Recorder:
@@ -55,7 +56,7 @@ class Handing:
 
     async def recorder(self) -> Recorder:
         """Of the connection that is handed over next."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not self.recorders:
                 await asyncio.sleep(0.005)
         return self.recorders.pop(0)
@@ -81,7 +82,7 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[tuple[uvicorn.Serve
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # Not serve(): that one takes the process's signals over.
         running = asyncio.ensure_future(server._serve(sockets=[listener]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not server.started:
                 await asyncio.sleep(0.005)
         try:

@@ -38,8 +38,9 @@ from realtime import hub as hub_module
 from tests.polling import append, new_ballot
 from tests.realtime.asking import Answer, ask, http_scope
 from tests.realtime.viewing import Socket, db
+from tests.servers import PATIENCE
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.django_db(transaction=True)]
 
 THEN = datetime(2026, 5, 4, 18, 0, tzinfo=UTC)
 SECRET = b"s" * 32
@@ -225,7 +226,7 @@ async def watched(voter: str, batches: int) -> Seen:
         for name, headers in {"anybody": [], "a voter": [(b"cookie", f"voter={voter}".encode())]}.items():
             sent = [(b"host", b"testserver"), *headers]
             socket = Socket(code, sent)
-            connected, _ = await socket.raw.connect(timeout=10)
+            connected, _ = await socket.raw.connect(timeout=PATIENCE)
             assert connected
             watching.append(asyncio.ensure_future(hear(socket, got.setdefault((name, "socket", code), []))))
             stream = read(code, sent, got.setdefault((name, "stream", code), []), leaving)
@@ -250,9 +251,9 @@ def more_ballots(batch: int) -> None:
 async def hear(socket: Socket, heard: list[bytes]) -> None:
     try:
         while True:
-            heard.append((await socket.raw.receive_from(timeout=60)).encode())
+            heard.append((await socket.raw.receive_from(timeout=PATIENCE)).encode())
     finally:
-        await socket.raw.disconnect()
+        await socket.raw.disconnect(timeout=PATIENCE)
 
 
 async def read(code: str, headers: Any, heard: list[bytes], leaving: asyncio.Event) -> None:

@@ -10,25 +10,21 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
+from tests import fetch
 from tests.e2e.audience import Client, close_all
 from tests.realtime import gibberish
-from tests.realtime.gibberish import PATIENCE, Frame, converse, handshake, open_files, resident_bytes
+from tests.realtime.gibberish import Frame, converse, handshake, open_files, resident_bytes
+from tests.servers import PATIENCE
 from tests.system import Landslide
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
-bounded = settings(
-    max_examples=EXAMPLES or 25,
-    deadline=None,
-    derandomize=not EXAMPLES,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+bounded = settings(max_examples=EXAMPLES or 25)
 MEGABYTE = 1024 * 1024
 
 
@@ -79,7 +75,7 @@ class Healthy:
 @pytest.fixture
 def healthy(system: Landslide, client: Client) -> Iterator[Healthy]:
     code = client.make_poll()
-    with connect(f"{system.ws_url}/ws/polls/{code}/") as socket:
+    with fetch.websocket(f"{system.ws_url}/ws/polls/{code}/") as socket:
         viewer = Healthy(system, client, code, socket)
         viewer.still_served()
         files = open_files(viewer.pid)

@@ -6,14 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from config import lines
 from config.handshake import answer_to
 from config.uvicorn_bounds import BoundedHttp, BoundedWebSocket
 from realtime.handover import HAND_OVER
+from tests import fetch
 from tests.realtime.serving import serving
+from tests.servers import PATIENCE
 
 REGULAR = [
     (b"host", b"x"),
@@ -68,7 +69,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 async def test_an_application_that_wants_no_hand_over_is_served_all_the_same(subprotocols: Any) -> None:
     async with serving(echo) as (_, port):
         address = f"ws://127.0.0.1:{port}/a%20b/?c=d"
-        async with connect(address, subprotocols=subprotocols, compression=None) as client:
+        async with fetch.async_websocket(address, subprotocols=subprotocols, compression=None) as client:
             assert client.response
             assert client.response.headers["x-extra"] == "1"
             assert "date" in client.response.headers
@@ -101,18 +102,18 @@ async def fail_later(scope: Any, receive: Any, send: Any) -> None:
 async def test_before_it_is_accepted_a_refusal_is_an_http_answer(app: Any, status: int) -> None:
     async with serving(app) as (server, port):
         with pytest.raises(InvalidStatus) as refused:
-            await connect(f"ws://127.0.0.1:{port}/")
+            await fetch.async_websocket(f"ws://127.0.0.1:{port}/")
         assert refused.value.response.status_code == status
         assert not server.server_state.connections
 
 
 async def test_an_application_that_fails_says_so_and_leaves_nothing() -> None:
     async with serving(fail_later) as (server, port):
-        client = await connect(f"ws://127.0.0.1:{port}/")
+        client = await fetch.async_websocket(f"ws://127.0.0.1:{port}/")
         with pytest.raises(ConnectionClosed):
             await client.recv()
         assert client.close_code == 1011
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while server.server_state.connections or server.server_state.tasks:
                 await asyncio.sleep(0.01)
 
@@ -126,7 +127,7 @@ async def test_who_never_listens_is_not_listened_to_for_ever() -> None:
         await deaf.wait()
 
     async with serving(app) as (_, port):
-        client = await connect(f"ws://127.0.0.1:{port}/", compression=None)
+        client = await fetch.async_websocket(f"ws://127.0.0.1:{port}/", compression=None)
 
         async def talk() -> None:
             while True:
@@ -134,7 +135,7 @@ async def test_who_never_listens_is_not_listened_to_for_ever() -> None:
                 await asyncio.sleep(0)  # the server is in this loop too
 
         with pytest.raises(ConnectionClosed):
-            await asyncio.wait_for(talk(), 20)
+            await asyncio.wait_for(talk(), PATIENCE)
         deaf.set()
 
 
@@ -159,7 +160,7 @@ async def test_on_an_unknown_uvicorn_who_talks_without_end_is_let_go_too(
         writer.write(b"GET / HTTP/1.1\r\n%b\r\n" % head)
         await reader.readuntil(b"\r\n\r\n")
         said = b""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while b"\x88" not in said:
                 writer.write(frame * 50)
                 await asyncio.sleep(0)  # the server is in this loop too
@@ -180,5 +181,5 @@ async def test_nobody_is_handed_a_connection_before_it_is_accepted() -> None:
 
     async with serving(app) as (_, port):
         with pytest.raises(InvalidStatus):
-            await connect(f"ws://127.0.0.1:{port}/")
+            await fetch.async_websocket(f"ws://127.0.0.1:{port}/")
     assert offered == [None]

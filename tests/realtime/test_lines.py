@@ -7,15 +7,16 @@ from typing import Any
 
 import h11
 import pytest
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from config import lines, throttle, uvicorn_bounds, uvicorn_protocols
 from config.keepalive import Keepalive
 from realtime.protocol import Message
+from tests import fetch
 from tests.realtime.serving import Handing, serving
 from tests.realtime.viewing import until
+from tests.servers import PATIENCE
 
 pytestmark = pytest.mark.early
 
@@ -53,7 +54,7 @@ def masked(opcode: Opcode, data: bytes, fin: bool = True) -> bytes:
 
 async def close_code(reader: asyncio.StreamReader) -> int:
     """Of the close frame that comes next, behind which the server hangs up."""
-    data = await asyncio.wait_for(reader.read(), 10)
+    data = await asyncio.wait_for(reader.read(), PATIENCE)
     at = data.index(b"\x88")
     return int.from_bytes(data[at + 2 : at + 4], "big")
 
@@ -62,7 +63,7 @@ async def test_one_encoded_frame_reaches_all() -> None:
     app = Handing()
     async with serving(app) as (_, port):
         address = f"ws://127.0.0.1:{port}/"
-        async with connect(address) as one, connect(address) as two:
+        async with fetch.async_websocket(address) as one, fetch.async_websocket(address) as two:
             for recorder in (await app.recorder(), await app.recorder()):
                 assert recorder.line
                 recorder.line.send(TALLY)
@@ -74,7 +75,7 @@ async def test_one_encoded_frame_reaches_all() -> None:
 async def test_frames_of_every_length_are_read_as_they_were_meant(length: int) -> None:
     message = Message({"type": "tally", "question": "x" * length})
     app = Handing()
-    async with serving(app) as (_, port), connect(f"ws://127.0.0.1:{port}/") as client:
+    async with serving(app) as (_, port), fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
         line: Any = (await app.recorder()).line
         line.send(message)
         assert await client.recv() == message.text
@@ -82,7 +83,7 @@ async def test_frames_of_every_length_are_read_as_they_were_meant(length: int) -
 
 async def test_what_a_client_says_is_heard_and_leaves_nothing_behind() -> None:
     app = Handing()
-    async with serving(app) as (_, port), connect(f"ws://127.0.0.1:{port}/") as client:
+    async with serving(app) as (_, port), fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
         recorder = await app.recorder()
         line: Any = recorder.line
         await client.send("whole")
@@ -139,7 +140,7 @@ async def test_what_is_sent_in_plenty_is_heard_in_slices(monkeypatch: pytest.Mon
         writer.write(masked(Opcode.TEXT, b"") * 2000)
         await until(lambda: not line.transport.is_reading())
         writer.write(masked(Opcode.TEXT, b"last"))
-        await until(lambda: recorder.texts[-1:] == ["last"], patience=30)
+        await until(lambda: recorder.texts[-1:] == ["last"])
         assert len(recorder.texts) == 2001
         await until(line.transport.is_reading)
         writer.close()
@@ -159,8 +160,8 @@ async def test_what_came_with_an_odd_handshake_waits_its_turn_across_the_hand_ov
         recorders += [await app.recorder() for _ in writers]
         for writer in writers:
             writer.write(masked(Opcode.TEXT, b"last"))
-        await until(lambda: all(each.texts[-1:] == ["last"] for each in recorders[1:]), patience=30)
-        await until(lambda: recorders[0].texts == ["word"], patience=30)
+        await until(lambda: all(each.texts[-1:] == ["last"] for each in recorders[1:]))
+        await until(lambda: recorders[0].texts == ["word"])
         assert [len(each.texts) for each in recorders] == [1, 501, 501, 501]
         assert len(server.server_state.connections) == 4
         for writer in [neighbour, *writers]:
@@ -199,10 +200,10 @@ async def test_who_sends_tiny_frames_without_end_is_let_go(
         sending = asyncio.ensure_future(send())
         said = b""
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while b"\x88" not in said:
                     said += await reader.read(65536)
-                await until(lambda: not server.server_state.connections, patience=30)
+                await until(lambda: not server.server_state.connections)
         finally:
             sending.cancel()
             writer.close()
@@ -217,7 +218,7 @@ async def test_an_honest_viewer_may_say_what_a_viewer_has_to_say() -> None:
     app = Handing()
     async with (
         serving(app, ws_max_size=16 * 1024) as (_, port),
-        connect(f"ws://127.0.0.1:{port}/", compression=None, ping_interval=None) as client,
+        fetch.async_websocket(f"ws://127.0.0.1:{port}/", compression=None, ping_interval=None) as client,
     ):
         recorder = await app.recorder()
         for _ in range(100):
@@ -225,7 +226,7 @@ async def test_an_honest_viewer_may_say_what_a_viewer_has_to_say() -> None:
         for _ in range(20):
             await (await client.ping())
         await client.send("x" * 16_000)
-        await until(lambda: len(recorder.texts) == 101, patience=30)
+        await until(lambda: len(recorder.texts) == 101)
         assert "gone" not in recorder.told
 
 
@@ -274,7 +275,7 @@ async def test_it_closes_as_the_protocol_says(sent: bytes, code: int) -> None:
 
 async def test_nonsense_harms_nobody_but_who_sent_it() -> None:
     app = Handing()
-    async with serving(app) as (server, port), connect(f"ws://127.0.0.1:{port}/") as client:
+    async with serving(app) as (server, port), fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
         watching = await app.recorder()
         for _ in range(50):
             _, writer = await raw_socket(port)
@@ -291,7 +292,7 @@ async def test_nonsense_harms_nobody_but_who_sent_it() -> None:
 
 async def test_the_server_says_why_it_closes() -> None:
     app = Handing()
-    async with serving(app) as (_, port), connect(f"ws://127.0.0.1:{port}/") as client:
+    async with serving(app) as (_, port), fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
         recorder = await app.recorder()
         assert recorder.line
         recorder.line.close(4404)
@@ -305,7 +306,7 @@ async def test_the_server_says_why_it_closes() -> None:
 async def test_at_shutdown_viewers_are_sent_elsewhere() -> None:
     app = Handing()
     async with serving(app) as (_, port):
-        client = await connect(f"ws://127.0.0.1:{port}/")
+        client = await fetch.async_websocket(f"ws://127.0.0.1:{port}/")
         recorder = await app.recorder()
     with pytest.raises(ConnectionClosed):
         await client.recv()
@@ -328,7 +329,7 @@ async def test_a_zero_window_is_noticed_at_once_and_when_it_opens() -> None:
         assert recorder.told == ["held"]
         assert 0 < line.transport.get_write_buffer_size() <= len(big.frame)
         reader._transport.resume_reading()  # type: ignore[attr-defined]
-        got = await asyncio.wait_for(reader.readexactly(sent * len(big.frame)), 10)
+        got = await asyncio.wait_for(reader.readexactly(sent * len(big.frame)), PATIENCE)
         assert got == big.frame * sent
         await until(lambda: recorder.told == ["held", "drained"])
         line.abort()
@@ -338,15 +339,27 @@ async def test_a_zero_window_is_noticed_at_once_and_when_it_opens() -> None:
 
 async def test_who_answers_no_ping_is_dropped_and_who_does_is_not() -> None:
     app = Handing()
-    async with serving(app, ws_ping_interval=1, ws_ping_timeout=1) as (_, port):
+    interval = 30
+
+    def pass_interval() -> None:
+        keepalive = uvicorn_protocols.shared_keepalive(asyncio.get_running_loop(), interval)
+        assert keepalive
+        for _ in range(interval):
+            keepalive.turn()
+
+    async with serving(app, ws_ping_interval=interval, ws_ping_timeout=interval) as (_, port):
         reader, writer = await raw_socket(port)
         dead = await app.recorder()
-        async with connect(f"ws://127.0.0.1:{port}/") as client:
+        async with fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
             alive = await app.recorder()
+            line: Any = alive.line
+            pass_interval()
+            assert not line.answered
+            await until(lambda: line.answered)
+            pass_interval()
             assert await close_code(reader) == 1011
             assert (dead.told, alive.told) == (["gone"], [])
-            assert alive.line
-            alive.line.send(TALLY)
+            line.send(TALLY)
             assert await client.recv() == TALLY.text
         writer.close()
 
@@ -396,7 +409,7 @@ async def test_events_go_out_as_chunks_of_the_response_that_was_begun() -> None:
         writer.write(b"GET /another/ HTTP/1.1\r\nHost: x\r\n\r\n")  # never has its turn
         await asyncio.sleep(0.02)
         recorder.line.close(0)
-        client.receive_data(await asyncio.wait_for(reader.read(), 10))
+        client.receive_data(await asyncio.wait_for(reader.read(), PATIENCE))
         assert client.next_event().status_code == 200  # type: ignore[union-attr]
         body = b""
         while not isinstance(event := client.next_event(), h11.EndOfMessage):
@@ -448,5 +461,8 @@ def test_a_uvicorn_that_cannot_be_bounded_is_not_served_with(monkeypatch: pytest
 
 async def test_compressed_connections_are_not_handed_over() -> None:
     app = Handing()
-    async with serving(app, ws_per_message_deflate=True) as (_, port), connect(f"ws://127.0.0.1:{port}/"):
+    async with (
+        serving(app, ws_per_message_deflate=True) as (_, port),
+        fetch.async_websocket(f"ws://127.0.0.1:{port}/"),
+    ):
         assert (await app.recorder()).line is None

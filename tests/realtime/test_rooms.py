@@ -106,7 +106,7 @@ async def test_what_is_held_up_in_the_middle_goes_on_where_it_was(room: Room) ->
     assert line.ballots == [0, 1]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["vote", "move", "reset", "come", "hold", "drain"]), st.integers(0, 9))

@@ -7,10 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from tests import fetch
 from tests.e2e.audience import Client, close_all, new_voter
+from tests.servers import PATIENCE
 from tests.system import Landslide
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -30,7 +31,7 @@ def client(system: Landslide) -> Iterator[Client]:
 
 
 async def tally(socket: Any, wanted: Callable[[Any], bool] = lambda _: True) -> Any:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             message = json.loads(await socket.recv())
             if message["type"] == "tally" and wanted(message):
@@ -47,8 +48,8 @@ async def test_socket_stream_and_endpoint_show_the_same(system: Landslide, clien
     code = await asyncio.to_thread(client.make_poll)
     stream = f"{system.url}/api/v1/polls/{code}/stream/"
     async with (
-        httpx.AsyncClient(timeout=20) as http,
-        connect(f"{system.ws_url}/ws/polls/{code}/") as socket,
+        fetch.AsyncClient() as http,
+        fetch.async_websocket(f"{system.ws_url}/ws/polls/{code}/") as socket,
         http.stream("GET", stream, headers={"Accept": "text/event-stream"}) as answer,
     ):
         streamed = events(answer)
@@ -73,7 +74,7 @@ async def test_the_tally_is_the_same_from_the_view_and_from_the_snapshot(
     """The first answers come from the view, later ones from the hub; a proxy must not see a difference."""
     code = await asyncio.to_thread(client.make_poll)
     address = f"{system.url}/api/v1/polls/{code}/tally/"
-    async with httpx.AsyncClient() as http:
+    async with fetch.AsyncClient() as http:
         answers = []
         for _ in range(12):
             answers.append(await http.get(address))
@@ -98,9 +99,9 @@ async def test_a_viewer_that_is_refused_is_told_why(
     system: Landslide, client: Client, path: str, origin: Any, code: int
 ) -> None:
     path = path or await asyncio.to_thread(client.make_poll)
-    async with connect(f"{system.ws_url}/ws/polls/{path}/", origin=origin) as socket:
+    async with fetch.async_websocket(f"{system.ws_url}/ws/polls/{path}/", origin=origin) as socket:
         with pytest.raises(ConnectionClosed):
-            await asyncio.wait_for(socket.recv(), 20)
+            await asyncio.wait_for(socket.recv(), PATIENCE)
         assert socket.close_code == code
 
 
@@ -108,7 +109,8 @@ async def test_a_recheck_shows_the_voter_what_others_do_not_see(system: Landslid
     code = await asyncio.to_thread(client.make_poll, results_visible="after_vote")
     voter = await asyncio.to_thread(new_voter, system.url, code)
     cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in voter.cookies.items())}
-    async with connect(f"{system.ws_url}/ws/polls/{code}/", additional_headers=cookie) as socket:
+    address = f"{system.ws_url}/ws/polls/{code}/"
+    async with fetch.async_websocket(address, additional_headers=cookie) as socket:
         assert not (await tally(socket))["visible"]
         await socket.send('{"type":"recheck"}')
         assert not (await tally(socket))["visible"]

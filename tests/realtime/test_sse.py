@@ -129,7 +129,7 @@ async def test_a_deleted_poll_ends_its_streams(stream: Any) -> None:
 async def test_where_the_server_can_not_tell_who_is_stalled_a_stream_ends_in_time(
     stream: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sse, "PLAIN_SECONDS", 0.2)
+    monkeypatch.setattr(sse, "PLAIN_SECONDS", 1.0)
     poll = await db(make_poll)()
     events = await stream(poll.code)
     await tally(events)

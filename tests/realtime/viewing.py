@@ -13,6 +13,7 @@ from config.asgi import application
 from polls import authoring, ballotbox, lifecycle, voters
 from polls.models import Poll
 from polls.votelog import get_log
+from tests.servers import PATIENCE
 
 #: Django code from an async test.
 db = sync_to_async
@@ -50,7 +51,7 @@ def count() -> None:
         counting.count_partition(partition)
 
 
-async def until(true: Callable[[], Any], patience: float = 10) -> None:
+async def until(true: Callable[[], Any], patience: float = PATIENCE) -> None:
     async with asyncio.timeout(patience):
         while not true():
             await asyncio.sleep(0.01)
@@ -63,7 +64,7 @@ class Socket:
         self.raw = WebsocketCommunicator(application, f"/ws/polls/{code}/{query}", headers=headers)
 
     async def tally(
-        self, wanted: Callable[[dict[str, Any]], bool] = lambda _: True, patience: float = 10
+        self, wanted: Callable[[dict[str, Any]], bool] = lambda _: True, patience: float = PATIENCE
     ) -> Any:
         """The next tally that is `wanted`."""
         async with asyncio.timeout(patience):
@@ -74,7 +75,7 @@ class Socket:
 
     async def message(self, sort: str | None = None) -> Any:
         while True:
-            message = json.loads(await self.raw.receive_from(timeout=10))
+            message = json.loads(await self.raw.receive_from(timeout=PATIENCE))
             if sort in (None, message["type"]):
                 return message
 
@@ -84,6 +85,6 @@ class Socket:
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             if await self.raw.receive_nothing(timeout=left):
                 return True
-            if json.loads(await self.raw.receive_from())["type"] != "viewers":
+            if json.loads(await self.raw.receive_from(timeout=PATIENCE))["type"] != "viewers":
                 return False
         return True

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.system import ROOT
@@ -14,13 +14,7 @@ from tests.system import ROOT
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
-bounded = settings(
-    max_examples=EXAMPLES or 80,
-    deadline=None,
-    derandomize=not EXAMPLES,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+bounded = settings(max_examples=EXAMPLES or 80)
 
 SHOW = """({ mergeTally, mergeState }, { start, arriving }) => {
   let shown = start;

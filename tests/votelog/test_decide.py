@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import redis
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from polls.votelog.base import (
@@ -116,12 +116,7 @@ def revotes(count: int) -> list[NewBallot]:
     ]
 
 
-@settings(
-    max_examples=200,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    derandomize=True,
-)
+@settings(max_examples=200)
 @given(gate=gates, known=claimed, batch=st.lists(ballots, min_size=1, max_size=6))
 @example(gate=Gate(1, open=True, revote=True), known=[], batch=revotes(REMEMBERED_BALLOTS + 4))
 @example(gate=Gate(32_767, open=True, closes_at=FUTURE), known=[], batch=revotes(2))

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
+from tests import fetch
 from tests.faults.campaign import Fault, Scene
 from tests.faults.lines import HUNG_SECONDS
 
@@ -45,7 +46,7 @@ def _ask_all(scene: Scene) -> dict[str, tuple[float, str]]:
     def ask(path: str) -> tuple[float, str]:
         began = time.monotonic()
         try:
-            answer = httpx.get(
+            answer = fetch.get(
                 scene.stand.system.url + path.format(code=scene.code), timeout=2 * HUNG_SECONDS
             )
             what = str(answer.status_code)

@@ -1,0 +1,23 @@
+"""HTTP and WebSocket clients for tests: on a busy machine the libraries' own 5 and 10 seconds are too few."""
+
+from functools import partial
+
+import httpx
+import websockets.asyncio.client
+import websockets.sync.client
+
+from tests.servers import PATIENCE
+
+#: Nothing here speaks TLS: loading the system's certificates would cost 50 ms a client.
+OPTIONS = {"timeout": PATIENCE, "verify": False}
+
+Client = partial(httpx.Client, **OPTIONS)
+AsyncClient = partial(httpx.AsyncClient, **OPTIONS)
+request = partial(httpx.request, **OPTIONS)
+stream = partial(httpx.stream, **OPTIONS)
+get = partial(httpx.get, **OPTIONS)
+post = partial(httpx.post, **OPTIONS)
+
+SOCKET_OPTIONS = {"open_timeout": PATIENCE, "ping_timeout": PATIENCE, "close_timeout": PATIENCE}
+websocket = partial(websockets.sync.client.connect, **SOCKET_OPTIONS)
+async_websocket = partial(websockets.asyncio.client.connect, **SOCKET_OPTIONS)
