@@ -3,7 +3,8 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ def chromium(home: Path, *arguments: str) -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def wait_until(page: Page, condition: Callable[[], Any], what: str) -> None:
+    """Until it is true of what the page has told this process, such as its requests."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE} s for {what}"
+        page.wait_for_timeout(20)  # Playwright calls us back only while it waits
 
 
 class Visitor:
