@@ -19,10 +19,15 @@ from tests.faults.matrix import Matrix
 
 PAGE = """# Faults
 
-What `make faults` found. Each row is a fault on a running system with voters on it; what must hold is checked
-afterwards against a journal of every ballot and every answer that is kept outside the system. Then the same
-once more on a build that is broken on purpose, to show that the check can fail. The code is in tests/faults/;
-tests/README.md says how to add a row.
+The last full run of `make faults`. Each row injects a fault into a running system while voters cast ballots.
+Afterwards the result is checked against a journal, kept outside the system, of every ballot and every
+answer. Each row then runs again on a build that is broken on purpose, to show that its check can fail; the
+column *broken build* names the check that detected it.
+
+*Acknowledged* ballots were answered with 202. *Counted* is at most one per voter, so a ballot that another
+one replaced isn't in it. *Lost* are acknowledged ballots that were neither counted, replaced nor kept as
+dead letters. *Doubled* are voters with more than one ballot. The code is in `tests/faults/`;
+[tests/README.md](../tests/README.md) says how to add a row.
 
 {date}, {machine}, Python {python}, {minutes:.0f} minutes.
 

@@ -146,7 +146,7 @@ def cells(line: Line) -> list[str]:
     if line.broken is None:
         found = "not run"
     else:
-        found = f"found by *{fault.found_by}*" if line.broken.found_out else "**not found**"
+        found = f"detected by *{fault.found_by}*" if line.broken.found_out else "**not detected**"
     return [
         *(fault.name, fault.on, fault.expected, "yes" if line.as_expected else "**no**"),
         *(f"{figure:,}" for figure in figures),

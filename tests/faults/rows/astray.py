@@ -131,7 +131,7 @@ def _give_up(scene: Scene, known: set[str]) -> None:
         for ballot in lost:  # what its voter had cast before is the newest then
             _release(ballot)
         gone += len(lost)
-    scene.remark(f"{gone} acknowledged ballots went with the log before they were counted")
+    scene.remark(f"{gone} acknowledged, uncounted ballots were lost with the log")
     scene.load.resume()
 
 
@@ -145,7 +145,9 @@ def _goes_on(scene: Scene) -> None:
     scene.wait_current("after reconcile_log")
 
 
-EXPECTED = "log_inconsistent, alarm; reconcile_log brings it back; nothing counted changes or counts twice"
+EXPECTED = (
+    "log_inconsistent and an alarm; reconcile_log repairs it; no counted ballot changes or counts twice"
+)
 
 
 def _row(name: str, strike: object, *broken: str, long: bool = False) -> Fault:

@@ -20,7 +20,7 @@ def _last_few(scene: Scene) -> None:
 
 def _build(broken: str, found_by: str, strike: Callable[[Scene], None] = nothing) -> Fault:
     return Fault(
-        *(f"none, {found_by}", "a broken build", "found out", strike, (broken,), found_by), only_broken=True
+        *(f"none, {found_by}", "a broken build", "detected", strike, (broken,), found_by), only_broken=True
     )
 
 

@@ -72,7 +72,7 @@ def _look_at_history(scene: Scene, began: float) -> None:
     scene.expect(holds, "history", f"points from {first} to {last}; now is {time.time():.0f}")
 
 
-EXPECTED = "polls open and close by the store's clock; counting goes on"
+EXPECTED = "polls open and close by the store's clock; counting continues"
 
 
 def _row(role: str, seconds: int, broken: str) -> Fault:

@@ -10,7 +10,7 @@ from tests.faults.proxy import How, What
 from tests.faults.stand import Stand
 from tests.servers import PostgreSQL, Redis, wait_for
 
-SETTLED = "unknown outcome settled by the retry; counted once; no answer overdue"
+SETTLED = "a retry settles the unknown outcome; counted once; no answer overdue"
 #: What goes by on the line at the moment that matters.
 APPEND, COMMIT = b"landslide_append", b"COMMIT"
 #: Each call to Redis is tried three times before its outcome is given up as unknown.

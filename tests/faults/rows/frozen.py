@@ -60,7 +60,7 @@ def _ask_all(scene: Scene) -> dict[str, tuple[float, str]]:
 
 ROWS = [
     Fault(
-        *("frozen while pages are asked for", store, "every page has an answer in time", asked_of(store)),
+        *("frozen while pages are asked for", store, "every page answers in time", asked_of(store)),
         broken=("waits_for_ever",),
         found_by="overdue",
         long=True,

@@ -82,21 +82,31 @@ def _goes_on(scene: Scene, how: str) -> None:
 LAB = {"kind": Laboratory}
 ROWS = [
     Fault(
-        *("disk full", "Redis", "503, no ack; goes on once it is started where there is room", redis_disk),
+        *(
+            "disk full",
+            "Redis",
+            "503, nothing acknowledged; continues once it is restarted with room",
+            redis_disk,
+        ),
         broken=("acks_before_append",),
         found_by="lost",
         times=3,
         stand=LAB,
     ),
     Fault(
-        *("memory full (maxmemory, noeviction)", "Redis", "503, no ack; recovers by itself", redis_memory),
+        *(
+            "memory full (maxmemory, noeviction)",
+            "Redis",
+            "503, nothing acknowledged; recovers by itself",
+            redis_memory,
+        ),
         broken=("acks_before_append",),
         found_by="lost",
         times=3,
         stand=LAB,
     ),
     Fault(
-        *("disk full", "PostgreSQL", "accepting goes on; counting waits, recovers by itself"),
+        *("disk full", "PostgreSQL", "accepting continues; counting waits and recovers by itself"),
         postgresql_disk,
         broken=("skips_what_fails",),
         found_by="lost",

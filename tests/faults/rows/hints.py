@@ -67,7 +67,7 @@ ROWS = [
         times=3,
     ),
     Fault(
-        *("wake-ups doubled", "broker", "nothing twice", switched("doubled.wake_up")),
+        *("wake-ups doubled", "broker", "nothing counted twice", switched("doubled.wake_up")),
         broken=("counts_each_wake_up",),
         found_by="tally",
         times=3,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tests.faults.campaign import Fault, Scene
 
-HOLDS = "journal holds, nothing twice"
+HOLDS = "no acknowledged ballot lost, none counted twice"
 #: A build whose counting isn't one transaction, and whose ledger doesn't say what it took.
 LOOSE = ("no_transaction", "ledger_unchecked")
 
@@ -92,7 +92,7 @@ ROWS = [
         times=4,
     ),
     Fault(
-        *("SIGKILL before the announcement", "worker", "screens current all the same"),
+        *("SIGKILL before the announcement", "worker", "screens current anyway"),
         killed_before_it_tells,
         broken=("never_looks",),
         found_by="current",

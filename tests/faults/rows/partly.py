@@ -83,7 +83,7 @@ def _goes_on(scene: Scene) -> None:
 
 
 def _row(name: str, strike: Callable[[Scene], None]) -> Fault:
-    expected = "who is refused isn't counted, others of the same append are; goes on by itself"
+    expected = "refused ballots aren't counted, others of the same append are; recovers by itself"
     return Fault(
         *(name, "a part of the vote log", expected, strike),
         broken=("speaks_for_all",),

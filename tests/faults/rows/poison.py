@@ -142,7 +142,7 @@ def _held(stand: Stand, poll_id: int) -> int:
 LAB = {"kind": Laboratory}
 ROWS = [
     Fault(
-        *("poison entries, 1 in 100", "vote log", "dead letters with reasons; nothing else waits"),
+        *("poison entries, 1 in 100", "vote log", "dead letters with reasons; no other ballot waits"),
         one_in_a_hundred,
         broken=("stops_at_misfits",),
         found_by="current",
@@ -151,7 +151,7 @@ ROWS = [
         damages=True,
     ),
     Fault(
-        *("poison entries, all of one poll", "vote log", "that poll's counting halts; others go on"),
+        *("poison entries, all of one poll", "vote log", "counting halts for that poll; others continue"),
         all_of_one_poll,
         broken=("never_halts",),
         found_by="halted",

@@ -9,7 +9,7 @@ from tests.faults.campaign import Fault, Scene
 from tests.faults.lines import HUNG_SECONDS
 from tests.faults.stand import IDLE_SECONDS
 
-AWAY = "503 with Retry-After meanwhile, then catches up; nothing lost"
+AWAY = "503 with Retry-After during the fault, then catches up; nothing lost"
 
 
 def redis_restarts(scene: Scene) -> None:
@@ -108,7 +108,7 @@ ROWS = [
         *(
             "crash and restart",
             "PostgreSQL",
-            "accepting goes on; then catches up",
+            "accepting continues; counting catches up",
             postgresql_restarts,
         ),
         broken=("asks_the_database",),
@@ -116,14 +116,14 @@ ROWS = [
         times=3,
     ),
     Fault(
-        *("frozen, then on", "PostgreSQL", "accepting goes on; no request hangs", postgresql_hangs),
+        *("frozen, then on", "PostgreSQL", "accepting continues; no request hangs", postgresql_hangs),
         broken=("asks_the_database",),
         found_by="accepting",
         times=2,
         long=True,
     ),
     Fault(
-        *("SIGKILL and restart", "beat", "the sweep goes on", beat_dies),
+        *("SIGKILL and restart", "beat", "sweeps continue", beat_dies),
         broken=("no_sweep",),
         found_by="current",
         times=3,
@@ -136,7 +136,7 @@ ROWS = [
         times=3,
     ),
     Fault(
-        *("SIGSTOP while it sends rows, then SIGCONT", "worker", "its locks end; it changes nothing"),
+        *("SIGSTOP while it sends rows, then SIGCONT", "worker", "its locks expire; it changes nothing"),
         worker_stops("worker.in_copy"),
         broken=("stuck_copies_stay",),
         found_by="current",

@@ -48,7 +48,7 @@ def crowded(crowd: Crowd, connects: int = CONNECTS, slowest: float | None = None
         more = scene.journal.acknowledged - acknowledged
         took = scene.load.slowest
         scene.expect(slowest is None or took < slowest, "pace", f"a cast took {took:.1f} s")
-        scene.remark(f"{came:,} connects; {more:,} acknowledged meanwhile")
+        scene.remark(f"{came:,} connections; {more:,} acknowledged during the fault")
         scene.wait_current("with a crowd that has gone")
 
     return strike
@@ -161,7 +161,7 @@ async def _annoy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             await asyncio.sleep(0.02)
 
 
-PACE = "accepting ballots keeps its pace: all acknowledged, none put off"
+PACE = "accepting isn't slowed down: all ballots acknowledged, none refused"
 
 
 def _row(name: str, strike: Callable[[Scene], None], *, times: int = 2, long: bool = False) -> Fault:
