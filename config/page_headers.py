@@ -27,7 +27,7 @@ PUBLIC: Policy = {
     "base-uri": [NONE],
     "frame-ancestors": [NONE],
     # A text can't become markup or a script, whatever a page's own code does with it. The one policy is
-    # static/js/vote/proof.js's, which starts its worker from a file of ours.
+    # static/js/proof/prover.js's, which starts its worker from a file of ours.
     "require-trusted-types-for": ["'script'"],
     "trusted-types": ["proof-worker"],
 }

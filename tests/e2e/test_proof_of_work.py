@@ -76,7 +76,7 @@ def test_the_page_says_what_it_waits_for(running: Any, visitor: Any) -> None:
     ask_for_proofs(client, code)
     page = visitor().page
     held: list[Any] = []
-    page.route("**/proof-worker*.js", lambda route: held.append(route))  # which can't begin yet
+    page.route("**/proof/worker*.js", lambda route: held.append(route))  # which can't begin yet
     page.goto(f"{system.url}/p/{code}/")
     choose(page, "Ant")
     page.get_by_role("button", name="Cast my ballot").click()

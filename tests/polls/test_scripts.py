@@ -48,7 +48,7 @@ def scripts(chromium: Any) -> Iterator[Callable[..., Any]]:
 
 
 #: As in static/js/README.md: a folder imports from those behind it.
-FOLDERS = ["vote", "screens", "admin", "page", "text", "live"]
+FOLDERS = ["vote", "screens", "admin", "proof", "page", "text", "live"]
 
 
 def test_folders_of_scripts_import_from_those_below_them() -> None:

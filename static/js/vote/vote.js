@@ -14,7 +14,7 @@ import { SavedSelection } from "./saved-selection.js";
 import { oncePerFrame } from "../page/motion.js";
 import { mergeState, mergeTally } from "../live/merge.js";
 import { selectionProblem, phaseOf, refusalKey, selectionRule } from "./phase.js";
-import { Prover } from "./proof.js";
+import { Prover } from "../proof/prover.js";
 import { showStatus } from "../page/connection-status.js";
 import { isolated, text } from "../text/texts.js";
 import { fetchVoter } from "./voter.js";

@@ -1,5 +1,5 @@
 /** Does the work of a proof beside the page, so that the voter can read and choose meanwhile. */
 
-import { search } from "./proof-search.js";
+import { search } from "./search.js";
 
 addEventListener("message", ({ data }) => postMessage(search(data, 0, data.maxnumber + 1)));

@@ -1,8 +1,8 @@
 /** A proof of work for this voter: asked for ahead or by a refusal, made in a worker.
  *
- *  The protocol is ALTCHA's; the work is in proof-search.js. */
+ *  The protocol is ALTCHA's; the work is in search.js. */
 
-import { search } from "./proof-search.js";
+import { search } from "./search.js";
 
 const TIMEOUT = 8000;
 const PATIENCE = 60000; // with a worker that says nothing
@@ -15,7 +15,7 @@ export class Prover {
   #proof = Promise.resolve(null);
   #works = 0;
 
-  /** challengeUrl: where challenges are; workerUrl: of proof-worker.js; onChange() when `working` changes. */
+  /** challengeUrl: where challenges are; workerUrl: of worker.js; onChange() when `working` changes. */
   constructor({ challengeUrl, workerUrl, onChange }) {
     this.challengeUrl = challengeUrl;
     this.workerUrl = workerUrl;
