@@ -109,22 +109,22 @@ VOTE: Texts = {
     "ballotCounts": _("It is part of the result."),
     "ballotWaits": _("It is not counted yet: that takes a moment, or the organiser looks at it first."),
     "ballotIsIn": _("Voting has closed. Check its receipt to see what became of it."),
-    "fateQuarantined": _("Your ballot is set aside for review"),
-    "fateQuarantinedText": _(
+    "statusQuarantined": _("Your ballot is set aside for review"),
+    "statusQuarantinedText": _(
         "The organiser doubts some ballots, this one among them. It is in a second tally, and not part of the"
         " result unless it is released."
     ),
-    "fateReplaced": _("A later ballot of yours took its place"),
-    "fateReplacedText": _("You changed your ballot. Check with the later receipt."),
-    "fateRejected": _("Your ballot was rejected"),
-    "fateRejectedText": _("The organiser looked at it and decided that it can't count."),
-    "fatePurged": _("Your ballot was cast"),
-    "fatePurgedText": _(
+    "statusReplaced": _("A later ballot of yours took its place"),
+    "statusReplacedText": _("You changed your ballot. Check with the later receipt."),
+    "statusRejected": _("Your ballot was rejected"),
+    "statusRejectedText": _("The organiser looked at it and decided that it can't count."),
+    "statusPurged": _("Your ballot was cast"),
+    "statusPurgedText": _(
         "What linked it to its receipt was destroyed, to protect the voters. Look for the receipt in the"
         " published list."
     ),
-    "fateUnknown": _("The server doesn't know your ballot"),
-    "fateUnknownText": _("It is in no count that we know of. Keep the receipt, and tell the organiser."),
+    "statusUnknown": _("The server doesn't know your ballot"),
+    "statusUnknownText": _("It is in no count that we know of. Keep the receipt, and tell the organiser."),
     "marksKept": _("What you had marked is still here. It isn't cast yet."),
     "tooLate": _("No more ballots are taken. You can watch the result here."),
     "copy": _("Copy"),

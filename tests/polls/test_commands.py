@@ -227,7 +227,7 @@ def test_pages_and_crowd_know_every_refusal_that_leaves_the_outcome_open() -> No
     casting = [error for error in catalogue().values() if error.__module__ == "polls.errors"]
     passing = {error.code for error in casting if error.status in (429, 503)}
     assert set(audience.NOTHING_WRITTEN) == passing - {"outcome_unknown"}
-    page = (django_settings.BASE_DIR / "static/js/vote/outbox.js").read_text()
+    page = (django_settings.BASE_DIR / "static/js/vote/answer.js").read_text()
     (listed,) = re.findall(r"const UNWRITTEN = (\[.*?\]);", page, re.DOTALL)
     assert {*json.loads(listed), "rate_limited"} == set(audience.NOTHING_WRITTEN)
 

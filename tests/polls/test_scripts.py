@@ -158,7 +158,7 @@ BALLOT_TEXTS = """({ ballotTexts }, [status, over, invited]) => {
 def test_a_voter_is_told_what_became_of_the_ballot_and_nothing_else(
     scripts: Callable[..., Any], status: str, title: str, over: bool, invited: bool
 ) -> None:
-    said = scripts("vote/receipt-status.js", BALLOT_TEXTS, [status, over, invited])
+    said = scripts("vote/cast-texts.js", BALLOT_TEXTS, [status, over, invited])
     assert said[0] == title or (title is None and said[0].endswith("ballot is in"))
     assert ("part of the result." in said[1]) is (status == "counted" and over)
 
@@ -170,7 +170,7 @@ STATUS_WAITS = """({ ReceiptStatus }) => {
     window.setTimeout = (_, wait) => waits.push(wait);
     Math.random = () => 0.999;
     performance.now = () => now;
-    const status = new ReceiptStatus({ root: "/", onChange() {} });
+    const status = new ReceiptStatus({ root: "/", onStatus() {} });
     status.follow("receipt", "open 0");
     now += 2000;
     status.follow("receipt", "open 1"); // the tally is there, and tells of a decision

@@ -1,4 +1,4 @@
-/** A field for the invite, for those whose link lost its part behind "#" on the way. */
+/** The field for an invite, for voters whose link lost its part after "#" on the way. */
 
 import { readInvite } from "./invite.js";
 import { text } from "../text/texts.js";
@@ -9,7 +9,7 @@ export class InviteEntry {
   #error = document.getElementById("invite-error");
   #box = document.getElementById("invite-entry");
 
-  /** onInvite(token): one that may be an invite was typed or pasted. */
+  /** onInvite(token) for what may be an invite. */
   constructor({ code, onInvite }) {
     this.code = code;
     this.onInvite = onInvite;

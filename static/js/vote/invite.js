@@ -1,16 +1,16 @@
-/** The invite that this page was opened with.
+/** The invite that the page was opened with.
  *
- *  It comes in the address's fragment, which no browser sends to anybody, and leaves the address bar at once:
- *  whoever copies the address or looks over a shoulder must not get a vote with it. It is kept for this poll,
- *  so that a reload knows it. */
+ *  It comes in the address's fragment, which no browser sends to a server, and is removed from the address bar at once:
+ *  nobody who copies the address or looks over a shoulder may vote with it. It is stored for this poll, so that a
+ *  reload has it. */
 
-// What mail programs add behind a link is no part of it, and some write "=" in another way.
+// Mail programs add characters after a link, and some encode "=".
 const FRAGMENT = /#i(?:=|%3d)([\w-]*)/i;
 const LENGTH = 32;
 
-/** What somebody pasted as their invite, a link or its code alone: { token }, or what is wrong: { problem, … }. Pure. */
+/** Read what somebody pasted, an invite's link or its code alone: { token }, or { problem, … } with a text's key. Pure. */
 export function readInvite(pasted, code) {
-  const words = plain(pasted);
+  const words = cleaned(pasted);
   if (!words) return { problem: "inviteNone" };
   const poll = /\/p\/([\w-]+)/i.exec(words)?.[1].replaceAll("-", "").toUpperCase();
   if (poll && poll !== code) return { problem: "inviteElsewhere", poll };
@@ -20,32 +20,32 @@ export function readInvite(pasted, code) {
   return token.length === LENGTH ? { token } : { problem: "inviteLength", count: token.length };
 }
 
-/** Without what mail programs do to a link: line breaks, quotes, wide letters, and a wrapping in other links. */
-function plain(pasted) {
+/** Undo what mail programs do to a link: line breaks, quotes, wide letters, wrapping it in another link. */
+function cleaned(pasted) {
   const words = pasted.normalize("NFKC").replace(/[\s\u200b-\u200f\u2060\ufeff<>"'“”]/g, "");
   const unwrapped = (link) => link.replace(/%([2-7][0-9a-f])/gi, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
   return unwrapped(unwrapped(words));
 }
 
 export class Invite {
-  #offered = null; // from the address, until the server has looked at it
-  #kept = null; // the last one that it accepted
-  /** How many characters the one had that was refused last, where those of an invite are others; 0 otherwise. */
+  #offered = null; // from the address or the field, until the server has checked it
+  #kept = null; // the last one that the server accepted
+  /** The length of the invite that was refused last, if it isn't an invite's length; else 0. */
   cut = 0;
 
   constructor(code) {
     this.key = `landslide.invite.${code}`;
     this.#load();
-    this.take();
+    this.takeFromAddress();
   }
 
-  /** What to show the server; null where there is none. */
+  /** The invite to send; null without one. */
   get token() {
     return this.#offered ?? this.#kept;
   }
 
-  /** Take an invite out of the address bar; true if there was one. */
-  take() {
+  /** Move an invite from the address bar into storage; true if there was one. */
+  takeFromAddress() {
     const found = location.hash.startsWith("#i") && FRAGMENT.exec(location.hash);
     if (!found) return false;
     this.offer(found[1]);
@@ -53,20 +53,20 @@ export class Invite {
     return true;
   }
 
-  /** Show this one to the server next. */
+  /** Send this invite next. */
   offer(token) {
     this.#offered = token;
     this.#save();
   }
 
-  /** What the server makes of the one it was shown; true if there is an older one left to show. */
-  judged(state) {
+  /** Take the server's verdict on the invite that was sent; true if there is an older one left to send. */
+  settle(state) {
     if (state === null || this.token === null) return false;
     this.cut = state === "invalid" && this.token.length !== LENGTH ? this.token.length : 0;
     const another = state !== "accepted" && this.#offered !== null && this.#kept !== null && this.#offered !== this.#kept;
     if (state === "accepted") this.#kept = this.token;
     else if (state === "invalid" && this.#offered === null) this.#kept = null;
-    // One that was revoked stays: it still tells whether a ballot was cast with it.
+    // A revoked invite is kept: with it the server still says whether a ballot was cast.
     else if (state === "revoked" && !another) this.#kept = this.token;
     this.#offered = null;
     this.#save();

@@ -1,31 +1,31 @@
-/** What a voter has marked and not cast yet. It is kept for this window alone, so that a reload doesn't lose it. */
+/** What a voter has marked and not cast yet, stored for this window alone, so that a reload doesn't lose it. */
 
 export class SavedSelection {
   constructor(code) {
     this.key = `landslide.marks.${code}`;
   }
 
-  /** `whose`: { round, tag of the voter, ballot_id that the marks would replace }. */
-  keep(whose, selections) {
-    if (!selections.length) return this.drop();
+  /** `owner`: { round, tag of the voter, replaces: the ballot_id that the selections would replace }. */
+  save(owner, selections) {
+    if (!selections.length) return this.clear();
     try {
-      sessionStorage.setItem(this.key, JSON.stringify({ whose: named(whose), selections }));
+      sessionStorage.setItem(this.key, JSON.stringify({ owner: keyOf(owner), selections }));
     } catch {
-      // Storage is blocked or full: the marks last as long as the page.
+      // Storage is blocked or full: the selections last as long as the page.
     }
   }
 
-  /** What was marked in the same place; empty if nothing was. */
-  recall(whose) {
+  /** What this owner had marked; empty if nothing. */
+  restore(owner) {
     try {
-      const kept = JSON.parse(sessionStorage.getItem(this.key));
-      return kept?.whose === named(whose) ? kept.selections : [];
+      const saved = JSON.parse(sessionStorage.getItem(this.key));
+      return saved?.owner === keyOf(owner) ? saved.selections : [];
     } catch {
       return [];
     }
   }
 
-  drop() {
+  clear() {
     try {
       sessionStorage.removeItem(this.key);
     } catch {
@@ -34,4 +34,4 @@ export class SavedSelection {
   }
 }
 
-const named = ({ round, tag, replaces }) => JSON.stringify([round, tag ?? null, replaces ?? null]);
+const keyOf = ({ round, tag, replaces }) => JSON.stringify([round, tag ?? null, replaces ?? null]);

@@ -1,5 +1,5 @@
-/** The one request that depends on the voter. It sets the voter's cookies, tells whether they may vote, and
- *  whether a ballot is in. */
+/** Requests about the voter and their receipt. The voter endpoint sets the voter's cookies and says whether they may
+ *  vote and whether they have voted. */
 
 import { backoff, retryAfter } from "../live/backoff.js";
 import { learnTime } from "../live/server-clock.js";
@@ -23,16 +23,16 @@ async function ask(url, headers = {}) {
   }
 }
 
-/** Asks until there is an answer. onTrouble() after every attempt that brought none; null if the poll is gone. */
+/** Ask the voter endpoint until it answers: null if there is no such poll. onTrouble() after each failed attempt. */
 export async function fetchVoter({ root, code, invite, onTrouble }) {
   for (let attempt = 0; ; attempt += 1) {
     const token = invite.token;
     const headers = token === null ? {} : { "Voter-Invite": token };
     const { found, gone, wait } = await ask(`${root}api/v1/polls/${code}/voter/`, headers);
-    if (found && token !== null && invite.judged(found.invite)) continue;
+    if (found && token !== null && invite.settle(found.invite)) continue;
     if (found) return found;
     if (gone) return null;
-    onTrouble?.();
+    onTrouble();
     await new Promise((resolve) => {
       const timer = setTimeout(resolve, wait ?? backoff(attempt));
       addEventListener("online", () => (clearTimeout(timer), setTimeout(resolve, Math.random() * 1500)), { once: true });
@@ -40,7 +40,7 @@ export async function fetchVoter({ root, code, invite, onTrouble }) {
   }
 }
 
-/** What became of the ballot behind a receipt: "accepted", "counted" …; null if nobody says. */
+/** The status of a receipt, "unknown" if the server doesn't know it; null if the server doesn't answer. */
 export async function fetchReceiptStatus(root, receipt) {
   const { found, problem } = await ask(`${root}api/v1/receipts/${receipt}/`);
   if (problem?.code === "receipt_not_found") return problem.reason ?? "unknown";

@@ -1,0 +1,48 @@
+/** Which text says it: keys of polls/texts.py for what a voter is told. Pure. */
+
+/** { title, words } for a voter who may not vote. `cut`: the length of a refused invite that is too short or long. */
+export function barredKeys({ needs, invite }, cut = 0) {
+  if (needs === "login") return { title: "needsLogin", words: "needsLoginText" };
+  if (needs === "client") return { title: "needsClient", words: "needsClientText" };
+  if (invite === "revoked") return { title: "inviteRevoked", words: "inviteRevokedText" };
+  if (invite === "invalid" && cut) return { title: "inviteCut", words: "inviteLength" };
+  if (invite === "invalid") return { title: "inviteInvalid", words: "inviteInvalidText" };
+  return { title: "needsInvite", words: "needsInviteText" };
+}
+
+/** Why `count` choices can't be cast: { key, … } with the text's values, or null if they can. */
+export function selectionProblem({ min_selections: min, max_selections: max }, count) {
+  if (max === 1) return count ? null : { key: "chooseOne" };
+  if (count > max) return { key: "takeAway", count: count - max };
+  if (count < min) return count ? { key: "chooseMore", count: min - count } : selectionRule({ min, max });
+  return null;
+}
+
+/** How many may be chosen: { key, … } with the text's values. */
+export function selectionRule({ min, max, choices = Infinity }) {
+  if (max === 1) return { key: "chooseOne" };
+  if (min === max) return { key: "chooseExactly", count: max };
+  if (min <= 1) return { key: "chooseUpTo", count: max };
+  if (max >= choices) return { key: "chooseAtLeast", count: min };
+  return { key: "chooseBetween", min, max };
+}
+
+const REFUSALS = {
+  already_voted: "alreadyVoted",
+  ballot_id_reused: "alreadyVoted",
+  round_changed: "roundChanged",
+  invalid_selection: "invalid",
+  malformed: "invalid",
+  not_eligible: "notEligible",
+  foreign_origin: "foreignOrigin",
+  poll_not_found: "gone",
+  no_cookies: "noCookies",
+};
+
+/** Why a ballot was refused, by the API's error code. `unknown`: an earlier attempt may have been accepted. */
+export function refusalKey(code, state, unknown = false) {
+  if (unknown && code === "round_changed") return "roundChangedUnsure";
+  if (unknown && ["not_eligible", "no_cookies"].includes(code)) return "neverHeard";
+  if (code === "poll_not_open") return state === "draft" ? "notOpenYet" : "closedBefore";
+  return REFUSALS[code] ?? "refused";
+}
