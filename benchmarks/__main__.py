@@ -109,7 +109,7 @@ def show(outcome: Outcome, console: Console) -> None:
             console.print(f"  {ratio} × {peer}", highlight=False)
         for verdict in row.verdicts():
             colour = "green" if verdict.reached else "red"
-            console.print(f"  [{colour}]{verdict.mark}: {'reached' if verdict.reached else 'missed'}")
+            console.print(f"  [{colour}]{verdict.goal}: {'reached' if verdict.reached else 'missed'}")
 
 
 @contextmanager

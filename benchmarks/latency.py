@@ -32,7 +32,7 @@ from tests.servers import PostgreSQL, ServerFailed, started
 from tests.system import Landslide
 
 POLL = "DEMO"
-MARKS = {"full": 150, "embedded": 300}  # ms, median
+GOALS = {"full": 150, "embedded": 300}  # ms, median
 WARM_UP = 3  # the first ballots meet cold caches and connections, which is not what is asked
 SEEN_WITHIN_MS = 10_000
 #: Seconds until we look: asking the page again and again would keep it busy while it should draw. At random,
@@ -154,33 +154,33 @@ def table_of(results: dict[str, Times]) -> Table:
     table = Table(
         title="From the start of a ballot's request, in ms, on an idle system", title_justify="left"
     )
-    for column in ("mode", "until", "median", "p90", "mark"):
-        table.add_column(column, justify="right" if column in ("median", "p90", "mark") else "left")
+    for column in ("mode", "until", "median", "p90", "goal"):
+        table.add_column(column, justify="right" if column in ("median", "p90", "goal") else "left")
     for mode, times in results.items():
         rows = {"acknowledged": times.answered, "WebSocket frame": times.framed, "on the screen": times.shown}
         for until, values in rows.items():
             figures = [f"{percentile(values, part):.0f}" if values else "–" for part in (50, 90)]
-            mark = str(MARKS[mode]) if values is times.shown else ""
-            table.add_row(mode, until, *figures, mark, end_section=values is times.shown)
+            goal = str(GOALS[mode]) if values is times.shown else ""
+            table.add_row(mode, until, *figures, goal, end_section=values is times.shown)
     return table
 
 
 def verdict(mode: str, times: Times) -> str:
-    within = bool(times.shown) and percentile(times.shown, 50) <= MARKS[mode] and not times.lost
+    within = bool(times.shown) and percentile(times.shown, 50) <= GOALS[mode] and not times.lost
     lost = f", and {times.lost} ballots were not seen at all" if times.lost else ""
-    return f"{mode}: {'within' if within else 'NOT within'} its mark of {MARKS[mode]} ms{lost}"
+    return f"{mode}: {'within' if within else 'NOT within'} its goal of {GOALS[mode]} ms{lost}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__.splitlines()[0])
     parser.add_argument("--ballots", type=int, default=30, help="in each mode (%(default)s)")
-    parser.add_argument("--mode", choices=MARKS, action="append", help="only this one")
+    parser.add_argument("--mode", choices=GOALS, action="append", help="only this one")
     parser.add_argument("--server", choices=("uvicorn", "daphne"), default="uvicorn")
     options = parser.parse_args()
     console = Console()
     results = {}
     with tempfile.TemporaryDirectory(prefix="landslide-bench-") as home, chromium(Path(home)) as browser:
-        for mode in options.mode or MARKS:
+        for mode in options.mode or GOALS:
             with ExitStack() as until:
                 with console.status(f"Starting Landslide in {mode} mode"):
                     system = start(mode, options.server, Path(home), until)

@@ -38,12 +38,12 @@ class Bar:
 def bars(outcomes: Iterable[Outcome]) -> list[Bar]:
     found = []
     for row in (row for outcome in outcomes for row in outcome.rows if not row.against_itself):
-        marks = {verdict.mark.peer: verdict for verdict in row.verdicts()}
+        goals = {verdict.goal.peer: verdict for verdict in row.verdicts()}
         for peer in row.peers:
-            verdict, ratio = marks.get(peer), row.ratio(peer)
+            verdict, ratio = goals.get(peer), row.ratio(peer)
             if math.isnan(ratio) or ratio <= 0:
                 continue
-            bound = (verdict.mark.least or verdict.mark.most) if verdict else None
+            bound = (verdict.goal.least or verdict.goal.most) if verdict else None
             better, asked = (
                 (ratio, bound or math.nan) if row.higher_is_better else (1 / ratio, 1 / (bound or math.nan))
             )
@@ -75,7 +75,7 @@ def draw(outcomes: Iterable[Outcome], path: Path) -> None:
     axes.set_xlim(right=max(each.factor for each in drawn) * 3)
     axes.set_yticks(list(places), [each.label for each in drawn])
     axes.axvline(1, color=INK, linewidth=0.8)
-    axes.set_xlabel("times better than the peer, on a logarithmic axis; the tick is the mark to reach")
+    axes.set_xlabel("times better than the peer (logarithmic axis); the tick is the goal")
     finish(figure, axes, path)
 
 

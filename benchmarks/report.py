@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from benchmarks.result import Mark, Outcome, Row, Verdict, number
+from benchmarks.result import Goal, Outcome, Row, Verdict, number
 
 ABOUT = """# Results
 
 Written by `make bench`; [README.md](README.md) says how to read it.
 
-Ratios are Landslide's median divided by the peer's, and the range beside them is that of the repeats, in
-which Landslide and its peers took turns. Compare them with nothing but each other: another machine, or
-another hour on a shared one, gives other figures.
+A ratio is Landslide's median divided by the peer's. The range beside it is that of the repeats, in which
+Landslide and its peers took turns. Compare these figures only with each other: another machine, or another
+hour on a shared one, gives different ones.
 """
-HEAD = ("measure", "Landslide", "against", "ratio", "mark", "reached")
+HEAD = ("measure", "Landslide", "against", "ratio", "goal", "reached")
 
 
 def page(outcomes: Iterable[Outcome]) -> str:
@@ -27,8 +27,8 @@ def page(outcomes: Iterable[Outcome]) -> str:
 def _summary(outcomes: list[Outcome]) -> str:
     verdicts = [verdict for outcome in outcomes for row in outcome.rows for verdict in row.verdicts()]
     reached = sum(verdict.reached for verdict in verdicts)
-    quick = "\n\n**A quick run**: short loads and few repeats, with more noise than the marks allow for."
-    return f"{reached} of {len(verdicts)} marks reached." + (quick if any(o.quick for o in outcomes) else "")
+    quick = "\n\n**A quick run**: short loads and few repeats, with more noise than the goals allow for."
+    return f"{reached} of {len(verdicts)} goals reached." + (quick if any(o.quick for o in outcomes) else "")
 
 
 def _table(outcomes: list[Outcome]) -> str:
@@ -44,16 +44,16 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _cells(row: Row) -> Iterator[list[str]]:
-    """One line per peer, with what is asked of us against it, and one per mark that is absolute."""
+    """One line per peer, with what is asked of us against it, and one per goal that is absolute."""
     title = f"**{row.title}**" + (f"<br>{row.note}" if row.note else "")
     ours = f"{with_spread(row.median, row.spread)} {row.unit}"
-    verdicts = {verdict.mark.peer: verdict for verdict in row.verdicts()}
+    verdicts = {verdict.goal.peer: verdict for verdict in row.verdicts()}
     for peer in [*([None] if None in verdicts or not row.peers else []), *row.peers]:
         verdict = verdicts.get(peer)
-        yield [title, ours, *_against(row, peer), str(verdict.mark) if verdict else "", reached(verdict)]
+        yield [title, ours, *_against(row, peer), str(verdict.goal) if verdict else "", reached(verdict)]
         title = ours = ""
     for missing in [peer for peer in verdicts if peer and peer not in row.peers]:
-        yield [title, ours, f"{missing}: no figure", "–", str(verdicts[missing].mark), "no"]
+        yield [title, ours, f"{missing}: no figure", "–", str(verdicts[missing].goal), "no"]
         title = ours = ""
 
 
@@ -72,12 +72,12 @@ def with_spread(value: float, spread: tuple[float, float]) -> str:
 def reached(verdict: Verdict | None) -> str:
     if verdict is None:
         return ""
-    return "yes" if verdict.reached else f"**no**{_by_how_much(verdict.value, verdict.mark)}"
+    return "yes" if verdict.reached else f"**no**{_by_how_much(verdict.value, verdict.goal)}"
 
 
-def _by_how_much(value: float, mark: Mark) -> str:
-    bound = mark.least if mark.least is not None and value < mark.least else mark.most
-    return "" if math.isnan(value) or not bound else f", {number(value / bound)} × the mark"
+def _by_how_much(value: float, goal: Goal) -> str:
+    bound = goal.least if goal.least is not None and value < goal.least else goal.most
+    return "" if math.isnan(value) or not bound else f", {number(value / bound)} × the goal"
 
 
 def _gone_wrong(outcomes: list[Outcome]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a measure came to: samples taken in turn, their medians and ratios, and whether the marks are met."""
+"""What a measure came to: samples taken in turn, their medians and ratios, and whether the goals are met."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Mark:
+class Goal:
     """What is to be reached: a bound on ours divided by the peer's or, without a peer, on ours itself."""
 
     peer: str | None = None
@@ -32,12 +32,12 @@ class Mark:
 
 @dataclass(frozen=True)
 class Verdict:
-    mark: Mark
+    goal: Goal
     value: float  # NaN where there is no figure to compare with
 
     @property
     def reached(self) -> bool:
-        return not math.isnan(self.value) and self.mark.holds(self.value)
+        return not math.isnan(self.value) and self.goal.holds(self.value)
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Row:
     unit: str
     ours: list[float]
     peers: dict[str, list[float]] = field(default_factory=dict)
-    marks: list[Mark] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
     higher_is_better: bool = True
     note: str = ""
     against_itself: bool = False
@@ -81,8 +81,8 @@ class Row:
         return lowest_and_highest([divided(ours, theirs) for ours, theirs in pairs])
 
     def verdicts(self) -> Iterator[Verdict]:
-        for mark in self.marks:
-            yield Verdict(mark, self.median if mark.peer is None else self.ratio(mark.peer))
+        for goal in self.goals:
+            yield Verdict(goal, self.median if goal.peer is None else self.ratio(goal.peer))
 
     @property
     def reached(self) -> bool:
@@ -109,7 +109,7 @@ class Outcome:
     @classmethod
     def load(cls, stored: dict[str, Any]) -> Outcome:
         rows = [
-            Row(**(row | {"marks": [Mark(**mark) for mark in row["marks"]]})) for row in stored.pop("rows")
+            Row(**(row | {"goals": [Goal(**goal) for goal in row["goals"]]})) for row in stored.pop("rows")
         ]
         return cls(rows=rows, **stored)
 

@@ -20,7 +20,7 @@ import psycopg
 from benchmarks.measure import Bench
 from benchmarks.orders import Ordered
 from benchmarks.processes import Meter, pid_of
-from benchmarks.result import Mark, Row
+from benchmarks.result import Goal, Row
 from benchmarks.targets.stock import Stock
 from tests.servers import wait_for
 from tests.system import Landslide
@@ -222,7 +222,7 @@ def run(bench: Bench) -> list[Row]:
     )
     pace = {name: [sample.pace for sample in samples] for name, samples in taken.items()}
     per_cpu = {name: [sample.per_cpu for sample in samples] for name, samples in taken.items()}
-    marks = [Mark("COPY", least=0.5), Mark("task a vote", least=20)]
+    goals = [Goal("COPY", least=0.5), Goal("task a vote", least=20)]
     note = (
         f"One process counts {books.count:,} ballots, exactly once. COPY: the same rows into the same table,"
         f" {books.batch:,} a transaction; upserts: pgbench, 8 clients, two rows a transaction."
@@ -234,7 +234,7 @@ def run(bench: Bench) -> list[Row]:
             "ballots/s",
             pace.pop("landslide"),
             pace,
-            marks,
+            goals,
             note=note,
         ),
         Row(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from benchmarks.measure import Bench, Skip
 from benchmarks.processes import KIB, Meter, load_core, pss
-from benchmarks.result import Mark, Row
+from benchmarks.result import Goal, Row
 from benchmarks.targets.stock import Stock
 
 from . import landslide
@@ -124,7 +124,7 @@ def rows(taken: dict[str, list[Sample]], count: int, size: int, missing: list[st
             "deliveries/CPU-s",
             ours,
             deliveries,
-            [Mark("stock", least=20), Mark("nchan", least=1), Mark("ws", least=1.3)],
+            [Goal("stock", least=20), Goal("nchan", least=1), Goal("ws", least=1.3)],
             note=" ".join([note, *missing]),
         ),
         Row(
@@ -133,7 +133,7 @@ def rows(taken: dict[str, list[Sample]], count: int, size: int, missing: list[st
             "deliveries/CPU-s",
             sse,
             {"WebSocket": ours},
-            [Mark("WebSocket", least=0.9)],
+            [Goal("WebSocket", least=0.9)],
         ),
         Row(
             f"{NAME}.memory",
@@ -141,7 +141,7 @@ def rows(taken: dict[str, list[Sample]], count: int, size: int, missing: list[st
             "KiB",
             ours_memory,
             memory,
-            [Mark(most=10), Mark("stock", most=0.25)],
+            [Goal(most=10), Goal("stock", most=0.25)],
             higher_is_better=False,
             note="Of a process that has just been started; the kernel's buffers are in none of these.",
         ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks.measure import Bench
 from benchmarks.processes import Meter, load_core
-from benchmarks.result import Mark, Row
+from benchmarks.result import Goal, Row
 
 from . import landslide
 from .deliveries import drain
@@ -53,7 +53,7 @@ def run(bench: Bench) -> list[Row]:
             "frames/s",
             frames.pop(fastest),
             frames,
-            [Mark(most=TICKS_A_SECOND)],
+            [Goal(most=TICKS_A_SECOND)],
             higher_is_better=False,
             note=f"{note} Bounded by the tick: {TICKS_A_SECOND} a second.",
         ),
@@ -63,7 +63,7 @@ def run(bench: Bench) -> list[Row]:
             "CPU-s/s",
             cpu.pop(fastest),
             cpu,
-            [Mark(slowest, most=1.2)],
+            [Goal(slowest, most=1.2)],
             higher_is_better=False,
         ),
     ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from benchmarks.load.plan import Report, percentiles
 from benchmarks.load.run import LoadFailed
 from benchmarks.measure import Bench
-from benchmarks.result import Mark, Row
+from benchmarks.result import Goal, Row
 from benchmarks.targets import OurSystem, Stock, Target
 from benchmarks.targets.base import sound
 
@@ -140,7 +140,7 @@ def row(taken: dict[str, list[Sample]], count: int) -> Row:
         "ms",
         p99.pop("landslide"),
         p99,
-        [Mark(most=250), Mark("stock", most=0.3)],
+        [Goal(most=250), Goal("stock", most=0.3)],
         higher_is_better=False,
         note=f"Open loop, everything on the same cores. Votes a second: {rates}. Medians, ms: {halves}.",
     )

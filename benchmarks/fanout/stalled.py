@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.load.plan import percentiles
 from benchmarks.measure import Bench
 from benchmarks.processes import KIB, load_core, pss
-from benchmarks.result import Mark, Row
+from benchmarks.result import Goal, Row
 
 from . import landslide
 from .deliveries import drain
@@ -60,7 +60,7 @@ def run(bench: Bench) -> list[Row]:
             "ms",
             p99[WITH],
             {WITHOUT: p99[WITHOUT]},
-            [Mark(WITHOUT, most=1.25)],
+            [Goal(WITHOUT, most=1.25)],
             higher_is_better=False,
             note=note,
         ),
@@ -70,7 +70,7 @@ def run(bench: Bench) -> list[Row]:
             "MiB",
             memory[WITH],
             {WITHOUT: memory[WITHOUT]},
-            [Mark(WITHOUT, most=1.1)],
+            [Goal(WITHOUT, most=1.1)],
             higher_is_better=False,
         ),
     ]

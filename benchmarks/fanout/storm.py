@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.measure import POSTGRESQL, Bench
-from benchmarks.result import Mark, Row
+from benchmarks.result import Goal, Row
 from tests.servers import PostgreSQL, started
 
 from . import landslide
@@ -60,7 +60,7 @@ def run(bench: Bench) -> list[Row]:
             "s",
             seconds.pop(AT_ONCE),
             seconds,
-            [Mark(most=5)],
+            [Goal(most=5)],
             higher_is_better=False,
             note=f"{count:,} viewers, {PROCESSES} web processes; viewers and stores on the same cores.",
         ),
@@ -70,7 +70,7 @@ def run(bench: Bench) -> list[Row]:
             "reads",
             reads.pop(AT_ONCE),
             reads,
-            [Mark(most=10)],
+            [Goal(most=10)],
             higher_is_better=False,
             note="Above what the idle system reads in the same time.",
         ),

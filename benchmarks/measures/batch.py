@@ -11,7 +11,7 @@ from benchmarks.load import Load, Plan, Report
 from benchmarks.load.source import post, write_requests
 from benchmarks.measure import Bench
 from benchmarks.processes import Meter
-from benchmarks.result import Mark, Row
+from benchmarks.result import Goal, Row
 from benchmarks.targets import OurSystem
 from benchmarks.targets.base import sound
 
@@ -44,7 +44,7 @@ def run(bench: Bench) -> list[Row]:
     rows = []
     for part, (name, title) in enumerate(zip(("web", "with-stores"), titles, strict=True)):
         batch, one = ([sample[part] for sample in taken[which]] for which in ("batch", "single"))
-        marks = [Mark("single ballots", least=5)] if name == "web" else []
+        goals = [Goal("single ballots", least=5)] if name == "web" else []
         rows.append(
             Row(
                 f"{NAME}.{name}",
@@ -52,7 +52,7 @@ def run(bench: Bench) -> list[Row]:
                 "ballots/CPU-s",
                 batch,
                 {"single ballots": one},
-                marks,
+                goals,
                 note=note,
                 against_itself=True,
             )

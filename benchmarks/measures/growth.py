@@ -17,7 +17,7 @@ from matplotlib import pyplot
 from benchmarks import plot
 from benchmarks.measure import Bench, Skip
 from benchmarks.processes import Meter
-from benchmarks.result import Mark, Row, middle
+from benchmarks.result import Goal, Row, middle
 from benchmarks.targets import OurSystem
 from benchmarks.targets.base import sound
 from tests.servers import wait_for
@@ -53,7 +53,7 @@ def run(bench: Bench) -> list[Row]:
     return [
         Row(
             NAME, f"CPU of all processes per ballot, after {last:,} counted ones", "µs", costs[last],
-            {f"after {first:,}": costs[first]}, [Mark(f"after {first:,}", most=1.2)], higher_is_better=False,
+            {f"after {first:,}": costs[first]}, [Goal(f"after {first:,}", most=1.2)], higher_is_better=False,
             against_itself=True, note=f"At {RATE:,} a second, until counted: {curve}. Plot: growth.svg.",
         )
     ]  # fmt: skip

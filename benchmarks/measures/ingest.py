@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.measure import Bench
 from benchmarks.processes import Meter
-from benchmarks.result import Mark, Row
+from benchmarks.result import Goal, Row
 from benchmarks.targets import Fastify, OurSystem, Stock, Target
 from benchmarks.targets.base import sound
 
@@ -46,11 +46,11 @@ def take(bench: Bench, target: Target) -> tuple[float, float, float]:
 
 def row(name: str, title: str, taken: dict[str, list[tuple[float, ...]]], part: int, *, strict: bool) -> Row:
     figures = {who: [sample[part] for sample in samples] for who, samples in taken.items()}
-    marks = [Mark("stock", least=100), Mark("fastify", least=1)] if strict else []
+    goals = [Goal("stock", least=100), Goal("fastify", least=1)] if strict else []
     pace = ", ".join(
         f"{who} {sorted(s[2] for s in all_)[len(all_) // 2]:,.0f}" for who, all_ in taken.items()
     )
     note = f"Redis appendfsync always, {CONNECTIONS} connections. Ballots a second: {pace}." + (
         "" if strict else " Ours and stock also count them and see to one ballot a voter; fastify doesn't."
     )
-    return Row(f"{NAME}.{name}", title, "ballots/CPU-s", figures.pop("landslide"), figures, marks, note=note)
+    return Row(f"{NAME}.{name}", title, "ballots/CPU-s", figures.pop("landslide"), figures, goals, note=note)

@@ -12,7 +12,7 @@ from functools import partial
 from benchmarks.load import Report
 from benchmarks.measure import Bench
 from benchmarks.processes import pid_of, pin, server_core
-from benchmarks.result import Mark, Row
+from benchmarks.result import Goal, Row
 from benchmarks.targets import OurSystem
 from benchmarks.targets.base import sound
 from tests.servers import Nginx, started
@@ -81,14 +81,14 @@ def rows(name: str, where: str, samples: list[Sample], least: float) -> list[Row
         Row(
             f"{NAME}.{name}.goodput", f"Accepted at {TIMES} × the capacity, {where}", "ballots/s",
             [s.over.goodput for s in samples], {"its peak": [s.peak.goodput for s in samples]},
-            [Mark("its peak", least=least)],
+            [Goal("its peak", least=least)],
             against_itself=True,
             note=f"All of the system on one core. {shed:.0%} were answered 503 with Retry-After.",
         ),
         Row(
             f"{NAME}.{name}.p99", f"p99 of what was accepted at {TIMES} × the capacity, {where}", "ms",
             [s.over.latency["p99"] for s in samples], {"its peak": [s.peak.latency["p99"] for s in samples]},
-            [Mark("its peak", most=2)], higher_is_better=False,
+            [Goal("its peak", most=2)], higher_is_better=False,
             against_itself=True,
             note=f"From when a ballot was due. The peak is with {CONNECTIONS} connections.",
         ),
@@ -98,4 +98,4 @@ def rows(name: str, where: str, samples: list[Sample], least: float) -> list[Row
 def unknown(taken: dict[str, list[Sample]]) -> Row:
     lost = [float(s.over.unknown + s.over.waiting) for samples in taken.values() for s in samples]
     title = f"Ballots at {TIMES} × the capacity whose voter got no answer"
-    return Row(f"{NAME}.unknown", title, "ballots", lost, {}, [Mark(most=0)], higher_is_better=False)
+    return Row(f"{NAME}.unknown", title, "ballots", lost, {}, [Goal(most=0)], higher_is_better=False)

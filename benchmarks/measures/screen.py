@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks import latency
 from benchmarks.measure import Bench
-from benchmarks.result import Mark, Row
+from benchmarks.result import Goal, Row
 from tests.browser import chromium
 
 NAME = "screen"
@@ -16,17 +16,17 @@ def run(bench: Bench) -> list[Row]:
     ballots = QUICK_BALLOTS if bench.quick else BALLOTS
     rows = []
     with chromium(bench.home) as browser:
-        for mode, mark in latency.MARKS.items():
+        for mode, goal in latency.GOALS.items():
             system = bench.landslide(mode=mode)
             times = latency.measure(system, browser, ballots, bench.console)
             system.stop()
             if times.lost:
                 raise AssertionError(f"{times.lost} ballots were not seen in {mode} mode")
-            rows.append(row(mode, mark, times))
+            rows.append(row(mode, goal, times))
     return rows
 
 
-def row(mode: str, mark: int, times: latency.Times) -> Row:
+def row(mode: str, goal: int, times: latency.Times) -> Row:
     parts = {"answered": times.answered, "WebSocket frame": times.framed, "p90 on the screen": times.shown}
     figures = {
         name: latency.percentile(values, 90 if name.startswith("p90") else 50)
@@ -39,5 +39,5 @@ def row(mode: str, mark: int, times: latency.Times) -> Row:
     )
     title = f"From a click to another browser's screen, {mode} mode"
     return Row(
-        f"{NAME}.{mode}", title, "ms", times.shown, {}, [Mark(most=mark)], higher_is_better=False, note=note
+        f"{NAME}.{mode}", title, "ms", times.shown, {}, [Goal(most=goal)], higher_is_better=False, note=note
     )

@@ -10,7 +10,7 @@ from benchmarks.load import Load, Plan
 from benchmarks.load.source import get
 from benchmarks.measure import Bench
 from benchmarks.processes import Meter
-from benchmarks.result import Mark, Row
+from benchmarks.result import Goal, Row
 from benchmarks.targets import OurSystem, Stock
 from benchmarks.targets.base import Target, sound
 
@@ -38,7 +38,7 @@ def run(bench: Bench) -> list[Row]:
     )
     title = "Unchanged tallies (304) per CPU-second of the web process"
     ours_taken = taken.pop("landslide")
-    return [Row(NAME, title, "answers/CPU-s", ours_taken, taken, [Mark("a DRF GET", least=10)], note=note)]
+    return [Row(NAME, title, "answers/CPU-s", ours_taken, taken, [Goal("a DRF GET", least=10)], note=note)]
 
 
 def unchanged(target: OurSystem) -> str:

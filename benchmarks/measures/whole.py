@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.load import Report
 from benchmarks.measure import Bench
 from benchmarks.processes import Meter
-from benchmarks.result import Mark, Row
+from benchmarks.result import Goal, Row
 from benchmarks.targets import OurSystem, Stock, Target
 from benchmarks.targets.base import sound
 from benchmarks.viewer import Viewer
@@ -149,17 +149,17 @@ def rows(taken: dict[str, list[Sample]], seconds: float) -> list[Row]:
         Row(
             f"{NAME}.shown", "Ballots accepted, counted and shown per second", "ballots/s",
             [s.shown_per_second for s in ours], {"stock": [s.shown_per_second for s in stock]},
-            [Mark("stock", least=80)], note=f"For {seconds:.0f} s, on {count}. CPU: {ours[-1].shares}.",
+            [Goal("stock", least=80)], note=f"For {seconds:.0f} s, on {count}. CPU: {ours[-1].shares}.",
         ),
         Row(
             f"{NAME}.backlog", "From the last ballot's answer until a viewer saw it counted", "s",
             [s.backlog_seconds for s in ours], {},
-            [Mark(most=BACKLOG_SECONDS)], higher_is_better=False,
+            [Goal(most=BACKLOG_SECONDS)], higher_is_better=False,
             note=f"After {seconds:.0f} s as fast as it goes: had the backlog grown, so would this.",
         ),
         Row(
             f"{NAME}.lost", "Acknowledged ballots that are not in the ledger", "ballots",
-            [float(s.lost) for s in ours], {}, [Mark(most=0)], higher_is_better=False,
+            [float(s.lost) for s in ours], {}, [Goal(most=0)], higher_is_better=False,
             note=f"Of {sum(s.ballots for s in ours):,}; and the tally is what the ledger says.",
         ),
     ]  # fmt: skip

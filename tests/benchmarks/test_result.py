@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report import page
-from benchmarks.result import Mark, Outcome, Results, Row, number
+from benchmarks.result import Goal, Outcome, Results, Row, number
 
 
 def row(**fields: object) -> Row:
@@ -40,51 +40,51 @@ def test_without_a_figure_there_is_no_ratio(peers: dict[str, list[float]]) -> No
     assert math.isnan(row(peers=peers).ratio("stock"))
 
 
-# --- marks ---
+# --- goals ---
 
 
 @pytest.mark.parametrize(
-    ("mark", "value", "reached"),
+    ("goal", "value", "reached"),
     [
-        (Mark("stock", least=100), 100, True),
-        (Mark("stock", least=100), 99.9, False),
-        (Mark("stock", most=1.2), 1.2, True),
-        (Mark("stock", most=1.2), 1.21, False),
-        (Mark("stock", least=0.5, most=2), 1, True),
-        (Mark("stock", least=0.5, most=2), 3, False),
+        (Goal("stock", least=100), 100, True),
+        (Goal("stock", least=100), 99.9, False),
+        (Goal("stock", most=1.2), 1.2, True),
+        (Goal("stock", most=1.2), 1.21, False),
+        (Goal("stock", least=0.5, most=2), 1, True),
+        (Goal("stock", least=0.5, most=2), 3, False),
     ],
 )
-def test_a_mark_bounds_the_ratio(mark: Mark, value: float, reached: bool) -> None:
-    [verdict] = row(ours=[value * 7], peers={"stock": [7.0]}, marks=[mark]).verdicts()
+def test_a_goal_bounds_the_ratio(goal: Goal, value: float, reached: bool) -> None:
+    [verdict] = row(ours=[value * 7], peers={"stock": [7.0]}, goals=[goal]).verdicts()
     assert (verdict.value, verdict.reached) == (pytest.approx(value), reached)
 
 
-def test_a_mark_without_a_peer_bounds_our_own_figure() -> None:
-    assert row(ours=[9, 10, 11], marks=[Mark(most=10)]).reached
-    assert not row(ours=[9, 10.5, 11], marks=[Mark(most=10)]).reached
+def test_a_goal_without_a_peer_bounds_our_own_figure() -> None:
+    assert row(ours=[9, 10, 11], goals=[Goal(most=10)]).reached
+    assert not row(ours=[9, 10.5, 11], goals=[Goal(most=10)]).reached
 
 
 def test_nothing_lost_is_a_mark_too() -> None:
-    assert row(ours=[0.0], marks=[Mark(most=0)]).reached
-    assert not row(ours=[1.0], marks=[Mark(most=0)]).reached
+    assert row(ours=[0.0], goals=[Goal(most=0)]).reached
+    assert not row(ours=[1.0], goals=[Goal(most=0)]).reached
 
 
-def test_a_mark_against_a_peer_that_was_not_measured_is_missed() -> None:
-    assert not row(marks=[Mark("stock", least=1)]).reached
-    assert not row(marks=[Mark("stock", most=1)]).reached
+def test_a_goal_against_a_peer_that_was_not_measured_is_missed() -> None:
+    assert not row(goals=[Goal("stock", least=1)]).reached
+    assert not row(goals=[Goal("stock", most=1)]).reached
 
 
 def test_a_row_is_reached_when_all_its_marks_are() -> None:
     peers = {"stock": [0.1], "fastify": [20.0]}
-    assert row(peers=peers, marks=[Mark("stock", least=100)]).reached
-    assert not row(peers=peers, marks=[Mark("stock", least=100), Mark("fastify", least=1)]).reached
+    assert row(peers=peers, goals=[Goal("stock", least=100)]).reached
+    assert not row(peers=peers, goals=[Goal("stock", least=100), Goal("fastify", least=1)]).reached
 
 
 # --- kept between runs ---
 
 
 def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
-    kept = outcome(row(peers={"stock": [1.0, 2.0]}, marks=[Mark("stock", least=2.5)]), machine={"cores": "2"})
+    kept = outcome(row(peers={"stock": [1.0, 2.0]}, goals=[Goal("stock", least=2.5)]), machine={"cores": "2"})
     results = Results(tmp_path / "results.json")
     results.keep(kept)
     results.save()
@@ -106,12 +106,12 @@ def test_a_later_run_of_one_measure_replaces_its_rows_only(tmp_path: Path) -> No
 
 
 def test_the_page_says_what_was_reached_and_what_not() -> None:
-    marks = [Mark("stock", least=2), Mark("ws", least=2)]
-    text = page([outcome(row(peers={"stock": [2.0], "ws": [10.0], "nchan": [5.0]}, marks=marks))])
-    assert "1 of 2 marks reached." in text
+    goals = [Goal("stock", least=2), Goal("ws", least=2)]
+    text = page([outcome(row(peers={"stock": [2.0], "ws": [10.0], "nchan": [5.0]}, goals=goals))])
+    assert "1 of 2 goals reached." in text
     lines = {line.split(":")[0].rpartition("| ")[2]: line for line in text.splitlines() if "| ≥ 2" in line}
     assert lines["stock"].endswith("| ≥ 2 × stock | yes |")
-    assert lines["ws"].endswith("| ≥ 2 × ws | **no**, 0.5 × the mark |")
+    assert lines["ws"].endswith("| ≥ 2 × ws | **no**, 0.5 × the goal |")
     assert "nchan: 5 | 2 |  |  |" in text
 
 
@@ -124,7 +124,7 @@ def test_a_measure_that_failed_is_on_the_page_with_its_reason() -> None:
 
 
 def test_a_peer_without_a_figure_is_on_the_page() -> None:
-    text = page([outcome(row(marks=[Mark("nchan", least=1)]))])
+    text = page([outcome(row(goals=[Goal("nchan", least=1)]))])
     assert "nchan: no figure | – | ≥ 1 × nchan | no |" in text
 
 
