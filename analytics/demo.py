@@ -20,14 +20,17 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from polls import authoring, ballotbox, lifecycle, voters
-from polls.ballotbox import CastRequest
+from analytics.counting import counting
+from analytics.results import tallies
+from polls import authoring, lifecycle
+from polls.casting import ballotbox
+from polls.casting.ballotbox import CastRequest
 from polls.errors import LandslideError
 from polls.models import Poll, State
 from polls.votelog import get_log
 from polls.votelog.base import Head
+from polls.voters import voters
 
-from . import counting, tallies
 from .models import Checkpoint
 
 _AT_ONCE = 16

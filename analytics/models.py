@@ -6,7 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from polls.models.fields import MomentField
-from polls.plain_text import isolated
+from polls.text.plain_text import isolated
 
 
 class Checkpoint(models.Model):

@@ -10,22 +10,23 @@ from typing import Any
 from celery import current_app
 from celery.signals import worker_init, worker_ready, worker_shutting_down
 
+from analytics.audit import bundles
+from analytics.counting import wakeups
+from analytics.counting.checkpoints import counted_heads
+from analytics.health import anomalies, health
 from polls import installation
 from polls.errors import SecretKeyDiffers
 from polls.signals import ballots_appended, over_limit, poll_changed
 from polls.votelog import STORE_ERRORS, set_checkpoint_source
-
-from . import anomalies, bundles, health, wakeups
-from .checkpoints import counted_heads
 
 logger = logging.getLogger(__name__)
 
 
 def connect() -> None:
     set_checkpoint_source(counted_heads)
-    ballots_appended.connect(wakeups.on_ballots_appended, dispatch_uid="analytics.wakeups")
-    over_limit.connect(anomalies.on_over_limit, dispatch_uid="analytics.anomalies")
-    poll_changed.connect(on_poll_changed, dispatch_uid="analytics.bundles")
+    ballots_appended.connect(wakeups.on_ballots_appended, dispatch_uid="analytics.counting.wakeups")
+    over_limit.connect(anomalies.on_over_limit, dispatch_uid="analytics.health.anomalies")
+    poll_changed.connect(on_poll_changed, dispatch_uid="analytics.audit.bundles")
     worker_init.connect(refuse_another_secret_key, dispatch_uid="analytics.secret_key")
     worker_ready.connect(health.start_pulse, dispatch_uid="analytics.pulse")
     worker_shutting_down.connect(health.stop_pulse, dispatch_uid="analytics.pulse")

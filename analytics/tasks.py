@@ -8,11 +8,14 @@ from typing import Any
 from celery import shared_task
 from django.conf import settings
 
+from analytics.audit import bundles, purge
+from analytics.counting import counting, releases, resuming, wakeups
+from analytics.health import health
+from analytics.quarantine import quarantine
+from analytics.recovery import stuck
 from polls import lifecycle
 from polls.errors import LogInconsistent
 from polls.votelog import get_log
-
-from . import bundles, counting, health, purge, quarantine, releases, resuming, stuck, wakeups
 
 logger = logging.getLogger(__name__)
 

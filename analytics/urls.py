@@ -1,6 +1,7 @@
 from django.urls import path
 
-from . import api, audit_api, earlier, quarantine_api, views
+from analytics.api import api, audit_api, quarantine_api
+from analytics.pages import earlier, views
 
 QUARANTINES = "api/v1/polls/<str:code>/quarantines/"
 

@@ -24,7 +24,7 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
-from analytics import counting  # noqa: E402
+from analytics.counting import counting  # noqa: E402
 from polls import authoring, lifecycle  # noqa: E402
 from polls.methods import encode  # noqa: E402
 from polls.models import Poll  # noqa: E402

@@ -12,7 +12,8 @@ class ProjectConfig(AppConfig):
 
     def ready(self) -> None:
         # Tasks sent from a web process must go to our broker, so the Celery app is made with Django.
-        from config import celery, checks
+        from config import celery
+        from config.operations import checks
 
         celery.app.set_default()
         checks.register_all()
@@ -23,7 +24,7 @@ class Admin(admin_apps.SimpleAdminConfig):
     """Its pages are loaded by the site where they are asked for: a worker has no use for them."""
 
     default = False  # the project's own is
-    default_site = "config.admin_site.LandslideAdminSite"
+    default_site = "config.admin.admin_site.LandslideAdminSite"
 
 
 class StaticFiles(StaticFilesConfig):

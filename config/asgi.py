@@ -15,20 +15,20 @@ from channels.routing import URLRouter
 from django.conf import settings
 from django.urls import re_path
 
-from config.handler import OneHopHandler
+from config.serving.handler import OneHopHandler
 
 django.setup(set_prefix=False)
 django_application = OneHopHandler()
 
 # After Django's set-up, for these import models.
-from config.body_limit import BodyLimit
-from config.compression import Compression
-from config.request_id import RequestId
+from config.assets.compression import Compression
+from config.operations.request_id import RequestId
+from config.security.body_limit import BodyLimit
 from config.urls import urlpatterns as urlpatterns  # now, or the first request of all would wait for them
-from polls.intake import Intake
-from realtime.routing import websocket_urlpatterns
-from realtime.sse import EventStreams
-from realtime.tally_lane import TallyLane
+from polls.casting.intake import Intake
+from realtime.connections.routing import websocket_urlpatterns
+from realtime.connections.sse import EventStreams
+from realtime.connections.tally_lane import TallyLane
 
 Scope = dict[str, Any]
 

@@ -13,10 +13,10 @@ from celery.signals import setup_logging
 from django.conf import settings
 from kombu.transport import TRANSPORT_ALIASES
 
-from config import logging
+from config.operations import logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-TRANSPORT_ALIASES["landslide-memory"] = "config.memory_transport:Transport"
+TRANSPORT_ALIASES["landslide-memory"] = "config.serving.memory_transport:Transport"
 
 # In a container everything is root, and our tasks are JSON: there is nothing to unpickle.
 warnings.filterwarnings(
@@ -28,7 +28,7 @@ class Landslide(Celery):
     @cached_property
     def Beat(self) -> Any:
         """What `celery beat` runs."""
-        return self.subclass_with_self("config.beat:Beat")
+        return self.subclass_with_self("config.serving.beat:Beat")
 
 
 app = Landslide("landslide")

@@ -108,7 +108,7 @@ def private_folder(folder: Path, *, public: str) -> None:
     """Make the folder; what Landslide keeps in it, but for the folder `public`, is its owner's alone.
 
     Also what an earlier version, or a copy from elsewhere, has left readable. The folder itself is closed
-    unless it holds other things too: somebody may depend on these (config/checks.py warns).
+    unless it holds other things too: somebody may depend on these (config/operations/checks.py warns).
     """
     with contextlib.suppress(OSError):  # whoever needs to write there says so
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -140,7 +140,8 @@ def is_shared(folder: Path) -> bool:
 
 
 def _withdraw(path: Path) -> None:
-    """Take group's and others' rights away; what belongs to somebody else stays (config/checks.py warns)."""
+    """Take group's and others' rights away; what belongs to somebody else stays (config.operations.checks
+    warns)."""
     with contextlib.suppress(OSError):
         mode = path.lstat().st_mode
         if mode & 0o077 and not stat.S_ISLNK(mode):

@@ -14,10 +14,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry as SyncRetry
 
-from config import logging, network, page_headers
-from config.admin_look import UNFOLD as UNFOLD
+from config.admin.admin_look import UNFOLD as UNFOLD
 from config.env import Env, private_database, private_file, private_folder, usable
-from config.postgresql import bounded
+from config.operations import logging
+from config.operations.postgresql import bounded
+from config.security import page_headers
+from config.serving import network
 
 env = Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -94,12 +96,12 @@ INSTALLED_APPS = [
     "analytics",
     "realtime",
 ]
-# All of it runs on one thread a request: see config/handler.py.
+# All of it runs on one thread a request: see config/serving/handler.py.
 MIDDLEWARE = [
-    "config.public_answers.PublicAnswers",
+    "config.security.public_answers.PublicAnswers",
     "django.middleware.security.SecurityMiddleware",
-    "config.page_headers.PageHeaders",
-    "config.staticfiles.StaticFilesMiddleware",
+    "config.security.page_headers.PageHeaders",
+    "config.assets.staticfiles.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -149,7 +151,7 @@ STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "config.staticfiles.HashedStaticFiles"},
+    "staticfiles": {"BACKEND": "config.assets.staticfiles.HashedStaticFiles"},
     # Audit bundles: handed out by their own address, to whom the result is shown.
     "audit": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
@@ -229,7 +231,7 @@ VOTE_LOG_REDIS_URL = env.str("VOTE_LOG_REDIS_URL", default=REDIS_URL)
 VOTE_LOG = env.str("VOTE_LOG", default="redis" if VOTE_LOG_REDIS_URL else "database")
 VOTE_LOG_BACKENDS = {
     "database": "polls.votelog.database.DatabaseVoteLog",
-    "redis": "polls.votelog.redis.RedisVoteLog",
+    "redis": "polls.votelog.redis.redis.RedisVoteLog",
 }
 VOTE_LOG_PARTITIONS = env.int("VOTE_LOG_PARTITIONS", default=2)
 VOTE_LOG_DURABILITY = env.str("VOTE_LOG_DURABILITY", default="always")
@@ -355,13 +357,13 @@ AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
-AXES_HANDLER = "config.lockout.Attempts"
+AXES_HANDLER = "config.security.lockout.Attempts"
 AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURES", default=5)
 AXES_COOLOFF_TIME = timedelta(minutes=env.float("LOGIN_LOCKOUT_MINUTES", default=15))
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_USERNAME_CALLABLE = "config.lockout.name_of"
-AXES_CLIENT_IP_CALLABLE = "config.lockout.network_hash"
-AXES_LOCKOUT_CALLABLE = "config.lockout.locked_out"
+AXES_USERNAME_CALLABLE = "config.security.lockout.name_of"
+AXES_CLIENT_IP_CALLABLE = "config.security.lockout.network_hash"
+AXES_LOCKOUT_CALLABLE = "config.security.lockout.locked_out"
 AXES_RESET_ON_SUCCESS = True
 # Who goes on trying doesn't make it longer: a colleague behind the same address would never get in.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
@@ -411,4 +413,4 @@ SPECTACULAR_SETTINGS = {
 LOG_FORMAT = env.str("LOG_FORMAT", default="console")
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOGGING = logging.config(LOG_FORMAT, LOG_LEVEL)
-LOGGING_CONFIG = "config.logging.apply"
+LOGGING_CONFIG = "config.operations.logging.apply"

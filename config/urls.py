@@ -5,7 +5,7 @@ from django.views.decorators.http import require_safe
 from django.views.i18n import JavaScriptCatalog
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from config import page_headers
+from config.security import page_headers
 from polls.api.problems import unknown_address
 
 # Its script is a request of its own. It has no template for an answer to anything but a look.
@@ -17,8 +17,8 @@ urlpatterns = [
     path("jsi18n/", JavaScriptCatalog.as_view(), name="jsi18n"),
     path("", include("polls.api.urls")),
     path("", include("analytics.urls")),
-    path("", include("realtime.urls")),
-    path("", include("polls.urls")),
+    path("", include("realtime.pages.urls")),
+    path("", include("polls.pages.urls")),
     re_path(r"^api/(?P<rest>.*)$", unknown_address),  # last: whatever nobody above has taken
 ]
 handler400 = "polls.api.problems.bad_request"

@@ -7,7 +7,8 @@ class PollsConfig(AppConfig):
     verbose_name = _("Polls")
 
     def ready(self) -> None:
-        from polls import accounts, logins
+        from polls import logins
+        from polls.voters import accounts
 
         logins.connect()
         accounts.connect()

@@ -9,13 +9,14 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
+from polls.text.moments import OUTSIDE, PASSED, in_window
+from polls.text.plain_text import NOTHING_TO_SEE, cleaned, is_visible, isolated, on_one_line, seen_as
+from polls.voters.networks import canonical_networks
+
 from . import clock, lifecycle
 from .errors import CodeTaken, IllegalStep, Malformed, PollNotFound
 from .methods import MethodRules, get_method
 from .models import Choice, Poll, State
-from .moments import OUTSIDE, PASSED, in_window
-from .networks import canonical_networks
-from .plain_text import NOTHING_TO_SEE, cleaned, is_visible, isolated, on_one_line, seen_as
 from .records import COMMAND, record
 
 CHOICES_AT_LEAST, CHOICES_AT_MOST = 2, 99

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from polls.text.shares import decimals_for, percent
+
 from .models import Poll, Round, State, Visibility
-from .shares import decimals_for, percent
 
 SHARE_DECIMALS = 1
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from channels.layers import get_channel_layer
 from django.db import DatabaseError, InterfaceError
 
-from analytics import modes
+from analytics.health import modes
 from polls.connections import in_thread
 from polls.models import Poll, Visibility
 

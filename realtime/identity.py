@@ -13,8 +13,8 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.utils.crypto import constant_time_compare
 
-from analytics.tallies import Viewer
-from analytics.voted import has_voted
+from analytics.results.tallies import Viewer
+from analytics.results.voted import has_voted
 from polls import second_factor
 from polls.models import Visibility
 

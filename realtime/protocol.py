@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from analytics.tallies import Snapshot, Viewer, document, may_see, state_message, tally_json
+from analytics.results.tallies import Snapshot, Viewer, document, may_see, state_message, tally_json
 
 _encode = msgspec.json.encode
 #: recheck: look again whether I may see the tally. ping: show that this connection still carries something.

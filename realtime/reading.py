@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.db import close_old_connections, connections
 
-from analytics import tallies
-from analytics.tallies import Snapshot
+from analytics.results import tallies
+from analytics.results.tallies import Snapshot
 from polls.connections import in_thread
 
 from .protocol import Frames, frames_of

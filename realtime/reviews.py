@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from analytics.tallies import Viewer
+from analytics.results.tallies import Viewer
 
 from .identity import kinds_of
 from .rooms import Room, Seat

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from analytics.tallies import Viewer
+from analytics.results.tallies import Viewer
 
 from .handover import TOO_TALKATIVE, Line
 from .presence import Presence

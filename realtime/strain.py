@@ -11,8 +11,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from analytics import modes
-from polls import load
+from analytics.health import modes
+from polls.casting import load
 
 logger = logging.getLogger(__name__)
 

@@ -289,7 +289,7 @@ def _fresh_stores(pytestconfig: pytest.Config) -> None:
             client.flushall()
     if votelog := sys.modules.get("polls.votelog"):
         votelog.forget_log()
-    if limits := sys.modules.get("polls.limits"):
+    if limits := sys.modules.get("polls.votelog.limits"):
         limits.forget()
     if logins := sys.modules.get("polls.logins"):
         logins._failures.clear()

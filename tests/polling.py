@@ -7,16 +7,17 @@ from typing import Any
 
 from django.db.models import Sum
 
-from analytics import counting
+from analytics.counting import counting
 from analytics.models import Tally, TallyPoint
-from analytics.tallies import BALLOTS, QUARANTINED
-from polls import authoring, lifecycle, voters
-from polls.ballotbox import CastRequest
-from polls.ballotbox import cast as cast_request
+from analytics.results.tallies import BALLOTS, QUARANTINED
+from polls import authoring, lifecycle
+from polls.casting.ballotbox import CastRequest
+from polls.casting.ballotbox import cast as cast_request
 from polls.methods import decode, encode
 from polls.models import Ballot, Poll
 from polls.votelog import expected_heads, get_log
 from polls.votelog.base import Block, Entry, NewBallot, Outcome
+from polls.voters import voters
 
 Counts = dict[tuple[int, str], int]  # (round, key) -> count
 

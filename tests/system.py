@@ -36,7 +36,7 @@ class Process:
     def role(self) -> Role | None:
         if "celery" in self.command:
             return "beat" if " beat" in self.command else "worker"
-        if "config.web" in self.command:
+        if "config.serving.web" in self.command:
             return "web"
         return None
 

@@ -15,14 +15,14 @@ from django.urls import path, reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from analytics import bundles, purge, recount, signing
-from analytics.purge import PurgeRefused
-from analytics.recount import Recount
-from analytics.tallies import is_stepping
-from polls.digits import whole_number
+from analytics.audit import bundles, purge, recount, signing
+from analytics.audit.purge import PurgeRefused
+from analytics.audit.recount import Recount
+from analytics.results.tallies import is_stepping
 from polls.errors import LandslideError
 from polls.models import Poll, Round, canonical_code
 from polls.records import user_actor
+from polls.text.digits import whole_number
 
 from . import dashboard  # noqa: F401  its pages first: ours are added to them
 

@@ -18,9 +18,10 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from analytics import halting, health, modes
+from analytics.counting import halting
+from analytics.health import health, modes
 from analytics.models import Halt, Tally
-from analytics.tallies import BALLOTS, is_stepping, snapshot
+from analytics.results.tallies import BALLOTS, is_stepping, snapshot
 from polls.models import Poll, State
 
 logger = logging.getLogger(__name__)

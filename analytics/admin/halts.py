@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 
-from analytics import halting, resuming
+from analytics.counting import halting, resuming
 from analytics.models import Halt
 from polls.admin.base import Admin
 from polls.errors import LandslideError

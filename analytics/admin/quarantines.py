@@ -27,14 +27,14 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from analytics import quarantine
 from analytics.models import Quarantine
-from analytics.tallies import is_stepping
+from analytics.quarantine import quarantine
+from analytics.results.tallies import is_stepping
 from polls.admin.base import Admin
 from polls.admin.searching import FoldedSearch
 from polls.errors import LandslideError
-from polls.forms import LineField
 from polls.models import Ballot, Poll, State, canonical_code
+from polls.pages.forms import LineField
 from polls.records import user_actor
 
 Decide = Callable[[int, str], Quarantine]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import template
 
-from analytics import health, modes
+from analytics.health import health, modes
 
 register = template.Library()
 

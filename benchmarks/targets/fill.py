@@ -16,7 +16,7 @@ LOOK = 100_000  # ballots until we count too, so that the log stays short
 
 
 def fill(code: str, count: int) -> None:
-    from analytics import counting  # noqa: PLC0415  # models can only be imported once Django is ready
+    from analytics.counting import counting  # noqa: PLC0415  # models can only be imported once Django is ready
     from polls.methods import encode  # noqa: PLC0415
     from polls.models import Poll  # noqa: PLC0415
     from polls.votelog import expected_heads, get_log  # noqa: PLC0415

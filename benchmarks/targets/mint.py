@@ -12,7 +12,7 @@ import django
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
-    from polls import voters  # noqa: PLC0415  # models can only be imported once Django is ready
+    from polls.voters import voters  # noqa: PLC0415  # models can only be imported once Django is ready
 
     with Path(sys.argv[2]).open("a") as file:
         file.writelines(f"{voters.mint()}\n" for _ in range(int(sys.argv[1])))

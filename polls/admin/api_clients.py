@@ -16,10 +16,10 @@ from rest_framework_api_key.models import APIKey
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from polls.forms import LineField
 from polls.models import ApiClient
-from polls.plain_text import isolated
+from polls.pages.forms import LineField
 from polls.records import record, user_actor
+from polls.text.plain_text import isolated
 
 from .base import Admin
 from .searching import FoldedSearch

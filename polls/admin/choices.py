@@ -16,10 +16,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
-from polls.cutting import shortened
-from polls.forms import LineField
 from polls.models import Choice
-from polls.plain_text import on_one_line
+from polls.pages.forms import LineField
+from polls.text.cutting import shortened
+from polls.text.plain_text import on_one_line
 
 ROWS_AT_LEAST = 4
 LABEL_LENGTH = Choice._meta.get_field("label").max_length or 200

@@ -18,14 +18,14 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
-from polls import invites
-from polls.addresses import public_url
-from polls.csv_download import csv_download
 from polls.errors import LandslideError
-from polls.forms import LineField
+from polls.http.addresses import public_url
 from polls.models import Identity, InviteBatch, Poll
-from polls.plain_text import isolated
+from polls.pages.forms import LineField
 from polls.records import user_actor
+from polls.text.csv_download import csv_download
+from polls.text.plain_text import isolated
+from polls.voters import invites
 
 from .base import Admin
 

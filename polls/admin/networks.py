@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from polls.networks import canonical_networks
+from polls.voters.networks import canonical_networks
 
 
 class NetworksField(forms.CharField):

@@ -22,8 +22,8 @@ from unfold.decorators import display
 from polls import authoring, lifecycle, rounds
 from polls.errors import CodeTaken, LandslideError
 from polls.models import Identity, Poll, State
-from polls.plain_text import folded
 from polls.records import user_actor
+from polls.text.plain_text import folded
 
 from . import fieldsets, proofs, steps
 from .invites import InvitePages

@@ -12,10 +12,10 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from polls import authoring
 from polls.errors import LandslideError
-from polls.forms import LineField
 from polls.methods import get_method
 from polls.models import CODE_RULE, Poll, canonical_code
-from polls.plain_text import on_one_line
+from polls.pages.forms import LineField
+from polls.text.plain_text import on_one_line
 
 from .choices import ChoicesField
 from .networks import NetworksField

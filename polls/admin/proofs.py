@@ -9,9 +9,10 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from polls import clock, proof_policy
+from polls import clock
 from polls.models import Poll, ProofOfWork, State
 from polls.records import user_actor
+from polls.voters import proof_policy
 
 
 def switch(poll: Poll) -> dict[str, Any] | None:

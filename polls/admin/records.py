@@ -13,10 +13,10 @@ from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import AllValuesCheckboxFilter, RangeDateTimeFilter
 from unfold.decorators import display
 
-from polls.cutting import shortened
 from polls.models import Record
-from polls.plain_text import isolated
 from polls.records import record, user_actor
+from polls.text.cutting import shortened
+from polls.text.plain_text import isolated
 
 from .base import Admin
 from .searching import FoldedSearch

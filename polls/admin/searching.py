@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from polls.plain_text import folded
+from polls.text.plain_text import folded
 
 
 class FoldedSearch:

@@ -11,10 +11,11 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from polls import ballotbox, voters
-from polls.addresses import FORWARDED_FOR, client_address
-from polls.ballotbox import Answer, CastRequest
-from polls.receipts import receipt_status
+from polls.casting import ballotbox
+from polls.casting.ballotbox import Answer, CastRequest
+from polls.casting.receipts import receipt_status
+from polls.http.addresses import FORWARDED_FOR, client_address
+from polls.voters import voters
 
 from .endpoints import Endpoint, raw_body
 from .schema import (

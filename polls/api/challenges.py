@@ -10,8 +10,10 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from polls import ballotbox, errors, proofs, voters
-from polls.rules import get_rules
+from polls import errors
+from polls.casting import ballotbox
+from polls.voters import proofs, voters
+from polls.voters.rules import get_rules
 
 from .endpoints import Endpoint
 from .problems import problem_response

@@ -14,7 +14,7 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from polls.errors import Malformed, TooLarge, UnsupportedMediaType
-from polls.strict_json import DuplicateMember, refuse_duplicates
+from polls.text.strict_json import DuplicateMember, refuse_duplicates
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 

@@ -13,10 +13,10 @@ from rest_framework import exceptions
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 
-from polls.digits import whole_number
 from polls.errors import Malformed
 from polls.models import Poll, State
-from polls.plain_text import folded
+from polls.text.digits import whole_number
+from polls.text.plain_text import folded
 
 PARAMETERS = {"state", "search", "cursor", "page_size"}
 

@@ -10,9 +10,9 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from polls import voters
 from polls.errors import InvalidKey, MissingScope
 from polls.models import ApiClient
+from polls.voters import voters
 
 #: Who may write polls reads them in every answer to a write, so `polls:write` includes `polls:read`.
 READ_SCOPES = (ApiClient.Scope.POLLS_READ, ApiClient.Scope.POLLS_WRITE)

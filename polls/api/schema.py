@@ -10,7 +10,8 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
-from polls import errors, voters
+from polls import errors
+from polls.voters import voters
 
 from .serializers import Problem
 

@@ -9,13 +9,13 @@ from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from polls import visitors
-from polls.addresses import public_url
 from polls.authoring import CHOICES_AT_LEAST, CHOICES_AT_MOST
-from polls.invites import COUNT_AT_MOST
+from polls.http.addresses import public_url
 from polls.methods import method_choices
 from polls.models import Identity, OverLimit, Poll, ProofOfWork, State, Visibility
-from polls.networks import NETWORKS_AT_MOST
+from polls.voters import visitors
+from polls.voters.invites import COUNT_AT_MOST
+from polls.voters.networks import NETWORKS_AT_MOST
 
 from .fields import Flag, Moment, Networks, Pick, StrictSerializer, Text, Whole
 from .reference import codes
@@ -179,7 +179,7 @@ NEEDS = [Identity.LOGIN.value, Identity.INVITE.value, Identity.CLIENT.value]
 INVITE_STATES = [visitors.ACCEPTED, visitors.INVALID, visitors.REVOKED]
 BALLOT_STATES = ["accepted", "counted", "replaced", "quarantined", "rejected"]
 
-# --- ballots: what `polls.ballotbox` takes and answers; here for the schema ---
+# --- ballots: what `polls.casting.ballotbox` takes and answers; here for the schema ---
 
 
 class NewBallot(StrictSerializer):

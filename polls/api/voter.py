@@ -13,10 +13,11 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from polls import ballotbox, invites, proofs, visitors, voters
-from polls.receipts import make_receipt
-from polls.rules import PollRules, get_rules
-from polls.visitors import Visit, Visitor
+from polls.casting import ballotbox
+from polls.casting.receipts import make_receipt
+from polls.voters import invites, proofs, visitors, voters
+from polls.voters.rules import PollRules, get_rules
+from polls.voters.visitors import Visit, Visitor
 
 from .endpoints import Endpoint
 from .schema import ANYBODY, CODE, COOKIE, NEGOTIATED, RETRY_AFTER, SET_COOKIE, refusals, response_header

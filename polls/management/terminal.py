@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from rich.console import Console
 
 from polls.models import Poll
-from polls.plain_text import cleaned, escaped, is_visible, isolated
+from polls.text.plain_text import cleaned, escaped, is_visible, isolated
 
 
 def console(options: dict[str, Any]) -> Console:

@@ -50,14 +50,17 @@ class ApiClient(AbstractAPIKey):
 
 
 class EndedAccount(models.Model):
-    """An account that was deleted or deactivated a short while ago (polls/accounts.py)."""
+    """An account that was deleted or deactivated a short while ago (polls/voters/accounts.py)."""
 
     user_id = models.BigIntegerField(primary_key=True)
     at = MomentField()
 
 
 class InviteBatch(models.Model):
-    """Invites made together: `count` of them, by serial number, none of them stored (polls/invites.py)."""
+    """Invites made together: `count` of them, by serial number, none of them stored.
+
+    See polls/voters/invites.py.
+    """
 
     poll = models.ForeignKey(Poll, models.CASCADE, related_name="invite_batches")
     label = models.CharField(_("label"), max_length=100, blank=True)

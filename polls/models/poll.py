@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from polls import keys
 from polls.methods import MethodRules, method_choices
-from polls.plain_text import isolated
+from polls.text.plain_text import isolated
 
 from .fields import MomentField, SearchField
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import template
 
-from polls.plain_text import isolated
+from polls.text.plain_text import isolated
 
 register = template.Library()
 register.filter("isolated", isolated, is_safe=True)

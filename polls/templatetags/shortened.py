@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import template
 
-from polls.cutting import shortened
+from polls.text.cutting import shortened
 
 register = template.Library()
 register.filter("shortened", shortened)

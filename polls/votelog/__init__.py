@@ -13,9 +13,10 @@ from django.db import InterfaceError, OperationalError
 from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
 
-from polls import clock, limits
+from polls import clock
 from polls.connections import in_thread
 from polls.errors import LogInconsistent, LogUnsuitable
+from polls.votelog import limits
 
 from .base import Head, VoteLog
 

@@ -2,8 +2,8 @@
 
 A vote log is a durable, append-only record of accepted ballots before they are counted,
 in N partitions. A backend is synchronous and works on batches only; the coalescer in
-`polls.ballotbox` gives it a thread. Positions are integers, contiguous per partition,
-starting at 1. tests/votelog/contract.py is the suite that every backend passes.
+`polls.casting.ballotbox` gives it a thread. Positions are integers, contiguous per partition,
+starting at 1. tests/polls/votelog/contract.py is the suite that every backend passes.
 
 Times are milliseconds since the epoch, always by the clock of the log's store.
 """
@@ -39,7 +39,7 @@ class NewBallot(msgspec.Struct, frozen=True, gc=False):
     round: int | None = None  # the round the voter saw; None: whichever is on
     replaces: bytes | None = None  # the ballot_id that this one takes the place of
     aside: str = ""  # the rule by which it is to count apart (in quarantine), if any
-    counted_as: tuple[bytes, ...] = ()  # by what rate limits know it: see polls.limits
+    counted_as: tuple[bytes, ...] = ()  # by what rate limits know it: see polls.votelog.limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ class VoteLog(Protocol):
         the others. An exception leaves the outcome of all unknown. Appending the same ballots
         again settles what is unknown.
 
-        On the way the casts are counted for the rate limits (see polls.limits).
+        On the way the casts are counted for the rate limits (see polls.votelog.limits).
         """
         ...
 

@@ -18,10 +18,10 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from polls import limits
 from polls.connections import in_turn
 from polls.errors import LogInconsistent
 from polls.models import Claim, LogEntry, LogGate, LogHead
+from polls.votelog import limits
 
 from .base import (
     ACCEPTED,

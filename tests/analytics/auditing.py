@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analytics import bundles, counting, recount
+from analytics.audit import bundles, recount
+from analytics.counting import counting
 from analytics.models import AuditBundle
 from polls import lifecycle
+from polls.casting.receipts import make_receipt
 from polls.models import Poll
-from polls.receipts import make_receipt
 from polls.votelog.base import NewBallot
 from tests.polling import count, fill, open_poll
 from tests.system import ROOT

@@ -14,9 +14,10 @@ from django.db import OperationalError
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
-from analytics import tallies
 from analytics.models import Checkpoint, Tally, TallyPoint
-from polls import ballotbox, receipts, votelog, voters
+from analytics.results import tallies
+from polls import votelog
+from polls.casting import ballotbox, receipts
 from polls.models import (
     ApiClient,
     Ballot,
@@ -30,6 +31,7 @@ from polls.models import (
     Round,
 )
 from polls.votelog import get_log
+from polls.voters import voters
 from tests.analytics.poll_model import COUNTED, REJECTED, SET_ASIDE, Cast, PollModel
 from tests.polling import make_poll, recount, tallied
 
@@ -217,7 +219,7 @@ class Life(RuleBasedStateMachine):
 
 def cookie_of(voter: int) -> str:
     """The same in every life: what is in which partition must not change when a life is lived again."""
-    with mock.patch("polls.voters.secrets.token_bytes", lambda size: bytes([voter]) * size):
+    with mock.patch("polls.voters.voters.secrets.token_bytes", lambda size: bytes([voter]) * size):
         return voters.mint()
 
 

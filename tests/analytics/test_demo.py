@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from analytics import demo, tallies
+from analytics import demo
 from analytics.models import Tally
+from analytics.results import tallies
 from polls import authoring, lifecycle, votelog
 from polls.models import Ballot, Choice, DeadLetter, Poll, Round
 from polls.votelog import get_log
@@ -113,6 +114,6 @@ def test_a_log_that_refuses_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     Poll.objects.filter(code="ROBOT").delete()
     votelog.forget_log()
     heads = {n: votelog.base.Head("elsewhere", 0) for n in get_log().heads()}
-    monkeypatch.setattr("polls.ballotbox.kept_heads", lambda: heads)
+    monkeypatch.setattr("polls.casting.ballotbox.kept_heads", lambda: heads)
     with pytest.raises(CommandError, match="could not be made"):
         call_command("seed_demo", verbosity=0)

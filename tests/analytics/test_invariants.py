@@ -18,9 +18,13 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
-from analytics import counting, deadletters, halting, reconcile, recount, survey, tasks
+from analytics import tasks
+from analytics.audit import recount
+from analytics.counting import counting, deadletters, halting
 from analytics.models import Checkpoint, Tally, TallyPoint
-from polls import ballotbox, lifecycle, votelog
+from analytics.recovery import reconcile, survey
+from polls import lifecycle, votelog
+from polls.casting import ballotbox
 from polls.errors import IllegalStep, LogInconsistent
 from polls.models import ApiClient, DeadLetter, Round
 from polls.votelog import get_log
@@ -45,10 +49,18 @@ everybody = st.sampled_from([*BROWSERS, *CLIENTS])
 marks = st.sampled_from([(1,), (2,), (3,), (2, 1), (1, 3), (1, 1), (9,), ()])
 #: Of the counting code: whoever works dies before or after it.
 COUNTING_STEPS = [
-    *("analytics.counting._locked_checkpoint", "analytics.counting._check_log"),
-    *("analytics.ledger.write", "analytics.ledger._insert", "analytics.ledger._replace"),
-    *("analytics.slots.add", "analytics.counting._set_aside", "analytics.counting._move"),
-    *("analytics.counting.settle_closings", "polls.lifecycle.finish_closing"),
+    *("analytics.counting.counting._locked_checkpoint", "analytics.counting.counting._check_log"),
+    *(
+        "analytics.counting.ledger.write",
+        "analytics.counting.ledger._insert",
+        "analytics.counting.ledger._replace",
+    ),
+    *(
+        "analytics.counting.slots.add",
+        "analytics.counting.counting._set_aside",
+        "analytics.counting.counting._move",
+    ),
+    *("analytics.counting.counting.settle_closings", "polls.lifecycle.finish_closing"),
 ]
 LIFECYCLE_STEPS = ["polls.lifecycle._set_gates", "polls.lifecycle._announce"]
 places = st.tuples(st.sampled_from(["before", "after"]), st.integers(1, 3))
@@ -272,7 +284,7 @@ class LifeOfAPoll(Life):
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     monkeypatch.setattr(lifecycle, "PUBLISH_WAIT_SECONDS", 0)
-    for module in ("base", "redis"):
+    for module in ("base", "redis.redis"):
         monkeypatch.setattr(f"polls.votelog.{module}.REMEMBERED_BALLOTS", REMEMBERED)
     settings.COUNT_BATCH = BATCH
     # The model knows nothing of polls that halt, nor of quarantine and releases: rules for them go here.

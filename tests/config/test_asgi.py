@@ -5,7 +5,7 @@ from asgiref.testing import ApplicationCommunicator
 from channels.testing import HttpCommunicator, WebsocketCommunicator
 
 from config.asgi import application
-from config.body_limit import BodyLimit
+from config.security.body_limit import BodyLimit
 from tests.servers import PATIENCE
 
 

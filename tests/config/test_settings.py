@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from config import network
+from config.serving import network
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = ("config", "realtime", "analytics", "polls")
@@ -275,7 +275,8 @@ def test_what_else_lies_in_the_data_folder_is_left_as_it_is(settings, tmp_path):
     for folder in (home, home / "bin"):
         folder.chmod(0o755)
     told = settings(
-        "[each.id for each in __import__('config.checks').checks.check_settings()]", DATA_DIR=str(home)
+        "[each.id for each in __import__('config.operations.checks').checks.check_settings()]",
+        DATA_DIR=str(home),
     )
     assert "landslide.W004" in told
     found = modes(home)
@@ -288,7 +289,8 @@ def test_a_folder_of_everybodys_is_left_as_it_is(settings, tmp_path):
     shared.mkdir()
     shared.chmod(0o1777)
     told = settings(
-        "[each.id for each in __import__('config.checks').checks.check_settings()]", DATA_DIR=str(shared)
+        "[each.id for each in __import__('config.operations.checks').checks.check_settings()]",
+        DATA_DIR=str(shared),
     )
     assert "landslide.W004" in told
     assert modes(shared)["shared"] == "0o1777" and modes(shared)["secret_key"] == "0o600"

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from altcha.v1 import Payload, solve_challenge
 
-from analytics.anomalies import SEVERAL
+from analytics.health.anomalies import SEVERAL
 from tests import fetch
 from tests.conftest import landslides
 from tests.e2e.audience import Client, assert_all_agree, http_client, new_voter

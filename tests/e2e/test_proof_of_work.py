@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from polls import intake
+from polls.casting import intake
 from tests.e2e.audience import Client
 from tests.e2e.test_browser import PHONE, cast, choose
 

@@ -25,7 +25,8 @@ django.setup()
 from django.core.management import call_command  # noqa: E402
 from django.db.models import F  # noqa: E402
 
-from analytics import checkpoints, counting, ledger, slots, tasks  # noqa: E402
+from analytics import tasks  # noqa: E402
+from analytics.counting import checkpoints, counting, ledger, slots  # noqa: E402
 from analytics.models import Checkpoint  # noqa: E402
 from polls import lifecycle  # noqa: E402
 from polls.models import Ballot, DeadLetter, Poll, Round  # noqa: E402

@@ -21,8 +21,8 @@ from tests.faults.matrix import Stands
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 #: One of each sort, and those whose promise is the dearest: the others are for `make faults`. So are logs
-#: that went astray and poison in them, whose rows wait for commands: tests/analytics/test_reconcile.py and
-#: test_halting.py do the same to real stores.
+#: that went astray and poison in them, whose rows wait for commands:
+#: tests/analytics/recovery/test_reconcile.py and test_halting.py do the same to real stores.
 SHORT = {
     ("web", "SIGKILL after the append, before the answer"),
     ("worker", "SIGKILL in the transaction, after the ledger"),

@@ -8,11 +8,11 @@ from typing import Any
 
 from django.conf import settings
 
-from config.body_limit import BodyLimit
-from config.handler import OneHopHandler
-from config.request_id import RequestId, given_id
-from polls.intake import Intake
-from polls.wire import Wire
+from config.operations.request_id import RequestId, given_id
+from config.security.body_limit import BodyLimit
+from config.serving.handler import OneHopHandler
+from polls.casting.intake import Intake
+from polls.casting.wire import Wire
 
 Headers = list[tuple[bytes, bytes]]
 App = Callable[..., Awaitable[None]]

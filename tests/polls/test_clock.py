@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from polls import clock, proofs, votelog, voters
+from polls import clock, votelog
 from polls.models import Identity
-
-from .test_proofs import solved
+from polls.voters import proofs, voters
+from tests.polls.voters.test_proofs import solved
 
 SECRET, VOTER = b"s" * 32, b"v" * 16
 WHO = proofs.Voter(7, 1, VOTER)

@@ -7,12 +7,13 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from analytics import receivers
-from config import prepare
-from polls import installation, keys, lifecycle, voters
+from config.serving import prepare
+from polls import installation, keys, lifecycle
 from polls.errors import SecretKeyDiffers
 from polls.models import Installation, Poll, Record
-from polls.rules import get_rules
 from polls.signals import poll_changed
+from polls.voters import voters
+from polls.voters.rules import get_rules
 from tests.polling import cast, make_poll, open_poll
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,8 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from analytics import counting, tasks
+from analytics import tasks
+from analytics.counting import counting
 from polls import authoring, clock, lifecycle, votelog
 from polls.errors import IllegalStep, Malformed, PollNotFound
 from polls.models import Ballot, Choice, Poll, Round, State

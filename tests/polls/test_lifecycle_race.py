@@ -10,10 +10,11 @@ import pytest
 from django.utils import timezone
 
 from analytics import tasks
-from polls import lifecycle, voters
+from polls import lifecycle
 from polls.models import Ballot, Poll, Round, State
 from polls.votelog import get_log
 from polls.votelog.base import Entry, entries_of
+from polls.voters import voters
 from tests.polling import cast, check_books, count, open_poll
 from tests.servers import wait_for
 from tests.threads import Background, at_once

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from analytics import counting, deadletters
+from analytics.counting import counting, deadletters
 from polls import lifecycle, logins
 from polls.models import ApiClient, DeadLetter, Poll, Record
 from polls.records import verify_records

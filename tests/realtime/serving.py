@@ -8,7 +8,7 @@ from typing import Any
 
 import uvicorn
 
-from config.uvicorn_protocols import LandslideHttp, LandslideWebSocket
+from config.protocols.uvicorn_protocols import LandslideHttp, LandslideWebSocket
 from realtime.handover import HAND_OVER, Line
 from tests.servers import PATIENCE
 

@@ -17,10 +17,12 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from analytics import health, tasks
+from analytics import tasks
+from analytics.health import health
 from analytics.models import Checkpoint, Tally, TallyPoint
 from config.asgi import application
-from polls import authoring, lifecycle, votelog, voters
+from polls import authoring, lifecycle, votelog
+from polls.casting.receipts import make_receipt
 from polls.keys import newest_fingerprint, voter_secret
 from polls.models import (
     ApiClient,
@@ -33,7 +35,7 @@ from polls.models import (
     Poll,
     Round,
 )  # fmt: skip
-from polls.receipts import make_receipt
+from polls.voters import voters
 from realtime import hub as hub_module
 from tests.polling import append, new_ballot
 from tests.realtime.asking import Answer, ask, http_scope

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from analytics.tallies import Snapshot, Viewer, document, may_see
+from analytics.results.tallies import Snapshot, Viewer, document, may_see
 from polls.models import Choice, Poll
 from realtime.presence import FORGET_AFTER, TELL_EVERY, Presence
 from realtime.protocol import frames_of, request_in

@@ -9,7 +9,8 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.db.models import F
 
-from analytics import slots, tallies
+from analytics.counting import slots
+from analytics.results import tallies
 from polls import authoring, lifecycle
 from polls.errors import IllegalStep
 from polls.models import Poll, State, Visibility

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.tallies import Viewer
+from analytics.results.tallies import Viewer
 from realtime import rooms
 from realtime.protocol import Frames, Message
 from realtime.rooms import Room, Seat

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from polls import load
+from polls.casting import load
 from realtime import strain
 from realtime.rooms import HEARTBEAT_SECONDS, Room
 from realtime.strain import BEGINS_AFTER, ENDS_AFTER, LOOK_SECONDS, Strain

@@ -8,11 +8,13 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 
-from analytics import counting
+from analytics.counting import counting
 from config.asgi import application
-from polls import authoring, ballotbox, lifecycle, voters
+from polls import authoring, lifecycle
+from polls.casting import ballotbox
 from polls.models import Poll
 from polls.votelog import get_log
+from polls.voters import voters
 from tests.servers import PATIENCE
 
 #: Django code from an async test.

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from analytics import purge
+from analytics.audit import purge
 from polls.errors import LandslideError
 from polls.management.terminal import answer_to, console, shown_poll
 from polls.models import Poll, canonical_code

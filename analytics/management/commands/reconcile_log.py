@@ -9,9 +9,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from analytics import reconcile
-from analytics.reconcile import Done, ReconcileRefused
-from analytics.survey import Damage, Plan, survey
+from analytics.recovery import reconcile
+from analytics.recovery.reconcile import Done, ReconcileRefused
+from analytics.recovery.survey import Damage, Plan, survey
 from polls.errors import LandslideError
 from polls.management.terminal import confirm, console
 from polls.records import COMMAND, record

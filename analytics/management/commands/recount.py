@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from analytics import recount
-from analytics.recount import Recount
+from analytics.audit import recount
+from analytics.audit.recount import Recount
 from polls.errors import LandslideError
 from polls.management.terminal import confirm, console, shown
 from polls.models import Poll, Round, canonical_code

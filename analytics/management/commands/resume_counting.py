@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from analytics import halting, resuming
+from analytics.counting import halting, resuming
 from analytics.models import Halt
 from polls.errors import LandslideError
 from polls.management.terminal import console, shown

@@ -7,7 +7,7 @@ from typing import Any
 from daphne.management.commands.runserver import Command as DaphneCommand
 from django.conf import settings
 
-from config.embedded import EmbeddedWorker
+from config.serving.embedded import EmbeddedWorker
 
 
 class Command(DaphneCommand):

@@ -12,11 +12,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from config import banner, network, prepare
-from config.embedded import EmbeddedWorker
-from config.staticfiles import collect_if_changed
-from config.supervisor import Child, Supervisor
-from config.web import DEFAULT, SERVERS, listen, run
+from config.assets.staticfiles import collect_if_changed
+from config.serving import banner, network, prepare
+from config.serving.embedded import EmbeddedWorker
+from config.serving.supervisor import Child, Supervisor
+from config.serving.web import DEFAULT, SERVERS, listen, run
 
 STAGE_WEB, STAGE_WORKERS = 0, 1
 
@@ -93,7 +93,7 @@ class Command(BaseCommand):
 
     def supervise(self, listener: socket.socket, options: dict[str, Any], announce: Any) -> None:
         python = [sys.executable, "-m"]
-        web = [*python, "config.web", "--fd", str(listener.fileno()), "--server", options["server"]]
+        web = [*python, "config.serving.web", "--fd", str(listener.fileno()), "--server", options["server"]]
         celery = [*python, "celery", "--quiet", "-A", "config"]
         worker = [*celery, "worker", "--without-mingle", "--without-gossip", "--loglevel", "WARNING"]
         children = [

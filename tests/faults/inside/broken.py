@@ -20,17 +20,17 @@ from tests.faults.inside.hooks import after_import, instead, orders, reached, ro
 
 def add() -> None:
     if role() == "web":
-        after_import("polls.votelog.redis")(_casting)
-        after_import("polls.ballotbox")(_box)
+        after_import("polls.votelog.redis.redis")(_casting)
+        after_import("polls.casting.ballotbox")(_box)
         after_import("realtime.hub")(_hub)
         after_import("realtime.reading")(_reading)
     if role() == "worker":
-        after_import("analytics.counting")(_counting)
-        after_import("analytics.tallies")(_tallying)
-        after_import("analytics.wakeups")(_waking)
-        after_import("analytics.health")(_sweeping)
-        after_import("analytics.stuck")(_ending)
-        after_import("polls.votelog.redis")(_logging)
+        after_import("analytics.counting.counting")(_counting)
+        after_import("analytics.results.tallies")(_tallying)
+        after_import("analytics.counting.wakeups")(_waking)
+        after_import("analytics.health.health")(_sweeping)
+        after_import("analytics.recovery.stuck")(_ending)
+        after_import("polls.votelog.redis.redis")(_logging)
 
 
 def _casting(module: ModuleType) -> None:
@@ -137,7 +137,7 @@ def _reading(module: ModuleType) -> None:
     turns: dict[int, int] = defaultdict(int)
 
     def old(read: Any, poll_id: int, last: Any) -> Any:
-        from analytics.tallies import Snapshot
+        from analytics.results.tallies import Snapshot
         from realtime.protocol import frames_of
 
         reading = read(poll_id, None)
@@ -213,7 +213,7 @@ def _waking(module: ModuleType) -> None:
     """A wake-up is taken for a ballot: where none is new, the last ones count once more."""
 
     def count_again(take_down: Any, partition: int) -> None:
-        from analytics import slots
+        from analytics.counting import slots
 
         if (delta := _last_added.get(partition)) is not None:
             slots.add(partition, delta)

@@ -14,13 +14,13 @@ from tests.faults.inside.hooks import after_import, instead, role
 
 def add() -> None:
     if role() == "web":
-        after_import("polls.votelog.redis")(_casting)
+        after_import("polls.votelog.redis.redis")(_casting)
         after_import("polls.votelog")(_comparing)
-        after_import("polls.ballotbox")(_box)
-        after_import("analytics.asking")(_asking)
+        after_import("polls.casting.ballotbox")(_box)
+        after_import("analytics.health.asking")(_asking)
     if role() == "worker":
-        after_import("analytics.counting")(_counting)
-        after_import("analytics.halting")(_halting)
+        after_import("analytics.counting.counting")(_counting)
+        after_import("analytics.counting.halting")(_halting)
         after_import("polls.lifecycle")(_lifecycle)
 
 

@@ -32,7 +32,7 @@ _patches: dict[str, list[Patch]] = defaultdict(list)
 def role() -> str:
     """web, worker, beat, or the command of manage.py."""
     words = sys.orig_argv
-    if "config.web" in words:
+    if "config.serving.web" in words:
         return "web"
     if "celery" in words:
         return "beat" if "beat" in words else "worker"

@@ -10,11 +10,11 @@ from tests.faults.inside.hooks import after_import, around, instead, role
 
 def add() -> None:
     if role() == "web":
-        after_import("polls.votelog.redis")(_casting)
+        after_import("polls.votelog.redis.redis")(_casting)
     if role() == "worker":
-        after_import("analytics.counting")(_counting)
-        after_import("polls.votelog.redis")(_trimming)
-    after_import("analytics.wakeups")(_wake_ups)
+        after_import("analytics.counting.counting")(_counting)
+        after_import("polls.votelog.redis.redis")(_trimming)
+    after_import("analytics.counting.wakeups")(_wake_ups)
 
 
 def _casting(module: ModuleType) -> None:

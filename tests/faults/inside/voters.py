@@ -15,7 +15,7 @@ from tests.faults.orders import COOKIES
 
 def add() -> None:
     if role() == "serve":
-        after_import("config.prepare")(_preparing)
+        after_import("config.serving.prepare")(_preparing)
 
 
 def _preparing(module: ModuleType) -> None:
@@ -31,7 +31,7 @@ def _make_voters(cookies: int) -> None:
     from django.core.management import call_command
 
     from polls.models import ApiClient
-    from polls.voters import mint
+    from polls.voters.voters import mint
 
     printed = io.StringIO()
     call_command("create_api_key", "faults", scopes=[*ApiClient.Scope], stdout=printed)

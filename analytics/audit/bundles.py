@@ -1,0 +1,374 @@
+"""Audit bundles: everything that anybody needs to count a published round again, signed.
+
+A zip of the receipts of all counted ballots, their selections without voters, the tally,
+and the same of what is counted apart, with a manifest that binds them by their hashes.
+Both lists are in the order of their own lines, so that neither arrival nor the other list
+can be read off them. static/audit/verify.py checks it all; docs/audit.md says what it proves.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.cache import cache
+from django.core.files import File
+from django.core.files.storage import storages
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from analytics.audit import recount, signing
+from analytics.audit.sorting import sorted_lines
+from analytics.models import AuditBundle, Quarantine
+from analytics.results.tallies import BALLOTS, QUARANTINED
+from polls.casting.receipts import make_receipt
+from polls.errors import LandslideError
+from polls.methods import decode, get_method
+from polls.models import Ballot, DeadLetter, Poll, Round, State
+from polls.outline import iso
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "landslide-audit/1"
+#: Where bundles are kept: an alias of settings.STORAGES.
+STORAGE = "audit"
+_CHUNK = 5000
+_TOGETHER = 500  # lines written at once
+#: How long a worker's mark stands that it is at a bundle; a hint, for the row's constraint lets in one only.
+_MARK_SECONDS = 60
+
+README = """\
+Audit bundle of a Landslide poll
+
+manifest.json                what this is: the poll, its rules, and the hash of every other file
+manifest.sig                 signature of manifest.json (Ed25519, base64)
+receipts.txt                 receipts of all counted ballots, sorted: look for yours
+ballots.csv                  what the counted ballots mark, sorted, without voters
+tally.json                   what they come to
+quarantined-receipts.txt     the same of ballots that are counted apart, unless they are
+quarantined-ballots.csv      so few that the lists would tell what each of them marks
+quarantines.json             why they are, and who decided that
+
+To check it, get verify.py from the poll's organiser or from the Landslide project (static/audit/verify.py):
+
+    python3 verify.py THIS.zip --key FINGERPRINT --receipt YOUR-RECEIPT
+"""
+
+
+class BundleRefused(LandslideError):
+    code = "bundle_refused"
+    status = 409
+    title = _("There can be no audit bundle of this round now")
+
+
+def newest(poll_id: int, round_: int) -> AuditBundle | None:
+    return AuditBundle.objects.filter(poll_id=poll_id, round=round_).first()
+
+
+def current(poll: Poll) -> AuditBundle | None:
+    """The bundle of the poll's published round as it is now; None until it is made."""
+    if poll.state != State.PUBLISHED:
+        return None
+    bundle = newest(poll.pk, poll.round)
+    purged = poll.rounds.filter(number=poll.round, purged_at__isnull=False).exists()
+    # After a purge no other can be made: the receipts are gone. What it lists hasn't changed.
+    return bundle if bundle and (bundle.epoch == poll.epoch or purged) else None
+
+
+def missing() -> QuerySet[Round]:
+    """Published rounds whose bundle, as of the poll's epoch, is not there; earlier ones without any."""
+    made = AuditBundle.objects.filter(poll_id=OuterRef("poll_id"), round=OuterRef("number"))
+    as_of_now = Exists(made.filter(epoch=OuterRef("poll__epoch")))
+    current = Q(~as_of_now, poll__state=State.PUBLISHED, number=F("poll__round"))
+    # Of a poll that was reset right after it had been published.
+    earlier = Q(~Exists(made), made_public_at__isnull=False, number__lt=F("poll__round"))
+    return Round.objects.filter(current | earlier, purged_at=None).select_related("poll")
+
+
+def make_missing() -> None:
+    """Make the bundles that are missing, each by one worker at a time."""
+    for round_ in missing():
+        mark = f"bundle:{round_.pk}"
+        if not cache.add(mark, 1, _MARK_SECONDS):
+            continue
+        try:
+            make_bundle(round_, partial(_touch, mark))
+        except BundleRefused as refused:
+            logger.error("bundle_refused", extra={"poll": round_.poll_id, "reason": refused.detail})
+        except Exception:
+            # What is wrong with one round must not keep the others from theirs.
+            logger.exception("bundle_not_made", extra={"poll": round_.poll_id})
+        finally:
+            cache.delete(mark)
+
+
+def _touch(mark: str, _ballots: int) -> None:
+    cache.touch(mark, _MARK_SECONDS)
+
+
+def make_bundle(round_: Round, progress: Callable[[int], None] | None = None) -> AuditBundle:
+    """Make the bundle of a round that is over, as of the poll's epoch, unless it is there."""
+    if round_.purged_at:
+        raise BundleRefused(_("This round's receipts were destroyed; its last bundle stays."))
+    folder = Path(settings.DATA_DIR) / "audit"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as drafts:
+        with recount.one_moment():
+            # As of the same moment as the count: a step taken meanwhile gets a bundle of its own.
+            poll = Poll.objects.get(pk=round_.poll_id)
+            known = AuditBundle.objects.filter(poll_id=poll.pk, round=round_.number, epoch=poll.epoch).first()
+            if known:
+                return known
+            content = _content(poll, round_, Path(drafts), progress)
+        draft = Path(drafts) / "bundle.zip"
+        _write(draft, content)
+        return _keep(poll, round_, draft)
+
+
+def open_file(bundle: AuditBundle) -> IO[bytes]:
+    file: IO[bytes] = storages[STORAGE].open(bundle.file, "rb")
+    return file
+
+
+@dataclass(slots=True)
+class _Content:
+    """What goes into a bundle; the lists can be read once."""
+
+    facts: dict[str, Any]
+    tally: dict[str, Any]
+    quarantines: list[dict[str, Any]]
+    lists: dict[str, Iterable[str]]
+
+
+def _content(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], None] | None) -> _Content:
+    if not (round_.number < poll.round or poll.state == State.PUBLISHED):
+        raise BundleRefused(_("The round is not published yet."))
+    found = recount.compare(round_)
+    if found.drifted:
+        raise BundleRefused(_("Tally and ledger differ; recount the round first."))
+    counts = {line.key: line.ledger for line in found.lines}
+    apart = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
+    # So few ballots that one list would tell what the other one's lines mark: neither is given.
+    kept_back, apart = (apart.get(BALLOTS, 0), {}) if found.withheld else (0, apart)
+    choices, whole = _choices(poll, round_), _whole(round_)
+    tally = {"counted": _figures(round_, choices, counts), "quarantined": _figures(round_, choices, apart)}
+    votes = {choice["number"]: choice["votes"] for choice in tally["counted"]["choices"]}
+    tally["counted"]["winners"] = get_method(round_.rules["method"]).winners(votes)
+    lists: dict[str, Iterable[str]] = {}
+    for prefix, quarantined, part in (("", False, counts), ("quarantined-", True, apart)):
+        rows = Ballot.objects.filter(poll_id=poll.pk, round=round_.number)
+        rows = rows.filter(quarantine_id__isnull=not quarantined)
+        rows = rows.none() if quarantined and found.withheld else rows
+        lists[f"{prefix}receipts.txt"] = sorted_lines(_receipts(rows, progress), folder)
+        marks = _selections(rows, folder) if whole else _marks(choices, part, folder)
+        lists[f"{prefix}ballots.csv"] = marks
+    facts = _facts(poll, round_, choices) | {
+        "ballots": "whole" if whole else "marks",
+        "counts": {
+            "counted": counts[BALLOTS],
+            "quarantined": apart.get(BALLOTS, 0),
+            "withheld": kept_back,
+            **_set_aside(round_),
+        },
+    }
+    return _Content(facts, tally, _quarantines(round_, withheld=found.withheld), lists)
+
+
+def _whole(round_: Round) -> bool:
+    """Whether ballots are given whole, or mark by mark.
+
+    A rare combination of marks can name its voter. Where the round's tally was released in steps, for
+    secrecy, the bundle shows no more than the tally does.
+    """
+    return round_.rules.get("step", 1) <= 1 or round_.rules["method"] == "single"
+
+
+def _choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:
+    """With the texts that they had in that round, where its result kept them."""
+    kept = (round_.result or {}).get("choices")
+    if kept:
+        return [{"number": each["number"], "label": each["label"]} for each in kept]
+    known = dict(poll.choices.values_list("number", "label"))
+    return [{"number": n, "label": known.get(n, str(n))} for n in round_.rules["numbers"]]
+
+
+def _figures(round_: Round, choices: list[dict[str, Any]], counts: Mapping[str, int]) -> dict[str, Any]:
+    votes = get_method(round_.rules["method"]).votes(round_.method_rules(), counts)
+    return {
+        "ballots": counts.get(BALLOTS, 0),
+        "selections": sum(votes.values()),
+        "choices": [{**choice, "votes": votes[choice["number"]]} for choice in choices],
+    }
+
+
+def _receipts(rows: QuerySet[Ballot], progress: Callable[[int], None] | None) -> Iterator[str]:
+    fields = rows.values_list("poll_id", "round", "voter_key", "ballot_id").order_by()
+    for number, (poll_id, number_of_round, voter_key, ballot_id) in enumerate(fields.iterator(_CHUNK), 1):
+        yield make_receipt(poll_id, number_of_round, bytes(voter_key), bytes(ballot_id)) + "\n"
+        if progress and number % _CHUNK == 0:
+            progress(_CHUNK)
+
+
+def _selections(rows: QuerySet[Ballot], folder: Path) -> Iterator[str]:
+    """A line for each ballot. Alike ones come as a number and become lines only when they are written."""
+    alike = rows.order_by().values_list("selection").annotate(ballots=Count("voter_key"))
+    counted = (f"{' '.join(map(str, decode(text)))}\t{count}\n" for text, count in alike.iterator(_CHUNK))
+    return _repeated(sorted_lines(counted, folder))
+
+
+def _marks(choices: list[dict[str, Any]], counts: Mapping[str, int], folder: Path) -> Iterator[str]:
+    counted = (f"{each['number']}\t{counts.get(str(each['number']), 0)}\n" for each in choices)
+    return _repeated(sorted_lines(counted, folder))
+
+
+def _repeated(counted: Iterator[str]) -> Iterator[str]:
+    yield "selection\n"
+    for line in counted:
+        marks, _tab, count = line.partition("\t")
+        left = int(count)
+        while left > 0:  # a piece at a time: one may stand for millions
+            yield f"{marks}\n" * min(left, _TOGETHER)
+            left -= _TOGETHER
+
+
+def _set_aside(round_: Round) -> dict[str, int]:
+    """Accepted ballots that are in neither list, and why."""
+    letters = DeadLetter.objects.filter(poll_id=round_.poll_id, round=round_.number)
+    by_status = dict(letters.order_by().values_list("status").annotate(n=Count("pk")))
+    return {
+        status: by_status.get(status, 0) for status in (DeadLetter.Status.WAITING, DeadLetter.Status.REJECTED)
+    }
+
+
+def _quarantines(round_: Round, *, withheld: bool) -> list[dict[str, Any]]:
+    """The decisions, each with the number of its ballots that are listed."""
+    where = {"poll_id": round_.poll_id, "round": round_.number}
+    rows = Ballot.objects.filter(**where, quarantine_id__isnull=False).order_by()
+    ballots = dict(rows.values_list("quarantine_id").annotate(n=Count("voter_key")))
+    return [
+        {
+            "rule": each.rule,
+            "reason": each.reason,
+            "decided_by": each.decided_by,
+            "decided_at": iso(each.decided_at),
+            "released_by": each.released_by,
+            "released_at": iso(each.released_at),
+            "ballots": 0 if withheld else ballots.get(each.pk, 0),
+        }
+        for each in Quarantine.objects.filter(**where).order_by("pk")
+    ]
+
+
+def _facts(poll: Poll, round_: Round, choices: list[dict[str, Any]]) -> dict[str, Any]:
+    rules = round_.rules
+    published = poll.published_at if round_.number == poll.round else round_.made_public_at
+    return {
+        "format": FORMAT,
+        "software": {"name": "Landslide", "version": settings.VERSION},
+        "poll": poll.code,
+        "round": round_.number,
+        "epoch": poll.epoch,
+        "question": round_.question or poll.question,
+        "method": rules["method"],
+        # Rounds that were opened by an earlier version froze neither revote nor identity.
+        "rules": {
+            "least": rules["least"],
+            "most": rules["most"],
+            "revote": rules.get("revote", poll.revote),
+        },
+        "who_may_vote": rules.get("identity", poll.identity),
+        "choices": choices,
+        "opened_at": iso(round_.opened_at),
+        "closed_at": iso(round_.closed_at),
+        "published_at": iso(published),
+        "made_at": iso(timezone.now()),
+    }
+
+
+# --- writing ---
+
+
+def _write(draft: Path, content: _Content) -> None:
+    files = {}
+    with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as bundle:
+        for name, lines in content.lists.items():
+            files[name] = _add(bundle, name, lines)
+        files["README.txt"] = _add(bundle, "README.txt", README.splitlines(keepends=True))
+        files["tally.json"] = _add(bundle, "tally.json", _json(content.tally))
+        files["quarantines.json"] = _add(bundle, "quarantines.json", _json(content.quarantines))
+        manifest = content.facts | {
+            "files": files,
+            "signature": {
+                "scheme": signing.SCHEME,
+                "public_key": signing.public_key().hex(),
+                "fingerprint": signing.fingerprint(),
+            },
+        }
+        text = _json(manifest)
+        signature = base64.b64encode(signing.sign("".join(text).encode())).decode()
+        _add(bundle, "manifest.json", text)
+        _add(bundle, "manifest.sig", [f"{signature}\n"])
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _add(bundle: zipfile.ZipFile, name: str, lines: Iterable[str]) -> dict[str, Any]:
+    """Write a file, and say what it is for the manifest."""
+    digest, size, count = hashlib.sha256(), 0, 0
+    # Without the time of day: when a bundle was made stands in its manifest, once.
+    place = zipfile.ZipInfo(name)
+    place.compress_type, place.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+    with bundle.open(place, "w", force_zip64=True) as file:
+        source = iter(lines)
+        while piece := "".join(islice(source, _TOGETHER)):
+            content = piece.encode()
+            digest.update(content)
+            size, count = size + len(content), count + piece.count("\n")
+            file.write(content)
+    return {"sha256": digest.hexdigest(), "bytes": size, "lines": count}
+
+
+def _json(value: Any) -> list[str]:
+    text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+    return (text + "\n").splitlines(keepends=True)
+
+
+class _Draft(File):
+    """A finished file that the file system's storage takes over by renaming it."""
+
+    def temporary_file_path(self) -> str:
+        return str(self.file.name) if self.file else ""
+
+
+def _keep(poll: Poll, round_: Round, draft: Path) -> AuditBundle:
+    digest = hashlib.sha256()
+    with draft.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+        name = f"{poll.code}-round{round_.number}-epoch{poll.epoch}.zip"
+        size = draft.stat().st_size
+        kept = storages[STORAGE].save(name, _Draft(file))
+    where = {"poll_id": poll.pk, "round": round_.number, "epoch": poll.epoch}
+    try:
+        # The row makes it known: whoever looks before that finds no bundle, never half of one.
+        with transaction.atomic():
+            bundle = AuditBundle.objects.create(**where, file=kept, size=size, sha256=digest.hexdigest())
+    except IntegrityError:
+        storages[STORAGE].delete(kept)  # somebody else was faster
+        return AuditBundle.objects.get(**where)
+    logger.info("bundle_made", extra={"poll": poll.pk, "round": round_.number, "size": size})
+    return bundle

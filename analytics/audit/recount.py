@@ -1,0 +1,261 @@
+"""The count made again from the ledger, and put right where the tally has drifted from it.
+
+The database does the adding: whatever the number of ballots, only one row per kind of
+selection comes here. What is counted apart is recounted as the second tally, under keys
+with the prefix `QUARANTINED`. The points of a tally's history can't be recounted, since the
+ledger holds no times; a correction is entered there at the moment at which it is made.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Count, F, Sum
+from django.utils.translation import gettext as _
+
+from analytics.counting import slots
+from analytics.models import Checkpoint, TallyPoint
+from analytics.results import secrecy
+from analytics.results.tallies import (
+    BALLOTS,
+    QUARANTINED,
+    counts_of,
+    earlier_result,
+    final_result,
+    is_stepping,
+)
+from analytics.signals import tally_changed
+from polls.errors import LandslideError
+from polls.methods import METHODS, Method, decode
+from polls.models import Ballot, Poll, Round, State
+from polls.records import record
+from polls.signals import poll_changed
+from polls.votelog import store_clock
+
+#: Called with the number of ballots that have just been counted.
+Progress = Callable[[int], None]
+
+#: Ballots a statement, about: often enough to show progress, seldom enough to cost nothing.
+_STEP = 250_000
+
+
+class RecountRefused(LandslideError):
+    code = "recount_refused"
+    status = 409
+    title = _("This round can't be recounted")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One key of the tally, as it stands and as the ledger has it."""
+
+    key: str
+    tally: int
+    ledger: int
+
+    @property
+    def drift(self) -> int:
+        return self.tally - self.ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Recount:
+    """What a recount came to; `lines` in the order of the choices, the ballots last."""
+
+    round: Round
+    lines: list[Line] = field(default_factory=list)
+    #: Whether what the second tally's ballots mark is not told, as of the moment of the count.
+    withheld: bool = False
+
+    @property
+    def drifted(self) -> list[Line]:
+        return [line for line in self.lines if line.drift]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """For a table: the first tally, then the second, each choice by its label.
+
+        Where the second one is withheld, only its drift is told: that a choice is there says it was marked.
+        """
+        labels = {choice.number: choice.label for choice in self.round.poll.choices.all()}
+        for choice in (self.round.result or {}).get("choices", []):
+            labels[choice["number"]] = choice["label"]  # as they were in that round
+        return [
+            {
+                "label": _label(line.key.removeprefix(QUARANTINED), labels),
+                "apart": line.key.startswith(QUARANTINED),
+                "secret": self.withheld and _of_second(line),
+                "tally": line.tally,
+                "ledger": line.ledger,
+                "drift": line.drift,
+            }
+            for line in self.lines
+            if line.drift or not (self.withheld and _of_second(line))
+        ]
+
+
+def _of_second(line: Line) -> bool:
+    """Whether it is the votes of a choice in the second tally."""
+    return line.key.startswith(QUARANTINED) and line.key != QUARANTINED + BALLOTS
+
+
+def ballots_of(round_: Round) -> int:
+    """How many ballots a recount will go through."""
+    return Ballot.objects.filter(poll_id=round_.poll_id, round=round_.number).count()
+
+
+def recount(round_: Round, progress: Progress | None = None) -> Recount:
+    """Compare tally and ledger as of one moment; counting goes on meanwhile. Changes nothing."""
+    with one_moment():
+        return compare(round_, progress)
+
+
+def fix(round_: Round, by: str, progress: Progress | None = None) -> Recount:
+    """Recount and make the tally what the ledger says; what was found.
+
+    Holds up the counting, so that neither moves. Viewers start over under a new epoch, and the result of a
+    round that is over follows.
+    """
+    with transaction.atomic():
+        _no_time_limit()
+        # Checkpoints first, then the poll, as in everything else that takes both.
+        list(Checkpoint.objects.select_for_update().order_by("partition"))
+        poll = Poll.objects.select_for_update().get(pk=round_.poll_id)
+        found = compare(round_, progress)
+        if not found.drifted:
+            return found
+        stepping = is_stepping(poll) and round_.number == poll.round
+        slots.add(0, _correction(round_, found.drifted, history=not stepping))
+        Poll.objects.filter(pk=poll.pk).update(epoch=F("epoch") + 1)
+        _refresh_result(poll, round_, found)
+        drift = {line.key: line.drift for line in found.drifted}
+        record(by, "tally corrected", poll.code, round=round_.number, drift=drift)
+    poll_changed.send_robust(sender=Poll, poll_id=poll.pk)
+    tally_changed.send_robust(sender=None, poll_ids={poll.pk})
+    return found
+
+
+def round_of(poll: Poll, number: int | None = None) -> Round:
+    """The round of that number, or the current one; RecountRefused where it never began."""
+    found = poll.rounds.filter(number=number or poll.round).select_related("poll").first()
+    if found is None:
+        raise RecountRefused(_("Round %(round)s has not been opened.") % {"round": number or poll.round})
+    return found
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """A transaction whose statements all see the database as it was at the first of them.
+
+    Inside another one they see what that one's do.
+    """
+    outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if connection.vendor == "postgresql" and outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        _no_time_limit()
+        yield
+
+
+def _no_time_limit() -> None:
+    """For this transaction: ten million ballots take longer than a page may."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 0")
+
+
+def compare(round_: Round, progress: Progress | None = None) -> Recount:
+    """Tally and ledger, in the transaction that is under way."""
+    tally = tally_of(round_)
+    ledger = ledger_of(round_, progress)
+    keys = sorted({*tally, *ledger, *_expected_keys(round_)}, key=_order)
+    lines = [Line(key, tally.get(key, 0), ledger.get(key, 0)) for key in keys]
+    withheld = secrecy.withheld(round_.poll_id, round_.number, round_.rules.get("step", 1))
+    return Recount(round_, lines, withheld)
+
+
+def tally_of(round_: Round) -> Mapping[str, int]:
+    """The tally as it stands."""
+    return counts_of(round_.poll_id, round_.number)
+
+
+def ledger_of(round_: Round, progress: Progress | None = None) -> Mapping[str, int]:
+    """The tally that the ledger's ballots make."""
+    method, counts = _method(round_), Counter[str]()
+    for selection, apart, ballots in _alike(round_, progress):
+        prefix = QUARANTINED if apart else ""
+        for key in (BALLOTS, *method.contribution(decode(selection))):
+            counts[prefix + key] += ballots
+    return counts
+
+
+def _alike(round_: Round, progress: Progress | None) -> Iterator[tuple[str, bool, int]]:
+    """(selection, whether it is counted apart, ballots), a part of the voters at a time."""
+    rows = Ballot.objects.filter(poll_id=round_.poll_id, round=round_.number)
+    for start, end in key_ranges(rows.count() // _STEP + 1):
+        some = rows.filter(voter_key__gte=start)
+        some = some.filter(voter_key__lt=end) if end else some
+        ballots = 0
+        grouped = some.values_list("selection", "quarantine_id").annotate(ballots=Count("voter_key"))
+        for selection, quarantine_id, count in grouped.order_by().iterator(chunk_size=5000):
+            ballots += count
+            yield selection, quarantine_id is not None, count
+        if progress:
+            progress(ballots)
+
+
+def key_ranges(parts: int) -> Iterator[tuple[bytes, bytes]]:
+    """So many ranges of voter_keys of equal size, from and below; the last has no end."""
+    parts = min(max(parts, 1), 0x10000)
+    bounds = [(0x10000 * part // parts).to_bytes(2, "big") for part in range(1, parts)]
+    yield from zip([b"", *bounds], [*bounds, b""], strict=True)
+
+
+def _method(round_: Round) -> Method:
+    return METHODS[round_.rules["method"]]
+
+
+def _expected_keys(round_: Round) -> list[str]:
+    return [BALLOTS, *map(str, round_.rules["numbers"])]
+
+
+def _order(key: str) -> tuple[bool, bool, int, str]:
+    bare = key.removeprefix(QUARANTINED)
+    return bare != key, bare == BALLOTS, int(bare) if bare.isdigit() else 0, bare
+
+
+def _label(key: str, labels: Mapping[int, str]) -> str:
+    if key == BALLOTS:
+        return _("Ballots")
+    return labels.get(int(key), key) if key.isdigit() else key
+
+
+def _correction(round_: Round, drifted: list[Line], *, history: bool) -> slots.Delta:
+    """Sums come right whichever slot the difference goes into; nobody else writes one just now.
+
+    Without `history` for a tally that moves in steps: what is released writes it.
+    """
+    where, delta = (round_.poll_id, round_.number), slots.Delta()
+    points = TallyPoint.objects.filter(poll_id=where[0], round=where[1])
+    known = dict(points.values_list("key").annotate(total=Sum("count")))
+    second = store_clock() // 1000
+    for line in drifted:
+        delta.tally[where][line.key] = -line.drift
+        if history and not line.key.startswith(QUARANTINED):
+            delta.points[(*where, second)][line.key] = line.ledger - int(known.get(line.key, 0))
+    return delta
+
+
+def _refresh_result(poll: Poll, round_: Round, found: Recount) -> None:
+    """The result that the round keeps, where it is over."""
+    rows = Round.objects.filter(pk=round_.pk, result__isnull=False)
+    if round_.number == poll.round and poll.state in (State.CLOSED, State.PUBLISHED):
+        poll.refresh_from_db()
+        rows.update(result=final_result(poll))
+    elif round_.number < poll.round and round_.result is not None:
+        rows.update(result=earlier_result(round_, {line.key: line.ledger for line in found.lines}))

@@ -1,0 +1,136 @@
+"""The checkpoints of the vote log, and whether the log is the one they belong to."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+
+from django.utils.translation import gettext as _
+
+from analytics.models import Checkpoint
+from polls.errors import LogInconsistent, LogUnsuitable
+from polls.votelog import STORE_ERRORS, get_log
+from polls.votelog.base import Head
+
+
+def expected_heads(*, make: bool = True) -> dict[int, Head]:
+    """Per partition, the log's generation and a position that is counted; makes one that isn't there yet.
+
+    Without `make`, for who only looks, those that are there.
+    """
+    log, rows = get_log(), list(Checkpoint.objects.all())
+    if len(rows) != log.partitions or not all(row.made and row.log == log.name for row in rows):
+        if make:
+            rows = _make()
+        else:
+            check_same_log(rows)
+            rows = [row for row in rows if row.made]
+    return {row.partition: Head(row.generation, row.position) for row in rows}
+
+
+def verify() -> None:
+    """Raise LogUnsuitable, with a hint, where the log is not the one that the database counts from."""
+    get_log().verify()
+    compare(expected_heads())
+
+
+def counted_heads(*, make: bool = True) -> dict[int, Head]:
+    """The same, for who accepts ballots by it: LogInconsistent where the database is older than the log."""
+    heads: dict[int, Head] = {}
+    with suppress(*STORE_ERRORS):  # a log that is away takes no ballot either
+        heads = get_log().heads()
+    expected = expected_heads(make=make)
+    _check_nothing_is_missing(expected, heads)
+    return expected
+
+
+def compare(expected: dict[int, Head]) -> None:
+    """The same, of a log that is set up well, with what is known to be counted."""
+    heads = get_log().heads()
+    if any(n in heads and heads[n].lacks(head.position) for n, head in expected.items()):
+        # What is known may be from before the log was trimmed.
+        with suppress(*STORE_ERRORS):
+            _check_nothing_is_missing(expected_heads(make=False), heads)
+    for partition, head in expected.items():
+        found = heads.get(partition)
+        if found is None or not found.continues(head.generation, head.position):
+            raise LogUnsuitable(
+                _(
+                    "Partition %(partition)s of the vote log is not the one the database counts from,"
+                    " or an older copy."
+                )
+                % {"partition": partition},
+                hint=_("If no other log holds uncounted ballots, run: python manage.py reconcile_log"),
+            )
+
+
+def _check_nothing_is_missing(counted: dict[int, Head], heads: dict[int, Head]) -> None:
+    """Raise LogUnsuitable where the log was trimmed behind what the database, read after it, has counted."""
+    for partition, head in counted.items():
+        found = heads.get(partition)
+        if found and found.generation == head.generation and found.lacks(head.position):
+            raise LogUnsuitable(
+                _(
+                    "The database is older than the vote log: up to %(n)s ballots of partition %(partition)s"
+                    " were counted into a newer one and are in neither."
+                )
+                % {"n": found.trimmed - head.position, "partition": partition},
+                hint=_(
+                    "Put a newer copy of the database back. If there is none, python manage.py reconcile_log"
+                    " gives those ballots up."
+                ),
+            )
+
+
+def hold_counting() -> None:
+    """Until the transaction ends nobody counts. Checkpoints come before polls, and records last."""
+    list(Checkpoint.objects.select_for_update().order_by("partition"))
+
+
+def backlog() -> int:
+    """How many entries of the log are not counted yet."""
+    counted = dict(Checkpoint.objects.values_list("partition", "position"))
+    return sum(max(0, head.position - counted.get(n, 0)) for n, head in get_log().heads().items())
+
+
+def new_generation() -> str:
+    return secrets.token_hex(8)
+
+
+def check_same_log(rows: list[Checkpoint]) -> None:
+    log = get_log()
+    if any(row.log != log.name for row in rows) or len(rows) not in (0, log.partitions):
+        was = f"{rows[0].log}, {len(rows)}"
+        raise LogUnsuitable(
+            _(
+                "The database counts from another vote log (%(was)s partitions)"
+                " than the settings name (%(now)s)."
+            )
+            % {"was": was, "now": f"{log.name}, {log.partitions}"},
+            hint=_(
+                "Set VOTE_LOG and VOTE_LOG_PARTITIONS back, or, with no uncounted ballots, run reconcile_log."
+            ),
+        )
+
+
+def _make() -> list[Checkpoint]:
+    log = get_log()
+    rows = list(Checkpoint.objects.all())
+    check_same_log(rows)
+    if not rows:
+        # All rows at once, or whoever looks meanwhile sees a log with fewer partitions; and committed
+        # before the log is made, or the log without its rows would be a foreign one.
+        Checkpoint.objects.bulk_create(
+            [
+                Checkpoint(partition=n, log=log.name, generation=new_generation())
+                for n in range(log.partitions)
+            ],
+            ignore_conflicts=True,
+        )
+    for row in Checkpoint.objects.filter(made=False):
+        log.make(row.partition, Head(row.generation, row.position))
+        Checkpoint.objects.filter(partition=row.partition).update(made=True)
+    rows = list(Checkpoint.objects.all())
+    if len(rows) != log.partitions:
+        raise LogInconsistent()
+    return rows

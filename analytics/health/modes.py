@@ -1,0 +1,91 @@
+"""Degraded modes: what goes on with less, by itself and for as long as it has to.
+
+Some are found by asking (`health.well_being`). Those that only a process itself can know, such as that it is
+crowded, it publishes in the cache, where they fade unless they are published again.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.core.cache import cache
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from analytics.models import Halt
+from polls import clock
+from polls.models import Poll, ProofOfWork, State
+
+logger = logging.getLogger(__name__)
+
+CROWDED = "crowded"
+DATABASE_AWAY = "database_away"
+BROKER_AWAY = "broker_away"
+LOG_AWAY = "log_away"
+LOG_INCONSISTENT = "log_inconsistent"
+COUNTING_STOPPED = "counting_stopped"
+SWEEP_STOPPED = "sweep_stopped"
+COUNTING_BEHIND = "counting_behind"
+COUNTING_HALTED = "counting_halted"
+PROOF_OF_WORK = "proof_of_work"
+SECRET_KEY_DIFFERS = "secret_key_differs"  # noqa: S105
+CLOCK_OFF = "clock_off"
+
+#: In the order of their weight; what each means for those who watch and vote.
+SENTENCES: dict[str, Any] = {
+    LOG_INCONSISTENT: _("The vote log needs an operator: no ballot is accepted or counted until then."),
+    LOG_AWAY: _("The vote log doesn't answer: no ballot is accepted or counted until it does."),
+    SECRET_KEY_DIFFERS: _(
+        "A server has another SECRET_KEY than the one that voters are known by: with it every browser could"
+        " vote twice. Take it out of service and set its key right."
+    ),
+    DATABASE_AWAY: _(
+        "The database doesn't answer: ballots are accepted and kept, and counted when it does again."
+    ),
+    BROKER_AWAY: _("The broker doesn't answer: ballots are accepted and kept, but counted late."),
+    COUNTING_STOPPED: _("No worker is running: ballots are accepted and kept, but not counted."),
+    SWEEP_STOPPED: _("The sweep (beat) isn't running: polls don't open or close by themselves."),
+    CROWDED: _(
+        "A server process is crowded: tallies move twice a second and viewers' counts hardly, so that ballots"
+        " come first."
+    ),
+    COUNTING_BEHIND: _("Counting is behind: ballots are accepted as always, and show a while later."),
+    COUNTING_HALTED: _(
+        "The counting of a poll is halted, since most of its ballots failed: it needs a person."
+    ),
+    CLOCK_OFF: _("A server's clock differs from the vote log's by more than five seconds: set it right."),
+    PROOF_OF_WORK: _("Voters of a poll do a proof of work before they cast."),
+}
+#: What one process publishes holds for so long (seconds), unless it does so again.
+FADES_AFTER = 5
+
+
+def publish(mode: str) -> None:
+    """This process is in this mode now. Never raises: it is said in passing."""
+    try:
+        cache.set(_key(mode), 1, FADES_AFTER)
+    except Exception:
+        logger.warning("mode_not_published", extra={"mode": mode}, exc_info=True)
+
+
+def published() -> set[str]:
+    keys = {_key(mode): mode for mode in SENTENCES}
+    return {keys[key] for key in cache.get_many(keys)}
+
+
+def counting_halted() -> bool:
+    return Halt.objects.exists()
+
+
+def proof_wanted() -> bool:
+    suspected = Q(proof_of_work=ProofOfWork.AUTO, proof_until__gt=clock.utc_now())
+    return Poll.objects.filter(suspected | Q(proof_of_work=ProofOfWork.ON), state=State.OPEN).exists()
+
+
+def in_order(found: set[str]) -> list[str]:
+    return [mode for mode in SENTENCES if mode in found]
+
+
+def _key(mode: str) -> str:
+    return f"mode:{mode}"

@@ -1,0 +1,246 @@
+"""Making the vote log again the one that the database counts from.
+
+A log that was emptied, replaced or put back to an older copy has lost gates and claims,
+and its counter may be behind what is counted. They are rebuilt from the database under a
+new generation. The checkpoints go on naming the old one until the very end, so that
+until then every append is refused and nothing is counted: a crash anywhere leaves a log
+that is refused, and the next run starts over.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from analytics.counting import checkpoints, halting
+from analytics.health import health
+from analytics.models import Checkpoint, HeldBlock
+from analytics.recovery.survey import Damage, Plan, log_of, uncounted_left
+from polls.errors import LandslideError
+from polls.models import Ballot, DeadLetter, Poll, Round, State
+from polls.votelog import get_log
+from polls.votelog.base import Gate, Head, VoteLog, partition_of
+
+_CHUNK = 5000  # ballots in memory at a time
+_HELD_CHUNK = 50  # blocks, of up to a thousand ballots each
+
+ClaimRow = tuple[int, int, bytes, bytes, str]  # as VoteLog.restore_claims takes them
+
+
+class ReconcileRefused(LandslideError):
+    code = "reconcile_refused"
+    status = 409
+    title = _("The vote log can't be reconciled now")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """`stragglers`: accepted into the old log meanwhile, by a server that runs with the old settings."""
+
+    claims: int
+    gates: int
+    stragglers: int
+
+
+def reconcile(
+    plan: Plan, *, discard_uncounted: bool = False, restored: Callable[[int], None] | None = None
+) -> Done:
+    """Carry the plan out; `restored` is told how many claims each step put back.
+
+    ReconcileRefused where acknowledged ballots would be lost, or somebody else was faster.
+    """
+    _check_allowed(plan, discard_uncounted)
+    log = get_log()
+    heads = {f.partition: Head(checkpoints.new_generation(), f.position) for f in plan.findings if f.rebuilt}
+    with _held(plan):
+        polls = list(Poll.objects.all())
+        gates = {poll.pk: gate_of(poll) for poll in polls}
+        for partition, head in heads.items():
+            log.rebuild(partition, head, gates)
+    claims = 0
+    for rows in _claims() if heads else ():
+        claims += _restore(log, rows, set(heads))
+        if restored:
+            restored(len(rows))
+    if heads:
+        _follow(log, {poll.pk: poll.revision for poll in polls})
+    with _held(plan) as rows_held:
+        # Only markers of closing polls may have come meanwhile: every ballot was refused.
+        found = {partition: head.generation for partition, head in log.heads().items()}
+        if any(found.get(partition) != head.generation for partition, head in heads.items()):
+            raise ReconcileRefused(_("The vote log changed while it was rebuilt; run it again."))
+        _write_checkpoints(plan, log, heads)
+    stragglers = _close_down(rows_held, log, plan.uncounted) if plan.moved else 0
+    return Done(claims, len(gates) if heads else 0, stragglers)
+
+
+def claims_to_restore() -> int:
+    return Ballot.objects.count() + _letters().count() + halting.held_ballots()
+
+
+def gate_of(poll: Poll) -> Gate:
+    """The gate that a poll in this state has."""
+    closes_at = int(poll.closes_at.timestamp() * 1000) if poll.closes_at else 0
+    rules: dict[str, Any] = {
+        "revote": poll.revote,
+        "closes_at": closes_at,
+        "expected": poll.expected_turnout or 0,
+    }
+    if poll.state == State.OPEN:
+        return Gate(poll.round, open=True, **rules)
+    if poll.state == State.CLOSING:
+        # Not closed as far as the log knows: whoever closes it again gets a marker that can be counted.
+        return Gate(poll.round, **rules)
+    if poll.state == State.DRAFT or poll.closed_at is None:
+        return Gate(poll.round)
+    closed_at = int(poll.closed_at.timestamp() * 1000)
+    return Gate(poll.round, closed_at=closed_at, **rules)
+
+
+def _check_allowed(plan: Plan, discard_uncounted: bool) -> None:
+    if plan.moved and (alive := [worker["name"] for worker in health.workers() if worker["alive"]]):
+        raise ReconcileRefused(
+            _("Stop all servers and workers first: they run with the old settings. Seen just now: %(names)s.")
+            % {"names": ", ".join(alive)}
+        )
+    if discard_uncounted:
+        return
+    if plan.missing:
+        raise ReconcileRefused(
+            _(
+                "The database is older than the vote log: up to %(n)s acknowledged ballots were counted into"
+                " a newer copy of it, are in neither any more, and would be lost."
+            )
+            % {"n": plan.missing},
+            missing=plan.missing,
+        )
+    if plan.uncounted == 0:
+        return
+    if plan.uncounted is None:
+        raise ReconcileRefused(
+            _("The old vote log (%(was)s) can't be read, so nobody knows whether it holds uncounted ballots.")
+            % {"was": plan.was},
+            uncounted=None,
+        )
+    raise ReconcileRefused(
+        _("%(n)s acknowledged ballots in the old vote log are not counted and would be lost.")
+        % {"n": plan.uncounted},
+        uncounted=plan.uncounted,
+    )
+
+
+@contextmanager
+def _held(plan: Plan) -> Iterator[list[Checkpoint]]:
+    """A transaction that holds all checkpoints, if they still are those of the plan."""
+    with transaction.atomic():
+        rows = list(Checkpoint.objects.select_for_update().order_by("partition"))
+        if {row.partition: row.generation for row in rows} != plan.known:
+            raise ReconcileRefused(_("Somebody else has reconciled the vote log meanwhile."))
+        yield rows
+
+
+def _letters() -> QuerySet[DeadLetter]:
+    """Set aside, waiting or rejected: their voters have voted, though no ballot of theirs is counted."""
+    return DeadLetter.objects.exclude(status=DeadLetter.Status.COUNTED)
+
+
+def _claims() -> Iterator[list[ClaimRow]]:
+    """What voters have cast, a chunk at a time, so that the last of a voter is the current one."""
+    # Keys that a purge has made are nobody's, and nobody comes back to a round that is purged.
+    purged = set(Round.objects.filter(purged_at__isnull=False).values_list("poll_id", "number"))
+    last = 0
+    fields = ("pk", "poll_id", "round", "voter_key", "ballot_id", "selection")
+    while letters := list(_letters().filter(pk__gt=last).order_by("pk").values_list(*fields)[:_CHUNK]):
+        last = letters[-1][0]
+        yield [_claim_row(*letter[1:]) for letter in letters if letter[1:3] not in purged]
+    voter: tuple[int, int, bytes] = (0, 0, b"")
+    while ballots := _ledger_after(voter):
+        voter = ballots[-1][:3]
+        yield [ballot for ballot in ballots if ballot[:2] not in purged]
+    # Behind the ledger: a ballot that is held may take the place of one that is counted.
+    last = 0
+    while held := list(HeldBlock.objects.filter(pk__gt=last).order_by("pk")[:_HELD_CHUNK]):
+        last = held[-1].pk
+        yield [
+            (entry.poll_id, entry.round, entry.voter_key, entry.ballot_id, entry.selection)
+            for row in held
+            for entry in halting.block_of(row).entries()
+        ]
+
+
+def _ledger_after(voter: tuple[int, int, bytes]) -> list[ClaimRow]:
+    # Rows compared as rows: the ORM's OR of columns would scan from the start each time on SQLite.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT poll_id, round, voter_key, ballot_id, selection FROM polls_ballot"
+            " WHERE (poll_id, round, voter_key) > (%s, %s, %s)"
+            " ORDER BY poll_id, round, voter_key LIMIT %s",
+            [*voter, _CHUNK],
+        )
+        return [_claim_row(*row) for row in cursor.fetchall()]
+
+
+def _claim_row(poll_id: int, round_: int, voter_key: bytes, ballot_id: bytes, selection: str) -> ClaimRow:
+    return poll_id, round_, bytes(voter_key), bytes(ballot_id), selection
+
+
+def _restore(log: VoteLog, rows: Sequence[ClaimRow], partitions: set[int]) -> int:
+    by_partition: dict[int, list[ClaimRow]] = defaultdict(list)
+    for row in rows:
+        partition = partition_of(row[0], row[2], log.partitions)
+        if partition in partitions:
+            by_partition[partition].append(row)
+    for partition, claims in by_partition.items():
+        log.restore_claims(partition, claims)
+    return sum(map(len, by_partition.values()))
+
+
+def _follow(log: VoteLog, revisions: dict[int, int]) -> None:
+    """Polls that moved while the gates were written may have told a log that was then overwritten."""
+    for poll in Poll.objects.all():
+        if revisions.get(poll.pk) == poll.revision:
+            continue
+        if poll.state == State.OPEN:
+            log.open(poll.pk, gate_of(poll))
+        elif poll.state == State.DRAFT:
+            log.reset(poll.pk, poll.round)
+        else:
+            log.close(poll.pk, poll.round)
+
+
+def _write_checkpoints(plan: Plan, log: VoteLog, heads: dict[int, Head]) -> None:
+    for finding in plan.findings:
+        if finding.damage is Damage.GAP:
+            Checkpoint.objects.filter(partition=finding.partition).update(position=finding.position)
+    for partition, head in heads.items():
+        Checkpoint.objects.update_or_create(
+            partition=partition,
+            defaults={
+                "log": log.name,
+                "generation": head.generation,
+                "made": True,
+                "position": head.position,
+                "trim_to": 0,
+                "trim_noted_at": None,
+            },
+        )
+    Checkpoint.objects.filter(partition__gte=log.partitions).delete()
+
+
+def _close_down(rows: Sequence[Checkpoint], log: VoteLog, uncounted: int | None) -> int:
+    """Make the log that was left refuse what comes late; how many ballots came late all the same."""
+    late = (uncounted_left(rows) or 0) - (uncounted or 0)
+    if late > 0 or uncounted is None:
+        return max(late, 0)
+    old = log_of(rows)
+    for row in rows:
+        if old.name != log.name or row.partition >= log.partitions:
+            old.rebuild(row.partition, Head(checkpoints.new_generation(), row.position), {})
+    return 0

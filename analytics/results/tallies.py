@@ -1,0 +1,330 @@
+"""The tally as it stands, as a document for every screen, and who may see it."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from django.db import connection
+from django.db.models import Sum
+
+from analytics.models import Quarantine, Release, Tally
+from analytics.results import secrecy
+from polls.errors import PollNotFound
+from polls.methods import Method, MethodRules, get_method
+from polls.models import Poll, Round, State, Visibility
+from polls.outline import iso, outline
+
+#: The tally key that counts ballots, whatever the method.
+BALLOTS = "ballots"
+#: Begins the keys of the second tally: of ballots that are counted apart.
+QUARANTINED = "quarantined:"
+#: In released counts: how many decisions set ballots aside.
+REASONS = f"{QUARANTINED}reasons"
+#: While it is in these states, a poll with a release step shows released counts (releases.py).
+STEPPING = (State.OPEN, State.CLOSING)
+
+
+class Viewer(enum.Enum):
+    """Who is looking, as far as results are concerned."""
+
+    PUBLIC = "public"
+    VOTED = "voted"
+    STAFF = "staff"
+
+
+def may_see(state: str, results_visible: str, viewer: Viewer) -> bool:
+    """The one decision on who sees a tally, from the stored state and never from a clock.
+
+    Staff-only results stay so when they are published; who wants them public changes
+    `results_visible`.
+    """
+    if viewer is Viewer.STAFF:
+        return True
+    ended = state in (State.CLOSED, State.PUBLISHED)
+    match results_visible:
+        case Visibility.ALWAYS:
+            return True
+        case Visibility.AFTER_VOTE:
+            return ended or viewer is Viewer.VOTED
+        case Visibility.AFTER_CLOSE:
+            return ended
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A poll with its current round's tally, at one moment."""
+
+    poll: Poll
+    counts: Mapping[str, int]
+    version: int
+    reasons: int = 0  # decisions by which ballots count apart
+    withheld: bool = False  # whether what those ballots mark is not told
+
+    @property
+    def stamp(self) -> tuple[int, int, int]:
+        """Grows with every change; viewers drop what is lower."""
+        return self.poll.epoch, self.poll.revision, self.version
+
+
+def snapshot(poll: Poll) -> Snapshot:
+    """What is shown of the tally of `poll` (choices prefetched, or fetched here)."""
+    if is_stepping(poll):
+        row = Release.objects.filter(poll_id=poll.pk, round=poll.round).first()
+        return _released(poll, row.counts, row.version) if row else _released(poll, {}, 0)
+    return counted(poll)
+
+
+def is_stepping(poll: Poll) -> bool:
+    """Whether only released counts are shown, to staff too."""
+    return poll.release_step > 1 and poll.state in STEPPING
+
+
+def _released(poll: Poll, counts: Mapping[str, int], version: int) -> Snapshot:
+    shown = {key: count for key, count in counts.items() if key != REASONS}
+    # A step is of both tallies: of the ballots in one of them it may move a single one.
+    return Snapshot(poll, shown, version, counts.get(REASONS, 0), withheld=True)
+
+
+def counted(poll: Poll) -> Snapshot:
+    """The tally as it is counted, summed over its slots in one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNTED, _named(poll))
+        return _snapshot(poll, cursor.fetchall())
+
+
+def _named(poll: Poll) -> dict[str, int]:
+    return {
+        "poll": poll.pk,
+        "epoch": poll.epoch,
+        "revision": poll.revision,
+        "round": poll.round,
+        "least": secrecy.least(poll.release_step),
+    }
+
+
+def _snapshot(poll: Poll, slots: Sequence[tuple[str, int, int, int | None, int | None]]) -> Snapshot:
+    counts = {key: votes for key, votes, *_ in slots}
+    version = sum(changes for _, _, changes, *_ in slots)
+    for key, _votes, _changes, reasons, small in slots:
+        if key == QUARANTINED + BALLOTS:
+            return Snapshot(poll, counts, version, reasons or 0, withheld=bool(small))
+    return Snapshot(poll, counts, version)
+
+
+def reasons_of(poll_id: int, round: int) -> int:
+    """How many decisions keep ballots apart, or may."""
+    return Quarantine.objects.filter(poll_id=poll_id, round=round, moved_at=None).count()
+
+
+def counts_of(poll_id: int, round: int) -> dict[str, int]:
+    """The tally of any round: the sums of its slots."""
+    rows = Tally.objects.filter(poll_id=poll_id, round=round)
+    return {key: int(total) for key, total in rows.values_list("key").annotate(total=Sum("count"))}
+
+
+def snapshot_of(code: str) -> Snapshot:
+    poll = Poll.objects.filter(code=code).prefetch_related("choices").first()
+    if poll is None:
+        raise PollNotFound()
+    return snapshot(poll)
+
+
+def newest(poll_id: int, last: Snapshot | None = None) -> Snapshot:
+    """The poll with its tally as they are now. Poll.DoesNotExist if it is no more.
+
+    `last`, an earlier answer, spares reading the poll again while it stands as it was; if nothing
+    at all has changed, it is the answer.
+    """
+    if last is not None and (snap := _as_it_stands(last.poll)) is not None:
+        return last if snap == last else snap
+    while True:
+        poll = Poll.objects.prefetch_related("choices").get(pk=poll_id)
+        # One that changed between poll and choices is told by its revision, and read again.
+        if (snap := _as_it_stands(poll)) is not None:
+            return snap
+
+
+#: Key, votes, changes; of the second tally's ballots also how many decisions keep them apart, and how many
+#: of these are small. Together, so that it is decided on the very ballots that were counted whether to show
+#: what they mark. Without such ballots neither subquery runs.
+_SUMS = f"""
+    SELECT t.key, CAST(SUM(t.count) AS bigint), CAST(SUM(t.changes) AS bigint),
+    CASE WHEN t.key = '{QUARANTINED}{BALLOTS}' AND SUM(t.count) > 0 THEN (
+        SELECT COUNT(*) FROM analytics_quarantine q
+        WHERE q.poll_id = %(poll)s AND q.round = %(round)s AND q.moved_at IS NULL
+    ) END,
+    CASE WHEN t.key = '{QUARANTINED}{BALLOTS}' AND SUM(t.count) > 0 THEN ({secrecy.SMALL_DECISIONS}) END
+"""  # noqa: S608
+
+
+_COUNTED = f"""
+    {_SUMS} FROM analytics_tally t WHERE t.poll_id = %(poll)s AND t.round = %(round)s GROUP BY t.key
+"""
+
+#: One statement, so that the slots are of a moment in which the poll was as we know it.
+_SLOTS = f"""
+    {_SUMS} FROM polls_poll p LEFT JOIN analytics_tally t ON t.poll_id = p.id AND t.round = p.round
+    WHERE p.id = %(poll)s AND p.epoch = %(epoch)s AND p.revision = %(revision)s GROUP BY t.key
+"""
+
+
+_RELEASED = """
+    SELECT CAST(r.counts AS text), COALESCE(r.version, 0)
+    FROM polls_poll p LEFT JOIN analytics_release r ON r.poll_id = p.id AND r.round = p.round
+    WHERE p.id = %(poll)s AND p.epoch = %(epoch)s AND p.revision = %(revision)s
+"""
+
+
+def _as_it_stands(poll: Poll) -> Snapshot | None:
+    """The tally of `poll`; None if anything but votes has changed since it was read."""
+    stepping = is_stepping(poll)
+    with connection.cursor() as cursor:
+        cursor.execute(_RELEASED if stepping else _SLOTS, _named(poll))
+        rows = cursor.fetchall()
+    if not rows:
+        return None
+    if stepping:
+        counts, version = rows[0]
+        return _released(poll, json.loads(counts or "{}"), version)
+    slots = [row for row in rows if row[0] is not None]  # a poll without any is a row too
+    return _snapshot(poll, slots)
+
+
+def stamps(poll_ids: Iterable[int]) -> dict[int, tuple[int, int, int]]:
+    """The stamps of many polls in one query: what a hub compares with once a second."""
+    ids = list(poll_ids)
+    if not ids:
+        return {}
+    marks = ", ".join(["%s"] * len(ids))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT p.id, p.epoch, p.revision,"  # noqa: S608
+            " CASE WHEN p.release_step > 1 AND p.state IN ('open', 'closing') THEN COALESCE((SELECT r.version"
+            " FROM analytics_release r WHERE r.poll_id = p.id AND r.round = p.round), 0)"
+            " ELSE COALESCE(SUM(t.changes), 0) END FROM polls_poll p"
+            " LEFT JOIN analytics_tally t ON t.poll_id = p.id AND t.round = p.round"
+            f" WHERE p.id IN ({marks}) GROUP BY p.id, p.epoch, p.revision",
+            ids,
+        )
+        return {row[0]: (row[1], row[2], int(row[3])) for row in cursor.fetchall()}
+
+
+def document(snap: Snapshot, *, visible: bool) -> dict[str, Any]:
+    """The tally endpoint's document; without `visible` nothing in it depends on a vote.
+
+    share: votes / ballots, that is the part of voters; null without ballots.
+    """
+    doc = {**outline(snap.poll), "visible": visible}
+    if visible:
+        doc["version"] = snap.version
+        doc.update(_figures(snap))
+    return doc
+
+
+def tally_json(document: Mapping[str, Any]) -> bytes:
+    """The tally endpoint's body."""
+    return msgspec.json.encode(document)
+
+
+def _figures(snap: Snapshot) -> dict[str, Any]:
+    poll = snap.poll
+    method = get_method(poll.method)
+    ballots = snap.counts.get(BALLOTS, 0)
+    draft = poll.state == State.DRAFT
+    votes = {} if draft else method.votes(poll.method_rules(), snap.counts)
+    figures: dict[str, Any] = {
+        "ballots": ballots,
+        "selections": sum(votes.values()),
+        "base": method.SHARE_BASE,
+        "choices": [
+            {
+                "number": choice.number,
+                "label": choice.label,
+                "votes": votes[choice.number],
+                "share": round(votes[choice.number] / ballots, 4) if ballots else None,
+            }
+            for choice in poll.choices.all()
+            if not draft
+        ],
+    }
+    if poll.state in (State.CLOSED, State.PUBLISHED):
+        figures["winners"] = method.winners(votes)
+    if snap.counts.get(QUARANTINED + BALLOTS):
+        apart = _set_aside(method, poll.method_rules(), snap.counts, snap.reasons, withheld=snap.withheld)
+        figures["quarantined"] = apart
+        if "winners" in figures and "choices" in apart:
+            apart["winners_if_released"] = method.winners(_with(votes, apart["choices"]))
+    return figures
+
+
+def _with(votes: Mapping[int, int], more: Iterable[Mapping[str, int]]) -> dict[int, int]:
+    """The votes of two tallies together."""
+    return dict(Counter(votes) + Counter({choice["number"]: choice["votes"] for choice in more}))
+
+
+def _set_aside(
+    method: Method, rules: MethodRules, counts: Mapping[str, int], reasons: int, *, withheld: bool
+) -> dict[str, Any]:
+    """The second tally: of ballots that are counted apart, for so many reasons."""
+    if withheld:
+        return {"ballots": counts[QUARANTINED + BALLOTS], "withheld": True, "reasons": reasons}
+    apart = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
+    votes = method.votes(rules, apart)
+    return {
+        "ballots": apart[BALLOTS],
+        "selections": sum(votes.values()),
+        "choices": [{"number": number, "votes": count} for number, count in sorted(votes.items())],
+        "reasons": reasons,
+    }
+
+
+def final_result(poll: Poll) -> dict[str, Any]:
+    """The result that a closed round keeps: figures with winners."""
+    snap = counted(poll)
+    votes = get_method(poll.method).votes(poll.method_rules(), snap.counts)
+    return {**_figures(snap), "version": snap.version, "winners": get_method(poll.method).winners(votes)}
+
+
+def earlier_result(round_: Round, counts: Mapping[str, int]) -> dict[str, Any]:
+    """The result of a round that another one followed, with these counts; its texts are those it had."""
+    result, method = dict(round_.result or {}), get_method(round_.rules["method"])
+    votes = method.votes(round_.method_rules(), counts)
+    ballots = counts.get(BALLOTS, 0)
+    result["ballots"], result["selections"] = ballots, sum(votes.values())
+    result["winners"] = method.winners(votes)
+    result["choices"] = [
+        {
+            **choice,
+            "votes": votes.get(choice["number"], 0),
+            "share": round(votes.get(choice["number"], 0) / ballots, 4) if ballots else None,
+        }
+        for choice in result.get("choices", [])
+    ]
+    result.pop("quarantined", None)
+    if counts.get(QUARANTINED + BALLOTS):
+        reasons = reasons_of(round_.poll_id, round_.number)
+        withheld = secrecy.withheld(round_.poll_id, round_.number, round_.rules.get("step", 1))
+        result["quarantined"] = _set_aside(method, round_.method_rules(), counts, reasons, withheld=withheld)
+    return result
+
+
+def state_message(poll: Poll) -> dict[str, Any]:
+    """What a viewer is told when the poll moves in its lifecycle."""
+    return {
+        "type": "state",
+        "poll": poll.code,
+        "round": poll.round,
+        "epoch": poll.epoch,
+        "revision": poll.revision,
+        "state": poll.state,
+        "opens_at": iso(poll.opens_at),
+        "closes_at": iso(poll.closes_at),
+        "closed_at": iso(poll.closed_at),
+    }

@@ -1,0 +1,301 @@
+"""System checks: settings that can't work, each with what to set instead."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core import checks
+
+from config.operations.logging import FORMATS, LEVELS
+
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+BROKER_SCHEMES = ("redis", "rediss", "sentinel", "amqp", "amqps")
+SQLITE = "django.db.backends.sqlite3"
+POSTGRESQL = "django.db.backends.postgresql"
+#: What each of these variables may be at most, and in which setting it is; none may be zero or less.
+MOST: dict[str, tuple[str, float]] = {
+    "PORT": ("PORT", 65_535),
+    "CAST_MAX_BYTES": ("CAST_MAX_BYTES", math.inf),
+    "BATCH_MAX_BYTES": ("BATCH_MAX_BYTES", math.inf),
+    "BATCH_MAX_BALLOTS": ("BATCH_MAX_BALLOTS", math.inf),
+    "CAST_QUEUE_LIMIT": ("CAST_QUEUE_LIMIT", math.inf),
+    "BACKLOG_LIMIT": ("BACKLOG_LIMIT", math.inf),
+    "CAST_DEADLINE_SECONDS": ("CAST_DEADLINE_SECONDS", 3600),
+    "PROOF_WORK": ("PROOF_WORK", 1_000_000_000),
+    "COUNT_BATCH": ("COUNT_BATCH", 1_000_000),
+    "SWEEP_SECONDS": ("SWEEP_SECONDS", 3600),
+    "WORKER_THREADS": ("CELERY_WORKER_CONCURRENCY", 1000),
+    "DATABASE_POOL_SIZE": ("DATABASE_POOL_SIZE", 10_000),
+    "DATABASE_STATEMENT_SECONDS": ("DATABASE_STATEMENT_SECONDS", 86_400),
+    "LOGIN_FAILURES": ("AXES_FAILURE_LIMIT", math.inf),
+    "LOGIN_LOCKOUT_MINUTES": ("AXES_COOLOFF_TIME", 525_600),
+}
+#: A century: nobody subtracts more than that from today.
+RETENTION_DAYS_AT_MOST = 36_525
+
+#: As polls.second_factor has them; checks run before models are there.
+TWO_FACTOR = ("required", "optional")
+
+#: As polls.votelog.limits reads them.
+RATE_LIMIT = re.compile(r"(voter|address|network)=[1-9]\d{0,8}/[1-9]\d{0,5}")
+
+HEADER = re.compile(r"[A-Za-z0-9-]+")
+#: What is no host name in the way in which Django compares them: a scheme, a path, a space, a port.
+NO_HOST = re.compile(r"[/\s@]|^[^\[]*:|\]:")
+
+Messages = Iterator[checks.CheckMessage]
+
+
+def register_all() -> None:
+    checks.register(check_settings)
+
+
+def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
+    return [*vote_log(), *addresses(), *processes(), *limits(), *logs(), *doors(), *files(), *audits()]
+
+
+def vote_log() -> Messages:
+    known = ", ".join(sorted(settings.VOTE_LOG_BACKENDS))
+    if settings.VOTE_LOG not in settings.VOTE_LOG_BACKENDS:
+        yield checks.Error(
+            f"VOTE_LOG={settings.VOTE_LOG!r} is no vote log.",
+            hint=f"Set VOTE_LOG to one of: {known}.",
+            id="landslide.E001",
+        )
+    if settings.VOTE_LOG == "redis" and not settings.VOTE_LOG_REDIS_URL:
+        yield checks.Error(
+            "VOTE_LOG=redis, but no Redis is named.",
+            hint="Set REDIS_URL or VOTE_LOG_REDIS_URL (redis://127.0.0.1:6379/0), or VOTE_LOG=database.",
+            id="landslide.E002",
+        )
+    if settings.VOTE_LOG_DURABILITY not in ("always", "everysec"):
+        yield checks.Error(
+            f"VOTE_LOG_DURABILITY={settings.VOTE_LOG_DURABILITY!r} is unknown.",
+            hint="Set it to always (a ballot survives a power cut) or everysec (the last second may not).",
+            id="landslide.E003",
+        )
+    if not 1 <= settings.VOTE_LOG_PARTITIONS <= 256:
+        yield checks.Error(
+            f"VOTE_LOG_PARTITIONS={settings.VOTE_LOG_PARTITIONS} is out of range.",
+            hint="Set it to a number from 1 to 256; 4 is plenty for one Redis.",
+            id="landslide.E004",
+        )
+    for name in ("VOTE_LOG_PREFIX", "REDIS_PREFIX"):
+        prefix = getattr(settings, name)
+        if set(prefix) & set("{} \t\n") or not prefix:
+            yield checks.Error(
+                f"{name}={prefix!r} can't begin a Redis key.",
+                hint="Use letters, digits, dashes and colons; braces would undo the partitions' hash tags.",
+                id="landslide.E005",
+            )
+
+
+def addresses() -> Messages:
+    for name in ("REDIS_URL", "CHANNEL_REDIS_URL", "CACHE_REDIS_URL", "VOTE_LOG_REDIS_URL"):
+        yield from address(name, getattr(settings, name), REDIS_SCHEMES)
+    yield from address("BROKER_URL", settings.BROKER_URL, BROKER_SCHEMES)
+    for origin in settings.TRUSTED_ORIGINS:
+        if not is_origin(origin):
+            name = "PUBLIC_URL is" if origin == settings.PUBLIC_URL else "TRUSTED_ORIGINS contains"
+            yield checks.Error(
+                f"{name} {origin!r}, which is no origin.",
+                hint="An origin is scheme and host, and the port if it isn't the usual one: https://vote.example.org.",
+                id="landslide.E007",
+            )
+    for name in ("TRUSTED_PROXIES", "VENUE_NETWORKS"):
+        for text in getattr(settings, name):
+            if not is_network(text) and not (name == "TRUSTED_PROXIES" and text == "*"):
+                yield checks.Error(
+                    f"{name} contains {text!r}, which is no address or network.",
+                    hint="Write them as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32, with commas between.",
+                    id="landslide.E017",
+                )
+
+    for host in settings.ALLOWED_HOSTS:
+        if not host or NO_HOST.search(host):
+            yield checks.Error(
+                f"ALLOWED_HOSTS contains {host!r}, which is no host name.",
+                hint="Write names alone, without scheme or port: vote.example.org,.example.org.",
+                id="landslide.E018",
+            )
+
+
+def is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0) and (
+            text == f"{parts.scheme}://{parts.netloc}" and "@" not in parts.netloc
+        )
+    except ValueError:  # a port that is none
+        return False
+
+
+def is_network(text: str) -> bool:
+    try:
+        return bool(ip_network(text.strip(), strict=False))
+    except ValueError:
+        return False
+
+
+def address(name: str, value: str, schemes: tuple[str, ...]) -> Messages:
+    """The value itself stays out of the message: it may hold a password."""
+    if not value:
+        return
+    try:
+        parts = urlsplit(value)
+        somewhere = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname) and parts.port != 0
+        # redis-py would take another path for database 0.
+        numbered = parts.scheme not in ("redis", "rediss") or re.fullmatch(r"/?\d*", parts.path, re.ASCII)
+        complete = parts.scheme in schemes and somewhere and bool(numbered)
+    except ValueError:
+        complete = False
+    if not complete:
+        yield checks.Error(
+            f"{name} is no address that can be used.",
+            hint=f"It begins with one of {', '.join(f'{scheme}://' for scheme in schemes)} and names a host.",
+            id="landslide.E006",
+        )
+
+
+def processes() -> Messages:
+    engine = settings.DATABASES["default"]["ENGINE"]
+    if engine not in (SQLITE, POSTGRESQL):
+        yield checks.Error(
+            f"DATABASE_URL names {engine}, which Landslide isn't made for.",
+            hint="Use postgres://…, or leave DATABASE_URL out for SQLite in DATA_DIR.",
+            id="landslide.E008",
+        )
+    if engine == SQLITE and not settings.EMBEDDED:
+        yield checks.Error(
+            "REDIS_URL asks for several processes, but SQLite has one writer at a time.",
+            hint="Set DATABASE_URL=postgres://user:password@host/name, or leave REDIS_URL out.",
+            id="landslide.E009",
+        )
+    if settings.EMBEDDED and (settings.BROKER_URL or settings.CHANNEL_REDIS_URL):
+        yield checks.Error(
+            "BROKER_URL or CHANNEL_REDIS_URL is set without REDIS_URL, and would be ignored.",
+            hint="Set REDIS_URL too: it is what switches from one process to several.",
+            id="landslide.E010",
+        )
+
+
+def limits() -> Messages:
+    for name, (setting, most) in MOST.items():
+        value = getattr(settings, setting)
+        if isinstance(value, timedelta):
+            value = value.total_seconds() / 60
+        if not 0 < value <= most:
+            bound = "" if most == math.inf else f" and at most {most}"
+            yield checks.Error(
+                f"{name} must be above 0{bound}.",
+                hint="docs/settings.md has the default.",
+                id="landslide.E011",
+            )
+    for text in settings.RATE_LIMITS:
+        if not RATE_LIMIT.fullmatch(text):
+            yield checks.Error(
+                f"RATE_LIMITS: {text!r} is no limit.",
+                hint="Write voter=, address= or network= with casts/seconds, such as address=600/60.",
+                id="landslide.E016",
+            )
+    if settings.BATCH_MAX_BYTES > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        yield checks.Error(
+            "BATCH_MAX_BYTES is more than is ever read of a request's body.",
+            hint="Set it to 10485760 or less.",
+            id="landslide.E012",
+        )
+
+
+def logs() -> Messages:
+    if settings.LOG_FORMAT not in FORMATS:
+        yield checks.Error(
+            f"LOG_FORMAT={settings.LOG_FORMAT!r} is unknown.",
+            hint=f"Set it to {' or '.join(FORMATS)}.",
+            id="landslide.E013",
+        )
+    if settings.LOG_LEVEL not in LEVELS:
+        yield checks.Error(
+            f"LOG_LEVEL={settings.LOG_LEVEL!r} is unknown.",
+            hint=f"Set it to one of {', '.join(LEVELS)}.",
+            id="landslide.E014",
+        )
+
+
+def audits() -> Messages:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", settings.AUDIT_KEY):
+        yield checks.Error(
+            "AUDIT_KEY can't sign an audit bundle: it is not 64 hexadecimal digits.",
+            hint="Make one with `openssl rand -hex 32` and keep it, or leave AUDIT_KEY unset.",
+            id="landslide.E021",
+        )
+    if not 0 <= settings.RETENTION_DAYS <= RETENTION_DAYS_AT_MOST:
+        yield checks.Error(
+            f"RETENTION_DAYS must be from 0 to {RETENTION_DAYS_AT_MOST}.",
+            hint="Set it to 0 to keep everything.",
+            id="landslide.E022",
+        )
+
+
+def files() -> Messages:
+    folder = Path(settings.DATA_DIR)
+    if folder.is_dir() and folder.stat().st_mode & 0o077:
+        yield checks.Warning(
+            "Other users of this machine may look into DATA_DIR, and it isn't ours to close.",
+            hint="Name a folder that belongs to Landslide's own user: there lie the keys and the database.",
+            id="landslide.W004",
+        )
+
+
+def doors() -> Messages:
+    if settings.ADMIN_TWO_FACTOR not in TWO_FACTOR:
+        yield checks.Error(
+            f"ADMIN_TWO_FACTOR={settings.ADMIN_TWO_FACTOR!r} is unknown.",
+            hint=f"Set it to {' or '.join(TWO_FACTOR)}.",
+            id="landslide.E015",
+        )
+    if settings.PROXY_SSL_HEADER and not HEADER.fullmatch(settings.PROXY_SSL_HEADER):
+        yield checks.Error(
+            f"PROXY_SSL_HEADER={settings.PROXY_SSL_HEADER!r} is no name of a header.",
+            hint="Set it to a name such as X-Forwarded-Proto.",
+            id="landslide.E019",
+        )
+    if settings.SECURE_HSTS_SECONDS < 0:
+        yield checks.Error("HSTS_SECONDS is below 0.", hint="Set it to 0 for none.", id="landslide.E020")
+    for name, keys in (
+        ("SECRET_KEY", [settings.SECRET_KEY]),
+        ("SECRET_KEY_FALLBACKS", settings.SECRET_KEY_FALLBACKS),
+    ):
+        if all(key.strip() for key in keys):
+            continue
+        yield checks.Error(
+            f"{name} is blank: everybody could sign in its place.",
+            hint="Set it to a long random text, or leave it out.",
+            id="landslide.E023",
+        )
+    if settings.PROXY_SSL_HEADER and not settings.HTTPS:
+        yield checks.Warning(
+            "PROXY_SSL_HEADER is set, so a proxy ends TLS, but HTTPS isn't.",
+            hint="Set HTTPS=true, so that cookies are only sent over https.",
+            id="landslide.W001",
+        )
+    if settings.SECURE_HSTS_SECONDS > 0 and not settings.HTTPS:
+        yield checks.Warning(
+            "HSTS_SECONDS has no effect over plain http.",
+            hint="Set HTTPS=true, or leave it out.",
+            id="landslide.W002",
+        )
+    if settings.HTTPS and not settings.PROXY_SSL_HEADER and not settings.TRUSTED_PROXIES:
+        yield checks.Warning(
+            "HTTPS is set, but nobody is named who ends TLS: requests seem to come by plain http,"
+            " so that ballots from pages at https:// are refused as another site's.",
+            hint="Set TRUSTED_PROXIES to the proxy's address, and PROXY_SSL_HEADER=X-Forwarded-Proto.",
+            id="landslide.W003",
+        )

@@ -1,0 +1,47 @@
+"""No request's body grows past what any endpoint takes.
+
+Django would spool it to disk, to its end, before a view could say no.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from polls.errors import TooLarge, problem
+from polls.text.digits import whole_number
+
+
+class BodyLimit:
+    """Plain ASGI: answers a body that says it is too large, and hangs up on one that turns out to be."""
+
+    def __init__(self, app: Any, limit: int) -> None:
+        self.app = app
+        self.limit = limit
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if self._announced(scope) > self.limit:
+            await self._refuse(send)
+            return
+        received = 0
+
+        async def receive_within_limit() -> Any:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message if received <= self.limit else {"type": "http.disconnect"}
+
+        await self.app(scope, receive_within_limit, send)
+
+    @staticmethod
+    def _announced(scope: dict[str, Any]) -> int:
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        return whole_number(length) or 0
+
+    @staticmethod
+    async def _refuse(send: Any) -> None:
+        status, headers, document = problem(TooLarge())
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": raw})
+        await send({"type": "http.response.body", "body": msgspec.json.encode(document)})

@@ -1,0 +1,99 @@
+"""What the serving command says once it really answers: addresses, a QR code, the admin account."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from typing import TextIO
+
+import segno
+from django.conf import settings
+
+from config.serving.network import is_wildcard, shown_host
+from config.serving.prepare import Account
+
+DEMO = "DEMO"
+ASK_SECONDS = 0.1
+
+
+def address(host: str, port: int) -> str:
+    return f"http://{shown_host(host)}:{port}"
+
+
+def when_ready(host: str, port: int, announce: Callable[[], None]) -> None:
+    """Call `announce`, from a thread of its own, as soon as the server answers."""
+
+    def watch() -> None:
+        wait_for(host, port)
+        announce()
+
+    Thread(target=watch, name="ready", daemon=True).start()
+
+
+def wait_for(host: str, port: int) -> None:
+    target = ("::1" if ":" in host else "127.0.0.1") if is_wildcard(host) else host.strip("[]")
+    while not answers(target, port):
+        time.sleep(ASK_SECONDS)
+
+
+def answers(host: str, port: int) -> bool:
+    link = http.client.HTTPConnection(host, port, timeout=2)
+    try:
+        link.request("GET", "/healthz", headers={"Host": known_host(), "Connection": "close"})
+        return link.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        link.close()
+
+
+def known_host() -> str:
+    """A Host header that Django accepts, whatever ALLOWED_HOSTS says."""
+    exact = [host for host in settings.ALLOWED_HOSTS if not host.startswith((".", "*"))]
+    return exact[0] if exact else "127.0.0.1"
+
+
+def qr_code(url: str, encoding: str | None) -> str:
+    if not (encoding or "").lower().startswith("utf"):
+        return ""  # drawn in blocks that such a terminal doesn't have
+    picture = io.StringIO()
+    segno.make(url, error="m").terminal(picture, border=2, compact=True)
+    return picture.getvalue().rstrip("\n")
+
+
+def announce(base: str, account: Account | None, out: TextIO) -> None:
+    """In one write, so that whoever waits for the first line finds the rest there too."""
+    lines = [f"Landslide is ready at {base}/"]
+    if account:
+        lines += demo(base, account, out.encoding)
+    out.write("\n".join(lines) + "\n")
+    out.flush()
+
+
+def demo(base: str, account: Account, encoding: str | None) -> list[str]:
+    base = settings.PUBLIC_URL or base
+    vote = f"{base}/p/{DEMO}/"
+    return [
+        "",
+        f"  Vote     {vote}",
+        f"  Present  {vote}present/",
+        f"  Admin    {base}/admin/",
+        f"           name {account.name}, password {account.password or f'({account.note})'}",
+        "",
+        *(f"  {line}" for line in qr_code(vote, encoding).splitlines()),
+        "",
+        f"  An audience: {python()} manage.py crowd {DEMO} --voters 200 --rate 20",
+        "  Ctrl-C stops it.",
+        "",
+    ]
+
+
+def python() -> str:
+    """This very Python, as one would type it from here."""
+    running = Path(sys.executable)
+    return str(running.relative_to(Path.cwd())) if running.is_relative_to(Path.cwd()) else "python"

@@ -1,0 +1,113 @@
+"""Receipts: proof that a ballot was accepted, which says nothing of what it marks.
+
+A receipt seals (poll, round, voter_key, ballot_id) with a 128-bit MAC that is also the
+IV of the stream that hides them (the SIV construction, RFC 5297, here over keyed
+BLAKE2b). So it is deterministic, of one length for every ballot, can't be forged, and
+its ballot is found by the ledger's own key without another index.
+"""
+
+from __future__ import annotations
+
+import hmac
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+
+from django.utils.translation import gettext_lazy
+
+from polls.errors import ReceiptNotFound
+from polls.keys import keyed_hash, signing_secrets
+from polls.models import Ballot, DeadLetter, Poll, Round
+from polls.votelog import get_log
+
+_BODY = struct.Struct(">IH16s16s")
+_TAG = 16
+_LENGTH = (_TAG + _BODY.size) * 8 // 6  # 72 characters
+
+
+#: Of a ballot that was set aside and isn't in the ledger: once counted, it has been replaced since.
+_STATUS_OF_LETTER = {
+    DeadLetter.Status.WAITING: "accepted",
+    DeadLetter.Status.COUNTED: "replaced",
+    DeadLetter.Status.REJECTED: "rejected",
+}
+
+
+_PURGED = gettext_lazy(
+    "What linked this round's ballots to receipts has been destroyed. The published list still has the"
+    " receipt, if its ballot was counted."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    poll_id: int
+    round: int
+    voter_key: bytes
+    ballot_id: bytes
+
+
+def _tag(body: bytes, secret: str) -> bytes:
+    return keyed_hash(body, secret, b"receipt mac", _TAG)
+
+
+def _mask(body: bytes, tag: bytes, secret: str) -> bytes:
+    stream = keyed_hash(tag, secret, b"receipt stream", len(body))
+    return (int.from_bytes(body, "big") ^ int.from_bytes(stream, "big")).to_bytes(len(body), "big")
+
+
+def make_receipt(poll_id: int, round: int, voter_key: bytes, ballot_id: bytes) -> str:
+    body = _BODY.pack(poll_id, round, voter_key, ballot_id)
+    secret = signing_secrets()[0]
+    tag = _tag(body, secret)
+    return urlsafe_b64encode(tag + _mask(body, tag, secret)).decode()
+
+
+def open_receipt(receipt: str) -> Sealed:
+    """What a receipt seals; ReceiptNotFound for anything that we didn't make."""
+    if len(receipt) != _LENGTH or not receipt.isascii():
+        raise ReceiptNotFound()
+    try:
+        raw = urlsafe_b64decode(receipt)
+    except ValueError:
+        raise ReceiptNotFound() from None
+    tag, masked = raw[:_TAG], raw[_TAG:]
+    if len(masked) != _BODY.size:
+        raise ReceiptNotFound()
+    for secret in signing_secrets():
+        body = _mask(masked, tag, secret)
+        if hmac.compare_digest(tag, _tag(body, secret)):
+            return Sealed(*_BODY.unpack(body))
+    raise ReceiptNotFound()
+
+
+def receipt_status(receipt: str) -> dict[str, object]:
+    """{"status", "poll", "round"} of the ballot behind a receipt; ReceiptNotFound where there is none.
+
+    Status: accepted | counted | quarantined | replaced | rejected. Quarantined: counted apart, in the second
+    tally. After a purge no receipt of the round leads to a ballot any more.
+    """
+    sealed = open_receipt(receipt)
+    poll = Poll.objects.filter(id=sealed.poll_id).only("code").first()
+    if poll is None:
+        raise ReceiptNotFound()
+    return {"status": _status(sealed), "poll": poll.code, "round": sealed.round}
+
+
+def _status(sealed: Sealed) -> str:
+    where = {"poll_id": sealed.poll_id, "round": sealed.round, "voter_key": sealed.voter_key}
+    counted = Ballot.objects.filter(**where).values_list("ballot_id", "quarantine_id").first()
+    if counted is not None and bytes(counted[0]) == sealed.ballot_id:
+        return "counted" if counted[1] is None else "quarantined"
+    letter = DeadLetter.objects.filter(**where, ballot_id=sealed.ballot_id).first()
+    if letter is not None:
+        return _STATUS_OF_LETTER[DeadLetter.Status(letter.status)]
+    current = get_log().find(sealed.poll_id, sealed.round, sealed.voter_key)
+    if current == sealed.ballot_id:
+        return "accepted"
+    if current is not None or counted is not None:
+        return "replaced"
+    if Round.objects.filter(poll_id=sealed.poll_id, number=sealed.round, purged_at__isnull=False).exists():
+        raise ReceiptNotFound(_PURGED, reason="purged")
+    # Sealed by us, and yet neither counted nor in the log: the log lost it.
+    raise ReceiptNotFound()

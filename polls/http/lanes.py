@@ -1,0 +1,118 @@
+"""What the lanes ahead of Django share: they answer as Django would, without its handler."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse
+from django.utils import translation
+from django.utils.module_loading import import_string
+
+from polls.http.addresses import is_proxy
+
+Scope = dict[str, Any]
+Headers = list[tuple[bytes, bytes]]
+
+SANE_ID = re.compile(rb"[A-Za-z0-9_.:-]{6,80}")  # a request id that can't forge a log line
+FORWARDED_PROTO = b"x-forwarded-proto"
+#: Middleware that does something to the answer of an endpoint.
+_ADDS_HEADERS = ("SecurityMiddleware", "LocaleMiddleware", "XFrameOptionsMiddleware")
+#: Hosts that are remembered, and characters of one: a name has 253 at most, and a port 6.
+HOSTS_AT_MOST, HOST_LONGEST = 100, 260
+
+_hosts: set[bytes] = set()
+
+
+def knows_host(host: bytes) -> bool:
+    """Whether Django would let a request for this host through; remembered, for there are few of them."""
+    if host in _hosts:
+        return True
+    if len(host) > HOST_LONGEST:
+        return False
+    try:
+        django_request(host.decode("latin-1")).get_host()
+    except DisallowedHost:
+        return False
+    if len(_hosts) < HOSTS_AT_MOST:
+        _hosts.add(host)
+    return True
+
+
+def replay(body: bytes, receive: Any) -> Any:
+    """A `receive` that gives the body, which has been read, once more."""
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Any:
+        return messages.pop() if messages else await receive()
+
+    return again
+
+
+def proxy_header() -> tuple[bytes, str] | None:
+    """The header in which a proxy says how the request came to it, and what it says then of https."""
+    header: tuple[str, str] | None = getattr(settings, "SECURE_PROXY_SSL_HEADER", None)
+    if header is None:
+        return None
+    name, secure = header
+    return name.removeprefix("HTTP_").replace("_", "-").lower().encode(), secure
+
+
+def is_secure(scope: Scope) -> bool:
+    """Whether the request came over https: by what a proxy says of it, else by its connection.
+
+    The proxy says so in PROXY_SSL_HEADER, or, where that isn't set, in the usual header if it is one that we
+    trust. So do the servers; but Daphne doesn't for WebSockets.
+    """
+    header = proxy_header()
+    if header is not None:
+        wanted, secure = header
+        given = next((value for each, value in scope["headers"] if each == wanted), None)
+        if given is not None:
+            return bool(given.decode("latin-1").partition(",")[0].strip() == secure)
+    elif settings.TRUSTED_PROXIES and is_proxy((scope.get("client") or ("",))[0]):
+        told = next((value for each, value in reversed(scope["headers"]) if each == FORWARDED_PROTO), None)
+        if told in (b"http", b"https"):
+            return told == b"https"
+    # As Django has it, also where the proxy says nothing.
+    return bool(scope.get("scheme") in ("https", "wss"))
+
+
+class _Request(HttpRequest):
+    came_by = "http"
+
+    @property
+    def scheme(self) -> str:
+        return self.came_by
+
+
+def django_request(host: str, *, secure: bool = False) -> HttpRequest:
+    request = _Request()
+    request.method, request.path = "GET", "/api/"
+    request.META = {"HTTP_HOST": host, "SERVER_NAME": "", "SERVER_PORT": "80"}
+    request.came_by = "https" if secure else "http"
+    return request
+
+
+def headers_of_every_answer(allow: str, *, secure: bool) -> Headers:
+    """What Django and DRF add to a view's answer; asked of the middleware itself."""
+
+    def chain(_: HttpRequest) -> HttpResponse:
+        return HttpResponse(headers={"Allow": allow})
+
+    for path in reversed(settings.MIDDLEWARE):
+        if path.rpartition(".")[2] in _ADDS_HEADERS:
+            chain = import_string(path)(chain)
+    with translation.override(None):
+        response = chain(django_request("", secure=secure))
+    added = {
+        name: value for name, value in response.items() if name not in ("Content-Type", "Content-Length")
+    }
+    return raw(added)
+
+
+def raw(headers: Mapping[str, str]) -> Headers:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

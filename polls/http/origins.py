@@ -1,0 +1,50 @@
+"""Which pages may act here: one rule for casts by every lane, for WebSockets and for event streams.
+
+Django's check of forms (CSRF) has the same one, from the same two settings.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from polls.errors import ForeignOrigin
+from polls.http.lanes import Headers
+
+
+def origin_of(headers: Headers) -> str | None:
+    """The Origin header; None where there is none, "null" (a foreign page's) where there are several."""
+    found = [value for name, value in headers if name == b"origin"]
+    if not found:
+        return None
+    return found[0].decode("latin-1") if len(found) == 1 else "null"
+
+
+def origin_allowed(origin: str | None, host: str, *, secure: bool) -> bool:
+    """Whether a page of this origin may act here: our own, or one of settings.TRUSTED_ORIGINS.
+
+    Our own has the scheme, host and port that the request itself came to. A client that sends no Origin is
+    no browser's page. "null" (sandboxed and local pages) and an empty one are foreign.
+    """
+    if origin is None or origin in settings.TRUSTED_ORIGINS:
+        return True
+    return bool(host) and origin.lower() == _own(host, secure=secure)
+
+
+def check_origin(origin: str | None, host: str, *, secure: bool) -> None:
+    """ForeignOrigin where the page may not act here, with a hint where only the scheme is another."""
+    if origin is None or origin_allowed(origin, host, secure=secure):
+        return
+    if host and origin.lower() == _own(host, secure=not secure):
+        raise ForeignOrigin(
+            _(
+                "The page is at %(page)s, but this request seems to have come to %(own)s. Behind a proxy that"
+                " ends TLS, set PROXY_SSL_HEADER."
+            )
+            % {"page": origin[:300], "own": _own(host, secure=secure)[:300]}
+        )
+    raise ForeignOrigin()
+
+
+def _own(host: str, *, secure: bool) -> str:
+    return f"{'https' if secure else 'http'}://{host}".lower()

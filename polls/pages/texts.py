@@ -1,0 +1,219 @@
+"""The sentences that the pages' JavaScript says, translated here and sent along with the page.
+
+A text with a number in it is a function of that number, so that gettext picks the plural;
+`catalogue` asks it once per plural category and the browser picks by `Intl.PluralRules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from polls.models import Identity
+
+Texts = Mapping[str, Any]  # lazy strings, and functions of a number that answer one
+
+#: A number in each CLDR plural category that falls into it in every language that has the category.
+REPRESENTATIVES = {"zero": 0, "one": 1, "two": 2, "few": 3, "many": 11, "other": 100}
+
+#: What one voter is, in one sentence that promises no more than the policy keeps.
+ASSURANCE = {
+    Identity.BROWSER: _("Anyone can vote: one ballot per browser."),
+    Identity.LOGIN: _("Signed in: one ballot per account."),
+    Identity.INVITE: _("By invitation: one ballot per invite."),
+    Identity.CLIENT: _("In another app: one ballot per voter that it names."),
+}
+
+COMMON: Texts = {
+    **{f"assure{identity.capitalize()}": text for identity, text in ASSURANCE.items()},
+    "live": _("Live"),
+    "reconnecting": _("Reconnecting"),
+    "offline": _("Offline"),
+    "notOpen": _("This poll isn't open yet"),
+    "opensIn": _("Opens in %(time)s."),
+    "opensOn": _("Opens on %(time)s."),
+    "opensSoon": _("It opens in a moment."),
+    "opensByItself": _("It opens here by itself. You can leave this page open."),
+    "opened": _("Voting is open."),
+    "closesIn": _("Closes in %(time)s"),
+    "closesAt": _("Closes at %(time)s"),
+    "closesOn": _("Closes on %(time)s"),
+    "closesSoon": _("Closing now"),
+    "closing": _("Voting has closed. The last ballots are being counted."),
+    "closed": _("Voting is closed."),
+    "closedAt": _("Voting closed at %(time)s."),
+    "closedOn": _("Voting closed on %(time)s."),
+    "finalResult": _("Final result"),
+    "officialResult": _("Official result"),
+    "winner": _("Winner: %(choices)s"),
+    "tie": _("Tie: %(choices)s"),
+    "tiedFirst": _("Tied for first: %(choices)s"),
+    "more": lambda n: ngettext("%(count)s more", "%(count)s more", n),
+    "ballots": lambda n: ngettext("%(count)s ballot", "%(count)s ballots", n),
+    "voters": lambda n: ngettext("%(count)s voter", "%(count)s voters", n),
+    "selections": lambda n: ngettext("%(count)s selection", "%(count)s selections", n),
+    "setAside": lambda n: ngettext(
+        "%(count)s ballot set aside for review", "%(count)s ballots set aside for review", n
+    ),
+    "setAsideWithheld": _("What they mark is not shown: it would tell too much of single ballots."),
+    "winnerWithThem": _("With them %(choices)s would win."),
+    "tieWithThem": _("With them %(choices)s would tie."),
+    "noBallots": _("No ballots yet."),
+    "noBallotsCounted": _("No ballots are counted."),
+    "inSteps": lambda n: ngettext(
+        "Results appear in steps of %(count)s ballot.", "Results appear in steps of %(count)s ballots.", n
+    ),
+    "shareOfVoters": _("Share of voters; several choices allowed."),
+    "sharesRounded": _("Shares are rounded."),
+    "showResults": _("Show results"),
+    "hideResults": _("Hide results"),
+    "loading": _("Fetching the results…"),
+    "hiddenAfterVote": _("Results show once you have cast your ballot."),
+    "hiddenAfterClose": _("Results show when voting closes."),
+    "hiddenStaff": _("The organiser keeps the results for now."),
+    "announcement": _("%(choices)s leads with %(share)s. %(total)s."),
+    "announcementTie": _("%(choices)s are level with %(share)s each. %(total)s."),
+    "announcementFinal": _("%(result)s. %(outcome)s. %(total)s."),
+    "notReached": _("We can't reach the server. These figures are from %(time)s; we keep trying."),
+    "unreachable": _("We can't reach the server. We keep trying; you need not reload."),
+    "gone": _("There is no poll with this code any more."),
+    "day": lambda n: ngettext("%(count)s day", "%(count)s days", n),
+}
+
+VOTE: Texts = {
+    "chooseOne": _("Choose one."),
+    "chooseExactly": lambda n: ngettext("Choose exactly %(count)s.", "Choose exactly %(count)s.", n),
+    "chooseUpTo": lambda n: ngettext("Choose up to %(count)s.", "Choose up to %(count)s.", n),
+    "chooseAtLeast": lambda n: ngettext("Choose at least %(count)s.", "Choose at least %(count)s.", n),
+    "chooseBetween": _("Choose %(min)s to %(max)s."),
+    "chosen": lambda n: ngettext("%(count)s chosen.", "%(count)s chosen.", n),
+    "takeAway": lambda n: ngettext(
+        "That is %(count)s too many: take one away.", "That is %(count)s too many: take some away.", n
+    ),
+    "chooseMore": lambda n: ngettext("Choose %(count)s more.", "Choose %(count)s more.", n),
+    "nothingChosen": _("Nothing chosen yet."),
+    "ready": _("Ready to cast."),
+    "preparing": _("Getting ready…"),
+    "preparingSlow": _("We can't reach the server yet. You can choose already; we keep trying."),
+    "cast": _("Cast my ballot"),
+    "castChange": _("Cast the change"),
+    "keep": _("Keep it"),
+    "casting": _("Casting…"),
+    "proving": _("Checking that you are not a robot. This takes about a second."),
+    "ballotIn": _("Your ballot is in"),
+    "changeIn": _("Your changed ballot is in"),
+    "ballotInText": _("Thank you. You can stay and watch."),
+    "ballotCounts": _("It is part of the result."),
+    "ballotWaits": _("It is not counted yet: that takes a moment, or the organiser looks at it first."),
+    "ballotIsIn": _("Voting has closed. Check its receipt to see what became of it."),
+    "statusQuarantined": _("Your ballot is set aside for review"),
+    "statusQuarantinedText": _(
+        "The organiser doubts some ballots, this one among them. It is in a second tally, and not part of the"
+        " result unless it is released."
+    ),
+    "statusReplaced": _("A later ballot of yours took its place"),
+    "statusReplacedText": _("You changed your ballot. Check with the later receipt."),
+    "statusRejected": _("Your ballot was rejected"),
+    "statusRejectedText": _("The organiser looked at it and decided that it can't count."),
+    "statusPurged": _("Your ballot was cast"),
+    "statusPurgedText": _(
+        "What linked it to its receipt was destroyed, to protect the voters. Look for the receipt in the"
+        " published list."
+    ),
+    "statusUnknown": _("The server doesn't know your ballot"),
+    "statusUnknownText": _("It is in no count that we know of. Keep the receipt, and tell the organiser."),
+    "marksKept": _("What you had marked is still here. It isn't cast yet."),
+    "tooLate": _("No more ballots are taken. You can watch the result here."),
+    "copy": _("Copy"),
+    "copied": _("Copied"),
+    "copyByHand": _("Selected: copy it now"),
+    "change": _("Change it"),
+    "onTheirWay": _("Your results are on their way."),
+    "unknownTitle": _("Not sure whether your ballot is in"),
+    "unknown": _(
+        "The server didn't tell us in time. Your ballot is kept here and will be sent again;"
+        " it will count once."
+    ),
+    "busyTitle": _("Your ballot is waiting"),
+    "busy": _(
+        "Many people are voting right now. Your ballot is kept here and will be sent again by itself;"
+        " it will count once."
+    ),
+    "held": _(
+        "Voting is held up for a moment. Your ballot is kept here and will be sent again by itself;"
+        " it will count once."
+    ),
+    "nextTry": lambda n: ngettext("Next try in %(count)s second.", "Next try in %(count)s seconds.", n),
+    "sendNow": _("Send it now"),
+    "alreadyVoted": _("A ballot of yours was in already, and it stands. This one was not counted."),
+    "notOpenYet": _("Voting isn't open, so your ballot was not counted. You can cast it when voting opens."),
+    "closedBefore": _("Voting closed before your ballot arrived. It was not counted."),
+    "roundChanged": _("The poll was started again. Your ballot was not counted; please vote once more."),
+    "roundChangedUnsure": _(
+        "The poll was started again before we heard whether your ballot was in. Please vote once more."
+    ),
+    "neverHeard": _("We never heard whether this ballot is in, and can't ask any more."),
+    "newRound": _("The poll was started again. You can vote once more."),
+    "invalid": _("This ballot doesn't fit the poll. Check what you chose and cast it again."),
+    "notEligible": _("You are not among this poll's voters, so your ballot was not counted."),
+    "signedInAs": _("Signed in as %(account)s: one ballot per account."),
+    "needsLogin": _("This poll is for people with an account"),
+    "needsLoginText": _("Sign in, and you have one ballot, on whatever device."),
+    "needsInvite": _("You need an invite to vote"),
+    "needsInviteText": _(
+        "Open the link in your invitation, or paste it here. It lets you vote once. If that link brought you"
+        " here, its part behind # was lost on the way."
+    ),
+    "inviteAccepted": _("Invite accepted: one ballot per invite."),
+    "inviteInvalid": _("This invite is not valid here"),
+    "inviteInvalidText": _(
+        "It may be for another poll, or a character of it is wrong. Paste the whole link as you were sent it,"
+        " or ask the organiser."
+    ),
+    "inviteCut": _("This invite is cut off"),
+    "inviteLength": _(
+        "An invite's code has 32 characters, and this one has %(count)s. Paste the whole link as you were"
+        " sent it."
+    ),
+    "inviteNone": _("Paste your invite first."),
+    "inviteLost": _(
+        "There is no invite in this link: its part behind # is missing. If the link in your invitation looks"
+        " the same, ask the organiser for the invite's code."
+    ),
+    "inviteNotOne": _(
+        "This is not an invite. Paste the link that you were sent, or the code behind #i= in it."
+    ),
+    "inviteElsewhere": _("This invite is for another poll, %(poll)s. Open its link to vote there."),
+    "inviteShown": _("Looking at your invite…"),
+    "inviteRevoked": _("This invite was withdrawn"),
+    "inviteRevokedText": _("Nobody can vote with it any more. Ask the organiser for another one."),
+    "inviteUsed": _("This invite's ballot is in"),
+    "inviteUsedText": _("It was cast with your invite, on this device or another one."),
+    "inviteUsedCounted": _("It was cast with your invite, on this device or another one, and it is counted."),
+    "needsClient": _("Voting happens in another app"),
+    "needsClientText": _("You can follow the poll here."),
+    "keptForYou": _("Your ballot is kept on this device. It is sent once you are back as the same voter."),
+    "foreignOrigin": _(
+        "Ballots can't be cast from this address. Ask the organiser for the address of the poll."
+    ),
+    "noCookies": _("Your browser keeps no cookies for this page. Allow them, then cast your ballot again."),
+    "refused": _("The server refused this ballot (%(code)s). It was not counted."),
+    "elsewhere": _("You cast your ballot in another window."),
+}
+
+
+def catalogue(*parts: Texts) -> dict[str, str | dict[str, str]]:
+    """The texts in the active language, ready for JSON: a string, or one per plural category."""
+    return {key: _resolved(text) for part in parts for key, text in part.items()}
+
+
+def _resolved(text: Any) -> str | dict[str, str]:
+    if not callable(text):
+        return str(text)
+    forms = {category: text(number) for category, number in REPRESENTATIVES.items()}
+    return {
+        category: form for category, form in forms.items() if category == "other" or form != forms["other"]
+    }

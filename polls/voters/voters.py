@@ -1,0 +1,177 @@
+"""Who is voting: a signed cookie, a pass, or an API client's voter, made into a voter_key.
+
+A browser is known by its cookie `voter`. Who has to sign in or to bring an invite gets a
+cookie `pass` for the one poll, from the voter endpoint, which has looked into the session
+or the invite; so a cast needs neither.
+
+A voter_key is a keyed hash of the voter's identity with what the poll knows its voters by
+(keys.voter_secret), so the same browser is somebody else in every poll, nobody once the poll's
+secret is destroyed, and nobody to whom has the database without the SECRET_KEY.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import struct
+from base64 import urlsafe_b64encode
+from binascii import a2b_base64
+from typing import Any
+
+from django.utils.translation import gettext_lazy
+
+from polls import clock
+from polls.errors import InvalidKey, NotEligible, VoterUnknown
+from polls.keys import keyed_hash, signing_secrets
+from polls.models import ApiClient, Identity
+
+COOKIE = "voter"
+PASS_COOKIE = "pass"  # noqa: S105
+#: A page gets a new pass whenever it asks who is voting; an old one that was stolen or lent is no use.
+PASS_SECONDS = 3600
+COOKIE_MAX_AGE = 365 * 24 * 3600
+_TOKEN = 16
+_MAC = 16
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_COOKIE_LENGTH = 43  # base64 of token and MAC, without padding
+
+
+def _mac(token: bytes, secret: str) -> bytes:
+    return keyed_hash(token, secret, b"voter cookie", _MAC)
+
+
+def mint() -> str:
+    """The value of a new voter cookie: a random token and its signature."""
+    token = secrets.token_bytes(_TOKEN)
+    return urlsafe_b64encode(token + _mac(token, signing_secrets()[0])).rstrip(b"=").decode()
+
+
+def token_from(cookie: str | None) -> bytes | None:
+    """The token of a cookie that we signed; None for anything else."""
+    if cookie is None or len(cookie) != _COOKIE_LENGTH:
+        return None
+    try:
+        raw = a2b_base64(cookie.encode().translate(_URL_SAFE) + b"=")
+    except ValueError:
+        return None
+    token, mac = raw[:_TOKEN], raw[_TOKEN:]
+    for secret in signing_secrets():
+        if hmac.compare_digest(mac, _mac(token, secret)):
+            return token
+    return None
+
+
+def cookie_header(value: str, *, secure: bool) -> str:
+    """The Set-Cookie header for a voter cookie."""
+    header = f"{COOKIE}={value}; Path=/; Max-Age={COOKIE_MAX_AGE}; HttpOnly; SameSite=Lax"
+    return f"{header}; Secure" if secure else header
+
+
+_PASS = struct.Struct(">II16s")  # poll_id, end (s), voter_key
+_PASS_LENGTH = (_PASS.size + _MAC) * 8 // 6 + 1  # base64 without padding
+#: The identities that come with a pass, each signed for another purpose.
+_PURPOSES: dict[str, bytes] = {Identity.LOGIN: b"pass login", Identity.INVITE: b"pass invite"}
+WITH_PASS = frozenset(_PURPOSES)
+
+
+def make_pass(identity: str, poll_id: int, voter_secret: bytes, voter_key: bytes) -> str:
+    """The value of a pass cookie: its holder votes in this poll as this voter, for PASS_SECONDS.
+
+    Only while the poll knows its voters by `identity`, which a reset may change, and by this secret,
+    which a purge destroys: else somebody could be the old voter and a new one.
+    """
+    body = _PASS.pack(poll_id, int(clock.now()) + PASS_SECONDS, voter_key)
+    mac = keyed_hash(body + voter_secret, signing_secrets()[0], _PURPOSES[identity], _MAC)
+    return urlsafe_b64encode(body + mac).rstrip(b"=").decode()
+
+
+def key_from_pass(identity: str, poll_id: int, voter_secret: bytes, cookie: str | None) -> bytes | None:
+    """The voter_key of a pass for this poll that we signed and that hasn't ended; None for anything else."""
+    purpose = _PURPOSES.get(identity)
+    if cookie is None or purpose is None or len(cookie) != _PASS_LENGTH:
+        return None
+    try:
+        raw = a2b_base64(cookie.encode().translate(_URL_SAFE) + b"==")
+    except ValueError:
+        return None
+    body, mac = raw[: _PASS.size], raw[_PASS.size :]
+    ours = (keyed_hash(body + voter_secret, secret, purpose, _MAC) for secret in signing_secrets())
+    if not any(hmac.compare_digest(mac, each) for each in ours):
+        return None
+    poll, end, voter_key = _PASS.unpack(body)
+    return voter_key if poll == poll_id and end > clock.now() else None
+
+
+def pass_headers(code: str, value: str, *, secure: bool) -> list[str]:
+    """Set-Cookie headers for a pass: sent along with requests about this poll only, whatever its door."""
+    rest = f"Max-Age={PASS_SECONDS if value else 0}; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
+    return [f"{PASS_COOKIE}={value}; Path={path}/polls/{code}/; {rest}" for path in ("/api/v1", "/ws")]
+
+
+def key_of(identity: str, poll_id: int, secret: bytes, cookie: str | None, pass_: str | None) -> bytes:
+    """The voter_key of who comes with these cookies; VoterUnknown or NotEligible where there is none."""
+    if identity == Identity.BROWSER:
+        token = token_from(cookie)
+        if token is None:
+            raise VoterUnknown()
+        return browser_key(secret, token)
+    key = key_from_pass(identity, poll_id, secret, pass_)
+    if key is None:
+        raise NotEligible(_NEEDED[identity], needs=str(identity))
+    return key
+
+
+_NEEDED: dict[str, Any] = {
+    Identity.LOGIN: gettext_lazy("This poll is for people who are signed in."),
+    Identity.INVITE: gettext_lazy("This poll is for people with an invite, which names one voter."),
+    Identity.CLIENT: gettext_lazy("In this poll an API client casts the ballots of its voters."),
+}
+
+
+def login_key(voter_secret: bytes, user_id: int) -> bytes:
+    return _voter_key(voter_secret, b"login\0%d" % user_id)
+
+
+def invite_key(voter_secret: bytes, batch_id: int, serial: int) -> bytes:
+    return _voter_key(voter_secret, b"invite\0%d\0%d" % (batch_id, serial))
+
+
+def tag_of(voter_key: bytes) -> str:
+    """What the voter's own page tells voters on one device apart by; it leads back to nobody."""
+    digest = hashlib.blake2b(voter_key, digest_size=9, person=b"voter's page").digest()
+    return urlsafe_b64encode(digest).decode()
+
+
+def browser_key(voter_secret: bytes, token: bytes) -> bytes:
+    return _voter_key(voter_secret, b"browser\0" + token)
+
+
+def client_key(voter_secret: bytes, client: ApiClient, voter: str) -> bytes:
+    """An API client's voter; two clients' voters with the same id are two voters."""
+    identity = f"client\0{client.prefix}\0{voter}".encode("utf-8", "surrogatepass")
+    return _voter_key(voter_secret, identity)
+
+
+def _voter_key(voter_secret: bytes, identity: bytes) -> bytes:
+    return hashlib.blake2b(identity, key=voter_secret, digest_size=16).digest()
+
+
+def client_from(authorization: str | None) -> ApiClient | None:
+    """The API client behind `Authorization: Api-Key …`; None where no such header was sent.
+
+    Raises InvalidKey for a wrong, expired or revoked key.
+    """
+    scheme, _, key = (authorization or "").partition(" ")
+    if scheme.lower() != "api-key":
+        return None
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidKey()  # and no question to the database, which may not take such a text
+    try:
+        client: ApiClient = ApiClient.objects.get_from_key(key)  # type: ignore[assignment]  # its manager is generic
+    except ApiClient.DoesNotExist:
+        raise InvalidKey() from None
+    if client.has_expired:
+        raise InvalidKey()
+    return client

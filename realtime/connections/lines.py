@@ -1,0 +1,63 @@
+"""A viewer's line over plain ASGI sends, for servers that offer nothing better."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from realtime.handover import Watcher
+from realtime.protocol import Message
+
+
+class PlainLine:
+    """Sends one message at a time, in a task of its own, and is held up meanwhile."""
+
+    def __init__(self, watcher: Watcher, send: Callable[[Message], Awaitable[None]]) -> None:
+        self.held_up = False
+        self._watcher = watcher
+        self._send = send
+        self._waiting: list[Message] = []
+        self._wake = asyncio.Event()
+        self.ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    def send(self, message: Message) -> None:
+        self._waiting.append(message)
+        self._wake.set()
+        if not self.held_up:
+            self.held_up = True
+            self._watcher.held()
+
+    def close(self, code: int) -> None:
+        if not self.ended.done():
+            self.ended.set_result(code)
+
+    def abort(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    async def run(self, reading: Awaitable[None], at_most: float | None = None) -> int | None:
+        """Until `reading` ends, as the viewer left, or the line does; the code to close with, if any."""
+        tasks: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(reading),
+            asyncio.ensure_future(self._write()),
+        ]
+        try:
+            await asyncio.wait([*tasks, self.ended], timeout=at_most, return_when=asyncio.FIRST_COMPLETED)
+            return self.ended.result() if self.ended.done() else None
+        finally:
+            self._watcher.gone()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            messages, self._waiting = self._waiting, []
+            for message in messages:
+                await self._send(message)
+            if not self._waiting:
+                self.held_up = False
+                self._watcher.drained()

@@ -1,0 +1,59 @@
+"""The screens: results and presenter. Cacheable pages without a figure in them: those come by socket."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+import segno
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.safestring import SafeString, mark_safe
+
+from polls import rounds
+from polls.http.addresses import public_url
+from polls.models import Identity, Poll
+from polls.outline import outline
+from polls.pages.texts import ASSURANCE, COMMON, catalogue
+from polls.pages.views import poll_page
+from realtime.pages import texts
+
+LOOPBACK = ("localhost", "127.", "[::1]")
+
+
+@poll_page
+def results(request: HttpRequest, poll: Poll) -> HttpResponse:
+    context = {
+        "poll": outline(poll),
+        "texts": catalogue(COMMON, texts.RESULTS),
+        "has_earlier": rounds.public(poll).exists(),
+        "assurance": ASSURANCE[Identity(poll.identity)],
+    }
+    return render(request, "realtime/results.html", context)
+
+
+@poll_page
+def present(request: HttpRequest, poll: Poll) -> HttpResponse:
+    voting = public_url(request, reverse("polls:vote", args=[poll.code]))
+    host = urlsplit(voting).netloc
+    context = {
+        "poll": outline(poll),
+        "texts": catalogue(COMMON, texts.PRESENT),
+        "qr": qr_svg(voting),
+        # Where the settings don't say it, the page looks whether it was opened there itself.
+        "host": "" if settings.PUBLIC_URL else host,
+        "address": host + reverse("polls:join").rstrip("/"),
+        "manage": reverse("admin:polls_poll_change", args=[poll.pk]),
+        "loopback": host.startswith(LOOPBACK),
+    }
+    return render(request, "realtime/present.html", context)
+
+
+@lru_cache(maxsize=256)
+def qr_svg(url: str) -> SafeString:
+    """The address as an inline SVG: dark on light in every scheme, with the quiet zone that scanners need."""
+    code = segno.make(url, error="m", micro=False)
+    svg = code.svg_inline(border=4, omitsize=True, dark="#000", light="#fff", svgclass="qr", lineclass=None)
+    return mark_safe(svg)  # noqa: S308 - made of squares, none of the address's text is in it

@@ -1,9 +1,0 @@
-from typing import Any
-
-from django.urls import path
-
-from .consumers import tally_socket
-
-websocket_urlpatterns: list[Any] = [
-    path("ws/polls/<str:code>/", tally_socket),  # type: ignore[arg-type]  # an ASGI application, as URLRouter takes
-]

@@ -1,0 +1,159 @@
+"""Quarantine and halted counting in the admin: who may, what is asked first, what is nowhere to be seen."""
+
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from analytics.counting import halting
+from analytics.models import Halt, Quarantine
+from polls.casting.receipts import make_receipt
+from polls.models import DeadLetter, Poll, Record, Round
+from tests.admins import said, staff
+from tests.polling import check_books, count, fill, open_poll
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("of_any_number")]
+
+LIST = "/admin/analytics/quarantine/"
+HALTS = "/admin/analytics/halt/"
+
+
+def receipts(poll: Poll, voters: range) -> list[str]:
+    ballots = fill(poll, voters, 1)
+    count()
+    return [make_receipt(poll.pk, poll.round, each.voter_key, each.ballot_id) for each in ballots]
+
+
+def form(poll: Poll, **fields: Any) -> dict[str, Any]:
+    return {"code": poll.code.lower(), "reason": "Sold votes", "receipts": ""} | fields
+
+
+def test_ballots_are_set_aside_by_pasted_receipts_and_a_file(boss: Client) -> None:
+    poll = open_poll()
+    given = receipts(poll, range(8))
+    file = SimpleUploadedFile("r.csv", f"receipt,name\n{given[4]},x\n\xff".encode("latin-1"))
+    pasted = f"“{given[0]}”, {given[1]}; and {given[1]}\n"
+    answer = boss.post(f"{LIST}add/", form(poll, receipts=pasted, file=file))
+    assert answer.status_code == 302, answer.context["errors"]
+    (message,) = said(answer)
+    assert message.startswith("3 ballots are set aside.")
+    assert check_books(poll)[1, "ballots"] == 5
+    decision = Quarantine.objects.get()
+    assert (decision.reason, decision.decided_by) == ("Sold votes", "user boss")
+    page = boss.get(f"{LIST}{decision.pk}/change/").content.decode()
+    assert "Release" in page
+    assert not any(receipt in page for receipt in given)
+    assert poll.code in boss.get(LIST).content.decode()
+
+
+def test_a_release_asks_first(boss: Client) -> None:
+    poll = open_poll()
+    boss.post(f"{LIST}add/", form(poll, receipts=receipts(poll, range(3))[0]))
+    decision = Quarantine.objects.get()
+    assert "count again" in boss.get(f"{LIST}{decision.pk}/release/").content.decode()
+    assert check_books(poll)[1, "ballots"] == 2
+    assert "released and counted" in said(boss.post(f"{LIST}{decision.pk}/release/"))[-1]
+    assert check_books(poll)[1, "ballots"] == 3
+    assert Record.objects.filter(actor="user boss", action="quarantine released").exists()
+
+
+def test_everything_from_now_on_and_its_end(boss: Client) -> None:
+    poll = open_poll()
+    answer = boss.post(f"{LIST}add/", form(poll, from_now_on="on"))
+    assert said(answer) == ["Further ballots are set aside, until you end it."]
+    decision = Quarantine.objects.get()
+    assert decision.since is not None
+    assert boss.get(f"{LIST}{decision.pk}/end/").status_code == 200
+    boss.post(f"{LIST}{decision.pk}/end/")
+    decision.refresh_from_db()
+    assert decision.until is not None
+    assert "further" in said(boss.post(f"{LIST}{decision.pk}/end/"))[-1]
+
+
+@pytest.mark.full_only
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"receipts": "nonsense"},
+        {"from_now_on": "on", "receipts": "A" * 72},
+        {"code": "NOSUCH"},
+        {"reason": ""},
+    ],
+)
+def test_what_makes_no_sense_is_refused(boss: Client, fields: dict[str, str]) -> None:
+    answer = boss.post(f"{LIST}add/", form(open_poll()) | fields)
+    assert answer.status_code == 200
+    assert not Quarantine.objects.exists()
+
+
+def test_receipts_of_others_set_nothing_aside(boss: Client) -> None:
+    answer = boss.post(f"{LIST}add/", form(open_poll(), receipts="A" * 72))
+    assert "1 not of this round" in str(answer.context["errors"])
+    assert not Quarantine.objects.exists()
+
+
+@pytest.mark.full_only
+def test_a_refusal_keeps_what_was_typed(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analytics.results.secrecy.LEAST", 10)
+    poll = open_poll()
+    given = receipts(poll, range(20))
+    answer = boss.post(f"{LIST}add/", form(poll, receipts=given[0]))
+    assert "at least 10 ballots" in str(answer.context["errors"])
+    page = answer.content.decode()
+    assert given[0] in page and "Sold votes" in page
+    assert not Quarantine.objects.exists()
+
+
+@pytest.mark.full_only
+def test_who_may_only_look_decides_nothing() -> None:
+    poll = open_poll()
+    Quarantine.objects.create(poll_id=poll.pk, round=1, rule="over_limit", decided_by="rule")
+    decision = Quarantine.objects.get()
+    client = staff("view_quarantine")
+    assert client.get(f"{LIST}{decision.pk}/change/").status_code == 200
+    assert client.get(f"{LIST}add/").status_code == 403
+    assert client.post(f"{LIST}{decision.pk}/release/").status_code == 403
+    assert client.post(f"{LIST}{decision.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert Quarantine.objects.get().released_at is None
+
+
+def test_nobody_sees_more_of_a_stepped_poll_here(boss: Client) -> None:
+    poll = open_poll(release_step=5)
+    boss.post(f"{LIST}add/", form(poll, receipts=" ".join(receipts(poll, range(5)))))
+    assert "next step" in boss.get(LIST).content.decode()
+
+
+def halted_poll() -> Poll:
+    halting._windows.clear()
+    poll = open_poll()
+    Round.objects.filter(poll=poll).update(rules={"method": "single", "numbers": [], "least": 1, "most": 1})
+    fill(poll, range(60), 1)
+    count()
+    assert Halt.objects.filter(poll_id=poll.pk).exists()
+    return poll
+
+
+def test_a_halt_is_an_alarm_and_is_resumed_by_a_person(boss: Client) -> None:
+    poll = halted_poll()
+    held = halting.held_ballots()
+    alarms = " ".join(boss.get("/admin/figures/").json()["alarms"])
+    assert poll.code in alarms
+    assert str(held) in alarms
+    assert poll.code in boss.get(HALTS).content.decode()
+    assert "Resume counting" in boss.get(f"{HALTS}{poll.pk}/change/").content.decode()
+    assert boss.get(f"{HALTS}{poll.pk}/resume/").status_code == 200
+    assert "still fail" in said(boss.post(f"{HALTS}{poll.pk}/resume/"))[-1]
+    rules = {"method": "single", "numbers": [1, 2, 3], "least": 1, "most": 1}
+    Round.objects.filter(poll=poll).update(rules=rules)
+    assert "is counted" in said(boss.post(f"{HALTS}{poll.pk}/resume/"))[-1]
+    assert check_books(poll)[1, "ballots"] == held
+
+
+def test_what_fails_is_given_to_the_dead_letters_only_when_asked(boss: Client) -> None:
+    poll = halted_poll()
+    assert staff("view_halt").post(f"{HALTS}{poll.pk}/give-up/").status_code == 403
+    boss.post(f"{HALTS}{poll.pk}/give-up/")
+    assert DeadLetter.objects.filter(poll_id=poll.pk).count() == 60
+    assert not Halt.objects.exists()

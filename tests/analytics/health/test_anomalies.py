@@ -1,0 +1,130 @@
+"""Several addresses over their limits make a poll ask for proofs of work, for a while and by itself."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+
+from analytics.health import anomalies
+from polls import clock, lifecycle
+from polls.models import Poll, ProofOfWork, Record
+from polls.voters import proof_policy
+from polls.voters.rules import get_rules
+from tests.polling import make_poll, open_poll
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def middle_of_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute that no other test has counted in."""
+    cache.clear()
+    at = (time.time() // 60 + 1000) * 60 + 30
+    monkeypatch.setattr(clock, "now", lambda: at)
+
+
+def cross(poll: Poll, times: int, kind: str = "address") -> None:
+    for _ in range(times):
+        anomalies.on_over_limit(sender=None, poll_id=poll.pk, kind=kind, count=1)
+
+
+def asks(poll: Poll) -> bool:
+    return get_rules(poll.code, fresh=True).wants_proof
+
+
+def test_several_switch_it_on_and_it_ends_by_itself() -> None:
+    poll = open_poll()
+    cross(poll, anomalies.SEVERAL - 1)
+    assert not asks(poll)
+    cross(poll, 1, kind="network")
+    assert asks(poll)
+    poll.refresh_from_db()
+    assert poll.proof_until
+    left = poll.proof_until - clock.utc_now()
+    assert timedelta(0) < left <= proof_policy.SUSPECTED_FOR
+    Poll.objects.filter(pk=poll.pk).update(proof_until=clock.utc_now() - timedelta(seconds=1))
+    assert not asks(poll)
+
+
+def test_rules_that_are_kept_follow_at_once_and_screens_hear_of_it() -> None:
+    poll = open_poll()
+    assert not get_rules(poll.code).wants_proof
+    before = poll.revision
+    cross(poll, anomalies.SEVERAL)
+    assert get_rules(poll.code).wants_proof
+    poll.refresh_from_db()
+    assert poll.revision > before
+
+
+def test_it_is_recorded_once_and_put_off_while_it_lasts() -> None:
+    poll = open_poll()
+    cross(poll, anomalies.SEVERAL)
+    assert not proof_policy.suspect(poll.pk)
+    soon = clock.utc_now() + timedelta(minutes=2)
+    Poll.objects.filter(pk=poll.pk).update(proof_until=soon)
+    cross(poll, 1)
+    poll.refresh_from_db()
+    assert poll.proof_until and poll.proof_until > soon
+    (row,) = Record.objects.filter(poll_code=poll.code, action="proof of work switched on")
+    assert (row.actor, row.detail["times"]) == (proof_policy.RULE, anomalies.SEVERAL)
+
+
+def test_a_slow_trickle_is_no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+    poll = open_poll()
+    for minute in range(4):
+        monkeypatch.setattr(clock, "now", lambda at=1_900_000_000 // 60 * 60 + 60 * minute + 59: at)
+        cross(poll, anomalies.SEVERAL // 2)
+    assert not asks(poll)
+
+
+def test_what_began_in_the_last_minute_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    poll, edge = open_poll(), 1_900_000_000 // 60 * 60
+    monkeypatch.setattr(clock, "now", lambda: edge - 1)
+    cross(poll, anomalies.SEVERAL - 1)
+    monkeypatch.setattr(clock, "now", lambda: edge)
+    cross(poll, 1)
+    assert asks(poll)
+
+
+def test_other_polls_are_left_alone() -> None:
+    poll, other = open_poll(), open_poll()
+    cross(poll, anomalies.SEVERAL)
+    assert asks(poll)
+    assert not asks(other)
+
+
+@pytest.mark.parametrize("policy", [ProofOfWork.OFF, ProofOfWork.ON])
+def test_what_the_operator_chose_stays(policy: ProofOfWork) -> None:
+    poll = open_poll()
+    proof_policy.choose(poll.pk, policy, "user ann")
+    cross(poll, anomalies.SEVERAL)
+    poll.refresh_from_db()
+    assert poll.proof_until is None
+    assert asks(poll) is (policy == ProofOfWork.ON)
+
+
+def test_the_operator_ends_a_suspicion() -> None:
+    poll = open_poll()
+    cross(poll, anomalies.SEVERAL)
+    proof_policy.choose(poll.pk, ProofOfWork.AUTO, "user ann")
+    assert not asks(poll)
+
+
+def test_only_an_open_poll_is_suspected() -> None:
+    draft, closed = make_poll(), open_poll()
+    lifecycle.close_poll(closed.pk)
+    for poll in (draft, closed):
+        cross(poll, anomalies.SEVERAL)
+        poll.refresh_from_db()
+        assert poll.proof_until is None
+
+
+@pytest.mark.parametrize("away", ["cache", "database"])
+def test_it_never_raises(away: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: Any, **__: Any) -> None:
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(anomalies, *({"cache": ("cache", gone), "database": ("proof_policy", gone)}[away]))
+    cross(open_poll(), anomalies.SEVERAL)

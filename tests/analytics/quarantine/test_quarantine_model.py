@@ -1,0 +1,150 @@
+"""Whatever is set aside, replaced and released, in whatever batches: as if done one ballot at a time."""
+
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analytics.counting import counting
+from analytics.models import Quarantine
+from analytics.quarantine import quarantine
+from analytics.results import secrecy
+from polls.casting.receipts import make_receipt
+from polls.models import Ballot
+from polls.votelog import get_log
+from polls.votelog.base import NewBallot, partition_of
+from tests.polling import append, check_books, count, new_ballot, open_poll
+
+pytestmark = [pytest.mark.django_db, pytest.mark.early]
+
+EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
+VOTERS = 6
+voters, choices = st.integers(0, VOTERS - 1), st.integers(1, 3)
+STEPS = st.sampled_from(["stand", "end", "release", "all"])
+OPERATIONS = st.one_of(
+    st.tuples(st.just("cast"), voters, choices, st.sampled_from(["", "", "over_limit"])),
+    st.tuples(st.just("count"), st.integers(0, 3), st.just(0), st.just("")),
+    st.tuples(st.just("receipts"), voters, st.integers(0, 3), st.just("")),
+    st.tuples(
+        st.sampled_from(["stand", "end", "release", "all"]), st.integers(0, 3), st.just(0), st.just("")
+    ),
+)
+
+
+@dataclass
+class Model:
+    """What must come out, by the rules in one sentence each. Knows nothing of batches."""
+
+    kept: dict[int, tuple[int, str]] = field(default_factory=dict)  # voter: choice, and what keeps it apart
+    waiting: list[tuple[int, int, str]] = field(default_factory=list)
+
+    def count(self, voter: int, choice: int, apart: str) -> None:
+        before = self.kept.get(voter, (0, ""))[1]
+        self.kept[voter] = choice, before or apart  # apart once, apart until it is released
+
+    def count_some(self, mine: set[int]) -> None:
+        for each in [each for each in self.waiting if each[0] in mine]:
+            self.waiting.remove(each)
+            self.count(*each)
+
+    def books(self) -> Counter[tuple[int, str]]:
+        counts: Counter[tuple[int, str]] = Counter()
+        for choice, apart in self.kept.values():
+            prefix = "quarantined:" if apart else ""
+            counts.update([(1, prefix + "ballots"), (1, f"{prefix}{choice}")])
+        return counts
+
+
+class Poll:
+    """The poll and its model, done the same to."""
+
+    def __init__(self) -> None:
+        self.poll, self.model = open_poll(revote=True), Model()
+        self.last: dict[int, NewBallot] = {}
+        self.standing: list[int] = []  # those that take in what is cast now, oldest first
+
+    def cast(self, voter: int, choice: int, aside: str) -> None:
+        before = self.last.get(voter)
+        ballot = new_ballot(
+            self.poll, voter, choice, aside=aside, replaces=before.ballot_id if before else None
+        )
+        assert append(ballot)[0].code == "accepted"
+        self.last[voter] = ballot
+        apart = aside or (f"{self.standing[0]}" if self.standing else "")
+        self.model.waiting.append((voter, choice, apart))
+
+    def count(self, partition: int, _: int, __: str) -> None:
+        log = get_log()
+        partition %= log.partitions
+        mine = {voter for voter in range(VOTERS) if self.partition_of(voter) == partition}
+        counting.count_partition(partition)
+        self.model.count_some(mine)
+
+    def partition_of(self, voter: int) -> int:
+        return partition_of(self.poll.pk, voter.to_bytes(16, "big"), get_log().partitions)
+
+    def all(self, *_: Any) -> None:
+        count()
+        self.model.count_some(set(range(VOTERS)))
+
+    def receipts(self, first: int, how_many: int, _: str) -> None:
+        some = [voter for voter in range(first, first + how_many + 1) if voter in self.last]
+        ballots = [self.last[voter] for voter in some]
+        given = [make_receipt(self.poll.pk, 1, each.voter_key, each.ballot_id) for each in ballots]
+        decision = quarantine.by_receipts(self.poll, given, "Sold", "user ann").decision
+        for voter in some:
+            if voter in self.model.kept and not self.model.kept[voter][1]:
+                assert decision is not None
+                self.model.kept[voter] = self.model.kept[voter][0], str(decision.pk)
+
+    def stand(self, *_: Any) -> None:
+        time.sleep(0.002)  # times are milliseconds
+        self.standing.append(quarantine.stand(self.poll, "A bot", "user ann").pk)
+
+    def end(self, which: int, *_: Any) -> None:
+        if self.standing:
+            time.sleep(0.002)
+            quarantine.end(self.standing.pop(which % len(self.standing)), "user ann")
+            time.sleep(0.002)
+
+    def release(self, which: int, *_: Any) -> None:
+        self.all()  # a decision may still take in what waits: that is another test's subject
+        open_ = Quarantine.objects.filter(poll_id=self.poll.pk, released_at=None).order_by("pk")
+        if not open_:
+            return
+        decision = open_[which % len(open_)]
+        quarantine.release(decision.pk, "user ann")
+        self.standing = [each for each in self.standing if each != decision.pk]
+        name = str(decision.pk) if decision.rule == "operator" else decision.rule
+        for voter, (choice, apart) in self.model.kept.items():
+            if apart == name:
+                self.model.kept[voter] = choice, ""
+
+
+@given(operations=st.lists(OPERATIONS, max_size=40), batch=st.sampled_from([1, 3, 1000]))
+@settings(max_examples=EXAMPLES or 25)
+def test_as_if_done_one_ballot_at_a_time(operations: list[tuple[str, int, int, str]], batch: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(secrecy, "LEAST", 1)
+        patch.setattr("django.conf.settings.COUNT_BATCH", batch)
+        poll = Poll()
+        for name, *given_ in operations:
+            getattr(poll, name)(*given_)
+            assert check_books(poll.poll) == poll.model.books()
+        poll.all()
+    assert check_books(poll.poll) == poll.model.books()
+    # One voter, one ballot, the last one: whichever tally it is in.
+    assert Ballot.objects.filter(poll_id=poll.poll.pk).count() == len(poll.last)
+    for voter, ballot in poll.last.items():
+        row = Ballot.objects.get(poll_id=poll.poll.pk, voter_key=voter.to_bytes(16, "big"))
+        assert bytes(row.ballot_id) == ballot.ballot_id
+        name = poll.model.kept[voter][1]
+        decision = Quarantine.objects.filter(pk=row.quarantine_id).first()
+        assert bool(name) == (decision is not None)
+        if decision is not None:
+            assert name == (str(decision.pk) if decision.rule == "operator" else decision.rule)

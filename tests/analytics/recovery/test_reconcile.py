@@ -1,0 +1,514 @@
+"""The vote log rebuilt after it was emptied, put back to an older copy or exchanged, on every backend."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from analytics.counting import checkpoints, counting
+from analytics.health import health
+from analytics.models import Checkpoint, Pulse, Tally
+from analytics.recovery import reconcile
+from analytics.recovery.survey import Damage, survey
+from analytics.results import tallies
+from polls import authoring, lifecycle, votelog
+from polls.casting import ballotbox
+from polls.casting.ballotbox import CastRequest
+from polls.errors import LogInconsistent, LogUnsuitable
+from polls.models import Ballot, Claim, DeadLetter, LogEntry, LogGate, LogHead, Poll
+from polls.votelog import get_log
+from polls.votelog.base import Gate, Head
+from polls.voters import voters
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BACKENDS = ["database", pytest.param("redis", marks=pytest.mark.full_only)]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, settings: Any) -> Iterator[str]:
+    use(settings, request.param)
+    yield request.param
+    votelog.forget_log()
+
+
+def use(settings: Any, name: str, partitions: int = 4) -> None:
+    """What a restart with other settings does."""
+    settings.VOTE_LOG, settings.VOTE_LOG_PARTITIONS = name, partitions
+    votelog.forget_log()
+
+
+class Voter:
+    """One browser's voter in one poll."""
+
+    def __init__(self, poll: Poll) -> None:
+        self.code, self.cookie = poll.code, voters.mint()
+        self.ballot_id = str(uuid.uuid4())
+
+    def cast(self, selection: list[int], **fields: Any) -> tuple[int, dict[str, Any]]:
+        body = json.dumps({"selections": selection, "ballot_id": self.ballot_id} | fields).encode()
+        answer = ballotbox.cast(CastRequest(self.code, body, "application/json", "", cookie=self.cookie))
+        return answer.status, json.loads(answer.body)
+
+
+def open_poll(**fields: Any) -> Poll:
+    poll = authoring.create_poll(["Ant", "Bee", "Cat"], question="Which one?", **fields)
+    return lifecycle.open_poll(poll.pk)
+
+
+def voted(poll: Poll, how_many: int = 12, count: bool = True) -> list[tuple[Voter, dict[str, Any]]]:
+    cast = []
+    for n in range(how_many):
+        voter = Voter(poll)
+        status, answer = voter.cast([1 + n % 3])
+        assert status == 202, answer
+        cast.append((voter, answer))
+    if count:
+        count_all()
+    return cast
+
+
+def count_all() -> None:
+    for partition in range(get_log().partitions):
+        counting.count_partition(partition)
+    counting.settle_closings()
+
+
+def figures(poll: Poll) -> Any:
+    poll = Poll.objects.get(pk=poll.pk)
+    return tallies.document(tallies.snapshot(poll), visible=True)
+
+
+def state_of_the_count() -> Any:
+    return sorted(Ballot.objects.values_list()), sorted(Tally.objects.values_list())
+
+
+def empty(backend: str) -> None:
+    """As a store that starts over without its data."""
+    if backend == "redis":
+        client().flushall()
+    else:
+        for table in (LogEntry, Claim, LogGate, LogHead):
+            table.objects.all().delete()
+
+
+def client() -> redis.Redis:
+    from django.conf import settings
+
+    return redis.Redis.from_url(settings.VOTE_LOG_REDIS_URL)
+
+
+def copy_of(backend: str) -> Callable[[], None]:
+    """A backup of the log's store, and what puts it back."""
+    if backend == "redis":
+        with client() as store:
+            dump = {key: store.dump(key) for key in store.scan_iter("landslide:{*")}
+
+        def put_back() -> None:
+            empty("redis")
+            with client() as store:
+                for key, value in dump.items():
+                    store.restore(key, 0, value)
+    else:
+        rows = {table: list(table.objects.all()) for table in (LogEntry, Claim, LogGate, LogHead)}
+
+        def put_back() -> None:
+            empty("database")
+            for table, kept in rows.items():
+                table.objects.bulk_create(kept)
+
+    return put_back
+
+
+def repair(**options: Any) -> str:
+    call_command("reconcile_log", yes=True, **options)
+    votelog.forget_log()  # other processes ask again within a second
+
+
+def assert_as_before(poll: Poll, cast: list[tuple[Voter, dict[str, Any]]]) -> None:
+    """A counted voter is known, by the same receipt; a new voter is counted; nothing counted changes."""
+    before = state_of_the_count()
+    for voter, answer in cast:
+        selection = [1 + cast.index((voter, answer)) % 3]
+        assert voter.cast(selection) == (202, answer)
+        status, refused = voter.cast(selection, ballot_id=str(uuid.uuid4()))
+        assert (status, refused["code"]) == (409, "already_voted")
+    count_all()
+    assert state_of_the_count() == before
+    ballots = figures(poll)["ballots"]
+    voted(poll, 8)
+    assert figures(poll)["ballots"] == ballots + 8
+    assert not DeadLetter.objects.exists()
+
+
+def test_a_consistent_log_is_left_alone(backend: str, capsys: Any) -> None:
+    poll = open_poll()
+    cast = voted(poll)
+    uncounted = voted(poll, 5, count=False)
+    checkpoints = list(Checkpoint.objects.values_list())
+    repair()
+    assert "Nothing to do" in capsys.readouterr().out
+    assert list(Checkpoint.objects.values_list()) == checkpoints
+    count_all()
+    assert figures(poll)["ballots"] == len(cast) + len(uncounted)
+
+
+def test_an_emptied_log(backend: str) -> None:
+    poll = open_poll()
+    cast = voted(poll)
+    empty(backend)
+    votelog.forget_log()
+    status, refused = Voter(poll).cast([1])
+    assert (status, refused["code"]) == (503, "log_inconsistent")
+    before = dict(Checkpoint.objects.values_list("partition", "position"))
+    repair()
+    assert all(head.position >= before[n] for n, head in get_log().heads().items())
+    assert_as_before(poll, cast)
+
+
+@pytest.mark.full_only
+def test_a_log_in_the_format_of_another_release(settings: Any) -> None:
+    use(settings, "redis")
+    poll = open_poll()
+    cast = voted(poll)
+    with client() as store:
+        for head in store.scan_iter("landslide:{*}:head"):
+            store.hdel(head, "format")
+    votelog.forget_log()
+    status, refused = Voter(poll).cast([1])
+    assert (status, refused["code"]) == (503, "log_inconsistent")
+    repair()
+    assert_as_before(poll, cast)
+
+
+def test_an_older_copy(backend: str) -> None:
+    poll = open_poll()
+    cast = voted(poll, 6)
+    put_back = copy_of(backend)
+    cast += voted(poll, 24)
+    put_back()
+    votelog.forget_log()
+    assert {finding.damage for finding in survey().damaged} == {Damage.BEHIND}
+    repair()
+    assert_as_before(poll, cast)
+
+
+def test_ballots_that_an_older_copy_took_are_noticed(backend: str) -> None:
+    poll = open_poll()
+    voted(poll, 6)
+    put_back = copy_of(backend)
+    voted(poll, 24)
+    put_back()
+    # A server that has not heard of the newest checkpoint yet, nor written anything since the copy itself,
+    # appends for up to a second.
+    stale = {n: Head(head.generation, 0) for n, head in votelog.expected_heads().items()}
+    votelog.forget_log()
+    late = [votelog.base.NewBallot(poll.pk, uuid.uuid4().bytes, uuid.uuid4().bytes, "1") for _ in range(3)]
+    assert {outcome.code for outcome in get_log().append(late, stale)} == {"accepted"}
+    with pytest.raises(CommandError, match="3 acknowledged ballots"):
+        repair()
+    repair(discard_uncounted=True)
+    assert not survey().damaged
+
+
+@pytest.mark.full_only
+def test_an_older_copy_of_which_the_database_knows_nothing(settings: Any) -> None:
+    """It lacks what was acknowledged and not counted: servers refuse it until somebody gives that up."""
+    use(settings, "redis")
+    poll = open_poll()
+    voted(poll, 6)
+    put_back = copy_of("redis")
+    voted(poll, 60, count=False)
+    put_back()
+    status, refused = Voter(poll).cast([1])
+    assert (status, refused["code"]) == (503, "log_inconsistent")
+    votelog.forget_log()  # the command runs in a process of its own
+    assert not survey().damaged
+    repair(all=True)
+    voted(poll, 12)
+
+
+@pytest.mark.full_only
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [(("database", 1), ("redis", 4)), (("redis", 4), ("database", 1)), (("redis", 4), ("redis", 3))],
+)
+def test_another_backend_or_number_of_partitions(settings: Any, was: Any, now: Any) -> None:
+    use(settings, *was)
+    poll = open_poll(revote=True)
+    cast = voted(poll, 20)
+    use(settings, *now)
+    status, refused = Voter(poll).cast([1])
+    assert (status, refused["code"]) == (503, "log_inconsistent")
+    repair()
+    assert Checkpoint.objects.count() == get_log().partitions
+    assert set(Checkpoint.objects.values_list("log", flat=True)) == {now[0]}
+    assert_as_before(poll, cast)
+    # A voter whose partition is another one now changes their mind: the slots still add up.
+    voter, answer = cast[0]
+    status, _ = voter.cast([3], ballot_id=str(uuid.uuid4()), replaces=answer["ballot_id"])
+    assert status == 202
+    count_all()
+    tally = figures(poll)
+    assert sum(choice["votes"] for choice in tally["choices"]) == tally["ballots"] == Ballot.objects.count()
+    # Whoever still runs with the old settings is refused.
+    use(settings, *was)
+    assert Voter(poll).cast([1])[0] == 503
+
+
+@pytest.mark.full_only
+def test_uncounted_ballots_of_the_old_backend_are_not_given_up_unasked(settings: Any) -> None:
+    use(settings, "redis")
+    poll = open_poll()
+    voted(poll, 10)
+    voted(poll, 7, count=False)
+    use(settings, "database", 1)
+    with pytest.raises(CommandError, match="7 acknowledged ballots"):
+        repair()
+    use(settings, "redis")
+    count_all()
+    use(settings, "database", 1)
+    repair()
+    assert figures(poll)["ballots"] == 17
+    assert Voter(poll).cast([1])[0] == 202
+
+
+@pytest.mark.full_only
+def test_an_old_backend_that_is_gone_needs_a_decision(settings: Any) -> None:
+    use(settings, "redis")
+    poll = open_poll()
+    cast = voted(poll)
+    settings.VOTE_LOG_REDIS_URL = "redis://127.0.0.1:1/0"
+    use(settings, "database", 1)
+    with pytest.raises(CommandError, match="can't be read"):
+        repair()
+    repair(discard_uncounted=True)
+    assert_as_before(poll, cast)
+
+
+@pytest.mark.full_only
+def test_no_switch_while_workers_run(settings: Any) -> None:
+    use(settings, "redis")
+    voted(open_poll())
+    from django.utils import timezone
+
+    Pulse.objects.create(name="worker one", seen_at=timezone.now())
+    use(settings, "database", 1)
+    with pytest.raises(CommandError, match="Stop all servers"):
+        repair()
+
+
+@pytest.mark.full_only
+def test_only_the_broken_partition_is_rebuilt(settings: Any) -> None:
+    use(settings, "redis")
+    poll = open_poll()
+    cast = voted(poll, 40)
+    uncounted = voted(poll, 20, count=False)
+    count = counting.count_partition(2)
+    assert count
+    with client() as store:
+        store.delete(*store.scan_iter("landslide:{2}:*"))
+    repair()
+    count_all()
+    assert figures(poll)["ballots"] == len(cast) + len(uncounted)
+    assert_as_before(poll, cast)
+
+
+@pytest.mark.full_only
+def test_a_database_older_than_the_log(settings: Any) -> None:
+    """Entries that only the lost database had counted are gone; what the log still holds is counted."""
+    use(settings, "redis", 1)
+    poll = open_poll()
+    voted(poll, 10)
+    head = get_log().heads()[0]
+    get_log().trim(0, 8)
+    voted(poll, 4, count=False)
+    Ballot.objects.all().delete()
+    Tally.objects.all().delete()
+    Checkpoint.objects.update(position=3)
+    votelog.forget_log()
+    status, refused = Voter(poll).cast([1])
+    assert (status, refused["code"]) == (503, "log_inconsistent")
+    assert not health.log_status()["consistent"]
+    with pytest.raises(LogUnsuitable, match="older than the vote log: up to 5 ballots"):
+        checkpoints.verify()
+    assert [finding.damage for finding in survey().findings] == [Damage.GAP]
+    with pytest.raises(CommandError, match="up to 5 acknowledged ballots"):
+        repair()
+    repair(discard_uncounted=True)
+    assert health.log_status()["consistent"]
+    count_all()
+    assert figures(poll)["ballots"] == 2 + 4
+    assert get_log().heads()[0].generation == head.generation
+
+
+@pytest.mark.full_only
+def test_servers_that_run_on_notice_a_database_put_back(settings: Any) -> None:
+    """Within a second of casts: the positions they know are those of the database that is gone."""
+    use(settings, "redis", 1)
+    poll = open_poll()
+    voted(poll, 10)
+    get_log().trim(0, 8)
+    Checkpoint.objects.update(position=3)
+    votelog.expected_heads(max_age=1e9)
+    with pytest.raises(LogInconsistent):
+        votelog.expected_heads(max_age=0)
+
+
+@pytest.mark.full_only
+def test_positions_known_from_before_the_log_was_trimmed_are_no_reason_for_an_alarm(settings: Any) -> None:
+    use(settings, "redis", 1)
+    poll = open_poll()
+    voted(poll, 3)
+    known = checkpoints.expected_heads()
+    voted(poll, 5)
+    get_log().trim(0, 8)
+    checkpoints.compare(known)
+
+
+def test_every_state_keeps_its_gate(backend: str) -> None:
+    running, shut, again, draft = open_poll(), open_poll(), open_poll(), open_poll()
+    for poll in (running, shut, again, draft):
+        voted(poll, 3)
+    lifecycle.close_poll(shut.pk)
+    count_all()
+    lifecycle.reset_poll(again.pk)
+    lifecycle.open_poll(again.pk)
+    lifecycle.reset_poll(draft.pk)
+    second_round = voted(again, 2)
+    closing = open_poll()
+    voted(closing, 5)
+    lifecycle.close_poll(closing.pk)
+
+    empty(backend)
+    votelog.forget_log()
+    repair()
+
+    def refused(poll: Poll, **fields: Any) -> str:
+        status, answer = Voter(poll).cast([1], **fields)
+        return answer["code"] if status != 202 else "accepted"
+
+    assert refused(running) == "accepted"
+    assert refused(shut) == refused(draft) == refused(closing) == "poll_not_open"
+    assert refused(again, round=1) == "round_changed"
+    assert refused(again, round=2) == "accepted"
+    assert second_round[0][0].cast([2], ballot_id=str(uuid.uuid4()))[1]["code"] == "already_voted"
+    count_all()  # finds the marker gone and sets another
+    count_all()
+    assert figures(closing)["state"] == "closed"
+    assert figures(closing)["ballots"] == 5
+
+
+def test_a_closed_round_still_settles_an_unknown_outcome(backend: str) -> None:
+    poll = open_poll()
+    cast = voted(poll, 3)
+    lifecycle.close_poll(poll.pk)
+    count_all()
+    empty(backend)
+    votelog.forget_log()
+    repair()
+    voter, answer = cast[1]
+    assert voter.cast([2]) == (202, answer)
+    assert voter.cast([3])[1]["code"] == "ballot_id_reused"
+
+
+def test_voters_of_dead_letters_have_voted(backend: str) -> None:
+    poll = open_poll()
+    cast = voted(poll, 4)
+    voter, answer = cast[0]
+    ballot = Ballot.objects.get(ballot_id=uuid.UUID(answer["ballot_id"]).bytes)
+    DeadLetter.objects.create(
+        partition=0, position=1, poll_id=poll.pk, round=1, voter_key=ballot.voter_key,
+        ballot_id=ballot.ballot_id, selection=ballot.selection, reason="unknown_round",
+    )  # fmt: skip
+    Ballot.objects.filter(pk=ballot.pk).delete()
+    empty(backend)
+    votelog.forget_log()
+    repair()
+    assert voter.cast([1]) == (202, answer)
+    assert voter.cast([2], ballot_id=str(uuid.uuid4()))[1]["code"] == "already_voted"
+
+
+def test_nothing_is_accepted_while_claims_are_restored(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "_CHUNK", 5)
+    poll = open_poll()
+    cast = voted(poll, 12)
+    other = open_poll()
+    voted(other, 3)
+    empty(backend)
+    votelog.forget_log()
+    answers = []
+
+    def meanwhile(_restored: int) -> None:
+        votelog.forget_log()
+        answers.append(Voter(poll).cast([1])[1]["code"])
+        if len(answers) == 1:
+            lifecycle.close_poll(other.pk)
+
+    reconcile.reconcile(survey(), restored=meanwhile)
+    assert set(answers) == {"log_inconsistent"}
+    assert len(answers) == 3
+    votelog.forget_log()
+    assert Voter(other).cast([1])[1]["code"] == "poll_not_open"
+    assert_as_before(poll, cast)
+    assert figures(other)["state"] == "closed"
+
+
+def test_a_run_that_broke_off_is_run_again(backend: str) -> None:
+    poll = open_poll()
+    cast = voted(poll, 12)
+    empty(backend)
+    votelog.forget_log()
+
+    def breaks_off(_restored: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reconcile.reconcile(survey(), restored=breaks_off)
+    votelog.forget_log()
+    assert Voter(poll).cast([1])[1]["code"] == "log_inconsistent"
+    repair()
+    assert_as_before(poll, cast)
+
+
+def test_two_at_once_do_not_undo_each_other(backend: str) -> None:
+    poll = open_poll()
+    cast = voted(poll, 6)
+    empty(backend)
+    votelog.forget_log()
+    slower = survey()
+    repair()
+    late = Voter(poll)
+    assert late.cast([1])[0] == 202
+    with pytest.raises(reconcile.ReconcileRefused):
+        reconcile.reconcile(slower)
+    count_all()
+    assert figures(poll)["ballots"] == len(cast) + 1
+
+
+def test_nobody_to_ask_changes_nothing(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    voted(open_poll(), 3)
+    empty(backend)
+    votelog.forget_log()
+    monkeypatch.setattr("builtins.input", lambda _question: "")
+    with pytest.raises(CommandError, match="Nothing was changed"):
+        call_command("reconcile_log")
+    assert survey().damaged
+
+
+@pytest.mark.parametrize("turnout", [None, 250_000])
+def test_a_rebuilt_gate_is_the_one_that_opened_the_poll(
+    turnout: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Gate] = []
+    monkeypatch.setattr(type(get_log()), "open", lambda log, poll_id, gate: opened.append(gate))
+    closes_at = timezone.now() + timedelta(hours=1)
+    poll = open_poll(revote=True, closes_at=closes_at, expected_turnout=turnout)
+    assert opened == [reconcile.gate_of(poll)]
+    assert opened[0].expected == (turnout or 0)

@@ -1,0 +1,111 @@
+"""A PostgreSQL that hangs holds nobody up for ever."""
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from config.operations import postgresql
+from config.operations.postgresql import ServerSilent, bounded
+from tests.servers import PATIENCE, PostgreSQL, wait_for
+
+pytestmark = pytest.mark.full_only
+
+
+def test_a_server_that_hangs_ends_the_connection_not_the_thread(
+    start_postgresql: Callable[..., PostgreSQL],
+) -> None:
+    server = start_postgresql()
+    with bounded(0.3).connect(server.url("postgres"), autocommit=True) as connection:
+        server.freeze()
+        try:
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("SELECT 1")
+            assert connection.closed
+        finally:
+            server.thaw()
+    with bounded(30).connect(server.url("postgres"), autocommit=True) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_server_that_hangs_is_found_out_on_another_connection(
+    start_postgresql: Callable[..., PostgreSQL], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before the bound, and for who comes next at once."""
+    monkeypatch.setattr(postgresql, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(postgresql, "CONNECT_SECONDS", 2)
+    server, kind = start_postgresql(), bounded(100)
+    connections = [kind.connect(server.url("postgres"), autocommit=True) for _ in range(3)]
+    server.freeze()
+    try:
+        for connection in connections:
+            with pytest.raises(ServerSilent):
+                connection.execute("SELECT 1")
+            assert connection.closed
+    finally:
+        server.thaw()
+    monkeypatch.setattr(postgresql, "PATIENCE_WITH_THE_SILENT", PATIENCE)  # it may be slow to wake up
+    with kind.connect(server.url("postgres"), autocommit=True) as again:
+        assert again.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_after_an_outage_nobody_waits_for_the_pool_to_try_again(
+    start_postgresql: Callable[..., PostgreSQL],
+) -> None:
+    server = start_postgresql()
+    options = settings.POSTGRESQL_OPTIONS["pool"] | {"timeout": 0.2, "check": ConnectionPool.check_connection}
+    with ConnectionPool(server.url("postgres"), open=True, **options) as pool:
+        pool.wait()
+        server.kill()
+        with pytest.raises(PoolTimeout):
+            pool.getconn()
+        wait_for(lambda: pool.get_stats()["pool_size"] == 0, what="the pool to give up")
+        server.start()
+        with pool.connection(timeout=PATIENCE) as again:
+            assert again.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_one_that_is_busy_may_take_its_time(
+    start_postgresql: Callable[..., PostgreSQL], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(postgresql, "NEWS_SECONDS", 0.1)
+    monkeypatch.setattr(postgresql, "CONNECT_SECONDS", PATIENCE)
+    asked: list[bool] = []
+    answers = postgresql._answers
+
+    def ask(connection: psycopg.Connection[Any]) -> bool:
+        asked.append(answers(connection))
+        return asked[-1]
+
+    monkeypatch.setattr(postgresql, "_answers", ask)
+    with bounded(100).connect(start_postgresql().url("postgres"), autocommit=True) as connection:
+        assert connection.execute("SELECT 7 FROM pg_sleep(1)").fetchone() == (7,)
+    assert len(asked) > 1
+    assert all(asked)
+
+
+def test_without_a_place_for_another_connection_it_still_answers(
+    start_postgresql: Callable[..., PostgreSQL], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "PATIENCE_SECONDS", 0.1)
+    server = start_postgresql()
+    with server.connect("postgres") as owner:
+        owner.execute("CREATE ROLE voter LOGIN CONNECTION LIMIT 1")
+    with bounded(100).connect(server.url("postgres"), user="voter", autocommit=True) as connection:
+        assert connection.execute("SELECT 7 FROM pg_sleep(0.6)").fetchone() == (7,)
+
+
+def test_an_error_of_a_statement_ends_no_connection(start_postgresql: Callable[..., PostgreSQL]) -> None:
+    with bounded(30).connect(start_postgresql().url("postgres"), autocommit=True) as connection:
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SET statement_timeout = 1; SELECT pg_sleep(9)")
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_every_connection_is_bounded() -> None:
+    pool = settings.DATABASES["default"]["OPTIONS"]["pool"]
+    assert pool["connection_class"].__qualname__ == "bounded.<locals>.Bounded"

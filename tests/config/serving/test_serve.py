@@ -1,0 +1,198 @@
+"""`manage.py serve` as its users meet it: real processes, real signals, what it prints."""
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.db import connection
+
+from config.serving import network, web
+from config.serving.network import lan_address
+from tests.e2e.audience import Client, assert_all_agree, close_all
+from tests.servers import PATIENCE, wait_for
+from tests.system import READY, ROOT, Landslide, bare_environment, processes
+
+pytestmark = pytest.mark.slow
+
+
+def refused(tmp_path: Path, *arguments: str, **environment: str) -> str:
+    """What `serve` says when it doesn't start."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "serve", *arguments],
+        cwd=ROOT,
+        env=bare_environment(tmp_path, DATA_DIR=str(tmp_path / "data"), **environment),
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in said
+    assert READY not in said
+    return said
+
+
+def stop(system: Landslide, number: int) -> None:
+    """Stop the whole tree with this signal; it ends without complaint and leaves nothing running."""
+    assert system.process
+    family = {each.pid for each in system.family()}
+    system.process.send_signal(number)
+    assert system.process.wait(PATIENCE) == 0
+    assert not family & {each.pid for each in processes()}
+    assert "Traceback" not in system.output()
+
+
+def healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=PATIENCE) as response:
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield taken.getsockname()[1]
+
+
+def test_one_command_prepares_serves_says_where_and_keeps_what_is_there(landslide):
+    system = landslide(env={"ADMIN_PASSWORD": ""})
+    with urllib.request.urlopen(f"{system.url}/healthz", timeout=PATIENCE) as response:
+        assert len(response.headers.get_all("Date")) == 1, "a page's countdown goes by the server's clock"
+    output = system.output()
+    assert output.count(READY) == 1
+    assert f"{READY} {system.url}/\n" in output
+    assert f"{system.url}/p/DEMO/\n" in output
+    assert f"{system.url}/p/DEMO/present/\n" in output
+    assert f"{system.url}/admin/\n" in output
+    assert "▀" in output  # the QR code
+    assert healthy(system.url)
+    assert system.children() == []
+    shown = re.search(r"name admin, password (\S+)", output)
+    assert shown
+    kept = system.folder / "data" / "admin-password"
+    assert kept.read_text().strip() == shown[1]
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    stop(system, signal.SIGINT)
+    system.start()
+    assert f"password {shown[1]}\n" in system.output()
+    assert password_works(system, shown[1])
+    stop(system, signal.SIGTERM)
+    system.env["ADMIN_PASSWORD"] = "another one"
+    system.start()
+    assert password_works(system, "another one")
+    assert "another one" not in system.output()
+
+
+def password_works(system: Landslide, password: str) -> bool:
+    ((encoded,),) = system.query("SELECT password FROM auth_user WHERE username = %s", "admin")
+    return PBKDF2PasswordHasher().verify(password, encoded)
+
+
+def test_phones_are_given_the_address_in_the_local_network(landslide):
+    system = landslide(server="daphne", env={"HOST": "0.0.0.0"})
+    assert f"{READY} http://{lan_address()}:{system.port}/\n" in system.output()
+    assert healthy(f"http://{lan_address()}:{system.port}")
+    with urllib.request.urlopen(f"{system.url}/healthz", timeout=PATIENCE) as response:
+        assert len(response.headers.get_all("Date")) == 1
+    stop(system, signal.SIGINT)
+
+
+def can_bind_v6() -> bool:
+    try:
+        web.listen("::", 0).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not can_bind_v6(), reason="no IPv6 here")
+@pytest.mark.parametrize("host", ["::", "[::]", "::1", "[::1]", "0.0.0.0", ""])
+def test_the_address_that_is_shown_is_listened_on(host):
+    with web.listen(host, 0) as listener:
+        port = listener.getsockname()[1]
+        socket.create_connection((network.shown_host(host).strip("[]"), port), timeout=PATIENCE).close()
+        if "1" not in host:
+            socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+
+
+def test_a_taken_port_is_said_in_a_sentence(tmp_path, port):
+    assert f"Port {port} is taken" in refused(tmp_path, PORT=str(port))
+
+
+def test_pending_migrations_are_said_with_what_to_do(tmp_path):
+    assert "manage.py migrate" in refused(tmp_path, "--port", "0")
+
+
+def test_a_setting_that_cannot_work_is_refused(tmp_path):
+    assert "Set VOTE_LOG to one of" in refused(tmp_path, VOTE_LOG="paper")
+    assert "PORT='x' can't be read" in refused(tmp_path, PORT="x")
+    assert "--web and --worker need" in refused(tmp_path, "--web", "2")
+
+
+def test_an_absent_database_is_said_in_a_sentence(tmp_path, port):
+    nowhere = {"DATABASE_URL": "postgres://u:hunter2@127.0.0.1:1/x", "REDIS_URL": f"redis://127.0.0.1:{port}"}
+    for options in ((), ("--prepare",)):
+        said = refused(tmp_path, "--port", "0", *options, **nowhere)
+        assert "The database doesn't answer" in said and "Traceback" not in said
+        assert "hunter2" not in said
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_redis_that_keeps_no_promises_is_refused(tmp_path, start_redis, postgresql):
+    weak = start_redis(appendonly="no", maxmemory_policy="allkeys-lru")
+    stores = {"DATABASE_URL": postgresql.url(connection.settings_dict["NAME"]), "REDIS_URL": weak.url()}
+    for advice in ("appendonly", "noeviction"):
+        assert advice in refused(tmp_path, "--port", "0", **stores)
+        with weak.client() as client:
+            client.config_set("appendonly", "yes")  # as advised, and on to what else is wrong
+
+
+def test_a_tree_of_processes_survives_its_children_and_stops_as_one(landslide):
+    whole = {"web": 2, "worker": 1, "beat": 1}
+    system = landslide(mode="full", web=2, worker=1)
+    assert {role: len(system.children(role)) for role in whole} == whole
+    for role, number in whole.items():
+        victim = system.children(role)[0]
+        os.kill(victim, signal.SIGKILL)
+        wait_for(
+            lambda victim=victim, role=role, number=number: (
+                victim not in system.children(role) and len(system.children(role)) == number
+            ),
+            what=f"another {role}",
+        )
+        assert healthy(system.url)  # the socket was never closed
+    a_ballot_is_counted(system)
+    stop(system, signal.SIGTERM)
+
+
+def a_ballot_is_counted(system: Landslide) -> None:
+    client = Client(system)
+    code = client.make_poll()
+    assert client.cast(code, "somebody", [1]).status_code == 202
+    assert_all_agree(system, client, code, 1)
+    close_all()
+
+
+def test_a_killed_parent_takes_its_children_along(landslide):
+    system = landslide(mode="full", server="daphne", web=1, worker=1)
+    a_ballot_is_counted(system)
+    family = {each.pid for each in system.family()}
+    assert len(family) == 3
+    assert system.process
+    system.process.kill()
+    system.process.wait()
+    wait_for(lambda: not family & {each.pid for each in processes()}, what="its children to end")

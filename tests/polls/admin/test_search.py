@@ -1,0 +1,116 @@
+"""Finding what somebody wrote: in any case and spelling, over the API and in the admin, on every store."""
+
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.test import Client
+
+from analytics.quarantine import quarantine
+from polls import authoring
+from polls.models import ApiClient, Poll
+from polls.text.moments import EARLIEST, LATEST
+from polls.text.plain_text import folded
+from tests.polling import make_poll, open_poll
+from tests.polls.rest import POLLS, Caller, make_key
+
+pytestmark = pytest.mark.django_db
+
+#: What is written, and what somebody types who looks for it.
+FOUND = [
+    ("Äpfel oder Birnen?", "äpfel"),
+    ("äpfel oder Birnen?", "ÄPFEL"),
+    ("Cafe\u0301 crème?", "café"),
+    ("Café crème?", "CAFE\u0301 CRE\u0300ME"),
+    ("Straße oder Weg?", "STRASSE"),
+    ("Кого выбираем?", "КОГО"),
+    ("ΠΟΙΟΣ;", "ποιος"),
+    ("İstanbul?", "i\u0307stanbul"),
+    ("İstanbul?", "istanbul"),
+    ("IŞIK?", "ışık"),
+    ("ışık?", "IŞIK"),
+    ("Ｗｉｄｅ?", "wide"),
+    ("Saal ٣٤", "saal 34"),
+    ("می‌خواهم؟", "میخواهم"),
+    ("🏴󠁧󠁢󠁥󠁮󠁧󠁿 or not?", "🏴󠁧󠁢󠁥󠁮󠁧󠁿"),
+    ("a\u00a0b c?", "A B  C"),
+    ("100 % sure_?", "% SURE_"),
+]
+
+
+@pytest.mark.parametrize(("question", "typed"), FOUND)
+def test_found_in_any_case_and_spelling(boss: Client, question: str, typed: str) -> None:
+    poll = make_poll(question=question)
+    make_poll(question="Something else?")
+    found = Caller(make_key("polls:read"))("GET", f"{POLLS}?search={quote(typed)}").json()["results"]
+    assert [each["code"] for each in found] == [poll.code]
+    listed = boss.get("/admin/polls/poll/", {"q": typed}).context["cl"].result_list
+    assert [each.pk for each in listed] == [poll.pk]
+
+
+def test_a_code_is_found_as_people_type_it(boss: Client) -> None:
+    poll = make_poll(code="K7MDX3")
+    make_poll()
+    for typed in ("k7md", "Ｋ７ＭＤＸ３", "K٧MDX٣", "k7 mdx"):
+        listed = boss.get("/admin/polls/poll/", {"q": typed}).context["cl"].result_list
+        assert [each.pk for each in listed] == [poll.pk], typed
+
+
+def test_what_is_changed_is_found_anew() -> None:
+    poll, reader = make_poll(question="Birnen?"), Caller(make_key("polls:read"))
+    authoring.change_poll(poll.pk, question="Äpfel?")
+    for typed, codes in (("birnen", []), ("ÄPFEL", [poll.code])):
+        found = reader("GET", f"{POLLS}?search={quote(typed)}").json()["results"]
+        assert [each["code"] for each in found] == codes
+
+
+def test_the_admins_other_lists_find_alike(boss: Client) -> None:
+    ApiClient.objects.create_key(name="Hörer", scopes=["polls:read"])
+    ApiClient.objects.create_key(name="Other", scopes=["polls:read"])
+    poll = open_poll()
+    quarantine.stand(poll, "Ärger im Saal", "Jürgen")
+    for page, typed in (
+        ("polls/apiclient", "HÖRER"),
+        ("analytics/quarantine", "ärger jürgen"),
+        ("analytics/quarantine", "A\u0308RGER"),
+        ("analytics/quarantine", poll.code.lower()),
+        ("polls/record", "JÜRGEN"),
+        ("auth/user", "ＢＯＳＳ"),
+    ):
+        assert boss.get(f"/admin/{page}/", {"q": typed}).context["cl"].result_count == 1, (page, typed)
+    for page in ("polls/apiclient", "analytics/quarantine", "polls/record", "auth/user", "auth/group"):
+        assert boss.get(f"/admin/{page}/", {"q": "nothing of the kind"}).context["cl"].result_count == 0
+
+
+def test_rows_that_were_there_before_are_found_and_shown() -> None:
+    """The migration, on what an earlier version left: no folded text, and times that Python can't read."""
+    poll = make_poll(question="Äpfel?")
+    Poll.objects.update(search_text="")
+    days = ("'0001-01-01 00:00:00'", "'9999-12-31 23:59:59'")
+    if connection.vendor == "postgresql":
+        days = ("'-infinity'", "'infinity'")
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE polls_poll SET opens_at = {days[0]}, closes_at = {days[1]}")
+    migration: Any = import_module("polls.migrations.0015_search_text")
+    editor = SimpleNamespace(connection=connection)
+    migration.fold(apps, editor)
+    migration.clamp(apps, editor)
+    poll = Poll.objects.get(search_text__contains=folded("ÄPFEL"))
+    assert (poll.opens_at, poll.closes_at) == (EARLIEST, LATEST)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("auth/user/?date_joined__year=99999", "auth/user/?last_login__year=-1"),
+        *("polls/poll/?opens_at__iso_year=10000", "polls/record/?at__year__gte=100000"),
+        *("polls/apiclient/?created__year=0", "analytics/quarantine/?decided_at__year=99999"),
+    ],
+)
+def test_a_filter_that_nothing_can_ask_for_breaks_no_list(boss: Client, wrong: str) -> None:
+    make_poll()
+    assert boss.get(f"/admin/{wrong}", follow=True).redirect_chain[-1][0].endswith("?e=1")

@@ -1,0 +1,671 @@
+"""Casting over HTTP: the contract's every code, and that what is refused leaves no trace."""
+
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+
+from polls import lifecycle
+from polls.casting import ballotbox
+from polls.errors import LogInconsistent, Overloaded, catalogue
+from polls.models import ApiClient, Ballot, Claim, LogEntry, Poll
+from polls.votelog import get_log
+from polls.voters import rules, voters
+from tests.polls.rest import POLLS, Caller, make_key, make_poll, refusal
+from tests.servers import PATIENCE
+from tests.threads import at_once
+
+#: The log is written in the coalescer's thread, which sees only what is committed.
+committed = pytest.mark.django_db(transaction=True)
+RECEIPTS = "/api/v1/receipts/"
+
+
+def traces() -> Any:
+    log = get_log()
+    return log.heads(), LogEntry.objects.count(), Claim.objects.count(), Ballot.objects.count()
+
+
+@pytest.fixture
+def no_trace() -> Iterator[None]:
+    """Nothing is in the log or the ledger that wasn't there before."""
+    before = traces()
+    yield
+    assert traces() == before
+
+
+@pytest.fixture
+def poll(db: None) -> Poll:
+    rules.forget()
+    return make_poll(open=True)
+
+
+def cast_path(poll: Poll) -> str:
+    return f"{POLLS}{poll.code}/ballots/"
+
+
+class Voter(Caller):
+    """A browser that our page has introduced; or, without a cookie, one that it hasn't."""
+
+    def __init__(self, cookie: str | None = "new") -> None:
+        super().__init__()
+        if cookie:
+            self.client.cookies[voters.COOKIE] = voters.mint() if cookie == "new" else cookie
+
+    def cast(self, poll: Poll, *selections: int, **fields: Any) -> Any:
+        return self("POST", cast_path(poll), {"selections": list(selections), **fields})
+
+
+def minted(answer: Any) -> str:
+    """The cookie that an answer sets."""
+    return str(answer["Set-Cookie"]).split(";")[0].removeprefix(f"{voters.COOKIE}=")
+
+
+def count() -> None:
+    from analytics.counting import counting
+
+    for partition in range(get_log().partitions):
+        counting.count_partition(partition)
+    counting.settle_closings()
+
+
+# --- accepted ---
+
+
+@committed
+def test_a_ballot_is_accepted_and_counted(poll: Poll) -> None:
+    answer = Voter().cast(poll, 2)
+    assert answer.status_code == 202
+    assert answer["Content-Type"] == "application/json"
+    assert answer["Cache-Control"] == "no-store"
+    document = answer.json()
+    assert set(document) == {"ballot_id", "receipt", "status"}
+    assert document["status"] == "accepted"
+    assert uuid.UUID(document["ballot_id"])
+
+    def status() -> Any:
+        return Caller()("GET", f"{RECEIPTS}{document['receipt']}/").json()
+
+    assert status() == {"status": "accepted", "poll": poll.code, "round": 1}
+    count()
+    assert status() == {"status": "counted", "poll": poll.code, "round": 1}
+    tally = Caller()("GET", f"{POLLS}{poll.code}/tally/").json()
+    assert [choice["votes"] for choice in tally["choices"]] == [0, 1, 0]
+
+
+@committed
+def test_the_same_ballot_again_has_the_same_receipt(poll: Poll) -> None:
+    voter, sent = Voter(), {"ballot_id": str(uuid.uuid4()), "round": 1}
+    first = voter.cast(poll, 1, **sent)
+    again = voter.cast(poll, 1, **sent)
+    assert (again.status_code, again.json()) == (202, first.json())
+    lifecycle.close_poll(poll.pk)
+    assert voter.cast(poll, 1, **sent).json() == first.json()
+    count()
+    lifecycle.reset_poll(poll.pk)
+    assert voter.cast(poll, 1, **sent).json() == first.json()
+    assert Ballot.objects.count() == 1
+
+
+@committed
+@pytest.mark.parametrize("same", [True, False], ids=["one ballot", "one voter's ballots"])
+def test_copies_at_once_count_once(poll: Poll, same: bool) -> None:
+    cookie, ballot_id = voters.mint(), str(uuid.uuid4())
+    ids = [ballot_id if same else str(uuid.uuid4()) for _ in range(24)]
+    answers = at_once(lambda each: Voter(cookie).cast(poll, 1, ballot_id=each), ids)
+    codes = [answer.status_code for answer in answers]
+    assert codes.count(202) == (24 if same else 1)
+    assert codes.count(409) == (0 if same else 23)
+    assert len({answer.json().get("receipt") for answer in answers if answer.status_code == 202}) == 1
+    count()
+    assert Ballot.objects.count() == 1
+
+
+@committed
+def test_a_voter_may_change_their_ballot_where_the_poll_allows_it(poll: Poll) -> None:
+    poll = make_poll(open=True, revote=True)
+    voter = Voter()
+    first = voter.cast(poll, 1).json()["ballot_id"]
+    assert refusal(voter.cast(poll, 2)) == (409, "already_voted")
+    assert refusal(voter.cast(poll, 2, replaces=str(uuid.uuid4()))) == (409, "already_voted")
+    second = voter.cast(poll, 2, replaces=first)
+    assert second.status_code == 202
+    known = voter("GET", f"{POLLS}{poll.code}/voter/").json()
+    assert known["ballot_id"] == second.json()["ballot_id"]
+    assert known["receipt"] == second.json()["receipt"]
+
+
+# --- refused by the body, the envelope, the identity: the vote log is never asked ---
+
+NOT_BALLOTS = {
+    "not JSON": b"selections=1",
+    "nothing": b"",
+    "cut off": b'{"selections": [1]',
+    "not UTF-8": b'{"selections": [1], "voter": "\xff"}',
+    "null": b"null",
+    "a list": b"[1]",
+    "no selections": b"{}",
+    "selections is a number": b'{"selections": 1}',
+    "selections is null": b'{"selections": null}',
+    "a string selected": b'{"selections": ["1"]}',
+    "true selected": b'{"selections": [true]}',
+    "null selected": b'{"selections": [null]}',
+    "a fraction selected": b'{"selections": [1.5]}',
+    "a huge number": b'{"selections": [' + b"9" * 5_000 + b"]}",
+    "100 selections": b'{"selections": [' + b"1," * 99 + b"1]}",
+    "unknown field": b'{"selections": [1], "weight": 100}',
+    "ballot_id is no UUID": b'{"selections": [1], "ballot_id": "1"}',
+    "ballot_id is a number": b'{"selections": [1], "ballot_id": 1}',
+    "replaces is no UUID": b'{"selections": [1], "replaces": "x"}',
+    "round is a string": b'{"selections": [1], "round": "1"}',
+    "round 0": b'{"selections": [1], "round": 0}',
+    "round is huge": b'{"selections": [1], "round": 65536}',
+    "a browser names a voter": b'{"selections": [1], "voter": "somebody"}',
+    "nested too deep": b'{"selections": ' + b"[" * 10_000,
+    "selections twice": b'{"selections": [1], "selections": [2]}',
+    "selections twice, the same": b'{"selections":[1],"selections":[1]}',
+    "selections twice, one escaped": rb'{"selections": [1], "selection\u0073": [2]}',
+    "round twice": b'{"selections": [1], "round": 1, "round": 1}',
+    "round twice, one null": b'{"selections": [1], "round": null, "round": 1}',
+    "null twice": b'{"selections": [1], "replaces": null, "replaces": null}',
+    "proof twice": b'{"selections": [1], "proof": "a", "proof": "b"}',
+}
+
+
+@pytest.mark.full_only
+@pytest.mark.parametrize("body", NOT_BALLOTS.values(), ids=NOT_BALLOTS.keys())
+def test_what_is_no_ballot_is_malformed(poll: Poll, no_trace: None, body: bytes) -> None:
+    answer = Voter()("POST", cast_path(poll), body)
+    assert refusal(answer) == (400, "malformed")
+    assert "Set-Cookie" not in answer
+
+
+@committed
+@pytest.mark.parametrize(
+    "more", ['"round": null', '"replaces": null, "ballot_id": null', '"voter": "row:7:seat:{b}"']
+)
+def test_a_second_look_at_a_body_finds_nothing_wrong(poll: Poll, more: str) -> None:
+    """Colons in texts and members that are null: more of them than of members that we get."""
+    caller = Caller(make_key("ballots:write")) if "voter" in more else Voter()
+    assert caller("POST", cast_path(poll), f'{{"selections": [1], {more}}}'.encode()).status_code == 202
+
+
+@pytest.mark.full_only
+@pytest.mark.parametrize(
+    ("selections", "reason"),
+    [
+        ([4], "unknown_choice"),
+        ([0], "unknown_choice"),
+        ([-1], "unknown_choice"),
+        ([10**25], "unknown_choice"),
+        ([1, 1], "duplicate_choice"),
+        ([1, 2], "too_many"),
+        ([], "too_few"),
+    ],
+)
+def test_what_the_method_does_not_allow_is_invalid(
+    poll: Poll, no_trace: None, selections: list[int], reason: str
+) -> None:
+    answer = Voter().cast(poll, *selections)
+    assert refusal(answer) == (400, "invalid_selection")
+    assert answer.json()["reason"] == reason
+
+
+@pytest.mark.parametrize(("selections", "reason"), [([1], "too_few"), ([1, 2, 3, 4], "too_many")])
+@pytest.mark.django_db
+def test_multiple_choice_keeps_its_limits(selections: list[int], reason: str) -> None:
+    poll = make_poll(*"ABCD", open=True, method="multiple", min_selections=2, max_selections=3)
+    before = traces()
+    answer = Voter().cast(poll, *selections)
+    assert (refusal(answer), answer.json()["reason"]) == ((400, "invalid_selection"), reason)
+    assert traces() == before
+
+
+@pytest.mark.full_only
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "application/jsonx"],
+)
+def test_a_ballot_comes_as_json(poll: Poll, no_trace: None, content_type: str) -> None:
+    answer = Voter(None)("POST", cast_path(poll), b'{"selections": [1]}', content_type)
+    assert refusal(answer) == (415, "unsupported_media_type")
+    assert "Set-Cookie" not in answer
+
+
+@pytest.mark.full_only
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",
+        "https://evil.example",
+        "http://testserver.evil.example",
+        "http://evil.example/testserver",
+        "http://testserver:81",
+        "http://testserver@evil.example",
+        "file://testserver",
+        "http://[",
+        "",
+    ],
+)
+def test_other_sites_cast_nothing_and_plant_nobody(poll: Poll, no_trace: None, origin: str) -> None:
+    for voter in (Voter(), Voter(None)):
+        answer = voter("POST", cast_path(poll), {"selections": [1]}, Origin=origin)
+        assert refusal(answer) == (403, "foreign_origin")
+        assert "Set-Cookie" not in answer
+        assert "Access-Control-Allow-Origin" not in answer
+
+
+@committed
+def test_our_own_page_and_trusted_ones_cast(poll: Poll, settings: Any) -> None:
+    settings.TRUSTED_ORIGINS = ["https://stage.example"]
+    for origin in ("http://testserver", "HTTP://TestServer", "https://stage.example"):
+        assert Voter()("POST", cast_path(poll), {"selections": [1]}, Origin=origin).status_code == 202
+
+
+@pytest.mark.full_only
+@pytest.mark.parametrize("size", [16 * 1024 + 1, 1_000_000])
+def test_a_large_body_is_refused(poll: Poll, no_trace: None, size: int) -> None:
+    body = b'{"selections": [1]}'.ljust(size)
+    for voter in (Voter(), Voter(None)):
+        answer = voter("POST", cast_path(poll), body)
+        assert refusal(answer) == (413, "too_large")
+        assert "Set-Cookie" not in answer
+
+
+def test_the_checks_come_in_their_order(poll: Poll, no_trace: None) -> None:
+    def status(content_type: str, origin: str, size: int, **sent: str) -> int:
+        body = b"{}".ljust(size)
+        return Voter(None)("POST", cast_path(poll), body, content_type, Origin=origin, **sent).status_code
+
+    assert status("text/plain", "null", 20_000, Authorization="Api-Key x") == 415
+    assert status("application/json", "null", 20_000, Authorization="Api-Key x") == 403
+    assert status("application/json", "http://testserver", 20_000, Authorization="Api-Key x") == 413
+    assert status("application/json", "http://testserver", 2, Authorization="Api-Key x") == 401
+    assert status("application/json", "http://testserver", 2) == 401
+
+
+@pytest.mark.parametrize("cookie", [None, "x", "A" * 43, "é" * 43, ""])
+def test_a_forged_cookie_is_nobody_and_is_introduced(poll: Poll, no_trace: None, cookie: str | None) -> None:
+    voter = Voter(cookie)
+    answer = voter.cast(poll, 1)
+    assert refusal(answer) == (401, "voter_unknown")
+    assert answer["Set-Cookie"].startswith("voter=")
+    assert "HttpOnly; SameSite=Lax" in answer["Set-Cookie"]
+
+
+def test_one_flipped_letter_is_a_forgery(poll: Poll, no_trace: None) -> None:
+    cookie = voters.mint()
+    for at in (0, 10, 21, 30, 41):
+        forged = cookie[:at] + ("B" if cookie[at] == "A" else "A") + cookie[at + 1 :]
+        assert refusal(Voter(forged).cast(poll, 1)) == (401, "voter_unknown")
+
+
+@committed
+def test_an_unknown_voter_may_try_again(poll: Poll) -> None:
+    voter = Voter(None)
+    introduced = voter.cast(poll, 1)
+    voter.client.cookies[voters.COOKIE] = minted(introduced)
+    assert voter.cast(poll, 1).status_code == 202
+    assert refusal(voter.cast(poll, 1)) == (409, "already_voted")
+
+
+@pytest.mark.django_db
+def test_the_cookie_is_secure_on_https() -> None:
+    poll = make_poll()
+    voter = Voter(None)
+    assert "Secure" not in voter("GET", f"{POLLS}{poll.code}/voter/")["Set-Cookie"]
+    answer = voter.client.get(f"{POLLS}{poll.code}/voter/", secure=True)
+    assert answer["Set-Cookie"].endswith("; Secure")
+
+
+@pytest.mark.parametrize("code", ["NOSUCH", "%00", "x" * 500])
+@pytest.mark.django_db
+def test_there_is_no_voting_in_an_unknown_poll(no_trace: None, code: str) -> None:
+    for path in ("ballots", "ballots/batch"):
+        answer = Voter()("POST", f"{POLLS}{code}/{path}/", {"selections": [1]})
+        assert refusal(answer) == (404, "poll_not_found")
+
+
+def test_a_ballot_is_not_refused_over_its_accept_header(poll: Poll) -> None:
+    answer = Voter(None)("POST", cast_path(poll), {"selections": [1]}, Accept="text/html")
+    assert refusal(answer) == (401, "voter_unknown")
+
+
+# --- refused by the vote log ---
+
+
+@committed
+def test_a_poll_takes_ballots_only_while_it_is_open(poll: Poll) -> None:
+    draft, due = make_poll(), make_poll(open=True, closes_at=timezone.now() + timedelta(seconds=2))
+    lifecycle.close_poll(poll.pk)
+    before = traces()
+    assert refusal(Voter().cast(draft, 1)) == (409, "poll_not_open")
+    assert refusal(Voter().cast(poll, 1)) == (409, "poll_not_open")
+    count()
+    lifecycle.publish_poll(poll.pk)
+    assert refusal(Voter().cast(poll, 1)) == (409, "poll_not_open")
+    # The gate closes by itself, before anything has noticed that it is time.
+    until = timezone.now() + timedelta(seconds=PATIENCE)
+    while (answer := Voter().cast(due, 1)).status_code == 202 and timezone.now() < until:
+        before = traces()
+    assert refusal(answer) == (409, "poll_not_open")
+    assert traces()[0] == before[0]
+
+
+@committed
+def test_a_second_ballot_is_refused_and_says_nothing_of_the_first(poll: Poll) -> None:
+    voter = Voter()
+    first = voter.cast(poll, 3).json()
+    before = traces()
+    answer = voter.cast(poll, 1)
+    assert refusal(answer) == (409, "already_voted")
+    assert set(answer.json()) == {"type", "title", "status", "detail", "code"}
+    assert not any(secret in answer.content.decode() for secret in first.values())
+    assert refusal(voter.cast(poll, 1, ballot_id=first["ballot_id"])) == (422, "ballot_id_reused")
+    assert refusal(voter.cast(poll, 3, ballot_id=first["ballot_id"], round=2)) == (422, "ballot_id_reused")
+    assert traces() == before
+
+
+@committed
+def test_a_ballot_of_another_round_is_refused(poll: Poll) -> None:
+    for round_ in (2, 65_535):
+        assert refusal(Voter().cast(poll, 1, round=round_)) == (409, "round_changed")
+    lifecycle.reset_poll(poll.pk)
+    lifecycle.open_poll(poll.pk)
+    assert refusal(Voter().cast(poll, 1, round=1)) == (409, "round_changed")
+    assert Voter().cast(poll, 1, round=2).status_code == 202
+
+
+@committed
+def test_overload_and_doubt_ask_to_come_back(
+    poll: Poll, no_trace: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raising(error: Exception) -> Any:
+        def append(*_: Any) -> None:
+            raise error
+
+        return append
+
+    log = type(get_log())
+    for error, code in (
+        (LogInconsistent(), "log_inconsistent"),
+        (OperationalError("gone"), "outcome_unknown"),
+        (RuntimeError("a bug"), "outcome_unknown"),
+    ):
+        monkeypatch.setattr(log, "append", raising(error))
+        answer = Voter().cast(poll, 1)
+        assert refusal(answer) == (503, code)
+        assert "gone" not in answer.content.decode()
+    monkeypatch.setattr(ballotbox, "_coalescer", raising(Overloaded()))
+    assert refusal(Voter().cast(poll, 1)) == (503, "overloaded")
+
+
+@pytest.mark.django_db
+def test_a_database_that_is_away_leaves_the_outcome_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(ballotbox, "get_rules", away)
+    assert refusal(Voter()("POST", f"{POLLS}DEMO/ballots/", {"selections": [1]})) == (503, "outcome_unknown")
+
+
+# --- API clients ---
+
+
+@committed
+def test_a_client_casts_for_its_own_voters(poll: Poll) -> None:
+    client, other = Caller(make_key("ballots:write")), Caller(make_key("ballots:write"))
+    path = cast_path(poll)
+    assert client("POST", path, {"selections": [1], "voter": "anna"}).status_code == 202
+    assert refusal(client("POST", path, {"selections": [1], "voter": "anna"})) == (409, "already_voted")
+    assert client("POST", path, {"selections": [1], "voter": "béla\0"}).status_code == 202
+    assert other("POST", path, {"selections": [1], "voter": "anna"}).status_code == 202
+    # A key goes before a cookie, so a client can't be made to vote as a browser.
+    client.client.cookies[voters.COOKIE] = voters.mint()
+    assert refusal(client("POST", path, {"selections": [1]})) == (400, "malformed")
+
+
+def test_a_client_names_voters_in_a_bounded_way(poll: Poll, no_trace: None) -> None:
+    client = Caller(make_key("ballots:write"))
+    for voter in ("", "x" * 201, 5, None, ["anna"]):
+        answer = client("POST", cast_path(poll), {"selections": [1], "voter": voter})
+        assert refusal(answer) == (400, "malformed")
+
+
+@pytest.mark.parametrize("path", ["", "batch/"])
+def test_keys_that_cast_nothing(poll: Poll, no_trace: None, path: str) -> None:
+    body = {"selections": [1], "voter": "anna"}
+    for key in (
+        make_key("ballots:write", revoked=True),
+        make_key("ballots:write", expiry_date=timezone.now() - timedelta(days=1)),
+        "nonsense",
+    ):
+        assert refusal(Caller(key)("POST", cast_path(poll) + path, body)) == (401, "invalid_key")
+    for scope in ("polls:write", "polls:read"):
+        assert refusal(Caller(make_key(scope))("POST", cast_path(poll) + path, body)) == (
+            403,
+            "missing_scope",
+        )
+
+
+@committed
+def test_a_key_ends_when_it_is_revoked(poll: Poll) -> None:
+    client = Caller(make_key("ballots:write"))
+    assert client("POST", cast_path(poll), {"selections": [1], "voter": "anna"}).status_code == 202
+    ApiClient.objects.update(revoked=True)
+    assert refusal(client("POST", cast_path(poll), {"selections": [1], "voter": "bela"})) == (
+        401,
+        "invalid_key",
+    )
+
+
+# --- batches ---
+
+
+@committed
+def test_a_batch_has_an_outcome_for_each_ballot(poll: Poll) -> None:
+    client = Caller(make_key("ballots:write"))
+    ballot_id = str(uuid.uuid4())
+    ballots = [
+        {"selections": [1], "voter": "anna", "ballot_id": ballot_id},
+        {"selections": [9], "voter": "bela"},
+        {"selections": [1]},
+        {"selections": [2], "voter": "anna"},
+        "nonsense",
+        {"selections": [1], "voter": "carla", "round": 7},
+        {"selections": [1], "voter": "anna", "ballot_id": ballot_id},
+        {"selections": [3], "voter": "seat: 7"},
+    ]
+    answer = client("POST", cast_path(poll) + "batch/", {"ballots": ballots})
+    assert answer.status_code == 200
+    outcomes = answer.json()["outcomes"]
+    assert [each["index"] for each in outcomes] == list(range(8))
+    assert [each.get("code", each.get("status")) for each in outcomes] == [
+        "accepted",
+        "invalid_selection",
+        "malformed",
+        "already_voted",
+        "malformed",
+        "round_changed",
+        "accepted",
+        "accepted",
+    ]
+    for each in outcomes:
+        keys = {"status", "ballot_id", "receipt"} if "status" in each else {"code", "detail"}
+        assert set(each) == {"index"} | keys
+    assert outcomes[0]["ballot_id"] == ballot_id
+    assert outcomes[0]["receipt"] == outcomes[6]["receipt"]
+    count()
+    assert Ballot.objects.count() == 2
+    again = client("POST", cast_path(poll) + "batch/", {"ballots": ballots[:1]}).json()
+    assert again["outcomes"] == outcomes[:1]
+
+
+@committed
+def test_a_full_batch_is_accepted(poll: Poll, settings: Any) -> None:
+    settings.BATCH_MAX_BALLOTS = 2_500
+    client = Caller(make_key("ballots:write"))
+    ballots = [{"selections": [1 + n % 3], "voter": str(n)} for n in range(2_501)]
+    path = cast_path(poll) + "batch/"
+    assert refusal(client("POST", path, {"ballots": ballots})) == (413, "too_large")
+    outcomes = client("POST", path, {"ballots": ballots[:-1]}).json()["outcomes"]
+    assert {each["status"] for each in outcomes} == {"accepted"}
+    assert client("POST", path, {"ballots": []}).json() == {"outcomes": []}
+
+
+BATCHES = [
+    b"[]",
+    b"{}",
+    b'{"ballots": {}}',
+    b'{"ballots": null}',
+    b'{"ballots": [], "poll": 1}',
+    b'{"ballots": [}',
+    b'{"ballots": [], "ballots": []}',
+    b'{"ballots": [{"selections": [1], "voter": "a"}], "ballots": []}',
+    b'{"ballots": [], "ballots": [{"selections": [1], "voter": "a:b"}]}',
+    rb'{"ballots": [], "ballot\u0073": []}',
+]
+
+
+@committed
+def test_in_a_batch_a_member_twice_is_that_ballots_trouble(poll: Poll) -> None:
+    client = Caller(make_key("ballots:write"))
+    twice = b'{"selections": [1], "selections": [2], "voter": "anna"}'
+    answer = client(
+        "POST", cast_path(poll) + "batch/", b'{"ballots": [%b, {"selections": [1], "voter": "b:c"}]}' % twice
+    )
+    assert [each.get("code", each.get("status")) for each in answer.json()["outcomes"]] == [
+        "malformed",
+        "accepted",
+    ]
+
+
+@pytest.mark.full_only
+@pytest.mark.parametrize("body", BATCHES)
+def test_what_is_no_batch_is_malformed(poll: Poll, no_trace: None, body: bytes) -> None:
+    client = Caller(make_key("ballots:write"))
+    assert refusal(client("POST", cast_path(poll) + "batch/", body)) == (400, "malformed")
+
+
+def test_a_batch_needs_a_key_and_the_envelope(poll: Poll, no_trace: None, settings: Any) -> None:
+    settings.BATCH_MAX_BYTES = 100
+    path, key = cast_path(poll) + "batch/", make_key("ballots:write")
+    assert refusal(Voter()("POST", path, {"ballots": []})) == (401, "invalid_key")
+    assert refusal(Caller(key)("POST", path, {"ballots": []}, "text/plain")) == (
+        415,
+        "unsupported_media_type",
+    )
+    assert refusal(Caller(key)("POST", path, {"ballots": []}, Origin="null")) == (403, "foreign_origin")
+    assert refusal(Caller(key)("POST", path, b'{"ballots": []}'.ljust(101))) == (413, "too_large")
+
+
+@committed
+def test_a_store_that_fails_leaves_only_its_chunk_unknown(
+    poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from polls.casting import coalescer
+
+    log = type(get_log())
+    append, calls = log.append, []
+
+    def second_fails(self: Any, *args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OperationalError("gone")
+        return append(self, *args)
+
+    monkeypatch.setattr(ballotbox, "APPEND_AT_MOST", 10)
+    monkeypatch.setattr(coalescer, "APPEND_AT_MOST", 10)
+    monkeypatch.setattr(log, "append", second_fails)
+    ballots = [{"selections": [1], "voter": str(n)} for n in range(25)]
+    answer = Caller(make_key("ballots:write"))("POST", cast_path(poll) + "batch/", {"ballots": ballots})
+    codes = [each.get("code", "accepted") for each in answer.json()["outcomes"]]
+    assert codes == ["accepted"] * 10 + ["outcome_unknown"] * 10 + ["accepted"] * 5
+
+
+# --- the voter, and receipts ---
+
+
+@pytest.mark.django_db
+def test_the_page_introduces_the_voter() -> None:
+    poll, voter = make_poll(), Voter(None)
+    answer = voter("GET", f"{POLLS}{poll.code.lower()}/voter/")
+    assert answer.json() == {
+        "poll": poll.code,
+        "round": 1,
+        "state": "draft",
+        "identity": "browser",
+        "eligible": True,
+        "needs": None,
+        "account": None,
+        "invite": None,
+        "tag": None,
+        "voted": False,
+        "ballot_id": None,
+        "receipt": None,
+        "revote": False,
+        "proof": None,
+    }
+    assert answer["Cache-Control"] == "private, no-store"
+    assert voters.token_from(minted(answer))
+    assert "Set-Cookie" not in Voter()("GET", f"{POLLS}{poll.code}/voter/")
+
+
+@pytest.mark.full_only
+@pytest.mark.parametrize(
+    ("site", "planted"), [("cross-site", False), ("same-site", False), ("same-origin", True)]
+)
+@pytest.mark.django_db
+def test_another_site_plants_no_voter(site: str, planted: bool) -> None:
+    answer = Voter(None)("GET", f"{POLLS}{make_poll().code}/voter/", Sec_Fetch_Site=site)
+    assert answer.status_code == 200
+    assert ("Set-Cookie" in answer) is planted
+
+
+@committed
+def test_a_voter_is_told_of_their_own_ballot_only(poll: Poll) -> None:
+    voter = Voter()
+    cast = voter.cast(poll, 1).json()
+    known = voter("GET", f"{POLLS}{poll.code}/voter/").json()
+    assert (known["voted"], known["ballot_id"], known["receipt"]) == (
+        True,
+        cast["ballot_id"],
+        cast["receipt"],
+    )
+    assert Voter()("GET", f"{POLLS}{poll.code}/voter/").json()["voted"] is False
+    lifecycle.reset_poll(poll.pk)
+    assert voter("GET", f"{POLLS}{poll.code}/voter/").json()["voted"] is False
+
+
+@pytest.mark.parametrize("receipt", ["x", "A" * 72, "é" * 72, "%00" * 72, "=" * 72, "A" * 5_000])
+@pytest.mark.django_db
+def test_a_receipt_that_we_did_not_make_is_not_found(receipt: str) -> None:
+    assert refusal(Caller()("GET", f"{RECEIPTS}{receipt}/")) == (404, "receipt_not_found")
+
+
+@committed
+def test_receipts_tell_nothing_of_the_choice(poll: Poll) -> None:
+    receipts = [Voter().cast(poll, n).json()["receipt"] for n in (1, 2, 3)]
+    count()
+    answers = [Caller()("GET", f"{RECEIPTS}{receipt}/") for receipt in receipts]
+    assert {len(receipt) for receipt in receipts} == {72}
+    assert len({answer.content for answer in answers}) == 1
+    flipped = receipts[0][:-1] + ("A" if receipts[0][-1] != "A" else "B")
+    assert refusal(Caller()("GET", f"{RECEIPTS}{flipped}/")) == (404, "receipt_not_found")
+
+
+def test_the_contract_knows_each_code() -> None:
+    """DESIGN's list; a code that is gone breaks somebody's client."""
+    promised = (
+        "malformed invalid_selection voter_unknown invalid_key foreign_origin missing_scope not_eligible"
+        " poll_not_found already_voted poll_not_open round_changed too_large unsupported_media_type"
+        " ballot_id_reused rate_limited overloaded outcome_unknown log_inconsistent"
+    )
+    assert set(promised.split()) <= set(catalogue())
+    statuses = {code: error.status for code, error in catalogue().items()}
+    assert [statuses[code] for code in promised.split()] == (
+        [400, 400, 401, 401, 403, 403, 403, 404, 409, 409, 409, 413, 415, 422, 429, 503, 503, 503]
+    )

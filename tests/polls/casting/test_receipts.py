@@ -1,0 +1,133 @@
+"""A receipt proves that a ballot was accepted, and says nothing of what it marks."""
+
+from typing import Any
+
+import pytest
+
+from analytics.counting import deadletters
+from polls import lifecycle
+from polls.casting.receipts import Sealed, make_receipt, open_receipt, receipt_status
+from polls.errors import ReceiptNotFound
+from polls.models import DeadLetter, Round
+from polls.votelog.base import NewBallot
+from tests.polling import append, count, fill, new_ballot, open_poll
+
+VOTER, BALLOT = b"v" * 16, b"b" * 16
+
+
+def test_it_opens_to_what_was_sealed() -> None:
+    for poll_id, round_ in [(1, 1), (2**32 - 1, 65_535)]:
+        receipt = make_receipt(poll_id, round_, VOTER, BALLOT)
+        assert open_receipt(receipt) == Sealed(poll_id, round_, VOTER, BALLOT)
+
+
+def test_the_same_ballot_has_the_same_receipt_and_no_other_has() -> None:
+    assert make_receipt(1, 1, VOTER, BALLOT) == make_receipt(1, 1, VOTER, BALLOT)
+    others = [
+        (2, 1, VOTER, BALLOT),
+        (1, 2, VOTER, BALLOT),
+        (1, 1, b"w" * 16, BALLOT),
+        (1, 1, VOTER, b"c" * 16),
+    ]
+    receipts = {make_receipt(*each) for each in [(1, 1, VOTER, BALLOT), *others]}
+    assert len(receipts) == 5
+    assert {len(receipt) for receipt in receipts} == {72}
+    # Nothing in common shows: neither the poll nor the voter can be read off two of them.
+    assert len({receipt[:8] for receipt in receipts} | {receipt[-8:] for receipt in receipts}) == 10
+
+
+def test_a_changed_receipt_is_none() -> None:
+    receipt = make_receipt(1, 1, VOTER, BALLOT)
+    for place in range(len(receipt)):
+        other = "A" if receipt[place] != "A" else "B"
+        with pytest.raises(ReceiptNotFound):
+            open_receipt(receipt[:place] + other + receipt[place + 1 :])
+
+
+@pytest.mark.parametrize("text", ["", "x", "A" * 72, "=" * 72, "ü" * 72, "A" * 71, "A" * 73, "!" * 72])
+def test_anything_else_is_none(text: str) -> None:
+    with pytest.raises(ReceiptNotFound):
+        open_receipt(text)
+
+
+def test_receipts_of_an_earlier_secret_stay_good(settings: Any) -> None:
+    receipt = make_receipt(1, 1, VOTER, BALLOT)
+    old = settings.SECRET_KEY
+    settings.SECRET_KEY = "another"
+    with pytest.raises(ReceiptNotFound):
+        open_receipt(receipt)
+    settings.SECRET_KEY_FALLBACKS = [old]
+    assert open_receipt(receipt) == Sealed(1, 1, VOTER, BALLOT)
+
+
+def status(ballot: NewBallot) -> object:
+    receipt = make_receipt(ballot.poll_id, ballot.round or 1, ballot.voter_key, ballot.ballot_id)
+    return receipt_status(receipt)["status"]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("each_log")
+class TestStatus:
+    def test_accepted_then_counted_then_replaced(self) -> None:
+        poll = open_poll(revote=True)
+        (first,) = fill(poll, range(1), 1)
+        assert status(first) == "accepted"
+        count()
+        assert status(first) == "counted"
+        second = new_ballot(poll, 0, 2, replaces=first.ballot_id)
+        append(second)
+        # The screen still shows the first one.
+        assert (status(first), status(second)) == ("counted", "accepted")
+        count()
+        assert (status(first), status(second)) == ("replaced", "counted")
+
+    def test_replaced_before_it_was_ever_counted(self) -> None:
+        poll = open_poll(revote=True)
+        (first,) = fill(poll, range(1), 1)
+        append(new_ballot(poll, 0, 2, replaces=first.ballot_id))
+        assert status(first) == "replaced"
+
+    def test_a_ballot_of_an_earlier_round_keeps_its_status(self) -> None:
+        poll = open_poll()
+        (ballot,) = fill(poll, range(1), 1)
+        poll = lifecycle.reset_poll(poll.pk)
+        assert status(ballot) == "accepted"
+        count()
+        assert status(ballot) == "counted"
+
+    def test_set_aside_then_rejected(self) -> None:
+        poll = open_poll()
+        append(ballot := new_ballot(poll, 0, 77))
+        count()
+        assert status(ballot) == "accepted"
+        deadletters.reject_letter(DeadLetter.objects.get().pk, by="anna")
+        assert status(ballot) == "rejected"
+
+    def test_set_aside_then_counted_then_replaced(self) -> None:
+        poll = open_poll(revote=True)
+        append(ballot := new_ballot(poll, 0, 77))
+        count()
+        rules = Round.objects.get(poll=poll)
+        rules.rules["numbers"].append(77)
+        rules.save()
+        deadletters.count_letter(DeadLetter.objects.get().pk, by="anna")
+        assert status(ballot) == "counted"
+        append(new_ballot(poll, 0, 1, replaces=ballot.ballot_id))
+        count()
+        assert status(ballot) == "replaced"
+
+    def test_a_receipt_of_a_ballot_that_is_nowhere(self) -> None:
+        """Its seal is ours, yet no ballot was accepted under it, or the log lost it."""
+        poll = open_poll()
+        with pytest.raises(ReceiptNotFound):
+            status(new_ballot(poll, 0, 1))
+
+    def test_a_receipt_of_a_poll_that_is_nowhere(self) -> None:
+        with pytest.raises(ReceiptNotFound):
+            receipt_status(make_receipt(999_999, 1, VOTER, BALLOT))
+
+    def test_it_names_poll_and_round_and_no_selection(self) -> None:
+        poll = open_poll()
+        (ballot,) = fill(poll, range(1), 1)
+        receipt = make_receipt(poll.pk, 1, ballot.voter_key, ballot.ballot_id)
+        assert receipt_status(receipt) == {"status": "accepted", "poll": poll.code, "round": 1}
