@@ -20,16 +20,16 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from analytics.counting import counting
+from analytics.counting import batches
 from analytics.results import tallies
-from polls import authoring, lifecycle
-from polls.casting import ballotbox
-from polls.casting.ballotbox import CastRequest
+from polls import drafts, lifecycle
+from polls.casting import ballot_box
+from polls.casting.ballot_box import CastRequest
 from polls.errors import LandslideError
 from polls.models import Poll, State
 from polls.votelog import get_log
-from polls.votelog.base import Head
-from polls.voters import voters
+from polls.votelog.contract import Head
+from polls.voters import identity
 
 from .models import Checkpoint
 
@@ -146,7 +146,7 @@ def _create(demo: DemoPoll) -> Poll:
     if demo.state == State.DRAFT:
         tomorrow = timezone.localtime() + timedelta(days=1)
         fields["opens_at"] = tomorrow.replace(hour=18, minute=0, second=0, microsecond=0)
-    return authoring.create_poll(list(demo.choices), code=demo.code, question=demo.question, **fields)
+    return drafts.create_poll(list(demo.choices), code=demo.code, question=demo.question, **fields)
 
 
 def _bring_on(poll: Poll, demo: DemoPoll) -> None:
@@ -194,7 +194,7 @@ def _cast(code: str, selection: list[int]) -> None:
     """As a browser does that the voter page has just made known."""
     body = json.dumps({"selections": selection}).encode()
     try:
-        answer = ballotbox.cast(CastRequest(code, body, "application/json", host="", cookie=voters.mint()))
+        answer = ballot_box.cast(CastRequest(code, body, "application/json", host="", cookie=identity.mint()))
     finally:
         connection.close()  # this thread's own
     if answer.status != 202:
@@ -207,13 +207,13 @@ def _count() -> None:
     heads = get_log().heads()
     while not _counted(heads):
         for partition in heads:
-            counting.count_partition(partition)
+            batches.count_partition(partition)
         if time.monotonic() > deadline:
             raise SeedFailed(
                 _("The demo ballots are still not counted after %(s)s s.") % {"s": _COUNT_SECONDS}
             )
         time.sleep(0.02)
-    counting.settle_closings()
+    batches.settle_closings()
 
 
 def _counted(heads: Mapping[int, Head]) -> bool:

@@ -11,10 +11,10 @@ from celery import current_app
 from celery.signals import worker_init, worker_ready, worker_shutting_down
 
 from analytics.audit import bundles
-from analytics.counting import wakeups
+from analytics.counting import triggers
 from analytics.counting.checkpoints import counted_heads
-from analytics.health import anomalies, health
-from polls import installation
+from analytics.health import anomalies, status
+from polls import secret_key
 from polls.errors import SecretKeyDiffers
 from polls.signals import ballots_appended, over_limit, poll_changed
 from polls.votelog import STORE_ERRORS, set_checkpoint_source
@@ -24,18 +24,18 @@ logger = logging.getLogger(__name__)
 
 def connect() -> None:
     set_checkpoint_source(counted_heads)
-    ballots_appended.connect(wakeups.on_ballots_appended, dispatch_uid="analytics.counting.wakeups")
+    ballots_appended.connect(triggers.on_ballots_appended, dispatch_uid="analytics.counting.triggers")
     over_limit.connect(anomalies.on_over_limit, dispatch_uid="analytics.health.anomalies")
     poll_changed.connect(on_poll_changed, dispatch_uid="analytics.audit.bundles")
     worker_init.connect(refuse_another_secret_key, dispatch_uid="analytics.secret_key")
-    worker_ready.connect(health.start_pulse, dispatch_uid="analytics.pulse")
-    worker_shutting_down.connect(health.stop_pulse, dispatch_uid="analytics.pulse")
+    worker_ready.connect(status.start_pulse, dispatch_uid="analytics.pulse")
+    worker_shutting_down.connect(status.stop_pulse, dispatch_uid="analytics.pulse")
 
 
 def refuse_another_secret_key(**_: Any) -> None:
     """A worker lists receipts in bundles: with another key than the web processes' they'd be nobody's."""
     try:
-        installation.check_secret_key()
+        secret_key.check_secret_key()
     except SecretKeyDiffers as error:
         sys.exit(f"{error.title}. Set SECRET_KEY to the one that the web processes have.")
     except STORE_ERRORS as error:

@@ -9,10 +9,10 @@ from celery import shared_task
 from django.conf import settings
 
 from analytics.audit import bundles, purge
-from analytics.counting import counting, releases, resuming, wakeups
-from analytics.health import health
-from analytics.quarantine import quarantine
-from analytics.recovery import stuck
+from analytics.counting import batches, held_ballots, stepped_results, triggers
+from analytics.health import status
+from analytics.quarantine import decisions
+from analytics.recovery import stuck_copies
 from polls import lifecycle
 from polls.errors import LogInconsistent
 from polls.votelog import get_log
@@ -27,30 +27,30 @@ _SWEPT_SECONDS = max(1, int(settings.SWEEP_SECONDS / 2))
 def count(partition: int) -> None:
     """Look at this partition."""
     # Before the look: whoever appends from here on raises it again.
-    wakeups.take_down(partition)
+    triggers.take_down(partition)
     _count(partition)
 
 
 def _count(partition: int) -> None:
     """Count what waits, unless somebody does so already: two would only halve each other's batches."""
-    while wakeups.begin(partition):
+    while triggers.begin(partition):
         try:
-            counted = counting.count_partition(partition, lambda pause: wakeups.pause(partition, pause))
+            counted = batches.count_partition(partition, lambda pause: triggers.pause(partition, pause))
         finally:
-            wakeups.end(partition)
+            triggers.end(partition)
         if counted is None:
             return  # one that is slow or hangs, and whose mark has faded: the next sweep looks again
         # Whoever came while we were at it has left it to us.
-        if not counting.is_behind(partition):
+        if not batches.is_behind(partition):
             return
 
 
 @shared_task(bind=True, ignore_result=True)
 def sweep(task: Any) -> None:
     """Whatever a crash, a lost wake-up or an absent store left behind."""
-    if not task.request.called_directly and not wakeups.first_of_late("sweep", _SWEPT_SECONDS):
+    if not task.request.called_directly and not triggers.first_of_late("sweep", _SWEPT_SECONDS):
         return
-    health.pulse("sweep")
+    status.pulse("sweep")
     _end_stuck_copies()
     lifecycle.follow_gates()
     for partition in range(get_log().partitions):
@@ -61,15 +61,15 @@ def sweep(task: Any) -> None:
         except Exception:
             # What is wrong with one partition must not keep the others from being counted.
             logger.exception("partition_not_counted", extra={"partition": partition})
-    counting.settle_closings()
-    releases.catch_up()
-    quarantine.go_on()
-    resuming.go_on()
+    batches.settle_closings()
+    stepped_results.catch_up()
+    decisions.go_on()
+    held_ballots.go_on()
 
 
 def _end_stuck_copies() -> None:
     try:
-        stuck.end_copies()
+        stuck_copies.end_copies()
     except Exception:
         # A database that lets nobody look at its sessions is no reason to count nothing.
         logger.warning("stuck_copies_not_looked_for", exc_info=True)

@@ -24,13 +24,13 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
-from analytics.counting import counting  # noqa: E402
-from polls import authoring, lifecycle  # noqa: E402
+from analytics.counting import batches  # noqa: E402
+from polls import drafts, lifecycle  # noqa: E402
 from polls.methods import encode  # noqa: E402
 from polls.models import Poll  # noqa: E402
 from polls.signals import ballots_appended  # noqa: E402
 from polls.votelog import expected_heads, get_log  # noqa: E402
-from polls.votelog.base import NewBallot, partition_of  # noqa: E402
+from polls.votelog.contract import NewBallot, partition_of  # noqa: E402
 
 LABELS = ["Lisbon", "Helsinki", "Montréal", "Nairobi", "Kyoto"]
 _APPEND = 256  # ballots a call at most, as the ballot box gathers them
@@ -45,7 +45,7 @@ class Inside:
         return {}
 
     def do_open_poll(self, **fields: Any) -> dict[str, Any]:
-        made = authoring.create_poll(LABELS, **{"question": "Where should we meet next year?"} | fields)
+        made = drafts.create_poll(LABELS, **{"question": "Where should we meet next year?"} | fields)
         poll = lifecycle.open_poll(made.pk)
         self.polls[poll.code] = poll
         return {"code": poll.code}
@@ -76,7 +76,7 @@ class Inside:
     def do_count(self) -> dict[str, Any]:
         """Count all that is in the log: entries, seconds, and this process's CPU seconds."""
         wall, cpu = time.monotonic(), time.process_time()
-        counted = sum(counting.count_partition(partition) or 0 for partition in range(get_log().partitions))
+        counted = sum(batches.count_partition(partition) or 0 for partition in range(get_log().partitions))
         return {
             "counted": counted,
             "seconds": time.monotonic() - wall,

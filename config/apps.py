@@ -24,7 +24,7 @@ class Admin(admin_apps.SimpleAdminConfig):
     """Its pages are loaded by the site where they are asked for: a worker has no use for them."""
 
     default = False  # the project's own is
-    default_site = "config.admin.admin_site.LandslideAdminSite"
+    default_site = "config.admin.site.LandslideAdminSite"
 
 
 class StaticFiles(StaticFilesConfig):

@@ -15,7 +15,7 @@ from channels.routing import URLRouter
 from django.conf import settings
 from django.urls import re_path
 
-from config.serving.handler import OneHopHandler
+from config.serving.django_handler import OneHopHandler
 
 django.setup(set_prefix=False)
 django_application = OneHopHandler()
@@ -25,10 +25,10 @@ from config.assets.compression import Compression
 from config.operations.request_id import RequestId
 from config.security.body_limit import BodyLimit
 from config.urls import urlpatterns as urlpatterns  # now, or the first request of all would wait for them
-from polls.casting.intake import Intake
+from polls.casting.asgi_lane import Intake
+from realtime.connections.event_stream import EventStreams
 from realtime.connections.routing import websocket_urlpatterns
-from realtime.connections.sse import EventStreams
-from realtime.connections.tally_lane import TallyLane
+from realtime.connections.tally_endpoint import TallyLane
 
 Scope = dict[str, Any]
 

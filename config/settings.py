@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry as SyncRetry
 
-from config.admin.admin_look import UNFOLD as UNFOLD
+from config.admin.theme import UNFOLD as UNFOLD
 from config.env import Env, private_database, private_file, private_folder, usable
 from config.operations import logging
 from config.operations.postgresql import bounded
@@ -96,12 +96,12 @@ INSTALLED_APPS = [
     "analytics",
     "realtime",
 ]
-# All of it runs on one thread a request: see config/serving/handler.py.
+# All of it runs on one thread a request: see config/serving/django_handler.py.
 MIDDLEWARE = [
-    "config.security.public_answers.PublicAnswers",
+    "config.security.cookie_free_responses.PublicAnswers",
     "django.middleware.security.SecurityMiddleware",
     "config.security.page_headers.PageHeaders",
-    "config.assets.staticfiles.StaticFilesMiddleware",
+    "config.assets.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -151,7 +151,7 @@ STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "config.assets.staticfiles.HashedStaticFiles"},
+    "staticfiles": {"BACKEND": "config.assets.static_files.HashedStaticFiles"},
     # Audit bundles: handed out by their own address, to whom the result is shown.
     "audit": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
@@ -231,7 +231,7 @@ VOTE_LOG_REDIS_URL = env.str("VOTE_LOG_REDIS_URL", default=REDIS_URL)
 VOTE_LOG = env.str("VOTE_LOG", default="redis" if VOTE_LOG_REDIS_URL else "database")
 VOTE_LOG_BACKENDS = {
     "database": "polls.votelog.database.DatabaseVoteLog",
-    "redis": "polls.votelog.redis.redis.RedisVoteLog",
+    "redis": "polls.votelog.redis.log.RedisVoteLog",
 }
 VOTE_LOG_PARTITIONS = env.int("VOTE_LOG_PARTITIONS", default=2)
 VOTE_LOG_DURABILITY = env.str("VOTE_LOG_DURABILITY", default="always")
@@ -367,7 +367,7 @@ AXES_LOCKOUT_CALLABLE = "config.security.lockout.locked_out"
 AXES_RESET_ON_SUCCESS = True
 # Who goes on trying doesn't make it longer: a colleague behind the same address would never get in.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_DISABLE_ACCESS_LOG = True  # polls.logins records them
+AXES_DISABLE_ACCESS_LOG = True  # polls.login_log records them
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken", "code", "next"]

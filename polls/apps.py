@@ -7,8 +7,8 @@ class PollsConfig(AppConfig):
     verbose_name = _("Polls")
 
     def ready(self) -> None:
-        from polls import logins
-        from polls.voters import accounts
+        from polls import login_log
+        from polls.voters import ended_accounts
 
-        logins.connect()
-        accounts.connect()
+        login_log.connect()
+        ended_accounts.connect()

@@ -19,14 +19,15 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils.translation import gettext as _
 
+from polls.audit_log import COMMAND, SCHEDULE, record
+from polls.votelog.contract import Gate, Marker
+
 from . import keys
 from .errors import IllegalStep, LandslideError, PollNotFound
 from .methods import get_method
 from .models import Poll, Round, State, Visibility
-from .records import COMMAND, SCHEDULE, record
 from .signals import ballots_appended, poll_changed
 from .votelog import expected_heads, get_log, store_clock
-from .votelog.base import Gate, Marker
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from polls.text.shares import decimals_for, percent
+from polls.text.percentages import decimals_for, percent
 
 from .models import Poll, Round, State, Visibility
 

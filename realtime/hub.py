@@ -21,16 +21,16 @@ from channels.layers import get_channel_layer
 from django.db import DatabaseError, InterfaceError
 
 from analytics.health import modes
-from polls.connections import in_thread
+from polls.db_connections import in_thread
 from polls.models import Poll, Visibility
+from realtime.access_recheck import ask_anew, viewers_to_ask
+from realtime.channels import Room, Seat
+from realtime.overload import Strain, keep_looking
+from realtime.tally_reader import Reader
+from realtime.viewer_access import kind_of
 
-from .identity import kind_of
 from .protocol import group_of
 from .publish import use_loop
-from .reading import Reader
-from .reviews import ask_anew, viewers_to_ask
-from .rooms import Room, Seat
-from .strain import Strain, keep_looking
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

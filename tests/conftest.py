@@ -72,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     forget_environment()
     os.environ["DATA_DIR"] = str(config.stash[data_dir])
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
-    # Most tests of pages log in by force; tests/polls/test_second_factor.py is on what lets whom in.
+    # Most tests of pages log in by force; tests/polls/test_two_factor.py is on what lets whom in.
     os.environ["ADMIN_TWO_FACTOR"] = "optional"
     if not config.getoption("embedded"):
         name_servers(config)
@@ -289,9 +289,9 @@ def _fresh_stores(pytestconfig: pytest.Config) -> None:
             client.flushall()
     if votelog := sys.modules.get("polls.votelog"):
         votelog.forget_log()
-    if limits := sys.modules.get("polls.votelog.limits"):
+    if limits := sys.modules.get("polls.votelog.rate_limits"):
         limits.forget()
-    if logins := sys.modules.get("polls.logins"):
+    if logins := sys.modules.get("polls.login_log"):
         logins._failures.clear()
     if redis is None:
         from django.core.cache import cache

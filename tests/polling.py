@@ -7,24 +7,24 @@ from typing import Any
 
 from django.db.models import Sum
 
-from analytics.counting import counting
+from analytics.counting import batches
 from analytics.models import Tally, TallyPoint
 from analytics.results.tallies import BALLOTS, QUARANTINED
-from polls import authoring, lifecycle
-from polls.casting.ballotbox import CastRequest
-from polls.casting.ballotbox import cast as cast_request
+from polls import drafts, lifecycle
+from polls.casting.ballot_box import CastRequest
+from polls.casting.ballot_box import cast as cast_request
 from polls.methods import decode, encode
 from polls.models import Ballot, Poll
 from polls.votelog import expected_heads, get_log
-from polls.votelog.base import Block, Entry, NewBallot, Outcome
-from polls.voters import voters
+from polls.votelog.contract import Block, Entry, NewBallot, Outcome
+from polls.voters import identity
 
 Counts = dict[tuple[int, str], int]  # (round, key) -> count
 
 
 def make_poll(choices: int = 3, **fields: Any) -> Poll:
     labels = [f"Choice {number}" for number in range(1, choices + 1)]
-    return authoring.create_poll(labels, **{"question": "Which one?", "method": "single"} | fields)
+    return drafts.create_poll(labels, **{"question": "Which one?", "method": "single"} | fields)
 
 
 def open_poll(**fields: Any) -> Poll:
@@ -34,7 +34,7 @@ def open_poll(**fields: Any) -> Poll:
 def request(poll: Poll, selections: Any, cookie: str | None = None, **body: Any) -> CastRequest:
     """A page's request; `cookie` is a known voter's, else a new one's."""
     content = json.dumps({"selections": selections, **body}).encode()
-    return CastRequest(poll.code, content, "application/json", "testserver", cookie=cookie or voters.mint())
+    return CastRequest(poll.code, content, "application/json", "testserver", cookie=cookie or identity.mint())
 
 
 def cast(poll: Poll, selections: Any, cookie: str | None = None, **body: Any) -> tuple[int, dict[str, Any]]:
@@ -71,7 +71,7 @@ def alone(entry: Entry) -> Block:
 
 
 def count() -> int:
-    return sum(counting.count_partition(partition) or 0 for partition in range(get_log().partitions))
+    return sum(batches.count_partition(partition) or 0 for partition in range(get_log().partitions))
 
 
 def recount(poll: Poll) -> Counts:

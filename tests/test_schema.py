@@ -27,7 +27,7 @@ JSON = {"Content-Type": "application/json"}
 UNSAYABLE = [positive_data_acceptance]
 
 schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(request=None, public=True))
-#: A stream has no end to wait for; tests/realtime/connections/test_sse.py reads it.
+#: A stream has no end to wait for; tests/realtime/connections/test_event_stream.py reads it.
 finite = schema.exclude(path_regex="/stream/$")
 #: Its own tests ask for each method that an address doesn't know: two are enough to hold the schema to.
 schema.config.phases.coverage.unexpected_methods = {"put", "query"}

@@ -1,5 +1,5 @@
 """The admin of what is counted: the overview, dead letters, and each poll's count."""
 
-from . import count, dashboard, dead_letters, halts, quarantines
+from analytics.admin import count, dashboard, dead_letters, halted_polls, quarantines
 
-__all__ = ["count", "dashboard", "dead_letters", "halts", "quarantines"]
+__all__ = ["count", "dashboard", "dead_letters", "halted_polls", "quarantines"]

@@ -19,10 +19,10 @@ from analytics.audit import bundles, purge, recount, signing
 from analytics.audit.purge import PurgeRefused
 from analytics.audit.recount import Recount
 from analytics.results.tallies import is_stepping
+from polls.audit_log import user_actor
 from polls.errors import LandslideError
 from polls.models import Poll, Round, canonical_code
-from polls.records import user_actor
-from polls.text.digits import whole_number
+from polls.text.integers import whole_number
 
 from . import dashboard  # noqa: F401  its pages first: ours are added to them
 

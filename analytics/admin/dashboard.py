@@ -18,8 +18,8 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from analytics.counting import halting
-from analytics.health import health, modes
+from analytics.counting import circuit_breaker
+from analytics.health import modes, status
 from analytics.models import Halt, Tally
 from analytics.results.tallies import BALLOTS, is_stepping, snapshot
 from polls.models import Poll, State
@@ -46,7 +46,7 @@ def show(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 def figures(request: HttpRequest) -> JsonResponse:
     """Cards, alarms, workers and open polls, as sentences ready to be shown."""
     log = _log_status()
-    counting = health.counting_status()
+    counting = status.counting_status()
     answer = {
         "alarms": _alarms(log, counting),
         "modes": _modes(),
@@ -65,7 +65,7 @@ def figures(request: HttpRequest) -> JsonResponse:
 
 def _log_status() -> dict[str, Any] | None:
     try:
-        return health.log_status()
+        return status.log_status()
     except Exception:
         logger.warning("vote_log_unreachable", exc_info=True)
         return None
@@ -83,7 +83,9 @@ def _alarms(log: dict[str, Any] | None, counting: dict[str, Any]) -> list[str]:
             )
         )
     codes = dict(Poll.objects.filter(pk__in=Halt.objects.values("poll_id")).values_list("pk", "code"))
-    alarms += [halting.alarm(codes[row.poll_id], row) for row in Halt.objects.all() if row.poll_id in codes]
+    alarms += [
+        circuit_breaker.alarm(codes[row.poll_id], row) for row in Halt.objects.all() if row.poll_id in codes
+    ]
     if not any(worker["alive"] for worker in counting["workers"]):
         alarms.append(_("No worker is running: ballots are accepted and kept, but not counted."))
     if not counting["sweeping"]:
@@ -100,7 +102,7 @@ def _modes() -> list[str]:
         modes.COUNTING_STOPPED,
         modes.SWEEP_STOPPED,
     )
-    return [str(modes.SENTENCES[mode]) for mode in health.well_being().modes if mode not in told]
+    return [str(modes.SENTENCES[mode]) for mode in status.well_being().modes if mode not in told]
 
 
 def _backlog_card(log: dict[str, Any] | None) -> dict[str, str]:

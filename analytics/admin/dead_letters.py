@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
-from analytics.counting.deadletters import count_letter, reject_letter
+from analytics.counting.dead_letters import count_letter, reject_letter
 from polls.admin.base import Admin
 from polls.errors import LandslideError
 from polls.models import DeadLetter, Poll, State

@@ -28,17 +28,17 @@ from unfold.widgets import (
 )
 
 from analytics.models import Quarantine
-from analytics.quarantine import quarantine
+from analytics.quarantine import decisions
 from analytics.results.tallies import is_stepping
 from polls.admin.base import Admin
-from polls.admin.searching import FoldedSearch
+from polls.admin.search import FoldedSearch
+from polls.audit_log import user_actor
 from polls.errors import LandslideError
 from polls.models import Ballot, Poll, State, canonical_code
 from polls.pages.forms import LineField
-from polls.records import user_actor
 
 Decide = Callable[[int, str], Quarantine]
-STEPS: dict[str, Decide] = {"release": quarantine.release, "end": quarantine.end}
+STEPS: dict[str, Decide] = {"release": decisions.release, "end": decisions.end}
 BUTTONS = {"release": gettext_lazy("Release"), "end": gettext_lazy("Set no further ones aside")}
 _TITLES = {
     "release": gettext_lazy("Release these ballots?"),
@@ -186,10 +186,10 @@ class QuarantineAdmin(FoldedSearch, Admin):
     def save_model(self, request: HttpRequest, obj: Quarantine, form: QuarantineForm, change: bool) -> None:
         given, by = form.cleaned_data, user_actor(request.user)
         if given["from_now_on"]:
-            obj.pk = quarantine.stand(given["code"], given["reason"], by).pk
+            obj.pk = decisions.stand(given["code"], given["reason"], by).pk
             self.message_user(request, _("Further ballots are set aside, until you end it."))
         else:
-            done = quarantine.by_receipts(given["code"], given["found"], given["reason"], by)
+            done = decisions.by_receipts(given["code"], given["found"], given["reason"], by)
             if done.decision is None:
                 raise NothingSetAside(_said(done))
             self.message_user(request, _said(done))
@@ -271,10 +271,10 @@ def _steps(decision: Quarantine) -> list[tuple[str, Any]]:
 
 
 def _needs_more(decision: Quarantine) -> int:
-    return 0 if decision.released_at else quarantine.needs_more(decision)
+    return 0 if decision.released_at else decisions.needs_more(decision)
 
 
-def _said(done: quarantine.SetAside) -> str:
+def _said(done: decisions.SetAside) -> str:
     set_aside = ngettext(
         "%(count)s ballot is set aside.", "%(count)s ballots are set aside.", done.ballots
     ) % {"count": done.ballots}

@@ -32,14 +32,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from analytics.audit import recount, signing
-from analytics.audit.sorting import sorted_lines
+from analytics.audit.external_sort import sorted_lines
 from analytics.models import AuditBundle, Quarantine
 from analytics.results.tallies import BALLOTS, QUARANTINED
 from polls.casting.receipts import make_receipt
 from polls.errors import LandslideError
 from polls.methods import decode, get_method
 from polls.models import Ballot, DeadLetter, Poll, Round, State
-from polls.outline import iso
+from polls.poll_document import iso
 
 logger = logging.getLogger(__name__)
 

@@ -29,9 +29,9 @@ from analytics.audit import bundles
 from analytics.audit.recount import key_ranges
 from analytics.models import Checkpoint, HeldBlock, Quarantine
 from polls import keys
+from polls.audit_log import SCHEDULE, record
 from polls.errors import LandslideError
 from polls.models import Ballot, DeadLetter, Poll, Round, State, new_secret
-from polls.records import SCHEDULE, record
 from polls.signals import poll_changed
 from polls.votelog import get_log
 

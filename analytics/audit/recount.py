@@ -18,9 +18,9 @@ from django.db import connection, transaction
 from django.db.models import Count, F, Sum
 from django.utils.translation import gettext as _
 
-from analytics.counting import slots
+from analytics.counting import tally_deltas
 from analytics.models import Checkpoint, TallyPoint
-from analytics.results import secrecy
+from analytics.results import anonymity_threshold
 from analytics.results.tallies import (
     BALLOTS,
     QUARANTINED,
@@ -30,10 +30,10 @@ from analytics.results.tallies import (
     is_stepping,
 )
 from analytics.signals import tally_changed
+from polls.audit_log import record
 from polls.errors import LandslideError
 from polls.methods import METHODS, Method, decode
 from polls.models import Ballot, Poll, Round, State
-from polls.records import record
 from polls.signals import poll_changed
 from polls.votelog import store_clock
 
@@ -129,7 +129,7 @@ def fix(round_: Round, by: str, progress: Progress | None = None) -> Recount:
         if not found.drifted:
             return found
         stepping = is_stepping(poll) and round_.number == poll.round
-        slots.add(0, _correction(round_, found.drifted, history=not stepping))
+        tally_deltas.add(0, _correction(round_, found.drifted, history=not stepping))
         Poll.objects.filter(pk=poll.pk).update(epoch=F("epoch") + 1)
         _refresh_result(poll, round_, found)
         drift = {line.key: line.drift for line in found.drifted}
@@ -175,7 +175,7 @@ def compare(round_: Round, progress: Progress | None = None) -> Recount:
     ledger = ledger_of(round_, progress)
     keys = sorted({*tally, *ledger, *_expected_keys(round_)}, key=_order)
     lines = [Line(key, tally.get(key, 0), ledger.get(key, 0)) for key in keys]
-    withheld = secrecy.withheld(round_.poll_id, round_.number, round_.rules.get("step", 1))
+    withheld = anonymity_threshold.withheld(round_.poll_id, round_.number, round_.rules.get("step", 1))
     return Recount(round_, lines, withheld)
 
 
@@ -235,12 +235,12 @@ def _label(key: str, labels: Mapping[int, str]) -> str:
     return labels.get(int(key), key) if key.isdigit() else key
 
 
-def _correction(round_: Round, drifted: list[Line], *, history: bool) -> slots.Delta:
+def _correction(round_: Round, drifted: list[Line], *, history: bool) -> tally_deltas.Delta:
     """Sums come right whichever slot the difference goes into; nobody else writes one just now.
 
     Without `history` for a tally that moves in steps: what is released writes it.
     """
-    where, delta = (round_.poll_id, round_.number), slots.Delta()
+    where, delta = (round_.poll_id, round_.number), tally_deltas.Delta()
     points = TallyPoint.objects.filter(poll_id=where[0], round=where[1])
     known = dict(points.values_list("key").annotate(total=Sum("count")))
     second = store_clock() // 1000

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from django.db import IntegrityError, connection, transaction
 
-from analytics.counting.apart import Decisions, Groups
-from analytics.counting.judging import RoundKey, divide
+from analytics.counting.quarantine_assignment import Decisions, Groups
+from analytics.counting.validation import RoundKey, divide
 from polls.models import Ballot, DeadLetter
-from polls.votelog.base import Block, Entry
+from polls.votelog.contract import Block, Entry
 
 VoterKey = tuple[int, int, bytes]  # poll_id, round, voter_key
 Row = tuple[int, int, bytes, bytes, str, int | None]

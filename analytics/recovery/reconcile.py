@@ -19,14 +19,14 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from analytics.counting import checkpoints, halting
-from analytics.health import health
+from analytics.counting import checkpoints, circuit_breaker
+from analytics.health import status
 from analytics.models import Checkpoint, HeldBlock
-from analytics.recovery.survey import Damage, Plan, log_of, uncounted_left
+from analytics.recovery.log_diagnosis import Damage, Plan, log_of, uncounted_left
 from polls.errors import LandslideError
 from polls.models import Ballot, DeadLetter, Poll, Round, State
 from polls.votelog import get_log
-from polls.votelog.base import Gate, Head, VoteLog, partition_of
+from polls.votelog.contract import Gate, Head, VoteLog, partition_of
 
 _CHUNK = 5000  # ballots in memory at a time
 _HELD_CHUNK = 50  # blocks, of up to a thousand ballots each
@@ -82,7 +82,7 @@ def reconcile(
 
 
 def claims_to_restore() -> int:
-    return Ballot.objects.count() + _letters().count() + halting.held_ballots()
+    return Ballot.objects.count() + _letters().count() + circuit_breaker.held_ballots()
 
 
 def gate_of(poll: Poll) -> Gate:
@@ -105,7 +105,7 @@ def gate_of(poll: Poll) -> Gate:
 
 
 def _check_allowed(plan: Plan, discard_uncounted: bool) -> None:
-    if plan.moved and (alive := [worker["name"] for worker in health.workers() if worker["alive"]]):
+    if plan.moved and (alive := [worker["name"] for worker in status.workers() if worker["alive"]]):
         raise ReconcileRefused(
             _("Stop all servers and workers first: they run with the old settings. Seen just now: %(names)s.")
             % {"names": ", ".join(alive)}
@@ -171,7 +171,7 @@ def _claims() -> Iterator[list[ClaimRow]]:
         yield [
             (entry.poll_id, entry.round, entry.voter_key, entry.ballot_id, entry.selection)
             for row in held
-            for entry in halting.block_of(row).entries()
+            for entry in circuit_breaker.block_of(row).entries()
         ]
 
 

@@ -14,11 +14,11 @@ from django.db import connection
 from django.db.models import Sum
 
 from analytics.models import Quarantine, Release, Tally
-from analytics.results import secrecy
+from analytics.results import anonymity_threshold
 from polls.errors import PollNotFound
 from polls.methods import Method, MethodRules, get_method
 from polls.models import Poll, Round, State, Visibility
-from polls.outline import iso, outline
+from polls.poll_document import iso, outline
 
 #: The tally key that counts ballots, whatever the method.
 BALLOTS = "ballots"
@@ -105,7 +105,7 @@ def _named(poll: Poll) -> dict[str, int]:
         "epoch": poll.epoch,
         "revision": poll.revision,
         "round": poll.round,
-        "least": secrecy.least(poll.release_step),
+        "least": anonymity_threshold.least(poll.release_step),
     }
 
 
@@ -160,7 +160,8 @@ _SUMS = f"""
         SELECT COUNT(*) FROM analytics_quarantine q
         WHERE q.poll_id = %(poll)s AND q.round = %(round)s AND q.moved_at IS NULL
     ) END,
-    CASE WHEN t.key = '{QUARANTINED}{BALLOTS}' AND SUM(t.count) > 0 THEN ({secrecy.SMALL_DECISIONS}) END
+    CASE WHEN t.key = '{QUARANTINED}{BALLOTS}' AND SUM(t.count) > 0
+        THEN ({anonymity_threshold.SMALL_DECISIONS}) END
 """  # noqa: S608
 
 
@@ -310,7 +311,7 @@ def earlier_result(round_: Round, counts: Mapping[str, int]) -> dict[str, Any]:
     result.pop("quarantined", None)
     if counts.get(QUARANTINED + BALLOTS):
         reasons = reasons_of(round_.poll_id, round_.number)
-        withheld = secrecy.withheld(round_.poll_id, round_.number, round_.rules.get("step", 1))
+        withheld = anonymity_threshold.withheld(round_.poll_id, round_.number, round_.rules.get("step", 1))
         result["quarantined"] = _set_aside(method, round_.method_rules(), counts, reasons, withheld=withheld)
     return result
 

@@ -16,11 +16,11 @@ LOOK = 100_000  # ballots until we count too, so that the log stays short
 
 
 def fill(code: str, count: int) -> None:
-    from analytics.counting import counting  # noqa: PLC0415  # models can only be imported once Django is ready
+    from analytics.counting import batches  # noqa: PLC0415  # models can only be imported once Django is ready
     from polls.methods import encode  # noqa: PLC0415
     from polls.models import Poll  # noqa: PLC0415
     from polls.votelog import expected_heads, get_log  # noqa: PLC0415
-    from polls.votelog.base import NewBallot  # noqa: PLC0415
+    from polls.votelog.contract import NewBallot  # noqa: PLC0415
 
     poll, log = Poll.objects.get(code=code), get_log()
     selections = [encode([number]) for number in poll.choices.values_list("number", flat=True)]
@@ -41,7 +41,7 @@ def fill(code: str, count: int) -> None:
             raise RuntimeError(f"{len(refused)} ballots were not accepted: {refused[0]}")
         if (done + CALL) % LOOK == 0 or done + CALL >= count:
             for partition in range(log.partitions):
-                counting.count_partition(partition)
+                batches.count_partition(partition)
 
 
 def main() -> None:

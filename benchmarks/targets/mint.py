@@ -12,10 +12,10 @@ import django
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
-    from polls.voters import voters  # noqa: PLC0415  # models can only be imported once Django is ready
+    from polls.voters import identity  # noqa: PLC0415  # models can only be imported once Django is ready
 
     with Path(sys.argv[2]).open("a") as file:
-        file.writelines(f"{voters.mint()}\n" for _ in range(int(sys.argv[1])))
+        file.writelines(f"{identity.mint()}\n" for _ in range(int(sys.argv[1])))
 
 
 if __name__ == "__main__":

@@ -41,10 +41,10 @@ MOST: dict[str, tuple[str, float]] = {
 #: A century: nobody subtracts more than that from today.
 RETENTION_DAYS_AT_MOST = 36_525
 
-#: As polls.second_factor has them; checks run before models are there.
+#: As polls.two_factor has them; checks run before models are there.
 TWO_FACTOR = ("required", "optional")
 
-#: As polls.votelog.limits reads them.
+#: As polls.votelog.rate_limits reads them.
 RATE_LIMIT = re.compile(r"(voter|address|network)=[1-9]\d{0,8}/[1-9]\d{0,5}")
 
 HEADER = re.compile(r"[A-Za-z0-9-]+")

@@ -5,7 +5,7 @@ accepted or its event stream has begun, returns a line to write shared bytes to;
 then returns. Where a connection can't be handed over it returns None, and plain sends go on.
 
 This leans on what uvicorn keeps to itself, so it says first whether that is as it was known. Where it isn't,
-the fast path is left out, and what a client may take stays bounded (config/protocols/uvicorn_bounds.py).
+the fast path is left out, and what a client may take stays bounded (config/protocols/uvicorn_limits.py).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from uvicorn.protocols.http.httptools_impl import HIGH_WATER_LIMIT, HttpToolsPro
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from config.protocols.handshake import Opening, answer_to
-from config.protocols.incoming import Incoming
 from config.protocols.keepalive import Keepalive
-from config.protocols.lines import EventLine, WebSocketLine
-from config.protocols.uvicorn_bounds import SEAM as BOUNDS
-from config.protocols.uvicorn_bounds import BoundedHttp, BoundedWebSocket, Seam, is_known
+from config.protocols.uvicorn_limits import SEAM as BOUNDS
+from config.protocols.uvicorn_limits import BoundedHttp, BoundedWebSocket, Seam, is_known
+from config.protocols.viewer_connection import EventLine, WebSocketLine
+from config.protocols.websocket_frames import Incoming
 from realtime.handover import HAND_OVER, Line, Watcher
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from polls.errors import TooLarge, problem
-from polls.text.digits import whole_number
+from polls.text.integers import whole_number
 
 
 class BodyLimit:

@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from polls.http.addresses import FORWARDED_FOR, around, client_address
+from polls.http.client_address import FORWARDED_FOR, around, client_address
 from polls.keys import keyed_hash
 
 

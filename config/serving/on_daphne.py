@@ -15,10 +15,10 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 from twisted.web.http import HTTPChannel
 
-from config.protocols.dated import Dated
+from config.protocols.date_header import Dated
 from config.protocols.throttle import ALLOWED_BYTES, GOODBYE_SECONDS, Inbox
 from config.serving.web import GRACEFUL_SECONDS, WEBSOCKET_MAX_BYTES
-from polls.text.digits import whole_number
+from polls.text.integers import whole_number
 from realtime.handover import TOO_TALKATIVE
 
 #: Messages of one client that wait for the application: from so many on it is not read any further, until
@@ -108,7 +108,7 @@ class Connection(WebSocketProtocol):
             self.transport.resumeProducing()
 
     def too_talkative(self) -> None:
-        """Say why, and hang up without reading on, as config/protocols/lines.py does."""
+        """Say why, and hang up without reading on, as config/protocols/viewer_connection.py does."""
         self.serverClose(TOO_TALKATIVE)
         self.transport.pauseProducing()
         asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self.transport.abortConnection)

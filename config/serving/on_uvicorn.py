@@ -19,7 +19,7 @@ def run(listener: socket.socket) -> None:
         signal.signal(number, lambda *_: None)
     http, websocket = uvicorn_protocols.classes()
     if http is uvicorn_protocols.LandslideHttp:
-        http.take = import_string("polls.casting.wire.Wire")(import_string("config.asgi.http")).take
+        http.take = import_string("polls.casting.raw_http_lane.Wire")(import_string("config.asgi.http")).take
     config = uvicorn.Config(
         settings.ASGI_APPLICATION.replace(".application", ":application"),
         loop="uvloop",

@@ -16,7 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from analytics.counting import checkpoints
 from config.env import private_file
-from polls import installation
+from polls import secret_key
 from polls.errors import LogUnsuitable, SecretKeyDiffers
 from polls.votelog import STORE_ERRORS
 
@@ -71,7 +71,7 @@ def check_vote_log() -> None:
 def check_secret_key() -> None:
     """Refuse to serve voters whom another SECRET_KEY knows: their browsers would vote once more."""
     try:
-        installation.check_secret_key()
+        secret_key.check_secret_key()
     except SecretKeyDiffers:
         raise CommandError(
             "This database's voters are known by another SECRET_KEY, so every browser could vote twice.\n"
@@ -92,7 +92,9 @@ def prepare_demo() -> Account:
         connection.ensure_connection()
     call_command("migrate", interactive=False, verbosity=0)
     check_vote_log()
-    with quiet("polls.records"):  # they are kept, but a newcomer's first lines should be about something else
+    with quiet(
+        "polls.audit_log"
+    ):  # they are kept, but a newcomer's first lines should be about something else
         call_command("seed_demo", verbosity=0)
     return admin_account()
 

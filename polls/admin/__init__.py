@@ -8,6 +8,6 @@ import django_otp.plugins.otp_static.admin
 import django_otp.plugins.otp_totp.admin  # noqa: F401
 import rest_framework_api_key.admin  # noqa: F401
 
-from . import accounts, api_clients, poll, records
+from polls.admin import accounts, api_clients, audit_log, poll
 
-__all__ = ["accounts", "api_clients", "poll", "records"]
+__all__ = ["accounts", "api_clients", "audit_log", "poll"]

@@ -19,16 +19,16 @@ from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from polls.admin.audit_log import Recorded
+from polls.admin.search import FoldedSearch
 from polls.pages.forms import LineField
-from polls.voters.accounts import open_login_polls
+from polls.voters.ended_accounts import open_login_polls
 
 from .base import Admin
-from .records import Recorded
-from .searching import FoldedSearch
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
-# Their pages show the keys. Everybody has a page of their own: config/security/second_factor_pages.py.
+# Their pages show the keys. Everybody has a page of their own: config/security/two_factor_pages.py.
 admin.site.unregister(TOTPDevice)
 admin.site.unregister(StaticDevice)
 

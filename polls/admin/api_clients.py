@@ -16,13 +16,13 @@ from rest_framework_api_key.models import APIKey
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
+from polls.admin.search import FoldedSearch
+from polls.audit_log import record, user_actor
 from polls.models import ApiClient
 from polls.pages.forms import LineField
-from polls.records import record, user_actor
 from polls.text.plain_text import isolated
 
 from .base import Admin
-from .searching import FoldedSearch
 
 admin.site.unregister(APIKey)  # ours is ApiClient, which knows scopes
 

@@ -18,8 +18,8 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from polls.models import Choice
 from polls.pages.forms import LineField
-from polls.text.cutting import shortened
 from polls.text.plain_text import on_one_line
+from polls.text.truncation import shortened
 
 ROWS_AT_LEAST = 4
 LABEL_LENGTH = Choice._meta.get_field("label").max_length or 200

@@ -9,9 +9,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from polls.admin.transitions import moment
 from polls.models import Poll
-
-from .steps import moment
 
 Fieldset = tuple[str | None, dict[str, Any]]
 

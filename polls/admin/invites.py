@@ -18,11 +18,11 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
+from polls.audit_log import user_actor
 from polls.errors import LandslideError
-from polls.http.addresses import public_url
+from polls.http.client_address import public_url
 from polls.models import Identity, InviteBatch, Poll
 from polls.pages.forms import LineField
-from polls.records import user_actor
 from polls.text.csv_download import csv_download
 from polls.text.plain_text import isolated
 from polls.voters import invites

@@ -19,18 +19,18 @@ from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
-from polls import authoring, lifecycle, rounds
+from polls import drafts, lifecycle, rounds
+from polls.admin import fieldsets, proof_of_work, transitions
+from polls.audit_log import user_actor
 from polls.errors import CodeTaken, LandslideError
 from polls.models import Identity, Poll, State
-from polls.records import user_actor
 from polls.text.plain_text import folded
 
-from . import fieldsets, proofs, steps
 from .invites import InvitePages
 from .poll_form import FIELDS, PollForm
 
 #: Of a poll that has been opened, only this may be changed here. Proofs of work have buttons (proofs.py).
-NEVER_FROZEN = tuple(name for name in authoring.NEVER_FROZEN if name != "proof_of_work")
+NEVER_FROZEN = tuple(name for name in drafts.NEVER_FROZEN if name != "proof_of_work")
 #: What the buttons beside the form are called in it. They submit it, so that nothing typed is lost.
 BUTTON = "_step"
 PROOF_BUTTON = "_proof"
@@ -132,15 +132,15 @@ class PollAdmin(InvitePages):
         if "labels" not in form.fields:
             changed = {name: form.cleaned_data[name] for name in NEVER_FROZEN if name in form.changed_data}
             if changed:
-                authoring.change_poll(obj.pk, by=by, **changed)
+                drafts.change_poll(obj.pk, by=by, **changed)
                 self._say_saved(request)
             if "labels" in request.POST:
                 self.message_user(request, _opened_meanwhile(), messages.WARNING)
         elif not change:
             super().save_model(request, obj, form, change)
-            authoring.change_poll(obj.pk, by=by, action="poll created", **form.draft_fields())
+            drafts.change_poll(obj.pk, by=by, action="poll created", **form.draft_fields())
         elif form.has_changed():
-            authoring.change_poll(obj.pk, by=by, **form.draft_fields())
+            drafts.change_poll(obj.pk, by=by, **form.draft_fields())
             self._say_saved(request)
 
     def _say_saved(self, request: HttpRequest) -> None:
@@ -165,7 +165,7 @@ class PollAdmin(InvitePages):
         if (step := request.POST.get(BUTTON)) in lifecycle.STEPS:
             return HttpResponseRedirect(_step_address(obj, step))
         if PROOF_BUTTON in request.POST:
-            if said := proofs.choose(request, obj):
+            if said := proof_of_work.choose(request, obj):
                 self.message_user(request, said, messages.SUCCESS)
             return HttpResponseRedirect(_address(obj))
         return super().response_change(request, obj)
@@ -185,7 +185,7 @@ class PollAdmin(InvitePages):
             }
             extra_context["linked"] = rounds.are_linked(poll)
             extra_context["show_save_and_add_another"] = False
-            extra_context["held_step"] = steps.BUTTONS.get(request.POST.get(BUTTON, ""))
+            extra_context["held_step"] = transitions.BUTTONS.get(request.POST.get(BUTTON, ""))
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except LandslideError as error:
@@ -204,7 +204,7 @@ class PollAdmin(InvitePages):
         return may and (obj is None or (obj.state == State.DRAFT and obj.round == 1))
 
     def delete_model(self, request: HttpRequest, obj: Poll) -> None:
-        authoring.delete_poll(obj.pk, user_actor(request.user))
+        drafts.delete_poll(obj.pk, user_actor(request.user))
 
     # --- running it ---
 
@@ -220,15 +220,15 @@ class PollAdmin(InvitePages):
     def panel(self, request: HttpRequest, poll: Poll) -> dict[str, Any]:
         """What the head of a poll's page shows, and what changes there while the poll runs."""
         may = self.has_change_permission(request, poll)
-        allowed = [steps.BUTTONS[name] for name in lifecycle.next_steps(poll)] if may else []
+        allowed = [transitions.BUTTONS[name] for name in lifecycle.next_steps(poll)] if may else []
         return {
             "poll": poll,
             "colour": COLOURS[State(poll.state)],
-            "track": steps.track(poll),
+            "track": transitions.track(poll),
             "forward_steps": [step for step in allowed if not step.danger],
             "danger_steps": [step for step in allowed if step.danger],
-            "obstacle": steps.obstacle(poll),
-            "proof": proofs.switch(poll) if may else None,
+            "obstacle": transitions.obstacle(poll),
+            "proof": proof_of_work.switch(poll) if may else None,
             "links": _links(poll),
             "by_invitation": poll.identity == Identity.INVITE,
         }
@@ -263,11 +263,11 @@ class PollAdmin(InvitePages):
             {
                 **self.admin_site.each_context(request),
                 "opts": self.opts,
-                "title": steps.title(step, poll),
+                "title": transitions.title(step, poll),
                 "subject": str(poll),
-                "lines": steps.consequences(step, poll),
-                "button": steps.BUTTONS[step].label,
-                "danger": steps.BUTTONS[step].danger,
+                "lines": transitions.consequences(step, poll),
+                "button": transitions.BUTTONS[step].label,
+                "danger": transitions.BUTTONS[step].danger,
                 "hidden": [("seen", _seen(poll))],
                 "back": page.url,
             },
@@ -283,8 +283,8 @@ class PollAdmin(InvitePages):
         except LandslideError as error:
             self.message_user(request, error.detail, messages.ERROR)
             return
-        self.log_change(request, poll, str(steps.BUTTONS[step].label))
-        self.message_user(request, steps.outcome(step, poll), messages.SUCCESS)
+        self.log_change(request, poll, str(transitions.BUTTONS[step].label))
+        self.message_user(request, transitions.outcome(step, poll), messages.SUCCESS)
         if not poll.gates_set:
             text = _("The vote log doesn't answer. It follows by itself as soon as it does.")
             self.message_user(request, text, messages.WARNING)

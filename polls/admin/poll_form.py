@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from polls import authoring
+from polls import drafts
 from polls.errors import LandslideError
 from polls.methods import get_method
 from polls.models import CODE_RULE, Poll, canonical_code
@@ -134,13 +134,13 @@ class PollForm(forms.ModelForm):
         if self.errors or "labels" not in self.fields:
             return
         try:
-            authoring.check_draft(self.instance, self.cleaned_data["labels"], self._untouched_times())
+            drafts.check_draft(self.instance, self.cleaned_data["labels"], self._untouched_times())
         except LandslideError as error:
             self._add_refusal(error)
 
     def _untouched_times(self) -> dict[str, datetime | None]:
         """Times that are as they were, as the form has them now: without their seconds' fractions."""
-        times = authoring.times_of(self.instance)
+        times = drafts.times_of(self.instance)
         return {name: moment for name, moment in times.items() if name not in self.changed_data}
 
     def _add_refusal(self, error: LandslideError) -> None:

@@ -11,11 +11,11 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from polls.casting import ballotbox
-from polls.casting.ballotbox import Answer, CastRequest
+from polls.casting import ballot_box
+from polls.casting.ballot_box import Answer, CastRequest
 from polls.casting.receipts import receipt_status
-from polls.http.addresses import FORWARDED_FOR, client_address
-from polls.voters import voters
+from polls.http.client_address import FORWARDED_FOR, client_address
+from polls.voters import identity
 
 from .endpoints import Endpoint, raw_body
 from .schema import (
@@ -83,7 +83,7 @@ class Ballots(Endpoint):
         responses={202: Accepted} | refusals(*ENVELOPE, *VERDICTS, "voter_unknown", "proof_required"),
     )
     def post(self, request: Request, code: str) -> HttpResponse:
-        return _response(ballotbox.cast(_parts(request, code, settings.CAST_MAX_BYTES)))
+        return _response(ballot_box.cast(_parts(request, code, settings.CAST_MAX_BYTES)))
 
 
 class BallotBatch(Endpoint):
@@ -105,7 +105,7 @@ class BallotBatch(Endpoint):
         responses={200: BatchOutcomes} | refusals(*ENVELOPE),
     )
     def post(self, request: Request, code: str) -> HttpResponse:
-        return _response(ballotbox.cast_batch(_parts(request, code, settings.BATCH_MAX_BYTES)))
+        return _response(ballot_box.cast_batch(_parts(request, code, settings.BATCH_MAX_BYTES)))
 
 
 class Receipt(Endpoint):
@@ -132,9 +132,9 @@ def _parts(request: Request, code: str, limit: int) -> CastRequest:
         host=request.headers.get("Host", ""),
         origin=request.headers.get("Origin"),
         secure=request.is_secure(),
-        cookie=request.COOKIES.get(voters.COOKIE),
+        cookie=request.COOKIES.get(identity.COOKIE),
         authorization=request.headers.get("Authorization"),
-        pass_=request.COOKIES.get(voters.PASS_COOKIE),
+        pass_=request.COOKIES.get(identity.PASS_COOKIE),
         address=client_address(request.META.get("REMOTE_ADDR"), request.headers.get(FORWARDED_FOR)),
     )
 

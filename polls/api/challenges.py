@@ -11,9 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from polls import errors
-from polls.casting import ballotbox
-from polls.voters import proofs, voters
-from polls.voters.rules import get_rules
+from polls.casting import ballot_box
+from polls.voters import identity, proof_of_work
+from polls.voters.poll_rules import get_rules
 
 from .endpoints import Endpoint
 from .problems import problem_response
@@ -21,7 +21,9 @@ from .schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals, response_h
 from .serializers import ChallengeDocument
 
 COOKIES = [
-    OpenApiParameter(voters.COOKIE, OpenApiTypes.STR, OpenApiParameter.COOKIE, description="Who is voting."),
+    OpenApiParameter(
+        identity.COOKIE, OpenApiTypes.STR, OpenApiParameter.COOKIE, description="Who is voting."
+    ),
     response_header("Set-Cookie", [401], "The `voter` cookie of a voter we didn't know."),
 ]
 
@@ -48,13 +50,13 @@ class Challenge(Endpoint):
     )
     def get(self, request: Request, code: str) -> HttpResponse:
         rules = get_rules(code)
-        cookie, pass_ = (request.COOKIES.get(name) for name in (voters.COOKIE, voters.PASS_COOKIE))
+        cookie, pass_ = (request.COOKIES.get(name) for name in (identity.COOKIE, identity.PASS_COOKIE))
         try:
-            key = ballotbox.voter_of(rules, cookie, pass_)
+            key = ballot_box.voter_of(rules, cookie, pass_)
         except errors.VoterUnknown as error:
             refused = problem_response(error)
-            refused["Set-Cookie"] = voters.cookie_header(voters.mint(), secure=request.is_secure())
+            refused["Set-Cookie"] = identity.cookie_header(identity.mint(), secure=request.is_secure())
             return refused
-        voter = proofs.Voter(rules.id, rules.round, key)
-        made = proofs.challenge(voter, ballotbox.current_ballot(rules, key))
+        voter = proof_of_work.Voter(rules.id, rules.round, key)
+        made = proof_of_work.challenge(voter, ballot_box.current_ballot(rules, key))
         return Response(made, headers={"Cache-Control": "private, no-store"})

@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 
-from polls.text.moments import OUTSIDE, NaiveTime, in_window, parse_rfc_3339
 from polls.text.plain_text import NOTHING_TO_SEE, cleaned, is_visible
+from polls.text.timestamps import OUTSIDE, NaiveTime, in_window, parse_rfc_3339
 from polls.voters.networks import canonical_networks
 
 
@@ -76,7 +76,7 @@ class Pick(serializers.ChoiceField):
 
 
 class Moment(serializers.DateTimeField):
-    """RFC 3339 with its zone, in and out, inside the window of `polls.text.moments`."""
+    """RFC 3339 with its zone, in and out, inside the window of `polls.text.timestamps`."""
 
     default_error_messages = {
         "invalid": gettext_lazy("This is no time of RFC 3339, such as 2030-06-30T10:00:00Z."),

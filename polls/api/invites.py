@@ -11,10 +11,10 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from polls.audit_log import client_actor
 from polls.errors import IllegalStep, InviteBatchNotFound, PollNotFound
-from polls.http.addresses import public_url
+from polls.http.client_address import public_url
 from polls.models import InviteBatch, Poll, canonical_code
-from polls.records import client_actor
 from polls.text.csv_download import csv_download
 from polls.voters import invites
 

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 
 from polls.errors import Malformed
 from polls.models import Poll, State
-from polls.text.digits import whole_number
+from polls.text.integers import whole_number
 from polls.text.plain_text import folded
 
 PARAMETERS = {"state", "search", "cursor", "page_size"}

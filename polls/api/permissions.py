@@ -12,7 +12,7 @@ from rest_framework.request import Request
 
 from polls.errors import InvalidKey, MissingScope
 from polls.models import ApiClient
-from polls.voters import voters
+from polls.voters import identity
 
 #: Who may write polls reads them in every answer to a write, so `polls:write` includes `polls:read`.
 READ_SCOPES = (ApiClient.Scope.POLLS_READ, ApiClient.Scope.POLLS_WRITE)
@@ -23,7 +23,7 @@ class ApiKey(BaseAuthentication):
     """`Authorization: Api-Key …`; the client is `request.auth`."""
 
     def authenticate(self, request: Request) -> tuple[AnonymousUser, ApiClient] | None:
-        client = voters.client_from(request.headers.get("Authorization"))
+        client = identity.client_from(request.headers.get("Authorization"))
         return (AnonymousUser(), client) if client else None
 
     def authenticate_header(self, request: Request) -> str:

@@ -11,7 +11,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
 from polls import errors
-from polls.voters import voters
+from polls.voters import identity
 
 from .serializers import Problem
 
@@ -72,6 +72,9 @@ CODE = OpenApiParameter(
     "code", OpenApiTypes.STR, OpenApiParameter.PATH, description="The poll's code; case doesn't matter."
 )
 COOKIE = OpenApiParameter(
-    voters.COOKIE, OpenApiTypes.STR, OpenApiParameter.COOKIE, description="Who is voting, without an API key."
+    identity.COOKIE,
+    OpenApiTypes.STR,
+    OpenApiParameter.COOKIE,
+    description="Who is voting, without an API key.",
 )
 SET_COOKIE = "The `voter` cookie of a voter we didn't know."

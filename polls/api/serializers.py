@@ -9,11 +9,11 @@ from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from polls.authoring import CHOICES_AT_LEAST, CHOICES_AT_MOST
-from polls.http.addresses import public_url
+from polls.drafts import CHOICES_AT_LEAST, CHOICES_AT_MOST
+from polls.http.client_address import public_url
 from polls.methods import method_choices
 from polls.models import Identity, OverLimit, Poll, ProofOfWork, State, Visibility
-from polls.voters import visitors
+from polls.voters import eligibility
 from polls.voters.invites import COUNT_AT_MOST
 from polls.voters.networks import NETWORKS_AT_MOST
 
@@ -176,10 +176,10 @@ class InviteBatches(serializers.Serializer[Any]):
 
 
 NEEDS = [Identity.LOGIN.value, Identity.INVITE.value, Identity.CLIENT.value]
-INVITE_STATES = [visitors.ACCEPTED, visitors.INVALID, visitors.REVOKED]
+INVITE_STATES = [eligibility.ACCEPTED, eligibility.INVALID, eligibility.REVOKED]
 BALLOT_STATES = ["accepted", "counted", "replaced", "quarantined", "rejected"]
 
-# --- ballots: what `polls.casting.ballotbox` takes and answers; here for the schema ---
+# --- ballots: what `polls.casting.ballot_box` takes and answers; here for the schema ---
 
 
 class NewBallot(StrictSerializer):

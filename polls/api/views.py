@@ -11,10 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from polls import authoring, lifecycle
+from polls import drafts, lifecycle
+from polls.audit_log import client_actor
 from polls.errors import PollNotFound
 from polls.models import Poll, canonical_code
-from polls.records import client_actor
 
 from .endpoints import Endpoint
 from .listing import PollFilter, PollPages, check_parameters
@@ -104,7 +104,7 @@ class Polls(Endpoint, GenericViewSet[Poll]):
 
     def create(self, request: Request) -> Response:
         fields = self.checked(NewPoll(), request)
-        poll = authoring.create_poll(fields.pop("choices"), client_actor(request.auth), **fields)
+        poll = drafts.create_poll(fields.pop("choices"), client_actor(request.auth), **fields)
         document = self._document(poll)
         return Response(document, status=201, headers={"Location": document["links"]["self"]})
 
@@ -114,11 +114,11 @@ class Polls(Endpoint, GenericViewSet[Poll]):
     def partial_update(self, request: Request, code: str) -> Response:
         poll = self._poll(code)
         fields = self.checked(PollFields(partial=True), request)
-        poll = authoring.change_poll(poll.pk, by=client_actor(request.auth), **fields)
+        poll = drafts.change_poll(poll.pk, by=client_actor(request.auth), **fields)
         return Response(self._document(poll))
 
     def destroy(self, request: Request, code: str) -> Response:
-        authoring.delete_poll(self._poll(code).pk, client_actor(request.auth))
+        drafts.delete_poll(self._poll(code).pk, client_actor(request.auth))
         return Response(status=204)
 
     @_step("open", "Let ballots in", "From now on question, choices and rules stay as they are.")

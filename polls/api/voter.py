@@ -13,11 +13,11 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from polls.casting import ballotbox
+from polls.casting import ballot_box
 from polls.casting.receipts import make_receipt
-from polls.voters import invites, proofs, visitors, voters
-from polls.voters.rules import PollRules, get_rules
-from polls.voters.visitors import Visit, Visitor
+from polls.voters import eligibility, identity, invites, proof_of_work
+from polls.voters.eligibility import Visit, Visitor
+from polls.voters.poll_rules import PollRules, get_rules
 
 from .endpoints import Endpoint
 from .schema import ANYBODY, CODE, COOKIE, NEGOTIATED, RETRY_AFTER, SET_COOKIE, refusals, response_header
@@ -52,26 +52,26 @@ class Voter(Endpoint):
     def get(self, request: Request, code: str) -> Response:
         rules = get_rules(code)
         visit = Visit(request.COOKIES, request.headers.get(invites.HEADER), lambda: _user(request))
-        visitor = visitors.meet(visit, rules)
+        visitor = eligibility.meet(visit, rules)
         ours = not _cross_site(request)
-        known = voters.token_from(request.COOKIES.get(voters.COOKIE)) is not None
+        known = identity.token_from(request.COOKIES.get(identity.COOKIE)) is not None
         # Minted also where it isn't what lets them vote: ballots with one are taken on the fast lane.
-        new = voters.mint() if ours and not known else None
-        ballot_id = ballotbox.current_ballot(rules, visitor.key) if visitor.key else None
+        new = identity.mint() if ours and not known else None
+        ballot_id = ballot_box.current_ballot(rules, visitor.key) if visitor.key else None
         document = _document(rules, visitor, ballot_id)
         document["proof"] = _challenge(rules, visitor, new, ballot_id)
         response = Response(document, headers={"Cache-Control": "private, no-store"})
         secure = request.is_secure()
         if new is not None:
-            response["Set-Cookie"] = voters.cookie_header(new, secure=secure)
+            response["Set-Cookie"] = identity.cookie_header(new, secure=secure)
         if ours and visitor.new_pass is not None:
-            _set_pass(response, voters.pass_headers(rules.code, visitor.new_pass, secure=secure))
+            _set_pass(response, identity.pass_headers(rules.code, visitor.new_pass, secure=secure))
         return response
 
 
 def _document(rules: PollRules, visitor: Visitor, ballot_id: bytes | None) -> dict[str, Any]:
     key = visitor.key
-    own = rules.identity in voters.WITH_PASS
+    own = rules.identity in identity.WITH_PASS
     return {
         "poll": rules.code,
         "round": rules.round,
@@ -81,7 +81,7 @@ def _document(rules: PollRules, visitor: Visitor, ballot_id: bytes | None) -> di
         "needs": visitor.needs,
         "account": visitor.account,
         "invite": visitor.invite,
-        "tag": voters.tag_of(key) if key and own else None,
+        "tag": identity.tag_of(key) if key and own else None,
         "voted": ballot_id is not None,
         "ballot_id": str(uuid.UUID(bytes=ballot_id)) if ballot_id else None,
         "receipt": make_receipt(rules.id, rules.round, key, ballot_id) if key and ballot_id else None,
@@ -95,16 +95,18 @@ def _challenge(
     """To be solved while the voter makes up their mind."""
     if visitor.needs is not None or not rules.wants_proof:
         return None
-    token = voters.token_from(new_cookie)
-    key = visitor.key or (voters.browser_key(rules.voter_secret, token) if token else None)
-    return proofs.challenge(proofs.Voter(rules.id, rules.round, key), ballot_id) if key else None
+    token = identity.token_from(new_cookie)
+    key = visitor.key or (identity.browser_key(rules.voter_secret, token) if token else None)
+    return (
+        proof_of_work.challenge(proof_of_work.Voter(rules.id, rules.round, key), ballot_id) if key else None
+    )
 
 
 def _set_pass(response: Response, headers: list[str]) -> None:
     for place, header in enumerate(headers):
         # Django keeps one cookie of a name, and writes out whatever is kept under another.
         (morsel,) = SimpleCookie(header).values()
-        response.cookies[f"{voters.PASS_COOKIE} {place}"] = morsel
+        response.cookies[f"{identity.PASS_COOKIE} {place}"] = morsel
 
 
 def _user(request: Request) -> Any:

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 from django.utils.module_loading import import_string
 
-from polls.http.addresses import is_proxy
+from polls.http.client_address import is_proxy
 
 Scope = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]

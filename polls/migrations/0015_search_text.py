@@ -1,11 +1,11 @@
-"""Polls are found by a folded text, and times outside the window of `polls.text.moments` move to its end.
+"""Polls are found by a folded text, and times outside the window of `polls.text.timestamps` move to its end.
 
 In SQL alone where times are, for a database may hold some that Python can't read.
 """
 
 from django.db import migrations, models
 
-from polls.text.moments import EARLIEST, LATEST
+from polls.text.timestamps import EARLIEST, LATEST
 from polls.text.plain_text import folded
 
 TIMES = [("Poll", "opens_at"), ("Poll", "closes_at"), ("ApiClient", "expiry_date")]

@@ -1,5 +1,7 @@
 """The tables of polls, by subject."""
 
+from polls.models.audit_log import Record
+
 from .access import ApiClient, EndedAccount, Installation, InviteBatch
 from .ballots import Ballot, DeadLetter
 from .log_tables import Claim, LogEntry, LogGate, LogHead
@@ -19,7 +21,6 @@ from .poll import (
     new_code,
     new_secret,
 )
-from .records import Record
 
 __all__ = [
     "CODE_ALPHABET",

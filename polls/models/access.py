@@ -50,7 +50,7 @@ class ApiClient(AbstractAPIKey):
 
 
 class EndedAccount(models.Model):
-    """An account that was deleted or deactivated a short while ago (polls/voters/accounts.py)."""
+    """An account that was deleted or deactivated a short while ago (polls/voters/ended_accounts.py)."""
 
     user_id = models.BigIntegerField(primary_key=True)
     at = MomentField()
@@ -82,7 +82,7 @@ class InviteBatch(models.Model):
 
 
 class Installation(models.Model):
-    """One row: what processes that share this database must have in common (polls/installation.py).
+    """One row: what processes that share this database must have in common (polls/secret_key.py).
 
     secret_key: the fingerprint of the SECRET_KEY that voters' cookies are signed with.
     """

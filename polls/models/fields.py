@@ -8,8 +8,8 @@ from typing import Any
 
 from django.db import models
 
-from polls.text.moments import check_window, clamped
 from polls.text.plain_text import folded
+from polls.text.timestamps import check_window, clamped
 
 
 class SearchField(models.TextField):
@@ -32,7 +32,7 @@ class SearchField(models.TextField):
 
 
 class MomentField(models.DateTimeField):
-    """A time inside the window of `polls.text.moments`: one outside is read, written and compared as its end.
+    """A time inside the window of `polls.text.timestamps`: one outside is read and compared as its end.
 
     Forms refuse such a time. But a row may be older than the window, or come from a script, and a filter may
     ask for any: no list may break over it.

@@ -20,9 +20,9 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import conditional_page, require_http_methods, require_safe
 
 from polls.models import Identity, Poll, canonical_code
-from polls.outline import outline
-from polls.pages import texts
+from polls.pages import script_messages
 from polls.pages.forms import JoinForm
+from polls.poll_document import outline
 
 #: How long a shared cache may answer for us: 5 s, then as long again as it takes to fetch a new one, and
 #: through a failure of ours. Safe, for a page that is this old catches up from its first message, and nothing
@@ -98,8 +98,8 @@ def vote(request: HttpRequest, poll: Poll) -> HttpResponse:
         {
             "poll": outline(poll),
             "kind": "radio" if poll.max_selections == 1 else "checkbox",
-            "texts": texts.catalogue(texts.COMMON, texts.VOTE),
-            "assurance": texts.ASSURANCE[Identity(poll.identity)],
+            "texts": script_messages.catalogue(script_messages.COMMON, script_messages.VOTE),
+            "assurance": script_messages.ASSURANCE[Identity(poll.identity)],
             "sign_in": f"{reverse('polls:sign-in')}?{urlencode(back)}",
             "sign_out": f"{reverse('polls:sign-out')}?{urlencode(back)}",
         },

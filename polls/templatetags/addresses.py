@@ -7,7 +7,7 @@ from typing import Any
 from django import template
 from django.urls import reverse
 
-from polls.http.addresses import public_url
+from polls.http.client_address import public_url
 
 register = template.Library()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import template
 
-from polls.text.cutting import shortened
+from polls.text.truncation import shortened
 
 register = template.Library()
 register.filter("shortened", shortened)

@@ -14,11 +14,10 @@ from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
 
 from polls import clock
-from polls.connections import in_thread
+from polls.db_connections import in_thread
 from polls.errors import LogInconsistent, LogUnsuitable
-from polls.votelog import limits
-
-from .base import Head, VoteLog
+from polls.votelog import rate_limits
+from polls.votelog.contract import Head, VoteLog
 
 __all__ = [
     "STORE_ERRORS",
@@ -63,8 +62,8 @@ def learn_salt() -> None:
 
     Casts count for no address before: a process asks as it starts, and then with its appends.
     """
-    if limits.salt_is_due():
-        limits.set_salt(*get_log().salt())
+    if rate_limits.salt_is_due():
+        rate_limits.set_salt(*get_log().salt())
 
 
 def learn_clock() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from .base import ACCEPTED, UNREADABLE, Block, NewBallot, Outcome, digest_of
+from polls.votelog.contract import ACCEPTED, UNREADABLE, Block, NewBallot, Outcome, digest_of
 
 logger = logging.getLogger(__name__)
 

@@ -18,12 +18,11 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from polls.connections import in_turn
+from polls.db_connections import in_turn
 from polls.errors import LogInconsistent
 from polls.models import Claim, LogEntry, LogGate, LogHead
-from polls.votelog import limits
-
-from .base import (
+from polls.votelog import rate_limits
+from polls.votelog.contract import (
     ACCEPTED,
     Block,
     Claimed,
@@ -49,7 +48,7 @@ class DatabaseVoteLog:
 
     def __init__(self, counted: Callable[[], Mapping[int, Head]] = dict) -> None:
         """`counted` is for logs that can be set back alone; this one is part of the database."""
-        self._windows = limits.Windows()
+        self._windows = rate_limits.Windows()
 
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
         try:
@@ -93,7 +92,7 @@ class DatabaseVoteLog:
         return outcomes
 
     def salt(self) -> tuple[bytes, float]:
-        return limits.own_salt()
+        return rate_limits.own_salt()
 
     def read(self, partition: int, after: int, limit: int) -> list[Block]:
         rows = LogEntry.objects.filter(position__gt=after).order_by("position")[:limit]

@@ -25,12 +25,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from polls.audit_log import record
 from polls.errors import IllegalStep, PollNotFound
 from polls.keys import keyed_hash, signing_secrets
 from polls.models import Ballot, Identity, InviteBatch, Poll, Round
-from polls.records import record
 from polls.text.csv_rows import csv_lines
-from polls.voters.voters import invite_key
+from polls.voters.identity import invite_key
 
 #: The header in which the voter's page hands a token to the voter endpoint.
 HEADER = "Voter-Invite"

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from django.utils.translation import gettext as _
 
-from polls.text.cutting import shortened
+from polls.text.truncation import shortened
 
 NETWORKS_AT_MOST = 100
 #: Wider than any venue: a slip such as /2 for /24 would make one of a good part of the internet.

@@ -7,8 +7,8 @@ from datetime import timedelta
 from django.db import transaction
 
 from polls import clock, lifecycle
+from polls.audit_log import record
 from polls.models import Poll, ProofOfWork, State
-from polls.records import record
 
 #: How long a suspicion asks for proofs; one that goes on is put off every minute.
 SUSPECTED_FOR = timedelta(minutes=10)

@@ -13,12 +13,12 @@ from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
 from polls import rounds
-from polls.http.addresses import public_url
+from polls.http.client_address import public_url
 from polls.models import Identity, Poll
-from polls.outline import outline
-from polls.pages.texts import ASSURANCE, COMMON, catalogue
+from polls.pages.script_messages import ASSURANCE, COMMON, catalogue
 from polls.pages.views import poll_page
-from realtime.pages import texts
+from polls.poll_document import outline
+from realtime.pages import script_messages
 
 LOOPBACK = ("localhost", "127.", "[::1]")
 
@@ -27,7 +27,7 @@ LOOPBACK = ("localhost", "127.", "[::1]")
 def results(request: HttpRequest, poll: Poll) -> HttpResponse:
     context = {
         "poll": outline(poll),
-        "texts": catalogue(COMMON, texts.RESULTS),
+        "texts": catalogue(COMMON, script_messages.RESULTS),
         "has_earlier": rounds.public(poll).exists(),
         "assurance": ASSURANCE[Identity(poll.identity)],
     }
@@ -40,7 +40,7 @@ def present(request: HttpRequest, poll: Poll) -> HttpResponse:
     host = urlsplit(voting).netloc
     context = {
         "poll": outline(poll),
-        "texts": catalogue(COMMON, texts.PRESENT),
+        "texts": catalogue(COMMON, script_messages.PRESENT),
         "qr": qr_svg(voting),
         # Where the settings don't say it, the page looks whether it was opened there itself.
         "host": "" if settings.PUBLIC_URL else host,

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from analytics.audit import bundles, recount
-from analytics.counting import counting
+from analytics.counting import batches
 from analytics.models import AuditBundle
 from polls import lifecycle
 from polls.casting.receipts import make_receipt
 from polls.models import Poll
-from polls.votelog.base import NewBallot
+from polls.votelog.contract import NewBallot
 from tests.polling import count, fill, open_poll
 from tests.system import ROOT
 
@@ -25,7 +25,7 @@ VERIFIER = ROOT / "static" / "audit" / "verify.py"
 def close(poll: Poll) -> Poll:
     lifecycle.close_poll(poll.pk)
     count()
-    counting.settle_closings()
+    batches.settle_closings()
     return Poll.objects.get(pk=poll.pk)
 
 

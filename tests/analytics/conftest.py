@@ -11,7 +11,7 @@ __all__ = ["each_log", "pytest_generate_tests"]
 @pytest.fixture
 def of_any_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """Single ballots are set aside and released too: how many it takes is another test's subject."""
-    monkeypatch.setattr("analytics.results.secrecy.LEAST", 1)
+    monkeypatch.setattr("analytics.results.anonymity_threshold.LEAST", 1)
 
 
 @pytest.fixture(params=[-3600, 3600], ids=["an hour behind", "an hour ahead"])

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 from analytics.models import Checkpoint, Tally, TallyPoint
 from analytics.results import tallies
 from polls import votelog
-from polls.casting import ballotbox, receipts
+from polls.casting import ballot_box, receipts
 from polls.models import (
     ApiClient,
     Ballot,
@@ -31,7 +31,7 @@ from polls.models import (
     Round,
 )
 from polls.votelog import get_log
-from polls.voters import voters
+from polls.voters import identity
 from tests.analytics.poll_model import COUNTED, REJECTED, SET_ASIDE, Cast, PollModel
 from tests.polling import make_poll, recount, tallied
 
@@ -97,10 +97,10 @@ class Life(RuleBasedStateMachine):
     def key_of(self, voter: int) -> bytes:
         secret = self.poll.voter_secret()
         if voter in CLIENTS:
-            return voters.client_key(secret, self.client, str(voter))
-        token = voters.token_from(self.cookies[voter])
+            return identity.client_key(secret, self.client, str(voter))
+        token = identity.token_from(self.cookies[voter])
         assert token
-        return voters.browser_key(secret, token)
+        return identity.browser_key(secret, token)
 
     # --- casting ---
 
@@ -139,10 +139,10 @@ class Life(RuleBasedStateMachine):
         cookie = self.cookies.get(cast.voter)
         authorization = None if cookie else f"Api-Key {self.key}"
         body = json.dumps(self.as_sent(cast)).encode()
-        asked = ballotbox.CastRequest(
+        asked = ballot_box.CastRequest(
             self.poll.code, body, "application/json", "", cookie=cookie, authorization=authorization
         )
-        answer = ballotbox.cast(asked)
+        answer = ballot_box.cast(asked)
         self.hold(cast, json.loads(answer.body), *self.expected(cast))
 
     def hold(self, cast: Cast, answer: dict[str, Any], code: str, round_: int) -> None:
@@ -219,8 +219,8 @@ class Life(RuleBasedStateMachine):
 
 def cookie_of(voter: int) -> str:
     """The same in every life: what is in which partition must not change when a life is lived again."""
-    with mock.patch("polls.voters.voters.secrets.token_bytes", lambda size: bytes([voter]) * size):
-        return voters.mint()
+    with mock.patch("polls.voters.identity.secrets.token_bytes", lambda size: bytes([voter]) * size):
+        return identity.mint()
 
 
 def fresh_stores() -> None:

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from analytics import demo
 from analytics.models import Tally
 from analytics.results import tallies
-from polls import authoring, lifecycle, votelog
+from polls import drafts, lifecycle, votelog
 from polls.models import Ballot, Choice, DeadLetter, Poll, Round
 from polls.votelog import get_log
 
@@ -102,7 +102,7 @@ def test_what_people_did_with_the_polls_stays(capsys: Any) -> None:
 
 @pytest.mark.usefixtures("few_voters")
 def test_a_poll_of_the_same_code_is_not_touched() -> None:
-    mine = authoring.create_poll(["Yes", "No"], code="MENU", question="Do we cook?")
+    mine = drafts.create_poll(["Yes", "No"], code="MENU", question="Do we cook?")
     call_command("seed_demo", verbosity=0)
     mine.refresh_from_db()
     assert (mine.state, mine.question) == ("draft", "Do we cook?")
@@ -113,7 +113,7 @@ def test_a_log_that_refuses_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     call_command("seed_demo", verbosity=0)
     Poll.objects.filter(code="ROBOT").delete()
     votelog.forget_log()
-    heads = {n: votelog.base.Head("elsewhere", 0) for n in get_log().heads()}
-    monkeypatch.setattr("polls.casting.ballotbox.kept_heads", lambda: heads)
+    heads = {n: votelog.contract.Head("elsewhere", 0) for n in get_log().heads()}
+    monkeypatch.setattr("polls.casting.ballot_box.kept_heads", lambda: heads)
     with pytest.raises(CommandError, match="could not be made"):
         call_command("seed_demo", verbosity=0)

@@ -20,15 +20,15 @@ from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
 from analytics import tasks
 from analytics.audit import recount
-from analytics.counting import counting, deadletters, halting
+from analytics.counting import batches, circuit_breaker, dead_letters
 from analytics.models import Checkpoint, Tally, TallyPoint
-from analytics.recovery import reconcile, survey
+from analytics.recovery import log_diagnosis, reconcile
 from polls import lifecycle, votelog
-from polls.casting import ballotbox
+from polls.casting import ballot_box
 from polls.errors import IllegalStep, LogInconsistent
 from polls.models import ApiClient, DeadLetter, Round
 from polls.votelog import get_log
-from polls.votelog.base import NewBallot
+from polls.votelog.contract import NewBallot
 from tests.analytics import poll_model
 from tests.analytics.poll_life import (
     BROWSERS,
@@ -49,18 +49,18 @@ everybody = st.sampled_from([*BROWSERS, *CLIENTS])
 marks = st.sampled_from([(1,), (2,), (3,), (2, 1), (1, 3), (1, 1), (9,), ()])
 #: Of the counting code: whoever works dies before or after it.
 COUNTING_STEPS = [
-    *("analytics.counting.counting._locked_checkpoint", "analytics.counting.counting._check_log"),
+    *("analytics.counting.batches._locked_checkpoint", "analytics.counting.batches._check_log"),
     *(
         "analytics.counting.ledger.write",
         "analytics.counting.ledger._insert",
         "analytics.counting.ledger._replace",
     ),
     *(
-        "analytics.counting.slots.add",
-        "analytics.counting.counting._set_aside",
-        "analytics.counting.counting._move",
+        "analytics.counting.tally_deltas.add",
+        "analytics.counting.batches._set_aside",
+        "analytics.counting.batches._move",
     ),
-    *("analytics.counting.counting.settle_closings", "polls.lifecycle.finish_closing"),
+    *("analytics.counting.batches.settle_closings", "polls.lifecycle.finish_closing"),
 ]
 LIFECYCLE_STEPS = ["polls.lifecycle._set_gates", "polls.lifecycle._announce"]
 places = st.tuples(st.sampled_from(["before", "after"]), st.integers(1, 3))
@@ -107,13 +107,13 @@ class LifeOfAPoll(Life):
             else:
                 casts.append(self.new_cast(voter, marks, how.replace("again", "nothing"), "now"))
         body = json.dumps({"ballots": [self.as_sent(cast) for cast in casts]}).encode()
-        asked = ballotbox.CastRequest(
+        asked = ballot_box.CastRequest(
             self.poll.code, body, "application/json", "", authorization=f"Api-Key {self.key}"
         )
         if self.model.broken:
             store = "well"
         with store_that_is(store):
-            outcomes = json.loads(ballotbox.cast_batch(asked).body)["outcomes"]
+            outcomes = json.loads(ballot_box.cast_batch(asked).body)["outcomes"]
         expected = [self.expected(cast) for cast in casts] if store != "deaf" else []
         if store == "twice":
             expected = [self.expected(cast) for cast in casts]
@@ -178,7 +178,7 @@ class LifeOfAPoll(Life):
     def count_and_die(self, where: str, place: tuple[str, int], data: st.DataObject) -> None:
         partition = data.draw(st.sampled_from(sorted(self.model.heads)))
         with dying(where, *place):
-            counting.count_partition(partition)
+            batches.count_partition(partition)
         # How far it got is what the checkpoint says; that everything else says the same is the invariant.
         self.counted()
         self.poll.refresh_from_db()
@@ -206,14 +206,14 @@ class LifeOfAPoll(Life):
             poll_id=self.poll.pk, round=cast.accepted_for, ballot_id=cast.ballot_id, status="waiting"
         )
         if what == "reject":
-            deadletters.reject_letter(letter.pk, "tests")
+            dead_letters.reject_letter(letter.pk, "tests")
             cast.fate = REJECTED
         elif self.model.can_count(cast):
-            deadletters.count_letter(letter.pk, "tests")
+            dead_letters.count_letter(letter.pk, "tests")
             self.model.count_letter(cast)
         else:
             with pytest.raises(IllegalStep):
-                deadletters.count_letter(letter.pk, "tests")
+                dead_letters.count_letter(letter.pk, "tests")
 
     def waiting_letters(self) -> list[Cast]:
         return [cast for cast in self.model.letters if cast.fate == SET_ASIDE]
@@ -257,7 +257,7 @@ class LifeOfAPoll(Life):
     @precondition(lambda self: self.model.broken)
     @rule()
     def reconcile(self) -> None:
-        reconcile.reconcile(survey.survey())
+        reconcile.reconcile(log_diagnosis.survey())
         votelog.forget_log()  # other processes ask again within a second
         self.lost += [cast for chain in self.model.chains.values() for cast in chain if cast.fate == WAITING]
         self.model.reconcile()
@@ -267,7 +267,7 @@ class LifeOfAPoll(Life):
     def nobody_counts_from_a_broken_log(self) -> None:
         for partition in self.model.heads:
             with pytest.raises(LogInconsistent):
-                counting.count_partition(partition)
+                batches.count_partition(partition)
 
     def teardown(self) -> None:
         if not hasattr(self, "model"):
@@ -284,11 +284,11 @@ class LifeOfAPoll(Life):
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     monkeypatch.setattr(lifecycle, "PUBLISH_WAIT_SECONDS", 0)
-    for module in ("base", "redis.redis"):
+    for module in ("contract", "redis.log"):
         monkeypatch.setattr(f"polls.votelog.{module}.REMEMBERED_BALLOTS", REMEMBERED)
     settings.COUNT_BATCH = BATCH
     # The model knows nothing of polls that halt, nor of quarantine and releases: rules for them go here.
-    monkeypatch.setattr(halting, "FAILURES_AT_LEAST", 10**9)
+    monkeypatch.setattr(circuit_breaker, "FAILURES_AT_LEAST", 10**9)
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA synchronous=OFF")

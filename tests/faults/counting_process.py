@@ -26,12 +26,12 @@ from django.core.management import call_command  # noqa: E402
 from django.db.models import F  # noqa: E402
 
 from analytics import tasks  # noqa: E402
-from analytics.counting import checkpoints, counting, ledger, slots  # noqa: E402
+from analytics.counting import batches, checkpoints, ledger, tally_deltas  # noqa: E402
 from analytics.models import Checkpoint  # noqa: E402
 from polls import lifecycle  # noqa: E402
 from polls.models import Ballot, DeadLetter, Poll, Round  # noqa: E402
 from polls.votelog import get_log  # noqa: E402
-from polls.votelog.base import NewBallot  # noqa: E402
+from polls.votelog.contract import NewBallot  # noqa: E402
 from tests.polling import append, check_books, count, fill, new_ballot, open_poll  # noqa: E402
 from tests.servers import dying_with_us  # noqa: E402
 
@@ -147,16 +147,16 @@ def die(name: str, times: int) -> None:
     step, log = Step(name, times), get_log()
     match name:
         case "before_the_batch":
-            counting._count_blocks = step.before(counting._count_blocks)
+            batches._count_blocks = step.before(batches._count_blocks)
         case "after_the_ledger":
             ledger.write = step.after(ledger.write)
         case "after_the_tally":
-            slots.add = step.after(slots.add)
+            tally_deltas.add = step.after(tally_deltas.add)
         case "before_the_commit":
-            counting._move = step.after(counting._move)
+            batches._move = step.after(batches._move)
         case "before_the_news":
-            send = counting.tally_changed.send_robust
-            counting.tally_changed.send_robust = step.before(send)  # type: ignore[method-assign]
+            send = batches.tally_changed.send_robust
+            batches.tally_changed.send_robust = step.before(send)  # type: ignore[method-assign]
         case "after_trimming":
             log.trim = step.after(log.trim)  # type: ignore[method-assign]
         case "within_closing":

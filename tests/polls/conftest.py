@@ -8,5 +8,5 @@ __all__ = ["each_log", "pytest_generate_tests"]
 @pytest.fixture(autouse=True)
 def same_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     """When to come back is told by chance: here without, so that two answers can be compared."""
-    for module in ("errors", "votelog.limits"):
+    for module in ("errors", "votelog.rate_limits"):
         monkeypatch.setattr(f"polls.{module}.randint", lambda low, high: low)

@@ -10,9 +10,9 @@ from django.conf import settings
 
 from config.operations.request_id import RequestId, given_id
 from config.security.body_limit import BodyLimit
-from config.serving.handler import OneHopHandler
-from polls.casting.intake import Intake
-from polls.casting.wire import Wire
+from config.serving.django_handler import OneHopHandler
+from polls.casting.asgi_lane import Intake
+from polls.casting.raw_http_lane import Wire
 
 Headers = list[tuple[bytes, bytes]]
 App = Callable[..., Awaitable[None]]

@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpResponse
 from django.test import Client
 
-from polls import authoring, lifecycle
+from polls import drafts, lifecycle
 from polls.models import ApiClient, Poll
 
 POLLS = "/api/v1/polls/"
@@ -17,7 +17,7 @@ def make_key(*scopes: str, **fields: Any) -> str:
 
 
 def make_poll(*choices: str, open: bool = False, **fields: Any) -> Poll:
-    poll = authoring.create_poll(choices or ("Tea", "Coffee", "Water"), **{"question": "What?"} | fields)
+    poll = drafts.create_poll(choices or ("Tea", "Coffee", "Water"), **{"question": "What?"} | fields)
     return lifecycle.open_poll(poll.pk) if open else poll
 
 

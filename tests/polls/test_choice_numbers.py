@@ -2,10 +2,10 @@
 
 import pytest
 
-from polls import authoring, lifecycle
+from polls import drafts, lifecycle
 from polls.errors import Malformed
 from polls.models import Poll
-from polls.outline import outline
+from polls.poll_document import outline
 from tests.polling import make_poll
 from tests.polls.rest import POLLS, Caller, make_key
 
@@ -16,14 +16,14 @@ APPLE_AND_BUN = ["Apple", "Bun"]
 
 def seen(choices: list[str]) -> Poll:
     """A draft of round 2: voters have seen these choices."""
-    poll = authoring.create_poll(choices, question="Which?", method="single")
+    poll = drafts.create_poll(choices, question="Which?", method="single")
     lifecycle.open_poll(poll.pk)
     return lifecycle.reset_poll(poll.pk)
 
 
 def write(poll: Poll, choices: list[str]) -> list[tuple[int, str]]:
     """Change the draft's choices; what they are then, in order."""
-    authoring.change_poll(poll.pk, choices)
+    drafts.change_poll(poll.pk, choices)
     return [(choice.number, choice.label) for choice in poll.choices.all()]
 
 
@@ -83,6 +83,6 @@ def test_when_the_numbers_are_used_up_it_says_what_to_do_and_changes_nothing() -
     labels = [f"Choice {number}" for number in range(60)]
     poll = seen(labels)
     with pytest.raises(Malformed, match="60 of the poll's 99") as refusal:
-        authoring.change_poll(poll.pk, [f"{label}, again" for label in labels])
+        drafts.change_poll(poll.pk, [f"{label}, again" for label in labels])
     assert "make a new poll" in refusal.value.detail
     assert [choice.label for choice in poll.choices.all()] == labels

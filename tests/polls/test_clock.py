@@ -7,11 +7,11 @@ import pytest
 
 from polls import clock, votelog
 from polls.models import Identity
-from polls.voters import proofs, voters
-from tests.polls.voters.test_proofs import solved
+from polls.voters import identity, proof_of_work
+from tests.polls.voters.test_proof_of_work import solved
 
 SECRET, VOTER = b"s" * 32, b"v" * 16
-WHO = proofs.Voter(7, 1, VOTER)
+WHO = proof_of_work.Voter(7, 1, VOTER)
 
 
 @pytest.fixture(params=["database", pytest.param("redis", marks=pytest.mark.full_only)])
@@ -27,15 +27,15 @@ def test_a_wrong_clock_changes_nothing(
     hours: int, log: None, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     settings.PROOF_WORK = 100
-    pass_ = voters.make_pass(Identity.LOGIN, 7, SECRET, VOTER)
-    proof = solved(proofs.challenge(WHO, None))
+    pass_ = identity.make_pass(Identity.LOGIN, 7, SECRET, VOTER)
+    proof = solved(proof_of_work.challenge(WHO, None))
     right = time.time
     monkeypatch.setattr(time, "time", lambda: right() + hours * 3601)
     votelog.learn_clock()
     assert clock.offset() == pytest.approx(-hours * 3601, abs=60)
-    assert voters.key_from_pass(Identity.LOGIN, 7, SECRET, pass_) == VOTER
-    assert proofs.holds(proof, WHO)
-    later = voters.make_pass(Identity.LOGIN, 7, SECRET, VOTER)
-    monkeypatch.setattr(time, "time", lambda: right() + hours * 3601 + voters.PASS_SECONDS + 60)
-    assert voters.key_from_pass(Identity.LOGIN, 7, SECRET, later) is None
-    assert not proofs.holds(proof, WHO)
+    assert identity.key_from_pass(Identity.LOGIN, 7, SECRET, pass_) == VOTER
+    assert proof_of_work.holds(proof, WHO)
+    later = identity.make_pass(Identity.LOGIN, 7, SECRET, VOTER)
+    monkeypatch.setattr(time, "time", lambda: right() + hours * 3601 + identity.PASS_SECONDS + 60)
+    assert identity.key_from_pass(Identity.LOGIN, 7, SECRET, later) is None
+    assert not proof_of_work.holds(proof, WHO)

@@ -10,12 +10,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from analytics import tasks
-from analytics.counting import counting
-from polls import authoring, clock, lifecycle, votelog
+from analytics.counting import batches
+from polls import clock, drafts, lifecycle, votelog
 from polls.errors import IllegalStep, Malformed, PollNotFound
 from polls.models import Ballot, Choice, Poll, Round, State
 from polls.signals import ballots_appended, poll_changed
-from polls.votelog.base import Gate
+from polls.votelog.contract import Gate
 from tests.polling import append, check_books, count, fill, make_poll, new_ballot, open_poll, tallied
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log")]
@@ -141,9 +141,9 @@ def test_a_poll_without_sense_does_not_open() -> None:
 def test_choices_and_rules_are_frozen_once_open() -> None:
     poll = open_poll()
     with pytest.raises(IllegalStep):
-        authoring.change_poll(poll.pk, ["A", "B"])
+        drafts.change_poll(poll.pk, ["A", "B"])
     with pytest.raises(IllegalStep):
-        authoring.delete_poll(poll.pk)
+        drafts.delete_poll(poll.pk)
     frozen = {
         "method": "single", "numbers": [1, 2, 3], "least": 1, "most": 1,
         "revote": False, "identity": "browser",
@@ -168,11 +168,11 @@ def test_it_is_closed_only_when_every_partition_is_counted() -> None:
     partitions = range(votelog.get_log().partitions)
     for partition in partitions:
         assert again(poll).state == State.CLOSING
-        counting.settle_closings()
+        batches.settle_closings()
         assert again(poll).state == State.CLOSING
         with pytest.raises(IllegalStep, match="still being counted"):
             lifecycle.publish_poll(poll.pk)
-        counting.count_partition(partition)
+        batches.count_partition(partition)
     assert again(poll).state == State.CLOSED
     result = Round.objects.get(poll=poll).result
     assert result["ballots"] == 40
@@ -218,7 +218,7 @@ def test_a_poll_that_can_not_be_settled_holds_up_no_other() -> None:
     assert again(broken).state == State.CLOSING
     assert again(sound).state == State.CLOSED
     Poll.objects.filter(pk=broken.pk).update(method="single")
-    counting.settle_closings()
+    batches.settle_closings()
     assert again(broken).state == State.CLOSED
 
 
@@ -342,7 +342,7 @@ def test_ballots_of_the_old_round_are_judged_by_its_own_rules() -> None:
     poll = open_poll(method="multiple", max_selections=3)
     append(new_ballot(poll, 1, 1, 2, 3))
     lifecycle.reset_poll(poll.pk)
-    authoring.change_poll(poll.pk, ["Yes", "No"], method="single", min_selections=1, max_selections=1)
+    drafts.change_poll(poll.pk, ["Yes", "No"], method="single", min_selections=1, max_selections=1)
     poll = lifecycle.open_poll(poll.pk)
     count()
     assert tallied(poll) == {(1, "ballots"): 1, (1, "1"): 1, (1, "2"): 1, (1, "3"): 1}

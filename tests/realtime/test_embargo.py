@@ -18,10 +18,10 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from analytics import tasks
-from analytics.health import health
+from analytics.health import status
 from analytics.models import Checkpoint, Tally, TallyPoint
 from config.asgi import application
-from polls import authoring, lifecycle, votelog
+from polls import drafts, lifecycle, votelog
 from polls.casting.receipts import make_receipt
 from polls.keys import newest_fingerprint, voter_secret
 from polls.models import (
@@ -35,7 +35,7 @@ from polls.models import (
     Poll,
     Round,
 )  # fmt: skip
-from polls.voters import voters
+from polls.voters import identity
 from realtime import hub as hub_module
 from tests.polling import append, new_ballot
 from tests.realtime.asking import Answer, ask, http_scope
@@ -77,15 +77,17 @@ def make_polls(votes: dict[int, int], voter: str) -> None:
     """Real ballots of a few, one of them the voter's own; those of the crowd only in the tally."""
     for pk, (code, (results_visible, state)) in enumerate(POLLS.items(), 700_001):
         fields = {"id": pk, "code": code, "secret": SECRET, "results_visible": results_visible}
-        authoring.create_poll(["Ant", "Bee", "Cat"], question=f"Who wins, {code}?", **fields)
+        drafts.create_poll(["Ant", "Bee", "Cat"], question=f"Who wins, {code}?", **fields)
         poll = lifecycle.open_poll(pk)
         first = max(votes, key=lambda number: votes[number])
         for number in range(sum(votes.values()) % 7 + 2):
             append(new_ballot(poll, number, first, ballot_id=bytes([number]) * 16))
         if results_visible != "after_vote":
-            token = voters.token_from(voter)
+            token = identity.token_from(voter)
             assert token
-            key = int.from_bytes(voters.browser_key(voter_secret(SECRET, newest_fingerprint()), token), "big")
+            key = int.from_bytes(
+                identity.browser_key(voter_secret(SECRET, newest_fingerprint()), token), "big"
+            )
             append(new_ballot(poll, key, first, ballot_id=b"own ballot's id."))
         tasks.sweep()
         for key, count in {"ballots": sum(votes.values()), **votes}.items():
@@ -285,9 +287,9 @@ def without_viewers(heard: list[bytes]) -> list[bytes]:
 async def look(votes: dict[int, int], voter: str, who: Any, batches: int) -> Seen:
     await db(forget_everything)()
     await db(make_polls)(votes, voter)
-    token = voters.token_from(voter)
+    token = identity.token_from(voter)
     assert token
-    key = voters.browser_key(voter_secret(SECRET, newest_fingerprint()), token)
+    key = identity.browser_key(voter_secret(SECRET, newest_fingerprint()), token)
     own = make_receipt(700_001, 1, key, b"own ballot's id.")
     try:
         seen = {where: bare(answer) for where, answer in (await everything(addresses(own), who)).items()}
@@ -314,8 +316,8 @@ def figures(votes: dict[int, int]) -> set[bytes]:
 @pytest.mark.slow
 async def test_worlds_that_differ_in_votes_look_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     # On a busy machine the looking takes longer than a sweep may, and /readyz says so.
-    monkeypatch.setattr(health, "GONE_AFTER", timedelta(hours=1))
-    voter = voters.mint()
+    monkeypatch.setattr(status, "GONE_AFTER", timedelta(hours=1))
+    voter = identity.mint()
     who = await db(viewers)(voter)
     few = await look(FEW, voter, who, batches=1)
     many = await look(MANY, voter, who, batches=6)
@@ -344,7 +346,7 @@ async def test_staff_sees_the_difference() -> None:
     await db(staff.force_login)(user)
     cookie = [(b"cookie", f"sessionid={staff.cookies['sessionid'].value}".encode())]
     await db(forget_everything)()
-    await db(make_polls)(FEW, voters.mint())
+    await db(make_polls)(FEW, identity.mint())
     for code in POLLS:
         path = f"/api/v1/polls/{code}/tally/"
         answer = await ask(application, http_scope("GET", path, [(b"host", b"testserver"), *cookie]))

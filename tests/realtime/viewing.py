@@ -8,13 +8,13 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 
-from analytics.counting import counting
+from analytics.counting import batches
 from config.asgi import application
-from polls import authoring, lifecycle
-from polls.casting import ballotbox
+from polls import drafts, lifecycle
+from polls.casting import ballot_box
 from polls.models import Poll
 from polls.votelog import get_log
-from polls.voters import voters
+from polls.voters import identity
 from tests.servers import PATIENCE
 
 #: Django code from an async test.
@@ -23,16 +23,16 @@ db = sync_to_async
 
 def make_poll(**fields: Any) -> Poll:
     options = {"question": "Which band?", "method": "single", "results_visible": "always"} | fields
-    poll = authoring.create_poll(options.pop("choices", ["Ant", "Bee", "Cat"]), **options)
+    poll = drafts.create_poll(options.pop("choices", ["Ant", "Bee", "Cat"]), **options)
     return lifecycle.open_poll(poll.pk)
 
 
 def cast(poll: Poll, selection: list[int], cookie: str | None = None) -> str:
     """Cast as a voter through the ballot box; the voter's cookie."""
-    cookie = cookie or voters.mint()
+    cookie = cookie or identity.mint()
     body = json.dumps({"selections": selection}).encode()
-    answer = ballotbox.cast(
-        ballotbox.CastRequest(poll.code, body, "application/json", "testserver", cookie=cookie)
+    answer = ballot_box.cast(
+        ballot_box.CastRequest(poll.code, body, "application/json", "testserver", cookie=cookie)
     )
     assert answer.status == 202, answer.body
     return cookie
@@ -40,17 +40,17 @@ def cast(poll: Poll, selection: list[int], cookie: str | None = None) -> str:
 
 def cast_with_pass(poll: Poll, selection: list[int], voter_key: bytes) -> str:
     """Cast as a voter whom a pass makes known, in a poll by account or invite; the pass."""
-    pass_ = voters.make_pass(poll.identity, poll.pk, poll.voter_secret(), voter_key)
+    pass_ = identity.make_pass(poll.identity, poll.pk, poll.voter_secret(), voter_key)
     body = json.dumps({"selections": selection}).encode()
-    request = ballotbox.CastRequest(poll.code, body, "application/json", "testserver", pass_=pass_)
-    answer = ballotbox.cast(request)
+    request = ballot_box.CastRequest(poll.code, body, "application/json", "testserver", pass_=pass_)
+    answer = ballot_box.cast(request)
     assert answer.status == 202, answer.body
     return pass_
 
 
 def count() -> None:
     for partition in range(get_log().partitions):
-        counting.count_partition(partition)
+        batches.count_partition(partition)
 
 
 async def until(true: Callable[[], Any], patience: float = PATIENCE) -> None:

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analytics.audit import purge
+from polls.audit_log import COMMAND
 from polls.errors import LandslideError
 from polls.management.terminal import answer_to, console, shown_poll
 from polls.models import Poll, canonical_code
-from polls.records import COMMAND
 from polls.votelog import STORE_ERRORS
 
 

@@ -10,11 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from analytics.recovery import reconcile
+from analytics.recovery.log_diagnosis import Damage, Plan, survey
 from analytics.recovery.reconcile import Done, ReconcileRefused
-from analytics.recovery.survey import Damage, Plan, survey
+from polls.audit_log import COMMAND, record
 from polls.errors import LandslideError
 from polls.management.terminal import confirm, console
-from polls.records import COMMAND, record
 from polls.votelog import STORE_ERRORS
 
 #: What the log had beyond the checkpoint is nowhere.

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from analytics.audit import recount
 from analytics.audit.recount import Recount
+from polls.audit_log import COMMAND
 from polls.errors import LandslideError
 from polls.management.terminal import confirm, console, shown
 from polls.models import Poll, Round, canonical_code
-from polls.records import COMMAND
 from polls.votelog import STORE_ERRORS
 
 #: The exit status where it isn't known whether there is drift; 1 says that there is.

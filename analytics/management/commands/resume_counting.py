@@ -7,12 +7,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from analytics.counting import halting, resuming
+from analytics.counting import circuit_breaker, held_ballots
 from analytics.models import Halt
+from polls.audit_log import COMMAND
 from polls.errors import LandslideError
 from polls.management.terminal import console, shown
 from polls.models import Poll, canonical_code
-from polls.records import COMMAND
 
 _LONG = 10 * 365 * 86_400.0
 
@@ -36,11 +36,11 @@ class Command(BaseCommand):
         if poll is None:
             raise CommandError("There is no poll with this code.")
         columns = (TextColumn("Counting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        ballots = halting.held_ballots(poll.pk)
+        ballots = circuit_breaker.held_ballots(poll.pk)
         with Progress(*columns, console=console(options)) as progress:
             task = progress.add_task("", total=ballots)
             try:
-                done = resuming.resume(
+                done = held_ballots.resume(
                     poll,
                     COMMAND,
                     let_fail=options["dead_letters"],

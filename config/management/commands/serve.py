@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from config.assets.staticfiles import collect_if_changed
+from config.assets.static_files import collect_if_changed
 from config.serving import banner, network, prepare
 from config.serving.embedded import EmbeddedWorker
 from config.serving.supervisor import Child, Supervisor

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from polls import installation
+from polls import secret_key
+from polls.audit_log import COMMAND, record
 from polls.management.terminal import confirm
 from polls.models import Poll, State
-from polls.records import COMMAND, record
 
 
 class Command(BaseCommand):
@@ -25,11 +25,11 @@ class Command(BaseCommand):
         parser.add_argument("--yes", action="store_true", help="don't ask")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        if installation.secret_key_is_known():
-            installation.check_secret_key()
+        if secret_key.secret_key_is_known():
+            secret_key.check_secret_key()
             self.stdout.write("The database's voters are known by this SECRET_KEY already. Nothing to do.")
             return
-        stopped = installation.stopped_polls()
+        stopped = secret_key.stopped_polls()
         again = Poll.objects.filter(state=State.OPEN).exclude(code__in=stopped)
         codes = list(again.values_list("code", flat=True))
         if stopped:
@@ -38,6 +38,6 @@ class Command(BaseCommand):
             self.stdout.write(f"Open polls in which browsers can vote again: {', '.join(codes)}.")
         if not options["yes"]:
             confirm("Receipts, invites and cookies of the old key end. Go on? [y/N] ")
-        installation.adopt_secret_key()
+        secret_key.adopt_secret_key()
         record(COMMAND, "secret key adopted", open_polls=[*codes, *stopped])
         self.stdout.write("Done. Restart every process that still runs with another SECRET_KEY.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from polls.records import verify_records
+from polls.audit_log import verify_records
 
 
 class Command(BaseCommand):

@@ -8,9 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from polls.audit_log import COMMAND, record
 from polls.management.terminal import line, shown
 from polls.models import ApiClient
-from polls.records import COMMAND, record
 
 SCOPES = [str(scope.value) for scope in ApiClient.Scope]
 NAME_LENGTH = ApiClient._meta.get_field("name").max_length or 50

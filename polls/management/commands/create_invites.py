@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from polls.audit_log import COMMAND
 from polls.errors import LandslideError
 from polls.management.terminal import line, shown_poll
 from polls.models import Poll, canonical_code
-from polls.records import COMMAND
 from polls.voters import invites
 
 LABEL_LENGTH = 100

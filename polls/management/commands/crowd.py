@@ -24,8 +24,8 @@ from rich.table import Table
 from polls.management.audience import Audience, NoAudience, Report
 from polls.management.terminal import console, shown
 from polls.models import canonical_code
+from polls.text.percentages import decimals_for, percent
 from polls.text.plain_text import escaped
-from polls.text.shares import decimals_for, percent
 
 EVERYWHERE = ("", "0.0.0.0", "::", "[::]")
 

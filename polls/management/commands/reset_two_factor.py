@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from polls import second_factor
+from polls import two_factor
 
 
 class Command(BaseCommand):
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         user = get_user_model().objects.filter(username=options["user"]).first()
         if user is None:
             raise CommandError(f"There is no account {options['user']!r}.")
-        if not second_factor.remove(user):
+        if not two_factor.remove(user):
             raise CommandError(f"{options['user']} has no second factor.")
-        next_step = "sets up a new one at the next log-in" if second_factor.required() else "needs it no more"
+        next_step = "sets up a new one at the next log-in" if two_factor.required() else "needs it no more"
         self.stdout.write(f"The second factor of {options['user']} is gone: {options['user']} {next_step}.")

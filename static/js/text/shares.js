@@ -1,4 +1,4 @@
-/** Shares as people read them, from the counts; polls/text/shares.py has the same rule for what the server writes.
+/** Shares as people read them, from the counts; polls/text/percentages.py has the same rule for what the server writes.
  *
  *  A share is rounded half up. It gets more decimals, all of its poll alike, until what is shown says nothing that
  *  isn't so: none looks as if it had reached a majority of MAJORITIES that it missed, or the other way round, and

@@ -1,4 +1,4 @@
-/** Which text says it: keys of polls/pages/texts.py for what a voter is told. Pure. */
+/** Which text says it: keys of polls/pages/script_messages.py for what a voter is told. Pure. */
 
 /** { title, words } for a voter who may not vote. `cut`: the length of a refused invite that is too short or long. */
 export function barredKeys({ needs, invite }, cut = 0) {

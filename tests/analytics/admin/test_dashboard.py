@@ -10,8 +10,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from analytics.counting import counting
-from analytics.health import health
+from analytics.counting import batches
+from analytics.health import status
 from analytics.models import Checkpoint, Pulse
 from polls import lifecycle, votelog
 from polls.models import DeadLetter, Poll, Round
@@ -41,8 +41,8 @@ def decide(letter: DeadLetter, decision: str) -> str:
 
 def well() -> None:
     expected_heads(max_age=0)
-    health.pulse("sweep")
-    health.pulse("worker one@here")
+    status.pulse("sweep")
+    status.pulse("worker one@here")
 
 
 def test_all_is_well(boss: Client) -> None:
@@ -85,7 +85,7 @@ def test_the_overview_stands_while_the_log_is_down(boss: Client, monkeypatch: py
     def down() -> Any:
         raise ConnectionError
 
-    monkeypatch.setattr(health, "get_log", down)
+    monkeypatch.setattr(status, "get_log", down)
     assert boss.get("/admin/").status_code == 200
     figures = boss.get(FIGURES).json()
     assert "doesn't answer" in figures["alarms"][0]
@@ -180,7 +180,7 @@ def test_a_changed_result_is_announced_before(boss: Client) -> None:
     poll = open_poll()
     lifecycle.close_poll(poll.pk)
     count()
-    counting.settle_closings()
+    batches.settle_closings()
     letter = letter_of(poll)
     assert "result of a poll" in boss.get(decide(letter, "count")).content.decode()
     boss.post(decide(letter, "count"))

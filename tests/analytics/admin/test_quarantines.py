@@ -6,7 +6,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from analytics.counting import halting
+from analytics.counting import circuit_breaker
 from analytics.models import Halt, Quarantine
 from polls.casting.receipts import make_receipt
 from polls.models import DeadLetter, Poll, Record, Round
@@ -96,7 +96,7 @@ def test_receipts_of_others_set_nothing_aside(boss: Client) -> None:
 
 @pytest.mark.full_only
 def test_a_refusal_keeps_what_was_typed(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analytics.results.secrecy.LEAST", 10)
+    monkeypatch.setattr("analytics.results.anonymity_threshold.LEAST", 10)
     poll = open_poll()
     given = receipts(poll, range(20))
     answer = boss.post(f"{LIST}add/", form(poll, receipts=given[0]))
@@ -126,7 +126,7 @@ def test_nobody_sees_more_of_a_stepped_poll_here(boss: Client) -> None:
 
 
 def halted_poll() -> Poll:
-    halting._windows.clear()
+    circuit_breaker._windows.clear()
     poll = open_poll()
     Round.objects.filter(poll=poll).update(rules={"method": "single", "numbers": [], "least": 1, "most": 1})
     fill(poll, range(60), 1)
@@ -137,7 +137,7 @@ def halted_poll() -> Poll:
 
 def test_a_halt_is_an_alarm_and_is_resumed_by_a_person(boss: Client) -> None:
     poll = halted_poll()
-    held = halting.held_ballots()
+    held = circuit_breaker.held_ballots()
     alarms = " ".join(boss.get("/admin/figures/").json()["alarms"])
     assert poll.code in alarms
     assert str(held) in alarms

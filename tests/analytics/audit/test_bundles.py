@@ -15,12 +15,12 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from analytics import tasks
-from analytics.audit import bundles, signing, sorting
+from analytics.audit import bundles, external_sort, signing
 from analytics.audit.bundles import BundleRefused
-from analytics.counting import deadletters
+from analytics.counting import dead_letters
 from analytics.models import AuditBundle, Quarantine, Tally
 from analytics.results import tallies
-from polls import authoring, lifecycle
+from polls import drafts, lifecycle
 from polls.casting.receipts import open_receipt
 from polls.models import Ballot, DeadLetter, Poll, Round
 from tests.analytics.auditing import bundle_of, close, content_of, published, receipt_of
@@ -143,7 +143,7 @@ def test_dead_letters_are_counted_and_not_shown() -> None:
     fill(poll, range(3), 1)
     append(new_ballot(poll, 50, 77), new_ballot(poll, 51, 78))
     count()
-    deadletters.reject_letter(DeadLetter.objects.first().pk, by="anna")  # type: ignore[union-attr]
+    dead_letters.reject_letter(DeadLetter.objects.first().pk, by="anna")  # type: ignore[union-attr]
     poll = lifecycle.publish_poll(close(poll).pk)
     counts = manifest_of(bundle_of(poll))["counts"]
     assert counts == {"counted": 3, "quarantined": 0, "withheld": 0, "waiting": 1, "rejected": 1}
@@ -171,7 +171,7 @@ def test_rules_are_those_of_the_round() -> None:
         (steps, {"release_step": 1}),
     ):
         lifecycle.reset_poll(each.pk)
-        authoring.change_poll(each.pk, **changes)
+        drafts.change_poll(each.pk, **changes)
     facts = manifest_of(bundle_of(poll, 1))
     assert (facts["who_may_vote"], facts["ballots"]) == ("client", "whole")
     assert facts["rules"] == {"least": 1, "most": 3, "revote": True}
@@ -190,11 +190,11 @@ def test_a_round_that_froze_fewer_rules_has_the_others_from_its_poll() -> None:
 def test_more_lines_than_memory_takes_are_sorted_on_disk(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sorting, "RUN", 7)
+    monkeypatch.setattr(external_sort, "RUN", 7)
     given = [f"{number * 7919 % 1000:03}\n" for number in range(100)]
-    assert list(sorting.sorted_lines(given, tmp_path)) == sorted(given)
-    assert list(sorting.sorted_lines([], tmp_path)) == []
-    assert list(sorting.sorted_lines(given[:7], tmp_path)) == sorted(given[:7])
+    assert list(external_sort.sorted_lines(given, tmp_path)) == sorted(given)
+    assert list(external_sort.sorted_lines([], tmp_path)) == []
+    assert list(external_sort.sorted_lines(given[:7], tmp_path)) == sorted(given[:7])
     assert list(tmp_path.iterdir()) == []  # unlinked as soon as they are open
 
 
@@ -238,7 +238,7 @@ def test_a_published_result_that_changes_gets_another() -> None:
     rules = Round.objects.get(poll=poll)
     rules.rules["numbers"].append(77)
     rules.save()
-    deadletters.count_letter(DeadLetter.objects.get().pk, by="anna")
+    dead_letters.count_letter(DeadLetter.objects.get().pk, by="anna")
     poll = Poll.objects.get(pk=poll.pk)
     assert bundles.current(poll) is None
     tasks.upkeep()

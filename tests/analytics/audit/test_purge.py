@@ -13,7 +13,7 @@ from django.utils import timezone
 from analytics import tasks
 from analytics.audit import bundles, purge, recount
 from analytics.audit.purge import PurgeRefused
-from analytics.counting import counting, deadletters
+from analytics.counting import batches, dead_letters
 from analytics.models import AuditBundle, HeldBlock, Quarantine, Tally
 from analytics.recovery import reconcile
 from polls import lifecycle
@@ -21,8 +21,8 @@ from polls.casting.receipts import open_receipt, receipt_status
 from polls.errors import ReceiptNotFound
 from polls.models import Ballot, DeadLetter, Poll, Record, Round
 from polls.votelog import get_log
-from polls.voters import voters
-from polls.voters.voters import browser_key, token_from
+from polls.voters import identity
+from polls.voters.identity import browser_key, token_from
 from tests.analytics.auditing import close, content_of, published, receipt_of
 from tests.polling import append, cast, check_books, count, fill, new_ballot, open_poll, tallied
 
@@ -72,7 +72,7 @@ def traces(secrets: dict[str, bytes]) -> set[str]:
 @pytest.mark.django_db(transaction=True)
 def test_no_trace_of_a_voter_is_left_in_database_or_log() -> None:
     poll = open_poll(revote=True)
-    cookies = [voters.mint() for _ in range(12)]
+    cookies = [identity.mint() for _ in range(12)]
     secrets: dict[str, bytes] = {"the poll's secret": bytes(poll.secret)[:16]}
     for number, cookie in enumerate(cookies):
         token = token_from(cookie)
@@ -89,7 +89,7 @@ def test_no_trace_of_a_voter_is_left_in_database_or_log() -> None:
     assert status == 202, answer
     append(new_ballot(poll, 77, 9))  # which no rule allows
     count()
-    deadletters.reject_letter(DeadLetter.objects.get().pk, by="anna")
+    dead_letters.reject_letter(DeadLetter.objects.get().pk, by="anna")
     letter = DeadLetter.objects.get()
     secrets |= {"letter's voter": bytes(letter.voter_key), "letter's ballot": bytes(letter.ballot_id)}
     lifecycle.publish_poll(close(poll).pk)
@@ -185,7 +185,7 @@ def test_it_is_recorded() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_rounds_behind_go_together_and_voters_of_the_next_are_new() -> None:
     poll = open_poll()
-    cookie = voters.mint()
+    cookie = identity.mint()
     assert cast(poll, [1], cookie)[0] == 202
     count()
     poll = lifecycle.reset_poll(poll.pk)
@@ -227,7 +227,7 @@ class TestRefusals:
         lifecycle.close_poll(poll.pk)
         assert "under way" in refused(poll)
         count()
-        counting.settle_closings()
+        batches.settle_closings()
         assert "under way" in refused(poll)
 
     def test_an_earlier_round_while_another_is_open(self) -> None:

@@ -13,14 +13,15 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from analytics.counting import counting, halting, ledger, slots
-from analytics.counting.apart import Groups
-from analytics.counting.judging import Judge, divide
+from analytics.counting import batches as counting
+from analytics.counting import circuit_breaker, ledger, tally_deltas
+from analytics.counting.quarantine_assignment import Groups
+from analytics.counting.validation import Judge, divide
 from analytics.models import Checkpoint, Tally, TallyPoint
 from polls import lifecycle
 from polls.models import Ballot, DeadLetter, Poll, Round, State
 from polls.votelog import get_log
-from polls.votelog.base import Block, Entry, NewBallot, entries_of
+from polls.votelog.contract import Block, Entry, NewBallot, entries_of
 from tests.polling import alone, append, check_books, count, fill, make_poll, new_ballot, open_poll
 
 pytestmark = pytest.mark.django_db
@@ -261,7 +262,7 @@ def test_rules_are_read_anew_before_a_ballot_is_set_aside() -> None:
 
 
 def test_a_batch_may_change_more_counts_than_one_statement_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots, "_ROWS", 4)
+    monkeypatch.setattr(tally_deltas, "_ROWS", 4)
     poll = open_poll(choices=20)
     blocks = [
         block_of(poll, range(n, n + 20), [str(1 + v) for v in range(20)], first=n + 1, at=T0 + n * 100)
@@ -374,7 +375,7 @@ def blocks_of(polls: Sequence[Poll], drawn: Sequence[Sequence[tuple[Any, ...]]])
 def test_columns_and_single_ballots_come_to_the_same_end(monkeypatch: pytest.MonkeyPatch, wary: bool) -> None:
     polls = [open_poll(revote=True), open_poll(method="multiple", max_selections=2), make_poll()]
     ends: list[tuple[set[Any], ...]] = []
-    monkeypatch.setattr(halting, "FAILURES_AT_LEAST", 10**9)  # what fails is compared too
+    monkeypatch.setattr(circuit_breaker, "FAILURES_AT_LEAST", 10**9)  # what fails is compared too
 
     def count_all(drawn: Any) -> None:
         monkeypatch.setattr(ledger, "_wary_until", time.monotonic() + 3600 if wary else 0.0)

@@ -11,7 +11,7 @@ from analytics.health import anomalies
 from polls import clock, lifecycle
 from polls.models import Poll, ProofOfWork, Record
 from polls.voters import proof_policy
-from polls.voters.rules import get_rules
+from polls.voters.poll_rules import get_rules
 from tests.polling import make_poll, open_poll
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,10 +13,11 @@ from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
-from analytics.health import asking, health, modes
-from analytics.health.asking import Asker
+from analytics.health import bounded_probes, modes
+from analytics.health import status as health
+from analytics.health.bounded_probes import Asker
 from analytics.models import Halt, Pulse
-from polls import installation
+from polls import secret_key
 from polls.models import Poll, ProofOfWork
 from tests.polling import make_poll, open_poll
 from tests.servers import wait_for
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def nothing_published(monkeypatch: pytest.MonkeyPatch) -> None:
     cache.clear()
     # A busy machine is no reason to miss an answer here.
-    monkeypatch.setattr(asking, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(bounded_probes, "PATIENCE_SECONDS", 60)
 
 
 def ready() -> tuple[int, dict[str, Any]]:
@@ -161,7 +162,7 @@ def test_a_clock_that_is_off(seconds: int, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_process_with_another_secret_key_is_not_ready(settings: Any) -> None:
-    installation.check_secret_key()
+    secret_key.check_secret_key()
     assert ready()[0] == 200
     settings.SECRET_KEY = "another"
     status, document = ready()
@@ -210,7 +211,7 @@ def test_one_that_hangs_keeps_nobody_and_is_not_asked_twice(
     stuck: tuple[Callable[[], None], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hang, asked = stuck
-    monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(bounded_probes, "PATIENCE_SECONDS", 0.05)
     asker = Asker({"stuck": hang, "well": lambda: 5})
     for _ in range(3):
         # On a busy machine the other one may take longer, too.

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from analytics.counting import deadletters
+from analytics.counting import dead_letters
 from polls import lifecycle
 from polls.casting.receipts import make_receipt
 from polls.models import Ballot, DeadLetter, Poll, Round
@@ -76,7 +76,7 @@ class TestVerdicts:
         poll = open_poll()
         append(ballot := new_ballot(poll, 0, 77))
         count()
-        deadletters.reject_letter(DeadLetter.objects.get().pk, by="anna")
+        dead_letters.reject_letter(DeadLetter.objects.get().pk, by="anna")
         source = ask(poll, receipt_of(ballot))
         assert "Rejected" in source
         assert "77" not in source.split("verdict", 1)[1].split("<form", 1)[0]

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.counting import counting
+from analytics.counting import batches
 from analytics.models import Quarantine
-from analytics.quarantine import quarantine
-from analytics.results import secrecy
+from analytics.quarantine import decisions
+from analytics.results import anonymity_threshold
 from polls.casting.receipts import make_receipt
 from polls.models import Ballot
 from polls.votelog import get_log
-from polls.votelog.base import NewBallot, partition_of
+from polls.votelog.contract import NewBallot, partition_of
 from tests.polling import append, check_books, count, new_ballot, open_poll
 
 pytestmark = [pytest.mark.django_db, pytest.mark.early]
@@ -82,7 +82,7 @@ class Poll:
         log = get_log()
         partition %= log.partitions
         mine = {voter for voter in range(VOTERS) if self.partition_of(voter) == partition}
-        counting.count_partition(partition)
+        batches.count_partition(partition)
         self.model.count_some(mine)
 
     def partition_of(self, voter: int) -> int:
@@ -96,7 +96,7 @@ class Poll:
         some = [voter for voter in range(first, first + how_many + 1) if voter in self.last]
         ballots = [self.last[voter] for voter in some]
         given = [make_receipt(self.poll.pk, 1, each.voter_key, each.ballot_id) for each in ballots]
-        decision = quarantine.by_receipts(self.poll, given, "Sold", "user ann").decision
+        decision = decisions.by_receipts(self.poll, given, "Sold", "user ann").decision
         for voter in some:
             if voter in self.model.kept and not self.model.kept[voter][1]:
                 assert decision is not None
@@ -104,12 +104,12 @@ class Poll:
 
     def stand(self, *_: Any) -> None:
         time.sleep(0.002)  # times are milliseconds
-        self.standing.append(quarantine.stand(self.poll, "A bot", "user ann").pk)
+        self.standing.append(decisions.stand(self.poll, "A bot", "user ann").pk)
 
     def end(self, which: int, *_: Any) -> None:
         if self.standing:
             time.sleep(0.002)
-            quarantine.end(self.standing.pop(which % len(self.standing)), "user ann")
+            decisions.end(self.standing.pop(which % len(self.standing)), "user ann")
             time.sleep(0.002)
 
     def release(self, which: int, *_: Any) -> None:
@@ -118,7 +118,7 @@ class Poll:
         if not open_:
             return
         decision = open_[which % len(open_)]
-        quarantine.release(decision.pk, "user ann")
+        decisions.release(decision.pk, "user ann")
         self.standing = [each for each in self.standing if each != decision.pk]
         name = str(decision.pk) if decision.rule == "operator" else decision.rule
         for voter, (choice, apart) in self.model.kept.items():
@@ -130,7 +130,7 @@ class Poll:
 @settings(max_examples=EXAMPLES or 25)
 def test_as_if_done_one_ballot_at_a_time(operations: list[tuple[str, int, int, str]], batch: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(secrecy, "LEAST", 1)
+        patch.setattr(anonymity_threshold, "LEAST", 1)
         patch.setattr("django.conf.settings.COUNT_BATCH", batch)
         poll = Poll()
         for name, *given_ in operations:

@@ -11,20 +11,20 @@ import redis
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from analytics.counting import checkpoints, counting
-from analytics.health import health
+from analytics.counting import batches, checkpoints
+from analytics.health import status as health
 from analytics.models import Checkpoint, Pulse, Tally
 from analytics.recovery import reconcile
-from analytics.recovery.survey import Damage, survey
+from analytics.recovery.log_diagnosis import Damage, survey
 from analytics.results import tallies
-from polls import authoring, lifecycle, votelog
-from polls.casting import ballotbox
-from polls.casting.ballotbox import CastRequest
+from polls import drafts, lifecycle, votelog
+from polls.casting import ballot_box
+from polls.casting.ballot_box import CastRequest
 from polls.errors import LogInconsistent, LogUnsuitable
 from polls.models import Ballot, Claim, DeadLetter, LogEntry, LogGate, LogHead, Poll
 from polls.votelog import get_log
-from polls.votelog.base import Gate, Head
-from polls.voters import voters
+from polls.votelog.contract import Gate, Head
+from polls.voters import identity
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,17 +48,17 @@ class Voter:
     """One browser's voter in one poll."""
 
     def __init__(self, poll: Poll) -> None:
-        self.code, self.cookie = poll.code, voters.mint()
+        self.code, self.cookie = poll.code, identity.mint()
         self.ballot_id = str(uuid.uuid4())
 
     def cast(self, selection: list[int], **fields: Any) -> tuple[int, dict[str, Any]]:
         body = json.dumps({"selections": selection, "ballot_id": self.ballot_id} | fields).encode()
-        answer = ballotbox.cast(CastRequest(self.code, body, "application/json", "", cookie=self.cookie))
+        answer = ballot_box.cast(CastRequest(self.code, body, "application/json", "", cookie=self.cookie))
         return answer.status, json.loads(answer.body)
 
 
 def open_poll(**fields: Any) -> Poll:
-    poll = authoring.create_poll(["Ant", "Bee", "Cat"], question="Which one?", **fields)
+    poll = drafts.create_poll(["Ant", "Bee", "Cat"], question="Which one?", **fields)
     return lifecycle.open_poll(poll.pk)
 
 
@@ -76,8 +76,8 @@ def voted(poll: Poll, how_many: int = 12, count: bool = True) -> list[tuple[Vote
 
 def count_all() -> None:
     for partition in range(get_log().partitions):
-        counting.count_partition(partition)
-    counting.settle_closings()
+        batches.count_partition(partition)
+    batches.settle_closings()
 
 
 def figures(poll: Poll) -> Any:
@@ -209,7 +209,9 @@ def test_ballots_that_an_older_copy_took_are_noticed(backend: str) -> None:
     # appends for up to a second.
     stale = {n: Head(head.generation, 0) for n, head in votelog.expected_heads().items()}
     votelog.forget_log()
-    late = [votelog.base.NewBallot(poll.pk, uuid.uuid4().bytes, uuid.uuid4().bytes, "1") for _ in range(3)]
+    late = [
+        votelog.contract.NewBallot(poll.pk, uuid.uuid4().bytes, uuid.uuid4().bytes, "1") for _ in range(3)
+    ]
     assert {outcome.code for outcome in get_log().append(late, stale)} == {"accepted"}
     with pytest.raises(CommandError, match="3 acknowledged ballots"):
         repair()
@@ -310,7 +312,7 @@ def test_only_the_broken_partition_is_rebuilt(settings: Any) -> None:
     poll = open_poll()
     cast = voted(poll, 40)
     uncounted = voted(poll, 20, count=False)
-    count = counting.count_partition(2)
+    count = batches.count_partition(2)
     assert count
     with client() as store:
         store.delete(*store.scan_iter("landslide:{2}:*"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from config.asgi import http
-from polls.http.addresses import client_address
+from polls.http.client_address import client_address
 from polls.models import Poll
 from realtime import hub as hub_module
 from tests.realtime.asking import ask, http_scope

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from config.protocols import slow_clients, uvicorn_protocols
-from config.protocols.uvicorn_bounds import BoundedHttp, BoundedWebSocket
+from config.protocols import read_timeouts, uvicorn_protocols
+from config.protocols.uvicorn_limits import BoundedHttp, BoundedWebSocket
 from tests.realtime.serving import Handing, serving
 from tests.servers import PATIENCE
 
@@ -223,7 +223,7 @@ async def test_trailers_are_no_headers(protocols: Any) -> None:
 
 
 async def test_empty_lines_buy_no_time(protocols: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slow_clients, "FIRST_BYTE_SECONDS", 0.3)
+    monkeypatch.setattr(read_timeouts, "FIRST_BYTE_SECONDS", 0.3)
     async with serving(Recorder(), timeout_keep_alive=1, **protocols) as (_, port):
         for first in (b"\r\n", post(b"", b"") + b"\r\n"):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -236,8 +236,8 @@ async def test_empty_lines_buy_no_time(protocols: Any, monkeypatch: pytest.Monke
 async def test_a_stream_whose_request_has_not_ended_is_not_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(slow_clients, "HEAD_SECONDS", 0.3)
-    monkeypatch.setattr(slow_clients, "BODY_PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(read_timeouts, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(read_timeouts, "BODY_PAUSE_SECONDS", 0.3)
     app = Handing()
     async with serving(app) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

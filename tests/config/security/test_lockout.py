@@ -127,12 +127,12 @@ def test_an_operator_can_end_it() -> None:
 
 def test_passwords_asked_for_inside_are_no_way_to_guess_either(boss: User) -> None:
     """A stolen session must not become a password."""
-    from polls import second_factor
-    from tests.polls.test_second_factor import code_of
+    from polls import two_factor
+    from tests.polls.test_two_factor import code_of
 
     client = Client(REMOTE_ADDR=HERE)
     client.force_login(boss)
-    (device, _earlier) = second_factor.devices_to_confirm(boss, client.session.session_key)
+    (device, _earlier) = two_factor.devices_to_confirm(boss, client.session.session_key)
     client.post("/admin/two-factor/setup/", {"code": code_of(device)})
     answers = [
         client.post("/admin/two-factor/remove/", {"password": "wrong"}).status_code
@@ -140,4 +140,4 @@ def test_passwords_asked_for_inside_are_no_way_to_guess_either(boss: User) -> No
     ]
     assert answers[-1] == 429
     assert client.post("/admin/two-factor/remove/", {"password": PASSWORD}).status_code == 429
-    assert second_factor.device_of(boss)
+    assert two_factor.device_of(boss)

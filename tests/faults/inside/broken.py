@@ -20,17 +20,17 @@ from tests.faults.inside.hooks import after_import, instead, orders, reached, ro
 
 def add() -> None:
     if role() == "web":
-        after_import("polls.votelog.redis.redis")(_casting)
-        after_import("polls.casting.ballotbox")(_box)
+        after_import("polls.votelog.redis.log")(_casting)
+        after_import("polls.casting.ballot_box")(_box)
         after_import("realtime.hub")(_hub)
-        after_import("realtime.reading")(_reading)
+        after_import("realtime.tally_reader")(_reading)
     if role() == "worker":
-        after_import("analytics.counting.counting")(_counting)
+        after_import("analytics.counting.batches")(_counting)
         after_import("analytics.results.tallies")(_tallying)
-        after_import("analytics.counting.wakeups")(_waking)
-        after_import("analytics.health.health")(_sweeping)
-        after_import("analytics.recovery.stuck")(_ending)
-        after_import("polls.votelog.redis.redis")(_logging)
+        after_import("analytics.counting.triggers")(_waking)
+        after_import("analytics.health.status")(_sweeping)
+        after_import("analytics.recovery.stuck_copies")(_ending)
+        after_import("polls.votelog.redis.log")(_logging)
 
 
 def _casting(module: ModuleType) -> None:
@@ -45,7 +45,7 @@ def _casting(module: ModuleType) -> None:
 
 
 def _all_accepted(ballots: Sequence[Any]) -> list[Any]:
-    from polls.votelog.base import ACCEPTED, Outcome
+    from polls.votelog.contract import ACCEPTED, Outcome
 
     return [Outcome(ACCEPTED, ballot.round or 1) for ballot in ballots]
 
@@ -76,7 +76,7 @@ def _forget_claims(append: Callable[..., Any], log: Any, ballots: Any, expected:
 
 
 def _open_gates(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
-    from polls.votelog.base import Gate
+    from polls.votelog.contract import Gate
 
     for poll_id in {ballot.poll_id for ballot in ballots}:
         for partition in range(log.partitions):
@@ -177,9 +177,9 @@ class _NoTransaction:
 def _counting(module: ModuleType) -> None:
     module.transaction = _NoTransaction(module.transaction)  # type: ignore[attr-defined]
     _move_late(module)
-    instead(module.slots, "add", "counts_each_wake_up", _remember)
+    instead(module.tally_deltas, "add", "counts_each_wake_up", _remember)
     instead(module.ledger, "write", "ledger_unchecked", _take_all)
-    instead(module.slots, "add", "adds_twice", lambda add, *args: (add(*args), add(*args)))
+    instead(module.tally_deltas, "add", "adds_twice", lambda add, *args: (add(*args), add(*args)))
 
 
 def _move_late(module: ModuleType) -> None:
@@ -213,10 +213,10 @@ def _waking(module: ModuleType) -> None:
     """A wake-up is taken for a ballot: where none is new, the last ones count once more."""
 
     def count_again(take_down: Any, partition: int) -> None:
-        from analytics.counting import slots
+        from analytics.counting import tally_deltas
 
         if (delta := _last_added.get(partition)) is not None:
-            slots.add(partition, delta)
+            tally_deltas.add(partition, delta)
         take_down(partition)
 
     instead(module, "take_down", "counts_each_wake_up", count_again)

@@ -14,13 +14,13 @@ from tests.faults.inside.hooks import after_import, instead, role
 
 def add() -> None:
     if role() == "web":
-        after_import("polls.votelog.redis.redis")(_casting)
+        after_import("polls.votelog.redis.log")(_casting)
         after_import("polls.votelog")(_comparing)
-        after_import("polls.casting.ballotbox")(_box)
-        after_import("analytics.health.asking")(_asking)
+        after_import("polls.casting.ballot_box")(_box)
+        after_import("analytics.health.bounded_probes")(_asking)
     if role() == "worker":
-        after_import("analytics.counting.counting")(_counting)
-        after_import("analytics.counting.halting")(_halting)
+        after_import("analytics.counting.batches")(_counting)
+        after_import("analytics.counting.circuit_breaker")(_halting)
         after_import("polls.lifecycle")(_lifecycle)
 
 
@@ -54,7 +54,7 @@ def _forget_times(append: Callable[..., Any], log: Any, ballots: Any, expected: 
 
 def _make_anew(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
     """Where there is no log, one is made, so that voting goes on."""
-    from polls.votelog.base import Gate
+    from polls.votelog.contract import Gate
 
     for partition, head in expected.items():
         if log.head(partition) is not None:

@@ -10,11 +10,11 @@ from tests.faults.inside.hooks import after_import, around, instead, role
 
 def add() -> None:
     if role() == "web":
-        after_import("polls.votelog.redis.redis")(_casting)
+        after_import("polls.votelog.redis.log")(_casting)
     if role() == "worker":
-        after_import("analytics.counting.counting")(_counting)
-        after_import("polls.votelog.redis.redis")(_trimming)
-    after_import("analytics.counting.wakeups")(_wake_ups)
+        after_import("analytics.counting.batches")(_counting)
+        after_import("polls.votelog.redis.log")(_trimming)
+    after_import("analytics.counting.triggers")(_wake_ups)
 
 
 def _casting(module: ModuleType) -> None:
@@ -25,7 +25,7 @@ def _counting(module: ModuleType) -> None:
     around(module, "_count_blocks", before="worker.before_batch")
     around(module.ledger, "_binary", before="worker.in_copy")  # called where COPY has begun
     around(module.ledger, "write", after="worker.after_ledger")
-    around(module.slots, "add", after="worker.after_tally")
+    around(module.tally_deltas, "add", after="worker.after_tally")
     around(module, "_move", after="worker.before_commit")
     around(module, "_count_batch", after="worker.after_commit")
     around(module.tally_changed, "send_robust", before="worker.before_announce")

@@ -31,7 +31,7 @@ def _make_voters(cookies: int) -> None:
     from django.core.management import call_command
 
     from polls.models import ApiClient
-    from polls.voters.voters import mint
+    from polls.voters.identity import mint
 
     printed = io.StringIO()
     call_command("create_api_key", "faults", scopes=[*ApiClient.Scope], stdout=printed)

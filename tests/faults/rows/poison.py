@@ -24,7 +24,7 @@ UNKNOWN_POLL = 1_000_000
 
 
 def _fields(poll_id: int, **changes: Any) -> dict[str, Any]:
-    """A ballot as polls.votelog.redis.redis writes it, but for `changes`."""
+    """A ballot as polls.votelog.redis.log writes it, but for `changes`."""
     voter, ballot_id = uuid.uuid4().bytes, uuid.uuid4().bytes
     selections = msgspec.msgpack.encode(["1"])
     fields: dict[str, Any] = {

@@ -10,11 +10,11 @@ from django.apps import apps
 from django.db import connection
 from django.test import Client
 
-from analytics.quarantine import quarantine
-from polls import authoring
+from analytics.quarantine import decisions
+from polls import drafts
 from polls.models import ApiClient, Poll
-from polls.text.moments import EARLIEST, LATEST
 from polls.text.plain_text import folded
+from polls.text.timestamps import EARLIEST, LATEST
 from tests.polling import make_poll, open_poll
 from tests.polls.rest import POLLS, Caller, make_key
 
@@ -62,7 +62,7 @@ def test_a_code_is_found_as_people_type_it(boss: Client) -> None:
 
 def test_what_is_changed_is_found_anew() -> None:
     poll, reader = make_poll(question="Birnen?"), Caller(make_key("polls:read"))
-    authoring.change_poll(poll.pk, question="Äpfel?")
+    drafts.change_poll(poll.pk, question="Äpfel?")
     for typed, codes in (("birnen", []), ("ÄPFEL", [poll.code])):
         found = reader("GET", f"{POLLS}?search={quote(typed)}").json()["results"]
         assert [each["code"] for each in found] == codes
@@ -72,7 +72,7 @@ def test_the_admins_other_lists_find_alike(boss: Client) -> None:
     ApiClient.objects.create_key(name="Hörer", scopes=["polls:read"])
     ApiClient.objects.create_key(name="Other", scopes=["polls:read"])
     poll = open_poll()
-    quarantine.stand(poll, "Ärger im Saal", "Jürgen")
+    decisions.stand(poll, "Ärger im Saal", "Jürgen")
     for page, typed in (
         ("polls/apiclient", "HÖRER"),
         ("analytics/quarantine", "ärger jürgen"),

@@ -10,11 +10,11 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from polls import lifecycle
-from polls.casting import ballotbox
+from polls.casting import ballot_box
 from polls.errors import LogInconsistent, Overloaded, catalogue
 from polls.models import ApiClient, Ballot, Claim, LogEntry, Poll
 from polls.votelog import get_log
-from polls.voters import rules, voters
+from polls.voters import identity, poll_rules
 from tests.polls.rest import POLLS, Caller, make_key, make_poll, refusal
 from tests.servers import PATIENCE
 from tests.threads import at_once
@@ -39,7 +39,7 @@ def no_trace() -> Iterator[None]:
 
 @pytest.fixture
 def poll(db: None) -> Poll:
-    rules.forget()
+    poll_rules.forget()
     return make_poll(open=True)
 
 
@@ -53,7 +53,7 @@ class Voter(Caller):
     def __init__(self, cookie: str | None = "new") -> None:
         super().__init__()
         if cookie:
-            self.client.cookies[voters.COOKIE] = voters.mint() if cookie == "new" else cookie
+            self.client.cookies[identity.COOKIE] = identity.mint() if cookie == "new" else cookie
 
     def cast(self, poll: Poll, *selections: int, **fields: Any) -> Any:
         return self("POST", cast_path(poll), {"selections": list(selections), **fields})
@@ -61,15 +61,15 @@ class Voter(Caller):
 
 def minted(answer: Any) -> str:
     """The cookie that an answer sets."""
-    return str(answer["Set-Cookie"]).split(";")[0].removeprefix(f"{voters.COOKIE}=")
+    return str(answer["Set-Cookie"]).split(";")[0].removeprefix(f"{identity.COOKIE}=")
 
 
 def count() -> None:
-    from analytics.counting import counting
+    from analytics.counting import batches
 
     for partition in range(get_log().partitions):
-        counting.count_partition(partition)
-    counting.settle_closings()
+        batches.count_partition(partition)
+    batches.settle_closings()
 
 
 # --- accepted ---
@@ -113,7 +113,7 @@ def test_the_same_ballot_again_has_the_same_receipt(poll: Poll) -> None:
 @committed
 @pytest.mark.parametrize("same", [True, False], ids=["one ballot", "one voter's ballots"])
 def test_copies_at_once_count_once(poll: Poll, same: bool) -> None:
-    cookie, ballot_id = voters.mint(), str(uuid.uuid4())
+    cookie, ballot_id = identity.mint(), str(uuid.uuid4())
     ids = [ballot_id if same else str(uuid.uuid4()) for _ in range(24)]
     answers = at_once(lambda each: Voter(cookie).cast(poll, 1, ballot_id=each), ids)
     codes = [answer.status_code for answer in answers]
@@ -297,7 +297,7 @@ def test_a_forged_cookie_is_nobody_and_is_introduced(poll: Poll, no_trace: None,
 
 
 def test_one_flipped_letter_is_a_forgery(poll: Poll, no_trace: None) -> None:
-    cookie = voters.mint()
+    cookie = identity.mint()
     for at in (0, 10, 21, 30, 41):
         forged = cookie[:at] + ("B" if cookie[at] == "A" else "A") + cookie[at + 1 :]
         assert refusal(Voter(forged).cast(poll, 1)) == (401, "voter_unknown")
@@ -307,7 +307,7 @@ def test_one_flipped_letter_is_a_forgery(poll: Poll, no_trace: None) -> None:
 def test_an_unknown_voter_may_try_again(poll: Poll) -> None:
     voter = Voter(None)
     introduced = voter.cast(poll, 1)
-    voter.client.cookies[voters.COOKIE] = minted(introduced)
+    voter.client.cookies[identity.COOKIE] = minted(introduced)
     assert voter.cast(poll, 1).status_code == 202
     assert refusal(voter.cast(poll, 1)) == (409, "already_voted")
 
@@ -399,7 +399,7 @@ def test_overload_and_doubt_ask_to_come_back(
         answer = Voter().cast(poll, 1)
         assert refusal(answer) == (503, code)
         assert "gone" not in answer.content.decode()
-    monkeypatch.setattr(ballotbox, "_coalescer", raising(Overloaded()))
+    monkeypatch.setattr(ballot_box, "_coalescer", raising(Overloaded()))
     assert refusal(Voter().cast(poll, 1)) == (503, "overloaded")
 
 
@@ -408,7 +408,7 @@ def test_a_database_that_is_away_leaves_the_outcome_unknown(monkeypatch: pytest.
     def away(*_: Any, **__: Any) -> None:
         raise OperationalError("gone")
 
-    monkeypatch.setattr(ballotbox, "get_rules", away)
+    monkeypatch.setattr(ballot_box, "get_rules", away)
     assert refusal(Voter()("POST", f"{POLLS}DEMO/ballots/", {"selections": [1]})) == (503, "outcome_unknown")
 
 
@@ -424,7 +424,7 @@ def test_a_client_casts_for_its_own_voters(poll: Poll) -> None:
     assert client("POST", path, {"selections": [1], "voter": "béla\0"}).status_code == 202
     assert other("POST", path, {"selections": [1], "voter": "anna"}).status_code == 202
     # A key goes before a cookie, so a client can't be made to vote as a browser.
-    client.client.cookies[voters.COOKIE] = voters.mint()
+    client.client.cookies[identity.COOKIE] = identity.mint()
     assert refusal(client("POST", path, {"selections": [1]})) == (400, "malformed")
 
 
@@ -566,7 +566,7 @@ def test_a_batch_needs_a_key_and_the_envelope(poll: Poll, no_trace: None, settin
 def test_a_store_that_fails_leaves_only_its_chunk_unknown(
     poll: Poll, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from polls.casting import coalescer
+    from polls.casting import append_queue
 
     log = type(get_log())
     append, calls = log.append, []
@@ -577,8 +577,8 @@ def test_a_store_that_fails_leaves_only_its_chunk_unknown(
             raise OperationalError("gone")
         return append(self, *args)
 
-    monkeypatch.setattr(ballotbox, "APPEND_AT_MOST", 10)
-    monkeypatch.setattr(coalescer, "APPEND_AT_MOST", 10)
+    monkeypatch.setattr(ballot_box, "APPEND_AT_MOST", 10)
+    monkeypatch.setattr(append_queue, "APPEND_AT_MOST", 10)
     monkeypatch.setattr(log, "append", second_fails)
     ballots = [{"selections": [1], "voter": str(n)} for n in range(25)]
     answer = Caller(make_key("ballots:write"))("POST", cast_path(poll) + "batch/", {"ballots": ballots})
@@ -610,7 +610,7 @@ def test_the_page_introduces_the_voter() -> None:
         "proof": None,
     }
     assert answer["Cache-Control"] == "private, no-store"
-    assert voters.token_from(minted(answer))
+    assert identity.token_from(minted(answer))
     assert "Set-Cookie" not in Voter()("GET", f"{POLLS}{poll.code}/voter/")
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from analytics.counting import deadletters
+from analytics.counting import dead_letters
 from polls import lifecycle
 from polls.casting.receipts import Sealed, make_receipt, open_receipt, receipt_status
 from polls.errors import ReceiptNotFound
 from polls.models import DeadLetter, Round
-from polls.votelog.base import NewBallot
+from polls.votelog.contract import NewBallot
 from tests.polling import append, count, fill, new_ballot, open_poll
 
 VOTER, BALLOT = b"v" * 16, b"b" * 16
@@ -100,7 +100,7 @@ class TestStatus:
         append(ballot := new_ballot(poll, 0, 77))
         count()
         assert status(ballot) == "accepted"
-        deadletters.reject_letter(DeadLetter.objects.get().pk, by="anna")
+        dead_letters.reject_letter(DeadLetter.objects.get().pk, by="anna")
         assert status(ballot) == "rejected"
 
     def test_set_aside_then_counted_then_replaced(self) -> None:
@@ -110,7 +110,7 @@ class TestStatus:
         rules = Round.objects.get(poll=poll)
         rules.rules["numbers"].append(77)
         rules.save()
-        deadletters.count_letter(DeadLetter.objects.get().pk, by="anna")
+        dead_letters.count_letter(DeadLetter.objects.get().pk, by="anna")
         assert status(ballot) == "counted"
         append(new_ballot(poll, 0, 1, replaces=ballot.ballot_id))
         count()

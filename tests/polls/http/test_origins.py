@@ -7,8 +7,8 @@ import pytest
 
 from polls.http.lanes import is_secure
 from polls.http.origins import origin_allowed, origin_of
-from polls.voters import voters
-from polls.voters.rules import get_rules
+from polls.voters import identity
+from polls.voters.poll_rules import get_rules
 from tests.polls.lanes import Sent, TwoWays, in_bytes
 from tests.polls.origins import WAYS, way_headers
 from tests.polls.rest import POLLS, Caller, make_poll
@@ -71,7 +71,7 @@ def test_casts_by_every_lane(
         (b"host", b"testserver"),
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        (b"cookie", b"voter=" + voters.mint().encode()),
+        (b"cookie", b"voter=" + identity.mint().encode()),
         *way_headers(told, origin),
     ]
     sent = Sent(f"{POLLS}{poll.code}/ballots/", headers, (body,), scheme=scheme)
@@ -112,7 +112,7 @@ def test_without_a_header_of_its_own_a_trusted_proxy_tells_the_scheme_by_the_usu
         (b"host", b"testserver"),
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        (b"cookie", b"voter=" + voters.mint().encode()),
+        (b"cookie", b"voter=" + identity.mint().encode()),
         *way_headers(told, origin),
     ]
 

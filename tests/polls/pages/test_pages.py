@@ -14,8 +14,8 @@ from django.utils import timezone
 from django.utils.translation import ngettext
 
 from polls import lifecycle
-from polls.pages.texts import COMMON, VOTE, catalogue
-from realtime.pages.texts import PRESENT, RESULTS
+from polls.pages.script_messages import COMMON, VOTE, catalogue
+from realtime.pages.script_messages import PRESENT, RESULTS
 from tests.polls.public_pages import (
     POLL_PAGES,
     SCRIPTS,

@@ -21,11 +21,11 @@ KINDS = {".js": "text/javascript", ".css": "text/css"}
 @pytest.fixture(scope="module")
 def scripts(chromium: Any) -> Iterator[Callable[..., Any]]:
     """scripts("text/shares.js", "(shares, value) => …", value): call a function with a module."""
-    from polls.pages import texts
-    from realtime.pages.texts import PRESENT
+    from polls.pages import script_messages
+    from realtime.pages.script_messages import PRESENT
 
     page = chromium.new_page(locale="en-GB")
-    said = json.dumps(texts.catalogue(texts.COMMON, texts.VOTE, PRESENT))
+    said = json.dumps(script_messages.catalogue(script_messages.COMMON, script_messages.VOTE, PRESENT))
     blank = f'<!doctype html><html lang="en"><script type="application/json" id="texts">{said}</script>'
 
     def serve(route: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from polls.voters import rules
+from polls.voters import poll_rules
 from tests.polls.rest import POLLS, make_poll
 
 pytestmark = [pytest.mark.django_db, pytest.mark.full_only]
@@ -24,7 +24,7 @@ ELSEWHERE = [
 
 @pytest.fixture
 def anna() -> User:
-    rules.forget()
+    poll_rules.forget()
     return User.objects.create_user("anna", password=PASSWORD)
 
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from polls import lifecycle
-from polls.authoring import change_poll, create_poll
+from polls.drafts import change_poll, create_poll
 from polls.errors import Malformed
 from polls.models import ApiClient, Choice, InviteBatch, Poll, Round
 from polls.text.plain_text import cleaned, is_visible, isolated, seen_as

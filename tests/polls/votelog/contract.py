@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from polls.votelog.base import (
+from polls.votelog.contract import (
     REMEMBERED_BALLOTS,
     Entry,
     Gate,

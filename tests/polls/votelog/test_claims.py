@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from polls.errors import LogInconsistent
-from polls.votelog.base import Gate, NewBallot, Outcome, partition_of
-from polls.votelog.redis.redis import RedisVoteLog
+from polls.votelog.contract import Gate, NewBallot, Outcome, partition_of
+from polls.votelog.redis.log import RedisVoteLog
 from tests.polls.votelog.contract import (
     AGAIN,
     GENERATION,

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection, transaction
 
 from polls.models import LogEntry
-from polls.votelog.base import VoteLog
+from polls.votelog.contract import VoteLog
 from polls.votelog.database import DatabaseVoteLog
 from tests.polls.votelog.contract import (
     NEW,

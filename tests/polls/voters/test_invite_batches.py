@@ -13,17 +13,17 @@ from django.urls import reverse
 
 from polls import lifecycle
 from polls.models import ApiClient, InviteBatch, Poll, Record
-from polls.voters import invites, rules
+from polls.voters import invites, poll_rules
 from tests.polling import count
 from tests.polls.rest import POLLS, Caller, make_key, make_poll, refusal
-from tests.polls.voters.test_visitors import Browser
+from tests.polls.voters.test_eligibility import Browser
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def poll() -> Poll:
-    rules.forget()
+    poll_rules.forget()
     return make_poll(open=True, identity="invite")
 
 
@@ -153,7 +153,7 @@ def test_an_operator_makes_downloads_and_revokes_them(poll: Poll) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_an_operator_may_ask_how_many_have_voted() -> None:
-    rules.forget()
+    poll_rules.forget()
     poll = make_poll(open=True, identity="invite")
     batch = invites.make_batch(poll.pk, 3, label="Jury", by="x")
     browser = Browser()

@@ -16,8 +16,8 @@ from polls import lifecycle
 from polls.errors import IllegalStep, PollNotFound
 from polls.models import Identity, InviteBatch, Poll, Record, Round
 from polls.voters import invites
+from polls.voters.identity import invite_key
 from polls.voters.invites import Invite
-from polls.voters.voters import invite_key
 from tests.polling import append, count, make_poll, new_ballot
 
 ONE, TWO = b"1" * 32, b"2" * 32  # secrets of two polls

@@ -1,0 +1,152 @@
+"""Setting ballots aside and releasing them, for API clients that may run polls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from analytics.models import Quarantine
+from analytics.quarantine import decisions
+from polls.api.endpoints import Endpoint
+from polls.api.fields import Flag, Moment, StrictSerializer, Text
+from polls.api.permissions import ApiKey, PollScope
+from polls.api.schema import BODY, CODE, KEY, NEGOTIATED, RETRY_AFTER, refusals
+from polls.audit_log import client_actor
+from polls.errors import Malformed, PersonRequired, PollNotFound, QuarantineNotFound
+from polls.models import Poll, canonical_code
+
+Step = Callable[[int, str], Quarantine]
+#: Each is of 72 characters, and a body is of 256 KiB at most.
+RECEIPTS_AT_MOST = 3000
+_COMMON = (*NEGOTIATED, *KEY, "malformed", "poll_not_found")
+
+
+class NewQuarantine(StrictSerializer):
+    """Everything from now on. Receipts take a person."""
+
+    reason = Text(max_length=2000, lines=True, help_text="Why; it stays with the ballots and is recorded.")
+    receipts = serializers.ListField(
+        child=Text(max_length=200),
+        required=False,
+        min_length=1,
+        max_length=RECEIPTS_AT_MOST,
+        help_text="Refused with `person_required`: ballots are set aside by their receipts in the admin.",
+    )
+    from_now_on = Flag(
+        required=False, help_text="Set aside every ballot accepted from now on, until it is ended."
+    )
+
+
+class QuarantineDocument(serializers.Serializer[Any]):
+    id = serializers.IntegerField(source="pk")
+    round = serializers.IntegerField()
+    rule = serializers.ChoiceField(Quarantine.Rule.choices)
+    reason = serializers.CharField()
+    decided_by = serializers.CharField()
+    decided_at = Moment()
+    standing = serializers.SerializerMethodField(help_text="Whether it takes in further ballots.")
+    released_by = serializers.CharField()
+    released_at = Moment(allow_null=True)
+
+    def get_standing(self, decision: Quarantine) -> bool:
+        return decision.since is not None and decision.until is None and decision.released_at is None
+
+
+class SetAsideDocument(serializers.Serializer[Any]):
+    """What was set aside; of what comes from now on there is nothing yet."""
+
+    quarantine = QuarantineDocument(source="decision", allow_null=True)
+    ballots = serializers.IntegerField(help_text="Set aside now.")
+    already = serializers.IntegerField(help_text="Set aside before.")
+    not_counted = serializers.IntegerField(help_text="Still to be counted, or dead letters: try again.")
+    unknown = serializers.IntegerField(help_text="No receipts of this round.")
+
+
+class _Quarantine(Endpoint):
+    authentication_classes = [ApiKey]
+    permission_classes = [PollScope]
+
+    def poll(self, code: str) -> Poll:
+        poll = Poll.objects.filter(code=canonical_code(code)).first()
+        if poll is None:
+            raise PollNotFound()
+        return poll
+
+
+class Quarantines(_Quarantine):
+    @extend_schema(
+        operation_id="quarantines_list",
+        tags=["quarantine"],
+        summary="By which decisions ballots were set aside",
+        description="Of all rounds, newest first, 200 at most. How many they are, the tally says.",
+        parameters=[CODE, RETRY_AFTER],
+        responses={200: QuarantineDocument(many=True)} | refusals(*_COMMON),
+    )
+    def get(self, request: Request, code: str) -> Response:
+        decisions = Quarantine.objects.filter(poll_id=self.poll(code).pk)[:200]
+        return Response(QuarantineDocument(decisions, many=True).data)
+
+    @extend_schema(
+        operation_id="quarantine",
+        tags=["quarantine"],
+        summary="Set ballots aside",
+        description=(
+            "They keep their place and are counted in a second tally, until they are released. With"
+            " `from_now_on`: whatever an open poll accepts until the quarantine is ended or released. By"
+            " `receipts` only a person sets ballots aside, in the admin."
+        ),
+        parameters=[CODE, RETRY_AFTER],
+        request=NewQuarantine,
+        responses={201: SetAsideDocument}
+        | refusals(*NEGOTIATED, *KEY, *BODY, "person_required", "poll_not_found", "illegal_state"),
+    )
+    def post(self, request: Request, code: str) -> Response:
+        poll, fields = self.poll(code), self.checked(NewQuarantine(), request)
+        if fields.get("from_now_on", False) == ("receipts" in fields):
+            raise Malformed("Give from_now_on; receipts take a person, in the admin.")
+        if "receipts" in fields:
+            raise PersonRequired("By their receipts, ballots are set aside by a person in the admin.")
+        decision = decisions.stand(poll, fields["reason"], client_actor(request.auth))
+        return Response(SetAsideDocument(decisions.SetAside(decision)).data, status=201)
+
+
+class _Step(_Quarantine):
+    def take(self, step: Step, request: Request, code: str, decision: int) -> Response:
+        if not Quarantine.objects.filter(poll_id=self.poll(code).pk, pk=decision).exists():
+            raise QuarantineNotFound()
+        return Response(QuarantineDocument(step(decision, client_actor(request.auth))).data)
+
+
+def _step(name: str, summary: str, description: str, *codes: str) -> Any:
+    return extend_schema(
+        operation_id=f"quarantine_{name}",
+        tags=["quarantine"],
+        summary=summary,
+        description=description,
+        parameters=[CODE, RETRY_AFTER],
+        request=None,
+        responses={200: QuarantineDocument} | refusals(*_COMMON, "quarantine_not_found", *codes),
+    )
+
+
+class QuarantineEnd(_Step):
+    @_step("end", "Set no further ballots aside", "What was set aside stays so.", "illegal_state")
+    def post(self, request: Request, code: str, decision: int) -> Response:
+        return self.take(decisions.end, request, code, decision)
+
+
+class QuarantineRelease(_Step):
+    @_step(
+        "release",
+        "Count its ballots again",
+        "Of many, what isn't moved at once follows within seconds. Fewer than ten (or than a step of the"
+        " tally) can't be released once voting is over: the result would show what they mark.",
+        "too_few_ballots",
+    )
+    def post(self, request: Request, code: str, decision: int) -> Response:
+        return self.take(decisions.release, request, code, decision)

@@ -1,0 +1,190 @@
+"""The tally over plain HTTP, and whether the service is well."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.http import HttpRequest, HttpResponse
+from django.utils.http import parse_etags
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from analytics.health import status
+from analytics.results import tallies
+from analytics.results.has_voted import has_voted
+from analytics.results.tallies import Viewer
+from polls import two_factor
+from polls.api.endpoints import Endpoint
+from polls.api.schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals, response_header
+from polls.methods import method_choices
+from polls.models import Identity, State, Visibility, canonical_code
+from polls.votelog import STORE_ERRORS
+
+logger = logging.getLogger(__name__)
+
+PUBLIC = "public, max-age=1, stale-while-revalidate=10"
+PRIVATE = "private, no-store"
+
+
+class ChoiceTally(serializers.Serializer[Any]):
+    number = serializers.IntegerField()
+    label = serializers.CharField()  # type: ignore[assignment]
+    votes = serializers.IntegerField(required=False)
+    share = serializers.FloatField(required=False, allow_null=True, help_text="votes / ballots")
+
+
+class QuarantinedChoice(serializers.Serializer[Any]):
+    number = serializers.IntegerField()
+    votes = serializers.IntegerField()
+
+
+class QuarantinedTally(serializers.Serializer[Any]):
+    """The second tally: ballots that were set aside for review, and are in no figure of the first."""
+
+    ballots = serializers.IntegerField()
+    selections = serializers.IntegerField(required=False)
+    choices = QuarantinedChoice(many=True, required=False)
+    winners_if_released = serializers.ListField(
+        child=serializers.IntegerField(),
+        required=False,
+        help_text="Who would win with them; once the poll is closed.",
+    )
+    reasons = serializers.IntegerField(help_text="How many decisions set them aside.")
+    withheld = serializers.BooleanField(
+        required=False,
+        help_text="True where `selections` and `choices` are left out: they would tell on few ballots.",
+    )
+
+
+class Tally(serializers.Serializer[Any]):
+    """Without `visible`, nothing that depends on a vote is there."""
+
+    poll = serializers.CharField()
+    round = serializers.IntegerField()
+    epoch = serializers.IntegerField(help_text="Grows with a reset or recount.")
+    revision = serializers.IntegerField(help_text="Grows with the poll's lifecycle.")
+    version = serializers.IntegerField(required=False, help_text="Grows with every change of the tally.")
+    state = serializers.ChoiceField(State.choices)
+    method = serializers.ChoiceField(method_choices())
+    question = serializers.CharField(allow_blank=True)
+    min_selections = serializers.IntegerField()
+    max_selections = serializers.IntegerField()
+    revote = serializers.BooleanField()
+    results_visible = serializers.ChoiceField(Visibility.choices)
+    release_step = serializers.IntegerField(
+        help_text="While the poll is open, figures move by so many ballots or more, or not at all."
+    )
+    identity = serializers.ChoiceField(Identity.choices, help_text="Who may vote.")
+    opens_at = serializers.DateTimeField(allow_null=True)
+    closes_at = serializers.DateTimeField(allow_null=True)
+    closed_at = serializers.DateTimeField(allow_null=True)
+    visible = serializers.BooleanField()
+    ballots = serializers.IntegerField(required=False)
+    selections = serializers.IntegerField(required=False)
+    base = serializers.CharField(required=False, help_text="What shares are shares of.")
+    choices = ChoiceTally(many=True)
+    winners = serializers.ListField(child=serializers.IntegerField(), required=False)
+    quarantined = QuarantinedTally(required=False, help_text="Only where ballots are set aside.")
+
+
+class TallyView(Endpoint):
+    authentication_classes: list[Any] = []
+
+    @extend_schema(
+        operation_id="tally",
+        tags=["tally"],
+        summary="The tally as it stands",
+        description=(
+            "Drop an answer that is lower in (epoch, revision, version) than one you have: answers may"
+            " overtake each other. Where who asks may not see it, `visible` is false and no figure is there."
+        ),
+        auth=ANYBODY,
+        parameters=[
+            CODE,
+            OpenApiParameter(
+                "If-None-Match", OpenApiTypes.STR, OpenApiParameter.HEADER, description="An ETag you have."
+            ),
+            response_header("ETag", [200, 304], "Changes with everything that is shown."),
+            RETRY_AFTER,
+        ],
+        responses={
+            200: Tally,
+            304: OpenApiResponse(description="Nothing has changed since that ETag."),
+        }
+        | refusals(*NEGOTIATED, "malformed", "poll_not_found"),
+    )
+    def get(self, request: Request, code: str) -> HttpResponse:
+        snap = tallies.snapshot_of(canonical_code(code))
+        visibility = snap.poll.results_visible
+        viewer = viewer_of(request, visibility, code)
+        visible = tallies.may_see(snap.poll.state, visibility, viewer)
+        epoch, revision, version = snap.stamp
+        etag = f'"{epoch}-{revision}-{version}"' if visible else f'"{epoch}-{revision}"'
+        headers = {
+            "ETag": etag,
+            "Cache-Control": PUBLIC if visibility == Visibility.ALWAYS else PRIVATE,
+            "Access-Control-Allow-Origin": "*",
+        }
+        if visibility != Visibility.ALWAYS:
+            headers["Vary"] = "Cookie"
+            del headers["Access-Control-Allow-Origin"]
+        if known(etag, request.headers.get("If-None-Match", "")):
+            return HttpResponse(status=304, headers=headers)
+        body = tallies.tally_json(tallies.document(snap, visible=visible))
+        return HttpResponse(body, content_type="application/json", headers=headers)
+
+
+def known(etag: str, if_none_match: str) -> bool:
+    """Whether a client has what this ETag stands for, in whatever encoding (RFC 9110, 13.1.2)."""
+    return etag in (each.removeprefix("W/") for each in parse_etags(if_none_match))
+
+
+def viewer_of(request: Request, results_visible: str, code: str) -> Viewer:
+    """Who is asking, looked up no further than the poll's visibility needs."""
+    if results_visible == Visibility.ALWAYS:
+        return Viewer.PUBLIC
+    if _is_staff(request._request):
+        return Viewer.STAFF
+    if results_visible == Visibility.AFTER_VOTE and has_voted(code, request.COOKIES):
+        return Viewer.VOTED
+    return Viewer.PUBLIC
+
+
+def _is_staff(request: HttpRequest) -> bool:
+    """By the admin's session. DRF has put nobody in the place of its user: here it is no key to act with."""
+    session = getattr(request, "session", None)
+    if session is None or settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        return False
+    user = get_user(request)
+    return two_factor.lets_in(user, two_factor.verified_device(user, session))
+
+
+def healthz(request: Any) -> HttpResponse:
+    """Alive. Asks nothing else, so that a dead database doesn't restart a process that is well."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+def readyz(request: Any) -> HttpResponse:
+    """Whether ballots are accepted here. A degraded mode alone is no reason to send voters elsewhere."""
+    found = status.well_being()
+    ready = found.ready
+    return HttpResponse(
+        json.dumps({"ready": ready, **found.parts, "modes": found.modes}) + "\n",
+        status=200 if ready else 503,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "5"}),
+    )
+
+
+def metrics(request: Any) -> HttpResponse:
+    try:
+        return HttpResponse(status.metrics_in_time(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    except (*STORE_ERRORS, TimeoutError):
+        logger.warning("no_metrics", exc_info=True)
+        return HttpResponse("A store doesn't answer.\n", status=503, content_type="text/plain")

@@ -1,0 +1,182 @@
+"""Polls whose ballots mostly fail while they are counted: held, and counted once somebody has looked.
+
+A few ballots that can't be counted are dead letters. Where most of a poll's are, something else is wrong,
+such as rules that were lost, and a pile of dead letters would only bury it. Then that poll's counting
+halts: its entries are held, as they came from the log, in the transaction that moves the checkpoint behind
+them. Other polls go on. What comes later queues behind what is held, so that the order of a voter's ballots
+stays, until the last of them is counted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from django.db import transaction
+from django.db.models import Sum
+from django.utils.translation import gettext as _
+
+from analytics.counting.checkpoints import hold_counting
+from analytics.counting.validation import Misfit
+from analytics.models import Checkpoint, Halt, HeldBlock
+from polls.audit_log import record
+from polls.models import Poll
+from polls.votelog.contract import Block
+
+logger = logging.getLogger(__name__)
+
+#: A poll halts when so many of its ballots have failed, and more than half, of the last so many that a
+#: worker has judged in a partition, or of those in one batch.
+FAILURES_AT_LEAST = 10
+WINDOW = 200
+_POLLS_AT_MOST = 2000
+
+#: (ballots, failures) of late, a batch each, by partition and poll.
+_windows: dict[tuple[int, int], deque[tuple[int, int]]] = {}
+
+BY_COUNTING = "counting"  # who halts a poll
+
+
+class Halting(Exception):
+    """Most ballots of these polls fail: nothing of the batch may stay. Why, by poll."""
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        super().__init__(dict(reasons))
+        self.reasons = reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """How many ballots of each poll a batch had, and how many failed."""
+
+    ballots: Counter[int]
+    failures: Counter[int]
+
+
+def count_only(_partition: int, blocks: Iterable[Block], misfits: Sequence[Misfit]) -> Verdicts:
+    """What `check` returns, whatever fails."""
+    ballots: Counter[int] = Counter()
+    for block in blocks:
+        ballots[block.poll_id] += len(block)
+    return Verdicts(ballots, Counter(entry.poll_id for entry, _reason, _detail in misfits))
+
+
+def check(partition: int, blocks: Iterable[Block], misfits: Sequence[Misfit]) -> Verdicts:
+    """Raise Halting where most of a poll's ballots fail, with what this batch adds to those before."""
+    verdicts = count_only(partition, blocks, misfits)
+    reasons = {
+        poll_id: _why(poll_id, misfits)
+        for poll_id, failed in verdicts.failures.items()
+        if _most_fail(partition, poll_id, verdicts.ballots[poll_id], failed)
+    }
+    if reasons:
+        # Entries of no poll at all are dead letters, however many.
+        known = set(Poll.objects.filter(pk__in=reasons).values_list("pk", flat=True))
+        if known:
+            raise Halting({poll_id: reasons[poll_id] for poll_id in known})
+    return verdicts
+
+
+def note(partition: int, verdicts: Verdicts) -> None:
+    """What a batch came to, once it is committed."""
+    for poll_id, ballots in verdicts.ballots.items():
+        if len(_windows) >= _POLLS_AT_MOST:
+            _windows.clear()
+        window = _windows.setdefault((partition, poll_id), deque())
+        window.append((ballots, verdicts.failures[poll_id]))
+        while sum(n for n, _failed in window) - window[0][0] >= WINDOW:
+            window.popleft()
+
+
+def _most_fail(partition: int, poll_id: int, ballots: int, failed: int) -> bool:
+    if failed >= FAILURES_AT_LEAST and failed * 2 > ballots:
+        return True
+    for earlier, earlier_failed in reversed(_windows.get((partition, poll_id), ())):
+        if ballots >= WINDOW:
+            break
+        ballots, failed = ballots + earlier, failed + earlier_failed
+    return failed >= FAILURES_AT_LEAST and failed * 2 > ballots
+
+
+def _why(poll_id: int, misfits: Sequence[Misfit]) -> str:
+    reasons = Counter(reason for entry, reason, _detail in misfits if entry.poll_id == poll_id)
+    return ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+
+
+# --- holding; by whoever has the partition's checkpoint ---
+
+
+def halt(reasons: Mapping[int, str]) -> None:
+    """Halt these polls, in the transaction that holds the first of their ballots."""
+    for poll_id, reason in reasons.items():
+        made = Halt.objects.bulk_create([Halt(poll_id=poll_id, reason=reason)], ignore_conflicts=True)
+        logger.error("counting_halted", extra={"poll": poll_id, "reason": reason, "halts": len(made)})
+        code = Poll.objects.filter(pk=poll_id).values_list("code", flat=True).first() or ""
+        record(BY_COUNTING, "counting halted", code, reason=reason)
+        for where in [where for where in _windows if where[1] == poll_id]:
+            _windows.pop(where, None)
+
+
+def spread() -> None:
+    """Let the workers of all partitions look for halted polls."""
+    if Checkpoint.objects.filter(watch=False).exists():
+        with transaction.atomic():
+            hold_counting()
+            Checkpoint.objects.update(watch=True)
+
+
+def halted(poll_ids: set[int]) -> set[int]:
+    """Which of these polls don't count just now."""
+    return set(Halt.objects.filter(poll_id__in=poll_ids).values_list("poll_id", flat=True))
+
+
+def hold(partition: int, blocks: Sequence[Block]) -> None:
+    HeldBlock.objects.bulk_create(
+        HeldBlock(
+            partition=partition,
+            first=block.first,
+            poll_id=block.poll_id,
+            round=block.round,
+            at=block.at,
+            ballots=len(block),
+            columns=_pack(block),
+        )
+        for block in blocks
+    )
+
+
+def held_ballots(poll_id: int | None = None) -> int:
+    """How many ballots wait, of one poll or of all."""
+    blocks = HeldBlock.objects.all() if poll_id is None else HeldBlock.objects.filter(poll_id=poll_id)
+    return blocks.aggregate(sum=Sum("ballots"))["sum"] or 0
+
+
+def block_of(row: HeldBlock) -> Block:
+    """The block as it came from the log."""
+    voter_keys, ballot_ids, selections, replaces, aside = _unpack(bytes(row.columns))
+    texts = [text.decode("utf-8", "surrogatepass") for text in selections]
+    where = row.poll_id, row.round, row.at
+    return Block(row.first, "ballot", *where, voter_keys, ballot_ids, texts, replaces, aside)
+
+
+_Columns = tuple[list[bytes], list[bytes], list[bytes], list[bytes | None] | None, str]
+_unpack: Callable[[bytes], _Columns] = msgspec.msgpack.Decoder(_Columns).decode
+
+
+def _pack(block: Block) -> bytes:
+    # Whatever came out of the log: a selection needn't be text that UTF-8 knows.
+    selections = [text.encode("utf-8", "surrogatepass") for text in block.selections]
+    replaces = list(block.replaces) if block.replaces else None
+    columns = list(block.voter_keys), list(block.ballot_ids), selections, replaces, block.aside
+    return msgspec.msgpack.encode(columns)
+
+
+def alarm(poll_code: str, row: Halt) -> str:
+    """What an operator is told."""
+    return _(
+        "Counting of poll %(code)s is halted, since most of its ballots can't be counted: %(reason)s."
+        " %(count)s ballots are held."
+    ) % {"code": poll_code, "reason": row.reason, "count": held_ballots(row.poll_id)}

@@ -1,0 +1,74 @@
+"""What becomes of entries that were set aside: counted after a repair, or rejected for good."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from analytics.counting import batches, final_results
+from analytics.models import Checkpoint
+from analytics.signals import tally_changed
+from polls.audit_log import record
+from polls.errors import IllegalStep
+from polls.models import DeadLetter, Poll
+from polls.text.timestamps import to_milliseconds
+from polls.votelog.contract import Entry
+
+
+def count_letter(letter_id: int, by: str) -> DeadLetter:
+    """Count a dead letter now. IllegalStep, with the reason, where it still can't be counted."""
+    with transaction.atomic():
+        letter = _waiting(letter_id)
+        # Whoever counts for a partition holds its checkpoint: no two writers on a slot.
+        Checkpoint.objects.select_for_update().filter(partition=letter.partition).first()
+        reason = batches.count_entry(letter.partition, _entry(letter))
+        if reason:
+            raise IllegalStep(_("It still can't be counted: %(reason)s") % {"reason": reason})
+        _settle(letter, DeadLetter.Status.COUNTED, by)
+        final_results.refresh(letter.poll_id, letter.round)
+        _record(letter, by)
+    tally_changed.send(sender=None, poll_ids={letter.poll_id})
+    return letter
+
+
+def reject_letter(letter_id: int, by: str) -> DeadLetter:
+    """Never count it. Its receipt says `rejected` from now on."""
+    with transaction.atomic():
+        letter = _waiting(letter_id)
+        _settle(letter, DeadLetter.Status.REJECTED, by)
+        _record(letter, by)
+    return letter
+
+
+def _waiting(letter_id: int) -> DeadLetter:
+    letter = DeadLetter.objects.select_for_update().get(pk=letter_id)
+    if letter.status != DeadLetter.Status.WAITING:
+        raise IllegalStep(_("This dead letter has been settled before."))
+    return letter
+
+
+def _settle(letter: DeadLetter, status: DeadLetter.Status, by: str) -> None:
+    letter.status, letter.settled_at, letter.settled_by = status, timezone.now(), by
+    letter.save(update_fields=["status", "settled_at", "settled_by"])
+
+
+def _record(letter: DeadLetter, by: str) -> None:
+    code = Poll.objects.filter(pk=letter.poll_id).values_list("code", flat=True).first() or ""
+    record(f"user {by}", f"dead letter {letter.status}", code, entry=str(letter), round=letter.round)
+
+
+def _entry(letter: DeadLetter) -> Entry:
+    return Entry(
+        position=letter.position,
+        kind="ballot",
+        poll_id=letter.poll_id,
+        round=letter.round,
+        # Of one that was set aside by an earlier release it isn't known when it was accepted.
+        at=to_milliseconds(letter.accepted_at or letter.set_aside_at),
+        voter_key=bytes(letter.voter_key),
+        ballot_id=bytes(letter.ballot_id),
+        selection=letter.selection,
+        replaces=bytes(letter.replaces) if letter.replaces is not None else None,
+        aside=letter.aside,
+    )

@@ -1,0 +1,40 @@
+"""The result that a round keeps once it is over, after something has changed what it counts."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models import F
+
+from analytics.counting import stepped_results
+from analytics.results.tallies import counts_of, earlier_result, final_result
+from polls.models import Poll, Round, State
+from polls.signals import poll_changed
+
+
+def refresh(poll_id: int, round_number: int) -> None:
+    """A closed round's result follows its tally; a published one only under a new epoch.
+
+    In the transaction that changes the tally, and behind that change: of this and a closing that is under
+    way one waits for the other, and then sees what it did.
+    """
+    poll = Poll.objects.select_for_update().filter(pk=poll_id).first()
+    if poll is None:
+        return
+    if poll.round > round_number:
+        _refresh_earlier(poll, round_number)
+    elif poll.round == round_number and poll.state in (State.CLOSED, State.PUBLISHED):
+        if poll.release_step > 1:
+            stepped_results.finish(poll, round_number)
+        if poll.state == State.PUBLISHED:
+            Poll.objects.filter(pk=poll.pk).update(epoch=F("epoch") + 1)
+        Round.objects.filter(poll=poll, number=round_number).update(result=final_result(poll))
+        transaction.on_commit(lambda: poll_changed.send(sender=Poll, poll_id=poll.pk))
+
+
+def _refresh_earlier(poll: Poll, round_number: int) -> None:
+    # One that was reset while it was open has none.
+    for round_ in Round.objects.filter(poll=poll, number=round_number, result__isnull=False):
+        if round_.rules.get("step", 1) > 1:
+            stepped_results.finish(poll, round_number)
+        round_.result = earlier_result(round_, counts_of(poll.pk, round_number))
+        round_.save(update_fields=["result"])

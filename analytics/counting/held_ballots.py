@@ -1,0 +1,118 @@
+"""Counting what is held of a halted poll, in the order in which it came, once somebody says so."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from itertools import groupby
+from operator import attrgetter
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from analytics.counting import batches, circuit_breaker
+from analytics.counting.checkpoints import hold_counting
+from analytics.counting.circuit_breaker import Halting
+from analytics.models import Checkpoint, Halt, HeldBlock
+from analytics.signals import tally_changed
+from polls.audit_log import record
+from polls.errors import IllegalStep
+from polls.models import Poll
+from polls.signals import ballots_appended
+
+logger = logging.getLogger(__name__)
+
+#: How long a page counts before it leaves the rest to the sweep, and the sweep to the next one.
+PATIENCE_SECONDS = 2.0
+
+
+def resume(
+    poll: Poll,
+    by: str,
+    *,
+    let_fail: bool = False,
+    seconds: float = PATIENCE_SECONDS,
+    progress: Callable[[int], None] | None = None,
+) -> bool:
+    """Count what is held of the poll, and then whatever comes; whether all of it is counted by now.
+
+    What fails becomes a dead letter. If that is most of it the poll halts again, unless `let_fail` says
+    that this is wanted. What isn't counted in time, the sweep counts.
+    """
+    with transaction.atomic():
+        row = Halt.objects.select_for_update().filter(poll_id=poll.pk).first()
+        if row is None:
+            raise IllegalStep(_("The counting of this poll isn't halted."))
+        row.resumed_by, row.let_fail = by[:200], let_fail
+        row.save(update_fields=["resumed_by", "let_fail"])
+        ballots = circuit_breaker.held_ballots(poll.pk)
+        record(by, "counting resumed", poll.code, ballots=ballots, let_fail=let_fail)
+    return _work_off(row, seconds, progress)
+
+
+def go_on() -> None:
+    """Move on with what somebody resumed; and let every partition know of the polls that are halted."""
+    for row in Halt.objects.all():
+        if row.resumed_by:
+            _work_off(row, PATIENCE_SECONDS)
+        else:
+            circuit_breaker.spread()
+
+
+def _work_off(row: Halt, seconds: float, progress: Callable[[int], None] | None = None) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            counted = _count_some(row)
+        except Halting as again:
+            _halt_again(row, again.reasons[row.poll_id])
+            return False
+        if progress:
+            progress(counted)
+        _tell(row.poll_id)
+        if not counted:
+            batches.settle_closings()
+            return True
+    return False
+
+
+def _count_some(row: Halt) -> int:
+    """A batch of what is held, oldest first; where nothing is, the poll counts again. How many they were."""
+    with transaction.atomic():
+        # All of them: after a repair of the log, a voter's ballots needn't be held under one partition.
+        hold_counting()
+        if not Halt.objects.filter(poll_id=row.poll_id).exists():
+            return 0
+        rows = _some(row.poll_id)
+        if not rows:
+            Halt.objects.filter(poll_id=row.poll_id).delete()
+        for partition, together in groupby(rows, key=attrgetter("partition")):
+            blocks = [circuit_breaker.block_of(held) for held in together]
+            batches.count_held(partition, blocks, let_fail=row.let_fail)
+        HeldBlock.objects.filter(pk__in=[held.pk for held in rows]).delete()
+    return sum(held.ballots for held in rows)
+
+
+def _some(poll_id: int) -> list[HeldBlock]:
+    rows: list[HeldBlock] = []
+    ballots = 0
+    for row in HeldBlock.objects.filter(poll_id=poll_id).order_by("pk")[: settings.COUNT_BATCH]:
+        if rows and ballots + row.ballots > settings.COUNT_BATCH:
+            break
+        rows.append(row)
+        ballots += row.ballots
+    return rows
+
+
+def _halt_again(row: Halt, reason: str) -> None:
+    Halt.objects.filter(poll_id=row.poll_id).update(resumed_by="", reason=reason)
+    logger.error("counting_halted", extra={"poll": row.poll_id, "reason": reason})
+
+
+def _tell(poll_id: int) -> None:
+    """Screens, and whoever came to count while we held the checkpoints and passed by."""
+    tally_changed.send_robust(sender=None, poll_ids={poll_id})
+    partitions = set(Checkpoint.objects.values_list("partition", flat=True))
+    ballots_appended.send_robust(sender=None, partitions=partitions)

@@ -1,0 +1,125 @@
+"""What a batch adds to the tallies: exactly what the ledger took, in slots of one writer each."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TypeVar
+
+from django.db import connection
+
+from analytics.counting.ledger import Replacement, Written
+from analytics.counting.validation import Judge, RoundKey
+from analytics.results.tallies import BALLOTS, QUARANTINED
+from polls.methods import decode
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Delta:
+    """Changes of counts: per (poll, round), and per second of acceptance."""
+
+    tally: dict[RoundKey, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    points: dict[tuple[int, int, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def add(
+        self,
+        where: RoundKey,
+        second: int,
+        keys: Iterable[str],
+        count: int,
+        *,
+        apart: bool = False,
+        stepped: bool = False,
+    ) -> None:
+        """`count` more ballots with these keys; a key that is named twice counts twice, as in a recount.
+
+        The second tally has no history, and that of a tally that moves in steps is written with each step.
+        """
+        tally, prefix = self.tally[where], QUARANTINED if apart else ""
+        points = None if apart or stepped else self.points[(*where, second)]
+        for key in keys:
+            tally[prefix + key] += count
+            if points is not None:
+                points[key] += count
+
+
+def delta_of(written: Written, judge: Judge) -> Delta:
+    # Collapse in memory, write once: ballots that are alike are counted before they are looked into.
+    alike: dict[tuple[int, int, int, bool], Counter[str]] = defaultdict(Counter)
+    for apart, blocks in written.added.items():
+        for block in blocks:
+            where_when = block.poll_id, block.round, block.at // 1000, apart is not None
+            alike[where_when].update(block.selections)
+    delta = Delta()
+    for (poll_id, round_, second, is_apart), selections in alike.items():
+        contribution = judge.method((poll_id, round_)).contribution
+        stepped = judge.is_stepped((poll_id, round_))
+        for selection, count in selections.items():
+            keys = (BALLOTS, *contribution(decode(selection)))
+            delta.add((poll_id, round_), second, keys, count, apart=is_apart, stepped=stepped)
+    for replacement in written.replaced:
+        _add_replacement(delta, replacement, judge)
+    return delta
+
+
+def _add_replacement(delta: Delta, replacement: Replacement, judge: Judge) -> None:
+    entry = replacement.entry
+    where, second = (entry.poll_id, entry.round), entry.at // 1000
+    contribution = judge.method(where).contribution
+    is_apart, stepped = replacement.apart is not None, judge.is_stepped(where)
+    for sign, selection, apart in (
+        (-1, replacement.old_selection, replacement.was_apart),
+        (1, entry.selection, is_apart),
+    ):
+        # Of the ballots it is a change even where their number stays.
+        keys = (BALLOTS, *contribution(decode(selection)))
+        delta.add(where, second, keys, sign, apart=apart, stepped=stepped)
+
+
+def add(partition: int, delta: Delta) -> None:
+    """In the transaction that is under way, by whoever holds the partition's checkpoint."""
+    tally = [
+        (poll_id, round_, key, partition, count, 1)
+        for (poll_id, round_), counts in delta.tally.items()
+        for key, count in counts.items()
+    ]
+    points = [
+        (poll_id, round_, second, key, partition, count)
+        for (poll_id, round_, second), counts in delta.points.items()
+        for key, count in counts.items()
+        if count
+    ]
+    with connection.cursor() as cursor:
+        # Sums are made by the database, never as a value read before plus one.
+        for slots in _some(tally):
+            cursor.execute(_ADD_TO_TALLY % _values(slots), list(chain.from_iterable(slots)))
+        for seconds in _some(points):
+            cursor.execute(_ADD_TO_POINTS % _values(seconds), list(chain.from_iterable(seconds)))
+
+
+#: Rows a statement: one statement costs more than its rows, and SQLite takes so many values only.
+_ROWS = 400
+_ADD_TO_TALLY = """
+    INSERT INTO analytics_tally (poll_id, round, key, partition, count, changes) VALUES %s
+    ON CONFLICT (poll_id, round, key, partition) DO UPDATE
+    SET count = analytics_tally.count + excluded.count, changes = analytics_tally.changes + excluded.changes
+"""
+_ADD_TO_POINTS = """
+    INSERT INTO analytics_tallypoint (poll_id, round, second, key, partition, count) VALUES %s
+    ON CONFLICT (poll_id, round, second, key, partition) DO UPDATE
+    SET count = analytics_tallypoint.count + excluded.count
+"""
+
+
+def _values(rows: Sequence[tuple[object, ...]]) -> str:
+    row = f"({', '.join(['%s'] * len(rows[0]))})"
+    return ", ".join([row] * len(rows))
+
+
+def _some(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(rows), _ROWS):
+        yield rows[start : start + _ROWS]

@@ -1,0 +1,131 @@
+"""The receipt page: a voter hears what became of the ballot, and how to check the whole count.
+
+A receipt is nobody's business but its holder's, so it comes in a form's body, never in an
+address: those are kept by histories, logs and caches. Looking one up changes nothing, so
+the form needs no token, and the page stays one that a cache may hand out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.cache import add_never_cache_headers
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from analytics.audit import bundles, signing
+from analytics.results.tallies import Viewer, may_see
+from polls import rounds
+from polls.casting.receipts import receipt_status
+from polls.errors import ReceiptNotFound, TooLarge
+from polls.models import Poll, canonical_code
+from polls.pages.views import poll_page, unknown_poll
+from polls.poll_document import outline
+from polls.text.integers import whole_number
+
+#: A receipt, and whatever a form puts around it.
+_BODY_MAX_BYTES = 4096
+
+#: What became of a ballot: tone, title, sentence.
+_VERDICTS: dict[str, tuple[str, Any, Any]] = {
+    "counted": ("good", _("Counted"), _("Your ballot is part of the count.")),
+    "accepted": (
+        "",
+        _("Accepted, being counted"),
+        _(
+            "Your ballot is safely in. It is counted in a moment, or looked at by the organiser first; check"
+            " again later."
+        ),
+    ),
+    "replaced": (
+        "warn",
+        _("Replaced by a later ballot of yours"),
+        _("You changed your ballot, and the later one takes its place. Check with the later receipt."),
+    ),
+    "quarantined": (
+        "warn",
+        _("Set aside for review: it counts in the second tally"),
+        _(
+            "The organiser doubts some ballots, yours among them. They are counted apart, in a second tally"
+            " beside the result; while they are few, only their number is shown."
+        ),
+    ),
+    "rejected": (
+        "bad",
+        _("Rejected"),
+        _(
+            "The organiser looked at it and decided that it can't count: it didn't fit the poll's rules, or"
+            " another ballot of yours is counted."
+        ),
+    ),
+    "purged": (
+        "",
+        _("Not linked to a ballot any more"),
+        _(
+            "What linked this round's receipts to its ballots was destroyed for good, to protect the voters."
+            " Look for your receipt in the published list: if it is there, your ballot is counted."
+        ),
+    ),
+    "unknown": (
+        "bad",
+        _("We don't know this receipt"),
+        _(
+            "A receipt has 72 characters, and small and capital letters differ. Copy it again from where you"
+            " kept it."
+        ),
+    ),
+}
+
+
+@csrf_exempt
+@require_http_methods(["GET", "HEAD", "POST"])
+def receipt(request: HttpRequest, code: str) -> HttpResponse:
+    if request.method != "POST":
+        return _asking(request, code)
+    length = whole_number(request.META.get("CONTENT_LENGTH") or "0")
+    if length is None or length > _BODY_MAX_BYTES:
+        return HttpResponse(TooLarge().detail, status=413, content_type="text/plain; charset=utf-8")
+    poll = Poll.objects.filter(code=canonical_code(code)).prefetch_related("choices").first()
+    if poll is None:
+        return unknown_poll(request, code)
+    typed = "".join(request.POST.get("receipt", "").split())
+    response = _page(request, poll, {"typed": typed[:200], **_verdict(poll, typed)})
+    add_never_cache_headers(response)
+    return response
+
+
+def _verdict(poll: Poll, typed: str) -> dict[str, Any]:
+    if not typed:
+        return {"missing": True}
+    elsewhere, round_ = "", None
+    try:
+        found = receipt_status(typed)
+    except ReceiptNotFound as error:
+        status = str(error.extra.get("reason", "unknown"))
+    else:
+        status, round_ = str(found["status"]), found["round"]
+        elsewhere = str(found["poll"]) if found["poll"] != poll.code else ""
+    tone, title, words = _VERDICTS[status]
+    about = {"elsewhere": elsewhere, "round": round_ if round_ != poll.round and not elsewhere else None}
+    return {"tone": tone, "title": title, "words": words, **about}
+
+
+@poll_page
+def _asking(request: HttpRequest, poll: Poll) -> HttpResponse:
+    return _page(request, poll, {})
+
+
+def _page(request: HttpRequest, poll: Poll, answer: dict[str, Any]) -> HttpResponse:
+    # The same for everybody: what staff may see besides is in the admin.
+    public = may_see(poll.state, poll.results_visible, Viewer.PUBLIC)
+    context = {
+        "poll": outline(poll),
+        "bundle": bundles.current(poll) if public else None,
+        "has_earlier": rounds.public(poll).exists(),
+        "fingerprint": signing.grouped(signing.fingerprint()),
+        **answer,
+    }
+    return render(request, "analytics/receipt.html", context)

@@ -1,0 +1,170 @@
+"""What is wrong with the vote log, compared with the checkpoints, and what repairing it would lose."""
+
+from __future__ import annotations
+
+import enum
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from analytics.counting import checkpoints
+from analytics.models import Checkpoint
+from polls.errors import LogInconsistent, LogUnsuitable
+from polls.models import Ballot, DeadLetter
+from polls.votelog import get_log
+from polls.votelog.contract import Block, Head, VoteLog
+
+_CHUNK = 5000  # ballots in memory at a time, or little more
+_KEYS = 400  # voters a query
+
+
+class Damage(enum.StrEnum):
+    """What is wrong with a partition, as compared with its checkpoint."""
+
+    NONE = "consistent"
+    GONE = "gone"
+    FOREIGN = "another log"
+    BEHIND = "an older copy"
+    GAP = "newer than the database"
+    MOVED = "to be taken over"
+    DOUBTED = "consistent, to be rebuilt all the same"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    partition: int
+    damage: Damage
+    counted: int
+    found: int | None
+
+    @property
+    def rebuilt(self) -> bool:
+        return self.damage not in (Damage.NONE, Damage.GAP)
+
+    @property
+    def position(self) -> int:
+        """Past everything that either side has seen, so that no position ever means two things."""
+        return max(self.counted, self.found or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was found. `known` are the checkpoints' generations, to notice whoever else is at it."""
+
+    was: str
+    now: str
+    known: dict[int, str]
+    findings: list[Finding]
+    uncounted: int | None  # None: the old log can't be read
+
+    @property
+    def moved(self) -> bool:
+        return self.was != self.now
+
+    @property
+    def missing(self) -> int:
+        """Positions that a newer copy of the database had counted, and that neither side has any more."""
+        return sum(f.position - f.counted for f in self.findings if f.damage is Damage.GAP)
+
+    @property
+    def damaged(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.damage is not Damage.NONE]
+
+
+def survey(*, doubt_all: bool = False) -> Plan:
+    """Compare log and checkpoints. Changes nothing; makes a log where there is none yet.
+
+    `doubt_all`: partitions that look consistent are to be rebuilt too. They may be older copies of what
+    servers have acknowledged, of which the database knows nothing since it wasn't counted yet.
+    """
+    log = get_log()
+    with suppress(LogInconsistent, LogUnsuitable):  # which is what we are here for
+        checkpoints.expected_heads()
+    rows = list(Checkpoint.objects.order_by("partition"))
+    was, now = f"{rows[0].log} × {len(rows)}", f"{log.name} × {log.partitions}"
+    heads = log.heads()
+    if was == now:
+        findings = [_compare(log, row, heads.get(row.partition)) for row in rows]
+        if doubt_all:
+            findings = [replace(f, damage=Damage.DOUBTED) if not f.rebuilt else f for f in findings]
+        uncounted: int | None = sum(_uncounted_in(log, f) for f in findings if f.rebuilt)
+    else:
+        findings = _take_over(rows, heads, log.partitions)
+        uncounted = uncounted_left(rows)
+    return Plan(was, now, {row.partition: row.generation for row in rows}, findings, uncounted)
+
+
+def _compare(log: VoteLog, row: Checkpoint, head: Head | None) -> Finding:
+    if head is None:
+        damage = Damage.GONE
+    elif head.generation != row.generation:
+        damage = Damage.FOREIGN
+    elif head.position < row.position:
+        damage = Damage.BEHIND
+    else:
+        # Entries go only once they are counted: where the next one is missing, the database is the older.
+        following = log.read(row.partition, row.position, 1)
+        first = following[0].first if following else head.position + 1
+        damage = Damage.GAP if first > row.position + 1 else Damage.NONE
+        if damage is Damage.GAP:
+            return Finding(row.partition, damage, row.position, first - 1)
+    return Finding(row.partition, damage, row.position, head.position if head else None)
+
+
+def _take_over(rows: Sequence[Checkpoint], heads: dict[int, Head], partitions: int) -> list[Finding]:
+    counted = {row.partition: row.position for row in rows}
+    return [
+        Finding(n, Damage.MOVED, counted.get(n, 0), heads[n].position if n in heads else None)
+        for n in range(partitions)
+    ]
+
+
+def log_of(rows: Sequence[Checkpoint]) -> VoteLog:
+    """The log that the checkpoints name, which the settings may no longer."""
+    log: VoteLog = import_string(settings.VOTE_LOG_BACKENDS[rows[0].log])()
+    log.partitions = len(rows)
+    return log
+
+
+def uncounted_left(rows: Sequence[Checkpoint]) -> int | None:
+    try:
+        log = log_of(rows)
+        heads = log.heads()
+        return sum(_uncounted_in(log, _compare(log, row, heads.get(row.partition))) for row in rows)
+    except Exception:
+        # Whatever a store that is gone raises: then nobody knows.
+        return None
+
+
+def _uncounted_in(log: VoteLog, finding: Finding) -> int:
+    """Ballots that this partition acknowledged and that aren't counted, as far as it can be read."""
+    if finding.damage in (Damage.NONE, Damage.GAP):
+        behind = _ballots_behind(log, finding.partition, finding.counted)
+        return sum(len(block) for blocks in behind for block in blocks)
+    if finding.damage is Damage.GONE:
+        return 0
+    return sum(len(_unknown(blocks)) for blocks in _ballots_behind(log, finding.partition, 0))
+
+
+def _ballots_behind(log: VoteLog, partition: int, after: int) -> Iterator[list[Block]]:
+    while blocks := log.read(partition, after, _CHUNK):
+        yield [block for block in blocks if block.kind == "ballot"]
+        after = blocks[-1].last
+
+
+def _unknown(blocks: Sequence[Block]) -> set[tuple[int, int, bytes]]:
+    """The voters behind these ballots of whom the database knows nothing."""
+    voters = {(block.poll_id, block.round, voter_key) for block in blocks for voter_key in block.voter_keys}
+    by_round: dict[tuple[int, int], list[bytes]] = defaultdict(list)
+    for poll_id, round_, voter_key in voters:
+        by_round[poll_id, round_].append(voter_key)
+    for (poll_id, round_), keys in by_round.items():
+        for start in range(0, len(keys), _KEYS):
+            some = {"poll_id": poll_id, "round": round_, "voter_key__in": keys[start : start + _KEYS]}
+            for known in (Ballot.objects.filter(**some), DeadLetter.objects.filter(**some)):
+                voters -= {(poll_id, round_, bytes(key)) for key in known.values_list("voter_key", flat=True)}
+    return voters

@@ -1,0 +1,23 @@
+"""Whether somebody has a ballot in: some tallies are shown to those only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from polls.casting.ballot_box import browser_voter, current_ballot
+from polls.errors import PollNotFound
+from polls.voters import identity
+from polls.voters.poll_rules import get_rules
+
+
+def has_voted(code: str, cookies: Mapping[str, str]) -> bool:
+    """Whether the voter behind these cookies has a ballot in the poll's current round."""
+    cookie, pass_ = cookies.get(identity.COOKIE), cookies.get(identity.PASS_COOKIE)
+    if cookie is None and pass_ is None:
+        return False
+    try:
+        rules = get_rules(code)
+    except PollNotFound:
+        return False
+    voter_key = browser_voter(rules, cookie, pass_)
+    return voter_key is not None and current_ballot(rules, voter_key) is not None

@@ -1,0 +1,57 @@
+"""The admin's site: unfold's, which asks for the second factor where there has to be one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.contrib.admin import autodiscover
+from django.core.checks import CheckMessage
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path
+from django.views.decorators.cache import never_cache
+from unfold.sites import UnfoldAdminSite
+
+from config.security import two_factor_pages as pages
+from polls import two_factor
+
+View = Callable[..., HttpResponse]
+
+
+class LandslideAdminSite(UnfoldAdminSite):
+    def check(self, app_configs: Any) -> list[CheckMessage]:
+        autodiscover()
+        return super().check(app_configs)
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return two_factor.lets_in_request(request.user)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Who has given the password, and isn't let in for that, goes on to the second step."""
+        if request.method == "GET" and pages.is_half_way(request):
+            return HttpResponseRedirect(pages.second_step(request))
+        return super().login(request, extra_context)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        suggested = two_factor.device_of(request.user) is None
+        return super().index(request, {"suggest_two_factor": suggested, **(extra_context or {})})
+
+    def get_urls(self) -> list[Any]:
+        autodiscover()
+        half_way = (
+            ("two-factor/code/", pages.enter_code, "two_factor_code"),
+            ("two-factor/setup/", pages.set_up, "two_factor_setup"),
+        )
+        inside = (
+            ("two-factor/", pages.overview, "two_factor"),
+            ("two-factor/recovery-codes/", pages.renew_codes, "two_factor_codes"),
+            ("two-factor/remove/", pages.remove, "two_factor_remove"),
+        )
+        return [
+            # Django's own lets only those log out who were let in.
+            path("logout/", never_cache(self.logout), name="logout"),
+            *(path(at, pages.password_given(self, view), name=name) for at, view, name in half_way),
+            *(path(at, self.admin_view(partial(view, self)), name=name) for at, view, name in inside),
+            *super().get_urls(),
+        ]

@@ -1,0 +1,248 @@
+"""The admin's pages of the second factor: enter a code, set it up, recovery codes, do without."""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import django_otp
+import segno
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.contrib.auth import REDIRECT_FIELD_NAME, authenticate
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
+
+from polls import two_factor
+from polls.audit_log import user_actor
+
+Page = Callable[[AdminSite, HttpRequest], HttpResponse]
+
+
+class CodeForm(forms.Form):
+    code = forms.CharField(
+        label=gettext_lazy("Code"),
+        max_length=40,
+        widget=UnfoldAdminTextInputWidget(
+            attrs={"autocomplete": "one-time-code", "inputmode": "numeric", "autofocus": True}
+        ),
+    )
+
+    def refuse(self, user: Any) -> None:
+        """Say why the code wasn't taken."""
+        until = two_factor.locked_until(user, self.cleaned_data["code"])
+        seconds = max(1, round((until - timezone.now()).total_seconds())) if until else 0
+        if seconds > 2:  # the pause after the first wrong one is over before anybody has typed another
+            wait = ngettext(
+                "That code wasn't taken. The next one can be tried in %(seconds)s second.",
+                "That code wasn't taken. The next one can be tried in %(seconds)s seconds.",
+                seconds,
+            )
+            self.add_error("code", wait % {"seconds": seconds})
+        else:
+            text = _("That code wasn't taken. Each works once; wait for the next one if it was used already.")
+            self.add_error("code", text)
+
+
+class PasswordForm(forms.Form):
+    password = forms.CharField(
+        label=gettext_lazy("Your password"),
+        strip=False,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password", "autofocus": True}),
+    )
+
+    def __init__(self, request: HttpRequest) -> None:
+        super().__init__(request.POST if request.method == "POST" else None)
+        self.request = request
+
+    def clean_password(self) -> str:
+        """Asked the way a log-in asks, so that guessing here is locked out as it is there."""
+        password: str = self.cleaned_data["password"]
+        name = self.request.user.get_username()
+        if authenticate(self.request, username=name, password=password) != self.request.user:
+            raise forms.ValidationError(_("That isn't your password."))
+        return password
+
+
+# --- between password and admin ---
+
+
+def password_given(site: AdminSite, page: Page) -> Any:
+    """For staff who have given their password, whether or not that lets them in already."""
+
+    @wraps(page)
+    def view(request: HttpRequest) -> HttpResponse:
+        if not (request.user.is_active and getattr(request.user, "is_staff", False)):
+            return redirect_to_login(request.get_full_path(), reverse("admin:login"))
+        return page(site, request)
+
+    return never_cache(sensitive_post_parameters("code", "password")(view))
+
+
+def is_half_way(request: HttpRequest) -> bool:
+    user = request.user
+    return user.is_active and getattr(user, "is_staff", False) and not two_factor.lets_in_request(user)
+
+
+def second_step(request: HttpRequest) -> str:
+    """Where whoever is half-way goes on."""
+    name = "two_factor_code" if two_factor.device_of(request.user) else "two_factor_setup"
+    return f"{reverse(f'admin:{name}')}?{urlencode({REDIRECT_FIELD_NAME: wanted(request)})}"
+
+
+def wanted(request: HttpRequest) -> str:
+    """The page that was asked for first, if it is one of ours."""
+    page = request.POST.get(REDIRECT_FIELD_NAME, request.GET.get(REDIRECT_FIELD_NAME, ""))
+    safe = url_has_allowed_host_and_scheme(page, {request.get_host()}, require_https=request.is_secure())
+    return page if safe else reverse("admin:index")
+
+
+def let_in(request: HttpRequest, device: Any) -> None:
+    # A session that somebody knew before the code was given is worth nothing afterwards.
+    request.session.cycle_key()
+    django_otp.login(request, device)
+
+
+def enter_code(site: AdminSite, request: HttpRequest) -> HttpResponse:
+    if two_factor.lets_in_request(request.user):
+        return HttpResponseRedirect(wanted(request))
+    if two_factor.device_of(request.user) is None:
+        return HttpResponseRedirect(second_step(request))
+    form = CodeForm(request.POST or None)
+    if form.is_valid():
+        device = two_factor.verify(request.user, form.cleaned_data["code"])
+        if device is not None:
+            let_in(request, device)
+            warn_of_few_codes(request)
+            return HttpResponseRedirect(wanted(request))
+        form.refuse(request.user)
+    context = {"form": form, "title": _("Your code"), "next": wanted(request)}
+    return show(site, request, "admin/two_factor/code.html", context)
+
+
+def warn_of_few_codes(request: HttpRequest) -> None:
+    left = two_factor.recovery_codes_left(request.user)
+    if left < 3:
+        text = ngettext(
+            "%(left)s recovery code is left. Make new ones under Two-factor authentication.",
+            "%(left)s recovery codes are left. Make new ones under Two-factor authentication.",
+            left,
+        )
+        messages.warning(request, text % {"left": left})
+
+
+def set_up(site: AdminSite, request: HttpRequest) -> HttpResponse:
+    if two_factor.device_of(request.user) is not None:
+        return HttpResponseRedirect(reverse("admin:two_factor"))
+    session_key = str(request.session.session_key)
+    form = CodeForm(request.POST or None)
+    if form.is_valid():
+        confirmed = two_factor.confirm(request.user, session_key, form.cleaned_data["code"])
+        if confirmed is not None:
+            device, codes = confirmed
+            let_in(request, device)
+            return show_codes(site, request, codes, wanted(request))
+        form.refuse(request.user)
+    device = two_factor.devices_to_confirm(request.user, session_key)[0]
+    context = {
+        "form": form,
+        "title": _("Two-factor authentication"),
+        "next": wanted(request),
+        "qr": qr(device.config_url),
+        "key": spaced_key(device),
+        "required": two_factor.required(),
+    }
+    return show(site, request, "admin/two_factor/setup.html", context)
+
+
+def qr(address: str) -> SafeString:
+    code = segno.make(address, error="m", micro=False)
+    svg = code.svg_inline(
+        border=4, omitsize=True, dark="#000", light="#fff", svgclass="ls-qr", lineclass=None
+    )
+    return mark_safe(svg)  # noqa: S308 - made of squares, none of the address's text is in it
+
+
+def spaced_key(device: Any) -> str:
+    """To be typed where nothing can be scanned."""
+    key = b32encode(device.bin_key).decode().rstrip("=")
+    return " ".join(key[n : n + 4] for n in range(0, len(key), 4))
+
+
+# --- once inside ---
+
+
+def overview(site: AdminSite, request: HttpRequest) -> HttpResponse:
+    device = two_factor.device_of(request.user)
+    context = {
+        "title": _("Two-factor authentication"),
+        "device": device,
+        "codes_left": two_factor.recovery_codes_left(request.user) if device else 0,
+        "required": two_factor.required(),
+    }
+    return show(site, request, "admin/two_factor/overview.html", context)
+
+
+def renew_codes(site: AdminSite, request: HttpRequest) -> HttpResponse:
+    if two_factor.device_of(request.user) is None:
+        return HttpResponseRedirect(reverse("admin:two_factor"))
+    form = PasswordForm(request)
+    if form.is_valid():
+        codes = two_factor.new_recovery_codes(request.user)
+        return show_codes(site, request, codes, reverse("admin:two_factor"))
+    context = {
+        "form": form,
+        "title": _("New recovery codes"),
+        "text": _("The codes you have now are good for nothing from then on."),
+        "button": _("Make new codes"),
+        "danger": False,
+    }
+    return show(site, request, "admin/two_factor/password.html", context)
+
+
+def remove(site: AdminSite, request: HttpRequest) -> HttpResponse:
+    """Without it being required: switched off. Else: on to another phone."""
+    if two_factor.device_of(request.user) is None:
+        return HttpResponseRedirect(reverse("admin:two_factor"))
+    form = PasswordForm(request)
+    if form.is_valid():
+        two_factor.remove(request.user, user_actor(request.user))
+        if two_factor.required():
+            return HttpResponseRedirect(reverse("admin:two_factor_setup"))
+        messages.success(request, _("Two-factor authentication is off."))
+        return HttpResponseRedirect(reverse("admin:two_factor"))
+    if two_factor.required():
+        title, button = _("Move to another phone"), _("Forget this phone")
+        text = _(
+            "The app on your phone and your recovery codes are forgotten, and you set up new ones at once."
+        )
+    else:
+        title, button = _("Turn two-factor authentication off"), _("Turn it off")
+        text = _("From then on, whoever has your password is let in.")
+    context = {"form": form, "title": title, "text": text, "button": button, "danger": True}
+    return show(site, request, "admin/two_factor/password.html", context)
+
+
+def show_codes(site: AdminSite, request: HttpRequest, codes: list[str], onward: str) -> HttpResponse:
+    """In the answer itself: no session, message or address holds them."""
+    context = {"title": _("Your recovery codes"), "codes": codes, "onward": onward}
+    return show(site, request, "admin/two_factor/recovery_codes.html", context)
+
+
+def show(site: AdminSite, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+    response = TemplateResponse(request, template, {**site.each_context(request), **context})
+    response.headers["Cache-Control"] = "private, no-store"
+    return response

@@ -1,0 +1,50 @@
+"""The poll page's switch for proofs of work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+
+from polls import clock
+from polls.audit_log import user_actor
+from polls.models import Poll, ProofOfWork, State
+from polls.voters import proof_policy
+
+
+def switch(poll: Poll) -> dict[str, Any] | None:
+    """What the head of the page shows while a poll is open; None where there is nothing to switch."""
+    if poll.state != State.OPEN:
+        return None
+    until = poll.proof_until
+    suspected = poll.proof_of_work == ProofOfWork.AUTO and until is not None and until > clock.utc_now()
+    return {
+        "policies": [(value, label, value == poll.proof_of_work) for value, label in ProofOfWork.choices],
+        "until": until if suspected else None,
+        "note": _suspicion(until) if suspected else "",
+        "end": ProofOfWork.AUTO,
+    }
+
+
+def _suspicion(until: Any) -> str:
+    return _(
+        "Proof of work is on until %(time)s, because ballots come from several addresses or networks that are"
+        " over their limits."
+    ) % {"time": date_format(timezone.localtime(until), "TIME_FORMAT")}
+
+
+def choose(request: HttpRequest, poll: Poll) -> str:
+    """Take what was chosen, and say so; "" for what is no policy."""
+    try:
+        policy = ProofOfWork(request.POST.get("_proof", ""))
+    except ValueError:
+        return ""
+    proof_policy.choose(poll.pk, policy, user_actor(request.user))
+    return {
+        ProofOfWork.OFF: _("Ballots need no proof of work, whatever happens."),
+        ProofOfWork.AUTO: _("Ballots need a proof of work only while an attack is suspected."),
+        ProofOfWork.ON: _("Each ballot of a voter now needs a proof of work."),
+    }[policy]

@@ -1,0 +1,146 @@
+"""The fast lane, one step earlier: a cast from the bytes of a request, for a server that offers them.
+
+Reading a request by the rules of HTTP, a task for it and ASGI's messages cost more than the
+ballot. Most casts come in one piece and look all the same; those are taken here, by the
+intake's own functions. Whatever isn't exactly such a request, with nothing before it and
+nothing after it, is left to the server to parse, and comes to the intake in the usual way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+
+from structlog.contextvars import bound_contextvars
+
+from polls.casting import ballot_box
+from polls.casting.asgi_lane import (
+    LOOK_AGAIN,
+    PREFIX,
+    SUFFIX,
+    TOO_OLD,
+    Intake,
+    PassOn,
+    Peer,
+    request_id_of,
+    unexpected,
+)
+from polls.casting.ballot_box import Answer, CastRequest, RulesDoubted
+from polls.errors import LandslideError, VoterUnknown
+from polls.http.lanes import FORWARDED_PROTO, Headers, is_secure, proxy_header
+from polls.votelog.contract import NewBallot, Outcome
+from polls.voters import poll_rules
+
+#: Gets the answer's head, without its last empty line, and its body.
+Reply = Callable[[bytes, bytes], None]
+
+#: A head as RFC 9112 has it, narrowly: no folded lines, no spaces before a colon, no control characters.
+_HEAD = re.compile(
+    rf"POST {PREFIX}([A-Z0-9]{{3,16}}){SUFFIX} HTTP/1\.1\r\n".encode()
+    + rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n"
+)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?=\r\n)", re.IGNORECASE)
+_GIVEN_ID = re.compile(rb"\r\nx-request-id: *([^\r\n]*)\r\n", re.IGNORECASE)
+_ODD = re.compile(rb"\r\n(connection: *close|connection:.*upgrade|transfer-encoding|expect)", re.IGNORECASE)
+
+
+class Wire:
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._heads: dict[tuple[bool, int, int, str | None], bytes] = {}
+        proxy = proxy_header()
+        names = [*intake.reads, b"connection", proxy[0] if proxy else FORWARDED_PROTO]
+        pattern = rb"\r\n(%b):[ \t]*([^\r\n]*)" % b"|".join(map(re.escape, names))
+        self._wanted = re.compile(pattern, re.IGNORECASE).findall
+
+    def take(self, data: bytes, reply: Reply, peer: Peer = None, scheme: str | None = "http") -> bool:
+        """Take the cast in `data`, and reply now or later; False where the request has to be parsed.
+
+        To be called only between two requests, on the event loop. scheme: of the connection itself.
+        """
+        head = _HEAD.match(data)
+        if head is None:
+            return False
+        gatherer = self._intake.gatherer()
+        if gatherer.full:
+            return not self._intake.secure_matters and self._turn_away(data, head.end(), reply)
+        headers = [(name.lower(), value.rstrip(b" \t")) for name, value in self._wanted(head[0])]
+        known = self._known(head[1].decode())
+        try:
+            secure = is_secure({"headers": headers, "scheme": scheme, "client": peer})
+            request_id, length, parts = self._intake.read_headers(headers, peer, secure=secure)
+        except PassOn:
+            return False
+        if known is None or head.end() + length != len(data) or not _stays(headers):
+            return False
+
+        request = CastRequest(known.code, data[head.end() :], *parts)
+        try:
+            ballot_box.check_envelope(request, length)
+            ballot = ballot_box.prepare(request, known)
+            outcome = gatherer.cast(ballot)
+        except (RulesDoubted, VoterUnknown):
+            return False  # which takes a look at the database, or Django
+        except LandslideError as error:
+            self._answer(ballot_box.refusal(error, request), request_id, secure, reply)
+            return True
+        outcome.add_done_callback(partial(self._decided, request, ballot, request_id, secure, reply))
+        return True
+
+    def _known(self, code: str) -> poll_rules.PollRules | None:
+        kept = poll_rules.kept_rules(code)
+        if kept is None or kept[1] > TOO_OLD:
+            return None
+        if kept[1] > LOOK_AGAIN:
+            self._intake.look_again(code)
+        return kept[0]
+
+    def _decided(
+        self,
+        request: CastRequest,
+        ballot: NewBallot,
+        request_id: bytes,
+        secure: bool,
+        reply: Reply,
+        outcome: asyncio.Future[Outcome],
+    ) -> None:
+        try:
+            answer = ballot_box.accepted(ballot, outcome.result())
+        except LandslideError as error:
+            answer = ballot_box.refusal(error, request)
+        except Exception as error:
+            with bound_contextvars(request_id=request_id.decode()):
+                answer = unexpected(error, request)
+        self._answer(answer, request_id, secure, reply)
+
+    def _turn_away(self, data: bytes, end: int, reply: Reply) -> bool:
+        """The cheapest answer there is: hardly anything of the request is read."""
+        lengths = _LENGTH.findall(data, 0, end)
+        if len(lengths) != 1 or end + int(lengths[0]) != len(data) or _ODD.search(data, 0, end):
+            return False
+        given_id = _GIVEN_ID.search(data, 0, end)
+        request_id = request_id_of(given_id[1] if given_id else None)
+        self._answer(self._intake.overloaded(), request_id, False, reply)
+        return True
+
+    def _answer(self, answer: Answer, request_id: bytes, secure: bool, reply: Reply) -> None:
+        if answer.headers is ballot_box.ACCEPTED_HEADERS or answer.status == 503:
+            kind = (secure, answer.status, len(answer.body), answer.headers.get("Retry-After"))
+            head = self._heads.get(kind) or self._heads.setdefault(kind, self._head(answer, secure))
+        else:
+            head = self._head(answer, secure)
+        reply(b"%bx-request-id: %b\r\n" % (head, request_id), answer.body)
+
+    def _head(self, answer: Answer, secure: bool) -> bytes:
+        status = HTTPStatus(answer.status)
+        lines = [f"HTTP/1.1 {status} {status.phrase}\r\n".encode()]
+        lines += (b"%b: %b\r\n" % header for header in self._intake.headers(answer, secure=secure))
+        return b"".join(lines)
+
+
+def _stays(headers: Headers) -> bool:
+    """Whether the connection goes on as it is once this request is answered."""
+    return all(value.lower() == b"keep-alive" for name, value in headers if name == b"connection")

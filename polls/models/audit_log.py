@@ -1,0 +1,30 @@
+"""What people with power did: written once, never changed."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from polls.models.fields import MomentField
+
+
+class Record(models.Model):
+    """One deed of an admin, an API client or a command. The database itself refuses to change or delete it.
+
+    digest: SHA-256 over the row and the digest of the row before, so that a gap shows.
+    """
+
+    at = MomentField()
+    actor = models.CharField(_("who"), max_length=200)
+    action = models.CharField(_("what"), max_length=60)
+    poll_code = models.CharField(_("poll"), max_length=16, blank=True)
+    detail = models.JSONField(_("detail"), default=dict)
+    digest = models.CharField(max_length=64)
+
+    class Meta:
+        verbose_name = _("record")
+        verbose_name_plural = _("records")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.actor}: {self.action} {self.poll_code}".rstrip()

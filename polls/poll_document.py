@@ -1,0 +1,39 @@
+"""What anybody may know of a poll: the tally's document without its figures."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from polls.models import Poll, State
+
+
+def outline(poll: Poll) -> dict[str, Any]:
+    """As pages, REST and sockets show it. Nothing in it depends on a vote.
+
+    A draft's question and choices stay out: unfinished texts are nobody's business.
+    """
+    shown = poll.state != State.DRAFT
+    return {
+        "poll": poll.code,
+        "round": poll.round,
+        "epoch": poll.epoch,
+        "revision": poll.revision,
+        "state": poll.state,
+        "method": poll.method,
+        "question": poll.question if shown else "",
+        "min_selections": poll.min_selections,
+        "max_selections": poll.max_selections,
+        "revote": poll.revote,
+        "results_visible": poll.results_visible,
+        "release_step": poll.release_step,
+        "identity": poll.identity,
+        "opens_at": iso(poll.opens_at),
+        "closes_at": iso(poll.closes_at),
+        "closed_at": iso(poll.closed_at),
+        "choices": [{"number": c.number, "label": c.label} for c in poll.choices.all()] if shown else [],
+    }
+
+
+def iso(moment: datetime | None) -> str | None:
+    return moment.isoformat().replace("+00:00", "Z") if moment else None

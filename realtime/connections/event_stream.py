@@ -1,0 +1,126 @@
+"""The tally as server-sent events: for those who want no WebSocket, from the same bytes.
+
+Plain ASGI ahead of Django, for a stream holds no thread. Whatever is not a stream to be had,
+another method or an unknown poll, is passed on to the view of the same address, which says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+from typing import Any
+
+from polls.http.lanes import is_secure, knows_host
+from polls.http.origins import origin_allowed, origin_of
+from polls.models import Visibility, canonical_code
+from realtime.channels import Room, Seat
+from realtime.connections.asgi_sender import PlainLine
+from realtime.handover import HAND_OVER
+from realtime.hub import get_hub
+from realtime.protocol import Message
+
+logger = logging.getLogger(__name__)
+
+PATH = re.compile(r"/api/v1/polls/([^/]+)/stream/")
+SUFFIX = "/stream/"
+#: What a client waits before it comes back: everybody loses the same server at the same moment.
+RETRY_MILLISECONDS = (1000, 4000)
+#: A server without a hand-over may keep all that a stalled client doesn't take: its streams end in time.
+PLAIN_SECONDS = 300.0
+
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+    (b"x-content-type-options", b"nosniff"),
+]
+
+Scope = dict[str, Any]
+
+
+class EventStreams:
+    """Serves the streams, and leaves the rest to the application behind."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        room = await _room(scope) if scope["path"].endswith(SUFFIX) else None
+        if room is None:
+            await self.app(scope, receive, send)
+        else:
+            await _stream(room, scope, receive, send)
+
+
+async def _room(scope: Scope) -> Room | None:
+    """The room whose stream is asked for; None where it isn't for us to answer."""
+    path = PATH.fullmatch(scope["path"])
+    headers = dict(scope["headers"])
+    if (
+        path is None
+        or scope["method"] != "GET"
+        or not accepts_events(headers.get(b"accept", b""))
+        or not knows_host(_host(scope, headers))
+    ):
+        return None
+    try:
+        return await get_hub().room(canonical_code(path[1]))
+    except Exception:
+        logger.warning("viewer_not_let_in", exc_info=True)
+        return None
+
+
+def _host(scope: Scope, headers: dict[bytes, bytes]) -> bytes:
+    """The host that is asked; as Django has it, our own address where a client names none."""
+    if b"host" in headers:
+        return headers[b"host"]
+    server = scope.get("server") or ("", 0)
+    return str(server[0]).encode()
+
+
+async def _stream(room: Room, scope: Scope, receive: Any, send: Any) -> None:
+    assert room.frames
+    public = room.frames.results_visible == Visibility.ALWAYS
+    whose = (b"access-control-allow-origin", b"*") if public else (b"vary", b"Cookie")
+    await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, whose]})
+    # No empty line behind it: it belongs to the first event, since some clients take a block for an event.
+    retry = b"retry: %d\n" % random.randint(*RETRY_MILLISECONDS)
+    await send({"type": "http.response.body", "body": retry, "more_body": True})
+
+    seat = Seat(room, _cookies(scope))
+    hand_over = (scope.get("extensions") or {}).get(HAND_OVER)
+    line = hand_over(seat) if hand_over else None
+    if line is not None:
+        room.admit(seat, line)
+        await get_hub().look_who(seat)
+        return
+
+    async def send_event(message: Message) -> None:
+        await send({"type": "http.response.body", "body": message.event, "more_body": True})
+
+    plain = PlainLine(seat, send_event)
+    room.admit(seat, plain)
+    await plain.run(_until_gone(receive, seat), at_most=PLAIN_SECONDS)
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _cookies(scope: Scope) -> bytes:
+    """What tells who is watching; nothing of it where another site's page asks."""
+    headers = scope["headers"]
+    host = _host(scope, dict(headers)).decode("latin-1")
+    if not origin_allowed(origin_of(headers), host, secure=is_secure(scope)):
+        return b""
+    return b"; ".join(value for name, value in headers if name == b"cookie")
+
+
+async def _until_gone(receive: Any, seat: Seat) -> None:
+    await get_hub().look_who(seat)
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def accepts_events(accept: bytes) -> bool:
+    """Whether an Accept header takes text/event-stream."""
+    kinds = {part.partition(b";")[0].strip().lower() for part in accept.split(b",")}
+    return not accept or bool(kinds & {b"text/event-stream", b"text/*", b"*/*"})

@@ -1,0 +1,54 @@
+"""The event stream's address as the schema knows it, and what is answered there instead of a stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+
+from polls.api.endpoints import Endpoint
+from polls.api.schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals
+from polls.errors import NotAcceptable, PollNotFound, Unavailable
+from polls.models import Poll, canonical_code
+
+
+class EventStream(JSONRenderer):
+    """For content negotiation; what a stream refuses is said in JSON."""
+
+    media_type = "text/event-stream"
+    format = "events"
+    charset = None
+
+
+class StreamView(Endpoint):
+    """Streams are served ahead of Django (realtime.connections.event_stream): this is for other requests."""
+
+    authentication_classes: list[Any] = []
+    renderer_classes = [EventStream, JSONRenderer]
+
+    @extend_schema(
+        operation_id="stream",
+        tags=["tally"],
+        summary="The tally as it moves, as server-sent events",
+        description=(
+            "Events `tally`, `state` and `viewers`, whose data are the WebSocket's messages of these types."
+            " The tally comes at once, then on change, at most ten times a second; something comes at least"
+            " every 15 seconds. Who may see what is decided when the stream begins."
+        ),
+        auth=ANYBODY,
+        parameters=[CODE, RETRY_AFTER],
+        responses={(200, "text/event-stream"): OpenApiResponse(OpenApiTypes.STR)}
+        | refusals(*NEGOTIATED, "malformed", "poll_not_found"),
+    )
+    def get(self, request: Request, code: str) -> HttpResponse:
+        if not Poll.objects.filter(code=canonical_code(code)).exists():
+            raise PollNotFound()
+        if not isinstance(request.accepted_renderer, EventStream):
+            raise NotAcceptable()
+        if request.method == "HEAD":
+            return HttpResponse(content_type=f"{EventStream.media_type}; charset=utf-8")
+        raise Unavailable()

@@ -1,0 +1,153 @@
+"""The tally endpoint from the hub's snapshot: the same answers as the view's, without Django.
+
+Nothing here knows what the view's answers look like. The lane keeps the headers of one that the
+view gave, and gives them again, with the hub's ETag and document, to a request that differs in
+nothing Django looks at. So it can't answer differently, whatever middleware is put in between.
+What it hasn't seen yet, or isn't sure of, it passes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from typing import Any
+
+from django.conf import settings
+
+from analytics.api.tally import PUBLIC, known
+from polls.models import Visibility, canonical_code
+from realtime.channels import Room
+from realtime.hub import Hub, current_hub, get_hub
+from realtime.protocol import Frames
+
+logger = logging.getLogger(__name__)
+
+PATH = re.compile(r"/api/v1/polls/([A-Za-z0-9]{1,32})/tally/")
+SUFFIX = "/tally/"
+#: Headers that no answer of ours depends on, or that are looked at here. All others tell requests apart.
+NO_MATTER = frozenset(
+    b"user-agent referer origin connection cache-control pragma priority dnt upgrade-insecure-requests"
+    b" x-forwarded-for x-real-ip via x-request-id traceparent tracestate accept-encoding sec-fetch-site"
+    b" sec-fetch-mode sec-fetch-dest sec-fetch-user sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform"
+    b" sec-gpc".split()
+)
+HAS_BODY = frozenset((b"content-length", b"transfer-encoding"))
+#: The one cookie that an answer for everybody may depend on, by the language of its headers.
+LANGUAGE_COOKIE = settings.LANGUAGE_COOKIE_NAME.encode()
+#: Sorts of requests that are known at a time, and bytes of the headers that tell one from another; and rooms,
+#: beyond which only viewers open more.
+KNOWN_MOST, SORT_MOST, ROOMS_MOST = 512, 2048, 1000
+#: A snapshot that was not compared with the database for longer is not given out.
+TRUSTED_SECONDS = 3.0
+
+Scope = dict[str, Any]
+Headers = list[tuple[bytes, bytes]]
+
+
+class TallyLane:
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self._known: dict[tuple[Any, ...], Headers] = {}
+        self._opening: set[asyncio.Task[Any]] = set()
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        path = PATH.fullmatch(scope["path"]) if scope["path"].endswith(SUFFIX) else None
+        sort = sort_of(scope) if path and scope["method"] == "GET" else None
+        if path is None or sort is None:
+            await self.app(scope, receive, send)
+            return
+        code = canonical_code(path[1])
+        answer = self._answer(code, *sort)
+        if answer is None:
+            await self.app(scope, receive, self._learning(send, code, sort[0]))
+            return
+        for message in answer:
+            await send(message)
+
+    def _answer(self, code: str, sort: tuple[Any, ...], if_none_match: bytes) -> Headers | Any:
+        hub = current_hub()
+        room = hub.open_room(code) if hub is not None and hub.loop is asyncio.get_running_loop() else None
+        frames = certain(room)
+        if room is None or frames is None or frames.document is None:
+            return None
+        room.needed_at = time.monotonic()
+        epoch, revision, version = frames.stamp
+        etag = f'"{epoch}-{revision}-{version}"'
+        fresh = known(etag, if_none_match.decode("latin-1"))
+        status, body = (304, b"") if fresh else (200, frames.document)
+        headers = self._known.get((status, *sort))
+        if headers is None:
+            return None
+        new = {b"etag": etag.encode(), b"content-length": b"%d" % len(body)}
+        start = {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [(name, new.get(name.lower(), value)) for name, value in headers],
+        }
+        return start, {"type": "http.response.body", "body": body}
+
+    def _learning(self, send: Any, code: str, sort: tuple[Any, ...]) -> Any:
+        """`send`, with an eye on the view's answer."""
+
+        async def send_seen(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start" and message["status"] in (200, 304):
+                self._learn(message, code, sort)
+            await send(message)
+
+        return send_seen
+
+    def _learn(self, message: dict[str, Any], code: str, sort: tuple[Any, ...]) -> None:
+        headers = list(message["headers"])
+        found = {name.lower(): value for name, value in headers}
+        if found.get(b"cache-control") != PUBLIC.encode() or b"set-cookie" in found:
+            return
+        if len(self._known) >= KNOWN_MOST:
+            self._known.clear()
+        self._known[(message["status"], *sort)] = headers
+        hub = get_hub()
+        if hub.open_room(code) is None and hub.rooms < ROOMS_MOST:
+            task = asyncio.ensure_future(_open(hub, code))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+
+def sort_of(scope: Scope) -> tuple[tuple[Any, ...], bytes] | None:
+    """What tells a request from others as far as Django cares, and its If-None-Match.
+
+    None for one that is better passed on: with a query, a body, cookies that Django may answer to, or so much
+    in its headers that it isn't worth remembering.
+    """
+    if scope["query_string"]:
+        return None
+    if_none_match, size = b"", 0
+    sort = [scope["scheme"], scope.get("root_path", "")]
+    for header in scope["headers"]:
+        name, value = header
+        if name == b"if-none-match" and not if_none_match:
+            if_none_match = value
+        elif name == b"cookie":
+            if LANGUAGE_COOKIE in value:
+                return None
+        elif name in HAS_BODY:
+            return None
+        elif name not in NO_MATTER:
+            sort.append(header)
+            size += len(name) + len(value)
+    return (tuple(sort), if_none_match) if size <= SORT_MOST else None
+
+
+def certain(room: Room | None) -> Frames | None:
+    """What a room shows to everybody, unless the view might know better."""
+    if room is None or room.frames is None or room.frames.results_visible != Visibility.ALWAYS:
+        return None
+    heard = room.subscribed and room.change is room.change_read
+    return room.frames if heard and time.monotonic() - room.confirmed_at < TRUSTED_SECONDS else None
+
+
+async def _open(hub: Hub, code: str) -> None:
+    try:
+        await hub.room(code)
+    except Exception:
+        logger.warning("room_not_opened", exc_info=True)

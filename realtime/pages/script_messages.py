@@ -1,0 +1,34 @@
+"""The sentences that the screens' JavaScript says; see polls.pages.script_messages."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from polls.pages.script_messages import Texts
+
+RESULTS: Texts = {
+    "asTable": _("Show as a table"),
+    "asChart": _("Show as a chart"),
+}
+
+PRESENT: Texts = {
+    "joinNow": _("Join now"),
+    "scan": _("Scan to vote"),
+    "scanJoin": _("Scan to join"),
+    "scanResult": _("Scan for the result"),
+    "hiddenByPresenter": _("The results are hidden for now."),
+    "leadingOf": _("The %(count)s leading of %(total)s choices."),
+    "firstOf": _("The first %(count)s of %(total)s choices."),
+    "levelOf": lambda n: ngettext(
+        "%(shown)s of %(total)s choices; %(count)s that isn't shown has as many votes.",
+        "%(shown)s of %(total)s choices; %(count)s that aren't shown have as many votes.",
+        n,
+    ),
+    "ballotsWord": lambda n: ngettext("ballot", "ballots", n),
+    "votersWord": lambda n: ngettext("voter", "voters", n),
+    "selectionsWord": lambda n: ngettext("selection", "selections", n),
+    "watchingWord": lambda n: ngettext("watching", "watching", n),
+    "fullscreen": _("Full screen"),
+    "leaveFullscreen": _("Leave full screen"),
+}

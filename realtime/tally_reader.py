@@ -1,0 +1,64 @@
+"""What the rooms' ticks read from the database, in a thread that keeps its connection between them.
+
+Taking one from the pool and having it checked costs as much as a tally. It is given back once a
+second, so that an idle hub holds none and one that died is noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
+
+from django.db import close_old_connections, connections
+
+from analytics.results import tallies
+from analytics.results.tallies import Snapshot
+from polls.db_connections import in_thread
+from realtime.protocol import Frames, frames_of
+
+T = TypeVar("T")
+
+
+class Reading(NamedTuple):
+    """What was read of a poll, and what it came to."""
+
+    snap: Snapshot
+    frames: Frames
+
+
+def read_poll(poll_id: int, last: Reading | None) -> Reading:
+    """What a room shows now; `last`, what was read before, if nothing has changed since."""
+    snap = tallies.newest(poll_id, last.snap if last else None)
+    if last is None or snap.poll is not last.snap.poll:
+        return Reading(snap, frames_of(snap))
+    return last if snap is last.snap else Reading(snap, frames_of(snap, last.frames))
+
+
+class Reader:
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "hub-reader")
+
+    async def read(self, poll_id: int, last: Reading | None) -> Reading:
+        return await self._run(_keeping_connection, read_poll, poll_id, last)
+
+    async def stamps(self, poll_ids: list[int]) -> dict[int, tuple[int, int, int]]:
+        """What is newest of each poll; once a second, since it also gives the connection back."""
+        return await self._run(in_thread, tallies.stamps, poll_ids)
+
+    def stop(self) -> None:
+        # A connection that goes with its thread would be missing from the pool.
+        self._thread.submit(connections.close_all)
+        self._thread.shutdown(wait=True)
+
+    async def _run(self, function: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+
+
+def _keeping_connection(function: Callable[..., T], *args: Any) -> T:
+    try:
+        return function(*args)
+    except BaseException:
+        close_old_connections()
+        raise

@@ -1,0 +1,56 @@
+"""Which kind of viewer somebody is, from the cookies that came with the connection.
+
+Blocking code: it may ask the database and the vote log. Nobody is looked up where everybody
+sees the same.
+"""
+
+from __future__ import annotations
+
+from http.cookies import CookieError, SimpleCookie
+from importlib import import_module
+
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.utils.crypto import constant_time_compare
+
+from analytics.results.has_voted import has_voted
+from analytics.results.tallies import Viewer
+from polls import two_factor
+from polls.models import Visibility
+
+
+def kind_of(cookie: bytes, code: str, results_visible: str) -> Viewer:
+    cookies = _cookies(cookie)
+    if _is_staff(cookies.get(settings.SESSION_COOKIE_NAME)):
+        return Viewer.STAFF
+    if results_visible == Visibility.AFTER_VOTE and has_voted(code, cookies):
+        return Viewer.VOTED
+    return Viewer.PUBLIC
+
+
+def kinds_of(cookies: list[bytes], code: str, results_visible: str) -> list[Viewer]:
+    """Of several viewers; screens that share a session share the look."""
+    known = {cookie: kind_of(cookie, code, results_visible) for cookie in set(cookies)}
+    return [known[cookie] for cookie in cookies]
+
+
+def _is_staff(session_key: str | None) -> bool:
+    """Whether this is the session of somebody who is logged in to the admin."""
+    if not session_key:
+        return False
+    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key).load()
+    if session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
+        return False
+    user = get_user_model().objects.filter(pk=session.get(SESSION_KEY), is_active=True, is_staff=True).first()
+    return (
+        user is not None
+        and constant_time_compare(session.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash())
+        and two_factor.lets_in(user, two_factor.verified_device(user, session))
+    )
+
+
+def _cookies(header: bytes) -> dict[str, str]:
+    try:
+        return {name: morsel.value for name, morsel in SimpleCookie(header.decode("latin-1")).items()}
+    except CookieError:
+        return {}

@@ -1,0 +1,243 @@
+"""Whoever appends wakes a worker, once; and whatever was appended while one worked is seen."""
+
+import itertools
+import threading
+from typing import Any
+
+import pytest
+from celery import current_app
+from django.core.cache import cache
+
+from analytics import tasks
+from analytics.counting import batches, checkpoints, triggers
+from analytics.models import Pulse
+from analytics.signals import tally_changed
+from polls import lifecycle
+from polls.models import Poll, State
+from polls.votelog import get_log
+from tests.polling import check_books, fill, make_poll, open_poll
+from tests.servers import wait_for
+
+#: Partitions of each test's own: wake-ups for what others have appended may come late.
+numbers = itertools.count(1000)
+
+
+class Broker:
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+        self.away = False
+        self.tried: list[int] = []
+
+    def send_task(self, name: str, args: tuple[int], **_: Any) -> None:
+        assert name in current_app.tasks
+        self.tried.append(args[0])
+        if self.away:
+            raise ConnectionError("no broker")
+        self.sent.append(args[0])
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
+    broker = Broker()
+    monkeypatch.setattr(current_app, "send_task", broker.send_task)
+    return broker
+
+
+# The test's own database isn't needed, only the cache, which the full mode has in Redis.
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def waker(monkeypatch: pytest.MonkeyPatch) -> triggers.Waker:
+    """Its flags outlast any test, on a busy machine too."""
+    monkeypatch.setattr(triggers, "_FLAG_SECONDS", 3600)
+    cache.clear()
+    return triggers.Waker()
+
+
+@pytest.fixture
+def one() -> int:
+    return next(numbers)
+
+
+def test_a_wake_up_is_pending_once_for_each_partition(waker: triggers.Waker, broker: Broker) -> None:
+    one, two, three = (next(numbers) for _ in range(3))
+    for _ in range(5):
+        waker.wake({one, two})
+    wait_for(lambda: {one, two} <= {*broker.sent})
+    waker.wake({one})
+    waker.wake({three})
+    wait_for(lambda: three in broker.sent)
+    assert [broker.sent.count(each) for each in (one, two, three)] == [1, 1, 1]
+
+
+def test_one_that_is_served_makes_room_for_the_next(waker: triggers.Waker, broker: Broker, one: int) -> None:
+    waker.wake({one})
+    wait_for(lambda: broker.sent.count(one) == 1)
+    triggers.take_down(one)
+    waker.wake({one})
+    wait_for(lambda: broker.sent.count(one) == 2)
+
+
+def test_a_broker_that_is_away_is_tried_again_with_the_next_ballot(
+    waker: triggers.Waker, broker: Broker, one: int
+) -> None:
+    broker.away = True
+    waker.wake({one})
+    wait_for(lambda: one in broker.tried)
+    broker.away = False
+    # The failed one takes its flag down a moment after it was tried.
+    wait_for(lambda: cache.get(triggers._flag(one)) is None)
+    waker.wake({one})
+    wait_for(lambda: one in broker.sent)
+
+
+def test_whoever_wakes_does_not_wait(waker: triggers.Waker, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go, sent = threading.Event(), []
+    first, *others = (next(numbers) for _ in range(10))
+
+    def hang(_name: str, args: tuple[int], **_: Any) -> None:
+        sent.append(args[0])
+        let_go.wait()
+
+    monkeypatch.setattr(current_app, "send_task", hang)
+    waker.wake({first})
+    wait_for(lambda: first in sent)
+    for partition in others:
+        waker.wake({partition})  # returns, though nothing is sent
+    assert not {*others} & {*sent}
+    let_go.set()
+    wait_for(lambda: {*others} <= {*sent})
+
+
+def test_a_cache_that_is_away_stops_neither_voter_nor_worker(
+    waker: triggers.Waker, broker: Broker, one: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Away:
+        tried = 0
+
+        def add(self, flag: str, *_: Any) -> None:
+            self.tried += flag == triggers._flag(one)
+            raise ConnectionError("no cache")
+
+        delete = add
+
+    away = Away()
+    with monkeypatch.context() as patch:
+        patch.setattr(triggers, "cache", away)
+        waker.wake({one})
+        wait_for(lambda: away.tried == 1)
+        triggers.take_down(one)
+    assert away.tried == 2
+    waker.wake({one})
+    wait_for(lambda: one in broker.sent)
+
+
+@pytest.mark.usefixtures("each_log", "broker")
+class TestTasks:
+    @pytest.mark.parametrize("moment", ["before", "after"])
+    def test_what_comes_around_taking_down_the_flag_is_counted(
+        self, moment: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It met the flag, so it sent no wake-up of its own."""
+        poll = open_poll()
+        fill(poll, range(20), 1)
+        take_down, late = triggers.take_down, iter([range(20, 40)])
+
+        def meanwhile(partition: int) -> None:
+            if moment == "after":
+                take_down(partition)
+            for voters in late:
+                fill(poll, voters, 1)
+            if moment == "before":
+                take_down(partition)
+
+        monkeypatch.setattr(triggers, "take_down", meanwhile)
+        for partition in range(get_log().partitions):
+            tasks.count(partition)
+        assert checkpoints.backlog() == 0
+        assert check_books(poll)[1, "ballots"] == 40
+
+    def test_a_partition_that_somebody_counts_is_left_to_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """And they count what came while they were at it, also at the last moment."""
+        monkeypatch.setattr(triggers, "_MARK_SECONDS", 3600)
+        poll = open_poll()
+        fill(poll, range(20), 1)
+        end, late = triggers.end, iter([range(20, 40), range(40, 60)])
+
+        def meanwhile(partition: int) -> None:
+            for voters in late:
+                fill(poll, voters, 1)
+                break
+            before = checkpoints.backlog()
+            tasks.count(partition)  # somebody else was woken, and sees us at it
+            assert checkpoints.backlog() == before
+            end(partition)
+
+        monkeypatch.setattr(triggers, "end", meanwhile)
+        for partition in range(get_log().partitions):
+            tasks.count(partition)
+        monkeypatch.undo()
+        assert checkpoints.backlog() == 0
+        assert check_books(poll)[1, "ballots"] == 60
+
+    def test_a_mark_that_a_crash_left_behind_fades(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(triggers, "_MARK_SECONDS", 3)  # longer than it takes to meet it
+        poll = open_poll()
+        fill(poll, range(20), 1)
+        for partition in range(get_log().partitions):
+            assert triggers.begin(partition)  # and never ends
+            tasks.count(partition)
+        assert checkpoints.backlog() == 20
+
+        def sweep_again() -> bool:
+            tasks.sweep()
+            return checkpoints.backlog() == 0
+
+        wait_for(sweep_again)
+        assert check_books(poll)[1, "ballots"] == 20
+
+    def test_ballots_gather_between_batches_unless_a_whole_one_waits(self, settings: Any) -> None:
+        poll, late, pauses = open_poll(), iter([range(100, 140), range(200, 240)]), []
+
+        def gather(seconds: float) -> None:
+            assert 0 < seconds <= batches.LONGEST_PAUSE_SECONDS
+            pauses.append(checkpoints.backlog())
+
+        def more(poll_ids: set[int], **_: Any) -> None:
+            for voters in late:
+                fill(poll, voters, 1)
+                break
+
+        tally_changed.connect(more)
+        try:
+            fill(poll, range(20), 1)
+            for partition in range(get_log().partitions):
+                batches.count_partition(partition, gather)
+            assert sum(pauses) > 0
+            pauses.clear()
+            settings.COUNT_BATCH = 10
+            for start in range(1000, 1100, 5):
+                fill(poll, range(start, start + 5), 2)
+            for partition in range(get_log().partitions):
+                batches.count_partition(partition, gather)
+            assert len(pauses) <= get_log().partitions
+        finally:
+            tally_changed.disconnect(more)
+        assert checkpoints.backlog() == 0
+
+    def test_the_sweep_finds_what_nobody_was_woken_for(self) -> None:
+        poll = open_poll()
+        fill(poll, range(20), 1)
+        lifecycle.close_poll(poll.pk)
+        tasks.sweep()
+        assert check_books(poll)[1, "ballots"] == 20
+        assert Poll.objects.get().state == State.CLOSED
+        assert Pulse.objects.filter(name="sweep").exists()
+
+    def test_the_sweep_does_nothing_where_nothing_is_to_be_done(self) -> None:
+        make_poll()
+        tasks.sweep()
+        tasks.sweep()
+        tasks.tick()
+        assert checkpoints.backlog() == 0

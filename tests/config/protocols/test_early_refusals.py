@@ -1,0 +1,144 @@
+"""Who is turned away before uvicorn parses anything: the same answer, and only for whole requests."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from config.protocols.uvicorn_protocols import LandslideHttp
+from polls.casting.asgi_lane import Intake
+from polls.casting.cast_queue import STANDING_AT_MOST, Gatherer
+from polls.casting.raw_http_lane import Wire
+from polls.votelog.contract import NewBallot
+
+BODY = b'{"selections":[1]}'
+HEAD = (
+    b"POST /api/v1/polls/DEMO/ballots/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"X-Request-ID: my-own-id\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+)
+CAST = HEAD + BODY
+OTHER = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class Transport(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+
+    def write(self, data: Any) -> None:
+        self.sent += data
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+async def behind(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+async def crowded(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An append that doesn't come back, and a queue that has stood behind it for a while."""
+    never: Future[Any] = Future()
+    gatherer = intake._gatherer = Gatherer(lambda _: never)
+    for number in range(STANDING_AT_MOST):
+        gatherer.cast(NewBallot(1, number.to_bytes(16, "big"), bytes(16), "1"))
+    monkeypatch.setattr(gatherer, "_busy_since", gatherer.loop.time() - 10)
+    assert gatherer.full
+
+
+@pytest.fixture
+def intake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Intake]:
+    intake = Intake(behind)
+    intake._overloaded = intake._overloaded[:1]  # each says for itself when to come back
+    monkeypatch.setattr(LandslideHttp, "take", Wire(intake).take)
+    yield intake
+    intake._threads.shutdown()
+
+
+def connected(intake: Intake) -> tuple[LandslideHttp, Transport]:
+    config = uvicorn.Config(intake, log_config=None, lifespan="off")
+    config.load()
+    state = ServerState()
+    state.default_headers = [(b"date", b"today")]
+    protocol, transport = LandslideHttp(config, state, {}), Transport()
+    protocol.connection_made(transport)
+    return protocol, transport
+
+
+async def answer_to(protocol: LandslideHttp, transport: Transport, *pieces: bytes) -> tuple[bytes, bytes]:
+    transport.sent = b""
+    for piece in pieces:
+        protocol.data_received(piece)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    head, _, body = transport.sent.partition(b"\r\n\r\n")
+    return head, body
+
+
+async def test_a_whole_cast_is_turned_away_with_the_answer_that_the_lane_gives(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await crowded(intake, monkeypatch)
+    protocol, transport = connected(intake)
+    unread = await answer_to(protocol, transport, CAST)
+    parsed = await answer_to(protocol, transport, HEAD, BODY)  # in two pieces it has to be read
+    assert unread[1] == parsed[1]
+    assert sorted(unread[0].lower().split(b"\r\n")) == sorted(parsed[0].lower().split(b"\r\n"))
+    assert unread[0].startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: " in unread[0]
+    assert b"\r\nx-request-id: my-own-id" in unread[0]
+    assert json.loads(unread[1])["code"] == "overloaded"
+
+
+async def test_the_connection_goes_on(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    await crowded(intake, monkeypatch)
+    protocol, transport = connected(intake)
+    for _ in range(3):
+        assert b" 503 " in (await answer_to(protocol, transport, CAST))[0]
+        assert (await answer_to(protocol, transport, OTHER))[1] == b"ok"
+    assert protocol.timeout_keep_alive_task is not None  # a silent client is still let go
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        CAST[:-1],
+        CAST + b"x",
+        CAST + CAST,
+        CAST.replace(b"POST", b"GET"),
+        CAST.replace(b"/ballots/", b"/ballots/batch/"),
+        CAST.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        CAST.replace(b"X-Request-ID: my-own-id", b"Connection: close"),
+        CAST.replace(b"X-Request-ID: my-own-id", b"Expect: 100-continue"),
+        CAST.replace(b"Content-Length", b"Content-Size"),
+        OTHER,
+        b"",
+    ],
+)
+async def test_what_isnt_one_whole_cast_is_read(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    await crowded(intake, monkeypatch)
+    said: list[bytes] = []
+    assert Wire(intake).take(CAST, lambda head, body: said.append(head + body))
+    assert b'"overloaded"' in said.pop()
+    assert not Wire(intake).take(data, lambda head, body: said.append(head + body))
+    assert not said
+
+
+async def test_a_body_that_looks_like_a_cast_is_read_as_a_body(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await crowded(intake, monkeypatch)
+    protocol, transport = connected(intake)
+    head = b"POST /elsewhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(CAST)
+    assert (await answer_to(protocol, transport, head, CAST))[1] == b"ok"

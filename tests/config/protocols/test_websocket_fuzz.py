@@ -1,0 +1,169 @@
+"""Whatever comes over a viewer's connection, the server goes on serving the others, and keeps nothing of it.
+
+Against real servers. HUNT_EXAMPLES makes it a longer hunt, through new conversations each time.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.sync.client import ClientConnection
+
+from tests import fetch
+from tests.config.protocols import websocket_fuzz
+from tests.config.protocols.websocket_fuzz import Frame, converse, handshake, open_files, resident_bytes
+from tests.e2e.audience import Client, close_all
+from tests.servers import PATIENCE
+from tests.system import Landslide
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
+bounded = settings(max_examples=EXAMPLES or 25)
+MEGABYTE = 1024 * 1024
+
+
+@pytest.fixture(params=["shared_embedded", "shared_daphne"], scope="module")
+def system(request: pytest.FixtureRequest) -> Landslide:
+    found: Landslide = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="module")
+def client(system: Landslide) -> Iterator[Client]:
+    yield Client(system)
+    close_all()
+
+
+class Healthy:
+    """Somebody who watches all the time, and must get every change."""
+
+    def __init__(self, system: Landslide, client: Client, code: str, socket: ClientConnection) -> None:
+        self.system, self.client, self.code, self.socket = system, client, code, socket
+        self.path = f"/ws/polls/{self.code}/".encode()
+        self.stream = f"/api/v1/polls/{self.code}/stream/".encode()
+        self.ballots = 0
+        self.sees(0)
+        assert system.process
+        self.pid = system.process.pid
+        self.said = len(system.output())
+
+    def sees(self, ballots: int) -> None:
+        while True:
+            message = json.loads(self.socket.recv(timeout=PATIENCE))
+            if message["type"] == "tally" and message["ballots"] >= ballots:
+                assert message["ballots"] == ballots
+                return
+
+    def still_served(self) -> None:
+        self.ballots += 1
+        assert self.client.cast(self.code, f"voter-{self.ballots}", [1]).status_code == 202
+        self.sees(self.ballots)
+
+    def nothing_went_wrong(self) -> None:
+        """The process lives, and none of its errors has a traceback."""
+        assert self.system.process and self.system.process.poll() is None
+        said = self.system.output()[self.said :]
+        assert "Traceback" not in said, said[said.index("Traceback") - 500 :][:6000]
+
+
+@pytest.fixture
+def healthy(system: Landslide, client: Client) -> Iterator[Healthy]:
+    code = client.make_poll()
+    with fetch.websocket(f"{system.ws_url}/ws/polls/{code}/") as socket:
+        viewer = Healthy(system, client, code, socket)
+        viewer.still_served()
+        files = open_files(viewer.pid)
+        yield viewer
+        viewer.still_served()
+        viewer.nothing_went_wrong()
+        deadline = time.monotonic() + PATIENCE
+        while open_files(viewer.pid) > files + 5:  # a database connection more or less
+            assert time.monotonic() < deadline, "it keeps connections whose clients have left"
+            time.sleep(0.05)
+
+
+def test_frames(healthy: Healthy) -> None:
+    @bounded
+    @given(websocket_fuzz.conversations, st.integers(0, 9), st.booleans())
+    def hold(conversation: list[bytes], cut: int, polite: bool) -> None:
+        parts = conversation
+        if cut:  # not frame by frame, but in pieces of the network's choice
+            whole = b"".join(conversation)
+            size = max(1, len(whole) // cut)
+            parts = [whole[i : i + size] for i in range(0, len(whole), size)]
+        said = converse(healthy.system.port, [handshake(healthy.path), *parts], polite=polite)
+        if polite:
+            assert said.startswith(b"HTTP/1.1 101 ") or not said
+
+    hold()
+
+
+def test_handshakes(healthy: Healthy) -> None:
+    @bounded
+    @given(websocket_fuzz.requests(healthy.path, websocket_fuzz.REGULAR), websocket_fuzz.conversations)
+    def hold(request: bytes, conversation: list[bytes]) -> None:
+        said = converse(healthy.system.port, [request, *conversation])
+        assert not said.startswith(b"HTTP/1.1 5"), said
+
+    hold()
+
+
+def test_streams(healthy: Healthy) -> None:
+    @bounded
+    @given(
+        websocket_fuzz.requests(healthy.stream, websocket_fuzz.STREAM),
+        st.lists(st.binary(max_size=300), max_size=3),
+    )
+    def hold(request: bytes, behind: list[bytes]) -> None:
+        said = converse(healthy.system.port, [request, *behind])
+        assert not said.startswith(b"HTTP/1.1 5"), said
+
+    hold()
+
+
+@pytest.mark.parametrize("flood", ["ping", "recheck", "fragments", "text"])
+def test_a_flood_from_somebody_who_reads_nothing(healthy: Healthy, flood: str) -> None:
+    """24 megabytes of it: neither that nor what would answer it may pile up in the server's memory."""
+    frame = bytes(
+        {
+            "ping": Frame(b"p" * 125, websocket_fuzz.PING),
+            "recheck": Frame(b'{"type":"recheck"}'),
+            "fragments": Frame(b"", 0, fin=False),
+            "text": Frame(b'{"type":"' + b"x" * 9000 + b'"}'),
+        }[flood]
+    )
+    block = frame * (MEGABYTE // len(frame))
+    begin = bytes(Frame(b"{", fin=False)) if flood == "fragments" else b""
+    before = resident_bytes(healthy.pid)
+    with socket.create_connection(("127.0.0.1", healthy.system.port), timeout=3) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(handshake(healthy.path) + begin)
+        try:
+            for _ in range(24):
+                connection.sendall(block)
+        except (TimeoutError, ConnectionError):
+            pass  # it takes no more of this
+        healthy.still_served()
+        assert resident_bytes(healthy.pid) - before < 16 * MEGABYTE
+
+
+def test_who_leaves_is_forgotten(healthy: Healthy) -> None:
+    """Many come, say something odd and go: memory doesn't grow with their number."""
+    conversation = [handshake(healthy.path), bytes(Frame(b"[" * 3000)), bytes(Frame(b"x", 3))]
+
+    def come_and_go() -> None:
+        for number in range(100):
+            converse(healthy.system.port, conversation, polite=number % 3 > 0)
+
+    come_and_go()
+    before = resident_bytes(healthy.pid)
+    for _ in range(2):
+        come_and_go()
+    # Less than 20 KiB each: a connection that is kept costs more.
+    assert resident_bytes(healthy.pid) - before < 4 * MEGABYTE

@@ -1,0 +1,574 @@
+"""The lane ahead of Django: taken where it can be, off the database, bounded, and no voter harms another."""
+
+import asyncio
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from polls import drafts, lifecycle
+from polls.casting import asgi_lane, ballot_box
+from polls.casting.asgi_lane import Intake, PassOn
+from polls.casting.cast_queue import STANDING_AT_MOST, STANDING_SECONDS, Gatherer
+from polls.errors import LogInconsistent
+from polls.methods import MethodRules
+from polls.models import Poll
+from polls.votelog import get_log
+from polls.votelog.contract import NewBallot, Outcome, entries_of
+from polls.voters import identity, poll_rules
+from tests.polls.lanes import Received, Sent, TwoWays, ask, ask_wire, in_bytes
+from tests.polls.rest import POLLS, make_poll
+from tests.servers import PATIENCE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Door:
+    """The lane with the real application behind it, and an event loop to run it on."""
+
+    def __init__(self) -> None:
+        self.ways = TwoWays()
+        self.lane: Intake = self.ways.lane
+        self._runner = asyncio.Runner()
+
+    def run(self, work: Any) -> Any:
+        """Also what is under way when `work` ends, such as a look at the rules, gets its turn."""
+
+        async def whole() -> Any:
+            async with asyncio.timeout(PATIENCE):
+                return await work
+
+        return self._runner.run(whole())
+
+    def cast(self, *sent: Sent) -> list[Received]:
+        async def together() -> Any:
+            return await asyncio.gather(*(ask(self.lane, each) for each in sent))
+
+        answers: list[Received] = self.run(together())
+        return answers
+
+    def pause(self) -> None:
+        self.run(asyncio.sleep(0.02))
+
+    def close(self) -> None:
+        self._runner.close()
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no store that doesn't answer."""
+    monkeypatch.setattr(asgi_lane, "STORE_PATIENCE", float(PATIENCE))
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    poll_rules.forget()
+    door = Door()
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def poll(door: Door) -> Poll:
+    """One that this process knows, as does anybody's who has voted already."""
+    poll = make_poll(open=True)
+    assert statuses(door.cast(ballot(poll))) == [202]
+    return poll
+
+
+def ballot(poll: Poll, *selections: int, voter: str | None = None, **options: Any) -> Sent:
+    fields = {name: options.pop(name) for name in ("ballot_id", "round") if name in options}
+    body = json.dumps({"selections": selections or [1], **fields}).encode()
+    headers = [
+        (b"host", b"testserver"),
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cookie", b"voter=" + (voter or identity.mint()).encode()),
+    ]
+    return Sent(f"{POLLS}{poll.code}/ballots/", headers, **{"pieces": (body,)} | options)
+
+
+def statuses(answers: list[Received]) -> list[int]:
+    return [answer.status for answer in answers]
+
+
+def code(answer: Received) -> tuple[int, str]:
+    return answer.status, json.loads(answer.body).get("code", "")
+
+
+def in_the_log(poll: Poll) -> list[str]:
+    """The selections of the poll's ballots."""
+    log = get_log()
+    blocks = [block for partition in range(log.partitions) for block in log.read(partition, 0, 10_000)]
+    return [entry.selection for entry in entries_of(blocks) if entry.poll_id == poll.pk]
+
+
+class Held:
+    """Stands in for a function that doesn't come back until the test lets it."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._released = threading.Event()
+        self.calls = 0
+        self.threads: set[int] = set()
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        self.calls += 1
+        self.threads.add(threading.get_ident())
+        assert self._released.wait(PATIENCE)
+        return self._function(*args, **options)
+
+    def release(self) -> None:
+        self._released.set()
+
+
+@pytest.fixture
+def hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Held]]:
+    """hold(module, "name"): calls of it wait until the test, or its end, releases them."""
+    all_held: list[Held] = []
+
+    def hold(place: Any, name: str) -> Held:
+        all_held.append(Held(getattr(place, name)))
+        monkeypatch.setattr(place, name, all_held[-1])
+        return all_held[-1]
+
+    yield hold
+    for held in all_held:
+        held.release()
+
+
+def aged(poll: Poll, seconds: float, **changes: Any) -> None:
+    """Rules of this age are kept of the poll, with these changes to what they say."""
+    known = replace(poll_rules.get_rules(poll.code), **changes)
+    poll_rules._kept[poll.code] = (time.monotonic() - seconds, known)
+
+
+MORE_CHOICES = {"rules": MethodRules(frozenset(range(1, 10)))}
+
+
+# --- the lane is taken, and asks no database ---
+
+
+def test_an_ordinary_cast_never_reaches_django(door: Door) -> None:
+    poll = make_poll(open=True)
+    answers = door.cast(*(ballot(poll, 1 + number % 3) for number in range(20)))
+    assert statuses(answers) == [202] * 20
+    assert door.ways.passed_on == []
+    assert sorted(in_the_log(poll)) == sorted("123" * 6 + "12")
+
+
+@pytest.mark.parametrize(
+    ("more", "code_of_it"),
+    [({"round": 7}, "round_changed"), ({"round": 0}, "malformed")],
+)
+def test_nor_does_a_refused_one(door: Door, poll: Poll, more: dict[str, Any], code_of_it: str) -> None:
+    (answer,) = door.cast(ballot(poll, **more))
+    assert code(answer)[1] == code_of_it
+    assert door.ways.passed_on == []
+
+
+@pytest.mark.full_only
+def test_no_ballot_asks_the_database_once_the_rules_are_known(
+    door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    cursor = BaseDatabaseWrapper.cursor
+
+    def noted(self: BaseDatabaseWrapper) -> Any:
+        asked.append(threading.current_thread().name)
+        return cursor(self)
+
+    monkeypatch.setattr(BaseDatabaseWrapper, "cursor", noted)
+    for _ in range(5):
+        aged(poll, -3600)  # so that they aren't renewed meanwhile
+        assert statuses(door.cast(*(ballot(poll, 1 + number % 3) for number in range(20)))) == [202] * 20
+    # The log's checkpoints are looked up once a second, by a thread that no ballot waits for.
+    assert set(asked) <= {"heads"}
+
+
+# --- rules ---
+
+
+def test_rules_of_a_second_serve_and_are_looked_up_meanwhile(
+    door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asgi_lane, "TOO_OLD", 3600)
+    aged(poll, asgi_lane.LOOK_AGAIN + 0.1, **MORE_CHOICES)
+    assert statuses(door.cast(ballot(poll, 9))) == [202]
+    while poll_rules._kept[poll.code][1].rules == MORE_CHOICES["rules"]:
+        door.pause()
+    assert code(door.cast(ballot(poll, 9))[0]) == (400, "invalid_selection")
+
+
+def test_older_rules_are_waited_for(door: Door, poll: Poll) -> None:
+    aged(poll, asgi_lane.TOO_OLD + 0.1, **MORE_CHOICES)
+    assert code(door.cast(ballot(poll, 9))[0]) == (400, "invalid_selection")
+    assert "9" not in in_the_log(poll)
+
+
+def test_one_look_serves_all_who_wait_for_it(door: Door, hold: Callable[..., Held]) -> None:
+    poll = make_poll(open=True)
+    look = hold(poll_rules, "_load")
+
+    async def many() -> list[Received]:
+        casts = [asyncio.create_task(ask(door.lane, ballot(poll))) for _ in range(50)]
+        while not look.calls:
+            await asyncio.sleep(0.01)
+        look.release()
+        return list(await asyncio.gather(*casts))
+
+    assert statuses(door.run(many())) == [202] * 50
+    assert look.calls == 1
+
+
+def test_a_change_of_the_poll_is_known_at_once(door: Door, poll: Poll) -> None:
+    lifecycle.close_poll(poll.pk)
+    assert code(door.cast(ballot(poll))[0]) == (409, "poll_not_open")
+    other = make_poll(open=True)
+    assert statuses(door.cast(ballot(other))) == [202]
+    lifecycle.reset_poll(other.pk)
+    drafts.change_poll(other.pk, choices=["Tea", "Milk"])
+    lifecycle.open_poll(other.pk)
+    answers = door.cast(
+        ballot(other, 4), ballot(other, 2), ballot(other, 1, round=2), ballot(other, 1, round=1)
+    )
+    assert [code(answer) for answer in answers] == [
+        (202, ""),
+        (400, "invalid_selection"),
+        (202, ""),
+        (409, "round_changed"),
+    ]
+
+
+def test_a_poll_that_is_gone_is_not_found_any_more(door: Door, poll: Poll) -> None:
+    aged(poll, asgi_lane.TOO_OLD + 0.1)
+    rules_of_it = poll_rules._kept[poll.code]
+    Poll.objects.filter(pk=poll.pk).delete()
+    poll_rules._kept[poll.code] = rules_of_it
+    assert code(door.cast(ballot(poll))[0]) == (404, "poll_not_found")
+
+
+def test_known_rules_serve_while_the_database_does_not_answer(
+    door: Door, poll: Poll, hold: Callable[..., Held], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asgi_lane, "STORE_PATIENCE", 0.1)
+    look = hold(poll_rules, "_load")
+    aged(poll, 3600)
+    for _ in range(3):  # in vain, then without waiting, and again
+        assert statuses(door.cast(ballot(poll), ballot(poll))) == [202, 202]
+        door.run(asyncio.sleep(0.06))
+    assert look.calls == 1  # one look hangs, and no second one is begun
+    look.release()
+
+
+@pytest.mark.parametrize("age", [0.0, 2.0, 3600.0])
+def test_known_rules_serve_while_the_database_is_away(
+    door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch, age: float
+) -> None:
+    aged(poll, age)
+    monkeypatch.setattr(poll_rules, "_load", failing(OperationalError("connection refused")))
+    assert statuses(door.cast(*(ballot(poll) for _ in range(5)))) == [202] * 5
+    assert door.ways.passed_on == []
+
+
+# --- what needs the database is bounded ---
+
+
+def test_a_flood_of_invalid_selections_has_few_threads_and_places(
+    door: Door, poll: Poll, hold: Callable[..., Held], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asgi_lane, "DOUBTS_AT_MOST", 20)
+    aged(poll, -3600)  # so that no renewal waits behind them
+    looks = hold(ballot_box, "prepare_surely")
+
+    async def flood() -> tuple[list[Received], list[Received]]:
+        casts = [asyncio.create_task(ask(door.lane, ballot(poll, 99))) for _ in range(60)]
+        while len(turned_away := {cast for cast in casts if cast.done()}) < 40:
+            await asyncio.sleep(0.01)
+        meanwhile = await ask(door.lane, ballot(poll))
+        assert meanwhile.status == 202
+        assert len(turned_away) == 40
+        assert looks.calls <= asgi_lane.THREADS
+        looks.release()
+        return [task.result() for task in turned_away], list(await asyncio.gather(*casts))
+
+    turned_away, answers = door.run(flood())
+    assert {code(answer) for answer in turned_away} == {(503, "overloaded")}
+    assert sorted(map(code, answers)) == [(400, "invalid_selection")] * 20 + [(503, "overloaded")] * 40
+    assert len(looks.threads) <= asgi_lane.THREADS
+    assert code(door.cast(ballot(poll, 99))[0]) == (400, "invalid_selection")
+
+
+def test_a_flood_of_unknown_polls_has_few_places_too(
+    hold: Callable[..., Held], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asgi_lane, "LOOKS_AT_MOST", 10)
+    passed_on: list[str] = []
+
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        passed_on.append(scope["path"])
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    looks = hold(poll_rules, "_load")
+
+    async def flood() -> None:
+        lane = Intake(behind)
+        unknown = [replace(ballot(Poll(code=f"NO{n:04}"))) for n in range(50)]
+        casts = [asyncio.create_task(ask(lane, sent)) for sent in unknown]
+        while len(passed_on) < 40:
+            await asyncio.sleep(0.01)
+        assert sum(cast.done() for cast in casts) == 40
+        looks.release()
+        await asyncio.gather(*casts)
+        assert len(passed_on) == 50
+
+    asyncio.run(flood())
+
+
+# --- voters who hang up ---
+
+
+@pytest.mark.parametrize("pieces", [(), (b"",), (b'{"selec',), (b'{"selec', b"tions")])
+def test_one_who_hangs_up_in_the_middle_harms_nobody(
+    door: Door, poll: Poll, pieces: tuple[bytes, ...]
+) -> None:
+    before = in_the_log(poll)
+    gone, there = door.cast(ballot(poll, pieces=pieces, hangs_up=True), ballot(poll, 2))
+    assert (gone.status, there.status) == (0, 202)
+    assert door.ways.passed_on == []
+    assert sorted(in_the_log(poll)) == [*before, "2"]
+
+
+def test_one_who_hangs_up_before_the_answer_harms_nobody(
+    door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their ballot is on its way, and is what their next try finds."""
+    sent = ballot(poll, 3, ballot_id=str(uuid.uuid4()))
+    submit, waiting = ballot_box.submit, asyncio.Event()
+
+    def late(ballots: Any) -> Future[list[Outcome]]:
+        waiting.set()
+        return submit(ballots)
+
+    door.lane._gatherer = None
+    monkeypatch.setattr(ballot_box, "submit", late)
+
+    async def hang_up() -> Received:
+        gone = asyncio.create_task(ask(door.lane, sent))
+        there = asyncio.create_task(ask(door.lane, ballot(poll, 2)))
+        await waiting.wait()
+        gone.cancel()
+        return await there
+
+    assert door.run(hang_up()).status == 202
+    while "3" not in in_the_log(poll):
+        door.pause()
+    assert statuses(door.cast(sent)) == [202]
+    assert in_the_log(poll).count("3") == 1
+
+
+# --- overload ---
+
+
+class Stuck:
+    """Takes ballots and never says what became of them."""
+
+    def __init__(self) -> None:
+        self.ballots: list[NewBallot] = []
+
+    def submit(self, ballots: Any) -> Future[list[Outcome]]:
+        self.ballots += ballots
+        return Future()
+
+
+async def fill(lane: Intake, poll: Poll, settings: Any) -> None:
+    """The lane has been too slow for too long, with a queue in front of it."""
+    settings.CAST_DEADLINE_SECONDS = 3600
+    lane._gatherer = Gatherer(Stuck().submit)
+    for number in range(STANDING_AT_MOST):
+        lane._gatherer.cast(NewBallot(poll.pk, number.to_bytes(16, "big"), bytes(16), "1"))
+    lane._gatherer._busy_since -= STANDING_SECONDS + 1
+    assert lane._gatherer.full
+
+
+def test_who_finds_it_full_is_turned_away_as_django_would(
+    door: Door, poll: Poll, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = in_the_log(poll)
+
+    async def find_it_full() -> Received:
+        await fill(door.lane, poll, settings)
+        return await ask(door.lane, ballot(poll))
+
+    turned_away = door.run(find_it_full())
+    monkeypatch.setattr(ballot_box._coalescer(), "_limit", 0)
+    by_django: Received = door.run(ask(door.ways.behind, ballot(poll)))
+    assert code(turned_away) == (503, "overloaded")
+    assert turned_away.header(b"retry-after") == [b"1"]
+    assert turned_away.comparable() == by_django.comparable()
+    assert in_the_log(poll) == before
+
+
+def test_one_that_is_not_even_parsed_hears_the_same(door: Door, poll: Poll, settings: Any) -> None:
+    sent, wire = ballot(poll), door.ways.wire
+
+    async def answers() -> tuple[Received | None, Received]:
+        await fill(door.lane, poll, settings)
+        return await ask_wire(wire, in_bytes(sent)), await ask(door.lane, sent)
+
+    unparsed, parsed = door.run(answers())
+    assert unparsed
+    assert code(unparsed) == (503, "overloaded")
+    assert unparsed.comparable() == parsed.comparable()
+
+
+def test_one_that_finds_no_place_after_all_hears_the_same(poll: Poll, settings: Any) -> None:
+    """The limit may be below what is no standing queue yet."""
+    settings.CAST_QUEUE_LIMIT = 1
+    door = Door()
+
+    async def answers() -> list[Received | None]:
+        lane = door.lane
+        lane._gatherer = Gatherer(Stuck().submit)
+        lane._gatherer.cast(NewBallot(poll.pk, bytes(16), bytes(16), "1"))
+        assert not lane._gatherer.full
+        sent = ballot(poll)
+        return [await ask_wire(door.ways.wire, in_bytes(sent)), await ask(lane, sent)]
+
+    unparsed, parsed = door.run(answers())
+    assert unparsed and parsed
+    assert code(unparsed) == (503, "overloaded")
+    assert unparsed.comparable() == parsed.comparable()
+    door.close()
+
+
+def test_over_https_it_is_parsed_before_it_is_turned_away(poll: Poll, settings: Any) -> None:
+    """Headers depend on how the request came, which its bytes don't say."""
+    settings.SECURE_HSTS_SECONDS = 600
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    door = Door()
+
+    async def answers() -> tuple[Received | None, Received]:
+        await fill(door.lane, poll, settings)
+        data = in_bytes(ballot(poll), b"X-Forwarded-Proto: https")
+        return await ask_wire(door.ways.wire, data), await ask(door.lane, ballot(poll, scheme="https"))
+
+    unparsed, parsed = door.run(answers())
+    assert unparsed is None
+    assert code(parsed) == (503, "overloaded")
+    assert parsed.header(b"strict-transport-security") == [b"max-age=600"]
+    door.close()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_is_no_plain_cast_in_one_piece_is_parsed(
+    full: bool, door: Door, poll: Poll, settings: Any
+) -> None:
+    sent = ballot(poll)
+    whole, wire = in_bytes(sent), door.ways.wire
+    door.cast(sent)  # from here on the rules are known
+    odd = [
+        whole[:-1],
+        whole + b"P",
+        whole + whole,
+        b"\r\n" + whole,
+        whole.replace(b"POST", b"PUT"),
+        whole.replace(b"/ballots/", b"/ballots/batch/"),
+        whole.replace(b"/ballots/ ", b"/voter/ "),
+        whole.replace(b"/ballots/ ", b"/ballots/?a=b "),
+        whole.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        whole.replace(b"content-length", b"x-length"),
+        whole.replace(b"content-length:", b"content-length :"),
+        whole.replace(b"content-length:", b"content-length:1\r\n "),
+        whole.replace(b"\r\n", b"\n"),
+        in_bytes(sent, b"Transfer-Encoding: chunked"),
+        in_bytes(sent, b"Connection:close"),
+        in_bytes(sent, b"Connection: Upgrade"),
+        in_bytes(sent, b"connection: keep-alive, upgrade"),
+        in_bytes(sent, b"expect: 100-continue"),
+        in_bytes(sent, b"content-length: 1"),
+        in_bytes(sent, b"Content-Length: %d" % len(sent.pieces[0])),
+        in_bytes(sent, b"x: a\x00b"),
+        in_bytes(sent, b"no colon"),
+        b"",
+    ]
+
+    async def answers() -> list[Received | None]:
+        if full:
+            await fill(door.lane, poll, settings)
+        assert await ask_wire(wire, whole)
+        return [await ask_wire(wire, data) for data in odd]
+
+    assert door.run(answers()) == [None] * len(odd)
+
+
+@pytest.mark.parametrize("length", [b"0" * 5000 + b"2", b"9" * 5000, b"\xb2"])
+def test_a_length_that_is_none_is_for_django(door: Door, length: bytes) -> None:
+    cookie = b"voter=" + identity.mint().encode()
+    headers = [(b"content-type", b"application/json"), (b"host", b"testserver"), (b"cookie", cookie)]
+    with pytest.raises(PassOn):
+        door.lane.read_headers([*headers, (b"content-length", length)], None, secure=False)
+    assert door.lane.read_headers([*headers, (b"content-length", b"2")], None, secure=False)[1] == 2
+
+
+# --- what goes wrong behind the lane ---
+
+
+def failing(error: Exception) -> Callable[..., Any]:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("failure", "seen"),
+    [
+        (RedisTimeoutError("frozen"), (503, "outcome_unknown")),
+        (OSError("disk full"), (503, "outcome_unknown")),
+        (LogInconsistent(), (503, "log_inconsistent")),
+    ],
+)
+def test_a_log_that_fails_is_told_alike_both_ways(
+    door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch, failure: Exception, seen: tuple[int, str]
+) -> None:
+    monkeypatch.setattr(get_log(), "append", failing(failure))
+    assert code(door.run(door.ways.compare(ballot(poll), lane_first=True))) == seen
+    monkeypatch.undo()
+    assert statuses(door.cast(ballot(poll))) == [202]
+
+
+@pytest.mark.parametrize("verdict", ["overloaded", "outcome_unknown", "unavailable", "log_inconsistent"])
+def test_what_a_part_of_the_log_says_is_told_alike_both_ways(
+    door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch, verdict: str
+) -> None:
+    monkeypatch.setattr(get_log(), "append", lambda ballots, _expected: [Outcome(verdict)] * len(ballots))
+    assert code(door.run(door.ways.compare(ballot(poll), lane_first=True))) == (503, verdict)
+
+
+def test_a_database_that_fails_is_told_alike_both_ways(
+    door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ballot_box, "rules_of_round", failing(OperationalError("gone")))
+    doubted = ballot(poll, 99)
+    assert code(door.run(door.ways.compare(doubted, lane_first=True))) == (503, "outcome_unknown")
+
+
+def test_a_bug_has_a_problem_document_both_ways(
+    door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ballot_box, "rules_of_round", failing(ZeroDivisionError()))
+    for way in (door.lane, door.ways.behind):
+        answer: Received = door.run(ask(way, ballot(poll, 99)))
+        assert code(answer) == (500, "internal_error")
+        assert answer.header(b"content-type") == [b"application/problem+json"]

@@ -1,0 +1,397 @@
+"""Casts of an event loop: gathered in groups, bounded, and none kept waiting or told of another's outcome."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from polls.casting import backpressure, cast_queue
+from polls.casting.cast_queue import Gatherer
+from polls.errors import LandslideError, Overloaded, Unavailable
+from polls.votelog.contract import NewBallot, Outcome
+
+
+def ballot(number: int) -> NewBallot:
+    return NewBallot(1, number.to_bytes(16, "big"), b"b" * 16, str(number))
+
+
+class Store:
+    """What a gatherer submits to: the test says when a group comes back, and as what."""
+
+    def __init__(self) -> None:
+        self.groups: list[tuple[list[int], Future[list[Outcome]]]] = []
+        self.refuse: Exception | None = None
+
+    def submit(self, ballots: Sequence[NewBallot]) -> Future[list[Outcome]]:
+        if self.refuse:
+            raise self.refuse
+        future: Future[list[Outcome]] = Future()
+        self.groups.append(([int(ballot.selection) for ballot in ballots], future))
+        return future
+
+    @property
+    def sent(self) -> list[list[int]]:
+        return [numbers for numbers, _ in self.groups]
+
+    def begin(self, group: int) -> None:
+        """From here on it can't be cancelled: it is being written."""
+        assert self.groups[group][1].set_running_or_notify_cancel()
+
+    def give_back(self, group: int, *codes: str) -> None:
+        """The outcome of ballot n is of round n, so that mix-ups show."""
+        numbers, future = self.groups[group]
+        outcomes = zip(codes or ["accepted"] * len(numbers), numbers, strict=True)
+        future.set_result([Outcome(code, number) for code, number in outcomes])
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+async def box(store: Store) -> Gatherer:
+    return Gatherer(store.submit)
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gatherer, float], None]:
+    """later(box, 3): the loop's clock says three seconds more."""
+    passed = 0.0
+
+    def pass_time(box: Gatherer, seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+        now = type(box.loop).time
+        monkeypatch.setattr(box.loop, "time", lambda: now(box.loop) + passed)
+
+    return pass_time
+
+
+@pytest.fixture
+def pass_deadline(settings: Any, later: Callable[[Gatherer, float], None]) -> Callable[[Gatherer], None]:
+    """pass_deadline(box): what was cast before it has waited for too long."""
+    settings.CAST_DEADLINE_SECONDS = 1000
+    return lambda box: later(box, 1001)
+
+
+async def turn() -> None:
+    """Let the loop do what is due, and what follows from that."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def rounds(outcomes: Sequence[asyncio.Future[Outcome]]) -> list[int]:
+    return [outcome.result().round for outcome in outcomes]
+
+
+def codes(outcomes: Sequence[asyncio.Future[Outcome]]) -> list[str]:
+    return [outcome.result().code for outcome in outcomes]
+
+
+# --- groups ---
+
+
+async def test_what_comes_in_the_same_turn_goes_together(box: Gatherer, store: Store) -> None:
+    outcomes = [box.cast(ballot(number)) for number in (1, 2, 3)]
+    assert store.sent == []
+    await turn()
+    assert store.sent == [[1, 2, 3]]
+    store.give_back(0)
+    await turn()
+    assert rounds(outcomes) == [1, 2, 3]
+
+
+async def test_what_comes_meanwhile_goes_as_the_next_group(box: Gatherer, store: Store) -> None:
+    first = box.cast(ballot(1))
+    await turn()
+    others = [box.cast(ballot(number)) for number in (2, 3)]
+    await turn()
+    others.append(box.cast(ballot(4)))
+    await turn()
+    assert store.sent == [[1]]
+    store.give_back(0)
+    await turn()
+    assert store.sent == [[1], [2, 3, 4]]
+    assert rounds([first]) == [1]
+    assert not any(outcome.done() for outcome in others)
+    store.give_back(1)
+    await turn()
+    assert rounds(others) == [2, 3, 4]
+
+
+async def test_it_starts_again_after_a_rest(box: Gatherer, store: Store) -> None:
+    for number in (1, 2):
+        outcome = box.cast(ballot(number))
+        await turn()
+        store.give_back(number - 1)
+        await turn()
+        assert rounds([outcome]) == [number]
+    assert store.sent == [[1], [2]]
+
+
+async def test_a_group_is_not_larger_than_an_append(
+    box: Gatherer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cast_queue, "APPEND_AT_MOST", 3)
+    outcomes = [box.cast(ballot(number)) for number in range(1, 8)]
+    for group in range(3):
+        await turn()
+        assert len(store.sent) == group + 1
+        store.give_back(group)
+    await turn()
+    assert store.sent == [[1, 2, 3], [4, 5, 6], [7]]
+    assert rounds(outcomes) == list(range(1, 8))
+
+
+async def test_outcomes_may_come_from_another_thread(box: Gatherer, store: Store) -> None:
+    outcome = box.cast(ballot(1))
+    await turn()
+    await asyncio.to_thread(store.give_back, 0)
+    assert (await outcome).round == 1
+
+
+# --- bounds ---
+
+
+async def test_it_says_when_it_is_full_and_when_no_more(settings: Any, store: Store) -> None:
+    settings.CAST_QUEUE_LIMIT = cast_queue.STANDING_AT_MOST + 2
+    box = Gatherer(store.submit)
+    backpressure.turned_away(-1)
+    for number in range(settings.CAST_QUEUE_LIMIT):
+        assert not box.full
+        box.cast(ballot(number))
+    assert not backpressure.turning_away()
+    assert box.full
+    assert backpressure.turning_away(), "the floors above hear of it"
+    await turn()
+    assert box.full  # those under way count too
+    store.give_back(0)
+    await turn()
+    assert not box.full
+
+
+async def test_a_burst_may_fill_the_queue_but_a_standing_one_is_kept_short(
+    box: Gatherer, store: Store, later: Callable[[Gatherer, float], None]
+) -> None:
+    for number in range(cast_queue.STANDING_AT_MOST):
+        box.cast(ballot(number))
+    await turn()
+    assert not box.full
+    later(box, cast_queue.STANDING_SECONDS + 0.1)
+    assert box.full
+    store.give_back(0)
+    await turn()
+    for number in range(cast_queue.STANDING_AT_MOST - 1):
+        box.cast(ballot(number))
+    assert not box.full
+    box.cast(ballot(99))
+    assert box.full  # so soon after the last one it is still the same crowd
+    later(box, cast_queue.STANDING_SECONDS + cast_queue.RELIEF_SECONDS + 0.2)
+    await turn()
+    store.give_back(1)
+    await turn()
+    for number in range(cast_queue.STANDING_AT_MOST + 1):
+        box.cast(ballot(number))
+    assert not box.full  # a new burst
+
+
+async def test_fewer_are_let_in_while_turning_away_falls_behind(
+    box: Gatherer, later: Callable[[Gatherer, float], None]
+) -> None:
+    for number in range(cast_queue.STANDING_AT_MOST):
+        box.cast(ballot(number))
+    await turn()
+    later(box, cast_queue.STANDING_SECONDS + 0.1)
+    assert box.full
+    box._look(box.loop.time() - 1)
+    assert box._at_most < cast_queue.STANDING_AT_MOST
+    for _ in range(20):
+        box._look(box.loop.time() - 1)
+    assert box._at_most == cast_queue.LEAST_AT_MOST
+    for _ in range(20):
+        box._look(box.loop.time())
+    assert box._at_most == cast_queue.STANDING_AT_MOST
+
+
+async def test_one_that_was_held_up_on_its_way_finds_no_place(settings: Any, store: Store) -> None:
+    """Who was let in and then waited, say for the poll's rules, must not come on top of the limit."""
+    settings.CAST_QUEUE_LIMIT = 2
+    box = Gatherer(store.submit)
+    waiting = [box.cast(ballot(1)), box.cast(ballot(2))]
+    with pytest.raises(Overloaded):
+        box.cast(ballot(3))
+    await turn()
+    assert store.sent == [[1, 2]]
+    store.give_back(0)
+    await turn()
+    assert rounds(waiting) == [1, 2]
+
+
+# --- what goes wrong ---
+
+
+async def test_each_hears_of_its_own_ballot_and_no_other(box: Gatherer, store: Store) -> None:
+    together = [box.cast(ballot(1)), box.cast(ballot(2)), box.cast(ballot(3))]
+    await turn()
+    after = box.cast(ballot(4))
+    store.give_back(0, "overloaded", "accepted", "outcome_unknown")
+    await turn()
+    assert codes(together) == ["overloaded", "accepted", "outcome_unknown"]
+    store.give_back(1)
+    await turn()
+    assert rounds([after]) == [4]
+
+
+@pytest.mark.parametrize("failure", [Overloaded(), Unavailable(), RuntimeError("can't start new thread")])
+async def test_a_group_that_is_not_taken_hears_so_and_the_next_is_tried(
+    box: Gatherer, store: Store, failure: Exception
+) -> None:
+    store.refuse = failure
+    refused = [box.cast(ballot(1)), box.cast(ballot(2))]
+    await turn()
+    if isinstance(failure, LandslideError):
+        assert codes(refused) == [failure.code] * 2
+    else:
+        assert [outcome.exception() for outcome in refused] == [failure] * 2
+    store.refuse = None
+    after = box.cast(ballot(3))
+    await turn()
+    assert store.sent == [[3]]
+    store.give_back(0)
+    await turn()
+    assert rounds([after]) == [3]
+
+
+async def test_who_hung_up_is_not_answered_and_the_others_are(box: Gatherer, store: Store) -> None:
+    gone, there = box.cast(ballot(1)), box.cast(ballot(2))
+    await turn()
+    gone_too, there_too = box.cast(ballot(3)), box.cast(ballot(4))
+    gone.cancel()
+    gone_too.cancel()
+    store.give_back(0)
+    await turn()
+    store.give_back(1, "overloaded", "log_inconsistent")
+    await turn()
+    assert rounds([there]) == [2]
+    assert codes([there_too]) == ["log_inconsistent"]
+
+
+# --- what takes too long ---
+
+
+async def test_under_way_it_is_unknown_and_in_the_queue_it_is_not_written(
+    box: Gatherer, store: Store, pass_deadline: Callable[[Gatherer], None]
+) -> None:
+    under_way = box.cast(ballot(1))
+    await turn()
+    store.begin(0)
+    queued = [box.cast(ballot(2)), box.cast(ballot(3))]
+    pass_deadline(box)
+    assert (await under_way).code == "outcome_unknown"
+    assert codes(queued) == ["overloaded"] * 2
+    store.give_back(0)
+    await turn()
+    assert store.sent == [[1]]
+
+
+async def test_a_group_that_waits_for_others_is_taken_back(
+    box: Gatherer, store: Store, pass_deadline: Callable[[Gatherer], None]
+) -> None:
+    """The coalescer has it in its queue still, behind what API clients sent."""
+    outcome = box.cast(ballot(1))
+    await turn()
+    pass_deadline(box)
+    assert (await outcome).code == "overloaded"
+    assert store.groups[0][1].cancelled()
+    await turn()
+    after = box.cast(ballot(2))
+    await turn()
+    store.give_back(1)
+    await turn()
+    assert rounds([after]) == [2]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+async def test_one_that_comes_back_too_late_answers_for_no_other_group(
+    box: Gatherer, store: Store, pass_deadline: Callable[[Gatherer], None], size: int
+) -> None:
+    """Else a ballot would be acknowledged by what became of another."""
+    late = box.cast(ballot(1))
+    await turn()
+    store.begin(0)
+    pass_deadline(box)
+    assert (await late).code == "outcome_unknown"
+    after = [box.cast(ballot(2 + number)) for number in range(size)]
+    await turn()
+    store.give_back(0)
+    await turn()
+    assert store.sent[1] == [2, 3][:size]
+    assert not any(outcome.done() for outcome in after)
+    following = box.cast(ballot(4))
+    await turn()
+    assert len(store.sent) == 2  # and lets no other group overtake
+    store.give_back(1)
+    await turn()
+    assert rounds(after) == [2, 3][:size]
+    store.give_back(2)
+    await turn()
+    assert rounds([following]) == [4]
+
+
+async def test_nobody_waits_for_two_groups(
+    box: Gatherer, store: Store, later: Callable[[Gatherer, float], None], settings: Any
+) -> None:
+    """The time that a ballot spent in the queue counts."""
+    settings.CAST_DEADLINE_SECONDS = 100
+    box.cast(ballot(1))
+    await turn()
+    store.begin(0)
+    waiting = box.cast(ballot(2))
+    later(box, 99)
+    store.give_back(0)
+    await turn()
+    store.begin(1)
+    fresh = box.cast(ballot(3))
+    await turn()
+    assert not waiting.done()
+    later(box, 2)
+    await turn()
+    assert codes([waiting, fresh]) == ["outcome_unknown", "overloaded"]
+
+
+async def test_who_comes_later_has_a_deadline_of_their_own(
+    box: Gatherer, store: Store, later: Callable[[Gatherer, float], None], settings: Any
+) -> None:
+    settings.CAST_DEADLINE_SECONDS = 100
+    for group in range(4):
+        outcome = box.cast(ballot(group))
+        await turn()
+        later(box, 60)
+        await turn()
+        store.give_back(group)
+        await turn()
+        assert rounds([outcome]) == [group]
+
+
+# --- the end of the loop ---
+
+
+@pytest.mark.parametrize("taken_back", [True, False])
+def test_a_group_that_comes_back_after_the_loop_harms_nobody(
+    store: Store, caplog: pytest.LogCaptureFixture, taken_back: bool
+) -> None:
+    """It comes back on the coalescer's thread, which has others to answer."""
+
+    async def cast() -> None:
+        Gatherer(store.submit).cast(ballot(1))
+        await turn()
+
+    asyncio.run(cast())
+    if taken_back:
+        assert store.groups[0][1].cancel()
+    else:
+        store.give_back(0)
+    assert caplog.records == []

@@ -1,0 +1,32 @@
+"""Shares in words, as the server writes them; test_scripts.py asks the pages' script the same."""
+
+import pytest
+from django.utils import translation
+
+from polls.text.percentages import decimals_for, percent
+from tests.share_cases import CASES
+
+pytestmark = pytest.mark.full_only
+
+
+@pytest.mark.parametrize(("votes", "ballots", "least", "shown"), CASES)
+def test_a_share_says_nothing_that_isnt_so(
+    votes: list[int], ballots: int, least: int, shown: list[str]
+) -> None:
+    decimals = decimals_for(votes, ballots, least)
+    assert [percent(each, ballots, decimals) for each in votes] == shown
+
+
+def test_no_share_of_a_small_poll_passes_for_all_nothing_or_a_half() -> None:
+    for ballots in range(1, 300):
+        for votes in range(ballots + 1):
+            both = [votes, ballots - votes]
+            shown = percent(votes, ballots, decimals_for(both, ballots))
+            assert (shown == "0%") is (votes == 0)
+            assert (shown == "100%") is (votes == ballots)
+            assert (shown == "50%") is (2 * votes == ballots)
+
+
+def test_a_share_is_written_in_the_readers_language() -> None:
+    with translation.override("de"):
+        assert percent(1, 8, 1) == "12,5%"

@@ -1,0 +1,414 @@
+"""Who may vote: what the voter endpoint finds out, and what a cast makes of it, for each identity policy."""
+
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError
+from django.test import Client
+from django.utils import timezone
+
+from polls import clock, lifecycle
+from polls.models import ApiClient, EndedAccount, InviteBatch, Poll
+from polls.voters import eligibility, identity, invites, poll_rules
+from polls.voters.invites import Invite
+from tests.polling import count
+from tests.polls.rest import POLLS, Caller, check_problem, make_key, make_poll, refusal
+
+#: The log is written in the coalescer's thread, which sees only what is committed.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.full_only]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept() -> None:
+    poll_rules.forget()
+
+
+class Browser:
+    """A browser with its cookies, each sent where its path says."""
+
+    def __init__(self) -> None:
+        self.client = Client()
+
+    def visit(self, poll: Poll, invite: str | None = None, **headers: str) -> Any:
+        """Open the poll's page: the answer of the voter endpoint."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if invite is not None:
+            sent[invites.HEADER] = invite
+        self.answer: Any = self.client.get(f"{POLLS}{poll.code}/voter/", headers=sent)
+        assert self.answer.status_code == 200, self.answer.content
+        assert self.answer["Cache-Control"] == "private, no-store"
+        self.client.cookies.load(self.answer.headers.get("Set-Cookie", ""))
+        return self.answer.json()
+
+    def cast(self, poll: Poll, selection: int = 1, **fields: Any) -> Any:
+        body = {"selections": [selection], **fields}
+        answer = self.client.post(f"{POLLS}{poll.code}/ballots/", body, content_type="application/json")
+        if answer.status_code >= 400:
+            check_problem(answer)
+        return answer
+
+    @property
+    def passes(self) -> list[Any]:
+        """The pass cookies that the latest visit set."""
+        return [morsel for morsel in self.answer.cookies.values() if morsel.key == identity.PASS_COOKIE]
+
+    def sign_in(self, user: User) -> None:
+        self.client.force_login(user)
+
+
+def person(name: str = "anna") -> User:
+    return User.objects.create_user(name)
+
+
+def invited(count: int = 3, **fields: Any) -> tuple[Poll, InviteBatch]:
+    poll = make_poll(open=True, identity="invite", **fields)
+    return poll, invites.make_batch(poll.pk, count, by="anna")
+
+
+def token(batch: InviteBatch, serial: int = 1) -> str:
+    return invites.make_token(batch.poll.pk, bytes(batch.poll.secret), Invite(batch.pk, serial))
+
+
+def what_matters(known: dict[str, Any]) -> dict[str, Any]:
+    return {name: known[name] for name in ("eligible", "needs", "account", "invite", "voted")}
+
+
+# --- browser ---
+
+
+def test_an_open_poll_takes_whoever_comes() -> None:
+    poll, browser = make_poll(open=True), Browser()
+    browser.sign_in(person())
+    known = browser.visit(poll, invite="x" * 32)
+    assert (known["identity"], known["tag"]) == ("browser", None)
+    nobody = {"account": None, "invite": None, "voted": False}
+    assert what_matters(known) == {"eligible": True, "needs": None, **nobody}
+    assert browser.passes == []
+    assert browser.cast(poll).status_code == 202
+    assert browser.visit(poll)["voted"] is True
+
+
+# --- login ---
+
+
+def test_who_is_not_signed_in_is_told_so() -> None:
+    poll, browser = make_poll(open=True, identity="login"), Browser()
+    known = browser.visit(poll)
+    assert what_matters(known) == {
+        "eligible": False, "needs": "login", "account": None, "invite": None, "voted": False,
+    }  # fmt: skip
+    assert (known["tag"], browser.passes) == (None, [])
+    answer = browser.cast(poll)
+    assert refusal(answer) == (403, "not_eligible")
+    assert answer.json()["needs"] == "login"
+
+
+@pytest.mark.parametrize("how", ["deleted", "deactivated"])
+def test_a_pass_ends_with_its_account(how: str) -> None:
+    poll, anna, browser = make_poll(open=True, identity="login"), person(), Browser()
+    browser.sign_in(anna)
+    assert browser.visit(poll)["eligible"]
+    if how == "deleted":
+        anna.delete()
+    else:
+        anna.is_active = False
+        anna.save()
+    refused = browser.cast(poll)
+    assert (refusal(refused), refused.json()["needs"]) == ((403, "not_eligible"), "login")
+    assert refusal(browser.client.get(f"{POLLS}{poll.code}/challenge/")) == (403, "not_eligible")
+    assert browser.visit(poll)["needs"] == "login"
+    another = Browser()
+    another.sign_in(person("bert"))
+    another.visit(poll)
+    assert another.cast(poll).status_code == 202
+
+
+def test_an_account_that_is_switched_on_again_votes_once() -> None:
+    poll, anna, browser = make_poll(open=True, identity="login"), person(), Browser()
+    for active in (False, True):
+        anna.is_active = active
+        anna.save()
+    browser.sign_in(anna)
+    browser.visit(poll)
+    assert browser.cast(poll).status_code == 202
+    assert refusal(browser.cast(poll, 2)) == (409, "already_voted")
+
+
+def test_what_is_noted_of_ended_accounts_is_soon_gone() -> None:
+    old = timezone.now() - timedelta(hours=3)
+    EndedAccount.objects.create(user_id=12345, at=old)
+    anna = person()
+    anna.delete()
+    assert EndedAccount.objects.filter(user_id=12345).count() == 0
+    assert EndedAccount.objects.count() == 1
+
+
+def test_a_wrong_clock_forgets_no_ended_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    EndedAccount.objects.create(user_id=12345, at=timezone.now())
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + 3 * 3600)
+    monkeypatch.setattr(timezone, "now", lambda: datetime.fromtimestamp(time.time(), UTC))
+    monkeypatch.setattr(clock, "_offset", -3 * 3600.0)
+    anna = person()
+    anna.delete()
+    assert EndedAccount.objects.filter(user_id=12345).exists()
+
+
+def test_an_account_has_one_ballot_in_whatever_browser() -> None:
+    poll, anna = make_poll(open=True, identity="login"), person()
+    first, second = Browser(), Browser()
+    for browser in (first, second):
+        browser.sign_in(anna)
+    known = first.visit(poll)
+    assert what_matters(known) == {
+        "eligible": True, "needs": None, "account": "anna", "invite": None, "voted": False,
+    }  # fmt: skip
+    cast = first.cast(poll).json()
+    assert refusal(first.cast(poll)) == (409, "already_voted")
+    elsewhere = second.visit(poll)
+    assert (elsewhere["voted"], elsewhere["ballot_id"], elsewhere["receipt"]) == (
+        True, cast["ballot_id"], cast["receipt"],
+    )  # fmt: skip
+    assert elsewhere["tag"] == known["tag"]
+    assert refusal(second.cast(poll, 2)) == (409, "already_voted")
+
+
+def test_two_accounts_on_one_device_are_two_voters() -> None:
+    poll, browser = make_poll(open=True, identity="login"), Browser()
+    browser.sign_in(person("anna"))
+    anna = browser.visit(poll)
+    receipt = browser.cast(poll).json()["receipt"]
+    browser.sign_in(person("bert"))
+    bert = browser.visit(poll)
+    assert (bert["account"], bert["voted"], bert["receipt"]) == ("bert", False, None)
+    assert bert["tag"] != anna["tag"]
+    assert browser.cast(poll).json()["receipt"] != receipt
+
+
+def test_signing_out_takes_the_pass_away() -> None:
+    poll, browser = make_poll(open=True, identity="login"), Browser()
+    browser.sign_in(person())
+    browser.visit(poll)
+    browser.client.cookies.pop("sessionid")
+    assert what_matters(browser.visit(poll))["needs"] == "login"
+    assert [(morsel.value, morsel["max-age"]) for morsel in browser.passes] == [("", "0"), ("", "0")]
+    assert refusal(browser.cast(poll)) == (403, "not_eligible")
+
+
+def test_an_account_that_was_closed_is_nobody() -> None:
+    poll, browser, anna = make_poll(open=True, identity="login"), Browser(), person()
+    browser.sign_in(anna)
+    User.objects.filter(pk=anna.pk).update(is_active=False)
+    assert browser.visit(poll)["needs"] == "login"
+
+
+# --- invite ---
+
+
+def test_an_invite_makes_a_voter_on_any_device_and_one_only() -> None:
+    poll, batch = invited()
+    phone, laptop = Browser(), Browser()
+    known = phone.visit(poll, token(batch))
+    assert what_matters(known) == {
+        "eligible": True, "needs": None, "account": None, "invite": "accepted", "voted": False,
+    }  # fmt: skip
+    cast = phone.cast(poll).json()
+    second = laptop.visit(poll, token(batch))
+    assert (second["voted"], second["receipt"], second["tag"]) == (True, cast["receipt"], known["tag"])
+    assert refusal(laptop.cast(poll, 2)) == (409, "already_voted")
+    assert phone.visit(poll)["voted"] is True  # by the pass, when the invite is no longer at hand
+    count()
+    status = phone.client.get(f"/api/v1/receipts/{cast['receipt']}/").json()
+    assert status == {"status": "counted", "poll": poll.code, "round": 1}
+
+
+def test_each_invite_is_a_voter_of_its_own() -> None:
+    poll, batch = invited()
+    tags, browser = set(), Browser()
+    for serial in (1, 2, 3):
+        tags.add(browser.visit(poll, token(batch, serial))["tag"])
+        assert browser.cast(poll).status_code == 202
+    assert len(tags) == 3
+
+
+@pytest.mark.parametrize("kind", ["made up", "empty", "beyond the count", "another poll's", "not ASCII"])
+def test_what_is_no_invite_here_lets_nobody_in(kind: str) -> None:
+    poll, batch = invited()
+    sent = {
+        "made up": "A" * 32,
+        "empty": "",
+        "beyond the count": token(batch, 4),
+        "another poll's": token(invited()[1]),
+        "not ASCII": "é" * 32,
+    }[kind]
+    browser = Browser()
+    known = browser.visit(poll, sent.encode().decode("latin-1"))
+    assert what_matters(known) == {
+        "eligible": False, "needs": "invite", "account": None, "invite": "invalid", "voted": False,
+    }  # fmt: skip
+    assert (browser.passes, known["tag"]) == ([], None)
+    assert refusal(browser.cast(poll)) == (403, "not_eligible")
+
+
+def test_a_wrong_invite_takes_nothing_away() -> None:
+    poll, batch = invited()
+    browser = Browser()
+    tag = browser.visit(poll, token(batch))["tag"]
+    known = browser.visit(poll, "A" * 32)
+    assert (known["eligible"], known["invite"], known["tag"]) == (True, "invalid", tag)
+
+
+def test_a_revoked_invite_gets_no_pass_but_says_what_was_cast_with_it() -> None:
+    poll, batch = invited()
+    voted, waiting = Browser(), Browser()
+    voted.visit(poll, token(batch, 1))
+    receipt = voted.cast(poll).json()["receipt"]
+    invites.revoke_batch(batch.pk, by="anna")
+    known = waiting.visit(poll, token(batch, 2))
+    assert what_matters(known) == {
+        "eligible": False, "needs": "invite", "account": None, "invite": "revoked", "voted": False,
+    }  # fmt: skip
+    assert waiting.passes == []
+    assert refusal(waiting.cast(poll)) == (403, "not_eligible")
+    known = voted.visit(poll, token(batch, 1))
+    assert (known["voted"], known["receipt"], known["eligible"]) == (True, receipt, False)
+    assert {morsel.value for morsel in voted.passes} == {""}
+
+
+def test_a_pass_ends_within_the_hour_and_never_renews_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    poll, batch = invited()
+    browser, now = Browser(), time.time()
+    browser.visit(poll, token(batch))
+    assert {int(morsel["max-age"]) for morsel in browser.passes} == {identity.PASS_SECONDS}
+    browser.visit(poll)
+    assert browser.passes == []
+    monkeypatch.setattr(clock, "now", lambda: now + identity.PASS_SECONDS + 2)
+    assert browser.visit(poll)["needs"] == "invite"
+    assert refusal(browser.cast(poll)) == (403, "not_eligible")
+    assert browser.visit(poll, token(batch))["eligible"] is True
+    assert browser.cast(poll).status_code == 202
+
+
+def test_the_same_invites_serve_in_the_next_round() -> None:
+    poll, batch = invited()
+    browser = Browser()
+    for _round in range(2):
+        assert browser.visit(poll, token(batch))["voted"] is False
+        assert browser.cast(poll).status_code == 202
+        lifecycle.reset_poll(poll.pk)
+        lifecycle.open_poll(poll.pk)
+
+
+def test_a_pass_is_for_one_poll_and_one_sort_of_voter() -> None:
+    """A reset can make a poll by invitation one for accounts: then its passes are worth nothing."""
+    poll, batch = invited()
+    other = make_poll(open=True, identity="invite")
+    browser = Browser()
+    browser.visit(poll, token(batch))
+    assert refusal(browser.cast(other)) == (403, "not_eligible")
+    for changed in ({"identity": "login"}, {"identity": "invite", "secret": b"2" * 32}):  # by a purge
+        Poll.objects.filter(pk=poll.pk).update(**changed)
+        poll_rules.forget()
+        assert refusal(browser.cast(poll)) == (403, "not_eligible")
+
+
+@pytest.mark.parametrize("identity", ["login", "invite"])
+def test_a_pass_is_sent_along_about_its_poll_only(identity: str) -> None:
+    poll, browser = make_poll(open=True, identity=identity), Browser()
+    batch = InviteBatch.objects.create(poll=poll, count=1)
+    browser.sign_in(person())
+    browser.visit(poll, token(batch))
+    assert {morsel["path"] for morsel in browser.passes} == {
+        f"/api/v1/polls/{poll.code}/", f"/ws/polls/{poll.code}/",
+    }  # fmt: skip
+    for morsel in browser.passes:
+        assert morsel["httponly"] is True
+        assert morsel["samesite"] == "Lax"
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize("identity", ["login", "invite"])
+def test_another_sites_page_plants_no_pass(identity: str, site: str) -> None:
+    poll, browser = make_poll(open=True, identity=identity), Browser()
+    batch = InviteBatch.objects.create(poll=poll, count=1)
+    browser.sign_in(person())
+    browser.visit(poll, token(batch), Sec_Fetch_Site=site)
+    assert dict(browser.answer.cookies) == {}
+    assert "Set-Cookie" not in browser.answer
+
+
+@pytest.mark.parametrize("identity", ["login", "invite"])
+def test_a_tally_for_voters_is_shown_to_who_has_voted_with_a_pass(identity: str) -> None:
+    poll, voter, other = (
+        make_poll(open=True, identity=identity, results_visible="after_vote"),
+        Browser(),
+        Browser(),
+    )
+    batch = InviteBatch.objects.create(poll=poll, count=2)
+    for serial, (browser, name) in enumerate([(voter, "anna"), (other, "bert")], 1):
+        browser.sign_in(person(name))
+        browser.visit(poll, token(batch, serial))
+    voter.cast(poll)
+    count()
+    seen = [browser.client.get(f"{POLLS}{poll.code}/tally/").json() for browser in (voter, other)]
+    assert [tally["visible"] for tally in seen] == [True, False]
+    assert "ballots" not in seen[1]
+
+
+@pytest.mark.parametrize("identity", ["login", "invite"])
+def test_a_voters_proof_of_work_is_for_that_voter(identity: str) -> None:
+    poll, browser = make_poll(open=True, identity=identity, proof_of_work="on"), Browser()
+    assert browser.visit(poll)["proof"] is None  # for who may not vote there is nothing to prove
+    batch = InviteBatch.objects.create(poll=poll, count=1)
+    browser.sign_in(person())
+    assert browser.visit(poll, token(batch))["proof"] is not None
+    assert refusal(browser.cast(poll)) == (403, "proof_required")
+
+
+# --- client ---
+
+
+def test_a_clients_poll_takes_no_browsers_ballot() -> None:
+    poll, browser = make_poll(open=True, identity="client"), Browser()
+    assert browser.visit(poll)["needs"] == "client"
+    answer = browser.cast(poll)
+    assert refusal(answer) == (403, "not_eligible")
+    assert answer.json()["needs"] == "client"
+
+
+@pytest.mark.parametrize(
+    ("identity", "taken"), [("browser", True), ("client", True), ("login", False), ("invite", False)]
+)
+def test_which_polls_take_an_api_clients_ballots(identity: str, taken: bool) -> None:
+    poll = make_poll(open=True, identity=identity)
+    call = Caller(make_key(ApiClient.Scope.BALLOTS_WRITE))
+    ballot = {"selections": [1], "voter": "seat-1", "ballot_id": str(uuid.uuid4())}
+    one = call("POST", f"{POLLS}{poll.code}/ballots/", ballot)
+    batch = call("POST", f"{POLLS}{poll.code}/ballots/batch/", {"ballots": [ballot]}).json()["outcomes"][0]
+    if taken:
+        assert (one.status_code, batch.get("status")) == (202, "accepted")
+    else:
+        assert refusal(one) == (403, "not_eligible")
+        assert one.json()["needs"] == identity
+        assert batch["code"] == "not_eligible"
+
+
+# --- when the database is away ---
+
+
+def test_a_pass_is_believed_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    poll, batch = invited()
+    browser, stranger = Browser(), Browser()
+    browser.visit(poll, token(batch))
+
+    def away(*_: Any) -> Any:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(eligibility, "find_batch", away)
+    assert browser.visit(poll, token(batch))["eligible"] is True
+    answer = stranger.client.get(f"{POLLS}{poll.code}/voter/", headers={invites.HEADER: token(batch)})
+    assert refusal(answer) == (503, "unavailable")

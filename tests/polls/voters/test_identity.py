@@ -1,0 +1,112 @@
+"""Who votes: a cookie that only we can make, or an API client's word."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from polls.errors import InvalidKey
+from polls.models import ApiClient
+from polls.voters import identity
+
+ONE, TWO = b"1" * 32, b"2" * 32  # secrets of two polls
+
+
+def test_a_cookie_is_known_again() -> None:
+    cookie = identity.mint()
+    token = identity.token_from(cookie)
+    assert token is not None
+    assert len(token) == 16
+    assert token == identity.token_from(cookie)
+    assert identity.token_from(identity.mint()) != token
+
+
+def test_a_changed_cookie_is_nobody() -> None:
+    cookie = identity.mint()
+    for place in range(len(cookie) - 1):  # the last letter holds two bits that mean nothing
+        other = "A" if cookie[place] != "A" else "B"
+        assert identity.token_from(cookie[:place] + other + cookie[place + 1 :]) is None
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [None, "", "x", "A" * 43, "A" * 42, "A" * 44, "ü" * 43, "=" * 43, "\0" * 43, "A" * 100_000],
+)
+def test_anything_else_is_nobody(cookie: str | None) -> None:
+    assert identity.token_from(cookie) is None
+
+
+def test_a_cookie_of_another_secret_is_nobody_unless_it_was_ours(settings: Any) -> None:
+    cookie = identity.mint()
+    old = settings.SECRET_KEY
+    settings.SECRET_KEY = "another"
+    assert identity.token_from(cookie) is None
+    settings.SECRET_KEY_FALLBACKS = ["third", old]
+    assert identity.token_from(cookie) is not None
+
+
+def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites() -> None:
+    header = identity.cookie_header("abc", secure=False)
+    assert header.startswith("voter=abc; Path=/; Max-Age=")
+    assert "HttpOnly" in header
+    assert "SameSite=Lax" in header
+    assert "Secure" not in header
+    assert identity.cookie_header("abc", secure=True).endswith("; Secure")
+
+
+def test_a_voter_is_somebody_else_in_each_poll() -> None:
+    token = b"t" * 16
+    assert identity.browser_key(ONE, token) == identity.browser_key(ONE, token)
+    assert identity.browser_key(ONE, token) != identity.browser_key(TWO, token)
+    assert identity.browser_key(ONE, token) != identity.browser_key(ONE, b"u" * 16)
+    assert len(identity.browser_key(ONE, token)) == 16
+
+
+def test_voters_of_two_clients_are_two_voters() -> None:
+    first, second = ApiClient(prefix="aaaa"), ApiClient(prefix="bbbb")
+    assert identity.client_key(ONE, first, "anna") == identity.client_key(ONE, first, "anna")
+    keys = {
+        identity.client_key(ONE, first, "anna"),
+        identity.client_key(ONE, second, "anna"),
+        identity.client_key(ONE, first, "Anna"),
+        identity.client_key(TWO, first, "anna"),
+        identity.client_key(ONE, first, "\ud800"),  # half a character, which JSON can spell
+        identity.browser_key(ONE, b"anna"),
+    }
+    assert len(keys) == 6
+
+
+@pytest.mark.django_db
+class TestApiKeys:
+    def test_a_key_names_its_client(self) -> None:
+        client, key = ApiClient.objects.create_key(name="Stage", scopes=["ballots:write"])
+        for header in (f"Api-Key {key}", f"api-key {key}", f"Api-Key  {key} "):
+            assert identity.client_from(header) == client
+        assert client.allows("ballots:write")
+        assert not client.allows("polls:write")
+
+    @pytest.mark.parametrize("header", [None, "", "Bearer x", "Basic eDp5", "Api-Keyx"])
+    def test_no_such_header_is_no_client(self, header: str | None) -> None:
+        assert identity.client_from(header) is None
+
+    @pytest.mark.parametrize("key", ["", "x", "abcd.efgh", "ü.ü", ".", "\ud800", "a\0b.c", "x" * 10_000])
+    def test_a_wrong_key_is_refused(self, key: str) -> None:
+        with pytest.raises(InvalidKey):
+            identity.client_from(f"Api-Key {key}")
+
+    def test_a_right_prefix_is_not_enough(self) -> None:
+        _, key = ApiClient.objects.create_key(name="Stage")
+        with pytest.raises(InvalidKey):
+            identity.client_from(f"Api-Key {key[:-1]}{'a' if key[-1] != 'a' else 'b'}")
+
+    def test_a_revoked_or_expired_key_is_refused(self) -> None:
+        client, key = ApiClient.objects.create_key(name="Stage")
+        client.revoked = True
+        client.save()
+        with pytest.raises(InvalidKey):
+            identity.client_from(f"Api-Key {key}")
+        past = timezone.now() - timedelta(seconds=1)
+        _, key = ApiClient.objects.create_key(name="Late", expiry_date=past)
+        with pytest.raises(InvalidKey):
+            identity.client_from(f"Api-Key {key}")

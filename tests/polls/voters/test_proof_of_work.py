@@ -1,0 +1,249 @@
+"""A proof of work: solved by a solver that isn't ours, good for one ballot of one voter, for ten minutes."""
+
+import base64
+import json
+import time
+import uuid
+from datetime import timedelta
+from http.cookies import SimpleCookie
+from typing import Any
+
+import pytest
+from altcha.v1 import Payload, solve_challenge
+from django.http import HttpResponse
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polls import lifecycle
+from polls.models import Poll
+from polls.voters import identity, proof_of_work
+from polls.voters.poll_rules import get_rules
+from tests.polls.rest import POLLS, Caller, make_poll, refusal
+
+ANN, BOB = (proof_of_work.Voter(7, 1, key * 16) for key in (b"a", b"b"))
+TEA, COFFEE = b"t" * 16, b"c" * 16  # ballots
+
+
+@pytest.fixture(autouse=True)
+def little_work(settings: Any) -> None:
+    settings.PROOF_WORK = 300
+
+
+def solved(challenge: dict[str, Any], **changes: Any) -> str:
+    """The payload that ALTCHA's own library makes of a challenge."""
+    terms = {name: challenge[name] for name in ("algorithm", "challenge", "salt", "signature")}
+    number = solve_challenge(terms["challenge"], terms["salt"], terms["algorithm"], challenge["maxnumber"])
+    assert number is not None
+    return Payload(**(terms | {"number": number.number} | changes)).to_base64()
+
+
+def test_a_solved_challenge_holds() -> None:
+    assert proof_of_work.holds(solved(proof_of_work.challenge(ANN, None)), ANN)
+
+
+def test_it_is_of_no_use_to_another_voter_nor_in_another_poll() -> None:
+    proof = solved(proof_of_work.challenge(ANN, None))
+    assert not proof_of_work.holds(proof, BOB)
+    assert not proof_of_work.holds(proof, ANN._replace(poll_id=8))
+
+
+def test_it_is_of_no_use_in_another_round() -> None:
+    assert not proof_of_work.holds(solved(proof_of_work.challenge(ANN, None)), ANN._replace(round=2))
+
+
+@pytest.mark.parametrize("made_for", [None, TEA, bytes(16)])
+def test_it_is_made_for_who_has_that_ballot_in_or_none(made_for: bytes | None) -> None:
+    proof = solved(proof_of_work.challenge(ANN, made_for))
+    for other in {None, TEA, COFFEE, bytes(16)} - {made_for}:
+        assert not proof_of_work.holds(proof, ANN, [other])
+        assert proof_of_work.holds(proof, ANN, [other, made_for])
+
+
+def test_each_challenge_is_another() -> None:
+    assert len({proof_of_work.challenge(ANN, None)["challenge"] for _ in range(20)}) == 20
+
+
+def test_the_number_must_be_the_one() -> None:
+    challenge = proof_of_work.challenge(ANN, None)
+    right = json.loads(base64.b64decode(solved(challenge)))["number"]
+    assert not any(
+        proof_of_work.holds(solved(challenge, number=number), ANN) for number in range(301) if number != right
+    )
+
+
+def test_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    proof, now = solved(proof_of_work.challenge(ANN, None)), time.time()
+    monkeypatch.setattr(time, "time", lambda: now + proof_of_work.VALID_SECONDS - 1)
+    assert proof_of_work.holds(proof, ANN)
+    monkeypatch.setattr(time, "time", lambda: now + proof_of_work.VALID_SECONDS + 2)
+    assert not proof_of_work.holds(proof, ANN)
+
+
+def test_its_end_can_not_be_moved() -> None:
+    challenge = proof_of_work.challenge(ANN, None)
+    nonce, _, end = challenge["salt"].rstrip("&").partition("?expires=")
+    number = json.loads(base64.b64decode(solved(challenge)))["number"]
+    digits = f"{end}&{number}"
+    for salt, rest in (
+        (f"{nonce}?expires={int(end) + 999}&", number),
+        (f"{nonce}?expires={end}&expires={int(end) + 999}&", number),
+        # The same text hashed, cut elsewhere: a year far off, and what is left as the number.
+        (f"{nonce}?expires={digits[:11]}", digits[11:]),
+        (f"{nonce}?expires={end}", number),
+        ("", f"{challenge['salt']}{number}"),
+    ):
+        forged = base64.b64encode(
+            json.dumps({**challenge, "salt": salt, "number": rest}, default=str).encode()
+        )
+        assert not proof_of_work.holds(forged.decode(), ANN), salt
+
+
+def test_one_made_before_the_secret_key_was_changed_still_holds(settings: Any) -> None:
+    proof = solved(proof_of_work.challenge(ANN, None))
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another " * 8
+    assert proof_of_work.holds(proof, ANN)
+    settings.SECRET_KEY_FALLBACKS = []
+    assert not proof_of_work.holds(proof, ANN)
+
+
+@given(st.one_of(st.text(), st.binary().map(lambda raw: base64.b64encode(raw).decode())))
+def test_nothing_makes_the_check_raise(text: str) -> None:
+    assert not proof_of_work.holds(text, ANN)
+
+
+FIELDS = st.fixed_dictionaries(
+    {
+        "algorithm": st.sampled_from(["SHA-256", "SHA-1", ""]),
+        "number": st.one_of(st.integers(), st.floats(), st.none()),
+        "salt": st.one_of(st.from_regex(proof_of_work._SALT), st.text()),
+        "signature": st.one_of(st.text(), st.none()),
+    }
+)
+
+
+@given(FIELDS)
+def test_nothing_made_up_holds(fields: dict[str, Any]) -> None:
+    assert not proof_of_work.holds(base64.b64encode(json.dumps(fields).encode()).decode(), ANN)
+
+
+# --- over the API ---
+
+
+def minted(answer: Any) -> str:
+    return str(SimpleCookie(answer["Set-Cookie"])[identity.COOKIE].value)
+
+
+def challenge_of(poll: Poll, cookie: str | None) -> HttpResponse:
+    caller = Caller()
+    if cookie:
+        caller.client.cookies[identity.COOKIE] = cookie
+    return caller("GET", f"{POLLS}{poll.code}/challenge/")
+
+
+@pytest.mark.django_db
+def test_a_voter_gets_a_challenge_of_their_own() -> None:
+    poll, cookie = make_poll(open=True), identity.mint()
+    answer: Any = challenge_of(poll, cookie)
+    key = identity.key_of(poll.identity, poll.pk, poll.voter_secret(), cookie, None)
+    assert answer["Cache-Control"] == "private, no-store"
+    assert proof_of_work.holds(solved(answer.json()), proof_of_work.Voter(poll.pk, 1, key))
+
+
+@pytest.mark.django_db
+def test_whom_we_do_not_know_is_introduced_first() -> None:
+    answer = challenge_of(make_poll(open=True), None)
+    assert refusal(answer) == (401, "voter_unknown")
+    assert identity.token_from(minted(answer))
+    assert refusal(challenge_of(make_poll(open=True, identity="invite"), identity.mint())) == (
+        403,
+        "not_eligible",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"proof_of_work": "off"}, False),
+        ({"proof_of_work": "auto"}, False),
+        ({"proof_of_work": "on"}, True),
+        ({"proof_of_work": "auto", "proof_until": 60}, True),
+        ({"proof_of_work": "auto", "proof_until": -60}, False),
+        ({"proof_of_work": "off", "proof_until": 60}, False),
+    ],
+)
+@pytest.mark.django_db
+def test_the_voters_answer_brings_a_challenge_where_the_poll_asks_for_proofs(
+    fields: dict[str, Any], wanted: bool
+) -> None:
+    poll = make_poll(open=True)
+    if seconds := fields.get("proof_until"):
+        fields = fields | {"proof_until": timezone.now() + timedelta(seconds=seconds)}
+    Poll.objects.filter(pk=poll.pk).update(**fields)
+    rules = get_rules(poll.code, fresh=True)
+    assert rules.wants_proof is wanted
+    answer: Any = Caller()("GET", f"{POLLS}{poll.code}/voter/")
+    challenge = answer.json()["proof"]
+    assert (challenge is not None) is wanted
+    if wanted:
+        # A first visit: it is for the voter that the cookie of this very answer makes of the browser.
+        key = identity.key_of(poll.identity, poll.pk, rules.voter_secret, minted(answer), None)
+        assert proof_of_work.holds(solved(challenge), proof_of_work.Voter(poll.pk, 1, key))
+
+
+class Voting:
+    """A browser in a poll that asks for proofs and takes changed ballots."""
+
+    def __init__(self) -> None:
+        self.poll = make_poll(open=True, revote=True)
+        Poll.objects.filter(pk=self.poll.pk).update(proof_of_work="on")
+        self.caller = Caller()
+        self.path = f"{POLLS}{self.poll.code}/"
+        met: Any = self.caller("GET", f"{self.path}voter/")
+        self.caller.client.cookies[identity.COOKIE] = minted(met)
+        self.proof = solved(met.json()["proof"])
+
+    def renewed(self) -> str:
+        return solved(self.caller("GET", f"{self.path}challenge/").json())
+
+    def cast(self, ballot_id: uuid.UUID, proof: str, **more: Any) -> tuple[int, str]:
+        body = {"selections": [1], "ballot_id": str(ballot_id), "proof": proof, **more}
+        answer = self.caller("POST", f"{self.path}ballots/", body)
+        return (202, "") if answer.status_code == 202 else refusal(answer)
+
+
+A, B, C = (uuid.UUID(int=number) for number in range(3))
+ASKED = (403, "proof_required")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_ballot_that_counts_takes_a_proof_of_its_own() -> None:
+    voting = Voting()
+    first = voting.proof
+    assert voting.cast(A, first) == (202, "")
+    assert voting.cast(A, first) == (202, "")  # the same ballot once more, as after an answer that was lost
+    assert voting.cast(B, first, replaces=str(A)) == ASKED
+    assert voting.cast(B, first) == (409, "already_voted")
+    second = voting.renewed()
+    assert voting.cast(B, second, replaces=str(A)) == (202, "")
+    assert voting.cast(C, second, replaces=str(B)) == ASKED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_ballot_that_is_in_can_be_repeated_with_a_proof_that_was_made_since() -> None:
+    voting = Voting()
+    assert voting.cast(A, voting.proof) == (202, "")
+    assert voting.cast(A, voting.renewed()) == (202, "")
+    assert voting.cast(B, voting.renewed(), replaces=str(A)) == (202, "")
+    assert voting.cast(B, voting.renewed(), replaces=str(A)) == (202, "")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_proof_of_one_round_is_none_in_the_next() -> None:
+    voting = Voting()
+    lifecycle.reset_poll(voting.poll.pk)
+    lifecycle.open_poll(voting.poll.pk)
+    assert voting.cast(A, voting.proof) == ASKED
+    assert voting.cast(A, voting.proof, round=2) == ASKED
+    assert voting.cast(A, voting.proof, round=1) == (409, "round_changed")
+    assert voting.cast(A, voting.renewed()) == (202, "")

@@ -1,0 +1,174 @@
+"""Event streams: the WebSocket's messages to those who have none, and the view's refusals to the rest."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from config.asgi import application, django_application
+from polls import lifecycle
+from polls.voters import identity
+from realtime.connections import event_stream
+from tests.polls.origins import WAYS, way_headers
+from tests.realtime.asking import Answer, Stream, ask, http_scope
+from tests.realtime.viewing import cast, cast_with_pass, count, db, make_poll, until
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+HOST = (b"host", b"testserver")
+ACCEPT = (b"accept", b"text/event-stream")
+
+
+def address(code: str) -> str:
+    return f"/api/v1/polls/{code}/stream/"
+
+
+@pytest.fixture
+async def stream(watch: Any) -> AsyncIterator[Callable[..., Any]]:
+    """await stream("CODE", cookie=b"…") → a Stream that has begun; `watch` ends the hub afterwards."""
+    streams: list[Stream] = []
+
+    async def begin(code: str, cookie: bytes = b"") -> Stream:
+        headers = [HOST, ACCEPT, *([(b"cookie", cookie)] if cookie else [])]
+        streams.append(Stream(application, http_scope("GET", address(code), headers)))
+        return await streams[-1].begun()
+
+    yield begin
+    for each in streams:
+        await each.leave()
+
+
+async def tally(stream: Stream, wanted: Callable[[Any], bool] = lambda _: True) -> Any:
+    while True:
+        event = await stream.event()
+        if event.get("event") == "tally":
+            data = json.loads(event["data"])
+            assert data["type"] == "tally"
+            if wanted(data):
+                return data
+
+
+async def test_it_sends_what_the_socket_sends(stream: Any, watch: Any) -> None:
+    poll = await db(make_poll)()
+    events = await stream(poll.code.lower())
+    assert events.status == 200
+    assert events.headers[b"content-type"].startswith(b"text/event-stream")
+    assert events.headers[b"access-control-allow-origin"] == b"*"
+    assert events.headers[b"cache-control"] == b"no-store"
+    assert events.headers[b"x-accel-buffering"] == b"no"
+    socket = await watch(poll.code)
+    assert await tally(events) == await socket.tally()
+    assert json.loads((await events.event())["data"])["type"] == "viewers"
+    await db(cast)(poll, [2])
+    await db(count)()
+    wanted = await socket.tally(lambda m: m["ballots"] == 1)
+    assert await tally(events, lambda m: m["ballots"] == 1) == wanted
+    await db(lifecycle.close_poll)(poll.pk)
+    while (event := await events.event())["event"] != "state":
+        pass
+    assert json.loads(event["data"])["state"] == "closing"
+
+
+async def test_no_block_of_it_is_without_an_event(stream: Any) -> None:
+    """A client that takes each block for an event finds one in the first, with when to come back."""
+    events = await stream((await db(make_poll)()).code)
+    first = await events.event()
+    assert list(first) == ["retry", "event", "data"]
+    assert first["event"] == "tally" and 1000 <= int(first["retry"]) <= 4000
+    assert list(await events.event()) == ["event", "data"]
+
+
+async def test_it_shows_a_hidden_tally_to_its_voter_only(stream: Any) -> None:
+    poll = await db(make_poll)(results_visible="after_vote")
+    cookie = await db(cast)(poll, [1])
+    await db(count)()
+    voter, other = await stream(poll.code, f"voter={cookie}".encode()), await stream(poll.code)
+    assert (await tally(voter, lambda m: m["visible"]))["ballots"] == 1
+    assert not (await tally(other))["visible"]
+    for each in (voter, other):
+        assert b"access-control-allow-origin" not in each.headers
+        assert each.headers[b"vary"] == b"Cookie"
+
+
+async def test_a_pass_shows_it_to_who_has_voted_with_it(stream: Any) -> None:
+    poll = await db(make_poll)(results_visible="after_vote", identity="invite")
+    voted = await db(cast_with_pass)(poll, [1], b"v" * 16)
+    waiting = identity.make_pass("invite", poll.pk, poll.voter_secret(), b"w" * 16)
+    await db(count)()
+    voter, other = [await stream(poll.code, f"pass={each}".encode()) for each in (voted, waiting)]
+    assert (await tally(voter, lambda m: m["visible"]))["ballots"] == 1
+    assert not (await tally(other))["visible"]
+
+
+@pytest.mark.parametrize(("scheme", "told", "origin", "ours"), WAYS)
+def test_a_visitors_cookies_count_for_pages_of_ours_only(
+    settings: Any, scheme: str, told: bytes | None, origin: bytes, ours: bool
+) -> None:
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    headers = [(b"host", b"testserver"), (b"cookie", b"voter=x"), *way_headers(told, origin)]
+    scope = http_scope("GET", address("DEMO"), headers, scheme=scheme)
+    assert event_stream._cookies(scope) == (b"voter=x" if ours else b"")
+
+
+async def test_a_viewer_that_leaves_is_counted_no_more(stream: Any) -> None:
+    poll = await db(make_poll)()
+    one, two = await stream(poll.code), await stream(poll.code)
+    await tally(two)
+    await one.leave()
+    while (event := await two.event()).get("event") != "viewers" or '"count":1' not in event["data"]:
+        pass
+
+
+async def test_a_deleted_poll_ends_its_streams(stream: Any) -> None:
+    poll = await db(make_poll)()
+    events = await stream(poll.code)
+    await tally(events)
+    await db(poll.delete)()
+    await until(lambda: events.ended)
+
+
+async def test_where_the_server_can_not_tell_who_is_stalled_a_stream_ends_in_time(
+    stream: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_stream, "PLAIN_SECONDS", 1.0)
+    poll = await db(make_poll)()
+    events = await stream(poll.code)
+    await tally(events)
+    await until(lambda: events.ended)
+
+
+def same(answer: Answer) -> tuple[int, dict[bytes, bytes], bytes]:
+    headers = {name.lower(): value for name, value in answer.headers}
+    headers.pop(b"x-request-id", None)
+    return answer.status, headers, answer.body
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("GET", [HOST, ACCEPT], 404),
+        ("GET", [HOST], 404),
+        ("GET", [HOST, (b"accept", b"application/json")], 404),
+        ("GET", [HOST, (b"accept", b"image/png")], 406),
+        ("POST", [HOST, ACCEPT], 405),
+        ("GET", [(b"host", b"evil.example"), ACCEPT], 400),
+    ],
+)
+async def test_of_an_unknown_poll_it_says_what_the_api_says(
+    watch: Any, method: str, headers: Any, status: int
+) -> None:
+    got = same(await ask(application, http_scope(method, address("NOSUCH"), headers)))
+    assert got == same(await ask(django_application, http_scope(method, address("NOSUCH"), headers)))
+    assert got[0] == status
+    assert got[1][b"content-type"] == b"application/problem+json"
+    if status == 404:
+        tally = await ask(application, http_scope("GET", "/api/v1/polls/NOSUCH/tally/", [HOST]))
+        assert json.loads(got[2]) == json.loads(tally.body)
+
+
+async def test_a_known_poll_is_streamed_to_those_only_who_take_a_stream(watch: Any) -> None:
+    poll = await db(make_poll)()
+    json_only = [HOST, (b"accept", b"application/json")]
+    assert (await ask(application, http_scope("GET", address(poll.code), json_only))).status == 406
+    head = await ask(application, http_scope("HEAD", address(poll.code), [HOST, ACCEPT]))
+    assert (head.status, head.body) == (200, b"")

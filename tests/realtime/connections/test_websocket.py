@@ -1,0 +1,304 @@
+"""Viewers on real sockets' protocol, with the real channel layer, log and database."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+
+from polls import lifecycle
+from polls.voters import identity
+from realtime import hub as hub_module
+from realtime import publish
+from realtime.channels import Seat
+from realtime.connections.asgi_sender import PlainLine
+from realtime.protocol import Message
+from tests.polls.origins import WAYS, way_headers
+from tests.realtime.viewing import Socket, cast, cast_with_pass, count, db, make_poll, until
+from tests.servers import PATIENCE
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
+
+
+async def test_it_sends_a_snapshot_and_then_what_changes(watch: Any) -> None:
+    poll = await db(make_poll)()
+    socket = await watch(poll.code)
+    first = await socket.tally()
+    assert (first["ballots"], first["visible"], first["state"]) == (0, True, "open")
+    await db(cast)(poll, [2])
+    await db(count)()
+    later = await socket.tally(lambda m: m["ballots"] == 1)
+    assert [choice["votes"] for choice in later["choices"]] == [0, 1, 0]
+    assert later["version"] > first["version"]
+
+
+async def test_the_code_may_be_typed_in_lower_case(watch: Any) -> None:
+    poll = await db(make_poll)(code="SPRING")
+    assert (await (await watch("spring")).tally())["poll"] == "SPRING"
+    assert poll.code == "SPRING"
+
+
+async def test_a_lost_hint_costs_a_second(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    poll = await db(make_poll)()
+    socket = await watch(poll.code)
+    await socket.tally()
+    monkeypatch.setattr("realtime.receivers.announce", lambda ids: None)
+    await db(cast)(poll, [1])
+    await db(count)()
+    assert (await socket.tally(lambda m: m["ballots"] == 1))["ballots"] == 1
+
+
+async def test_a_burst_of_changes_becomes_few_frames(watch: Any) -> None:
+    poll = await db(make_poll)()
+    socket = await watch(poll.code)
+    await socket.tally()
+
+    def burst() -> None:
+        for _ in range(40):
+            cast(poll, [1])
+            count()
+
+    started = asyncio.get_running_loop().time()
+    work = asyncio.ensure_future(db(burst)())
+    frames, last = 0, 0
+    while last < 40:
+        message = await socket.tally()
+        assert message["ballots"] > last, "a viewer's tally ran backwards or was sent twice"
+        frames, last = frames + 1, message["ballots"]
+    await work
+    # A bound by the clock that ran, not a demand on speed: one a tick, and the first at once.
+    assert frames <= (asyncio.get_running_loop().time() - started) / hub_module.TICK_SECONDS + 2
+
+
+async def test_lifecycle_moves_every_screen(watch: Any) -> None:
+    poll = await db(make_poll)()
+    socket = await watch(poll.code)
+    await socket.tally()
+    await db(lifecycle.close_poll)(poll.pk)
+    assert (await socket.message("state"))["state"] == "closing"
+    await db(count)()
+    over = await socket.tally(lambda m: m["state"] == "closed")
+    assert over["winners"] == [] and over["closed_at"]
+    await db(lifecycle.reset_poll)(poll.pk)
+    again = await socket.tally(lambda m: m["state"] == "draft")
+    assert (again["round"], again["epoch"], again["question"]) == (2, over["epoch"] + 1, "")
+
+
+@pytest.mark.parametrize("results_visible", ["after_close", "staff", "after_vote"])
+async def test_a_hidden_tally_sends_nothing_as_ballots_come_in(watch: Any, results_visible: str) -> None:
+    poll = await db(make_poll)(results_visible=results_visible)
+    socket = await watch(poll.code)
+    first = await socket.tally()
+    assert not first["visible"]
+    assert not {"version", "ballots", "selections", "winners"} & set(first)
+    assert all(set(choice) == {"number", "label"} for choice in first["choices"])
+    for _ in range(3):
+        await db(cast)(poll, [1])
+        await db(count)()
+    assert await socket.silent(1.2)
+
+
+async def test_after_close_shows_everybody_at_closing(watch: Any) -> None:
+    poll = await db(make_poll)(results_visible="after_close")
+    socket = await watch(poll.code)
+    await socket.tally()
+    await db(cast)(poll, [3])
+    await db(lifecycle.close_poll)(poll.pk)
+    await db(count)()
+    shown = await socket.tally(lambda m: m["visible"])
+    assert (shown["state"], shown["ballots"], shown["winners"]) == ("closed", 1, [3])
+
+
+async def test_after_vote_shows_who_has_voted_and_hides_again_in_a_new_round(watch: Any) -> None:
+    poll = await db(make_poll)(results_visible="after_vote")
+    cookie = await db(cast)(poll, [1])
+    await db(count)()
+    voter = await watch(poll.code, cookie=f"voter={cookie}")
+    assert (await voter.tally(lambda m: m["visible"]))["ballots"] == 1
+    await db(lifecycle.reset_poll)(poll.pk)
+    await db(lifecycle.open_poll)(poll.pk)
+    assert not (await voter.tally(lambda m: m["state"] == "open" and m["round"] == 2))["visible"]
+
+
+async def test_a_pass_shows_who_has_voted_with_it(watch: Any) -> None:
+    poll = await db(make_poll)(results_visible="after_vote", identity="login")
+    voted = await db(cast_with_pass)(poll, [1], b"v" * 16)
+    waiting = identity.make_pass("login", poll.pk, poll.voter_secret(), b"w" * 16)
+    await db(count)()
+    voter, other = [await watch(poll.code, cookie=f"pass={each}") for each in (voted, waiting)]
+    assert (await voter.tally(lambda m: m["visible"]))["ballots"] == 1
+    assert not (await other.tally())["visible"]
+
+
+async def test_a_recheck_after_the_vote_shows_the_tally(watch: Any) -> None:
+    poll = await db(make_poll)(results_visible="after_vote")
+    cookie = identity.mint()
+    socket = await watch(poll.code, cookie=f"voter={cookie}")
+    assert not (await socket.tally())["visible"]
+    await socket.raw.send_to('{"type":"recheck"}')
+    assert not (await socket.tally())["visible"]
+    await db(cast)(poll, [1], cookie)
+    await socket.raw.send_to('{"type":"recheck"}')
+    assert (await socket.tally(lambda m: m["visible"]))["visible"]
+
+
+async def test_a_ping_is_answered_with_the_state_again(watch: Any) -> None:
+    poll = await db(make_poll)()
+    socket = await watch(poll.code)
+    await socket.tally()
+    await socket.raw.send_to('{"type":"ping"}')
+    assert (await socket.message("state"))["poll"] == poll.code
+
+
+async def test_staff_sees_what_is_hidden(watch: Any) -> None:
+    poll = await db(make_poll)(results_visible="staff")
+    client = Client()
+
+    def log_in(name: str, **rights: bool) -> str:
+        client.force_login(get_user_model().objects.create_user(name, **rights))
+        return f"sessionid={client.cookies['sessionid'].value}"
+
+    staff = await watch(poll.code, cookie=await db(log_in)("anna", is_staff=True))
+    assert (await staff.tally(lambda m: m["visible"]))["ballots"] == 0
+    other = await watch(poll.code, cookie=await db(log_in)("bert"))
+    assert not (await other.tally())["visible"]
+    forged = await watch(poll.code, cookie="sessionid=whatever")
+    assert not (await forged.tally())["visible"]
+
+
+async def test_unknown_polls_and_foreign_pages_are_told_so(watch: Any) -> None:
+    poll = await db(make_poll)()
+    closed = await (await watch("NOSUCH")).raw.receive_output(timeout=PATIENCE)
+    assert (closed["type"], closed["code"]) == ("websocket.close", 4404)
+    for origin in ("https://evil.example", "null", "http://testserver.evil.example"):
+        closed = await (await watch(poll.code, origin=origin)).raw.receive_output(timeout=PATIENCE)
+        assert (closed["type"], closed["code"]) == ("websocket.close", 4403)
+    assert (await (await watch(poll.code, origin="http://testserver")).tally())["poll"] == poll.code
+
+
+@pytest.mark.parametrize(("scheme", "told", "origin", "ours"), WAYS)
+async def test_a_page_is_ours_by_the_same_rule_as_for_casts(
+    transactional_db: None, settings: Any, scheme: str, told: bytes | None, origin: bytes, ours: bool
+) -> None:
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    socket = Socket("NOSUCH", [(b"host", b"testserver"), *way_headers(told, origin)])
+    socket.raw.scope["scheme"] = scheme.replace("http", "ws")
+    await socket.raw.connect(timeout=PATIENCE)
+    closed = await socket.raw.receive_output(timeout=PATIENCE)
+    assert closed["code"] == (4404 if ours else 4403)
+    await hub_module.get_hub().stop()
+
+
+async def test_viewers_are_counted(watch: Any) -> None:
+    poll = await db(make_poll)()
+    first = await watch(poll.code)
+    assert (await first.message("viewers"))["count"] == 1
+    second = await watch(poll.code)
+    assert (await second.message("viewers"))["count"] == 2
+    while (await first.message("viewers"))["count"] != 2:
+        pass
+    await second.raw.disconnect(timeout=PATIENCE)
+    while (await first.message("viewers"))["count"] != 1:
+        pass
+
+
+async def test_the_organisers_own_screens_are_no_audience(watch: Any) -> None:
+    poll = await db(make_poll)()
+    screen = await watch(poll.code, query="?audience=no")
+    assert (await screen.message("viewers"))["count"] == 0
+    phone = await watch(poll.code)
+    assert (await phone.message("viewers"))["count"] == 1
+    while (await screen.message("viewers"))["count"] != 1:
+        pass
+    await screen.raw.disconnect(timeout=PATIENCE)
+    assert (await (await watch(poll.code)).message("viewers"))["count"] == 2
+
+
+async def test_a_stalled_viewer_holds_nobody_up_and_is_let_go(
+    watch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.channels.STALLED_SECONDS", 3600)
+    poll = await db(make_poll)()
+    healthy = await watch(poll.code)
+    await healthy.tally()
+    room = await hub_module.get_hub().room(poll.code)
+    assert room is not None
+
+    async def zero_window(message: Message) -> None:
+        await asyncio.Event().wait()
+
+    seat = Seat(room)
+    line = PlainLine(seat, zero_window)
+    room.admit(seat, line)
+    stalled = asyncio.ensure_future(line.run(asyncio.Event().wait()))
+    await db(cast)(poll, [1])
+    await db(count)()
+    assert (await healthy.tally(lambda m: m["ballots"] == 1))["ballots"] == 1
+    room.held[seat] -= 3600
+    assert await asyncio.wait_for(stalled, PATIENCE) is None
+    assert seat not in room.seats
+
+
+async def test_a_slow_viewer_gets_the_newest_only(watch: Any) -> None:
+    poll = await db(make_poll)()
+    await watch(poll.code)
+    room = await hub_module.get_hub().room(poll.code)
+    assert room is not None
+    got: list[Any] = []
+    ready = asyncio.Event()
+
+    async def send(message: Message) -> None:
+        await ready.wait()
+        got.append(json.loads(message.text))
+
+    seat = Seat(room)
+    line = PlainLine(seat, send)
+    room.admit(seat, line)
+    running = asyncio.ensure_future(line.run(asyncio.Event().wait()))
+    for ballots in (1, 2, 3):
+        await db(cast)(poll, [1])
+        await db(count)()
+        figure = f'"ballots":{ballots}'.encode()
+        await until(lambda figure=figure: figure in room.frames.document)
+    ready.set()
+    await until(lambda: not line.held_up)
+    running.cancel()
+    assert [message["ballots"] for message in got if message["type"] == "tally"] == [0, 3]
+
+
+async def test_hints_reach_hubs_through_the_channels_group(
+    watch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the look at the database switched off, only the group can have brought it."""
+    monkeypatch.setattr(hub_module, "WATCH_SECONDS", 3600)
+    monkeypatch.setattr(hub_module, "CHANNEL_PATIENCE_SECONDS", PATIENCE)
+    poll = await db(make_poll)()
+    socket = await watch(poll.code)
+    await socket.tally()
+    await db(publish.announce)({999_999})
+    await db(cast)(poll, [1])
+    await db(count)()
+    assert (await socket.tally(lambda m: m["ballots"] == 1))["ballots"] == 1
+
+
+async def test_another_host_is_not_served(watch: Any) -> None:
+    """A page whose name was made to point here has an origin to match, but a host that isn't ours."""
+    poll = await db(make_poll)()
+    socket = await watch(poll.code, origin="http://evil.example", host="evil.example")
+    closed = await socket.raw.receive_output(timeout=PATIENCE)
+    assert (closed["type"], closed["code"]) == ("websocket.close", 4403)
+
+
+async def test_who_talks_without_end_is_let_go(watch: Any) -> None:
+    poll = await db(make_poll)(results_visible="after_vote")
+    socket, other = await watch(poll.code), await watch(poll.code)
+    for _ in range(60):
+        await socket.raw.send_to('{"type":"recheck"}')
+    while (event := await socket.raw.receive_output(timeout=PATIENCE))["type"] != "websocket.close":
+        pass
+    assert event["code"] == 1008
+    await other.raw.send_to('{"type":"recheck"}')
+    await other.tally()
+    assert not (await other.tally())["visible"]
