@@ -79,11 +79,12 @@ def head(system: Landslide, path: str, length: str) -> bytes:
 
 
 def test_who_promises_more_than_they_send_harms_nobody(system: Landslide) -> None:
+    before = len(system.output())
     for length, body in ((1_000, b'{"selections": [1]}'), (10**12, b"{}")):
         with socket.create_connection(("127.0.0.1", system.port), timeout=PATIENCE) as wire:
             wire.sendall(head(system, "/api/v1/polls/DEMO/ballots/", str(length)) + body)
     assert fetch.get(f"{system.url}/api/v1/polls/DEMO/tally/").status_code == 200
-    assert "Traceback" not in system.output()
+    assert "Traceback" not in system.output()[before:]
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "1e3"])

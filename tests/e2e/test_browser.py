@@ -1,12 +1,14 @@
 """The whole main job in a real browser: a voter's phone, the projector, and a second voter."""
 
 import re
+import time
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.audience import Client, new_voter
+from tests.e2e.audience import Client, ledger, new_voter
+from tests.servers import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -211,7 +213,7 @@ def everything_received(person: Any, system: Any, code: str, screens: tuple[str,
     for screen in screens:
         page.goto(f"{system.url}/p/{code}/{screen}")
         expect(page.locator("h1")).to_be_visible()
-        page.wait_for_timeout(700)
+        expect(page.locator("#status")).to_have_text("Live")
     for address in (f"/api/v1/polls/{code}/tally/", f"/api/v1/polls/{code}/voter/", "/metrics", "/readyz"):
         answer = page.request.get(system.url + address)
         received += [str(answer.headers), answer.text()]
@@ -231,6 +233,7 @@ def test_a_hidden_tally_is_nowhere(running: Any, visitor: Any) -> None:
     for results_visible, screens in shown.items():
         code = client.make_poll(results_visible=results_visible, choices=["Quince", "Medlar"])
         client.cast_batch(code, [{"selections": [1], "voter": f"v{n}"} for n in range(37)])
+        wait_for(lambda code=code: ledger(system, code)["ballots"] == 37, what="37 counted ballots")
         text = everything_received(person, system, code, screens)
         hidden = results_visible != "always"
         assert ('"visible":false' in text) is hidden, results_visible
@@ -281,10 +284,9 @@ STAGES = {
 
 
 def stage_flaws(page: Any) -> list[str]:
-    """Once it has settled: it is laid out anew some frames after the window's size has changed."""
-    for _ in range(100):
-        if not (flaws := page.evaluate(STAGE_FLAWS)):
-            break
+    """Once it has settled: it is laid out again some frames after the window's size has changed."""
+    deadline = time.monotonic() + PATIENCE
+    while (flaws := page.evaluate(STAGE_FLAWS)) and time.monotonic() < deadline:
         page.wait_for_timeout(100)
     return flaws
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser import wait_until
 from tests.e2e.audience import Client
 from tests.system import ROOT
 
@@ -86,13 +87,14 @@ def test_a_translated_page_stays_translated_while_it_counts_down(
 
 LEARN = """async ([source, ahead, age, jump]) => {
   const clock = await import("data:text/javascript," + encodeURIComponent(source));
-  const real = Date.now;
+  const [at, ticks] = [Date.now(), performance.now()];
+  const real = () => at; // both clocks stand still: a busy machine takes its time between two lines
+  performance.now = () => ticks;
   const server = () => real() + ahead;
   const date = new Date(server() - age * 1000).toUTCString();
   clock.learnTime(new Response("", { headers: { Date: date, Age: String(age) } }), performance.now());
   Date.now = () => real() + jump;
   const found = [clock.now() - server(), clock.isUncertain()];
-  Date.now = real;
   return found;
 }"""
 
@@ -106,7 +108,7 @@ def test_the_servers_time_is_known_through_caches_and_clocks_that_are_set(
     source = (ROOT / "static" / "js" / "live" / "server-clock.js").read_text()
     wrong, doubtful = page.evaluate(LEARN, [source, ahead, age, jump])
     page.close()
-    assert abs(wrong) < 3_000  # the header's whole seconds, and a busy machine
+    assert abs(wrong) <= 1_500  # the header has whole seconds
     assert doubtful is (jump != 0)
 
 
@@ -268,10 +270,14 @@ def test_a_focused_card_is_in_sight_and_its_label_has_room(
     page.locator("#peek").click()
     expect(page.locator("label.choice").first).to_contain_text("100")
     page.locator("input[name=selection]").first.focus()
+
+    def seen() -> bool:
+        found = page.evaluate(FOCUSED)
+        return not found["hidden"] and found["sideways"] <= 0 and found["letters"] >= 4
+
     for key in ["Tab"] * 19 + ["Shift+Tab"] * 19:
         page.keyboard.press(key)
-        found = page.evaluate(FOCUSED)
-        assert not found["hidden"] and found["sideways"] <= 0 and found["letters"] >= 4, found
+        wait_until(page, seen, "the focused card to be in sight")
 
 
 # --- silent connections ---
@@ -337,7 +343,7 @@ def test_a_connection_that_died_behind_a_hidden_page_is_noticed_when_it_is_looke
     client.cast(code, "ann", [1])
     expect(figures_of(page)).to_have_text("1")
     expect(page.locator("#status")).to_have_text("Live")
-    assert said == ['{"type":"ping"}']
+    assert set(said) == {'{"type":"ping"}'}
 
     cut.append(True)
     page.evaluate(HIDE, True)

@@ -7,6 +7,7 @@ import time
 import uuid
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.e2e.audience import (
@@ -16,6 +17,7 @@ from tests.e2e.audience import (
     new_voter,
     some_ballots,
 )
+from tests.servers import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -31,9 +33,7 @@ def running(request: pytest.FixtureRequest) -> tuple[Any, Client]:
 def test_a_crowd_ends_in_one_tally_everywhere(running: Any) -> None:
     system, client = running
     code = client.make_poll(choices=["Ant", "Bee", "Cat", "Dog"])
-    done = system.run_manage(
-        "crowd", code, "--voters", "120", "--rate", "100", "--url", system.url, timeout=120
-    )
+    done = system.run_manage("crowd", code, "--voters", "120", "--rate", "100", "--url", system.url)
     assert "120" in done.stdout
     assert_all_agree(system, client, code, 120)
 
@@ -98,7 +98,7 @@ def test_a_killed_worker_changes_no_number(running: Any) -> None:
             os.kill(pid, signal.SIGKILL)
     # Dead workers are started again by the supervisor, and the sweep finds what they left.
     assert_all_agree(system, client, code, 10_000)
-    assert len(system.children("worker")) == 2
+    wait_for(lambda: len(system.children("worker")) == 2, what="two workers")
 
 
 @pytest.mark.parametrize("running", FULL, indirect=True)
@@ -124,21 +124,18 @@ def test_one_of_two_workers_killed_again_and_again(running: Any) -> None:
 def test_a_killed_web_process_loses_no_acknowledged_ballot(running: Any) -> None:
     system, client = running
     code = client.make_poll()
-    acknowledged = 0
+
+    def accepted(ballot: dict[str, Any]) -> bool:
+        try:
+            return client.cast(code, **ballot).status_code == 202
+        except httpx.TransportError:
+            return False  # the connection died with the process: an unknown outcome, so again
+
     for round_ in range(2):
         for pid in system.children("web")[:1]:
             os.kill(pid, signal.SIGKILL)
         for ballot in some_ballots(round_ * 20, round_ * 20 + 20):
-            for _attempt in range(20):
-                try:
-                    answer = client.cast(code, **ballot)
-                except Exception:
-                    time.sleep(0.2)  # the connection died with the process: an unknown outcome, so again
-                    continue
-                if answer.status_code == 202:
-                    acknowledged += 1
-                    break
-    assert acknowledged == 40
+            wait_for(lambda ballot=ballot: accepted(ballot), what="an acknowledgement")
     assert_all_agree(system, client, code, 40)
 
 
