@@ -11,7 +11,6 @@ from playwright.sync_api import expect
 
 from tests.browser import wait_until
 from tests.e2e.audience import Client
-from tests.system import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -83,33 +82,6 @@ def test_a_translated_page_stays_translated_while_it_counts_down(
     )
     if screen == "present/":
         expect(page.locator(".code")).to_contain_text(code)
-
-
-LEARN = """async ([source, ahead, age, jump]) => {
-  const clock = await import("data:text/javascript," + encodeURIComponent(source));
-  const [at, ticks] = [Date.now(), performance.now()];
-  const real = () => at; // both clocks stand still: a busy machine takes its time between two lines
-  performance.now = () => ticks;
-  const server = () => real() + ahead;
-  const date = new Date(server() - age * 1000).toUTCString();
-  clock.learnTime(new Response("", { headers: { Date: date, Age: String(age) } }), performance.now());
-  Date.now = () => real() + jump;
-  const found = [clock.now() - server(), clock.isUncertain()];
-  return found;
-}"""
-
-
-@pytest.mark.parametrize(("age", "jump"), [(0, 0), (30, 0), (0, 420_000), (0, -420_000), (3600, 420_000)])
-@pytest.mark.parametrize("ahead", [0, 90_000, -5_000_000])
-def test_the_servers_time_is_known_through_caches_and_clocks_that_are_set(
-    chromium: Any, ahead: int, age: int, jump: int
-) -> None:
-    page = chromium.new_page()
-    source = (ROOT / "static" / "js" / "live" / "server-clock.js").read_text()
-    wrong, doubtful = page.evaluate(LEARN, [source, ahead, age, jump])
-    page.close()
-    assert abs(wrong) <= 1_500  # the header has whole seconds
-    assert doubtful is (jump != 0)
 
 
 def test_a_clock_that_is_set_changes_no_countdown_and_the_server_is_asked_again(

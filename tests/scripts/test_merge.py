@@ -1,5 +1,4 @@
-"""An old snapshot and whatever came of the messages since is the fresh snapshot: the rule of the pages' own
-script (static/js/live/merge.js), in a real browser, against histories that are made up here."""
+"""static/js/live/merge.js: an old snapshot and the messages that arrived since make the fresh snapshot."""
 
 import os
 from itertools import pairwise
@@ -9,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.system import ROOT
+from tests.scripts.running import Run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = pytest.mark.full_only
 
 EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 bounded = settings(max_examples=EXAMPLES or 80)
@@ -62,17 +61,7 @@ def stamp(shown: dict[str, Any]) -> tuple[int, int]:
     return shown["epoch"], shown["revision"]
 
 
-@pytest.fixture(scope="module")
-def order(chromium: Any) -> Any:
-    page = chromium.new_page()
-    source = (ROOT / "static" / "js" / "live" / "merge.js").read_text()
-    yield page.evaluate_handle(
-        "source => import('data:text/javascript,' + encodeURIComponent(source))", source
-    )
-    page.close()
-
-
-def test_whatever_is_lost_doubled_or_late_the_newest_is_shown(order: Any) -> None:
+def test_whatever_is_lost_doubled_or_late_the_newest_is_shown(run: Run) -> None:
     @bounded
     @given(happenings, st.integers(0, 8), st.data())
     def hold(happenings: list[str], visible_from: int, data: st.DataObject) -> None:
@@ -81,7 +70,7 @@ def test_whatever_is_lost_doubled_or_late_the_newest_is_shown(order: Any) -> Non
         start = {name: value for name, value in data.draw(st.sampled_from(tallies)).items() if name != "type"}
         some = data.draw(st.lists(st.sampled_from(history), max_size=12))
         arriving = data.draw(st.permutations([*some, tallies[-1]]))
-        seen = order.evaluate(SHOW, {"start": start, "arriving": arriving})
+        seen = run("live/merge.js", SHOW, {"start": start, "arriving": arriving})
         fresh = {name: value for name, value in tallies[-1].items() if name != "type"}
         assert seen[-1] == fresh
         for before, after in pairwise(seen):
@@ -92,7 +81,7 @@ def test_whatever_is_lost_doubled_or_late_the_newest_is_shown(order: Any) -> Non
     hold()
 
 
-def test_figures_of_one_round_are_never_shown_in_another(order: Any) -> None:
+def test_figures_of_one_round_are_never_shown_in_another(run: Run) -> None:
     @bounded
     @given(happenings, st.data())
     def hold(happenings: list[str], data: st.DataObject) -> None:
@@ -101,7 +90,7 @@ def test_figures_of_one_round_are_never_shown_in_another(order: Any) -> None:
         known = {(t["round"], t["version"]): t["ballots"] for t in tallies}  # versions grow within a round
         start = {name: value for name, value in tallies[0].items() if name != "type"}
         arriving = data.draw(st.lists(st.sampled_from(history), max_size=20))
-        for shown in order.evaluate(SHOW, {"start": start, "arriving": arriving}):
+        for shown in run("live/merge.js", SHOW, {"start": start, "arriving": arriving}):
             if "ballots" in shown:
                 assert known.get((shown["round"], shown["version"])) == shown["ballots"]
 

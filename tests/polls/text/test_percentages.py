@@ -1,4 +1,4 @@
-"""Shares in words, as the server writes them; test_scripts.py asks the pages' script the same."""
+"""Shares in words, as the server writes them; tests/scripts/test_text.py asks the pages' script the same."""
 
 import pytest
 from django.utils import translation

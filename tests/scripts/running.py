@@ -1,0 +1,14 @@
+"""What the tests of scripts share."""
+
+from collections.abc import Callable
+from typing import Any
+
+#: run("text/shares.js", "({ rounded }, value) => …", value): call a function with a module of static/js.
+Run = Callable[..., Any]
+
+
+def tally(votes: list[int], ballots: int | None = None, **more: Any) -> dict[str, Any]:
+    choices = [{"number": n, "label": f"Choice {n}", "votes": each} for n, each in enumerate(votes, 1)]
+    ballots = sum(votes) if ballots is None else ballots
+    facts = {"state": "open", "visible": True, "max_selections": 1, "selections": sum(votes)}
+    return {**facts, "ballots": ballots, "choices": choices, **more}
