@@ -1,14 +1,14 @@
 """Voting methods: how a ballot is filled in and counted.
 
-A method is a module of pure functions, with no I/O, and nothing outside it knows
-what its selections mean:
+Start with `single.py`. A method is a module of pure functions, without I/O, and only it knows what its
+selections mean. It may import `polls.errors` and `polls.text`. Its names:
 
     NAME, LABEL           its stable name, and what people read
     SHARE_BASE            what a share is a share of: "ballots" (= voters)
-    default_limits(count) (least, most) selections where nobody said, with so many choices
-    check_rules(rules)    raise ValueError where the poll's rules make no sense
+    default_limits(count) (least, most) selections of a new poll with this many choices
+    check_rules(rules)    raise ValueError if the poll's rules make no sense
     check(rules, marks)   the selection in canonical form, or InvalidSelection
-    contribution(sel)     the tally keys that one ballot adds 1 to; one that comes twice, 2
+    contribution(sel)     the tally keys to which one ballot adds 1; a key that is listed twice gets 2
     votes(rules, counts)  votes per choice number, from the tally's counts
     winners(votes)        the winning choice numbers, ties together
 

@@ -1,4 +1,8 @@
-"""The tables of polls, by subject."""
+"""The tables of the app, a module per subject; the Meta options and `db_table` names are part of the schema.
+
+Start with `poll.py` (Poll, Choice, Round), then `ballots.py` (the ledger and the dead letters).
+It may import `polls.methods`, `polls.keys` and `polls.text`.
+"""
 
 from polls.models.audit_log import Record
 
