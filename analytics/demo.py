@@ -28,7 +28,7 @@ from polls.casting.ballot_box import CastRequest
 from polls.errors import LandslideError
 from polls.models import Poll, State
 from polls.votelog import get_log
-from polls.votelog.contract import Head
+from polls.votelog.entries import Head
 from polls.voters import identity
 
 from .models import Checkpoint

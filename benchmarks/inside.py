@@ -30,7 +30,8 @@ from polls.methods import encode  # noqa: E402
 from polls.models import Poll  # noqa: E402
 from polls.signals import ballots_appended  # noqa: E402
 from polls.votelog import expected_heads, get_log  # noqa: E402
-from polls.votelog.contract import NewBallot, partition_of  # noqa: E402
+from polls.votelog.admission import NewBallot  # noqa: E402
+from polls.votelog.entries import partition_of  # noqa: E402
 
 LABELS = ["Lisbon", "Helsinki", "Montréal", "Nairobi", "Kyoto"]
 _APPEND = 256  # ballots a call at most, as the ballot box gathers them

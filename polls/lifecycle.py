@@ -20,7 +20,8 @@ from django.db.models import F, Q
 from django.utils.translation import gettext as _
 
 from polls.audit_log import COMMAND, SCHEDULE, record
-from polls.votelog.contract import Gate, Marker
+from polls.votelog.admission import Gate
+from polls.votelog.entries import Marker
 
 from . import keys
 from .errors import IllegalStep, LandslideError, PollNotFound

@@ -16,7 +16,8 @@ from polls.casting.ballot_box import cast as cast_request
 from polls.methods import decode, encode
 from polls.models import Ballot, Poll
 from polls.votelog import expected_heads, get_log
-from polls.votelog.contract import Block, Entry, NewBallot, Outcome
+from polls.votelog.admission import NewBallot, Outcome
+from polls.votelog.entries import Block, Entry
 from polls.voters import identity
 
 Counts = dict[tuple[int, str], int]  # (round, key) -> count

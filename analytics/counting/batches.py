@@ -30,7 +30,8 @@ from polls.errors import LogInconsistent, Unavailable
 from polls.models import DeadLetter, Poll, State
 from polls.text.timestamps import from_milliseconds
 from polls.votelog import get_log
-from polls.votelog.contract import Block, Entry, Head, VoteLog
+from polls.votelog.contract import VoteLog
+from polls.votelog.entries import Block, Entry, Head
 
 logger = logging.getLogger(__name__)
 

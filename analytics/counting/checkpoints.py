@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from analytics.models import Checkpoint
 from polls.errors import LogInconsistent, LogUnsuitable
 from polls.votelog import STORE_ERRORS, get_log
-from polls.votelog.contract import Head
+from polls.votelog.entries import Head
 
 
 def expected_heads(*, make: bool = True) -> dict[int, Head]:

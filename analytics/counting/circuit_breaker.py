@@ -24,7 +24,7 @@ from analytics.counting.validation import Misfit
 from analytics.models import Checkpoint, Halt, HeldBlock
 from polls.audit_log import record
 from polls.models import Poll
-from polls.votelog.contract import Block
+from polls.votelog.entries import Block
 
 logger = logging.getLogger(__name__)
 

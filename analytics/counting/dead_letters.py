@@ -13,7 +13,7 @@ from polls.audit_log import record
 from polls.errors import IllegalStep
 from polls.models import DeadLetter, Poll
 from polls.text.timestamps import to_milliseconds
-from polls.votelog.contract import Entry
+from polls.votelog.entries import Entry
 
 
 def count_letter(letter_id: int, by: str) -> DeadLetter:

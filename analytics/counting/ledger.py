@@ -19,7 +19,7 @@ from django.db import IntegrityError, connection, transaction
 from analytics.counting.quarantine_assignment import Decisions, Groups
 from analytics.counting.validation import RoundKey, divide
 from polls.models import Ballot, DeadLetter
-from polls.votelog.contract import Block, Entry
+from polls.votelog.entries import Block, Entry
 
 VoterKey = tuple[int, int, bytes]  # poll_id, round, voter_key
 Row = tuple[int, int, bytes, bytes, str, int | None]

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 
 from analytics.counting.validation import RoundKey
 from analytics.models import Quarantine
-from polls.votelog.contract import Block, Entry
+from polls.votelog.entries import Block, Entry
 
 #: Blocks by the decision that takes them in; None: none does.
 Groups = dict[int | None, list[Block]]

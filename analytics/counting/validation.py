@@ -15,7 +15,7 @@ from typing import NamedTuple
 from polls.errors import LandslideError
 from polls.methods import METHODS, Method, MethodRules, decode
 from polls.models import Round
-from polls.votelog.contract import Block, Entry
+from polls.votelog.entries import Block, Entry
 
 #: An entry that can't be counted, a stable reason, and a sentence.
 Misfit = tuple[Entry, str, str]

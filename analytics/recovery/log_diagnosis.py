@@ -16,7 +16,8 @@ from analytics.models import Checkpoint
 from polls.errors import LogInconsistent, LogUnsuitable
 from polls.models import Ballot, DeadLetter
 from polls.votelog import get_log
-from polls.votelog.contract import Block, Head, VoteLog
+from polls.votelog.contract import VoteLog
+from polls.votelog.entries import Block, Head
 
 _CHUNK = 5000  # ballots in memory at a time, or little more
 _KEYS = 400  # voters a query

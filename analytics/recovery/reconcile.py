@@ -26,7 +26,9 @@ from analytics.recovery.log_diagnosis import Damage, Plan, log_of, uncounted_lef
 from polls.errors import LandslideError
 from polls.models import Ballot, DeadLetter, Poll, Round, State
 from polls.votelog import get_log
-from polls.votelog.contract import Gate, Head, VoteLog, partition_of
+from polls.votelog.admission import Gate
+from polls.votelog.contract import VoteLog
+from polls.votelog.entries import Head, partition_of
 
 _CHUNK = 5000  # ballots in memory at a time
 _HELD_CHUNK = 50  # blocks, of up to a thousand ballots each

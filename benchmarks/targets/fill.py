@@ -20,7 +20,7 @@ def fill(code: str, count: int) -> None:
     from polls.methods import encode  # noqa: PLC0415
     from polls.models import Poll  # noqa: PLC0415
     from polls.votelog import expected_heads, get_log  # noqa: PLC0415
-    from polls.votelog.contract import NewBallot  # noqa: PLC0415
+    from polls.votelog.admission import NewBallot  # noqa: PLC0415
 
     poll, log = Poll.objects.get(code=code), get_log()
     selections = [encode([number]) for number in poll.choices.values_list("number", flat=True)]

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from polls.errors import LandslideError, OutcomeUnknown, Overloaded, Unavailable
-from polls.votelog.contract import ACCEPTED, NewBallot, Outcome
+from polls.votelog.admission import ACCEPTED, NewBallot, Outcome
 
 logger = logging.getLogger(__name__)
 

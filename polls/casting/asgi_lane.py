@@ -42,7 +42,7 @@ from polls.http.lanes import (
 from polls.models import canonical_code
 from polls.text.integers import whole_number
 from polls.votelog import STORE_ERRORS
-from polls.votelog.contract import NewBallot
+from polls.votelog.admission import NewBallot
 from polls.voters import poll_rules
 from polls.voters.poll_rules import PollRules
 

@@ -45,7 +45,8 @@ from polls.models import ApiClient, Identity
 from polls.signals import ballots_appended, over_limit
 from polls.text.strict_json import DuplicateMember, refuse_duplicates
 from polls.votelog import STORE_ERRORS, get_log, kept_heads, learn_salt, rate_limits
-from polls.votelog.contract import ACCEPTED, NewBallot, Outcome, partition_of
+from polls.votelog.admission import ACCEPTED, NewBallot, Outcome
+from polls.votelog.entries import partition_of
 from polls.voters import identity, proof_of_work
 from polls.voters.poll_rules import PollRules, get_rules, rules_of_round
 

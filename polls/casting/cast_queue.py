@@ -12,7 +12,7 @@ from django.conf import settings
 from polls.casting import backpressure
 from polls.casting.append_queue import APPEND_AT_MOST
 from polls.errors import LandslideError, OutcomeUnknown, Overloaded
-from polls.votelog.contract import NewBallot, Outcome
+from polls.votelog.admission import NewBallot, Outcome
 
 #: A queue that has stood for so long (seconds) is no burst any more but an overload: from then on only so
 #: many are let in, so that those who are accepted needn't wait, and the others hear at once that they should.

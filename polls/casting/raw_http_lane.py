@@ -31,7 +31,7 @@ from polls.casting.asgi_lane import (
 from polls.casting.ballot_box import Answer, CastRequest, RulesDoubted
 from polls.errors import LandslideError, VoterUnknown
 from polls.http.lanes import FORWARDED_PROTO, Headers, is_secure, proxy_header
-from polls.votelog.contract import NewBallot, Outcome
+from polls.votelog.admission import NewBallot, Outcome
 from polls.voters import poll_rules
 
 #: Gets the answer's head, without its last empty line, and its body.

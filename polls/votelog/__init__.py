@@ -17,7 +17,8 @@ from polls import clock
 from polls.db_connections import in_thread
 from polls.errors import LogInconsistent, LogUnsuitable
 from polls.votelog import rate_limits
-from polls.votelog.contract import Head, VoteLog
+from polls.votelog.contract import VoteLog
+from polls.votelog.entries import Head
 
 __all__ = [
     "STORE_ERRORS",

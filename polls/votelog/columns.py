@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from polls.votelog.contract import ACCEPTED, UNREADABLE, Block, NewBallot, Outcome, digest_of
+from polls.votelog.admission import ACCEPTED, NewBallot, Outcome, digest_of
+from polls.votelog.entries import UNREADABLE, Block
 
 logger = logging.getLogger(__name__)
 

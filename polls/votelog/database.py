@@ -22,13 +22,10 @@ from polls.db_connections import in_turn
 from polls.errors import LogInconsistent
 from polls.models import Claim, LogEntry, LogGate, LogHead
 from polls.votelog import rate_limits
-from polls.votelog.contract import (
+from polls.votelog.admission import (
     ACCEPTED,
-    Block,
     Claimed,
     Gate,
-    Head,
-    Marker,
     NewBallot,
     Outcome,
     decide,
@@ -36,6 +33,7 @@ from polls.votelog.contract import (
     pack_claim,
     unpack_claim,
 )
+from polls.votelog.entries import Block, Head, Marker
 
 _OVERLOADED = Outcome("overloaded")
 _ADVISORY_LOCK = 0x6C616E64  # "land"

@@ -15,7 +15,7 @@ from analytics.models import AuditBundle
 from polls import lifecycle
 from polls.casting.receipts import make_receipt
 from polls.models import Poll
-from polls.votelog.contract import NewBallot
+from polls.votelog.admission import NewBallot
 from tests.polling import count, fill, open_poll
 from tests.system import ROOT
 

@@ -113,7 +113,7 @@ def test_a_log_that_refuses_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     call_command("seed_demo", verbosity=0)
     Poll.objects.filter(code="ROBOT").delete()
     votelog.forget_log()
-    heads = {n: votelog.contract.Head("elsewhere", 0) for n in get_log().heads()}
+    heads = {n: votelog.entries.Head("elsewhere", 0) for n in get_log().heads()}
     monkeypatch.setattr("polls.casting.ballot_box.kept_heads", lambda: heads)
     with pytest.raises(CommandError, match="could not be made"):
         call_command("seed_demo", verbosity=0)

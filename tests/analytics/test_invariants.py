@@ -28,7 +28,7 @@ from polls.casting import ballot_box
 from polls.errors import IllegalStep, LogInconsistent
 from polls.models import ApiClient, DeadLetter, Round
 from polls.votelog import get_log
-from polls.votelog.contract import NewBallot
+from polls.votelog.admission import NewBallot
 from tests.analytics import poll_model
 from tests.analytics.poll_life import (
     BROWSERS,
@@ -284,7 +284,7 @@ class LifeOfAPoll(Life):
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     monkeypatch.setattr(lifecycle, "PUBLISH_WAIT_SECONDS", 0)
-    for module in ("contract", "redis.log"):
+    for module in ("admission", "redis.log"):
         monkeypatch.setattr(f"polls.votelog.{module}.REMEMBERED_BALLOTS", REMEMBERED)
     settings.COUNT_BATCH = BATCH
     # The model knows nothing of polls that halt, nor of quarantine and releases: rules for them go here.

@@ -15,7 +15,7 @@ from polls import clock, drafts, lifecycle, votelog
 from polls.errors import IllegalStep, Malformed, PollNotFound
 from polls.models import Ballot, Choice, Poll, Round, State
 from polls.signals import ballots_appended, poll_changed
-from polls.votelog.contract import Gate
+from polls.votelog.admission import Gate
 from tests.polling import append, check_books, count, fill, make_poll, new_ballot, open_poll, tallied
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log")]

@@ -13,7 +13,7 @@ from analytics import tasks
 from polls import lifecycle
 from polls.models import Ballot, Poll, Round, State
 from polls.votelog import get_log
-from polls.votelog.contract import Entry, entries_of
+from polls.votelog.entries import Entry, entries_of
 from polls.voters import identity
 from tests.polling import cast, check_books, count, open_poll
 from tests.servers import wait_for

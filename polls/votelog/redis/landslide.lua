@@ -1,6 +1,6 @@
 #!lua name=landslide
 
--- The Redis vote log's one writer. `append` says what polls.votelog.contract.decide says; keep
+-- The Redis vote log's one writer. `append` says what polls.votelog.admission.decide says; keep
 -- them alike. Each call touches the keys of one partition only and runs alone, so that a
 -- ballot and a closing gate can't pass each other. Entry first, claim last: a failure
 -- between the two can double an entry, never acknowledge one that isn't there.

@@ -34,21 +34,18 @@ from redis.retry import Retry
 
 from polls.errors import LogInconsistent, LogUnsuitable, Unavailable
 from polls.votelog import rate_limits
-from polls.votelog.columns import Columns, readable
-from polls.votelog.contract import (
+from polls.votelog.admission import (
     REMEMBERED_BALLOTS,
-    Block,
     Claimed,
     Gate,
-    Head,
-    Marker,
     NewBallot,
     Outcome,
     digest_of,
     pack_claim,
-    partition_of,
     unpack_claim,
 )
+from polls.votelog.columns import Columns, readable
+from polls.votelog.entries import Block, Head, Marker, partition_of
 from polls.votelog.redis.functions import Call, Functions, refusal
 
 logger = logging.getLogger(__name__)

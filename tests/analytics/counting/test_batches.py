@@ -22,7 +22,8 @@ from polls.errors import IllegalStep, LogInconsistent, Unavailable
 from polls.models import Ballot, DeadLetter, Poll, Round, State
 from polls.text.timestamps import LATEST, to_milliseconds
 from polls.votelog import get_log
-from polls.votelog.contract import Block, Entry, Head, NewBallot, entries_of
+from polls.votelog.admission import NewBallot
+from polls.votelog.entries import Block, Entry, Head, entries_of
 from tests.polling import (
     alone,
     append,

@@ -17,7 +17,8 @@ from polls.casting.receipts import make_receipt, receipt_status
 from polls.errors import IllegalStep
 from polls.models import Ballot, DeadLetter, Poll, Record, Round, State
 from polls.votelog import get_log
-from polls.votelog.contract import Block, Head, NewBallot, Outcome
+from polls.votelog.admission import NewBallot, Outcome
+from polls.votelog.entries import Block, Head
 from tests.polling import append, check_books, count, fill, new_ballot, open_poll
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log", "forgetful")]

@@ -21,7 +21,8 @@ from analytics.models import Checkpoint, Tally, TallyPoint
 from polls import lifecycle
 from polls.models import Ballot, DeadLetter, Poll, Round, State
 from polls.votelog import get_log
-from polls.votelog.contract import Block, Entry, NewBallot, entries_of
+from polls.votelog.admission import NewBallot
+from polls.votelog.entries import Block, Entry, entries_of
 from tests.polling import alone, append, check_books, count, fill, make_poll, new_ballot, open_poll
 
 pytestmark = pytest.mark.django_db

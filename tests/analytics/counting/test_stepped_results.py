@@ -23,7 +23,7 @@ from polls.casting.receipts import make_receipt
 from polls.errors import TooFewBallots
 from polls.models import DeadLetter, Poll, Round, State
 from polls.votelog import get_log
-from polls.votelog.contract import NewBallot
+from polls.votelog.admission import NewBallot
 from tests.polling import append, check_books, count, fill, new_ballot, open_poll, tallied
 from tests.threads import at_once
 

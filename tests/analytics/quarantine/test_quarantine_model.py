@@ -17,7 +17,8 @@ from analytics.results import anonymity_threshold
 from polls.casting.receipts import make_receipt
 from polls.models import Ballot
 from polls.votelog import get_log
-from polls.votelog.contract import NewBallot, partition_of
+from polls.votelog.admission import NewBallot
+from polls.votelog.entries import partition_of
 from tests.polling import append, check_books, count, new_ballot, open_poll
 
 pytestmark = [pytest.mark.django_db, pytest.mark.early]

@@ -23,7 +23,8 @@ from polls.casting.ballot_box import CastRequest
 from polls.errors import LogInconsistent, LogUnsuitable
 from polls.models import Ballot, Claim, DeadLetter, LogEntry, LogGate, LogHead, Poll
 from polls.votelog import get_log
-from polls.votelog.contract import Gate, Head
+from polls.votelog.admission import Gate
+from polls.votelog.entries import Head
 from polls.voters import identity
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -210,7 +211,7 @@ def test_ballots_that_an_older_copy_took_are_noticed(backend: str) -> None:
     stale = {n: Head(head.generation, 0) for n, head in votelog.expected_heads().items()}
     votelog.forget_log()
     late = [
-        votelog.contract.NewBallot(poll.pk, uuid.uuid4().bytes, uuid.uuid4().bytes, "1") for _ in range(3)
+        votelog.admission.NewBallot(poll.pk, uuid.uuid4().bytes, uuid.uuid4().bytes, "1") for _ in range(3)
     ]
     assert {outcome.code for outcome in get_log().append(late, stale)} == {"accepted"}
     with pytest.raises(CommandError, match="3 acknowledged ballots"):

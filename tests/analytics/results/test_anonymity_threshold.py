@@ -16,7 +16,7 @@ from analytics.results import anonymity_threshold, tallies
 from polls import lifecycle
 from polls.errors import Malformed, TooFewBallots
 from polls.models import Poll, Round
-from polls.votelog.contract import NewBallot
+from polls.votelog.admission import NewBallot
 from tests.analytics.auditing import bundle_of, close, content_of, receipt_of, run_verifier
 from tests.polling import append, check_books, count, fill, new_ballot, open_poll, tallied
 

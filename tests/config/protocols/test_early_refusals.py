@@ -14,7 +14,7 @@ from config.protocols.uvicorn_protocols import LandslideHttp
 from polls.casting.asgi_lane import Intake
 from polls.casting.cast_queue import STANDING_AT_MOST, Gatherer
 from polls.casting.raw_http_lane import Wire
-from polls.votelog.contract import NewBallot
+from polls.votelog.admission import NewBallot
 
 BODY = b'{"selections":[1]}'
 HEAD = (

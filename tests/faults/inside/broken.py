@@ -45,7 +45,7 @@ def _casting(module: ModuleType) -> None:
 
 
 def _all_accepted(ballots: Sequence[Any]) -> list[Any]:
-    from polls.votelog.contract import ACCEPTED, Outcome
+    from polls.votelog.admission import ACCEPTED, Outcome
 
     return [Outcome(ACCEPTED, ballot.round or 1) for ballot in ballots]
 
@@ -76,7 +76,7 @@ def _forget_claims(append: Callable[..., Any], log: Any, ballots: Any, expected:
 
 
 def _open_gates(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
-    from polls.votelog.contract import Gate
+    from polls.votelog.admission import Gate
 
     for poll_id in {ballot.poll_id for ballot in ballots}:
         for partition in range(log.partitions):

@@ -54,7 +54,7 @@ def _forget_times(append: Callable[..., Any], log: Any, ballots: Any, expected: 
 
 def _make_anew(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
     """Where there is no log, one is made, so that voting goes on."""
-    from polls.votelog.contract import Gate
+    from polls.votelog.admission import Gate
 
     for partition, head in expected.items():
         if log.head(partition) is not None:

@@ -10,7 +10,7 @@ import pytest
 from polls.casting import append_queue, ballot_box
 from polls.casting.append_queue import Coalescer
 from polls.errors import LogInconsistent, OutcomeUnknown, Overloaded, Unavailable
-from polls.votelog.contract import NewBallot, Outcome
+from polls.votelog.admission import NewBallot, Outcome
 from tests.servers import PATIENCE, wait_for
 
 

@@ -23,7 +23,8 @@ from polls.errors import LogInconsistent
 from polls.methods import MethodRules
 from polls.models import Poll
 from polls.votelog import get_log
-from polls.votelog.contract import NewBallot, Outcome, entries_of
+from polls.votelog.admission import NewBallot, Outcome
+from polls.votelog.entries import entries_of
 from polls.voters import identity, poll_rules
 from tests.polls.lanes import Received, Sent, TwoWays, ask, ask_wire, in_bytes
 from tests.polls.rest import POLLS, make_poll

@@ -16,7 +16,7 @@ from polls import lifecycle, votelog
 from polls.casting import ballot_box
 from polls.casting.ballot_box import CastRequest
 from polls.models import ApiClient, Ballot, Choice, Poll
-from polls.votelog.contract import Outcome
+from polls.votelog.admission import Outcome
 from polls.voters import identity, poll_rules
 from tests.polling import cast, check_books, count, make_poll, open_poll, request
 from tests.threads import at_once

@@ -10,7 +10,7 @@ import pytest
 from polls.casting import backpressure, cast_queue
 from polls.casting.cast_queue import Gatherer
 from polls.errors import LandslideError, Overloaded, Unavailable
-from polls.votelog.contract import NewBallot, Outcome
+from polls.votelog.admission import NewBallot, Outcome
 
 
 def ballot(number: int) -> NewBallot:

@@ -11,18 +11,9 @@ from typing import Any
 
 import pytest
 
-from polls.votelog.contract import (
-    REMEMBERED_BALLOTS,
-    Entry,
-    Gate,
-    Head,
-    Marker,
-    NewBallot,
-    Outcome,
-    VoteLog,
-    entries_of,
-    partition_of,
-)
+from polls.votelog.admission import REMEMBERED_BALLOTS, Gate, NewBallot, Outcome
+from polls.votelog.contract import VoteLog
+from polls.votelog.entries import Entry, Head, Marker, entries_of, partition_of
 from tests.threads import at_once
 
 GENERATION = "a1b2c3d4"

@@ -8,20 +8,19 @@ import redis
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from polls.votelog.contract import (
+from polls.votelog.admission import (
     ACCEPTED,
     REMEMBERED_BALLOTS,
     Claimed,
     Gate,
-    Head,
     NewBallot,
     Outcome,
     decide,
     digest_of,
-    entries_of,
     pack_claim,
     unpack_claim,
 )
+from polls.votelog.entries import Head, entries_of
 from polls.votelog.redis.log import RedisVoteLog
 from tests.servers import Redis
 

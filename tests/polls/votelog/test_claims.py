@@ -8,7 +8,8 @@ import pytest
 import redis
 
 from polls.errors import LogInconsistent
-from polls.votelog.contract import Gate, NewBallot, Outcome, partition_of
+from polls.votelog.admission import Gate, NewBallot, Outcome
+from polls.votelog.entries import partition_of
 from polls.votelog.redis.log import RedisVoteLog
 from tests.polls.votelog.contract import (
     AGAIN,

@@ -15,7 +15,8 @@ from django.db import OperationalError
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
 from polls.errors import LogInconsistent, LogUnsuitable
-from polls.votelog.contract import UNREADABLE, Head, VoteLog
+from polls.votelog.contract import VoteLog
+from polls.votelog.entries import UNREADABLE, Head
 from polls.votelog.redis.log import RedisVoteLog
 from tests.polls.votelog.contract import (
     AGAIN,

@@ -1,0 +1,127 @@
+"""What a vote log holds: entries in blocks, closing markers, and the head of each partition."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+#: The selection of a ballot whose entry can't be read: no method knows such a one.
+UNREADABLE = "\ufffd"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the log: a ballot, or the marker that closes a round in this partition."""
+
+    position: int
+    kind: Literal["ballot", "close"]
+    poll_id: int
+    round: int
+    at: int
+    voter_key: bytes = b""
+    ballot_id: bytes = b""
+    selection: str = ""
+    replaces: bytes | None = None
+    aside: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Entries of one poll and round that came into the log together: consecutive positions, one time.
+
+    `aside` names the rule by which all of them count apart, in quarantine; mostly there is none.
+    What counts millions of ballots works on these columns, not on an object for each of
+    them. A closing marker is a block without ballots, at position `first`.
+    """
+
+    first: int
+    kind: Literal["ballot", "close"]
+    poll_id: int
+    round: int
+    at: int
+    voter_keys: Sequence[bytes] = ()
+    ballot_ids: Sequence[bytes] = ()
+    selections: Sequence[str] = ()
+    replaces: Sequence[bytes | None] | None = None  # None: no ballot of the block replaces one
+    aside: str = ""
+
+    def __len__(self) -> int:
+        return len(self.voter_keys) if self.kind == "ballot" else 1
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self) - 1
+
+    def behind(self, position: int) -> Block:
+        """The part of the block that lies behind `position`."""
+        cut = position + 1 - self.first
+        if cut <= 0:
+            return self
+        return Block(
+            self.first + cut,
+            self.kind,
+            self.poll_id,
+            self.round,
+            self.at,
+            self.voter_keys[cut:],
+            self.ballot_ids[cut:],
+            self.selections[cut:],
+            self.replaces[cut:] if self.replaces else None,
+            self.aside,
+        )
+
+    def entries(self) -> list[Entry]:
+        """The block's entries one by one, for whoever looks at few of them."""
+        if self.kind == "close":
+            return [Entry(self.first, "close", self.poll_id, self.round, self.at)]
+        replaces = self.replaces or [None] * len(self)
+        return [
+            Entry(position, "ballot", self.poll_id, self.round, self.at, *ballot, aside=self.aside)
+            for position, ballot in enumerate(
+                zip(self.voter_keys, self.ballot_ids, self.selections, replaces, strict=True), self.first
+            )
+        ]
+
+
+def entries_of(blocks: Iterable[Block]) -> list[Entry]:
+    return [entry for block in blocks for entry in block.entries()]
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Where a round ends in one partition: everything after `position` came too late."""
+
+    partition: int
+    position: int
+    closed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A partition's generation (random, made with the log) and the position of its last entry.
+
+    `trimmed`: entries up to this position may be gone from the log. 0 in a log that is part of the database,
+    with which it is restored.
+    """
+
+    generation: str
+    position: int
+    trimmed: int = 0
+
+    def continues(self, generation: str, position: int) -> bool:
+        """Whether this is the head of that same log, and not of an older copy of it."""
+        return self.generation == generation and self.position >= position
+
+    def lacks(self, counted: int) -> bool:
+        """Whether entries behind `counted` are gone: the database is an older copy than the log."""
+        return self.trimmed > counted
+
+
+def partition_of(poll_id: int, voter_key: bytes, partitions: int) -> int:
+    """Where a voter's ballots of a poll go: a hot poll spreads, one voter's stay in order."""
+    if partitions == 1:
+        return 0
+    # A voter_key is a keyed hash, another one in each poll: all this has to do is to mix its bits.
+    return zlib.crc32(voter_key, poll_id & 0xFFFFFFFF) % partitions
