@@ -164,13 +164,16 @@ def test_a_stream_shows_each_change(front: Nginx, client: Client) -> None:
 
 # --- the cache ---
 
+#: What nginx says of an answer that it gave by itself; on a busy machine a second may be over meanwhile.
+KEPT = {"HIT", "STALE", "UPDATING"}
+
 
 def test_an_unchanged_tally_is_answered_by_nginx_alone(front: Nginx, client: Client) -> None:
     address = f"{front.url}/api/v1/polls/{client.make_poll()}/tally/"
     first = fetch.get(address)
     assert first.headers["X-Cache"] == "MISS"
     again = fetch.get(address, headers={"If-None-Match": first.headers["ETag"]})
-    assert (again.status_code, again.content, again.headers["X-Cache"]) == (304, b"", "HIT")
+    assert (again.status_code, again.content, again.headers["X-Cache"] in KEPT) == (304, b"", True)
     assert again.headers["ETag"] == first.headers["ETag"]
     other = fetch.get(address, headers={"If-None-Match": '"0-0-0"'})
     assert (other.status_code, other.content) == (200, first.content)
@@ -223,7 +226,8 @@ def test_no_cookie_passes_the_cache_by(front: Nginx, client: Client, cookie: str
     code = client.make_poll()
     for address in (f"/p/{code}/", f"/p/{code}/results/", f"/api/v1/polls/{code}/tally/"):
         asked = [fetch.get(front.url + address, headers={"Cookie": cookie}) for _ in range(2)]
-        assert [answer.headers["X-Cache"] for answer in asked] == ["MISS", "HIT"], address
+        first, second = (answer.headers["X-Cache"] for answer in asked)
+        assert first == "MISS" and second in KEPT, address
         assert not any("Set-Cookie" in answer.headers for answer in asked)
 
 

@@ -59,7 +59,7 @@ class Door(NamedTuple):
 
 @pytest.fixture(scope="module", params=["uvicorn", "daphne"])
 def doors(request: pytest.FixtureRequest) -> Iterator[dict[str, Door]]:
-    env = {"TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMITS": f"address={MOST}/10000000"}
+    env = {"TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMITS": f"address={MOST}/86400"}
     starting = landslides(request)
     system = next(starting)(server=request.param, env=env)
     with started(front := Nginx(system.port)):

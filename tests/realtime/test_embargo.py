@@ -39,7 +39,7 @@ from polls.voters import identity
 from realtime import hub as hub_module
 from tests.polling import append, new_ballot
 from tests.realtime.asking import Answer, ask, http_scope
-from tests.realtime.viewing import Socket, db
+from tests.realtime.viewing import Socket, db, until
 from tests.servers import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -235,6 +235,7 @@ async def watched(voter: str, batches: int) -> Seen:
             watching.append(asyncio.ensure_future(hear(socket, got.setdefault((name, "socket", code), []))))
             stream = read(code, sent, got.setdefault((name, "stream", code), []), leaving)
             watching.append(asyncio.ensure_future(stream))
+    await until(lambda: all(b'"type":"tally"' in b"".join(heard) for heard in got.values()))
     for batch in range(batches):
         await db(more_ballots)(batch)
         await asyncio.sleep(WATCHED_SECONDS / batches / 2)
