@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from analytics.results.tallies import Viewer
-from realtime.handover import TOO_TALKATIVE, Line
+from realtime.handover import POLICY_VIOLATION, Connection
 from realtime.presence import Presence
 from realtime.protocol import Frames, Message, request_in, unchanged_kept, viewers_message
 from realtime.tally_reader import Reading
@@ -45,7 +45,7 @@ class Seat:
         self.cookie = cookie
         self.counted = counted
         self.kind = PUBLIC
-        self.line: Line | None = None
+        self.line: Connection | None = None
         self.state: Message | None = None
         self.tally: Message | None = None
         self.viewers: Message | None = None
@@ -58,16 +58,16 @@ class Seat:
         """Send what the room shows and this viewer hasn't got; nothing while its line is held up."""
         line, room = self.line, self.room
         frames = room.frames
-        if line is None or frames is None or line.held_up:
+        if line is None or frames is None or line.writing_paused:
             return
         if self.state is not frames.state:
             self.state = frames.state
             line.send(frames.state)
         tally = frames.tally[self.kind]
-        if self.tally is not tally and not line.held_up:
+        if self.tally is not tally and not line.writing_paused:
             self.tally = tally
             line.send(tally)
-        if self.viewers is not room.viewers and room.viewers is not None and not line.held_up:
+        if self.viewers is not room.viewers and room.viewers is not None and not line.writing_paused:
             self.viewers = room.viewers
             line.send(room.viewers)
 
@@ -85,11 +85,11 @@ class Seat:
 
     # What its line tells it.
 
-    def heard(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         self.room.talk[self] += 1
         if self.room.talk[self] > MESSAGES_AT_MOST:
             if self.line is not None:
-                self.line.close(TOO_TALKATIVE)
+                self.line.close(POLICY_VIOLATION)
             return
         match request_in(text):
             case "recheck":
@@ -97,14 +97,14 @@ class Seat:
             case "ping":
                 self.answer_ping()
 
-    def held(self) -> None:
+    def on_writing_paused(self) -> None:
         self.room.held.setdefault(self, time.monotonic())
 
-    def drained(self) -> None:
+    def on_writing_resumed(self) -> None:
         self.room.held.pop(self, None)
         self.catch_up()
 
-    def gone(self) -> None:
+    def on_closed(self) -> None:
         self.line = None
         self.room.leave(self)
 
@@ -149,7 +149,7 @@ class Room:
         self._behind = False
         self._delivering: asyncio.Task[None] | None = None
 
-    def admit(self, seat: Seat, line: Line) -> None:
+    def admit(self, seat: Seat, line: Connection) -> None:
         """Give a viewer the snapshot, and from now on what changes."""
         assert self.frames
         seat.line = line

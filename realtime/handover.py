@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 HAND_OVER = "landslide.hand_over"
 #: The WebSocket close code for a client that says too much (RFC 6455, 7.4.1: a policy is violated).
-TOO_TALKATIVE = 1008
+POLICY_VIOLATION = 1008
 
 
-class Line(Protocol):
+class Connection(Protocol):
     """The way to one viewer."""
 
-    held_up: bool
+    writing_paused: bool
 
     def send(self, message: Message) -> None:
         """Take the whole message, now or soon; never raises. It may be held up afterwards."""
@@ -33,17 +33,17 @@ class Line(Protocol):
         """End at once, whatever was still to be sent."""
 
 
-class Watcher(Protocol):
+class ConnectionListener(Protocol):
     """Whom a line tells what happens on it."""
 
-    def heard(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         """The client sent a text message."""
 
-    def held(self) -> None:
+    def on_writing_paused(self) -> None:
         """The client takes no more for now."""
 
-    def drained(self) -> None:
+    def on_writing_resumed(self) -> None:
         """It has taken all, and takes more."""
 
-    def gone(self) -> None:
+    def on_closed(self) -> None:
         """The connection has ended, or is about to; the last that is heard of it."""

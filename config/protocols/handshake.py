@@ -21,7 +21,7 @@ from config.protocols.viewer_connection import WebSocketLine
 from realtime.handover import HAND_OVER
 
 if TYPE_CHECKING:
-    from realtime.handover import Line, Watcher
+    from realtime.handover import Connection, ConnectionListener
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -118,20 +118,20 @@ class Opening:
         else:
             raise RuntimeError(f"Unexpected ASGI message '{kind}'.")
 
-    def hand_over(self, watcher: Watcher) -> Line | None:
+    def hand_over(self, watcher: ConnectionListener) -> Connection | None:
         line = self._line
         if not self._accepted or self._over or line.transport.is_closing():
             return None
         line.watcher = watcher
-        if line.held_up:
-            watcher.held()
+        if line.writing_paused:
+            watcher.on_writing_paused()
         for message in self._unread:  # what the client said before anybody asked
-            asyncio.get_running_loop().call_soon(watcher.heard, message.get("text", ""))
+            asyncio.get_running_loop().call_soon(watcher.on_message, message.get("text", ""))
         return line
 
     def _accept(self, headers: Any) -> None:
         if self._line.transport.is_closing():
-            self.gone()
+            self.on_closed()
             return
         self._accepted = True
         more = b"".join(b"%b: %b\r\n" % header for header in headers)
@@ -152,19 +152,19 @@ class Opening:
 
     # What the line tells whoever watches it, until somebody else does.
 
-    def heard(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         self._unread.append({"type": "websocket.receive", "text": text})
         if len(self._unread) > UNREAD_MOST:
             self._line.abort()
         self._wake()
 
-    def held(self) -> None:
+    def on_writing_paused(self) -> None:
         pass
 
-    def drained(self) -> None:
+    def on_writing_resumed(self) -> None:
         pass
 
-    def gone(self) -> None:
+    def on_closed(self) -> None:
         self._over = True
         self._unread.append({"type": "websocket.disconnect", "code": 1006})
         self._wake()

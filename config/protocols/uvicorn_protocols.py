@@ -25,7 +25,7 @@ from config.protocols.uvicorn_limits import SEAM as BOUNDS
 from config.protocols.uvicorn_limits import BoundedHttp, BoundedWebSocket, Seam, is_known
 from config.protocols.viewer_connection import EventLine, WebSocketLine
 from config.protocols.websocket_frames import Incoming
-from realtime.handover import HAND_OVER, Line, Watcher
+from realtime.handover import HAND_OVER, Connection, ConnectionListener
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class LandslideWebSocket(BoundedWebSocket):
         if not self.close_sent:
             cast(Any, self.scope)["extensions"][HAND_OVER] = self.hand_over
 
-    def hand_over(self, watcher: Watcher) -> Line | None:
+    def hand_over(self, watcher: ConnectionListener) -> Connection | None:
         if not self._may_be_handed_over():
             return None
         self.stop_keepalive()
@@ -98,12 +98,12 @@ class LandslideWebSocket(BoundedWebSocket):
             and may_be_written_to(self.transport)
         )
 
-    def _pass_on(self, watcher: Watcher) -> None:
+    def _pass_on(self, watcher: ConnectionListener) -> None:
         """What the client sent before anybody asked."""
         while not self.queue.empty():
             message: Any = self.queue.get_nowait()
             if message["type"] == "websocket.receive":
-                self.loop.call_soon(watcher.heard, message.get("text") or "")
+                self.loop.call_soon(watcher.on_message, message.get("text") or "")
 
 
 class LandslideHttp(BoundedHttp):
@@ -210,7 +210,7 @@ class LandslideHttp(BoundedHttp):
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
-    def hand_over(self, watcher: Watcher) -> Line | None:
+    def hand_over(self, watcher: ConnectionListener) -> Connection | None:
         cycle = self.cycle
         if (
             not cycle.response_started

@@ -16,10 +16,10 @@ from websockets.frames import Close, Frame, Opcode
 from config.protocols.keepalive import Keepalive
 from config.protocols.throttle import GOODBYE_SECONDS, Inbox
 from config.protocols.websocket_frames import Incoming
-from realtime.handover import TOO_TALKATIVE
+from realtime.handover import POLICY_VIOLATION
 
 if TYPE_CHECKING:
-    from realtime.handover import Watcher
+    from realtime.handover import ConnectionListener
     from realtime.protocol import Message
 
 PING = b"\x89\x00"
@@ -36,13 +36,15 @@ UNACKNOWLEDGED_MILLISECONDS = 40_000
 class ViewerLine(asyncio.Protocol):
     """What a viewer's connections have in common, whatever the bytes mean."""
 
-    __slots__ = ("connections", "held_up", "inbox", "transport", "watcher")
+    __slots__ = ("connections", "inbox", "transport", "watcher", "writing_paused")
 
-    def __init__(self, watcher: Watcher | None, transport: asyncio.Transport, connections: set[Any]) -> None:
+    def __init__(
+        self, watcher: ConnectionListener | None, transport: asyncio.Transport, connections: set[Any]
+    ) -> None:
         self.watcher = watcher
         self.transport = transport
         self.connections = connections
-        self.held_up = False
+        self.writing_paused = False
         self.inbox: Inbox | None = None
 
     def take_over(self) -> None:
@@ -54,14 +56,14 @@ class ViewerLine(asyncio.Protocol):
         self.transport.resume_reading()
 
     def pause_writing(self) -> None:
-        self.held_up = True
+        self.writing_paused = True
         if self.watcher is not None:
-            self.watcher.held()
+            self.watcher.on_writing_paused()
 
     def resume_writing(self) -> None:
-        self.held_up = False
+        self.writing_paused = False
         if self.watcher is not None:
-            self.watcher.drained()
+            self.watcher.on_writing_resumed()
 
     def data_received(self, data: bytes) -> None:
         if self.inbox is None:
@@ -91,7 +93,7 @@ class ViewerLine(asyncio.Protocol):
         """The viewer is gone, though the connection may not be quite yet."""
         watcher, self.watcher = self.watcher, None
         if watcher is not None:
-            watcher.gone()
+            watcher.on_closed()
 
     def write(self, data: bytes) -> None:
         if not self.transport.is_closing():
@@ -104,7 +106,7 @@ class ViewerLine(asyncio.Protocol):
     def hang_up(self) -> None:
         """Close as soon as what is written has left, which for one that takes nothing is at once."""
         self.leave()
-        if self.held_up:
+        if self.writing_paused:
             self.transport.abort()
         else:
             self.transport.close()
@@ -117,7 +119,7 @@ class WebSocketLine(ViewerLine):
 
     def __init__(
         self,
-        watcher: Watcher | None,
+        watcher: ConnectionListener | None,
         transport: asyncio.Transport,
         connections: set[Any],
         keepalive: Keepalive | None = None,
@@ -157,10 +159,10 @@ class WebSocketLine(ViewerLine):
         incoming = self.incoming = self.incoming or Incoming(self.max_size)
         for text in incoming.receive(data):
             if self.watcher is not None:
-                self.watcher.heard(text)
+                self.watcher.on_message(text)
         reply = incoming.to_send()
         # Not after a goodbye of ours; and what answers the pings of one that reads nothing would pile up.
-        if reply and self.watcher is not None and (not self.held_up or incoming.over):
+        if reply and self.watcher is not None and (not self.writing_paused or incoming.over):
             self.write(reply)
         if incoming.over:
             self.hang_up()
@@ -169,7 +171,7 @@ class WebSocketLine(ViewerLine):
 
     def too_talkative(self) -> None:
         self.leave()
-        if self.held_up:
+        if self.writing_paused:
             self.transport.abort()
         else:
             end_talk(self.transport)
@@ -180,7 +182,7 @@ class WebSocketLine(ViewerLine):
         super().connection_lost(exc)
 
     def ping(self) -> None:
-        if not self.held_up:  # one that is held up is watched by its room
+        if not self.writing_paused:  # one that is held up is watched by its room
             self.write(PING)
 
     def lost(self) -> None:
@@ -233,7 +235,7 @@ def end_talk(transport: asyncio.Transport) -> None:
     """Say why, and hang up without reading on: an answer would stand behind all that the client has sent."""
     if transport.is_closing():
         return
-    transport.write(close_frame(TOO_TALKATIVE, "too many messages"))
+    transport.write(close_frame(POLICY_VIOLATION, "too many messages"))
     transport.pause_reading()
     asyncio.get_running_loop().call_later(GOODBYE_SECONDS, transport.abort)
 

@@ -19,7 +19,7 @@ from config.protocols.date_header import Dated
 from config.protocols.throttle import ALLOWED_BYTES, GOODBYE_SECONDS, Inbox
 from config.serving.web import GRACEFUL_SECONDS, WEBSOCKET_MAX_BYTES
 from polls.text.integers import whole_number
-from realtime.handover import TOO_TALKATIVE
+from realtime.handover import POLICY_VIOLATION
 
 #: Messages of one client that wait for the application: from so many on it is not read any further, until
 #: they are down to so many. How often (seconds) that is looked at.
@@ -109,7 +109,7 @@ class Connection(WebSocketProtocol):
 
     def too_talkative(self) -> None:
         """Say why, and hang up without reading on, as config/protocols/viewer_connection.py does."""
-        self.serverClose(TOO_TALKATIVE)
+        self.serverClose(POLICY_VIOLATION)
         self.transport.pauseProducing()
         asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self.transport.abortConnection)
 

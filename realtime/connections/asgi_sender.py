@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from realtime.handover import Watcher
+from realtime.handover import ConnectionListener
 from realtime.protocol import Message
 
 
 class PlainLine:
     """Sends one message at a time, in a task of its own, and is held up meanwhile."""
 
-    def __init__(self, watcher: Watcher, send: Callable[[Message], Awaitable[None]]) -> None:
-        self.held_up = False
+    def __init__(self, watcher: ConnectionListener, send: Callable[[Message], Awaitable[None]]) -> None:
+        self.writing_paused = False
         self._watcher = watcher
         self._send = send
         self._waiting: list[Message] = []
@@ -24,9 +24,9 @@ class PlainLine:
     def send(self, message: Message) -> None:
         self._waiting.append(message)
         self._wake.set()
-        if not self.held_up:
-            self.held_up = True
-            self._watcher.held()
+        if not self.writing_paused:
+            self.writing_paused = True
+            self._watcher.on_writing_paused()
 
     def close(self, code: int) -> None:
         if not self.ended.done():
@@ -46,7 +46,7 @@ class PlainLine:
             await asyncio.wait([*tasks, self.ended], timeout=at_most, return_when=asyncio.FIRST_COMPLETED)
             return self.ended.result() if self.ended.done() else None
         finally:
-            self._watcher.gone()
+            self._watcher.on_closed()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -59,5 +59,5 @@ class PlainLine:
             for message in messages:
                 await self._send(message)
             if not self._waiting:
-                self.held_up = False
-                self._watcher.drained()
+                self.writing_paused = False
+                self._watcher.on_writing_resumed()

@@ -74,4 +74,4 @@ async def _read(receive: Any, seat: Seat) -> None:
     """Until the viewer leaves: the only thing it can ask is whether it may see the tally now."""
     await get_hub().look_who(seat)
     while (message := await receive())["type"] != "websocket.disconnect":
-        seat.heard(message.get("text") or "")
+        seat.on_message(message.get("text") or "")

@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 
 from config.protocols.uvicorn_protocols import LandslideHttp, LandslideWebSocket
-from realtime.handover import HAND_OVER, Line
+from realtime.handover import HAND_OVER, Connection
 from tests.servers import PATIENCE
 
 
@@ -17,21 +17,21 @@ class Recorder:
     """Stands where a viewer's seat stands: it keeps what its line tells it."""
 
     def __init__(self) -> None:
-        self.line: Line | None = None
+        self.line: Connection | None = None
         self.told: list[str] = []
         self.texts: list[str] = []
 
-    def heard(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         self.texts.append(text)
 
-    def held(self) -> None:
-        self.told.append("held")
+    def on_writing_paused(self) -> None:
+        self.told.append("paused")
 
-    def drained(self) -> None:
-        self.told.append("drained")
+    def on_writing_resumed(self) -> None:
+        self.told.append("resumed")
 
-    def gone(self) -> None:
-        self.told.append("gone")
+    def on_closed(self) -> None:
+        self.told.append("closed")
 
 
 class Handing:

@@ -23,29 +23,29 @@ class Line:
     def __init__(self, seat: Seat, room_for: float = float("inf")) -> None:
         self.seat = seat
         self.room_for = room_for
-        self.held_up = False
+        self.writing_paused = False
         self.got: list[Any] = []
         self.ended = ""
 
     def send(self, message: Message) -> None:
-        assert not self.held_up, "sent to a line that takes nothing"
+        assert not self.writing_paused, "sent to a line that takes nothing"
         self.got.append(json.loads(message.text))
         self.room_for -= 1
         if self.room_for <= 0:
-            self.held_up = True
-            self.seat.held()
+            self.writing_paused = True
+            self.seat.on_writing_paused()
 
     def drain(self, room_for: float = float("inf")) -> None:
-        self.room_for, self.held_up = room_for, False
-        self.seat.drained()
+        self.room_for, self.writing_paused = room_for, False
+        self.seat.on_writing_resumed()
 
     def close(self, code: int) -> None:
         self.ended = f"close {code}"
-        self.seat.gone()
+        self.seat.on_closed()
 
     def abort(self) -> None:
         self.ended = "abort"
-        self.seat.gone()
+        self.seat.on_closed()
 
     @property
     def tallies(self) -> list[tuple[int, int]]:
@@ -126,7 +126,7 @@ def test_whatever_lines_skip_each_ends_at_the_newest_and_never_runs_back(happeni
                 lines.append(viewer(room, room_for=2 + number))
             elif what == "hold":
                 line.room_for = 1
-            elif what == "drain" and line.held_up:
+            elif what == "drain" and line.writing_paused:
                 line.drain(room_for=1 + number)
             elif what in ("vote", "move", "reset"):
                 ballots = 0 if what == "reset" else ballots + (what == "vote")
@@ -135,7 +135,7 @@ def test_whatever_lines_skip_each_ends_at_the_newest_and_never_runs_back(happeni
                 await delivered(room) if number % 2 else None
         await delivered(room)
         for line in lines:
-            line.drain() if line.held_up else None
+            line.drain() if line.writing_paused else None
             assert line.tallies[-1] == (round_, -round_ if line.seat.kind is Viewer.PUBLIC else ballots)
             shown = [(at, abs(count)) for at, count in line.tallies]
             assert shown == sorted(shown)

@@ -124,10 +124,10 @@ async def test_pings_of_a_client_that_reads_nothing_do_not_pile_up(monkeypatch: 
         for _ in range(4):
             writer.write(masked(Opcode.PING, b"p" * 125) * 8000)
             await writer.drain()
-        assert "held" in recorder.told
+        assert "paused" in recorder.told
         assert line.transport.get_write_buffer_size() < 1_000_000  # of four
         writer.close()
-        await until(lambda: recorder.told[-1] == "gone")
+        await until(lambda: recorder.told[-1] == "closed")
 
 
 async def test_what_is_sent_in_plenty_is_heard_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +212,7 @@ async def test_who_sends_tiny_frames_without_end_is_let_go(
         assert answer == (
             b"\x88\0" if flood == "closes" else viewer_connection.close_frame(1008, "too many messages")
         )
-        assert recorder.told[-1] == "gone"
+        assert recorder.told[-1] == "closed"
 
 
 async def test_an_honest_viewer_may_say_what_a_viewer_has_to_say() -> None:
@@ -229,7 +229,7 @@ async def test_an_honest_viewer_may_say_what_a_viewer_has_to_say() -> None:
             await (await client.ping())
         await client.send("x" * 16_000)
         await until(lambda: len(recorder.texts) == 101)
-        assert "gone" not in recorder.told
+        assert "closed" not in recorder.told
 
 
 @pytest.mark.parametrize("split", [0, 1, 3, 9])
@@ -247,7 +247,7 @@ async def test_what_came_before_the_hand_over_is_heard_after_it(split: int) -> N
         await until(lambda: len(recorder.texts) == 3)
         assert recorder.texts == ["early", "early", "late"]
         writer.close()
-        await until(lambda: recorder.told == ["gone"])
+        await until(lambda: recorder.told == ["closed"])
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ async def test_it_closes_as_the_protocol_says(sent: bytes, code: int) -> None:
         recorder = await app.recorder()
         writer.write(sent)
         assert await close_code(reader) == code
-        assert recorder.told == ["gone"]
+        assert recorder.told == ["closed"]
         writer.close()
 
 
@@ -285,7 +285,7 @@ async def test_nonsense_harms_nobody_but_who_sent_it() -> None:
             writer.close()
         for _ in range(50):
             recorder = await app.recorder()
-            await until(lambda recorder=recorder: recorder.told == ["gone"])
+            await until(lambda recorder=recorder: recorder.told == ["closed"])
         assert watching.line
         watching.line.send(TALLY)
         assert await client.recv() == TALLY.text
@@ -302,7 +302,7 @@ async def test_the_server_says_why_it_closes() -> None:
         with pytest.raises(ConnectionClosed):
             await client.recv()
         assert client.close_code == 4404
-        assert recorder.told == ["gone"]
+        assert recorder.told == ["closed"]
 
 
 async def test_at_shutdown_viewers_are_sent_elsewhere() -> None:
@@ -313,7 +313,7 @@ async def test_at_shutdown_viewers_are_sent_elsewhere() -> None:
     with pytest.raises(ConnectionClosed):
         await client.recv()
     assert client.close_code == 1012
-    assert recorder.told == ["gone"]
+    assert recorder.told == ["closed"]
 
 
 async def test_a_zero_window_is_noticed_at_once_and_when_it_opens() -> None:
@@ -324,18 +324,18 @@ async def test_a_zero_window_is_noticed_at_once_and_when_it_opens() -> None:
         line: Any = recorder.line
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         big, sent = Message({"type": "tally", "question": "x" * 5000}), 0
-        while not line.held_up:
+        while not line.writing_paused:
             line.send(big)
             sent += 1
             await asyncio.sleep(0)
-        assert recorder.told == ["held"]
+        assert recorder.told == ["paused"]
         assert 0 < line.transport.get_write_buffer_size() <= len(big.frame)
         reader._transport.resume_reading()  # type: ignore[attr-defined]
         got = await asyncio.wait_for(reader.readexactly(sent * len(big.frame)), PATIENCE)
         assert got == big.frame * sent
-        await until(lambda: recorder.told == ["held", "drained"])
+        await until(lambda: recorder.told == ["paused", "resumed"])
         line.abort()
-        await until(lambda: recorder.told[-1] == "gone")
+        await until(lambda: recorder.told[-1] == "closed")
         writer.close()
 
 
@@ -360,7 +360,7 @@ async def test_who_answers_no_ping_is_dropped_and_who_does_is_not() -> None:
             await until(lambda: line.answered)
             pass_interval()
             assert await close_code(reader) == 1011
-            assert (dead.told, alive.told) == (["gone"], [])
+            assert (dead.told, alive.told) == (["closed"], [])
             line.send(TALLY)
             assert await client.recv() == TALLY.text
         writer.close()
@@ -418,7 +418,7 @@ async def test_events_go_out_as_chunks_of_the_response_that_was_begun() -> None:
             body += event.data  # type: ignore[union-attr]
         assert body == b"begun" + TALLY.event
         assert client.trailing_data == (b"", False)
-        assert recorder.told == ["gone"]
+        assert recorder.told == ["closed"]
         writer.close()
 
 
@@ -430,9 +430,9 @@ async def test_a_stream_ends_with_its_client_and_with_the_server() -> None:
             writer.write(b"GET /x/stream/ HTTP/1.1\r\nHost: x\r\n\r\n")
         first, second = await app.recorder(), await app.recorder()
         writers[0].close()
-        await until(lambda: first.told + second.told == ["gone"])
+        await until(lambda: first.told + second.told == ["closed"])
         assert len(server.server_state.connections) == 1
-    assert first.told == second.told == ["gone"]
+    assert first.told == second.told == ["closed"]
     writers[1].close()
 
 

@@ -263,7 +263,7 @@ async def test_a_slow_viewer_gets_the_newest_only(watch: Any) -> None:
         figure = f'"ballots":{ballots}'.encode()
         await until(lambda figure=figure: figure in room.frames.document)
     ready.set()
-    await until(lambda: not line.held_up)
+    await until(lambda: not line.writing_paused)
     running.cancel()
     assert [message["ballots"] for message in got if message["type"] == "tally"] == [0, 3]
 
