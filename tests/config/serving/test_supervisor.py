@@ -12,8 +12,7 @@ import pytest
 
 from config.serving import supervisor
 from tests.servers import PATIENCE
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.system import ROOT
 
 #: A supervisor of two stages. A child says its name and pid, and when it is told to stop.
 TREE = """
