@@ -194,7 +194,9 @@ def _cast(code: str, selection: list[int]) -> None:
     """As a browser does that the voter page has just made known."""
     body = json.dumps({"selections": selection}).encode()
     try:
-        answer = ballot_box.cast(CastRequest(code, body, "application/json", host="", cookie=identity.mint()))
+        answer = ballot_box.cast(
+            CastRequest(code, body, "application/json", host="", cookie=identity.new_cookie())
+        )
     finally:
         connection.close()  # this thread's own
     if answer.status != 202:

@@ -35,7 +35,9 @@ def open_poll(**fields: Any) -> Poll:
 def request(poll: Poll, selections: Any, cookie: str | None = None, **body: Any) -> CastRequest:
     """A page's request; `cookie` is a known voter's, else a new one's."""
     content = json.dumps({"selections": selections, **body}).encode()
-    return CastRequest(poll.code, content, "application/json", "testserver", cookie=cookie or identity.mint())
+    return CastRequest(
+        poll.code, content, "application/json", "testserver", cookie=cookie or identity.new_cookie()
+    )
 
 
 def cast(poll: Poll, selections: Any, cookie: str | None = None, **body: Any) -> tuple[int, dict[str, Any]]:

@@ -26,7 +26,7 @@ def on_over_limit(sender: Any, poll_id: int, kind: str, count: int, **_: Any) ->
     """Never raises: whoever tells of it has ballots to accept."""
     try:
         times = _times(poll_id, count)
-        if times >= SEVERAL and proof_policy.suspect(poll_id, kind=kind, times=times):
+        if times >= SEVERAL and proof_policy.suspect_attack(poll_id, kind=kind, times=times):
             logger.warning("proof_switched_on", extra={"poll": poll_id, "kind": kind, "times": times})
     except Exception:
         logger.warning("anomaly_not_judged", extra={"poll": poll_id}, exc_info=True)

@@ -15,7 +15,7 @@ def main() -> None:
     from polls.voters import identity  # noqa: PLC0415  # models can only be imported once Django is ready
 
     with Path(sys.argv[2]).open("a") as file:
-        file.writelines(f"{identity.mint()}\n" for _ in range(int(sys.argv[1])))
+        file.writelines(f"{identity.new_cookie()}\n" for _ in range(int(sys.argv[1])))
 
 
 if __name__ == "__main__":

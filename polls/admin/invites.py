@@ -35,8 +35,8 @@ LABEL_LENGTH = InviteBatch._meta.get_field("label").max_length or 100
 class BatchForm(forms.Form):
     count = forms.IntegerField(
         label=gettext_lazy("How many"),
-        validators=[MinValueValidator(1), MaxValueValidator(invites.COUNT_AT_MOST)],
-        widget=UnfoldAdminIntegerFieldWidget(attrs={"min": 1, "max": invites.COUNT_AT_MOST}),
+        validators=[MinValueValidator(1), MaxValueValidator(invites.MAX_COUNT)],
+        widget=UnfoldAdminIntegerFieldWidget(attrs={"min": 1, "max": invites.MAX_COUNT}),
     )
     label = LineField(
         label=gettext_lazy("For whom"),
@@ -90,11 +90,11 @@ class InvitePages(Admin):
     def invite_links_view(self, request: HttpRequest, poll_id: int, batch_id: int) -> HttpResponseBase:
         batch = self._batch(request, poll_id, batch_id)
         if batch.ended:
-            self.message_user(request, invites.ENDED, messages.ERROR)
+            self.message_user(request, invites.BATCH_ENDED, messages.ERROR)
             return _back(batch.poll)
-        invites.note_download(batch, by=user_actor(request.user))
+        invites.record_download(batch, by=user_actor(request.user))
         site = public_url(request).rstrip("/")
-        return csv_download(request, invites.csv_pieces(batch, site), invites.file_name(batch))
+        return csv_download(request, invites.csv_chunks(batch, site), invites.file_name(batch))
 
     @method_decorator(require_POST)
     def invite_count_view(self, request: HttpRequest, poll_id: int, batch_id: int) -> HttpResponse:

@@ -42,7 +42,7 @@ def choose(request: HttpRequest, poll: Poll) -> str:
         policy = ProofOfWork(request.POST.get("_proof", ""))
     except ValueError:
         return ""
-    proof_policy.choose(poll.pk, policy, user_actor(request.user))
+    proof_policy.set_policy(poll.pk, policy, user_actor(request.user))
     return {
         ProofOfWork.OFF: _("Ballots need no proof of work, whatever happens."),
         ProofOfWork.AUTO: _("Ballots need a proof of work only while an attack is suspected."),

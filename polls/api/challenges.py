@@ -55,8 +55,8 @@ class Challenge(Endpoint):
             key = ballot_box.voter_of(rules, cookie, pass_)
         except errors.VoterUnknown as error:
             refused = problem_response(error)
-            refused["Set-Cookie"] = identity.cookie_header(identity.mint(), secure=request.is_secure())
+            refused["Set-Cookie"] = identity.cookie_header(identity.new_cookie(), secure=request.is_secure())
             return refused
         voter = proof_of_work.Voter(rules.id, rules.round, key)
-        made = proof_of_work.challenge(voter, ballot_box.current_ballot(rules, key))
+        made = proof_of_work.new_challenge(voter, ballot_box.current_ballot(rules, key))
         return Response(made, headers={"Cache-Control": "private, no-store"})

@@ -95,10 +95,10 @@ class InviteLinks(Endpoint):
     def get(self, request: Request, code: str, batch: int) -> Any:
         found = _batch(_poll(code), batch)
         if found.ended:
-            raise IllegalStep(str(invites.ENDED))
-        invites.note_download(found, by=client_actor(request.auth))
+            raise IllegalStep(str(invites.BATCH_ENDED))
+        invites.record_download(found, by=client_actor(request.auth))
         site = public_url(request).rstrip("/")
-        return csv_download(request._request, invites.csv_pieces(found, site), invites.file_name(found))
+        return csv_download(request._request, invites.csv_chunks(found, site), invites.file_name(found))
 
 
 class InviteRevocation(Endpoint):

@@ -23,7 +23,7 @@ class ApiKey(BaseAuthentication):
     """`Authorization: Api-Key …`; the client is `request.auth`."""
 
     def authenticate(self, request: Request) -> tuple[AnonymousUser, ApiClient] | None:
-        client = identity.client_from(request.headers.get("Authorization"))
+        client = identity.authenticate_client(request.headers.get("Authorization"))
         return (AnonymousUser(), client) if client else None
 
     def authenticate_header(self, request: Request) -> str:

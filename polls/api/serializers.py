@@ -14,8 +14,8 @@ from polls.http.client_address import public_url
 from polls.methods import method_choices
 from polls.models import Identity, OverLimit, Poll, ProofOfWork, State, Visibility
 from polls.voters import eligibility
-from polls.voters.invites import COUNT_AT_MOST
-from polls.voters.networks import NETWORKS_AT_MOST
+from polls.voters.invites import MAX_COUNT
+from polls.voters.networks import MAX_NETWORKS
 
 from .fields import Flag, Moment, Networks, Pick, StrictSerializer, Text, Whole
 from .reference import codes
@@ -53,7 +53,7 @@ class PollFields(StrictSerializer):
     )
     venue_networks = Networks(
         required=False,
-        max_length=NETWORKS_AT_MOST,
+        max_length=MAX_NETWORKS,
         help_text="Where many voters share an address, such as 198.51.100.0/24; at any time.",
     )
     over_limit = Pick(
@@ -150,7 +150,7 @@ class PollDocument(serializers.Serializer[Any]):
 
 
 class NewInviteBatch(StrictSerializer):
-    count = Whole(min_value=1, max_value=COUNT_AT_MOST)
+    count = Whole(min_value=1, max_value=MAX_COUNT)
     label = Text(max_length=100, required=False, allow_blank=True, help_text="For whom they are.")  # type: ignore[assignment]
 
 

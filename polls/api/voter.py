@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from polls.casting import ballot_box
 from polls.casting.receipts import make_receipt
 from polls.voters import eligibility, identity, invites, proof_of_work
-from polls.voters.eligibility import Visit, Visitor
+from polls.voters.eligibility import Credentials, Eligibility
 from polls.voters.poll_rules import PollRules, get_rules
 
 from .endpoints import Endpoint
@@ -51,37 +51,39 @@ class Voter(Endpoint):
     )
     def get(self, request: Request, code: str) -> Response:
         rules = get_rules(code)
-        visit = Visit(request.COOKIES, request.headers.get(invites.HEADER), lambda: _user(request))
-        visitor = eligibility.meet(visit, rules)
+        credentials = Credentials(
+            request.COOKIES, request.headers.get(invites.HEADER), lambda: _user(request)
+        )
+        voter = eligibility.check_eligibility(credentials, rules)
         ours = not _cross_site(request)
-        known = identity.token_from(request.COOKIES.get(identity.COOKIE)) is not None
+        known = identity.read_cookie(request.COOKIES.get(identity.COOKIE)) is not None
         # Minted also where it isn't what lets them vote: ballots with one are taken on the fast lane.
-        new = identity.mint() if ours and not known else None
-        ballot_id = ballot_box.current_ballot(rules, visitor.key) if visitor.key else None
-        document = _document(rules, visitor, ballot_id)
-        document["proof"] = _challenge(rules, visitor, new, ballot_id)
+        new = identity.new_cookie() if ours and not known else None
+        ballot_id = ballot_box.current_ballot(rules, voter.key) if voter.key else None
+        document = _document(rules, voter, ballot_id)
+        document["proof"] = _challenge(rules, voter, new, ballot_id)
         response = Response(document, headers={"Cache-Control": "private, no-store"})
         secure = request.is_secure()
         if new is not None:
             response["Set-Cookie"] = identity.cookie_header(new, secure=secure)
-        if ours and visitor.new_pass is not None:
-            _set_pass(response, identity.pass_headers(rules.code, visitor.new_pass, secure=secure))
+        if ours and voter.new_pass is not None:
+            _set_pass(response, identity.pass_headers(rules.code, voter.new_pass, secure=secure))
         return response
 
 
-def _document(rules: PollRules, visitor: Visitor, ballot_id: bytes | None) -> dict[str, Any]:
-    key = visitor.key
+def _document(rules: PollRules, voter: Eligibility, ballot_id: bytes | None) -> dict[str, Any]:
+    key = voter.key
     own = rules.identity in identity.WITH_PASS
     return {
         "poll": rules.code,
         "round": rules.round,
         "state": rules.state,
         "identity": rules.identity,
-        "eligible": visitor.needs is None,
-        "needs": visitor.needs,
-        "account": visitor.account,
-        "invite": visitor.invite,
-        "tag": identity.tag_of(key) if key and own else None,
+        "eligible": voter.needs is None,
+        "needs": voter.needs,
+        "account": voter.account,
+        "invite": voter.invite,
+        "tag": identity.voter_tag(key) if key and own else None,
         "voted": ballot_id is not None,
         "ballot_id": str(uuid.UUID(bytes=ballot_id)) if ballot_id else None,
         "receipt": make_receipt(rules.id, rules.round, key, ballot_id) if key and ballot_id else None,
@@ -90,15 +92,17 @@ def _document(rules: PollRules, visitor: Visitor, ballot_id: bytes | None) -> di
 
 
 def _challenge(
-    rules: PollRules, visitor: Visitor, new_cookie: str | None, ballot_id: bytes | None
+    rules: PollRules, voter: Eligibility, new_cookie: str | None, ballot_id: bytes | None
 ) -> dict[str, Any] | None:
     """To be solved while the voter makes up their mind."""
-    if visitor.needs is not None or not rules.wants_proof:
+    if voter.needs is not None or not rules.requires_proof:
         return None
-    token = identity.token_from(new_cookie)
-    key = visitor.key or (identity.browser_key(rules.voter_secret, token) if token else None)
+    token = identity.read_cookie(new_cookie)
+    key = voter.key or (identity.browser_key(rules.voter_secret, token) if token else None)
     return (
-        proof_of_work.challenge(proof_of_work.Voter(rules.id, rules.round, key), ballot_id) if key else None
+        proof_of_work.new_challenge(proof_of_work.Voter(rules.id, rules.round, key), ballot_id)
+        if key
+        else None
     )
 
 

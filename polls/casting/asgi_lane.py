@@ -108,7 +108,7 @@ class Intake:
             request_id, length, parts = self.read_headers(
                 scope["headers"], scope.get("client"), secure=is_secure(scope)
             )
-            known, age = poll_rules.kept_rules(code) or (await self._first_look(code), 0.0)
+            known, age = poll_rules.cached_rules(code) or (await self._first_look(code), 0.0)
         except PassOn:
             await self.app(scope, receive, send)
             return

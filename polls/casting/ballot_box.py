@@ -86,7 +86,7 @@ class BallotBody(msgspec.Struct, forbid_unknown_fields=True):
     round: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
     replaces: uuid.UUID | None = None
     voter: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
-    proof: Annotated[str, msgspec.Meta(max_length=proof_of_work.LONGEST)] | None = None
+    proof: Annotated[str, msgspec.Meta(max_length=proof_of_work.MAX_LENGTH)] | None = None
 
 
 class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -121,7 +121,7 @@ def cast_batch(request: CastRequest) -> Answer:
     try:
         check_envelope(request, settings.BATCH_MAX_BYTES)
         rules = get_rules(request.code)
-        client = identity.client_from(request.authorization)
+        client = identity.authenticate_client(request.authorization)
         if client is None:
             raise identity.InvalidKey(_("A batch needs an API key."))
         _need_scope(client)
@@ -186,8 +186,8 @@ def browser_voter(rules: PollRules, cookie: str | None, pass_: str | None) -> by
 
 def voter_of(rules: PollRules, cookie: str | None, pass_: str | None) -> bytes:
     """The voter_key of who comes with these cookies; VoterUnknown or NotEligible where there is none."""
-    key = identity.key_of(rules.identity, rules.id, rules.voter_secret, cookie, pass_)
-    if key in rules.ended:
+    key = identity.identify_voter(rules.identity, rules.id, rules.voter_secret, cookie, pass_)
+    if key in rules.ended_voters:
         raise NotEligible(_("This account was closed."), needs=str(rules.identity))
     return key
 
@@ -201,7 +201,7 @@ def refusal(error: LandslideError, request: CastRequest) -> Answer:
     """The answer to a request that raised `error`; a voter we don't know gets a cookie to try again with."""
     status, headers, document = problem(error)
     if isinstance(error, VoterUnknown):
-        headers["Set-Cookie"] = identity.cookie_header(identity.mint(), secure=request.secure)
+        headers["Set-Cookie"] = identity.cookie_header(identity.new_cookie(), secure=request.secure)
     return Answer(status, _encode(document), headers)
 
 
@@ -211,7 +211,7 @@ def prepare(request: CastRequest, rules: PollRules, *, sure: bool = False) -> Ne
     `rules` may be a moment old, from before a reset, and nothing kept refuses a ballot: without `sure`,
     what they would refuse raises RulesDoubted.
     """
-    client = identity.client_from(request.authorization) if request.authorization else None
+    client = identity.authenticate_client(request.authorization) if request.authorization else None
     if client is not None:
         _need_scope(client)
         body = _ballot_of(request.body or b"")
@@ -220,10 +220,10 @@ def prepare(request: CastRequest, rules: PollRules, *, sure: bool = False) -> Ne
     body = _ballot_of(request.body or b"")
     if body.voter is not None:
         raise Malformed(_("Only API clients may name a voter."))
-    if rules.wants_proof:
+    if rules.requires_proof:
         _check_proof(rules, body, voter_key)
     counted_as = rate_limits.counted_as(rules.id, voter_key, request.address, rules.venues)
-    aside = rate_limits.check(counted_as, set_apart=rules.sets_apart)
+    aside = rate_limits.check(counted_as, set_apart=rules.quarantines_over_limit)
     return _new_ballot(rules, body, voter_key, sure=sure, aside=aside, counted_as=counted_as)
 
 
@@ -236,7 +236,7 @@ def _check_proof(rules: PollRules, body: BallotBody, voter_key: bytes) -> None:
     before = body.replaces.bytes if body.replaces else None
     itself = (body.ballot_id.bytes,) if body.ballot_id else ()
     voter = proof_of_work.Voter(rules.id, body.round or rules.round, voter_key)
-    if not (body.proof and proof_of_work.holds(body.proof, voter, (before, *itself))):
+    if not (body.proof and proof_of_work.is_valid_proof(body.proof, voter, (before, *itself))):
         raise ProofRequired(challenge=f"/api/v1/polls/{rules.code}/challenge/")
 
 

@@ -91,7 +91,7 @@ class Wire:
         return True
 
     def _known(self, code: str) -> poll_rules.PollRules | None:
-        kept = poll_rules.kept_rules(code)
+        kept = poll_rules.cached_rules(code)
         if kept is None or kept[1] > TOO_OLD:
             return None
         if kept[1] > LOOK_AGAIN:

@@ -1,6 +1,6 @@
 """Who visits a poll's page, and may they vote: what the voter endpoint finds out before anybody casts.
 
-A cast itself looks at nothing but cookies (voters.key_of), so that it needs no database.
+A cast itself looks at nothing but cookies (identity.identify_voter), so that it needs no database.
 Here there is time for one: to look into the session, or for the batch of an invite.
 """
 
@@ -14,7 +14,7 @@ from django.db import DatabaseError
 
 from polls.models import Identity
 from polls.voters import identity
-from polls.voters.identity import key_from_pass, make_pass
+from polls.voters.identity import make_pass, read_pass
 from polls.voters.invites import find_batch, read_token
 from polls.voters.poll_rules import PollRules
 
@@ -23,7 +23,7 @@ ACCEPTED, INVALID, REVOKED = "accepted", "invalid", "revoked"
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class Eligibility:
     """`needs` says what would make them a voter: "login", "invite" or "client"; None for who may vote.
 
     key: the voter_key where it is known, also of an invite that was revoked.
@@ -38,7 +38,7 @@ class Visitor:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class Credentials:
     """What of a request says who comes. `user` asks the database when it is called."""
 
     cookies: Mapping[str, str]
@@ -47,65 +47,65 @@ class Visit:
 
     def pass_key(self, rules: PollRules) -> bytes | None:
         pass_ = self.cookies.get(identity.PASS_COOKIE)
-        key = key_from_pass(rules.identity, rules.id, rules.voter_secret, pass_)
-        return None if key in rules.ended else key
+        key = read_pass(rules.identity, rules.id, rules.voter_secret, pass_)
+        return None if key in rules.ended_voters else key
 
 
-def meet(visit: Visit, rules: PollRules) -> Visitor:
+def check_eligibility(credentials: Credentials, rules: PollRules) -> Eligibility:
     """Who this is. While the database is away, a pass that was given before is believed."""
     try:
-        return _MEETINGS[Identity(rules.identity)](visit, rules)
+        return _CHECKS[Identity(rules.identity)](credentials, rules)
     except DatabaseError:
-        key = visit.pass_key(rules)
+        key = credentials.pass_key(rules)
         if key is None:
             raise
-        return Visitor(key)
+        return Eligibility(key)
 
 
 def _new_pass(rules: PollRules, key: bytes) -> str:
     return make_pass(rules.identity, rules.id, rules.voter_secret, key)
 
 
-def _browser(visit: Visit, rules: PollRules) -> Visitor:
-    token = identity.token_from(visit.cookies.get(identity.COOKIE))
-    return Visitor(identity.browser_key(rules.voter_secret, token) if token else None)
+def _check_browser(credentials: Credentials, rules: PollRules) -> Eligibility:
+    token = identity.read_cookie(credentials.cookies.get(identity.COOKIE))
+    return Eligibility(identity.browser_key(rules.voter_secret, token) if token else None)
 
 
-def _account(visit: Visit, rules: PollRules) -> Visitor:
+def _check_account(credentials: Credentials, rules: PollRules) -> Eligibility:
     """The session decides, not the pass: who has signed out on a shared device is gone."""
-    user = visit.user()
+    user = credentials.user()
     if user is None or not (user.is_authenticated and user.is_active):
-        return Visitor(
-            None, needs=Identity.LOGIN, new_pass="" if identity.PASS_COOKIE in visit.cookies else None
+        return Eligibility(
+            None, needs=Identity.LOGIN, new_pass="" if identity.PASS_COOKIE in credentials.cookies else None
         )
     key = identity.login_key(rules.voter_secret, user.pk)
-    return Visitor(key, account=user.get_username(), new_pass=_new_pass(rules, key))
+    return Eligibility(key, account=user.get_username(), new_pass=_new_pass(rules, key))
 
 
-def _invited(visit: Visit, rules: PollRules) -> Visitor:
+def _check_invite(credentials: Credentials, rules: PollRules) -> Eligibility:
     """By the invite they show, or by the pass that one got them before.
 
     A pass is never renewed by itself, so that a revoked invite has none an hour later.
     """
-    passed = visit.pass_key(rules)
-    invite = read_token(visit.invite, rules.id, rules.secret)
+    passed = credentials.pass_key(rules)
+    invite = read_token(credentials.invite, rules.id, rules.secret)
     batch = find_batch(rules.id, invite) if invite else None
     if invite is None or batch is None:
-        shown = INVALID if visit.invite is not None else None
-        return Visitor(passed, needs=None if passed else Identity.INVITE, invite=shown)
+        shown = INVALID if credentials.invite is not None else None
+        return Eligibility(passed, needs=None if passed else Identity.INVITE, invite=shown)
     key = identity.invite_key(rules.voter_secret, *invite)
     if batch.ended:
-        return Visitor(key, Identity.INVITE, invite=REVOKED, new_pass="" if passed == key else None)
-    return Visitor(key, invite=ACCEPTED, new_pass=_new_pass(rules, key))
+        return Eligibility(key, Identity.INVITE, invite=REVOKED, new_pass="" if passed == key else None)
+    return Eligibility(key, invite=ACCEPTED, new_pass=_new_pass(rules, key))
 
 
-def _of_a_client(visit: Visit, rules: PollRules) -> Visitor:
-    return Visitor(None, needs=Identity.CLIENT)
+def _refuse_browser(credentials: Credentials, rules: PollRules) -> Eligibility:
+    return Eligibility(None, needs=Identity.CLIENT)
 
 
-_MEETINGS: dict[Identity, Callable[[Visit, PollRules], Visitor]] = {
-    Identity.BROWSER: _browser,
-    Identity.LOGIN: _account,
-    Identity.INVITE: _invited,
-    Identity.CLIENT: _of_a_client,
+_CHECKS: dict[Identity, Callable[[Credentials, PollRules], Eligibility]] = {
+    Identity.BROWSER: _check_browser,
+    Identity.LOGIN: _check_account,
+    Identity.INVITE: _check_invite,
+    Identity.CLIENT: _refuse_browser,
 }

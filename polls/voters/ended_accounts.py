@@ -56,4 +56,4 @@ def _end(user_id: int) -> None:
     now = clock.utc_now()  # as passes end: a host whose own clock is wrong forgets none too early
     EndedAccount.objects.filter(at__lt=now - _NOTED_FOR).delete()
     EndedAccount.objects.update_or_create(user_id=user_id, defaults={"at": now})
-    transaction.on_commit(poll_rules.forget)  # other processes read it within a second
+    transaction.on_commit(poll_rules.clear_cache)  # other processes read it within a second

@@ -41,13 +41,13 @@ def _mac(token: bytes, secret: str) -> bytes:
     return keyed_hash(token, secret, b"voter cookie", _MAC)
 
 
-def mint() -> str:
+def new_cookie() -> str:
     """The value of a new voter cookie: a random token and its signature."""
     token = secrets.token_bytes(_TOKEN)
     return urlsafe_b64encode(token + _mac(token, signing_secrets()[0])).rstrip(b"=").decode()
 
 
-def token_from(cookie: str | None) -> bytes | None:
+def read_cookie(cookie: str | None) -> bytes | None:
     """The token of a cookie that we signed; None for anything else."""
     if cookie is None or len(cookie) != _COOKIE_LENGTH:
         return None
@@ -86,7 +86,7 @@ def make_pass(identity: str, poll_id: int, voter_secret: bytes, voter_key: bytes
     return urlsafe_b64encode(body + mac).rstrip(b"=").decode()
 
 
-def key_from_pass(identity: str, poll_id: int, voter_secret: bytes, cookie: str | None) -> bytes | None:
+def read_pass(identity: str, poll_id: int, voter_secret: bytes, cookie: str | None) -> bytes | None:
     """The voter_key of a pass for this poll that we signed and that hasn't ended; None for anything else."""
     purpose = _PURPOSES.get(identity)
     if cookie is None or purpose is None or len(cookie) != _PASS_LENGTH:
@@ -109,20 +109,22 @@ def pass_headers(code: str, value: str, *, secure: bool) -> list[str]:
     return [f"{PASS_COOKIE}={value}; Path={path}/polls/{code}/; {rest}" for path in ("/api/v1", "/ws")]
 
 
-def key_of(identity: str, poll_id: int, secret: bytes, cookie: str | None, pass_: str | None) -> bytes:
+def identify_voter(
+    identity: str, poll_id: int, secret: bytes, cookie: str | None, pass_: str | None
+) -> bytes:
     """The voter_key of who comes with these cookies; VoterUnknown or NotEligible where there is none."""
     if identity == Identity.BROWSER:
-        token = token_from(cookie)
+        token = read_cookie(cookie)
         if token is None:
             raise VoterUnknown()
         return browser_key(secret, token)
-    key = key_from_pass(identity, poll_id, secret, pass_)
+    key = read_pass(identity, poll_id, secret, pass_)
     if key is None:
-        raise NotEligible(_NEEDED[identity], needs=str(identity))
+        raise NotEligible(_ELIGIBLE_VOTERS[identity], needs=str(identity))
     return key
 
 
-_NEEDED: dict[str, Any] = {
+_ELIGIBLE_VOTERS: dict[str, Any] = {
     Identity.LOGIN: gettext_lazy("This poll is for people who are signed in."),
     Identity.INVITE: gettext_lazy("This poll is for people with an invite, which names one voter."),
     Identity.CLIENT: gettext_lazy("In this poll an API client casts the ballots of its voters."),
@@ -137,7 +139,7 @@ def invite_key(voter_secret: bytes, batch_id: int, serial: int) -> bytes:
     return _voter_key(voter_secret, b"invite\0%d\0%d" % (batch_id, serial))
 
 
-def tag_of(voter_key: bytes) -> str:
+def voter_tag(voter_key: bytes) -> str:
     """What the voter's own page tells voters on one device apart by; it leads back to nobody."""
     digest = hashlib.blake2b(voter_key, digest_size=9, person=b"voter's page").digest()
     return urlsafe_b64encode(digest).decode()
@@ -157,7 +159,7 @@ def _voter_key(voter_secret: bytes, identity: bytes) -> bytes:
     return hashlib.blake2b(identity, key=voter_secret, digest_size=16).digest()
 
 
-def client_from(authorization: str | None) -> ApiClient | None:
+def authenticate_client(authorization: str | None) -> ApiClient | None:
     """The API client behind `Authorization: Api-Key …`; None where no such header was sent.
 
     Raises InvalidKey for a wrong, expired or revoked key.

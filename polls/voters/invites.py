@@ -34,14 +34,14 @@ from polls.voters.identity import invite_key
 
 #: The header in which the voter's page hands a token to the voter endpoint.
 HEADER = "Voter-Invite"
-COUNT_AT_MOST = 1_000_000
-ENDED = gettext_lazy("Nobody can vote with these invites any more.")
-_WHICH = struct.Struct(">II")  # batch, serial number
+MAX_COUNT = 1_000_000
+BATCH_ENDED = gettext_lazy("Nobody can vote with these invites any more.")
+_IDS = struct.Struct(">II")  # batch, serial number
 _MAC = 16
-_LENGTH = (_WHICH.size + _MAC) * 8 // 6  # 32 characters of base64, with nothing to pad
+_LENGTH = (_IDS.size + _MAC) * 8 // 6  # 32 characters of base64, with nothing to pad
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
-_LOOKED_UP_TOGETHER = 2000
-_LINES_TOGETHER = 500
+_LOOKUP_CHUNK = 2000
+_LINES_PER_CHUNK = 500
 
 
 class Invite(NamedTuple):
@@ -64,16 +64,16 @@ def read_token(token: str | None, poll_id: int, poll_secret: bytes) -> Invite | 
         raw = a2b_base64(token.encode().translate(_URL_SAFE), strict_mode=True)
     except ValueError:
         return None
-    which, mac = raw[: _WHICH.size], raw[_WHICH.size :]
+    ids, mac = raw[: _IDS.size], raw[_IDS.size :]
     for secret in signing_secrets():
-        if hmac.compare_digest(mac, _mac(_mac_key(poll_id, poll_secret, secret), which)):
-            return Invite(*_WHICH.unpack(which))
+        if hmac.compare_digest(mac, _mac(_mac_key(poll_id, poll_secret, secret), ids)):
+            return Invite(*_IDS.unpack(ids))
     return None
 
 
 def find_batch(poll_id: int, invite: Invite) -> Any:
     """The poll's batch that holds the invite, ended or not."""
-    if not 1 <= invite.serial <= COUNT_AT_MOST:
+    if not 1 <= invite.serial <= MAX_COUNT:
         return None
     return batches(poll_id).filter(pk=invite.batch_id, count__gte=invite.serial).first()
 
@@ -115,12 +115,12 @@ def revoke_batch(batch_id: int, *, by: str) -> bool:
     return True
 
 
-def note_download(batch: InviteBatch, *, by: str) -> None:
+def record_download(batch: InviteBatch, *, by: str) -> None:
     """Who has the links can vote, so the records say who fetched them."""
     record(by, "invites downloaded", batch.poll.code, batch=batch.pk, count=batch.count)
 
 
-def csv_pieces(batch: InviteBatch, site: str) -> Iterator[str]:
+def csv_chunks(batch: InviteBatch, site: str) -> Iterator[str]:
     """A CSV file in pieces, with serial number and link of each invite. site: scheme and host alone."""
     poll = batch.poll
     key = _mac_key(poll.pk, bytes(poll.secret), signing_secrets()[0])
@@ -129,8 +129,8 @@ def csv_pieces(batch: InviteBatch, site: str) -> Iterator[str]:
         (serial, f"{page}#i={_token(key, Invite(batch.pk, serial))}") for serial in range(1, batch.count + 1)
     )
     lines = csv_lines(chain([("serial", "link")], links))
-    while piece := "".join(islice(lines, _LINES_TOGETHER)):
-        yield piece
+    while chunk := "".join(islice(lines, _LINES_PER_CHUNK)):
+        yield chunk
 
 
 def file_name(batch: InviteBatch) -> str:
@@ -147,20 +147,20 @@ def count_used(batch: InviteBatch) -> int:
     found = 0
     ballots = Ballot.objects.filter(poll_id=poll.pk, round=poll.round)
     serials = range(1, batch.count + 1)
-    for start in range(0, batch.count, _LOOKED_UP_TOGETHER):
-        together = serials[start : start + _LOOKED_UP_TOGETHER]
+    for start in range(0, batch.count, _LOOKUP_CHUNK):
+        together = serials[start : start + _LOOKUP_CHUNK]
         keys = [invite_key(secret, batch.pk, serial) for serial in together]
         found += ballots.filter(voter_key__in=keys).count()
     return found
 
 
 def _token(key: bytes, invite: Invite) -> str:
-    which = _WHICH.pack(*invite)
-    return urlsafe_b64encode(which + _mac(key, which)).decode()
+    ids = _IDS.pack(*invite)
+    return urlsafe_b64encode(ids + _mac(key, ids)).decode()
 
 
-def _mac(key: bytes, which: bytes) -> bytes:
-    return hashlib.blake2b(which, key=key, digest_size=_MAC).digest()
+def _mac(key: bytes, ids: bytes) -> bytes:
+    return hashlib.blake2b(ids, key=key, digest_size=_MAC).digest()
 
 
 def _mac_key(poll_id: int, poll_secret: bytes, secret: str) -> bytes:

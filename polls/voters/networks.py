@@ -9,9 +9,9 @@ from django.utils.translation import gettext as _
 
 from polls.text.truncation import shortened
 
-NETWORKS_AT_MOST = 100
+MAX_NETWORKS = 100
 #: Wider than any venue: a slip such as /2 for /24 would make one of a good part of the internet.
-_WIDEST = {4: 8, 6: 16}
+_MIN_PREFIX_LENGTH = {4: 8, 6: 16}
 
 
 def canonical_networks(texts: Iterable[str]) -> list[str]:
@@ -19,13 +19,13 @@ def canonical_networks(texts: Iterable[str]) -> list[str]:
 
     ValueError, with a sentence for people, where one of them is no network.
     """
-    found = list(dict.fromkeys(str(network_from(text)) for text in texts))
-    if len(found) > NETWORKS_AT_MOST:
-        raise ValueError(_("At most %(most)s networks.") % {"most": NETWORKS_AT_MOST})
+    found = list(dict.fromkeys(str(parse_network(text)) for text in texts))
+    if len(found) > MAX_NETWORKS:
+        raise ValueError(_("At most %(most)s networks.") % {"most": MAX_NETWORKS})
     return found
 
 
-def network_from(text: str) -> IPv4Network | IPv6Network:
+def parse_network(text: str) -> IPv4Network | IPv6Network:
     """ValueError, with a sentence for people, where `text` is no network or wider than any venue."""
     shown = text.strip()
     try:
@@ -38,10 +38,10 @@ def network_from(text: str) -> IPv4Network | IPv6Network:
             % {"text": shortened(shown, 60)}
         )
     network = _unmapped(network)
-    if network.prefixlen < _WIDEST[network.version]:
+    if network.prefixlen < _MIN_PREFIX_LENGTH[network.version]:
         raise ValueError(
             _("“%(text)s” is too wide for a venue: at most a /%(widest)s.")
-            % {"text": shortened(shown, 60), "widest": _WIDEST[network.version]}
+            % {"text": shortened(shown, 60), "widest": _MIN_PREFIX_LENGTH[network.version]}
         )
     return network
 

@@ -1,6 +1,6 @@
-"""What accepting a ballot needs to know of a poll, kept in the process for a moment.
+"""What accepting a ballot needs to know of a poll, cached in the process for a moment.
 
-Drafts are not kept: their rules may still change; those of all others are frozen. They
+Drafts are not cached: their rules may still change; those of all others are frozen. They
 say what a valid selection looks like; whether the poll is open is never decided from
 here, only by the gate in the vote log.
 """
@@ -21,8 +21,8 @@ from polls.models import EndedAccount, Identity, OverLimit, Poll, ProofOfWork, R
 from polls.signals import poll_changed
 from polls.voters.identity import login_key
 
-_KEEP_SECONDS = 1.0
-_KEEP_POLLS = 1000
+_CACHE_SECONDS = 1.0
+_CACHE_POLLS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,45 +38,47 @@ class PollRules:
     secret: bytes
     voter_secret: bytes
     identity: str = Identity.BROWSER
-    ended: frozenset[bytes] = frozenset()  # voters whose accounts have ended, though a pass may not have
+    ended_voters: frozenset[bytes] = (
+        frozenset()
+    )  # voters whose accounts have ended, though a pass may not have
     venues: Networks = ()
-    sets_apart: bool = False  # ballots over a limit are counted apart, not refused
+    quarantines_over_limit: bool = False  # ballots over a limit are counted apart, not refused
     #: Until when voters' ballots need a proof of work, in seconds since the epoch; inf where they always do.
     proof_until: float = 0.0
     #: Valid selections as voters marked them -> as they are stored; a poll has few and many ballots.
     canonical: dict[tuple[int, ...], str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
-    def wants_proof(self) -> bool:
+    def requires_proof(self) -> bool:
         return self.proof_until > clock.now()
 
 
-_kept: dict[str, tuple[float, PollRules]] = {}
+_cache: dict[str, tuple[float, PollRules]] = {}
 
 
-def kept_rules(code: str) -> tuple[PollRules, float] | None:
-    """What is kept of the poll with this (canonical) code, and for how many seconds; asks no store."""
-    kept = _kept.get(code)
-    return (kept[1], time.monotonic() - kept[0]) if kept else None
+def cached_rules(code: str) -> tuple[PollRules, float] | None:
+    """What is cached of the poll with this (canonical) code, and for how many seconds; asks no store."""
+    cached = _cache.get(code)
+    return (cached[1], time.monotonic() - cached[0]) if cached else None
 
 
 def get_rules(code: str, *, fresh: bool = False) -> PollRules:
     """The rules of the poll with this code; PollNotFound where there is none."""
     code = canonical_code(code)
-    kept = _kept.get(code)
-    if kept and not fresh and time.monotonic() - kept[0] < _KEEP_SECONDS:
-        return kept[1]
+    cached = _cache.get(code)
+    if cached and not fresh and time.monotonic() - cached[0] < _CACHE_SECONDS:
+        return cached[1]
     try:
         rules = _load(code)
     except DatabaseError:
         # Old rules serve while the database is away: the gate decides, and counting checks once more.
-        if kept is None:
+        if cached is None:
             raise
-        return kept[1]
+        return cached[1]
     if rules.state != State.DRAFT:
-        if len(_kept) >= _KEEP_POLLS:
-            _kept.clear()
-        _kept[code] = (time.monotonic(), rules)
+        if len(_cache) >= _CACHE_POLLS:
+            _cache.clear()
+        _cache[code] = (time.monotonic(), rules)
     return rules
 
 
@@ -92,7 +94,7 @@ def rules_of_round(code: str, round: int | None) -> PollRules:
     return replace(rules, method=method, rules=frozen.method_rules(), canonical={})
 
 
-def _ended(poll: Poll) -> frozenset[bytes]:
+def _ended_voters(poll: Poll) -> frozenset[bytes]:
     if poll.identity != Identity.LOGIN:
         return frozenset()
     secret, accounts = poll.voter_secret(), EndedAccount.objects.values_list("user_id", flat=True)
@@ -115,9 +117,9 @@ def _load(code: str) -> PollRules:
         secret=bytes(poll.secret),
         voter_secret=poll.voter_secret(),
         identity=poll.identity,
-        ended=_ended(poll),
+        ended_voters=_ended_voters(poll),
         venues=tuple(poll.venue_networks),
-        sets_apart=poll.over_limit == OverLimit.QUARANTINE,
+        quarantines_over_limit=poll.over_limit == OverLimit.QUARANTINE,
         proof_until=_proof_until(poll),
     )
 
@@ -130,8 +132,8 @@ def _proof_until(poll: Poll) -> float:
     return 0.0
 
 
-def forget(**_: object) -> None:
-    _kept.clear()
+def clear_cache(**_: object) -> None:
+    _cache.clear()
 
 
-poll_changed.connect(forget, dispatch_uid="polls.voters.poll_rules")
+poll_changed.connect(clear_cache, dispatch_uid="polls.voters.poll_rules")

@@ -27,7 +27,7 @@ from polls.keys import keyed_hash, signing_secrets
 VALID_SECONDS = 600
 ALGORITHM = "SHA-256"
 #: A proof has about 350 characters; ALTCHA's own solvers add a field or two.
-LONGEST = 1000
+MAX_LENGTH = 1000
 _SALT_BYTES = 12
 _BOUND = struct.Struct(">IH16s17s32s")  # poll_id, round, voter_key, the ballot that is in, challenge
 #: What we make and nothing else. The "&" at the end keeps digits from moving between number and time.
@@ -54,28 +54,28 @@ class Voter(NamedTuple):
     key: bytes
 
 
-def challenge(voter: Voter, ballot_id: bytes | None) -> dict[str, Any]:
+def new_challenge(voter: Voter, ballot_id: bytes | None) -> dict[str, Any]:
     """A challenge for this voter, as ALTCHA's solvers take it.
 
     ballot_id: of the ballot that the voter has in; None where there is none.
     """
     salt = f"{secrets.token_hex(_SALT_BYTES)}?expires={int(clock.now()) + VALID_SECONDS}&"
-    hidden = _hidden(salt, secrets.randbelow(settings.PROOF_WORK + 1))
+    digest = _digest(salt, secrets.randbelow(settings.PROOF_WORK + 1))
     return {
         "algorithm": ALGORITHM,
-        "challenge": hidden.hex(),
+        "challenge": digest.hex(),
         "maxnumber": settings.PROOF_WORK,
         "salt": salt,
-        "signature": _signature(signing_secrets()[0], voter, ballot_id, hidden).decode(),
+        "signature": _signature(signing_secrets()[0], voter, ballot_id, digest).decode(),
     }
 
 
-def holds(proof: str, voter: Voter, ballots: Iterable[bytes | None] = (None,)) -> bool:
+def is_valid_proof(proof: str, voter: Voter, ballots: Iterable[bytes | None] = (None,)) -> bool:
     """Whether this is a solved challenge of this voter that hasn't ended. Never raises.
 
     ballots: what the voter may have had in when it was made; None where that was no ballot.
     """
-    if len(proof) > LONGEST:
+    if len(proof) > MAX_LENGTH:
         return False
     try:
         solved = _decode(a2b_base64(proof))
@@ -84,20 +84,20 @@ def holds(proof: str, voter: Voter, ballots: Iterable[bytes | None] = (None,)) -
     salt = _SALT.fullmatch(solved.salt)
     if salt is None or solved.algorithm != ALGORITHM or int(salt[1]) < clock.now():
         return False
-    hidden, given = _hidden(solved.salt, solved.number), solved.signature.encode("utf-8", "replace")
+    digest, given = _digest(solved.salt, solved.number), solved.signature.encode("utf-8", "replace")
     return any(
-        hmac.compare_digest(given, _signature(secret, voter, ballot_id, hidden))
+        hmac.compare_digest(given, _signature(secret, voter, ballot_id, digest))
         for secret in signing_secrets()
         for ballot_id in ballots
     )
 
 
-def _hidden(salt: str, number: int) -> bytes:
+def _digest(salt: str, number: int) -> bytes:
     return sha256(f"{salt}{number}".encode()).digest()
 
 
-def _signature(secret: str, voter: Voter, ballot_id: bytes | None, hidden: bytes) -> bytes:
+def _signature(secret: str, voter: Voter, ballot_id: bytes | None, digest: bytes) -> bytes:
     # Nobody but us checks it, so it needn't be the HMAC that ALTCHA's libraries make: this one costs a third.
     ballot = b"" if ballot_id is None else b"\1" + ballot_id
-    bound = _BOUND.pack(voter.poll_id, voter.round, voter.key, ballot, hidden)
+    bound = _BOUND.pack(voter.poll_id, voter.round, voter.key, ballot, digest)
     return keyed_hash(bound, secret, b"proof of work", 32).hex().encode()

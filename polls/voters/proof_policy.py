@@ -11,13 +11,13 @@ from polls.audit_log import record
 from polls.models import Poll, ProofOfWork, State
 
 #: How long a suspicion asks for proofs; one that goes on is put off every minute.
-SUSPECTED_FOR = timedelta(minutes=10)
-_PUT_OFF_AFTER = timedelta(minutes=1)
+SUSPICION_LASTS = timedelta(minutes=10)
+_EXTEND_AFTER = timedelta(minutes=1)
 #: Who acts, for the records.
-RULE = "rule over_limit"
+ACTOR = "rule over_limit"
 
 
-def suspect(poll_id: int, **why: str | int) -> bool:
+def suspect_attack(poll_id: int, **why: str | int) -> bool:
     """An attack is suspected: an open poll that leaves it to us asks for proofs from now on, for ten minutes.
 
     True where it didn't before; `why` goes into the records.
@@ -32,18 +32,18 @@ def suspect(poll_id: int, **why: str | int) -> bool:
         if poll is None:
             return False
         until = poll.proof_until
-        if until is not None and until > now + SUSPECTED_FOR - _PUT_OFF_AFTER:
+        if until is not None and until > now + SUSPICION_LASTS - _EXTEND_AFTER:
             return False
-        poll.proof_until = now + SUSPECTED_FOR
+        poll.proof_until = now + SUSPICION_LASTS
         poll.save(update_fields=["proof_until"])
         lifecycle.touch(poll_id)
         new = until is None or until <= now
         if new:
-            record(RULE, "proof of work switched on", poll.code, until=poll.proof_until, **why)
+            record(ACTOR, "proof of work switched on", poll.code, until=poll.proof_until, **why)
     return new
 
 
-def choose(poll_id: int, policy: ProofOfWork, by: str) -> None:
+def set_policy(poll_id: int, policy: ProofOfWork, by: str) -> None:
     """Ask for proofs never, while an attack is suspected, or always; a suspicion so far is dropped."""
     with transaction.atomic():
         poll = Poll.objects.select_for_update().get(pk=poll_id)

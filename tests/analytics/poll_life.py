@@ -98,7 +98,7 @@ class Life(RuleBasedStateMachine):
         secret = self.poll.voter_secret()
         if voter in CLIENTS:
             return identity.client_key(secret, self.client, str(voter))
-        token = identity.token_from(self.cookies[voter])
+        token = identity.read_cookie(self.cookies[voter])
         assert token
         return identity.browser_key(secret, token)
 
@@ -220,7 +220,7 @@ class Life(RuleBasedStateMachine):
 def cookie_of(voter: int) -> str:
     """The same in every life: what is in which partition must not change when a life is lived again."""
     with mock.patch("polls.voters.identity.secrets.token_bytes", lambda size: bytes([voter]) * size):
-        return identity.mint()
+        return identity.new_cookie()
 
 
 def fresh_stores() -> None:

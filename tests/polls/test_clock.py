@@ -28,14 +28,14 @@ def test_a_wrong_clock_changes_nothing(
 ) -> None:
     settings.PROOF_WORK = 100
     pass_ = identity.make_pass(Identity.LOGIN, 7, SECRET, VOTER)
-    proof = solved(proof_of_work.challenge(WHO, None))
+    proof = solved(proof_of_work.new_challenge(WHO, None))
     right = time.time
     monkeypatch.setattr(time, "time", lambda: right() + hours * 3601)
     votelog.learn_clock()
     assert clock.offset() == pytest.approx(-hours * 3601, abs=60)
-    assert identity.key_from_pass(Identity.LOGIN, 7, SECRET, pass_) == VOTER
-    assert proof_of_work.holds(proof, WHO)
+    assert identity.read_pass(Identity.LOGIN, 7, SECRET, pass_) == VOTER
+    assert proof_of_work.is_valid_proof(proof, WHO)
     later = identity.make_pass(Identity.LOGIN, 7, SECRET, VOTER)
     monkeypatch.setattr(time, "time", lambda: right() + hours * 3601 + identity.PASS_SECONDS + 60)
-    assert identity.key_from_pass(Identity.LOGIN, 7, SECRET, later) is None
-    assert not proof_of_work.holds(proof, WHO)
+    assert identity.read_pass(Identity.LOGIN, 7, SECRET, later) is None
+    assert not proof_of_work.is_valid_proof(proof, WHO)

@@ -39,7 +39,7 @@ class Crowd:
     def _vote(self, _: int) -> None:
         refused = 0
         while refused < 3 and not self._stop.is_set():
-            _, document = cast(self.poll, [1], identity.mint(), round=1)
+            _, document = cast(self.poll, [1], identity.new_cookie(), round=1)
             code = document.get("code", document["status"])
             refused += code != "accepted"
             with self._lock:
@@ -112,7 +112,7 @@ def test_ballots_against_a_reset_and_a_new_round() -> None:
     def vote(_: int) -> list[str]:
         seen = []
         while not done.is_set():
-            _, document = cast(poll, [1], identity.mint(), round=1)
+            _, document = cast(poll, [1], identity.new_cookie(), round=1)
             seen.append(document.get("code", document["status"]))
             codes[seen[-1]] += 1
         return seen

@@ -126,19 +126,19 @@ def test_an_open_poll_whose_key_is_lost_takes_no_ballots(key: Any, capsys: Any, 
     key("one")
     secret_key.check_secret_key()
     poll, draft = open_poll(), make_poll()
-    cookie = identity.mint()
+    cookie = identity.new_cookie()
     assert cast(poll, [1], cookie)[0] == 202
     key("two")
     call_command("adopt_secret_key", "--yes")
     assert f"until a reset: {poll.code}." in capsys.readouterr().out
     poll_changed.send(sender=Poll, poll_id=poll.pk)
-    assert cast(poll, [1], identity.mint())[1]["code"] == "secret_key_differs"
+    assert cast(poll, [1], identity.new_cookie())[1]["code"] == "secret_key_differs"
     assert Poll.objects.get(pk=draft.pk).voters_by == keys.newest_fingerprint()
     secret_key.check_secret_key()
     assert "secret_key_of_open_polls_missing" in caplog.text
     lifecycle.reset_poll(poll.pk)
     lifecycle.open_poll(poll.pk)
-    assert cast(poll, [1], identity.mint())[0] == 202
+    assert cast(poll, [1], identity.new_cookie())[0] == 202
 
 
 def test_a_draft_that_is_older_than_the_key_opens_under_the_new_one(key: Any) -> None:

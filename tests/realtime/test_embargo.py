@@ -83,7 +83,7 @@ def make_polls(votes: dict[int, int], voter: str) -> None:
         for number in range(sum(votes.values()) % 7 + 2):
             append(new_ballot(poll, number, first, ballot_id=bytes([number]) * 16))
         if results_visible != "after_vote":
-            token = identity.token_from(voter)
+            token = identity.read_cookie(voter)
             assert token
             key = int.from_bytes(
                 identity.browser_key(voter_secret(SECRET, newest_fingerprint()), token), "big"
@@ -288,7 +288,7 @@ def without_viewers(heard: list[bytes]) -> list[bytes]:
 async def look(votes: dict[int, int], voter: str, who: Any, batches: int) -> Seen:
     await db(forget_everything)()
     await db(make_polls)(votes, voter)
-    token = identity.token_from(voter)
+    token = identity.read_cookie(voter)
     assert token
     key = identity.browser_key(voter_secret(SECRET, newest_fingerprint()), token)
     own = make_receipt(700_001, 1, key, b"own ballot's id.")
@@ -318,7 +318,7 @@ def figures(votes: dict[int, int]) -> set[bytes]:
 async def test_worlds_that_differ_in_votes_look_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     # On a busy machine the looking takes longer than a sweep may, and /readyz says so.
     monkeypatch.setattr(status, "GONE_AFTER", timedelta(hours=1))
-    voter = identity.mint()
+    voter = identity.new_cookie()
     who = await db(viewers)(voter)
     few = await look(FEW, voter, who, batches=1)
     many = await look(MANY, voter, who, batches=6)
@@ -347,7 +347,7 @@ async def test_staff_sees_the_difference() -> None:
     await db(staff.force_login)(user)
     cookie = [(b"cookie", f"sessionid={staff.cookies['sessionid'].value}".encode())]
     await db(forget_everything)()
-    await db(make_polls)(FEW, identity.mint())
+    await db(make_polls)(FEW, identity.new_cookie())
     for code in POLLS:
         path = f"/api/v1/polls/{code}/tally/"
         answer = await ask(application, http_scope("GET", path, [(b"host", b"testserver"), *cookie]))

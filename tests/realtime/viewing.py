@@ -29,7 +29,7 @@ def make_poll(**fields: Any) -> Poll:
 
 def cast(poll: Poll, selection: list[int], cookie: str | None = None) -> str:
     """Cast as a voter through the ballot box; the voter's cookie."""
-    cookie = cookie or identity.mint()
+    cookie = cookie or identity.new_cookie()
     body = json.dumps({"selections": selection}).encode()
     answer = ballot_box.cast(
         ballot_box.CastRequest(poll.code, body, "application/json", "testserver", cookie=cookie)

@@ -44,8 +44,8 @@ class Command(BaseCommand):
             options["out"],
             options["site"],
         )
-        if not 1 <= count <= invites.COUNT_AT_MOST:
-            raise CommandError(f"--count takes 1 to {invites.COUNT_AT_MOST}.")
+        if not 1 <= count <= invites.MAX_COUNT:
+            raise CommandError(f"--count takes 1 to {invites.MAX_COUNT}.")
         if len(label) > LABEL_LENGTH:
             raise CommandError(f"The label takes at most {LABEL_LENGTH} characters.")
         parts = urlsplit(site)
@@ -59,7 +59,7 @@ class Command(BaseCommand):
                 batch = invites.make_batch(poll.pk, count, label=label, by=COMMAND)
             except LandslideError as error:
                 raise CommandError(error.detail) from None
-            for piece in invites.csv_pieces(batch, f"{parts.scheme}://{parts.netloc}"):
+            for piece in invites.csv_chunks(batch, f"{parts.scheme}://{parts.netloc}"):
                 file.write(piece)
         print(f"Batch {batch.pk}: {count} invites to {shown_poll(poll)}.", file=sys.stderr)
 

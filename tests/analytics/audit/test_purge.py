@@ -22,7 +22,7 @@ from polls.errors import ReceiptNotFound
 from polls.models import Ballot, DeadLetter, Poll, Record, Round
 from polls.votelog import get_log
 from polls.voters import identity
-from polls.voters.identity import browser_key, token_from
+from polls.voters.identity import browser_key, read_cookie
 from tests.analytics.auditing import close, content_of, published, receipt_of
 from tests.polling import append, cast, check_books, count, fill, new_ballot, open_poll, tallied
 
@@ -72,10 +72,10 @@ def traces(secrets: dict[str, bytes]) -> set[str]:
 @pytest.mark.django_db(transaction=True)
 def test_no_trace_of_a_voter_is_left_in_database_or_log() -> None:
     poll = open_poll(revote=True)
-    cookies = [identity.mint() for _ in range(12)]
+    cookies = [identity.new_cookie() for _ in range(12)]
     secrets: dict[str, bytes] = {"the poll's secret": bytes(poll.secret)[:16]}
     for number, cookie in enumerate(cookies):
-        token = token_from(cookie)
+        token = read_cookie(cookie)
         assert token
         secrets[f"key {number}"] = browser_key(poll.voter_secret(), token)
         secrets[f"cookie {number}"] = token
@@ -185,7 +185,7 @@ def test_it_is_recorded() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_rounds_behind_go_together_and_voters_of_the_next_are_new() -> None:
     poll = open_poll()
-    cookie = identity.mint()
+    cookie = identity.new_cookie()
     assert cast(poll, [1], cookie)[0] == 202
     count()
     poll = lifecycle.reset_poll(poll.pk)

@@ -31,7 +31,7 @@ def cross(poll: Poll, times: int, kind: str = "address") -> None:
 
 
 def asks(poll: Poll) -> bool:
-    return get_rules(poll.code, fresh=True).wants_proof
+    return get_rules(poll.code, fresh=True).requires_proof
 
 
 def test_several_switch_it_on_and_it_ends_by_itself() -> None:
@@ -43,17 +43,17 @@ def test_several_switch_it_on_and_it_ends_by_itself() -> None:
     poll.refresh_from_db()
     assert poll.proof_until
     left = poll.proof_until - clock.utc_now()
-    assert timedelta(0) < left <= proof_policy.SUSPECTED_FOR
+    assert timedelta(0) < left <= proof_policy.SUSPICION_LASTS
     Poll.objects.filter(pk=poll.pk).update(proof_until=clock.utc_now() - timedelta(seconds=1))
     assert not asks(poll)
 
 
 def test_rules_that_are_kept_follow_at_once_and_screens_hear_of_it() -> None:
     poll = open_poll()
-    assert not get_rules(poll.code).wants_proof
+    assert not get_rules(poll.code).requires_proof
     before = poll.revision
     cross(poll, anomalies.SEVERAL)
-    assert get_rules(poll.code).wants_proof
+    assert get_rules(poll.code).requires_proof
     poll.refresh_from_db()
     assert poll.revision > before
 
@@ -61,14 +61,14 @@ def test_rules_that_are_kept_follow_at_once_and_screens_hear_of_it() -> None:
 def test_it_is_recorded_once_and_put_off_while_it_lasts() -> None:
     poll = open_poll()
     cross(poll, anomalies.SEVERAL)
-    assert not proof_policy.suspect(poll.pk)
+    assert not proof_policy.suspect_attack(poll.pk)
     soon = clock.utc_now() + timedelta(minutes=2)
     Poll.objects.filter(pk=poll.pk).update(proof_until=soon)
     cross(poll, 1)
     poll.refresh_from_db()
     assert poll.proof_until and poll.proof_until > soon
     (row,) = Record.objects.filter(poll_code=poll.code, action="proof of work switched on")
-    assert (row.actor, row.detail["times"]) == (proof_policy.RULE, anomalies.SEVERAL)
+    assert (row.actor, row.detail["times"]) == (proof_policy.ACTOR, anomalies.SEVERAL)
 
 
 def test_a_slow_trickle_is_no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +98,7 @@ def test_other_polls_are_left_alone() -> None:
 @pytest.mark.parametrize("policy", [ProofOfWork.OFF, ProofOfWork.ON])
 def test_what_the_operator_chose_stays(policy: ProofOfWork) -> None:
     poll = open_poll()
-    proof_policy.choose(poll.pk, policy, "user ann")
+    proof_policy.set_policy(poll.pk, policy, "user ann")
     cross(poll, anomalies.SEVERAL)
     poll.refresh_from_db()
     assert poll.proof_until is None
@@ -108,7 +108,7 @@ def test_what_the_operator_chose_stays(policy: ProofOfWork) -> None:
 def test_the_operator_ends_a_suspicion() -> None:
     poll = open_poll()
     cross(poll, anomalies.SEVERAL)
-    proof_policy.choose(poll.pk, ProofOfWork.AUTO, "user ann")
+    proof_policy.set_policy(poll.pk, ProofOfWork.AUTO, "user ann")
     assert not asks(poll)
 
 

@@ -49,7 +49,7 @@ class Voter:
     """One browser's voter in one poll."""
 
     def __init__(self, poll: Poll) -> None:
-        self.code, self.cookie = poll.code, identity.mint()
+        self.code, self.cookie = poll.code, identity.new_cookie()
         self.ballot_id = str(uuid.uuid4())
 
     def cast(self, selection: list[int], **fields: Any) -> tuple[int, dict[str, Any]]:

@@ -31,8 +31,8 @@ def _make_voters(cookies: int) -> None:
     from django.core.management import call_command
 
     from polls.models import ApiClient
-    from polls.voters.identity import mint
+    from polls.voters.identity import new_cookie
 
     printed = io.StringIO()
     call_command("create_api_key", "faults", scopes=[*ApiClient.Scope], stdout=printed)
-    orders.tell_voters(printed.getvalue().split()[-1], [mint() for _ in range(cookies)])
+    orders.tell_voters(printed.getvalue().split()[-1], [new_cookie() for _ in range(cookies)])

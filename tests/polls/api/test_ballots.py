@@ -39,7 +39,7 @@ def no_trace() -> Iterator[None]:
 
 @pytest.fixture
 def poll(db: None) -> Poll:
-    poll_rules.forget()
+    poll_rules.clear_cache()
     return make_poll(open=True)
 
 
@@ -53,7 +53,7 @@ class Voter(Caller):
     def __init__(self, cookie: str | None = "new") -> None:
         super().__init__()
         if cookie:
-            self.client.cookies[identity.COOKIE] = identity.mint() if cookie == "new" else cookie
+            self.client.cookies[identity.COOKIE] = identity.new_cookie() if cookie == "new" else cookie
 
     def cast(self, poll: Poll, *selections: int, **fields: Any) -> Any:
         return self("POST", cast_path(poll), {"selections": list(selections), **fields})
@@ -113,7 +113,7 @@ def test_the_same_ballot_again_has_the_same_receipt(poll: Poll) -> None:
 @committed
 @pytest.mark.parametrize("same", [True, False], ids=["one ballot", "one voter's ballots"])
 def test_copies_at_once_count_once(poll: Poll, same: bool) -> None:
-    cookie, ballot_id = identity.mint(), str(uuid.uuid4())
+    cookie, ballot_id = identity.new_cookie(), str(uuid.uuid4())
     ids = [ballot_id if same else str(uuid.uuid4()) for _ in range(24)]
     answers = at_once(lambda each: Voter(cookie).cast(poll, 1, ballot_id=each), ids)
     codes = [answer.status_code for answer in answers]
@@ -297,7 +297,7 @@ def test_a_forged_cookie_is_nobody_and_is_introduced(poll: Poll, no_trace: None,
 
 
 def test_one_flipped_letter_is_a_forgery(poll: Poll, no_trace: None) -> None:
-    cookie = identity.mint()
+    cookie = identity.new_cookie()
     for at in (0, 10, 21, 30, 41):
         forged = cookie[:at] + ("B" if cookie[at] == "A" else "A") + cookie[at + 1 :]
         assert refusal(Voter(forged).cast(poll, 1)) == (401, "voter_unknown")
@@ -424,7 +424,7 @@ def test_a_client_casts_for_its_own_voters(poll: Poll) -> None:
     assert client("POST", path, {"selections": [1], "voter": "béla\0"}).status_code == 202
     assert other("POST", path, {"selections": [1], "voter": "anna"}).status_code == 202
     # A key goes before a cookie, so a client can't be made to vote as a browser.
-    client.client.cookies[identity.COOKIE] = identity.mint()
+    client.client.cookies[identity.COOKIE] = identity.new_cookie()
     assert refusal(client("POST", path, {"selections": [1]})) == (400, "malformed")
 
 
@@ -610,7 +610,7 @@ def test_the_page_introduces_the_voter() -> None:
         "proof": None,
     }
     assert answer["Cache-Control"] == "private, no-store"
-    assert identity.token_from(minted(answer))
+    assert identity.read_cookie(minted(answer))
     assert "Set-Cookie" not in Voter()("GET", f"{POLLS}{poll.code}/voter/")
 
 

@@ -72,7 +72,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def door() -> Iterator[Door]:
-    poll_rules.forget()
+    poll_rules.clear_cache()
     door = Door()
     yield door
     door.close()
@@ -93,7 +93,7 @@ def ballot(poll: Poll, *selections: int, voter: str | None = None, **options: An
         (b"host", b"testserver"),
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        (b"cookie", b"voter=" + (voter or identity.mint()).encode()),
+        (b"cookie", b"voter=" + (voter or identity.new_cookie()).encode()),
     ]
     return Sent(f"{POLLS}{poll.code}/ballots/", headers, **{"pieces": (body,)} | options)
 
@@ -150,7 +150,7 @@ def hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Held]]:
 def aged(poll: Poll, seconds: float, **changes: Any) -> None:
     """Rules of this age are kept of the poll, with these changes to what they say."""
     known = replace(poll_rules.get_rules(poll.code), **changes)
-    poll_rules._kept[poll.code] = (time.monotonic() - seconds, known)
+    poll_rules._cache[poll.code] = (time.monotonic() - seconds, known)
 
 
 MORE_CHOICES = {"rules": MethodRules(frozenset(range(1, 10)))}
@@ -205,7 +205,7 @@ def test_rules_of_a_second_serve_and_are_looked_up_meanwhile(
     monkeypatch.setattr(asgi_lane, "TOO_OLD", 3600)
     aged(poll, asgi_lane.LOOK_AGAIN + 0.1, **MORE_CHOICES)
     assert statuses(door.cast(ballot(poll, 9))) == [202]
-    while poll_rules._kept[poll.code][1].rules == MORE_CHOICES["rules"]:
+    while poll_rules._cache[poll.code][1].rules == MORE_CHOICES["rules"]:
         door.pause()
     assert code(door.cast(ballot(poll, 9))[0]) == (400, "invalid_selection")
 
@@ -252,9 +252,9 @@ def test_a_change_of_the_poll_is_known_at_once(door: Door, poll: Poll) -> None:
 
 def test_a_poll_that_is_gone_is_not_found_any_more(door: Door, poll: Poll) -> None:
     aged(poll, asgi_lane.TOO_OLD + 0.1)
-    rules_of_it = poll_rules._kept[poll.code]
+    rules_of_it = poll_rules._cache[poll.code]
     Poll.objects.filter(pk=poll.pk).delete()
-    poll_rules._kept[poll.code] = rules_of_it
+    poll_rules._cache[poll.code] = rules_of_it
     assert code(door.cast(ballot(poll))[0]) == (404, "poll_not_found")
 
 
@@ -515,7 +515,7 @@ def test_what_is_no_plain_cast_in_one_piece_is_parsed(
 
 @pytest.mark.parametrize("length", [b"0" * 5000 + b"2", b"9" * 5000, b"\xb2"])
 def test_a_length_that_is_none_is_for_django(door: Door, length: bytes) -> None:
-    cookie = b"voter=" + identity.mint().encode()
+    cookie = b"voter=" + identity.new_cookie().encode()
     headers = [(b"content-type", b"application/json"), (b"host", b"testserver"), (b"cookie", cookie)]
     with pytest.raises(PassOn):
         door.lane.read_headers([*headers, (b"content-length", length)], None, secure=False)

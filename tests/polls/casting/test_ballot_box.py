@@ -27,7 +27,7 @@ SECOND_BALLOT = {"ballot_id": "00000000-0000-4000-8000-000000000002"}
 
 @pytest.fixture(autouse=True)
 def _no_rules_kept() -> None:
-    poll_rules.forget()
+    poll_rules.clear_cache()
 
 
 def changed(asked: CastRequest, **parts: Any) -> CastRequest:
@@ -155,7 +155,7 @@ class TestBadInput:
         assert refused(asked) == (401, "voter_unknown")
         header = ballot_box.cast(asked).headers["Set-Cookie"]
         value = header.removeprefix("voter=").partition(";")[0]
-        assert identity.token_from(value) is not None
+        assert identity.read_cookie(value) is not None
         assert "HttpOnly" in header
 
     def test_no_other_refusal_plants_an_identity(self, poll: Poll) -> None:
@@ -181,7 +181,7 @@ class TestBadInput:
             ("content_type", "application/json; charset=utf-8"),
             ("origin", PAGE),
             ("body", b"x"),
-            ("cookie", identity.mint()),
+            ("cookie", identity.new_cookie()),
         ]:
             codes.append(refused(asked)[1])
             asked = changed(asked, **{part: right})
@@ -254,7 +254,7 @@ class TestCasting:
             assert ballot_box.cast(asked).status == 202
 
     def test_a_retry_gets_the_same_receipt_even_after_closing_and_reset(self) -> None:
-        poll, cookie = open_poll(), identity.mint()
+        poll, cookie = open_poll(), identity.new_cookie()
         body = {"ballot_id": str(uuid.uuid4()), "round": 1}
         first = cast(poll, [2], cookie, **body)
         assert first[0] == 202
@@ -267,7 +267,7 @@ class TestCasting:
         assert cast(poll, [1], cookie, **body)[1]["code"] == "ballot_id_reused"
 
     def test_each_refusal_of_the_log_has_its_answer(self) -> None:
-        poll, cookie = make_poll(), identity.mint()
+        poll, cookie = make_poll(), identity.new_cookie()
         assert refused(request(poll, [1], cookie)) == (409, "poll_not_open")
         lifecycle.open_poll(poll.pk)
         _, document = cast(poll, [1], cookie)
@@ -279,19 +279,19 @@ class TestCasting:
         assert refused(request(poll, [2])) == (409, "poll_not_open")
 
     def test_a_second_ballot_learns_nothing_of_the_first(self) -> None:
-        poll, cookie = open_poll(), identity.mint()
+        poll, cookie = open_poll(), identity.new_cookie()
         _, first = cast(poll, [3], cookie)
         answer = ballot_box.cast(request(poll, [2], cookie, **SECOND_BALLOT))
         assert first["ballot_id"].encode() not in answer.body
         assert first["receipt"].encode() not in answer.body
 
     def test_a_voter_changes_a_ballot_where_the_poll_lets_them(self) -> None:
-        poll, cookie = open_poll(revote=True), identity.mint()
+        poll, cookie = open_poll(revote=True), identity.new_cookie()
         _, first = cast(poll, [1], cookie)
         status, second = cast(poll, [3], cookie, replaces=first["ballot_id"])
         assert status == 202
         rule = poll_rules.get_rules(poll.code)
-        token = identity.token_from(cookie)
+        token = identity.read_cookie(cookie)
         assert token
         key = identity.browser_key(rule.voter_secret, token)
         assert ballot_box.current_ballot(rule, key) == uuid.UUID(second["ballot_id"]).bytes
@@ -299,7 +299,7 @@ class TestCasting:
         assert check_books(poll) == {(1, "ballots"): 1, (1, "3"): 1}
 
     def test_the_order_of_marks_does_not_matter(self) -> None:
-        poll, cookie = open_poll(method="multiple", max_selections=3), identity.mint()
+        poll, cookie = open_poll(method="multiple", max_selections=3), identity.new_cookie()
         first = cast(poll, [3, 1], cookie, **SECOND_BALLOT)
         assert first[0] == 202
         assert cast(poll, [1, 3], cookie, **SECOND_BALLOT) == first
@@ -307,7 +307,7 @@ class TestCasting:
         assert Ballot.objects.get().selection == "1,3"
 
     def test_copies_of_a_ballot_at_once_count_once(self) -> None:
-        poll, cookie = open_poll(), identity.mint()
+        poll, cookie = open_poll(), identity.new_cookie()
         answers = at_once(lambda _: cast(poll, [1], cookie, **SECOND_BALLOT), range(200), threads=40)
         assert all(answer == answers[0] for answer in answers)
         assert answers[0][0] == 202
@@ -316,7 +316,7 @@ class TestCasting:
 
     def test_voters_in_two_windows_at_once_vote_once(self) -> None:
         poll = open_poll()
-        cookies = [identity.mint() for _ in range(50)]
+        cookies = [identity.new_cookie() for _ in range(50)]
         answers = at_once(lambda cookie: cast(poll, [1], cookie), [*cookies, *cookies], threads=20)
         codes = Counter(document.get("code", document["status"]) for _, document in answers)
         assert codes == {"accepted": 50, "already_voted": 50}
@@ -333,7 +333,7 @@ class TestCasting:
 
         def keep_old() -> None:
             """As in another process, which has not heard of the reset."""
-            poll_rules._kept[poll.code] = (poll_rules.time.monotonic(), kept)
+            poll_rules._cache[poll.code] = (poll_rules.time.monotonic(), kept)
 
         keep_old()
         assert cast(poll, [3])[0] == 202
@@ -348,7 +348,7 @@ class TestCasting:
         poll, log = open_poll(), votelog.get_log()
         write = log.append
         for failure in (OperationalError("away"), redis.ConnectionError("away"), RuntimeError("bug")):
-            cookie = identity.mint()
+            cookie = identity.new_cookie()
 
             def lose_the_answer(*args: Any, failure: Exception = failure) -> Any:
                 write(*args)

@@ -58,7 +58,7 @@ class World:
 
     def __init__(self) -> None:
         self.codes = {state: self._poll(state).code for state in STATES}
-        self.voters = [identity.mint() for _ in range(60)]
+        self.voters = [identity.new_cookie() for _ in range(60)]
         scope = ApiClient.Scope.BALLOTS_WRITE
         self.keys = {"good": make_key(scope), "no scope": make_key(), "unknown": "aaaaaaaa.bbbbbbbb"}
         self.ways = TwoWays()
@@ -113,7 +113,7 @@ def count() -> None:
 def world(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     settings.ALLOWED_HOSTS = [HOST.decode(), ".halls.example"]
     settings.TRUSTED_ORIGINS = ["https://trusted.example"]
-    poll_rules.forget()
+    poll_rules.clear_cache()
     # What has no ballot_id gets one of ours, which the other way must get too.
     world = World()
     monkeypatch.setattr(ballot_box, "uuid", SimpleNamespace(UUID=uuid.UUID, uuid4=lambda: world.made_id))
@@ -423,13 +423,13 @@ def test_whatever_is_sent_both_ways_answer_alike(world: World) -> None:
 
 def one_oddity(world: World, body: bytes) -> Iterator[Sent]:
     """A page's request with one thing odd about it."""
-    path, usual = f"{POLLS}{world.codes['open']}/ballots/", dict(cast_headers(identity.mint(), body))
+    path, usual = f"{POLLS}{world.codes['open']}/ballots/", dict(cast_headers(identity.new_cookie(), body))
     odd: dict[bytes, list[list[bytes]]] = {
         b"content-type": CONTENT_TYPES,
         b"host": HOSTS,
         b"origin": ORIGINS,
         b"content-length": lengths(len(body)),
-        b"cookie": [[cookie(form, identity.mint(), identity.mint())] for form in COOKIES],
+        b"cookie": [[cookie(form, identity.new_cookie(), identity.new_cookie())] for form in COOKIES],
     }
     for name, all_values in odd.items():
         kept = [header for header in usual.items() if header[0] != name]
@@ -457,7 +457,7 @@ def test_one_thing_odd_at_a_time(world: World, selections: bytes) -> None:
 def test_odd_bodies(world: World) -> None:
     path = f"{POLLS}{world.codes['open']}/ballots/"
     for body in RAW_BODIES:
-        sent = Sent(path, cast_headers(identity.mint(), body), (body,))
+        sent = Sent(path, cast_headers(identity.new_cookie(), body), (body,))
         world.compare(sent, lane_first=True)
 
 
@@ -472,7 +472,7 @@ def test_headers_follow_the_settings(setting: str, settings: Any, request: pytes
     # Which language is asked for and how a request came have nothing to do with each other.
     ways = {*product(("http", "https"), proxies, [None]), *product(["http"], [None, b"https"], languages)}
     for (scheme, proxy, language), selection in product(sorted(ways, key=repr), (1, 99)):
-        headers = cast_headers(identity.mint(), b'{"selections": [%d]}' % selection)
+        headers = cast_headers(identity.new_cookie(), b'{"selections": [%d]}' % selection)
         headers += [(b"x-forwarded-proto", proxy)] if proxy is not None else []
         headers += [(b"accept-language", language)] if language else []
         path = f"{POLLS}{world.codes['open']}/ballots/"

@@ -71,7 +71,7 @@ def test_casts_by_every_lane(
         (b"host", b"testserver"),
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        (b"cookie", b"voter=" + identity.mint().encode()),
+        (b"cookie", b"voter=" + identity.new_cookie().encode()),
         *way_headers(told, origin),
     ]
     sent = Sent(f"{POLLS}{poll.code}/ballots/", headers, (body,), scheme=scheme)
@@ -112,7 +112,7 @@ def test_without_a_header_of_its_own_a_trusted_proxy_tells_the_scheme_by_the_usu
         (b"host", b"testserver"),
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        (b"cookie", b"voter=" + identity.mint().encode()),
+        (b"cookie", b"voter=" + identity.new_cookie().encode()),
         *way_headers(told, origin),
     ]
 

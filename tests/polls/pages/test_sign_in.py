@@ -24,7 +24,7 @@ ELSEWHERE = [
 
 @pytest.fixture
 def anna() -> User:
-    poll_rules.forget()
+    poll_rules.clear_cache()
     return User.objects.create_user("anna", password=PASSWORD)
 
 

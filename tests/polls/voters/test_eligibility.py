@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.full_only]
 
 @pytest.fixture(autouse=True)
 def _nothing_kept() -> None:
-    poll_rules.forget()
+    poll_rules.clear_cache()
 
 
 class Browser:
@@ -312,7 +312,7 @@ def test_a_pass_is_for_one_poll_and_one_sort_of_voter() -> None:
     assert refusal(browser.cast(other)) == (403, "not_eligible")
     for changed in ({"identity": "login"}, {"identity": "invite", "secret": b"2" * 32}):  # by a purge
         Poll.objects.filter(pk=poll.pk).update(**changed)
-        poll_rules.forget()
+        poll_rules.clear_cache()
         assert refusal(browser.cast(poll)) == (403, "not_eligible")
 
 

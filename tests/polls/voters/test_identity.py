@@ -14,19 +14,19 @@ ONE, TWO = b"1" * 32, b"2" * 32  # secrets of two polls
 
 
 def test_a_cookie_is_known_again() -> None:
-    cookie = identity.mint()
-    token = identity.token_from(cookie)
+    cookie = identity.new_cookie()
+    token = identity.read_cookie(cookie)
     assert token is not None
     assert len(token) == 16
-    assert token == identity.token_from(cookie)
-    assert identity.token_from(identity.mint()) != token
+    assert token == identity.read_cookie(cookie)
+    assert identity.read_cookie(identity.new_cookie()) != token
 
 
 def test_a_changed_cookie_is_nobody() -> None:
-    cookie = identity.mint()
+    cookie = identity.new_cookie()
     for place in range(len(cookie) - 1):  # the last letter holds two bits that mean nothing
         other = "A" if cookie[place] != "A" else "B"
-        assert identity.token_from(cookie[:place] + other + cookie[place + 1 :]) is None
+        assert identity.read_cookie(cookie[:place] + other + cookie[place + 1 :]) is None
 
 
 @pytest.mark.parametrize(
@@ -34,16 +34,16 @@ def test_a_changed_cookie_is_nobody() -> None:
     [None, "", "x", "A" * 43, "A" * 42, "A" * 44, "ü" * 43, "=" * 43, "\0" * 43, "A" * 100_000],
 )
 def test_anything_else_is_nobody(cookie: str | None) -> None:
-    assert identity.token_from(cookie) is None
+    assert identity.read_cookie(cookie) is None
 
 
 def test_a_cookie_of_another_secret_is_nobody_unless_it_was_ours(settings: Any) -> None:
-    cookie = identity.mint()
+    cookie = identity.new_cookie()
     old = settings.SECRET_KEY
     settings.SECRET_KEY = "another"
-    assert identity.token_from(cookie) is None
+    assert identity.read_cookie(cookie) is None
     settings.SECRET_KEY_FALLBACKS = ["third", old]
-    assert identity.token_from(cookie) is not None
+    assert identity.read_cookie(cookie) is not None
 
 
 def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites() -> None:
@@ -82,31 +82,31 @@ class TestApiKeys:
     def test_a_key_names_its_client(self) -> None:
         client, key = ApiClient.objects.create_key(name="Stage", scopes=["ballots:write"])
         for header in (f"Api-Key {key}", f"api-key {key}", f"Api-Key  {key} "):
-            assert identity.client_from(header) == client
+            assert identity.authenticate_client(header) == client
         assert client.allows("ballots:write")
         assert not client.allows("polls:write")
 
     @pytest.mark.parametrize("header", [None, "", "Bearer x", "Basic eDp5", "Api-Keyx"])
     def test_no_such_header_is_no_client(self, header: str | None) -> None:
-        assert identity.client_from(header) is None
+        assert identity.authenticate_client(header) is None
 
     @pytest.mark.parametrize("key", ["", "x", "abcd.efgh", "ü.ü", ".", "\ud800", "a\0b.c", "x" * 10_000])
     def test_a_wrong_key_is_refused(self, key: str) -> None:
         with pytest.raises(InvalidKey):
-            identity.client_from(f"Api-Key {key}")
+            identity.authenticate_client(f"Api-Key {key}")
 
     def test_a_right_prefix_is_not_enough(self) -> None:
         _, key = ApiClient.objects.create_key(name="Stage")
         with pytest.raises(InvalidKey):
-            identity.client_from(f"Api-Key {key[:-1]}{'a' if key[-1] != 'a' else 'b'}")
+            identity.authenticate_client(f"Api-Key {key[:-1]}{'a' if key[-1] != 'a' else 'b'}")
 
     def test_a_revoked_or_expired_key_is_refused(self) -> None:
         client, key = ApiClient.objects.create_key(name="Stage")
         client.revoked = True
         client.save()
         with pytest.raises(InvalidKey):
-            identity.client_from(f"Api-Key {key}")
+            identity.authenticate_client(f"Api-Key {key}")
         past = timezone.now() - timedelta(seconds=1)
         _, key = ApiClient.objects.create_key(name="Late", expiry_date=past)
         with pytest.raises(InvalidKey):
-            identity.client_from(f"Api-Key {key}")
+            identity.authenticate_client(f"Api-Key {key}")

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def poll() -> Poll:
-    poll_rules.forget()
+    poll_rules.clear_cache()
     return make_poll(open=True, identity="invite")
 
 
@@ -153,7 +153,7 @@ def test_an_operator_makes_downloads_and_revokes_them(poll: Poll) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_an_operator_may_ask_how_many_have_voted() -> None:
-    poll_rules.forget()
+    poll_rules.clear_cache()
     poll = make_poll(open=True, identity="invite")
     batch = invites.make_batch(poll.pk, 3, label="Jury", by="x")
     browser = Browser()

@@ -141,7 +141,7 @@ def test_invites_end_when_the_polls_voters_are_erased() -> None:
 def test_the_file_holds_each_invites_link() -> None:
     poll = invited(open=False)
     batch = invites.make_batch(poll.pk, 1203, by="anna")
-    pieces = list(invites.csv_pieces(batch, SITE))
+    pieces = list(invites.csv_chunks(batch, SITE))
     assert len(pieces) > 2
     rows = list(csv.reader(io.StringIO("".join(pieces))))
     assert rows[0] == ["serial", "link"]
@@ -150,7 +150,7 @@ def test_the_file_holds_each_invites_link() -> None:
         page, token = link.split("#i=")
         assert page == f"{SITE}/p/{poll.code}/"
         assert invites.read_token(token, poll.pk, bytes(poll.secret)) == (batch.pk, int(serial))
-    assert "".join(invites.csv_pieces(batch, SITE)) == "".join(pieces)  # the same links again
+    assert "".join(invites.csv_chunks(batch, SITE)) == "".join(pieces)  # the same links again
 
 
 @pytest.mark.django_db(transaction=True)

@@ -39,49 +39,53 @@ def solved(challenge: dict[str, Any], **changes: Any) -> str:
 
 
 def test_a_solved_challenge_holds() -> None:
-    assert proof_of_work.holds(solved(proof_of_work.challenge(ANN, None)), ANN)
+    assert proof_of_work.is_valid_proof(solved(proof_of_work.new_challenge(ANN, None)), ANN)
 
 
 def test_it_is_of_no_use_to_another_voter_nor_in_another_poll() -> None:
-    proof = solved(proof_of_work.challenge(ANN, None))
-    assert not proof_of_work.holds(proof, BOB)
-    assert not proof_of_work.holds(proof, ANN._replace(poll_id=8))
+    proof = solved(proof_of_work.new_challenge(ANN, None))
+    assert not proof_of_work.is_valid_proof(proof, BOB)
+    assert not proof_of_work.is_valid_proof(proof, ANN._replace(poll_id=8))
 
 
 def test_it_is_of_no_use_in_another_round() -> None:
-    assert not proof_of_work.holds(solved(proof_of_work.challenge(ANN, None)), ANN._replace(round=2))
+    assert not proof_of_work.is_valid_proof(
+        solved(proof_of_work.new_challenge(ANN, None)), ANN._replace(round=2)
+    )
 
 
 @pytest.mark.parametrize("made_for", [None, TEA, bytes(16)])
 def test_it_is_made_for_who_has_that_ballot_in_or_none(made_for: bytes | None) -> None:
-    proof = solved(proof_of_work.challenge(ANN, made_for))
+    proof = solved(proof_of_work.new_challenge(ANN, made_for))
     for other in {None, TEA, COFFEE, bytes(16)} - {made_for}:
-        assert not proof_of_work.holds(proof, ANN, [other])
-        assert proof_of_work.holds(proof, ANN, [other, made_for])
+        assert not proof_of_work.is_valid_proof(proof, ANN, [other])
+        assert proof_of_work.is_valid_proof(proof, ANN, [other, made_for])
 
 
 def test_each_challenge_is_another() -> None:
-    assert len({proof_of_work.challenge(ANN, None)["challenge"] for _ in range(20)}) == 20
+    assert len({proof_of_work.new_challenge(ANN, None)["challenge"] for _ in range(20)}) == 20
 
 
 def test_the_number_must_be_the_one() -> None:
-    challenge = proof_of_work.challenge(ANN, None)
+    challenge = proof_of_work.new_challenge(ANN, None)
     right = json.loads(base64.b64decode(solved(challenge)))["number"]
     assert not any(
-        proof_of_work.holds(solved(challenge, number=number), ANN) for number in range(301) if number != right
+        proof_of_work.is_valid_proof(solved(challenge, number=number), ANN)
+        for number in range(301)
+        if number != right
     )
 
 
 def test_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    proof, now = solved(proof_of_work.challenge(ANN, None)), time.time()
+    proof, now = solved(proof_of_work.new_challenge(ANN, None)), time.time()
     monkeypatch.setattr(time, "time", lambda: now + proof_of_work.VALID_SECONDS - 1)
-    assert proof_of_work.holds(proof, ANN)
+    assert proof_of_work.is_valid_proof(proof, ANN)
     monkeypatch.setattr(time, "time", lambda: now + proof_of_work.VALID_SECONDS + 2)
-    assert not proof_of_work.holds(proof, ANN)
+    assert not proof_of_work.is_valid_proof(proof, ANN)
 
 
 def test_its_end_can_not_be_moved() -> None:
-    challenge = proof_of_work.challenge(ANN, None)
+    challenge = proof_of_work.new_challenge(ANN, None)
     nonce, _, end = challenge["salt"].rstrip("&").partition("?expires=")
     number = json.loads(base64.b64decode(solved(challenge)))["number"]
     digits = f"{end}&{number}"
@@ -96,20 +100,20 @@ def test_its_end_can_not_be_moved() -> None:
         forged = base64.b64encode(
             json.dumps({**challenge, "salt": salt, "number": rest}, default=str).encode()
         )
-        assert not proof_of_work.holds(forged.decode(), ANN), salt
+        assert not proof_of_work.is_valid_proof(forged.decode(), ANN), salt
 
 
 def test_one_made_before_the_secret_key_was_changed_still_holds(settings: Any) -> None:
-    proof = solved(proof_of_work.challenge(ANN, None))
+    proof = solved(proof_of_work.new_challenge(ANN, None))
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another " * 8
-    assert proof_of_work.holds(proof, ANN)
+    assert proof_of_work.is_valid_proof(proof, ANN)
     settings.SECRET_KEY_FALLBACKS = []
-    assert not proof_of_work.holds(proof, ANN)
+    assert not proof_of_work.is_valid_proof(proof, ANN)
 
 
 @given(st.one_of(st.text(), st.binary().map(lambda raw: base64.b64encode(raw).decode())))
 def test_nothing_makes_the_check_raise(text: str) -> None:
-    assert not proof_of_work.holds(text, ANN)
+    assert not proof_of_work.is_valid_proof(text, ANN)
 
 
 FIELDS = st.fixed_dictionaries(
@@ -124,7 +128,7 @@ FIELDS = st.fixed_dictionaries(
 
 @given(FIELDS)
 def test_nothing_made_up_holds(fields: dict[str, Any]) -> None:
-    assert not proof_of_work.holds(base64.b64encode(json.dumps(fields).encode()).decode(), ANN)
+    assert not proof_of_work.is_valid_proof(base64.b64encode(json.dumps(fields).encode()).decode(), ANN)
 
 
 # --- over the API ---
@@ -143,19 +147,19 @@ def challenge_of(poll: Poll, cookie: str | None) -> HttpResponse:
 
 @pytest.mark.django_db
 def test_a_voter_gets_a_challenge_of_their_own() -> None:
-    poll, cookie = make_poll(open=True), identity.mint()
+    poll, cookie = make_poll(open=True), identity.new_cookie()
     answer: Any = challenge_of(poll, cookie)
-    key = identity.key_of(poll.identity, poll.pk, poll.voter_secret(), cookie, None)
+    key = identity.identify_voter(poll.identity, poll.pk, poll.voter_secret(), cookie, None)
     assert answer["Cache-Control"] == "private, no-store"
-    assert proof_of_work.holds(solved(answer.json()), proof_of_work.Voter(poll.pk, 1, key))
+    assert proof_of_work.is_valid_proof(solved(answer.json()), proof_of_work.Voter(poll.pk, 1, key))
 
 
 @pytest.mark.django_db
 def test_whom_we_do_not_know_is_introduced_first() -> None:
     answer = challenge_of(make_poll(open=True), None)
     assert refusal(answer) == (401, "voter_unknown")
-    assert identity.token_from(minted(answer))
-    assert refusal(challenge_of(make_poll(open=True, identity="invite"), identity.mint())) == (
+    assert identity.read_cookie(minted(answer))
+    assert refusal(challenge_of(make_poll(open=True, identity="invite"), identity.new_cookie())) == (
         403,
         "not_eligible",
     )
@@ -181,14 +185,14 @@ def test_the_voters_answer_brings_a_challenge_where_the_poll_asks_for_proofs(
         fields = fields | {"proof_until": timezone.now() + timedelta(seconds=seconds)}
     Poll.objects.filter(pk=poll.pk).update(**fields)
     rules = get_rules(poll.code, fresh=True)
-    assert rules.wants_proof is wanted
+    assert rules.requires_proof is wanted
     answer: Any = Caller()("GET", f"{POLLS}{poll.code}/voter/")
     challenge = answer.json()["proof"]
     assert (challenge is not None) is wanted
     if wanted:
         # A first visit: it is for the voter that the cookie of this very answer makes of the browser.
-        key = identity.key_of(poll.identity, poll.pk, rules.voter_secret, minted(answer), None)
-        assert proof_of_work.holds(solved(challenge), proof_of_work.Voter(poll.pk, 1, key))
+        key = identity.identify_voter(poll.identity, poll.pk, rules.voter_secret, minted(answer), None)
+        assert proof_of_work.is_valid_proof(solved(challenge), proof_of_work.Voter(poll.pk, 1, key))
 
 
 class Voting:

@@ -134,7 +134,7 @@ async def test_a_pass_shows_who_has_voted_with_it(watch: Any) -> None:
 
 async def test_a_recheck_after_the_vote_shows_the_tally(watch: Any) -> None:
     poll = await db(make_poll)(results_visible="after_vote")
-    cookie = identity.mint()
+    cookie = identity.new_cookie()
     socket = await watch(poll.code, cookie=f"voter={cookie}")
     assert not (await socket.tally())["visible"]
     await socket.raw.send_to('{"type":"recheck"}')
