@@ -49,11 +49,11 @@ def run(server: str, listener: socket.socket) -> None:
 
 def learn_from_the_log() -> None:
     """What addresses are hashed with, and how late it is."""
-    for what in ("salt", "clock"):
+    for learn in ("polls.votelog.learn_salt", "polls.votelog.learn_clock"):
         try:
-            import_string(f"polls.votelog.learn_{what}")()
+            import_string(learn)()
         except Exception:
-            logger.warning("not_learnt", extra={"what": what}, exc_info=True)  # appends ask again
+            logger.warning("not_learnt", extra={"what": learn}, exc_info=True)  # appends ask again
 
 
 def leave_what_stays_alone() -> None:

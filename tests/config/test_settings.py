@@ -75,7 +75,11 @@ def test_the_search_finds_each_way_of_reading(source, names):
 READER = """
 import json, os, sys
 import redis.asyncio.retry
-from config import admin_look, env, logging, network, page_headers, postgresql
+from config import env
+from config.admin import theme
+from config.operations import logging, postgresql
+from config.security import page_headers
+from config.serving import network
 
 for line in sys.stdin:
     expression, environment = json.loads(line)
