@@ -77,7 +77,7 @@ import json, os, sys
 import redis.asyncio.retry
 from config import env
 from config.admin import theme
-from config.operations import logging, postgresql
+from config.operations import checks, logging, postgresql
 from config.security import page_headers
 from config.serving import network
 
@@ -279,7 +279,7 @@ def test_what_else_lies_in_the_data_folder_is_left_as_it_is(settings, tmp_path):
     for folder in (home, home / "bin"):
         folder.chmod(0o755)
     told = settings(
-        "[each.id for each in __import__('config.operations.checks').checks.check_settings()]",
+        "[each.id for each in checks.check_settings()]",
         DATA_DIR=str(home),
     )
     assert "landslide.W004" in told
@@ -293,7 +293,7 @@ def test_a_folder_of_everybodys_is_left_as_it_is(settings, tmp_path):
     shared.mkdir()
     shared.chmod(0o1777)
     told = settings(
-        "[each.id for each in __import__('config.operations.checks').checks.check_settings()]",
+        "[each.id for each in checks.check_settings()]",
         DATA_DIR=str(shared),
     )
     assert "landslide.W004" in told
