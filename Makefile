@@ -12,7 +12,7 @@ ENOUGH := import sys; raise SystemExit(sys.version_info < (3, 11))
 help: ## Show this list
 	@echo "Landslide"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1  \2/p' Makefile | awk '{ $$2 = sprintf("%-8s", $$2) } { print "  " $$0 }'
-	@echo "  HOST, PORT and DATA_DIR are honoured: make run HOST=0.0.0.0 PORT=9000"
+	@echo "  HOST, PORT and DATA_DIR can be set: make run HOST=0.0.0.0 PORT=9000"
 
 run: .venv/installed ## Install what is missing, then serve with a demo poll; Ctrl-C stops
 	@exec $(PY) manage.py serve --prepare
@@ -21,7 +21,7 @@ test: .venv/installed-dev ## Run all tests, on real PostgreSQL, Redis and Chromi
 	@$(PY) -m tests.install
 	@exec $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-# Checks look at the code only: their own data folder keeps them off a database that is in use.
+# Checks get a data folder of their own, so that they never touch a database in use.
 check: .venv/installed-dev ## Lint, formatting, types, layers, Django's checks, migrations
 	@set -e; \
 	DATA_DIR=$$(mktemp -d); export DATA_DIR; trap 'rm -rf "$$DATA_DIR"' EXIT; \
@@ -35,7 +35,7 @@ check: .venv/installed-dev ## Lint, formatting, types, layers, Django's checks, 
 bench: .venv/installed-bench ## Measure Landslide against its peers; BENCH=--quick or BENCH="ingest batch"
 	@exec $(PY) -m benchmarks $(BENCH)
 
-faults: .venv/installed-dev ## Kill, cut off and freeze parts of running systems; FAULTS="worker" for some rows
+faults: .venv/installed-dev ## Kill, freeze and cut off parts of running systems; FAULTS="worker" for some rows
 	@$(PY) -m tests.install
 	@exec $(PY) -m tests.faults $(FAULTS)
 
@@ -48,7 +48,7 @@ clean: ## Remove .venv and caches; ballots in data/ stay
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "Removed .venv and caches. Polls and ballots in $${DATA_DIR:-data} are kept: delete that folder to start over."
 
-# --- the virtual environment: made once, filled again only when the pins change ---
+# --- the virtual environment: created once, updated when the pins change ---
 
 .venv/installed: requirements.txt | .venv/bin/python
 	@echo "Installing Landslide's packages into .venv (about half a minute) ..."
@@ -65,8 +65,8 @@ clean: ## Remove .venv and caches; ballots in data/ stay
 	@$(PIP) -r benchmarks/requirements.txt
 	@touch $@
 
-# The first Python that is new enough *and* runs: a version manager's stand-in may exist and refuse.
-# Half an environment would look like a whole one next time, so what is interrupted is removed.
+# Use the first Python that is new enough *and* runs: a version manager's shim may exist and fail.
+# Remove an interrupted .venv, because make would take it for a complete one.
 .venv/bin/python:
 	@for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	    "$$candidate" -c '$(ENOUGH)' >/dev/null 2>&1 || continue; \
