@@ -181,7 +181,7 @@ async def test_a_hang_up_leaves_an_unknown_outcome(voters: str) -> None:
 
 
 async def test_as_fast_as_answers_come_it_stops_with_the_voters(voters: str) -> None:
-    report = await load_on(lambda _: ACCEPTED, Plan(0, TEMPLATE, voters=voters, seconds=0.2, connections=2))
+    report = await load_on(lambda _: ACCEPTED, Plan(0, TEMPLATE, voters=voters, seconds=1, connections=2))
     assert (report.accepted, report.ran_out) == (3, True)
 
 

@@ -24,7 +24,7 @@ from tests.servers import wait_for
 
 #: Seconds until what was accepted must be counted, and every screen current. A bound for the runner's
 #: patience; the figures that were seen stand in the table.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class Campaign:
             wait_for(lambda: read_books(stand, code).state == "closed", self._patience)
         load.cast("late", 3)
         with contextlib.suppress(TimeoutError):
-            wait_for(lambda: self._screens_closed(load), 5)
+            wait_for(lambda: self._screens_closed(load), self._patience)
         return read_books(stand, code)
 
     def _screens_closed(self, load: Load) -> bool:

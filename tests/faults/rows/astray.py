@@ -75,13 +75,21 @@ def ran_back(scene: Scene) -> None:
     with stand.wrong_clock("redis", -HOUR):
         scene.struck()
         _heard(scene, "a clock that ran back")
-    scene.expect(scene.wait_for_acknowledgements(), "accepting", "not although the clock is right again")
+    scene.expect(
+        scene.wait_for_acknowledgements(seconds=scene.patience),
+        "accepting",
+        "not although the clock is right again",
+    )
     with contextlib.ExitStack() as until_the_end:
         with _calm(scene):  # or what isn't counted yet would be given up
             until_the_end.enter_context(stand.wrong_clock("redis", -HOUR))
             scene.struck()
             _reconcile(scene)
-        scene.expect(scene.wait_for_acknowledgements(), "accepting", "not although it was reconciled")
+        scene.expect(
+            scene.wait_for_acknowledgements(seconds=scene.patience),
+            "accepting",
+            "not although it was reconciled",
+        )
     _goes_on(scene)
 
 
@@ -141,7 +149,11 @@ def _release(ballot: Submitted) -> None:
 
 
 def _goes_on(scene: Scene) -> None:
-    scene.expect(scene.wait_for_acknowledgements(), "accepting", "nothing is accepted after reconcile_log")
+    scene.expect(
+        scene.wait_for_acknowledgements(seconds=scene.patience),
+        "accepting",
+        "nothing is accepted after reconcile_log",
+    )
     scene.wait_current("after reconcile_log")
 
 

@@ -19,7 +19,11 @@ def redis_restarts(scene: Scene) -> None:
     finally:
         scene.stand.redis.start()
     scene.struck()
-    scene.expect(scene.wait_for_acknowledgements(), "accepting", "nothing is accepted after the restart")
+    scene.expect(
+        scene.wait_for_acknowledgements(seconds=scene.patience),
+        "accepting",
+        "nothing is accepted after the restart",
+    )
     scene.wait_current("after the restart")
 
 
@@ -31,7 +35,9 @@ def redis_freezes(scene: Scene) -> None:
     finally:
         scene.stand.redis.thaw()
     scene.struck()
-    scene.expect(scene.wait_for_acknowledgements(), "accepting", "nothing is accepted after it")
+    scene.expect(
+        scene.wait_for_acknowledgements(seconds=scene.patience), "accepting", "nothing is accepted after it"
+    )
     scene.wait_current("after it")
 
 
