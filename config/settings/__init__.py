@@ -22,7 +22,7 @@ from config.security import page_headers
 from config.serving import network
 
 env = Env()
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = Path(__file__).resolve().parents[2]
 #: What audit bundles name as their maker. Nothing is released yet.
 VERSION = "0.1.0.dev0"
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).expanduser().resolve()
