@@ -122,5 +122,5 @@ def test_a_full_system_on_https_passes_djangos_checks_for_deployment(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    # Three are silenced, each for a reason that config/settings.py gives.
+    # Three are silenced, each for a reason that config/settings/web.py gives.
     assert "no issues (3 silenced)" in done.stdout

@@ -1,0 +1,28 @@
+"""Who gets into the admin."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from config.settings.base import EMBEDDED, env
+
+ADMIN_TWO_FACTOR = env.str("ADMIN_TWO_FACTOR", default="optional" if EMBEDDED else "required")
+OTP_TOTP_ISSUER = "Landslide"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AXES_HANDLER = "config.security.lockout.Attempts"
+AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURES", default=5)
+AXES_COOLOFF_TIME = timedelta(minutes=env.float("LOGIN_LOCKOUT_MINUTES", default=15))
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_USERNAME_CALLABLE = "config.security.lockout.name_of"
+AXES_CLIENT_IP_CALLABLE = "config.security.lockout.network_hash"
+AXES_LOCKOUT_CALLABLE = "config.security.lockout.locked_out"
+AXES_RESET_ON_SUCCESS = True
+# Who goes on trying doesn't make it longer: a colleague behind the same address would never get in.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_DISABLE_ACCESS_LOG = True  # polls.login_log records them
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken", "code", "next"]

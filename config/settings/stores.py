@@ -1,0 +1,120 @@
+"""Connections to the database, the channel layer and the cache, with their timeouts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry as SyncRetry
+
+from config.env import private_database, usable
+from config.operations.postgresql import bounded
+from config.settings.base import DATA_DIR, EMBEDDED, REDIS_PREFIX, REDIS_URL, env
+
+# --- Database ---------------------------------------------------------------------------------
+
+DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=10)
+DATABASE_STATEMENT_SECONDS = env.int("DATABASE_STATEMENT_SECONDS", default=30)
+
+#: The database log appends with FULL, so that an acknowledged ballot survives a power cut.
+SQLITE_OPTIONS = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;",
+}
+#: A stuck or stopped client must not hold a lock for ever: its transaction is ended, and it finds out.
+POSTGRESQL_OPTIONS = {
+    "pool": {
+        "min_size": 1,
+        "max_size": DATABASE_POOL_SIZE,
+        "timeout": 5,
+        "max_idle": 120,
+        # As shipped it tries again at ever longer intervals, for five minutes: after an outage of one minute
+        # nobody would get a connection for another. Once it has given up, who asks next makes it try at once.
+        "reconnect_timeout": 4,
+        # The server ends a statement by itself before that, unless it or the network hangs.
+        "connection_class": bounded(DATABASE_STATEMENT_SECONDS + 5),
+    },
+    "connect_timeout": 5,
+    "tcp_user_timeout": 15_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "application_name": "landslide",
+    "options": (
+        f"-c statement_timeout={DATABASE_STATEMENT_SECONDS}s -c lock_timeout=10s"
+        " -c idle_in_transaction_session_timeout=20s"
+    ),
+}
+
+
+def database() -> dict[str, Any]:
+    config = env.database("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'landslide.sqlite3'}")
+    config["CONN_MAX_AGE"] = 0  # anything else leaks connections under ASGI, and the pool keeps them anyway
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        if not config["NAME"].startswith((":memory:", "file:")):
+            with usable(Path(config["NAME"]).parent, "DATABASE_URL"):
+                private_database(Path(config["NAME"]))
+        # Tests look at the database from several threads and processes, which one in memory doesn't allow.
+        config["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+        config["OPTIONS"] = SQLITE_OPTIONS | config.get("OPTIONS", {})
+    elif config["ENGINE"] == "django.db.backends.postgresql":
+        config["CONN_HEALTH_CHECKS"] = True  # a pooled connection may have died with a restarted server
+        config["OPTIONS"] = POSTGRESQL_OPTIONS | config.get("OPTIONS", {})
+    return config
+
+
+DATABASES = {"default": database()}
+
+# --- Channel layer and cache ------------------------------------------------------------------
+
+CHANNEL_REDIS_URL = env.str("CHANNEL_REDIS_URL", default=REDIS_URL)
+CACHE_REDIS_URL = env.str("CACHE_REDIS_URL", default=REDIS_URL)
+
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {
+            "prefix": f"{REDIS_PREFIX}:channels:",
+            "hosts": [
+                {
+                    "address": CHANNEL_REDIS_URL,
+                    # A frozen Redis would block for ever without the first two; without the
+                    # others the first message after a restart is lost with an exception.
+                    "socket_timeout": 2,
+                    "socket_connect_timeout": 2,
+                    "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+                    "retry_on_error": [RedisConnectionError, RedisTimeoutError],
+                    "health_check_interval": 15,
+                }
+            ],
+        },
+    }
+    if not EMBEDDED
+    else {
+        "BACKEND": "channels.layers.InMemoryChannelLayer",
+        # A hub's one channel lives as long as the process; the defaults forget it after a day, or a
+        # minute without a reader, and drop what is over a hundred messages.
+        "CONFIG": {"capacity": 10_000, "expiry": 3600, "group_expiry": 10 * 365 * 86_400},
+    }
+}
+CACHES: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": CACHE_REDIS_URL,
+        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},  # a frozen one would block for ever
+    }
+    if CACHE_REDIS_URL
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+}
+CACHES["default"]["KEY_PREFIX"] = REDIS_PREFIX
+if CACHE_REDIS_URL:
+    # It holds hints only: better to go without one than to wait for a Redis that hangs.
+    CACHES["default"]["OPTIONS"] = {
+        "socket_timeout": 1,
+        "socket_connect_timeout": 1,
+        "retry": SyncRetry(ExponentialBackoff(cap=0.2, base=0.02), 1),
+    }
