@@ -90,7 +90,7 @@ def hands_out_tests(config: pytest.Config) -> bool:
 
 def forget_environment() -> None:
     """What a developer has set for a Landslide of their own is not what the tests are about."""
-    text = (ROOT / "config" / "settings.py").read_text()
+    text = "".join(path.read_text() for path in (ROOT / "config" / "settings").glob("*.py"))
     for name in re.findall(r"\benv\.\w+\(\s*\"([A-Z_]+)\"", text):
         os.environ.pop(name, None)
 
