@@ -115,7 +115,7 @@ def rows(taken: dict[str, list[Sample]], count: int, size: int, missing: list[st
     note = (
         f"{count:,} viewers, {size} bytes a tally, {TALLIES_A_SECOND} a second"
         f" (stock: {STOCK_TALLIES_A_SECOND})."
-        " Landslide's come from ballots that are counted meanwhile, and its reading of them is in its figure."
+        " Landslide's tallies come from ballots counted meanwhile, and its figure includes reading them."
     )
     return [
         Row(
@@ -143,6 +143,6 @@ def rows(taken: dict[str, list[Sample]], count: int, size: int, missing: list[st
             memory,
             [Goal(most=10), Goal("stock", most=0.25)],
             higher_is_better=False,
-            note="Of a process that has just been started; the kernel's buffers are in none of these.",
+            note="Of a freshly started process, without the kernel's buffers.",
         ),
     ]

@@ -43,8 +43,8 @@ def run(bench: Bench) -> list[Row]:
     cpu = {name: [sample.cpu for sample in samples] for name, samples in taken.items()}
     slowest, fastest = called(RATES[0]), called(RATES[-1])
     note = (
-        f"{count:,} viewers. Ballots are put into the vote log by another process on a fixed schedule,"
-        " so that the viewers' web process does nothing but fan out."
+        f"{count:,} viewers. Another process puts ballots into the vote log on a fixed schedule, so the"
+        " viewers' web process only broadcasts."
     )
     return [
         Row(
@@ -55,7 +55,7 @@ def run(bench: Bench) -> list[Row]:
             frames,
             [Goal(most=TICKS_A_SECOND)],
             higher_is_better=False,
-            note=f"{note} Bounded by the tick: {TICKS_A_SECOND} a second.",
+            note=f"{note} At most this many updates a second: {TICKS_A_SECOND} a second.",
         ),
         Row(
             f"{NAME}.cpu",

@@ -56,7 +56,7 @@ def run(bench: Bench) -> list[Row]:
     return [
         Row(
             f"{NAME}.seconds",
-            "Until all have a current tally",
+            "Time until all viewers have a current tally",
             "s",
             seconds.pop(AT_ONCE),
             seconds,
@@ -66,13 +66,13 @@ def run(bench: Bench) -> list[Row]:
         ),
         Row(
             f"{NAME}.reads",
-            "Database reads for it, per poll and web process",
+            "Database reads until then, per poll and web process",
             "reads",
             reads.pop(AT_ONCE),
             reads,
             [Goal(most=10)],
             higher_is_better=False,
-            note="Above what the idle system reads in the same time.",
+            note="In addition to what the idle system reads in the same time.",
         ),
     ]
 

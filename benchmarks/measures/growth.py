@@ -52,7 +52,7 @@ def run(bench: Bench) -> list[Row]:
     curve = ", ".join(f"{middle(each):.0f} after {point:,}" for point, each in costs.items())
     return [
         Row(
-            NAME, f"CPU of all processes per ballot, after {last:,} counted ones", "µs", costs[last],
+            NAME, f"CPU of all processes per ballot, after {last:,} counted ballots", "µs", costs[last],
             {f"after {first:,}": costs[first]}, [Goal(f"after {first:,}", most=1.2)], higher_is_better=False,
             against_itself=True, note=f"At {RATE:,} a second, until counted: {curve}. Plot: growth.svg.",
         )

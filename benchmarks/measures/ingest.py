@@ -51,6 +51,8 @@ def row(name: str, title: str, taken: dict[str, list[tuple[float, ...]]], part: 
         f"{who} {sorted(s[2] for s in all_)[len(all_) // 2]:,.0f}" for who, all_ in taken.items()
     )
     note = f"Redis appendfsync always, {CONNECTIONS} connections. Ballots a second: {pace}." + (
-        "" if strict else " Ours and stock also count them and see to one ballot a voter; fastify doesn't."
+        ""
+        if strict
+        else " Landslide and stock also count the ballots and enforce one per voter; fastify doesn't."
     )
     return Row(f"{NAME}.{name}", title, "ballots/CPU-s", figures.pop("landslide"), figures, goals, note=note)

@@ -52,7 +52,7 @@ def run(bench: Bench) -> list[Row]:
     taken = bench.in_turn({name: partial(take, bench, target, port) for name, port in fronts.items()})
     return [
         *rows("bare", "bare", taken["bare"], least=0.6),
-        *rows("nginx", "behind the shipped nginx", taken["nginx"], least=0.9),
+        *rows("nginx", "behind the supplied nginx", taken["nginx"], least=0.9),
         unknown(taken),
     ]
 
@@ -83,14 +83,14 @@ def rows(name: str, where: str, samples: list[Sample], least: float) -> list[Row
             [s.over.goodput for s in samples], {"its peak": [s.peak.goodput for s in samples]},
             [Goal("its peak", least=least)],
             against_itself=True,
-            note=f"All of the system on one core. {shed:.0%} were answered 503 with Retry-After.",
+            note=f"The whole system on one core. {shed:.0%} were answered 503 with Retry-After.",
         ),
         Row(
             f"{NAME}.{name}.p99", f"p99 of what was accepted at {TIMES} × the capacity, {where}", "ms",
             [s.over.latency["p99"] for s in samples], {"its peak": [s.peak.latency["p99"] for s in samples]},
             [Goal("its peak", most=2)], higher_is_better=False,
             against_itself=True,
-            note=f"From when a ballot was due. The peak is with {CONNECTIONS} connections.",
+            note=f"Counted from when a ballot was due. The peak is with {CONNECTIONS} connections.",
         ),
     ]  # fmt: skip
 

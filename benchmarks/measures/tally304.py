@@ -34,7 +34,7 @@ def run(bench: Bench) -> list[Row]:
     taken = bench.in_turn({who: partial(take, *each, bench.seconds) for who, each in plans.items()})
     note = (
         "`a DRF GET` is the stock project's poll with its choices, a RetrieveAPIView with a ModelSerializer,"
-        " on uvicorn as we are; `stock` is the same on Daphne."
+        " on uvicorn like Landslide; `stock` is the same on Daphne."
     )
     title = "Unchanged tallies (304) per CPU-second of the web process"
     ours_taken = taken.pop("landslide")

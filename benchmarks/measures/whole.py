@@ -144,7 +144,7 @@ class WatchedStock(Stock):
 
 def rows(taken: dict[str, list[Sample]], seconds: float) -> list[Row]:
     ours, stock = taken["landslide"], taken["stock"]
-    count = f"{len(ANY_CORE)} cores for all of it, the load too"
+    count = f"{len(ANY_CORE)} cores for everything, including the load"
     return [
         Row(
             f"{NAME}.shown", "Ballots accepted, counted and shown per second", "ballots/s",
@@ -155,11 +155,11 @@ def rows(taken: dict[str, list[Sample]], seconds: float) -> list[Row]:
             f"{NAME}.backlog", "From the last ballot's answer until a viewer saw it counted", "s",
             [s.backlog_seconds for s in ours], {},
             [Goal(most=BACKLOG_SECONDS)], higher_is_better=False,
-            note=f"After {seconds:.0f} s as fast as it goes: had the backlog grown, so would this.",
+            note=f"After {seconds:.0f} s at full speed. If the backlog had grown, this would have grown too.",
         ),
         Row(
             f"{NAME}.lost", "Acknowledged ballots that are not in the ledger", "ballots",
             [float(s.lost) for s in ours], {}, [Goal(most=0)], higher_is_better=False,
-            note=f"Of {sum(s.ballots for s in ours):,}; and the tally is what the ledger says.",
+            note=f"Of {sum(s.ballots for s in ours):,}; the tally equals the ledger's count.",
         ),
     ]  # fmt: skip
