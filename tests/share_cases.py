@@ -1,4 +1,4 @@
-"""What shares say: one table for both rules, polls/text/percentages.py and static/js/text/shares.js."""
+"""What shares say: one table for both rules, polls/text/percentages.py and static/js/text/percentages.js."""
 
 #: Votes of each choice, ballots, the least decimals, and what is shown.
 CASES: list[tuple[list[int], int, int, list[str]]] = [

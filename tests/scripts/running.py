@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-#: run("text/shares.js", "({ rounded }, value) => …", value): call a function with a module of static/js.
+#: run("text/percentages.js", "({ rounded }, value) => …", value): call a function with a module of static/js.
 Run = Callable[..., Any]
 
 

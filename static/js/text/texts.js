@@ -1,6 +1,6 @@
 /** The page's texts, which came with it already translated, and numbers and times as its reader writes them. */
 
-import { addsUp, decimalsFor, rounded } from "./shares.js";
+import { addsUp, decimalsFor, rounded } from "./percentages.js";
 
 const language = document.documentElement.lang || "en";
 // "en" alone would mean American times everywhere: take the reader's own region of the page's language.
