@@ -1,4 +1,4 @@
-"""Shares as people read them, from the counts; static/js/text/percentages.js has the same rule for live pages.
+"""Shares as people read them, from the counts; static/js/text/percentages.js has the rule for live pages.
 
 A share is rounded half up. It gets more decimals, all of its poll alike, until what is shown says nothing
 that isn't so: none looks as if it had reached a majority of MAJORITIES that it missed, or the reverse,
