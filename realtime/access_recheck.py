@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from analytics.results.tallies import Viewer
+from analytics.results.visibility import Viewer
 from realtime.channels import Room, Seat
 from realtime.viewer_access import kinds_of
 

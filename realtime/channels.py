@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from analytics.results.tallies import Viewer
+from analytics.results.visibility import Viewer
 from realtime.handover import POLICY_VIOLATION, Connection
 from realtime.presence import Presence
 from realtime.protocol import Frames, Message, request_in, unchanged_kept, viewers_message

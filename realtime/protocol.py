@@ -16,7 +16,9 @@ from typing import Any
 
 import msgspec
 
-from analytics.results.tallies import Snapshot, Viewer, document, may_see, state_message, tally_json
+from analytics.results.documents import document, state_message, tally_json
+from analytics.results.tallies import Snapshot
+from analytics.results.visibility import Viewer, may_see
 
 _encode = msgspec.json.encode
 #: recheck: look again whether I may see the tally. ping: show that this connection still carries something.

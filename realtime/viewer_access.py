@@ -14,7 +14,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.utils.crypto import constant_time_compare
 
 from analytics.results.has_voted import has_voted
-from analytics.results.tallies import Viewer
+from analytics.results.visibility import Viewer
 from polls import two_factor
 from polls.models import Visibility
 

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from analytics.api.tally import viewer_of
 from analytics.audit import bundles, signing
 from analytics.models import AuditBundle
-from analytics.results.tallies import Viewer, may_see
+from analytics.results.visibility import Viewer, may_see
 from polls import rounds
 from polls.api.endpoints import Endpoint
 from polls.api.schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals

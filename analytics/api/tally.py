@@ -16,9 +16,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from analytics.health import status
-from analytics.results import tallies
+from analytics.results import documents, tallies
 from analytics.results.has_voted import has_voted
-from analytics.results.tallies import Viewer
+from analytics.results.visibility import Viewer, may_see
 from polls import two_factor
 from polls.api.endpoints import Endpoint
 from polls.api.schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals, response_header
@@ -123,7 +123,7 @@ class TallyView(Endpoint):
         snap = tallies.snapshot_of(canonical_code(code))
         visibility = snap.poll.results_visible
         viewer = viewer_of(request, visibility, code)
-        visible = tallies.may_see(snap.poll.state, visibility, viewer)
+        visible = may_see(snap.poll.state, visibility, viewer)
         epoch, revision, version = snap.stamp
         etag = f'"{epoch}-{revision}-{version}"' if visible else f'"{epoch}-{revision}"'
         headers = {
@@ -136,7 +136,7 @@ class TallyView(Endpoint):
             del headers["Access-Control-Allow-Origin"]
         if known(etag, request.headers.get("If-None-Match", "")):
             return HttpResponse(status=304, headers=headers)
-        body = tallies.tally_json(tallies.document(snap, visible=visible))
+        body = documents.tally_json(documents.document(snap, visible=visible))
         return HttpResponse(body, content_type="application/json", headers=headers)
 
 

@@ -21,14 +21,8 @@ from django.utils.translation import gettext as _
 from analytics.counting import tally_deltas
 from analytics.models import Checkpoint, TallyPoint
 from analytics.results import anonymity_threshold
-from analytics.results.tallies import (
-    BALLOTS,
-    QUARANTINED,
-    counts_of,
-    earlier_result,
-    final_result,
-    is_stepping,
-)
+from analytics.results.final_results import earlier_result, final_result
+from analytics.results.tallies import BALLOTS, QUARANTINED, counts_of, is_stepping
 from analytics.signals import tally_changed
 from polls.audit_log import record
 from polls.errors import LandslideError

@@ -22,7 +22,7 @@ from analytics.counting.circuit_breaker import Halting, Verdicts
 from analytics.counting.quarantine_assignment import decisions_for, standing
 from analytics.counting.validation import Judge, Misfit
 from analytics.models import Checkpoint, Halt, HeldBlock
-from analytics.results.tallies import final_result
+from analytics.results.final_results import final_result
 from analytics.signals import tally_changed
 from polls import lifecycle
 from polls.db_connections import in_turn

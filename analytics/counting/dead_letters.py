@@ -6,7 +6,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from analytics.counting import batches, final_results
+from analytics.counting import batches, result_updates
 from analytics.models import Checkpoint
 from analytics.signals import tally_changed
 from polls.audit_log import record
@@ -26,7 +26,7 @@ def count_letter(letter_id: int, by: str) -> DeadLetter:
         if reason:
             raise IllegalStep(_("It still can't be counted: %(reason)s") % {"reason": reason})
         _settle(letter, DeadLetter.Status.COUNTED, by)
-        final_results.refresh(letter.poll_id, letter.round)
+        result_updates.refresh(letter.poll_id, letter.round)
         _record(letter, by)
     tally_changed.send(sender=None, poll_ids={letter.poll_id})
     return letter

@@ -17,7 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from analytics.audit import bundles, signing
-from analytics.results.tallies import Viewer, may_see
+from analytics.results.visibility import Viewer, may_see
 from polls import rounds
 from polls.casting.receipts import receipt_status
 from polls.errors import ReceiptNotFound, TooLarge

@@ -23,7 +23,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from analytics.counting import final_results, tally_deltas
+from analytics.counting import result_updates, tally_deltas
 from analytics.counting.checkpoints import hold_counting
 from analytics.models import Checkpoint, Quarantine
 from analytics.results import anonymity_threshold
@@ -195,7 +195,7 @@ def _move_some_back(decision: Quarantine) -> int:
             moved = apart.filter(voter_key__lte=some[-1][0])
             moved.update(quarantine_id=None, released_from=decision.pk)
             _move((decision.poll_id, decision.round), [selection for _voter, selection in some], into=False)
-            final_results.refresh(decision.poll_id, decision.round)
+            result_updates.refresh(decision.poll_id, decision.round)
         else:
             # A decision less, though no ballot more: screens name both.
             lifecycle.touch(decision.poll_id)
@@ -266,7 +266,7 @@ def _set_aside(poll: Poll, voters: list[bytes], cells: set[int | None], done: Se
         moved.update(quarantine_id=done.decision.pk)
         _move((poll.pk, poll.round), [selection for _voter, selection in some], into=True)
         done.ballots += len(some)
-    final_results.refresh(poll.pk, poll.round)
+    result_updates.refresh(poll.pk, poll.round)
 
 
 def _in_pieces(poll: Poll, voters: list[bytes]) -> Iterator[QuerySet[Ballot]]:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import enum
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import msgspec
 from django.db import connection
 from django.db.models import Sum
 
 from analytics.models import Quarantine, Release, Tally
 from analytics.results import anonymity_threshold
 from polls.errors import PollNotFound
-from polls.methods import Method, MethodRules, get_method
-from polls.models import Poll, Round, State, Visibility
-from polls.poll_document import iso, outline
+from polls.models import Poll, State
 
 #: The tally key that counts ballots, whatever the method.
 BALLOTS = "ballots"
@@ -28,33 +22,6 @@ QUARANTINED = "quarantined:"
 REASONS = f"{QUARANTINED}reasons"
 #: While it is in these states, a poll with a release step shows released counts (releases.py).
 STEPPING = (State.OPEN, State.CLOSING)
-
-
-class Viewer(enum.Enum):
-    """Who is looking, as far as results are concerned."""
-
-    PUBLIC = "public"
-    VOTED = "voted"
-    STAFF = "staff"
-
-
-def may_see(state: str, results_visible: str, viewer: Viewer) -> bool:
-    """The one decision on who sees a tally, from the stored state and never from a clock.
-
-    Staff-only results stay so when they are published; who wants them public changes
-    `results_visible`.
-    """
-    if viewer is Viewer.STAFF:
-        return True
-    ended = state in (State.CLOSED, State.PUBLISHED)
-    match results_visible:
-        case Visibility.ALWAYS:
-            return True
-        case Visibility.AFTER_VOTE:
-            return ended or viewer is Viewer.VOTED
-        case Visibility.AFTER_CLOSE:
-            return ended
-    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,117 +182,3 @@ def stamps(poll_ids: Iterable[int]) -> dict[int, tuple[int, int, int]]:
             ids,
         )
         return {row[0]: (row[1], row[2], int(row[3])) for row in cursor.fetchall()}
-
-
-def document(snap: Snapshot, *, visible: bool) -> dict[str, Any]:
-    """The tally endpoint's document; without `visible` nothing in it depends on a vote.
-
-    share: votes / ballots, that is the part of voters; null without ballots.
-    """
-    doc = {**outline(snap.poll), "visible": visible}
-    if visible:
-        doc["version"] = snap.version
-        doc.update(_figures(snap))
-    return doc
-
-
-def tally_json(document: Mapping[str, Any]) -> bytes:
-    """The tally endpoint's body."""
-    return msgspec.json.encode(document)
-
-
-def _figures(snap: Snapshot) -> dict[str, Any]:
-    poll = snap.poll
-    method = get_method(poll.method)
-    ballots = snap.counts.get(BALLOTS, 0)
-    draft = poll.state == State.DRAFT
-    votes = {} if draft else method.votes(poll.method_rules(), snap.counts)
-    figures: dict[str, Any] = {
-        "ballots": ballots,
-        "selections": sum(votes.values()),
-        "base": method.SHARE_BASE,
-        "choices": [
-            {
-                "number": choice.number,
-                "label": choice.label,
-                "votes": votes[choice.number],
-                "share": round(votes[choice.number] / ballots, 4) if ballots else None,
-            }
-            for choice in poll.choices.all()
-            if not draft
-        ],
-    }
-    if poll.state in (State.CLOSED, State.PUBLISHED):
-        figures["winners"] = method.winners(votes)
-    if snap.counts.get(QUARANTINED + BALLOTS):
-        apart = _set_aside(method, poll.method_rules(), snap.counts, snap.reasons, withheld=snap.withheld)
-        figures["quarantined"] = apart
-        if "winners" in figures and "choices" in apart:
-            apart["winners_if_released"] = method.winners(_with(votes, apart["choices"]))
-    return figures
-
-
-def _with(votes: Mapping[int, int], more: Iterable[Mapping[str, int]]) -> dict[int, int]:
-    """The votes of two tallies together."""
-    return dict(Counter(votes) + Counter({choice["number"]: choice["votes"] for choice in more}))
-
-
-def _set_aside(
-    method: Method, rules: MethodRules, counts: Mapping[str, int], reasons: int, *, withheld: bool
-) -> dict[str, Any]:
-    """The second tally: of ballots that are counted apart, for so many reasons."""
-    if withheld:
-        return {"ballots": counts[QUARANTINED + BALLOTS], "withheld": True, "reasons": reasons}
-    apart = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
-    votes = method.votes(rules, apart)
-    return {
-        "ballots": apart[BALLOTS],
-        "selections": sum(votes.values()),
-        "choices": [{"number": number, "votes": count} for number, count in sorted(votes.items())],
-        "reasons": reasons,
-    }
-
-
-def final_result(poll: Poll) -> dict[str, Any]:
-    """The result that a closed round keeps: figures with winners."""
-    snap = counted(poll)
-    votes = get_method(poll.method).votes(poll.method_rules(), snap.counts)
-    return {**_figures(snap), "version": snap.version, "winners": get_method(poll.method).winners(votes)}
-
-
-def earlier_result(round_: Round, counts: Mapping[str, int]) -> dict[str, Any]:
-    """The result of a round that another one followed, with these counts; its texts are those it had."""
-    result, method = dict(round_.result or {}), get_method(round_.rules["method"])
-    votes = method.votes(round_.method_rules(), counts)
-    ballots = counts.get(BALLOTS, 0)
-    result["ballots"], result["selections"] = ballots, sum(votes.values())
-    result["winners"] = method.winners(votes)
-    result["choices"] = [
-        {
-            **choice,
-            "votes": votes.get(choice["number"], 0),
-            "share": round(votes.get(choice["number"], 0) / ballots, 4) if ballots else None,
-        }
-        for choice in result.get("choices", [])
-    ]
-    result.pop("quarantined", None)
-    if counts.get(QUARANTINED + BALLOTS):
-        reasons = reasons_of(round_.poll_id, round_.number)
-        withheld = anonymity_threshold.withheld(round_.poll_id, round_.number, round_.rules.get("step", 1))
-        result["quarantined"] = _set_aside(method, round_.method_rules(), counts, reasons, withheld=withheld)
-    return result
-
-
-def state_message(poll: Poll) -> dict[str, Any]:
-    """What a viewer is told when the poll moves in its lifecycle."""
-    return {
-        "type": "state",
-        "poll": poll.code,
-        "round": poll.round,
-        "epoch": poll.epoch,
-        "revision": poll.revision,
-        "state": poll.state,
-        "opens_at": iso(poll.opens_at),
-        "closes_at": iso(poll.closes_at),
-        "closed_at": iso(poll.closed_at),
-    }

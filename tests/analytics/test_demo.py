@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 
 from analytics import demo
 from analytics.models import Tally
-from analytics.results import tallies
+from analytics.results import documents, tallies
 from polls import drafts, lifecycle, votelog
 from polls.models import Ballot, Choice, DeadLetter, Poll, Round
 from polls.votelog import get_log
@@ -41,7 +41,7 @@ def test_every_state_is_there_and_counted(capsys: Any) -> None:
     assert set(STATES.values()) == {"draft", "open", "closed", "published"}
     for seeded in demo.DEMO_POLLS:
         poll = Poll.objects.get(code=seeded.code)
-        tally = tallies.document(tallies.snapshot(poll), visible=True)
+        tally = documents.document(tallies.snapshot(poll), visible=True)
         assert tally["ballots"] == Ballot.objects.filter(poll_id=poll.pk).count() == seeded.ballots
         assert bool(tally.get("winners")) == (poll.state in ("closed", "published"))
         assert seeded.code in printed

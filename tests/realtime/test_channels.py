@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.results.tallies import Viewer
+from analytics.results.visibility import Viewer
 from realtime import channels
 from realtime.channels import Room, Seat
 from realtime.protocol import Frames, Message

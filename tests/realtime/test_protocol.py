@@ -6,7 +6,9 @@ import random
 
 import pytest
 
-from analytics.results.tallies import Snapshot, Viewer, document, may_see
+from analytics.results.documents import document
+from analytics.results.tallies import Snapshot
+from analytics.results.visibility import Viewer, may_see
 from polls.models import Choice, Poll
 from realtime.presence import FORGET_AFTER, TELL_EVERY, Presence
 from realtime.protocol import frames_of, request_in

@@ -10,7 +10,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import F
 
 from analytics.counting import tally_deltas
-from analytics.results import tallies
+from analytics.results import documents, tallies
 from polls import drafts, lifecycle
 from polls.errors import IllegalStep
 from polls.models import Poll, State, Visibility
@@ -81,7 +81,7 @@ def test_what_is_read_again_is_what_is_read_afresh(
         assert last.frames == frames_of(fresh)
         assert tallies.stamps([poll.pk]) == {poll.pk: last.frames.stamp}
         if last.frames.document is not None:
-            assert last.frames.document == tallies.tally_json(tallies.document(fresh, visible=True))
+            assert last.frames.document == documents.tally_json(documents.document(fresh, visible=True))
         states.add(fresh.poll.state)
     assert State.CLOSED in states, "this history went nowhere"
 

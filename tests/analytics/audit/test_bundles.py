@@ -19,7 +19,7 @@ from analytics.audit import bundles, external_sort, signing
 from analytics.audit.bundles import BundleRefused
 from analytics.counting import dead_letters
 from analytics.models import AuditBundle, Quarantine, Tally
-from analytics.results import tallies
+from analytics.results import final_results
 from polls import drafts, lifecycle
 from polls.casting.receipts import open_receipt
 from polls.models import Ballot, DeadLetter, Poll, Round
@@ -49,7 +49,7 @@ def test_it_lists_every_counted_ballot_and_what_they_come_to() -> None:
         marks
     )
     tally = json.loads(files["tally.json"])
-    final = tallies.final_result(poll)
+    final = final_results.final_result(poll)
     assert tally["counted"]["ballots"] == final["ballots"] == 12
     assert [each["votes"] for each in tally["counted"]["choices"]] == [
         each["votes"] for each in final["choices"]

@@ -10,7 +10,7 @@ from analytics.audit import recount
 from analytics.audit.recount import RecountRefused, key_ranges
 from analytics.counting import batches
 from analytics.models import Tally
-from analytics.results import tallies
+from analytics.results import final_results
 from analytics.results.tallies import BALLOTS, QUARANTINED
 from polls import lifecycle
 from polls.methods import single
@@ -170,7 +170,7 @@ def test_what_is_counted_apart_is_recounted_apart() -> None:
 def test_a_published_result_follows() -> None:
     poll = closed(counted_poll(), publish=True)
     drift(poll, "1", 30)
-    Round.objects.filter(poll=poll).update(result=tallies.final_result(poll))
+    Round.objects.filter(poll=poll).update(result=final_results.final_result(poll))
     recount.fix(recount.round_of(poll), "somebody")
     result = Round.objects.get(poll=poll).result
     assert result
@@ -181,7 +181,7 @@ def test_a_published_result_follows() -> None:
 def test_an_earlier_rounds_result_follows_with_the_texts_it_had() -> None:
     poll = closed(counted_poll(), publish=True)
     drift(poll, "1", 30)
-    Round.objects.filter(poll=poll).update(result=tallies.final_result(poll))
+    Round.objects.filter(poll=poll).update(result=final_results.final_result(poll))
     poll = lifecycle.reset_poll(poll.pk)
     poll.choices.filter(number=1).update(label="Renamed")
     recount.fix(recount.round_of(poll, 1), "somebody")

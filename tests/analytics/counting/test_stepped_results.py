@@ -17,7 +17,7 @@ from analytics.audit import recount
 from analytics.counting import batches, dead_letters, stepped_results
 from analytics.models import Quarantine, Release, Tally, TallyPoint
 from analytics.quarantine import decisions
-from analytics.results import anonymity_threshold, tallies
+from analytics.results import anonymity_threshold, documents, tallies
 from polls import lifecycle
 from polls.casting.receipts import make_receipt
 from polls.errors import TooFewBallots
@@ -39,7 +39,7 @@ def seen(poll: Poll) -> tuple[Figures, tuple[int, int, int]]:
     assert tallies.newest(poll.pk) == snap
     assert tallies.newest(poll.pk, snap) is snap
     assert tallies.stamps([poll.pk]) == {poll.pk: snap.stamp}
-    return tallies.document(snap, visible=True), snap.stamp
+    return documents.document(snap, visible=True), snap.stamp
 
 
 def total(figures: Figures) -> int:

@@ -12,7 +12,7 @@ from analytics.counting import batches, dead_letters
 from analytics.counting.quarantine_assignment import BY_RULE
 from analytics.models import Checkpoint, Quarantine, Tally, TallyPoint
 from analytics.quarantine import decisions
-from analytics.results import tallies
+from analytics.results import documents, tallies
 from polls import clock, lifecycle
 from polls.casting.receipts import make_receipt, receipt_status
 from polls.errors import IllegalStep, Malformed
@@ -50,7 +50,7 @@ def both(poll: Poll) -> tuple[int, int]:
 
 
 def figures(poll: Poll) -> dict[str, Any]:
-    return tallies.document(tallies.snapshot_of(poll.code), visible=True)
+    return documents.document(tallies.snapshot_of(poll.code), visible=True)
 
 
 def close(poll: Poll) -> Poll:
@@ -381,7 +381,7 @@ def test_the_document_says_what_is_set_aside_and_nothing_where_nothing_is() -> N
     assert document["quarantined"] == {"ballots": 3, "selections": 3, "choices": choices, "reasons": 2}
     decisions.release(decision.pk, ANN)
     assert figures(poll)["quarantined"]["reasons"] == 1
-    assert "quarantined" not in tallies.document(tallies.snapshot_of(poll.code), visible=False)
+    assert "quarantined" not in documents.document(tallies.snapshot_of(poll.code), visible=False)
 
 
 def test_every_change_has_a_stamp_of_its_own(pauses: Any) -> None:
@@ -392,7 +392,7 @@ def test_every_change_has_a_stamp_of_its_own(pauses: Any) -> None:
 
     def look() -> None:
         stamps.append(tallies.snapshot_of(poll.code).stamp)
-        documents.append(tallies.tally_json(figures(poll)))
+        documents.append(documents.tally_json(figures(poll)))
         assert tallies.stamps([poll.pk])[poll.pk] == stamps[-1]
         assert tallies.newest(poll.pk).stamp == stamps[-1]
 

@@ -16,7 +16,7 @@ from analytics.health import status as health
 from analytics.models import Checkpoint, Pulse, Tally
 from analytics.recovery import reconcile
 from analytics.recovery.log_diagnosis import Damage, survey
-from analytics.results import tallies
+from analytics.results import documents, tallies
 from polls import drafts, lifecycle, votelog
 from polls.casting import ballot_box
 from polls.casting.ballot_box import CastRequest
@@ -83,7 +83,7 @@ def count_all() -> None:
 
 def figures(poll: Poll) -> Any:
     poll = Poll.objects.get(pk=poll.pk)
-    return tallies.document(tallies.snapshot(poll), visible=True)
+    return documents.document(tallies.snapshot(poll), visible=True)
 
 
 def state_of_the_count() -> Any:

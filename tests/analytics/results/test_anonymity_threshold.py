@@ -12,7 +12,7 @@ from django.test import Client
 from analytics.audit import bundles, recount
 from analytics.models import Quarantine, Tally
 from analytics.quarantine import decisions
-from analytics.results import anonymity_threshold, tallies
+from analytics.results import anonymity_threshold, documents, tallies
 from polls import lifecycle
 from polls.errors import Malformed, TooFewBallots
 from polls.models import Poll, Round
@@ -31,7 +31,7 @@ def set_aside(poll: Poll, ballots: list[NewBallot]) -> decisions.SetAside:
 
 
 def shown(poll: Poll) -> dict[str, Any]:
-    return tallies.document(tallies.snapshot_of(poll.code), visible=True)
+    return documents.document(tallies.snapshot_of(poll.code), visible=True)
 
 
 def in_state(state: str, voters: int, **fields: Any) -> tuple[Poll, list[NewBallot]]:

@@ -26,7 +26,7 @@ def add() -> None:
         after_import("realtime.tally_reader")(_reading)
     if role() == "worker":
         after_import("analytics.counting.batches")(_counting)
-        after_import("analytics.results.tallies")(_tallying)
+        after_import("analytics.results.final_results")(_tallying)
         after_import("analytics.counting.triggers")(_waking)
         after_import("analytics.health.status")(_sweeping)
         after_import("analytics.recovery.stuck_copies")(_ending)

@@ -6,7 +6,8 @@ from django.db import transaction
 from django.db.models import F
 
 from analytics.counting import stepped_results
-from analytics.results.tallies import counts_of, earlier_result, final_result
+from analytics.results.final_results import earlier_result, final_result
+from analytics.results.tallies import counts_of
 from polls.models import Poll, Round, State
 from polls.signals import poll_changed
 

@@ -1,0 +1,100 @@
+"""The documents that screens and the API are given: a tally's figures, and a poll's state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from analytics.results.tallies import BALLOTS, QUARANTINED, Snapshot
+from polls.methods import Method, MethodRules, get_method
+from polls.models import Poll, State
+from polls.poll_document import iso, outline
+
+
+def document(snap: Snapshot, *, visible: bool) -> dict[str, Any]:
+    """The tally endpoint's document; without `visible` nothing in it depends on a vote.
+
+    share: votes / ballots, that is the part of voters; null without ballots.
+    """
+    doc = {**outline(snap.poll), "visible": visible}
+    if visible:
+        doc["version"] = snap.version
+        doc.update(figures(snap))
+    return doc
+
+
+def tally_json(document: Mapping[str, Any]) -> bytes:
+    """The tally endpoint's body."""
+    return msgspec.json.encode(document)
+
+
+def figures(snap: Snapshot) -> dict[str, Any]:
+    poll = snap.poll
+    method = get_method(poll.method)
+    ballots = snap.counts.get(BALLOTS, 0)
+    draft = poll.state == State.DRAFT
+    votes = {} if draft else method.votes(poll.method_rules(), snap.counts)
+    shown: dict[str, Any] = {
+        "ballots": ballots,
+        "selections": sum(votes.values()),
+        "base": method.SHARE_BASE,
+        "choices": [
+            {
+                "number": choice.number,
+                "label": choice.label,
+                "votes": votes[choice.number],
+                "share": round(votes[choice.number] / ballots, 4) if ballots else None,
+            }
+            for choice in poll.choices.all()
+            if not draft
+        ],
+    }
+    if poll.state in (State.CLOSED, State.PUBLISHED):
+        shown["winners"] = method.winners(votes)
+    if snap.counts.get(QUARANTINED + BALLOTS):
+        apart = quarantined_figures(
+            method, poll.method_rules(), snap.counts, snap.reasons, withheld=snap.withheld
+        )
+        shown["quarantined"] = apart
+        if "winners" in shown and "choices" in apart:
+            apart["winners_if_released"] = method.winners(_with(votes, apart["choices"]))
+    return shown
+
+
+def _with(votes: Mapping[int, int], more: Iterable[Mapping[str, int]]) -> dict[int, int]:
+    """The votes of two tallies together."""
+    return dict(Counter(votes) + Counter({choice["number"]: choice["votes"] for choice in more}))
+
+
+def quarantined_figures(
+    method: Method, rules: MethodRules, counts: Mapping[str, int], reasons: int, *, withheld: bool
+) -> dict[str, Any]:
+    """The second tally: of ballots that are counted apart, for so many reasons."""
+    if withheld:
+        return {"ballots": counts[QUARANTINED + BALLOTS], "withheld": True, "reasons": reasons}
+    apart = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
+    votes = method.votes(rules, apart)
+    return {
+        "ballots": apart[BALLOTS],
+        "selections": sum(votes.values()),
+        "choices": [{"number": number, "votes": count} for number, count in sorted(votes.items())],
+        "reasons": reasons,
+    }
+
+
+def state_message(poll: Poll) -> dict[str, Any]:
+    """What a viewer is told when the poll moves in its lifecycle."""
+    return {
+        "type": "state",
+        "poll": poll.code,
+        "round": poll.round,
+        "epoch": poll.epoch,
+        "revision": poll.revision,
+        "state": poll.state,
+        "opens_at": iso(poll.opens_at),
+        "closes_at": iso(poll.closes_at),
+        "closed_at": iso(poll.closed_at),
+    }

@@ -1,0 +1,44 @@
+"""The result that a closed round keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from analytics.results import anonymity_threshold
+from analytics.results.documents import figures, quarantined_figures
+from analytics.results.tallies import BALLOTS, QUARANTINED, counted, reasons_of
+from polls.methods import get_method
+from polls.models import Poll, Round
+
+
+def final_result(poll: Poll) -> dict[str, Any]:
+    """The result that a closed round keeps: figures with winners."""
+    snap = counted(poll)
+    votes = get_method(poll.method).votes(poll.method_rules(), snap.counts)
+    return {**figures(snap), "version": snap.version, "winners": get_method(poll.method).winners(votes)}
+
+
+def earlier_result(round_: Round, counts: Mapping[str, int]) -> dict[str, Any]:
+    """The result of a round that another one followed, with these counts; its texts are those it had."""
+    result, method = dict(round_.result or {}), get_method(round_.rules["method"])
+    votes = method.votes(round_.method_rules(), counts)
+    ballots = counts.get(BALLOTS, 0)
+    result["ballots"], result["selections"] = ballots, sum(votes.values())
+    result["winners"] = method.winners(votes)
+    result["choices"] = [
+        {
+            **choice,
+            "votes": votes.get(choice["number"], 0),
+            "share": round(votes.get(choice["number"], 0) / ballots, 4) if ballots else None,
+        }
+        for choice in result.get("choices", [])
+    ]
+    result.pop("quarantined", None)
+    if counts.get(QUARANTINED + BALLOTS):
+        reasons = reasons_of(round_.poll_id, round_.number)
+        withheld = anonymity_threshold.withheld(round_.poll_id, round_.number, round_.rules.get("step", 1))
+        result["quarantined"] = quarantined_figures(
+            method, round_.method_rules(), counts, reasons, withheld=withheld
+        )
+    return result
