@@ -20,7 +20,7 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from analytics.counting import batches
+from analytics.counting import batches, closing
 from analytics.results import tallies
 from polls import drafts, lifecycle
 from polls.casting import ballot_box
@@ -215,7 +215,7 @@ def _count() -> None:
                 _("The demo ballots are still not counted after %(s)s s.") % {"s": _COUNT_SECONDS}
             )
         time.sleep(0.02)
-    batches.settle_closings()
+    closing.settle_closings()
 
 
 def _counted(heads: Mapping[int, Head]) -> bool:

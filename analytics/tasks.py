@@ -9,7 +9,7 @@ from celery import shared_task
 from django.conf import settings
 
 from analytics.audit import bundles, purge
-from analytics.counting import batches, held_ballots, stepped_results, triggers
+from analytics.counting import batches, closing, held_ballots, stepped_results, triggers
 from analytics.health import status
 from analytics.quarantine import decisions
 from analytics.recovery import stuck_copies
@@ -61,7 +61,7 @@ def sweep(task: Any) -> None:
         except Exception:
             # What is wrong with one partition must not keep the others from being counted.
             logger.exception("partition_not_counted", extra={"partition": partition})
-    batches.settle_closings()
+    closing.settle_closings()
     stepped_results.catch_up()
     decisions.go_on()
     held_ballots.go_on()

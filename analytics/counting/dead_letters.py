@@ -6,7 +6,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from analytics.counting import batches, result_updates
+from analytics.counting import block_counting, result_updates
 from analytics.models import Checkpoint
 from analytics.signals import tally_changed
 from polls.audit_log import record
@@ -22,7 +22,7 @@ def count_letter(letter_id: int, by: str) -> DeadLetter:
         letter = _waiting(letter_id)
         # Whoever counts for a partition holds its checkpoint: no two writers on a slot.
         Checkpoint.objects.select_for_update().filter(partition=letter.partition).first()
-        reason = batches.count_entry(letter.partition, _entry(letter))
+        reason = block_counting.count_entry(letter.partition, _entry(letter))
         if reason:
             raise IllegalStep(_("It still can't be counted: %(reason)s") % {"reason": reason})
         _settle(letter, DeadLetter.Status.COUNTED, by)

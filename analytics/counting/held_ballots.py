@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from analytics.counting import batches, circuit_breaker
+from analytics.counting import circuit_breaker, closing
 from analytics.counting.checkpoints import hold_counting
 from analytics.counting.circuit_breaker import Halting
 from analytics.models import Checkpoint, Halt, HeldBlock
@@ -73,7 +73,7 @@ def _work_off(row: Halt, seconds: float, progress: Callable[[int], None] | None 
             progress(counted)
         _tell(row.poll_id)
         if not counted:
-            batches.settle_closings()
+            closing.settle_closings()
             return True
     return False
 
@@ -90,7 +90,7 @@ def _count_some(row: Halt) -> int:
             Halt.objects.filter(poll_id=row.poll_id).delete()
         for partition, together in groupby(rows, key=attrgetter("partition")):
             blocks = [circuit_breaker.block_of(held) for held in together]
-            batches.count_held(partition, blocks, let_fail=row.let_fail)
+            block_counting.count_held(partition, blocks, let_fail=row.let_fail)
         HeldBlock.objects.filter(pk__in=[held.pk for held in rows]).delete()
     return sum(held.ballots for held in rows)
 

@@ -6,31 +6,17 @@ partition, so no other writer has these voters.
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
-from struct import pack
-from typing import Any, NamedTuple
 
-from django.db import IntegrityError, connection, transaction
+from django.db import connection
 
+from analytics.counting import ballot_rows
+from analytics.counting.ballot_rows import Known, VoterKey, ballots_of
 from analytics.counting.quarantine_assignment import Decisions, Groups
 from analytics.counting.validation import RoundKey, divide
-from polls.models import Ballot, DeadLetter
+from polls.models import DeadLetter
 from polls.votelog.entries import Block, Entry
-
-VoterKey = tuple[int, int, bytes]  # poll_id, round, voter_key
-Row = tuple[int, int, bytes, bytes, str, int | None]
-_CHUNK = 400
-_COLUMNS = "poll_id, round, voter_key, ballot_id, selection"
-_ALL_COLUMNS = f"{_COLUMNS}, quarantine_id"
-_KNOWN = ("voter_key", "ballot_id", "selection", "quarantine_id")
-
-#: How long after a ballot that was there already we look before we write, so as not to write all twice.
-_WARY_SECONDS = 10.0
-_wary_until = 0.0
 
 
 @dataclass(slots=True)
@@ -106,7 +92,7 @@ def write(groups: Groups, collapsed: dict[VoterKey, Collapsed]) -> Written:
         if not item.replaced:
             first.setdefault(item.apart, []).append(_alone(item.entry))
     changing = {voter: c for voter, c in collapsed.items() if c.replaced}
-    known = _ballots_of(changing) if changing else {}
+    known = ballots_of(changing) if changing else {}
     for voter, item in sorted(changing.items()):
         there = known.get(voter)
         if there is None:
@@ -118,7 +104,7 @@ def write(groups: Groups, collapsed: dict[VoterKey, Collapsed]) -> Written:
     _replace(written.replaced)
 
     written.added = first
-    voters_there = _insert(first) if first else {}
+    voters_there = ballot_rows.insert(first) if first else {}
     if voters_there:
         _take_out(written, voters_there)
     return written
@@ -141,7 +127,7 @@ def _take_out(written: Written, there: dict[RoundKey, set[bytes]]) -> None:
             written.refused += refused
         written.added[apart] = left
     # Refused because the very same ballot is in already: a doubled entry, and all is well.
-    known = _ballots_of({voter_of(entry) for entry in written.refused})
+    known = ballots_of({voter_of(entry) for entry in written.refused})
     written.refused = [
         e for e in written.refused if voter_of(e) not in known or known[voter_of(e)].ballot_id != e.ballot_id
     ]
@@ -172,116 +158,6 @@ def _alone(entry: Entry) -> Block:
     return Block(entry.position, "ballot", *where, *columns, aside=entry.aside)
 
 
-def _insert(groups: Groups) -> dict[RoundKey, set[bytes]]:
-    """Insert what isn't there, each round in the order of its voters; per round, the voters that were."""
-    global _wary_until
-    if time.monotonic() >= _wary_until:
-        try:
-            with transaction.atomic():
-                _insert_all(groups)
-            return {}
-        except IntegrityError:
-            # Where one was there already, more may follow: for a while don't write everything in vain.
-            _wary_until = time.monotonic() + _WARY_SECONDS
-    there = _insert_new(groups)
-    found: dict[RoundKey, set[bytes]] = defaultdict(set)
-    for poll_id, round_, voter_key in there:
-        found[poll_id, round_].add(voter_key)
-    return found
-
-
-def _insert_all(groups: Groups) -> None:
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            _copy(cursor, "polls_ballot", groups)
-        else:
-            _insert_rows(cursor, sorted(_rows(groups), key=_voter_of_row))
-
-
-def _insert_new(groups: Groups) -> set[VoterKey]:
-    voters = {row[:3] for row in _rows(groups)}
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            return voters - _copy_new(cursor, groups)
-        there = set(_ballots_of(voters))
-        new = (row for row in _rows(groups) if row[:3] not in there)
-        _insert_rows(cursor, sorted(new, key=_voter_of_row))
-        return there
-
-
-def _rows(groups: Groups) -> Iterator[Row]:
-    for apart, blocks in groups.items():
-        for block in blocks:
-            where = repeat(block.poll_id), repeat(block.round)
-            ballots = block.voter_keys, block.ballot_ids, block.selections
-            yield from zip(*where, *ballots, repeat(apart), strict=False)
-
-
-def _voter_of_row(row: Row) -> VoterKey:
-    return row[:3]
-
-
-def _insert_rows(cursor: Any, rows: Sequence[Row]) -> None:
-    cursor.executemany(f"INSERT INTO polls_ballot ({_ALL_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)", rows)  # noqa: S608
-
-
-def _copy_new(cursor: Any, groups: Groups) -> set[VoterKey]:
-    """By way of a temporary table; the voters whose ballots were new."""
-    cursor.execute(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS incoming_ballot (poll_id bigint, round smallint,"
-        " voter_key bytea, ballot_id bytea, selection varchar, quarantine_id bigint) ON COMMIT DELETE ROWS"
-    )
-    # An earlier batch of the same transaction, where there is one around several.
-    cursor.execute("DELETE FROM incoming_ballot")
-    _copy(cursor, "incoming_ballot", groups)
-    cursor.execute(
-        f"INSERT INTO polls_ballot ({_ALL_COLUMNS}) SELECT {_ALL_COLUMNS} FROM incoming_ballot"  # noqa: S608
-        " ON CONFLICT DO NOTHING RETURNING poll_id, round, voter_key"
-    )
-    return {(poll_id, round_, bytes(voter)) for poll_id, round_, voter in cursor.fetchall()}
-
-
-def _copy(cursor: Any, table: str, groups: Groups) -> None:
-    """Nearly always one statement: a decision to count ballots apart has one of its own."""
-    for apart, blocks in groups.items():
-        columns = _COLUMNS if apart is None else _ALL_COLUMNS
-        statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)"
-        with connection.wrap_database_errors, cursor.copy(statement) as copy:
-            copy.write(_binary(blocks, apart))
-
-
-_SIGNATURE = b"PGCOPY\n\xff\r\n\0" + pack(">ii", 0, 0)
-_END = pack(">h", -1)
-_KEY = pack(">i", 16)  # how long a voter_key is, and a ballot_id
-
-
-def _binary(blocks: Sequence[Block], apart: int | None = None) -> bytes:
-    """COPY's binary format: put together from whole columns, several times as fast as row by row."""
-    rounds: dict[RoundKey, list[bytes]] = defaultdict(list)
-    # A row's last column ends where the next row begins, or all of them end.
-    last, fields = (b"", 5) if apart is None else (pack(">iq", 8, apart), 6)
-    for block in blocks:
-        selections = {text: _field(text.encode()) for text in set(block.selections)}
-        columns = (
-            block.voter_keys,
-            repeat(_KEY),
-            block.ballot_ids,
-            map(selections.__getitem__, block.selections),
-        )
-        rounds[block.poll_id, block.round] += map(b"".join, zip(*columns, strict=False))
-    parts = [_SIGNATURE]
-    for (poll_id, round_), rows in sorted(rounds.items()):
-        # By voter, not by arrival, so that the table's own order tells nothing either.
-        rows.sort()
-        start = pack(">hiqih", fields, 8, poll_id, 2, round_) + _KEY
-        parts += (start, (last + start).join(rows), last)
-    return b"".join([*parts, _END])
-
-
-def _field(content: bytes) -> bytes:
-    return pack(">i", len(content)) + content
-
-
 def _replace(replacements: Sequence[Replacement]) -> None:
     with connection.cursor() as cursor:
         if replacements:
@@ -290,25 +166,3 @@ def _replace(replacements: Sequence[Replacement]) -> None:
                 " WHERE poll_id = %s AND round = %s AND voter_key = %s",
                 [(r.entry.ballot_id, r.entry.selection, r.apart, *voter_of(r.entry)) for r in replacements],
             )
-
-
-class Known(NamedTuple):
-    """A ballot of the ledger."""
-
-    ballot_id: bytes
-    selection: str
-    quarantine_id: int | None
-
-
-def _ballots_of(voters: Iterable[VoterKey]) -> dict[VoterKey, Known]:
-    """These voters' ballots."""
-    by_round: dict[tuple[int, int], list[bytes]] = {}
-    for poll_id, round_, voter_key in voters:
-        by_round.setdefault((poll_id, round_), []).append(voter_key)
-    found = {}
-    for (poll_id, round_), keys in by_round.items():
-        for i in range(0, len(keys), _CHUNK):
-            rows = Ballot.objects.filter(poll_id=poll_id, round=round_, voter_key__in=keys[i : i + _CHUNK])
-            for voter, ballot_id, *rest in rows.values_list(*_KNOWN):
-                found[(poll_id, round_, bytes(voter))] = Known(bytes(ballot_id), *rest)
-    return found

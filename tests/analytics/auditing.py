@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analytics.audit import bundles, recount
-from analytics.counting import batches
+from analytics.counting import closing
 from analytics.models import AuditBundle
 from polls import lifecycle
 from polls.casting.receipts import make_receipt
@@ -25,7 +25,7 @@ VERIFIER = ROOT / "static" / "audit" / "verify.py"
 def close(poll: Poll) -> Poll:
     lifecycle.close_poll(poll.pk)
     count()
-    batches.settle_closings()
+    closing.settle_closings()
     return Poll.objects.get(pk=poll.pk)
 
 

@@ -52,15 +52,15 @@ COUNTING_STEPS = [
     *("analytics.counting.batches._locked_checkpoint", "analytics.counting.batches._check_log"),
     *(
         "analytics.counting.ledger.write",
-        "analytics.counting.ledger._insert",
+        "analytics.counting.ballot_rows.insert",
         "analytics.counting.ledger._replace",
     ),
     *(
         "analytics.counting.tally_deltas.add",
-        "analytics.counting.batches._set_aside",
+        "analytics.counting.block_counting._set_aside",
         "analytics.counting.batches._move",
     ),
-    *("analytics.counting.batches.settle_closings", "polls.lifecycle.finish_closing"),
+    *("analytics.counting.closing.settle_closings", "polls.lifecycle.finish_closing"),
 ]
 LIFECYCLE_STEPS = ["polls.lifecycle._set_gates", "polls.lifecycle._announce"]
 places = st.tuples(st.sampled_from(["before", "after"]), st.integers(1, 3))

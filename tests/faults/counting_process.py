@@ -147,7 +147,7 @@ def die(name: str, times: int) -> None:
     step, log = Step(name, times), get_log()
     match name:
         case "before_the_batch":
-            batches._count_blocks = step.before(batches._count_blocks)
+            batches.count_blocks = step.before(batches.count_blocks)
         case "after_the_ledger":
             ledger.write = step.after(ledger.write)
         case "after_the_tally":

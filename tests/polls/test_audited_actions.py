@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from analytics.counting import batches, dead_letters
+from analytics.counting import closing, dead_letters
 from polls import lifecycle, login_log
 from polls.audit_log import verify_records
 from polls.models import ApiClient, DeadLetter, Poll, Record
@@ -51,7 +51,7 @@ def test_the_steps_of_a_poll_by_an_admin(ann: Client) -> None:
         poll.refresh_from_db()
         ann.post(f"/admin/polls/poll/{poll.pk}/{step}/", {"seen": f"{poll.state}:{poll.round}"})
         count()
-        batches.settle_closings()
+        closing.settle_closings()
     steps = [("user ann", f"poll {done}", poll.code) for done in ("closed", "published", "reset")]
     assert kept(actor="user ann", poll_code=poll.code) == steps
 

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from analytics import tasks
-from analytics.counting import batches
+from analytics.counting import batches, closing
 from polls import clock, drafts, lifecycle, votelog
 from polls.errors import IllegalStep, Malformed, PollNotFound
 from polls.models import Ballot, Choice, Poll, Round, State
@@ -168,7 +168,7 @@ def test_it_is_closed_only_when_every_partition_is_counted() -> None:
     partitions = range(votelog.get_log().partitions)
     for partition in partitions:
         assert again(poll).state == State.CLOSING
-        batches.settle_closings()
+        closing.settle_closings()
         assert again(poll).state == State.CLOSING
         with pytest.raises(IllegalStep, match="still being counted"):
             lifecycle.publish_poll(poll.pk)
@@ -218,7 +218,7 @@ def test_a_poll_that_can_not_be_settled_holds_up_no_other() -> None:
     assert again(broken).state == State.CLOSING
     assert again(sound).state == State.CLOSED
     Poll.objects.filter(pk=broken.pk).update(method="single")
-    batches.settle_closings()
+    closing.settle_closings()
     assert again(broken).state == State.CLOSED
 
 

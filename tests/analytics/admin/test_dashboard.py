@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from analytics.counting import batches
+from analytics.counting import closing
 from analytics.health import status
 from analytics.models import Checkpoint, Pulse
 from polls import lifecycle, votelog
@@ -180,7 +180,7 @@ def test_a_changed_result_is_announced_before(boss: Client) -> None:
     poll = open_poll()
     lifecycle.close_poll(poll.pk)
     count()
-    batches.settle_closings()
+    closing.settle_closings()
     letter = letter_of(poll)
     assert "result of a poll" in boss.get(decide(letter, "count")).content.decode()
     boss.post(decide(letter, "count"))

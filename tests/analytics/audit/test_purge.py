@@ -13,7 +13,7 @@ from django.utils import timezone
 from analytics import tasks
 from analytics.audit import bundles, purge, recount
 from analytics.audit.purge import PurgeRefused
-from analytics.counting import batches, dead_letters
+from analytics.counting import closing, dead_letters
 from analytics.models import AuditBundle, HeldBlock, Quarantine, Tally
 from analytics.recovery import reconcile
 from polls import lifecycle
@@ -227,7 +227,7 @@ class TestRefusals:
         lifecycle.close_poll(poll.pk)
         assert "under way" in refused(poll)
         count()
-        batches.settle_closings()
+        closing.settle_closings()
         assert "under way" in refused(poll)
 
     def test_an_earlier_round_while_another_is_open(self) -> None:

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 
 from analytics.audit import recount
 from analytics.audit.recount import RecountRefused, key_ranges
-from analytics.counting import batches
+from analytics.counting import closing
 from analytics.models import Tally
 from analytics.results import final_results
 from analytics.results.tallies import BALLOTS, QUARANTINED
@@ -37,7 +37,7 @@ def counted_poll(voters: int = 20, **fields: Any) -> Poll:
 def closed(poll: Poll, publish: bool = False) -> Poll:
     lifecycle.close_poll(poll.pk)
     count()
-    batches.settle_closings()
+    closing.settle_closings()
     return lifecycle.publish_poll(poll.pk) if publish else Poll.objects.get(pk=poll.pk)
 
 

@@ -12,7 +12,15 @@ from django.db.models import F
 from django.utils import timezone
 
 from analytics import tasks
-from analytics.counting import batches, checkpoints, dead_letters, ledger, tally_deltas
+from analytics.counting import (
+    batches,
+    block_counting,
+    checkpoints,
+    dead_letters,
+    ledger,
+    tally_deltas,
+    trimming,
+)
 from analytics.models import Checkpoint, Tally, TallyPoint
 from analytics.quarantine import decisions
 from analytics.results import tallies
@@ -296,7 +304,7 @@ def test_a_round_or_a_method_that_nobody_knows_is_a_reason() -> None:
 def test_a_selection_too_long_for_a_dead_letter_is_cut() -> None:
     poll = open_poll()
     entry = Entry(1, "ballot", poll.pk, 1, 0, b"v" * 16, b"b" * 16, "9" * 1000 + "\0")
-    batches._count_blocks(0, [alone(entry)])
+    block_counting.count_blocks(0, [alone(entry)])
     assert DeadLetter.objects.get().selection == "9" * 400
 
 
@@ -305,8 +313,8 @@ def test_a_second_ballot_that_replaces_nothing_is_set_aside() -> None:
     poll = open_poll()
     first = Entry(1, "ballot", poll.pk, 1, 0, b"v" * 16, b"1" * 16, "1")
     second = Entry(2, "ballot", poll.pk, 1, 0, b"v" * 16, b"2" * 16, "2")
-    batches._count_blocks(0, [alone(first), alone(second)])
-    batches._count_blocks(0, [alone(_at(second, 3))])
+    block_counting.count_blocks(0, [alone(first), alone(second)])
+    block_counting.count_blocks(0, [alone(_at(second, 3))])
     assert check_books(poll) == {(1, "ballots"): 1, (1, "1"): 1}
     assert list(DeadLetter.objects.values_list("reason", "position")) == [
         ("already_counted", 3),
@@ -375,7 +383,7 @@ def test_a_dead_letter_is_judged_and_told_by_when_it_was_accepted(pauses: Any) -
 def test_of_a_dead_letter_without_a_time_only_when_it_was_set_aside_is_known() -> None:
     """It is of an earlier release, or its entry couldn't be read."""
     poll = open_poll()
-    batches._count_blocks(0, [alone(Entry(1, "ballot", poll.pk, 1, 0, b"v" * 16, b"b" * 16, "77"))])
+    block_counting.count_blocks(0, [alone(Entry(1, "ballot", poll.pk, 1, 0, b"v" * 16, b"b" * 16, "77"))])
     letter = DeadLetter.objects.get()
     assert letter.accepted_at is None
     repair(poll)
@@ -387,7 +395,7 @@ def test_of_a_dead_letter_without_a_time_only_when_it_was_set_aside_is_known() -
 def test_a_dead_letter_whose_time_makes_no_sense_breaks_no_page() -> None:
     poll = open_poll()
     far = Entry(1, "ballot", poll.pk, 1, 999_999_999_999_999, b"v" * 16, b"b" * 16, "77")
-    batches._count_blocks(0, [alone(far)])
+    block_counting.count_blocks(0, [alone(far)])
     assert DeadLetter.objects.get().accepted_at == LATEST
 
 
@@ -668,7 +676,7 @@ class TestSeveralWorkers:
         poll = open_poll()
         fill(poll, range(20), 1)
         looks = itertools.count(1)
-        is_due = batches._is_due_for_trimming
+        is_due = trimming.is_due
 
         def pass_by(partition: int) -> int | None:
             fill(poll, range(20, 40), 1)
@@ -680,7 +688,7 @@ class TestSeveralWorkers:
                 assert at_once(pass_by, [checkpoint.partition]) == [None]
             return is_due(checkpoint)
 
-        monkeypatch.setattr(batches, "_is_due_for_trimming", passed_by)
+        monkeypatch.setattr(trimming, "is_due", passed_by)
         for partition in range(get_log().partitions):
             batches.count_partition(partition)
         assert checkpoints.backlog() == 0
@@ -767,11 +775,11 @@ def test_points_tell_when_ballots_came_in() -> None:
         Entry(n, "ballot", poll.pk, 1, second * 1000 + 999, bytes([n]) * 16, bytes([n]) * 16, "1")
         for n, second in [(1, 100), (2, 100), (3, 107)]
     ]
-    batches._count_blocks(0, [alone(entry) for entry in entries])
+    block_counting.count_blocks(0, [alone(entry) for entry in entries])
     change = Entry(
         4, "ballot", poll.pk, 1, 110_000, entries[0].voter_key, b"x" * 16, "2", entries[0].ballot_id
     )
-    batches._count_blocks(0, [alone(change)])
+    block_counting.count_blocks(0, [alone(change)])
     points = TallyPoint.objects.filter(key__in=["1", "2"]).values_list("second", "key", "count")
     assert sorted(points) == [(100, "1", 2), (107, "1", 1), (110, "1", -1), (110, "2", 1)]
     assert check_books(poll) == {(1, "ballots"): 3, (1, "1"): 2, (1, "2"): 1}

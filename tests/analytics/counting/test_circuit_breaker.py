@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from analytics import tasks
-from analytics.counting import batches, circuit_breaker, held_ballots
+from analytics.counting import batches, circuit_breaker, closing, held_ballots
 from analytics.health import status
 from analytics.models import Checkpoint, Halt, HeldBlock
 from analytics.recovery import reconcile
@@ -228,7 +228,7 @@ def test_a_poll_doesnt_close_while_ballots_are_held() -> None:
     count()
     lifecycle.close_poll(poll.pk)
     count()
-    batches.settle_closings()
+    closing.settle_closings()
     assert Poll.objects.get(pk=poll.pk).state == State.CLOSING
     repair(poll)
     held = circuit_breaker.held_ballots(poll.pk)

@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from analytics.counting import batches as counting
-from analytics.counting import circuit_breaker, ledger, tally_deltas
+from analytics.counting import ballot_rows, circuit_breaker, tally_deltas
+from analytics.counting import block_counting as counting
 from analytics.counting.quarantine_assignment import Groups
 from analytics.counting.validation import Judge, divide
 from analytics.models import Checkpoint, Tally, TallyPoint
@@ -41,7 +41,7 @@ def bounded(few: int) -> hypothesis_settings:
 
 @pytest.fixture(autouse=True)
 def _not_wary(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "_wary_until", 0.0)
+    monkeypatch.setattr(ballot_rows, "_wary_until", 0.0)
 
 
 def key(number: int) -> bytes:
@@ -69,7 +69,7 @@ def short_way_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def too_long(*_: Any) -> Any:
         raise AssertionError("these ballots need no second look")
 
-    monkeypatch.setattr(ledger, "_insert_new", too_long)
+    monkeypatch.setattr(ballot_rows, "_insert_new", too_long)
     monkeypatch.setattr(Block, "entries", too_long)
 
 
@@ -84,7 +84,7 @@ def test_ballots_that_are_alike_and_alone_make_no_objects() -> None:
         block_of(other, range(50), ["1,2"] * 50, first=301, at=T0 + 1000),
         block_of(poll, range(300, 310), ["3"] * 10, first=351, at=T0 + 2000),
     ]
-    counting._count_blocks(0, blocks)
+    counting.count_blocks(0, blocks)
     assert check_books(poll) == {(1, "ballots"): 310, (1, "1"): 100, (1, "2"): 100, (1, "3"): 110}
     assert check_books(other) == {(1, "ballots"): 50, (1, "1"): 50, (1, "2"): 50}
     points = TallyPoint.objects.filter(poll_id=poll.pk, key="ballots").values_list("second", "count")
@@ -98,7 +98,7 @@ def test_the_number_of_statements_does_not_grow_with_the_ballots() -> None:
     for voters in (range(10), range(10, 1000)):
         block = block_of(poll, voters, ["1"] * len(voters))
         with CaptureQueriesContext(connection) as queries:
-            counting._count_blocks(0, [block])
+            counting.count_blocks(0, [block])
         statements.append(len(queries))
     assert statements[0] == statements[1] <= 8
     assert check_books(poll)[1, "ballots"] == 1000
@@ -107,7 +107,7 @@ def test_the_number_of_statements_does_not_grow_with_the_ballots() -> None:
 @pytest.mark.full_only
 def test_ballots_lie_in_the_order_of_voters_not_of_arrival() -> None:
     poll = open_poll()
-    counting._count_blocks(0, [block_of(poll, [7, 3, 9, 1], "1112"), block_of(poll, [8, 2], "21", first=5)])
+    counting.count_blocks(0, [block_of(poll, [7, 3, 9, 1], "1112"), block_of(poll, [8, 2], "21", first=5)])
     with connection.cursor() as cursor:
         cursor.execute("SELECT voter_key FROM polls_ballot ORDER BY ctid")
         assert [int.from_bytes(row[0], "big") for row in cursor.fetchall()] == [1, 2, 3, 7, 8, 9]
@@ -123,7 +123,7 @@ def test_a_voter_of_two_polls_and_two_rounds_is_another_voter_in_each() -> None:
         block_of(other, [1, 2], ["2", "2"], first=3),
         block_of(poll, [1, 2], ["3", "3"], first=5),
     ]
-    counting._count_blocks(0, blocks)
+    counting.count_blocks(0, blocks)
     assert check_books(poll) == {(1, "ballots"): 2, (1, "1"): 2, (2, "ballots"): 2, (2, "3"): 2}
     assert check_books(other) == {(1, "ballots"): 2, (1, "2"): 2}
     assert not DeadLetter.objects.exists()
@@ -134,7 +134,7 @@ def test_a_voter_of_two_polls_and_two_rounds_is_another_voter_in_each() -> None:
 
 def test_odd_ballots_are_picked_out_of_their_block() -> None:
     poll = open_poll(revote=True)
-    counting._count_blocks(0, [block_of(poll, [1], ["1"], ballot_ids=[b"a" * 16])])
+    counting.count_blocks(0, [block_of(poll, [1], ["1"], ballot_ids=[b"a" * 16])])
     block = block_of(
         poll,
         [2, 1, 3, 4, 5, 4, 6],
@@ -142,7 +142,7 @@ def test_odd_ballots_are_picked_out_of_their_block() -> None:
         first=2,
         replaces=[None, b"a" * 16, None, None, None, None, None],
     )
-    counting._count_blocks(0, [block])
+    counting.count_blocks(0, [block])
     assert check_books(poll) == {(1, "ballots"): 5, (1, "1"): 4, (1, "2"): 1}
     assert letters() == [(4, "invalid_selection"), (7, "already_counted")]
     ids_of = ballot_ids(poll)
@@ -177,11 +177,11 @@ def test_a_block_that_comes_twice_counts_once() -> None:
     poll = open_poll()
     block = block_of(poll, range(20), ["1", "2"] * 10)
     again = block_of(poll, range(20), block.selections, first=21, ballot_ids=block.ballot_ids)
-    counting._count_blocks(0, [block])
+    counting.count_blocks(0, [block])
     before = check_books(poll)
-    counting._count_blocks(0, [again])
+    counting.count_blocks(0, [again])
     assert check_books(poll) == before == {(1, "ballots"): 20, (1, "1"): 10, (1, "2"): 10}
-    counting._count_blocks(0, [block_of(poll, range(20, 30), ["3"] * 10, first=41), again])
+    counting.count_blocks(0, [block_of(poll, range(20, 30), ["3"] * 10, first=41), again])
     assert check_books(poll) == before | {(1, "ballots"): 30, (1, "3"): 10}
     assert not DeadLetter.objects.exists()
 
@@ -189,7 +189,7 @@ def test_a_block_that_comes_twice_counts_once() -> None:
 def test_a_block_that_comes_twice_in_one_batch_counts_once() -> None:
     poll = open_poll()
     block = block_of(poll, range(20), ["1"] * 20)
-    counting._count_blocks(0, [block, block_of(poll, range(20), ["1"] * 20, 21, ballot_ids=block.ballot_ids)])
+    counting.count_blocks(0, [block, block_of(poll, range(20), ["1"] * 20, 21, ballot_ids=block.ballot_ids)])
     assert check_books(poll) == {(1, "ballots"): 20, (1, "1"): 20}
     assert not DeadLetter.objects.exists()
 
@@ -203,7 +203,7 @@ def test_a_voter_who_is_in_the_ledger_with_another_ballot_stops_nobody_else() ->
         block_of(other, range(10), ["2"] * 10, first=11),
         block_of(poll, range(10, 20), ["2"] * 10, first=21, at=T0 + 5000),
     ]
-    counting._count_blocks(0, blocks)
+    counting.count_blocks(0, blocks)
     assert letters() == [(6, "already_counted")]
     assert ballot_ids(poll)[5] == b"x" * 16
     counts = Tally.objects.filter(poll_id=poll.pk).values_list("key", "count")
@@ -216,22 +216,22 @@ def test_a_voter_who_is_in_the_ledger_with_another_ballot_stops_nobody_else() ->
 def test_after_a_conflict_it_looks_before_it_writes_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     poll = open_poll()
     tries: list[int] = []
-    insert_all = ledger._insert_all
+    insert_all = ballot_rows._insert_all
 
     def noted(groups: Groups) -> None:
         tries.append(sum(len(block) for blocks in groups.values() for block in blocks))
         insert_all(groups)
 
-    monkeypatch.setattr(ledger, "_insert_all", noted)
+    monkeypatch.setattr(ballot_rows, "_insert_all", noted)
     block = block_of(poll, range(5), ["1"] * 5)
-    counting._count_blocks(0, [block])
-    counting._count_blocks(0, [block])
+    counting.count_blocks(0, [block])
+    counting.count_blocks(0, [block])
     assert tries == [5, 5]
-    counting._count_blocks(0, [block])
-    counting._count_blocks(0, [block_of(poll, range(5, 9), ["2"] * 4)])
+    counting.count_blocks(0, [block])
+    counting.count_blocks(0, [block_of(poll, range(5, 9), ["2"] * 4)])
     assert tries == [5, 5]
-    monkeypatch.setattr(ledger, "_wary_until", time.monotonic() - 0.001)
-    counting._count_blocks(0, [block_of(poll, range(9, 12), ["2"] * 3)])
+    monkeypatch.setattr(ballot_rows, "_wary_until", time.monotonic() - 0.001)
+    counting.count_blocks(0, [block_of(poll, range(9, 12), ["2"] * 3)])
     assert tries == [5, 5, 3]
     assert check_books(poll) == {(1, "ballots"): 12, (1, "1"): 5, (1, "2"): 7}
 
@@ -241,23 +241,23 @@ def test_after_a_conflict_it_looks_before_it_writes_for_a_while(monkeypatch: pyt
 
 def test_rules_are_read_once_for_many_batches_of_a_log() -> None:
     poll = open_poll()
-    counting._count_blocks(0, [block_of(poll, [1], ["1"])], "a")
+    counting.count_blocks(0, [block_of(poll, [1], ["1"])], "a")
     with CaptureQueriesContext(connection) as queries:
-        counting._count_blocks(0, [block_of(poll, [2], ["2"])], "a")
+        counting.count_blocks(0, [block_of(poll, [2], ["2"])], "a")
     assert not [query for query in queries if "polls_round" in query["sql"]]
     with CaptureQueriesContext(connection) as queries:
-        counting._count_blocks(0, [block_of(poll, [3], ["2"])], "b")  # as after a database was put back
+        counting.count_blocks(0, [block_of(poll, [3], ["2"])], "b")  # as after a database was put back
     assert [query for query in queries if "polls_round" in query["sql"]]
     assert check_books(poll)[1, "ballots"] == 3
 
 
 def test_rules_are_read_anew_before_a_ballot_is_set_aside() -> None:
     poll = open_poll()
-    counting._count_blocks(0, [block_of(poll, [1], ["1"])], "a")
+    counting.count_blocks(0, [block_of(poll, [1], ["1"])], "a")
     row = Round.objects.get(poll=poll)
     row.rules["numbers"].append(77)
     row.save()
-    counting._count_blocks(0, [block_of(poll, [2, 3, 4], ["77", "78", "2"], first=2)], "a")
+    counting.count_blocks(0, [block_of(poll, [2, 3, 4], ["77", "78", "2"], first=2)], "a")
     assert letters() == [(3, "invalid_selection")]
     assert check_books(poll) == {(1, "ballots"): 3, (1, "1"): 1, (1, "2"): 1, (1, "77"): 1}
 
@@ -269,7 +269,7 @@ def test_a_batch_may_change_more_counts_than_one_statement_takes(monkeypatch: py
         block_of(poll, range(n, n + 20), [str(1 + v) for v in range(20)], first=n + 1, at=T0 + n * 100)
         for n in range(0, 100, 20)
     ]
-    counting._count_blocks(0, blocks)
+    counting.count_blocks(0, blocks)
     assert check_books(poll) == {(1, "ballots"): 100} | {(1, str(number)): 5 for number in range(1, 21)}
 
 
@@ -379,12 +379,12 @@ def test_columns_and_single_ballots_come_to_the_same_end(monkeypatch: pytest.Mon
     monkeypatch.setattr(circuit_breaker, "FAILURES_AT_LEAST", 10**9)  # what fails is compared too
 
     def count_all(drawn: Any) -> None:
-        monkeypatch.setattr(ledger, "_wary_until", time.monotonic() + 3600 if wary else 0.0)
+        monkeypatch.setattr(ballot_rows, "_wary_until", time.monotonic() + 3600 if wary else 0.0)
         with transaction.atomic():
             for blocks in blocks_of(polls, drawn):
-                counting._count_blocks(3, blocks)
+                counting.count_blocks(3, blocks)
                 if not wary:
-                    monkeypatch.setattr(ledger, "_wary_until", 0.0)
+                    monkeypatch.setattr(ballot_rows, "_wary_until", 0.0)
             ends.append(everything())
             transaction.set_rollback(True)
 
@@ -424,7 +424,7 @@ def test_a_log_without_oddities_is_counted_as_by_hand() -> None:
         blocks = [together(entries[i : i + block_size]) for i in range(0, len(entries), block_size)]
         with transaction.atomic():
             for i in range(0, len(blocks), batch_size):
-                counting._count_blocks(0, blocks[i : i + batch_size])
+                counting.count_blocks(0, blocks[i : i + batch_size])
             rows = Ballot.objects.filter(poll_id=poll.pk).values_list("voter_key", "selection")
             assert {int.from_bytes(voter, "big"): selection for voter, selection in rows} == by_hand
             assert [position for position, _ in letters()] == [

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from analytics import tasks
 from analytics.audit import recount
-from analytics.counting import batches, dead_letters, stepped_results
+from analytics.counting import batches, closing, dead_letters, stepped_results
 from analytics.models import Quarantine, Release, Tally, TallyPoint
 from analytics.quarantine import decisions
 from analytics.results import anonymity_threshold, documents, tallies
@@ -55,7 +55,7 @@ def figures_in(document: Figures) -> Figures:
 def close(poll: Poll) -> Poll:
     lifecycle.close_poll(poll.pk)
     count()
-    batches.settle_closings()
+    closing.settle_closings()
     closed = Poll.objects.get(pk=poll.pk)
     assert closed.state == State.CLOSED
     return closed
@@ -102,11 +102,11 @@ def test_what_stands_while_the_last_are_counted_is_what_was_released(monkeypatch
     fill(poll, range(12, 15), 1)
     lifecycle.close_poll(poll.pk)
     with monkeypatch.context() as patch:
-        patch.setattr(batches, "settle_closings", lambda: None)
+        patch.setattr(closing, "settle_closings", lambda: None)
         count()
     assert Poll.objects.get(pk=poll.pk).state == State.CLOSING
     assert seen(poll)[0]["ballots"] == 10
-    batches.settle_closings()
+    closing.settle_closings()
     assert seen(poll)[0]["ballots"] == 15
 
 

@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 
 from analytics import tasks
 from analytics.audit import recount
-from analytics.counting import batches, dead_letters
+from analytics.counting import closing, dead_letters
 from analytics.counting.quarantine_assignment import BY_RULE
 from analytics.models import Checkpoint, Quarantine, Tally, TallyPoint
 from analytics.quarantine import decisions
@@ -56,7 +56,7 @@ def figures(poll: Poll) -> dict[str, Any]:
 def close(poll: Poll) -> Poll:
     lifecycle.close_poll(poll.pk)
     count()
-    batches.settle_closings()
+    closing.settle_closings()
     return Poll.objects.get(pk=poll.pk)
 
 

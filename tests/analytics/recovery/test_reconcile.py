@@ -11,7 +11,7 @@ import redis
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from analytics.counting import batches, checkpoints
+from analytics.counting import batches, checkpoints, closing
 from analytics.health import status as health
 from analytics.models import Checkpoint, Pulse, Tally
 from analytics.recovery import reconcile
@@ -78,7 +78,7 @@ def voted(poll: Poll, how_many: int = 12, count: bool = True) -> list[tuple[Vote
 def count_all() -> None:
     for partition in range(get_log().partitions):
         batches.count_partition(partition)
-    batches.settle_closings()
+    closing.settle_closings()
 
 
 def figures(poll: Poll) -> Any:

@@ -25,7 +25,8 @@ def add() -> None:
         after_import("realtime.hub")(_hub)
         after_import("realtime.tally_reader")(_reading)
     if role() == "worker":
-        after_import("analytics.counting.batches")(_counting)
+        after_import("analytics.counting.batches")(_committing)
+        after_import("analytics.counting.block_counting")(_counting)
         after_import("analytics.results.final_results")(_tallying)
         after_import("analytics.counting.triggers")(_waking)
         after_import("analytics.health.status")(_sweeping)
@@ -174,9 +175,12 @@ class _NoTransaction:
         return self._real.atomic(*args, **options)
 
 
-def _counting(module: ModuleType) -> None:
+def _committing(module: ModuleType) -> None:
     module.transaction = _NoTransaction(module.transaction)  # type: ignore[attr-defined]
     _move_late(module)
+
+
+def _counting(module: ModuleType) -> None:
     instead(module.tally_deltas, "add", "counts_each_wake_up", _remember)
     instead(module.ledger, "write", "ledger_unchecked", _take_all)
     instead(module.tally_deltas, "add", "adds_twice", lambda add, *args: (add(*args), add(*args)))

@@ -20,6 +20,7 @@ def add() -> None:
         after_import("analytics.health.bounded_probes")(_asking)
     if role() == "worker":
         after_import("analytics.counting.batches")(_counting)
+        after_import("analytics.counting.block_counting")(_setting_aside)
         after_import("analytics.counting.circuit_breaker")(_halting)
         after_import("polls.lifecycle")(_lifecycle)
 
@@ -119,6 +120,8 @@ def _counting(module: ModuleType) -> None:
 
     instead(module, "_count_batch", "skips_what_fails", move_past)
 
+
+def _setting_aside(module: ModuleType) -> None:
     def stop(set_aside: Callable[..., Any], partition: int, misfits: Any) -> None:
         if misfits:
             raise ValueError("This can't be counted.")

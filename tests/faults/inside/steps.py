@@ -12,7 +12,9 @@ def add() -> None:
     if role() == "web":
         after_import("polls.votelog.redis.log")(_casting)
     if role() == "worker":
-        after_import("analytics.counting.batches")(_counting)
+        after_import("analytics.counting.ballot_rows")(_copying)
+        after_import("analytics.counting.block_counting")(_counting)
+        after_import("analytics.counting.batches")(_committing)
         after_import("polls.votelog.redis.log")(_trimming)
     after_import("analytics.counting.triggers")(_wake_ups)
 
@@ -21,11 +23,17 @@ def _casting(module: ModuleType) -> None:
     around(module.RedisVoteLog, "append", before="web.before_append", after="web.after_append")
 
 
+def _copying(module: ModuleType) -> None:
+    around(module, "_binary", before="worker.in_copy")  # called where COPY has begun
+
+
 def _counting(module: ModuleType) -> None:
-    around(module, "_count_blocks", before="worker.before_batch")
-    around(module.ledger, "_binary", before="worker.in_copy")  # called where COPY has begun
+    around(module, "count_blocks", before="worker.before_batch")
     around(module.ledger, "write", after="worker.after_ledger")
     around(module.tally_deltas, "add", after="worker.after_tally")
+
+
+def _committing(module: ModuleType) -> None:
     around(module, "_move", after="worker.before_commit")
     around(module, "_count_batch", after="worker.after_commit")
     around(module.tally_changed, "send_robust", before="worker.before_announce")

@@ -65,11 +65,11 @@ def minted(answer: Any) -> str:
 
 
 def count() -> None:
-    from analytics.counting import batches
+    from analytics.counting import batches, closing
 
     for partition in range(get_log().partitions):
         batches.count_partition(partition)
-    batches.settle_closings()
+    closing.settle_closings()
 
 
 # --- accepted ---

@@ -591,12 +591,12 @@ def test_a_poll_runs_by_its_steps(writer: Caller) -> None:
 
 def settle(code: str) -> None:
     """What a worker does when a poll closes."""
-    from analytics.counting import batches
+    from analytics.counting import batches, closing
     from polls.votelog import get_log
 
     for partition in range(get_log().partitions):
         batches.count_partition(partition)
-    batches.settle_closings()
+    closing.settle_closings()
     assert Poll.objects.get(code=code).state == State.CLOSED
 
 

@@ -101,12 +101,12 @@ class World:
 
 
 def count() -> None:
-    from analytics.counting import batches
+    from analytics.counting import batches, closing
     from polls.votelog import get_log
 
     for partition in range(get_log().partitions):
         batches.count_partition(partition)
-    batches.settle_closings()
+    closing.settle_closings()
 
 
 @pytest.fixture
