@@ -9,7 +9,7 @@ from celery import shared_task
 from django.conf import settings
 
 from analytics.audit import bundles, purge
-from analytics.counting import batches, closing, held_ballots, stepped_results, triggers
+from analytics.counting import batches, closing, resuming, stepped_results, triggers
 from analytics.health import status
 from analytics.quarantine import decisions
 from analytics.recovery import stuck_copies
@@ -64,7 +64,7 @@ def sweep(task: Any) -> None:
     closing.settle_closings()
     stepped_results.catch_up()
     decisions.go_on()
-    held_ballots.go_on()
+    resuming.go_on()
 
 
 def _end_stuck_copies() -> None:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 
-from analytics.counting import circuit_breaker, held_ballots
+from analytics.counting import circuit_breaker, resuming
 from analytics.models import Halt
 from polls.admin.base import Admin
 from polls.audit_log import user_actor
@@ -93,7 +93,7 @@ class HaltAdmin(Admin):
 
     def _resume(self, request: HttpRequest, poll: Poll, *, let_fail: bool) -> None:
         try:
-            done = held_ballots.resume(poll, user_actor(request.user), let_fail=let_fail)
+            done = resuming.resume(poll, user_actor(request.user), let_fail=let_fail)
         except LandslideError as error:
             self.message_user(request, error.detail, messages.ERROR)
             return

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from analytics.counting import circuit_breaker, held_ballots
+from analytics.counting import circuit_breaker, resuming
 from analytics.models import Halt
 from polls.audit_log import COMMAND
 from polls.errors import LandslideError
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         with Progress(*columns, console=console(options)) as progress:
             task = progress.add_task("", total=ballots)
             try:
-                done = held_ballots.resume(
+                done = resuming.resume(
                     poll,
                     COMMAND,
                     let_fail=options["dead_letters"],

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from analytics import tasks
-from analytics.counting import batches, circuit_breaker, closing, held_ballots
+from analytics.counting import batches, circuit_breaker, closing, resuming
 from analytics.health import status
 from analytics.models import Checkpoint, Halt, HeldBlock
 from analytics.recovery import reconcile
@@ -128,7 +128,7 @@ def test_once_halted_good_ballots_wait_in_the_queue_too() -> None:
         assert (
             receipt_status(make_receipt(poll.pk, 1, each.voter_key, each.ballot_id))["status"] == "accepted"
         )
-    assert held_ballots.resume(poll, "user ann")
+    assert resuming.resume(poll, "user ann")
     assert not Halt.objects.exists()
     assert not HeldBlock.objects.exists()
     assert Ballot.objects.filter(poll_id=poll.pk, selection="2").count() == 10
@@ -147,7 +147,7 @@ def test_it_halts_again_while_the_cause_is_there() -> None:
     fill(poll, range(60), 1)
     count()
     held = circuit_breaker.held_ballots(poll.pk)
-    assert not held_ballots.resume(poll, "user ann")
+    assert not resuming.resume(poll, "user ann")
     assert circuit_breaker.held_ballots(poll.pk) == held
     assert Halt.objects.get().resumed_by == ""
     with pytest.raises(CommandError, match="halted again"):
@@ -165,7 +165,7 @@ def test_they_become_dead_letters_if_somebody_says_so() -> None:
     poll = broken()
     fill(poll, range(60), 1)
     count()
-    assert held_ballots.resume(poll, "user ann", let_fail=True)
+    assert resuming.resume(poll, "user ann", let_fail=True)
     assert ballots_in(DeadLetter, poll) == 60
     assert not HeldBlock.objects.exists()
     row = Record.objects.get(action="counting resumed")
@@ -180,7 +180,7 @@ def test_the_sweep_goes_on_with_it(settings: Any) -> None:
     held = circuit_breaker.held_ballots(poll.pk)
     repair(poll)
     settings.COUNT_BATCH = 7
-    assert not held_ballots.resume(poll, "user ann", seconds=0)
+    assert not resuming.resume(poll, "user ann", seconds=0)
     assert not Ballot.objects.filter(poll_id=poll.pk).exists()
     tasks.sweep()
     assert check_books(poll)[1, "ballots"] == held
@@ -200,9 +200,9 @@ def test_a_worker_that_dies_while_it_resumes_counts_nothing_twice(monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr("analytics.counting.tally_deltas.add", die)
         with pytest.raises(MemoryError):
-            held_ballots.resume(poll, "user ann")
+            resuming.resume(poll, "user ann")
     assert circuit_breaker.held_ballots(poll.pk) == held
-    assert held_ballots.resume(poll, "user ann")
+    assert resuming.resume(poll, "user ann")
     assert check_books(poll)[1, "ballots"] == held
 
 
@@ -232,14 +232,14 @@ def test_a_poll_doesnt_close_while_ballots_are_held() -> None:
     assert Poll.objects.get(pk=poll.pk).state == State.CLOSING
     repair(poll)
     held = circuit_breaker.held_ballots(poll.pk)
-    assert held_ballots.resume(poll, "user ann")
+    assert resuming.resume(poll, "user ann")
     assert Poll.objects.get(pk=poll.pk).state == State.CLOSED
     assert Round.objects.get(poll=poll).result["ballots"] == held
 
 
 def test_nothing_to_resume() -> None:
     with pytest.raises(IllegalStep):
-        held_ballots.resume(open_poll(), "user ann")
+        resuming.resume(open_poll(), "user ann")
 
 
 def test_a_block_comes_back_as_it_was() -> None:
@@ -270,7 +270,7 @@ def test_a_rebuilt_log_knows_whose_ballots_are_held() -> None:
         receipt = make_receipt(poll.pk, 1, each.voter_key, each.ballot_id)
         assert receipt_status(receipt)["status"] == "accepted"
     repair(poll)
-    assert held_ballots.resume(poll, "user ann")
+    assert resuming.resume(poll, "user ann")
     assert Ballot.objects.filter(poll_id=poll.pk, selection="2").count() == 1
 
 

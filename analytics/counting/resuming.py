@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from analytics.counting import circuit_breaker, closing
+from analytics.counting import block_counting, circuit_breaker, closing
 from analytics.counting.checkpoints import hold_counting
 from analytics.counting.circuit_breaker import Halting
 from analytics.models import Checkpoint, Halt, HeldBlock
