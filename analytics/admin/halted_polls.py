@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 
-from analytics.counting import circuit_breaker, resuming
+from analytics.counting import held_ballots, resuming
 from analytics.models import Halt
 from polls.admin.base import Admin
 from polls.audit_log import user_actor
@@ -40,7 +40,7 @@ class HaltAdmin(Admin):
 
     @display(description=gettext_lazy("ballots held"))
     def held(self, row: Halt) -> int:
-        return circuit_breaker.held_ballots(row.poll_id)
+        return held_ballots.count_ballots(row.poll_id)
 
     @display(description=gettext_lazy("state"))
     def state_text(self, row: Halt) -> str:
@@ -108,7 +108,7 @@ class HaltAdmin(Admin):
 
 def _consequences(step: str, row: Halt) -> list[str]:
     held = _("%(count)s ballots are counted in the order in which they came.") % {
-        "count": circuit_breaker.held_ballots(row.poll_id)
+        "count": held_ballots.count_ballots(row.poll_id)
     }
     if step == "resume":
         return [

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from django.conf import settings
 from django.db import connection, transaction
 
-from analytics.counting import circuit_breaker, closing, stepped_results, trimming
+from analytics.counting import circuit_breaker, closing, held_ballots, stepped_results, trimming
 from analytics.counting.block_counting import count_blocks
 from analytics.counting.circuit_breaker import Halting, Verdicts
 from analytics.counting.quarantine_assignment import standing
@@ -135,7 +135,7 @@ def _hold_halted(partition: int, blocks: list[Block], halt: Mapping[int, str]) -
     """Keep the ballots of polls that are halted, or have to be now; the other ballots."""
     circuit_breaker.halt(halt)
     halted = circuit_breaker.halted({block.poll_id for block in blocks})
-    circuit_breaker.hold(partition, [block for block in blocks if block.poll_id in halted])
+    held_ballots.hold(partition, [block for block in blocks if block.poll_id in halted])
     return [block for block in blocks if block.poll_id not in halted]
 
 

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
 from django.db import transaction
-from django.db.models import Sum
 from django.utils.translation import gettext as _
 
+from analytics.counting import held_ballots
 from analytics.counting.checkpoints import hold_counting
 from analytics.counting.validation import Misfit
-from analytics.models import Checkpoint, Halt, HeldBlock
+from analytics.models import Checkpoint, Halt
 from polls.audit_log import record
 from polls.models import Poll
 from polls.votelog.entries import Block
@@ -133,50 +132,9 @@ def halted(poll_ids: set[int]) -> set[int]:
     return set(Halt.objects.filter(poll_id__in=poll_ids).values_list("poll_id", flat=True))
 
 
-def hold(partition: int, blocks: Sequence[Block]) -> None:
-    HeldBlock.objects.bulk_create(
-        HeldBlock(
-            partition=partition,
-            first=block.first,
-            poll_id=block.poll_id,
-            round=block.round,
-            at=block.at,
-            ballots=len(block),
-            columns=_pack(block),
-        )
-        for block in blocks
-    )
-
-
-def held_ballots(poll_id: int | None = None) -> int:
-    """How many ballots wait, of one poll or of all."""
-    blocks = HeldBlock.objects.all() if poll_id is None else HeldBlock.objects.filter(poll_id=poll_id)
-    return blocks.aggregate(sum=Sum("ballots"))["sum"] or 0
-
-
-def block_of(row: HeldBlock) -> Block:
-    """The block as it came from the log."""
-    voter_keys, ballot_ids, selections, replaces, aside = _unpack(bytes(row.columns))
-    texts = [text.decode("utf-8", "surrogatepass") for text in selections]
-    where = row.poll_id, row.round, row.at
-    return Block(row.first, "ballot", *where, voter_keys, ballot_ids, texts, replaces, aside)
-
-
-_Columns = tuple[list[bytes], list[bytes], list[bytes], list[bytes | None] | None, str]
-_unpack: Callable[[bytes], _Columns] = msgspec.msgpack.Decoder(_Columns).decode
-
-
-def _pack(block: Block) -> bytes:
-    # Whatever came out of the log: a selection needn't be text that UTF-8 knows.
-    selections = [text.encode("utf-8", "surrogatepass") for text in block.selections]
-    replaces = list(block.replaces) if block.replaces else None
-    columns = list(block.voter_keys), list(block.ballot_ids), selections, replaces, block.aside
-    return msgspec.msgpack.encode(columns)
-
-
 def alarm(poll_code: str, row: Halt) -> str:
     """What an operator is told."""
     return _(
         "Counting of poll %(code)s is halted, since most of its ballots can't be counted: %(reason)s."
         " %(count)s ballots are held."
-    ) % {"code": poll_code, "reason": row.reason, "count": held_ballots(row.poll_id)}
+    ) % {"code": poll_code, "reason": row.reason, "count": held_ballots.count_ballots(row.poll_id)}

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from analytics.counting import block_counting, circuit_breaker, closing
+from analytics.counting import block_counting, circuit_breaker, closing, held_ballots
 from analytics.counting.checkpoints import hold_counting
 from analytics.counting.circuit_breaker import Halting
 from analytics.models import Checkpoint, Halt, HeldBlock
@@ -47,7 +47,7 @@ def resume(
             raise IllegalStep(_("The counting of this poll isn't halted."))
         row.resumed_by, row.let_fail = by[:200], let_fail
         row.save(update_fields=["resumed_by", "let_fail"])
-        ballots = circuit_breaker.held_ballots(poll.pk)
+        ballots = held_ballots.count_ballots(poll.pk)
         record(by, "counting resumed", poll.code, ballots=ballots, let_fail=let_fail)
     return _work_off(row, seconds, progress)
 
@@ -89,7 +89,7 @@ def _count_some(row: Halt) -> int:
         if not rows:
             Halt.objects.filter(poll_id=row.poll_id).delete()
         for partition, together in groupby(rows, key=attrgetter("partition")):
-            blocks = [circuit_breaker.block_of(held) for held in together]
+            blocks = [held_ballots.unpack(held) for held in together]
             block_counting.count_held(partition, blocks, let_fail=row.let_fail)
         HeldBlock.objects.filter(pk__in=[held.pk for held in rows]).delete()
     return sum(held.ballots for held in rows)

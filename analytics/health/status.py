@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
 from django.db.models.functions import Now
 
-from analytics.counting import checkpoints, circuit_breaker
+from analytics.counting import checkpoints, held_ballots
 from analytics.health import modes
 from analytics.health.bounded_probes import Asker
 from analytics.models import Checkpoint, Halt, Pulse
@@ -136,7 +136,7 @@ def counting_status() -> dict[str, Any]:
         "sweeping": sweeping(),
         "dead_letters": DeadLetter.objects.filter(status=DeadLetter.Status.WAITING).count(),
         "halted": Halt.objects.count(),
-        "held": circuit_breaker.held_ballots(),
+        "held": held_ballots.count_ballots(),
     }
 
 

@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from analytics.counting import checkpoints, circuit_breaker
+from analytics.counting import checkpoints, held_ballots
 from analytics.health import status
 from analytics.models import Checkpoint, HeldBlock
 from analytics.recovery.log_diagnosis import Damage, Plan, log_of, uncounted_left
@@ -84,7 +84,7 @@ def reconcile(
 
 
 def claims_to_restore() -> int:
-    return Ballot.objects.count() + _letters().count() + circuit_breaker.held_ballots()
+    return Ballot.objects.count() + _letters().count() + held_ballots.count_ballots()
 
 
 def gate_of(poll: Poll) -> Gate:
@@ -173,7 +173,7 @@ def _claims() -> Iterator[list[ClaimRow]]:
         yield [
             (entry.poll_id, entry.round, entry.voter_key, entry.ballot_id, entry.selection)
             for row in held
-            for entry in circuit_breaker.block_of(row).entries()
+            for entry in held_ballots.unpack(row).entries()
         ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from analytics.counting import circuit_breaker, resuming
+from analytics.counting import held_ballots, resuming
 from analytics.models import Halt
 from polls.audit_log import COMMAND
 from polls.errors import LandslideError
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         if poll is None:
             raise CommandError("There is no poll with this code.")
         columns = (TextColumn("Counting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        ballots = circuit_breaker.held_ballots(poll.pk)
+        ballots = held_ballots.count_ballots(poll.pk)
         with Progress(*columns, console=console(options)) as progress:
             task = progress.add_task("", total=ballots)
             try:

@@ -6,7 +6,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from analytics.counting import circuit_breaker
+from analytics.counting import circuit_breaker, held_ballots
 from analytics.models import Halt, Quarantine
 from polls.casting.receipts import make_receipt
 from polls.models import DeadLetter, Poll, Record, Round
@@ -137,7 +137,7 @@ def halted_poll() -> Poll:
 
 def test_a_halt_is_an_alarm_and_is_resumed_by_a_person(boss: Client) -> None:
     poll = halted_poll()
-    held = circuit_breaker.held_ballots()
+    held = held_ballots.count_ballots()
     alarms = " ".join(boss.get("/admin/figures/").json()["alarms"])
     assert poll.code in alarms
     assert str(held) in alarms

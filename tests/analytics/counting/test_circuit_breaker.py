@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from analytics import tasks
-from analytics.counting import batches, circuit_breaker, closing, resuming
+from analytics.counting import batches, circuit_breaker, closing, held_ballots, resuming
 from analytics.health import status
 from analytics.models import Checkpoint, Halt, HeldBlock
 from analytics.recovery import reconcile
@@ -61,12 +61,12 @@ def test_it_halts_and_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
         count()
     assert Halt.objects.get().poll_id == poll.pk
     assert "invalid_selection" in Halt.objects.get().reason
-    assert ballots_in(DeadLetter, poll) + circuit_breaker.held_ballots(poll.pk) == 60
+    assert ballots_in(DeadLetter, poll) + held_ballots.count_ballots(poll.pk) == 60
     assert ballots_in(DeadLetter, poll) < 2 * circuit_breaker.FAILURES_AT_LEAST
     assert "counting_halted" in {record.message for record in caplog.records}
     assert check_books(other)[1, "ballots"] == 30
     assert "landslide_halted_polls 1" in status.metrics()
-    assert f"landslide_held_ballots {circuit_breaker.held_ballots()}" in status.metrics()
+    assert f"landslide_held_ballots {held_ballots.count_ballots()}" in status.metrics()
     row = Record.objects.get(action="counting halted")
     assert (row.actor, row.poll_code) == ("counting", poll.code)
 
@@ -99,8 +99,8 @@ def test_failures_one_at_a_time_halt_it_too(settings: Any) -> None:
     append(*(new_ballot(poll, voter, 88) for voter in range(100, 220)))
     count()
     assert Halt.objects.filter(poll_id=poll.pk).exists()
-    assert ballots_in(DeadLetter, poll) + circuit_breaker.held_ballots(poll.pk) == 120
-    assert circuit_breaker.held_ballots(poll.pk) > 50
+    assert ballots_in(DeadLetter, poll) + held_ballots.count_ballots(poll.pk) == 120
+    assert held_ballots.count_ballots(poll.pk) > 50
 
 
 def test_entries_of_no_poll_halt_none() -> None:
@@ -117,13 +117,13 @@ def test_once_halted_good_ballots_wait_in_the_queue_too() -> None:
     poll = broken(revote=True)
     ballots = fill(poll, range(40), 1)
     count()
-    halted = circuit_breaker.held_ballots(poll.pk)
+    halted = held_ballots.count_ballots(poll.pk)
     repair(poll)
     later = [revote(poll, each, 2) for each in ballots[:10]]
     fill(poll, range(100, 105), 3)
     count()
     assert not Ballot.objects.filter(poll_id=poll.pk).exists()
-    assert circuit_breaker.held_ballots(poll.pk) == halted + 15
+    assert held_ballots.count_ballots(poll.pk) == halted + 15
     for each in (ballots[20], later[0]):
         assert (
             receipt_status(make_receipt(poll.pk, 1, each.voter_key, each.ballot_id))["status"] == "accepted"
@@ -146,9 +146,9 @@ def test_it_halts_again_while_the_cause_is_there() -> None:
     poll = broken()
     fill(poll, range(60), 1)
     count()
-    held = circuit_breaker.held_ballots(poll.pk)
+    held = held_ballots.count_ballots(poll.pk)
     assert not resuming.resume(poll, "user ann")
-    assert circuit_breaker.held_ballots(poll.pk) == held
+    assert held_ballots.count_ballots(poll.pk) == held
     assert Halt.objects.get().resumed_by == ""
     with pytest.raises(CommandError, match="halted again"):
         call_command("resume_counting", poll.code.lower())
@@ -177,7 +177,7 @@ def test_the_sweep_goes_on_with_it(settings: Any) -> None:
     for start in range(0, 60, 6):
         fill(poll, range(start, start + 6), 1)
     count()
-    held = circuit_breaker.held_ballots(poll.pk)
+    held = held_ballots.count_ballots(poll.pk)
     repair(poll)
     settings.COUNT_BATCH = 7
     assert not resuming.resume(poll, "user ann", seconds=0)
@@ -191,7 +191,7 @@ def test_a_worker_that_dies_while_it_resumes_counts_nothing_twice(monkeypatch: p
     poll = broken()
     fill(poll, range(60), 1)
     count()
-    held = circuit_breaker.held_ballots(poll.pk)
+    held = held_ballots.count_ballots(poll.pk)
     repair(poll)
 
     def die(*_: Any, **__: Any) -> None:
@@ -201,7 +201,7 @@ def test_a_worker_that_dies_while_it_resumes_counts_nothing_twice(monkeypatch: p
         patch.setattr("analytics.counting.tally_deltas.add", die)
         with pytest.raises(MemoryError):
             resuming.resume(poll, "user ann")
-    assert circuit_breaker.held_ballots(poll.pk) == held
+    assert held_ballots.count_ballots(poll.pk) == held
     assert resuming.resume(poll, "user ann")
     assert check_books(poll)[1, "ballots"] == held
 
@@ -219,7 +219,7 @@ def test_a_worker_that_dies_while_it_halts_holds_nothing_twice(monkeypatch: pyte
             count()
     assert not HeldBlock.objects.exists()
     count()
-    assert ballots_in(DeadLetter, poll) + circuit_breaker.held_ballots(poll.pk) == 60
+    assert ballots_in(DeadLetter, poll) + held_ballots.count_ballots(poll.pk) == 60
 
 
 def test_a_poll_doesnt_close_while_ballots_are_held() -> None:
@@ -231,7 +231,7 @@ def test_a_poll_doesnt_close_while_ballots_are_held() -> None:
     closing.settle_closings()
     assert Poll.objects.get(pk=poll.pk).state == State.CLOSING
     repair(poll)
-    held = circuit_breaker.held_ballots(poll.pk)
+    held = held_ballots.count_ballots(poll.pk)
     assert resuming.resume(poll, "user ann")
     assert Poll.objects.get(pk=poll.pk).state == State.CLOSED
     assert Round.objects.get(poll=poll).result["ballots"] == held
@@ -249,8 +249,8 @@ def test_a_block_comes_back_as_it_was() -> None:
     for replaces in (None, [None, keys[0], None]):
         block = Block(17, "ballot", poll.pk, 1, 1234, keys, keys[::-1], odd, replaces, "over_limit")
         HeldBlock.objects.all().delete()
-        circuit_breaker.hold(0, [block])
-        assert circuit_breaker.block_of(HeldBlock.objects.get()) == block
+        held_ballots.hold(0, [block])
+        assert held_ballots.unpack(HeldBlock.objects.get()) == block
 
 
 def test_a_rebuilt_log_knows_whose_ballots_are_held() -> None:
