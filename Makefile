@@ -39,7 +39,7 @@ faults: .venv/installed-dev ## Kill, freeze and cut off parts of running systems
 	@$(PY) -m tests.install
 	@exec $(PY) -m tests.faults $(FAULTS)
 
-pictures: .venv/installed-dev ## Take the pictures of README.md and docs/first-poll.md again
+pictures: .venv/installed-dev ## Take and draw the pictures of the docs again
 	@$(PY) -m tests.install
 	@exec $(PY) -m tests.docs.pictures
 

@@ -1,4 +1,7 @@
-"""`make pictures`: the pictures of README.md and docs/first-poll.md, taken of a server that it starts."""
+"""`make pictures`: the pictures of README.md, docs/first-poll.md and docs/design.md.
+
+Those of pages are taken of a server that it starts; the last is drawn from the code.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests import browser
+from tests.docs import rooms
 from tests.docs.first_poll import DESK, PHONE, FirstPoll
 from tests.e2e.audience import Client, close_all
 from tests.system import ROOT, Landslide
@@ -27,6 +31,7 @@ DEMO = "DEMO"
 
 
 def main() -> None:
+    rooms.main()
     system = Landslide(env={"ALLOWED_HOSTS": f"{HOST},127.0.0.1", "PUBLIC_URL": f"http://{HOST}"})
     with tempfile.TemporaryDirectory() as home:
         try:

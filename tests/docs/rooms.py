@@ -1,0 +1,147 @@
+"""`python -m tests.docs.rooms`: draw docs/images/rooms.svg, the packages and their imports, from the code."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import grimp
+
+from tests.system import ROOT
+
+PICTURE = ROOT / "docs" / "images" / "rooms.svg"
+WIDTH, MARGIN, TITLE, ROW, BOX, GAP = 1040, 16, 10, 58, 32, 12
+LETTER = 7.4  # average width of a letter at 13 px
+
+STYLE = """
+text { font: 13px system-ui, sans-serif; fill: #1d1d24 } .app { font-weight: 600; font-size: 15px }
+.floor { fill: #f3f2f7 } .room { fill: #fff; stroke: #6b63b5 } line { stroke: #a9a5c4; stroke-width: 1.2 }
+.file { stroke-dasharray: 3 2 }
+@media (prefers-color-scheme: dark) { text { fill: #ecebf5 } .floor { fill: #1b1a22 }
+  .room { fill: #2a2834; stroke: #9d96e8 } line { stroke: #66627f } svg { background: #121117 } }
+"""
+
+
+@dataclass(frozen=True)
+class Room:
+    app: str
+    name: str
+
+    @property
+    def module(self) -> str:
+        return f"{self.app}.{self.name}"
+
+    @property
+    def place(self) -> Path:
+        return ROOT / self.app / self.name
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}/" if self.place.is_dir() else f"{self.name}.py"
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        source = self.place / "__init__.py" if self.place.is_dir() else self.place.with_suffix(".py")
+        return (ast.get_docstring(ast.parse(source.read_text())) or "").partition("\n")[0]
+
+    @property
+    def width(self) -> float:
+        return len(self.label) * LETTER + 20
+
+
+def main() -> None:
+    PICTURE.write_text(draw())
+
+
+def draw() -> str:
+    """The picture as SVG: a band for each app, a row for each layer, a line for each import within an app.
+
+    Apps and layers come from import-linter's contracts, imports from the code. A line that others imply
+    (a imports c, where a imports b and b imports c) is left out.
+    """
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = {contract["id"]: contract for contract in contracts}
+    graph = grimp.build_graph(*layers["floors"]["layers"])
+    y, bands = float(MARGIN), []
+    for app in layers["floors"]["layers"]:
+        rows = [
+            [Room(app, name) for name in row.replace(":", "|").replace(" ", "").split("|")]
+            for row in layers[app]["layers"]
+        ]
+        rows = [part for row in rows for part in fitting(row)]
+        bands.append(_band(app, rows, edges(graph, [room for row in rows for room in row]), y))
+        y += TITLE + len(rows) * ROW + MARGIN
+    size = f'viewBox="0 0 {WIDTH} {y:.0f}" width="{WIDTH}" height="{y:.0f}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>'
+    title = "<title>The packages of Landslide: each imports only from below</title>"
+    return f"{head}{title}<style>{STYLE}</style>\n{''.join(bands)}</svg>\n"
+
+
+def fitting(row: list[Room]) -> Iterator[list[Room]]:
+    """Break a row that is too long for the picture."""
+    part: list[Room] = []
+    for room in row:
+        if part and sum(each.width + GAP for each in [*part, room]) > WIDTH - 4 * MARGIN:
+            yield part
+            part = []
+        part.append(room)
+    yield part
+
+
+def edges(graph: grimp.ImportGraph, rooms: list[Room]) -> set[tuple[Room, Room]]:
+    """Which room imports which, without what other imports imply."""
+    owner = {module: room for room in rooms for module in {room.module, *graph.find_descendants(room.module)}}
+    below: dict[Room, set[Room]] = {room: set() for room in rooms}
+    for module, room in owner.items():
+        for imported in graph.find_modules_directly_imported_by(module):
+            if imported in owner and owner[imported] != room:
+                below[room].add(owner[imported])
+
+    def reached(room: Room) -> set[Room]:
+        return below[room].union(*map(reached, below[room]))
+
+    return {
+        (room, other)
+        for room, others in below.items()
+        for other in others
+        if not any(other in reached(between) for between in others)
+    }
+
+
+def _band(app: str, rows: list[list[Room]], lines: set[tuple[Room, Room]], top: float) -> str:
+    height = TITLE + len(rows) * ROW
+    out = [
+        f'<rect class="floor" x="{MARGIN}" y="{top:.0f}" width="{WIDTH - 2 * MARGIN}" height="{height}"'
+        ' rx="10"/>\n',
+        f'<text class="app" x="{2 * MARGIN}" y="{top + 22:.0f}">{app}/</text>\n',
+    ]
+    boxes: dict[Room, tuple[float, float]] = {}  # the middle of the upper edge
+    for index, row in enumerate(rows):
+        share = (WIDTH - 4 * MARGIN) / len(row)
+        for place, room in enumerate(row):
+            x = 2 * MARGIN + share * (place + 0.5)
+            boxes[room] = (x, top + TITLE + index * ROW + (ROW - BOX) / 2)
+    for room, other in sorted(lines, key=lambda line: (line[0].name, line[1].name)):
+        (x1, y1), (x2, y2) = boxes[room], boxes[other]
+        out.append(f'<line x1="{x1:.0f}" y1="{y1 + BOX:.0f}" x2="{x2:.0f}" y2="{y2:.0f}"/>\n')
+    out += [_box(room, *place) for room, place in boxes.items()]
+    return "".join(out)
+
+
+def _box(room: Room, x: float, y: float) -> str:
+    kind = "room" if room.place.is_dir() else "room file"
+    return (
+        f"<g><title>{escape(room.summary)}</title>"
+        f'<rect class="{kind}" x="{x - room.width / 2:.0f}" y="{y:.0f}" width="{room.width:.0f}"'
+        f' height="{BOX}" rx="6"/>'
+        f'<text x="{x:.0f}" y="{y + 21:.0f}" text-anchor="middle">{room.label}</text></g>\n'
+    )
+
+
+if __name__ == "__main__":
+    main()
