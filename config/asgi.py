@@ -26,7 +26,7 @@ from config.operations.request_id import RequestId
 from config.security.body_limit import BodyLimit
 from config.urls import urlpatterns as urlpatterns  # now, or the first request of all would wait for them
 from polls.casting.asgi_lane import Intake
-from realtime.connections.event_stream import EventStreams
+from realtime.connections.event_stream import EventStreamLane
 from realtime.connections.routing import websocket_urlpatterns
 from realtime.connections.tally_endpoint import TallyLane
 
@@ -52,7 +52,7 @@ async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
 # No AuthMiddlewareStack: it would cost every viewer queries, and few need to be known.
 websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])  # type: ignore[arg-type]
 # The fast lanes first: whatever they don't know they pass on.
-shown = Compression(TallyLane(EventStreams(django_application)))
+shown = Compression(TallyLane(EventStreamLane(django_application)))
 http = Intake(RequestId(BodyLimit(shown, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)))
 HANDLERS = {"http": http, "websocket": websocket, "lifespan": lifespan}
 

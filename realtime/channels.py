@@ -1,6 +1,6 @@
 """Who watches a poll in this process, and what each of them has got of what it shows.
 
-Nothing waits in a queue for a viewer. A room has the newest message of each sort, a seat
+Nothing waits in a queue for a viewer. A channel has the newest message of each sort, a subscriber
 remembers which of them it was sent last, and the difference is what the viewer still gets:
 one that is slow skips what came between by itself.
 """
@@ -16,213 +16,215 @@ from collections.abc import Callable
 from analytics.results.visibility import Viewer
 from realtime.handover import POLICY_VIOLATION, Connection
 from realtime.presence import Presence
-from realtime.protocol import Frames, Message, request_in, unchanged_kept, viewers_message
+from realtime.protocol import Frames, Message, parse_request, reuse_unchanged, viewers_message
 from realtime.tally_reader import Reading
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 15.0  # a viewer that hears nothing for longer may take the line for dead
-STALLED_SECONDS = 10.0  # a line that takes nothing for so long ends
-STRETCH = 128  # viewers served before others have a turn on the event loop: about a millisecond
+HEARTBEAT_SECONDS = 15.0  # a viewer that hears nothing for longer may take the connection for dead
+STALLED_SECONDS = 10.0  # a connection that takes nothing for so long ends
+BATCH_SIZE = 128  # viewers served before others have a turn on the event loop: about a millisecond
 UNKNOWN_POLL = 4404
 #: What one viewer may say within a second or so. Ours ask once, after voting.
-MESSAGES_AT_MOST = 20
+MAX_MESSAGES = 20
 
 PUBLIC = Viewer.PUBLIC
 
 
 GOT = ("state", "tally", "viewers")
-RECHECK = ("asked", "looked_at", "looking")
+RECHECK = ("recheck_requested", "rechecked_at", "recheck_task")
 
 
-class Seat:
-    """One viewer in a room: what it may see, and which messages it has got."""
+class Subscriber:
+    """One viewer in a channel: what it may see, and which messages it has got."""
 
-    __slots__ = ("cookie", "counted", "kind", "line", "room", *GOT, *RECHECK)
+    __slots__ = ("cookie", "counted", "kind", "connection", "channel", *GOT, *RECHECK)
 
-    def __init__(self, room: Room, cookie: bytes = b"", *, counted: bool = True) -> None:
-        self.room = room
+    def __init__(self, channel: Channel, cookie: bytes = b"", *, counted: bool = True) -> None:
+        self.channel = channel
         self.cookie = cookie
         self.counted = counted
         self.kind = PUBLIC
-        self.line: Connection | None = None
+        self.connection: Connection | None = None
         self.state: Message | None = None
         self.tally: Message | None = None
         self.viewers: Message | None = None
-        # Of a recheck: wanted, when the last was, and the task that does it.
-        self.asked = False
-        self.looked_at = 0.0
-        self.looking: asyncio.Task[None] | None = None
+        # Of a request_recheck: wanted, when the last was, and the task that does it.
+        self.recheck_requested = False
+        self.rechecked_at = 0.0
+        self.recheck_task: asyncio.Task[None] | None = None
 
-    def catch_up(self) -> None:
-        """Send what the room shows and this viewer hasn't got; nothing while its line is held up."""
-        line, room = self.line, self.room
-        frames = room.frames
-        if line is None or frames is None or line.writing_paused:
+    def send_pending(self) -> None:
+        """Send what the channel shows and this viewer hasn't got, unless its connection is paused."""
+        connection, channel = self.connection, self.channel
+        frames = channel.frames
+        if connection is None or frames is None or connection.writing_paused:
             return
         if self.state is not frames.state:
             self.state = frames.state
-            line.send(frames.state)
+            connection.send(frames.state)
         tally = frames.tally[self.kind]
-        if self.tally is not tally and not line.writing_paused:
+        if self.tally is not tally and not connection.writing_paused:
             self.tally = tally
-            line.send(tally)
-        if self.viewers is not room.viewers and room.viewers is not None and not line.writing_paused:
-            self.viewers = room.viewers
-            line.send(room.viewers)
+            connection.send(tally)
+        viewers = channel.viewers
+        if self.viewers is not viewers and viewers is not None and not connection.writing_paused:
+            self.viewers = viewers
+            connection.send(viewers)
 
-    def see_as(self, kind: Viewer, *, again: bool = False) -> None:
-        """From now on see what `kind` may see, and at once; `again` sends it even if it has been sent."""
+    def set_kind(self, kind: Viewer, *, resend: bool = False) -> None:
+        """From now on see what `kind` may see, and at once; `resend` sends it even if it has been sent."""
         self.kind = kind
-        if again:
+        if resend:
             self.tally = None
-        self.catch_up()
+        self.send_pending()
 
     def answer_ping(self) -> None:
-        """Send the state again: a page that is looked at after a while asks whether its connection lives."""
+        """Send the state resend: a page that is looked at after a while asks whether its connection lives."""
         self.state = None
-        self.catch_up()
+        self.send_pending()
 
-    # What its line tells it.
+    # What its connection tells it.
 
     def on_message(self, text: str) -> None:
-        self.room.talk[self] += 1
-        if self.room.talk[self] > MESSAGES_AT_MOST:
-            if self.line is not None:
-                self.line.close(POLICY_VIOLATION)
+        self.channel.message_counts[self] += 1
+        if self.channel.message_counts[self] > MAX_MESSAGES:
+            if self.connection is not None:
+                self.connection.close(POLICY_VIOLATION)
             return
-        match request_in(text):
+        match parse_request(text):
             case "recheck":
-                self.room.recheck(self)
+                self.channel.request_recheck(self)
             case "ping":
                 self.answer_ping()
 
     def on_writing_paused(self) -> None:
-        self.room.held.setdefault(self, time.monotonic())
+        self.channel.paused.setdefault(self, time.monotonic())
 
     def on_writing_resumed(self) -> None:
-        self.room.held.pop(self, None)
-        self.catch_up()
+        self.channel.paused.pop(self, None)
+        self.send_pending()
 
     def on_closed(self) -> None:
-        self.line = None
-        self.room.leave(self)
+        self.connection = None
+        self.channel.unsubscribe(self)
 
 
-class Review:
-    """When it was last asked who of a room's viewers may see what (realtime/access_recheck.py)."""
+class AccessRecheck:
+    """When it was last asked who of a channel's viewers may see what (realtime/access_recheck.py)."""
 
-    __slots__ = ("at", "hides", "stands", "task")
+    __slots__ = ("poll_stamp", "results_visible", "started_at", "task")
 
     def __init__(self) -> None:
-        self.at = 0.0
-        self.stands: tuple[int, ...] = ()  # epoch and revision of the poll then
-        self.hides = ""  # from whom
+        self.started_at = 0.0
+        self.poll_stamp: tuple[int, ...] = ()  # epoch and revision of the poll then
+        self.results_visible = ""  # from whom
         self.task: asyncio.Task[None] | None = None
 
 
-class Room:
+class Channel:
     """A poll that somebody in this process watches."""
 
-    def __init__(self, poll_id: int, code: str, recheck: Callable[[Seat], None]) -> None:
+    def __init__(self, poll_id: int, code: str, request_recheck: Callable[[Subscriber], None]) -> None:
         self.poll_id = poll_id
         self.code = code
-        self.recheck = recheck
-        self.seats: set[Seat] = set()
-        self.audience = 0  # seats that are counted as viewers
-        self.held: dict[Seat, float] = {}  # whose line is held up, and since when
-        self.read: Reading | None = None  # the newest, whether it is shown or looks back
+        self.request_recheck = request_recheck
+        self.subscribers: set[Subscriber] = set()
+        self.viewer_count = 0  # subscribers that are counted as viewers
+        self.paused: dict[Subscriber, float] = {}  # whose connection is held up, and since when
+        self.reading: Reading | None = None  # the newest, whether it is shown or looks back
         self.frames: Frames | None = None
         self.viewers: Message | None = None
         self.presence = Presence()
-        self.viewers_told = (-1, 0.0)  # count, when
+        self.viewers_sent = (-1, 0.0)  # count, when
         self.subscribed = False
-        self.needed_at = time.monotonic()  # when the last viewer left, or somebody asked
+        self.last_used_at = time.monotonic()  # when the last viewer left, or somebody recheck_requested
         self.sent_at = 0.0
         self.stale = False
-        self.flushing: asyncio.Task[None] | None = None
+        self.refresh_task: asyncio.Task[None] | None = None
         # What changes in this process is marked at once, from any thread; a later read makes it good.
-        self.change = self.change_read = object()
+        self.change = self.change_seen = object()
         self.confirmed_at = 0.0
-        self.review = Review()
-        self.talk: Counter[Seat] = Counter()  # messages since the last look at the database
+        self.access_recheck = AccessRecheck()
+        self.message_counts: Counter[Subscriber] = Counter()  # messages since the last look at the database
         self._behind = False
-        self._delivering: asyncio.Task[None] | None = None
+        self._delivery_task: asyncio.Task[None] | None = None
 
-    def admit(self, seat: Seat, line: Connection) -> None:
+    def subscribe(self, subscriber: Subscriber, connection: Connection) -> None:
         """Give a viewer the snapshot, and from now on what changes."""
         assert self.frames
-        seat.line = line
-        self.seats.add(seat)
-        self.audience += seat.counted
-        seat.state, seat.tally, seat.viewers = self.frames.state, self.frames.tally[seat.kind], self.viewers
-        line.send(seat.tally)
-        line.send(viewers_message(self.presence.total(self.audience, time.monotonic())))
+        subscriber.connection = connection
+        self.subscribers.add(subscriber)
+        self.viewer_count += subscriber.counted
+        subscriber.state, subscriber.viewers = self.frames.state, self.viewers
+        subscriber.tally = self.frames.tally[subscriber.kind]
+        connection.send(subscriber.tally)
+        connection.send(viewers_message(self.presence.total(self.viewer_count, time.monotonic())))
 
-    def leave(self, seat: Seat) -> None:
-        if seat in self.seats:
-            self.seats.remove(seat)
-            self.audience -= seat.counted
-        self.held.pop(seat, None)
-        self.talk.pop(seat, None)
-        if not self.seats:
-            self.needed_at = time.monotonic()
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        if subscriber in self.subscribers:
+            self.subscribers.remove(subscriber)
+            self.viewer_count -= subscriber.counted
+        self.paused.pop(subscriber, None)
+        self.message_counts.pop(subscriber, None)
+        if not self.subscribers:
+            self.last_used_at = time.monotonic()
 
-    def show(self, frames: Frames) -> None:
+    def update(self, frames: Frames) -> None:
         before = self.frames
         if before is None:
             self.frames = frames
             return
-        self.frames = unchanged_kept(frames, before)
+        self.frames = reuse_unchanged(frames, before)
         if before.round != frames.round:
             # Who voted in the last round has not voted in this one.
-            for seat in self.seats:
-                if seat.kind is Viewer.VOTED:
-                    seat.kind = PUBLIC
-        self._tell()
+            for subscriber in self.subscribers:
+                if subscriber.kind is Viewer.VOTED:
+                    subscriber.kind = PUBLIC
+        self._start_delivery()
 
-    def tell_viewers(self, now: float, *, on_change: bool = True) -> None:
-        """How many watch, on change and now and then anyway: so a viewer knows that its line lives."""
-        count = self.presence.total(self.audience, now)
-        told, told_at = self.viewers_told
+    def send_viewer_count(self, now: float, *, on_change: bool = True) -> None:
+        """How many watch, on change and now and then anyway: so a viewer knows that its connection lives."""
+        count = self.presence.total(self.viewer_count, now)
+        told, told_at = self.viewers_sent
         if (on_change and count != told) or now - told_at >= HEARTBEAT_SECONDS:
-            self.viewers_told = (count, now)
+            self.viewers_sent = (count, now)
             self.viewers = viewers_message(count)
-            self._tell()
+            self._start_delivery()
 
-    def end_stalled(self, now: float) -> None:
+    def abort_stalled(self, now: float) -> None:
         """Let those go who have taken nothing for too long."""
-        for seat, since in list(self.held.items()):
-            if now - since >= STALLED_SECONDS and seat.line is not None:
-                seat.line.abort()
+        for subscriber, since in list(self.paused.items()):
+            if now - since >= STALLED_SECONDS and subscriber.connection is not None:
+                subscriber.connection.abort()
 
-    def dissolve(self) -> None:
+    def close_all(self) -> None:
         """The poll is no more."""
-        for seat in list(self.seats):
-            if seat.line is not None:
-                seat.line.close(UNKNOWN_POLL)
+        for subscriber in list(self.subscribers):
+            if subscriber.connection is not None:
+                subscriber.connection.close(UNKNOWN_POLL)
 
-    def end(self) -> list[asyncio.Task[None]]:
-        """Stop what runs for this room; the tasks to wait for."""
-        tasks = [task for task in (self.flushing, self._delivering, self.review.task) if task]
-        tasks += [seat.looking for seat in self.seats if seat.looking]
+    def cancel_tasks(self) -> list[asyncio.Task[None]]:
+        """Stop what runs for this channel; the tasks to wait for."""
+        tasks = [task for task in (self.refresh_task, self._delivery_task, self.access_recheck.task) if task]
+        tasks += [subscriber.recheck_task for subscriber in self.subscribers if subscriber.recheck_task]
         for task in tasks:
             task.cancel()
         return tasks
 
-    def _tell(self) -> None:
+    def _start_delivery(self) -> None:
         """Hand out what is new. A round that is under way takes it along, and goes round once more."""
         self._behind = True
-        if self._delivering is None and self.seats:
-            self._delivering = asyncio.ensure_future(self._deliver())
+        if self._delivery_task is None and self.subscribers:
+            self._delivery_task = asyncio.ensure_future(self._deliver())
 
     async def _deliver(self) -> None:
         try:
             while self._behind:
                 self._behind = False
-                for number, seat in enumerate(tuple(self.seats), 1):
-                    seat.catch_up()
-                    if number % STRETCH == 0:
+                for number, subscriber in enumerate(tuple(self.subscribers), 1):
+                    subscriber.send_pending()
+                    if number % BATCH_SIZE == 0:
                         await asyncio.sleep(0)
         finally:
-            self._delivering = None
+            self._delivery_task = None

@@ -1,6 +1,6 @@
 """What a server and the hub agree on, so that a viewer's idle connection costs next to nothing.
 
-A server that can do it offers HAND_OVER in the scope's extensions. Called with the viewer's seat,
+A server that can do it offers HAND_OVER in the scope's extensions. Called with a viewer's Subscriber,
 once the WebSocket is accepted or the event stream's response has begun, it returns the line to
 that viewer, or None where that can't be; the application then returns, and the connection stays.
 Imports no models: servers are set up before Django is.

@@ -23,218 +23,225 @@ from django.db import DatabaseError, InterfaceError
 from analytics.health import modes
 from polls.db_connections import in_thread
 from polls.models import Poll, Visibility
-from realtime.access_recheck import ask_anew, viewers_to_ask
-from realtime.channels import Room, Seat
-from realtime.overload import Strain, keep_looking
-from realtime.tally_reader import Reader
-from realtime.viewer_access import kind_of
+from realtime.access_recheck import recheck_access, subscribers_due
+from realtime.channels import Channel, Subscriber
+from realtime.overload import OverloadDetector, monitor
+from realtime.tally_reader import TallyReader
+from realtime.viewer_access import identify_viewer
 
-from .protocol import group_of
+from .protocol import group_name
 from .publish import use_loop
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 TICK_SECONDS = 0.1  # between two tallies of a poll
-CROWDED_TICK_SECONDS = 0.5  # while ballots need the time
-WATCH_SECONDS = 1.0  # between two looks at the database
-CHANNEL_PATIENCE_SECONDS = 1.0  # an absent channel layer delays the first viewer no longer
-IDLE_ROOM_SECONDS = 30.0  # a room is kept this long after anybody needed it
-RECHECK_SECONDS = 0.5  # a bound on what one viewer can make us look up
-LONGEST_CODE = 16  # characters, as in Poll.code: nothing longer is looked up, or becomes a key
+OVERLOAD_TICK_SECONDS = 0.5  # while ballots need the time
+CHECK_SECONDS = 1.0  # between two looks at the database
+LAYER_TIMEOUT_SECONDS = 1.0  # an absent channel layer delays the first viewer no longer
+IDLE_CHANNEL_SECONDS = 30.0  # a channel is kept this long after anybody needed it
+MIN_RECHECK_SECONDS = 0.5  # a bound on what one viewer can make us look up
+MAX_CODE_LENGTH = 16  # characters, as in Poll.code: nothing longer is looked up, or becomes a key
 
 
 class Hub:
-    """All rooms of this process, on one event loop."""
+    """All channels of this process, on one event loop."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         use_loop(self.loop)
         self._process = secrets.token_hex(6)
         self._layer: Any = get_channel_layer()
-        self._channel = ""
+        self._layer_channel = ""
         self._listening = asyncio.Event()
-        self._rooms: dict[int, Room] = {}
-        self._codes: dict[str, Room] = {}
-        self._entering: dict[str, asyncio.Task[Room | None]] = {}
+        self._channels: dict[int, Channel] = {}
+        self._codes: dict[str, Channel] = {}
+        self._opening: dict[str, asyncio.Task[Channel | None]] = {}
         self._threads = ThreadPoolExecutor(2, "hub")
-        self._reader = Reader()
-        self.strain = Strain()
+        self._reader = TallyReader()
+        self.overload = OverloadDetector()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = False
 
-    async def room(self, code: str) -> Room | None:
-        """The room of a poll, with its snapshot in it; None for an unknown poll."""
-        if len(code) > LONGEST_CODE:
+    async def get_channel(self, code: str) -> Channel | None:
+        """The channel of a poll, with its snapshot in it; None for an unknown poll."""
+        if len(code) > MAX_CODE_LENGTH:
             return None
-        room = self._codes.get(code) or await self._enter(code)
-        return room if room is not None and room.frames is not None else None
+        channel = self._codes.get(code) or await self._open_channel(code)
+        return channel if channel is not None and channel.frames is not None else None
 
-    def open_room(self, code: str) -> Room | None:
-        """The room of a poll that is being watched already."""
+    def find_channel(self, code: str) -> Channel | None:
+        """The channel of a poll that is being watched already."""
         return self._codes.get(code)
 
     @property
-    def rooms(self) -> int:
-        return len(self._rooms)
+    def channel_count(self) -> int:
+        return len(self._channels)
 
-    def changed(self, poll_ids: set[int]) -> None:
+    def mark_changed(self, poll_ids: set[int]) -> None:
         """These polls are not what was last read of them any more. From any thread, and at once."""
         for poll_id in poll_ids:
-            room = self._rooms.get(poll_id)
-            if room is not None:
-                room.change = object()
+            channel = self._channels.get(poll_id)
+            if channel is not None:
+                channel.change = object()
 
     async def stop(self) -> None:
         """End what runs in the background; the hub is of no use afterwards."""
         self._stopped = True  # a cancelled call to Redis may end without saying so
-        tasks = [*self._tasks, *(task for room in self._rooms.values() for task in room.end())]
+        tasks = [
+            *self._tasks,
+            *(task for channel in self._channels.values() for task in channel.cancel_tasks()),
+        ]
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._threads.shutdown(wait=True)
         self._reader.stop()
 
-    async def look_who(self, seat: Seat, *, asked: bool = False) -> None:
+    async def check_access(self, subscriber: Subscriber, *, resend: bool = False) -> None:
         """Find out what a viewer may see; where everybody sees everything, without a look at any store.
 
         One that asked gets an answer, even if it is what it has.
         """
-        room = seat.room
+        channel = subscriber.channel
         try:
-            while room.frames is not None and room.frames.results_visible != Visibility.ALWAYS:
-                frames = room.frames
-                kind = await self.in_thread(kind_of, seat.cookie, room.code, frames.results_visible)
+            while channel.frames is not None and channel.frames.results_visible != Visibility.ALWAYS:
+                frames = channel.frames
+                kind = await self.in_thread(
+                    identify_viewer, subscriber.cookie, channel.code, frames.results_visible
+                )
                 # Who voted in a round that ended meanwhile has not voted in this one.
-                if room.frames.round == frames.round:
-                    seat.see_as(kind, again=asked)
+                if channel.frames.round == frames.round:
+                    subscriber.set_kind(kind, resend=resend)
                     return
         except Exception:
             # Nobody sees more for a store that doesn't answer.
             logger.warning("viewer_not_known", exc_info=True)
 
-    def recheck(self, seat: Seat) -> None:
+    def request_recheck(self, subscriber: Subscriber) -> None:
         """Look again, one look at a time, which answers all that was asked before it began."""
-        seat.asked = True
-        if seat.looking is None:
-            seat.looking = self.loop.create_task(self._recheck(seat))
+        subscriber.recheck_requested = True
+        if subscriber.recheck_task is None:
+            subscriber.recheck_task = self.loop.create_task(self._run_recheck(subscriber))
 
-    async def _recheck(self, seat: Seat) -> None:
+    async def _run_recheck(self, subscriber: Subscriber) -> None:
         try:
-            while seat.asked and seat.line is not None:
-                await asyncio.sleep(max(0.0, seat.looked_at + RECHECK_SECONDS - time.monotonic()))
-                seat.asked, seat.looked_at = False, time.monotonic()
-                await self.look_who(seat, asked=True)
+            while subscriber.recheck_requested and subscriber.connection is not None:
+                await asyncio.sleep(
+                    max(0.0, subscriber.rechecked_at + MIN_RECHECK_SECONDS - time.monotonic())
+                )
+                subscriber.recheck_requested, subscriber.rechecked_at = False, time.monotonic()
+                await self.check_access(subscriber, resend=True)
         finally:
-            seat.looking = None
+            subscriber.recheck_task = None
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Run blocking code that may use the database."""
         return await self.loop.run_in_executor(self._threads, in_thread, function, *args)
 
-    async def _enter(self, code: str) -> Room | None:
-        """The room of a poll that nobody here watches yet; those who come meanwhile share the work."""
-        task = self._entering.get(code)
+    async def _open_channel(self, code: str) -> Channel | None:
+        """The channel of a poll that nobody here watches yet; those who come meanwhile share the work."""
+        task = self._opening.get(code)
         if task is None:
-            task = self._entering[code] = asyncio.ensure_future(self._make_room(code))
-            task.add_done_callback(lambda _: self._entering.pop(code, None))
+            task = self._opening[code] = asyncio.ensure_future(self._create_channel(code))
+            task.add_done_callback(lambda _: self._opening.pop(code, None))
         return await asyncio.shield(task)
 
-    async def _make_room(self, code: str) -> Room | None:
+    async def _create_channel(self, code: str) -> Channel | None:
         poll_id = await self.in_thread(_poll_id, code)
         if poll_id is None:
             return None
         await self._start()
-        room = Room(poll_id, code, self.recheck)
+        channel = Channel(poll_id, code, self.request_recheck)
         # Subscribe before reading: a change in between is then heard of.
-        self._rooms[poll_id] = room
-        await self._subscribe(room)
-        await self._read(room)
-        self._codes[code] = room
-        return room
+        self._channels[poll_id] = channel
+        await self._subscribe(channel)
+        await self._read(channel)
+        self._codes[code] = channel
+        return channel
 
     async def _start(self) -> None:
         if not self._tasks:
             # _listen alone makes the channel, since what is received on one is lost on another.
             self._tasks = [
                 self.loop.create_task(self._listen()),
-                self.loop.create_task(self._watch()),
-                self.loop.create_task(keep_looking(self.strain, self.in_thread)),
+                self.loop.create_task(self._run_checks()),
+                self.loop.create_task(monitor(self.overload, self.in_thread)),
             ]
         with suppress(TimeoutError):
-            async with asyncio.timeout(CHANNEL_PATIENCE_SECONDS):
+            async with asyncio.timeout(LAYER_TIMEOUT_SECONDS):
                 await self._listening.wait()
 
-    async def _subscribe(self, room: Room) -> None:
+    async def _subscribe(self, channel: Channel) -> None:
         try:
-            await self._layer.group_add(group_of(room.poll_id), self._channel)
-            room.subscribed = True
+            await self._layer.group_add(group_name(channel.poll_id), self._layer_channel)
+            channel.subscribed = True
         except Exception:
-            # Hints are a convenience: without them the room is a second late, and tries again.
-            logger.warning("group_add_failed", extra={"poll": room.poll_id})
+            # Hints are a convenience: without them the channel is a second late, and tries again.
+            logger.warning("group_add_failed", extra={"poll": channel.poll_id})
 
     async def _listen(self) -> None:
         """Take hints from the channel layer, for ever."""
         while not self._stopped:
             try:
-                if not self._channel:
-                    self._channel = await self._layer.new_channel()
+                if not self._layer_channel:
+                    self._layer_channel = await self._layer.new_channel()
                     self._listening.set()
-                self._heed(await self._layer.receive(self._channel))
+                self._handle_hint(await self._layer.receive(self._layer_channel))
             except asyncio.CancelledError:
                 raise
             except Exception:
                 logger.warning("channel_layer_failed", exc_info=True)
-                self._channel = ""
+                self._layer_channel = ""
                 self._listening.clear()
-                for room in self._rooms.values():
-                    room.subscribed = False
+                for channel in self._channels.values():
+                    channel.subscribed = False
                 await asyncio.sleep(0.5)
 
-    def _heed(self, message: dict[str, Any]) -> None:
-        room = self._rooms.get(message.get("poll", 0))
-        if room is None:
+    def _handle_hint(self, message: dict[str, Any]) -> None:
+        channel = self._channels.get(message.get("poll", 0))
+        if channel is None:
             return
         if message["type"] == "poll.changed":
-            self.refresh(room)
+            self.refresh(channel)
         elif message["type"] == "poll.presence" and message["process"] != self._process:
-            room.presence.heard(message["process"], message["count"], time.monotonic())
+            channel.presence.receive(message["process"], message["count"], time.monotonic())
 
-    def refresh(self, room: Room) -> None:
-        """Read and show the room's tally: at once, or a tick after the last time."""
-        room.stale = True
-        if room.flushing is None:
-            room.flushing = self.loop.create_task(self._flush(room))
+    def refresh(self, channel: Channel) -> None:
+        """Read and show the channel's tally: at once, or a tick after the last time."""
+        channel.stale = True
+        if channel.refresh_task is None:
+            channel.refresh_task = self.loop.create_task(self._run_refresh(channel))
 
-    async def _flush(self, room: Room) -> None:
+    async def _run_refresh(self, channel: Channel) -> None:
         try:
-            while room.stale:
-                tick = CROWDED_TICK_SECONDS if self.strain.crowded else TICK_SECONDS
-                await asyncio.sleep(max(0.0, room.sent_at + tick - time.monotonic()))
-                room.stale, room.sent_at = False, time.monotonic()
-                await self._read(room)
+            while channel.stale:
+                tick = OVERLOAD_TICK_SECONDS if self.overload.overloaded else TICK_SECONDS
+                await asyncio.sleep(max(0.0, channel.sent_at + tick - time.monotonic()))
+                channel.stale, channel.sent_at = False, time.monotonic()
+                await self._read(channel)
         except Exception:
-            logger.warning("tally_not_read", extra={"poll": room.poll_id}, exc_info=True)
+            logger.warning("tally_not_read", extra={"poll": channel.poll_id}, exc_info=True)
         finally:
-            room.flushing = None
+            channel.refresh_task = None
 
-    async def _read(self, room: Room) -> None:
-        change, began = room.change, time.monotonic()
-        last = room.read
-        room.read = await self._reader.read(room.poll_id, last)
-        frames = room.read.frames
+    async def _read(self, channel: Channel) -> None:
+        change, began = channel.change, time.monotonic()
+        last = channel.reading
+        channel.reading = await self._reader.read(channel.poll_id, last)
+        frames = channel.reading.frames
         # Two reads never overlap, but a replica or a restored database may still look back.
-        if room.frames is None or frames.stamp >= room.frames.stamp:
-            if room.read is not last:
-                room.show(frames)
-            room.change_read, room.confirmed_at = change, began
+        if channel.frames is None or frames.stamp >= channel.frames.stamp:
+            if channel.reading is not last:
+                channel.update(frames)
+            channel.change_seen, channel.confirmed_at = change, began
 
-    async def _watch(self) -> None:
-        """Once a second: whatever hints were lost, presence, and rooms that nobody needs."""
+    async def _run_checks(self) -> None:
+        """Once a second: whatever hints were lost, presence, and channels that nobody needs."""
         while not self._stopped:
-            await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
             try:
-                await self._look()
+                await self._check_channels()
             except asyncio.CancelledError:
                 raise
             except (DatabaseError, InterfaceError):
@@ -243,53 +250,55 @@ class Hub:
             except Exception:
                 logger.warning("watch_failed", exc_info=True)
 
-    async def _look(self) -> None:
+    async def _check_channels(self) -> None:
         now = time.monotonic()
-        for room in list(self._rooms.values()):
-            room.end_stalled(now)
-            if not room.seats and now - room.needed_at > IDLE_ROOM_SECONDS:
-                await self._close(room)
+        for channel in list(self._channels.values()):
+            channel.abort_stalled(now)
+            if not channel.subscribers and now - channel.last_used_at > IDLE_CHANNEL_SECONDS:
+                await self._close_channel(channel)
                 continue
-            if not room.subscribed and self._channel:
-                await self._subscribe(room)
-            if room.presence.due(room.audience, now):
-                await self._tell_presence(room)
-            room.tell_viewers(now, on_change=not self.strain.crowded)
-            room.talk.clear()
-            if seats := viewers_to_ask(room, now):
-                room.review.task = self.loop.create_task(ask_anew(room, seats, self.in_thread))
-        rooms = dict(self._rooms)  # one that is opened meanwhile is not in the answer
-        known = await self._reader.stamps(list(rooms))
-        for poll_id, room in rooms.items():
+            if not channel.subscribed and self._layer_channel:
+                await self._subscribe(channel)
+            if channel.presence.due(channel.viewer_count, now):
+                await self._send_presence(channel)
+            channel.send_viewer_count(now, on_change=not self.overload.overloaded)
+            channel.message_counts.clear()
+            if subscribers := subscribers_due(channel, now):
+                channel.access_recheck.task = self.loop.create_task(
+                    recheck_access(channel, subscribers, self.in_thread)
+                )
+        channels = dict(self._channels)  # one that is opened meanwhile is not in the answer
+        known = await self._reader.stamps(list(channels))
+        for poll_id, channel in channels.items():
             if poll_id not in known:
-                room.dissolve()  # the poll was deleted
-                await self._close(room)
-            elif room.frames is None or known[poll_id] != room.frames.stamp:
-                self.refresh(room)
-            elif room.change is room.change_read:
-                room.confirmed_at = now
+                channel.close_all()  # the poll was deleted
+                await self._close_channel(channel)
+            elif channel.frames is None or known[poll_id] != channel.frames.stamp:
+                self.refresh(channel)
+            elif channel.change is channel.change_seen:
+                channel.confirmed_at = now
             else:
-                self.refresh(room)
+                self.refresh(channel)
 
-    async def _tell_presence(self, room: Room) -> None:
+    async def _send_presence(self, channel: Channel) -> None:
         message = {
             "type": "poll.presence",
-            "poll": room.poll_id,
+            "poll": channel.poll_id,
             "process": self._process,
-            "count": room.audience,
+            "count": channel.viewer_count,
         }
         try:
-            await self._layer.group_send(group_of(room.poll_id), message)
+            await self._layer.group_send(group_name(channel.poll_id), message)
         except Exception:
-            logger.warning("presence_not_told", extra={"poll": room.poll_id})
+            logger.warning("presence_not_told", extra={"poll": channel.poll_id})
 
-    async def _close(self, room: Room) -> None:
-        self._rooms.pop(room.poll_id, None)
-        self._codes.pop(room.code, None)
+    async def _close_channel(self, channel: Channel) -> None:
+        self._channels.pop(channel.poll_id, None)
+        self._codes.pop(channel.code, None)
         try:
-            await self._layer.group_discard(group_of(room.poll_id), self._channel)
+            await self._layer.group_discard(group_name(channel.poll_id), self._layer_channel)
         except Exception:
-            logger.warning("group_discard_failed", extra={"poll": room.poll_id})
+            logger.warning("group_discard_failed", extra={"poll": channel.poll_id})
 
 
 def _poll_id(code: str) -> int | None:

@@ -7,8 +7,8 @@ then; a process that isn't heard of any more drops out of the sum.
 from __future__ import annotations
 
 #: Seconds between two tellings of an unchanged count, and until a silent process is forgotten.
-TELL_EVERY = 5.0
-FORGET_AFTER = 12.0
+SEND_SECONDS = 5.0
+EXPIRE_SECONDS = 12.0
 
 
 class Presence:
@@ -21,16 +21,16 @@ class Presence:
         self._told = -1
         self._told_at = 0.0
 
-    def heard(self, process: str, count: int, now: float) -> None:
+    def receive(self, process: str, count: int, now: float) -> None:
         self._others[process] = (count, now)
 
     def due(self, own: int, now: float) -> bool:
         """Whether to tell the others now; if so, counts as told."""
-        if own == self._told and now - self._told_at < TELL_EVERY:
+        if own == self._told and now - self._told_at < SEND_SECONDS:
             return False
         self._told, self._told_at = own, now
         return True
 
     def total(self, own: int, now: float) -> int:
-        self._others = {p: (n, at) for p, (n, at) in self._others.items() if now - at < FORGET_AFTER}
+        self._others = {p: (n, at) for p, (n, at) in self._others.items() if now - at < EXPIRE_SECONDS}
         return own + sum(count for count, _ in self._others.values())

@@ -26,7 +26,7 @@ REQUESTS = ("recheck", "ping")
 _FINAL_TEXT = b"\x81"
 
 
-def group_of(poll_id: int) -> str:
+def group_name(poll_id: int) -> str:
     """The Channels group in which hubs hear of this poll."""
     return f"poll.{poll_id}"
 
@@ -84,7 +84,7 @@ class Frames:
     document: bytes | None = None
 
 
-def frames_of(snap: Snapshot, before: Frames | None = None) -> Frames:
+def build_frames(snap: Snapshot, before: Frames | None = None) -> Frames:
     """`before`: what an earlier tally of the same poll came to, if the poll still stands as it did.
 
     Only what depends on votes is then made anew.
@@ -92,7 +92,7 @@ def frames_of(snap: Snapshot, before: Frames | None = None) -> Frames:
     poll = snap.poll
     shown_document = document(snap, visible=True)
     shown = Message({"type": "tally", **shown_document})
-    hidden = before.tally if before else dict.fromkeys(Viewer, _hidden(snap))
+    hidden = before.tally if before else dict.fromkeys(Viewer, _hidden_tally(snap))
     tally = {
         viewer: shown if may_see(poll.state, poll.results_visible, viewer) else hidden[viewer]
         for viewer in Viewer
@@ -107,11 +107,11 @@ def frames_of(snap: Snapshot, before: Frames | None = None) -> Frames:
     )
 
 
-def _hidden(snap: Snapshot) -> Message:
+def _hidden_tally(snap: Snapshot) -> Message:
     return Message({"type": "tally", **document(snap, visible=False)})
 
 
-def unchanged_kept(frames: Frames, before: Frames) -> Frames:
+def reuse_unchanged(frames: Frames, before: Frames) -> Frames:
     """`frames`, with the very messages of `before` where they say the same.
 
     So what a viewer was sent last can be compared by identity, a pointer for each viewer.
@@ -127,7 +127,7 @@ def unchanged_kept(frames: Frames, before: Frames) -> Frames:
     )
 
 
-def request_in(text: str | None) -> str | None:
+def parse_request(text: str | None) -> str | None:
     """What a client's message asks for: one of REQUESTS, or nothing that we heed."""
     try:
         message = msgspec.json.decode(text or "")

@@ -17,15 +17,15 @@ def connect() -> None:
 
 
 def _on_tally_changed(sender: Any, poll_ids: set[int], **_: Any) -> None:
-    _tell(poll_ids)
+    _announce(poll_ids)
 
 
 def _on_poll_changed(sender: Any, poll_id: int, **_: Any) -> None:
-    _tell({poll_id})
+    _announce({poll_id})
 
 
-def _tell(poll_ids: set[int]) -> None:
+def _announce(poll_ids: set[int]) -> None:
     hub = current_hub()
     if hub is not None:
-        hub.changed(poll_ids)  # before whoever made the change hears that it is done
+        hub.mark_changed(poll_ids)  # before whoever made the change hears that it is done
     announce(poll_ids)

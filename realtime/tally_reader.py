@@ -1,4 +1,4 @@
-"""What the rooms' ticks read from the database, in a thread that keeps its connection between them.
+"""What the channels' ticks read from the database, in a thread that keeps its connection between them.
 
 Taking one from the pool and having it checked costs as much as a tally. It is given back once a
 second, so that an idle hub holds none and one that died is noticed.
@@ -16,7 +16,7 @@ from django.db import close_old_connections, connections
 from analytics.results import tallies
 from analytics.results.tallies import Snapshot
 from polls.db_connections import in_thread
-from realtime.protocol import Frames, frames_of
+from realtime.protocol import Frames, build_frames
 
 T = TypeVar("T")
 
@@ -29,14 +29,14 @@ class Reading(NamedTuple):
 
 
 def read_poll(poll_id: int, last: Reading | None) -> Reading:
-    """What a room shows now; `last`, what was read before, if nothing has changed since."""
+    """What a channel shows now; `last`, what was read before, if nothing has changed since."""
     snap = tallies.newest(poll_id, last.snap if last else None)
     if last is None or snap.poll is not last.snap.poll:
-        return Reading(snap, frames_of(snap))
-    return last if snap is last.snap else Reading(snap, frames_of(snap, last.frames))
+        return Reading(snap, build_frames(snap))
+    return last if snap is last.snap else Reading(snap, build_frames(snap, last.frames))
 
 
-class Reader:
+class TallyReader:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "hub-reader")
 

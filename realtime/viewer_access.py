@@ -19,7 +19,7 @@ from polls import two_factor
 from polls.models import Visibility
 
 
-def kind_of(cookie: bytes, code: str, results_visible: str) -> Viewer:
+def identify_viewer(cookie: bytes, code: str, results_visible: str) -> Viewer:
     cookies = _cookies(cookie)
     if _is_staff(cookies.get(settings.SESSION_COOKIE_NAME)):
         return Viewer.STAFF
@@ -28,9 +28,9 @@ def kind_of(cookie: bytes, code: str, results_visible: str) -> Viewer:
     return Viewer.PUBLIC
 
 
-def kinds_of(cookies: list[bytes], code: str, results_visible: str) -> list[Viewer]:
+def identify_viewers(cookies: list[bytes], code: str, results_visible: str) -> list[Viewer]:
     """Of several viewers; screens that share a session share the look."""
-    known = {cookie: kind_of(cookie, code, results_visible) for cookie in set(cookies)}
+    known = {cookie: identify_viewer(cookie, code, results_visible) for cookie in set(cookies)}
     return [known[cookie] for cookie in cookies]
 
 

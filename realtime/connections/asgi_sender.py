@@ -10,7 +10,7 @@ from realtime.handover import ConnectionListener
 from realtime.protocol import Message
 
 
-class PlainLine:
+class ASGIConnection:
     """Sends one message at a time, in a task of its own, and is held up meanwhile."""
 
     def __init__(self, watcher: ConnectionListener, send: Callable[[Message], Awaitable[None]]) -> None:

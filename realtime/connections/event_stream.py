@@ -14,8 +14,8 @@ from typing import Any
 from polls.http.lanes import is_secure, knows_host
 from polls.http.origins import origin_allowed, origin_of
 from polls.models import Visibility, canonical_code
-from realtime.channels import Room, Seat
-from realtime.connections.asgi_sender import PlainLine
+from realtime.channels import Channel, Subscriber
+from realtime.connections.asgi_sender import ASGIConnection
 from realtime.handover import HAND_OVER
 from realtime.hub import get_hub
 from realtime.protocol import Message
@@ -39,22 +39,22 @@ HEADERS = [
 Scope = dict[str, Any]
 
 
-class EventStreams:
+class EventStreamLane:
     """Serves the streams, and leaves the rest to the application behind."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        room = await _room(scope) if scope["path"].endswith(SUFFIX) else None
-        if room is None:
+        channel = await _requested_channel(scope) if scope["path"].endswith(SUFFIX) else None
+        if channel is None:
             await self.app(scope, receive, send)
         else:
-            await _stream(room, scope, receive, send)
+            await _stream(channel, scope, receive, send)
 
 
-async def _room(scope: Scope) -> Room | None:
-    """The room whose stream is asked for; None where it isn't for us to answer."""
+async def _requested_channel(scope: Scope) -> Channel | None:
+    """The channel whose stream is asked for; None where it isn't for us to answer."""
     path = PATH.fullmatch(scope["path"])
     headers = dict(scope["headers"])
     if (
@@ -65,7 +65,7 @@ async def _room(scope: Scope) -> Room | None:
     ):
         return None
     try:
-        return await get_hub().room(canonical_code(path[1]))
+        return await get_hub().get_channel(canonical_code(path[1]))
     except Exception:
         logger.warning("viewer_not_let_in", exc_info=True)
         return None
@@ -79,33 +79,33 @@ def _host(scope: Scope, headers: dict[bytes, bytes]) -> bytes:
     return str(server[0]).encode()
 
 
-async def _stream(room: Room, scope: Scope, receive: Any, send: Any) -> None:
-    assert room.frames
-    public = room.frames.results_visible == Visibility.ALWAYS
+async def _stream(channel: Channel, scope: Scope, receive: Any, send: Any) -> None:
+    assert channel.frames
+    public = channel.frames.results_visible == Visibility.ALWAYS
     whose = (b"access-control-allow-origin", b"*") if public else (b"vary", b"Cookie")
     await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, whose]})
     # No empty line behind it: it belongs to the first event, since some clients take a block for an event.
     retry = b"retry: %d\n" % random.randint(*RETRY_MILLISECONDS)
     await send({"type": "http.response.body", "body": retry, "more_body": True})
 
-    seat = Seat(room, _cookies(scope))
+    subscriber = Subscriber(channel, _access_cookies(scope))
     hand_over = (scope.get("extensions") or {}).get(HAND_OVER)
-    line = hand_over(seat) if hand_over else None
-    if line is not None:
-        room.admit(seat, line)
-        await get_hub().look_who(seat)
+    connection = hand_over(subscriber) if hand_over else None
+    if connection is not None:
+        channel.subscribe(subscriber, connection)
+        await get_hub().check_access(subscriber)
         return
 
     async def send_event(message: Message) -> None:
         await send({"type": "http.response.body", "body": message.event, "more_body": True})
 
-    plain = PlainLine(seat, send_event)
-    room.admit(seat, plain)
-    await plain.run(_until_gone(receive, seat), at_most=PLAIN_SECONDS)
+    connection = ASGIConnection(subscriber, send_event)
+    channel.subscribe(subscriber, connection)
+    await connection.run(_wait_for_disconnect(receive, subscriber), at_most=PLAIN_SECONDS)
     await send({"type": "http.response.body", "body": b""})
 
 
-def _cookies(scope: Scope) -> bytes:
+def _access_cookies(scope: Scope) -> bytes:
     """What tells who is watching; nothing of it where another site's page asks."""
     headers = scope["headers"]
     host = _host(scope, dict(headers)).decode("latin-1")
@@ -114,8 +114,8 @@ def _cookies(scope: Scope) -> bytes:
     return b"; ".join(value for name, value in headers if name == b"cookie")
 
 
-async def _until_gone(receive: Any, seat: Seat) -> None:
-    await get_hub().look_who(seat)
+async def _wait_for_disconnect(receive: Any, subscriber: Subscriber) -> None:
+    await get_hub().check_access(subscriber)
     while (await receive())["type"] != "http.disconnect":
         pass
 

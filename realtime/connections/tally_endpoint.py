@@ -18,7 +18,7 @@ from django.conf import settings
 
 from analytics.api.tally import PUBLIC, known
 from polls.models import Visibility, canonical_code
-from realtime.channels import Room
+from realtime.channels import Channel
 from realtime.hub import Hub, current_hub, get_hub
 from realtime.protocol import Frames
 
@@ -27,18 +27,18 @@ logger = logging.getLogger(__name__)
 PATH = re.compile(r"/api/v1/polls/([A-Za-z0-9]{1,32})/tally/")
 SUFFIX = "/tally/"
 #: Headers that no answer of ours depends on, or that are looked at here. All others tell requests apart.
-NO_MATTER = frozenset(
+IGNORED_HEADERS = frozenset(
     b"user-agent referer origin connection cache-control pragma priority dnt upgrade-insecure-requests"
     b" x-forwarded-for x-real-ip via x-request-id traceparent tracestate accept-encoding sec-fetch-site"
     b" sec-fetch-mode sec-fetch-dest sec-fetch-user sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform"
     b" sec-gpc".split()
 )
-HAS_BODY = frozenset((b"content-length", b"transfer-encoding"))
+BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
 #: The one cookie that an answer for everybody may depend on, by the language of its headers.
 LANGUAGE_COOKIE = settings.LANGUAGE_COOKIE_NAME.encode()
-#: Sorts of requests that are known at a time, and bytes of the headers that tell one from another; and rooms,
-#: beyond which only viewers open more.
-KNOWN_MOST, SORT_MOST, ROOMS_MOST = 512, 2048, 1000
+#: Sorts of requests that are known at a time, and bytes of the headers that tell one from another;
+#: and channels, beyond which only viewers open more.
+MAX_KNOWN, MAX_KEY_BYTES, MAX_CHANNELS = 512, 2048, 1000
 #: A snapshot that was not compared with the database for longer is not given out.
 TRUSTED_SECONDS = 3.0
 
@@ -49,35 +49,37 @@ Headers = list[tuple[bytes, bytes]]
 class TallyLane:
     def __init__(self, app: Any) -> None:
         self.app = app
-        self._known: dict[tuple[Any, ...], Headers] = {}
+        self._headers: dict[tuple[Any, ...], Headers] = {}
         self._opening: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         path = PATH.fullmatch(scope["path"]) if scope["path"].endswith(SUFFIX) else None
-        sort = sort_of(scope) if path and scope["method"] == "GET" else None
-        if path is None or sort is None:
+        key = request_key(scope) if path and scope["method"] == "GET" else None
+        if path is None or key is None:
             await self.app(scope, receive, send)
             return
         code = canonical_code(path[1])
-        answer = self._answer(code, *sort)
+        answer = self._answer(code, *key)
         if answer is None:
-            await self.app(scope, receive, self._learning(send, code, sort[0]))
+            await self.app(scope, receive, self._observing(send, code, key[0]))
             return
         for message in answer:
             await send(message)
 
-    def _answer(self, code: str, sort: tuple[Any, ...], if_none_match: bytes) -> Headers | Any:
+    def _answer(self, code: str, key: tuple[Any, ...], if_none_match: bytes) -> Headers | Any:
         hub = current_hub()
-        room = hub.open_room(code) if hub is not None and hub.loop is asyncio.get_running_loop() else None
-        frames = certain(room)
-        if room is None or frames is None or frames.document is None:
+        channel = (
+            hub.find_channel(code) if hub is not None and hub.loop is asyncio.get_running_loop() else None
+        )
+        frames = trusted_frames(channel)
+        if channel is None or frames is None or frames.document is None:
             return None
-        room.needed_at = time.monotonic()
+        channel.last_used_at = time.monotonic()
         epoch, revision, version = frames.stamp
         etag = f'"{epoch}-{revision}-{version}"'
         fresh = known(etag, if_none_match.decode("latin-1"))
         status, body = (304, b"") if fresh else (200, frames.document)
-        headers = self._known.get((status, *sort))
+        headers = self._headers.get((status, *key))
         if headers is None:
             return None
         new = {b"etag": etag.encode(), b"content-length": b"%d" % len(body)}
@@ -88,32 +90,32 @@ class TallyLane:
         }
         return start, {"type": "http.response.body", "body": body}
 
-    def _learning(self, send: Any, code: str, sort: tuple[Any, ...]) -> Any:
+    def _observing(self, send: Any, code: str, key: tuple[Any, ...]) -> Any:
         """`send`, with an eye on the view's answer."""
 
         async def send_seen(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start" and message["status"] in (200, 304):
-                self._learn(message, code, sort)
+                self._remember(message, code, key)
             await send(message)
 
         return send_seen
 
-    def _learn(self, message: dict[str, Any], code: str, sort: tuple[Any, ...]) -> None:
+    def _remember(self, message: dict[str, Any], code: str, key: tuple[Any, ...]) -> None:
         headers = list(message["headers"])
         found = {name.lower(): value for name, value in headers}
         if found.get(b"cache-control") != PUBLIC.encode() or b"set-cookie" in found:
             return
-        if len(self._known) >= KNOWN_MOST:
-            self._known.clear()
-        self._known[(message["status"], *sort)] = headers
+        if len(self._headers) >= MAX_KNOWN:
+            self._headers.clear()
+        self._headers[(message["status"], *key)] = headers
         hub = get_hub()
-        if hub.open_room(code) is None and hub.rooms < ROOMS_MOST:
-            task = asyncio.ensure_future(_open(hub, code))
+        if hub.find_channel(code) is None and hub.channel_count < MAX_CHANNELS:
+            task = asyncio.ensure_future(_open_channel(hub, code))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
 
 
-def sort_of(scope: Scope) -> tuple[tuple[Any, ...], bytes] | None:
+def request_key(scope: Scope) -> tuple[tuple[Any, ...], bytes] | None:
     """What tells a request from others as far as Django cares, and its If-None-Match.
 
     None for one that is better passed on: with a query, a body, cookies that Django may answer to, or so much
@@ -122,7 +124,7 @@ def sort_of(scope: Scope) -> tuple[tuple[Any, ...], bytes] | None:
     if scope["query_string"]:
         return None
     if_none_match, size = b"", 0
-    sort = [scope["scheme"], scope.get("root_path", "")]
+    key = [scope["scheme"], scope.get("root_path", "")]
     for header in scope["headers"]:
         name, value = header
         if name == b"if-none-match" and not if_none_match:
@@ -130,24 +132,24 @@ def sort_of(scope: Scope) -> tuple[tuple[Any, ...], bytes] | None:
         elif name == b"cookie":
             if LANGUAGE_COOKIE in value:
                 return None
-        elif name in HAS_BODY:
+        elif name in BODY_HEADERS:
             return None
-        elif name not in NO_MATTER:
-            sort.append(header)
+        elif name not in IGNORED_HEADERS:
+            key.append(header)
             size += len(name) + len(value)
-    return (tuple(sort), if_none_match) if size <= SORT_MOST else None
+    return (tuple(key), if_none_match) if size <= MAX_KEY_BYTES else None
 
 
-def certain(room: Room | None) -> Frames | None:
-    """What a room shows to everybody, unless the view might know better."""
-    if room is None or room.frames is None or room.frames.results_visible != Visibility.ALWAYS:
+def trusted_frames(channel: Channel | None) -> Frames | None:
+    """What a channel shows to everybody, unless the view might know better."""
+    if channel is None or channel.frames is None or channel.frames.results_visible != Visibility.ALWAYS:
         return None
-    heard = room.subscribed and room.change is room.change_read
-    return room.frames if heard and time.monotonic() - room.confirmed_at < TRUSTED_SECONDS else None
+    heard = channel.subscribed and channel.change is channel.change_seen
+    return channel.frames if heard and time.monotonic() - channel.confirmed_at < TRUSTED_SECONDS else None
 
 
-async def _open(hub: Hub, code: str) -> None:
+async def _open_channel(hub: Hub, code: str) -> None:
     try:
-        await hub.room(code)
+        await hub.get_channel(code)
     except Exception:
         logger.warning("room_not_opened", exc_info=True)

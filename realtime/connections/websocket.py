@@ -13,8 +13,8 @@ from typing import Any
 from polls.http.lanes import is_secure, knows_host
 from polls.http.origins import origin_allowed, origin_of
 from polls.models import canonical_code
-from realtime.channels import UNKNOWN_POLL, Room, Seat
-from realtime.connections.asgi_sender import PlainLine
+from realtime.channels import UNKNOWN_POLL, Channel, Subscriber
+from realtime.connections.asgi_sender import ASGIConnection
 from realtime.handover import HAND_OVER
 from realtime.hub import get_hub
 from realtime.protocol import Message
@@ -40,38 +40,40 @@ async def tally_socket(scope: Scope, receive: Any, send: Any) -> None:
         await send({"type": "websocket.close", "code": FOREIGN_ORIGIN})
         return
     try:
-        room = await get_hub().room(canonical_code(scope["url_route"]["kwargs"]["code"]))
+        channel = await get_hub().get_channel(canonical_code(scope["url_route"]["kwargs"]["code"]))
     except Exception:
         logger.warning("viewer_not_let_in", exc_info=True)
         await send({"type": "websocket.close", "code": TRY_LATER})
         return
-    if room is None:
+    if channel is None:
         await send({"type": "websocket.close", "code": UNKNOWN_POLL})
         return
     counted = scope["query_string"] != NO_AUDIENCE
-    await _watch(room, Seat(room, headers.get(b"cookie", b""), counted=counted), scope, receive, send)
+    await _serve(
+        channel, Subscriber(channel, headers.get(b"cookie", b""), counted=counted), scope, receive, send
+    )
 
 
-async def _watch(room: Room, seat: Seat, scope: Scope, receive: Any, send: Any) -> None:
+async def _serve(channel: Channel, subscriber: Subscriber, scope: Scope, receive: Any, send: Any) -> None:
     hand_over = scope.get("extensions", {}).get(HAND_OVER)
-    line = hand_over(seat) if hand_over else None
-    if line is not None:
-        room.admit(seat, line)
-        await get_hub().look_who(seat)
+    connection = hand_over(subscriber) if hand_over else None
+    if connection is not None:
+        channel.subscribe(subscriber, connection)
+        await get_hub().check_access(subscriber)
         return
 
     async def send_text(message: Message) -> None:
         await send({"type": "websocket.send", "text": message.text})
 
-    plain = PlainLine(seat, send_text)
-    room.admit(seat, plain)
-    code = await plain.run(_read(receive, seat))
+    connection = ASGIConnection(subscriber, send_text)
+    channel.subscribe(subscriber, connection)
+    code = await connection.run(_read_requests(receive, subscriber))
     if code is not None:
         await send({"type": "websocket.close", "code": code})
 
 
-async def _read(receive: Any, seat: Seat) -> None:
+async def _read_requests(receive: Any, subscriber: Subscriber) -> None:
     """Until the viewer leaves: the only thing it can ask is whether it may see the tally now."""
-    await get_hub().look_who(seat)
+    await get_hub().check_access(subscriber)
     while (message := await receive())["type"] != "websocket.disconnect":
-        seat.on_message(message.get("text") or "")
+        subscriber.on_message(message.get("text") or "")

@@ -14,10 +14,10 @@ from tests.servers import PATIENCE
 
 
 class Recorder:
-    """Stands where a viewer's seat stands: it keeps what its line tells it."""
+    """Stands where a viewer's subscriber stands: it keeps what its line tells it."""
 
     def __init__(self) -> None:
-        self.line: Connection | None = None
+        self.connection: Connection | None = None
         self.told: list[str] = []
         self.texts: list[str] = []
 
@@ -51,7 +51,7 @@ class Handing:
             await send({"type": "http.response.body", "body": b"begun", "more_body": True})
         await self.ready.wait()
         recorder = Recorder()
-        recorder.line = scope["extensions"][HAND_OVER](recorder)
+        recorder.connection = scope["extensions"][HAND_OVER](recorder)
         self.recorders.append(recorder)
 
     async def recorder(self) -> Recorder:

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("realtime.access_recheck.REVIEW_SECONDS", 0.2)
+    monkeypatch.setattr("realtime.access_recheck.RECHECK_SECONDS", 0.2)
 
 
 def log_in(name: str = "anna", two_factor: bool = False) -> tuple[Client, str]:

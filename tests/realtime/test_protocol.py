@@ -10,8 +10,8 @@ from analytics.results.documents import document
 from analytics.results.tallies import Snapshot
 from analytics.results.visibility import Viewer, may_see
 from polls.models import Choice, Poll
-from realtime.presence import FORGET_AFTER, TELL_EVERY, Presence
-from realtime.protocol import frames_of, request_in
+from realtime.presence import EXPIRE_SECONDS, SEND_SECONDS, Presence
+from realtime.protocol import build_frames, parse_request
 
 STATES = ["draft", "open", "closing", "closed", "published"]
 EVERYBODY, VOTED, STAFF, NOBODY = set(Viewer), {Viewer.VOTED, Viewer.STAFF}, {Viewer.STAFF}, set()
@@ -61,7 +61,7 @@ def snapshot(poll: Poll, *votes: int) -> Snapshot:
 @pytest.mark.parametrize(("results_visible", "state"), [("after_close", "open"), ("staff", "published")])
 def test_nothing_in_a_hidden_frame_depends_on_a_vote(db: None, results_visible: str, state: str) -> None:
     poll = poll_with(db, results_visible=results_visible, state=state)
-    before, after = frames_of(snapshot(poll, 0, 0, 0)), frames_of(snapshot(poll, 900, 70, 12345))
+    before, after = build_frames(snapshot(poll, 0, 0, 0)), build_frames(snapshot(poll, 900, 70, 12345))
     assert before.tally[Viewer.PUBLIC] == after.tally[Viewer.PUBLIC]
     assert before.state == after.state
     assert before.tally[Viewer.STAFF] != after.tally[Viewer.STAFF]
@@ -93,7 +93,7 @@ def test_old_snapshot_and_messages_make_the_fresh_snapshot(db: None) -> None:
     history = []
     for epoch, revision, votes in itertools.product((1, 2), (1, 2), range(5)):
         poll.epoch, poll.revision = epoch, revision + epoch
-        history.append(json.loads(frames_of(snapshot(poll, votes, 0, 0)).tally[Viewer.PUBLIC].text))
+        history.append(json.loads(build_frames(snapshot(poll, votes, 0, 0)).tally[Viewer.PUBLIC].text))
     fresh = history[-1]
     for seed in range(200):
         chance = random.Random(seed)
@@ -125,17 +125,17 @@ def stamp(message: dict[str, int]) -> tuple[int, int, int]:
     ],
 )
 def test_it_heeds_nothing_but_a_recheck_and_a_ping(text: str | None, wanted: str | None) -> None:
-    assert request_in(text) == wanted
+    assert parse_request(text) == wanted
 
 
 def test_presence_adds_up_processes_and_forgets_the_silent() -> None:
     presence = Presence()
-    presence.heard("a", 3, 0.0)
-    presence.heard("b", 4, 5.0)
-    presence.heard("a", 2, 6.0)
+    presence.receive("a", 3, 0.0)
+    presence.receive("b", 4, 5.0)
+    presence.receive("a", 2, 6.0)
     assert presence.total(1, 7.0) == 7
-    assert presence.total(1, 5.0 + FORGET_AFTER) == 3
-    assert presence.total(1, 6.0 + FORGET_AFTER) == 1
+    assert presence.total(1, 5.0 + EXPIRE_SECONDS) == 3
+    assert presence.total(1, 6.0 + EXPIRE_SECONDS) == 1
 
 
 def test_presence_is_told_on_change_and_now_and_then() -> None:
@@ -143,4 +143,4 @@ def test_presence_is_told_on_change_and_now_and_then() -> None:
     assert presence.due(1, 10.0)
     assert not presence.due(1, 10.5)
     assert presence.due(2, 11.0)
-    assert presence.due(2, 11.0 + TELL_EVERY)
+    assert presence.due(2, 11.0 + SEND_SECONDS)

@@ -45,7 +45,7 @@ async def test_viewers_who_come_at_once_cost_the_database_what_one_costs(
     watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The look once a second costs one statement, however many watch; here it would blur the count.
-    monkeypatch.setattr(hub_module, "WATCH_SECONDS", 3600)
+    monkeypatch.setattr(hub_module, "CHECK_SECONDS", 3600)
     polls = [await db(make_poll)() for _ in range(3)]
     with counted_queries(monkeypatch) as first:
         await (await watch(polls[0].code)).tally()

@@ -1,4 +1,4 @@
-"""What a room reads again and again is what it would read for the first time, to the byte."""
+"""What a channel reads again and again is what it would read for the first time, to the byte."""
 
 import random
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from analytics.results import documents, tallies
 from polls import drafts, lifecycle
 from polls.errors import IllegalStep
 from polls.models import Poll, State, Visibility
-from realtime.protocol import frames_of
-from realtime.tally_reader import Reader, Reading, read_poll
+from realtime.protocol import build_frames
+from realtime.tally_reader import Reading, TallyReader, read_poll
 from tests.polling import make_poll, open_poll
 from tests.realtime.viewing import db
 
@@ -78,7 +78,7 @@ def test_what_is_read_again_is_what_is_read_afresh(
             continue
         last = read_poll(poll.pk, last)
         fresh = tallies.snapshot_of(poll.code)
-        assert last.frames == frames_of(fresh)
+        assert last.frames == build_frames(fresh)
         assert tallies.stamps([poll.pk]) == {poll.pk: last.frames.stamp}
         if last.frames.document is not None:
             assert last.frames.document == documents.tally_json(documents.document(fresh, visible=True))
@@ -126,7 +126,7 @@ def test_a_poll_that_changes_while_it_is_read_is_read_again() -> None:
         read = read_poll(poll.pk, last)
     assert not undisturbed
     assert read.snap.poll.state == State.OPEN
-    assert read.frames == frames_of(tallies.snapshot_of(poll.code))
+    assert read.frames == build_frames(tallies.snapshot_of(poll.code))
 
 
 def test_a_poll_that_is_no_more_is_not_shown_as_it_was() -> None:
@@ -142,7 +142,7 @@ def test_a_poll_that_is_no_more_is_not_shown_as_it_was() -> None:
 @pytest.mark.django_db(transaction=True)
 async def test_a_connection_is_kept_between_ticks_given_back_at_a_look_and_replaced_when_it_died() -> None:
     poll = await db(open_poll)()
-    reader = Reader()
+    reader = TallyReader()
     held = partial(reader._run, lambda: connection.connection and connection.connection.info.backend_pid)
     try:
         last = await reader.read(poll.pk, None)

@@ -242,7 +242,7 @@ async def test_a_stream_whose_request_has_not_ended_is_not_left_alone(
     async with serving(app) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /stream/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nbegun")
-        assert (await app.recorder()).line is None
+        assert (await app.recorder()).connection is None
         async with asyncio.timeout(PATIENCE):
             await reader.read()
         writer.close()

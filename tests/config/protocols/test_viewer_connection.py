@@ -65,8 +65,8 @@ async def test_one_encoded_frame_reaches_all() -> None:
         address = f"ws://127.0.0.1:{port}/"
         async with fetch.async_websocket(address) as one, fetch.async_websocket(address) as two:
             for recorder in (await app.recorder(), await app.recorder()):
-                assert recorder.line
-                recorder.line.send(TALLY)
+                assert recorder.connection
+                recorder.connection.send(TALLY)
             assert await one.recv() == await two.recv() == TALLY.text
             assert not one.protocol.extensions
 
@@ -76,7 +76,7 @@ async def test_frames_of_every_length_are_read_as_they_were_meant(length: int) -
     message = Message({"type": "tally", "question": "x" * length})
     app = Handing()
     async with serving(app) as (_, port), fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
-        line: Any = (await app.recorder()).line
+        line: Any = (await app.recorder()).connection
         line.send(message)
         assert await client.recv() == message.text
 
@@ -85,7 +85,7 @@ async def test_what_a_client_says_is_heard_and_leaves_nothing_behind() -> None:
     app = Handing()
     async with serving(app) as (_, port), fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
         recorder = await app.recorder()
-        line: Any = recorder.line
+        line: Any = recorder.connection
         await client.send("whole")
         await client.send(["in ", "three ", "parts"])
         await client.send(b"binary")
@@ -101,7 +101,7 @@ async def test_bytes_that_come_one_by_one_make_the_same_message() -> None:
     async with serving(app) as (_, port):
         _, writer = await raw_socket(port)
         recorder = await app.recorder()
-        line: Any = recorder.line
+        line: Any = recorder.connection
         for byte in masked(Opcode.TEXT, b"half ", fin=False) + masked(Opcode.PING, b"?"):
             writer.write(bytes([byte]))
             await asyncio.sleep(0.001)
@@ -119,7 +119,7 @@ async def test_pings_of_a_client_that_reads_nothing_do_not_pile_up(monkeypatch: 
     async with serving(app) as (_, port):
         reader, writer = await raw_socket(port, receive_buffer=4096)
         recorder = await app.recorder()
-        line: Any = recorder.line
+        line: Any = recorder.connection
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(4):
             writer.write(masked(Opcode.PING, b"p" * 125) * 8000)
@@ -136,7 +136,7 @@ async def test_what_is_sent_in_plenty_is_heard_in_slices(monkeypatch: pytest.Mon
     async with serving(app) as (_, port):
         _, writer = await raw_socket(port)
         recorder = await app.recorder()
-        line: Any = recorder.line
+        line: Any = recorder.connection
         writer.write(masked(Opcode.TEXT, b"") * 2000)
         await until(lambda: not line.transport.is_reading())
         writer.write(masked(Opcode.TEXT, b"last"))
@@ -286,8 +286,8 @@ async def test_nonsense_harms_nobody_but_who_sent_it() -> None:
         for _ in range(50):
             recorder = await app.recorder()
             await until(lambda recorder=recorder: recorder.told == ["closed"])
-        assert watching.line
-        watching.line.send(TALLY)
+        assert watching.connection
+        watching.connection.send(TALLY)
         assert await client.recv() == TALLY.text
         await until(lambda: len(server.server_state.connections) == 1)
 
@@ -296,9 +296,9 @@ async def test_the_server_says_why_it_closes() -> None:
     app = Handing()
     async with serving(app) as (_, port), fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
         recorder = await app.recorder()
-        assert recorder.line
-        recorder.line.close(4404)
-        recorder.line.send(TALLY)  # comes to nothing
+        assert recorder.connection
+        recorder.connection.close(4404)
+        recorder.connection.send(TALLY)  # comes to nothing
         with pytest.raises(ConnectionClosed):
             await client.recv()
         assert client.close_code == 4404
@@ -321,7 +321,7 @@ async def test_a_zero_window_is_noticed_at_once_and_when_it_opens() -> None:
     async with serving(app) as (_, port):
         reader, writer = await raw_socket(port, receive_buffer=4096)
         recorder = await app.recorder()
-        line: Any = recorder.line
+        line: Any = recorder.connection
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         big, sent = Message({"type": "tally", "question": "x" * 5000}), 0
         while not line.writing_paused:
@@ -354,7 +354,7 @@ async def test_who_answers_no_ping_is_dropped_and_who_does_is_not() -> None:
         dead = await app.recorder()
         async with fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
             alive = await app.recorder()
-            line: Any = alive.line
+            line: Any = alive.connection
             pass_interval()
             assert not line.answered
             await until(lambda: line.answered)
@@ -406,11 +406,11 @@ async def test_events_go_out_as_chunks_of_the_response_that_was_begun() -> None:
         request = h11.Request(method="GET", target="/x/stream/?y", headers=[("Host", "x")])
         writer.write(client.send(request) or b"")
         recorder = await app.recorder()
-        assert recorder.line
-        recorder.line.send(TALLY)
+        assert recorder.connection
+        recorder.connection.send(TALLY)
         writer.write(b"GET /another/ HTTP/1.1\r\nHost: x\r\n\r\n")  # never has its turn
         await asyncio.sleep(0.02)
-        recorder.line.close(0)
+        recorder.connection.close(0)
         client.receive_data(await asyncio.wait_for(reader.read(), PATIENCE))
         assert client.next_event().status_code == 200  # type: ignore[union-attr]
         body = b""
@@ -467,4 +467,4 @@ async def test_compressed_connections_are_not_handed_over() -> None:
         serving(app, ws_per_message_deflate=True) as (_, port),
         fetch.async_websocket(f"ws://127.0.0.1:{port}/"),
     ):
-        assert (await app.recorder()).line is None
+        assert (await app.recorder()).connection is None

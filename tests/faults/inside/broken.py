@@ -128,8 +128,8 @@ def _hub(module: ModuleType) -> None:
     async def not_look(_look: Any, _hub: Any) -> None:
         return None
 
-    instead(module.Hub, "_look", "never_looks", not_look)
-    instead(module.Hub, "_heed", "never_looks", lambda *_: None)
+    instead(module.Hub, "_check_channels", "never_looks", not_look)
+    instead(module.Hub, "_handle_hint", "never_looks", lambda *_: None)
 
 
 def _reading(module: ModuleType) -> None:
@@ -139,7 +139,7 @@ def _reading(module: ModuleType) -> None:
 
     def old(read: Any, poll_id: int, last: Any) -> Any:
         from analytics.results.tallies import Snapshot
-        from realtime.protocol import frames_of
+        from realtime.protocol import build_frames
 
         reading = read(poll_id, None)
         snap = first.setdefault(poll_id, reading).snap
@@ -149,7 +149,7 @@ def _reading(module: ModuleType) -> None:
         if turns[poll_id] % 2:
             return reading
         raised = Snapshot(snap.poll, snap.counts, snap.version)
-        frames = frames_of(raised)
+        frames = build_frames(raised)
         return module.Reading(raised, replace(frames, stamp=reading.frames.stamp))
 
     instead(module, "read_poll", "shows_old_tallies", old)

@@ -107,7 +107,7 @@ def test_a_visitors_cookies_count_for_pages_of_ours_only(
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     headers = [(b"host", b"testserver"), (b"cookie", b"voter=x"), *way_headers(told, origin)]
     scope = http_scope("GET", address("DEMO"), headers, scheme=scheme)
-    assert event_stream._cookies(scope) == (b"voter=x" if ours else b"")
+    assert event_stream._access_cookies(scope) == (b"voter=x" if ours else b"")
 
 
 async def test_a_viewer_that_leaves_is_counted_no_more(stream: Any) -> None:

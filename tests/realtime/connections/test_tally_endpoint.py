@@ -49,7 +49,7 @@ async def warmed(lane: TallyLane, code: str) -> bytes:
     etag = {name.lower(): value for name, value in first.headers}[b"etag"]
     await get(lane, code, (b"if-none-match", etag))
     hub = hub_module.get_hub()
-    await until(lambda: (room := hub.open_room(code)) and room.frames and room.subscribed)
+    await until(lambda: (channel := hub.find_channel(code)) and channel.frames and channel.subscribed)
     return etag
 
 
@@ -92,7 +92,7 @@ async def test_who_changed_something_reads_it_at_once(lane: Any) -> None:
     await db(count)()
     assert json.loads((await get(front, poll.code)).body)["state"] == "closed"
     seen = behind.asked
-    await until(lambda: hub_module.get_hub().open_room(poll.code).change_read is not None)
+    await until(lambda: hub_module.get_hub().find_channel(poll.code).change_seen is not None)
     async with asyncio.timeout(PATIENCE):
         while behind.asked != seen:  # until it answers by itself again
             seen = behind.asked
@@ -115,26 +115,26 @@ async def test_what_it_has_not_compared_with_the_database_lately_it_passes_on(
 async def test_a_poll_that_somebody_asks_for_stays_watched_and_one_that_nobody_does_is_left(
     lane: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "IDLE_ROOM_SECONDS", 3600)
+    monkeypatch.setattr(hub_module, "IDLE_CHANNEL_SECONDS", 3600)
     front, _ = lane
     poll = await db(make_poll)()
     await warmed(front, poll.code)
     hub = hub_module.get_hub()
-    room = hub.open_room(poll.code)
-    room.needed_at -= 1800
+    channel = hub.find_channel(poll.code)
+    channel.last_used_at -= 1800
     await get(front, poll.code)
-    room.needed_at -= 1800  # an hour in all, had nobody asked
-    await hub._look()
-    assert hub.open_room(poll.code) is room
-    room.needed_at -= 3600
-    await until(lambda: hub.open_room(poll.code) is None)
+    channel.last_used_at -= 1800  # an hour in all, had nobody asked
+    await hub._check_channels()
+    assert hub.find_channel(poll.code) is channel
+    channel.last_used_at -= 3600
+    await until(lambda: hub.find_channel(poll.code) is None)
 
 
 async def test_unknown_polls_are_not_watched(lane: Any) -> None:
     front, _ = lane
     for code in ("NOSUCH", "WHAT", "X" * 32):
         assert (await get(front, code)).status == 404
-    assert hub_module.get_hub().rooms == 0
+    assert hub_module.get_hub().channel_count == 0
 
 
 header_values = st.one_of(

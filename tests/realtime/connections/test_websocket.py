@@ -12,8 +12,8 @@ from polls import lifecycle
 from polls.voters import identity
 from realtime import hub as hub_module
 from realtime import publish
-from realtime.channels import Seat
-from realtime.connections.asgi_sender import PlainLine
+from realtime.channels import Subscriber
+from realtime.connections.asgi_sender import ASGIConnection
 from realtime.protocol import Message
 from tests.polls.origins import WAYS, way_headers
 from tests.realtime.viewing import Socket, cast, cast_with_pass, count, db, make_poll, until
@@ -223,29 +223,29 @@ async def test_a_stalled_viewer_holds_nobody_up_and_is_let_go(
     poll = await db(make_poll)()
     healthy = await watch(poll.code)
     await healthy.tally()
-    room = await hub_module.get_hub().room(poll.code)
-    assert room is not None
+    channel = await hub_module.get_hub().get_channel(poll.code)
+    assert channel is not None
 
     async def zero_window(message: Message) -> None:
         await asyncio.Event().wait()
 
-    seat = Seat(room)
-    line = PlainLine(seat, zero_window)
-    room.admit(seat, line)
-    stalled = asyncio.ensure_future(line.run(asyncio.Event().wait()))
+    subscriber = Subscriber(channel)
+    connection = ASGIConnection(subscriber, zero_window)
+    channel.subscribe(subscriber, connection)
+    stalled = asyncio.ensure_future(connection.run(asyncio.Event().wait()))
     await db(cast)(poll, [1])
     await db(count)()
     assert (await healthy.tally(lambda m: m["ballots"] == 1))["ballots"] == 1
-    room.held[seat] -= 3600
+    channel.paused[subscriber] -= 3600
     assert await asyncio.wait_for(stalled, PATIENCE) is None
-    assert seat not in room.seats
+    assert subscriber not in channel.subscribers
 
 
 async def test_a_slow_viewer_gets_the_newest_only(watch: Any) -> None:
     poll = await db(make_poll)()
     await watch(poll.code)
-    room = await hub_module.get_hub().room(poll.code)
-    assert room is not None
+    channel = await hub_module.get_hub().get_channel(poll.code)
+    assert channel is not None
     got: list[Any] = []
     ready = asyncio.Event()
 
@@ -253,17 +253,17 @@ async def test_a_slow_viewer_gets_the_newest_only(watch: Any) -> None:
         await ready.wait()
         got.append(json.loads(message.text))
 
-    seat = Seat(room)
-    line = PlainLine(seat, send)
-    room.admit(seat, line)
-    running = asyncio.ensure_future(line.run(asyncio.Event().wait()))
+    subscriber = Subscriber(channel)
+    connection = ASGIConnection(subscriber, send)
+    channel.subscribe(subscriber, connection)
+    running = asyncio.ensure_future(connection.run(asyncio.Event().wait()))
     for ballots in (1, 2, 3):
         await db(cast)(poll, [1])
         await db(count)()
         figure = f'"ballots":{ballots}'.encode()
-        await until(lambda figure=figure: figure in room.frames.document)
+        await until(lambda figure=figure: figure in channel.frames.document)
     ready.set()
-    await until(lambda: not line.writing_paused)
+    await until(lambda: not connection.writing_paused)
     running.cancel()
     assert [message["ballots"] for message in got if message["type"] == "tally"] == [0, 3]
 
@@ -272,8 +272,8 @@ async def test_hints_reach_hubs_through_the_channels_group(
     watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the look at the database switched off, only the group can have brought it."""
-    monkeypatch.setattr(hub_module, "WATCH_SECONDS", 3600)
-    monkeypatch.setattr(hub_module, "CHANNEL_PATIENCE_SECONDS", PATIENCE)
+    monkeypatch.setattr(hub_module, "CHECK_SECONDS", 3600)
+    monkeypatch.setattr(hub_module, "LAYER_TIMEOUT_SECONDS", PATIENCE)
     poll = await db(make_poll)()
     socket = await watch(poll.code)
     await socket.tally()
