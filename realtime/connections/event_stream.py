@@ -15,7 +15,7 @@ from polls.http.lanes import is_secure, knows_host
 from polls.http.origins import origin_allowed, origin_of
 from polls.models import Visibility, canonical_code
 from realtime.channels import Channel, Subscriber
-from realtime.connections.asgi_sender import ASGIConnection
+from realtime.connections.asgi_connection import ASGIConnection
 from realtime.handover import HAND_OVER
 from realtime.hub import get_hub
 from realtime.protocol import Message

@@ -13,7 +13,7 @@ from polls.voters import identity
 from realtime import hub as hub_module
 from realtime import publish
 from realtime.channels import Subscriber
-from realtime.connections.asgi_sender import ASGIConnection
+from realtime.connections.asgi_connection import ASGIConnection
 from realtime.protocol import Message
 from tests.polls.origins import WAYS, way_headers
 from tests.realtime.viewing import Socket, cast, cast_with_pass, count, db, make_poll, until
