@@ -1,4 +1,4 @@
-"""`python -m benchmarks [MEASURE ...]`: run all measures or those named, and write down what they came to."""
+"""`python -m benchmarks [MEASURE ...]`: run all measures, or those named, and write the results."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def arguments(known: list[Measure]) -> argparse.Namespace:
 
 
 def main() -> int:
-    # What a signal or a measure's end must stop is stopped by leaving blocks, as for Ctrl-C.
+    # Raise, as for Ctrl-C, so that context managers stop what was started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     known = list(measures())
     options = arguments(known)
@@ -67,7 +67,7 @@ def main() -> int:
             results.keep(outcome)
             write(
                 results, [each.NAME for each in known], options.out
-            )  # each time, for the next may be interrupted
+            )  # after each measure, since the next may be interrupted
     console.print(f"Written: {options.out / 'RESULTS.md'}")
     return 1 if failed else 0
 

@@ -1,7 +1,7 @@
-"""A process inside Landslide, told by `benchmarks.orders` what to do: it stands beside the one that serves.
+"""A process with Landslide's code, beside the serving one, that carries out commands of `benchmarks.orders`.
 
-It opens polls, puts ballots into the vote log as another web process would (so that accepting them costs
-the measured one nothing), and counts.
+It opens polls, appends ballots to the vote log as another web process would, so that accepting them costs the
+measured process nothing, and counts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from polls.votelog.admission import NewBallot  # noqa: E402
 from polls.votelog.entries import partition_of  # noqa: E402
 
 LABELS = ["Lisbon", "Helsinki", "Montréal", "Nairobi", "Kyoto"]
-_APPEND = 256  # ballots a call at most, as the ballot box gathers them
+_APPEND = 256  # most ballots per call, as in the append queue
 
 
 class Inside:
@@ -70,12 +70,12 @@ class Inside:
         return {"cast": cast, "seconds": time.monotonic() - started}
 
     def do_fill(self, code: str, count: int) -> dict[str, Any]:
-        """Append so many ballots as fast as it goes, and wake nobody."""
+        """Append ballots at full speed, without waking a worker."""
         self._append(self.polls[code], count, wake=False)
         return {}
 
     def do_count(self) -> dict[str, Any]:
-        """Count all that is in the log: entries, seconds, and this process's CPU seconds."""
+        """Count the whole log; return entries, seconds, and this process's CPU seconds."""
         wall, cpu = time.monotonic(), time.process_time()
         counted = sum(batches.count_partition(partition) or 0 for partition in range(get_log().partitions))
         return {

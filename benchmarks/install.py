@@ -1,4 +1,4 @@
-"""What the bench needs beside Python and what the tests need: peers of other kinds."""
+"""Install what the benchmarks need in addition to the tests: the peers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def program(name: str) -> Path | None:
 
 
 def nchan() -> Path | None:
-    """The module of nginx; Debian keeps it here."""
+    """Return the path of the nginx module, where Debian installs it."""
     places = [*Path("/usr/lib/nginx/modules").glob("ngx_nchan_module.so")]
     return places[0] if places else None
 

@@ -1,8 +1,8 @@
-"""How long a ballot on an idle system takes to another browser's screen: `make bench`.
+"""Latency of a ballot on an idle system, until another browser shows it.
 
 The whole system runs as real processes, in full mode on a PostgreSQL and a Redis of its own and in
-embedded mode; one Chromium page votes, as a new voter each time, and another shows the presenter screen.
-All clocks are this machine's, so times taken in either page and here can be compared.
+embedded mode. One Chromium page votes, as a new voter each time, and another shows the presenter's screen.
+All clocks are this machine's, so times from both pages and from here can be compared.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from tests.system import Landslide
 
 POLL = "DEMO"
 GOALS = {"full": 150, "embedded": 300}  # ms, median
-WARM_UP = 3  # the first ballots meet cold caches and connections, which is not what is asked
+WARM_UP = 3  # the first ballots meet cold caches and connections
 SEEN_WITHIN_MS = 10_000
-#: Seconds until we look: asking the page again and again would keep it busy while it should draw. At random,
-#: so that no clock of the system is met at the same moment each time.
+#: Seconds until we look: polling the page would keep it busy while it should draw. Random, so that samples
+#: don't fall into step with any timer of the system.
 PAUSE = (0.4, 0.9)
 
-#: In the voter's page. A new voter, who has opened the page before, casts a ballot.
+#: In the voter's page: a new voter, who has already opened the page, casts a ballot.
 CAST = """async ([poll, number]) => {
   const api = `/api/v1/polls/${poll}/`;
   const voter = await (await fetch(`${api}voter/`)).json();
@@ -51,7 +51,7 @@ CAST = """async ([poll, number]) => {
   return { status: answer.status, started, answered: Date.now() };
 }"""
 
-#: In the presenter's page. When each number of ballots first stood on the screen.
+#: In the presenter's page: record when each number of ballots first appeared.
 WATCH = """() => {
   const node = document.querySelector("#ballots b");
   window.seen = {};
@@ -71,7 +71,7 @@ class Times:
 
 
 class Listener:
-    """A viewer without a browser: when the first frame with each number of ballots came in."""
+    """A viewer without a browser, which records when the first frame with each number of ballots arrived."""
 
     def __init__(self, system: Landslide) -> None:
         self.seen: dict[int, float] = {}
@@ -99,7 +99,7 @@ def start(mode: str, server: str, home: Path, until: ExitStack) -> Landslide:
     if mode == "embedded":
         system = Landslide(mode="embedded", **shared)
     else:
-        # Durable, unlike in tests: the ballot waits for the disk as it would in production.
+        # Durable, unlike in tests: the ballot waits for the disk as in production.
         postgresql = PostgreSQL(durable=True)
         until.enter_context(started(postgresql))
         system = Landslide(mode="full", postgresql=postgresql, **shared)
@@ -114,7 +114,9 @@ def measure(system: Landslide, browser: Browser, ballots: int, console: Console)
     screen.goto(f"{system.url}/p/{POLL}/present/")
     screen.wait_for_function('document.querySelector("#ballots b").textContent === "0"')
     screen.evaluate(WATCH)
-    booth.goto(f"{system.url}/healthz")  # any page of the same origin: what counts is the browser's request
+    booth.goto(
+        f"{system.url}/healthz"
+    )  # any page of the same origin, since only the browser's request is measured
     listener = Listener(system)
     try:
         for number in track(range(1, WARM_UP + ballots + 1), f"{system.mode:<8}", console=console):

@@ -1,4 +1,4 @@
-"""Where it was measured, and with what: figures of one machine say little of another."""
+"""Describe the machine and the versions: figures of one machine say little about another."""
 
 from __future__ import annotations
 

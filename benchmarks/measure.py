@@ -1,7 +1,7 @@
-"""What every measure gets to work with, and where the measures are found.
+"""What every measure gets to work with, and the list of measures.
 
-A measure is a module with NAME, TITLE and `run(bench) -> list[Row]`, in one of PLACES. It raises Skip where
-the machine can't run it, and anything else where it failed; the others go on in both cases.
+A measure is a module with NAME, TITLE and `run(bench) -> list[Row]`, in one of PLACES. It raises Skip if
+the machine can't run it, and any other exception if it failed; the other measures run in both cases.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ from benchmarks.result import Row
 from tests.servers import PostgreSQL, Redis, started
 from tests.system import Landslide
 
-#: Modules and packages in the table's order; of a package, its modules that are measures, by name, unless it
-#: lists them as ORDER.
+#: Modules and packages in the table's order. A package's measures are sorted by name, unless it has an ORDER.
 PLACES = ("benchmarks.measures", "benchmarks.counting", "benchmarks.fanout")
 
-#: More than PostgreSQL's defaults, which are for machines of long ago; ours and the stock stack's alike.
+#: More than PostgreSQL's defaults, which are for old machines; the same for Landslide and the stock stack.
 POSTGRESQL = {"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
 
 
-TRIES = 3  # of a sample
+TRIES = 3  # per sample
 
 
 class Skip(Exception):
@@ -49,7 +48,7 @@ class Measure(Protocol):
 
 @dataclass
 class Bench:
-    """Options, a folder, and servers that are started when first asked for and end with the measure."""
+    """Options, a folder, and servers that are started on first use and stopped with the measure."""
 
     quick: bool
     repeats: int
@@ -57,24 +56,24 @@ class Bench:
     console: Console
     home: Path
     until: ExitStack = field(default_factory=ExitStack)
-    out: Path = Path(__file__).parent  # where a measure may leave a picture of its own
+    out: Path = Path(__file__).parent  # where a measure may write a picture
 
     @cached_property
     def postgresql(self) -> PostgreSQL:
-        """One that waits for the disk, as in production."""
+        """A PostgreSQL that waits for the disk, as in production."""
         server = PostgreSQL(durable=True, **POSTGRESQL)
         self.until.enter_context(started(server))
         return server
 
     @cached_property
     def redis(self) -> Redis:
-        """One with appendfsync always."""
+        """A Redis with appendfsync always."""
         server = Redis()
         self.until.enter_context(started(server))
         return server
 
     def landslide(self, **options: Any) -> Landslide:
-        """The whole system, running, in full mode unless asked otherwise; with a Redis of its own."""
+        """Start the whole system, by default in full mode, with a Redis of its own."""
         options = {"mode": "full", "collected": self.home.parent / "collected"} | options
         if options["mode"] == "full":
             options.setdefault("postgresql", self.postgresql)
@@ -83,14 +82,14 @@ class Bench:
         return system
 
     def peer(self, name: str) -> Path:
-        """The folder of benchmarks/peers/<name>, with its npm packages installed where it has any."""
+        """Return the folder of benchmarks/peers/<name>, with its npm packages installed, if any."""
         return peers.install(name)
 
     def say(self, what: str) -> None:
         self.console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {escape(what)}", highlight=False)
 
     def in_turn(self, takes: Mapping[str, Callable[[], Any]]) -> dict[str, list[Any]]:
-        """A B A B …: what each take gave in each repeat, so that a noisy minute meets all of them."""
+        """Take samples in turn (A B A B …), so that a noisy minute affects all of them."""
         samples: dict[str, list[Any]] = {name: [] for name in takes}
         for repeat in range(1, self.repeats + 1):
             for name, take in takes.items():
@@ -100,7 +99,7 @@ class Bench:
         return samples
 
     def sound(self, take: Callable[[], Any]) -> Any:
-        """A sample whose load kept its schedule, as it does unless the machine has other things to do."""
+        """Take a sample; retry if the load fell behind its schedule, as on a busy machine."""
         for _ in range(TRIES - 1):
             try:
                 return take()
@@ -111,7 +110,7 @@ class Bench:
 
 @dataclass
 class Broken:
-    """Stands for a measure that can't even be imported, so that the table says so."""
+    """A placeholder for a measure that can't be imported, so that the table shows the error."""
 
     NAME: str
     TITLE: str

@@ -1,4 +1,4 @@
-"""A process of the bench that does as it is told: orders and answers are JSON lines on its pipes."""
+"""Helper processes of the benchmarks: commands and answers are JSON lines on their pipes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.system import ROOT
 
 
 class OrderFailed(Exception):
-    """The process could not do as it was told, or is gone."""
+    """The process failed to carry out a command, or has exited."""
 
 
 class Ordered:
-    """`python -m module arguments`, until the block ends."""
+    """Run `python -m module arguments` until the block ends."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Ordered:
                 pipe.close()  # type: ignore[union-attr]
 
     def order(self, what: str, **options: Any) -> dict[str, Any]:
-        """Tell it, and wait until it is done."""
+        """Send a command and wait until it is done."""
         self.tell(what, **options)
         return self.answer()
 
@@ -73,7 +73,7 @@ class Ordered:
 
 
 def obey(who: object) -> None:
-    """The other end: `order("join")` is `who.do_join()`, until the pipe is closed."""
+    """The process's side: `order("join")` calls `who.do_join()`, until the pipe is closed."""
     for line in sys.stdin:
         print(json.dumps(carry_out(who, line)), flush=True)
 

@@ -1,4 +1,4 @@
-"""The ratios as a picture, readable on a light page and on a dark one."""
+"""Plot the ratios, readable on light and dark pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INK = "#7d8590"  # legible on white and on near-black
 REACHED, MISSED, NOT_ASKED = "#2f81f7", "#d29922", "#8b949e"
 
 mpl.use("svg")
-# The same figures give the same file, byte for byte.
+# Reproducible: the same figures give the same file, byte for byte.
 mpl.rcParams.update({"svg.hashsalt": "landslide", "font.size": 9, "axes.edgecolor": INK, "text.color": INK})
 
 
@@ -25,7 +25,7 @@ mpl.rcParams.update({"svg.hashsalt": "landslide", "font.size": 9, "axes.edgecolo
 class Bar:
     label: str
     factor: float  # how many times better we are
-    asked: float  # how many times better we should be; NaN where nothing is asked
+    asked: float  # the goal; NaN without one
     reached: bool
 
     @property

@@ -1,4 +1,4 @@
-"""Peers as processes of their own, and what a tree of processes costs: CPU time and memory."""
+"""Peers as separate processes, and CPU time and memory of process trees."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ KIB = 1024
 
 
 class Program(Server):
-    """A peer: a command in a session of its own, ready when `ready` says so or else when its port answers.
+    """A peer: a command in its own session, ready when `ready` says so, or by default when its port answers.
 
-    `{port}` and `{folder}` in the command and in the environment's values stand for its own.
+    `{port}` and `{folder}` in the command and in the environment's values are replaced by its own.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Program(Server):
         return self._ready(self) if self._ready else listens(self.port)
 
     def stop(self) -> None:
-        """With whatever it started: a session is a process group too, and its number is our child's pid."""
+        """Stop it with its children: a session is a process group too, and its id is the child's pid."""
         super().stop()
         if self.process:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -68,7 +68,7 @@ def listens(port: int) -> bool:
 
 
 def logged(text: str) -> Callable[[Program], bool]:
-    """Ready when this stands in its log: for programs without a port."""
+    """Ready when its log contains this text, for programs without a port."""
     return lambda program: program.log.exists() and text in program.log.read_text(errors="replace")
 
 
@@ -81,7 +81,7 @@ def pid_of(server: Server) -> int:
 
 
 def tree(*roots: int) -> list[int]:
-    """These processes and all below them."""
+    """Return these processes and all their descendants."""
     alive, known = processes(), set(roots)
     while grown := {each.pid for each in alive if each.parent in known} - known:
         known |= grown
@@ -89,7 +89,7 @@ def tree(*roots: int) -> list[int]:
 
 
 def cpu_seconds(*roots: int) -> float:
-    """User and system time of these trees so far, to 10 ms.
+    """Return user and system time of these trees so far, to 10 ms.
 
     A process that ended counts once its parent has waited for it. One whose parent ended first is lost.
     """
@@ -106,7 +106,7 @@ def _cpu_of(pid: int) -> float:
 
 
 class Meter:
-    """CPU seconds that trees of processes take from now on: `Meter(pid, pid).seconds()`."""
+    """Measures the CPU seconds of process trees from now on: `Meter(pid, pid).seconds()`."""
 
     def __init__(self, *roots: int) -> None:
         self.roots = roots
@@ -117,7 +117,7 @@ class Meter:
 
 
 def pss(*roots: int) -> int:
-    """Memory of these trees in bytes; what processes share is counted once, in parts."""
+    """Return the memory of these trees in bytes (PSS: shared pages are divided among processes)."""
     return sum(map(_pss_of, tree(*roots)))
 
 
@@ -133,17 +133,17 @@ def _pss_of(pid: int) -> int:
 
 
 def server_core() -> set[int]:
-    """Where what is measured runs; everywhere on a machine with one core."""
+    """Return the core of the measured process; all cores on a machine with one."""
     return {min(os.sched_getaffinity(os.getpid()))}
 
 
 def load_core() -> set[int]:
-    """Where the load comes from: another core, so that it takes nothing from what is measured."""
+    """Return the cores of the load, other than the measured process's."""
     return {sorted(os.sched_getaffinity(os.getpid()))[:2][-1]}
 
 
 def pin(roots: Iterable[int], cores: set[int]) -> None:
-    """Keep these trees, with all their threads, on these cores; what they start later inherits it."""
+    """Pin these trees with all their threads to these cores; later children inherit it."""
     for pid in tree(*roots):
         for thread in _threads(pid):
             with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""All measures' latest outcomes as a page: benchmarks/RESULTS.md."""
+"""Write all measures' latest outcomes as a page: benchmarks/RESULTS.md."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _cells(row: Row) -> Iterator[list[str]]:
-    """One line per peer, with what is asked of us against it, and one per goal that is absolute."""
+    """Yield one line per peer, with the goal against it, and one per absolute goal."""
     title = f"**{row.title}**" + (f"<br>{row.note}" if row.note else "")
     ours = f"{with_spread(row.median, row.spread)} {row.unit}"
     verdicts = {verdict.goal.peer: verdict for verdict in row.verdicts()}

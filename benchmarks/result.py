@@ -1,4 +1,4 @@
-"""What a measure came to: samples taken in turn, their medians and ratios, and whether the goals are met."""
+"""Results of a measure: samples taken in turn, their medians and ratios, and whether goals are met."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Goal:
-    """What is to be reached: a bound on ours divided by the peer's or, without a peer, on ours itself."""
+    """A bound on our figure divided by the peer's or, without a peer, on our figure."""
 
     peer: str | None = None
     least: float | None = None
     most: float | None = None
 
     def holds(self, value: float) -> bool:
-        """Never for a NaN, which is what a missing figure makes."""
+        """Return whether the bound holds; never for NaN, which a missing figure gives."""
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
 
     def __str__(self) -> str:
@@ -33,7 +33,7 @@ class Goal:
 @dataclass(frozen=True)
 class Verdict:
     goal: Goal
-    value: float  # NaN where there is no figure to compare with
+    value: float  # NaN if a figure is missing
 
     @property
     def reached(self) -> bool:
@@ -42,9 +42,9 @@ class Verdict:
 
 @dataclass
 class Row:
-    """One line of the table: ours and each peer's samples, one per repeat in the order they were taken.
+    """A row of the table: our samples and each peer's, one per repeat, in the order they were taken.
 
-    `against_itself`: its "peers" are Landslide under other conditions, which the plot leaves out.
+    `against_itself`: its "peers" are Landslide under other conditions; the plot leaves them out.
     """
 
     name: str
@@ -72,11 +72,11 @@ class Row:
         return lowest_and_highest(self.peers.get(peer, []))
 
     def ratio(self, peer: str) -> float:
-        """Of the medians."""
+        """Return the ratio of the medians."""
         return divided(self.median, self.peer_median(peer))
 
     def ratio_spread(self, peer: str) -> tuple[float, float]:
-        """Of the ratios of each repeat alone: its two samples were taken one right after the other."""
+        """Return the range of the single repeats' ratios, whose samples were taken right after each other."""
         pairs = zip(self.ours, self.peers.get(peer, []), strict=False)
         return lowest_and_highest([divided(ours, theirs) for ours, theirs in pairs])
 
@@ -91,14 +91,14 @@ class Row:
 
 @dataclass
 class Outcome:
-    """What one run of one measure left: its rows, or why there are none, and where and how it was run."""
+    """The outcome of one run of a measure: its rows, or why there are none, and where and how it ran."""
 
     name: str
     title: str
     command: str
     rows: list[Row] = field(default_factory=list)
-    failure: str = ""  # the reason, where it failed
-    skipped: str = ""  # the reason, where it couldn't be run here
+    failure: str = ""  # the reason, if it failed
+    skipped: str = ""  # the reason, if it couldn't run here
     date: str = ""
     seconds: float = 0
     quick: bool = False
@@ -115,7 +115,7 @@ class Outcome:
 
 
 class Results:
-    """All measures' latest outcomes, in a file; running one again replaces only its own."""
+    """All measures' latest outcomes, stored in a file; running a measure replaces only its own."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -147,7 +147,7 @@ def divided(ours: float, theirs: float) -> float:
 
 
 def number(value: float) -> str:
-    """Three digits are what such figures are worth."""
+    """Format with three significant digits, which is the precision of such figures."""
     if math.isnan(value):
         return "–"
     if value == int(value) or abs(value) >= 100:

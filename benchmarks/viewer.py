@@ -1,4 +1,4 @@
-"""Somebody who watches: the first moment at which each number of ballots was on a screen."""
+"""A viewer that records when each number of ballots first appeared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.servers import wait_for
 
 
 class Viewer:
-    """`ballots_in` reads the number of ballots out of a message, None where it has none."""
+    """`ballots_in` returns the number of ballots in a message, or None."""
 
     def __init__(self, url: str, ballots_in: Callable[[Any], int | None]) -> None:
         self.most = 0

@@ -1,4 +1,4 @@
-"""Counting alone: a full vote log into ledger and tally, beside bare COPY and what is usual."""
+"""Counting alone: a full vote log into ledger and tally, compared with bare COPY and the usual ways."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHOICES = 5
 COLUMNS = "poll_id, round, voter_key, ballot_id, selection"
 TYPES = ["int8", "int2", "bytea", "bytea", "varchar"]
 
-#: A voter's row and the choice's sum, in one transaction, as a web application would write them.
+#: A voter's row and the choice's counter in one transaction, as a typical web application writes them.
 UPSERT = """\\set choice random(1, 5)
 BEGIN;
 INSERT INTO upsert_ballot SELECT 1, 1, uuid_send(gen_random_uuid()), uuid_send(gen_random_uuid()), :choice
@@ -58,7 +58,7 @@ class Sample:
 
 
 class Clock:
-    """Wall and CPU time of trees of processes, from now on."""
+    """Measure wall and CPU time of process trees from now on."""
 
     def __init__(self, *roots: int) -> None:
         self._meter, self._started, self._own = Meter(*roots), time.monotonic(), self._waited_for()
@@ -74,7 +74,7 @@ class Clock:
 
 
 class Books:
-    """Landslide's database and vote log, with nobody who counts but the process that is told to."""
+    """Landslide's database and vote log, without workers: only `landslide()` counts."""
 
     def __init__(self, bench: Bench, count: int) -> None:
         self.count = count
@@ -83,7 +83,7 @@ class Books:
         bench.until.callback(self.system.remove)
         self.postgresql.create_database(self.system.database)
         self.system.run_manage("migrate", "--verbosity", "0")
-        # The connection's encoding is the ledger's own: what is compared is the writing.
+        # The ledger's own encoding for this connection, so that only the writing is compared.
         with self.connect() as connection:
             for name in ("copy_ballot", "encoded_ballot", "upsert_ballot"):
                 connection.execute(f"CREATE TABLE {name} (LIKE polls_ballot INCLUDING ALL)")
@@ -107,7 +107,7 @@ class Books:
         return sample
 
     def copy(self) -> Sample:
-        """Rows that are ready, a transaction a batch, and nothing that would notice a second ballot."""
+        """Copy ready-made rows, one transaction per batch, without detecting second ballots."""
         batches = list(self._batches())
         with self.connect() as connection, connection.cursor() as cursor:
             clock = Clock(pid_of(self.postgresql))
@@ -120,7 +120,7 @@ class Books:
             return self._with_own(clock, own)
 
     def encoded(self) -> Sample:
-        """The same with rows that are bytes already: what the database alone takes."""
+        """Copy rows that are encoded already: the cost of the database alone."""
         batches = [encode(rows) for rows in self._batches()]
         with self.connect() as connection, connection.cursor() as cursor:
             clock = Clock(pid_of(self.postgresql))
@@ -131,13 +131,13 @@ class Books:
             return self._with_own(clock, own)
 
     def _with_own(self, clock: Clock, own: float) -> Sample:
-        """With what this process, which is the client, took itself."""
+        """Add the CPU time of this process, which is the client."""
         used = time.process_time() - own
         sample = clock.sample(self.count)
         return Sample(sample.pace, self.count / (self.count / sample.per_cpu + used))
 
     def _batches(self) -> Iterator[list[Ballot]]:
-        """As many rows of another poll as there were ballots, in batches as large and in their order."""
+        """Make as many rows of another poll, in batches of the same size and order."""
         size = self.batch or 10_000
         poll = random.randrange(1 << 40)
         for start in range(0, self.count, size):
@@ -147,7 +147,7 @@ class Books:
             )
 
     def upserts(self, seconds: int = UPSERT_SECONDS) -> Sample:
-        """Several clients, so that they share the waits for the disk."""
+        """Run several clients, so that they share the waits for the disk."""
         script = Path(self.system.folder) / "upsert.sql"
         script.write_text(UPSERT)
         command = [str(self.postgresql.bin / "pgbench"), "--no-vacuum", "--protocol=prepared"]
@@ -177,7 +177,7 @@ def encode(rows: list[Ballot]) -> bytes:
 
 
 class TaskAVote:
-    """The stock stack's worker: each vote's task counts the poll anew and tells the channel layer."""
+    """The stock stack's worker: each vote's task recounts the poll and tells the channel layer."""
 
     def __init__(self, bench: Bench, tasks: int) -> None:
         self.stock, self.tasks = Stock(bench), tasks
@@ -194,7 +194,7 @@ class TaskAVote:
         return clock.sample(self.tasks)
 
     def _vote(self) -> None:
-        """So many voters more, written already: in the stock stack a vote's row is the web process's work."""
+        """Insert votes beforehand: in the stock stack the web process writes them."""
         with self.database.connect(self.stock.database) as connection:
             connection.execute(
                 "INSERT INTO votes_vote (poll_id, choice_id, voter, created_at)"

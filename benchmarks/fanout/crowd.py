@@ -1,8 +1,8 @@
 """A process that is thousands of viewers: `python -m benchmarks.fanout.crowd DIALECT HOST:PORT PATH`.
 
-It takes orders as JSON lines on its standard input and answers each with one line when it is carried out;
-`benchmarks.fanout.viewers` speaks to it. The sockets hang on one epoll and no framework, so that a message
-costs it little more than the system call that reads it: the server should be what is busy.
+It reads commands as JSON lines from standard input and answers each with one line when it is done;
+`benchmarks.fanout.viewers` sends them. All sockets are on one epoll without a framework, so that a message
+costs little more than the system call that reads it: the server should be the bottleneck.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _STDIN = 0
 _READ = 1 << 18
 _CONNECTING = select.EPOLLOUT
 _OPEN = select.EPOLLIN
-#: As small as the system allows: a few messages fill it.
+#: The smallest receive buffer that the system allows: a few messages fill it.
 _TINY_BUFFER = 1
-#: As over a network. Loopback's segments are so large that the sender gets a buffer of megabytes.
+#: A network's segment size. Loopback's is so large that the sender gets a buffer of megabytes.
 _SEGMENT = 1400
 PATIENCE = 60
 
 
 def page_backoff(failures: int, jitter: bool) -> float:
-    """How long static/js/live/connection.js waits before it connects again, in seconds."""
+    """Return the reconnect delay of static/js/live/connection.js, in seconds."""
     ceiling = min(30.0, 0.5 * 2**failures)
     return ceiling / 2 + random.random() * ceiling / 2 if jitter else ceiling / 2
 
@@ -71,13 +71,13 @@ class Crowd:
         self._in_flight = 0
         self._jitter = False
         self._orders = b""
-        # What a read held last time, if it was one tally alone: most viewers read the very same bytes.
+        # The last read that was exactly one tally: most viewers read the same bytes.
         self._familiar: tuple[bytes, bytes, bytes, int] = (b"", b"", b"", -1)
         self.lost = 0
         self.clear()
 
     def clear(self) -> None:
-        """Forget what was seen, not where each viewer is."""
+        """Forget what was seen, but keep each viewer's latest tally."""
         self.tallies = self.others = self.bytes = 0
         self.moves: dict[tuple[int, int], array[float]] = {}
         self.since = time.monotonic()
@@ -139,7 +139,7 @@ class Crowd:
             self._epoll.modify(sock.fileno(), _OPEN)
 
     def _read_head(self, viewer: Viewer, data: bytes) -> bytes | None:
-        """What follows the server's answer to the request; None until there is all of that."""
+        """Return the bytes after the server's answer; None until the answer is complete."""
         head, end, rest = (viewer.pending + data).partition(HEAD_END)
         if not end:
             viewer.pending = head
@@ -154,7 +154,7 @@ class Crowd:
         return rest
 
     def _lose(self, viewer: Viewer, why: str) -> None:
-        """The connection is gone: try again as a page would."""
+        """Reconnect as a page would after losing the connection."""
         self.lost += 1
         self._hang_up(viewer)
         viewer.failures += 1
@@ -167,7 +167,7 @@ class Crowd:
         if not viewer.opened:
             self._in_flight -= 1
         del self._by_fd[viewer.socket.fileno()]
-        viewer.socket.close()  # which takes it off the epoll too
+        viewer.socket.close()  # which also removes it from the epoll
         viewer.socket = None
         viewer.reset()
 
@@ -241,14 +241,14 @@ class Crowd:
         return bool(data)
 
     def do_join(self, count: int, stalled: bool = False, at_once: int = 64) -> dict[str, Any]:
-        """Add viewers; answers when each is let in and, but for stalled ones, has a tally."""
+        """Add viewers; answer when all are connected and, except stalled ones, have a tally."""
         self._at_once = at_once
         new = [Viewer(stalled) for _ in range(count)]
         self.viewers += new
         return self._bring_in(new)
 
     def do_rejoin(self, jitter: bool) -> dict[str, Any]:
-        """Everybody loses the connection at the same moment, and comes back not held up by others."""
+        """Drop all connections at once; each viewer reconnects without waiting for others."""
         self._at_once, self._jitter = len(self.viewers), jitter
         for viewer in self.viewers:
             self._hang_up(viewer)
@@ -261,7 +261,7 @@ class Crowd:
         return self._bring_in([], self.viewers)
 
     def do_await_return(self, jitter: bool) -> dict[str, Any]:
-        """Until everybody, having lost the connection, is back and has a tally; timed from the first loss."""
+        """Wait until all viewers have reconnected and have a tally; timed from the first loss."""
         self._at_once, self._jitter = len(self.viewers), jitter
         for viewer in self.viewers:
             viewer.failures = 0
@@ -295,7 +295,7 @@ class Crowd:
         return {}
 
     def do_report(self, file: str) -> dict[str, Any]:
-        """What was seen since `clear`; the moves from one tally to the next go into a file."""
+        """Report what was seen since `clear`; steps from one tally to the next go into a file."""
         with open(file, "wb") as out:
             pickle.dump(self.moves, out)
         return {
@@ -308,7 +308,7 @@ class Crowd:
         }
 
     def do_levels(self) -> dict[str, Any]:
-        """The lowest and highest number of ballots that a viewer's newest tally shows."""
+        """Return the lowest and highest number of ballots in the viewers' newest tallies."""
         levels = [viewer.level for viewer in self.viewers if not viewer.stalled]
         return {"lowest": min(levels, default=-1), "highest": max(levels, default=-1)}
 

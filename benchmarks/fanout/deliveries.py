@@ -1,4 +1,4 @@
-"""What it costs to bring one tally to many viewers, and what an idle viewer costs in memory."""
+"""The cost of delivering one tally to many viewers, and the memory of an idle viewer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = "fanout"
 TITLE = "One tally to many viewers"
 
 VIEWERS, QUICK_VIEWERS = 2_000, 300
-FIRST = 50  # they warm the server up, so that what it needs but once isn't put on the others' bill
+FIRST = 50  # warm-up viewers: one-time memory isn't attributed to the others
 SETTLE = 2.0
 SSE = "landslide, SSE"
 
@@ -28,7 +28,7 @@ SSE = "landslide, SSE"
 @dataclass(frozen=True)
 class Sample:
     deliveries: float  # per CPU second of the serving processes
-    memory: float  # KiB of them per idle viewer
+    memory: float  # KiB of those processes per idle viewer
 
     def __str__(self) -> str:
         micro = 1e6 / self.deliveries
@@ -50,7 +50,7 @@ def run(bench: Bench) -> list[Row]:
         return take
 
     def fresh(door: Door) -> FanOut:
-        """A web process that no crowd has been to yet: it would have kept room for this one."""
+        """Start a fresh web process: one that served a crowd keeps its memory."""
         ours.restart_web()
         return ours.fan_out(door)
 
@@ -96,7 +96,7 @@ def measure(server: FanOut, count: int, seconds: float) -> Sample:
 
 
 def drain(viewers: Viewers, seconds: float = 10, ballots: int = 0) -> None:
-    """Until everybody has the same tally, of so many ballots at least, or the time is over."""
+    """Wait until all viewers have the same tally of at least `ballots`, or the time is over."""
     deadline = time.monotonic() + seconds
     before = (-1, -1)
     while time.monotonic() < deadline:

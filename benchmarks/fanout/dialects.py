@@ -1,7 +1,7 @@
-"""What a viewer says and hears on the wire, for each way in which a server may send tallies.
+"""The viewer's side of each protocol by which a server may send tallies.
 
-Pure: bytes in, messages out. Only as much is decoded as is needed to count messages and to know which tally
-each one is, so that thousands of viewers cost less than the server that is measured.
+Pure: bytes in, messages out. Decodes only enough to count messages and identify tallies, so that thousands
+of viewers cost less than the measured server.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 HEAD_END = b"\r\n\r\n"
-_KEY = "bGFuZHNsaWRlLWJlbmNoIQ=="  # any 16 bytes will do: what the server makes of it is not checked
+_KEY = "bGFuZHNsaWRlLWJlbmNoIQ=="  # any 16 bytes: the server's answer isn't checked
 _CLOSE, _PING = 8, 9
 _TALLY = re.compile(rb'"ballots"\s*:\s*(\d+)')
 _VOTES = re.compile(rb'"votes"\s*:\s*\{([^{}]*)\}')  # the stock stack's: choice -> votes
 _COUNT = re.compile(rb":\s*(\d+)")
 
-#: Messages that are complete, what the viewer must answer at once, and what is left over.
+#: Complete messages, what the viewer must answer at once, and the remaining bytes.
 Heard = tuple[list[bytes], bytes, bytes]
 
 
 class Ended(Exception):
-    """The server said goodbye."""
+    """The server closed the stream."""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How to ask for tallies, what says that it worked, and how to take the stream apart."""
+    """How to ask for tallies, what a successful answer is, and how to parse the stream."""
 
     name: str
     request: Callable[[str, str], bytes]  # host, path
@@ -36,7 +36,7 @@ class Dialect:
 
 
 def ballots_in(message: bytes) -> int | None:
-    """The number of ballots that a tally shows; None for any other message."""
+    """Return the number of ballots in a tally; None for any other message."""
     if found := _TALLY.search(message):
         return int(found[1])
     if found := _VOTES.search(message):
@@ -61,12 +61,12 @@ def _get_events(host: str, path: str) -> bytes:
 
 
 def masked(opcode: int, payload: bytes = b"") -> bytes:
-    """A short frame from a client: its mask is there, as it must be, and changes nothing."""
+    """Make a short client frame with the required mask, which is all zeros."""
     return bytes((0x80 | opcode, 0x80 | len(payload))) + bytes(4) + payload
 
 
 def hear_frames(data: bytes) -> Heard:
-    """Unmasked, unfragmented WebSocket frames, as servers send them."""
+    """Parse unmasked, unfragmented WebSocket frames, as servers send them."""
     messages, answer, at, end = [], b"", 0, len(data)
     while end - at >= 2:
         opcode, size, head = data[at] & 0x0F, data[at + 1], 2
@@ -87,7 +87,7 @@ def hear_frames(data: bytes) -> Heard:
 
 
 def hear_socket_io(data: bytes) -> Heard:
-    """Engine.IO in WebSocket frames: an opening to answer, pings, and events."""
+    """Parse Engine.IO in WebSocket frames: an opening to answer, pings, and events."""
     frames, answer, rest = hear_frames(data)
     messages = []
     for frame in frames:
@@ -101,7 +101,7 @@ def hear_socket_io(data: bytes) -> Heard:
 
 
 def hear_events(data: bytes) -> Heard:
-    """Server-sent events. Where they come in HTTP chunks, the lines between those belong to no event."""
+    """Parse server-sent events. Lines between HTTP chunks belong to no event."""
     *events, rest = data.split(b"\n\n")
     return events, b"", rest
 

@@ -1,4 +1,4 @@
-"""What viewers get, and what it costs, while votes grow from ten to thousands a second."""
+"""Frames per viewer and their cost, while votes grow from ten to thousands a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .viewers import Viewers
 NAME = "fanout-rate"
 TITLE = "Frames per viewer while votes grow from 10 to 5,000 a second"
 
-#: Half the crowd of `fanout`: voters, stores and counting share the other core with it.
+#: Half the viewers of `fanout`: voters, stores and counting share the other core with them.
 VIEWERS, QUICK_VIEWERS = 1_000, 200
 RATES = (10, 100, 1_000, 5_000)
 TICKS_A_SECOND = 10

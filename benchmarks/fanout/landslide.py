@@ -1,4 +1,4 @@
-"""Landslide as one of the servers that fan out: real ballots come into its vote log and are counted."""
+"""Landslide as a broadcasting server: real ballots are appended to its vote log and counted."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.system import Landslide
 from .servers import FanOut
 from .viewers import Door, allow_many_files
 
-#: Enough that a tally is due at every tick of the hub.
+#: Enough for a new tally at every tick of the hub.
 BALLOTS_A_SECOND = 200
 LATE = 1.1
 
 
 @dataclass
 class Running:
-    """A system whose web processes have a core to themselves, and a poll that is open in it."""
+    """A system whose web processes have a core to themselves, with an open poll."""
 
     system: Landslide
     inside: Ordered
@@ -49,21 +49,21 @@ class Running:
         return False
 
     def frame(self) -> bytes:
-        """A tally as a viewer gets it."""
+        """Return a tally as a viewer gets it."""
         with connect(self.system.ws_url + self.websocket().path) as socket:
             while '"ballots"' not in (text := str(socket.recv(10))):
                 pass
         return text.encode()
 
     def feed(self, rate: float, seconds: float) -> list[tuple[float, int]]:
-        """Put ballots into the log and have them counted: when so many were due."""
+        """Append ballots and let them be counted; return when each number of ballots was due."""
         answer = self.inside.order("feed", code=self.code, rate=rate, seconds=seconds)
         if answer["seconds"] > LATE * seconds + 1:
             raise RuntimeError(f"{rate} ballots a second are more than could be put into the log")
         return [(due, ballots) for due, ballots in answer["cast"]]
 
     def restart_web(self) -> None:
-        """Let the supervisor start the web processes anew; they are put on the server's core again."""
+        """Let the supervisor restart the web processes, and pin them to the server's core again."""
         old = set(self.web)
         for pid in old:
             os.kill(pid, signal.SIGKILL)
@@ -84,7 +84,7 @@ class Running:
 
 
 def run(bench: Bench, until: ExitStack, *, apart: bool = True, **options: Any) -> Running:
-    """Started, with an open poll. `apart`: its web processes on one core and all the rest on the other."""
+    """Start a system with an open poll. `apart`: web processes on one core, the rest on the other."""
     allow_many_files()
     system = bench.landslide(**{"web": 1, "worker": 1} | options)
     inside = until.enter_context(Ordered("benchmarks.inside", env=system.env))

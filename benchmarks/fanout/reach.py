@@ -1,4 +1,4 @@
-"""When a tally reached everybody, from the steps that each viewer made. Pure."""
+"""Compute when a tally reached all viewers, from each viewer's steps. Pure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .viewers import Moves
 
 
 def reached_all(moves: Moves) -> list[tuple[float, int]]:
-    """(when, ballots): from then on the newest tally of every viewer shows so many ballots, or more.
+    """Return (when, ballots): from then on every viewer's newest tally shows that many ballots or more.
 
-    Of all viewers that made a step; times and ballots both grow.
+    Includes all viewers that made a step; times and ballots both increase.
     """
     steps = sorted(chain.from_iterable(((t, old, new) for t in times) for (old, new), times in moves.items()))
     at: Counter[int] = Counter()
     entered: Counter[int] = Counter()
     for _, old, new in steps:
-        # A viewer's first step starts somewhere nobody stepped to: that is where it stood before.
+        # A viewer's first step starts at a level to which no viewer stepped: where it was before.
         at[old] += 1
         entered[new] += 1
     for level, count in entered.items():
@@ -38,7 +38,7 @@ def reached_all(moves: Moves) -> list[tuple[float, int]]:
 
 
 def delays(reached: Sequence[tuple[float, int]], cast: Iterable[tuple[float, int]]) -> list[float]:
-    """For each (when, ballots by then) how long until everybody saw at least so many; inf where never."""
+    """For each (when, ballots by then), return the delay until everybody saw that many; inf if never."""
     found = []
     at = 0
     for when, ballots in cast:
@@ -49,7 +49,7 @@ def delays(reached: Sequence[tuple[float, int]], cast: Iterable[tuple[float, int
 
 
 def each_delay(moves: Moves, cast: Sequence[tuple[float, int]]) -> list[float]:
-    """Per viewer and cast: how long until that viewer saw at least so many ballots."""
+    """Return the delay per viewer and cast until that viewer saw at least that many ballots."""
     found = []
     for (old, new), times in moves.items():
         due = [when for when, ballots in cast if old < ballots <= new]

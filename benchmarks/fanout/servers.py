@@ -1,4 +1,4 @@
-"""The servers that fan tallies out, each in a process of its own, told what to send in its own way."""
+"""The broadcasting servers, each in its own process, each with its own way to be told what to send."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ from .viewers import Door, allow_many_files
 NCHAN_PLACES = ("/usr/lib/nginx/modules/ngx_nchan_module.so", "/usr/lib64/nginx/modules/ngx_nchan_module.so")
 
 
-#: About as often as Landslide shows a tally while ballots come in.
+#: About as often as Landslide sends a tally while ballots arrive.
 TALLIES_A_SECOND = 10
-#: The stock stack takes half a second for one at 2,000 viewers.
+#: The stock stack takes half a second to send one tally to 2,000 viewers.
 STOCK_TALLIES_A_SECOND = 1
 
 
 @dataclass
 class FanOut:
-    """A running server: where viewers come in, which processes serve them, and how tallies come about."""
+    """A running server: its address, the processes that serve viewers, and how to make it send tallies."""
 
     name: str
     door: Door
     roots: list[int]
-    send: Callable[[float], None]  # tallies, for so many seconds
+    send: Callable[[float], None]  # tallies, for this many seconds
 
 
 Publish = Callable[[bytes], None]
 
 
 class Paced:
-    """`template`, a tally as Landslide makes it, again and again with a number of ballots that grows."""
+    """Sends `template`, a tally by Landslide, repeatedly with a growing number of ballots."""
 
     ballots = 1_000_000
 
     def __init__(self, publish: Publish, template: bytes, rate: float = TALLIES_A_SECOND) -> None:
         self._publish, self._rate = publish, rate
         self._document = msgspec.json.decode(template)
-        self.one()  # viewers who come find it there
+        self.one()  # new viewers find it there
 
     def one(self) -> None:
         self.ballots += 1
@@ -80,7 +80,7 @@ def _post(port: int) -> Publish:
         try:
             post(message)
         except (http.client.HTTPException, ConnectionError):
-            line.close()  # the server has hung up on us while we sent nothing
+            line.close()  # the server closed the idle connection
             post(message)
 
     return publish
@@ -120,7 +120,7 @@ def nchan(bench: Bench, until: ExitStack, template: bytes) -> FanOut:
     if nginx is None or module is None:
         raise Skip("nginx with nchan is not installed (Debian: nginx-light libnginx-mod-nchan)")
     program = Program("nchan", [nginx, "-p", "{folder}", "-c", "{folder}/nginx.conf", "-e", "stderr"])
-    # As root it would run its worker as another user, who can't write where we let it.
+    # As root, nginx would run its worker as another user, who can't write to our folder.
     user = f"user {pwd.getpwuid(os.geteuid()).pw_name};" if os.geteuid() == 0 else ""
     conf = (peers.SOURCES / "nchan" / "nginx.conf").read_text()
     filled_in = {"FOLDER": str(program.folder), "PORT": str(program.port), "MODULE": module, "USER": user}
@@ -141,7 +141,7 @@ def broadcast(bench: Bench, until: ExitStack, template: bytes) -> FanOut:
 
 
 def stock_fan_out(stock: Stock, until: ExitStack, template: bytes) -> FanOut:
-    """Its consumers, told by the channel layer what its Celery task would tell them."""
+    """The stock stack's consumers, fed through the channel layer as by its Celery task."""
     loop = until.enter_context(asyncio.Runner())
     layer = RedisPubSubChannelLayer(hosts=[stock.redis.url()])
 

@@ -1,4 +1,4 @@
-"""How long from the moment a vote was to be cast until the last of all viewers saw a tally with it."""
+"""The delay from a vote's scheduled time until the last viewer saw a tally that includes it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ TITLE = "From a vote's scheduled time to the last of 2,000 viewers"
 VIEWERS, QUICK_VIEWERS = 2_000, 200
 PART_OF_CAPACITY = 0.7
 SECONDS, QUICK_SECONDS = 15.0, 3.0
-#: The stock stack sends every vote's tally to every viewer: so many keep it busy for long enough.
+#: The stock stack sends every vote's tally to every viewer: this many keep it busy long enough.
 STOCK_VOTES, STOCK_SECONDS = 30, 40.0
-STOCK_OFFERED = 10.0  # seconds in which it must have accepted them
+STOCK_OFFERED = 10.0  # seconds within which it must accept them
 DRAIN = 120
 
 
@@ -40,7 +40,7 @@ class Sample:
 
 
 def everywhere() -> set[int]:
-    """Nothing is kept apart: servers, stores, workers, voters and viewers share all cores."""
+    """Everything shares all cores: servers, stores, workers, voters and viewers."""
     return os.sched_getaffinity(0)
 
 
@@ -70,7 +70,7 @@ def run(bench: Bench) -> list[Row]:
 
     rate = PART_OF_CAPACITY * capacity(ours, seconds=bench.seconds, connections=64)
     stock_rate = PART_OF_CAPACITY * capacity(stock, seconds=STOCK_OFFERED, count=STOCK_VOTES, connections=4)
-    # Enough of its votes for a tail, and no longer than a run may take.
+    # Enough votes for a p99, within the time that a run may take.
     stock_seconds = min(STOCK_SECONDS, max(seconds, STOCK_VOTES / stock_rate))
     taken: dict[str, list[Sample]] = bench.in_turn(
         {
@@ -93,7 +93,7 @@ def crowd(door: Door, count: int) -> Viewers:
 
 
 def votes_shown_a_second(target: Target, viewers: Viewers, **load: float) -> float:
-    """As fast as answers come, and until the last viewer has the last of these votes."""
+    """Measure at full speed, until the last viewer has the last vote."""
     before = viewers.levels()[0]
     viewers.clear()
     report = sound(target.offer(cores=everywhere(), **load))
@@ -113,12 +113,12 @@ def at_rate(target: Target, viewers: Viewers, rate: float, seconds: float) -> Sa
 
 
 def schedule(report: Report, rate: float, before: int) -> list[tuple[float, int]]:
-    """When each vote was due, and how many there were with it: the tally that shows as many shows it."""
+    """Return when each vote was due, and its number: a tally of that many ballots includes it."""
     return [(report.started + number / rate, before + number + 1) for number in range(report.sent)]
 
 
 def until_seen(viewers: Viewers, ballots: int) -> list[tuple[float, int]]:
-    """When all viewers had seen how many, once they have seen all."""
+    """Return when all viewers had seen how many ballots, once they have seen all."""
     drain(viewers, DRAIN, ballots)
     lowest, seen = viewers.levels()[0], viewers.report()
     reached = reached_all(seen.moves)

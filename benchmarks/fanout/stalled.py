@@ -1,4 +1,4 @@
-"""Viewers who take nothing: what the others notice of it, and what it costs in memory."""
+"""Viewers that read nothing: their effect on the others, and their memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TITLE = "5 % of viewers stalled at a zero window"
 
 VIEWERS, QUICK_VIEWERS = 2_000, 200
 STALLED = 0.05
-#: Until the system's own buffer for a stalled socket is full, and then some.
+#: Longer than it takes to fill the kernel's buffer of a stalled socket.
 SECONDS, QUICK_SECONDS = 25.0, 5.0
 WITH, WITHOUT = "with", "without"
 
@@ -29,7 +29,7 @@ WITH, WITHOUT = "with", "without"
 @dataclass(frozen=True)
 class Sample:
     p99: float  # ms from when ballots were due until a healthy viewer saw them
-    memory: float  # MiB of the web process, all of its viewers there
+    memory: float  # MiB of the web process with all viewers
 
     def __str__(self) -> str:
         return f"p99 {self.p99:.0f} ms, {self.memory:.1f} MiB"
@@ -39,7 +39,7 @@ def run(bench: Bench) -> list[Row]:
     count = QUICK_VIEWERS if bench.quick else VIEWERS
     seconds = QUICK_SECONDS if bench.quick else SECONDS
     ours = landslide.run(bench, bench.until)
-    take(ours, count, 0, 1.0)  # the first crowd is dearer than those who come after it
+    take(ours, count, 0, 1.0)  # the first crowd costs more than later ones
     stalled = round(count * STALLED)
     taken: dict[str, list[Sample]] = bench.in_turn(
         {
@@ -92,5 +92,5 @@ def take(ours: Running, count: int, stalled: int, seconds: float) -> Sample:
     if seen.lost:
         raise RuntimeError(f"{seen.lost} healthy viewers were lost")
     delays = each_delay(seen.moves, [(when, before + ballots) for when, ballots in cast])
-    time.sleep(1.0)  # until the server has seen them go
+    time.sleep(1.0)  # until the server has noticed
     return Sample(percentiles(delays)["p99"], memory)

@@ -1,4 +1,4 @@
-"""Everybody loses the connection at once and comes back at once: how long until all are current."""
+"""All viewers lose the connection and reconnect at once: the time until all are current."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ VIEWERS, QUICK_VIEWERS = 5_000, 500
 PROCESSES = 2
 IDLE_SECONDS = 3.0
 AT_ONCE, JITTERED, KILLED = "at once", "with the page's jitter", "web processes killed, with jitter"
-#: Statements that read a poll or its tally; what an idle system asks again and again is among them.
+#: Statements that read a poll or its tally, including those of an idle system.
 READS = "SELECT queryid, calls FROM pg_stat_statements WHERE query ~ '^SELECT.*(polls|analytics)_'"
 
 
 @dataclass(frozen=True)
 class Sample:
     seconds: float
-    reads: float  # of the database, above what an idle system does in that time
+    reads: float  # of the database, in addition to an idle system's
     lost: int
 
     def __str__(self) -> str:
@@ -95,7 +95,7 @@ class Storm:
             after = self.reads()
         if answer["missing"]:
             raise RuntimeError(f"{answer['missing']} viewers did not come back")
-        time.sleep(1.0)  # until the servers have seen them go
+        time.sleep(1.0)  # until the servers have noticed
         usual = answer["seconds"] / IDLE_SECONDS
         extra = sum(
             max(0.0, calls - before[query] - (before[query] - idle[query]) * usual)
@@ -104,10 +104,10 @@ class Storm:
         return Sample(answer["seconds"], extra, answer["lost"])
 
     def reads(self) -> Counter[int]:
-        """How often each statement has been run."""
+        """Return how often each statement has run."""
         return Counter(dict(self._statistics.execute(READS).fetchall()))
 
     def kill_web(self) -> None:
-        """As in a crash; who supervises them starts new ones."""
+        """Kill the web processes; the supervisor starts new ones."""
         for pid in self.ours.web:
             os.kill(pid, signal.SIGKILL)

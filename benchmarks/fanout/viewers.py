@@ -1,4 +1,4 @@
-"""The crowd of viewers as the process that measures sees it."""
+"""The measuring process's handle on the crowd of viewers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any
 
 from benchmarks.orders import Ordered, OrderFailed
 
-#: From one number of ballots to the next: when each viewer that made this step did so (monotonic seconds).
+#: (from, to) numbers of ballots -> when each viewer made this step (monotonic seconds).
 Moves = dict[tuple[int, int], "array[float]"]
 
 
 @dataclass(frozen=True)
 class Door:
-    """Where a server lets viewers in, and how they are spoken to there."""
+    """A server's address for viewers, and the protocol there."""
 
     dialect: str
     address: str  # host:port
@@ -41,7 +41,7 @@ class Seen:
 
 
 def allow_many_files() -> None:
-    """As many as the system lets us, here and in what we start."""
+    """Raise the limit of open files to the maximum, here and in child processes."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -60,7 +60,7 @@ class Viewers(Ordered):
         self._folder.cleanup()
 
     def join(self, count: int, **options: Any) -> dict[str, Any]:
-        """Raises OrderFailed unless everybody got in and saw a tally."""
+        """Raise OrderFailed unless all viewers connected and saw a tally."""
         answer = self.order("join", count=count, **options)
         if answer["missing"]:
             raise OrderFailed(f"{answer['missing']} of {count} viewers did not get in.")
@@ -70,7 +70,7 @@ class Viewers(Ordered):
         return self.order("rejoin", jitter=jitter)
 
     def lose_all(self, drop: Callable[[], object], *, jitter: bool) -> dict[str, Any]:
-        """`drop` takes everybody's connection away: what it took until all were back."""
+        """Drop all connections with `drop`; return how long it took until all were back."""
         self.tell("await_return", jitter=jitter)
         drop()
         return self.answer()

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.load PLAN`: says "ready" once connected, starts at a line, prints its report."""
+"""`python -m benchmarks.load PLAN`: print "ready" once connected, start on input, print a report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def offer(generator: Generator) -> Report:
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     gc.freeze()
-    gc.disable()  # a pause of ours would look like one of the server's
+    gc.disable()  # a pause here would look like a pause of the server
     return await generator.run()
 
 

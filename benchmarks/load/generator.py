@@ -1,4 +1,4 @@
-"""The load itself. Requests fall due by the clock alone; an answer only makes a connection free again."""
+"""The load generator. Only the clock makes requests due; an answer only frees a connection."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from benchmarks.load.source import source
 from benchmarks.load.wire import Connection
 
 TICK = 0.001
-LOOK_FOR_LATE = 0.25  # seconds between looks for answers that don't come
+LOOK_FOR_LATE = 0.25  # seconds between checks for overdue answers
 RETRY_AFTER = re.compile(rb"\r\nretry-after: *(\d+)")
-FIRST_PAUSE = 0.5  # before a retry that was told no time
+FIRST_PAUSE = 0.5  # before a retry without a Retry-After
 WORTH_ANOTHER_TRY = ("429", "503", "unknown")
 
 
 class Schedule:
-    """When each request is due, whatever became of those before it."""
+    """When each request is due, whatever happened to earlier ones."""
 
     def __init__(self, rate: float, start: float) -> None:
         self.rate, self.start = rate, start
 
     def due(self, now: float) -> int:
-        """How many requests should have been sent by now."""
+        """Return how many requests should have been sent by now."""
         return int((now - self.start) * self.rate) + 1 if now >= self.start else 0
 
     def time_of(self, number: int) -> float:
@@ -37,7 +37,7 @@ class Schedule:
 
 
 class Book:
-    """What became of the requests. A latency counts from when the request was due."""
+    """Outcomes of the requests. Latency is counted from when a request was due."""
 
     def __init__(self) -> None:
         self.statuses: Counter[str] = Counter()
@@ -70,13 +70,13 @@ class Generator:
         self.free: list[Connection] = []
         self.open: set[Connection] = set()
         self.opening = 0
-        self.queue: deque[int] = deque()  # due, and no connection is free
-        self.due: dict[int, float] = {}  # of what is sent or queued
+        self.queue: deque[int] = deque()  # due, waiting for a free connection
+        self.due: dict[int, float] = {}  # of sent and queued requests
         self.tries: Counter[int] = Counter()
         self.unknown = self.retried = self.next = 0
         self.schedule: Schedule | None = None
         self.ends = 0.0
-        self.tasks: set[asyncio.Future[None]] = set()  # the loop itself would let go of them
+        self.tasks: set[asyncio.Future[None]] = set()  # the event loop keeps only weak references
         self.last_answer = 0.0
         self.ran_out = False
 
@@ -104,7 +104,7 @@ class Generator:
         self._use(connection)
 
     def _use(self, connection: Connection) -> None:
-        """Give a free connection the next request, if one waits."""
+        """Give a free connection the next waiting request, if any."""
         if self.queue:
             number = self.queue.popleft()
             connection.send(number, self.make(number), time.perf_counter())
@@ -112,7 +112,7 @@ class Generator:
             self.free.append(connection)
 
     def _send_next(self, connection: Connection) -> bool:
-        """As fast as answers come: a connection that is free is one that sends."""
+        """Send at full speed: every free connection sends the next request."""
         if self.plan.rate or not self.ends or (now := time.perf_counter()) >= self.ends:
             return False
         if (number := self._take(now)) is None:
@@ -129,7 +129,7 @@ class Generator:
         self.due[number] = due
         return number
 
-    # --- what falls due ---
+    # --- sending ---
 
     async def run(self) -> Report:
         started_at, cpu = time.perf_counter(), _own_cpu()
@@ -178,7 +178,7 @@ class Generator:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    # --- what comes back ---
+    # --- answers ---
 
     def answered(
         self, connection: Connection, number: int, status: bytes, head: bytes, body: bytes, *, reusable: bool

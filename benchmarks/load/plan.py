@@ -1,4 +1,4 @@
-"""What load to offer, and what came of it; both travel between processes as JSON."""
+"""The plan of a load and its report; both are sent between processes as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hdrh.histogram import HdrHistogram
 LONGEST_US = 120_000_000
 PERCENTILES = (50, 90, 99, 99.9)
 
-#: A load that was this late itself, in ms, at its own 99th percentile measured nothing but itself.
+#: If the load itself was later than this at its 99th percentile, in ms, it measured only itself.
 OWN_LAG_ALLOWED_MS = 25
 
 
@@ -29,41 +29,44 @@ class Plan:
     voters: str = ""
     requests: str = ""
     first: int = 0  # the first voter or request that this load uses
-    count: int = 0  # at most so many; 0: as many as the file has
+    count: int = 0  # the maximum; 0: as many as the file has
     choices: int = 1
-    rate: float = 0  # a second; 0: as fast as answers come on these connections
+    rate: float = 0  # a second; 0: full speed on these connections
     seconds: float = 5
     connections: int = 64
-    most_connections: int = 0  # opened while all others wait for an answer; 0: none
-    accepted: int = 202  # the status that says so
-    units: str = ""  # what to count in an accepted answer's body, where one answer is for several
-    timeout: float = 30  # then its outcome is unknown
+    most_connections: int = 0  # additional ones are opened up to this while all others wait; 0: none
+    accepted: int = 202  # the status of an accepted request
+    units: str = ""  # text to count in an accepted answer's body, if an answer covers several ballots
+    timeout: float = 30  # after this the outcome is unknown
     retries: int = 0  # of 429, 503 and unknown outcomes, after Retry-After
     journal: str = ""  # where to write the ballot_ids of accepted ballots
 
 
 @dataclass
 class Report:
-    """Latencies are in ms and count from when a request was *due*, also if no connection was free for it
-    or we came late (coordinated omission): by what was accepted, and by everything that was answered."""
+    """The result of a load.
+
+    Latencies are in ms, of accepted and of all answered requests. They count from when a request was *due*,
+    even if no connection was free or the load was late (coordinated omission).
+    """
 
     sent: int = 0
     accepted: int = 0
     units: int = 0
     unknown: int = 0  # ballots that nobody answered, retries included
     retried: int = 0
-    waiting: int = 0  # due, and not answered when the load gave up
+    waiting: int = 0  # due, but not answered when the load gave up
     statuses: dict[str, int] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
-    started: float = 0  # when the first request was due, by the clock that all processes of a machine share
+    started: float = 0  # when the first request was due, by the machine's monotonic clock
     seconds: float = 0  # from the first request due to the last answer
-    accepted_in_time: int = 0  # while the load was being offered: what is goodput
+    accepted_in_time: int = 0  # while the load was running: the goodput
     offered_seconds: float = 0
     latency: dict[str, float] = field(default_factory=dict)
     latency_of_all: dict[str, float] = field(default_factory=dict)
     own_lag: dict[str, float] = field(default_factory=dict)
     cpu_seconds: float = 0
-    ran_out: bool = False  # of voters or requests, before the time was over
+    ran_out: bool = False  # out of voters or requests before the time was over
 
     @property
     def goodput(self) -> float:
@@ -71,7 +74,7 @@ class Report:
 
     @property
     def void(self) -> str:
-        """Why these figures say more of the load than of the server; empty where they don't."""
+        """Return why these figures describe the load rather than the server; empty if they don't."""
         lag = self.own_lag.get("p99", 0)
         if lag > OWN_LAG_ALLOWED_MS:
             return f"the load kept {lag:.0f} ms behind its own schedule (p99)"
@@ -88,7 +91,7 @@ class Report:
 
 
 def percentiles(seconds: Iterable[float]) -> dict[str, float]:
-    """In ms, out of an HDR histogram with three significant digits."""
+    """Latencies in ms, from an HDR histogram with three significant digits."""
     histogram = HdrHistogram(1, LONGEST_US, 3)
     for each in seconds:
         histogram.record_value(min(max(1, round(each * 1e6)), LONGEST_US))

@@ -1,4 +1,4 @@
-"""Starting a load from the process that measures."""
+"""Start a load from the measuring process."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.system import ROOT
 
 
 class LoadFailed(Exception):
-    """What was offered, or what came back, is not what was meant to be measured."""
+    """The load or the answers were not as planned."""
 
 
 class Void(LoadFailed):
-    """The load itself was the bottleneck, as on a machine with other things to do: worth another try."""
+    """The load itself was the bottleneck, as on a busy machine; worth a retry."""
 
 
 class Load:
-    """A load that is connected and waits: `go()`, then `wait()` for its report."""
+    """A connected load that waits for `go()`; `wait()` returns its report."""
 
     def __init__(self, plan: Plan, cores: set[int] | None = None) -> None:
         self._seconds = plan.seconds + plan.timeout

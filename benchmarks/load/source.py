@@ -1,4 +1,4 @@
-"""Where requests come from: all of their bytes but a few are made before the load starts."""
+"""Requests, nearly all of whose bytes are made before the load starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHOICE = "1"
 
 
 def source(plan: Plan) -> tuple[Make, Callable[[int], str], int]:
-    """How to make request number n, what ballot_id it has, and how many there can be (0: any number)."""
+    """Return makers of request number n and of its ballot_id, and the number of requests (0: any)."""
     if plan.requests:
         ready = read_requests(Path(plan.requests))[plan.first :]
         return ready.__getitem__, str, _limited(len(ready), plan.count)
@@ -40,7 +40,7 @@ def _ballots(plan: Plan, cookies: list[bytes]) -> tuple[Make, Callable[[int], st
         rest = after if found else rest
     end = rest.encode()
     a, b, c = texts
-    prefix = (str(uuid.uuid4())[:24]).encode()  # a version-4 UUID but for its last part, which is our number
+    prefix = (str(uuid.uuid4())[:24]).encode()  # a version-4 UUID whose last part is the request's number
     choices = [str(1 + number).encode() for number in range(plan.choices)]
     if a is None or c is None:
         raise ValueError("a ballot has a cookie and a choice")
@@ -58,7 +58,7 @@ def _ballots(plan: Plan, cookies: list[bytes]) -> tuple[Make, Callable[[int], st
 
 
 def post(path: str, body: str, *, cookie: str = "", headers: str = "") -> str:
-    """A template: a POST of this JSON body, whose blanks have a fixed length."""
+    """Make a template: a POST of this JSON body, whose placeholders have a fixed length."""
     length = len(body.replace("{ballot_id}", BALLOT_ID).replace("{choice}", CHOICE).encode())
     cookies = f"Cookie: {cookie}\r\n" if cookie else ""
     return (

@@ -1,4 +1,4 @@
-"""One keep-alive connection, with one request on it at a time and as little parsing as will do."""
+"""A keep-alive connection with one request at a time and minimal parsing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ WITHOUT_BODY = (b"204", b"304")
 
 
 class Incomplete(Exception):
-    """More of the answer is on its way."""
+    """The answer isn't complete yet."""
 
 
 def parse(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """Status, head in lower case, and body of one whole answer."""
+    """Return status, lower-case head and body of a complete answer."""
     end = data.find(END_OF_HEAD)
     if end < 0:
         raise Incomplete
@@ -43,7 +43,7 @@ class Connection(asyncio.Protocol):
         self._generator = generator
         self._buffer = b""
         self.transport: asyncio.Transport | None = None
-        self.number = -1  # of the request that waits for its answer
+        self.number = -1  # of the request in progress
         self.sent_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

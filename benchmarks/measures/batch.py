@@ -1,4 +1,4 @@
-"""What a batch saves: ballots per CPU-second of the web process by the batch endpoint and one by one."""
+"""Savings by batches: ballots per CPU-second of the web process, in batches and one by one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME = "batch"
 TITLE = "The batch endpoint against the single one"
 SIZE = 1_000
 CONNECTIONS = 2  # a client that sends batches waits for each answer
-FASTEST = 80_000  # ballots a second that it will never take: how many must be ready
+FASTEST = 80_000  # more ballots a second than it can accept: how many must be ready
 
 Sample = tuple[float, float]  # ballots per CPU-second of the web process, and of everything
 
@@ -73,7 +73,7 @@ def measured(target: OurSystem, load: Load, after=lambda report: report) -> Samp
 
 
 class Batches:
-    """Ready-made requests; every ballot in them has a voter and a ballot_id of its own."""
+    """Make requests in advance; every ballot in them has its own voter and ballot_id."""
 
     def __init__(self, target: OurSystem, home: Path) -> None:
         self.target, self.home = target, home

@@ -1,8 +1,7 @@
-"""What a ballot costs when millions have been counted before it: the CPU of all processes, per ballot.
+"""The cost of a ballot after millions of others: CPU of all processes per ballot.
 
-At each size the same number of ballots comes in over HTTP at the same rate, and the time is taken until all
-of them are counted. What was there before is real: each ballot has its claim in Redis and its row in the
-ledger.
+At each size the same number of ballots arrives over HTTP at the same rate, measured until all are counted.
+Earlier ballots are real: each has its claim in Redis and its row in the ledger.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ TITLE = "As a poll grows"
 POINTS = (100_000, 1_000_000, 3_000_000, 10_000_000)
 QUICK_POINTS = (100_000, 1_000_000)
 RATE = 2_000
-REPEATS = 5  # of short loads; a checkpoint or a cleaning in the middle of one must not decide
+REPEATS = 5  # of short loads, so that a checkpoint or vacuum during one of them doesn't decide
 GIB = 2**30
 BYTES_A_BALLOT = {
     "disk": 900,
@@ -78,7 +77,7 @@ def counted(target: OurSystem) -> int:
 
 
 def fill(target: OurSystem, ballots: int) -> float:
-    """Until so many have been counted; how long it took."""
+    """Wait until this many are counted; return how long it took."""
     started = time.monotonic()
     target.run_inside("benchmarks.targets.fill", target.code, str(max(0, ballots - counted(target))))
     wait_for(lambda: counted(target) >= ballots, 120, "the filled-in ballots to be counted")
@@ -86,7 +85,7 @@ def fill(target: OurSystem, ballots: int) -> float:
 
 
 def settle(target: OurSystem) -> None:
-    """What the filling left to do is done first, at each size: it isn't the next ballot's cost."""
+    """Finish the maintenance that filling left behind, which isn't the next ballot's cost."""
     assert target.system.redis
     with target.system.redis.client() as client:
         wait_for(lambda: not client.info("persistence")["aof_rewrite_in_progress"], 120, "Redis's rewrite")
@@ -95,7 +94,7 @@ def settle(target: OurSystem) -> None:
 
 
 def cost(target: OurSystem, seconds: float) -> float:
-    """µs of CPU a ballot, over web, Redis, worker and PostgreSQL."""
+    """Return µs of CPU per ballot, of web, Redis, worker and PostgreSQL together."""
     load, before = target.load(seconds=seconds, rate=RATE), counted(target)
     everything = Meter(*target.web, *target.behind)
     load.go()

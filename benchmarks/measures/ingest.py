@@ -1,4 +1,4 @@
-"""What accepting a ballot costs: ballots per CPU-second, each web process on a core of its own."""
+"""The cost of accepting a ballot: ballots per CPU-second, each web process on its own core."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.targets.base import sound
 
 NAME = "ingest"
 TITLE = "Accepting ballots"
-CONNECTIONS = 256  # voters at a time; for fewer every system works in smaller groups
+CONNECTIONS = 256  # voters at a time; with fewer, every system forms smaller groups
 
 
 def run(bench: Bench) -> list[Row]:
@@ -32,7 +32,7 @@ def run(bench: Bench) -> list[Row]:
 
 
 def take(bench: Bench, target: Target) -> tuple[float, float, float]:
-    """Ballots per CPU-second of the web process, of everything, and ballots a second."""
+    """Return ballots per CPU-second of the web process and of everything, and ballots a second."""
     load = target.load(seconds=bench.seconds, connections=CONNECTIONS)
     web, everything = Meter(*target.web), Meter(*target.web, *target.behind)
     load.go()

@@ -1,7 +1,7 @@
-"""Three times what the system can take: what is still accepted, how fast, and does anybody not know.
+"""Three times the capacity: what is still accepted, how fast, and which outcomes are unknown.
 
-The whole of the system, and nginx where it is in front, shares one core, so that nothing evades the
-overload; the load has the other core to itself.
+The whole system, and nginx if it is in front, shares one core, so that no part escapes the overload. The load
+has the other core to itself.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ NAME = "overload"
 TITLE = "Three times the capacity"
 TIMES = 3
 CONNECTIONS = 128  # at the peak: enough to fill each append
-MOST_CONNECTIONS = 4_000  # in overload a voter whom no connection is free for opens another
+MOST_CONNECTIONS = 4_000  # under overload a voter without a free connection opens another
 SHED = "503"
 
 
 @dataclass
 class Sample:
-    """One peak, and one overload right after it."""
+    """Measure the peak, and an overload right after it."""
 
     peak: Report
     over: Report
@@ -42,7 +42,7 @@ class Sample:
 
 def run(bench: Bench) -> list[Row]:
     target = OurSystem(bench, web=1, worker=1, env={"TRUSTED_PROXIES": "127.0.0.1"})
-    # As its own comments say: so many places for each web process, and we have one.
+    # As its comments say: this many for each web process, and there is one.
     front = Nginx(target.port, {"max_conns=256": "max_conns=128"})
     bench.until.enter_context(started(front))
     pin([*target.behind, pid_of(front)], server_core())

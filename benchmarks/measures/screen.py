@@ -1,4 +1,4 @@
-"""How long a ballot on an idle system takes to another browser's screen: latency.py, as a measure."""
+"""Latency of a ballot until another browser shows it, on an idle system: latency.py as a measure."""
 
 from __future__ import annotations
 

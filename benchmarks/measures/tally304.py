@@ -1,4 +1,4 @@
-"""What a tally costs that has not changed: 304 answers per CPU-second, beside a plain DRF GET."""
+"""The cost of an unchanged tally: 304 answers per CPU-second, compared with a plain DRF GET."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(bench: Bench) -> list[Row]:
 
 
 def unchanged(target: OurSystem) -> str:
-    """A request by somebody who has the current tally."""
+    """Make a request of a client that has the current tally."""
     path = f"/api/v1/polls/{target.code}/tally/"
     etag = httpx.get(f"{target.system.url}{path}").raise_for_status().headers["ETag"]
     return get(path, f"If-None-Match: {etag}\r\n")

@@ -1,8 +1,8 @@
-"""Everything at once: ballots that are accepted, counted and on a viewer's screen, per second.
+"""Everything at once: ballots accepted, counted and shown to a viewer, per second.
 
-All processes share the machine's cores, the load too. The time runs from the first ballot until a viewer has
-seen the last, so a backlog that grows meanwhile wins nothing. Afterwards every acknowledged ballot is looked
-for in the ledger.
+All processes share the machine's cores, including the load. The time runs from the first ballot until a
+viewer has seen the last, so a growing backlog gains nothing. Afterwards every acknowledged ballot is looked
+up in the ledger.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from benchmarks.viewer import Viewer
 NAME = "whole"
 TITLE = "Accepted, counted and shown"
 SECONDS, QUICK_SECONDS = 60.0, 10.0
-#: Stock slows down as its table grows, since it counts all of it for each vote: a shorter run favours it.
+#: Stock slows down as its table grows, since it recounts all of it for each vote; a shorter run favours it.
 STOCK_SECONDS, QUICK_STOCK_SECONDS = 20.0, 6.0
 REPEATS = 2
-CONNECTIONS = (8, 32, 128)  # tried at first; each keeps the number that it does best with
-BACKLOG_SECONDS = 2  # of work may wait when the last ballot has come in
+CONNECTIONS = (8, 32, 128)  # all are tried first; each system keeps its best
+BACKLOG_SECONDS = 2  # of work may wait after the last ballot has arrived
 ANY_CORE = set(os.sched_getaffinity(0))
 
 
@@ -114,7 +114,7 @@ class WatchedOurs(OurSystem):
         return Viewer(f"{self.system.ws_url}/ws/polls/{self.code}/", lambda message: message.get("ballots"))
 
     def lost(self, journal: Path, ballots: int) -> int:
-        """Acknowledged ballots that the ledger doesn't have, and any difference between ledger and tally."""
+        """Count acknowledged ballots missing in the ledger, and any difference between ledger and tally."""
         acknowledged = {bytes.fromhex(line.replace("-", "")) for line in journal.read_text().split()}
         which = "FROM polls_ballot JOIN polls_poll ON polls_poll.id = poll_id WHERE code = %s"
         ledger = {bytes(row[0]) for row in self.sql(f"SELECT ballot_id {which}", self.code)}

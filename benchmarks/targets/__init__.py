@@ -1,4 +1,4 @@
-"""Systems that take votes over HTTP, started and ready, in the one shape that the measures of intake use."""
+"""Systems that accept votes over HTTP, behind one interface for the measures of accepting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be asked of any system that takes votes."""
+"""The interface of a system that accepts votes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from benchmarks.processes import load_core, pin, server_core
 
 
 class Target:
-    """A running system with voters of its own, each of whom votes once."""
+    """A running system with its own voters, who each vote once."""
 
     name = "target"
     port = 0
     template = ""
     choices = 5
     accepted = 202
-    fastest = 25_000  # ballots a second that it will never take: how many voters must be ready
+    fastest = 25_000  # more ballots a second than it can accept: how many voters must be ready
 
     def __init__(self, home: Path) -> None:
         self.voters = home / f"{self.name}-{secrets.token_hex(4)}-voters"
@@ -29,25 +29,25 @@ class Target:
 
     @property
     def web(self) -> list[int]:
-        """The processes that answer HTTP."""
+        """Return the processes that answer HTTP."""
         raise NotImplementedError
 
     @property
     def behind(self) -> list[int]:
-        """The roots of all others that a ballot costs time in: stores, workers."""
+        """Return the roots of all other process trees that spend time on a ballot: stores, workers."""
         raise NotImplementedError
 
     @property
     def parts(self) -> dict[str, list[int]]:
-        """All its processes by what they do."""
+        """Return all its processes by role."""
         raise NotImplementedError
 
     def mint(self, count: int) -> None:
-        """Append so many voters' cookies to the file."""
+        """Append the cookies of `count` voters to the file."""
         raise NotImplementedError
 
     def counted(self) -> int:
-        """How many ballots have been counted."""
+        """Return how many ballots have been counted."""
         raise NotImplementedError
 
     def plan(self, **options: Any) -> Plan:
@@ -63,7 +63,7 @@ class Target:
             self._minted += short
 
     def load(self, cores: set[int] | None = None, **options: Any) -> Load:
-        """A load that waits for its go; tell `used` what it sent."""
+        """Prepare a load that waits for `go()`; report what it sent to `used`."""
         return Load(self.plan(**options), cores)
 
     def used(self, report: Report) -> Report:
@@ -76,18 +76,18 @@ class Target:
         return self.used(load.wait())
 
     def warm_up(self, seconds: float = 1) -> None:
-        """Cold caches, connections and just-in-time compilers are not what is asked."""
+        """Warm up caches, connections and just-in-time compilers."""
         self.offer(seconds=seconds)
 
     def keep_web_apart(self) -> None:
-        """The web process alone on a core, everything else where the load is."""
+        """Pin the web process to its own core, and everything else to the load's."""
         pin(self.web, server_core())
         pin(set(self.behind) - set(self.web), load_core())
-        pin(self.web, server_core())  # they may be below one of those
+        pin(self.web, server_core())  # may be a descendant of one of those
 
 
 def sound(report: Report, *, refused: Iterable[str] = ()) -> Report:
-    """The report, unless it says nothing: a load that was late, or answers that nobody planned for."""
+    """Return the report; raise if the load was late or got unexpected answers."""
     if report.void:
         raise Void(report.void)
     odd = set(report.statuses) - {"202", "201", "200", "304", *refused}

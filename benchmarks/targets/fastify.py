@@ -1,4 +1,4 @@
-"""Fastify and ioredis, of benchmarks/peers/fastify: one Node process and a Redis that waits for the disk."""
+"""Fastify and ioredis (benchmarks/peers/fastify): one Node process, and a Redis that waits for the disk."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.targets.fill CODE COUNT`, in a system's environment: a poll that many have voted in.
+"""`python -m benchmarks.targets.fill CODE COUNT`, in a system's environment: fill a poll with ballots.
 
-By the ways that every ballot takes, but for HTTP: appended to the vote log, with a claim, and counted into
-ledger and tally, by this process and by the system's workers side by side.
+Ballots take the usual path without HTTP: they are appended to the vote log with a claim, and counted into
+ledger and tally by this process and the system's workers in parallel.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import sys
 
 import django
 
-CALL = 2_000  # ballots an append
-LOOK = 100_000  # ballots until we count too, so that the log stays short
+CALL = 2_000  # ballots per append
+LOOK = 100_000  # ballots until this process counts too, so that the log stays short
 
 
 def fill(code: str, count: int) -> None:

@@ -42,7 +42,7 @@ class OurSystem(Target):
         )
 
     def new_poll(self) -> str:
-        """Open another poll, which the next loads vote in."""
+        """Open another poll for the next loads."""
         with self.api as api:
             made = api.post("/polls/", json={"question": "Which one?", "choices": LABELS}).raise_for_status()
             self.code = made.json()["code"]
@@ -72,7 +72,7 @@ class OurSystem(Target):
         return {"web": self.web, "workers": workers, "PostgreSQL": [postgresql], "Redis": [redis]}
 
     def run_inside(self, module: str, *arguments: str) -> None:
-        """A module of ours in the system's environment, with its settings and keys."""
+        """Run a module in the system's environment, with its settings and keys."""
         subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, env=self.system.env, check=True)
 
     def tally(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class OurSystem(Target):
         return int(self.tally()["ballots"])
 
     def wait_until_quiet(self, seconds: float = 120) -> int:
-        """Until the number of counted ballots stands still; that number."""
+        """Wait until the number of counted ballots stops growing; return it."""
         seen = [-1]
 
         def still() -> bool:
@@ -98,7 +98,7 @@ class OurSystem(Target):
         wait_for(lambda: self.counted() >= ballots, seconds, f"{ballots} counted ballots")
 
     def sql(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Straight from its database, to check what it says of itself."""
+        """Read from the system's database, to check its own answers."""
         assert self.system.postgresql
         with self.system.postgresql.connect(self.system.database) as connection:
             return connection.execute(query, values or None).fetchall()

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.targets.mint COUNT FILE`, in a system's environment: cookies of its voters to be."""
+"""`python -m benchmarks.targets.mint COUNT FILE`, in a system's environment: make voters' cookies."""
 
 from __future__ import annotations
 

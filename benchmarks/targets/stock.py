@@ -1,4 +1,4 @@
-"""The stock stack of benchmarks/peers/stock: Daphne, one Celery worker, a PostgreSQL and a Redis."""
+"""The stock stack (benchmarks/peers/stock): Daphne, one Celery worker, a PostgreSQL and a Redis."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Stock(Target):
     ) -> None:
         super().__init__(bench.home)
         self.postgresql = bench.postgresql
-        self.redis = Redis(appendonly="no")  # a broker as one finds it; it holds no votes
+        self.redis = Redis(appendonly="no")  # a typical broker; it holds no votes
         bench.until.enter_context(started(self.redis))
         self.database = f"stock_{secrets.token_hex(4)}"
         self.postgresql.create_database(self.database)
@@ -107,6 +107,6 @@ class Stock(Target):
         return int(row[0]) if row else 0
 
     def backlog(self) -> int:
-        """Votes whose recount has not started."""
+        """Return the number of votes whose recount hasn't started."""
         with self.redis.client() as client:
             return int(client.llen("celery"))
