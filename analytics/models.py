@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from polls.models.fields import MomentField
+from polls.models.fields import BoundedDateTimeField
 from polls.text.plain_text import isolated
 
 
@@ -22,7 +22,7 @@ class Checkpoint(models.Model):
     position = models.BigIntegerField(default=0)
     # What was counted by `trim_noted_at`, and may be trimmed a minute later.
     trim_to = models.BigIntegerField(default=0)
-    trim_noted_at = MomentField(null=True)
+    trim_noted_at = BoundedDateTimeField(null=True)
     # Whether a batch has to look for standing quarantines and halted polls. Read with the row that it locks
     # anyway, and set by whoever makes one, under the same lock.
     watch = models.BooleanField(default=True)
@@ -60,7 +60,7 @@ class Pulse(models.Model):
     """When something that should happen again and again was last seen: a worker, the sweep."""
 
     name = models.CharField(max_length=200, primary_key=True)
-    seen_at = MomentField()
+    seen_at = BoundedDateTimeField()
 
 
 class Quarantine(models.Model):
@@ -80,12 +80,12 @@ class Quarantine(models.Model):
     rule = models.CharField(_("rule"), max_length=20, choices=Rule)
     reason = models.TextField(_("reason"))
     decided_by = models.CharField(_("decided by"), max_length=200)
-    decided_at = MomentField(auto_now_add=True)
-    released_at = MomentField(null=True)
+    decided_at = BoundedDateTimeField(auto_now_add=True)
+    released_at = BoundedDateTimeField(null=True)
     released_by = models.CharField(max_length=200, blank=True)
     since = models.BigIntegerField(null=True)
     until = models.BigIntegerField(null=True)
-    moved_at = MomentField(null=True)
+    moved_at = BoundedDateTimeField(null=True)
 
     class Meta:
         verbose_name = _("quarantine")
@@ -113,7 +113,7 @@ class Halt(models.Model):
 
     poll_id = models.BigIntegerField(primary_key=True)
     reason = models.TextField(_("reason"))
-    halted_at = MomentField(_("halted"), auto_now_add=True)
+    halted_at = BoundedDateTimeField(_("halted"), auto_now_add=True)
     resumed_by = models.CharField(max_length=200, blank=True)
     let_fail = models.BooleanField(default=False)
 
@@ -162,7 +162,7 @@ class AuditBundle(models.Model):
     poll_id = models.BigIntegerField()
     round = models.PositiveSmallIntegerField()
     epoch = models.PositiveIntegerField()
-    made_at = MomentField(auto_now_add=True)
+    made_at = BoundedDateTimeField(auto_now_add=True)
     file = models.CharField(max_length=200)
     size = models.BigIntegerField()
     sha256 = models.CharField(max_length=64)

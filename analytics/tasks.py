@@ -52,7 +52,7 @@ def sweep(task: Any) -> None:
         return
     status.pulse("sweep")
     _end_stuck_copies()
-    lifecycle.follow_gates()
+    lifecycle.set_missing_gates()
     for partition in range(get_log().partitions):
         try:
             _count(partition)
@@ -78,7 +78,7 @@ def _end_stuck_copies() -> None:
 @shared_task(ignore_result=True)
 def tick() -> None:
     """Open and close what is due."""
-    lifecycle.act_on_time()
+    lifecycle.run_due_steps()
 
 
 @shared_task(ignore_result=True)

@@ -11,20 +11,20 @@ from django.utils.translation import gettext as _
 
 from polls import clock, lifecycle
 from polls.audit_log import COMMAND, record
-from polls.errors import CodeTaken, IllegalStep, Malformed, PollNotFound
+from polls.errors import CodeTaken, IllegalState, Malformed, PollNotFound
 from polls.methods import MethodRules, get_method
 from polls.models import Choice, Poll, State
-from polls.text.plain_text import NOTHING_TO_SEE, cleaned, is_visible, isolated, on_one_line, seen_as
+from polls.text.plain_text import NOTHING_TO_SEE, cleaned, is_visible, isolated, on_one_line, visual_key
 from polls.text.timestamps import OUTSIDE, PASSED, in_window
 from polls.voters.networks import canonical_networks
 
-CHOICES_AT_LEAST, CHOICES_AT_MOST = 2, 99
+MIN_CHOICES, MAX_CHOICES = 2, 99
 #: A random code seldom meets one that exists; three times in a row means that something else is wrong.
-CODE_TRIES = 3
+MAX_CODE_ATTEMPTS = 3
 #: What doesn't decide about a ballot's validity may be changed while it matters: once the poll is open.
-NEVER_FROZEN = ("results_visible", "venue_networks", "over_limit", "proof_of_work")
+ALWAYS_EDITABLE = ("results_visible", "venue_networks", "over_limit", "proof_of_work")
 #: Times at which a poll moves by itself.
-TIMES = ("opens_at", "closes_at")
+SCHEDULED_TIMES = ("opens_at", "closes_at")
 
 
 def create_poll(choices: Sequence[str], by: str = COMMAND, **fields: Any) -> Poll:
@@ -32,7 +32,7 @@ def create_poll(choices: Sequence[str], by: str = COMMAND, **fields: Any) -> Pol
 
     Malformed where method, limits, times and choices don't fit; CodeTaken where `code` is given and in use.
     """
-    for _attempt in range(CODE_TRIES):
+    for _attempt in range(MAX_CODE_ATTEMPTS):
         try:
             return _create(choices, by, **fields)
         except IntegrityError:
@@ -44,7 +44,7 @@ def create_poll(choices: Sequence[str], by: str = COMMAND, **fields: Any) -> Pol
 @transaction.atomic
 def _create(choices: Sequence[str], by: str, **fields: Any) -> Poll:
     poll = Poll(**fields)
-    poll.question, choices = _cleaned("question", poll.question), _cleaned_labels(choices)
+    poll.question, choices = _clean_text("question", poll.question), _clean_labels(choices)
     least, most = get_method(poll.method).default_limits(len(choices))
     poll.min_selections = fields.get("min_selections", least)
     poll.max_selections = fields.get("max_selections", most)
@@ -52,7 +52,7 @@ def _create(choices: Sequence[str], by: str, **fields: Any) -> Poll:
     check_networks(poll)
     poll.save()
     _replace_choices(poll, choices)
-    record(by, "poll created", poll.code, **_texts(poll, fields), choices=choices)
+    record(by, "poll created", poll.code, **_record_detail(poll, fields), choices=choices)
     return poll
 
 
@@ -64,14 +64,14 @@ def change_poll(
     action: str = "poll changed",
     **fields: Any,
 ) -> Poll:
-    """Change a draft, or what is NEVER_FROZEN; else IllegalStep. `by` and `action`: for the records."""
-    frozen_too = choices is not None or not fields or not set(fields) <= set(NEVER_FROZEN)
-    poll = locked_draft(poll_id) if frozen_too else locked_poll(poll_id)
-    before = times_of(poll)
+    """Change a draft, or what is ALWAYS_EDITABLE; else IllegalState. `by` and `action`: for the records."""
+    frozen_too = choices is not None or not fields or not set(fields) <= set(ALWAYS_EDITABLE)
+    poll = lock_draft(poll_id) if frozen_too else lock_poll(poll_id)
+    before = scheduled_times(poll)
     for name, value in fields.items():
-        setattr(poll, name, _cleaned(name, value) if name == "question" else value)
+        setattr(poll, name, _clean_text(name, value) if name == "question" else value)
     if choices is not None:
-        choices = _cleaned_labels(choices)
+        choices = _clean_labels(choices)
     if frozen_too:
         labels = [choice.label for choice in poll.choices.all()] if choices is None else choices
         check_draft(poll, labels, before)
@@ -79,8 +79,14 @@ def change_poll(
     if choices is not None:
         _replace_choices(poll, choices)
     poll.save()
-    lifecycle.touch(poll.pk)
-    record(by, action, poll.code, **_texts(poll, fields), **({} if choices is None else {"choices": choices}))
+    lifecycle.bump_revision(poll.pk)
+    record(
+        by,
+        action,
+        poll.code,
+        **_record_detail(poll, fields),
+        **({} if choices is None else {"choices": choices}),
+    )
     poll.refresh_from_db()
     return poll
 
@@ -88,29 +94,29 @@ def change_poll(
 @transaction.atomic
 def delete_poll(poll_id: int, by: str = COMMAND) -> None:
     """Delete a draft that never ran; a poll that has counted ballots is evidence and stays."""
-    poll = locked_draft(poll_id)
+    poll = lock_draft(poll_id)
     if poll.round > 1:
-        raise IllegalStep(_("The poll has counted ballots of earlier rounds and can't be deleted."))
+        raise IllegalState(_("The poll has counted ballots of earlier rounds and can't be deleted."))
     poll.delete()
     record(by, "poll deleted", poll.code, question=poll.question)
 
 
-def _texts(poll: Poll, fields: Iterable[str]) -> dict[str, Any]:
+def _record_detail(poll: Poll, fields: Iterable[str]) -> dict[str, Any]:
     """What a record says of a poll that was written: the values of these fields."""
     return {name: getattr(poll, name) for name in fields if name != "code"}
 
 
-def locked_poll(poll_id: int) -> Poll:
+def lock_poll(poll_id: int) -> Poll:
     try:
         return Poll.objects.select_for_update().get(pk=poll_id)
     except Poll.DoesNotExist:
         raise PollNotFound() from None
 
 
-def locked_draft(poll_id: int) -> Poll:
-    poll = locked_poll(poll_id)
+def lock_draft(poll_id: int) -> Poll:
+    poll = lock_poll(poll_id)
     if poll.state != State.DRAFT:
-        raise IllegalStep(_("Only a draft can be changed; this poll has been opened."), state=poll.state)
+        raise IllegalState(_("Only a draft can be changed; this poll has been opened."), state=poll.state)
     return poll
 
 
@@ -121,66 +127,66 @@ def check_draft(
 
     before: the times that the poll had; what is still one of them may have passed meanwhile.
     """
-    if len(labels) > CHOICES_AT_MOST:
-        raise _about("choices", _("At most %(most)s choices.") % {"most": CHOICES_AT_MOST})
+    if len(labels) > MAX_CHOICES:
+        raise _field_error("choices", _("At most %(most)s choices.") % {"most": MAX_CHOICES})
     _check_labels(labels)
     _check_times(poll, before or {})
     rules = MethodRules(frozenset(range(1, len(labels) + 1)), poll.min_selections, poll.max_selections)
     try:
         get_method(poll.method).check_rules(rules)
     except ValueError as error:
-        field = "choices" if len(labels) < CHOICES_AT_LEAST else "max_selections"
-        raise _about(field, str(error)) from None
+        field = "choices" if len(labels) < MIN_CHOICES else "max_selections"
+        raise _field_error(field, str(error)) from None
 
 
-def _cleaned(field: str, text: str) -> str:
+def _clean_text(field: str, text: str) -> str:
     """What somebody wrote, as it is kept; Malformed, with the field, where it can't be."""
     try:
         text = cleaned(text)
     except ValueError as error:
-        raise _about(field, str(error)) from None
+        raise _field_error(field, str(error)) from None
     if not is_visible(text):
-        raise _about(field, str(NOTHING_TO_SEE))
+        raise _field_error(field, str(NOTHING_TO_SEE))
     return text
 
 
-def _cleaned_labels(labels: Iterable[str]) -> list[str]:
-    return [_cleaned(f"choices.{index}", label) for index, label in enumerate(labels)]
+def _clean_labels(labels: Iterable[str]) -> list[str]:
+    return [_clean_text(f"choices.{index}", label) for index, label in enumerate(labels)]
 
 
 def _check_labels(labels: Sequence[str]) -> None:
     """Malformed where two can't be told apart, but perhaps by upper and lower case."""
     seen: dict[str, int] = {}
     for number, label in enumerate(labels, 1):
-        first = seen.setdefault(seen_as(label), number)
+        first = seen.setdefault(visual_key(label), number)
         if first != number:
             values = {"one": first, "first": isolated(labels[first - 1])}
             values |= {"other": number, "second": isolated(label)}
             sentence = _("Choices %(one)s, “%(first)s”, and %(other)s, “%(second)s”, look the same.") % values
-            raise _about("choices", sentence)
+            raise _field_error("choices", sentence)
 
 
-def times_of(poll: Poll) -> dict[str, datetime | None]:
-    return {name: getattr(poll, name) for name in TIMES}
+def scheduled_times(poll: Poll) -> dict[str, datetime | None]:
+    return {name: getattr(poll, name) for name in SCHEDULED_TIMES}
 
 
 def _check_times(poll: Poll, before: Mapping[str, datetime | None]) -> None:
     """A time that is set lies ahead: a slip in the year must neither open nor close a poll at once."""
-    for name, moment in times_of(poll).items():
+    for name, moment in scheduled_times(poll).items():
         if moment is None or moment == before.get(name):
             continue
         if not in_window(moment):
-            raise _about(name, str(OUTSIDE))
+            raise _field_error(name, str(OUTSIDE))
         if moment <= clock.utc_now():
             hint = (
                 _("To open the poll now, leave it empty and open it by hand.") if name == "opens_at" else ""
             )
-            raise _about(name, f"{PASSED} {hint}".rstrip())
+            raise _field_error(name, f"{PASSED} {hint}".rstrip())
     if poll.opens_at and poll.closes_at and poll.closes_at <= poll.opens_at:
-        raise _about("closes_at", _("The poll would close before it opens."))
+        raise _field_error("closes_at", _("The poll would close before it opens."))
 
 
-def _about(field: str, sentence: str) -> Malformed:
+def _field_error(field: str, sentence: str) -> Malformed:
     """A refusal that names the field, and in a list the place: `choices.1`."""
     name, _dot, index = field.partition(".")
     errors: Any = {index: [sentence]} if index else [sentence]
@@ -197,7 +203,7 @@ def check_networks(poll: Poll) -> None:
 
 def _replace_choices(poll: Poll, labels: Sequence[str]) -> None:
     """New texts for a draft, in their order. A number that voters have seen stays with its text for good."""
-    seen = _numbers_seen(poll)
+    seen = _published_numbers(poll)
     numbers = {on_one_line(c.label): c.number for c in poll.choices.all() if c.number in seen}
     following = max(seen, default=0) + 1
     rows = []
@@ -206,19 +212,19 @@ def _replace_choices(poll: Poll, labels: Sequence[str]) -> None:
         if number is None:
             number, following = following, following + 1
         rows.append(Choice(poll=poll, number=number, position=position, label=label))
-    if following > CHOICES_AT_MOST + 1:
-        raise _about(
+    if following > MAX_CHOICES + 1:
+        raise _field_error(
             "choices",
             _(
                 "Voters have seen %(seen)s of the poll's %(most)s choice numbers, and those are never"
                 " reused. Keep more of the choices as they were, or make a new poll."
             )
-            % {"seen": max(seen), "most": CHOICES_AT_MOST},
+            % {"seen": max(seen), "most": MAX_CHOICES},
         )
     poll.choices.all().delete()
     Choice.objects.bulk_create(rows)
 
 
-def _numbers_seen(poll: Poll) -> set[int]:
+def _published_numbers(poll: Poll) -> set[int]:
     """The choice numbers of rounds that were opened. A draft's others may be given out again."""
     return {number for rules in poll.rounds.values_list("rules", flat=True) for number in rules["numbers"]}

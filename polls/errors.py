@@ -1,7 +1,7 @@
 """Everything that can go wrong on purpose, each with a stable code.
 
 Domain code raises these; one place turns them into RFC 9457 problem details
-(`problem`), whatever lane the request came in by. A code, once released, keeps
+(`problem_details`), whatever lane the request came in by. A code, once released, keeps
 its meaning for ever: clients branch on it. Titles and details are for people.
 """
 
@@ -159,7 +159,7 @@ class RoundChanged(LandslideError):
     title = _("The poll was reset; the ballot belongs to another round")
 
 
-class IllegalStep(LandslideError):
+class IllegalState(LandslideError):
     """A lifecycle step that the poll's state doesn't allow."""
 
     code = "illegal_state"
@@ -267,12 +267,12 @@ class LogUnsuitable(LandslideError):
         self.hint = str(hint)
 
 
-def catalogue() -> dict[str, type[LandslideError]]:
+def errors_by_code() -> dict[str, type[LandslideError]]:
     """Every error by its code, for the outcome of an append and for the docs page."""
     return {cls.code: cls for cls in LandslideError.__subclasses__()}
 
 
-def problem(error: LandslideError) -> tuple[int, dict[str, str], dict[str, Any]]:
+def problem_details(error: LandslideError) -> tuple[int, dict[str, str], dict[str, Any]]:
     """(status, headers, RFC 9457 document) of an error: the one mapping to HTTP."""
     headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
     if error.retry_after is not None:

@@ -32,13 +32,13 @@ def _forget_secrets(**_: Any) -> None:
 
 
 @functools.cache
-def keyed(secret: str, purpose: bytes, size: int) -> Any:
+def keyed_hasher(secret: str, purpose: bytes, size: int) -> Any:
     """A keyed BLAKE2b to copy: what the key costs is paid once, not for every voter."""
     return hashlib.blake2b(key=derived_key(secret, purpose), digest_size=size)
 
 
 def keyed_hash(text: bytes, secret: str, purpose: bytes, size: int) -> bytes:
-    hashed = keyed(secret, purpose, size).copy()
+    hashed = keyed_hasher(secret, purpose, size).copy()
     hashed.update(text)
     digest: bytes = hashed.digest()
     return digest

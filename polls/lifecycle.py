@@ -1,7 +1,7 @@
 """Open, close, publish, reset: the only code that changes a poll's state.
 
 Each step first commits the intent, then sets the gates of the vote log, which is
-idempotent; `follow_gates` finishes for polls whose gates a crash or an absent store left
+idempotent; `set_missing_gates` finishes for polls whose gates a crash or an absent store left
 behind. Whether a ballot is in time is decided by the gate alone.
 
     draft → open → closing → closed → published, and reset to draft of the next round
@@ -24,7 +24,7 @@ from polls.votelog.admission import Gate
 from polls.votelog.entries import Marker
 
 from . import keys
-from .errors import IllegalStep, LandslideError, PollNotFound
+from .errors import IllegalState, LandslideError, PollNotFound
 from .methods import get_method
 from .models import Poll, Round, State, Visibility
 from .signals import ballots_appended, poll_changed
@@ -36,21 +36,21 @@ logger = logging.getLogger(__name__)
 PUBLISH_WAIT_SECONDS = 5.0
 
 #: A round is stored in two bytes, one bit of which PostgreSQL keeps for the sign.
-ROUNDS_AT_MOST = 32_767
+MAX_ROUNDS = 32_767
 
 
 def open_poll(poll_id: int, by: str = COMMAND) -> Poll:
-    """Let ballots in. IllegalStep where the poll is no draft or its rules make no sense."""
+    """Let ballots in. IllegalState where the poll is no draft or its rules make no sense."""
     now = _now()
 
     def step(poll: Poll) -> None:
-        _require(poll, State.DRAFT)
+        _require_state(poll, State.DRAFT)
         try:
             get_method(poll.method).check_rules(poll.method_rules())
         except ValueError as error:
-            raise IllegalStep(str(error)) from None
+            raise IllegalState(str(error)) from None
         if poll.closes_at and poll.closes_at <= now:
-            raise IllegalStep(_("The closing time has passed; change or clear it first."))
+            raise IllegalState(_("The closing time has passed; change or clear it first."))
         poll.state, poll.closed_at, poll.published_at = State.OPEN, None, None
         poll.voters_by = keys.newest_fingerprint()  # the draft may be older than the key
         if poll.opens_at is None or poll.opens_at > now:
@@ -58,17 +58,17 @@ def open_poll(poll_id: int, by: str = COMMAND) -> Poll:
         asked = {"question": poll.question, "rules": _frozen_rules(poll)}
         Round.objects.create(poll=poll, number=poll.round, opened_at=now, **asked)
 
-    return _change(poll_id, step, by, "poll opened")
+    return _take_step(poll_id, step, by, "poll opened")
 
 
 def close_poll(poll_id: int, by: str = COMMAND) -> Poll:
     """Let no more ballots in. The poll is `closing` until every accepted ballot is counted, then `closed`."""
 
     def step(poll: Poll) -> None:
-        _require(poll, State.OPEN)
+        _require_state(poll, State.OPEN)
         poll.state = State.CLOSING
 
-    return _change(poll_id, step, by, "poll closed")
+    return _take_step(poll_id, step, by, "poll closed")
 
 
 def finish_closing(poll_id: int, round_number: int, closed_at: int, result: dict[str, Any]) -> None:
@@ -84,23 +84,23 @@ def finish_closing(poll_id: int, round_number: int, closed_at: int, result: dict
     poll.revision += 1
     poll.save(update_fields=["state", "closed_at", "revision"])
     Round.objects.filter(poll=poll, number=round_number).update(closed_at=poll.closed_at, result=result)
-    transaction.on_commit(lambda: _announce(poll_id))
+    transaction.on_commit(lambda: _send_poll_changed(poll_id))
 
 
 def publish_poll(poll_id: int, by: str = COMMAND) -> Poll:
     """Make the result official. Waits a moment for a closing that is under way."""
     deadline = time.monotonic() + PUBLISH_WAIT_SECONDS
-    while _get(poll_id).state == State.CLOSING and time.monotonic() < deadline:
+    while _get_poll(poll_id).state == State.CLOSING and time.monotonic() < deadline:
         time.sleep(0.05)
     now = _now()
 
     def step(poll: Poll) -> None:
         if poll.state == State.CLOSING:
-            raise IllegalStep(_("The last ballots are still being counted; try again in a moment."))
-        _require(poll, State.CLOSED)
+            raise IllegalState(_("The last ballots are still being counted; try again in a moment."))
+        _require_state(poll, State.CLOSED)
         poll.state, poll.published_at = State.PUBLISHED, now
 
-    return _change(poll_id, step, by, "poll published", gates=False)
+    return _take_step(poll_id, step, by, "poll published", gates=False)
 
 
 def reset_poll(poll_id: int, by: str = COMMAND) -> Poll:
@@ -109,9 +109,9 @@ def reset_poll(poll_id: int, by: str = COMMAND) -> Poll:
 
     def step(poll: Poll) -> None:
         if poll.state in (State.DRAFT, State.CLOSING):
-            _require(poll, State.OPEN, State.CLOSED, State.PUBLISHED)
-        if poll.round == ROUNDS_AT_MOST:
-            raise IllegalStep(_("The poll has had all the rounds it can have; make a new one."))
+            _require_state(poll, State.OPEN, State.CLOSED, State.PUBLISHED)
+        if poll.round == MAX_ROUNDS:
+            raise IllegalState(_("The poll has had all the rounds it can have; make a new one."))
         ending = Round.objects.filter(poll=poll, number=poll.round)
         ending.filter(closed_at=None).update(closed_at=now)
         if poll.results_visible != Visibility.STAFF:
@@ -122,7 +122,7 @@ def reset_poll(poll_id: int, by: str = COMMAND) -> Poll:
         poll.voters_by = keys.newest_fingerprint()
         poll.opens_at = poll.closes_at = poll.closed_at = poll.published_at = None
 
-    return _change(poll_id, step, by, "poll reset")
+    return _take_step(poll_id, step, by, "poll reset")
 
 
 #: Each takes a poll's id and, for the records, who takes the step.
@@ -146,7 +146,7 @@ def next_steps(poll: Poll) -> list[str]:
     return allowed[poll.state]
 
 
-def act_on_time() -> list[int]:
+def run_due_steps() -> list[int]:
     """Open and close what is due by `opens_at` and `closes_at`; the ids of the polls that moved."""
     planned = Q(state=State.DRAFT, opens_at__isnull=False) | Q(state=State.OPEN, closes_at__isnull=False)
     if not Poll.objects.filter(planned).exists():
@@ -183,7 +183,7 @@ def _now() -> datetime:
     return datetime.fromtimestamp(store_clock() / 1000, UTC)
 
 
-def follow_gates() -> None:
+def set_missing_gates() -> None:
     """Set the gates of polls where a crash or an absent vote log left them behind."""
     for poll in Poll.objects.filter(gates_set=False):
         _set_gates(poll)
@@ -208,23 +208,25 @@ def _frozen_rules(poll: Poll) -> dict[str, Any]:
     return frozen | {"step": poll.release_step} if poll.release_step > 1 else frozen
 
 
-def _get(poll_id: int) -> Poll:
+def _get_poll(poll_id: int) -> Poll:
     try:
         return Poll.objects.get(pk=poll_id)
     except Poll.DoesNotExist:
         raise PollNotFound() from None
 
 
-def _require(poll: Poll, *states: State) -> None:
+def _require_state(poll: Poll, *states: State) -> None:
     if poll.state not in states:
-        raise IllegalStep(
+        raise IllegalState(
             _("The poll is %(state)s; this needs it to be %(needed)s.")
             % {"state": poll.get_state_display(), "needed": " / ".join(str(s.label) for s in states)},
             state=poll.state,
         )
 
 
-def _change(poll_id: int, step: Callable[[Poll], None], by: str, action: str, *, gates: bool = True) -> Poll:
+def _take_step(
+    poll_id: int, step: Callable[[Poll], None], by: str, action: str, *, gates: bool = True
+) -> Poll:
     """Commit what `step` does to the poll, then let the gates and the floors above follow."""
     # Durable: gates that follow an intent which is then rolled back would be wrong for good.
     with transaction.atomic(durable=True):
@@ -239,7 +241,7 @@ def _change(poll_id: int, step: Callable[[Poll], None], by: str, action: str, *,
         record(by, action, poll.code, round=poll.round)
     if gates:
         _set_gates(poll)
-    _announce(poll_id)
+    _send_poll_changed(poll_id)
     return poll
 
 
@@ -259,7 +261,7 @@ def _set_gates(poll: Poll) -> None:
             # The poll is closed once they are counted: no reason to wait for the sweep.
             ballots_appended.send_robust(sender=None, partitions={marker.partition for marker in markers})
     except Exception:
-        # The intent is committed; `follow_gates` brings the gates after it.
+        # The intent is committed; `set_missing_gates` brings the gates after it.
         logger.exception("gates_not_set", extra={"poll": poll.pk})
         return
     # Only if nothing newer was decided meanwhile: its gates are another call's business.
@@ -267,12 +269,12 @@ def _set_gates(poll: Poll) -> None:
         poll.gates_set = True
 
 
-def touch(poll_id: int) -> None:
+def bump_revision(poll_id: int) -> None:
     """Tell viewers that something they see, other than votes and state, has changed."""
     Poll.objects.filter(pk=poll_id).update(revision=F("revision") + 1)
-    transaction.on_commit(lambda: _announce(poll_id))
+    transaction.on_commit(lambda: _send_poll_changed(poll_id))
 
 
-def _announce(poll_id: int) -> None:
+def _send_poll_changed(poll_id: int) -> None:
     # Robust: the step is done, whatever becomes of the news.
     poll_changed.send_robust(sender=Poll, poll_id=poll_id)

@@ -15,37 +15,37 @@ from polls.audit_log import record, user_actor
 logger = logging.getLogger(__name__)
 
 #: Records stay for ever, and anybody can fail to log in: more than so many a minute and process aren't kept.
-FAILURES_A_MINUTE = 30
-_failures: deque[float] = deque(maxlen=FAILURES_A_MINUTE)
+MAX_FAILURES_PER_MINUTE = 30
+_failures: deque[float] = deque(maxlen=MAX_FAILURES_PER_MINUTE)
 
 
 def connect() -> None:
     for signal, receiver in (
-        (user_logged_in, _came),
-        (user_logged_out, _went),
-        (user_login_failed, _failed),
+        (user_logged_in, _on_login),
+        (user_logged_out, _on_logout),
+        (user_login_failed, _on_failure),
     ):
         signal.connect(receiver, dispatch_uid=f"polls.login_log.{receiver.__name__}")
 
 
-def _came(user: Any, **_: Any) -> None:
+def _on_login(user: Any, **_: Any) -> None:
     if user.is_staff:
         record(user_actor(user), "logged in")
 
 
-def _went(user: Any = None, **_: Any) -> None:
+def _on_logout(user: Any = None, **_: Any) -> None:
     if user is not None and user.is_staff:
         record(user_actor(user), "logged out")
 
 
-def _failed(credentials: dict[str, Any], **_: Any) -> None:
+def _on_failure(credentials: dict[str, Any], **_: Any) -> None:
     """Of names of staff only: what others type, and voters' own names, are no concern of the records."""
     users = get_user_model()
     name = str(credentials.get(users.USERNAME_FIELD) or "").replace("\0", "")
     if not users._default_manager.filter(is_staff=True, **{users.USERNAME_FIELD: name}).exists():
         return
     now = time.monotonic()
-    if len(_failures) == FAILURES_A_MINUTE and now - _failures[0] < 60:
+    if len(_failures) == MAX_FAILURES_PER_MINUTE and now - _failures[0] < 60:
         logger.warning("failed_login_not_recorded")
         return
     _failures.append(now)

@@ -8,7 +8,7 @@ from typing import Any
 from polls.models import Poll, State
 
 
-def outline(poll: Poll) -> dict[str, Any]:
+def poll_document(poll: Poll) -> dict[str, Any]:
     """As pages, REST and sockets show it. Nothing in it depends on a vote.
 
     A draft's question and choices stay out: unfinished texts are nobody's business.

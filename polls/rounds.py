@@ -32,11 +32,11 @@ def with_results(rounds: Iterable[Round]) -> list[dict[str, Any]]:
 
 def _result(result: dict[str, Any]) -> dict[str, Any]:
     tied = len(result.get("winners", [])) > 1
-    apart = result.get("quarantined", {}).get("ballots", 0)
-    return {"ballots": result.get("ballots"), "apart": apart, "rows": _rows(result), "tied": tied}
+    quarantined = result.get("quarantined", {}).get("ballots", 0)
+    return {"ballots": result.get("ballots"), "quarantined": quarantined, "rows": _rows(result), "tied": tied}
 
 
-def are_linked(poll: Poll) -> bool:
+def can_be_purged(poll: Poll) -> bool:
     """Whether a purge is due: all rounds are over, and there is one whose ballots lead to voters."""
     over = poll.state in (State.DRAFT, State.PUBLISHED)
     return over and poll.rounds.filter(purged_at=None).exists()

@@ -26,7 +26,7 @@ def check_secret_key() -> None:
     one takes its place.
     """
     ours = newest_fingerprint()
-    if stopped := stopped_polls():
+    if stopped := polls_with_lost_key():
         logger.error("secret_key_of_open_polls_missing", extra={"polls": stopped})
     row, _made = Installation.objects.get_or_create(pk=_ROW, defaults={"secret_key": ours})
     if hmac.compare_digest(row.secret_key, ours):
@@ -51,7 +51,7 @@ def adopt_secret_key() -> None:
     drafts.update(voters_by=ours)
 
 
-def stopped_polls() -> list[str]:
+def polls_with_lost_key() -> list[str]:
     """Codes of open polls whose voters are known by a SECRET_KEY that we don't have: no ballot gets in."""
     polls = Poll.objects.filter(state=State.OPEN).exclude(voters_by__in=["", *known_fingerprints()])
     return list(polls.values_list("code", flat=True))

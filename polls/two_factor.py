@@ -1,7 +1,7 @@
 """The second factor of people who log in to the admin: codes of an app, and recovery codes for a lost phone.
 
 Who is let in as staff is decided here and nowhere else: the admin, the tally endpoint and the sockets ask
-`lets_in`. django-otp verifies: it takes a code once, and makes guessing slower with each wrong one.
+`is_verified_staff`. django-otp verifies: it takes a code once, and makes guessing slower with each wrong one.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ RECOVERY_CODES = 10
 #: Digits alone, so that a phone shows one keyboard for both sorts of code.
 RECOVERY_DIGITS = 16
 #: A key that was shown but never confirmed is good for this long at least, and twice as long at most.
-UNCONFIRMED_SECONDS = 3600
+SETUP_PERIOD_SECONDS = 3600
 
 
 def required() -> bool:
     return bool(settings.ADMIN_TWO_FACTOR == REQUIRED)
 
 
-def lets_in(user: Any, device: Device | None) -> bool:
+def is_verified_staff(user: Any, device: Device | None) -> bool:
     """Whether this account may act as staff, in a session in which `device` has been verified, if any has."""
     if not (user.is_active and user.is_staff):
         return False
     return device is not None or not (required() or device_of(user))
 
 
-def lets_in_request(user: Any) -> bool:
+def is_verified_request_user(user: Any) -> bool:
     """The same of request.user, as django-otp's middleware leaves it."""
-    return lets_in(user, getattr(user, "otp_device", None))
+    return is_verified_staff(user, getattr(user, "otp_device", None))
 
 
 def verified_device(user: Any, session: Any) -> Device | None:
@@ -68,7 +68,7 @@ def devices_to_confirm(user: Any, session_key: str) -> list[TOTPDevice]:
     The key is made of the session's, which nobody else knows and which changes with each log-in. So a reload
     doesn't outdate what was scanned, and what somebody saw once is not shown again.
     """
-    now = int(clock.now()) // UNCONFIRMED_SECONDS
+    now = int(clock.now()) // SETUP_PERIOD_SECONDS
     return [_device(user, session_key, period) for period in (now, now - 1)]
 
 
@@ -83,7 +83,7 @@ def confirm(user: Any, session_key: str, code: str) -> tuple[TOTPDevice, list[st
     """From now on this account needs the app: it and its recovery codes, or None if the code is wrong."""
     for device in devices_to_confirm(user, session_key):
         device.save()
-        if django_otp.verify_token(user, device.persistent_id, plain(code)) is not None:
+        if django_otp.verify_token(user, device.persistent_id, normalized(code)) is not None:
             TOTPDevice.objects.filter(user=user).exclude(pk=device.pk).delete()
             TOTPDevice.objects.filter(pk=device.pk).update(confirmed=True)
             record(user_actor(user), "two-factor set up")
@@ -120,7 +120,7 @@ def recovery_codes_left(user: Any) -> int:
 
 def verify(user: Any, code: str) -> Device | None:
     """The device that takes this code. Wrong ones are counted by the device they were meant for."""
-    code = plain(code)
+    code = normalized(code)
     if len(code) != RECOVERY_DIGITS:
         app = device_of(user)
         return django_otp.verify_token(user, app.persistent_id, code) if app else None
@@ -135,13 +135,13 @@ def verify(user: Any, code: str) -> Device | None:
 
 def locked_until(user: Any, code: str) -> datetime | None:
     """Until when no code like this one is even looked at, after wrong ones."""
-    kind = StaticDevice if len(plain(code)) == RECOVERY_DIGITS else TOTPDevice
+    kind = StaticDevice if len(normalized(code)) == RECOVERY_DIGITS else TOTPDevice
     device = kind.objects.filter(user=user, confirmed=True).first()
     allowed, why = device.verify_is_allowed() if device else (True, None)
     return None if allowed or why is None else why["locked_until"]
 
 
-def plain(code: str) -> str:
+def normalized(code: str) -> str:
     """Digits as they were meant: without the spaces they are shown with, whatever keyboard they came from."""
     text = unicodedata.normalize("NFKC", code)
     return "".join(character for character in text if not character.isspace() and character != "-")

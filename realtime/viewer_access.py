@@ -45,7 +45,7 @@ def _is_staff(session_key: str | None) -> bool:
     return (
         user is not None
         and constant_time_compare(session.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash())
-        and two_factor.lets_in(user, two_factor.verified_device(user, session))
+        and two_factor.is_verified_staff(user, two_factor.verified_device(user, session))
     )
 
 

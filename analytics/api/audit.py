@@ -23,12 +23,12 @@ from polls import rounds
 from polls.api.endpoints import Endpoint
 from polls.api.schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals
 from polls.errors import AuditNotFound, Malformed, PollNotFound
-from polls.lifecycle import ROUNDS_AT_MOST
+from polls.lifecycle import MAX_ROUNDS
 from polls.models import Poll, Visibility, canonical_code
 from polls.text.integers import whole_number
 
 _PIECE = 256 * 1024
-_ROUND = {"type": "integer", "minimum": 1, "maximum": ROUNDS_AT_MOST}
+_ROUND = {"type": "integer", "minimum": 1, "maximum": MAX_ROUNDS}
 
 
 class Zip(JSONRenderer):
@@ -99,8 +99,8 @@ class AuditView(Endpoint):
 def _bundle_for(request: Request, poll: Poll) -> AuditBundle | None:
     if (asked := request.query_params.get("round")) is not None:
         number = whole_number(asked)
-        if number is None or not 0 < number <= ROUNDS_AT_MOST:
-            raise Malformed(f"round: a number from 1 to {ROUNDS_AT_MOST}.")
+        if number is None or not 0 < number <= MAX_ROUNDS:
+            raise Malformed(f"round: a number from 1 to {MAX_ROUNDS}.")
         staff = viewer_of(request, Visibility.STAFF, poll.code) is Viewer.STAFF
         if staff or rounds.public(poll).filter(number=number).exists():
             return bundles.newest(poll.pk, number)

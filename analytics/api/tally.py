@@ -162,7 +162,7 @@ def _is_staff(request: HttpRequest) -> bool:
     if session is None or settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return False
     user = get_user(request)
-    return two_factor.lets_in(user, two_factor.verified_device(user, session))
+    return two_factor.is_verified_staff(user, two_factor.verified_device(user, session))
 
 
 def healthz(request: Any) -> HttpResponse:

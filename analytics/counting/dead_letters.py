@@ -10,21 +10,21 @@ from analytics.counting import block_counting, result_updates
 from analytics.models import Checkpoint
 from analytics.signals import tally_changed
 from polls.audit_log import record
-from polls.errors import IllegalStep
+from polls.errors import IllegalState
 from polls.models import DeadLetter, Poll
 from polls.text.timestamps import to_milliseconds
 from polls.votelog.entries import Entry
 
 
 def count_letter(letter_id: int, by: str) -> DeadLetter:
-    """Count a dead letter now. IllegalStep, with the reason, where it still can't be counted."""
+    """Count a dead letter now. IllegalState, with the reason, where it still can't be counted."""
     with transaction.atomic():
         letter = _waiting(letter_id)
         # Whoever counts for a partition holds its checkpoint: no two writers on a slot.
         Checkpoint.objects.select_for_update().filter(partition=letter.partition).first()
         reason = block_counting.count_entry(letter.partition, _entry(letter))
         if reason:
-            raise IllegalStep(_("It still can't be counted: %(reason)s") % {"reason": reason})
+            raise IllegalState(_("It still can't be counted: %(reason)s") % {"reason": reason})
         _settle(letter, DeadLetter.Status.COUNTED, by)
         result_updates.refresh(letter.poll_id, letter.round)
         _record(letter, by)
@@ -44,7 +44,7 @@ def reject_letter(letter_id: int, by: str) -> DeadLetter:
 def _waiting(letter_id: int) -> DeadLetter:
     letter = DeadLetter.objects.select_for_update().get(pk=letter_id)
     if letter.status != DeadLetter.Status.WAITING:
-        raise IllegalStep(_("This dead letter has been settled before."))
+        raise IllegalState(_("This dead letter has been settled before."))
     return letter
 
 

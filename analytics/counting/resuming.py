@@ -18,7 +18,7 @@ from analytics.counting.circuit_breaker import Halting
 from analytics.models import Checkpoint, Halt, HeldBlock
 from analytics.signals import tally_changed
 from polls.audit_log import record
-from polls.errors import IllegalStep
+from polls.errors import IllegalState
 from polls.models import Poll
 from polls.signals import ballots_appended
 
@@ -44,7 +44,7 @@ def resume(
     with transaction.atomic():
         row = Halt.objects.select_for_update().filter(poll_id=poll.pk).first()
         if row is None:
-            raise IllegalStep(_("The counting of this poll isn't halted."))
+            raise IllegalState(_("The counting of this poll isn't halted."))
         row.resumed_by, row.let_fail = by[:200], let_fail
         row.save(update_fields=["resumed_by", "let_fail"])
         ballots = held_ballots.count_ballots(poll.pk)

@@ -23,7 +23,7 @@ from polls.casting.receipts import receipt_status
 from polls.errors import ReceiptNotFound, TooLarge
 from polls.models import Poll, canonical_code
 from polls.pages.views import poll_page, unknown_poll
-from polls.poll_document import outline
+from polls.poll_document import poll_document
 from polls.text.integers import whole_number
 
 #: A receipt, and whatever a form puts around it.
@@ -122,7 +122,7 @@ def _page(request: HttpRequest, poll: Poll, answer: dict[str, Any]) -> HttpRespo
     # The same for everybody: what staff may see besides is in the admin.
     public = may_see(poll.state, poll.results_visible, Viewer.PUBLIC)
     context = {
-        "poll": outline(poll),
+        "poll": poll_document(poll),
         "bundle": bundles.current(poll) if public else None,
         "has_earlier": rounds.public(poll).exists(),
         "fingerprint": signing.grouped(signing.fingerprint()),

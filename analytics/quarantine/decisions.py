@@ -32,7 +32,7 @@ from analytics.signals import tally_changed
 from polls import lifecycle
 from polls.audit_log import record
 from polls.casting.receipts import open_receipt
-from polls.errors import IllegalStep, Malformed, QuarantineNotFound, ReceiptNotFound, TooFewBallots
+from polls.errors import IllegalState, Malformed, QuarantineNotFound, ReceiptNotFound, TooFewBallots
 from polls.methods import METHODS, decode
 from polls.models import Ballot, Poll, Round, State
 from polls.signals import ballots_appended
@@ -92,10 +92,10 @@ def stand(poll: Poll, reason: str, by: str) -> Quarantine:
         hold_counting()
         locked = Poll.objects.select_for_update().get(pk=poll.pk)
         if locked.state != State.OPEN:
-            raise IllegalStep(_("Only of an open poll can all further ballots be set aside."))
+            raise IllegalState(_("Only of an open poll can all further ballots be set aside."))
         decision = _decide(locked, _reason(reason), by, since=store_clock())
         Checkpoint.objects.update(watch=True)
-        lifecycle.touch(poll.pk)
+        lifecycle.bump_revision(poll.pk)
         record(by, "further ballots set aside", poll.code, quarantine=decision.pk, reason=reason)
     _tell(poll.pk)
     return decision
@@ -107,7 +107,7 @@ def end(decision_id: int, by: str) -> Quarantine:
         hold_counting()
         decision = _locked(decision_id)
         if decision.since is None or decision.until is not None or decision.released_at:
-            raise IllegalStep(_("This decision doesn't take in any further ballots."))
+            raise IllegalState(_("This decision doesn't take in any further ballots."))
         decision.until = store_clock()
         decision.save(update_fields=["until"])
         record(by, "quarantine ended", _code(decision), quarantine=decision.pk)
@@ -127,7 +127,7 @@ def release(decision_id: int, by: str, progress: Callable[[int], None] | None = 
             _check_release(poll, decision)
             decision.released_at, decision.released_by = timezone.now(), by
             decision.save(update_fields=["released_at", "released_by"])
-            lifecycle.touch(decision.poll_id)
+            lifecycle.bump_revision(decision.poll_id)
             moved = _move_some_back(decision)
             if progress:
                 progress(moved)
@@ -198,7 +198,7 @@ def _move_some_back(decision: Quarantine) -> int:
             result_updates.refresh(decision.poll_id, decision.round)
         else:
             # A decision less, though no ballot more: screens name both.
-            lifecycle.touch(decision.poll_id)
+            lifecycle.bump_revision(decision.poll_id)
         if len(some) < CHUNK:
             decision.moved_at = timezone.now()
             decision.save(update_fields=["moved_at"])

@@ -11,7 +11,7 @@ import msgspec
 from analytics.results.tallies import BALLOTS, QUARANTINED, Snapshot
 from polls.methods import Method, MethodRules, get_method
 from polls.models import Poll, State
-from polls.poll_document import iso, outline
+from polls.poll_document import iso, poll_document
 
 
 def document(snap: Snapshot, *, visible: bool) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def document(snap: Snapshot, *, visible: bool) -> dict[str, Any]:
 
     share: votes / ballots, that is the part of voters; null without ballots.
     """
-    doc = {**outline(snap.poll), "visible": visible}
+    doc = {**poll_document(snap.poll), "visible": visible}
     if visible:
         doc["version"] = snap.version
         doc.update(figures(snap))

@@ -25,7 +25,7 @@ class LandslideAdminSite(UnfoldAdminSite):
         return super().check(app_configs)
 
     def has_permission(self, request: HttpRequest) -> bool:
-        return two_factor.lets_in_request(request.user)
+        return two_factor.is_verified_request_user(request.user)
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Who has given the password, and isn't let in for that, goes on to the second step."""

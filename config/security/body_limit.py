@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from polls.errors import TooLarge, problem
+from polls.errors import TooLarge, problem_details
 from polls.text.integers import whole_number
 
 
@@ -41,7 +41,7 @@ class BodyLimit:
 
     @staticmethod
     async def _refuse(send: Any) -> None:
-        status, headers, document = problem(TooLarge())
+        status, headers, document = problem_details(TooLarge())
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": status, "headers": raw})
         await send({"type": "http.response.body", "body": msgspec.json.encode(document)})

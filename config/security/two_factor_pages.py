@@ -94,7 +94,9 @@ def password_given(site: AdminSite, page: Page) -> Any:
 
 def is_half_way(request: HttpRequest) -> bool:
     user = request.user
-    return user.is_active and getattr(user, "is_staff", False) and not two_factor.lets_in_request(user)
+    return (
+        user.is_active and getattr(user, "is_staff", False) and not two_factor.is_verified_request_user(user)
+    )
 
 
 def second_step(request: HttpRequest) -> str:
@@ -117,7 +119,7 @@ def let_in(request: HttpRequest, device: Any) -> None:
 
 
 def enter_code(site: AdminSite, request: HttpRequest) -> HttpResponse:
-    if two_factor.lets_in_request(request.user):
+    if two_factor.is_verified_request_user(request.user):
         return HttpResponseRedirect(wanted(request))
     if two_factor.device_of(request.user) is None:
         return HttpResponseRedirect(second_step(request))

@@ -30,7 +30,7 @@ from .invites import InvitePages
 from .poll_form import FIELDS, PollForm
 
 #: Of a poll that has been opened, only this may be changed here. Proofs of work have buttons (proofs.py).
-NEVER_FROZEN = tuple(name for name in drafts.NEVER_FROZEN if name != "proof_of_work")
+ALWAYS_EDITABLE = tuple(name for name in drafts.ALWAYS_EDITABLE if name != "proof_of_work")
 #: What the buttons beside the form are called in it. They submit it, so that nothing typed is lost.
 BUTTON = "_step"
 PROOF_BUTTON = "_proof"
@@ -106,7 +106,7 @@ class PollAdmin(InvitePages):
     ) -> Any:
         if self.is_frozen(request, obj):
             # Beside what can't be changed there is nothing to explain.
-            kwargs["help_texts"] = {name: "" for name in FIELDS if name not in NEVER_FROZEN}
+            kwargs["help_texts"] = {name: "" for name in FIELDS if name not in ALWAYS_EDITABLE}
         form = super().get_form(request, obj, change, **kwargs)
         form.refusal = getattr(request, "refusal", None)
         return form
@@ -115,7 +115,7 @@ class PollAdmin(InvitePages):
         if not self.is_frozen(request, obj):
             return []
         # `labels` is shown nowhere then, but naming it takes it out of the form.
-        return [*(name for name in FIELDS if name not in NEVER_FROZEN), "choice_list", "labels"]
+        return [*(name for name in FIELDS if name not in ALWAYS_EDITABLE), "choice_list", "labels"]
 
     def get_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
         return flatten_fieldsets(self.get_fieldsets(request, obj))
@@ -130,7 +130,7 @@ class PollAdmin(InvitePages):
     def save_model(self, request: HttpRequest, obj: Poll, form: PollForm, change: bool) -> None:
         by = user_actor(request.user)
         if "labels" not in form.fields:
-            changed = {name: form.cleaned_data[name] for name in NEVER_FROZEN if name in form.changed_data}
+            changed = {name: form.cleaned_data[name] for name in ALWAYS_EDITABLE if name in form.changed_data}
             if changed:
                 drafts.change_poll(obj.pk, by=by, **changed)
                 self._say_saved(request)
@@ -183,7 +183,7 @@ class PollAdmin(InvitePages):
             extra_context |= self.panel(request, poll) | {
                 "earlier_rounds": rounds.with_results(rounds.earlier(poll))
             }
-            extra_context["linked"] = rounds.are_linked(poll)
+            extra_context["linked"] = rounds.can_be_purged(poll)
             extra_context["show_save_and_add_another"] = False
             extra_context["held_step"] = transitions.BUTTONS.get(request.POST.get(BUTTON, ""))
         try:

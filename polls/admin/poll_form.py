@@ -140,7 +140,7 @@ class PollForm(forms.ModelForm):
 
     def _untouched_times(self) -> dict[str, datetime | None]:
         """Times that are as they were, as the form has them now: without their seconds' fractions."""
-        times = drafts.times_of(self.instance)
+        times = drafts.scheduled_times(self.instance)
         return {name: moment for name, moment in times.items() if name not in self.changed_data}
 
     def _add_refusal(self, error: LandslideError) -> None:

@@ -171,7 +171,7 @@ def obstacle(poll: Poll) -> str:
         return ""
     try:
         labels = [choice.label for choice in poll.choices.all()]
-        drafts.check_draft(poll, labels, drafts.times_of(poll))
+        drafts.check_draft(poll, labels, drafts.scheduled_times(poll))
     except LandslideError as error:
         sentences = [str(one) for says in error.extra.get("errors", {}).values() for one in says]
         return " ".join(sentences) or error.detail

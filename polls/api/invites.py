@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from polls.audit_log import client_actor
-from polls.errors import IllegalStep, InviteBatchNotFound, PollNotFound
+from polls.errors import IllegalState, InviteBatchNotFound, PollNotFound
 from polls.http.client_address import public_url
 from polls.models import InviteBatch, Poll, canonical_code
 from polls.text.csv_download import csv_download
@@ -95,7 +95,7 @@ class InviteLinks(Endpoint):
     def get(self, request: Request, code: str, batch: int) -> Any:
         found = _batch(_poll(code), batch)
         if found.ended:
-            raise IllegalStep(str(invites.BATCH_ENDED))
+            raise IllegalState(str(invites.BATCH_ENDED))
         invites.record_download(found, by=client_actor(request.auth))
         site = public_url(request).rstrip("/")
         return csv_download(request._request, invites.csv_chunks(found, site), invites.file_name(found))

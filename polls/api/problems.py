@@ -29,7 +29,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     refused = _translated(error)
     if refused is None:
         return None  # a bug: Django logs it and asks `server_error`
-    status, headers, document = errors.problem(refused)
+    status, headers, document = errors.problem_details(refused)
     content_type = headers.pop("Content-Type")
     return Response(document, status=status, headers=headers, content_type=content_type)
 
@@ -82,7 +82,7 @@ def _first(detail: Any, path: str = "") -> str:
 
 def problem_response(error: errors.LandslideError) -> JsonResponse:
     """The same for what is answered outside DRF."""
-    status, headers, document = errors.problem(error)
+    status, headers, document = errors.problem_details(error)
     content_type = headers.pop("Content-Type")
     return JsonResponse(document, status=status, headers=headers, content_type=content_type)
 

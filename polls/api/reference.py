@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
-from polls.errors import catalogue
+from polls.errors import errors_by_code
 
 SAME_AGAIN = _("Send the same ballot again, with its ballot_id, after Retry-After seconds; it counts once.")
 
@@ -78,7 +78,7 @@ def codes() -> list[str]:
 @require_safe
 @cache_control(public=True, max_age=3600)
 def error_page(request: HttpRequest) -> HttpResponse:
-    known = sorted((catalogue()[code] for code in ADVICE), key=lambda error: (error.status, error.code))
+    known = sorted((errors_by_code()[code] for code in ADVICE), key=lambda error: (error.status, error.code))
     rows = [
         {"code": each.code, "status": each.status, "title": each.title, "advice": ADVICE[each.code]}
         for each in known

@@ -51,7 +51,7 @@ class StrictBody(OpenApiSerializerExtension):
 
 def refusals(*codes: str) -> dict[tuple[int, str], OpenApiResponse]:
     """The responses, by status, that these codes make."""
-    known = errors.catalogue()
+    known = errors.errors_by_code()
     by_status: dict[int, list[str]] = defaultdict(list)
     for code in codes:
         by_status[known[code].status].append(f"- `{code}`: {known[code].title}")

@@ -9,7 +9,7 @@ from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from polls.drafts import CHOICES_AT_LEAST, CHOICES_AT_MOST
+from polls.drafts import MAX_CHOICES, MIN_CHOICES
 from polls.http.client_address import public_url
 from polls.methods import method_choices
 from polls.models import Identity, OverLimit, Poll, ProofOfWork, State, Visibility
@@ -30,8 +30,8 @@ class PollFields(StrictSerializer):
     method = Pick(choices=method_choices(), required=False, help_text="single, where left out.")
     choices = serializers.ListField(
         child=Text(max_length=200),
-        min_length=CHOICES_AT_LEAST,
-        max_length=CHOICES_AT_MOST,
+        min_length=MIN_CHOICES,
+        max_length=MAX_CHOICES,
         help_text="The labels, in the order in which voters see them. Numbers that voters have seen stay with"
         " their labels.",
     )

@@ -36,8 +36,8 @@ from polls.errors import (
     TooLarge,
     UnsupportedMediaType,
     VoterUnknown,
-    catalogue,
-    problem,
+    errors_by_code,
+    problem_details,
 )
 from polls.http.origins import check_origin
 from polls.methods import encode
@@ -199,7 +199,7 @@ def current_ballot(rules: PollRules, voter_key: bytes) -> bytes | None:
 
 def refusal(error: LandslideError, request: CastRequest) -> Answer:
     """The answer to a request that raised `error`; a voter we don't know gets a cookie to try again with."""
-    status, headers, document = problem(error)
+    status, headers, document = problem_details(error)
     if isinstance(error, VoterUnknown):
         headers["Set-Cookie"] = identity.cookie_header(identity.new_cookie(), secure=request.secure)
     return Answer(status, _encode(document), headers)
@@ -346,7 +346,7 @@ def accepted(ballot: NewBallot, outcome: Outcome) -> Answer:
 
 def _receipt(ballot: NewBallot, outcome: Outcome) -> dict[str, Any]:
     if outcome.code != ACCEPTED:
-        raise catalogue()[outcome.code]()
+        raise errors_by_code()[outcome.code]()
     return {
         "ballot_id": _uuid_text(ballot.ballot_id),
         "receipt": make_receipt(ballot.poll_id, outcome.round, ballot.voter_key, ballot.ballot_id),

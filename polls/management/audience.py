@@ -25,9 +25,9 @@ import httpx
 CONNECTIONS = 24
 REQUEST_SECONDS = 15.0
 #: For how long a voter tries before the outcome is called unknown.
-PATIENCE_SECONDS = 60.0
+RETRY_SECONDS = 60.0
 #: After Ctrl-C, for what is on its way.
-LAST_SECONDS = 5.0
+DRAIN_SECONDS = 5.0
 COUNT_SECONDS = 10.0
 #: Refusals that may pass, by which this try has written nothing. After any other answer that settles nothing
 #: the ballot may be in.
@@ -36,7 +36,7 @@ NOTHING_WRITTEN = (
     *("log_inconsistent", "log_unsuitable", "secret_key_differs"),
 )
 #: Refusals by the log, which would know the ballot_id of an earlier try.
-SETTLING = ("already_voted", "ballot_id_reused", "poll_not_open", "round_changed", "poll_not_found")
+FINAL_REFUSALS = ("already_voted", "ballot_id_reused", "poll_not_open", "round_changed", "poll_not_found")
 
 CLOSED_BECAUSE = {
     "draft": "it is not open yet. Open it in the admin first.",
@@ -46,7 +46,7 @@ CLOSED_BECAUSE = {
 }
 
 
-class NoAudience(Exception):
+class CannotVote(Exception):
     """The audience can't vote; the message says why and what to do."""
 
 
@@ -64,7 +64,7 @@ class Report:
     seconds: float = 0.0
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
-    lost: str = ""  # why the tally couldn't be read afterwards
+    tally_error: str = ""  # why the tally couldn't be read afterwards
 
     @property
     def growth(self) -> int | None:
@@ -80,14 +80,14 @@ class Report:
         return ordered[min(len(ordered) - 1, math.ceil(part * len(ordered)) - 1)] if ordered else math.nan
 
 
-class Taste:
+class Preferences:
     """What the audience likes: unevenly, and with swings, so that the lead may change."""
 
-    def __init__(self, tally: dict[str, Any], luck: random.Random) -> None:
-        self._luck = luck
+    def __init__(self, tally: dict[str, Any], rng: random.Random) -> None:
+        self._random = rng
         self._least, self._most = tally["min_selections"], tally["max_selections"]
-        self._liking = {choice["number"]: 0.3 + luck.expovariate(1) for choice in tally["choices"]}
-        self._swing = {number: luck.uniform(0, 2 * math.pi) for number in self._liking}
+        self._liking = {choice["number"]: 0.3 + rng.expovariate(1) for choice in tally["choices"]}
+        self._swing = {number: rng.uniform(0, 2 * math.pi) for number in self._liking}
 
     def selection(self, progress: float) -> list[int]:
         """What a voter picks who comes when this part (0..1) of the audience has come."""
@@ -96,15 +96,15 @@ class Taste:
             for number, liking in self._liking.items()
         }
         picked: list[int] = []
-        for _mark in range(self._luck.randint(self._least, min(self._most, len(weights)))):
-            number = self._luck.choices(list(weights), list(weights.values()))[0]
+        for _mark in range(self._random.randint(self._least, min(self._most, len(weights)))):
+            number = self._random.choices(list(weights), list(weights.values()))[0]
             del weights[number]
             picked.append(number)
         return picked
 
 
 class Audience:
-    """`await Audience(…).vote()`: the report. `progressed` is called for each voter who is done."""
+    """`await Audience(…).vote()`: the report. `on_progress` is called for each voter who is done."""
 
     def __init__(
         self,
@@ -114,21 +114,21 @@ class Audience:
         rate: float,
         hesitate: float = 0.0,
         seed: int | None = None,
-        progressed: Callable[[Report], None] = lambda _report: None,
+        on_progress: Callable[[Report], None] = lambda _report: None,
     ) -> None:
         self._url, self._api = url, f"/api/v1/polls/{code}/"
         self._code, self._voters, self._rate, self._hesitate = code, voters, rate, hesitate
-        self._progressed = progressed
-        self._luck = random.Random(seed)
+        self._on_progress = on_progress
+        self._random = random.Random(seed)
         self._stop = asyncio.Event()
-        self._line = asyncio.Semaphore(CONNECTIONS)
+        self._free_connection = asyncio.Semaphore(CONNECTIONS)
         self._deadline = math.inf
         self.report = Report()
 
     def stop(self) -> None:
         """Nobody comes any more; who hesitates leaves; what is on its way gets a moment."""
         if not self._stop.is_set():
-            self._deadline = time.monotonic() + LAST_SECONDS
+            self._deadline = time.monotonic() + DRAIN_SECONDS
         self._stop.set()
 
     async def vote(self) -> Report:
@@ -140,9 +140,9 @@ class Audience:
             base_url=self._url, limits=limits, timeout=timeout, cookies=jar, trust_env=False
         ) as self._http:
             report = self.report
-            report.before = report.after = await self._look()
+            report.before = report.after = await self._fetch_tally()
             self._check_open(report.before)
-            self._taste = Taste(report.before, self._luck)
+            self._preferences = Preferences(report.before, self._random)
             started = time.monotonic()
             async with asyncio.TaskGroup() as audience:
                 await self._arrive(audience, started)
@@ -150,70 +150,70 @@ class Audience:
             await self._wait_for_count()
             return report
 
-    async def _look(self) -> dict[str, Any]:
+    async def _fetch_tally(self) -> dict[str, Any]:
         """The tally as anybody sees it."""
         try:
             answer = await self._http.get(f"{self._api}tally/")
         except httpx.HTTPError as error:
-            raise NoAudience(
+            raise CannotVote(
                 f"Nothing answers at {self._url} ({type(error).__name__}). Start Landslide with `make run`, "
                 "or name the server with --url."
             ) from None
         problem = code_of(answer)
         if problem == "poll_not_found":
-            raise NoAudience(f"There is no poll {self._code} at {self._url}.")
+            raise CannotVote(f"There is no poll {self._code} at {self._url}.")
         try:
             tally = answer.json()
             assert answer.status_code == 200
             assert "choices" in tally
         except (ValueError, AssertionError):
-            raise NoAudience(
+            raise CannotVote(
                 f"What answers at {self._url} doesn't look like Landslide (status {answer.status_code})."
             ) from None
         return dict(tally)
 
     def _check_open(self, tally: dict[str, Any]) -> None:
         if tally["state"] in CLOSED_BECAUSE:
-            raise NoAudience(f"Nobody can vote in {self._code}: {CLOSED_BECAUSE[tally['state']]}")
+            raise CannotVote(f"Nobody can vote in {self._code}: {CLOSED_BECAUSE[tally['state']]}")
 
     async def _arrive(self, audience: asyncio.TaskGroup, started: float) -> None:
         for n in range(self._voters):
-            await self._pause(started + n / self._rate - time.monotonic())
+            await self._pause_until_stopped(started + n / self._rate - time.monotonic())
             if self._stop.is_set():
                 return
             self.report.arrived += 1
-            audience.create_task(self._be_a_voter(n / self._voters))
+            audience.create_task(self._run_voter(n / self._voters))
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause_until_stopped(self, seconds: float) -> None:
         if seconds <= 0:
             await asyncio.sleep(0)
             return
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
 
-    async def _be_a_voter(self, progress: float) -> None:
+    async def _run_voter(self, progress: float) -> None:
         try:
             await self._visit(progress)
         finally:
-            self._progressed(self.report)
+            self._on_progress(self.report)
 
     async def _visit(self, progress: float) -> None:
-        page = await self._persist("GET", "voter/")
+        page = await self._send_until_settled("GET", "voter/")
         if page is None or page.status_code != 200:
             self.report.refused["page_not_reached" if page is None else code_of(page)] += 1
             return
         if self._hesitate:
-            await self._pause(self._luck.uniform(0, 2 * self._hesitate))
+            await self._pause_until_stopped(self._random.uniform(0, 2 * self._hesitate))
         if self._stop.is_set():
             return
         ballot = {
-            "selections": self._taste.selection(progress),
-            "ballot_id": str(uuid.UUID(int=self._luck.getrandbits(128), version=4)),
+            "selections": self._preferences.selection(progress),
+            "ballot_id": str(uuid.UUID(int=self._random.getrandbits(128), version=4)),
             "round": page.json()["round"],
         }
         self.report.cast += 1
         clicked = time.monotonic()
-        answer = await self._persist("POST", "ballots/", ballot, page.cookies.get("voter"))
+        answer = await self._send_until_settled("POST", "ballots/", ballot, page.cookies.get("voter"))
         if answer is None:
             self.report.unknown += 1
         elif answer.status_code == 202:
@@ -222,27 +222,27 @@ class Audience:
         else:
             self.report.refused[code_of(answer)] += 1
 
-    async def _persist(
+    async def _send_until_settled(
         self, method: str, path: str, body: dict[str, Any] | None = None, cookie: str | None = None
     ) -> httpx.Response | None:
         """The final answer to a request, sent again until there is one; None where the outcome is unknown."""
-        give_up = time.monotonic() + PATIENCE_SECONDS
+        give_up = time.monotonic() + RETRY_SECONDS
         headers = {"Cookie": f"voter={cookie}"} if cookie else {}
         tries, refusal, unknown = 0, None, False
         while True:
             tries += 1
             try:
-                async with self._line:
+                async with self._free_connection:
                     answer = await self._http.request(method, self._api + path, json=body, headers=headers)
             except httpx.HTTPError:
                 asked, unknown = 0.0, True
             else:
-                if settles(answer, unknown=unknown and method == "POST"):
+                if is_settled(answer, unknown=unknown and method == "POST"):
                     return answer
                 asked, refusal = retry_after(answer), answer
                 unknown = unknown or code_of(answer) not in NOTHING_WRITTEN
             # Jitter, so that those who were turned away together don't come back together.
-            pause = asked + self._luck.uniform(0.5, 1) * min(5.0, 0.1 * 2**tries)
+            pause = asked + self._random.uniform(0.5, 1) * min(5.0, 0.1 * 2**tries)
             if time.monotonic() + pause > min(give_up, self._deadline):
                 return None if unknown else refusal
             self.report.retries += 1
@@ -254,9 +254,9 @@ class Audience:
         report = self.report
         while True:
             try:
-                report.after = await self._look()
-            except NoAudience as error:
-                report.after, report.lost = {}, str(error)
+                report.after = await self._fetch_tally()
+            except CannotVote as error:
+                report.after, report.tally_error = {}, str(error)
                 return
             growth = report.growth
             if growth is None or growth >= report.accepted or time.monotonic() > deadline:
@@ -264,11 +264,11 @@ class Audience:
             await asyncio.sleep(0.1)
 
 
-def settles(answer: httpx.Response, *, unknown: bool) -> bool:
+def is_settled(answer: httpx.Response, *, unknown: bool) -> bool:
     """Whether this is the last word on a request; `unknown`: an earlier try of it may have been heard."""
     if answer.status_code >= 500 or answer.status_code == 429:
         return False
-    return answer.is_success or not unknown or code_of(answer) in SETTLING
+    return answer.is_success or not unknown or code_of(answer) in FINAL_REFUSALS
 
 
 def code_of(answer: httpx.Response) -> str:

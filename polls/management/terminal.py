@@ -16,16 +16,16 @@ def console(options: dict[str, Any]) -> Console:
     return Console(no_color=options["no_color"] or None, highlight=False, markup=False, emoji=False)
 
 
-def shown(text: object) -> str:
+def printable(text: object) -> str:
     """A text for a line or cell of ours, which it can neither turn round nor leave."""
     return isolated(escaped(str(text)))
 
 
-def shown_poll(poll: Poll) -> str:
-    return f"{shown(poll.question)} ({poll.code})"
+def printable_poll(poll: Poll) -> str:
+    return f"{printable(poll.question)} ({poll.code})"
 
 
-def answer_to(question: str) -> str:
+def prompt(question: str) -> str:
     """What the operator types; CommandError where there is nobody to ask."""
     try:
         return input(question).strip()
@@ -35,11 +35,11 @@ def answer_to(question: str) -> str:
 
 def confirm(question: str) -> None:
     """CommandError unless the operator says yes."""
-    if answer_to(question).lower() not in ("y", "yes"):
+    if prompt(question).lower() not in ("y", "yes"):
         raise CommandError("Nothing was changed.")
 
 
-def line(text: str, name: str) -> str:
+def clean_line(text: str, name: str) -> str:
     """The value of the argument `name`, cleaned; "" where there is nothing to see in it."""
     try:
         text = cleaned(text)

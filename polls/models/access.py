@@ -9,7 +9,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from rest_framework_api_key.models import AbstractAPIKey, APIKeyManager
 
-from .fields import MomentField
+from .fields import BoundedDateTimeField
 from .poll import Poll
 
 
@@ -33,8 +33,8 @@ class ApiClient(AbstractAPIKey):
 
     scopes = models.JSONField(_("scopes"), default=list)
     # As the library has them, read with care.
-    created = MomentField(auto_now_add=True, db_index=True)
-    expiry_date = MomentField(
+    created = BoundedDateTimeField(auto_now_add=True, db_index=True)
+    expiry_date = BoundedDateTimeField(
         blank=True,
         null=True,
         verbose_name=_("Expires"),
@@ -53,7 +53,7 @@ class EndedAccount(models.Model):
     """An account that was deleted or deactivated a short while ago (polls/voters/ended_accounts.py)."""
 
     user_id = models.BigIntegerField(primary_key=True)
-    at = MomentField()
+    at = BoundedDateTimeField()
 
 
 class InviteBatch(models.Model):
@@ -67,9 +67,9 @@ class InviteBatch(models.Model):
     count = models.PositiveIntegerField(
         _("invites"), validators=[MinValueValidator(1), MaxValueValidator(1_000_000)]
     )
-    made_at = MomentField(auto_now_add=True)
+    made_at = BoundedDateTimeField(auto_now_add=True)
     made_by = models.CharField(max_length=150, blank=True)
-    revoked_at = MomentField(null=True)
+    revoked_at = BoundedDateTimeField(null=True)
     revoked_by = models.CharField(max_length=150, blank=True)
 
     class Meta:

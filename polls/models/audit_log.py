@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from polls.models.fields import MomentField
+from polls.models.fields import BoundedDateTimeField
 
 
 class Record(models.Model):
@@ -14,7 +14,7 @@ class Record(models.Model):
     digest: SHA-256 over the row and the digest of the row before, so that a gap shows.
     """
 
-    at = MomentField()
+    at = BoundedDateTimeField()
     actor = models.CharField(_("who"), max_length=200)
     action = models.CharField(_("what"), max_length=60)
     poll_code = models.CharField(_("poll"), max_length=16, blank=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from .fields import MomentField
+from .fields import BoundedDateTimeField
 
 
 class Ballot(models.Model):
@@ -66,9 +66,9 @@ class DeadLetter(models.Model):
     detail = models.TextField(_("detail"), blank=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.WAITING, db_index=True)
     # By the vote log's clock; null where that isn't known.
-    accepted_at = MomentField(_("accepted at"), null=True)
-    set_aside_at = MomentField(auto_now_add=True)
-    settled_at = MomentField(null=True)
+    accepted_at = BoundedDateTimeField(_("accepted at"), null=True)
+    set_aside_at = BoundedDateTimeField(auto_now_add=True)
+    settled_at = BoundedDateTimeField(null=True)
     settled_by = models.CharField(max_length=150, blank=True)
 
     class Meta:

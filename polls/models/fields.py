@@ -31,7 +31,7 @@ class SearchField(models.TextField):
         return text
 
 
-class MomentField(models.DateTimeField):
+class BoundedDateTimeField(models.DateTimeField):
     """A time inside the window of `polls.text.timestamps`: one outside is read and compared as its end.
 
     Forms refuse such a time. But a row may be older than the window, or come from a script, and a filter may

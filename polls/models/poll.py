@@ -13,7 +13,7 @@ from polls import keys
 from polls.methods import MethodRules, method_choices
 from polls.text.plain_text import isolated
 
-from .fields import MomentField, SearchField
+from .fields import BoundedDateTimeField, SearchField
 
 #: No 0/O, 1/I/L, 2/Z, 5/S, 8/B, U/V: a code is read from a screen and typed on a phone.
 CODE_ALPHABET = "ACDEFGHJKMNPQRTWXY34679"
@@ -146,8 +146,8 @@ class Poll(models.Model):
             " watches the screen learns who voted what. 1: with every ballot."
         ),
     )
-    opens_at = MomentField(_("opens at"), null=True, blank=True)
-    closes_at = MomentField(_("closes at"), null=True, blank=True)
+    opens_at = BoundedDateTimeField(_("opens at"), null=True, blank=True)
+    closes_at = BoundedDateTimeField(_("closes at"), null=True, blank=True)
 
     state = models.CharField(max_length=10, choices=State, default=State.DRAFT, editable=False, db_index=True)
     round = models.PositiveSmallIntegerField(default=1, editable=False)
@@ -157,14 +157,14 @@ class Poll(models.Model):
     # False between a committed intent and the vote log's gates following it; the sweep finishes it.
     gates_set = models.BooleanField(default=True, editable=False)
     # Set by an anomaly where `proof_of_work` is auto, and over by itself.
-    proof_until = MomentField(null=True, editable=False)
+    proof_until = BoundedDateTimeField(null=True, editable=False)
     secret = models.BinaryField(default=new_secret, editable=False)
     # Which SECRET_KEY takes part in the keys of this round's voters, by its fingerprint (keys.voter_secret).
     voters_by = models.CharField(max_length=32, default=keys.newest_fingerprint, blank=True, editable=False)
     search_text = SearchField(of=("question", "code"))
-    created_at = MomentField(auto_now_add=True)
-    closed_at = MomentField(null=True, editable=False)
-    published_at = MomentField(null=True, editable=False)
+    created_at = BoundedDateTimeField(auto_now_add=True)
+    closed_at = BoundedDateTimeField(null=True, editable=False)
+    published_at = BoundedDateTimeField(null=True, editable=False)
 
     class Meta:
         verbose_name = _("poll")
@@ -218,14 +218,14 @@ class Round(models.Model):
     poll = models.ForeignKey(Poll, models.CASCADE, related_name="rounds")
     number = models.PositiveSmallIntegerField()
     question = models.CharField(max_length=300, default="")
-    opened_at = MomentField()
-    closed_at = MomentField(null=True)
+    opened_at = BoundedDateTimeField()
+    closed_at = BoundedDateTimeField(null=True)
     rules = models.JSONField()
     result = models.JSONField(null=True)
     # When its result was published, for everybody to see; noted at the reset that ended the round.
-    made_public_at = MomentField(null=True)
+    made_public_at = BoundedDateTimeField(null=True)
     # From then on its ballots can't be linked to a voter any more, by nobody.
-    purged_at = MomentField(null=True)
+    purged_at = BoundedDateTimeField(null=True)
 
     class Meta:
         ordering = ["number"]

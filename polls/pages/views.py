@@ -22,7 +22,7 @@ from django.views.decorators.http import conditional_page, require_http_methods,
 from polls.models import Identity, Poll, canonical_code
 from polls.pages import script_messages
 from polls.pages.forms import JoinForm
-from polls.poll_document import outline
+from polls.poll_document import poll_document
 
 #: How long a shared cache may answer for us: 5 s, then as long again as it takes to fetch a new one, and
 #: through a failure of ours. Safe, for a page that is this old catches up from its first message, and nothing
@@ -96,7 +96,7 @@ def vote(request: HttpRequest, poll: Poll) -> HttpResponse:
         request,
         "polls/vote.html",
         {
-            "poll": outline(poll),
+            "poll": poll_document(poll),
             "kind": "radio" if poll.max_selections == 1 else "checkbox",
             "texts": script_messages.catalogue(script_messages.COMMON, script_messages.VOTE),
             "assurance": script_messages.ASSURANCE[Identity(poll.identity)],

@@ -13,6 +13,6 @@ register = template.Library()
 
 
 @register.simple_tag(takes_context=True)
-def address_of(context: dict[str, Any], name: str, *args: str) -> str:
+def absolute_url(context: dict[str, Any], name: str, *args: str) -> str:
     """The whole address of a page, as other people open it."""
     return public_url(context["request"], reverse(name, args=args))

@@ -73,7 +73,7 @@ def is_visible(text: str) -> bool:
     return _BLANK.fullmatch(text) is None and text != ""
 
 
-def seen_as(text: str) -> str:
+def visual_key(text: str) -> str:
     """The same for texts that look the same but for upper and lower case."""
     bare = _FLAG_OR_INVISIBLE.sub(_seen_of, text)
     return _GAPS.sub(" ", unicodedata.normalize("NFC", bare)).strip().lower()

@@ -20,13 +20,13 @@ def shortened(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     end = most - len(ELLIPSIS)
-    while end > 0 and not _begins_one(text, end):
+    while end > 0 and not _starts_grapheme(text, end):
         end -= 1
     # A single character that is longer than all there is room for has to be cut.
     return text[: end or most - len(ELLIPSIS)].rstrip() + ELLIPSIS
 
 
-def _begins_one(text: str, at: int) -> bool:
+def _starts_grapheme(text: str, at: int) -> bool:
     """Whether a character that people see begins at this place."""
     before, here = text[at - 1], text[at]
     if here == _JOINER or before == _JOINER or unicodedata.category(here) in _MARKS:

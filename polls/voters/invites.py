@@ -26,7 +26,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from polls.audit_log import record
-from polls.errors import IllegalStep, PollNotFound
+from polls.errors import IllegalState, PollNotFound
 from polls.keys import keyed_hash, signing_secrets
 from polls.models import Ballot, Identity, InviteBatch, Poll, Round
 from polls.text.csv_rows import csv_lines
@@ -89,15 +89,17 @@ def batches(poll_id: int) -> QuerySet[Any]:
 
 
 def make_batch(poll_id: int, count: int, *, label: str = "", by: str) -> InviteBatch:
-    """A batch of `count` invites. IllegalStep where the poll isn't by invitation."""
+    """A batch of `count` invites. IllegalState where the poll isn't by invitation."""
     with transaction.atomic():
         poll = Poll.objects.select_for_update().filter(pk=poll_id).first()
         if poll is None:
             raise PollNotFound()
         if poll.identity != Identity.INVITE:
-            raise IllegalStep(_("Invites are for polls by invitation; this poll has other voters."))
+            raise IllegalState(_("Invites are for polls by invitation; this poll has other voters."))
         if poll.rounds.filter(number=poll.round, purged_at__isnull=False).exists():
-            raise IllegalStep(_("This poll's voters have been erased for good; reset it to invite new ones."))
+            raise IllegalState(
+                _("This poll's voters have been erased for good; reset it to invite new ones.")
+            )
         batch = InviteBatch.objects.create(poll=poll, count=count, label=label, made_by=by[:150])
         record(by, "invites made", poll.code, batch=batch.pk, count=count, label=label)
     return batch

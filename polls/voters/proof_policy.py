@@ -36,7 +36,7 @@ def suspect_attack(poll_id: int, **why: str | int) -> bool:
             return False
         poll.proof_until = now + SUSPICION_LASTS
         poll.save(update_fields=["proof_until"])
-        lifecycle.touch(poll_id)
+        lifecycle.bump_revision(poll_id)
         new = until is None or until <= now
         if new:
             record(ACTOR, "proof of work switched on", poll.code, until=poll.proof_until, **why)
@@ -49,5 +49,5 @@ def set_policy(poll_id: int, policy: ProofOfWork, by: str) -> None:
         poll = Poll.objects.select_for_update().get(pk=poll_id)
         poll.proof_of_work, poll.proof_until = policy, None
         poll.save(update_fields=["proof_of_work", "proof_until"])
-        lifecycle.touch(poll_id)
+        lifecycle.bump_revision(poll_id)
         record(by, "proof of work chosen", poll.code, proof_of_work=str(policy))

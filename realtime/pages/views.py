@@ -17,7 +17,7 @@ from polls.http.client_address import public_url
 from polls.models import Identity, Poll
 from polls.pages.script_messages import ASSURANCE, COMMON, catalogue
 from polls.pages.views import poll_page
-from polls.poll_document import outline
+from polls.poll_document import poll_document
 from realtime.pages import script_messages
 
 LOOPBACK = ("localhost", "127.", "[::1]")
@@ -26,7 +26,7 @@ LOOPBACK = ("localhost", "127.", "[::1]")
 @poll_page
 def results(request: HttpRequest, poll: Poll) -> HttpResponse:
     context = {
-        "poll": outline(poll),
+        "poll": poll_document(poll),
         "texts": catalogue(COMMON, script_messages.RESULTS),
         "has_earlier": rounds.public(poll).exists(),
         "assurance": ASSURANCE[Identity(poll.identity)],
@@ -39,7 +39,7 @@ def present(request: HttpRequest, poll: Poll) -> HttpResponse:
     voting = public_url(request, reverse("polls:vote", args=[poll.code]))
     host = urlsplit(voting).netloc
     context = {
-        "poll": outline(poll),
+        "poll": poll_document(poll),
         "texts": catalogue(COMMON, script_messages.PRESENT),
         "qr": qr_svg(voting),
         # Where the settings don't say it, the page looks whether it was opened there itself.

@@ -120,7 +120,7 @@ class PollModel:
         self.round += step == "reset"
         self.gates_set = False
 
-    def follow_gates(self) -> None:
+    def set_missing_gates(self) -> None:
         if self.gates_set:
             return
         self.set_gates()

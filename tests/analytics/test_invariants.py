@@ -25,7 +25,7 @@ from analytics.models import Checkpoint, Tally, TallyPoint
 from analytics.recovery import log_diagnosis, reconcile
 from polls import lifecycle, votelog
 from polls.casting import ballot_box
-from polls.errors import IllegalStep, LogInconsistent
+from polls.errors import IllegalState, LogInconsistent
 from polls.models import ApiClient, DeadLetter, Round
 from polls.votelog import get_log
 from polls.votelog.admission import NewBallot
@@ -62,7 +62,7 @@ COUNTING_STEPS = [
     ),
     *("analytics.counting.closing.settle_closings", "polls.lifecycle.finish_closing"),
 ]
-LIFECYCLE_STEPS = ["polls.lifecycle._set_gates", "polls.lifecycle._announce"]
+LIFECYCLE_STEPS = ["polls.lifecycle._set_gates", "polls.lifecycle._send_poll_changed"]
 places = st.tuples(st.sampled_from(["before", "after"]), st.integers(1, 3))
 
 
@@ -138,13 +138,13 @@ class LifeOfAPoll(Life):
     @rule(step=st.sampled_from(["open", "open", "close", "publish", "reset"]))
     def move(self, step: str) -> None:
         if not self.model.may(step):
-            with pytest.raises(IllegalStep):
+            with pytest.raises(IllegalState):
                 lifecycle.STEPS[step](self.poll.pk)
             return
         lifecycle.STEPS[step](self.poll.pk)
         self.model.decide(step)
         if not self.model.broken:
-            self.model.follow_gates()
+            self.model.set_missing_gates()
 
     @precondition(lambda self: not self.model.broken)
     @rule(
@@ -158,7 +158,7 @@ class LifeOfAPoll(Life):
             lifecycle.STEPS[step](self.poll.pk)
         self.model.decide(step)
         if (where, place[0]) != (LIFECYCLE_STEPS[0], "before"):
-            self.model.follow_gates()
+            self.model.set_missing_gates()
 
     # --- counting ---
 
@@ -167,7 +167,7 @@ class LifeOfAPoll(Life):
         tasks.sweep()
         if self.model.broken:
             return
-        self.model.follow_gates()
+        self.model.set_missing_gates()
         self.counted()
         self.model.finish_closing()
         self.counted()
@@ -212,7 +212,7 @@ class LifeOfAPoll(Life):
             dead_letters.count_letter(letter.pk, "tests")
             self.model.count_letter(cast)
         else:
-            with pytest.raises(IllegalStep):
+            with pytest.raises(IllegalState):
                 dead_letters.count_letter(letter.pk, "tests")
 
     def waiting_letters(self) -> list[Cast]:

@@ -3,7 +3,7 @@
 import httpx
 import msgspec
 
-from polls.errors import LandslideError, problem
+from polls.errors import LandslideError, problem_details
 
 
 def assert_problem(answer: httpx.Response, error: LandslideError) -> None:
@@ -11,7 +11,7 @@ def assert_problem(answer: httpx.Response, error: LandslideError) -> None:
 
     But for when to come back, which is another second for each.
     """
-    status, headers, document = problem(error)
+    status, headers, document = problem_details(error)
     if headers.pop("Retry-After", None) is not None:
         assert error.retry_between
         first, last = error.retry_between

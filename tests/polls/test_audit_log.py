@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
-from polls.audit_log import record, verify_records
+from polls.audit_log import record, verify_chain
 from polls.models import Record
 from tests.threads import at_once
 
@@ -63,7 +63,7 @@ def test_the_database_refuses_every_change(statement: str) -> None:
     some(2)
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
         run(statement)
-    assert verify_records().rows == 2
+    assert verify_chain().rows == 2
     assert not Record.objects.filter(actor="nobody").exists()
 
 
@@ -72,12 +72,12 @@ def test_the_orm_is_refused_too() -> None:
     for change in (lambda: Record.objects.update(actor="nobody"), row.delete, Record.objects.all().delete):
         with pytest.raises(DatabaseError), transaction.atomic():
             change()
-    assert verify_records().rows == 1
+    assert verify_chain().rows == 1
 
 
 def test_an_unbroken_chain_is_found_whole() -> None:
     rows = some(5)
-    verdict = verify_records(known=rows[2].digest)
+    verdict = verify_chain(known=rows[2].digest)
     assert (verdict.rows, verdict.last, verdict.broken, verdict.found) == (5, rows[-1].digest, [], True)
 
 
@@ -95,21 +95,21 @@ def test_an_unbroken_chain_is_found_whole() -> None:
 def test_what_was_done_behind_the_triggers_shows(change: str, broken: int) -> None:
     rows = some(5)
     behind_the_triggers(change, rows[2].pk)
-    assert verify_records().broken == [rows[broken].pk]
+    assert verify_chain().broken == [rows[broken].pk]
 
 
 def test_a_record_put_in_shows() -> None:
     some(3)
     Record.objects.create(at=some(1)[0].at, actor="user ann", action="poll opened", digest="0" * 64)
     last = Record.objects.latest("pk").pk
-    assert verify_records().broken == [last]
+    assert verify_chain().broken == [last]
 
 
 def test_a_digest_from_the_logs_shows_that_the_end_is_missing(caplog: pytest.LogCaptureFixture) -> None:
     rows = some(3)
     behind_the_triggers("DELETE FROM polls_record WHERE id = %s", rows[-1].pk)
-    assert verify_records().broken == []
-    assert not verify_records(known=rows[-1].digest).found
+    assert verify_chain().broken == []
+    assert not verify_chain(known=rows[-1].digest).found
     with pytest.raises(CommandError, match="missing"):
         call_command("check_records", known=rows[-1].digest)
 
@@ -131,7 +131,7 @@ def test_whatever_somebody_typed_can_be_recorded() -> None:
         "0123456789ABCDEFG",
         **{"a\0b": [1.5, b"\xff", {"c": {2}}]},
     )
-    assert verify_records().broken == []
+    assert verify_chain().broken == []
 
 
 def test_nothing_is_recorded_of_what_was_rolled_back() -> None:
@@ -140,12 +140,12 @@ def test_nothing_is_recorded_of_what_was_rolled_back() -> None:
         record("user ann", "poll opened")
         transaction.set_rollback(True)
     some(1)
-    verdict = verify_records()
+    verdict = verify_chain()
     assert (verdict.rows, verdict.broken) == (2, [])
 
 
 @pytest.mark.django_db(transaction=True)
 def test_many_at_once_make_one_chain() -> None:
     at_once(lambda n: record(f"user {n}", "poll opened"), range(40))
-    verdict = verify_records()
+    verdict = verify_chain()
     assert (verdict.rows, verdict.broken) == (40, [])

@@ -5,7 +5,7 @@ import pytest
 from polls import drafts, lifecycle
 from polls.errors import Malformed
 from polls.models import Poll
-from polls.poll_document import outline
+from polls.poll_document import poll_document
 from tests.polling import make_poll
 from tests.polls.rest import POLLS, Caller, make_key
 
@@ -44,7 +44,7 @@ def test_choices_stand_as_they_were_written_and_keep_their_numbers(
         written = write(poll, choices)
     assert written == expected
     poll = lifecycle.open_poll(poll.pk)
-    assert [(choice["number"], choice["label"]) for choice in outline(poll)["choices"]] == expected
+    assert [(choice["number"], choice["label"]) for choice in poll_document(poll)["choices"]] == expected
 
 
 def test_the_api_answers_with_the_new_order() -> None:

@@ -14,9 +14,9 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 
-from polls.errors import catalogue
+from polls.errors import errors_by_code
 from polls.management import audience
-from polls.management.audience import Taste
+from polls.management.audience import Preferences
 from polls.management.commands.crowd import own_address
 from polls.models import ApiClient
 
@@ -216,7 +216,7 @@ def test_ballots_of_others_fail_unless_they_are_expected(
 def test_what_is_left_when_patience_runs_out(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, failures: list[int | None], outcome: str
 ) -> None:
-    monkeypatch.setattr(audience, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(audience, "RETRY_SECONDS", 0.5)
     stage.fail = failures * 10_000
     with pytest.raises(CommandError, match=outcome):
         crowd(voters=4)
@@ -224,7 +224,7 @@ def test_what_is_left_when_patience_runs_out(
 
 def test_pages_and_crowd_know_every_refusal_that_leaves_the_outcome_open() -> None:
     """Of those that may pass, all but one say that nothing was written."""
-    casting = [error for error in catalogue().values() if error.__module__ == "polls.errors"]
+    casting = [error for error in errors_by_code().values() if error.__module__ == "polls.errors"]
     passing = {error.code for error in casting if error.status in (429, 503)}
     assert set(audience.NOTHING_WRITTEN) == passing - {"outcome_unknown"}
     page = (django_settings.BASE_DIR / "static/js/vote/answer.js").read_text()
@@ -247,8 +247,8 @@ def test_after_a_try_of_unknown_outcome_only_the_log_refuses_for_good(
     status: int, code: str, at_once: bool, in_doubt: bool
 ) -> None:
     answer = httpx.Response(status, json={"code": code})
-    assert audience.settles(answer, unknown=False) == at_once
-    assert audience.settles(answer, unknown=True) == in_doubt
+    assert audience.is_settled(answer, unknown=False) == at_once
+    assert audience.is_settled(answer, unknown=True) == in_doubt
 
 
 @pytest.mark.parametrize("state", ["draft", "closing", "closed", "published"])
@@ -295,7 +295,7 @@ def test_an_audience_has_uneven_tastes_and_keeps_the_rules(least: int, most: int
     tally = {
         "min_selections": least, "max_selections": most, "choices": [{"number": n} for n in (2, 3, 5, 7)],
     }  # fmt: skip
-    taste = Taste(tally, random.Random(1))
+    taste = Preferences(tally, random.Random(1))
     votes: Counter[int] = Counter()
     for n in range(500):
         selection = taste.selection(n / 500)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from analytics import tasks
 from analytics.counting import batches, closing
 from polls import clock, drafts, lifecycle, votelog
-from polls.errors import IllegalStep, Malformed, PollNotFound
+from polls.errors import IllegalState, Malformed, PollNotFound
 from polls.models import Ballot, Choice, Poll, Round, State
 from polls.signals import ballots_appended, poll_changed
 from polls.votelog.admission import Gate
@@ -107,7 +107,7 @@ def test_only_some_steps_are_possible(state: State) -> None:
     assert set(lifecycle.next_steps(poll)) == ALLOWED[state]
     for name in STEPS.keys() - ALLOWED[state]:
         revision = again(poll).revision
-        with pytest.raises(IllegalStep) as caught:
+        with pytest.raises(IllegalState) as caught:
             STEPS[name](poll.pk)
         assert caught.value.detail
         assert (again(poll).state, again(poll).revision) == (state, revision)
@@ -132,7 +132,7 @@ def test_each_step_raises_the_revision() -> None:
 def test_a_poll_without_sense_does_not_open() -> None:
     poll = make_poll()
     Choice.objects.filter(poll=poll, number__gt=1).delete()
-    with pytest.raises(IllegalStep, match="two choices"):
+    with pytest.raises(IllegalState, match="two choices"):
         lifecycle.open_poll(poll.pk)
     assert not Round.objects.exists()
     assert codes(new_ballot(poll, 1, 1)) == ["poll_not_open"]
@@ -140,9 +140,9 @@ def test_a_poll_without_sense_does_not_open() -> None:
 
 def test_choices_and_rules_are_frozen_once_open() -> None:
     poll = open_poll()
-    with pytest.raises(IllegalStep):
+    with pytest.raises(IllegalState):
         drafts.change_poll(poll.pk, ["A", "B"])
-    with pytest.raises(IllegalStep):
+    with pytest.raises(IllegalState):
         drafts.delete_poll(poll.pk)
     frozen = {
         "method": "single", "numbers": [1, 2, 3], "least": 1, "most": 1,
@@ -153,8 +153,8 @@ def test_choices_and_rules_are_frozen_once_open() -> None:
 
 def test_a_poll_has_only_so_many_rounds() -> None:
     poll = open_poll()
-    Poll.objects.filter(pk=poll.pk).update(round=lifecycle.ROUNDS_AT_MOST)
-    with pytest.raises(IllegalStep, match="rounds"):
+    Poll.objects.filter(pk=poll.pk).update(round=lifecycle.MAX_ROUNDS)
+    with pytest.raises(IllegalState, match="rounds"):
         lifecycle.reset_poll(poll.pk)
 
 
@@ -170,7 +170,7 @@ def test_it_is_closed_only_when_every_partition_is_counted() -> None:
         assert again(poll).state == State.CLOSING
         closing.settle_closings()
         assert again(poll).state == State.CLOSING
-        with pytest.raises(IllegalStep, match="still being counted"):
+        with pytest.raises(IllegalState, match="still being counted"):
             lifecycle.publish_poll(poll.pk)
         batches.count_partition(partition)
     assert again(poll).state == State.CLOSED
@@ -237,16 +237,16 @@ MINUTE = timedelta(minutes=1)
 def test_it_opens_and_closes_on_time() -> None:
     poll = make_poll()
     at(poll, opens_at=MINUTE, closes_at=2 * MINUTE)
-    assert lifecycle.act_on_time() == []
+    assert lifecycle.run_due_steps() == []
     at(poll, opens_at=-MINUTE)
     planned = again(poll).opens_at
-    assert lifecycle.act_on_time() == [poll.pk]
+    assert lifecycle.run_due_steps() == [poll.pk]
     assert (again(poll).state, again(poll).opens_at) == (State.OPEN, planned)
-    assert lifecycle.act_on_time() == []
+    assert lifecycle.run_due_steps() == []
     at(poll, closes_at=-MINUTE)
-    assert lifecycle.act_on_time() == [poll.pk]
+    assert lifecycle.run_due_steps() == [poll.pk]
     assert again(poll).state == State.CLOSING
-    assert lifecycle.act_on_time() == []
+    assert lifecycle.run_due_steps() == []
 
 
 def test_what_is_due_goes_by_the_clock_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +256,7 @@ def test_what_is_due_goes_by_the_clock_of_the_log(monkeypatch: pytest.MonkeyPatc
     at(other, closes_at=30 * MINUTE)
     wrong = timezone.now() + 60 * MINUTE
     monkeypatch.setattr(timezone, "now", lambda: wrong)
-    assert lifecycle.act_on_time() == []
+    assert lifecycle.run_due_steps() == []
     by_hand = lifecycle.open_poll(poll.pk)
     assert by_hand.opens_at and by_hand.opens_at < wrong - 50 * MINUTE
 
@@ -308,8 +308,8 @@ def test_no_ballot_comes_after_the_planned_end_though_nobody_has_closed_the_poll
 def test_what_is_over_before_it_began_stays_a_draft() -> None:
     poll = make_poll()
     at(poll, opens_at=-2 * MINUTE, closes_at=-MINUTE)
-    assert lifecycle.act_on_time() == []
-    with pytest.raises(IllegalStep, match="closing time"):
+    assert lifecycle.run_due_steps() == []
+    with pytest.raises(IllegalState, match="closing time"):
         lifecycle.open_poll(poll.pk)
 
 
@@ -319,7 +319,7 @@ def test_a_poll_that_can_not_open_keeps_no_other_from_its_time() -> None:
         at(poll, opens_at=-MINUTE)
     Choice.objects.filter(poll=senseless).delete()
     Poll.objects.filter(pk=broken.pk).update(method="forgotten")
-    assert lifecycle.act_on_time() == [sound.pk]
+    assert lifecycle.run_due_steps() == [sound.pk]
 
 
 # --- rounds ---
@@ -390,7 +390,7 @@ def without_gates(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Poll]:
 def test_an_opening_is_finished(without_gates: Callable[..., Poll]) -> None:
     poll = without_gates(lifecycle.open_poll, make_poll())
     assert codes(new_ballot(poll, 1, 1)) == ["poll_not_open"]
-    lifecycle.follow_gates()
+    lifecycle.set_missing_gates()
     assert again(poll).gates_set
     assert codes(new_ballot(poll, 1, 1)) == ["accepted"]
 
@@ -409,7 +409,7 @@ def test_a_closing_is_finished(without_gates: Callable[..., Poll]) -> None:
 def test_a_reset_is_finished(without_gates: Callable[..., Poll]) -> None:
     poll = without_gates(lifecycle.reset_poll, open_poll())
     assert codes(new_ballot(poll, 1, 1, round=1)) == ["accepted"]
-    lifecycle.follow_gates()
+    lifecycle.set_missing_gates()
     assert codes(new_ballot(poll, 2, 1, round=1)) == ["round_changed"]
     assert codes(new_ballot(poll, 2, 1, round=2)) == ["poll_not_open"]
     count()
@@ -426,9 +426,9 @@ def test_a_store_that_is_away_is_followed_up(monkeypatch: pytest.MonkeyPatch) ->
         patch.setattr(type(votelog.get_log()), "open", fail)
         poll = lifecycle.open_poll(poll.pk)
         assert (poll.state, poll.gates_set) == (State.OPEN, False)
-        lifecycle.follow_gates()
+        lifecycle.set_missing_gates()
         assert not again(poll).gates_set
-    lifecycle.follow_gates()
+    lifecycle.set_missing_gates()
     assert again(poll).gates_set
     assert codes(new_ballot(poll, 1, 1)) == ["accepted"]
 
@@ -455,7 +455,7 @@ def test_gates_that_come_late_do_not_pass_for_those_of_a_newer_step(
     lifecycle._set_gates(opened)
     assert not again(opened).gates_set
     assert codes(new_ballot(opened, 1, 1)) == ["accepted"]
-    lifecycle.follow_gates()
+    lifecycle.set_missing_gates()
     assert codes(new_ballot(opened, 2, 1)) == ["poll_not_open"]
 
 

@@ -93,7 +93,7 @@ def test_ballots_against_the_planned_end() -> None:
         pass
     poll.refresh_from_db()
     assert poll.state == State.OPEN
-    assert lifecycle.act_on_time() == [poll.pk]
+    assert lifecycle.run_due_steps() == [poll.pk]
     tasks.sweep()
     tasks.sweep()
     check_end(poll, crowd)
@@ -145,7 +145,7 @@ def test_closing_from_several_sides_closes_once() -> None:
     def close(_: int) -> str:
         try:
             return lifecycle.close_poll(poll.pk).state
-        except lifecycle.IllegalStep as refusal:
+        except lifecycle.IllegalState as refusal:
             return refusal.code
 
     with Crowd(poll, threads=2) as crowd:

@@ -148,5 +148,5 @@ def test_a_draft_that_is_older_than_the_key_opens_under_the_new_one(key: Any) ->
     secret_key.check_secret_key()
     key("new")
     lifecycle.open_poll(draft.pk)
-    assert secret_key.stopped_polls() == []
+    assert secret_key.polls_with_lost_key() == []
     assert get_rules(draft.code, fresh=True).voter_secret

@@ -12,7 +12,7 @@ from django.db.models import F
 from analytics.counting import tally_deltas
 from analytics.results import documents, tallies
 from polls import drafts, lifecycle
-from polls.errors import IllegalStep
+from polls.errors import IllegalState
 from polls.models import Poll, State, Visibility
 from realtime.protocol import build_frames
 from realtime.tally_reader import Reading, TallyReader, read_poll
@@ -41,7 +41,7 @@ def relabel(poll: Poll, chance: random.Random) -> None:
 
 def show_to(poll: Poll, chance: random.Random) -> None:
     Poll.objects.filter(pk=poll.pk).update(results_visible=chance.choice(Visibility.values))
-    lifecycle.touch(poll.pk)
+    lifecycle.bump_revision(poll.pk)
 
 
 def recount(poll: Poll, chance: random.Random) -> None:
@@ -74,7 +74,7 @@ def test_what_is_read_again_is_what_is_read_afresh(
     for _ in range(150):
         try:
             chance.choice(CHANGES)(Poll.objects.get(pk=poll.pk), chance)
-        except IllegalStep:
+        except IllegalState:
             continue
         last = read_poll(poll.pk, last)
         fresh = tallies.snapshot_of(poll.code)
@@ -119,7 +119,7 @@ def test_a_poll_that_changes_while_it_is_read_is_read_again() -> None:
             undisturbed = False
             with transaction.atomic():
                 poll.choices.filter(number=1).update(label="Changed")
-                lifecycle.touch(poll.pk)
+                lifecycle.bump_revision(poll.pk)
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(disturb):

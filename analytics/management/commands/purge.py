@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from analytics.audit import purge
 from polls.audit_log import COMMAND
 from polls.errors import LandslideError
-from polls.management.terminal import answer_to, console, shown_poll
+from polls.management.terminal import console, printable_poll, prompt
 from polls.models import Poll, canonical_code
 from polls.votelog import STORE_ERRORS
 
@@ -49,13 +49,13 @@ class Command(BaseCommand):
 
     def ask(self, poll: Poll, numbers: list[int], ballots: int) -> None:
         self.stdout.write(
-            f"{shown_poll(poll)}: round {', '.join(map(str, numbers))}, {ballots:,} counted ballots."
+            f"{printable_poll(poll)}: round {', '.join(map(str, numbers))}, {ballots:,} counted ballots."
         )
         self.stdout.write(
             "No receipt can be looked up afterwards, and a voter who comes again is a new one. "
             "This can't be undone."
         )
-        if canonical_code(answer_to(f"Type the poll's code, {poll.code}, to go on: ")) != poll.code:
+        if canonical_code(prompt(f"Type the poll's code, {poll.code}, to go on: ")) != poll.code:
             raise CommandError("Nothing was changed.")
 
     def carry_out(self, poll: Poll, number: int | None, ballots: int, screen: Console) -> None:

@@ -14,7 +14,7 @@ from analytics.audit import recount
 from analytics.audit.recount import Recount
 from polls.audit_log import COMMAND
 from polls.errors import LandslideError
-from polls.management.terminal import confirm, console, shown
+from polls.management.terminal import confirm, console, printable
 from polls.models import Poll, Round, canonical_code
 from polls.votelog import STORE_ERRORS
 
@@ -69,7 +69,7 @@ class Command(BaseCommand):
         for column in table.columns[1:]:
             column.justify = "right"
         for row in found.rows():
-            label = shown(row["label"]) + (" (in quarantine)" if row["apart"] else "")
+            label = printable(row["label"]) + (" (in quarantine)" if row["apart"] else "")
             drift = f"{row['drift']:+,}" if row["drift"] else "0"
             style = "bold red" if row["drift"] else None
             tally, ledger = ("–", "–") if row["secret"] else (f"{row['tally']:,}", f"{row['ledger']:,}")
@@ -78,11 +78,11 @@ class Command(BaseCommand):
 
 
 def said(found: Recount) -> list[str]:
-    return [f"{shown(row['label'])} {-row['drift']:+,}" for row in found.rows() if row["drift"]]
+    return [f"{printable(row['label'])} {-row['drift']:+,}" for row in found.rows() if row["drift"]]
 
 
 def find_poll(code: str) -> Poll:
     poll = Poll.objects.filter(code=canonical_code(code)).first()
     if poll is None:
-        raise CommandError(f"There is no poll {shown(code)}.", returncode=UNKNOWN)
+        raise CommandError(f"There is no poll {printable(code)}.", returncode=UNKNOWN)
     return poll

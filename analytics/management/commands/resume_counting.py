@@ -11,7 +11,7 @@ from analytics.counting import held_ballots, resuming
 from analytics.models import Halt
 from polls.audit_log import COMMAND
 from polls.errors import LandslideError
-from polls.management.terminal import console, shown
+from polls.management.terminal import console, printable
 from polls.models import Poll, canonical_code
 
 _LONG = 10 * 365 * 86_400.0
@@ -51,5 +51,5 @@ class Command(BaseCommand):
                 raise CommandError(error.detail) from None
         if not done:
             reason = Halt.objects.filter(poll_id=poll.pk).values_list("reason", flat=True).first()
-            raise CommandError(f"It halted again, most of them still fail: {shown(reason)}.")
+            raise CommandError(f"It halted again, most of them still fail: {printable(reason)}.")
         self.stdout.write(f"{ballots} ballots were held; poll {poll.code} is counted again.")

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from analytics import demo
 from polls.errors import LandslideError
-from polls.management.terminal import shown
+from polls.management.terminal import printable
 
 
 class Command(BaseCommand):
@@ -26,4 +26,4 @@ class Command(BaseCommand):
 def line(seeded: demo.Seeded) -> str:
     poll = seeded.poll
     note = "made" if seeded.made else "kept" if seeded.ours else "not ours, left alone"
-    return f"{poll.code:<9} {poll.get_state_display():<10} {shown(poll.question)}  ({note})"
+    return f"{poll.code:<9} {poll.get_state_display():<10} {printable(poll.question)}  ({note})"

@@ -29,7 +29,7 @@ class Command(BaseCommand):
             secret_key.check_secret_key()
             self.stdout.write("The database's voters are known by this SECRET_KEY already. Nothing to do.")
             return
-        stopped = secret_key.stopped_polls()
+        stopped = secret_key.polls_with_lost_key()
         again = Poll.objects.filter(state=State.OPEN).exclude(code__in=stopped)
         codes = list(again.values_list("code", flat=True))
         if stopped:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from polls.audit_log import verify_records
+from polls.audit_log import verify_chain
 
 
 class Command(BaseCommand):
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        verdict = verify_records(options["known"].strip().lower())
+        verdict = verify_chain(options["known"].strip().lower())
         if verdict.broken:
             ids = ", ".join(map(str, verdict.broken[:20]))
             more = f" and {len(verdict.broken) - 20} more" if len(verdict.broken) > 20 else ""

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from polls.audit_log import COMMAND, record
-from polls.management.terminal import line, shown
+from polls.management.terminal import clean_line, printable
 from polls.models import ApiClient
 
 SCOPES = [str(scope.value) for scope in ApiClient.Scope]
@@ -32,20 +32,20 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        name, scopes = line(options["name"], "NAME"), chosen(options["scopes"])
+        name, scopes = clean_line(options["name"], "NAME"), parse_scopes(options["scopes"])
         if not 0 < len(name) <= NAME_LENGTH:
             raise CommandError(f"The name takes 1 to {NAME_LENGTH} characters.")
         with transaction.atomic():
             client, key = ApiClient.objects.create_key(name=name, scopes=scopes)
             record(COMMAND, "API client made", client=f"{client.prefix} {name}", scopes=scopes)
-        self.stdout.write(f"A key for {shown(name)}, which may: {', '.join(scopes)}.")
+        self.stdout.write(f"A key for {printable(name)}, which may: {', '.join(scopes)}.")
         self.stdout.write("It can't be shown again; revoke it in the admin under API clients.")
         self.stdout.write("Send it as a header:  Authorization: Api-Key <key>")
         self.stdout.write("")
         self.stdout.write(key)
 
 
-def chosen(words: Sequence[str]) -> list[str]:
+def parse_scopes(words: Sequence[str]) -> list[str]:
     """The scopes named, each once, in the order in which they are declared; commas may part them too."""
     named = {scope for word in words for scope in word.split(",") if scope}
     if unknown := sorted(named - set(SCOPES)):

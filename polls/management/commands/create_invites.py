@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from polls.audit_log import COMMAND
 from polls.errors import LandslideError
-from polls.management.terminal import line, shown_poll
+from polls.management.terminal import clean_line, printable_poll
 from polls.models import Poll, canonical_code
 from polls.voters import invites
 
@@ -40,7 +40,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         count, label, out, site = (
             options["count"],
-            line(options["label"], "--label"),
+            clean_line(options["label"], "--label"),
             options["out"],
             options["site"],
         )
@@ -54,17 +54,17 @@ class Command(BaseCommand):
         poll = Poll.objects.filter(code=canonical_code(options["code"])).first()
         if poll is None:
             raise CommandError(f"There is no poll with the code {options['code']}.")
-        with private(out) if out else nullcontext(self.stdout) as file:
+        with create_private_file(out) if out else nullcontext(self.stdout) as file:
             try:
                 batch = invites.make_batch(poll.pk, count, label=label, by=COMMAND)
             except LandslideError as error:
                 raise CommandError(error.detail) from None
             for piece in invites.csv_chunks(batch, f"{parts.scheme}://{parts.netloc}"):
                 file.write(piece)
-        print(f"Batch {batch.pk}: {count} invites to {shown_poll(poll)}.", file=sys.stderr)
+        print(f"Batch {batch.pk}: {count} invites to {printable_poll(poll)}.", file=sys.stderr)
 
 
-def private(path: Path) -> TextIO:
+def create_private_file(path: Path) -> TextIO:
     """A new file for the owner's eyes."""
     try:
         path.touch(mode=0o600, exist_ok=False)

@@ -21,17 +21,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from polls.management.audience import Audience, NoAudience, Report
-from polls.management.terminal import console, shown
+from polls.management.audience import Audience, CannotVote, Report
+from polls.management.terminal import console, printable
 from polls.models import canonical_code
 from polls.text.percentages import decimals_for, percent
 from polls.text.plain_text import escaped
 
-EVERYWHERE = ("", "0.0.0.0", "::", "[::]")
+ALL_ADDRESSES = ("", "0.0.0.0", "::", "[::]")
 
 
 def own_address() -> str:
-    host = "127.0.0.1" if settings.HOST in EVERYWHERE else settings.HOST
+    host = "127.0.0.1" if settings.HOST in ALL_ADDRESSES else settings.HOST
     return (
         f"http://[{host}]:{settings.PORT}"
         if ":" in host and host[0] != "["
@@ -60,15 +60,15 @@ class Command(BaseCommand):
         add("--others-vote", action="store_true", help="others may vote meanwhile: more growth is no failure")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        check(options)
+        check_options(options)
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it would say a line for each request
         self.console = console(options)
         report = self.run(options)
-        self.console.print(summary(report))
-        self.console.print(tallies(report))
-        if troubles := troubles_of(report, others_vote=options["others_vote"]):
-            raise CommandError("\n".join(troubles))
-        self.stdout.write(verdict(report))
+        self.console.print(summary_table(report))
+        self.console.print(tally_table(report))
+        if failures := find_failures(report, others_vote=options["others_vote"]):
+            raise CommandError("\n".join(failures))
+        self.stdout.write(success_message(report))
 
     def run(self, options: dict[str, Any]) -> Report:
         columns = (
@@ -80,25 +80,25 @@ class Command(BaseCommand):
             task = progress.add_task(f"Voting in {code}", total=options["voters"], accepted=0)
             done = 0
 
-            def progressed(report: Report) -> None:
+            def on_progress(report: Report) -> None:
                 nonlocal done
                 done += 1
                 progress.update(task, completed=done, accepted=report.accepted)
 
             audience = Audience(
                 options["url"].rstrip("/"), code, options["voters"], options["rate"],
-                options["hesitate"], options["seed"], progressed,
+                options["hesitate"], options["seed"], on_progress,
             )  # fmt: skip
             try:
-                return asyncio.run(until_interrupted(audience))
-            except NoAudience as error:
+                return asyncio.run(vote_until_interrupted(audience))
+            except CannotVote as error:
                 progress.remove_task(task)
                 raise CommandError(escaped(str(error))) from None
             except KeyboardInterrupt:
                 raise CommandError("Stopped before the last answers came in.") from None
 
 
-async def until_interrupted(audience: Audience) -> Report:
+async def vote_until_interrupted(audience: Audience) -> Report:
     """The first Ctrl-C lets the audience go and waits for what is on its way; the second one is Python's."""
     loop = asyncio.get_running_loop()
 
@@ -111,7 +111,7 @@ async def until_interrupted(audience: Audience) -> Report:
     return await audience.vote()
 
 
-def check(options: dict[str, Any]) -> None:
+def check_options(options: dict[str, Any]) -> None:
     if options["voters"] < 1 or options["rate"] <= 0 or options["hesitate"] < 0:
         raise CommandError("--voters and --rate take numbers above 0, --hesitate none below.")
     address = urlsplit(options["url"])
@@ -119,7 +119,7 @@ def check(options: dict[str, Any]) -> None:
         raise CommandError(f"--url takes an address such as {own_address()}, not {options['url']}.")
 
 
-def summary(report: Report) -> Table:
+def summary_table(report: Report) -> Table:
     table = Table(title="Ballots", show_header=False, title_justify="left")
     table.add_column()
     table.add_column(justify="right")
@@ -136,13 +136,13 @@ def summary(report: Report) -> Table:
     return table
 
 
-def tallies(report: Report) -> Table:
+def tally_table(report: Report) -> Table:
     """Before and after, as the endpoint shows it to anybody."""
-    table = Table("", title=shown(report.after.get("question") or "Tally"), title_justify="left")
+    table = Table("", title=printable(report.after.get("question") or "Tally"), title_justify="left")
     for name in ("before", "after", "share"):
         table.add_column(name, justify="right")
     if not (report.before.get("visible") and report.after.get("visible")):
-        table.add_row("can't be read" if report.lost else "hidden for now", "", "", "")
+        table.add_row("can't be read" if report.tally_error else "hidden for now", "", "", "")
         return table
     earlier = {choice["number"]: choice["votes"] for choice in report.before["choices"]}
     choices, ballots = report.after["choices"], report.after["ballots"]
@@ -150,39 +150,39 @@ def tallies(report: Report) -> Table:
     for choice in choices:
         share = percent(choice["votes"], ballots, decimals)
         table.add_row(
-            shown(choice["label"]), str(earlier.get(choice["number"], "–")), str(choice["votes"]), share
+            printable(choice["label"]), str(earlier.get(choice["number"], "–")), str(choice["votes"]), share
         )
     table.add_section()
     table.add_row("ballots", str(report.before["ballots"]), str(report.after["ballots"]), "")
     return table
 
 
-def troubles_of(report: Report, *, others_vote: bool) -> list[str]:
+def find_failures(report: Report, *, others_vote: bool) -> list[str]:
     """Why the run is no success, in sentences."""
-    troubles = []
+    failures = []
     if report.refused:
-        troubles.append(
+        failures.append(
             f"{report.refused.total()} voters were refused: {escaped(', '.join(sorted(report.refused)))}."
         )
     if report.unknown:
-        troubles.append(f"{report.unknown} ballots have no known outcome: the server didn't answer in time.")
+        failures.append(f"{report.unknown} ballots have no known outcome: the server didn't answer in time.")
     growth = report.growth
-    if report.lost:
-        troubles.append(f"The tally can't be read any more. {escaped(report.lost)}")
+    if report.tally_error:
+        failures.append(f"The tally can't be read any more. {escaped(report.tally_error)}")
     elif growth is None:
         if report.before.get("round") != report.after.get("round"):
-            troubles.append("The poll was reset meanwhile, so the tallies can't be compared.")
+            failures.append("The poll was reset meanwhile, so the tallies can't be compared.")
     elif growth < report.accepted:
-        troubles.append(f"{report.accepted} ballots were acknowledged, but the tally grew by {growth} only.")
+        failures.append(f"{report.accepted} ballots were acknowledged, but the tally grew by {growth} only.")
     elif growth > report.accepted + report.unknown and not others_vote:
-        troubles.append(
+        failures.append(
             f"{report.accepted} ballots were acknowledged, but the tally grew by {growth}. "
             "If others voted meanwhile, that is right: say so with --others-vote."
         )
-    return troubles
+    return failures
 
 
-def verdict(report: Report) -> str:
+def success_message(report: Report) -> str:
     if report.growth is None:
         return (
             f"{report.accepted} ballots acknowledged; the results are hidden, so nobody can see them counted."

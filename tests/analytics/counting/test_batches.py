@@ -26,7 +26,7 @@ from analytics.quarantine import decisions
 from analytics.results import tallies
 from analytics.signals import tally_changed
 from polls import lifecycle, votelog
-from polls.errors import IllegalStep, LogInconsistent, Unavailable
+from polls.errors import IllegalState, LogInconsistent, Unavailable
 from polls.models import Ballot, DeadLetter, Poll, Round, State
 from polls.text.timestamps import LATEST, to_milliseconds
 from polls.votelog import get_log
@@ -338,7 +338,7 @@ def test_a_dead_letter_is_counted_after_a_repair() -> None:
     poll = open_poll()
     fill(poll, range(5), 1)
     letter = set_aside(poll)
-    with pytest.raises(IllegalStep, match="no choice 77"):
+    with pytest.raises(IllegalState, match="no choice 77"):
         dead_letters.count_letter(letter.pk, by="anna")
     assert DeadLetter.objects.get().status == DeadLetter.Status.WAITING
     repair(poll)
@@ -348,7 +348,7 @@ def test_a_dead_letter_is_counted_after_a_repair() -> None:
     assert letter.settled_at
     assert check_books(poll) == {(1, "ballots"): 6, (1, "1"): 5, (1, "77"): 1}
     assert version(poll) > seen
-    with pytest.raises(IllegalStep, match="before"):
+    with pytest.raises(IllegalState, match="before"):
         dead_letters.count_letter(letter.pk, by="anna")
     assert check_books(poll)[1, "ballots"] == 6
 
@@ -405,7 +405,7 @@ def test_a_dead_letter_is_rejected_for_good() -> None:
     assert (letter.status, letter.settled_by) == (DeadLetter.Status.REJECTED, "anna")
     repair(poll)
     for settle in (dead_letters.count_letter, dead_letters.reject_letter):
-        with pytest.raises(IllegalStep, match="before"):
+        with pytest.raises(IllegalState, match="before"):
             settle(letter.pk, by="anna")
     assert check_books(poll) == {}
 
@@ -416,7 +416,7 @@ def test_a_dead_letter_takes_no_second_place_in_the_ledger() -> None:
     revote(poll, NewBallot(poll.pk, bytes(letter.voter_key), bytes(letter.ballot_id), "77"), 2)
     count()
     repair(poll)
-    with pytest.raises(IllegalStep, match="already_counted"):
+    with pytest.raises(IllegalState, match="already_counted"):
         dead_letters.count_letter(letter.pk, by="anna")
     assert check_books(poll) == {(1, "ballots"): 1, (1, "2"): 1}
 

@@ -14,7 +14,7 @@ from analytics.recovery import reconcile
 from analytics.recovery.log_diagnosis import survey
 from polls import lifecycle
 from polls.casting.receipts import make_receipt, receipt_status
-from polls.errors import IllegalStep
+from polls.errors import IllegalState
 from polls.models import Ballot, DeadLetter, Poll, Record, Round, State
 from polls.votelog import get_log
 from polls.votelog.admission import NewBallot, Outcome
@@ -238,7 +238,7 @@ def test_a_poll_doesnt_close_while_ballots_are_held() -> None:
 
 
 def test_nothing_to_resume() -> None:
-    with pytest.raises(IllegalStep):
+    with pytest.raises(IllegalState):
         resuming.resume(open_poll(), "user ann")
 
 

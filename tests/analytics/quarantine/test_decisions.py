@@ -15,7 +15,7 @@ from analytics.quarantine import decisions
 from analytics.results import documents, tallies
 from polls import clock, lifecycle
 from polls.casting.receipts import make_receipt, receipt_status
-from polls.errors import IllegalStep, Malformed
+from polls.errors import IllegalState, Malformed
 from polls.models import Ballot, DeadLetter, Poll, Record, Round
 from polls.votelog import get_log
 from polls.votelog.admission import NewBallot
@@ -219,7 +219,7 @@ def test_everything_from_now_on_until_it_is_ended(pauses: Any) -> None:
     count()
     assert both(poll) == (8, 7)
     assert both(other) == (5, 0)
-    with pytest.raises(IllegalStep):
+    with pytest.raises(IllegalState):
         decisions.end(decision.pk, ANN)
     decisions.release(decision.pk, ANN)
     assert both(poll) == (15, 0)
@@ -292,7 +292,7 @@ def test_nobody_looks_for_decisions_where_there_are_none(pauses: Any) -> None:
 
 def test_a_decision_stands_for_open_polls_only() -> None:
     for poll in (make_poll(), close(open_poll())):
-        with pytest.raises(IllegalStep):
+        with pytest.raises(IllegalState):
             decisions.stand(poll, "A bot", ANN)
 
 

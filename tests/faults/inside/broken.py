@@ -110,7 +110,7 @@ def _box(module: ModuleType) -> None:
         status, headers, document = problem(error)
         return status, {name: value for name, value in headers.items() if name != "Retry-After"}, document
 
-    instead(module, "problem", "never_says_when", never_say_when)
+    instead(module, "problem_details", "never_says_when", never_say_when)
 
     def ask_the_database(_kept: Any) -> Mapping[int, Any]:
         from polls.votelog import expected_heads

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from polls import lifecycle
 from polls.casting import ballot_box
-from polls.errors import LogInconsistent, Overloaded, catalogue
+from polls.errors import LogInconsistent, Overloaded, errors_by_code
 from polls.models import ApiClient, Ballot, Claim, LogEntry, Poll
 from polls.votelog import get_log
 from polls.voters import identity, poll_rules
@@ -664,8 +664,8 @@ def test_the_contract_knows_each_code() -> None:
         " poll_not_found already_voted poll_not_open round_changed too_large unsupported_media_type"
         " ballot_id_reused rate_limited overloaded outcome_unknown log_inconsistent"
     )
-    assert set(promised.split()) <= set(catalogue())
-    statuses = {code: error.status for code, error in catalogue().items()}
+    assert set(promised.split()) <= set(errors_by_code())
+    statuses = {code: error.status for code, error in errors_by_code().items()}
     assert [statuses[code] for code in promised.split()] == (
         [400, 400, 401, 401, 403, 403, 403, 404, 409, 409, 409, 413, 415, 422, 429, 503, 503, 503]
     )

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from polls import lifecycle
 from polls.api import reference
-from polls.errors import LandslideError, catalogue
+from polls.errors import LandslideError, errors_by_code
 from polls.models import ApiClient, Poll, State
 from tests.polls.rest import POLLS, Caller, make_key, make_poll, refusal
 
@@ -713,7 +713,7 @@ def test_a_database_that_is_away_asks_to_come_back(reader: Caller, monkeypatch: 
 
 def test_every_code_is_explained(client: Any) -> None:
     # Errors that are defined elsewhere are a command's own.
-    ours = [code for code, error in catalogue().items() if error.__module__ == "polls.errors"]
+    ours = [code for code, error in errors_by_code().items() if error.__module__ == "polls.errors"]
     assert reference.codes() == sorted(ours)
     page = client.get("/api/errors/")
     assert page.status_code == 200
@@ -722,4 +722,4 @@ def test_every_code_is_explained(client: Any) -> None:
 
 
 def test_codes_are_distinct() -> None:
-    assert len(catalogue()) == len(LandslideError.__subclasses__())
+    assert len(errors_by_code()) == len(LandslideError.__subclasses__())

@@ -15,7 +15,7 @@ from polls import lifecycle
 from polls.drafts import change_poll, create_poll
 from polls.errors import Malformed
 from polls.models import ApiClient, Choice, InviteBatch, Poll, Round
-from polls.text.plain_text import cleaned, is_visible, isolated, seen_as
+from polls.text.plain_text import cleaned, is_visible, isolated, visual_key
 from tests.polling import make_poll, open_poll
 from tests.polls.admin.test_admin import ADD, FORM, confirm, page_of
 from tests.polls.rest import POLLS, Caller, make_key, refusal
@@ -59,7 +59,7 @@ KEPT = ["می‌خواهم", "क्‍ष", "👩‍⚕️", "🏴󠁧󠁢󠁥�
 @pytest.mark.parametrize("text", INVISIBLE.values(), ids=INVISIBLE.keys())
 def test_where_nothing_is_to_see(text: str) -> None:
     assert not is_visible(cleaned(text))
-    assert seen_as(f"Yes{text}") == seen_as("Yes")
+    assert visual_key(f"Yes{text}") == visual_key("Yes")
 
 
 @pytest.mark.full_only
@@ -111,7 +111,7 @@ def test_one_form_is_kept() -> None:
     ],
 )
 def test_equal_is_what_looks_it(one: str, other: str, same: bool) -> None:
-    assert (seen_as(one) == seen_as(other)) is same
+    assert (visual_key(one) == visual_key(other)) is same
 
 
 # --- the API ---

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from polls import lifecycle
-from polls.errors import IllegalStep, PollNotFound
+from polls.errors import IllegalState, PollNotFound
 from polls.models import Identity, InviteBatch, Poll, Record, Round
 from polls.voters import invites
 from polls.voters.identity import invite_key
@@ -90,7 +90,7 @@ def test_a_batch_is_one_row_and_recorded() -> None:
 
 @pytest.mark.django_db
 def test_other_polls_have_no_invites() -> None:
-    with pytest.raises(IllegalStep):
+    with pytest.raises(IllegalState):
         invites.make_batch(make_poll().pk, 1, by="anna")
     with pytest.raises(PollNotFound):
         invites.make_batch(12345, 1, by="anna")
@@ -130,7 +130,7 @@ def test_invites_end_when_the_polls_voters_are_erased() -> None:
     Round.objects.filter(poll=poll).update(purged_at=timezone.now() + timedelta(seconds=1))
     found = invites.find_batch(poll.pk, Invite(batch.pk, 1))
     assert (found.erased, found.ended) == (True, True)
-    with pytest.raises(IllegalStep):
+    with pytest.raises(IllegalState):
         invites.make_batch(poll.pk, 3, by="anna")
 
 
