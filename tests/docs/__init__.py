@@ -1,4 +1,4 @@
-"""What the documentation shows: the walk of docs/first-poll.md, its pictures, and a test that takes it.
+"""Tests of the documentation: the steps of first-poll.md, the examples of adding.md, design.md's picture.
 
-Start with first_poll.py. `make pictures` runs pictures.py.
+`make pictures` takes and draws the pictures (pictures.py, rooms.py). Start with first_poll.py.
 """
