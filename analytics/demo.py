@@ -215,7 +215,7 @@ def _count() -> None:
                 _("The demo ballots are still not counted after %(s)s s.") % {"s": _COUNT_SECONDS}
             )
         time.sleep(0.02)
-    closing.settle_closings()
+    closing.close_counted_polls()
 
 
 def _counted(heads: Mapping[int, Head]) -> bool:

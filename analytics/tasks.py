@@ -27,7 +27,7 @@ _SWEPT_SECONDS = max(1, int(settings.SWEEP_SECONDS / 2))
 def count(partition: int) -> None:
     """Look at this partition."""
     # Before the look: whoever appends from here on raises it again.
-    triggers.take_down(partition)
+    triggers.clear_pending(partition)
     _count(partition)
 
 
@@ -61,10 +61,10 @@ def sweep(task: Any) -> None:
         except Exception:
             # What is wrong with one partition must not keep the others from being counted.
             logger.exception("partition_not_counted", extra={"partition": partition})
-    closing.settle_closings()
+    closing.close_counted_polls()
     stepped_results.catch_up()
     decisions.go_on()
-    resuming.go_on()
+    resuming.continue_resumed()
 
 
 def _end_stuck_copies() -> None:

@@ -84,7 +84,9 @@ def _alarms(log: dict[str, Any] | None, counting: dict[str, Any]) -> list[str]:
         )
     codes = dict(Poll.objects.filter(pk__in=Halt.objects.values("poll_id")).values_list("pk", "code"))
     alarms += [
-        circuit_breaker.alarm(codes[row.poll_id], row) for row in Halt.objects.all() if row.poll_id in codes
+        circuit_breaker.alarm_text(codes[row.poll_id], row)
+        for row in Halt.objects.all()
+        if row.poll_id in codes
     ]
     if not any(worker["alive"] for worker in counting["workers"]):
         alarms.append(_("No worker is running: ballots are accepted and kept, but not counted."))

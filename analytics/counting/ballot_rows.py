@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from django.db import IntegrityError, connection, transaction
 
-from analytics.counting.quarantine_assignment import Groups
+from analytics.counting.quarantine_assignment import BlocksByDecision
 from analytics.counting.validation import RoundKey
 from polls.models import Ballot
 from polls.votelog.entries import Block
@@ -21,33 +21,33 @@ Row = tuple[int, int, bytes, bytes, str, int | None]
 _CHUNK = 400
 _COLUMNS = "poll_id, round, voter_key, ballot_id, selection"
 _ALL_COLUMNS = f"{_COLUMNS}, quarantine_id"
-_KNOWN = ("voter_key", "ballot_id", "selection", "quarantine_id")
+_ROW_FIELDS = ("voter_key", "ballot_id", "selection", "quarantine_id")
 
 
 #: How long after a ballot that was there already we look before we write, so as not to write all twice.
-_WARY_SECONDS = 10.0
-_wary_until = 0.0
+_CHECK_FIRST_SECONDS = 10.0
+_check_first_until = 0.0
 
 
-def insert(groups: Groups) -> dict[RoundKey, set[bytes]]:
+def insert(groups: BlocksByDecision) -> dict[RoundKey, set[bytes]]:
     """Insert what isn't there, each round in the order of its voters; per round, the voters that were."""
-    global _wary_until
-    if time.monotonic() >= _wary_until:
+    global _check_first_until
+    if time.monotonic() >= _check_first_until:
         try:
             with transaction.atomic():
                 _insert_all(groups)
             return {}
         except IntegrityError:
             # Where one was there already, more may follow: for a while don't write everything in vain.
-            _wary_until = time.monotonic() + _WARY_SECONDS
-    there = _insert_new(groups)
+            _check_first_until = time.monotonic() + _CHECK_FIRST_SECONDS
+    existing = _insert_missing(groups)
     found: dict[RoundKey, set[bytes]] = defaultdict(set)
-    for poll_id, round_, voter_key in there:
+    for poll_id, round_, voter_key in existing:
         found[poll_id, round_].add(voter_key)
     return found
 
 
-def _insert_all(groups: Groups) -> None:
+def _insert_all(groups: BlocksByDecision) -> None:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             _copy(cursor, "polls_ballot", groups)
@@ -55,23 +55,29 @@ def _insert_all(groups: Groups) -> None:
             _insert_rows(cursor, sorted(_rows(groups), key=_voter_of_row))
 
 
-def _insert_new(groups: Groups) -> set[VoterKey]:
+def _insert_missing(groups: BlocksByDecision) -> set[VoterKey]:
     voters = {row[:3] for row in _rows(groups)}
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             return voters - _copy_new(cursor, groups)
-        there = set(ballots_of(voters))
-        new = (row for row in _rows(groups) if row[:3] not in there)
+        existing = set(ballots_of(voters))
+        new = (row for row in _rows(groups) if row[:3] not in existing)
         _insert_rows(cursor, sorted(new, key=_voter_of_row))
-        return there
+        return existing
 
 
-def _rows(groups: Groups) -> Iterator[Row]:
-    for apart, blocks in groups.items():
+def _rows(groups: BlocksByDecision) -> Iterator[Row]:
+    for decision_id, blocks in groups.items():
         for block in blocks:
-            where = repeat(block.poll_id), repeat(block.round)
-            ballots = block.voter_keys, block.ballot_ids, block.selections
-            yield from zip(*where, *ballots, repeat(apart), strict=False)
+            yield from zip(
+                repeat(block.poll_id),
+                repeat(block.round),
+                block.voter_keys,
+                block.ballot_ids,
+                block.selections,
+                repeat(decision_id),
+                strict=False,
+            )
 
 
 def _voter_of_row(row: Row) -> VoterKey:
@@ -82,7 +88,7 @@ def _insert_rows(cursor: Any, rows: Sequence[Row]) -> None:
     cursor.executemany(f"INSERT INTO polls_ballot ({_ALL_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)", rows)  # noqa: S608
 
 
-def _copy_new(cursor: Any, groups: Groups) -> set[VoterKey]:
+def _copy_new(cursor: Any, groups: BlocksByDecision) -> set[VoterKey]:
     """By way of a temporary table; the voters whose ballots were new."""
     cursor.execute(
         "CREATE TEMPORARY TABLE IF NOT EXISTS incoming_ballot (poll_id bigint, round smallint,"
@@ -98,13 +104,13 @@ def _copy_new(cursor: Any, groups: Groups) -> set[VoterKey]:
     return {(poll_id, round_, bytes(voter)) for poll_id, round_, voter in cursor.fetchall()}
 
 
-def _copy(cursor: Any, table: str, groups: Groups) -> None:
+def _copy(cursor: Any, table: str, groups: BlocksByDecision) -> None:
     """Nearly always one statement: a decision to count ballots apart has one of its own."""
-    for apart, blocks in groups.items():
-        columns = _COLUMNS if apart is None else _ALL_COLUMNS
+    for decision_id, blocks in groups.items():
+        columns = _COLUMNS if decision_id is None else _ALL_COLUMNS
         statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)"
         with connection.wrap_database_errors, cursor.copy(statement) as copy:
-            copy.write(_binary(blocks, apart))
+            copy.write(_binary(blocks, decision_id))
 
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + pack(">ii", 0, 0)
@@ -112,11 +118,11 @@ _END = pack(">h", -1)
 _KEY = pack(">i", 16)  # how long a voter_key is, and a ballot_id
 
 
-def _binary(blocks: Sequence[Block], apart: int | None = None) -> bytes:
+def _binary(blocks: Sequence[Block], decision_id: int | None = None) -> bytes:
     """COPY's binary format: put together from whole columns, several times as fast as row by row."""
     rounds: dict[RoundKey, list[bytes]] = defaultdict(list)
     # A row's last column ends where the next row begins, or all of them end.
-    last, fields = (b"", 5) if apart is None else (pack(">iq", 8, apart), 6)
+    last, fields = (b"", 5) if decision_id is None else (pack(">iq", 8, decision_id), 6)
     for block in blocks:
         selections = {text: _field(text.encode()) for text in set(block.selections)}
         columns = (
@@ -139,7 +145,7 @@ def _field(content: bytes) -> bytes:
     return pack(">i", len(content)) + content
 
 
-class Known(NamedTuple):
+class LedgerRow(NamedTuple):
     """A ballot of the ledger."""
 
     ballot_id: bytes
@@ -147,7 +153,7 @@ class Known(NamedTuple):
     quarantine_id: int | None
 
 
-def ballots_of(voters: Iterable[VoterKey]) -> dict[VoterKey, Known]:
+def ballots_of(voters: Iterable[VoterKey]) -> dict[VoterKey, LedgerRow]:
     """These voters' ballots."""
     by_round: dict[tuple[int, int], list[bytes]] = {}
     for poll_id, round_, voter_key in voters:
@@ -156,6 +162,6 @@ def ballots_of(voters: Iterable[VoterKey]) -> dict[VoterKey, Known]:
     for (poll_id, round_), keys in by_round.items():
         for i in range(0, len(keys), _CHUNK):
             rows = Ballot.objects.filter(poll_id=poll_id, round=round_, voter_key__in=keys[i : i + _CHUNK])
-            for voter, ballot_id, *rest in rows.values_list(*_KNOWN):
-                found[(poll_id, round_, bytes(voter))] = Known(bytes(ballot_id), *rest)
+            for voter, ballot_id, *rest in rows.values_list(*_ROW_FIELDS):
+                found[(poll_id, round_, bytes(voter))] = LedgerRow(bytes(ballot_id), *rest)
     return found

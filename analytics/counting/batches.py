@@ -16,8 +16,8 @@ from django.db import connection, transaction
 
 from analytics.counting import circuit_breaker, closing, held_ballots, stepped_results, trimming
 from analytics.counting.block_counting import count_blocks
-from analytics.counting.circuit_breaker import Halting, Verdicts
-from analytics.counting.quarantine_assignment import standing
+from analytics.counting.circuit_breaker import FailureCounts, TooManyFailures
+from analytics.counting.quarantine_assignment import standing_decisions
 from analytics.models import Checkpoint, Halt
 from analytics.signals import tally_changed
 from polls.db_connections import in_turn
@@ -27,10 +27,10 @@ from polls.votelog.entries import Block, Head
 
 #: From the start of one batch to that of the next, as long as less than a whole one waits. A batch has its
 #: price however small it is, and screens are told ten times a second at most.
-BATCH_SECONDS = 0.05
+BATCH_INTERVAL_SECONDS = 0.05
 #: Where batches take long because the processor is short, they come less often: the pause is so many times as
 #: long as the batch, up to a bound that screens hardly notice.
-PAUSE_OF_BATCH, LONGEST_PAUSE_SECONDS = 4, 0.2
+PAUSE_FACTOR, MAX_PAUSE_SECONDS = 4, 0.2
 
 _SELECT_CHECKPOINT = "SELECT * FROM analytics_checkpoint WHERE partition = %s AND made"
 _MOVE_CHECKPOINT = "UPDATE analytics_checkpoint SET position = %s WHERE partition = %s"
@@ -43,12 +43,12 @@ class Batch:
     position: int
     entries: int = 0
     poll_ids: set[int] = field(default_factory=set)
-    closes: bool = False
-    verdicts: Verdicts | None = None
-    stepped: set[int] = field(default_factory=set)
+    has_closing_markers: bool = False
+    failure_counts: FailureCounts | None = None
+    stepped_polls: set[int] = field(default_factory=set)
 
 
-def count_partition(partition: int, gather: Callable[[float], None] | None = None) -> int | None:
+def count_partition(partition: int, pause: Callable[[float], None] | None = None) -> int | None:
     """Count until the partition's log is empty; how many entries were counted, None if another worker has it.
 
     That one looks again after it has let go, so nothing is left behind. `gather` is called with
@@ -61,22 +61,22 @@ def count_partition(partition: int, gather: Callable[[float], None] | None = Non
         if batch is None:
             return counted or None
         counted += batch.entries
-        if batch.verdicts:
-            circuit_breaker.note(partition, batch.verdicts)
-        if batch.stepped:
-            stepped_results.advance(batch.stepped)
+        if batch.failure_counts:
+            circuit_breaker.record_batch(partition, batch.failure_counts)
+        if batch.stepped_polls:
+            stepped_results.advance(batch.stepped_polls)
         if batch.poll_ids:
             # Robust: a screen that can't be told must not keep the next ballots from being counted.
             tally_changed.send_robust(sender=None, poll_ids=batch.poll_ids)
-        if batch.closes:
-            closing.settle_closings()
+        if batch.has_closing_markers:
+            closing.close_counted_polls()
         # Once more, now that we have let go: who came meanwhile passed by the partition that we held.
         head = get_log().head(partition)
         if head is None or head.position <= batch.position:
             return counted
-        if gather and head.position - batch.position < settings.COUNT_BATCH:
+        if pause and head.position - batch.position < settings.COUNT_BATCH:
             took = time.monotonic() - begun
-            gather(min(max(BATCH_SECONDS - took, PAUSE_OF_BATCH * took), LONGEST_PAUSE_SECONDS))
+            pause(min(max(BATCH_INTERVAL_SECONDS - took, PAUSE_FACTOR * took), MAX_PAUSE_SECONDS))
 
 
 def is_behind(partition: int) -> bool:
@@ -92,54 +92,54 @@ def _next_batch(partition: int) -> Batch | None:
     while True:
         try:
             batch = _count_batch(partition, halt)
-        except Halting as found:
+        except TooManyFailures as found:
             halt |= found.reasons
             continue
         if halt:
-            circuit_breaker.spread()
+            circuit_breaker.watch_all_partitions()
         return batch
 
 
 def _count_batch(partition: int, halt: Mapping[int, str]) -> Batch | None:
     log = get_log()
     with in_turn(), transaction.atomic(durable=True):
-        checkpoint = _locked_checkpoint(partition)
+        checkpoint = _lock_checkpoint(partition)
         if checkpoint is None:
             return None
         head = log.head(partition)
         blocks = log.read(partition, checkpoint.position, settings.COUNT_BATCH)
         _check_log(checkpoint, head, blocks)
         batch = Batch(checkpoint.position, sum(map(len, blocks)))
-        due = trimming.is_due(checkpoint)
-        if due:
+        trim_due = trimming.is_due(checkpoint)
+        if trim_due:
             trimming.trim(log, checkpoint)
         if blocks:
             ballots = [block for block in blocks if block.kind == "ballot"]
             if halt or checkpoint.watch:
                 ballots = _hold_halted(partition, ballots, halt)
                 checkpoint.watch = True
-            batch.verdicts, batch.stepped = count_blocks(
+            batch.failure_counts, batch.stepped_polls = count_blocks(
                 partition, ballots, checkpoint.generation, watch=checkpoint.watch
             )
             batch.position = checkpoint.position = blocks[-1].last
             batch.poll_ids = {block.poll_id for block in ballots}
-            batch.closes = len(ballots) < len(blocks)
-        if blocks or due:
+            batch.has_closing_markers = len(ballots) < len(blocks)
+        if blocks or trim_due:
             watched = checkpoint.watch
-            checkpoint.watch = watched and (standing().exists() or Halt.objects.exists())
-            _move(checkpoint, due or bool(halt) or watched != checkpoint.watch)
+            checkpoint.watch = watched and (standing_decisions().exists() or Halt.objects.exists())
+            _move_checkpoint(checkpoint, trim_due or bool(halt) or watched != checkpoint.watch)
     return batch
 
 
 def _hold_halted(partition: int, blocks: list[Block], halt: Mapping[int, str]) -> list[Block]:
     """Keep the ballots of polls that are halted, or have to be now; the other ballots."""
     circuit_breaker.halt(halt)
-    halted = circuit_breaker.halted({block.poll_id for block in blocks})
+    halted = circuit_breaker.halted_polls({block.poll_id for block in blocks})
     held_ballots.hold(partition, [block for block in blocks if block.poll_id in halted])
     return [block for block in blocks if block.poll_id not in halted]
 
 
-def _locked_checkpoint(partition: int) -> Checkpoint | None:
+def _lock_checkpoint(partition: int) -> Checkpoint | None:
     """The partition's checkpoint, ours until the transaction ends; None where another worker has it."""
     # In SQL here and when it is moved: on a small batch the ORM would cost more than the ballots do.
     skip = " FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
@@ -147,8 +147,8 @@ def _locked_checkpoint(partition: int) -> Checkpoint | None:
     return next(iter(rows), None)
 
 
-def _move(checkpoint: Checkpoint, wholly: bool) -> None:
-    if wholly:
+def _move_checkpoint(checkpoint: Checkpoint, all_fields: bool) -> None:
+    if all_fields:
         checkpoint.save(update_fields=["position", "trim_to", "trim_noted_at", "watch"])
         return
     with connection.cursor() as cursor:

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Sequence
 
 from analytics.counting import circuit_breaker, ledger, tally_deltas
-from analytics.counting.circuit_breaker import Verdicts
-from analytics.counting.quarantine_assignment import decisions_for
-from analytics.counting.validation import Judge, Misfit
+from analytics.counting.circuit_breaker import FailureCounts
+from analytics.counting.quarantine_assignment import find_decisions
+from analytics.counting.validation import Failure, Validator
 from polls.models import DeadLetter
 from polls.text.timestamps import from_milliseconds
 from polls.votelog.entries import Block, Entry
@@ -23,24 +23,24 @@ def count_blocks(
     *,
     watch: bool = True,
     let_fail: bool = False,
-) -> tuple[Verdicts, set[int]]:
+) -> tuple[FailureCounts, set[int]]:
     """Ledger, tally and dead letters of these ballots, in the transaction that is under way.
 
     Returns what came of them, and which of their polls have tallies that move in steps. Halting where most
     ballots of a poll fail, unless that is wanted; what was done has to be undone then.
     """
-    check = circuit_breaker.count_only if let_fail else circuit_breaker.check
-    judge = Judge({(block.poll_id, block.round) for block in blocks}, generation)
-    plain, others = judge.sort(blocks)
-    good, misfits = judge.divide(others)
-    if misfits:
-        check(partition, blocks, misfits)
+    check = circuit_breaker.count_failures if let_fail else circuit_breaker.check
+    validator = Validator({(block.poll_id, block.round) for block in blocks}, generation)
+    plain, others = validator.split(blocks)
+    good, failures = validator.check_each(others)
+    if failures:
+        check(partition, blocks, failures)
     # At once: a ballot that replaces one of these looks for it there.
-    _set_aside(partition, misfits)
-    refused = _book(partition, judge, plain, good, look=watch)
-    verdicts = check(partition, blocks, [*misfits, *refused])
-    _set_aside(partition, refused)
-    return verdicts, judge.stepped_polls
+    _add_dead_letters(partition, failures)
+    refused = _write(partition, validator, plain, good, standing_exist=watch)
+    failure_counts = check(partition, blocks, [*failures, *refused])
+    _add_dead_letters(partition, refused)
+    return failure_counts, validator.stepped_polls
 
 
 def count_held(partition: int, blocks: Sequence[Block], *, let_fail: bool) -> None:
@@ -50,25 +50,30 @@ def count_held(partition: int, blocks: Sequence[Block], *, let_fail: bool) -> No
 
 def count_entry(partition: int, entry: Entry) -> str:
     """Count one entry that was set aside; the reason where it still can't be. Needs the partition's lock."""
-    judge = Judge({(entry.poll_id, entry.round)})
-    good, misfits = judge.divide([entry])
-    misfits += _book(partition, judge, [], good)
-    return " ".join(f"{reason} {detail}".strip() for _, reason, detail in misfits)
+    validator = Validator({(entry.poll_id, entry.round)})
+    good, failures = validator.check_each([entry])
+    failures += _write(partition, validator, [], good)
+    return " ".join(f"{reason} {detail}".strip() for _, reason, detail in failures)
 
 
-def _book(
-    partition: int, judge: Judge, plain: Sequence[Block], others: Sequence[Entry], *, look: bool = True
-) -> list[Misfit]:
+def _write(
+    partition: int,
+    validator: Validator,
+    plain: Sequence[Block],
+    others: Sequence[Entry],
+    *,
+    standing_exist: bool = True,
+) -> list[Failure]:
     """Valid ballots into ledger and tally; those for which the ledger has no place."""
-    decisions = decisions_for([*plain, *others], look=look)
+    decisions = find_decisions([*plain, *others], standing_exist=standing_exist)
     collapsed, seconds = ledger.collapse(others, decisions)
     written = ledger.write(decisions.group(plain), collapsed)
-    tally_deltas.add(partition, tally_deltas.delta_of(written, judge))
+    tally_deltas.add(partition, tally_deltas.tally_delta(written, validator))
     return [(entry, "already_counted", "") for entry in (*seconds, *written.refused)]
 
 
-def _set_aside(partition: int, misfits: Sequence[Misfit]) -> None:
-    for entry, reason, _detail in misfits:
+def _add_dead_letters(partition: int, failures: Sequence[Failure]) -> None:
+    for entry, reason, _detail in failures:
         logger.error(
             "dead_letter", extra={"poll": entry.poll_id, "position": entry.position, "reason": reason}
         )
@@ -87,7 +92,7 @@ def _set_aside(partition: int, misfits: Sequence[Misfit]) -> None:
             reason=reason,
             detail=detail,
         )
-        for entry, reason, detail in misfits
+        for entry, reason, detail in failures
     )
 
 

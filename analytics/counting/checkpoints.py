@@ -82,7 +82,7 @@ def _check_nothing_is_missing(counted: dict[int, Head], heads: dict[int, Head]) 
             )
 
 
-def hold_counting() -> None:
+def lock_all_checkpoints() -> None:
     """Until the transaction ends nobody counts. Checkpoints come before polls, and records last."""
     list(Checkpoint.objects.select_for_update().order_by("partition"))
 

@@ -16,17 +16,17 @@ from polls.votelog import get_log
 logger = logging.getLogger(__name__)
 
 
-def settle_closings() -> None:
+def close_counted_polls() -> None:
     """closing → closed for every poll whose closing markers have all been counted."""
     for poll in Poll.objects.filter(state=State.CLOSING):
         try:
-            _settle_closing(poll)
+            _close_if_counted(poll)
         except Exception:
             # What is wrong with one poll must not keep the others from closing.
             logger.exception("closing_not_settled", extra={"poll": poll.pk})
 
 
-def _settle_closing(poll: Poll) -> None:
+def _close_if_counted(poll: Poll) -> None:
     if HeldBlock.objects.filter(poll_id=poll.pk, round=poll.round).exists():
         return  # a result without them would be wrong
     markers = lifecycle.closing_markers(poll)

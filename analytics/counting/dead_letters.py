@@ -19,14 +19,14 @@ from polls.votelog.entries import Entry
 def count_letter(letter_id: int, by: str) -> DeadLetter:
     """Count a dead letter now. IllegalState, with the reason, where it still can't be counted."""
     with transaction.atomic():
-        letter = _waiting(letter_id)
+        letter = _lock_waiting(letter_id)
         # Whoever counts for a partition holds its checkpoint: no two writers on a slot.
         Checkpoint.objects.select_for_update().filter(partition=letter.partition).first()
         reason = block_counting.count_entry(letter.partition, _entry(letter))
         if reason:
             raise IllegalState(_("It still can't be counted: %(reason)s") % {"reason": reason})
-        _settle(letter, DeadLetter.Status.COUNTED, by)
-        result_updates.refresh(letter.poll_id, letter.round)
+        _set_status(letter, DeadLetter.Status.COUNTED, by)
+        result_updates.update_result(letter.poll_id, letter.round)
         _record(letter, by)
     tally_changed.send(sender=None, poll_ids={letter.poll_id})
     return letter
@@ -35,20 +35,20 @@ def count_letter(letter_id: int, by: str) -> DeadLetter:
 def reject_letter(letter_id: int, by: str) -> DeadLetter:
     """Never count it. Its receipt says `rejected` from now on."""
     with transaction.atomic():
-        letter = _waiting(letter_id)
-        _settle(letter, DeadLetter.Status.REJECTED, by)
+        letter = _lock_waiting(letter_id)
+        _set_status(letter, DeadLetter.Status.REJECTED, by)
         _record(letter, by)
     return letter
 
 
-def _waiting(letter_id: int) -> DeadLetter:
+def _lock_waiting(letter_id: int) -> DeadLetter:
     letter = DeadLetter.objects.select_for_update().get(pk=letter_id)
     if letter.status != DeadLetter.Status.WAITING:
         raise IllegalState(_("This dead letter has been settled before."))
     return letter
 
 
-def _settle(letter: DeadLetter, status: DeadLetter.Status, by: str) -> None:
+def _set_status(letter: DeadLetter, status: DeadLetter.Status, by: str) -> None:
     letter.status, letter.settled_at, letter.settled_by = status, timezone.now(), by
     letter.save(update_fields=["status", "settled_at", "settled_by"])
 

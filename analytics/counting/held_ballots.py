@@ -36,8 +36,9 @@ def unpack(row: HeldBlock) -> Block:
     """The block as it came from the log."""
     voter_keys, ballot_ids, selections, replaces, aside = _unpack(bytes(row.columns))
     texts = [text.decode("utf-8", "surrogatepass") for text in selections]
-    where = row.poll_id, row.round, row.at
-    return Block(row.first, "ballot", *where, voter_keys, ballot_ids, texts, replaces, aside)
+    return Block(
+        row.first, "ballot", row.poll_id, row.round, row.at, voter_keys, ballot_ids, texts, replaces, aside
+    )
 
 
 _Columns = tuple[list[bytes], list[bytes], list[bytes], list[bytes | None] | None, str]

@@ -12,7 +12,7 @@ from polls.models import Poll, Round, State
 from polls.signals import poll_changed
 
 
-def refresh(poll_id: int, round_number: int) -> None:
+def update_result(poll_id: int, round_number: int) -> None:
     """A closed round's result follows its tally; a published one only under a new epoch.
 
     In the transaction that changes the tally, and behind that change: of this and a closing that is under
@@ -22,7 +22,7 @@ def refresh(poll_id: int, round_number: int) -> None:
     if poll is None:
         return
     if poll.round > round_number:
-        _refresh_earlier(poll, round_number)
+        _update_earlier_result(poll, round_number)
     elif poll.round == round_number and poll.state in (State.CLOSED, State.PUBLISHED):
         if poll.release_step > 1:
             stepped_results.finish(poll, round_number)
@@ -32,7 +32,7 @@ def refresh(poll_id: int, round_number: int) -> None:
         transaction.on_commit(lambda: poll_changed.send(sender=Poll, poll_id=poll.pk))
 
 
-def _refresh_earlier(poll: Poll, round_number: int) -> None:
+def _update_earlier_result(poll: Poll, round_number: int) -> None:
     # One that was reset while it was open has none.
     for round_ in Round.objects.filter(poll=poll, number=round_number, result__isnull=False):
         if round_.rules.get("step", 1) > 1:

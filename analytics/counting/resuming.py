@@ -13,8 +13,8 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from analytics.counting import block_counting, circuit_breaker, closing, held_ballots
-from analytics.counting.checkpoints import hold_counting
-from analytics.counting.circuit_breaker import Halting
+from analytics.counting.checkpoints import lock_all_checkpoints
+from analytics.counting.circuit_breaker import TooManyFailures
 from analytics.models import Checkpoint, Halt, HeldBlock
 from analytics.signals import tally_changed
 from polls.audit_log import record
@@ -25,7 +25,7 @@ from polls.signals import ballots_appended
 logger = logging.getLogger(__name__)
 
 #: How long a page counts before it leaves the rest to the sweep, and the sweep to the next one.
-PATIENCE_SECONDS = 2.0
+PAGE_SECONDS = 2.0
 
 
 def resume(
@@ -33,7 +33,7 @@ def resume(
     by: str,
     *,
     let_fail: bool = False,
-    seconds: float = PATIENCE_SECONDS,
+    seconds: float = PAGE_SECONDS,
     progress: Callable[[int], None] | None = None,
 ) -> bool:
     """Count what is held of the poll, and then whatever comes; whether all of it is counted by now.
@@ -49,43 +49,43 @@ def resume(
         row.save(update_fields=["resumed_by", "let_fail"])
         ballots = held_ballots.count_ballots(poll.pk)
         record(by, "counting resumed", poll.code, ballots=ballots, let_fail=let_fail)
-    return _work_off(row, seconds, progress)
+    return _count_until(row, seconds, progress)
 
 
-def go_on() -> None:
+def continue_resumed() -> None:
     """Move on with what somebody resumed; and let every partition know of the polls that are halted."""
     for row in Halt.objects.all():
         if row.resumed_by:
-            _work_off(row, PATIENCE_SECONDS)
+            _count_until(row, PAGE_SECONDS)
         else:
-            circuit_breaker.spread()
+            circuit_breaker.watch_all_partitions()
 
 
-def _work_off(row: Halt, seconds: float, progress: Callable[[int], None] | None = None) -> bool:
+def _count_until(row: Halt, seconds: float, progress: Callable[[int], None] | None = None) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
-            counted = _count_some(row)
-        except Halting as again:
-            _halt_again(row, again.reasons[row.poll_id])
+            counted = _count_batch(row)
+        except TooManyFailures as again:
+            _stay_halted(row, again.reasons[row.poll_id])
             return False
         if progress:
             progress(counted)
-        _tell(row.poll_id)
+        _announce(row.poll_id)
         if not counted:
-            closing.settle_closings()
+            closing.close_counted_polls()
             return True
     return False
 
 
-def _count_some(row: Halt) -> int:
+def _count_batch(row: Halt) -> int:
     """A batch of what is held, oldest first; where nothing is, the poll counts again. How many they were."""
     with transaction.atomic():
         # All of them: after a repair of the log, a voter's ballots needn't be held under one partition.
-        hold_counting()
+        lock_all_checkpoints()
         if not Halt.objects.filter(poll_id=row.poll_id).exists():
             return 0
-        rows = _some(row.poll_id)
+        rows = _next_rows(row.poll_id)
         if not rows:
             Halt.objects.filter(poll_id=row.poll_id).delete()
         for partition, together in groupby(rows, key=attrgetter("partition")):
@@ -95,7 +95,7 @@ def _count_some(row: Halt) -> int:
     return sum(held.ballots for held in rows)
 
 
-def _some(poll_id: int) -> list[HeldBlock]:
+def _next_rows(poll_id: int) -> list[HeldBlock]:
     rows: list[HeldBlock] = []
     ballots = 0
     for row in HeldBlock.objects.filter(poll_id=poll_id).order_by("pk")[: settings.COUNT_BATCH]:
@@ -106,12 +106,12 @@ def _some(poll_id: int) -> list[HeldBlock]:
     return rows
 
 
-def _halt_again(row: Halt, reason: str) -> None:
+def _stay_halted(row: Halt, reason: str) -> None:
     Halt.objects.filter(poll_id=row.poll_id).update(resumed_by="", reason=reason)
     logger.error("counting_halted", extra={"poll": row.poll_id, "reason": reason})
 
 
-def _tell(poll_id: int) -> None:
+def _announce(poll_id: int) -> None:
     """Screens, and whoever came to count while we held the checkpoints and passed by."""
     tally_changed.send_robust(sender=None, poll_ids={poll_id})
     partitions = set(Checkpoint.objects.values_list("partition", flat=True))

@@ -18,12 +18,11 @@ from django.db import transaction
 from django.db.models import Sum
 
 from analytics.counting import tally_deltas
+from analytics.counting.validation import RoundKey
 from analytics.models import Release, TallyPoint
-from analytics.results.tallies import BALLOTS, QUARANTINED, REASONS, STEPPING, counts_of, reasons_of
+from analytics.results.tallies import BALLOTS, QUARANTINED, REASONS, STEPPING, count_reasons, counts_of
 from polls.models import Poll
 from polls.votelog import store_clock
-
-Where = tuple[int, int]  # poll_id, round
 
 
 def advance(poll_ids: Iterable[int]) -> None:
@@ -42,35 +41,35 @@ def catch_up() -> None:
 
 def finish(poll: Poll, round_: int) -> None:
     """Everybody sees the true counts from now on: the history follows, in the caller's transaction."""
-    where = poll.pk, round_
-    _locked(where)
+    round_key = poll.pk, round_
+    _lock_row(round_key)
     points = TallyPoint.objects.filter(poll_id=poll.pk, round=round_).values_list("key")
     known = {key: int(total) for key, total in points.annotate(total=Sum("count"))}
-    _note(where, counts_of(*where), known)
+    _add_to_history(round_key, counts_of(*round_key), known)
 
 
 def _advance(poll: Poll) -> None:
-    where = poll.pk, poll.round
+    round_key = poll.pk, poll.round
     with transaction.atomic():
-        row = _locked(where)
+        row = _lock_row(round_key)
         # Behind the lock: whoever closes the poll holds it too, and from then on has the last word.
         if not Poll.objects.filter(pk=poll.pk, round=poll.round, state__in=STEPPING).exists():
             return
-        counts = counts_of(*where)
+        counts = counts_of(*round_key)
         before = row.next_counts or row.counts
         more = counts.get(BALLOTS, 0) - before.get(BALLOTS, 0)
         if min(more, _ballots(counts) - _ballots(before)) < poll.release_step:
             return
         if row.next_counts:
-            _note(where, row.next_counts, row.counts)
+            _add_to_history(round_key, row.next_counts, row.counts)
             row.counts, row.version = row.next_counts, row.next_version
-        row.next_counts = counts | {REASONS: reasons_of(*where)}
+        row.next_counts = counts | {REASONS: count_reasons(*round_key)}
         row.next_version = row.version + 1
         row.save(update_fields=["counts", "version", "next_counts", "next_version"])
 
 
-def _locked(where: Where) -> Release:
-    poll_id, round_ = where
+def _lock_row(round_key: RoundKey) -> Release:
+    poll_id, round_ = round_key
     Release.objects.bulk_create([Release(poll_id=poll_id, round=round_)], ignore_conflicts=True)
     return Release.objects.select_for_update().get(poll_id=poll_id, round=round_)
 
@@ -80,11 +79,11 @@ def _ballots(counts: Mapping[str, int]) -> int:
     return counts.get(BALLOTS, 0) + counts.get(QUARANTINED + BALLOTS, 0)
 
 
-def _note(where: Where, counts: Mapping[str, int], before: Mapping[str, int]) -> None:
+def _add_to_history(round_key: RoundKey, counts: Mapping[str, int], before: Mapping[str, int]) -> None:
     """The step in the tally's history."""
     delta, second = tally_deltas.Delta(), store_clock() // 1000
     for key in {*counts, *before}:
         if not key.startswith(QUARANTINED):
-            delta.points[(*where, second)][key] = counts.get(key, 0) - before.get(key, 0)
+            delta.points[(*round_key, second)][key] = counts.get(key, 0) - before.get(key, 0)
     # Nobody else writes points of this poll, whichever the partition.
     tally_deltas.add(0, delta)

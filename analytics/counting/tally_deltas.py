@@ -11,7 +11,7 @@ from typing import TypeVar
 from django.db import connection
 
 from analytics.counting.ledger import Replacement, Written
-from analytics.counting.validation import Judge, RoundKey
+from analytics.counting.validation import RoundKey, Validator
 from analytics.results.tallies import BALLOTS, QUARANTINED
 from polls.methods import decode
 
@@ -27,57 +27,57 @@ class Delta:
 
     def add(
         self,
-        where: RoundKey,
+        round_key: RoundKey,
         second: int,
         keys: Iterable[str],
         count: int,
         *,
-        apart: bool = False,
+        quarantined: bool = False,
         stepped: bool = False,
     ) -> None:
         """`count` more ballots with these keys; a key that is named twice counts twice, as in a recount.
 
         The second tally has no history, and that of a tally that moves in steps is written with each step.
         """
-        tally, prefix = self.tally[where], QUARANTINED if apart else ""
-        points = None if apart or stepped else self.points[(*where, second)]
+        tally, prefix = self.tally[round_key], QUARANTINED if quarantined else ""
+        points = None if quarantined or stepped else self.points[(*round_key, second)]
         for key in keys:
             tally[prefix + key] += count
             if points is not None:
                 points[key] += count
 
 
-def delta_of(written: Written, judge: Judge) -> Delta:
+def tally_delta(written: Written, validator: Validator) -> Delta:
     # Collapse in memory, write once: ballots that are alike are counted before they are looked into.
-    alike: dict[tuple[int, int, int, bool], Counter[str]] = defaultdict(Counter)
-    for apart, blocks in written.added.items():
+    grouped: dict[tuple[int, int, int, bool], Counter[str]] = defaultdict(Counter)
+    for decision_id, blocks in written.added.items():
         for block in blocks:
-            where_when = block.poll_id, block.round, block.at // 1000, apart is not None
-            alike[where_when].update(block.selections)
+            where_when = block.poll_id, block.round, block.at // 1000, decision_id is not None
+            grouped[where_when].update(block.selections)
     delta = Delta()
-    for (poll_id, round_, second, is_apart), selections in alike.items():
-        contribution = judge.method((poll_id, round_)).contribution
-        stepped = judge.is_stepped((poll_id, round_))
+    for (poll_id, round_, second, is_quarantined), selections in grouped.items():
+        contribution = validator.method((poll_id, round_)).contribution
+        stepped = validator.is_stepped((poll_id, round_))
         for selection, count in selections.items():
             keys = (BALLOTS, *contribution(decode(selection)))
-            delta.add((poll_id, round_), second, keys, count, apart=is_apart, stepped=stepped)
+            delta.add((poll_id, round_), second, keys, count, quarantined=is_quarantined, stepped=stepped)
     for replacement in written.replaced:
-        _add_replacement(delta, replacement, judge)
+        _add_replacement(delta, replacement, validator)
     return delta
 
 
-def _add_replacement(delta: Delta, replacement: Replacement, judge: Judge) -> None:
+def _add_replacement(delta: Delta, replacement: Replacement, validator: Validator) -> None:
     entry = replacement.entry
-    where, second = (entry.poll_id, entry.round), entry.at // 1000
-    contribution = judge.method(where).contribution
-    is_apart, stepped = replacement.apart is not None, judge.is_stepped(where)
-    for sign, selection, apart in (
-        (-1, replacement.old_selection, replacement.was_apart),
-        (1, entry.selection, is_apart),
+    round_key, second = (entry.poll_id, entry.round), entry.at // 1000
+    contribution = validator.method(round_key).contribution
+    is_quarantined, stepped = replacement.decision_id is not None, validator.is_stepped(round_key)
+    for sign, selection, quarantined in (
+        (-1, replacement.old_selection, replacement.was_quarantined),
+        (1, entry.selection, is_quarantined),
     ):
         # Of the ballots it is a change even where their number stays.
         keys = (BALLOTS, *contribution(decode(selection)))
-        delta.add(where, second, keys, sign, apart=apart, stepped=stepped)
+        delta.add(round_key, second, keys, sign, quarantined=quarantined, stepped=stepped)
 
 
 def add(partition: int, delta: Delta) -> None:
@@ -95,9 +95,9 @@ def add(partition: int, delta: Delta) -> None:
     ]
     with connection.cursor() as cursor:
         # Sums are made by the database, never as a value read before plus one.
-        for slots in _some(tally):
-            cursor.execute(_ADD_TO_TALLY % _values(slots), list(chain.from_iterable(slots)))
-        for seconds in _some(points):
+        for rows in _chunks(tally):
+            cursor.execute(_ADD_TO_TALLY % _values(rows), list(chain.from_iterable(rows)))
+        for seconds in _chunks(points):
             cursor.execute(_ADD_TO_POINTS % _values(seconds), list(chain.from_iterable(seconds)))
 
 
@@ -120,6 +120,6 @@ def _values(rows: Sequence[tuple[object, ...]]) -> str:
     return ", ".join([row] * len(rows))
 
 
-def _some(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+def _chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(rows), _ROWS):
         yield rows[start : start + _ROWS]

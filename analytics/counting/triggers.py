@@ -19,38 +19,38 @@ from django.core.cache import cache
 
 logger = logging.getLogger(__name__)
 
-_FLAG_SECONDS = 2
+_PENDING_SECONDS = 2
 _MARK_SECONDS = 1
 #: Between two rounds of wake-ups: under load there is an append every few milliseconds, and a worker that
 #: counts meanwhile finds them all.
 _PAUSE_SECONDS = 0.05
 
 
-def _flag(partition: int) -> str:
+def _pending_key(partition: int) -> str:
     return f"wake:{partition}"
 
 
-class Waker:
+class TriggerSender:
     """A thread that hands wake-ups to Celery, so that an absent broker holds nobody up."""
 
     def __init__(self) -> None:
         self._due: set[int] = set()
-        self._wake = threading.Condition()
+        self._condition = threading.Condition()
         self._pid = 0
 
-    def wake(self, partitions: set[int]) -> None:
-        with self._wake:
+    def trigger(self, partitions: set[int]) -> None:
+        with self._condition:
             self._due |= partitions
             if self._pid != os.getpid():
                 self._pid = os.getpid()
-                threading.Thread(target=self._run, name="waker", daemon=True).start()
-            self._wake.notify()
+                threading.Thread(target=self._run, name="triggers", daemon=True).start()
+            self._condition.notify()
 
     def _run(self) -> None:
         while True:
-            with self._wake:
+            with self._condition:
                 while not self._due:
-                    self._wake.wait()
+                    self._condition.wait()
                 partitions, self._due = self._due, set()
             for partition in partitions:
                 try:
@@ -61,20 +61,20 @@ class Waker:
 
 
 def _send(partition: int) -> None:
-    if not cache.add(_flag(partition), 1, _FLAG_SECONDS):
+    if not cache.add(_pending_key(partition), 1, _PENDING_SECONDS):
         return
     try:
         current_app.send_task("analytics.tasks.count", (partition,), retry=False)
     except Exception:
-        take_down(partition)  # nobody was woken, so the next one may try
+        clear_pending(partition)  # nobody was woken, so the next one may try
         raise
 
 
-_waker = Waker()
+_sender = TriggerSender()
 
 
 def on_ballots_appended(sender: Any, partitions: set[int], **_: Any) -> None:
-    _waker.wake(partitions)
+    _sender.trigger(partitions)
 
 
 # Who counts a partition says so for a moment at a time, so that others needn't. A hint like the flag: the
@@ -105,10 +105,10 @@ def end(partition: int) -> None:
         cache.delete(_mark(partition))
 
 
-def take_down(partition: int) -> None:
+def clear_pending(partition: int) -> None:
     """The pending wake-up of a partition is being served; the next one may come."""
     try:
-        cache.delete(_flag(partition))
+        cache.delete(_pending_key(partition))
     except Exception:
         logger.warning("wake_up_flag_stays", extra={"partition": partition}, exc_info=True)
 

@@ -24,7 +24,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from analytics.counting import result_updates, tally_deltas
-from analytics.counting.checkpoints import hold_counting
+from analytics.counting.checkpoints import lock_all_checkpoints
 from analytics.models import Checkpoint, Quarantine
 from analytics.results import anonymity_threshold
 from analytics.results.tallies import BALLOTS
@@ -74,7 +74,7 @@ def by_receipts(poll: Poll, receipts: Iterable[str], reason: str, by: str) -> Se
         )
     reason, voters = _reason(reason), list(_voters(poll, given, done))
     with transaction.atomic():
-        hold_counting()
+        lock_all_checkpoints()
         cells = _cells_to_move(poll, voters, done)
         if cells:
             done.decision = _decide(poll, reason, by)
@@ -89,7 +89,7 @@ def by_receipts(poll: Poll, receipts: Iterable[str], reason: str, by: str) -> Se
 def stand(poll: Poll, reason: str, by: str) -> Quarantine:
     """Set aside every ballot of an open poll that is accepted from now on, until it is ended or released."""
     with transaction.atomic():
-        hold_counting()
+        lock_all_checkpoints()
         locked = Poll.objects.select_for_update().get(pk=poll.pk)
         if locked.state != State.OPEN:
             raise IllegalState(_("Only of an open poll can all further ballots be set aside."))
@@ -104,7 +104,7 @@ def stand(poll: Poll, reason: str, by: str) -> Quarantine:
 def end(decision_id: int, by: str) -> Quarantine:
     """What is accepted from now on is counted again; what was set aside stays so."""
     with transaction.atomic():
-        hold_counting()
+        lock_all_checkpoints()
         decision = _locked(decision_id)
         if decision.since is None or decision.until is not None or decision.released_at:
             raise IllegalState(_("This decision doesn't take in any further ballots."))
@@ -118,7 +118,7 @@ def end(decision_id: int, by: str) -> Quarantine:
 def release(decision_id: int, by: str, progress: Callable[[int], None] | None = None) -> Quarantine:
     """Count a decision's ballots again; what isn't moved back in time, the sweep moves. Safe to repeat."""
     with transaction.atomic():
-        hold_counting()
+        lock_all_checkpoints()
         # The poll before the decision, as a purge locks them. So it doesn't close between check and move.
         of_decision = Quarantine.objects.filter(pk=decision_id).values("poll_id")
         poll = Poll.objects.select_for_update().filter(pk__in=of_decision).first()
@@ -186,7 +186,7 @@ def _check_release(poll: Poll | None, decision: Quarantine) -> None:
 
 def _move_some_back(decision: Quarantine) -> int:
     with transaction.atomic():
-        hold_counting()
+        lock_all_checkpoints()
         apart = Ballot.objects.filter(quarantine_id=decision.pk)
         # The last ones all together: a few of them alone would show what they mark.
         some = list(apart.order_by("voter_key").values_list("voter_key", "selection")[: 2 * CHUNK])
@@ -195,7 +195,7 @@ def _move_some_back(decision: Quarantine) -> int:
             moved = apart.filter(voter_key__lte=some[-1][0])
             moved.update(quarantine_id=None, released_from=decision.pk)
             _move((decision.poll_id, decision.round), [selection for _voter, selection in some], into=False)
-            result_updates.refresh(decision.poll_id, decision.round)
+            result_updates.update_result(decision.poll_id, decision.round)
         else:
             # A decision less, though no ballot more: screens name both.
             lifecycle.bump_revision(decision.poll_id)
@@ -266,7 +266,7 @@ def _set_aside(poll: Poll, voters: list[bytes], cells: set[int | None], done: Se
         moved.update(quarantine_id=done.decision.pk)
         _move((poll.pk, poll.round), [selection for _voter, selection in some], into=True)
         done.ballots += len(some)
-    result_updates.refresh(poll.pk, poll.round)
+    result_updates.update_result(poll.pk, poll.round)
 
 
 def _in_pieces(poll: Poll, voters: list[bytes]) -> Iterator[QuerySet[Ballot]]:
@@ -288,8 +288,8 @@ def _move(where: tuple[int, int], selections: Iterable[str], *, into: bool) -> N
     delta, second = tally_deltas.Delta(), store_clock() // 1000
     for selection in selections:
         keys = (BALLOTS, *contribution(decode(selection)))
-        delta.add(where, second, keys, -1, apart=not into, stepped=stepped)
-        delta.add(where, second, keys, 1, apart=into, stepped=stepped)
+        delta.add(where, second, keys, -1, quarantined=not into, stepped=stepped)
+        delta.add(where, second, keys, 1, quarantined=into, stepped=stepped)
     # Whichever partition's slots: we hold them all.
     tally_deltas.add(0, delta)
 

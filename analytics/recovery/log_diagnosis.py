@@ -31,8 +31,8 @@ class Damage(enum.StrEnum):
     FOREIGN = "another log"
     BEHIND = "an older copy"
     GAP = "newer than the database"
-    MOVED = "to be taken over"
-    DOUBTED = "consistent, to be rebuilt all the same"
+    TAKEN_OVER = "to be taken over"
+    FORCED = "consistent, to be rebuilt all the same"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Finding:
     partition: int
     damage: Damage
     counted: int
-    found: int | None
+    log_end: int | None
 
     @property
     def rebuilt(self) -> bool:
@@ -49,7 +49,7 @@ class Finding:
     @property
     def position(self) -> int:
         """Past everything that either side has seen, so that no position ever means two things."""
-        return max(self.counted, self.found or 0)
+        return max(self.counted, self.log_end or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,12 @@ class Plan:
 
     was: str
     now: str
-    known: dict[int, str]
+    generations: dict[int, str]
     findings: list[Finding]
     uncounted: int | None  # None: the old log can't be read
 
     @property
-    def moved(self) -> bool:
+    def log_changed(self) -> bool:
         return self.was != self.now
 
     @property
@@ -76,10 +76,10 @@ class Plan:
         return [finding for finding in self.findings if finding.damage is not Damage.NONE]
 
 
-def survey(*, doubt_all: bool = False) -> Plan:
+def diagnose(*, rebuild_all: bool = False) -> Plan:
     """Compare log and checkpoints. Changes nothing; makes a log where there is none yet.
 
-    `doubt_all`: partitions that look consistent are to be rebuilt too. They may be older copies of what
+    `rebuild_all`: partitions that look consistent are to be rebuilt too. They may be older copies of what
     servers have acknowledged, of which the database knows nothing since it wasn't counted yet.
     """
     log = get_log()
@@ -90,12 +90,12 @@ def survey(*, doubt_all: bool = False) -> Plan:
     heads = log.heads()
     if was == now:
         findings = [_compare(log, row, heads.get(row.partition)) for row in rows]
-        if doubt_all:
-            findings = [replace(f, damage=Damage.DOUBTED) if not f.rebuilt else f for f in findings]
+        if rebuild_all:
+            findings = [replace(f, damage=Damage.FORCED) if not f.rebuilt else f for f in findings]
         uncounted: int | None = sum(_uncounted_in(log, f) for f in findings if f.rebuilt)
     else:
         findings = _take_over(rows, heads, log.partitions)
-        uncounted = uncounted_left(rows)
+        uncounted = count_uncounted(rows)
     return Plan(was, now, {row.partition: row.generation for row in rows}, findings, uncounted)
 
 
@@ -119,7 +119,7 @@ def _compare(log: VoteLog, row: Checkpoint, head: Head | None) -> Finding:
 def _take_over(rows: Sequence[Checkpoint], heads: dict[int, Head], partitions: int) -> list[Finding]:
     counted = {row.partition: row.position for row in rows}
     return [
-        Finding(n, Damage.MOVED, counted.get(n, 0), heads[n].position if n in heads else None)
+        Finding(n, Damage.TAKEN_OVER, counted.get(n, 0), heads[n].position if n in heads else None)
         for n in range(partitions)
     ]
 
@@ -131,7 +131,7 @@ def log_of(rows: Sequence[Checkpoint]) -> VoteLog:
     return log
 
 
-def uncounted_left(rows: Sequence[Checkpoint]) -> int | None:
+def count_uncounted(rows: Sequence[Checkpoint]) -> int | None:
     try:
         log = log_of(rows)
         heads = log.heads()
@@ -144,20 +144,20 @@ def uncounted_left(rows: Sequence[Checkpoint]) -> int | None:
 def _uncounted_in(log: VoteLog, finding: Finding) -> int:
     """Ballots that this partition acknowledged and that aren't counted, as far as it can be read."""
     if finding.damage in (Damage.NONE, Damage.GAP):
-        behind = _ballots_behind(log, finding.partition, finding.counted)
+        behind = _ballots_after(log, finding.partition, finding.counted)
         return sum(len(block) for blocks in behind for block in blocks)
     if finding.damage is Damage.GONE:
         return 0
-    return sum(len(_unknown(blocks)) for blocks in _ballots_behind(log, finding.partition, 0))
+    return sum(len(_voters_not_in_database(blocks)) for blocks in _ballots_after(log, finding.partition, 0))
 
 
-def _ballots_behind(log: VoteLog, partition: int, after: int) -> Iterator[list[Block]]:
+def _ballots_after(log: VoteLog, partition: int, after: int) -> Iterator[list[Block]]:
     while blocks := log.read(partition, after, _CHUNK):
         yield [block for block in blocks if block.kind == "ballot"]
         after = blocks[-1].last
 
 
-def _unknown(blocks: Sequence[Block]) -> set[tuple[int, int, bytes]]:
+def _voters_not_in_database(blocks: Sequence[Block]) -> set[tuple[int, int, bytes]]:
     """The voters behind these ballots of whom the database knows nothing."""
     voters = {(block.poll_id, block.round, voter_key) for block in blocks for voter_key in block.voter_keys}
     by_round: dict[tuple[int, int], list[bytes]] = defaultdict(list)
@@ -166,6 +166,6 @@ def _unknown(blocks: Sequence[Block]) -> set[tuple[int, int, bytes]]:
     for (poll_id, round_), keys in by_round.items():
         for start in range(0, len(keys), _KEYS):
             some = {"poll_id": poll_id, "round": round_, "voter_key__in": keys[start : start + _KEYS]}
-            for known in (Ballot.objects.filter(**some), DeadLetter.objects.filter(**some)):
-                voters -= {(poll_id, round_, bytes(key)) for key in known.values_list("voter_key", flat=True)}
+            for found in (Ballot.objects.filter(**some), DeadLetter.objects.filter(**some)):
+                voters -= {(poll_id, round_, bytes(key)) for key in found.values_list("voter_key", flat=True)}
     return voters

@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 from analytics.counting import checkpoints, held_ballots
 from analytics.health import status
 from analytics.models import Checkpoint, HeldBlock
-from analytics.recovery.log_diagnosis import Damage, Plan, log_of, uncounted_left
+from analytics.recovery.log_diagnosis import Damage, Plan, count_uncounted, log_of
 from polls.errors import LandslideError
 from polls.models import Ballot, DeadLetter, Poll, Round, State
 from polls.votelog import get_log
@@ -61,30 +61,30 @@ def reconcile(
     _check_allowed(plan, discard_uncounted)
     log = get_log()
     heads = {f.partition: Head(checkpoints.new_generation(), f.position) for f in plan.findings if f.rebuilt}
-    with _held(plan):
+    with _locked_checkpoints(plan):
         polls = list(Poll.objects.all())
         gates = {poll.pk: gate_of(poll) for poll in polls}
         for partition, head in heads.items():
             log.rebuild(partition, head, gates)
     claims = 0
     for rows in _claims() if heads else ():
-        claims += _restore(log, rows, set(heads))
+        claims += _restore_claims(log, rows, set(heads))
         if restored:
             restored(len(rows))
     if heads:
-        _follow(log, {poll.pk: poll.revision for poll in polls})
-    with _held(plan) as rows_held:
+        _apply_later_changes(log, {poll.pk: poll.revision for poll in polls})
+    with _locked_checkpoints(plan) as rows_held:
         # Only markers of closing polls may have come meanwhile: every ballot was refused.
         found = {partition: head.generation for partition, head in log.heads().items()}
         if any(found.get(partition) != head.generation for partition, head in heads.items()):
             raise ReconcileRefused(_("The vote log changed while it was rebuilt; run it again."))
         _write_checkpoints(plan, log, heads)
-    stragglers = _close_down(rows_held, log, plan.uncounted) if plan.moved else 0
+    stragglers = _shut_old_log(rows_held, log, plan.uncounted) if plan.log_changed else 0
     return Done(claims, len(gates) if heads else 0, stragglers)
 
 
 def claims_to_restore() -> int:
-    return Ballot.objects.count() + _letters().count() + held_ballots.count_ballots()
+    return Ballot.objects.count() + _uncounted_letters().count() + held_ballots.count_ballots()
 
 
 def gate_of(poll: Poll) -> Gate:
@@ -107,7 +107,7 @@ def gate_of(poll: Poll) -> Gate:
 
 
 def _check_allowed(plan: Plan, discard_uncounted: bool) -> None:
-    if plan.moved and (alive := [worker["name"] for worker in status.workers() if worker["alive"]]):
+    if plan.log_changed and (alive := [worker["name"] for worker in status.workers() if worker["alive"]]):
         raise ReconcileRefused(
             _("Stop all servers and workers first: they run with the old settings. Seen just now: %(names)s.")
             % {"names": ", ".join(alive)}
@@ -139,16 +139,16 @@ def _check_allowed(plan: Plan, discard_uncounted: bool) -> None:
 
 
 @contextmanager
-def _held(plan: Plan) -> Iterator[list[Checkpoint]]:
+def _locked_checkpoints(plan: Plan) -> Iterator[list[Checkpoint]]:
     """A transaction that holds all checkpoints, if they still are those of the plan."""
     with transaction.atomic():
         rows = list(Checkpoint.objects.select_for_update().order_by("partition"))
-        if {row.partition: row.generation for row in rows} != plan.known:
+        if {row.partition: row.generation for row in rows} != plan.generations:
             raise ReconcileRefused(_("Somebody else has reconciled the vote log meanwhile."))
         yield rows
 
 
-def _letters() -> QuerySet[DeadLetter]:
+def _uncounted_letters() -> QuerySet[DeadLetter]:
     """Set aside, waiting or rejected: their voters have voted, though no ballot of theirs is counted."""
     return DeadLetter.objects.exclude(status=DeadLetter.Status.COUNTED)
 
@@ -159,7 +159,9 @@ def _claims() -> Iterator[list[ClaimRow]]:
     purged = set(Round.objects.filter(purged_at__isnull=False).values_list("poll_id", "number"))
     last = 0
     fields = ("pk", "poll_id", "round", "voter_key", "ballot_id", "selection")
-    while letters := list(_letters().filter(pk__gt=last).order_by("pk").values_list(*fields)[:_CHUNK]):
+    while letters := list(
+        _uncounted_letters().filter(pk__gt=last).order_by("pk").values_list(*fields)[:_CHUNK]
+    ):
         last = letters[-1][0]
         yield [_claim_row(*letter[1:]) for letter in letters if letter[1:3] not in purged]
     voter: tuple[int, int, bytes] = (0, 0, b"")
@@ -193,7 +195,7 @@ def _claim_row(poll_id: int, round_: int, voter_key: bytes, ballot_id: bytes, se
     return poll_id, round_, bytes(voter_key), bytes(ballot_id), selection
 
 
-def _restore(log: VoteLog, rows: Sequence[ClaimRow], partitions: set[int]) -> int:
+def _restore_claims(log: VoteLog, rows: Sequence[ClaimRow], partitions: set[int]) -> int:
     by_partition: dict[int, list[ClaimRow]] = defaultdict(list)
     for row in rows:
         partition = partition_of(row[0], row[2], log.partitions)
@@ -204,7 +206,7 @@ def _restore(log: VoteLog, rows: Sequence[ClaimRow], partitions: set[int]) -> in
     return sum(map(len, by_partition.values()))
 
 
-def _follow(log: VoteLog, revisions: dict[int, int]) -> None:
+def _apply_later_changes(log: VoteLog, revisions: dict[int, int]) -> None:
     """Polls that moved while the gates were written may have told a log that was then overwritten."""
     for poll in Poll.objects.all():
         if revisions.get(poll.pk) == poll.revision:
@@ -236,9 +238,9 @@ def _write_checkpoints(plan: Plan, log: VoteLog, heads: dict[int, Head]) -> None
     Checkpoint.objects.filter(partition__gte=log.partitions).delete()
 
 
-def _close_down(rows: Sequence[Checkpoint], log: VoteLog, uncounted: int | None) -> int:
+def _shut_old_log(rows: Sequence[Checkpoint], log: VoteLog, uncounted: int | None) -> int:
     """Make the log that was left refuse what comes late; how many ballots came late all the same."""
-    late = (uncounted_left(rows) or 0) - (uncounted or 0)
+    late = (count_uncounted(rows) or 0) - (uncounted or 0)
     if late > 0 or uncounted is None:
         return max(late, 0)
     old = log_of(rows)

@@ -55,16 +55,16 @@ def figures(snap: Snapshot) -> dict[str, Any]:
     if poll.state in (State.CLOSED, State.PUBLISHED):
         shown["winners"] = method.winners(votes)
     if snap.counts.get(QUARANTINED + BALLOTS):
-        apart = quarantined_figures(
+        quarantined = quarantined_figures(
             method, poll.method_rules(), snap.counts, snap.reasons, withheld=snap.withheld
         )
-        shown["quarantined"] = apart
-        if "winners" in shown and "choices" in apart:
-            apart["winners_if_released"] = method.winners(_with(votes, apart["choices"]))
+        shown["quarantined"] = quarantined
+        if "winners" in shown and "choices" in quarantined:
+            quarantined["winners_if_released"] = method.winners(_sum_votes(votes, quarantined["choices"]))
     return shown
 
 
-def _with(votes: Mapping[int, int], more: Iterable[Mapping[str, int]]) -> dict[int, int]:
+def _sum_votes(votes: Mapping[int, int], more: Iterable[Mapping[str, int]]) -> dict[int, int]:
     """The votes of two tallies together."""
     return dict(Counter(votes) + Counter({choice["number"]: choice["votes"] for choice in more}))
 
@@ -75,10 +75,12 @@ def quarantined_figures(
     """The second tally: of ballots that are counted apart, for so many reasons."""
     if withheld:
         return {"ballots": counts[QUARANTINED + BALLOTS], "withheld": True, "reasons": reasons}
-    apart = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
-    votes = method.votes(rules, apart)
+    quarantined = {
+        key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)
+    }
+    votes = method.votes(rules, quarantined)
     return {
-        "ballots": apart[BALLOTS],
+        "ballots": quarantined[BALLOTS],
         "selections": sum(votes.values()),
         "choices": [{"number": number, "votes": count} for number, count in sorted(votes.items())],
         "reasons": reasons,

@@ -7,14 +7,14 @@ from typing import Any
 
 from analytics.results import anonymity_threshold
 from analytics.results.documents import figures, quarantined_figures
-from analytics.results.tallies import BALLOTS, QUARANTINED, counted, reasons_of
+from analytics.results.tallies import BALLOTS, QUARANTINED, count_reasons, counted_snapshot
 from polls.methods import get_method
 from polls.models import Poll, Round
 
 
 def final_result(poll: Poll) -> dict[str, Any]:
     """The result that a closed round keeps: figures with winners."""
-    snap = counted(poll)
+    snap = counted_snapshot(poll)
     votes = get_method(poll.method).votes(poll.method_rules(), snap.counts)
     return {**figures(snap), "version": snap.version, "winners": get_method(poll.method).winners(votes)}
 
@@ -36,7 +36,7 @@ def earlier_result(round_: Round, counts: Mapping[str, int]) -> dict[str, Any]:
     ]
     result.pop("quarantined", None)
     if counts.get(QUARANTINED + BALLOTS):
-        reasons = reasons_of(round_.poll_id, round_.number)
+        reasons = count_reasons(round_.poll_id, round_.number)
         withheld = anonymity_threshold.withheld(round_.poll_id, round_.number, round_.rules.get("step", 1))
         result["quarantined"] = quarantined_figures(
             method, round_.method_rules(), counts, reasons, withheld=withheld

@@ -45,7 +45,7 @@ def snapshot(poll: Poll) -> Snapshot:
     if is_stepping(poll):
         row = Release.objects.filter(poll_id=poll.pk, round=poll.round).first()
         return _released(poll, row.counts, row.version) if row else _released(poll, {}, 0)
-    return counted(poll)
+    return counted_snapshot(poll)
 
 
 def is_stepping(poll: Poll) -> bool:
@@ -59,14 +59,14 @@ def _released(poll: Poll, counts: Mapping[str, int], version: int) -> Snapshot:
     return Snapshot(poll, shown, version, counts.get(REASONS, 0), withheld=True)
 
 
-def counted(poll: Poll) -> Snapshot:
+def counted_snapshot(poll: Poll) -> Snapshot:
     """The tally as it is counted, summed over its slots in one statement."""
     with connection.cursor() as cursor:
-        cursor.execute(_COUNTED, _named(poll))
+        cursor.execute(_COUNTED, _query_params(poll))
         return _snapshot(poll, cursor.fetchall())
 
 
-def _named(poll: Poll) -> dict[str, int]:
+def _query_params(poll: Poll) -> dict[str, int]:
     return {
         "poll": poll.pk,
         "epoch": poll.epoch,
@@ -76,16 +76,16 @@ def _named(poll: Poll) -> dict[str, int]:
     }
 
 
-def _snapshot(poll: Poll, slots: Sequence[tuple[str, int, int, int | None, int | None]]) -> Snapshot:
-    counts = {key: votes for key, votes, *_ in slots}
-    version = sum(changes for _, _, changes, *_ in slots)
-    for key, _votes, _changes, reasons, small in slots:
+def _snapshot(poll: Poll, rows: Sequence[tuple[str, int, int, int | None, int | None]]) -> Snapshot:
+    counts = {key: votes for key, votes, *_ in rows}
+    version = sum(changes for _, _, changes, *_ in rows)
+    for key, _votes, _changes, reasons, small in rows:
         if key == QUARANTINED + BALLOTS:
             return Snapshot(poll, counts, version, reasons or 0, withheld=bool(small))
     return Snapshot(poll, counts, version)
 
 
-def reasons_of(poll_id: int, round: int) -> int:
+def count_reasons(poll_id: int, round: int) -> int:
     """How many decisions keep ballots apart, or may."""
     return Quarantine.objects.filter(poll_id=poll_id, round=round, moved_at=None).count()
 
@@ -109,12 +109,12 @@ def newest(poll_id: int, last: Snapshot | None = None) -> Snapshot:
     `last`, an earlier answer, spares reading the poll again while it stands as it was; if nothing
     at all has changed, it is the answer.
     """
-    if last is not None and (snap := _as_it_stands(last.poll)) is not None:
+    if last is not None and (snap := _snapshot_if_unchanged(last.poll)) is not None:
         return last if snap == last else snap
     while True:
         poll = Poll.objects.prefetch_related("choices").get(pk=poll_id)
         # One that changed between poll and choices is told by its revision, and read again.
-        if (snap := _as_it_stands(poll)) is not None:
+        if (snap := _snapshot_if_unchanged(poll)) is not None:
             return snap
 
 
@@ -137,32 +137,32 @@ _COUNTED = f"""
 """
 
 #: One statement, so that the slots are of a moment in which the poll was as we know it.
-_SLOTS = f"""
+_UNCHANGED_COUNTED = f"""
     {_SUMS} FROM polls_poll p LEFT JOIN analytics_tally t ON t.poll_id = p.id AND t.round = p.round
     WHERE p.id = %(poll)s AND p.epoch = %(epoch)s AND p.revision = %(revision)s GROUP BY t.key
 """
 
 
-_RELEASED = """
+_UNCHANGED_RELEASED = """
     SELECT CAST(r.counts AS text), COALESCE(r.version, 0)
     FROM polls_poll p LEFT JOIN analytics_release r ON r.poll_id = p.id AND r.round = p.round
     WHERE p.id = %(poll)s AND p.epoch = %(epoch)s AND p.revision = %(revision)s
 """
 
 
-def _as_it_stands(poll: Poll) -> Snapshot | None:
+def _snapshot_if_unchanged(poll: Poll) -> Snapshot | None:
     """The tally of `poll`; None if anything but votes has changed since it was read."""
     stepping = is_stepping(poll)
     with connection.cursor() as cursor:
-        cursor.execute(_RELEASED if stepping else _SLOTS, _named(poll))
+        cursor.execute(_UNCHANGED_RELEASED if stepping else _UNCHANGED_COUNTED, _query_params(poll))
         rows = cursor.fetchall()
     if not rows:
         return None
     if stepping:
         counts, version = rows[0]
         return _released(poll, json.loads(counts or "{}"), version)
-    slots = [row for row in rows if row[0] is not None]  # a poll without any is a row too
-    return _snapshot(poll, slots)
+    rows = [row for row in rows if row[0] is not None]  # a poll without any is a row too
+    return _snapshot(poll, rows)
 
 
 def stamps(poll_ids: Iterable[int]) -> dict[int, tuple[int, int, int]]:
@@ -170,7 +170,7 @@ def stamps(poll_ids: Iterable[int]) -> dict[int, tuple[int, int, int]]:
     ids = list(poll_ids)
     if not ids:
         return {}
-    marks = ", ".join(["%s"] * len(ids))
+    placeholders = ", ".join(["%s"] * len(ids))
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT p.id, p.epoch, p.revision,"  # noqa: S608
@@ -178,7 +178,7 @@ def stamps(poll_ids: Iterable[int]) -> dict[int, tuple[int, int, int]]:
             " FROM analytics_release r WHERE r.poll_id = p.id AND r.round = p.round), 0)"
             " ELSE COALESCE(SUM(t.changes), 0) END FROM polls_poll p"
             " LEFT JOIN analytics_tally t ON t.poll_id = p.id AND t.round = p.round"
-            f" WHERE p.id IN ({marks}) GROUP BY p.id, p.epoch, p.revision",
+            f" WHERE p.id IN ({placeholders}) GROUP BY p.id, p.epoch, p.revision",
             ids,
         )
         return {row[0]: (row[1], row[2], int(row[3])) for row in cursor.fetchall()}

@@ -25,7 +25,7 @@ VERIFIER = ROOT / "static" / "audit" / "verify.py"
 def close(poll: Poll) -> Poll:
     lifecycle.close_poll(poll.pk)
     count()
-    closing.settle_closings()
+    closing.close_counted_polls()
     return Poll.objects.get(pk=poll.pk)
 
 

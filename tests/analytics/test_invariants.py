@@ -49,7 +49,7 @@ everybody = st.sampled_from([*BROWSERS, *CLIENTS])
 marks = st.sampled_from([(1,), (2,), (3,), (2, 1), (1, 3), (1, 1), (9,), ()])
 #: Of the counting code: whoever works dies before or after it.
 COUNTING_STEPS = [
-    *("analytics.counting.batches._locked_checkpoint", "analytics.counting.batches._check_log"),
+    *("analytics.counting.batches._lock_checkpoint", "analytics.counting.batches._check_log"),
     *(
         "analytics.counting.ledger.write",
         "analytics.counting.ballot_rows.insert",
@@ -57,10 +57,10 @@ COUNTING_STEPS = [
     ),
     *(
         "analytics.counting.tally_deltas.add",
-        "analytics.counting.block_counting._set_aside",
-        "analytics.counting.batches._move",
+        "analytics.counting.block_counting._add_dead_letters",
+        "analytics.counting.batches._move_checkpoint",
     ),
-    *("analytics.counting.closing.settle_closings", "polls.lifecycle.finish_closing"),
+    *("analytics.counting.closing.close_counted_polls", "polls.lifecycle.finish_closing"),
 ]
 LIFECYCLE_STEPS = ["polls.lifecycle._set_gates", "polls.lifecycle._send_poll_changed"]
 places = st.tuples(st.sampled_from(["before", "after"]), st.integers(1, 3))
@@ -257,7 +257,7 @@ class LifeOfAPoll(Life):
     @precondition(lambda self: self.model.broken)
     @rule()
     def reconcile(self) -> None:
-        reconcile.reconcile(log_diagnosis.survey())
+        reconcile.reconcile(log_diagnosis.diagnose())
         votelog.forget_log()  # other processes ask again within a second
         self.lost += [cast for chain in self.model.chains.values() for cast in chain if cast.fate == WAITING]
         self.model.reconcile()

@@ -153,7 +153,7 @@ def die(name: str, times: int) -> None:
         case "after_the_tally":
             tally_deltas.add = step.after(tally_deltas.add)
         case "before_the_commit":
-            batches._move = step.after(batches._move)
+            batches._move_checkpoint = step.after(batches._move_checkpoint)
         case "before_the_news":
             send = batches.tally_changed.send_robust
             batches.tally_changed.send_robust = step.before(send)  # type: ignore[method-assign]

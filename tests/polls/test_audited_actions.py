@@ -51,7 +51,7 @@ def test_the_steps_of_a_poll_by_an_admin(ann: Client) -> None:
         poll.refresh_from_db()
         ann.post(f"/admin/polls/poll/{poll.pk}/{step}/", {"seen": f"{poll.state}:{poll.round}"})
         count()
-        closing.settle_closings()
+        closing.close_counted_polls()
     steps = [("user ann", f"poll {done}", poll.code) for done in ("closed", "published", "reset")]
     assert kept(actor="user ann", poll_code=poll.code) == steps
 

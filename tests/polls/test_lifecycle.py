@@ -168,7 +168,7 @@ def test_it_is_closed_only_when_every_partition_is_counted() -> None:
     partitions = range(votelog.get_log().partitions)
     for partition in partitions:
         assert again(poll).state == State.CLOSING
-        closing.settle_closings()
+        closing.close_counted_polls()
         assert again(poll).state == State.CLOSING
         with pytest.raises(IllegalState, match="still being counted"):
             lifecycle.publish_poll(poll.pk)
@@ -218,7 +218,7 @@ def test_a_poll_that_can_not_be_settled_holds_up_no_other() -> None:
     assert again(broken).state == State.CLOSING
     assert again(sound).state == State.CLOSED
     Poll.objects.filter(pk=broken.pk).update(method="single")
-    closing.settle_closings()
+    closing.close_counted_polls()
     assert again(broken).state == State.CLOSED
 
 

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from analytics.recovery import reconcile
-from analytics.recovery.log_diagnosis import Damage, Plan, survey
+from analytics.recovery.log_diagnosis import Damage, Plan, diagnose
 from analytics.recovery.reconcile import Done, ReconcileRefused
 from polls.audit_log import COMMAND, record
 from polls.errors import LandslideError
@@ -18,7 +18,7 @@ from polls.management.terminal import confirm, console
 from polls.votelog import STORE_ERRORS
 
 #: What the log had beyond the checkpoint is nowhere.
-_LOST = (Damage.GONE, Damage.FOREIGN, Damage.BEHIND, Damage.DOUBTED)
+_LOST = (Damage.GONE, Damage.FOREIGN, Damage.BEHIND, Damage.FORCED)
 
 
 class Command(BaseCommand):
@@ -45,7 +45,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         self.console = console(options)
         try:
-            plan = survey(doubt_all=options["all"])
+            plan = diagnose(rebuild_all=options["all"])
             self.show(plan)
             if not plan.damaged:
                 self.stdout.write("The vote log is the one that the database counts from. Nothing to do.")
@@ -74,13 +74,13 @@ class Command(BaseCommand):
         self.tell(plan, done)
 
     def show(self, plan: Plan) -> None:
-        if plan.moved:
+        if plan.log_changed:
             self.stdout.write(
                 f"The database counts from {plan.was} partitions; the settings name {plan.now}."
             )
         table = Table("Partition", "State", "Counted up to", "Log's end")
         for finding in plan.findings:
-            end = "–" if finding.found is None else str(finding.found)
+            end = "–" if finding.log_end is None else str(finding.log_end)
             table.add_row(str(finding.partition), finding.damage.value, str(finding.counted), end)
         self.console.print(table)
         if plan.uncounted is None:

@@ -180,7 +180,7 @@ def test_a_changed_result_is_announced_before(boss: Client) -> None:
     poll = open_poll()
     lifecycle.close_poll(poll.pk)
     count()
-    closing.settle_closings()
+    closing.close_counted_polls()
     letter = letter_of(poll)
     assert "result of a poll" in boss.get(decide(letter, "count")).content.decode()
     boss.post(decide(letter, "count"))

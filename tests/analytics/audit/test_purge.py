@@ -227,7 +227,7 @@ class TestRefusals:
         lifecycle.close_poll(poll.pk)
         assert "under way" in refused(poll)
         count()
-        closing.settle_closings()
+        closing.close_counted_polls()
         assert "under way" in refused(poll)
 
     def test_an_earlier_round_while_another_is_open(self) -> None:

@@ -37,7 +37,7 @@ def counted_poll(voters: int = 20, **fields: Any) -> Poll:
 def closed(poll: Poll, publish: bool = False) -> Poll:
     lifecycle.close_poll(poll.pk)
     count()
-    closing.settle_closings()
+    closing.close_counted_polls()
     return lifecycle.publish_poll(poll.pk) if publish else Poll.objects.get(pk=poll.pk)
 
 

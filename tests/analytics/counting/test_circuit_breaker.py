@@ -11,7 +11,7 @@ from analytics.counting import batches, circuit_breaker, closing, held_ballots, 
 from analytics.health import status
 from analytics.models import Checkpoint, Halt, HeldBlock
 from analytics.recovery import reconcile
-from analytics.recovery.log_diagnosis import survey
+from analytics.recovery.log_diagnosis import diagnose
 from polls import lifecycle
 from polls.casting.receipts import make_receipt, receipt_status
 from polls.errors import IllegalState
@@ -62,7 +62,7 @@ def test_it_halts_and_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
     assert Halt.objects.get().poll_id == poll.pk
     assert "invalid_selection" in Halt.objects.get().reason
     assert ballots_in(DeadLetter, poll) + held_ballots.count_ballots(poll.pk) == 60
-    assert ballots_in(DeadLetter, poll) < 2 * circuit_breaker.FAILURES_AT_LEAST
+    assert ballots_in(DeadLetter, poll) < 2 * circuit_breaker.MIN_FAILURES
     assert "counting_halted" in {record.message for record in caplog.records}
     assert check_books(other)[1, "ballots"] == 30
     assert "landslide_halted_polls 1" in status.metrics()
@@ -84,10 +84,10 @@ def test_few_that_fail_are_dead_letters() -> None:
 
 def test_fewer_than_ten_dont_halt_a_poll() -> None:
     poll = broken()
-    fill(poll, range(circuit_breaker.FAILURES_AT_LEAST - 1), 1)
+    fill(poll, range(circuit_breaker.MIN_FAILURES - 1), 1)
     count()
     assert not Halt.objects.exists()
-    assert ballots_in(DeadLetter, poll) == circuit_breaker.FAILURES_AT_LEAST - 1
+    assert ballots_in(DeadLetter, poll) == circuit_breaker.MIN_FAILURES - 1
 
 
 def test_failures_one_at_a_time_halt_it_too(settings: Any) -> None:
@@ -228,7 +228,7 @@ def test_a_poll_doesnt_close_while_ballots_are_held() -> None:
     count()
     lifecycle.close_poll(poll.pk)
     count()
-    closing.settle_closings()
+    closing.close_counted_polls()
     assert Poll.objects.get(pk=poll.pk).state == State.CLOSING
     repair(poll)
     held = held_ballots.count_ballots(poll.pk)
@@ -263,7 +263,7 @@ def test_a_rebuilt_log_knows_whose_ballots_are_held() -> None:
     for partition in range(log.partitions):
         log.rebuild(partition, Head("another log", 0), {})
     assert reconcile.claims_to_restore() == 61
-    reconcile.reconcile(survey())
+    reconcile.reconcile(diagnose())
     assert append(new_ballot(poll, 30, 2)) == [Outcome("already_voted")]
     assert append(new_ballot(poll, 40, 3, replaces=ballots[40].ballot_id)) == [Outcome("already_voted")]
     for each in (ballots[30], later):

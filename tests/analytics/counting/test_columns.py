@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from analytics.counting import ballot_rows, circuit_breaker, tally_deltas
 from analytics.counting import block_counting as counting
-from analytics.counting.quarantine_assignment import Groups
-from analytics.counting.validation import Judge, divide
+from analytics.counting.quarantine_assignment import BlocksByDecision
+from analytics.counting.validation import Validator, split_block
 from analytics.models import Checkpoint, Tally, TallyPoint
 from polls import lifecycle
 from polls.models import Ballot, DeadLetter, Poll, Round, State
@@ -40,8 +40,8 @@ def bounded(few: int) -> hypothesis_settings:
 
 
 @pytest.fixture(autouse=True)
-def _not_wary(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ballot_rows, "_wary_until", 0.0)
+def _insert_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ballot_rows, "_check_first_until", 0.0)
 
 
 def key(number: int) -> bytes:
@@ -69,7 +69,7 @@ def short_way_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def too_long(*_: Any) -> Any:
         raise AssertionError("these ballots need no second look")
 
-    monkeypatch.setattr(ballot_rows, "_insert_new", too_long)
+    monkeypatch.setattr(ballot_rows, "_insert_missing", too_long)
     monkeypatch.setattr(Block, "entries", too_long)
 
 
@@ -151,8 +151,8 @@ def test_odd_ballots_are_picked_out_of_their_block() -> None:
 
 def test_one_odd_ballot_leaves_the_others_in_columns() -> None:
     poll = open_poll()
-    judge = Judge({(poll.pk, 1)})
-    plain, others = judge.sort([block_of(poll, range(100), ["1"] * 50 + ["99"] + ["2"] * 49)])
+    validator = Validator({(poll.pk, 1)})
+    plain, others = validator.split([block_of(poll, range(100), ["1"] * 50 + ["99"] + ["2"] * 49)])
     assert [(block.first, block.last) for block in plain] == [(1, 50), (52, 100)]
     assert [entry.position for entry in others] == [51]
 
@@ -163,7 +163,7 @@ def test_dividing_a_block_loses_and_moves_nothing(voters: list[int], odd: set[in
         7, "ballot", 1, 1, T0, [key(voter) for voter in voters], [key(99 + i) for i in range(len(voters))],
         [str(i) for i in range(len(voters))], [None] * len(voters),
     )  # fmt: skip
-    pieces, entries = divide(block, {key(voter) for voter in odd})
+    pieces, entries = split_block(block, {key(voter) for voter in odd})
     assert all(len(piece) for piece in pieces)
     assert sorted([*entries_of(pieces), *entries], key=lambda entry: entry.position) == block.entries()
     assert {entry.voter_key for entry in entries} == {key(voter) for voter in odd & {*voters}}
@@ -218,7 +218,7 @@ def test_after_a_conflict_it_looks_before_it_writes_for_a_while(monkeypatch: pyt
     tries: list[int] = []
     insert_all = ballot_rows._insert_all
 
-    def noted(groups: Groups) -> None:
+    def noted(groups: BlocksByDecision) -> None:
         tries.append(sum(len(block) for blocks in groups.values() for block in blocks))
         insert_all(groups)
 
@@ -230,7 +230,7 @@ def test_after_a_conflict_it_looks_before_it_writes_for_a_while(monkeypatch: pyt
     counting.count_blocks(0, [block])
     counting.count_blocks(0, [block_of(poll, range(5, 9), ["2"] * 4)])
     assert tries == [5, 5]
-    monkeypatch.setattr(ballot_rows, "_wary_until", time.monotonic() - 0.001)
+    monkeypatch.setattr(ballot_rows, "_check_first_until", time.monotonic() - 0.001)
     counting.count_blocks(0, [block_of(poll, range(9, 12), ["2"] * 3)])
     assert tries == [5, 5, 3]
     assert check_books(poll) == {(1, "ballots"): 12, (1, "1"): 5, (1, "2"): 7}
@@ -336,7 +336,7 @@ def _plain(value: Any) -> Any:
     return bytes(value) if isinstance(value, memoryview) else value
 
 
-def one_by_one(_: Judge, blocks: Sequence[Block]) -> tuple[list[Block], list[Entry]]:
+def one_by_one(_: Validator, blocks: Sequence[Block]) -> tuple[list[Block], list[Entry]]:
     return [], entries_of(blocks)
 
 
@@ -379,12 +379,12 @@ def test_columns_and_single_ballots_come_to_the_same_end(monkeypatch: pytest.Mon
     monkeypatch.setattr(circuit_breaker, "FAILURES_AT_LEAST", 10**9)  # what fails is compared too
 
     def count_all(drawn: Any) -> None:
-        monkeypatch.setattr(ballot_rows, "_wary_until", time.monotonic() + 3600 if wary else 0.0)
+        monkeypatch.setattr(ballot_rows, "_check_first_until", time.monotonic() + 3600 if wary else 0.0)
         with transaction.atomic():
             for blocks in blocks_of(polls, drawn):
                 counting.count_blocks(3, blocks)
                 if not wary:
-                    monkeypatch.setattr(ballot_rows, "_wary_until", 0.0)
+                    monkeypatch.setattr(ballot_rows, "_check_first_until", 0.0)
             ends.append(everything())
             transaction.set_rollback(True)
 
@@ -397,7 +397,7 @@ def test_columns_and_single_ballots_come_to_the_same_end(monkeypatch: pytest.Mon
         ends.clear()
         count_all(drawn)
         with monkeypatch.context() as patch:
-            patch.setattr(Judge, "sort", one_by_one)
+            patch.setattr(Validator, "sort", one_by_one)
             count_all(drawn)
         assert ends[0] == ends[1]
 

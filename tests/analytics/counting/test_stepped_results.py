@@ -55,7 +55,7 @@ def figures_in(document: Figures) -> Figures:
 def close(poll: Poll) -> Poll:
     lifecycle.close_poll(poll.pk)
     count()
-    closing.settle_closings()
+    closing.close_counted_polls()
     closed = Poll.objects.get(pk=poll.pk)
     assert closed.state == State.CLOSED
     return closed
@@ -102,11 +102,11 @@ def test_what_stands_while_the_last_are_counted_is_what_was_released(monkeypatch
     fill(poll, range(12, 15), 1)
     lifecycle.close_poll(poll.pk)
     with monkeypatch.context() as patch:
-        patch.setattr(closing, "settle_closings", lambda: None)
+        patch.setattr(closing, "close_counted_polls", lambda: None)
         count()
     assert Poll.objects.get(pk=poll.pk).state == State.CLOSING
     assert seen(poll)[0]["ballots"] == 10
-    closing.settle_closings()
+    closing.close_counted_polls()
     assert seen(poll)[0]["ballots"] == 15
 
 

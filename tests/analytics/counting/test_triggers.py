@@ -48,11 +48,11 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def waker(monkeypatch: pytest.MonkeyPatch) -> triggers.Waker:
+def sender(monkeypatch: pytest.MonkeyPatch) -> triggers.TriggerSender:
     """Its flags outlast any test, on a busy machine too."""
-    monkeypatch.setattr(triggers, "_FLAG_SECONDS", 3600)
+    monkeypatch.setattr(triggers, "_PENDING_SECONDS", 3600)
     cache.clear()
-    return triggers.Waker()
+    return triggers.TriggerSender()
 
 
 @pytest.fixture
@@ -60,39 +60,41 @@ def one() -> int:
     return next(numbers)
 
 
-def test_a_wake_up_is_pending_once_for_each_partition(waker: triggers.Waker, broker: Broker) -> None:
+def test_a_wake_up_is_pending_once_for_each_partition(sender: triggers.TriggerSender, broker: Broker) -> None:
     one, two, three = (next(numbers) for _ in range(3))
     for _ in range(5):
-        waker.wake({one, two})
+        sender.trigger({one, two})
     wait_for(lambda: {one, two} <= {*broker.sent})
-    waker.wake({one})
-    waker.wake({three})
+    sender.trigger({one})
+    sender.trigger({three})
     wait_for(lambda: three in broker.sent)
     assert [broker.sent.count(each) for each in (one, two, three)] == [1, 1, 1]
 
 
-def test_one_that_is_served_makes_room_for_the_next(waker: triggers.Waker, broker: Broker, one: int) -> None:
-    waker.wake({one})
+def test_one_that_is_served_makes_room_for_the_next(
+    sender: triggers.TriggerSender, broker: Broker, one: int
+) -> None:
+    sender.trigger({one})
     wait_for(lambda: broker.sent.count(one) == 1)
-    triggers.take_down(one)
-    waker.wake({one})
+    triggers.clear_pending(one)
+    sender.trigger({one})
     wait_for(lambda: broker.sent.count(one) == 2)
 
 
 def test_a_broker_that_is_away_is_tried_again_with_the_next_ballot(
-    waker: triggers.Waker, broker: Broker, one: int
+    sender: triggers.TriggerSender, broker: Broker, one: int
 ) -> None:
     broker.away = True
-    waker.wake({one})
+    sender.trigger({one})
     wait_for(lambda: one in broker.tried)
     broker.away = False
     # The failed one takes its flag down a moment after it was tried.
-    wait_for(lambda: cache.get(triggers._flag(one)) is None)
-    waker.wake({one})
+    wait_for(lambda: cache.get(triggers._pending_key(one)) is None)
+    sender.trigger({one})
     wait_for(lambda: one in broker.sent)
 
 
-def test_whoever_wakes_does_not_wait(waker: triggers.Waker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_wakes_does_not_wait(sender: triggers.TriggerSender, monkeypatch: pytest.MonkeyPatch) -> None:
     let_go, sent = threading.Event(), []
     first, *others = (next(numbers) for _ in range(10))
 
@@ -101,23 +103,23 @@ def test_whoever_wakes_does_not_wait(waker: triggers.Waker, monkeypatch: pytest.
         let_go.wait()
 
     monkeypatch.setattr(current_app, "send_task", hang)
-    waker.wake({first})
+    sender.trigger({first})
     wait_for(lambda: first in sent)
     for partition in others:
-        waker.wake({partition})  # returns, though nothing is sent
+        sender.trigger({partition})  # returns, though nothing is sent
     assert not {*others} & {*sent}
     let_go.set()
     wait_for(lambda: {*others} <= {*sent})
 
 
 def test_a_cache_that_is_away_stops_neither_voter_nor_worker(
-    waker: triggers.Waker, broker: Broker, one: int, monkeypatch: pytest.MonkeyPatch
+    sender: triggers.TriggerSender, broker: Broker, one: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Away:
         tried = 0
 
         def add(self, flag: str, *_: Any) -> None:
-            self.tried += flag == triggers._flag(one)
+            self.tried += flag == triggers._pending_key(one)
             raise ConnectionError("no cache")
 
         delete = add
@@ -125,11 +127,11 @@ def test_a_cache_that_is_away_stops_neither_voter_nor_worker(
     away = Away()
     with monkeypatch.context() as patch:
         patch.setattr(triggers, "cache", away)
-        waker.wake({one})
+        sender.trigger({one})
         wait_for(lambda: away.tried == 1)
-        triggers.take_down(one)
+        triggers.clear_pending(one)
     assert away.tried == 2
-    waker.wake({one})
+    sender.trigger({one})
     wait_for(lambda: one in broker.sent)
 
 
@@ -142,17 +144,17 @@ class TestTasks:
         """It met the flag, so it sent no wake-up of its own."""
         poll = open_poll()
         fill(poll, range(20), 1)
-        take_down, late = triggers.take_down, iter([range(20, 40)])
+        clear_pending, late = triggers.clear_pending, iter([range(20, 40)])
 
         def meanwhile(partition: int) -> None:
             if moment == "after":
-                take_down(partition)
+                clear_pending(partition)
             for voters in late:
                 fill(poll, voters, 1)
             if moment == "before":
-                take_down(partition)
+                clear_pending(partition)
 
-        monkeypatch.setattr(triggers, "take_down", meanwhile)
+        monkeypatch.setattr(triggers, "clear_pending", meanwhile)
         for partition in range(get_log().partitions):
             tasks.count(partition)
         assert checkpoints.backlog() == 0
@@ -201,7 +203,7 @@ class TestTasks:
         poll, late, pauses = open_poll(), iter([range(100, 140), range(200, 240)]), []
 
         def gather(seconds: float) -> None:
-            assert 0 < seconds <= batches.LONGEST_PAUSE_SECONDS
+            assert 0 < seconds <= batches.MAX_PAUSE_SECONDS
             pauses.append(checkpoints.backlog())
 
         def more(poll_ids: set[int], **_: Any) -> None:

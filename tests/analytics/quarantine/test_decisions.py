@@ -56,7 +56,7 @@ def figures(poll: Poll) -> dict[str, Any]:
 def close(poll: Poll) -> Poll:
     lifecycle.close_poll(poll.pk)
     count()
-    closing.settle_closings()
+    closing.close_counted_polls()
     return Poll.objects.get(pk=poll.pk)
 
 

@@ -15,7 +15,7 @@ from analytics.counting import batches, checkpoints, closing
 from analytics.health import status as health
 from analytics.models import Checkpoint, Pulse, Tally
 from analytics.recovery import reconcile
-from analytics.recovery.log_diagnosis import Damage, survey
+from analytics.recovery.log_diagnosis import Damage, diagnose
 from analytics.results import documents, tallies
 from polls import drafts, lifecycle, votelog
 from polls.casting import ballot_box
@@ -78,7 +78,7 @@ def voted(poll: Poll, how_many: int = 12, count: bool = True) -> list[tuple[Vote
 def count_all() -> None:
     for partition in range(get_log().partitions):
         batches.count_partition(partition)
-    closing.settle_closings()
+    closing.close_counted_polls()
 
 
 def figures(poll: Poll) -> Any:
@@ -195,7 +195,7 @@ def test_an_older_copy(backend: str) -> None:
     cast += voted(poll, 24)
     put_back()
     votelog.forget_log()
-    assert {finding.damage for finding in survey().damaged} == {Damage.BEHIND}
+    assert {finding.damage for finding in diagnose().damaged} == {Damage.BEHIND}
     repair()
     assert_as_before(poll, cast)
 
@@ -217,7 +217,7 @@ def test_ballots_that_an_older_copy_took_are_noticed(backend: str) -> None:
     with pytest.raises(CommandError, match="3 acknowledged ballots"):
         repair()
     repair(discard_uncounted=True)
-    assert not survey().damaged
+    assert not diagnose().damaged
 
 
 @pytest.mark.full_only
@@ -232,7 +232,7 @@ def test_an_older_copy_of_which_the_database_knows_nothing(settings: Any) -> Non
     status, refused = Voter(poll).cast([1])
     assert (status, refused["code"]) == (503, "log_inconsistent")
     votelog.forget_log()  # the command runs in a process of its own
-    assert not survey().damaged
+    assert not diagnose().damaged
     repair(all=True)
     voted(poll, 12)
 
@@ -341,7 +341,7 @@ def test_a_database_older_than_the_log(settings: Any) -> None:
     assert not health.log_status()["consistent"]
     with pytest.raises(LogUnsuitable, match="older than the vote log: up to 5 ballots"):
         checkpoints.verify()
-    assert [finding.damage for finding in survey().findings] == [Damage.GAP]
+    assert [finding.damage for finding in diagnose().findings] == [Damage.GAP]
     with pytest.raises(CommandError, match="up to 5 acknowledged ballots"):
         repair()
     repair(discard_uncounted=True)
@@ -454,7 +454,7 @@ def test_nothing_is_accepted_while_claims_are_restored(backend: str, monkeypatch
         if len(answers) == 1:
             lifecycle.close_poll(other.pk)
 
-    reconcile.reconcile(survey(), restored=meanwhile)
+    reconcile.reconcile(diagnose(), restored=meanwhile)
     assert set(answers) == {"log_inconsistent"}
     assert len(answers) == 3
     votelog.forget_log()
@@ -473,7 +473,7 @@ def test_a_run_that_broke_off_is_run_again(backend: str) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        reconcile.reconcile(survey(), restored=breaks_off)
+        reconcile.reconcile(diagnose(), restored=breaks_off)
     votelog.forget_log()
     assert Voter(poll).cast([1])[1]["code"] == "log_inconsistent"
     repair()
@@ -485,7 +485,7 @@ def test_two_at_once_do_not_undo_each_other(backend: str) -> None:
     cast = voted(poll, 6)
     empty(backend)
     votelog.forget_log()
-    slower = survey()
+    slower = diagnose()
     repair()
     late = Voter(poll)
     assert late.cast([1])[0] == 202
@@ -502,7 +502,7 @@ def test_nobody_to_ask_changes_nothing(backend: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("builtins.input", lambda _question: "")
     with pytest.raises(CommandError, match="Nothing was changed"):
         call_command("reconcile_log")
-    assert survey().damaged
+    assert diagnose().damaged
 
 
 @pytest.mark.parametrize("turnout", [None, 250_000])

@@ -194,7 +194,7 @@ def test_any_number_of_decisions_is_read_with_the_tally_in_one_statement(
         set_aside(poll, ballots[start : start + LEAST])
     last = tallies.newest(poll.pk)
     for few in (False, True):
-        for read in (tallies.counted, lambda known: tallies.newest(known.pk, last)):
+        for read in (tallies.counted_snapshot, lambda known: tallies.newest(known.pk, last)):
             with django_assert_num_queries(1):
                 snap = read(last.poll)
             assert (snap.reasons, snap.withheld) == (decisions + few, few)
@@ -219,12 +219,12 @@ def test_a_tenth_ballot_that_comes_while_the_tally_is_read_does_not_show_nine(ag
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(come_between):
-        snap = tallies.newest(poll.pk, last) if last else tallies.counted(poll)
+        snap = tallies.newest(poll.pk, last) if last else tallies.counted_snapshot(poll)
     assert snap.counts["quarantined:ballots"] == 2 * LEAST - 1
     assert snap.withheld
     if statements == 1:
         add_tenth(poll)
-    assert not tallies.counted(poll).withheld
+    assert not tallies.counted_snapshot(poll).withheld
 
 
 def test_a_recount_before_the_tenth_ballot_does_not_show_nine() -> None:

@@ -189,7 +189,7 @@ def _counting(module: ModuleType) -> None:
 def _move_late(module: ModuleType) -> None:
     """The position moves in a transaction of its own, once the batch is committed."""
     local = threading.local()
-    move = module._move
+    move = module._move_checkpoint
 
     def remember(_move: Any, checkpoint: Any, trimmed: bool) -> None:
         local.due = checkpoint, trimmed
@@ -201,7 +201,7 @@ def _move_late(module: ModuleType) -> None:
             move(*due)
         return batch
 
-    instead(module, "_move", "moves_late", remember)
+    instead(module, "_move_checkpoint", "moves_late", remember)
     instead(module, "_count_batch", "moves_late", count_then_move)
 
 
@@ -216,14 +216,14 @@ def _remember(add: Any, partition: int, delta: Any) -> None:
 def _waking(module: ModuleType) -> None:
     """A wake-up is taken for a ballot: where none is new, the last ones count once more."""
 
-    def count_again(take_down: Any, partition: int) -> None:
+    def count_again(clear_pending: Any, partition: int) -> None:
         from analytics.counting import tally_deltas
 
         if (delta := _last_added.get(partition)) is not None:
             tally_deltas.add(partition, delta)
-        take_down(partition)
+        clear_pending(partition)
 
-    instead(module, "take_down", "counts_each_wake_up", count_again)
+    instead(module, "clear_pending", "counts_each_wake_up", count_again)
 
 
 def _take_all(write: Any, groups: Any, collapsed: Any) -> Any:

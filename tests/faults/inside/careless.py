@@ -122,12 +122,12 @@ def _counting(module: ModuleType) -> None:
 
 
 def _setting_aside(module: ModuleType) -> None:
-    def stop(set_aside: Callable[..., Any], partition: int, misfits: Any) -> None:
-        if misfits:
+    def stop(set_aside: Callable[..., Any], partition: int, failures: Any) -> None:
+        if failures:
             raise ValueError("This can't be counted.")
-        set_aside(partition, misfits)
+        set_aside(partition, failures)
 
-    instead(module, "_set_aside", "stops_at_misfits", stop)
+    instead(module, "_add_dead_letters", "stops_at_misfits", stop)
 
 
 def _asking(module: ModuleType) -> None:
@@ -140,8 +140,8 @@ def _asking(module: ModuleType) -> None:
 
 
 def _halting(module: ModuleType) -> None:
-    def never(_check: Any, partition: int, blocks: Any, misfits: Any) -> Any:
-        return module.count_only(partition, blocks, misfits)
+    def never(_check: Any, partition: int, blocks: Any, failures: Any) -> Any:
+        return module.count_failures(partition, blocks, failures)
 
     instead(module, "check", "never_halts", never)
 

@@ -34,7 +34,7 @@ def _counting(module: ModuleType) -> None:
 
 
 def _committing(module: ModuleType) -> None:
-    around(module, "_move", after="worker.before_commit")
+    around(module, "_move_checkpoint", after="worker.before_commit")
     around(module, "_count_batch", after="worker.after_commit")
     around(module.tally_changed, "send_robust", before="worker.before_announce")
     instead(module.tally_changed, "send_robust", "lost.announcement", _nothing)

@@ -64,7 +64,7 @@ def confirm(client: Client, poll: Poll, step: str) -> list[str]:
 def closed(poll: Poll) -> Poll:
     lifecycle.close_poll(poll.pk)
     count()
-    closing.settle_closings()
+    closing.close_counted_polls()
     poll.refresh_from_db()
     assert poll.state == State.CLOSED
     return poll
@@ -395,7 +395,7 @@ def test_the_buttons_are_the_steps_that_the_state_allows(boss: Client) -> None:
     assert buttons() == []
     assert "this page goes on by itself" in boss.get(page_of(poll)).content.decode()
     count()
-    closing.settle_closings()
+    closing.close_counted_polls()
     assert buttons() == ["publish", "reset"]
     lifecycle.publish_poll(poll.pk)
     assert buttons() == ["reset"]
@@ -476,7 +476,7 @@ def test_a_poll_is_run_by_its_buttons(boss: Client, each_log: str) -> None:
     assert "Voting has ended" in confirm(boss, poll, "close")[-1]
     assert poll.state == State.CLOSING
     count()
-    closing.settle_closings()
+    closing.close_counted_polls()
     assert "published" in confirm(boss, poll, "publish")[-1]
     assert poll.state == State.PUBLISHED
     assert "Round 2" in confirm(boss, poll, "reset")[-1]

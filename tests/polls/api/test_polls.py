@@ -596,7 +596,7 @@ def settle(code: str) -> None:
 
     for partition in range(get_log().partitions):
         batches.count_partition(partition)
-    closing.settle_closings()
+    closing.close_counted_polls()
     assert Poll.objects.get(code=code).state == State.CLOSED
 
 

@@ -106,7 +106,7 @@ def count() -> None:
 
     for partition in range(get_log().partitions):
         batches.count_partition(partition)
-    closing.settle_closings()
+    closing.close_counted_polls()
 
 
 @pytest.fixture
