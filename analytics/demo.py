@@ -24,7 +24,7 @@ from analytics.counting import batches, closing
 from analytics.results import tallies
 from polls import drafts, lifecycle
 from polls.casting import ballot_box
-from polls.casting.ballot_box import CastRequest
+from polls.casting.request import CastRequest
 from polls.errors import LandslideError
 from polls.models import Poll, State
 from polls.votelog import get_log

@@ -11,8 +11,8 @@ from analytics.counting import batches
 from analytics.models import Tally, TallyPoint
 from analytics.results.tallies import BALLOTS, QUARANTINED
 from polls import drafts, lifecycle
-from polls.casting.ballot_box import CastRequest
 from polls.casting.ballot_box import cast as cast_request
+from polls.casting.request import CastRequest
 from polls.methods import decode, encode
 from polls.models import Ballot, Poll
 from polls.votelog import expected_heads, get_log

@@ -11,9 +11,9 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from polls.casting import ballot_box
-from polls.casting.ballot_box import Answer, CastRequest
+from polls.casting import ballot_box, batch
 from polls.casting.receipts import receipt_status
+from polls.casting.request import Answer, CastRequest
 from polls.http.client_address import FORWARDED_FOR, client_address
 from polls.voters import identity
 
@@ -105,7 +105,7 @@ class BallotBatch(Endpoint):
         responses={200: BatchOutcomes} | refusals(*ENVELOPE),
     )
     def post(self, request: Request, code: str) -> HttpResponse:
-        return _response(ballot_box.cast_batch(_parts(request, code, settings.BATCH_MAX_BYTES)))
+        return _response(batch.cast_batch(_parts(request, code, settings.BATCH_MAX_BYTES)))
 
 
 class Receipt(Endpoint):

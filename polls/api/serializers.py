@@ -179,7 +179,7 @@ NEEDS = [Identity.LOGIN.value, Identity.INVITE.value, Identity.CLIENT.value]
 INVITE_STATES = [eligibility.ACCEPTED, eligibility.INVALID, eligibility.REVOKED]
 BALLOT_STATES = ["accepted", "counted", "replaced", "quarantined", "rejected"]
 
-# --- ballots: what `polls.casting.ballot_box` takes and answers; here for the schema ---
+# --- ballots: what `polls.casting.request` takes and `ballot_box` answers; here for the schema ---
 
 
 class NewBallot(StrictSerializer):

@@ -23,9 +23,10 @@ from typing import Any
 from django.conf import settings
 from structlog.contextvars import bound_contextvars
 
-from polls.casting import ballot_box
-from polls.casting.ballot_box import Answer, CastRequest, RulesDoubted
+from polls.casting import ballot_box, log_writer
+from polls.casting.ballot_box import RulesDoubted
 from polls.casting.cast_queue import Gatherer
+from polls.casting.request import ACCEPTED_HEADERS, Answer, CastRequest, check_envelope
 from polls.db_connections import in_thread
 from polls.errors import InternalError, LandslideError, OutcomeUnknown, Overloaded, PollNotFound, VoterUnknown
 from polls.http.client_address import FORWARDED_FOR, client_address
@@ -232,12 +233,12 @@ class Intake:
         """That of the running event loop."""
         gatherer = self._gatherer
         if gatherer is None or gatherer.loop is not asyncio.get_running_loop():
-            gatherer = self._gatherer = Gatherer(ballot_box.submit)
+            gatherer = self._gatherer = Gatherer(log_writer.submit)
         return gatherer
 
     async def _cast(self, request: CastRequest, known: PollRules, age: float) -> Answer:
         try:
-            ballot_box.check_envelope(request, self._most)
+            check_envelope(request, self._most)
             if age > LOOK_AGAIN:
                 known = await self._renewed(request.code, known, age)
             try:
@@ -278,9 +279,9 @@ class Intake:
         """As they come from Django: the answer's own, the view's, and what middleware adds to each."""
         if secure not in self._constant:
             self._constant[secure] = headers_of_every_answer("POST, OPTIONS", secure=secure)
-            self._accepted[secure] = [*raw(ballot_box.ACCEPTED_HEADERS), *self._constant[secure]]
+            self._accepted[secure] = [*raw(ACCEPTED_HEADERS), *self._constant[secure]]
         length = (b"content-length", b"%d" % len(answer.body))
-        if answer.headers is ballot_box.ACCEPTED_HEADERS:
+        if answer.headers is ACCEPTED_HEADERS:
             return [*self._accepted[secure], length]
         return [*raw(answer.headers), *self._constant[secure], length]
 

@@ -28,7 +28,8 @@ from polls.casting.asgi_lane import (
     request_id_of,
     unexpected,
 )
-from polls.casting.ballot_box import Answer, CastRequest, RulesDoubted
+from polls.casting.ballot_box import RulesDoubted
+from polls.casting.request import ACCEPTED_HEADERS, Answer, CastRequest, check_envelope
 from polls.errors import LandslideError, VoterUnknown
 from polls.http.lanes import FORWARDED_PROTO, Headers, is_secure, proxy_header
 from polls.votelog.admission import NewBallot, Outcome
@@ -79,7 +80,7 @@ class Wire:
 
         request = CastRequest(known.code, data[head.end() :], *parts)
         try:
-            ballot_box.check_envelope(request, length)
+            check_envelope(request, length)
             ballot = ballot_box.prepare(request, known)
             outcome = gatherer.cast(ballot)
         except (RulesDoubted, VoterUnknown):
@@ -127,7 +128,7 @@ class Wire:
         return True
 
     def _answer(self, answer: Answer, request_id: bytes, secure: bool, reply: Reply) -> None:
-        if answer.headers is ballot_box.ACCEPTED_HEADERS or answer.status == 503:
+        if answer.headers is ACCEPTED_HEADERS or answer.status == 503:
             kind = (secure, answer.status, len(answer.body), answer.headers.get("Retry-After"))
             head = self._heads.get(kind) or self._heads.setdefault(kind, self._head(answer, secure))
         else:

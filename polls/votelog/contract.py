@@ -2,7 +2,7 @@
 
 A vote log is a durable, append-only record of accepted ballots before they are counted,
 in N partitions. A backend is synchronous and works on batches only; the coalescer in
-`polls.casting.ballot_box` gives it a thread. Positions are integers, contiguous per partition,
+`polls.casting.log_writer` gives it a thread. Positions are integers, contiguous per partition,
 starting at 1. tests/polls/votelog/contract.py is the suite that every backend passes.
 
 Times are milliseconds since the epoch, always by the clock of the log's store.

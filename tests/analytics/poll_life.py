@@ -18,6 +18,7 @@ from analytics.models import Checkpoint, Tally, TallyPoint
 from analytics.results import tallies
 from polls import votelog
 from polls.casting import ballot_box, receipts
+from polls.casting.request import CastRequest
 from polls.models import (
     ApiClient,
     Ballot,
@@ -139,7 +140,7 @@ class Life(RuleBasedStateMachine):
         cookie = self.cookies.get(cast.voter)
         authorization = None if cookie else f"Api-Key {self.key}"
         body = json.dumps(self.as_sent(cast)).encode()
-        asked = ballot_box.CastRequest(
+        asked = CastRequest(
             self.poll.code, body, "application/json", "", cookie=cookie, authorization=authorization
         )
         answer = ballot_box.cast(asked)

@@ -24,7 +24,8 @@ from analytics.counting import batches, circuit_breaker, dead_letters
 from analytics.models import Checkpoint, Tally, TallyPoint
 from analytics.recovery import log_diagnosis, reconcile
 from polls import lifecycle, votelog
-from polls.casting import ballot_box
+from polls.casting import batch
+from polls.casting.request import CastRequest
 from polls.errors import IllegalState, LogInconsistent
 from polls.models import ApiClient, DeadLetter, Round
 from polls.votelog import get_log
@@ -107,13 +108,11 @@ class LifeOfAPoll(Life):
             else:
                 casts.append(self.new_cast(voter, marks, how.replace("again", "nothing"), "now"))
         body = json.dumps({"ballots": [self.as_sent(cast) for cast in casts]}).encode()
-        asked = ballot_box.CastRequest(
-            self.poll.code, body, "application/json", "", authorization=f"Api-Key {self.key}"
-        )
+        asked = CastRequest(self.poll.code, body, "application/json", "", authorization=f"Api-Key {self.key}")
         if self.model.broken:
             store = "well"
         with store_that_is(store):
-            outcomes = json.loads(ballot_box.cast_batch(asked).body)["outcomes"]
+            outcomes = json.loads(batch.cast_batch(asked).body)["outcomes"]
         expected = [self.expected(cast) for cast in casts] if store != "deaf" else []
         if store == "twice":
             expected = [self.expected(cast) for cast in casts]

@@ -12,6 +12,7 @@ from analytics.counting import batches
 from config.asgi import application
 from polls import drafts, lifecycle
 from polls.casting import ballot_box
+from polls.casting.request import CastRequest
 from polls.models import Poll
 from polls.votelog import get_log
 from polls.voters import identity
@@ -31,9 +32,7 @@ def cast(poll: Poll, selection: list[int], cookie: str | None = None) -> str:
     """Cast as a voter through the ballot box; the voter's cookie."""
     cookie = cookie or identity.new_cookie()
     body = json.dumps({"selections": selection}).encode()
-    answer = ballot_box.cast(
-        ballot_box.CastRequest(poll.code, body, "application/json", "testserver", cookie=cookie)
-    )
+    answer = ballot_box.cast(CastRequest(poll.code, body, "application/json", "testserver", cookie=cookie))
     assert answer.status == 202, answer.body
     return cookie
 
@@ -42,7 +41,7 @@ def cast_with_pass(poll: Poll, selection: list[int], voter_key: bytes) -> str:
     """Cast as a voter whom a pass makes known, in a poll by account or invite; the pass."""
     pass_ = identity.make_pass(poll.identity, poll.pk, poll.voter_secret(), voter_key)
     body = json.dumps({"selections": selection}).encode()
-    request = ballot_box.CastRequest(poll.code, body, "application/json", "testserver", pass_=pass_)
+    request = CastRequest(poll.code, body, "application/json", "testserver", pass_=pass_)
     answer = ballot_box.cast(request)
     assert answer.status == 202, answer.body
     return pass_

@@ -19,7 +19,7 @@ from analytics.recovery.log_diagnosis import Damage, diagnose
 from analytics.results import documents, tallies
 from polls import drafts, lifecycle, votelog
 from polls.casting import ballot_box
-from polls.casting.ballot_box import CastRequest
+from polls.casting.request import CastRequest
 from polls.errors import LogInconsistent, LogUnsuitable
 from polls.models import Ballot, Claim, DeadLetter, LogEntry, LogGate, LogHead, Poll
 from polls.votelog import get_log

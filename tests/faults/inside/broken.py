@@ -22,6 +22,7 @@ def add() -> None:
     if role() == "web":
         after_import("polls.votelog.redis.log")(_casting)
         after_import("polls.casting.ballot_box")(_box)
+        after_import("polls.casting.log_writer")(_writer)
         after_import("realtime.hub")(_hub)
         after_import("realtime.tally_reader")(_reading)
     if role() == "worker":
@@ -112,6 +113,8 @@ def _box(module: ModuleType) -> None:
 
     instead(module, "problem_details", "never_says_when", never_say_when)
 
+
+def _writer(module: ModuleType) -> None:
     def ask_the_database(_kept: Any) -> Mapping[int, Any]:
         from polls.votelog import expected_heads
 

@@ -16,7 +16,7 @@ def add() -> None:
     if role() == "web":
         after_import("polls.votelog.redis.log")(_casting)
         after_import("polls.votelog")(_comparing)
-        after_import("polls.casting.ballot_box")(_box)
+        after_import("polls.casting.log_writer")(_box)
         after_import("analytics.health.bounded_probes")(_asking)
     if role() == "worker":
         after_import("analytics.counting.batches")(_counting)

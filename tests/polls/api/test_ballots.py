@@ -10,7 +10,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from polls import lifecycle
-from polls.casting import ballot_box
+from polls.casting import ballot_box, batch, log_writer
 from polls.errors import LogInconsistent, Overloaded, errors_by_code
 from polls.models import ApiClient, Ballot, Claim, LogEntry, Poll
 from polls.votelog import get_log
@@ -399,7 +399,7 @@ def test_overload_and_doubt_ask_to_come_back(
         answer = Voter().cast(poll, 1)
         assert refusal(answer) == (503, code)
         assert "gone" not in answer.content.decode()
-    monkeypatch.setattr(ballot_box, "_coalescer", raising(Overloaded()))
+    monkeypatch.setattr(log_writer, "_coalescer", raising(Overloaded()))
     assert refusal(Voter().cast(poll, 1)) == (503, "overloaded")
 
 
@@ -577,7 +577,7 @@ def test_a_store_that_fails_leaves_only_its_chunk_unknown(
             raise OperationalError("gone")
         return append(self, *args)
 
-    monkeypatch.setattr(ballot_box, "APPEND_AT_MOST", 10)
+    monkeypatch.setattr(batch, "APPEND_AT_MOST", 10)
     monkeypatch.setattr(append_queue, "APPEND_AT_MOST", 10)
     monkeypatch.setattr(log, "append", second_fails)
     ballots = [{"selections": [1], "voter": str(n)} for n in range(25)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from polls.casting import append_queue, ballot_box
+from polls.casting import append_queue, log_writer
 from polls.casting.append_queue import Coalescer
 from polls.errors import LogInconsistent, OutcomeUnknown, Overloaded, Unavailable
 from polls.votelog.admission import NewBallot, Outcome
@@ -189,7 +189,7 @@ def test_a_cast_that_took_too_long_knows_whether_it_was_written(
     if under_way:
         store.busy()
     with pytest.raises(OutcomeUnknown if under_way else Overloaded):
-        ballot_box._settle(future)
+        log_writer._settle(future)
     store.free()
     assert rounds(box.submit(ballots(5))) == [5]
     assert ([3] in store.batches) == under_way

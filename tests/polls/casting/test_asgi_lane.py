@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from polls import drafts, lifecycle
-from polls.casting import asgi_lane, ballot_box
+from polls.casting import asgi_lane, ballot_box, log_writer
 from polls.casting.asgi_lane import Intake, PassOn
 from polls.casting.cast_queue import STANDING_AT_MOST, STANDING_SECONDS, Gatherer
 from polls.errors import LogInconsistent
@@ -355,14 +355,14 @@ def test_one_who_hangs_up_before_the_answer_harms_nobody(
 ) -> None:
     """Their ballot is on its way, and is what their next try finds."""
     sent = ballot(poll, 3, ballot_id=str(uuid.uuid4()))
-    submit, waiting = ballot_box.submit, asyncio.Event()
+    submit, waiting = log_writer.submit, asyncio.Event()
 
     def late(ballots: Any) -> Future[list[Outcome]]:
         waiting.set()
         return submit(ballots)
 
     door.lane._gatherer = None
-    monkeypatch.setattr(ballot_box, "submit", late)
+    monkeypatch.setattr(log_writer, "submit", late)
 
     async def hang_up() -> Received:
         gone = asyncio.create_task(ask(door.lane, sent))
@@ -412,7 +412,7 @@ def test_who_finds_it_full_is_turned_away_as_django_would(
         return await ask(door.lane, ballot(poll))
 
     turned_away = door.run(find_it_full())
-    monkeypatch.setattr(ballot_box._coalescer(), "_limit", 0)
+    monkeypatch.setattr(log_writer._coalescer(), "_limit", 0)
     by_django: Received = door.run(ask(door.ways.behind, ballot(poll)))
     assert code(turned_away) == (503, "overloaded")
     assert turned_away.header(b"retry-after") == [b"1"]

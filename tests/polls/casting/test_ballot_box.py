@@ -13,8 +13,8 @@ from django.db import OperationalError, connection
 
 from analytics.models import Checkpoint
 from polls import lifecycle, votelog
-from polls.casting import ballot_box
-from polls.casting.ballot_box import CastRequest
+from polls.casting import ballot_box, batch, log_writer
+from polls.casting.request import CastRequest
 from polls.models import ApiClient, Ballot, Choice, Poll
 from polls.votelog.admission import Outcome
 from polls.voters import identity, poll_rules
@@ -194,7 +194,7 @@ class TestBadInput:
         client, key = ApiClient.objects.create_key(name="Stage", scopes=["ballots:write"])
         _, narrow = ApiClient.objects.create_key(name="Reader", scopes=["polls:read", "polls:write"])
         asked = request(poll, [1, 2], voter="anna")
-        for way in (ballot_box.cast, ballot_box.cast_batch):
+        for way in (ballot_box.cast, batch.cast_batch):
             assert refused(changed(asked, authorization="Api-Key x.y"), way) == (401, "invalid_key")
             scope = refused(changed(asked, authorization=f"Api-Key {narrow}"), way)
             assert scope == (403, "missing_scope")
@@ -222,15 +222,15 @@ class TestBadInput:
     def test_what_is_not_a_batch_is_malformed(self, poll: Poll, body: bytes) -> None:
         _, key = ApiClient.objects.create_key(name="Stage", scopes=["ballots:write"])
         asked = changed(request(poll, []), body=body, authorization=f"Api-Key {key}")
-        assert refused(asked, ballot_box.cast_batch) == (400, "malformed")
+        assert refused(asked, batch.cast_batch) == (400, "malformed")
 
     def test_a_batch_needs_a_key_and_has_a_limit(self, poll: Poll, settings: Any) -> None:
         settings.BATCH_MAX_BALLOTS = 2
         _, key = ApiClient.objects.create_key(name="Stage", scopes=["ballots:write"])
         asked = changed(request(poll, []), body=b'{"ballots": [1, 2, 3]}')
-        assert refused(asked, ballot_box.cast_batch) == (401, "invalid_key")
+        assert refused(asked, batch.cast_batch) == (401, "invalid_key")
         asked = changed(asked, authorization=f"Api-Key {key}")
-        assert refused(asked, ballot_box.cast_batch) == (413, "too_large")
+        assert refused(asked, batch.cast_batch) == (413, "too_large")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -365,13 +365,13 @@ class TestCasting:
     def test_who_waits_sits_on_no_database_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Or, with a pool, as many waiting casts as it has connections would wait for ever."""
         poll, held = open_poll(), []
-        settle = ballot_box._settle
+        settle = log_writer._settle
 
         def look(future: Any) -> Any:
             held.append(connection.connection)
             return settle(future)
 
-        monkeypatch.setattr(ballot_box, "_settle", look)
+        monkeypatch.setattr(log_writer, "_settle", look)
         assert cast(poll, [1])[0] == 202
         assert held == [None]
 
@@ -399,7 +399,7 @@ class TestBatches:
     def send(self, poll: Poll, key: str, ballots: list[Any]) -> list[dict[str, Any]]:
         body = json.dumps({"ballots": ballots}).encode()
         asked = changed(request(poll, []), body=body, cookie=None, authorization=f"Api-Key {key}")
-        answer = ballot_box.cast_batch(asked)
+        answer = batch.cast_batch(asked)
         assert answer.status == 200
         outcomes: list[dict[str, Any]] = json.loads(answer.body)["outcomes"]
         assert [outcome["index"] for outcome in outcomes] == list(range(len(ballots)))
@@ -435,7 +435,7 @@ class TestBatches:
         assert self.send(open_poll(), key, []) == []
 
     def test_a_batch_larger_than_an_append(self, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ballot_box, "APPEND_AT_MOST", 40)
+        monkeypatch.setattr(batch, "APPEND_AT_MOST", 40)
         poll = open_poll()
         outcomes = self.send(
             poll, key, [{"selections": [1 + n % 3], "voter": str(n % 90)} for n in range(100)]
@@ -476,7 +476,7 @@ class TestBatches:
         assert check_books(poll)[1, "ballots"] == 4
 
     def test_a_part_that_fails_is_told_from_the_rest(self, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ballot_box, "APPEND_AT_MOST", 2)
+        monkeypatch.setattr(batch, "APPEND_AT_MOST", 2)
         poll, log = open_poll(), votelog.get_log()
         write, calls = log.append, iter([True, False, True])
 

@@ -1,0 +1,91 @@
+"""Batches: the ballots of an API client, cast together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from polls.casting.append_queue import APPEND_AT_MOST
+from polls.casting.ballot_box import (
+    RulesDoubted,
+    client_voter,
+    need_scope,
+    new_ballot,
+    receipt_document,
+    refusal,
+)
+from polls.casting.log_writer import append_among_others
+from polls.casting.request import ACCEPTED_HEADERS, Answer, CastRequest, ballot_of, batch_of, check_envelope
+from polls.errors import LandslideError, OutcomeUnknown, TooLarge
+from polls.models import ApiClient
+from polls.votelog import STORE_ERRORS
+from polls.votelog.admission import NewBallot
+from polls.voters import identity
+from polls.voters.poll_rules import PollRules, get_rules, rules_of_round
+
+logger = logging.getLogger(__name__)
+
+
+def cast_batch(request: CastRequest) -> Answer:
+    """Cast up to settings.BATCH_MAX_BALLOTS ballots of an API client; one outcome each, in the order sent."""
+    try:
+        check_envelope(request, settings.BATCH_MAX_BYTES)
+        rules = get_rules(request.code)
+        client = identity.authenticate_client(request.authorization)
+        if client is None:
+            raise identity.InvalidKey(_("A batch needs an API key."))
+        need_scope(client)
+        items = batch_of(request.body or b"")
+        if len(items) > settings.BATCH_MAX_BALLOTS:
+            raise TooLarge(_("At most %(most)s ballots a batch.") % {"most": settings.BATCH_MAX_BALLOTS})
+        outcomes = _cast_items(rules, client, items)
+    except LandslideError as error:
+        return refusal(error, request)
+    except STORE_ERRORS:
+        logger.exception("batch_failed")
+        return refusal(OutcomeUnknown(), request)
+    return Answer(200, msgspec.json.encode({"outcomes": outcomes}), ACCEPTED_HEADERS)
+
+
+def _cast_items(rules: PollRules, client: ApiClient, items: Sequence[msgspec.Raw]) -> list[dict[str, Any]]:
+    outcomes: list[dict[str, Any]] = [{} for _ in items]
+    valid: list[tuple[int, NewBallot]] = []
+    surely: dict[int | None, PollRules] = {}  # of each round that was in doubt, looked up once a batch
+    for index, item in enumerate(items):
+        try:
+            body = ballot_of(bytes(item))
+            voter_key = client_voter(rules, client, body)
+            try:
+                ballot = new_ballot(rules, body, voter_key, sure=False)
+            except RulesDoubted:
+                if body.round not in surely:
+                    surely[body.round] = rules_of_round(rules.code, body.round)
+                ballot = new_ballot(surely[body.round], body, voter_key, sure=True)
+            valid.append((index, ballot))
+        except LandslideError as error:
+            outcomes[index] = _failed(index, error)
+
+    chunks = [valid[i : i + APPEND_AT_MOST] for i in range(0, len(valid), APPEND_AT_MOST)]
+    for chunk in chunks:
+        # One chunk after the other: a batch must not fill the queue that single voters stand in.
+        try:
+            verdicts = append_among_others([ballot for _, ballot in chunk])
+        except LandslideError as error:
+            for index, _ballot in chunk:
+                outcomes[index] = _failed(index, error)
+            continue
+        for (index, ballot), verdict in zip(chunk, verdicts, strict=True):
+            try:
+                outcomes[index] = {"index": index, **receipt_document(ballot, verdict)}
+            except LandslideError as error:
+                outcomes[index] = _failed(index, error)
+    return outcomes
+
+
+def _failed(index: int, error: LandslideError) -> dict[str, Any]:
+    return {"index": index, "code": error.code, "detail": error.detail}

@@ -1,0 +1,97 @@
+"""What a cast's HTTP request says, and the parts of its answer."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated
+
+import msgspec
+from django.utils.translation import gettext as _
+
+from polls.errors import Malformed, TooLarge, UnsupportedMediaType
+from polls.http.origins import check_origin
+from polls.text.strict_json import DuplicateMember, refuse_duplicates
+from polls.voters import proof_of_work
+
+
+class CastRequest(msgspec.Struct, frozen=True, gc=False):
+    """What of an HTTP request decides about a ballot. `body` is None where it was over the limit."""
+
+    code: str
+    body: bytes | None
+    content_type: str
+    host: str
+    origin: str | None = None
+    secure: bool = False
+    cookie: str | None = None
+    authorization: str | None = None
+    pass_: str | None = None
+    address: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+
+class BallotBody(msgspec.Struct, forbid_unknown_fields=True):
+    """One ballot as sent; see the public contract in docs/api.md."""
+
+    selections: Annotated[list[int], msgspec.Meta(max_length=99)]
+    ballot_id: uuid.UUID | None = None
+    round: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
+    replaces: uuid.UUID | None = None
+    voter: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+    proof: Annotated[str, msgspec.Meta(max_length=proof_of_work.MAX_LENGTH)] | None = None
+
+
+class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
+    ballots: list[msgspec.Raw]
+
+
+_decode_ballot = msgspec.json.Decoder(BallotBody).decode
+_decode_batch = msgspec.json.Decoder(BatchBody).decode
+#: What msgspec and `strict_json` raise for a body that isn't one.
+_NO_BODY = (msgspec.MsgspecError, UnicodeError, RecursionError, DuplicateMember)
+#: One object, so that a lane can tell by it that a ballot was accepted.
+ACCEPTED_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+
+
+def check_envelope(request: CastRequest, limit: int) -> None:
+    kind = request.content_type
+    if kind != "application/json" and kind.partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType()
+    check_origin(request.origin, request.host, secure=request.secure)
+    if request.body is None or len(request.body) > limit:
+        raise TooLarge(_("At most %(most)s bytes.") % {"most": limit})
+
+
+def ballot_of(text: bytes) -> BallotBody:
+    """The ballot in a body; Malformed where it isn't one, or a member comes twice."""
+    try:
+        body: BallotBody = _decode_ballot(text)
+        # msgspec takes the last of two members. Cheap, for every cast: each member has a colon, so only a
+        # body with more of them than we got (in a text, of a null, or of a second one) is read again.
+        if text.count(b":") != _members_of(body):
+            refuse_duplicates(text)
+    except _NO_BODY as error:
+        raise Malformed(str(error)) from None
+    return body
+
+
+def _members_of(body: BallotBody) -> int:
+    given = 1 + (body.ballot_id is not None) + (body.round is not None) + (body.replaces is not None)
+    return given + (body.voter is not None) + (body.proof is not None)
+
+
+def batch_of(text: bytes) -> list[msgspec.Raw]:
+    """The ballots in a body, still to be read one by one."""
+    try:
+        ballots: list[msgspec.Raw] = _decode_batch(text).ballots
+        # As above: the one colon outside the ballots is that of `ballots`.
+        if text.count(b":") != 1 + sum(bytes(ballot).count(b":") for ballot in ballots):
+            raise DuplicateMember("'ballots' comes twice in one object.")
+    except _NO_BODY as error:
+        raise Malformed(str(error)) from None
+    return ballots
