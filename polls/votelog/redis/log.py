@@ -1,14 +1,5 @@
 """The vote log in Redis Streams: N partitions, decided and appended by one Redis Function.
 
-All keys of a partition carry its hash tag, so that Redis Cluster can spread partitions:
-
-    <prefix>:{n}:log     the stream; an entry holds the ballots of a poll that came together, in
-                         columns, and its ID is "<position of the last>-0", our own counter
-    <prefix>:{n}:head    hash: generation, position, trimmed, format
-    <prefix>:{n}:gates   hash: poll_id -> Gate.pack()
-    <prefix>:{n}:claims:<poll_id>      hash: count, buckets
-    <prefix>:{n}:claims:<poll_id>:<k>  hash: the end of a voter_key -> pack_claim()
-
 A flush is one pipeline with one Function call per touched partition, and each call speaks for
 its own ballots only. A call whose reply was lost is repeated, and the Function may so run twice:
 the claim on (voter, ballot_id), written in the same call, makes the second run answer the same.
@@ -18,22 +9,17 @@ A refusal of the second run says nothing of the first, so those ballots' outcome
 from __future__ import annotations
 
 import logging
-import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import redis
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
-from django.utils.translation import gettext as _
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from polls.errors import LogInconsistent, LogUnsuitable, Unavailable
-from polls.votelog import rate_limits
+from polls.errors import LogInconsistent
 from polls.votelog.admission import (
     REMEMBERED_BALLOTS,
     Claimed,
@@ -46,20 +32,19 @@ from polls.votelog.admission import (
 )
 from polls.votelog.columns import Columns, readable
 from polls.votelog.entries import Block, Head, Marker, partition_of
+from polls.votelog.redis.durability import verify
 from polls.votelog.redis.functions import Call, Functions, refusal
+from polls.votelog.redis.heads import FORMAT, Heads
+from polls.votelog.redis.keys import Keys
+from polls.votelog.redis.limits import RedisRateLimits
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = "2"  # of the keys, as in the Function
-_HEAD = ("generation", "position", "trimmed", "format", "at")
-#: As in the Function: a store's clock that went back by more than this can't be gone by.
-CLOCK_TOLERANCE_MS = 5000
 _SCAN = 1000
 _READ_AT_LEAST = 32  # stream entries a look
 _RESTORE = 2000  # arguments a call, a claim being two
 _UNKNOWN = Outcome("outcome_unknown")
 _NOBODY_KNOWS = LogInconsistent()  # what of a partition is counted
-_BEHIND = "behind what it has acknowledged"  # instead of a generation
 
 _Polls = dict[tuple[int, str], Columns]  # of one partition, by poll and the rule by which they count apart
 
@@ -76,9 +61,7 @@ class RedisVoteLog:
     ) -> None:
         """`counted`: what the database has counted, to compare a server with that has started anew."""
         self.partitions = partitions or settings.VOTE_LOG_PARTITIONS
-        self._counted = counted
-        self._prefix = prefix or settings.VOTE_LOG_PREFIX
-        self._written: dict[int, Head] = {}
+        self._keys = Keys(prefix or settings.VOTE_LOG_PREFIX)
         connect = partial(
             redis.Redis.from_url,
             url or settings.VOTE_LOG_REDIS_URL,
@@ -90,6 +73,8 @@ class RedisVoteLog:
         )
         self._redis = connect(retry=Retry(ExponentialBackoff(base=0.02, cap=0.2), 2))
         self._functions = Functions(connect)
+        self._heads = Heads(self._redis, self._functions, self._keys, counted)
+        self._limits = RedisRateLimits(self._redis, self._keys)
 
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
         together: dict[int, _Polls] = {}
@@ -104,9 +89,9 @@ class RedisVoteLog:
             for partition, polls in together.items()
             if partition in expected
         }
-        counting = self._counting_of(ballots)
+        counting = self._limits.calls(ballots)
         answers, lost = self._functions.ask([*calls.values(), *counting.values()], self._compare)
-        self._note_over(counting, answers[len(calls) :])
+        self._limits.note_over(counting, answers[len(calls) :])
         appended = dict(zip(calls, answers, strict=False))
         outcomes: list[Outcome] = [_UNKNOWN] * len(ballots)
         for partition, polls in together.items():
@@ -117,57 +102,29 @@ class RedisVoteLog:
                     columns.refuse(outcomes, refused)
                 continue
             position, *verdicts = answer
-            self._written[partition] = Head(expected[partition].generation, int(position))
+            self._heads.written[partition] = Head(expected[partition].generation, int(position))
             for columns, (letters, round_, rounds) in zip(polls.values(), verdicts, strict=True):
                 columns.settle(outcomes, letters.decode(), round_, rounds.decode())
         return outcomes
 
     def _append_call(self, partition: int, polls: _Polls, head: Head) -> Call:
         most = settings.BACKLOG_LIMIT // self.partitions
-        written = self._written_of(partition, head.generation)
+        written = self._heads.written_of(partition, head.generation)
         args: list[Any] = [head.generation, head.position, REMEMBERED_BALLOTS, most, written]
         for (poll_id, aside), columns in polls.items():
             args += (*columns.arguments(poll_id), aside)
-        keys = [*self._keys(partition), *(self._claims_key(partition, poll_id) for poll_id, _ in polls)]
+        keys = [
+            *self._keys.partition(partition),
+            *(self._keys.claims(partition, poll_id) for poll_id, _ in polls),
+        ]
         return "landslide_append", keys, args
-
-    def _written_of(self, partition: int, generation: str) -> int:
-        """The position up to which we know this log to have been written, for we did so."""
-        written = self._written.get(partition)
-        return written.position if written and written.generation == generation else 0
-
-    def _counting_of(self, ballots: Sequence[NewBallot]) -> dict[bytes, Call]:
-        """By kind of rate limit, the call that counts these casts: its keys are of no partition."""
-        calls = {}
-        for kind, fields in rate_limits.tally(ballot.counted_as for ballot in ballots).items():
-            limit = rate_limits.limits()[kind]
-            args: list[Any] = [limit.seconds, limit.most]
-            for field, times in fields.items():
-                args += (field, times)
-            calls[kind] = ("landslide_count", [f"{self._prefix}:{{limits}}:{kind.decode()}"], args)
-        return calls
-
-    def _note_over(self, calls: Mapping[bytes, Call], answers: Sequence[Any]) -> None:
-        for (_name, _keys, args), answer in zip(calls.values(), answers, strict=True):
-            if isinstance(answer, Exception):
-                # Ballots matter more than limits: these count again as soon as the store takes it.
-                logger.warning("limits_not_counted", extra={"error": str(answer)})
-            else:
-                milliseconds, over = answer
-                rate_limits.note_over((args[index] for index in over), milliseconds / 1000)
 
     def salt(self) -> tuple[bytes, float]:
         """What addresses are hashed with, and for how many seconds from now: the same for all processes."""
-        key = f"{self._prefix}:{{limits}}:salt"
-        self._redis.set(key, secrets.token_bytes(16), nx=True, ex=rate_limits.SALT_SECONDS)
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.get(key)
-        pipe.pttl(key)
-        salt, left = pipe.execute()
-        return (salt, left / 1000) if salt and left > 0 else rate_limits.own_salt()
+        return self._limits.salt()
 
     def read(self, partition: int, after: int, limit: int) -> list[Block]:
-        log, found = self._keys(partition)[0], 0
+        log, found = self._keys.partition(partition)[0], 0
         blocks: list[Block] = []
         while found < limit:
             # As many stream entries as there are likely to be ballots left, going by those we have seen.
@@ -184,12 +141,12 @@ class RedisVoteLog:
         return blocks
 
     def trim(self, partition: int, upto: int) -> None:
-        self._call([("landslide_trim", self._keys(partition), [upto])])
+        self._call([("landslide_trim", self._keys.partition(partition), [upto])])
 
     def forget(self, poll_id: int, counted: Mapping[int, int]) -> None:
         for partition in range(self.partitions):
             self._forget_ballots(partition, poll_id, counted.get(partition, 0))
-            claims = self._claims_key(partition, poll_id)
+            claims = self._keys.claims(partition, poll_id)
             buckets: Any = self._redis.hget(claims, "buckets")
             # One more than are in use: an error may have left one behind that was being split off.
             keys = [f"{claims}:{n}" for n in range(int(buckets or 1) + 1)]
@@ -199,7 +156,7 @@ class RedisVoteLog:
             self._redis.unlink(claims)
 
     def _forget_ballots(self, partition: int, poll_id: int, upto: int) -> None:
-        log, after = self._keys(partition)[0], "-"
+        log, after = self._keys.partition(partition)[0], "-"
         while True:
             rows: Any = self._redis.xrange(log, min=after, max=f"{upto}-0", count=_SCAN)
             if not rows:
@@ -210,26 +167,14 @@ class RedisVoteLog:
             after = f"({rows[-1][0].decode()}"
 
     def heads(self) -> dict[int, Head]:
-        found = zip(range(self.partitions), self._heads(range(self.partitions)), strict=True)
-        return {partition: head for partition, head in found if head}
+        return self._heads.existing(range(self.partitions))
 
     def head(self, partition: int) -> Head | None:
-        return self._heads([partition])[0]
-
-    def _heads(self, partitions: Iterable[int]) -> list[Head | None]:
-        # From before the look: what is written meanwhile, by another thread, it needn't show.
-        written = dict(self._written)
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.time()
-        for partition in partitions:
-            pipe.hmget(self._keys(partition)[1], _HEAD)
-        (seconds, micros), *rows = pipe.execute()
-        heads = [_head(seconds * 1000 + micros // 1000, *fields) for fields in rows]
-        return [_doubted(head, written.get(p)) for p, head in zip(partitions, heads, strict=True)]
+        return self._heads.of([partition])[0]
 
     def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
         partition = partition_of(poll_id, voter_key, self.partitions)
-        keys = [*self._keys(partition), self._claims_key(partition, poll_id)]
+        keys = [*self._keys.partition(partition), self._keys.claims(partition, poll_id)]
         (record,) = self._call([("landslide_find", keys, [voter_key])])
         claimed = unpack_claim(record or b"")
         return next((c.ballot_id for c in reversed(claimed) if c.round == round), None)
@@ -239,7 +184,7 @@ class RedisVoteLog:
         args = [poll_id, gate.round, gate.pack(), each]
         self._call(
             [
-                ("landslide_open", [*self._keys(p), self._claims_key(p, poll_id)], args)
+                ("landslide_open", [*self._keys.partition(p), self._keys.claims(p, poll_id)], args)
                 for p in range(self.partitions)
             ]
         )
@@ -256,10 +201,10 @@ class RedisVoteLog:
         self._each("landslide_reset", poll_id, round, Gate(round).pack())
 
     def make(self, partition: int, head: Head) -> None:
-        self._call([("landslide_make", self._keys(partition), [head.generation, head.position])])
+        self._call([("landslide_make", self._keys.partition(partition), [head.generation, head.position])])
 
     def rebuild(self, partition: int, head: Head, gates: Mapping[int, Gate]) -> None:
-        log, head_key, gates_key = self._keys(partition)
+        log, head_key, gates_key = self._keys.partition(partition)
         pipe = self._redis.pipeline(transaction=True)
         pipe.unlink(log, head_key, gates_key)
         if gates:
@@ -270,7 +215,7 @@ class RedisVoteLog:
                 "generation": head.generation,
                 "position": head.position,
                 "trimmed": head.position,
-                "format": _FORMAT,
+                "format": FORMAT,
             },
         )
         pipe.execute()
@@ -285,7 +230,7 @@ class RedisVoteLog:
             by_poll[poll_id] += (voter_key, pack_claim([claimed]))
         calls: list[Call] = []
         for poll_id, args in by_poll.items():
-            keys = [*self._keys(partition), self._claims_key(partition, poll_id)]
+            keys = [*self._keys.partition(partition), self._keys.claims(partition, poll_id)]
             for start in range(0, len(args), _RESTORE):
                 part = args[start : start + _RESTORE]
                 calls.append(("landslide_restore", keys, [REMEMBERED_BALLOTS, *part]))
@@ -297,79 +242,17 @@ class RedisVoteLog:
         return seconds * 1000 + micros // 1000
 
     def verify(self) -> None:
-        info: dict[str, Any] = self._redis.info()
-        if int(str(info["redis_version"]).split(".")[0]) < 7:
-            raise LogUnsuitable(
-                _("Redis %(version)s has no Functions; the vote log needs 7.0 or later.")
-                % {"version": info["redis_version"]}
-            )
-        if not info.get("aof_enabled"):
-            raise LogUnsuitable(
-                _("Redis keeps no append-only file, so a restart would lose acknowledged ballots."),
-                hint="redis-cli CONFIG SET appendonly yes && redis-cli CONFIG SET appendfsync always",
-            )
-        self._verify_config(
-            "maxmemory-policy", {"noeviction"}, _("Redis may evict ballots when memory is short")
-        )
-        allowed = {"always", "everysec"} if settings.VOTE_LOG_DURABILITY == "everysec" else {"always"}
-        self._verify_config(
-            "appendfsync",
-            allowed,
-            _("Redis doesn't write a ballot to disk before it is acknowledged"),
-            _(" (or set VOTE_LOG_DURABILITY=everysec and accept to lose a second of ballots in a power cut)"),
-        )
-
-    def _verify_config(self, name: str, allowed: set[str], trouble: str, otherwise: str = "") -> None:
-        try:
-            value = self._redis.config_get(name).get(name)
-        except redis.ResponseError:
-            # Managed services forbid CONFIG; then this can't be looked up, only promised by the operator.
-            return
-        if value not in allowed:
-            raise LogUnsuitable(
-                f"{trouble}: {name} is {value}.",
-                hint=f"redis-cli CONFIG SET {name} {min(allowed)}{otherwise}",
-            )
-
-    def _keys(self, partition: int) -> list[str]:
-        tag = f"{self._prefix}:{{{partition}}}"
-        return [f"{tag}:log", f"{tag}:head", f"{tag}:gates"]
-
-    def _claims_key(self, partition: int, poll_id: int) -> str:
-        return f"{self._prefix}:{{{partition}}}:claims:{poll_id}"
+        verify(self._redis)
 
     def _each(self, function: str, *args: Any) -> list[Any]:
         """Call a Function on every partition, in one round trip."""
-        return self._call([(function, self._keys(p), list(args)) for p in range(self.partitions)])
+        return self._call([(function, self._keys.partition(p), list(args)) for p in range(self.partitions)])
 
     def _call(self, calls: Sequence[Call]) -> list[Any]:
         return self._functions.call(calls, self._compare)
 
     def _compare(self) -> dict[str, Exception]:
-        """Redis has started anew, or another has taken over: is this the log that we know?
-
-        The database says how far it was counted, and this process how far it has written. While the database
-        is away nobody here can tell: others may have written what an older copy lacks. Returns the errors by
-        the stream of the partition that isn't the one we know.
-        """
-        heads = self.heads()
-        if any(head.generation == _BEHIND for head in heads.values()):
-            raise LogInconsistent()
-        try:
-            counted = self._counted()
-        except (DatabaseError, InterfaceError) as error:
-            logger.warning("log_not_compared", extra={"error": str(error)})
-            raise Unavailable() from None
-        calls: list[Call] = []
-        for partition, head in (counted or heads).items():
-            args = [head.generation, head.position, self._written_of(partition, head.generation)]
-            calls.append(("landslide_compare", self._keys(partition), args))
-        answers, _lost = self._functions.send(calls)
-        return {
-            call[1][0]: answer
-            for call, answer in zip(calls, answers, strict=True)
-            if isinstance(answer, Exception)
-        }
+        return self._heads.compare(range(self.partitions))
 
 
 def _outcome_of(error: Exception, partition: int, *, lost: bool) -> Outcome:
@@ -382,32 +265,6 @@ def _outcome_of(error: Exception, partition: int, *, lost: bool) -> Outcome:
         logger.error("append_failed", extra={"partition": partition, "error": str(error)})
         return _UNKNOWN
     return Outcome(refused.code)
-
-
-def _head(
-    now: int,
-    generation: bytes | None,
-    position: bytes | None,
-    trimmed: bytes | None,
-    written_as: bytes | None,
-    at: bytes | None,
-) -> Head | None:
-    if generation is None or position is None:
-        return None
-    known = generation.decode()
-    if written_as != _FORMAT.encode():
-        # Of a release that kept its keys in another way: the same log to nobody.
-        known = f"format {(written_as or b'1').decode()}"
-    elif at is not None and now < int(at) - CLOCK_TOLERANCE_MS:
-        known = "from a time that is to come"
-    return Head(known, int(position), int(trimmed or 0))
-
-
-def _doubted(head: Head | None, written: Head | None) -> Head | None:
-    """Of a log that ends before what this process has written, an older copy: the same log to nobody."""
-    if head and written and head.generation == written.generation and head.position < written.position:
-        return replace(head, generation=_BEHIND)
-    return head
 
 
 def _is_ballot_of(poll_id: int, fields: Mapping[bytes, bytes]) -> bool:

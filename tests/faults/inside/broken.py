@@ -72,7 +72,7 @@ def _never_append(append: Callable[..., Any], log: Any, ballots: Any, expected: 
 def _forget_claims(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
     for poll_id in {ballot.poll_id for ballot in ballots}:
         for partition in range(log.partitions):
-            key = log._claims_key(partition, poll_id)
+            key = log._keys.claims(partition, poll_id)
             log._redis.unlink(key, *log._redis.scan_iter(match=f"{key}:*", count=1000))
     return append(log, ballots, expected)
 
@@ -82,7 +82,7 @@ def _open_gates(append: Callable[..., Any], log: Any, ballots: Any, expected: An
 
     for poll_id in {ballot.poll_id for ballot in ballots}:
         for partition in range(log.partitions):
-            gates = log._keys(partition)[2]
+            gates = log._keys.partition(partition)[2]
             packed = log._redis.hget(gates, str(poll_id))
             gate = Gate.unpack(packed.decode()) if packed else Gate(1)
             wide = replace(gate, open=True, opens_at=0, closes_at=0)

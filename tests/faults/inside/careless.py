@@ -49,7 +49,7 @@ def _take_for_accepted(append: Callable[..., Any], log: Any, ballots: Any, expec
 def _forget_times(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
     """When the last entry was written doesn't matter."""
     for partition in range(log.partitions):
-        log._redis.hdel(log._keys(partition)[1], "at")
+        log._redis.hdel(log._keys.partition(partition)[1], "at")
     return append(log, ballots, expected)
 
 
@@ -62,12 +62,12 @@ def _make_anew(append: Callable[..., Any], log: Any, ballots: Any, expected: Any
             continue
         log.make(partition, head)
         for poll_id in {ballot.poll_id for ballot in ballots}:
-            log._redis.hsetnx(log._keys(partition)[2], str(poll_id), Gate(1, open=True).pack())
+            log._redis.hsetnx(log._keys.partition(partition)[2], str(poll_id), Gate(1, open=True).pack())
     return append(log, ballots, expected)
 
 
 def _forget_heads(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
-    log._written.clear()
+    log._heads.written.clear()
     return append(log, ballots, expected)
 
 
@@ -87,7 +87,7 @@ def _box(module: ModuleType) -> None:
     def whatever_is_there(_kept: Any) -> Any:
         from polls.votelog import get_log
 
-        get_log()._written.clear()  # type: ignore[attr-defined]
+        get_log()._heads.written.clear()  # type: ignore[attr-defined]
         return get_log().heads()
 
     instead(module, "kept_heads", "trusts_any_log", whatever_is_there)

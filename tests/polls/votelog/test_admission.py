@@ -83,7 +83,7 @@ class InRedis:
     ) -> tuple[list[Outcome], list[Claimed], list[bytes | None]]:
         pipe: Any = self.client.pipeline()
         claims = f"claims:{POLL}"
-        self.log._written.clear()  # another log each time, and not an older copy of the last one
+        self.log._heads.written.clear()  # another log each time, and not an older copy of the last one
         pipe.delete(*(f"{self.tag}:{kind}" for kind in ("log", "head", "gates", claims, f"{claims}:0")))
         pipe.hset(f"{self.tag}:head", mapping={"generation": "g", "position": 0, "format": "2"})
         if gate:

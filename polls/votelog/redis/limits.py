@@ -1,0 +1,53 @@
+"""Rate limits counted in Redis, for all processes, in the round trip of an append."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import redis
+
+from polls.votelog import rate_limits
+from polls.votelog.admission import NewBallot
+from polls.votelog.redis.functions import Call
+from polls.votelog.redis.keys import Keys
+
+logger = logging.getLogger(__name__)
+
+
+class RedisRateLimits:
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._redis = client
+        self._keys = keys
+
+    def calls(self, ballots: Sequence[NewBallot]) -> dict[bytes, Call]:
+        """By kind of rate limit, the call that counts these casts: its keys are of no partition."""
+        calls = {}
+        for kind, fields in rate_limits.tally(ballot.counted_as for ballot in ballots).items():
+            limit = rate_limits.limits()[kind]
+            args: list[Any] = [limit.seconds, limit.most]
+            for field, times in fields.items():
+                args += (field, times)
+            calls[kind] = ("landslide_count", [self._keys.limits(kind.decode())], args)
+        return calls
+
+    def note_over(self, calls: Mapping[bytes, Call], answers: Sequence[Any]) -> None:
+        for (_name, _keys, args), answer in zip(calls.values(), answers, strict=True):
+            if isinstance(answer, Exception):
+                # Ballots matter more than limits: these count again as soon as the store takes it.
+                logger.warning("limits_not_counted", extra={"error": str(answer)})
+            else:
+                milliseconds, over = answer
+                rate_limits.note_over((args[index] for index in over), milliseconds / 1000)
+
+    def salt(self) -> tuple[bytes, float]:
+        """What addresses are hashed with, and for how many seconds from now: the same for all processes."""
+        key = self._keys.limits("salt")
+        self._redis.set(key, secrets.token_bytes(16), nx=True, ex=rate_limits.SALT_SECONDS)
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.get(key)
+        pipe.pttl(key)
+        salt, left = pipe.execute()
+        return (salt, left / 1000) if salt and left > 0 else rate_limits.own_salt()
