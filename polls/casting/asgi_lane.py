@@ -173,31 +173,22 @@ class Intake:
                 raise PassOn
         if kind != b"application/json" or not (cookie and host and length):
             raise PassOn
-        voter = _VOTER.search(cookie)
-        # Not "voter=": where it comes twice, and once as "voter =", it is the later one that Django knows.
-        size = whole_number(length)
+        # Counted with any text around the name: of "voter=…; voter =…" Django takes the second.
+        voter, size, passes = _VOTER.search(cookie), whole_number(length), cookie.count(b"pass")
         if voter is None or cookie.count(b"voter") != 1 or size is None or size > self._most:
             raise PassOn
-        if not knows_host(host):
+        pass_ = _PASS.search(cookie) if passes else None
+        if passes != (pass_ is not None) or not knows_host(host):
             raise PassOn
-        asked_from = None if origin is None else origin.decode("latin-1")
-        pass_ = None
-        if b"pass" in cookie:
-            # As above: one that comes twice, or in an odd way, is for Django to read.
-            found = _PASS.search(cookie)
-            if found is None or cookie.count(b"pass") != 1:
-                raise PassOn
-            pass_ = found[1].decode()
-        told = None if forwarded is None else forwarded.decode("latin-1")
         parts = (
             "application/json",
             host.decode("latin-1"),
-            asked_from,
+            None if origin is None else origin.decode("latin-1"),
             secure,
             voter[1].decode(),
             None,
-            pass_,
-            client_address(peer[0] if peer else None, told),
+            None if pass_ is None else pass_[1].decode(),
+            client_address(peer and peer[0], forwarded.decode("latin-1") if forwarded else None),
         )
         return request_id_of(given_id), size, parts
 
