@@ -1,10 +1,11 @@
-"""What the other settings build on: the environment, folders, and whether one process does everything."""
+"""What the other settings build on: environment, folders, keys, and embedded mode."""
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
-from config.env import Env, private_folder
+from config.env import Env, private_file, private_folder
 
 env = Env()
 BASE_DIR = Path(__file__).resolve().parents[2]
@@ -12,6 +13,15 @@ BASE_DIR = Path(__file__).resolve().parents[2]
 VERSION = "0.1.0.dev0"
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).expanduser().resolve()
 private_folder(DATA_DIR, public="static")
+SECRET_KEY = env.secret("SECRET_KEY") or private_file(
+    DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(64)
+)
+#: Keys from before, so that what they signed stays good after a change of SECRET_KEY.
+SECRET_KEY_FALLBACKS = [key for key in env.secret("SECRET_KEY_FALLBACKS").split(",") if key]
+ADMIN_PASSWORD = env.secret("ADMIN_PASSWORD")
+#: The secret half of the key that audit bundles are signed with: 32 octets in hexadecimal.
+AUDIT_KEY = env.secret("AUDIT_KEY") or private_file(DATA_DIR / "audit_key", lambda: secrets.token_hex(32))
+
 DEBUG = env.bool("DEBUG", default=False)
 
 #: Redis, for whatever has no address of its own; without it one process does everything.

@@ -1,13 +1,10 @@
-"""Where and how Landslide is served: addresses, proxies, keys, security headers."""
+"""Where and how Landslide is served: addresses, proxies, security headers."""
 
 from __future__ import annotations
 
-import secrets
-
-from config.env import private_file
 from config.security import page_headers
 from config.serving import network
-from config.settings.base import DATA_DIR, env
+from config.settings.base import env
 
 HOST = env.str("HOST", default="127.0.0.1")
 PORT = env.int("PORT", default=8000)
@@ -18,14 +15,6 @@ TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
 #: Where people reach us, if requests can't tell: behind a proxy that puts a Host of its own in their place.
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
 TRUSTED_ORIGINS = env.list("TRUSTED_ORIGINS", default=[]) + ([PUBLIC_URL] if PUBLIC_URL else [])
-SECRET_KEY = env.secret("SECRET_KEY") or private_file(
-    DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(64)
-)
-#: Keys from before, so that what they signed stays good after a change of SECRET_KEY.
-SECRET_KEY_FALLBACKS = [key for key in env.secret("SECRET_KEY_FALLBACKS").split(",") if key]
-ADMIN_PASSWORD = env.secret("ADMIN_PASSWORD")
-#: The secret half of the key that audit bundles are signed with: 32 octets in hexadecimal.
-AUDIT_KEY = env.secret("AUDIT_KEY") or private_file(DATA_DIR / "audit_key", lambda: secrets.token_hex(32))
 
 CSRF_TRUSTED_ORIGINS = TRUSTED_ORIGINS
 CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS
