@@ -6,18 +6,15 @@ import math
 import re
 from collections.abc import Iterator
 from datetime import timedelta
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core import checks
 
+from config.operations.address_checks import addresses
 from config.operations.logging import FORMATS, LEVELS
 
-REDIS_SCHEMES = ("redis", "rediss", "unix")
-BROKER_SCHEMES = ("redis", "rediss", "sentinel", "amqp", "amqps")
 SQLITE = "django.db.backends.sqlite3"
 POSTGRESQL = "django.db.backends.postgresql"
 #: What each of these variables may be at most, and in which setting it is; none may be zero or less.
@@ -48,9 +45,6 @@ TWO_FACTOR = ("required", "optional")
 RATE_LIMIT = re.compile(r"(voter|address|network)=[1-9]\d{0,8}/[1-9]\d{0,5}")
 
 HEADER = re.compile(r"[A-Za-z0-9-]+")
-#: What is no host name in the way in which Django compares them: a scheme, a path, a space, a port.
-NO_HOST = re.compile(r"[/\s@]|^[^\[]*:|\]:")
-
 Messages = Iterator[checks.CheckMessage]
 
 
@@ -96,73 +90,6 @@ def vote_log() -> Messages:
                 hint="Use letters, digits, dashes and colons; braces would undo the partitions' hash tags.",
                 id="landslide.E005",
             )
-
-
-def addresses() -> Messages:
-    for name in ("REDIS_URL", "CHANNEL_REDIS_URL", "CACHE_REDIS_URL", "VOTE_LOG_REDIS_URL"):
-        yield from address(name, getattr(settings, name), REDIS_SCHEMES)
-    yield from address("BROKER_URL", settings.BROKER_URL, BROKER_SCHEMES)
-    for origin in settings.TRUSTED_ORIGINS:
-        if not is_origin(origin):
-            name = "PUBLIC_URL is" if origin == settings.PUBLIC_URL else "TRUSTED_ORIGINS contains"
-            yield checks.Error(
-                f"{name} {origin!r}, which is no origin.",
-                hint="An origin is scheme and host, and the port if it isn't the usual one: https://vote.example.org.",
-                id="landslide.E007",
-            )
-    for name in ("TRUSTED_PROXIES", "VENUE_NETWORKS"):
-        for text in getattr(settings, name):
-            if not is_network(text) and not (name == "TRUSTED_PROXIES" and text == "*"):
-                yield checks.Error(
-                    f"{name} contains {text!r}, which is no address or network.",
-                    hint="Write them as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32, with commas between.",
-                    id="landslide.E017",
-                )
-
-    for host in settings.ALLOWED_HOSTS:
-        if not host or NO_HOST.search(host):
-            yield checks.Error(
-                f"ALLOWED_HOSTS contains {host!r}, which is no host name.",
-                hint="Write names alone, without scheme or port: vote.example.org,.example.org.",
-                id="landslide.E018",
-            )
-
-
-def is_origin(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0) and (
-            text == f"{parts.scheme}://{parts.netloc}" and "@" not in parts.netloc
-        )
-    except ValueError:  # a port that is none
-        return False
-
-
-def is_network(text: str) -> bool:
-    try:
-        return bool(ip_network(text.strip(), strict=False))
-    except ValueError:
-        return False
-
-
-def address(name: str, value: str, schemes: tuple[str, ...]) -> Messages:
-    """The value itself stays out of the message: it may hold a password."""
-    if not value:
-        return
-    try:
-        parts = urlsplit(value)
-        somewhere = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname) and parts.port != 0
-        # redis-py would take another path for database 0.
-        numbered = parts.scheme not in ("redis", "rediss") or re.fullmatch(r"/?\d*", parts.path, re.ASCII)
-        complete = parts.scheme in schemes and somewhere and bool(numbered)
-    except ValueError:
-        complete = False
-    if not complete:
-        yield checks.Error(
-            f"{name} is no address that can be used.",
-            hint=f"It begins with one of {', '.join(f'{scheme}://' for scheme in schemes)} and names a host.",
-            id="landslide.E006",
-        )
 
 
 def processes() -> Messages:

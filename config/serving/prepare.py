@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from analytics.counting import checkpoints
-from config.env import private_file
+from config.private_files import private_file
 from polls import secret_key
 from polls.errors import LogUnsuitable, SecretKeyDiffers
 from polls.votelog import STORE_ERRORS

@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from config.env import Env, private_file, private_folder
+from config.env import Env
+from config.private_files import private_file, private_folder
 
 env = Env()
 BASE_DIR = Path(__file__).resolve().parents[2]

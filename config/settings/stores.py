@@ -11,8 +11,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry as SyncRetry
 
-from config.env import private_database, usable
 from config.operations.postgresql import bounded
+from config.private_files import private_database, usable
 from config.settings.base import DATA_DIR, EMBEDDED, REDIS_PREFIX, REDIS_URL, env
 
 # --- Database ---------------------------------------------------------------------------------
