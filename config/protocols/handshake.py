@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from config.protocols.viewer_connection import WebSocketLine
+from config.protocols.websocket_connection import WebSocketLine
 from realtime.handover import HAND_OVER
 
 if TYPE_CHECKING:

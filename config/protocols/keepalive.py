@@ -48,3 +48,16 @@ class Keepalive:
             else:
                 line.lost()
         self._timer = self._loop.call_later(1.0, self.turn) if any(self._slots) else None
+
+
+_keepalive: tuple[asyncio.AbstractEventLoop, Keepalive] | None = None
+
+
+def shared_keepalive(loop: asyncio.AbstractEventLoop, interval: float | None) -> Keepalive | None:
+    """The one of this event loop; None where no pings are wanted."""
+    global _keepalive
+    if not interval:
+        return None
+    if _keepalive is None or _keepalive[0] is not loop:
+        _keepalive = loop, Keepalive(loop, int(interval))
+    return _keepalive[1]

@@ -6,15 +6,13 @@ they serve alone; where they can't either, `serve` ends with a sentence instead 
 
 from __future__ import annotations
 
-from types import FunctionType
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from config.protocols.read_timeouts import ImpatientHttp
 from config.protocols.throttle import ALLOWED_BYTES, Inbox
-from config.protocols.viewer_connection import end_talk
+from config.protocols.websocket_connection import end_talk
 
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -78,37 +76,3 @@ class BoundedHttp(ImpatientHttp):
         early, self.early = self.early, b""
         if early:
             cast(Any, self.transport.get_protocol()).data_received(early)
-
-
-#: What a seam needs: of each class of uvicorn the attributes that its objects have, and its methods.
-Seam = tuple[tuple[type, set[str], tuple[str, ...]], ...]
-
-SEAM: Seam = (
-    (
-        WebSocketsSansIOProtocol,
-        {"close_sent", "handshake_complete", "handshake_initiated", "read_paused", "transport"},
-        ("connection_lost", "data_received", "send"),
-    ),
-    (
-        HttpToolsProtocol,
-        {"cycle", "flow", "headers", "loop", "parser", "scope", "transport"},
-        (
-            *("connection_made", "connection_lost", "data_received", "handle_websocket_upgrade"),
-            *("on_message_begin", "on_headers_complete", "on_message_complete"),
-            *("on_response_complete", "send_400_response"),
-            *("_start_asgi_task", "_unset_keepalive_if_required"),
-        ),
-    ),
-)
-
-
-def is_known(seam: Seam) -> bool:
-    """Whether this uvicorn has all that `seam` needs."""
-    return all(
-        names <= _names_in_init(base) and all(hasattr(base, name) for name in methods)
-        for base, names, methods in seam
-    )
-
-
-def _names_in_init(base: type) -> set[str]:
-    return set(cast(FunctionType, vars(base)["__init__"]).__code__.co_names)

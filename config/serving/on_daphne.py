@@ -108,7 +108,7 @@ class Connection(WebSocketProtocol):
             self.transport.resumeProducing()
 
     def too_talkative(self) -> None:
-        """Say why, and hang up without reading on, as config/protocols/viewer_connection.py does."""
+        """Say why, and hang up without reading on, as config/protocols/websocket_connection.py does."""
         self.serverClose(POLICY_VIOLATION)
         self.transport.pauseProducing()
         asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self.transport.abortConnection)

@@ -8,7 +8,8 @@ from typing import Any
 
 import uvicorn
 
-from config.protocols.uvicorn_protocols import LandslideHttp, LandslideWebSocket
+from config.protocols.uvicorn_http import LandslideHttp
+from config.protocols.uvicorn_websocket import LandslideWebSocket
 from realtime.handover import HAND_OVER, Connection
 from tests.servers import PATIENCE
 

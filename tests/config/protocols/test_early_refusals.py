@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from config.protocols.uvicorn_protocols import LandslideHttp
+from config.protocols.uvicorn_http import LandslideHttp
 from polls.casting.asgi_lane import Intake
 from polls.casting.cast_queue import STANDING_AT_MOST, Gatherer
 from polls.casting.raw_http_lane import Wire

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from config.protocols import viewer_connection
+from config.protocols import websocket_connection
 from config.protocols.handshake import answer_to
 from config.protocols.uvicorn_limits import BoundedHttp, BoundedWebSocket
 from realtime.handover import HAND_OVER
@@ -143,7 +143,7 @@ async def test_who_never_listens_is_not_listened_to_for_ever() -> None:
 async def test_on_an_unknown_uvicorn_who_talks_without_end_is_let_go_too(
     frame: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(viewer_connection, "GOODBYE_SECONDS", 0.2)
+    monkeypatch.setattr(websocket_connection, "GOODBYE_SECONDS", 0.2)
     over = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -167,7 +167,7 @@ async def test_on_an_unknown_uvicorn_who_talks_without_end_is_let_go_too(
                 with contextlib.suppress(TimeoutError):
                     said += await asyncio.wait_for(reader.read(65536), 0.01)
             await over.wait()
-        assert said.endswith(viewer_connection.close_frame(1008, "too many messages"))
+        assert said.endswith(websocket_connection.close_frame(1008, "too many messages"))
         writer.close()
 
 

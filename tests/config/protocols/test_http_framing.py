@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from config.protocols import read_timeouts, uvicorn_protocols
+from config.protocols import read_timeouts
+from config.protocols.uvicorn_http import LandslideHttp
 from config.protocols.uvicorn_limits import BoundedHttp, BoundedWebSocket
+from config.protocols.uvicorn_websocket import LandslideWebSocket
 from tests.realtime.serving import Handing, serving
 from tests.servers import PATIENCE
 
@@ -22,7 +24,7 @@ KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13
 WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" + KEY
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
 
-FAST = {"http": uvicorn_protocols.LandslideHttp, "ws": uvicorn_protocols.LandslideWebSocket}
+FAST = {"http": LandslideHttp, "ws": LandslideWebSocket}
 BOUNDED = {"http": BoundedHttp, "ws": BoundedWebSocket}
 
 

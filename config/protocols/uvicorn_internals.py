@@ -1,0 +1,66 @@
+"""The names of uvicorn that our protocols need."""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+#: What a seam needs: of each class of uvicorn the attributes that its objects have, and its methods.
+Seam = tuple[tuple[type, set[str], tuple[str, ...]], ...]
+
+BOUNDS: Seam = (
+    (
+        WebSocketsSansIOProtocol,
+        {"close_sent", "handshake_complete", "handshake_initiated", "read_paused", "transport"},
+        ("connection_lost", "data_received", "send"),
+    ),
+    (
+        HttpToolsProtocol,
+        {"cycle", "flow", "headers", "loop", "parser", "scope", "transport"},
+        (
+            *("connection_made", "connection_lost", "data_received", "handle_websocket_upgrade"),
+            *("on_message_begin", "on_headers_complete", "on_message_complete"),
+            *("on_response_complete", "send_400_response"),
+            *("_start_asgi_task", "_unset_keepalive_if_required"),
+        ),
+    ),
+)
+
+#: What the fast path needs beyond the bounds.
+FAST_PATH: Seam = (
+    (
+        WebSocketsSansIOProtocol,
+        {
+            *("close_sent", "config", "conn", "connections", "disconnected", "frames"),
+            *("handshake_complete", "loop", "ping_interval", "queue", "transport"),
+        },
+        ("data_received", "handle_connect", "stop_keepalive"),
+    ),
+    (
+        HttpToolsProtocol,
+        {
+            *("client", "connections", "cycle", "flow", "parser", "pipeline", "scheme", "scope"),
+            *("server_state", "timeout_keep_alive", "timeout_keep_alive_task", "transport"),
+        },
+        (
+            *("data_received", "handle_websocket_upgrade", "shutdown", "on_headers_complete"),
+            *("on_message_begin", "on_message_complete", "connection_made", "connection_lost"),
+            *("timeout_keep_alive_handler", "_unset_keepalive_if_required"),
+        ),
+    ),
+)
+
+
+def is_known(seam: Seam) -> bool:
+    """Whether this uvicorn has all that `seam` needs."""
+    return all(
+        names <= _names_in_init(base) and all(hasattr(base, name) for name in methods)
+        for base, names, methods in seam
+    )
+
+
+def _names_in_init(base: type) -> set[str]:
+    return set(cast(FunctionType, vars(base)["__init__"]).__code__.co_names)

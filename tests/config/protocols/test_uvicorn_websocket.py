@@ -1,0 +1,64 @@
+"""The hand-over of a WebSocket."""
+
+import asyncio
+
+import pytest
+from websockets.frames import Opcode
+
+from config.protocols import throttle
+from tests import fetch
+from tests.config.protocols.raw_websocket import masked, raw_socket
+from tests.realtime.serving import Handing, serving
+from tests.realtime.viewing import until
+
+pytestmark = [pytest.mark.early, pytest.mark.usefixtures("handshake")]
+
+
+@pytest.mark.parametrize("split", [0, 1, 3, 9])
+async def test_what_came_before_the_hand_over_is_heard_after_it(split: int) -> None:
+    app = Handing()
+    app.ready.clear()
+    async with serving(app) as (_, port):
+        _, writer = await raw_socket(port)
+        early = masked(Opcode.TEXT, b"early")
+        writer.write(early + early[:split])
+        await asyncio.sleep(0.05)
+        app.ready.set()
+        recorder = await app.recorder()
+        writer.write(early[split:] + masked(Opcode.TEXT, b"late"))
+        await until(lambda: len(recorder.texts) == 3)
+        assert recorder.texts == ["early", "early", "late"]
+        writer.close()
+        await until(lambda: recorder.told == ["closed"])
+
+
+async def test_what_came_with_an_odd_handshake_waits_its_turn_across_the_hand_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(throttle, "BURST_SECONDS", 1e-6)  # one slice, and the others wait
+    app = Handing()
+    async with serving(app) as (server, port):
+        _, neighbour = await raw_socket(port)
+        recorders = [await app.recorder()]
+        odd = {"headers": b"Sec-WebSocket-Protocol: x\r\n", "early": masked(Opcode.TEXT, b"") * 500}
+        writers = [(await raw_socket(port, **odd))[1] for _ in range(3)]  # type: ignore[arg-type]
+        neighbour.write(masked(Opcode.TEXT, b"word"))
+        recorders += [await app.recorder() for _ in writers]
+        for writer in writers:
+            writer.write(masked(Opcode.TEXT, b"last"))
+        await until(lambda: all(each.texts[-1:] == ["last"] for each in recorders[1:]))
+        await until(lambda: recorders[0].texts == ["word"])
+        assert [len(each.texts) for each in recorders] == [1, 501, 501, 501]
+        assert len(server.server_state.connections) == 4
+        for writer in [neighbour, *writers]:
+            writer.close()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_compressed_connections_are_not_handed_over() -> None:
+    app = Handing()
+    async with (
+        serving(app, ws_per_message_deflate=True) as (_, port),
+        fetch.async_websocket(f"ws://127.0.0.1:{port}/"),
+    ):
+        assert (await app.recorder()).connection is None
