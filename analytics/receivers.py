@@ -13,7 +13,7 @@ from celery.signals import worker_init, worker_ready, worker_shutting_down
 from analytics.audit import bundles
 from analytics.counting import triggers
 from analytics.counting.checkpoints import counted_heads
-from analytics.health import anomalies, status
+from analytics.health import anomalies, heartbeats
 from polls import secret_key
 from polls.errors import SecretKeyDiffers
 from polls.signals import ballots_appended, over_limit, poll_changed
@@ -28,8 +28,8 @@ def connect() -> None:
     over_limit.connect(anomalies.on_over_limit, dispatch_uid="analytics.health.anomalies")
     poll_changed.connect(on_poll_changed, dispatch_uid="analytics.audit.bundles")
     worker_init.connect(refuse_another_secret_key, dispatch_uid="analytics.secret_key")
-    worker_ready.connect(status.start_pulse, dispatch_uid="analytics.pulse")
-    worker_shutting_down.connect(status.stop_pulse, dispatch_uid="analytics.pulse")
+    worker_ready.connect(heartbeats.start_pulse, dispatch_uid="analytics.pulse")
+    worker_shutting_down.connect(heartbeats.stop_pulse, dispatch_uid="analytics.pulse")
 
 
 def refuse_another_secret_key(**_: Any) -> None:

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from analytics.audit import bundles, purge
 from analytics.counting import batches, closing, resuming, stepped_results, triggers
-from analytics.health import status
+from analytics.health import heartbeats
 from analytics.quarantine import decisions
 from analytics.recovery import stuck_copies
 from polls import lifecycle
@@ -50,7 +50,7 @@ def sweep(task: Any) -> None:
     """Whatever a crash, a lost wake-up or an absent store left behind."""
     if not task.request.called_directly and not triggers.first_of_late("sweep", _SWEPT_SECONDS):
         return
-    status.pulse("sweep")
+    heartbeats.pulse("sweep")
     _end_stuck_copies()
     lifecycle.set_missing_gates()
     for partition in range(get_log().partitions):

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from analytics.counting import circuit_breaker
-from analytics.health import modes, status
+from analytics.health import modes, readiness, status
 from analytics.models import Halt, Tally
 from analytics.results.tallies import BALLOTS, is_stepping, snapshot
 from polls.models import Poll, State
@@ -104,7 +104,7 @@ def _modes() -> list[str]:
         modes.COUNTING_STOPPED,
         modes.SWEEP_STOPPED,
     )
-    return [str(modes.SENTENCES[mode]) for mode in status.well_being().modes if mode not in told]
+    return [str(modes.SENTENCES[mode]) for mode in readiness.well_being().modes if mode not in told]
 
 
 def _backlog_card(log: dict[str, Any] | None) -> dict[str, str]:

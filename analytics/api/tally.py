@@ -15,7 +15,8 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from analytics.health import status
+from analytics.health import readiness
+from analytics.health.metrics import metrics_in_time
 from analytics.results import documents, tallies
 from analytics.results.has_voted import has_voted
 from analytics.results.visibility import Viewer, may_see
@@ -172,7 +173,7 @@ def healthz(request: Any) -> HttpResponse:
 
 def readyz(request: Any) -> HttpResponse:
     """Whether ballots are accepted here. A degraded mode alone is no reason to send voters elsewhere."""
-    found = status.well_being()
+    found = readiness.well_being()
     ready = found.ready
     return HttpResponse(
         json.dumps({"ready": ready, **found.parts, "modes": found.modes}) + "\n",
@@ -184,7 +185,7 @@ def readyz(request: Any) -> HttpResponse:
 
 def metrics(request: Any) -> HttpResponse:
     try:
-        return HttpResponse(status.metrics_in_time(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        return HttpResponse(metrics_in_time(), content_type="text/plain; version=0.0.4; charset=utf-8")
     except (*STORE_ERRORS, TimeoutError):
         logger.warning("no_metrics", exc_info=True)
         return HttpResponse("A store doesn't answer.\n", status=503, content_type="text/plain")

@@ -1,7 +1,7 @@
 """Degraded modes: what goes on with less, by itself and for as long as it has to.
 
-Some are found by asking (`health.well_being`). Those that only a process itself can know, such as that it is
-crowded, it publishes in the cache, where they fade unless they are published again.
+Some are found by asking (`readiness.well_being`). Those that only a process itself can know, such as
+that it is crowded, it publishes in the cache, where they fade unless they are published again.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from analytics.counting import checkpoints, held_ballots
-from analytics.health import status
+from analytics.health import heartbeats
 from analytics.models import Checkpoint, HeldBlock
 from analytics.recovery.log_diagnosis import Damage, Plan, count_uncounted, log_of
 from polls.errors import LandslideError
@@ -107,7 +107,7 @@ def gate_of(poll: Poll) -> Gate:
 
 
 def _check_allowed(plan: Plan, discard_uncounted: bool) -> None:
-    if plan.log_changed and (alive := [worker["name"] for worker in status.workers() if worker["alive"]]):
+    if plan.log_changed and (alive := [worker["name"] for worker in heartbeats.workers() if worker["alive"]]):
         raise ReconcileRefused(
             _("Stop all servers and workers first: they run with the old settings. Seen just now: %(names)s.")
             % {"names": ", ".join(alive)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import template
 
-from analytics.health import modes, status
+from analytics.health import modes, readiness
 
 register = template.Library()
 
@@ -12,5 +12,5 @@ register = template.Library()
 @register.simple_tag
 def degraded_modes() -> list[str]:
     """What a person in front of a poll should know of the whole system just now, as sentences."""
-    found = status.well_being().modes
+    found = readiness.well_being().modes
     return [str(modes.SENTENCES[mode]) for mode in found if mode != modes.PROOF_OF_WORK]

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from analytics.counting import closing
-from analytics.health import status
+from analytics.health import heartbeats, status
 from analytics.models import Checkpoint, Pulse
 from polls import lifecycle, votelog
 from polls.models import DeadLetter, Poll, Round
@@ -41,8 +41,8 @@ def decide(letter: DeadLetter, decision: str) -> str:
 
 def well() -> None:
     expected_heads(max_age=0)
-    status.pulse("sweep")
-    status.pulse("worker one@here")
+    heartbeats.pulse("sweep")
+    heartbeats.pulse("worker one@here")
 
 
 def test_all_is_well(boss: Client) -> None:

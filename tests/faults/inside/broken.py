@@ -30,7 +30,7 @@ def add() -> None:
         after_import("analytics.counting.block_counting")(_counting)
         after_import("analytics.results.final_results")(_tallying)
         after_import("analytics.counting.triggers")(_waking)
-        after_import("analytics.health.status")(_sweeping)
+        after_import("analytics.health.heartbeats")(_sweeping)
         after_import("analytics.recovery.stuck_copies")(_ending)
         after_import("polls.votelog.redis.log")(_logging)
 

@@ -1,0 +1,136 @@
+"""Whether this process accepts ballots, and which parts and modes say otherwise: for /readyz."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from celery import current_app
+from django.conf import settings
+from django.db import connection
+
+from analytics.counting import checkpoints
+from analytics.health import heartbeats, modes
+from analytics.health.bounded_probes import Asker
+from polls import clock, secret_key
+from polls.errors import LogInconsistent, LogUnsuitable
+from polls.votelog import get_log, kept_heads, learn_clock
+
+logger = logging.getLogger(__name__)
+
+#: A host's clock that is further off than this from the vote log's needs an operator.
+CLOCK_TOLERANCE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class WellBeing:
+    """Whether ballots are accepted here, what of each part, and which degraded modes there are.
+
+    parts: "ok" or what is wrong. Says nothing of any poll.
+    """
+
+    ready: bool
+    parts: dict[str, str]
+    modes: list[str]
+
+
+def well_being() -> WellBeing:
+    """Asks every store, and waits a few seconds at most for those that hang."""
+    found = _asker.answers()
+    parts = {name: _state(name, found[name]) for name in PARTS}
+    asked = {mode for mode in _MODES if found[mode] is True}
+    if isinstance(found["backlog"], int) and found["backlog"] > BEHIND:
+        asked.add(modes.COUNTING_BEHIND)
+    published = found["published"] if isinstance(found["published"], set) else set()
+    ready = _accepting(parts)
+    return WellBeing(ready, parts, modes.in_order(asked | published | _implied(parts)))
+
+
+def _accepting(parts: dict[str, str]) -> bool:
+    """What ballots need: the log, the key that voters are known by, and the database where it is the log."""
+    needed = ["vote_log", "backlog"]
+    if settings.VOTE_LOG == "database":
+        needed.append("database")
+    return all(parts[name] == OK for name in needed) and parts["secret_key"] != _NOT_SO["secret_key"]
+
+
+def _implied(parts: dict[str, str]) -> set[str]:
+    found = set()
+    if parts["database"] != OK:
+        found.add(modes.DATABASE_AWAY)
+    if parts["broker"] != OK:
+        found.add(modes.BROKER_AWAY)
+    if parts["vote_log"] != OK:
+        wrong = parts["vote_log"] in (LogInconsistent.code, LogUnsuitable.code)
+        found.add(modes.LOG_INCONSISTENT if wrong else modes.LOG_AWAY)
+    return found | {mode for name, mode in _ALARMS.items() if parts[name] == _NOT_SO[name]}
+
+
+def _state(name: str, answer: Any) -> str:
+    if name in _NOT_SO:
+        # Where the store that knows is away, its own part says so.
+        return _UNKNOWN if isinstance(answer, BaseException) else OK if answer else _NOT_SO[name]
+    if name == "backlog":
+        # Not known while the database is away: how far it has counted is in there.
+        return "too_long" if isinstance(answer, int) and answer > settings.BACKLOG_LIMIT else OK
+    if isinstance(answer, BaseException):
+        logger.warning("not_ready", extra={"part": name}, exc_info=answer)
+        return str(getattr(answer, "code", "")) or "unavailable"
+    return OK
+
+
+OK = "ok"
+PARTS = ("database", "vote_log", "broker", "backlog", "workers", "beat", "clock", "secret_key")
+_UNKNOWN = "unknown"
+#: Parts that are so or not so, and what is said where they aren't.
+_NOT_SO = {"workers": "none", "beat": "silent", "clock": "off", "secret_key": "differs"}
+_ALARMS = {
+    "workers": modes.COUNTING_STOPPED,
+    "beat": modes.SWEEP_STOPPED,
+    "clock": modes.CLOCK_OFF,
+    "secret_key": modes.SECRET_KEY_DIFFERS,
+}
+#: More than this wait to be counted: whoever watches sees an old tally.
+BEHIND = 100_000
+
+
+def _check_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def _check_log() -> None:
+    get_log().verify()
+    checkpoints.compare(kept_heads(make=False))
+
+
+def _check_broker() -> None:
+    with current_app.connection_for_write(connect_timeout=2) as broker:
+        broker.ensure_connection(max_retries=1, timeout=2)
+
+
+def _clock_is_right() -> bool:
+    learn_clock()
+    return abs(clock.offset()) <= CLOCK_TOLERANCE_SECONDS
+
+
+_MODES: dict[str, Callable[[], bool]] = {
+    modes.COUNTING_HALTED: modes.counting_halted,
+    modes.PROOF_OF_WORK: modes.proof_wanted,
+}
+_asker = Asker(
+    {
+        "database": _check_database,
+        "vote_log": _check_log,
+        "broker": _check_broker,
+        "backlog": checkpoints.backlog,
+        "workers": heartbeats.counting_alive,
+        "beat": heartbeats.sweeping,
+        "clock": _clock_is_right,
+        "secret_key": secret_key.secret_key_is_known,
+        "published": modes.published,
+        **_MODES,
+    }
+)
