@@ -28,8 +28,8 @@ def connect() -> None:
     over_limit.connect(anomalies.on_over_limit, dispatch_uid="analytics.health.anomalies")
     poll_changed.connect(on_poll_changed, dispatch_uid="analytics.audit.bundles")
     worker_init.connect(refuse_another_secret_key, dispatch_uid="analytics.secret_key")
-    worker_ready.connect(heartbeats.start_pulse, dispatch_uid="analytics.pulse")
-    worker_shutting_down.connect(heartbeats.stop_pulse, dispatch_uid="analytics.pulse")
+    worker_ready.connect(heartbeats.start, dispatch_uid="analytics.pulse")
+    worker_shutting_down.connect(heartbeats.stop, dispatch_uid="analytics.pulse")
 
 
 def refuse_another_secret_key(**_: Any) -> None:

@@ -50,7 +50,7 @@ def sweep(task: Any) -> None:
     """Whatever a crash, a lost wake-up or an absent store left behind."""
     if not task.request.called_directly and not triggers.first_of_late("sweep", _SWEPT_SECONDS):
         return
-    heartbeats.pulse("sweep")
+    heartbeats.record("sweep")
     _end_stuck_copies()
     lifecycle.set_missing_gates()
     for partition in range(get_log().partitions):

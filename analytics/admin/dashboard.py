@@ -104,7 +104,7 @@ def _modes() -> list[str]:
         modes.COUNTING_STOPPED,
         modes.SWEEP_STOPPED,
     )
-    return [str(modes.SENTENCES[mode]) for mode in readiness.well_being().modes if mode not in told]
+    return [str(modes.DESCRIPTIONS[mode]) for mode in readiness.check_readiness().modes if mode not in told]
 
 
 def _backlog_card(log: dict[str, Any] | None) -> dict[str, str]:

@@ -16,7 +16,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from analytics.health import readiness
-from analytics.health.metrics import metrics_in_time
+from analytics.health.metrics import render_with_timeout
 from analytics.results import documents, tallies
 from analytics.results.has_voted import has_voted
 from analytics.results.visibility import Viewer, may_see
@@ -173,7 +173,7 @@ def healthz(request: Any) -> HttpResponse:
 
 def readyz(request: Any) -> HttpResponse:
     """Whether ballots are accepted here. A degraded mode alone is no reason to send voters elsewhere."""
-    found = readiness.well_being()
+    found = readiness.check_readiness()
     ready = found.ready
     return HttpResponse(
         json.dumps({"ready": ready, **found.parts, "modes": found.modes}) + "\n",
@@ -185,7 +185,7 @@ def readyz(request: Any) -> HttpResponse:
 
 def metrics(request: Any) -> HttpResponse:
     try:
-        return HttpResponse(metrics_in_time(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        return HttpResponse(render_with_timeout(), content_type="text/plain; version=0.0.4; charset=utf-8")
     except (*STORE_ERRORS, TimeoutError):
         logger.warning("no_metrics", exc_info=True)
         return HttpResponse("A store doesn't answer.\n", status=503, content_type="text/plain")

@@ -16,23 +16,23 @@ from polls.voters import proof_policy
 
 logger = logging.getLogger(__name__)
 
-#: So many times addresses and networks come over a limit of a poll, within a minute: an attack is suspected.
+#: Overruns of a poll's limits within a minute, by any address or network, that suggest an attack.
 #: Each web process notices by itself, so one address may count as often as there are processes.
-SEVERAL = 10
+THRESHOLD = 10
 WITHIN_SECONDS = 60
 
 
 def on_over_limit(sender: Any, poll_id: int, kind: str, count: int, **_: Any) -> None:
     """Never raises: whoever tells of it has ballots to accept."""
     try:
-        times = _times(poll_id, count)
-        if times >= SEVERAL and proof_policy.suspect_attack(poll_id, kind=kind, times=times):
-            logger.warning("proof_switched_on", extra={"poll": poll_id, "kind": kind, "times": times})
+        overruns = _count_recent(poll_id, count)
+        if overruns >= THRESHOLD and proof_policy.suspect_attack(poll_id, kind=kind, times=overruns):
+            logger.warning("proof_switched_on", extra={"poll": poll_id, "kind": kind, "times": overruns})
     except Exception:
         logger.warning("anomaly_not_judged", extra={"poll": poll_id}, exc_info=True)
 
 
-def _times(poll_id: int, count: int) -> int:
+def _count_recent(poll_id: int, count: int) -> int:
     """How often within the last minute: in this one, and what of the last one is still within it."""
     minute, gone = divmod(clock.now(), WITHIN_SECONDS)
     this, last = (f"over-limit:{poll_id}:{int(minute) - back}" for back in (0, 1))

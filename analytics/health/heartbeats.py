@@ -15,12 +15,12 @@ from analytics.models import Pulse
 
 logger = logging.getLogger(__name__)
 
-_PULSE_SECONDS = 5
+_INTERVAL_SECONDS = 5
 #: A worker or sweep that was not seen for this long is taken to be gone.
-GONE_AFTER = timedelta(seconds=15)
+STALE_AFTER = timedelta(seconds=15)
 
 
-def pulse(name: str) -> None:
+def record(name: str) -> None:
     # By the database's clock, as those who look: a host whose own is wrong is not gone.
     Pulse.objects.update_or_create(name=name, defaults={"seen_at": Now()})
 
@@ -28,26 +28,26 @@ def pulse(name: str) -> None:
 _stopping = threading.Event()
 
 
-def start_pulse(sender: Any = None, **_: Any) -> None:
+def start(sender: Any = None, **_: Any) -> None:
     """Once a worker is ready: tell every few seconds that it lives."""
     _stopping.clear()
     name = f"worker {getattr(sender, 'hostname', '')}".strip()
-    threading.Thread(target=_beat, args=(name,), name="pulse", daemon=True).start()
+    threading.Thread(target=_run, args=(name,), name="heartbeat", daemon=True).start()
 
 
-def stop_pulse(**_: Any) -> None:
+def stop(**_: Any) -> None:
     _stopping.set()
 
 
-def _beat(name: str) -> None:
+def _run(name: str) -> None:
     while True:
         try:
-            pulse(name)
+            record(name)
         except Exception:
-            logger.warning("pulse_failed", exc_info=True)
+            logger.warning("heartbeat_failed", exc_info=True)
         finally:
             connection.close()
-        if _stopping.wait(_PULSE_SECONDS):
+        if _stopping.wait(_INTERVAL_SECONDS):
             break
     try:
         Pulse.objects.filter(name=name).delete()
@@ -62,19 +62,19 @@ def workers() -> list[dict[str, Any]]:
         {
             "name": name.removeprefix("worker "),
             "seen_seconds_ago": round(age.total_seconds()),
-            "alive": age < GONE_AFTER,
+            "alive": age < STALE_AFTER,
         }
         for name, age in rows.values_list("name", "age")
     ]
 
 
-def counting_alive() -> bool:
-    return _ages().filter(name__startswith="worker", age__lt=GONE_AFTER).exists()
+def worker_alive() -> bool:
+    return _ages().filter(name__startswith="worker", age__lt=STALE_AFTER).exists()
 
 
-def sweeping() -> bool:
+def sweep_alive() -> bool:
     """Whether beat's sweep was seen lately, which opens and closes polls and finds what was left behind."""
-    return _ages().filter(name="sweep", age__lt=GONE_AFTER).exists()
+    return _ages().filter(name="sweep", age__lt=STALE_AFTER).exists()
 
 
 def _ages() -> QuerySet[Any]:

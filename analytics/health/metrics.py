@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from analytics.health.bounded_probes import Asker
+from analytics.health.bounded_probes import ProbeRunner
 from analytics.health.status import status
 from polls import clock, secret_key
 from polls.votelog import learn_clock
 
 
-def metrics() -> str:
+def render() -> str:
     """Prometheus text. Nothing by poll: a hidden tally must not be read off a graph."""
     now = status()
     learn_clock()
@@ -43,12 +43,12 @@ def _gauge(name: str, meaning: str, value: int, labels: str = "") -> list[str]:
     return [f"# HELP {name} {meaning}", f"# TYPE {name} gauge", f"{name}{labels} {int(value)}"]
 
 
-_scraper = Asker({"metrics": metrics})
+_scraper = ProbeRunner({"metrics": render})
 
 
-def metrics_in_time() -> str:
+def render_with_timeout() -> str:
     """The same within a few seconds: raises what a store does that is away, TimeoutError where one hangs."""
-    answer = _scraper.answers()["metrics"]
+    answer = _scraper.run()["metrics"]
     if isinstance(answer, BaseException):
         raise answer
     return str(answer)

@@ -1,6 +1,6 @@
 """Degraded modes: what goes on with less, by itself and for as long as it has to.
 
-Some are found by asking (`readiness.well_being`). Those that only a process itself can know, such as
+Some are found by asking (`readiness.check_readiness`). Those that only a process itself can know, such as
 that it is crowded, it publishes in the cache, where they fade unless they are published again.
 """
 
@@ -33,7 +33,7 @@ SECRET_KEY_DIFFERS = "secret_key_differs"  # noqa: S105
 CLOCK_OFF = "clock_off"
 
 #: In the order of their weight; what each means for those who watch and vote.
-SENTENCES: dict[str, Any] = {
+DESCRIPTIONS: dict[str, Any] = {
     LOG_INCONSISTENT: _("The vote log needs an operator: no ballot is accepted or counted until then."),
     LOG_AWAY: _("The vote log doesn't answer: no ballot is accepted or counted until it does."),
     SECRET_KEY_DIFFERS: _(
@@ -58,19 +58,19 @@ SENTENCES: dict[str, Any] = {
     PROOF_OF_WORK: _("Voters of a poll do a proof of work before they cast."),
 }
 #: What one process publishes holds for so long (seconds), unless it does so again.
-FADES_AFTER = 5
+EXPIRES_AFTER_SECONDS = 5
 
 
 def publish(mode: str) -> None:
     """This process is in this mode now. Never raises: it is said in passing."""
     try:
-        cache.set(_key(mode), 1, FADES_AFTER)
+        cache.set(_key(mode), 1, EXPIRES_AFTER_SECONDS)
     except Exception:
         logger.warning("mode_not_published", extra={"mode": mode}, exc_info=True)
 
 
 def published() -> set[str]:
-    keys = {_key(mode): mode for mode in SENTENCES}
+    keys = {_key(mode): mode for mode in DESCRIPTIONS}
     return {keys[key] for key in cache.get_many(keys)}
 
 
@@ -78,13 +78,13 @@ def counting_halted() -> bool:
     return Halt.objects.exists()
 
 
-def proof_wanted() -> bool:
+def proof_required() -> bool:
     suspected = Q(proof_of_work=ProofOfWork.AUTO, proof_until__gt=clock.utc_now())
     return Poll.objects.filter(suspected | Q(proof_of_work=ProofOfWork.ON), state=State.OPEN).exists()
 
 
-def in_order(found: set[str]) -> list[str]:
-    return [mode for mode in SENTENCES if mode in found]
+def sort(found: set[str]) -> list[str]:
+    return [mode for mode in DESCRIPTIONS if mode in found]
 
 
 def _key(mode: str) -> str:

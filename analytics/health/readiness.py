@@ -13,7 +13,7 @@ from django.db import connection
 
 from analytics.counting import checkpoints
 from analytics.health import heartbeats, modes
-from analytics.health.bounded_probes import Asker
+from analytics.health.bounded_probes import ProbeRunner
 from polls import clock, secret_key
 from polls.errors import LogInconsistent, LogUnsuitable
 from polls.votelog import get_log, kept_heads, learn_clock
@@ -25,7 +25,7 @@ CLOCK_TOLERANCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class WellBeing:
+class Readiness:
     """Whether ballots are accepted here, what of each part, and which degraded modes there are.
 
     parts: "ok" or what is wrong. Says nothing of any poll.
@@ -36,27 +36,27 @@ class WellBeing:
     modes: list[str]
 
 
-def well_being() -> WellBeing:
+def check_readiness() -> Readiness:
     """Asks every store, and waits a few seconds at most for those that hang."""
-    found = _asker.answers()
-    parts = {name: _state(name, found[name]) for name in PARTS}
-    asked = {mode for mode in _MODES if found[mode] is True}
-    if isinstance(found["backlog"], int) and found["backlog"] > BEHIND:
+    found = _probes.run()
+    parts = {name: _part_state(name, found[name]) for name in PARTS}
+    asked = {mode for mode in _MODE_PROBES if found[mode] is True}
+    if isinstance(found["backlog"], int) and found["backlog"] > BEHIND_BALLOTS:
         asked.add(modes.COUNTING_BEHIND)
     published = found["published"] if isinstance(found["published"], set) else set()
-    ready = _accepting(parts)
-    return WellBeing(ready, parts, modes.in_order(asked | published | _implied(parts)))
+    ready = _is_ready(parts)
+    return Readiness(ready, parts, modes.sort(asked | published | _implied_modes(parts)))
 
 
-def _accepting(parts: dict[str, str]) -> bool:
+def _is_ready(parts: dict[str, str]) -> bool:
     """What ballots need: the log, the key that voters are known by, and the database where it is the log."""
     needed = ["vote_log", "backlog"]
     if settings.VOTE_LOG == "database":
         needed.append("database")
-    return all(parts[name] == OK for name in needed) and parts["secret_key"] != _NOT_SO["secret_key"]
+    return all(parts[name] == OK for name in needed) and parts["secret_key"] != _FAILURES["secret_key"]
 
 
-def _implied(parts: dict[str, str]) -> set[str]:
+def _implied_modes(parts: dict[str, str]) -> set[str]:
     found = set()
     if parts["database"] != OK:
         found.add(modes.DATABASE_AWAY)
@@ -65,13 +65,13 @@ def _implied(parts: dict[str, str]) -> set[str]:
     if parts["vote_log"] != OK:
         wrong = parts["vote_log"] in (LogInconsistent.code, LogUnsuitable.code)
         found.add(modes.LOG_INCONSISTENT if wrong else modes.LOG_AWAY)
-    return found | {mode for name, mode in _ALARMS.items() if parts[name] == _NOT_SO[name]}
+    return found | {mode for name, mode in _MODE_OF_PART.items() if parts[name] == _FAILURES[name]}
 
 
-def _state(name: str, answer: Any) -> str:
-    if name in _NOT_SO:
+def _part_state(name: str, answer: Any) -> str:
+    if name in _FAILURES:
         # Where the store that knows is away, its own part says so.
-        return _UNKNOWN if isinstance(answer, BaseException) else OK if answer else _NOT_SO[name]
+        return _UNKNOWN if isinstance(answer, BaseException) else OK if answer else _FAILURES[name]
     if name == "backlog":
         # Not known while the database is away: how far it has counted is in there.
         return "too_long" if isinstance(answer, int) and answer > settings.BACKLOG_LIMIT else OK
@@ -85,15 +85,15 @@ OK = "ok"
 PARTS = ("database", "vote_log", "broker", "backlog", "workers", "beat", "clock", "secret_key")
 _UNKNOWN = "unknown"
 #: Parts that are so or not so, and what is said where they aren't.
-_NOT_SO = {"workers": "none", "beat": "silent", "clock": "off", "secret_key": "differs"}
-_ALARMS = {
+_FAILURES = {"workers": "none", "beat": "silent", "clock": "off", "secret_key": "differs"}
+_MODE_OF_PART = {
     "workers": modes.COUNTING_STOPPED,
     "beat": modes.SWEEP_STOPPED,
     "clock": modes.CLOCK_OFF,
     "secret_key": modes.SECRET_KEY_DIFFERS,
 }
 #: More than this wait to be counted: whoever watches sees an old tally.
-BEHIND = 100_000
+BEHIND_BALLOTS = 100_000
 
 
 def _check_database() -> None:
@@ -116,21 +116,21 @@ def _clock_is_right() -> bool:
     return abs(clock.offset()) <= CLOCK_TOLERANCE_SECONDS
 
 
-_MODES: dict[str, Callable[[], bool]] = {
+_MODE_PROBES: dict[str, Callable[[], bool]] = {
     modes.COUNTING_HALTED: modes.counting_halted,
-    modes.PROOF_OF_WORK: modes.proof_wanted,
+    modes.PROOF_OF_WORK: modes.proof_required,
 }
-_asker = Asker(
+_probes = ProbeRunner(
     {
         "database": _check_database,
         "vote_log": _check_log,
         "broker": _check_broker,
         "backlog": checkpoints.backlog,
-        "workers": heartbeats.counting_alive,
-        "beat": heartbeats.sweeping,
+        "workers": heartbeats.worker_alive,
+        "beat": heartbeats.sweep_alive,
         "clock": _clock_is_right,
         "secret_key": secret_key.secret_key_is_known,
         "published": modes.published,
-        **_MODES,
+        **_MODE_PROBES,
     }
 )

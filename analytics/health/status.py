@@ -47,7 +47,7 @@ def counting_status() -> dict[str, Any]:
     return {
         "workers": heartbeats.workers(),
         "swept_at": swept,
-        "sweeping": heartbeats.sweeping(),
+        "sweeping": heartbeats.sweep_alive(),
         "dead_letters": DeadLetter.objects.filter(status=DeadLetter.Status.WAITING).count(),
         "halted": Halt.objects.count(),
         "held": held_ballots.count_ballots(),

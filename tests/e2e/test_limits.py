@@ -12,7 +12,7 @@ import httpx
 import pytest
 from altcha.v1 import Payload, solve_challenge
 
-from analytics.health.anomalies import SEVERAL
+from analytics.health.anomalies import THRESHOLD
 from tests import fetch
 from tests.conftest import landslides
 from tests.e2e.audience import Client, assert_all_agree, http_client, new_voter
@@ -149,10 +149,10 @@ def test_many_addresses_over_their_limits_make_the_poll_ask_for_proofs(
 ) -> None:
     http = http_client(base_url=system.url)  # one connection, and so one web process
     code, other = client.make_poll(), client.make_poll()
-    assert flood(http, code, SEVERAL // 2) == {202, 429}
+    assert flood(http, code, THRESHOLD // 2) == {202, 429}
     assert Voter(http, code, "198.51.100.1").proof is None
 
-    assert flood(http, code, SEVERAL + SEVERAL // 2) >= {202, 429}
+    assert flood(http, code, THRESHOLD + THRESHOLD // 2) >= {202, 429}
     wait_for(lambda: Voter(http, code, "198.51.100.2").proof is not None, what="the poll to ask for proofs")
     wait_for(lambda: "proof_of_work" in client.http.get("/readyz").json()["modes"], what="the mode")
     assert "proof_switched_on" in system.output()

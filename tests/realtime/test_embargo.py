@@ -317,7 +317,7 @@ def figures(votes: dict[int, int]) -> set[bytes]:
 @pytest.mark.slow
 async def test_worlds_that_differ_in_votes_look_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     # On a busy machine the looking takes longer than a sweep may, and /readyz says so.
-    monkeypatch.setattr(heartbeats, "GONE_AFTER", timedelta(hours=1))
+    monkeypatch.setattr(heartbeats, "STALE_AFTER", timedelta(hours=1))
     voter = identity.new_cookie()
     who = await db(viewers)(voter)
     few = await look(FEW, voter, who, batches=1)

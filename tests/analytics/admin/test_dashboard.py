@@ -41,8 +41,8 @@ def decide(letter: DeadLetter, decision: str) -> str:
 
 def well() -> None:
     expected_heads(max_age=0)
-    heartbeats.pulse("sweep")
-    heartbeats.pulse("worker one@here")
+    heartbeats.record("sweep")
+    heartbeats.record("worker one@here")
 
 
 def test_all_is_well(boss: Client) -> None:

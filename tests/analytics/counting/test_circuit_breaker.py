@@ -65,8 +65,8 @@ def test_it_halts_and_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
     assert ballots_in(DeadLetter, poll) < 2 * circuit_breaker.MIN_FAILURES
     assert "counting_halted" in {record.message for record in caplog.records}
     assert check_books(other)[1, "ballots"] == 30
-    assert "landslide_halted_polls 1" in metrics.metrics()
-    assert f"landslide_held_ballots {held_ballots.count_ballots()}" in metrics.metrics()
+    assert "landslide_halted_polls 1" in metrics.render()
+    assert f"landslide_held_ballots {held_ballots.count_ballots()}" in metrics.render()
     row = Record.objects.get(action="counting halted")
     assert (row.actor, row.poll_code) == ("counting", poll.code)
 

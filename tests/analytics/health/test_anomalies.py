@@ -36,7 +36,7 @@ def asks(poll: Poll) -> bool:
 
 def test_several_switch_it_on_and_it_ends_by_itself() -> None:
     poll = open_poll()
-    cross(poll, anomalies.SEVERAL - 1)
+    cross(poll, anomalies.THRESHOLD - 1)
     assert not asks(poll)
     cross(poll, 1, kind="network")
     assert asks(poll)
@@ -52,7 +52,7 @@ def test_rules_that_are_kept_follow_at_once_and_screens_hear_of_it() -> None:
     poll = open_poll()
     assert not get_rules(poll.code).requires_proof
     before = poll.revision
-    cross(poll, anomalies.SEVERAL)
+    cross(poll, anomalies.THRESHOLD)
     assert get_rules(poll.code).requires_proof
     poll.refresh_from_db()
     assert poll.revision > before
@@ -60,7 +60,7 @@ def test_rules_that_are_kept_follow_at_once_and_screens_hear_of_it() -> None:
 
 def test_it_is_recorded_once_and_put_off_while_it_lasts() -> None:
     poll = open_poll()
-    cross(poll, anomalies.SEVERAL)
+    cross(poll, anomalies.THRESHOLD)
     assert not proof_policy.suspect_attack(poll.pk)
     soon = clock.utc_now() + timedelta(minutes=2)
     Poll.objects.filter(pk=poll.pk).update(proof_until=soon)
@@ -68,21 +68,21 @@ def test_it_is_recorded_once_and_put_off_while_it_lasts() -> None:
     poll.refresh_from_db()
     assert poll.proof_until and poll.proof_until > soon
     (row,) = Record.objects.filter(poll_code=poll.code, action="proof of work switched on")
-    assert (row.actor, row.detail["times"]) == (proof_policy.ACTOR, anomalies.SEVERAL)
+    assert (row.actor, row.detail["times"]) == (proof_policy.ACTOR, anomalies.THRESHOLD)
 
 
 def test_a_slow_trickle_is_no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
     poll = open_poll()
     for minute in range(4):
         monkeypatch.setattr(clock, "now", lambda at=1_900_000_000 // 60 * 60 + 60 * minute + 59: at)
-        cross(poll, anomalies.SEVERAL // 2)
+        cross(poll, anomalies.THRESHOLD // 2)
     assert not asks(poll)
 
 
 def test_what_began_in_the_last_minute_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     poll, edge = open_poll(), 1_900_000_000 // 60 * 60
     monkeypatch.setattr(clock, "now", lambda: edge - 1)
-    cross(poll, anomalies.SEVERAL - 1)
+    cross(poll, anomalies.THRESHOLD - 1)
     monkeypatch.setattr(clock, "now", lambda: edge)
     cross(poll, 1)
     assert asks(poll)
@@ -90,7 +90,7 @@ def test_what_began_in_the_last_minute_still_counts(monkeypatch: pytest.MonkeyPa
 
 def test_other_polls_are_left_alone() -> None:
     poll, other = open_poll(), open_poll()
-    cross(poll, anomalies.SEVERAL)
+    cross(poll, anomalies.THRESHOLD)
     assert asks(poll)
     assert not asks(other)
 
@@ -99,7 +99,7 @@ def test_other_polls_are_left_alone() -> None:
 def test_what_the_operator_chose_stays(policy: ProofOfWork) -> None:
     poll = open_poll()
     proof_policy.set_policy(poll.pk, policy, "user ann")
-    cross(poll, anomalies.SEVERAL)
+    cross(poll, anomalies.THRESHOLD)
     poll.refresh_from_db()
     assert poll.proof_until is None
     assert asks(poll) is (policy == ProofOfWork.ON)
@@ -107,7 +107,7 @@ def test_what_the_operator_chose_stays(policy: ProofOfWork) -> None:
 
 def test_the_operator_ends_a_suspicion() -> None:
     poll = open_poll()
-    cross(poll, anomalies.SEVERAL)
+    cross(poll, anomalies.THRESHOLD)
     proof_policy.set_policy(poll.pk, ProofOfWork.AUTO, "user ann")
     assert not asks(poll)
 
@@ -116,7 +116,7 @@ def test_only_an_open_poll_is_suspected() -> None:
     draft, closed = make_poll(), open_poll()
     lifecycle.close_poll(closed.pk)
     for poll in (draft, closed):
-        cross(poll, anomalies.SEVERAL)
+        cross(poll, anomalies.THRESHOLD)
         poll.refresh_from_db()
         assert poll.proof_until is None
 
@@ -127,4 +127,4 @@ def test_it_never_raises(away: str, monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConnectionError("gone")
 
     monkeypatch.setattr(anomalies, *({"cache": ("cache", gone), "database": ("proof_policy", gone)}[away]))
-    cross(open_poll(), anomalies.SEVERAL)
+    cross(open_poll(), anomalies.THRESHOLD)

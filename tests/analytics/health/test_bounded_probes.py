@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from analytics.health import bounded_probes
-from analytics.health.bounded_probes import Asker
+from analytics.health.bounded_probes import ProbeRunner
 from tests.servers import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,9 +30,9 @@ def test_one_that_hangs_keeps_nobody_and_is_not_asked_twice(
     stuck: tuple[Callable[[], None], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hang, asked = stuck
-    monkeypatch.setattr(bounded_probes, "PATIENCE_SECONDS", 0.05)
-    asker = Asker({"stuck": hang, "well": lambda: 5})
+    monkeypatch.setattr(bounded_probes, "TIMEOUT_SECONDS", 0.05)
+    runner = ProbeRunner({"stuck": hang, "well": lambda: 5})
     for _ in range(3):
         # On a busy machine the other one may take longer, too.
-        wait_for(lambda: (found := asker.answers())["well"] == 5 and isinstance(found["stuck"], TimeoutError))
+        wait_for(lambda: (found := runner.run())["well"] == 5 and isinstance(found["stuck"], TimeoutError))
     assert len(asked) == 1

@@ -4,22 +4,22 @@ import re
 
 import pytest
 
-from analytics.health.metrics import metrics
+from analytics.health.metrics import render
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_every_metric_has_its_help() -> None:
-    named = [line.split()[0].split("{")[0] for line in metrics().splitlines() if line[0] != "#"]
+    named = [line.split()[0].split("{")[0] for line in render().splitlines() if line[0] != "#"]
     assert len(named) == len(set(named)) > 5
     for name in named:
-        assert f"# HELP {name} " in metrics()
-        assert f"# TYPE {name} gauge\n" in metrics()
+        assert f"# HELP {name} " in render()
+        assert f"# TYPE {name} gauge\n" in render()
 
 
 def test_each_figure_for_prometheus_says_what_it_is_before_it_is_told() -> None:
     said: dict[str, list[str]] = {}
-    for line in metrics().splitlines():
+    for line in render().splitlines():
         words = line.split(" ", 3)
         name = words[2] if words[0] == "#" else re.split(r"[{ ]", line)[0]
         said.setdefault(name, []).append(words[1] if words[0] == "#" else "value")

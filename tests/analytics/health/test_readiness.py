@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from analytics.health import bounded_probes, heartbeats, metrics, modes, readiness
-from analytics.health.bounded_probes import Asker
+from analytics.health.bounded_probes import ProbeRunner
 from analytics.models import Halt, Pulse
 from polls import secret_key
 from polls.errors import LogInconsistent, LogUnsuitable
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def nothing_published(monkeypatch: pytest.MonkeyPatch) -> None:
     cache.clear()
     # A busy machine is no reason to miss an answer here.
-    monkeypatch.setattr(bounded_probes, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(bounded_probes, "TIMEOUT_SECONDS", 60)
 
 
 def ready() -> tuple[int, dict[str, Any]]:
@@ -34,19 +34,19 @@ def ready() -> tuple[int, dict[str, Any]]:
     return answer.status_code, answer.json()
 
 
-def failing(name: str, error: Exception) -> Asker:
+def failing(name: str, error: Exception) -> ProbeRunner:
     """The questions as they are, but one is answered like this."""
 
     def fail() -> None:
         raise error
 
-    return Asker({**readiness._asker._questions, name: fail})
+    return ProbeRunner({**readiness._probes._probes, name: fail})
 
 
 @pytest.fixture(autouse=True)
 def somebody_counts() -> None:
-    heartbeats.pulse("worker one")
-    heartbeats.pulse("sweep")
+    heartbeats.record("worker one")
+    heartbeats.record("sweep")
 
 
 def test_all_is_well() -> None:
@@ -80,13 +80,13 @@ def test_a_poll_that_is_not_open_needs_no_proof() -> None:
 
 def test_a_long_backlog_shows_and_one_over_the_limit_turns_away(settings: Any) -> None:
     for waiting, status, found, state in (
-        (readiness.BEHIND, 200, [], "ok"),
-        (readiness.BEHIND + 1, 200, ["counting_behind"], "ok"),
+        (readiness.BEHIND_BALLOTS, 200, [], "ok"),
+        (readiness.BEHIND_BALLOTS + 1, 200, ["counting_behind"], "ok"),
         (settings.BACKLOG_LIMIT + 1, 503, ["counting_behind"], "too_long"),
     ):
-        questions = {**readiness._asker._questions, "backlog": lambda waiting=waiting: waiting}
+        questions = {**readiness._probes._probes, "backlog": lambda waiting=waiting: waiting}
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(readiness, "_asker", Asker(questions))
+            patch.setattr(readiness, "_probes", ProbeRunner(questions))
             answer, document = ready()
         assert (answer, document["modes"], document["backlog"]) == (status, found, state)
 
@@ -101,7 +101,7 @@ def test_a_long_backlog_shows_and_one_over_the_limit_turns_away(settings: Any) -
     ],
 )
 def test_a_part_that_is_away(part: str, error: Exception, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "_asker", failing(part, error))
+    monkeypatch.setattr(readiness, "_probes", failing(part, error))
     status, document = ready()
     assert document["modes"] == [mode]
     assert document[part] != "ok"
@@ -115,7 +115,7 @@ def test_ballots_go_on_without_the_database_where_it_is_not_the_log(
     log: str, status: int, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.VOTE_LOG = log
-    monkeypatch.setattr(readiness, "_asker", failing("database", ConnectionError("gone")))
+    monkeypatch.setattr(readiness, "_probes", failing("database", ConnectionError("gone")))
     answer, document = ready()
     assert (answer, document["modes"]) == (status, ["database_away"])
 
@@ -125,19 +125,19 @@ def test_ballots_go_on_without_the_database_where_it_is_not_the_log(
     [("worker one", "workers", "none", "counting_stopped"), ("sweep", "beat", "silent", "sweep_stopped")],
 )
 def test_nobody_counts(name: str, part: str, state: str, mode: str) -> None:
-    Pulse.objects.filter(name=name).update(seen_at=timezone.now() - heartbeats.GONE_AFTER)
+    Pulse.objects.filter(name=name).update(seen_at=timezone.now() - heartbeats.STALE_AFTER)
     status, document = ready()
     assert (status, document[part], document["modes"]) == (200, state, [mode])
-    assert "landslide_workers 1" in metrics.metrics() or name != "sweep"
-    assert f"landslide_{'workers' if part == 'workers' else 'sweeping'} 0" in metrics.metrics()
+    assert "landslide_workers 1" in metrics.render() or name != "sweep"
+    assert f"landslide_{'workers' if part == 'workers' else 'sweeping'} 0" in metrics.render()
 
 
 def test_a_worker_whose_clock_is_wrong_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     Pulse.objects.all().delete()
     with monkeypatch.context() as patch:
         patch.setattr(timezone, "now", lambda: datetime(2001, 1, 1, tzinfo=UTC))
-        heartbeats.pulse("worker one")
-        heartbeats.pulse("sweep")
+        heartbeats.record("worker one")
+        heartbeats.record("sweep")
     assert ready()[1]["modes"] == []
 
 
@@ -147,7 +147,7 @@ def test_a_clock_that_is_off(seconds: int, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(time, "time", lambda: right() + seconds)
     status, document = ready()
     assert (status, document["clock"], document["modes"]) == (200, "off", ["clock_off"])
-    offset = re.search(r"^landslide_clock_offset_seconds (\S+)$", metrics.metrics(), re.M)
+    offset = re.search(r"^landslide_clock_offset_seconds (\S+)$", metrics.render(), re.M)
     assert offset
     assert float(offset[1]) == pytest.approx(-seconds, abs=60)
 
@@ -158,17 +158,17 @@ def test_a_process_with_another_secret_key_is_not_ready(settings: Any) -> None:
     settings.SECRET_KEY = "another"
     status, document = ready()
     assert (status, document["secret_key"], document["modes"]) == (503, "differs", ["secret_key_differs"])
-    assert "landslide_secret_key_known 0" in metrics.metrics()
+    assert "landslide_secret_key_known 0" in metrics.render()
 
 
 def test_what_only_the_database_knows_is_unknown_while_it_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = OperationalError("gone")
     for part in ("workers", "beat", "clock", "secret_key"):
-        monkeypatch.setattr(readiness, "_asker", failing(part, gone))
+        monkeypatch.setattr(readiness, "_probes", failing(part, gone))
         status, document = ready()
         assert (status, document[part], document["modes"]) == (200, "unknown", [])
 
 
 def test_nothing_published_is_no_reason_not_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "_asker", failing("published", ConnectionError("cache gone")))
+    monkeypatch.setattr(readiness, "_probes", failing("published", ConnectionError("cache gone")))
     assert ready() == (200, ready()[1])

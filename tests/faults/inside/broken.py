@@ -249,12 +249,12 @@ def _logging(module: ModuleType) -> None:
 
 
 def _sweeping(module: ModuleType) -> None:
-    def fail(pulse: Any, name: str) -> None:
+    def fail(record: Any, name: str) -> None:
         if name == "sweep":
             raise RuntimeError("no sweep in this build")
-        pulse(name)
+        record(name)
 
-    instead(module, "pulse", "no_sweep", fail)
+    instead(module, "record", "no_sweep", fail)
 
 
 def _ending(module: ModuleType) -> None:

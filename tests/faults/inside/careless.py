@@ -136,7 +136,7 @@ def _asking(module: ModuleType) -> None:
         time.sleep(30)
         return answers(asker)
 
-    instead(module.Asker, "answers", "waits_for_ever", wait)
+    instead(module.ProbeRunner, "run", "waits_for_ever", wait)
 
 
 def _halting(module: ModuleType) -> None:
