@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from celery import shared_task
 from django.conf import settings
 
 from analytics.audit import bundles, purge
-from analytics.counting import batches, closing, resuming, stepped_results, triggers
+from analytics.counting import batches, cache_locks, closing, resuming, stepped_results, triggers
 from analytics.health import heartbeats
 from analytics.quarantine import decisions
 from analytics.recovery import stuck_copies
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 #: Sweeps pile up while no worker runs; one does for all of them.
 _SWEPT_SECONDS = max(1, int(settings.SWEEP_SECONDS / 2))
+#: How long a partition stays locked by a worker that neither pauses nor ends.
+_COUNTING_SECONDS = 1
 
 
 @shared_task(ignore_result=True)
@@ -33,11 +36,17 @@ def count(partition: int) -> None:
 
 def _count(partition: int) -> None:
     """Count what waits, unless somebody does so already: two would only halve each other's batches."""
-    while triggers.begin(partition):
+    lock = f"counting:{partition}"
+
+    def pause(seconds: float) -> None:
+        cache_locks.extend(lock, _COUNTING_SECONDS)
+        time.sleep(seconds)
+
+    while cache_locks.try_lock(lock, _COUNTING_SECONDS):
         try:
-            counted = batches.count_partition(partition, lambda pause: triggers.pause(partition, pause))
+            counted = batches.count_partition(partition, pause)
         finally:
-            triggers.end(partition)
+            cache_locks.unlock(lock)
         if counted is None:
             return  # one that is slow or hangs, and whose mark has faded: the next sweep looks again
         # Whoever came while we were at it has left it to us.
@@ -48,7 +57,7 @@ def _count(partition: int) -> None:
 @shared_task(bind=True, ignore_result=True)
 def sweep(task: Any) -> None:
     """Whatever a crash, a lost wake-up or an absent store left behind."""
-    if not task.request.called_directly and not triggers.first_of_late("sweep", _SWEPT_SECONDS):
+    if not task.request.called_directly and not cache_locks.try_lock("began:sweep", _SWEPT_SECONDS):
         return
     heartbeats.record("sweep")
     _end_stuck_copies()

@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 import time
-from contextlib import suppress
 from typing import Any
 
 from celery import current_app
@@ -20,7 +19,6 @@ from django.core.cache import cache
 logger = logging.getLogger(__name__)
 
 _PENDING_SECONDS = 2
-_MARK_SECONDS = 1
 #: Between two rounds of wake-ups: under load there is an append every few milliseconds, and a worker that
 #: counts meanwhile finds them all.
 _PAUSE_SECONDS = 0.05
@@ -77,45 +75,9 @@ def on_ballots_appended(sender: Any, partitions: set[int], **_: Any) -> None:
     _sender.trigger(partitions)
 
 
-# Who counts a partition says so for a moment at a time, so that others needn't. A hint like the flag: the
-# checkpoint's lock is what keeps two from counting the same, and a mark that a crash leaves behind fades.
-
-
-def _mark(partition: int) -> str:
-    return f"counting:{partition}"
-
-
-def begin(partition: int) -> bool:
-    """Whether nobody else is counting this partition; from now on we are."""
-    try:
-        return bool(cache.add(_mark(partition), 1, _MARK_SECONDS))
-    except Exception:
-        return True
-
-
-def pause(partition: int, seconds: float) -> None:
-    """Let ballots gather, without letting go."""
-    with suppress(Exception):
-        cache.touch(_mark(partition), _MARK_SECONDS)
-    time.sleep(seconds)
-
-
-def end(partition: int) -> None:
-    with suppress(Exception):
-        cache.delete(_mark(partition))
-
-
 def clear_pending(partition: int) -> None:
     """The pending wake-up of a partition is being served; the next one may come."""
     try:
         cache.delete(_pending_key(partition))
     except Exception:
         logger.warning("wake_up_flag_stays", extra={"partition": partition}, exc_info=True)
-
-
-def first_of_late(name: str, seconds: int) -> bool:
-    """Whether nobody else has begun this within the last so many seconds, as far as the cache knows."""
-    try:
-        return bool(cache.add(f"began:{name}", 1, seconds))
-    except Exception:
-        return True

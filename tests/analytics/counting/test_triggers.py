@@ -9,7 +9,7 @@ from celery import current_app
 from django.core.cache import cache
 
 from analytics import tasks
-from analytics.counting import batches, checkpoints, triggers
+from analytics.counting import batches, cache_locks, checkpoints, triggers
 from analytics.models import Pulse
 from analytics.signals import tally_changed
 from polls import lifecycle
@@ -162,21 +162,21 @@ class TestTasks:
 
     def test_a_partition_that_somebody_counts_is_left_to_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """And they count what came while they were at it, also at the last moment."""
-        monkeypatch.setattr(triggers, "_MARK_SECONDS", 3600)
+        monkeypatch.setattr(tasks, "_COUNTING_SECONDS", 3600)
         poll = open_poll()
         fill(poll, range(20), 1)
-        end, late = triggers.end, iter([range(20, 40), range(40, 60)])
+        unlock, late = cache_locks.unlock, iter([range(20, 40), range(40, 60)])
 
-        def meanwhile(partition: int) -> None:
+        def meanwhile(lock: str) -> None:
             for voters in late:
                 fill(poll, voters, 1)
                 break
             before = checkpoints.backlog()
-            tasks.count(partition)  # somebody else was woken, and sees us at it
+            tasks.count(int(lock.removeprefix("counting:")))  # another worker, which finds the lock
             assert checkpoints.backlog() == before
-            end(partition)
+            unlock(lock)
 
-        monkeypatch.setattr(triggers, "end", meanwhile)
+        monkeypatch.setattr(cache_locks, "unlock", meanwhile)
         for partition in range(get_log().partitions):
             tasks.count(partition)
         monkeypatch.undo()
@@ -184,11 +184,11 @@ class TestTasks:
         assert check_books(poll)[1, "ballots"] == 60
 
     def test_a_mark_that_a_crash_left_behind_fades(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(triggers, "_MARK_SECONDS", 3)  # longer than it takes to meet it
+        monkeypatch.setattr(tasks, "_COUNTING_SECONDS", 3)  # longer than it takes to meet it
         poll = open_poll()
         fill(poll, range(20), 1)
         for partition in range(get_log().partitions):
-            assert triggers.begin(partition)  # and never ends
+            assert cache_locks.try_lock(f"counting:{partition}", 3)  # and never unlocks it
             tasks.count(partition)
         assert checkpoints.backlog() == 20
 

@@ -1,0 +1,28 @@
+"""Best-effort locks in the cache. Each expires by itself, so a crash needs no cleaning up.
+
+They only save work: what must not be done twice is guarded by a lock in the database.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from django.core.cache import cache
+
+
+def try_lock(name: str, seconds: int) -> bool:
+    """Take a lock. True if we got it, or if the cache is away."""
+    try:
+        return bool(cache.add(name, 1, seconds))
+    except Exception:
+        return True
+
+
+def extend(name: str, seconds: int) -> None:
+    with suppress(Exception):
+        cache.touch(name, seconds)
+
+
+def unlock(name: str) -> None:
+    with suppress(Exception):
+        cache.delete(name)
