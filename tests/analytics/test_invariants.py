@@ -287,7 +287,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
         monkeypatch.setattr(f"polls.votelog.{module}.REMEMBERED_BALLOTS", REMEMBERED)
     settings.COUNT_BATCH = BATCH
     # The model knows nothing of polls that halt, nor of quarantine and releases: rules for them go here.
-    monkeypatch.setattr(circuit_breaker, "FAILURES_AT_LEAST", 10**9)
+    monkeypatch.setattr(circuit_breaker, "MIN_FAILURES", 10**9)
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA synchronous=OFF")

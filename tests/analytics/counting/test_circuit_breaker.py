@@ -214,7 +214,7 @@ def test_a_worker_that_dies_while_it_halts_holds_nothing_twice(monkeypatch: pyte
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(batches, "_move", die)
+        patch.setattr(batches, "_move_checkpoint", die)
         with pytest.raises(MemoryError):
             count()
     assert not HeldBlock.objects.exists()

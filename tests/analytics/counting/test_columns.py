@@ -376,7 +376,7 @@ def blocks_of(polls: Sequence[Poll], drawn: Sequence[Sequence[tuple[Any, ...]]])
 def test_columns_and_single_ballots_come_to_the_same_end(monkeypatch: pytest.MonkeyPatch, wary: bool) -> None:
     polls = [open_poll(revote=True), open_poll(method="multiple", max_selections=2), make_poll()]
     ends: list[tuple[set[Any], ...]] = []
-    monkeypatch.setattr(circuit_breaker, "FAILURES_AT_LEAST", 10**9)  # what fails is compared too
+    monkeypatch.setattr(circuit_breaker, "MIN_FAILURES", 10**9)  # what fails is compared too
 
     def count_all(drawn: Any) -> None:
         monkeypatch.setattr(ballot_rows, "_check_first_until", time.monotonic() + 3600 if wary else 0.0)

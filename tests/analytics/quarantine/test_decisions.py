@@ -388,11 +388,11 @@ def test_every_change_has_a_stamp_of_its_own(pauses: Any) -> None:
     poll = open_poll()
     ballots = fill(poll, range(4), 1)
     count()
-    stamps, documents = [], []
+    stamps, bodies = [], []
 
     def look() -> None:
         stamps.append(tallies.snapshot_of(poll.code).stamp)
-        documents.append(documents.tally_json(figures(poll)))
+        bodies.append(documents.tally_json(figures(poll)))
         assert tallies.stamps([poll.pk])[poll.pk] == stamps[-1]
         assert tallies.newest(poll.pk).stamp == stamps[-1]
 
@@ -406,7 +406,7 @@ def test_every_change_has_a_stamp_of_its_own(pauses: Any) -> None:
     decisions.release(decision.pk, ANN)
     look()
     assert stamps == sorted(set(stamps))
-    assert len({*zip(stamps, documents, strict=True)}) == len(stamps)
+    assert len({*zip(stamps, bodies, strict=True)}) == len(stamps)
 
 
 def test_who_decided_what_is_recorded(pauses: Any) -> None:
