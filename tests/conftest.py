@@ -304,7 +304,7 @@ def _fresh_stores(pytestconfig: pytest.Config) -> None:
 def _quickly_emptied() -> Iterator[None]:
     from django.test import TransactionTestCase
 
-    from tests.emptying import empty_database
+    from tests.database_cleaner import empty_database
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda self: empty_database())

@@ -1,8 +1,8 @@
 """Whatever is done in whatever order, the invariants hold: see the design's list of them.
 
 A poll is led through long random lives, with crashes, in the real code on real stores, and after each step
-held against a model of it (poll_life.py, poll_model.py). HUNT_EXAMPLES and HUNT_STEPS make it a longer
-hunt, which then differs each time; what it finds is printed as a program, cut down to what is needed.
+held against a model of it (poll_state_machine.py, poll_model.py). HUNT_EXAMPLES and HUNT_STEPS make it a
+longer hunt, which then differs each time; what it finds is printed as a program, cut down to what is needed.
 """
 
 import json
@@ -31,7 +31,8 @@ from polls.models import ApiClient, DeadLetter, Round
 from polls.votelog import get_log
 from polls.votelog.admission import NewBallot
 from tests.analytics import poll_model
-from tests.analytics.poll_life import (
+from tests.analytics.poll_model import REJECTED, SET_ASIDE, WAITING, Cast
+from tests.analytics.poll_state_machine import (
     BROWSERS,
     CLIENTS,
     REMEMBERED,
@@ -40,7 +41,6 @@ from tests.analytics.poll_life import (
     empty_log,
     store_that_is,
 )
-from tests.analytics.poll_model import REJECTED, SET_ASIDE, WAITING, Cast
 
 EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 STEPS = int(os.environ.get("HUNT_STEPS", "50"))

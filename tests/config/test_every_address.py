@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 
 from polls.votelog import expected_heads
-from tests.polling import open_poll
+from tests.factories import open_poll
 from tests.realtime.test_embargo import routes
 
 pytestmark = pytest.mark.django_db

@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from tests.deploy.upstream import Upstream
-from tests.e2e.audience import close_all
+from tests.e2e.clients import close_all
 from tests.servers import Nginx
 
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from polls.errors import TooLarge
 from tests import fetch, install
 from tests.deploy.documents import assert_problem
-from tests.e2e.audience import Client, http_client, new_voter
+from tests.e2e.clients import Client, http_client, new_voter
 from tests.servers import PATIENCE, SHIPPED_NGINX, Nginx, wait_for
 from tests.system import ROOT, Landslide
 

@@ -18,7 +18,7 @@ from polls.errors import OutcomeUnknown, Overloaded, Unavailable
 from tests import fetch
 from tests.deploy.documents import assert_problem
 from tests.deploy.upstream import Exchange, Upstream
-from tests.e2e.audience import new_voter
+from tests.e2e.clients import new_voter
 from tests.servers import PATIENCE, Nginx, started, wait_for
 from tests.system import Landslide
 

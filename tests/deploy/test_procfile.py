@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests import fetch
-from tests.e2e.audience import http_client, new_voter
+from tests.e2e.clients import http_client, new_voter
 from tests.servers import PostgreSQL, Redis, Server, free_port, wait_for
 from tests.system import ROOT, SCOPES, bare_environment
 

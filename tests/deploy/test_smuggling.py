@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.conftest import landslides
-from tests.e2e.audience import Client, close_all, ledger, new_voter
+from tests.e2e.clients import Client, close_all, ledger, new_voter
 from tests.servers import PATIENCE, Nginx, started
 from tests.system import Landslide
 

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests import browser
 from tests.docs import rooms
 from tests.docs.first_poll import DESK, PHONE, FirstPoll
-from tests.e2e.audience import Client, close_all
+from tests.e2e.clients import Client, close_all
 from tests.system import ROOT, Landslide
 
 IMAGES = ROOT / "docs" / "images"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.docs.first_poll import DESK, PHONE, FirstPoll
-from tests.e2e.audience import Client
+from tests.e2e.clients import Client
 from tests.system import ROOT, Landslide
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

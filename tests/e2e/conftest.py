@@ -2,10 +2,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import audience
+from tests.e2e import clients
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _closed_clients() -> Iterator[None]:
     yield
-    audience.close_all()
+    clients.close_all()

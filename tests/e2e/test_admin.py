@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.audience import Client
-from tests.e2e.staff import log_in
+from tests.e2e.admin_login import log_in
+from tests.e2e.clients import Client
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.audience import Client, ledger, new_voter
+from tests.e2e.clients import Client, ledger, new_voter
 from tests.servers import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

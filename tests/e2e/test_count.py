@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests import fetch
-from tests.analytics.auditing import run_verifier
-from tests.e2e.audience import Client, new_voter
-from tests.e2e.staff import log_in
+from tests.analytics.audit_bundles import run_verifier
+from tests.e2e.admin_login import log_in
+from tests.e2e.clients import Client, new_voter
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

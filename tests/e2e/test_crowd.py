@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.audience import Client, ledger
+from tests.e2e.clients import Client, ledger
 from tests.servers import PATIENCE
 from tests.system import ROOT, Landslide
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests import fetch
-from tests.e2e.audience import Client
+from tests.e2e.clients import Client
 from tests.system import Landslide
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

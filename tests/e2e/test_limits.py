@@ -15,7 +15,7 @@ from altcha.v1 import Payload, solve_challenge
 from analytics.health.anomalies import THRESHOLD
 from tests import fetch
 from tests.conftest import landslides
-from tests.e2e.audience import Client, assert_all_agree, http_client, new_voter
+from tests.e2e.clients import Client, assert_all_agree, http_client, new_voter
 from tests.servers import wait_for
 from tests.system import Landslide
 

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import wait_until
-from tests.e2e.audience import Client
+from tests.e2e.clients import Client
 from tests.e2e.test_browser import PHONE, choose
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import wait_until
-from tests.e2e.audience import Client
-from tests.e2e.staff import enrol, give_password, log_in
+from tests.e2e.admin_login import enrol, give_password, log_in
+from tests.e2e.clients import Client
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

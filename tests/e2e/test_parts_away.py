@@ -17,8 +17,8 @@ import pytest
 
 from tests import fetch
 from tests.conftest import landslides
-from tests.e2e.audience import Client, assert_all_agree, http_client, ledger, new_voter, some_ballots
-from tests.e2e.secrecy import (
+from tests.e2e.clients import Client, assert_all_agree, http_client, ledger, new_voter, some_ballots
+from tests.e2e.secrets_in_logs import (
     DATABASE_PASSWORD,
     SECRET_KEY,
     TALKATIVE,

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from polls.casting import asgi_lane
-from tests.e2e.audience import Client
+from tests.e2e.clients import Client
 from tests.e2e.test_browser import PHONE, cast, choose
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

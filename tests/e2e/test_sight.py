@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests import fetch
-from tests.e2e.audience import Client, http_client
+from tests.e2e.clients import Client, http_client
 from tests.servers import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

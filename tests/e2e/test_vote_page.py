@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser import wait_until
-from tests.e2e.audience import Client
+from tests.e2e.clients import Client
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from playwright.sync_api import expect
 
-from tests.e2e.audience import Client
+from tests.e2e.clients import Client
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.audience import (
+from tests.e2e.clients import (
     Client,
     assert_all_agree,
     ledger,

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.faults.books import Books
 from tests.faults.journal import Journal, Submitted
+from tests.faults.stored_state import Books
 
 RECEIPTS_ASKED = 150  # at most, in the full matrix; those whose outcome was once unknown come first
 

@@ -32,7 +32,7 @@ from polls import lifecycle  # noqa: E402
 from polls.models import Ballot, DeadLetter, Poll, Round  # noqa: E402
 from polls.votelog import get_log  # noqa: E402
 from polls.votelog.admission import NewBallot  # noqa: E402
-from tests.polling import append, check_books, count, fill, new_ballot, open_poll  # noqa: E402
+from tests.factories import append, check_books, count, fill, new_ballot, open_poll  # noqa: E402
 from tests.servers import dying_with_us  # noqa: E402
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.checks import RECEIPTS_ASKED
+from tests.faults.connection_pool import Heard, Hung, Lines, Lost
 from tests.faults.journal import Journal, Kind, Submitted
-from tests.faults.lines import Heard, Hung, Lines, Lost
 from tests.faults.watcher import Watcher
 from tests.servers import wait_for
 

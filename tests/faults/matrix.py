@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.campaign import Campaign, Fault, Outcome
+from tests.faults.experiment import Campaign, Fault, Outcome
+from tests.faults.harness import Stand
 from tests.faults.load import Pace
 from tests.faults.rows import BUILDS, ROWS
-from tests.faults.stand import Stand
 
 #: A full run: so many ballots at least, spread over the rows.
 BALLOTS = 200_000

@@ -12,9 +12,9 @@ import pytest
 
 from tests.conftest import data_dir
 from tests.faults import checks, matrix
-from tests.faults.campaign import Fault
+from tests.faults.experiment import Fault
+from tests.faults.fault_injection import Laboratory
 from tests.faults.journal import Journal, Submitted
-from tests.faults.laboratory import Laboratory
 from tests.faults.load import Pace
 from tests.faults.matrix import Stands
 

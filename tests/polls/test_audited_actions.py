@@ -13,8 +13,8 @@ from analytics.counting import closing, dead_letters
 from polls import lifecycle, login_log
 from polls.audit_log import verify_chain
 from polls.models import ApiClient, DeadLetter, Poll, Record
-from tests.polling import count, fill, make_poll, open_poll
-from tests.polls.rest import POLLS, Caller, make_key
+from tests.factories import count, fill, make_poll, open_poll
+from tests.polls.api_client import POLLS, Caller, make_key
 
 pytestmark = pytest.mark.django_db
 

@@ -6,8 +6,8 @@ from polls import drafts, lifecycle
 from polls.errors import Malformed
 from polls.models import Poll
 from polls.poll_document import poll_document
-from tests.polling import make_poll
-from tests.polls.rest import POLLS, Caller, make_key
+from tests.factories import make_poll
+from tests.polls.api_client import POLLS, Caller, make_key
 
 pytestmark = pytest.mark.django_db
 

@@ -16,7 +16,7 @@ from polls.errors import IllegalState, Malformed, PollNotFound
 from polls.models import Ballot, Choice, Poll, Round, State
 from polls.signals import ballots_appended, poll_changed
 from polls.votelog.admission import Gate
-from tests.polling import append, check_books, count, fill, make_poll, new_ballot, open_poll, tallied
+from tests.factories import append, check_books, count, fill, make_poll, new_ballot, open_poll, tallied
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log")]
 

@@ -15,7 +15,7 @@ from polls.models import Ballot, Poll, Round, State
 from polls.votelog import get_log
 from polls.votelog.entries import Entry, entries_of
 from polls.voters import identity
-from tests.polling import cast, check_books, count, open_poll
+from tests.factories import cast, check_books, count, open_poll
 from tests.servers import wait_for
 from tests.threads import Background, at_once
 

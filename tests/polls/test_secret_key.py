@@ -14,7 +14,7 @@ from polls.models import Installation, Poll, Record
 from polls.signals import poll_changed
 from polls.voters import identity
 from polls.voters.poll_rules import get_rules
-from tests.polling import cast, make_poll, open_poll
+from tests.factories import cast, make_poll, open_poll
 
 pytestmark = pytest.mark.django_db
 

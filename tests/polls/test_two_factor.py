@@ -16,7 +16,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from polls import clock, two_factor
 from polls.models import Record
-from tests.polling import make_poll
+from tests.factories import make_poll
 
 pytestmark = [pytest.mark.django_db, pytest.mark.full_only]
 

@@ -23,7 +23,7 @@ async def watch(transactional_db: None) -> AsyncIterator[Callable[..., Any]]:
     """await watch("CODE", cookie="…") → a connected Socket; all are closed at the end, and the hub too."""
     # Not at the top: pytest reads this file before the tests have set up Django's settings.
     from realtime import hub as hub_module
-    from tests.realtime.viewing import Socket
+    from tests.realtime.viewers import Socket
 
     sockets: list[Socket] = []
 

@@ -10,7 +10,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from polls import drafts, lifecycle, two_factor
 from polls.models import Poll
-from tests.realtime.viewing import cast, count, db, make_poll
+from tests.realtime.viewers import cast, count, db, make_poll
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 

@@ -37,9 +37,9 @@ from polls.models import (
 )  # fmt: skip
 from polls.voters import identity
 from realtime import hub as hub_module
-from tests.polling import append, new_ballot
-from tests.realtime.asking import Answer, ask, http_scope
-from tests.realtime.viewing import Socket, db, until
+from tests.factories import append, new_ballot
+from tests.realtime.asgi_client import Answer, ask, http_scope
+from tests.realtime.viewers import Socket, db, until
 from tests.servers import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True)]

@@ -10,7 +10,7 @@ import pytest
 from django.db.backends.utils import CursorWrapper
 
 from realtime import hub as hub_module
-from tests.realtime.viewing import db, make_poll
+from tests.realtime.viewers import db, make_poll
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 VIEWERS = 200

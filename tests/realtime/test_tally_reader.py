@@ -16,8 +16,8 @@ from polls.errors import IllegalState
 from polls.models import Poll, State, Visibility
 from realtime.protocol import build_frames
 from realtime.tally_reader import Reading, TallyReader, read_poll
-from tests.polling import make_poll, open_poll
-from tests.realtime.viewing import db
+from tests.factories import make_poll, open_poll
+from tests.realtime.viewers import db
 
 pytestmark = [pytest.mark.django_db, pytest.mark.early]
 

@@ -9,8 +9,8 @@ from analytics.models import Tally
 from polls import lifecycle
 from polls.models import Poll, Record, Round
 from tests.admins import said, staff
-from tests.analytics.auditing import bundle_of, published
-from tests.polling import check_books, count, fill, make_poll, open_poll
+from tests.analytics.audit_bundles import bundle_of, published
+from tests.factories import check_books, count, fill, make_poll, open_poll
 
 pytestmark = pytest.mark.django_db
 

@@ -17,7 +17,7 @@ from polls import lifecycle, votelog
 from polls.models import DeadLetter, Poll, Round
 from polls.votelog import expected_heads
 from tests.admins import said, staff
-from tests.polling import check_books, count, fill, make_poll, open_poll, tallied
+from tests.factories import check_books, count, fill, make_poll, open_poll, tallied
 
 pytestmark = pytest.mark.django_db
 

@@ -11,7 +11,7 @@ from analytics.models import Halt, Quarantine
 from polls.casting.receipts import make_receipt
 from polls.models import DeadLetter, Poll, Record, Round
 from tests.admins import said, staff
-from tests.polling import check_books, count, fill, open_poll
+from tests.factories import check_books, count, fill, open_poll
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("of_any_number")]
 

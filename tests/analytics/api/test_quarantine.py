@@ -8,9 +8,9 @@ from django.utils import timezone
 from analytics.models import Quarantine
 from polls.casting.receipts import make_receipt
 from polls.models import ApiClient, Poll
-from tests.analytics.auditing import close
-from tests.polling import append, check_books, count, fill, new_ballot, open_poll
-from tests.polls.rest import POLLS, Caller, make_key, refusal
+from tests.analytics.audit_bundles import close
+from tests.factories import append, check_books, count, fill, new_ballot, open_poll
+from tests.polls.api_client import POLLS, Caller, make_key, refusal
 
 pytestmark = pytest.mark.django_db
 

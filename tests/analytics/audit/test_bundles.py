@@ -23,8 +23,8 @@ from analytics.results import final_results
 from polls import drafts, lifecycle
 from polls.casting.receipts import open_receipt
 from polls.models import Ballot, DeadLetter, Poll, Round
-from tests.analytics.auditing import bundle_of, close, content_of, published, receipt_of
-from tests.polling import append, count, fill, new_ballot, open_poll
+from tests.analytics.audit_bundles import bundle_of, close, content_of, published, receipt_of
+from tests.factories import append, count, fill, new_ballot, open_poll
 
 pytestmark = pytest.mark.django_db
 

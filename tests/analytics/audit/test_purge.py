@@ -23,8 +23,8 @@ from polls.models import Ballot, DeadLetter, Poll, Record, Round
 from polls.votelog import get_log
 from polls.voters import identity
 from polls.voters.identity import browser_key, read_cookie
-from tests.analytics.auditing import close, content_of, published, receipt_of
-from tests.polling import append, cast, check_books, count, fill, new_ballot, open_poll, tallied
+from tests.analytics.audit_bundles import close, content_of, published, receipt_of
+from tests.factories import append, cast, check_books, count, fill, new_ballot, open_poll, tallied
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log")]
 

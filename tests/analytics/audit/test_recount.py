@@ -16,7 +16,7 @@ from polls import lifecycle
 from polls.methods import single
 from polls.models import Ballot, Poll, Record, Round
 from polls.signals import poll_changed
-from tests.polling import append, check_books, count, fill, new_ballot, open_poll
+from tests.factories import append, check_books, count, fill, new_ballot, open_poll
 
 pytestmark = pytest.mark.django_db
 

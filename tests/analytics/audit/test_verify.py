@@ -28,7 +28,7 @@ from analytics.models import Quarantine, Tally
 from polls import lifecycle, votelog
 from polls.methods import METHODS
 from polls.models import Ballot, Poll
-from tests.analytics.auditing import (
+from tests.analytics.audit_bundles import (
     VERIFIER,
     Answer,
     bundle_of,
@@ -40,7 +40,7 @@ from tests.analytics.auditing import (
     unzipped,
     zipped,
 )
-from tests.polling import count, fill, open_poll
+from tests.factories import count, fill, open_poll
 
 EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 Files = dict[str, bytes]

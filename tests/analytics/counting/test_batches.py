@@ -32,7 +32,7 @@ from polls.text.timestamps import LATEST, to_milliseconds
 from polls.votelog import get_log
 from polls.votelog.admission import NewBallot
 from polls.votelog.entries import Block, Entry, Head, entries_of
-from tests.polling import (
+from tests.factories import (
     alone,
     append,
     check_books,

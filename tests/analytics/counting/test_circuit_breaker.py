@@ -19,7 +19,7 @@ from polls.models import Ballot, DeadLetter, Poll, Record, Round, State
 from polls.votelog import get_log
 from polls.votelog.admission import NewBallot, Outcome
 from polls.votelog.entries import Block, Head
-from tests.polling import append, check_books, count, fill, new_ballot, open_poll
+from tests.factories import append, check_books, count, fill, new_ballot, open_poll
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log", "forgetful")]
 

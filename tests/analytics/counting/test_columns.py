@@ -23,7 +23,7 @@ from polls.models import Ballot, DeadLetter, Poll, Round, State
 from polls.votelog import get_log
 from polls.votelog.admission import NewBallot
 from polls.votelog.entries import Block, Entry, entries_of
-from tests.polling import alone, append, check_books, count, fill, make_poll, new_ballot, open_poll
+from tests.factories import alone, append, check_books, count, fill, make_poll, new_ballot, open_poll
 
 pytestmark = pytest.mark.django_db
 

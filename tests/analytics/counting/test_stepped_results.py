@@ -24,7 +24,7 @@ from polls.errors import TooFewBallots
 from polls.models import DeadLetter, Poll, Round, State
 from polls.votelog import get_log
 from polls.votelog.admission import NewBallot
-from tests.polling import append, check_books, count, fill, new_ballot, open_poll, tallied
+from tests.factories import append, check_books, count, fill, new_ballot, open_poll, tallied
 from tests.threads import at_once
 
 pytestmark = pytest.mark.django_db

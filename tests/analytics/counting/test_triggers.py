@@ -15,7 +15,7 @@ from analytics.signals import tally_changed
 from polls import lifecycle
 from polls.models import Poll, State
 from polls.votelog import get_log
-from tests.polling import check_books, fill, make_poll, open_poll
+from tests.factories import check_books, fill, make_poll, open_poll
 from tests.servers import wait_for
 
 #: Partitions of each test's own: wake-ups for what others have appended may come late.

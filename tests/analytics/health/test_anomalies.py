@@ -12,7 +12,7 @@ from polls import clock, lifecycle
 from polls.models import Poll, ProofOfWork, Record
 from polls.voters import proof_policy
 from polls.voters.poll_rules import get_rules
-from tests.polling import make_poll, open_poll
+from tests.factories import make_poll, open_poll
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

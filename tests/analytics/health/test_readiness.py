@@ -17,7 +17,7 @@ from analytics.models import Halt, Pulse
 from polls import secret_key
 from polls.errors import LogInconsistent, LogUnsuitable
 from polls.models import Poll, ProofOfWork
-from tests.polling import make_poll, open_poll
+from tests.factories import make_poll, open_poll
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

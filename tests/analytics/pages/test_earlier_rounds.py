@@ -12,8 +12,8 @@ from analytics.audit.bundles import open_file
 from analytics.models import AuditBundle
 from polls import drafts, lifecycle
 from polls.models import Poll
-from tests.analytics.auditing import bundle_of, close, published, run_verifier
-from tests.polling import count, fill, open_poll
+from tests.analytics.audit_bundles import bundle_of, close, published, run_verifier
+from tests.factories import count, fill, open_poll
 from tests.polls.public_pages import check_policy, html, see
 
 pytestmark = pytest.mark.django_db

@@ -11,8 +11,8 @@ from polls import lifecycle
 from polls.casting.receipts import make_receipt
 from polls.models import Ballot, DeadLetter, Poll, Round
 from polls.votelog import get_log
-from tests.analytics.auditing import bundle_of, published, receipt_of
-from tests.polling import append, count, fill, make_poll, new_ballot, open_poll
+from tests.analytics.audit_bundles import bundle_of, published, receipt_of
+from tests.factories import append, count, fill, make_poll, new_ballot, open_poll
 from tests.polls.public_pages import check_policy
 
 pytestmark = pytest.mark.django_db

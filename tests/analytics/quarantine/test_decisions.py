@@ -19,7 +19,7 @@ from polls.errors import IllegalState, Malformed
 from polls.models import Ballot, DeadLetter, Poll, Record, Round
 from polls.votelog import get_log
 from polls.votelog.admission import NewBallot
-from tests.polling import append, check_books, count, fill, make_poll, new_ballot, open_poll, version
+from tests.factories import append, check_books, count, fill, make_poll, new_ballot, open_poll, version
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log", "of_any_number")]
 

@@ -19,7 +19,7 @@ from polls.models import Ballot
 from polls.votelog import get_log
 from polls.votelog.admission import NewBallot
 from polls.votelog.entries import partition_of
-from tests.polling import append, check_books, count, new_ballot, open_poll
+from tests.factories import append, check_books, count, new_ballot, open_poll
 
 pytestmark = [pytest.mark.django_db, pytest.mark.early]
 

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from analytics import tasks
 from analytics.counting import checkpoints
 from analytics.recovery import stuck_copies
-from tests.polling import fill, open_poll
+from tests.factories import fill, open_poll
 from tests.servers import PostgreSQL, wait_for
 
 pytestmark = [pytest.mark.full_only, pytest.mark.django_db(transaction=True)]

@@ -17,8 +17,8 @@ from polls import lifecycle
 from polls.errors import Malformed, TooFewBallots
 from polls.models import Poll, Round
 from polls.votelog.admission import NewBallot
-from tests.analytics.auditing import bundle_of, close, content_of, receipt_of, run_verifier
-from tests.polling import append, check_books, count, fill, new_ballot, open_poll, tallied
+from tests.analytics.audit_bundles import bundle_of, close, content_of, receipt_of, run_verifier
+from tests.factories import append, check_books, count, fill, new_ballot, open_poll, tallied
 
 pytestmark = pytest.mark.django_db
 

@@ -8,8 +8,8 @@ import pytest
 from config.asgi import http
 from config.assets.compression import LEAST_BYTES, LONGEST, Compression
 from realtime import hub as hub_module
-from tests.realtime.asking import Answer, ask, http_scope
-from tests.realtime.viewing import db, make_poll
+from tests.realtime.asgi_client import Answer, ask, http_scope
+from tests.realtime.viewers import db, make_poll
 
 PAGE = b"<p>x</p>" * 200
 PUBLIC = {"content-type": "text/html; charset=utf-8", "cache-control": "public, max-age=5", "etag": '"1"'}

@@ -12,8 +12,8 @@ from config.asgi import http
 from polls.http.client_address import client_address
 from polls.models import Poll
 from realtime import hub as hub_module
-from tests.realtime.asking import ask, http_scope
-from tests.realtime.viewing import db, make_poll
+from tests.realtime.asgi_client import ask, http_scope
+from tests.realtime.viewers import db, make_poll
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True), pytest.mark.full_only]
 

@@ -13,7 +13,7 @@ from config.protocols.handshake import answer_to
 from config.protocols.uvicorn_limits import BoundedHttp, BoundedWebSocket
 from realtime.handover import HAND_OVER
 from tests import fetch
-from tests.realtime.serving import serving
+from tests.realtime.uvicorn_server import serving
 from tests.servers import PATIENCE
 
 REGULAR = [

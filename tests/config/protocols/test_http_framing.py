@@ -12,7 +12,7 @@ from config.protocols import read_timeouts
 from config.protocols.uvicorn_http import LandslideHttp
 from config.protocols.uvicorn_limits import BoundedHttp, BoundedWebSocket
 from config.protocols.uvicorn_websocket import LandslideWebSocket
-from tests.realtime.serving import Handing, serving
+from tests.realtime.uvicorn_server import Handing, serving
 from tests.servers import PATIENCE
 
 pytestmark = pytest.mark.asyncio

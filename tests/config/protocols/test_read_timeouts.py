@@ -7,7 +7,7 @@ import pytest
 
 from config.protocols import read_timeouts
 from config.protocols.uvicorn_limits import BoundedHttp, BoundedWebSocket
-from tests.realtime.serving import Handing, serving
+from tests.realtime.uvicorn_server import Handing, serving
 from tests.servers import PATIENCE
 
 pytestmark = pytest.mark.asyncio

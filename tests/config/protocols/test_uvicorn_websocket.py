@@ -8,8 +8,8 @@ from websockets.frames import Opcode
 from config.protocols import throttle
 from tests import fetch
 from tests.config.protocols.raw_websocket import masked, raw_socket
-from tests.realtime.serving import Handing, serving
-from tests.realtime.viewing import until
+from tests.realtime.uvicorn_server import Handing, serving
+from tests.realtime.viewers import until
 
 pytestmark = [pytest.mark.early, pytest.mark.usefixtures("handshake")]
 

@@ -6,8 +6,8 @@ import h11
 import pytest
 
 from tests.config.protocols.raw_websocket import TALLY
-from tests.realtime.serving import Handing, serving
-from tests.realtime.viewing import until
+from tests.realtime.uvicorn_server import Handing, serving
+from tests.realtime.viewers import until
 from tests.servers import PATIENCE
 
 pytestmark = pytest.mark.early

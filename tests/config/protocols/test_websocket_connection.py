@@ -13,8 +13,8 @@ from config.protocols.keepalive import shared_keepalive
 from realtime.protocol import Message
 from tests import fetch
 from tests.config.protocols.raw_websocket import TALLY, close_code, masked, raw_socket
-from tests.realtime.serving import Handing, serving
-from tests.realtime.viewing import until
+from tests.realtime.uvicorn_server import Handing, serving
+from tests.realtime.viewers import until
 from tests.servers import PATIENCE
 
 pytestmark = [pytest.mark.early, pytest.mark.usefixtures("handshake")]

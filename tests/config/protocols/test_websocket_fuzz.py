@@ -17,7 +17,7 @@ from websockets.sync.client import ClientConnection
 from tests import fetch
 from tests.config.protocols import websocket_fuzz
 from tests.config.protocols.websocket_fuzz import Frame, converse, handshake, open_files, resident_bytes
-from tests.e2e.audience import Client, close_all
+from tests.e2e.clients import Client, close_all
 from tests.servers import PATIENCE
 from tests.system import Landslide
 

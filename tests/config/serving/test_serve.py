@@ -18,7 +18,7 @@ from django.db import connection
 
 from config.serving import network, web
 from config.serving.network import lan_address
-from tests.e2e.audience import Client, assert_all_agree, close_all
+from tests.e2e.clients import Client, assert_all_agree, close_all
 from tests.servers import PATIENCE, wait_for
 from tests.system import READY, ROOT, Landslide, bare_environment, processes
 

@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from tests.faults import clocks
-from tests.faults.orders import FOLDER, Orders
+from tests.faults.failpoints import FOLDER, Orders
 
 Patch = Callable[[ModuleType], None]
 
@@ -42,11 +42,11 @@ def role() -> str:
 def install() -> None:
     _set_environment()
     clocks.choose()
-    from tests.faults.inside import broken, careless, steps, voters  # which fill the list of patches
+    from tests.faults.inside import broken, broken_trust, steps, voters  # which fill the list of patches
 
     steps.add()
     broken.add()
-    careless.add()
+    broken_trust.add()
     voters.add()
     for name, constants in json.loads(os.environ.get("FAULTS_CONSTANTS", "{}")).items():
         _patches[name].append(functools.partial(_set_constants, constants=constants))

@@ -9,8 +9,8 @@ import io
 import os
 from types import ModuleType
 
+from tests.faults.failpoints import COOKIES
 from tests.faults.inside.hooks import after_import, orders, role
-from tests.faults.orders import COOKIES
 
 
 def add() -> None:

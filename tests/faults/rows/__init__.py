@@ -1,6 +1,6 @@
 """The rows of the matrix, by what they are about. How to add one: tests/README.md."""
 
-from tests.faults.campaign import Fault
+from tests.faults.experiment import Fault
 from tests.faults.rows import (
     astray,
     calm,

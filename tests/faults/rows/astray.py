@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.faults.books import backlog, read_books
-from tests.faults.campaign import Fault, Scene
 from tests.faults.checks import Evidence, lost_ballots
+from tests.faults.experiment import Fault, Scene
+from tests.faults.fault_injection import Laboratory, lab
 from tests.faults.journal import Submitted
-from tests.faults.laboratory import Laboratory, lab
+from tests.faults.stored_state import backlog, read_books
 from tests.servers import wait_for
 
 HOUR = 3600

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.faults.campaign import Fault, Scene
+from tests.faults.experiment import Fault, Scene
 
 
 def nothing(scene: Scene) -> None:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from tests.faults.campaign import Fault, Scene
-from tests.faults.laboratory import Laboratory, lab
+from tests.faults.experiment import Fault, Scene
+from tests.faults.fault_injection import Laboratory, lab
 from tests.servers import wait_for
 
 HOUR = 3600

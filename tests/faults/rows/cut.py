@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.faults.campaign import Fault, Scene
-from tests.faults.laboratory import Laboratory, lab
+from tests.faults.experiment import Fault, Scene
+from tests.faults.fault_injection import Laboratory, lab
+from tests.faults.harness import Stand
 from tests.faults.proxy import How, What
-from tests.faults.stand import Stand
 from tests.servers import PostgreSQL, Redis, wait_for
 
 SETTLED = "a retry settles the unknown outcome; counted once; no answer overdue"

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from tests import fetch
-from tests.faults.campaign import Fault, Scene
-from tests.faults.lines import HUNG_SECONDS
+from tests.faults.connection_pool import HUNG_SECONDS
+from tests.faults.experiment import Fault, Scene
 
 PAGES = {
     "tally": "/api/v1/polls/{code}/tally/",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from tests.faults.campaign import Fault, Scene
-from tests.faults.laboratory import Laboratory, lab
+from tests.faults.experiment import Fault, Scene
+from tests.faults.fault_injection import Laboratory, lab
 from tests.servers import wait_for
 
 TURNED_AWAY = 10  # answers that say "not now", until a store is taken to be full

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.faults.campaign import Fault, Scene
-from tests.faults.stand import CHANNELS
+from tests.faults.experiment import Fault, Scene
+from tests.faults.harness import CHANNELS
 
 CURRENT = "every screen current within two seconds"
 SWEEP = "no ballot waits longer than the sweep"

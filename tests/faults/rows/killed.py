@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from tests.faults.campaign import Fault, Scene
+from tests.faults.experiment import Fault, Scene
 
 HOLDS = "no acknowledged ballot lost, none counted twice"
 #: A build whose counting isn't one transaction, and whose ledger doesn't say what it took.

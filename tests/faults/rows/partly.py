@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from tests.faults.campaign import Fault, Scene
-from tests.faults.stand import head_of
+from tests.faults.experiment import Fault, Scene
+from tests.faults.harness import head_of
 
 PARTITIONS = 8
 AT_ONCE = 100  # voters a round; several of them share an append

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from tests.faults.campaign import Fault, Scene
-from tests.faults.laboratory import Laboratory
-from tests.faults.stand import Stand, head_of
+from tests.faults.experiment import Fault, Scene
+from tests.faults.fault_injection import Laboratory
+from tests.faults.harness import Stand, head_of
 from tests.servers import wait_for
 
 #: As the Function does it: position and entry at once. KEYS: log, head. ARGV: ballots, then fields.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tests.faults.campaign import Fault, Scene
-from tests.faults.lines import HUNG_SECONDS
-from tests.faults.stand import IDLE_SECONDS
+from tests.faults.connection_pool import HUNG_SECONDS
+from tests.faults.experiment import Fault, Scene
+from tests.faults.harness import IDLE_SECONDS
 
 AWAY = "503 with Retry-After during the fault, then catches up; nothing lost"
 

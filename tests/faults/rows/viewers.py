@@ -10,7 +10,7 @@ import random
 import resource
 from collections.abc import Awaitable, Callable
 
-from tests.faults.campaign import Fault, Scene
+from tests.faults.experiment import Fault, Scene
 
 #: Connections at once. The full matrix has ten thousand, as far as this machine's limit of open files goes.
 CONNECTS, MANY_CONNECTS = 1_000, 10_000

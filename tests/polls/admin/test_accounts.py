@@ -9,7 +9,7 @@ from django.test import Client
 from polls import lifecycle
 from polls.models import ApiClient
 from tests.admins import staff
-from tests.polls.rest import make_poll
+from tests.polls.api_client import make_poll
 
 pytestmark = [pytest.mark.django_db, pytest.mark.full_only]
 

@@ -19,7 +19,7 @@ from analytics.counting import closing
 from polls import lifecycle
 from polls.models import ApiClient, Poll, Record, State
 from tests.admins import said, staff
-from tests.polling import cast, count, fill, make_poll, open_poll
+from tests.factories import cast, count, fill, make_poll, open_poll
 
 pytestmark = pytest.mark.django_db
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from polls.models import Poll, ProofOfWork, Record
 from tests.admins import staff
-from tests.polling import make_poll, open_poll
+from tests.factories import make_poll, open_poll
 
 pytestmark = pytest.mark.django_db
 

@@ -15,8 +15,8 @@ from polls import drafts
 from polls.models import ApiClient, Poll
 from polls.text.plain_text import folded
 from polls.text.timestamps import EARLIEST, LATEST
-from tests.polling import make_poll, open_poll
-from tests.polls.rest import POLLS, Caller, make_key
+from tests.factories import make_poll, open_poll
+from tests.polls.api_client import POLLS, Caller, make_key
 
 pytestmark = pytest.mark.django_db
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from polls.models import ApiClient, Poll
-from tests.polling import make_poll
+from tests.factories import make_poll
 
 pytestmark = pytest.mark.django_db
 

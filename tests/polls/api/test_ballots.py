@@ -15,7 +15,7 @@ from polls.errors import LogInconsistent, Overloaded, errors_by_code
 from polls.models import ApiClient, Ballot, Claim, LogEntry, Poll
 from polls.votelog import get_log
 from polls.voters import identity, poll_rules
-from tests.polls.rest import POLLS, Caller, make_key, make_poll, refusal
+from tests.polls.api_client import POLLS, Caller, make_key, make_poll, refusal
 from tests.servers import PATIENCE
 from tests.threads import at_once
 

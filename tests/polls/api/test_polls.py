@@ -12,7 +12,7 @@ from polls import lifecycle
 from polls.api import reference
 from polls.errors import LandslideError, errors_by_code
 from polls.models import ApiClient, Poll, State
-from tests.polls.rest import POLLS, Caller, make_key, make_poll, refusal
+from tests.polls.api_client import POLLS, Caller, make_key, make_poll, refusal
 
 pytestmark = pytest.mark.django_db
 

@@ -26,8 +26,8 @@ from polls.votelog import get_log
 from polls.votelog.admission import NewBallot, Outcome
 from polls.votelog.entries import entries_of
 from polls.voters import identity, poll_rules
-from tests.polls.lanes import Received, Sent, TwoWays, ask, ask_wire, in_bytes
-from tests.polls.rest import POLLS, make_poll
+from tests.polls.api_client import POLLS, make_poll
+from tests.polls.differential import Received, Sent, TwoWays, ask, ask_wire, in_bytes
 from tests.servers import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)

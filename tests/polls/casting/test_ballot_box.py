@@ -13,7 +13,7 @@ from polls import lifecycle, votelog
 from polls.casting import ballot_box, log_writer
 from polls.models import Ballot, Choice
 from polls.voters import identity, poll_rules
-from tests.polling import cast, check_books, count, make_poll, open_poll, request
+from tests.factories import cast, check_books, count, make_poll, open_poll, request
 from tests.polls.casting.refusals import PAGE, SECOND_BALLOT, changed, refused
 from tests.threads import at_once
 

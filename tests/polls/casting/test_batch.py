@@ -12,7 +12,7 @@ from polls.casting import batch
 from polls.models import ApiClient, Poll
 from polls.votelog.admission import Outcome
 from polls.voters import poll_rules
-from tests.polling import cast, check_books, count, open_poll, request
+from tests.factories import cast, check_books, count, open_poll, request
 from tests.polls.casting.refusals import SECOND_BALLOT, changed
 
 

@@ -23,8 +23,8 @@ from polls import drafts, lifecycle
 from polls.casting import ballot_box
 from polls.models import ApiClient
 from polls.voters import identity, poll_rules
-from tests.polls.lanes import Headers, Sent, TwoWays
-from tests.polls.rest import POLLS, make_key, make_poll
+from tests.polls.api_client import POLLS, make_key, make_poll
+from tests.polls.differential import Headers, Sent, TwoWays
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

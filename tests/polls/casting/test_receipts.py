@@ -10,7 +10,7 @@ from polls.casting.receipts import Sealed, make_receipt, open_receipt, receipt_s
 from polls.errors import ReceiptNotFound
 from polls.models import DeadLetter, Round
 from polls.votelog.admission import NewBallot
-from tests.polling import append, count, fill, new_ballot, open_poll
+from tests.factories import append, count, fill, new_ballot, open_poll
 
 VOTER, BALLOT = b"v" * 16, b"b" * 16
 

@@ -8,7 +8,7 @@ import pytest
 from polls.casting import ballot_box, batch
 from polls.models import ApiClient, Poll
 from polls.voters import identity, poll_rules
-from tests.polling import open_poll, request
+from tests.factories import open_poll, request
 from tests.polls.casting.refusals import PAGE, changed, refused
 
 

@@ -9,9 +9,9 @@ from polls.http.lanes import is_secure
 from polls.http.origins import origin_allowed, origin_of
 from polls.voters import identity
 from polls.voters.poll_rules import get_rules
-from tests.polls.lanes import Sent, TwoWays, in_bytes
-from tests.polls.origins import WAYS, way_headers
-from tests.polls.rest import POLLS, Caller, make_poll
+from tests.polls.api_client import POLLS, Caller, make_poll
+from tests.polls.differential import Sent, TwoWays, in_bytes
+from tests.polls.origin_cases import WAYS, way_headers
 
 HOST = "vote.example:8443"
 

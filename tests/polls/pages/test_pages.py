@@ -16,6 +16,7 @@ from django.utils.translation import ngettext
 from polls import lifecycle
 from polls.pages.script_messages import COMMON, VOTE, catalogue
 from realtime.pages.script_messages import PRESENT, RESULTS
+from tests.polls.api_client import POLLS, Caller, make_key, make_poll
 from tests.polls.public_pages import (
     POLL_PAGES,
     SCRIPTS,
@@ -26,7 +27,6 @@ from tests.polls.public_pages import (
     imports,
     see,
 )
-from tests.polls.rest import POLLS, Caller, make_key, make_poll
 
 pytestmark = [pytest.mark.django_db, pytest.mark.full_only]
 

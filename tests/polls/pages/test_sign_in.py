@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from polls.voters import poll_rules
-from tests.polls.rest import POLLS, make_poll
+from tests.polls.api_client import POLLS, make_poll
 
 pytestmark = [pytest.mark.django_db, pytest.mark.full_only]
 

@@ -16,9 +16,9 @@ from polls.drafts import change_poll, create_poll
 from polls.errors import Malformed
 from polls.models import ApiClient, Choice, InviteBatch, Poll, Round
 from polls.text.plain_text import cleaned, is_visible, isolated, visual_key
-from tests.polling import make_poll, open_poll
+from tests.factories import make_poll, open_poll
 from tests.polls.admin.test_admin import ADD, FORM, confirm, page_of
-from tests.polls.rest import POLLS, Caller, make_key, refusal
+from tests.polls.api_client import POLLS, Caller, make_key, refusal
 
 INVISIBLE = {
     "nothing": "",

@@ -13,9 +13,9 @@ from django.utils import timezone as django_timezone
 
 from polls.models import ApiClient, Poll, Record, State
 from polls.text.timestamps import EARLIEST, LATEST, NaiveTime, in_window, parse_rfc_3339
-from tests.polling import make_poll, open_poll
+from tests.factories import make_poll, open_poll
 from tests.polls.admin.test_admin import ADD, FORM, page_of
-from tests.polls.rest import POLLS, Caller, make_key, refusal
+from tests.polls.api_client import POLLS, Caller, make_key, refusal
 
 FIRST, LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001
 SUMMER = datetime(2030, 6, 30, 10, tzinfo=UTC)

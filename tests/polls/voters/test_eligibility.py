@@ -15,8 +15,8 @@ from polls import clock, lifecycle
 from polls.models import ApiClient, EndedAccount, InviteBatch, Poll
 from polls.voters import eligibility, identity, invites, poll_rules
 from polls.voters.invites import Invite
-from tests.polling import count
-from tests.polls.rest import POLLS, Caller, check_problem, make_key, make_poll, refusal
+from tests.factories import count
+from tests.polls.api_client import POLLS, Caller, check_problem, make_key, make_poll, refusal
 
 #: The log is written in the coalescer's thread, which sees only what is committed.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.full_only]

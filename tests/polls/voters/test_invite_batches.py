@@ -14,8 +14,8 @@ from django.urls import reverse
 from polls import lifecycle
 from polls.models import ApiClient, InviteBatch, Poll, Record
 from polls.voters import invites, poll_rules
-from tests.polling import count
-from tests.polls.rest import POLLS, Caller, make_key, make_poll, refusal
+from tests.factories import count
+from tests.polls.api_client import POLLS, Caller, make_key, make_poll, refusal
 from tests.polls.voters.test_eligibility import Browser
 
 pytestmark = pytest.mark.django_db

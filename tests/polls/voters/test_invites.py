@@ -18,7 +18,7 @@ from polls.models import Identity, InviteBatch, Poll, Record, Round
 from polls.voters import invites
 from polls.voters.identity import invite_key
 from polls.voters.invites import Invite
-from tests.polling import append, count, make_poll, new_ballot
+from tests.factories import append, count, make_poll, new_ballot
 
 ONE, TWO = b"1" * 32, b"2" * 32  # secrets of two polls
 numbers = st.integers(0, 2**32 - 1)

@@ -19,7 +19,7 @@ from polls import lifecycle
 from polls.models import Poll
 from polls.voters import identity, proof_of_work
 from polls.voters.poll_rules import get_rules
-from tests.polls.rest import POLLS, Caller, make_poll, refusal
+from tests.polls.api_client import POLLS, Caller, make_poll, refusal
 
 ANN, BOB = (proof_of_work.Voter(7, 1, key * 16) for key in (b"a", b"b"))
 TEA, COFFEE = b"t" * 16, b"c" * 16  # ballots

@@ -10,9 +10,9 @@ from config.asgi import application, django_application
 from polls import lifecycle
 from polls.voters import identity
 from realtime.connections import event_stream
-from tests.polls.origins import WAYS, way_headers
-from tests.realtime.asking import Answer, Stream, ask, http_scope
-from tests.realtime.viewing import cast, cast_with_pass, count, db, make_poll, until
+from tests.polls.origin_cases import WAYS, way_headers
+from tests.realtime.asgi_client import Answer, Stream, ask, http_scope
+from tests.realtime.viewers import cast, cast_with_pass, count, db, make_poll, until
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 HOST = (b"host", b"testserver")

@@ -10,7 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests import fetch
-from tests.e2e.audience import Client, close_all, new_voter
+from tests.e2e.clients import Client, close_all, new_voter
 from tests.servers import PATIENCE
 from tests.system import Landslide
 

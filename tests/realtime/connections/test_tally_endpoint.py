@@ -14,8 +14,8 @@ from config.security.body_limit import BodyLimit
 from polls import lifecycle
 from realtime import hub as hub_module
 from realtime.connections.tally_endpoint import TallyLane
-from tests.realtime.asking import Answer, Headers, ask, http_scope
-from tests.realtime.viewing import cast, count, db, make_poll, until
+from tests.realtime.asgi_client import Answer, Headers, ask, http_scope
+from tests.realtime.viewers import cast, count, db, make_poll, until
 from tests.servers import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True)]

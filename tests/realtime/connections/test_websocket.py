@@ -15,8 +15,8 @@ from realtime import publish
 from realtime.channels import Subscriber
 from realtime.connections.asgi_connection import ASGIConnection
 from realtime.protocol import Message
-from tests.polls.origins import WAYS, way_headers
-from tests.realtime.viewing import Socket, cast, cast_with_pass, count, db, make_poll, until
+from tests.polls.origin_cases import WAYS, way_headers
+from tests.realtime.viewers import Socket, cast, cast_with_pass, count, db, make_poll, until
 from tests.servers import PATIENCE
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]

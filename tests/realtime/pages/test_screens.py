@@ -8,8 +8,8 @@ from django.test import Client
 
 from polls import lifecycle
 from realtime.pages.views import qr_svg
+from tests.polls.api_client import make_poll
 from tests.polls.public_pages import check_policy, html
-from tests.polls.rest import make_poll
 
 pytestmark = pytest.mark.django_db
 

@@ -16,7 +16,7 @@ from polls import lifecycle
 from polls.casting.receipts import make_receipt
 from polls.models import Poll
 from polls.votelog.admission import NewBallot
-from tests.polling import count, fill, open_poll
+from tests.factories import count, fill, open_poll
 from tests.system import ROOT
 
 VERIFIER = ROOT / "static" / "audit" / "verify.py"

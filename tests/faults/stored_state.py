@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.stand import Stand, head_of
+from tests.faults.harness import Stand, head_of
 
 
 @dataclass

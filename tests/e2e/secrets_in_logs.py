@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 
 from tests import fetch
-from tests.e2e.audience import Client, http_client
-from tests.e2e.staff import code_for
+from tests.e2e.admin_login import code_for
+from tests.e2e.clients import Client, http_client
 from tests.servers import PATIENCE
 
 SECRET_KEY = "the-secret-key-" + secrets.token_urlsafe(32)

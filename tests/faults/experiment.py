@@ -15,11 +15,11 @@ import psycopg
 import redis
 
 from tests.faults import checks
-from tests.faults.books import Books, backlog, read_books
 from tests.faults.checks import Breach, Evidence
+from tests.faults.harness import Stand
 from tests.faults.journal import Journal
 from tests.faults.load import CHOICES, Load, Pace
-from tests.faults.stand import Stand
+from tests.faults.stored_state import Books, backlog, read_books
 from tests.servers import wait_for
 
 #: Seconds until what was accepted must be counted, and every screen current. A bound for the runner's

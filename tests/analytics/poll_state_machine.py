@@ -34,7 +34,7 @@ from polls.models import (
 from polls.votelog import get_log
 from polls.voters import identity
 from tests.analytics.poll_model import COUNTED, REJECTED, SET_ASIDE, Cast, PollModel
-from tests.polling import make_poll, recount, tallied
+from tests.factories import make_poll, recount, tallied
 
 LOG_TABLES = (LogEntry, Claim, LogGate, LogHead)
 TABLES = (Checkpoint, Tally, TallyPoint, Ballot, DeadLetter, Round, Choice, Poll)

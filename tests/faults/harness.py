@@ -15,7 +15,7 @@ import httpx
 import psycopg
 
 from tests import fetch
-from tests.faults.orders import COOKIES, FOLDER, Orders
+from tests.faults.failpoints import COOKIES, FOLDER, Orders
 from tests.servers import PATIENCE, PostgreSQL, Redis, wait_for
 from tests.system import ROOT, Landslide, Role
 

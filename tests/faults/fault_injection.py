@@ -11,8 +11,8 @@ from typing import Any
 
 from tests.faults.clocks import Clocks
 from tests.faults.disks import Disk
+from tests.faults.harness import Stand
 from tests.faults.proxy import Proxy
-from tests.faults.stand import Stand
 from tests.servers import PostgreSQL, Redis
 
 #: Small, so that little has to be kept in memory: PostgreSQL brings forty of its own.
