@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.journal import Journal, Submitted
-from tests.faults.stored_state import Books
+from tests.faults.stored_state import StoredState
 
 RECEIPTS_ASKED = 150  # at most, in the full matrix; those whose outcome was once unknown come first
 
@@ -31,7 +31,7 @@ class Evidence:
     """All that the checks look at."""
 
     journal: Journal
-    books: Books
+    stored: StoredState
     shown: list[dict[str, Any]]  # tallies, wherever one can be seen
     runs_backwards: list[str]  # what the screens noticed
     receipt_status: Callable[[str], str]
@@ -65,13 +65,13 @@ def _first(whats: Iterator[str]) -> Iterator[str]:
 
 def lost_ballots(evidence: Evidence) -> list[Submitted]:
     """Acknowledged, the newest of their voter, and neither in the ledger nor set aside with a reason."""
-    books = evidence.books
+    stored = evidence.stored
     return [
         newest
         for ballots in evidence.journal.voters.values()
         if (newest := _newest(ballots)) is not None
-        and newest.ballot_id not in books.ledger
-        and newest.ballot_id not in books.letters
+        and newest.ballot_id not in stored.ledger
+        and newest.ballot_id not in stored.letters
     ]
 
 
@@ -91,7 +91,7 @@ def doubled_ballots(evidence: Evidence) -> list[str]:
     """Voters who count more than once, and ballots that were accepted although their voter had one."""
     keys: dict[str, set[str]] = {}
     voters: dict[str, set[str]] = {}
-    for ballot_id, (voter_key, _) in evidence.books.ledger.items():
+    for ballot_id, (voter_key, _) in evidence.stored.ledger.items():
         if ballot := evidence.journal.ballots.get(ballot_id):
             keys.setdefault(ballot.voter, set()).add(voter_key)
             voters.setdefault(voter_key, set()).add(ballot.voter)
@@ -103,14 +103,14 @@ def doubled_ballots(evidence: Evidence) -> list[str]:
 
 def _accepted(evidence: Evidence, *kinds: str) -> Iterator[Submitted]:
     for ballot in evidence.ballots:
-        if ballot.kind in kinds and (ballot.acknowledged or ballot.ballot_id in evidence.books.ledger):
+        if ballot.kind in kinds and (ballot.acknowledged or ballot.ballot_id in evidence.stored.ledger):
             yield ballot
 
 
 @check
 def no_doubled(evidence: Evidence) -> Iterator[str]:
     yield from doubled_ballots(evidence)
-    for ballot_id, (_, reason) in evidence.books.letters.items():
+    for ballot_id, (_, reason) in evidence.stored.letters.items():
         if reason == "already_counted":
             yield f"{ballot_id} was accepted although its voter had a ballot"
 
@@ -118,7 +118,7 @@ def no_doubled(evidence: Evidence) -> Iterator[str]:
 @check
 def no_altered(evidence: Evidence) -> Iterator[str]:
     """What is counted was submitted, and says what was submitted; what was refused isn't in."""
-    for ballot_id, (_, selection) in evidence.books.ledger.items():
+    for ballot_id, (_, selection) in evidence.stored.ledger.items():
         ballot = evidence.journal.ballots.get(ballot_id)
         if ballot is None:
             yield f"nobody submitted {ballot_id}"
@@ -130,12 +130,12 @@ def no_altered(evidence: Evidence) -> Iterator[str]:
 
 @check
 def tally(evidence: Evidence) -> Iterator[str]:
-    recount = evidence.books.recount()
-    for name, counts in evidence.books.without_quarantine.items():
+    recount = evidence.stored.recount()
+    for name, counts in evidence.stored.without_quarantine.items():
         if counts != recount:
             yield f"the {name} says {_differences(counts, recount)} (recount after the slash)"
-    if evidence.books.rows != len(evidence.books.ledger):
-        yield f"{evidence.books.rows} rows for {len(evidence.books.ledger)} ballots"
+    if evidence.stored.rows != len(evidence.stored.ledger):
+        yield f"{evidence.stored.rows} rows for {len(evidence.stored.ledger)} ballots"
 
 
 def _differences(one: Counter[str], other: Counter[str]) -> dict[str, str]:
@@ -145,7 +145,7 @@ def _differences(one: Counter[str], other: Counter[str]) -> dict[str, str]:
 
 @check
 def screens(evidence: Evidence) -> Iterator[str]:
-    recount = evidence.books.recount()
+    recount = evidence.stored.recount()
     for shown in evidence.shown:
         figures = Counter({str(choice["number"]): choice["votes"] for choice in shown["choices"]})
         figures["ballots"] = shown["ballots"]
@@ -179,9 +179,9 @@ def receipts(evidence: Evidence) -> Iterator[str]:
 
 
 def _may_say(evidence: Evidence, ballot: Submitted) -> tuple[str, ...]:
-    if ballot.ballot_id in evidence.books.ledger:
+    if ballot.ballot_id in evidence.stored.ledger:
         return ("counted", "quarantined")
-    if ballot.ballot_id in evidence.books.letters:
+    if ballot.ballot_id in evidence.stored.letters:
         return ("accepted", "rejected")
     return ("replaced",)
 
@@ -210,8 +210,8 @@ def answers(evidence: Evidence) -> Iterator[str]:
 @check
 def result(evidence: Evidence) -> Iterator[str]:
     """A closed poll's result is what was counted."""
-    books = evidence.books
-    if books.state != "closed" or books.result is None:
-        yield f"the poll is {books.state}"
-    elif books.result["ballots"] != books.recount()["ballots"]:
-        yield f"{books.result['ballots']} ballots, and {books.recount()['ballots']} in the ledger"
+    stored = evidence.stored
+    if stored.state != "closed" or stored.result is None:
+        yield f"the poll is {stored.state}"
+    elif stored.result["ballots"] != stored.recount()["ballots"]:
+        yield f"{stored.result['ballots']} ballots, and {stored.recount()['ballots']} in the ledger"

@@ -33,7 +33,7 @@ class Heard:
         return rest.partition("\r\n")[0].strip() if found else ""
 
 
-class Lines:
+class ConnectionPool:
     """Connections to one server; `ask` takes a free one or opens another, up to `most`."""
 
     def __init__(self, port: int, most: int = 32) -> None:

@@ -185,9 +185,9 @@ def fork(work: Callable[[], None]) -> int:
         os._exit(1)
 
 
-def bear(orders: IO[str]) -> None:
+def bear(failpoints: IO[str]) -> None:
     """A fork for each order, and its end before the next."""
-    for line in orders:
+    for line in failpoints:
         name, times = line.split()
         _, status = os.waitpid(fork(partial(die, name, int(times))), 0)
         if not os.WIFSIGNALED(status):

@@ -16,10 +16,10 @@ import redis
 
 from tests.faults import checks
 from tests.faults.checks import Breach, Evidence
-from tests.faults.harness import Stand
+from tests.faults.harness import Harness
 from tests.faults.journal import Journal
 from tests.faults.load import CHOICES, Load, Pace
-from tests.faults.stored_state import Books, backlog, read_books
+from tests.faults.stored_state import StoredState, backlog, read_stored_state
 from tests.servers import wait_for
 
 #: Seconds until what was accepted must be counted, and every screen current. A bound for the runner's
@@ -40,7 +40,7 @@ class Fault:
     times: int = 1  # in the full matrix
     long: bool = False  # too long for `make test`
     only_broken: bool = False  # nothing to see on the system as it is
-    stand: Mapping[str, Any] | None = None  # the system it needs, if not the one that all share
+    harness: Mapping[str, Any] | None = None  # the system it needs, if not the one that all share
     damages: bool = False  # a broken build leaves a system that nobody should go on with
 
 
@@ -73,10 +73,10 @@ class Outcome:
 class Scene:
     """What a strike has to hand."""
 
-    def __init__(self, stand: Stand, load: Load, code: str, patience: float) -> None:
-        self.stand, self.load, self.code, self.patience = stand, load, code, patience
+    def __init__(self, harness: Harness, load: Load, code: str, patience: float) -> None:
+        self.harness, self.load, self.code, self.patience = harness, load, code, patience
         self.journal = load.journal
-        self.orders = stand.orders
+        self.failpoints = harness.failpoints
         self.faults = 0
         self.remarks: list[str] = []
         self.breaches: list[Breach] = []
@@ -110,7 +110,7 @@ class Scene:
 
     def wait_taken(self, step: str) -> None:
         """Until a process has reached `step` and done there as it was told."""
-        wait_for(lambda: self.orders.taken_by(step) is not None, self.patience, f"anybody at {step}")
+        wait_for(lambda: self.failpoints.hit_by(step) is not None, self.patience, f"anybody at {step}")
 
     def last_few(self, what: str) -> None:
         """A handful of voters, and nobody after them whose news would make up for theirs; all see them."""
@@ -122,7 +122,7 @@ class Scene:
         self.load.pause()
         self.load.wait_settled()
         with contextlib.suppress(TimeoutError):
-            wait_for(lambda: _caught_up(self.stand), self.patience)
+            wait_for(lambda: _caught_up(self.harness), self.patience)
 
     def wait_current(self, what: str) -> None:
         """Let voters pause: every screen shows all that was acknowledged, and how long that took."""
@@ -145,12 +145,12 @@ def _ballots(tally: Mapping[str, Any]) -> int:
     return int(tally.get("ballots", 0))
 
 
-class Campaign:
-    """`run()`: the poll is made, opened, voted in, hit, and closed; then the books are compared."""
+class Experiment:
+    """Make a poll, open it, let voters vote, strike, close it; then compare stores and journal."""
 
     def __init__(
         self,
-        stand: Stand,
+        harness: Harness,
         fault: Fault,
         pace: Pace,
         *,
@@ -158,24 +158,24 @@ class Campaign:
         broken: bool = False,
         patience: float = PATIENCE,
     ) -> None:
-        self._stand, self._fault, self._pace, self._times = stand, fault, pace, times
+        self._harness, self._fault, self._pace, self._times = harness, fault, pace, times
         self._broken = fault.broken if broken else ()
         self._patience = patience
 
     def run(self) -> Outcome:
         began = time.monotonic()
-        stand, outcome = self._stand, Outcome(self._fault)
+        harness, outcome = self._harness, Outcome(self._fault)
         with tempfile.TemporaryDirectory(prefix="landslide-journal-") as folder:
             journal = Journal(Path(folder) / "journal.jsonl")
-            code = stand.make_poll(CHOICES)
-            load = Load(stand.system.port, code, journal, self._pace, stand.cookies, stand.key)
-            scene = Scene(stand, load, code, self._patience)
+            code = harness.make_poll(CHOICES)
+            load = Load(harness.system.port, code, journal, self._pace, harness.cookies, harness.key)
+            scene = Scene(harness, load, code, self._patience)
             try:
                 load.start()
-                with stand.orders.switched_on(*self._broken):
+                with harness.failpoints.switched_on(*self._broken):
                     self._vote(load, scene)
-                    books = self._close(load, scene)
-                    self._compare(load, scene, books, outcome)
+                    stored = self._close(load, scene)
+                    self._compare(load, scene, stored, outcome)
             finally:
                 load.end()
                 journal.close()
@@ -184,31 +184,31 @@ class Campaign:
 
     def _vote(self, load: Load, scene: Scene) -> None:
         load.cast("early", 3)
-        self._stand.step(scene.code, "open")
+        self._harness.step(scene.code, "open")
         load.resume()
         scene.wait_for_acknowledgements(self._pace.batch, seconds=self._patience)
         for _ in range(self._times):
             self._fault.strike(scene)
         load.finish()
 
-    def _close(self, load: Load, scene: Scene) -> Books:
+    def _close(self, load: Load, scene: Scene) -> StoredState:
         """Count what was accepted, then close the poll; what the stores hold in the end."""
-        stand, code = self._stand, scene.code
+        harness, code = self._harness, scene.code
         with contextlib.suppress(TimeoutError):
-            wait_for(lambda: _caught_up(stand), self._patience)
-        stand.step(code, "close")
+            wait_for(lambda: _caught_up(harness), self._patience)
+        harness.step(code, "close")
         with contextlib.suppress(TimeoutError):
-            wait_for(lambda: read_books(stand, code).state == "closed", self._patience)
+            wait_for(lambda: read_stored_state(harness, code).state == "closed", self._patience)
         load.cast("late", 3)
         with contextlib.suppress(TimeoutError):
             wait_for(lambda: self._screens_closed(load), self._patience)
-        return read_books(stand, code)
+        return read_stored_state(harness, code)
 
     def _screens_closed(self, load: Load) -> bool:
         return all(watcher.tally.get("state") == "closed" for watcher in load.watchers)
 
-    def _compare(self, load: Load, scene: Scene, books: Books, outcome: Outcome) -> None:
-        journal, http = scene.journal, self._stand.http
+    def _compare(self, load: Load, scene: Scene, stored: StoredState, outcome: Outcome) -> None:
+        journal, http = scene.journal, self._harness.http
         shown = [http.get(f"/api/v1/polls/{scene.code}/tally/").json()]
         shown += [watcher.tally for watcher in load.watchers if watcher.tally]
 
@@ -217,19 +217,19 @@ class Campaign:
             return str(answer.get("status") if "poll" in answer else answer.get("code"))
 
         backwards = [breach for watcher in load.watchers for breach in watcher.breaches]
-        evidence = Evidence(journal, books, shown, backwards, status_of, self._pace.receipts)
+        evidence = Evidence(journal, stored, shown, backwards, status_of, self._pace.receipts)
         outcome.breaches = scene.breaches + checks.breaches(evidence)
         outcome.remarks = scene.remarks
         outcome.faults = scene.faults
         outcome.submitted, outcome.acknowledged = len(journal.ballots), journal.acknowledged
-        outcome.counted = len(books.ledger)
+        outcome.counted = len(stored.ledger)
         outcome.lost = len(checks.lost_ballots(evidence))
         outcome.doubled = len(checks.doubled_ballots(evidence))
         outcome.slowest = load.slowest
 
 
-def _caught_up(stand: Stand) -> bool:
+def _caught_up(harness: Harness) -> bool:
     try:
-        return backlog(stand) == 0
+        return backlog(harness) == 0
     except (psycopg.OperationalError, redis.RedisError, httpx.TransportError):
         return False

@@ -1,7 +1,7 @@
-"""What the runner of a fault tells the processes of a running system: files in a folder they all see.
+"""Failpoints and switches in the processes of a running system: files in a folder that all of them see.
 
-An order is taken once, by the first process that reaches its step; a switch is on while its file is there.
-The code under test knows nothing of this: tests/faults/inside puts the steps around its functions.
+A failpoint is hit once, by the first process that reaches its step. A switch is on while its file exists. The
+code under test knows nothing of this: tests/faults/inside wraps its functions.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ COOKIES = "FAULTS_COOKIES"  # another: how many voters there may be
 Act = Literal["kill", "stop"]
 
 
-class Orders:
+class Failpoints:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    # the runner's side
+    # --- called by the runner ---
 
-    def give(self, step: str, act: Act = "kill") -> None:
-        """Whoever reaches `step` next does this to itself."""
+    def arm(self, step: str, act: Act = "kill") -> None:
+        """Make the next process that reaches `step` kill or stop itself."""
         for old in self._folder.glob(f"{step}.taken.*"):
             old.unlink()
         written = self._folder / f"{step}.new"
         written.write_text(act)
         written.rename(self._folder / step)
 
-    def taken_by(self, step: str) -> int | None:
-        """The pid of who reached the step, once somebody has."""
+    def hit_by(self, step: str) -> int | None:
+        """The pid of the process that reached the step, once one has."""
         for found in self._folder.glob(f"{step}.taken.*"):
             return int(found.suffix[1:])
         return None
 
-    def withdraw(self, step: str) -> None:
+    def disarm(self, step: str) -> None:
         (self._folder / step).unlink(missing_ok=True)
 
     def switch(self, name: str, on: bool) -> None:
@@ -56,21 +56,22 @@ class Orders:
                 self.switch(name, on=False)
 
     def voters(self) -> tuple[str, list[str]]:
-        """An API key of the system's, and cookies that it knows; once it has been prepared."""
+        """An API key and voters' cookies that the system accepts, once it is prepared."""
         key, *cookies = (self._folder / "voters").read_text().split()
         return key, cookies
 
-    # the processes' side
+    # --- called by the processes under test ---
 
-    def tell_voters(self, key: str, cookies: list[str]) -> None:
+    def publish_voters(self, key: str, cookies: list[str]) -> None:
         (self._folder / "voters").write_text("\n".join([key, *cookies]))
 
-    def take(self, step: str) -> str | None:
-        order = self._folder / step
-        if not order.exists():
+    def hit(self, step: str) -> str | None:
+        """What this process is to do to itself at `step`, if anything."""
+        armed = self._folder / step
+        if not armed.exists():
             return None
         with contextlib.suppress(FileNotFoundError):  # another process was faster
-            taken = order.rename(self._folder / f"{step}.taken.{os.getpid()}")
+            taken = armed.rename(self._folder / f"{step}.taken.{os.getpid()}")
             return taken.read_text()
         return None
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.faults.clocks import Clocks
 from tests.faults.disks import Disk
-from tests.faults.harness import Stand
+from tests.faults.harness import Harness
 from tests.faults.proxy import Proxy
 from tests.servers import PostgreSQL, Redis
 
@@ -26,8 +26,8 @@ class _Redis(Redis):
         return ["env", "--ignore-signal=XFSZ", *super().command()]
 
 
-class Laboratory(Stand):
-    """A stand with a proxy before each store, for web and worker each their own, and so on."""
+class FaultInjectionHarness(Harness):
+    """A harness with proxies before each store, for web and worker each, and disks and clocks of its own."""
 
     def __init__(self, **options: Any) -> None:
         redis, postgresql = _Redis(), PostgreSQL(**WAL)
@@ -100,6 +100,6 @@ class Laboratory(Stand):
         return self.redis.folder / "appendonlydir"
 
 
-def lab(stand: Stand) -> Laboratory:
-    assert isinstance(stand, Laboratory)
-    return stand
+def injection(harness: Harness) -> FaultInjectionHarness:
+    assert isinstance(harness, FaultInjectionHarness)
+    return harness

@@ -1,4 +1,4 @@
-"""A whole system to injure: servers of its own, and hooks in its processes that take orders."""
+"""A test harness for faults: a whole system with its own servers, and failpoints in its processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import httpx
 import psycopg
 
 from tests import fetch
-from tests.faults.failpoints import COOKIES, FOLDER, Orders
+from tests.faults.failpoints import COOKIES, FOLDER, Failpoints
 from tests.servers import PATIENCE, PostgreSQL, Redis, wait_for
 from tests.system import ROOT, Landslide, Role
 
@@ -40,7 +40,7 @@ def head_of(partition: int) -> str:
     return f"landslide:{{{partition}}}:head"
 
 
-class Stand:
+class Harness:
     """Full mode with a PostgreSQL and a Redis of its own.
 
     `roles` sets environment variables for the processes of one role only, such as the address of a proxy
@@ -70,9 +70,9 @@ class Stand:
             redis=self.redis,
             collected=collected,
         )
-        folder = self.system.folder / "orders"
+        folder = self.system.folder / "failpoints"
         folder.mkdir()
-        self.orders = Orders(folder)
+        self.failpoints = Failpoints(folder)
         environment = self.system.env
         environment["DATABASE_URL"] += f"?options={OPTIONS}"
         environment["PYTHONPATH"] = f"{ROOT / 'tests' / 'faults' / 'inside'}{os.pathsep}{ROOT}"
@@ -89,7 +89,7 @@ class Stand:
         self.postgresql.start()
         self.redis.start()
         self.system.start()
-        self.key, self.cookies = self.orders.voters()
+        self.key, self.cookies = self.failpoints.voters()
         self.http = fetch.Client(base_url=self.system.url, headers={"Authorization": f"Api-Key {self.key}"})
 
     def remove(self) -> None:
@@ -99,7 +99,7 @@ class Stand:
         self.redis.remove()
         self.postgresql.remove()
 
-    def __enter__(self) -> Stand:
+    def __enter__(self) -> Harness:
         try:
             self.start()
         except BaseException:
@@ -157,12 +157,12 @@ class Stand:
         return self.act_at(step, "stop", patience)
 
     def act_at(self, step: str, act: Any, patience: float) -> int:
-        self.orders.give(step, act)
+        self.failpoints.arm(step, act)
         try:
-            wait_for(lambda: self.orders.taken_by(step) is not None, patience, f"anybody at {step}")
+            wait_for(lambda: self.failpoints.hit_by(step) is not None, patience, f"anybody at {step}")
         finally:
-            self.orders.withdraw(step)
-        pid = self.orders.taken_by(step)
+            self.failpoints.disarm(step)
+        pid = self.failpoints.hit_by(step)
         assert pid
         if act == "kill":
             self.wait_whole()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.checks import RECEIPTS_ASKED
-from tests.faults.connection_pool import Heard, Hung, Lines, Lost
+from tests.faults.connection_pool import ConnectionPool, Heard, Hung, Lost
 from tests.faults.journal import Journal, Kind, Submitted
 from tests.faults.watcher import Watcher
 from tests.servers import wait_for
@@ -118,7 +118,7 @@ class Load:
     # --- on the loop ---
 
     async def _begin(self) -> None:
-        self._singles, self._batches = Lines(self._port), Lines(self._port, most=4)
+        self._singles, self._batches = ConnectionPool(self._port), ConnectionPool(self._port, most=4)
         self._watching = [asyncio.create_task(watcher.watch()) for watcher in self.watchers]
         self._arriving = asyncio.create_task(self._arrive())
 
@@ -246,7 +246,7 @@ class Load:
                 left.append(ballot)
         return left
 
-    async def _ask(self, lines: Lines, path: str, headers: str, body: bytes) -> Heard:
+    async def _ask(self, lines: ConnectionPool, path: str, headers: str, body: bytes) -> Heard:
         began = time.monotonic()
         try:
             return await lines.ask("POST", path, headers, body)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.experiment import Campaign, Fault, Outcome
-from tests.faults.harness import Stand
+from tests.faults.experiment import Experiment, Fault, Outcome
+from tests.faults.harness import Harness
 from tests.faults.load import Pace
 from tests.faults.rows import BUILDS, ROWS
 
@@ -24,53 +24,53 @@ def full_pace() -> Pace:
     return Pace(ballots=each, rate=1_500, in_batches=0.75, batch=100, odd=0.02)
 
 
-class Stands:
+class Harnesses:
     """The systems that rows run on: one for all that need nothing special, started when it is needed."""
 
     def __init__(self, **options: Any) -> None:
         self._options = options
         self._key: Any = None
-        self._stand: Stand | None = None
+        self._harness: Harness | None = None
 
-    def of(self, fault: Fault) -> Stand:
-        key = repr(fault.stand)
-        if self._stand is None or self._key != key:
+    def of(self, fault: Fault) -> Harness:
+        key = repr(fault.harness)
+        if self._harness is None or self._key != key:
             self.remove()
-            options = self._options | dict(fault.stand or {})
-            stand = options.pop("kind", Stand)(**options)
-            self._stand, self._key = stand, key
-            stand.start()
-        return self._stand
+            options = self._options | dict(fault.harness or {})
+            harness = options.pop("kind", Harness)(**options)
+            self._harness, self._key = harness, key
+            harness.start()
+        return self._harness
 
     def remove(self) -> None:
         """The next row gets a fresh one."""
-        stand, self._stand = self._stand, None
-        if stand is not None:
-            stand.remove()
+        harness, self._harness = self._harness, None
+        if harness is not None:
+            harness.remove()
 
 
-def strike(stands: Stands, fault: Fault, pace: Pace = SHORT, times: int = 1) -> Outcome:
+def strike(harnesses: Harnesses, fault: Fault, pace: Pace = SHORT, times: int = 1) -> Outcome:
     """One row, as the system is."""
     try:
-        return Campaign(stands.of(fault), fault, pace, times=times).run()
+        return Experiment(harnesses.of(fault), fault, pace, times=times).run()
     except BaseException:
-        stands.remove()  # who knows in what state
+        harnesses.remove()  # who knows in what state
         raise
 
 
 def strike_broken(
-    stands: Stands, fault: Fault, pace: Pace = BROKEN, patience: float = BROKEN_PATIENCE
+    harnesses: Harnesses, fault: Fault, pace: Pace = BROKEN, patience: float = BROKEN_PATIENCE
 ) -> Outcome:
     """The same on a broken build: its check must find that out."""
     try:
-        outcome = Campaign(stands.of(fault), fault, pace, broken=True, patience=patience).run()
+        outcome = Experiment(harnesses.of(fault), fault, pace, broken=True, patience=patience).run()
     except BaseException:
-        stands.remove()
+        harnesses.remove()
         raise
     if fault.damages:
-        stands.remove()
+        harnesses.remove()
     else:
-        stands.of(fault).skip_what_is_gone()
+        harnesses.of(fault).skip_what_is_gone()
     return outcome
 
 
@@ -102,29 +102,31 @@ class Matrix:
 
 def in_order(rows: Iterable[Fault]) -> list[Fault]:
     """Those that share a system one after the other."""
-    return sorted(rows, key=lambda row: repr(row.stand) if row.stand else "")
+    return sorted(rows, key=lambda row: repr(row.harness) if row.harness else "")
 
 
 def run(rows: Sequence[Fault], progress: Callable[[str], None], *, broken: bool = True) -> Iterator[Line]:
     """All rows in full; `progress` is told what is on, twice a row."""
     pace = full_pace()
-    stands = Stands(cookies=60_000)
+    harnesses = Harnesses(cookies=60_000)
     try:
         for fault in in_order(rows):
-            yield _line(stands, fault, pace, progress, broken)
+            yield _line(harnesses, fault, pace, progress, broken)
     finally:
-        stands.remove()
+        harnesses.remove()
 
 
-def _line(stands: Stands, fault: Fault, pace: Pace, progress: Callable[[str], None], broken: bool) -> Line:
+def _line(
+    harnesses: Harnesses, fault: Fault, pace: Pace, progress: Callable[[str], None], broken: bool
+) -> Line:
     line = Line(Outcome(fault))
     try:
         progress(fault.name)
         if not fault.only_broken:
-            line.outcome = strike(stands, fault, pace, fault.times)
+            line.outcome = strike(harnesses, fault, pace, fault.times)
         if broken:
             progress(f"{fault.name}, broken build")
-            line.broken = strike_broken(stands, fault)
+            line.broken = strike_broken(harnesses, fault)
     except Exception as error:
         line.failed = f"{type(error).__name__}: {error}".splitlines()[0]
     return line
@@ -173,9 +175,9 @@ def markdown(matrix: Matrix) -> str:
 __all__ = [
     "BUILDS",
     "ROWS",
+    "Harnesses",
     "Line",
     "Matrix",
-    "Stands",
     "cells",
     "in_order",
     "markdown",

@@ -7,11 +7,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.harness import Stand, head_of
+from tests.faults.harness import Harness, head_of
 
 
 @dataclass
-class Books:
+class StoredState:
     """One round of one poll. Selections are texts such as "3"; ballot_ids have their dashes."""
 
     state: str = ""
@@ -44,39 +44,39 @@ def _uuid(value: bytes) -> str:
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-def read_books(stand: Stand, code: str, round_: int = 1) -> Books:
-    books = Books()
-    with stand.connect() as database:
-        poll, books.state = _one(database, "SELECT id, state FROM polls_poll WHERE code = %s", code)
+def read_stored_state(harness: Harness, code: str, round_: int = 1) -> StoredState:
+    stored = StoredState()
+    with harness.connect() as database:
+        poll, stored.state = _one(database, "SELECT id, state FROM polls_poll WHERE code = %s", code)
         where = (poll, round_)
         found = _one(database, "SELECT result FROM polls_round WHERE poll_id = %s AND number = %s", *where)
-        books.result = _json(found[0]) if found else None
+        stored.result = _json(found[0]) if found else None
         rows = database.execute(
             "SELECT ballot_id, voter_key, selection, quarantine_id FROM polls_ballot"
             " WHERE poll_id = %s AND round = %s",
             where,
         )
         for ballot_id, voter_key, selection, quarantine in rows:
-            books.rows += 1
-            books.ledger[_uuid(ballot_id)] = (bytes(voter_key).hex(), selection)
+            stored.rows += 1
+            stored.ledger[_uuid(ballot_id)] = (bytes(voter_key).hex(), selection)
             if quarantine is not None:
-                books.quarantined.add(_uuid(ballot_id))
+                stored.quarantined.add(_uuid(ballot_id))
         letters = database.execute(
             "SELECT ballot_id, voter_key, reason FROM polls_deadletter WHERE poll_id = %s AND round = %s",
             where,
         )
-        books.letters = {_uuid(ballot_id): (bytes(key).hex(), reason) for ballot_id, key, reason in letters}
-        for table, counts in (("analytics_tally", books.tally), ("analytics_tallypoint", books.points)):
+        stored.letters = {_uuid(ballot_id): (bytes(key).hex(), reason) for ballot_id, key, reason in letters}
+        for table, counts in (("analytics_tally", stored.tally), ("analytics_tallypoint", stored.points)):
             sums = database.execute(
                 f"SELECT key, SUM(count) FROM {table} WHERE poll_id = %s AND round = %s GROUP BY key", where
             )
             counts.update({key: int(total) for key, total in sums})
-    return books
+    return stored
 
 
-def backlog(stand: Stand) -> int:
+def backlog(harness: Harness) -> int:
     """Entries of the log that no transaction has counted, by the stores' own figures."""
-    with stand.connect() as database, stand.redis.client() as redis:
+    with harness.connect() as database, harness.redis.client() as redis:
         rows: list[Any] = database.execute("SELECT partition, position FROM analytics_checkpoint").fetchall()
         return sum(
             int(redis.hget(head_of(partition), "position") or 0) - position  # type: ignore[arg-type]

@@ -13,10 +13,10 @@ import pytest
 from tests.conftest import data_dir
 from tests.faults import checks, matrix
 from tests.faults.experiment import Fault
-from tests.faults.fault_injection import Laboratory
+from tests.faults.fault_injection import FaultInjectionHarness
 from tests.faults.journal import Journal, Submitted
 from tests.faults.load import Pace
-from tests.faults.matrix import Stands
+from tests.faults.matrix import Harnesses
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -37,9 +37,9 @@ SHORT = {
     ("Redis", "disk full"),
     ("web", "1,000 connects at once"),
 }
-#: All on one system, whose start takes as long as several rows: a laboratory has what others have, and more.
-LAB = {"kind": Laboratory}
-ROWS = [replace(row, stand=LAB) for row in matrix.ROWS if (row.on, row.name) in SHORT]
+#: All on one system, since starting one takes as long as several rows: this kind can do what the others can.
+LAB = {"kind": FaultInjectionHarness}
+ROWS = [replace(row, harness=LAB) for row in matrix.ROWS if (row.on, row.name) in SHORT]
 #: So few at a time that those who wait for a system to come back ask it again a hundred times, not thousands.
 PACE = Pace(ballots=110, rate=40, batch=10, receipts=25, outstanding=40)
 #: Enough odd ones among them that a build which lets some vote twice can't get away with it by luck.
@@ -67,16 +67,16 @@ def name_of(row: Fault) -> str:
 
 
 @pytest.fixture(scope="module")
-def stands(pytestconfig: pytest.Config) -> Iterator[Stands]:
+def harnesses(pytestconfig: pytest.Config) -> Iterator[Harnesses]:
     """Systems with servers of their own, since those are killed too."""
-    stands = Stands(collected=pytestconfig.stash[data_dir] / "collected")
-    yield stands
-    stands.remove()
+    harnesses = Harnesses(collected=pytestconfig.stash[data_dir] / "collected")
+    yield harnesses
+    harnesses.remove()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
-def test_a_fault_and_what_must_hold(stands: Stands, row: Fault) -> None:
-    outcome = matrix.strike(stands, row, PACE)
+def test_a_fault_and_what_must_hold(harnesses: Harnesses, row: Fault) -> None:
+    outcome = matrix.strike(harnesses, row, PACE)
     assert outcome.breaches == []
     assert outcome.faults >= 1
     assert outcome.acknowledged > 100
@@ -85,20 +85,20 @@ def test_a_fault_and_what_must_hold(stands: Stands, row: Fault) -> None:
 def broken_together(names: tuple[str, ...]) -> Fault:
     """The builds of all these checks as one; struck as the first is, for the others need nothing."""
     builds = [row for name in names for row in matrix.BUILDS if row.found_by == name]
-    return replace(builds[0], broken=tuple({name for row in builds for name in row.broken}), stand=LAB)
+    return replace(builds[0], broken=tuple({name for row in builds for name in row.broken}), harness=LAB)
 
 
 @pytest.mark.parametrize("names", TOGETHER, ids="-".join)
-def test_a_broken_build_is_found_out(stands: Stands, names: tuple[str, ...]) -> None:
+def test_a_broken_build_is_found_out(harnesses: Harnesses, names: tuple[str, ...]) -> None:
     pace, patience = IN_VAIN if "unsettled" in names else (BROKEN, matrix.BROKEN_PATIENCE)
     row = broken_together(names)
-    outcome = matrix.strike_broken(stands, row, pace, patience)
+    outcome = matrix.strike_broken(harnesses, row, pace, patience)
     assert {breach.check for breach in outcome.breaches} >= {*names}, f"{row.broken}: {outcome.breaches}"
 
 
 def test_the_short_form_names_rows_that_there_are() -> None:
     assert {(row.on, row.name) for row in ROWS} == SHORT
-    own = {(row.on, row.name) for row in matrix.ROWS if row.stand not in (None, LAB)}
+    own = {(row.on, row.name) for row in matrix.ROWS if row.harness not in (None, LAB)}
     assert not own & SHORT, "these need more than LAB has"
 
 

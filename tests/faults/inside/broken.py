@@ -1,6 +1,6 @@
 """Deliberately broken builds: each takes one promise away, so that the checks can be seen to fail.
 
-Every one is off until the runner switches it on, by its name: see Orders.switch.
+Every one is off until the runner switches it on, by its name: see Failpoints.switch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
-from tests.faults.inside.hooks import after_import, instead, orders, reached, role
+from tests.faults.inside.hooks import after_import, failpoints, instead, reached, role
 
 
 def add() -> None:
@@ -173,7 +173,7 @@ class _NoTransaction:
         self._real = real
 
     def atomic(self, *args: Any, **options: Any) -> Any:
-        if orders.is_on("no_transaction"):
+        if failpoints.is_on("no_transaction"):
             return contextlib.nullcontext()
         return self._real.atomic(*args, **options)
 

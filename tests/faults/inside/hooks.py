@@ -21,11 +21,11 @@ from types import ModuleType
 from typing import Any
 
 from tests.faults import clocks
-from tests.faults.failpoints import FOLDER, Orders
+from tests.faults.failpoints import FOLDER, Failpoints
 
 Patch = Callable[[ModuleType], None]
 
-orders = Orders(Path(os.environ.get(FOLDER, "/nonexistent")))
+failpoints = Failpoints(Path(os.environ.get(FOLDER, "/nonexistent")))
 _patches: dict[str, list[Patch]] = defaultdict(list)
 
 
@@ -95,7 +95,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 def reached(step: str) -> None:
     """This process is at `step`: where it was told to end or to stop there, it does."""
-    act = orders.take(step)
+    act = failpoints.hit(step)
     if act == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif act == "stop":
@@ -125,7 +125,7 @@ def instead(owner: Any, name: str, switch: str, other: Callable[..., Any]) -> No
 
     @functools.wraps(work)
     def choosing(*args: Any, **options: Any) -> Any:
-        if orders.is_on(switch):
+        if failpoints.is_on(switch):
             return other(work, *args, **options)
         return work(*args, **options)
 

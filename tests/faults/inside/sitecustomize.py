@@ -1,6 +1,6 @@
 """Python imports this in every process of a system under test, before anything of ours: see hooks.py.
 
-The stand (tests/faults/harness.py) puts this folder on PYTHONPATH; nothing else does.
+The harness (tests/faults/harness.py) puts this folder on PYTHONPATH; nothing else does.
 """
 
 import os

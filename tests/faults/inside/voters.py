@@ -10,7 +10,7 @@ import os
 from types import ModuleType
 
 from tests.faults.failpoints import COOKIES
-from tests.faults.inside.hooks import after_import, orders, role
+from tests.faults.inside.hooks import after_import, failpoints, role
 
 
 def add() -> None:
@@ -35,4 +35,4 @@ def _make_voters(cookies: int) -> None:
 
     printed = io.StringIO()
     call_command("create_api_key", "faults", scopes=[*ApiClient.Scope], stdout=printed)
-    orders.tell_voters(printed.getvalue().split()[-1], [new_cookie() for _ in range(cookies)])
+    failpoints.publish_voters(printed.getvalue().split()[-1], [new_cookie() for _ in range(cookies)])

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from tests.faults.checks import Evidence, lost_ballots
 from tests.faults.experiment import Fault, Scene
-from tests.faults.fault_injection import Laboratory, lab
+from tests.faults.fault_injection import FaultInjectionHarness, injection
 from tests.faults.journal import Submitted
-from tests.faults.stored_state import backlog, read_books
+from tests.faults.stored_state import backlog, read_stored_state
 from tests.servers import wait_for
 
 HOUR = 3600
@@ -20,7 +20,7 @@ EVERYTHING = b""  # is part of whatever goes by
 
 def emptied(scene: Scene) -> None:
     """Under way: what was acknowledged and not counted yet is gone with it, and nothing else."""
-    with scene.stand.redis.client() as redis:
+    with scene.harness.redis.client() as redis:
         redis.flushall()
     scene.struck()
     _heard(scene, "emptied")
@@ -33,10 +33,10 @@ def emptied(scene: Scene) -> None:
 def older_copy(scene: Scene) -> None:
     """All that was acknowledged since the copy is counted; the log knows nothing of it."""
     with _calm(scene):
-        copy = lab(scene.stand).copy_log()
+        copy = injection(scene.harness).copy_log()
     scene.wait_for_acknowledgements(40)
     with _calm(scene):
-        lab(scene.stand).put_back(copy)
+        injection(scene.harness).put_back(copy)
     scene.struck()
     _heard(scene, "an older copy")
     _reconcile(scene)
@@ -45,16 +45,16 @@ def older_copy(scene: Scene) -> None:
 
 def older_copy_unseen(scene: Scene) -> None:
     """The same while the web processes are cut off from the database, whose checkpoints would tell them."""
-    stand = lab(scene.stand)
-    link = stand.link("web", stand.postgresql)
+    harness = injection(scene.harness)
+    link = harness.link("web", harness.postgresql)
     with _calm(scene):
         link.lose("silence", "request", EVERYTHING, times=1 << 30)
-        copy = stand.copy_log()
+        copy = harness.copy_log()
     try:
         scene.wait_for_acknowledgements(40)
         scene.load.pause()
-        wait_for(lambda: backlog(stand) == 0, 30, "what was accepted to be counted")
-        stand.put_back(copy)
+        wait_for(lambda: backlog(harness) == 0, 30, "what was accepted to be counted")
+        harness.put_back(copy)
         scene.struck()
         before = scene.journal.acknowledged
         scene.load.resume()
@@ -64,15 +64,15 @@ def older_copy_unseen(scene: Scene) -> None:
         scene.expect(late == 0, "alarm", f"{late} ballots were acknowledged by an older copy of the log")
     finally:
         link.heal()
-    wait_for(lambda: stand.http.get("/readyz").status_code in (200, 503), 60)
+    wait_for(lambda: harness.http.get("/readyz").status_code in (200, 503), 60)
     _reconcile(scene)
     _goes_on(scene)
 
 
 def ran_back(scene: Scene) -> None:
     """Set right again it goes on by itself; where the new time is the right one, reconcile_log says so."""
-    stand = lab(scene.stand)
-    with stand.wrong_clock("redis", -HOUR):
+    harness = injection(scene.harness)
+    with harness.wrong_clock("redis", -HOUR):
         scene.struck()
         _heard(scene, "a clock that ran back")
     scene.expect(
@@ -82,7 +82,7 @@ def ran_back(scene: Scene) -> None:
     )
     with contextlib.ExitStack() as until_the_end:
         with _calm(scene):  # or what isn't counted yet would be given up
-            until_the_end.enter_context(stand.wrong_clock("redis", -HOUR))
+            until_the_end.enter_context(harness.wrong_clock("redis", -HOUR))
             scene.struck()
             _reconcile(scene)
         scene.expect(
@@ -98,7 +98,7 @@ def _calm(scene: Scene) -> Iterator[None]:
     """Nobody comes, and all that came is counted."""
     scene.load.pause()
     scene.load.wait_settled()
-    wait_for(lambda: backlog(scene.stand) == 0, 30, "what was accepted to be counted")
+    wait_for(lambda: backlog(scene.harness) == 0, 30, "what was accepted to be counted")
     yield
     scene.load.resume()
 
@@ -116,24 +116,24 @@ def _heard(scene: Scene, what: str, *codes: str, alarm: bool = True) -> None:
         scene.expect(False, "alarm", f"{what}: ballots are accepted as if nothing had been")
         return
     if alarm:
-        ready = scene.stand.http.get("/readyz")
+        ready = scene.harness.http.get("/readyz")
         scene.expect(
             ready.status_code == 503 and "vote_log" in ready.text, "alarm", f"{what}: /readyz {ready.text}"
         )
-        metrics = scene.stand.http.get("/metrics").text
+        metrics = scene.harness.http.get("/metrics").text
         scene.expect("landslide_log_consistent 0" in metrics, "alarm", f"{what}: /metrics says it is well")
 
 
 def _reconcile(scene: Scene) -> None:
-    scene.stand.system.run_manage("reconcile_log", "--yes", "--discard-uncounted")
+    scene.harness.system.run_manage("reconcile_log", "--yes", "--discard-uncounted")
 
 
 def _give_up(scene: Scene, known: set[str]) -> None:
     """What the ledger lacks by now was never promised, if it was acknowledged before the log was lost."""
     scene.load.pause()
     scene.load.wait_settled()
-    wait_for(lambda: backlog(scene.stand) == 0, 30, "what was accepted to be counted")
-    evidence = Evidence(scene.journal, read_books(scene.stand, scene.code), [], [], str)
+    wait_for(lambda: backlog(scene.harness) == 0, 30, "what was accepted to be counted")
+    evidence = Evidence(scene.journal, read_stored_state(scene.harness, scene.code), [], [], str)
     gone = 0
     while lost := [ballot for ballot in lost_ballots(evidence) if ballot.ballot_id in known]:
         for ballot in lost:  # what its voter had cast before is the newest then
@@ -168,7 +168,7 @@ def _row(name: str, strike: object, *broken: str, long: bool = False) -> Fault:
         broken=broken,
         found_by="alarm",
         times=2,
-        stand={"kind": Laboratory},
+        harness={"kind": FaultInjectionHarness},
         damages=True,
         long=long,
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from tests.faults.experiment import Fault, Scene
-from tests.faults.fault_injection import Laboratory, lab
+from tests.faults.fault_injection import FaultInjectionHarness, injection
 from tests.servers import wait_for
 
 HOUR = 3600
@@ -19,9 +19,9 @@ def clock_off(role: str, seconds: int) -> Callable[[Scene], None]:
     def strike(scene: Scene) -> None:
         began = time.time()
         closes_at = began + OPEN_SECONDS
-        code = scene.stand.make_poll(3, closes_at=datetime.fromtimestamp(closes_at, UTC).isoformat())
-        scene.stand.step(code, "open")
-        with lab(scene.stand).wrong_clock(role, seconds):
+        code = scene.harness.make_poll(3, closes_at=datetime.fromtimestamp(closes_at, UTC).isoformat())
+        scene.harness.step(code, "open")
+        with injection(scene.harness).wrong_clock(role, seconds):
             scene.wait_for_acknowledgements(30)
             scene.struck()
             _hold_to_its_time(scene, code, closes_at)
@@ -34,7 +34,7 @@ def clock_off(role: str, seconds: int) -> Callable[[Scene], None]:
 def _hold_to_its_time(scene: Scene, code: str, closes_at: float) -> None:
     """Two looks of what closes polls go by; it must not have come early, and nobody may come late."""
     wait_for(lambda: time.time() > closes_at - 3, 30)
-    state, asked = scene.stand.http.get(f"/api/v1/polls/{code}/").json()["state"], time.time()
+    state, asked = scene.harness.http.get(f"/api/v1/polls/{code}/").json()["state"], time.time()
     if asked < closes_at - 0.2:
         scene.expect(state == "open", "gate", f"{closes_at - asked:.1f} s before its time it is {state}")
         answer = _cast(scene, code, "early enough")
@@ -49,18 +49,18 @@ def _hold_to_its_time(scene: Scene, code: str, closes_at: float) -> None:
 
 
 def _state(scene: Scene, code: str) -> str:
-    return str(scene.stand.http.get(f"/api/v1/polls/{code}/").json()["state"])
+    return str(scene.harness.http.get(f"/api/v1/polls/{code}/").json()["state"])
 
 
 def _cast(scene: Scene, code: str, voter: str) -> str:
     body = {"selections": [1], "voter": voter}
-    document = scene.stand.http.post(f"/api/v1/polls/{code}/ballots/", json=body).json()
+    document = scene.harness.http.post(f"/api/v1/polls/{code}/ballots/", json=body).json()
     return str(document.get("status") if "receipt" in document else document["code"])
 
 
 def _look_at_history(scene: Scene, began: float) -> None:
     """The tally's history has the log's times."""
-    with scene.stand.connect() as database:
+    with scene.harness.connect() as database:
         row = database.execute(
             "SELECT MIN(second), MAX(second) FROM analytics_tallypoint"
             " WHERE poll_id = (SELECT id FROM polls_poll WHERE code = %s)",
@@ -82,7 +82,7 @@ def _row(role: str, seconds: int, broken: str) -> Fault:
         broken=(broken,),
         found_by="gate",
         times=2,
-        stand={"kind": Laboratory},
+        harness={"kind": FaultInjectionHarness},
         long=role == "web" and seconds > 0,
     )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.faults.experiment import Fault, Scene
-from tests.faults.fault_injection import Laboratory, lab
-from tests.faults.harness import Stand
+from tests.faults.fault_injection import FaultInjectionHarness, injection
+from tests.faults.harness import Harness
 from tests.faults.proxy import How, What
 from tests.servers import PostgreSQL, Redis, wait_for
 
@@ -17,19 +17,19 @@ APPEND, COMMIT = b"landslide_append", b"COMMIT"
 TRIES = 3
 
 
-def redis_of(stand: Stand) -> Redis:
-    return stand.redis
+def redis_of(harness: Harness) -> Redis:
+    return harness.redis
 
 
-def postgresql_of(stand: Stand) -> PostgreSQL:
-    return stand.postgresql
+def postgresql_of(harness: Harness) -> PostgreSQL:
+    return harness.postgresql
 
 
 def cut(
-    role: str, store: Callable[[Stand], Redis | PostgreSQL], how: How, what: What, at: bytes, times: int
+    role: str, store: Callable[[Harness], Redis | PostgreSQL], how: How, what: What, at: bytes, times: int
 ) -> Callable[[Scene], None]:
     def strike(scene: Scene) -> None:
-        link = lab(scene.stand).link(role, store(scene.stand))
+        link = injection(scene.harness).link(role, store(scene.harness))
         before, overdue = link.taken, scene.load.overdue
         link.lose(how, what, at, times)
         try:
@@ -53,7 +53,7 @@ def _row(name: str, on: str, strike: Callable[[Scene], None], *broken: str, foun
         broken=broken,
         found_by=found_by,
         times=3,
-        stand={"kind": Laboratory},
+        harness={"kind": FaultInjectionHarness},
     )
 
 

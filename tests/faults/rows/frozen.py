@@ -24,7 +24,7 @@ PAGES = {
 
 def asked_of(store: str) -> Callable[[Scene], None]:
     def strike(scene: Scene) -> None:
-        server = scene.stand.redis if store == "Redis" else scene.stand.postgresql
+        server = scene.harness.redis if store == "Redis" else scene.harness.postgresql
         server.freeze()
         try:
             answers = _ask_all(scene)
@@ -47,7 +47,7 @@ def _ask_all(scene: Scene) -> dict[str, tuple[float, str]]:
         began = time.monotonic()
         try:
             answer = fetch.get(
-                scene.stand.system.url + path.format(code=scene.code), timeout=2 * HUNG_SECONDS
+                scene.harness.system.url + path.format(code=scene.code), timeout=2 * HUNG_SECONDS
             )
             what = str(answer.status_code)
         except httpx.HTTPError as error:

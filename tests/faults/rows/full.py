@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 
 from tests.faults.experiment import Fault, Scene
-from tests.faults.fault_injection import Laboratory, lab
+from tests.faults.fault_injection import FaultInjectionHarness, injection
 from tests.servers import wait_for
 
 TURNED_AWAY = 10  # answers that say "not now", until a store is taken to be full
@@ -14,8 +14,8 @@ TURNED_AWAY = 10  # answers that say "not now", until a store is taken to be ful
 
 def redis_disk(scene: Scene) -> None:
     """With appendfsync always it ends itself when it can't write, and somebody has to start it again."""
-    redis = scene.stand.redis
-    disk = lab(scene.stand).disks[redis]
+    redis = scene.harness.redis
+    disk = injection(scene.harness).disks[redis]
     before = scene.journal.put_off
     disk.fill()
     try:
@@ -29,7 +29,7 @@ def redis_disk(scene: Scene) -> None:
 
 def redis_memory(scene: Scene) -> None:
     before = scene.journal.answers["unavailable"]
-    with scene.stand.redis.client() as redis:
+    with scene.harness.redis.client() as redis:
         redis.config_set("maxmemory", "1mb")
         try:
             _turned_away(scene, lambda: scene.journal.answers["unavailable"] - before)
@@ -40,15 +40,17 @@ def redis_memory(scene: Scene) -> None:
 
 def postgresql_disk(scene: Scene) -> None:
     """Ballots are accepted all the same: they wait in the log."""
-    server = scene.stand.postgresql
-    disk = lab(scene.stand).disks[server]
+    server = scene.harness.postgresql
+    disk = injection(scene.harness).disks[server]
     before = _complaints(scene)
     disk.fill()
     try:
         # There is room in pages that were begun.
         wait_for(lambda: _complaints(scene) > before, 60, "counting to run out of room")
         goes_on = scene.wait_for_acknowledgements(60, seconds=scene.patience)
-        answer = scene.stand.http.post("/api/v1/polls/", json={"question": "Room?", "choices": ["Yes", "No"]})
+        answer = scene.harness.http.post(
+            "/api/v1/polls/", json={"question": "Room?", "choices": ["Yes", "No"]}
+        )
         scene.expect(
             answer.status_code in (201, 503), "refused", f"a new poll on a full disk: {answer.status_code}"
         )
@@ -61,7 +63,7 @@ def postgresql_disk(scene: Scene) -> None:
 
 def _complaints(scene: Scene) -> int:
     """How often somebody was told by PostgreSQL that it can't write."""
-    printed = scene.stand.system.output()
+    printed = scene.harness.system.output()
     return sum(printed.count(text) for text in ("No space left on device", "File too large"))
 
 
@@ -79,7 +81,7 @@ def _goes_on(scene: Scene, how: str) -> None:
     scene.wait_current("when there was room again")
 
 
-LAB = {"kind": Laboratory}
+LAB = {"kind": FaultInjectionHarness}
 ROWS = [
     Fault(
         *(
@@ -91,7 +93,7 @@ ROWS = [
         broken=("acks_before_append",),
         found_by="lost",
         times=3,
-        stand=LAB,
+        harness=LAB,
     ),
     Fault(
         *(
@@ -103,7 +105,7 @@ ROWS = [
         broken=("acks_before_append",),
         found_by="lost",
         times=3,
-        stand=LAB,
+        harness=LAB,
     ),
     Fault(
         *("disk full", "PostgreSQL", "accepting continues; counting waits and recovers by itself"),
@@ -111,7 +113,7 @@ ROWS = [
         broken=("skips_what_fails",),
         found_by="lost",
         times=3,
-        stand=LAB,
+        harness=LAB,
         damages=True,
     ),
 ]

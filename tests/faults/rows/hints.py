@@ -13,7 +13,7 @@ SWEEP = "no ballot waits longer than the sweep"
 
 def switched(name: str) -> Callable[[Scene], None]:
     def strike(scene: Scene) -> None:
-        with scene.orders.switched_on(name):
+        with scene.failpoints.switched_on(name):
             scene.wait_for_acknowledgements(30)
             scene.struck()
             scene.all_counted()
@@ -23,9 +23,9 @@ def switched(name: str) -> Callable[[Scene], None]:
 
 
 def beat_gone(scene: Scene) -> None:
-    pids = scene.stand.pids("beat")
+    pids = scene.harness.pids("beat")
     for pid in pids:
-        scene.stand.freeze(pid)
+        scene.harness.freeze(pid)
     try:
         scene.wait_for_acknowledgements(30)
         scene.struck()
@@ -33,13 +33,13 @@ def beat_gone(scene: Scene) -> None:
         scene.last_few("without beat")
     finally:
         for pid in pids:
-            scene.stand.thaw(pid)
+            scene.harness.thaw(pid)
 
 
 def channels_flushed(scene: Scene) -> None:
     """Its keys and its subscriptions are gone at once; nobody comes later whose news would tell."""
     scene.all_counted()
-    with scene.stand.redis.client() as redis:
+    with scene.harness.redis.client() as redis:
         redis.execute_command("SELECT", CHANNELS)
         redis.flushdb()
         redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")

@@ -14,7 +14,7 @@ LOOSE = ("no_transaction", "ledger_unchecked")
 
 def killed_at(step: str) -> Callable[[Scene], None]:
     def strike(scene: Scene) -> None:
-        scene.stand.kill_at(step)
+        scene.harness.kill_at(step)
         scene.struck()
         scene.wait_for_acknowledgements()
 
@@ -24,22 +24,22 @@ def killed_at(step: str) -> Callable[[Scene], None]:
 def killed_before_it_tells(scene: Scene) -> None:
     """Nobody comes after those whose news are lost, so nothing else makes up for them."""
     scene.all_counted()
-    scene.orders.give("worker.before_announce", "kill")
+    scene.failpoints.arm("worker.before_announce", "kill")
     scene.load.cast("first", 5)
     scene.wait_taken("worker.before_announce")
     scene.struck()
     scene.wait_current("news lost with the worker")
-    scene.stand.wait_whole()
+    scene.harness.wait_whole()
 
 
 def at_random(scene: Scene) -> None:
     """One web process and one worker, whatever they are at."""
     for role in ("web", "worker"):
-        if pids := scene.stand.pids(role):  # type: ignore[arg-type]
-            scene.stand.kill(random.choice(pids))
+        if pids := scene.harness.pids(role):  # type: ignore[arg-type]
+            scene.harness.kill(random.choice(pids))
             scene.struck()
     scene.wait_for_acknowledgements(50)
-    scene.stand.wait_whole()
+    scene.harness.wait_whole()
 
 
 ROWS = [

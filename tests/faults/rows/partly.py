@@ -21,21 +21,21 @@ ROOM = 20_000  # bytes more each round
 def backlog(scene: Scene) -> None:
     """Nobody counts, and one partition after the other is full."""
     scene.all_counted()
-    workers = scene.stand.pids("worker")
+    workers = scene.harness.pids("worker")
     for pid in workers:
-        scene.stand.freeze(pid)
+        scene.harness.freeze(pid)
     try:
         _cast_in_rounds(scene, "overloaded")
     finally:
         for pid in workers:
-            scene.stand.thaw(pid)
+            scene.harness.thaw(pid)
     _goes_on(scene)
 
 
 def another_log(scene: Scene) -> None:
     """One partition is not the one that the database counts from."""
     scene.all_counted()
-    with scene.stand.redis.client() as redis:
+    with scene.harness.redis.client() as redis:
         generation = redis.hget(head_of(0), "generation")
         redis.hset(head_of(0), "generation", "another")
         try:
@@ -48,7 +48,7 @@ def another_log(scene: Scene) -> None:
 def memory(scene: Scene) -> None:
     """There is room for the first calls of an append, and not for the last."""
     scene.all_counted()
-    with scene.stand.redis.client() as redis:
+    with scene.harness.redis.client() as redis:
 
         def leave_room(number: int) -> None:
             used = redis.info("memory")["used_memory"]  # type: ignore[index]
@@ -89,7 +89,7 @@ def _row(name: str, strike: Callable[[Scene], None]) -> Fault:
         broken=("speaks_for_all",),
         found_by="altered",
         times=2,
-        stand={"env": {"VOTE_LOG_PARTITIONS": str(PARTITIONS), "BACKLOG_LIMIT": "2400"}},
+        harness={"env": {"VOTE_LOG_PARTITIONS": str(PARTITIONS), "BACKLOG_LIMIT": "2400"}},
     )
 
 

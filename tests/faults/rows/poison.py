@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from tests.faults.experiment import Fault, Scene
-from tests.faults.fault_injection import Laboratory
-from tests.faults.harness import Stand, head_of
+from tests.faults.fault_injection import FaultInjectionHarness
+from tests.faults.harness import Harness, head_of
 from tests.servers import wait_for
 
 #: As the Function does it: position and entry at once. KEYS: log, head. ARGV: ballots, then fields.
@@ -50,22 +50,22 @@ def poisons(poll_id: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def _add(stand: Stand, partition: int, fields: dict[str, Any]) -> None:
+def _add(harness: Harness, partition: int, fields: dict[str, Any]) -> None:
     keys = (head_of(partition).replace(":head", ":log"), head_of(partition))
     flat = [part for pair in fields.items() for part in pair]
-    with stand.redis.client() as redis:
+    with harness.redis.client() as redis:
         redis.eval(_ADD, 2, *keys, 1, *flat)
 
 
-def _id_of(stand: Stand, code: str) -> int:
-    with stand.connect() as database:
+def _id_of(harness: Harness, code: str) -> int:
+    with harness.connect() as database:
         row = database.execute("SELECT id FROM polls_poll WHERE code = %s", (code,)).fetchone()
     assert row
     return int(row[0])
 
 
-def _letters(stand: Stand, reason: str) -> int:
-    with stand.connect() as database:
+def _letters(harness: Harness, reason: str) -> int:
+    with harness.connect() as database:
         query = "SELECT COUNT(*) FROM polls_deadletter WHERE reason = %s"
         row = database.execute(query, (reason,)).fetchone()
     assert row
@@ -73,18 +73,18 @@ def _letters(stand: Stand, reason: str) -> int:
 
 
 def one_in_a_hundred(scene: Scene) -> None:
-    wanted = poisons(_id_of(scene.stand, scene.code))
-    before = {reason.strip(): _letters(scene.stand, reason.strip()) for reason in wanted}
+    wanted = poisons(_id_of(scene.harness, scene.code))
+    before = {reason.strip(): _letters(scene.harness, reason.strip()) for reason in wanted}
     due = dict(before)
     for number, (reason, fields) in enumerate(wanted.items()):
         scene.wait_for_acknowledgements(100)
-        _add(scene.stand, number % 2, fields)
+        _add(scene.harness, number % 2, fields)
         due[reason.strip()] += 1
     scene.struck(len(wanted))
     for reason, count in due.items():
         with contextlib.suppress(TimeoutError):
-            wait_for(lambda r=reason, c=count: _letters(scene.stand, r) >= c, scene.patience)  # type: ignore[misc]
-        found = _letters(scene.stand, reason) - before[reason]
+            wait_for(lambda r=reason, c=count: _letters(scene.harness, r) >= c, scene.patience)  # type: ignore[misc]
+        found = _letters(scene.harness, reason) - before[reason]
         scene.expect(
             found == count - before[reason],
             "letters",
@@ -95,32 +95,32 @@ def one_in_a_hundred(scene: Scene) -> None:
 
 def all_of_one_poll(scene: Scene) -> None:
     """Its ballots are held, not turned into a pile of dead letters, while others are counted."""
-    stand = scene.stand
-    code = stand.make_poll(3)
-    stand.step(code, "open")
-    poll_id, before = _id_of(stand, code), _letters(stand, "invalid_selection")
+    harness = scene.harness
+    code = harness.make_poll(3)
+    harness.step(code, "open")
+    poll_id, before = _id_of(harness, code), _letters(harness, "invalid_selection")
     # Each worker judges by what it has seen: of a partition it may count nine before it halts the poll.
     ballots = 120
     for number in range(ballots):
-        _add(stand, number % 2, _fields(poll_id, s=msgspec.msgpack.encode(["99"])))
+        _add(harness, number % 2, _fields(poll_id, s=msgspec.msgpack.encode(["99"])))
     scene.struck(ballots)
     scene.wait_current("while another poll is poisoned")
     with contextlib.suppress(TimeoutError):
         wait_for(
-            lambda: _held(stand, poll_id) + _letters(stand, "invalid_selection") - before >= ballots,
+            lambda: _held(harness, poll_id) + _letters(harness, "invalid_selection") - before >= ballots,
             scene.patience,
         )
-    letters = _letters(stand, "invalid_selection") - before
-    held = _held(stand, poll_id)
+    letters = _letters(harness, "invalid_selection") - before
+    held = _held(harness, poll_id)
     scene.expect(
         held + letters == ballots and held >= ballots // 2,
         "halted",
         f"of {ballots} ballots that can't be counted {held} are held, {letters} are dead letters",
     )
-    ready, metrics = stand.http.get("/readyz").text, stand.http.get("/metrics").text
+    ready, metrics = harness.http.get("/readyz").text, harness.http.get("/metrics").text
     scene.remark(f"{held} held, {letters} dead letters; alarm in {_where('halt', ready, metrics)}")
-    stand.system.run_manage("resume_counting", code, "--dead-letters", check=False)
-    letters = _letters(stand, "invalid_selection") - before
+    harness.system.run_manage("resume_counting", code, "--dead-letters", check=False)
+    letters = _letters(harness, "invalid_selection") - before
     scene.expect(letters == ballots, "letters", f"{letters} dead letters for {ballots} ballots in the end")
 
 
@@ -131,15 +131,15 @@ def _where(word: str, ready: str, metrics: str) -> str:
     )
 
 
-def _held(stand: Stand, poll_id: int) -> int:
-    with stand.connect() as database:
+def _held(harness: Harness, poll_id: int) -> int:
+    with harness.connect() as database:
         query = "SELECT COALESCE(SUM(ballots), 0) FROM analytics_heldblock WHERE poll_id = %s"
         row = database.execute(query, (poll_id,)).fetchone()
     assert row
     return int(row[0])
 
 
-LAB = {"kind": Laboratory}
+LAB = {"kind": FaultInjectionHarness}
 ROWS = [
     Fault(
         *("poison entries, 1 in 100", "vote log", "dead letters with reasons; no other ballot waits"),
@@ -147,7 +147,7 @@ ROWS = [
         broken=("stops_at_misfits",),
         found_by="current",
         times=3,
-        stand=LAB,
+        harness=LAB,
         damages=True,
     ),
     Fault(
@@ -156,6 +156,6 @@ ROWS = [
         broken=("never_halts",),
         found_by="halted",
         times=3,
-        stand=LAB,
+        harness=LAB,
     ),
 ]

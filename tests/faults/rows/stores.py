@@ -13,11 +13,11 @@ AWAY = "503 with Retry-After during the fault, then catches up; nothing lost"
 
 
 def redis_restarts(scene: Scene) -> None:
-    scene.stand.redis.kill()
+    scene.harness.redis.kill()
     try:
         scene.wait_put_off("while the log is away")
     finally:
-        scene.stand.redis.start()
+        scene.harness.redis.start()
     scene.struck()
     scene.expect(
         scene.wait_for_acknowledgements(seconds=scene.patience),
@@ -29,11 +29,11 @@ def redis_restarts(scene: Scene) -> None:
 
 def redis_freezes(scene: Scene) -> None:
     """Longer than anybody waits for it: all connections stay open, and nothing answers."""
-    scene.stand.redis.freeze()
+    scene.harness.redis.freeze()
     try:
         scene.wait_put_off("while the log is away")
     finally:
-        scene.stand.redis.thaw()
+        scene.harness.redis.thaw()
     scene.struck()
     scene.expect(
         scene.wait_for_acknowledgements(seconds=scene.patience), "accepting", "nothing is accepted after it"
@@ -42,7 +42,7 @@ def redis_freezes(scene: Scene) -> None:
 
 
 def postgresql_restarts(scene: Scene) -> None:
-    server = scene.stand.postgresql
+    server = scene.harness.postgresql
     server.kill()
     try:
         goes_on = scene.wait_for_acknowledgements(30, seconds=scene.patience)
@@ -55,7 +55,7 @@ def postgresql_restarts(scene: Scene) -> None:
 
 def postgresql_hangs(scene: Scene) -> None:
     """For longer than any request may take: all connections stay open, and nothing answers."""
-    server, until = scene.stand.postgresql, time.monotonic() + HUNG_SECONDS + 3
+    server, until = scene.harness.postgresql, time.monotonic() + HUNG_SECONDS + 3
     server.freeze()
     try:
         goes_on = True
@@ -71,11 +71,11 @@ def postgresql_hangs(scene: Scene) -> None:
 
 def beat_dies(scene: Scene) -> None:
     """While wake-ups are lost as well, so that the sweep alone makes workers count."""
-    with scene.orders.switched_on("lost.wake_up"):
-        for pid in scene.stand.pids("beat"):
-            scene.stand.kill(pid)
+    with scene.failpoints.switched_on("lost.wake_up"):
+        for pid in scene.harness.pids("beat"):
+            scene.harness.kill(pid)
         scene.struck()
-        scene.stand.wait_whole()
+        scene.harness.wait_whole()
         scene.all_counted()
         scene.last_few("with a new beat")
 
@@ -84,11 +84,11 @@ def worker_stops(step: str) -> Callable[[Scene], None]:
     """Past its time-outs, in the middle of its transaction; then it goes on as if nothing had been."""
 
     def strike(scene: Scene) -> None:
-        pid = scene.stand.stop_at(step)
+        pid = scene.harness.stop_at(step)
         try:
             scene.wait_current(f"with a worker stopped, whose locks end after {IDLE_SECONDS} s")
         finally:
-            scene.stand.thaw(pid)
+            scene.harness.thaw(pid)
         scene.struck()
         scene.wait_for_acknowledgements(50)
         scene.wait_current("after it went on")

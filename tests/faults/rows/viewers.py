@@ -36,7 +36,7 @@ def crowded(crowd: Crowd, connects: int = CONNECTS, slowest: float | None = None
         before = {code: scene.journal.answers[code] for code in REFUSED}
         acknowledged = scene.journal.acknowledged
         try:
-            port = scene.stand.system.port
+            port = scene.harness.system.port
             came = asyncio.run(crowd(port, scene.code, min(connects, hard // 2)))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
