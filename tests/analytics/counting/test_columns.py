@@ -397,7 +397,7 @@ def test_columns_and_single_ballots_come_to_the_same_end(monkeypatch: pytest.Mon
         ends.clear()
         count_all(drawn)
         with monkeypatch.context() as patch:
-            patch.setattr(Validator, "sort", one_by_one)
+            patch.setattr(Validator, "split", one_by_one)
             count_all(drawn)
         assert ends[0] == ends[1]
 
