@@ -1,3 +1,5 @@
+"""App configuration: connect the signal receivers."""
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 

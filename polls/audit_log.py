@@ -1,8 +1,9 @@
-"""What admins, API clients and commands did: written once, in a chain of digests.
+"""The audit log: an append-only, hash-chained record of what admins, API clients and commands did.
 
-The database refuses to change or delete a row (polls/migrations/0006_records_stand). Whoever gets
-round that breaks the chain, which `verify_chain` notices. That rows are missing from its end no chain
-can show: every digest is logged too, so that whoever keeps the logs elsewhere can ask for the last one.
+The database refuses to change or delete a row (polls/migrations/0006_records_stand). Bypassing that breaks
+the chain of digests, which `verify_chain` detects. A chain can't show that rows are missing from its end, so
+each digest is also written to the process's log: an operator who keeps those logs elsewhere can check that
+the last digest is still there.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from polls.models import Record
 
 logger = logging.getLogger(__name__)
 
-#: Who acts where nobody is signed in.
+#: Actors where nobody is signed in.
 SCHEDULE, COMMAND = "schedule", "command"
 
-#: One number for all writers of records: pg_advisory_xact_lock knows only numbers. "Records" in ASCII.
-_LOCK = 0x5265636F726473
+#: The key of the advisory lock that all writers take: "records" in ASCII.
+_LOCK_KEY = 0x5265636F726473
 
 _CHUNK_ROWS = 2000
 
@@ -36,15 +37,15 @@ def user_actor(user: Any) -> str:
 
 
 def client_actor(client: Any) -> str:
-    """The name of an ApiClient, which is what requests with a key have for `auth`."""
+    """The actor for an ApiClient, which is `request.auth` in a request with an API key."""
     return f"API client {client.prefix} {client.name}"
 
 
 def record(actor: str, action: str, poll_code: str = "", **detail: Any) -> Record:
-    """Write down who did what, in the transaction that does it where one is under way.
+    """Append a record of who did what, in the current transaction if there is one.
 
-    Other records wait until that transaction ends, so call it last there. `detail` may hold anything that
-    can be put into words; never a key, a voter or a selection.
+    Other writers wait until that transaction ends, so call this last in it. Values in `detail` are converted
+    to JSON. Never pass a key, a voter or a selection.
     """
     with transaction.atomic():
         _lock_chain()
@@ -63,7 +64,7 @@ def record(actor: str, action: str, poll_code: str = "", **detail: Any) -> Recor
 
 
 def digest_of(row: Record, before: str) -> str:
-    """SHA-256 over the row and the digest of the one before, as JSON in its one canonical form."""
+    """Return the SHA-256 of the row's content and the previous row's digest, as canonical JSON."""
     at = row.at.astimezone(UTC).isoformat(timespec="microseconds")
     content = [before, at, row.actor, row.action, row.poll_code, row.detail]
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -72,16 +73,16 @@ def digest_of(row: Record, before: str) -> str:
 
 @dataclass(slots=True)
 class ChainReport:
-    """How many rows there are, which don't follow from the one before, and whether a known one is there."""
+    """The outcome of a check of the whole chain."""
 
     rows: int = 0
-    last: str = ""
-    broken: list[int] = field(default_factory=list)
-    found: bool = False
+    last: str = ""  # the last row's digest
+    broken: list[int] = field(default_factory=list)  # ids of rows that don't follow from the row before
+    found: bool = False  # whether the known digest is in the chain
 
 
 def verify_chain(known: str = "") -> ChainReport:
-    """Follow the chain from its beginning; `known` is a digest that should be in it."""
+    """Recompute every digest of the chain; `known` is a digest that should be in it."""
     report = ChainReport(found=not known)
     last = 0
     while rows := list(Record.objects.filter(pk__gt=last).order_by("pk")[:_CHUNK_ROWS]):
@@ -90,17 +91,20 @@ def verify_chain(known: str = "") -> ChainReport:
             report.rows += 1
             if digest_of(row, report.last) != row.digest:
                 report.broken.append(row.pk)
-            # On from what stands there, so that each break shows once.
+            # Continue from the stored digest, so that each break is reported once.
             report.last = row.digest
             report.found = report.found or row.digest == known
     return report
 
 
 def _lock_chain() -> None:
-    """Until the transaction ends. SQLite has one writer at a time anyway (transaction_mode IMMEDIATE)."""
+    """Keep other writers out until the transaction ends.
+
+    SQLite needs no lock: with transaction_mode IMMEDIATE it has one writer at a time.
+    """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_KEY])
 
 
 def _log_digest(row: Record) -> None:
@@ -108,7 +112,7 @@ def _log_digest(row: Record) -> None:
 
 
 def _as_json(value: Any) -> Any:
-    """What comes out of any database's JSON as it went in; a float needn't."""
+    """Convert to JSON types that every database returns unchanged; floats become text for that reason."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, Mapping):
@@ -121,5 +125,5 @@ def _as_json(value: Any) -> Any:
 
 
 def _as_text(value: Any, length: int | None = None) -> str:
-    """Text that every database can hold."""
+    """Convert to text without NUL and lone surrogates, which PostgreSQL can't store."""
     return str(value).replace("\0", "\ufffd").encode("utf-8", "replace").decode()[:length]

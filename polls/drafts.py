@@ -1,4 +1,4 @@
-"""Writing polls while they are drafts: one set of rules for the API and the admin."""
+"""Create, change and delete drafts: one set of rules for the API and the admin."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from polls.text.timestamps import OUTSIDE, PASSED, in_window
 from polls.voters.networks import canonical_networks
 
 MIN_CHOICES, MAX_CHOICES = 2, 99
-#: A random code seldom meets one that exists; three times in a row means that something else is wrong.
+#: Random codes rarely collide; three collisions in a row mean that something else is wrong.
 MAX_CODE_ATTEMPTS = 3
-#: What doesn't decide about a ballot's validity may be changed while it matters: once the poll is open.
+#: Fields that may be changed at any time: whether a ballot is valid doesn't depend on them.
 ALWAYS_EDITABLE = ("results_visible", "venue_networks", "over_limit", "proof_of_work")
-#: Times at which a poll moves by itself.
+#: Fields with the times at which a poll opens and closes by itself.
 SCHEDULED_TIMES = ("opens_at", "closes_at")
 
 
 def create_poll(choices: Sequence[str], by: str = COMMAND, **fields: Any) -> Poll:
-    """A draft with these choices; limits that nobody gave are the method's own. `by`: for the records.
+    """Create a draft. Limits that aren't given are the method's defaults; `by` is the actor in the audit log.
 
-    Malformed where method, limits, times and choices don't fit; CodeTaken where `code` is given and in use.
+    Raises Malformed if method, limits, times and choices don't fit together, CodeTaken if `code` is in use.
     """
     for _attempt in range(MAX_CODE_ATTEMPTS):
         try:
@@ -64,7 +64,10 @@ def change_poll(
     action: str = "poll changed",
     **fields: Any,
 ) -> Poll:
-    """Change a draft, or what is ALWAYS_EDITABLE; else IllegalState. `by` and `action`: for the records."""
+    """Change a draft, or ALWAYS_EDITABLE fields of any poll; raise IllegalState for anything else.
+
+    `by` and `action` go into the audit log.
+    """
     frozen_too = choices is not None or not fields or not set(fields) <= set(ALWAYS_EDITABLE)
     poll = lock_draft(poll_id) if frozen_too else lock_poll(poll_id)
     before = scheduled_times(poll)
@@ -93,7 +96,7 @@ def change_poll(
 
 @transaction.atomic
 def delete_poll(poll_id: int, by: str = COMMAND) -> None:
-    """Delete a draft that never ran; a poll that has counted ballots is evidence and stays."""
+    """Delete a draft that was never opened. A poll with counted ballots is evidence and stays."""
     poll = lock_draft(poll_id)
     if poll.round > 1:
         raise IllegalState(_("The poll has counted ballots of earlier rounds and can't be deleted."))
@@ -102,7 +105,7 @@ def delete_poll(poll_id: int, by: str = COMMAND) -> None:
 
 
 def _record_detail(poll: Poll, fields: Iterable[str]) -> dict[str, Any]:
-    """What a record says of a poll that was written: the values of these fields."""
+    """Return the saved values of these fields, for the audit log."""
     return {name: getattr(poll, name) for name in fields if name != "code"}
 
 
@@ -123,9 +126,9 @@ def lock_draft(poll_id: int) -> Poll:
 def check_draft(
     poll: Poll, labels: Sequence[str], before: Mapping[str, datetime | None] | None = None
 ) -> None:
-    """Malformed where the poll, with these choices, could never be opened.
+    """Raise Malformed if the poll could never be opened with these choices.
 
-    before: the times that the poll had; what is still one of them may have passed meanwhile.
+    before: the times that the poll had. A time that is unchanged may have passed in the meantime.
     """
     if len(labels) > MAX_CHOICES:
         raise _field_error("choices", _("At most %(most)s choices.") % {"most": MAX_CHOICES})
@@ -140,7 +143,7 @@ def check_draft(
 
 
 def _clean_text(field: str, text: str) -> str:
-    """What somebody wrote, as it is kept; Malformed, with the field, where it can't be."""
+    """Normalize a text for storage; raise Malformed, naming the field, if that is impossible."""
     try:
         text = cleaned(text)
     except ValueError as error:
@@ -155,7 +158,7 @@ def _clean_labels(labels: Iterable[str]) -> list[str]:
 
 
 def _check_labels(labels: Sequence[str]) -> None:
-    """Malformed where two can't be told apart, but perhaps by upper and lower case."""
+    """Raise Malformed if two labels look the same, or differ in upper and lower case alone."""
     seen: dict[str, int] = {}
     for number, label in enumerate(labels, 1):
         first = seen.setdefault(visual_key(label), number)
@@ -171,7 +174,7 @@ def scheduled_times(poll: Poll) -> dict[str, datetime | None]:
 
 
 def _check_times(poll: Poll, before: Mapping[str, datetime | None]) -> None:
-    """A time that is set lies ahead: a slip in the year must neither open nor close a poll at once."""
+    """Require times in the future, so that a typo in the year can't open or close a poll at once."""
     for name, moment in scheduled_times(poll).items():
         if moment is None or moment == before.get(name):
             continue
@@ -187,14 +190,14 @@ def _check_times(poll: Poll, before: Mapping[str, datetime | None]) -> None:
 
 
 def _field_error(field: str, sentence: str) -> Malformed:
-    """A refusal that names the field, and in a list the place: `choices.1`."""
+    """Return an error for a field, or for an item of a list field: `choices.1`."""
     name, _dot, index = field.partition(".")
     errors: Any = {index: [sentence]} if index else [sentence]
     return Malformed(f"{field}: {sentence}", errors={name: errors})
 
 
 def check_networks(poll: Poll) -> None:
-    """Bring its venues' networks into their one form; Malformed where one is no network."""
+    """Normalize the poll's venue networks; raise Malformed if one of them is no network."""
     try:
         poll.venue_networks = canonical_networks(poll.venue_networks)
     except ValueError as error:
@@ -202,7 +205,7 @@ def check_networks(poll: Poll) -> None:
 
 
 def _replace_choices(poll: Poll, labels: Sequence[str]) -> None:
-    """New texts for a draft, in their order. A number that voters have seen stays with its text for good."""
+    """Replace a draft's choices. A number that voters have seen stays with its text for ever."""
     seen = _published_numbers(poll)
     numbers = {on_one_line(c.label): c.number for c in poll.choices.all() if c.number in seen}
     following = max(seen, default=0) + 1
@@ -226,5 +229,5 @@ def _replace_choices(poll: Poll, labels: Sequence[str]) -> None:
 
 
 def _published_numbers(poll: Poll) -> set[int]:
-    """The choice numbers of rounds that were opened. A draft's others may be given out again."""
+    """Return the choice numbers of all opened rounds. Other numbers of a draft may be reused."""
     return {number for rules in poll.rounds.values_list("rules", flat=True) for number in rules["numbers"]}

@@ -1,8 +1,7 @@
-"""Everything that can go wrong on purpose, each with a stable code.
+"""The typed errors of the whole product, each with a stable code and an HTTP status.
 
-Domain code raises these; one place turns them into RFC 9457 problem details
-(`problem_details`), whatever lane the request came in by. A code, once released, keeps
-its meaning for ever: clients branch on it. Titles and details are for people.
+Domain code raises them. Every lane turns them into RFC 9457 problem details with `problem_details`. A
+released code keeps its meaning for ever, because clients branch on it; titles and details are for people.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from django.utils.translation import gettext_lazy as _
 
 
 class LandslideError(Exception):
-    """A refusal with a stable `code`, the HTTP `status` it maps to and a sentence for people."""
+    """An error with a stable `code`, the HTTP `status` that it maps to, and a sentence for people."""
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 400
     title: ClassVar[Any] = _("The request was refused")
-    #: Seconds, between which each answer picks: who is turned away together must not come back together.
+    #: Retry-After is a random number of seconds in this range, so that clients don't retry all at once.
     retry_between: ClassVar[tuple[int, int] | None] = None
     retry_after: int | None = None
 
@@ -39,7 +38,7 @@ class LandslideError(Exception):
 
 class Malformed(LandslideError):
     code = "malformed"
-    title = _("The request is not what this endpoint takes")
+    title = _("The request is malformed")
 
 
 class InvalidSelection(LandslideError):
@@ -50,7 +49,7 @@ class InvalidSelection(LandslideError):
 class VoterUnknown(LandslideError):
     code = "voter_unknown"
     status = 401
-    title = _("We don't know this voter yet; a voter cookie has been set, so try again")
+    title = _("The voter is unknown; a voter cookie was set, so try again")
 
 
 class InvalidKey(LandslideError):
@@ -68,13 +67,13 @@ class ForeignOrigin(LandslideError):
 class MissingScope(LandslideError):
     code = "missing_scope"
     status = 403
-    title = _("The API key lacks the scope that this needs")
+    title = _("The API key lacks the required scope")
 
 
 class PersonRequired(LandslideError):
     code = "person_required"
     status = 403
-    title = _("This takes a person; an API key alone can't do it")
+    title = _("A person has to do this in the admin; an API key can't")
 
 
 class NotEligible(LandslideError):
@@ -86,11 +85,11 @@ class NotEligible(LandslideError):
 
 
 class ProofRequired(LandslideError):
-    """The poll asks for a proof of work; `challenge` is the address to get one to work on."""
+    """The poll requires a proof of work; `challenge` is the address of the challenge endpoint."""
 
     code = "proof_required"
     status = 403
-    title = _("This poll asks for a proof of work with each ballot")
+    title = _("This poll requires a proof of work with each ballot")
 
 
 class PollNotFound(LandslideError):
@@ -102,19 +101,19 @@ class PollNotFound(LandslideError):
 class ReceiptNotFound(LandslideError):
     code = "receipt_not_found"
     status = 404
-    title = _("No ballot was accepted under this receipt")
+    title = _("No ballot was accepted with this receipt")
 
 
 class AuditNotFound(LandslideError):
     code = "audit_not_found"
     status = 404
-    title = _("There is no audit bundle here that you may see")
+    title = _("There is no audit bundle that you may see")
 
 
 class QuarantineNotFound(LandslideError):
     code = "quarantine_not_found"
     status = 404
-    title = _("There is no such quarantine of this poll")
+    title = _("This poll has no such quarantine")
 
 
 class InviteBatchNotFound(LandslideError):
@@ -132,19 +131,19 @@ class NotFound(LandslideError):
 class MethodNotAllowed(LandslideError):
     code = "method_not_allowed"
     status = 405
-    title = _("This address doesn't take this method")
+    title = _("This address doesn't support this HTTP method")
 
 
 class NotAcceptable(LandslideError):
     code = "not_acceptable"
     status = 406
-    title = _("Answers come as application/json only")
+    title = _("Only application/json is available")
 
 
 class AlreadyVoted(LandslideError):
     code = "already_voted"
     status = 409
-    title = _("This voter's ballot is already in")
+    title = _("This voter has already voted")
 
 
 class PollNotOpen(LandslideError):
@@ -160,7 +159,7 @@ class RoundChanged(LandslideError):
 
 
 class IllegalState(LandslideError):
-    """A lifecycle step that the poll's state doesn't allow."""
+    """The poll's state doesn't allow this step."""
 
     code = "illegal_state"
     status = 409
@@ -170,7 +169,7 @@ class IllegalState(LandslideError):
 class TooFewBallots(LandslideError):
     code = "too_few_ballots"
     status = 409
-    title = _("So few ballots would show what each of them marks")
+    title = _("There are too few ballots: the result would show what single ballots mark")
 
 
 class CodeTaken(LandslideError):
@@ -207,7 +206,7 @@ class RateLimited(LandslideError):
 class SecretKeyDiffers(LandslideError):
     code = "secret_key_differs"
     status = 503
-    title = _("This database's voters are known by another SECRET_KEY")
+    title = _("This server has another SECRET_KEY than the database")
     retry_between = 15, 45
 
 
@@ -218,7 +217,7 @@ class InternalError(LandslideError):
 
 
 class Overloaded(LandslideError):
-    """Refused before this request wrote anything; of earlier ones with the same ballot it says nothing."""
+    """This request wrote nothing. An earlier request with the same ballot may have."""
 
     code = "overloaded"
     status = 503
@@ -227,7 +226,7 @@ class Overloaded(LandslideError):
 
 
 class OutcomeUnknown(LandslideError):
-    """The store failed while the ballot was on its way: it may or may not be in."""
+    """The store failed during the append: the ballot may or may not be in the log."""
 
     code = "outcome_unknown"
     status = 503
@@ -238,25 +237,25 @@ class OutcomeUnknown(LandslideError):
 
 
 class Unavailable(LandslideError):
-    """A store that is needed is away; a ballot's request has written nothing."""
+    """A store that is needed doesn't answer. A request to cast has written nothing."""
 
     code = "unavailable"
     status = 503
-    title = _("A store doesn't answer just now; try again in a moment")
+    title = _("A store doesn't answer; try again in a moment")
     retry_between = 1, 5
 
 
 class LogInconsistent(LandslideError):
-    """The vote log, or a partition of it, is not the one the database knows, or went back in time."""
+    """The vote log, or a partition, isn't the one that the database knows, or has lost entries."""
 
     code = "log_inconsistent"
     status = 503
-    title = _("The vote log, or a part of it, needs an operator's attention before it can take this")
+    title = _("The vote log, or a part of it, is inconsistent; an operator has to repair it")
     retry_between = 15, 45
 
 
 class LogUnsuitable(LandslideError):
-    """The vote log's store doesn't keep the promises that an acknowledgement makes."""
+    """The vote log's store, as configured, isn't as durable as an acknowledgement promises."""
 
     code = "log_unsuitable"
     status = 503
@@ -268,12 +267,12 @@ class LogUnsuitable(LandslideError):
 
 
 def errors_by_code() -> dict[str, type[LandslideError]]:
-    """Every error by its code, for the outcome of an append and for the docs page."""
+    """Return every error class by its code."""
     return {cls.code: cls for cls in LandslideError.__subclasses__()}
 
 
 def problem_details(error: LandslideError) -> tuple[int, dict[str, str], dict[str, Any]]:
-    """(status, headers, RFC 9457 document) of an error: the one mapping to HTTP."""
+    """Map an error to HTTP: (status, headers, RFC 9457 document). The only such mapping."""
     headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)

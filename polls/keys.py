@@ -1,4 +1,4 @@
-"""Keys derived from SECRET_KEY, each for one purpose, and what a poll's voters are known by."""
+"""Keys derived from SECRET_KEY, one per purpose, and the secret behind a poll's voter keys."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .errors import SecretKeyDiffers
 
 @functools.cache
 def derived_key(secret: str, purpose: bytes) -> bytes:
-    """A key for one purpose from a SECRET_KEY, so that no two uses share one."""
+    """Derive a key from `secret` that is used for one purpose only."""
     return hmac.digest(secret.encode(), b"landslide " + purpose, "sha256")
 
 
 @functools.cache
 def signing_secrets() -> tuple[str, ...]:
-    """The SECRET_KEY and, after a change of it, those before: what they signed is still ours."""
+    """Return SECRET_KEY and then SECRET_KEY_FALLBACKS: sign with the first, verify with all."""
     return (settings.SECRET_KEY, *map(str, settings.SECRET_KEY_FALLBACKS))
 
 
-@receiver(setting_changed)  # which only tests do
+@receiver(setting_changed)  # sent by tests only
 def _forget_secrets(**_: Any) -> None:
     signing_secrets.cache_clear()
 
 
 @functools.cache
 def keyed_hasher(secret: str, purpose: bytes, size: int) -> Any:
-    """A keyed BLAKE2b to copy: what the key costs is paid once, not for every voter."""
+    """Return a keyed BLAKE2b hasher to copy, so that the key is set up once and not for every voter."""
     return hashlib.blake2b(key=derived_key(secret, purpose), digest_size=size)
 
 
@@ -45,7 +45,7 @@ def keyed_hash(text: bytes, secret: str, purpose: bytes, size: int) -> bytes:
 
 
 def fingerprint(secret: str) -> str:
-    """What tells two keys apart and leads back to neither: 32 hexadecimal digits."""
+    """Return 32 hexadecimal digits that identify a key without revealing it."""
     return derived_key(secret, b"fingerprint").hex()[:32]
 
 
@@ -58,11 +58,12 @@ def known_fingerprints() -> list[str]:
 
 
 def voter_secret(poll_secret: bytes, voters_by: str) -> bytes:
-    """What a poll's voter_keys are made with: its own secret, and a SECRET_KEY, which no database has.
+    """Return the secret for a poll's voter_keys, made from the poll's secret and a SECRET_KEY.
 
-    So the database alone, or a backup of it, links no account, invite or API client's voter to a ballot.
-    `voters_by` is that SECRET_KEY's fingerprint: after a change of SECRET_KEY the poll's voters stay who they
-    are. Of a round that an earlier version began it is empty, and the poll's secret alone counts.
+    SECRET_KEY is in no database, so a database or backup alone links no account, invite or API client's voter
+    to a ballot. `voters_by` is that key's fingerprint: after a change of SECRET_KEY the poll's voters keep
+    their voter_keys. It is empty for a round that an earlier version opened, which uses the poll's secret
+    alone. Raises SecretKeyDiffers if the key is none of ours.
     """
     if not voters_by:
         return poll_secret

@@ -1,8 +1,8 @@
 """Open, close, publish, reset: the only code that changes a poll's state.
 
-Each step first commits the intent, then sets the gates of the vote log, which is
-idempotent; `set_missing_gates` finishes for polls whose gates a crash or an absent store left
-behind. Whether a ballot is in time is decided by the gate alone.
+Each step first commits the intent, then sets the vote log's gates, which is idempotent. If a crash or an
+unreachable store prevents the second half, `set_missing_gates` does it later. The gate alone decides whether
+a ballot is in time.
 
     draft → open → closing → closed → published, and reset to draft of the next round
 """
@@ -32,15 +32,15 @@ from .votelog import expected_heads, get_log, store_clock
 
 logger = logging.getLogger(__name__)
 
-#: How long `publish` waits for the last ballots to be counted before it asks to come back.
+#: How long `publish_poll` waits for the last ballots to be counted before it refuses.
 PUBLISH_WAIT_SECONDS = 5.0
 
-#: A round is stored in two bytes, one bit of which PostgreSQL keeps for the sign.
+#: PostgreSQL stores a round as a signed smallint.
 MAX_ROUNDS = 32_767
 
 
 def open_poll(poll_id: int, by: str = COMMAND) -> Poll:
-    """Let ballots in. IllegalState where the poll is no draft or its rules make no sense."""
+    """Start accepting ballots. Raise IllegalState unless the poll is a draft whose rules make sense."""
     now = _now()
 
     def step(poll: Poll) -> None:
@@ -52,7 +52,7 @@ def open_poll(poll_id: int, by: str = COMMAND) -> Poll:
         if poll.closes_at and poll.closes_at <= now:
             raise IllegalState(_("The closing time has passed; change or clear it first."))
         poll.state, poll.closed_at, poll.published_at = State.OPEN, None, None
-        poll.voters_by = keys.newest_fingerprint()  # the draft may be older than the key
+        poll.voters_by = keys.newest_fingerprint()  # SECRET_KEY may be newer than the draft
         if poll.opens_at is None or poll.opens_at > now:
             poll.opens_at = now
         asked = {"question": poll.question, "rules": _frozen_rules(poll)}
@@ -62,7 +62,7 @@ def open_poll(poll_id: int, by: str = COMMAND) -> Poll:
 
 
 def close_poll(poll_id: int, by: str = COMMAND) -> Poll:
-    """Let no more ballots in. The poll is `closing` until every accepted ballot is counted, then `closed`."""
+    """Stop accepting ballots. The poll is `closing` until every accepted ballot is counted, then `closed`."""
 
     def step(poll: Poll) -> None:
         _require_state(poll, State.OPEN)
@@ -72,9 +72,9 @@ def close_poll(poll_id: int, by: str = COMMAND) -> Poll:
 
 
 def finish_closing(poll_id: int, round_number: int, closed_at: int, result: dict[str, Any]) -> None:
-    """closing → closed, once every marker is counted; called by the floor that counts, in its transaction.
+    """Move a poll from closing to closed. The counting transaction calls this once every marker is counted.
 
-    closed_at: milliseconds, by the vote log's clock. result: the final tally.
+    closed_at: milliseconds since the epoch, by the vote log's clock. result: the final tally.
     """
     poll = Poll.objects.select_for_update().get(pk=poll_id)
     if (poll.state, poll.round) != (State.CLOSING, round_number):
@@ -88,7 +88,7 @@ def finish_closing(poll_id: int, round_number: int, closed_at: int, result: dict
 
 
 def publish_poll(poll_id: int, by: str = COMMAND) -> Poll:
-    """Make the result official. Waits a moment for a closing that is under way."""
+    """Make the result official. If the poll is closing, wait a moment for the last ballots."""
     deadline = time.monotonic() + PUBLISH_WAIT_SECONDS
     while _get_poll(poll_id).state == State.CLOSING and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -104,7 +104,7 @@ def publish_poll(poll_id: int, by: str = COMMAND) -> Poll:
 
 
 def reset_poll(poll_id: int, by: str = COMMAND) -> Poll:
-    """Start a new round as a draft. The old round's ballots stay counted in the old round."""
+    """Start a new round, as a draft. Ballots of the old round stay counted in it."""
     now = _now()
 
     def step(poll: Poll) -> None:
@@ -125,7 +125,7 @@ def reset_poll(poll_id: int, by: str = COMMAND) -> Poll:
     return _take_step(poll_id, step, by, "poll reset")
 
 
-#: Each takes a poll's id and, for the records, who takes the step.
+#: Each takes a poll's id and the actor for the audit log.
 STEPS: dict[str, Callable[[int, str], Poll]] = {
     "open": open_poll,
     "close": close_poll,
@@ -135,7 +135,7 @@ STEPS: dict[str, Callable[[int, str], Poll]] = {
 
 
 def next_steps(poll: Poll) -> list[str]:
-    """The steps that the poll's state allows, in the order in which they happen."""
+    """Return the steps that the poll's state allows, in the order in which they usually happen."""
     allowed: dict[str, list[str]] = {
         State.DRAFT: ["open"],
         State.OPEN: ["close", "reset"],
@@ -147,7 +147,7 @@ def next_steps(poll: Poll) -> list[str]:
 
 
 def run_due_steps() -> list[int]:
-    """Open and close what is due by `opens_at` and `closes_at`; the ids of the polls that moved."""
+    """Open and close polls that are due by `opens_at` or `closes_at`; return the ids of those that moved."""
     planned = Q(state=State.DRAFT, opens_at__isnull=False) | Q(state=State.OPEN, closes_at__isnull=False)
     if not Poll.objects.filter(planned).exists():
         return []
@@ -162,35 +162,35 @@ def run_due_steps() -> list[int]:
             step(poll_id, SCHEDULE)
             moved.append(poll_id)
         except LandslideError as error:
-            # Somebody else moved it first, or it can't open as it is; the admin shows which.
+            # Another process moved it first, or its rules don't let it open; the admin shows which.
             logger.warning("scheduled_step_refused", extra={"poll": poll_id, "reason": error.detail})
         except Exception:
-            # What is wrong with one poll must not keep the others from their time.
+            # A failure in one poll must not delay the others.
             logger.exception("scheduled_step_failed", extra={"poll": poll_id})
     return moved
 
 
 def _store_now() -> datetime:
-    """By the clock that gates go by: ours may be wrong, and no poll must open or close early for that."""
+    """Return the time by the vote log's clock, which gates use: our own may be wrong."""
     return datetime.fromtimestamp(get_log().clock() / 1000, UTC)
 
 
 def _now() -> datetime:
-    """The same for a step that somebody takes by hand, which is committed also while the log is away.
+    """Return the vote log's time, or our estimate of it: a manual step must work while the log is away.
 
-    Nobody comes in before the log is back, and the gates with it.
+    No ballot is accepted before the log is back and the gates are set.
     """
     return datetime.fromtimestamp(store_clock() / 1000, UTC)
 
 
 def set_missing_gates() -> None:
-    """Set the gates of polls where a crash or an absent vote log left them behind."""
+    """Set the gates of polls whose last step couldn't, after a crash or without the vote log."""
     for poll in Poll.objects.filter(gates_set=False):
         _set_gates(poll)
 
 
 def closing_markers(poll: Poll) -> list[Marker]:
-    """Where the poll's round ends in each partition of the log. Idempotent: closes what is open."""
+    """Close the poll's round in the vote log and return its end in each partition. Idempotent."""
     return get_log().close(poll.pk, poll.round)
 
 
@@ -204,7 +204,7 @@ def _frozen_rules(poll: Poll) -> dict[str, Any]:
         "revote": poll.revote,
         "identity": poll.identity,
     }
-    # Here too, so that whoever counts needn't look at the poll.
+    # Kept with the round too, so that counting needn't read the poll.
     return frozen | {"step": poll.release_step} if poll.release_step > 1 else frozen
 
 
@@ -227,8 +227,8 @@ def _require_state(poll: Poll, *states: State) -> None:
 def _take_step(
     poll_id: int, step: Callable[[Poll], None], by: str, action: str, *, gates: bool = True
 ) -> Poll:
-    """Commit what `step` does to the poll, then let the gates and the floors above follow."""
-    # Durable: gates that follow an intent which is then rolled back would be wrong for good.
+    """Apply `step` to the poll and commit, then set the gates and tell the apps above."""
+    # Durable: if an outer transaction rolled the step back, the gates would stay wrong.
     with transaction.atomic(durable=True):
         try:
             poll = Poll.objects.select_for_update().get(pk=poll_id)
@@ -247,7 +247,7 @@ def _take_step(
 
 def _set_gates(poll: Poll) -> None:
     try:
-        expected_heads()  # makes the log where there is none yet: a gate needs partitions to stand in
+        expected_heads()  # creates the log if there is none yet: gates live in its partitions
         log = get_log()
         if poll.state == State.OPEN:
             closes_at = int(poll.closes_at.timestamp() * 1000) if poll.closes_at else 0
@@ -258,23 +258,23 @@ def _set_gates(poll: Poll) -> None:
             log.reset(poll.pk, poll.round)
         else:
             markers = log.close(poll.pk, poll.round)
-            # The poll is closed once they are counted: no reason to wait for the sweep.
+            # Trigger counting of the markers, which closes the poll, without waiting for the sweep.
             ballots_appended.send_robust(sender=None, partitions={marker.partition for marker in markers})
     except Exception:
-        # The intent is committed; `set_missing_gates` brings the gates after it.
+        # The step is committed; `set_missing_gates` tries again.
         logger.exception("gates_not_set", extra={"poll": poll.pk})
         return
-    # Only if nothing newer was decided meanwhile: its gates are another call's business.
+    # Unless a newer step was committed meanwhile, which sets its own gates.
     if Poll.objects.filter(pk=poll.pk, revision=poll.revision).update(gates_set=True):
         poll.gates_set = True
 
 
 def bump_revision(poll_id: int) -> None:
-    """Tell viewers that something they see, other than votes and state, has changed."""
+    """Increment the poll's revision and tell viewers: something other than votes or state has changed."""
     Poll.objects.filter(pk=poll_id).update(revision=F("revision") + 1)
     transaction.on_commit(lambda: _send_poll_changed(poll_id))
 
 
 def _send_poll_changed(poll_id: int) -> None:
-    # Robust: the step is done, whatever becomes of the news.
+    # Robust: the step is committed, and a failing receiver must not fail it.
     poll_changed.send_robust(sender=Poll, poll_id=poll_id)

@@ -1,4 +1,4 @@
-"""Logins of staff, for the records: who came, who went, and whose name didn't get in."""
+"""Audit records of staff logins, logouts and failed logins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from polls.audit_log import record, user_actor
 
 logger = logging.getLogger(__name__)
 
-#: Records stay for ever, and anybody can fail to log in: more than so many a minute and process aren't kept.
+#: Per process. Anybody can cause failed logins, and audit records are never deleted.
 MAX_FAILURES_PER_MINUTE = 30
 _failures: deque[float] = deque(maxlen=MAX_FAILURES_PER_MINUTE)
 
@@ -39,7 +39,7 @@ def _on_logout(user: Any = None, **_: Any) -> None:
 
 
 def _on_failure(credentials: dict[str, Any], **_: Any) -> None:
-    """Of names of staff only: what others type, and voters' own names, are no concern of the records."""
+    """Record failures for names of staff accounts only: the log must not collect voters' names or typos."""
     users = get_user_model()
     name = str(credentials.get(users.USERNAME_FIELD) or "").replace("\0", "")
     if not users._default_manager.filter(is_staff=True, **{users.USERNAME_FIELD: name}).exists():

@@ -1,4 +1,4 @@
-"""What anybody may know of a poll: the tally's document without its figures."""
+"""The public document of a poll: the tally document without its figures."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from polls.models import Poll, State
 
 
 def poll_document(poll: Poll) -> dict[str, Any]:
-    """As pages, REST and sockets show it. Nothing in it depends on a vote.
+    """Return the poll as pages, REST and sockets show it. Nothing in it depends on a vote.
 
-    A draft's question and choices stay out: unfinished texts are nobody's business.
+    The question and choices of a draft are left out: unfinished texts are not public.
     """
     shown = poll.state != State.DRAFT
     return {

@@ -1,4 +1,4 @@
-"""Rounds that are over, with the results they had."""
+"""Earlier rounds of a poll and their results, as pages list them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ SHARE_DECIMALS = 1
 
 
 def earlier(poll: Poll) -> QuerySet[Round]:
-    """The rounds before the current one, newest first."""
+    """Return the rounds before the current one, newest first."""
     return poll.rounds.filter(number__lt=poll.round).order_by("-number")
 
 
 def public(poll: Poll) -> QuerySet[Round]:
-    """Those of them whose published result everybody saw, and may go on seeing."""
+    """Return the earlier rounds whose result was published to everybody and may still be shown."""
     rounds = earlier(poll).filter(made_public_at__isnull=False)
     return rounds.none() if poll.results_visible == Visibility.STAFF else rounds
 
 
 def with_results(rounds: Iterable[Round]) -> list[dict[str, Any]]:
-    """Each with its ballots and winners, and a row for each choice where a result was kept."""
+    """Return a dict per round: its ballots, whether there was a tie, and a row per choice of its result."""
     return [{"round": round_, **_result(round_.result or {})} for round_ in rounds]
 
 
@@ -37,7 +37,7 @@ def _result(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def can_be_purged(poll: Poll) -> bool:
-    """Whether a purge is due: all rounds are over, and there is one whose ballots lead to voters."""
+    """Whether no round is running and at least one still links its ballots to voters."""
     over = poll.state in (State.DRAFT, State.PUBLISHED)
     return over and poll.rounds.filter(purged_at=None).exists()
 

@@ -1,8 +1,7 @@
-"""Whose SECRET_KEY this database's voters are known by.
+"""Check at start that all processes on this database use the same SECRET_KEY.
 
-Two processes with different keys take each other's voter cookies for forgeries, so every browser would
-vote twice. The database therefore keeps a fingerprint of the key in use, and a process with another one
-doesn't serve.
+Processes with different keys reject each other's voter cookies as forged, so every browser could vote twice.
+The database therefore stores a fingerprint of the key in use, and a process with another key doesn't serve.
 """
 
 from __future__ import annotations
@@ -20,10 +19,9 @@ _ROW = 1
 
 
 def check_secret_key() -> None:
-    """Raise SecretKeyDiffers where the database knows another key than ours.
+    """Raise SecretKeyDiffers if the database has the fingerprint of a key that isn't ours.
 
-    The first key that comes is taken. One that is among our SECRET_KEY_FALLBACKS was ours before: the new
-    one takes its place.
+    An empty database takes our key. If it has one of our SECRET_KEY_FALLBACKS, our new key replaces it.
     """
     ours = newest_fingerprint()
     if stopped := polls_with_lost_key():
@@ -38,13 +36,13 @@ def check_secret_key() -> None:
 
 
 def secret_key_is_known() -> bool:
-    """Whether our keys, old ones included, understand what the database's key has signed. Changes nothing."""
+    """Whether the database's key is our SECRET_KEY or one of the fallbacks, or not set yet. Read-only."""
     known = Installation.objects.filter(pk=_ROW).values_list("secret_key", flat=True).first()
     return known is None or known in known_fingerprints()
 
 
 def adopt_secret_key() -> None:
-    """From now on the database's voters are known by our SECRET_KEY; drafts have none yet."""
+    """Store our SECRET_KEY's fingerprint, also with drafts: they have no voters yet."""
     ours = newest_fingerprint()
     Installation.objects.update_or_create(pk=_ROW, defaults={"secret_key": ours})
     drafts = Poll.objects.filter(state=State.DRAFT).exclude(voters_by__in=["", *known_fingerprints()])
@@ -52,6 +50,6 @@ def adopt_secret_key() -> None:
 
 
 def polls_with_lost_key() -> list[str]:
-    """Codes of open polls whose voters are known by a SECRET_KEY that we don't have: no ballot gets in."""
+    """Return the codes of open polls that refuse all ballots because we lack their voters' SECRET_KEY."""
     polls = Poll.objects.filter(state=State.OPEN).exclude(voters_by__in=["", *known_fingerprints()])
     return list(polls.values_list("code", flat=True))

@@ -1,7 +1,7 @@
-"""The second factor of people who log in to the admin: codes of an app, and recovery codes for a lost phone.
+"""Two-factor login of staff: codes of an authenticator app, and recovery codes for a lost phone.
 
-Who is let in as staff is decided here and nowhere else: the admin, the tally endpoint and the sockets ask
-`is_verified_staff`. django-otp verifies: it takes a code once, and makes guessing slower with each wrong one.
+Only this module decides who acts as staff: the admin, the tally endpoint and the sockets all call
+`is_verified_staff`. django-otp checks the codes: it accepts a code once, and throttles after wrong ones.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from polls.keys import keyed_hash, signing_secrets
 REQUIRED, OPTIONAL = "required", "optional"
 
 RECOVERY_CODES = 10
-#: Digits alone, so that a phone shows one keyboard for both sorts of code.
+#: Digits only, so that a phone shows the same keyboard for both kinds of code.
 RECOVERY_DIGITS = 16
-#: A key that was shown but never confirmed is good for this long at least, and twice as long at most.
+#: A key that was shown but not confirmed is valid for at least this long, and at most twice as long.
 SETUP_PERIOD_SECONDS = 3600
 
 
@@ -36,37 +36,37 @@ def required() -> bool:
 
 
 def is_verified_staff(user: Any, device: Device | None) -> bool:
-    """Whether this account may act as staff, in a session in which `device` has been verified, if any has."""
+    """Whether this account may act as staff in a session that has verified `device`, or none."""
     if not (user.is_active and user.is_staff):
         return False
     return device is not None or not (required() or device_of(user))
 
 
 def is_verified_request_user(user: Any) -> bool:
-    """The same of request.user, as django-otp's middleware leaves it."""
+    """Call `is_verified_staff` for request.user, to which django-otp's middleware has added the device."""
     return is_verified_staff(user, getattr(user, "otp_device", None))
 
 
 def verified_device(user: Any, session: Any) -> Device | None:
-    """What that middleware does, for a session that came by no request."""
+    """Return the device that this session has verified, where there is no request for the middleware."""
     known = session.get(django_otp.DEVICE_ID_SESSION_KEY)
     device = Device.from_persistent_id(known) if known else None
     return device if device is not None and device.user_id == user.pk and device.confirmed else None
 
 
 def device_of(user: Any) -> TOTPDevice | None:
-    """The app that this account uses."""
+    """Return the account's confirmed authenticator app, if any."""
     return TOTPDevice.objects.filter(user=user, confirmed=True).first()
 
 
-# --- setting it up ---
+# --- setup ---
 
 
 def devices_to_confirm(user: Any, session_key: str) -> list[TOTPDevice]:
-    """What may be confirmed in this session, the newest first; looking at the page saves nothing.
+    """Return the unsaved devices that this session may confirm, the newest first.
 
-    The key is made of the session's, which nobody else knows and which changes with each log-in. So a reload
-    doesn't outdate what was scanned, and what somebody saw once is not shown again.
+    Their keys are derived from the session key, which is secret and changes with each login. So a reload
+    keeps the key that was scanned, and a key that was seen once isn't shown to a later session.
     """
     now = int(clock.now()) // SETUP_PERIOD_SECONDS
     return [_device(user, session_key, period) for period in (now, now - 1)]
@@ -80,7 +80,7 @@ def _device(user: Any, session_key: str, period: int) -> TOTPDevice:
 
 @transaction.atomic
 def confirm(user: Any, session_key: str, code: str) -> tuple[TOTPDevice, list[str]] | None:
-    """From now on this account needs the app: it and its recovery codes, or None if the code is wrong."""
+    """Turn two-factor login on; return the device and its recovery codes, or None if the code is wrong."""
     for device in devices_to_confirm(user, session_key):
         device.save()
         if django_otp.verify_token(user, device.persistent_id, normalized(code)) is not None:
@@ -94,14 +94,14 @@ def confirm(user: Any, session_key: str, code: str) -> tuple[TOTPDevice, list[st
 
 @transaction.atomic
 def new_recovery_codes(user: Any) -> list[str]:
-    """In the place of those there were."""
+    """Replace the account's recovery codes by new ones."""
     codes = _new_codes(user)
     record(user_actor(user), "recovery codes made")
     return codes
 
 
 def _new_codes(user: Any) -> list[str]:
-    """Kept only as keyed hashes, so they can be shown once."""
+    """Create recovery codes; only keyed hashes are stored, so they can be shown once."""
     codes = [f"{secrets.randbelow(10**RECOVERY_DIGITS):0{RECOVERY_DIGITS}}" for _ in range(RECOVERY_CODES)]
     device, _ = StaticDevice.objects.get_or_create(user=user, defaults={"name": "recovery codes"})
     device.token_set.all().delete()
@@ -115,11 +115,11 @@ def recovery_codes_left(user: Any) -> int:
     return StaticToken.objects.filter(device__user=user).count()
 
 
-# --- using it ---
+# --- use ---
 
 
 def verify(user: Any, code: str) -> Device | None:
-    """The device that takes this code. Wrong ones are counted by the device they were meant for."""
+    """Return the device that accepts this code, or None. Wrong codes throttle the device they are for."""
     code = normalized(code)
     if len(code) != RECOVERY_DIGITS:
         app = device_of(user)
@@ -127,14 +127,15 @@ def verify(user: Any, code: str) -> Device | None:
     recovery = StaticDevice.objects.filter(user=user, confirmed=True).first()
     if recovery is None:
         return None
-    # After a change of the SECRET_KEY they are still good. One try each, or a wrong code would count twice.
+    # Codes made with a previous SECRET_KEY are still valid. django-otp gets one hash only: with one try per
+    # key a wrong code would count several times.
     tokens = [_hashed(code, secret) for secret in signing_secrets()]
     known = recovery.token_set.filter(token__in=tokens).values_list("token", flat=True).first()
     return django_otp.verify_token(user, recovery.persistent_id, known or tokens[0])
 
 
 def locked_until(user: Any, code: str) -> datetime | None:
-    """Until when no code like this one is even looked at, after wrong ones."""
+    """Return the end of the throttling that applies to this kind of code after wrong ones, if any."""
     kind = StaticDevice if len(normalized(code)) == RECOVERY_DIGITS else TOTPDevice
     device = kind.objects.filter(user=user, confirmed=True).first()
     allowed, why = device.verify_is_allowed() if device else (True, None)
@@ -142,7 +143,7 @@ def locked_until(user: Any, code: str) -> datetime | None:
 
 
 def normalized(code: str) -> str:
-    """Digits as they were meant: without the spaces they are shown with, whatever keyboard they came from."""
+    """Return the code as plain digits: NFKC, without spaces and hyphens."""
     text = unicodedata.normalize("NFKC", code)
     return "".join(character for character in text if not character.isspace() and character != "-")
 
@@ -151,12 +152,12 @@ def _hashed(code: str, secret: str) -> str:
     return keyed_hash(code.encode("utf-8", "replace"), secret, b"recovery code", 8).hex()
 
 
-# --- doing without it ---
+# --- removal ---
 
 
 @transaction.atomic
 def remove(user: Any, actor: str = COMMAND) -> bool:
-    """Forget app and recovery codes; whether there were any."""
+    """Delete the account's app and recovery codes; return whether there was an app."""
     gone, _ = TOTPDevice.objects.filter(user=user).delete()
     StaticDevice.objects.filter(user=user).delete()
     if gone:

@@ -1,8 +1,7 @@
-"""An audience over the public HTTP API: it knows no more of the server than a browser does.
+"""An open-loop load generator: a simulated audience that votes over the public HTTP API.
 
-Arrivals are an open loop: the next voter comes when it is time, however slow the answers
-are, as a real audience does. Each voter opens the page, hesitates, casts one ballot and
-sends it again, under the same ballot_id, for as long as its outcome isn't settled.
+Open loop: voters arrive at a constant rate, however slow the answers are, as in a real audience. Each voter
+opens the page, hesitates, casts one ballot, and retries it with the same ballot_id until it is settled.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ from typing import Any
 
 import httpx
 
-#: Enough to keep a server busy; the client's own pool takes longer with each one more.
+#: Enough to keep a server busy; httpx's pool gets slower with each connection.
 CONNECTIONS = 24
 REQUEST_SECONDS = 15.0
-#: For how long a voter tries before the outcome is called unknown.
+#: How long a voter retries before the outcome counts as unknown.
 RETRY_SECONDS = 60.0
-#: After Ctrl-C, for what is on its way.
+#: How long requests under way may take after Ctrl-C.
 DRAIN_SECONDS = 5.0
 COUNT_SECONDS = 10.0
-#: Refusals that may pass, by which this try has written nothing. After any other answer that settles nothing
-#: the ballot may be in.
+#: Retryable refusals that say that this request wrote nothing. After any other retryable answer the ballot
+#: may have been accepted.
 NOTHING_WRITTEN = (
     *("rate_limited", "overloaded", "unavailable"),
     *("log_inconsistent", "log_unsuitable", "secret_key_differs"),
 )
-#: Refusals by the log, which would know the ballot_id of an earlier try.
+#: Refusals that are final even after a lost answer: the vote log would know the ballot_id of an earlier try.
 FINAL_REFUSALS = ("already_voted", "ballot_id_reused", "poll_not_open", "round_changed", "poll_not_found")
 
 CLOSED_BECAUSE = {
@@ -52,7 +51,7 @@ class CannotVote(Exception):
 
 @dataclass
 class Report:
-    """What became of the ballots. Latencies in seconds, from a voter's click to the final answer."""
+    """The outcomes of all ballots. Latencies are in seconds from a voter's click to the final answer."""
 
     arrived: int = 0
     cast: int = 0
@@ -68,7 +67,7 @@ class Report:
 
     @property
     def growth(self) -> int | None:
-        """By how many ballots the visible tally grew; None where it can't be told."""
+        """The increase of ballots in the visible tally, None if unknown."""
         if not (self.before.get("visible") and self.after.get("visible")):
             return None
         if self.before["round"] != self.after["round"]:
@@ -81,7 +80,7 @@ class Report:
 
 
 class Preferences:
-    """What the audience likes: unevenly, and with swings, so that the lead may change."""
+    """The audience's preferences: uneven and changing over time, so that the lead may change."""
 
     def __init__(self, tally: dict[str, Any], rng: random.Random) -> None:
         self._random = rng
@@ -90,7 +89,7 @@ class Preferences:
         self._swing = {number: rng.uniform(0, 2 * math.pi) for number in self._liking}
 
     def selection(self, progress: float) -> list[int]:
-        """What a voter picks who comes when this part (0..1) of the audience has come."""
+        """Pick a voter's choices; `progress` (0..1) is the part of the audience that has arrived."""
         weights = {
             number: liking * (1 + 0.8 * math.sin(self._swing[number] + 2 * math.pi * progress))
             for number, liking in self._liking.items()
@@ -104,7 +103,7 @@ class Preferences:
 
 
 class Audience:
-    """`await Audience(…).vote()`: the report. `on_progress` is called for each voter who is done."""
+    """Simulated voters: `await Audience(…).vote()` returns the report; `on_progress` is called per voter."""
 
     def __init__(
         self,
@@ -126,13 +125,13 @@ class Audience:
         self.report = Report()
 
     def stop(self) -> None:
-        """Nobody comes any more; who hesitates leaves; what is on its way gets a moment."""
+        """Stop arrivals, let hesitating voters leave, and give requests under way DRAIN_SECONDS."""
         if not self._stop.is_set():
             self._deadline = time.monotonic() + DRAIN_SECONDS
         self._stop.set()
 
     async def vote(self) -> Report:
-        # Voters send their own cookies: in a shared jar the last one would vote for all.
+        # Each voter sends its own cookie: with a shared jar, all would vote with the last one.
         jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
         timeout = httpx.Timeout(REQUEST_SECONDS)
@@ -151,7 +150,7 @@ class Audience:
             return report
 
     async def _fetch_tally(self) -> dict[str, Any]:
-        """The tally as anybody sees it."""
+        """Fetch the public tally."""
         try:
             answer = await self._http.get(f"{self._api}tally/")
         except httpx.HTTPError as error:
@@ -225,7 +224,7 @@ class Audience:
     async def _send_until_settled(
         self, method: str, path: str, body: dict[str, Any] | None = None, cookie: str | None = None
     ) -> httpx.Response | None:
-        """The final answer to a request, sent again until there is one; None where the outcome is unknown."""
+        """Send a request until its outcome is known; return the final answer, None if it stays unknown."""
         give_up = time.monotonic() + RETRY_SECONDS
         headers = {"Cookie": f"voter={cookie}"} if cookie else {}
         tries, refusal, unknown = 0, None, False
@@ -241,7 +240,7 @@ class Audience:
                     return answer
                 asked, refusal = retry_after(answer), answer
                 unknown = unknown or code_of(answer) not in NOTHING_WRITTEN
-            # Jitter, so that those who were turned away together don't come back together.
+            # Jitter, so that voters who were refused together don't retry together.
             pause = asked + self._random.uniform(0.5, 1) * min(5.0, 0.1 * 2**tries)
             if time.monotonic() + pause > min(give_up, self._deadline):
                 return None if unknown else refusal
@@ -249,7 +248,7 @@ class Audience:
             await asyncio.sleep(pause)
 
     async def _wait_for_count(self) -> None:
-        """Until the tally has all that was acknowledged, or doesn't move there in time."""
+        """Wait until the tally includes all acknowledged ballots, at most COUNT_SECONDS."""
         deadline = time.monotonic() + COUNT_SECONDS
         report = self.report
         while True:
@@ -265,14 +264,14 @@ class Audience:
 
 
 def is_settled(answer: httpx.Response, *, unknown: bool) -> bool:
-    """Whether this is the last word on a request; `unknown`: an earlier try of it may have been heard."""
+    """Whether an answer is final. `unknown`: an earlier try of the request may have succeeded."""
     if answer.status_code >= 500 or answer.status_code == 429:
         return False
     return answer.is_success or not unknown or code_of(answer) in FINAL_REFUSALS
 
 
 def code_of(answer: httpx.Response) -> str:
-    """The stable code of a refusal; the status where somebody else answers for the server."""
+    """Return the error code of an answer, or its status if a proxy answered."""
     try:
         return str(answer.json()["code"])
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""What commands print of what people wrote: as it is, and never as an order to the terminal or to rich."""
+"""Input and output of commands: texts that people wrote never control the terminal or rich's markup."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from polls.text.plain_text import cleaned, escaped, is_visible, isolated
 
 
 def console(options: dict[str, Any]) -> Console:
-    """For tables and progress: a label such as "Yes [draft]" or ":fire:" is only a text."""
+    """Return a console for tables and progress that takes "[draft]" and ":fire:" in labels literally."""
     return Console(no_color=options["no_color"] or None, highlight=False, markup=False, emoji=False)
 
 
 def printable(text: object) -> str:
-    """A text for a line or cell of ours, which it can neither turn round nor leave."""
+    """Make a text safe to print: escaped, and isolated so that it can't reorder the line around it."""
     return isolated(escaped(str(text)))
 
 
@@ -26,7 +26,7 @@ def printable_poll(poll: Poll) -> str:
 
 
 def prompt(question: str) -> str:
-    """What the operator types; CommandError where there is nobody to ask."""
+    """Return what the operator types; raise CommandError if there is no input."""
     try:
         return input(question).strip()
     except EOFError:
@@ -34,13 +34,13 @@ def prompt(question: str) -> str:
 
 
 def confirm(question: str) -> None:
-    """CommandError unless the operator says yes."""
+    """Raise CommandError unless the operator answers yes."""
     if prompt(question).lower() not in ("y", "yes"):
         raise CommandError("Nothing was changed.")
 
 
 def clean_line(text: str, name: str) -> str:
-    """The value of the argument `name`, cleaned; "" where there is nothing to see in it."""
+    """Clean the value of the argument `name`; "" if nothing in it is visible."""
     try:
         text = cleaned(text)
     except ValueError as error:

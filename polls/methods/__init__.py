@@ -28,7 +28,7 @@ Selection = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class MethodRules:
-    """What a method needs to know of a poll: its choices and its limits."""
+    """The choices and limits of a poll, as its method sees them."""
 
     numbers: frozenset[int]
     min_selections: int = 1
@@ -56,7 +56,7 @@ def get_method(name: str) -> Method:
 
 
 def method_choices() -> list[tuple[str, Any]]:
-    """(name, label) pairs for a model field; a function, so that a new method needs no migration."""
+    """Return (name, label) pairs for a model field. A callable, so that a new method needs no migration."""
     return [(method.NAME, method.LABEL) for method in METHODS.values()]
 
 
@@ -65,5 +65,5 @@ def encode(selection: Selection) -> str:
 
 
 def decode(text: str) -> Selection:
-    """The inverse of `encode`; ValueError for anything that it never wrote."""
+    """Return the selection of a stored text; raise ValueError if it isn't a list of numbers."""
     return tuple(map(int, text.split(",")))

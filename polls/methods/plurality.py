@@ -1,4 +1,4 @@
-"""What methods that count marks per choice have in common."""
+"""Functions shared by the methods that count marks per choice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_marks(rules: MethodRules, marks: list[int], least: int, most: int) -> tuple[int, ...]:
-    """`marks` in canonical (ascending) order, if they are `least` to `most` different choices."""
+    """Return `marks` in ascending order; raise InvalidSelection unless `least` to `most` distinct choices."""
     if len(set(marks)) != len(marks):
         raise InvalidSelection(_("A choice is selected twice."), reason="duplicate_choice")
     for number in marks:

@@ -1,4 +1,4 @@
-"""Single choice: one mark; the choice with the most marks wins."""
+"""Single choice: one mark per ballot; the choice with the most marks wins."""
 
 from __future__ import annotations
 

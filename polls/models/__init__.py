@@ -1,4 +1,4 @@
-"""The tables of the app, a module per subject; the Meta options and `db_table` names are part of the schema.
+"""The tables of the app, a module per subject. Table and column names are public and stay.
 
 Start with `poll.py` (Poll, Choice, Round), then `ballots.py` (the ledger and the dead letters).
 It may import `polls.methods`, `polls.keys` and `polls.text`.

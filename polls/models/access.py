@@ -1,4 +1,4 @@
-"""Who may do something that not everybody may: API clients, and those who are invited."""
+"""Access: API clients, ended accounts, invites, and the fingerprint of the SECRET_KEY."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .poll import Poll
 
 class ApiClientManager(APIKeyManager):
     def assign_key(self, obj: AbstractAPIKey) -> str:
-        """Its id is the key's prefix. The library's holds the key's hash too, and stands in addresses."""
+        """Use the key's prefix as id: the library's contains the key's hash, and ids appear in addresses."""
         key: str = super().assign_key(obj)
         obj.id = obj.prefix
         return key
 
 
 class ApiClient(AbstractAPIKey):
-    """A third party's key, hashed at rest, with what it may do."""
+    """A third party with an API key, which is stored as a hash, and its scopes."""
 
     class Scope(models.TextChoices):
         POLLS_READ = "polls:read", _("read polls")
@@ -32,7 +32,7 @@ class ApiClient(AbstractAPIKey):
     objects: ClassVar[APIKeyManager] = ApiClientManager()
 
     scopes = models.JSONField(_("scopes"), default=list)
-    # As the library has them, read with care.
+    # The library's fields, as BoundedDateTimeField.
     created = BoundedDateTimeField(auto_now_add=True, db_index=True)
     expiry_date = BoundedDateTimeField(
         blank=True,
@@ -50,17 +50,14 @@ class ApiClient(AbstractAPIKey):
 
 
 class EndedAccount(models.Model):
-    """An account that was deleted or deactivated a short while ago (polls/voters/ended_accounts.py)."""
+    """An account that was recently deleted or deactivated (polls/voters/ended_accounts.py)."""
 
     user_id = models.BigIntegerField(primary_key=True)
     at = BoundedDateTimeField()
 
 
 class InviteBatch(models.Model):
-    """Invites made together: `count` of them, by serial number, none of them stored.
-
-    See polls/voters/invites.py.
-    """
+    """`count` invites made together, known by serial number and not stored (polls/voters/invites.py)."""
 
     poll = models.ForeignKey(Poll, models.CASCADE, related_name="invite_batches")
     label = models.CharField(_("label"), max_length=100, blank=True)
@@ -82,9 +79,6 @@ class InviteBatch(models.Model):
 
 
 class Installation(models.Model):
-    """One row: what processes that share this database must have in common (polls/secret_key.py).
-
-    secret_key: the fingerprint of the SECRET_KEY that voters' cookies are signed with.
-    """
+    """One row: the fingerprint of the SECRET_KEY that all processes must share (polls/secret_key.py)."""
 
     secret_key = models.CharField(max_length=32)

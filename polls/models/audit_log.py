@@ -1,4 +1,4 @@
-"""What people with power did: written once, never changed."""
+"""The audit log's table. Admin addresses and permission codenames keep the model's name, Record."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from polls.models.fields import BoundedDateTimeField
 
 
 class Record(models.Model):
-    """One deed of an admin, an API client or a command. The database itself refuses to change or delete it.
+    """One action of an admin, an API client or a command. The database refuses to change or delete it.
 
-    digest: SHA-256 over the row and the digest of the row before, so that a gap shows.
+    digest: SHA-256 of the row and the previous row's digest, which makes gaps visible.
     """
 
     at = BoundedDateTimeField()

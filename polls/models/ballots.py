@@ -1,4 +1,4 @@
-"""What became of ballots: the ledger of those that count, and those that can't be counted."""
+"""The ledger of counted ballots, and the dead letters."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from .fields import BoundedDateTimeField
 
 
 class Ballot(models.Model):
-    """The ledger: counted ballots, at most one per (poll, round, voter).
+    """A counted ballot. The table is the ledger: at most one row per (poll, round, voter).
 
-    It holds no serial number, no time, no address and no account, so that it can't be
-    joined to a person or an access log; and no foreign key, whose check would cost a
-    lookup a ballot.
+    It has no serial number, time, address or account, so that it can't be joined to a person or an access
+    log. It has no foreign key either, whose check would cost a lookup per ballot.
     """
 
     pk = models.CompositePrimaryKey("poll_id", "round", "voter_key")
@@ -22,16 +21,16 @@ class Ballot(models.Model):
     voter_key = models.BinaryField(max_length=16)
     ballot_id = models.BinaryField(max_length=16)
     selection = models.CharField(max_length=400)
-    # The decision by which it counts in the second tally (analytics.Quarantine); null: in the first.
+    # The quarantine (analytics.Quarantine) in whose tally it counts; null: it counts in the main tally.
     quarantine_id = models.BigIntegerField(null=True)
-    # The decision that it was last released from; null: none ever set it aside.
+    # The quarantine that it was last released from; null: it has never been in one.
     released_from = models.BigIntegerField(null=True)
 
     class Meta:
         verbose_name = _("ballot")
         verbose_name_plural = _("ballots")
         indexes = [
-            # Of few rows, and so of no cost to the others: what a decision has set aside is found at once.
+            # Partial indexes: they find a quarantine's ballots and cost nothing for all others.
             models.Index(
                 fields=["quarantine_id", "voter_key"],
                 condition=models.Q(quarantine_id__isnull=False),
@@ -46,7 +45,7 @@ class Ballot(models.Model):
 
 
 class DeadLetter(models.Model):
-    """A log entry that couldn't be counted, set aside with its reason until somebody decides."""
+    """A log entry that couldn't be counted, kept with the reason until somebody decides."""
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("Waiting")
@@ -65,7 +64,7 @@ class DeadLetter(models.Model):
     reason = models.CharField(_("reason"), max_length=40)
     detail = models.TextField(_("detail"), blank=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.WAITING, db_index=True)
-    # By the vote log's clock; null where that isn't known.
+    # By the vote log's clock; null if that is unknown.
     accepted_at = BoundedDateTimeField(_("accepted at"), null=True)
     set_aside_at = BoundedDateTimeField(auto_now_add=True)
     settled_at = BoundedDateTimeField(null=True)

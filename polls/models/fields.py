@@ -1,4 +1,4 @@
-"""Model fields that hold what people gave. The database sees plain columns, and so do migrations."""
+"""Our model fields. They are plain columns to the database and to migrations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from polls.text.timestamps import check_window, clamped
 
 
 class SearchField(models.TextField):
-    """What a row is found by: the named fields, folded in Python, so that every database compares alike."""
+    """A search text: the fields named in `of`, case-folded in Python so that all databases compare alike."""
 
     def __init__(self, of: Sequence[str] = (), **options: Any) -> None:
         self.of = of
@@ -32,10 +32,10 @@ class SearchField(models.TextField):
 
 
 class BoundedDateTimeField(models.DateTimeField):
-    """A time inside the window of `polls.text.timestamps`: one outside is read and compared as its end.
+    """A time within the bounds of `polls.text.timestamps`; a time outside is read and compared as the bound.
 
-    Forms refuse such a time. But a row may be older than the window, or come from a script, and a filter may
-    ask for any: no list may break over it.
+    Forms refuse times outside. But rows may have been written by a script or an earlier version, and filters
+    may contain any time, and no list may fail because of that.
     """
 
     default_validators = [check_window]

@@ -1,4 +1,4 @@
-"""The `database` vote log's own tables. Nothing but polls.votelog.database touches them."""
+"""The tables of the `database` vote log, used by polls.votelog.database alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Polls, their choices and their rounds."""
+"""Polls, choices and rounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from polls.text.plain_text import isolated
 
 from .fields import BoundedDateTimeField, SearchField
 
-#: No 0/O, 1/I/L, 2/Z, 5/S, 8/B, U/V: a code is read from a screen and typed on a phone.
+#: Without 0/O, 1/I/L, 2/Z, 5/S, 8/B, U/V: people read a code from a screen and type it on a phone.
 CODE_ALPHABET = "ACDEFGHJKMNPQRTWXY34679"
 CODE_LENGTH = 6
 CODE_RULE = _("3 to 16 letters A–Z and digits.")
@@ -25,15 +25,15 @@ def new_code() -> str:
     return "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
 
 
-#: A Turkish keyboard's two, where the code has an I.
+#: The dotted and dotless i of Turkish keyboards.
 _DOTTED = str.maketrans("İı", "II")
 
 
 def canonical_code(text: str) -> str:
-    """A code as typed (spaces, dashes, lower case, wide letters, digits of any script) in its stored form.
+    """Normalize a code as typed: spaces, dashes, lower case, full-width letters, digits of any script.
 
-    "" for what has other letters, for leaving those out would make another code of it. Nothing else stays in,
-    so the database is never asked for a text that it can't hold (PostgreSQL: NUL).
+    Returns "" for a text with letters of other scripts: without them it would be another code. The result is
+    ASCII letters and digits, so no query contains a character that the database refuses (PostgreSQL: NUL).
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.translate(_DOTTED))
@@ -63,7 +63,7 @@ class Visibility(models.TextChoices):
 
 
 class Identity(models.TextChoices):
-    """Who may vote, and what one voter is. The labels promise no more than the policy keeps."""
+    """Who may vote, and what counts as one voter. The labels promise no more than the policy enforces."""
 
     BROWSER = "browser", _("Open: one ballot per browser")
     LOGIN = "login", _("Signed in: one ballot per account")
@@ -72,7 +72,7 @@ class Identity(models.TextChoices):
 
 
 class OverLimit(models.TextChoices):
-    """What becomes of ballots from an address or network that sends more than its limit."""
+    """What to do with ballots from an address or network over its rate limit."""
 
     REFUSE = "refuse", _("Refuse them for a moment")
     QUARANTINE = "quarantine", _("Accept them, and count them apart")
@@ -85,7 +85,7 @@ class ProofOfWork(models.TextChoices):
 
 
 class Poll(models.Model):
-    """A question, its rules and time window. Only `polls.lifecycle` changes `state` and what hangs on it."""
+    """A question with its rules and time window. Only `polls.lifecycle` changes `state`."""
 
     code = models.CharField(
         _("code"),
@@ -151,15 +151,15 @@ class Poll(models.Model):
 
     state = models.CharField(max_length=10, choices=State, default=State.DRAFT, editable=False, db_index=True)
     round = models.PositiveSmallIntegerField(default=1, editable=False)
-    # What viewers order by: epoch grows with a reset or recount, revision with anything they see but votes.
+    # Viewers order updates by these: epoch grows with reset and recount, revision with other visible changes.
     epoch = models.PositiveIntegerField(default=1, editable=False)
     revision = models.PositiveIntegerField(default=1, editable=False)
-    # False between a committed intent and the vote log's gates following it; the sweep finishes it.
+    # False between the commit of a step and the update of the vote log's gates; the sweep retries that.
     gates_set = models.BooleanField(default=True, editable=False)
-    # Set by an anomaly where `proof_of_work` is auto, and over by itself.
+    # Set by an anomaly if `proof_of_work` is auto.
     proof_until = BoundedDateTimeField(null=True, editable=False)
     secret = models.BinaryField(default=new_secret, editable=False)
-    # Which SECRET_KEY takes part in the keys of this round's voters, by its fingerprint (keys.voter_secret).
+    # Fingerprint of the SECRET_KEY used for this round's voter_keys (keys.voter_secret).
     voters_by = models.CharField(max_length=32, default=keys.newest_fingerprint, blank=True, editable=False)
     search_text = SearchField(of=("question", "code"))
     created_at = BoundedDateTimeField(auto_now_add=True)
@@ -176,7 +176,7 @@ class Poll(models.Model):
         return f"{isolated(self.question)} ({self.code})"
 
     def voter_secret(self) -> bytes:
-        """What this round's voter_keys and passes are made with; SecretKeyDiffers where that key is lost."""
+        """Return the secret for this round's voter_keys and passes; may raise SecretKeyDiffers."""
         return keys.voter_secret(bytes(self.secret), self.voters_by)
 
     def method_rules(self) -> MethodRules:
@@ -185,9 +185,9 @@ class Poll(models.Model):
 
 
 class Choice(models.Model):
-    """Something that can be selected. Once voters have seen it, its number is never reused within the poll.
+    """An option of a poll. Once voters have seen it, its number is never reused within the poll.
 
-    `position` is where it stands: an order that may change from round to round, while its number stays.
+    `position` is its place on the page, which may change from round to round while the number stays.
     """
 
     poll = models.ForeignKey(Poll, models.CASCADE, related_name="choices")
@@ -208,11 +208,11 @@ class Choice(models.Model):
 
 
 class Round(models.Model):
-    """One run of a poll; kept when the poll is reset and run again, with the result it had.
+    """One run of a poll, with its result; it is kept when the poll is reset.
 
-    `rules` are frozen at opening, so that a late ballot of this round is judged by them
-    even when the poll has been changed since: {"method", "numbers", "least", "most"}, and for the
-    round's audit bundle {"revote", "identity"}; {"step"} where the tally is released in steps.
+    `rules` are frozen at opening, so that a late ballot of this round is validated by them even if the poll
+    has changed since: {"method", "numbers", "least", "most"}, for the audit bundle {"revote", "identity"},
+    and {"step"} if results are stepped.
     """
 
     poll = models.ForeignKey(Poll, models.CASCADE, related_name="rounds")
@@ -222,9 +222,9 @@ class Round(models.Model):
     closed_at = BoundedDateTimeField(null=True)
     rules = models.JSONField()
     result = models.JSONField(null=True)
-    # When its result was published, for everybody to see; noted at the reset that ended the round.
+    # When its result was published to everybody; set by the reset that ends the round.
     made_public_at = BoundedDateTimeField(null=True)
-    # From then on its ballots can't be linked to a voter any more, by nobody.
+    # When its voter keys were destroyed: since then nobody can link its ballots to voters.
     purged_at = BoundedDateTimeField(null=True)
 
     class Meta:

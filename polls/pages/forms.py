@@ -1,3 +1,5 @@
+"""Form fields for what people write, and the form to join a poll."""
+
 from __future__ import annotations
 
 import re
@@ -13,7 +15,7 @@ from polls.text.plain_text import NOTHING_TO_SEE, cleaned, is_visible
 
 
 class LineField(forms.CharField):
-    """A line in which there is something to see, cleaned (`polls.text.plain_text`)."""
+    """A line of visible text, cleaned by `polls.text.plain_text`."""
 
     default_error_messages = {"invisible": NOTHING_TO_SEE}
 
@@ -27,13 +29,13 @@ class LineField(forms.CharField):
         return text
 
 
-#: In a link of ours, or in a text that holds one: the poll's code, and the invite (polls/voters/invites.py).
+#: The poll's code and the invite (polls/voters/invites.py) in a link of ours, or in a text that contains one.
 _CODE_IN_LINK = re.compile(r"(?:/p/|[?&]code=)([^/?#&\s]+)", re.IGNORECASE)
 _INVITE_IN_LINK = re.compile(r"#i=([\w-]+)", re.ASCII | re.IGNORECASE)
 
 
 class JoinForm(forms.Form):
-    """Join by code, as people type it, or by a link of ours; cleans to the poll. `invite`: the link's."""
+    """Join by a code as typed or by a link of ours. `code` cleans to the poll; `invite` is the link's."""
 
     invite = ""
     code = forms.CharField(
@@ -43,7 +45,7 @@ class JoinForm(forms.Form):
     )
 
     def clean_code(self) -> Poll:
-        given = unquote(unquote(self.cleaned_data["code"]))  # a mail program may have encoded the link again
+        given = unquote(unquote(self.cleaned_data["code"]))  # mail programs may have encoded the link twice
         link, invite = _CODE_IN_LINK.search(given), _INVITE_IN_LINK.search(given)
         poll = Poll.objects.filter(code=canonical_code(link[1] if link else given)).first()
         self.invite = invite[1] if invite else ""

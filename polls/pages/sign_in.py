@@ -1,7 +1,7 @@
-"""Signing in to vote, and out again: for the accounts of polls whose voters have one.
+"""Pages to sign in and out, for polls whose voters have accounts.
 
-Who has an account is the operator's business: made in the admin, or by any of Django's
-authentication backends, single sign-on among them. These pages only ask them.
+Operators create accounts in the admin or through any of Django's authentication backends, such as single
+sign-on. These pages only use them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SignInForm(AuthenticationForm):
 
 
 class SignIn(LoginView):
-    """Django's, in our looks. `next` leads nowhere but to this site."""
+    """Django's login view with our template. `next` must be on this host."""
 
     form_class = SignInForm
     template_name = "polls/sign_in.html"
@@ -38,7 +38,7 @@ class SignIn(LoginView):
 
 @method_decorator([never_cache, csrf_protect], name="dispatch")
 class SignOut(RedirectURLMixin, TemplateView):
-    """GET asks, POST does: the voter's page may come from a cache, so it has no token to sign out with."""
+    """Sign out on POST; GET asks first, because the voter's page may be cached and has no CSRF token."""
 
     template_name = "polls/sign_out.html"
     next_page = "polls:join"

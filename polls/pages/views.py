@@ -1,8 +1,8 @@
-"""Join by code, and the voter's page.
+"""The page to join by code, and the voter's page.
 
-These pages are the same for everybody: no cookie is read or set and no token is in them,
-so that a cache may answer for a whole hall. What depends on the voter comes from the
-voter endpoint, what moves comes over the socket, and no tally is ever in a page's source.
+These pages are the same for everybody, without cookies and tokens, so that a cache may answer for a whole
+hall. What depends on the voter comes from the voter endpoint, updates come over the socket, and a page's
+source never contains a tally.
 """
 
 from __future__ import annotations
@@ -24,16 +24,15 @@ from polls.pages import script_messages
 from polls.pages.forms import JoinForm
 from polls.poll_document import poll_document
 
-#: How long a shared cache may answer for us: 5 s, then as long again as it takes to fetch a new one, and
-#: through a failure of ours. Safe, for a page that is this old catches up from its first message, and nothing
-#: in it depends on who asks; the language is named in Vary.
+#: A shared cache may serve a page for 5 s, and longer while it fetches a new one or while the server fails.
+#: That is safe: an old page catches up with the first message on its socket, and Vary names the language.
 CACHED = {"public": True, "max_age": 5, "stale_while_revalidate": 30, "stale_if_error": 300}
 
 
 def poll_page(view: Callable[[HttpRequest, Poll], HttpResponse]) -> Callable[..., HttpResponse]:
-    """A cacheable page of one poll, found by its code in whatever form it was typed.
+    """Decorate a view as a cacheable page of one poll, found by its code as typed.
 
-    That there is no such poll is not cached: there may be one a moment later.
+    An unknown code is not cached, because the poll may be created a moment later.
     """
 
     @wraps(view)
@@ -61,13 +60,13 @@ def unknown_poll(request: HttpRequest, code: str) -> HttpResponse:
     return page
 
 
-@csrf_exempt  # it changes nothing, and so needs neither a token nor a cookie
+@csrf_exempt  # it changes nothing
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def join(request: HttpRequest) -> HttpResponse:
-    """The form POSTs: what is pasted may be a link with an invite, which belongs into no address and no log.
+    """Redirect to the poll's page. GET with ?code= is for addresses that people share.
 
-    GET with ?code= is for addresses that people share.
+    The form uses POST, because people may paste a link with an invite, which must not get into access logs.
     """
     given = request.POST if request.method == "POST" else request.GET
     if request.method != "POST" and "code" not in given:
@@ -81,7 +80,7 @@ def join(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def mangled_invite(request: HttpRequest, code: str, invite: str) -> HttpResponse:
-    """An invite link whose # a mail program has encoded: back into the fragment, for the page to read."""
+    """Redirect an invite link whose # a mail program has encoded to the link with a fragment."""
     return _to_vote(canonical_code(code), invite) if canonical_code(code) else unknown_poll(request, code)
 
 

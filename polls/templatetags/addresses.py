@@ -1,4 +1,4 @@
-"""Addresses for pages that leave the screen."""
+"""`{% absolute_url name … %}`, for pages that are printed."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def absolute_url(context: dict[str, Any], name: str, *args: str) -> str:
-    """The whole address of a page, as other people open it."""
+    """Return the absolute URL of a page, as other people open it."""
     return public_url(context["request"], reverse(name, args=args))

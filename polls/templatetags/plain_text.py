@@ -1,4 +1,4 @@
-"""What people wrote, in a sentence of a template: `{{ name|isolated }}`."""
+"""`{{ name|isolated }}`: a text that people wrote, within a sentence of ours."""
 
 from __future__ import annotations
 

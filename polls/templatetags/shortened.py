@@ -1,4 +1,4 @@
-"""`{{ text|shortened:60 }}`: people's texts cut where a character ends."""
+"""`{{ text|shortened:60 }}`: truncate without splitting what people see as one character."""
 
 from __future__ import annotations
 

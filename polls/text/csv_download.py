@@ -1,4 +1,4 @@
-"""A CSV file as an answer that is sent while it is made, so that a long one is never in memory as a whole."""
+"""Streaming CSV responses: a long file is never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from polls.text.csv_rows import CONTENT_TYPE
 
 
 def csv_download(request: HttpRequest, pieces: Iterator[str], name: str) -> StreamingHttpResponse:
-    """pieces: what the file consists of; they must need no database, since nobody closes its connection."""
-    # Of an ordinary iterator Django would make a list first, if it is asked on an event loop.
+    """Stream `pieces` as a file. They must not use the database: nothing closes the connection afterwards."""
+    # On an event loop Django would first read a synchronous iterator to its end.
     content = _in_threads(pieces) if isinstance(request, ASGIRequest) else pieces
     return StreamingHttpResponse(
         content,

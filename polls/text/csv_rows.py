@@ -1,8 +1,8 @@
-"""CSV files that a spreadsheet shows as they are, and never takes for formulas: every export is written here.
+"""CSV rows that are safe against formula injection; every export uses them.
 
-A title or a name may be anybody's, and Excel, LibreOffice and Google Sheets run a cell that begins like a
-formula (CWE-1236; https://owasp.org/www-community/attacks/CSV_Injection). A reader that isn't a spreadsheet
-takes off one leading apostrophe.
+Titles and names may come from anybody, and Excel, LibreOffice and Google Sheets run a cell that begins like a
+formula (CWE-1236; https://owasp.org/www-community/attacks/CSV_Injection). Such a cell gets a leading
+apostrophe; a reader that isn't a spreadsheet removes one.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from typing import Any
 
 CONTENT_TYPE = "text/csv; charset=utf-8"
 
-#: The minus sign isn't the hyphen by any normal form, but spreadsheets read it as one. The apostrophe is here
-#: so that taking one off gives back what was put in.
+#: U+2212 doesn't normalize to a hyphen, but spreadsheets read it as one. The apostrophe is included so that
+#: removing one always restores the original text.
 _BEGINS_A_FORMULA = frozenset("=+-@\u2212'")
 _SPLITS_A_CELL = frozenset("\t\r\n")
-#: Spaces, and what can't be seen at all: some spreadsheets skip them before they look.
+#: Categories of spaces and invisible characters, which some spreadsheets skip at the start of a cell.
 _UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 
 
 class _Line:
-    """A file for csv.writer that hands each line back instead of keeping it."""
+    """A file for csv.writer whose `write` returns the line."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def csv_lines(rows: Iterable[Iterable[Any]]) -> Iterator[str]:
-    """Each row as a line that ends with CR LF, made when it is asked for; a header is just the first row."""
+    """Yield each row as a line that ends with CR LF. A header is just the first row."""
     writer = csv.writer(_Line(), quoting=csv.QUOTE_ALL)
     for row in rows:
-        yield writer.writerow([cell(value) for value in row])  # what _Line.write returned
+        yield writer.writerow([cell(value) for value in row])  # returns what _Line.write returns
 
 
 def cell(value: Any) -> str:
-    """Numbers keep their sign, nothing is an empty cell, all else is text that can't be a formula."""
+    """Return the text of a cell: numbers as they are, None as an empty cell, no text as a formula."""
     if value is None:
         return ""
     text = str(value)
@@ -53,6 +53,6 @@ def _looks_like_a_formula(text: str) -> bool:
     for character in text:
         if unicodedata.category(character) in _UNSEEN:
             continue
-        # Full-width, small and raised signs are plain ones by compatibility.
+        # NFKC maps full-width, small and superscript signs to the plain ones.
         return unicodedata.normalize("NFKC", character)[0] in _BEGINS_A_FORMULA
     return False

@@ -1,11 +1,11 @@
-"""Whole numbers in what clients send: headers and query values."""
+"""Parse whole numbers that clients send in headers and queries."""
 
 from __future__ import annotations
 
 
 def whole_number(text: str | bytes, digits: int = 18) -> int | None:
-    """What `text` says in ASCII digits, `digits` at most; None for anything else.
+    """Return the number that `text` is in at most `digits` ASCII digits, None for anything else.
 
-    Python itself raises ValueError beyond 4,300 digits, and a str takes the digits of any script.
+    `int` alone would accept the digits of any script, and raise ValueError beyond 4,300 of them.
     """
     return int(text) if len(text) <= digits and text.isascii() and text.isdigit() else None

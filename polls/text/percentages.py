@@ -1,8 +1,8 @@
-"""Shares as people read them, from the counts; static/js/text/percentages.js has the rule for live pages.
+"""Format shares as percentages that don't mislead. static/js/text/percentages.js has the same rules.
 
-A share is rounded half up. It gets more decimals, all of its poll alike, until what is shown says nothing
-that isn't so: none looks as if it had reached a majority of MAJORITIES that it missed, or the reverse,
-and the first is told from the second. What isn't nothing is never 0 %, nor what isn't all 100 %.
+Shares are rounded half up. All shares of a poll get as many decimals as it takes to tell the first from the
+second, and to show each on the right side of every majority in MAJORITIES. A share above 0 is never shown as
+0 %, and one below 100 % never as 100 %.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-#: What rules ask for, as (numerator, denominator): a half, three fifths, two thirds, three quarters.
+#: Common majorities as (numerator, denominator): a half, three fifths, two thirds, three quarters.
 MAJORITIES = ((1, 2), (3, 5), (2, 3), (3, 4))
 NONE = "–"
 
 
 def percent(votes: int, ballots: int, decimals: int) -> str:
-    """`votes` of `ballots` with so many decimals: "12.4%", "<1%", ">99.9%", or a dash without ballots."""
+    """Format `votes` of `ballots`: "12.4%", "<1%", ">99.9%", or a dash if there are no ballots."""
     if not ballots:
         return NONE
     units, all_units = _units(votes, ballots, decimals), 100 * 10**decimals
@@ -30,7 +30,7 @@ def percent(votes: int, ballots: int, decimals: int) -> str:
 
 
 def decimals_for(votes: Sequence[int], ballots: int, least: int = 0) -> int:
-    """How many decimals the shares of these choices need, `least` or more."""
+    """Return how many decimals the shares of these choices need, at least `least`."""
     decimals = least
     while ballots and not _is_fair(votes, ballots, decimals):
         decimals += 1
@@ -44,13 +44,13 @@ def _is_fair(votes: Sequence[int], ballots: int, decimals: int) -> bool:
 
 
 def _keeps_majorities(votes: int, ballots: int, decimals: int) -> bool:
-    """Whether the rounded share is on the side of each majority that the exact one is on."""
+    """Whether the rounded share is on the same side of each majority as the exact one."""
     units, all_units = _units(votes, ballots, decimals), 100 * 10**decimals
     for part, whole in MAJORITIES:
         exact, shown = votes * whole - ballots * part, units * whole - all_units * part
         if (exact >= 0) != (shown >= 0):
             return False
-        # More than a half is a majority, exactly a half is none. Of the others, reaching them is what counts.
+        # A half must be exceeded; the other majorities need only be reached.
         if (part, whole) == (1, 2) and (exact > 0) != (shown > 0):
             return False
     return True
@@ -65,7 +65,7 @@ def _tells_first_from_second(votes: Sequence[int], ballots: int, decimals: int) 
 
 
 def _units(votes: int, ballots: int, decimals: int) -> int:
-    """The share in units of the last decimal, rounded half up, in whole numbers only."""
+    """Return the share in units of the last decimal, rounded half up, in integer arithmetic."""
     return (2 * votes * 100 * 10**decimals + ballots) // (2 * ballots)
 
 

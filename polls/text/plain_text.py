@@ -1,7 +1,7 @@
-"""What people write: in which form it is kept, what is refused, and which texts look the same.
+"""Clean and compare the texts that people write: Unicode normalization, refused characters, look-alikes.
 
-Everything here is about what a reader sees: a text that shows nothing, that turns its surroundings round or
-that looks like its neighbour is a trap on a ballot, whoever meant it.
+The rules are about what a reader sees. A label that shows nothing, that reverses the text around it or that
+looks like another label is a trap on a ballot, whether or not anybody meant it.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ import unicodedata
 from django.utils.translation import get_language_bidi, gettext_lazy
 from django.utils.translation import gettext as _
 
-#: Spaces of whatever width, and tabs: one plain space in what is kept.
+#: Spaces of any width, and tabs: replaced by one plain space.
 _SPACES = re.compile(r"[\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _LINE_BREAKS = re.compile(r"\r\n|[\n-\r\u0085\u2028\u2029]")
-#: Controls, bidirectional embeddings, overrides and isolates, annotations, and what is no character at all.
+#: Controls; bidirectional embeddings, overrides and isolates; annotations; surrogates and noncharacters.
 _REFUSED = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206f\ufff9-\ufffb\ud800-\udfff\ufdd0-\ufdef"
     + "".join(f"{chr(plane * 0x10000 + 0xFFFE)}{chr(plane * 0x10000 + 0xFFFF)}" for plane in range(17))
     + "]"
 )
-#: Default_Ignorable_Code_Point of Unicode 16, which fonts show as nothing.
+#: Default_Ignorable_Code_Point of Unicode 16: fonts show nothing for them.
 _IGNORABLE = (
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 _INVISIBLE = re.compile(rf"[{_IGNORABLE}]")
-#: Behind U+1F3F4 they are letters: the flags of England and Scotland differ by nothing else.
+#: After U+1F3F4, tag characters are significant: the flags of England and Scotland differ in them alone.
 _FLAG_OR_INVISIBLE = re.compile(rf"(\U0001f3f4[\U000e0020-\U000e007f]+)|[{_IGNORABLE}]")
-#: Of these categories are the letters of Persian and Hindi, and emoji: a joiner between two of them joins or
-#: parts them for all to see. Between letters of Latin it shows nothing.
+#: Categories of the letters of Persian and Hindi, and of emoji. A joiner between two of them visibly joins or
+#: separates them; between Latin letters it shows nothing.
 _JOINED = ("Lo", "Mn", "Mc", "So", "Sk")
-#: Letters of category Lo that stand alone: Hebrew, Thai, Lao, Hangul, Ethiopic, Kana, Han and Yi.
+#: Letters of category Lo that never join: Hebrew, Thai, Lao, Hangul, Ethiopic, Kana, Han and Yi.
 _STAND_ALONE = re.compile(
     r"[\u00aa\u00ba\u0590-\u05ff\u0e00-\u0eff\u1100-\u139f\u2e80-\ua4cf\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
     r"\uff66-\uffdc\U00020000-\U0003ffff]"
 )
-#: Blank too, though Unicode counts them among signs: no dots of Braille, and no head of a note.
+#: Blank, although Unicode has them among symbols: the empty Braille pattern and the null notehead.
 _BLANK_SIGNS = r"\u2800\U0001d159"
 _BLANK = re.compile(rf"[\s\x00-\x1f\x7f-\x9f{_IGNORABLE}{_BLANK_SIGNS}]+")
 _GAPS = re.compile(rf"[\s{_BLANK_SIGNS}]+")
@@ -47,9 +47,9 @@ FIRST_STRONG_ISOLATE, POP_ISOLATE = "\u2068", "\u2069"
 
 
 def cleaned(text: str, *, lines: bool = False) -> str:
-    """The text as it is kept: composed (NFC), with single spaces, none at its ends.
+    """Return the text as it is stored: NFC, with single spaces and stripped.
 
-    lines: whether it may have several. ValueError, with a sentence, for a character that isn't taken.
+    lines: whether line breaks are allowed. Raises ValueError with a sentence for people if a character isn't.
     """
     text = _SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip()
     if lines:
@@ -64,25 +64,28 @@ def cleaned(text: str, *, lines: bool = False) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """A text of old as it would be kept today: a form's field would drop its line breaks and join words."""
+    """Return a text of an earlier version as `cleaned` would store it, with line breaks as spaces.
+
+    A form's field would drop the line breaks and join words.
+    """
     return _SPACES.sub(" ", unicodedata.normalize("NFC", _LINE_BREAKS.sub(" ", text))).strip()
 
 
 def is_visible(text: str) -> bool:
-    """Whether a reader sees anything of it."""
+    """Whether a reader sees anything in the text."""
     return _BLANK.fullmatch(text) is None and text != ""
 
 
 def visual_key(text: str) -> str:
-    """The same for texts that look the same but for upper and lower case."""
+    """Return a key that is equal for texts that look the same or differ in upper and lower case alone."""
     bare = _FLAG_OR_INVISIBLE.sub(_seen_of, text)
     return _GAPS.sub(" ", unicodedata.normalize("NFC", bare)).strip().lower()
 
 
 def folded(text: str) -> str:
-    """The same for all ways to write what is searched for: case, width, accents, digits of any script.
+    """Return a search key: NFKC, without case, invisible characters and the script of digits.
 
-    Turkish has two letters i, each with a capital of its own: all four are one here.
+    Turkish has a dotted and a dotless i, each with its own capital: all four are the same here.
     """
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     text = text.replace("i\u0307", "i").replace("ı", "i")
@@ -91,7 +94,7 @@ def folded(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """The text for a terminal or a log: what `cleaned` refuses, and older rows may hold, spelled out."""
+    """Return the text for a terminal or a log: characters that `cleaned` refuses become escapes."""
     return _REFUSED.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
@@ -108,7 +111,7 @@ def _may_join(letter: str) -> bool:
 
 
 def isolated(text: str) -> str:
-    """The text for a sentence of ours, whose order it can't change (UAX #9). One in ASCII couldn't anyway."""
+    """Wrap the text in bidirectional isolates (UAX #9), so that it can't reorder a sentence around it."""
     if text.isascii() and not get_language_bidi():
         return text
     return f"{FIRST_STRONG_ISOLATE}{text}{POP_ISOLATE}"

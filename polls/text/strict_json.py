@@ -1,4 +1,4 @@
-"""JSON in which no object has a member twice: which of the two is meant would be a guess (RFC 8259, 4)."""
+"""Refuse JSON with duplicate object members, whose meaning is undefined (RFC 8259, section 4)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 class DuplicateMember(ValueError):
-    """An object has two members of this name."""
+    """An object has two members of the same name."""
 
 
 def refuse_duplicates(text: bytes) -> None:
-    """DuplicateMember where an object anywhere in `text`, which is valid JSON, has a member twice."""
-    # Numbers stay texts: what they say doesn't matter here, and a long one costs nothing.
+    """Raise DuplicateMember if any object in `text`, which must be valid JSON, has a member twice."""
+    # Numbers aren't parsed, since their values don't matter here and long ones are expensive.
     json.loads(text.decode(), object_pairs_hook=_once, parse_int=str, parse_float=str)
 
 

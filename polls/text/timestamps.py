@@ -1,7 +1,7 @@
-"""Dates and times that people give: one format (RFC 3339) and one window, for every door.
+"""Dates and times that people give: one format (RFC 3339) and the same bounds for API, admin and commands.
 
-Outside the window neither Python nor a database can be relied on: in Berlin the last second of
-9999 has no local time, and another language's zero time, year 1, is long past.
+Outside the bounds Python and databases fail in places: the last second of 9999 has no local time in Berlin.
+Year 1 is the zero value of time in some languages, and no date that a client means.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 OUTSIDE = _("Give a time from 1970 to 2200.")
 PASSED = _("This time has passed.")
 
-#: The `date-time` of RFC 3339 (section 5.6), with the space that its note allows.
+#: `date-time` of RFC 3339, section 5.6, including the space that its note allows.
 _RFC_3339 = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<time>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?"
     r"(?P<zone>[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)?",
@@ -27,11 +27,11 @@ _RFC_3339 = re.compile(
 
 
 class NaiveTime(ValueError):
-    """A time without its zone."""
+    """A time without a UTC offset."""
 
 
 def parse_rfc_3339(text: str) -> datetime:
-    """The time, to the microsecond. NaiveTime without a zone, ValueError for anything else."""
+    """Parse a time to the microsecond. Raise NaiveTime if it has no offset, ValueError if it is no time."""
     parts = _RFC_3339.fullmatch(text)
     if parts is None:
         raise ValueError(text)
@@ -48,13 +48,13 @@ def in_window(moment: datetime) -> bool:
 
 
 def check_window(moment: datetime) -> None:
-    """A validator for forms and models."""
+    """Raise ValidationError for a time outside the bounds: a validator for forms and models."""
     if not in_window(moment):
         raise ValidationError(OUTSIDE, code="outside")
 
 
 def from_milliseconds(count: int) -> datetime:
-    """The time so many milliseconds after the epoch, as the vote log has it; inside the window."""
+    """Convert milliseconds since the epoch, as the vote log has them, to a time within the bounds."""
     most = to_milliseconds(LATEST)
     return EARLIEST + timedelta(milliseconds=min(max(count, 0), most))
 
@@ -64,5 +64,5 @@ def to_milliseconds(moment: datetime) -> int:
 
 
 def clamped(moment: datetime) -> datetime:
-    """The nearest time that can be shown in every time zone."""
+    """Return the nearest time within the bounds."""
     return min(max(moment, EARLIEST), LATEST)

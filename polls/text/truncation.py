@@ -1,8 +1,7 @@
-"""Texts cut to a length, never inside of what people see as one character.
+"""Truncate text without splitting grapheme clusters (UAX #29).
 
-An emoji with a skin tone, a family, a flag or a letter with its accent are several characters to Python.
-These are the rules of Unicode's grapheme clusters (UAX #29) that people's texts need, with those of Indic
-conjuncts.
+An emoji with a skin tone, a family, a flag or a letter with its accent are several characters to Python. This
+implements the rules that occur in practice, including Indic conjuncts.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ _VIRAMA = 9
 
 
 def shortened(text: str, most: int) -> str:
-    """`text`, or what fits of it in `most` characters with an ellipsis at its end."""
+    """Return `text`, truncated to `most` characters including an ellipsis if it is longer."""
     if len(text) <= most:
         return text
     end = most - len(ELLIPSIS)
     while end > 0 and not _starts_grapheme(text, end):
         end -= 1
-    # A single character that is longer than all there is room for has to be cut.
+    # A single cluster that is longer than `most` has to be split.
     return text[: end or most - len(ELLIPSIS)].rstrip() + ELLIPSIS
 
 
 def _starts_grapheme(text: str, at: int) -> bool:
-    """Whether a character that people see begins at this place."""
+    """Whether a grapheme cluster starts at this index."""
     before, here = text[at - 1], text[at]
     if here == _JOINER or before == _JOINER or unicodedata.category(here) in _MARKS:
         return False
@@ -43,12 +42,12 @@ def _is_skin_tone(character: str) -> bool:
 
 
 def _is_tag(character: str) -> bool:
-    """Of the flags of England, Scotland and Wales; and what keeps letters apart in some scripts (ZWNJ)."""
+    """A tag character (flags of England, Scotland and Wales), or a zero-width non-joiner."""
     return "\U000e0020" <= character <= "\U000e007f" or character == "\u200c"
 
 
 def _is_later_jamo(character: str) -> bool:
-    """A vowel or final consonant of a Korean syllable that is written in parts."""
+    """A vowel or final consonant of a decomposed Korean syllable."""
     return "\u1160" <= character <= "\u11ff"
 
 
@@ -57,7 +56,7 @@ def _is_flag_letter(character: str) -> bool:
 
 
 def _flag_letters_before(text: str, at: int) -> int:
-    """How many of them stand right before this place: two make a flag."""
+    """Count the regional indicators directly before this index: two make a flag."""
     start = at
     while start > 0 and _is_flag_letter(text[start - 1]):
         start -= 1

@@ -1,7 +1,7 @@
-"""Who visits a poll's page, and may they vote: what the voter endpoint finds out before anybody casts.
+"""Who a visitor is and whether they may vote: the check behind the voter endpoint.
 
-A cast itself looks at nothing but cookies (identity.identify_voter), so that it needs no database.
-Here there is time for one: to look into the session, or for the batch of an invite.
+A cast uses cookies alone (`identity.identify_voter`) and needs no database. This check runs once, before it,
+and may read the session or an invite's batch from the database.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from polls.voters.identity import make_pass, read_pass
 from polls.voters.invites import find_batch, read_token
 from polls.voters.poll_rules import PollRules
 
-#: What became of an invite that was shown.
+#: The status of the invite in a request.
 ACCEPTED, INVALID, REVOKED = "accepted", "invalid", "revoked"
 
 
 @dataclass(frozen=True, slots=True)
 class Eligibility:
-    """`needs` says what would make them a voter: "login", "invite" or "client"; None for who may vote.
+    """Whether a visitor may vote, and as which voter.
 
-    key: the voter_key where it is known, also of an invite that was revoked.
-    new_pass: the pass to give; "" takes away one that is no good any more, None leaves it alone.
+    key: the voter_key, if it is known; also for a revoked invite.
+    needs: "login", "invite" or "client", whatever would make the visitor eligible; None if they are.
+    new_pass: the pass to set; "" deletes an invalid one, None leaves the cookie alone.
     """
 
     key: bytes | None
@@ -39,7 +40,7 @@ class Eligibility:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What of a request says who comes. `user` asks the database when it is called."""
+    """The parts of a request that identify a voter. Calling `user` reads the database."""
 
     cookies: Mapping[str, str]
     invite: str | None
@@ -52,7 +53,7 @@ class Credentials:
 
 
 def check_eligibility(credentials: Credentials, rules: PollRules) -> Eligibility:
-    """Who this is. While the database is away, a pass that was given before is believed."""
+    """Identify the visitor. If the database is down, a pass that was issued before is enough."""
     try:
         return _CHECKS[Identity(rules.identity)](credentials, rules)
     except DatabaseError:
@@ -72,7 +73,7 @@ def _check_browser(credentials: Credentials, rules: PollRules) -> Eligibility:
 
 
 def _check_account(credentials: Credentials, rules: PollRules) -> Eligibility:
-    """The session decides, not the pass: who has signed out on a shared device is gone."""
+    """Go by the session, not the pass: on a shared device the previous user may have signed out."""
     user = credentials.user()
     if user is None or not (user.is_authenticated and user.is_active):
         return Eligibility(
@@ -83,9 +84,9 @@ def _check_account(credentials: Credentials, rules: PollRules) -> Eligibility:
 
 
 def _check_invite(credentials: Credentials, rules: PollRules) -> Eligibility:
-    """By the invite they show, or by the pass that one got them before.
+    """Go by the invite in the request, or else by a pass that was issued for an invite before.
 
-    A pass is never renewed by itself, so that a revoked invite has none an hour later.
+    Only an invite renews a pass, so that a revoked invite has no valid pass after an hour.
     """
     passed = credentials.pass_key(rules)
     invite = read_token(credentials.invite, rules.id, rules.secret)

@@ -1,8 +1,8 @@
-"""Accounts that end: what a deleted or deactivated one may still do in polls for people who are signed in.
+"""Revoke the passes of accounts that are deleted or deactivated.
 
-A voter's pass is good for up to an hour and needs no look at the database, so that casting goes on without
-it. When an account ends, its passes have to end too: the account is noted here for as long as one may live,
-and every process reads that with a poll's rules (rules.py).
+A pass is valid for up to an hour and is checked without the database. When an account ends, its passes have
+to end too: the account is stored here for as long as a pass may live, and every process reads the list with
+a poll's rules (poll_rules.py).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from polls.models import EndedAccount, Identity, Poll, State
 from polls.voters import poll_rules
 from polls.voters.identity import PASS_SECONDS
 
-#: Twice as long as a pass lives: the clocks of those that give them and of this process may differ.
-_NOTED_FOR = timedelta(seconds=2 * PASS_SECONDS)
+#: Twice the lifetime of a pass, because the clocks of processes differ.
+_KEPT_FOR = timedelta(seconds=2 * PASS_SECONDS)
 
 
 def connect() -> None:
@@ -31,10 +31,10 @@ def connect() -> None:
 
 
 def open_login_polls() -> QuerySet[Poll]:
-    """While there is one, no account may be deleted.
+    """Return the open polls for accounts. While there is one, no account may be deleted.
 
-    Made again under the same name, it would be another voter, and have a second ballot. Whether it has had
-    its first is not asked: that would tell whoever tries to delete it.
+    An account that is created again under the same name would be a new voter with a second ballot. Whether
+    the old one has voted isn't checked, because a refusal would reveal it.
     """
     return Poll.objects.filter(identity=Identity.LOGIN, state=State.OPEN)
 
@@ -45,7 +45,7 @@ def _deleted(instance: Any, **_: Any) -> None:
 
 def _saved(instance: Any, update_fields: Any = None, **_: Any) -> None:
     if update_fields is not None and "is_active" not in update_fields:
-        return  # a log-in, which only notes its time
+        return  # a login, which saves its time only
     if instance.is_active:
         EndedAccount.objects.filter(user_id=instance.pk).delete()
     else:
@@ -53,7 +53,7 @@ def _saved(instance: Any, update_fields: Any = None, **_: Any) -> None:
 
 
 def _end(user_id: int) -> None:
-    now = clock.utc_now()  # as passes end: a host whose own clock is wrong forgets none too early
-    EndedAccount.objects.filter(at__lt=now - _NOTED_FOR).delete()
+    now = clock.utc_now()  # the clock by which passes expire, in case the host's own is wrong
+    EndedAccount.objects.filter(at__lt=now - _KEPT_FOR).delete()
     EndedAccount.objects.update_or_create(user_id=user_id, defaults={"at": now})
     transaction.on_commit(poll_rules.clear_cache)  # other processes read it within a second

@@ -1,12 +1,11 @@
-"""Who is voting: a signed cookie, a pass, or an API client's voter, made into a voter_key.
+"""Voter identity: from a signed cookie, a pass, or an API client's voter id to a voter_key.
 
-A browser is known by its cookie `voter`. Who has to sign in or to bring an invite gets a
-cookie `pass` for the one poll, from the voter endpoint, which has looked into the session
-or the invite; so a cast needs neither.
+A browser is identified by its cookie `voter`. In polls for accounts or invites, the voter endpoint checks the
+session or the invite and issues a cookie `pass` for that poll, so that a cast needs neither.
 
-A voter_key is a keyed hash of the voter's identity with what the poll knows its voters by
-(keys.voter_secret), so the same browser is somebody else in every poll, nobody once the poll's
-secret is destroyed, and nobody to whom has the database without the SECRET_KEY.
+A voter_key is a keyed hash of the identity under the poll's voter secret (`keys.voter_secret`). So a browser
+has another voter_key in every poll, and none of them can be computed once the poll's secret is destroyed, or
+from the database without SECRET_KEY.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from polls.models import ApiClient, Identity
 
 COOKIE = "voter"
 PASS_COOKIE = "pass"  # noqa: S105
-#: A page gets a new pass whenever it asks who is voting; an old one that was stolen or lent is no use.
+#: Short, so that a stolen or lent pass soon expires; a page gets a new one from each call of voter/.
 PASS_SECONDS = 3600
 COOKIE_MAX_AGE = 365 * 24 * 3600
 _TOKEN = 16
@@ -42,13 +41,13 @@ def _mac(token: bytes, secret: str) -> bytes:
 
 
 def new_cookie() -> str:
-    """The value of a new voter cookie: a random token and its signature."""
+    """Return the value of a new voter cookie: a random token and its MAC."""
     token = secrets.token_bytes(_TOKEN)
     return urlsafe_b64encode(token + _mac(token, signing_secrets()[0])).rstrip(b"=").decode()
 
 
 def read_cookie(cookie: str | None) -> bytes | None:
-    """The token of a cookie that we signed; None for anything else."""
+    """Return the token of a cookie that we signed, None for anything else."""
     if cookie is None or len(cookie) != _COOKIE_LENGTH:
         return None
     try:
@@ -63,23 +62,23 @@ def read_cookie(cookie: str | None) -> bytes | None:
 
 
 def cookie_header(value: str, *, secure: bool) -> str:
-    """The Set-Cookie header for a voter cookie."""
+    """Return the Set-Cookie header for a voter cookie."""
     header = f"{COOKIE}={value}; Path=/; Max-Age={COOKIE_MAX_AGE}; HttpOnly; SameSite=Lax"
     return f"{header}; Secure" if secure else header
 
 
 _PASS = struct.Struct(">II16s")  # poll_id, end (s), voter_key
 _PASS_LENGTH = (_PASS.size + _MAC) * 8 // 6 + 1  # base64 without padding
-#: The identities that come with a pass, each signed for another purpose.
+#: The identity policies that use a pass, each with a signing key for its own purpose.
 _PURPOSES: dict[str, bytes] = {Identity.LOGIN: b"pass login", Identity.INVITE: b"pass invite"}
 WITH_PASS = frozenset(_PURPOSES)
 
 
 def make_pass(identity: str, poll_id: int, voter_secret: bytes, voter_key: bytes) -> str:
-    """The value of a pass cookie: its holder votes in this poll as this voter, for PASS_SECONDS.
+    """Return the value of a pass cookie: its holder votes in this poll as this voter, for PASS_SECONDS.
 
-    Only while the poll knows its voters by `identity`, which a reset may change, and by this secret,
-    which a purge destroys: else somebody could be the old voter and a new one.
+    It is bound to `identity`, which a reset may change, and to the voter secret, which a purge destroys.
+    Otherwise one person could vote both as the old voter and as a new one.
     """
     body = _PASS.pack(poll_id, int(clock.now()) + PASS_SECONDS, voter_key)
     mac = keyed_hash(body + voter_secret, signing_secrets()[0], _PURPOSES[identity], _MAC)
@@ -87,7 +86,7 @@ def make_pass(identity: str, poll_id: int, voter_secret: bytes, voter_key: bytes
 
 
 def read_pass(identity: str, poll_id: int, voter_secret: bytes, cookie: str | None) -> bytes | None:
-    """The voter_key of a pass for this poll that we signed and that hasn't ended; None for anything else."""
+    """Return the voter_key of a valid pass for this poll, None for anything else."""
     purpose = _PURPOSES.get(identity)
     if cookie is None or purpose is None or len(cookie) != _PASS_LENGTH:
         return None
@@ -104,7 +103,7 @@ def read_pass(identity: str, poll_id: int, voter_secret: bytes, cookie: str | No
 
 
 def pass_headers(code: str, value: str, *, secure: bool) -> list[str]:
-    """Set-Cookie headers for a pass: sent along with requests about this poll only, whatever its door."""
+    """Return Set-Cookie headers for a pass, which limit it to the API and the sockets of this poll."""
     rest = f"Max-Age={PASS_SECONDS if value else 0}; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
     return [f"{PASS_COOKIE}={value}; Path={path}/polls/{code}/; {rest}" for path in ("/api/v1", "/ws")]
 
@@ -112,7 +111,7 @@ def pass_headers(code: str, value: str, *, secure: bool) -> list[str]:
 def identify_voter(
     identity: str, poll_id: int, secret: bytes, cookie: str | None, pass_: str | None
 ) -> bytes:
-    """The voter_key of who comes with these cookies; VoterUnknown or NotEligible where there is none."""
+    """Return the voter_key for these cookies; raise VoterUnknown or NotEligible if they identify no voter."""
     if identity == Identity.BROWSER:
         token = read_cookie(cookie)
         if token is None:
@@ -140,7 +139,7 @@ def invite_key(voter_secret: bytes, batch_id: int, serial: int) -> bytes:
 
 
 def voter_tag(voter_key: bytes) -> str:
-    """What the voter's own page tells voters on one device apart by; it leads back to nobody."""
+    """Return a tag by which the voter's page tells voters on one device apart. It identifies nobody."""
     digest = hashlib.blake2b(voter_key, digest_size=9, person=b"voter's page").digest()
     return urlsafe_b64encode(digest).decode()
 
@@ -150,7 +149,7 @@ def browser_key(voter_secret: bytes, token: bytes) -> bytes:
 
 
 def client_key(voter_secret: bytes, client: ApiClient, voter: str) -> bytes:
-    """An API client's voter; two clients' voters with the same id are two voters."""
+    """Return the voter_key of an API client's voter. The same id at two clients means two voters."""
     identity = f"client\0{client.prefix}\0{voter}".encode("utf-8", "surrogatepass")
     return _voter_key(voter_secret, identity)
 
@@ -160,7 +159,7 @@ def _voter_key(voter_secret: bytes, identity: bytes) -> bytes:
 
 
 def authenticate_client(authorization: str | None) -> ApiClient | None:
-    """The API client behind `Authorization: Api-Key …`; None where no such header was sent.
+    """Return the API client of an `Authorization: Api-Key …` header, None if there is no such header.
 
     Raises InvalidKey for a wrong, expired or revoked key.
     """
@@ -169,7 +168,7 @@ def authenticate_client(authorization: str | None) -> ApiClient | None:
         return None
     key = key.strip()
     if not (key.isascii() and key.isprintable()):
-        raise InvalidKey()  # and no question to the database, which may not take such a text
+        raise InvalidKey()  # without a query: PostgreSQL doesn't accept every text
     try:
         client: ApiClient = ApiClient.objects.get_from_key(key)  # type: ignore[assignment]  # its manager is generic
     except ApiClient.DoesNotExist:

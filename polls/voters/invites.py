@@ -1,10 +1,9 @@
-"""Invites: links that each let one voter vote, made in batches and stored nowhere.
+"""Invites: single-use links for one voter each, made in batches and not stored.
 
-A token says which batch and which serial number it is, and carries a MAC that needs the
-poll's secret and the SECRET_KEY; so only the batch is a row. The voter_key comes from
-batch and serial number, and the vote log's claim on it makes an invite single-use. The
-token stands in the link's fragment, which no browser sends along: it is in no request
-line, no access log and no Referer.
+A token contains batch and serial number, with a MAC under a key from the poll's secret and SECRET_KEY, so
+only the batch is a row. The voter_key is derived from batch and serial number, and the vote log's claim on it
+makes an invite single-use. The token is in the link's fragment, which browsers don't send: it appears in no
+request line, no access log and no Referer.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from polls.models import Ballot, Identity, InviteBatch, Poll, Round
 from polls.text.csv_rows import csv_lines
 from polls.voters.identity import invite_key
 
-#: The header in which the voter's page hands a token to the voter endpoint.
+#: The request header in which the voter's page sends a token to the voter endpoint.
 HEADER = "Voter-Invite"
 MAX_COUNT = 1_000_000
 BATCH_ENDED = gettext_lazy("Nobody can vote with these invites any more.")
@@ -45,19 +44,19 @@ _LINES_PER_CHUNK = 500
 
 
 class Invite(NamedTuple):
-    """Which invite a token is. That its batch exists, and has so many, is for `find_batch` to say."""
+    """The ids in a token. `find_batch` checks that the batch exists and is that large."""
 
     batch_id: int
     serial: int
 
 
 def make_token(poll_id: int, poll_secret: bytes, invite: Invite) -> str:
-    """The token of an invite; of another poll, batch or serial number it is another one."""
+    """Return the token of an invite, which is valid for this poll only."""
     return _token(_mac_key(poll_id, poll_secret, signing_secrets()[0]), invite)
 
 
 def read_token(token: str | None, poll_id: int, poll_secret: bytes) -> Invite | None:
-    """The invite of a token that we made for this poll; None for anything else."""
+    """Return the invite of a token that we made for this poll, None for anything else."""
     if token is None or len(token) != _LENGTH or not token.isascii():
         return None
     try:
@@ -72,16 +71,16 @@ def read_token(token: str | None, poll_id: int, poll_secret: bytes) -> Invite | 
 
 
 def find_batch(poll_id: int, invite: Invite) -> Any:
-    """The poll's batch that holds the invite, ended or not."""
+    """Return the poll's batch that contains the invite, ended or not, or None."""
     if not 1 <= invite.serial <= MAX_COUNT:
         return None
     return batches(poll_id).filter(pk=invite.batch_id, count__gte=invite.serial).first()
 
 
 def batches(poll_id: int) -> QuerySet[Any]:
-    """The poll's batches, newest first, each with its poll and whether it has `ended`.
+    """Return the poll's batches, newest first, each with its poll and annotated with `ended`.
 
-    It has when it was revoked, or when the poll's voters were erased after it was made.
+    A batch has ended when it was revoked, or when a round was purged after the batch was made.
     """
     erased = Exists(Round.objects.filter(poll_id=OuterRef("poll_id"), purged_at__gt=OuterRef("made_at")))
     found = InviteBatch.objects.filter(poll_id=poll_id).select_related("poll")
@@ -89,7 +88,7 @@ def batches(poll_id: int) -> QuerySet[Any]:
 
 
 def make_batch(poll_id: int, count: int, *, label: str = "", by: str) -> InviteBatch:
-    """A batch of `count` invites. IllegalState where the poll isn't by invitation."""
+    """Create a batch of `count` invites. Raise IllegalState if the poll takes no invites."""
     with transaction.atomic():
         poll = Poll.objects.select_for_update().filter(pk=poll_id).first()
         if poll is None:
@@ -106,7 +105,7 @@ def make_batch(poll_id: int, count: int, *, label: str = "", by: str) -> InviteB
 
 
 def revoke_batch(batch_id: int, *, by: str) -> bool:
-    """Accept no invite of the batch any more; what was cast with one stands. False if it was so before."""
+    """Revoke the batch's invites; ballots cast with them stay. Return False if it was revoked before."""
     with transaction.atomic():
         batch = InviteBatch.objects.select_for_update().select_related("poll").get(pk=batch_id)
         if batch.revoked_at is not None:
@@ -118,12 +117,12 @@ def revoke_batch(batch_id: int, *, by: str) -> bool:
 
 
 def record_download(batch: InviteBatch, *, by: str) -> None:
-    """Who has the links can vote, so the records say who fetched them."""
+    """Record in the audit log who downloaded the links: whoever has them can vote."""
     record(by, "invites downloaded", batch.poll.code, batch=batch.pk, count=batch.count)
 
 
 def csv_chunks(batch: InviteBatch, site: str) -> Iterator[str]:
-    """A CSV file in pieces, with serial number and link of each invite. site: scheme and host alone."""
+    """Yield a CSV file of serial numbers and links in chunks. site: scheme and host."""
     poll = batch.poll
     key = _mac_key(poll.pk, bytes(poll.secret), signing_secrets()[0])
     page = f"{site}{reverse('polls:vote', args=[poll.code])}"
@@ -140,9 +139,9 @@ def file_name(batch: InviteBatch) -> str:
 
 
 def count_used(batch: InviteBatch) -> int:
-    """How many of the batch's invites have a counted ballot in the poll's current round.
+    """Count the batch's invites that have a counted ballot in the poll's current round.
 
-    It looks for each voter_key in the ledger: nothing else says who has voted, and nothing should.
+    It looks up each voter_key in the ledger, because nothing else says, or should say, who has voted.
     """
     poll = batch.poll
     secret = poll.voter_secret()

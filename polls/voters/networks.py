@@ -1,4 +1,4 @@
-"""Networks as people write them, in one form: a poll's venues."""
+"""Parse and normalize the networks of a poll's venues, as people write them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from django.utils.translation import gettext as _
 from polls.text.truncation import shortened
 
 MAX_NETWORKS = 100
-#: Wider than any venue: a slip such as /2 for /24 would make one of a good part of the internet.
+#: By IP version. No venue is larger, and a typo such as /2 for /24 would cover a quarter of the internet.
 _MIN_PREFIX_LENGTH = {4: 8, 6: 16}
 
 
 def canonical_networks(texts: Iterable[str]) -> list[str]:
-    """Each network once, in canonical form and in the order given; an address is a network of one.
+    """Return each network once, in canonical form and in the given order. An address is a network of one.
 
-    ValueError, with a sentence for people, where one of them is no network.
+    Raises ValueError with a sentence for people if a text is no network or one that is too large.
     """
     found = list(dict.fromkeys(str(parse_network(text)) for text in texts))
     if len(found) > MAX_NETWORKS:
@@ -26,7 +26,7 @@ def canonical_networks(texts: Iterable[str]) -> list[str]:
 
 
 def parse_network(text: str) -> IPv4Network | IPv6Network:
-    """ValueError, with a sentence for people, where `text` is no network or wider than any venue."""
+    """Parse a network; raise ValueError with a sentence for people if it is none or too large for a venue."""
     shown = text.strip()
     try:
         network = ip_network(shown, strict=False) if "%" not in shown else None
@@ -47,7 +47,7 @@ def parse_network(text: str) -> IPv4Network | IPv6Network:
 
 
 def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    """IPv4 as it looks on an IPv6 socket (::ffff:198.51.100.0/120) is IPv4, as clients' addresses are."""
+    """Convert an IPv4-mapped network (::ffff:198.51.100.0/120) to IPv4, the form of clients' addresses."""
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     if mapped is None or network.prefixlen < 96:
         return network

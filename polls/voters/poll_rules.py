@@ -1,8 +1,7 @@
-"""What accepting a ballot needs to know of a poll, cached in the process for a moment.
+"""In-process cache of what casting needs to know of a poll.
 
-Drafts are not cached: their rules may still change; those of all others are frozen. They
-say what a valid selection looks like; whether the poll is open is never decided from
-here, only by the gate in the vote log.
+Rules say what a valid selection is. They are frozen once a poll is opened; drafts are not cached, since
+theirs may still change. Whether a poll is open is never decided from here, but by its gate in the vote log.
 """
 
 from __future__ import annotations
@@ -38,14 +37,13 @@ class PollRules:
     secret: bytes
     voter_secret: bytes
     identity: str = Identity.BROWSER
-    ended_voters: frozenset[bytes] = (
-        frozenset()
-    )  # voters whose accounts have ended, though a pass may not have
+    #: Voters whose accounts have ended, although their passes may still be valid.
+    ended_voters: frozenset[bytes] = frozenset()
     venues: Networks = ()
-    quarantines_over_limit: bool = False  # ballots over a limit are counted apart, not refused
-    #: Until when voters' ballots need a proof of work, in seconds since the epoch; inf where they always do.
+    quarantines_over_limit: bool = False  # ballots over a rate limit, instead of refusing them
+    #: Seconds since the epoch until which ballots need a proof of work; inf for always, 0 for never.
     proof_until: float = 0.0
-    #: Valid selections as voters marked them -> as they are stored; a poll has few and many ballots.
+    #: Memo of valid selections: as marked -> as stored. A poll has many ballots and few distinct selections.
     canonical: dict[tuple[int, ...], str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -57,13 +55,13 @@ _cache: dict[str, tuple[float, PollRules]] = {}
 
 
 def cached_rules(code: str) -> tuple[PollRules, float] | None:
-    """What is cached of the poll with this (canonical) code, and for how many seconds; asks no store."""
+    """Return the cached rules of a poll by its canonical code, and their age in seconds. Reads no store."""
     cached = _cache.get(code)
     return (cached[1], time.monotonic() - cached[0]) if cached else None
 
 
 def get_rules(code: str, *, fresh: bool = False) -> PollRules:
-    """The rules of the poll with this code; PollNotFound where there is none."""
+    """Return the rules of a poll, cached for a second unless `fresh`; raise PollNotFound."""
     code = canonical_code(code)
     cached = _cache.get(code)
     if cached and not fresh and time.monotonic() - cached[0] < _CACHE_SECONDS:
@@ -71,7 +69,7 @@ def get_rules(code: str, *, fresh: bool = False) -> PollRules:
     try:
         rules = _load(code)
     except DatabaseError:
-        # Old rules serve while the database is away: the gate decides, and counting checks once more.
+        # While the database is down stale rules are enough: the gate decides, and counting validates again.
         if cached is None:
             raise
         return cached[1]
@@ -83,7 +81,7 @@ def get_rules(code: str, *, fresh: bool = False) -> PollRules:
 
 
 def rules_of_round(code: str, round: int | None) -> PollRules:
-    """The rules that ballots of `round` are judged by, as the database has them now."""
+    """Return the rules by which ballots of `round` are validated, read from the database."""
     rules = get_rules(code, fresh=True)
     if round in (None, rules.round):
         return rules

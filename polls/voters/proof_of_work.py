@@ -1,9 +1,8 @@
-"""Proof of work, in ALTCHA's protocol: a second of a voter's computing for the right to cast.
+"""Proof of work before a cast, in ALTCHA's protocol: about a second of the voter's computing time.
 
-A challenge hides a number up to settings.PROOF_WORK behind a hash; whoever casts has tried numbers until one
-fitted. Nothing is stored: the signature is made over the poll, its round, the voter and the ballot that this
-voter has in so far, so the proof is worth nothing to anybody else, nor for the voter's next ballot; and the
-time when it ends is in what is hashed. See docs/decisions/proof-of-work.md.
+A challenge is the hash of a salt and a secret number up to settings.PROOF_WORK; to solve it, try numbers.
+Nothing is stored. The signature covers poll, round, voter and the voter's ballot so far, so a proof works for
+one voter and one ballot. The salt contains its expiry. See docs/decisions/proof-of-work.md.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from django.conf import settings
 from polls import clock
 from polls.keys import keyed_hash, signing_secrets
 
-#: A challenge may be fetched when the page opens, and its proof sent when the voter has made up their mind.
+#: Long, because a page fetches its challenge when it opens and sends the proof when the voter has decided.
 VALID_SECONDS = 600
 ALGORITHM = "SHA-256"
 #: A proof has about 350 characters; ALTCHA's own solvers add a field or two.
 MAX_LENGTH = 1000
 _SALT_BYTES = 12
-_BOUND = struct.Struct(">IH16s17s32s")  # poll_id, round, voter_key, the ballot that is in, challenge
-#: What we make and nothing else. The "&" at the end keeps digits from moving between number and time.
+_BOUND = struct.Struct(">IH16s17s32s")  # poll_id, round, voter_key, current ballot, challenge
+#: Exactly the salts that we make. The final "&" keeps digits from moving between expiry and number.
 _SALT = re.compile(r"[0-9a-f]{24}\?expires=([0-9]{10,12})&", re.ASCII)
 
 
 class Proof(msgspec.Struct, gc=False):
-    """ALTCHA's payload, version 1, as far as it proves anything: `challenge` follows from salt and number."""
+    """The fields of ALTCHA's payload (version 1) that we check. `challenge` follows from salt and number."""
 
     algorithm: str
     number: int
@@ -47,7 +46,7 @@ _decode = msgspec.json.Decoder(Proof).decode
 
 
 class Voter(NamedTuple):
-    """Who needs a proof: a voter in one round of a poll."""
+    """The voter, in one round of a poll, for whom a proof is made."""
 
     poll_id: int
     round: int
@@ -55,9 +54,9 @@ class Voter(NamedTuple):
 
 
 def new_challenge(voter: Voter, ballot_id: bytes | None) -> dict[str, Any]:
-    """A challenge for this voter, as ALTCHA's solvers take it.
+    """Return a challenge for this voter, in the form that ALTCHA's solvers take.
 
-    ballot_id: of the ballot that the voter has in; None where there is none.
+    ballot_id: the voter's current ballot; None if they have none.
     """
     salt = f"{secrets.token_hex(_SALT_BYTES)}?expires={int(clock.now()) + VALID_SECONDS}&"
     digest = _digest(salt, secrets.randbelow(settings.PROOF_WORK + 1))
@@ -71,9 +70,9 @@ def new_challenge(voter: Voter, ballot_id: bytes | None) -> dict[str, Any]:
 
 
 def is_valid_proof(proof: str, voter: Voter, ballots: Iterable[bytes | None] = (None,)) -> bool:
-    """Whether this is a solved challenge of this voter that hasn't ended. Never raises.
+    """Whether this is a solved challenge of this voter that hasn't expired. Never raises.
 
-    ballots: what the voter may have had in when it was made; None where that was no ballot.
+    ballots: the possible current ballots at the time of the challenge; None stands for no ballot.
     """
     if len(proof) > MAX_LENGTH:
         return False
@@ -97,7 +96,7 @@ def _digest(salt: str, number: int) -> bytes:
 
 
 def _signature(secret: str, voter: Voter, ballot_id: bytes | None, digest: bytes) -> bytes:
-    # Nobody but us checks it, so it needn't be the HMAC that ALTCHA's libraries make: this one costs a third.
+    # Only we verify it, so it needn't be the HMAC of ALTCHA's libraries: this one costs a third.
     ballot = b"" if ballot_id is None else b"\1" + ballot_id
     bound = _BOUND.pack(voter.poll_id, voter.round, voter.key, ballot, digest)
     return keyed_hash(bound, secret, b"proof of work", 32).hex().encode()

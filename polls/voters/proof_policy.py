@@ -1,4 +1,4 @@
-"""When a poll asks voters for proofs of work: as its operator chose, or for a while after an anomaly."""
+"""When a poll requires proofs of work: as its organiser chose, or for a while after an anomaly."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from polls import clock, lifecycle
 from polls.audit_log import record
 from polls.models import Poll, ProofOfWork, State
 
-#: How long a suspicion asks for proofs; one that goes on is put off every minute.
+#: How long proofs are required after a suspicion. While it continues, the end is extended every minute.
 SUSPICION_LASTS = timedelta(minutes=10)
 _EXTEND_AFTER = timedelta(minutes=1)
-#: Who acts, for the records.
+#: The actor in the audit log.
 ACTOR = "rule over_limit"
 
 
 def suspect_attack(poll_id: int, **why: str | int) -> bool:
-    """An attack is suspected: an open poll that leaves it to us asks for proofs from now on, for ten minutes.
+    """Require proofs for SUSPICION_LASTS if the poll is open and its policy is AUTO.
 
-    True where it didn't before; `why` goes into the records.
+    Return True if it didn't require them before; `why` then goes into the audit log.
     """
     now = clock.utc_now()
     with transaction.atomic():
@@ -44,7 +44,7 @@ def suspect_attack(poll_id: int, **why: str | int) -> bool:
 
 
 def set_policy(poll_id: int, policy: ProofOfWork, by: str) -> None:
-    """Ask for proofs never, while an attack is suspected, or always; a suspicion so far is dropped."""
+    """Set the poll's policy. This also ends a current suspicion."""
     with transaction.atomic():
         poll = Poll.objects.select_for_update().get(pk=poll_id)
         poll.proof_of_work, poll.proof_until = policy, None

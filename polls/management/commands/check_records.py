@@ -1,4 +1,4 @@
-"""`manage.py check_records`: whether the log of what admins did is whole."""
+"""`manage.py check_records`: verify the hash chain of the audit log."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from polls.audit_log import verify_chain
 
 class Command(BaseCommand):
     help = (
-        "Follow the chain of digests through the records. Exit status 1 where a record was altered, put in "
-        "or taken out."
+        "Verify the audit log's chain of digests. Exits with status 1 if a record was changed, inserted or "
+        "removed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -20,16 +20,16 @@ class Command(BaseCommand):
             "--known",
             default="",
             metavar="DIGEST",
-            help="the digest of an earlier record, from the logs, that has to be there still: nothing else "
-            "shows that some are missing at the end",
+            help="a record's digest from the server's logs, which must still be in the chain: nothing else "
+            "shows that records are missing at the end",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        verdict = verify_chain(options["known"].strip().lower())
-        if verdict.broken:
-            ids = ", ".join(map(str, verdict.broken[:20]))
-            more = f" and {len(verdict.broken) - 20} more" if len(verdict.broken) > 20 else ""
-            raise CommandError(f"Altered, or something is missing or was put in just before: {ids}{more}.")
-        if not verdict.found:
+        report = verify_chain(options["known"].strip().lower())
+        if report.broken:
+            ids = ", ".join(map(str, report.broken[:20]))
+            more = f" and {len(report.broken) - 20} more" if len(report.broken) > 20 else ""
+            raise CommandError(f"Changed, or a record before it was inserted or removed: {ids}{more}.")
+        if not report.found:
             raise CommandError("There is no record with that digest: records are missing.")
-        self.stdout.write(f"{verdict.rows} records, unbroken. The last digest: {verdict.last or '–'}")
+        self.stdout.write(f"{report.rows} records, unbroken. The last digest: {report.last or '–'}")

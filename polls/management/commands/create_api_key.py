@@ -1,4 +1,4 @@
-"""`manage.py create_api_key NAME --scope …`: a key for a third party, shown once."""
+"""`manage.py create_api_key NAME --scope …`: create an API key for a third party and print it once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ NAME_LENGTH = ApiClient._meta.get_field("name").max_length or 50
 
 
 class Command(BaseCommand):
-    help = "Make an API key. The key is the last line printed, alone, and is not stored: keep it."
+    help = "Create an API key. The key is the last line of the output and is not stored: keep it."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", metavar="NAME", help="whose key it is, as the admin lists it")
+        parser.add_argument("name", metavar="NAME", help="the client's name, as the admin lists it")
         parser.add_argument(
             "--scope",
             dest="scopes",
@@ -46,12 +46,10 @@ class Command(BaseCommand):
 
 
 def parse_scopes(words: Sequence[str]) -> list[str]:
-    """The scopes named, each once, in the order in which they are declared; commas may part them too."""
+    """Return the named scopes once each, in the order of their declaration. Commas may separate them too."""
     named = {scope for word in words for scope in word.split(",") if scope}
     if unknown := sorted(named - set(SCOPES)):
         raise CommandError(f"There is no scope {', '.join(unknown)}. Scopes: {', '.join(SCOPES)}.")
     if not named:
-        raise CommandError(
-            f"A key that may do nothing is of no use: add --scope. Scopes: {', '.join(SCOPES)}."
-        )
+        raise CommandError(f"A key needs a scope: add --scope. Scopes: {', '.join(SCOPES)}.")
     return [scope for scope in SCOPES if scope in named]

@@ -1,4 +1,4 @@
-"""`manage.py create_invites CODE --count N`: a batch of invites, and the file with their links."""
+"""`manage.py create_invites CODE --count N`: create a batch of invites and write their links as CSV."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LABEL_LENGTH = 100
 
 class Command(BaseCommand):
     help = (
-        "Make invites for a poll by invitation, and write their links as CSV: to standard output, or to a new"
+        "Create invites for a poll by invitation and write their links as CSV, to standard output or to a new"
         " file that only you can read. Whoever has a link can vote with it, once."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("code", metavar="CODE", help="the poll's code")
         parser.add_argument("--count", type=int, required=True, help="how many, up to a million")
-        parser.add_argument("--label", default="", help="for whom they are, as the admin lists them")
+        parser.add_argument("--label", default="", help="who they are for, as the admin lists them")
         parser.add_argument("--out", type=Path, help="the file to write; it must not be there yet")
         parser.add_argument(
             "--site",
@@ -65,7 +65,7 @@ class Command(BaseCommand):
 
 
 def create_private_file(path: Path) -> TextIO:
-    """A new file for the owner's eyes."""
+    """Create a file that only its owner can read."""
     try:
         path.touch(mode=0o600, exist_ok=False)
         return path.open("w", encoding="utf-8", newline="")
@@ -74,7 +74,7 @@ def create_private_file(path: Path) -> TextIO:
 
 
 def default_site() -> str:
-    """Where this server is reached, as far as the settings say."""
+    """Return scheme and host of this server according to the settings."""
     if settings.PUBLIC_URL:
         return str(settings.PUBLIC_URL)
     scheme = "https" if settings.HTTPS else "http"

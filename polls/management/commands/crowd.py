@@ -1,4 +1,4 @@
-"""`manage.py crowd DEMO --voters 200 --rate 20`: an audience votes, so that one sees the screen move."""
+"""`manage.py crowd DEMO --voters 200 --rate 20`: let a simulated audience vote in a poll."""
 
 from __future__ import annotations
 
@@ -40,28 +40,28 @@ def own_address() -> str:
 
 
 class Command(BaseCommand):
-    help = "Send an audience to an open poll through the public HTTP API, and check that all are counted."
+    help = "Simulate an audience that votes over the public HTTP API, and check that all ballots are counted."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("code", metavar="CODE", help="the poll's code, such as DEMO")
-        add("--voters", type=int, default=200, help="how many come (%(default)s)")
-        add("--rate", type=float, default=20, help="how many a second (%(default)s)")
+        add("--voters", type=int, default=200, help="how many voters arrive (%(default)s)")
+        add("--rate", type=float, default=20, help="arrivals per second (%(default)s)")
         add(
             "--hesitate",
             type=float,
             default=0,
             metavar="SECONDS",
-            help="mean time until they vote (%(default)s)",
+            help="mean time until a voter casts (%(default)s)",
         )
         add("--url", default=own_address(), help="the server (%(default)s)")
-        add("--seed", type=int, help="the same audience again")
-        add("--others-vote", action="store_true", help="others may vote meanwhile: more growth is no failure")
+        add("--seed", type=int, help="seed of the random numbers, to repeat an audience")
+        add("--others-vote", action="store_true", help="other people vote too: the tally may grow by more")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         check_options(options)
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # it would say a line for each request
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # instead of a line per request
         self.console = console(options)
         report = self.run(options)
         self.console.print(summary_table(report))
@@ -99,7 +99,7 @@ class Command(BaseCommand):
 
 
 async def vote_until_interrupted(audience: Audience) -> Report:
-    """The first Ctrl-C lets the audience go and waits for what is on its way; the second one is Python's."""
+    """Run the audience. The first Ctrl-C ends it and waits for requests under way; the second is Python's."""
     loop = asyncio.get_running_loop()
 
     def leave() -> None:
@@ -113,7 +113,7 @@ async def vote_until_interrupted(audience: Audience) -> Report:
 
 def check_options(options: dict[str, Any]) -> None:
     if options["voters"] < 1 or options["rate"] <= 0 or options["hesitate"] < 0:
-        raise CommandError("--voters and --rate take numbers above 0, --hesitate none below.")
+        raise CommandError("--voters and --rate must be above 0, and --hesitate must not be negative.")
     address = urlsplit(options["url"])
     if address.scheme not in ("http", "https") or not address.netloc:
         raise CommandError(f"--url takes an address such as {own_address()}, not {options['url']}.")
@@ -137,7 +137,7 @@ def summary_table(report: Report) -> Table:
 
 
 def tally_table(report: Report) -> Table:
-    """Before and after, as the endpoint shows it to anybody."""
+    """Return the public tally before and after the run as a table."""
     table = Table("", title=printable(report.after.get("question") or "Tally"), title_justify="left")
     for name in ("before", "after", "share"):
         table.add_column(name, justify="right")
@@ -158,7 +158,7 @@ def tally_table(report: Report) -> Table:
 
 
 def find_failures(report: Report, *, others_vote: bool) -> list[str]:
-    """Why the run is no success, in sentences."""
+    """Return why the run failed, in sentences; empty after a success."""
     failures = []
     if report.refused:
         failures.append(

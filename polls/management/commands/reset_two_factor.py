@@ -1,4 +1,4 @@
-"""`manage.py reset_two_factor USER`: let somebody in again who has lost phone and recovery codes."""
+"""`manage.py reset_two_factor USER`: for an account whose owner lost phone and recovery codes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from polls import two_factor
 
 class Command(BaseCommand):
     help = (
-        "Forget the second factor of an account. From then on its password alone lets in, or where a second "
-        "factor is required, lets set up a new one: make sure who is asking. It is recorded."
+        "Delete the second factor of an account. Its password alone is then enough to log in or, where a "
+        "second factor is required, to set up a new one: make sure who is asking. The audit log records it."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -25,5 +25,5 @@ class Command(BaseCommand):
             raise CommandError(f"There is no account {options['user']!r}.")
         if not two_factor.remove(user):
             raise CommandError(f"{options['user']} has no second factor.")
-        next_step = "sets up a new one at the next log-in" if two_factor.required() else "needs it no more"
-        self.stdout.write(f"The second factor of {options['user']} is gone: {options['user']} {next_step}.")
+        next_step = "sets up a new one at the next login" if two_factor.required() else "no longer needs one"
+        self.stdout.write(f"Second factor deleted: {options['user']} {next_step}.")
