@@ -1,7 +1,7 @@
-"""What others build: each peer in a folder of its own, started by a measure in processes of its own.
+"""The peers: each has its own folder, and a measure starts it in its own processes.
 
-A folder with a package.json has its npm packages installed outside the checkout, beside the Python packages
-that run the bench, from its package-lock.json and again when that changes.
+If a folder has a package.json, its npm packages are installed by package-lock.json into .venv, and again when
+that file changes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ INSTALLED = Path(sys.prefix) / "peers"
 
 
 def install(name: str) -> Path:
-    """Where peer `name` can be run from."""
+    """Return the folder that peer `name` runs from."""
     source = SOURCES / name
     if not (source / "package.json").exists():
         return source

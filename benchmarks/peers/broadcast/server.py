@@ -1,4 +1,4 @@
-"""Fan-out with `websockets.broadcast` on uvloop: what comes in on /publish goes to every viewer.
+"""Fan-out with `websockets.broadcast` on uvloop: a message posted to /publish goes to all viewers.
 
 As the library's documentation advises: compression off, `broadcast` rather than a loop of sends.
 """

@@ -1,5 +1,5 @@
-// Fan-out with Socket.IO over WebSocket alone: what is posted to /publish is emitted to everybody, and to each
-// new viewer at once. What it doesn't need is off, so that it is at its best.
+// Fan-out with Socket.IO over WebSocket only: a message posted to /publish is emitted to all viewers, and to each
+// new viewer at once. Features that it doesn't need are off.
 const http = require("node:http");
 const { Server } = require("socket.io");
 

@@ -1,5 +1,5 @@
-// Fan-out with `ws`: what is posted to /publish goes to every viewer, and to each new one at once.
-// As its README broadcasts, and with what its documentation advises: no compression, the message encoded once.
+// Fan-out with `ws`: a message posted to /publish goes to all viewers, and to each new viewer at once. Like the
+// broadcast in its README, with the advice of its documentation: no compression, and the message encoded once.
 const http = require("node:http");
 const { WebSocketServer, WebSocket } = require("ws");
 
