@@ -12,7 +12,7 @@ from django.conf import settings
 from analytics.audit import bundles, purge
 from analytics.counting import batches, cache_locks, closing, resuming, stepped_results, triggers
 from analytics.health import heartbeats
-from analytics.quarantine import decisions
+from analytics.quarantine import moves
 from analytics.recovery import stuck_copies
 from polls import lifecycle
 from polls.errors import LogInconsistent
@@ -72,7 +72,7 @@ def sweep(task: Any) -> None:
             logger.exception("partition_not_counted", extra={"partition": partition})
     closing.close_counted_polls()
     stepped_results.catch_up()
-    decisions.go_on()
+    moves.go_on()
     resuming.continue_resumed()
 
 

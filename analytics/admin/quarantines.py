@@ -28,7 +28,8 @@ from unfold.widgets import (
 )
 
 from analytics.models import Quarantine
-from analytics.quarantine import decisions
+from analytics.quarantine import decisions, disclosure_control
+from analytics.quarantine.moves import SetAside
 from analytics.results.tallies import is_stepping
 from polls.admin.base import Admin
 from polls.admin.search import FoldedSearch
@@ -271,10 +272,10 @@ def _steps(decision: Quarantine) -> list[tuple[str, Any]]:
 
 
 def _needs_more(decision: Quarantine) -> int:
-    return 0 if decision.released_at else decisions.needs_more(decision)
+    return 0 if decision.released_at else disclosure_control.needs_more(decision)
 
 
-def _said(done: decisions.SetAside) -> str:
+def _said(done: SetAside) -> str:
     set_aside = ngettext(
         "%(count)s ballot is set aside.", "%(count)s ballots are set aside.", done.ballots
     ) % {"count": done.ballots}

@@ -11,7 +11,7 @@ from analytics.audit import recount
 from analytics.counting import closing, dead_letters
 from analytics.counting.quarantine_assignment import BY_RULE
 from analytics.models import Checkpoint, Quarantine, Tally, TallyPoint
-from analytics.quarantine import decisions
+from analytics.quarantine import decisions, moves
 from analytics.results import documents, tallies
 from polls import clock, lifecycle
 from polls.casting.receipts import make_receipt, receipt_status
@@ -300,20 +300,20 @@ def test_a_decision_stands_for_open_polls_only() -> None:
 
 
 def test_a_release_goes_on_where_it_was_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decisions, "CHUNK", 3)
+    monkeypatch.setattr(moves, "CHUNK", 3)
     poll = open_poll()
     aside(poll, range(10))
     count()
     decision = Quarantine.objects.get()
-    monkeypatch.setattr(decisions, "PATIENCE_SECONDS", 0)
-    monkeypatch.setattr(decisions.move_back, "__defaults__", (0, None))
+    monkeypatch.setattr(moves, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(moves.move_back, "__defaults__", (0, None))
     decisions.release(decision.pk, ANN)
     assert both(poll) == (3, 7)
     decision.refresh_from_db()
     assert decision.released_by == ANN
-    decisions._move_some_back(decision)
+    moves.move_some_back(decision)
     assert both(poll) == (6, 4)
-    monkeypatch.setattr(decisions.move_back, "__defaults__", (60, None))
+    monkeypatch.setattr(moves.move_back, "__defaults__", (60, None))
     tasks.sweep()
     assert both(poll) == (10, 0)
     decision.refresh_from_db()

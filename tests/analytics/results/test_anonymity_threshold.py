@@ -12,6 +12,7 @@ from django.test import Client
 from analytics.audit import bundles, recount
 from analytics.models import Quarantine, Tally
 from analytics.quarantine import decisions
+from analytics.quarantine.moves import SetAside
 from analytics.results import anonymity_threshold, documents, tallies
 from polls import lifecycle
 from polls.errors import Malformed, TooFewBallots
@@ -26,7 +27,7 @@ ANN = "user ann"
 LEAST = anonymity_threshold.LEAST
 
 
-def set_aside(poll: Poll, ballots: list[NewBallot]) -> decisions.SetAside:
+def set_aside(poll: Poll, ballots: list[NewBallot]) -> SetAside:
     return decisions.by_receipts(Poll.objects.get(pk=poll.pk), map(receipt_of, ballots), "Sold votes", ANN)
 
 

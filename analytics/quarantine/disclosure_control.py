@@ -1,0 +1,90 @@
+"""Which moves between the tallies would show what single ballots mark, and are refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from analytics.models import Quarantine
+from analytics.quarantine.moves import SetAside, in_pieces, step_of
+from analytics.results import anonymity_threshold
+from polls.errors import TooFewBallots
+from polls.models import Ballot, Poll, Round, State
+
+
+def needs_more(decision: Quarantine) -> int:
+    """How many ballots it takes to release this decision into a result, where it has fewer; else 0."""
+    return _needs_more(Poll.objects.filter(pk=decision.poll_id).first(), decision)
+
+
+def _needs_more(poll: Poll | None, decision: Quarantine) -> int:
+    if poll is None or (decision.round == poll.round and poll.state == State.OPEN):
+        return 0  # ballots come in one by one now, and so may these
+    round_ = Round.objects.filter(poll=poll, number=decision.round).first()
+    least = anonymity_threshold.least(step_of(round_) if round_ else 1)
+    return least if 0 < anonymity_threshold.ballots_up_to(decision.pk, least) < least else 0
+
+
+def check_release(poll: Poll | None, decision: Quarantine) -> None:
+    if least := _needs_more(poll, decision):
+        raise TooFewBallots(
+            _(
+                "Voting is over, and these ballots are fewer than %(least)s: the result would show what they"
+                " mark. They stay set aside."
+            )
+            % {"least": least}
+        )
+
+
+def cells_to_move(poll: Poll, voters: list[bytes], done: SetAside) -> set[int | None]:
+    """The cells that these voters' ballots may be moved out of, by their `released_from`.
+
+    Ballots that were released together are a cell: the tallies have shown what all of them mark. Moving all
+    but few of a cell, or only few, would show the marks of these by subtraction. Those that were never set
+    aside are one too, with those of which so few were released that nothing was shown of them.
+    """
+    found: Counter[tuple[int | None, bool]] = Counter()
+    for ballots in in_pieces(poll, voters):
+        rows = ballots.values_list("released_from", "quarantine_id")
+        found.update((cell, apart is not None) for cell, apart in rows)
+    done.already = sum(count for (_cell, apart), count in found.items() if apart)
+    done.not_counted = len(voters) - found.total()
+    round_ = Round.objects.filter(poll=poll, number=poll.round).first()
+    least = anonymity_threshold.least(step_of(round_) if round_ else 1)
+    small = _small_cells(poll, least)
+    counted: Counter[int | None] = Counter()
+    for (cell, apart), count in found.items():
+        if not apart:
+            counted[None if cell in small else cell] += count
+    cells = {cell for cell, count in counted.items() if _may_move(poll, cell, small, count, least)}
+    done.too_few = sum(count for cell, count in counted.items() if cell not in cells)
+    if done.too_few and not cells:
+        raise TooFewBallots(
+            _(
+                "Set aside at least %(least)s ballots together, and leave as many: fewer would show what each"
+                " of them marks."
+            )
+            % {"least": least}
+        )
+    return cells | small if None in cells else cells
+
+
+def _small_cells(poll: Poll, least: int) -> set[int | None]:
+    decisions = Quarantine.objects.filter(poll_id=poll.pk, round=poll.round, released_at__isnull=False)
+    counted = Ballot.objects.filter(quarantine_id=None)
+    return {
+        pk
+        for pk in decisions.values_list("pk", flat=True)
+        if counted.filter(released_from=pk).order_by()[:least].count() < least
+    }
+
+
+def _may_move(poll: Poll, cell: int | None, small: set[int | None], count: int, least: int) -> bool:
+    if count < least:
+        return False
+    of_cell = Q(released_from=cell) if cell else Q(released_from=None) | Q(released_from__in=small)
+    counted = Ballot.objects.filter(of_cell, poll_id=poll.pk, round=poll.round, quarantine_id=None)
+    left = counted.order_by()[: count + least].count() - count
+    return left == 0 or left >= least
