@@ -15,7 +15,7 @@ import logging
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -27,26 +27,21 @@ from django.core.cache import cache
 from django.core.files import File
 from django.core.files.storage import storages
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
-from django.utils import timezone
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from analytics.audit import recount, signing
+from analytics.audit import bundle_facts, bundle_lists, recount, signing
 from analytics.audit.external_sort import sorted_lines
-from analytics.models import AuditBundle, Quarantine
+from analytics.models import AuditBundle
 from analytics.results.tallies import BALLOTS, QUARANTINED
-from polls.casting.receipts import make_receipt
 from polls.errors import LandslideError
-from polls.methods import decode, get_method
-from polls.models import Ballot, DeadLetter, Poll, Round, State
-from polls.poll_document import iso
+from polls.methods import get_method
+from polls.models import Ballot, Poll, Round, State
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "landslide-audit/1"
 #: Where bundles are kept: an alias of settings.STORAGES.
 STORAGE = "audit"
-_CHUNK = 5000
 _TOGETHER = 500  # lines written at once
 #: How long a worker's mark stands that it is at a bundle; a hint, for the row's constraint lets in one only.
 _MARK_SECONDS = 60
@@ -164,8 +159,11 @@ def _content(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], 
     apart = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
     # So few ballots that one list would tell what the other one's lines mark: neither is given.
     kept_back, apart = (apart.get(BALLOTS, 0), {}) if found.withheld else (0, apart)
-    choices, whole = _choices(poll, round_), _whole(round_)
-    tally = {"counted": _figures(round_, choices, counts), "quarantined": _figures(round_, choices, apart)}
+    choices, whole = bundle_facts.choices(poll, round_), bundle_facts.whole(round_)
+    tally = {
+        "counted": bundle_facts.figures(round_, choices, counts),
+        "quarantined": bundle_facts.figures(round_, choices, apart),
+    }
     votes = {choice["number"]: choice["votes"] for choice in tally["counted"]["choices"]}
     tally["counted"]["winners"] = get_method(round_.rules["method"]).winners(votes)
     lists: dict[str, Iterable[str]] = {}
@@ -173,133 +171,20 @@ def _content(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], 
         rows = Ballot.objects.filter(poll_id=poll.pk, round=round_.number)
         rows = rows.filter(quarantine_id__isnull=not quarantined)
         rows = rows.none() if quarantined and found.withheld else rows
-        lists[f"{prefix}receipts.txt"] = sorted_lines(_receipts(rows, progress), folder)
-        marks = _selections(rows, folder) if whole else _marks(choices, part, folder)
-        lists[f"{prefix}ballots.csv"] = marks
-    facts = _facts(poll, round_, choices) | {
+        lists[f"{prefix}receipts.txt"] = sorted_lines(bundle_lists.receipts(rows, progress), folder)
+        lists[f"{prefix}ballots.csv"] = (
+            bundle_lists.selections(rows, folder) if whole else bundle_lists.marks(choices, part, folder)
+        )
+    facts = bundle_facts.facts(poll, round_, choices) | {
         "ballots": "whole" if whole else "marks",
         "counts": {
             "counted": counts[BALLOTS],
             "quarantined": apart.get(BALLOTS, 0),
             "withheld": kept_back,
-            **_set_aside(round_),
+            **bundle_facts.set_aside(round_),
         },
     }
-    return _Content(facts, tally, _quarantines(round_, withheld=found.withheld), lists)
-
-
-def _whole(round_: Round) -> bool:
-    """Whether ballots are given whole, or mark by mark.
-
-    A rare combination of marks can name its voter. Where the round's tally was released in steps, for
-    secrecy, the bundle shows no more than the tally does.
-    """
-    return round_.rules.get("step", 1) <= 1 or round_.rules["method"] == "single"
-
-
-def _choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:
-    """With the texts that they had in that round, where its result kept them."""
-    kept = (round_.result or {}).get("choices")
-    if kept:
-        return [{"number": each["number"], "label": each["label"]} for each in kept]
-    known = dict(poll.choices.values_list("number", "label"))
-    return [{"number": n, "label": known.get(n, str(n))} for n in round_.rules["numbers"]]
-
-
-def _figures(round_: Round, choices: list[dict[str, Any]], counts: Mapping[str, int]) -> dict[str, Any]:
-    votes = get_method(round_.rules["method"]).votes(round_.method_rules(), counts)
-    return {
-        "ballots": counts.get(BALLOTS, 0),
-        "selections": sum(votes.values()),
-        "choices": [{**choice, "votes": votes[choice["number"]]} for choice in choices],
-    }
-
-
-def _receipts(rows: QuerySet[Ballot], progress: Callable[[int], None] | None) -> Iterator[str]:
-    fields = rows.values_list("poll_id", "round", "voter_key", "ballot_id").order_by()
-    for number, (poll_id, number_of_round, voter_key, ballot_id) in enumerate(fields.iterator(_CHUNK), 1):
-        yield make_receipt(poll_id, number_of_round, bytes(voter_key), bytes(ballot_id)) + "\n"
-        if progress and number % _CHUNK == 0:
-            progress(_CHUNK)
-
-
-def _selections(rows: QuerySet[Ballot], folder: Path) -> Iterator[str]:
-    """A line for each ballot. Alike ones come as a number and become lines only when they are written."""
-    alike = rows.order_by().values_list("selection").annotate(ballots=Count("voter_key"))
-    counted = (f"{' '.join(map(str, decode(text)))}\t{count}\n" for text, count in alike.iterator(_CHUNK))
-    return _repeated(sorted_lines(counted, folder))
-
-
-def _marks(choices: list[dict[str, Any]], counts: Mapping[str, int], folder: Path) -> Iterator[str]:
-    counted = (f"{each['number']}\t{counts.get(str(each['number']), 0)}\n" for each in choices)
-    return _repeated(sorted_lines(counted, folder))
-
-
-def _repeated(counted: Iterator[str]) -> Iterator[str]:
-    yield "selection\n"
-    for line in counted:
-        marks, _tab, count = line.partition("\t")
-        left = int(count)
-        while left > 0:  # a piece at a time: one may stand for millions
-            yield f"{marks}\n" * min(left, _TOGETHER)
-            left -= _TOGETHER
-
-
-def _set_aside(round_: Round) -> dict[str, int]:
-    """Accepted ballots that are in neither list, and why."""
-    letters = DeadLetter.objects.filter(poll_id=round_.poll_id, round=round_.number)
-    by_status = dict(letters.order_by().values_list("status").annotate(n=Count("pk")))
-    return {
-        status: by_status.get(status, 0) for status in (DeadLetter.Status.WAITING, DeadLetter.Status.REJECTED)
-    }
-
-
-def _quarantines(round_: Round, *, withheld: bool) -> list[dict[str, Any]]:
-    """The decisions, each with the number of its ballots that are listed."""
-    where = {"poll_id": round_.poll_id, "round": round_.number}
-    rows = Ballot.objects.filter(**where, quarantine_id__isnull=False).order_by()
-    ballots = dict(rows.values_list("quarantine_id").annotate(n=Count("voter_key")))
-    return [
-        {
-            "rule": each.rule,
-            "reason": each.reason,
-            "decided_by": each.decided_by,
-            "decided_at": iso(each.decided_at),
-            "released_by": each.released_by,
-            "released_at": iso(each.released_at),
-            "ballots": 0 if withheld else ballots.get(each.pk, 0),
-        }
-        for each in Quarantine.objects.filter(**where).order_by("pk")
-    ]
-
-
-def _facts(poll: Poll, round_: Round, choices: list[dict[str, Any]]) -> dict[str, Any]:
-    rules = round_.rules
-    published = poll.published_at if round_.number == poll.round else round_.made_public_at
-    return {
-        "format": FORMAT,
-        "software": {"name": "Landslide", "version": settings.VERSION},
-        "poll": poll.code,
-        "round": round_.number,
-        "epoch": poll.epoch,
-        "question": round_.question or poll.question,
-        "method": rules["method"],
-        # Rounds that were opened by an earlier version froze neither revote nor identity.
-        "rules": {
-            "least": rules["least"],
-            "most": rules["most"],
-            "revote": rules.get("revote", poll.revote),
-        },
-        "who_may_vote": rules.get("identity", poll.identity),
-        "choices": choices,
-        "opened_at": iso(round_.opened_at),
-        "closed_at": iso(round_.closed_at),
-        "published_at": iso(published),
-        "made_at": iso(timezone.now()),
-    }
-
-
-# --- writing ---
+    return _Content(facts, tally, bundle_facts.quarantines(round_, withheld=found.withheld), lists)
 
 
 def _write(draft: Path, content: _Content) -> None:

@@ -1,0 +1,99 @@
+"""What an audit bundle says of its round: manifest, tally and quarantine decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count
+from django.utils import timezone
+
+from analytics.models import Quarantine
+from analytics.results.tallies import BALLOTS
+from polls.methods import get_method
+from polls.models import Ballot, DeadLetter, Poll, Round
+from polls.poll_document import iso
+
+FORMAT = "landslide-audit/1"
+
+
+def whole(round_: Round) -> bool:
+    """Whether ballots are given whole, or mark by mark.
+
+    A rare combination of marks can name its voter. Where the round's tally was released in steps, for
+    secrecy, the bundle shows no more than the tally does.
+    """
+    return round_.rules.get("step", 1) <= 1 or round_.rules["method"] == "single"
+
+
+def choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:
+    """With the texts that they had in that round, where its result kept them."""
+    kept = (round_.result or {}).get("choices")
+    if kept:
+        return [{"number": each["number"], "label": each["label"]} for each in kept]
+    known = dict(poll.choices.values_list("number", "label"))
+    return [{"number": n, "label": known.get(n, str(n))} for n in round_.rules["numbers"]]
+
+
+def figures(round_: Round, choices: list[dict[str, Any]], counts: Mapping[str, int]) -> dict[str, Any]:
+    votes = get_method(round_.rules["method"]).votes(round_.method_rules(), counts)
+    return {
+        "ballots": counts.get(BALLOTS, 0),
+        "selections": sum(votes.values()),
+        "choices": [{**choice, "votes": votes[choice["number"]]} for choice in choices],
+    }
+
+
+def set_aside(round_: Round) -> dict[str, int]:
+    """Accepted ballots that are in neither list, and why."""
+    letters = DeadLetter.objects.filter(poll_id=round_.poll_id, round=round_.number)
+    by_status = dict(letters.order_by().values_list("status").annotate(n=Count("pk")))
+    return {
+        status: by_status.get(status, 0) for status in (DeadLetter.Status.WAITING, DeadLetter.Status.REJECTED)
+    }
+
+
+def quarantines(round_: Round, *, withheld: bool) -> list[dict[str, Any]]:
+    """The decisions, each with the number of its ballots that are listed."""
+    where = {"poll_id": round_.poll_id, "round": round_.number}
+    rows = Ballot.objects.filter(**where, quarantine_id__isnull=False).order_by()
+    ballots = dict(rows.values_list("quarantine_id").annotate(n=Count("voter_key")))
+    return [
+        {
+            "rule": each.rule,
+            "reason": each.reason,
+            "decided_by": each.decided_by,
+            "decided_at": iso(each.decided_at),
+            "released_by": each.released_by,
+            "released_at": iso(each.released_at),
+            "ballots": 0 if withheld else ballots.get(each.pk, 0),
+        }
+        for each in Quarantine.objects.filter(**where).order_by("pk")
+    ]
+
+
+def facts(poll: Poll, round_: Round, choices: list[dict[str, Any]]) -> dict[str, Any]:
+    rules = round_.rules
+    published = poll.published_at if round_.number == poll.round else round_.made_public_at
+    return {
+        "format": FORMAT,
+        "software": {"name": "Landslide", "version": settings.VERSION},
+        "poll": poll.code,
+        "round": round_.number,
+        "epoch": poll.epoch,
+        "question": round_.question or poll.question,
+        "method": rules["method"],
+        # Rounds that were opened by an earlier version froze neither revote nor identity.
+        "rules": {
+            "least": rules["least"],
+            "most": rules["most"],
+            "revote": rules.get("revote", poll.revote),
+        },
+        "who_may_vote": rules.get("identity", poll.identity),
+        "choices": choices,
+        "opened_at": iso(round_.opened_at),
+        "closed_at": iso(round_.closed_at),
+        "published_at": iso(published),
+        "made_at": iso(timezone.now()),
+    }

@@ -1,0 +1,47 @@
+"""The sorted lists of an audit bundle: receipts, and what ballots mark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from django.db.models import Count, QuerySet
+
+from analytics.audit.external_sort import sorted_lines
+from polls.casting.receipts import make_receipt
+from polls.methods import decode
+from polls.models import Ballot
+
+_CHUNK = 5000
+_TOGETHER = 500  # lines written at once
+
+
+def receipts(rows: QuerySet[Ballot], progress: Callable[[int], None] | None) -> Iterator[str]:
+    fields = rows.values_list("poll_id", "round", "voter_key", "ballot_id").order_by()
+    for number, (poll_id, number_of_round, voter_key, ballot_id) in enumerate(fields.iterator(_CHUNK), 1):
+        yield make_receipt(poll_id, number_of_round, bytes(voter_key), bytes(ballot_id)) + "\n"
+        if progress and number % _CHUNK == 0:
+            progress(_CHUNK)
+
+
+def selections(rows: QuerySet[Ballot], folder: Path) -> Iterator[str]:
+    """A line for each ballot. Alike ones come as a number and become lines only when they are written."""
+    alike = rows.order_by().values_list("selection").annotate(ballots=Count("voter_key"))
+    counted = (f"{' '.join(map(str, decode(text)))}\t{count}\n" for text, count in alike.iterator(_CHUNK))
+    return _repeated(sorted_lines(counted, folder))
+
+
+def marks(choices: list[dict[str, Any]], counts: Mapping[str, int], folder: Path) -> Iterator[str]:
+    counted = (f"{each['number']}\t{counts.get(str(each['number']), 0)}\n" for each in choices)
+    return _repeated(sorted_lines(counted, folder))
+
+
+def _repeated(counted: Iterator[str]) -> Iterator[str]:
+    yield "selection\n"
+    for line in counted:
+        marks, _tab, count = line.partition("\t")
+        left = int(count)
+        while left > 0:  # a piece at a time: one may stand for millions
+            yield f"{marks}\n" * min(left, _TOGETHER)
+            left -= _TOGETHER
