@@ -6,7 +6,7 @@ from email.utils import formatdate
 from typing import Any
 
 
-class Dated:
+class DateHeader:
     """Plain ASGI round an application that is served by Daphne."""
 
     def __init__(self, app: Any) -> None:

@@ -1,4 +1,4 @@
-"""The opening of a WebSocket by the shortest way: 5,000 viewers may come back in the same second.
+"""The handshake of a WebSocket by the shortest way: 5,000 viewers may come back in the same second.
 
 uvicorn writes the request out again, has it parsed a second time and sets up all that a
 conversation could need; that is half of what a viewer's arrival costs. Here a handshake that
@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from config.protocols.websocket_connection import WebSocketLine
+from config.protocols.websocket_connection import WebSocketConnection
 from realtime.handover import HAND_OVER
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ FAILED = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection
 NORMAL, INTERNAL_ERROR = 1000, 1011
 
 
-def answer_to(headers: list[tuple[bytes, bytes]]) -> bytes | None:
+def accept_key_for(headers: list[tuple[bytes, bytes]]) -> bytes | None:
     """The Sec-WebSocket-Accept of a regular handshake; None for one that is better left to uvicorn."""
     seen: dict[bytes, bytes] = {}
     for name, value in headers:
@@ -53,14 +53,19 @@ def answer_to(headers: list[tuple[bytes, bytes]]) -> bytes | None:
     return base64.b64encode(hashlib.sha1(key + GUID, usedforsecurity=False).digest())
 
 
-class Opening:
+class WebSocketHandshake:
     """A WebSocket's ASGI conversation, mostly a short one: accepted, and handed over or closed.
 
     Binary messages are not passed on; nothing of ours takes any.
     """
 
     def __init__(
-        self, scope: dict[str, Any], url: bytes, line: WebSocketLine, head: bytes, early: bytes = b""
+        self,
+        scope: dict[str, Any],
+        url: bytes,
+        connection: WebSocketConnection,
+        head: bytes,
+        early_data: bytes = b"",
     ) -> None:
         raw_path, _, query = url.partition(b"?")
         path = raw_path.decode("ascii")
@@ -81,15 +86,15 @@ class Opening:
             "state": scope["state"],
             "extensions": {HAND_OVER: self.hand_over},
         }
-        self._line = line
+        self._connection = connection
         self._head = head
-        self._early = early  # frames that came with the handshake
-        self._accepted = self._over = False
+        self._early_data = early_data  # frames that came with the handshake
+        self._accepted = self._closed = False
         self._unread: deque[dict[str, Any]] = deque([{"type": "websocket.connect"}])
         self._reader: asyncio.Future[None] | None = None
 
     async def run(self, app: Any) -> None:
-        line = self._line
+        connection = self._connection
         scope, self.scope = self.scope, {}  # it holds this object, and should be gone when the app is done
         try:
             await app(scope, self.receive, self.send)
@@ -97,7 +102,7 @@ class Opening:
             logger.exception("Exception in ASGI application\n")
             self._end(FAILED, INTERNAL_ERROR)
             return
-        if line.watcher is self or not self._accepted:
+        if connection.listener is self or not self._accepted:
             self._end(FAILED, NORMAL)
 
     async def receive(self) -> dict[str, Any]:
@@ -114,48 +119,50 @@ class Opening:
             self._end(FORBIDDEN, message.get("code") or NORMAL)
         elif kind == "websocket.send" and self._accepted:
             text, data = message.get("text"), message.get("bytes")
-            self._line.write_message(text.encode() if text is not None else data or b"", text is not None)
+            self._connection.write_message(
+                text.encode() if text is not None else data or b"", text is not None
+            )
         else:
             raise RuntimeError(f"Unexpected ASGI message '{kind}'.")
 
-    def hand_over(self, watcher: ConnectionListener) -> Connection | None:
-        line = self._line
-        if not self._accepted or self._over or line.transport.is_closing():
+    def hand_over(self, listener: ConnectionListener) -> Connection | None:
+        connection = self._connection
+        if not self._accepted or self._closed or connection.transport.is_closing():
             return None
-        line.watcher = watcher
-        if line.writing_paused:
-            watcher.on_writing_paused()
+        connection.listener = listener
+        if connection.writing_paused:
+            listener.on_writing_paused()
         for message in self._unread:  # what the client said before anybody asked
-            asyncio.get_running_loop().call_soon(watcher.on_message, message.get("text", ""))
-        return line
+            asyncio.get_running_loop().call_soon(listener.on_message, message.get("text", ""))
+        return connection
 
     def _accept(self, headers: Any) -> None:
-        if self._line.transport.is_closing():
+        if self._connection.transport.is_closing():
             self.on_closed()
             return
         self._accepted = True
         more = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self._line.transport.write(self._head + more + b"\r\n")
-        self._line.take_over()
-        if self._early:
-            self._line.data_received(self._early)
+        self._connection.transport.write(self._head + more + b"\r\n")
+        self._connection.take_over()
+        if self._early_data:
+            self._connection.data_received(self._early_data)
 
     def _end(self, refusal: bytes, code: int) -> None:
-        if self._over:
+        if self._closed:
             return
-        self._over = True
+        self._closed = True
         if self._accepted:
-            self._line.close(code)
+            self._connection.close(code)
         else:
-            self._line.write(refusal)
-            self._line.hang_up()
+            self._connection.write(refusal)
+            self._connection.close_transport()
 
-    # What the line tells whoever watches it, until somebody else does.
+    # What the connection tells whoever watches it, until somebody else does.
 
     def on_message(self, text: str) -> None:
         self._unread.append({"type": "websocket.receive", "text": text})
         if len(self._unread) > UNREAD_MOST:
-            self._line.abort()
+            self._connection.abort()
         self._wake()
 
     def on_writing_paused(self) -> None:
@@ -165,7 +172,7 @@ class Opening:
         pass
 
     def on_closed(self) -> None:
-        self._over = True
+        self._closed = True
         self._unread.append({"type": "websocket.disconnect", "code": 1006})
         self._wake()
 

@@ -22,12 +22,12 @@ logger = logging.getLogger("uvicorn.error")
 INVALID = "Invalid HTTP request received."
 
 
-class FramedHttp(HttpToolsProtocol):
+class StrictFramingHttp(HttpToolsProtocol):
     """uvicorn's, which reads a request again without `Upgrade` where that isn't a WebSocket's handshake."""
 
-    opens_websocket = False
-    early = b""  # what came in one read with a handshake, and behind it
-    running: Any = None  # the request that is being answered, where `cycle` is the one that came last
+    is_websocket = False
+    early_data = b""  # what came in one read with a handshake, and behind it
+    active_cycle: Any = None  # the request that is being answered, where `cycle` is the one that came last
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -44,8 +44,8 @@ class FramedHttp(HttpToolsProtocol):
                 return
             except httptools.HttpParserUpgrade as upgrade:
                 rest = memoryview(rest)[upgrade.args[0] :]
-            if self.opens_websocket:
-                self.early = bytes(rest)
+            if self.is_websocket:
+                self.early_data = bytes(rest)
                 self.handle_websocket_upgrade()
                 return
             head = self.head_without_upgrade()
@@ -62,25 +62,25 @@ class FramedHttp(HttpToolsProtocol):
         # Those two as uvicorn sets them, which at this point does nothing else.
         self.scope["method"] = self.parser.get_method().decode("ascii")
         self.scope["http_version"] = self.parser.get_http_version()
-        self.opens_websocket = self.is_handshake()
+        self.is_websocket = self.is_handshake()
 
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self.running = cycle
+        self.active_cycle = cycle
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        self.running = None
+        self.active_cycle = None
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.running is not None:
-            self.running.disconnected = True
-            self.running.message_event.set()
-            self.running = None
+        if self.active_cycle is not None:
+            self.active_cycle.disconnected = True
+            self.active_cycle.message_event.set()
+            self.active_cycle = None
         super().connection_lost(exc)
 
     def is_handshake(self) -> bool:
@@ -91,10 +91,10 @@ class FramedHttp(HttpToolsProtocol):
             and self.scope["http_version"] == "1.1"
             and [value.lower() for name, value in fields if name == b"upgrade"] == [b"websocket"]
             and all(name == b"upgrade" or (name, value) == NO_BODY for name, value in fields)
-            and self.has_answered()
+            and self.is_idle()
         )
 
-    def has_answered(self) -> bool:
+    def is_idle(self) -> bool:
         cycle = cast(Any, self.cycle)
         return cycle is None or cycle.response_complete
 

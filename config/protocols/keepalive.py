@@ -16,7 +16,7 @@ class Pinged(Protocol):
     answered: bool
 
     def ping(self) -> None: ...
-    def lost(self) -> None: ...
+    def on_ping_timeout(self) -> None: ...
 
 
 class Keepalive:
@@ -29,25 +29,25 @@ class Keepalive:
         self._turn = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, line: Pinged) -> None:
-        line.slot = next(self._next_slot)
-        self._slots[line.slot].add(line)
+    def add(self, connection: Pinged) -> None:
+        connection.slot = next(self._next_slot)
+        self._slots[connection.slot].add(connection)
         if self._timer is None:
-            self._timer = self._loop.call_later(1.0, self.turn)
+            self._timer = self._loop.call_later(1.0, self.ping_next_slot)
 
-    def discard(self, line: Pinged) -> None:
-        self._slots[line.slot].discard(line)
+    def discard(self, connection: Pinged) -> None:
+        self._slots[connection.slot].discard(connection)
 
-    def turn(self) -> None:
+    def ping_next_slot(self) -> None:
         slot = self._slots[self._turn]
         self._turn = (self._turn + 1) % len(self._slots)
-        for line in tuple(slot):
-            if line.answered:
-                line.answered = False
-                line.ping()
+        for connection in tuple(slot):
+            if connection.answered:
+                connection.answered = False
+                connection.ping()
             else:
-                line.lost()
-        self._timer = self._loop.call_later(1.0, self.turn) if any(self._slots) else None
+                connection.on_ping_timeout()
+        self._timer = self._loop.call_later(1.0, self.ping_next_slot) if any(self._slots) else None
 
 
 _keepalive: tuple[asyncio.AbstractEventLoop, Keepalive] | None = None

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from config.protocols.http_framing import FramedHttp
+from config.protocols.http_framing import StrictFramingHttp
 
 #: From the connection to its first byte: as long as one that has been used may stay idle.
 FIRST_BYTE_SECONDS = 30.0
 #: From a request's first byte to the end of its headers; as deploy/nginx.conf has it.
 HEAD_SECONDS = 10.0
-#: Between two pieces of a body, and for all of it: the largest batch over a slow line.
+#: Between two pieces of a body, and for all of it: the largest batch over a slow connection.
 BODY_PAUSE_SECONDS = 10.0
 BODY_SECONDS = 120.0
 HEAD_BYTES = 64 * 1024
@@ -24,35 +24,35 @@ TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: clo
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class ImpatientHttp(FramedHttp):
+class ReadTimeoutHttp(StrictFramingHttp):
     """uvicorn's, with an end to its patience."""
 
-    within_message = False
+    in_request = False
     head_complete = False
     head_bytes = 0
-    begun_at = received_at = 0.0
-    slow_timer: asyncio.TimerHandle | None = None
+    request_started_at = last_data_at = 0.0
+    read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self.slow_timer = self.loop.call_later(FIRST_BYTE_SECONDS, self.too_slow)
+        self.read_timer = self.loop.call_later(FIRST_BYTE_SECONDS, self.on_read_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.stop_waiting()
+        self.cancel_read_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Empty lines ahead of a request begin nothing, and buy no time."""
         super().data_received(data)
         if cast(Any, self.parser) is None:
-            self.stop_waiting()  # the connection is somebody else's now
-        elif self.within_message and not self.transport.is_closing():
-            self.wait_for_rest(len(data))
+            self.cancel_read_timer()  # the connection is somebody else's now
+        elif self.in_request and not self.transport.is_closing():
+            self.start_read_timer(len(data))
 
     def on_message_begin(self) -> None:
-        self.stop_waiting()
+        self.cancel_read_timer()
         self._unset_keepalive_if_required()
-        self.within_message, self.head_complete, self.head_bytes = True, False, 0
+        self.in_request, self.head_complete, self.head_bytes = True, False, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -60,45 +60,45 @@ class ImpatientHttp(FramedHttp):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self.stop_waiting()
-        self.within_message = False
+        self.cancel_read_timer()
+        self.in_request = False
         super().on_message_complete()
 
-    def wait_for_rest(self, received: int) -> None:
+    def start_read_timer(self, received: int) -> None:
         """A part of a request has come, and more is to."""
-        self.received_at = self.loop.time()
-        if self.slow_timer is None:
-            self.begun_at = self.received_at
-            self.slow_timer = self.loop.call_later(HEAD_SECONDS, self.too_slow)
+        self.last_data_at = self.loop.time()
+        if self.read_timer is None:
+            self.request_started_at = self.last_data_at
+            self.read_timer = self.loop.call_later(HEAD_SECONDS, self.on_read_timeout)
         if not self.head_complete:
             self.head_bytes += received
             if self.head_bytes > HEAD_BYTES:
                 self.refuse(TOO_LARGE)
 
-    def stop_waiting(self) -> None:
-        if self.slow_timer is not None:
-            self.slow_timer.cancel()
-            self.slow_timer = None
+    def cancel_read_timer(self) -> None:
+        if self.read_timer is not None:
+            self.read_timer.cancel()
+            self.read_timer = None
 
-    def too_slow(self) -> None:
-        self.slow_timer = None
+    def on_read_timeout(self) -> None:
+        self.read_timer = None
         if self.transport.is_closing():
             return
         now = self.loop.time()
-        if not self.within_message:
+        if not self.in_request:
             self.transport.close()  # not one byte came
-        elif self.flow.read_paused or self.has_time(now):
-            self.slow_timer = self.loop.call_later(BODY_PAUSE_SECONDS, self.too_slow)
+        elif self.flow.read_paused or self.body_may_continue(now):
+            self.read_timer = self.loop.call_later(BODY_PAUSE_SECONDS, self.on_read_timeout)
         else:
             self.refuse(TIMEOUT)
 
-    def has_time(self, now: float) -> bool:
-        paused, taken = now - self.received_at, now - self.begun_at
+    def body_may_continue(self, now: float) -> bool:
+        paused, taken = now - self.last_data_at, now - self.request_started_at
         return self.head_complete and paused < BODY_PAUSE_SECONDS and taken < BODY_SECONDS
 
     def refuse(self, answer: bytes) -> None:
         """Hang up, and say why unless an answer has begun."""
-        self.stop_waiting()
+        self.cancel_read_timer()
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete or not (self.head_complete and cycle.response_started):
             self.transport.write(answer)

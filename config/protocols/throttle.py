@@ -22,39 +22,39 @@ SLICE_BYTES = 512
 #: What one connection may send in so many seconds: two messages of the largest size.
 ALLOWED_BYTES, WINDOW_SECONDS = 32 * 1024, 10.0
 #: Until a connection that was told why it ends is cut. It isn't read from any more, so nor is its answer.
-GOODBYE_SECONDS = 1.0
+ABORT_AFTER_SECONDS = 1.0
 #: What a read costs at least, however little came.
 READ_BYTES = 64
 
 
 class Owner(Protocol):
-    """The connection that an inbox belongs to."""
+    """The connection that an input buffer belongs to."""
 
-    def take_in(self, data: bytes) -> None:
+    def process_input(self, data: bytes) -> None:
         """Process the next bytes. They may end in the middle of a frame."""
 
-    def stop_reading(self) -> None: ...
+    def pause_reading(self) -> None: ...
 
-    def read_on(self) -> None: ...
+    def resume_reading(self) -> None: ...
 
-    def too_talkative(self) -> None:
+    def on_limit_exceeded(self) -> None:
         """Close the connection: it sent more than it may."""
 
     def abort(self) -> None:
         """Cut the connection: what it sent couldn't be processed."""
 
 
-class Inbox:
+class InputBuffer:
     """What one connection has sent: counted, and kept until it has its turn."""
 
-    __slots__ = ("_came", "_over", "_owner", "_pending", "_since", "_throttle", "_waiting")
+    __slots__ = ("_closed", "_owner", "_pending", "_received", "_throttle", "_waiting", "_window_start")
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._throttle = shared_throttle()
         self._pending = b""
-        self._waiting = self._over = False
-        self._came, self._since = 0, 0.0
+        self._waiting = self._closed = False
+        self._received, self._window_start = 0, 0.0
 
     @property
     def waiting(self) -> bool:
@@ -62,19 +62,19 @@ class Inbox:
 
     def add(self, data: bytes) -> None:
         """Process `data` now if there is time and nobody waits, else in its turn."""
-        if self._over:
+        if self._closed:
             return
         if not self._allows(len(data)):
-            self._over = True
+            self._closed = True
             self.clear()
-            self._owner.too_talkative()
+            self._owner.on_limit_exceeded()
             return
         self._pending += data
         if not self._waiting:
             self._waiting = True
             self._throttle.admit(self)
             if self._waiting:
-                self._owner.stop_reading()
+                self._owner.pause_reading()
 
     def clear(self) -> None:
         """Forget what waits."""
@@ -83,12 +83,12 @@ class Inbox:
     def hand_over(self, owner: Owner) -> None:
         """The connection is `owner`'s now: what waits keeps its turn, and the limits go on."""
         self._owner = owner
-        if self._waiting or self._over:
-            owner.stop_reading()
+        if self._waiting or self._closed:
+            owner.pause_reading()
 
     def fail(self) -> None:
         """End this connection, whatever state it is in."""
-        self._waiting, self._over = False, True
+        self._waiting, self._closed = False, True
         self.clear()
         self._owner.abort()
 
@@ -96,64 +96,64 @@ class Inbox:
         """Whether more is waiting."""
         data, self._pending = self._pending[:SLICE_BYTES], self._pending[SLICE_BYTES:]
         if data:
-            self._owner.take_in(data)
+            self._owner.process_input(data)
         return bool(self._pending)
 
     def done(self, *, waited: bool) -> None:
         self._waiting = False
-        if waited and not self._over:
-            self._owner.read_on()
+        if waited and not self._closed:
+            self._owner.resume_reading()
 
     def _allows(self, count: int) -> bool:
         now = time.monotonic()
-        if now - self._since >= WINDOW_SECONDS:
-            self._came, self._since = 0, now
-        self._came += max(count, READ_BYTES)
-        return self._came <= ALLOWED_BYTES
+        if now - self._window_start >= WINDOW_SECONDS:
+            self._received, self._window_start = 0, now
+        self._received += max(count, READ_BYTES)
+        return self._received <= ALLOWED_BYTES
 
 
 class Throttle:
-    """The budget of one event loop, and the inboxes that wait for it."""
+    """The budget of one event loop, and the input buffers that wait for it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: deque[Inbox] = deque()
+        self._waiting: deque[InputBuffer] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._credit, self._counted_at = BURST_SECONDS, time.perf_counter()
 
-    def admit(self, inbox: Inbox) -> None:
-        self._waiting.append(inbox)
+    def admit(self, input_buffer: InputBuffer) -> None:
+        self._waiting.append(input_buffer)
         if self._timer is None:
-            self._process(fresh=inbox)
+            self._process(fresh=input_buffer)
 
-    def _process(self, fresh: Inbox | None = None) -> None:
+    def _process(self, fresh: InputBuffer | None = None) -> None:
         """Slice by slice, in turn, until nothing waits or the budget is spent. `fresh` has not waited yet."""
         self._timer = None
         now = time.perf_counter()
         self._credit = min(self._credit + (now - self._counted_at) * SHARE, BURST_SECONDS)
         self._counted_at = now
         while self._waiting and self._credit > 0:
-            inbox = self._waiting.popleft()
+            input_buffer = self._waiting.popleft()
             began = time.perf_counter()
-            more = self._turn(inbox, waited=inbox is not fresh)
+            more = self._turn(input_buffer, waited=input_buffer is not fresh)
             # One slice that took long, since the machine was busy, isn't paid for by those behind it.
             self._credit = max(self._credit - (time.perf_counter() - began), -BURST_SECONDS)
             if more:
-                self._waiting.append(inbox)
+                self._waiting.append(input_buffer)
         if self._waiting:
             pause = (BURST_SECONDS / 4 - self._credit) / SHARE
             self._timer = self._loop.call_later(pause, self._process)
 
-    def _turn(self, inbox: Inbox, *, waited: bool) -> bool:
+    def _turn(self, input_buffer: InputBuffer, *, waited: bool) -> bool:
         """Whether more is waiting. An error ends the connection that it came from, and no other."""
         try:
-            more = inbox.process_slice()
+            more = input_buffer.process_slice()
             if not more:
-                inbox.done(waited=waited)
+                input_buffer.done(waited=waited)
         except Exception:
             logger.exception("viewer_failed: its connection is closed")
             # Not here: an error in this would stop the others after all.
-            self._loop.call_soon(inbox.fail)
+            self._loop.call_soon(input_buffer.fail)
             return False
         return more
 

@@ -8,10 +8,10 @@ from typing import cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-#: What a seam needs: of each class of uvicorn the attributes that its objects have, and its methods.
-Seam = tuple[tuple[type, set[str], tuple[str, ...]], ...]
+#: Of each class of uvicorn the attributes that its objects have, and its methods.
+Requirements = tuple[tuple[type, set[str], tuple[str, ...]], ...]
 
-BOUNDS: Seam = (
+LIMITS: Requirements = (
     (
         WebSocketsSansIOProtocol,
         {"close_sent", "handshake_complete", "handshake_initiated", "read_paused", "transport"},
@@ -30,7 +30,7 @@ BOUNDS: Seam = (
 )
 
 #: What the fast path needs beyond the bounds.
-FAST_PATH: Seam = (
+FAST_PATH: Requirements = (
     (
         WebSocketsSansIOProtocol,
         {
@@ -54,11 +54,11 @@ FAST_PATH: Seam = (
 )
 
 
-def is_known(seam: Seam) -> bool:
-    """Whether this uvicorn has all that `seam` needs."""
+def is_supported(requirements: Requirements) -> bool:
+    """Whether this uvicorn has all that `requirements` needs."""
     return all(
         names <= _names_in_init(base) and all(hasattr(base, name) for name in methods)
-        for base, names, methods in seam
+        for base, names, methods in requirements
     )
 
 

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from config.protocols.read_timeouts import ImpatientHttp
-from config.protocols.throttle import ALLOWED_BYTES, Inbox
-from config.protocols.websocket_connection import end_talk
+from config.protocols.read_timeouts import ReadTimeoutHttp
+from config.protocols.throttle import ALLOWED_BYTES, InputBuffer
+from config.protocols.websocket_connection import close_over_limit
 
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -20,20 +20,20 @@ BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: clo
 class BoundedWebSocket(WebSocketsSansIOProtocol):
     """uvicorn's, which processes what comes in slices, and answers a handshake that it can't read."""
 
-    inbox: Inbox | None = None  # from the handshake on
-    early = b""  # what came before the handshake was answered
+    input_buffer: InputBuffer | None = None  # from the handshake on
+    early_data = b""  # what came before the handshake was answered
 
     def data_received(self, data: bytes) -> None:
-        if self.inbox is None:
-            self.inbox = Inbox(self)
-            self.take_in(data)
+        if self.input_buffer is None:
+            self.input_buffer = InputBuffer(self)
+            self.process_input(data)
             if not self.handshake_initiated and not self.transport.is_closing():
                 self.transport.write(BAD_REQUEST)
                 self.transport.close()
         elif self.handshake_complete:
-            self.inbox.add(data)
-        elif len(self.early) + len(data) <= ALLOWED_BYTES:
-            self.early += data
+            self.input_buffer.add(data)
+        elif len(self.early_data) + len(data) <= ALLOWED_BYTES:
+            self.early_data += data
         else:
             self.transport.abort()
 
@@ -41,38 +41,38 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         if self.close_sent:
             return  # the client has closed it meanwhile, which the application will hear
         await super().send(message)
-        if self.early and self.handshake_complete and self.inbox is not None:
-            early, self.early = self.early, b""
-            self.inbox.add(early)
+        if self.early_data and self.handshake_complete and self.input_buffer is not None:
+            early_data, self.early_data = self.early_data, b""
+            self.input_buffer.add(early_data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.inbox is not None:
-            self.inbox.clear()
+        if self.input_buffer is not None:
+            self.input_buffer.clear()
         super().connection_lost(exc)
 
-    def take_in(self, data: bytes) -> None:
+    def process_input(self, data: bytes) -> None:
         if not self.transport.is_closing():
             super().data_received(data)
 
-    def stop_reading(self) -> None:
+    def pause_reading(self) -> None:
         self.transport.pause_reading()
 
-    def read_on(self) -> None:
+    def resume_reading(self) -> None:
         if not self.read_paused and not self.transport.is_closing():
             self.transport.resume_reading()
 
-    def too_talkative(self) -> None:
-        end_talk(self.transport)
+    def on_limit_exceeded(self) -> None:
+        close_over_limit(self.transport)
 
     def abort(self) -> None:
         self.transport.abort()
 
 
-class BoundedHttp(ImpatientHttp):
+class BoundedHttp(ReadTimeoutHttp):
     """Whole requests in time, and WebSockets whose first bytes may have come with the handshake."""
 
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()
-        early, self.early = self.early, b""
-        if early:
-            cast(Any, self.transport.get_protocol()).data_received(early)
+        early_data, self.early_data = self.early_data, b""
+        if early_data:
+            cast(Any, self.transport.get_protocol()).data_received(early_data)

@@ -11,7 +11,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
 
-from config.protocols.throttle import Inbox
+from config.protocols.throttle import InputBuffer
 
 if TYPE_CHECKING:
     from realtime.handover import ConnectionListener
@@ -23,19 +23,19 @@ SEND_BUFFER_BYTES = 32 * 1024
 UNACKNOWLEDGED_MILLISECONDS = 40_000
 
 
-class ViewerLine(asyncio.Protocol):
+class ViewerConnection(asyncio.Protocol):
     """What a viewer's connections have in common, whatever the bytes mean."""
 
-    __slots__ = ("connections", "inbox", "transport", "watcher", "writing_paused")
+    __slots__ = ("connections", "input_buffer", "listener", "transport", "writing_paused")
 
     def __init__(
-        self, watcher: ConnectionListener | None, transport: asyncio.Transport, connections: set[Any]
+        self, listener: ConnectionListener | None, transport: asyncio.Transport, connections: set[Any]
     ) -> None:
-        self.watcher = watcher
+        self.listener = listener
         self.transport = transport
         self.connections = connections
         self.writing_paused = False
-        self.inbox: Inbox | None = None
+        self.input_buffer: InputBuffer | None = None
 
     def take_over(self) -> None:
         """From here on the connection is ours."""
@@ -47,62 +47,62 @@ class ViewerLine(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.writing_paused = True
-        if self.watcher is not None:
-            self.watcher.on_writing_paused()
+        if self.listener is not None:
+            self.listener.on_writing_paused()
 
     def resume_writing(self) -> None:
         self.writing_paused = False
-        if self.watcher is not None:
-            self.watcher.on_writing_resumed()
+        if self.listener is not None:
+            self.listener.on_writing_resumed()
 
     def data_received(self, data: bytes) -> None:
-        if self.inbox is None:
-            self.inbox = Inbox(self)
-        self.inbox.add(data)
+        if self.input_buffer is None:
+            self.input_buffer = InputBuffer(self)
+        self.input_buffer.add(data)
 
-    def take_in(self, data: bytes) -> None:
+    def process_input(self, data: bytes) -> None:
         """What the client sends means nothing, unless a subclass knows better."""
 
-    def stop_reading(self) -> None:
+    def pause_reading(self) -> None:
         self.transport.pause_reading()
 
-    def read_on(self) -> None:
+    def resume_reading(self) -> None:
         if not self.transport.is_closing():
             self.transport.resume_reading()
 
-    def too_talkative(self) -> None:
-        self.hang_up()
+    def on_limit_exceeded(self) -> None:
+        self.close_transport()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.inbox is not None:
-            self.inbox.clear()
+        if self.input_buffer is not None:
+            self.input_buffer.clear()
         self.connections.discard(self)
-        self.leave()
+        self.notify_closed()
 
-    def leave(self) -> None:
+    def notify_closed(self) -> None:
         """The viewer is gone, though the connection may not be quite yet."""
-        watcher, self.watcher = self.watcher, None
-        if watcher is not None:
-            watcher.on_closed()
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            listener.on_closed()
 
     def write(self, data: bytes) -> None:
         if not self.transport.is_closing():
             self.transport.write(data)
 
     def abort(self) -> None:
-        self.leave()
+        self.notify_closed()
         self.transport.abort()
 
-    def hang_up(self) -> None:
+    def close_transport(self) -> None:
         """Close as soon as what is written has left, which for one that takes nothing is at once."""
-        self.leave()
+        self.notify_closed()
         if self.writing_paused:
             self.transport.abort()
         else:
             self.transport.close()
 
 
-class EventLine(ViewerLine):
+class EventStreamConnection(ViewerConnection):
     """A stream of server-sent events, whose response has begun in chunked coding.
 
     Another request behind this one, which is never answered to its end, has no turn.
@@ -126,7 +126,7 @@ class EventLine(ViewerLine):
 
     def shutdown(self) -> None:
         self.write(LAST_CHUNK)
-        self.hang_up()
+        self.close_transport()
 
 
 LAST_CHUNK = b"0\r\n\r\n"
@@ -138,14 +138,14 @@ def bound_kernel_buffers(transport: asyncio.Transport) -> None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
 
-class HandedOver:
+class NullTransport:
     """In the place of a transport that is somebody else's now: what its former owner ends, stays."""
 
     def close(self) -> None:
         pass
 
 
-def may_be_written_to(transport: asyncio.Transport) -> bool:
+def can_write_directly(transport: asyncio.Transport) -> bool:
     """Bytes may go out as they are, and nothing waits before them."""
     return (
         not transport.is_closing()

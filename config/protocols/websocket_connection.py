@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from websockets.frames import Close, Frame, Opcode
 
 from config.protocols.keepalive import Keepalive
-from config.protocols.throttle import GOODBYE_SECONDS
-from config.protocols.viewer_connection import ViewerLine
-from config.protocols.websocket_frames import Incoming
+from config.protocols.throttle import ABORT_AFTER_SECONDS
+from config.protocols.viewer_connection import ViewerConnection
+from config.protocols.websocket_frames import MessageParser
 from realtime.handover import POLICY_VIOLATION
 
 if TYPE_CHECKING:
@@ -21,26 +21,26 @@ PING = b"\x89\x00"
 PONG, MASKED = 0x8A, 0x80
 GOING_AWAY = 1012
 NOT_ANSWERED = 1011
-CLOSING_SECONDS = 10.0
+CLOSE_TIMEOUT_SECONDS = 10.0
 
 
-class WebSocketLine(ViewerLine):
+class WebSocketConnection(ViewerConnection):
     """A WebSocket with nothing but shared frames going out, and hardly anything coming in."""
 
-    __slots__ = ("answered", "incoming", "keepalive", "max_size", "slot")
+    __slots__ = ("answered", "keepalive", "max_size", "parser", "slot")
 
     def __init__(
         self,
-        watcher: ConnectionListener | None,
+        listener: ConnectionListener | None,
         transport: asyncio.Transport,
         connections: set[Any],
         keepalive: Keepalive | None = None,
         max_size: int | None = None,
     ) -> None:
-        super().__init__(watcher, transport, connections)
+        super().__init__(listener, transport, connections)
         self.keepalive = keepalive
         self.max_size = max_size
-        self.incoming: Incoming | None = None
+        self.parser: MessageParser | None = None
         self.answered = True
         self.slot = 0
 
@@ -61,32 +61,32 @@ class WebSocketLine(ViewerLine):
     def data_received(self, data: bytes) -> None:
         if not self.answered:
             self.answered = True
-            if self.incoming is None and _is_pong(data):
+            if self.parser is None and _is_pong(data):
                 return
         super().data_received(data)
 
-    def take_in(self, data: bytes) -> None:
+    def process_input(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        incoming = self.incoming = self.incoming or Incoming(self.max_size)
-        for text in incoming.receive(data):
-            if self.watcher is not None:
-                self.watcher.on_message(text)
-        reply = incoming.to_send()
+        parser = self.parser = self.parser or MessageParser(self.max_size)
+        for text in parser.receive(data):
+            if self.listener is not None:
+                self.listener.on_message(text)
+        reply = parser.to_send()
         # Not after a goodbye of ours; and what answers the pings of one that reads nothing would pile up.
-        if reply and self.watcher is not None and (not self.writing_paused or incoming.over):
+        if reply and self.listener is not None and (not self.writing_paused or parser.closed):
             self.write(reply)
-        if incoming.over:
-            self.hang_up()
-        elif incoming.idle:
-            self.incoming = None
+        if parser.closed:
+            self.close_transport()
+        elif parser.idle:
+            self.parser = None
 
-    def too_talkative(self) -> None:
-        self.leave()
+    def on_limit_exceeded(self) -> None:
+        self.notify_closed()
         if self.writing_paused:
             self.transport.abort()
         else:
-            end_talk(self.transport)
+            close_over_limit(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.keepalive is not None:
@@ -97,29 +97,29 @@ class WebSocketLine(ViewerLine):
         if not self.writing_paused:  # one that is held up is watched by its room
             self.write(PING)
 
-    def lost(self) -> None:
+    def on_ping_timeout(self) -> None:
         self.write(close_frame(NOT_ANSWERED, "keepalive ping timeout"))
-        self.hang_up()
+        self.close_transport()
 
     def close(self, code: int) -> None:
         """Say so and wait for the answer, as the closing handshake has it, but not for ever."""
-        self.leave()
+        self.notify_closed()
         self.write(close_frame(code))
-        asyncio.get_running_loop().call_later(CLOSING_SECONDS, self.transport.abort)
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_SECONDS, self.transport.abort)
 
     def shutdown(self) -> None:
         """uvicorn stops serving."""
         self.write(close_frame(GOING_AWAY))
-        self.hang_up()
+        self.close_transport()
 
 
-def end_talk(transport: asyncio.Transport) -> None:
+def close_over_limit(transport: asyncio.Transport) -> None:
     """Say why, and hang up without reading on: an answer would stand behind all that the client has sent."""
     if transport.is_closing():
         return
     transport.write(close_frame(POLICY_VIOLATION, "too many messages"))
     transport.pause_reading()
-    asyncio.get_running_loop().call_later(GOODBYE_SECONDS, transport.abort)
+    asyncio.get_running_loop().call_later(ABORT_AFTER_SECONDS, transport.abort)
 
 
 def close_frame(code: int, reason: str = "") -> bytes:

@@ -19,23 +19,23 @@ logger = logging.getLogger("uvicorn.error")
 INVALID_TEXT = 1007
 
 
-class Incoming:
+class MessageParser:
     """Bytes in, text messages out; in between whatever RFC 6455 wants answered."""
 
-    __slots__ = ("_owed", "_parts", "conn", "over")
+    __slots__ = ("_parts", "_unparsed", "closed", "conn")
 
     def __init__(self, max_size: int | None, conn: ServerProtocol | None = None, parts: Any = None) -> None:
         """`conn` and `parts`: of a connection that has begun to receive already."""
         self.conn = conn or ServerProtocol(state=State.OPEN, max_size=max_size, logger=logger)
         # Bytes of a frame that isn't whole yet; unknown, and so for ever, for a connection taken over.
-        self._owed: int | None = 0 if conn is None else None
+        self._unparsed: int | None = 0 if conn is None else None
         self._parts: list[bytes] | None = parts
-        self.over = False
+        self.closed = False
 
     @property
     def idle(self) -> bool:
         """Nothing is half received: the next byte begins a message."""
-        return self._owed == 0 and self._parts is None and self.conn.current_size is None
+        return self._unparsed == 0 and self._parts is None and self.conn.current_size is None
 
     def receive(self, data: bytes) -> list[str]:
         """The text messages that `data` completes. Binary ones mean nothing to us."""
@@ -46,13 +46,13 @@ class Incoming:
             assert isinstance(frame, Frame)
             received += _length_on_the_wire(frame)
             if frame.opcode is Opcode.CLOSE:
-                self.over = True
+                self.closed = True
             elif (text := self._message(frame)) is not None:
                 messages.append(text)
-        if self._owed is not None:
-            self._owed += len(data) - received
+        if self._unparsed is not None:
+            self._unparsed += len(data) - received
         if self.conn.parser_exc is not None:
-            self.over = True
+            self.closed = True
         return messages
 
     def to_send(self) -> bytes:
@@ -72,7 +72,7 @@ class Incoming:
             return b"".join(parts).decode()
         except UnicodeDecodeError:
             self.conn.fail(INVALID_TEXT)
-            self.over = True
+            self.closed = True
             return None
 
 

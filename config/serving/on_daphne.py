@@ -15,18 +15,18 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 from twisted.web.http import HTTPChannel
 
-from config.protocols.date_header import Dated
-from config.protocols.throttle import ALLOWED_BYTES, GOODBYE_SECONDS, Inbox
+from config.protocols.date_header import DateHeader
+from config.protocols.throttle import ABORT_AFTER_SECONDS, ALLOWED_BYTES, InputBuffer
 from config.serving.web import GRACEFUL_SECONDS, WEBSOCKET_MAX_BYTES
 from polls.text.integers import whole_number
 from realtime.handover import POLICY_VIOLATION
 
 #: Messages of one client that wait for the application: from so many on it is not read any further, until
 #: they are down to so many. How often (seconds) that is looked at.
-CLOGGED, CLEAR, LOOK_SECONDS = 64, 16, 0.02
+QUEUE_HIGH, QUEUE_LOW, QUEUE_POLL_SECONDS = 64, 16, 0.02
 
 
-class Channel(HTTPChannel):
+class DaphneChannel(HTTPChannel):
     """Twisted's, which answers a length that it can't read instead of failing."""
 
     def headerReceived(self, line: bytes) -> bool:
@@ -37,7 +37,7 @@ class Channel(HTTPChannel):
         return bool(super().headerReceived(line))
 
 
-class Request(WebRequest):
+class DaphneRequest(WebRequest):
     """Daphne's, which takes no other request than a WebSocket's handshake for one, as on uvicorn."""
 
     def process(self) -> Any:
@@ -62,87 +62,87 @@ class Request(WebRequest):
         return list(self.requestHeaders.getRawHeaders(name, []))
 
 
-class Factory(HTTPFactory):
-    protocol = Channel
+class DaphneFactory(HTTPFactory):
+    protocol = DaphneChannel
 
     def buildProtocol(self, addr: Any) -> Any:
         protocol = super().buildProtocol(addr)
-        protocol.requestFactory = Request
+        protocol.requestFactory = DaphneRequest
         return protocol
 
 
-class Connection(WebSocketProtocol):
+class DaphneWebSocket(WebSocketProtocol):
     """Daphne's, made to bear a client that sends without end and reads nothing."""
 
-    answered_at = float("-inf")
-    held_up = False
-    inbox: Inbox | None = None  # from the handshake on
-    early = b""  # what came before the handshake was answered
+    last_pong_at = float("-inf")
+    reading_paused = False
+    input_buffer: InputBuffer | None = None  # from the handshake on
+    early_data = b""  # what came before the handshake was answered
 
     def dataReceived(self, data: bytes) -> None:
-        if self.inbox is None:
-            self.inbox = Inbox(self)
+        if self.input_buffer is None:
+            self.input_buffer = InputBuffer(self)
             super().dataReceived(data)
         elif self.state != self.STATE_CONNECTING:
-            self.inbox.add(data)
-        elif len(self.early) + len(data) <= ALLOWED_BYTES:
-            self.early += data
+            self.input_buffer.add(data)
+        elif len(self.early_data) + len(data) <= ALLOWED_BYTES:
+            self.early_data += data
         else:
             self.transport.abortConnection()
 
     def onOpen(self) -> None:
         super().onOpen()
-        early, self.early = self.early, b""
-        if early and self.inbox is not None:
-            self.inbox.add(early)
+        early_data, self.early_data = self.early_data, b""
+        if early_data and self.input_buffer is not None:
+            self.input_buffer.add(early_data)
 
-    def take_in(self, data: bytes) -> None:
+    def process_input(self, data: bytes) -> None:
         if self.state != self.STATE_CLOSED:
             super().dataReceived(data)
 
-    def stop_reading(self) -> None:
+    def pause_reading(self) -> None:
         self.transport.pauseProducing()
 
-    def read_on(self) -> None:
-        if not self.held_up:
+    def resume_reading(self) -> None:
+        if not self.reading_paused:
             self.transport.resumeProducing()
 
-    def too_talkative(self) -> None:
+    def on_limit_exceeded(self) -> None:
         """Say why, and hang up without reading on, as config/protocols/websocket_connection.py does."""
         self.serverClose(POLICY_VIOLATION)
         self.transport.pauseProducing()
-        asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self.transport.abortConnection)
+        asyncio.get_running_loop().call_later(ABORT_AFTER_SECONDS, self.transport.abortConnection)
 
     def abort(self) -> None:
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Any) -> None:
-        if self.inbox is not None:
-            self.inbox.clear()
+        if self.input_buffer is not None:
+            self.input_buffer.clear()
         super().connectionLost(reason)
 
     def onPing(self, payload: bytes) -> None:
         """One answer a second: RFC 6455 (5.5.3) asks for one to the newest ping only."""
         now = time.monotonic()
-        if now - self.answered_at >= 1.0:
-            self.answered_at = now
+        if now - self.last_pong_at >= 1.0:
+            self.last_pong_at = now
             self.sendPong(payload)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if self.state != self.STATE_OPEN:
             return  # the application has closed it: nobody would take this out of the queue
         super().onMessage(payload, isBinary)
-        if not self.held_up and self.application_queue.qsize() >= CLOGGED:
-            self.held_up = True
+        if not self.reading_paused and self.application_queue.qsize() >= QUEUE_HIGH:
+            self.reading_paused = True
             self.transport.pauseProducing()
-            self._read_on_when_clear()
+            self._resume_when_drained()
 
-    def _read_on_when_clear(self) -> None:
-        if self.application_queue.qsize() > CLEAR and self.state == self.STATE_OPEN:
-            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._read_on_when_clear)
+    def _resume_when_drained(self) -> None:
+        if self.application_queue.qsize() > QUEUE_LOW and self.state == self.STATE_OPEN:
+            asyncio.get_running_loop().call_later(QUEUE_POLL_SECONDS, self._resume_when_drained)
         else:
-            self.held_up = False
-            if self.inbox is None or not self.inbox.waiting:
+            self.reading_paused = False
+            if self.input_buffer is None or not self.input_buffer.waiting:
                 self.transport.resumeProducing()
 
     def serverClose(self, code: int | None = None) -> None:
@@ -151,10 +151,10 @@ class Connection(WebSocketProtocol):
 
 
 def run(listener: socket.socket) -> None:
-    WebSocketFactory.protocol = Connection
-    daphne.server.HTTPFactory = Factory
+    WebSocketFactory.protocol = DaphneWebSocket
+    daphne.server.HTTPFactory = DaphneFactory
     Server(
-        application=Dated(import_string(settings.ASGI_APPLICATION)),
+        application=DateHeader(import_string(settings.ASGI_APPLICATION)),
         endpoints=[f"fd:fileno={listener.fileno()}"],
         signal_handlers=True,
         application_close_timeout=GRACEFUL_SECONDS,

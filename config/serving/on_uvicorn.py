@@ -10,6 +10,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from config.protocols import uvicorn_protocols
+from config.protocols.uvicorn_http import LandslideHttp
 from config.serving.web import BACKLOG, GRACEFUL_SECONDS, WEBSOCKET_MAX_BYTES
 
 
@@ -17,9 +18,11 @@ def run(listener: socket.socket) -> None:
     # uvicorn raises the signal again once it has served, which would skip whatever our caller does next.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    http, websocket = uvicorn_protocols.classes()
-    if http is uvicorn_protocols.LandslideHttp:
-        http.take = import_string("polls.casting.raw_http_lane.Wire")(import_string("config.asgi.http")).take
+    http, websocket = uvicorn_protocols.protocol_classes()
+    if http is LandslideHttp:
+        http.raw_lane = import_string("polls.casting.raw_http_lane.Wire")(
+            import_string("config.asgi.http")
+        ).take
     config = uvicorn.Config(
         settings.ASGI_APPLICATION.replace(".application", ":application"),
         loop="uvloop",

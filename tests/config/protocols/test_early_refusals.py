@@ -59,7 +59,7 @@ async def crowded(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
 def intake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Intake]:
     intake = Intake(behind)
     intake._overloaded = intake._overloaded[:1]  # each says for itself when to come back
-    monkeypatch.setattr(LandslideHttp, "take", Wire(intake).take)
+    monkeypatch.setattr(LandslideHttp, "raw_lane", Wire(intake).take)
     yield intake
     intake._threads.shutdown()
 

@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from config.protocols import websocket_connection
-from config.protocols.handshake import answer_to
+from config.protocols.handshake import accept_key_for
 from config.protocols.uvicorn_limits import BoundedHttp, BoundedWebSocket
 from realtime.handover import HAND_OVER
 from tests import fetch
@@ -26,12 +26,12 @@ REGULAR = [
 
 
 def test_it_answers_the_key_as_the_rfc_does() -> None:
-    assert answer_to(REGULAR) == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    assert accept_key_for(REGULAR) == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
 @pytest.mark.parametrize("missing", [b"host", b"sec-websocket-key", b"sec-websocket-version"])
 def test_a_handshake_without_what_it_needs_is_left_to_uvicorn(missing: bytes) -> None:
-    assert answer_to([header for header in REGULAR if header[0] != missing]) is None
+    assert accept_key_for([header for header in REGULAR if header[0] != missing]) is None
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_a_handshake_without_what_it_needs_is_left_to_uvicorn(missing: bytes) ->
     ],
 )
 def test_an_odd_handshake_is_left_to_uvicorn(added: tuple[bytes, bytes]) -> None:
-    assert answer_to([*REGULAR, (b"origin", b"http://b"), added]) is None
+    assert accept_key_for([*REGULAR, (b"origin", b"http://b"), added]) is None
 
 
 @pytest.mark.parametrize("key", [b"", b"short", b"dGhlIHNhbXBsZSBub25jZQ=!", b"dGhlIHNhbXBsZSBub25jZTEy"])
 def test_a_key_that_is_none_is_left_to_uvicorn(key: bytes) -> None:
-    assert answer_to([(n, key if n == b"sec-websocket-key" else v) for n, v in REGULAR]) is None
+    assert accept_key_for([(n, key if n == b"sec-websocket-key" else v) for n, v in REGULAR]) is None
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -143,7 +143,7 @@ async def test_who_never_listens_is_not_listened_to_for_ever() -> None:
 async def test_on_an_unknown_uvicorn_who_talks_without_end_is_let_go_too(
     frame: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websocket_connection, "GOODBYE_SECONDS", 0.2)
+    monkeypatch.setattr(websocket_connection, "ABORT_AFTER_SECONDS", 0.2)
     over = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

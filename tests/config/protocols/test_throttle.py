@@ -13,7 +13,7 @@ from config.protocols.throttle import (
     READ_BYTES,
     SHARE,
     SLICE_BYTES,
-    Inbox,
+    InputBuffer,
     Throttle,
 )
 
@@ -57,21 +57,21 @@ class Viewer:
     def __init__(self, clock: Clock, order: list[str], name: str) -> None:
         self.clock, self.order, self.name = clock, order, name
         self.heard, self.reading, self.let_go, self.cut = b"", True, 0, False
-        self.inbox = Inbox(self)
+        self.input_buffer = InputBuffer(self)
 
-    def take_in(self, data: bytes) -> None:
+    def process_input(self, data: bytes) -> None:
         assert len(data) <= SLICE_BYTES
         self.clock.now += 0.001
         self.heard += data
         self.order.append(self.name)
 
-    def stop_reading(self) -> None:
+    def pause_reading(self) -> None:
         self.reading = False
 
-    def read_on(self) -> None:
+    def resume_reading(self) -> None:
         self.reading = True
 
-    def too_talkative(self) -> None:
+    def on_limit_exceeded(self) -> None:
         self.let_go += 1
 
     def abort(self) -> None:
@@ -89,7 +89,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_word_is_heard_at_once(clock: Clock) -> None:
     viewer = Viewer(clock, [], "a")
-    viewer.inbox.add(b"word")
+    viewer.input_buffer.add(b"word")
     assert (viewer.heard, viewer.reading, clock.timers) == (b"word", True, [])
 
 
@@ -99,7 +99,7 @@ def test_all_viewers_together_take_their_share_and_no_more(clock: Clock) -> None
     sent = b"x" * SLICE_BYTES * 8
     began = clock.now
     for viewer in viewers:
-        viewer.inbox.add(sent)
+        viewer.input_buffer.add(sent)
     # While a burst is spent, its share of the time goes on coming in.
     assert len(order) <= BURST_SECONDS / 0.001 / (1 - SHARE) + 1
     assert sum(viewer.reading for viewer in viewers) <= 1  # all that the burst was enough for
@@ -113,10 +113,10 @@ def test_who_says_one_word_waits_for_one_turn_of_the_others(clock: Clock) -> Non
     order: list[str] = []
     floods = [Viewer(clock, order, "flood") for _ in range(20)]
     for flood in floods:
-        flood.inbox.add(b"x" * SLICE_BYTES * 20)
+        flood.input_buffer.add(b"x" * SLICE_BYTES * 20)
     honest = Viewer(clock, order, "honest")
     before = len(order)
-    honest.inbox.add(b"word")
+    honest.input_buffer.add(b"word")
     clock.run()
     assert order.index("honest") - before <= len(floods)
 
@@ -124,10 +124,10 @@ def test_who_says_one_word_waits_for_one_turn_of_the_others(clock: Clock) -> Non
 def test_a_slice_that_took_long_holds_nobody_up_for_long(clock: Clock) -> None:
     """The machine may have been busy with something else."""
     slow, next_one = Viewer(clock, [], "slow"), Viewer(clock, [], "next")
-    slow.take_in = lambda data: setattr(clock, "now", clock.now + 60)  # type: ignore[method-assign]
-    slow.inbox.add(b"word")
+    slow.process_input = lambda data: setattr(clock, "now", clock.now + 60)  # type: ignore[method-assign]
+    slow.input_buffer.add(b"word")
     now = clock.now
-    next_one.inbox.add(b"word")
+    next_one.input_buffer.add(b"word")
     clock.run()
     assert next_one.heard == b"word"
     assert clock.now - now < 1
@@ -137,12 +137,12 @@ def test_a_slice_that_took_long_holds_nobody_up_for_long(clock: Clock) -> None:
 def test_more_than_is_allowed_ends_it_once(clock: Clock, size: int) -> None:
     viewer = Viewer(clock, [], "a")
     for _ in range(ALLOWED_BYTES // max(size, READ_BYTES)):
-        viewer.inbox.add(b"x" * size)
+        viewer.input_buffer.add(b"x" * size)
     assert not viewer.let_go
     clock.run()
     viewer.reading = False  # as who is let go isn't read from
     for _ in range(10):
-        viewer.inbox.add(b"x" * size)
+        viewer.input_buffer.add(b"x" * size)
     clock.run()
     assert (viewer.let_go, viewer.reading) == (1, False)
 
@@ -150,7 +150,7 @@ def test_more_than_is_allowed_ends_it_once(clock: Clock, size: int) -> None:
 def test_after_a_while_it_may_speak_again(clock: Clock) -> None:
     viewer = Viewer(clock, [], "a")
     for _ in range(20):
-        viewer.inbox.add(b"x" * ALLOWED_BYTES)
+        viewer.input_buffer.add(b"x" * ALLOWED_BYTES)
         clock.run()
         clock.now += throttle.WINDOW_SECONDS
     assert not viewer.let_go
@@ -158,14 +158,14 @@ def test_after_a_while_it_may_speak_again(clock: Clock) -> None:
 
 def test_what_waits_is_forgotten_with_its_connection(clock: Clock) -> None:
     viewer = Viewer(clock, [], "a")
-    viewer.inbox.add(b"x" * ALLOWED_BYTES)
+    viewer.input_buffer.add(b"x" * ALLOWED_BYTES)
     heard = viewer.heard
-    viewer.inbox.clear()
+    viewer.input_buffer.clear()
     clock.run()
     assert viewer.heard == heard
 
 
-@pytest.mark.parametrize("broken", ["take_in", "read_on"])
+@pytest.mark.parametrize("broken", ["process_input", "resume_reading"])
 def test_an_error_ends_its_own_connection_and_no_other(
     clock: Clock, broken: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -175,21 +175,21 @@ def test_an_error_ends_its_own_connection_and_no_other(
     bad = viewers[10]
     setattr(bad, broken, Mock(side_effect=RuntimeError("broken")))
     for viewer in viewers:
-        viewer.inbox.add(sent)
+        viewer.input_buffer.add(sent)
     clock.run()
     assert [viewer for viewer in viewers if viewer.cut] == [bad]
     assert all(viewer.heard == sent and viewer.reading for viewer in viewers if viewer is not bad)
     assert [record.getMessage() for record in caplog.records] == ["viewer_failed: its connection is closed"]
-    bad.inbox.add(b"more")
+    bad.input_buffer.add(b"more")
     clock.run()
     assert len(caplog.records) == 1
 
 
 def test_an_error_is_not_passed_on_to_who_says_the_next_word(clock: Clock) -> None:
     bad, next_one = Viewer(clock, [], "bad"), Viewer(clock, [], "next")
-    bad.take_in = Mock(side_effect=RuntimeError("broken"))  # type: ignore[method-assign]
-    bad.inbox.add(b"word")
-    next_one.inbox.add(b"word")
+    bad.process_input = Mock(side_effect=RuntimeError("broken"))  # type: ignore[method-assign]
+    bad.input_buffer.add(b"word")
+    next_one.input_buffer.add(b"word")
     clock.run()
     assert (next_one.heard, bad.cut, next_one.cut) == (b"word", True, False)
 
@@ -197,13 +197,13 @@ def test_an_error_is_not_passed_on_to_who_says_the_next_word(clock: Clock) -> No
 def test_what_waits_keeps_its_turn_and_its_limits_when_the_connection_is_handed_over(clock: Clock) -> None:
     before, after = Viewer(clock, [], "before"), Viewer(clock, [], "after")
     sent = bytes(range(256)) * (ALLOWED_BYTES // 256)
-    inbox = before.inbox
-    inbox.add(sent)
+    input_buffer = before.input_buffer
+    input_buffer.add(sent)
     assert before.heard and not before.reading
-    inbox.hand_over(after)
+    input_buffer.hand_over(after)
     assert not after.reading  # while it waits
     clock.run()
     assert before.heard + after.heard == sent
     assert (before.reading, after.reading) == (False, True)
-    inbox.add(b"more")
+    input_buffer.add(b"more")
     assert (before.let_go, after.let_go) == (0, 1)

@@ -54,7 +54,7 @@ async def test_what_a_client_says_is_heard_and_leaves_nothing_behind() -> None:
         await client.send("ümläut")
         await until(lambda: len(recorder.texts) == 3)
         assert recorder.texts == ["whole", "in three parts", "ümläut"]
-        assert line.incoming is None
+        assert line.parser is None
 
 
 async def test_bytes_that_come_one_by_one_make_the_same_message() -> None:
@@ -70,7 +70,7 @@ async def test_bytes_that_come_one_by_one_make_the_same_message() -> None:
         writer.write(masked(Opcode.CONT, b"and half"))
         await until(lambda: recorder.texts)
         assert recorder.texts == ["half and half"]
-        assert line.incoming is None
+        assert line.parser is None
         writer.close()
 
 
@@ -121,7 +121,7 @@ FLOODS = {
 async def test_who_sends_tiny_frames_without_end_is_let_go(
     flood: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websocket_connection, "GOODBYE_SECONDS", 0.2)
+    monkeypatch.setattr(websocket_connection, "ABORT_AFTER_SECONDS", 0.2)
     app = Handing()
     async with serving(app) as (server, port):
         reader, writer = await raw_socket(port)
@@ -267,7 +267,7 @@ async def test_who_answers_no_ping_is_dropped_and_who_does_is_not() -> None:
         keepalive = shared_keepalive(asyncio.get_running_loop(), interval)
         assert keepalive
         for _ in range(interval):
-            keepalive.turn()
+            keepalive.ping_next_slot()
 
     async with serving(app, ws_ping_interval=interval, ws_ping_timeout=interval) as (_, port):
         reader, writer = await raw_socket(port)
