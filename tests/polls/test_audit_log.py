@@ -38,7 +38,7 @@ def behind_the_triggers(sql: str, *values: Any) -> None:
         cursor.execute(sql, values)
 
 
-def test_what_is_recorded_can_be_read_back() -> None:
+def test_a_record_can_be_read_back() -> None:
     row = record("API client ab12 Radio", "poll changed", "TEA3", changed={"question": ["Tea?", "Coffee?"]})
     row.refresh_from_db()
     assert (row.actor, row.action, row.poll_code) == ("API client ab12 Radio", "poll changed", "TEA3")
@@ -56,7 +56,7 @@ def test_what_is_recorded_can_be_read_back() -> None:
         "INSERT INTO polls_record SELECT * FROM polls_record ON CONFLICT (id) DO UPDATE SET actor = 'nobody'",
     ],
 )
-def test_the_database_refuses_every_change(statement: str) -> None:
+def test_the_database_refuses_to_change_records(statement: str) -> None:
     other_dialect = "OR REPLACE" if connection.vendor == "postgresql" else "TRUNCATE"
     if other_dialect in statement or (connection.vendor == "sqlite" and "ON CONFLICT" in statement):
         pytest.skip("not a statement of this database")
@@ -67,7 +67,7 @@ def test_the_database_refuses_every_change(statement: str) -> None:
     assert not Record.objects.filter(actor="nobody").exists()
 
 
-def test_the_orm_is_refused_too() -> None:
+def test_the_orm_can_not_change_records() -> None:
     row = some(1)[0]
     for change in (lambda: Record.objects.update(actor="nobody"), row.delete, Record.objects.all().delete):
         with pytest.raises(DatabaseError), transaction.atomic():
@@ -75,7 +75,7 @@ def test_the_orm_is_refused_too() -> None:
     assert verify_chain().rows == 1
 
 
-def test_an_unbroken_chain_is_found_whole() -> None:
+def test_an_unbroken_chain_is_verified() -> None:
     rows = some(5)
     verdict = verify_chain(known=rows[2].digest)
     assert (verdict.rows, verdict.last, verdict.broken, verdict.found) == (5, rows[-1].digest, [], True)
@@ -92,20 +92,20 @@ def test_an_unbroken_chain_is_found_whole() -> None:
         ("DELETE FROM polls_record WHERE id = %s", 3),
     ],
 )
-def test_what_was_done_behind_the_triggers_shows(change: str, broken: int) -> None:
+def test_a_change_without_the_triggers_breaks_the_chain(change: str, broken: int) -> None:
     rows = some(5)
     behind_the_triggers(change, rows[2].pk)
     assert verify_chain().broken == [rows[broken].pk]
 
 
-def test_a_record_put_in_shows() -> None:
+def test_an_inserted_record_breaks_the_chain() -> None:
     some(3)
     Record.objects.create(at=some(1)[0].at, actor="user ann", action="poll opened", digest="0" * 64)
     last = Record.objects.latest("pk").pk
     assert verify_chain().broken == [last]
 
 
-def test_a_digest_from_the_logs_shows_that_the_end_is_missing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_digest_from_the_logs_reveals_a_missing_end(caplog: pytest.LogCaptureFixture) -> None:
     rows = some(3)
     behind_the_triggers("DELETE FROM polls_record WHERE id = %s", rows[-1].pk)
     assert verify_chain().broken == []
@@ -114,7 +114,7 @@ def test_a_digest_from_the_logs_shows_that_the_end_is_missing(caplog: pytest.Log
         call_command("check_records", known=rows[-1].digest)
 
 
-def test_the_command_says_what_is_wrong() -> None:
+def test_the_command_reports_a_broken_chain() -> None:
     rows = some(3)
     out = StringIO()
     call_command("check_records", stdout=out)
@@ -124,7 +124,7 @@ def test_the_command_says_what_is_wrong() -> None:
         call_command("check_records")
 
 
-def test_whatever_somebody_typed_can_be_recorded() -> None:
+def test_any_text_can_be_recorded() -> None:
     record(
         "user \0\ud800" + "x" * 300,
         "login failed",
@@ -134,7 +134,7 @@ def test_whatever_somebody_typed_can_be_recorded() -> None:
     assert verify_chain().broken == []
 
 
-def test_nothing_is_recorded_of_what_was_rolled_back() -> None:
+def test_a_rolled_back_transaction_leaves_no_record() -> None:
     some(1)
     with transaction.atomic():
         record("user ann", "poll opened")
@@ -145,7 +145,7 @@ def test_nothing_is_recorded_of_what_was_rolled_back() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_at_once_make_one_chain() -> None:
+def test_concurrent_writers_make_one_chain() -> None:
     at_once(lambda n: record(f"user {n}", "poll opened"), range(40))
     verdict = verify_chain()
     assert (verdict.rows, verdict.broken) == (40, [])

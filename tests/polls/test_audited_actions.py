@@ -44,7 +44,7 @@ def kept(**which: Any) -> list[tuple[str, str, str]]:
     return list(rows.values_list("actor", "action", "poll_code"))
 
 
-def test_the_steps_of_a_poll_by_an_admin(ann: Client) -> None:
+def test_an_admins_steps_are_recorded(ann: Client) -> None:
     poll = open_poll()
     fill(poll, range(3))
     for step in ("close", "publish", "reset"):
@@ -56,7 +56,7 @@ def test_the_steps_of_a_poll_by_an_admin(ann: Client) -> None:
     assert kept(actor="user ann", poll_code=poll.code) == steps
 
 
-def test_a_poll_that_an_admin_writes(ann: Client) -> None:
+def test_an_admins_changes_of_a_poll_are_recorded(ann: Client) -> None:
     answer = ann.post("/admin/polls/poll/add/", FORM)
     assert answer.status_code == 302, answer.context["errors"]
     poll = Poll.objects.get(code="TEATIME")
@@ -75,7 +75,7 @@ def test_a_poll_that_an_admin_writes(ann: Client) -> None:
     assert details[1] == {"results_visible": "staff"}
 
 
-def test_what_an_api_client_does() -> None:
+def test_an_api_clients_changes_are_recorded() -> None:
     call = Caller(make_key("polls:write"))
     code = call("POST", POLLS, {"question": "Tea?", "choices": ["Yes", "No"]}).json()["code"]
     call("PATCH", f"{POLLS}{code}/", {"question": "Coffee?"})
@@ -93,28 +93,28 @@ def test_what_an_api_client_does() -> None:
     ]
 
 
-def test_what_the_clock_does() -> None:
+def test_scheduled_steps_are_recorded() -> None:
     poll = make_poll()
     Poll.objects.update(opens_at=timezone.now() - timedelta(seconds=1))  # the log's clock may lag a moment
     lifecycle.run_due_steps()
     assert kept(action="poll opened") == [("schedule", "poll opened", poll.code)]
 
 
-def test_a_step_that_was_refused_leaves_no_record(ann: Client) -> None:
+def test_a_refused_step_is_not_recorded(ann: Client) -> None:
     poll = open_poll()
     before = Record.objects.count()
     ann.post(f"/admin/polls/poll/{poll.pk}/open/", {"seen": f"{poll.state}:{poll.round}"})
     assert Record.objects.count() == before
 
 
-def test_dead_letters_that_are_decided_about() -> None:
+def test_decisions_about_dead_letters_are_recorded() -> None:
     poll = open_poll()
     letter = DeadLetter.objects.create(poll_id=poll.pk, round=1, partition=0, position=9, reason="unreadable")
     dead_letters.reject_letter(letter.pk, "ann")
     assert kept(action="dead letter rejected") == [("user ann", "dead letter rejected", poll.code)]
 
 
-def test_api_clients_made_and_revoked(ann: Client) -> None:
+def test_new_and_revoked_api_clients_are_recorded(ann: Client) -> None:
     call_command("create_api_key", "radio", "--scope", "polls:read")
     ann.post("/admin/polls/apiclient/add/", {"name": "telly", "scopes": ["polls:write"]})
     client = ApiClient.objects.get(name="telly")
@@ -127,7 +127,7 @@ def test_api_clients_made_and_revoked(ann: Client) -> None:
     assert Record.objects.filter(detail__client=f"{client.prefix} telly").count() == 2
 
 
-def test_accounts_that_are_given_power(ann: Client) -> None:
+def test_changed_permissions_of_accounts_are_recorded(ann: Client) -> None:
     bob = User.objects.create_user("bob", password="a long one")
     answer = ann.post(
         f"/admin/auth/user/{bob.pk}/change/",
@@ -140,7 +140,7 @@ def test_accounts_that_are_given_power(ann: Client) -> None:
     assert "Superuser status" in row.detail["fields"]
 
 
-def test_logins_of_staff_and_of_nobody_else(ann: Client, client: Client) -> None:
+def test_only_logins_of_staff_are_recorded(ann: Client, client: Client) -> None:
     User.objects.create_user("voter", password="a long one")
     for name, password in (("ann", "wrong"), ("ann", "a long one"), ("voter", "wrong"), ("x" * 200, "wrong")):
         client.post("/admin/login/", {"username": name, "password": password})
@@ -149,7 +149,7 @@ def test_logins_of_staff_and_of_nobody_else(ann: Client, client: Client) -> None
     assert {actor for actor, _, _ in kept()} == {"user ann"}
 
 
-def test_failed_logins_dont_fill_the_records(ann: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_recorded_failures_is_limited(ann: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     login_log._failures.clear()
     for _ in range(login_log.MAX_FAILURES_PER_MINUTE + 5):
         login_log._on_failure(credentials={"username": "ann"})
@@ -157,7 +157,7 @@ def test_failed_logins_dont_fill_the_records(ann: Client, monkeypatch: pytest.Mo
     login_log._failures.clear()
 
 
-def test_the_admin_shows_records_and_changes_none(ann: Client) -> None:
+def test_records_are_read_only_in_the_admin(ann: Client) -> None:
     poll = open_poll(question="Tea?")
     row = Record.objects.get(action="poll opened")
     assert poll.code in ann.get("/admin/polls/record/").content.decode()

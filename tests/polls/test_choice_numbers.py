@@ -36,7 +36,7 @@ def write(poll: Poll, choices: list[str]) -> list[tuple[int, str]]:
         ([["Apple", "Cake"], ["Apple", "Bun"]], [(1, "Apple"), (3, "Bun")]),
     ],
 )
-def test_choices_stand_as_they_were_written_and_keep_their_numbers(
+def test_choices_keep_the_written_order_and_their_numbers(
     changes: list[list[str]], expected: list[tuple[int, str]]
 ) -> None:
     poll = seen(APPLE_AND_BUN)
@@ -54,14 +54,14 @@ def test_the_api_answers_with_the_new_order() -> None:
     assert answer.json()["choices"] == [{"number": 2, "label": "Bun"}, {"number": 1, "label": "Apple"}]
 
 
-def test_as_many_as_there_can_be_can_change_places() -> None:
+def test_all_99_choices_can_be_reordered() -> None:
     labels = [f"Choice {number}" for number in range(1, 100)]
     poll = seen(labels)
     assert write(poll, labels[::-1]) == list(zip(range(99, 0, -1), labels[::-1], strict=True))
 
 
 @pytest.mark.parametrize("opened_before", [False, True])
-def test_a_draft_that_nobody_has_seen_starts_over(opened_before: bool) -> None:
+def test_unpublished_numbers_are_reused(opened_before: bool) -> None:
     labels = [f"Choice {number}" for number in range(34)]
     poll = seen(labels) if opened_before else make_poll(34)
     first = 35 if opened_before else 1
@@ -79,7 +79,7 @@ def test_numbers_of_every_round_stay_taken() -> None:
     assert write(poll, ["Pie", "Tart", "Cake"]) == [(5, "Pie"), (6, "Tart"), (7, "Cake")]
 
 
-def test_when_the_numbers_are_used_up_it_says_what_to_do_and_changes_nothing() -> None:
+def test_used_up_numbers_are_an_error_that_says_what_to_do() -> None:
     labels = [f"Choice {number}" for number in range(60)]
     poll = seen(labels)
     with pytest.raises(Malformed, match="60 of the poll's 99") as refusal:

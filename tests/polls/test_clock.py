@@ -23,7 +23,7 @@ def log(request: pytest.FixtureRequest, settings: Any, db: None) -> Any:
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_a_wrong_clock_changes_nothing(
+def test_a_wrong_clock_changes_no_expiry(
     hours: int, log: None, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     settings.PROOF_WORK = 100

@@ -60,7 +60,7 @@ def test_a_key_is_printed_alone_on_the_last_line(
         (["x" * 51, "--scope", "polls:read"], "name"),
     ],
 )
-def test_a_key_that_makes_no_sense_is_not_made(arguments: list[str], complaint: str) -> None:
+def test_an_invalid_key_is_not_created(arguments: list[str], complaint: str) -> None:
     with pytest.raises(CommandError, match=complaint) as refused:
         call_command("create_api_key", *arguments)
     if "scope" in complaint:
@@ -155,7 +155,7 @@ def crowd(**options: Any) -> None:
     call_command("crowd", "stage", **{"voters": 12, "rate": 400, "url": own_address(), **options})
 
 
-def test_everyone_votes_once_as_somebody_else(stage: Stage, capsys: Any) -> None:
+def test_each_voter_votes_once(stage: Stage, capsys: Any) -> None:
     crowd()
     assert len(stage.ballots) == len(stage.arrived) == 12
     ballots = [ballot for arrived in stage.arrived.values() for ballot in arrived]
@@ -165,7 +165,7 @@ def test_everyone_votes_once_as_somebody_else(stage: Stage, capsys: Any) -> None
 
 
 @pytest.mark.parametrize("failure", [503, None])
-def test_an_unsettled_ballot_is_sent_again_as_it_was(stage: Stage, failure: int | None) -> None:
+def test_an_unsettled_ballot_is_retried_unchanged(stage: Stage, failure: int | None) -> None:
     stage.fail = [failure] * 5
     crowd()
     assert len(stage.ballots) == 12
@@ -174,7 +174,7 @@ def test_an_unsettled_ballot_is_sent_again_as_it_was(stage: Stage, failure: int 
     assert all(ballot == arrived[0] for arrived in repeated for ballot in arrived)
 
 
-def test_refusals_are_reported_by_code_and_fail(stage: Stage, capsys: Any) -> None:
+def test_refusals_fail_and_are_reported_by_code(stage: Stage, capsys: Any) -> None:
     stage.fail = [409] * 3
     with pytest.raises(CommandError, match="3 voters were refused: poll_not_open"):
         crowd()
@@ -188,9 +188,7 @@ def test_an_acknowledged_ballot_that_is_not_counted_fails(stage: Stage) -> None:
         crowd()
 
 
-def test_ballots_of_others_fail_unless_they_are_expected(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_peoples_ballots_fail_unless_expected(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = stage.cast
 
     def two_for_one(voter: str, ballot: dict[str, Any]) -> int | None:
@@ -213,7 +211,7 @@ def test_ballots_of_others_fail_unless_they_are_expected(
         ([500], "4 ballots have no known outcome"),
     ],
 )
-def test_what_is_left_when_patience_runs_out(
+def test_unsettled_ballots_are_reported_after_the_retries(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, failures: list[int | None], outcome: str
 ) -> None:
     monkeypatch.setattr(audience, "RETRY_SECONDS", 0.5)
@@ -222,7 +220,7 @@ def test_what_is_left_when_patience_runs_out(
         crowd(voters=4)
 
 
-def test_pages_and_crowd_know_every_refusal_that_leaves_the_outcome_open() -> None:
+def test_page_and_crowd_know_every_retryable_refusal() -> None:
     """Of those that may pass, all but one say that nothing was written."""
     casting = [error for error in errors_by_code().values() if error.__module__ == "polls.errors"]
     passing = {error.code for error in casting if error.status in (429, 503)}
@@ -243,7 +241,7 @@ def test_pages_and_crowd_know_every_refusal_that_leaves_the_outcome_open() -> No
         (500, "internal_error", False, False),
     ],
 )
-def test_after_a_try_of_unknown_outcome_only_the_log_refuses_for_good(
+def test_after_an_unknown_outcome_only_the_logs_refusals_are_final(
     status: int, code: str, at_once: bool, in_doubt: bool
 ) -> None:
     answer = httpx.Response(status, json={"code": code})
@@ -252,7 +250,7 @@ def test_after_a_try_of_unknown_outcome_only_the_log_refuses_for_good(
 
 
 @pytest.mark.parametrize("state", ["draft", "closing", "closed", "published"])
-def test_nobody_comes_to_a_poll_that_is_not_open(stage: Stage, state: str) -> None:
+def test_a_poll_that_is_not_open_gets_no_voters(stage: Stage, state: str) -> None:
     stage.tally["state"] = state
     with pytest.raises(CommandError, match="Nobody can vote in STAGE"):
         crowd()
@@ -265,7 +263,7 @@ def test_a_hidden_tally_is_no_failure(stage: Stage, capsys: Any) -> None:
     assert "the results are hidden" in capsys.readouterr().out
 
 
-def test_what_is_wrong_with_the_address_is_said(stage: Stage) -> None:
+def test_a_wrong_address_is_reported(stage: Stage) -> None:
     with pytest.raises(CommandError, match="There is no poll OTHER"):
         call_command("crowd", "OTHER", url=own_address())
     with pytest.raises(CommandError, match=r"Nothing answers at http://127\.0\.0\.1:1 "):
@@ -285,13 +283,13 @@ def test_what_is_wrong_with_the_address_is_said(stage: Stage) -> None:
         ("poll.local", "http://poll.local:9000"),
     ],
 )
-def test_the_server_is_where_the_settings_say(settings: Any, host: str, address: str) -> None:
+def test_the_default_address_comes_from_the_settings(settings: Any, host: str, address: str) -> None:
     settings.HOST, settings.PORT = host, 9000
     assert own_address() == address
 
 
 @pytest.mark.parametrize(("least", "most"), [(1, 1), (1, 3), (2, 2), (3, 9)])
-def test_an_audience_has_uneven_tastes_and_keeps_the_rules(least: int, most: int) -> None:
+def test_selections_are_uneven_and_valid(least: int, most: int) -> None:
     tally = {
         "min_selections": least, "max_selections": most, "choices": [{"number": n} for n in (2, 3, 5, 7)],
     }  # fmt: skip

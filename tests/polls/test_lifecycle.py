@@ -101,7 +101,7 @@ def test_a_poll_goes_through_its_life(news: list[int]) -> None:
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_only_some_steps_are_possible(state: State) -> None:
+def test_each_state_allows_only_its_steps(state: State) -> None:
     poll = in_state(state)
     assert poll.state == state
     assert set(lifecycle.next_steps(poll)) == ALLOWED[state]
@@ -114,12 +114,12 @@ def test_only_some_steps_are_possible(state: State) -> None:
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_there_is_no_such_poll(name: str) -> None:
+def test_a_step_of_an_unknown_poll_is_refused(name: str) -> None:
     with pytest.raises(PollNotFound):
         STEPS[name](999_999)
 
 
-def test_each_step_raises_the_revision() -> None:
+def test_each_step_increments_the_revision() -> None:
     poll = make_poll()
     seen = [poll.revision]
     seen += [STEPS[name](poll.pk).revision for name in ("open", "close")]
@@ -129,7 +129,7 @@ def test_each_step_raises_the_revision() -> None:
     assert seen == sorted(set(seen))
 
 
-def test_a_poll_without_sense_does_not_open() -> None:
+def test_a_poll_with_invalid_rules_does_not_open() -> None:
     poll = make_poll()
     Choice.objects.filter(poll=poll, number__gt=1).delete()
     with pytest.raises(IllegalState, match="two choices"):
@@ -151,7 +151,7 @@ def test_choices_and_rules_are_frozen_once_open() -> None:
     assert Round.objects.get(poll=poll).rules == frozen
 
 
-def test_a_poll_has_only_so_many_rounds() -> None:
+def test_the_number_of_rounds_is_limited() -> None:
     poll = open_poll()
     Poll.objects.filter(pk=poll.pk).update(round=lifecycle.MAX_ROUNDS)
     with pytest.raises(IllegalState, match="rounds"):
@@ -161,7 +161,7 @@ def test_a_poll_has_only_so_many_rounds() -> None:
 # --- closing ---
 
 
-def test_it_is_closed_only_when_every_partition_is_counted() -> None:
+def test_a_poll_is_closed_only_when_every_partition_is_counted() -> None:
     poll = open_poll()
     fill(poll, range(40))
     lifecycle.close_poll(poll.pk)
@@ -179,7 +179,7 @@ def test_it_is_closed_only_when_every_partition_is_counted() -> None:
     assert check_books(poll)[1, "ballots"] == 40
 
 
-def test_a_closing_wakes_the_counting() -> None:
+def test_closing_triggers_the_counting_of_all_partitions() -> None:
     woken: list[set[int]] = []
 
     def hear(partitions: set[int], **_: Any) -> None:
@@ -194,7 +194,7 @@ def test_a_closing_wakes_the_counting() -> None:
     assert woken == [set(range(votelog.get_log().partitions))]
 
 
-def test_closing_time_is_the_clock_of_the_log() -> None:
+def test_the_closing_time_is_by_the_logs_clock() -> None:
     poll = open_poll()
     poll = lifecycle.close_poll(poll.pk)
     latest = max(marker.closed_at for marker in lifecycle.closing_markers(poll))
@@ -203,13 +203,13 @@ def test_closing_time_is_the_clock_of_the_log() -> None:
     assert Round.objects.get(poll=poll).closed_at == again(poll).closed_at
 
 
-def test_a_poll_without_a_single_ballot_closes() -> None:
+def test_a_poll_without_ballots_closes() -> None:
     poll = in_state(State.CLOSED)
     result = Round.objects.get(poll=poll).result
     assert (result["ballots"], result["winners"]) == (0, [])
 
 
-def test_a_poll_that_can_not_be_settled_holds_up_no_other() -> None:
+def test_a_poll_that_can_not_be_closed_delays_no_other() -> None:
     broken, sound = open_poll(), open_poll()
     for poll in (broken, sound):
         lifecycle.close_poll(poll.pk)
@@ -234,7 +234,7 @@ def at(poll: Poll, **times: timedelta | None) -> None:
 MINUTE = timedelta(minutes=1)
 
 
-def test_it_opens_and_closes_on_time() -> None:
+def test_a_poll_opens_and_closes_on_schedule() -> None:
     poll = make_poll()
     at(poll, opens_at=MINUTE, closes_at=2 * MINUTE)
     assert lifecycle.run_due_steps() == []
@@ -249,7 +249,7 @@ def test_it_opens_and_closes_on_time() -> None:
     assert lifecycle.run_due_steps() == []
 
 
-def test_what_is_due_goes_by_the_clock_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_schedule_goes_by_the_logs_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose own clock is an hour ahead opens and closes nothing early."""
     poll, other = make_poll(), open_poll()
     at(poll, opens_at=30 * MINUTE)
@@ -261,7 +261,7 @@ def test_what_is_due_goes_by_the_clock_of_the_log(monkeypatch: pytest.MonkeyPatc
     assert by_hand.opens_at and by_hand.opens_at < wrong - 50 * MINUTE
 
 
-def test_whether_a_time_has_passed_goes_by_the_clock_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_time_is_compared_with_the_logs_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     soon = timezone.now() + 30 * MINUTE
     monkeypatch.setattr(clock, "_offset", 0.0)
     ahead = time.time() + 3600
@@ -272,7 +272,7 @@ def test_whether_a_time_has_passed_goes_by_the_clock_of_the_log(monkeypatch: pyt
     assert make_poll(closes_at=soon).closes_at == soon
 
 
-def test_what_ends_or_is_published_by_hand_has_the_time_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_manual_steps_are_dated_by_the_logs_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or a round would have ended before it began, where a web host's clock is behind."""
     ended, official = open_poll(), in_state(State.CLOSED)
     wrong = timezone.now() - 60 * MINUTE
@@ -284,7 +284,7 @@ def test_what_ends_or_is_published_by_hand_has_the_time_of_the_log(monkeypatch: 
     assert published.closed_at <= published.published_at
 
 
-def test_opening_by_hand_comes_before_the_schedule() -> None:
+def test_opening_by_hand_overrides_the_schedule() -> None:
     poll = make_poll()
     at(poll, opens_at=MINUTE, closes_at=2 * MINUTE)
     poll = lifecycle.open_poll(poll.pk)
@@ -292,7 +292,7 @@ def test_opening_by_hand_comes_before_the_schedule() -> None:
     assert codes(new_ballot(poll, 1, 1)) == ["accepted"]
 
 
-def test_no_ballot_comes_after_the_planned_end_though_nobody_has_closed_the_poll() -> None:
+def test_no_ballot_is_accepted_after_the_planned_end_even_if_the_poll_is_open() -> None:
     poll = open_poll(closes_at=timezone.now() + MINUTE)
     assert codes(new_ballot(poll, 1, 1)) == ["accepted"]
     past = int(timezone.now().timestamp() * 1000) - 1
@@ -305,7 +305,7 @@ def test_no_ballot_comes_after_the_planned_end_though_nobody_has_closed_the_poll
     assert closed_at and int(closed_at.timestamp() * 1000) == past
 
 
-def test_what_is_over_before_it_began_stays_a_draft() -> None:
+def test_a_draft_whose_closing_time_has_passed_stays_a_draft() -> None:
     poll = make_poll()
     at(poll, opens_at=-2 * MINUTE, closes_at=-MINUTE)
     assert lifecycle.run_due_steps() == []
@@ -313,7 +313,7 @@ def test_what_is_over_before_it_began_stays_a_draft() -> None:
         lifecycle.open_poll(poll.pk)
 
 
-def test_a_poll_that_can_not_open_keeps_no_other_from_its_time() -> None:
+def test_a_poll_that_can_not_open_delays_no_other() -> None:
     senseless, broken, sound = make_poll(), make_poll(), make_poll()
     for poll in (senseless, broken, sound):
         at(poll, opens_at=-MINUTE)
@@ -325,7 +325,7 @@ def test_a_poll_that_can_not_open_keeps_no_other_from_its_time() -> None:
 # --- rounds ---
 
 
-def test_ballots_of_the_old_round_are_counted_where_they_belong() -> None:
+def test_ballots_of_the_old_round_are_counted_in_it() -> None:
     poll = open_poll()
     fill(poll, range(10), 1)
     poll = lifecycle.reset_poll(poll.pk)
@@ -338,7 +338,7 @@ def test_ballots_of_the_old_round_are_counted_where_they_belong() -> None:
     assert Ballot.objects.filter(round=1).count() == 10
 
 
-def test_ballots_of_the_old_round_are_judged_by_its_own_rules() -> None:
+def test_ballots_of_the_old_round_are_validated_by_its_rules() -> None:
     poll = open_poll(method="multiple", max_selections=3)
     append(new_ballot(poll, 1, 1, 2, 3))
     lifecycle.reset_poll(poll.pk)
@@ -348,7 +348,7 @@ def test_ballots_of_the_old_round_are_judged_by_its_own_rules() -> None:
     assert tallied(poll) == {(1, "ballots"): 1, (1, "1"): 1, (1, "2"): 1, (1, "3"): 1}
 
 
-def test_resetting_an_open_poll_shuts_it() -> None:
+def test_resetting_an_open_poll_closes_its_gate() -> None:
     poll = open_poll()
     poll = lifecycle.reset_poll(poll.pk)
     first = Round.objects.get(poll=poll, number=1)
@@ -387,7 +387,7 @@ def without_gates(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Poll]:
     return take
 
 
-def test_an_opening_is_finished(without_gates: Callable[..., Poll]) -> None:
+def test_an_interrupted_opening_is_finished(without_gates: Callable[..., Poll]) -> None:
     poll = without_gates(lifecycle.open_poll, make_poll())
     assert codes(new_ballot(poll, 1, 1)) == ["poll_not_open"]
     lifecycle.set_missing_gates()
@@ -395,7 +395,7 @@ def test_an_opening_is_finished(without_gates: Callable[..., Poll]) -> None:
     assert codes(new_ballot(poll, 1, 1)) == ["accepted"]
 
 
-def test_a_closing_is_finished(without_gates: Callable[..., Poll]) -> None:
+def test_an_interrupted_closing_is_finished(without_gates: Callable[..., Poll]) -> None:
     poll = without_gates(lifecycle.close_poll, open_poll())
     assert codes(new_ballot(poll, 1, 1)) == ["accepted"]  # the gate decides, and it is still open
     tasks.sweep()
@@ -406,7 +406,7 @@ def test_a_closing_is_finished(without_gates: Callable[..., Poll]) -> None:
     assert Round.objects.get(poll=poll).result["ballots"] == 1
 
 
-def test_a_reset_is_finished(without_gates: Callable[..., Poll]) -> None:
+def test_an_interrupted_reset_is_finished(without_gates: Callable[..., Poll]) -> None:
     poll = without_gates(lifecycle.reset_poll, open_poll())
     assert codes(new_ballot(poll, 1, 1, round=1)) == ["accepted"]
     lifecycle.set_missing_gates()
@@ -416,7 +416,7 @@ def test_a_reset_is_finished(without_gates: Callable[..., Poll]) -> None:
     assert check_books(poll) == {(1, "ballots"): 1, (1, "1"): 1}
 
 
-def test_a_store_that_is_away_is_followed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gates_are_set_when_the_store_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     poll = make_poll()
 
     def fail(*_: object) -> None:
@@ -433,7 +433,7 @@ def test_a_store_that_is_away_is_followed_up(monkeypatch: pytest.MonkeyPatch) ->
     assert codes(new_ballot(poll, 1, 1)) == ["accepted"]
 
 
-def test_gates_that_come_late_undo_nothing_newer(without_gates: Callable[..., Poll]) -> None:
+def test_late_gates_do_not_undo_a_newer_step(without_gates: Callable[..., Poll]) -> None:
     opened = without_gates(lifecycle.open_poll, make_poll())
     closed = lifecycle.close_poll(opened.pk)
     lifecycle._set_gates(opened)  # the process that opened it goes on only now
@@ -447,7 +447,7 @@ def test_gates_that_come_late_undo_nothing_newer(without_gates: Callable[..., Po
     assert again(poll).gates_set
 
 
-def test_gates_that_come_late_do_not_pass_for_those_of_a_newer_step(
+def test_late_gates_do_not_count_as_those_of_a_newer_step(
     without_gates: Callable[..., Poll],
 ) -> None:
     opened = without_gates(lifecycle.open_poll, make_poll())
@@ -459,7 +459,7 @@ def test_gates_that_come_late_do_not_pass_for_those_of_a_newer_step(
     assert codes(new_ballot(opened, 2, 1)) == ["poll_not_open"]
 
 
-def test_a_receiver_that_fails_stops_no_step() -> None:
+def test_a_failing_receiver_does_not_fail_the_step() -> None:
     def fail(**_: Any) -> None:
         raise RuntimeError("no channel layer")
 
@@ -473,7 +473,7 @@ def test_a_receiver_that_fails_stops_no_step() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_step_is_not_part_of_a_larger_transaction() -> None:
+def test_a_step_can_not_be_part_of_a_larger_transaction() -> None:
     """Its gates would be set before it is certain."""
     poll = make_poll()
     with pytest.raises(RuntimeError, match="durable"), transaction.atomic():

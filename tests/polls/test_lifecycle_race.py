@@ -77,7 +77,7 @@ def check_end(poll: Poll, crowd: Crowd) -> None:
     assert result["ballots"] == crowd.codes["accepted"]
 
 
-def test_ballots_against_closing_by_hand() -> None:
+def test_ballots_race_a_manual_closing() -> None:
     poll = open_poll()
     with Background(count), Crowd(poll) as crowd:
         crowd.wait_for_ballots(30)
@@ -86,7 +86,7 @@ def test_ballots_against_closing_by_hand() -> None:
     check_end(poll, crowd)
 
 
-def test_ballots_against_the_planned_end() -> None:
+def test_ballots_race_the_planned_end() -> None:
     """Nobody closes the poll before the ballots stop: the gate alone decides."""
     poll = open_poll(closes_at=timezone.now() + timedelta(seconds=4))
     with Crowd(poll) as crowd:
@@ -104,7 +104,7 @@ def test_ballots_against_the_planned_end() -> None:
     assert abs((poll.closed_at - poll.closes_at).total_seconds()) < 0.001
 
 
-def test_ballots_against_a_reset_and_a_new_round() -> None:
+def test_ballots_race_a_reset_and_a_new_round() -> None:
     poll = open_poll()
     codes: Counter[str] = Counter()
     done = threading.Event()
@@ -139,7 +139,7 @@ def test_ballots_against_a_reset_and_a_new_round() -> None:
     assert check_books(poll)[1, "ballots"] == seen["accepted"]
 
 
-def test_closing_from_several_sides_closes_once() -> None:
+def test_concurrent_closings_close_once() -> None:
     poll = open_poll()
 
     def close(_: int) -> str:

@@ -27,7 +27,7 @@ def key(settings: Any) -> Any:
     return use
 
 
-def test_the_first_key_is_taken_and_another_refused(key: Any) -> None:
+def test_the_first_key_is_stored_and_another_refused(key: Any) -> None:
     key("one")
     assert secret_key.secret_key_is_known()  # nobody's yet
     prepare.check_secret_key()
@@ -42,7 +42,7 @@ def test_the_first_key_is_taken_and_another_refused(key: Any) -> None:
     prepare.check_secret_key()
 
 
-def test_a_new_key_takes_over_where_the_old_one_is_named(key: Any) -> None:
+def test_a_new_key_replaces_one_of_its_fallbacks(key: Any) -> None:
     key("old")
     secret_key.check_secret_key()
     key("old", "new")  # first everywhere, so that all understand both
@@ -56,7 +56,7 @@ def test_a_new_key_takes_over_where_the_old_one_is_named(key: Any) -> None:
         secret_key.check_secret_key()
 
 
-def test_the_fingerprint_says_nothing_of_the_key(key: Any) -> None:
+def test_the_fingerprint_is_32_digits(key: Any) -> None:
     key("one")
     secret_key.check_secret_key()
     (row,) = Installation.objects.all()
@@ -64,9 +64,7 @@ def test_the_fingerprint_says_nothing_of_the_key(key: Any) -> None:
     assert row.secret_key != keys.fingerprint("One")
 
 
-def test_a_lost_key_is_given_up_when_asked_for(
-    key: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_replaces_a_lost_key(key: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     poll = open_poll()
     key("one")
     secret_key.check_secret_key()
@@ -100,7 +98,7 @@ def test_the_database_alone_links_no_account_to_a_ballot(key: Any) -> None:
         login_key(poll)
 
 
-def test_a_change_of_the_key_makes_no_new_voters_and_the_next_round_has_the_new_key(key: Any) -> None:
+def test_voter_keys_outlive_a_change_of_the_key_until_the_next_round(key: Any) -> None:
     key("old")
     poll = open_poll(identity="login")
     before = login_key(poll)
@@ -112,7 +110,7 @@ def test_a_change_of_the_key_makes_no_new_voters_and_the_next_round_has_the_new_
     assert login_key(poll) != before
 
 
-def test_voters_of_an_earlier_versions_round_stay_who_they_are(key: Any) -> None:
+def test_voter_keys_of_an_earlier_versions_round_stay(key: Any) -> None:
     poll = open_poll(identity="login")
     Poll.objects.update(voters_by="")
     key("one")
@@ -122,7 +120,7 @@ def test_voters_of_an_earlier_versions_round_stay_who_they_are(key: Any) -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_open_poll_whose_key_is_lost_takes_no_ballots(key: Any, capsys: Any, caplog: Any) -> None:
+def test_an_open_poll_whose_key_is_lost_accepts_no_ballots(key: Any, capsys: Any, caplog: Any) -> None:
     key("one")
     secret_key.check_secret_key()
     poll, draft = open_poll(), make_poll()
@@ -141,7 +139,7 @@ def test_an_open_poll_whose_key_is_lost_takes_no_ballots(key: Any, capsys: Any, 
     assert cast(poll, [1], identity.new_cookie())[0] == 202
 
 
-def test_a_draft_that_is_older_than_the_key_opens_under_the_new_one(key: Any) -> None:
+def test_a_draft_opens_with_the_newest_key(key: Any) -> None:
     key("old")
     draft = make_poll()
     key("new", "old")

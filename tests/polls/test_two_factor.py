@@ -84,13 +84,13 @@ def test_a_password_alone_reaches_nothing_but_the_page_that_sets_it_up(browser: 
     assert browser.get(SET_UP).status_code == 200
 
 
-def test_one_can_log_out_half_way(browser: Client) -> None:
+def test_logout_works_before_the_code(browser: Client) -> None:
     browser.post("/admin/logout/")
     assert "_auth_user_id" not in browser.session
     assert browser.get(SET_UP)["Location"].startswith(LOG_IN)
 
 
-def test_setting_it_up_lets_in_and_shows_recovery_codes_once(browser: Client, boss: User) -> None:
+def test_setup_lets_in_and_shows_recovery_codes_once(browser: Client, boss: User) -> None:
     page = browser.get(SET_UP)
     shown = page.context["key"]
     assert browser.get(SET_UP).context["key"] == shown  # a reload outdates nothing
@@ -109,7 +109,7 @@ def test_setting_it_up_lets_in_and_shows_recovery_codes_once(browser: Client, bo
     assert not any(code.replace(" ", "") in kept for code in codes)
 
 
-def test_a_key_that_is_not_confirmed_ends(browser: Client) -> None:
+def test_an_unconfirmed_key_expires(browser: Client) -> None:
     shown_at = clock.now()
 
     def after(hours: float) -> Any:
@@ -122,14 +122,14 @@ def test_a_key_that_is_not_confirmed_ends(browser: Client) -> None:
             assert ("codes" in browser.post(SET_UP, {"code": code_of(app)}).context) is taken
 
 
-def test_pages_with_secrets_are_kept_by_no_cache(browser: Client) -> None:
+def test_pages_with_secrets_are_not_cached(browser: Client) -> None:
     page = browser.get(SET_UP)
     assert "no-store" in page["Cache-Control"]
     answer = browser.post(SET_UP, {"code": code_of(shown_on(page))})
     assert "no-store" in answer["Cache-Control"]
 
 
-def test_from_then_on_the_password_needs_a_code(browser: Client) -> None:
+def test_after_setup_a_login_needs_a_code(browser: Client) -> None:
     enrol(browser)
     device = TOTPDevice.objects.get()
     other = log_in(Client(), "/admin/polls/poll/")
@@ -175,7 +175,7 @@ def test_recovery_codes_outlive_a_change_of_the_secret_key(
     assert two_factor.verify(boss, codes[0]) is not None
 
 
-def test_guessing_becomes_slower_with_each_wrong_code(browser: Client, boss: User) -> None:
+def test_wrong_codes_are_throttled(browser: Client, boss: User) -> None:
     enrol(browser)
     device = TOTPDevice.objects.get()
     TOTPDevice.objects.update(throttling_failure_count=9, throttling_failure_timestamp=timezone.now())
@@ -188,7 +188,7 @@ def test_guessing_becomes_slower_with_each_wrong_code(browser: Client, boss: Use
     assert other.post(CODE, {"code": codes[0]}).status_code == 302
 
 
-def test_it_leads_nowhere_but_to_pages_of_ours(browser: Client) -> None:
+def test_next_leads_to_this_site_only(browser: Client) -> None:
     enrol(browser)
     answer = log_in(Client()).post(
         CODE, {"code": again(TOTPDevice.objects.get()), "next": "https://evil.example/"}
@@ -196,7 +196,7 @@ def test_it_leads_nowhere_but_to_pages_of_ours(browser: Client) -> None:
     assert answer["Location"] == "/admin/"
 
 
-def test_new_recovery_codes_need_the_password_and_outdate_the_old(browser: Client, boss: User) -> None:
+def test_new_recovery_codes_need_the_password_and_replace_the_old(browser: Client, boss: User) -> None:
     old = enrol(browser)
     page = "/admin/two-factor/recovery-codes/"
     assert "password" in str(browser.post(page, {"password": "wrong"}).context["form"].errors)
@@ -206,7 +206,7 @@ def test_new_recovery_codes_need_the_password_and_outdate_the_old(browser: Clien
     assert two_factor.verify(boss, new[0]) is not None
 
 
-def test_removing_it_needs_the_password_and_leads_to_a_new_one(browser: Client, boss: User) -> None:
+def test_removal_needs_the_password_and_leads_to_a_new_setup(browser: Client, boss: User) -> None:
     enrol(browser)
     page = "/admin/two-factor/remove/"
     browser.post(page, {"password": "wrong"})
@@ -216,7 +216,7 @@ def test_removing_it_needs_the_password_and_leads_to_a_new_one(browser: Client, 
     assert browser.get("/admin/").status_code == 302
 
 
-def test_where_it_is_optional_the_admin_suggests_it_and_then_insists(boss: User, settings: Any) -> None:
+def test_optional_two_factor_is_suggested_and_then_required(boss: User, settings: Any) -> None:
     settings.ADMIN_TWO_FACTOR = "optional"
     client = log_in(Client())
     assert SET_UP in client.get("/admin/").content.decode()
@@ -230,7 +230,7 @@ def test_where_it_is_optional_the_admin_suggests_it_and_then_insists(boss: User,
     assert other.get("/admin/").status_code == 200
 
 
-def test_a_half_way_session_sees_no_hidden_tally(browser: Client) -> None:
+def test_a_session_without_a_code_sees_no_hidden_tally(browser: Client) -> None:
     poll = make_poll(results_visible="staff")
     tally = f"/api/v1/polls/{poll.code}/tally/"
     assert browser.get(tally).json()["visible"] is False
@@ -238,7 +238,7 @@ def test_a_half_way_session_sees_no_hidden_tally(browser: Client) -> None:
     assert browser.get(tally).json()["visible"] is True
 
 
-def test_staff_without_a_password_given_get_no_page_of_it() -> None:
+def test_the_pages_need_a_staff_login() -> None:
     for page in (CODE, SET_UP):
         assert Client().get(page)["Location"].startswith(LOG_IN)
     voter = Client()
@@ -248,7 +248,7 @@ def test_staff_without_a_password_given_get_no_page_of_it() -> None:
     assert not TOTPDevice.objects.exists()
 
 
-def test_an_operator_can_reset_it_and_it_is_recorded(browser: Client, boss: User) -> None:
+def test_the_command_resets_it_and_is_recorded(browser: Client, boss: User) -> None:
     enrol(browser)
     out = StringIO()
     call_command("reset_two_factor", "boss", stdout=out)

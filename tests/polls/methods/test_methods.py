@@ -38,14 +38,16 @@ INVALID: list[tuple[Any, MethodRules, list[int], str]] = [
 
 
 @pytest.mark.parametrize(("method", "rules", "marks", "selection"), VALID)
-def test_it_puts_a_valid_selection_in_order(
+def test_a_valid_selection_is_sorted(
     method: Any, rules: MethodRules, marks: list[int], selection: tuple[int, ...]
 ) -> None:
     assert method.check(rules, marks) == selection
 
 
 @pytest.mark.parametrize(("method", "rules", "marks", "reason"), INVALID)
-def test_it_refuses_with_a_reason(method: Any, rules: MethodRules, marks: list[int], reason: str) -> None:
+def test_an_invalid_selection_is_refused_with_a_reason(
+    method: Any, rules: MethodRules, marks: list[int], reason: str
+) -> None:
     with pytest.raises(InvalidSelection) as caught:
         method.check(rules, marks)
     assert caught.value.extra == {"reason": reason}
@@ -68,7 +70,7 @@ def test_it_refuses_with_a_reason(method: Any, rules: MethodRules, marks: list[i
         ("multiple", MethodRules(frozenset(), 1, 1), False),
     ],
 )
-def test_it_knows_rules_that_make_no_sense(name: str, rules: MethodRules, sound: bool) -> None:
+def test_invalid_rules_are_refused(name: str, rules: MethodRules, sound: bool) -> None:
     if sound:
         get_method(name).check_rules(rules)
     else:
@@ -78,7 +80,7 @@ def test_it_knows_rules_that_make_no_sense(name: str, rules: MethodRules, sound:
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("count", [2, 3, 99])
-def test_its_own_limits_make_sense(name: str, count: int) -> None:
+def test_default_limits_are_valid(name: str, count: int) -> None:
     method = get_method(name)
     method.check_rules(MethodRules(frozenset(range(1, count + 1)), *method.default_limits(count)))
 
@@ -93,7 +95,7 @@ def test_its_own_limits_make_sense(name: str, count: int) -> None:
         ({"9": 7, "2": 1}, {1: 0, 2: 1, 3: 0}, [2]),
     ],
 )
-def test_a_tally_becomes_a_result(
+def test_votes_and_winners_of_a_tally(
     method: Any, counts: dict[str, int], votes: dict[int, int], winners: list[int]
 ) -> None:
     assert method.votes(MethodRules(frozenset({1, 2, 3})), counts) == votes
@@ -106,19 +108,19 @@ def test_each_mark_adds_one(selection: tuple[int, ...]) -> None:
 
 
 @given(st.lists(st.integers(1, 99), min_size=1, max_size=99, unique=True).map(tuple))
-def test_a_selection_survives_storing(selection: tuple[int, ...]) -> None:
+def test_a_stored_selection_round_trips(selection: tuple[int, ...]) -> None:
     text = encode(selection)
     assert decode(text) == selection
     assert len(text) <= 400
 
 
 @pytest.mark.parametrize("text", ["", ",", "1,", "x", "1;2", "\0", "1.5", "\ufffd"])
-def test_what_was_never_stored_is_not_read(text: str) -> None:
+def test_other_text_is_no_stored_selection(text: str) -> None:
     with pytest.raises(ValueError):
         decode(text)
 
 
-def test_every_method_says_how_it_is_called() -> None:
+def test_every_method_has_a_name_and_a_label() -> None:
     assert [name for name, _ in method_choices()] == ["single", "multiple"]
     assert all(str(label) for _, label in method_choices())
     assert all(method.SHARE_BASE == "ballots" for method in METHODS.values())

@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.full_only]
 # --- joining ---
 
 
-def test_the_first_page_asks_for_a_code_and_nothing_else() -> None:
+def test_the_home_page_asks_for_a_code() -> None:
     answer = see("/")
     assert answer.status_code == 200
     source = answer.content.decode()
@@ -45,7 +45,7 @@ def test_the_first_page_asks_for_a_code_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("typed", ["WXY346", "wxy346", " wxy 346 ", "WXY-346", "w-x-y 3 4 6"])
-def test_a_code_is_taken_as_people_type_it(typed: str) -> None:
+def test_a_code_is_accepted_as_people_type_it(typed: str) -> None:
     make_poll(code="WXY346", open=True)
     answer = Client().get("/", {"code": typed})
     assert (answer.status_code, answer["Location"]) == (302, "/p/WXY346/")
@@ -64,7 +64,7 @@ FOLDED = [
 
 
 @pytest.mark.parametrize("typed", FOLDED)
-def test_wide_letters_and_digits_of_any_script_are_folded(typed: str) -> None:
+def test_full_width_letters_and_digits_of_any_script_are_accepted(typed: str) -> None:
     poll = make_poll(code="K7MDX3", open=True)
     assert Client().post("/", {"code": typed})["Location"] == "/p/K7MDX3/"
     assert see(f"/p/{quote(typed, safe='')}/").status_code == 302
@@ -74,7 +74,7 @@ def test_wide_letters_and_digits_of_any_script_are_folded(typed: str) -> None:
     assert Caller()("GET", f"{POLLS}{quote(typed, safe='')}/tally/").json()["poll"] == poll.code
 
 
-def test_a_code_of_digits_alone_and_a_turkish_keyboard() -> None:
+def test_codes_of_digits_and_turkish_letters_are_accepted() -> None:
     make_poll(code="346", open=True)
     make_poll(code="ELIF2", open=True)
     assert Client().post("/", {"code": "٣٤٦"})["Location"] == "/p/346/"
@@ -84,7 +84,7 @@ def test_a_code_of_digits_alone_and_a_turkish_keyboard() -> None:
 
 
 @pytest.mark.parametrize("typed", ["ÄRGER", "A\u0308RGER", "éRGER", "яRGER", "RGER中"])
-def test_letters_that_no_code_has_are_not_left_out(typed: str) -> None:
+def test_letters_of_other_scripts_are_not_dropped(typed: str) -> None:
     """They would make another code of it, and lead to another poll."""
     make_poll(code="RGER")
     assert "No poll with this code" in Client().post("/", {"code": typed}).content.decode()
@@ -110,7 +110,7 @@ LINKS = [
 
 
 @pytest.mark.parametrize(("pasted", "invite"), LINKS)
-def test_a_link_of_ours_opens_its_poll_with_its_invite(pasted: str, invite: str) -> None:
+def test_a_pasted_link_opens_its_poll_with_its_invite(pasted: str, invite: str) -> None:
     make_poll(code="WXY346", open=True)
     answer = Client().post("/", {"code": pasted})
     assert answer.status_code == 302
@@ -121,14 +121,14 @@ def test_a_link_of_ours_opens_its_poll_with_its_invite(pasted: str, invite: str)
 @pytest.mark.parametrize(
     "pasted", ["https://vote.example.org/", "https://vote.example.org/p/NOPE42/", f"#i={TOKEN}"]
 )
-def test_a_link_to_no_poll_is_told_so(pasted: str) -> None:
+def test_a_pasted_link_without_a_poll_is_refused(pasted: str) -> None:
     answer = Client().post("/", {"code": pasted})
     assert answer.status_code == 200
     assert "No poll with this code" in answer.content.decode()
 
 
 @pytest.mark.parametrize("form", ["%23i={}", "/%23i={}", "/%23i%3D{}", "%2523i={}", "/%23i={}/"])
-def test_an_invite_whose_hash_was_encoded_goes_back_into_the_fragment(form: str) -> None:
+def test_an_invite_link_with_an_encoded_hash_is_repaired(form: str) -> None:
     make_poll(code="WXY346", open=True)
     answer = see("/p/wxy346" + form.format(TOKEN))
     assert (answer.status_code, answer["Location"]) == (302, f"/p/WXY346/#i={TOKEN}")
@@ -147,14 +147,14 @@ def test_a_wrong_code_is_kept_to_be_corrected(typed: str) -> None:
     assert "no-cache" in answer["Cache-Control"]
 
 
-def test_no_code_at_all_is_asked_for() -> None:
+def test_an_empty_code_is_refused() -> None:
     assert "Type the code" in html("/?code=")
 
 
 # --- the voter's page ---
 
 
-def test_an_open_poll_is_there_before_any_script_runs() -> None:
+def test_an_open_poll_is_rendered_without_scripts() -> None:
     poll = make_poll("Tea", "Coffee", question="What will it be?", open=True)
     source = html(f"/p/{poll.code}/")
     assert '<h1 id="question" dir="auto" lang="">What will it be?</h1>' in source
@@ -164,7 +164,7 @@ def test_an_open_poll_is_there_before_any_script_runs() -> None:
     check_policy(source)
 
 
-def test_where_several_may_be_chosen_there_are_boxes_to_tick() -> None:
+def test_a_multiple_choice_poll_has_checkboxes() -> None:
     poll = make_poll("Tea", "Coffee", "Water", method="multiple", max_selections=2, open=True)
     source = html(f"/p/{poll.code}/")
     assert source.count('type="checkbox"') == 4
@@ -172,7 +172,7 @@ def test_where_several_may_be_chosen_there_are_boxes_to_tick() -> None:
 
 
 @pytest.mark.parametrize("page", POLL_PAGES)
-def test_a_draft_keeps_its_texts_to_itself(page: str) -> None:
+def test_a_drafts_texts_are_not_public(page: str) -> None:
     poll = make_poll(
         "Unripe", "Halfbaked", question="Premature?", opens_at=timezone.now() + timedelta(hours=1)
     )
@@ -196,7 +196,7 @@ def test_no_tally_is_in_a_pages_source(page: str, results_visible: str) -> None:
     assert not {"votes", "share", "ballots", "selections", "version", "winners"} & set(outline_of(source))
 
 
-def test_what_a_closed_poll_says_is_in_its_page() -> None:
+def test_the_state_of_a_closed_poll_is_in_its_page() -> None:
     poll = make_poll(open=True)
     lifecycle.close_poll(poll.pk)
     assert outline_of(html(f"/p/{poll.code}/"))["state"] in ("closing", "closed")
@@ -215,7 +215,7 @@ def test_texts_cannot_break_out_of_the_page(page: str) -> None:
 @pytest.mark.parametrize(
     "path", ["", *(f"p/WXY346/{page}" for page in (*POLL_PAGES, "receipt/")), "nowhere/"]
 )
-def test_a_page_says_in_a_sentence_what_it_is(path: str) -> None:
+def test_a_page_has_a_description(path: str) -> None:
     make_poll(code="WXY346")
     (said,) = re.findall(
         r'<meta name="description" content="([^"]{20,160})">', see(f"/{path}").content.decode()
@@ -241,7 +241,7 @@ def test_a_page_is_the_same_for_everybody(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", POLL_PAGES)
-def test_a_page_may_be_cached_for_a_moment_and_compared(page: str) -> None:
+def test_a_page_may_be_cached_briefly_and_revalidated(page: str) -> None:
     poll = make_poll(open=True)
     answer = see(f"/p/{poll.code}/{page}")
     assert sorted(answer["Cache-Control"].split(", ")) == [
@@ -261,7 +261,7 @@ def test_a_page_costs_two_queries(django_assert_num_queries: object) -> None:
 
 
 @pytest.mark.parametrize("page", POLL_PAGES)
-def test_only_looking_is_allowed(page: str) -> None:
+def test_pages_allow_only_safe_methods(page: str) -> None:
     poll = make_poll(open=True)
     assert Client().head(f"/p/{poll.code}/{page}").status_code == 200
     assert Client().post(f"/p/{poll.code}/{page}").status_code == 405
@@ -269,7 +269,7 @@ def test_only_looking_is_allowed(page: str) -> None:
 
 @pytest.mark.parametrize("cookie", ["sessionid=x", f"sessionid={'x' * 32}", "csrftoken=bad", "messages=bad"])
 @pytest.mark.parametrize("page", [*POLL_PAGES, "receipt/"])
-def test_a_broken_cookie_is_left_alone_where_a_cache_would_keep_the_answer(page: str, cookie: str) -> None:
+def test_cacheable_answers_ignore_broken_cookies(page: str, cookie: str) -> None:
     poll = make_poll(open=True)
     for path in (f"/p/{poll.code}/{page}", f"/api/v1/polls/{poll.code}/tally/"):
         answer = see(path, Cookie=cookie)
@@ -281,14 +281,14 @@ def test_a_broken_cookie_is_left_alone_where_a_cache_would_keep_the_answer(page:
 @pytest.mark.parametrize(
     "path", ["/p/NOSUCH/", "/p/NOSUCH/results/", "/p/NOSUCH/receipt/", "/x/", "/static/x"]
 )
-def test_that_there_is_nothing_is_not_cached(path: str) -> None:
+def test_a_404_is_not_cached(path: str) -> None:
     """A 404 without a word about caching may be kept for as long as a cache likes (RFC 9111, 4.2.2)."""
     answer = see(path)
     assert (answer.status_code, answer["Cache-Control"]) == (404, "no-store")
 
 
 @pytest.mark.parametrize("host", ["evil.example", "<b>", "a" * 5000])
-def test_a_wrong_host_is_told_which_setting_it_is(host: str) -> None:
+def test_a_wrong_host_gets_the_name_of_the_setting(host: str) -> None:
     page = see("/", Host=host)
     assert (page.status_code, page["Cache-Control"]) == (400, "no-store")
     assert "ALLOWED_HOSTS" in page.content.decode()
@@ -311,7 +311,7 @@ def test_a_code_as_typed_leads_to_the_poll(page: str, typed: str) -> None:
 
 @pytest.mark.parametrize("page", POLL_PAGES)
 @pytest.mark.parametrize("code", ["NOPE42", "nope42", "---", "%3Cb%3E", "%C3%9F", "x" * 300])
-def test_an_unknown_poll_has_a_page_to_try_again(page: str, code: str) -> None:
+def test_an_unknown_poll_offers_the_join_form(page: str, code: str) -> None:
     answer = see(f"/p/{code}/{page}")
     source = answer.content.decode()
     assert answer.status_code == 404
@@ -319,13 +319,13 @@ def test_an_unknown_poll_has_a_page_to_try_again(page: str, code: str) -> None:
     assert "<b>" not in source
 
 
-def test_any_other_address_offers_to_join_too() -> None:
+def test_any_404_offers_the_join_form() -> None:
     answer = see("/nowhere/")
     assert answer.status_code == 404
     assert '<form method="post"' in answer.content.decode()
 
 
-def test_the_page_for_our_own_failures_needs_nothing() -> None:
+def test_the_500_page_renders_without_context() -> None:
     assert "failed on our side" in render_to_string("500.html")
 
 
@@ -340,7 +340,7 @@ def test_the_page_for_our_own_failures_needs_nothing() -> None:
         ("screens/present", (COMMON, PRESENT)),
     ],
 )
-def test_every_text_that_a_script_says_comes_with_the_page(script: str, texts: tuple[dict, ...]) -> None:
+def test_every_text_of_a_script_is_in_its_page(script: str, texts: tuple[dict, ...]) -> None:
     known = set(catalogue(*texts))
     for name in {script, *imports(script)}:
         source = (SCRIPTS / f"{name}.js").read_text()
@@ -348,13 +348,13 @@ def test_every_text_that_a_script_says_comes_with_the_page(script: str, texts: t
         assert set(said) <= known, name
 
 
-def test_no_text_is_left_over() -> None:
+def test_no_text_is_unused() -> None:
     scripts = "\n".join(path.read_text() for path in SCRIPTS.rglob("*.js"))
     known = catalogue(COMMON, VOTE, RESULTS, PRESENT)
     assert [key for key in known if f'"{key}"' not in scripts] == []
 
 
-def test_plurals_come_by_category() -> None:
+def test_plurals_are_by_category() -> None:
     texts = catalogue({"ballots": lambda n: ngettext("%(count)s ballot", "%(count)s ballots", n)})
     assert texts == {"ballots": {"one": "%(count)s ballot", "other": "%(count)s ballots"}}
 
@@ -365,7 +365,7 @@ def outline_of(source: str) -> dict:
     return json.loads(found[1])
 
 
-def test_a_page_that_misses_its_store_says_so_and_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_without_its_database_answers_503_with_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*args: object, **options: object) -> None:
         raise OperationalError("the connection is closed")
 

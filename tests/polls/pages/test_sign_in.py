@@ -36,7 +36,7 @@ def account(client: Client, code: str) -> Any:
     return client.get(f"{POLLS}{code}/voter/").json()["account"]
 
 
-def test_who_signs_in_votes(anna: User) -> None:
+def test_a_signed_in_voter_is_known_to_the_poll(anna: User) -> None:
     poll, client = make_poll(open=True, identity="login"), Client()
     page = f"/p/{poll.code}/"
     assert f'href="{SIGN_IN}?next=%2Fp%2F{poll.code}%2F"' in client.get(page).content.decode()
@@ -47,7 +47,7 @@ def test_who_signs_in_votes(anna: User) -> None:
     assert "You are signed in as anna" in client.get(SIGN_IN).content.decode()
 
 
-def test_a_wrong_password_says_so_and_keeps_the_way_back(anna: User) -> None:
+def test_a_wrong_password_shows_an_error_and_keeps_next(anna: User) -> None:
     answer = sign_in(Client(), "/p/ABC/", "wrong")
     text = answer.content.decode()
     assert answer.status_code == 200
@@ -57,7 +57,7 @@ def test_a_wrong_password_says_so_and_keeps_the_way_back(anna: User) -> None:
 
 
 @pytest.mark.parametrize("target", ELSEWHERE)
-def test_the_way_back_leads_to_no_other_site(anna: User, target: str) -> None:
+def test_next_leads_to_no_other_site(anna: User, target: str) -> None:
     client = Client()
     assert sign_in(client, target)["Location"] == "/"
     assert "evil" not in client.get(SIGN_IN, {"next": target}).content.decode()
@@ -65,7 +65,7 @@ def test_the_way_back_leads_to_no_other_site(anna: User, target: str) -> None:
     assert client.post(SIGN_OUT, {"next": target})["Location"] == "/"
 
 
-def test_signing_out_is_asked_first(anna: User) -> None:
+def test_signing_out_asks_first(anna: User) -> None:
     poll, client = make_poll(open=True, identity="login"), Client()
     sign_in(client)
     assert "You are signed in as anna" in client.get(SIGN_OUT).content.decode()
@@ -83,14 +83,14 @@ def test_no_other_site_signs_anybody_in_or_out(anna: User, path: str) -> None:
     assert "no-store" in client.get(path)["Cache-Control"]
 
 
-def test_the_pages_are_like_all_others(anna: User) -> None:
+def test_the_pages_have_the_usual_headers(anna: User) -> None:
     for path in (SIGN_IN, SIGN_OUT):
         answer = Client().get(path)
         assert "default-src 'none'" in answer["Content-Security-Policy"]
         assert answer["X-Frame-Options"] == "DENY"
 
 
-def test_an_account_is_named_where_it_matters_only(anna: User) -> None:
+def test_an_account_is_named_only_in_polls_for_accounts(anna: User) -> None:
     client = Client()
     sign_in(client)
     for identity in ("browser", "invite", "client"):

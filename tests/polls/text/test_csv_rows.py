@@ -40,12 +40,12 @@ FORMULAS = [
 
 
 @pytest.mark.parametrize("text", FORMULAS)
-def test_what_could_be_a_formula_is_marked_as_text(text):
+def test_a_possible_formula_gets_an_apostrophe(text):
     assert cell(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("text", ["", "Pizza", "a=b", "1 + 1", "Ø", "ﬁne", "50 %", "“=1”", "🍕", "\u200b"])
-def test_other_text_stays_as_it_is(text):
+def test_other_text_is_unchanged(text):
     assert cell(text) == text
 
 
@@ -57,7 +57,7 @@ def test_numbers_keep_their_sign(value, shown):
     assert cell(value) == shown
 
 
-def test_a_cell_cannot_begin_another():
+def test_separators_in_a_cell_are_quoted():
     """Separators and quotes inside are quoted away, so that no formula starts a cell of its own."""
     rows = [["code", "label"], ["x", 'a","=1+1'], ["y", 'a;=1+1\r\n=2+2,"']]
     text = "".join(csv_lines(rows))
@@ -65,13 +65,13 @@ def test_a_cell_cannot_begin_another():
     assert list(csv.reader(io.StringIO(text, newline=""))) == rows
 
 
-def test_lines_are_made_when_they_are_asked_for():
+def test_lines_are_generated_lazily():
     lines = csv_lines([n] for n in iter(int, 1))
     assert next(lines) == '"0"\r\n'
 
 
 @given(st.lists(st.lists(st.text(), min_size=1), min_size=1))
-def test_what_was_put_in_can_be_had_back(rows):
+def test_rows_round_trip(rows):
     read = list(csv.reader(io.StringIO("".join(csv_lines(rows)), newline="")))
     assert [[text.removeprefix("'") for text in row] for row in read] == rows
     assert not any(text[:1] in tuple("=+-@\t\r") for row in read for text in row)

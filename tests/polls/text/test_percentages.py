@@ -10,14 +10,12 @@ pytestmark = pytest.mark.full_only
 
 
 @pytest.mark.parametrize(("votes", "ballots", "least", "shown"), CASES)
-def test_a_share_says_nothing_that_isnt_so(
-    votes: list[int], ballots: int, least: int, shown: list[str]
-) -> None:
+def test_a_share_does_not_mislead(votes: list[int], ballots: int, least: int, shown: list[str]) -> None:
     decimals = decimals_for(votes, ballots, least)
     assert [percent(each, ballots, decimals) for each in votes] == shown
 
 
-def test_no_share_of_a_small_poll_passes_for_all_nothing_or_a_half() -> None:
+def test_only_exact_shares_show_0_50_or_100_percent() -> None:
     for ballots in range(1, 300):
         for votes in range(ballots + 1):
             both = [votes, ballots - votes]
@@ -27,6 +25,6 @@ def test_no_share_of_a_small_poll_passes_for_all_nothing_or_a_half() -> None:
             assert (shown == "50%") is (2 * votes == ballots)
 
 
-def test_a_share_is_written_in_the_readers_language() -> None:
+def test_a_share_is_localized() -> None:
     with translation.override("de"):
         assert percent(1, 8, 1) == "12,5%"

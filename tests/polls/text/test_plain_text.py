@@ -57,27 +57,27 @@ KEPT = ["می‌خواهم", "क्‍ष", "👩‍⚕️", "🏴󠁧󠁢󠁥�
 
 @pytest.mark.full_only
 @pytest.mark.parametrize("text", INVISIBLE.values(), ids=INVISIBLE.keys())
-def test_where_nothing_is_to_see(text: str) -> None:
+def test_invisible_text_is_recognized(text: str) -> None:
     assert not is_visible(cleaned(text))
     assert visual_key(f"Yes{text}") == visual_key("Yes")
 
 
 @pytest.mark.full_only
 @pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_refused(text: str) -> None:
+def test_refused_characters(text: str) -> None:
     with pytest.raises(ValueError, match=r"U\+[0-9A-F]{4}|one line"):
         cleaned(text)
 
 
 @pytest.mark.full_only
 @pytest.mark.parametrize("text", KEPT)
-def test_what_people_need_is_kept(text: str) -> None:
+def test_meaningful_joiners_and_marks_are_kept(text: str) -> None:
     assert cleaned(text) == text
     assert is_visible(text)
 
 
 @pytest.mark.full_only
-def test_one_form_is_kept() -> None:
+def test_text_is_normalized() -> None:
     assert cleaned("  Cafe\u0301\u00a0\u3000 au\tlait\n") == "Café au lait"
     assert cleaned("one\r\ntwo\u2028three", lines=True) == "one\ntwo\nthree"
     with pytest.raises(ValueError, match=r"U\+202E"):
@@ -110,7 +110,7 @@ def test_one_form_is_kept() -> None:
         ("ไม่", "ไ\u200dม่", True),
     ],
 )
-def test_equal_is_what_looks_it(one: str, other: str, same: bool) -> None:
+def test_look_alikes_have_the_same_key(one: str, other: str, same: bool) -> None:
     assert (visual_key(one) == visual_key(other)) is same
 
 
@@ -122,7 +122,7 @@ TEXTS = [*list(INVISIBLE.values())[2:9], "a\u202eb", "a\nb", "a\ufffeb", "a\x1bb
 @pytest.mark.full_only
 @pytest.mark.django_db
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
-def test_the_api_names_what_it_refuses(text: str) -> None:
+def test_the_api_names_the_refused_field(text: str) -> None:
     writer, poll = Caller(make_key("polls:write")), make_poll(identity="invite")
     bodies: list[tuple[str, str, dict[str, Any], str]] = [
         ("POST", POLLS, {"question": text, "choices": ["A", "B"]}, "question"),
@@ -145,7 +145,7 @@ def test_the_api_names_what_it_refuses(text: str) -> None:
 
 
 @pytest.mark.django_db
-def test_the_api_keeps_the_cleaned_form() -> None:
+def test_the_api_stores_the_cleaned_text() -> None:
     writer = Caller(make_key("polls:write"))
     made = writer("POST", POLLS, {"question": " Cafe\u0301\u00a0?\n", "choices": ["می‌خواهم", "a\tb"]}).json()
     assert (made["question"], [c["label"] for c in made["choices"]]) == ("Café ?", ["می‌خواهم", "a b"])
@@ -153,7 +153,7 @@ def test_the_api_keeps_the_cleaned_form() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("pair", [("Yes", "Yes\u200b"), ("Café", "Cafe\u0301"), ("Tea", " tea ")], ids=ascii)
-def test_two_choices_that_look_the_same_are_both_named(boss: Client, pair: tuple[str, str]) -> None:
+def test_an_error_names_both_choices_that_look_the_same(boss: Client, pair: tuple[str, str]) -> None:
     writer, labels = Caller(make_key("polls:write")), ["No", *pair]
     answer = writer("POST", POLLS, {"question": "?", "choices": labels})
     assert refusal(answer) == (400, "malformed")
@@ -167,7 +167,7 @@ def test_two_choices_that_look_the_same_are_both_named(boss: Client, pair: tuple
 
 
 @pytest.mark.django_db
-def test_two_that_only_spell_alike_are_taken() -> None:
+def test_similar_but_different_labels_are_accepted() -> None:
     assert make_poll_of("Maße", "Masse", "m²", "m2").choices.count() == 4
 
 
@@ -176,7 +176,7 @@ def make_poll_of(*labels: str) -> Poll:
 
 
 @pytest.mark.django_db
-def test_who_makes_a_poll_in_the_code_goes_by_the_same_rules() -> None:
+def test_create_poll_applies_the_same_rules() -> None:
     for labels in (["A", "\u200b"], ["A", "a\u202eb"], ["Café", "Cafe\u0301"]):
         with pytest.raises(Malformed):
             make_poll_of(*labels)
@@ -194,7 +194,7 @@ def test_who_makes_a_poll_in_the_code_goes_by_the_same_rules() -> None:
 @pytest.mark.parametrize(
     "text", ["\u200b", "\u2800", "\u3164", "a\u202eb", "a\u2028b", "a\ufffeb"], ids=ascii
 )
-def test_the_admins_forms_say_it_beside_the_field(boss: Client, text: str) -> None:
+def test_the_admin_shows_the_error_at_the_field(boss: Client, text: str) -> None:
     poll = make_poll(identity="invite")
     answer = boss.post(ADD, FORM | {"question": text})
     assert list(answer.context["adminform"].errors) == ["question"]
@@ -211,7 +211,7 @@ def test_the_admins_forms_say_it_beside_the_field(boss: Client, text: str) -> No
 
 
 @pytest.mark.django_db
-def test_the_admin_keeps_the_cleaned_form(boss: Client) -> None:
+def test_the_admin_stores_the_cleaned_text(boss: Client) -> None:
     assert (
         boss.post(ADD, FORM | {"question": "Cafe\u0301\u00a0?", "labels": ["a\tb", "c"]}).status_code == 302
     )
@@ -220,7 +220,7 @@ def test_the_admin_keeps_the_cleaned_form(boss: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_a_line_break_of_old_is_a_space_in_the_form(boss: Client) -> None:
+def test_a_stored_line_break_is_a_space_in_the_form(boss: Client) -> None:
     """A browser's field of one line drops it, and "line" and "break" would become one word."""
     poll = make_poll(choices=2)
     Poll.objects.update(question="one\nquestion")
@@ -230,7 +230,7 @@ def test_a_line_break_of_old_is_a_space_in_the_form(boss: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_a_text_of_old_keeps_its_number_when_it_is_saved_in_todays_form() -> None:
+def test_a_stored_text_keeps_its_number_when_it_is_saved_cleaned() -> None:
     poll = open_poll(choices=2)
     Choice.objects.filter(poll=poll, number=2).update(label="Cafe\u0301\nau\u00a0lait")
     lifecycle.reset_poll(poll.pk)
@@ -242,7 +242,7 @@ def test_a_text_of_old_keeps_its_number_when_it_is_saved_in_todays_form() -> Non
 
 
 @pytest.mark.django_db
-def test_sentences_keep_their_order_round_what_people_wrote(boss: Client) -> None:
+def test_a_stored_override_can_not_reorder_a_sentence(boss: Client) -> None:
     """A row of old may hold an override: it can't turn round what stands behind it."""
     poll = open_poll()
     Poll.objects.update(question="\u202eevil")
@@ -255,7 +255,7 @@ def test_sentences_keep_their_order_round_what_people_wrote(boss: Client) -> Non
 
 
 @pytest.mark.django_db
-def test_so_do_titles_and_the_names_of_accounts() -> None:
+def test_titles_and_account_names_are_isolated() -> None:
     poll, client = open_poll(question="מה?"), Client()
     for page in ("", "results/", "present/"):
         assert (
@@ -293,7 +293,7 @@ def test_recount_prints_labels_as_they_are(capsys: pytest.CaptureFixture[str], m
 @pytest.mark.parametrize(
     ("command", "options"), [("seed_demo", {}), ("create_invites", {"count": 1}), ("purge", {})]
 )
-def test_other_commands_too(
+def test_commands_print_questions_as_they_are(
     command: str, options: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     nasty_poll()
@@ -308,7 +308,7 @@ def test_other_commands_too(
 
 
 @pytest.mark.django_db
-def test_what_is_written_on_the_command_line_is_cleaned_too() -> None:
+def test_arguments_of_commands_are_cleaned() -> None:
     call_command("create_api_key", "Cafe\u0301", scopes=["polls:read"], stdout=io.StringIO())
     assert ApiClient.objects.get().name == "Café"
     poll = make_poll(identity="invite")

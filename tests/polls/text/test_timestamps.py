@@ -35,7 +35,7 @@ TIMES = ("opens_at", "closes_at")
         ("2030-06-30T10:00:00.123456789012Z", SUMMER + timedelta(microseconds=123456)),
     ],
 )
-def test_times_of_rfc_3339_are_taken(text: str, moment: datetime) -> None:
+def test_rfc_3339_times_are_parsed(text: str, moment: datetime) -> None:
     assert parse_rfc_3339(text) == moment
 
 
@@ -69,19 +69,19 @@ NOT_RFC_3339 = [
 
 @pytest.mark.full_only
 @pytest.mark.parametrize("text", NOT_RFC_3339)
-def test_other_times_are_not(text: str) -> None:
+def test_other_times_are_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_rfc_3339(text)
 
 
 @pytest.mark.full_only
-def test_a_time_without_a_zone_is_told_apart() -> None:
+def test_a_time_without_an_offset_is_a_naive_time() -> None:
     with pytest.raises(NaiveTime):
         parse_rfc_3339("2030-06-30T10:00:00")
 
 
 @pytest.mark.full_only
-def test_the_window_holds_in_every_zone() -> None:
+def test_the_bounds_hold_in_every_time_zone() -> None:
     far = [timezone(timedelta(hours=hours)) for hours in (-14, 14)]
     assert in_window(EARLIEST) and in_window(LATEST)
     assert not in_window(EARLIEST - timedelta(microseconds=1))
@@ -97,7 +97,7 @@ def test_the_window_holds_in_every_zone() -> None:
 @pytest.mark.parametrize(
     "text", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2020-01-01T00:00:00Z", *NOT_RFC_3339[:4]]
 )
-def test_the_api_names_the_field(name: str, text: str) -> None:
+def test_the_api_names_the_field_of_a_wrong_time(name: str, text: str) -> None:
     writer, poll = Caller(make_key("polls:write")), make_poll()
     for answer in (
         writer("POST", POLLS, {"question": "When?", "choices": ["A", "B"], name: text}),
@@ -110,7 +110,7 @@ def test_the_api_names_the_field(name: str, text: str) -> None:
 
 
 @pytest.mark.django_db
-def test_a_time_that_passed_meanwhile_is_in_nobodys_way() -> None:
+def test_an_unchanged_time_may_have_passed() -> None:
     writer, poll = Caller(make_key("polls:write")), make_poll()
     passed = django_timezone.now() - timedelta(days=1)
     Poll.objects.filter(pk=poll.pk).update(closes_at=passed)
@@ -131,7 +131,7 @@ def _split(name: str, text: str) -> dict[str, str]:
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
 @pytest.mark.parametrize("name", TIMES)
 @pytest.mark.parametrize("text", ["9999-12-31 23:59:59", "0001-01-01 00:00:00", "2020-01-01 10:00:00"])
-def test_the_admins_form_says_it_beside_the_field(boss: Client, zone: str, name: str, text: str) -> None:
+def test_the_admin_shows_a_wrong_time_at_the_field(boss: Client, zone: str, name: str, text: str) -> None:
     with django_timezone.override(zone):
         answer = boss.post(ADD, FORM | _split(name, text))
         assert answer.status_code == 200
@@ -140,7 +140,7 @@ def test_the_admins_form_says_it_beside_the_field(boss: Client, zone: str, name:
 
 
 @pytest.mark.django_db
-def test_a_draft_whose_time_has_passed_can_still_be_corrected(boss: Client) -> None:
+def test_a_draft_whose_time_has_passed_can_be_edited(boss: Client) -> None:
     poll = make_poll()
     passed = datetime(2020, 1, 1, 10, tzinfo=UTC)
     Poll.objects.filter(pk=poll.pk).update(closes_at=passed)
@@ -152,7 +152,7 @@ def test_a_draft_whose_time_has_passed_can_still_be_corrected(boss: Client) -> N
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("text", ["9999-12-31 23:59:59", "0001-01-01 00:00:00"])
-def test_a_keys_expiry_has_the_same_window(boss: Client, text: str) -> None:
+def test_a_keys_expiry_has_the_same_bounds(boss: Client, text: str) -> None:
     form = {"name": "Reader", "scopes": ["polls:read"], **_split("expiry_date", text)}
     with django_timezone.override("America/New_York"):
         answer = boss.post("/admin/polls/apiclient/add/", form)
@@ -195,7 +195,7 @@ def test_no_stored_row_breaks_a_page(boss: Client, zone: str, end: datetime) -> 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
-def test_a_filter_may_ask_for_any_time(boss: Client, settings: Any, zone: str) -> None:
+def test_a_filter_accepts_any_time(boss: Client, settings: Any, zone: str) -> None:
     settings.TIME_ZONE = zone
     asked = "at_from_0=0001-01-01&at_from_1=00:00:00&at_to_0=9999-12-31&at_to_1=23:59:59"
     with warnings.catch_warnings():
@@ -205,7 +205,7 @@ def test_a_filter_may_ask_for_any_time(boss: Client, settings: Any, zone: str) -
 
 
 @pytest.mark.django_db
-def test_nothing_outside_is_written() -> None:
+def test_a_time_outside_the_bounds_is_stored_as_the_bound() -> None:
     make_poll()
     Poll.objects.update(closes_at=LAST.replace(tzinfo=UTC), opens_at=FIRST.replace(tzinfo=UTC))
     poll = Poll.objects.get(closes_at=LATEST, opens_at=EARLIEST)
@@ -214,7 +214,7 @@ def test_nothing_outside_is_written() -> None:
 
 @pytest.mark.full_only
 @pytest.mark.django_db
-def test_the_model_itself_knows_the_window() -> None:
+def test_the_model_validates_the_bounds() -> None:
     poll = make_poll()
     poll.closes_at = LAST.replace(tzinfo=UTC)
     with pytest.raises(ValidationError):

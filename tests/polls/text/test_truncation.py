@@ -28,6 +28,6 @@ WALES = "🏴󠁧󠁢󠁷󠁬󠁳󠁿"
         ("a" + "\u0301" * 50, 10, "a" + "\u0301" * 8 + "…"),
     ],
 )
-def test_no_character_is_split(text: str, most: int, expected: str) -> None:
+def test_no_grapheme_cluster_is_split(text: str, most: int, expected: str) -> None:
     assert shortened(text, most) == expected
     assert len(expected) <= max(most, 0)

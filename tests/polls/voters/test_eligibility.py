@@ -80,7 +80,7 @@ def what_matters(known: dict[str, Any]) -> dict[str, Any]:
 # --- browser ---
 
 
-def test_an_open_poll_takes_whoever_comes() -> None:
+def test_an_open_poll_accepts_any_browser() -> None:
     poll, browser = make_poll(open=True), Browser()
     browser.sign_in(person())
     known = browser.visit(poll, invite="x" * 32)
@@ -95,7 +95,7 @@ def test_an_open_poll_takes_whoever_comes() -> None:
 # --- login ---
 
 
-def test_who_is_not_signed_in_is_told_so() -> None:
+def test_a_visitor_without_an_account_has_to_sign_in() -> None:
     poll, browser = make_poll(open=True, identity="login"), Browser()
     known = browser.visit(poll)
     assert what_matters(known) == {
@@ -127,7 +127,7 @@ def test_a_pass_ends_with_its_account(how: str) -> None:
     assert another.cast(poll).status_code == 202
 
 
-def test_an_account_that_is_switched_on_again_votes_once() -> None:
+def test_a_reactivated_account_votes_once() -> None:
     poll, anna, browser = make_poll(open=True, identity="login"), person(), Browser()
     for active in (False, True):
         anna.is_active = active
@@ -138,7 +138,7 @@ def test_an_account_that_is_switched_on_again_votes_once() -> None:
     assert refusal(browser.cast(poll, 2)) == (409, "already_voted")
 
 
-def test_what_is_noted_of_ended_accounts_is_soon_gone() -> None:
+def test_old_ended_accounts_are_deleted() -> None:
     old = timezone.now() - timedelta(hours=3)
     EndedAccount.objects.create(user_id=12345, at=old)
     anna = person()
@@ -147,7 +147,7 @@ def test_what_is_noted_of_ended_accounts_is_soon_gone() -> None:
     assert EndedAccount.objects.count() == 1
 
 
-def test_a_wrong_clock_forgets_no_ended_account(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_clock_deletes_no_ended_account_early(monkeypatch: pytest.MonkeyPatch) -> None:
     EndedAccount.objects.create(user_id=12345, at=timezone.now())
     right = time.time
     monkeypatch.setattr(time, "time", lambda: right() + 3 * 3600)
@@ -189,7 +189,7 @@ def test_two_accounts_on_one_device_are_two_voters() -> None:
     assert browser.cast(poll).json()["receipt"] != receipt
 
 
-def test_signing_out_takes_the_pass_away() -> None:
+def test_signing_out_deletes_the_pass() -> None:
     poll, browser = make_poll(open=True, identity="login"), Browser()
     browser.sign_in(person())
     browser.visit(poll)
@@ -199,7 +199,7 @@ def test_signing_out_takes_the_pass_away() -> None:
     assert refusal(browser.cast(poll)) == (403, "not_eligible")
 
 
-def test_an_account_that_was_closed_is_nobody() -> None:
+def test_a_deactivated_account_is_not_eligible() -> None:
     poll, browser, anna = make_poll(open=True, identity="login"), Browser(), person()
     browser.sign_in(anna)
     User.objects.filter(pk=anna.pk).update(is_active=False)
@@ -209,7 +209,7 @@ def test_an_account_that_was_closed_is_nobody() -> None:
 # --- invite ---
 
 
-def test_an_invite_makes_a_voter_on_any_device_and_one_only() -> None:
+def test_an_invite_is_one_voter_on_any_device() -> None:
     poll, batch = invited()
     phone, laptop = Browser(), Browser()
     known = phone.visit(poll, token(batch))
@@ -226,7 +226,7 @@ def test_an_invite_makes_a_voter_on_any_device_and_one_only() -> None:
     assert status == {"status": "counted", "poll": poll.code, "round": 1}
 
 
-def test_each_invite_is_a_voter_of_its_own() -> None:
+def test_each_invite_is_another_voter() -> None:
     poll, batch = invited()
     tags, browser = set(), Browser()
     for serial in (1, 2, 3):
@@ -236,7 +236,7 @@ def test_each_invite_is_a_voter_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("kind", ["made up", "empty", "beyond the count", "another poll's", "not ASCII"])
-def test_what_is_no_invite_here_lets_nobody_in(kind: str) -> None:
+def test_an_invalid_invite_is_refused(kind: str) -> None:
     poll, batch = invited()
     sent = {
         "made up": "A" * 32,
@@ -254,7 +254,7 @@ def test_what_is_no_invite_here_lets_nobody_in(kind: str) -> None:
     assert refusal(browser.cast(poll)) == (403, "not_eligible")
 
 
-def test_a_wrong_invite_takes_nothing_away() -> None:
+def test_an_invalid_invite_leaves_an_earlier_pass_alone() -> None:
     poll, batch = invited()
     browser = Browser()
     tag = browser.visit(poll, token(batch))["tag"]
@@ -262,7 +262,7 @@ def test_a_wrong_invite_takes_nothing_away() -> None:
     assert (known["eligible"], known["invite"], known["tag"]) == (True, "invalid", tag)
 
 
-def test_a_revoked_invite_gets_no_pass_but_says_what_was_cast_with_it() -> None:
+def test_a_revoked_invite_gets_no_pass_but_shows_its_ballot() -> None:
     poll, batch = invited()
     voted, waiting = Browser(), Browser()
     voted.visit(poll, token(batch, 1))
@@ -279,7 +279,7 @@ def test_a_revoked_invite_gets_no_pass_but_says_what_was_cast_with_it() -> None:
     assert {morsel.value for morsel in voted.passes} == {""}
 
 
-def test_a_pass_ends_within_the_hour_and_never_renews_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pass_ends_within_an_hour_and_only_an_invite_renews_it(monkeypatch: pytest.MonkeyPatch) -> None:
     poll, batch = invited()
     browser, now = Browser(), time.time()
     browser.visit(poll, token(batch))
@@ -293,7 +293,7 @@ def test_a_pass_ends_within_the_hour_and_never_renews_itself(monkeypatch: pytest
     assert browser.cast(poll).status_code == 202
 
 
-def test_the_same_invites_serve_in_the_next_round() -> None:
+def test_invites_are_valid_in_the_next_round_too() -> None:
     poll, batch = invited()
     browser = Browser()
     for _round in range(2):
@@ -303,7 +303,7 @@ def test_the_same_invites_serve_in_the_next_round() -> None:
         lifecycle.open_poll(poll.pk)
 
 
-def test_a_pass_is_for_one_poll_and_one_sort_of_voter() -> None:
+def test_a_pass_is_bound_to_its_poll_policy_and_secret() -> None:
     """A reset can make a poll by invitation one for accounts: then its passes are worth nothing."""
     poll, batch = invited()
     other = make_poll(open=True, identity="invite")
@@ -317,7 +317,7 @@ def test_a_pass_is_for_one_poll_and_one_sort_of_voter() -> None:
 
 
 @pytest.mark.parametrize("identity", ["login", "invite"])
-def test_a_pass_is_sent_along_about_its_poll_only(identity: str) -> None:
+def test_a_pass_cookie_is_limited_to_its_poll(identity: str) -> None:
     poll, browser = make_poll(open=True, identity=identity), Browser()
     batch = InviteBatch.objects.create(poll=poll, count=1)
     browser.sign_in(person())
@@ -332,7 +332,7 @@ def test_a_pass_is_sent_along_about_its_poll_only(identity: str) -> None:
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 @pytest.mark.parametrize("identity", ["login", "invite"])
-def test_another_sites_page_plants_no_pass(identity: str, site: str) -> None:
+def test_a_request_from_another_site_sets_no_cookie(identity: str, site: str) -> None:
     poll, browser = make_poll(open=True, identity=identity), Browser()
     batch = InviteBatch.objects.create(poll=poll, count=1)
     browser.sign_in(person())
@@ -342,7 +342,7 @@ def test_another_sites_page_plants_no_pass(identity: str, site: str) -> None:
 
 
 @pytest.mark.parametrize("identity", ["login", "invite"])
-def test_a_tally_for_voters_is_shown_to_who_has_voted_with_a_pass(identity: str) -> None:
+def test_a_pass_shows_an_after_vote_tally_to_a_voter_who_has_voted(identity: str) -> None:
     poll, voter, other = (
         make_poll(open=True, identity=identity, results_visible="after_vote"),
         Browser(),
@@ -360,7 +360,7 @@ def test_a_tally_for_voters_is_shown_to_who_has_voted_with_a_pass(identity: str)
 
 
 @pytest.mark.parametrize("identity", ["login", "invite"])
-def test_a_voters_proof_of_work_is_for_that_voter(identity: str) -> None:
+def test_only_an_eligible_voter_gets_a_challenge(identity: str) -> None:
     poll, browser = make_poll(open=True, identity=identity, proof_of_work="on"), Browser()
     assert browser.visit(poll)["proof"] is None  # for who may not vote there is nothing to prove
     batch = InviteBatch.objects.create(poll=poll, count=1)
@@ -372,7 +372,7 @@ def test_a_voters_proof_of_work_is_for_that_voter(identity: str) -> None:
 # --- client ---
 
 
-def test_a_clients_poll_takes_no_browsers_ballot() -> None:
+def test_a_poll_for_api_clients_refuses_browsers() -> None:
     poll, browser = make_poll(open=True, identity="client"), Browser()
     assert browser.visit(poll)["needs"] == "client"
     answer = browser.cast(poll)
@@ -383,7 +383,7 @@ def test_a_clients_poll_takes_no_browsers_ballot() -> None:
 @pytest.mark.parametrize(
     ("identity", "taken"), [("browser", True), ("client", True), ("login", False), ("invite", False)]
 )
-def test_which_polls_take_an_api_clients_ballots(identity: str, taken: bool) -> None:
+def test_only_some_policies_accept_an_api_clients_ballots(identity: str, taken: bool) -> None:
     poll = make_poll(open=True, identity=identity)
     call = Caller(make_key(ApiClient.Scope.BALLOTS_WRITE))
     ballot = {"selections": [1], "voter": "seat-1", "ballot_id": str(uuid.uuid4())}
@@ -400,7 +400,7 @@ def test_which_polls_take_an_api_clients_ballots(identity: str, taken: bool) -> 
 # --- when the database is away ---
 
 
-def test_a_pass_is_believed_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_earlier_pass_is_enough_while_the_database_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     poll, batch = invited()
     browser, stranger = Browser(), Browser()
     browser.visit(poll, token(batch))

@@ -13,7 +13,7 @@ from polls.voters import identity
 ONE, TWO = b"1" * 32, b"2" * 32  # secrets of two polls
 
 
-def test_a_cookie_is_known_again() -> None:
+def test_a_cookie_gives_its_token() -> None:
     cookie = identity.new_cookie()
     token = identity.read_cookie(cookie)
     assert token is not None
@@ -22,7 +22,7 @@ def test_a_cookie_is_known_again() -> None:
     assert identity.read_cookie(identity.new_cookie()) != token
 
 
-def test_a_changed_cookie_is_nobody() -> None:
+def test_a_changed_cookie_is_invalid() -> None:
     cookie = identity.new_cookie()
     for place in range(len(cookie) - 1):  # the last letter holds two bits that mean nothing
         other = "A" if cookie[place] != "A" else "B"
@@ -33,11 +33,11 @@ def test_a_changed_cookie_is_nobody() -> None:
     "cookie",
     [None, "", "x", "A" * 43, "A" * 42, "A" * 44, "ü" * 43, "=" * 43, "\0" * 43, "A" * 100_000],
 )
-def test_anything_else_is_nobody(cookie: str | None) -> None:
+def test_other_text_is_no_cookie(cookie: str | None) -> None:
     assert identity.read_cookie(cookie) is None
 
 
-def test_a_cookie_of_another_secret_is_nobody_unless_it_was_ours(settings: Any) -> None:
+def test_a_cookie_of_another_key_is_valid_only_for_fallbacks(settings: Any) -> None:
     cookie = identity.new_cookie()
     old = settings.SECRET_KEY
     settings.SECRET_KEY = "another"
@@ -46,7 +46,7 @@ def test_a_cookie_of_another_secret_is_nobody_unless_it_was_ours(settings: Any) 
     assert identity.read_cookie(cookie) is not None
 
 
-def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites() -> None:
+def test_the_cookie_is_httponly_lax_and_secure_over_https() -> None:
     header = identity.cookie_header("abc", secure=False)
     assert header.startswith("voter=abc; Path=/; Max-Age=")
     assert "HttpOnly" in header
@@ -55,7 +55,7 @@ def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites() -> None:
     assert identity.cookie_header("abc", secure=True).endswith("; Secure")
 
 
-def test_a_voter_is_somebody_else_in_each_poll() -> None:
+def test_a_browser_has_another_voter_key_in_each_poll() -> None:
     token = b"t" * 16
     assert identity.browser_key(ONE, token) == identity.browser_key(ONE, token)
     assert identity.browser_key(ONE, token) != identity.browser_key(TWO, token)
@@ -63,7 +63,7 @@ def test_a_voter_is_somebody_else_in_each_poll() -> None:
     assert len(identity.browser_key(ONE, token)) == 16
 
 
-def test_voters_of_two_clients_are_two_voters() -> None:
+def test_voters_of_two_clients_have_different_keys() -> None:
     first, second = ApiClient(prefix="aaaa"), ApiClient(prefix="bbbb")
     assert identity.client_key(ONE, first, "anna") == identity.client_key(ONE, first, "anna")
     keys = {
@@ -79,7 +79,7 @@ def test_voters_of_two_clients_are_two_voters() -> None:
 
 @pytest.mark.django_db
 class TestApiKeys:
-    def test_a_key_names_its_client(self) -> None:
+    def test_a_key_identifies_its_client(self) -> None:
         client, key = ApiClient.objects.create_key(name="Stage", scopes=["ballots:write"])
         for header in (f"Api-Key {key}", f"api-key {key}", f"Api-Key  {key} "):
             assert identity.authenticate_client(header) == client
@@ -87,7 +87,7 @@ class TestApiKeys:
         assert not client.allows("polls:write")
 
     @pytest.mark.parametrize("header", [None, "", "Bearer x", "Basic eDp5", "Api-Keyx"])
-    def test_no_such_header_is_no_client(self, header: str | None) -> None:
+    def test_another_header_identifies_no_client(self, header: str | None) -> None:
         assert identity.authenticate_client(header) is None
 
     @pytest.mark.parametrize("key", ["", "x", "abcd.efgh", "ü.ü", ".", "\ud800", "a\0b.c", "x" * 10_000])
@@ -95,7 +95,7 @@ class TestApiKeys:
         with pytest.raises(InvalidKey):
             identity.authenticate_client(f"Api-Key {key}")
 
-    def test_a_right_prefix_is_not_enough(self) -> None:
+    def test_a_correct_prefix_is_not_enough(self) -> None:
         _, key = ApiClient.objects.create_key(name="Stage")
         with pytest.raises(InvalidKey):
             identity.authenticate_client(f"Api-Key {key[:-1]}{'a' if key[-1] != 'a' else 'b'}")

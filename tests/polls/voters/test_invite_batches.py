@@ -46,7 +46,7 @@ def address(poll: Poll, *rest: object) -> str:
 # --- REST ---
 
 
-def test_links_name_the_public_address(writer: Caller, poll: Poll, settings: Any) -> None:
+def test_links_use_the_public_url(writer: Caller, poll: Poll, settings: Any) -> None:
     settings.PUBLIC_URL = "https://vote.example.org"
     made = writer("POST", address(poll), {"count": 1}).json()
     assert made["links"] == f"https://vote.example.org{address(poll, made['batch'], 'links')}"
@@ -54,7 +54,7 @@ def test_links_name_the_public_address(writer: Caller, poll: Poll, settings: Any
     assert links_in(file)[0].startswith(f"https://vote.example.org/p/{poll.code}/#i=")
 
 
-def test_a_program_makes_fetches_lists_and_revokes_them(writer: Caller, poll: Poll) -> None:
+def test_the_api_creates_downloads_lists_and_revokes_invites(writer: Caller, poll: Poll) -> None:
     answer = writer("POST", address(poll), {"count": 3, "label": "=Members"})
     assert answer.status_code == 201
     made = answer.json()
@@ -85,12 +85,12 @@ def test_a_program_makes_fetches_lists_and_revokes_them(writer: Caller, poll: Po
     "body",
     [{}, {"count": 0}, {"count": 1_000_001}, {"count": "3"}, {"count": 1, "label": "x" * 101}, {"number": 3}],
 )
-def test_a_wrong_batch_is_refused(writer: Caller, poll: Poll, body: Any) -> None:
+def test_an_invalid_batch_is_refused(writer: Caller, poll: Poll, body: Any) -> None:
     assert refusal(writer("POST", address(poll), body)) == (400, "malformed")
     assert not InviteBatch.objects.exists()
 
 
-def test_reading_polls_is_not_reading_invites(writer: Caller, poll: Poll) -> None:
+def test_links_and_changes_need_the_scope_to_write(writer: Caller, poll: Poll) -> None:
     reader = Caller(make_key(ApiClient.Scope.POLLS_READ, ApiClient.Scope.BALLOTS_WRITE))
     batch = writer("POST", address(poll), {"count": 1}).json()["batch"]
     assert reader("GET", address(poll)).status_code == 200
@@ -104,7 +104,7 @@ def test_reading_polls_is_not_reading_invites(writer: Caller, poll: Poll) -> Non
     assert not InviteBatch.objects.get().revoked_at
 
 
-def test_a_batch_is_of_its_poll(writer: Caller, poll: Poll) -> None:
+def test_a_batch_is_found_under_its_own_poll_only(writer: Caller, poll: Poll) -> None:
     other = make_poll(identity="invite")
     batch = writer("POST", address(other), {"count": 1}).json()["batch"]
     for number in (batch, batch + 1, 2**63, 10**30):
@@ -129,7 +129,7 @@ def page(name: str, poll: Poll, *rest: int) -> str:
     return reverse(f"admin:polls_poll_{name}", args=[poll.pk, *rest])
 
 
-def test_an_operator_makes_downloads_and_revokes_them(poll: Poll) -> None:
+def test_the_admin_creates_downloads_and_revokes_invites(poll: Poll) -> None:
     client = signed_in()
     assert (
         page("invites", poll)
@@ -152,7 +152,7 @@ def test_an_operator_makes_downloads_and_revokes_them(poll: Poll) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_operator_may_ask_how_many_have_voted() -> None:
+def test_the_admin_counts_used_invites() -> None:
     poll_rules.clear_cache()
     poll = make_poll(open=True, identity="invite")
     batch = invites.make_batch(poll.pk, 3, label="Jury", by="x")
@@ -164,7 +164,7 @@ def test_an_operator_may_ask_how_many_have_voted() -> None:
     assert "Of “Jury”, 1 invite has a counted ballot in round 1, out of 3." in answer.content.decode()
 
 
-def test_who_may_only_look_gets_no_invites(poll: Poll) -> None:
+def test_the_view_permission_shows_no_links(poll: Poll) -> None:
     batch = invites.make_batch(poll.pk, 1, by="x")
     client = signed_in("view_poll")
     assert client.get(page("invites", poll)).status_code == 200
@@ -175,7 +175,7 @@ def test_who_may_only_look_gets_no_invites(poll: Poll) -> None:
     assert Client().get(page("invite_links", poll, batch.pk)).status_code == 302  # to the log-in
 
 
-def test_another_polls_batch_is_not_there(poll: Poll) -> None:
+def test_the_admin_has_no_batch_of_another_poll(poll: Poll) -> None:
     batch = invites.make_batch(make_poll(identity="invite").pk, 1, by="x")
     client = signed_in()
     assert client.get(page("invite_links", poll, batch.pk)).status_code == 404
@@ -209,7 +209,7 @@ def test_the_command_writes_a_private_file(poll: Poll, tmp_path: Path, capsys: A
     [{"count": 0}, {"count": 10**7}, {"count": 1, "label": "x" * 101}, {"count": 1, "site": "vote.example"},
      {"count": 1, "site": "https://vote.example/path"}],
 )  # fmt: skip
-def test_the_command_refuses_what_makes_no_sense(poll: Poll, options: Any) -> None:
+def test_the_command_refuses_invalid_options(poll: Poll, options: Any) -> None:
     with pytest.raises(CommandError):
         call_command("create_invites", poll.code, **options)
     with pytest.raises(CommandError, match="no poll"):
@@ -219,7 +219,7 @@ def test_the_command_refuses_what_makes_no_sense(poll: Poll, options: Any) -> No
     assert not InviteBatch.objects.exists()
 
 
-def test_a_reset_leaves_them_as_they_are(poll: Poll, writer: Caller) -> None:
+def test_a_reset_keeps_the_links(poll: Poll, writer: Caller) -> None:
     batch = writer("POST", address(poll), {"count": 2}).json()["batch"]
     before = links_in(writer("GET", address(poll, batch, "links")))
     lifecycle.close_poll(poll.pk)

@@ -29,14 +29,14 @@ SITE = "https://vote.example"
 
 
 @given(poll_id=st.integers(1, 2**63), batch=numbers, serial=numbers)
-def test_a_token_is_the_invite_it_was_made_for(poll_id: int, batch: int, serial: int) -> None:
+def test_a_token_round_trips(poll_id: int, batch: int, serial: int) -> None:
     token = invites.make_token(poll_id, ONE, Invite(batch, serial))
     assert len(token) == 32
     assert invites.read_token(token, poll_id, ONE) == (batch, serial)
 
 
 @given(batch=numbers, serial=numbers, place=st.integers(0, 191))
-def test_a_token_with_any_bit_changed_is_none(batch: int, serial: int, place: int) -> None:
+def test_a_token_with_any_bit_changed_is_invalid(batch: int, serial: int, place: int) -> None:
     """So it can't be made into that of another batch, another serial number or one beyond the count."""
     token = invites.make_token(7, ONE, Invite(batch, serial))
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -46,7 +46,7 @@ def test_a_token_with_any_bit_changed_is_none(batch: int, serial: int, place: in
 
 
 @given(one=st.tuples(numbers, numbers), other=st.tuples(numbers, numbers))
-def test_two_halves_of_tokens_make_none(one: tuple[int, int], other: tuple[int, int]) -> None:
+def test_a_token_spliced_from_two_is_invalid(one: tuple[int, int], other: tuple[int, int]) -> None:
     """Batch and serial number are the first 8 of 24 bytes; the MAC of another invite doesn't fit them."""
     if one == other:
         return
@@ -55,7 +55,7 @@ def test_two_halves_of_tokens_make_none(one: tuple[int, int], other: tuple[int, 
     assert invites.read_token(urlsafe_b64encode(spliced).decode(), 7, ONE) is None
 
 
-def test_a_token_is_of_one_poll_and_one_secret(settings: Any) -> None:
+def test_a_token_is_bound_to_its_poll_and_secrets(settings: Any) -> None:
     token = invites.make_token(7, ONE, Invite(1, 1))
     assert invites.read_token(token, 8, ONE) is None
     assert invites.read_token(token, 7, TWO) is None
@@ -67,7 +67,7 @@ def test_a_token_is_of_one_poll_and_one_secret(settings: Any) -> None:
 
 
 @given(st.text(max_size=40) | st.text("AB-_=+/", min_size=32, max_size=32))
-def test_anything_else_is_no_token(text: str) -> None:
+def test_other_text_is_no_token(text: str) -> None:
     assert invites.read_token(text, 7, ONE) is None
 
 
@@ -80,7 +80,7 @@ def invited(open: bool = True, **fields: Any) -> Poll:
 
 
 @pytest.mark.django_db
-def test_a_batch_is_one_row_and_recorded() -> None:
+def test_a_batch_is_one_row_and_is_in_the_audit_log() -> None:
     batch = invites.make_batch(invited(open=False).pk, 5000, label="Members", by="user anna")
     assert (batch.count, batch.label, batch.made_by) == (5000, "Members", "user anna")
     record = Record.objects.latest("pk")
@@ -89,7 +89,7 @@ def test_a_batch_is_one_row_and_recorded() -> None:
 
 
 @pytest.mark.django_db
-def test_other_polls_have_no_invites() -> None:
+def test_only_polls_by_invitation_have_invites() -> None:
     with pytest.raises(IllegalState):
         invites.make_batch(make_poll().pk, 1, by="anna")
     with pytest.raises(PollNotFound):
@@ -98,7 +98,7 @@ def test_other_polls_have_no_invites() -> None:
 
 
 @pytest.mark.django_db
-def test_an_invite_is_one_of_its_batch() -> None:
+def test_an_invite_outside_its_batch_is_unknown() -> None:
     """What is signed and yet not of a batch of this poll, or beyond its count, is nobody's."""
     poll = invited(open=False)
     batch = invites.make_batch(poll.pk, 3, by="anna")
@@ -109,7 +109,7 @@ def test_an_invite_is_one_of_its_batch() -> None:
 
 
 @pytest.mark.django_db
-def test_a_batch_is_revoked_once_and_for_good() -> None:
+def test_a_batch_is_revoked_once() -> None:
     poll = invited(open=False)
     batch = invites.make_batch(poll.pk, 3, by="anna")
     assert not invites.find_batch(poll.pk, Invite(batch.pk, 1)).ended
@@ -124,7 +124,7 @@ def test_a_batch_is_revoked_once_and_for_good() -> None:
 
 
 @pytest.mark.django_db
-def test_invites_end_when_the_polls_voters_are_erased() -> None:
+def test_a_purge_ends_the_invites_made_before_it() -> None:
     poll = invited()
     batch = invites.make_batch(poll.pk, 3, by="anna")
     Round.objects.filter(poll=poll).update(purged_at=timezone.now() + timedelta(seconds=1))
@@ -138,7 +138,7 @@ def test_invites_end_when_the_polls_voters_are_erased() -> None:
 
 
 @pytest.mark.django_db
-def test_the_file_holds_each_invites_link() -> None:
+def test_the_file_has_the_link_of_each_invite() -> None:
     poll = invited(open=False)
     batch = invites.make_batch(poll.pk, 1203, by="anna")
     pieces = list(invites.csv_chunks(batch, SITE))
@@ -154,7 +154,7 @@ def test_the_file_holds_each_invites_link() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_has_voted_is_counted_by_batch_and_round() -> None:
+def test_used_invites_are_counted_by_batch_and_round() -> None:
     poll = invited()
     first, second = (invites.make_batch(poll.pk, size, by="anna") for size in (2500, 10))
     secret = poll.voter_secret()

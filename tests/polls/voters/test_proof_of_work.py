@@ -38,35 +38,35 @@ def solved(challenge: dict[str, Any], **changes: Any) -> str:
     return Payload(**(terms | {"number": number.number} | changes)).to_base64()
 
 
-def test_a_solved_challenge_holds() -> None:
+def test_a_solved_challenge_is_valid() -> None:
     assert proof_of_work.is_valid_proof(solved(proof_of_work.new_challenge(ANN, None)), ANN)
 
 
-def test_it_is_of_no_use_to_another_voter_nor_in_another_poll() -> None:
+def test_a_proof_is_bound_to_its_voter_and_poll() -> None:
     proof = solved(proof_of_work.new_challenge(ANN, None))
     assert not proof_of_work.is_valid_proof(proof, BOB)
     assert not proof_of_work.is_valid_proof(proof, ANN._replace(poll_id=8))
 
 
-def test_it_is_of_no_use_in_another_round() -> None:
+def test_a_proof_is_bound_to_its_round() -> None:
     assert not proof_of_work.is_valid_proof(
         solved(proof_of_work.new_challenge(ANN, None)), ANN._replace(round=2)
     )
 
 
 @pytest.mark.parametrize("made_for", [None, TEA, bytes(16)])
-def test_it_is_made_for_who_has_that_ballot_in_or_none(made_for: bytes | None) -> None:
+def test_a_proof_is_bound_to_the_voters_current_ballot(made_for: bytes | None) -> None:
     proof = solved(proof_of_work.new_challenge(ANN, made_for))
     for other in {None, TEA, COFFEE, bytes(16)} - {made_for}:
         assert not proof_of_work.is_valid_proof(proof, ANN, [other])
         assert proof_of_work.is_valid_proof(proof, ANN, [other, made_for])
 
 
-def test_each_challenge_is_another() -> None:
+def test_challenges_are_unique() -> None:
     assert len({proof_of_work.new_challenge(ANN, None)["challenge"] for _ in range(20)}) == 20
 
 
-def test_the_number_must_be_the_one() -> None:
+def test_only_the_right_number_is_valid() -> None:
     challenge = proof_of_work.new_challenge(ANN, None)
     right = json.loads(base64.b64decode(solved(challenge)))["number"]
     assert not any(
@@ -76,7 +76,7 @@ def test_the_number_must_be_the_one() -> None:
     )
 
 
-def test_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proof_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     proof, now = solved(proof_of_work.new_challenge(ANN, None)), time.time()
     monkeypatch.setattr(time, "time", lambda: now + proof_of_work.VALID_SECONDS - 1)
     assert proof_of_work.is_valid_proof(proof, ANN)
@@ -84,7 +84,7 @@ def test_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not proof_of_work.is_valid_proof(proof, ANN)
 
 
-def test_its_end_can_not_be_moved() -> None:
+def test_the_expiry_of_a_proof_can_not_be_forged() -> None:
     challenge = proof_of_work.new_challenge(ANN, None)
     nonce, _, end = challenge["salt"].rstrip("&").partition("?expires=")
     number = json.loads(base64.b64decode(solved(challenge)))["number"]
@@ -103,7 +103,7 @@ def test_its_end_can_not_be_moved() -> None:
         assert not proof_of_work.is_valid_proof(forged.decode(), ANN), salt
 
 
-def test_one_made_before_the_secret_key_was_changed_still_holds(settings: Any) -> None:
+def test_a_proof_outlives_a_change_of_the_secret_key(settings: Any) -> None:
     proof = solved(proof_of_work.new_challenge(ANN, None))
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another " * 8
     assert proof_of_work.is_valid_proof(proof, ANN)
@@ -112,7 +112,7 @@ def test_one_made_before_the_secret_key_was_changed_still_holds(settings: Any) -
 
 
 @given(st.one_of(st.text(), st.binary().map(lambda raw: base64.b64encode(raw).decode())))
-def test_nothing_makes_the_check_raise(text: str) -> None:
+def test_the_check_never_raises(text: str) -> None:
     assert not proof_of_work.is_valid_proof(text, ANN)
 
 
@@ -127,7 +127,7 @@ FIELDS = st.fixed_dictionaries(
 
 
 @given(FIELDS)
-def test_nothing_made_up_holds(fields: dict[str, Any]) -> None:
+def test_made_up_proofs_are_invalid(fields: dict[str, Any]) -> None:
     assert not proof_of_work.is_valid_proof(base64.b64encode(json.dumps(fields).encode()).decode(), ANN)
 
 
@@ -146,7 +146,7 @@ def challenge_of(poll: Poll, cookie: str | None) -> HttpResponse:
 
 
 @pytest.mark.django_db
-def test_a_voter_gets_a_challenge_of_their_own() -> None:
+def test_a_challenge_is_for_the_voter_who_asked() -> None:
     poll, cookie = make_poll(open=True), identity.new_cookie()
     answer: Any = challenge_of(poll, cookie)
     key = identity.identify_voter(poll.identity, poll.pk, poll.voter_secret(), cookie, None)
@@ -155,7 +155,7 @@ def test_a_voter_gets_a_challenge_of_their_own() -> None:
 
 
 @pytest.mark.django_db
-def test_whom_we_do_not_know_is_introduced_first() -> None:
+def test_an_unknown_voter_gets_a_cookie_first() -> None:
     answer = challenge_of(make_poll(open=True), None)
     assert refusal(answer) == (401, "voter_unknown")
     assert identity.read_cookie(minted(answer))
@@ -177,7 +177,7 @@ def test_whom_we_do_not_know_is_introduced_first() -> None:
     ],
 )
 @pytest.mark.django_db
-def test_the_voters_answer_brings_a_challenge_where_the_poll_asks_for_proofs(
+def test_the_voter_endpoint_includes_a_challenge_if_the_poll_requires_proofs(
     fields: dict[str, Any], wanted: bool
 ) -> None:
     poll = make_poll(open=True)
@@ -221,7 +221,7 @@ ASKED = (403, "proof_required")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_each_ballot_that_counts_takes_a_proof_of_its_own() -> None:
+def test_each_new_ballot_needs_a_new_proof() -> None:
     voting = Voting()
     first = voting.proof
     assert voting.cast(A, first) == (202, "")
@@ -234,7 +234,7 @@ def test_each_ballot_that_counts_takes_a_proof_of_its_own() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_ballot_that_is_in_can_be_repeated_with_a_proof_that_was_made_since() -> None:
+def test_a_retry_may_use_a_newer_proof() -> None:
     voting = Voting()
     assert voting.cast(A, voting.proof) == (202, "")
     assert voting.cast(A, voting.renewed()) == (202, "")
@@ -243,7 +243,7 @@ def test_a_ballot_that_is_in_can_be_repeated_with_a_proof_that_was_made_since() 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_proof_of_one_round_is_none_in_the_next() -> None:
+def test_a_proof_is_refused_in_the_next_round() -> None:
     voting = Voting()
     lifecycle.reset_poll(voting.poll.pk)
     lifecycle.open_poll(voting.poll.pk)
