@@ -1,4 +1,4 @@
-"""What admins did is written down once, and nobody changes it unnoticed, not even in the database."""
+"""The audit log is append-only, and its chain reveals changes made in the database itself."""
 
 import re
 from io import StringIO
@@ -15,7 +15,7 @@ from tests.threads import at_once
 pytestmark = pytest.mark.django_db
 
 
-def some(count: int = 5) -> list[Record]:
+def add_records(count: int = 5) -> list[Record]:
     return [record("user ann", "poll opened", "TEA3", round=n) for n in range(count)]
 
 
@@ -24,8 +24,8 @@ def run(sql: str, *values: Any) -> None:
         cursor.execute(sql, values)
 
 
-def behind_the_triggers(sql: str, *values: Any) -> None:
-    """As somebody does who owns the database."""
+def without_triggers(sql: str, *values: Any) -> None:
+    """Change rows without the triggers, as the owner of the database can."""
     if connection.vendor == "postgresql":
         run("ALTER TABLE polls_record DISABLE TRIGGER USER")
         run(sql, *values)
@@ -60,7 +60,7 @@ def test_the_database_refuses_to_change_records(statement: str) -> None:
     other_dialect = "OR REPLACE" if connection.vendor == "postgresql" else "TRUNCATE"
     if other_dialect in statement or (connection.vendor == "sqlite" and "ON CONFLICT" in statement):
         pytest.skip("not a statement of this database")
-    some(2)
+    add_records(2)
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
         run(statement)
     assert verify_chain().rows == 2
@@ -68,7 +68,7 @@ def test_the_database_refuses_to_change_records(statement: str) -> None:
 
 
 def test_the_orm_can_not_change_records() -> None:
-    row = some(1)[0]
+    row = add_records(1)[0]
     for change in (lambda: Record.objects.update(actor="nobody"), row.delete, Record.objects.all().delete):
         with pytest.raises(DatabaseError), transaction.atomic():
             change()
@@ -76,9 +76,9 @@ def test_the_orm_can_not_change_records() -> None:
 
 
 def test_an_unbroken_chain_is_verified() -> None:
-    rows = some(5)
-    verdict = verify_chain(known=rows[2].digest)
-    assert (verdict.rows, verdict.last, verdict.broken, verdict.found) == (5, rows[-1].digest, [], True)
+    rows = add_records(5)
+    report = verify_chain(known=rows[2].digest)
+    assert (report.rows, report.last, report.broken, report.found) == (5, rows[-1].digest, [], True)
 
 
 @pytest.mark.parametrize(
@@ -93,21 +93,21 @@ def test_an_unbroken_chain_is_verified() -> None:
     ],
 )
 def test_a_change_without_the_triggers_breaks_the_chain(change: str, broken: int) -> None:
-    rows = some(5)
-    behind_the_triggers(change, rows[2].pk)
+    rows = add_records(5)
+    without_triggers(change, rows[2].pk)
     assert verify_chain().broken == [rows[broken].pk]
 
 
 def test_an_inserted_record_breaks_the_chain() -> None:
-    some(3)
-    Record.objects.create(at=some(1)[0].at, actor="user ann", action="poll opened", digest="0" * 64)
+    add_records(3)
+    Record.objects.create(at=add_records(1)[0].at, actor="user ann", action="poll opened", digest="0" * 64)
     last = Record.objects.latest("pk").pk
     assert verify_chain().broken == [last]
 
 
-def test_a_digest_from_the_logs_reveals_a_missing_end(caplog: pytest.LogCaptureFixture) -> None:
-    rows = some(3)
-    behind_the_triggers("DELETE FROM polls_record WHERE id = %s", rows[-1].pk)
+def test_a_digest_from_the_logs_reveals_a_missing_end() -> None:
+    rows = add_records(3)
+    without_triggers("DELETE FROM polls_record WHERE id = %s", rows[-1].pk)
     assert verify_chain().broken == []
     assert not verify_chain(known=rows[-1].digest).found
     with pytest.raises(CommandError, match="missing"):
@@ -115,11 +115,11 @@ def test_a_digest_from_the_logs_reveals_a_missing_end(caplog: pytest.LogCaptureF
 
 
 def test_the_command_reports_a_broken_chain() -> None:
-    rows = some(3)
+    rows = add_records(3)
     out = StringIO()
     call_command("check_records", stdout=out)
     assert re.search(rf"3 records, unbroken.*{rows[-1].digest}", out.getvalue())
-    behind_the_triggers("DELETE FROM polls_record WHERE id = %s", rows[0].pk)
+    without_triggers("DELETE FROM polls_record WHERE id = %s", rows[0].pk)
     with pytest.raises(CommandError, match=str(rows[1].pk)):
         call_command("check_records")
 
@@ -135,17 +135,17 @@ def test_any_text_can_be_recorded() -> None:
 
 
 def test_a_rolled_back_transaction_leaves_no_record() -> None:
-    some(1)
+    add_records(1)
     with transaction.atomic():
         record("user ann", "poll opened")
         transaction.set_rollback(True)
-    some(1)
-    verdict = verify_chain()
-    assert (verdict.rows, verdict.broken) == (2, [])
+    add_records(1)
+    report = verify_chain()
+    assert (report.rows, report.broken) == (2, [])
 
 
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_writers_make_one_chain() -> None:
     at_once(lambda n: record(f"user {n}", "poll opened"), range(40))
-    verdict = verify_chain()
-    assert (verdict.rows, verdict.broken) == (40, [])
+    report = verify_chain()
+    assert (report.rows, report.broken) == (40, [])

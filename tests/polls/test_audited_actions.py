@@ -1,4 +1,4 @@
-"""Whoever does something with power is found in the records afterwards."""
+"""Actions of admins, API clients, commands and the schedule are in the audit log."""
 
 from datetime import timedelta
 from typing import Any
@@ -38,7 +38,7 @@ def ann() -> Client:
     return client
 
 
-def kept(**which: Any) -> list[tuple[str, str, str]]:
+def records(**which: Any) -> list[tuple[str, str, str]]:
     assert verify_chain().broken == []
     rows = Record.objects.filter(**which).order_by("pk")
     return list(rows.values_list("actor", "action", "poll_code"))
@@ -53,7 +53,7 @@ def test_an_admins_steps_are_recorded(ann: Client) -> None:
         count()
         closing.close_counted_polls()
     steps = [("user ann", f"poll {done}", poll.code) for done in ("closed", "published", "reset")]
-    assert kept(actor="user ann", poll_code=poll.code) == steps
+    assert records(actor="user ann", poll_code=poll.code) == steps
 
 
 def test_an_admins_changes_of_a_poll_are_recorded(ann: Client) -> None:
@@ -65,7 +65,7 @@ def test_an_admins_changes_of_a_poll_are_recorded(ann: Client) -> None:
     ann.post(f"/admin/polls/poll/{poll.pk}/change/", {"results_visible": "staff", "over_limit": "refuse"})
     lifecycle.reset_poll(poll.pk)
     changed = ("user ann", "poll changed", "TEATIME")
-    assert kept(actor="user ann", poll_code="TEATIME") == [
+    assert records(actor="user ann", poll_code="TEATIME") == [
         ("user ann", "poll created", "TEATIME"), changed, changed,
     ]  # fmt: skip
     details = list(
@@ -83,8 +83,8 @@ def test_an_api_clients_changes_are_recorded() -> None:
     other = call("POST", POLLS, {"question": "Tea?", "choices": ["Yes", "No"]}).json()["code"]
     call("DELETE", f"{POLLS}{other}/")
     client = ApiClient.objects.get()
-    assert {actor for actor, _, _ in kept()} == {f"API client {client.prefix} third party"}
-    assert [(action, poll) for _, action, poll in kept()] == [
+    assert {actor for actor, _, _ in records()} == {f"API client {client.prefix} third party"}
+    assert [(action, poll) for _, action, poll in records()] == [
         ("poll created", code),
         ("poll changed", code),
         ("poll opened", code),
@@ -95,9 +95,9 @@ def test_an_api_clients_changes_are_recorded() -> None:
 
 def test_scheduled_steps_are_recorded() -> None:
     poll = make_poll()
-    Poll.objects.update(opens_at=timezone.now() - timedelta(seconds=1))  # the log's clock may lag a moment
+    Poll.objects.update(opens_at=timezone.now() - timedelta(seconds=1))  # the log's clock may lag
     lifecycle.run_due_steps()
-    assert kept(action="poll opened") == [("schedule", "poll opened", poll.code)]
+    assert records(action="poll opened") == [("schedule", "poll opened", poll.code)]
 
 
 def test_a_refused_step_is_not_recorded(ann: Client) -> None:
@@ -111,7 +111,7 @@ def test_decisions_about_dead_letters_are_recorded() -> None:
     poll = open_poll()
     letter = DeadLetter.objects.create(poll_id=poll.pk, round=1, partition=0, position=9, reason="unreadable")
     dead_letters.reject_letter(letter.pk, "ann")
-    assert kept(action="dead letter rejected") == [("user ann", "dead letter rejected", poll.code)]
+    assert records(action="dead letter rejected") == [("user ann", "dead letter rejected", poll.code)]
 
 
 def test_new_and_revoked_api_clients_are_recorded(ann: Client) -> None:
@@ -119,7 +119,7 @@ def test_new_and_revoked_api_clients_are_recorded(ann: Client) -> None:
     ann.post("/admin/polls/apiclient/add/", {"name": "telly", "scopes": ["polls:write"]})
     client = ApiClient.objects.get(name="telly")
     ann.post(f"/admin/polls/apiclient/{client.prefix}/revoke/")
-    assert kept(action__contains="API client") == [
+    assert records(action__contains="API client") == [
         ("command", "API client made", ""),
         ("user ann", "API client made", ""),
         ("user ann", "API client revoked", ""),
@@ -144,16 +144,16 @@ def test_only_logins_of_staff_are_recorded(ann: Client, client: Client) -> None:
     User.objects.create_user("voter", password="a long one")
     for name, password in (("ann", "wrong"), ("ann", "a long one"), ("voter", "wrong"), ("x" * 200, "wrong")):
         client.post("/admin/login/", {"username": name, "password": password})
-    ours = [action for actor, action, _ in kept() if actor == "user ann"]
+    ours = [action for actor, action, _ in records() if actor == "user ann"]
     assert ours[-2:] == ["login failed", "logged in"]
-    assert {actor for actor, _, _ in kept()} == {"user ann"}
+    assert {actor for actor, _, _ in records()} == {"user ann"}
 
 
-def test_the_number_of_recorded_failures_is_limited(ann: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_recorded_failures_is_limited(ann: Client) -> None:
     login_log._failures.clear()
     for _ in range(login_log.MAX_FAILURES_PER_MINUTE + 5):
         login_log._on_failure(credentials={"username": "ann"})
-    assert len(kept(action="login failed")) == login_log.MAX_FAILURES_PER_MINUTE
+    assert len(records(action="login failed")) == login_log.MAX_FAILURES_PER_MINUTE
     login_log._failures.clear()
 
 

@@ -1,4 +1,4 @@
-"""Choices stand in the order in which they are written; numbers that voters saw stay with their texts."""
+"""Choices keep their written order; numbers that voters have seen stay with their texts."""
 
 import pytest
 
@@ -15,14 +15,14 @@ APPLE_AND_BUN = ["Apple", "Bun"]
 
 
 def seen(choices: list[str]) -> Poll:
-    """A draft of round 2: voters have seen these choices."""
+    """Return a draft of round 2 whose choices voters have seen."""
     poll = drafts.create_poll(choices, question="Which?", method="single")
     lifecycle.open_poll(poll.pk)
     return lifecycle.reset_poll(poll.pk)
 
 
 def write(poll: Poll, choices: list[str]) -> list[tuple[int, str]]:
-    """Change the draft's choices; what they are then, in order."""
+    """Change the draft's choices; return the new ones in order."""
     drafts.change_poll(poll.pk, choices)
     return [(choice.number, choice.label) for choice in poll.choices.all()]
 

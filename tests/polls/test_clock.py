@@ -1,4 +1,4 @@
-"""A web host whose clock is wrong goes by the vote log's: passes and proofs last as long as elsewhere."""
+"""On a host with a wrong clock, passes and proofs expire by the vote log's clock."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""create_api_key, and crowd against a server that misbehaves; crowd against a real one is in tests/e2e."""
+"""create_api_key, and crowd against a faulty fake server; tests/e2e runs crowd against a real one."""
 
 import json
 import random
@@ -23,7 +23,7 @@ from polls.models import ApiClient
 # --- create_api_key ---
 
 
-def key_of(printed: str) -> str:
+def printed_key(printed: str) -> str:
     return printed.splitlines()[-1]
 
 
@@ -42,11 +42,11 @@ def test_a_key_is_printed_alone_on_the_last_line(
 ) -> None:
     call_command("create_api_key", "Ticket desk", *arguments)
     printed = capsys.readouterr()
-    key = key_of(printed.out)
+    key = printed_key(printed.out)
     client = ApiClient.objects.get_from_key(key)
     assert (client.name, client.scopes) == ("Ticket desk", scopes)
     assert printed.err == ""
-    assert key not in client.hashed_key  # only a hash of it is kept
+    assert key not in client.hashed_key  # only a hash is stored
     assert printed.out.endswith(key + "\n")
 
 
@@ -72,7 +72,7 @@ def test_an_invalid_key_is_not_created(arguments: list[str], complaint: str) -> 
 
 
 class Stage:
-    """A server with one poll, whose answers a test decides about."""
+    """A fake server with one poll, whose answers a test controls."""
 
     def __init__(self) -> None:
         self.tally: dict[str, Any] = {
@@ -83,7 +83,7 @@ class Stage:
         self.lock = threading.Lock()
         self.arrived: dict[str, list[dict[str, Any]]] = defaultdict(list)  # by voter
         self.ballots: dict[str, list[int]] = {}
-        self.fail: list[Any] = []  # what to answer before anything else: a status, or None to hang up
+        self.fail: list[Any] = []  # the next answers: a status, or None to hang up
         self.forgets = False
         self.voters = 0
 
@@ -206,7 +206,7 @@ def test_other_peoples_ballots_fail_unless_expected(stage: Stage, monkeypatch: p
     [
         ([503], "4 voters were refused: overloaded"),
         ([None], "4 ballots have no known outcome"),
-        ([None, 503], "have no known outcome"),  # the one that got no answer may be in
+        ([None, 503], "have no known outcome"),  # the first try may have been accepted
         ([502], "4 ballots have no known outcome"),
         ([500], "4 ballots have no known outcome"),
     ],
@@ -221,7 +221,7 @@ def test_unsettled_ballots_are_reported_after_the_retries(
 
 
 def test_page_and_crowd_know_every_retryable_refusal() -> None:
-    """Of those that may pass, all but one say that nothing was written."""
+    """All retryable errors but one say that nothing was written."""
     casting = [error for error in errors_by_code().values() if error.__module__ == "polls.errors"]
     passing = {error.code for error in casting if error.status in (429, 503)}
     assert set(audience.NOTHING_WRITTEN) == passing - {"outcome_unknown"}

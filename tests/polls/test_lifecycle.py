@@ -1,4 +1,4 @@
-"""draft → open → closing → closed → published, and back to a draft of the next round."""
+"""A poll's lifecycle: steps, schedule, rounds, and gates after a crash."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def news() -> Iterator[list[int]]:
+def announced() -> Iterator[list[int]]:
     heard: list[int] = []
 
     def hear(poll_id: int, **_: Any) -> None:
@@ -74,11 +74,10 @@ def codes(*ballots: Any) -> list[str]:
 # --- states ---
 
 
-def test_a_poll_goes_through_its_life(news: list[int]) -> None:
+def test_a_poll_goes_through_its_life(announced: list[int]) -> None:
     poll = make_poll()
-    fill_closed = new_ballot(poll, 1, 1)
-    assert codes(fill_closed) == ["poll_not_open"]
-    before = timezone.now() - timedelta(milliseconds=1)  # in which the log counts
+    assert codes(new_ballot(poll, 1, 1)) == ["poll_not_open"]
+    before = timezone.now() - timedelta(milliseconds=1)  # the log's clock has milliseconds
     poll = lifecycle.open_poll(poll.pk)
     assert (poll.state, poll.gates_set) == (State.OPEN, True)
     assert poll.opens_at and poll.opens_at >= before
@@ -97,7 +96,7 @@ def test_a_poll_goes_through_its_life(news: list[int]) -> None:
     poll = lifecycle.reset_poll(poll.pk)
     assert (poll.state, poll.round, poll.epoch) == (State.DRAFT, 2, 2)
     assert (poll.opens_at, poll.closes_at, poll.closed_at, poll.published_at) == (None,) * 4
-    assert news.count(poll.pk) >= 4
+    assert announced.count(poll.pk) >= 4
 
 
 @pytest.mark.parametrize("state", list(State))
@@ -180,10 +179,10 @@ def test_a_poll_is_closed_only_when_every_partition_is_counted() -> None:
 
 
 def test_closing_triggers_the_counting_of_all_partitions() -> None:
-    woken: list[set[int]] = []
+    triggered: list[set[int]] = []
 
     def hear(partitions: set[int], **_: Any) -> None:
-        woken.append(partitions)
+        triggered.append(partitions)
 
     poll = open_poll()
     ballots_appended.connect(hear)
@@ -191,7 +190,7 @@ def test_closing_triggers_the_counting_of_all_partitions() -> None:
         lifecycle.close_poll(poll.pk)
     finally:
         ballots_appended.disconnect(hear)
-    assert woken == [set(range(votelog.get_log().partitions))]
+    assert triggered == [set(range(votelog.get_log().partitions))]
 
 
 def test_the_closing_time_is_by_the_logs_clock() -> None:
@@ -250,7 +249,7 @@ def test_a_poll_opens_and_closes_on_schedule() -> None:
 
 
 def test_the_schedule_goes_by_the_logs_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whose own clock is an hour ahead opens and closes nothing early."""
+    """A host whose clock is an hour ahead opens and closes nothing early."""
     poll, other = make_poll(), open_poll()
     at(poll, opens_at=30 * MINUTE)
     at(other, closes_at=30 * MINUTE)
@@ -273,7 +272,7 @@ def test_a_new_time_is_compared_with_the_logs_clock(monkeypatch: pytest.MonkeyPa
 
 
 def test_manual_steps_are_dated_by_the_logs_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or a round would have ended before it began, where a web host's clock is behind."""
+    """With a host's own clock that is behind, a round would end before it began."""
     ended, official = open_poll(), in_state(State.CLOSED)
     wrong = timezone.now() - 60 * MINUTE
     monkeypatch.setattr(timezone, "now", lambda: wrong)
@@ -296,7 +295,7 @@ def test_no_ballot_is_accepted_after_the_planned_end_even_if_the_poll_is_open() 
     poll = open_poll(closes_at=timezone.now() + MINUTE)
     assert codes(new_ballot(poll, 1, 1)) == ["accepted"]
     past = int(timezone.now().timestamp() * 1000) - 1
-    votelog.get_log().open(poll.pk, Gate(1, open=True, closes_at=past))  # as if the minute had passed
+    votelog.get_log().open(poll.pk, Gate(1, open=True, closes_at=past))  # as if the minute were over
     assert again(poll).state == State.OPEN
     assert codes(new_ballot(poll, 2, 1)) == ["poll_not_open"]
     poll = lifecycle.close_poll(poll.pk)
@@ -375,7 +374,7 @@ def test_each_round_keeps_its_result() -> None:
 
 @pytest.fixture
 def without_gates(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Poll]:
-    """Take a step and die before the gates are set."""
+    """Take a step and crash before the gates are set."""
 
     def take(step: Callable[[int], Poll], poll: Poll) -> Poll:
         with monkeypatch.context() as patch:
@@ -397,7 +396,7 @@ def test_an_interrupted_opening_is_finished(without_gates: Callable[..., Poll]) 
 
 def test_an_interrupted_closing_is_finished(without_gates: Callable[..., Poll]) -> None:
     poll = without_gates(lifecycle.close_poll, open_poll())
-    assert codes(new_ballot(poll, 1, 1)) == ["accepted"]  # the gate decides, and it is still open
+    assert codes(new_ballot(poll, 1, 1)) == ["accepted"]  # the gate decides, and is still open
     tasks.sweep()
     assert codes(new_ballot(poll, 2, 1)) == ["poll_not_open"]
     tasks.sweep()
@@ -436,7 +435,7 @@ def test_gates_are_set_when_the_store_is_back(monkeypatch: pytest.MonkeyPatch) -
 def test_late_gates_do_not_undo_a_newer_step(without_gates: Callable[..., Poll]) -> None:
     opened = without_gates(lifecycle.open_poll, make_poll())
     closed = lifecycle.close_poll(opened.pk)
-    lifecycle._set_gates(opened)  # the process that opened it goes on only now
+    lifecycle._set_gates(opened)  # the process that opened it resumes only now
     assert codes(new_ballot(opened, 1, 1)) == ["poll_not_open"]
     count()
     lifecycle.reset_poll(opened.pk)
@@ -474,7 +473,7 @@ def test_a_failing_receiver_does_not_fail_the_step() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_step_can_not_be_part_of_a_larger_transaction() -> None:
-    """Its gates would be set before it is certain."""
+    """Otherwise its gates would be set before the commit."""
     poll = make_poll()
     with pytest.raises(RuntimeError, match="durable"), transaction.atomic():
         lifecycle.open_poll(poll.pk)

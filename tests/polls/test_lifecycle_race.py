@@ -1,4 +1,4 @@
-"""Ballots against the end of voting: what was acknowledged is counted, and nothing came in too late."""
+"""Ballots that race the end of voting: acknowledged ones are counted, and none is accepted late."""
 
 import threading
 import time
@@ -27,7 +27,7 @@ pytestmark = [
 
 
 class Crowd:
-    """Voters that go on casting, each once, until a few of them were told that the poll is not open."""
+    """Threads of voters that cast once each, until a few have been told that the poll is not open."""
 
     def __init__(self, poll: Poll, threads: int = 6) -> None:
         self.poll = poll
@@ -51,7 +51,7 @@ class Crowd:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind:
-            self._stop.set()  # nobody will close the poll any more
+            self._stop.set()  # the poll won't be closed
         self._crowd.join()
 
     def wait_for_ballots(self, number: int) -> None:
@@ -65,7 +65,7 @@ def log_of(poll: Poll) -> Iterator[list[Entry]]:
 
 
 def check_end(poll: Poll, crowd: Crowd) -> None:
-    """Every acknowledged ballot is counted, none is behind the marker, and the result has them all."""
+    """Check that acknowledged ballots are counted, in the result, and before the markers."""
     poll.refresh_from_db()
     assert poll.state == State.CLOSED
     assert set(crowd.codes) == {"accepted", "poll_not_open"}
@@ -87,7 +87,7 @@ def test_ballots_race_a_manual_closing() -> None:
 
 
 def test_ballots_race_the_planned_end() -> None:
-    """Nobody closes the poll before the ballots stop: the gate alone decides."""
+    """The poll is closed only after the ballots stop: the gate alone decides."""
     poll = open_poll(closes_at=timezone.now() + timedelta(seconds=4))
     with Crowd(poll) as crowd:
         pass

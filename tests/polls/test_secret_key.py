@@ -1,4 +1,4 @@
-"""Whose SECRET_KEY a database's voters are known by, and what processes with another one do."""
+"""The SECRET_KEY of a database, and processes with another one."""
 
 import builtins
 from typing import Any
@@ -29,7 +29,7 @@ def key(settings: Any) -> Any:
 
 def test_the_first_key_is_stored_and_another_refused(key: Any) -> None:
     key("one")
-    assert secret_key.secret_key_is_known()  # nobody's yet
+    assert secret_key.secret_key_is_known()  # none is stored yet
     prepare.check_secret_key()
     prepare.check_secret_key()
     key("two")
@@ -45,7 +45,7 @@ def test_the_first_key_is_stored_and_another_refused(key: Any) -> None:
 def test_a_new_key_replaces_one_of_its_fallbacks(key: Any) -> None:
     key("old")
     secret_key.check_secret_key()
-    key("old", "new")  # first everywhere, so that all understand both
+    key("old", "new")  # first step of a rollout: all processes know both
     secret_key.check_secret_key()
     key("new", "old")
     secret_key.check_secret_key()
@@ -81,7 +81,7 @@ def test_the_command_replaces_a_lost_key(key: Any, capsys: Any, monkeypatch: pyt
     assert Record.objects.filter(action="secret key adopted").exists()
 
 
-# --- what takes part in voters' keys ---
+# --- voter keys ---
 
 
 def login_key(poll: Poll) -> bytes:
@@ -93,7 +93,7 @@ def test_the_database_alone_links_no_account_to_a_ballot(key: Any) -> None:
     poll = open_poll(identity="login")
     ours = login_key(poll)
     assert ours != identity.login_key(bytes(poll.secret), 7)
-    key("two")  # the same database, and whatever is guessed in place of the key
+    key("two")  # the same database with a guessed key
     with pytest.raises(SecretKeyDiffers):
         login_key(poll)
 

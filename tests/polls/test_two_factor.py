@@ -1,4 +1,4 @@
-"""Two-factor authentication of the admin: who is let in by what, and what each code is good for."""
+"""Two-factor login to the admin: setup, codes, recovery codes and removal."""
 
 from base64 import b32decode
 from io import StringIO
@@ -37,7 +37,7 @@ def boss() -> User:
 
 @pytest.fixture
 def browser(boss: User) -> Client:
-    """Has given the password."""
+    """A client that has given the password, and no code."""
     return log_in(Client())
 
 
@@ -48,13 +48,13 @@ def log_in(client: Client, page: str = "/admin/") -> Client:
 
 
 def code_of(device: TOTPDevice, *, steps: int = 0) -> str:
-    """What the app shows, `steps` half-minutes from now."""
+    """Return the code that the app shows `steps` half-minutes from now."""
     totp = TOTP(device.bin_key, drift=steps)
     return f"{totp.token():06}"
 
 
 def shown_on(page: Any) -> TOTPDevice:
-    """The app that has scanned what this page shows."""
+    """Return the app that has scanned the key on this page."""
     return TOTPDevice(key=b32decode(page.context["key"].replace(" ", "")).hex())
 
 
@@ -66,7 +66,7 @@ def enrol(client: Client) -> list[str]:
 
 
 def again(device: TOTPDevice) -> str:
-    """A code that hasn't been used: the next one, which is taken for clocks that go ahead."""
+    """Return an unused code: the next one, which is accepted for clocks that are ahead."""
     return code_of(device, steps=1)
 
 
@@ -93,7 +93,7 @@ def test_logout_works_before_the_code(browser: Client) -> None:
 def test_setup_lets_in_and_shows_recovery_codes_once(browser: Client, boss: User) -> None:
     page = browser.get(SET_UP)
     shown = page.context["key"]
-    assert browser.get(SET_UP).context["key"] == shown  # a reload outdates nothing
+    assert browser.get(SET_UP).context["key"] == shown  # a reload keeps the key
     assert browser.post(SET_UP, {"code": "000000"}).context["key"] == shown
     assert log_in(Client()).get(SET_UP).context["key"] != shown
     assert not TOTPDevice.objects.exists()
@@ -135,7 +135,7 @@ def test_after_setup_a_login_needs_a_code(browser: Client) -> None:
     other = log_in(Client(), "/admin/polls/poll/")
     assert other.get(f"{LOG_IN}?next=/admin/polls/poll/")["Location"].startswith(CODE)
     assert other.get("/admin/").status_code == 302
-    assert other.get(SET_UP)["Location"] == "/admin/two-factor/"  # no way round it
+    assert other.get(SET_UP)["Location"] == "/admin/two-factor/"  # no second setup instead of a code
     assert other.post(SET_UP, {"code": "000000"}).status_code == 302
     answer = other.post(
         CODE, {"code": f" {again(device)[:3]} {again(device)[3:]}", "next": "/admin/polls/poll/"}
@@ -181,9 +181,9 @@ def test_wrong_codes_are_throttled(browser: Client, boss: User) -> None:
     TOTPDevice.objects.update(throttling_failure_count=9, throttling_failure_timestamp=timezone.now())
     other = log_in(Client())
     answer = other.post(CODE, {"code": again(device)})
-    assert "seconds" in str(answer.context["form"].errors)  # the right one isn't even looked at
+    assert "seconds" in str(answer.context["form"].errors)  # even the right code is refused
     assert other.get("/admin/").status_code == 302
-    # Recovery codes are counted apart: they still let in whom somebody else has locked out.
+    # Recovery codes are throttled separately: they let in an owner whom somebody else has locked out.
     codes = two_factor.new_recovery_codes(boss)
     assert other.post(CODE, {"code": codes[0]}).status_code == 302
 
@@ -254,7 +254,7 @@ def test_the_command_resets_it_and_is_recorded(browser: Client, boss: User) -> N
     call_command("reset_two_factor", "boss", stdout=out)
     assert "sets up a new one" in out.getvalue()
     assert two_factor.device_of(boss) is None and not StaticToken.objects.exists()
-    assert browser.get("/admin/").status_code == 302  # what was let in by it is out
+    assert browser.get("/admin/").status_code == 302  # sessions that it had verified have ended
     assert Record.objects.filter(action="two-factor removed", detail__account="boss").exists()
     assert Record.objects.filter(action="two-factor set up", actor="user boss").exists()
     for name in ("boss", "nobody"):

@@ -1,4 +1,4 @@
-"""A method is pure: selection in, verdict out."""
+"""Voting methods, table-tested: rules, selections, tallies and results."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from polls.errors import InvalidSelection
 from polls.methods import METHODS, MethodRules, decode, encode, get_method, method_choices
 
-FIVE = frozenset({1, 2, 3, 5, 8})  # numbers of deleted choices are not used again, so there are gaps
+FIVE = frozenset({1, 2, 3, 5, 8})  # with gaps, because numbers of deleted choices are not reused
 SINGLE, MULTIPLE = get_method("single"), get_method("multiple")
 TWO_TO_THREE = MethodRules(FIVE, 2, 3)
 

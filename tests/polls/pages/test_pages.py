@@ -1,4 +1,4 @@
-"""Joining and the voter's page, as the server makes them: states, leaks, redirects, caching."""
+"""The join page and the voter's page as the server renders them: states, leaks, redirects, caching."""
 
 import json
 import re
@@ -85,7 +85,7 @@ def test_codes_of_digits_and_turkish_letters_are_accepted() -> None:
 
 @pytest.mark.parametrize("typed", ["ÄRGER", "A\u0308RGER", "éRGER", "яRGER", "RGER中"])
 def test_letters_of_other_scripts_are_not_dropped(typed: str) -> None:
-    """They would make another code of it, and lead to another poll."""
+    """Without them the text would be the code of another poll."""
     make_poll(code="RGER")
     assert "No poll with this code" in Client().post("/", {"code": typed}).content.decode()
     assert see(f"/p/{quote(typed)}/").status_code == 404
@@ -158,7 +158,7 @@ def test_an_open_poll_is_rendered_without_scripts() -> None:
     poll = make_poll("Tea", "Coffee", question="What will it be?", open=True)
     source = html(f"/p/{poll.code}/")
     assert '<h1 id="question" dir="auto" lang="">What will it be?</h1>' in source
-    assert source.count('type="radio"') == 3  # and the one that is cloned
+    assert source.count('type="radio"') == 3  # including the template
     assert "Tea</span>" in source and "Coffee</span>" in source
     assert "<noscript>" in source
     check_policy(source)
@@ -179,7 +179,7 @@ def test_a_drafts_texts_are_not_public(page: str) -> None:
     source = html(f"/p/{poll.code}/{page}")
     for secret in ("Unripe", "Halfbaked", "Premature"):
         assert secret not in source
-    facts = outline_of(source)
+    facts = document_of(source)
     assert (facts["state"], facts["question"], facts["choices"]) == ("draft", "", [])
     assert facts["opens_at"]
 
@@ -193,13 +193,13 @@ def test_no_tally_is_in_a_pages_source(page: str, results_visible: str) -> None:
     source = html(f"/p/{poll.code}/{page}")
     assert source == empty
     assert str(TELLTALE) not in source
-    assert not {"votes", "share", "ballots", "selections", "version", "winners"} & set(outline_of(source))
+    assert not {"votes", "share", "ballots", "selections", "version", "winners"} & set(document_of(source))
 
 
 def test_the_state_of_a_closed_poll_is_in_its_page() -> None:
     poll = make_poll(open=True)
     lifecycle.close_poll(poll.pk)
-    assert outline_of(html(f"/p/{poll.code}/"))["state"] in ("closing", "closed")
+    assert document_of(html(f"/p/{poll.code}/"))["state"] in ("closing", "closed")
 
 
 @pytest.mark.parametrize("page", POLL_PAGES)
@@ -209,7 +209,7 @@ def test_texts_cannot_break_out_of_the_page(page: str) -> None:
     )
     source = html(f"/p/{poll.code}/{page}")
     assert "<img" not in source and "<b>bold" not in source and "<script>x" not in source
-    assert outline_of(source)["choices"][1]["label"] == "<b>bold</b>"
+    assert document_of(source)["choices"][1]["label"] == "<b>bold</b>"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_page_has_a_description(path: str) -> None:
     (said,) = re.findall(
         r'<meta name="description" content="([^"]{20,160})">', see(f"/{path}").content.decode()
     )
-    assert "What?" not in said  # a draft keeps its question to itself
+    assert "What?" not in said  # a draft's question is not public
 
 
 # --- the same for everybody, and cacheable ---
@@ -282,7 +282,7 @@ def test_cacheable_answers_ignore_broken_cookies(page: str, cookie: str) -> None
     "path", ["/p/NOSUCH/", "/p/NOSUCH/results/", "/p/NOSUCH/receipt/", "/x/", "/static/x"]
 )
 def test_a_404_is_not_cached(path: str) -> None:
-    """A 404 without a word about caching may be kept for as long as a cache likes (RFC 9111, 4.2.2)."""
+    """Without Cache-Control a cache may store a 404 for as long as it likes (RFC 9111, 4.2.2)."""
     answer = see(path)
     assert (answer.status_code, answer["Cache-Control"]) == (404, "no-store")
 
@@ -359,7 +359,7 @@ def test_plurals_are_by_category() -> None:
     assert texts == {"ballots": {"one": "%(count)s ballot", "other": "%(count)s ballots"}}
 
 
-def outline_of(source: str) -> dict:
+def document_of(source: str) -> dict:
     found = re.search(r'<script id="poll" type="application/json">(.*?)</script>', source)
     assert found
     return json.loads(found[1])

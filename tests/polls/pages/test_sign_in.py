@@ -1,4 +1,4 @@
-"""Signing in to vote and out again: accounts of all sorts, and no way to another site."""
+"""Pages to sign in and out: redirects stay on this site."""
 
 from typing import Any
 

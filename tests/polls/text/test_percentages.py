@@ -1,4 +1,4 @@
-"""Shares in words, as the server writes them; tests/scripts/test_text.py asks the pages' script the same."""
+"""Percentages on the server; tests/scripts/test_text.py runs the same cases on the pages' script."""
 
 import pytest
 from django.utils import translation

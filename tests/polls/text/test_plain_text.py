@@ -1,4 +1,4 @@
-"""What people write, at every door: cleaned, visible, and never taken for its neighbour."""
+"""Texts that people write, in the API, the admin and commands: cleaned, visible and distinct."""
 
 import io
 from contextlib import suppress
@@ -221,7 +221,7 @@ def test_the_admin_stores_the_cleaned_text(boss: Client) -> None:
 
 @pytest.mark.django_db
 def test_a_stored_line_break_is_a_space_in_the_form(boss: Client) -> None:
-    """A browser's field of one line drops it, and "line" and "break" would become one word."""
+    """A browser's one-line field would drop the line break and join the words."""
     poll = make_poll(choices=2)
     Poll.objects.update(question="one\nquestion")
     Choice.objects.filter(poll=poll, number=1).update(label="line\r\nbreak")
@@ -243,7 +243,7 @@ def test_a_stored_text_keeps_its_number_when_it_is_saved_cleaned() -> None:
 
 @pytest.mark.django_db
 def test_a_stored_override_can_not_reorder_a_sentence(boss: Client) -> None:
-    """A row of old may hold an override: it can't turn round what stands behind it."""
+    """Rows of earlier versions may contain an override, which must not reorder the text after it."""
     poll = open_poll()
     Poll.objects.update(question="\u202eevil")
     shown = f"\u2068\u202eevil\u2069 ({poll.code})"
@@ -301,7 +301,7 @@ def test_commands_print_questions_as_they_are(
     Poll.objects.update(code="DEMO", identity="invite", state=state)
     Round.objects.update(closed_at=timezone.now())
     monkeypatch.setattr("builtins.input", lambda _: "no")
-    with suppress(CommandError):  # a "no", or that the demo's other polls aren't made here
+    with suppress(CommandError):  # after "no", or because the other demo polls don't exist
         call_command(command, *(() if command == "seed_demo" else ("DEMO",)), no_color=True, **options)
     printed = "".join(capsys.readouterr())
     assert r"[/b]\x1b[2J" in printed and "\x1b" not in printed

@@ -1,4 +1,4 @@
-"""Dates and times that people give: one format, one window, one rule about the past, at every door."""
+"""Times that people give: one format, the same bounds and the same rule about the past everywhere."""
 
 import warnings
 from datetime import UTC, datetime, timedelta, timezone
@@ -165,12 +165,12 @@ def test_a_keys_expiry_has_the_same_bounds(boss: Client, text: str) -> None:
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Pacific/Kiritimati"])
 @pytest.mark.parametrize("end", [FIRST, LAST])
 def test_no_stored_row_breaks_a_page(boss: Client, zone: str, end: datetime) -> None:
-    """However it came there: rows may be older than the window, or a script's."""
+    """Rows may come from earlier versions or from scripts."""
     end = end.replace(tzinfo=UTC) if connection.vendor == "postgresql" else end
     make_key("polls:read")
     draft, opened = make_poll(), open_poll()
     names = ("opens_at", "closes_at", "closed_at", "published_at")
-    with connection.cursor() as cursor:  # past the model, which writes nothing outside the window
+    with connection.cursor() as cursor:  # in SQL, because the model writes no time outside the bounds
         cursor.execute(f"UPDATE polls_poll SET {', '.join(f'{name} = %s' for name in names)}", [str(end)] * 4)
         cursor.execute("UPDATE polls_apiclient SET expiry_date = %s", [str(end)])
     pages = [
@@ -199,7 +199,7 @@ def test_a_filter_accepts_any_time(boss: Client, settings: Any, zone: str) -> No
     settings.TIME_ZONE = zone
     asked = "at_from_0=0001-01-01&at_from_1=00:00:00&at_to_0=9999-12-31&at_to_1=23:59:59"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the filter's times are naive, and taken for our zone's
+        warnings.simplefilter("ignore")  # the filter's naive times are in our time zone
         answer = boss.get(f"/admin/polls/record/?{asked}")
     assert answer.status_code == 200 and answer.context["cl"].result_count == Record.objects.count()
 

@@ -1,4 +1,4 @@
-"""Texts are cut where a character ends that people see."""
+"""Truncation never splits a grapheme cluster."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who may vote: what the voter endpoint finds out, and what a cast makes of it, for each identity policy."""
+"""The voter endpoint and casting, for each identity policy."""
 
 import time
 import uuid
@@ -18,23 +18,23 @@ from polls.voters.invites import Invite
 from tests.factories import count
 from tests.polls.api_client import POLLS, Caller, check_problem, make_key, make_poll, refusal
 
-#: The log is written in the coalescer's thread, which sees only what is committed.
+#: Appends run in another thread, which sees only committed rows.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.full_only]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_kept() -> None:
+def _empty_cache() -> None:
     poll_rules.clear_cache()
 
 
 class Browser:
-    """A browser with its cookies, each sent where its path says."""
+    """A browser that sends each cookie to the paths it is for."""
 
     def __init__(self) -> None:
         self.client = Client()
 
     def visit(self, poll: Poll, invite: str | None = None, **headers: str) -> Any:
-        """Open the poll's page: the answer of the voter endpoint."""
+        """Call the voter endpoint, as the poll's page does; return its document."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if invite is not None:
             sent[invites.HEADER] = invite
@@ -53,7 +53,7 @@ class Browser:
 
     @property
     def passes(self) -> list[Any]:
-        """The pass cookies that the latest visit set."""
+        """The pass cookies set by the latest visit."""
         return [morsel for morsel in self.answer.cookies.values() if morsel.key == identity.PASS_COOKIE]
 
     def sign_in(self, user: User) -> None:
@@ -73,7 +73,7 @@ def token(batch: InviteBatch, serial: int = 1) -> str:
     return invites.make_token(batch.poll.pk, bytes(batch.poll.secret), Invite(batch.pk, serial))
 
 
-def what_matters(known: dict[str, Any]) -> dict[str, Any]:
+def status_of(known: dict[str, Any]) -> dict[str, Any]:
     return {name: known[name] for name in ("eligible", "needs", "account", "invite", "voted")}
 
 
@@ -86,7 +86,7 @@ def test_an_open_poll_accepts_any_browser() -> None:
     known = browser.visit(poll, invite="x" * 32)
     assert (known["identity"], known["tag"]) == ("browser", None)
     nobody = {"account": None, "invite": None, "voted": False}
-    assert what_matters(known) == {"eligible": True, "needs": None, **nobody}
+    assert status_of(known) == {"eligible": True, "needs": None, **nobody}
     assert browser.passes == []
     assert browser.cast(poll).status_code == 202
     assert browser.visit(poll)["voted"] is True
@@ -98,7 +98,7 @@ def test_an_open_poll_accepts_any_browser() -> None:
 def test_a_visitor_without_an_account_has_to_sign_in() -> None:
     poll, browser = make_poll(open=True, identity="login"), Browser()
     known = browser.visit(poll)
-    assert what_matters(known) == {
+    assert status_of(known) == {
         "eligible": False, "needs": "login", "account": None, "invite": None, "voted": False,
     }  # fmt: skip
     assert (known["tag"], browser.passes) == (None, [])
@@ -164,7 +164,7 @@ def test_an_account_has_one_ballot_in_whatever_browser() -> None:
     for browser in (first, second):
         browser.sign_in(anna)
     known = first.visit(poll)
-    assert what_matters(known) == {
+    assert status_of(known) == {
         "eligible": True, "needs": None, "account": "anna", "invite": None, "voted": False,
     }  # fmt: skip
     cast = first.cast(poll).json()
@@ -194,7 +194,7 @@ def test_signing_out_deletes_the_pass() -> None:
     browser.sign_in(person())
     browser.visit(poll)
     browser.client.cookies.pop("sessionid")
-    assert what_matters(browser.visit(poll))["needs"] == "login"
+    assert status_of(browser.visit(poll))["needs"] == "login"
     assert [(morsel.value, morsel["max-age"]) for morsel in browser.passes] == [("", "0"), ("", "0")]
     assert refusal(browser.cast(poll)) == (403, "not_eligible")
 
@@ -213,14 +213,14 @@ def test_an_invite_is_one_voter_on_any_device() -> None:
     poll, batch = invited()
     phone, laptop = Browser(), Browser()
     known = phone.visit(poll, token(batch))
-    assert what_matters(known) == {
+    assert status_of(known) == {
         "eligible": True, "needs": None, "account": None, "invite": "accepted", "voted": False,
     }  # fmt: skip
     cast = phone.cast(poll).json()
     second = laptop.visit(poll, token(batch))
     assert (second["voted"], second["receipt"], second["tag"]) == (True, cast["receipt"], known["tag"])
     assert refusal(laptop.cast(poll, 2)) == (409, "already_voted")
-    assert phone.visit(poll)["voted"] is True  # by the pass, when the invite is no longer at hand
+    assert phone.visit(poll)["voted"] is True  # by the pass alone
     count()
     status = phone.client.get(f"/api/v1/receipts/{cast['receipt']}/").json()
     assert status == {"status": "counted", "poll": poll.code, "round": 1}
@@ -247,7 +247,7 @@ def test_an_invalid_invite_is_refused(kind: str) -> None:
     }[kind]
     browser = Browser()
     known = browser.visit(poll, sent.encode().decode("latin-1"))
-    assert what_matters(known) == {
+    assert status_of(known) == {
         "eligible": False, "needs": "invite", "account": None, "invite": "invalid", "voted": False,
     }  # fmt: skip
     assert (browser.passes, known["tag"]) == ([], None)
@@ -269,7 +269,7 @@ def test_a_revoked_invite_gets_no_pass_but_shows_its_ballot() -> None:
     receipt = voted.cast(poll).json()["receipt"]
     invites.revoke_batch(batch.pk, by="anna")
     known = waiting.visit(poll, token(batch, 2))
-    assert what_matters(known) == {
+    assert status_of(known) == {
         "eligible": False, "needs": "invite", "account": None, "invite": "revoked", "voted": False,
     }  # fmt: skip
     assert waiting.passes == []
@@ -304,13 +304,13 @@ def test_invites_are_valid_in_the_next_round_too() -> None:
 
 
 def test_a_pass_is_bound_to_its_poll_policy_and_secret() -> None:
-    """A reset can make a poll by invitation one for accounts: then its passes are worth nothing."""
+    """A reset may change the policy, and a purge changes the secret: both invalidate passes."""
     poll, batch = invited()
     other = make_poll(open=True, identity="invite")
     browser = Browser()
     browser.visit(poll, token(batch))
     assert refusal(browser.cast(other)) == (403, "not_eligible")
-    for changed in ({"identity": "login"}, {"identity": "invite", "secret": b"2" * 32}):  # by a purge
+    for changed in ({"identity": "login"}, {"identity": "invite", "secret": b"2" * 32}):
         Poll.objects.filter(pk=poll.pk).update(**changed)
         poll_rules.clear_cache()
         assert refusal(browser.cast(poll)) == (403, "not_eligible")
@@ -362,7 +362,7 @@ def test_a_pass_shows_an_after_vote_tally_to_a_voter_who_has_voted(identity: str
 @pytest.mark.parametrize("identity", ["login", "invite"])
 def test_only_an_eligible_voter_gets_a_challenge(identity: str) -> None:
     poll, browser = make_poll(open=True, identity=identity, proof_of_work="on"), Browser()
-    assert browser.visit(poll)["proof"] is None  # for who may not vote there is nothing to prove
+    assert browser.visit(poll)["proof"] is None
     batch = InviteBatch.objects.create(poll=poll, count=1)
     browser.sign_in(person())
     assert browser.visit(poll, token(batch))["proof"] is not None
@@ -397,7 +397,7 @@ def test_only_some_policies_accept_an_api_clients_ballots(identity: str, taken: 
         assert batch["code"] == "not_eligible"
 
 
-# --- when the database is away ---
+# --- without the database ---
 
 
 def test_an_earlier_pass_is_enough_while_the_database_is_down(monkeypatch: pytest.MonkeyPatch) -> None:

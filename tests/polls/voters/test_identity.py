@@ -1,4 +1,4 @@
-"""Who votes: a cookie that only we can make, or an API client's word."""
+"""Voter cookies, voter keys and API keys."""
 
 from datetime import timedelta
 from typing import Any
@@ -24,7 +24,7 @@ def test_a_cookie_gives_its_token() -> None:
 
 def test_a_changed_cookie_is_invalid() -> None:
     cookie = identity.new_cookie()
-    for place in range(len(cookie) - 1):  # the last letter holds two bits that mean nothing
+    for place in range(len(cookie) - 1):  # the last letter has two unused bits
         other = "A" if cookie[place] != "A" else "B"
         assert identity.read_cookie(cookie[:place] + other + cookie[place + 1 :]) is None
 
@@ -71,7 +71,7 @@ def test_voters_of_two_clients_have_different_keys() -> None:
         identity.client_key(ONE, second, "anna"),
         identity.client_key(ONE, first, "Anna"),
         identity.client_key(TWO, first, "anna"),
-        identity.client_key(ONE, first, "\ud800"),  # half a character, which JSON can spell
+        identity.client_key(ONE, first, "\ud800"),  # a lone surrogate, which JSON can contain
         identity.browser_key(ONE, b"anna"),
     }
     assert len(keys) == 6

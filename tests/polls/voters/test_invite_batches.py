@@ -1,4 +1,4 @@
-"""Batches of invites by all ways in: REST, admin and command line; and that each file lets its voters in."""
+"""Batches of invites over REST, in the admin and on the command line."""
 
 import csv
 import io
@@ -140,7 +140,7 @@ def test_the_admin_creates_downloads_and_revokes_invites(poll: Poll) -> None:
     assert (batch.count, batch.label, batch.made_by) == (2, "<b>Press", "user operator")
     source = client.get(page("invites", poll)).content.decode()
     assert "&lt;b&gt;Press" in source and "<b>Press" not in source
-    assert "#i=" not in source  # a page can be cached, photographed, left open
+    assert "#i=" not in source  # pages may be cached, photographed or left open
 
     assert len(links_in(client.get(page("invite_links", poll, batch.pk)))) == 2
     asked = client.get(page("invite_revoke", poll, batch.pk))
@@ -172,7 +172,7 @@ def test_the_view_permission_shows_no_links(poll: Poll) -> None:
         assert getattr(client, method)(page(name, poll, batch.pk)).status_code == 403
     assert client.post(page("invites", poll), {"count": "1"}).status_code == 403
     assert InviteBatch.objects.get().revoked_at is None
-    assert Client().get(page("invite_links", poll, batch.pk)).status_code == 302  # to the log-in
+    assert Client().get(page("invite_links", poll, batch.pk)).status_code == 302  # to the login
 
 
 def test_the_admin_has_no_batch_of_another_poll(poll: Poll) -> None:

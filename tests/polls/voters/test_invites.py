@@ -1,4 +1,4 @@
-"""Invites: tokens that only we can make, batches that can be revoked, and files that hold the links."""
+"""Tokens and batches of invites, and the files with their links."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ def test_a_token_round_trips(poll_id: int, batch: int, serial: int) -> None:
 
 @given(batch=numbers, serial=numbers, place=st.integers(0, 191))
 def test_a_token_with_any_bit_changed_is_invalid(batch: int, serial: int, place: int) -> None:
-    """So it can't be made into that of another batch, another serial number or one beyond the count."""
+    """So nobody can turn a token into one of another batch or serial number."""
     token = invites.make_token(7, ONE, Invite(batch, serial))
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     where, bit = divmod(place, 6)
@@ -47,7 +47,7 @@ def test_a_token_with_any_bit_changed_is_invalid(batch: int, serial: int, place:
 
 @given(one=st.tuples(numbers, numbers), other=st.tuples(numbers, numbers))
 def test_a_token_spliced_from_two_is_invalid(one: tuple[int, int], other: tuple[int, int]) -> None:
-    """Batch and serial number are the first 8 of 24 bytes; the MAC of another invite doesn't fit them."""
+    """Batch and serial number are the first 8 of 24 bytes; the rest is their MAC."""
     if one == other:
         return
     first, second = (invites.make_token(7, ONE, Invite(*each)) for each in (one, other))
@@ -99,7 +99,7 @@ def test_only_polls_by_invitation_have_invites() -> None:
 
 @pytest.mark.django_db
 def test_an_invite_outside_its_batch_is_unknown() -> None:
-    """What is signed and yet not of a batch of this poll, or beyond its count, is nobody's."""
+    """A valid MAC is not enough: the batch must be this poll's, and large enough."""
     poll = invited(open=False)
     batch = invites.make_batch(poll.pk, 3, by="anna")
     other = invites.make_batch(invited(open=False).pk, 9, by="anna")
@@ -150,7 +150,7 @@ def test_the_file_has_the_link_of_each_invite() -> None:
         page, token = link.split("#i=")
         assert page == f"{SITE}/p/{poll.code}/"
         assert invites.read_token(token, poll.pk, bytes(poll.secret)) == (batch.pk, int(serial))
-    assert "".join(invites.csv_chunks(batch, SITE)) == "".join(pieces)  # the same links again
+    assert "".join(invites.csv_chunks(batch, SITE)) == "".join(pieces)  # downloads are repeatable
 
 
 @pytest.mark.django_db(transaction=True)

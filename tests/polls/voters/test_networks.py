@@ -1,4 +1,4 @@
-"""Networks as people write them, in one form, or refused with a sentence that says which and why."""
+"""Networks as people write them: normalized, or refused with a sentence."""
 
 import pytest
 

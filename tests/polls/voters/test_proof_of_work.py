@@ -1,4 +1,4 @@
-"""A proof of work: solved by a solver that isn't ours, good for one ballot of one voter, for ten minutes."""
+"""Proofs of work, solved by ALTCHA's own library: one ballot of one voter, valid for ten minutes."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ def little_work(settings: Any) -> None:
 
 
 def solved(challenge: dict[str, Any], **changes: Any) -> str:
-    """The payload that ALTCHA's own library makes of a challenge."""
+    """Solve a challenge with ALTCHA's own library; return the payload."""
     terms = {name: challenge[name] for name in ("algorithm", "challenge", "salt", "signature")}
     number = solve_challenge(terms["challenge"], terms["salt"], terms["algorithm"], challenge["maxnumber"])
     assert number is not None
@@ -92,7 +92,7 @@ def test_the_expiry_of_a_proof_can_not_be_forged() -> None:
     for salt, rest in (
         (f"{nonce}?expires={int(end) + 999}&", number),
         (f"{nonce}?expires={end}&expires={int(end) + 999}&", number),
-        # The same text hashed, cut elsewhere: a year far off, and what is left as the number.
+        # The same hashed text, split elsewhere: a later expiry, and the remaining digits as the number.
         (f"{nonce}?expires={digits[:11]}", digits[11:]),
         (f"{nonce}?expires={end}", number),
         ("", f"{challenge['salt']}{number}"),
@@ -190,13 +190,13 @@ def test_the_voter_endpoint_includes_a_challenge_if_the_poll_requires_proofs(
     challenge = answer.json()["proof"]
     assert (challenge is not None) is wanted
     if wanted:
-        # A first visit: it is for the voter that the cookie of this very answer makes of the browser.
+        # On a first visit the challenge is for the voter of the cookie that this answer sets.
         key = identity.identify_voter(poll.identity, poll.pk, rules.voter_secret, minted(answer), None)
         assert proof_of_work.is_valid_proof(solved(challenge), proof_of_work.Voter(poll.pk, 1, key))
 
 
 class Voting:
-    """A browser in a poll that asks for proofs and takes changed ballots."""
+    """A browser in a poll that requires proofs and allows revotes."""
 
     def __init__(self) -> None:
         self.poll = make_poll(open=True, revote=True)
@@ -225,7 +225,7 @@ def test_each_new_ballot_needs_a_new_proof() -> None:
     voting = Voting()
     first = voting.proof
     assert voting.cast(A, first) == (202, "")
-    assert voting.cast(A, first) == (202, "")  # the same ballot once more, as after an answer that was lost
+    assert voting.cast(A, first) == (202, "")  # a retry, as after a lost answer
     assert voting.cast(B, first, replaces=str(A)) == ASKED
     assert voting.cast(B, first) == (409, "already_voted")
     second = voting.renewed()
