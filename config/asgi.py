@@ -25,7 +25,7 @@ from config.assets.compression import Compression
 from config.operations.request_id import RequestId
 from config.security.body_limit import BodyLimit
 from config.urls import urlpatterns as urlpatterns  # now, or the first request of all would wait for them
-from polls.casting.asgi_lane import Intake
+from polls.casting.asgi_lane import AsgiLane
 from realtime.connections.event_stream import EventStreamLane
 from realtime.connections.routing import websocket_urlpatterns
 from realtime.connections.tally_endpoint import TallyLane
@@ -53,7 +53,7 @@ async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
 websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])  # type: ignore[arg-type]
 # The fast lanes first: whatever they don't know they pass on.
 shown = Compression(TallyLane(EventStreamLane(django_application)))
-http = Intake(RequestId(BodyLimit(shown, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)))
+http = AsgiLane(RequestId(BodyLimit(shown, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)))
 HANDLERS = {"http": http, "websocket": websocket, "lifespan": lifespan}
 
 

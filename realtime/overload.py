@@ -55,7 +55,7 @@ async def monitor(overload: OverloadDetector, in_thread: Callable[..., Awaitable
         due = time.monotonic() + SAMPLE_SECONDS
         await asyncio.sleep(SAMPLE_SECONDS)
         now = time.monotonic()
-        if overload.observe(short=now - due > LATE_SECONDS or backpressure.turning_away(), now=now):
+        if overload.observe(short=now - due > LATE_SECONDS or backpressure.is_refusing(), now=now):
             logger.warning("overloaded" if overload.overloaded else "not_crowded_any_more")
         if overload.overloaded and now - published_at >= PUBLISH_SECONDS:
             published_at = now

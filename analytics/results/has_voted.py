@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polls.casting.ballot_box import browser_voter, current_ballot
+from polls.casting.ballot_box import current_ballot, eligible_voter_key
 from polls.errors import PollNotFound
 from polls.voters import identity
 from polls.voters.poll_rules import get_rules
@@ -19,5 +19,5 @@ def has_voted(code: str, cookies: Mapping[str, str]) -> bool:
         rules = get_rules(code)
     except PollNotFound:
         return False
-    voter_key = browser_voter(rules, cookie, pass_)
+    voter_key = eligible_voter_key(rules, cookie, pass_)
     return voter_key is not None and current_ballot(rules, voter_key) is not None

@@ -20,9 +20,8 @@ def run(listener: socket.socket) -> None:
         signal.signal(number, lambda *_: None)
     http, websocket = uvicorn_protocols.protocol_classes()
     if http is LandslideHttp:
-        http.raw_lane = import_string("polls.casting.raw_http_lane.Wire")(
-            import_string("config.asgi.http")
-        ).take
+        lane = import_string("polls.casting.raw_http_lane.RawHttpLane")
+        http.raw_lane = lane(import_string("config.asgi.http")).take
     config = uvicorn.Config(
         settings.ASGI_APPLICATION.replace(".application", ":application"),
         loop="uvloop",

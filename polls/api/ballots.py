@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from polls.casting import ballot_box, batch
 from polls.casting.receipts import receipt_status
-from polls.casting.request import Answer, CastRequest
+from polls.casting.request import CastRequest, CastResponse
 from polls.http.client_address import FORWARDED_FOR, client_address
 from polls.voters import identity
 
@@ -139,5 +139,5 @@ def _parts(request: Request, code: str, limit: int) -> CastRequest:
     )
 
 
-def _response(answer: Answer) -> HttpResponse:
+def _response(answer: CastResponse) -> HttpResponse:
     return HttpResponse(answer.body, status=answer.status, headers=answer.headers)

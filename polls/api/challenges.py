@@ -52,7 +52,7 @@ class Challenge(Endpoint):
         rules = get_rules(code)
         cookie, pass_ = (request.COOKIES.get(name) for name in (identity.COOKIE, identity.PASS_COOKIE))
         try:
-            key = ballot_box.voter_of(rules, cookie, pass_)
+            key = ballot_box.voter_key_from(rules, cookie, pass_)
         except errors.VoterUnknown as error:
             refused = problem_response(error)
             refused["Set-Cookie"] = identity.cookie_header(identity.new_cookie(), secure=request.is_secure())

@@ -20,10 +20,10 @@ from polls.votelog.admission import ACCEPTED, NewBallot, Outcome
 logger = logging.getLogger(__name__)
 
 #: Ballots a call to the log: large enough to be efficient, small enough not to hold the store up.
-APPEND_AT_MOST = 1000
+MAX_APPEND_BALLOTS = 1000
 #: An append that takes so long (seconds) hangs. Who comes while one does is turned away at once: they would
 #: wait in vain, and each on a thread that somebody else needs.
-HANGS_SECONDS = 3.0
+APPEND_STUCK_SECONDS = 3.0
 
 Append = Callable[[Sequence[NewBallot]], list[Outcome]]
 
@@ -34,17 +34,19 @@ class _Group:
     future: Future[list[Outcome]]
 
 
-class Coalescer:
+class AppendQueue:
     """A queue of ballots with a limit, and the one thread of this process that appends them."""
 
-    def __init__(self, append: Append, appended: Callable[[Sequence[NewBallot]], None], limit: int) -> None:
+    def __init__(
+        self, append: Append, on_accepted: Callable[[Sequence[NewBallot]], None], limit: int
+    ) -> None:
         self._append = append
-        self._appended = appended
+        self._on_accepted = on_accepted
         self._limit = limit
         self._waiting: deque[_Group] = deque()
         self._size = 0
-        self._began = 0.0  # the append that is under way; 0: none is
-        self._failed = False  # the last one did, for want of a store
+        self._append_began = 0.0  # the append that is under way; 0: none is
+        self._last_append_failed = False  # the last one did, for want of a store
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -58,30 +60,30 @@ class Coalescer:
         """
         group = _Group(ballots, Future())
         with self._wake:
-            if self._hangs():
+            if self._is_stuck():
                 raise Unavailable()
             if self._size + len(ballots) > self._limit:
                 raise Overloaded()
             self._waiting.append(group)
             self._size += len(ballots)
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="coalescer", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="append-queue", daemon=True)
                 self._thread.start()
             self._wake.notify()
         return group.future
 
-    def _hangs(self) -> bool:
-        if not self._began:
+    def _is_stuck(self) -> bool:
+        if not self._append_began:
             return False
-        return self._failed or time.monotonic() - self._began > HANGS_SECONDS
+        return self._last_append_failed or time.monotonic() - self._append_began > APPEND_STUCK_SECONDS
 
-    def _take(self) -> list[_Group]:
+    def _next_groups(self) -> list[_Group]:
         with self._wake:
             while not self._waiting:
                 self._wake.wait()
             groups = [self._waiting.popleft()]
             size = len(groups[0].ballots)
-            while self._waiting and size + len(self._waiting[0].ballots) <= APPEND_AT_MOST:
+            while self._waiting and size + len(self._waiting[0].ballots) <= MAX_APPEND_BALLOTS:
                 groups.append(self._waiting.popleft())
                 size += len(groups[-1].ballots)
             self._size -= size
@@ -90,21 +92,21 @@ class Coalescer:
 
     def _run(self) -> None:
         while True:
-            groups = self._take()
+            groups = self._next_groups()
             if not groups:
                 continue
             ballots = [ballot for group in groups for ballot in group.ballots]
-            outcomes = self._outcomes_of(ballots)
+            outcomes = self._append_all(ballots)
             start = 0
             for group in groups:
                 end = start + len(group.ballots)
                 group.future.set_result(outcomes[start:end])
                 start = end
-            self._announce([b for b, o in zip(ballots, outcomes, strict=True) if o.code == ACCEPTED])
+            self._report_accepted([b for b, o in zip(ballots, outcomes, strict=True) if o.code == ACCEPTED])
 
-    def _outcomes_of(self, ballots: Sequence[NewBallot]) -> list[Outcome]:
+    def _append_all(self, ballots: Sequence[NewBallot]) -> list[Outcome]:
         failed = False
-        self._began = time.monotonic()
+        self._append_began = time.monotonic()
         try:
             outcomes = self._append(ballots)
         except LandslideError as error:  # before anything was sent to the log
@@ -113,14 +115,14 @@ class Coalescer:
             logger.exception("append_failed", extra={"ballots": len(ballots)})
             failed = True
             outcomes = [Outcome(OutcomeUnknown.code)] * len(ballots)
-        self._began, self._failed = 0.0, failed
+        self._append_began, self._last_append_failed = 0.0, failed
         return outcomes
 
-    def _announce(self, accepted: Sequence[NewBallot]) -> None:
+    def _report_accepted(self, accepted: Sequence[NewBallot]) -> None:
         if not accepted:
             return
         try:
-            self._appended(accepted)
+            self._on_accepted(accepted)
         except Exception:
             # The ballots are in; the sweep finds them without this wake-up.
             logger.exception("wake_up_failed")

@@ -24,9 +24,9 @@ from django.conf import settings
 from structlog.contextvars import bound_contextvars
 
 from polls.casting import ballot_box, log_writer
-from polls.casting.ballot_box import RulesDoubted
-from polls.casting.cast_queue import Gatherer
-from polls.casting.request import ACCEPTED_HEADERS, Answer, CastRequest, check_envelope
+from polls.casting.ballot_box import RulesMayBeStale
+from polls.casting.cast_queue import CastQueue
+from polls.casting.request import ACCEPTED_HEADERS, CastRequest, CastResponse, check_envelope
 from polls.db_connections import in_thread
 from polls.errors import InternalError, LandslideError, OutcomeUnknown, Overloaded, PollNotFound, VoterUnknown
 from polls.http.client_address import FORWARDED_FOR, client_address
@@ -51,46 +51,48 @@ logger = logging.getLogger(__name__)
 
 PREFIX, SUFFIX = "/api/v1/polls/", "/ballots/"
 #: Rules of this age (seconds) are looked up while they go on serving; older ones are waited for.
-LOOK_AGAIN, TOO_OLD = 1.0, 3.0
+FRESH_SECONDS, STALE_SECONDS = 1.0, 3.0
 #: Seconds that a ballot waits for a database that doesn't answer, and until it is asked in vain again.
-STORE_PATIENCE = 1.0
+DATABASE_TIMEOUT = 1.0
 #: What does need the database has few threads and few places, since it must not be a way to load it.
-THREADS, DOUBTS_AT_MOST, LOOKS_AT_MOST = 2, 200, 100
+DATABASE_THREADS, MAX_STALE_CHECKS, MAX_RULE_LOADS = 2, 200, 100
 _VOTER = re.compile(rb"(?:^|;)\s*voter=([A-Za-z0-9_-]{43})\s*(?:;|$)")
 _PASS = re.compile(rb"(?:^|;)\s*pass=([A-Za-z0-9_-]{54})\s*(?:;|$)")
-_UNUSUAL = (b"authorization", b"transfer-encoding", b"content-encoding", b"expect")
-_USUAL = (b"content-type", b"host", b"cookie", b"origin", b"content-length", b"x-request-id")
+_DJANGO_HEADERS = (b"authorization", b"transfer-encoding", b"content-encoding", b"expect")
+_PLAIN_HEADERS = (b"content-type", b"host", b"cookie", b"origin", b"content-length", b"x-request-id")
 _FORWARDED = FORWARDED_FOR.lower().encode()
-_READ = frozenset((*_USUAL, *_UNUSUAL))
+_RELEVANT_HEADERS = frozenset((*_PLAIN_HEADERS, *_DJANGO_HEADERS))
 
 Peer = tuple[str, int] | None
 #: What CastRequest takes behind code and body.
 Parts = tuple[str, str, str | None, bool, str, None, str | None, str]
 
 
-class PassOn(Exception):
+class PassToDjango(Exception):
     """The request is one for Django."""
 
 
-class Intake:
+class AsgiLane:
     """ASGI: casts of voters that we know; everything else goes to `app`."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        self._most = settings.CAST_MAX_BYTES  # read once: a lazy setting costs as much as a hash
-        self.secure_matters = settings.SECURE_HSTS_SECONDS > 0  # to any header
+        self._max_bytes = settings.CAST_MAX_BYTES  # read once: a lazy setting costs as much as a hash
+        self.headers_depend_on_https = settings.SECURE_HSTS_SECONDS > 0  # to any header
         # Where there are several languages to answer in, Django knows which.
         in_one = [code for code, _ in settings.LANGUAGES] == [settings.LANGUAGE_CODE]
-        self.reads = _READ if in_one else _READ | {b"accept-language"}
+        self.relevant_headers = _RELEVANT_HEADERS if in_one else _RELEVANT_HEADERS | {b"accept-language"}
         if settings.TRUSTED_PROXIES:
-            self.reads |= {_FORWARDED}
-        self._gatherer: Gatherer | None = None
+            self.relevant_headers |= {_FORWARDED}
+        self._cast_queue: CastQueue | None = None
         # Several, for each says for itself when to come back.
-        self._overloaded = [ballot_box.refusal(Overloaded(), CastRequest("", b"", "", "")) for _ in range(32)]
-        self._threads = ThreadPoolExecutor(THREADS, "intake")
+        self._overloaded = [
+            ballot_box.error_response(Overloaded(), CastRequest("", b"", "", "")) for _ in range(32)
+        ]
+        self._threads = ThreadPoolExecutor(DATABASE_THREADS, "asgi-lane")
         self._loading: dict[str, asyncio.Future[PollRules]] = {}
-        self._failed_at = -STORE_PATIENCE
-        self._doubts = 0
+        self._refresh_failed_at = -DATABASE_TIMEOUT
+        self._stale_checks = 0
         self._constant: dict[bool, Headers] = {}
         self._accepted: dict[bool, Headers] = {}
 
@@ -100,17 +102,17 @@ class Intake:
             await self.app(scope, receive, send)
             return
         code = path[len(PREFIX) : -len(SUFFIX)]
-        if self._gatherer is not None and self._gatherer.full:
-            await self._turn_away(scope, send)
+        if self._cast_queue is not None and self._cast_queue.full:
+            await self._refuse_early(scope, send)
             return
         try:
             if scope.get("root_path"):
-                raise PassOn
+                raise PassToDjango
             request_id, length, parts = self.read_headers(
                 scope["headers"], scope.get("client"), secure=is_secure(scope)
             )
-            known, age = poll_rules.cached_rules(code) or (await self._first_look(code), 0.0)
-        except PassOn:
+            known, age = poll_rules.cached_rules(code) or (await self._load_new_poll(code), 0.0)
+        except PassToDjango:
             await self.app(scope, receive, send)
             return
 
@@ -129,30 +131,30 @@ class Intake:
             return
         except Exception as error:
             with bound_contextvars(request_id=request_id.decode()):
-                answer = unexpected(error, request)
+                answer = unexpected_error_response(error, request)
         await self._answer(scope, send, answer, request_id)
 
-    async def _turn_away(self, scope: Scope, send: Any) -> None:
+    async def _refuse_early(self, scope: Scope, send: Any) -> None:
         """The cheapest answer there is, before anything of the request is read."""
         given_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-        await self._answer(scope, send, self.overloaded(), request_id_of(given_id))
+        await self._answer(scope, send, self.overloaded_response(), request_id_of(given_id))
 
-    def overloaded(self) -> Answer:
+    def overloaded_response(self) -> CastResponse:
         return random.choice(self._overloaded)
 
-    async def _answer(self, scope: Scope, send: Any, answer: Answer, request_id: bytes) -> None:
+    async def _answer(self, scope: Scope, send: Any, answer: CastResponse, request_id: bytes) -> None:
         headers = [
-            *self.headers(answer, secure=self.secure_matters and is_secure(scope)),
+            *self.headers(answer, secure=self.headers_depend_on_https and is_secure(scope)),
             (b"x-request-id", request_id),
         ]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
     def read_headers(self, headers: Headers, peer: Peer, *, secure: bool) -> tuple[bytes, int, Parts]:
-        """The request's id, its length, and what CastRequest takes behind its body; PassOn for odd ones."""
+        """The request's id, its length, and the other parts of its CastRequest; PassToDjango for odd ones."""
         kind = host = cookie = origin = given_id = length = forwarded = None
         for name, value in headers:
-            if name not in self.reads:
+            if name not in self.relevant_headers:
                 continue
             # Of one that comes twice Django has its own ideas.
             if name == b"content-type":
@@ -170,16 +172,16 @@ class Intake:
             elif name == _FORWARDED:
                 forwarded = value if forwarded is None else b"%b,%b" % (forwarded, value)
             else:
-                raise PassOn
+                raise PassToDjango
         if kind != b"application/json" or not (cookie and host and length):
-            raise PassOn
+            raise PassToDjango
         # Counted with any text around the name: of "voter=…; voter =…" Django takes the second.
         voter, size, passes = _VOTER.search(cookie), whole_number(length), cookie.count(b"pass")
-        if voter is None or cookie.count(b"voter") != 1 or size is None or size > self._most:
-            raise PassOn
+        if voter is None or cookie.count(b"voter") != 1 or size is None or size > self._max_bytes:
+            raise PassToDjango
         pass_ = _PASS.search(cookie) if passes else None
         if passes != (pass_ is not None) or not knows_host(host):
-            raise PassOn
+            raise PassToDjango
         parts = (
             "application/json",
             host.decode("latin-1"),
@@ -192,81 +194,81 @@ class Intake:
         )
         return request_id_of(given_id), size, parts
 
-    async def _first_look(self, code: str) -> PollRules:
+    async def _load_new_poll(self, code: str) -> PollRules:
         """Rules of a poll that is new to this process; of one that isn't there, Django says so."""
-        if not 3 <= len(code) <= 16 or code != canonical_code(code) or len(self._loading) >= LOOKS_AT_MOST:
-            raise PassOn
+        if not 3 <= len(code) <= 16 or code != canonical_code(code) or len(self._loading) >= MAX_RULE_LOADS:
+            raise PassToDjango
         try:
-            return await asyncio.shield(self._load(code))
+            return await asyncio.shield(self._load_rules(code))
         except Exception:
-            raise PassOn from None
+            raise PassToDjango from None
 
-    def _load(self, code: str) -> asyncio.Future[PollRules]:
+    def _load_rules(self, code: str) -> asyncio.Future[PollRules]:
         """A look at the database, shared by all who ask for the same poll meanwhile."""
         loading = self._loading.get(code)
         loop = asyncio.get_running_loop()
         if loading is None or loading.get_loop() is not loop:
             loading = loop.run_in_executor(self._threads, in_thread, poll_rules.get_rules, code)
             self._loading[code] = loading
-            loading.add_done_callback(lambda done: self._loaded(code, done))
+            loading.add_done_callback(lambda done: self._rules_loaded(code, done))
         return loading
 
-    def _loaded(self, code: str, done: asyncio.Future[PollRules]) -> None:
+    def _rules_loaded(self, code: str, done: asyncio.Future[PollRules]) -> None:
         self._loading.pop(code, None)
         if not done.cancelled():
             done.exception()  # whoever waits for it hears of it; asyncio need not complain that nobody does
 
-    def look_again(self, code: str) -> None:
+    def refresh_rules(self, code: str) -> None:
         """Have the rules renewed, while those that are known go on serving."""
-        self._load(code)
+        self._load_rules(code)
 
-    def gatherer(self) -> Gatherer:
+    def cast_queue(self) -> CastQueue:
         """That of the running event loop."""
-        gatherer = self._gatherer
-        if gatherer is None or gatherer.loop is not asyncio.get_running_loop():
-            gatherer = self._gatherer = Gatherer(log_writer.submit)
-        return gatherer
+        cast_queue = self._cast_queue
+        if cast_queue is None or cast_queue.loop is not asyncio.get_running_loop():
+            cast_queue = self._cast_queue = CastQueue(log_writer.submit)
+        return cast_queue
 
-    async def _cast(self, request: CastRequest, known: PollRules, age: float) -> Answer:
+    async def _cast(self, request: CastRequest, known: PollRules, age: float) -> CastResponse:
         try:
-            check_envelope(request, self._most)
-            if age > LOOK_AGAIN:
-                known = await self._renewed(request.code, known, age)
+            check_envelope(request, self._max_bytes)
+            if age > FRESH_SECONDS:
+                known = await self._refreshed_rules(request.code, known, age)
             try:
                 ballot = ballot_box.prepare(request, known)
-            except RulesDoubted:
-                ballot = await self._prepare_surely(request, known)
-            return ballot_box.accepted(ballot, await self.gatherer().cast(ballot))
+            except RulesMayBeStale:
+                ballot = await self._prepare_with_fresh_rules(request, known)
+            return ballot_box.accepted_response(ballot, await self.cast_queue().cast(ballot))
         except VoterUnknown:
             raise
         except LandslideError as error:
-            return ballot_box.refusal(error, request)
+            return ballot_box.error_response(error, request)
 
-    async def _renewed(self, code: str, known: PollRules, age: float) -> PollRules:
+    async def _refreshed_rules(self, code: str, known: PollRules, age: float) -> PollRules:
         """The rules as they are now; while the database is away those we know, since the gate decides."""
-        loading = self._load(code)
-        if age <= TOO_OLD or time.monotonic() - self._failed_at < STORE_PATIENCE:
+        loading = self._load_rules(code)
+        if age <= STALE_SECONDS or time.monotonic() - self._refresh_failed_at < DATABASE_TIMEOUT:
             return known
         try:
-            return await asyncio.wait_for(asyncio.shield(loading), STORE_PATIENCE)
+            return await asyncio.wait_for(asyncio.shield(loading), DATABASE_TIMEOUT)
         except PollNotFound:
             raise
         except Exception:
-            self._failed_at = time.monotonic()
+            self._refresh_failed_at = time.monotonic()
             return known
 
-    async def _prepare_surely(self, request: CastRequest, known: PollRules) -> NewBallot:
-        if self._doubts >= DOUBTS_AT_MOST:
+    async def _prepare_with_fresh_rules(self, request: CastRequest, known: PollRules) -> NewBallot:
+        if self._stale_checks >= MAX_STALE_CHECKS:
             raise Overloaded()
-        self._doubts += 1
+        self._stale_checks += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._threads, in_thread, ballot_box.prepare_surely, request, known
+                self._threads, in_thread, ballot_box.prepare_with_fresh_rules, request, known
             )
         finally:
-            self._doubts -= 1
+            self._stale_checks -= 1
 
-    def headers(self, answer: Answer, *, secure: bool) -> Headers:
+    def headers(self, answer: CastResponse, *, secure: bool) -> Headers:
         """As they come from Django: the answer's own, the view's, and what middleware adds to each."""
         if secure not in self._constant:
             self._constant[secure] = headers_of_every_answer("POST, OPTIONS", secure=secure)
@@ -291,9 +293,9 @@ async def _read(receive: Any) -> bytes | None:
     return None if message["type"] == "http.disconnect" else body
 
 
-def unexpected(error: Exception, request: CastRequest) -> Answer:
+def unexpected_error_response(error: Exception, request: CastRequest) -> CastResponse:
     if isinstance(error, STORE_ERRORS):
         logger.error("cast_failed", exc_info=error)
-        return ballot_box.refusal(OutcomeUnknown(), request)
+        return ballot_box.error_response(OutcomeUnknown(), request)
     logger.error("internal_error", exc_info=error)
-    return ballot_box.refusal(InternalError(), request)
+    return ballot_box.error_response(InternalError(), request)

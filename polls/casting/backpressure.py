@@ -7,11 +7,11 @@ import time
 _until = 0.0
 
 
-def turned_away(seconds: float) -> None:
+def record_refusal(seconds: float) -> None:
     """Somebody has been turned away just now; we go without what can wait for so long."""
     global _until
     _until = time.monotonic() + seconds
 
 
-def turning_away() -> bool:
+def is_refusing() -> bool:
     return time.monotonic() < _until

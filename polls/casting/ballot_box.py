@@ -1,7 +1,7 @@
 """The one way in for a ballot: method's check → voter → vote log → receipt.
 
 `cast` and `cast_batch` take the parts of an HTTP request and give the parts of the
-answer, so that every lane in front of them answers alike. The fast lane (intake.py) takes
+answer, so that every lane in front of them answers alike. The fast lane (asgi_lane.py) takes
 the same steps (`prepare`, `submit`, `accepted`, `refusal`) without waiting on a thread.
 """
 
@@ -15,9 +15,16 @@ import msgspec
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from polls.casting.log_writer import append_among_others
+from polls.casting.log_writer import append_and_wait
 from polls.casting.receipts import make_receipt
-from polls.casting.request import ACCEPTED_HEADERS, Answer, BallotBody, CastRequest, ballot_of, check_envelope
+from polls.casting.request import (
+    ACCEPTED_HEADERS,
+    BallotBody,
+    CastRequest,
+    CastResponse,
+    check_envelope,
+    parse_ballot,
+)
 from polls.errors import (
     InvalidSelection,
     LandslideError,
@@ -40,35 +47,35 @@ from polls.voters.poll_rules import PollRules, get_rules, rules_of_round
 logger = logging.getLogger(__name__)
 
 _encode = msgspec.json.encode
-_REMEMBERED_SELECTIONS = 1000
+_MAX_CACHED_SELECTIONS = 1000
 
 
-class RulesDoubted(Exception):
+class RulesMayBeStale(Exception):
     """The ballot isn't valid by rules that were kept for a moment: the database may know better."""
 
 
-def cast(request: CastRequest) -> Answer:
+def cast(request: CastRequest) -> CastResponse:
     """Cast one ballot and wait until it is durable."""
     try:
         check_envelope(request, settings.CAST_MAX_BYTES)
-        ballot = prepare_surely(request, get_rules(request.code))
-        return accepted(ballot, append_among_others([ballot])[0])
+        ballot = prepare_with_fresh_rules(request, get_rules(request.code))
+        return accepted_response(ballot, append_and_wait([ballot])[0])
     except LandslideError as error:
-        return refusal(error, request)
+        return error_response(error, request)
     except STORE_ERRORS:
         logger.exception("cast_failed")
-        return refusal(OutcomeUnknown(), request)
+        return error_response(OutcomeUnknown(), request)
 
 
-def browser_voter(rules: PollRules, cookie: str | None, pass_: str | None) -> bytes | None:
+def eligible_voter_key(rules: PollRules, cookie: str | None, pass_: str | None) -> bytes | None:
     """The voter_key behind these cookies, if it is one that may vote in the poll."""
     try:
-        return voter_of(rules, cookie, pass_)
+        return voter_key_from(rules, cookie, pass_)
     except (VoterUnknown, NotEligible):
         return None
 
 
-def voter_of(rules: PollRules, cookie: str | None, pass_: str | None) -> bytes:
+def voter_key_from(rules: PollRules, cookie: str | None, pass_: str | None) -> bytes:
     """The voter_key of who comes with these cookies; VoterUnknown or NotEligible where there is none."""
     key = identity.identify_voter(rules.identity, rules.id, rules.voter_secret, cookie, pass_)
     if key in rules.ended_voters:
@@ -81,34 +88,34 @@ def current_ballot(rules: PollRules, voter_key: bytes) -> bytes | None:
     return get_log().find(rules.id, rules.round, voter_key)
 
 
-def refusal(error: LandslideError, request: CastRequest) -> Answer:
+def error_response(error: LandslideError, request: CastRequest) -> CastResponse:
     """The answer to a request that raised `error`; a voter we don't know gets a cookie to try again with."""
     status, headers, document = problem_details(error)
     if isinstance(error, VoterUnknown):
         headers["Set-Cookie"] = identity.cookie_header(identity.new_cookie(), secure=request.secure)
-    return Answer(status, _encode(document), headers)
+    return CastResponse(status, _encode(document), headers)
 
 
-def prepare(request: CastRequest, rules: PollRules, *, sure: bool = False) -> NewBallot:
+def prepare(request: CastRequest, rules: PollRules, *, fresh: bool = False) -> NewBallot:
     """The ballot that a request casts, valid by the poll's rules; writes nothing.
 
-    `rules` may be a moment old, from before a reset, and nothing kept refuses a ballot: without `sure`,
-    what they would refuse raises RulesDoubted.
+    `rules` may be a moment old, from before a reset, and nothing kept refuses a ballot: without `fresh`,
+    what they would refuse raises RulesMayBeStale.
     """
     client = identity.authenticate_client(request.authorization) if request.authorization else None
     if client is not None:
-        need_scope(client)
-        body = ballot_of(request.body or b"")
-        return new_ballot(rules, body, client_voter(rules, client, body), sure=sure)
-    voter_key = voter_of(rules, request.cookie, request.pass_)
-    body = ballot_of(request.body or b"")
+        require_scope(client)
+        body = parse_ballot(request.body or b"")
+        return new_ballot(rules, body, client_voter_key(rules, client, body), fresh=fresh)
+    voter_key = voter_key_from(rules, request.cookie, request.pass_)
+    body = parse_ballot(request.body or b"")
     if body.voter is not None:
         raise Malformed(_("Only API clients may name a voter."))
     if rules.requires_proof:
         _check_proof(rules, body, voter_key)
     counted_as = rate_limits.counted_as(rules.id, voter_key, request.address, rules.venues)
     aside = rate_limits.check(counted_as, set_apart=rules.quarantines_over_limit)
-    return new_ballot(rules, body, voter_key, sure=sure, aside=aside, counted_as=counted_as)
+    return new_ballot(rules, body, voter_key, fresh=fresh, aside=aside, counted_as=counted_as)
 
 
 def _check_proof(rules: PollRules, body: BallotBody, voter_key: bytes) -> None:
@@ -124,23 +131,23 @@ def _check_proof(rules: PollRules, body: BallotBody, voter_key: bytes) -> None:
         raise ProofRequired(challenge=f"/api/v1/polls/{rules.code}/challenge/")
 
 
-def prepare_surely(request: CastRequest, rules: PollRules) -> NewBallot:
+def prepare_with_fresh_rules(request: CastRequest, rules: PollRules) -> NewBallot:
     """`prepare`, with a look at the database where the rules are in doubt."""
     try:
         return prepare(request, rules)
-    except RulesDoubted:
-        round_ = ballot_of(request.body or b"").round
-        return prepare(request, rules_of_round(rules.code, round_), sure=True)
+    except RulesMayBeStale:
+        round_ = parse_ballot(request.body or b"").round
+        return prepare(request, rules_of_round(rules.code, round_), fresh=True)
 
 
-def need_scope(client: ApiClient) -> None:
+def require_scope(client: ApiClient) -> None:
     if not client.allows(ApiClient.Scope.BALLOTS_WRITE):
         raise MissingScope(
             _("This needs the scope %(scope)s.") % {"scope": ApiClient.Scope.BALLOTS_WRITE.value}
         )
 
 
-def client_voter(rules: PollRules, client: ApiClient, body: BallotBody) -> bytes:
+def client_voter_key(rules: PollRules, client: ApiClient, body: BallotBody) -> bytes:
     if rules.identity in (Identity.LOGIN, Identity.INVITE):
         # Whoever holds a key could otherwise make up voters where each has to be somebody.
         raise NotEligible(_("In this poll voters cast their ballots themselves."), needs=rules.identity)
@@ -154,23 +161,23 @@ def new_ballot(
     body: BallotBody,
     voter_key: bytes,
     *,
-    sure: bool,
+    fresh: bool,
     aside: str = "",
     counted_as: tuple[bytes, ...] = (),
 ) -> NewBallot:
-    if not sure and body.round is not None and body.round != rules.round:
+    if not fresh and body.round is not None and body.round != rules.round:
         # The voter may know more than we do: a reset poll can have other choices.
-        raise RulesDoubted()
+        raise RulesMayBeStale()
     marks = tuple(body.selections)
     selection = rules.canonical.get(marks)
     if selection is None:
         try:
             selection = encode(rules.method.check(rules.rules, body.selections))
         except InvalidSelection:
-            if not sure:
-                raise RulesDoubted() from None
+            if not fresh:
+                raise RulesMayBeStale() from None
             raise
-        if len(rules.canonical) < _REMEMBERED_SELECTIONS:
+        if len(rules.canonical) < _MAX_CACHED_SELECTIONS:
             rules.canonical[marks] = selection
     return NewBallot(
         poll_id=rules.id,
@@ -184,9 +191,9 @@ def new_ballot(
     )
 
 
-def accepted(ballot: NewBallot, outcome: Outcome) -> Answer:
+def accepted_response(ballot: NewBallot, outcome: Outcome) -> CastResponse:
     """The answer to a ballot that the log has decided on; raises what the log refused it with."""
-    return Answer(202, _encode(receipt_document(ballot, outcome)), ACCEPTED_HEADERS)
+    return CastResponse(202, _encode(receipt_document(ballot, outcome)), ACCEPTED_HEADERS)
 
 
 def receipt_document(ballot: NewBallot, outcome: Outcome) -> dict[str, Any]:

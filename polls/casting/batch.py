@@ -10,17 +10,24 @@ import msgspec
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from polls.casting.append_queue import APPEND_AT_MOST
+from polls.casting.append_queue import MAX_APPEND_BALLOTS
 from polls.casting.ballot_box import (
-    RulesDoubted,
-    client_voter,
-    need_scope,
+    RulesMayBeStale,
+    client_voter_key,
+    error_response,
     new_ballot,
     receipt_document,
-    refusal,
+    require_scope,
 )
-from polls.casting.log_writer import append_among_others
-from polls.casting.request import ACCEPTED_HEADERS, Answer, CastRequest, ballot_of, batch_of, check_envelope
+from polls.casting.log_writer import append_and_wait
+from polls.casting.request import (
+    ACCEPTED_HEADERS,
+    CastRequest,
+    CastResponse,
+    check_envelope,
+    parse_ballot,
+    parse_batch,
+)
 from polls.errors import LandslideError, OutcomeUnknown, TooLarge
 from polls.models import ApiClient
 from polls.votelog import STORE_ERRORS
@@ -31,7 +38,7 @@ from polls.voters.poll_rules import PollRules, get_rules, rules_of_round
 logger = logging.getLogger(__name__)
 
 
-def cast_batch(request: CastRequest) -> Answer:
+def cast_batch(request: CastRequest) -> CastResponse:
     """Cast up to settings.BATCH_MAX_BALLOTS ballots of an API client; one outcome each, in the order sent."""
     try:
         check_envelope(request, settings.BATCH_MAX_BYTES)
@@ -39,53 +46,53 @@ def cast_batch(request: CastRequest) -> Answer:
         client = identity.authenticate_client(request.authorization)
         if client is None:
             raise identity.InvalidKey(_("A batch needs an API key."))
-        need_scope(client)
-        items = batch_of(request.body or b"")
+        require_scope(client)
+        items = parse_batch(request.body or b"")
         if len(items) > settings.BATCH_MAX_BALLOTS:
             raise TooLarge(_("At most %(most)s ballots a batch.") % {"most": settings.BATCH_MAX_BALLOTS})
         outcomes = _cast_items(rules, client, items)
     except LandslideError as error:
-        return refusal(error, request)
+        return error_response(error, request)
     except STORE_ERRORS:
         logger.exception("batch_failed")
-        return refusal(OutcomeUnknown(), request)
-    return Answer(200, msgspec.json.encode({"outcomes": outcomes}), ACCEPTED_HEADERS)
+        return error_response(OutcomeUnknown(), request)
+    return CastResponse(200, msgspec.json.encode({"outcomes": outcomes}), ACCEPTED_HEADERS)
 
 
 def _cast_items(rules: PollRules, client: ApiClient, items: Sequence[msgspec.Raw]) -> list[dict[str, Any]]:
     outcomes: list[dict[str, Any]] = [{} for _ in items]
     valid: list[tuple[int, NewBallot]] = []
-    surely: dict[int | None, PollRules] = {}  # of each round that was in doubt, looked up once a batch
+    fresh_rules: dict[int | None, PollRules] = {}  # of each round that was in doubt, looked up once a batch
     for index, item in enumerate(items):
         try:
-            body = ballot_of(bytes(item))
-            voter_key = client_voter(rules, client, body)
+            body = parse_ballot(bytes(item))
+            voter_key = client_voter_key(rules, client, body)
             try:
-                ballot = new_ballot(rules, body, voter_key, sure=False)
-            except RulesDoubted:
-                if body.round not in surely:
-                    surely[body.round] = rules_of_round(rules.code, body.round)
-                ballot = new_ballot(surely[body.round], body, voter_key, sure=True)
+                ballot = new_ballot(rules, body, voter_key, fresh=False)
+            except RulesMayBeStale:
+                if body.round not in fresh_rules:
+                    fresh_rules[body.round] = rules_of_round(rules.code, body.round)
+                ballot = new_ballot(fresh_rules[body.round], body, voter_key, fresh=True)
             valid.append((index, ballot))
         except LandslideError as error:
-            outcomes[index] = _failed(index, error)
+            outcomes[index] = _error_outcome(index, error)
 
-    chunks = [valid[i : i + APPEND_AT_MOST] for i in range(0, len(valid), APPEND_AT_MOST)]
+    chunks = [valid[i : i + MAX_APPEND_BALLOTS] for i in range(0, len(valid), MAX_APPEND_BALLOTS)]
     for chunk in chunks:
         # One chunk after the other: a batch must not fill the queue that single voters stand in.
         try:
-            verdicts = append_among_others([ballot for _, ballot in chunk])
+            verdicts = append_and_wait([ballot for _, ballot in chunk])
         except LandslideError as error:
             for index, _ballot in chunk:
-                outcomes[index] = _failed(index, error)
+                outcomes[index] = _error_outcome(index, error)
             continue
         for (index, ballot), verdict in zip(chunk, verdicts, strict=True):
             try:
                 outcomes[index] = {"index": index, **receipt_document(ballot, verdict)}
             except LandslideError as error:
-                outcomes[index] = _failed(index, error)
+                outcomes[index] = _error_outcome(index, error)
     return outcomes
 
 
-def _failed(index: int, error: LandslideError) -> dict[str, Any]:
+def _error_outcome(index: int, error: LandslideError) -> dict[str, Any]:
     return {"index": index, "code": error.code, "detail": error.detail}

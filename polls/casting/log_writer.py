@@ -12,7 +12,7 @@ from threading import Lock, Thread
 from django.conf import settings
 from django.db import connection
 
-from polls.casting.append_queue import Coalescer
+from polls.casting.append_queue import AppendQueue
 from polls.db_connections import in_thread
 from polls.errors import OutcomeUnknown, Overloaded
 from polls.signals import ballots_appended, over_limit
@@ -24,17 +24,17 @@ logger = logging.getLogger(__name__)
 
 
 def submit(ballots: Sequence[NewBallot]) -> Future[list[Outcome]]:
-    """Queue ballots for this process's next append; see Coalescer.submit for what it and the future raise."""
-    return _coalescer().submit(ballots)
+    """Queue ballots for this process's next append; for what it and the future raise see AppendQueue."""
+    return _process_queue().submit(ballots)
 
 
-def append_among_others(ballots: Sequence[NewBallot]) -> list[Outcome]:
+def append_and_wait(ballots: Sequence[NewBallot]) -> list[Outcome]:
     # Who waits must not sit on a database connection: the thread they wait for needs one.
     connection.close_if_unusable_or_obsolete()
-    return _settle(submit(ballots))
+    return _wait_for(submit(ballots))
 
 
-def _settle(future: Future[list[Outcome]]) -> list[Outcome]:
+def _wait_for(future: Future[list[Outcome]]) -> list[Outcome]:
     try:
         return future.result(timeout=settings.CAST_DEADLINE_SECONDS)
     except FutureTimeout:
@@ -42,46 +42,46 @@ def _settle(future: Future[list[Outcome]]) -> list[Outcome]:
         raise (Overloaded() if future.cancel() else OutcomeUnknown()) from None
 
 
-_box: tuple[int, Coalescer] | None = None
-_box_lock = Lock()
+_queue: tuple[int, AppendQueue] | None = None
+_queue_lock = Lock()
 
 
-def _coalescer() -> Coalescer:
-    """This process's coalescer; a fork needs its own, since threads don't survive one."""
-    global _box
-    box = _box
-    if box is None or box[0] != os.getpid():
-        with _box_lock:
-            if _box is None or _box[0] != os.getpid():
-                _box = (os.getpid(), Coalescer(_append, _announce, settings.CAST_QUEUE_LIMIT))
-            box = _box
-    return box[1]
+def _process_queue() -> AppendQueue:
+    """The append queue of this process; a fork needs its own, since threads don't survive one."""
+    global _queue
+    queue = _queue
+    if queue is None or queue[0] != os.getpid():
+        with _queue_lock:
+            if _queue is None or _queue[0] != os.getpid():
+                _queue = (os.getpid(), AppendQueue(_append, _announce, settings.CAST_QUEUE_LIMIT))
+            queue = _queue
+    return queue[1]
 
 
 def _append(ballots: Sequence[NewBallot]) -> list[Outcome]:
     log = get_log()
     try:
         outcomes = log.append(ballots, kept_heads())
-        _follow_limits(ballots)
+        _update_rate_limits(ballots)
         return outcomes
     finally:
         # This thread lives as long as the process; a broken or stale connection must not live with it.
         connection.close_if_unusable_or_obsolete()
 
 
-def _follow_limits(ballots: Sequence[NewBallot]) -> None:
+def _update_rate_limits(ballots: Sequence[NewBallot]) -> None:
     """Whatever goes wrong here, the ballots are in."""
     try:
         learn_salt()
         crossed = rate_limits.crossed_by((ballot.poll_id, ballot.counted_as) for ballot in ballots)
     except Exception:
-        logger.warning("limits_not_followed", exc_info=True)
+        logger.warning("rate_limits_not_updated", exc_info=True)
         return
     if crossed:
-        Thread(target=in_thread, args=(_tell_of, crossed), name="over-limit", daemon=True).start()
+        Thread(target=in_thread, args=(_send_over_limit, crossed), name="over-limit", daemon=True).start()
 
 
-def _tell_of(crossed: dict[tuple[int, str], int]) -> None:
+def _send_over_limit(crossed: dict[tuple[int, str], int]) -> None:
     for (poll_id, kind), count in crossed.items():
         over_limit.send_robust(sender=None, poll_id=poll_id, kind=kind, count=count)
 

@@ -2,8 +2,8 @@
 
 Reading a request by the rules of HTTP, a task for it and ASGI's messages cost more than the
 ballot. Most casts come in one piece and look all the same; those are taken here, by the
-intake's own functions. Whatever isn't exactly such a request, with nothing before it and
-nothing after it, is left to the server to parse, and comes to the intake in the usual way.
+lane's own functions. Whatever isn't exactly such a request, with nothing before it and
+nothing after it, is left to the server to parse, and comes to the lane in the usual way.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from structlog.contextvars import bound_contextvars
 
 from polls.casting import ballot_box
 from polls.casting.asgi_lane import (
-    LOOK_AGAIN,
+    FRESH_SECONDS,
     PREFIX,
+    STALE_SECONDS,
     SUFFIX,
-    TOO_OLD,
-    Intake,
-    PassOn,
+    AsgiLane,
+    PassToDjango,
     Peer,
     request_id_of,
-    unexpected,
+    unexpected_error_response,
 )
-from polls.casting.ballot_box import RulesDoubted
-from polls.casting.request import ACCEPTED_HEADERS, Answer, CastRequest, check_envelope
+from polls.casting.ballot_box import RulesMayBeStale
+from polls.casting.request import ACCEPTED_HEADERS, CastRequest, CastResponse, check_envelope
 from polls.errors import LandslideError, VoterUnknown
 from polls.http.lanes import FORWARDED_PROTO, Headers, is_secure, proxy_header
 from polls.votelog.admission import NewBallot, Outcome
@@ -45,17 +45,19 @@ _HEAD = re.compile(
 )
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?=\r\n)", re.IGNORECASE)
 _GIVEN_ID = re.compile(rb"\r\nx-request-id: *([^\r\n]*)\r\n", re.IGNORECASE)
-_ODD = re.compile(rb"\r\n(connection: *close|connection:.*upgrade|transfer-encoding|expect)", re.IGNORECASE)
+_NEEDS_PARSING = re.compile(
+    rb"\r\n(connection: *close|connection:.*upgrade|transfer-encoding|expect)", re.IGNORECASE
+)
 
 
-class Wire:
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+class RawHttpLane:
+    def __init__(self, lane: AsgiLane) -> None:
+        self._lane = lane
         self._heads: dict[tuple[bool, int, int, str | None], bytes] = {}
         proxy = proxy_header()
-        names = [*intake.reads, b"connection", proxy[0] if proxy else FORWARDED_PROTO]
+        names = [*lane.relevant_headers, b"connection", proxy[0] if proxy else FORWARDED_PROTO]
         pattern = rb"\r\n(%b):[ \t]*([^\r\n]*)" % b"|".join(map(re.escape, names))
-        self._wanted = re.compile(pattern, re.IGNORECASE).findall
+        self._find_headers = re.compile(pattern, re.IGNORECASE).findall
 
     def take(self, data: bytes, reply: Reply, peer: Peer = None, scheme: str | None = "http") -> bool:
         """Take the cast in `data`, and reply now or later; False where the request has to be parsed.
@@ -65,41 +67,41 @@ class Wire:
         head = _HEAD.match(data)
         if head is None:
             return False
-        gatherer = self._intake.gatherer()
-        if gatherer.full:
-            return not self._intake.secure_matters and self._turn_away(data, head.end(), reply)
-        headers = [(name.lower(), value.rstrip(b" \t")) for name, value in self._wanted(head[0])]
-        known = self._known(head[1].decode())
+        cast_queue = self._lane.cast_queue()
+        if cast_queue.full:
+            return not self._lane.headers_depend_on_https and self._refuse_early(data, head.end(), reply)
+        headers = [(name.lower(), value.rstrip(b" \t")) for name, value in self._find_headers(head[0])]
+        known = self._cached_rules(head[1].decode())
         try:
             secure = is_secure({"headers": headers, "scheme": scheme, "client": peer})
-            request_id, length, parts = self._intake.read_headers(headers, peer, secure=secure)
-        except PassOn:
+            request_id, length, parts = self._lane.read_headers(headers, peer, secure=secure)
+        except PassToDjango:
             return False
-        if known is None or head.end() + length != len(data) or not _stays(headers):
+        if known is None or head.end() + length != len(data) or not _keeps_alive(headers):
             return False
 
         request = CastRequest(known.code, data[head.end() :], *parts)
         try:
             check_envelope(request, length)
             ballot = ballot_box.prepare(request, known)
-            outcome = gatherer.cast(ballot)
-        except (RulesDoubted, VoterUnknown):
+            outcome = cast_queue.cast(ballot)
+        except (RulesMayBeStale, VoterUnknown):
             return False  # which takes a look at the database, or Django
         except LandslideError as error:
-            self._answer(ballot_box.refusal(error, request), request_id, secure, reply)
+            self._answer(ballot_box.error_response(error, request), request_id, secure, reply)
             return True
-        outcome.add_done_callback(partial(self._decided, request, ballot, request_id, secure, reply))
+        outcome.add_done_callback(partial(self._reply_outcome, request, ballot, request_id, secure, reply))
         return True
 
-    def _known(self, code: str) -> poll_rules.PollRules | None:
+    def _cached_rules(self, code: str) -> poll_rules.PollRules | None:
         kept = poll_rules.cached_rules(code)
-        if kept is None or kept[1] > TOO_OLD:
+        if kept is None or kept[1] > STALE_SECONDS:
             return None
-        if kept[1] > LOOK_AGAIN:
-            self._intake.look_again(code)
+        if kept[1] > FRESH_SECONDS:
+            self._lane.refresh_rules(code)
         return kept[0]
 
-    def _decided(
+    def _reply_outcome(
         self,
         request: CastRequest,
         ballot: NewBallot,
@@ -109,25 +111,25 @@ class Wire:
         outcome: asyncio.Future[Outcome],
     ) -> None:
         try:
-            answer = ballot_box.accepted(ballot, outcome.result())
+            answer = ballot_box.accepted_response(ballot, outcome.result())
         except LandslideError as error:
-            answer = ballot_box.refusal(error, request)
+            answer = ballot_box.error_response(error, request)
         except Exception as error:
             with bound_contextvars(request_id=request_id.decode()):
-                answer = unexpected(error, request)
+                answer = unexpected_error_response(error, request)
         self._answer(answer, request_id, secure, reply)
 
-    def _turn_away(self, data: bytes, end: int, reply: Reply) -> bool:
+    def _refuse_early(self, data: bytes, end: int, reply: Reply) -> bool:
         """The cheapest answer there is: hardly anything of the request is read."""
         lengths = _LENGTH.findall(data, 0, end)
-        if len(lengths) != 1 or end + int(lengths[0]) != len(data) or _ODD.search(data, 0, end):
+        if len(lengths) != 1 or end + int(lengths[0]) != len(data) or _NEEDS_PARSING.search(data, 0, end):
             return False
         given_id = _GIVEN_ID.search(data, 0, end)
         request_id = request_id_of(given_id[1] if given_id else None)
-        self._answer(self._intake.overloaded(), request_id, False, reply)
+        self._answer(self._lane.overloaded_response(), request_id, False, reply)
         return True
 
-    def _answer(self, answer: Answer, request_id: bytes, secure: bool, reply: Reply) -> None:
+    def _answer(self, answer: CastResponse, request_id: bytes, secure: bool, reply: Reply) -> None:
         if answer.headers is ACCEPTED_HEADERS or answer.status == 503:
             kind = (secure, answer.status, len(answer.body), answer.headers.get("Retry-After"))
             head = self._heads.get(kind) or self._heads.setdefault(kind, self._head(answer, secure))
@@ -135,13 +137,13 @@ class Wire:
             head = self._head(answer, secure)
         reply(b"%bx-request-id: %b\r\n" % (head, request_id), answer.body)
 
-    def _head(self, answer: Answer, secure: bool) -> bytes:
+    def _head(self, answer: CastResponse, secure: bool) -> bytes:
         status = HTTPStatus(answer.status)
         lines = [f"HTTP/1.1 {status} {status.phrase}\r\n".encode()]
-        lines += (b"%b: %b\r\n" % header for header in self._intake.headers(answer, secure=secure))
+        lines += (b"%b: %b\r\n" % header for header in self._lane.headers(answer, secure=secure))
         return b"".join(lines)
 
 
-def _stays(headers: Headers) -> bool:
+def _keeps_alive(headers: Headers) -> bool:
     """Whether the connection goes on as it is once this request is answered."""
     return all(value.lower() == b"keep-alive" for name, value in headers if name == b"connection")

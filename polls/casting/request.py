@@ -29,7 +29,7 @@ class CastRequest(msgspec.Struct, frozen=True, gc=False):
     address: str = ""
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
+class CastResponse(msgspec.Struct, frozen=True, gc=False):
     status: int
     body: bytes
     headers: dict[str, str]
@@ -53,7 +53,7 @@ class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
 _decode_ballot = msgspec.json.Decoder(BallotBody).decode
 _decode_batch = msgspec.json.Decoder(BatchBody).decode
 #: What msgspec and `strict_json` raise for a body that isn't one.
-_NO_BODY = (msgspec.MsgspecError, UnicodeError, RecursionError, DuplicateMember)
+_PARSE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError, DuplicateMember)
 #: One object, so that a lane can tell by it that a ballot was accepted.
 ACCEPTED_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
@@ -67,31 +67,31 @@ def check_envelope(request: CastRequest, limit: int) -> None:
         raise TooLarge(_("At most %(most)s bytes.") % {"most": limit})
 
 
-def ballot_of(text: bytes) -> BallotBody:
+def parse_ballot(text: bytes) -> BallotBody:
     """The ballot in a body; Malformed where it isn't one, or a member comes twice."""
     try:
         body: BallotBody = _decode_ballot(text)
         # msgspec takes the last of two members. Cheap, for every cast: each member has a colon, so only a
         # body with more of them than we got (in a text, of a null, or of a second one) is read again.
-        if text.count(b":") != _members_of(body):
+        if text.count(b":") != _count_members(body):
             refuse_duplicates(text)
-    except _NO_BODY as error:
+    except _PARSE_ERRORS as error:
         raise Malformed(str(error)) from None
     return body
 
 
-def _members_of(body: BallotBody) -> int:
+def _count_members(body: BallotBody) -> int:
     given = 1 + (body.ballot_id is not None) + (body.round is not None) + (body.replaces is not None)
     return given + (body.voter is not None) + (body.proof is not None)
 
 
-def batch_of(text: bytes) -> list[msgspec.Raw]:
+def parse_batch(text: bytes) -> list[msgspec.Raw]:
     """The ballots in a body, still to be read one by one."""
     try:
         ballots: list[msgspec.Raw] = _decode_batch(text).ballots
         # As above: the one colon outside the ballots is that of `ballots`.
         if text.count(b":") != 1 + sum(bytes(ballot).count(b":") for ballot in ballots):
             raise DuplicateMember("'ballots' comes twice in one object.")
-    except _NO_BODY as error:
+    except _PARSE_ERRORS as error:
         raise Malformed(str(error)) from None
     return ballots

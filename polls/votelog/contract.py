@@ -1,7 +1,7 @@
 """The vote log's contract: what every backend promises, and the rules they share.
 
 A vote log is a durable, append-only record of accepted ballots before they are counted,
-in N partitions. A backend is synchronous and works on batches only; the coalescer in
+in N partitions. A backend is synchronous and works on batches only; the append queue in
 `polls.casting.log_writer` gives it a thread. Positions are integers, contiguous per partition,
 starting at 1. tests/polls/votelog/contract.py is the suite that every backend passes.
 

@@ -52,7 +52,7 @@ def test_a_poll_that_asks_for_it_later_is_given_it(running: Any, visitor: Any) -
     expect(page.locator("#submit")).not_to_have_attribute("aria-disabled", "true")
     # Behind the servers' backs, so that no hint tells the page of it; they find out by themselves.
     assert system.query("UPDATE polls_poll SET proof_of_work = 'on' WHERE code = %s RETURNING id", code)
-    time.sleep(asgi_lane.TOO_OLD)
+    time.sleep(asgi_lane.STALE_SECONDS)
     cast(page, "Cat")
     assert [answer.status for answer in casts] == [403, 202]
     assert len({answer.request.post_data_json["ballot_id"] for answer in casts}) == 1

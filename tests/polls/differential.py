@@ -11,8 +11,8 @@ from django.conf import settings
 from config.operations.request_id import RequestId, given_id
 from config.security.body_limit import BodyLimit
 from config.serving.django_handler import OneHopHandler
-from polls.casting.asgi_lane import Intake
-from polls.casting.raw_http_lane import Wire
+from polls.casting.asgi_lane import AsgiLane
+from polls.casting.raw_http_lane import RawHttpLane
 
 Headers = list[tuple[bytes, bytes]]
 App = Callable[..., Awaitable[None]]
@@ -105,10 +105,10 @@ def in_bytes(sent: Sent, *more: bytes) -> bytes:
     return b"\r\n".join([*lines, *more, b"", b"".join(sent.pieces)])
 
 
-async def ask_wire(wire: Wire, data: bytes) -> Received | None:
+async def ask_raw(raw_lane: RawHttpLane, data: bytes) -> Received | None:
     """What the lane says to these bytes; None where it leaves them to the server."""
     said: asyncio.Future[tuple[bytes, bytes]] = asyncio.get_running_loop().create_future()
-    if not wire.take(data, lambda head, body: said.set_result((head, body))):
+    if not raw_lane.take(data, lambda head, body: said.set_result((head, body))):
         assert not said.done()
         return None
     head, body = await said
@@ -127,8 +127,8 @@ class TwoWays:
     def __init__(self) -> None:
         self.passed_on: list[str] = []
         self.behind = RequestId(BodyLimit(OneHopHandler(), settings.DATA_UPLOAD_MAX_MEMORY_SIZE))
-        self.lane = Intake(self._noted)
-        self.wire = Wire(self.lane)
+        self.lane = AsgiLane(self._noted)
+        self.raw_lane = RawHttpLane(self.lane)
         self.taken = 0
 
     async def _noted(self, scope: Any, receive: Any, send: Any) -> None:
@@ -139,7 +139,7 @@ class TwoWays:
         """The answer, once it is clear that both ways give the same."""
         ways: list[App] = [self.lane, self.behind] if lane_first else [self.behind, self.lane]
         one, other = [await ask(way, sent) for way in ways]
-        await self._compare_wire(sent, one)
+        await self._compare_raw(sent, one)
         assert one.comparable() == other.comparable(), f"{one}\n{other}"
         assert one.complete and other.complete
         wanted = given_id(sent.headers)
@@ -148,11 +148,11 @@ class TwoWays:
             assert request_id == wanted if wanted else re.fullmatch(rb"[0-9a-f]{16}", request_id)
         return one
 
-    async def _compare_wire(self, sent: Sent, known: Received) -> None:
+    async def _compare_raw(self, sent: Sent, known: Received) -> None:
         # A server takes the spaces round a value away, and over TLS it offers no bytes.
         if sent.scheme != "http" or any(value != value.strip(b" \t") for _, value in sent.headers):
             return
-        answer = await ask_wire(self.wire, in_bytes(sent))
+        answer = await ask_raw(self.raw_lane, in_bytes(sent))
         if answer is not None:
             self.taken += 1
             assert answer.comparable() == known.comparable(), f"{answer}\n{known}"

@@ -64,10 +64,10 @@ def test_a_change_is_said_once() -> None:
 
 def test_turning_people_away_holds_for_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
-    backpressure.turned_away(1.0)
-    assert backpressure.turning_away()
+    backpressure.record_refusal(1.0)
+    assert backpressure.is_refusing()
     monkeypatch.setattr(time, "monotonic", lambda: now + 2)
-    assert not backpressure.turning_away()
+    assert not backpressure.is_refusing()
 
 
 def test_viewers_counts_wait_for_the_heartbeat_in_a_crowd() -> None:
@@ -98,12 +98,12 @@ async def test_a_crowded_process_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(overload, "SAMPLE_SECONDS", 0.01)
     monkeypatch.setattr(overload, "ON_AFTER_SECONDS", 0.02)
-    backpressure.turned_away(60)
+    backpressure.record_refusal(60)
     detector = OverloadDetector()
     try:
         with pytest.raises(Done):
             await overload.monitor(detector, in_thread)
     finally:
-        backpressure.turned_away(0)
+        backpressure.record_refusal(0)
     assert detector.overloaded
     assert published == ["crowded"]

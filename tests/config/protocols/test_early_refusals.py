@@ -11,9 +11,9 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from config.protocols.uvicorn_http import LandslideHttp
-from polls.casting.asgi_lane import Intake
-from polls.casting.cast_queue import STANDING_AT_MOST, Gatherer
-from polls.casting.raw_http_lane import Wire
+from polls.casting.asgi_lane import AsgiLane
+from polls.casting.cast_queue import STANDING_QUEUE_LIMIT, CastQueue
+from polls.casting.raw_http_lane import RawHttpLane
 from polls.votelog.admission import NewBallot
 
 BODY = b'{"selections":[1]}'
@@ -45,27 +45,27 @@ async def behind(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-async def crowded(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+async def crowded(lane: AsgiLane, monkeypatch: pytest.MonkeyPatch) -> None:
     """An append that doesn't come back, and a queue that has stood behind it for a while."""
     never: Future[Any] = Future()
-    gatherer = intake._gatherer = Gatherer(lambda _: never)
-    for number in range(STANDING_AT_MOST):
-        gatherer.cast(NewBallot(1, number.to_bytes(16, "big"), bytes(16), "1"))
-    monkeypatch.setattr(gatherer, "_busy_since", gatherer.loop.time() - 10)
-    assert gatherer.full
+    cast_queue = lane._cast_queue = CastQueue(lambda _: never)
+    for number in range(STANDING_QUEUE_LIMIT):
+        cast_queue.cast(NewBallot(1, number.to_bytes(16, "big"), bytes(16), "1"))
+    monkeypatch.setattr(cast_queue, "_busy_since", cast_queue.loop.time() - 10)
+    assert cast_queue.full
 
 
 @pytest.fixture
-def intake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Intake]:
-    intake = Intake(behind)
-    intake._overloaded = intake._overloaded[:1]  # each says for itself when to come back
-    monkeypatch.setattr(LandslideHttp, "raw_lane", Wire(intake).take)
-    yield intake
-    intake._threads.shutdown()
+def lane(monkeypatch: pytest.MonkeyPatch) -> Iterator[AsgiLane]:
+    lane = AsgiLane(behind)
+    lane._overloaded = lane._overloaded[:1]  # each says for itself when to come back
+    monkeypatch.setattr(LandslideHttp, "raw_lane", RawHttpLane(lane).take)
+    yield lane
+    lane._threads.shutdown()
 
 
-def connected(intake: Intake) -> tuple[LandslideHttp, Transport]:
-    config = uvicorn.Config(intake, log_config=None, lifespan="off")
+def connected(lane: AsgiLane) -> tuple[LandslideHttp, Transport]:
+    config = uvicorn.Config(lane, log_config=None, lifespan="off")
     config.load()
     state = ServerState()
     state.default_headers = [(b"date", b"today")]
@@ -85,10 +85,10 @@ async def answer_to(protocol: LandslideHttp, transport: Transport, *pieces: byte
 
 
 async def test_a_whole_cast_is_turned_away_with_the_answer_that_the_lane_gives(
-    intake: Intake, monkeypatch: pytest.MonkeyPatch
+    lane: AsgiLane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await crowded(intake, monkeypatch)
-    protocol, transport = connected(intake)
+    await crowded(lane, monkeypatch)
+    protocol, transport = connected(lane)
     unread = await answer_to(protocol, transport, CAST)
     parsed = await answer_to(protocol, transport, HEAD, BODY)  # in two pieces it has to be read
     assert unread[1] == parsed[1]
@@ -99,9 +99,9 @@ async def test_a_whole_cast_is_turned_away_with_the_answer_that_the_lane_gives(
     assert json.loads(unread[1])["code"] == "overloaded"
 
 
-async def test_the_connection_goes_on(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
-    await crowded(intake, monkeypatch)
-    protocol, transport = connected(intake)
+async def test_the_connection_goes_on(lane: AsgiLane, monkeypatch: pytest.MonkeyPatch) -> None:
+    await crowded(lane, monkeypatch)
+    protocol, transport = connected(lane)
     for _ in range(3):
         assert b" 503 " in (await answer_to(protocol, transport, CAST))[0]
         assert (await answer_to(protocol, transport, OTHER))[1] == b"ok"
@@ -125,20 +125,20 @@ async def test_the_connection_goes_on(intake: Intake, monkeypatch: pytest.Monkey
     ],
 )
 async def test_what_isnt_one_whole_cast_is_read(
-    intake: Intake, monkeypatch: pytest.MonkeyPatch, data: bytes
+    lane: AsgiLane, monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
-    await crowded(intake, monkeypatch)
+    await crowded(lane, monkeypatch)
     said: list[bytes] = []
-    assert Wire(intake).take(CAST, lambda head, body: said.append(head + body))
+    assert RawHttpLane(lane).take(CAST, lambda head, body: said.append(head + body))
     assert b'"overloaded"' in said.pop()
-    assert not Wire(intake).take(data, lambda head, body: said.append(head + body))
+    assert not RawHttpLane(lane).take(data, lambda head, body: said.append(head + body))
     assert not said
 
 
 async def test_a_body_that_looks_like_a_cast_is_read_as_a_body(
-    intake: Intake, monkeypatch: pytest.MonkeyPatch
+    lane: AsgiLane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await crowded(intake, monkeypatch)
-    protocol, transport = connected(intake)
+    await crowded(lane, monkeypatch)
+    protocol, transport = connected(lane)
     head = b"POST /elsewhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(CAST)
     assert (await answer_to(protocol, transport, head, CAST))[1] == b"ok"

@@ -19,7 +19,7 @@ from tests.polls.api_client import POLLS, Caller, make_key, make_poll, refusal
 from tests.servers import PATIENCE
 from tests.threads import at_once
 
-#: The log is written in the coalescer's thread, which sees only what is committed.
+#: The log is written in the append queue's thread, which sees only what is committed.
 committed = pytest.mark.django_db(transaction=True)
 RECEIPTS = "/api/v1/receipts/"
 
@@ -399,7 +399,7 @@ def test_overload_and_doubt_ask_to_come_back(
         answer = Voter().cast(poll, 1)
         assert refusal(answer) == (503, code)
         assert "gone" not in answer.content.decode()
-    monkeypatch.setattr(log_writer, "_coalescer", raising(Overloaded()))
+    monkeypatch.setattr(log_writer, "_process_queue", raising(Overloaded()))
     assert refusal(Voter().cast(poll, 1)) == (503, "overloaded")
 
 
@@ -577,8 +577,8 @@ def test_a_store_that_fails_leaves_only_its_chunk_unknown(
             raise OperationalError("gone")
         return append(self, *args)
 
-    monkeypatch.setattr(batch, "APPEND_AT_MOST", 10)
-    monkeypatch.setattr(append_queue, "APPEND_AT_MOST", 10)
+    monkeypatch.setattr(batch, "MAX_APPEND_BALLOTS", 10)
+    monkeypatch.setattr(append_queue, "MAX_APPEND_BALLOTS", 10)
     monkeypatch.setattr(log, "append", second_fails)
     ballots = [{"selections": [1], "voter": str(n)} for n in range(25)]
     answer = Caller(make_key("ballots:write"))("POST", cast_path(poll) + "batch/", {"ballots": ballots})

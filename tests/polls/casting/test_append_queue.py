@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from polls.casting import append_queue, log_writer
-from polls.casting.append_queue import Coalescer
+from polls.casting.append_queue import AppendQueue
 from polls.errors import LogInconsistent, OutcomeUnknown, Overloaded, Unavailable
 from polls.votelog.admission import NewBallot, Outcome
 from tests.servers import PATIENCE, wait_for
@@ -59,15 +59,15 @@ def store() -> Any:
 
 
 @pytest.fixture
-def box(store: Store) -> Coalescer:
-    return Coalescer(store.append, store.appended, limit=10)
+def box(store: Store) -> AppendQueue:
+    return AppendQueue(store.append, store.appended, limit=10)
 
 
 def rounds(future: Future[list[Outcome]]) -> list[int]:
     return [outcome.round for outcome in future.result(PATIENCE)]
 
 
-def test_what_comes_while_it_is_busy_goes_together(box: Coalescer, store: Store) -> None:
+def test_what_comes_while_it_is_busy_goes_together(box: AppendQueue, store: Store) -> None:
     first = box.submit(ballots(1))
     store.busy()
     others = [box.submit(ballots(2, 3)), box.submit(ballots(4)), box.submit(ballots(5, 6))]
@@ -78,7 +78,7 @@ def test_what_comes_while_it_is_busy_goes_together(box: Coalescer, store: Store)
     assert store.batches == [[1], [2, 3, 4, 5, 6]]
 
 
-def test_it_waits_for_nobody_when_idle(box: Coalescer, store: Store) -> None:
+def test_it_waits_for_nobody_when_idle(box: AppendQueue, store: Store) -> None:
     store.free()
     for number in (1, 3, 5):
         assert rounds(box.submit(ballots(number))) == [number]
@@ -86,9 +86,9 @@ def test_it_waits_for_nobody_when_idle(box: Coalescer, store: Store) -> None:
 
 
 def test_an_append_is_not_larger_than_it_should_be(
-    box: Coalescer, store: Store, monkeypatch: pytest.MonkeyPatch
+    box: AppendQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(append_queue, "APPEND_AT_MOST", 4)
+    monkeypatch.setattr(append_queue, "MAX_APPEND_BALLOTS", 4)
     first = box.submit(ballots(1))
     store.busy()
     others = [box.submit(ballots(*group)) for group in [(2, 3), (4, 5), (6,), (7, 8, 9)]]
@@ -98,7 +98,7 @@ def test_an_append_is_not_larger_than_it_should_be(
     assert store.batches == [[1], [2, 3, 4, 5], [6, 7, 8, 9]]
 
 
-def test_too_many_are_refused_before_anything_is_written(box: Coalescer, store: Store) -> None:
+def test_too_many_are_refused_before_anything_is_written(box: AppendQueue, store: Store) -> None:
     first = box.submit(ballots(1))
     store.busy()
     waiting = [box.submit(ballots(*range(10, 19))), box.submit(ballots(20))]
@@ -115,7 +115,7 @@ def test_too_many_are_refused_before_anything_is_written(box: Coalescer, store: 
     ("failure", "seen"), [(OSError("gone"), "outcome_unknown"), (LogInconsistent(), "log_inconsistent")]
 )
 def test_a_failure_is_told_to_all_of_its_batch_and_to_no_other(
-    box: Coalescer, store: Store, failure: Exception, seen: str
+    box: AppendQueue, store: Store, failure: Exception, seen: str
 ) -> None:
     first = box.submit(ballots(1))
     store.busy()
@@ -133,7 +133,7 @@ def test_a_failure_is_told_to_all_of_its_batch_and_to_no_other(
     assert store.announced == [[1], [7]]
 
 
-def test_only_accepted_ballots_are_announced(box: Coalescer, store: Store) -> None:
+def test_only_accepted_ballots_are_announced(box: AppendQueue, store: Store) -> None:
     store.free()
     assert rounds(box.submit(ballots(1, 2, 3))) == [1, 2, 3]
     assert rounds(box.submit(ballots(2))) == [2]
@@ -143,20 +143,20 @@ def test_only_accepted_ballots_are_announced(box: Coalescer, store: Store) -> No
 
 
 def test_an_announcement_that_fails_harms_no_ballot(
-    box: Coalescer, store: Store, monkeypatch: pytest.MonkeyPatch
+    box: AppendQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(accepted: Sequence[NewBallot]) -> None:
         store.appended(accepted)
         raise OSError("no broker")
 
-    monkeypatch.setattr(box, "_appended", fail)
+    monkeypatch.setattr(box, "_on_accepted", fail)
     store.free()
     for number in (1, 3, 2):
         assert rounds(box.submit(ballots(number))) == [number]
     assert store.announced == [[1], [3]]
 
 
-def test_what_is_cancelled_while_it_waits_is_never_written(box: Coalescer, store: Store) -> None:
+def test_what_is_cancelled_while_it_waits_is_never_written(box: AppendQueue, store: Store) -> None:
     first = box.submit(ballots(1))
     store.busy()
     assert not first.cancel()  # under way: nobody knows
@@ -168,7 +168,7 @@ def test_what_is_cancelled_while_it_waits_is_never_written(box: Coalescer, store
     assert store.batches == [[1], [5]]
 
 
-def test_it_goes_on_where_all_that_waited_gave_up(box: Coalescer, store: Store) -> None:
+def test_it_goes_on_where_all_that_waited_gave_up(box: AppendQueue, store: Store) -> None:
     box.submit(ballots(1))
     store.busy()
     assert box.submit(ballots(3)).cancel()
@@ -179,7 +179,7 @@ def test_it_goes_on_where_all_that_waited_gave_up(box: Coalescer, store: Store) 
 
 @pytest.mark.parametrize("under_way", [True, False])
 def test_a_cast_that_took_too_long_knows_whether_it_was_written(
-    box: Coalescer, store: Store, settings: Any, under_way: bool
+    box: AppendQueue, store: Store, settings: Any, under_way: bool
 ) -> None:
     settings.CAST_DEADLINE_SECONDS = 0.05
     if not under_way:
@@ -189,7 +189,7 @@ def test_a_cast_that_took_too_long_knows_whether_it_was_written(
     if under_way:
         store.busy()
     with pytest.raises(OutcomeUnknown if under_way else Overloaded):
-        log_writer._settle(future)
+        log_writer._wait_for(future)
     store.free()
     assert rounds(box.submit(ballots(5))) == [5]
     assert ([3] in store.batches) == under_way
@@ -197,7 +197,7 @@ def test_a_cast_that_took_too_long_knows_whether_it_was_written(
 
 def test_many_at_once_each_get_their_own(store: Store) -> None:
     store.free()
-    box = Coalescer(store.append, store.appended, limit=1000)
+    box = AppendQueue(store.append, store.appended, limit=1000)
     seen: list[tuple[int, list[int]]] = []
 
     def cast(number: int) -> None:
@@ -213,11 +213,11 @@ def test_many_at_once_each_get_their_own(store: Store) -> None:
 
 
 def test_while_an_append_hangs_nobody_queues_behind_it(
-    box: Coalescer, store: Store, monkeypatch: pytest.MonkeyPatch
+    box: AppendQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = box.submit(ballots(1))
     store.busy()
-    monkeypatch.setattr(append_queue, "HANGS_SECONDS", 0.0)
+    monkeypatch.setattr(append_queue, "APPEND_STUCK_SECONDS", 0.0)
     with pytest.raises(Unavailable):
         box.submit(ballots(2))
     store.free()
@@ -226,7 +226,7 @@ def test_while_an_append_hangs_nobody_queues_behind_it(
 
 
 def test_after_a_failure_one_append_at_a_time_tries_whether_the_store_is_back(
-    box: Coalescer, store: Store
+    box: AppendQueue, store: Store
 ) -> None:
     store.failures.append(ConnectionError())
     failed = box.submit(ballots(1))

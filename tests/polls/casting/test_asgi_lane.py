@@ -17,8 +17,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from polls import drafts, lifecycle
 from polls.casting import asgi_lane, ballot_box, log_writer
-from polls.casting.asgi_lane import Intake, PassOn
-from polls.casting.cast_queue import STANDING_AT_MOST, STANDING_SECONDS, Gatherer
+from polls.casting.asgi_lane import AsgiLane, PassToDjango
+from polls.casting.cast_queue import STANDING_QUEUE_LIMIT, STANDING_QUEUE_SECONDS, CastQueue
 from polls.errors import LogInconsistent
 from polls.methods import MethodRules
 from polls.models import Poll
@@ -27,7 +27,7 @@ from polls.votelog.admission import NewBallot, Outcome
 from polls.votelog.entries import entries_of
 from polls.voters import identity, poll_rules
 from tests.polls.api_client import POLLS, make_poll
-from tests.polls.differential import Received, Sent, TwoWays, ask, ask_wire, in_bytes
+from tests.polls.differential import Received, Sent, TwoWays, ask, ask_raw, in_bytes
 from tests.servers import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,7 +38,7 @@ class Door:
 
     def __init__(self) -> None:
         self.ways = TwoWays()
-        self.lane: Intake = self.ways.lane
+        self.lane: AsgiLane = self.ways.lane
         self._runner = asyncio.Runner()
 
     def run(self, work: Any) -> Any:
@@ -67,7 +67,7 @@ class Door:
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is no store that doesn't answer."""
-    monkeypatch.setattr(asgi_lane, "STORE_PATIENCE", float(PATIENCE))
+    monkeypatch.setattr(asgi_lane, "DATABASE_TIMEOUT", float(PATIENCE))
 
 
 @pytest.fixture
@@ -202,8 +202,8 @@ def test_no_ballot_asks_the_database_once_the_rules_are_known(
 def test_rules_of_a_second_serve_and_are_looked_up_meanwhile(
     door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asgi_lane, "TOO_OLD", 3600)
-    aged(poll, asgi_lane.LOOK_AGAIN + 0.1, **MORE_CHOICES)
+    monkeypatch.setattr(asgi_lane, "STALE_SECONDS", 3600)
+    aged(poll, asgi_lane.FRESH_SECONDS + 0.1, **MORE_CHOICES)
     assert statuses(door.cast(ballot(poll, 9))) == [202]
     while poll_rules._cache[poll.code][1].rules == MORE_CHOICES["rules"]:
         door.pause()
@@ -211,7 +211,7 @@ def test_rules_of_a_second_serve_and_are_looked_up_meanwhile(
 
 
 def test_older_rules_are_waited_for(door: Door, poll: Poll) -> None:
-    aged(poll, asgi_lane.TOO_OLD + 0.1, **MORE_CHOICES)
+    aged(poll, asgi_lane.STALE_SECONDS + 0.1, **MORE_CHOICES)
     assert code(door.cast(ballot(poll, 9))[0]) == (400, "invalid_selection")
     assert "9" not in in_the_log(poll)
 
@@ -251,7 +251,7 @@ def test_a_change_of_the_poll_is_known_at_once(door: Door, poll: Poll) -> None:
 
 
 def test_a_poll_that_is_gone_is_not_found_any_more(door: Door, poll: Poll) -> None:
-    aged(poll, asgi_lane.TOO_OLD + 0.1)
+    aged(poll, asgi_lane.STALE_SECONDS + 0.1)
     rules_of_it = poll_rules._cache[poll.code]
     Poll.objects.filter(pk=poll.pk).delete()
     poll_rules._cache[poll.code] = rules_of_it
@@ -261,7 +261,7 @@ def test_a_poll_that_is_gone_is_not_found_any_more(door: Door, poll: Poll) -> No
 def test_known_rules_serve_while_the_database_does_not_answer(
     door: Door, poll: Poll, hold: Callable[..., Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asgi_lane, "STORE_PATIENCE", 0.1)
+    monkeypatch.setattr(asgi_lane, "DATABASE_TIMEOUT", 0.1)
     look = hold(poll_rules, "_load")
     aged(poll, 3600)
     for _ in range(3):  # in vain, then without waiting, and again
@@ -287,9 +287,9 @@ def test_known_rules_serve_while_the_database_is_away(
 def test_a_flood_of_invalid_selections_has_few_threads_and_places(
     door: Door, poll: Poll, hold: Callable[..., Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asgi_lane, "DOUBTS_AT_MOST", 20)
+    monkeypatch.setattr(asgi_lane, "MAX_STALE_CHECKS", 20)
     aged(poll, -3600)  # so that no renewal waits behind them
-    looks = hold(ballot_box, "prepare_surely")
+    looks = hold(ballot_box, "prepare_with_fresh_rules")
 
     async def flood() -> tuple[list[Received], list[Received]]:
         casts = [asyncio.create_task(ask(door.lane, ballot(poll, 99))) for _ in range(60)]
@@ -298,21 +298,21 @@ def test_a_flood_of_invalid_selections_has_few_threads_and_places(
         meanwhile = await ask(door.lane, ballot(poll))
         assert meanwhile.status == 202
         assert len(turned_away) == 40
-        assert looks.calls <= asgi_lane.THREADS
+        assert looks.calls <= asgi_lane.DATABASE_THREADS
         looks.release()
         return [task.result() for task in turned_away], list(await asyncio.gather(*casts))
 
     turned_away, answers = door.run(flood())
     assert {code(answer) for answer in turned_away} == {(503, "overloaded")}
     assert sorted(map(code, answers)) == [(400, "invalid_selection")] * 20 + [(503, "overloaded")] * 40
-    assert len(looks.threads) <= asgi_lane.THREADS
+    assert len(looks.threads) <= asgi_lane.DATABASE_THREADS
     assert code(door.cast(ballot(poll, 99))[0]) == (400, "invalid_selection")
 
 
 def test_a_flood_of_unknown_polls_has_few_places_too(
     hold: Callable[..., Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asgi_lane, "LOOKS_AT_MOST", 10)
+    monkeypatch.setattr(asgi_lane, "MAX_RULE_LOADS", 10)
     passed_on: list[str] = []
 
     async def behind(scope: Any, receive: Any, send: Any) -> None:
@@ -323,7 +323,7 @@ def test_a_flood_of_unknown_polls_has_few_places_too(
     looks = hold(poll_rules, "_load")
 
     async def flood() -> None:
-        lane = Intake(behind)
+        lane = AsgiLane(behind)
         unknown = [replace(ballot(Poll(code=f"NO{n:04}"))) for n in range(50)]
         casts = [asyncio.create_task(ask(lane, sent)) for sent in unknown]
         while len(passed_on) < 40:
@@ -361,7 +361,7 @@ def test_one_who_hangs_up_before_the_answer_harms_nobody(
         waiting.set()
         return submit(ballots)
 
-    door.lane._gatherer = None
+    door.lane._cast_queue = None
     monkeypatch.setattr(log_writer, "submit", late)
 
     async def hang_up() -> Received:
@@ -392,14 +392,14 @@ class Stuck:
         return Future()
 
 
-async def fill(lane: Intake, poll: Poll, settings: Any) -> None:
+async def fill(lane: AsgiLane, poll: Poll, settings: Any) -> None:
     """The lane has been too slow for too long, with a queue in front of it."""
     settings.CAST_DEADLINE_SECONDS = 3600
-    lane._gatherer = Gatherer(Stuck().submit)
-    for number in range(STANDING_AT_MOST):
-        lane._gatherer.cast(NewBallot(poll.pk, number.to_bytes(16, "big"), bytes(16), "1"))
-    lane._gatherer._busy_since -= STANDING_SECONDS + 1
-    assert lane._gatherer.full
+    lane._cast_queue = CastQueue(Stuck().submit)
+    for number in range(STANDING_QUEUE_LIMIT):
+        lane._cast_queue.cast(NewBallot(poll.pk, number.to_bytes(16, "big"), bytes(16), "1"))
+    lane._cast_queue._busy_since -= STANDING_QUEUE_SECONDS + 1
+    assert lane._cast_queue.full
 
 
 def test_who_finds_it_full_is_turned_away_as_django_would(
@@ -412,7 +412,7 @@ def test_who_finds_it_full_is_turned_away_as_django_would(
         return await ask(door.lane, ballot(poll))
 
     turned_away = door.run(find_it_full())
-    monkeypatch.setattr(log_writer._coalescer(), "_limit", 0)
+    monkeypatch.setattr(log_writer._process_queue(), "_limit", 0)
     by_django: Received = door.run(ask(door.ways.behind, ballot(poll)))
     assert code(turned_away) == (503, "overloaded")
     assert turned_away.header(b"retry-after") == [b"1"]
@@ -421,11 +421,11 @@ def test_who_finds_it_full_is_turned_away_as_django_would(
 
 
 def test_one_that_is_not_even_parsed_hears_the_same(door: Door, poll: Poll, settings: Any) -> None:
-    sent, wire = ballot(poll), door.ways.wire
+    sent, raw_lane = ballot(poll), door.ways.raw_lane
 
     async def answers() -> tuple[Received | None, Received]:
         await fill(door.lane, poll, settings)
-        return await ask_wire(wire, in_bytes(sent)), await ask(door.lane, sent)
+        return await ask_raw(raw_lane, in_bytes(sent)), await ask(door.lane, sent)
 
     unparsed, parsed = door.run(answers())
     assert unparsed
@@ -440,11 +440,11 @@ def test_one_that_finds_no_place_after_all_hears_the_same(poll: Poll, settings: 
 
     async def answers() -> list[Received | None]:
         lane = door.lane
-        lane._gatherer = Gatherer(Stuck().submit)
-        lane._gatherer.cast(NewBallot(poll.pk, bytes(16), bytes(16), "1"))
-        assert not lane._gatherer.full
+        lane._cast_queue = CastQueue(Stuck().submit)
+        lane._cast_queue.cast(NewBallot(poll.pk, bytes(16), bytes(16), "1"))
+        assert not lane._cast_queue.full
         sent = ballot(poll)
-        return [await ask_wire(door.ways.wire, in_bytes(sent)), await ask(lane, sent)]
+        return [await ask_raw(door.ways.raw_lane, in_bytes(sent)), await ask(lane, sent)]
 
     unparsed, parsed = door.run(answers())
     assert unparsed and parsed
@@ -462,7 +462,7 @@ def test_over_https_it_is_parsed_before_it_is_turned_away(poll: Poll, settings: 
     async def answers() -> tuple[Received | None, Received]:
         await fill(door.lane, poll, settings)
         data = in_bytes(ballot(poll), b"X-Forwarded-Proto: https")
-        return await ask_wire(door.ways.wire, data), await ask(door.lane, ballot(poll, scheme="https"))
+        return await ask_raw(door.ways.raw_lane, data), await ask(door.lane, ballot(poll, scheme="https"))
 
     unparsed, parsed = door.run(answers())
     assert unparsed is None
@@ -476,7 +476,7 @@ def test_what_is_no_plain_cast_in_one_piece_is_parsed(
     full: bool, door: Door, poll: Poll, settings: Any
 ) -> None:
     sent = ballot(poll)
-    whole, wire = in_bytes(sent), door.ways.wire
+    whole, raw_lane = in_bytes(sent), door.ways.raw_lane
     door.cast(sent)  # from here on the rules are known
     odd = [
         whole[:-1],
@@ -507,8 +507,8 @@ def test_what_is_no_plain_cast_in_one_piece_is_parsed(
     async def answers() -> list[Received | None]:
         if full:
             await fill(door.lane, poll, settings)
-        assert await ask_wire(wire, whole)
-        return [await ask_wire(wire, data) for data in odd]
+        assert await ask_raw(raw_lane, whole)
+        return [await ask_raw(raw_lane, data) for data in odd]
 
     assert door.run(answers()) == [None] * len(odd)
 
@@ -517,7 +517,7 @@ def test_what_is_no_plain_cast_in_one_piece_is_parsed(
 def test_a_length_that_is_none_is_for_django(door: Door, length: bytes) -> None:
     cookie = b"voter=" + identity.new_cookie().encode()
     headers = [(b"content-type", b"application/json"), (b"host", b"testserver"), (b"cookie", cookie)]
-    with pytest.raises(PassOn):
+    with pytest.raises(PassToDjango):
         door.lane.read_headers([*headers, (b"content-length", length)], None, secure=False)
     assert door.lane.read_headers([*headers, (b"content-length", b"2")], None, secure=False)[1] == 2
 

@@ -155,13 +155,13 @@ class TestCasting:
     def test_who_waits_sits_on_no_database_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Or, with a pool, as many waiting casts as it has connections would wait for ever."""
         poll, held = open_poll(), []
-        settle = log_writer._settle
+        settle = log_writer._wait_for
 
         def look(future: Any) -> Any:
             held.append(connection.connection)
             return settle(future)
 
-        monkeypatch.setattr(log_writer, "_settle", look)
+        monkeypatch.setattr(log_writer, "_wait_for", look)
         assert cast(poll, [1])[0] == 202
         assert held == [None]
 

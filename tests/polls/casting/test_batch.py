@@ -67,7 +67,7 @@ class TestBatches:
         assert self.send(open_poll(), key, []) == []
 
     def test_a_batch_larger_than_an_append(self, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(batch, "APPEND_AT_MOST", 40)
+        monkeypatch.setattr(batch, "MAX_APPEND_BALLOTS", 40)
         poll = open_poll()
         outcomes = self.send(
             poll, key, [{"selections": [1 + n % 3], "voter": str(n % 90)} for n in range(100)]
@@ -108,7 +108,7 @@ class TestBatches:
         assert check_books(poll)[1, "ballots"] == 4
 
     def test_a_part_that_fails_is_told_from_the_rest(self, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(batch, "APPEND_AT_MOST", 2)
+        monkeypatch.setattr(batch, "MAX_APPEND_BALLOTS", 2)
         poll, log = open_poll(), votelog.get_log()
         write, calls = log.append, iter([True, False, True])
 

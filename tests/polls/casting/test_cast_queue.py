@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from polls.casting import backpressure, cast_queue
-from polls.casting.cast_queue import Gatherer
+from polls.casting.cast_queue import CastQueue
 from polls.errors import LandslideError, Overloaded, Unavailable
 from polls.votelog.admission import NewBallot, Outcome
 
@@ -18,7 +18,7 @@ def ballot(number: int) -> NewBallot:
 
 
 class Store:
-    """What a gatherer submits to: the test says when a group comes back, and as what."""
+    """What a cast queue submits to: the test says when a group comes back, and as what."""
 
     def __init__(self) -> None:
         self.groups: list[tuple[list[int], Future[list[Outcome]]]] = []
@@ -52,16 +52,16 @@ def store() -> Store:
 
 
 @pytest.fixture
-async def box(store: Store) -> Gatherer:
-    return Gatherer(store.submit)
+async def box(store: Store) -> CastQueue:
+    return CastQueue(store.submit)
 
 
 @pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gatherer, float], None]:
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[CastQueue, float], None]:
     """later(box, 3): the loop's clock says three seconds more."""
     passed = 0.0
 
-    def pass_time(box: Gatherer, seconds: float) -> None:
+    def pass_time(box: CastQueue, seconds: float) -> None:
         nonlocal passed
         passed += seconds
         now = type(box.loop).time
@@ -71,7 +71,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gatherer, float], None]:
 
 
 @pytest.fixture
-def pass_deadline(settings: Any, later: Callable[[Gatherer, float], None]) -> Callable[[Gatherer], None]:
+def pass_deadline(settings: Any, later: Callable[[CastQueue, float], None]) -> Callable[[CastQueue], None]:
     """pass_deadline(box): what was cast before it has waited for too long."""
     settings.CAST_DEADLINE_SECONDS = 1000
     return lambda box: later(box, 1001)
@@ -94,7 +94,7 @@ def codes(outcomes: Sequence[asyncio.Future[Outcome]]) -> list[str]:
 # --- groups ---
 
 
-async def test_what_comes_in_the_same_turn_goes_together(box: Gatherer, store: Store) -> None:
+async def test_what_comes_in_the_same_turn_goes_together(box: CastQueue, store: Store) -> None:
     outcomes = [box.cast(ballot(number)) for number in (1, 2, 3)]
     assert store.sent == []
     await turn()
@@ -104,7 +104,7 @@ async def test_what_comes_in_the_same_turn_goes_together(box: Gatherer, store: S
     assert rounds(outcomes) == [1, 2, 3]
 
 
-async def test_what_comes_meanwhile_goes_as_the_next_group(box: Gatherer, store: Store) -> None:
+async def test_what_comes_meanwhile_goes_as_the_next_group(box: CastQueue, store: Store) -> None:
     first = box.cast(ballot(1))
     await turn()
     others = [box.cast(ballot(number)) for number in (2, 3)]
@@ -122,7 +122,7 @@ async def test_what_comes_meanwhile_goes_as_the_next_group(box: Gatherer, store:
     assert rounds(others) == [2, 3, 4]
 
 
-async def test_it_starts_again_after_a_rest(box: Gatherer, store: Store) -> None:
+async def test_it_starts_again_after_a_rest(box: CastQueue, store: Store) -> None:
     for number in (1, 2):
         outcome = box.cast(ballot(number))
         await turn()
@@ -133,9 +133,9 @@ async def test_it_starts_again_after_a_rest(box: Gatherer, store: Store) -> None
 
 
 async def test_a_group_is_not_larger_than_an_append(
-    box: Gatherer, store: Store, monkeypatch: pytest.MonkeyPatch
+    box: CastQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cast_queue, "APPEND_AT_MOST", 3)
+    monkeypatch.setattr(cast_queue, "MAX_APPEND_BALLOTS", 3)
     outcomes = [box.cast(ballot(number)) for number in range(1, 8)]
     for group in range(3):
         await turn()
@@ -146,7 +146,7 @@ async def test_a_group_is_not_larger_than_an_append(
     assert rounds(outcomes) == list(range(1, 8))
 
 
-async def test_outcomes_may_come_from_another_thread(box: Gatherer, store: Store) -> None:
+async def test_outcomes_may_come_from_another_thread(box: CastQueue, store: Store) -> None:
     outcome = box.cast(ballot(1))
     await turn()
     await asyncio.to_thread(store.give_back, 0)
@@ -157,15 +157,15 @@ async def test_outcomes_may_come_from_another_thread(box: Gatherer, store: Store
 
 
 async def test_it_says_when_it_is_full_and_when_no_more(settings: Any, store: Store) -> None:
-    settings.CAST_QUEUE_LIMIT = cast_queue.STANDING_AT_MOST + 2
-    box = Gatherer(store.submit)
-    backpressure.turned_away(-1)
+    settings.CAST_QUEUE_LIMIT = cast_queue.STANDING_QUEUE_LIMIT + 2
+    box = CastQueue(store.submit)
+    backpressure.record_refusal(-1)
     for number in range(settings.CAST_QUEUE_LIMIT):
         assert not box.full
         box.cast(ballot(number))
-    assert not backpressure.turning_away()
+    assert not backpressure.is_refusing()
     assert box.full
-    assert backpressure.turning_away(), "the floors above hear of it"
+    assert backpressure.is_refusing(), "the floors above hear of it"
     await turn()
     assert box.full  # those under way count too
     store.give_back(0)
@@ -174,52 +174,52 @@ async def test_it_says_when_it_is_full_and_when_no_more(settings: Any, store: St
 
 
 async def test_a_burst_may_fill_the_queue_but_a_standing_one_is_kept_short(
-    box: Gatherer, store: Store, later: Callable[[Gatherer, float], None]
+    box: CastQueue, store: Store, later: Callable[[CastQueue, float], None]
 ) -> None:
-    for number in range(cast_queue.STANDING_AT_MOST):
+    for number in range(cast_queue.STANDING_QUEUE_LIMIT):
         box.cast(ballot(number))
     await turn()
     assert not box.full
-    later(box, cast_queue.STANDING_SECONDS + 0.1)
+    later(box, cast_queue.STANDING_QUEUE_SECONDS + 0.1)
     assert box.full
     store.give_back(0)
     await turn()
-    for number in range(cast_queue.STANDING_AT_MOST - 1):
+    for number in range(cast_queue.STANDING_QUEUE_LIMIT - 1):
         box.cast(ballot(number))
     assert not box.full
     box.cast(ballot(99))
     assert box.full  # so soon after the last one it is still the same crowd
-    later(box, cast_queue.STANDING_SECONDS + cast_queue.RELIEF_SECONDS + 0.2)
+    later(box, cast_queue.STANDING_QUEUE_SECONDS + cast_queue.RECOVERY_SECONDS + 0.2)
     await turn()
     store.give_back(1)
     await turn()
-    for number in range(cast_queue.STANDING_AT_MOST + 1):
+    for number in range(cast_queue.STANDING_QUEUE_LIMIT + 1):
         box.cast(ballot(number))
     assert not box.full  # a new burst
 
 
 async def test_fewer_are_let_in_while_turning_away_falls_behind(
-    box: Gatherer, later: Callable[[Gatherer, float], None]
+    box: CastQueue, later: Callable[[CastQueue, float], None]
 ) -> None:
-    for number in range(cast_queue.STANDING_AT_MOST):
+    for number in range(cast_queue.STANDING_QUEUE_LIMIT):
         box.cast(ballot(number))
     await turn()
-    later(box, cast_queue.STANDING_SECONDS + 0.1)
+    later(box, cast_queue.STANDING_QUEUE_SECONDS + 0.1)
     assert box.full
-    box._look(box.loop.time() - 1)
-    assert box._at_most < cast_queue.STANDING_AT_MOST
+    box._check_lag(box.loop.time() - 1)
+    assert box._standing_limit < cast_queue.STANDING_QUEUE_LIMIT
     for _ in range(20):
-        box._look(box.loop.time() - 1)
-    assert box._at_most == cast_queue.LEAST_AT_MOST
+        box._check_lag(box.loop.time() - 1)
+    assert box._standing_limit == cast_queue.MIN_STANDING_LIMIT
     for _ in range(20):
-        box._look(box.loop.time())
-    assert box._at_most == cast_queue.STANDING_AT_MOST
+        box._check_lag(box.loop.time())
+    assert box._standing_limit == cast_queue.STANDING_QUEUE_LIMIT
 
 
 async def test_one_that_was_held_up_on_its_way_finds_no_place(settings: Any, store: Store) -> None:
     """Who was let in and then waited, say for the poll's rules, must not come on top of the limit."""
     settings.CAST_QUEUE_LIMIT = 2
-    box = Gatherer(store.submit)
+    box = CastQueue(store.submit)
     waiting = [box.cast(ballot(1)), box.cast(ballot(2))]
     with pytest.raises(Overloaded):
         box.cast(ballot(3))
@@ -233,7 +233,7 @@ async def test_one_that_was_held_up_on_its_way_finds_no_place(settings: Any, sto
 # --- what goes wrong ---
 
 
-async def test_each_hears_of_its_own_ballot_and_no_other(box: Gatherer, store: Store) -> None:
+async def test_each_hears_of_its_own_ballot_and_no_other(box: CastQueue, store: Store) -> None:
     together = [box.cast(ballot(1)), box.cast(ballot(2)), box.cast(ballot(3))]
     await turn()
     after = box.cast(ballot(4))
@@ -247,7 +247,7 @@ async def test_each_hears_of_its_own_ballot_and_no_other(box: Gatherer, store: S
 
 @pytest.mark.parametrize("failure", [Overloaded(), Unavailable(), RuntimeError("can't start new thread")])
 async def test_a_group_that_is_not_taken_hears_so_and_the_next_is_tried(
-    box: Gatherer, store: Store, failure: Exception
+    box: CastQueue, store: Store, failure: Exception
 ) -> None:
     store.refuse = failure
     refused = [box.cast(ballot(1)), box.cast(ballot(2))]
@@ -265,7 +265,7 @@ async def test_a_group_that_is_not_taken_hears_so_and_the_next_is_tried(
     assert rounds([after]) == [3]
 
 
-async def test_who_hung_up_is_not_answered_and_the_others_are(box: Gatherer, store: Store) -> None:
+async def test_who_hung_up_is_not_answered_and_the_others_are(box: CastQueue, store: Store) -> None:
     gone, there = box.cast(ballot(1)), box.cast(ballot(2))
     await turn()
     gone_too, there_too = box.cast(ballot(3)), box.cast(ballot(4))
@@ -283,7 +283,7 @@ async def test_who_hung_up_is_not_answered_and_the_others_are(box: Gatherer, sto
 
 
 async def test_under_way_it_is_unknown_and_in_the_queue_it_is_not_written(
-    box: Gatherer, store: Store, pass_deadline: Callable[[Gatherer], None]
+    box: CastQueue, store: Store, pass_deadline: Callable[[CastQueue], None]
 ) -> None:
     under_way = box.cast(ballot(1))
     await turn()
@@ -298,7 +298,7 @@ async def test_under_way_it_is_unknown_and_in_the_queue_it_is_not_written(
 
 
 async def test_a_group_that_waits_for_others_is_taken_back(
-    box: Gatherer, store: Store, pass_deadline: Callable[[Gatherer], None]
+    box: CastQueue, store: Store, pass_deadline: Callable[[CastQueue], None]
 ) -> None:
     """The coalescer has it in its queue still, behind what API clients sent."""
     outcome = box.cast(ballot(1))
@@ -316,7 +316,7 @@ async def test_a_group_that_waits_for_others_is_taken_back(
 
 @pytest.mark.parametrize("size", [1, 2])
 async def test_one_that_comes_back_too_late_answers_for_no_other_group(
-    box: Gatherer, store: Store, pass_deadline: Callable[[Gatherer], None], size: int
+    box: CastQueue, store: Store, pass_deadline: Callable[[CastQueue], None], size: int
 ) -> None:
     """Else a ballot would be acknowledged by what became of another."""
     late = box.cast(ballot(1))
@@ -342,7 +342,7 @@ async def test_one_that_comes_back_too_late_answers_for_no_other_group(
 
 
 async def test_nobody_waits_for_two_groups(
-    box: Gatherer, store: Store, later: Callable[[Gatherer, float], None], settings: Any
+    box: CastQueue, store: Store, later: Callable[[CastQueue, float], None], settings: Any
 ) -> None:
     """The time that a ballot spent in the queue counts."""
     settings.CAST_DEADLINE_SECONDS = 100
@@ -363,7 +363,7 @@ async def test_nobody_waits_for_two_groups(
 
 
 async def test_who_comes_later_has_a_deadline_of_their_own(
-    box: Gatherer, store: Store, later: Callable[[Gatherer, float], None], settings: Any
+    box: CastQueue, store: Store, later: Callable[[CastQueue, float], None], settings: Any
 ) -> None:
     settings.CAST_DEADLINE_SECONDS = 100
     for group in range(4):
@@ -383,10 +383,10 @@ async def test_who_comes_later_has_a_deadline_of_their_own(
 def test_a_group_that_comes_back_after_the_loop_harms_nobody(
     store: Store, caplog: pytest.LogCaptureFixture, taken_back: bool
 ) -> None:
-    """It comes back on the coalescer's thread, which has others to answer."""
+    """It comes back on the append queue's thread, which has others to answer."""
 
     async def cast() -> None:
-        Gatherer(store.submit).cast(ballot(1))
+        CastQueue(store.submit).cast(ballot(1))
         await turn()
 
     asyncio.run(cast())

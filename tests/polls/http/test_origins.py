@@ -119,7 +119,7 @@ def test_without_a_header_of_its_own_a_trusted_proxy_tells_the_scheme_by_the_usu
     async def answer() -> bytes:
         said: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         data = in_bytes(Sent(f"{POLLS}{poll.code}/ballots/", headers, (body,)))
-        assert TwoWays().wire.take(data, lambda head, _: said.set_result(head), (peer, 4711))
+        assert TwoWays().raw_lane.take(data, lambda head, _: said.set_result(head), (peer, 4711))
         return await said
 
     with asyncio.Runner() as runner:
