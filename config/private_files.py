@@ -12,12 +12,14 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 #: What SQLite keeps beside a database, with the database's own permissions where it makes them.
-_BESIDE_SQLITE = ("", "-wal", "-shm", "-journal")
+_SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 
 #: What Landslide keeps in DATA_DIR, by how its names begin.
-_OURS = ("landslide.", "test.sqlite3", "secret_key", "audit_key", "admin-password", "audit", ".secret_key.",
-         ".audit_key.", ".admin-password.")  # fmt: skip
+_OWN_PREFIXES = (
+    *("landslide.", "test.sqlite3", "secret_key", "audit_key", "admin-password", "audit"),
+    *(".secret_key.", ".audit_key.", ".admin-password."),
+)
 
 
 def private_folder(folder: Path, *, public: str) -> None:
@@ -31,14 +33,14 @@ def private_folder(folder: Path, *, public: str) -> None:
     if not folder.is_dir() or is_shared(folder):
         return
     found = [path for path in folder.iterdir() if path.name != public]
-    ours = [path for path in found if path.name.startswith(_OURS)]
+    ours = [path for path in found if path.name.startswith(_OWN_PREFIXES)]
     if ours == found:
-        _withdraw(folder)
+        _make_private(folder)
     for path in ours:
-        _withdraw(path)
+        _make_private(path)
         for place, folders, files in os.walk(path):
             for name in (*folders, *files):
-                _withdraw(Path(place, name))
+                _make_private(Path(place, name))
 
 
 def private_database(path: Path) -> None:
@@ -46,8 +48,8 @@ def private_database(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(OSError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    for suffix in _BESIDE_SQLITE:
-        _withdraw(path.with_name(path.name + suffix))
+    for suffix in _SQLITE_SUFFIXES:
+        _make_private(path.with_name(path.name + suffix))
 
 
 def is_shared(folder: Path) -> bool:
@@ -55,7 +57,7 @@ def is_shared(folder: Path) -> bool:
     return folder == Path(folder.anchor) or bool(folder.stat().st_mode & stat.S_ISVTX)
 
 
-def _withdraw(path: Path) -> None:
+def _make_private(path: Path) -> None:
     """Take group's and others' rights away; what belongs to somebody else stays (config.operations.checks
     warns)."""
     with contextlib.suppress(OSError):
@@ -69,12 +71,12 @@ def private_file(path: Path, make: Callable[[], str]) -> str:
 
     Several processes may start at the same time: whoever links first wins, and all read the same text.
     """
-    with usable(path.parent, "DATA_DIR"):
+    with writable(path.parent, "DATA_DIR"):
         return _private_text(path, make)
 
 
 @contextlib.contextmanager
-def usable(folder: Path, var: str) -> Iterator[None]:
+def writable(folder: Path, var: str) -> Iterator[None]:
     """A sentence for a folder that can't be written to."""
     try:
         yield

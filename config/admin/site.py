@@ -29,8 +29,8 @@ class LandslideAdminSite(UnfoldAdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Who has given the password, and isn't let in for that, goes on to the second step."""
-        if request.method == "GET" and pages.is_half_way(request):
-            return HttpResponseRedirect(pages.second_step(request))
+        if request.method == "GET" and pages.needs_second_factor(request):
+            return HttpResponseRedirect(pages.second_factor_url(request))
         return super().login(request, extra_context)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -51,7 +51,7 @@ class LandslideAdminSite(UnfoldAdminSite):
         return [
             # Django's own lets only those log out who were let in.
             path("logout/", never_cache(self.logout), name="logout"),
-            *(path(at, pages.password_given(self, view), name=name) for at, view, name in half_way),
+            *(path(at, pages.password_required(self, view), name=name) for at, view, name in half_way),
             *(path(at, self.admin_view(partial(view, self)), name=name) for at, view, name in inside),
             *super().get_urls(),
         ]

@@ -1,8 +1,8 @@
 """Compression of answers that are the same for everybody: public pages and tallies.
 
-Nothing else is compressed, by this server or by deploy/nginx.conf: the length of a compressed page depends on
+Nothing else is gzipped, by this server or by deploy/nginx.conf: the length of a gzipped page depends on
 what is in it, so that one with a secret beside words that somebody else chose would tell the secret (BREACH).
-What is public holds no secret. Static files are compressed once, when they are collected.
+What is public holds no secret. Static files are gzipped once, when they are collected.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 Scope = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
-LEAST_BYTES = 500  # less isn't worth the header
-#: Bodies that are remembered compressed, and the largest of them: what a hall asks for is compressed once.
-REMEMBERED, LONGEST = 32, 200_000
-KINDS = (b"text/html", b"application/json")
-_TAKES_GZIP = re.compile(rb"(?:^|[\s,])gzip\s*(?:$|,|;\s*q\s*=\s*(?!0(?:\.0*)?\s*(?:,|$)))", re.IGNORECASE)
+MIN_BYTES = 500  # less isn't worth the header
+#: Bodies that are remembered gzipped, and the largest of them: what a hall asks for is gzipped once.
+CACHE_ENTRIES, CACHE_MAX_BYTES = 32, 200_000
+CONTENT_TYPES = (b"text/html", b"application/json")
+_ACCEPTS_GZIP = re.compile(rb"(?:^|[\s,])gzip\s*(?:$|,|;\s*q\s*=\s*(?!0(?:\.0*)?\s*(?:,|$)))", re.IGNORECASE)
 
 
 class Compression:
@@ -29,21 +29,21 @@ class Compression:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        takes = any(n == b"accept-encoding" and _TAKES_GZIP.search(v) for n, v in scope["headers"])
+        takes = any(n == b"accept-encoding" and _ACCEPTS_GZIP.search(v) for n, v in scope["headers"])
         start: dict[str, Any] | None = None
 
         async def send_compressed(message: dict[str, Any]) -> None:
             nonlocal start
             if message["type"] == "http.response.start" and is_public(message["headers"]):
-                message = {**message, "headers": negotiated(message["headers"])}
+                message = {**message, "headers": with_vary(message["headers"])}
                 if takes and message["status"] == 200 and scope["method"] == "GET":
                     start = message  # until the body is known
                     return
             elif start is not None:
                 held, start = start, None
-                if len(body := message.get("body", b"")) >= LEAST_BYTES and not message.get("more_body"):
-                    body = compressed(body)
-                    held = {**held, "headers": of_compressed(held["headers"], len(body))}
+                if len(body := message.get("body", b"")) >= MIN_BYTES and not message.get("more_body"):
+                    body = gzipped(body)
+                    held = {**held, "headers": with_gzip_headers(held["headers"], len(body))}
                     message = {**message, "body": body}
                 await send(held)
             await send(message)
@@ -54,12 +54,12 @@ class Compression:
 def is_public(headers: Headers) -> bool:
     """Whether this is a page or a document for everybody that isn't encoded yet."""
     found = {name.lower(): value for name, value in headers}
-    kind = found.get(b"content-type", KINDS[0]).partition(b";")[0]  # a 304 has none
+    kind = found.get(b"content-type", CONTENT_TYPES[0]).partition(b";")[0]  # a 304 has none
     public = b"public" in re.split(rb"\s*,\s*", found.get(b"cache-control", b""))
-    return public and kind in KINDS and b"content-encoding" not in found
+    return public and kind in CONTENT_TYPES and b"content-encoding" not in found
 
 
-def negotiated(headers: Headers) -> Headers:
+def with_vary(headers: Headers) -> Headers:
     """The headers of an answer that comes in several encodings, whichever this one has.
 
     Its ETag is a weak one, since the bytes differ; also that of a 304, which is the one of the 200 before it.
@@ -76,17 +76,17 @@ def _weak(etag: bytes) -> bytes:
     return etag if etag.startswith(b"W/") else b"W/" + etag
 
 
-def of_compressed(headers: Headers, length: int) -> Headers:
+def with_gzip_headers(headers: Headers, length: int) -> Headers:
     others = [header for header in headers if header[0].lower() != b"content-length"]
     return [*others, (b"content-length", b"%d" % length), (b"content-encoding", b"gzip")]
 
 
-def compressed(body: bytes) -> bytes:
-    return _remembered(body) if len(body) <= LONGEST else _gzip(body)
+def gzipped(body: bytes) -> bytes:
+    return _cached_gzip(body) if len(body) <= CACHE_MAX_BYTES else _gzip(body)
 
 
 def _gzip(body: bytes) -> bytes:
     return gzip.compress(body, 6, mtime=0)
 
 
-_remembered = lru_cache(REMEMBERED)(_gzip)
+_cached_gzip = lru_cache(CACHE_ENTRIES)(_gzip)

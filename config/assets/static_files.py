@@ -20,7 +20,7 @@ from config.apps import StaticFiles
 from config.assets import script_bundles
 
 #: What makes of source files what is served.
-MAKERS = (__file__, script_bundles.__file__)
+BUILD_SOURCES = (__file__, script_bundles.__file__)
 
 
 class QuickCompressor(Compressor):
@@ -103,7 +103,7 @@ def collect_if_changed() -> bool:
 
 def fingerprint() -> str:
     """Names, sizes and times of all source files: what tells a change without reading them."""
-    found = hashlib.blake2b(b"".join(Path(str(each)).read_bytes() for each in MAKERS), digest_size=16)
+    found = hashlib.blake2b(b"".join(Path(str(each)).read_bytes() for each in BUILD_SOURCES), digest_size=16)
     for finder in finders.get_finders():
         for path, storage in finder.list(StaticFiles.ignore_patterns):
             status = Path(storage.path(path)).stat()

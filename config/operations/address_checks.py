@@ -13,15 +13,15 @@ from django.core import checks
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 BROKER_SCHEMES = ("redis", "rediss", "sentinel", "amqp", "amqps")
 #: What is no host name in the way in which Django compares them: a scheme, a path, a space, a port.
-NO_HOST = re.compile(r"[/\s@]|^[^\[]*:|\]:")
+INVALID_HOST = re.compile(r"[/\s@]|^[^\[]*:|\]:")
 
 Messages = Iterator[checks.CheckMessage]
 
 
 def addresses() -> Messages:
     for name in ("REDIS_URL", "CHANNEL_REDIS_URL", "CACHE_REDIS_URL", "VOTE_LOG_REDIS_URL"):
-        yield from address(name, getattr(settings, name), REDIS_SCHEMES)
-    yield from address("BROKER_URL", settings.BROKER_URL, BROKER_SCHEMES)
+        yield from store_address(name, getattr(settings, name), REDIS_SCHEMES)
+    yield from store_address("BROKER_URL", settings.BROKER_URL, BROKER_SCHEMES)
     for origin in settings.TRUSTED_ORIGINS:
         if not is_origin(origin):
             name = "PUBLIC_URL is" if origin == settings.PUBLIC_URL else "TRUSTED_ORIGINS contains"
@@ -40,7 +40,7 @@ def addresses() -> Messages:
                 )
 
     for host in settings.ALLOWED_HOSTS:
-        if not host or NO_HOST.search(host):
+        if not host or INVALID_HOST.search(host):
             yield checks.Error(
                 f"ALLOWED_HOSTS contains {host!r}, which is no host name.",
                 hint="Write names alone, without scheme or port: vote.example.org,.example.org.",
@@ -65,7 +65,7 @@ def is_network(text: str) -> bool:
         return False
 
 
-def address(name: str, value: str, schemes: tuple[str, ...]) -> Messages:
+def store_address(name: str, value: str, schemes: tuple[str, ...]) -> Messages:
     """The value itself stays out of the message: it may hold a password."""
     if not value:
         return

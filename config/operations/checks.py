@@ -18,7 +18,7 @@ from config.operations.logging import FORMATS, LEVELS
 SQLITE = "django.db.backends.sqlite3"
 POSTGRESQL = "django.db.backends.postgresql"
 #: What each of these variables may be at most, and in which setting it is; none may be zero or less.
-MOST: dict[str, tuple[str, float]] = {
+UPPER_LIMITS: dict[str, tuple[str, float]] = {
     "PORT": ("PORT", 65_535),
     "CAST_MAX_BYTES": ("CAST_MAX_BYTES", math.inf),
     "BATCH_MAX_BYTES": ("BATCH_MAX_BYTES", math.inf),
@@ -53,7 +53,16 @@ def register_all() -> None:
 
 
 def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
-    return [*vote_log(), *addresses(), *processes(), *limits(), *logs(), *doors(), *files(), *audits()]
+    return [
+        *vote_log(),
+        *addresses(),
+        *processes(),
+        *limits(),
+        *log_settings(),
+        *security(),
+        *data_folder(),
+        *audit(),
+    ]
 
 
 def vote_log() -> Messages:
@@ -115,7 +124,7 @@ def processes() -> Messages:
 
 
 def limits() -> Messages:
-    for name, (setting, most) in MOST.items():
+    for name, (setting, most) in UPPER_LIMITS.items():
         value = getattr(settings, setting)
         if isinstance(value, timedelta):
             value = value.total_seconds() / 60
@@ -141,7 +150,7 @@ def limits() -> Messages:
         )
 
 
-def logs() -> Messages:
+def log_settings() -> Messages:
     if settings.LOG_FORMAT not in FORMATS:
         yield checks.Error(
             f"LOG_FORMAT={settings.LOG_FORMAT!r} is unknown.",
@@ -156,7 +165,7 @@ def logs() -> Messages:
         )
 
 
-def audits() -> Messages:
+def audit() -> Messages:
     if not re.fullmatch(r"[0-9a-fA-F]{64}", settings.AUDIT_KEY):
         yield checks.Error(
             "AUDIT_KEY can't sign an audit bundle: it is not 64 hexadecimal digits.",
@@ -171,7 +180,7 @@ def audits() -> Messages:
         )
 
 
-def files() -> Messages:
+def data_folder() -> Messages:
     folder = Path(settings.DATA_DIR)
     if folder.is_dir() and folder.stat().st_mode & 0o077:
         yield checks.Warning(
@@ -181,7 +190,7 @@ def files() -> Messages:
         )
 
 
-def doors() -> Messages:
+def security() -> Messages:
     if settings.ADMIN_TWO_FACTOR not in TWO_FACTOR:
         yield checks.Error(
             f"ADMIN_TWO_FACTOR={settings.ADMIN_TWO_FACTOR!r} is unknown.",

@@ -12,7 +12,7 @@ import structlog
 
 from polls.text.plain_text import escaped
 
-HIDDEN = "[hidden]"
+REDACTED = "[hidden]"
 FORMATS = ("console", "json")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 #: Whatever is named so is a secret, or says who voted what.
@@ -29,25 +29,27 @@ HEADER_VALUE = re.compile(
 Event = MutableMapping[str, Any]
 
 
-def hide_in_text(text: str) -> str:
-    text = URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
-    return HEADER_VALUE.sub(lambda match: f"{match[1] or match[2]}{HIDDEN}", text)
+def redact_text(text: str) -> str:
+    text = URL_PASSWORD.sub(rf"\1:{REDACTED}@", text)
+    return HEADER_VALUE.sub(lambda match: f"{match[1] or match[2]}{REDACTED}", text)
 
 
-def hide(value: Any) -> Any:
+def redact(value: Any) -> Any:
     if isinstance(value, str):
-        return hide_in_text(value)
+        return redact_text(value)
     if isinstance(value, dict):
-        return {key: HIDDEN if SECRET_NAME.search(str(key)) else hide(item) for key, item in value.items()}
+        return {
+            key: REDACTED if SECRET_NAME.search(str(key)) else redact(item) for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [hide(item) for item in value]
+        return [redact(item) for item in value]
     return value
 
 
-def hide_secrets(_logger: Any, _method: str, event: Event) -> Event:
+def redact_secrets(_logger: Any, _method: str, event: Event) -> Event:
     """Last before the renderer, so that it sees the message, its arguments and the traceback too."""
     for key, value in event.items():
-        event[key] = HIDDEN if SECRET_NAME.search(key) else hide(value)
+        event[key] = REDACTED if SECRET_NAME.search(key) else redact(value)
     return event
 
 
@@ -68,14 +70,14 @@ def drop_objects(_logger: Any, _method: str, event: Event) -> Event:
     return event
 
 
-class NoRefusals(logging.Filter):
+class Drop503(logging.Filter):
     """Drops Django's line for each 503 that we answer on purpose, which in an overload adds to it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return getattr(record, "status_code", None) != 503 or record.exc_info is not None
 
 
-class OneLine(logging.Filter):
+class DropClientTracebacks(logging.Filter):
     """Tells in a line, without a traceback of ours, what a client sent that no honest one would."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -95,7 +97,7 @@ SHARED: list[Any] = [
 ]
 
 
-def config(log_format: str, level: str) -> dict[str, Any]:
+def logging_config(log_format: str, level: str) -> dict[str, Any]:
     """For logging.config.dictConfig: everybody's records, ours and the libraries', in one form.
 
     An unknown format or level is taken for the default here; the system checks say what is wrong with it.
@@ -116,15 +118,15 @@ def config(log_format: str, level: str) -> dict[str, Any]:
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     structlog.processors.format_exc_info,
-                    hide_secrets,
+                    redact_secrets,
                     *([] if log_format == "json" else [escape_controls]),
                     renderer,
                 ],
             },
         },
         "filters": {
-            "refusals": {"()": "config.operations.logging.NoRefusals"},
-            "one_line": {"()": "config.operations.logging.OneLine"},
+            "refusals": {"()": "config.operations.logging.Drop503"},
+            "one_line": {"()": "config.operations.logging.DropClientTracebacks"},
         },
         "handlers": {
             "stderr": {

@@ -12,37 +12,37 @@ from psycopg.conninfo import make_conninfo
 from psycopg.waiting import READY_NONE
 
 #: A server that has said nothing for so long is asked on another connection whether it is there at all.
-PATIENCE_SECONDS = 3.0
+PROBE_AFTER_SECONDS = 3.0
 #: Where that had no answer either, those who come next needn't find out for themselves.
-PATIENCE_WITH_THE_SILENT = 0.5
-SILENT_SECONDS = 10.0
+PROBE_AFTER_SECONDS_WHILE_DOWN = 0.5
+DOWN_SECONDS = 10.0
 #: Long enough for a server that is only busy.
 CONNECT_SECONDS = 4
 #: An answer that is not older is everybody's.
-NEWS_SECONDS = 1.0
+MAX_AGE_SECONDS = 1.0
 
 
-class ServerSilent(psycopg.OperationalError):
+class ServerUnresponsive(psycopg.OperationalError):
     """It doesn't answer on other connections either."""
 
 
-class Pulse:
+class ServerProbe:
     """Whether a server answers at all, asked by whoever waits for it and known to all of them."""
 
     def __init__(self) -> None:
-        self._answers, self._known_at = True, -NEWS_SECONDS
+        self._answers, self._known_at = True, -MAX_AGE_SECONDS
 
     @property
-    def patience(self) -> float:
-        silent = not self._answers and time.monotonic() - self._known_at < SILENT_SECONDS
-        return PATIENCE_WITH_THE_SILENT if silent else PATIENCE_SECONDS
+    def probe_after(self) -> float:
+        silent = not self._answers and time.monotonic() - self._known_at < DOWN_SECONDS
+        return PROBE_AFTER_SECONDS_WHILE_DOWN if silent else PROBE_AFTER_SECONDS
 
     def check(self, connection: psycopg.Connection[Any]) -> None:
-        """Raise ServerSilent where it doesn't. One that is busy with a long statement does."""
-        if time.monotonic() - self._known_at >= NEWS_SECONDS:
+        """Raise ServerUnresponsive where it doesn't. One that is busy with a long statement does."""
+        if time.monotonic() - self._known_at >= MAX_AGE_SECONDS:
             self._answers, self._known_at = _answers(connection), time.monotonic()
         if not self._answers:
-            raise ServerSilent("PostgreSQL doesn't answer.")
+            raise ServerUnresponsive("PostgreSQL doesn't answer.")
 
 
 def _answers(connection: psycopg.Connection[Any]) -> bool:
@@ -63,19 +63,19 @@ def bounded(seconds: float) -> type[psycopg.Connection[Any]]:
     time-outs are no use then: without this, a thread that waits for it would wait as long as it hangs.
     Where only this one connection is silent, it ends after `seconds`.
     """
-    pulse = Pulse()
+    probe = ServerProbe()
 
     class Bounded(psycopg.Connection[Any]):
         def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
             try:
-                return super().wait(self._watched(gen), interval, seconds if timeout is None else timeout)
+                return super().wait(self._with_probes(gen), interval, seconds if timeout is None else timeout)
             except psycopg.OperationalError:
                 if not self.closed and self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
                     # In the midst of a statement whose answer may still come: of no use to anybody.
                     self.pgconn.finish()
                 raise
 
-        def _watched(self, gen: PQGen[Any]) -> Generator[Any, Any, Any]:
+        def _with_probes(self, gen: PQGen[Any]) -> Generator[Any, Any, Any]:
             """The same conversation; while nothing comes, a look at the clock."""
             began = time.monotonic()
             try:
@@ -84,8 +84,8 @@ def bounded(seconds: float) -> type[psycopg.Connection[Any]]:
                     ready = yield wanted
                     if ready != READY_NONE:
                         began = time.monotonic()
-                    elif time.monotonic() - began >= pulse.patience:
-                        pulse.check(self)
+                    elif time.monotonic() - began >= probe.probe_after:
+                        probe.check(self)
                         began = time.monotonic()
                     wanted = gen.send(ready)
             except StopIteration as end:

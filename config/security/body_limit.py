@@ -21,7 +21,7 @@ class BodyLimit:
         self.limit = limit
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if self._announced(scope) > self.limit:
+        if self._content_length(scope) > self.limit:
             await self._refuse(send)
             return
         received = 0
@@ -35,7 +35,7 @@ class BodyLimit:
         await self.app(scope, receive_within_limit, send)
 
     @staticmethod
-    def _announced(scope: dict[str, Any]) -> int:
+    def _content_length(scope: dict[str, Any]) -> int:
         length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         return whole_number(length) or 0
 

@@ -16,7 +16,7 @@ from django.http.cookie import SimpleCookie
 _DELIMITER = re.compile(r"\s*,\s*")
 
 
-class PublicAnswers:
+class CookieFreeResponses:
     """Middleware, the first, since it comes after all others have had their say about an answer."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

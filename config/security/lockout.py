@@ -38,16 +38,16 @@ def network_hash(request: HttpRequest) -> str:
 
 
 #: What axes' column holds. No account's name is longer, so nobody shares a lock-out by it.
-LONGEST_NAME = 255
+MAX_USERNAME = 255
 
 
-def name_of(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str | None:
+def username_of(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str | None:
     """The name that somebody tries to log in with."""
     name = (credentials or request.POST).get("username")
-    return name[:LONGEST_NAME] if name else name
+    return name[:MAX_USERNAME] if name else name
 
 
-class Attempts(AxesDatabaseHandler):
+class LoginAttempts(AxesDatabaseHandler):
     """Keeps no more than it needs: which name, from which network, when and how often."""
 
     def user_login_failed(
@@ -58,7 +58,7 @@ class Attempts(AxesDatabaseHandler):
         super().user_login_failed(sender, credentials, request, **kw)
 
 
-def locked_out(
+def lockout_response(
     request: HttpRequest, response: HttpResponse | None = None, credentials: dict[str, Any] | None = None
 ) -> HttpResponse:
     """The page in the place of the log-in's answer, with how long it takes."""

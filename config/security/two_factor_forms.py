@@ -24,7 +24,7 @@ class CodeForm(forms.Form):
         ),
     )
 
-    def refuse(self, user: Any) -> None:
+    def add_refusal(self, user: Any) -> None:
         """Say why the code wasn't taken."""
         until = two_factor.locked_until(user, self.cleaned_data["code"])
         seconds = max(1, round((until - timezone.now()).total_seconds())) if until else 0

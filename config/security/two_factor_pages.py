@@ -33,7 +33,7 @@ Page = Callable[[AdminSite, HttpRequest], HttpResponse]
 # --- between password and admin ---
 
 
-def password_given(site: AdminSite, page: Page) -> Any:
+def password_required(site: AdminSite, page: Page) -> Any:
     """For staff who have given their password, whether or not that lets them in already."""
 
     @wraps(page)
@@ -45,27 +45,27 @@ def password_given(site: AdminSite, page: Page) -> Any:
     return never_cache(sensitive_post_parameters("code", "password")(view))
 
 
-def is_half_way(request: HttpRequest) -> bool:
+def needs_second_factor(request: HttpRequest) -> bool:
     user = request.user
     return (
         user.is_active and getattr(user, "is_staff", False) and not two_factor.is_verified_request_user(user)
     )
 
 
-def second_step(request: HttpRequest) -> str:
+def second_factor_url(request: HttpRequest) -> str:
     """Where whoever is half-way goes on."""
     name = "two_factor_code" if two_factor.device_of(request.user) else "two_factor_setup"
-    return f"{reverse(f'admin:{name}')}?{urlencode({REDIRECT_FIELD_NAME: wanted(request)})}"
+    return f"{reverse(f'admin:{name}')}?{urlencode({REDIRECT_FIELD_NAME: next_url(request)})}"
 
 
-def wanted(request: HttpRequest) -> str:
+def next_url(request: HttpRequest) -> str:
     """The page that was asked for first, if it is one of ours."""
     page = request.POST.get(REDIRECT_FIELD_NAME, request.GET.get(REDIRECT_FIELD_NAME, ""))
     safe = url_has_allowed_host_and_scheme(page, {request.get_host()}, require_https=request.is_secure())
     return page if safe else reverse("admin:index")
 
 
-def let_in(request: HttpRequest, device: Any) -> None:
+def log_in(request: HttpRequest, device: Any) -> None:
     # A session that somebody knew before the code was given is worth nothing afterwards.
     request.session.cycle_key()
     django_otp.login(request, device)
@@ -73,22 +73,22 @@ def let_in(request: HttpRequest, device: Any) -> None:
 
 def enter_code(site: AdminSite, request: HttpRequest) -> HttpResponse:
     if two_factor.is_verified_request_user(request.user):
-        return HttpResponseRedirect(wanted(request))
+        return HttpResponseRedirect(next_url(request))
     if two_factor.device_of(request.user) is None:
-        return HttpResponseRedirect(second_step(request))
+        return HttpResponseRedirect(second_factor_url(request))
     form = CodeForm(request.POST or None)
     if form.is_valid():
         device = two_factor.verify(request.user, form.cleaned_data["code"])
         if device is not None:
-            let_in(request, device)
-            warn_of_few_codes(request)
-            return HttpResponseRedirect(wanted(request))
-        form.refuse(request.user)
-    context = {"form": form, "title": _("Your code"), "next": wanted(request)}
-    return show(site, request, "admin/two_factor/code.html", context)
+            log_in(request, device)
+            warn_if_few_codes(request)
+            return HttpResponseRedirect(next_url(request))
+        form.add_refusal(request.user)
+    context = {"form": form, "title": _("Your code"), "next": next_url(request)}
+    return render(site, request, "admin/two_factor/code.html", context)
 
 
-def warn_of_few_codes(request: HttpRequest) -> None:
+def warn_if_few_codes(request: HttpRequest) -> None:
     left = two_factor.recovery_codes_left(request.user)
     if left < 3:
         text = ngettext(
@@ -108,19 +108,19 @@ def set_up(site: AdminSite, request: HttpRequest) -> HttpResponse:
         confirmed = two_factor.confirm(request.user, session_key, form.cleaned_data["code"])
         if confirmed is not None:
             device, codes = confirmed
-            let_in(request, device)
-            return show_codes(site, request, codes, wanted(request))
-        form.refuse(request.user)
+            log_in(request, device)
+            return render_codes(site, request, codes, next_url(request))
+        form.add_refusal(request.user)
     device = two_factor.devices_to_confirm(request.user, session_key)[0]
     context = {
         "form": form,
         "title": _("Two-factor authentication"),
-        "next": wanted(request),
+        "next": next_url(request),
         "qr": qr(device.config_url),
         "key": spaced_key(device),
         "required": two_factor.required(),
     }
-    return show(site, request, "admin/two_factor/setup.html", context)
+    return render(site, request, "admin/two_factor/setup.html", context)
 
 
 def qr(address: str) -> SafeString:
@@ -148,7 +148,7 @@ def overview(site: AdminSite, request: HttpRequest) -> HttpResponse:
         "codes_left": two_factor.recovery_codes_left(request.user) if device else 0,
         "required": two_factor.required(),
     }
-    return show(site, request, "admin/two_factor/overview.html", context)
+    return render(site, request, "admin/two_factor/overview.html", context)
 
 
 def renew_codes(site: AdminSite, request: HttpRequest) -> HttpResponse:
@@ -157,7 +157,7 @@ def renew_codes(site: AdminSite, request: HttpRequest) -> HttpResponse:
     form = PasswordForm(request)
     if form.is_valid():
         codes = two_factor.new_recovery_codes(request.user)
-        return show_codes(site, request, codes, reverse("admin:two_factor"))
+        return render_codes(site, request, codes, reverse("admin:two_factor"))
     context = {
         "form": form,
         "title": _("New recovery codes"),
@@ -165,7 +165,7 @@ def renew_codes(site: AdminSite, request: HttpRequest) -> HttpResponse:
         "button": _("Make new codes"),
         "danger": False,
     }
-    return show(site, request, "admin/two_factor/password.html", context)
+    return render(site, request, "admin/two_factor/password.html", context)
 
 
 def remove(site: AdminSite, request: HttpRequest) -> HttpResponse:
@@ -188,16 +188,16 @@ def remove(site: AdminSite, request: HttpRequest) -> HttpResponse:
         title, button = _("Turn two-factor authentication off"), _("Turn it off")
         text = _("From then on, whoever has your password is let in.")
     context = {"form": form, "title": title, "text": text, "button": button, "danger": True}
-    return show(site, request, "admin/two_factor/password.html", context)
+    return render(site, request, "admin/two_factor/password.html", context)
 
 
-def show_codes(site: AdminSite, request: HttpRequest, codes: list[str], onward: str) -> HttpResponse:
+def render_codes(site: AdminSite, request: HttpRequest, codes: list[str], onward: str) -> HttpResponse:
     """In the answer itself: no session, message or address holds them."""
     context = {"title": _("Your recovery codes"), "codes": codes, "onward": onward}
-    return show(site, request, "admin/two_factor/recovery_codes.html", context)
+    return render(site, request, "admin/two_factor/recovery_codes.html", context)
 
 
-def show(site: AdminSite, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+def render(site: AdminSite, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
     response = TemplateResponse(request, template, {**site.each_context(request), **context})
     response.headers["Cache-Control"] = "private, no-store"
     return response

@@ -14,15 +14,15 @@ from typing import TextIO
 import segno
 from django.conf import settings
 
-from config.serving.network import is_wildcard, shown_host
+from config.serving.network import display_host, is_wildcard
 from config.serving.prepare import Account
 
 DEMO = "DEMO"
-ASK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 
 
-def address(host: str, port: int) -> str:
-    return f"http://{shown_host(host)}:{port}"
+def base_url(host: str, port: int) -> str:
+    return f"http://{display_host(host)}:{port}"
 
 
 def when_ready(host: str, port: int, announce: Callable[[], None]) -> None:
@@ -37,14 +37,14 @@ def when_ready(host: str, port: int, announce: Callable[[], None]) -> None:
 
 def wait_for(host: str, port: int) -> None:
     target = ("::1" if ":" in host else "127.0.0.1") if is_wildcard(host) else host.strip("[]")
-    while not answers(target, port):
-        time.sleep(ASK_SECONDS)
+    while not is_serving(target, port):
+        time.sleep(POLL_SECONDS)
 
 
-def answers(host: str, port: int) -> bool:
+def is_serving(host: str, port: int) -> bool:
     link = http.client.HTTPConnection(host, port, timeout=2)
     try:
-        link.request("GET", "/healthz", headers={"Host": known_host(), "Connection": "close"})
+        link.request("GET", "/healthz", headers={"Host": allowed_host(), "Connection": "close"})
         return link.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
@@ -52,7 +52,7 @@ def answers(host: str, port: int) -> bool:
         link.close()
 
 
-def known_host() -> str:
+def allowed_host() -> str:
     """A Host header that Django accepts, whatever ALLOWED_HOSTS says."""
     exact = [host for host in settings.ALLOWED_HOSTS if not host.startswith((".", "*"))]
     return exact[0] if exact else "127.0.0.1"
@@ -70,12 +70,12 @@ def announce(base: str, account: Account | None, out: TextIO) -> None:
     """In one write, so that whoever waits for the first line finds the rest there too."""
     lines = [f"Landslide is ready at {base}/"]
     if account:
-        lines += demo(base, account, out.encoding)
+        lines += demo_lines(base, account, out.encoding)
     out.write("\n".join(lines) + "\n")
     out.flush()
 
 
-def demo(base: str, account: Account, encoding: str | None) -> list[str]:
+def demo_lines(base: str, account: Account, encoding: str | None) -> list[str]:
     base = settings.PUBLIC_URL or base
     vote = f"{base}/p/{DEMO}/"
     return [
@@ -87,13 +87,13 @@ def demo(base: str, account: Account, encoding: str | None) -> list[str]:
         "",
         *(f"  {line}" for line in qr_code(vote, encoding).splitlines()),
         "",
-        f"  An audience: {python()} manage.py crowd {DEMO} --voters 200 --rate 20",
+        f"  An audience: {python_command()} manage.py crowd {DEMO} --voters 200 --rate 20",
         "  Ctrl-C stops it.",
         "",
     ]
 
 
-def python() -> str:
+def python_command() -> str:
     """This very Python, as one would type it from here."""
     running = Path(sys.executable)
     return str(running.relative_to(Path.cwd())) if running.is_relative_to(Path.cwd()) else "python"

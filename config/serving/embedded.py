@@ -49,7 +49,7 @@ class EmbeddedWorker:
         worker_state.should_stop = 0
         while self._thread.is_alive():
             # Again and again: the worker may be between looking at the flag and falling asleep.
-            memory_transport.touch()
+            memory_transport.wake_consumers()
             self._thread.join(0.02)
         worker_state.should_stop = None
         self._beat.join(2)
@@ -57,13 +57,13 @@ class EmbeddedWorker:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._work()
+                self._run_worker()
             except Exception:
                 log.exception("The embedded worker failed")
             if not self._stopping.wait(RESTART_SECONDS):
                 log.error("The embedded worker ended by itself and is started again")
 
-    def _work(self) -> None:
+    def _run_worker(self) -> None:
         # Built in its own thread, for building it closes the thread's database connection.
         WorkController(
             app=app,

@@ -17,7 +17,7 @@ _activity = Condition()
 _changes = 0
 
 
-def touch() -> None:
+def wake_consumers() -> None:
     """Let every waiting `drain_events` return, so that its caller looks at the world again."""
     global _changes
     with _activity:
@@ -28,25 +28,25 @@ def touch() -> None:
 class Channel(memory.Channel):
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         super()._put(queue, message, **kwargs)
-        touch()
+        wake_consumers()
 
     def _put_fanout(self, exchange: str, message: Any, routing_key: Any = None, **kwargs: Any) -> None:
         super()._put_fanout(exchange, message, routing_key, **kwargs)
-        touch()
+        wake_consumers()
 
     # A settled or raised prefetch makes room for a message that waits already.
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         super().basic_ack(delivery_tag, multiple)
-        touch()
+        wake_consumers()
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
         super().basic_reject(delivery_tag, requeue)
-        touch()
+        wake_consumers()
 
     def basic_qos(self, *args: Any, **kwargs: Any) -> None:
         super().basic_qos(*args, **kwargs)
-        touch()
+        wake_consumers()
 
 
 class Transport(memory.Transport):

@@ -33,7 +33,7 @@ class Account:
 
 
 @contextmanager
-def answering_database() -> Iterator[None]:
+def report_database_errors() -> Iterator[None]:
     """A sentence where it doesn't answer."""
     try:
         yield
@@ -45,7 +45,7 @@ def answering_database() -> Iterator[None]:
 
 def check_database() -> None:
     """Answers, and has all tables."""
-    with answering_database():
+    with report_database_errors():
         executor = MigrationExecutor(connection)
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if pending:
@@ -80,7 +80,7 @@ def check_secret_key() -> None:
         ) from None
 
 
-def release_database() -> None:
+def close_database_connections() -> None:
     """A supervisor that only watches its children holds no connection."""
     connections.close_all()
     if hasattr(connection, "close_pool"):
@@ -88,7 +88,7 @@ def release_database() -> None:
 
 
 def prepare_demo() -> Account:
-    with answering_database():
+    with report_database_errors():
         connection.ensure_connection()
     call_command("migrate", interactive=False, verbosity=0)
     check_vote_log()

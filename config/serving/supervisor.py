@@ -21,11 +21,11 @@ import structlog
 log = structlog.get_logger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-BACK_OFF = (0.1, 10.0)  # seconds before the first restart, and at most
-STEADY_SECONDS = 30.0  # who lived as long starts over with the shortest back-off
+BACKOFF_SECONDS = (0.1, 10.0)  # seconds before the first restart, and at most
+STABLE_SECONDS = 30.0  # who lived as long starts over with the shortest back-off
 GIVE_UP_AFTER = 5  # failures of one child before the tree was ever ready
-LOOK_SECONDS = 0.1
-LONGEST_LINE = 64 * 1024
+POLL_SECONDS = 0.1
+MAX_LINE_BYTES = 64 * 1024
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Child:
     failures: int = 0
     started_at: float = 0.0
     start_at: float = 0.0
-    unfinished: bytes = field(default=b"", repr=False)
+    partial_line: bytes = field(default=b"", repr=False)
 
     @property
     def alive(self) -> bool:
@@ -75,8 +75,8 @@ class Supervisor:
         try:
             while not self._signals and not self._failed:
                 self._start_due()
-                self._read_outputs(LOOK_SECONDS)
-                self._notice_deaths()
+                self._read_outputs(POLL_SECONDS)
+                self._reap()
             self._stop_all()
         finally:
             for number, handler in before.items():
@@ -106,13 +106,13 @@ class Supervisor:
         os.set_blocking(child.process.stdout.fileno(), False)
         self._outputs.register(child.process.stdout, selectors.EVENT_READ, child)
 
-    def _notice_deaths(self) -> None:
+    def _reap(self) -> None:
         for child in self.children:
             if child.process is None or child.process.poll() is None:
                 continue
             lived = time.monotonic() - child.started_at
-            child.failures = 1 if lived > STEADY_SECONDS else child.failures + 1
-            least, most = BACK_OFF
+            child.failures = 1 if lived > STABLE_SECONDS else child.failures + 1
+            least, most = BACKOFF_SECONDS
             pause = min(most, least * 2 ** (child.failures - 1))
             child.start_at = time.monotonic() + pause
             log.warning(
@@ -121,22 +121,22 @@ class Supervisor:
                 status=child.process.returncode,
                 pause=pause,
             )
-            self._forget(child)
+            self._close(child)
             if not self.ready and child.failures >= GIVE_UP_AFTER:
                 log.error("A process doesn't come up; giving up", name=child.name)
                 self._failed = True
 
-    def _forget(self, child: Child) -> None:
+    def _close(self, child: Child) -> None:
         process = child.process
         assert process is not None
         assert process.stdout is not None
         self._read(child)
-        if child.unfinished:
-            self._emit(child.name, child.unfinished)
+        if child.partial_line:
+            self._emit(child.name, child.partial_line)
         if process.stdout.fileno() in self._outputs.get_map():
             self._outputs.unregister(process.stdout)
         process.stdout.close()
-        child.process, child.unfinished = None, b""
+        child.process, child.partial_line = None, b""
 
     def _read_outputs(self, timeout: float) -> None:
         for key, _events in self._outputs.select(timeout):
@@ -146,15 +146,15 @@ class Supervisor:
         assert child.process is not None
         assert child.process.stdout is not None
         try:
-            data = os.read(child.process.stdout.fileno(), LONGEST_LINE)
+            data = os.read(child.process.stdout.fileno(), MAX_LINE_BYTES)
         except BlockingIOError:
             return
         if not data and child.process.stdout.fileno() in self._outputs.get_map():
             self._outputs.unregister(child.process.stdout)
-        *lines, rest = (child.unfinished + data).split(b"\n")
-        if len(rest) > LONGEST_LINE:
+        *lines, rest = (child.partial_line + data).split(b"\n")
+        if len(rest) > MAX_LINE_BYTES:
             lines, rest = [*lines, rest], b""
-        child.unfinished = rest
+        child.partial_line = rest
         for line in lines:
             self._emit(child.name, line)
 
@@ -177,4 +177,4 @@ class Supervisor:
         for child in self.children:
             if child.process is not None:
                 child.process.wait()
-                self._forget(child)
+                self._close(child)

@@ -36,7 +36,7 @@ INSTALLED_APPS = [
 ]
 # All of it runs on one thread a request: see config/serving/django_handler.py.
 MIDDLEWARE = [
-    "config.security.cookie_free_responses.PublicAnswers",
+    "config.security.cookie_free_responses.CookieFreeResponses",
     "django.middleware.security.SecurityMiddleware",
     "config.security.page_headers.PageHeaders",
     "config.assets.static_files.StaticFilesMiddleware",
@@ -102,5 +102,5 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 LOG_FORMAT = env.str("LOG_FORMAT", default="console")
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
-LOGGING = logging.config(LOG_FORMAT, LOG_LEVEL)
+LOGGING = logging.logging_config(LOG_FORMAT, LOG_LEVEL)
 LOGGING_CONFIG = "config.operations.logging.apply"

@@ -12,13 +12,13 @@ AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
-AXES_HANDLER = "config.security.lockout.Attempts"
+AXES_HANDLER = "config.security.lockout.LoginAttempts"
 AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURES", default=5)
 AXES_COOLOFF_TIME = timedelta(minutes=env.float("LOGIN_LOCKOUT_MINUTES", default=15))
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_USERNAME_CALLABLE = "config.security.lockout.name_of"
+AXES_USERNAME_CALLABLE = "config.security.lockout.username_of"
 AXES_CLIENT_IP_CALLABLE = "config.security.lockout.network_hash"
-AXES_LOCKOUT_CALLABLE = "config.security.lockout.locked_out"
+AXES_LOCKOUT_CALLABLE = "config.security.lockout.lockout_response"
 AXES_RESET_ON_SUCCESS = True
 # Who goes on trying doesn't make it longer: a colleague behind the same address would never get in.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False

@@ -12,7 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry as SyncRetry
 
 from config.operations.postgresql import bounded
-from config.private_files import private_database, usable
+from config.private_files import private_database, writable
 from config.settings.base import DATA_DIR, EMBEDDED, REDIS_PREFIX, REDIS_URL, env
 
 # --- Database ---------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def database() -> dict[str, Any]:
     config["CONN_MAX_AGE"] = 0  # anything else leaks connections under ASGI, and the pool keeps them anyway
     if config["ENGINE"] == "django.db.backends.sqlite3":
         if not config["NAME"].startswith((":memory:", "file:")):
-            with usable(Path(config["NAME"]).parent, "DATABASE_URL"):
+            with writable(Path(config["NAME"]).parent, "DATABASE_URL"):
                 private_database(Path(config["NAME"]))
         # Tests look at the database from several threads and processes, which one in memory doesn't allow.
         config["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}

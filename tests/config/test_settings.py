@@ -219,7 +219,7 @@ def test_who_listens_on_all_addresses_answers_to_the_machines_names(settings):
     open_to_all = settings("settings.ALLOWED_HOSTS", HOST="0.0.0.0")
     assert ".local'" in open_to_all
     by_any = settings("settings.ALLOWED_HOSTS", HOST="::")
-    assert repr(network.shown_host("::")) in by_any
+    assert repr(network.display_host("::")) in by_any
     assert repr(network.lan_address_v6()) in by_any
     given = settings("settings.ALLOWED_HOSTS", HOST="0.0.0.0", ALLOWED_HOSTS="vote.example.org")
     assert given == "['vote.example.org']"

@@ -21,7 +21,7 @@ from tests.system import ROOT, Landslide, Role
 
 #: Short, so that a run needn't wait for what an operator would not notice either.
 CONSTANTS: dict[str, dict[str, float]] = {
-    "config.serving.supervisor": {"STEADY_SECONDS": 1.0},  # who is killed again and again comes back at once
+    "config.serving.supervisor": {"STABLE_SECONDS": 1.0},  # who is killed again and again comes back at once
     "analytics.counting.trimming": {"KEEP_COUNTED": 1.0},  # so that the log is trimmed while ballots come
 }
 #: PostgreSQL ends what a stopped worker holds after so long; 20 s as shipped.

@@ -16,7 +16,7 @@ from config.assets.static_files import collect_if_changed
 from config.serving import banner, network, prepare
 from config.serving.embedded import EmbeddedWorker
 from config.serving.supervisor import Child, Supervisor
-from config.serving.web import DEFAULT, SERVERS, listen, run
+from config.serving.web import DEFAULT_SERVER, SERVERS, listen, run
 
 STAGE_WEB, STAGE_WORKERS = 0, 1
 
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         add = parser.add_argument
         add("--host", default=settings.HOST, help="address to listen on (HOST, %(default)s)")
         add("--port", type=int, default=settings.PORT, help="port to listen on (PORT, %(default)s)")
-        add("--server", choices=SERVERS, default=DEFAULT, help="ASGI server (%(default)s)")
+        add("--server", choices=SERVERS, default=DEFAULT_SERVER, help="ASGI server (%(default)s)")
         add("--web", type=int, help="web processes (one a core)")
         add("--worker", type=int, help="Celery worker processes (2); 0: they and beat run elsewhere")
         add("--prepare", action="store_true", help="migrate, add demo polls and an admin account first")
@@ -58,10 +58,10 @@ class Command(BaseCommand):
         prepare.check_secret_key()
         prepare.check_vote_log()
         collect_if_changed()
-        prepare.release_database()
+        prepare.close_database_connections()
 
-        network.allow_many_connections()
-        base = banner.address(host, port)
+        network.raise_open_file_limit()
+        base = banner.base_url(host, port)
 
         def announce() -> None:
             banner.announce(base, account, sys.stdout)

@@ -7,7 +7,7 @@ import logging
 import pytest
 import structlog
 
-from config.operations.logging import OneLine, config
+from config.operations.logging import DropClientTracebacks, logging_config
 
 SECRET = "hunter2"
 
@@ -16,7 +16,7 @@ SECRET = "hunter2"
 def written(monkeypatch):
     """Log with `log(level, …)`; the lines, as the JSON that was written."""
     stream = io.StringIO()
-    formatter = config("json", "INFO")["formatters"]["structured"]
+    formatter = logging_config("json", "INFO")["formatters"]["structured"]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -44,7 +44,7 @@ def test_a_line_has_its_time_level_logger_and_extras(written):
 
 
 def test_on_the_console_what_somebody_wrote_stays_in_its_line():
-    processors = config("console", "INFO")["formatters"]["structured"]["processors"]
+    processors = logging_config("console", "INFO")["formatters"]["structured"]["processors"]
     formatter = structlog.stdlib.ProcessorFormatter(processors=processors)
     record = logging.LogRecord("landslide.test", logging.WARNING, "", 1, "a\nb \x1b[2J\u202e", (), None)
     try:
@@ -109,10 +109,10 @@ def test_what_a_client_sent_wrong_is_told_without_a_traceback(logger, traceback)
         raise ValueError("on purpose")
     except ValueError as error:
         record = logging.LogRecord(logger, logging.ERROR, "", 1, "wrong", (), (ValueError, error, None))
-    assert OneLine().filter(record)
+    assert DropClientTracebacks().filter(record)
     assert bool(record.exc_info) is traceback
-    assert "one_line" in config("json", "INFO")["handlers"]["stderr"]["filters"]
+    assert "one_line" in logging_config("json", "INFO")["handlers"]["stderr"]["filters"]
 
 
 def test_an_unknown_level_still_starts():
-    assert config("json", "LOUD")["root"]["level"] == "INFO"
+    assert logging_config("json", "LOUD")["root"]["level"] == "INFO"

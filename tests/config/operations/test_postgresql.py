@@ -9,7 +9,7 @@ from django.conf import settings
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from config.operations import postgresql
-from config.operations.postgresql import ServerSilent, bounded
+from config.operations.postgresql import ServerUnresponsive, bounded
 from tests.servers import PATIENCE, PostgreSQL, wait_for
 
 pytestmark = pytest.mark.full_only
@@ -35,19 +35,19 @@ def test_a_server_that_hangs_is_found_out_on_another_connection(
     start_postgresql: Callable[..., PostgreSQL], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Long before the bound, and for who comes next at once."""
-    monkeypatch.setattr(postgresql, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(postgresql, "PROBE_AFTER_SECONDS", 0.3)
     monkeypatch.setattr(postgresql, "CONNECT_SECONDS", 2)
     server, kind = start_postgresql(), bounded(100)
     connections = [kind.connect(server.url("postgres"), autocommit=True) for _ in range(3)]
     server.freeze()
     try:
         for connection in connections:
-            with pytest.raises(ServerSilent):
+            with pytest.raises(ServerUnresponsive):
                 connection.execute("SELECT 1")
             assert connection.closed
     finally:
         server.thaw()
-    monkeypatch.setattr(postgresql, "PATIENCE_WITH_THE_SILENT", PATIENCE)  # it may be slow to wake up
+    monkeypatch.setattr(postgresql, "PROBE_AFTER_SECONDS_WHILE_DOWN", PATIENCE)  # it may be slow to wake up
     with kind.connect(server.url("postgres"), autocommit=True) as again:
         assert again.execute("SELECT 1").fetchone() == (1,)
 
@@ -71,8 +71,8 @@ def test_after_an_outage_nobody_waits_for_the_pool_to_try_again(
 def test_one_that_is_busy_may_take_its_time(
     start_postgresql: Callable[..., PostgreSQL], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(postgresql, "NEWS_SECONDS", 0.1)
+    monkeypatch.setattr(postgresql, "PROBE_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(postgresql, "MAX_AGE_SECONDS", 0.1)
     monkeypatch.setattr(postgresql, "CONNECT_SECONDS", PATIENCE)
     asked: list[bool] = []
     answers = postgresql._answers
@@ -91,7 +91,7 @@ def test_one_that_is_busy_may_take_its_time(
 def test_without_a_place_for_another_connection_it_still_answers(
     start_postgresql: Callable[..., PostgreSQL], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(postgresql, "PROBE_AFTER_SECONDS", 0.1)
     server = start_postgresql()
     with server.connect("postgres") as owner:
         owner.execute("CREATE ROLE voter LOGIN CONNECTION LIMIT 1")

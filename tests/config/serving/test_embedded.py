@@ -74,5 +74,5 @@ def test_touch_ends_a_wait_without_a_message():
     broker = Celery(broker="landslide-memory://localhost")
     with broker.connection() as connection:
         connection.channel()
-        threading.Timer(0.1, memory_transport.touch).start()
+        threading.Timer(0.1, memory_transport.wake_consumers).start()
         connection.drain_events(timeout=PATIENCE)

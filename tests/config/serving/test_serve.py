@@ -124,7 +124,7 @@ def can_bind_v6() -> bool:
 def test_the_address_that_is_shown_is_listened_on(host):
     with web.listen(host, 0) as listener:
         port = listener.getsockname()[1]
-        socket.create_connection((network.shown_host(host).strip("[]"), port), timeout=PATIENCE).close()
+        socket.create_connection((network.display_host(host).strip("[]"), port), timeout=PATIENCE).close()
         if "1" not in host:
             socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
 
