@@ -1,4 +1,8 @@
-"""The ledger's rows: read and written in bulk, in SQL."""
+"""Read and insert rows of the ledger in bulk.
+
+On PostgreSQL by COPY: straight into the ledger at first, which fails if one of the voters is in it already.
+Then, and for some seconds after that, by way of a temporary table.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +27,17 @@ _COLUMNS = "poll_id, round, voter_key, ballot_id, selection"
 _ALL_COLUMNS = f"{_COLUMNS}, quarantine_id"
 _ROW_FIELDS = ("voter_key", "ballot_id", "selection", "quarantine_id")
 
-
-#: How long after a ballot that was there already we look before we write, so as not to write all twice.
+#: After an existing ballot was found: how long to look for others before inserting. Where there is one there
+#: may be more, and then every batch would be written twice.
 _CHECK_FIRST_SECONDS = 10.0
 _check_first_until = 0.0
 
 
 def insert(groups: BlocksByDecision) -> dict[RoundKey, set[bytes]]:
-    """Insert what isn't there, each round in the order of its voters; per round, the voters that were."""
+    """Insert the ballots. Skip voters who are in the ledger already, and return them by round.
+
+    Rows are inserted in the order of voters, not of arrival, so that the table doesn't tell who voted when.
+    """
     global _check_first_until
     if time.monotonic() >= _check_first_until:
         try:
@@ -38,7 +45,6 @@ def insert(groups: BlocksByDecision) -> dict[RoundKey, set[bytes]]:
                 _insert_all(groups)
             return {}
         except IntegrityError:
-            # Where one was there already, more may follow: for a while don't write everything in vain.
             _check_first_until = time.monotonic() + _CHECK_FIRST_SECONDS
     existing = _insert_missing(groups)
     found: dict[RoundKey, set[bytes]] = defaultdict(set)
@@ -52,7 +58,7 @@ def _insert_all(groups: BlocksByDecision) -> None:
         if connection.vendor == "postgresql":
             _copy(cursor, "polls_ballot", groups)
         else:
-            _insert_rows(cursor, sorted(_rows(groups), key=_voter_of_row))
+            _insert_rows(cursor, _rows(groups))
 
 
 def _insert_missing(groups: BlocksByDecision) -> set[VoterKey]:
@@ -61,8 +67,7 @@ def _insert_missing(groups: BlocksByDecision) -> set[VoterKey]:
         if connection.vendor == "postgresql":
             return voters - _copy_new(cursor, groups)
         existing = set(ballots_of(voters))
-        new = (row for row in _rows(groups) if row[:3] not in existing)
-        _insert_rows(cursor, sorted(new, key=_voter_of_row))
+        _insert_rows(cursor, (row for row in _rows(groups) if row[:3] not in existing))
         return existing
 
 
@@ -80,21 +85,21 @@ def _rows(groups: BlocksByDecision) -> Iterator[Row]:
             )
 
 
-def _voter_of_row(row: Row) -> VoterKey:
-    return row[:3]
-
-
-def _insert_rows(cursor: Any, rows: Sequence[Row]) -> None:
-    cursor.executemany(f"INSERT INTO polls_ballot ({_ALL_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)", rows)  # noqa: S608
+def _insert_rows(cursor: Any, rows: Iterable[Row]) -> None:
+    by_voter = sorted(rows, key=lambda row: row[:3])
+    cursor.executemany(
+        f"INSERT INTO polls_ballot ({_ALL_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)",  # noqa: S608
+        by_voter,
+    )
 
 
 def _copy_new(cursor: Any, groups: BlocksByDecision) -> set[VoterKey]:
-    """By way of a temporary table; the voters whose ballots were new."""
+    """Insert by way of a temporary table. Return the voters whose ballots were inserted."""
     cursor.execute(
         "CREATE TEMPORARY TABLE IF NOT EXISTS incoming_ballot (poll_id bigint, round smallint,"
         " voter_key bytea, ballot_id bytea, selection varchar, quarantine_id bigint) ON COMMIT DELETE ROWS"
     )
-    # An earlier batch of the same transaction, where there is one around several.
+    # It still holds the rows of an earlier batch if one transaction counts several.
     cursor.execute("DELETE FROM incoming_ballot")
     _copy(cursor, "incoming_ballot", groups)
     cursor.execute(
@@ -105,7 +110,7 @@ def _copy_new(cursor: Any, groups: BlocksByDecision) -> set[VoterKey]:
 
 
 def _copy(cursor: Any, table: str, groups: BlocksByDecision) -> None:
-    """Nearly always one statement: a decision to count ballots apart has one of its own."""
+    """COPY the ballots, with one statement for each quarantine decision and one for the others."""
     for decision_id, blocks in groups.items():
         columns = _COLUMNS if decision_id is None else _ALL_COLUMNS
         statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)"
@@ -115,28 +120,30 @@ def _copy(cursor: Any, table: str, groups: BlocksByDecision) -> None:
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + pack(">ii", 0, 0)
 _END = pack(">h", -1)
-_KEY = pack(">i", 16)  # how long a voter_key is, and a ballot_id
+_KEY_LENGTH = pack(">i", 16)  # of a voter_key and of a ballot_id
 
 
 def _binary(blocks: Sequence[Block], decision_id: int | None = None) -> bytes:
-    """COPY's binary format: put together from whole columns, several times as fast as row by row."""
+    """Return the rows in COPY's binary format.
+
+    They are joined from whole columns, which is several times as fast as row by row.
+    """
     rounds: dict[RoundKey, list[bytes]] = defaultdict(list)
-    # A row's last column ends where the next row begins, or all of them end.
+    # `last` is the decision's column. It is written before the next row begins, and after the last row.
     last, fields = (b"", 5) if decision_id is None else (pack(">iq", 8, decision_id), 6)
     for block in blocks:
         selections = {text: _field(text.encode()) for text in set(block.selections)}
         columns = (
             block.voter_keys,
-            repeat(_KEY),
+            repeat(_KEY_LENGTH),
             block.ballot_ids,
             map(selections.__getitem__, block.selections),
         )
         rounds[block.poll_id, block.round] += map(b"".join, zip(*columns, strict=False))
     parts = [_SIGNATURE]
     for (poll_id, round_), rows in sorted(rounds.items()):
-        # By voter, not by arrival, so that the table's own order tells nothing either.
-        rows.sort()
-        start = pack(">hiqih", fields, 8, poll_id, 2, round_) + _KEY
+        rows.sort()  # by voter
+        start = pack(">hiqih", fields, 8, poll_id, 2, round_) + _KEY_LENGTH
         parts += (start, (last + start).join(rows), last)
     return b"".join([*parts, _END])
 
@@ -146,18 +153,16 @@ def _field(content: bytes) -> bytes:
 
 
 class LedgerRow(NamedTuple):
-    """A ballot of the ledger."""
-
     ballot_id: bytes
     selection: str
     quarantine_id: int | None
 
 
 def ballots_of(voters: Iterable[VoterKey]) -> dict[VoterKey, LedgerRow]:
-    """These voters' ballots."""
-    by_round: dict[tuple[int, int], list[bytes]] = {}
+    """Return these voters' ballots in the ledger."""
+    by_round: dict[RoundKey, list[bytes]] = defaultdict(list)
     for poll_id, round_, voter_key in voters:
-        by_round.setdefault((poll_id, round_), []).append(voter_key)
+        by_round[poll_id, round_].append(voter_key)
     found = {}
     for (poll_id, round_), keys in by_round.items():
         for i in range(0, len(keys), _CHUNK):

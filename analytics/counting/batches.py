@@ -1,8 +1,8 @@
-"""From the vote log into ledger and tally, exactly once.
+"""Count a partition of the vote log, batch by batch, each ballot exactly once.
 
-One batch is one database transaction that also moves the partition's position. A crash
-anywhere repeats the batch with no effect twice, and a worker that lost its lock finds its
-transaction gone.
+A batch is one database transaction. It writes the ledger and the tally, and moves the partition's checkpoint.
+After a crash anywhere the batch is counted again, and nothing has happened twice. A worker that lost its lock
+has lost its transaction with it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from polls.errors import LogInconsistent
 from polls.votelog import get_log
 from polls.votelog.entries import Block, Head
 
-#: From the start of one batch to that of the next, as long as less than a whole one waits. A batch has its
-#: price however small it is, and screens are told ten times a second at most.
+#: Between the starts of two batches, while less than a full batch is waiting. Even a small batch has a fixed
+#: cost, and screens are updated ten times a second at most.
 BATCH_INTERVAL_SECONDS = 0.05
-#: Where batches take long because the processor is short, they come less often: the pause is so many times as
-#: long as the batch, up to a bound that screens hardly notice.
+#: A batch that takes long means that the CPU is short. Then the pause is this many times as long as the
+#: batch, up to a maximum that viewers hardly notice.
 PAUSE_FACTOR, MAX_PAUSE_SECONDS = 4, 0.2
 
 _SELECT_CHECKPOINT = "SELECT * FROM analytics_checkpoint WHERE partition = %s AND made"
@@ -49,10 +49,10 @@ class Batch:
 
 
 def count_partition(partition: int, pause: Callable[[float], None] | None = None) -> int | None:
-    """Count until the partition's log is empty; how many entries were counted, None if another worker has it.
+    """Count all entries of a partition. Return how many, or None if another worker has the partition.
 
-    That one looks again after it has let go, so nothing is left behind. `gather` is called with
-    the seconds that are left until the next batch should begin, wherever less than a whole batch waits.
+    The other worker reads the log once more after its last batch, so no entry is left uncounted. While less
+    than a full batch is waiting, `pause` is called with the seconds until the next batch should start.
     """
     counted = 0
     while True:
@@ -66,11 +66,11 @@ def count_partition(partition: int, pause: Callable[[float], None] | None = None
         if batch.stepped_polls:
             stepped_results.advance(batch.stepped_polls)
         if batch.poll_ids:
-            # Robust: a screen that can't be told must not keep the next ballots from being counted.
+            # Robust: a receiver that fails must not stop the counting.
             tally_changed.send_robust(sender=None, poll_ids=batch.poll_ids)
         if batch.has_closing_markers:
             closing.close_counted_polls()
-        # Once more, now that we have let go: who came meanwhile passed by the partition that we held.
+        # Without the lock: workers that found the partition locked until now have skipped it.
         head = get_log().head(partition)
         if head is None or head.position <= batch.position:
             return counted
@@ -80,14 +80,14 @@ def count_partition(partition: int, pause: Callable[[float], None] | None = None
 
 
 def is_behind(partition: int) -> bool:
-    """Whether the log has entries that aren't counted: two short looks, and no lock."""
+    """Return whether the log has uncounted entries. Takes no lock."""
     position = Checkpoint.objects.filter(partition=partition).values_list("position", flat=True).first()
     head = get_log().head(partition)
     return position is not None and head is not None and head.position > position
 
 
 def _next_batch(partition: int) -> Batch | None:
-    """Count a batch; where most ballots of a poll turn out to fail, once more with that poll halted."""
+    """Count a batch. If most ballots of a poll fail, halt that poll and count the batch again."""
     halt: dict[int, str] = {}
     while True:
         try:
@@ -132,7 +132,7 @@ def _count_batch(partition: int, halt: Mapping[int, str]) -> Batch | None:
 
 
 def _hold_halted(partition: int, blocks: list[Block], halt: Mapping[int, str]) -> list[Block]:
-    """Keep the ballots of polls that are halted, or have to be now; the other ballots."""
+    """Halt the polls in `halt`, hold all ballots of halted polls, and return the other ballots."""
     circuit_breaker.halt(halt)
     halted = circuit_breaker.halted_polls({block.poll_id for block in blocks})
     held_ballots.hold(partition, [block for block in blocks if block.poll_id in halted])
@@ -140,8 +140,8 @@ def _hold_halted(partition: int, blocks: list[Block], halt: Mapping[int, str]) -
 
 
 def _lock_checkpoint(partition: int) -> Checkpoint | None:
-    """The partition's checkpoint, ours until the transaction ends; None where another worker has it."""
-    # In SQL here and when it is moved: on a small batch the ORM would cost more than the ballots do.
+    """Lock and return the partition's checkpoint, or None if another worker has it."""
+    # SQL here and in _move_checkpoint: in a small batch the ORM would cost more than the ballots.
     skip = " FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     rows = Checkpoint.objects.raw(f"{_SELECT_CHECKPOINT}{skip}", [partition])
     return next(iter(rows), None)
@@ -156,7 +156,10 @@ def _move_checkpoint(checkpoint: Checkpoint, all_fields: bool) -> None:
 
 
 def _check_log(checkpoint: Checkpoint, head: Head | None, blocks: Sequence[Block]) -> None:
-    """`head` was read before `blocks`: what it names must be among them."""
+    """Raise LogInconsistent unless the log continues at the checkpoint without a gap.
+
+    `head` was read before `blocks`, so `blocks` must reach up to it.
+    """
     if head is None or not head.continues(checkpoint.generation, checkpoint.position):
         raise LogInconsistent(f"Partition {checkpoint.partition} is not the log that was counted from.")
     position = checkpoint.position
@@ -165,4 +168,4 @@ def _check_log(checkpoint: Checkpoint, head: Head | None, blocks: Sequence[Block
         contiguous = contiguous and block.first == position + 1
         position = block.last
     if not contiguous:
-        raise LogInconsistent(f"Partition {checkpoint.partition} lacks entries behind the checkpoint.")
+        raise LogInconsistent(f"Partition {checkpoint.partition} lacks entries after the checkpoint.")

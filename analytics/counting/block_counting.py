@@ -1,4 +1,4 @@
-"""Count blocks of ballots: ledger, tally and dead letters, in the transaction that is under way."""
+"""Count blocks of ballots into ledger, tally and dead letters, within the caller's transaction."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def count_blocks(
     watch: bool = True,
     let_fail: bool = False,
 ) -> tuple[FailureCounts, set[int]]:
-    """Ledger, tally and dead letters of these ballots, in the transaction that is under way.
+    """Count these ballots. Return the failures per poll, and the ids of the polls with stepped results.
 
-    Returns what came of them, and which of their polls have tallies that move in steps. Halting where most
-    ballots of a poll fail, unless that is wanted; what was done has to be undone then.
+    Raise TooManyFailures if most ballots of a poll fail, unless `let_fail`; the caller must roll back then.
+    `watch`: whether operators may have quarantined further ballots of any poll. Needs the lock of the
+    partition's checkpoint.
     """
     check = circuit_breaker.count_failures if let_fail else circuit_breaker.check
     validator = Validator({(block.poll_id, block.round) for block in blocks}, generation)
@@ -35,21 +36,19 @@ def count_blocks(
     good, failures = validator.check_each(others)
     if failures:
         check(partition, blocks, failures)
-    # At once: a ballot that replaces one of these looks for it there.
+    # Before the ledger: a ballot that replaces one of these finds it among the dead letters.
     _add_dead_letters(partition, failures)
-    refused = _write(partition, validator, plain, good, standing_exist=watch)
+    refused = _write(partition, validator, plain, good, watch=watch)
     failure_counts = check(partition, blocks, [*failures, *refused])
     _add_dead_letters(partition, refused)
     return failure_counts, validator.stepped_polls
 
 
-def count_held(partition: int, blocks: Sequence[Block], *, let_fail: bool) -> None:
-    """Count ballots of a halted poll. Needs every partition's lock."""
-    count_blocks(partition, blocks, let_fail=let_fail)
-
-
 def count_entry(partition: int, entry: Entry) -> str:
-    """Count one entry that was set aside; the reason where it still can't be. Needs the partition's lock."""
+    """Count the ballot of a dead letter. Return why it still can't be counted, or "".
+
+    Needs the lock of the partition's checkpoint.
+    """
     validator = Validator({(entry.poll_id, entry.round)})
     good, failures = validator.check_each([entry])
     failures += _write(partition, validator, [], good)
@@ -62,14 +61,14 @@ def _write(
     plain: Sequence[Block],
     others: Sequence[Entry],
     *,
-    standing_exist: bool = True,
+    watch: bool = True,
 ) -> list[Failure]:
-    """Valid ballots into ledger and tally; those for which the ledger has no place."""
-    decisions = find_decisions([*plain, *others], standing_exist=standing_exist)
-    collapsed, seconds = ledger.collapse(others, decisions)
-    written = ledger.write(decisions.group(plain), collapsed)
+    """Write valid ballots to ledger and tally. Return those that the ledger refused."""
+    decisions = find_decisions([*plain, *others], watch=watch)
+    latest, refused = ledger.collapse(others, decisions)
+    written = ledger.write(decisions.group(plain), latest)
     tally_deltas.add(partition, tally_deltas.tally_delta(written, validator))
-    return [(entry, "already_counted", "") for entry in (*seconds, *written.refused)]
+    return [(entry, "already_counted", "") for entry in (*refused, *written.refused)]
 
 
 def _add_dead_letters(partition: int, failures: Sequence[Failure]) -> None:
@@ -97,5 +96,5 @@ def _add_dead_letters(partition: int, failures: Sequence[Failure]) -> None:
 
 
 def _storable(text: str) -> str:
-    """What set an entry aside may be that it isn't text; it must not stop the rest."""
+    """Return the text without what the database refuses: the selection may be why the ballot failed."""
     return text.replace("\0", "\ufffd")[:400]

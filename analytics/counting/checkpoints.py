@@ -1,4 +1,4 @@
-"""The checkpoints of the vote log, and whether the log is the one they belong to."""
+"""Checkpoints: how far each partition is counted, and whether the vote log is the one they belong to."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from polls.votelog.entries import Head
 
 
 def expected_heads(*, make: bool = True) -> dict[int, Head]:
-    """Per partition, the log's generation and a position that is counted; makes one that isn't there yet.
+    """Return the log's generation and the counted position for each partition.
 
-    Without `make`, for who only looks, those that are there.
+    `make`: create missing checkpoints and partitions first; otherwise leave them out.
     """
     log, rows = get_log(), list(Checkpoint.objects.all())
     if len(rows) != log.partitions or not all(row.made and row.log == log.name for row in rows):
@@ -29,15 +29,18 @@ def expected_heads(*, make: bool = True) -> dict[int, Head]:
 
 
 def verify() -> None:
-    """Raise LogUnsuitable, with a hint, where the log is not the one that the database counts from."""
+    """Raise LogUnsuitable, with a hint, unless the log is the one that the database counts from."""
     get_log().verify()
     compare(expected_heads())
 
 
 def counted_heads(*, make: bool = True) -> dict[int, Head]:
-    """The same, for who accepts ballots by it: LogInconsistent where the database is older than the log."""
+    """Return expected_heads(), by which servers accept ballots.
+
+    Raise LogUnsuitable if the database is older than the log.
+    """
     heads: dict[int, Head] = {}
-    with suppress(*STORE_ERRORS):  # a log that is away takes no ballot either
+    with suppress(*STORE_ERRORS):  # an unreachable log takes no ballots anyway
         heads = get_log().heads()
     expected = expected_heads(make=make)
     _check_nothing_is_missing(expected, heads)
@@ -45,10 +48,10 @@ def counted_heads(*, make: bool = True) -> dict[int, Head]:
 
 
 def compare(expected: dict[int, Head]) -> None:
-    """The same, of a log that is set up well, with what is known to be counted."""
+    """Raise LogUnsuitable unless the log contains these heads. They may be out of date."""
     heads = get_log().heads()
     if any(n in heads and heads[n].lacks(head.position) for n, head in expected.items()):
-        # What is known may be from before the log was trimmed.
+        # The log may have been trimmed after `expected` was read.
         with suppress(*STORE_ERRORS):
             _check_nothing_is_missing(expected_heads(make=False), heads)
     for partition, head in expected.items():
@@ -65,7 +68,7 @@ def compare(expected: dict[int, Head]) -> None:
 
 
 def _check_nothing_is_missing(counted: dict[int, Head], heads: dict[int, Head]) -> None:
-    """Raise LogUnsuitable where the log was trimmed behind what the database, read after it, has counted."""
+    """Raise LogUnsuitable if the log was trimmed past `counted`, which must have been read after `heads`."""
     for partition, head in counted.items():
         found = heads.get(partition)
         if found and found.generation == head.generation and found.lacks(head.position):
@@ -83,12 +86,12 @@ def _check_nothing_is_missing(counted: dict[int, Head], heads: dict[int, Head]) 
 
 
 def lock_all_checkpoints() -> None:
-    """Until the transaction ends nobody counts. Checkpoints come before polls, and records last."""
+    """Stop all counting until the transaction ends. Lock order: checkpoints, then polls, audit log last."""
     list(Checkpoint.objects.select_for_update().order_by("partition"))
 
 
 def backlog() -> int:
-    """How many entries of the log are not counted yet."""
+    """Count the entries of the log that are not counted yet."""
     counted = dict(Checkpoint.objects.values_list("partition", "position"))
     return sum(max(0, head.position - counted.get(n, 0)) for n, head in get_log().heads().items())
 
@@ -118,8 +121,8 @@ def _make() -> list[Checkpoint]:
     rows = list(Checkpoint.objects.all())
     check_same_log(rows)
     if not rows:
-        # All rows at once, or whoever looks meanwhile sees a log with fewer partitions; and committed
-        # before the log is made, or the log without its rows would be a foreign one.
+        # All rows in one statement, so that nobody sees a log with fewer partitions. And before the log is
+        # made: a log without its rows would look like another installation's.
         Checkpoint.objects.bulk_create(
             [
                 Checkpoint(partition=n, log=log.name, generation=new_generation())

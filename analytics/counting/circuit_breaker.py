@@ -1,10 +1,10 @@
-"""Polls whose ballots mostly fail while they are counted: held, and counted once somebody has looked.
+"""Circuit breaker: halt the counting of a poll while most of its ballots fail.
 
-A few ballots that can't be counted are dead letters. Where most of a poll's are, something else is wrong,
-such as rules that were lost, and a pile of dead letters would only bury it. Then that poll's counting
-halts: its entries are held, as they came from the log, in the transaction that moves the checkpoint behind
-them. Other polls go on. What comes later queues behind what is held, so that the order of a voter's ballots
-stays, until the last of them is counted.
+A few ballots that can't be counted become dead letters. If most of a poll's ballots fail, something else is
+wrong, for example its rules are lost, and thousands of dead letters would only hide that. Then the poll's
+ballots are held, as they are in the log, in the transaction that moves the checkpoint past them. Other polls
+are counted on. All later ballots of the poll are held too, so that each voter's ballots stay in order, until
+an operator resumes the counting and the last held ballot is counted.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from polls.votelog.entries import Block
 
 logger = logging.getLogger(__name__)
 
-#: A poll halts when so many of its ballots have failed, and more than half, of the last so many that a
-#: worker has judged in a partition, or of those in one batch.
+#: A poll halts when at least MIN_FAILURES and more than half of its ballots failed, either in one batch or
+#: among the last WINDOW_BALLOTS that this worker has counted in the partition.
 MIN_FAILURES = 10
 WINDOW_BALLOTS = 200
 _MAX_WINDOWS = 2000
 
-#: (ballots, failures) of late, a batch each, by partition and poll.
+#: (ballots, failures) of the last batches, by partition and poll.
 _windows: dict[tuple[int, int], deque[tuple[int, int]]] = {}
 
-BY_COUNTING = "counting"  # who halts a poll
+BY_COUNTING = "counting"  # the actor in the audit log
 
 
 class TooManyFailures(Exception):
-    """Most ballots of these polls fail: nothing of the batch may stay. Why, by poll."""
+    """Most ballots of these polls fail; the batch must be rolled back. `reasons` is by poll."""
 
     def __init__(self, reasons: Mapping[int, str]) -> None:
         super().__init__(dict(reasons))
@@ -49,14 +49,14 @@ class TooManyFailures(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FailureCounts:
-    """How many ballots of each poll a batch had, and how many failed."""
+    """How many ballots of each poll a batch had, and how many of them failed."""
 
     ballots: Counter[int]
     failures: Counter[int]
 
 
 def count_failures(_partition: int, blocks: Iterable[Block], failures: Sequence[Failure]) -> FailureCounts:
-    """What `check` returns, whatever fails."""
+    """Count ballots and failures by poll."""
     ballots: Counter[int] = Counter()
     for block in blocks:
         ballots[block.poll_id] += len(block)
@@ -64,7 +64,7 @@ def count_failures(_partition: int, blocks: Iterable[Block], failures: Sequence[
 
 
 def check(partition: int, blocks: Iterable[Block], failures: Sequence[Failure]) -> FailureCounts:
-    """Raise Halting where most of a poll's ballots fail, with what this batch adds to those before."""
+    """Count ballots and failures by poll. Raise TooManyFailures if most ballots of one fail."""
     failure_counts = count_failures(partition, blocks, failures)
     reasons = {
         poll_id: _most_common_reasons(poll_id, failures)
@@ -72,7 +72,7 @@ def check(partition: int, blocks: Iterable[Block], failures: Sequence[Failure]) 
         if _most_fail(partition, poll_id, failure_counts.ballots[poll_id], failed)
     }
     if reasons:
-        # Entries of no poll at all are dead letters, however many.
+        # Entries without a poll become dead letters, however many there are.
         known = set(Poll.objects.filter(pk__in=reasons).values_list("pk", flat=True))
         if known:
             raise TooManyFailures({poll_id: reasons[poll_id] for poll_id in known})
@@ -80,7 +80,7 @@ def check(partition: int, blocks: Iterable[Block], failures: Sequence[Failure]) 
 
 
 def record_batch(partition: int, failure_counts: FailureCounts) -> None:
-    """What a batch came to, once it is committed."""
+    """Remember the failures of a committed batch."""
     for poll_id, ballots in failure_counts.ballots.items():
         if len(_windows) >= _MAX_WINDOWS:
             _windows.clear()
@@ -105,11 +105,8 @@ def _most_common_reasons(poll_id: int, failures: Sequence[Failure]) -> str:
     return ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
 
 
-# --- holding; by whoever has the partition's checkpoint ---
-
-
 def halt(reasons: Mapping[int, str]) -> None:
-    """Halt these polls, in the transaction that holds the first of their ballots."""
+    """Halt these polls, in the transaction that holds the first of their ballots. `reasons` is by poll."""
     for poll_id, reason in reasons.items():
         made = Halt.objects.bulk_create([Halt(poll_id=poll_id, reason=reason)], ignore_conflicts=True)
         logger.error("counting_halted", extra={"poll": poll_id, "reason": reason, "halts": len(made)})
@@ -120,7 +117,7 @@ def halt(reasons: Mapping[int, str]) -> None:
 
 
 def watch_all_partitions() -> None:
-    """Let the workers of all partitions look for halted polls."""
+    """Make the workers of all partitions check for halted polls."""
     if Checkpoint.objects.filter(watch=False).exists():
         with transaction.atomic():
             lock_all_checkpoints()
@@ -128,12 +125,12 @@ def watch_all_partitions() -> None:
 
 
 def halted_polls(poll_ids: set[int]) -> set[int]:
-    """Which of these polls don't count just now."""
+    """Return which of these polls are halted."""
     return set(Halt.objects.filter(poll_id__in=poll_ids).values_list("poll_id", flat=True))
 
 
 def alarm_text(poll_code: str, row: Halt) -> str:
-    """What an operator is told."""
+    """Return the alarm that the admin shows."""
     return _(
         "Counting of poll %(code)s is halted, since most of its ballots can't be counted: %(reason)s."
         " %(count)s ballots are held."

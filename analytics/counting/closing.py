@@ -1,4 +1,4 @@
-"""Close a poll once everything that was accepted has been counted."""
+"""Close polls once all their accepted ballots are counted."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ logger = logging.getLogger(__name__)
 
 
 def close_counted_polls() -> None:
-    """closing → closed for every poll whose closing markers have all been counted."""
+    """Move every poll from closing to closed whose closing markers have been counted in all partitions."""
     for poll in Poll.objects.filter(state=State.CLOSING):
         try:
             _close_if_counted(poll)
         except Exception:
-            # What is wrong with one poll must not keep the others from closing.
+            # One poll that fails must not keep the others from closing.
             logger.exception("closing_not_settled", extra={"poll": poll.pk})
 
 
 def _close_if_counted(poll: Poll) -> None:
     if HeldBlock.objects.filter(poll_id=poll.pk, round=poll.round).exists():
-        return  # a result without them would be wrong
+        return  # the result would lack these ballots
     markers = lifecycle.closing_markers(poll)
     counted = dict(Checkpoint.objects.values_list("partition", "position"))
     if len(markers) < get_log().partitions:
@@ -36,7 +36,7 @@ def _close_if_counted(poll: Poll) -> None:
     if any(counted.get(marker.partition, 0) < marker.position for marker in markers):
         return
     with transaction.atomic():
-        # Under the poll's lock, as a dead letter that is counted meanwhile: one of the two sees the other.
+        # Counting a dead letter locks the poll too, so the second of the two sees what the first did.
         locked = Poll.objects.select_for_update().get(pk=poll.pk)
         closed_at = max(marker.closed_at for marker in markers)
         if locked.release_step > 1:

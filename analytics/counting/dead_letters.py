@@ -1,4 +1,4 @@
-"""What becomes of entries that were set aside: counted after a repair, or rejected for good."""
+"""Settle dead letters: count them after a repair, or reject them for good."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from polls.votelog.entries import Entry
 
 
 def count_letter(letter_id: int, by: str) -> DeadLetter:
-    """Count a dead letter now. IllegalState, with the reason, where it still can't be counted."""
+    """Count a dead letter. Raise IllegalState, with the reason, if it still can't be counted."""
     with transaction.atomic():
         letter = _lock_waiting(letter_id)
-        # Whoever counts for a partition holds its checkpoint: no two writers on a slot.
+        # As every writer of the partition's counters does: each counter has one writer at a time.
         Checkpoint.objects.select_for_update().filter(partition=letter.partition).first()
         reason = block_counting.count_entry(letter.partition, _entry(letter))
         if reason:
@@ -33,7 +33,7 @@ def count_letter(letter_id: int, by: str) -> DeadLetter:
 
 
 def reject_letter(letter_id: int, by: str) -> DeadLetter:
-    """Never count it. Its receipt says `rejected` from now on."""
+    """Reject a dead letter for good. From now on its receipt says `rejected`."""
     with transaction.atomic():
         letter = _lock_waiting(letter_id)
         _set_status(letter, DeadLetter.Status.REJECTED, by)
@@ -64,7 +64,7 @@ def _entry(letter: DeadLetter) -> Entry:
         kind="ballot",
         poll_id=letter.poll_id,
         round=letter.round,
-        # Of one that was set aside by an earlier release it isn't known when it was accepted.
+        # Older dead letters don't say when their ballot was accepted.
         at=to_milliseconds(letter.accepted_at or letter.set_aside_at),
         voter_key=bytes(letter.voter_key),
         ballot_id=bytes(letter.ballot_id),

@@ -1,4 +1,4 @@
-"""The ballots of a halted poll, held in the columns they had in the vote log."""
+"""Store the ballots of halted polls until counting is resumed, in the columns they have in the vote log."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def hold(partition: int, blocks: Sequence[Block]) -> None:
 
 
 def count_ballots(poll_id: int | None = None) -> int:
-    """How many ballots wait, of one poll or of all."""
+    """Count the held ballots of one poll, or of all."""
     blocks = HeldBlock.objects.all() if poll_id is None else HeldBlock.objects.filter(poll_id=poll_id)
     return blocks.aggregate(sum=Sum("ballots"))["sum"] or 0
 
 
 def unpack(row: HeldBlock) -> Block:
-    """The block as it came from the log."""
+    """Return the block as it was in the log."""
     voter_keys, ballot_ids, selections, replaces, aside = _unpack(bytes(row.columns))
     texts = [text.decode("utf-8", "surrogatepass") for text in selections]
     return Block(
@@ -46,7 +46,7 @@ _unpack: Callable[[bytes], _Columns] = msgspec.msgpack.Decoder(_Columns).decode
 
 
 def _pack(block: Block) -> bytes:
-    # Whatever came out of the log: a selection needn't be text that UTF-8 knows.
+    # A selection from the log may contain characters that UTF-8 can't encode.
     selections = [text.encode("utf-8", "surrogatepass") for text in block.selections]
     replaces = list(block.replaces) if block.replaces else None
     columns = list(block.voter_keys), list(block.ballot_ids), selections, replaces, block.aside

@@ -1,7 +1,7 @@
-"""Writing a batch of ballots to the ledger: what it took, and nothing twice.
+"""Write a batch of ballots to the ledger: at most one ballot per voter, and none twice.
 
-The caller holds the partition's checkpoint, and a voter's ballots are all in one
-partition, so no other writer has these voters.
+The caller holds the lock of the partition's checkpoint. All ballots of a voter are in one partition, so
+nobody else writes the ballots of these voters.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from polls.votelog.entries import Block, Entry
 
 @dataclass(slots=True)
 class LatestBallot:
-    """The last ballot of one voter in a batch, and the ballot_ids that it and its forerunners replace.
+    """A voter's last ballot in a batch.
 
-    apart: the decision by which it counts apart. Once apart, a voter's later ballots are so too.
+    replaced: the ids of all ballots that it and the voter's earlier ballots in the batch replace.
+    decision_id: the decision that quarantines it. It also covers the voter's later ballots.
     """
 
     entry: Entry
@@ -33,7 +34,7 @@ class LatestBallot:
 
 @dataclass(slots=True)
 class Replacement:
-    """A ballot that took another's place: what that one marked, and whether either counts apart."""
+    """A ballot that replaced the one in the ledger."""
 
     old_selection: str
     was_quarantined: bool
@@ -43,7 +44,7 @@ class Replacement:
 
 @dataclass(slots=True)
 class Written:
-    """What the ledger took: new ballots, those that replaced one, and entries it refused."""
+    """What became of a batch: new ballots, ballots that replaced another one, and refused ballots."""
 
     added: BlocksByDecision = field(default_factory=dict)
     replaced: list[Replacement] = field(default_factory=list)
@@ -57,88 +58,86 @@ def voter_key_of(entry: Entry) -> VoterKey:
 def collapse(
     entries: Iterable[Entry], decisions: Decisions | None = None
 ) -> tuple[dict[VoterKey, LatestBallot], list[Entry]]:
-    """Per voter the last ballot; and those that have no place: a second ballot that replaces nothing."""
-    of = decisions.decision_for if decisions else _no_decision
+    """Return each voter's last ballot, and the refused ones: second ballots that replace none."""
+    decision_for = decisions.decision_for if decisions else _no_decision
     last: dict[VoterKey, LatestBallot] = {}
     refused = []
     for entry in entries:
         earlier = last.get(voter_key_of(entry))
         if earlier is None:
             replaced = {entry.replaces} if entry.replaces else set()
-            last[voter_key_of(entry)] = LatestBallot(entry, replaced, of(entry))
+            last[voter_key_of(entry)] = LatestBallot(entry, replaced, decision_for(entry))
         elif entry.ballot_id == earlier.entry.ballot_id:
-            continue  # a doubled entry
+            continue  # the same entry twice
         elif entry.replaces is None:
             refused.append(entry)
         else:
             earlier.replaced |= {entry.replaces, earlier.entry.ballot_id}
             earlier.entry = entry
-            earlier.decision_id = of(entry) if earlier.decision_id is None else earlier.decision_id
+            if earlier.decision_id is None:
+                earlier.decision_id = decision_for(entry)
     return last, refused
 
 
 def _no_decision(_entry: Entry) -> None:
-    """No ballot of the batch counts apart."""
+    return None
 
 
-def write(groups: BlocksByDecision, collapsed: dict[VoterKey, LatestBallot]) -> Written:
-    """Put the ballots into the ledger; one that is there already changes nothing.
+def write(plain: BlocksByDecision, latest: dict[VoterKey, LatestBallot]) -> Written:
+    """Write the ballots to the ledger. A ballot that is in it already changes nothing.
 
-    `groups` are ballots that replace none. No voter is in them twice, or in both.
+    `plain` are ballots that replace none. A voter has at most one ballot, in `plain` or in `latest`.
     """
-    written = Written()
-    first: BlocksByDecision = {decision_id: list(blocks) for decision_id, blocks in groups.items()}
-    for item in collapsed.values():
-        if not item.replaced:
-            first.setdefault(item.decision_id, []).append(_block_of_one(item.entry))
-    changing = {voter: c for voter, c in collapsed.items() if c.replaced}
-    known = ballots_of(changing) if changing else {}
-    for voter, item in sorted(changing.items()):
-        existing = known.get(voter)
-        if existing is None:
-            first.setdefault(item.decision_id, []).append(_block_of_one(item.entry))
-        elif existing.ballot_id in item.replaced or existing.ballot_id in _replaced_dead_letters(
-            voter, item.replaced
-        ):
-            written.replaced.append(_replacement(existing, item))
-        elif existing.ballot_id != item.entry.ballot_id:
-            written.refused.append(item.entry)
+    new: BlocksByDecision = {decision_id: list(blocks) for decision_id, blocks in plain.items()}
+    written = Written(new)
+    replacing = {voter: ballot for voter, ballot in latest.items() if ballot.replaced}
+    rows = ballots_of(replacing) if replacing else {}
+    for voter, ballot in sorted(latest.items()):
+        row = rows.get(voter)
+        if row is None:
+            new.setdefault(ballot.decision_id, []).append(_block_of_one(ballot.entry))
+        elif _replaces(voter, ballot, row):
+            written.replaced.append(_replacement(row, ballot))
+        elif row.ballot_id != ballot.entry.ballot_id:
+            written.refused.append(ballot.entry)
     _replace(written.replaced)
-
-    written.added = first
-    voters_there = ballot_rows.insert(first) if first else {}
-    if voters_there:
-        _drop_existing(written, voters_there)
+    voters_in_ledger = ballot_rows.insert(new) if new else {}
+    if voters_in_ledger:
+        _drop_existing(written, voters_in_ledger)
     return written
 
 
-def _replacement(existing: LedgerRow, item: LatestBallot) -> Replacement:
-    """What was apart stays so, by the same decision: no voter gets out of there by changing the ballot."""
-    was_quarantined = existing.quarantine_id is not None
-    decision_id = existing.quarantine_id if was_quarantined else item.decision_id
-    return Replacement(existing.selection, was_quarantined, item.entry, decision_id)
+def _replaces(voter: VoterKey, ballot: LatestBallot, row: LedgerRow) -> bool:
+    return row.ballot_id in ballot.replaced or row.ballot_id in _replaced_dead_letters(voter, ballot.replaced)
 
 
-def _drop_existing(written: Written, existing: dict[RoundKey, set[bytes]]) -> None:
-    """Those of the new ballots whose voters had one already."""
+def _replacement(row: LedgerRow, ballot: LatestBallot) -> Replacement:
+    # A quarantined ballot stays quarantined by the same decision, so that changing it is no way out.
+    was_quarantined = row.quarantine_id is not None
+    decision_id = row.quarantine_id if was_quarantined else ballot.decision_id
+    return Replacement(row.selection, was_quarantined, ballot.entry, decision_id)
+
+
+def _drop_existing(written: Written, voters: dict[RoundKey, set[bytes]]) -> None:
+    """Move the ballots of these voters, who had one in the ledger already, from `added` to `refused`."""
     for decision_id, blocks in written.added.items():
-        left: list[Block] = []
+        remaining: list[Block] = []
         for block in blocks:
-            pieces, refused = split_block(block, existing.get((block.poll_id, block.round), set()))
-            left += pieces
+            pieces, refused = split_block(block, voters.get((block.poll_id, block.round), set()))
+            remaining += pieces
             written.refused += refused
-        written.added[decision_id] = left
-    # Refused because the very same ballot is in already: a doubled entry, and all is well.
-    known = ballots_of({voter_key_of(entry) for entry in written.refused})
-    written.refused = [
-        e
-        for e in written.refused
-        if voter_key_of(e) not in known or known[voter_key_of(e)].ballot_id != e.ballot_id
-    ]
+        written.added[decision_id] = remaining
+    # A ballot that is in the ledger itself isn't refused: the same entry was counted before.
+    rows = ballots_of({voter_key_of(entry) for entry in written.refused})
+    counted = {(voter, row.ballot_id) for voter, row in rows.items()}
+    written.refused = [e for e in written.refused if (voter_key_of(e), e.ballot_id) not in counted]
 
 
 def _replaced_dead_letters(voter: VoterKey, replaced: Iterable[bytes]) -> set[bytes]:
-    """What was replaced by ballots that were set aside, and that their successor so replaces."""
+    """Return the ids of the ballots that were replaced by dead letters among `replaced`, however indirectly.
+
+    The ballot that replaces such a dead letter replaces them too.
+    """
     poll_id, round_, voter_key = voter
     letters = DeadLetter.objects.filter(poll_id=poll_id, round=round_, voter_key=voter_key)
     before = {
@@ -147,12 +146,12 @@ def _replaced_dead_letters(voter: VoterKey, replaced: Iterable[bytes]) -> set[by
         if replaces is not None
     }
     found: set[bytes] = set()
-    following = [before[ballot_id] for ballot_id in replaced if ballot_id in before]
-    while following:
-        ballot_id = following.pop()
-        if ballot_id not in found:
-            found.add(ballot_id)
-            following += [before[ballot_id]] if ballot_id in before else []
+    pending = list(replaced)
+    while pending:
+        earlier = before.get(pending.pop())
+        if earlier is not None and earlier not in found:
+            found.add(earlier)
+            pending.append(earlier)
     return found
 
 
@@ -162,13 +161,14 @@ def _block_of_one(entry: Entry) -> Block:
 
 
 def _replace(replacements: Sequence[Replacement]) -> None:
+    if not replacements:
+        return
     with connection.cursor() as cursor:
-        if replacements:
-            cursor.executemany(
-                "UPDATE polls_ballot SET ballot_id = %s, selection = %s, quarantine_id = %s"
-                " WHERE poll_id = %s AND round = %s AND voter_key = %s",
-                [
-                    (r.entry.ballot_id, r.entry.selection, r.decision_id, *voter_key_of(r.entry))
-                    for r in replacements
-                ],
-            )
+        cursor.executemany(
+            "UPDATE polls_ballot SET ballot_id = %s, selection = %s, quarantine_id = %s"
+            " WHERE poll_id = %s AND round = %s AND voter_key = %s",
+            [
+                (r.entry.ballot_id, r.entry.selection, r.decision_id, *voter_key_of(r.entry))
+                for r in replacements
+            ],
+        )

@@ -1,7 +1,7 @@
-"""Which ballots of a batch count apart, in the second tally, and by which decision.
+"""Find the decisions by which ballots of a batch are quarantined: counted in the second tally.
 
-A rule's decision is made here, on demand, in the transaction that counts the first ballot it takes in. The
-standing ones of operators, and what becomes of all of them, are in quarantine.py.
+The decision of a rule, such as the rate limit, is made here when its first ballot is counted. Decisions of
+operators, standing ones among them, are made in analytics/quarantine.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from analytics.counting.validation import RoundKey
 from analytics.models import Quarantine
 from polls.votelog.entries import Block, Entry
 
-#: Blocks by the decision that takes them in; None: none does.
+#: Blocks by the id of the decision that quarantines them, or None.
 BlocksByDecision = dict[int | None, list[Block]]
 
-BY_RULE = "rule"  # who decided, where nobody did
+BY_RULE = "rule"  # decided_by, if no person decided
 
 
 @dataclass(slots=True)
 class Decisions:
-    """The decisions on a batch's ballots. False where all of them count in the first tally."""
+    """The decisions about a batch's ballots. False if none of them is quarantined."""
 
     by_rule: dict[tuple[RoundKey, str], int] = field(default_factory=dict)
     standing: dict[RoundKey, list[Quarantine]] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Decisions:
         return bool(self.by_rule or self.standing)
 
     def decision_for(self, ballots: Block | Entry) -> int | None:
-        """The rule's decision where a rule set them aside, else the oldest that stood at their time."""
+        """Return the rule's decision if a rule quarantined them, else the oldest one in force then."""
         round_key = ballots.poll_id, ballots.round
         if ballots.aside:
             return self.by_rule[round_key, ballots.aside]
@@ -52,17 +52,17 @@ class Decisions:
 
 
 def in_force(decision: Quarantine, at: int) -> bool:
-    """Whether a decision was in force at that time, by the vote log's clock."""
+    """Return whether a standing decision was in force at that time, by the vote log's clock."""
     since, until = decision.since, decision.until
     return since is not None and since <= at and (until is None or at < until)
 
 
-def find_decisions(blocks: Sequence[Block | Entry], *, standing_exist: bool = True) -> Decisions:
-    """The decisions on these ballots; `look`: whether there may be standing ones."""
+def find_decisions(blocks: Sequence[Block | Entry], *, watch: bool = True) -> Decisions:
+    """Find the decisions about these ballots. `watch`: whether there may be standing decisions."""
     decisions = Decisions()
     for round_key, rule in sorted({((b.poll_id, b.round), b.aside) for b in blocks if b.aside}):
         decisions.by_rule[round_key, rule] = _get_or_create_decision(round_key, rule)
-    if standing_exist:
+    if watch:
         for row in (
             standing_decisions().filter(poll_id__in={block.poll_id for block in blocks}).order_by("pk")
         ):
@@ -71,17 +71,18 @@ def find_decisions(blocks: Sequence[Block | Entry], *, standing_exist: bool = Tr
 
 
 def standing_decisions() -> QuerySet[Quarantine]:
-    """Decisions that take in what is counted from now on."""
+    """Decisions of operators that cover ballots still to be counted."""
     return Quarantine.objects.filter(since__isnull=False, released_at=None)
 
 
 def _get_or_create_decision(round_key: RoundKey, rule: str) -> int:
-    """The rule's decision for that round; a new one where there is none, or it was released."""
+    """Return the rule's decision for that round. Make a new one if there is none, or if it was released."""
     poll_id, round_ = round_key
     valid = Quarantine.objects.filter(poll_id=poll_id, round=round_, rule=rule, released_at=None)
     found = valid.values_list("pk", flat=True).first()
     if found is None:
-        # Another partition may be at it too: one of the two waits here, and then finds the other's.
+        # If another partition's worker does the same, one of the two waits here and then finds the other's
+        # row.
         Quarantine.objects.bulk_create(
             [Quarantine(poll_id=poll_id, round=round_, rule=rule, decided_by=BY_RULE)], ignore_conflicts=True
         )

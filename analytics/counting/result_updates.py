@@ -1,4 +1,4 @@
-"""The result that a round keeps once it is over, after something has changed what it counts."""
+"""Update the stored result of a finished round after its tally has changed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from polls.signals import poll_changed
 
 
 def update_result(poll_id: int, round_number: int) -> None:
-    """A closed round's result follows its tally; a published one only under a new epoch.
+    """Update a closed round's result to its tally. A published result gets a new epoch.
 
-    In the transaction that changes the tally, and behind that change: of this and a closing that is under
-    way one waits for the other, and then sees what it did.
+    Call it in the transaction that changes the tally, after the change. If the poll is being closed at the
+    same time, the poll's lock makes one of the two wait and then see what the other did.
     """
     poll = Poll.objects.select_for_update().filter(pk=poll_id).first()
     if poll is None:
@@ -33,7 +33,7 @@ def update_result(poll_id: int, round_number: int) -> None:
 
 
 def _update_earlier_result(poll: Poll, round_number: int) -> None:
-    # One that was reset while it was open has none.
+    # A round that was reset while it was open has no result.
     for round_ in Round.objects.filter(poll=poll, number=round_number, result__isnull=False):
         if round_.rules.get("step", 1) > 1:
             stepped_results.finish(poll, round_number)

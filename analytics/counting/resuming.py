@@ -1,4 +1,4 @@
-"""Counting what is held of a halted poll, in the order in which it came, once somebody says so."""
+"""Resume the counting of a halted poll: count its held ballots in their original order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from polls.signals import ballots_appended
 
 logger = logging.getLogger(__name__)
 
-#: How long a page counts before it leaves the rest to the sweep, and the sweep to the next one.
+#: How long a page, or a sweep, counts held ballots before it leaves the rest to the next sweep.
 PAGE_SECONDS = 2.0
 
 
@@ -36,10 +36,9 @@ def resume(
     seconds: float = PAGE_SECONDS,
     progress: Callable[[int], None] | None = None,
 ) -> bool:
-    """Count what is held of the poll, and then whatever comes; whether all of it is counted by now.
+    """Resume counting. Return whether all held ballots are counted; the sweep counts the remaining ones.
 
-    What fails becomes a dead letter. If that is most of it the poll halts again, unless `let_fail` says
-    that this is wanted. What isn't counted in time, the sweep counts.
+    Ballots that fail become dead letters. If most of them fail the poll halts again, unless `let_fail`.
     """
     with transaction.atomic():
         row = Halt.objects.select_for_update().filter(poll_id=poll.pk).first()
@@ -53,7 +52,7 @@ def resume(
 
 
 def continue_resumed() -> None:
-    """Move on with what somebody resumed; and let every partition know of the polls that are halted."""
+    """Count on for polls that were resumed, and have all partitions watch for halted ones."""
     for row in Halt.objects.all():
         if row.resumed_by:
             _count_until(row, PAGE_SECONDS)
@@ -79,9 +78,9 @@ def _count_until(row: Halt, seconds: float, progress: Callable[[int], None] | No
 
 
 def _count_batch(row: Halt) -> int:
-    """A batch of what is held, oldest first; where nothing is, the poll counts again. How many they were."""
+    """Count a batch of held ballots, oldest first, and return its size. If none is held, end the halt."""
     with transaction.atomic():
-        # All of them: after a repair of the log, a voter's ballots needn't be held under one partition.
+        # All of them: after the log was repaired, a voter's ballots may be held under several partitions.
         lock_all_checkpoints()
         if not Halt.objects.filter(poll_id=row.poll_id).exists():
             return 0
@@ -90,7 +89,7 @@ def _count_batch(row: Halt) -> int:
             Halt.objects.filter(poll_id=row.poll_id).delete()
         for partition, together in groupby(rows, key=attrgetter("partition")):
             blocks = [held_ballots.unpack(held) for held in together]
-            block_counting.count_held(partition, blocks, let_fail=row.let_fail)
+            block_counting.count_blocks(partition, blocks, let_fail=row.let_fail)
         HeldBlock.objects.filter(pk__in=[held.pk for held in rows]).delete()
     return sum(held.ballots for held in rows)
 
@@ -112,7 +111,7 @@ def _stay_halted(row: Halt, reason: str) -> None:
 
 
 def _announce(poll_id: int) -> None:
-    """Screens, and whoever came to count while we held the checkpoints and passed by."""
+    """Update the screens, and wake the workers that found the partitions locked."""
     tally_changed.send_robust(sender=None, poll_ids={poll_id})
     partitions = set(Checkpoint.objects.values_list("partition", flat=True))
     ballots_appended.send_robust(sender=None, partitions=partitions)

@@ -1,13 +1,14 @@
-"""Tallies that move in steps: what viewers see of a small poll doesn't tell who voted what.
+"""Stepped results: show the tally in steps of several ballots, so that it doesn't tell how somebody voted.
 
-Of a poll with a release step of k, while it is open and being closed, everybody sees released counts, staff
-too. They move by k ballots at least, or not at all. One step is kept back: the next counts are taken once k
-ballots more are counted than in the released ones, and released once k more are counted than in themselves.
-So the last step, which closing makes, is no smaller than the others, unless the whole poll is.
+A poll with a release step of k shows released counts, to staff too, as long as it is open or closing. They
+change by at least k ballots at a time, and lag one step behind: the next counts are taken when k ballots more
+are counted than are shown, and shown when another k are counted. So the last step, which closing makes, is no
+smaller than the others, unless the whole poll is.
 
-A ballot that replaces another is none more: such changes show with the next step, and so do ballots that are
-set aside or released. Of the second tally only the number of ballots is shown meanwhile, and the first one
-alone has to have k ballots more too: else all but one of a step's could be set aside, and the one be seen.
+A ballot that replaces another one isn't counted as a new one; the change shows with the next step. The same
+holds for ballots that are quarantined or released from quarantine. The second tally shows only its number of
+ballots meanwhile. A step needs k new ballots in the first tally as well as in both together: otherwise
+somebody could quarantine all but one ballot of a step, and see that one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from polls.votelog import store_clock
 
 
 def advance(poll_ids: Iterable[int]) -> None:
-    """Look whether something can be released of these polls, now that ballots of theirs were counted."""
+    """Release the next step of these polls where enough ballots have been counted."""
     for poll_id in sorted(poll_ids):
         poll = Poll.objects.filter(pk=poll_id, release_step__gt=1).first()
         if poll is not None:
@@ -34,13 +35,15 @@ def advance(poll_ids: Iterable[int]) -> None:
 
 
 def catch_up() -> None:
-    """What a crash between counting and looking has left."""
-    stepping = Poll.objects.filter(release_step__gt=1, state__in=STEPPING)
-    advance(stepping.values_list("pk", flat=True))
+    """Advance all stepped polls: a crash after a batch may have left one out."""
+    advance(Poll.objects.filter(release_step__gt=1, state__in=STEPPING).values_list("pk", flat=True))
 
 
 def finish(poll: Poll, round_: int) -> None:
-    """Everybody sees the true counts from now on: the history follows, in the caller's transaction."""
+    """Add the ballots that weren't shown yet to the history, within the caller's transaction.
+
+    From now on everybody sees the true counts.
+    """
     round_key = poll.pk, round_
     _lock_row(round_key)
     points = TallyPoint.objects.filter(poll_id=poll.pk, round=round_).values_list("key")
@@ -52,7 +55,7 @@ def _advance(poll: Poll) -> None:
     round_key = poll.pk, poll.round
     with transaction.atomic():
         row = _lock_row(round_key)
-        # Behind the lock: whoever closes the poll holds it too, and from then on has the last word.
+        # After locking the row, as finish() does when the poll closes: no step may follow that.
         if not Poll.objects.filter(pk=poll.pk, round=poll.round, state__in=STEPPING).exists():
             return
         counts = counts_of(*round_key)
@@ -75,15 +78,15 @@ def _lock_row(round_key: RoundKey) -> Release:
 
 
 def _ballots(counts: Mapping[str, int]) -> int:
-    """In both tallies: their sum only grows, whatever is moved between them."""
+    """Count the ballots of both tallies. Moving ballots between the two doesn't change the sum."""
     return counts.get(BALLOTS, 0) + counts.get(QUARANTINED + BALLOTS, 0)
 
 
 def _add_to_history(round_key: RoundKey, counts: Mapping[str, int], before: Mapping[str, int]) -> None:
-    """The step in the tally's history."""
+    """Add a step to the tally's history."""
     delta, second = tally_deltas.Delta(), store_clock() // 1000
     for key in {*counts, *before}:
         if not key.startswith(QUARANTINED):
             delta.points[(*round_key, second)][key] = counts.get(key, 0) - before.get(key, 0)
-    # Nobody else writes points of this poll, whichever the partition.
+    # Any partition will do: nobody else writes the history of this poll.
     tally_deltas.add(0, delta)

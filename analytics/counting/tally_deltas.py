@@ -1,4 +1,4 @@
-"""What a batch adds to the tallies: exactly what the ledger took, in slots of one writer each."""
+"""Add to the tallies what the ledger took. A counter's one writer is the worker that has its partition."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Delta:
-    """Changes of counts: per (poll, round), and per second of acceptance."""
+    """Changes of counters, by round; and of the history, by round and second of acceptance."""
 
     tally: dict[RoundKey, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     points: dict[tuple[int, int, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -35,9 +35,9 @@ class Delta:
         quarantined: bool = False,
         stepped: bool = False,
     ) -> None:
-        """`count` more ballots with these keys; a key that is named twice counts twice, as in a recount.
+        """Add `count` ballots with these keys. A key that occurs twice counts twice, as in a recount.
 
-        The second tally has no history, and that of a tally that moves in steps is written with each step.
+        The second tally has no history, and stepped results write theirs with each step.
         """
         tally, prefix = self.tally[round_key], QUARANTINED if quarantined else ""
         points = None if quarantined or stepped else self.points[(*round_key, second)]
@@ -48,19 +48,20 @@ class Delta:
 
 
 def tally_delta(written: Written, validator: Validator) -> Delta:
-    # Collapse in memory, write once: ballots that are alike are counted before they are looked into.
+    """Return the changes that follow from what the ledger took."""
+    # Equal selections are counted before they are decoded.
     grouped: dict[tuple[int, int, int, bool], Counter[str]] = defaultdict(Counter)
     for decision_id, blocks in written.added.items():
         for block in blocks:
-            where_when = block.poll_id, block.round, block.at // 1000, decision_id is not None
-            grouped[where_when].update(block.selections)
+            group = block.poll_id, block.round, block.at // 1000, decision_id is not None
+            grouped[group].update(block.selections)
     delta = Delta()
-    for (poll_id, round_, second, is_quarantined), selections in grouped.items():
+    for (poll_id, round_, second, quarantined), selections in grouped.items():
         contribution = validator.method((poll_id, round_)).contribution
         stepped = validator.is_stepped((poll_id, round_))
         for selection, count in selections.items():
             keys = (BALLOTS, *contribution(decode(selection)))
-            delta.add((poll_id, round_), second, keys, count, quarantined=is_quarantined, stepped=stepped)
+            delta.add((poll_id, round_), second, keys, count, quarantined=quarantined, stepped=stepped)
     for replacement in written.replaced:
         _add_replacement(delta, replacement, validator)
     return delta
@@ -70,18 +71,18 @@ def _add_replacement(delta: Delta, replacement: Replacement, validator: Validato
     entry = replacement.entry
     round_key, second = (entry.poll_id, entry.round), entry.at // 1000
     contribution = validator.method(round_key).contribution
-    is_quarantined, stepped = replacement.decision_id is not None, validator.is_stepped(round_key)
+    stepped = validator.is_stepped(round_key)
     for sign, selection, quarantined in (
         (-1, replacement.old_selection, replacement.was_quarantined),
-        (1, entry.selection, is_quarantined),
+        (1, entry.selection, replacement.decision_id is not None),
     ):
-        # Of the ballots it is a change even where their number stays.
+        # With "ballots", though their number stays: the tally's version has to grow.
         keys = (BALLOTS, *contribution(decode(selection)))
         delta.add(round_key, second, keys, sign, quarantined=quarantined, stepped=stepped)
 
 
 def add(partition: int, delta: Delta) -> None:
-    """In the transaction that is under way, by whoever holds the partition's checkpoint."""
+    """Write a delta, within the caller's transaction. Needs the lock of the partition's checkpoint."""
     tally = [
         (poll_id, round_, key, partition, count, 1)
         for (poll_id, round_), counts in delta.tally.items()
@@ -94,14 +95,14 @@ def add(partition: int, delta: Delta) -> None:
         if count
     ]
     with connection.cursor() as cursor:
-        # Sums are made by the database, never as a value read before plus one.
+        # The database adds: a value that was read before would be out of date.
         for rows in _chunks(tally):
             cursor.execute(_ADD_TO_TALLY % _values(rows), list(chain.from_iterable(rows)))
         for seconds in _chunks(points):
             cursor.execute(_ADD_TO_POINTS % _values(seconds), list(chain.from_iterable(seconds)))
 
 
-#: Rows a statement: one statement costs more than its rows, and SQLite takes so many values only.
+#: Rows per statement. A statement costs more than its rows, but SQLite limits the number of parameters.
 _ROWS = 400
 _ADD_TO_TALLY = """
     INSERT INTO analytics_tally (poll_id, round, key, partition, count, changes) VALUES %s

@@ -1,8 +1,9 @@
-"""Wake-ups for the counting workers: at most one pending per partition, off the answer's path.
+"""Triggers: tell the counting workers that a partition has new ballots, at most one pending per partition.
 
-The flag of a pending wake-up lives in the cache, which all processes share; the worker
-takes it down before it looks at the log, so that whoever appends after that look raises
-it again. A flag or a task that is lost costs a sweep's wait and nothing else.
+A trigger is a Celery task. It is sent from a thread, so the voter's response doesn't wait for it. A flag in
+the cache, shared by all processes, says that one is pending. The worker clears the flag before it reads the
+log, so that ballots appended after that send a new trigger. If a flag or a task is lost, the next sweep
+counts the ballots.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from django.core.cache import cache
 logger = logging.getLogger(__name__)
 
 _PENDING_SECONDS = 2
-#: Between two rounds of wake-ups: under load there is an append every few milliseconds, and a worker that
-#: counts meanwhile finds them all.
+#: Between two rounds of triggers. Under load there is an append every few milliseconds, and a worker that is
+#: counting finds them all.
 _PAUSE_SECONDS = 0.05
 
 
@@ -29,7 +30,7 @@ def _pending_key(partition: int) -> str:
 
 
 class TriggerSender:
-    """A thread that hands wake-ups to Celery, so that an absent broker holds nobody up."""
+    """Sends triggers from a thread, so that an unreachable broker delays no response."""
 
     def __init__(self) -> None:
         self._due: set[int] = set()
@@ -64,7 +65,7 @@ def _send(partition: int) -> None:
     try:
         current_app.send_task("analytics.tasks.count", (partition,), retry=False)
     except Exception:
-        clear_pending(partition)  # nobody was woken, so the next one may try
+        clear_pending(partition)  # so that the next append tries again
         raise
 
 
@@ -76,7 +77,7 @@ def on_ballots_appended(sender: Any, partitions: set[int], **_: Any) -> None:
 
 
 def clear_pending(partition: int) -> None:
-    """The pending wake-up of a partition is being served; the next one may come."""
+    """Allow the next trigger for a partition: the pending one has reached a worker."""
     try:
         cache.delete(_pending_key(partition))
     except Exception:

@@ -1,4 +1,4 @@
-"""Trim the vote log behind the checkpoint."""
+"""Trim the vote log up to an earlier checkpoint, once that is a minute old."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from polls.votelog.contract import VoteLog
 logger = logging.getLogger(__name__)
 
 
-#: Entries are trimmed once they have been counted for this long: a replica or a repair may want them.
+#: How long counted entries stay in the log: a replica or a repair may need them.
 KEEP_COUNTED = timedelta(minutes=1)
 
 
@@ -25,9 +25,9 @@ def is_due(checkpoint: Checkpoint) -> bool:
 
 
 def trim(log: VoteLog, checkpoint: Checkpoint) -> None:
-    """Before the commit, and safe: all this was counted by transactions that are long over.
+    """Trim entries that earlier transactions counted; so this is safe before the current one commits.
 
-    A store that takes no writes just now must not keep ballots from being counted: the next batch tries.
+    A store that takes no writes must not stop the counting. The next batch tries again.
     """
     try:
         log.trim(checkpoint.partition, checkpoint.trim_to)
@@ -38,7 +38,7 @@ def trim(log: VoteLog, checkpoint: Checkpoint) -> None:
 
 
 def _note(checkpoint: Checkpoint) -> None:
-    """What is counted by now is trimmed next time; no note once there is nothing left to trim."""
-    left = checkpoint.trim_to < checkpoint.position
-    checkpoint.trim_noted_at = timezone.now() if left else None
+    """Note up to where to trim next time, and since when; no time if there is nothing left to trim."""
+    untrimmed = checkpoint.trim_to < checkpoint.position
+    checkpoint.trim_noted_at = timezone.now() if untrimmed else None
     checkpoint.trim_to = checkpoint.position

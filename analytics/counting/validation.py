@@ -1,7 +1,7 @@
-"""Which ballots of a batch their round's rules allow, and which can go into the ledger unseen.
+"""Validate the ballots of a batch by their round's rules, and pick out those that need a closer look.
 
-Nearly every ballot is the only one of its voter and like thousands of others. Those stay in
-columns, and each selection is judged once; only what is left is looked at ballot by ballot.
+Nearly every ballot is its voter's only one and marks what thousands of others mark. These ballots stay in
+columns, and each different selection is validated once. Only the others are handled ballot by ballot.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from polls.methods import METHODS, Method, MethodRules, decode
 from polls.models import Round
 from polls.votelog.entries import Block, Entry
 
-#: An entry that can't be counted, a stable reason, and a sentence.
+#: A ballot that can't be counted: the entry, a stable reason code, and a sentence.
 Failure = tuple[Entry, str, str]
 RoundKey = tuple[int, int]  # poll_id, round
 
 
 class RoundRules(NamedTuple):
-    """What a round's ballots are judged and counted by."""
+    """By what a round's ballots are validated and counted."""
 
     method: Method
     limits: MethodRules
-    stepped: bool  # its tally moves in steps (releases.py)
+    stepped: bool  # see stepped_results.py
 
 
-#: Rules that were looked up, by the generation of the log that their ballots come from: a database
-#: that was put back to an older copy has another one, and may have other polls under the same ids.
+#: Rules read for earlier batches. The key has the log's generation because a restored older copy of the
+#: database has another one, and may have other polls under the same ids.
 _cached_rules: dict[tuple[str, RoundKey], RoundRules] = {}
 _MAX_CACHED_RULES = 2000
 
 
 class Validator:
-    """Judges the ballots of a batch by the rules of their rounds, which are frozen since these began.
+    """Validates the ballots of a batch. The rules of a round are frozen when it begins.
 
-    With a log's `generation`, rules that were read for an earlier batch will do to allow a ballot. To set
-    one aside they are always read anew: they may have been repaired by hand.
+    With a log's `generation`, rules cached by earlier batches are used. Before a ballot fails they are read
+    again: somebody may have repaired them.
     """
 
     def __init__(self, rounds: Iterable[RoundKey], generation: str = "") -> None:
@@ -83,11 +83,11 @@ class Validator:
 
     @property
     def stepped_polls(self) -> set[int]:
-        """Those of the batch's polls whose tallies move in steps."""
+        """The batch's polls with stepped results."""
         return {poll_id for (poll_id, _round), rules in self._rules.items() if rules.stepped}
 
     def failure_of(self, round_key: RoundKey, selection: str) -> tuple[str, str] | None:
-        """Why a ballot with this selection can't be counted, as a code and a sentence."""
+        """Return why a ballot with this selection can't be counted, as a code and a sentence, or None."""
         if (round_key, selection) not in self._reasons:
             reason = self._validate(round_key, selection)
             if reason and round_key not in self._loaded:
@@ -111,9 +111,10 @@ class Validator:
             return "unreadable", "The selection can't be read."
 
     def split(self, blocks: Sequence[Block]) -> tuple[list[Block], list[Entry]]:
-        """Blocks of valid ballots, each the only one of its voter and replacing none; and all other ballots.
+        """Split off the ballots that need a closer look: return the plain blocks, and the other ballots.
 
-        What is a voter's is on one side: either way the order among voters doesn't matter.
+        In plain blocks every ballot is valid, replaces none and is its voter's only one. All ballots of a
+        voter are on the same side, so the order of the two sides doesn't matter.
         """
         rounds: dict[RoundKey, list[Block]] = defaultdict(list)
         for block in blocks:
@@ -129,7 +130,7 @@ class Validator:
         return plain, others
 
     def check_each(self, entries: Iterable[Entry]) -> tuple[list[Entry], list[Failure]]:
-        """The ballots that can be counted, and those that can't."""
+        """Return the ballots that can be counted, and those that can't."""
         good, failures = [], []
         for entry in entries:
             reason = self.failure_of((entry.poll_id, entry.round), entry.selection)
@@ -140,7 +141,7 @@ class Validator:
         return good, failures
 
     def _voters_to_check(self, round_key: RoundKey, blocks: Sequence[Block]) -> set[bytes]:
-        """The voters of a round whose ballots have to be looked at one by one."""
+        """Return the voters of a round whose ballots need a closer look."""
         voters = list(chain.from_iterable(block.voter_keys for block in blocks))
         found: set[bytes] = set()
         if len(set(voters)) < len(voters):
@@ -157,7 +158,7 @@ class Validator:
 
 
 def split_block(block: Block, voters: set[bytes]) -> tuple[list[Block], list[Entry]]:
-    """The block without these voters, in as many pieces as that leaves, and their ballots."""
+    """Cut the ballots of these voters out of a block: return the remaining pieces, and the ballots."""
     if voters.isdisjoint(block.voter_keys):
         return [block], []
     pieces, entries, start = [], [], 0
