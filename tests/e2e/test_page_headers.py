@@ -105,9 +105,9 @@ def test_no_admin_page_needs_what_its_policy_forbids(running: Any, visitor: Any)
     log_in(page, system)
     expect(page.locator("[data-list=workers] li").first).to_contain_text("alive")
     paths = [
-        "", "polls/poll/", "polls/poll/add/", "polls/deadletter/", "polls/apiclient/add/", "auth/user/",
-        "auth/user/add/", "auth/user/1/change/", "auth/user/1/password/", "auth/user/1/history/",
-        "auth/group/add/", "password_change/",
+        "", f"polls/poll/?q={code}", "polls/poll/add/", "polls/deadletter/", "polls/apiclient/add/",
+        "auth/user/", "auth/user/add/", "auth/user/1/change/", "auth/user/1/password/",
+        "auth/user/1/history/", "auth/group/add/", "password_change/",
     ]  # fmt: skip
     for path in paths:
         answer = page.goto(f"{system.url}/admin/{path}")
