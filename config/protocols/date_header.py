@@ -1,4 +1,4 @@
-"""The Date header, which Daphne leaves out and uvicorn adds: countdowns go by it, not by a phone's clock."""
+"""The Date header for Daphne, which sends none. Pages use it as the server's clock for countdowns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class DateHeader:
-    """Plain ASGI round an application that is served by Daphne."""
+    """ASGI middleware that adds the Date header to each response."""
 
     def __init__(self, app: Any) -> None:
         self.app = app

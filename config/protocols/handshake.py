@@ -1,9 +1,8 @@
-"""The handshake of a WebSocket by the shortest way: 5,000 viewers may come back in the same second.
+"""A fast WebSocket handshake, since 5,000 viewers may reconnect in the same second.
 
-uvicorn writes the request out again, has it parsed a second time and sets up all that a
-conversation could need; that is half of what a viewer's arrival costs. Here a handshake that
-is regular in every way (RFC 6455, 4.2.1) is answered from the headers as they were parsed.
-One that is odd in any way is left to uvicorn.
+uvicorn serializes the parsed request, parses it again and allocates everything that a connection could need:
+half the cost of a viewer's arrival. Here an ordinary handshake (RFC 6455, 4.2.1) is answered from the headers
+already parsed. Any other handshake is left to uvicorn.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ logger = logging.getLogger("uvicorn.error")
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 ONCE_AT_MOST = frozenset((b"sec-websocket-key", b"sec-websocket-version", b"upgrade", b"host", b"origin"))
 ODD = frozenset((b"sec-websocket-protocol", b"content-length", b"transfer-encoding", b"expect"))
-#: Messages that an application may leave unread.
+#: Messages that may wait for the application; with more, the connection is aborted.
 UNREAD_MOST = 100
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 FAILED = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -36,7 +35,7 @@ NORMAL, INTERNAL_ERROR = 1000, 1011
 
 
 def accept_key_for(headers: list[tuple[bytes, bytes]]) -> bytes | None:
-    """The Sec-WebSocket-Accept of a regular handshake; None for one that is better left to uvicorn."""
+    """Return the Sec-WebSocket-Accept of an ordinary handshake, or None to leave the handshake to uvicorn."""
     seen: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in ODD or (name in ONCE_AT_MOST and name in seen):
@@ -54,9 +53,9 @@ def accept_key_for(headers: list[tuple[bytes, bytes]]) -> bytes | None:
 
 
 class WebSocketHandshake:
-    """A WebSocket's ASGI conversation, mostly a short one: accepted, and handed over or closed.
+    """The ASGI side of a WebSocket, from its handshake until it is handed over or closed.
 
-    Binary messages are not passed on; nothing of ours takes any.
+    Binary messages are dropped: no Landslide endpoint takes any.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class WebSocketHandshake:
 
     async def run(self, app: Any) -> None:
         connection = self._connection
-        scope, self.scope = self.scope, {}  # it holds this object, and should be gone when the app is done
+        scope, self.scope = self.scope, {}  # break the reference cycle through `hand_over`
         try:
             await app(scope, self.receive, self.send)
         except BaseException:
@@ -132,7 +131,7 @@ class WebSocketHandshake:
         connection.listener = listener
         if connection.writing_paused:
             listener.on_writing_paused()
-        for message in self._unread:  # what the client said before anybody asked
+        for message in self._unread:  # messages from before the handover
             asyncio.get_running_loop().call_soon(listener.on_message, message.get("text", ""))
         return connection
 
@@ -157,7 +156,7 @@ class WebSocketHandshake:
             self._connection.write(refusal)
             self._connection.close_transport()
 
-    # What the connection tells whoever watches it, until somebody else does.
+    # ConnectionListener, until the connection is handed over.
 
     def on_message(self, text: str) -> None:
         self._unread.append({"type": "websocket.receive", "text": text})

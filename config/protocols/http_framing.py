@@ -1,12 +1,12 @@
-"""Where a request ends and the next one begins, as RFC 9112 has it and uvicorn doesn't.
+"""HTTP message framing as RFC 9112 requires it, where uvicorn differs.
 
-- An upgrade to anything but a WebSocket is ignored (RFC 9110, 7.8), and the request is read as a plain one,
-  with its body. uvicorn drops what came with the head and takes the rest of the body for new requests, which
-  behind a proxy that passes the header on come from the proxy (request smuggling).
-- A WebSocket's handshake has no body, and waits for no other answer.
-- Trailers of a chunked body are no headers (RFC 9110, 6.5.1).
-- Of several requests that came at once, the one that is being answered hears that the client has left.
-  uvicorn tells only the last one, and an answer to nobody is a traceback in the log.
+- An upgrade to anything but a WebSocket is ignored (RFC 9110, 7.8): the request is read with its body.
+  uvicorn drops the part of the body that arrived with the head and parses the rest as new requests. Behind a
+  proxy that forwards the Upgrade header, these requests seem to come from the proxy (request smuggling).
+- A WebSocket handshake has no body, and no earlier request of its connection is unanswered.
+- Trailers of a chunked body don't become headers (RFC 9110, 6.5.1).
+- Of pipelined requests, the one being answered is told when the client disconnects. uvicorn tells only the
+  last one, and writing a response to a closed connection logs a traceback.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ INVALID = "Invalid HTTP request received."
 
 
 class StrictFramingHttp(HttpToolsProtocol):
-    """uvicorn's, which reads a request again without `Upgrade` where that isn't a WebSocket's handshake."""
+    """HTTP protocol that ignores upgrades to anything but a WebSocket."""
 
     is_websocket = False
-    early_data = b""  # what came in one read with a handshake, and behind it
-    active_cycle: Any = None  # the request that is being answered, where `cycle` is the one that came last
+    early_data = b""  # bytes received behind a handshake in the same read
+    active_cycle: Any = None  # the request being answered; `cycle` is the newest one
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -49,17 +49,17 @@ class StrictFramingHttp(HttpToolsProtocol):
                 self.handle_websocket_upgrade()
                 return
             head = self.head_without_upgrade()
-            # Another parser: this one has done with the connection where the request says `close`.
+            # A new parser: after `Connection: close` the old one accepts no more data.
             self.parser = httptools.HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn sets it
             self.parser.feed_data(head)
 
     def on_headers_complete(self) -> None:
         if not self.parser.should_upgrade():
             super().on_headers_complete()
-            self.headers = []  # the scope has the other list, and trailers come into this one
+            self.headers = []  # the scope keeps the old list; trailers go into this one
             return
-        # Those two as uvicorn sets them, which at this point does nothing else.
+        # All that uvicorn itself does here for an upgrade.
         self.scope["method"] = self.parser.get_method().decode("ascii")
         self.scope["http_version"] = self.parser.get_http_version()
         self.is_websocket = self.is_handshake()
@@ -84,7 +84,7 @@ class StrictFramingHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def is_handshake(self) -> bool:
-        """Whether this opens a WebSocket: no body, and no other request of the connection unanswered."""
+        """Return whether this is a WebSocket handshake, without a body or an unanswered request before it."""
         fields = [(name, value) for name, value in self.headers if name in HANDSHAKE_FIELDS]
         return (
             self.scope["method"] == "GET"
@@ -99,7 +99,7 @@ class StrictFramingHttp(HttpToolsProtocol):
         return cycle is None or cycle.response_complete
 
     def head_without_upgrade(self) -> bytes:
-        """The request's head again. CONNECT is an upgrade without a header, and none of ours."""
+        """Serialize the head without Upgrade. CONNECT, which upgrades without that header, is refused."""
         method, version = self.parser.get_method(), self.parser.get_http_version().encode("ascii")
         if method == b"CONNECT":
             raise httptools.HttpParserError("CONNECT")

@@ -1,7 +1,7 @@
-"""One timer that pings all viewers, in place of two for each.
+"""WebSocket keepalive with one timer for all connections, where uvicorn has two for each.
 
-The lines sit in as many slots as the interval has seconds. Each second the next slot has its
-turn: whoever hasn't answered the ping of the last turn is gone, the others are pinged again.
+Connections are spread over as many slots as the interval has seconds. Each second one slot is pinged;
+connections that haven't answered its previous ping are closed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Pinged(Protocol):
 
 
 class Keepalive:
-    """`seconds`: between two pings, and the most that an answer may take."""
+    """Ping each connection every `seconds`, and close it if it doesn't answer before the next ping."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: int) -> None:
         self._loop = loop
@@ -54,7 +54,7 @@ _keepalive: tuple[asyncio.AbstractEventLoop, Keepalive] | None = None
 
 
 def shared_keepalive(loop: asyncio.AbstractEventLoop, interval: float | None) -> Keepalive | None:
-    """The one of this event loop; None where no pings are wanted."""
+    """Return the event loop's Keepalive, or None if `interval` switches pings off."""
     global _keepalive
     if not interval:
         return None

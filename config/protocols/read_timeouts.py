@@ -1,7 +1,7 @@
-"""Clients that take their time to ask, or ask without end: uvicorn waits for them for ever, and we don't.
+"""Read timeouts and a header limit against slow clients (slowloris); uvicorn has neither.
 
-Who holds a connection open and sends nothing, or a header or a body by the drop, costs little, but there may
-be very many of them (slowloris). A request that comes whole, as nearly all do, sets no timer.
+A client that opens a connection and sends nothing, or a request byte by byte, costs little, but there may be
+very many of them. A request that arrives in one read, as nearly all do, starts no timer.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any, cast
 
 from config.protocols.http_framing import StrictFramingHttp
 
-#: From the connection to its first byte: as long as one that has been used may stay idle.
+#: From the connection to its first byte; equal to the keep-alive timeout.
 FIRST_BYTE_SECONDS = 30.0
-#: From a request's first byte to the end of its headers; as deploy/nginx.conf has it.
+#: From a request's first byte to the end of its headers; the same as in deploy/nginx.conf.
 HEAD_SECONDS = 10.0
-#: Between two pieces of a body, and for all of it: the largest batch over a slow connection.
+#: Between two pieces of a body, and for the whole body: enough for the largest batch over a slow connection.
 BODY_PAUSE_SECONDS = 10.0
 BODY_SECONDS = 120.0
 HEAD_BYTES = 64 * 1024
@@ -25,7 +25,7 @@ TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\
 
 
 class ReadTimeoutHttp(StrictFramingHttp):
-    """uvicorn's, with an end to its patience."""
+    """uvicorn's HTTP protocol with read timeouts and a limit on the size of headers."""
 
     in_request = False
     head_complete = False
@@ -42,10 +42,10 @@ class ReadTimeoutHttp(StrictFramingHttp):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Empty lines ahead of a request begin nothing, and buy no time."""
+        """Parse, then time the rest of the request. Empty lines before a request extend no timeout."""
         super().data_received(data)
         if cast(Any, self.parser) is None:
-            self.cancel_read_timer()  # the connection is somebody else's now
+            self.cancel_read_timer()  # the connection was handed over
         elif self.in_request and not self.transport.is_closing():
             self.start_read_timer(len(data))
 
@@ -65,7 +65,7 @@ class ReadTimeoutHttp(StrictFramingHttp):
         super().on_message_complete()
 
     def start_read_timer(self, received: int) -> None:
-        """A part of a request has come, and more is to."""
+        """Time the rest of a request of which `received` more bytes have arrived."""
         self.last_data_at = self.loop.time()
         if self.read_timer is None:
             self.request_started_at = self.last_data_at
@@ -86,7 +86,7 @@ class ReadTimeoutHttp(StrictFramingHttp):
             return
         now = self.loop.time()
         if not self.in_request:
-            self.transport.close()  # not one byte came
+            self.transport.close()  # no request has begun
         elif self.flow.read_paused or self.body_may_continue(now):
             self.read_timer = self.loop.call_later(BODY_PAUSE_SECONDS, self.on_read_timeout)
         else:
@@ -97,7 +97,7 @@ class ReadTimeoutHttp(StrictFramingHttp):
         return self.head_complete and paused < BODY_PAUSE_SECONDS and taken < BODY_SECONDS
 
     def refuse(self, answer: bytes) -> None:
-        """Hang up, and say why unless an answer has begun."""
+        """Close the connection, after an error response unless a response has begun."""
         self.cancel_read_timer()
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete or not (self.head_complete and cycle.response_started):

@@ -1,8 +1,8 @@
-"""What the clients of WebSockets may send, and how much of the event loop's time goes into it.
+"""Rate limit and CPU budget for what WebSocket clients send.
 
-A viewer has next to nothing to say, but a frame of six bytes costs the server as much as one of a thousand.
-So each connection has a rate limit in bytes, and all connections of a process share one budget of time. What
-came is processed in slices, in turn; a connection whose bytes wait isn't read from meanwhile.
+A viewer has almost nothing to send, but a frame of 6 bytes costs the server as much as one of 1,000. So each
+connection has a rate limit in bytes, and all connections of a process share one time budget. Input is
+processed in slices, round robin; a connection with unprocessed input isn't read from.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ from typing import Protocol
 
 logger = logging.getLogger(__name__)
 
-#: The part of the event loop's time that viewers' messages may take, and how much of it at once.
+#: The share of the event loop's time that viewers' messages may take, and the longest burst of it.
 SHARE, BURST_SECONDS = 0.2, 0.01
-#: What is processed before others have a turn: at most 85 frames.
+#: Bytes processed per turn: at most 85 frames.
 SLICE_BYTES = 512
-#: What one connection may send in so many seconds: two messages of the largest size.
+#: What one connection may send per window: two messages of the largest size.
 ALLOWED_BYTES, WINDOW_SECONDS = 32 * 1024, 10.0
-#: Until a connection that was told why it ends is cut. It isn't read from any more, so nor is its answer.
+#: From our close frame to the abort. The connection isn't read any more, so its own close frame isn't either.
 ABORT_AFTER_SECONDS = 1.0
-#: What a read costs at least, however little came.
+#: A read counts as at least this many bytes.
 READ_BYTES = 64
 
 
 class Owner(Protocol):
-    """The connection that an input buffer belongs to."""
+    """The connection that fills an InputBuffer and processes its slices."""
 
     def process_input(self, data: bytes) -> None:
-        """Process the next bytes. They may end in the middle of a frame."""
+        """Process the next bytes, which may end in the middle of a frame."""
 
     def pause_reading(self) -> None: ...
 
     def resume_reading(self) -> None: ...
 
     def on_limit_exceeded(self) -> None:
-        """Close the connection: it sent more than it may."""
+        """Close the connection, because it sent more than its rate limit allows."""
 
     def abort(self) -> None:
-        """Cut the connection: what it sent couldn't be processed."""
+        """Abort the connection, because processing its input failed."""
 
 
 class InputBuffer:
-    """What one connection has sent: counted, and kept until it has its turn."""
+    """One connection's unprocessed input and its rate limit."""
 
     __slots__ = ("_closed", "_owner", "_pending", "_received", "_throttle", "_waiting", "_window_start")
 
@@ -61,7 +61,7 @@ class InputBuffer:
         return self._waiting
 
     def add(self, data: bytes) -> None:
-        """Process `data` now if there is time and nobody waits, else in its turn."""
+        """Process `data` at once if the budget allows and no other input waits; otherwise queue it."""
         if self._closed:
             return
         if not self._allows(len(data)):
@@ -77,23 +77,23 @@ class InputBuffer:
                 self._owner.pause_reading()
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Drop the unprocessed input."""
         self._pending = b""
 
     def hand_over(self, owner: Owner) -> None:
-        """The connection is `owner`'s now: what waits keeps its turn, and the limits go on."""
+        """Change the owner, keeping the place in the queue and the rate limit."""
         self._owner = owner
         if self._waiting or self._closed:
             owner.pause_reading()
 
     def fail(self) -> None:
-        """End this connection, whatever state it is in."""
+        """Drop the input and abort the connection."""
         self._waiting, self._closed = False, True
         self.clear()
         self._owner.abort()
 
     def process_slice(self) -> bool:
-        """Whether more is waiting."""
+        """Process one slice. Return whether more is waiting."""
         data, self._pending = self._pending[:SLICE_BYTES], self._pending[SLICE_BYTES:]
         if data:
             self._owner.process_input(data)
@@ -113,7 +113,7 @@ class InputBuffer:
 
 
 class Throttle:
-    """The budget of one event loop, and the input buffers that wait for it."""
+    """The time budget of one event loop, and the queue of InputBuffers that wait for it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -127,7 +127,7 @@ class Throttle:
             self._process(fresh=input_buffer)
 
     def _process(self, fresh: InputBuffer | None = None) -> None:
-        """Slice by slice, in turn, until nothing waits or the budget is spent. `fresh` has not waited yet."""
+        """Process slices round robin until the queue is empty or the budget spent. `fresh` was just added."""
         self._timer = None
         now = time.perf_counter()
         self._credit = min(self._credit + (now - self._counted_at) * SHARE, BURST_SECONDS)
@@ -136,7 +136,7 @@ class Throttle:
             input_buffer = self._waiting.popleft()
             began = time.perf_counter()
             more = self._turn(input_buffer, waited=input_buffer is not fresh)
-            # One slice that took long, since the machine was busy, isn't paid for by those behind it.
+            # Bound the debt: a slice that took long because the machine was busy must not delay the others.
             self._credit = max(self._credit - (time.perf_counter() - began), -BURST_SECONDS)
             if more:
                 self._waiting.append(input_buffer)
@@ -145,14 +145,14 @@ class Throttle:
             self._timer = self._loop.call_later(pause, self._process)
 
     def _turn(self, input_buffer: InputBuffer, *, waited: bool) -> bool:
-        """Whether more is waiting. An error ends the connection that it came from, and no other."""
+        """Process one slice; return whether more is waiting. An error closes only its own connection."""
         try:
             more = input_buffer.process_slice()
             if not more:
                 input_buffer.done(waited=waited)
         except Exception:
             logger.exception("viewer_failed: its connection is closed")
-            # Not here: an error in this would stop the others after all.
+            # Not here: an error in `fail` would stop the other connections.
             self._loop.call_soon(input_buffer.fail)
             return False
         return more
@@ -162,7 +162,7 @@ _shared: Throttle | None = None
 
 
 def shared_throttle() -> Throttle:
-    """The one of the running event loop."""
+    """Return the running event loop's Throttle."""
     global _shared
     loop = asyncio.get_running_loop()
     if _shared is None or _shared._loop is not loop:

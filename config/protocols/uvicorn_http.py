@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with the fast path."""
+"""uvicorn's HTTP protocol with the fast path: raw requests, fast handshakes, handover of event streams."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\n"
     b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n%b"
 )
-#: The end of the path of event streams; other requests needn't carry the extension.
+#: How the paths of event streams end: only their scopes carry the handover extension.
 STREAM = b"/stream/"
 
 
 class LandslideHttp(BoundedHttp):
-    """uvicorn's, which hands event streams over, and offers whole requests to the fast lane unparsed."""
+    """An HTTP connection that offers each read to `raw_lane` before parsing it."""
 
-    #: Takes a request from its bytes, and replies now or later; False where it has to be parsed.
+    #: Takes a whole request as bytes and calls `reply`, now or later. False: the request must be parsed.
     raw_lane: (
         Callable[[bytes, Callable[[bytes, bytes], None], tuple[str, int] | None, str | None], bool] | None
     ) = None
-    answering = False  # a request that hasn't been answered yet
-    pipelined = b""  # what came behind it
-    shutting_down = False  # the server wants to stop
+    answering = False  # the raw lane has a request
+    pipelined = b""  # bytes received meanwhile
+    shutting_down = False  # close after the reply
     answered_at = 0.0
     header_cache: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
 
@@ -58,7 +58,7 @@ class LandslideHttp(BoundedHttp):
         if self.shutting_down:
             self.transport.close()
             return
-        # One timer a connection, not one a request: it looks at the clock when it is due.
+        # One timer per connection, not per request: when it fires, it compares the clock.
         self.answered_at = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self._start_keepalive_timer(self.timeout_keep_alive)
@@ -68,7 +68,7 @@ class LandslideHttp(BoundedHttp):
             self.data_received(data)
 
     def _default_headers(self) -> bytes:
-        """uvicorn's own headers, of which it makes a new list whenever the date changes."""
+        """Return uvicorn's default headers as bytes, cached until it makes a new list for a new date."""
         headers = self.server_state.default_headers
         made_of, lines = LandslideHttp.header_cache
         if made_of is not headers:
@@ -87,7 +87,7 @@ class LandslideHttp(BoundedHttp):
             super().timeout_keep_alive_handler()
 
     def shutdown(self) -> None:
-        """Who has cast a ballot is still told what became of it."""
+        """Close now, or after the reply if the raw lane has a ballot."""
         if self.answering:
             self.shutting_down = True
         else:
@@ -104,20 +104,19 @@ class LandslideHttp(BoundedHttp):
             super().handle_websocket_upgrade()
         else:
             self.open_websocket(accept)
-        # The parser and its callbacks hold each other: let go now, not when garbage is next collected.
+        # Break the reference cycle of parser and callbacks now, instead of waiting for the garbage collector.
         self.parser = self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
 
     def handshake_accept_key(self) -> bytes | None:
-        """The key's answer, where the handshake and the connection are such that we open it ourselves."""
+        """Return the Sec-WebSocket-Accept, or None if uvicorn has to do the handshake."""
         if self.config.ws_per_message_deflate or not can_write_directly(self.transport):
             return None
         return accept_key_for(self.headers)
 
     def open_websocket(self, accept: bytes) -> None:
         self.connections.discard(self)
-        self.transport.pause_reading()  # nothing may come before the answer
-        default = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
-        head = SWITCHING % (accept, default)
+        self.transport.pause_reading()  # no frame may be processed before the handshake is answered
+        head = SWITCHING % (accept, self._default_headers())
         keepalive = shared_keepalive(self.loop, self.config.ws_ping_interval)
         connection = WebSocketConnection(
             None, self.transport, self.connections, keepalive, self.config.ws_max_size
@@ -143,10 +142,10 @@ class LandslideHttp(BoundedHttp):
             return None
         self._unset_keepalive_if_required()
         self.connections.discard(self)
-        # For uvicorn the client has left, so it misses no end of the response.
+        # Tell uvicorn that the client has disconnected, so that it doesn't wait for the end of the response.
         cycle.disconnected = True
         connection = EventStreamConnection(listener, self.transport, self.connections)
         connection.take_over()
         self.transport = cycle.transport = cast(Any, NullTransport())
-        self.parser = None  # type: ignore[assignment]  # which holds this object, and is held by it
+        self.parser = None  # type: ignore[assignment]  # breaks a reference cycle
         return connection

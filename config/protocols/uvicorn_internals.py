@@ -1,4 +1,9 @@
-"""The names of uvicorn that our protocols need."""
+"""The private names of uvicorn that our protocol classes use.
+
+uvicorn has no public API for read timeouts, for raw requests or for taking over a connection, so the classes
+in this room subclass its protocols. Its private names may change in any release: uvicorn_protocols.py checks
+at startup that all of them exist.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,10 @@ from typing import cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-#: Of each class of uvicorn the attributes that its objects have, and its methods.
+#: For each class: the attributes that its __init__ sets, and its methods.
 Requirements = tuple[tuple[type, set[str], tuple[str, ...]], ...]
 
+#: What uvicorn_limits.py and the modules below it use.
 LIMITS: Requirements = (
     (
         WebSocketsSansIOProtocol,
@@ -29,7 +35,7 @@ LIMITS: Requirements = (
     ),
 )
 
-#: What the fast path needs beyond the bounds.
+#: What uvicorn_http.py and uvicorn_websocket.py use.
 FAST_PATH: Requirements = (
     (
         WebSocketsSansIOProtocol,
@@ -55,7 +61,7 @@ FAST_PATH: Requirements = (
 
 
 def is_supported(requirements: Requirements) -> bool:
-    """Whether this uvicorn has all that `requirements` needs."""
+    """Return whether the installed uvicorn has all these names."""
     return all(
         names <= _names_in_init(base) and all(hasattr(base, name) for name in methods)
         for base, names, methods in requirements

@@ -1,7 +1,7 @@
-"""uvicorn's protocols with bounds on what a client may take, which hold with the fast path and without it.
+"""uvicorn's protocols with limits against slow and flooding clients.
 
-The fast path (config/protocols/uvicorn_protocols.py) stands on these. On a uvicorn that it isn't made for
-they serve alone; where they can't either, `serve` ends with a sentence instead of going on without bounds.
+The fast path (uvicorn_http.py, uvicorn_websocket.py) builds on these classes. If uvicorn lacks a name that
+the fast path needs, these classes serve alone; if it lacks one that they need, `serve` refuses to start.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: clo
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's, which processes what comes in slices, and answers a handshake that it can't read."""
+    """WebSocket protocol that throttles its input and answers a malformed handshake with 400."""
 
     input_buffer: InputBuffer | None = None  # from the handshake on
-    early_data = b""  # what came before the handshake was answered
+    early_data = b""  # bytes received before the handshake was answered
 
     def data_received(self, data: bytes) -> None:
         if self.input_buffer is None:
@@ -39,7 +39,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         if self.close_sent:
-            return  # the client has closed it meanwhile, which the application will hear
+            return  # the client has closed it; the application is about to be told
         await super().send(message)
         if self.early_data and self.handshake_complete and self.input_buffer is not None:
             early_data, self.early_data = self.early_data, b""
@@ -69,7 +69,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
 
 class BoundedHttp(ReadTimeoutHttp):
-    """Whole requests in time, and WebSockets whose first bytes may have come with the handshake."""
+    """HTTP protocol with all limits. Passes on bytes that arrived together with a WebSocket handshake."""
 
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()

@@ -1,11 +1,8 @@
-"""uvicorn's own protocol classes, and a way for the application to take a viewer's connection over.
+"""The choice of protocol classes for the installed uvicorn.
 
-`scope["extensions"]["landslide.hand_over"]`, called with a viewer's seat once its WebSocket is
-accepted or its event stream has begun, returns a connection to write shared bytes to; the application
-then returns. Where a connection can't be handed over it returns None, and plain sends go on.
-
-This leans on what uvicorn keeps to itself, so it says first whether that is as it was known. Where it isn't,
-the fast path is left out, and what a client may take stays bounded (config/protocols/uvicorn_limits.py).
+The fast path lets the application take over a viewer's connection (realtime/handover.py) and answers ballots
+from their raw bytes. It needs private names of uvicorn. If one is missing, Landslide serves without the fast
+path, but with the same limits for clients (uvicorn_limits.py).
 """
 
 from __future__ import annotations
@@ -24,13 +21,13 @@ logger = logging.getLogger(__name__)
 
 
 def protocol_classes() -> tuple[Any, Any]:
-    """For uvicorn's `http=` and `ws=`: the fast ones, or on an unknown uvicorn those that only set bounds."""
+    """Return the classes for uvicorn's `http=` and `ws=`: with the fast path if this uvicorn supports it."""
     if not is_supported(LIMITS):
         raise SystemExit(
-            f"Landslide doesn't know uvicorn {uvicorn.__version__}, so it can't protect it from slow clients."
+            f"Landslide can't protect uvicorn {uvicorn.__version__} from slow clients."
             " Install the version in requirements.txt, or serve with Daphne (--server daphne)."
         )
     if is_supported(FAST_PATH):
         return LandslideHttp, LandslideWebSocket
-    logger.warning("uvicorn_unknown: viewers are served by plain sends")
+    logger.warning("uvicorn_unknown: serving without the fast path")
     return BoundedHttp, BoundedWebSocket

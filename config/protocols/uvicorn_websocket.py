@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket protocol, and a way to take its connection over."""
+"""uvicorn's WebSocket protocol, with handover of its connection (realtime/handover.py)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from realtime.handover import HAND_OVER, Connection, ConnectionListener
 
 
 class LandslideWebSocket(BoundedWebSocket):
-    """The handshake is uvicorn's; so is all else, until the application asks for the connection."""
+    """A WebSocket that uvicorn serves until the application takes over the connection."""
 
     reads = 0
 
@@ -33,7 +33,7 @@ class LandslideWebSocket(BoundedWebSocket):
         max_size = self.config.ws_max_size
         keepalive = shared_keepalive(self.loop, self.ping_interval)
         connection = WebSocketConnection(listener, self.transport, self.connections, keepalive, max_size)
-        if self.reads > 1:  # more than the handshake came: a message may be half received
+        if self.reads > 1:  # more than the handshake: a message may be half received
             connection.parser = MessageParser(max_size, self.conn, self.frames or None)
         self.connections.discard(self)
         self.transport = cast(Any, NullTransport())
@@ -54,7 +54,7 @@ class LandslideWebSocket(BoundedWebSocket):
         )
 
     def _deliver_queued(self, listener: ConnectionListener) -> None:
-        """What the client sent before anybody asked."""
+        """Deliver the messages that arrived before the handover."""
         while not self.queue.empty():
             message: Any = self.queue.get_nowait()
             if message["type"] == "websocket.receive":

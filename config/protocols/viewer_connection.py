@@ -1,8 +1,8 @@
-"""Connections of viewers that uvicorn handed over: an object of a few hundred bytes each.
+"""Viewers' connections after uvicorn has handed them over: an object of a few hundred bytes each.
 
-No task, no queue, no timer of its own: shared bytes are written straight to the transport, and
-what the client or the network does arrives as a callback. The transport's buffer is allowed
-nothing, so it says at once when the client takes no more, and when it does again.
+A connection has no task, queue or timer of its own. Shared bytes are written directly to the transport, and
+events arrive as callbacks. The write buffer's limit is 0, so `pause_writing` is called as soon as the
+kernel's send buffer is full.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from realtime.handover import ConnectionListener
     from realtime.protocol import Message
 
-#: What the kernel may keep for a client that is behind: a few tallies, not megabytes of old ones.
+#: The kernel's send buffer: a few tallies for a slow client, not megabytes of old ones.
 SEND_BUFFER_BYTES = 32 * 1024
-#: Until data that nobody acknowledges ends the connection, where there is no pong to miss.
+#: TCP closes an event stream whose data is unacknowledged for this long: event streams have no pongs.
 UNACKNOWLEDGED_MILLISECONDS = 40_000
 
 
 class ViewerConnection(asyncio.Protocol):
-    """What a viewer's connections have in common, whatever the bytes mean."""
+    """Base class of WebSocketConnection and EventStreamConnection."""
 
     __slots__ = ("connections", "input_buffer", "listener", "transport", "writing_paused")
 
@@ -38,7 +38,7 @@ class ViewerConnection(asyncio.Protocol):
         self.input_buffer: InputBuffer | None = None
 
     def take_over(self) -> None:
-        """From here on the connection is ours."""
+        """Become the transport's protocol in place of uvicorn's."""
         self.connections.add(self)
         bound_kernel_buffers(self.transport)
         self.transport.set_write_buffer_limits(high=0)
@@ -61,7 +61,7 @@ class ViewerConnection(asyncio.Protocol):
         self.input_buffer.add(data)
 
     def process_input(self, data: bytes) -> None:
-        """What the client sends means nothing, unless a subclass knows better."""
+        """Ignore what the client sends; subclasses may parse it."""
 
     def pause_reading(self) -> None:
         self.transport.pause_reading()
@@ -80,7 +80,7 @@ class ViewerConnection(asyncio.Protocol):
         self.notify_closed()
 
     def notify_closed(self) -> None:
-        """The viewer is gone, though the connection may not be quite yet."""
+        """Tell the listener, once, that the viewer is gone. The transport may still be open."""
         listener, self.listener = self.listener, None
         if listener is not None:
             listener.on_closed()
@@ -94,7 +94,7 @@ class ViewerConnection(asyncio.Protocol):
         self.transport.abort()
 
     def close_transport(self) -> None:
-        """Close as soon as what is written has left, which for one that takes nothing is at once."""
+        """Close after flushing the write buffer; at once if the client isn't reading."""
         self.notify_closed()
         if self.writing_paused:
             self.transport.abort()
@@ -103,9 +103,9 @@ class ViewerConnection(asyncio.Protocol):
 
 
 class EventStreamConnection(ViewerConnection):
-    """A stream of server-sent events, whose response has begun in chunked coding.
+    """An event stream whose chunked response has begun.
 
-    Another request behind this one, which is never answered to its end, has no turn.
+    Pipelined requests are ignored, since this response never ends.
     """
 
     __slots__ = ()
@@ -139,14 +139,14 @@ def bound_kernel_buffers(transport: asyncio.Transport) -> None:
 
 
 class NullTransport:
-    """In the place of a transport that is somebody else's now: what its former owner ends, stays."""
+    """Null transport: uvicorn can't close a connection that was handed over."""
 
     def close(self) -> None:
         pass
 
 
 def can_write_directly(transport: asyncio.Transport) -> bool:
-    """Bytes may go out as they are, and nothing waits before them."""
+    """Return whether the transport is open, unencrypted and has an empty write buffer."""
     return (
         not transport.is_closing()
         and transport.get_write_buffer_size() == 0

@@ -1,4 +1,4 @@
-"""A viewer's WebSocket after the hand-over."""
+"""A viewer's WebSocket after the handover."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLOSE_TIMEOUT_SECONDS = 10.0
 
 
 class WebSocketConnection(ViewerConnection):
-    """A WebSocket with nothing but shared frames going out, and hardly anything coming in."""
+    """A WebSocket that sends shared frames and receives almost nothing."""
 
     __slots__ = ("answered", "keepalive", "max_size", "parser", "slot")
 
@@ -55,7 +55,7 @@ class WebSocketConnection(ViewerConnection):
             transport.write(message.frame)
 
     def write_message(self, payload: bytes, text: bool) -> None:
-        """A message of this connection's own."""
+        """Send a message to this connection only."""
         self.write(Frame(Opcode.TEXT if text else Opcode.BINARY, payload).serialize(mask=False))
 
     def data_received(self, data: bytes) -> None:
@@ -73,7 +73,7 @@ class WebSocketConnection(ViewerConnection):
             if self.listener is not None:
                 self.listener.on_message(text)
         reply = parser.to_send()
-        # Not after a goodbye of ours; and what answers the pings of one that reads nothing would pile up.
+        # Not after our own close frame, and no pongs to a client that reads nothing: they would pile up.
         if reply and self.listener is not None and (not self.writing_paused or parser.closed):
             self.write(reply)
         if parser.closed:
@@ -94,7 +94,7 @@ class WebSocketConnection(ViewerConnection):
         super().connection_lost(exc)
 
     def ping(self) -> None:
-        if not self.writing_paused:  # one that is held up is watched by its room
+        if not self.writing_paused:  # otherwise its channel watches it
             self.write(PING)
 
     def on_ping_timeout(self) -> None:
@@ -102,19 +102,22 @@ class WebSocketConnection(ViewerConnection):
         self.close_transport()
 
     def close(self, code: int) -> None:
-        """Say so and wait for the answer, as the closing handshake has it, but not for ever."""
+        """Send a close frame and wait for the client's, at most CLOSE_TIMEOUT_SECONDS."""
         self.notify_closed()
         self.write(close_frame(code))
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_SECONDS, self.transport.abort)
 
     def shutdown(self) -> None:
-        """uvicorn stops serving."""
+        """Close because the server shuts down. Called by uvicorn."""
         self.write(close_frame(GOING_AWAY))
         self.close_transport()
 
 
 def close_over_limit(transport: asyncio.Transport) -> None:
-    """Say why, and hang up without reading on: an answer would stand behind all that the client has sent."""
+    """Send a close frame and stop reading; abort soon.
+
+    The client's own close frame would arrive only after everything else that it has sent.
+    """
     if transport.is_closing():
         return
     transport.write(close_frame(POLICY_VIOLATION, "too many messages"))
@@ -128,5 +131,5 @@ def close_frame(code: int, reason: str = "") -> bytes:
 
 
 def _is_pong(data: bytes) -> bool:
-    """Whether this is one whole pong and nothing else, which is most of what viewers ever send."""
+    """Return whether this is exactly one pong, which is most of what viewers send."""
     return len(data) >= 6 and data[0] == PONG and data[1] == MASKED | (len(data) - 6)

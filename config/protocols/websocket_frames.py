@@ -1,8 +1,7 @@
-"""What a viewer's client sends over its WebSocket, taken apart by the websockets library.
+"""Parsing of what a viewer sends over its WebSocket, by the websockets library.
 
-A viewer hardly ever sends anything, and the library's connection object is several times as
-large as all else of an idle viewer: it is made when something comes and dropped when no frame
-is left half received.
+A viewer rarely sends anything, and the library's connection object is several times larger than everything
+else of an idle viewer. So it is created when bytes arrive and dropped when no message is half received.
 """
 
 from __future__ import annotations
@@ -20,25 +19,25 @@ INVALID_TEXT = 1007
 
 
 class MessageParser:
-    """Bytes in, text messages out; in between whatever RFC 6455 wants answered."""
+    """Parse bytes into text messages, and produce the answers that RFC 6455 requires."""
 
     __slots__ = ("_parts", "_unparsed", "closed", "conn")
 
     def __init__(self, max_size: int | None, conn: ServerProtocol | None = None, parts: Any = None) -> None:
-        """`conn` and `parts`: of a connection that has begun to receive already."""
+        """`conn` and `parts` come from uvicorn if it has already received a part of a message."""
         self.conn = conn or ServerProtocol(state=State.OPEN, max_size=max_size, logger=logger)
-        # Bytes of a frame that isn't whole yet; unknown, and so for ever, for a connection taken over.
+        # Bytes of an incomplete frame; always None (unknown) with uvicorn's `conn`.
         self._unparsed: int | None = 0 if conn is None else None
         self._parts: list[bytes] | None = parts
         self.closed = False
 
     @property
     def idle(self) -> bool:
-        """Nothing is half received: the next byte begins a message."""
+        """Whether no message is half received."""
         return self._unparsed == 0 and self._parts is None and self.conn.current_size is None
 
     def receive(self, data: bytes) -> list[str]:
-        """The text messages that `data` completes. Binary ones mean nothing to us."""
+        """Return the text messages that `data` completes. Binary messages are ignored."""
         self.conn.receive_data(data)
         messages = []
         received = 0
@@ -56,7 +55,7 @@ class MessageParser:
         return messages
 
     def to_send(self) -> bytes:
-        """Pongs, the answer to a close, or a close of our own where what came was malformed."""
+        """Return pongs, the answer to a close frame, or our close frame after malformed input."""
         return b"".join(self.conn.data_to_send())
 
     def _message(self, frame: Frame) -> str | None:
@@ -77,6 +76,6 @@ class MessageParser:
 
 
 def _length_on_the_wire(frame: Frame) -> int:
-    """Of a client's frame, which is masked."""
+    """Return the length of a client's frame with its header and mask."""
     length = len(frame.data)
     return 2 + (0 if length < 126 else 2 if length < 65536 else 8) + 4 + length

@@ -30,5 +30,5 @@ def test_another_uvicorn_serves_by_plain_sends_within_the_same_bounds(
 
 def test_a_uvicorn_that_cannot_be_bounded_is_not_served_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uvicorn_protocols, "LIMITS", changed(LIMITS))
-    with pytest.raises(SystemExit, match="Landslide doesn't know uvicorn"):
+    with pytest.raises(SystemExit, match="Landslide can't protect uvicorn"):
         uvicorn_protocols.protocol_classes()
