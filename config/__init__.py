@@ -1,7 +1,11 @@
-"""The Django project: settings, entry points and the commands that serve. Nothing imports from here."""
+"""The Django project: settings, servers, security and operations.
+
+Start with management/commands/serve.py, or asgi.py for the path of a request.
+May import realtime, analytics and polls; they import nothing from here.
+"""
 
 import gc
 
-# Whatever starts makes hundreds of thousands of objects that stay. Looking through them for garbage again
-# and again, as Python does by itself, took a seventh of every start.
+# Startup makes hundreds of thousands of permanent objects. With Python's default threshold the garbage
+# collector scanned them again and again, a seventh of the time of each start.
 gc.set_threshold(50_000, 20, 20)

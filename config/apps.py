@@ -11,23 +11,26 @@ class ProjectConfig(AppConfig):
     verbose_name = "Landslide"
 
     def ready(self) -> None:
-        # Tasks sent from a web process must go to our broker, so the Celery app is made with Django.
+        # Make our Celery app the default, or tasks sent from a web process would go to another broker.
         from config import celery
         from config.operations import checks
 
         celery.app.set_default()
         checks.register_all()
-        gc.freeze()  # what is there by now stays: see config/__init__.py
+        gc.freeze()  # all objects so far are permanent: see config/__init__.py
 
 
 class Admin(admin_apps.SimpleAdminConfig):
-    """Its pages are loaded by the site where they are asked for: a worker has no use for them."""
+    """The admin without autodiscovery: LandslideAdminSite does it on first use, which workers never do."""
 
-    default = False  # the project's own is
+    default = False  # ProjectConfig is
     default_site = "config.admin.site.LandslideAdminSite"
 
 
 class StaticFiles(StaticFilesConfig):
-    """Without what no page of ours loads; compressing it took most of a minute of the first start."""
+    """Static files without those that no page loads.
+
+    Compressing these took most of a minute at the first start.
+    """
 
     ignore_patterns = [*StaticFilesConfig.ignore_patterns, "*.map", "redoc", "rest_framework"]

@@ -1,6 +1,6 @@
-"""The ASGI application: HTTP to Django, WebSockets to the hub's consumers.
+"""The ASGI application: fast lanes and Django for HTTP, the hub for WebSockets.
 
-Nothing is started here: a server imports this module, and the command that serves starts what else is needed.
+Importing this module starts nothing: the serving command starts threads and workers.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from config.serving.django_handler import OneHopHandler
 django.setup(set_prefix=False)
 django_application = OneHopHandler()
 
-# After Django's set-up, for these import models.
+# After django.setup(), because these import models.
 from config.assets.compression import Compression
 from config.operations.request_id import RequestId
 from config.security.body_limit import BodyLimit
-from config.urls import urlpatterns as urlpatterns  # now, or the first request of all would wait for them
+from config.urls import urlpatterns as urlpatterns  # loaded now, or the first request would wait
 from polls.casting.asgi_lane import AsgiLane
 from realtime.connections.event_stream import EventStreamLane
 from realtime.connections.routing import websocket_urlpatterns
@@ -34,14 +34,14 @@ Scope = dict[str, Any]
 
 
 async def unknown_socket(scope: Scope, receive: Any, send: Any) -> None:
-    """Accept, then close: a browser is told the code only of a socket that was open."""
+    """Accept, then close: browsers see the close code only of an accepted WebSocket."""
     await receive()
     await send({"type": "websocket.accept"})
     await send({"type": "websocket.close", "code": 4404})
 
 
 async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
-    """Daphne has no lifespan, so nothing depends on it; uvicorn only wants an answer."""
+    """Acknowledge lifespan events. Nothing depends on them, since Daphne sends none."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})
@@ -49,9 +49,9 @@ async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
             return
 
 
-# No AuthMiddlewareStack: it would cost every viewer queries, and few need to be known.
+# No AuthMiddlewareStack: it would cost each viewer queries, and few viewers need to be authenticated.
 websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])  # type: ignore[arg-type]
-# The fast lanes first: whatever they don't know they pass on.
+# Each fast lane passes on the requests that it doesn't answer.
 shown = Compression(TallyLane(EventStreamLane(django_application)))
 http = AsgiLane(RequestId(BodyLimit(shown, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)))
 HANDLERS = {"http": http, "websocket": websocket, "lifespan": lifespan}

@@ -1,4 +1,4 @@
-"""The Celery app. Its tasks live in each app's tasks.py; here is how they travel."""
+"""The Celery app. Tasks are in each app's tasks.py, settings in config/settings/celery.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from config.operations import logging
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 TRANSPORT_ALIASES["landslide-memory"] = "config.serving.memory_transport:Transport"
 
-# In a container everything is root, and our tasks are JSON: there is nothing to unpickle.
+# Celery warns of root because of pickle. Our tasks are JSON, and in a container the user is often root.
 warnings.filterwarnings(
     "ignore", message="You're running the worker with superuser", category=SecurityWarning
 )
@@ -27,7 +27,7 @@ warnings.filterwarnings(
 class Landslide(Celery):
     @cached_property
     def Beat(self) -> Any:
-        """What `celery beat` runs."""
+        """The class that `celery beat` runs."""
         return self.subclass_with_self("config.serving.beat:Beat")
 
 
@@ -38,5 +38,5 @@ app.autodiscover_tasks()
 
 @setup_logging.connect(weak=False)
 def use_our_logging(**_kwargs: Any) -> None:
-    """Celery leaves logging alone where this signal has a receiver."""
+    """Configure logging. Celery doesn't configure it if this signal has a receiver."""
     logging.apply(settings.LOGGING)

@@ -8,7 +8,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from config.security import page_headers
 from polls.api.problems import unknown_address
 
-# Its script is a request of its own. It has no template for an answer to anything but a look.
+# The split view loads its script by a second request. It fails on methods other than GET and HEAD.
 docs = require_safe(SpectacularSwaggerSplitView.as_view(url_name="schema"))
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -19,7 +19,7 @@ urlpatterns = [
     path("", include("analytics.urls")),
     path("", include("realtime.pages.urls")),
     path("", include("polls.pages.urls")),
-    re_path(r"^api/(?P<rest>.*)$", unknown_address),  # last: whatever nobody above has taken
+    re_path(r"^api/(?P<rest>.*)$", unknown_address),  # last: JSON 404 for unknown API addresses
 ]
 handler400 = "polls.api.problems.bad_request"
 handler404 = "polls.api.problems.page_not_found"

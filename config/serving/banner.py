@@ -1,4 +1,4 @@
-"""What the serving command says once it really answers: addresses, a QR code, the admin account."""
+"""What `serve` prints once the server answers: addresses, a QR code, the admin account."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def base_url(host: str, port: int) -> str:
 
 
 def when_ready(host: str, port: int, announce: Callable[[], None]) -> None:
-    """Call `announce`, from a thread of its own, as soon as the server answers."""
+    """Call `announce` in a new thread as soon as the server answers."""
 
     def watch() -> None:
         wait_for(host, port)
@@ -53,21 +53,21 @@ def is_serving(host: str, port: int) -> bool:
 
 
 def allowed_host() -> str:
-    """A Host header that Django accepts, whatever ALLOWED_HOSTS says."""
+    """Return a Host header that ALLOWED_HOSTS permits."""
     exact = [host for host in settings.ALLOWED_HOSTS if not host.startswith((".", "*"))]
     return exact[0] if exact else "127.0.0.1"
 
 
 def qr_code(url: str, encoding: str | None) -> str:
     if not (encoding or "").lower().startswith("utf"):
-        return ""  # drawn in blocks that such a terminal doesn't have
+        return ""  # the terminal lacks the block characters
     picture = io.StringIO()
     segno.make(url, error="m").terminal(picture, border=2, compact=True)
     return picture.getvalue().rstrip("\n")
 
 
 def announce(base: str, account: Account | None, out: TextIO) -> None:
-    """In one write, so that whoever waits for the first line finds the rest there too."""
+    """Print everything in one write: a program that waits for the first line can then read the rest."""
     lines = [f"Landslide is ready at {base}/"]
     if account:
         lines += demo_lines(base, account, out.encoding)
@@ -87,13 +87,13 @@ def demo_lines(base: str, account: Account, encoding: str | None) -> list[str]:
         "",
         *(f"  {line}" for line in qr_code(vote, encoding).splitlines()),
         "",
-        f"  An audience: {python_command()} manage.py crowd {DEMO} --voters 200 --rate 20",
-        "  Ctrl-C stops it.",
+        f"  Simulate an audience: {python_command()} manage.py crowd {DEMO} --voters 200 --rate 20",
+        "  Press Ctrl-C to stop.",
         "",
     ]
 
 
 def python_command() -> str:
-    """This very Python, as one would type it from here."""
+    """Return the running Python as one would type it in the current folder."""
     running = Path(sys.executable)
     return str(running.relative_to(Path.cwd())) if running.is_relative_to(Path.cwd()) else "python"

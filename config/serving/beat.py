@@ -1,4 +1,4 @@
-"""Beat as a process of its own. Embedded mode has one in a thread, and nothing of this."""
+"""Celery beat as a process. In embedded mode it runs in a thread instead, without this class."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from celery.apps import beat
 
 class Beat(beat.Beat):
     def install_sync_handler(self, service: Any) -> None:
-        """End at once when told to: there is nothing to put away.
+        """Exit at once on a stop signal: beat has no state to save.
 
-        Celery's own handler closes the schedule, which may be half made, and raises SystemExit wherever the
-        process happens to be. In a callback of the garbage collector that is printed and forgotten.
+        Celery's own handler closes the schedule, which may be half built, and raises SystemExit wherever the
+        signal arrives. In a callback of the garbage collector, Python prints that exception and continues.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: os._exit(0))

@@ -1,7 +1,7 @@
-"""`python -m config.serving.child PARENT NICE COMMAND…`: become COMMAND, which ends when its parent does.
+"""`python -m config.serving.child PARENT NICE COMMAND…`: run COMMAND so that it ends with its parent.
 
-A process of its own does this between fork and exec, so that the supervisor needs no code there.
-Linux sends the signal; elsewhere a child outlives a killed supervisor, as everywhere.
+A separate program does this before exec, so that the supervisor runs no Python code between fork and exec.
+Only Linux has parent-death signals; elsewhere a child outlives a killed supervisor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PR_SET_PDEATHSIG = 1
 
 def main(parent: int, nice: int, command: list[str]) -> None:
     if sys.platform == "linux":
-        # SIGTERM, not SIGKILL: a web process still answers the casts it has begun.
+        # SIGTERM, not SIGKILL: a web process still answers the casts that it has accepted.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     os.nice(nice)
     if os.getppid() != parent:

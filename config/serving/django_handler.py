@@ -1,4 +1,4 @@
-"""Django behind ASGI with one thread hop a request, in place of one for each middleware and view."""
+"""Django's ASGI handler with one thread hop per request instead of one per middleware and view."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from polls.http.lanes import HOST_LONGEST
 
 class Request(ASGIRequest):
     def get_host(self) -> str:
-        """Where any host is allowed (a proxy checks it), still none that is no name: it goes into links and
-        QR codes, which have room for so much."""
+        """Refuse an overlong host even if ALLOWED_HOSTS is `*`: hosts go into links and QR codes."""
         host = super().get_host()
         if len(host) > HOST_LONGEST:
-            raise DisallowedHost("The host is longer than any name.")
+            raise DisallowedHost("The host is longer than a host name can be.")
         return host
 
 
 class OneHopHandler(ASGIHandler):
-    """All our HTTP views and Django's own middleware are synchronous at heart.
+    """Run the whole middleware chain and the view in one thread.
 
-    Django's handler would run each of them on a thread of its own accord and come back to
-    the event loop in between; here the whole chain runs on the request's thread.
+    Our views and Django's middleware are synchronous. Django's own handler would send each of them to a
+    thread and return to the event loop in between (docs/decisions/synchronous-middleware.md).
     """
 
     request_class = Request

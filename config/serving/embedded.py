@@ -1,7 +1,7 @@
-"""A Celery worker and beat in threads of the server process, over the in-memory broker.
+"""Embedded mode's Celery worker and beat: threads of the server process, with the in-memory broker.
 
-The command that serves starts and stops them, never the import of asgi.py: Daphne has no
-lifespan, and a process that only imports the application must not begin to count.
+The serving command starts and stops them, not asgi.py: Daphne has no lifespan events, and a process that only
+imports the application must not start to count.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RESTART_SECONDS = 1.0
 
 
 class EmbeddedWorker:
-    """`with EmbeddedWorker(): serve()`. Celery keeps its stop flag globally, so one at a time."""
+    """`with EmbeddedWorker(): serve()`. Only one at a time, since Celery's stop flag is global."""
 
     def __init__(self) -> None:
         self._ready = Event()
@@ -37,18 +37,18 @@ class EmbeddedWorker:
     def start(self, timeout: float = 15.0) -> None:
         self._thread.start()
         if not self._ready.wait(timeout):
-            log.warning("The embedded worker is slow to start; the server starts without waiting for it")
+            log.warning("The embedded worker hasn't started yet; the server starts anyway")
         self._beat.start()
 
     def stop(self) -> None:
-        """Let running tasks finish; what was not begun is found again by the sweep after the next start."""
+        """Finish running tasks. The sweep after the next start finds ballots whose tasks haven't begun."""
         self._stopping.set()
-        # Only Celery's command line tells; whoever does things while a worker lives needs to know here too.
+        # Celery sends this signal only in its command line; its receivers need it here too.
         signals.worker_shutting_down.send(sender=HOSTNAME, sig="SIGTERM", how="Warm", exitcode=0)
         self._beat.service.stop()
         worker_state.should_stop = 0
         while self._thread.is_alive():
-            # Again and again: the worker may be between looking at the flag and falling asleep.
+            # Repeatedly: the worker may be between checking the flag and waiting.
             memory_transport.wake_consumers()
             self._thread.join(0.02)
         worker_state.should_stop = None
@@ -61,10 +61,10 @@ class EmbeddedWorker:
             except Exception:
                 log.exception("The embedded worker failed")
             if not self._stopping.wait(RESTART_SECONDS):
-                log.error("The embedded worker ended by itself and is started again")
+                log.error("The embedded worker stopped unexpectedly and is restarted")
 
     def _run_worker(self) -> None:
-        # Built in its own thread, for building it closes the thread's database connection.
+        # Created in its own thread: creating it closes that thread's database connection.
         WorkController(
             app=app,
             hostname=HOSTNAME,
@@ -75,7 +75,7 @@ class EmbeddedWorker:
         ).start()
 
     def _on_ready(self, consumer: Any) -> None:
-        signals.worker_ready.send(sender=consumer)  # as above: only Celery's command line does
+        signals.worker_ready.send(sender=consumer)  # as in stop(): Celery sends this only in its command line
         self._ready.set()
 
     def __enter__(self) -> Self:

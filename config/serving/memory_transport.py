@@ -1,7 +1,7 @@
-"""Celery's broker when one process does everything: kombu's memory transport, woken instead of polling.
+"""Celery's broker in embedded mode: kombu's memory transport with a condition variable instead of polling.
 
-kombu's own sleeps between looks, so that a wake-up costs up to the polling interval (1 s by default).
-This one waits on a condition and starts a task within a millisecond or two.
+kombu's own transport polls, so a task may wait for the polling interval (1 s by default). This one starts a
+task within 1 to 2 ms.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _changes = 0
 
 
 def wake_consumers() -> None:
-    """Let every waiting `drain_events` return, so that its caller looks at the world again."""
+    """Make each waiting `drain_events` return, so that its caller checks its state."""
     global _changes
     with _activity:
         _changes += 1
@@ -34,7 +34,7 @@ class Channel(memory.Channel):
         super()._put_fanout(exchange, message, routing_key, **kwargs)
         wake_consumers()
 
-    # A settled or raised prefetch makes room for a message that waits already.
+    # An acknowledged message or a raised prefetch limit makes room for a waiting message.
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         super().basic_ack(delivery_tag, multiple)
@@ -53,9 +53,9 @@ class Transport(memory.Transport):
     Channel = Channel
 
     def drain_events(self, connection: Any, timeout: float | None = None, **_kwargs: Any) -> None:
-        """Deliver one message, or return on the first change, or raise TimeoutError.
+        """Deliver one message, or return at the first change, or raise TimeoutError.
 
-        The changes are read before the queues: what happens in between is not slept over.
+        The change counter is read before the queues, so that a change in between ends the wait.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         with _activity:

@@ -1,4 +1,4 @@
-"""Names and addresses under which this machine is reached."""
+"""This machine's names and addresses, and its limit of open files."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def lan_address() -> str:
 
 
 def lan_address_v6() -> str:
-    """The same in IPv6, in brackets; [::1] if it has none."""
+    """This machine's IPv6 address in brackets, or [::1] if it has none."""
     return f"[{_outgoing_address(socket.AF_INET6, '2001:db8::1') or '::1'}]"
 
 
 def _outgoing_address(family: socket.AddressFamily, elsewhere: str) -> str | None:
-    """Connecting a UDP socket sends nothing; it asks the system which address it would send from."""
+    """Return the address that packets to `elsewhere` are sent from. Connecting a UDP socket sends nothing."""
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((elsewhere, 9))
@@ -45,12 +45,12 @@ def _outgoing_address(family: socket.AddressFamily, elsewhere: str) -> str | Non
 
 
 def is_dual_stack(host: str) -> bool:
-    """Whether a server bound to `host` is reached by IPv4 and IPv6: `::` means all there is."""
+    """Whether a server bound to `host` is reachable by IPv4 and IPv6, as `::` is."""
     return host in ("::", "[::]") and socket.has_dualstack_ipv6()
 
 
 def display_host(host: str) -> str:
-    """The host to print for a server bound to `host`: one that a phone can open."""
+    """Return the host to print for a server bound to `host`: one that a phone can open."""
     if not is_wildcard(host):
         return f"[{host}]" if ":" in host and not host.startswith("[") else host
     if ":" not in host:
@@ -60,7 +60,7 @@ def display_host(host: str) -> str:
 
 
 def allowed_hosts(host: str) -> list[str]:
-    """The Host headers that a server bound to `host` answers to, unless ALLOWED_HOSTS says otherwise."""
+    """Return the default ALLOWED_HOSTS of a server bound to `host`."""
     if is_loopback(host):
         return LOCAL_HOSTS
     name = socket.gethostname().lower()
@@ -69,8 +69,8 @@ def allowed_hosts(host: str) -> list[str]:
 
 
 def raise_open_file_limit() -> None:
-    """Every viewer is an open file, and the usual limit of 1024 is one that a process may raise by itself."""
+    """Raise the soft limit of open files, often 1024, to the hard limit: each viewer is an open file."""
     if sys.platform != "win32":
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with contextlib.suppress(OSError, ValueError):  # macOS calls it unlimited and means less
+        with contextlib.suppress(OSError, ValueError):  # macOS reports "unlimited" but refuses it
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

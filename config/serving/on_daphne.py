@@ -1,4 +1,4 @@
-"""Serving with Daphne, the ASGI server of the Channels project."""
+"""Serving with Daphne, the ASGI server of the Channels project, within the same limits as on uvicorn."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from config.serving.web import GRACEFUL_SECONDS, WEBSOCKET_MAX_BYTES
 from polls.text.integers import whole_number
 from realtime.handover import POLICY_VIOLATION
 
-#: Messages of one client that wait for the application: from so many on it is not read any further, until
-#: they are down to so many. How often (seconds) that is looked at.
+#: Backpressure: stop reading from a client at 64 messages that wait for the application, resume at 16, and
+#: check every 20 ms.
 QUEUE_HIGH, QUEUE_LOW, QUEUE_POLL_SECONDS = 64, 16, 0.02
 
 
 class DaphneChannel(HTTPChannel):
-    """Twisted's, which answers a length that it can't read instead of failing."""
+    """Answer a malformed Content-Length with 400; Twisted raises an exception."""
 
     def headerReceived(self, line: bytes) -> bool:
         name, _, value = line.partition(b":")
@@ -38,12 +38,12 @@ class DaphneChannel(HTTPChannel):
 
 
 class DaphneRequest(WebRequest):
-    """Daphne's, which takes no other request than a WebSocket's handshake for one, as on uvicorn."""
+    """Ignore upgrades to anything but a WebSocket, as config/protocols/http_framing.py does."""
 
     def process(self) -> Any:
         if not self.is_handshake():
             self.requestHeaders.removeHeader(b"Upgrade")
-        # Daphne believes anybody that it is mounted there, and pages would link there: see FORCE_SCRIPT_NAME.
+        # Daphne would let any client set the prefix of all links by this header. FORCE_SCRIPT_NAME sets it.
         self.requestHeaders.removeHeader(b"Daphne-Root-Path")
         return super().process()
 
@@ -72,12 +72,12 @@ class DaphneFactory(HTTPFactory):
 
 
 class DaphneWebSocket(WebSocketProtocol):
-    """Daphne's, made to bear a client that sends without end and reads nothing."""
+    """A WebSocket with limits for clients that send without end or read nothing."""
 
     last_pong_at = float("-inf")
     reading_paused = False
     input_buffer: InputBuffer | None = None  # from the handshake on
-    early_data = b""  # what came before the handshake was answered
+    early_data = b""  # bytes received before the handshake was answered
 
     def dataReceived(self, data: bytes) -> None:
         if self.input_buffer is None:
@@ -108,7 +108,7 @@ class DaphneWebSocket(WebSocketProtocol):
             self.transport.resumeProducing()
 
     def on_limit_exceeded(self) -> None:
-        """Say why, and hang up without reading on, as config/protocols/websocket_connection.py does."""
+        """Close and stop reading, as close_over_limit in config/protocols/websocket_connection.py."""
         self.serverClose(POLICY_VIOLATION)
         self.transport.pauseProducing()
         asyncio.get_running_loop().call_later(ABORT_AFTER_SECONDS, self.transport.abortConnection)
@@ -122,7 +122,7 @@ class DaphneWebSocket(WebSocketProtocol):
         super().connectionLost(reason)
 
     def onPing(self, payload: bytes) -> None:
-        """One answer a second: RFC 6455 (5.5.3) asks for one to the newest ping only."""
+        """Answer at most one ping per second: RFC 6455 (5.5.3) only requires an answer to the newest."""
         now = time.monotonic()
         if now - self.last_pong_at >= 1.0:
             self.last_pong_at = now
@@ -130,7 +130,7 @@ class DaphneWebSocket(WebSocketProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if self.state != self.STATE_OPEN:
-            return  # the application has closed it: nobody would take this out of the queue
+            return  # the application has closed it and reads no more messages
         super().onMessage(payload, isBinary)
         if not self.reading_paused and self.application_queue.qsize() >= QUEUE_HIGH:
             self.reading_paused = True
@@ -146,7 +146,7 @@ class DaphneWebSocket(WebSocketProtocol):
                 self.transport.resumeProducing()
 
     def serverClose(self, code: int | None = None) -> None:
-        """Daphne itself knows only the codes of a client; 1008 is a server's too (RFC 6455, 7.4.1)."""
+        """Close with any code. Daphne's own method refuses 1008, which servers may send (RFC 6455, 7.4.1)."""
         self.sendCloseFrame(code=1000 if code is None else code)
 
 

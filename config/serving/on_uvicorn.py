@@ -1,4 +1,4 @@
-"""Serving with uvicorn: the fastest, on uvloop and with protocols of our own."""
+"""Serving with uvicorn, uvloop and our protocol classes: the fast path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from config.serving.web import BACKLOG, GRACEFUL_SECONDS, WEBSOCKET_MAX_BYTES
 
 
 def run(listener: socket.socket) -> None:
-    # uvicorn raises the signal again once it has served, which would skip whatever our caller does next.
+    # After shutdown uvicorn raises the signal again, which would end the process before our caller cleans up.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     http, websocket = uvicorn_protocols.protocol_classes()
@@ -27,7 +27,7 @@ def run(listener: socket.socket) -> None:
         loop="uvloop",
         http=http,
         ws=websocket,
-        ws_per_message_deflate=False,  # one frame serves all viewers, and memory stays small
+        ws_per_message_deflate=False,  # all viewers share one encoded frame; saves memory too
         ws_max_size=WEBSOCKET_MAX_BYTES,
         lifespan="off",
         backlog=BACKLOG,

@@ -1,4 +1,4 @@
-"""What must be there before serving, and what `make run` adds so that a newcomer sees something."""
+"""Checks of the stores before serving, and the demo polls and admin account of `make run`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ADMIN = "admin"
 
 @dataclass(frozen=True)
 class Account:
-    """The admin account, and its password where it is ours to show."""
+    """The admin account, with its password if Landslide generated it."""
 
     name: str
     password: str | None
@@ -34,7 +34,7 @@ class Account:
 
 @contextmanager
 def report_database_errors() -> Iterator[None]:
-    """A sentence where it doesn't answer."""
+    """Turn database errors into a CommandError."""
     try:
         yield
     except DatabaseError as error:
@@ -44,7 +44,7 @@ def report_database_errors() -> Iterator[None]:
 
 
 def check_database() -> None:
-    """Answers, and has all tables."""
+    """Refuse to serve without a database or with pending migrations."""
     with report_database_errors():
         executor = MigrationExecutor(connection)
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
@@ -56,12 +56,12 @@ def check_database() -> None:
 
 
 def check_vote_log() -> None:
-    """Refuse to acknowledge ballots into a store that may lose them."""
+    """Refuse to serve with a vote log that may lose acknowledged ballots."""
     try:
         checkpoints.verify()
     except LogUnsuitable as error:
         hint = f"\nHint: {error.hint}" if error.hint else ""
-        raise CommandError(f"The vote log can't be trusted as it is: {error.detail}{hint}") from None
+        raise CommandError(f"The vote log is not safe to use: {error.detail}{hint}") from None
     except STORE_ERRORS as error:
         raise CommandError(
             f"The vote log doesn't answer: {str(error).strip()}\nCheck REDIS_URL and the server."
@@ -69,19 +69,19 @@ def check_vote_log() -> None:
 
 
 def check_secret_key() -> None:
-    """Refuse to serve voters whom another SECRET_KEY knows: their browsers would vote once more."""
+    """Refuse to serve with another SECRET_KEY: known voters would count as new ones and could vote again."""
     try:
         secret_key.check_secret_key()
     except SecretKeyDiffers:
         raise CommandError(
-            "This database's voters are known by another SECRET_KEY, so every browser could vote twice.\n"
-            "Hint: set SECRET_KEY to the one that the other processes have, or, after a change of it, name "
-            "the old one in SECRET_KEY_FALLBACKS. If it is lost: python manage.py adopt_secret_key"
+            "This database's voters are known by another SECRET_KEY: every browser could vote twice.\n"
+            "Hint: set SECRET_KEY to the key of the other processes. If you have changed the key, add the "
+            "old one to SECRET_KEY_FALLBACKS. If it is lost, run: python manage.py adopt_secret_key"
         ) from None
 
 
 def close_database_connections() -> None:
-    """A supervisor that only watches its children holds no connection."""
+    """Close all connections: a supervisor needs none."""
     connections.close_all()
     if hasattr(connection, "close_pool"):
         connection.close_pool()
@@ -92,9 +92,7 @@ def prepare_demo() -> Account:
         connection.ensure_connection()
     call_command("migrate", interactive=False, verbosity=0)
     check_vote_log()
-    with quiet(
-        "polls.audit_log"
-    ):  # they are kept, but a newcomer's first lines should be about something else
+    with quiet("polls.audit_log"):  # the records are kept, but they shouldn't be a newcomer's first lines
         call_command("seed_demo", verbosity=0)
     return admin_account()
 
@@ -111,7 +109,7 @@ def quiet(name: str) -> Iterator[None]:
 
 
 def admin_account() -> Account:
-    """Make the account on the first run; later runs change its password only to ADMIN_PASSWORD's."""
+    """Create the account on the first run. Later runs change its password only if ADMIN_PASSWORD is set."""
     users = get_user_model()
     user = users.objects.filter(username=ADMIN).first()
     given = settings.ADMIN_PASSWORD
@@ -126,5 +124,5 @@ def admin_account() -> Account:
     else:
         password = kept.read_text().strip() if kept.exists() else ""
         if not password or not user.check_password(password):
-            return Account(ADMIN, None, "the one you set")
+            return Account(ADMIN, None, "unchanged: the one you set")
     return Account(ADMIN, None, "the one in ADMIN_PASSWORD") if given else Account(ADMIN, password)

@@ -1,7 +1,7 @@
-"""A tree of child processes: what dies is started again, and a signal stops all in order.
+"""A process supervisor: restarts children that die, and stops them in order on a signal.
 
-docs/decisions/supervisor.md says why this isn't honcho, circus or uvicorn's own workers. One thread
-and no state but the children: the loop below is all that happens.
+One thread; the children are the only state. docs/decisions/supervisor.md says why this isn't honcho,
+circus or uvicorn's own workers.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import structlog
 log = structlog.get_logger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-BACKOFF_SECONDS = (0.1, 10.0)  # seconds before the first restart, and at most
-STABLE_SECONDS = 30.0  # who lived as long starts over with the shortest back-off
-GIVE_UP_AFTER = 5  # failures of one child before the tree was ever ready
+BACKOFF_SECONDS = (0.1, 10.0)  # pause before the first restart, and the longest
+STABLE_SECONDS = 30.0  # a child that ran this long restarts with the shortest pause
+GIVE_UP_AFTER = 5  # failures of one child before the server was ever ready
 POLL_SECONDS = 0.1
 MAX_LINE_BYTES = 64 * 1024
 
@@ -32,9 +32,9 @@ MAX_LINE_BYTES = 64 * 1024
 class Child:
     name: str
     command: Sequence[str]
-    #: Children of an earlier stage are stopped before those of a later one are told.
+    #: Stages stop one after the other, in ascending order.
     stage: int = 0
-    #: By how much it stands back where the processor is short.
+    #: Added to the niceness, to give other processes the CPU first.
     nice: int = 0
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     failures: int = 0
@@ -48,9 +48,9 @@ class Child:
 
 
 class Supervisor:
-    """Runs `children` until a stop signal; `emit(name, line)` gets whatever they print.
+    """Runs `children` until a stop signal and passes each line of their output to `emit(name, line)`.
 
-    `grace` holds the seconds each stage has to end by itself before it is killed.
+    `grace`: for each stage, the seconds from SIGTERM to SIGKILL.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Supervisor:
         self._outputs = selectors.DefaultSelector()
 
     def run(self) -> int:
-        """The exit code: 0 after a stop signal, 1 if the tree never came up."""
+        """Supervise. Return 0 after a stop signal, 1 if the server never became ready."""
         before = {number: signal.signal(number, self._on_signal) for number in STOP_SIGNALS}
         try:
             while not self._signals and not self._failed:
@@ -100,7 +100,7 @@ class Supervisor:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=self._pass_fds,
-            start_new_session=True,  # Ctrl-C reaches us alone, so that we stop them in order
+            start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops the children in order
         )
         assert child.process.stdout is not None
         os.set_blocking(child.process.stdout.fileno(), False)
@@ -116,14 +116,14 @@ class Supervisor:
             pause = min(most, least * 2 ** (child.failures - 1))
             child.start_at = time.monotonic() + pause
             log.warning(
-                "A process ended and is started again",
+                "A process ended and is restarted",
                 name=child.name,
                 status=child.process.returncode,
                 pause=pause,
             )
             self._close(child)
             if not self.ready and child.failures >= GIVE_UP_AFTER:
-                log.error("A process doesn't come up; giving up", name=child.name)
+                log.error("A process fails to start; giving up", name=child.name)
                 self._failed = True
 
     def _close(self, child: Child) -> None:
@@ -159,7 +159,7 @@ class Supervisor:
             self._emit(child.name, line)
 
     def _stop_all(self) -> None:
-        """Stage by stage, since a web process that ends may still have work for a worker."""
+        """Stop stage by stage: an ending web process may still have tasks for a worker."""
         signals = self._signals
         for stage in sorted({child.stage for child in self.children}):
             group = [child for child in self.children if child.stage == stage and child.alive]
@@ -167,7 +167,7 @@ class Supervisor:
                 child.process.terminate()  # type: ignore[union-attr]
             deadline = time.monotonic() + self._grace[min(stage, len(self._grace) - 1)]
             while any(child.alive for child in group) and time.monotonic() < deadline:
-                if self._signals > signals:  # asked again: at once, then
+                if self._signals > signals:  # a second signal: kill at once
                     break
                 self._read_outputs(0.05)
             for child in group:

@@ -1,6 +1,6 @@
-"""One web process on a listening socket that somebody else bound.
+"""One web process on a listening socket.
 
-As a child of the supervisor: `python -m config.serving.web --fd 3 --server uvicorn`.
+The supervisor runs it as `python -m config.serving.web --fd 3 --server uvicorn`.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from config.serving import network
 
 logger = logging.getLogger(__name__)
 
-#: Each is imported only where it serves: Daphne alone takes half a second.
+#: Dotted names, imported on use: importing Daphne takes half a second.
 SERVERS = {"uvicorn": "config.serving.on_uvicorn.run", "daphne": "config.serving.on_daphne.run"}
 DEFAULT_SERVER = "uvicorn"
-#: Connections that may wait to be accepted; the system caps it (net.core.somaxconn). One that finds no
-#: place tries again after a second, and then after two and four more.
+#: Connections that may wait to be accepted, capped by net.core.somaxconn. A client that finds the queue full
+#: retries after 1 s, then after 2 s and 4 s more.
 BACKLOG = 16_384
-#: Seconds for requests under way when told to stop; WebSockets are closed and reconnect elsewhere.
+#: Seconds that pending requests have at shutdown. WebSockets are closed, and reconnect to another process.
 GRACEFUL_SECONDS = 4
-#: What clients send over a WebSocket is a few bytes; the tally goes the other way.
+#: The largest WebSocket message from a client. Viewers send a few bytes.
 WEBSOCKET_MAX_BYTES = 16 * 1024
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind before anything else is done, so that a taken port is noticed at once."""
+    """Bind the socket. Called first, so that a port in use is reported at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server(
         (host.strip("[]"), port), family=family, backlog=BACKLOG, dualstack_ipv6=network.is_dual_stack(host)
@@ -42,22 +42,22 @@ def listen(host: str, port: int) -> socket.socket:
 def run(server: str, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, then return."""
     freeze_garbage_collector()
-    # In a thread: a store that hangs must not keep anybody from what needs none.
+    # In a thread: a store that hangs must not delay requests that don't need it.
     threading.Thread(target=fetch_vote_log_state, name="learn", daemon=True).start()
     import_string(SERVERS[server])(listener)
 
 
 def fetch_vote_log_state() -> None:
-    """What addresses are hashed with, and how late it is."""
+    """Fetch the salt of address hashes and the clock offset from the vote log."""
     for learn in ("polls.votelog.learn_salt", "polls.votelog.learn_clock"):
         try:
             import_string(learn)()
         except Exception:
-            logger.warning("not_learnt", extra={"what": learn}, exc_info=True)  # appends ask again
+            logger.warning("not_learnt", extra={"what": learn}, exc_info=True)  # appends fetch them too
 
 
 def freeze_garbage_collector() -> None:
-    """Keep the garbage collector off the modules; how often it looks stands in config/__init__.py."""
+    """Exempt all objects so far from garbage collection (see config/__init__.py)."""
     gc.collect()
     gc.freeze()
 

@@ -1,4 +1,4 @@
-"""Daphne's runserver, with the worker that a process without Redis carries itself."""
+"""Daphne's `runserver`, with the embedded worker if there is no Redis."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from config.serving.embedded import EmbeddedWorker
 
 class Command(DaphneCommand):
     def inner_run(self, *args: Any, **options: Any) -> None:
-        """Runs in the autoreloader's child only; the parent just watches files."""
+        """Serve. The autoreloader calls this only in its child process."""
         if not settings.EMBEDDED:
             super().inner_run(*args, **options)
             return

@@ -1,4 +1,4 @@
-"""`manage.py serve`: one process without Redis, a supervised tree of processes with it."""
+"""`manage.py serve`: one process without Redis, supervised processes with it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ STAGE_WEB, STAGE_WORKERS = 0, 1
 
 
 def cores() -> int:
-    """Those this process may use, which in a container are fewer than the machine's."""
+    """Return the number of cores that this process may use; in a container fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Command(BaseCommand):
-    help = "Serve Landslide: in one process, or with REDIS_URL as web processes, Celery workers and beat."
+    help = "Serve Landslide in one process, or with REDIS_URL as web processes, Celery workers and beat."
     requires_system_checks = "__all__"
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -35,9 +35,9 @@ class Command(BaseCommand):
         add("--host", default=settings.HOST, help="address to listen on (HOST, %(default)s)")
         add("--port", type=int, default=settings.PORT, help="port to listen on (PORT, %(default)s)")
         add("--server", choices=SERVERS, default=DEFAULT_SERVER, help="ASGI server (%(default)s)")
-        add("--web", type=int, help="web processes (one a core)")
-        add("--worker", type=int, help="Celery worker processes (2); 0: they and beat run elsewhere")
-        add("--prepare", action="store_true", help="migrate, add demo polls and an admin account first")
+        add("--web", type=int, help="number of web processes (one per core)")
+        add("--worker", type=int, help="number of Celery workers (2); 0 if workers and beat run elsewhere")
+        add("--prepare", action="store_true", help="first migrate, and add demo polls and an admin account")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         host, port, server = options["host"], options["port"], options["server"]
@@ -48,9 +48,9 @@ class Command(BaseCommand):
         if options["worker"] is None:
             options["worker"] = 2
         if options["web"] < 1 or options["worker"] < 0:
-            raise CommandError("--web takes a number from 1, --worker one from 0.")
+            raise CommandError("--web must be at least 1, --worker at least 0.")
         if not 0 <= port <= 65_535:
-            raise CommandError("--port takes a number up to 65535.")
+            raise CommandError("--port must be from 0 to 65535.")
         listener = self.bind(host, port, server)
         self.follow_host(host, port)
         account = prepare.prepare_demo() if options["prepare"] else None
@@ -75,18 +75,18 @@ class Command(BaseCommand):
 
     def bind(self, host: str, port: int, server: str) -> socket.socket:
         if server == "daphne" and ":" in host:
-            raise CommandError("Daphne takes over no IPv6 socket: use --server uvicorn.")
+            raise CommandError("Daphne can't serve on an IPv6 address: use --server uvicorn.")
         try:
             return listen(host, port)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise CommandError(
-                    f"Port {port} is taken. Is Landslide running already? Else try PORT={port + 1}."
+                    f"Port {port} is in use. Is Landslide already running? If not, try PORT={port + 1}."
                 ) from None
             raise CommandError(f"Can't listen on {host} port {port}: {error.strerror}.") from None
 
     def follow_host(self, host: str, port: int) -> None:
-        """An address given as an option counts as HOST, here and in the children."""
+        """Set HOST and PORT to the options, here and in child processes."""
         if host != settings.HOST and not os.environ.get("ALLOWED_HOSTS"):
             settings.ALLOWED_HOSTS = network.allowed_hosts(host)
         os.environ.update(HOST=host, PORT=str(port))
@@ -99,7 +99,7 @@ class Command(BaseCommand):
         children = [
             *(Child(f"web.{n}", web, STAGE_WEB) for n in range(1, options["web"] + 1)),
             *(
-                # Behind the web processes where the processor is short: what waits makes larger batches.
+                # When CPU is short, web processes go first: uncounted ballots make larger batches.
                 Child(f"worker.{n}", [*worker, "-n", f"worker.{n}@%h"], STAGE_WORKERS, nice=5)
                 for n in range(1, options["worker"] + 1)
             ),
@@ -118,7 +118,7 @@ class Command(BaseCommand):
             sys.exit(code)
 
     def emit(self, name: str, line: bytes) -> None:
-        """A child's line with its name before it; a JSON line stays JSON."""
+        """Write a line of a child's output with the child's name: as a prefix, or as a key of a JSON line."""
         if line.startswith(b"{"):
             line = b'{"process": %s, ' % json.dumps(name).encode() + line[1:]
         else:

@@ -130,7 +130,7 @@ def test_the_address_that_is_shown_is_listened_on(host):
 
 
 def test_a_taken_port_is_said_in_a_sentence(tmp_path, port):
-    assert f"Port {port} is taken" in refused(tmp_path, PORT=str(port))
+    assert f"Port {port} is in use" in refused(tmp_path, PORT=str(port))
 
 
 def test_pending_migrations_are_said_with_what_to_do(tmp_path):

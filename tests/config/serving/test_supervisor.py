@@ -136,4 +136,4 @@ def test_a_tree_that_never_came_up_gives_up(start):
     tree = start("fails")
     assert tree.process.wait(PATIENCE) == 1
     assert max(len(tree.pids("web")), len(tree.pids("worker"))) == supervisor.GIVE_UP_AFTER
-    assert "doesn't come up" in tree.output.read_text()
+    assert "A process fails to start" in tree.output.read_text()
