@@ -1,32 +1,32 @@
-/** Rows for a poll's choices: more of them, fewer of them, and several from one paste. Without JavaScript
- *  the page's empty rows do. */
+/** The rows for a poll's choices: add one, remove one, make several by pasting lines. Without JavaScript the form has a
+ *  few empty rows. */
 
-for (const box of document.querySelectorAll("[data-choice-rows]")) liven(box);
+for (const box of document.querySelectorAll("[data-choice-rows]")) enhance(box);
 
-// Django focuses the first input of a new poll too, but at a moment at which the page may still be hidden.
+// Django focuses the first input of a new poll too, but at a time when the page may still be hidden.
 const adding = document.querySelector("#django-admin-form-add-constants[data-model-name]");
 if (adding && document.activeElement === document.body) document.getElementById("id_question")?.focus();
 
-function liven(box) {
+function enhance(box) {
   const add = box.querySelector("[data-add]");
   const rows = () => [...box.querySelectorAll(".ls-row")];
   const input = (row) => row.querySelector("input");
   const blank = rows()[0].cloneNode(true);
   input(blank).value = "";
-  const words = input(blank).getAttribute("aria-label");
+  const label = input(blank).getAttribute("aria-label");
 
-  function name() {
+  function numberRows() {
     rows().forEach((row, index) => {
-      input(row).setAttribute("aria-label", words.replace("1", index + 1));
+      input(row).setAttribute("aria-label", label.replace("1", index + 1));
       input(row).id = input(row).id.replace(/\d+$/, index + 1);
       row.querySelector("[data-remove]").hidden = rows().length < 3;
     });
   }
 
-  function grow(after = rows().at(-1)) {
+  function addRow(after = rows().at(-1)) {
     const row = blank.cloneNode(true);
     after.after(row);
-    name();
+    numberRows();
     return row;
   }
 
@@ -39,18 +39,18 @@ function liven(box) {
     let last = row;
     for (const line of lines.slice(1)) {
       const next = last.nextElementSibling;
-      last = next?.matches(".ls-row") && !input(next).value ? next : grow(last);
+      last = next?.matches(".ls-row") && !input(next).value ? next : addRow(last);
       input(last).value = line;
     }
     input(last).focus();
     box.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
-  function key(event) {
+  function onEnter(event) {
     if (event.key !== "Enter" || !event.target.matches("input")) return;
     event.preventDefault(); // Enter would send the form
     const next = event.target.closest(".ls-row").nextElementSibling;
-    input(next?.matches(".ls-row") ? next : grow()).focus();
+    input(next?.matches(".ls-row") ? next : addRow()).focus();
   }
 
   function remove(event) {
@@ -58,15 +58,15 @@ function liven(box) {
     if (!row) return;
     const near = row.nextElementSibling?.matches(".ls-row") ? row.nextElementSibling : row.previousElementSibling;
     row.remove();
-    name();
+    numberRows();
     input(near).focus();
     box.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
   add.hidden = false;
-  add.addEventListener("click", () => input(grow()).focus());
+  add.addEventListener("click", () => input(addRow()).focus());
   box.addEventListener("paste", paste);
-  box.addEventListener("keydown", key);
+  box.addEventListener("keydown", onEnter);
   box.addEventListener("click", remove);
-  name();
+  numberRows();
 }

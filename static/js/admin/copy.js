@@ -1,4 +1,4 @@
-/** Copies a field's text at a button's press; on plain http, where no clipboard is offered, it selects it. */
+/** Buttons that copy a field's text. On plain http browsers offer no clipboard: there the text is selected. */
 
 for (const button of document.querySelectorAll("[data-copy]")) {
   const field = document.getElementById(button.dataset.copy);

@@ -1,4 +1,6 @@
-/** The admin's overview, asked anew every few seconds while somebody looks. Sentences come ready from the server. */
+/** The admin's overview, fetched every few seconds while the page is visible. The server sends whole sentences. */
+
+import { setText } from "../page/set-text.js";
 
 const PAUSE = 3000;
 const TIMEOUT = 15000;
@@ -13,7 +15,7 @@ async function ask() {
   if (asking) return;
   asking = true;
   try {
-    // A login page instead of figures is a redirect.
+    // A redirect leads to the login page: the session has ended.
     const options = { redirect: "error", cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) };
     const response = await fetch(box.dataset.url, options);
     if (!response.ok) throw new Error(response.status);
@@ -30,13 +32,13 @@ function draw({ alarms, modes, cards, ...lists }) {
   for (const [name, { value, note, tone }] of Object.entries(cards)) {
     const card = box.querySelector(`[data-card="${name}"]`);
     card.dataset.tone = tone;
-    write(card.querySelector("strong"), value);
-    write(card.querySelector("p"), note);
+    setText(card.querySelector("strong"), value);
+    setText(card.querySelector("p"), note);
   }
   for (const [name, items] of Object.entries(lists)) drawList(name, items);
 }
 
-/** Only when they change: they are read out. */
+/** Draw the alarms only if they have changed: screen readers read them out. */
 function drawAlarms(alarms) {
   const place = box.querySelector("[data-alarms]");
   if (JSON.stringify(alarms) === place.dataset.shown) return;
@@ -51,7 +53,7 @@ function drawAlarms(alarms) {
   );
 }
 
-/** Rows stay who they are while their texts change, so that a link keeps the focus. */
+/** Keep each row while its texts change, so that a link in it keeps the focus. */
 function drawList(name, items) {
   const list = box.querySelector(`[data-list="${name}"]`);
   if (!list) return;
@@ -62,7 +64,7 @@ function drawList(name, items) {
     const row = rows.get(key) ?? template.content.firstElementChild.cloneNode(true);
     row.dataset.key = key;
     row.dataset.tone = item.tone ?? "";
-    for (const node of row.querySelectorAll("[data-text]")) write(node, item[node.dataset.text]);
+    for (const node of row.querySelectorAll("[data-text]")) setText(node, item[node.dataset.text]);
     for (const node of row.querySelectorAll("[data-href]")) node.href = item[node.dataset.href];
     return row;
   });
@@ -71,8 +73,4 @@ function drawList(name, items) {
   }
   box.querySelector(`[data-empty="${name}"]`).hidden = items.length > 0;
   list.closest("table")?.toggleAttribute("hidden", items.length === 0);
-}
-
-function write(node, words) {
-  if (node.textContent !== words) node.textContent = words;
 }

@@ -1,19 +1,21 @@
-/** A poll's page in the admin: the tally as it moves, and the head that follows the poll's lifecycle. */
+/** A poll's page in the admin: its tally, and its head, which follows the poll's lifecycle. */
 
 import { Connection } from "../live/connection.js";
-import { clearNumber, animateNumber } from "../page/motion.js";
 import { mergeState, mergeTally } from "../live/merge.js";
-import { formatNumber, shares } from "../text/texts.js";
+import { choicesKey, drawResult } from "../page/choice-rows.js";
+import { animateNumber, clearNumber } from "../page/motion.js";
+import { setText } from "../page/set-text.js";
+import { shares } from "../text/texts.js";
 
 const panel = document.getElementById("poll-panel");
 const tallyBox = document.getElementById("poll-tally");
 const form = document.getElementById("poll_form");
 let shown = {};
-let changed = false;
+let edited = false;
 let asking = false;
 let revision;
 
-form?.addEventListener("input", () => (changed = true));
+form?.addEventListener("input", () => (edited = true));
 if (tallyBox) watch(tallyBox.dataset);
 else watchDraft();
 
@@ -33,7 +35,7 @@ function watch({ root, code }) {
   live.start();
 }
 
-/** A draft has no tally, but the clock or a colleague may open it. */
+/** A draft has no tally to follow, but its planned time or a colleague may open it. */
 function watchDraft() {
   setInterval(() => document.hidden || follow(), 5000);
 }
@@ -49,24 +51,22 @@ function show(next) {
 
 function draw(tally) {
   const rows = tallyBox.querySelector("[data-rows]");
-  const key = JSON.stringify(tally.choices.map((choice) => [choice.number, choice.label]));
+  const key = choicesKey(tally.choices);
   if (rows.dataset.key !== key) {
     rows.dataset.key = key;
     rows.replaceChildren(...tally.choices.map(rowOf));
   }
-  animateNumber(tallyBox.querySelector("[data-ballots]"), tally.ballots, whole);
+  animateNumber(tallyBox.querySelector("[data-ballots]"), tally.ballots);
   const total = tallyBox.querySelector(".ls-total");
   total.querySelector("[data-unit]").textContent = tally.ballots === 1 ? total.dataset.one : total.dataset.many;
-  drawApart(tally.quarantined);
-  const words = shares(tally, 1);
+  drawQuarantine(tally.quarantined);
+  const shareTexts = shares(tally, 1);
   tally.choices.forEach((choice, index) => {
     const row = rows.children[index];
-    row.style.setProperty("--fill", tally.ballots ? choice.votes / tally.ballots : 0);
-    row.classList.toggle("some", choice.votes > 0 && choice.votes < tally.ballots);
+    drawResult(row, choice, tally.ballots, shareTexts);
+    if (!tally.ballots) setText(row.querySelector(".share"), shareTexts.of(0));
     drawWinner(row.querySelector(".ls-won"), tally.winners ?? [], choice.number);
-    animateNumber(row.querySelector("[data-votes]"), choice.votes, whole);
-    row.querySelector("[data-share]").textContent = words.of(choice.votes);
-    drawApartVotes(row, choice, tally.quarantined);
+    drawQuarantined(row.querySelector("[data-quarantined]"), choice, tally.quarantined);
   });
 }
 
@@ -75,22 +75,21 @@ function drawWinner(tag, winners, number) {
   tag.textContent = winners.length > 1 ? tag.dataset.tied : tag.dataset.winner;
 }
 
-/** The second tally, beside the first, only where there is one. */
-function drawApart(apart) {
-  tallyBox.querySelector("[data-apart-head]").hidden = !apart;
-  tallyBox.querySelector("[data-apart-note]").hidden = !apart;
-  tallyBox.querySelector("[data-apart-withheld]").hidden = !apart?.withheld;
-  if (apart) animateNumber(tallyBox.querySelector("[data-apart-ballots]"), apart.ballots, whole);
+/** Draw the second tally beside the first, if there is one. */
+function drawQuarantine(quarantined) {
+  tallyBox.querySelector("[data-quarantine-head]").hidden = !quarantined;
+  tallyBox.querySelector("[data-quarantine-note]").hidden = !quarantined;
+  tallyBox.querySelector("[data-quarantine-withheld]").hidden = !quarantined?.withheld;
+  if (quarantined) animateNumber(tallyBox.querySelector("[data-quarantine-ballots]"), quarantined.ballots);
 }
 
-function drawApartVotes(row, choice, apart) {
-  const cell = row.querySelector("[data-apart]");
-  cell.hidden = !apart;
-  const votes = apart?.choices?.find(({ number }) => number === choice.number)?.votes;
-  if (apart?.withheld) {
+function drawQuarantined(cell, choice, quarantined) {
+  cell.hidden = !quarantined;
+  const votes = quarantined?.choices?.find(({ number }) => number === choice.number)?.votes;
+  if (quarantined?.withheld) {
     clearNumber(cell);
     cell.textContent = "–";
-  } else if (apart) animateNumber(cell, votes ?? 0, whole);
+  } else if (quarantined) animateNumber(cell, votes ?? 0);
 }
 
 function rowOf(choice) {
@@ -99,9 +98,7 @@ function rowOf(choice) {
   return row;
 }
 
-const whole = (value) => formatNumber(Math.round(value));
-
-/** The poll has moved: fetch the head. Between draft and the rest the form is another one, so the whole page. */
+/** Fetch the head again after the poll has changed. */
 async function follow() {
   if (asking) return;
   asking = true;
@@ -111,17 +108,18 @@ async function follow() {
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-state]");
     if (fresh) replace(panel.querySelector("[data-state]"), fresh);
   } catch {
-    // The next message or turn asks again.
+    // The next message or interval asks again.
   } finally {
     asking = false;
   }
 }
 
+/** Put the new head in place. A draft's page has another form, so then the whole page is loaded again. */
 function replace(old, fresh) {
   const same = ["state", "round", "proof"].every((name) => old.dataset[name] === fresh.dataset[name]);
   if (same) return;
   const otherForm = (old.dataset.state === "draft") !== (fresh.dataset.state === "draft");
-  if (otherForm && !changed) return location.reload();
+  if (otherForm && !edited) return location.reload();
   if (otherForm) document.getElementById("poll-moved").hidden = false;
   old.replaceWith(document.importNode(fresh, true));
 }

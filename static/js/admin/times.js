@@ -1,6 +1,6 @@
-/** Below a time in a form of the admin: what time that is where the organiser is, if it is another one there. */
+/** Below a time in a form: what time that is in the zone of the organiser's device, if that is another one. */
 
-const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 for (const date of document.querySelectorAll(".vDateField[data-zone]")) {
   const box = date.closest(".datetime");
@@ -13,24 +13,24 @@ function follow(box, date, time) {
   note.className = "ls-note";
   box.after(note);
   const show = () => (note.textContent = elsewhere(date.value, time.value, date.dataset.zone));
-  // The calendar and the clock beside an input write into it without an event, and then focus it.
+  // The calendar and the clock beside an input change it without an event, then focus it.
   for (const event of ["input", "change", "focusin"]) box.addEventListener(event, show);
   show();
 }
 
-/** The sentence; nothing where the clocks agree, or where there is no whole time. */
+/** The sentence; empty if the zones agree, or the time is incomplete. */
 function elsewhere(date, time, zone) {
   const wall = Date.parse(`${date}T${time.padStart(5, "0")}Z`);
   if (Number.isNaN(wall)) return "";
-  // The offset at the time itself, which near a change of the clocks isn't the one at the first guess.
+  // Near a change to or from summer time, the offset at the first guess isn't the one at the time itself.
   const moment = wall - offset(zone, wall - offset(zone, wall));
-  if (offset(zone, moment) === offset(here, moment)) return "";
-  const format = { dateStyle: "medium", timeStyle: "short", timeZone: here };
+  if (offset(zone, moment) === offset(ownZone, moment)) return "";
+  const format = { dateStyle: "medium", timeStyle: "short", timeZone: ownZone };
   const words = new Intl.DateTimeFormat(document.documentElement.lang, format).format(moment);
-  return interpolate(gettext("Where you are (%(zone)s) that is %(time)s."), { zone: here, time: words }, true);
+  return interpolate(gettext("Where you are (%(zone)s) that is %(time)s."), { zone: ownZone, time: words }, true);
 }
 
-/** What a zone's clocks are ahead of UTC at a moment, in milliseconds. */
+/** A zone's offset from UTC at a moment, in milliseconds. */
 function offset(zone, moment) {
   const format = { timeZone: zone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric" };
   const clock = { hour: "numeric", minute: "numeric", second: "numeric" };

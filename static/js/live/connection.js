@@ -1,33 +1,33 @@
-/** Everything live comes over one WebSocket; while that shows nothing, the tally endpoint is asked instead.
+/** The live connection to a poll: a WebSocket, and requests to the tally endpoint while no frame comes over it.
  *
- *  onTally(tally), onState(message), onViewers(count), onStatus("live" | "reconnecting" | "offline"), onGone().
- *  "live" is only said of a connection that has just shown that it is. Nothing here is asked for because something
- *  happened to the poll: a closing must not make a hall refetch. */
+ *  Start here: fallback.js makes those requests, merge.js says which of two messages is newer. Nothing is requested
+ *  because something happened to the poll: a closing must not make a whole hall fetch at once. */
 
 import { backoff } from "./backoff.js";
 import { Fallback } from "./fallback.js";
 
-const SILENCE = 20000; // the server speaks at least every 15 s
-const HIDDEN_SILENCE = 40000; // nobody looks: a busy server is given more time
-const FIRST_FRAME = 12000; // a socket that has shown nothing by then is given up
-const ANSWER = 3000; // to a ping
-const [UNPROVEN, UNPROVEN_SPREAD] = [2000, 2000]; // without a frame for so long, the tally endpoint is asked
-const SPREAD = 1500; // a hall is back within so many milliseconds of the server
-const GLANCE = 1000; // a hall looks up from its other tabs at the same moment
-const NO_SUCH_POLL = 4404;
-const FOREIGN_ORIGIN = 4403;
+const SILENCE = 20000; // the server sends a frame at least every 15 s
+const HIDDEN_SILENCE = 40000; // a busy server has more time for a page that nobody sees
+const FIRST_FRAME = 12000; // a new socket without a frame by then is closed
+const PONG = 3000; // for the answer to a ping
+const [FALLBACK_AFTER, FALLBACK_SPREAD] = [2000, 2000]; // without a frame for so long, the tally endpoint is asked
+const RECONNECT_SPREAD = 1500; // a hall comes back at the same moment
+const VISIBLE_SPREAD = 1000; // a hall looks up from its other tabs at the same moment
+const [POLL_NOT_FOUND, FOREIGN_ORIGIN] = [4404, 4403]; // close codes
 
 export class Connection {
   #socket = null;
   #failures = 0;
-  #heard = 0; // when the socket was opened or the last frame came, by performance.now()
-  #retry = 0;
-  #silence = 0;
-  #unproven = 0;
-  #glance = 0;
+  #lastFrame = 0; // when the socket was opened or the last frame came, by performance.now()
+  #reconnectTimer = 0;
+  #silenceTimer = 0;
+  #fallbackTimer = 0;
+  #pingTimer = 0;
   #stopped = true;
   #refused = false;
 
+  /** counted: as a viewer of the poll. Handlers: onTally(tally), onState(message), onViewers(count), onGone(),
+   *  onStatus("live" | "reconnecting" | "offline"), where "live" is a connection that has just carried something. */
   constructor({ root, code, counted = true, ...handlers }) {
     const address = new URL(`${root}ws/polls/${code}/${counted ? "" : "?audience=no"}`, location.href);
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
@@ -35,16 +35,16 @@ export class Connection {
     this.handlers = handlers;
     this.fallback = new Fallback(`${root}api/v1/polls/${code}/tally/`, {
       onTally: (tally) => handlers.onTally(tally),
-      onReached: () => this.#status("live"),
-      onFailed: () => this.#notLive(),
+      onReached: () => this.#setStatus("live"),
+      onFailed: () => this.#setNotLive(),
       onGone: () => this.#gone(),
     });
-    addEventListener("online", () => this.#back());
-    addEventListener("offline", () => this.#status("offline"));
-    document.addEventListener("visibilitychange", () => document.hidden || this.#lookedAt());
+    addEventListener("online", () => this.#restart());
+    addEventListener("offline", () => this.#setStatus("offline"));
+    document.addEventListener("visibilitychange", () => document.hidden || this.#onVisible());
     // An open socket would keep the page out of the back/forward cache.
     addEventListener("pagehide", () => this.#close());
-    addEventListener("pageshow", (event) => event.persisted && !this.#stopped && this.#back());
+    addEventListener("pageshow", (event) => event.persisted && this.#restart());
   }
 
   start() {
@@ -56,25 +56,24 @@ export class Connection {
   stop() {
     this.#stopped = true;
     this.#close();
-    this.#proven();
+    this.#stopFallback();
   }
 
-  /** This voter's ballot is in: the server may now show what it showed nobody else. */
+  /** This voter's ballot is in: the server may now send them what it sends to nobody else. */
   recheck() {
-    this.#say("recheck");
-    this.fallback.soon();
+    this.#send("recheck");
+    this.fallback.recheck();
   }
 
-  /** The socket was opened without the voter's cookie, which the server reads only then. */
+  /** Open another socket: the server reads the voter's cookie only at the handshake. */
   reopen() {
-    if (this.#stopped) return;
     this.#close();
     this.#open();
   }
 
   #open() {
     if (this.#stopped || this.#socket || this.#refused) return;
-    clearTimeout(this.#retry);
+    clearTimeout(this.#reconnectTimer);
     let socket;
     try {
       socket = new WebSocket(this.address);
@@ -82,58 +81,56 @@ export class Connection {
       return this.#lost();
     }
     this.#socket = socket;
-    this.#heard = performance.now();
-    this.#listen(FIRST_FRAME);
-    this.#doubt();
-    socket.onmessage = (event) => this.#socket === socket && this.#message(event.data);
+    this.#lastFrame = performance.now();
+    this.#expectFrame(FIRST_FRAME);
+    this.#startFallbackSoon();
+    socket.onmessage = (event) => this.#socket === socket && this.#receive(event.data);
     socket.onclose = (event) => this.#socket === socket && this.#closed(event.code);
   }
 
   #close() {
-    clearTimeout(this.#retry);
-    clearTimeout(this.#silence);
-    clearTimeout(this.#glance);
+    for (const timer of [this.#reconnectTimer, this.#silenceTimer, this.#pingTimer]) clearTimeout(timer);
     const socket = this.#socket;
     this.#socket = null;
     socket?.close();
   }
 
-  #say(type) {
+  #send(type) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(JSON.stringify({ type }));
     return true;
   }
 
-  /** Give the socket up unless something comes over it. */
-  #listen(patience) {
-    clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => {
+  /** Close the socket and open another one unless a frame comes within `milliseconds`. */
+  #expectFrame(milliseconds) {
+    clearTimeout(this.#silenceTimer);
+    this.#silenceTimer = setTimeout(() => {
       this.#close();
       this.#lost();
-    }, patience);
+    }, milliseconds);
   }
 
-  #message(data) {
+  #receive(data) {
     let message;
     try {
       message = JSON.parse(data);
     } catch {
       return;
     }
-    this.#listen(document.hidden ? HIDDEN_SILENCE : SILENCE);
-    this.#heard = performance.now();
+    this.#expectFrame(document.hidden ? HIDDEN_SILENCE : SILENCE);
+    this.#lastFrame = performance.now();
     this.#failures = 0;
-    this.#proven();
-    this.#status("live");
+    this.#stopFallback();
+    this.#setStatus("live");
     if (message.type === "tally") this.handlers.onTally(message);
     else if (message.type === "state") this.handlers.onState(message);
     else if (message.type === "viewers") this.handlers.onViewers?.(message.count);
   }
 
   #closed(code) {
-    clearTimeout(this.#silence);
+    clearTimeout(this.#silenceTimer);
     this.#socket = null;
-    if (code === NO_SUCH_POLL) return this.#gone();
+    if (code === POLL_NOT_FOUND) return this.#gone();
     if (code === FOREIGN_ORIGIN) this.#refused = true;
     this.#lost();
   }
@@ -141,49 +138,46 @@ export class Connection {
   #lost() {
     if (this.#stopped) return;
     this.#failures += 1;
-    if (!this.fallback.running) this.#notLive();
-    this.#doubt();
-    if (!this.#refused) this.#retry = setTimeout(() => this.#open(), backoff(this.#failures, { base: SPREAD / 2 }));
+    if (!this.fallback.running) this.#setNotLive();
+    this.#startFallbackSoon();
+    if (!this.#refused) this.#reconnectIn(backoff(this.#failures, { base: RECONNECT_SPREAD / 2 }));
   }
 
-  /** From now on nothing is proven: unless a frame comes soon, ask the tally endpoint until one does. */
-  #doubt() {
-    if (this.fallback.running || this.#unproven) return;
-    this.#unproven = setTimeout(() => {
-      this.#unproven = 0;
+  #reconnectIn(milliseconds) {
+    clearTimeout(this.#reconnectTimer);
+    this.#reconnectTimer = setTimeout(() => this.#open(), milliseconds);
+  }
+
+  #startFallbackSoon() {
+    if (this.fallback.running || this.#fallbackTimer) return;
+    this.#fallbackTimer = setTimeout(() => {
+      this.#fallbackTimer = 0;
       this.fallback.start();
-    }, UNPROVEN + UNPROVEN_SPREAD * Math.random());
+    }, FALLBACK_AFTER + FALLBACK_SPREAD * Math.random());
   }
 
-  #proven() {
-    clearTimeout(this.#unproven);
-    this.#unproven = 0;
+  #stopFallback() {
+    clearTimeout(this.#fallbackTimer);
+    this.#fallbackTimer = 0;
     this.fallback.stop();
   }
 
-  /** The page is looked at again. Its socket may have died meanwhile, which nothing but silence tells. */
-  #lookedAt() {
+  /** The page is visible again. Its socket may have died meanwhile, and only silence shows that: so ping. */
+  #onVisible() {
     if (this.#stopped) return;
-    this.fallback.lookedAt();
-    if (!this.#socket) return this.#hurry();
-    if (performance.now() - this.#heard > SILENCE) return this.#back();
-    clearTimeout(this.#glance);
-    this.#glance = setTimeout(() => this.#say("ping") && this.#listen(ANSWER), Math.random() * GLANCE);
+    this.fallback.onVisible();
+    if (!this.#socket) return this.#reconnectIn(Math.random() * RECONNECT_SPREAD);
+    if (performance.now() - this.#lastFrame > SILENCE) return this.#restart();
+    clearTimeout(this.#pingTimer);
+    this.#pingTimer = setTimeout(() => this.#send("ping") && this.#expectFrame(PONG), Math.random() * VISIBLE_SPREAD);
   }
 
-  /** The network is back. A socket from before may look open for minutes without carrying anything. */
-  #back() {
+  /** The network is back: a socket from before may look open for minutes without carrying anything. */
+  #restart() {
     if (this.#stopped) return;
     this.#close();
-    this.#notLive();
-    this.#hurry();
-  }
-
-  /** Don't sit out a long wait, but a hall's Wi-Fi comes back for everyone at once. */
-  #hurry() {
-    if (this.#stopped || this.#socket) return;
-    clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => this.#open(), Math.random() * SPREAD);
+    this.#setNotLive();
+    this.#reconnectIn(Math.random() * RECONNECT_SPREAD);
   }
 
   #gone() {
@@ -191,11 +185,11 @@ export class Connection {
     this.handlers.onGone?.();
   }
 
-  #notLive() {
-    this.#status(navigator.onLine === false ? "offline" : "reconnecting");
+  #setNotLive() {
+    this.#setStatus(navigator.onLine === false ? "offline" : "reconnecting");
   }
 
-  #status(status) {
+  #setStatus(status) {
     if (!this.#stopped) this.handlers.onStatus?.(status);
   }
 }

@@ -1,12 +1,13 @@
-/** Asks the tally endpoint, with its ETag, every few seconds while no WebSocket gets through and somebody looks. */
+/** Fallback for the WebSocket: requests the tally every few seconds, with its ETag, while the page is visible. */
 
 import { backoff, retryAfter } from "./backoff.js";
 import { learnTime } from "./server-clock.js";
+import { timedFetch } from "./timed-fetch.js";
 
 const PAUSE = 3000;
 const TIMEOUT = 8000;
-const LATE = 3500; // what was shown before is old by then
-const GLANCE = 500; // many look at their screens at the same moment
+const LATE = 3500; // without an answer by then, the connection is not shown as live
+const VISIBLE_SPREAD = 500; // a hall looks at its screens at the same moment
 
 export class Fallback {
   #timer = 0;
@@ -15,6 +16,7 @@ export class Fallback {
   #asking = false;
   running = false;
 
+  /** handlers: onTally(tally), onReached(), onFailed(), onGone(). */
   constructor(url, handlers) {
     this.url = url;
     this.handlers = handlers;
@@ -23,7 +25,7 @@ export class Fallback {
   start() {
     if (this.running) return;
     this.running = true;
-    this.#wait(0);
+    this.#askIn(0);
   }
 
   stop() {
@@ -31,19 +33,19 @@ export class Fallback {
     clearTimeout(this.#timer);
   }
 
-  /** Ask before the next turn: this voter did something that changes the answer. */
-  soon() {
+  /** Ask now: this voter did something that changes the answer. */
+  recheck() {
     if (!this.running) return;
     this.#etag = null;
-    this.#wait(200);
+    this.#askIn(200);
   }
 
-  /** The page is looked at again: a hidden one doesn't ask. */
-  lookedAt() {
-    this.#wait(Math.random() * GLANCE);
+  /** The page is visible again: while it was hidden, nothing was asked. */
+  onVisible() {
+    this.#askIn(Math.random() * VISIBLE_SPREAD);
   }
 
-  #wait(milliseconds) {
+  #askIn(milliseconds) {
     clearTimeout(this.#timer);
     if (this.running) this.#timer = setTimeout(() => this.#ask(), milliseconds);
   }
@@ -51,32 +53,27 @@ export class Fallback {
   async #ask() {
     if (this.#asking || document.hidden) return;
     this.#asking = true;
-    const pause = await this.#once().catch(() => this.#failed(null));
-    this.#asking = false;
-    this.#wait(pause);
-  }
-
-  async #once() {
-    const abort = new AbortController();
-    const timeout = setTimeout(() => abort.abort(), TIMEOUT);
     const late = setTimeout(() => this.running && this.handlers.onFailed(), LATE);
     const sent = performance.now();
-    try {
-      // Our own If-None-Match works for answers that no cache may keep, too.
-      const headers = this.#etag ? { "If-None-Match": this.#etag } : {};
-      const response = await fetch(this.url, { headers, signal: abort.signal, cache: "no-store" });
-      learnTime(response, sent);
-      if (response.status === 404) return this.handlers.onGone();
-      if (response.status === 304) return this.#reached();
-      if (!response.ok) return this.#failed(retryAfter(response.headers.get("Retry-After")));
-      const tally = await response.json();
-      this.#etag = response.headers.get("ETag");
-      if (this.running) this.handlers.onTally(tally);
-      return this.#reached();
-    } finally {
-      clearTimeout(timeout);
-      clearTimeout(late);
-    }
+    // Our own If-None-Match works for answers that no cache may keep, too.
+    const headers = this.#etag ? { "If-None-Match": this.#etag } : {};
+    const read = (response) => this.#read(response, sent);
+    const pause = await timedFetch(this.url, { headers, timeout: TIMEOUT }, read).catch(() => this.#failed(null));
+    clearTimeout(late);
+    this.#asking = false;
+    this.#askIn(pause);
+  }
+
+  /** Take an answer; returns the pause until the next request. */
+  async #read(response, sent) {
+    learnTime(response, sent);
+    if (response.status === 404) return this.handlers.onGone();
+    if (response.status === 304) return this.#reached();
+    if (!response.ok) return this.#failed(retryAfter(response.headers.get("Retry-After")));
+    const tally = await response.json();
+    this.#etag = response.headers.get("ETag");
+    if (this.running) this.handlers.onTally(tally);
+    return this.#reached();
   }
 
   #reached() {
@@ -85,8 +82,8 @@ export class Fallback {
     return PAUSE * (0.75 + Math.random() / 2);
   }
 
-  #failed(asked) {
+  #failed(wait) {
     if (this.running) this.handlers.onFailed();
-    return asked ?? backoff(++this.#failures, { base: PAUSE });
+    return wait ?? backoff(++this.#failures, { base: PAUSE });
   }
 }

@@ -1,4 +1,4 @@
-/** Says changes to a screen reader: politely, the newest only, and not more often than every ten seconds. */
+/** Tells a screen reader what changed: politely, only the newest text, and at most every ten seconds. */
 
 import { setText } from "./set-text.js";
 
@@ -9,7 +9,7 @@ export function announcer(node) {
   let last = -Infinity;
   let timer = 0;
 
-  function say() {
+  function announce() {
     timer = 0;
     last = performance.now();
     setText(node, next);
@@ -18,6 +18,6 @@ export function announcer(node) {
   return (words) => {
     if (!words || words === next) return;
     next = words;
-    if (!timer) timer = setTimeout(say, Math.max(0, last + PAUSE - performance.now()));
+    if (!timer) timer = setTimeout(announce, Math.max(0, last + PAUSE - performance.now()));
   };
 }

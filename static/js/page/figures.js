@@ -1,35 +1,35 @@
-/** The table beside every chart. Cells change in place, so that a screen reader keeps its row. */
+/** The tally as a table, beside every chart. Cells change in place, so that a screen reader keeps its row. */
 
-import { isolated, formatNumber, shares, text } from "../text/texts.js";
 import { figuresNote, totalsText } from "../text/sentences.js";
-import { setText as set } from "./set-text.js";
+import { formatNumber, isolated, shares, text } from "../text/texts.js";
+import { setText } from "./set-text.js";
 
-const TABLE_DECIMALS = 1;
+const DECIMALS = 1;
 
 export function drawFigures(container, tally) {
   const shown = Boolean(tally.visible);
   container.hidden = !shown;
   if (!shown) return;
   const table = container.querySelector("table");
-  set(table.caption, [totalsText(tally), figuresNote(tally, TABLE_DECIMALS)].filter(Boolean).join(". "));
-  const words = shares(tally, TABLE_DECIMALS);
-  const apart = tally.quarantined?.choices;
-  const apartVotes = new Map(apart?.map(({ number: each, votes }) => [each, votes]));
-  table.tHead.rows[0].cells[3].hidden = !apart;
-  container.classList.toggle("on-paper", Boolean(apart)); // no chart shows the second tally
+  setText(table.caption, [totalsText(tally), figuresNote(tally, DECIMALS)].filter(Boolean).join(". "));
+  const shareTexts = shares(tally, DECIMALS);
+  const quarantined = tally.quarantined?.choices;
+  const quarantinedVotes = new Map(quarantined?.map(({ number, votes }) => [number, votes]));
+  table.tHead.rows[0].cells[3].hidden = !quarantined;
+  container.classList.toggle("on-paper", Boolean(quarantined)); // no chart shows the second tally
   const body = table.tBodies[0];
   while (body.rows.length > tally.choices.length) body.deleteRow(-1);
   tally.choices.forEach((choice, index) => {
-    const row = body.rows[index] ?? newRow(body);
-    set(row.cells[0], named(choice, tally.winners ?? []));
-    set(row.cells[1], formatNumber(choice.votes));
-    set(row.cells[2], words.of(choice.votes));
-    row.cells[3].hidden = !apart;
-    set(row.cells[3], apart ? formatNumber(apartVotes.get(choice.number) ?? 0) : "");
+    const { cells } = body.rows[index] ?? newRow(body);
+    setText(cells[0], labelText(choice, tally.winners ?? []));
+    setText(cells[1], formatNumber(choice.votes));
+    setText(cells[2], shareTexts.of(choice.votes));
+    cells[3].hidden = !quarantined;
+    setText(cells[3], quarantined ? formatNumber(quarantinedVotes.get(choice.number) ?? 0) : "");
   });
 }
 
-function named({ number, label }, winners) {
+function labelText({ number, label }, winners) {
   if (!winners.includes(number)) return label;
   return text(winners.length > 1 ? "tiedFirst" : "winner", { choices: isolated(label) });
 }

@@ -1,27 +1,28 @@
-/** Numbers that move to their new value. A burst retargets what is under way; nothing queues. */
+/** Numbers that move to their new value. A new value changes the target of a running animation; nothing queues. */
 
+import { formatNumber } from "../text/texts.js";
 import { setText } from "./set-text.js";
 
 const DURATION = 260;
-const still = matchMedia("(prefers-reduced-motion: reduce)");
-const running = new WeakMap();
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
+const states = new WeakMap();
 
 const easeOut = (t) => 1 - (1 - t) ** 3;
+const formatWhole = (value) => formatNumber(Math.round(value));
 
-/** Let `node` show `format(value)`, coming from what it shows now. `unit`: the smallest step one can see. */
-export function animateNumber(node, value, format, unit = 1) {
-  const state = running.get(node) ?? { shown: null, frame: 0, target: null, format };
-  running.set(node, state);
+/** Let `node` show format(value), coming from what it shows now. `unit`: the smallest step that one can see. */
+export function animateNumber(node, value, format = formatWhole, unit = 1) {
+  const state = states.get(node) ?? { shown: null, frame: 0, target: null, format };
+  states.set(node, state);
   state.format = format;
-  // The same number may be written in another way now.
+  // The same number may be written with more decimals now.
   if (state.target === value) return state.frame ? undefined : show(node, state, value);
   const from = state.shown;
   state.target = value;
   cancelAnimationFrame(state.frame);
   state.frame = 0;
-  // A single step has nothing to pass through: it is there at once.
-  const near = from !== null && Math.abs(value - from) <= unit;
-  if (from === null || near || still.matches || document.hidden) return show(node, state, value);
+  const isOneStep = from !== null && Math.abs(value - from) <= unit;
+  if (from === null || isOneStep || reducedMotion.matches || document.hidden) return show(node, state, value);
   const start = performance.now();
   const step = (now) => {
     const t = Math.min(1, Math.max(0, (now - start) / DURATION));
@@ -31,18 +32,18 @@ export function animateNumber(node, value, format, unit = 1) {
   state.frame = requestAnimationFrame(step);
 }
 
-/** Let `node` show the share of `votes` among `ballots`, as `words` (texts.js) says it. */
-export function animateShare(node, votes, ballots, words) {
+/** Let `node` show the share of `votes` among `ballots`, as `shareTexts` (texts.js) has it. */
+export function animateShare(node, votes, ballots, shareTexts) {
   if (!ballots) return clearNumber(node);
   const share = votes / ballots;
-  animateNumber(node, share, (value) => (value === share ? words.of(votes) : words.near(value)), 0.01);
+  animateNumber(node, share, (value) => (value === share ? shareTexts.of(votes) : shareTexts.near(value)), 0.01);
 }
 
-/** Empty the node; its next number appears without coming from anywhere. */
+/** Empty the node. Its next number appears at once. */
 export function clearNumber(node) {
-  const state = running.get(node);
+  const state = states.get(node);
   if (state) cancelAnimationFrame(state.frame);
-  running.delete(node);
+  states.delete(node);
   setText(node, "");
 }
 
@@ -51,17 +52,17 @@ function show(node, state, value) {
   setText(node, state.format(value));
 }
 
-/** Draw at most once a frame, however many reasons there are; a hidden page is drawn when it is looked at. */
+/** Return a function that calls draw() in the next frame, once however often it is called; on a hidden page soon. */
 export function oncePerFrame(draw) {
   let asked = false;
-  const paint = () => {
+  const run = () => {
     asked = false;
     draw();
   };
   return () => {
     if (asked) return;
     asked = true;
-    if (document.hidden) setTimeout(paint, 250);
-    else requestAnimationFrame(paint);
+    if (document.hidden) setTimeout(run, 250);
+    else requestAnimationFrame(run);
   };
 }

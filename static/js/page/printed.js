@@ -1,4 +1,4 @@
-/** When a page was printed, for the paper. */
+/** Puts the time of printing onto a printed page. */
 
 import { dateAndTime } from "../text/texts.js";
 

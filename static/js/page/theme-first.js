@@ -1,4 +1,4 @@
-// Not a module: it has to run before the first paint.
+// Sets the chosen colour scheme before the first paint, so it is no module: modules run later.
 try {
   const theme = localStorage.getItem("landslide.theme");
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;

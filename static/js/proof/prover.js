@@ -1,21 +1,20 @@
-/** A proof of work for this voter: asked for ahead or by a refusal, made in a worker.
- *
- *  The protocol is ALTCHA's; the work is in search.js. */
+/** Makes proofs of work for this voter, in a worker. The protocol is ALTCHA's; search.js does the work. */
 
+import { timedFetch } from "../live/timed-fetch.js";
 import { search } from "./search.js";
 
 const TIMEOUT = 8000;
-const PATIENCE = 60000; // with a worker that says nothing
-const STRETCH = 2000; // numbers tried between two moments for the page, where there is no worker
+const WORKER_TIMEOUT = 60000;
+const CHUNK = 2000; // numbers to try before the page may react, if there is no worker
 
-// With Trusted Types a page starts what a policy that the server named lets through.
+// With Trusted Types, a page may start only scripts from a policy that the server has named.
 const policy = globalThis.trustedTypes?.createPolicy("proof-worker", { createScriptURL: (url) => url });
 
 export class Prover {
   #proof = Promise.resolve(null);
   #works = 0;
 
-  /** challengeUrl: where challenges are; workerUrl: of worker.js; onChange() when `working` changes. */
+  /** workerUrl: the address of worker.js; onChange() when `working` changes. */
   constructor({ challengeUrl, workerUrl, onChange }) {
     this.challengeUrl = challengeUrl;
     this.workerUrl = workerUrl;
@@ -26,33 +25,25 @@ export class Prover {
     return this.#works > 0;
   }
 
-  /** Work on this challenge; a ballot that is cast meanwhile waits for it. */
+  /** Start on this challenge: a ballot that is cast meanwhile waits for the proof. */
   begin(challenge) {
     this.#proof = this.#prove(challenge);
   }
 
-  /** The proof that is at hand or being made; null where there is none. */
+  /** The latest proof, once it is made; null without one. */
   current() {
     return this.#proof;
   }
 
-  /** Another proof in its place; null where no challenge is to be had or it has no solution. */
+  /** Make another proof, of a new challenge; null if that fails. */
   renew() {
     this.#proof = this.#fetch().then((challenge) => challenge && this.#prove(challenge));
     return this.#proof;
   }
 
-  async #fetch() {
-    const abort = new AbortController();
-    const timeout = setTimeout(() => abort.abort(), TIMEOUT);
-    try {
-      const response = await fetch(this.challengeUrl, { signal: abort.signal, cache: "no-store" });
-      return response.ok ? await response.json() : null;
-    } catch {
-      return null;
-    } finally {
-      clearTimeout(timeout);
-    }
+  #fetch() {
+    const read = (response) => (response.ok ? response.json() : null);
+    return timedFetch(this.challengeUrl, { timeout: TIMEOUT }, read).catch(() => null);
   }
 
   async #prove({ algorithm, challenge, maxnumber, salt, signature }) {
@@ -73,14 +64,14 @@ export class Prover {
   }
 
   #solve(task) {
-    return this.#inWorker(task).catch(() => inStretches(task));
+    return this.#inWorker(task).catch(() => searchInChunks(task));
   }
 
   #inWorker(task) {
     return new Promise((resolve, reject) => {
       const worker = new Worker(policy?.createScriptURL(this.workerUrl) ?? this.workerUrl, { type: "module" });
       const end = (settle) => (event) => (worker.terminate(), clearTimeout(timer), settle(event?.data));
-      const timer = setTimeout(end(reject), PATIENCE);
+      const timer = setTimeout(end(reject), WORKER_TIMEOUT);
       worker.addEventListener("message", end(resolve));
       worker.addEventListener("error", end(reject));
       worker.postMessage(task);
@@ -88,9 +79,9 @@ export class Prover {
   }
 }
 
-async function inStretches(task) {
-  for (let from = 0; from <= task.maxnumber; from += STRETCH) {
-    const number = search(task, from, Math.min(from + STRETCH, task.maxnumber + 1));
+async function searchInChunks(task) {
+  for (let from = 0; from <= task.maxnumber; from += CHUNK) {
+    const number = search(task, from, Math.min(from + CHUNK, task.maxnumber + 1));
     if (number !== null) return number;
     await new Promise((resolve) => setTimeout(resolve));
   }

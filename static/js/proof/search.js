@@ -1,7 +1,7 @@
-/** The work of a proof: the number that, behind a challenge's salt, hashes to what the challenge says. Pure.
+/** Searches the number that, after a challenge's salt, hashes to the challenge. Pure.
  *
- *  A hash of our own, since the browser's answers each call later, which for one block costs far more than
- *  the hash, and on plain http there is none. */
+ *  SHA-256 by hand: the browser's is asynchronous, which costs far more than hashing one block, and is missing on plain
+ *  http. */
 
 const PRIMES = [];
 for (let n = 2; PRIMES.length < 64; n += 1) if (PRIMES.every((prime) => n % prime)) PRIMES.push(n);
@@ -53,13 +53,13 @@ function digest() {
   hash[7] += h;
 }
 
-/** The first number from `from` on, below `until`, that solves the challenge; null if none does. */
+/** The first number from `from` to below `until` that solves the challenge; null if none does. */
 export function search({ salt, challenge }, from, until) {
   const target = challenge.match(/.{8}/g).map((word) => parseInt(word, 16) | 0);
   const bytes = new Uint8Array(64);
   for (let i = 0; i < salt.length; i += 1) bytes[i] = salt.charCodeAt(i);
   const view = new DataView(bytes.buffer);
-  const whole = salt.length >> 2; // words that the number doesn't reach
+  const whole = salt.length >> 2; // words without digits of the number, which stay the same
   for (let number = from; number < until; number += 1) {
     const digits = String(number);
     const length = salt.length + digits.length;

@@ -1,4 +1,4 @@
-/** Does the work of a proof beside the page, so that the voter can read and choose meanwhile. */
+/** Searches in a worker, so that the voter can read and choose meanwhile. */
 
 import { search } from "./search.js";
 

@@ -1,65 +1,43 @@
 /** The bars of the results page and the presenter's screen, in the order of the choices. */
 
-import { clearNumber, animateNumber, animateShare } from "../page/motion.js";
-import { formatNumber, shares } from "../text/texts.js";
+import { choicesKey, drawResult, newChoiceRow } from "../page/choice-rows.js";
 import { setText } from "../page/set-text.js";
-
-const HUES = 8;
+import { shares } from "../text/texts.js";
 
 export class Bars {
-  #signature = null;
+  #key = null;
 
   constructor(list, template) {
     this.list = list;
     this.template = template;
   }
 
-  /** One row a choice; made anew only if the choices are other ones. */
-  fit(choices) {
-    const signature = JSON.stringify(choices.map((choice) => [choice.number, choice.label]));
-    if (signature === this.#signature) return;
-    this.#signature = signature;
-    this.list.replaceChildren(...choices.map((choice, index) => this.#make(choice, index)));
+  /** Make a row for each choice, only if the choices are other ones. */
+  setChoices(choices) {
+    const key = choicesKey(choices);
+    if (key === this.#key) return;
+    this.#key = key;
+    this.list.replaceChildren(...choices.map((_, index) => newChoiceRow(this.template, index)));
     this.list.style.setProperty("--count", choices.length);
+    this.setLabels(choices.map(({ label }) => label));
   }
 
-  /** Other words for the labels where there is little room, in the order of the choices. */
-  name(labels) {
-    labels.forEach((words, index) => setText(this.list.children[index].querySelector(".bar-label"), words));
+  /** Set the labels, in the order of the choices: shorter ones where there is little room. */
+  setLabels(labels) {
+    labels.forEach((label, index) => setText(this.list.children[index].querySelector(".bar-label"), label));
   }
 
-  /** `shown` false: tracks without figures. `only`: the numbers that have room, or null for all. */
+  /** shown: with figures; only: the numbers of the choices that have room, null for all. */
   draw(tally, { shown, only = null }) {
-    const words = shown ? shares(tally) : null;
-    // A screen reader gets the table instead, where there is one.
+    const shareTexts = shown ? shares(tally) : null;
+    // A screen reader gets the table instead.
     this.list.setAttribute("aria-hidden", String(shown));
+    this.list.classList.toggle("decided", shown && Boolean(tally.winners?.length));
     tally.choices.forEach((choice, index) => {
       const row = this.list.children[index];
       row.hidden = Boolean(only) && !only.includes(choice.number);
       row.classList.toggle("won", shown && Boolean(tally.winners?.includes(choice.number)));
-      drawRow(row, choice, tally.ballots, words);
+      drawResult(row, choice, tally.ballots, shareTexts);
     });
-    this.list.classList.toggle("decided", shown && Boolean(tally.winners?.length));
   }
-
-  #make(choice, index) {
-    const row = this.template.content.firstElementChild.cloneNode(true);
-    row.classList.add(`hue-${(index % HUES) + 1}`);
-    setText(row.querySelector(".bar-label"), choice.label);
-    return row;
-  }
-}
-
-/** A full track is all ballots. `words` say the share; null: no figures. */
-function drawRow(row, choice, ballots, words) {
-  const [shareNode, votesNode] = [row.querySelector(".bar-share"), row.querySelector(".bar-votes")];
-  row.style.setProperty("--fill", words && ballots ? choice.votes / ballots : 0);
-  row.classList.toggle("some", Boolean(words) && choice.votes > 0 && choice.votes < ballots);
-  if (!words) {
-    clearNumber(shareNode);
-    clearNumber(votesNode);
-    return;
-  }
-  animateShare(shareNode, choice.votes, ballots, words);
-  animateNumber(votesNode, choice.votes, (value) => formatNumber(Math.round(value)));
 }

@@ -1,4 +1,4 @@
-/** The presenter's controls: they come with the mouse or a key, and leave. */
+/** The presenter's controls: shown when the mouse moves or a key is pressed, hidden after three seconds. */
 
 import { shortcutOf } from "./keyboard.js";
 import { nextTheme } from "../page/theme.js";
@@ -28,36 +28,34 @@ export class Controls {
     $("keys-button").addEventListener("click", this.actions["?"]);
     document.addEventListener("fullscreenchange", () => this.#label());
     document.addEventListener("keydown", (event) => this.#key(event));
-    for (const type of ["pointermove", "pointerdown", "focusin"]) addEventListener(type, () => this.#come());
+    for (const type of ["pointermove", "pointerdown", "focusin"]) addEventListener(type, () => this.#show());
     this.#label();
   }
 
   draw({ hiding, possible }) {
-    const button = $("hide");
-    const words = text(hiding ? "showResults" : "hideResults");
-    button.hidden = !possible;
-    setText(button.firstChild, words);
+    $("hide").hidden = !possible;
+    setText($("hide").firstChild, text(hiding ? "showResults" : "hideResults"));
   }
 
   #key(event) {
-    this.#come();
+    this.#show();
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const action = this.actions[shortcutOf(event)];
     if (!action) return;
     event.preventDefault();
-    // A key that is held down is one press.
+    // A key that is held down counts as one press.
     if (!event.repeat) action();
   }
 
-  #come() {
+  #show() {
     this.stage.classList.add("awake");
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#leave(), LINGER);
+    this.#timer = setTimeout(() => this.#hideIfUnused(), LINGER);
   }
 
-  #leave() {
+  #hideIfUnused() {
     const inUse = this.bar.matches(":hover") || this.bar.querySelector(":focus-visible") || !$("keys").hidden;
-    if (inUse) this.#come();
+    if (inUse) this.#show();
     else this.stage.classList.remove("awake");
   }
 

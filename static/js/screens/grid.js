@@ -1,26 +1,27 @@
-/** How the choices stand on a presenter's screen: names first, so that a choice that is shown can be read. Pure. */
+/** Arranges bars in rows and columns on the presenter's screen. Labels come first: a choice that is shown can be read.
+ *  Pure. */
 
 const LINE = 1.2; // em
-const STAR = 1.4; // em before a winner's name
-/** Beside its figures a name has one line; on lines of its own it has the width of the column. `height` in em. */
+const STAR = 1.4; // em before a winner's label
+/** Beside its figures a label has one line; on lines of its own it has the width of the column. `height` in em. */
 const LAYOUTS = [
   { beside: true, lines: 1, height: LINE + 1.2 },
   ...[1, 2, 3].map((lines) => ({ beside: false, lines, height: lines * LINE + 1.75 })),
 ];
-const LEAST_TRACK = 5; // em: less is no bar
+const LEAST_TRACK = 5; // em: a shorter track shows no bar
 const MOST_COLUMNS = 6;
-const COMFORTABLE = 1.05; // times the least size: from there on long bars are worth more than large letters
+const COMFORTABLE = 1.05; // times the least font size: above it, long bars are worth more than large letters
 
-/** Labels as the widths of their words, in em, by `width(text)`. */
+/** Labels as the widths of their words, in em; width(text) measures one. */
 export function measureLabels(labels, width) {
   const space = width(" ");
   return labels.map((label) => ({ space, words: label.split(/\s+/u).map(width) }));
 }
 
-/** → { beside, lines, columns, rows, capacity, size, fits } for measured labels in a box of width × height pixels.
+/** Arrange measured labels in a box of width × height pixels: { beside, lines, columns, rows, capacity, size, fits }.
  *
- *  least, most: the bounds of the size of letters; gap: between columns; figures: em that they take at the bar's end;
- *  starred: a name may have a star before it. fits: for each label, whether it has room. */
+ *  least, most: bounds of the font size; gap: between columns; figures: em that figures take at the bar's end; starred: a
+ *  label may have a star before it. fits: for each label, whether it has room. */
 export function arrangeBars(labels, { width, height, least, most, gap, figures, starred = false }) {
   let best = null;
   for (const layout of LAYOUTS) {
@@ -46,7 +47,7 @@ function placed(labels, layout, { columns, column, height, least, most, figures,
   while (size > least && count(fitting(size)) < readable) size = Math.max(least, size * 0.94);
   const capacity = Math.min(labels.length, rows * columns);
   const cut = labels.length - readable;
-  // A name that is cut is worse than one that isn't there.
+  // A label that is cut is worse than one that is left out.
   const worth = (capacity * (readable - 3 * cut)) / labels.length;
   return { ...layout, columns: used, rows, capacity, size, fits, worth, column: room(size), starred };
 }
@@ -60,7 +61,7 @@ function better(one, other, least) {
 
 const count = (fits) => fits.filter(Boolean).length;
 
-/** How many lines a label takes in a column of so many em. */
+/** How many lines a label takes in a column, whose width is in em. */
 export function linesOf({ words, space }, column, starred = false) {
   let lines = 1;
   let used = starred ? STAR : 0;
@@ -76,9 +77,9 @@ export function linesOf({ words, space }, column, starred = false) {
   return lines;
 }
 
-/** How many letters a label may have that is cut to these lines, of labels that are so wide. */
+/** How many letters a label that is cut to these lines may have, by the widths of those that don't fit. */
 export function lettersFor(labels, texts, { lines, column, fits, starred }) {
-  // A line of several rarely ends where the column does.
+  // Lines before the last one rarely end where the column does.
   const room = lines * column * (lines > 1 ? 0.85 : 0.97) - (starred ? STAR : 0);
   const letters = (label, at) => texts[at].length * (room / wholeWidth(label));
   const longest = Math.min(...labels.map((label, at) => (fits[at] ? Infinity : letters(label, at))));
@@ -87,15 +88,15 @@ export function lettersFor(labels, texts, { lines, column, fits, starred }) {
 
 const wholeWidth = ({ words, space }) => words.reduce((sum, word) => sum + word + space, 0);
 
-/** The numbers that are shown when not all fit: those with most votes, ties by the order on the pages, which after a
- *  reset need not be that of the numbers; null if all fit.
- *  Where votes are hidden, the first ones: which are shown must not tell who leads. */
+/** The numbers of the choices to show if not all fit, else null: those with most votes, ties in the order of the pages
+ *  (after a reset not always that of the numbers). While votes are hidden the first ones: what is shown must not tell
+ *  who leads. */
 export function shownNumbers(choices, capacity, shown) {
   if (choices.length <= capacity) return null;
   return ranked(choices, shown).slice(0, capacity).map((choice) => choice.number);
 }
 
-/** How many of those that aren't shown have as many votes as the last one that is. */
+/** How many choices that aren't shown have as many votes as the last one that is. */
 export function tiedBelow(choices, capacity) {
   const byVotes = ranked(choices, true);
   const last = byVotes[capacity - 1]?.votes;

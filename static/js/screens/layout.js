@@ -1,24 +1,25 @@
-/** Lays the bars out on the presenter's screen, in the room that question and totals leave. */
+/** Lays out the bars on the presenter's screen, in the room that the question and the totals leave. */
 
 import { shorten } from "../text/shorten.js";
-import { arrangeBars, shownNumbers, lettersFor, tiedBelow, measureLabels } from "./grid.js";
 import { formatNumber, shares, text } from "../text/texts.js";
+import { arrangeBars, lettersFor, measureLabels, shownNumbers, tiedBelow } from "./grid.js";
 
-const FIGURE = 0.66; // em: the width of one
-const ROW_MOST = 0.21; // of the screen's height
+const DIGIT = 0.66; // em: the width of a digit
+const MOST_OF_HEIGHT = 0.21; // of the screen's height, for one row
 
 export class Layout {
   #measured = { key: "", labels: [] };
   #arranged = { key: "", found: null };
 
-  constructor({ room, bars, list, note }) {
-    Object.assign(this, { room, bars, list, note });
+  /** onPart(words, longest): which choices are shown if not all have room, and the longest that this can get. */
+  constructor({ room, bars, list, onPart }) {
+    Object.assign(this, { room, bars, list, onPart });
     this.context = document.createElement("canvas").getContext("2d");
     // Another font has other widths.
     this.ready = document.fonts?.ready.then(() => (this.#measured.key = this.#arranged.key = ""));
     this.labels = [];
-    // Paper has room for them.
-    addEventListener("beforeprint", () => this.bars.name(this.labels));
+    // Paper has room for whole labels.
+    addEventListener("beforeprint", () => this.bars.setLabels(this.labels));
   }
 
   draw(tally, shown) {
@@ -26,16 +27,16 @@ export class Layout {
     this.labels = tally.choices.map((choice) => choice.label);
     const { labels } = this;
     const starred = shown && Boolean(tally.winners?.length);
-    const widths = widest(tally, shown);
+    const widths = figureWidths(tally, shown);
     const found = this.#arrange(labels, { ...this.#box(), figures: emsOf(widths), starred });
     this.#apply(found, widths);
-    this.bars.name(this.#cut(labels, found));
+    this.bars.setLabels(this.#shorten(labels, found));
     const only = shownNumbers(tally.choices, found.capacity, shown);
     this.bars.draw(tally, { shown, only });
-    this.note(only ? partWords(tally, found.capacity, shown) : "", only ? longestPart(labels.length) : "");
+    this.onPart(only ? partText(tally, found.capacity, shown) : "", only ? longestPartText(labels.length) : "");
   }
 
-  /** Votes come ten times a second, and the room stays as it is. */
+  /** Arrange the bars, only if the room or the labels have changed: tallies come ten times a second. */
   #arrange(labels, room) {
     const measured = this.#measure(labels, room.starred);
     const key = JSON.stringify([this.#measured.key, room]);
@@ -43,12 +44,12 @@ export class Layout {
     return this.#arranged.found;
   }
 
-  /** The labels, those that have no room cut so that they can be told apart. */
-  #cut(labels, found) {
-    const cut = labels.filter((_, at) => !found.fits[at]);
-    if (!cut.length) return labels;
-    const short = shorten(cut, lettersFor(this.#measured.labels, labels, found));
-    return labels.map((label, at) => (found.fits[at] ? label : short.shift()));
+  /** Shorten the labels that don't fit, so that they can still be told apart. */
+  #shorten(labels, found) {
+    const long = labels.filter((_, index) => !found.fits[index]);
+    if (!long.length) return labels;
+    const short = shorten(long, lettersFor(this.#measured.labels, labels, found));
+    return labels.map((label, index) => (found.fits[index] ? label : short.shift()));
   }
 
   #measure(labels, bold) {
@@ -63,7 +64,7 @@ export class Layout {
     return this.#measured.labels;
   }
 
-  /** The style sheet says the bounds of the letters, in its own units: as the sizes of two boxes' letters. */
+  /** The bounds for the font size come from the style sheet, in its own units: as the font sizes of two boxes. */
   #box() {
     const { room, list } = this;
     return {
@@ -77,34 +78,33 @@ export class Layout {
 
   #apply({ beside, lines, columns, rows, size }, { share, votes }) {
     this.list.classList.toggle("beside", beside);
-    const height = Math.min(this.room.clientHeight, rows * ROW_MOST * innerHeight);
+    const height = Math.min(this.room.clientHeight, rows * MOST_OF_HEIGHT * innerHeight);
     const values = { columns, rows, lines, size: `${size}px`, height: `${height}px`, share, votes };
     for (const [name, value] of Object.entries(values)) this.list.style.setProperty(`--${name}`, value);
   }
 }
 
 /** How many characters the longest share and the longest number of votes have. */
-function widest(tally, shown) {
+function figureWidths(tally, shown) {
   if (!shown) return { share: 0, votes: 0 };
-  const words = shares(tally);
-  const longest = (write) => Math.max(...tally.choices.map((choice) => write(choice.votes).length));
-  return { share: Math.max(4, longest(words.of)), votes: longest(formatNumber) };
+  const longest = (format) => Math.max(...tally.choices.map((choice) => format(choice.votes).length));
+  return { share: Math.max(4, longest(shares(tally).of)), votes: longest(formatNumber) };
 }
 
-const emsOf = ({ share, votes }) => (share + votes) * FIGURE + 1.6;
+const emsOf = ({ share, votes }) => (share + votes) * DIGIT + 1.6;
 
-/** As long as what says it may get. Its lines take room from the choices: were they to depend on how many those are,
- *  the two would chase each other. */
-function longestPart(total) {
+/** The longest that partText() can get. Its lines take room from the choices: if they depended on how many choices are
+ *  shown, the two would change each other for ever. */
+function longestPartText(total) {
   const all = ["firstOf", "levelOf", "leadingOf"].map((key) => text(key, { count: total, shown: total, total }));
   return all.reduce((one, other) => (other.length > one.length ? other : one));
 }
 
-/** Which choices are shown where not all are. */
-function partWords(tally, capacity, shown) {
+/** Which choices are shown if not all are. */
+function partText(tally, capacity, shown) {
   const total = tally.choices.length;
   if (!shown || !tally.ballots) return text("firstOf", { count: capacity, total });
-  const level = tiedBelow(tally.choices, capacity);
-  if (level) return text("levelOf", { count: level, shown: capacity, total });
+  const tied = tiedBelow(tally.choices, capacity);
+  if (tied) return text("levelOf", { count: tied, shown: capacity, total });
   return text("leadingOf", { count: capacity, total });
 }

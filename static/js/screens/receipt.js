@@ -1,23 +1,19 @@
-/** The receipt page: fills in the receipt of the ballot that was cast in this browser, if there is one. */
+/** The receipt page: fills in the receipt of the ballot that this browser cast, if there is exactly one. */
 
+import { readStored, storedKeys } from "../page/storage.js";
 import "../page/printed.js";
 
 const form = document.getElementById("receipt-form");
 const field = document.getElementById("receipt");
 
-/** The outbox of static/js/vote/outbox.js keeps it; where a device may have several voters, each has a box. */
-function kept(code) {
+/** Read it from the outbox (vote/outbox.js). A device with several voters has a box for each. */
+function storedReceipt(code) {
   const base = `landslide.ballot.${code}`;
-  try {
-    const boxes = Object.keys(localStorage).filter((key) => key === base || key.startsWith(`${base}.`));
-    const receipts = boxes.map((key) => JSON.parse(localStorage.getItem(key))?.mine?.receipt).filter(Boolean);
-    return receipts.length === 1 ? receipts[0] : "";
-  } catch {
-    return ""; // storage is blocked or broken
-  }
+  const receipts = [base, ...storedKeys(`${base}.`)].map((key) => readStored(key)?.mine?.receipt).filter(Boolean);
+  return receipts.length === 1 ? receipts[0] : "";
 }
 
-const receipt = kept(form.dataset.code);
+const receipt = storedReceipt(form.dataset.code);
 const from = document.getElementById("receipt-from");
 const said = () => (from.hidden = !receipt || field.value !== receipt);
 if (!field.value) field.value = receipt;

@@ -1,12 +1,12 @@
-/** The results page: chart or table, totals, and how it stands. */
+/** The results page: chart or table, totals and state. */
 
-import { Bars } from "./bars.js";
-import { drawFigures } from "../page/figures.js";
-import { followPoll } from "./screen.js";
-import { clockTime, text } from "../text/texts.js";
-import { assuranceText, figuresNote, closedText, closesText, hiddenText, isFinal, isOver, noBallotsText, opensText, outcomeText, countdownText, quarantineText, totalsText } from "../text/sentences.js";
-import { setText, setTextWithCountdown, setTextOrHide as set, setUserText } from "../page/set-text.js";
 import { now } from "../live/server-clock.js";
+import { drawFigures } from "../page/figures.js";
+import { setText, setTextOrHide, setTextWithCountdown, setUserText } from "../page/set-text.js";
+import { assuranceText, countdownText, figuresNote, hiddenText, isFinal, noBallotsText, outcomeText, quarantineText, timesText, totalsText } from "../text/sentences.js";
+import { clockTime, text } from "../text/texts.js";
+import { Bars } from "./bars.js";
+import { followPoll } from "./screen.js";
 import "../page/printed.js";
 
 const $ = (id) => document.getElementById(id);
@@ -22,38 +22,33 @@ $("as-table").addEventListener("click", () => {
 
 function draw(view) {
   const { tally, gone } = view;
-  const shown = Boolean(tally.visible) && !gone;
   const waiting = tally.state === "draft" && !gone;
-  // Said where the figures will be: a notice that comes and goes would move the whole page twice.
+  const shown = Boolean(tally.visible) && !gone && !waiting;
+  // While the tally is fetched, that is said where the figures will be: a notice would move the page twice.
   const fetching = tally.visible === undefined && !waiting && !gone;
   setUserText($("question"), tally.question, gone ? text("gone") : waiting ? text("notOpen") : "");
-  setTextWithCountdown($("state"), gone ? "" : stateWords(tally, waiting), countdownText(tally));
-  bars.fit(gone ? [] : tally.choices);
-  if (tally.choices.length) bars.draw(tally, { shown });
-  set($("totals"), shown && !waiting ? totalsText(tally) : "");
-  set($("base"), fetching ? hiddenText(tally) : shown && !waiting ? noBallotsText(tally) || figuresNote(tally) : "");
-  set($("set-aside"), shown && !waiting ? quarantineText(tally) : "");
-  set($("outcome"), shown ? outcomeText(tally) : fetching && mayTell(tally) ? "\u00a0" : ""); // its line is there before
-  set($("why"), shown || waiting || gone || fetching ? "" : hiddenText(tally));
-  set($("assurance"), gone ? "" : assuranceText(tally));
-  set($("lost"), lost(view));
+  setTextWithCountdown($("state"), gone ? "" : timesText(tally), countdownText(tally));
+  bars.setChoices(gone ? [] : tally.choices);
+  if (!gone) bars.draw(tally, { shown });
+  setTextOrHide($("totals"), shown ? totalsText(tally) : "");
+  setTextOrHide($("figures-note"), fetching ? hiddenText(tally) : shown ? noBallotsText(tally) || figuresNote(tally) : "");
+  setTextOrHide($("quarantine"), shown ? quarantineText(tally) : "");
+  // The outcome's line is there before the outcome, so that nothing moves.
+  setTextOrHide($("outcome"), shown ? outcomeText(tally) : fetching && mayHaveWinner(tally) ? "\u00a0" : "");
+  setTextOrHide($("why"), shown || waiting || gone || fetching ? "" : hiddenText(tally));
+  setTextOrHide($("assurance"), gone ? "" : assuranceText(tally));
+  setTextOrHide($("lost"), lostText(view));
   drawFigures($("figures"), shown ? tally : { visible: false });
   $("figures").classList.toggle("visually-hidden", !asTable);
   $("bars").hidden = waiting || (asTable && shown);
-  $("as-table").hidden = !shown || waiting;
+  $("as-table").hidden = !shown;
   setText($("as-table"), text(asTable ? "asChart" : "asTable"));
   $("vote").hidden = gone || tally.state !== "open" || tally.identity === "client";
 }
 
-function stateWords(tally, waiting) {
-  if (waiting) return opensText(tally);
-  return isOver(tally) ? closedText(tally) : closesText(tally);
-}
+const mayHaveWinner = (tally) => isFinal(tally) && tally.results_visible !== "staff";
 
-/** May there be a winner to name, once the tally is here? */
-const mayTell = (tally) => isFinal(tally) && tally.results_visible !== "staff";
-
-function lost({ status, since, gone, tally }) {
+function lostText({ status, since, gone, tally }) {
   if (gone || status === "live" || status === "connecting") return "";
   return since && tally.visible ? text("notReached", { time: clockTime(since, now()) }) : text("unreachable");
 }

@@ -1,53 +1,56 @@
-/** What the results page and the presenter's screen have in common: a tally that is followed live. */
+/** What the results page and the presenter's screen share: a tally that is followed live. */
 
-import { announcer } from "../page/announce.js";
-import { syncTime, now } from "../live/server-clock.js";
 import { Connection } from "../live/connection.js";
-import { oncePerFrame } from "../page/motion.js";
 import { mergeState, mergeTally } from "../live/merge.js";
+import { now, syncTime } from "../live/server-clock.js";
+import { announcer } from "../page/announce.js";
 import { showStatus } from "../page/connection-status.js";
-import { isTicking, announcementText, stateText } from "../text/sentences.js";
+import { oncePerFrame } from "../page/motion.js";
+import { announcementText, isTicking, stateText } from "../text/sentences.js";
 
 const $ = (id) => document.getElementById(id);
 
-/** Follows the page's poll; `draw({ tally, viewers, status, gone, since })` at most once a frame. */
+/** Follow the page's poll: draw({ tally, viewers, status, gone, since }), at most once a frame. `since`: when the
+ *  connection was last live. Returns the function that asks for a draw. */
 export function followPoll(draw, { counted = true } = {}) {
   const { root } = $("main").dataset;
   const view = { tally: JSON.parse($("poll").textContent), viewers: null, status: "connecting", gone: false, since: null };
-  const announce = announcer($("announcer"));
-  const paint = oncePerFrame(() => draw(view));
   const code = view.tally.poll;
+  const announce = announcer($("announcer"));
+  const redraw = oncePerFrame(() => draw(view));
 
-  function receive(next) {
-    if (next === view.tally) return;
-    if (next.state !== view.tally.state) announce(stateText(next));
-    view.tally = next;
-    announce(announcementText(next));
-    paint();
+  function change(values) {
+    Object.assign(view, values);
+    redraw();
+  }
+
+  function show(tally) {
+    if (tally === view.tally) return;
+    if (tally.state !== view.tally.state) announce(stateText(tally));
+    announce(announcementText(tally));
+    change({ tally });
   }
 
   const live = new Connection({
     root,
     code,
     counted,
-    onTally: (tally) => receive(mergeTally(view.tally, tally)),
-    onState: (message) => receive(mergeState(view.tally, message)),
-    onViewers: (count) => ((view.viewers = count), paint()),
-    onStatus: (status) => {
+    onTally: (tally) => show(mergeTally(view.tally, tally)),
+    onState: (message) => show(mergeState(view.tally, message)),
+    onViewers: (viewers) => change({ viewers }),
+    onStatus(status) {
       if (status === view.status) return;
-      if (view.status === "live") view.since = now();
-      view.status = status;
       showStatus($("status"), status);
-      paint();
+      change({ status, since: view.status === "live" ? now() : view.since });
     },
-    onGone: () => ((view.gone = true), paint()),
+    onGone: () => change({ gone: true }),
   });
 
   // A countdown needs the server's time.
   const clockUrl = `${root}api/v1/polls/${code}/tally/`;
-  if (isTicking(view.tally)) syncTime(clockUrl, 0).then(paint);
-  setInterval(() => isTicking(view.tally) && (syncTime(clockUrl), paint()), 1000);
-  paint();
+  if (isTicking(view.tally)) syncTime(clockUrl, 0).then(redraw);
+  setInterval(() => isTicking(view.tally) && (syncTime(clockUrl), redraw()), 1000);
+  redraw();
   live.start();
-  return paint;
+  return redraw;
 }

@@ -1,11 +1,11 @@
-/** Keeps the screen from going dark while it is looked at, where the browser can. */
+/** Keeps the presenter's screen on, in browsers that can. */
 
 export function keepAwake() {
   if (!navigator.wakeLock) return;
   let lock = null;
   let asking = false;
 
-  /** A hidden page loses its lock, and a machine that is short of power refuses one. */
+  /** Take the lock again: a hidden page loses it. A device that is low on power refuses it. */
   async function ask() {
     if (asking || document.hidden || (lock && !lock.released)) return;
     asking = true;

@@ -1,11 +1,11 @@
-/** Labels where there is little room for them: cut, and still told apart. Pure. */
+/** Shortens labels so that they can still be told apart. Pure. */
 
 const segments = globalThis.Intl?.Segmenter ? new Intl.Segmenter() : null;
 
-/** What a reader takes for one letter: an emoji of several parts is one. */
+/** Split into what readers see as letters: an emoji of several parts is one. */
 const letters = (label) => (segments ? [...segments.segment(label)].map(({ segment }) => segment) : [...label]);
 
-/** Each label in at most `longest` letters. Those that begin alike keep the part in which they differ. */
+/** Shorten each label to at most `longest` letters. Labels that begin alike keep the part in which they differ. */
 export function shorten(labels, longest) {
   const split = labels.map(letters);
   const cut = split.map((label) => cutAfter(label, longest));
@@ -14,7 +14,7 @@ export function shorten(labels, longest) {
     const alike = split.filter((other, there) => there !== at && cut[there] === cut[at]);
     return alike.length ? cutBefore(label, Math.max(...alike.map((other) => commonStart(label, other))), longest) : cut[at];
   });
-  // Alike even so: their places in the list tell them apart.
+  // Still alike: number them by their places.
   return apart.map((words, at) => (isOnly(words, apart) ? words : `${at + 1}. ${cutAfter(split[at], longest - 4)}`));
 }
 

@@ -1,9 +1,10 @@
-/** The page's texts, which came with it already translated, and numbers and times as its reader writes them. */
+/** The page's texts, translated by the server (polls/pages/script_messages.py), and numbers and times in the reader's
+ *  format. */
 
 import { addsUp, decimalsFor, rounded } from "./percentages.js";
 
 const language = document.documentElement.lang || "en";
-// "en" alone would mean American times everywhere: take the reader's own region of the page's language.
+// "en" alone would mean American times for everybody: take the reader's own region of the page's language.
 const own = (navigator.languages || []).filter((tag) => tag.split("-")[0].toLowerCase() === language.split("-")[0]);
 const locale = [...own, language, "en"].find(isKnownTag);
 const texts = JSON.parse(document.getElementById("texts")?.textContent || "{}");
@@ -11,7 +12,7 @@ const rules = new Intl.PluralRules(locale);
 const whole = new Intl.NumberFormat(locale);
 const list = new Intl.ListFormat(locale, { type: "conjunction" });
 
-/** Some systems call their language "en-US@posix" or "en-US.UTF-8", which Intl refuses with an exception. */
+/** Some systems call their language "en-US@posix" or "en-US.UTF-8", for which Intl throws an exception. */
 function isKnownTag(tag) {
   try {
     return Intl.getCanonicalLocales(tag).length > 0;
@@ -20,7 +21,7 @@ function isKnownTag(tag) {
   }
 }
 
-/** One text; `count` among the values picks the plural and is written as a number. */
+/** Return a text with its values; the value `count` picks the plural. */
 export function text(key, values = {}) {
   const entry = texts[key];
   const form = typeof entry === "object" ? (entry[rules.select(values.count ?? 0)] ?? entry.other) : entry;
@@ -31,7 +32,7 @@ export function text(key, values = {}) {
 
 export const formatNumber = (value) => whole.format(value);
 
-/** The shares of a tally in words: `of(votes)` says one as it is, `near(value)` one on its way there. */
+/** The shares of a tally: of(votes) as text, near(value) while one moves there, addUp: do they make 100 %? */
 export function shares(tally, leastDecimals = 0) {
   const { ballots } = tally;
   const decimals = decimalsFor(votesOf(tally), ballots, leastDecimals);
@@ -43,29 +44,29 @@ export function shares(tally, leastDecimals = 0) {
     const { sign, percent } = rounded(votes, ballots, decimals);
     return sign + near(percent / 100);
   };
-  return { of, near, sums: addsUp(votesOf(tally), ballots, decimals) };
+  return { of, near, addUp: addsUp(votesOf(tally), ballots, decimals) };
 }
 
 const votesOf = (tally) => tally.choices.map((choice) => choice.votes);
 
-/** What people wrote, for a sentence of ours, whose order it can't change (UAX #9). One in ASCII couldn't anyway. */
+/** Isolate what people wrote, so that it can't change the order of the sentence around it (UAX #9). ASCII never can. */
 export const isolated = (words) => (/^[ -~]*$/.test(words) ? words : `\u2068${words}\u2069`);
 
 export const formatList = (labels) => list.format(labels.map(isolated));
 
 export const isToday = (time, now) => new Date(time).toDateString() === new Date(now).toDateString();
 
-/** A time of a poll, with its zone, and as much of its date as is not today's. */
+/** A time of a poll, with its zone and as much of its date as differs from today's. */
 export const pollTime = (time, now) => moment(time, now, { timeZoneName: "short" });
 
-/** A moment in full, for what is read later. */
+/** A date and time in full, for paper. */
 export const dateAndTime = (time) => {
   const date = { day: "numeric", month: "long", year: "numeric" };
   const clock = { hour: "numeric", minute: "2-digit", timeZoneName: "short" };
   return new Intl.DateTimeFormat(locale, { ...date, ...clock }).format(new Date(time));
 };
 
-/** A time that only this reader's own clock is about. */
+/** A time by the reader's own clock, without a zone. */
 export const clockTime = (time, now) => moment(time, now, {});
 
 function moment(time, now, zone) {
@@ -75,7 +76,7 @@ function moment(time, now, zone) {
   return new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit", ...date, ...zone }).format(then);
 }
 
-/** 3:05, 1:02:09 or "2 days": a countdown to read from afar. */
+/** 3:05, 1:02:09 or "2 days". */
 export function countdown(milliseconds) {
   const seconds = Math.max(0, Math.ceil(milliseconds / 1000));
   if (seconds >= 172800) return text("day", { count: Math.floor(seconds / 86400) });

@@ -1,19 +1,18 @@
 /** The choices as cards: first a form, later, in the same place, the results. */
 
-import { clearNumber, animateNumber, animateShare } from "../page/motion.js";
-import { formatNumber, shares } from "../text/texts.js";
+import { choicesKey, drawResult, newChoiceRow } from "../page/choice-rows.js";
+import { shares } from "../text/texts.js";
 
-const HUES = 8;
 const LONG = 60; // characters; as in the template
 
 export class Cards {
   #locked = true;
-  #signature;
+  #key;
 
   constructor(list, template, onSelect) {
     this.list = list;
     this.template = template;
-    this.#signature = signature(this.#cards().map(choiceOf));
+    this.#key = choicesKey(this.#cards().map(choiceOf));
     list.addEventListener("click", (event) => this.#locked && event.preventDefault());
     list.addEventListener("change", () => onSelect(this.selections));
     // The browser scrolls to the small box of a card alone. A pressed card is in sight already.
@@ -56,9 +55,9 @@ export class Cards {
   #setChoices(tally) {
     const kind = tally.max_selections === 1 ? "radio" : "checkbox";
     this.list.setAttribute("role", kind === "radio" ? "radiogroup" : "group");
-    const wanted = signature(tally.choices);
-    if (wanted === this.#signature && this.list.querySelector("input")?.type === kind) return;
-    this.#signature = wanted;
+    const wanted = choicesKey(tally.choices);
+    if (wanted === this.#key && this.list.querySelector("input")?.type === kind) return;
+    this.#key = wanted;
     this.list.replaceChildren(...tally.choices.map((choice, index) => this.#make(choice, index, kind)));
   }
 
@@ -84,8 +83,7 @@ export class Cards {
   }
 
   #make(choice, index, kind) {
-    const card = this.template.content.firstElementChild.cloneNode(true);
-    card.classList.add(`hue-${(index % HUES) + 1}`);
+    const card = newChoiceRow(this.template, index);
     const input = card.querySelector("input");
     input.type = kind;
     input.value = choice.number;
@@ -95,23 +93,7 @@ export class Cards {
   }
 }
 
-/** shareTexts: shares() of the tally; null: no results. */
-function drawResult(card, choice, ballots, shareTexts) {
-  const [shareNode, votesNode] = [card.querySelector(".share"), card.querySelector(".votes")];
-  card.style.setProperty("--share", shareTexts && ballots ? choice.votes / ballots : 0);
-  card.classList.toggle("some", Boolean(shareTexts) && choice.votes > 0 && choice.votes < ballots);
-  if (!shareTexts) {
-    clearNumber(shareNode);
-    clearNumber(votesNode);
-    return;
-  }
-  animateShare(shareNode, choice.votes, ballots, shareTexts);
-  animateNumber(votesNode, choice.votes, (value) => formatNumber(Math.round(value)));
-}
-
 const choiceOf = (card) => ({
   number: Number(card.querySelector("input").value),
   label: card.querySelector(".label").textContent,
 });
-
-const signature = (choices) => JSON.stringify(choices.map((choice) => [choice.number, choice.label]));

@@ -4,6 +4,8 @@
  *  nobody who copies the address or looks over a shoulder may vote with it. It is stored for this poll, so that a
  *  reload has it. */
 
+import { readStored, store } from "../page/storage.js";
+
 // Mail programs add characters after a link, and some encode "=".
 const FRAGMENT = /#i(?:=|%3d)([\w-]*)/i;
 const LENGTH = 32;
@@ -35,7 +37,9 @@ export class Invite {
 
   constructor(code) {
     this.key = `landslide.invite.${code}`;
-    this.#load();
+    const { offered = null, kept = null } = readStored(this.key) ?? {};
+    this.#offered = offered;
+    this.#kept = kept;
     this.takeFromAddress();
   }
 
@@ -73,22 +77,7 @@ export class Invite {
     return another;
   }
 
-  #load() {
-    try {
-      const { offered = null, kept = null } = JSON.parse(localStorage.getItem(this.key)) || {};
-      this.#offered = offered;
-      this.#kept = kept;
-    } catch {
-      // Storage is blocked or broken: the invite lasts as long as the page.
-    }
-  }
-
   #save() {
-    try {
-      if (this.token === null) localStorage.removeItem(this.key);
-      else localStorage.setItem(this.key, JSON.stringify({ offered: this.#offered, kept: this.#kept }));
-    } catch {
-      // As above.
-    }
+    store(this.key, this.token === null ? null : { offered: this.#offered, kept: this.#kept });
   }
 }

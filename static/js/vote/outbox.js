@@ -5,6 +5,8 @@
  *  tells. A device with several voters has a box for each, under a key of its own in localStorage. */
 
 import { backoff, retryAfter } from "../live/backoff.js";
+import { timedFetch } from "../live/timed-fetch.js";
+import { readStored, store, storedKeys } from "../page/storage.js";
 import { readAnswer, UNREACHED } from "./answer.js";
 
 const TIMEOUT = 12000; // the server gives up a cast after 10 s
@@ -133,25 +135,16 @@ export class Outbox {
     return again.kind === "proof_required" ? { ...UNREACHED, busy: true, held: true } : again;
   }
 
-  async #post(ballot, proof) {
+  #post(ballot, proof) {
     const { ballot_id, round, selections, replaces } = ballot;
     this.#update(ballot, { sent: true });
-    const abort = new AbortController();
-    const timeout = setTimeout(() => abort.abort(), TIMEOUT);
-    try {
-      const response = await fetch(this.url, {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ ballot_id, round, selections, replaces, proof: proof ?? undefined }),
-        signal: abort.signal,
-      });
+    const headers = { "Content-Type": "application/json" };
+    const body = JSON.stringify({ ballot_id, round, selections, replaces, proof: proof ?? undefined });
+    const read = async (response) => {
       const document = await response.json().catch(() => null);
       return readAnswer(ballot, response.status, document, retryAfter(response.headers.get("Retry-After")));
-    } catch {
-      return UNREACHED;
-    } finally {
-      clearTimeout(timeout);
-    }
+    };
+    return timedFetch(this.url, { method: "POST", headers, body, timeout: TIMEOUT }, read).catch(() => UNREACHED);
   }
 
   /** Wait longer with each attempt, on top of what the server asks: everybody was turned away at the same time. */
@@ -205,34 +198,20 @@ export class Outbox {
 
   /** On a shared device nobody's selections are left for the next person; ballots on their way are. */
   #tidy(key) {
-    try {
-      for (const other of Object.keys(localStorage).filter((name) => name.startsWith(`${this.base}.`) && name !== key)) {
-        const { pending = null } = JSON.parse(localStorage.getItem(other)) || {};
-        if (pending) localStorage.setItem(other, JSON.stringify({ pending, mine: null }));
-        else localStorage.removeItem(other);
-      }
-    } catch {
-      // As below.
+    for (const other of storedKeys(`${this.base}.`).filter((name) => name !== key)) {
+      const pending = readStored(other)?.pending;
+      store(other, pending ? { pending, mine: null } : null);
     }
   }
 
   #load() {
-    if (!this.isOpen) return;
-    try {
-      const { pending = null, mine = null } = JSON.parse(localStorage.getItem(this.key)) || {};
-      this.#pending = pending;
-      this.#mine = mine;
-    } catch {
-      // Storage is blocked or broken: the box lasts as long as the page.
-    }
+    const stored = this.isOpen ? readStored(this.key) : undefined;
+    if (stored === undefined) return; // without storage, the box lasts as long as the page
+    this.#pending = stored?.pending ?? null;
+    this.#mine = stored?.mine ?? null;
   }
 
   #save() {
-    if (!this.isOpen) return;
-    try {
-      localStorage.setItem(this.key, JSON.stringify({ pending: this.#pending, mine: this.#mine }));
-    } catch {
-      // As above. The ballot is still retried for as long as the page is open.
-    }
+    if (this.isOpen) store(this.key, { pending: this.#pending, mine: this.#mine });
   }
 }

@@ -1,37 +1,27 @@
-/** What a voter has marked and not cast yet, stored for this window alone, so that a reload doesn't lose it. */
+/** What a voter has marked and not cast yet, stored for this window alone, so that a reload doesn't lose it.
+ *
+ *  An owner is { round, tag of the voter, replaces: the ballot_id that the selections would replace }. */
+
+import { readStored, store } from "../page/storage.js";
+
+const ownerKey = ({ round, tag, replaces }) => JSON.stringify([round, tag ?? null, replaces ?? null]);
 
 export class SavedSelection {
   constructor(code) {
     this.key = `landslide.marks.${code}`;
   }
 
-  /** `owner`: { round, tag of the voter, replaces: the ballot_id that the selections would replace }. */
   save(owner, selections) {
-    if (!selections.length) return this.clear();
-    try {
-      sessionStorage.setItem(this.key, JSON.stringify({ owner: keyOf(owner), selections }));
-    } catch {
-      // Storage is blocked or full: the selections last as long as the page.
-    }
+    store(this.key, selections.length ? { owner: ownerKey(owner), selections } : null, "sessionStorage");
   }
 
   /** What this owner had marked; empty if nothing. */
   restore(owner) {
-    try {
-      const saved = JSON.parse(sessionStorage.getItem(this.key));
-      return saved?.owner === keyOf(owner) ? saved.selections : [];
-    } catch {
-      return [];
-    }
+    const saved = readStored(this.key, "sessionStorage");
+    return saved?.owner === ownerKey(owner) ? saved.selections : [];
   }
 
   clear() {
-    try {
-      sessionStorage.removeItem(this.key);
-    } catch {
-      // As above.
-    }
+    store(this.key, null, "sessionStorage");
   }
 }
-
-const keyOf = ({ round, tag, replaces }) => JSON.stringify([round, tag ?? null, replaces ?? null]);

@@ -8,6 +8,7 @@ import { syncTime } from "../live/server-clock.js";
 import { announcer } from "../page/announce.js";
 import { showStatus } from "../page/connection-status.js";
 import { oncePerFrame } from "../page/motion.js";
+import { readStored, store } from "../page/storage.js";
 import { Prover } from "../proof/prover.js";
 import { isTicking, stateText } from "../text/sentences.js";
 import { CastBar } from "./cast-bar.js";
@@ -26,6 +27,7 @@ const $ = (id) => document.getElementById(id);
 const { root, proofWorker } = $("main").dataset;
 const firstTally = JSON.parse($("poll").textContent);
 const code = firstTally.poll;
+const VOTER_KEY = `landslide.who.${code}`;
 const announce = announcer($("announcer"));
 const outboxChanged = () => dispatch("outboxChanged", { outbox: outbox.state });
 
@@ -125,7 +127,7 @@ function onVoter(voter) {
   outbox.meet(voter);
   if (pending && !outbox.isOpen) dispatch("ballotKept");
   if (voter.voted) live.recheck();
-  if (voter.tag !== null) tellWindows(voter.tag);
+  if (voter.tag !== null) store(VOTER_KEY, voter.tag);
   // The voter's pass is valid for an hour.
   if (voter.tag !== null && voter.eligible) renewal = setTimeout(introduce, (45 + 10 * Math.random()) * 60000);
   restoreSelection();
@@ -148,17 +150,8 @@ async function showInvite(token) {
 
 addEventListener("hashchange", () => invite.takeFromAddress() && introduceAgain());
 
-/** All windows of a browser send the same pass, so each must know when another one has met another voter. */
-const VOTER_KEY = `landslide.who.${code}`;
-addEventListener("storage", (event) => event.key === VOTER_KEY && event.newValue !== state.voter?.tag && introduce());
-
-function tellWindows(tag) {
-  try {
-    localStorage.setItem(VOTER_KEY, tag);
-  } catch {
-    // Storage is blocked: windows know nothing of each other.
-  }
-}
+// All windows of a browser send the same pass, so each must know when another one has met another voter.
+addEventListener("storage", ({ key }) => key === VOTER_KEY && readStored(key) !== state.voter?.tag && introduce());
 
 setInterval(() => {
   const ticking = isTicking(state.tally);

@@ -3,24 +3,19 @@
 
 import { backoff, retryAfter } from "../live/backoff.js";
 import { learnTime } from "../live/server-clock.js";
+import { timedFetch } from "../live/timed-fetch.js";
 
 const TIMEOUT = 8000;
 
-async function ask(url, headers = {}) {
-  const abort = new AbortController();
-  const timeout = setTimeout(() => abort.abort(), TIMEOUT);
+function ask(url, headers = {}) {
   const sent = performance.now();
-  try {
-    const response = await fetch(url, { headers, signal: abort.signal, cache: "no-store" });
+  const read = async (response) => {
     learnTime(response, sent);
     if (response.ok) return { found: await response.json() };
     const problem = await response.json().catch(() => null);
     return { gone: response.status === 404, problem, wait: retryAfter(response.headers.get("Retry-After")) };
-  } catch {
-    return { wait: null };
-  } finally {
-    clearTimeout(timeout);
-  }
+  };
+  return timedFetch(url, { headers, timeout: TIMEOUT }, read).catch(() => ({ wait: null }));
 }
 
 /** Ask the voter endpoint until it answers: null if there is no such poll. onTrouble() after each failed attempt. */
