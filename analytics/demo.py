@@ -1,8 +1,7 @@
-"""Polls that show a newcomer every state, made by the ordinary path: cast, counted, closed, published.
+"""Demo polls in every state, made in the ordinary way: cast, counted, closed, published.
 
-Seeding again goes on where an earlier run was interrupted and touches nothing else: not
-the votes, not a poll that somebody has moved on or reset, not one of the same code that
-isn't ours.
+Seeding again finishes what an earlier run left undone, and changes nothing else: no votes, no poll that
+somebody has moved on or reset, no other poll with the same code.
 """
 
 from __future__ import annotations
@@ -45,11 +44,11 @@ class SeedFailed(LandslideError):
 
 @dataclass(frozen=True)
 class DemoPoll:
-    """A poll, the state it is meant to show, and how its voters lean."""
+    """A poll, the state that it shows, and how its voters lean."""
 
     code: str
     question: str
-    #: label -> how often it is picked, in proportion
+    #: label -> its weight when a voter picks
     choices: dict[str, int]
     state: State = State.OPEN
     ballots: int = 0
@@ -127,13 +126,13 @@ DEMO_POLLS = (
 
 
 def seed() -> Iterator[Seeded]:
-    """Make what is missing; every demo poll as it stands afterwards. SeedFailed where the log refuses."""
+    """Make the missing demo polls. Yield every demo poll. Raise SeedFailed if ballots are refused."""
     for demo in DEMO_POLLS:
         poll = Poll.objects.filter(code=demo.code).first()
         made = poll is None
         if poll is None:
             poll = _create(demo)
-        # A second round, or another question: somebody has made this poll their own.
+        # With a second round or another question it is somebody's own poll by now.
         ours = poll.round == 1 and poll.question == demo.question
         if ours:
             _bring_on(poll, demo)
@@ -150,7 +149,7 @@ def _create(demo: DemoPoll) -> Poll:
 
 
 def _bring_on(poll: Poll, demo: DemoPoll) -> None:
-    """One step after the other up to the state that the poll shows; each may have been done before."""
+    """Take the poll step by step to the state that it shows. Each step may have been taken before."""
     ends = demo.state in (State.CLOSED, State.PUBLISHED)
     if poll.state == State.DRAFT and demo.state != State.DRAFT:
         poll = lifecycle.open_poll(poll.pk)
@@ -177,7 +176,7 @@ def _cast_missing(poll: Poll, demo: DemoPoll) -> None:
 
 
 def _selections(demo: DemoPoll) -> Iterator[list[int]]:
-    """The same on every machine, so that an interrupted run can go on where it was."""
+    """Yield each ballot's selection. They are always the same, so that an interrupted run can go on."""
     luck = random.Random(demo.code)
     least, most = demo.fields.get("min_selections", 1), demo.fields.get("max_selections", 1)
     for _ballot in range(demo.ballots):
@@ -191,20 +190,20 @@ def _selections(demo: DemoPoll) -> Iterator[list[int]]:
 
 
 def _cast(code: str, selection: list[int]) -> None:
-    """As a browser does that the voter page has just made known."""
+    """Cast a ballot as a browser does that has just got its cookie."""
     body = json.dumps({"selections": selection}).encode()
     try:
         answer = ballot_box.cast(
             CastRequest(code, body, "application/json", host="", cookie=identity.new_cookie())
         )
     finally:
-        connection.close()  # this thread's own
+        connection.close()  # that of this thread
     if answer.status != 202:
         raise SeedFailed(json.loads(answer.body)["detail"])
 
 
 def _count() -> None:
-    """Count what is in the log by now, as a worker does. Where workers are at it already, wait for them."""
+    """Count what is in the log, as a worker does. If workers are counting it already, wait for them."""
     deadline = time.monotonic() + _COUNT_SECONDS
     heads = get_log().heads()
     while not _counted(heads):

@@ -1,4 +1,4 @@
-"""How far each partition is counted, and what the counting came to."""
+"""Models of counting: checkpoints, tallies and their history, quarantines, halted polls, audit bundles."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from polls.text.plain_text import isolated
 
 
 class Checkpoint(models.Model):
-    """How far a partition of the vote log is counted: in the same transaction as its result.
+    """How far a partition of the vote log is counted, written in the transaction that counts.
 
-    It also names the log it belongs to, so that another or an older one is noticed.
+    It also names the log and its generation, so that another log or an older copy is noticed.
     """
 
     partition = models.PositiveSmallIntegerField(primary_key=True)
@@ -20,19 +20,19 @@ class Checkpoint(models.Model):
     generation = models.CharField(max_length=32)
     made = models.BooleanField(default=False)
     position = models.BigIntegerField(default=0)
-    # What was counted by `trim_noted_at`, and may be trimmed a minute later.
+    # The position at `trim_noted_at`. Up to there the log may be trimmed a minute later.
     trim_to = models.BigIntegerField(default=0)
     trim_noted_at = BoundedDateTimeField(null=True)
-    # Whether a batch has to look for standing quarantines and halted polls. Read with the row that it locks
-    # anyway, and set by whoever makes one, under the same lock.
+    # Whether a batch has to check for standing quarantines and halted polls. It is here because a batch reads
+    # this row anyway. Whoever makes a quarantine or halts a poll sets it, under the row's lock.
     watch = models.BooleanField(default=True)
 
 
 class Tally(models.Model):
-    """A slot of a count. Only the worker that holds the partition writes it, so no row is hot.
+    """A counter of a tally, one for each partition. Only the partition's worker writes it, so nobody waits.
 
-    key: what the poll's method says it is (for choices, the number), or "ballots".
-    changes: how often the slot was written; their sum is the tally's version.
+    key: as the poll's method names it (for choices, the number), or "ballots".
+    changes: how often the counter was written. Their sum is the tally's version.
     """
 
     pk = models.CompositePrimaryKey("poll_id", "round", "key", "partition")
@@ -45,7 +45,7 @@ class Tally(models.Model):
 
 
 class TallyPoint(models.Model):
-    """What was accepted in one second: the tally's history, for charts."""
+    """The tally's history for charts: what was accepted in one second."""
 
     pk = models.CompositePrimaryKey("poll_id", "round", "second", "key", "partition")
     poll_id = models.BigIntegerField()
@@ -57,18 +57,18 @@ class TallyPoint(models.Model):
 
 
 class Pulse(models.Model):
-    """When something that should happen again and again was last seen: a worker, the sweep."""
+    """When a worker or the sweep last gave a sign of life."""
 
     name = models.CharField(max_length=200, primary_key=True)
     seen_at = BoundedDateTimeField()
 
 
 class Quarantine(models.Model):
-    """A decision to count ballots apart, in the second tally: by whom or what, and why.
+    """A decision to quarantine ballots, that is to count them in the second tally: whose, and why.
 
-    since, until: milliseconds by the vote log's clock. With `since` the decision stands: it takes in what
-    was accepted from then on, as it is counted, until `until` or its release.
-    moved_at: when the last of a released decision's ballots was back in the first tally.
+    since, until: milliseconds by the vote log's clock. A decision with `since` is a standing one. It covers
+    all ballots accepted from then on, until `until` or its release. moved_at: when the last ballot of a
+    released decision was moved back to the first tally.
     """
 
     class Rule(models.TextChoices):
@@ -105,10 +105,10 @@ class Quarantine(models.Model):
 
 
 class Halt(models.Model):
-    """A poll whose ballots are held instead of counted, since most of them failed.
+    """A poll whose ballots are held instead of counted, because most of them failed.
 
-    resumed_by: who had them counted all the same, until the last of them is. let_fail: what fails then
-    becomes a dead letter, even if it is most of it.
+    resumed_by: who resumed the counting; the row stays until the last held ballot is counted.
+    let_fail: ballots that fail then become dead letters, even if most of them do.
     """
 
     poll_id = models.BigIntegerField(primary_key=True)
@@ -126,7 +126,7 @@ class Halt(models.Model):
 
 
 class HeldBlock(models.Model):
-    """Log entries of a halted poll, in the columns they had in the log, until somebody resumes counting."""
+    """Ballots of a halted poll, in the columns they have in the log, until counting is resumed."""
 
     partition = models.PositiveSmallIntegerField()
     first = models.BigIntegerField()
@@ -141,10 +141,10 @@ class HeldBlock(models.Model):
 
 
 class Release(models.Model):
-    """What viewers may see of a poll whose tally moves in steps: the released counts, and the next ones.
+    """Stepped results of a round: the released counts, which viewers see, and the next ones.
 
-    The next ones are released once as many ballots more are counted, so that the last step, which
-    closing makes, is no smaller than the others.
+    The next counts are released when another step's ballots are counted, so that the last step, which closing
+    makes, is no smaller than the others.
     """
 
     pk = models.CompositePrimaryKey("poll_id", "round")
@@ -157,7 +157,7 @@ class Release(models.Model):
 
 
 class AuditBundle(models.Model):
-    """Where the audit bundle of a published round lies."""
+    """The audit bundle of a published round: where its file is."""
 
     poll_id = models.BigIntegerField()
     round = models.PositiveSmallIntegerField()

@@ -1,4 +1,4 @@
-"""What this floor hears from the one below, and from the workers it runs in."""
+"""Receivers of the signals of polls and of Celery."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def connect() -> None:
 
 
 def refuse_another_secret_key(**_: Any) -> None:
-    """A worker lists receipts in bundles: with another key than the web processes' they'd be nobody's."""
+    """Stop a worker whose SECRET_KEY isn't the web processes': its bundles would list wrong receipts."""
     try:
         secret_key.check_secret_key()
     except SecretKeyDiffers as error:
@@ -43,14 +43,15 @@ def refuse_another_secret_key(**_: Any) -> None:
 
 
 def on_poll_changed(poll_id: int, **_: Any) -> None:
-    """A round that was published, or whose published result has changed, gets a bundle."""
+    """Have a bundle made when a round was published, or when its published result has changed."""
     try:
         due = bundles.missing().filter(poll_id=poll_id).exists()
     except Exception:
         logger.warning("bundle_not_asked_for", extra={"poll": poll_id}, exc_info=True)
         return
     if due:
-        # In a thread: an absent broker must not hold up the step, and `upkeep` finds what was lost.
+        # In a thread, so that an unreachable broker doesn't delay the step. If it is lost, `upkeep` makes the
+        # bundle.
         threading.Thread(target=_ask_for_bundles, name="bundles", daemon=True).start()
 
 

@@ -1,4 +1,4 @@
 from django.dispatch import Signal
 
-#: Counted ballots changed tallies. kwargs: poll_ids, a set; sent on commit, once per batch.
+#: Tallies have changed. Sent on commit, once per batch. kwargs: poll_ids, a set.
 tally_changed = Signal()

@@ -1,4 +1,4 @@
-"""Celery tasks: wake-ups only. Losing or doubling one is harmless."""
+"""Celery tasks. They carry no data: if one is lost or runs twice, no harm is done."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from polls.votelog import get_log
 
 logger = logging.getLogger(__name__)
 
-#: Sweeps pile up while no worker runs; one does for all of them.
+#: While no worker runs, sweeps pile up in the queue. Then one is run within this time, not all.
 _SWEPT_SECONDS = max(1, int(settings.SWEEP_SECONDS / 2))
-#: How long a partition stays locked by a worker that neither pauses nor ends.
+#: When the lock on counting a partition expires, unless it is extended.
 _COUNTING_SECONDS = 1
 
 
 @shared_task(ignore_result=True)
 def count(partition: int) -> None:
-    """Look at this partition."""
-    # Before the look: whoever appends from here on raises it again.
+    """Count a partition that has new ballots."""
+    # Before reading the log: ballots appended from now on send a new trigger.
     triggers.clear_pending(partition)
     _count(partition)
 
 
 def _count(partition: int) -> None:
-    """Count what waits, unless somebody does so already: two would only halve each other's batches."""
+    """Count a partition, unless another worker is doing so: two would only halve each other's batches."""
     lock = f"counting:{partition}"
 
     def pause(seconds: float) -> None:
@@ -48,15 +48,15 @@ def _count(partition: int) -> None:
         finally:
             cache_locks.unlock(lock)
         if counted is None:
-            return  # one that is slow or hangs, and whose mark has faded: the next sweep looks again
-        # Whoever came while we were at it has left it to us.
+            return  # to a worker whose lock in the cache has expired; the next sweep tries again
+        # Triggers that found our lock have left their ballots to us.
         if not batches.is_behind(partition):
             return
 
 
 @shared_task(bind=True, ignore_result=True)
 def sweep(task: Any) -> None:
-    """Whatever a crash, a lost wake-up or an absent store left behind."""
+    """Do what was left undone by a crash, a lost trigger or an unreachable store."""
     if not task.request.called_directly and not cache_locks.try_lock("began:sweep", _SWEPT_SECONDS):
         return
     heartbeats.record("sweep")
@@ -68,7 +68,7 @@ def sweep(task: Any) -> None:
         except LogInconsistent:
             logger.critical("log_inconsistent", extra={"partition": partition})
         except Exception:
-            # What is wrong with one partition must not keep the others from being counted.
+            # One partition that fails must not keep the others from being counted.
             logger.exception("partition_not_counted", extra={"partition": partition})
     closing.close_counted_polls()
     stepped_results.catch_up()
@@ -80,24 +80,24 @@ def _end_stuck_copies() -> None:
     try:
         stuck_copies.end_copies()
     except Exception:
-        # A database that lets nobody look at its sessions is no reason to count nothing.
+        # The database may refuse access to its sessions; that must not stop the counting.
         logger.warning("stuck_copies_not_looked_for", exc_info=True)
 
 
 @shared_task(ignore_result=True)
 def tick() -> None:
-    """Open and close what is due."""
+    """Open and close the polls that are due."""
     lifecycle.run_due_steps()
 
 
 @shared_task(ignore_result=True)
 def make_bundles() -> None:
-    """The audit bundles of rounds that have just been published."""
+    """Make the audit bundles of rounds that have just been published."""
     bundles.make_missing()
 
 
 @shared_task(ignore_result=True)
 def upkeep() -> None:
-    """What may wait for some seconds: bundles whose task was lost, and what is kept for long enough."""
+    """Do what may wait some seconds: bundles whose task was lost, and purges at the end of retention."""
     bundles.make_missing()
     purge.purge_by_retention()

@@ -75,12 +75,12 @@ def _check_nothing_is_missing(counted: dict[int, Head], heads: dict[int, Head]) 
             raise LogUnsuitable(
                 _(
                     "The database is older than the vote log: up to %(n)s ballots of partition %(partition)s"
-                    " were counted into a newer one and are in neither."
+                    " were counted only in a newer copy of the database, and the log no longer has them."
                 )
                 % {"n": found.trimmed - head.position, "partition": partition},
                 hint=_(
-                    "Put a newer copy of the database back. If there is none, python manage.py reconcile_log"
-                    " gives those ballots up."
+                    "Restore a newer copy of the database. If there is none, python manage.py reconcile_log"
+                    " gives these ballots up."
                 ),
             )
 

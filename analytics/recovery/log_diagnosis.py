@@ -1,4 +1,4 @@
-"""What is wrong with the vote log, compared with the checkpoints, and what repairing it would lose."""
+"""Compare the vote log with the checkpoints: what is wrong, and what a repair would lose."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from polls.votelog import get_log
 from polls.votelog.contract import VoteLog
 from polls.votelog.entries import Block, Head
 
-_CHUNK = 5000  # ballots in memory at a time, or little more
-_KEYS = 400  # voters a query
+_CHUNK = 5000  # ballots per read
+_KEYS = 400  # voters per query
 
 
 class Damage(enum.StrEnum):
-    """What is wrong with a partition, as compared with its checkpoint."""
+    """What is wrong with a partition, compared with its checkpoint."""
 
     NONE = "consistent"
     GONE = "gone"
@@ -32,7 +32,7 @@ class Damage(enum.StrEnum):
     BEHIND = "an older copy"
     GAP = "newer than the database"
     TAKEN_OVER = "to be taken over"
-    FORCED = "consistent, to be rebuilt all the same"
+    FORCED = "consistent, to be rebuilt anyway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,16 @@ class Finding:
 
     @property
     def position(self) -> int:
-        """Past everything that either side has seen, so that no position ever means two things."""
+        """The position to go on from: after everything in log and database, so that none is used twice."""
         return max(self.counted, self.log_end or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was found. `known` are the checkpoints' generations, to notice whoever else is at it."""
+    """What is wrong with the log.
+
+    generations: those of the checkpoints, by which reconciling notices that somebody else was faster.
+    """
 
     was: str
     now: str
@@ -68,7 +71,7 @@ class Plan:
 
     @property
     def missing(self) -> int:
-        """Positions that a newer copy of the database had counted, and that neither side has any more."""
+        """The number of entries that a newer copy of the database had counted and the log no longer has."""
         return sum(f.position - f.counted for f in self.findings if f.damage is Damage.GAP)
 
     @property
@@ -77,13 +80,13 @@ class Plan:
 
 
 def diagnose(*, rebuild_all: bool = False) -> Plan:
-    """Compare log and checkpoints. Changes nothing; makes a log where there is none yet.
+    """Compare log and checkpoints. Change nothing, but make a log if there is none yet.
 
-    `rebuild_all`: partitions that look consistent are to be rebuilt too. They may be older copies of what
-    servers have acknowledged, of which the database knows nothing since it wasn't counted yet.
+    `rebuild_all`: plan to rebuild partitions that look consistent too. They may be older copies that lack
+    acknowledged ballots; the database can't tell, since it hadn't counted those yet.
     """
     log = get_log()
-    with suppress(LogInconsistent, LogUnsuitable):  # which is what we are here for
+    with suppress(LogInconsistent, LogUnsuitable):  # these are what we diagnose
         checkpoints.expected_heads()
     rows = list(Checkpoint.objects.order_by("partition"))
     was, now = f"{rows[0].log} × {len(rows)}", f"{log.name} × {log.partitions}"
@@ -107,7 +110,8 @@ def _compare(log: VoteLog, row: Checkpoint, head: Head | None) -> Finding:
     elif head.position < row.position:
         damage = Damage.BEHIND
     else:
-        # Entries go only once they are counted: where the next one is missing, the database is the older.
+        # Entries are trimmed only once they are counted. If the next one is gone, the database is the older
+        # side.
         following = log.read(row.partition, row.position, 1)
         first = following[0].first if following else head.position + 1
         damage = Damage.GAP if first > row.position + 1 else Damage.NONE
@@ -125,24 +129,25 @@ def _take_over(rows: Sequence[Checkpoint], heads: dict[int, Head], partitions: i
 
 
 def log_of(rows: Sequence[Checkpoint]) -> VoteLog:
-    """The log that the checkpoints name, which the settings may no longer."""
+    """Return the log that the checkpoints name. The settings may name another one by now."""
     log: VoteLog = import_string(settings.VOTE_LOG_BACKENDS[rows[0].log])()
     log.partitions = len(rows)
     return log
 
 
 def count_uncounted(rows: Sequence[Checkpoint]) -> int | None:
+    """Count the uncounted ballots in the log that the checkpoints name. None if it can't be read."""
     try:
         log = log_of(rows)
         heads = log.heads()
         return sum(_uncounted_in(log, _compare(log, row, heads.get(row.partition))) for row in rows)
     except Exception:
-        # Whatever a store that is gone raises: then nobody knows.
+        # Anything, since a store that is gone may raise anything.
         return None
 
 
 def _uncounted_in(log: VoteLog, finding: Finding) -> int:
-    """Ballots that this partition acknowledged and that aren't counted, as far as it can be read."""
+    """Count the ballots in this partition that the database hasn't counted."""
     if finding.damage in (Damage.NONE, Damage.GAP):
         behind = _ballots_after(log, finding.partition, finding.counted)
         return sum(len(block) for blocks in behind for block in blocks)
@@ -158,7 +163,7 @@ def _ballots_after(log: VoteLog, partition: int, after: int) -> Iterator[list[Bl
 
 
 def _voters_not_in_database(blocks: Sequence[Block]) -> set[tuple[int, int, bytes]]:
-    """The voters behind these ballots of whom the database knows nothing."""
+    """Return the voters of these ballots from whom the database has neither a ballot nor a dead letter."""
     voters = {(block.poll_id, block.round, voter_key) for block in blocks for voter_key in block.voter_keys}
     by_round: dict[tuple[int, int], list[bytes]] = defaultdict(list)
     for poll_id, round_, voter_key in voters:

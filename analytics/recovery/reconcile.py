@@ -1,10 +1,9 @@
-"""Making the vote log again the one that the database counts from.
+"""Reconcile the vote log with the database: rebuild what the log has lost.
 
-A log that was emptied, replaced or put back to an older copy has lost gates and claims,
-and its counter may be behind what is counted. They are rebuilt from the database under a
-new generation. The checkpoints go on naming the old one until the very end, so that
-until then every append is refused and nothing is counted: a crash anywhere leaves a log
-that is refused, and the next run starts over.
+A log that was emptied, replaced or restored to an older copy has lost gates and claims, and its positions may
+be behind the checkpoints. They are rebuilt from the database under a new generation. The checkpoints name the
+old generation until the last step. Until then every append is refused and nothing is counted, so after a
+crash anywhere the next run can start over.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ from polls.votelog.admission import Gate
 from polls.votelog.contract import VoteLog
 from polls.votelog.entries import Head, partition_of
 
-_CHUNK = 5000  # ballots in memory at a time
-_HELD_CHUNK = 50  # blocks, of up to a thousand ballots each
+_CHUNK = 5000  # ballots per query
+_HELD_CHUNK = 50  # blocks per query, of up to 1,000 ballots each
 
 ClaimRow = tuple[int, int, bytes, bytes, str]  # as VoteLog.restore_claims takes them
 
@@ -44,7 +43,10 @@ class ReconcileRefused(LandslideError):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """`stragglers`: accepted into the old log meanwhile, by a server that runs with the old settings."""
+    """What was restored.
+
+    stragglers: ballots accepted into the old log meanwhile, by a server that runs with the old settings.
+    """
 
     claims: int
     gates: int
@@ -54,9 +56,9 @@ class Done:
 def reconcile(
     plan: Plan, *, discard_uncounted: bool = False, restored: Callable[[int], None] | None = None
 ) -> Done:
-    """Carry the plan out; `restored` is told how many claims each step put back.
+    """Carry out the plan. `restored` is called with the number of claims after each chunk.
 
-    ReconcileRefused where acknowledged ballots would be lost, or somebody else was faster.
+    Raise ReconcileRefused if acknowledged ballots would be lost, or if somebody else was faster.
     """
     _check_allowed(plan, discard_uncounted)
     log = get_log()
@@ -74,7 +76,7 @@ def reconcile(
     if heads:
         _apply_later_changes(log, {poll.pk: poll.revision for poll in polls})
     with _locked_checkpoints(plan) as rows_held:
-        # Only markers of closing polls may have come meanwhile: every ballot was refused.
+        # The log has no new entries but markers of closing polls: every ballot was refused.
         found = {partition: head.generation for partition, head in log.heads().items()}
         if any(found.get(partition) != head.generation for partition, head in heads.items()):
             raise ReconcileRefused(_("The vote log changed while it was rebuilt; run it again."))
@@ -88,7 +90,7 @@ def claims_to_restore() -> int:
 
 
 def gate_of(poll: Poll) -> Gate:
-    """The gate that a poll in this state has."""
+    """Return the gate that belongs to a poll's state."""
     closes_at = int(poll.closes_at.timestamp() * 1000) if poll.closes_at else 0
     rules: dict[str, Any] = {
         "revote": poll.revote,
@@ -98,7 +100,7 @@ def gate_of(poll: Poll) -> Gate:
     if poll.state == State.OPEN:
         return Gate(poll.round, open=True, **rules)
     if poll.state == State.CLOSING:
-        # Not closed as far as the log knows: whoever closes it again gets a marker that can be counted.
+        # Not closed, so that closing it again writes a marker that can be counted.
         return Gate(poll.round, **rules)
     if poll.state == State.DRAFT or poll.closed_at is None:
         return Gate(poll.round)
@@ -117,8 +119,8 @@ def _check_allowed(plan: Plan, discard_uncounted: bool) -> None:
     if plan.missing:
         raise ReconcileRefused(
             _(
-                "The database is older than the vote log: up to %(n)s acknowledged ballots were counted into"
-                " a newer copy of it, are in neither any more, and would be lost."
+                "The database is older than the vote log: up to %(n)s acknowledged ballots were counted only"
+                " in a newer copy of the database. The log no longer has them, so they would be lost."
             )
             % {"n": plan.missing},
             missing=plan.missing,
@@ -127,7 +129,7 @@ def _check_allowed(plan: Plan, discard_uncounted: bool) -> None:
         return
     if plan.uncounted is None:
         raise ReconcileRefused(
-            _("The old vote log (%(was)s) can't be read, so nobody knows whether it holds uncounted ballots.")
+            _("The old vote log (%(was)s) can't be read. It may hold ballots that are not counted.")
             % {"was": plan.was},
             uncounted=None,
         )
@@ -140,22 +142,22 @@ def _check_allowed(plan: Plan, discard_uncounted: bool) -> None:
 
 @contextmanager
 def _locked_checkpoints(plan: Plan) -> Iterator[list[Checkpoint]]:
-    """A transaction that holds all checkpoints, if they still are those of the plan."""
+    """Lock all checkpoints in a transaction. Raise ReconcileRefused if they changed since the plan."""
     with transaction.atomic():
         rows = list(Checkpoint.objects.select_for_update().order_by("partition"))
         if {row.partition: row.generation for row in rows} != plan.generations:
-            raise ReconcileRefused(_("Somebody else has reconciled the vote log meanwhile."))
+            raise ReconcileRefused(_("Somebody else has reconciled the vote log in the meantime."))
         yield rows
 
 
 def _uncounted_letters() -> QuerySet[DeadLetter]:
-    """Set aside, waiting or rejected: their voters have voted, though no ballot of theirs is counted."""
+    """Return the dead letters that aren't counted, waiting or rejected: their voters have voted too."""
     return DeadLetter.objects.exclude(status=DeadLetter.Status.COUNTED)
 
 
 def _claims() -> Iterator[list[ClaimRow]]:
-    """What voters have cast, a chunk at a time, so that the last of a voter is the current one."""
-    # Keys that a purge has made are nobody's, and nobody comes back to a round that is purged.
+    """Yield all claims in chunks, in an order in which a voter's last one is the current one."""
+    # After a purge the voter keys are meaningless, and nobody votes again in a purged round.
     purged = set(Round.objects.filter(purged_at__isnull=False).values_list("poll_id", "number"))
     last = 0
     fields = ("pk", "poll_id", "round", "voter_key", "ballot_id", "selection")
@@ -168,7 +170,7 @@ def _claims() -> Iterator[list[ClaimRow]]:
     while ballots := _ledger_after(voter):
         voter = ballots[-1][:3]
         yield [ballot for ballot in ballots if ballot[:2] not in purged]
-    # Behind the ledger: a ballot that is held may take the place of one that is counted.
+    # After the ledger: a held ballot may replace a counted one.
     last = 0
     while held := list(HeldBlock.objects.filter(pk__gt=last).order_by("pk")[:_HELD_CHUNK]):
         last = held[-1].pk
@@ -180,7 +182,7 @@ def _claims() -> Iterator[list[ClaimRow]]:
 
 
 def _ledger_after(voter: tuple[int, int, bytes]) -> list[ClaimRow]:
-    # Rows compared as rows: the ORM's OR of columns would scan from the start each time on SQLite.
+    # By a row comparison: with the ORM's OR of columns SQLite would scan from the start each time.
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT poll_id, round, voter_key, ballot_id, selection FROM polls_ballot"
@@ -207,7 +209,7 @@ def _restore_claims(log: VoteLog, rows: Sequence[ClaimRow], partitions: set[int]
 
 
 def _apply_later_changes(log: VoteLog, revisions: dict[int, int]) -> None:
-    """Polls that moved while the gates were written may have told a log that was then overwritten."""
+    """Repeat steps of polls that were taken while the gates were written, and were overwritten by them."""
     for poll in Poll.objects.all():
         if revisions.get(poll.pk) == poll.revision:
             continue
@@ -239,7 +241,10 @@ def _write_checkpoints(plan: Plan, log: VoteLog, heads: dict[int, Head]) -> None
 
 
 def _shut_old_log(rows: Sequence[Checkpoint], log: VoteLog, uncounted: int | None) -> int:
-    """Make the log that was left refuse what comes late; how many ballots came late all the same."""
+    """Make the old log refuse further ballots. Return how many it has accepted since the plan.
+
+    If there are any, or if it can't be read, the old log is kept as it is.
+    """
     late = (count_uncounted(rows) or 0) - (uncounted or 0)
     if late > 0 or uncounted is None:
         return max(late, 0)

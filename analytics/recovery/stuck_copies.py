@@ -1,8 +1,8 @@
-"""Workers that stopped in the middle of a COPY, holding what others wait for.
+"""Terminate workers that froze in the middle of a COPY, since they keep their partition locked.
 
-PostgreSQL ends by itself whoever does nothing for too long within a transaction, but not one that has begun
-to send rows: there it waits for the next byte, and neither statement_timeout nor the time-out of idle
-transactions reaches it. Workers write the ledger by COPY, and one that froze there would keep its partition.
+PostgreSQL ends transactions that are idle for too long, but not while it waits for the next byte of a COPY:
+there neither statement_timeout nor idle_in_transaction_session_timeout applies. Workers write the ledger by
+COPY.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from django.db import connection
 
 logger = logging.getLogger(__name__)
 
-#: Of our own programs only, by their name: a backup that is being restored may take its time.
+#: Only our own programs, by their application_name: restoring a backup may take long.
 _STUCK = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user
@@ -25,7 +25,7 @@ WHERE datname = current_database() AND usename = current_user
 
 
 def end_copies() -> int:
-    """End those who have been at it for as long as a transaction may be idle; how many there were."""
+    """Terminate sessions that have been in COPY for as long as a transaction may be idle. Return how many."""
     if connection.vendor != "postgresql":
         return 0
     with connection.cursor() as cursor:

@@ -1,8 +1,8 @@
-"""The least number of ballots that a quarantine may tell anything of.
+"""The least number of quarantined ballots whose marks are shown.
 
-Whoever holds a receipt and may set its ballot aside would otherwise read its marks off the tallies, before
-and after. So no decision moves fewer ballots than this from one shown tally to the other, and of fewer the
-second tally gives the number alone (docs/decisions/quarantine.md).
+Otherwise somebody with a receipt and the right to quarantine could move that one ballot, and read its marks
+from the tallies before and after. So no decision moves fewer ballots between the tallies, and of fewer
+ballots the second tally shows only the number (docs/decisions/quarantine.md).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from polls.models import Ballot
 
 LEAST = 10
 
-#: How many decisions of a round keep ballots apart, and fewer than `least`. It looks at no more than
-#: that many ballots of each; a tally is read with it ten times a second.
+#: The number of a round's decisions that quarantine ballots, but fewer than `least`. It reads no more than
+#: that many ballots of each decision, since it is part of reading a tally, ten times a second.
 SMALL_DECISIONS = """
     SELECT COUNT(*) FROM analytics_quarantine q
     WHERE q.poll_id = %(poll)s AND q.round = %(round)s AND q.moved_at IS NULL AND NULLIF((
@@ -26,14 +26,15 @@ SMALL_DECISIONS = """
 
 
 def least(step: int) -> int:
-    """Of a round whose tally moves in steps of so many ballots: no fewer than a step."""
+    """Return the least number for a round with this release step: no fewer than a step."""
     return max(LEAST, step)
 
 
 def withheld(poll_id: int, round_: int, step: int) -> bool:
-    """Whether a decision keeps so few ballots apart that what all of them mark is not told.
+    """Return whether the marks of all quarantined ballots of a round are withheld.
 
-    All of them, also those of large decisions: once one of these is released, the rest could be subtracted.
+    They are if one decision covers too few. Those of larger decisions are withheld too: when one of these is
+    released, subtraction would show the others.
     """
     with connection.cursor() as cursor:
         cursor.execute(SMALL_DECISIONS, {"poll": poll_id, "round": round_, "least": least(step)})
@@ -41,5 +42,5 @@ def withheld(poll_id: int, round_: int, step: int) -> bool:
 
 
 def ballots_up_to(decision_id: int, most: int) -> int:
-    """How many ballots a decision keeps apart, counted no further than to `most`."""
+    """Count the ballots that a decision quarantines, up to `most`."""
     return Ballot.objects.filter(quarantine_id=decision_id).order_by("voter_key")[:most].count()

@@ -1,4 +1,4 @@
-"""The documents that screens and the API are given: a tally's figures, and a poll's state."""
+"""Build the documents for screens and the API: a tally's figures, and a poll's state."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from polls.poll_document import iso, poll_document
 
 
 def document(snap: Snapshot, *, visible: bool) -> dict[str, Any]:
-    """The tally endpoint's document; without `visible` nothing in it depends on a vote.
-
-    share: votes / ballots, that is the part of voters; null without ballots.
-    """
+    """Return the tally endpoint's document. Unless `visible`, nothing in it depends on a vote."""
     doc = {**poll_document(snap.poll), "visible": visible}
     if visible:
         doc["version"] = snap.version
@@ -27,11 +24,12 @@ def document(snap: Snapshot, *, visible: bool) -> dict[str, Any]:
 
 
 def tally_json(document: Mapping[str, Any]) -> bytes:
-    """The tally endpoint's body."""
+    """Encode the tally endpoint's response."""
     return msgspec.json.encode(document)
 
 
 def figures(snap: Snapshot) -> dict[str, Any]:
+    """Return what a tally comes to, and the winners if the poll is closed."""
     poll = snap.poll
     method = get_method(poll.method)
     ballots = snap.counts.get(BALLOTS, 0)
@@ -46,7 +44,7 @@ def figures(snap: Snapshot) -> dict[str, Any]:
                 "number": choice.number,
                 "label": choice.label,
                 "votes": votes[choice.number],
-                "share": round(votes[choice.number] / ballots, 4) if ballots else None,
+                "share": share(votes[choice.number], ballots),
             }
             for choice in poll.choices.all()
             if not draft
@@ -64,15 +62,19 @@ def figures(snap: Snapshot) -> dict[str, Any]:
     return shown
 
 
+def share(votes: int, ballots: int) -> float | None:
+    """Return the part of the voters who marked a choice, or None without ballots."""
+    return round(votes / ballots, 4) if ballots else None
+
+
 def _sum_votes(votes: Mapping[int, int], more: Iterable[Mapping[str, int]]) -> dict[int, int]:
-    """The votes of two tallies together."""
     return dict(Counter(votes) + Counter({choice["number"]: choice["votes"] for choice in more}))
 
 
 def quarantined_figures(
     method: Method, rules: MethodRules, counts: Mapping[str, int], reasons: int, *, withheld: bool
 ) -> dict[str, Any]:
-    """The second tally: of ballots that are counted apart, for so many reasons."""
+    """Return what the second tally comes to. Only its number of ballots if the marks are `withheld`."""
     if withheld:
         return {"ballots": counts[QUARANTINED + BALLOTS], "withheld": True, "reasons": reasons}
     quarantined = {
@@ -88,7 +90,7 @@ def quarantined_figures(
 
 
 def state_message(poll: Poll) -> dict[str, Any]:
-    """What a viewer is told when the poll moves in its lifecycle."""
+    """Return the message about a poll's state for WebSockets and event streams."""
     return {
         "type": "state",
         "poll": poll.code,

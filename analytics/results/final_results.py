@@ -1,4 +1,4 @@
-"""The result that a closed round keeps."""
+"""Build the final result that is stored with a closed round."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from analytics.results import anonymity_threshold
-from analytics.results.documents import figures, quarantined_figures
+from analytics.results.documents import figures, quarantined_figures, share
 from analytics.results.tallies import BALLOTS, QUARANTINED, count_reasons, counted_snapshot
 from polls.methods import get_method
 from polls.models import Poll, Round
 
 
 def final_result(poll: Poll) -> dict[str, Any]:
-    """The result that a closed round keeps: figures with winners."""
-    snap = counted_snapshot(poll)
-    votes = get_method(poll.method).votes(poll.method_rules(), snap.counts)
-    return {**figures(snap), "version": snap.version, "winners": get_method(poll.method).winners(votes)}
+    """Return the result of the poll's current round, from its tally."""
+    snap, method = counted_snapshot(poll), get_method(poll.method)
+    votes = method.votes(poll.method_rules(), snap.counts)
+    return {**figures(snap), "version": snap.version, "winners": method.winners(votes)}
 
 
 def earlier_result(round_: Round, counts: Mapping[str, int]) -> dict[str, Any]:
-    """The result of a round that another one followed, with these counts; its texts are those it had."""
+    """Return an earlier round's stored result with new counts. Its texts stay as they were in that round."""
     result, method = dict(round_.result or {}), get_method(round_.rules["method"])
     votes = method.votes(round_.method_rules(), counts)
     ballots = counts.get(BALLOTS, 0)
@@ -30,7 +30,7 @@ def earlier_result(round_: Round, counts: Mapping[str, int]) -> dict[str, Any]:
         {
             **choice,
             "votes": votes.get(choice["number"], 0),
-            "share": round(votes.get(choice["number"], 0) / ballots, 4) if ballots else None,
+            "share": share(votes.get(choice["number"], 0), ballots),
         }
         for choice in result.get("choices", [])
     ]

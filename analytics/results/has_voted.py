@@ -1,4 +1,4 @@
-"""Whether somebody has a ballot in: some tallies are shown to those only."""
+"""Find out whether a viewer has voted: some tallies are shown only to voters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from polls.voters.poll_rules import get_rules
 
 
 def has_voted(code: str, cookies: Mapping[str, str]) -> bool:
-    """Whether the voter behind these cookies has a ballot in the poll's current round."""
+    """Return whether the voter behind these cookies has a ballot in the poll's current round."""
     cookie, pass_ = cookies.get(identity.COOKIE), cookies.get(identity.PASS_COOKIE)
     if cookie is None and pass_ is None:
         return False

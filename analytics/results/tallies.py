@@ -1,4 +1,4 @@
-"""The tally as it stands, as a document for every screen, and who may see it."""
+"""Read a poll and its tally at one moment."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from polls.models import Poll, State
 
 #: The tally key that counts ballots, whatever the method.
 BALLOTS = "ballots"
-#: Begins the keys of the second tally: of ballots that are counted apart.
+#: Prefix of the second tally's keys, which count quarantined ballots.
 QUARANTINED = "quarantined:"
-#: In released counts: how many decisions set ballots aside.
+#: In released counts: the number of decisions that quarantine ballots.
 REASONS = f"{QUARANTINED}reasons"
-#: While it is in these states, a poll with a release step shows released counts (releases.py).
+#: The states in which a poll with a release step shows released counts (stepped_results.py).
 STEPPING = (State.OPEN, State.CLOSING)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A poll with its current round's tally, at one moment."""
+    """A poll and what is shown of its current round's tally, at one moment."""
 
     poll: Poll
     counts: Mapping[str, int]
     version: int
-    reasons: int = 0  # decisions by which ballots count apart
-    withheld: bool = False  # whether what those ballots mark is not told
+    reasons: int = 0  # the number of decisions that quarantine ballots
+    withheld: bool = False  # whether the marks of quarantined ballots are kept secret
 
     @property
     def stamp(self) -> tuple[int, int, int]:
-        """Grows with every change; viewers drop what is lower."""
+        """A version that grows with every change. Viewers ignore lower ones."""
         return self.poll.epoch, self.poll.revision, self.version
 
 
 def snapshot(poll: Poll) -> Snapshot:
-    """What is shown of the tally of `poll` (choices prefetched, or fetched here)."""
+    """Return what is shown of the poll's tally: the released counts if it is stepping, else all."""
     if is_stepping(poll):
         row = Release.objects.filter(poll_id=poll.pk, round=poll.round).first()
         return _released(poll, row.counts, row.version) if row else _released(poll, {}, 0)
@@ -49,18 +49,18 @@ def snapshot(poll: Poll) -> Snapshot:
 
 
 def is_stepping(poll: Poll) -> bool:
-    """Whether only released counts are shown, to staff too."""
+    """Return whether only released counts are shown, to staff too."""
     return poll.release_step > 1 and poll.state in STEPPING
 
 
 def _released(poll: Poll, counts: Mapping[str, int], version: int) -> Snapshot:
     shown = {key: count for key, count in counts.items() if key != REASONS}
-    # A step is of both tallies: of the ballots in one of them it may move a single one.
+    # A step covers both tallies, so it may change the second one by a single ballot.
     return Snapshot(poll, shown, version, counts.get(REASONS, 0), withheld=True)
 
 
 def counted_snapshot(poll: Poll) -> Snapshot:
-    """The tally as it is counted, summed over its slots in one statement."""
+    """Return the tally as it is counted, not in steps."""
     with connection.cursor() as cursor:
         cursor.execute(_COUNTED, _query_params(poll))
         return _snapshot(poll, cursor.fetchall())
@@ -86,17 +86,18 @@ def _snapshot(poll: Poll, rows: Sequence[tuple[str, int, int, int | None, int | 
 
 
 def count_reasons(poll_id: int, round: int) -> int:
-    """How many decisions keep ballots apart, or may."""
+    """Count the decisions that quarantine ballots of a round, or may do so."""
     return Quarantine.objects.filter(poll_id=poll_id, round=round, moved_at=None).count()
 
 
 def counts_of(poll_id: int, round: int) -> dict[str, int]:
-    """The tally of any round: the sums of its slots."""
+    """Return the counts of any round, summed over the partitions."""
     rows = Tally.objects.filter(poll_id=poll_id, round=round)
     return {key: int(total) for key, total in rows.values_list("key").annotate(total=Sum("count"))}
 
 
 def snapshot_of(code: str) -> Snapshot:
+    """Return the snapshot of the poll with this code. Raise PollNotFound."""
     poll = Poll.objects.filter(code=code).prefetch_related("choices").first()
     if poll is None:
         raise PollNotFound()
@@ -104,23 +105,23 @@ def snapshot_of(code: str) -> Snapshot:
 
 
 def newest(poll_id: int, last: Snapshot | None = None) -> Snapshot:
-    """The poll with its tally as they are now. Poll.DoesNotExist if it is no more.
+    """Return the current snapshot. Raise Poll.DoesNotExist if the poll was deleted.
 
-    `last`, an earlier answer, spares reading the poll again while it stands as it was; if nothing
-    at all has changed, it is the answer.
+    With `last`, an earlier snapshot, the poll is read only if something other than votes has changed. If
+    nothing has changed, `last` itself is returned.
     """
     if last is not None and (snap := _snapshot_if_unchanged(last.poll)) is not None:
         return last if snap == last else snap
     while True:
         poll = Poll.objects.prefetch_related("choices").get(pk=poll_id)
-        # One that changed between poll and choices is told by its revision, and read again.
+        # If the poll changed between this query and that of its choices, its revision shows it.
         if (snap := _snapshot_if_unchanged(poll)) is not None:
             return snap
 
 
-#: Key, votes, changes; of the second tally's ballots also how many decisions keep them apart, and how many
-#: of these are small. Together, so that it is decided on the very ballots that were counted whether to show
-#: what they mark. Without such ballots neither subquery runs.
+#: Key, votes, changes. For the number of quarantined ballots also the number of decisions, and the number of
+#: small ones among them: all in one statement, so that whether to show the marks is decided about the very
+#: ballots that were counted. Without quarantined ballots neither subquery runs.
 _SUMS = f"""
     SELECT t.key, CAST(SUM(t.count) AS bigint), CAST(SUM(t.changes) AS bigint),
     CASE WHEN t.key = '{QUARANTINED}{BALLOTS}' AND SUM(t.count) > 0 THEN (
@@ -136,7 +137,7 @@ _COUNTED = f"""
     {_SUMS} FROM analytics_tally t WHERE t.poll_id = %(poll)s AND t.round = %(round)s GROUP BY t.key
 """
 
-#: One statement, so that the slots are of a moment in which the poll was as we know it.
+#: In one statement with the poll's revision, so that the counts belong to the poll as we know it.
 _UNCHANGED_COUNTED = f"""
     {_SUMS} FROM polls_poll p LEFT JOIN analytics_tally t ON t.poll_id = p.id AND t.round = p.round
     WHERE p.id = %(poll)s AND p.epoch = %(epoch)s AND p.revision = %(revision)s GROUP BY t.key
@@ -151,7 +152,7 @@ _UNCHANGED_RELEASED = """
 
 
 def _snapshot_if_unchanged(poll: Poll) -> Snapshot | None:
-    """The tally of `poll`; None if anything but votes has changed since it was read."""
+    """Return the poll's snapshot, or None if anything but votes has changed since the poll was read."""
     stepping = is_stepping(poll)
     with connection.cursor() as cursor:
         cursor.execute(_UNCHANGED_RELEASED if stepping else _UNCHANGED_COUNTED, _query_params(poll))
@@ -161,12 +162,12 @@ def _snapshot_if_unchanged(poll: Poll) -> Snapshot | None:
     if stepping:
         counts, version = rows[0]
         return _released(poll, json.loads(counts or "{}"), version)
-    rows = [row for row in rows if row[0] is not None]  # a poll without any is a row too
+    rows = [row for row in rows if row[0] is not None]  # a poll without counts has one empty row
     return _snapshot(poll, rows)
 
 
 def stamps(poll_ids: Iterable[int]) -> dict[int, tuple[int, int, int]]:
-    """The stamps of many polls in one query: what a hub compares with once a second."""
+    """Return the stamps of many polls with one query. A hub compares them with its own once a second."""
     ids = list(poll_ids)
     if not ids:
         return {}

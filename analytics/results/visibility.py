@@ -1,4 +1,4 @@
-"""Who may see a tally."""
+"""Who may see a tally: the one place that decides it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from polls.models import State, Visibility
 
 
 class Viewer(enum.Enum):
-    """Who is looking, as far as results are concerned."""
+    """The kinds of viewers that see different results."""
 
     PUBLIC = "public"
     VOTED = "voted"
@@ -16,10 +16,9 @@ class Viewer(enum.Enum):
 
 
 def may_see(state: str, results_visible: str, viewer: Viewer) -> bool:
-    """The one decision on who sees a tally, from the stored state and never from a clock.
+    """Return whether a viewer may see the tally, by the poll's stored state and never by a clock.
 
-    Staff-only results stay so when they are published; who wants them public changes
-    `results_visible`.
+    Staff-only results stay so after publishing. To make them public, change `results_visible`.
     """
     if viewer is Viewer.STAFF:
         return True

@@ -1,4 +1,4 @@
-"""`manage.py purge`: destroy what links the counted ballots of a poll to its voters."""
+"""`manage.py purge`: destroy for good what links the counted ballots of a poll to its voters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("code", help="the poll's code")
-        parser.add_argument("--round", type=int, help="this round alone; all that are over if left out")
+        parser.add_argument("--round", type=int, help="only this round; by default all finished rounds")
         parser.add_argument("--yes", action="store_true", help="don't ask")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -43,8 +43,8 @@ class Command(BaseCommand):
         except STORE_ERRORS as error:
             raise CommandError(f"The vote log or the database doesn't answer: {error}") from None
         self.stdout.write(
-            "Done: nobody can link these ballots to a voter any more, but by backups that are older. "
-            "docs/audit.md says what to do about those, and about the space that the old rows leave."
+            "Done: these ballots can't be linked to voters any more, except from older backups. "
+            "docs/audit.md says what to do about those, and about the space that the old rows take."
         )
 
     def ask(self, poll: Poll, numbers: list[int], ballots: int) -> None:
@@ -52,7 +52,7 @@ class Command(BaseCommand):
             f"{printable_poll(poll)}: round {', '.join(map(str, numbers))}, {ballots:,} counted ballots."
         )
         self.stdout.write(
-            "No receipt can be looked up afterwards, and a voter who comes again is a new one. "
+            "Afterwards no receipt can be looked up, and a voter who returns counts as a new one. "
             "This can't be undone."
         )
         if canonical_code(prompt(f"Type the poll's code, {poll.code}, to go on: ")) != poll.code:

@@ -1,4 +1,4 @@
-"""`manage.py reconcile_log`: rebuild a vote log that was emptied, replaced or put back to an older copy."""
+"""`manage.py reconcile_log`: rebuild a vote log that was emptied, replaced or restored to an older copy."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from polls.errors import LandslideError
 from polls.management.terminal import confirm, console
 from polls.votelog import STORE_ERRORS
 
-#: What the log had beyond the checkpoint is nowhere.
+#: Uncounted entries of the log are lost.
 _LOST = (Damage.GONE, Damage.FOREIGN, Damage.BEHIND, Damage.FORCED)
 
 
 class Command(BaseCommand):
     help = (
-        "Compare the vote log with what the database has counted, and where they don't belong together any "
-        "more, rebuild the log's gates and claims from the database. Consistent partitions stay as they are."
+        "Compare the vote log with what the database has counted. If they no longer belong together, rebuild "
+        "the log's gates and claims from the database. Consistent partitions stay as they are."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -32,14 +32,14 @@ class Command(BaseCommand):
         parser.add_argument(
             "--all",
             action="store_true",
-            help="rebuild what looks consistent too: where servers refuse ballots all the same, since the "
-            "log has lost some that they had acknowledged and that were not counted yet",
+            help="rebuild partitions that look consistent too. Needed if servers still refuse ballots "
+            "because the log has lost acknowledged ballots that were not counted yet",
         )
         parser.add_argument(
             "--discard-uncounted",
             action="store_true",
-            help="go on even if acknowledged ballots are lost: those that the old log holds uncounted, and "
-            "those that only a newer copy of the database had counted",
+            help="go on even if acknowledged ballots are lost: uncounted ones in the old log, and those that "
+            "only a newer copy of the database had counted",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -50,8 +50,8 @@ class Command(BaseCommand):
             if not plan.damaged:
                 self.stdout.write("The vote log is the one that the database counts from. Nothing to do.")
                 self.stdout.write(
-                    "Servers that refuse ballots all the same had acknowledged some that this log lacks and "
-                    "that were not counted yet. Those are lost; --all lets voting go on."
+                    "If servers still refuse ballots, they had acknowledged ballots that this log lacks and "
+                    "that were not counted yet. Those are lost; with --all voting can go on."
                 )
                 return
             if not options["yes"]:
@@ -85,33 +85,35 @@ class Command(BaseCommand):
         self.console.print(table)
         if plan.uncounted is None:
             self.stdout.write(
-                "The old log can't be read: it may hold acknowledged ballots that are not counted."
+                "The old log can't be read. It may hold acknowledged ballots that are not counted."
             )
         elif plan.uncounted:
             self.stdout.write(f"{plan.uncounted} acknowledged ballots in the old log are not counted.")
         if plan.missing:
             self.stdout.write(
                 f"The database is older than the log: up to {plan.missing} acknowledged ballots were counted "
-                "into a newer copy of it, and are in neither any more."
+                "only in a newer copy of the database, and the log no longer has them."
             )
         lost = [str(f.partition) for f in plan.findings if f.damage in _LOST]
         if lost:
             self.stdout.write(
-                f"Partition {', '.join(lost)}: what was acknowledged and not counted yet when the log was "
-                "lost can't be known any more, nor how much: it came after the last batch that was counted."
+                f"Partition {', '.join(lost)}: ballots acknowledged after the last counted batch are lost "
+                "with the log. How many there were is unknown."
             )
 
     def ask(self, plan: Plan, discard: bool) -> None:
         if any(finding.damage is Damage.FOREIGN for finding in plan.findings):
             self.stdout.write(
-                "The store holds another log. If it is another installation's, stop here, and set "
-                "VOTE_LOG_PREFIX or the address to your own instead."
+                "The store holds another log. If it belongs to another installation, stop here and set "
+                "VOTE_LOG_PREFIX or the address to your own."
             )
         rebuilt = [str(finding.partition) for finding in plan.findings if finding.rebuilt]
         if rebuilt:
-            self.stdout.write(f"To be emptied and rebuilt from the database: partition {', '.join(rebuilt)}.")
+            self.stdout.write(
+                f"Partition {', '.join(rebuilt)} will be emptied and rebuilt from the database."
+            )
         if discard and (plan.uncounted != 0 or plan.missing):
-            self.stdout.write("The ballots that are not counted will be LOST.")
+            self.stdout.write("The uncounted ballots will be LOST.")
         confirm("Go on? [y/N] ")
 
     def carry_out(self, plan: Plan, discard: bool) -> Done:
@@ -125,29 +127,29 @@ class Command(BaseCommand):
     def advice(self, error: ReconcileRefused, options: dict[str, Any]) -> str:
         if "missing" in error.extra:
             return (
-                "\nPut a newer copy of the database back if there is one (a later backup, a replica). Else "
-                "--discard-uncounted gives those ballots up. Their voters keep their claims, and can't vote "
-                "again."
+                "\nRestore a newer copy of the database if there is one (a later backup, a replica). "
+                "Otherwise --discard-uncounted gives these ballots up. Their voters keep their claims, and "
+                "can't vote again."
             )
         if "uncounted" not in error.extra:
             return ""
         return (
             "\nIf the old log can be brought back (start it, or set VOTE_LOG and VOTE_LOG_PARTITIONS back), "
-            "do that and let the workers count. Else --discard-uncounted gives those ballots up."
+            "do so and let the workers count. Otherwise --discard-uncounted gives these ballots up."
         )
 
     def tell(self, plan: Plan, done: Done) -> None:
         for finding in plan.findings:
             if finding.damage is Damage.GAP:
                 self.stdout.write(
-                    f"Partition {finding.partition}: {finding.position - finding.counted} entries are in "
-                    "neither the database nor the log any more; counting goes on behind them."
+                    f"Partition {finding.partition}: {finding.position - finding.counted} entries are lost, "
+                    "in the database and in the log. Counting goes on after them."
                 )
         self.stdout.write(
-            f"Restored {done.claims} claims and {done.gates} gates; ballots are accepted again."
+            f"Restored {done.claims} claims and {done.gates} gates. Ballots are accepted again."
         )
         if done.stragglers:
             self.stderr.write(
-                f"{done.stragglers} ballots were meanwhile accepted into the old log by a server that still "
+                f"Meanwhile {done.stragglers} ballots were accepted into the old log, by a server that still "
                 "runs with the old settings. Stop it. The old log was kept as it is."
             )

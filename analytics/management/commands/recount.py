@@ -1,4 +1,4 @@
-"""`manage.py recount`: count a round again from the ledger, show where the tally drifted, put it right."""
+"""`manage.py recount`: count a round again from the ledger, show where the tally differs, and correct it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from polls.management.terminal import confirm, console, printable
 from polls.models import Poll, Round, canonical_code
 from polls.votelog import STORE_ERRORS
 
-#: The exit status where it isn't known whether there is drift; 1 says that there is.
+#: The exit status if it is unknown whether the tally differs. 1: it does.
 UNKNOWN = 2
 
 
 class Command(BaseCommand):
     help = (
         "Count a poll's round again from the ledger and show, choice by choice, where the tally differs. "
-        "Ends with 0 where nothing does, with 1 where something does, and with 2 where nobody knows."
+        "Exit status: 0 if nothing differs, 1 if something does, 2 if the recount failed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("code", help="the poll's code")
         parser.add_argument("--round", type=int, help="an earlier round; the current one if left out")
-        parser.add_argument("--fix", action="store_true", help="make the tally what the ledger says")
+        parser.add_argument("--fix", action="store_true", help="correct the tally to what the ledger says")
         parser.add_argument("--yes", action="store_true", help="don't ask before fixing")
 
     def handle(self, *_args: Any, **options: Any) -> None:

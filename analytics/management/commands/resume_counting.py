@@ -1,4 +1,4 @@
-"""`manage.py resume_counting CODE`: count what is held of a poll whose counting halted."""
+"""`manage.py resume_counting CODE`: count the held ballots of a halted poll."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONG = 10 * 365 * 86_400.0
 
 class Command(BaseCommand):
     help = (
-        "Count the ballots that are held of a poll whose counting halted because most of them failed. Repair "
+        "Count the held ballots of a poll whose counting halted because most of its ballots failed. Repair "
         "the cause first: if most of them fail again, it halts again."
     )
 
@@ -28,13 +28,13 @@ class Command(BaseCommand):
         parser.add_argument(
             "--dead-letters",
             action="store_true",
-            help="whatever fails becomes a dead letter, to be decided about, even if it is most of it",
+            help="make dead letters of the ballots that fail, even if most of them do",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         poll = Poll.objects.filter(code=canonical_code(options["code"])).first()
         if poll is None:
-            raise CommandError("There is no poll with this code.")
+            raise CommandError(f"There is no poll {printable(options['code'])}.")
         columns = (TextColumn("Counting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         ballots = held_ballots.count_ballots(poll.pk)
         with Progress(*columns, console=console(options)) as progress:
@@ -51,5 +51,7 @@ class Command(BaseCommand):
                 raise CommandError(error.detail) from None
         if not done:
             reason = Halt.objects.filter(poll_id=poll.pk).values_list("reason", flat=True).first()
-            raise CommandError(f"It halted again, most of them still fail: {printable(reason)}.")
-        self.stdout.write(f"{ballots} ballots were held; poll {poll.code} is counted again.")
+            raise CommandError(
+                f"Counting halted again: most of the held ballots still fail, {printable(reason)}."
+            )
+        self.stdout.write(f"{ballots} held ballots are counted. Counting of poll {poll.code} goes on.")

@@ -1,4 +1,4 @@
-"""`manage.py seed_demo`: polls in every state for a newcomer to look at."""
+"""`manage.py seed_demo`: make demo polls in every state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from polls.management.terminal import printable
 
 
 class Command(BaseCommand):
-    help = "Make the demo polls that are missing. What is there keeps its votes and its state."
+    help = "Make the missing demo polls. Existing ones keep their votes and their state."
 
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
