@@ -57,7 +57,7 @@ UNFOLD = {
                     _page(_("Quarantine"), "rule", "analytics.quarantine"),
                     _page(_("Halted counting"), "pause_circle", "analytics.halt"),
                     _page(_("API clients"), "key", "polls.apiclient"),
-                    _page(_("Records"), "receipt_long", "polls.record"),
+                    _page(_("Audit log"), "receipt_long", "polls.record"),
                 ],
             },
             {

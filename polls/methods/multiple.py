@@ -42,7 +42,7 @@ def check_rules(rules: MethodRules) -> None:
         raise ValueError(_("A poll needs at least two choices."))
     if not 1 <= rules.min_selections <= rules.max_selections <= len(rules.numbers):
         raise ValueError(
-            _("The limits must satisfy 1 ≤ least ≤ most ≤ number of choices (%(count)s).")
+            _("The limits must satisfy 1 ≤ minimum ≤ maximum ≤ number of choices (%(count)s).")
             % {"count": len(rules.numbers)}
         )
 

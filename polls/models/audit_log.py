@@ -22,8 +22,8 @@ class Record(models.Model):
     digest = models.CharField(max_length=64)
 
     class Meta:
-        verbose_name = _("record")
-        verbose_name_plural = _("records")
+        verbose_name = _("audit record")
+        verbose_name_plural = _("audit records")
         ordering = ["-id"]
 
     def __str__(self) -> str:

@@ -75,7 +75,7 @@ class OverLimit(models.TextChoices):
     """What to do with ballots from an address or network over its rate limit."""
 
     REFUSE = "refuse", _("Refuse them for a moment")
-    QUARANTINE = "quarantine", _("Accept them, and count them apart")
+    QUARANTINE = "quarantine", _("Accept and quarantine them")
 
 
 class ProofOfWork(models.TextChoices):
@@ -98,10 +98,10 @@ class Poll(models.Model):
     question = models.CharField(_("question"), max_length=300)
     method = models.CharField(_("method"), max_length=20, choices=method_choices, default="single")
     min_selections = models.PositiveSmallIntegerField(
-        _("least selections"), default=1, validators=[MinValueValidator(1), MaxValueValidator(99)]
+        _("minimum selections"), default=1, validators=[MinValueValidator(1), MaxValueValidator(99)]
     )
     max_selections = models.PositiveSmallIntegerField(
-        _("most selections"), default=1, validators=[MinValueValidator(1), MaxValueValidator(99)]
+        _("maximum selections"), default=1, validators=[MinValueValidator(1), MaxValueValidator(99)]
     )
     revote = models.BooleanField(
         _("voters may change their ballot"),
@@ -116,7 +116,7 @@ class Poll(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(1_000_000_000)],
-        help_text=_("About how many voters you expect. The poll takes more all the same."),
+        help_text=_("Roughly how many voters you expect. The poll accepts more."),
     )
     identity = models.CharField(_("who may vote"), max_length=10, choices=Identity, default=Identity.BROWSER)
     venue_networks = models.JSONField(
@@ -138,12 +138,12 @@ class Poll(models.Model):
         help_text=_("The voter's browser computes for about a second before it casts."),
     )
     release_step = models.PositiveSmallIntegerField(
-        _("release step"),
+        _("result step"),
         default=1,
         validators=[MinValueValidator(1), MaxValueValidator(1000)],
         help_text=_(
-            "While the poll is open its tally moves in steps of so many ballots, so that nobody who"
-            " watches the screen learns who voted what. 1: with every ballot."
+            "While the poll is open, its results update in steps of this many ballots, so that watching the"
+            " screen reveals nobody's vote. 1: with every ballot."
         ),
     )
     opens_at = BoundedDateTimeField(_("opens at"), null=True, blank=True)
