@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from polls import clock, lifecycle
 from polls.audit_log import COMMAND, record
-from polls.errors import CodeTaken, IllegalState, Malformed, PollNotFound
+from polls.errors import CodeTaken, IllegalState, Malformed
 from polls.methods import MethodRules, get_method
 from polls.models import Choice, Poll, State
 from polls.text.plain_text import NOTHING_TO_SEE, cleaned, is_visible, isolated, on_one_line, visual_key
@@ -69,7 +69,7 @@ def change_poll(
     `by` and `action` go into the audit log.
     """
     frozen_too = choices is not None or not fields or not set(fields) <= set(ALWAYS_EDITABLE)
-    poll = lock_draft(poll_id) if frozen_too else lock_poll(poll_id)
+    poll = lock_draft(poll_id) if frozen_too else lifecycle.lock_poll(poll_id)
     before = scheduled_times(poll)
     for name, value in fields.items():
         setattr(poll, name, _clean_text(name, value) if name == "question" else value)
@@ -109,15 +109,8 @@ def _record_detail(poll: Poll, fields: Iterable[str]) -> dict[str, Any]:
     return {name: getattr(poll, name) for name in fields if name != "code"}
 
 
-def lock_poll(poll_id: int) -> Poll:
-    try:
-        return Poll.objects.select_for_update().get(pk=poll_id)
-    except Poll.DoesNotExist:
-        raise PollNotFound() from None
-
-
 def lock_draft(poll_id: int) -> Poll:
-    poll = lock_poll(poll_id)
+    poll = lifecycle.lock_poll(poll_id)
     if poll.state != State.DRAFT:
         raise IllegalState(_("Only a draft can be changed; this poll has been opened."), state=poll.state)
     return poll

@@ -90,7 +90,8 @@ def finish_closing(poll_id: int, round_number: int, closed_at: int, result: dict
 def publish_poll(poll_id: int, by: str = COMMAND) -> Poll:
     """Make the result official. If the poll is closing, wait a moment for the last ballots."""
     deadline = time.monotonic() + PUBLISH_WAIT_SECONDS
-    while _get_poll(poll_id).state == State.CLOSING and time.monotonic() < deadline:
+    closing = Poll.objects.filter(pk=poll_id, state=State.CLOSING)
+    while closing.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     now = _now()
 
@@ -108,8 +109,7 @@ def reset_poll(poll_id: int, by: str = COMMAND) -> Poll:
     now = _now()
 
     def step(poll: Poll) -> None:
-        if poll.state in (State.DRAFT, State.CLOSING):
-            _require_state(poll, State.OPEN, State.CLOSED, State.PUBLISHED)
+        _require_state(poll, State.OPEN, State.CLOSED, State.PUBLISHED)
         if poll.round == MAX_ROUNDS:
             raise IllegalState(_("The poll has had all the rounds it can have; make a new one."))
         ending = Round.objects.filter(poll=poll, number=poll.round)
@@ -208,9 +208,10 @@ def _frozen_rules(poll: Poll) -> dict[str, Any]:
     return frozen | {"step": poll.release_step} if poll.release_step > 1 else frozen
 
 
-def _get_poll(poll_id: int) -> Poll:
+def lock_poll(poll_id: int) -> Poll:
+    """Return the poll, locked until the transaction ends; raise PollNotFound."""
     try:
-        return Poll.objects.get(pk=poll_id)
+        return Poll.objects.select_for_update().get(pk=poll_id)
     except Poll.DoesNotExist:
         raise PollNotFound() from None
 
@@ -230,10 +231,7 @@ def _take_step(
     """Apply `step` to the poll and commit, then set the gates and tell the apps above."""
     # Durable: if an outer transaction rolled the step back, the gates would stay wrong.
     with transaction.atomic(durable=True):
-        try:
-            poll = Poll.objects.select_for_update().get(pk=poll_id)
-        except Poll.DoesNotExist:
-            raise PollNotFound() from None
+        poll = lock_poll(poll_id)
         step(poll)
         poll.revision += 1
         poll.gates_set = not gates

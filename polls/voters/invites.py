@@ -25,9 +25,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from polls.audit_log import record
-from polls.errors import IllegalState, PollNotFound
+from polls.errors import IllegalState
 from polls.keys import keyed_hash, signing_secrets
-from polls.models import Ballot, Identity, InviteBatch, Poll, Round
+from polls.lifecycle import lock_poll
+from polls.models import Ballot, Identity, InviteBatch, Round
 from polls.text.csv_rows import csv_lines
 from polls.voters.identity import invite_key
 
@@ -52,7 +53,8 @@ class Invite(NamedTuple):
 
 def make_token(poll_id: int, poll_secret: bytes, invite: Invite) -> str:
     """Return the token of an invite, which is valid for this poll only."""
-    return _token(_mac_key(poll_id, poll_secret, signing_secrets()[0]), invite)
+    ids = _IDS.pack(*invite)
+    return urlsafe_b64encode(ids + _mac(_mac_key(poll_id, poll_secret, signing_secrets()[0]), ids)).decode()
 
 
 def read_token(token: str | None, poll_id: int, poll_secret: bytes) -> Invite | None:
@@ -90,9 +92,7 @@ def batches(poll_id: int) -> QuerySet[Any]:
 def make_batch(poll_id: int, count: int, *, label: str = "", by: str) -> InviteBatch:
     """Create a batch of `count` invites. Raise IllegalState if the poll takes no invites."""
     with transaction.atomic():
-        poll = Poll.objects.select_for_update().filter(pk=poll_id).first()
-        if poll is None:
-            raise PollNotFound()
+        poll = lock_poll(poll_id)
         if poll.identity != Identity.INVITE:
             raise IllegalState(_("Invites are for polls by invitation; this poll has other voters."))
         if poll.rounds.filter(number=poll.round, purged_at__isnull=False).exists():
@@ -124,12 +124,11 @@ def record_download(batch: InviteBatch, *, by: str) -> None:
 def csv_chunks(batch: InviteBatch, site: str) -> Iterator[str]:
     """Yield a CSV file of serial numbers and links in chunks. site: scheme and host."""
     poll = batch.poll
-    key = _mac_key(poll.pk, bytes(poll.secret), signing_secrets()[0])
-    page = f"{site}{reverse('polls:vote', args=[poll.code])}"
-    links = (
-        (serial, f"{page}#i={_token(key, Invite(batch.pk, serial))}") for serial in range(1, batch.count + 1)
-    )
-    lines = csv_lines(chain([("serial", "link")], links))
+    secret = bytes(poll.secret)
+    link = f"{site}{reverse('polls:vote', args=[poll.code])}#i="
+    serials = range(1, batch.count + 1)
+    rows = ((serial, link + make_token(poll.pk, secret, Invite(batch.pk, serial))) for serial in serials)
+    lines = csv_lines(chain([("serial", "link")], rows))
     while chunk := "".join(islice(lines, _LINES_PER_CHUNK)):
         yield chunk
 
@@ -153,11 +152,6 @@ def count_used(batch: InviteBatch) -> int:
         keys = [invite_key(secret, batch.pk, serial) for serial in together]
         found += ballots.filter(voter_key__in=keys).count()
     return found
-
-
-def _token(key: bytes, invite: Invite) -> str:
-    ids = _IDS.pack(*invite)
-    return urlsafe_b64encode(ids + _mac(key, ids)).decode()
 
 
 def _mac(key: bytes, ids: bytes) -> bytes:

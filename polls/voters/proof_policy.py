@@ -46,7 +46,7 @@ def suspect_attack(poll_id: int, **why: str | int) -> bool:
 def set_policy(poll_id: int, policy: ProofOfWork, by: str) -> None:
     """Set the poll's policy. This also ends a current suspicion."""
     with transaction.atomic():
-        poll = Poll.objects.select_for_update().get(pk=poll_id)
+        poll = lifecycle.lock_poll(poll_id)
         poll.proof_of_work, poll.proof_until = policy, None
         poll.save(update_fields=["proof_of_work", "proof_until"])
         lifecycle.bump_revision(poll_id)
