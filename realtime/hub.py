@@ -14,10 +14,8 @@ import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any, TypeVar
 
-from channels.layers import get_channel_layer
 from django.db import DatabaseError, InterfaceError
 
 from analytics.health import modes
@@ -25,11 +23,11 @@ from polls.db_connections import in_thread
 from polls.models import Poll, Visibility
 from realtime.access_recheck import recheck_access, subscribers_due
 from realtime.channels import Channel, Subscriber
+from realtime.hint_receiver import HintReceiver
 from realtime.overload import OverloadDetector, monitor
 from realtime.tally_reader import TallyReader
 from realtime.viewer_access import identify_viewer
 
-from .protocol import group_name
 from .publish import use_loop
 
 logger = logging.getLogger(__name__)
@@ -38,7 +36,6 @@ T = TypeVar("T")
 TICK_SECONDS = 0.1  # between two tallies of a poll
 OVERLOAD_TICK_SECONDS = 0.5  # while ballots need the time
 CHECK_SECONDS = 1.0  # between two looks at the database
-LAYER_TIMEOUT_SECONDS = 1.0  # an absent channel layer delays the first viewer no longer
 IDLE_CHANNEL_SECONDS = 30.0  # a channel is kept this long after anybody needed it
 MIN_RECHECK_SECONDS = 0.5  # a bound on what one viewer can make us look up
 MAX_CODE_LENGTH = 16  # characters, as in Poll.code: nothing longer is looked up, or becomes a key
@@ -51,9 +48,7 @@ class Hub:
         self.loop = asyncio.get_running_loop()
         use_loop(self.loop)
         self._process = secrets.token_hex(6)
-        self._layer: Any = get_channel_layer()
-        self._layer_channel = ""
-        self._listening = asyncio.Event()
+        self._hints = HintReceiver()
         self._channels: dict[int, Channel] = {}
         self._codes: dict[str, Channel] = {}
         self._opening: dict[str, asyncio.Task[Channel | None]] = {}
@@ -87,7 +82,7 @@ class Hub:
 
     async def stop(self) -> None:
         """End what runs in the background; the hub is of no use afterwards."""
-        self._stopped = True  # a cancelled call to Redis may end without saying so
+        self._stopped = self._hints.stopped = True  # a cancelled call to Redis may end without saying so
         tasks = [
             *self._tasks,
             *(task for channel in self._channels.values() for task in channel.cancel_tasks()),
@@ -155,48 +150,19 @@ class Hub:
         channel = Channel(poll_id, code, self.request_recheck)
         # Subscribe before reading: a change in between is then heard of.
         self._channels[poll_id] = channel
-        await self._subscribe(channel)
+        channel.subscribed = await self._hints.subscribe(poll_id)
         await self._read(channel)
         self._codes[code] = channel
         return channel
 
     async def _start(self) -> None:
         if not self._tasks:
-            # _listen alone makes the channel, since what is received on one is lost on another.
             self._tasks = [
-                self.loop.create_task(self._listen()),
+                self.loop.create_task(self._hints.run(self._handle_hint, self._forget_subscriptions)),
                 self.loop.create_task(self._run_checks()),
                 self.loop.create_task(monitor(self.overload, self.in_thread)),
             ]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LAYER_TIMEOUT_SECONDS):
-                await self._listening.wait()
-
-    async def _subscribe(self, channel: Channel) -> None:
-        try:
-            await self._layer.group_add(group_name(channel.poll_id), self._layer_channel)
-            channel.subscribed = True
-        except Exception:
-            # Hints are a convenience: without them the channel is a second late, and tries again.
-            logger.warning("group_add_failed", extra={"poll": channel.poll_id})
-
-    async def _listen(self) -> None:
-        """Take hints from the channel layer, for ever."""
-        while not self._stopped:
-            try:
-                if not self._layer_channel:
-                    self._layer_channel = await self._layer.new_channel()
-                    self._listening.set()
-                self._handle_hint(await self._layer.receive(self._layer_channel))
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                logger.warning("channel_layer_failed", exc_info=True)
-                self._layer_channel = ""
-                self._listening.clear()
-                for channel in self._channels.values():
-                    channel.subscribed = False
-                await asyncio.sleep(0.5)
+        await self._hints.wait_until_ready()
 
     def _handle_hint(self, message: dict[str, Any]) -> None:
         channel = self._channels.get(message.get("poll", 0))
@@ -206,6 +172,10 @@ class Hub:
             self.refresh(channel)
         elif message["type"] == "poll.presence" and message["process"] != self._process:
             channel.presence.receive(message["process"], message["count"], time.monotonic())
+
+    def _forget_subscriptions(self) -> None:
+        for channel in self._channels.values():
+            channel.subscribed = False
 
     def refresh(self, channel: Channel) -> None:
         """Read and show the channel's tally: at once, or a tick after the last time."""
@@ -257,8 +227,8 @@ class Hub:
             if not channel.subscribers and now - channel.last_used_at > IDLE_CHANNEL_SECONDS:
                 await self._close_channel(channel)
                 continue
-            if not channel.subscribed and self._layer_channel:
-                await self._subscribe(channel)
+            if not channel.subscribed and self._hints.is_ready:
+                channel.subscribed = await self._hints.subscribe(channel.poll_id)
             if channel.presence.due(channel.viewer_count, now):
                 await self._send_presence(channel)
             channel.send_viewer_count(now, on_change=not self.overload.overloaded)
@@ -287,18 +257,12 @@ class Hub:
             "process": self._process,
             "count": channel.viewer_count,
         }
-        try:
-            await self._layer.group_send(group_name(channel.poll_id), message)
-        except Exception:
-            logger.warning("presence_not_told", extra={"poll": channel.poll_id})
+        await self._hints.send(channel.poll_id, message)
 
     async def _close_channel(self, channel: Channel) -> None:
         self._channels.pop(channel.poll_id, None)
         self._codes.pop(channel.code, None)
-        try:
-            await self._layer.group_discard(group_name(channel.poll_id), self._layer_channel)
-        except Exception:
-            logger.warning("group_discard_failed", extra={"poll": channel.poll_id})
+        await self._hints.unsubscribe(channel.poll_id)
 
 
 def _poll_id(code: str) -> int | None:

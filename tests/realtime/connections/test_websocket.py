@@ -273,7 +273,7 @@ async def test_hints_reach_hubs_through_the_channels_group(
 ) -> None:
     """With the look at the database switched off, only the group can have brought it."""
     monkeypatch.setattr(hub_module, "CHECK_SECONDS", 3600)
-    monkeypatch.setattr(hub_module, "LAYER_TIMEOUT_SECONDS", PATIENCE)
+    monkeypatch.setattr("realtime.hint_receiver.READY_TIMEOUT_SECONDS", PATIENCE)
     poll = await db(make_poll)()
     socket = await watch(poll.code)
     await socket.tally()

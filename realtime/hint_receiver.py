@@ -1,0 +1,83 @@
+"""Receives the hints that polls have changed, through the Channels groups of the polls watched here.
+
+realtime/publish.py sends them. A hint may be lost: once a second, the hub compares what it sent with the
+database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from channels.layers import get_channel_layer
+
+from .protocol import group_name
+
+logger = logging.getLogger(__name__)
+
+READY_TIMEOUT_SECONDS = 1.0  # a missing channel layer delays the first viewer no longer
+RETRY_SECONDS = 0.5
+
+
+class HintReceiver:
+    """This process's one channel in the channel layer, and the groups it is in."""
+
+    def __init__(self) -> None:
+        self._layer: Any = get_channel_layer()
+        self._name = ""  # of our channel; empty while there is none
+        self._ready = asyncio.Event()
+        self.stopped = False
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self._name)
+
+    async def wait_until_ready(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READY_TIMEOUT_SECONDS):
+                await self._ready.wait()
+
+    async def subscribe(self, poll_id: int) -> bool:
+        """Join the poll's group. False if that failed: hints then don't arrive, and the hub retries."""
+        try:
+            await self._layer.group_add(group_name(poll_id), self._name)
+        except Exception:
+            logger.warning("group_add_failed", extra={"poll": poll_id})
+            return False
+        return True
+
+    async def unsubscribe(self, poll_id: int) -> None:
+        try:
+            await self._layer.group_discard(group_name(poll_id), self._name)
+        except Exception:
+            logger.warning("group_discard_failed", extra={"poll": poll_id})
+
+    async def send(self, poll_id: int, message: dict[str, Any]) -> None:
+        """Send a message to the hubs of all processes that watch this poll."""
+        try:
+            await self._layer.group_send(group_name(poll_id), message)
+        except Exception:
+            logger.warning("group_send_failed", extra={"poll": poll_id})
+
+    async def run(self, on_hint: Callable[[dict[str, Any]], None], on_lost: Callable[[], None]) -> None:
+        """Receive until cancelled; after a failure, start again with a new channel that is in no group.
+
+        Only this makes the channel: a message that arrives on another one would be lost.
+        """
+        while not self.stopped:
+            try:
+                if not self._name:
+                    self._name = await self._layer.new_channel()
+                    self._ready.set()
+                on_hint(await self._layer.receive(self._name))
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                logger.warning("channel_layer_failed", exc_info=True)
+                self._name = ""
+                self._ready.clear()
+                on_lost()
+                await asyncio.sleep(RETRY_SECONDS)
