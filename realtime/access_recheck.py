@@ -1,8 +1,8 @@
-"""Whether viewers who see more than everybody still may: asked again and again while they watch.
+"""Rechecks, while viewers watch, whether those who see more than the public still may.
 
-Staff who are logged out, switched off or without their second factor, and voters of a poll that isn't shown
-to voters any more, see no more from the next recheck on. While the database is away nobody can be asked
-about, but then there is nothing new to see either: tallies are read from the same database.
+Staff who log out, are deactivated or lose their second factor stop seeing a hidden tally at the next recheck,
+and so do voters once a poll no longer shows its tally to voters. While the database is away nobody can be
+checked, but there is nothing new to see either: tallies come from the same database.
 """
 
 from __future__ import annotations
@@ -17,18 +17,22 @@ from realtime.viewer_access import identify_viewers
 
 logger = logging.getLogger(__name__)
 
-#: Between two rechecks of a channel. A lost right is noticed after this and a look more.
+#: Between two rechecks of a channel's staff. A lost right is noticed at most this plus one hub check later.
 RECHECK_SECONDS = 5.0
-#: Viewers asked about in one go, before those who come now have a turn.
+#: Viewers checked in one call to a thread, so that a new viewer doesn't wait for a whole crowd.
 BATCH_SIZE = 50
 
 
 def subscribers_due(channel: Channel, now: float) -> list[Subscriber]:
-    """Staff every few seconds; voters too when the poll has moved; all when it hides anew."""
+    """Return the subscribers to recheck now, and note that they are being rechecked.
+
+    Staff every few seconds; voters too when the poll has moved; everybody when the tally has just been
+    hidden.
+    """
     frames, recheck = channel.frames, channel.access_recheck
     if frames is None or recheck.task is not None:
         return []
-    if frames.document is not None:  # everybody sees everything
+    if frames.document is not None:  # the tally is public
         recheck.results_visible = ""
         return []
     poll_stamp = frames.stamp[:2]
@@ -47,26 +51,23 @@ def subscribers_due(channel: Channel, now: float) -> list[Subscriber]:
 async def recheck_access(
     channel: Channel, subscribers: list[Subscriber], in_thread: Callable[..., Awaitable[Any]]
 ) -> None:
-    """One look for each, which takes away and gives."""
+    """Identify each subscriber again, and show them more or less where that has changed."""
     try:
-        for some in in_batches(subscribers):
+        for start in range(0, len(subscribers), BATCH_SIZE):
+            batch = subscribers[start : start + BATCH_SIZE]
             frames = channel.frames
             if frames is None:
                 return
-            cookies = [subscriber.cookie for subscriber in some]
+            cookies = [subscriber.cookie for subscriber in batch]
             kinds = await in_thread(identify_viewers, cookies, channel.code, frames.results_visible)
             if channel.frames is None or channel.frames.stamp[:2] != frames.stamp[:2]:
-                channel.access_recheck.poll_stamp = ()  # these answers are of an earlier state
+                channel.access_recheck.poll_stamp = ()  # the poll has moved: these answers are out of date
                 return
-            for subscriber, kind in zip(some, kinds, strict=True):
+            for subscriber, kind in zip(batch, kinds, strict=True):
                 if subscriber.kind is not kind:
                     subscriber.set_kind(kind)
     except Exception:
-        logger.warning("viewers_not_reviewed", extra={"poll": channel.poll_id}, exc_info=True)
+        logger.warning("access_recheck_failed", extra={"poll": channel.poll_id}, exc_info=True)
         channel.access_recheck.poll_stamp = ()
     finally:
         channel.access_recheck.task = None
-
-
-def in_batches(subscribers: list[Subscriber]) -> list[list[Subscriber]]:
-    return [subscribers[start : start + BATCH_SIZE] for start in range(0, len(subscribers), BATCH_SIZE)]

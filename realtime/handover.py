@@ -1,9 +1,10 @@
-"""What a server and the hub agree on, so that a viewer's idle connection costs next to nothing.
+"""The interface between server and hub for handing a viewer's connection over.
 
-A server that can do it offers HAND_OVER in the scope's extensions. Called with a viewer's Subscriber,
-once the WebSocket is accepted or the event stream's response has begun, it returns the line to
-that viewer, or None where that can't be; the application then returns, and the connection stays.
-Imports no models: servers are set up before Django is.
+A server that supports it offers HAND_OVER in the scope's extensions. The application calls it with the
+viewer's Subscriber, once the WebSocket is accepted or the event stream's response has begun. It returns a
+Connection and the application returns, while the connection stays open: an idle viewer then costs no task
+and no queue. Where the connection can't be handed over it returns None. Imports no models: servers are set
+up before Django is.
 """
 
 from __future__ import annotations
@@ -14,36 +15,36 @@ if TYPE_CHECKING:
     from .protocol import Message
 
 HAND_OVER = "landslide.hand_over"
-#: The WebSocket close code for a client that says too much (RFC 6455, 7.4.1: a policy is violated).
+#: The WebSocket close code for a client that sends too many messages (RFC 6455, 7.4.1).
 POLICY_VIOLATION = 1008
 
 
 class Connection(Protocol):
-    """The way to one viewer."""
+    """A connection to one viewer, for sending."""
 
     writing_paused: bool
 
     def send(self, message: Message) -> None:
-        """Take the whole message, now or soon; never raises. It may be held up afterwards."""
+        """Send the whole message, now or soon; never raises. May set `writing_paused`."""
 
     def close(self, code: int) -> None:
-        """Say goodbye, with a WebSocket close code where there is one."""
+        """Close in an orderly way, with `code` where the protocol has close codes."""
 
     def abort(self) -> None:
-        """End at once, whatever was still to be sent."""
+        """Drop the connection at once, with everything that is still to be sent."""
 
 
 class ConnectionListener(Protocol):
-    """Whom a line tells what happens on it."""
+    """Receives the events of one Connection."""
 
     def on_message(self, text: str) -> None:
         """The client sent a text message."""
 
     def on_writing_paused(self) -> None:
-        """The client takes no more for now."""
+        """The client's receive buffer is full."""
 
     def on_writing_resumed(self) -> None:
-        """It has taken all, and takes more."""
+        """Everything is sent, and the client takes more."""
 
     def on_closed(self) -> None:
-        """The connection has ended, or is about to; the last that is heard of it."""
+        """The connection has ended or is about to; no event follows."""

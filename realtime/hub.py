@@ -1,9 +1,8 @@
-"""One hub per process: it watches polls for all of the process's viewers.
+"""The hub: one per process, which watches polls for all of the process's viewers.
 
-The Channels group is a hint that a poll changed; the hub then reads the tally once,
-encodes it once and hands everybody the same bytes, at most ten times a second. Once a
-second it compares what it last sent with the database, so a lost hint costs a second.
-A slow viewer skips what came between, and one that takes nothing for a while is let go.
+A message in a poll's Channels group is a hint that the poll has changed. The hub then reads the tally once,
+encodes it once and sends the same bytes to every viewer, at most ten times a second. Once a second it
+compares what it sent last with the database, so a lost hint costs a second at most.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 TICK_SECONDS = 0.1  # between two tallies of a poll
-OVERLOAD_TICK_SECONDS = 0.5  # while ballots need the time
-CHECK_SECONDS = 1.0  # between two looks at the database
-IDLE_CHANNEL_SECONDS = 30.0  # a channel is kept this long after anybody needed it
-MIN_RECHECK_SECONDS = 0.5  # a bound on what one viewer can make us look up
-MAX_CODE_LENGTH = 16  # characters, as in Poll.code: nothing longer is looked up, or becomes a key
+OVERLOAD_TICK_SECONDS = 0.5  # the same while the process is overloaded
+CHECK_SECONDS = 1.0  # between two comparisons with the database
+IDLE_CHANNEL_SECONDS = 30.0  # a channel without viewers is closed after this
+MIN_RECHECK_SECONDS = 0.5  # between two rechecks that one viewer asks for
+MAX_CODE_LENGTH = 16  # characters, as in Poll.code: longer codes are neither looked up nor kept as keys
 
 
 class Hub:
@@ -59,14 +58,14 @@ class Hub:
         self._stopped = False
 
     async def get_channel(self, code: str) -> Channel | None:
-        """The channel of a poll, with its snapshot in it; None for an unknown poll."""
+        """Return the channel of a poll, opened if need be and with its snapshot; None for an unknown poll."""
         if len(code) > MAX_CODE_LENGTH:
             return None
         channel = self._codes.get(code) or await self._open_channel(code)
         return channel if channel is not None and channel.frames is not None else None
 
     def find_channel(self, code: str) -> Channel | None:
-        """The channel of a poll that is being watched already."""
+        """Return the channel of a poll if it is open already."""
         return self._codes.get(code)
 
     @property
@@ -74,14 +73,14 @@ class Hub:
         return len(self._channels)
 
     def mark_changed(self, poll_ids: set[int]) -> None:
-        """These polls are not what was last read of them any more. From any thread, and at once."""
+        """Note that these polls have changed since they were read. Takes effect at once, from any thread."""
         for poll_id in poll_ids:
             channel = self._channels.get(poll_id)
             if channel is not None:
                 channel.change = object()
 
     async def stop(self) -> None:
-        """End what runs in the background; the hub is of no use afterwards."""
+        """Stop all tasks and threads; the hub can't be used afterwards."""
         self._stopped = self._hints.stopped = True  # a cancelled call to Redis may end without saying so
         tasks = [
             *self._tasks,
@@ -94,9 +93,9 @@ class Hub:
         self._reader.stop()
 
     async def check_access(self, subscriber: Subscriber, *, resend: bool = False) -> None:
-        """Find out what a viewer may see; where everybody sees everything, without a look at any store.
+        """Find out what a viewer may see, and show it. A public tally needs no lookup.
 
-        One that asked gets an answer, even if it is what it has.
+        With `resend`, the viewer is sent its tally even if that hasn't changed.
         """
         channel = subscriber.channel
         try:
@@ -105,16 +104,16 @@ class Hub:
                 kind = await self.in_thread(
                     identify_viewer, subscriber.cookie, channel.code, frames.results_visible
                 )
-                # Who voted in a round that ended meanwhile has not voted in this one.
+                # If the round has changed meanwhile, a vote in the last one is none in this one: try again.
                 if channel.frames.round == frames.round:
                     subscriber.set_kind(kind, resend=resend)
                     return
         except Exception:
-            # Nobody sees more for a store that doesn't answer.
-            logger.warning("viewer_not_known", exc_info=True)
+            # While a store doesn't answer, nobody sees more.
+            logger.warning("access_check_failed", exc_info=True)
 
     def request_recheck(self, subscriber: Subscriber) -> None:
-        """Look again, one look at a time, which answers all that was asked before it began."""
+        """Recheck a viewer that asked for it: one check at a time answers all requests made before it."""
         subscriber.recheck_requested = True
         if subscriber.recheck_task is None:
             subscriber.recheck_task = self.loop.create_task(self._run_recheck(subscriber))
@@ -122,9 +121,7 @@ class Hub:
     async def _run_recheck(self, subscriber: Subscriber) -> None:
         try:
             while subscriber.recheck_requested and subscriber.connection is not None:
-                await asyncio.sleep(
-                    max(0.0, subscriber.rechecked_at + MIN_RECHECK_SECONDS - time.monotonic())
-                )
+                await _sleep_until(subscriber.rechecked_at + MIN_RECHECK_SECONDS)
                 subscriber.recheck_requested, subscriber.rechecked_at = False, time.monotonic()
                 await self.check_access(subscriber, resend=True)
         finally:
@@ -135,7 +132,7 @@ class Hub:
         return await self.loop.run_in_executor(self._threads, in_thread, function, *args)
 
     async def _open_channel(self, code: str) -> Channel | None:
-        """The channel of a poll that nobody here watches yet; those who come meanwhile share the work."""
+        """Open a poll's channel; viewers that arrive meanwhile share the work."""
         task = self._opening.get(code)
         if task is None:
             task = self._opening[code] = asyncio.ensure_future(self._create_channel(code))
@@ -148,7 +145,7 @@ class Hub:
             return None
         await self._start()
         channel = Channel(poll_id, code, self.request_recheck)
-        # Subscribe before reading: a change in between is then heard of.
+        # Subscribe before reading, so that no change in between is missed.
         self._channels[poll_id] = channel
         channel.subscribed = await self._hints.subscribe(poll_id)
         await self._read(channel)
@@ -178,7 +175,7 @@ class Hub:
             channel.subscribed = False
 
     def refresh(self, channel: Channel) -> None:
-        """Read and show the channel's tally: at once, or a tick after the last time."""
+        """Read and show the channel's tally, at once or a tick after the last time."""
         channel.stale = True
         if channel.refresh_task is None:
             channel.refresh_task = self.loop.create_task(self._run_refresh(channel))
@@ -187,7 +184,7 @@ class Hub:
         try:
             while channel.stale:
                 tick = OVERLOAD_TICK_SECONDS if self.overload.overloaded else TICK_SECONDS
-                await asyncio.sleep(max(0.0, channel.sent_at + tick - time.monotonic()))
+                await _sleep_until(channel.sent_at + tick)
                 channel.stale, channel.sent_at = False, time.monotonic()
                 await self._read(channel)
         except Exception:
@@ -200,14 +197,14 @@ class Hub:
         last = channel.reading
         channel.reading = await self._reader.read(channel.poll_id, last)
         frames = channel.reading.frames
-        # Two reads never overlap, but a replica or a restored database may still look back.
+        # Two reads never overlap, but a replica or a restored database may answer with an older tally.
         if channel.frames is None or frames.stamp >= channel.frames.stamp:
             if channel.reading is not last:
                 channel.update(frames)
             channel.change_seen, channel.confirmed_at = change, began
 
     async def _run_checks(self) -> None:
-        """Once a second: whatever hints were lost, presence, and channels that nobody needs."""
+        """Once a second, make up for lost hints, tell presence and close idle channels."""
         while not self._stopped:
             await asyncio.sleep(CHECK_SECONDS)
             try:
@@ -218,7 +215,7 @@ class Hub:
                 logger.warning("database_away", exc_info=True)
                 await self.in_thread(modes.publish, modes.DATABASE_AWAY)
             except Exception:
-                logger.warning("watch_failed", exc_info=True)
+                logger.warning("hub_check_failed", exc_info=True)
 
     async def _check_channels(self) -> None:
         now = time.monotonic()
@@ -237,15 +234,17 @@ class Hub:
                 channel.access_recheck.task = self.loop.create_task(
                     recheck_access(channel, subscribers, self.in_thread)
                 )
-        channels = dict(self._channels)  # one that is opened meanwhile is not in the answer
+        channels = dict(self._channels)  # those that are opened meanwhile are not in the answer
         known = await self._reader.stamps(list(channels))
         for poll_id, channel in channels.items():
             if poll_id not in known:
                 channel.close_all()  # the poll was deleted
                 await self._close_channel(channel)
-            elif channel.frames is None or known[poll_id] != channel.frames.stamp:
-                self.refresh(channel)
-            elif channel.change is channel.change_seen:
+            elif (
+                channel.frames is not None
+                and known[poll_id] == channel.frames.stamp
+                and channel.change is channel.change_seen
+            ):
                 channel.confirmed_at = now
             else:
                 self.refresh(channel)
@@ -265,6 +264,10 @@ class Hub:
         await self._hints.unsubscribe(channel.poll_id)
 
 
+async def _sleep_until(due: float) -> None:
+    await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+
 def _poll_id(code: str) -> int | None:
     return Poll.objects.filter(code=code).values_list("pk", flat=True).first()
 
@@ -273,12 +276,12 @@ _hub: Hub | None = None
 
 
 def current_hub() -> Hub | None:
-    """This process's hub, if it has one yet, from any thread."""
+    """Return this process's hub if it has one yet. From any thread."""
     return _hub if _hub is not None and not _hub.loop.is_closed() else None
 
 
 def get_hub() -> Hub:
-    """The hub of the running event loop; a server process has one loop, and so one hub."""
+    """Return the hub of the running event loop; a server process has one loop, and so one hub."""
     global _hub
     if _hub is None or _hub.loop is not asyncio.get_running_loop():
         _hub = Hub()

@@ -1,7 +1,8 @@
-"""Whether this process is overloaded, so that showing has to make room for accepting.
+"""Detects that this process is overloaded, so that showing makes room for accepting ballots.
 
-It is when ballots are turned away or the event loop is late at every look for a while, and no more once
-it has had none of that for a good while longer: a mode that flaps would be worse than either.
+Hysteresis, since a flapping mode would be worse than either state: overloaded after two seconds in which
+every sample was short of time (ballots were turned away, or the event loop was late), and no longer after
+ten seconds without any such sample.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from polls.casting import backpressure
 logger = logging.getLogger(__name__)
 
 SAMPLE_SECONDS = 0.25
-#: A look that comes so much (seconds) too late: nothing else on this loop was any more punctual.
+#: A timer that fires this much too late: everything else on this event loop was just as late.
 LATE_SECONDS = 0.25
 ON_AFTER_SECONDS = 2.0
 OFF_AFTER_SECONDS = 10.0
@@ -25,7 +26,7 @@ PUBLISH_SECONDS = 1.0
 
 
 class OverloadDetector:
-    """What the looks came to. Times are a monotonic clock's seconds."""
+    """An overload flag with hysteresis. Times are seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self.overloaded = False
@@ -33,7 +34,7 @@ class OverloadDetector:
         self._last_short_at = 0.0
 
     def observe(self, *, short: bool, now: float) -> bool:
-        """Take note of one look; whether `overloaded` has changed."""
+        """Take one sample; return whether `overloaded` has changed."""
         if not self._last_ok_at:
             self._last_ok_at = now
         if short:
@@ -49,14 +50,14 @@ class OverloadDetector:
 
 
 async def monitor(overload: OverloadDetector, in_thread: Callable[..., Awaitable[None]]) -> None:
-    """For ever. While it is overloaded, the other processes and the admin are told."""
+    """Take samples until cancelled; while overloaded, publish the mode for other processes and the admin."""
     published_at = 0.0
     while True:
         due = time.monotonic() + SAMPLE_SECONDS
         await asyncio.sleep(SAMPLE_SECONDS)
         now = time.monotonic()
         if overload.observe(short=now - due > LATE_SECONDS or backpressure.is_refusing(), now=now):
-            logger.warning("overloaded" if overload.overloaded else "not_crowded_any_more")
+            logger.warning("overloaded" if overload.overloaded else "overload_ended")
         if overload.overloaded and now - published_at >= PUBLISH_SECONDS:
             published_at = now
             await in_thread(modes.publish, modes.CROWDED)

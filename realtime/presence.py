@@ -1,34 +1,34 @@
-"""How many are watching a poll, over all processes, without anybody keeping a list of them.
+"""Counts a poll's viewers over all processes, without a shared list of them.
 
-Each process tells the others its own count through the poll's group, on change and now and
-then; a process that isn't heard of any more drops out of the sum.
+Each process sends its own count to the others through the poll's group, on change and every few seconds. The
+count of a process that has been silent for longer drops out of the sum.
 """
 
 from __future__ import annotations
 
-#: Seconds between two tellings of an unchanged count, and until a silent process is forgotten.
+#: Between two messages with an unchanged count, and until a silent process is forgotten.
 SEND_SECONDS = 5.0
 EXPIRE_SECONDS = 12.0
 
 
 class Presence:
-    """What one process knows of a poll's viewers. Times are a monotonic clock's seconds."""
+    """What one process knows of a poll's viewers. Times are seconds of a monotonic clock."""
 
-    __slots__ = ("_others", "_told", "_told_at")
+    __slots__ = ("_others", "_sent", "_sent_at")
 
     def __init__(self) -> None:
         self._others: dict[str, tuple[int, float]] = {}
-        self._told = -1
-        self._told_at = 0.0
+        self._sent = -1
+        self._sent_at = 0.0
 
     def receive(self, process: str, count: int, now: float) -> None:
         self._others[process] = (count, now)
 
     def due(self, own: int, now: float) -> bool:
-        """Whether to tell the others now; if so, counts as told."""
-        if own == self._told and now - self._told_at < SEND_SECONDS:
+        """Whether to send our count to the others now; if so, it is noted as sent."""
+        if own == self._sent and now - self._sent_at < SEND_SECONDS:
             return False
-        self._told, self._told_at = own, now
+        self._sent, self._sent_at = own, now
         return True
 
     def total(self, own: int, now: float) -> int:

@@ -1,11 +1,11 @@
-"""The messages that every screen gets: pure functions from documents to bytes.
+"""The messages to viewers: pure functions from documents to bytes.
 
     {"type": "tally", …}     the tally endpoint's document
     {"type": "state", …}     the poll moved in its lifecycle
     {"type": "viewers", …}   how many are watching; also the heartbeat
 
-A message is encoded once, down to the bytes on the wire, and goes to all. Viewers drop what
-is older than what they have, in (epoch, revision, version).
+A message is encoded once, down to the bytes on the wire, and the same bytes go to all viewers. A viewer drops
+messages that are older than what it has, by (epoch, revision, version).
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from analytics.results.tallies import Snapshot
 from analytics.results.visibility import Viewer, may_see
 
 _encode = msgspec.json.encode
-#: recheck: look again whether I may see the tally. ping: show that this connection still carries something.
+#: recheck: check again whether this viewer may see the tally. ping: show that the connection still works.
 REQUESTS = ("recheck", "ping")
 _FINAL_TEXT = b"\x81"
 
 
 def group_name(poll_id: int) -> str:
-    """The Channels group in which hubs hear of this poll."""
+    """Return the name of the Channels group for hints about this poll."""
     return f"poll.{poll_id}"
 
 
 class Message:
-    """One message in every form it leaves in. Two are equal if they say the same."""
+    """One message, encoded for every kind of connection. Messages with the same content are equal."""
 
     __slots__ = ("chunk", "event", "frame", "text")
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         payload = _encode(content)
-        self.text = payload.decode()  # for a server that makes its own frames
+        self.text = payload.decode()  # for servers that build their own frames
         self.frame = websocket_frame(payload)
         self.event = b"event: %s\ndata: %s\n\n" % (content["type"].encode(), payload)
         self.chunk = http_chunk(self.event)
@@ -51,7 +51,7 @@ class Message:
 
 
 def websocket_frame(payload: bytes) -> bytes:
-    """A whole text message as a server sends it: one frame, unmasked, uncompressed (RFC 6455, 5.2)."""
+    """Encode a whole text message of a server as one frame, unmasked and uncompressed (RFC 6455, 5.2)."""
     length = len(payload)
     if length < 126:
         return b"%b%c%b" % (_FINAL_TEXT, length, payload)
@@ -61,7 +61,7 @@ def websocket_frame(payload: bytes) -> bytes:
 
 
 def http_chunk(part: bytes) -> bytes:
-    """A part of an HTTP/1.1 body in chunked coding (RFC 9112, 7.1)."""
+    """Encode a part of an HTTP/1.1 body as a chunk (RFC 9112, 7.1)."""
     return b"%x\r\n%b\r\n" % (len(part), part)
 
 
@@ -71,9 +71,9 @@ def viewers_message(count: int) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """A snapshot as messages: one for each kind of viewer (most of them the same), and the state.
+    """A snapshot as messages: the state, and a tally for each kind of viewer (often the same one).
 
-    `document` is what the tally endpoint answers to everybody; None where that depends on who asks.
+    `document` is the tally endpoint's answer to everybody; None if the answer depends on the viewer.
     """
 
     stamp: tuple[int, int, int]
@@ -85,9 +85,9 @@ class Frames:
 
 
 def build_frames(snap: Snapshot, before: Frames | None = None) -> Frames:
-    """`before`: what an earlier tally of the same poll came to, if the poll still stands as it did.
+    """Encode a snapshot. `before`: the frames of an earlier tally of the poll in the same state.
 
-    Only what depends on votes is then made anew.
+    With `before`, only what depends on votes is encoded again.
     """
     poll = snap.poll
     shown_document = document(snap, visible=True)
@@ -112,9 +112,9 @@ def _hidden_tally(snap: Snapshot) -> Message:
 
 
 def reuse_unchanged(frames: Frames, before: Frames) -> Frames:
-    """`frames`, with the very messages of `before` where they say the same.
+    """Return `frames`, with the Message objects of `before` where the content is the same.
 
-    So what a viewer was sent last can be compared by identity, a pointer for each viewer.
+    What a viewer was sent last can then be compared by identity: one pointer per viewer.
     """
     same = {message: message for message in (before.state, *before.tally.values())}
     return Frames(
@@ -128,7 +128,7 @@ def reuse_unchanged(frames: Frames, before: Frames) -> Frames:
 
 
 def parse_request(text: str | None) -> str | None:
-    """What a client's message asks for: one of REQUESTS, or nothing that we heed."""
+    """Return what a client's message asks for: one of REQUESTS, or None for anything else."""
     try:
         message = msgspec.json.decode(text or "")
     except (msgspec.MsgspecError, ValueError, RecursionError):

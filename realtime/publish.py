@@ -1,7 +1,7 @@
-"""Telling the hubs of all processes that polls have changed, through their Channels groups.
+"""Tells the hubs of all processes that polls have changed, through the polls' Channels groups.
 
-Called from workers and web threads, which have no event loop of their own: one thread with
-a loop does the sending, conflates what comes while it sends, and holds nobody up.
+Called from workers and web threads, which have no event loop. So one thread with a loop of its own sends the
+hints, and combines those for the same poll that arrive while it is sending. Callers never wait.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 
 class Announcer:
+    """Collects the polls that have changed, and sends a hint for each."""
+
     def __init__(self) -> None:
         self._pending: set[int] = set()
         self._lock = threading.Lock()
@@ -38,11 +40,11 @@ class Announcer:
         asyncio.run_coroutine_threadsafe(self._send(), loop)
 
     def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The loop of this process's hub: the in-memory layer's queues belong to it alone."""
+        """Send from the hub's event loop if the layer is in memory, since its queues belong to that loop."""
         self._hub_loop = loop
 
     def _sending_loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop to send from; None where nobody can be listening."""
+        """Return the event loop to send from; None if nobody can be listening."""
         if isinstance(get_channel_layer(), InMemoryChannelLayer):
             if self._hub_loop is None or self._hub_loop.is_closed():
                 self._pending.clear()
@@ -66,7 +68,7 @@ class Announcer:
                 try:
                     await layer.group_send(group_name(poll_id), {"type": "poll.changed", "poll": poll_id})
                 except Exception:
-                    # A hint: the hubs find out within a second by themselves.
+                    # Only a hint: the hubs find the change by themselves within a second.
                     logger.warning("announcement_lost", extra={"poll": poll_id}, exc_info=True)
 
 

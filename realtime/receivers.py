@@ -1,4 +1,4 @@
-"""What this floor hears from those below."""
+"""Receivers of the signals that polls and tallies have changed."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def _on_poll_changed(sender: Any, poll_id: int, **_: Any) -> None:
 def _announce(poll_ids: set[int]) -> None:
     hub = current_hub()
     if hub is not None:
-        hub.mark_changed(poll_ids)  # before whoever made the change hears that it is done
+        hub.mark_changed(poll_ids)  # before the caller is told that its change is done
     announce(poll_ids)

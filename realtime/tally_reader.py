@@ -1,7 +1,7 @@
-"""What the channels' ticks read from the database, in a thread that keeps its connection between them.
+"""Reads tallies for the hub, in a thread that keeps its database connection between reads.
 
-Taking one from the pool and having it checked costs as much as a tally. It is given back once a
-second, so that an idle hub holds none and one that died is noticed.
+Taking a connection from the pool and checking it costs as much as reading a tally. The connection is given
+back once a second, so that an idle hub holds none and a dead one is noticed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ T = TypeVar("T")
 
 
 class Reading(NamedTuple):
-    """What was read of a poll, and what it came to."""
+    """A poll's snapshot, and the frames made from it."""
 
     snap: Snapshot
     frames: Frames
 
 
 def read_poll(poll_id: int, last: Reading | None) -> Reading:
-    """What a channel shows now; `last`, what was read before, if nothing has changed since."""
+    """Read a poll; return `last`, the reading before, if nothing has changed since."""
     snap = tallies.newest(poll_id, last.snap if last else None)
     if last is None or snap.poll is not last.snap.poll:
         return Reading(snap, build_frames(snap))
@@ -37,6 +37,8 @@ def read_poll(poll_id: int, last: Reading | None) -> Reading:
 
 
 class TallyReader:
+    """One thread that reads for the hub."""
+
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "hub-reader")
 
@@ -44,11 +46,11 @@ class TallyReader:
         return await self._run(_keeping_connection, read_poll, poll_id, last)
 
     async def stamps(self, poll_ids: list[int]) -> dict[int, tuple[int, int, int]]:
-        """What is newest of each poll; once a second, since it also gives the connection back."""
+        """Read the stamps of these polls. Also gives the connection back: call it once a second."""
         return await self._run(in_thread, tallies.stamps, poll_ids)
 
     def stop(self) -> None:
-        # A connection that goes with its thread would be missing from the pool.
+        # The pool would miss a connection that ended with its thread.
         self._thread.submit(connections.close_all)
         self._thread.shutdown(wait=True)
 

@@ -1,7 +1,6 @@
-"""Which kind of viewer somebody is, from the cookies that came with the connection.
+"""Identifies viewers by the cookies of their connection: staff, voter or public.
 
-Blocking code: it may ask the database and the vote log. Nobody is looked up where everybody
-sees the same.
+Blocking: it may query the database and the vote log. Not called for polls whose tally is public.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from polls.models import Visibility
 
 
 def identify_viewer(cookie: bytes, code: str, results_visible: str) -> Viewer:
+    """Return what kind of viewer of this poll the cookies make somebody."""
     cookies = _cookies(cookie)
     if _is_staff(cookies.get(settings.SESSION_COOKIE_NAME)):
         return Viewer.STAFF
@@ -29,13 +29,13 @@ def identify_viewer(cookie: bytes, code: str, results_visible: str) -> Viewer:
 
 
 def identify_viewers(cookies: list[bytes], code: str, results_visible: str) -> list[Viewer]:
-    """Of several viewers; screens that share a session share the look."""
+    """Identify several viewers, those with the same cookies only once."""
     known = {cookie: identify_viewer(cookie, code, results_visible) for cookie in set(cookies)}
     return [known[cookie] for cookie in cookies]
 
 
 def _is_staff(session_key: str | None) -> bool:
-    """Whether this is the session of somebody who is logged in to the admin."""
+    """Whether this is the session of a user who is logged in to the admin."""
     if not session_key:
         return False
     session = import_module(settings.SESSION_ENGINE).SessionStore(session_key).load()

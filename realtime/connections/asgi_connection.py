@@ -1,4 +1,4 @@
-"""A viewer's line over plain ASGI sends, for servers that offer nothing better."""
+"""A viewer's connection over plain ASGI messages, for servers that can't hand connections over."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from realtime.protocol import Message
 
 
 class ASGIConnection:
-    """Sends one message at a time, in a task of its own, and is held up meanwhile."""
+    """Sends one message at a time in a task of its own; until that is done, writing is paused."""
 
-    def __init__(self, watcher: ConnectionListener, send: Callable[[Message], Awaitable[None]]) -> None:
+    def __init__(self, listener: ConnectionListener, send: Callable[[Message], Awaitable[None]]) -> None:
         self.writing_paused = False
-        self._watcher = watcher
+        self._listener = listener
         self._send = send
         self._waiting: list[Message] = []
         self._wake = asyncio.Event()
@@ -26,7 +26,7 @@ class ASGIConnection:
         self._wake.set()
         if not self.writing_paused:
             self.writing_paused = True
-            self._watcher.on_writing_paused()
+            self._listener.on_writing_paused()
 
     def close(self, code: int) -> None:
         if not self.ended.done():
@@ -37,7 +37,10 @@ class ASGIConnection:
             self.ended.set_result(None)
 
     async def run(self, reading: Awaitable[None], at_most: float | None = None) -> int | None:
-        """Until `reading` ends, as the viewer left, or the line does; the code to close with, if any."""
+        """Run until `reading` ends, since the viewer left, or the connection is closed or aborted.
+
+        Returns the code to close with, if any. Ends after `at_most` seconds.
+        """
         tasks: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(reading),
             asyncio.ensure_future(self._write()),
@@ -46,7 +49,7 @@ class ASGIConnection:
             await asyncio.wait([*tasks, self.ended], timeout=at_most, return_when=asyncio.FIRST_COMPLETED)
             return self.ended.result() if self.ended.done() else None
         finally:
-            self._watcher.on_closed()
+            self._listener.on_closed()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -60,4 +63,4 @@ class ASGIConnection:
                 await self._send(message)
             if not self._waiting:
                 self.writing_paused = False
-                self._watcher.on_writing_resumed()
+                self._listener.on_writing_resumed()

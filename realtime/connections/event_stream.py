@@ -1,7 +1,8 @@
-"""The tally as server-sent events: for those who want no WebSocket, from the same bytes.
+"""The tally as server-sent events, for clients without WebSocket, from the same bytes.
 
-Plain ASGI ahead of Django, for a stream holds no thread. Whatever is not a stream to be had,
-another method or an unknown poll, is passed on to the view of the same address, which says so.
+Plain ASGI ahead of Django, so that a stream holds no thread. Other methods, unknown polls and clients that
+accept no event stream are left to the view with the same address (event_stream_schema.py), which refuses
+them.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ logger = logging.getLogger(__name__)
 
 PATH = re.compile(r"/api/v1/polls/([^/]+)/stream/")
 SUFFIX = "/stream/"
-#: What a client waits before it comes back: everybody loses the same server at the same moment.
+#: How long a client waits before it reconnects. Random, since all clients lose a server at the same moment.
 RETRY_MILLISECONDS = (1000, 4000)
-#: A server without a hand-over may keep all that a stalled client doesn't take: its streams end in time.
+#: A server that can't hand connections over may buffer without limit for a stalled client: it ends its
+#: streams.
 PLAIN_SECONDS = 300.0
 
 HEADERS = [
@@ -40,7 +42,7 @@ Scope = dict[str, Any]
 
 
 class EventStreamLane:
-    """Serves the streams, and leaves the rest to the application behind."""
+    """Serve event streams, and pass everything else on to Django."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -54,7 +56,7 @@ class EventStreamLane:
 
 
 async def _requested_channel(scope: Scope) -> Channel | None:
-    """The channel whose stream is asked for; None where it isn't for us to answer."""
+    """Return the channel whose stream is requested; None if the request is to be passed on."""
     path = PATH.fullmatch(scope["path"])
     headers = dict(scope["headers"])
     if (
@@ -67,12 +69,12 @@ async def _requested_channel(scope: Scope) -> Channel | None:
     try:
         return await get_hub().get_channel(canonical_code(path[1]))
     except Exception:
-        logger.warning("viewer_not_let_in", exc_info=True)
+        logger.warning("channel_not_opened", exc_info=True)
         return None
 
 
 def _host(scope: Scope, headers: dict[bytes, bytes]) -> bytes:
-    """The host that is asked; as Django has it, our own address where a client names none."""
+    """Return the request's host: as in Django, the server's address if the client names none."""
     if b"host" in headers:
         return headers[b"host"]
     server = scope.get("server") or ("", 0)
@@ -82,9 +84,10 @@ def _host(scope: Scope, headers: dict[bytes, bytes]) -> bytes:
 async def _stream(channel: Channel, scope: Scope, receive: Any, send: Any) -> None:
     assert channel.frames
     public = channel.frames.results_visible == Visibility.ALWAYS
-    whose = (b"access-control-allow-origin", b"*") if public else (b"vary", b"Cookie")
-    await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, whose]})
-    # No empty line behind it: it belongs to the first event, since some clients take a block for an event.
+    sharing = (b"access-control-allow-origin", b"*") if public else (b"vary", b"Cookie")
+    await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, sharing]})
+    # Without an empty line after it, this is part of the first event: some clients expect an event in each
+    # block.
     retry = b"retry: %d\n" % random.randint(*RETRY_MILLISECONDS)
     await send({"type": "http.response.body", "body": retry, "more_body": True})
 
@@ -106,7 +109,7 @@ async def _stream(channel: Channel, scope: Scope, receive: Any, send: Any) -> No
 
 
 def _access_cookies(scope: Scope) -> bytes:
-    """What tells who is watching; nothing of it where another site's page asks."""
+    """Return the cookies that identify the viewer; none if another site's page makes the request."""
     headers = scope["headers"]
     host = _host(scope, dict(headers)).decode("latin-1")
     if not origin_allowed(origin_of(headers), host, secure=is_secure(scope)):

@@ -1,4 +1,4 @@
-"""The event stream's address as the schema knows it, and what is answered there instead of a stream."""
+"""The view behind the event stream's address: it refuses requests, and describes the stream in the schema."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polls.models import Poll, canonical_code
 
 
 class EventStream(JSONRenderer):
-    """For content negotiation; what a stream refuses is said in JSON."""
+    """Takes part in content negotiation; refusals are rendered as JSON."""
 
     media_type = "text/event-stream"
     format = "events"
@@ -25,7 +25,7 @@ class EventStream(JSONRenderer):
 
 
 class StreamView(Endpoint):
-    """Streams are served ahead of Django (realtime.connections.event_stream): this is for other requests."""
+    """Answers what EventStreamLane passes on. Streams themselves never reach Django."""
 
     authentication_classes: list[Any] = []
     renderer_classes = [EventStream, JSONRenderer]
@@ -33,11 +33,11 @@ class StreamView(Endpoint):
     @extend_schema(
         operation_id="stream",
         tags=["tally"],
-        summary="The tally as it moves, as server-sent events",
+        summary="Follow the tally by server-sent events",
         description=(
-            "Events `tally`, `state` and `viewers`, whose data are the WebSocket's messages of these types."
-            " The tally comes at once, then on change, at most ten times a second; something comes at least"
-            " every 15 seconds. Who may see what is decided when the stream begins."
+            "Events `tally`, `state` and `viewers`; their data are the WebSocket's messages of these types."
+            " The tally is sent at once, then on change, at most ten times a second. Some event is sent at"
+            " least every 15 seconds. Who may see what is decided when the stream begins."
         ),
         auth=ANYBODY,
         parameters=[CODE, RETRY_AFTER],

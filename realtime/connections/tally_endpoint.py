@@ -1,9 +1,9 @@
-"""The tally endpoint from the hub's snapshot: the same answers as the view's, without Django.
+"""The tally endpoint from the hub's snapshot: the view's answers without Django.
 
-Nothing here knows what the view's answers look like. The lane keeps the headers of one that the
-view gave, and gives them again, with the hub's ETag and document, to a request that differs in
-nothing Django looks at. So it can't answer differently, whatever middleware is put in between.
-What it hasn't seen yet, or isn't sure of, it passes on.
+This module doesn't know what the view's answers look like. It remembers the headers of an answer of the
+view, and sends them again, with the hub's ETag and document, for requests that differ in nothing that
+Django looks at. So it can't answer differently, whatever middleware is added. Requests that it hasn't seen
+answered yet, and polls whose snapshot may be out of date, go to the view.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 PATH = re.compile(r"/api/v1/polls/([A-Za-z0-9]{1,32})/tally/")
 SUFFIX = "/tally/"
-#: Headers that no answer of ours depends on, or that are looked at here. All others tell requests apart.
+#: Headers that no answer depends on, or that this module evaluates. All others are part of a request's key.
 IGNORED_HEADERS = frozenset(
     b"user-agent referer origin connection cache-control pragma priority dnt upgrade-insecure-requests"
     b" x-forwarded-for x-real-ip via x-request-id traceparent tracestate accept-encoding sec-fetch-site"
@@ -34,12 +34,12 @@ IGNORED_HEADERS = frozenset(
     b" sec-gpc".split()
 )
 BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
-#: The one cookie that an answer for everybody may depend on, by the language of its headers.
+#: The only cookie that a public answer may depend on: it sets the language of the headers.
 LANGUAGE_COOKIE = settings.LANGUAGE_COOKIE_NAME.encode()
-#: Sorts of requests that are known at a time, and bytes of the headers that tell one from another;
-#: and channels, beyond which only viewers open more.
+#: Keys that are remembered at a time; bytes of headers in one; and channels beyond which only viewers open
+#: more.
 MAX_KNOWN, MAX_KEY_BYTES, MAX_CHANNELS = 512, 2048, 1000
-#: A snapshot that was not compared with the database for longer is not given out.
+#: A snapshot that hasn't been compared with the database for longer isn't used.
 TRUSTED_SECONDS = 3.0
 
 Scope = dict[str, Any]
@@ -47,6 +47,8 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class TallyLane:
+    """Answer for the tally view where the hub's snapshot is certain to be current; pass on the rest."""
+
     def __init__(self, app: Any) -> None:
         self.app = app
         self._headers: dict[tuple[Any, ...], Headers] = {}
@@ -91,7 +93,7 @@ class TallyLane:
         return start, {"type": "http.response.body", "body": body}
 
     def _observing(self, send: Any, code: str, key: tuple[Any, ...]) -> Any:
-        """`send`, with an eye on the view's answer."""
+        """Wrap `send` to remember the headers of the view's answer."""
 
         async def send_seen(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start" and message["status"] in (200, 304):
@@ -116,10 +118,10 @@ class TallyLane:
 
 
 def request_key(scope: Scope) -> tuple[tuple[Any, ...], bytes] | None:
-    """What tells a request from others as far as Django cares, and its If-None-Match.
+    """Return what distinguishes a request from others for Django, and its If-None-Match.
 
-    None for one that is better passed on: with a query, a body, cookies that Django may answer to, or so much
-    in its headers that it isn't worth remembering.
+    None for requests to pass on: with a query, a body, a cookie that changes the answer, or too many
+    headers to remember.
     """
     if scope["query_string"]:
         return None
@@ -141,15 +143,15 @@ def request_key(scope: Scope) -> tuple[tuple[Any, ...], bytes] | None:
 
 
 def trusted_frames(channel: Channel | None) -> Frames | None:
-    """What a channel shows to everybody, unless the view might know better."""
+    """Return a channel's frames if the tally is public and certainly current."""
     if channel is None or channel.frames is None or channel.frames.results_visible != Visibility.ALWAYS:
         return None
-    heard = channel.subscribed and channel.change is channel.change_seen
-    return channel.frames if heard and time.monotonic() - channel.confirmed_at < TRUSTED_SECONDS else None
+    current = channel.subscribed and channel.change is channel.change_seen
+    return channel.frames if current and time.monotonic() - channel.confirmed_at < TRUSTED_SECONDS else None
 
 
 async def _open_channel(hub: Hub, code: str) -> None:
     try:
         await hub.get_channel(code)
     except Exception:
-        logger.warning("room_not_opened", exc_info=True)
+        logger.warning("channel_not_opened", exc_info=True)

@@ -1,8 +1,8 @@
 """A viewer's WebSocket, as a plain ASGI application.
 
-Not a Channels consumer class: that one asks for database connections to be closed on a
-shared thread at every message it dispatches, and makes each viewer a channel of its own.
-Where the server can take an idle connection over, nothing of this runs while a viewer watches.
+Not a Channels consumer: a consumer closes database connections on a shared thread at every message, and
+gives each viewer a channel in the channel layer. Where the server takes idle connections over
+(realtime/handover.py), no code of this module runs while a viewer watches.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from realtime.protocol import Message
 logger = logging.getLogger(__name__)
 
 FOREIGN_ORIGIN, TRY_LATER = 4403, 1013
-#: The query of screens that the organiser watches: they are no audience.
+#: The query of the organiser's own screens, which don't count as viewers.
 NO_AUDIENCE = b"audience=no"
 
 Scope = dict[str, Any]
@@ -30,19 +30,19 @@ Scope = dict[str, Any]
 
 async def tally_socket(scope: Scope, receive: Any, send: Any) -> None:
     await receive()
-    # Accepted before it may be refused: a browser is told the code only of a socket that was open.
+    # Accept before refusing: a browser learns the close code only of a socket that was open.
     await send({"type": "websocket.accept"})
     headers = dict(scope["headers"])
     host = headers.get(b"host", b"")
     origin = origin_of(scope["headers"])
-    # A host that isn't ours: its page may have our address by now, and an origin to match.
+    # Check the host too: a foreign name that was made to resolve to us (DNS rebinding) has a matching origin.
     if not knows_host(host) or not origin_allowed(origin, host.decode("latin-1"), secure=is_secure(scope)):
         await send({"type": "websocket.close", "code": FOREIGN_ORIGIN})
         return
     try:
         channel = await get_hub().get_channel(canonical_code(scope["url_route"]["kwargs"]["code"]))
     except Exception:
-        logger.warning("viewer_not_let_in", exc_info=True)
+        logger.warning("channel_not_opened", exc_info=True)
         await send({"type": "websocket.close", "code": TRY_LATER})
         return
     if channel is None:
@@ -73,7 +73,7 @@ async def _serve(channel: Channel, subscriber: Subscriber, scope: Scope, receive
 
 
 async def _read_requests(receive: Any, subscriber: Subscriber) -> None:
-    """Until the viewer leaves: the only thing it can ask is whether it may see the tally now."""
+    """Pass the viewer's messages on until it disconnects."""
     await get_hub().check_access(subscriber)
     while (message := await receive())["type"] != "websocket.disconnect":
         subscriber.on_message(message.get("text") or "")

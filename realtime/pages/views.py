@@ -1,4 +1,4 @@
-"""The screens: results and presenter. Cacheable pages without a figure in them: those come by socket."""
+"""The pages for screens: results and presenter. They are cacheable: the socket sends all figures."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def present(request: HttpRequest, poll: Poll) -> HttpResponse:
         "poll": poll_document(poll),
         "texts": catalogue(COMMON, script_messages.PRESENT),
         "qr": qr_svg(voting),
-        # Where the settings don't say it, the page looks whether it was opened there itself.
+        # Without PUBLIC_URL, the page checks in the browser whether it was opened at this host.
         "host": "" if settings.PUBLIC_URL else host,
         "address": host + reverse("polls:join").rstrip("/"),
         "manage": reverse("admin:polls_poll_change", args=[poll.pk]),
@@ -53,7 +53,7 @@ def present(request: HttpRequest, poll: Poll) -> HttpResponse:
 
 @lru_cache(maxsize=256)
 def qr_svg(url: str) -> SafeString:
-    """The address as an inline SVG: dark on light in every scheme, with the quiet zone that scanners need."""
+    """Draw an address as inline SVG: always dark on light, with the quiet zone that scanners need."""
     code = segno.make(url, error="m", micro=False)
     svg = code.svg_inline(border=4, omitsize=True, dark="#000", light="#fff", svgclass="qr", lineclass=None)
-    return mark_safe(svg)  # noqa: S308 - made of squares, none of the address's text is in it
+    return mark_safe(svg)  # noqa: S308 - squares only, no text of the address
