@@ -72,7 +72,7 @@ def sweep(task: Any) -> None:
             logger.exception("partition_not_counted", extra={"partition": partition})
     closing.close_counted_polls()
     stepped_results.catch_up()
-    moves.go_on()
+    moves.resume_releases()
     resuming.continue_resumed()
 
 

@@ -29,7 +29,7 @@ from unfold.widgets import (
 
 from analytics.models import Quarantine
 from analytics.quarantine import decisions, disclosure_control
-from analytics.quarantine.moves import SetAside
+from analytics.quarantine.moves import QuarantineOutcome
 from analytics.results.tallies import is_stepping
 from polls.admin.base import Admin
 from polls.admin.search import FoldedSearch
@@ -187,10 +187,10 @@ class QuarantineAdmin(FoldedSearch, Admin):
     def save_model(self, request: HttpRequest, obj: Quarantine, form: QuarantineForm, change: bool) -> None:
         given, by = form.cleaned_data, user_actor(request.user)
         if given["from_now_on"]:
-            obj.pk = decisions.stand(given["code"], given["reason"], by).pk
+            obj.pk = decisions.quarantine_new_ballots(given["code"], given["reason"], by).pk
             self.message_user(request, _("Further ballots are set aside, until you end it."))
         else:
-            done = decisions.by_receipts(given["code"], given["found"], given["reason"], by)
+            done = decisions.quarantine_receipts(given["code"], given["found"], given["reason"], by)
             if done.decision is None:
                 raise NothingSetAside(_said(done))
             self.message_user(request, _said(done))
@@ -272,10 +272,10 @@ def _steps(decision: Quarantine) -> list[tuple[str, Any]]:
 
 
 def _needs_more(decision: Quarantine) -> int:
-    return 0 if decision.released_at else disclosure_control.needs_more(decision)
+    return 0 if decision.released_at else disclosure_control.minimum_to_release(decision)
 
 
-def _said(done: SetAside) -> str:
+def _said(done: QuarantineOutcome) -> str:
     set_aside = ngettext(
         "%(count)s ballot is set aside.", "%(count)s ballots are set aside.", done.ballots
     ) % {"count": done.ballots}

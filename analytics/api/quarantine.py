@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from analytics.models import Quarantine
 from analytics.quarantine import decisions
-from analytics.quarantine.moves import SetAside
+from analytics.quarantine.moves import QuarantineOutcome
 from polls.api.endpoints import Endpoint
 from polls.api.fields import Flag, Moment, StrictSerializer, Text
 from polls.api.permissions import ApiKey, PollScope
@@ -112,8 +112,8 @@ class Quarantines(_Quarantine):
             raise Malformed("Give from_now_on; receipts take a person, in the admin.")
         if "receipts" in fields:
             raise PersonRequired("By their receipts, ballots are set aside by a person in the admin.")
-        decision = decisions.stand(poll, fields["reason"], client_actor(request.auth))
-        return Response(SetAsideDocument(SetAside(decision)).data, status=201)
+        decision = decisions.quarantine_new_ballots(poll, fields["reason"], client_actor(request.auth))
+        return Response(SetAsideDocument(QuarantineOutcome(decision)).data, status=201)
 
 
 class _Step(_Quarantine):

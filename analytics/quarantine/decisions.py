@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 from analytics.counting.checkpoints import lock_all_checkpoints
 from analytics.models import Checkpoint, Quarantine
 from analytics.quarantine import disclosure_control, moves
-from analytics.quarantine.moves import SetAside
+from analytics.quarantine.moves import QuarantineOutcome
 from polls import lifecycle
 from polls.audit_log import record
 from polls.casting.receipts import open_receipt
@@ -31,28 +31,28 @@ from polls.models import Ballot, Poll, State
 from polls.votelog import store_clock
 
 #: Receipts a decision: counting waits until the last of their ballots is moved.
-RECEIPTS_AT_MOST = 100_000
+MAX_RECEIPTS = 100_000
 
 
-def by_receipts(poll: Poll, receipts: Iterable[str], reason: str, by: str) -> SetAside:
+def quarantine_receipts(poll: Poll, receipts: Iterable[str], reason: str, by: str) -> QuarantineOutcome:
     """Set aside the ballots of these receipts' voters, in the poll's current round.
 
     A receipt whose ballot its voter has replaced since stands for the one that took its place. All or none,
     in one transaction: a part of them in between would show what few ballots mark.
     """
-    done, given = SetAside(), list(islice(receipts, RECEIPTS_AT_MOST + 1))
-    if len(given) > RECEIPTS_AT_MOST:
+    done, given = QuarantineOutcome(), list(islice(receipts, MAX_RECEIPTS + 1))
+    if len(given) > MAX_RECEIPTS:
         raise Malformed(
             _("A decision takes at most %(most)s receipts: divide the list, and set its parts aside in turn.")
-            % {"most": f"{RECEIPTS_AT_MOST:,}"}
+            % {"most": f"{MAX_RECEIPTS:,}"}
         )
-    reason, voters = _reason(reason), list(_voters(poll, given, done))
+    reason, voters = _reason(reason), list(_open_receipts(poll, given, done))
     with transaction.atomic():
         lock_all_checkpoints()
         cells = disclosure_control.cells_to_move(poll, voters, done)
         if cells:
             done.decision = _decide(poll, reason, by)
-            moves.set_aside(poll, voters, cells, done)
+            moves.quarantine(poll, voters, cells, done)
             detail = {"reason": reason, "ballots": done.ballots, "round": poll.round}
             record(by, "ballots set aside", poll.code, quarantine=done.decision.pk, **detail)
     if done.decision:
@@ -60,7 +60,7 @@ def by_receipts(poll: Poll, receipts: Iterable[str], reason: str, by: str) -> Se
     return done
 
 
-def stand(poll: Poll, reason: str, by: str) -> Quarantine:
+def quarantine_new_ballots(poll: Poll, reason: str, by: str) -> Quarantine:
     """Set aside every ballot of an open poll that is accepted from now on, until it is ended or released."""
     with transaction.atomic():
         lock_all_checkpoints()
@@ -79,12 +79,12 @@ def end(decision_id: int, by: str) -> Quarantine:
     """What is accepted from now on is counted again; what was set aside stays so."""
     with transaction.atomic():
         lock_all_checkpoints()
-        decision = _locked(decision_id)
+        decision = _lock(decision_id)
         if decision.since is None or decision.until is not None or decision.released_at:
             raise IllegalState(_("This decision doesn't take in any further ballots."))
         decision.until = store_clock()
         decision.save(update_fields=["until"])
-        record(by, "quarantine ended", _code(decision), quarantine=decision.pk)
+        record(by, "quarantine ended", _poll_code(decision), quarantine=decision.pk)
     moves.announce(decision.poll_id)
     return decision
 
@@ -96,27 +96,27 @@ def release(decision_id: int, by: str, progress: Callable[[int], None] | None = 
         # The poll before the decision, as a purge locks them. So it doesn't close between check and move.
         of_decision = Quarantine.objects.filter(pk=decision_id).values("poll_id")
         poll = Poll.objects.select_for_update().filter(pk__in=of_decision).first()
-        decision = _locked(decision_id)
+        decision = _lock(decision_id)
         if decision.released_at is None:
             disclosure_control.check_release(poll, decision)
             decision.released_at, decision.released_by = timezone.now(), by
             decision.save(update_fields=["released_at", "released_by"])
             lifecycle.bump_revision(decision.poll_id)
-            moved = moves.move_some_back(decision)
+            moved = moves.move_chunk_back(decision)
             if progress:
                 progress(moved)
-            record(by, "quarantine released", _code(decision), quarantine=decision.pk)
+            record(by, "quarantine released", _poll_code(decision), quarantine=decision.pk)
     moves.announce(decision.poll_id)
     moves.move_back(decision, progress=progress)
     return decision
 
 
-def ballots_of(decision: Quarantine) -> int:
+def count_ballots(decision: Quarantine) -> int:
     """How many ballots a decision keeps apart now."""
     return Ballot.objects.filter(quarantine_id=decision.pk).count()
 
 
-def _voters(poll: Poll, receipts: Iterable[str], done: SetAside) -> Iterator[bytes]:
+def _open_receipts(poll: Poll, receipts: Iterable[str], done: QuarantineOutcome) -> Iterator[bytes]:
     seen = set()
     for receipt in receipts:
         try:
@@ -148,12 +148,12 @@ def _reason(text: str) -> str:
     return text.strip()
 
 
-def _locked(decision_id: int) -> Quarantine:
+def _lock(decision_id: int) -> Quarantine:
     decision = Quarantine.objects.select_for_update().filter(pk=decision_id).first()
     if decision is None:
         raise QuarantineNotFound()
     return decision
 
 
-def _code(decision: Quarantine) -> str:
+def _poll_code(decision: Quarantine) -> str:
     return Poll.objects.filter(pk=decision.poll_id).values_list("code", flat=True).first() or ""

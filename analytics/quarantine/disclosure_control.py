@@ -8,18 +8,18 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from analytics.models import Quarantine
-from analytics.quarantine.moves import SetAside, in_pieces, step_of
+from analytics.quarantine.moves import QuarantineOutcome, ballots_in_chunks, step_of
 from analytics.results import anonymity_threshold
 from polls.errors import TooFewBallots
 from polls.models import Ballot, Poll, Round, State
 
 
-def needs_more(decision: Quarantine) -> int:
+def minimum_to_release(decision: Quarantine) -> int:
     """How many ballots it takes to release this decision into a result, where it has fewer; else 0."""
-    return _needs_more(Poll.objects.filter(pk=decision.poll_id).first(), decision)
+    return _minimum_to_release(Poll.objects.filter(pk=decision.poll_id).first(), decision)
 
 
-def _needs_more(poll: Poll | None, decision: Quarantine) -> int:
+def _minimum_to_release(poll: Poll | None, decision: Quarantine) -> int:
     if poll is None or (decision.round == poll.round and poll.state == State.OPEN):
         return 0  # ballots come in one by one now, and so may these
     round_ = Round.objects.filter(poll=poll, number=decision.round).first()
@@ -28,7 +28,7 @@ def _needs_more(poll: Poll | None, decision: Quarantine) -> int:
 
 
 def check_release(poll: Poll | None, decision: Quarantine) -> None:
-    if least := _needs_more(poll, decision):
+    if least := _minimum_to_release(poll, decision):
         raise TooFewBallots(
             _(
                 "Voting is over, and these ballots are fewer than %(least)s: the result would show what they"
@@ -38,7 +38,7 @@ def check_release(poll: Poll | None, decision: Quarantine) -> None:
         )
 
 
-def cells_to_move(poll: Poll, voters: list[bytes], done: SetAside) -> set[int | None]:
+def cells_to_move(poll: Poll, voters: list[bytes], done: QuarantineOutcome) -> set[int | None]:
     """The cells that these voters' ballots may be moved out of, by their `released_from`.
 
     Ballots that were released together are a cell: the tallies have shown what all of them mark. Moving all
@@ -46,7 +46,7 @@ def cells_to_move(poll: Poll, voters: list[bytes], done: SetAside) -> set[int | 
     aside are one too, with those of which so few were released that nothing was shown of them.
     """
     found: Counter[tuple[int | None, bool]] = Counter()
-    for ballots in in_pieces(poll, voters):
+    for ballots in ballots_in_chunks(poll, voters):
         rows = ballots.values_list("released_from", "quarantine_id")
         found.update((cell, apart is not None) for cell, apart in rows)
     done.already = sum(count for (_cell, apart), count in found.items() if apart)
@@ -58,7 +58,7 @@ def cells_to_move(poll: Poll, voters: list[bytes], done: SetAside) -> set[int | 
     for (cell, apart), count in found.items():
         if not apart:
             counted[None if cell in small else cell] += count
-    cells = {cell for cell, count in counted.items() if _may_move(poll, cell, small, count, least)}
+    cells = {cell for cell, count in counted.items() if _is_safe_to_move(poll, cell, small, count, least)}
     done.too_few = sum(count for cell, count in counted.items() if cell not in cells)
     if done.too_few and not cells:
         raise TooFewBallots(
@@ -81,7 +81,7 @@ def _small_cells(poll: Poll, least: int) -> set[int | None]:
     }
 
 
-def _may_move(poll: Poll, cell: int | None, small: set[int | None], count: int, least: int) -> bool:
+def _is_safe_to_move(poll: Poll, cell: int | None, small: set[int | None], count: int, least: int) -> bool:
     if count < least:
         return False
     of_cell = Q(released_from=cell) if cell else Q(released_from=None) | Q(released_from__in=small)

@@ -26,11 +26,11 @@ CHUNK = 5000
 #: Voters a statement.
 _VOTERS = 5000
 #: How long a page moves ballots before it leaves the rest to the sweep, and the sweep to the next one.
-PATIENCE_SECONDS = 2.0
+MOVE_SECONDS = 2.0
 
 
 @dataclass(slots=True)
-class SetAside:
+class QuarantineOutcome:
     """What became of a list of receipts. Without any ballot set aside there is no decision."""
 
     decision: Quarantine | None = None
@@ -41,25 +41,25 @@ class SetAside:
     unknown: int = 0  # no receipt of ours, or of another round
 
 
-def go_on() -> None:
+def resume_releases() -> None:
     """Move on with releases that somebody began and left."""
     for decision in Quarantine.objects.filter(released_at__isnull=False, moved_at=None).order_by("pk"):
         move_back(decision)
 
 
 def move_back(
-    decision: Quarantine, seconds: float = PATIENCE_SECONDS, progress: Callable[[int], None] | None = None
+    decision: Quarantine, seconds: float = MOVE_SECONDS, progress: Callable[[int], None] | None = None
 ) -> None:
     """Bring a released decision's ballots back into the first tally, a chunk a transaction."""
     deadline = time.monotonic() + seconds
     while decision.moved_at is None and time.monotonic() < deadline:
-        moved = move_some_back(decision)
+        moved = move_chunk_back(decision)
         if progress:
             progress(moved)
         announce(decision.poll_id)
 
 
-def move_some_back(decision: Quarantine) -> int:
+def move_chunk_back(decision: Quarantine) -> int:
     with transaction.atomic():
         lock_all_checkpoints()
         apart = Ballot.objects.filter(quarantine_id=decision.pk)
@@ -80,9 +80,9 @@ def move_some_back(decision: Quarantine) -> int:
     return len(some)
 
 
-def set_aside(poll: Poll, voters: list[bytes], cells: set[int | None], done: SetAside) -> None:
+def quarantine(poll: Poll, voters: list[bytes], cells: set[int | None], done: QuarantineOutcome) -> None:
     assert done.decision is not None
-    for ballots in in_pieces(poll, voters):
+    for ballots in ballots_in_chunks(poll, voters):
         rows = ballots.filter(quarantine_id=None).values_list("voter_key", "selection", "released_from")
         some = [(voter, selection) for voter, selection, cell in rows if cell in cells]
         moved = ballots.filter(voter_key__in=[voter for voter, _selection in some])
@@ -92,7 +92,7 @@ def set_aside(poll: Poll, voters: list[bytes], cells: set[int | None], done: Set
     result_updates.update_result(poll.pk, poll.round)
 
 
-def in_pieces(poll: Poll, voters: list[bytes]) -> Iterator[QuerySet[Ballot]]:
+def ballots_in_chunks(poll: Poll, voters: list[bytes]) -> Iterator[QuerySet[Ballot]]:
     """These voters' ballots in the current round, some a statement."""
     ballots = Ballot.objects.filter(poll_id=poll.pk, round=poll.round)
     for start in range(0, len(voters), _VOTERS):

@@ -360,7 +360,7 @@ def test_a_dead_letter_is_judged_and_told_by_when_it_was_accepted(pauses: Any) -
     append(new_ballot(poll, 50, 77))
     after = get_log().clock()
     pauses()
-    decisions.stand(poll, "A bot", by="ann")
+    decisions.quarantine_new_ballots(poll, "A bot", by="ann")
     pauses()
     append(new_ballot(poll, 51, 77))
     count()

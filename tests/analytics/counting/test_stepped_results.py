@@ -163,7 +163,7 @@ def test_set_aside_ballots_are_ballots_and_show_with_the_next_step(monkeypatch: 
     before = seen(poll)[0]
     assert before["ballots"] == 4
     receipts = [make_receipt(poll.pk, 1, each.voter_key, each.ballot_id) for each in ballots]
-    decision = decisions.by_receipts(poll, receipts, "Sold", "user ann").decision
+    decision = decisions.quarantine_receipts(poll, receipts, "Sold", "user ann").decision
     assert decision is not None
     assert figures_in(seen(poll)[0]) == figures_in(before)
     one_by_one(poll, range(8, 16))
@@ -285,7 +285,7 @@ class Crowd:
                 some = self.ballots[number : number + 2 * self.poll.release_step]
                 receipts = [make_receipt(self.poll.pk, 1, each.voter_key, each.ballot_id) for each in some]
                 with contextlib.suppress(TooFewBallots):
-                    decisions.by_receipts(self.poll, receipts, "Sold", "user ann")
+                    decisions.quarantine_receipts(self.poll, receipts, "Sold", "user ann")
             case "release":
                 for decision in Quarantine.objects.filter(poll_id=self.poll.pk, released_at=None)[:1]:
                     decisions.release(decision.pk, "user ann")

@@ -61,7 +61,7 @@ def close(poll: Poll) -> Poll:
 
 
 def set_aside(poll: Poll, ballots: list[NewBallot]) -> Quarantine:
-    done = decisions.by_receipts(poll, [receipt(poll, each) for each in ballots], "Sold votes", ANN)
+    done = decisions.quarantine_receipts(poll, [receipt(poll, each) for each in ballots], "Sold votes", ANN)
     assert done.decision is not None
     return done.decision
 
@@ -80,7 +80,7 @@ def test_what_a_rule_sets_aside_is_counted_in_the_second_tally() -> None:
     }  # fmt: skip
     decision = Quarantine.objects.get()
     assert (decision.rule, decision.decided_by, decision.round) == ("over_limit", BY_RULE, 1)
-    assert decisions.ballots_of(decision) == 6
+    assert decisions.count_ballots(decision) == 6
 
 
 def test_a_rule_has_one_decision_a_round_until_it_is_released() -> None:
@@ -165,7 +165,7 @@ def test_ballots_are_set_aside_by_their_receipts() -> None:
     waiting = fill(poll, range(50, 52), 1)
     given = [receipt(poll, each) for each in (*ballots[:5], ballots[0], *waiting)]
     before = version(poll)
-    done = decisions.by_receipts(
+    done = decisions.quarantine_receipts(
         poll, [*given, receipt(other, elsewhere[0]), "nonsense", "A" * 72], " Sold ", ANN
     )
     assert (done.ballots, done.already, done.not_counted, done.unknown) == (5, 0, 2, 3)
@@ -174,7 +174,7 @@ def test_ballots_are_set_aside_by_their_receipts() -> None:
     assert both(poll) == (15, 5)
     assert version(poll) > before
     assert receipt_status(given[0])["status"] == "quarantined"
-    again = decisions.by_receipts(poll, given[:5], "Sold", ANN)
+    again = decisions.quarantine_receipts(poll, given[:5], "Sold", ANN)
     assert (again.decision, again.ballots, again.already) == (None, 0, 5)
     count()
     assert (both(poll), both(other)) == ((17, 5), (1, 0))
@@ -194,8 +194,8 @@ def test_a_receipt_that_was_replaced_stands_for_its_voters_ballot() -> None:
 def test_it_takes_a_reason() -> None:
     poll = open_poll()
     for attempt in (
-        lambda: decisions.by_receipts(poll, [], " ", ANN),
-        lambda: decisions.stand(poll, "", ANN),
+        lambda: decisions.quarantine_receipts(poll, [], " ", ANN),
+        lambda: decisions.quarantine_new_ballots(poll, "", ANN),
     ):
         with pytest.raises(Malformed):
             attempt()
@@ -208,7 +208,7 @@ def test_everything_from_now_on_until_it_is_ended(pauses: Any) -> None:
     poll, other = open_poll(), open_poll()
     fill(poll, range(5), 1)
     pauses()
-    decision = decisions.stand(poll, "A bot", ANN)
+    decision = decisions.quarantine_new_ballots(poll, "A bot", ANN)
     pauses()
     fill(poll, range(5, 12), 1)
     fill(other, range(5), 1)
@@ -230,7 +230,7 @@ def test_a_decision_stands_by_the_vote_logs_clock(pauses: Any) -> None:
     poll = open_poll()
     fill(poll, range(5), 1)
     pauses()
-    decision = decisions.stand(poll, "A bot", ANN)
+    decision = decisions.quarantine_new_ballots(poll, "A bot", ANN)
     pauses()
     fill(poll, range(5, 12), 1)
     pauses()
@@ -270,7 +270,7 @@ def test_while_the_log_is_away_a_decision_goes_by_what_is_known_of_its_clock(
     poll, log = open_poll(), get_log()
     monkeypatch.setattr(type(log), "clock", away)
     monkeypatch.setattr(clock, "now", lambda: 1_234.5)
-    assert decisions.stand(poll, "A bot", ANN).since == 1_234_500
+    assert decisions.quarantine_new_ballots(poll, "A bot", ANN).since == 1_234_500
 
 
 def test_nobody_looks_for_decisions_where_there_are_none(pauses: Any) -> None:
@@ -278,7 +278,7 @@ def test_nobody_looks_for_decisions_where_there_are_none(pauses: Any) -> None:
     fill(poll, range(20), 1)
     count()
     assert not Checkpoint.objects.filter(watch=True).exists()
-    decision = decisions.stand(poll, "A bot", ANN)
+    decision = decisions.quarantine_new_ballots(poll, "A bot", ANN)
     pauses()
     fill(poll, range(20, 40), 1)
     count()
@@ -293,7 +293,7 @@ def test_nobody_looks_for_decisions_where_there_are_none(pauses: Any) -> None:
 def test_a_decision_stands_for_open_polls_only() -> None:
     for poll in (make_poll(), close(open_poll())):
         with pytest.raises(IllegalState):
-            decisions.stand(poll, "A bot", ANN)
+            decisions.quarantine_new_ballots(poll, "A bot", ANN)
 
 
 # --- release ---
@@ -305,13 +305,13 @@ def test_a_release_goes_on_where_it_was_left(monkeypatch: pytest.MonkeyPatch) ->
     aside(poll, range(10))
     count()
     decision = Quarantine.objects.get()
-    monkeypatch.setattr(moves, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(moves, "MOVE_SECONDS", 0)
     monkeypatch.setattr(moves.move_back, "__defaults__", (0, None))
     decisions.release(decision.pk, ANN)
     assert both(poll) == (3, 7)
     decision.refresh_from_db()
     assert decision.released_by == ANN
-    moves.move_some_back(decision)
+    moves.move_chunk_back(decision)
     assert both(poll) == (6, 4)
     monkeypatch.setattr(moves.move_back, "__defaults__", (60, None))
     tasks.sweep()
@@ -399,7 +399,7 @@ def test_every_change_has_a_stamp_of_its_own(pauses: Any) -> None:
     look()
     decision = set_aside(poll, ballots[:2])
     look()
-    standing = decisions.stand(poll, "A bot", ANN)
+    standing = decisions.quarantine_new_ballots(poll, "A bot", ANN)
     look()
     decisions.release(standing.pk, ANN)
     look()
@@ -414,7 +414,7 @@ def test_who_decided_what_is_recorded(pauses: Any) -> None:
     ballots = fill(poll, range(4), 1)
     count()
     set_aside(poll, ballots[:2])
-    standing = decisions.stand(poll, "A bot", ANN)
+    standing = decisions.quarantine_new_ballots(poll, "A bot", ANN)
     pauses()
     decisions.end(standing.pk, ANN)
     decisions.release(standing.pk, "user bob")

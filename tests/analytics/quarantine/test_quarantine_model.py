@@ -97,7 +97,7 @@ class Poll:
         some = [voter for voter in range(first, first + how_many + 1) if voter in self.last]
         ballots = [self.last[voter] for voter in some]
         given = [make_receipt(self.poll.pk, 1, each.voter_key, each.ballot_id) for each in ballots]
-        decision = decisions.by_receipts(self.poll, given, "Sold", "user ann").decision
+        decision = decisions.quarantine_receipts(self.poll, given, "Sold", "user ann").decision
         for voter in some:
             if voter in self.model.kept and not self.model.kept[voter][1]:
                 assert decision is not None
@@ -105,7 +105,7 @@ class Poll:
 
     def stand(self, *_: Any) -> None:
         time.sleep(0.002)  # times are milliseconds
-        self.standing.append(decisions.stand(self.poll, "A bot", "user ann").pk)
+        self.standing.append(decisions.quarantine_new_ballots(self.poll, "A bot", "user ann").pk)
 
     def end(self, which: int, *_: Any) -> None:
         if self.standing:

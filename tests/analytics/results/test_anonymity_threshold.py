@@ -12,7 +12,7 @@ from django.test import Client
 from analytics.audit import bundles, recount
 from analytics.models import Quarantine, Tally
 from analytics.quarantine import decisions
-from analytics.quarantine.moves import SetAside
+from analytics.quarantine.moves import QuarantineOutcome
 from analytics.results import anonymity_threshold, documents, tallies
 from polls import lifecycle
 from polls.errors import Malformed, TooFewBallots
@@ -27,8 +27,10 @@ ANN = "user ann"
 LEAST = anonymity_threshold.LEAST
 
 
-def set_aside(poll: Poll, ballots: list[NewBallot]) -> SetAside:
-    return decisions.by_receipts(Poll.objects.get(pk=poll.pk), map(receipt_of, ballots), "Sold votes", ANN)
+def set_aside(poll: Poll, ballots: list[NewBallot]) -> QuarantineOutcome:
+    return decisions.quarantine_receipts(
+        Poll.objects.get(pk=poll.pk), map(receipt_of, ballots), "Sold votes", ANN
+    )
 
 
 def shown(poll: Poll) -> dict[str, Any]:
@@ -66,8 +68,8 @@ def test_fewer_than_the_least_are_not_set_aside_by_receipts(state: str, step: in
 
 def test_a_decision_takes_only_so_many_receipts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counting waits for all of them."""
-    assert decisions.RECEIPTS_AT_MOST == 100_000  # as docs/decisions/quarantine.md has it
-    monkeypatch.setattr(decisions, "RECEIPTS_AT_MOST", 2 * LEAST)
+    assert decisions.MAX_RECEIPTS == 100_000  # as docs/decisions/quarantine.md has it
+    monkeypatch.setattr(decisions, "MAX_RECEIPTS", 2 * LEAST)
     poll, ballots = in_state("open", 4 * LEAST)
     with pytest.raises(Malformed, match="at most 20 receipts: divide the list"):
         set_aside(poll, ballots[: 2 * LEAST + 1])

@@ -72,7 +72,7 @@ def test_the_admins_other_lists_find_alike(boss: Client) -> None:
     ApiClient.objects.create_key(name="Hörer", scopes=["polls:read"])
     ApiClient.objects.create_key(name="Other", scopes=["polls:read"])
     poll = open_poll()
-    decisions.stand(poll, "Ärger im Saal", "Jürgen")
+    decisions.quarantine_new_ballots(poll, "Ärger im Saal", "Jürgen")
     for page, typed in (
         ("polls/apiclient", "HÖRER"),
         ("analytics/quarantine", "ärger jürgen"),
