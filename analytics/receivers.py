@@ -45,7 +45,7 @@ def refuse_another_secret_key(**_: Any) -> None:
 def on_poll_changed(poll_id: int, **_: Any) -> None:
     """Have a bundle made when a round was published, or when its published result has changed."""
     try:
-        due = bundles.missing().filter(poll_id=poll_id).exists()
+        due = bundles.rounds_without_bundle().filter(poll_id=poll_id).exists()
     except Exception:
         logger.warning("bundle_not_asked_for", extra={"poll": poll_id}, exc_info=True)
         return

@@ -93,11 +93,11 @@ def tick() -> None:
 @shared_task(ignore_result=True)
 def make_bundles() -> None:
     """Make the audit bundles of rounds that have just been published."""
-    bundles.make_missing()
+    bundles.make_missing_bundles()
 
 
 @shared_task(ignore_result=True)
 def upkeep() -> None:
     """Do what may wait some seconds: bundles whose task was lost, and purges at the end of retention."""
-    bundles.make_missing()
+    bundles.make_missing_bundles()
     purge.purge_by_retention()

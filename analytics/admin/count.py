@@ -61,13 +61,13 @@ def show(request: HttpRequest, poll: Poll) -> HttpResponse:
             messages.error(request, error.detail)
         except OperationalError:
             messages.error(request, _("The database was busy; try again."))
-    key = {"fingerprint": signing.grouped(signing.fingerprint())}
+    key = {"fingerprint": signing.format_fingerprint(signing.fingerprint())}
     return _page(request, poll, "admin/count/overview.html", context | key)
 
 
 def _round(request: HttpRequest, poll: Poll) -> Round:
     number = request.POST.get("round") or request.GET.get("round") or ""
-    return recount.round_of(poll, whole_number(number))
+    return recount.get_round(poll, whole_number(number))
 
 
 def _rounds(poll: Poll) -> list[dict[str, Any]]:
@@ -85,8 +85,8 @@ def _recounted(found: Recount) -> dict[str, Any]:
     rows = [
         {
             **row,
-            "tally": _figure(row["tally"], secret=secret or row["secret"]),
-            "ledger": _figure(row["ledger"], secret=secret or row["secret"]),
+            "tally": _figure(row["tally"], secret=secret or row["withheld"]),
+            "ledger": _figure(row["ledger"], secret=secret or row["withheld"]),
             "shown_drift": f"{row['drift']:+,}" if row["drift"] else "0",
         }
         for row in found.rows()
@@ -146,7 +146,7 @@ def purge_rounds(request: HttpRequest, poll: Poll) -> HttpResponse:
         raise PermissionDenied
     try:
         rounds = purge.purgeable(poll)
-        ballots = purge.ballots_in(rounds)
+        ballots = purge.count_ballots(rounds)
         if ballots > PURGED_IN_A_REQUEST:
             raise PurgeRefused(_("That takes minutes: run `manage.py purge %(code)s`.") % {"code": poll.code})
         typed = canonical_code(request.POST.get("code", ""))

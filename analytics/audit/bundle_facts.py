@@ -18,7 +18,7 @@ from polls.poll_document import iso
 FORMAT = "landslide-audit/1"
 
 
-def whole(round_: Round) -> bool:
+def lists_whole_ballots(round_: Round) -> bool:
     """Whether ballots are given whole, or mark by mark.
 
     A rare combination of marks can name its voter. Where the round's tally was released in steps, for
@@ -27,7 +27,7 @@ def whole(round_: Round) -> bool:
     return round_.rules.get("step", 1) <= 1 or round_.rules["method"] == "single"
 
 
-def choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:
+def list_choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:
     """With the texts that they had in that round, where its result kept them."""
     kept = (round_.result or {}).get("choices")
     if kept:
@@ -36,7 +36,7 @@ def choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:
     return [{"number": n, "label": known.get(n, str(n))} for n in round_.rules["numbers"]]
 
 
-def figures(round_: Round, choices: list[dict[str, Any]], counts: Mapping[str, int]) -> dict[str, Any]:
+def build_figures(round_: Round, choices: list[dict[str, Any]], counts: Mapping[str, int]) -> dict[str, Any]:
     votes = get_method(round_.rules["method"]).votes(round_.method_rules(), counts)
     return {
         "ballots": counts.get(BALLOTS, 0),
@@ -45,7 +45,7 @@ def figures(round_: Round, choices: list[dict[str, Any]], counts: Mapping[str, i
     }
 
 
-def set_aside(round_: Round) -> dict[str, int]:
+def count_dead_letters(round_: Round) -> dict[str, int]:
     """Accepted ballots that are in neither list, and why."""
     letters = DeadLetter.objects.filter(poll_id=round_.poll_id, round=round_.number)
     by_status = dict(letters.order_by().values_list("status").annotate(n=Count("pk")))
@@ -54,7 +54,7 @@ def set_aside(round_: Round) -> dict[str, int]:
     }
 
 
-def quarantines(round_: Round, *, withheld: bool) -> list[dict[str, Any]]:
+def list_quarantines(round_: Round, *, withheld: bool) -> list[dict[str, Any]]:
     """The decisions, each with the number of its ballots that are listed."""
     where = {"poll_id": round_.poll_id, "round": round_.number}
     rows = Ballot.objects.filter(**where, quarantine_id__isnull=False).order_by()
@@ -73,7 +73,7 @@ def quarantines(round_: Round, *, withheld: bool) -> list[dict[str, Any]]:
     ]
 
 
-def facts(poll: Poll, round_: Round, choices: list[dict[str, Any]]) -> dict[str, Any]:
+def build_facts(poll: Poll, round_: Round, choices: list[dict[str, Any]]) -> dict[str, Any]:
     rules = round_.rules
     published = poll.published_at if round_.number == poll.round else round_.made_public_at
     return {

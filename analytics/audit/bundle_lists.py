@@ -14,10 +14,10 @@ from polls.methods import decode
 from polls.models import Ballot
 
 _CHUNK = 5000
-_TOGETHER = 500  # lines written at once
+_LINES_AT_ONCE = 500  # lines written at once
 
 
-def receipts(rows: QuerySet[Ballot], progress: Callable[[int], None] | None) -> Iterator[str]:
+def receipt_lines(rows: QuerySet[Ballot], progress: Callable[[int], None] | None) -> Iterator[str]:
     fields = rows.values_list("poll_id", "round", "voter_key", "ballot_id").order_by()
     for number, (poll_id, number_of_round, voter_key, ballot_id) in enumerate(fields.iterator(_CHUNK), 1):
         yield make_receipt(poll_id, number_of_round, bytes(voter_key), bytes(ballot_id)) + "\n"
@@ -25,23 +25,23 @@ def receipts(rows: QuerySet[Ballot], progress: Callable[[int], None] | None) -> 
             progress(_CHUNK)
 
 
-def selections(rows: QuerySet[Ballot], folder: Path) -> Iterator[str]:
+def ballot_lines(rows: QuerySet[Ballot], folder: Path) -> Iterator[str]:
     """A line for each ballot. Alike ones come as a number and become lines only when they are written."""
     alike = rows.order_by().values_list("selection").annotate(ballots=Count("voter_key"))
     counted = (f"{' '.join(map(str, decode(text)))}\t{count}\n" for text, count in alike.iterator(_CHUNK))
-    return _repeated(sorted_lines(counted, folder))
+    return _repeat_lines(sorted_lines(counted, folder))
 
 
-def marks(choices: list[dict[str, Any]], counts: Mapping[str, int], folder: Path) -> Iterator[str]:
+def mark_lines(choices: list[dict[str, Any]], counts: Mapping[str, int], folder: Path) -> Iterator[str]:
     counted = (f"{each['number']}\t{counts.get(str(each['number']), 0)}\n" for each in choices)
-    return _repeated(sorted_lines(counted, folder))
+    return _repeat_lines(sorted_lines(counted, folder))
 
 
-def _repeated(counted: Iterator[str]) -> Iterator[str]:
+def _repeat_lines(counted: Iterator[str]) -> Iterator[str]:
     yield "selection\n"
     for line in counted:
         marks, _tab, count = line.partition("\t")
         left = int(count)
         while left > 0:  # a piece at a time: one may stand for millions
-            yield f"{marks}\n" * min(left, _TOGETHER)
-            left -= _TOGETHER
+            yield f"{marks}\n" * min(left, _LINES_AT_ONCE)
+            left -= _LINES_AT_ONCE

@@ -42,9 +42,9 @@ logger = logging.getLogger(__name__)
 
 #: Where bundles are kept: an alias of settings.STORAGES.
 STORAGE = "audit"
-_TOGETHER = 500  # lines written at once
-#: How long a worker's mark stands that it is at a bundle; a hint, for the row's constraint lets in one only.
-_MARK_SECONDS = 60
+_LINES_AT_ONCE = 500  # lines written at once
+#: How long a worker's lock stands that it is at a bundle; a hint, for the row's constraint lets in one only.
+_LOCK_SECONDS = 60
 
 README = """\
 Audit bundle of a Landslide poll
@@ -84,7 +84,7 @@ def current(poll: Poll) -> AuditBundle | None:
     return bundle if bundle and (bundle.epoch == poll.epoch or purged) else None
 
 
-def missing() -> QuerySet[Round]:
+def rounds_without_bundle() -> QuerySet[Round]:
     """Published rounds whose bundle, as of the poll's epoch, is not there; earlier ones without any."""
     made = AuditBundle.objects.filter(poll_id=OuterRef("poll_id"), round=OuterRef("number"))
     as_of_now = Exists(made.filter(epoch=OuterRef("poll__epoch")))
@@ -94,25 +94,25 @@ def missing() -> QuerySet[Round]:
     return Round.objects.filter(current | earlier, purged_at=None).select_related("poll")
 
 
-def make_missing() -> None:
+def make_missing_bundles() -> None:
     """Make the bundles that are missing, each by one worker at a time."""
-    for round_ in missing():
-        mark = f"bundle:{round_.pk}"
-        if not cache.add(mark, 1, _MARK_SECONDS):
+    for round_ in rounds_without_bundle():
+        lock = f"bundle:{round_.pk}"
+        if not cache.add(lock, 1, _LOCK_SECONDS):
             continue
         try:
-            make_bundle(round_, partial(_touch, mark))
+            make_bundle(round_, partial(_extend_lock, lock))
         except BundleRefused as refused:
             logger.error("bundle_refused", extra={"poll": round_.poll_id, "reason": refused.detail})
         except Exception:
             # What is wrong with one round must not keep the others from theirs.
             logger.exception("bundle_not_made", extra={"poll": round_.poll_id})
         finally:
-            cache.delete(mark)
+            cache.delete(lock)
 
 
-def _touch(mark: str, _ballots: int) -> None:
-    cache.touch(mark, _MARK_SECONDS)
+def _extend_lock(lock: str, _ballots: int) -> None:
+    cache.touch(lock, _LOCK_SECONDS)
 
 
 def make_bundle(round_: Round, progress: Callable[[int], None] | None = None) -> AuditBundle:
@@ -122,16 +122,16 @@ def make_bundle(round_: Round, progress: Callable[[int], None] | None = None) ->
     folder = Path(settings.DATA_DIR) / "audit"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as drafts:
-        with recount.one_moment():
+        with recount.consistent_snapshot():
             # As of the same moment as the count: a step taken meanwhile gets a bundle of its own.
             poll = Poll.objects.get(pk=round_.poll_id)
             known = AuditBundle.objects.filter(poll_id=poll.pk, round=round_.number, epoch=poll.epoch).first()
             if known:
                 return known
-            content = _content(poll, round_, Path(drafts), progress)
+            content = _collect(poll, round_, Path(drafts), progress)
         draft = Path(drafts) / "bundle.zip"
         _write(draft, content)
-        return _keep(poll, round_, draft)
+        return _store(poll, round_, draft)
 
 
 def open_file(bundle: AuditBundle) -> IO[bytes]:
@@ -149,52 +149,54 @@ class _Content:
     lists: dict[str, Iterable[str]]
 
 
-def _content(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], None] | None) -> _Content:
+def _collect(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], None] | None) -> _Content:
     if not (round_.number < poll.round or poll.state == State.PUBLISHED):
         raise BundleRefused(_("The round is not published yet."))
     found = recount.compare(round_)
     if found.drifted:
         raise BundleRefused(_("Tally and ledger differ; recount the round first."))
     counts = {line.key: line.ledger for line in found.lines}
-    apart = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
+    second = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
     # So few ballots that one list would tell what the other one's lines mark: neither is given.
-    kept_back, apart = (apart.get(BALLOTS, 0), {}) if found.withheld else (0, apart)
-    choices, whole = bundle_facts.choices(poll, round_), bundle_facts.whole(round_)
+    withheld, second = (second.get(BALLOTS, 0), {}) if found.withheld else (0, second)
+    choices, whole = bundle_facts.list_choices(poll, round_), bundle_facts.lists_whole_ballots(round_)
     tally = {
-        "counted": bundle_facts.figures(round_, choices, counts),
-        "quarantined": bundle_facts.figures(round_, choices, apart),
+        "counted": bundle_facts.build_figures(round_, choices, counts),
+        "quarantined": bundle_facts.build_figures(round_, choices, second),
     }
     votes = {choice["number"]: choice["votes"] for choice in tally["counted"]["choices"]}
     tally["counted"]["winners"] = get_method(round_.rules["method"]).winners(votes)
     lists: dict[str, Iterable[str]] = {}
-    for prefix, quarantined, part in (("", False, counts), ("quarantined-", True, apart)):
+    for prefix, quarantined, part in (("", False, counts), ("quarantined-", True, second)):
         rows = Ballot.objects.filter(poll_id=poll.pk, round=round_.number)
         rows = rows.filter(quarantine_id__isnull=not quarantined)
         rows = rows.none() if quarantined and found.withheld else rows
-        lists[f"{prefix}receipts.txt"] = sorted_lines(bundle_lists.receipts(rows, progress), folder)
+        lists[f"{prefix}receipts.txt"] = sorted_lines(bundle_lists.receipt_lines(rows, progress), folder)
         lists[f"{prefix}ballots.csv"] = (
-            bundle_lists.selections(rows, folder) if whole else bundle_lists.marks(choices, part, folder)
+            bundle_lists.ballot_lines(rows, folder)
+            if whole
+            else bundle_lists.mark_lines(choices, part, folder)
         )
-    facts = bundle_facts.facts(poll, round_, choices) | {
+    facts = bundle_facts.build_facts(poll, round_, choices) | {
         "ballots": "whole" if whole else "marks",
         "counts": {
             "counted": counts[BALLOTS],
-            "quarantined": apart.get(BALLOTS, 0),
-            "withheld": kept_back,
-            **bundle_facts.set_aside(round_),
+            "quarantined": second.get(BALLOTS, 0),
+            "withheld": withheld,
+            **bundle_facts.count_dead_letters(round_),
         },
     }
-    return _Content(facts, tally, bundle_facts.quarantines(round_, withheld=found.withheld), lists)
+    return _Content(facts, tally, bundle_facts.list_quarantines(round_, withheld=found.withheld), lists)
 
 
 def _write(draft: Path, content: _Content) -> None:
     files = {}
     with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as bundle:
         for name, lines in content.lists.items():
-            files[name] = _add(bundle, name, lines)
-        files["README.txt"] = _add(bundle, "README.txt", README.splitlines(keepends=True))
-        files["tally.json"] = _add(bundle, "tally.json", _json(content.tally))
-        files["quarantines.json"] = _add(bundle, "quarantines.json", _json(content.quarantines))
+            files[name] = _add_file(bundle, name, lines)
+        files["README.txt"] = _add_file(bundle, "README.txt", README.splitlines(keepends=True))
+        files["tally.json"] = _add_file(bundle, "tally.json", _json_lines(content.tally))
+        files["quarantines.json"] = _add_file(bundle, "quarantines.json", _json_lines(content.quarantines))
         manifest = content.facts | {
             "files": files,
             "signature": {
@@ -203,15 +205,15 @@ def _write(draft: Path, content: _Content) -> None:
                 "fingerprint": signing.fingerprint(),
             },
         }
-        text = _json(manifest)
+        text = _json_lines(manifest)
         signature = base64.b64encode(signing.sign("".join(text).encode())).decode()
-        _add(bundle, "manifest.json", text)
-        _add(bundle, "manifest.sig", [f"{signature}\n"])
+        _add_file(bundle, "manifest.json", text)
+        _add_file(bundle, "manifest.sig", [f"{signature}\n"])
     with draft.open("rb") as file:
         os.fsync(file.fileno())
 
 
-def _add(bundle: zipfile.ZipFile, name: str, lines: Iterable[str]) -> dict[str, Any]:
+def _add_file(bundle: zipfile.ZipFile, name: str, lines: Iterable[str]) -> dict[str, Any]:
     """Write a file, and say what it is for the manifest."""
     digest, size, count = hashlib.sha256(), 0, 0
     # Without the time of day: when a bundle was made stands in its manifest, once.
@@ -219,7 +221,7 @@ def _add(bundle: zipfile.ZipFile, name: str, lines: Iterable[str]) -> dict[str, 
     place.compress_type, place.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
     with bundle.open(place, "w", force_zip64=True) as file:
         source = iter(lines)
-        while piece := "".join(islice(source, _TOGETHER)):
+        while piece := "".join(islice(source, _LINES_AT_ONCE)):
             content = piece.encode()
             digest.update(content)
             size, count = size + len(content), count + piece.count("\n")
@@ -227,7 +229,7 @@ def _add(bundle: zipfile.ZipFile, name: str, lines: Iterable[str]) -> dict[str, 
     return {"sha256": digest.hexdigest(), "bytes": size, "lines": count}
 
 
-def _json(value: Any) -> list[str]:
+def _json_lines(value: Any) -> list[str]:
     text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
     return (text + "\n").splitlines(keepends=True)
 
@@ -239,7 +241,7 @@ class _Draft(File):
         return str(self.file.name) if self.file else ""
 
 
-def _keep(poll: Poll, round_: Round, draft: Path) -> AuditBundle:
+def _store(poll: Poll, round_: Round, draft: Path) -> AuditBundle:
     digest = hashlib.sha256()
     with draft.open("rb") as file:
         while piece := file.read(1 << 20):

@@ -40,9 +40,9 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int], None]
 
 #: Ballots a statement, about.
-_STEP = 50_000
+_BALLOTS_PER_STATEMENT = 50_000
 #: How long to wait for the last ballots that the log holds to be counted.
-COUNTED_WITHIN_SECONDS = 10.0
+COUNTING_TIMEOUT_SECONDS = 10.0
 #: After a retention that was refused: what is in the way takes a person.
 _RETRY_SECONDS = 3600
 
@@ -65,10 +65,10 @@ def purge(poll_id: int, by: str, number: int | None = None, progress: Progress |
     with transaction.atomic():
         poll = Poll.objects.select_for_update().get(pk=poll_id)
         rounds = purgeable(poll, number)
-        _hold_still(rounds)
+        _lock_quarantines(rounds)
         for round_ in rounds:
             _unlink_ballots(round_, progress)
-            _unlink_letters(round_)
+            _unlink_dead_letters(round_)
         Poll.objects.filter(pk=poll_id).update(secret=new_secret(), voters_by=keys.newest_fingerprint())
         now = timezone.now()
         Round.objects.filter(pk__in=[round_.pk for round_ in rounds]).update(purged_at=now)
@@ -100,7 +100,7 @@ def purgeable(poll: Poll, number: int | None = None) -> list[Round]:
     return rounds
 
 
-def ballots_in(rounds: Sequence[Round]) -> int:
+def count_ballots(rounds: Sequence[Round]) -> int:
     return sum(Ballot.objects.filter(poll_id=r.poll_id, round=r.number).count() for r in rounds)
 
 
@@ -131,7 +131,7 @@ def _due(before: Any) -> QuerySet[Poll]:
 def _wait_until_counted() -> dict[int, int]:
     """The log's present heads by partition, once all that is before them is counted."""
     heads = {partition: head.position for partition, head in get_log().heads().items()}
-    deadline = time.monotonic() + COUNTED_WITHIN_SECONDS
+    deadline = time.monotonic() + COUNTING_TIMEOUT_SECONDS
     while True:
         counted = dict(Checkpoint.objects.values_list("partition", "position"))
         if all(counted.get(partition, 0) >= position for partition, position in heads.items()):
@@ -141,7 +141,7 @@ def _wait_until_counted() -> dict[int, int]:
         time.sleep(0.1)
 
 
-def _hold_still(rounds: Sequence[Round]) -> None:
+def _lock_quarantines(rounds: Sequence[Round]) -> None:
     """Nobody releases a quarantine of these rounds meanwhile; and the database's patience is ours."""
     numbers = [round_.number for round_ in rounds]
     held = Quarantine.objects.filter(poll_id=rounds[0].poll_id, round__in=numbers).order_by("pk")
@@ -171,7 +171,7 @@ _UNLINK_BALLOTS = {
         WHERE poll_id = %s AND round = %s AND voter_key >= %s {below}
     """,
 }
-_UNLINK_LETTERS = {
+_RANDOM_KEY = {
     "postgresql": "uuid_send(gen_random_uuid())",
     "sqlite": "randomblob(16)",
 }
@@ -179,17 +179,17 @@ _UNLINK_LETTERS = {
 
 def _unlink_ballots(round_: Round, progress: Progress | None) -> None:
     """A range of voters at a time. A new key may lie in a range that is to come: then it is drawn anew."""
-    parts = ballots_in([round_]) // _STEP + 1
+    parts = count_ballots([round_]) // _BALLOTS_PER_STATEMENT + 1
     for start, end in key_ranges(parts):
         statement = _UNLINK_BALLOTS[connection.vendor].format(below="AND voter_key < %s" if end else "")
         with connection.cursor() as cursor:
             cursor.execute(statement, [round_.poll_id, round_.number, start, *([end] if end else [])])
         if progress:
-            progress(_STEP)
+            progress(_BALLOTS_PER_STATEMENT)
 
 
-def _unlink_letters(round_: Round) -> None:
-    new = _UNLINK_LETTERS[connection.vendor]
+def _unlink_dead_letters(round_: Round) -> None:
+    new = _RANDOM_KEY[connection.vendor]
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE polls_deadletter SET voter_key = {new}, ballot_id = {new}, accepted_at = NULL,"  # noqa: S608

@@ -35,7 +35,7 @@ from polls.votelog import store_clock
 Progress = Callable[[int], None]
 
 #: Ballots a statement, about: often enough to show progress, seldom enough to cost nothing.
-_STEP = 250_000
+_BALLOTS_PER_STATEMENT = 250_000
 
 
 class RecountRefused(LandslideError):
@@ -81,30 +81,30 @@ class Recount:
         return [
             {
                 "label": _label(line.key.removeprefix(QUARANTINED), labels),
-                "apart": line.key.startswith(QUARANTINED),
-                "secret": self.withheld and _of_second(line),
+                "quarantined": line.key.startswith(QUARANTINED),
+                "withheld": self.withheld and _is_quarantined_choice(line),
                 "tally": line.tally,
                 "ledger": line.ledger,
                 "drift": line.drift,
             }
             for line in self.lines
-            if line.drift or not (self.withheld and _of_second(line))
+            if line.drift or not (self.withheld and _is_quarantined_choice(line))
         ]
 
 
-def _of_second(line: Line) -> bool:
+def _is_quarantined_choice(line: Line) -> bool:
     """Whether it is the votes of a choice in the second tally."""
     return line.key.startswith(QUARANTINED) and line.key != QUARANTINED + BALLOTS
 
 
-def ballots_of(round_: Round) -> int:
+def count_ballots(round_: Round) -> int:
     """How many ballots a recount will go through."""
     return Ballot.objects.filter(poll_id=round_.poll_id, round=round_.number).count()
 
 
 def recount(round_: Round, progress: Progress | None = None) -> Recount:
     """Compare tally and ledger as of one moment; counting goes on meanwhile. Changes nothing."""
-    with one_moment():
+    with consistent_snapshot():
         return compare(round_, progress)
 
 
@@ -115,7 +115,7 @@ def fix(round_: Round, by: str, progress: Progress | None = None) -> Recount:
     round that is over follows.
     """
     with transaction.atomic():
-        _no_time_limit()
+        _disable_statement_timeout()
         # Checkpoints first, then the poll, as in everything else that takes both.
         list(Checkpoint.objects.select_for_update().order_by("partition"))
         poll = Poll.objects.select_for_update().get(pk=round_.poll_id)
@@ -123,9 +123,9 @@ def fix(round_: Round, by: str, progress: Progress | None = None) -> Recount:
         if not found.drifted:
             return found
         stepping = is_stepping(poll) and round_.number == poll.round
-        tally_deltas.add(0, _correction(round_, found.drifted, history=not stepping))
+        tally_deltas.add(0, _build_correction(round_, found.drifted, history=not stepping))
         Poll.objects.filter(pk=poll.pk).update(epoch=F("epoch") + 1)
-        _refresh_result(poll, round_, found)
+        _update_result(poll, round_, found)
         drift = {line.key: line.drift for line in found.drifted}
         record(by, "tally corrected", poll.code, round=round_.number, drift=drift)
     poll_changed.send_robust(sender=Poll, poll_id=poll.pk)
@@ -133,7 +133,7 @@ def fix(round_: Round, by: str, progress: Progress | None = None) -> Recount:
     return found
 
 
-def round_of(poll: Poll, number: int | None = None) -> Round:
+def get_round(poll: Poll, number: int | None = None) -> Round:
     """The round of that number, or the current one; RecountRefused where it never began."""
     found = poll.rounds.filter(number=number or poll.round).select_related("poll").first()
     if found is None:
@@ -142,7 +142,7 @@ def round_of(poll: Poll, number: int | None = None) -> Round:
 
 
 @contextmanager
-def one_moment() -> Iterator[None]:
+def consistent_snapshot() -> Iterator[None]:
     """A transaction whose statements all see the database as it was at the first of them.
 
     Inside another one they see what that one's do.
@@ -152,11 +152,11 @@ def one_moment() -> Iterator[None]:
         if connection.vendor == "postgresql" and outermost:
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        _no_time_limit()
+        _disable_statement_timeout()
         yield
 
 
-def _no_time_limit() -> None:
+def _disable_statement_timeout() -> None:
     """For this transaction: ten million ballots take longer than a page may."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -165,33 +165,33 @@ def _no_time_limit() -> None:
 
 def compare(round_: Round, progress: Progress | None = None) -> Recount:
     """Tally and ledger, in the transaction that is under way."""
-    tally = tally_of(round_)
-    ledger = ledger_of(round_, progress)
-    keys = sorted({*tally, *ledger, *_expected_keys(round_)}, key=_order)
+    tally = read_tally(round_)
+    ledger = count_ledger(round_, progress)
+    keys = sorted({*tally, *ledger, *_expected_keys(round_)}, key=_sort_key)
     lines = [Line(key, tally.get(key, 0), ledger.get(key, 0)) for key in keys]
     withheld = anonymity_threshold.withheld(round_.poll_id, round_.number, round_.rules.get("step", 1))
     return Recount(round_, lines, withheld)
 
 
-def tally_of(round_: Round) -> Mapping[str, int]:
+def read_tally(round_: Round) -> Mapping[str, int]:
     """The tally as it stands."""
     return counts_of(round_.poll_id, round_.number)
 
 
-def ledger_of(round_: Round, progress: Progress | None = None) -> Mapping[str, int]:
+def count_ledger(round_: Round, progress: Progress | None = None) -> Mapping[str, int]:
     """The tally that the ledger's ballots make."""
     method, counts = _method(round_), Counter[str]()
-    for selection, apart, ballots in _alike(round_, progress):
-        prefix = QUARANTINED if apart else ""
+    for selection, quarantined, ballots in _grouped_ballots(round_, progress):
+        prefix = QUARANTINED if quarantined else ""
         for key in (BALLOTS, *method.contribution(decode(selection))):
             counts[prefix + key] += ballots
     return counts
 
 
-def _alike(round_: Round, progress: Progress | None) -> Iterator[tuple[str, bool, int]]:
+def _grouped_ballots(round_: Round, progress: Progress | None) -> Iterator[tuple[str, bool, int]]:
     """(selection, whether it is counted apart, ballots), a part of the voters at a time."""
     rows = Ballot.objects.filter(poll_id=round_.poll_id, round=round_.number)
-    for start, end in key_ranges(rows.count() // _STEP + 1):
+    for start, end in key_ranges(rows.count() // _BALLOTS_PER_STATEMENT + 1):
         some = rows.filter(voter_key__gte=start)
         some = some.filter(voter_key__lt=end) if end else some
         ballots = 0
@@ -218,7 +218,7 @@ def _expected_keys(round_: Round) -> list[str]:
     return [BALLOTS, *map(str, round_.rules["numbers"])]
 
 
-def _order(key: str) -> tuple[bool, bool, int, str]:
+def _sort_key(key: str) -> tuple[bool, bool, int, str]:
     bare = key.removeprefix(QUARANTINED)
     return bare != key, bare == BALLOTS, int(bare) if bare.isdigit() else 0, bare
 
@@ -229,7 +229,7 @@ def _label(key: str, labels: Mapping[int, str]) -> str:
     return labels.get(int(key), key) if key.isdigit() else key
 
 
-def _correction(round_: Round, drifted: list[Line], *, history: bool) -> tally_deltas.Delta:
+def _build_correction(round_: Round, drifted: list[Line], *, history: bool) -> tally_deltas.Delta:
     """Sums come right whichever slot the difference goes into; nobody else writes one just now.
 
     Without `history` for a tally that moves in steps: what is released writes it.
@@ -245,7 +245,7 @@ def _correction(round_: Round, drifted: list[Line], *, history: bool) -> tally_d
     return delta
 
 
-def _refresh_result(poll: Poll, round_: Round, found: Recount) -> None:
+def _update_result(poll: Poll, round_: Round, found: Recount) -> None:
     """The result that the round keeps, where it is over."""
     rows = Round.objects.filter(pk=round_.pk, result__isnull=False)
     if round_.number == poll.round and poll.state in (State.CLOSED, State.PUBLISHED):

@@ -25,7 +25,7 @@ def fingerprint() -> str:
     return hashlib.sha256(public_key()).hexdigest()
 
 
-def grouped(digits: str) -> str:
+def format_fingerprint(digits: str) -> str:
     """A fingerprint as people compare it."""
     return " ".join(digits[i : i + 8] for i in range(0, len(digits), 8))
 

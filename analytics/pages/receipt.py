@@ -125,7 +125,7 @@ def _page(request: HttpRequest, poll: Poll, answer: dict[str, Any]) -> HttpRespo
         "poll": poll_document(poll),
         "bundle": bundles.current(poll) if public else None,
         "has_earlier": rounds.public(poll).exists(),
-        "fingerprint": signing.grouped(signing.fingerprint()),
+        "fingerprint": signing.format_fingerprint(signing.fingerprint()),
         **answer,
     }
     return render(request, "analytics/receipt.html", context)

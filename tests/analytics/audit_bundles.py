@@ -36,7 +36,7 @@ def published(voters: int = 12, **fields: Any) -> tuple[Poll, list[NewBallot]]:
 
 
 def bundle_of(poll: Poll, number: int | None = None) -> AuditBundle:
-    return bundles.make_bundle(recount.round_of(poll, number))
+    return bundles.make_bundle(recount.get_round(poll, number))
 
 
 def content_of(bundle: AuditBundle) -> dict[str, bytes]:

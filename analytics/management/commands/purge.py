@@ -34,7 +34,7 @@ class Command(BaseCommand):
             if poll is None:
                 raise CommandError(f"There is no poll {options['code']}.")
             rounds = purge.purgeable(poll, options["round"])
-            ballots = purge.ballots_in(rounds)
+            ballots = purge.count_ballots(rounds)
             if not options["yes"]:
                 self.ask(poll, [round_.number for round_ in rounds], ballots)
             self.carry_out(poll, options["round"], ballots, console(options))

@@ -38,7 +38,7 @@ class Command(BaseCommand):
         self.console = console(options)
         try:
             poll = find_poll(options["code"])
-            round_ = recount.round_of(poll, options["round"])
+            round_ = recount.get_round(poll, options["round"])
             found = self.with_progress(round_, recount.recount)
             self.show(found)
             if not found.drifted:
@@ -61,7 +61,7 @@ class Command(BaseCommand):
     ) -> Recount:
         columns = (TextColumn("Counting ballots"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.console) as progress:
-            task = progress.add_task("", total=recount.ballots_of(round_))
+            task = progress.add_task("", total=recount.count_ballots(round_))
             return count(round_, lambda ballots: progress.advance(task, ballots))
 
     def show(self, found: Recount) -> None:
@@ -69,10 +69,10 @@ class Command(BaseCommand):
         for column in table.columns[1:]:
             column.justify = "right"
         for row in found.rows():
-            label = printable(row["label"]) + (" (in quarantine)" if row["apart"] else "")
+            label = printable(row["label"]) + (" (in quarantine)" if row["quarantined"] else "")
             drift = f"{row['drift']:+,}" if row["drift"] else "0"
             style = "bold red" if row["drift"] else None
-            tally, ledger = ("–", "–") if row["secret"] else (f"{row['tally']:,}", f"{row['ledger']:,}")
+            tally, ledger = ("–", "–") if row["withheld"] else (f"{row['tally']:,}", f"{row['ledger']:,}")
             table.add_row(label, tally, ledger, drift, style=style)
         self.console.print(table)
 

@@ -52,13 +52,13 @@ def test_a_recount_shows_the_drift_and_changes_nothing(boss: Client) -> None:
         ("Ballots", "20", "20", "0"),
     ]
     assert "drifted from the ledger" in answer.content.decode()
-    assert recount.recount(recount.round_of(poll)).drifted
+    assert recount.recount(recount.get_round(poll)).drifted
 
 
 def test_a_correction_is_asked_about_then_made_and_recorded(boss: Client) -> None:
     poll = drifted()
     asked = boss.get(page_of(poll, "fix/?round=1"))
-    assert asked.status_code == 200 and recount.recount(recount.round_of(poll)).drifted
+    assert asked.status_code == 200 and recount.recount(recount.get_round(poll)).drifted
     done = boss.post(page_of(poll, "fix/"), {"round": "1"})
     assert done["Location"] == page_of(poll)
     assert "Choice 2 -7" in said(done)[-1]
@@ -131,7 +131,7 @@ def test_who_may_only_look() -> None:
     for step in ("fix/", "purge/"):
         assert looking.get(page_of(poll, step)).status_code == 403
         assert looking.post(page_of(poll, step), {"code": poll.code}).status_code == 403
-    assert recount.recount(recount.round_of(poll)).drifted
+    assert recount.recount(recount.get_round(poll)).drifted
 
 
 def test_who_may_change_polls_may_not_purge() -> None:

@@ -104,12 +104,12 @@ def test_no_trace_of_a_voter_is_left_in_database_or_log() -> None:
 def test_the_count_stands() -> None:
     poll, _ = published(20, method="multiple", max_selections=2)
     Ballot.objects.filter(poll_id=poll.pk, selection="2").update(quarantine_id=5)
-    recount.fix(recount.round_of(poll), "somebody")
+    recount.fix(recount.get_round(poll), "somebody")
     before = sorted(Ballot.objects.filter(poll_id=poll.pk).values_list("selection", "quarantine_id"))
     tally, result = tallied(poll), Round.objects.get(poll=poll).result
     purge.purge(poll.pk, "somebody")
     assert sorted(Ballot.objects.filter(poll_id=poll.pk).values_list("selection", "quarantine_id")) == before
-    assert recount.recount(recount.round_of(poll)).drifted == []
+    assert recount.recount(recount.get_round(poll)).drifted == []
     assert (tallied(poll), Round.objects.get(poll=poll).result) == (tally, result)
     assert Round.objects.get(poll=poll).purged_at
 
@@ -168,7 +168,7 @@ def test_a_bundle_is_never_made_of_what_was_purged() -> None:
     poll = Poll.objects.get(pk=poll.pk)
     assert bundles.current(poll)
     with pytest.raises(bundles.BundleRefused):
-        bundles.make_bundle(recount.round_of(poll))
+        bundles.make_bundle(recount.get_round(poll))
 
 
 def test_it_is_recorded() -> None:
@@ -259,7 +259,7 @@ class TestRefusals:
         assert "quarantine" in refused(poll)
 
     def test_ballots_that_are_not_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(purge, "COUNTED_WITHIN_SECONDS", 0.0)
+        monkeypatch.setattr(purge, "COUNTING_TIMEOUT_SECONDS", 0.0)
         poll = open_poll()
         fill(poll, range(3))
         poll = lifecycle.reset_poll(poll.pk)

@@ -42,7 +42,7 @@ def closed(poll: Poll, publish: bool = False) -> Poll:
 
 
 def of(poll: Poll, number: int | None = None) -> recount.Recount:
-    return recount.recount(recount.round_of(poll, number))
+    return recount.recount(recount.get_round(poll, number))
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_poll_without_a_ballot() -> None:
 
 def test_a_round_that_never_began() -> None:
     with pytest.raises(RecountRefused):
-        recount.round_of(open_poll(), 2)
+        recount.get_round(open_poll(), 2)
 
 
 @pytest.mark.parametrize("key", ["1", "3", BALLOTS])
@@ -103,7 +103,7 @@ def test_drift_is_found_and_put_right(key: str, by: int, announced: list[int]) -
     drift(poll, key, by)
     assert [(line.key, line.drift) for line in of(poll).drifted] == [(key, by)]
     announced.clear()
-    found = recount.fix(recount.round_of(poll), "somebody")
+    found = recount.fix(recount.get_round(poll), "somebody")
     assert [(line.key, line.drift) for line in found.drifted] == [(key, by)]
     assert of(poll).drifted == []
     check_books(poll)
@@ -117,7 +117,7 @@ def test_drift_is_found_and_put_right(key: str, by: int, announced: list[int]) -
 def test_a_slot_that_is_gone_comes_back() -> None:
     poll = counted_poll()
     Tally.objects.filter(poll_id=poll.pk, key="1").delete()
-    recount.fix(recount.round_of(poll), "somebody")
+    recount.fix(recount.get_round(poll), "somebody")
     check_books(poll)
 
 
@@ -125,7 +125,7 @@ def test_where_nothing_drifted_nothing_changes(announced: list[int]) -> None:
     poll = counted_poll()
     announced.clear()
     records = Record.objects.count()
-    assert recount.fix(recount.round_of(poll), "somebody").drifted == []
+    assert recount.fix(recount.get_round(poll), "somebody").drifted == []
     assert Poll.objects.get(pk=poll.pk).epoch == poll.epoch
     assert (announced, Record.objects.count()) == ([], records)
 
@@ -133,7 +133,7 @@ def test_where_nothing_drifted_nothing_changes(announced: list[int]) -> None:
 def test_counting_goes_on_from_a_corrected_tally() -> None:
     poll = counted_poll()
     drift(poll, "2", 7)
-    recount.fix(recount.round_of(poll), "somebody")
+    recount.fix(recount.get_round(poll), "somebody")
     fill(poll, range(100, 130))
     count()
     assert check_books(poll)[1, BALLOTS] == 50
@@ -154,10 +154,10 @@ def test_what_is_counted_apart_is_recounted_apart() -> None:
     Ballot.objects.filter(poll_id=poll.pk, voter_key__in=[bytes(key) for key in some]).update(quarantine_id=9)
     found = {line.key: line.drift for line in of(poll).drifted}
     assert found == {"1": 4, BALLOTS: 4, f"{QUARANTINED}1": -4, f"{QUARANTINED}{BALLOTS}": -4}
-    recount.fix(recount.round_of(poll), "somebody")
+    recount.fix(recount.get_round(poll), "somebody")
     again = of(poll)
     assert again.drifted == []
-    assert [(row["label"], row["apart"], row["tally"]) for row in again.rows()] == [
+    assert [(row["label"], row["quarantined"], row["tally"]) for row in again.rows()] == [
         ("Choice 1", False, 6),
         ("Choice 2", False, 10),
         ("Choice 3", False, 0),
@@ -171,7 +171,7 @@ def test_a_published_result_follows() -> None:
     poll = closed(counted_poll(), publish=True)
     drift(poll, "1", 30)
     Round.objects.filter(poll=poll).update(result=final_results.final_result(poll))
-    recount.fix(recount.round_of(poll), "somebody")
+    recount.fix(recount.get_round(poll), "somebody")
     result = Round.objects.get(poll=poll).result
     assert result
     assert [choice["votes"] for choice in result["choices"]] == [10, 10, 0]
@@ -184,7 +184,7 @@ def test_an_earlier_rounds_result_follows_with_the_texts_it_had() -> None:
     Round.objects.filter(poll=poll).update(result=final_results.final_result(poll))
     poll = lifecycle.reset_poll(poll.pk)
     poll.choices.filter(number=1).update(label="Renamed")
-    recount.fix(recount.round_of(poll, 1), "somebody")
+    recount.fix(recount.get_round(poll, 1), "somebody")
     result = Round.objects.get(poll=poll, number=1).result
     assert result
     assert [(each["label"], each["votes"], each["share"]) for each in result["choices"]] == [
@@ -217,7 +217,7 @@ def test_a_large_round_is_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(recount, "_STEP", 7)
     poll = counted_poll(50)
     steps: list[int] = []
-    found = recount.recount(recount.round_of(poll), steps.append)
+    found = recount.recount(recount.get_round(poll), steps.append)
     assert found.drifted == []
     assert len(steps) == 50 // 7 + 1
     assert sum(steps) == 50

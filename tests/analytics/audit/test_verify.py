@@ -134,8 +134,8 @@ class TestRealBundles:
         path.write_bytes(archive)
         consistent = run_verifier(path)
         assert consistent.code == 3
-        assert signing.grouped(signing.fingerprint()) in consistent.said
-        genuine = run_verifier(path, "--key", signing.grouped(signing.fingerprint()).upper())
+        assert signing.format_fingerprint(signing.fingerprint()) in consistent.said
+        genuine = run_verifier(path, "--key", signing.format_fingerprint(signing.fingerprint()).upper())
         assert (genuine.code, "GENUINE" in genuine.said) == (0, True)
         assert "What “now”?" in genuine.said and "All at once" in genuine.said
         assert run_verifier(path, "--key", "0" * 64).code == 1

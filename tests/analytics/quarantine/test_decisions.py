@@ -253,7 +253,7 @@ def test_the_history_is_by_the_vote_logs_clock_whatever_is_moved_or_corrected() 
     decisions.release(set_aside(poll, ballots[:2]).pk, ANN)
     Tally.objects.filter(poll_id=poll.pk, key="1").update(count=F("count") + 1)
     TallyPoint.objects.filter(poll_id=poll.pk, key="1").update(count=F("count") + 1)
-    recount.fix(recount.round_of(poll), by=ANN)
+    recount.fix(recount.get_round(poll), by=ANN)
     after = get_log().clock() // 1000
     assert both(poll) == (5, 0)
     assert set(TallyPoint.objects.values_list("poll_id", flat=True)) == {poll.pk, steps.pk}

@@ -232,9 +232,9 @@ def test_a_tenth_ballot_that_comes_while_the_tally_is_read_does_not_show_nine(ag
 
 def test_a_recount_before_the_tenth_ballot_does_not_show_nine() -> None:
     poll = almost_shown()
-    found = recount.recount(recount.round_of(poll))
+    found = recount.recount(recount.get_round(poll))
     add_tenth(poll)
-    assert [row["label"] for row in found.rows() if row["apart"]] == ["Ballots"]
+    assert [row["label"] for row in found.rows() if row["quarantined"]] == ["Ballots"]
 
 
 def almost_shown() -> Poll:
@@ -281,7 +281,7 @@ def test_a_recount_shows_staff_no_more(boss: Client) -> None:
     append(new_ballot(poll, 50, 2, aside="over_limit"))
     count()
     rows = boss.post(f"/admin/count/{poll.pk}/", {"round": 1}).context["rows"]
-    apart = {row["label"]: (row["tally"], row["ledger"]) for row in rows if row["apart"]}
+    apart = {row["label"]: (row["tally"], row["ledger"]) for row in rows if row["quarantined"]}
     assert apart == {"Ballots": ("1", "1")}
     Tally.objects.filter(poll_id=poll.pk, key="quarantined:2").update(count=3)
     rows = boss.post(f"/admin/count/{poll.pk}/", {"round": 1}).context["rows"]
