@@ -115,7 +115,7 @@ def test_the_count_stands() -> None:
 
 
 def test_many_ranges_lose_and_double_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purge, "_STEP", 10)
+    monkeypatch.setattr(purge, "_BALLOTS_PER_STATEMENT", 10)
     poll, ballots = published(200)
     purge.purge(poll.pk, "somebody")
     check_books(poll)

@@ -214,7 +214,7 @@ def test_the_ranges_leave_no_voter_out() -> None:
 
 
 def test_a_large_round_is_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recount, "_STEP", 7)
+    monkeypatch.setattr(recount, "_BALLOTS_PER_STATEMENT", 7)
     poll = counted_poll(50)
     steps: list[int] = []
     found = recount.recount(recount.get_round(poll), steps.append)
