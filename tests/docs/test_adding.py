@@ -90,7 +90,6 @@ def test_the_examples_pass_their_own_tests_and_the_settings_test(checkout: Path,
 
 @pytest.mark.faults
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_the_fault_row_runs(checkout: Path, tmp_path: Path) -> None:
     told = run(checkout, tmp_path, "tests.faults", FAULT, "--no-broken")
     assert "as expected" in told
