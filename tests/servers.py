@@ -2,9 +2,10 @@
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import pwd
-import random
+import secrets
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psycopg
 import redis
@@ -31,16 +32,32 @@ class ServerFailed(Exception):
     """A server did not start; the message ends with what it logged."""
 
 
-def free_port() -> int:
-    """A port that nothing listens on, from below the range the system gives to outgoing connections.
+#: Lock files of the ports that this process has reserved; they lose their locks when it ends.
+_ports: dict[int, IO[str]] = {}
 
-    One that is free now is then still free when a server that starts later, or again, asks for it.
+
+def free_port() -> int:
+    """Reserve a port that nothing listens on, until `release_port`.
+
+    Meanwhile no other process that runs tests on this machine is given it, even while our server has not
+    started yet or starts again. It is below the range that the system uses for outgoing connections.
     """
+    folder = Path(tempfile.gettempdir()) / f"landslide-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
     while True:
-        port = random.randrange(10_000, 32_000)
+        port = 10_000 + secrets.randbelow(22_000)
+        lock = (folder / str(port)).open("w")
         with socket.socket() as probe, contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             probe.bind(("127.0.0.1", port))
+            _ports[port] = lock
             return port
+        lock.close()
+
+
+def release_port(port: int) -> None:
+    if lock := _ports.pop(port, None):
+        lock.close()
 
 
 def wait_for(ready: Callable[[], bool], seconds: float = PATIENCE, what: str = "it") -> None:
@@ -161,6 +178,7 @@ class Server:
 
     def remove(self) -> None:
         self.stop()
+        release_port(self.port)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _end(self, how: signal.Signals) -> None:
