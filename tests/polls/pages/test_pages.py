@@ -11,20 +11,15 @@ from django.db import OperationalError
 from django.template.loader import render_to_string
 from django.test import Client
 from django.utils import timezone
-from django.utils.translation import ngettext
 
 from polls import lifecycle
-from polls.pages.script_messages import COMMON, VOTE, catalogue
-from realtime.pages.script_messages import PRESENT, RESULTS
 from tests.polls.api_client import POLLS, Caller, make_key, make_poll
 from tests.polls.public_pages import (
     POLL_PAGES,
-    SCRIPTS,
     TELLTALE,
     check_policy,
     count,
     html,
-    imports,
     see,
 )
 
@@ -327,36 +322,6 @@ def test_any_404_offers_the_join_form() -> None:
 
 def test_the_500_page_renders_without_context() -> None:
     assert "failed on our side" in render_to_string("500.html")
-
-
-# --- scripts and their texts ---
-
-
-@pytest.mark.parametrize(
-    ("script", "texts"),
-    [
-        ("vote/vote", (COMMON, VOTE)),
-        ("screens/results", (COMMON, RESULTS)),
-        ("screens/present", (COMMON, PRESENT)),
-    ],
-)
-def test_every_text_of_a_script_is_in_its_page(script: str, texts: tuple[dict, ...]) -> None:
-    known = set(catalogue(*texts))
-    for name in {script, *imports(script)}:
-        source = (SCRIPTS / f"{name}.js").read_text()
-        said = re.findall(r"\btext\(\s*\"(\w+)\"", source) + re.findall(r"\bkey: \"(\w+)\"", source)
-        assert set(said) <= known, name
-
-
-def test_no_text_is_unused() -> None:
-    scripts = "\n".join(path.read_text() for path in SCRIPTS.rglob("*.js"))
-    known = catalogue(COMMON, VOTE, RESULTS, PRESENT)
-    assert [key for key in known if f'"{key}"' not in scripts] == []
-
-
-def test_plurals_are_by_category() -> None:
-    texts = catalogue({"ballots": lambda n: ngettext("%(count)s ballot", "%(count)s ballots", n)})
-    assert texts == {"ballots": {"one": "%(count)s ballot", "other": "%(count)s ballots"}}
 
 
 def document_of(source: str) -> dict:

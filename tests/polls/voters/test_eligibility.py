@@ -2,21 +2,18 @@
 
 import time
 import uuid
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError
-from django.test import Client
-from django.utils import timezone
 
 from polls import clock, lifecycle
-from polls.models import ApiClient, EndedAccount, InviteBatch, Poll
+from polls.models import ApiClient, InviteBatch, Poll
 from polls.voters import eligibility, identity, invites, poll_rules
-from polls.voters.invites import Invite
 from tests.factories import count
-from tests.polls.api_client import POLLS, Caller, check_problem, make_key, make_poll, refusal
+from tests.polls.api_client import POLLS, Caller, make_key, make_poll, refusal
+from tests.polls.voters.browsing import Browser, invited, person, status_of, token
 
 #: Appends run in another thread, which sees only committed rows.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.full_only]
@@ -25,56 +22,6 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.full_only]
 @pytest.fixture(autouse=True)
 def _empty_cache() -> None:
     poll_rules.clear_cache()
-
-
-class Browser:
-    """A browser that sends each cookie to the paths it is for."""
-
-    def __init__(self) -> None:
-        self.client = Client()
-
-    def visit(self, poll: Poll, invite: str | None = None, **headers: str) -> Any:
-        """Call the voter endpoint, as the poll's page does; return its document."""
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        if invite is not None:
-            sent[invites.HEADER] = invite
-        self.answer: Any = self.client.get(f"{POLLS}{poll.code}/voter/", headers=sent)
-        assert self.answer.status_code == 200, self.answer.content
-        assert self.answer["Cache-Control"] == "private, no-store"
-        self.client.cookies.load(self.answer.headers.get("Set-Cookie", ""))
-        return self.answer.json()
-
-    def cast(self, poll: Poll, selection: int = 1, **fields: Any) -> Any:
-        body = {"selections": [selection], **fields}
-        answer = self.client.post(f"{POLLS}{poll.code}/ballots/", body, content_type="application/json")
-        if answer.status_code >= 400:
-            check_problem(answer)
-        return answer
-
-    @property
-    def passes(self) -> list[Any]:
-        """The pass cookies set by the latest visit."""
-        return [morsel for morsel in self.answer.cookies.values() if morsel.key == identity.PASS_COOKIE]
-
-    def sign_in(self, user: User) -> None:
-        self.client.force_login(user)
-
-
-def person(name: str = "anna") -> User:
-    return User.objects.create_user(name)
-
-
-def invited(count: int = 3, **fields: Any) -> tuple[Poll, InviteBatch]:
-    poll = make_poll(open=True, identity="invite", **fields)
-    return poll, invites.make_batch(poll.pk, count, by="anna")
-
-
-def token(batch: InviteBatch, serial: int = 1) -> str:
-    return invites.make_token(batch.poll.pk, bytes(batch.poll.secret), Invite(batch.pk, serial))
-
-
-def status_of(known: dict[str, Any]) -> dict[str, Any]:
-    return {name: known[name] for name in ("eligible", "needs", "account", "invite", "voted")}
 
 
 # --- browser ---
@@ -105,57 +52,6 @@ def test_a_visitor_without_an_account_has_to_sign_in() -> None:
     answer = browser.cast(poll)
     assert refusal(answer) == (403, "not_eligible")
     assert answer.json()["needs"] == "login"
-
-
-@pytest.mark.parametrize("how", ["deleted", "deactivated"])
-def test_a_pass_ends_with_its_account(how: str) -> None:
-    poll, anna, browser = make_poll(open=True, identity="login"), person(), Browser()
-    browser.sign_in(anna)
-    assert browser.visit(poll)["eligible"]
-    if how == "deleted":
-        anna.delete()
-    else:
-        anna.is_active = False
-        anna.save()
-    refused = browser.cast(poll)
-    assert (refusal(refused), refused.json()["needs"]) == ((403, "not_eligible"), "login")
-    assert refusal(browser.client.get(f"{POLLS}{poll.code}/challenge/")) == (403, "not_eligible")
-    assert browser.visit(poll)["needs"] == "login"
-    another = Browser()
-    another.sign_in(person("bert"))
-    another.visit(poll)
-    assert another.cast(poll).status_code == 202
-
-
-def test_a_reactivated_account_votes_once() -> None:
-    poll, anna, browser = make_poll(open=True, identity="login"), person(), Browser()
-    for active in (False, True):
-        anna.is_active = active
-        anna.save()
-    browser.sign_in(anna)
-    browser.visit(poll)
-    assert browser.cast(poll).status_code == 202
-    assert refusal(browser.cast(poll, 2)) == (409, "already_voted")
-
-
-def test_old_ended_accounts_are_deleted() -> None:
-    old = timezone.now() - timedelta(hours=3)
-    EndedAccount.objects.create(user_id=12345, at=old)
-    anna = person()
-    anna.delete()
-    assert EndedAccount.objects.filter(user_id=12345).count() == 0
-    assert EndedAccount.objects.count() == 1
-
-
-def test_a_wrong_clock_deletes_no_ended_account_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    EndedAccount.objects.create(user_id=12345, at=timezone.now())
-    right = time.time
-    monkeypatch.setattr(time, "time", lambda: right() + 3 * 3600)
-    monkeypatch.setattr(timezone, "now", lambda: datetime.fromtimestamp(time.time(), UTC))
-    monkeypatch.setattr(clock, "_offset", -3 * 3600.0)
-    anna = person()
-    anna.delete()
-    assert EndedAccount.objects.filter(user_id=12345).exists()
 
 
 def test_an_account_has_one_ballot_in_whatever_browser() -> None:

@@ -16,7 +16,7 @@ from polls.models import ApiClient, InviteBatch, Poll, Record
 from polls.voters import invites, poll_rules
 from tests.factories import count
 from tests.polls.api_client import POLLS, Caller, make_key, make_poll, refusal
-from tests.polls.voters.test_eligibility import Browser
+from tests.polls.voters.browsing import Browser
 
 pytestmark = pytest.mark.django_db
 
