@@ -14,7 +14,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def in_thread(function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+def closing_connections(function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
     """Call `function`, which may use the database, and leave no connection behind in this thread."""
     try:
         return function(*args, **options)
@@ -22,23 +22,23 @@ def in_thread(function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T
         close_old_connections()
 
 
-class Turns:
-    """A lock that goes to whoever has waited longest. After `patience` seconds nobody waits for it."""
+class FairLock:
+    """A lock that goes to whoever has waited longest. After `timeout` seconds nobody waits for it."""
 
-    def __init__(self, patience: float = 20.0) -> None:
-        self._patience = patience
+    def __init__(self, timeout: float = 20.0) -> None:
+        self._timeout = timeout
         self._mutex = threading.Lock()
         self._taken = False
         self._waiting: deque[threading.Event] = deque()
 
     @contextmanager
-    def mine(self) -> Iterator[None]:
+    def hold(self) -> Iterator[None]:
         taken = self._take()
         try:
             yield
         finally:
             if taken:
-                self._pass_on()
+                self._hand_over()
 
     def _take(self) -> bool:
         with self._mutex:
@@ -47,7 +47,7 @@ class Turns:
                 return True
             turn = threading.Event()
             self._waiting.append(turn)
-        if turn.wait(self._patience):
+        if turn.wait(self._timeout):
             return True
         with self._mutex:
             if turn.is_set():
@@ -55,7 +55,7 @@ class Turns:
             self._waiting.remove(turn)
             return False
 
-    def _pass_on(self) -> None:
+    def _hand_over(self) -> None:
         with self._mutex:
             if self._waiting:
                 self._waiting.popleft().set()
@@ -63,11 +63,11 @@ class Turns:
                 self._taken = False
 
 
-_turns = Turns()
+_sqlite_lock = FairLock()
 
 
 @contextmanager
-def in_turn() -> Iterator[None]:
+def sqlite_write_turn() -> Iterator[None]:
     """Round a transaction of the two that write all the time: who appends ballots and who counts them.
 
     SQLite lets one write and has the others try again and again, at ever longer intervals: on a slow disk
@@ -77,5 +77,5 @@ def in_turn() -> Iterator[None]:
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         yield
         return
-    with _turns.mine():
+    with _sqlite_lock.hold():
         yield

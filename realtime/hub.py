@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from django.db import DatabaseError, InterfaceError
 
 from analytics.health import modes
-from polls.db_connections import in_thread
+from polls.db_connections import closing_connections
 from polls.models import Poll, Visibility
 from realtime.access_recheck import recheck_access, subscribers_due
 from realtime.channels import Channel, Subscriber
@@ -129,7 +129,7 @@ class Hub:
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Run blocking code that may use the database."""
-        return await self.loop.run_in_executor(self._threads, in_thread, function, *args)
+        return await self.loop.run_in_executor(self._threads, closing_connections, function, *args)
 
     async def _open_channel(self, code: str) -> Channel | None:
         """Open a poll's channel; viewers that arrive meanwhile share the work."""

@@ -15,7 +15,7 @@ from django.db import close_old_connections, connections
 
 from analytics.results import tallies
 from analytics.results.tallies import Snapshot
-from polls.db_connections import in_thread
+from polls.db_connections import closing_connections
 from realtime.protocol import Frames, build_frames
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class TallyReader:
 
     async def stamps(self, poll_ids: list[int]) -> dict[int, tuple[int, int, int]]:
         """Read the stamps of these polls. Also gives the connection back: call it once a second."""
-        return await self._run(in_thread, tallies.stamps, poll_ids)
+        return await self._run(closing_connections, tallies.stamps, poll_ids)
 
     def stop(self) -> None:
         # The pool would miss a connection that ended with its thread.

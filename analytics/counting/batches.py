@@ -20,7 +20,7 @@ from analytics.counting.circuit_breaker import FailureCounts, TooManyFailures
 from analytics.counting.quarantine_assignment import standing_decisions
 from analytics.models import Checkpoint, Halt
 from analytics.signals import tally_changed
-from polls.db_connections import in_turn
+from polls.db_connections import sqlite_write_turn
 from polls.errors import LogInconsistent
 from polls.votelog import get_log
 from polls.votelog.entries import Block, Head
@@ -102,7 +102,7 @@ def _next_batch(partition: int) -> Batch | None:
 
 def _count_batch(partition: int, halt: Mapping[int, str]) -> Batch | None:
     log = get_log()
-    with in_turn(), transaction.atomic(durable=True):
+    with sqlite_write_turn(), transaction.atomic(durable=True):
         checkpoint = _lock_checkpoint(partition)
         if checkpoint is None:
             return None

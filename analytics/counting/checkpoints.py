@@ -50,7 +50,7 @@ def counted_heads(*, make: bool = True) -> dict[int, Head]:
 def compare(expected: dict[int, Head]) -> None:
     """Raise LogUnsuitable unless the log contains these heads. They may be out of date."""
     heads = get_log().heads()
-    if any(n in heads and heads[n].lacks(head.position) for n, head in expected.items()):
+    if any(n in heads and heads[n].trimmed_past(head.position) for n, head in expected.items()):
         # The log may have been trimmed after `expected` was read.
         with suppress(*STORE_ERRORS):
             _check_nothing_is_missing(expected_heads(make=False), heads)
@@ -71,7 +71,7 @@ def _check_nothing_is_missing(counted: dict[int, Head], heads: dict[int, Head]) 
     """Raise LogUnsuitable if the log was trimmed past `counted`, which must have been read after `heads`."""
     for partition, head in counted.items():
         found = heads.get(partition)
-        if found and found.generation == head.generation and found.lacks(head.position):
+        if found and found.generation == head.generation and found.trimmed_past(head.position):
             raise LogUnsuitable(
                 _(
                     "The database is older than the vote log: up to %(n)s ballots of partition %(partition)s"

@@ -34,10 +34,10 @@ def count_ballots(poll_id: int | None = None) -> int:
 
 def unpack(row: HeldBlock) -> Block:
     """Return the block as it was in the log."""
-    voter_keys, ballot_ids, selections, replaces, aside = _unpack(bytes(row.columns))
+    voter_keys, ballot_ids, selections, replaces, rule = _unpack(bytes(row.columns))
     texts = [text.decode("utf-8", "surrogatepass") for text in selections]
     return Block(
-        row.first, "ballot", row.poll_id, row.round, row.at, voter_keys, ballot_ids, texts, replaces, aside
+        row.first, "ballot", row.poll_id, row.round, row.at, voter_keys, ballot_ids, texts, replaces, rule
     )
 
 
@@ -49,5 +49,5 @@ def _pack(block: Block) -> bytes:
     # A selection from the log may contain characters that UTF-8 can't encode.
     selections = [text.encode("utf-8", "surrogatepass") for text in block.selections]
     replaces = list(block.replaces) if block.replaces else None
-    columns = list(block.voter_keys), list(block.ballot_ids), selections, replaces, block.aside
+    columns = list(block.voter_keys), list(block.ballot_ids), selections, replaces, block.quarantine_rule
     return msgspec.msgpack.encode(columns)

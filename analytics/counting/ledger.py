@@ -157,7 +157,15 @@ def _replaced_dead_letters(voter: VoterKey, replaced: Iterable[bytes]) -> set[by
 
 def _block_of_one(entry: Entry) -> Block:
     columns = [entry.voter_key], [entry.ballot_id], [entry.selection]
-    return Block(entry.position, "ballot", entry.poll_id, entry.round, entry.at, *columns, aside=entry.aside)
+    return Block(
+        entry.position,
+        "ballot",
+        entry.poll_id,
+        entry.round,
+        entry.at,
+        *columns,
+        quarantine_rule=entry.quarantine_rule,
+    )
 
 
 def _replace(replacements: Sequence[Replacement]) -> None:

@@ -35,8 +35,8 @@ class Decisions:
     def decision_for(self, ballots: Block | Entry) -> int | None:
         """Return the rule's decision if a rule quarantined them, else the oldest one in force then."""
         round_key = ballots.poll_id, ballots.round
-        if ballots.aside:
-            return self.by_rule[round_key, ballots.aside]
+        if ballots.quarantine_rule:
+            return self.by_rule[round_key, ballots.quarantine_rule]
         for decision in self.standing.get(round_key, ()):
             if in_force(decision, ballots.at):
                 return decision.pk
@@ -60,7 +60,9 @@ def in_force(decision: Quarantine, at: int) -> bool:
 def find_decisions(blocks: Sequence[Block | Entry], *, watch: bool = True) -> Decisions:
     """Find the decisions about these ballots. `watch`: whether there may be standing decisions."""
     decisions = Decisions()
-    for round_key, rule in sorted({((b.poll_id, b.round), b.aside) for b in blocks if b.aside}):
+    for round_key, rule in sorted(
+        {((b.poll_id, b.round), b.quarantine_rule) for b in blocks if b.quarantine_rule}
+    ):
         decisions.by_rule[round_key, rule] = _get_or_create_decision(round_key, rule)
     if watch:
         for row in (

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock
 from typing import Any
 
-from polls.db_connections import in_thread
+from polls.db_connections import closing_connections
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class ProbeRunner:
     def _start(self, name: str) -> Future[Any]:
         future = self._running.get(name)
         if future is None or future.done():
-            future = self._running[name] = self._threads.submit(in_thread, self._probes[name])
+            future = self._running[name] = self._threads.submit(closing_connections, self._probes[name])
         return future
 
 

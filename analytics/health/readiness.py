@@ -16,7 +16,7 @@ from analytics.health import heartbeats, modes
 from analytics.health.bounded_probes import ProbeRunner
 from polls import clock, secret_key
 from polls.errors import LogInconsistent, LogUnsuitable
-from polls.votelog import get_log, kept_heads, learn_clock
+from polls.votelog import cached_heads, get_log, sync_clock
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def _check_database() -> None:
 
 def _check_log() -> None:
     get_log().verify()
-    checkpoints.compare(kept_heads(make=False))
+    checkpoints.compare(cached_heads(make=False))
 
 
 def _check_broker() -> None:
@@ -112,7 +112,7 @@ def _check_broker() -> None:
 
 
 def _clock_is_right() -> bool:
-    learn_clock()
+    sync_clock()
     return abs(clock.offset()) <= CLOCK_TOLERANCE_SECONDS
 
 

@@ -30,7 +30,7 @@ def log_status() -> dict[str, Any]:
                 "backlog": max(0, head.position - row.position) if head else None,
                 "consistent": head is not None
                 and head.continues(row.generation, row.position)
-                and not head.lacks(row.position),
+                and not head.trimmed_past(row.position),
             }
         )
     return {

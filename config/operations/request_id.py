@@ -7,7 +7,7 @@ from typing import Any
 
 from structlog.contextvars import bound_contextvars
 
-from polls.http.lanes import SANE_ID
+from polls.http.lanes import SAFE_REQUEST_ID
 
 
 class RequestId:
@@ -31,6 +31,6 @@ class RequestId:
 def given_id(headers: list[tuple[bytes, bytes]]) -> bytes | None:
     """The caller's own X-Request-ID, unless it could forge a log line or fill the log."""
     for name, value in headers:
-        if name == b"x-request-id" and SANE_ID.fullmatch(value):
+        if name == b"x-request-id" and SAFE_REQUEST_ID.fullmatch(value):
             return value
     return None

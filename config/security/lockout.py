@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from polls.http.client_address import FORWARDED_FOR, around, client_address
+from polls.http.client_address import FORWARDED_FOR, client_address, site_network
 from polls.keys import keyed_hash
 
 
@@ -31,7 +31,7 @@ def network_hash(request: HttpRequest) -> str:
     One address in IPv4 and a /48 in IPv6, of which one site may have all. The key changes daily.
     """
     address = client_address(request.META.get("REMOTE_ADDR"), request.headers.get(FORWARDED_FOR))
-    place = around(address) if ":" in address else address
+    place = site_network(address) if ":" in address else address
     today = timezone.now().date().isoformat()
     digest = keyed_hash(f"{today} {place}".encode(), settings.SECRET_KEY, b"log-in from", 16)
     return str(IPv6Address(digest))

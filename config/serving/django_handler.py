@@ -6,14 +6,14 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 
-from polls.http.lanes import HOST_LONGEST
+from polls.http.lanes import MAX_HOST_LENGTH
 
 
 class Request(ASGIRequest):
     def get_host(self) -> str:
         """Refuse an overlong host even if ALLOWED_HOSTS is `*`: hosts go into links and QR codes."""
         host = super().get_host()
-        if len(host) > HOST_LONGEST:
+        if len(host) > MAX_HOST_LENGTH:
             raise DisallowedHost("The host is longer than a host name can be.")
         return host
 

@@ -49,7 +49,7 @@ def run(server: str, listener: socket.socket) -> None:
 
 def fetch_vote_log_state() -> None:
     """Fetch the salt of address hashes and the clock offset from the vote log."""
-    for learn in ("polls.votelog.learn_salt", "polls.votelog.learn_clock"):
+    for learn in ("polls.votelog.sync_salt", "polls.votelog.sync_clock"):
         try:
             import_string(learn)()
         except Exception:

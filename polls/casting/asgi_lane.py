@@ -27,18 +27,18 @@ from polls.casting import ballot_box, log_writer
 from polls.casting.ballot_box import RulesMayBeStale
 from polls.casting.cast_queue import CastQueue
 from polls.casting.request import ACCEPTED_HEADERS, CastRequest, CastResponse, check_envelope
-from polls.db_connections import in_thread
+from polls.db_connections import closing_connections
 from polls.errors import InternalError, LandslideError, OutcomeUnknown, Overloaded, PollNotFound, VoterUnknown
 from polls.http.client_address import FORWARDED_FOR, client_address
 from polls.http.lanes import (
-    SANE_ID,
+    SAFE_REQUEST_ID,
     Headers,
     Scope,
-    headers_of_every_answer,
+    encode_headers,
+    host_allowed,
     is_secure,
-    knows_host,
-    raw,
-    replay,
+    middleware_headers,
+    replay_body,
 )
 from polls.models import canonical_code
 from polls.text.integers import whole_number
@@ -120,14 +120,16 @@ class AsgiLane:
         if body is None:
             return  # hung up in mid-request
         if len(body) != length:
-            await self.app(scope, replay(body, receive), send)  # no server of ours lets such a one through
+            await self.app(
+                scope, replay_body(body, receive), send
+            )  # no server of ours lets such a one through
             return
         request = CastRequest(code, body, *parts)
         try:
             answer = await self._cast(request, known, age)
         except VoterUnknown:
             # A cookie, but not one of ours: it gets a new one, and Django knows how.
-            await self.app(scope, replay(body, receive), send)
+            await self.app(scope, replay_body(body, receive), send)
             return
         except Exception as error:
             with bound_contextvars(request_id=request_id.decode()):
@@ -180,7 +182,7 @@ class AsgiLane:
         if voter is None or cookie.count(b"voter") != 1 or size is None or size > self._max_bytes:
             raise PassToDjango
         pass_ = _PASS.search(cookie) if passes else None
-        if passes != (pass_ is not None) or not knows_host(host):
+        if passes != (pass_ is not None) or not host_allowed(host):
             raise PassToDjango
         parts = (
             "application/json",
@@ -208,7 +210,7 @@ class AsgiLane:
         loading = self._loading.get(code)
         loop = asyncio.get_running_loop()
         if loading is None or loading.get_loop() is not loop:
-            loading = loop.run_in_executor(self._threads, in_thread, poll_rules.get_rules, code)
+            loading = loop.run_in_executor(self._threads, closing_connections, poll_rules.get_rules, code)
             self._loading[code] = loading
             loading.add_done_callback(lambda done: self._rules_loaded(code, done))
         return loading
@@ -263,7 +265,7 @@ class AsgiLane:
         self._stale_checks += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._threads, in_thread, ballot_box.prepare_with_fresh_rules, request, known
+                self._threads, closing_connections, ballot_box.prepare_with_fresh_rules, request, known
             )
         finally:
             self._stale_checks -= 1
@@ -271,16 +273,16 @@ class AsgiLane:
     def headers(self, answer: CastResponse, *, secure: bool) -> Headers:
         """As they come from Django: the answer's own, the view's, and what middleware adds to each."""
         if secure not in self._constant:
-            self._constant[secure] = headers_of_every_answer("POST, OPTIONS", secure=secure)
-            self._accepted[secure] = [*raw(ACCEPTED_HEADERS), *self._constant[secure]]
+            self._constant[secure] = middleware_headers("POST, OPTIONS", secure=secure)
+            self._accepted[secure] = [*encode_headers(ACCEPTED_HEADERS), *self._constant[secure]]
         length = (b"content-length", b"%d" % len(answer.body))
         if answer.headers is ACCEPTED_HEADERS:
             return [*self._accepted[secure], length]
-        return [*raw(answer.headers), *self._constant[secure], length]
+        return [*encode_headers(answer.headers), *self._constant[secure], length]
 
 
 def request_id_of(given: bytes | None) -> bytes:
-    return given if given and SANE_ID.fullmatch(given) else b"%016x" % random.getrandbits(64)
+    return given if given and SAFE_REQUEST_ID.fullmatch(given) else b"%016x" % random.getrandbits(64)
 
 
 async def _read(receive: Any) -> bytes | None:

@@ -113,9 +113,11 @@ def prepare(request: CastRequest, rules: PollRules, *, fresh: bool = False) -> N
         raise Malformed(_("Only API clients may name a voter."))
     if rules.requires_proof:
         _check_proof(rules, body, voter_key)
-    counted_as = rate_limits.counted_as(rules.id, voter_key, request.address, rules.venues)
-    aside = rate_limits.check(counted_as, set_apart=rules.quarantines_over_limit)
-    return new_ballot(rules, body, voter_key, fresh=fresh, aside=aside, counted_as=counted_as)
+    rate_limit_keys = rate_limits.keys_of_cast(rules.id, voter_key, request.address, rules.venues)
+    rule = rate_limits.check(rate_limit_keys, quarantine=rules.quarantines_over_limit)
+    return new_ballot(
+        rules, body, voter_key, fresh=fresh, quarantine_rule=rule, rate_limit_keys=rate_limit_keys
+    )
 
 
 def _check_proof(rules: PollRules, body: BallotBody, voter_key: bytes) -> None:
@@ -162,8 +164,8 @@ def new_ballot(
     voter_key: bytes,
     *,
     fresh: bool,
-    aside: str = "",
-    counted_as: tuple[bytes, ...] = (),
+    quarantine_rule: str = "",
+    rate_limit_keys: tuple[bytes, ...] = (),
 ) -> NewBallot:
     if not fresh and body.round is not None and body.round != rules.round:
         # The voter may know more than we do: a reset poll can have other choices.
@@ -186,8 +188,8 @@ def new_ballot(
         selection=selection,
         round=body.round,
         replaces=body.replaces.bytes if body.replaces else None,
-        aside=aside,
-        counted_as=counted_as,
+        quarantine_rule=quarantine_rule,
+        rate_limit_keys=rate_limit_keys,
     )
 
 

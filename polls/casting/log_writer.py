@@ -13,10 +13,10 @@ from django.conf import settings
 from django.db import connection
 
 from polls.casting.append_queue import AppendQueue
-from polls.db_connections import in_thread
+from polls.db_connections import closing_connections
 from polls.errors import OutcomeUnknown, Overloaded
 from polls.signals import ballots_appended, over_limit
-from polls.votelog import get_log, kept_heads, learn_salt, rate_limits
+from polls.votelog import cached_heads, get_log, rate_limits, sync_salt
 from polls.votelog.admission import NewBallot, Outcome
 from polls.votelog.entries import partition_of
 
@@ -61,7 +61,7 @@ def _process_queue() -> AppendQueue:
 def _append(ballots: Sequence[NewBallot]) -> list[Outcome]:
     log = get_log()
     try:
-        outcomes = log.append(ballots, kept_heads())
+        outcomes = log.append(ballots, cached_heads())
         _update_rate_limits(ballots)
         return outcomes
     finally:
@@ -72,17 +72,22 @@ def _append(ballots: Sequence[NewBallot]) -> list[Outcome]:
 def _update_rate_limits(ballots: Sequence[NewBallot]) -> None:
     """Whatever goes wrong here, the ballots are in."""
     try:
-        learn_salt()
-        crossed = rate_limits.crossed_by((ballot.poll_id, ballot.counted_as) for ballot in ballots)
+        sync_salt()
+        blocked = rate_limits.newly_blocked((ballot.poll_id, ballot.rate_limit_keys) for ballot in ballots)
     except Exception:
         logger.warning("rate_limits_not_updated", exc_info=True)
         return
-    if crossed:
-        Thread(target=in_thread, args=(_send_over_limit, crossed), name="over-limit", daemon=True).start()
+    if blocked:
+        Thread(
+            target=closing_connections,
+            args=(_send_over_limit, blocked),
+            name="over-limit",
+            daemon=True,
+        ).start()
 
 
-def _send_over_limit(crossed: dict[tuple[int, str], int]) -> None:
-    for (poll_id, kind), count in crossed.items():
+def _send_over_limit(blocked: dict[tuple[int, str], int]) -> None:
+    for (poll_id, kind), count in blocked.items():
         over_limit.send_robust(sender=None, poll_id=poll_id, kind=kind, count=count)
 
 

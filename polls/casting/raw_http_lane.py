@@ -31,7 +31,7 @@ from polls.casting.asgi_lane import (
 from polls.casting.ballot_box import RulesMayBeStale
 from polls.casting.request import ACCEPTED_HEADERS, CastRequest, CastResponse, check_envelope
 from polls.errors import LandslideError, VoterUnknown
-from polls.http.lanes import FORWARDED_PROTO, Headers, is_secure, proxy_header
+from polls.http.lanes import FORWARDED_PROTO, Headers, is_secure, proxy_scheme_header
 from polls.votelog.admission import NewBallot, Outcome
 from polls.voters import poll_rules
 
@@ -54,7 +54,7 @@ class RawHttpLane:
     def __init__(self, lane: AsgiLane) -> None:
         self._lane = lane
         self._heads: dict[tuple[bool, int, int, str | None], bytes] = {}
-        proxy = proxy_header()
+        proxy = proxy_scheme_header()
         names = [*lane.relevant_headers, b"connection", proxy[0] if proxy else FORWARDED_PROTO]
         pattern = rb"\r\n(%b):[ \t]*([^\r\n]*)" % b"|".join(map(re.escape, names))
         self._find_headers = re.compile(pattern, re.IGNORECASE).findall

@@ -24,11 +24,11 @@ FORWARDED_FOR = "X-Forwarded-For"
 #: Networks as they are written, of which the same few come with every request.
 Networks = tuple[str, ...]
 _V4_IN_V6 = bytes(10) + b"\xff\xff"
-_EVERYBODY = ("0.0.0.0/0", "::/0")
+_ALL_NETWORKS = ("0.0.0.0/0", "::/0")
 #: Proxies in a row that are looked at. More than any chain has, and a bound on the work of one request.
-HOPS_AT_MOST = 20
+MAX_HOPS = 20
 #: Characters of an address with its zone, brackets and port. Nothing longer is one, or is remembered.
-_LONGEST = 80
+_MAX_LENGTH = 80
 
 
 def public_url(request: HttpRequest, path: str = "/") -> str:
@@ -40,7 +40,7 @@ def public_url(request: HttpRequest, path: str = "/") -> str:
 
 @functools.cache
 def _proxies() -> Networks:
-    return _EVERYBODY if "*" in settings.TRUSTED_PROXIES else tuple(settings.TRUSTED_PROXIES)
+    return _ALL_NETWORKS if "*" in settings.TRUSTED_PROXIES else tuple(settings.TRUSTED_PROXIES)
 
 
 def client_address(peer: str | None, forwarded: str | None = None) -> str:
@@ -48,26 +48,26 @@ def client_address(peer: str | None, forwarded: str | None = None) -> str:
 
     peer: who has connected to us. forwarded: X-Forwarded-For, several joined by commas.
     """
-    address = canonical(peer or "")
+    address = canonical_address(peer or "")
     # Not remembered by the header: it may be 60 kB long, and another one with every request.
-    for hop in reversed((forwarded or "").rsplit(",", HOPS_AT_MOST)[-HOPS_AT_MOST:]):
+    for hop in reversed((forwarded or "").rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
         if not address or not _is_proxy(address, _proxies()):
             break
-        told = canonical(hop)
+        told = canonical_address(hop)
         if not told:
             break  # what our own proxy can't have meant; the last that we know is the proxy itself
         address = told
     return address
 
 
-def canonical(text: str) -> str:
+def canonical_address(text: str) -> str:
     """An address without its port and in one form only; "" for what is none."""
     text = text.strip()
-    return _canonical(text) if len(text) <= _LONGEST else ""
+    return _parse_address(text) if len(text) <= _MAX_LENGTH else ""
 
 
 @functools.lru_cache(16_384)
-def _canonical(text: str) -> str:
+def _parse_address(text: str) -> str:
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -83,23 +83,23 @@ def _canonical(text: str) -> str:
 
 def is_proxy(peer: str | None) -> bool:
     """Whether who has connected to us is a proxy that the settings name."""
-    address = canonical(peer or "")
+    address = canonical_address(peer or "")
     return bool(address) and _is_proxy(address, _proxies())
 
 
 @functools.lru_cache(16_384)
 def _is_proxy(address: str, proxies: Networks) -> bool:
-    return within(address, proxies)
+    return in_networks(address, proxies)
 
 
-def within(address: str, networks: Networks) -> bool:
+def in_networks(address: str, networks: Networks) -> bool:
     """Whether a canonical address is in one of these networks. ValueError where one is no network."""
     packed = _packed(address)
     number = int.from_bytes(packed, "big")
     return any(number & mask == first for mask, first in _masks(networks)[len(packed)])
 
 
-def around(address: str) -> str:
+def site_network(address: str) -> str:
     """The network that a canonical address is in: what one site has at most, a /24 or a /48."""
     packed = _packed(address)
     if len(packed) == 4:
@@ -107,7 +107,7 @@ def around(address: str) -> str:
     return f"{inet_ntop(AF_INET6, packed[:6] + bytes(10))}/48"
 
 
-def one_client(address: str) -> str:
+def client_network(address: str) -> str:
     """What one client has at least: its IPv4 address, or all addresses of its IPv6 subnet, a /64."""
     packed = _packed(address)
     if len(packed) == 4:

@@ -17,32 +17,32 @@ from polls.http.client_address import is_proxy
 Scope = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
-SANE_ID = re.compile(rb"[A-Za-z0-9_.:-]{6,80}")  # a request id that can't forge a log line
+SAFE_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{6,80}")  # a request id that can't forge a log line
 FORWARDED_PROTO = b"x-forwarded-proto"
 #: Middleware that does something to the answer of an endpoint.
 _ADDS_HEADERS = ("SecurityMiddleware", "LocaleMiddleware", "XFrameOptionsMiddleware")
 #: Hosts that are remembered, and characters of one: a name has 253 at most, and a port 6.
-HOSTS_AT_MOST, HOST_LONGEST = 100, 260
+MAX_HOSTS, MAX_HOST_LENGTH = 100, 260
 
 _hosts: set[bytes] = set()
 
 
-def knows_host(host: bytes) -> bool:
+def host_allowed(host: bytes) -> bool:
     """Whether Django would let a request for this host through; remembered, for there are few of them."""
     if host in _hosts:
         return True
-    if len(host) > HOST_LONGEST:
+    if len(host) > MAX_HOST_LENGTH:
         return False
     try:
         django_request(host.decode("latin-1")).get_host()
     except DisallowedHost:
         return False
-    if len(_hosts) < HOSTS_AT_MOST:
+    if len(_hosts) < MAX_HOSTS:
         _hosts.add(host)
     return True
 
 
-def replay(body: bytes, receive: Any) -> Any:
+def replay_body(body: bytes, receive: Any) -> Any:
     """A `receive` that gives the body, which has been read, once more."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -52,7 +52,7 @@ def replay(body: bytes, receive: Any) -> Any:
     return again
 
 
-def proxy_header() -> tuple[bytes, str] | None:
+def proxy_scheme_header() -> tuple[bytes, str] | None:
     """The header in which a proxy says how the request came to it, and what it says then of https."""
     header: tuple[str, str] | None = getattr(settings, "SECURE_PROXY_SSL_HEADER", None)
     if header is None:
@@ -67,7 +67,7 @@ def is_secure(scope: Scope) -> bool:
     The proxy says so in PROXY_SSL_HEADER, or, where that isn't set, in the usual header if it is one that we
     trust. So do the servers; but Daphne doesn't for WebSockets.
     """
-    header = proxy_header()
+    header = proxy_scheme_header()
     if header is not None:
         wanted, secure = header
         given = next((value for each, value in scope["headers"] if each == wanted), None)
@@ -82,22 +82,22 @@ def is_secure(scope: Scope) -> bool:
 
 
 class _Request(HttpRequest):
-    came_by = "http"
+    scheme_used = "http"
 
     @property
     def scheme(self) -> str:
-        return self.came_by
+        return self.scheme_used
 
 
 def django_request(host: str, *, secure: bool = False) -> HttpRequest:
     request = _Request()
     request.method, request.path = "GET", "/api/"
     request.META = {"HTTP_HOST": host, "SERVER_NAME": "", "SERVER_PORT": "80"}
-    request.came_by = "https" if secure else "http"
+    request.scheme_used = "https" if secure else "http"
     return request
 
 
-def headers_of_every_answer(allow: str, *, secure: bool) -> Headers:
+def middleware_headers(allow: str, *, secure: bool) -> Headers:
     """What Django and DRF add to a view's answer; asked of the middleware itself."""
 
     def chain(_: HttpRequest) -> HttpResponse:
@@ -111,8 +111,8 @@ def headers_of_every_answer(allow: str, *, secure: bool) -> Headers:
     added = {
         name: value for name, value in response.items() if name not in ("Content-Type", "Content-Length")
     }
-    return raw(added)
+    return encode_headers(added)
 
 
-def raw(headers: Mapping[str, str]) -> Headers:
+def encode_headers(headers: Mapping[str, str]) -> Headers:
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

@@ -28,23 +28,23 @@ def origin_allowed(origin: str | None, host: str, *, secure: bool) -> bool:
     """
     if origin is None or origin in settings.TRUSTED_ORIGINS:
         return True
-    return bool(host) and origin.lower() == _own(host, secure=secure)
+    return bool(host) and origin.lower() == _own_origin(host, secure=secure)
 
 
 def check_origin(origin: str | None, host: str, *, secure: bool) -> None:
     """ForeignOrigin where the page may not act here, with a hint where only the scheme is another."""
     if origin is None or origin_allowed(origin, host, secure=secure):
         return
-    if host and origin.lower() == _own(host, secure=not secure):
+    if host and origin.lower() == _own_origin(host, secure=not secure):
         raise ForeignOrigin(
             _(
                 "The page is at %(page)s, but this request seems to have come to %(own)s. Behind a proxy that"
                 " ends TLS, set PROXY_SSL_HEADER."
             )
-            % {"page": origin[:300], "own": _own(host, secure=secure)[:300]}
+            % {"page": origin[:300], "own": _own_origin(host, secure=secure)[:300]}
         )
     raise ForeignOrigin()
 
 
-def _own(host: str, *, secure: bool) -> str:
+def _own_origin(host: str, *, secure: bool) -> str:
     return f"{'https' if secure else 'http'}://{host}".lower()

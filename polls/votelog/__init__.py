@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
 
 from polls import clock
-from polls.db_connections import in_thread
+from polls.db_connections import closing_connections
 from polls.errors import LogInconsistent, LogUnsuitable
 from polls.votelog import rate_limits
 from polls.votelog.contract import VoteLog
@@ -22,13 +22,13 @@ from polls.votelog.entries import Head
 
 __all__ = [
     "STORE_ERRORS",
+    "cached_heads",
     "expected_heads",
     "get_log",
-    "kept_heads",
-    "learn_clock",
-    "learn_salt",
     "set_checkpoint_source",
     "store_clock",
+    "sync_clock",
+    "sync_salt",
 ]
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def get_log() -> VoteLog:
     global _log
     with _lock:
         if _log is None:
-            _log = import_string(settings.VOTE_LOG_BACKENDS[settings.VOTE_LOG])(counted=_counted_now)
+            _log = import_string(settings.VOTE_LOG_BACKENDS[settings.VOTE_LOG])(counted=_heads_from_database)
         return _log
 
 
@@ -58,16 +58,16 @@ def forget_log() -> None:
     clock.set_offset(0.0)
 
 
-def learn_salt() -> None:
+def sync_salt() -> None:
     """What addresses are hashed with, where there is none yet or its time is up.
 
     Casts count for no address before: a process asks as it starts, and then with its appends.
     """
-    if rate_limits.salt_is_due():
+    if rate_limits.salt_expired():
         rate_limits.set_salt(*get_log().salt())
 
 
-def learn_clock() -> None:
+def sync_clock() -> None:
     """How far the store's clock is from ours, to half the time that the answer took."""
     before = time.time()
     store = get_log().clock() / 1000
@@ -84,15 +84,15 @@ def store_clock() -> int:
 
 
 # The floor above keeps the counted positions and says here how to ask for them.
-_source: Callable[..., dict[int, Head]] | None = None  # takes `make`
+_checkpoint_source: Callable[..., dict[int, Head]] | None = None  # takes `make`
 _expected: dict[int, Head] = {}
-_asked_at = 0.0
-_asking = Lock()
+_refreshed_at = 0.0
+_refreshing = Lock()
 
 
 def set_checkpoint_source(source: Callable[..., dict[int, Head]]) -> None:
-    global _source
-    _source = source
+    global _checkpoint_source
+    _checkpoint_source = source
 
 
 def expected_heads(max_age: float = 1.0) -> dict[int, Head]:
@@ -101,50 +101,50 @@ def expected_heads(max_age: float = 1.0) -> dict[int, Head]:
     Waits for the database where there is no answer of the last `max_age` s; while it is away
     an older one serves: positions only grow, so an old one is still a true lower bound.
     """
-    if not _expected or time.monotonic() - _asked_at >= max_age:
-        _ask()
+    if not _expected or time.monotonic() - _refreshed_at >= max_age:
+        _refresh_heads()
     return _expected
 
 
-def _counted_now() -> dict[int, Head]:
+def _heads_from_database() -> dict[int, Head]:
     """As the database has them at this moment, or its error: by an old answer an old log may seem right."""
-    _ask(now=True)
+    _refresh_heads(now=True)
     return _expected
 
 
-def kept_heads(*, make: bool = True) -> dict[int, Head]:
+def cached_heads(*, make: bool = True) -> dict[int, Head]:
     """The same for who can't wait: what is known, while a look that is due runs in a thread of its own.
 
     Without `make`, for who only looks: a log that isn't there yet isn't made.
     """
     if not _expected:
-        _ask(make=make)
+        _refresh_heads(make=make)
         return _expected
-    if time.monotonic() - _asked_at >= 1.0 and not _asking.locked():
-        Thread(target=in_thread, args=(_ask_quietly,), name="heads", daemon=True).start()
+    if time.monotonic() - _refreshed_at >= 1.0 and not _refreshing.locked():
+        Thread(target=closing_connections, args=(_refresh_in_background,), name="heads", daemon=True).start()
     return _expected
 
 
-def _ask_quietly() -> None:
+def _refresh_in_background() -> None:
     global _expected
-    if _asking.acquire(blocking=False):
+    if _refreshing.acquire(blocking=False):
         try:
-            _ask(make=False)
+            _refresh_heads(make=False)
         except LogInconsistent as error:
             logger.warning("log_inconsistent", exc_info=error)
             _expected = {}  # the next append asks for itself, and is refused
         finally:
-            _asking.release()
+            _refreshing.release()
 
 
-def _ask(*, make: bool = True, now: bool = False) -> None:
-    global _expected, _asked_at
-    if _source is None:
+def _refresh_heads(*, make: bool = True, now: bool = False) -> None:
+    global _expected, _refreshed_at
+    if _checkpoint_source is None:
         raise LogInconsistent("Nothing knows the vote log's checkpoints.")
     try:
-        _expected = _source(make=make)
+        _expected = _checkpoint_source(make=make)
         with suppress(*STORE_ERRORS):
-            learn_clock()
+            sync_clock()
     except LogInconsistent:
         raise
     except LogUnsuitable:
@@ -154,4 +154,4 @@ def _ask(*, make: bool = True, now: bool = False) -> None:
         if now or not _expected:
             raise
     finally:
-        _asked_at = time.monotonic()
+        _refreshed_at = time.monotonic()

@@ -25,8 +25,8 @@ class NewBallot(msgspec.Struct, frozen=True, gc=False):
     selection: str  # as `polls.methods.encode` writes it
     round: int | None = None  # the round the voter saw; None: whichever is on
     replaces: bytes | None = None  # the ballot_id that this one takes the place of
-    aside: str = ""  # the rule by which it is to count apart (in quarantine), if any
-    counted_as: tuple[bytes, ...] = ()  # by what rate limits know it: see polls.votelog.rate_limits
+    quarantine_rule: str = ""  # the rule by which it is to count apart (in quarantine), if any
+    rate_limit_keys: tuple[bytes, ...] = ()  # by what rate limits know it: see polls.votelog.rate_limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from polls.votelog.entries import UNREADABLE, Block
 logger = logging.getLogger(__name__)
 
 _NOTHING = bytes(17)
-_UNREADABLE_AT_MOST = 10_000  # ballots of an entry whose count can't be believed
-_REFUSED = {
+_MAX_UNREADABLE_BALLOTS = 10_000  # ballots of an entry whose count can't be believed
+_REFUSALS = {
     "B": Outcome("ballot_id_reused"),
     "N": Outcome("poll_not_open"),
     "C": Outcome("round_changed"),
@@ -72,7 +72,7 @@ class Columns:
             replaces,
         ]
 
-    def settle(self, outcomes: list[Outcome], letters: str, round: int, repeated: str) -> None:
+    def set_outcomes(self, outcomes: list[Outcome], letters: str, round: int, repeated: str) -> None:
         """Put the Function's verdicts where the ballots' outcomes belong."""
         accepted = Outcome(ACCEPTED, round)
         rounds = iter(repeated.split(","))
@@ -82,19 +82,19 @@ class Columns:
             elif letter == "R":
                 outcomes[index] = Outcome(ACCEPTED, int(next(rounds)), repeated=True)
             else:
-                outcomes[index] = _REFUSED[letter]
+                outcomes[index] = _REFUSALS[letter]
 
-    def refuse(self, outcomes: list[Outcome], outcome: Outcome) -> None:
+    def set_all(self, outcomes: list[Outcome], outcome: Outcome) -> None:
         """Put `outcome` where those of these ballots belong."""
         for index in self.indexes:
             outcomes[index] = outcome
 
 
-def _pieces(column: bytes, size: int) -> list[bytes]:
+def _split(column: bytes, size: int) -> list[bytes]:
     return [column[i : i + size] for i in range(0, len(column), size)]
 
 
-def readable(entry_id: bytes, fields: dict[bytes, bytes], after: int) -> Block:
+def parse_entry(entry_id: bytes, fields: dict[bytes, bytes], after: int) -> Block:
     """The entry as a block; where it makes no sense, one of as many ballots, which nobody can count.
 
     What is wrong with one entry must not keep all that come behind it from being counted.
@@ -104,15 +104,15 @@ def readable(entry_id: bytes, fields: dict[bytes, bytes], after: int) -> Block:
     except (ValueError, KeyError, IndexError, TypeError, struct.error, msgspec.MsgspecError):
         last = int(entry_id.partition(b"-")[0])
         logger.error("unreadable_entry", extra={"position": last})
-        return _unreadable(last, fields, after)
+        return _unreadable_block(last, fields, after)
 
 
-def _unreadable(last: int, fields: dict[bytes, bytes], after: int) -> Block:
+def _unreadable_block(last: int, fields: dict[bytes, bytes], after: int) -> Block:
     # The entry before it ended at `after`, unless it was trimmed: then only its own count can tell.
-    count = _number(fields.get(b"n")) if last - after > _UNREADABLE_AT_MOST else last - after
-    count = min(max(count, 1), _UNREADABLE_AT_MOST)
+    count = _number(fields.get(b"n")) if last - after > _MAX_UNREADABLE_BALLOTS else last - after
+    count = min(max(count, 1), _MAX_UNREADABLE_BALLOTS)
     poll_id, round_ = _number(fields.get(b"p")), min(_number(fields.get(b"r")), 32_767)
-    voters, ballot_ids = (_whole(fields.get(name, b""), count) for name in (b"v", b"b"))
+    voters, ballot_ids = (_split_or_zeros(fields.get(name, b""), count) for name in (b"v", b"b"))
     first, unknown = last - count + 1, [UNREADABLE] * count
     return Block(first, "ballot", poll_id, round_, _number(fields.get(b"t")), voters, ballot_ids, unknown)
 
@@ -121,8 +121,8 @@ def _number(text: bytes | None) -> int:
     return int(text) if text and text.isdigit() and len(text) < 16 else 0
 
 
-def _whole(column: bytes, count: int) -> list[bytes]:
-    return _pieces(column, 16) if len(column) == 16 * count else [bytes(16)] * count
+def _split_or_zeros(column: bytes, count: int) -> list[bytes]:
+    return _split(column, 16) if len(column) == 16 * count else [bytes(16)] * count
 
 
 def _block(entry_id: bytes, fields: dict[bytes, bytes]) -> Block:
@@ -143,9 +143,9 @@ def _block(entry_id: bytes, fields: dict[bytes, bytes]) -> Block:
         poll_id,
         round_,
         int(fields[b"t"]),
-        _pieces(fields[b"v"], 16),
-        _pieces(fields[b"b"], 16),
+        _split(fields[b"v"], 16),
+        _split(fields[b"b"], 16),
         [selections[pick] for pick in struct.unpack(f">{count}H", fields[b"i"])],
-        [piece[1:] if piece[0] else None for piece in _pieces(replaces, 17)] if replaces else None,
+        [piece[1:] if piece[0] else None for piece in _split(replaces, 17)] if replaces else None,
         fields.get(b"q", b"").decode(),
     )

@@ -18,7 +18,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from polls.db_connections import in_turn
+from polls.db_connections import sqlite_write_turn
 from polls.errors import LogInconsistent
 from polls.models import Claim, LogEntry, LogGate, LogHead
 from polls.votelog import rate_limits
@@ -46,7 +46,7 @@ class DatabaseVoteLog:
 
     def __init__(self, counted: Callable[[], Mapping[int, Head]] = dict) -> None:
         """`counted` is for logs that can be set back alone; this one is part of the database."""
-        self._windows = rate_limits.Windows()
+        self._windows = rate_limits.SlidingWindows()
 
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
         try:
@@ -55,7 +55,7 @@ class DatabaseVoteLog:
         except LogInconsistent as error:
             outcomes = [Outcome(error.code)] * len(ballots)
         # In this process only: another statement a ballot would cost more than a shared count is worth here.
-        self._windows.count(ballot.counted_as for ballot in ballots)
+        self._windows.count(ballot.rate_limit_keys for ballot in ballots)
         return outcomes
 
     def _append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head], now: int) -> list[Outcome]:
@@ -90,7 +90,7 @@ class DatabaseVoteLog:
         return outcomes
 
     def salt(self) -> tuple[bytes, float]:
-        return rate_limits.own_salt()
+        return rate_limits.new_salt()
 
     def read(self, partition: int, after: int, limit: int) -> list[Block]:
         rows = LogEntry.objects.filter(position__gt=after).order_by("position")[:limit]
@@ -187,7 +187,7 @@ class DatabaseVoteLog:
     @contextmanager
     def _locked(self) -> Iterator[int]:
         """A transaction that is the log's only writer; yields the store's clock, read under the lock."""
-        with in_turn(), transaction.atomic(), connection.cursor() as cursor:
+        with sqlite_write_turn(), transaction.atomic(), connection.cursor() as cursor:
             if connection.vendor == "postgresql":
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
             # A statement of its own: the lock's own statement would read the clock before it waits.
@@ -214,7 +214,7 @@ class DatabaseVoteLog:
             ballot_id=ballot.ballot_id,
             selection=ballot.selection,
             replaces=current.ballot_id if current else None,
-            aside=ballot.aside,
+            aside=ballot.quarantine_rule,
         )
 
     @staticmethod

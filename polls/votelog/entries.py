@@ -24,7 +24,7 @@ class Entry:
     ballot_id: bytes = b""
     selection: str = ""
     replaces: bytes | None = None
-    aside: str = ""
+    quarantine_rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Block:
     ballot_ids: Sequence[bytes] = ()
     selections: Sequence[str] = ()
     replaces: Sequence[bytes | None] | None = None  # None: no ballot of the block replaces one
-    aside: str = ""
+    quarantine_rule: str = ""
 
     def __len__(self) -> int:
         return len(self.voter_keys) if self.kind == "ballot" else 1
@@ -54,7 +54,7 @@ class Block:
     def last(self) -> int:
         return self.first + len(self) - 1
 
-    def behind(self, position: int) -> Block:
+    def after(self, position: int) -> Block:
         """The part of the block that lies behind `position`."""
         cut = position + 1 - self.first
         if cut <= 0:
@@ -69,7 +69,7 @@ class Block:
             self.ballot_ids[cut:],
             self.selections[cut:],
             self.replaces[cut:] if self.replaces else None,
-            self.aside,
+            self.quarantine_rule,
         )
 
     def entries(self) -> list[Entry]:
@@ -78,7 +78,15 @@ class Block:
             return [Entry(self.first, "close", self.poll_id, self.round, self.at)]
         replaces = self.replaces or [None] * len(self)
         return [
-            Entry(position, "ballot", self.poll_id, self.round, self.at, *ballot, aside=self.aside)
+            Entry(
+                position,
+                "ballot",
+                self.poll_id,
+                self.round,
+                self.at,
+                *ballot,
+                quarantine_rule=self.quarantine_rule,
+            )
             for position, ballot in enumerate(
                 zip(self.voter_keys, self.ballot_ids, self.selections, replaces, strict=True), self.first
             )
@@ -114,7 +122,7 @@ class Head:
         """Whether this is the head of that same log, and not of an older copy of it."""
         return self.generation == generation and self.position >= position
 
-    def lacks(self, counted: int) -> bool:
+    def trimmed_past(self, counted: int) -> bool:
         """Whether entries behind `counted` are gone: the database is an older copy than the log."""
         return self.trimmed > counted
 

@@ -12,12 +12,12 @@ An address is kept only as a hash, keyed with a salt that is thrown away daily.
 from __future__ import annotations
 
 import functools
-import hashlib
 import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import blake2b
 from random import randint
 from threading import Lock
 from typing import Any
@@ -28,14 +28,14 @@ from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 
 from polls.errors import RateLimited
-from polls.http.client_address import Networks, around, one_client, within
+from polls.http.client_address import Networks, client_network, in_networks, site_network
 
 #: Seconds for which a salt is used. It may change any time: what was counted before is then forgotten.
 SALT_SECONDS = 24 * 3600
 VOTER, ADDRESS, NETWORK = b"v", b"a", b"n"
-NAMES = {"voter": VOTER, "address": ADDRESS, "network": NETWORK}
-_FIELD = 8  # bytes of a hash that tell one voter or place from another
-_REMEMBERED = 100_000
+KINDS = {"voter": VOTER, "address": ADDRESS, "network": NETWORK}
+_HASH_BYTES = 8  # bytes of a hash that tell one voter or place from another
+_MAX_BLOCKED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +53,21 @@ def limits() -> dict[bytes, Limit]:
     for text in settings.RATE_LIMITS:
         name, _, rate = text.partition("=")
         most, _, seconds = rate.partition("/")
-        if name not in NAMES or not (most.isdigit() and seconds.isdigit() and int(most) and int(seconds)):
+        if name not in KINDS or not (most.isdigit() and seconds.isdigit() and int(most) and int(seconds)):
             raise ValueError(f"{text!r} is no rate limit such as voter=300/60.")
-        found[NAMES[name]] = Limit(int(most), int(seconds))
+        found[KINDS[name]] = Limit(int(most), int(seconds))
     return found
 
 
 @functools.cache
-def _shared_places() -> Networks:
+def _venue_networks() -> Networks:
     return tuple(settings.VENUE_NETWORKS)
 
 
 _salt: tuple[bytes, float] = (b"", 0.0)  # and until when it is good, by the monotonic clock
 
 
-def salt_is_due() -> bool:
+def salt_expired() -> bool:
     return time.monotonic() >= _salt[1]
 
 
@@ -76,64 +76,64 @@ def set_salt(salt: bytes, seconds: float) -> None:
     _salt = salt, time.monotonic() + seconds
 
 
-def own_salt() -> tuple[bytes, float]:
+def new_salt() -> tuple[bytes, float]:
     """For a log that nobody else writes to."""
     return secrets.token_bytes(16), SALT_SECONDS
 
 
-def counted_as(poll_id: int, voter_key: bytes, address: str, venues: Networks) -> tuple[bytes, ...]:
+def keys_of_cast(poll_id: int, voter_key: bytes, address: str, venues: Networks) -> tuple[bytes, ...]:
     """What a cast counts for: kind and hash, each the poll's own."""
-    places = _places(poll_id, address, venues, _salt[0]) if address and _salt[0] else ()
-    return (VOTER + voter_key[:_FIELD], *places)
+    places = _address_keys(poll_id, address, venues, _salt[0]) if address and _salt[0] else ()
+    return (VOTER + voter_key[:_HASH_BYTES], *places)
 
 
 @functools.lru_cache(65_536)
-def _places(poll_id: int, address: str, venues: Networks, salt: bytes) -> tuple[bytes, ...]:
+def _address_keys(poll_id: int, address: str, venues: Networks, salt: bytes) -> tuple[bytes, ...]:
     """None at a declared venue, where many voters share an address."""
-    if within(address, _shared_places()) or within(address, venues):
+    if in_networks(address, _venue_networks()) or in_networks(address, venues):
         return ()
     return tuple(
-        kind + hashlib.blake2b(b"%d\0%b" % (poll_id, place.encode()), key=salt, digest_size=_FIELD).digest()
-        for kind, place in ((ADDRESS, one_client(address)), (NETWORK, around(address)))
+        kind + blake2b(b"%d\0%b" % (poll_id, place.encode()), key=salt, digest_size=_HASH_BYTES).digest()
+        for kind, place in ((ADDRESS, client_network(address)), (NETWORK, site_network(address)))
     )
 
 
-_over: dict[bytes, float] = {}  # until when, by the monotonic clock
+_blocked_until: dict[bytes, float] = {}  # until when, by the monotonic clock
 
 
-def check(counted: tuple[bytes, ...], *, set_apart: bool = False) -> str:
-    """RateLimited for who is over a limit; with `set_apart` the rule for ballots from such a place, else "".
+def check(counted: tuple[bytes, ...], *, quarantine: bool = False) -> str:
+    """RateLimited for who is over a limit; with `quarantine` the rule for ballots from such a place, else "".
 
     A voter's own limit always refuses: nobody needs to send their ballot five times a second.
     """
-    if not _over:
+    if not _blocked_until:
         return ""
     now, rule = time.monotonic(), ""
     for field in counted:
-        until = _over.get(field)
+        until = _blocked_until.get(field)
         if until is None:
             continue
         if until <= now:
-            _over.pop(field, None)
-        elif set_apart and field[:1] != VOTER:
+            _blocked_until.pop(field, None)
+        elif quarantine and field[:1] != VOTER:
             rule = OVER_LIMIT
         else:
             # Not all at once when it ends.
             wait = int(until - now) + 1 + randint(0, 3)
-            raise RateLimited(_SENTENCES[field[:1]], retry_after=wait)
+            raise RateLimited(_MESSAGES[field[:1]], retry_after=wait)
     return rule
 
 
 #: As in analytics.models.Quarantine.Rule.
 OVER_LIMIT = "over_limit"
-_SENTENCES = {
+_MESSAGES = {
     VOTER: _("This voter sends more than a person can; try again in a moment."),
     ADDRESS: _("Many ballots come from this internet address; try again in a moment."),
     NETWORK: _("Many ballots come from this network; try again in a moment."),
 }
 
 
-def tally(counted: Iterable[tuple[bytes, ...]]) -> dict[bytes, Counter[bytes]]:
+def count_keys(counted: Iterable[tuple[bytes, ...]]) -> dict[bytes, Counter[bytes]]:
     """How often each voter and place is among these casts, by kind; nothing of kinds that have no limit."""
     found: dict[bytes, Counter[bytes]] = {kind: Counter() for kind in limits()}
     for fields in counted:
@@ -143,30 +143,32 @@ def tally(counted: Iterable[tuple[bytes, ...]]) -> dict[bytes, Counter[bytes]]:
     return {kind: fields for kind, fields in found.items() if fields}
 
 
-_crossed: set[bytes] = set()
+_newly_blocked: set[bytes] = set()
 
 
-def note_over(fields: Iterable[bytes], seconds: float) -> None:
+def block_keys(fields: Iterable[bytes], seconds: float) -> None:
     """From now on, and for so long, these are turned away."""
-    if len(_over) > _REMEMBERED:
-        _over.clear()  # a limit may be overshot; memory may not
+    if len(_blocked_until) > _MAX_BLOCKED:
+        _blocked_until.clear()  # a limit may be overshot; memory may not
     now = time.monotonic()
     for field in fields:
-        if _over.get(field, now) <= now:
-            _crossed.add(field)  # new; where ballots are counted apart the same one comes again and again
-        _over[field] = now + seconds
+        if _blocked_until.get(field, now) <= now:
+            _newly_blocked.add(field)  # new; where ballots are quarantined the same one comes again and again
+        _blocked_until[field] = now + seconds
 
 
-def crossed_by(casts: Iterable[tuple[int, tuple[bytes, ...]]]) -> dict[tuple[int, str], int]:
-    """Per poll and kind of place, how many have come over a limit with these casts (poll_id, counted_as)."""
-    if not _crossed:
+def newly_blocked(casts: Iterable[tuple[int, tuple[bytes, ...]]]) -> dict[tuple[int, str], int]:
+    """Per poll and kind of place, how many have come over a limit with these casts (poll_id, keys)."""
+    if not _newly_blocked:
         return {}
-    found = {(poll_id, f) for poll_id, fields in casts for f in fields if f in _crossed and f[:1] != VOTER}
-    _crossed.clear()
+    found = {
+        (poll_id, f) for poll_id, fields in casts for f in fields if f in _newly_blocked and f[:1] != VOTER
+    }
+    _newly_blocked.clear()
     return Counter((poll_id, "address" if field[:1] == ADDRESS else "network") for poll_id, field in found)
 
 
-class Windows:
+class SlidingWindows:
     """The counts of one process, for a log that doesn't keep any; as `count` in landslide.lua."""
 
     def __init__(self) -> None:
@@ -177,14 +179,14 @@ class Windows:
         """Count these casts; who is over now."""
         over: list[bytes] = []
         with self._lock:
-            for kind, fields in tally(counted).items():
+            for kind, fields in count_keys(counted).items():
                 limit = limits()[kind]
                 window, gone = divmod(time.monotonic(), limit.seconds)
                 this, last = self._windows(kind, int(window))
                 this.update(fields)
                 left = 1 - gone / limit.seconds
                 found = [f for f in fields if this[f] + last[f] * left > limit.most]
-                note_over(found, limit.seconds - gone)
+                block_keys(found, limit.seconds - gone)
                 over += found
         return over
 
@@ -201,8 +203,8 @@ def forget(**_: Any) -> None:
     """Everything: what was counted, who is over, and the salt."""
     global _salt
     _salt = b"", 0.0
-    _crossed.clear()
+    _newly_blocked.clear()
     limits.cache_clear()
-    _shared_places.cache_clear()
-    _places.cache_clear()
-    _over.clear()
+    _venue_networks.cache_clear()
+    _address_keys.cache_clear()
+    _blocked_until.clear()

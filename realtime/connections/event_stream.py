@@ -12,7 +12,7 @@ import random
 import re
 from typing import Any
 
-from polls.http.lanes import is_secure, knows_host
+from polls.http.lanes import host_allowed, is_secure
 from polls.http.origins import origin_allowed, origin_of
 from polls.models import Visibility, canonical_code
 from realtime.channels import Channel, Subscriber
@@ -63,7 +63,7 @@ async def _requested_channel(scope: Scope) -> Channel | None:
         path is None
         or scope["method"] != "GET"
         or not accepts_events(headers.get(b"accept", b""))
-        or not knows_host(_host(scope, headers))
+        or not host_allowed(_host(scope, headers))
     ):
         return None
     try:

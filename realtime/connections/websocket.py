@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from polls.http.lanes import is_secure, knows_host
+from polls.http.lanes import host_allowed, is_secure
 from polls.http.origins import origin_allowed, origin_of
 from polls.models import canonical_code
 from realtime.channels import UNKNOWN_POLL, Channel, Subscriber
@@ -36,7 +36,7 @@ async def tally_socket(scope: Scope, receive: Any, send: Any) -> None:
     host = headers.get(b"host", b"")
     origin = origin_of(scope["headers"])
     # Check the host too: a foreign name that was made to resolve to us (DNS rebinding) has a matching origin.
-    if not knows_host(host) or not origin_allowed(origin, host.decode("latin-1"), secure=is_secure(scope)):
+    if not host_allowed(host) or not origin_allowed(origin, host.decode("latin-1"), secure=is_secure(scope)):
         await send({"type": "websocket.close", "code": FOREIGN_ORIGIN})
         return
     try:

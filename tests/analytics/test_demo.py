@@ -114,6 +114,6 @@ def test_a_log_that_refuses_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     Poll.objects.filter(code="ROBOT").delete()
     votelog.forget_log()
     heads = {n: votelog.entries.Head("elsewhere", 0) for n in get_log().heads()}
-    monkeypatch.setattr("polls.casting.log_writer.kept_heads", lambda: heads)
+    monkeypatch.setattr("polls.casting.log_writer.cached_heads", lambda: heads)
     with pytest.raises(CommandError, match="could not be made"):
         call_command("seed_demo", verbosity=0)

@@ -31,7 +31,7 @@ def test_a_wrong_clock_changes_no_expiry(
     proof = solved(proof_of_work.new_challenge(WHO, None))
     right = time.time
     monkeypatch.setattr(time, "time", lambda: right() + hours * 3601)
-    votelog.learn_clock()
+    votelog.sync_clock()
     assert clock.offset() == pytest.approx(-hours * 3601, abs=60)
     assert identity.read_pass(Identity.LOGIN, 7, SECRET, pass_) == VOTER
     assert proof_of_work.is_valid_proof(proof, WHO)

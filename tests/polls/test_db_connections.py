@@ -2,47 +2,47 @@
 
 import threading
 
-from polls.db_connections import Turns
+from polls.db_connections import FairLock
 
 
 def test_turns_go_to_whoever_has_waited_longest() -> None:
-    turns, order = Turns(), []
+    lock, order = FairLock(), []
     begun = [threading.Event() for _ in range(3)]
 
     def wait(number: int) -> None:
         begun[number].set()
-        with turns.mine():
+        with lock.hold():
             order.append(number)
 
     threads = [threading.Thread(target=wait, args=(number,)) for number in range(3)]
-    with turns.mine():
+    with lock.hold():
         for number, thread in enumerate(threads):
             thread.start()
             begun[number].wait()
-            while len(turns._waiting) <= number:
+            while len(lock._waiting) <= number:
                 pass
     for _ in range(3):  # the one that was in has no better right than those who wait
-        with turns.mine():
+        with lock.hold():
             pass
     for thread in threads:
         thread.join()
     assert order == [0, 1, 2]
-    assert not turns._taken and not turns._waiting
+    assert not lock._taken and not lock._waiting
 
 
 def test_one_that_takes_turn_after_turn_lets_others_in_between() -> None:
-    turns, stop, mine = Turns(), threading.Event(), []
+    lock, stop, mine = FairLock(), threading.Event(), []
 
     def again_and_again() -> None:
         while not stop.is_set():
-            with turns.mine():
+            with lock.hold():
                 mine.append(None)
 
     thread = threading.Thread(target=again_and_again)
     thread.start()
     try:
         for _ in range(20):
-            with turns.mine():
+            with lock.hold():
                 held = len(mine)
                 assert held == len(mine)
     finally:
@@ -51,26 +51,26 @@ def test_one_that_takes_turn_after_turn_lets_others_in_between() -> None:
 
 
 def test_nobody_waits_for_ever() -> None:
-    turns, went = Turns(patience=0.05), []
+    lock, went = FairLock(timeout=0.05), []
 
     def impatient() -> None:
-        with turns.mine():
+        with lock.hold():
             went.append(True)
 
     thread = threading.Thread(target=impatient)
-    with turns.mine():
+    with lock.hold():
         thread.start()
         thread.join()
         assert went == [True]
-        assert turns._taken, "who went without a turn had none to pass on"
-    assert not turns._taken
+        assert lock._taken, "who went without a turn had none to pass on"
+    assert not lock._taken
 
 
 def test_a_failure_passes_the_turn_on() -> None:
-    turns = Turns()
+    lock = FairLock()
     try:
-        with turns.mine():
+        with lock.hold():
             raise ValueError
     except ValueError:
         pass
-    assert not turns._taken
+    assert not lock._taken

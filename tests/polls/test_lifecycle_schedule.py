@@ -59,7 +59,7 @@ def test_a_new_time_is_compared_with_the_logs_clock(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(time, "time", lambda: ahead)
     with pytest.raises(Malformed):
         make_poll(closes_at=soon)
-    votelog.learn_clock()
+    votelog.sync_clock()
     assert make_poll(closes_at=soon).closes_at == soon
 
 

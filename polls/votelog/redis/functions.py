@@ -19,8 +19,8 @@ from redis.retry import Retry
 from polls.errors import LandslideError, LogInconsistent, Unavailable
 
 _LIBRARY = Path(__file__).with_name("landslide.lua")
-_PREPARED_AT_MOST = 4  # times a call: processes of two releases would load their Functions in turns
-_PAUSES = (0.04, 0.08)  # seconds before calls whose replies were lost are sent again, each time
+_MAX_REPAIRS = 4  # times a call: processes of two releases would load their Functions in turns
+_RETRY_PAUSES = (0.04, 0.08)  # seconds before calls whose replies were lost are sent again, each time
 
 Call = tuple[str, list[str], list[Any]]  # Function, keys, arguments
 #: Looks whether the log is the one that we know; the errors of partitions that aren't, by stream.
@@ -37,13 +37,13 @@ class Functions:
 
     def call(self, calls: Sequence[Call], compare: Compare) -> list[Any]:
         """The answers of calls that are sent in one round trip; the first error is raised."""
-        answers, _lost = self.ask(calls, compare)
+        answers, _lost = self.call_each(calls, compare)
         for answer in answers:
             if isinstance(answer, Exception):
-                raise refusal(answer) or answer
+                raise definite_refusal(answer) or answer
         return answers
 
-    def ask(self, calls: Sequence[Call], compare: Compare) -> tuple[list[Any], bool]:
+    def call_each(self, calls: Sequence[Call], compare: Compare) -> tuple[list[Any], bool]:
         """The answer or error of each call, and whether they may have run before, unheard.
 
         Raises what kept all of them from being sent, or from being heard. A call that was refused for the
@@ -53,12 +53,12 @@ class Functions:
             # Once a process: the Redis may be new, or hold the library of an earlier release.
             self._load()
         answers, lost = self.send(calls)
-        for _attempt in range(_PREPARED_AT_MOST):
-            again = [index for index, answer in enumerate(answers) if _says(answer, *_LACKING)]
+        for _attempt in range(_MAX_REPAIRS):
+            again = [index for index, answer in enumerate(answers) if _failed_with(answer, *_REPAIRABLE)]
             if not again:
                 break
             try:
-                errors = self._prepare(answers, compare)
+                errors = self._repair(answers, compare)
                 found, lost_again = self.send([calls[index] for index in again])
             except (LandslideError, RedisError) as error:
                 for index in again:
@@ -73,7 +73,7 @@ class Functions:
     def send(self, calls: Sequence[Call]) -> tuple[list[Any], bool]:
         """The same, and nothing is done about what a call lacks."""
         lost = False
-        for pause in _PAUSES:
+        for pause in _RETRY_PAUSES:
             try:
                 return self._pipeline(calls).execute(raise_on_error=False), lost
             except (redis.ConnectionError, redis.TimeoutError):
@@ -87,9 +87,9 @@ class Functions:
             pipe.fcall(function, len(keys), *keys, *args)
         return pipe
 
-    def _prepare(self, answers: Sequence[Any], compare: Compare) -> Mapping[str, Exception]:
+    def _repair(self, answers: Sequence[Any], compare: Compare) -> Mapping[str, Exception]:
         """Do what calls lack; the errors of the partitions where that failed, by stream."""
-        if any(_says(answer, "Function not found") for answer in answers):
+        if any(_failed_with(answer, "Function not found") for answer in answers):
             self._load()  # an emptied Redis, or another
             return {}
         return compare()
@@ -104,14 +104,14 @@ class Functions:
 
 
 #: What a call lacks that is refused with one of these; it has written nothing.
-_LACKING = ("Function not found", "UNCOMPARED")
+_REPAIRABLE = ("Function not found", "UNCOMPARED")
 
 
-def _says(answer: Any, *texts: str) -> bool:
+def _failed_with(answer: Any, *texts: str) -> bool:
     return isinstance(answer, Exception) and any(text in str(answer) for text in texts)
 
 
-def refusal(error: Exception) -> LandslideError | None:
+def definite_refusal(error: Exception) -> LandslideError | None:
     """What a call's error means, where it says surely that this call has written nothing."""
     if isinstance(error, LandslideError):
         return error

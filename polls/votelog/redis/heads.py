@@ -39,10 +39,10 @@ class Heads:
         self.written: dict[int, Head] = {}
 
     def existing(self, partitions: Sequence[int]) -> dict[int, Head]:
-        found = zip(partitions, self.of(partitions), strict=True)
+        found = zip(partitions, self.read(partitions), strict=True)
         return {partition: head for partition, head in found if head}
 
-    def of(self, partitions: Sequence[int]) -> list[Head | None]:
+    def read(self, partitions: Sequence[int]) -> list[Head | None]:
         # From before the look: what is written meanwhile, by another thread, it needn't show.
         written = dict(self.written)
         pipe = self._redis.pipeline(transaction=False)
@@ -51,9 +51,9 @@ class Heads:
             pipe.hmget(self._keys.partition(partition)[1], _HEAD)
         (seconds, micros), *rows = pipe.execute()
         heads = [_head(seconds * 1000 + micros // 1000, *fields) for fields in rows]
-        return [_doubted(head, written.get(p)) for p, head in zip(partitions, heads, strict=True)]
+        return [_mark_if_behind(head, written.get(p)) for p, head in zip(partitions, heads, strict=True)]
 
-    def written_of(self, partition: int, generation: str) -> int:
+    def written_position(self, partition: int, generation: str) -> int:
         """The position up to which we know this log to have been written, for we did so."""
         written = self.written.get(partition)
         return written.position if written and written.generation == generation else 0
@@ -75,7 +75,7 @@ class Heads:
             raise Unavailable() from None
         calls: list[Call] = []
         for partition, head in (counted or heads).items():
-            args = [head.generation, head.position, self.written_of(partition, head.generation)]
+            args = [head.generation, head.position, self.written_position(partition, head.generation)]
             calls.append(("landslide_compare", self._keys.partition(partition), args))
         answers, _lost = self._functions.send(calls)
         return {
@@ -104,7 +104,7 @@ def _head(
     return Head(known, int(position), int(trimmed or 0))
 
 
-def _doubted(head: Head | None, written: Head | None) -> Head | None:
+def _mark_if_behind(head: Head | None, written: Head | None) -> Head | None:
     """Of a log that ends before what this process has written, an older copy: the same log to nobody."""
     if head and written and head.generation == written.generation and head.position < written.position:
         return replace(head, generation=_BEHIND)

@@ -22,10 +22,10 @@ class RedisRateLimits:
         self._redis = client
         self._keys = keys
 
-    def calls(self, ballots: Sequence[NewBallot]) -> dict[bytes, Call]:
+    def calls_for(self, ballots: Sequence[NewBallot]) -> dict[bytes, Call]:
         """By kind of rate limit, the call that counts these casts: its keys are of no partition."""
         calls = {}
-        for kind, fields in rate_limits.tally(ballot.counted_as for ballot in ballots).items():
+        for kind, fields in rate_limits.count_keys(ballot.rate_limit_keys for ballot in ballots).items():
             limit = rate_limits.limits()[kind]
             args: list[Any] = [limit.seconds, limit.most]
             for field, times in fields.items():
@@ -33,14 +33,14 @@ class RedisRateLimits:
             calls[kind] = ("landslide_count", [self._keys.limits(kind.decode())], args)
         return calls
 
-    def note_over(self, calls: Mapping[bytes, Call], answers: Sequence[Any]) -> None:
+    def apply(self, calls: Mapping[bytes, Call], answers: Sequence[Any]) -> None:
         for (_name, _keys, args), answer in zip(calls.values(), answers, strict=True):
             if isinstance(answer, Exception):
                 # Ballots matter more than limits: these count again as soon as the store takes it.
                 logger.warning("limits_not_counted", extra={"error": str(answer)})
             else:
                 milliseconds, over = answer
-                rate_limits.note_over((args[index] for index in over), milliseconds / 1000)
+                rate_limits.block_keys((args[index] for index in over), milliseconds / 1000)
 
     def salt(self) -> tuple[bytes, float]:
         """What addresses are hashed with, and for how many seconds from now: the same for all processes."""
@@ -50,4 +50,4 @@ class RedisRateLimits:
         pipe.get(key)
         pipe.pttl(key)
         salt, left = pipe.execute()
-        return (salt, left / 1000) if salt and left > 0 else rate_limits.own_salt()
+        return (salt, left / 1000) if salt and left > 0 else rate_limits.new_salt()

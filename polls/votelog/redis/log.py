@@ -30,10 +30,10 @@ from polls.votelog.admission import (
     pack_claim,
     unpack_claim,
 )
-from polls.votelog.columns import Columns, readable
+from polls.votelog.columns import Columns, parse_entry
 from polls.votelog.entries import Block, Head, Marker, partition_of
 from polls.votelog.redis.durability import verify
-from polls.votelog.redis.functions import Call, Functions, refusal
+from polls.votelog.redis.functions import Call, Functions, definite_refusal
 from polls.votelog.redis.heads import FORMAT, Heads
 from polls.votelog.redis.keys import Keys
 from polls.votelog.redis.limits import RedisRateLimits
@@ -44,7 +44,7 @@ _SCAN = 1000
 _READ_AT_LEAST = 32  # stream entries a look
 _RESTORE = 2000  # arguments a call, a claim being two
 _UNKNOWN = Outcome("outcome_unknown")
-_NOBODY_KNOWS = LogInconsistent()  # what of a partition is counted
+_NO_CHECKPOINT = LogInconsistent()  # what of a partition is counted
 
 _Polls = dict[tuple[int, str], Columns]  # of one partition, by poll and the rule by which they count apart
 
@@ -80,39 +80,39 @@ class RedisVoteLog:
         together: dict[int, _Polls] = {}
         for index, ballot in enumerate(ballots):
             polls = together.setdefault(partition_of(ballot.poll_id, ballot.voter_key, self.partitions), {})
-            columns = polls.get((ballot.poll_id, ballot.aside))
+            columns = polls.get((ballot.poll_id, ballot.quarantine_rule))
             if columns is None:
-                columns = polls[ballot.poll_id, ballot.aside] = Columns()
+                columns = polls[ballot.poll_id, ballot.quarantine_rule] = Columns()
             columns.add(index, ballot)
         calls = {
             partition: self._append_call(partition, polls, expected[partition])
             for partition, polls in together.items()
             if partition in expected
         }
-        counting = self._limits.calls(ballots)
-        answers, lost = self._functions.ask([*calls.values(), *counting.values()], self._compare)
-        self._limits.note_over(counting, answers[len(calls) :])
+        counting = self._limits.calls_for(ballots)
+        answers, lost = self._functions.call_each([*calls.values(), *counting.values()], self._compare)
+        self._limits.apply(counting, answers[len(calls) :])
         appended = dict(zip(calls, answers, strict=False))
         outcomes: list[Outcome] = [_UNKNOWN] * len(ballots)
         for partition, polls in together.items():
-            answer = appended.get(partition, _NOBODY_KNOWS)
+            answer = appended.get(partition, _NO_CHECKPOINT)
             if isinstance(answer, Exception):
                 refused = _outcome_of(answer, partition, lost=lost and partition in calls)
                 for columns in polls.values():
-                    columns.refuse(outcomes, refused)
+                    columns.set_all(outcomes, refused)
                 continue
             position, *verdicts = answer
             self._heads.written[partition] = Head(expected[partition].generation, int(position))
             for columns, (letters, round_, rounds) in zip(polls.values(), verdicts, strict=True):
-                columns.settle(outcomes, letters.decode(), round_, rounds.decode())
+                columns.set_outcomes(outcomes, letters.decode(), round_, rounds.decode())
         return outcomes
 
     def _append_call(self, partition: int, polls: _Polls, head: Head) -> Call:
         most = settings.BACKLOG_LIMIT // self.partitions
-        written = self._heads.written_of(partition, head.generation)
+        written = self._heads.written_position(partition, head.generation)
         args: list[Any] = [head.generation, head.position, REMEMBERED_BALLOTS, most, written]
-        for (poll_id, aside), columns in polls.items():
-            args += (*columns.arguments(poll_id), aside)
+        for (poll_id, rule), columns in polls.items():
+            args += (*columns.arguments(poll_id), rule)
         keys = [
             *self._keys.partition(partition),
             *(self._keys.claims(partition, poll_id) for poll_id, _ in polls),
@@ -131,7 +131,7 @@ class RedisVoteLog:
             most = max(_READ_AT_LEAST, (limit - found) * len(blocks) // max(found, 1))
             rows: Any = self._redis.xrange(log, min=f"({after}-0", count=most)
             for entry_id, fields in rows:
-                block = readable(entry_id, dict(fields), after).behind(after)
+                block = parse_entry(entry_id, dict(fields), after).after(after)
                 blocks.append(block)
                 after, found = block.last, found + len(block)
                 if found >= limit:
@@ -170,7 +170,7 @@ class RedisVoteLog:
         return self._heads.existing(range(self.partitions))
 
     def head(self, partition: int) -> Head | None:
-        return self._heads.of([partition])[0]
+        return self._heads.read([partition])[0]
 
     def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
         partition = partition_of(poll_id, voter_key, self.partitions)
@@ -190,7 +190,7 @@ class RedisVoteLog:
         )
 
     def close(self, poll_id: int, round: int) -> list[Marker]:
-        replies = self._each("landslide_close", poll_id, round)
+        replies = self._call_all("landslide_close", poll_id, round)
         return [
             Marker(partition, int(reply[0]), int(reply[1]))
             for partition, reply in enumerate(replies)
@@ -198,7 +198,7 @@ class RedisVoteLog:
         ]
 
     def reset(self, poll_id: int, round: int) -> None:
-        self._each("landslide_reset", poll_id, round, Gate(round).pack())
+        self._call_all("landslide_reset", poll_id, round, Gate(round).pack())
 
     def make(self, partition: int, head: Head) -> None:
         self._call([("landslide_make", self._keys.partition(partition), [head.generation, head.position])])
@@ -244,7 +244,7 @@ class RedisVoteLog:
     def verify(self) -> None:
         verify(self._redis)
 
-    def _each(self, function: str, *args: Any) -> list[Any]:
+    def _call_all(self, function: str, *args: Any) -> list[Any]:
         """Call a Function on every partition, in one round trip."""
         return self._call([(function, self._keys.partition(p), list(args)) for p in range(self.partitions)])
 
@@ -260,7 +260,7 @@ def _outcome_of(error: Exception, partition: int, *, lost: bool) -> Outcome:
 
     With `lost` the call was sent before, and that time may have written what is refused now.
     """
-    refused = refusal(error)
+    refused = definite_refusal(error)
     if refused is None or lost:
         logger.error("append_failed", extra={"partition": partition, "error": str(error)})
         return _UNKNOWN

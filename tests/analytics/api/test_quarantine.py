@@ -56,7 +56,7 @@ def test_by_their_receipts_a_person_sets_ballots_aside(call: Caller) -> None:
 
 def test_few_are_not_released_into_a_result(call: Caller) -> None:
     poll = open_poll()
-    append(new_ballot(poll, 1, 1, aside="over_limit"))
+    append(new_ballot(poll, 1, 1, quarantine_rule="over_limit"))
     close(poll)
     decision = Quarantine.objects.get()
     assert refusal(call("POST", f"{place(poll)}{decision.pk}/release/")) == (409, "too_few_ballots")

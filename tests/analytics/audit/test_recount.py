@@ -76,7 +76,7 @@ def test_a_method_may_count_a_key_twice(monkeypatch: pytest.MonkeyPatch, step: i
     monkeypatch.setattr(single, "contribution", lambda selection: [*contribution(selection)] * 2)
     poll = open_poll(release_step=step)
     fill(poll, range(10), 1)
-    append(*(new_ballot(poll, voter, 2, aside="over_limit") for voter in range(10, 17)))
+    append(*(new_ballot(poll, voter, 2, quarantine_rule="over_limit") for voter in range(10, 17)))
     count()
     found = of(poll)
     assert found.drifted == []

@@ -179,7 +179,7 @@ def test_set_aside_ballots_are_ballots_and_show_with_the_next_step(monkeypatch: 
 
 def test_what_changes_a_closed_result_is_in_the_history_too() -> None:
     poll = open_poll(release_step=4)
-    append(*(new_ballot(poll, voter, 1, aside="over_limit") for voter in range(10)))
+    append(*(new_ballot(poll, voter, 1, quarantine_rule="over_limit") for voter in range(10)))
     append(new_ballot(poll, 50, 77))
     fill(poll, range(10, 20), 1)
     poll = close(poll)
@@ -261,10 +261,10 @@ class Crowd:
         self.poll = open_poll(release_step=step, revote=True)
         self.ballots: list[NewBallot] = []
 
-    def cast(self, how_many: int, aside: str = "") -> None:
+    def cast(self, how_many: int, quarantine_rule: str = "") -> None:
         for _ in range(how_many):
             voter = len(self.ballots)
-            ballot = new_ballot(self.poll, voter, 1 + voter % 3, aside=aside)
+            ballot = new_ballot(self.poll, voter, 1 + voter % 3, quarantine_rule=quarantine_rule)
             append(ballot)
             self.ballots.append(ballot)
 

@@ -31,7 +31,7 @@ def receipt(poll: Poll, ballot: NewBallot) -> str:
 
 
 def aside(poll: Poll, voters: range, *selection: int, rule: str = "over_limit") -> list[NewBallot]:
-    ballots = [new_ballot(poll, voter, *(selection or [1]), aside=rule) for voter in voters]
+    ballots = [new_ballot(poll, voter, *(selection or [1]), quarantine_rule=rule) for voter in voters]
     assert {outcome.code for outcome in append(*ballots)} == {"accepted"}
     return ballots
 
@@ -138,7 +138,7 @@ def test_a_ballot_that_is_set_aside_takes_along_the_one_it_replaces(settings: An
     settings.COUNT_BATCH = batch
     poll = open_poll(revote=True)
     (first,) = fill(poll, range(1), 1)
-    second = change(poll, first, 2, aside="over_limit")
+    second = change(poll, first, 2, quarantine_rule="over_limit")
     change(poll, second, 3)
     count()
     assert check_books(poll) == {(1, "quarantined:ballots"): 1, (1, "quarantined:3"): 1}

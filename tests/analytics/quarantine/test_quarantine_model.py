@@ -69,14 +69,18 @@ class Poll:
         self.last: dict[int, NewBallot] = {}
         self.standing: list[int] = []  # those that take in what is cast now, oldest first
 
-    def cast(self, voter: int, choice: int, aside: str) -> None:
+    def cast(self, voter: int, choice: int, quarantine_rule: str) -> None:
         before = self.last.get(voter)
         ballot = new_ballot(
-            self.poll, voter, choice, aside=aside, replaces=before.ballot_id if before else None
+            self.poll,
+            voter,
+            choice,
+            quarantine_rule=quarantine_rule,
+            replaces=before.ballot_id if before else None,
         )
         assert append(ballot)[0].code == "accepted"
         self.last[voter] = ballot
-        apart = aside or (f"{self.standing[0]}" if self.standing else "")
+        apart = quarantine_rule or (f"{self.standing[0]}" if self.standing else "")
         self.model.waiting.append((voter, choice, apart))
 
     def count(self, partition: int, _: int, __: str) -> None:

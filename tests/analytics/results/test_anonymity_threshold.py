@@ -101,7 +101,7 @@ def test_a_ballot_that_was_released_alone_is_not_told_by_what_is_left(others: li
     """Set aside all the others, at once or by turns: neither a tally nor a difference is the one."""
     poll = open_poll()
     ballots = fill(poll, range(4 * LEAST), 1)
-    append(new_ballot(poll, 1000, 2, aside="over_limit"))
+    append(new_ballot(poll, 1000, 2, quarantine_rule="over_limit"))
     count()
     decisions.release(Quarantine.objects.get().pk, ANN)
     poll, told, start = close(poll), 0, 0
@@ -152,7 +152,7 @@ def test_no_two_bundles_differ_in_few_ballots() -> None:
 def test_of_few_the_number_alone_is_shown_and_listed(tmp_path: Path) -> None:
     poll = open_poll()
     fill(poll, range(20), 1)
-    append(*(new_ballot(poll, voter, 2, aside="over_limit") for voter in range(100, 103)))
+    append(*(new_ballot(poll, voter, 2, quarantine_rule="over_limit") for voter in range(100, 103)))
     count()
     told = {"ballots": 3, "withheld": True, "reasons": 1}
     assert shown(poll)["quarantined"] == told
@@ -176,7 +176,7 @@ def test_few_hide_among_no_larger_decision() -> None:
     """Released, that one would leave the few to be told by subtraction."""
     poll = open_poll()
     ballots = fill(poll, range(3 * LEAST), 1)
-    append(new_ballot(poll, 1000, 2, aside="over_limit"))
+    append(new_ballot(poll, 1000, 2, quarantine_rule="over_limit"))
     count()
     large = set_aside(poll, ballots[:LEAST]).decision
     assert shown(poll)["quarantined"] == {"ballots": LEAST + 1, "withheld": True, "reasons": 2}
@@ -203,7 +203,7 @@ def test_any_number_of_decisions_is_read_with_the_tally_in_one_statement(
             assert (snap.reasons, snap.withheld) == (decisions + few, few)
         with django_assert_num_queries(1):
             assert anonymity_threshold.withheld(poll.pk, 1, 1) is few
-        append(new_ballot(poll, 1000, 2, aside="over_limit"))
+        append(new_ballot(poll, 1000, 2, quarantine_rule="over_limit"))
         count()
 
 
@@ -243,13 +243,13 @@ def almost_shown() -> Poll:
     ballots = fill(poll, range(2 * LEAST), 1)
     count()
     set_aside(poll, ballots[:LEAST])
-    append(*(new_ballot(poll, 100 + number, 1, aside="over_limit") for number in range(LEAST - 1)))
+    append(*(new_ballot(poll, 100 + number, 1, quarantine_rule="over_limit") for number in range(LEAST - 1)))
     count()
     return poll
 
 
 def add_tenth(poll: Poll) -> None:
-    append(new_ballot(poll, 1000, 2, aside="over_limit"))
+    append(new_ballot(poll, 1000, 2, quarantine_rule="over_limit"))
     count()
 
 
@@ -257,7 +257,7 @@ def test_few_are_released_while_voting_goes_on_and_not_into_a_result(boss: Clien
     poll, other = open_poll(), open_poll()
     for each in (poll, other):
         fill(each, range(12), 1)
-        append(new_ballot(each, 50, 2, aside="over_limit"))
+        append(new_ballot(each, 50, 2, quarantine_rule="over_limit"))
     count()
     decisions.release(Quarantine.objects.get(poll_id=poll.pk).pk, ANN)
     assert check_books(poll)[1, "ballots"] == 13
@@ -278,7 +278,7 @@ def test_few_are_released_while_voting_goes_on_and_not_into_a_result(boss: Clien
 def test_a_recount_shows_staff_no_more(boss: Client) -> None:
     poll = open_poll()
     fill(poll, range(12), 1)
-    append(new_ballot(poll, 50, 2, aside="over_limit"))
+    append(new_ballot(poll, 50, 2, quarantine_rule="over_limit"))
     count()
     rows = boss.post(f"/admin/count/{poll.pk}/", {"round": 1}).context["rows"]
     apart = {row["label"]: (row["tally"], row["ledger"]) for row in rows if row["quarantined"]}
@@ -294,7 +294,9 @@ def test_a_step_moves_neither_tally_by_few() -> None:
     poll = open_poll(release_step=10)
     seen = []
     for start in range(0, 250, 10):
-        append(*(new_ballot(poll, voter, 1, aside="over_limit") for voter in range(start, start + 9)))
+        append(
+            *(new_ballot(poll, voter, 1, quarantine_rule="over_limit") for voter in range(start, start + 9))
+        )
         append(new_ballot(poll, start + 9, 2))
         count()
         document = shown(poll)

@@ -124,7 +124,7 @@ def _writer(module: ModuleType) -> None:
         Checkpoint.objects.count()  # raises where the database is away, which the function above hides
         return expected
 
-    instead(module, "kept_heads", "asks_the_database", ask_the_database)
+    instead(module, "cached_heads", "asks_the_database", ask_the_database)
 
 
 def _hub(module: ModuleType) -> None:

@@ -80,7 +80,7 @@ def _refuse_all(append: Callable[..., Any], log: Any, ballots: Any, expected: An
 
 def _comparing(module: ModuleType) -> None:
     """A server that has started anew is taken at its word."""
-    instead(module, "_counted_now", "trusts_any_log", lambda _: {})
+    instead(module, "_heads_from_database", "trusts_any_log", lambda _: {})
 
 
 def _box(module: ModuleType) -> None:
@@ -90,7 +90,7 @@ def _box(module: ModuleType) -> None:
         get_log()._heads.written.clear()  # type: ignore[attr-defined]
         return get_log().heads()
 
-    instead(module, "kept_heads", "trusts_any_log", whatever_is_there)
+    instead(module, "cached_heads", "trusts_any_log", whatever_is_there)
 
     def fail_now_and_then(append: Any, ballots: Any) -> Any:
         """Short of something, for which ballots have to wait."""

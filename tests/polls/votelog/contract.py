@@ -36,7 +36,7 @@ def ballot(
     poll: int = POLL,
     round: int | None = None,
     replaces: int | None = None,
-    aside: str = "",
+    quarantine_rule: str = "",
 ) -> NewBallot:
     """Ballot `number` of voter `by`."""
     return NewBallot(
@@ -46,7 +46,7 @@ def ballot(
         selection=selection,
         round=round,
         replaces=None if replaces is None else replaces.to_bytes(16, "little"),
-        aside=aside,
+        quarantine_rule=quarantine_rule,
     )
 
 
@@ -293,13 +293,15 @@ class VoteLogContract:
 
     def test_ballots_to_be_counted_apart_stay_marked_and_are_claims_like_others(self, log: VoteLog) -> None:
         open_gate(log)
-        batch = [ballot(number, aside="over_limit" if number % 3 == 0 else "") for number in range(1, 31)]
+        batch = [
+            ballot(number, quarantine_rule="over_limit" if number % 3 == 0 else "") for number in range(1, 31)
+        ]
         assert codes(append(log, *batch)) == ["accepted"] * 30
-        assert {e.voter_key for e in ballots(log) if e.aside == "over_limit"} == {
+        assert {e.voter_key for e in ballots(log) if e.quarantine_rule == "over_limit"} == {
             voter(number) for number in range(3, 31, 3)
         }
-        assert {e.aside for e in ballots(log)} == {"", "over_limit"}
-        assert codes(append(log, ballot(3, number=2), ballot(4, number=2, aside="over_limit"))) == [
+        assert {e.quarantine_rule for e in ballots(log)} == {"", "over_limit"}
+        assert codes(append(log, ballot(3, number=2), ballot(4, number=2, quarantine_rule="over_limit"))) == [
             "already_voted",
             "already_voted",
         ]

@@ -39,14 +39,14 @@ def limited(settings: Any) -> None:
 def cast(
     address: str = HOME, voter: int = 0, poll: int = 7, venues: tuple[str, ...] = ()
 ) -> tuple[bytes, ...]:
-    return rate_limits.counted_as(poll, voter.to_bytes(16, "little"), address, venues)
+    return rate_limits.keys_of_cast(poll, voter.to_bytes(16, "little"), address, venues)
 
 
 @pytest.fixture(params=["here", pytest.param("redis", marks=pytest.mark.full_only)])
 def count(request: pytest.FixtureRequest) -> Count:
     """Casts of a batch are counted, by this process or by Redis."""
     if request.param == "here":
-        return rate_limits.Windows().count
+        return rate_limits.SlidingWindows().count
     server: Redis = request.getfixturevalue("redis_server")
     log = RedisVoteLog(server.url(), prefix="counting", partitions=2)
     make(log)
@@ -56,7 +56,8 @@ def count(request: pytest.FixtureRequest) -> Count:
     def counted(casts: Any) -> None:
         batch = [ballot(next(numbers)) for _ in casts]
         log.append(
-            [msgspec.structs.replace(b, counted_as=c) for b, c in zip(batch, casts, strict=True)], known(log)
+            [msgspec.structs.replace(b, rate_limit_keys=c) for b, c in zip(batch, casts, strict=True)],
+            known(log),
         )
 
     return counted
@@ -159,14 +160,14 @@ def test_a_network_has_its_own_limit(count: Count) -> None:
 def test_a_voter_has_a_limit_wherever_they_are(count: Count) -> None:
     count([cast(f"192.0.{n}.1", voter=1) for n in range(6)])
     with pytest.raises(RateLimited, match="voter"):
-        rate_limits.check(cast(ELSEWHERE, voter=1), set_apart=True)
+        rate_limits.check(cast(ELSEWHERE, voter=1), quarantine=True)
     assert rate_limits.check(cast(ELSEWHERE, voter=2)) == ""
 
 
 def test_a_poll_may_count_them_apart_instead(count: Count) -> None:
     count([cast(voter=n) for n in range(11)])
-    assert rate_limits.check(cast(voter=12), set_apart=True) == rate_limits.OVER_LIMIT
-    assert rate_limits.check(cast(ELSEWHERE, voter=12), set_apart=True) == ""
+    assert rate_limits.check(cast(voter=12), quarantine=True) == rate_limits.OVER_LIMIT
+    assert rate_limits.check(cast(ELSEWHERE, voter=12), quarantine=True) == ""
 
 
 def test_batches_add_up(count: Count) -> None:
@@ -179,14 +180,14 @@ def test_batches_add_up(count: Count) -> None:
 def test_it_is_told_once_for_whom_and_how_many(count: Count) -> None:
     batch = [cast(f"203.0.{net}.1", voter=net * 100 + n) for net in range(3) for n in range(11)]
     count(batch)
-    assert rate_limits.crossed_by((7, fields) for fields in batch) == {(7, "address"): 3}
-    assert rate_limits.crossed_by((7, fields) for fields in batch) == {}
+    assert rate_limits.newly_blocked((7, fields) for fields in batch) == {(7, "address"): 3}
+    assert rate_limits.newly_blocked((7, fields) for fields in batch) == {}
     count(batch)
-    assert rate_limits.crossed_by((7, fields) for fields in batch) == {(7, "network"): 3}, (
+    assert rate_limits.newly_blocked((7, fields) for fields in batch) == {(7, "network"): 3}, (
         "those were not over yet"
     )
     count(batch)
-    assert rate_limits.crossed_by((7, fields) for fields in batch) == {}
+    assert rate_limits.newly_blocked((7, fields) for fields in batch) == {}
 
 
 def test_the_last_window_counts_for_what_is_left_of_it(
@@ -195,7 +196,7 @@ def test_the_last_window_counts_for_what_is_left_of_it(
     limit_by(settings, 60)
     now = 600.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    windows = rate_limits.Windows()
+    windows = rate_limits.SlidingWindows()
     windows.count([cast(voter=n) for n in range(10)])
     now = 661.0  # a second into the next minute
     assert windows.count([cast(voter=11)]) != []
@@ -209,7 +210,7 @@ def test_the_last_window_counts_for_what_is_left_of_it(
 def test_nobody_gets_more_through_than_the_limit_and_a_batch(casts: list[tuple[int, int]]) -> None:
     rate_limits.forget()
     rate_limits.set_salt(b"salt", 3600)
-    windows, through, batch = rate_limits.Windows(), Counter[str](), 8
+    windows, through, batch = rate_limits.SlidingWindows(), Counter[str](), 8
     for start in range(0, len(casts), batch):
         let_in = []
         for voter, place in casts[start : start + batch]:
@@ -258,7 +259,7 @@ def test_limits_that_cannot_be_counted_cost_no_ballot(redis_server: Redis) -> No
         for near in (window, window + 1):
             client.set(f"broken:{{limits}}:v:{near}", "no hash")
     marked = ballot(1)
-    (outcome,) = log.append([msgspec.structs.replace(marked, counted_as=cast(""))], known(log))
+    (outcome,) = log.append([msgspec.structs.replace(marked, rate_limit_keys=cast(""))], known(log))
     assert outcome.code == "accepted"
 
 

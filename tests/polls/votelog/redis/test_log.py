@@ -105,7 +105,7 @@ class TestRedisVoteLog(VoteLogContract):
             log.trim(0, upto)
             head = log.heads()[0]
             assert (upto, head.trimmed) == (upto, trimmed)
-            assert [head.lacks(counted) for counted in (trimmed - 1, trimmed)] == [True, False]
+            assert [head.trimmed_past(counted) for counted in (trimmed - 1, trimmed)] == [True, False]
 
     def test_it_loads_the_function_again_where_it_is_gone(self, log: VoteLog, redis_server: Redis) -> None:
         open_gate(log)
