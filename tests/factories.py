@@ -64,6 +64,14 @@ def fill(poll: Poll, voters: range, *selection: int) -> list[NewBallot]:
     return ballots
 
 
+def revote(poll: Poll, before: NewBallot, *selection: int) -> NewBallot:
+    """Append a ballot that replaces `before`, and is accepted."""
+    voter = int.from_bytes(before.voter_key, "big")
+    ballot = new_ballot(poll, voter, *selection, replaces=before.ballot_id)
+    assert [outcome.code for outcome in append(ballot)] == ["accepted"]
+    return ballot
+
+
 def alone(entry: Entry) -> Block:
     """As if the entry had come into the log with no other."""
     where = (entry.position, entry.kind, entry.poll_id, entry.round, entry.at)

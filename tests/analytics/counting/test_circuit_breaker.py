@@ -17,9 +17,9 @@ from polls.casting.receipts import make_receipt, receipt_status
 from polls.errors import IllegalState
 from polls.models import Ballot, DeadLetter, Poll, Record, Round, State
 from polls.votelog import get_log
-from polls.votelog.admission import NewBallot, Outcome
+from polls.votelog.admission import Outcome
 from polls.votelog.entries import Block, Head
-from tests.factories import append, check_books, count, fill, new_ballot, open_poll
+from tests.factories import append, check_books, count, fill, new_ballot, open_poll, revote
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log", "forgetful")]
 
@@ -40,13 +40,6 @@ def broken(**fields: Any) -> Poll:
 def repair(poll: Poll) -> None:
     rules = {"method": "single", "numbers": [1, 2, 3], "least": 1, "most": 1}
     Round.objects.filter(poll=poll).update(rules=rules)
-
-
-def revote(poll: Poll, before: NewBallot, *selection: int) -> NewBallot:
-    voter = int.from_bytes(before.voter_key, "big")
-    ballot = new_ballot(poll, voter, *selection, replaces=before.ballot_id)
-    assert [outcome.code for outcome in append(ballot)] == ["accepted"]
-    return ballot
 
 
 def ballots_in(table: Any, poll: Poll) -> int:
