@@ -1,163 +1,38 @@
 """The vote log rebuilt after it was emptied, put back to an older copy or exchanged, on every backend."""
 
-import json
 import uuid
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-import redis
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from analytics.counting import batches, checkpoints, closing
+from analytics.counting import batches, checkpoints
 from analytics.health import status as health
-from analytics.models import Checkpoint, Pulse, Tally
+from analytics.models import Checkpoint, Tally
 from analytics.recovery import reconcile
 from analytics.recovery.log_diagnosis import Damage, diagnose
-from analytics.results import documents, tallies
-from polls import drafts, lifecycle, votelog
-from polls.casting import ballot_box
-from polls.casting.request import CastRequest
+from polls import lifecycle, votelog
 from polls.errors import LogInconsistent, LogUnsuitable
-from polls.models import Ballot, Claim, DeadLetter, LogEntry, LogGate, LogHead, Poll
+from polls.models import Ballot, DeadLetter, Poll
 from polls.votelog import get_log
 from polls.votelog.admission import Gate
-from polls.votelog.entries import Head
-from polls.voters import identity
+from tests.analytics.recovery.stores import (
+    Voter,
+    assert_as_before,
+    client,
+    copy_of,
+    count_all,
+    empty,
+    figures,
+    open_poll,
+    repair,
+    use,
+    voted,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-BACKENDS = ["database", pytest.param("redis", marks=pytest.mark.full_only)]
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest, settings: Any) -> Iterator[str]:
-    use(settings, request.param)
-    yield request.param
-    votelog.forget_log()
-
-
-def use(settings: Any, name: str, partitions: int = 4) -> None:
-    """What a restart with other settings does."""
-    settings.VOTE_LOG, settings.VOTE_LOG_PARTITIONS = name, partitions
-    votelog.forget_log()
-
-
-class Voter:
-    """One browser's voter in one poll."""
-
-    def __init__(self, poll: Poll) -> None:
-        self.code, self.cookie = poll.code, identity.new_cookie()
-        self.ballot_id = str(uuid.uuid4())
-
-    def cast(self, selection: list[int], **fields: Any) -> tuple[int, dict[str, Any]]:
-        body = json.dumps({"selections": selection, "ballot_id": self.ballot_id} | fields).encode()
-        answer = ballot_box.cast(CastRequest(self.code, body, "application/json", "", cookie=self.cookie))
-        return answer.status, json.loads(answer.body)
-
-
-def open_poll(**fields: Any) -> Poll:
-    poll = drafts.create_poll(["Ant", "Bee", "Cat"], question="Which one?", **fields)
-    return lifecycle.open_poll(poll.pk)
-
-
-def voted(poll: Poll, how_many: int = 12, count: bool = True) -> list[tuple[Voter, dict[str, Any]]]:
-    cast = []
-    for n in range(how_many):
-        voter = Voter(poll)
-        status, answer = voter.cast([1 + n % 3])
-        assert status == 202, answer
-        cast.append((voter, answer))
-    if count:
-        count_all()
-    return cast
-
-
-def count_all() -> None:
-    for partition in range(get_log().partitions):
-        batches.count_partition(partition)
-    closing.close_counted_polls()
-
-
-def figures(poll: Poll) -> Any:
-    poll = Poll.objects.get(pk=poll.pk)
-    return documents.document(tallies.snapshot(poll), visible=True)
-
-
-def state_of_the_count() -> Any:
-    return sorted(Ballot.objects.values_list()), sorted(Tally.objects.values_list())
-
-
-def empty(backend: str) -> None:
-    """As a store that starts over without its data."""
-    if backend == "redis":
-        client().flushall()
-    else:
-        for table in (LogEntry, Claim, LogGate, LogHead):
-            table.objects.all().delete()
-
-
-def client() -> redis.Redis:
-    from django.conf import settings
-
-    return redis.Redis.from_url(settings.VOTE_LOG_REDIS_URL)
-
-
-def copy_of(backend: str) -> Callable[[], None]:
-    """A backup of the log's store, and what puts it back."""
-    if backend == "redis":
-        with client() as store:
-            dump = {key: store.dump(key) for key in store.scan_iter("landslide:{*")}
-
-        def put_back() -> None:
-            empty("redis")
-            with client() as store:
-                for key, value in dump.items():
-                    store.restore(key, 0, value)
-    else:
-        rows = {table: list(table.objects.all()) for table in (LogEntry, Claim, LogGate, LogHead)}
-
-        def put_back() -> None:
-            empty("database")
-            for table, kept in rows.items():
-                table.objects.bulk_create(kept)
-
-    return put_back
-
-
-def repair(**options: Any) -> str:
-    call_command("reconcile_log", yes=True, **options)
-    votelog.forget_log()  # other processes ask again within a second
-
-
-def assert_as_before(poll: Poll, cast: list[tuple[Voter, dict[str, Any]]]) -> None:
-    """A counted voter is known, by the same receipt; a new voter is counted; nothing counted changes."""
-    before = state_of_the_count()
-    for voter, answer in cast:
-        selection = [1 + cast.index((voter, answer)) % 3]
-        assert voter.cast(selection) == (202, answer)
-        status, refused = voter.cast(selection, ballot_id=str(uuid.uuid4()))
-        assert (status, refused["code"]) == (409, "already_voted")
-    count_all()
-    assert state_of_the_count() == before
-    ballots = figures(poll)["ballots"]
-    voted(poll, 8)
-    assert figures(poll)["ballots"] == ballots + 8
-    assert not DeadLetter.objects.exists()
-
-
-def test_a_consistent_log_is_left_alone(backend: str, capsys: Any) -> None:
-    poll = open_poll()
-    cast = voted(poll)
-    uncounted = voted(poll, 5, count=False)
-    checkpoints = list(Checkpoint.objects.values_list())
-    repair()
-    assert "Nothing to do" in capsys.readouterr().out
-    assert list(Checkpoint.objects.values_list()) == checkpoints
-    count_all()
-    assert figures(poll)["ballots"] == len(cast) + len(uncounted)
 
 
 def test_an_emptied_log(backend: str) -> None:
@@ -200,43 +75,6 @@ def test_an_older_copy(backend: str) -> None:
     assert_as_before(poll, cast)
 
 
-def test_ballots_that_an_older_copy_took_are_noticed(backend: str) -> None:
-    poll = open_poll()
-    voted(poll, 6)
-    put_back = copy_of(backend)
-    voted(poll, 24)
-    put_back()
-    # A server that has not heard of the newest checkpoint yet, nor written anything since the copy itself,
-    # appends for up to a second.
-    stale = {n: Head(head.generation, 0) for n, head in votelog.expected_heads().items()}
-    votelog.forget_log()
-    late = [
-        votelog.admission.NewBallot(poll.pk, uuid.uuid4().bytes, uuid.uuid4().bytes, "1") for _ in range(3)
-    ]
-    assert {outcome.code for outcome in get_log().append(late, stale)} == {"accepted"}
-    with pytest.raises(CommandError, match="3 acknowledged ballots"):
-        repair()
-    repair(discard_uncounted=True)
-    assert not diagnose().damaged
-
-
-@pytest.mark.full_only
-def test_an_older_copy_of_which_the_database_knows_nothing(settings: Any) -> None:
-    """It lacks what was acknowledged and not counted: servers refuse it until somebody gives that up."""
-    use(settings, "redis")
-    poll = open_poll()
-    voted(poll, 6)
-    put_back = copy_of("redis")
-    voted(poll, 60, count=False)
-    put_back()
-    status, refused = Voter(poll).cast([1])
-    assert (status, refused["code"]) == (503, "log_inconsistent")
-    votelog.forget_log()  # the command runs in a process of its own
-    assert not diagnose().damaged
-    repair(all=True)
-    voted(poll, 12)
-
-
 @pytest.mark.full_only
 @pytest.mark.parametrize(
     ("was", "now"),
@@ -263,48 +101,6 @@ def test_another_backend_or_number_of_partitions(settings: Any, was: Any, now: A
     # Whoever still runs with the old settings is refused.
     use(settings, *was)
     assert Voter(poll).cast([1])[0] == 503
-
-
-@pytest.mark.full_only
-def test_uncounted_ballots_of_the_old_backend_are_not_given_up_unasked(settings: Any) -> None:
-    use(settings, "redis")
-    poll = open_poll()
-    voted(poll, 10)
-    voted(poll, 7, count=False)
-    use(settings, "database", 1)
-    with pytest.raises(CommandError, match="7 acknowledged ballots"):
-        repair()
-    use(settings, "redis")
-    count_all()
-    use(settings, "database", 1)
-    repair()
-    assert figures(poll)["ballots"] == 17
-    assert Voter(poll).cast([1])[0] == 202
-
-
-@pytest.mark.full_only
-def test_an_old_backend_that_is_gone_needs_a_decision(settings: Any) -> None:
-    use(settings, "redis")
-    poll = open_poll()
-    cast = voted(poll)
-    settings.VOTE_LOG_REDIS_URL = "redis://127.0.0.1:1/0"
-    use(settings, "database", 1)
-    with pytest.raises(CommandError, match="can't be read"):
-        repair()
-    repair(discard_uncounted=True)
-    assert_as_before(poll, cast)
-
-
-@pytest.mark.full_only
-def test_no_switch_while_workers_run(settings: Any) -> None:
-    use(settings, "redis")
-    voted(open_poll())
-    from django.utils import timezone
-
-    Pulse.objects.create(name="worker one", seen_at=timezone.now())
-    use(settings, "database", 1)
-    with pytest.raises(CommandError, match="Stop all servers"):
-        repair()
 
 
 @pytest.mark.full_only
@@ -362,17 +158,6 @@ def test_servers_that_run_on_notice_a_database_put_back(settings: Any) -> None:
     votelog.expected_heads(max_age=1e9)
     with pytest.raises(LogInconsistent):
         votelog.expected_heads(max_age=0)
-
-
-@pytest.mark.full_only
-def test_positions_known_from_before_the_log_was_trimmed_are_no_reason_for_an_alarm(settings: Any) -> None:
-    use(settings, "redis", 1)
-    poll = open_poll()
-    voted(poll, 3)
-    known = checkpoints.expected_heads()
-    voted(poll, 5)
-    get_log().trim(0, 8)
-    checkpoints.compare(known)
 
 
 def test_every_state_keeps_its_gate(backend: str) -> None:
