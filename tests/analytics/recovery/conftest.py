@@ -3,14 +3,13 @@ from typing import Any
 
 import pytest
 
-from polls import votelog
-from tests.analytics.recovery.stores import use
 
-BACKENDS = ["database", pytest.param("redis", marks=pytest.mark.full_only)]
-
-
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=["database", pytest.param("redis", marks=pytest.mark.full_only)])
 def backend(request: pytest.FixtureRequest, settings: Any) -> Iterator[str]:
+    # Here, since models can't be imported before Django is set up.
+    from polls import votelog
+    from tests.analytics.recovery.stores import use
+
     use(settings, request.param)
     yield request.param
     votelog.forget_log()
