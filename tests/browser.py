@@ -1,4 +1,4 @@
-"""Chromium as the audience uses it, with an eye on what its console says."""
+"""Chromium for tests, which fail on any error in its console."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from tests.servers import PATIENCE
 ARGUMENTS = [
     "--no-sandbox",  # root can't have one, nor can many containers
     "--disable-dev-shm-usage",
-    # There is no graphics card to use; without one made of software a page costs a quarter less.
+    # Without a graphics card and its emulation in software a page costs a quarter less.
     "--disable-gpu",
     "--disable-software-rasterizer",
     "--disable-background-networking",
@@ -25,7 +25,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
     "--mute-audio",
-    # A page that loads anything from elsewhere must not look right here.
+    # Nothing can be loaded from other hosts, so that a page which needs that looks wrong.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
 
@@ -51,18 +51,17 @@ def chromium(home: Path, *arguments: str) -> Iterator[Browser]:
 
 
 def wait_until(page: Page, condition: Callable[[], Any], what: str) -> None:
-    """Until it is true of what the page has told this process, such as its requests."""
+    """Wait for a condition on what the page told this process, such as its requests."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"waited {PATIENCE} s for {what}"
-        page.wait_for_timeout(20)  # Playwright calls us back only while it waits
+        page.wait_for_timeout(20)  # Playwright delivers events only while it waits
 
 
 class Visitor:
-    """One person's browser: their own cookies, a page, and whatever it complained about.
+    """One person's browser: a context with its own cookies, a page, and the errors in its console.
 
-    `tolerated` are patterns of console errors that the test provokes, such as the note that Chromium
-    writes for each 409.
+    `tolerated` are patterns of errors that the test provokes, such as the one Chromium logs for each 409.
     """
 
     def __init__(self, browser: Browser, tolerated: tuple[str, ...] = (), **options: Any) -> None:

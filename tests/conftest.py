@@ -1,7 +1,7 @@
-"""How the tests run: see tests/README.md.
+"""Fixtures and hooks of the whole test suite; tests/README.md says how to use them.
 
-This process is a Landslide in full mode, on PostgreSQL and Redis servers of its own, which start with
-the first test that needs them. `--embedded` makes it one in embedded mode, on SQLite and no Redis.
+The pytest process is a Landslide in full mode, with its own PostgreSQL and Redis, which start with the first
+test that needs them. With `--embedded` it is one in embedded mode: SQLite and no Redis.
 """
 
 import contextlib
@@ -24,19 +24,19 @@ from tests import browser
 from tests.servers import PostgreSQL, Redis, ServerFailed
 from tests.system import ROOT, Landslide
 
-#: A test that asks for one of these has no use for a pass without PostgreSQL and Redis.
+#: Tests that use one of these fixtures are left out of the embedded run.
 FULL_FIXTURES = {
     "postgresql", "redis_server", "start_postgresql", "start_redis", "landslide",
 }  # fmt: skip
 LEFT_OUT_OF_EMBEDDED = ("full_only", "slow", "e2e", "faults")
-LONGEST = "test_embedded_suite.py"  # a whole pass in one test
-#: The systems that tests share, one of each kind, by the fixtures that give them.
+LONGEST = "test_embedded_suite.py"  # a whole run of pytest in one test
+#: Options of the running systems that tests share, by the fixture that gives them.
 SHARED = {
     "shared_full": {"mode": "full"},
     "shared_embedded": {"mode": "embedded"},
     "shared_daphne": {"mode": "embedded", "server": "daphne"},
 }
-#: In the ids of tests that share systems: an id is all that xdist hands tests out by.
+#: Marks the ids of tests that share systems: xdist schedules by nothing but ids.
 SHARING = "@shared"
 
 data_dir = pytest.StashKey[Path]()
@@ -66,37 +66,36 @@ def pytest_configure(config: pytest.Config) -> None:
     if settings.configured:
         raise pytest.UsageError("unset DJANGO_SETTINGS_MODULE: the tests set up their own environment first")
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
-    if hands_out_tests(config):
+    if is_controller(config):
         return
     config.stash[data_dir] = Path(tempfile.mkdtemp(prefix="landslide-tests-"))
-    forget_environment()
+    clear_environment()
     os.environ["DATA_DIR"] = str(config.stash[data_dir])
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
     # Most tests of pages log in by force; tests/polls/test_two_factor.py is on what lets whom in.
     os.environ["ADMIN_TWO_FACTOR"] = "optional"
     if not config.getoption("embedded"):
-        name_servers(config)
-    # Reads the settings; pytest-django then sets up Django. A hash that takes half a second is for passwords
-    # that somebody wants to find out.
+        reserve_servers(config)
+    # Reads the settings; pytest-django then sets up Django. Tests need no slow password hash.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    # Each Client makes its own middleware, which would look up every static file: 45 ms, for nothing.
+    # Each test Client builds the middleware again, which would scan all static files: 45 ms.
     settings.WHITENOISE_USE_FINDERS = False
 
 
-def hands_out_tests(config: pytest.Config) -> bool:
-    """Whether this is xdist's controller: each of its workers is a process with servers of its own."""
+def is_controller(config: pytest.Config) -> bool:
+    """Whether this is xdist's controller, which runs no tests: its workers have the servers."""
     return bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
 
 
-def forget_environment() -> None:
-    """What a developer has set for a Landslide of their own is not what the tests are about."""
+def clear_environment() -> None:
+    """Unset every variable that config/settings.py reads, so that a developer's don't change tests."""
     text = "".join(path.read_text() for path in (ROOT / "config" / "settings").glob("*.py"))
     for name in re.findall(r"\benv\.\w+\(\s*\"([A-Z_]+)\"", text):
         os.environ.pop(name, None)
 
 
-def name_servers(config: pytest.Config) -> None:
-    """The settings need to know where the servers will be; they are started when a test asks for them."""
+def reserve_servers(config: pytest.Config) -> None:
+    """Put the servers' addresses into the environment for the settings; tests start them on demand."""
     try:
         postgresql, redis = PostgreSQL(), Redis()
     except ServerFailed as failure:
@@ -125,13 +124,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
     number_twins(items)
-    # What takes long first, so that all processes end at about the same time.
+    # Slow files first, so that all processes end at about the same time.
     early = {item.path for item in items for name in ("slow", "early") if item.get_closest_marker(name)}
     sizes = Counter(item.path for item in items)
 
     def turn(item: pytest.Item) -> tuple[Any, ...]:
         if kinds := shared_kinds(item):
-            return 0, [*map([*SHARED].index, kinds)]  # one kind after the other, so that each runs once
+            return 0, [*map([*SHARED].index, kinds)]  # one kind after the other, so that each starts once
         late = item.path not in early
         return 1, item.path.name != LONGEST, late, -sizes[item.path] if late else 0
 
@@ -142,13 +141,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """A million objects that stay until the end: not to be looked through again and again for garbage."""
+    """Keep the garbage collector away from a million objects that live until the end."""
     gc.collect()
     gc.freeze()
 
 
 def shared_kinds(item: pytest.Item) -> list[str]:
-    """The shared systems that it asks for: by fixture, or by a parameter that names one."""
+    """The shared systems that a test uses: by fixture, or by a parameter that names one."""
     parameters = getattr(item, "callspec", None)
     asked = [*getattr(item, "fixturenames", ()), *(parameters.params.values() if parameters else ())]
     return [kind for kind in SHARED if kind in asked]
@@ -171,12 +170,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    # Nobody asks for the others any more, and idle they still take a tenth of a processor.
+    # The others aren't needed any more, and even idle they take a tenth of a processor.
     shared.stop_all_but(shared_kinds(item))
 
 
 def number_twins(items: list[pytest.Item]) -> None:
-    """xdist runs one test of each id, and schemathesis gives the tests of all operations the same one."""
+    """Number tests that have the same id, as schemathesis's have: xdist would run only one of them."""
     seen: Counter[str] = Counter()
     for item in items:
         seen[item.nodeid] += 1
@@ -197,7 +196,7 @@ def belongs_elsewhere(item: pytest.Item, embedded: bool) -> bool:
     fixtures = set(getattr(item, "fixturenames", ()))
     if item.get_closest_marker("embedded_only"):
         return False
-    # Where no store has a part in it, once is enough.
+    # A test that uses no store is the same in both modes.
     stores = item.get_closest_marker("django_db") is not None or {"db", "transactional_db"} & fixtures
     marked = any(item.get_closest_marker(name) for name in LEFT_OUT_OF_EMBEDDED)
     return not stores or marked or bool(FULL_FIXTURES & fixtures) or shares_systems(item)
@@ -205,7 +204,7 @@ def belongs_elsewhere(item: pytest.Item, embedded: bool) -> bool:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """A failure is shown with what the servers said."""
+    """Show a failure together with the logs of the running systems."""
     outcome: Any = yield
     report = outcome.get_result()
     if report.failed:
@@ -217,7 +216,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgresql(pytestconfig: pytest.Config) -> PostgreSQL:
-    """The server that this process and most systems use, each with databases of its own."""
+    """The server that this process and most systems share, each with its own database."""
     server = pytestconfig.stash[servers_key][0]
     server.start()
     return server
@@ -232,19 +231,19 @@ def _redis_server(pytestconfig: pytest.Config) -> Redis:
 
 @pytest.fixture
 def redis_server(_redis_server: Redis) -> Redis:
-    """The Redis of settings.REDIS_URL, empty at the start of each test. One to kill: start_redis."""
+    """The Redis of settings.REDIS_URL, emptied before each test. For one that may be killed: start_redis."""
     return _redis_server
 
 
 @pytest.fixture
 def start_redis() -> Iterator[Callable[..., Redis]]:
-    """start_redis(appendonly="no", …): a server of the test's own, to be killed, frozen or badly set up."""
+    """start_redis(appendonly="no", …): the test's own server, which it may kill, freeze or misconfigure."""
     yield from factory(Redis)
 
 
 @pytest.fixture
 def start_postgresql() -> Iterator[Callable[..., PostgreSQL]]:
-    """start_postgresql(durable=True, …): a server of the test's own, to be killed or frozen."""
+    """start_postgresql(durable=True, …): the test's own server, which it may kill or freeze."""
     yield from factory(PostgreSQL)
 
 
@@ -269,7 +268,7 @@ def factory(kind: type) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
-    """The servers start with the first test that uses the database."""
+    """Start the servers with the first test that uses the database."""
     if not request.config.getoption("embedded"):
         request.getfixturevalue("postgresql")
         request.getfixturevalue("_redis_server")
@@ -277,13 +276,13 @@ def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_keepdb() -> bool:
-    """Nothing to drop: the server or folder goes as a whole, and a pool's thread may still hold on to it."""
+    """Don't drop the test database: its server or folder is deleted, and a pool may still be connected."""
     return True
 
 
 @pytest.fixture(autouse=True)
 def _fresh_stores(pytestconfig: pytest.Config) -> None:
-    """What pytest-django does for the database: no test sees another's vote log, cache or channels."""
+    """Empty vote log, cache and channel layer before each test, as pytest-django does with the database."""
     _, redis = pytestconfig.stash.get(servers_key, (None, None))
     if redis and redis.running:
         with redis.client() as client:
@@ -301,7 +300,8 @@ def _fresh_stores(pytestconfig: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quickly_emptied() -> Iterator[None]:
+def _fast_cleanup() -> Iterator[None]:
+    """Empty the database faster than Django's flush; there is no public way to replace that."""
     from django.test import TransactionTestCase
 
     from tests.database_cleaner import empty_database
@@ -313,7 +313,7 @@ def _quickly_emptied() -> Iterator[None]:
 
 @pytest.fixture
 def boss(db: None) -> Any:
-    """A Client that is logged in to the admin and may do everything."""
+    """A test Client that is logged in as a superuser."""
     from tests.admins import superuser
 
     return superuser()
@@ -344,12 +344,12 @@ def landslides(request: pytest.FixtureRequest) -> Iterator[Callable[..., Landsli
 
 @pytest.fixture
 def landslide(request: pytest.FixtureRequest) -> Iterator[Callable[..., Landslide]]:
-    """landslide(mode="full", server="daphne", web=2, worker=2, …): a system of the test's own."""
+    """landslide(mode="full", server="daphne", web=2, worker=2, …): the test's own running system."""
     yield from landslides(request)
 
 
 class Shared:
-    """One running system of each kind, for all tests that ask for such a one: starting it takes seconds."""
+    """The running systems that tests share, one of each kind: starting one takes seconds."""
 
     def __init__(self) -> None:
         self._running: dict[str, tuple[Landslide, contextlib.ExitStack]] = {}
@@ -377,7 +377,7 @@ def _sharing() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def shared_full(request: pytest.FixtureRequest, _sharing: None) -> Landslide:
-    """One for all tests that ask for it: they make polls of their own, and leave it running."""
+    """A running system in full mode, shared: make your own polls, and leave it running."""
     return shared.system(request, "shared_full")
 
 
@@ -398,7 +398,7 @@ def shared_daphne(request: pytest.FixtureRequest, _sharing: None) -> Landslide:
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """While it runs, this thread has an event loop: no database and no async tests in the same file."""
+    """A running Chromium. Its event loop occupies the thread: no database or async tests in its file."""
     with browser.chromium(tmp_path_factory.mktemp("chromium")) as program:
         yield program
 

@@ -1,14 +1,14 @@
-"""What empties the database between tests that commit.
+"""Empty the database between tests that commit.
 
-Django's own way is to TRUNCATE every table and to make all permissions anew: 150 ms a test, of which
-there are thousands. Most tests leave rows in five tables, and permissions are the same for all.
+Django would TRUNCATE every table and create all permissions again: 150 ms for each of thousands of tests.
+Most tests leave rows in five tables, and permissions are the same for all.
 """
 
 from django.db import connection, transaction
 
-#: Made by the migrations, the same for all tests.
+#: Filled by migrations, the same for all tests.
 KEPT = {"django_content_type", "auth_permission", "django_migrations"}
-#: Deleting from it is refused, as it should be, by its triggers.
+#: The audit log, whose triggers refuse deletions.
 RECORDS = "polls_record"
 
 
@@ -22,9 +22,9 @@ def empty_database() -> None:
 def _empty_postgresql() -> None:
     tables = _tables()
     with transaction.atomic(), connection.cursor() as cursor:
-        # As with TRUNCATE: who still writes, in a thread that outlives its test, is waited for.
+        # As TRUNCATE does, wait for threads that outlive their test and still write.
         cursor.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE ROW EXCLUSIVE MODE")
-        # All go, so no reference is left to check, and the trigger on records is away for once.
+        # Skip foreign keys, since all rows go, and the audit log's trigger.
         cursor.execute("SET LOCAL session_replication_role = replica")
         for table in _filled(tables):
             cursor.execute(f"DELETE FROM {table}")

@@ -1,4 +1,4 @@
-"""Polls, voters and ballots for tests, and the books that must balance after whatever happened."""
+"""Make polls, voters and ballots for tests; count ballots, and check that ledger and tally agree."""
 
 import json
 import uuid
@@ -33,7 +33,7 @@ def open_poll(**fields: Any) -> Poll:
 
 
 def request(poll: Poll, selections: Any, cookie: str | None = None, **body: Any) -> CastRequest:
-    """A page's request; `cookie` is a known voter's, else a new one's."""
+    """A cast as a page sends it, from the voter with this cookie or from a new one."""
     content = json.dumps({"selections": selections, **body}).encode()
     return CastRequest(
         poll.code, content, "application/json", "testserver", cookie=cookie or identity.new_cookie()
@@ -41,24 +41,24 @@ def request(poll: Poll, selections: Any, cookie: str | None = None, **body: Any)
 
 
 def cast(poll: Poll, selections: Any, cookie: str | None = None, **body: Any) -> tuple[int, dict[str, Any]]:
-    """Through the ballot box: status and document."""
+    """Cast through the ballot box; the status and the document of the answer."""
     answer = cast_request(request(poll, selections, cookie, **body))
     return answer.status, json.loads(answer.body)
 
 
 def new_ballot(poll: Poll, voter: int, *selection: int, **fields: Any) -> NewBallot:
-    """Ready for the log, by voter number `voter`."""
+    """A ballot of voter number `voter`, ready for the vote log."""
     fields = {"round": poll.round, "ballot_id": uuid.uuid4().bytes} | fields
     return NewBallot(poll.pk, voter.to_bytes(16, "big"), selection=encode(selection), **fields)
 
 
 def append(*ballots: NewBallot) -> list[Outcome]:
-    """Straight into the log."""
+    """Append to the vote log directly."""
     return get_log().append(ballots, expected_heads(max_age=0))
 
 
 def fill(poll: Poll, voters: range, *selection: int) -> list[NewBallot]:
-    """A ballot of each of these voters, all accepted."""
+    """Append one ballot of each of these voters; all are accepted."""
     ballots = [new_ballot(poll, voter, *(selection or [1 + voter % 2])) for voter in voters]
     assert {outcome.code for outcome in append(*ballots)} <= {"accepted"}
     return ballots
@@ -73,7 +73,7 @@ def revote(poll: Poll, before: NewBallot, *selection: int) -> NewBallot:
 
 
 def alone(entry: Entry) -> Block:
-    """As if the entry had come into the log with no other."""
+    """The block of an entry that was appended alone."""
     where = (entry.position, entry.kind, entry.poll_id, entry.round, entry.at)
     if entry.kind == "close":
         return Block(*where)
@@ -86,7 +86,7 @@ def count() -> int:
 
 
 def recount(poll: Poll) -> Counts:
-    """What the tally must be: counted from the ledger, one ballot after the other."""
+    """What the tally must be, counted from the ledger ballot by ballot."""
     counts: Counter[tuple[int, str]] = Counter()
     ballots = Ballot.objects.filter(poll_id=poll.pk)
     for round_, selection, apart in ballots.values_list("round", "selection", "quarantine_id"):
@@ -101,7 +101,7 @@ def tallied(poll: Poll, table: type[Tally] | type[TallyPoint] = Tally) -> Counts
 
 
 def check_books(poll: Poll) -> Counts:
-    """The tally, which is what a recount says, and what its points add up to."""
+    """Check that the tally is what a recount gives and what its points add up to; the tally."""
     tally = tallied(poll)
     assert tally == recount(poll)
     first = {where: count for where, count in tally.items() if not where[1].startswith(QUARANTINED)}

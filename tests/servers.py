@@ -1,4 +1,4 @@
-"""Real PostgreSQL, Redis and nginx servers on free ports, in folders of their own that go when tests end."""
+"""Real PostgreSQL, Redis and nginx servers for tests, on free ports and in temporary folders."""
 
 import contextlib
 import ctypes
@@ -79,10 +79,10 @@ SET_PARENT_DEATH_SIGNAL = 1
 
 
 def dying_with_us(how: signal.Signals) -> Callable[[], None] | None:
-    """What a child does before exec, so that it ends when the test run does, even by SIGKILL, and on Ctrl-C.
+    """A Popen preexec_fn: the child gets the signal `how` when the test run ends, even by SIGKILL or Ctrl-C.
 
-    Ctrl-C is ignored by what a shell starts in the background, and by its children unless they say otherwise.
-    To the system "parent" is the thread that started the child: only the main one lasts as long as the tests.
+    A shell makes background programs, and so their children, ignore Ctrl-C: the child takes it again. The
+    kernel takes the thread that started the child for its parent, and only the main thread lasts long enough.
     """
     if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
         return None
@@ -95,14 +95,14 @@ def dying_with_us(how: signal.Signals) -> Callable[[], None] | None:
 
 
 def identity(user: str | None) -> dict[str, Any]:
-    """Popen's arguments for running as `user`; as ourselves without one."""
+    """Popen's arguments for running as `user`, or as the current user without one."""
     if user is None:
         return {}
     return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
 class Server:
-    """A program in a process of its own, listening on a port that outlives a restart."""
+    """A server process. It keeps its port and folder when it is restarted."""
 
     name = "server"
     stop_signal = signal.SIGTERM
@@ -124,7 +124,7 @@ class Server:
 
     @property
     def user(self) -> str | None:
-        """Whom it runs as, where that isn't whoever runs the tests."""
+        """The user it runs as, if not the one who runs the tests."""
         return None
 
     @property
@@ -153,14 +153,14 @@ class Server:
                 env=self.environment,
                 **identity(self.user),
                 preexec_fn=dying_with_us(self.stop_signal),
-                start_new_session=True,  # Ctrl-C is for pytest, which stops us in its own order
+                start_new_session=True,  # Ctrl-C goes to pytest alone, which stops the servers in order
             )
 
     def stop(self) -> None:
         self._end(self.stop_signal)
 
     def kill(self) -> None:
-        """As in a crash: it gets no chance to put anything away."""
+        """Crash it: it can't save anything or say goodbye."""
         self._end(self.kill_signal)
 
     def restart(self) -> None:
@@ -168,7 +168,7 @@ class Server:
         self.start()
 
     def freeze(self) -> None:
-        """Connections stay open and nothing answers, as on a machine that hangs."""
+        """Stop it with SIGSTOP: connections stay open and nothing answers, as on a machine that hangs."""
         assert self.process
         self.process.send_signal(signal.SIGSTOP)
 
@@ -195,8 +195,8 @@ class Server:
 
 
 class PostgreSQL(Server):
-    """`durable` waits for the disk at each commit, as in production; without it tests are faster, and
-    a crash of the server, unlike one of the machine, still loses nothing."""
+    """With `durable`, each commit waits for the disk, as in production. Without it tests are faster: a crash
+    of the machine could then lose data, but a crash of the server still loses nothing."""
 
     name = "postgresql"
     stop_signal = signal.SIGINT  # its "fast" shutdown: doesn't wait for clients to leave
@@ -264,7 +264,7 @@ class PostgreSQL(Server):
         return f"postgres://landslide@127.0.0.1:{self.port}/{database}"
 
     def freeze(self) -> None:
-        super().freeze()  # first, so that it starts no other
+        super().freeze()  # first, so that it starts no new backend
         self._signal_backends(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -272,7 +272,7 @@ class PostgreSQL(Server):
         super().thaw()
 
     def _signal_backends(self, how: signal.Signals) -> None:
-        """Each connection has a process of its own, which would go on without the one that started it."""
+        """Signal the processes that serve connections, which would go on without their parent."""
         assert self.process
         pid = self.process.pid
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
@@ -291,12 +291,12 @@ class PostgreSQL(Server):
             )
 
 
-#: What Landslide asks of the Redis that holds its vote log.
+#: The settings that Landslide requires of the Redis that holds its vote log.
 KEEPS_PROMISES = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": ""}
 
 
 class Redis(Server):
-    """Redis(appendonly="no") and so on start one that doesn't keep its promises."""
+    """Redis(appendonly="no"), for example, starts one that Landslide refuses as a vote log."""
 
     name = "redis"
 
@@ -330,9 +330,9 @@ SHIPPED_NGINX = Path(__file__).resolve().parent.parent / "deploy" / "nginx.conf"
 
 
 class Nginx(Server):
-    """deploy/nginx.conf as it is, but for places and ports, in front of what listens on `upstream`.
+    """nginx with deploy/nginx.conf, except for paths and ports, in front of the port `upstream`.
 
-    `changes`: texts of that file and what stands in their place, each of which must be there.
+    `changes` maps texts of that file to their replacements; each text must be in the file.
     """
 
     name = "nginx"
@@ -385,7 +385,7 @@ class Nginx(Server):
 
 @contextlib.contextmanager
 def started(*servers: Server) -> Iterator[None]:
-    """Run these while in the block; they leave nothing behind, however it ends."""
+    """Run these servers during the block, and remove them however it ends."""
     try:
         for server in servers:
             server.start()

@@ -1,4 +1,4 @@
-"""Doing things at the same time, in threads that leave no database connection behind."""
+"""Run functions in parallel threads, which close their database connections."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 def at_once(work: Callable[[Item], Result], items: Iterable[Item], threads: int = 8) -> list[Result]:
-    """`work` for each item, in up to so many threads that begin together; results in the items' order."""
+    """Call `work` for each item in up to `threads` threads that start together; results in that order."""
     todo = list(items)
     threads = min(threads, len(todo))
     # The pool starts a thread for each of the first items, as none is idle while they gather here.
@@ -29,7 +29,7 @@ def at_once(work: Callable[[Item], Result], items: Iterable[Item], threads: int 
 
 
 class Background:
-    """`with Background(work):` calls `work` over and over in a thread; what it raises, the block raises."""
+    """`with Background(work):` calls `work` in a loop in a thread; the block raises its error."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self._work = work
