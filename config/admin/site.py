@@ -1,4 +1,4 @@
-"""The admin's site: unfold's, which asks for the second factor where there has to be one."""
+"""The admin site: django-unfold's, with two-factor login."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LandslideAdminSite(UnfoldAdminSite):
         return two_factor.is_verified_request_user(request.user)
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Who has given the password, and isn't let in for that, goes on to the second step."""
+        """Send users who have entered their password but no code to the second step."""
         if request.method == "GET" and pages.needs_second_factor(request):
             return HttpResponseRedirect(pages.second_factor_url(request))
         return super().login(request, extra_context)
@@ -49,7 +49,7 @@ class LandslideAdminSite(UnfoldAdminSite):
             ("two-factor/remove/", pages.remove, "two_factor_remove"),
         )
         return [
-            # Django's own lets only those log out who were let in.
+            # Django's own logout requires admin access, which users without a code don't have.
             path("logout/", never_cache(self.logout), name="logout"),
             *(path(at, pages.password_required(self, view), name=name) for at, view, name in half_way),
             *(path(at, self.admin_view(partial(view, self)), name=name) for at, view, name in inside),

@@ -1,4 +1,4 @@
-"""How the admin looks and what its sidebar lists: the settings of django-unfold."""
+"""The admin's look and its sidebar: settings of django-unfold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _may(permission: str) -> Any:
 
 
 def _page(title: Any, icon: str, model: str) -> dict[str, Any]:
-    """A line of the admin's sidebar: a model's list, for whoever may see it."""
+    """Return a sidebar entry for a model's list, shown to users who may view it."""
     app, name = model.split(".")
     return {
         "title": title,
@@ -69,7 +69,7 @@ UNFOLD = {
             },
         ],
     },
-    # The public pages' warm greys and blue-violet (static/css/tokens.css), as unfold's ramps.
+    # The colours of the public pages (static/css/tokens.css) as unfold's scales.
     "COLORS": {
         "base": {
             "50": "#f7f6f3",

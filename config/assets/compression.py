@@ -1,8 +1,8 @@
-"""Compression of answers that are the same for everybody: public pages and tallies.
+"""Compression of public responses: pages and tallies that are the same for everybody.
 
-Nothing else is gzipped, by this server or by deploy/nginx.conf: the length of a gzipped page depends on
-what is in it, so that one with a secret beside words that somebody else chose would tell the secret (BREACH).
-What is public holds no secret. Static files are gzipped once, when they are collected.
+Neither this server nor deploy/nginx.conf compresses anything else. The length of a compressed page depends on
+its contents, so a page with a secret beside text that an attacker chose would reveal the secret (BREACH).
+Public responses contain no secrets. Static files are compressed once, by collectstatic.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any
 Scope = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
-MIN_BYTES = 500  # less isn't worth the header
-#: Bodies that are remembered gzipped, and the largest of them: what a hall asks for is gzipped once.
+MIN_BYTES = 500  # less isn't worth the extra headers
+#: Size of the cache of compressed bodies, and the largest body in it: an audience's page is compressed once.
 CACHE_ENTRIES, CACHE_MAX_BYTES = 32, 200_000
 CONTENT_TYPES = (b"text/html", b"application/json")
 _ACCEPTS_GZIP = re.compile(rb"(?:^|[\s,])gzip\s*(?:$|,|;\s*q\s*=\s*(?!0(?:\.0*)?\s*(?:,|$)))", re.IGNORECASE)
 
 
 class Compression:
-    """Plain ASGI, around all that answers GET requests."""
+    """ASGI middleware."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -37,7 +37,7 @@ class Compression:
             if message["type"] == "http.response.start" and is_public(message["headers"]):
                 message = {**message, "headers": with_vary(message["headers"])}
                 if takes and message["status"] == 200 and scope["method"] == "GET":
-                    start = message  # until the body is known
+                    start = message  # held back until the body is known
                     return
             elif start is not None:
                 held, start = start, None
@@ -52,7 +52,7 @@ class Compression:
 
 
 def is_public(headers: Headers) -> bool:
-    """Whether this is a page or a document for everybody that isn't encoded yet."""
+    """Return whether these are the headers of a public page or JSON document that isn't encoded yet."""
     found = {name.lower(): value for name, value in headers}
     kind = found.get(b"content-type", CONTENT_TYPES[0]).partition(b";")[0]  # a 304 has none
     public = b"public" in re.split(rb"\s*,\s*", found.get(b"cache-control", b""))
@@ -60,9 +60,9 @@ def is_public(headers: Headers) -> bool:
 
 
 def with_vary(headers: Headers) -> Headers:
-    """The headers of an answer that comes in several encodings, whichever this one has.
+    """Return the headers with Vary: Accept-Encoding and a weak ETag.
 
-    Its ETag is a weak one, since the bytes differ; also that of a 304, which is the one of the 200 before it.
+    The ETag is weak because the bytes differ by encoding; a 304 has the same ETag as its 200.
     """
     headers = [(name, _weak(value) if name.lower() == b"etag" else value) for name, value in headers]
     vary = next((value for name, value in headers if name.lower() == b"vary"), b"")

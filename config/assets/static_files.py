@@ -1,4 +1,4 @@
-"""Static files: hashed names that are cached for ever, compressed once."""
+"""Static files with hashed names, cached for ever and compressed once."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 from config.apps import StaticFiles
 from config.assets import script_bundles
 
-#: What makes of source files what is served.
+#: The code that processes static files: if it changes, they are collected again.
 BUILD_SOURCES = (__file__, script_bundles.__file__)
 
 
 class QuickCompressor(Compressor):
-    """Brotli at 9 instead of 11: a few percent larger, ten times faster, so that a first start is short."""
+    """Brotli at 9 instead of 11: ten times faster for the first start, and a few percent larger."""
 
     @staticmethod
     def compress_brotli(data: bytes) -> bytes:
@@ -41,9 +41,9 @@ def without_source_maps(patterns: Patterns) -> Patterns:
 
 
 class HashedStaticFiles(CompressedManifestStaticFilesStorage):
-    # ES modules import each other by relative names, which must become the hashed ones.
+    # ES modules import each other by relative names, which must be replaced by hashed names.
     support_js_module_import_aggregation = True
-    # Source maps aren't collected, so what points at them is left as it is.
+    # Source maps aren't collected, so references to them are left alone.
     patterns = without_source_maps(CompressedManifestStaticFilesStorage.patterns)
 
     def post_process(self, paths: dict[str, Any], dry_run: bool = False, **options: Any) -> Any:
@@ -51,14 +51,14 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
         return super().post_process(paths | scripts, dry_run=dry_run, **options)
 
     def stored_name(self, name: str) -> str:
-        """The hashed name, or the plain one: a file missing from the manifest must not take a page down."""
+        """Return the hashed name. A file missing from the manifest keeps its plain name and breaks no page."""
         try:
             return str(super().stored_name(name))
         except ValueError:
             return name
 
     def compress_files(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Only what pages ask for, which is the hashed files."""
+        """Compress only the hashed files: pages request no others."""
         yield from super().compress_files(set(paths) & set(self.hashed_files.values()))
 
     def create_compressor(self, **kwargs: Any) -> Compressor:
@@ -91,7 +91,7 @@ def joined_scripts(paths: dict[str, Any]) -> dict[str, JoinedScript]:
 
 
 def collect_if_changed() -> bool:
-    """Run collectstatic unless STATIC_ROOT was made of these very files."""
+    """Run collectstatic unless STATIC_ROOT was made from exactly these files."""
     mark = Path(settings.STATIC_ROOT) / ".collected"
     wanted = fingerprint()
     if mark.exists() and mark.read_text() == wanted:
@@ -102,7 +102,7 @@ def collect_if_changed() -> bool:
 
 
 def fingerprint() -> str:
-    """Names, sizes and times of all source files: what tells a change without reading them."""
+    """Return a hash of all source files' names, sizes and times, which shows changes without reading them."""
     found = hashlib.blake2b(b"".join(Path(str(each)).read_bytes() for each in BUILD_SOURCES), digest_size=16)
     for finder in finders.get_finders():
         for path, storage in finder.list(StaticFiles.ignore_patterns):
@@ -113,6 +113,6 @@ def fingerprint() -> str:
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):
     def add_files(self, root: str | Path, prefix: str | None = None) -> None:
-        """Before the first collectstatic there is no folder to look into, and no need to warn of it."""
+        """Skip a missing folder without WhiteNoise's warning, as before the first collectstatic."""
         if Path(root).is_dir():
             super().add_files(root, prefix)

@@ -1,4 +1,4 @@
-"""System checks of addresses: stores, origins, proxies, hosts."""
+"""System checks of addresses: stores, origins, networks, host names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.core import checks
 
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 BROKER_SCHEMES = ("redis", "rediss", "sentinel", "amqp", "amqps")
-#: What is no host name in the way in which Django compares them: a scheme, a path, a space, a port.
+#: Matches what ALLOWED_HOSTS can't contain: a scheme, a path, a space, a port.
 INVALID_HOST = re.compile(r"[/\s@]|^[^\[]*:|\]:")
 
 Messages = Iterator[checks.CheckMessage]
@@ -26,24 +26,24 @@ def addresses() -> Messages:
         if not is_origin(origin):
             name = "PUBLIC_URL is" if origin == settings.PUBLIC_URL else "TRUSTED_ORIGINS contains"
             yield checks.Error(
-                f"{name} {origin!r}, which is no origin.",
-                hint="An origin is scheme and host, and the port if it isn't the usual one: https://vote.example.org.",
+                f"{name} {origin!r}, which is not an origin.",
+                hint="An origin is a scheme and a host, with the port unless it is the default: https://vote.example.org.",
                 id="landslide.E007",
             )
     for name in ("TRUSTED_PROXIES", "VENUE_NETWORKS"):
         for text in getattr(settings, name):
             if not is_network(text) and not (name == "TRUSTED_PROXIES" and text == "*"):
                 yield checks.Error(
-                    f"{name} contains {text!r}, which is no address or network.",
-                    hint="Write them as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32, with commas between.",
+                    f"{name} contains {text!r}, which is not an address or network.",
+                    hint="Write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32, separated by commas.",
                     id="landslide.E017",
                 )
 
     for host in settings.ALLOWED_HOSTS:
         if not host or INVALID_HOST.search(host):
             yield checks.Error(
-                f"ALLOWED_HOSTS contains {host!r}, which is no host name.",
-                hint="Write names alone, without scheme or port: vote.example.org,.example.org.",
+                f"ALLOWED_HOSTS contains {host!r}, which is not a host name.",
+                hint="Write names without scheme or port: vote.example.org,.example.org.",
                 id="landslide.E018",
             )
 
@@ -54,7 +54,7 @@ def is_origin(text: str) -> bool:
         return bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0) and (
             text == f"{parts.scheme}://{parts.netloc}" and "@" not in parts.netloc
         )
-    except ValueError:  # a port that is none
+    except ValueError:  # an invalid port
         return False
 
 
@@ -66,20 +66,20 @@ def is_network(text: str) -> bool:
 
 
 def store_address(name: str, value: str, schemes: tuple[str, ...]) -> Messages:
-    """The value itself stays out of the message: it may hold a password."""
+    """Check the address of a store. The message doesn't show the value, which may contain a password."""
     if not value:
         return
     try:
         parts = urlsplit(value)
         somewhere = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname) and parts.port != 0
-        # redis-py would take another path for database 0.
+        # redis-py would use database 0 for any other path.
         numbered = parts.scheme not in ("redis", "rediss") or re.fullmatch(r"/?\d*", parts.path, re.ASCII)
         complete = parts.scheme in schemes and somewhere and bool(numbered)
     except ValueError:
         complete = False
     if not complete:
         yield checks.Error(
-            f"{name} is no address that can be used.",
-            hint=f"It begins with one of {', '.join(f'{scheme}://' for scheme in schemes)} and names a host.",
+            f"{name} is not a valid address.",
+            hint=f"Write one of {', '.join(f'{scheme}://' for scheme in schemes)} and then a host.",
             id="landslide.E006",
         )

@@ -1,4 +1,4 @@
-"""System checks: settings that can't work, each with what to set instead."""
+"""System checks: each refuses a setting that can't work and says what to set instead."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from config.operations.logging import FORMATS, LEVELS
 
 SQLITE = "django.db.backends.sqlite3"
 POSTGRESQL = "django.db.backends.postgresql"
-#: What each of these variables may be at most, and in which setting it is; none may be zero or less.
+#: For each variable: the setting that holds it, and its maximum. Each must be above 0.
 UPPER_LIMITS: dict[str, tuple[str, float]] = {
     "PORT": ("PORT", 65_535),
     "CAST_MAX_BYTES": ("CAST_MAX_BYTES", math.inf),
@@ -35,13 +35,13 @@ UPPER_LIMITS: dict[str, tuple[str, float]] = {
     "LOGIN_FAILURES": ("AXES_FAILURE_LIMIT", math.inf),
     "LOGIN_LOCKOUT_MINUTES": ("AXES_COOLOFF_TIME", 525_600),
 }
-#: A century: nobody subtracts more than that from today.
+#: A century. Much more would overflow when it is subtracted from a date.
 RETENTION_DAYS_AT_MOST = 36_525
 
-#: As polls.two_factor has them; checks run before models are there.
+#: The same as in polls.two_factor, which can't be imported before the models.
 TWO_FACTOR = ("required", "optional")
 
-#: As polls.votelog.rate_limits reads them.
+#: What polls.votelog.rate_limits parses.
 RATE_LIMIT = re.compile(r"(voter|address|network)=[1-9]\d{0,8}/[1-9]\d{0,5}")
 
 HEADER = re.compile(r"[A-Za-z0-9-]+")
@@ -69,13 +69,13 @@ def vote_log() -> Messages:
     known = ", ".join(sorted(settings.VOTE_LOG_BACKENDS))
     if settings.VOTE_LOG not in settings.VOTE_LOG_BACKENDS:
         yield checks.Error(
-            f"VOTE_LOG={settings.VOTE_LOG!r} is no vote log.",
+            f"VOTE_LOG={settings.VOTE_LOG!r} is not a vote log.",
             hint=f"Set VOTE_LOG to one of: {known}.",
             id="landslide.E001",
         )
     if settings.VOTE_LOG == "redis" and not settings.VOTE_LOG_REDIS_URL:
         yield checks.Error(
-            "VOTE_LOG=redis, but no Redis is named.",
+            "VOTE_LOG=redis needs the address of a Redis.",
             hint="Set REDIS_URL or VOTE_LOG_REDIS_URL (redis://127.0.0.1:6379/0), or VOTE_LOG=database.",
             id="landslide.E002",
         )
@@ -95,8 +95,8 @@ def vote_log() -> Messages:
         prefix = getattr(settings, name)
         if set(prefix) & set("{} \t\n") or not prefix:
             yield checks.Error(
-                f"{name}={prefix!r} can't begin a Redis key.",
-                hint="Use letters, digits, dashes and colons; braces would undo the partitions' hash tags.",
+                f"{name}={prefix!r} can't be the prefix of a Redis key.",
+                hint="Use letters, digits, dashes and colons; braces would break the partitions' hash tags.",
                 id="landslide.E005",
             )
 
@@ -105,20 +105,20 @@ def processes() -> Messages:
     engine = settings.DATABASES["default"]["ENGINE"]
     if engine not in (SQLITE, POSTGRESQL):
         yield checks.Error(
-            f"DATABASE_URL names {engine}, which Landslide isn't made for.",
+            f"DATABASE_URL names {engine}, which Landslide doesn't support.",
             hint="Use postgres://…, or leave DATABASE_URL out for SQLite in DATA_DIR.",
             id="landslide.E008",
         )
     if engine == SQLITE and not settings.EMBEDDED:
         yield checks.Error(
-            "REDIS_URL asks for several processes, but SQLite has one writer at a time.",
+            "With REDIS_URL there are several processes, but SQLite has only one writer at a time.",
             hint="Set DATABASE_URL=postgres://user:password@host/name, or leave REDIS_URL out.",
             id="landslide.E009",
         )
     if settings.EMBEDDED and (settings.BROKER_URL or settings.CHANNEL_REDIS_URL):
         yield checks.Error(
-            "BROKER_URL or CHANNEL_REDIS_URL is set without REDIS_URL, and would be ignored.",
-            hint="Set REDIS_URL too: it is what switches from one process to several.",
+            "BROKER_URL or CHANNEL_REDIS_URL is set without REDIS_URL, so it is ignored.",
+            hint="Set REDIS_URL too: it switches from one process to several.",
             id="landslide.E010",
         )
 
@@ -138,13 +138,13 @@ def limits() -> Messages:
     for text in settings.RATE_LIMITS:
         if not RATE_LIMIT.fullmatch(text):
             yield checks.Error(
-                f"RATE_LIMITS: {text!r} is no limit.",
-                hint="Write voter=, address= or network= with casts/seconds, such as address=600/60.",
+                f"RATE_LIMITS contains {text!r}, which is not a limit.",
+                hint="Write voter=, address= or network= and ballots/seconds, such as address=600/60.",
                 id="landslide.E016",
             )
     if settings.BATCH_MAX_BYTES > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
         yield checks.Error(
-            "BATCH_MAX_BYTES is more than is ever read of a request's body.",
+            "BATCH_MAX_BYTES is larger than any request body may be.",
             hint="Set it to 10485760 or less.",
             id="landslide.E012",
         )
@@ -168,7 +168,7 @@ def log_settings() -> Messages:
 def audit() -> Messages:
     if not re.fullmatch(r"[0-9a-fA-F]{64}", settings.AUDIT_KEY):
         yield checks.Error(
-            "AUDIT_KEY can't sign an audit bundle: it is not 64 hexadecimal digits.",
+            "AUDIT_KEY is not 64 hexadecimal digits, so it can't sign audit bundles.",
             hint="Make one with `openssl rand -hex 32` and keep it, or leave AUDIT_KEY unset.",
             id="landslide.E021",
         )
@@ -184,8 +184,8 @@ def data_folder() -> Messages:
     folder = Path(settings.DATA_DIR)
     if folder.is_dir() and folder.stat().st_mode & 0o077:
         yield checks.Warning(
-            "Other users of this machine may look into DATA_DIR, and it isn't ours to close.",
-            hint="Name a folder that belongs to Landslide's own user: there lie the keys and the database.",
+            "Other users of this machine can read DATA_DIR, and Landslide can't change its mode.",
+            hint="Use a folder of Landslide's own user: it contains the keys and the database.",
             id="landslide.W004",
         )
 
@@ -199,7 +199,7 @@ def security() -> Messages:
         )
     if settings.PROXY_SSL_HEADER and not HEADER.fullmatch(settings.PROXY_SSL_HEADER):
         yield checks.Error(
-            f"PROXY_SSL_HEADER={settings.PROXY_SSL_HEADER!r} is no name of a header.",
+            f"PROXY_SSL_HEADER={settings.PROXY_SSL_HEADER!r} is not a header name.",
             hint="Set it to a name such as X-Forwarded-Proto.",
             id="landslide.E019",
         )
@@ -212,13 +212,13 @@ def security() -> Messages:
         if all(key.strip() for key in keys):
             continue
         yield checks.Error(
-            f"{name} is blank: everybody could sign in its place.",
+            f"{name} is blank: anybody could forge signatures.",
             hint="Set it to a long random text, or leave it out.",
             id="landslide.E023",
         )
     if settings.PROXY_SSL_HEADER and not settings.HTTPS:
         yield checks.Warning(
-            "PROXY_SSL_HEADER is set, so a proxy ends TLS, but HTTPS isn't.",
+            "PROXY_SSL_HEADER is set, so a proxy ends TLS, but HTTPS is not set.",
             hint="Set HTTPS=true, so that cookies are only sent over https.",
             id="landslide.W001",
         )
@@ -230,8 +230,8 @@ def security() -> Messages:
         )
     if settings.HTTPS and not settings.PROXY_SSL_HEADER and not settings.TRUSTED_PROXIES:
         yield checks.Warning(
-            "HTTPS is set, but nobody is named who ends TLS: requests seem to come by plain http,"
-            " so that ballots from pages at https:// are refused as another site's.",
+            "HTTPS is set, but no proxy that ends TLS. Requests seem to come over plain http, so ballots from"
+            " https:// pages are refused as coming from another site.",
             hint="Set TRUSTED_PROXIES to the proxy's address, and PROXY_SSL_HEADER=X-Forwarded-Proto.",
             id="landslide.W003",
         )

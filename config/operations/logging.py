@@ -1,4 +1,4 @@
-"""Structured logs: one line an event, with the request's id, and never a secret."""
+"""Structured logs: one line per event, with the request's id and without secrets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from polls.text.plain_text import escaped
 REDACTED = "[hidden]"
 FORMATS = ("console", "json")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-#: Whatever is named so is a secret, or says who voted what.
+#: Fields with such a name contain a secret, or tell who voted for what.
 SECRET_NAME = re.compile(
     r"passw|secret|token|api_?key|authorization|cookie|voter|selection|dsn|credential|signature",
     re.IGNORECASE,
 )
-#: user:password@ in an address, and the value of an Authorization header or a cookie, inside a text.
+#: Secrets inside a text: user:password@ in an address, an Authorization header's value, a cookie's value.
 URL_PASSWORD = re.compile(r"(\w+://[^\s/:@]*):[^\s/@]+@")
 HEADER_VALUE = re.compile(
     r"((?:Api-Key|Bearer|Basic)\s+)\S+|((?:voter|sessionid|csrftoken)=)[^\s;,]+", re.IGNORECASE
@@ -47,38 +47,38 @@ def redact(value: Any) -> Any:
 
 
 def redact_secrets(_logger: Any, _method: str, event: Event) -> Event:
-    """Last before the renderer, so that it sees the message, its arguments and the traceback too."""
+    """Redact secrets. Runs just before the renderer, so that it covers the message and the traceback."""
     for key, value in event.items():
         event[key] = REDACTED if SECRET_NAME.search(key) else redact(value)
     return event
 
 
 def escape_controls(_logger: Any, _method: str, event: Event) -> Event:
-    """For the console: what somebody wrote neither begins a line of its own nor moves the cursor."""
+    """Escape control characters on the console, so that user input can't start a line or move the cursor."""
     for key, value in event.items():
         if isinstance(value, str):
-            # A traceback has lines of its own, each of them escaped.
+            # Keep the line breaks of a traceback.
             lines = value.split("\n") if key in ("exception", "stack") else [value]
             event[key] = "\n".join(escaped(line) for line in lines)
     return event
 
 
 def drop_objects(_logger: Any, _method: str, event: Event) -> Event:
-    """Django puts the whole request into its records; its id says the same in one word."""
+    """Drop the request object that Django adds to its records: the request id is enough."""
     event.pop("request", None)
     event.pop("server_time", None)
     return event
 
 
 class Drop503(logging.Filter):
-    """Drops Django's line for each 503 that we answer on purpose, which in an overload adds to it."""
+    """Drop Django's log line for each deliberate 503: under overload these lines would add to the load."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return getattr(record, "status_code", None) != 503 or record.exc_info is not None
 
 
 class DropClientTracebacks(logging.Filter):
-    """Tells in a line, without a traceback of ours, what a client sent that no honest one would."""
+    """Drop the traceback of an error that a client caused, such as a forged Host header."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.startswith("django.security."):
@@ -98,9 +98,9 @@ SHARED: list[Any] = [
 
 
 def logging_config(log_format: str, level: str) -> dict[str, Any]:
-    """For logging.config.dictConfig: everybody's records, ours and the libraries', in one form.
+    """Return the configuration for logging.config.dictConfig: one format for our records and the libraries'.
 
-    An unknown format or level is taken for the default here; the system checks say what is wrong with it.
+    An unknown format or level falls back to the default; the system checks report it.
     """
     level = level if level in LEVELS else "INFO"
     renderer: Any = (
@@ -140,7 +140,7 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
             name: {"level": quiet, "propagate": True, "handlers": []}
             for name, quiet in {
                 "django": "INFO" if level == "DEBUG" else level,
-                # Not a line for each refused ballot; a view that fails is an error, with its traceback.
+                # No line for each refused ballot. A failing view is an error, logged with its traceback.
                 "django.request": "ERROR",
                 "django.server": "WARNING",
                 "django.channels.server": "WARNING",
@@ -151,14 +151,14 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
                 "celery": "WARNING",
                 "kombu": "WARNING",
                 "asyncio": "WARNING",
-                "axes": "WARNING",  # four lines for each log-in that went well
+                "axes": "WARNING",  # it logs four lines for each successful login
             }.items()
         },
     }
 
 
 def apply(settings: dict[str, Any]) -> None:
-    """Django's LOGGING_CONFIG, and Celery's setup_logging: the standard library's, then structlog's."""
+    """Configure logging and structlog. Called by Django (LOGGING_CONFIG) and by our Celery app."""
     logging.config.dictConfig(settings)
     structlog.configure(
         processors=[

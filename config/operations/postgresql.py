@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL on which nobody waits for ever."""
+"""PostgreSQL connections that give up if the server hangs (docs/decisions/database-timeouts.md)."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import make_conninfo
 from psycopg.waiting import READY_NONE
 
-#: A server that has said nothing for so long is asked on another connection whether it is there at all.
+#: After this long without an answer, the server is probed on a new connection.
 PROBE_AFTER_SECONDS = 3.0
-#: Where that had no answer either, those who come next needn't find out for themselves.
+#: While the server is known to be down, later requests fail fast: they probe after this long.
 PROBE_AFTER_SECONDS_WHILE_DOWN = 0.5
+#: How long a failed probe counts as "down".
 DOWN_SECONDS = 10.0
-#: Long enough for a server that is only busy.
+#: Connect timeout of the probe; long enough for a busy server.
 CONNECT_SECONDS = 4
-#: An answer that is not older is everybody's.
+#: All connections of a process share a probe's result for this long.
 MAX_AGE_SECONDS = 1.0
 
 
 class ServerUnresponsive(psycopg.OperationalError):
-    """It doesn't answer on other connections either."""
+    """The server doesn't answer on a new connection either."""
 
 
 class ServerProbe:
-    """Whether a server answers at all, asked by whoever waits for it and known to all of them."""
+    """Whether the server accepts connections. The result is shared by all connections of the process."""
 
     def __init__(self) -> None:
         self._answers, self._known_at = True, -MAX_AGE_SECONDS
@@ -38,7 +39,7 @@ class ServerProbe:
         return PROBE_AFTER_SECONDS_WHILE_DOWN if silent else PROBE_AFTER_SECONDS
 
     def check(self, connection: psycopg.Connection[Any]) -> None:
-        """Raise ServerUnresponsive where it doesn't. One that is busy with a long statement does."""
+        """Raise ServerUnresponsive if the server doesn't answer. Probes it unless the last result is recent."""
         if time.monotonic() - self._known_at >= MAX_AGE_SECONDS:
             self._answers, self._known_at = _answers(connection), time.monotonic()
         if not self._answers:
@@ -52,16 +53,15 @@ def _answers(connection: psycopg.Connection[Any]) -> bool:
     except psycopg.errors.ConnectionTimeout:
         return False
     except psycopg.OperationalError:
-        return True  # that it has no place left is an answer too
+        return True  # an error such as "too many connections" is an answer
     return True
 
 
 def bounded(seconds: float) -> type[psycopg.Connection[Any]]:
-    """A class of connections that end, with OperationalError, when the server is silent.
+    """Return a connection class that raises OperationalError if the server doesn't answer.
 
-    A server that hangs, or a network that swallows its answers, leaves TCP alive, and the server's own
-    time-outs are no use then: without this, a thread that waits for it would wait as long as it hangs.
-    Where only this one connection is silent, it ends after `seconds`.
+    If the server hangs or the network drops its answers, TCP stays connected and the server's own timeouts
+    can't help, so a thread would wait for ever. If only this connection hangs, it is closed after `seconds`.
     """
     probe = ServerProbe()
 
@@ -71,12 +71,12 @@ def bounded(seconds: float) -> type[psycopg.Connection[Any]]:
                 return super().wait(self._with_probes(gen), interval, seconds if timeout is None else timeout)
             except psycopg.OperationalError:
                 if not self.closed and self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
-                    # In the midst of a statement whose answer may still come: of no use to anybody.
+                    # The answer to the statement may still arrive, so the connection can't be reused.
                     self.pgconn.finish()
                 raise
 
         def _with_probes(self, gen: PQGen[Any]) -> Generator[Any, Any, Any]:
-            """The same conversation; while nothing comes, a look at the clock."""
+            """Run `gen`, and probe the server after each probe_after seconds without data."""
             began = time.monotonic()
             try:
                 wanted = next(gen)

@@ -1,4 +1,4 @@
-"""A request's id: in every log line it causes, and in its answer."""
+"""The request id: in every log line of a request and in the response header X-Request-ID."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from polls.http.lanes import SAFE_REQUEST_ID
 
 
 class RequestId:
-    """Plain ASGI, outside Django, so that it costs no thread and covers whatever answers first."""
+    """ASGI middleware, so that it needs no thread and covers the lanes ahead of Django."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -29,7 +29,7 @@ class RequestId:
 
 
 def given_id(headers: list[tuple[bytes, bytes]]) -> bytes | None:
-    """The caller's own X-Request-ID, unless it could forge a log line or fill the log."""
+    """Return the client's X-Request-ID unless it could forge a log line or fill the log."""
     for name, value in headers:
         if name == b"x-request-id" and SAFE_REQUEST_ID.fullmatch(value):
             return value

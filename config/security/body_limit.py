@@ -1,6 +1,6 @@
-"""No request's body grows past what any endpoint takes.
+"""Limit of request bodies, for every endpoint.
 
-Django would spool it to disk, to its end, before a view could say no.
+Without it, Django would read a whole body, spooling it to disk, before a view could refuse it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from polls.text.integers import whole_number
 
 
 class BodyLimit:
-    """Plain ASGI: answers a body that says it is too large, and hangs up on one that turns out to be."""
+    """ASGI middleware: 413 if Content-Length is too large, a disconnect if the body turns out to be."""
 
     def __init__(self, app: Any, limit: int) -> None:
         self.app = app

@@ -1,8 +1,7 @@
-"""What is the same for everybody sets no cookie, so that a cache may keep it whoever asked.
+"""Public responses set no cookies, so that a cache can store them.
 
-A visitor's broken cookie of ours (a `sessionid` that somebody made up, an old `csrftoken`) would otherwise
-be taken away or replaced with the next answer, whichever that is. A cache keeps no answer that sets a cookie,
-so each such request would cost a page.
+Django deletes or replaces an invalid cookie (a made-up `sessionid`, an old `csrftoken`) in the next response,
+whichever that is. A cache stores no response that sets a cookie, so each such request would cost a page.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _DELIMITER = re.compile(r"\s*,\s*")
 
 
 class CookieFreeResponses:
-    """Middleware, the first, since it comes after all others have had their say about an answer."""
+    """Django middleware. Listed first, so that it sees the response after all other middleware."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

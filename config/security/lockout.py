@@ -1,7 +1,7 @@
-"""Who fails to log in too often has to wait: what django-axes is told, and what it answers.
+"""Login lockout with django-axes, which the settings AXES_* point here.
 
-Locked out is a name from one network, never a name from everywhere: nobody can keep an admin out by failing
-in the admin's name. Guessing from many networks is what the second factor is there against.
+After too many failures a username is locked out from one network only, so nobody can lock an admin out from
+elsewhere. The second factor protects against guessing from many networks.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from polls.keys import keyed_hash
 
 
 def network_hash(request: HttpRequest) -> str:
-    """The client's network as a keyed hash, written as an address, which is what axes has a column for.
+    """Return a keyed hash of the client's network, in the form of an address because axes stores it as one.
 
-    One address in IPv4 and a /48 in IPv6, of which one site may have all. The key changes daily.
+    The network is an IPv4 address or an IPv6 /48, which one site may own. The key changes daily.
     """
     address = client_address(request.META.get("REMOTE_ADDR"), request.headers.get(FORWARDED_FOR))
     place = site_network(address) if ":" in address else address
@@ -37,18 +37,18 @@ def network_hash(request: HttpRequest) -> str:
     return str(IPv6Address(digest))
 
 
-#: What axes' column holds. No account's name is longer, so nobody shares a lock-out by it.
+#: The size of axes' column. No account has a longer name, so truncation makes no accounts share a lockout.
 MAX_USERNAME = 255
 
 
 def username_of(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str | None:
-    """The name that somebody tries to log in with."""
+    """Return the username of a login attempt."""
     name = (credentials or request.POST).get("username")
     return name[:MAX_USERNAME] if name else name
 
 
 class LoginAttempts(AxesDatabaseHandler):
-    """Keeps no more than it needs: which name, from which network, when and how often."""
+    """Stores only username, network, time and number of failures; no user agent."""
 
     def user_login_failed(
         self, sender: Any, credentials: dict[str, Any], request: Any = None, **kw: Any
@@ -61,19 +61,19 @@ class LoginAttempts(AxesDatabaseHandler):
 def lockout_response(
     request: HttpRequest, response: HttpResponse | None = None, credentials: dict[str, Any] | None = None
 ) -> HttpResponse:
-    """The page in the place of the log-in's answer, with how long it takes."""
+    """Return the page shown during a lockout, with the minutes left."""
     wait = seconds_left(request, credentials)
     minutes = ceil(wait / 60)
     text = ngettext(
-        "Too many log-ins with this name have failed from here. Try again in %(minutes)s minute.",
-        "Too many log-ins with this name have failed from here. Try again in %(minutes)s minutes.",
+        "Too many failed logins with this name from your network. Try again in %(minutes)s minute.",
+        "Too many failed logins with this name from your network. Try again in %(minutes)s minutes.",
         minutes,
     )
     context = {
         **admin.site.each_context(request),
         "title": _("Please wait"),
         "text": text % {"minutes": minutes},
-        "user": None,  # whoever it is, this isn't the page to say so
+        "user": None,  # the page must not show who is logged in
     }
     page = SimpleTemplateResponse("admin/locked_out.html", context, status=429)
     page.headers["Retry-After"] = str(wait)

@@ -1,7 +1,7 @@
-"""What browsers are told about our pages: where they may load from, who may frame them, what they may use.
+"""Content Security Policy and Permissions-Policy of HTML pages.
 
-Only pages (text/html) carry these headers. Nothing else is ever taken for one: answers say what they are,
-with nosniff. So the fast lanes, which answer in JSON ahead of Django, have nothing to add.
+Only text/html responses carry these headers. Browsers take no other response for a page, because all have a
+Content-Type and `nosniff`. So the fast lanes, which answer with JSON ahead of Django, need no such headers.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from django.http import HttpRequest, HttpResponseBase
 
 Policy = dict[str, Any]
 
-#: Everything comes from here, as files; no page of ours has a script, an event handler or a style in its
-#: source. 'self' covers wss:// in every browser since 2022; in older ones the pages ask the tally endpoint.
+#: Public pages load only files of this server; they have no inline scripts, event handlers or styles. 'self'
+#: includes wss:// in every browser since 2022; in older browsers the pages poll the tally endpoint.
 PUBLIC: Policy = {
     "default-src": [NONE],
     "script-src": [SELF],
@@ -26,14 +26,14 @@ PUBLIC: Policy = {
     "form-action": [SELF],
     "base-uri": [NONE],
     "frame-ancestors": [NONE],
-    # A text can't become markup or a script, whatever a page's own code does with it. The one policy is
-    # static/js/proof/prover.js's, which starts its worker from a file of ours.
+    # Trusted Types: text can't become markup or a script, even if our code is wrong. The only policy is that
+    # of static/js/proof/prover.js, which starts a worker from one of our files.
     "require-trusted-types-for": ["'script'"],
     "trusted-types": ["proof-worker"],
 }
 
-#: unfold is built on Alpine, which compiles the expressions in its templates (hence eval), and on style
-#: attributes. Scripts in the source stay forbidden here too.
+#: django-unfold uses style attributes, and Alpine, which compiles expressions in templates and so needs eval.
+#: Inline scripts stay forbidden.
 ADMIN: Policy = {
     **{name: value for name, value in PUBLIC.items() if "trusted-types" not in name},
     "script-src": [SELF, UNSAFE_EVAL],
@@ -41,11 +41,11 @@ ADMIN: Policy = {
     "img-src": [SELF, "data:"],
 }
 
-#: Swagger UI sets styles, and has its icons in its style sheet.
+#: Swagger UI sets inline styles and has icons as data: URLs in its style sheet.
 DOCS: Policy = {**ADMIN, "script-src": [SELF]}
 
-#: Nothing a vote needs. What a page of ours uses: fullscreen and copying; a screen that stays on. Only names
-#: that browsers know: of any other (bluetooth) Chromium complains on each page.
+#: Denies what no page uses and allows fullscreen, copying and keeping the screen on. Contains only names that
+#: browsers know: for any other (bluetooth) Chromium logs a warning on each page.
 PERMISSIONS = (
     "accelerometer=(), autoplay=(), browsing-topics=(), camera=(), display-capture=(),"
     " encrypted-media=(), gamepad=(), geolocation=(), gyroscope=(), hid=(), idle-detection=(),"

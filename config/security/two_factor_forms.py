@@ -1,4 +1,4 @@
-"""The forms of the pages of the second factor: a code, a password."""
+"""The forms of the two-factor pages: a code, a password."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ class CodeForm(forms.Form):
     )
 
     def add_refusal(self, user: Any) -> None:
-        """Say why the code wasn't taken."""
+        """Add an error that says why the code was refused and when to try again."""
         until = two_factor.locked_until(user, self.cleaned_data["code"])
         seconds = max(1, round((until - timezone.now()).total_seconds())) if until else 0
-        if seconds > 2:  # the pause after the first wrong one is over before anybody has typed another
+        if seconds > 2:  # a shorter pause is over before anybody has typed another code
             wait = ngettext(
-                "That code wasn't taken. The next one can be tried in %(seconds)s second.",
-                "That code wasn't taken. The next one can be tried in %(seconds)s seconds.",
+                "That code wasn't accepted. Try again in %(seconds)s second.",
+                "That code wasn't accepted. Try again in %(seconds)s seconds.",
                 seconds,
             )
             self.add_error("code", wait % {"seconds": seconds})
         else:
-            text = _("That code wasn't taken. Each works once; wait for the next one if it was used already.")
+            text = _(
+                "That code wasn't accepted. Each code works once: if you have used it, wait for the next."
+            )
             self.add_error("code", text)
 
 
@@ -52,7 +54,7 @@ class PasswordForm(forms.Form):
         self.request = request
 
     def clean_password(self) -> str:
-        """Asked the way a log-in asks, so that guessing here is locked out as it is there."""
+        """Check the password as a login does, so that guessing here leads to a lockout too."""
         password: str = self.cleaned_data["password"]
         name = self.request.user.get_username()
         if authenticate(self.request, username=name, password=password) != self.request.user:

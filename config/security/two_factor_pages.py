@@ -1,4 +1,4 @@
-"""The admin's pages of the second factor: enter a code, set it up, recovery codes, do without."""
+"""The admin's two-factor pages: enter a code, set up an app, recovery codes, turn it off."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from polls.audit_log import user_actor
 Page = Callable[[AdminSite, HttpRequest], HttpResponse]
 
 
-# --- between password and admin ---
+# --- after the password, before the admin ---
 
 
 def password_required(site: AdminSite, page: Page) -> Any:
-    """For staff who have given their password, whether or not that lets them in already."""
+    """Wrap a page for staff who have entered their password, but perhaps no code yet."""
 
     @wraps(page)
     def view(request: HttpRequest) -> HttpResponse:
@@ -53,20 +53,20 @@ def needs_second_factor(request: HttpRequest) -> bool:
 
 
 def second_factor_url(request: HttpRequest) -> str:
-    """Where whoever is half-way goes on."""
+    """Return the address of the page that asks for the second factor."""
     name = "two_factor_code" if two_factor.device_of(request.user) else "two_factor_setup"
     return f"{reverse(f'admin:{name}')}?{urlencode({REDIRECT_FIELD_NAME: next_url(request)})}"
 
 
 def next_url(request: HttpRequest) -> str:
-    """The page that was asked for first, if it is one of ours."""
+    """Return the page to continue with: the one first requested, if it is on this site."""
     page = request.POST.get(REDIRECT_FIELD_NAME, request.GET.get(REDIRECT_FIELD_NAME, ""))
     safe = url_has_allowed_host_and_scheme(page, {request.get_host()}, require_https=request.is_secure())
     return page if safe else reverse("admin:index")
 
 
 def log_in(request: HttpRequest, device: Any) -> None:
-    # A session that somebody knew before the code was given is worth nothing afterwards.
+    # Against session fixation: a session id known before the code is useless afterwards.
     request.session.cycle_key()
     django_otp.login(request, device)
 
@@ -92,8 +92,8 @@ def warn_if_few_codes(request: HttpRequest) -> None:
     left = two_factor.recovery_codes_left(request.user)
     if left < 3:
         text = ngettext(
-            "%(left)s recovery code is left. Make new ones under Two-factor authentication.",
-            "%(left)s recovery codes are left. Make new ones under Two-factor authentication.",
+            "You have %(left)s recovery code left. Make new ones under Two-factor authentication.",
+            "You have %(left)s recovery codes left. Make new ones under Two-factor authentication.",
             left,
         )
         messages.warning(request, text % {"left": left})
@@ -128,16 +128,16 @@ def qr(address: str) -> SafeString:
     svg = code.svg_inline(
         border=4, omitsize=True, dark="#000", light="#fff", svgclass="ls-qr", lineclass=None
     )
-    return mark_safe(svg)  # noqa: S308 - made of squares, none of the address's text is in it
+    return mark_safe(svg)  # noqa: S308 - only squares; contains no text of the address
 
 
 def spaced_key(device: Any) -> str:
-    """To be typed where nothing can be scanned."""
+    """Return the key in groups of four, for typing into an app that can't scan."""
     key = b32encode(device.bin_key).decode().rstrip("=")
     return " ".join(key[n : n + 4] for n in range(0, len(key), 4))
 
 
-# --- once inside ---
+# --- in the admin ---
 
 
 def overview(site: AdminSite, request: HttpRequest) -> HttpResponse:
@@ -161,7 +161,7 @@ def renew_codes(site: AdminSite, request: HttpRequest) -> HttpResponse:
     context = {
         "form": form,
         "title": _("New recovery codes"),
-        "text": _("The codes you have now are good for nothing from then on."),
+        "text": _("Your current codes will stop working."),
         "button": _("Make new codes"),
         "danger": False,
     }
@@ -169,7 +169,7 @@ def renew_codes(site: AdminSite, request: HttpRequest) -> HttpResponse:
 
 
 def remove(site: AdminSite, request: HttpRequest) -> HttpResponse:
-    """Without it being required: switched off. Else: on to another phone."""
+    """Remove the app: turns two-factor login off or, where it is required, leads to a new setup."""
     if two_factor.device_of(request.user) is None:
         return HttpResponseRedirect(reverse("admin:two_factor"))
     form = PasswordForm(request)
@@ -181,18 +181,16 @@ def remove(site: AdminSite, request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:two_factor"))
     if two_factor.required():
         title, button = _("Move to another phone"), _("Forget this phone")
-        text = _(
-            "The app on your phone and your recovery codes are forgotten, and you set up new ones at once."
-        )
+        text = _("The app on this phone and your recovery codes will stop working. You set up new ones next.")
     else:
         title, button = _("Turn two-factor authentication off"), _("Turn it off")
-        text = _("From then on, whoever has your password is let in.")
+        text = _("After that, your password alone is enough to log in.")
     context = {"form": form, "title": title, "text": text, "button": button, "danger": True}
     return render(site, request, "admin/two_factor/password.html", context)
 
 
 def render_codes(site: AdminSite, request: HttpRequest, codes: list[str], onward: str) -> HttpResponse:
-    """In the answer itself: no session, message or address holds them."""
+    """Show the codes in this response only: no session, message or address contains them."""
     context = {"title": _("Your recovery codes"), "codes": codes, "onward": onward}
     return render(site, request, "admin/two_factor/recovery_codes.html", context)
 
