@@ -1,4 +1,4 @@
-"""Reading the environment: settings that say what is wrong with a value."""
+"""Environment variables, with error messages that name the variable and say what it takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENGINES = ("django.db.backends.sqlite3", "django.db.backends.postgresql")
 
 
 class Env(environ.Env):
-    """django-environ, with a sentence for a value that can't be read, or would be read as another one."""
+    """django-environ, with an error for each value that it would misread."""
 
     def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -31,42 +31,42 @@ class Env(environ.Env):
             ) from None
 
     def bool(self, var: str, default: Any = False) -> Any:
-        """django-environ takes whatever it doesn't know for false."""
+        """Return a boolean. django-environ reads any unknown word as false."""
         value = self.str(var, default=str(default)).strip().lower()
         if value not in (*TRUE, *FALSE):
             raise ImproperlyConfigured(f"{var}={os.environ[var]!r} is neither true nor false.")
         return value in TRUE
 
     def float(self, var: str, default: Any = 0.0) -> Any:
-        """django-environ drops what is no digit: 1e3 would be 13, and "5 minutes" 5."""
+        """Return a finite number. django-environ drops all but digits: 1e3 would be 13, and "5 minutes" 5."""
         value = self.str(var, default=str(default))
         try:
             number = float(value)
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise ImproperlyConfigured(f"{var}={value!r} is no number.")
+            raise ImproperlyConfigured(f"{var}={value!r} is not a number.")
         return number
 
     def database(self, var: str, default: str) -> dict[str, Any]:
-        """The settings of a database that we are made for. No message shows the value, for its password."""
+        """Return the settings of a supported database. Errors hide the value, which contains a password."""
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # its warning shows all that it found
+                warnings.simplefilter("ignore")  # its warning shows the value
                 config: dict[str, Any] = self.db_url(var, default=default)
         except (ValueError, ImproperlyConfigured):
             config = {}
         named = config.get("NAME") or "service" in config.get("OPTIONS", {})
-        kept_in_memory = config.get("NAME") == ":memory:"  # which is another database on each thread
+        kept_in_memory = config.get("NAME") == ":memory:"  # another database in each thread
         if config.get("ENGINE") not in ENGINES or not named or kept_in_memory:
             raise ImproperlyConfigured(
-                f"{var} names no database that can be used. Set it to postgres://user:password@host/name, or"
-                " leave it out for SQLite in DATA_DIR."
+                f"{var} is not the address of a supported database."
+                " Set it to postgres://user:password@host/name, or leave it out for SQLite in DATA_DIR."
             )
         return config
 
     def time_zone(self, var: str, default: str) -> str:
-        """The name of a time zone that this machine knows."""
+        """Return the name of a time zone that this machine knows."""
         name: str = self.str(var, default=default)
         try:
             known = bool(ZoneInfo(name)) and (not ZONES.exists() or (ZONES / name).is_file())
@@ -74,19 +74,19 @@ class Env(environ.Env):
             known = False
         if not known:
             raise ImproperlyConfigured(
-                f"{var}={name!r} is no time zone that this machine knows. Set it to a name such as"
+                f"{var}={name!r} is not a time zone that this machine knows. Set it to a name such as"
                 " Europe/Berlin or UTC."
             )
         return name
 
     def language(self, var: str, known: Collection[str], default: str) -> str:
-        """One of the languages that there are; en-us is one form of en."""
+        """Return one of the `known` languages: en for en-us."""
         code = self.str(var, default=default)
         for language in (code, code.lower(), code.lower().replace("_", "-").partition("-")[0]):
             if language in known:
                 return language
-        raise ImproperlyConfigured(f"{var}={code!r} is no language that there is. Known: {', '.join(known)}.")
+        raise ImproperlyConfigured(f"{var}={code!r} is not an available language. Known: {', '.join(known)}.")
 
     def secret(self, var: str) -> str:
-        """A value taken as it is: django-environ reads a leading `$` as the name of another variable."""
+        """Return the value as it is; in others, django-environ takes a leading `$` for a variable's name."""
         return os.environ.get(var, "")

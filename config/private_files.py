@@ -1,4 +1,4 @@
-"""Files that are ours alone."""
+"""Files that only Landslide's user may read."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-#: What SQLite keeps beside a database, with the database's own permissions where it makes them.
+#: SQLite's files; it creates the last three with the permissions of the database.
 _SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 
-#: What Landslide keeps in DATA_DIR, by how its names begin.
+#: How the names of Landslide's files in DATA_DIR begin.
 _OWN_PREFIXES = (
     *("landslide.", "test.sqlite3", "secret_key", "audit_key", "admin-password", "audit"),
     *(".secret_key.", ".audit_key.", ".admin-password."),
@@ -23,12 +23,12 @@ _OWN_PREFIXES = (
 
 
 def private_folder(folder: Path, *, public: str) -> None:
-    """Make the folder; what Landslide keeps in it, but for the folder `public`, is its owner's alone.
+    """Create the folder, and make Landslide's files in it private, except those in the folder `public`.
 
-    Also what an earlier version, or a copy from elsewhere, has left readable. The folder itself is closed
-    unless it holds other things too: somebody may depend on these (config/operations/checks.py warns).
+    Includes files that an earlier version or a copy has left readable. The folder itself becomes private
+    unless it contains other files too, which somebody may need (config/operations/checks.py warns of that).
     """
-    with contextlib.suppress(OSError):  # whoever needs to write there says so
+    with contextlib.suppress(OSError):  # the first write to it reports the error
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not folder.is_dir() or is_shared(folder):
         return
@@ -44,7 +44,7 @@ def private_folder(folder: Path, *, public: str) -> None:
 
 
 def private_database(path: Path) -> None:
-    """Make an SQLite database's file, and its folder, if they are missing; the file is its owner's alone."""
+    """Create an SQLite database's file and folder if they are missing, and make the file private."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(OSError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -53,13 +53,12 @@ def private_database(path: Path) -> None:
 
 
 def is_shared(folder: Path) -> bool:
-    """Whether the folder is one like /tmp or /, which is not ours to close."""
+    """Return whether the folder is one like /tmp or /, whose mode must not change."""
     return folder == Path(folder.anchor) or bool(folder.stat().st_mode & stat.S_ISVTX)
 
 
 def _make_private(path: Path) -> None:
-    """Take group's and others' rights away; what belongs to somebody else stays (config.operations.checks
-    warns)."""
+    """Remove the permissions of group and others. Does nothing to another user's file."""
     with contextlib.suppress(OSError):
         mode = path.lstat().st_mode
         if mode & 0o077 and not stat.S_ISLNK(mode):
@@ -67,9 +66,9 @@ def _make_private(path: Path) -> None:
 
 
 def private_file(path: Path, make: Callable[[], str]) -> str:
-    """The text of `path`, which is made once, readable by its owner alone.
+    """Return the text of `path`, which is created with `make()` if it is missing, as a private file.
 
-    Several processes may start at the same time: whoever links first wins, and all read the same text.
+    If several processes start at once, the first to link its file wins, and all of them read the same text.
     """
     with writable(path.parent, "DATA_DIR"):
         return _private_text(path, make)
@@ -77,12 +76,12 @@ def private_file(path: Path, make: Callable[[], str]) -> str:
 
 @contextlib.contextmanager
 def writable(folder: Path, var: str) -> Iterator[None]:
-    """A sentence for a folder that can't be written to."""
+    """Turn an OSError into an error that says which variable to change."""
     try:
         yield
     except OSError as error:
         raise ImproperlyConfigured(
-            f"{folder} can't be used ({error.strerror}). Set {var} to a place that this account may write to."
+            f"Can't write to {folder} ({error.strerror}). Set {var} to a place that this user may write to."
         ) from None
 
 

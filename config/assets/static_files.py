@@ -51,7 +51,7 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
         return super().post_process(paths | scripts, dry_run=dry_run, **options)
 
     def stored_name(self, name: str) -> str:
-        """Return the hashed name. A file missing from the manifest keeps its plain name and breaks no page."""
+        """Return the hashed name, or the plain one if the manifest lacks it, which must not break a page."""
         try:
             return str(super().stored_name(name))
         except ValueError:

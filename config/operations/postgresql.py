@@ -39,7 +39,7 @@ class ServerProbe:
         return PROBE_AFTER_SECONDS_WHILE_DOWN if silent else PROBE_AFTER_SECONDS
 
     def check(self, connection: psycopg.Connection[Any]) -> None:
-        """Raise ServerUnresponsive if the server doesn't answer. Probes it unless the last result is recent."""
+        """Raise ServerUnresponsive if the server is down. Probes it unless the last result is recent."""
         if time.monotonic() - self._known_at >= MAX_AGE_SECONDS:
             self._answers, self._known_at = _answers(connection), time.monotonic()
         if not self._answers:

@@ -34,6 +34,6 @@ SPECTACULAR_SETTINGS = {
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    # Without the second, Swagger asks a validator on the web about every server that isn't on localhost.
+    # validatorUrl None: otherwise Swagger sends the address of this document to a validator on the web.
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
 }

@@ -1,4 +1,4 @@
-"""What the Django project is made of: apps, middleware, templates, languages, static files, logs."""
+"""Apps, middleware, templates, languages, static files, logs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from config.operations import logging
 from config.settings.base import BASE_DIR, DATA_DIR, DEBUG, env
 
 INSTALLED_APPS = [
-    "config",  # first, so that its runserver wins
+    "config",  # first, so that its runserver is used
     "csp",
-    "unfold.apps.BasicAppConfig",  # config.apps.Admin names the site
+    "unfold.apps.BasicAppConfig",  # without its site: config.apps.Admin sets ours
     "unfold.contrib.filters",
     "unfold.contrib.forms",
     "config.apps.Admin",
@@ -34,7 +34,7 @@ INSTALLED_APPS = [
     "analytics",
     "realtime",
 ]
-# All of it runs on one thread a request: see config/serving/django_handler.py.
+# The whole chain runs in one thread per request: see config/serving/django_handler.py.
 MIDDLEWARE = [
     "config.security.cookie_free_responses.CookieFreeResponses",
     "django.middleware.security.SecurityMiddleware",
@@ -68,7 +68,7 @@ TEMPLATES = [
     },
 ]
 LOGIN_URL = "admin:login"
-# Of the admin's log-in, for who comes to it by a bookmark; the voters' leads elsewhere by itself.
+# For the admin's login without `next`. The voters' sign-in has its own redirect.
 LOGIN_REDIRECT_URL = "admin:index"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -90,13 +90,13 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "config.assets.static_files.HashedStaticFiles"},
-    # Audit bundles: handed out by their own address, to whom the result is shown.
+    # No base_url: the API serves audit bundles to those who may see the result.
     "audit": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {"location": DATA_DIR / "audit", "base_url": None, "file_permissions_mode": 0o600},
     },
 }
-# Until collectstatic has run (tests, a first look), files are served from where they lie.
+# Before collectstatic has run (as in tests), serve files from their source folders.
 WHITENOISE_USE_FINDERS = DEBUG or not (STATIC_ROOT / "staticfiles.json").exists()
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 

@@ -1,4 +1,4 @@
-"""What the other settings build on: environment, folders, keys, and embedded mode."""
+"""Settings that others depend on: folders, keys, Redis, embedded mode."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from config.private_files import private_file, private_folder
 
 env = Env()
 BASE_DIR = Path(__file__).resolve().parents[2]
-#: What audit bundles name as their maker. Nothing is released yet.
+#: Named in audit bundles. Nothing is released yet.
 VERSION = "0.1.0.dev0"
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).expanduser().resolve()
 private_folder(DATA_DIR, public="static")
 SECRET_KEY = env.secret("SECRET_KEY") or private_file(
     DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(64)
 )
-#: Keys from before, so that what they signed stays good after a change of SECRET_KEY.
+#: Former keys: what they signed stays valid after a change of SECRET_KEY.
 SECRET_KEY_FALLBACKS = [key for key in env.secret("SECRET_KEY_FALLBACKS").split(",") if key]
 ADMIN_PASSWORD = env.secret("ADMIN_PASSWORD")
-#: The secret half of the key that audit bundles are signed with: 32 octets in hexadecimal.
+#: The private key that signs audit bundles: 32 bytes in hexadecimal.
 AUDIT_KEY = env.secret("AUDIT_KEY") or private_file(DATA_DIR / "audit_key", lambda: secrets.token_hex(32))
 
 DEBUG = env.bool("DEBUG", default=False)
 
-#: Redis, for whatever has no address of its own; without it one process does everything.
+#: The default address of each store in Redis. Without it, one process does everything (embedded mode).
 REDIS_URL = env.str("REDIS_URL", default="")
 REDIS_PREFIX = env.str("REDIS_PREFIX", default="landslide")
 EMBEDDED = not REDIS_URL

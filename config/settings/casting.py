@@ -1,4 +1,4 @@
-"""Vote log, casting and counting."""
+"""The vote log, and limits of casting and counting."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ VOTE_LOG_PARTITIONS = env.int("VOTE_LOG_PARTITIONS", default=2)
 VOTE_LOG_DURABILITY = env.str("VOTE_LOG_DURABILITY", default="always")
 VOTE_LOG_PREFIX = env.str("VOTE_LOG_PREFIX", default="landslide")
 
-#: Uncounted ballots in the log from which on no more are let in: its memory has an end.
+#: Uncounted ballots in the log from which on new ones are refused, because its memory is limited.
 BACKLOG_LIMIT = env.int("BACKLOG_LIMIT", default=5_000_000)
 RATE_LIMITS = env.list("RATE_LIMITS", default=["voter=300/60", "address=600/60", "network=6000/60"])
-#: Where many voters share an address. A server's own networks: a hall, or a proxy that nobody has named.
+#: Networks where many voters share an address. By default private ones: a hall, or an undeclared proxy.
 VENUE_NETWORKS = env.list(
     "VENUE_NETWORKS",
     default=["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1", "fc00::/7", "fe80::/10"],
@@ -29,9 +29,9 @@ BATCH_MAX_BYTES = env.int("BATCH_MAX_BYTES", default=8 * 1024 * 1024)
 BATCH_MAX_BALLOTS = env.int("BATCH_MAX_BALLOTS", default=10_000)
 CAST_QUEUE_LIMIT = env.int("CAST_QUEUE_LIMIT", default=20_000)
 CAST_DEADLINE_SECONDS = env.float("CAST_DEADLINE_SECONDS", default=10)
-# Hashes that a proof of work takes at most, half of that on average: up to a second of a phone.
+# Hashes that a proof of work takes at most, and half of that on average: about a second on a phone.
 PROOF_WORK = env.int("PROOF_WORK", default=400_000)
-# SQLite has one writer: a batch must give the lock back before a cast notices.
+# SQLite has one writer: a batch must be short enough not to delay casts.
 COUNT_BATCH = env.int("COUNT_BATCH", default=500 if "sqlite" in DATABASES["default"]["ENGINE"] else 10_000)
 SWEEP_SECONDS = env.float("SWEEP_SECONDS", default=2)
 RETENTION_DAYS = env.int("RETENTION_DAYS", default=0)

@@ -1,4 +1,4 @@
-"""Who gets into the admin."""
+"""Login to the admin: two-factor login and lockout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AXES_USERNAME_CALLABLE = "config.security.lockout.username_of"
 AXES_CLIENT_IP_CALLABLE = "config.security.lockout.network_hash"
 AXES_LOCKOUT_CALLABLE = "config.security.lockout.lockout_response"
 AXES_RESET_ON_SUCCESS = True
-# Who goes on trying doesn't make it longer: a colleague behind the same address would never get in.
+# More failures don't extend a lockout: a colleague behind the same address would never get in.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_DISABLE_ACCESS_LOG = True  # polls.login_log records them
 AXES_ENABLE_ADMIN = False

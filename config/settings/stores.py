@@ -1,4 +1,4 @@
-"""Connections to the database, the channel layer and the cache, with their timeouts."""
+"""The database, the channel layer and the cache: connections and timeouts."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from config.settings.base import DATA_DIR, EMBEDDED, REDIS_PREFIX, REDIS_URL, en
 DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=10)
 DATABASE_STATEMENT_SECONDS = env.int("DATABASE_STATEMENT_SECONDS", default=30)
 
-#: The database log appends with FULL, so that an acknowledged ballot survives a power cut.
+#: synchronous=FULL: an acknowledged ballot in the vote log must survive a power cut.
 SQLITE_OPTIONS = {
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;",
 }
-#: A stuck or stopped client must not hold a lock for ever: its transaction is ended, and it finds out.
+#: The server ends statements and transactions of a stuck client, so that it can't hold a lock for ever.
 POSTGRESQL_OPTIONS = {
     "pool": {
         "min_size": 1,
         "max_size": DATABASE_POOL_SIZE,
         "timeout": 5,
         "max_idle": 120,
-        # As shipped it tries again at ever longer intervals, for five minutes: after an outage of one minute
-        # nobody would get a connection for another. Once it has given up, who asks next makes it try at once.
+        # By default the pool retries with growing pauses for five minutes: after an outage of one minute,
+        # nobody would get a connection for another minute. After giving up, it reconnects on demand.
         "reconnect_timeout": 4,
-        # The server ends a statement by itself before that, unless it or the network hangs.
+        # Only if the server or the network hangs: otherwise statement_timeout comes first.
         "connection_class": bounded(DATABASE_STATEMENT_SECONDS + 5),
     },
     "connect_timeout": 5,
@@ -53,16 +53,16 @@ POSTGRESQL_OPTIONS = {
 
 def database() -> dict[str, Any]:
     config = env.database("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'landslide.sqlite3'}")
-    config["CONN_MAX_AGE"] = 0  # anything else leaks connections under ASGI, and the pool keeps them anyway
+    config["CONN_MAX_AGE"] = 0  # persistent connections leak under ASGI; the pool keeps connections open
     if config["ENGINE"] == "django.db.backends.sqlite3":
         if not config["NAME"].startswith((":memory:", "file:")):
             with writable(Path(config["NAME"]).parent, "DATABASE_URL"):
                 private_database(Path(config["NAME"]))
-        # Tests look at the database from several threads and processes, which one in memory doesn't allow.
+        # A file: tests use the database from several threads and processes, so it can't be in memory.
         config["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
         config["OPTIONS"] = SQLITE_OPTIONS | config.get("OPTIONS", {})
     elif config["ENGINE"] == "django.db.backends.postgresql":
-        config["CONN_HEALTH_CHECKS"] = True  # a pooled connection may have died with a restarted server
+        config["CONN_HEALTH_CHECKS"] = True  # a restarted server leaves dead connections in the pool
         config["OPTIONS"] = POSTGRESQL_OPTIONS | config.get("OPTIONS", {})
     return config
 
@@ -82,8 +82,8 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
             "hosts": [
                 {
                     "address": CHANNEL_REDIS_URL,
-                    # A frozen Redis would block for ever without the first two; without the
-                    # others the first message after a restart is lost with an exception.
+                    # The timeouts end the wait for a frozen Redis. Without the retries, the first message
+                    # after a restart of Redis would be lost with an exception.
                     "socket_timeout": 2,
                     "socket_connect_timeout": 2,
                     "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
@@ -96,8 +96,8 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     if not EMBEDDED
     else {
         "BACKEND": "channels.layers.InMemoryChannelLayer",
-        # A hub's one channel lives as long as the process; the defaults forget it after a day, or a
-        # minute without a reader, and drop what is over a hundred messages.
+        # The hub's channel lives as long as the process. With the defaults it would be dropped after a day or
+        # a minute without a reader, and hold only 100 messages.
         "CONFIG": {"capacity": 10_000, "expiry": 3600, "group_expiry": 10 * 365 * 86_400},
     }
 }
@@ -105,16 +105,14 @@ CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": CACHE_REDIS_URL,
-        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},  # a frozen one would block for ever
+        # The cache holds only hints: do without one rather than wait for a Redis that hangs.
+        "OPTIONS": {
+            "socket_timeout": 1,
+            "socket_connect_timeout": 1,
+            "retry": SyncRetry(ExponentialBackoff(cap=0.2, base=0.02), 1),
+        },
     }
     if CACHE_REDIS_URL
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 }
 CACHES["default"]["KEY_PREFIX"] = REDIS_PREFIX
-if CACHE_REDIS_URL:
-    # It holds hints only: better to go without one than to wait for a Redis that hangs.
-    CACHES["default"]["OPTIONS"] = {
-        "socket_timeout": 1,
-        "socket_connect_timeout": 1,
-        "retry": SyncRetry(ExponentialBackoff(cap=0.2, base=0.02), 1),
-    }

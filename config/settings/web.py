@@ -1,4 +1,4 @@
-"""Where and how Landslide is served: addresses, proxies, security headers."""
+"""Addresses, proxies, origins, cookies and security headers."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[]) or network.allowed_hosts(H
 HTTPS = env.bool("HTTPS", default=False)
 PROXY_SSL_HEADER = env.str("PROXY_SSL_HEADER", default="")
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
-#: Where people reach us, if requests can't tell: behind a proxy that puts a Host of its own in their place.
+#: The address that people use, for a proxy that replaces the Host header.
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
 TRUSTED_ORIGINS = env.list("TRUSTED_ORIGINS", default=[]) + ([PUBLIC_URL] if PUBLIC_URL else [])
 
 CSRF_TRUSTED_ORIGINS = TRUSTED_ORIGINS
 CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
-# A year where there is https: what browsers' lists and scanners ask for. Less while https is being tried out.
+# A year, as preload lists and scanners require. Set less while https is being tried out.
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=365 * 86_400 if HTTPS else 0)
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if PROXY_SSL_HEADER:
-    # Only where asked for: without a proxy that sets it, anyone could send this header.
+    # Only on request: without a proxy that overwrites this header, any client could send it.
     SECURE_PROXY_SSL_HEADER = (f"HTTP_{PROXY_SSL_HEADER.upper().replace('-', '_')}", "https")
 if not HTTPS:
-    # Browsers ignore this header on plain http and complain about it on every page.
+    # On plain http, browsers ignore this header and log a warning on every page.
     SECURE_CROSS_ORIGIN_OPENER_POLICY = None
 CONTENT_SECURITY_POLICY = {"DIRECTIVES": page_headers.PUBLIC}
-# Of `check --deploy`. The first two would speak for other names than ours, the third is for whoever ends TLS:
-# deploy/nginx.conf has the redirect, and a health check over plain http must not get one.
+# Of `check --deploy`. W005 and W021 ask for HSTS on other names than ours: subdomains, the preload list. W008
+# asks for a redirect to https: the proxy does that, and health checks come to Landslide over plain http.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021", "security.W008"]

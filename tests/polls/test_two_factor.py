@@ -150,7 +150,7 @@ def test_a_code_works_once(browser: Client) -> None:
     first, second = log_in(Client()), log_in(Client())
     assert first.post(CODE, {"code": code}).status_code == 302
     answer = second.post(CODE, {"code": code})
-    assert answer.status_code == 200 and "taken" in str(answer.context["form"].errors)
+    assert answer.status_code == 200 and "accepted" in str(answer.context["form"].errors)
     assert second.get("/admin/").status_code == 302
 
 
