@@ -1,4 +1,4 @@
-"""What an audit bundle says of its round: manifest, tally and quarantine decisions."""
+"""The documents in an audit bundle: facts for the manifest, the tally and the quarantine decisions."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ FORMAT = "landslide-audit/1"
 
 
 def lists_whole_ballots(round_: Round) -> bool:
-    """Whether ballots are given whole, or mark by mark.
+    """Whether the bundle lists whole ballots; otherwise it lists single marks.
 
-    A rare combination of marks can name its voter. Where the round's tally was released in steps, for
-    secrecy, the bundle shows no more than the tally does.
+    A rare combination of marks can identify its voter. If the round had stepped results, for secrecy, the
+    bundle shows no more than the tally.
     """
     return round_.rules.get("step", 1) <= 1 or round_.rules["method"] == "single"
 
 
 def list_choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:
-    """With the texts that they had in that round, where its result kept them."""
+    """Return the choices, with their texts in that round if its result has kept them."""
     kept = (round_.result or {}).get("choices")
     if kept:
         return [{"number": each["number"], "label": each["label"]} for each in kept]
@@ -46,7 +46,7 @@ def build_figures(round_: Round, choices: list[dict[str, Any]], counts: Mapping[
 
 
 def count_dead_letters(round_: Round) -> dict[str, int]:
-    """Accepted ballots that are in neither list, and why."""
+    """Count the accepted ballots that are in no list, by what became of them."""
     letters = DeadLetter.objects.filter(poll_id=round_.poll_id, round=round_.number)
     by_status = dict(letters.order_by().values_list("status").annotate(n=Count("pk")))
     return {
@@ -55,7 +55,7 @@ def count_dead_letters(round_: Round) -> dict[str, int]:
 
 
 def list_quarantines(round_: Round, *, withheld: bool) -> list[dict[str, Any]]:
-    """The decisions, each with the number of its ballots that are listed."""
+    """Return the quarantine decisions, each with the number of its ballots that are listed."""
     where = {"poll_id": round_.poll_id, "round": round_.number}
     rows = Ballot.objects.filter(**where, quarantine_id__isnull=False).order_by()
     ballots = dict(rows.values_list("quarantine_id").annotate(n=Count("voter_key")))
@@ -74,6 +74,7 @@ def list_quarantines(round_: Round, *, withheld: bool) -> list[dict[str, Any]]:
 
 
 def build_facts(poll: Poll, round_: Round, choices: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the manifest says about the poll and the round."""
     rules = round_.rules
     published = poll.published_at if round_.number == poll.round else round_.made_public_at
     return {
@@ -84,7 +85,7 @@ def build_facts(poll: Poll, round_: Round, choices: list[dict[str, Any]]) -> dic
         "epoch": poll.epoch,
         "question": round_.question or poll.question,
         "method": rules["method"],
-        # Rounds that were opened by an earlier version froze neither revote nor identity.
+        # Earlier versions stored neither revote nor identity with the round.
         "rules": {
             "least": rules["least"],
             "most": rules["most"],

@@ -1,4 +1,4 @@
-"""The sorted lists of an audit bundle: receipts, and what ballots mark."""
+"""The lines of an audit bundle's lists: receipts, and ballots or marks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from polls.methods import decode
 from polls.models import Ballot
 
 _CHUNK = 5000
-_LINES_AT_ONCE = 500  # lines written at once
+_LINES_AT_ONCE = 500
 
 
 def receipt_lines(rows: QuerySet[Ballot], progress: Callable[[int], None] | None) -> Iterator[str]:
@@ -26,7 +26,7 @@ def receipt_lines(rows: QuerySet[Ballot], progress: Callable[[int], None] | None
 
 
 def ballot_lines(rows: QuerySet[Ballot], folder: Path) -> Iterator[str]:
-    """A line for each ballot. Alike ones come as a number and become lines only when they are written."""
+    """Yield a line for each ballot, sorted. Equal ballots are counted, and repeated only when written."""
     alike = rows.order_by().values_list("selection").annotate(ballots=Count("voter_key"))
     counted = (f"{' '.join(map(str, decode(text)))}\t{count}\n" for text, count in alike.iterator(_CHUNK))
     return _repeat_lines(sorted_lines(counted, folder))
@@ -41,7 +41,7 @@ def _repeat_lines(counted: Iterator[str]) -> Iterator[str]:
     yield "selection\n"
     for line in counted:
         marks, _tab, count = line.partition("\t")
-        left = int(count)
-        while left > 0:  # a piece at a time: one may stand for millions
-            yield f"{marks}\n" * min(left, _LINES_AT_ONCE)
-            left -= _LINES_AT_ONCE
+        remaining = int(count)
+        while remaining > 0:  # in pieces: one line may be repeated millions of times
+            yield f"{marks}\n" * min(remaining, _LINES_AT_ONCE)
+            remaining -= _LINES_AT_ONCE

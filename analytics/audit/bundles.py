@@ -1,9 +1,9 @@
-"""Audit bundles: everything that anybody needs to count a published round again, signed.
+"""Audit bundles: signed zip files with everything needed to count a published round again.
 
-A zip of the receipts of all counted ballots, their selections without voters, the tally,
-and the same of what is counted apart, with a manifest that binds them by their hashes.
-Both lists are in the order of their own lines, so that neither arrival nor the other list
-can be read off them. static/audit/verify.py checks it all; docs/audit.md says what it proves.
+A bundle holds the receipts of all counted ballots, their selections without voters, the tally, the same for
+ballots in quarantine, and a manifest with the hashes of all files. Each list is sorted by its own lines, so
+it shows neither the order of arrival nor which line of another list belongs to it. static/audit/verify.py
+checks bundles; docs/audit.md says what they prove.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ from polls.models import Ballot, Poll, Round, State
 
 logger = logging.getLogger(__name__)
 
-#: Where bundles are kept: an alias of settings.STORAGES.
+#: The alias in settings.STORAGES of the storage for bundles.
 STORAGE = "audit"
-_LINES_AT_ONCE = 500  # lines written at once
-#: How long a worker's lock stands that it is at a bundle; a hint, for the row's constraint lets in one only.
+_LINES_AT_ONCE = 500
+#: Timeout of the cache lock on making a bundle. Only a hint: the row's constraint admits one bundle.
 _LOCK_SECONDS = 60
 
 README = """\
 Audit bundle of a Landslide poll
 
-manifest.json                what this is: the poll, its rules, and the hash of every other file
+manifest.json                the poll, its rules, and the hash of every other file
 manifest.sig                 signature of manifest.json (Ed25519, base64)
 receipts.txt                 receipts of all counted ballots, sorted: look for yours
 ballots.csv                  what the counted ballots mark, sorted, without voters
-tally.json                   what they come to
-quarantined-receipts.txt     the same of ballots that are counted apart, unless they are
-quarantined-ballots.csv      so few that the lists would tell what each of them marks
-quarantines.json             why they are, and who decided that
+tally.json                   votes by choice and winners, and the second tally
+quarantined-receipts.txt     the same for ballots in quarantine; empty if they are so few
+quarantined-ballots.csv      that the lists would show what each of them marks
+quarantines.json             why they are in quarantine, and who decided that
 
 To check it, get verify.py from the poll's organiser or from the Landslide project (static/audit/verify.py):
 
@@ -75,27 +75,27 @@ def newest(poll_id: int, round_: int) -> AuditBundle | None:
 
 
 def current(poll: Poll) -> AuditBundle | None:
-    """The bundle of the poll's published round as it is now; None until it is made."""
+    """Return the bundle of the poll's published round in its present state; None until it is made."""
     if poll.state != State.PUBLISHED:
         return None
     bundle = newest(poll.pk, poll.round)
     purged = poll.rounds.filter(number=poll.round, purged_at__isnull=False).exists()
-    # After a purge no other can be made: the receipts are gone. What it lists hasn't changed.
+    # After a purge no new one can be made, since the receipts are gone. The old one still lists the same.
     return bundle if bundle and (bundle.epoch == poll.epoch or purged) else None
 
 
 def rounds_without_bundle() -> QuerySet[Round]:
-    """Published rounds whose bundle, as of the poll's epoch, is not there; earlier ones without any."""
+    """Select rounds without a bundle; for the published round of a poll, one of the present epoch."""
     made = AuditBundle.objects.filter(poll_id=OuterRef("poll_id"), round=OuterRef("number"))
     as_of_now = Exists(made.filter(epoch=OuterRef("poll__epoch")))
     current = Q(~as_of_now, poll__state=State.PUBLISHED, number=F("poll__round"))
-    # Of a poll that was reset right after it had been published.
+    # A round may be reset right after it was published, before its bundle was made.
     earlier = Q(~Exists(made), made_public_at__isnull=False, number__lt=F("poll__round"))
     return Round.objects.filter(current | earlier, purged_at=None).select_related("poll")
 
 
 def make_missing_bundles() -> None:
-    """Make the bundles that are missing, each by one worker at a time."""
+    """Make all missing bundles, each in one worker at a time."""
     for round_ in rounds_without_bundle():
         lock = f"bundle:{round_.pk}"
         if not cache.add(lock, 1, _LOCK_SECONDS):
@@ -105,7 +105,7 @@ def make_missing_bundles() -> None:
         except BundleRefused as refused:
             logger.error("bundle_refused", extra={"poll": round_.poll_id, "reason": refused.detail})
         except Exception:
-            # What is wrong with one round must not keep the others from theirs.
+            # One round that fails must not stop the others.
             logger.exception("bundle_not_made", extra={"poll": round_.poll_id})
         finally:
             cache.delete(lock)
@@ -116,14 +116,15 @@ def _extend_lock(lock: str, _ballots: int) -> None:
 
 
 def make_bundle(round_: Round, progress: Callable[[int], None] | None = None) -> AuditBundle:
-    """Make the bundle of a round that is over, as of the poll's epoch, unless it is there."""
+    """Return the bundle of a finished round for the poll's present epoch, made now if need be."""
     if round_.purged_at:
         raise BundleRefused(_("This round's receipts were destroyed; its last bundle stays."))
     folder = Path(settings.DATA_DIR) / "audit"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as drafts:
         with recount.consistent_snapshot():
-            # As of the same moment as the count: a step taken meanwhile gets a bundle of its own.
+            # Read in the same snapshot as the ballots: a change meanwhile has a new epoch, and gets its own
+            # bundle.
             poll = Poll.objects.get(pk=round_.poll_id)
             known = AuditBundle.objects.filter(poll_id=poll.pk, round=round_.number, epoch=poll.epoch).first()
             if known:
@@ -141,7 +142,7 @@ def open_file(bundle: AuditBundle) -> IO[bytes]:
 
 @dataclass(slots=True)
 class _Content:
-    """What goes into a bundle; the lists can be read once."""
+    """The contents of a bundle. The lists can be read only once."""
 
     facts: dict[str, Any]
     tally: dict[str, Any]
@@ -157,7 +158,7 @@ def _collect(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], 
         raise BundleRefused(_("Tally and ledger differ; recount the round first."))
     counts = {line.key: line.ledger for line in found.lines}
     second = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
-    # So few ballots that one list would tell what the other one's lines mark: neither is given.
+    # With so few ballots in quarantine, the lists would show what each of them marks: leave both empty.
     withheld, second = (second.get(BALLOTS, 0), {}) if found.withheld else (0, second)
     choices, whole = bundle_facts.list_choices(poll, round_), bundle_facts.lists_whole_ballots(round_)
     tally = {
@@ -214,9 +215,9 @@ def _write(draft: Path, content: _Content) -> None:
 
 
 def _add_file(bundle: zipfile.ZipFile, name: str, lines: Iterable[str]) -> dict[str, Any]:
-    """Write a file, and say what it is for the manifest."""
+    """Write a file into the zip; return its entry for the manifest."""
     digest, size, count = hashlib.sha256(), 0, 0
-    # Without the time of day: when a bundle was made stands in its manifest, once.
+    # Without a modification time: the manifest says when the bundle was made.
     place = zipfile.ZipInfo(name)
     place.compress_type, place.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
     with bundle.open(place, "w", force_zip64=True) as file:
@@ -235,7 +236,7 @@ def _json_lines(value: Any) -> list[str]:
 
 
 class _Draft(File):
-    """A finished file that the file system's storage takes over by renaming it."""
+    """A finished file that FileSystemStorage moves into place instead of copying it."""
 
     def temporary_file_path(self) -> str:
         return str(self.file.name) if self.file else ""
@@ -248,14 +249,14 @@ def _store(poll: Poll, round_: Round, draft: Path) -> AuditBundle:
             digest.update(piece)
         name = f"{poll.code}-round{round_.number}-epoch{poll.epoch}.zip"
         size = draft.stat().st_size
-        kept = storages[STORAGE].save(name, _Draft(file))
+        stored = storages[STORAGE].save(name, _Draft(file))
     where = {"poll_id": poll.pk, "round": round_.number, "epoch": poll.epoch}
     try:
-        # The row makes it known: whoever looks before that finds no bundle, never half of one.
+        # The file is complete before the row makes it visible.
         with transaction.atomic():
-            bundle = AuditBundle.objects.create(**where, file=kept, size=size, sha256=digest.hexdigest())
+            bundle = AuditBundle.objects.create(**where, file=stored, size=size, sha256=digest.hexdigest())
     except IntegrityError:
-        storages[STORAGE].delete(kept)  # somebody else was faster
+        storages[STORAGE].delete(stored)  # another worker was faster
         return AuditBundle.objects.get(**where)
     logger.info("bundle_made", extra={"poll": poll.pk, "round": round_.number, "size": size})
     return bundle

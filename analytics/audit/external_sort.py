@@ -1,4 +1,4 @@
-"""Lines in order, however many there are."""
+"""Sorts any number of lines, on disk if they are too many for memory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-#: Lines that are sorted in memory; more are sorted in runs, on disk.
+#: Lines sorted in memory at a time; more are sorted in runs and merged from disk.
 RUN = 500_000
 
 
 def sorted_lines(lines: Iterable[str], folder: Path) -> Iterator[str]:
-    """Sort lines (ASCII, each with its end) by their bytes; `lines` is read to its end at once."""
+    """Sort lines (ASCII, each with its newline) by their bytes. Reads all of `lines` before it returns."""
     runs: list[IO[str]] = []
     source = iter(lines)
     while run := sorted(islice(source, RUN)):

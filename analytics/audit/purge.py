@@ -1,13 +1,13 @@
-"""Purging: what links a counted ballot to its voter is destroyed, for good.
+"""Purges rounds: destroys, for good, what links counted ballots to their voters.
 
-The count stays and can be recounted; receipts lead nowhere any more, so the audit bundle,
-whose list goes on proving that a ballot is in, is made first. Destroyed are the claims and
-leftover ballots in the vote log, the voters' and ballots' keys in the ledger and among dead
-letters, and the poll's secret, from which voters' keys are made. All in one transaction:
-a crash leaves the round as it was, and the next try starts over.
+Destroyed are the poll's claims and remaining ballots in the vote log, the keys of voters and ballots in the
+ledger and in dead letters, and the poll's secret, from which voters' keys are made. The count stays and can
+be recounted. Receipts can't be looked up any more, so the audit bundle is made first: its list still proves
+that a ballot is included. The database changes in one transaction, so after a crash the next attempt starts
+over.
 
-Claims and secret are the whole poll's. So none of its rounds may be under way, and voters
-are new ones to the next round. docs/audit.md says what a purge can't reach: backups.
+Claims and secret belong to the whole poll. So no round of it may be under way, and in the next round every
+voter is a new one. docs/audit.md lists what a purge can't reach, such as backups.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 
-#: Ballots a statement, about.
+#: Approximate.
 _BALLOTS_PER_STATEMENT = 50_000
-#: How long to wait for the last ballots that the log holds to be counted.
+#: How long a purge waits until all ballots in the log are counted.
 COUNTING_TIMEOUT_SECONDS = 10.0
-#: After a retention that was refused: what is in the way takes a person.
+#: After a refused or failed purge by retention: it usually takes a person to clear the way.
 _RETRY_SECONDS = 3600
 
 
@@ -54,9 +54,9 @@ class PurgeRefused(LandslideError):
 
 
 def purge(poll_id: int, by: str, number: int | None = None, progress: Progress | None = None) -> list[Round]:
-    """Purge the poll's rounds that are over, or just one of them; those that were purged now.
+    """Purge the poll's finished rounds, or only round `number`; return the rounds that were purged.
 
-    PurgeRefused where a round is under way, or something in it waits for a decision.
+    Raises PurgeRefused if a round is under way, or anything in it waits for a decision.
     """
     poll = Poll.objects.get(pk=poll_id)
     rounds = purgeable(poll, number)
@@ -72,7 +72,8 @@ def purge(poll_id: int, by: str, number: int | None = None, progress: Progress |
         Poll.objects.filter(pk=poll_id).update(secret=new_secret(), voters_by=keys.newest_fingerprint())
         now = timezone.now()
         Round.objects.filter(pk__in=[round_.pk for round_ in rounds]).update(purged_at=now)
-        # Late, for it can't be rolled back. Harmless where all else is: no round is open that needs a claim.
+        # Late, since it can't be rolled back. If the transaction then fails, no harm is done: no round is
+        # open, so nothing needs the claims.
         get_log().forget(poll_id, counted)
         numbers = [round_.number for round_ in rounds]
         record(by, "rounds purged", poll.code, rounds=numbers, bundles=[bundle.sha256 for bundle in made])
@@ -81,7 +82,7 @@ def purge(poll_id: int, by: str, number: int | None = None, progress: Progress |
 
 
 def purgeable(poll: Poll, number: int | None = None) -> list[Round]:
-    """The rounds that a purge would take, or PurgeRefused with what is in the way."""
+    """Return the rounds that a purge would take; PurgeRefused says what is in the way."""
     if poll.state not in (State.DRAFT, State.PUBLISHED):
         raise PurgeRefused(_("A round of this poll is under way; publish its result or reset it first."))
     over = poll.rounds.filter(purged_at=None).order_by("number")
@@ -101,11 +102,12 @@ def purgeable(poll: Poll, number: int | None = None) -> list[Round]:
 
 
 def count_ballots(rounds: Sequence[Round]) -> int:
+    """Return how many ballots a purge of these rounds has to rewrite."""
     return sum(Ballot.objects.filter(poll_id=r.poll_id, round=r.number).count() for r in rounds)
 
 
 def purge_by_retention() -> None:
-    """Purge what has been published for longer than settings.RETENTION_DAYS."""
+    """Purge polls that were published more than settings.RETENTION_DAYS ago."""
     if not settings.RETENTION_DAYS:
         return
     for poll in _due(timezone.now() - timedelta(days=settings.RETENTION_DAYS)):
@@ -116,20 +118,20 @@ def purge_by_retention() -> None:
         except LandslideError as refused:
             logger.error("purge_refused", extra={"poll": poll.pk, "reason": refused.detail})
         except Exception:
-            # What is wrong with one poll must not keep the others.
+            # One poll that fails must not stop the others.
             logger.exception("purge_failed", extra={"poll": poll.pk})
 
 
 def _due(before: Any) -> QuerySet[Poll]:
     rounds = Round.objects.filter(poll_id=OuterRef("pk"))
     published = Q(state=State.PUBLISHED, published_at__lte=before)
-    # Rounds behind a draft are purged together, by the age of the newest.
+    # The earlier rounds of a draft are purged together, when the newest of them is old enough.
     reset = Q(state=State.DRAFT) & ~Exists(rounds.filter(closed_at__gt=before))
     return Poll.objects.filter(published | reset).filter(Exists(rounds.filter(purged_at=None)))
 
 
 def _wait_until_counted() -> dict[int, int]:
-    """The log's present heads by partition, once all that is before them is counted."""
+    """Wait until everything in the log is counted; return the heads that were waited for, by partition."""
     heads = {partition: head.position for partition, head in get_log().heads().items()}
     deadline = time.monotonic() + COUNTING_TIMEOUT_SECONDS
     while True:
@@ -142,7 +144,7 @@ def _wait_until_counted() -> dict[int, int]:
 
 
 def _lock_quarantines(rounds: Sequence[Round]) -> None:
-    """Nobody releases a quarantine of these rounds meanwhile; and the database's patience is ours."""
+    """Lock these rounds' quarantine decisions against release, and lift the timeouts of this transaction."""
     numbers = [round_.number for round_ in rounds]
     held = Quarantine.objects.filter(poll_id=rounds[0].poll_id, round__in=numbers).order_by("pk")
     list(held.select_for_update())
@@ -152,9 +154,10 @@ def _lock_quarantines(rounds: Sequence[Round]) -> None:
             cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
-#: Written anew in no order, so that neither the keys' order nor the table's tells which row is which.
-#: PostgreSQL's deletes and inserts: an update would keep to the order it reads in. On SQLite the table lies
-#: in the order of its keys anyway (docs/decisions/ledger-order.md).
+#: Replaces the keys by random ones and writes the rows again in random order, so that neither the order of
+#: the keys nor of the table shows which row was which. PostgreSQL deletes and inserts, since an update
+#: would write in the order in which it reads. On SQLite the table is ordered by its keys anyway
+#: (docs/decisions/ledger-order.md).
 _UNLINK_BALLOTS = {
     "postgresql": """
         WITH gone AS (
@@ -178,7 +181,7 @@ _RANDOM_KEY = {
 
 
 def _unlink_ballots(round_: Round, progress: Progress | None) -> None:
-    """A range of voters at a time. A new key may lie in a range that is to come: then it is drawn anew."""
+    """Replace keys for one range of voters after another. A new key in a later range is replaced again."""
     parts = count_ballots([round_]) // _BALLOTS_PER_STATEMENT + 1
     for start, end in key_ranges(parts):
         statement = _UNLINK_BALLOTS[connection.vendor].format(below="AND voter_key < %s" if end else "")

@@ -1,9 +1,8 @@
-"""The count made again from the ledger, and put right where the tally has drifted from it.
+"""Recounts a round from the ledger, and corrects the tally if it differs.
 
-The database does the adding: whatever the number of ballots, only one row per kind of
-selection comes here. What is counted apart is recounted as the second tally, under keys
-with the prefix `QUARANTINED`. The points of a tally's history can't be recounted, since the
-ledger holds no times; a correction is entered there at the moment at which it is made.
+The database adds up: however many ballots there are, Python sees one row per distinct selection. Ballots in
+quarantine are recounted as the second tally, under keys with the prefix `QUARANTINED`. The tally's history
+can't be recounted, since the ledger holds no times; a correction enters the history at the present second.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ from polls.models import Ballot, Poll, Round, State
 from polls.signals import poll_changed
 from polls.votelog import store_clock
 
-#: Called with the number of ballots that have just been counted.
+#: Called after each part with the number of ballots counted in it.
 Progress = Callable[[int], None]
 
-#: Ballots a statement, about: often enough to show progress, seldom enough to cost nothing.
+#: Approximate. Small enough to show progress, large enough to cost nothing.
 _BALLOTS_PER_STATEMENT = 250_000
 
 
@@ -46,7 +45,7 @@ class RecountRefused(LandslideError):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One key of the tally, as it stands and as the ledger has it."""
+    """One key of the tally: its present count, and the count in the ledger."""
 
     key: str
     tally: int
@@ -59,11 +58,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Recount:
-    """What a recount came to; `lines` in the order of the choices, the ballots last."""
+    """The outcome of a recount; `lines` in the order of the choices, with the number of ballots last."""
 
     round: Round
     lines: list[Line] = field(default_factory=list)
-    #: Whether what the second tally's ballots mark is not told, as of the moment of the count.
+    #: Whether the choices of the second tally must not be shown, as of the moment of the count.
     withheld: bool = False
 
     @property
@@ -71,13 +70,14 @@ class Recount:
         return [line for line in self.lines if line.drift]
 
     def rows(self) -> list[dict[str, Any]]:
-        """For a table: the first tally, then the second, each choice by its label.
+        """Return rows for a table: the first tally, then the second, with the choices' labels.
 
-        Where the second one is withheld, only its drift is told: that a choice is there says it was marked.
+        If the second tally is withheld, its choices are left out unless they have drifted: a row would show
+        that somebody marked the choice.
         """
         labels = {choice.number: choice.label for choice in self.round.poll.choices.all()}
         for choice in (self.round.result or {}).get("choices", []):
-            labels[choice["number"]] = choice["label"]  # as they were in that round
+            labels[choice["number"]] = choice["label"]  # the labels in that round
         return [
             {
                 "label": _label(line.key.removeprefix(QUARANTINED), labels),
@@ -93,30 +93,30 @@ class Recount:
 
 
 def _is_quarantined_choice(line: Line) -> bool:
-    """Whether it is the votes of a choice in the second tally."""
+    """Whether this line counts a choice in the second tally."""
     return line.key.startswith(QUARANTINED) and line.key != QUARANTINED + BALLOTS
 
 
 def count_ballots(round_: Round) -> int:
-    """How many ballots a recount will go through."""
+    """Return how many ballots a recount has to read."""
     return Ballot.objects.filter(poll_id=round_.poll_id, round=round_.number).count()
 
 
 def recount(round_: Round, progress: Progress | None = None) -> Recount:
-    """Compare tally and ledger as of one moment; counting goes on meanwhile. Changes nothing."""
+    """Compare tally and ledger in one snapshot of the database. Changes nothing; counting goes on."""
     with consistent_snapshot():
         return compare(round_, progress)
 
 
 def fix(round_: Round, by: str, progress: Progress | None = None) -> Recount:
-    """Recount and make the tally what the ledger says; what was found.
+    """Recount, and correct the tally if it differs from the ledger. Returns the recount.
 
-    Holds up the counting, so that neither moves. Viewers start over under a new epoch, and the result of a
-    round that is over follows.
+    Locks all checkpoints, so that nobody counts meanwhile. A correction starts a new epoch, so that viewers
+    load the tally again, and updates the result of a round that is over.
     """
     with transaction.atomic():
         _disable_statement_timeout()
-        # Checkpoints first, then the poll, as in everything else that takes both.
+        # The order of locks everywhere: checkpoints first, then the poll.
         list(Checkpoint.objects.select_for_update().order_by("partition"))
         poll = Poll.objects.select_for_update().get(pk=round_.poll_id)
         found = compare(round_, progress)
@@ -134,7 +134,7 @@ def fix(round_: Round, by: str, progress: Progress | None = None) -> Recount:
 
 
 def get_round(poll: Poll, number: int | None = None) -> Round:
-    """The round of that number, or the current one; RecountRefused where it never began."""
+    """Return the round with this number, or the current one; RecountRefused if it was never opened."""
     found = poll.rounds.filter(number=number or poll.round).select_related("poll").first()
     if found is None:
         raise RecountRefused(_("Round %(round)s has not been opened.") % {"round": number or poll.round})
@@ -143,9 +143,9 @@ def get_round(poll: Poll, number: int | None = None) -> Round:
 
 @contextmanager
 def consistent_snapshot() -> Iterator[None]:
-    """A transaction whose statements all see the database as it was at the first of them.
+    """Open a transaction in which all statements see one snapshot of the database.
 
-    Inside another one they see what that one's do.
+    Inside another transaction, the isolation level is that transaction's.
     """
     outermost = not connection.in_atomic_block
     with transaction.atomic():
@@ -157,14 +157,14 @@ def consistent_snapshot() -> Iterator[None]:
 
 
 def _disable_statement_timeout() -> None:
-    """For this transaction: ten million ballots take longer than a page may."""
+    """Lift the limit for this transaction: ten million ballots take longer than a page may."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0")
 
 
 def compare(round_: Round, progress: Progress | None = None) -> Recount:
-    """Tally and ledger, in the transaction that is under way."""
+    """Compare tally and ledger in the present transaction."""
     tally = read_tally(round_)
     ledger = count_ledger(round_, progress)
     keys = sorted({*tally, *ledger, *_expected_keys(round_)}, key=_sort_key)
@@ -174,12 +174,12 @@ def compare(round_: Round, progress: Progress | None = None) -> Recount:
 
 
 def read_tally(round_: Round) -> Mapping[str, int]:
-    """The tally as it stands."""
+    """Return the present tally by key."""
     return counts_of(round_.poll_id, round_.number)
 
 
 def count_ledger(round_: Round, progress: Progress | None = None) -> Mapping[str, int]:
-    """The tally that the ledger's ballots make."""
+    """Return the tally that the ledger's ballots add up to."""
     method, counts = _method(round_), Counter[str]()
     for selection, quarantined, ballots in _grouped_ballots(round_, progress):
         prefix = QUARANTINED if quarantined else ""
@@ -189,7 +189,7 @@ def count_ledger(round_: Round, progress: Progress | None = None) -> Mapping[str
 
 
 def _grouped_ballots(round_: Round, progress: Progress | None) -> Iterator[tuple[str, bool, int]]:
-    """(selection, whether it is counted apart, ballots), a part of the voters at a time."""
+    """Yield (selection, whether in quarantine, number of ballots), for one range of voters after another."""
     rows = Ballot.objects.filter(poll_id=round_.poll_id, round=round_.number)
     for start, end in key_ranges(rows.count() // _BALLOTS_PER_STATEMENT + 1):
         some = rows.filter(voter_key__gte=start)
@@ -204,7 +204,7 @@ def _grouped_ballots(round_: Round, progress: Progress | None) -> Iterator[tuple
 
 
 def key_ranges(parts: int) -> Iterator[tuple[bytes, bytes]]:
-    """So many ranges of voter_keys of equal size, from and below; the last has no end."""
+    """Yield `parts` equal ranges of voter keys as (start, end); end is exclusive, and empty for the last."""
     parts = min(max(parts, 1), 0x10000)
     bounds = [(0x10000 * part // parts).to_bytes(2, "big") for part in range(1, parts)]
     yield from zip([b"", *bounds], [*bounds, b""], strict=True)
@@ -230,9 +230,10 @@ def _label(key: str, labels: Mapping[int, str]) -> str:
 
 
 def _build_correction(round_: Round, drifted: list[Line], *, history: bool) -> tally_deltas.Delta:
-    """Sums come right whichever slot the difference goes into; nobody else writes one just now.
+    """Return the changes that bring the tally to the ledger's count.
 
-    Without `history` for a tally that moves in steps: what is released writes it.
+    They may go to any partition's rows: only the sum counts, and nobody else writes meanwhile. Without
+    `history` for stepped results, whose history is written with each step.
     """
     where, delta = (round_.poll_id, round_.number), tally_deltas.Delta()
     points = TallyPoint.objects.filter(poll_id=where[0], round=where[1])
@@ -246,7 +247,7 @@ def _build_correction(round_: Round, drifted: list[Line], *, history: bool) -> t
 
 
 def _update_result(poll: Poll, round_: Round, found: Recount) -> None:
-    """The result that the round keeps, where it is over."""
+    """Update the stored result if the round is over."""
     rows = Round.objects.filter(pk=round_.pk, result__isnull=False)
     if round_.number == poll.round and poll.state in (State.CLOSED, State.PUBLISHED):
         poll.refresh_from_db()

@@ -1,6 +1,6 @@
-"""The key that audit bundles are signed with: Ed25519, its secret half in settings.AUDIT_KEY.
+"""Signs audit bundles with the Ed25519 key in settings.AUDIT_KEY.
 
-What is published of it is the fingerprint: the SHA-256 of the 32 octets of the public key.
+Organisers publish the fingerprint: the SHA-256 of the 32 octets of the public key.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def fingerprint() -> str:
 
 
 def format_fingerprint(digits: str) -> str:
-    """A fingerprint as people compare it."""
+    """Format a fingerprint for people to compare: groups of eight digits."""
     return " ".join(digits[i : i + 8] for i in range(0, len(digits), 8))
 
 

@@ -1,13 +1,10 @@
-"""Setting ballots aside into the second tally, and releasing them.
+"""Decisions to quarantine ballots, which are then counted in a second tally, and to release them.
 
-A decision says by whom or what, and why. Its ballots keep their place in the ledger, which stays the only
-one of their voters, and are counted apart; released, they count again. Whoever moves ballots holds the
-checkpoints of all partitions meanwhile, so that nobody counts, and every slot has one writer.
+A decision records who or which rule made it, and why. Its ballots stay in the ledger, so their voters have no
+other ballot. A ballot that replaces a quarantined one is quarantined too: a voter can't undo a decision.
 
-What a voter does changes nothing: a ballot that takes the place of one that was set aside is set aside too.
-
-Nobody learns from the two tallies what single ballots mark: fewer than secrecy.least() are neither set aside
-by their receipts nor released into a result.
+The two tallies must not show what single ballots mark. So fewer ballots than anonymity_threshold.least() are
+neither quarantined by their receipts nor released into a result.
 """
 
 from __future__ import annotations
@@ -30,20 +27,20 @@ from polls.errors import IllegalState, Malformed, QuarantineNotFound, ReceiptNot
 from polls.models import Ballot, Poll, State
 from polls.votelog import store_clock
 
-#: Receipts a decision: counting waits until the last of their ballots is moved.
+#: In one decision. Counting waits until all of its ballots have been moved.
 MAX_RECEIPTS = 100_000
 
 
 def quarantine_receipts(poll: Poll, receipts: Iterable[str], reason: str, by: str) -> QuarantineOutcome:
-    """Set aside the ballots of these receipts' voters, in the poll's current round.
+    """Quarantine the ballots of these receipts' voters in the poll's current round.
 
-    A receipt whose ballot its voter has replaced since stands for the one that took its place. All or none,
-    in one transaction: a part of them in between would show what few ballots mark.
+    If a voter has replaced the ballot of a receipt, the replacement is quarantined. All ballots move in one
+    transaction: tallies with only some of them moved would show what a few ballots mark.
     """
     done, given = QuarantineOutcome(), list(islice(receipts, MAX_RECEIPTS + 1))
     if len(given) > MAX_RECEIPTS:
         raise Malformed(
-            _("A decision takes at most %(most)s receipts: divide the list, and set its parts aside in turn.")
+            _("A decision takes at most %(most)s receipts: quarantine the list in several parts.")
             % {"most": f"{MAX_RECEIPTS:,}"}
         )
     reason, voters = _reason(reason), list(_open_receipts(poll, given, done))
@@ -61,12 +58,12 @@ def quarantine_receipts(poll: Poll, receipts: Iterable[str], reason: str, by: st
 
 
 def quarantine_new_ballots(poll: Poll, reason: str, by: str) -> Quarantine:
-    """Set aside every ballot of an open poll that is accepted from now on, until it is ended or released."""
+    """Quarantine every ballot that an open poll accepts from now on, until `end` or `release`."""
     with transaction.atomic():
         lock_all_checkpoints()
         locked = Poll.objects.select_for_update().get(pk=poll.pk)
         if locked.state != State.OPEN:
-            raise IllegalState(_("Only of an open poll can all further ballots be set aside."))
+            raise IllegalState(_("New ballots can be quarantined only while the poll is open."))
         decision = _decide(locked, _reason(reason), by, since=store_clock())
         Checkpoint.objects.update(watch=True)
         lifecycle.bump_revision(poll.pk)
@@ -76,12 +73,12 @@ def quarantine_new_ballots(poll: Poll, reason: str, by: str) -> Quarantine:
 
 
 def end(decision_id: int, by: str) -> Quarantine:
-    """What is accepted from now on is counted again; what was set aside stays so."""
+    """Count new ballots as usual again; those in quarantine stay there."""
     with transaction.atomic():
         lock_all_checkpoints()
         decision = _lock(decision_id)
         if decision.since is None or decision.until is not None or decision.released_at:
-            raise IllegalState(_("This decision doesn't take in any further ballots."))
+            raise IllegalState(_("This decision doesn't quarantine new ballots."))
         decision.until = store_clock()
         decision.save(update_fields=["until"])
         record(by, "quarantine ended", _poll_code(decision), quarantine=decision.pk)
@@ -90,10 +87,13 @@ def end(decision_id: int, by: str) -> Quarantine:
 
 
 def release(decision_id: int, by: str, progress: Callable[[int], None] | None = None) -> Quarantine:
-    """Count a decision's ballots again; what isn't moved back in time, the sweep moves. Safe to repeat."""
+    """Move a decision's ballots back into the first tally. Idempotent.
+
+    Moves for a few seconds; the sweep moves the rest.
+    """
     with transaction.atomic():
         lock_all_checkpoints()
-        # The poll before the decision, as a purge locks them. So it doesn't close between check and move.
+        # Lock the poll before the decision, as a purge does. It then can't close between check and move.
         of_decision = Quarantine.objects.filter(pk=decision_id).values("poll_id")
         poll = Poll.objects.select_for_update().filter(pk__in=of_decision).first()
         decision = _lock(decision_id)
@@ -107,12 +107,12 @@ def release(decision_id: int, by: str, progress: Callable[[int], None] | None = 
                 progress(moved)
             record(by, "quarantine released", _poll_code(decision), quarantine=decision.pk)
     moves.announce(decision.poll_id)
-    moves.move_back(decision, progress=progress)
+    moves.move_back(decision, progress)
     return decision
 
 
 def count_ballots(decision: Quarantine) -> int:
-    """How many ballots a decision keeps apart now."""
+    """Return how many ballots of this decision are in quarantine now."""
     return Ballot.objects.filter(quarantine_id=decision.pk).count()
 
 
@@ -144,7 +144,7 @@ def _decide(poll: Poll, reason: str, by: str, since: int | None = None) -> Quara
 
 def _reason(text: str) -> str:
     if not text.strip():
-        raise Malformed(_("Say why: the reason stays with the ballots."))
+        raise Malformed(_("Give a reason: it is recorded with the ballots."))
     return text.strip()
 
 

@@ -1,4 +1,8 @@
-"""Which moves between the tallies would show what single ballots mark, and are refused."""
+"""Refuses moves between the two tallies that would show what single ballots mark.
+
+Somebody who compares the tallies before and after a move learns the sum of the moved ballots' marks, so a
+move must not involve too few ballots (docs/decisions/quarantine.md).
+"""
 
 from __future__ import annotations
 
@@ -15,56 +19,58 @@ from polls.models import Ballot, Poll, Round, State
 
 
 def minimum_to_release(decision: Quarantine) -> int:
-    """How many ballots it takes to release this decision into a result, where it has fewer; else 0."""
+    """Return the minimum number of ballots for a release, if this decision has fewer; else 0."""
     return _minimum_to_release(Poll.objects.filter(pk=decision.poll_id).first(), decision)
 
 
 def _minimum_to_release(poll: Poll | None, decision: Quarantine) -> int:
     if poll is None or (decision.round == poll.round and poll.state == State.OPEN):
-        return 0  # ballots come in one by one now, and so may these
+        return 0  # while voting goes on, the tally moves by single ballots anyway
     round_ = Round.objects.filter(poll=poll, number=decision.round).first()
     least = anonymity_threshold.least(step_of(round_) if round_ else 1)
     return least if 0 < anonymity_threshold.ballots_up_to(decision.pk, least) < least else 0
 
 
 def check_release(poll: Poll | None, decision: Quarantine) -> None:
+    """Raise TooFewBallots if releasing this decision would show what its ballots mark."""
     if least := _minimum_to_release(poll, decision):
         raise TooFewBallots(
             _(
                 "Voting is over, and these ballots are fewer than %(least)s: the result would show what they"
-                " mark. They stay set aside."
+                " mark. They stay in quarantine."
             )
             % {"least": least}
         )
 
 
 def cells_to_move(poll: Poll, voters: list[bytes], done: QuarantineOutcome) -> set[int | None]:
-    """The cells that these voters' ballots may be moved out of, by their `released_from`.
+    """Return the cells out of which these voters' ballots may be quarantined; count the others in `done`.
 
-    Ballots that were released together are a cell: the tallies have shown what all of them mark. Moving all
-    but few of a cell, or only few, would show the marks of these by subtraction. Those that were never set
-    aside are one too, with those of which so few were released that nothing was shown of them.
+    A cell is a set of ballots of which the tallies have shown the sum: those that were released by the same
+    decision (`released_from`). Moving only a few ballots of a cell, or all but a few, would show the marks of
+    these few by subtraction. All other ballots form one cell, None: those that were never in quarantine, and
+    those of small releases, of which nothing was shown.
     """
     found: Counter[tuple[int | None, bool]] = Counter()
     for ballots in ballots_in_chunks(poll, voters):
         rows = ballots.values_list("released_from", "quarantine_id")
-        found.update((cell, apart is not None) for cell, apart in rows)
-    done.already = sum(count for (_cell, apart), count in found.items() if apart)
+        found.update((cell, decision is not None) for cell, decision in rows)
+    done.already = sum(count for (_cell, quarantined), count in found.items() if quarantined)
     done.not_counted = len(voters) - found.total()
     round_ = Round.objects.filter(poll=poll, number=poll.round).first()
     least = anonymity_threshold.least(step_of(round_) if round_ else 1)
     small = _small_cells(poll, least)
     counted: Counter[int | None] = Counter()
-    for (cell, apart), count in found.items():
-        if not apart:
+    for (cell, quarantined), count in found.items():
+        if not quarantined:
             counted[None if cell in small else cell] += count
     cells = {cell for cell, count in counted.items() if _is_safe_to_move(poll, cell, small, count, least)}
     done.too_few = sum(count for cell, count in counted.items() if cell not in cells)
     if done.too_few and not cells:
         raise TooFewBallots(
             _(
-                "Set aside at least %(least)s ballots together, and leave as many: fewer would show what each"
-                " of them marks."
+                "Quarantine at least %(least)s ballots together, and leave as many: with fewer, the"
+                " tallies would show what each of them marks."
             )
             % {"least": least}
         )
@@ -72,6 +78,7 @@ def cells_to_move(poll: Poll, voters: list[bytes], done: QuarantineOutcome) -> s
 
 
 def _small_cells(poll: Poll, least: int) -> set[int | None]:
+    """Return the released decisions of which fewer than `least` ballots are in the first tally."""
     decisions = Quarantine.objects.filter(poll_id=poll.pk, round=poll.round, released_at__isnull=False)
     counted = Ballot.objects.filter(quarantine_id=None)
     return {
@@ -86,5 +93,5 @@ def _is_safe_to_move(poll: Poll, cell: int | None, small: set[int | None], count
         return False
     of_cell = Q(released_from=cell) if cell else Q(released_from=None) | Q(released_from__in=small)
     counted = Ballot.objects.filter(of_cell, poll_id=poll.pk, round=poll.round, quarantine_id=None)
-    left = counted.order_by()[: count + least].count() - count
-    return left == 0 or left >= least
+    remaining = counted.order_by()[: count + least].count() - count
+    return remaining == 0 or remaining >= least

@@ -1,4 +1,7 @@
-"""Moving ballots between the two tallies, by whoever holds the checkpoints of all partitions."""
+"""Moves ballots between the first tally and the second.
+
+Every move locks the checkpoints of all partitions. Nobody counts meanwhile, so each tally row has one writer.
+"""
 
 from __future__ import annotations
 
@@ -21,37 +24,35 @@ from polls.models import Ballot, Poll, Round
 from polls.signals import ballots_appended
 from polls.votelog import store_clock
 
-#: Ballots a transaction of a release: counting waits for as long as these take.
+#: Ballots that a release moves in one transaction; counting waits for it.
 CHUNK = 5000
-#: Voters a statement.
+#: Voters in one statement.
 _VOTERS = 5000
-#: How long a page moves ballots before it leaves the rest to the sweep, and the sweep to the next one.
+#: A page or a sweep that releases ballots stops after this; the next sweep goes on.
 MOVE_SECONDS = 2.0
 
 
 @dataclass(slots=True)
 class QuarantineOutcome:
-    """What became of a list of receipts. Without any ballot set aside there is no decision."""
+    """What became of a list of receipts. If no ballot could be quarantined, there is no decision."""
 
     decision: Quarantine | None = None
     ballots: int = 0
-    already: int = 0  # set aside before
-    too_few: int = 0  # left where they are: released together, and of so few the marks would show
-    not_counted: int = 0  # still to be counted, or in the dead letters
-    unknown: int = 0  # no receipt of ours, or of another round
+    already: int = 0  # in quarantine before
+    too_few: int = 0  # not moved, since the tallies would show what they mark
+    not_counted: int = 0  # still to be counted, or dead letters
+    unknown: int = 0  # not receipts of this round
 
 
 def resume_releases() -> None:
-    """Move on with releases that somebody began and left."""
+    """Continue releases that were begun and not finished."""
     for decision in Quarantine.objects.filter(released_at__isnull=False, moved_at=None).order_by("pk"):
         move_back(decision)
 
 
-def move_back(
-    decision: Quarantine, seconds: float = MOVE_SECONDS, progress: Callable[[int], None] | None = None
-) -> None:
-    """Bring a released decision's ballots back into the first tally, a chunk a transaction."""
-    deadline = time.monotonic() + seconds
+def move_back(decision: Quarantine, progress: Callable[[int], None] | None = None) -> None:
+    """Move a released decision's ballots back into the first tally, chunk by chunk, for a few seconds."""
+    deadline = time.monotonic() + MOVE_SECONDS
     while decision.moved_at is None and time.monotonic() < deadline:
         moved = move_chunk_back(decision)
         if progress:
@@ -60,19 +61,20 @@ def move_back(
 
 
 def move_chunk_back(decision: Quarantine) -> int:
+    """Move the next chunk of ballots back in one transaction; return how many."""
     with transaction.atomic():
         lock_all_checkpoints()
-        apart = Ballot.objects.filter(quarantine_id=decision.pk)
-        # The last ones all together: a few of them alone would show what they mark.
-        some = list(apart.order_by("voter_key").values_list("voter_key", "selection")[: 2 * CHUNK])
+        quarantined = Ballot.objects.filter(quarantine_id=decision.pk)
+        # Never leave less than a chunk for last: moved alone, a few ballots would show what they mark.
+        some = list(quarantined.order_by("voter_key").values_list("voter_key", "selection")[: 2 * CHUNK])
         some = some if len(some) < 2 * CHUNK else some[:CHUNK]
         if some:
-            moved = apart.filter(voter_key__lte=some[-1][0])
+            moved = quarantined.filter(voter_key__lte=some[-1][0])
             moved.update(quarantine_id=None, released_from=decision.pk)
             _move((decision.poll_id, decision.round), [selection for _voter, selection in some], into=False)
             result_updates.update_result(decision.poll_id, decision.round)
         else:
-            # A decision less, though no ballot more: screens name both.
+            # Screens also show the number of decisions, and that has changed.
             lifecycle.bump_revision(decision.poll_id)
         if len(some) < CHUNK:
             decision.moved_at = timezone.now()
@@ -81,6 +83,7 @@ def move_chunk_back(decision: Quarantine) -> int:
 
 
 def quarantine(poll: Poll, voters: list[bytes], cells: set[int | None], done: QuarantineOutcome) -> None:
+    """Move these voters' ballots into the second tally, as far as they are in one of the `cells`."""
     assert done.decision is not None
     for ballots in ballots_in_chunks(poll, voters):
         rows = ballots.filter(quarantine_id=None).values_list("voter_key", "selection", "released_from")
@@ -93,7 +96,7 @@ def quarantine(poll: Poll, voters: list[bytes], cells: set[int | None], done: Qu
 
 
 def ballots_in_chunks(poll: Poll, voters: list[bytes]) -> Iterator[QuerySet[Ballot]]:
-    """These voters' ballots in the current round, some a statement."""
+    """Yield querysets of these voters' ballots in the current round, each for one statement."""
     ballots = Ballot.objects.filter(poll_id=poll.pk, round=poll.round)
     for start in range(0, len(voters), _VOTERS):
         yield ballots.filter(voter_key__in=voters[start : start + _VOTERS])
@@ -104,7 +107,7 @@ def step_of(round_: Round) -> int:
 
 
 def _move(where: tuple[int, int], selections: Iterable[str], *, into: bool) -> None:
-    """From one tally into the other, at the second at which it is decided."""
+    """Move selections from one tally to the other, in the history at the present second."""
     round_ = Round.objects.get(poll_id=where[0], number=where[1])
     contribution = METHODS[round_.rules["method"]].contribution
     stepped = step_of(round_) > 1
@@ -113,12 +116,12 @@ def _move(where: tuple[int, int], selections: Iterable[str], *, into: bool) -> N
         keys = (BALLOTS, *contribution(decode(selection)))
         delta.add(where, second, keys, -1, quarantined=not into, stepped=stepped)
         delta.add(where, second, keys, 1, quarantined=into, stepped=stepped)
-    # Whichever partition's slots: we hold them all.
+    # Any partition will do: we hold the locks of all.
     tally_deltas.add(0, delta)
 
 
 def announce(poll_id: int) -> None:
-    """Screens, and whoever came to count while we held the checkpoints and passed by."""
+    """Tell screens, and start the counting that found the checkpoints locked and gave up."""
     tally_changed.send_robust(sender=None, poll_ids={poll_id})
     partitions = set(Checkpoint.objects.values_list("partition", flat=True))
     ballots_appended.send_robust(sender=None, partitions=partitions)
