@@ -1,4 +1,4 @@
-"""Questions to stores that may hang, running side by side, with one bound on the wait for all of them."""
+"""Runs probes of stores that may hang, in parallel, with one timeout for all of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_SECONDS = 3.0
 
 
 class ProbeRunner:
-    """A question that is still open isn't running again: what hangs holds one thread, not one a request."""
+    """Runs a fixed set of probes. One that still hangs isn't started again, so it holds one thread only."""
 
     def __init__(self, probes: Mapping[str, Callable[[], Any]]) -> None:
         self._probes = probes
@@ -25,7 +25,7 @@ class ProbeRunner:
         self._lock = Lock()
 
     def run(self) -> dict[str, Any]:
-        """By question what it returned or raised; a TimeoutError where nothing came in time."""
+        """Return by name what each probe returned or raised; a TimeoutError if it didn't finish in time."""
         with self._lock:
             running = {name: self._start(name) for name in self._probes}
         wait(running.values(), TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""Which workers live, and whether the sweep was seen: each says so every few seconds."""
+"""Heartbeats: workers and the sweep each update a row every few seconds, which shows that they are alive."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from analytics.models import Pulse
 logger = logging.getLogger(__name__)
 
 _INTERVAL_SECONDS = 5
-#: A worker or sweep that was not seen for this long is taken to be gone.
+#: A worker or sweep without a heartbeat for this long counts as stopped.
 STALE_AFTER = timedelta(seconds=15)
 
 
 def record(name: str) -> None:
-    # By the database's clock, as those who look: a host whose own is wrong is not gone.
+    """Record a heartbeat, by the database's clock: a host's own clock may be wrong."""
     Pulse.objects.update_or_create(name=name, defaults={"seen_at": Now()})
 
 
@@ -29,7 +29,7 @@ _stopping = threading.Event()
 
 
 def start(sender: Any = None, **_: Any) -> None:
-    """Once a worker is ready: tell every few seconds that it lives."""
+    """Start a worker's heartbeat, once it is ready."""
     _stopping.clear()
     name = f"worker {getattr(sender, 'hostname', '')}".strip()
     threading.Thread(target=_run, args=(name,), name="heartbeat", daemon=True).start()
@@ -56,7 +56,7 @@ def _run(name: str) -> None:
 
 
 def workers() -> list[dict[str, Any]]:
-    """Workers seen within the last ten minutes: name, seconds since they were seen, alive."""
+    """Return the workers seen within ten minutes: name, seconds since the last heartbeat, alive."""
     rows = _ages().filter(name__startswith="worker", age__lt=timedelta(minutes=10)).order_by("name")
     return [
         {
@@ -73,7 +73,7 @@ def worker_alive() -> bool:
 
 
 def sweep_alive() -> bool:
-    """Whether beat's sweep was seen lately, which opens and closes polls and finds what was left behind."""
+    """Whether Celery beat runs: its sweep opens and closes polls, and counts what was left behind."""
     return _ages().filter(name="sweep", age__lt=STALE_AFTER).exists()
 
 

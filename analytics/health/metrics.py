@@ -1,4 +1,4 @@
-"""The figures of /metrics, as Prometheus reads them."""
+"""The metrics for Prometheus, at /metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from polls.votelog import sync_clock
 
 
 def render() -> str:
-    """Prometheus text. Nothing by poll: a hidden tally must not be read off a graph."""
+    """Render the metrics as text. None of them is by poll: a graph must not show a hidden tally."""
     now = status()
     sync_clock()
     gauges: list[tuple[str, str, int]] = [
@@ -47,7 +47,7 @@ _scraper = ProbeRunner({"metrics": render})
 
 
 def render_with_timeout() -> str:
-    """The same within a few seconds: raises what a store does that is away, TimeoutError where one hangs."""
+    """Render within a few seconds: raises the error of a store that fails, TimeoutError if one hangs."""
     answer = _scraper.run()["metrics"]
     if isinstance(answer, BaseException):
         raise answer

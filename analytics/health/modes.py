@@ -1,7 +1,8 @@
-"""Degraded modes: what goes on with less, by itself and for as long as it has to.
+"""Degraded modes: what the system does without while a part of it fails or is overloaded.
 
-Some are found by asking (`readiness.check_readiness`). Those that only a process itself can know, such as
-that it is crowded, it publishes in the cache, where they fade unless they are published again.
+Most are detected by probes (readiness.py). A mode that only the process itself can know, such as being
+overloaded (`crowded`), is published in the cache by that process. It expires there unless it is published
+again.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ PROOF_OF_WORK = "proof_of_work"
 SECRET_KEY_DIFFERS = "secret_key_differs"  # noqa: S105
 CLOCK_OFF = "clock_off"
 
-#: In the order of their weight; what each means for those who watch and vote.
+#: Most serious first; what each means for operators, voters and viewers.
 DESCRIPTIONS: dict[str, Any] = {
-    LOG_INCONSISTENT: _("The vote log needs an operator: no ballot is accepted or counted until then."),
+    LOG_INCONSISTENT: _("The vote log needs an operator: until then no ballot is accepted or counted."),
     LOG_AWAY: _("The vote log doesn't answer: no ballot is accepted or counted until it does."),
     SECRET_KEY_DIFFERS: _(
         "A server has another SECRET_KEY than the one that voters are known by: with it every browser could"
@@ -57,12 +58,12 @@ DESCRIPTIONS: dict[str, Any] = {
     CLOCK_OFF: _("A server's clock differs from the vote log's by more than five seconds: set it right."),
     PROOF_OF_WORK: _("Voters of a poll do a proof of work before they cast."),
 }
-#: What one process publishes holds for so long (seconds), unless it does so again.
+#: A published mode ends after this many seconds, unless it is published again.
 EXPIRES_AFTER_SECONDS = 5
 
 
 def publish(mode: str) -> None:
-    """This process is in this mode now. Never raises: it is said in passing."""
+    """Publish that this process is in this mode now. Never raises."""
     try:
         cache.set(_key(mode), 1, EXPIRES_AFTER_SECONDS)
     except Exception:

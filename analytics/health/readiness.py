@@ -1,4 +1,4 @@
-"""Whether this process accepts ballots, and which parts and modes say otherwise: for /readyz."""
+"""Readiness for /readyz: whether this process accepts ballots, the state of each part, and degraded modes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from polls.votelog import cached_heads, get_log, sync_clock
 
 logger = logging.getLogger(__name__)
 
-#: A host's clock that is further off than this from the vote log's needs an operator.
+#: A host whose clock differs by more from the vote log's needs an operator.
 CLOCK_TOLERANCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether ballots are accepted here, what of each part, and which degraded modes there are.
+    """Whether ballots are accepted here, the state of each part, and the degraded modes.
 
-    parts: "ok" or what is wrong. Says nothing of any poll.
+    `parts` maps a part to "ok" or what is wrong with it. Says nothing about any poll.
     """
 
     ready: bool
@@ -37,7 +37,7 @@ class Readiness:
 
 
 def check_readiness() -> Readiness:
-    """Asks every store, and waits a few seconds at most for those that hang."""
+    """Probe all stores, and wait at most a few seconds for any that hang."""
     found = _probes.run()
     parts = {name: _part_state(name, found[name]) for name in PARTS}
     asked = {mode for mode in _MODE_PROBES if found[mode] is True}
@@ -49,7 +49,7 @@ def check_readiness() -> Readiness:
 
 
 def _is_ready(parts: dict[str, str]) -> bool:
-    """What ballots need: the log, the key that voters are known by, and the database where it is the log."""
+    """Whether ballots can be accepted: by the log, by SECRET_KEY, and by the database if it is the log."""
     needed = ["vote_log", "backlog"]
     if settings.VOTE_LOG == "database":
         needed.append("database")
@@ -70,10 +70,10 @@ def _implied_modes(parts: dict[str, str]) -> set[str]:
 
 def _part_state(name: str, answer: Any) -> str:
     if name in _FAILURES:
-        # Where the store that knows is away, its own part says so.
+        # If the store that knows is away, its own part says so.
         return _UNKNOWN if isinstance(answer, BaseException) else OK if answer else _FAILURES[name]
     if name == "backlog":
-        # Not known while the database is away: how far it has counted is in there.
+        # Unknown while the database is away, since that knows how far ballots are counted.
         return "too_long" if isinstance(answer, int) and answer > settings.BACKLOG_LIMIT else OK
     if isinstance(answer, BaseException):
         logger.warning("not_ready", extra={"part": name}, exc_info=answer)
@@ -84,7 +84,7 @@ def _part_state(name: str, answer: Any) -> str:
 OK = "ok"
 PARTS = ("database", "vote_log", "broker", "backlog", "workers", "beat", "clock", "secret_key")
 _UNKNOWN = "unknown"
-#: Parts that are so or not so, and what is said where they aren't.
+#: Parts whose probe returns a bool, and their state if it is False.
 _FAILURES = {"workers": "none", "beat": "silent", "clock": "off", "secret_key": "differs"}
 _MODE_OF_PART = {
     "workers": modes.COUNTING_STOPPED,
@@ -92,7 +92,7 @@ _MODE_OF_PART = {
     "clock": modes.CLOCK_OFF,
     "secret_key": modes.SECRET_KEY_DIFFERS,
 }
-#: More than this wait to be counted: whoever watches sees an old tally.
+#: With more uncounted ballots than this, viewers see an old tally.
 BEHIND_BALLOTS = 100_000
 
 

@@ -1,4 +1,4 @@
-"""How far ballots are counted, who counts, and what waits for a person: for the admin and the metrics."""
+"""The status of the vote log and of counting, for the admin and the metrics."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from polls.votelog import get_log
 
 
 def status() -> dict[str, Any]:
-    """For the admin's eyes: backlog by partition, workers, sweep, dead letters, the log's health."""
+    """Return backlog by partition, workers, sweep, dead letters and whether the log is consistent."""
     return {**log_status(), **counting_status()}
 
 
 def log_status() -> dict[str, Any]:
-    """How far the vote log is counted, and whether it is the one counted from. Raises if it is down."""
+    """Return the backlog, and whether the log is the one that was counted from. Raises if it is down."""
     heads = get_log().heads()
     partitions = []
     for row in Checkpoint.objects.order_by("partition"):
@@ -42,7 +42,7 @@ def log_status() -> dict[str, Any]:
 
 
 def counting_status() -> dict[str, Any]:
-    """Who counts, and what is left for a person to decide; from the database alone."""
+    """Return workers, sweep, and what waits for a person. Queries the database only."""
     swept = Pulse.objects.filter(name="sweep").values_list("seen_at", flat=True).first()
     return {
         "workers": heartbeats.workers(),

@@ -1,4 +1,4 @@
-"""The page of a poll's earlier rounds: their published results, and the audit bundles that prove them."""
+"""The page with the published results and audit bundles of a poll's earlier rounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from polls.pages.views import poll_page
 
 @poll_page
 def earlier_rounds(request: HttpRequest, poll: Poll) -> HttpResponse:
-    """A reset takes a result from the poll's other pages; what was published stays to be seen here."""
+    """Show earlier rounds. A reset removes their results from the poll's other pages."""
     listed = rounds.with_results(rounds.public(poll))
     for each in listed:
         each["bundle"] = bundles.newest(poll.pk, each["round"].number)

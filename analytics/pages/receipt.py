@@ -1,8 +1,7 @@
-"""The receipt page: a voter hears what became of the ballot, and how to check the whole count.
+"""The receipt page: what became of a voter's ballot, and how to check the whole count.
 
-A receipt is nobody's business but its holder's, so it comes in a form's body, never in an
-address: those are kept by histories, logs and caches. Looking one up changes nothing, so
-the form needs no token, and the page stays one that a cache may hand out.
+A receipt is private, so the form sends it in the body, never in the address, which browsers, logs and
+caches keep. A lookup changes nothing, so the form needs no CSRF token, and the page can be cached.
 """
 
 from __future__ import annotations
@@ -26,55 +25,55 @@ from polls.pages.views import poll_page, unknown_poll
 from polls.poll_document import poll_document
 from polls.text.integers import whole_number
 
-#: A receipt, and whatever a form puts around it.
+#: Enough for a receipt in a form.
 _BODY_MAX_BYTES = 4096
 
-#: What became of a ballot: tone, title, sentence.
+#: By status of the ballot: tone, title and sentence.
 _VERDICTS: dict[str, tuple[str, Any, Any]] = {
     "counted": ("good", _("Counted"), _("Your ballot is part of the count.")),
     "accepted": (
         "",
         _("Accepted, being counted"),
         _(
-            "Your ballot is safely in. It is counted in a moment, or looked at by the organiser first; check"
+            "Your ballot is stored. It will be counted in a moment, or the organiser looks at it first. Check"
             " again later."
         ),
     ),
     "replaced": (
         "warn",
         _("Replaced by a later ballot of yours"),
-        _("You changed your ballot, and the later one takes its place. Check with the later receipt."),
+        _("You changed your ballot, and the later one counts instead. Check with the later receipt."),
     ),
     "quarantined": (
         "warn",
         _("Set aside for review: it counts in the second tally"),
         _(
-            "The organiser doubts some ballots, yours among them. They are counted apart, in a second tally"
-            " beside the result; while they are few, only their number is shown."
+            "The organiser doubts some ballots, including yours. They are counted in a second tally next to"
+            " the result. As long as they are few, only their number is shown."
         ),
     ),
     "rejected": (
         "bad",
         _("Rejected"),
         _(
-            "The organiser looked at it and decided that it can't count: it didn't fit the poll's rules, or"
-            " another ballot of yours is counted."
+            "The organiser decided that your ballot can't count: it broke the poll's rules, or another ballot"
+            " of yours is counted."
         ),
     ),
     "purged": (
         "",
         _("Not linked to a ballot any more"),
         _(
-            "What linked this round's receipts to its ballots was destroyed for good, to protect the voters."
-            " Look for your receipt in the published list: if it is there, your ballot is counted."
+            "To protect the voters, the links between this round's receipts and ballots were destroyed for"
+            " good. Look for your receipt in the published list: if it is there, your ballot is counted."
         ),
     ),
     "unknown": (
         "bad",
         _("We don't know this receipt"),
         _(
-            "A receipt has 72 characters, and small and capital letters differ. Copy it again from where you"
-            " kept it."
+            "A receipt has 72 characters, and capital and small letters are different. Copy it again from"
+            " where you kept it."
         ),
     ),
 }
@@ -84,7 +83,7 @@ _VERDICTS: dict[str, tuple[str, Any, Any]] = {
 @require_http_methods(["GET", "HEAD", "POST"])
 def receipt(request: HttpRequest, code: str) -> HttpResponse:
     if request.method != "POST":
-        return _asking(request, code)
+        return _form_page(request, code)
     length = whole_number(request.META.get("CONTENT_LENGTH") or "0")
     if length is None or length > _BODY_MAX_BYTES:
         return HttpResponse(TooLarge().detail, status=413, content_type="text/plain; charset=utf-8")
@@ -114,12 +113,12 @@ def _verdict(poll: Poll, typed: str) -> dict[str, Any]:
 
 
 @poll_page
-def _asking(request: HttpRequest, poll: Poll) -> HttpResponse:
+def _form_page(request: HttpRequest, poll: Poll) -> HttpResponse:
     return _page(request, poll, {})
 
 
 def _page(request: HttpRequest, poll: Poll, answer: dict[str, Any]) -> HttpResponse:
-    # The same for everybody: what staff may see besides is in the admin.
+    # The same page for everybody; staff see more in the admin.
     public = may_see(poll.state, poll.results_visible, Viewer.PUBLIC)
     context = {
         "poll": poll_document(poll),

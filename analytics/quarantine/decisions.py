@@ -40,7 +40,7 @@ def quarantine_receipts(poll: Poll, receipts: Iterable[str], reason: str, by: st
     done, given = QuarantineOutcome(), list(islice(receipts, MAX_RECEIPTS + 1))
     if len(given) > MAX_RECEIPTS:
         raise Malformed(
-            _("A decision takes at most %(most)s receipts: quarantine the list in several parts.")
+            _("A decision takes at most %(most)s receipts: divide the list, and quarantine each part.")
             % {"most": f"{MAX_RECEIPTS:,}"}
         )
     reason, voters = _reason(reason), list(_open_receipts(poll, given, done))
