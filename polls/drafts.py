@@ -83,13 +83,8 @@ def change_poll(
         _replace_choices(poll, choices)
     poll.save()
     lifecycle.bump_revision(poll.pk)
-    record(
-        by,
-        action,
-        poll.code,
-        **_record_detail(poll, fields),
-        **({} if choices is None else {"choices": choices}),
-    )
+    detail = _record_detail(poll, fields) | ({} if choices is None else {"choices": choices})
+    record(by, action, poll.code, **detail)
     poll.refresh_from_db()
     return poll
 
@@ -174,10 +169,8 @@ def _check_times(poll: Poll, before: Mapping[str, datetime | None]) -> None:
         if not in_window(moment):
             raise _field_error(name, str(OUTSIDE))
         if moment <= clock.utc_now():
-            hint = (
-                _("To open the poll now, leave it empty and open it by hand.") if name == "opens_at" else ""
-            )
-            raise _field_error(name, f"{PASSED} {hint}".rstrip())
+            hint = _(" To open the poll now, leave it empty and open it by hand.")
+            raise _field_error(name, f"{PASSED}{hint if name == 'opens_at' else ''}")
     if poll.opens_at and poll.closes_at and poll.closes_at <= poll.opens_at:
         raise _field_error("closes_at", _("The poll would close before it opens."))
 
@@ -201,14 +194,14 @@ def _replace_choices(poll: Poll, labels: Sequence[str]) -> None:
     """Replace a draft's choices. A number that voters have seen stays with its text for ever."""
     seen = _published_numbers(poll)
     numbers = {on_one_line(c.label): c.number for c in poll.choices.all() if c.number in seen}
-    following = max(seen, default=0) + 1
+    next_number = max(seen, default=0) + 1
     rows = []
     for position, label in enumerate(labels, 1):
         number = numbers.get(label)
         if number is None:
-            number, following = following, following + 1
+            number, next_number = next_number, next_number + 1
         rows.append(Choice(poll=poll, number=number, position=position, label=label))
-    if following > MAX_CHOICES + 1:
+    if next_number > MAX_CHOICES + 1:
         raise _field_error(
             "choices",
             _(

@@ -55,8 +55,9 @@ def open_poll(poll_id: int, by: str = COMMAND) -> Poll:
         poll.voters_by = keys.newest_fingerprint()  # SECRET_KEY may be newer than the draft
         if poll.opens_at is None or poll.opens_at > now:
             poll.opens_at = now
-        asked = {"question": poll.question, "rules": _frozen_rules(poll)}
-        Round.objects.create(poll=poll, number=poll.round, opened_at=now, **asked)
+        Round.objects.create(
+            poll=poll, number=poll.round, opened_at=now, question=poll.question, rules=_frozen_rules(poll)
+        )
 
     return _take_step(poll_id, step, by, "poll opened")
 

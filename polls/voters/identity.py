@@ -48,17 +48,24 @@ def new_cookie() -> str:
 
 def read_cookie(cookie: str | None) -> bytes | None:
     """Return the token of a cookie that we signed, None for anything else."""
-    if cookie is None or len(cookie) != _COOKIE_LENGTH:
-        return None
-    try:
-        raw = a2b_base64(cookie.encode().translate(_URL_SAFE) + b"=")
-    except ValueError:
+    raw = _decode(cookie, _COOKIE_LENGTH)
+    if raw is None:
         return None
     token, mac = raw[:_TOKEN], raw[_TOKEN:]
     for secret in signing_secrets():
         if hmac.compare_digest(mac, _mac(token, secret)):
             return token
     return None
+
+
+def _decode(cookie: str | None, length: int) -> bytes | None:
+    """Decode base64url of this length without its padding, None for anything else."""
+    if cookie is None or len(cookie) != length:
+        return None
+    try:
+        return a2b_base64(cookie.encode().translate(_URL_SAFE) + b"==")
+    except ValueError:
+        return None
 
 
 def cookie_header(value: str, *, secure: bool) -> str:
@@ -87,12 +94,8 @@ def make_pass(identity: str, poll_id: int, voter_secret: bytes, voter_key: bytes
 
 def read_pass(identity: str, poll_id: int, voter_secret: bytes, cookie: str | None) -> bytes | None:
     """Return the voter_key of a valid pass for this poll, None for anything else."""
-    purpose = _PURPOSES.get(identity)
-    if cookie is None or purpose is None or len(cookie) != _PASS_LENGTH:
-        return None
-    try:
-        raw = a2b_base64(cookie.encode().translate(_URL_SAFE) + b"==")
-    except ValueError:
+    purpose, raw = _PURPOSES.get(identity), _decode(cookie, _PASS_LENGTH)
+    if purpose is None or raw is None:
         return None
     body, mac = raw[: _PASS.size], raw[_PASS.size :]
     ours = (keyed_hash(body + voter_secret, secret, purpose, _MAC) for secret in signing_secrets())
