@@ -86,7 +86,7 @@ def _add_dead_letters(partition: int, failures: Sequence[Failure]) -> None:
             ballot_id=entry.ballot_id,
             selection=_storable(entry.selection),
             replaces=entry.replaces,
-            aside=entry.quarantine_rule[:20],
+            quarantine_rule=entry.quarantine_rule[:20],
             accepted_at=from_milliseconds(entry.at) if entry.at else None,
             reason=reason,
             detail=detail,

@@ -70,5 +70,5 @@ def _entry(letter: DeadLetter) -> Entry:
         ballot_id=bytes(letter.ballot_id),
         selection=letter.selection,
         replaces=bytes(letter.replaces) if letter.replaces is not None else None,
-        quarantine_rule=letter.aside,
+        quarantine_rule=letter.quarantine_rule,
     )

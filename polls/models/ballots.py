@@ -60,7 +60,7 @@ class DeadLetter(models.Model):
     ballot_id = models.BinaryField(max_length=16, editable=False)
     selection = models.CharField(max_length=400, editable=False)
     replaces = models.BinaryField(max_length=16, null=True, editable=False)
-    aside = models.CharField(max_length=20, default="", editable=False)
+    quarantine_rule = models.CharField(max_length=20, default="", db_column="aside", editable=False)
     reason = models.CharField(_("reason"), max_length=40)
     detail = models.TextField(_("detail"), blank=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.WAITING, db_index=True)

@@ -21,7 +21,7 @@ class LogEntry(models.Model):
     ballot_id = models.BinaryField(max_length=16)
     selection = models.CharField(max_length=400)
     replaces = models.BinaryField(max_length=16, null=True)
-    aside = models.CharField(max_length=20, default="")
+    quarantine_rule = models.CharField(max_length=20, default="", db_column="aside")
 
 
 class Claim(models.Model):

@@ -214,7 +214,7 @@ class DatabaseVoteLog:
             ballot_id=ballot.ballot_id,
             selection=ballot.selection,
             replaces=current.ballot_id if current else None,
-            aside=ballot.quarantine_rule,
+            quarantine_rule=ballot.quarantine_rule,
         )
 
     @staticmethod
@@ -251,7 +251,14 @@ class DatabaseVoteLog:
 
 def _appended_together(row: LogEntry) -> tuple[str, int, int, int, str, int]:
     # A marker is a block of its own, whatever came at the same time.
-    return row.kind, row.poll_id, row.round, row.at, row.aside, row.position if row.kind == "close" else 0
+    return (
+        row.kind,
+        row.poll_id,
+        row.round,
+        row.at,
+        row.quarantine_rule,
+        row.position if row.kind == "close" else 0,
+    )
 
 
 def _block(rows: Sequence[LogEntry]) -> Block:
@@ -269,7 +276,7 @@ def _block(rows: Sequence[LogEntry]) -> Block:
         [bytes(row.ballot_id) for row in rows],
         [row.selection for row in rows],
         replaces if any(replaces) else None,
-        first.aside,
+        first.quarantine_rule,
     )
 
 
