@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.full_only
-def test_ballots_lie_in_the_order_of_voters_not_of_arrival() -> None:
+def test_rows_are_in_the_order_of_voters_not_of_arrival() -> None:
     poll = open_poll()
     counting.count_blocks(0, [block_of(poll, [7, 3, 9, 1], "1112"), block_of(poll, [8, 2], "21", first=5)])
     with connection.cursor() as cursor:
@@ -25,7 +25,7 @@ def test_ballots_lie_in_the_order_of_voters_not_of_arrival() -> None:
         assert [int.from_bytes(row[0], "big") for row in cursor.fetchall()] == [1, 2, 3, 7, 8, 9]
 
 
-def test_a_block_that_comes_twice_counts_once() -> None:
+def test_a_block_in_two_batches_counts_once() -> None:
     poll = open_poll()
     block = block_of(poll, range(20), ["1", "2"] * 10)
     again = block_of(poll, range(20), block.selections, first=21, ballot_ids=block.ballot_ids)
@@ -38,7 +38,7 @@ def test_a_block_that_comes_twice_counts_once() -> None:
     assert not DeadLetter.objects.exists()
 
 
-def test_a_block_that_comes_twice_in_one_batch_counts_once() -> None:
+def test_a_block_twice_in_one_batch_counts_once() -> None:
     poll = open_poll()
     block = block_of(poll, range(20), ["1"] * 20)
     counting.count_blocks(0, [block, block_of(poll, range(20), ["1"] * 20, 21, ballot_ids=block.ballot_ids)])
@@ -46,7 +46,7 @@ def test_a_block_that_comes_twice_in_one_batch_counts_once() -> None:
     assert not DeadLetter.objects.exists()
 
 
-def test_a_voter_who_is_in_the_ledger_with_another_ballot_stops_nobody_else() -> None:
+def test_a_voter_with_another_ballot_in_the_ledger_stops_nobody_else() -> None:
     poll, other = open_poll(), open_poll()
     # As a dead letter leaves it that was counted before.
     Ballot.objects.create(poll_id=poll.pk, round=1, voter_key=key(5), ballot_id=b"x" * 16, selection="3")
@@ -65,7 +65,7 @@ def test_a_voter_who_is_in_the_ledger_with_another_ballot_stops_nobody_else() ->
     assert check_books(other) == {(1, "ballots"): 10, (1, "2"): 10}
 
 
-def test_after_a_conflict_it_looks_before_it_writes_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_conflict_existing_ballots_are_looked_up_first(monkeypatch: pytest.MonkeyPatch) -> None:
     poll = open_poll()
     tries: list[int] = []
     insert_all = ballot_rows._insert_all

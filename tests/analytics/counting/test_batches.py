@@ -86,7 +86,7 @@ def test_every_accepted_ballot_is_counted_once() -> None:
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_it_counts_in_batches_until_the_log_is_empty() -> None:
+def test_a_partition_is_counted_in_batches_until_its_log_is_empty() -> None:
     poll = open_poll()
     for start in range(0, 60, 6):
         fill(poll, range(start, start + 6))
@@ -110,7 +110,7 @@ def test_it_counts_in_batches_until_the_log_is_empty() -> None:
     }
 
 
-def test_a_batch_that_was_abandoned_is_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_failed_is_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
     poll = open_poll(revote=True)
     ballots = fill(poll, range(30))
     count()
@@ -135,7 +135,9 @@ def test_a_batch_that_was_abandoned_is_counted_again(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("batch", [1, 2, 1000])
-def test_doubled_entries_count_once(twice: Callable[[], None], settings: Any, batch: int) -> None:
+def test_entries_that_are_in_the_log_twice_count_once(
+    twice: Callable[[], None], settings: Any, batch: int
+) -> None:
     settings.COUNT_BATCH = batch
     poll = open_poll(revote=True)
     ballots = fill(poll, range(6), 1)
@@ -147,7 +149,7 @@ def test_doubled_entries_count_once(twice: Callable[[], None], settings: Any, ba
     assert not DeadLetter.objects.exists()
 
 
-def test_version_grows_with_each_change_and_epoch_with_a_reset() -> None:
+def test_the_version_grows_with_each_change_and_the_epoch_with_a_reset() -> None:
     poll = open_poll()
     stamps = [tallies.snapshot(poll).stamp]
     for number in range(5):
@@ -172,7 +174,7 @@ def test_version_grows_with_each_change_and_epoch_with_a_reset() -> None:
 
 @pytest.mark.django_db(transaction=True)
 class TestSeveralWorkers:
-    def test_workers_on_all_partitions_count_once(self, settings: Any) -> None:
+    def test_several_workers_count_every_ballot_once(self, settings: Any) -> None:
         settings.COUNT_BATCH = 20
         poll = open_poll(revote=True)
         ballots = fill(poll, range(150), 1)
@@ -183,7 +185,7 @@ class TestSeveralWorkers:
         assert count() == 0
         assert check_books(poll) == {(1, "ballots"): 150, (1, "1"): 100, (1, "2"): 50}
 
-    def test_the_books_balance_at_every_moment(self, settings: Any) -> None:
+    def test_tally_and_ledger_agree_at_every_moment(self, settings: Any) -> None:
         settings.COUNT_BATCH = 5
         poll = open_poll(revote=True)
 
@@ -198,7 +200,7 @@ class TestSeveralWorkers:
         assert check_books(poll)[1, "ballots"] == 60
 
     @pytest.mark.full_only
-    def test_a_worker_passes_by_a_partition_that_another_holds(self) -> None:
+    def test_a_worker_skips_a_partition_that_another_has_locked(self) -> None:
         poll = open_poll()
         fill(poll, range(40), 1)
         held, let_go = threading.Event(), threading.Event()
@@ -221,9 +223,7 @@ class TestSeveralWorkers:
         assert check_books(poll)[1, "ballots"] == 40
 
     @pytest.mark.full_only
-    def test_what_came_while_another_passed_by_is_not_left_behind(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_ballots_that_a_skipping_worker_left_are_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The one that holds the partition looks again after it has let go."""
         poll = open_poll()
         fill(poll, range(20), 1)
@@ -276,7 +276,7 @@ def look(poll: Poll) -> None:
     assert sums[True] == sums[False]
 
 
-def test_a_screen_that_can_not_be_told_stops_no_counting(settings: Any) -> None:
+def test_a_failing_receiver_does_not_stop_the_counting(settings: Any) -> None:
     settings.COUNT_BATCH = 10
 
     def fail(**_: Any) -> None:
@@ -294,7 +294,7 @@ def test_a_screen_that_can_not_be_told_stops_no_counting(settings: Any) -> None:
     assert Poll.objects.get().state == State.CLOSED
 
 
-def test_points_tell_when_ballots_came_in() -> None:
+def test_the_history_has_the_second_of_acceptance() -> None:
     poll = open_poll(revote=True)
     entries = [
         Entry(n, "ballot", poll.pk, 1, second * 1000 + 999, bytes([n]) * 16, bytes([n]) * 16, "1")

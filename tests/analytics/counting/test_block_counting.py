@@ -30,7 +30,7 @@ def short_way_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short_way_only")
-def test_ballots_that_are_alike_and_alone_make_no_objects() -> None:
+def test_plain_ballots_stay_in_columns() -> None:
     poll, other = open_poll(), open_poll(method="multiple", max_selections=2)
     blocks = [
         block_of(poll, range(300), ["1", "2", "3"] * 100),
@@ -57,7 +57,7 @@ def test_the_number_of_statements_does_not_grow_with_the_ballots() -> None:
     assert check_books(poll)[1, "ballots"] == 1000
 
 
-def test_a_voter_of_two_polls_and_two_rounds_is_another_voter_in_each() -> None:
+def test_a_voter_may_vote_in_several_polls_and_rounds() -> None:
     poll, other = open_poll(), open_poll()
     lifecycle.reset_poll(poll.pk)
     poll = lifecycle.open_poll(poll.pk)
@@ -73,7 +73,7 @@ def test_a_voter_of_two_polls_and_two_rounds_is_another_voter_in_each() -> None:
     assert not DeadLetter.objects.exists()
 
 
-def test_a_batch_may_change_more_counts_than_one_statement_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_may_need_several_statements_for_its_counters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tally_deltas, "_ROWS", 4)
     poll = open_poll(choices=20)
     blocks = [
@@ -85,7 +85,7 @@ def test_a_batch_may_change_more_counts_than_one_statement_takes(monkeypatch: py
 
 
 @pytest.mark.usefixtures("each_log")
-def test_polls_rounds_and_markers_are_mixed_in_a_batch() -> None:
+def test_a_batch_may_mix_polls_rounds_and_markers() -> None:
     polls = [open_poll(revote=True) for _ in range(3)]
     first = fill(polls[0], range(30), 1)
     mixed = [new_ballot(polls[number % 3], 100 + number, 1 + number % 2) for number in range(60)]
@@ -109,7 +109,7 @@ def test_polls_rounds_and_markers_are_mixed_in_a_batch() -> None:
 
 @pytest.mark.usefixtures("each_log")
 @pytest.mark.parametrize("batch", [1, 10, 1000])
-def test_a_batch_ends_where_a_block_ends(settings: Any, batch: int) -> None:
+def test_batches_end_at_the_end_of_a_block(settings: Any, batch: int) -> None:
     settings.COUNT_BATCH = batch
     poll = open_poll()
     for start in range(0, 60, 12):

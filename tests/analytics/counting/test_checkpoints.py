@@ -25,7 +25,7 @@ from tests.threads import at_once
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log"), pytest.mark.both_logs]
 
 
-def test_it_counts_nothing_from_a_log_that_is_foreign_or_behind() -> None:
+def test_nothing_is_counted_from_another_log_or_an_older_copy() -> None:
     poll = open_poll()
     fill(poll, range(40), 1)
     for change in ({"generation": "ffff"}, {"position": 1_000_000}):
@@ -42,7 +42,7 @@ def test_it_counts_nothing_from_a_log_that_is_foreign_or_behind() -> None:
 
 
 @pytest.mark.parametrize("lost", [3, 10_000])
-def test_it_counts_nothing_behind_a_gap(lost: int) -> None:
+def test_nothing_is_counted_after_a_gap(lost: int) -> None:
     """Entries that are gone before they were counted must not be passed over in silence."""
     poll, log = open_poll(), get_log()
     for voter in range(40):  # one by one, since a log may forget only all of what came together
@@ -54,7 +54,7 @@ def test_it_counts_nothing_behind_a_gap(lost: int) -> None:
     assert tallied(poll) == {}
 
 
-def test_a_partition_that_can_not_be_counted_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_partition_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
     poll = open_poll()
     fill(poll, range(40), 1)
     Checkpoint.objects.filter(partition=0).update(generation="ffff")
@@ -65,7 +65,7 @@ def test_a_partition_that_can_not_be_counted_holds_up_no_other(caplog: pytest.Lo
     assert "log_inconsistent" in caplog.text
 
 
-def test_the_log_is_made_once_by_whoever_comes_first() -> None:
+def test_the_first_use_makes_the_log_and_its_checkpoints() -> None:
     poll = make_poll()
     assert not Checkpoint.objects.exists()
     lifecycle.open_poll(poll.pk)
@@ -75,7 +75,7 @@ def test_the_log_is_made_once_by_whoever_comes_first() -> None:
     checkpoints.verify()
 
 
-def test_the_backlog_is_what_is_not_counted() -> None:
+def test_the_backlog_is_the_number_of_uncounted_entries() -> None:
     poll = open_poll()
     fill(poll, range(25))
     assert checkpoints.backlog() == 25
@@ -84,7 +84,7 @@ def test_the_backlog_is_what_is_not_counted() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_log_is_made_from_several_sides_at_once() -> None:
+def test_several_processes_make_the_same_log() -> None:
     votelog.forget_log()
     heads = at_once(lambda _: checkpoints.expected_heads(), range(6), threads=6)
     assert all(each == heads[0] for each in heads)

@@ -46,7 +46,7 @@ def ballots_in(table: Any, poll: Poll) -> int:
     return int(table.objects.filter(poll_id=poll.pk).count())
 
 
-def test_it_halts_and_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_poll_halts_and_others_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     poll, other = broken(), open_poll()
     fill(poll, range(60), 1)
     fill(other, range(30), 1)
@@ -64,7 +64,7 @@ def test_it_halts_and_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
     assert (row.actor, row.poll_code) == ("counting", poll.code)
 
 
-def test_few_that_fail_are_dead_letters() -> None:
+def test_a_few_failures_become_dead_letters() -> None:
     poll = open_poll()
     for start in range(0, 400, 100):
         voters = range(start, start + 100)
@@ -75,7 +75,7 @@ def test_few_that_fail_are_dead_letters() -> None:
     assert check_books(poll)[1, "ballots"] == 360
 
 
-def test_fewer_than_ten_dont_halt_a_poll() -> None:
+def test_fewer_than_ten_failures_do_not_halt_a_poll() -> None:
     poll = broken()
     fill(poll, range(circuit_breaker.MIN_FAILURES - 1), 1)
     count()
@@ -83,7 +83,7 @@ def test_fewer_than_ten_dont_halt_a_poll() -> None:
     assert ballots_in(DeadLetter, poll) == circuit_breaker.MIN_FAILURES - 1
 
 
-def test_failures_one_at_a_time_halt_it_too(settings: Any) -> None:
+def test_failures_in_many_small_batches_halt_a_poll(settings: Any) -> None:
     settings.COUNT_BATCH = 1
     poll = open_poll()
     fill(poll, range(20), 1)
@@ -96,7 +96,7 @@ def test_failures_one_at_a_time_halt_it_too(settings: Any) -> None:
     assert held_ballots.count_ballots(poll.pk) > 50
 
 
-def test_entries_of_no_poll_halt_none() -> None:
+def test_ballots_of_a_deleted_poll_become_dead_letters() -> None:
     poll = open_poll()
     fill(poll, range(30), 1)
     Round.objects.filter(poll=poll).delete()
@@ -106,7 +106,7 @@ def test_entries_of_no_poll_halt_none() -> None:
     assert ballots_in(DeadLetter, poll) == 30
 
 
-def test_once_halted_good_ballots_wait_in_the_queue_too() -> None:
+def test_a_halted_poll_holds_good_ballots_too_and_keeps_their_order() -> None:
     poll = broken(revote=True)
     ballots = fill(poll, range(40), 1)
     count()
@@ -135,7 +135,7 @@ def test_once_halted_good_ballots_wait_in_the_queue_too() -> None:
     assert not Checkpoint.objects.filter(watch=True).exists()
 
 
-def test_it_halts_again_while_the_cause_is_there() -> None:
+def test_resuming_halts_again_while_the_cause_is_there() -> None:
     poll = broken()
     fill(poll, range(60), 1)
     count()
@@ -154,7 +154,7 @@ def test_it_halts_again_while_the_cause_is_there() -> None:
         call_command("resume_counting", "NOSUCH")
 
 
-def test_they_become_dead_letters_if_somebody_says_so() -> None:
+def test_failures_become_dead_letters_if_an_operator_decides_so() -> None:
     poll = broken()
     fill(poll, range(60), 1)
     count()
@@ -165,7 +165,7 @@ def test_they_become_dead_letters_if_somebody_says_so() -> None:
     assert (row.actor, row.detail["let_fail"]) == ("user ann", True)
 
 
-def test_the_sweep_goes_on_with_it(settings: Any) -> None:
+def test_the_sweep_continues_what_was_resumed(settings: Any) -> None:
     poll = broken()
     for start in range(0, 60, 6):
         fill(poll, range(start, start + 6), 1)
@@ -180,7 +180,7 @@ def test_the_sweep_goes_on_with_it(settings: Any) -> None:
     assert not Halt.objects.exists()
 
 
-def test_a_worker_that_dies_while_it_resumes_counts_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_resuming_counts_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     poll = broken()
     fill(poll, range(60), 1)
     count()
@@ -199,7 +199,7 @@ def test_a_worker_that_dies_while_it_resumes_counts_nothing_twice(monkeypatch: p
     assert check_books(poll)[1, "ballots"] == held
 
 
-def test_a_worker_that_dies_while_it_halts_holds_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_halting_holds_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     poll = broken()
     fill(poll, range(60), 1)
 
@@ -215,7 +215,7 @@ def test_a_worker_that_dies_while_it_halts_holds_nothing_twice(monkeypatch: pyte
     assert ballots_in(DeadLetter, poll) + held_ballots.count_ballots(poll.pk) == 60
 
 
-def test_a_poll_doesnt_close_while_ballots_are_held() -> None:
+def test_a_poll_does_not_close_while_ballots_are_held() -> None:
     poll = broken()
     fill(poll, range(60), 1)
     count()
@@ -230,12 +230,12 @@ def test_a_poll_doesnt_close_while_ballots_are_held() -> None:
     assert Round.objects.get(poll=poll).result["ballots"] == held
 
 
-def test_nothing_to_resume() -> None:
+def test_only_a_halted_poll_can_be_resumed() -> None:
     with pytest.raises(IllegalState):
         resuming.resume(open_poll(), "user ann")
 
 
-def test_a_block_comes_back_as_it_was() -> None:
+def test_a_held_block_is_unpacked_as_it_was() -> None:
     poll = open_poll()
     keys = [bytes([n]) * 16 for n in range(3)]
     odd = ["1", "\udcff\0x", "2,3"]
@@ -246,7 +246,7 @@ def test_a_block_comes_back_as_it_was() -> None:
         assert held_ballots.unpack(HeldBlock.objects.get()) == block
 
 
-def test_a_rebuilt_log_knows_whose_ballots_are_held() -> None:
+def test_a_rebuilt_log_has_the_claims_of_held_ballots() -> None:
     poll = broken(revote=True)
     ballots = fill(poll, range(60), 1)
     count()
@@ -267,7 +267,7 @@ def test_a_rebuilt_log_knows_whose_ballots_are_held() -> None:
     assert Ballot.objects.filter(poll_id=poll.pk, selection="2").count() == 1
 
 
-def test_the_log_is_the_same_behind_it() -> None:
+def test_holding_ballots_moves_the_checkpoint() -> None:
     """Checkpoints go on, so that the log is trimmed and backlog and readiness are as ever."""
     poll = broken()
     fill(poll, range(60), 1)

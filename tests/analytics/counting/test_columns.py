@@ -91,7 +91,7 @@ def blocks_of(polls: Sequence[Poll], drawn: Sequence[Sequence[tuple[Any, ...]]])
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wary", [False, True])
-def test_columns_and_single_ballots_come_to_the_same_end(monkeypatch: pytest.MonkeyPatch, wary: bool) -> None:
+def test_counting_in_columns_equals_counting_one_by_one(monkeypatch: pytest.MonkeyPatch, wary: bool) -> None:
     polls = [open_poll(revote=True), open_poll(method="multiple", max_selections=2), make_poll()]
     ends: list[tuple[set[Any], ...]] = []
     monkeypatch.setattr(circuit_breaker, "MIN_FAILURES", 10**9)  # what fails is compared too
@@ -122,7 +122,7 @@ def test_columns_and_single_ballots_come_to_the_same_end(monkeypatch: pytest.Mon
     both_ways()
 
 
-def test_a_log_without_oddities_is_counted_as_by_hand() -> None:
+def test_counting_equals_a_model_of_single_ballots() -> None:
     """Against a model that knows neither blocks nor batches: each ballot by itself, one after the other."""
     poll = open_poll(revote=True)
     casts = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["1", "2", "3", "77"])), max_size=30)

@@ -49,7 +49,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log"), pytest
         ("\ufffd\ufffd", "unreadable"),
     ],
 )
-def test_what_can_not_be_counted_is_set_aside_and_stops_nothing(selection: str, reason: str) -> None:
+def test_an_invalid_ballot_becomes_a_dead_letter_and_stops_no_other(selection: str, reason: str) -> None:
     poll = open_poll()
     fill(poll, range(10), 1)
     bad = NewBallot(poll.pk, b"w" * 16, b"i" * 16, selection, 1)
@@ -67,7 +67,7 @@ def test_what_can_not_be_counted_is_set_aside_and_stops_nothing(selection: str, 
     assert DeadLetter.objects.count() == 1
 
 
-def test_a_round_or_a_method_that_nobody_knows_is_a_reason() -> None:
+def test_ballots_of_an_unknown_round_or_method_become_dead_letters() -> None:
     gone, later, sound = open_poll(), open_poll(), open_poll()
     for poll in (gone, later, sound):
         fill(poll, range(9), 1)  # one more, and counting would halt instead
@@ -81,7 +81,7 @@ def test_a_round_or_a_method_that_nobody_knows_is_a_reason() -> None:
     assert DeadLetter.objects.count() == 18
 
 
-def test_a_selection_too_long_for_a_dead_letter_is_cut() -> None:
+def test_a_dead_letter_truncates_a_long_selection() -> None:
     poll = open_poll()
     entry = Entry(1, "ballot", poll.pk, 1, 0, b"v" * 16, b"b" * 16, "9" * 1000 + "\0")
     block_counting.count_blocks(0, [alone(entry)])
@@ -119,7 +119,7 @@ def test_a_dead_letter_is_counted_after_a_repair() -> None:
     assert check_books(poll)[1, "ballots"] == 6
 
 
-def test_a_dead_letter_is_judged_and_told_by_when_it_was_accepted(pauses: Any) -> None:
+def test_a_dead_letter_counts_by_the_time_of_its_acceptance(pauses: Any) -> None:
     """Not by when it was set aside: decisions stand for what was accepted from then on."""
     poll = open_poll()
     before = get_log().clock()
@@ -146,7 +146,7 @@ def test_a_dead_letter_is_judged_and_told_by_when_it_was_accepted(pauses: Any) -
     assert set(points) == {to_milliseconds(first.accepted_at) // 1000}
 
 
-def test_of_a_dead_letter_without_a_time_only_when_it_was_set_aside_is_known() -> None:
+def test_a_dead_letter_without_a_time_counts_by_the_time_it_was_set_aside() -> None:
     """It is of an earlier release, or its entry couldn't be read."""
     poll = open_poll()
     block_counting.count_blocks(0, [alone(Entry(1, "ballot", poll.pk, 1, 0, b"v" * 16, b"b" * 16, "77"))])
@@ -158,14 +158,14 @@ def test_of_a_dead_letter_without_a_time_only_when_it_was_set_aside_is_known() -
     assert second == int(letter.set_aside_at.timestamp())
 
 
-def test_a_dead_letter_whose_time_makes_no_sense_breaks_no_page() -> None:
+def test_a_dead_letter_with_an_impossible_time_gets_the_latest_one() -> None:
     poll = open_poll()
     far = Entry(1, "ballot", poll.pk, 1, 999_999_999_999_999, b"v" * 16, b"b" * 16, "77")
     block_counting.count_blocks(0, [alone(far)])
     assert DeadLetter.objects.get().accepted_at == LATEST
 
 
-def test_a_dead_letter_is_rejected_for_good() -> None:
+def test_a_rejected_dead_letter_can_not_be_counted() -> None:
     poll = open_poll()
     letter = dead_letters.reject_letter(set_aside(poll).pk, by="anna")
     assert (letter.status, letter.settled_by) == (DeadLetter.Status.REJECTED, "anna")
@@ -176,7 +176,7 @@ def test_a_dead_letter_is_rejected_for_good() -> None:
     assert check_books(poll) == {}
 
 
-def test_a_dead_letter_takes_no_second_place_in_the_ledger() -> None:
+def test_a_dead_letter_is_not_counted_after_its_voter_voted_again() -> None:
     poll = open_poll(revote=True)
     letter = set_aside(poll)
     revote(poll, NewBallot(poll.pk, bytes(letter.voter_key), bytes(letter.ballot_id), "77"), 2)
@@ -187,7 +187,7 @@ def test_a_dead_letter_takes_no_second_place_in_the_ledger() -> None:
     assert check_books(poll) == {(1, "ballots"): 1, (1, "2"): 1}
 
 
-def test_a_dead_letter_replaces_what_it_was_cast_to_replace() -> None:
+def test_a_dead_letter_replaces_the_ballot_that_it_names() -> None:
     poll = open_poll(revote=True)
     (first,) = fill(poll, range(1), 1)
     count()
@@ -198,7 +198,7 @@ def test_a_dead_letter_replaces_what_it_was_cast_to_replace() -> None:
     assert check_books(poll) == {(1, "ballots"): 1, (1, "77"): 1}
 
 
-def test_a_dead_letter_that_is_counted_late_changes_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counting_a_dead_letter_after_closing_changes_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "PUBLISH_WAIT_SECONDS", 0)
     poll = open_poll()
     fill(poll, range(5), 1)
@@ -219,7 +219,7 @@ def test_a_dead_letter_that_is_counted_late_changes_the_result(monkeypatch: pyte
     assert Poll.objects.get().epoch == 2  # a published result never changes without one
 
 
-def test_a_dead_letter_of_an_earlier_round_changes_that_rounds_result() -> None:
+def test_counting_a_dead_letter_changes_an_earlier_rounds_result() -> None:
     poll = open_poll()
     fill(poll, range(5), 1)
     letter = set_aside(poll)
@@ -235,7 +235,7 @@ def test_a_dead_letter_of_an_earlier_round_changes_that_rounds_result() -> None:
     assert (Poll.objects.get().round, Poll.objects.get().epoch) == (2, 2)
 
 
-def test_the_history_of_an_earlier_round_follows_too_where_it_moved_in_steps() -> None:
+def test_counting_a_dead_letter_changes_an_earlier_rounds_stepped_history() -> None:
     poll = open_poll(release_step=2)
     fill(poll, range(5), 1)
     letter = set_aside(poll)
@@ -248,7 +248,7 @@ def test_the_history_of_an_earlier_round_follows_too_where_it_moved_in_steps() -
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_letter_counted_while_the_poll_closes_is_in_the_result() -> None:
+def test_a_dead_letter_counted_while_the_poll_closes_is_in_the_result() -> None:
     for _ in range(3):
         poll = open_poll()
         fill(poll, range(5), 1)

@@ -37,7 +37,7 @@ def test_the_last_ballot_of_a_voter_counts(settings: Any, batch: int) -> None:
     assert not DeadLetter.objects.exists()
 
 
-def test_a_replaced_ballot_is_taken_back_from_the_tally() -> None:
+def test_a_replaced_ballot_is_subtracted_from_the_tally() -> None:
     poll = open_poll(method="multiple", max_selections=3, revote=True)
     (first,) = fill(poll, range(1), 1, 2)
     count()
@@ -51,7 +51,7 @@ def test_a_replaced_ballot_is_taken_back_from_the_tally() -> None:
     assert Ballot.objects.count() == 1
 
 
-def test_changing_to_the_same_selection_is_a_change_all_the_same() -> None:
+def test_a_revote_with_the_same_selection_changes_the_version() -> None:
     poll = open_poll(revote=True)
     (first,) = fill(poll, range(1), 1)
     count()
@@ -64,7 +64,7 @@ def test_changing_to_the_same_selection_is_a_change_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_a_ballot_replaces_one_that_was_set_aside_and_what_that_one_replaced(together: bool) -> None:
+def test_a_ballot_replaces_a_dead_letter_and_what_that_one_replaced(together: bool) -> None:
     poll = open_poll(revote=True)
     (first,) = fill(poll, range(1), 1)
     count()
@@ -81,7 +81,7 @@ def test_a_ballot_replaces_one_that_was_set_aside_and_what_that_one_replaced(tog
     )
 
 
-def test_a_second_ballot_that_replaces_nothing_is_set_aside() -> None:
+def test_a_second_ballot_that_replaces_none_becomes_a_dead_letter() -> None:
     """It can't pass the claim; should one ever be in the log, the first one stays."""
     poll = open_poll()
     first = Entry(1, "ballot", poll.pk, 1, 0, b"v" * 16, b"1" * 16, "1")

@@ -71,7 +71,7 @@ def one_by_one(poll: Poll, voters: range) -> list[int]:
     return shown
 
 
-def test_it_moves_by_k_and_stays_one_step_behind() -> None:
+def test_shown_counts_move_by_k_and_lag_one_step_behind() -> None:
     poll = open_poll(release_step=5)
     assert one_by_one(poll, range(17)) == [0] * 9 + [5] * 5 + [10] * 3
     closed = close(poll)
@@ -82,7 +82,7 @@ def test_it_moves_by_k_and_stays_one_step_behind() -> None:
 
 
 @pytest.mark.parametrize("ballots", [0, 1, 4])
-def test_less_than_a_step_is_seen_once_it_is_closed(ballots: int) -> None:
+def test_less_than_a_step_is_shown_after_closing(ballots: int) -> None:
     poll = open_poll(release_step=5)
     one_by_one(poll, range(ballots))
     assert seen(poll)[0]["ballots"] == 0
@@ -90,13 +90,13 @@ def test_less_than_a_step_is_seen_once_it_is_closed(ballots: int) -> None:
     check_books(poll)
 
 
-def test_a_step_of_one_is_none() -> None:
+def test_a_release_step_of_one_shows_every_ballot() -> None:
     poll = open_poll()
     assert one_by_one(poll, range(3)) == [1, 2, 3]
     assert not Release.objects.exists()
 
 
-def test_what_stands_while_the_last_are_counted_is_what_was_released(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closing_poll_shows_the_released_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     poll = open_poll(release_step=5)
     one_by_one(poll, range(12))
     fill(poll, range(12, 15), 1)
@@ -110,7 +110,7 @@ def test_what_stands_while_the_last_are_counted_is_what_was_released(monkeypatch
     assert seen(poll)[0]["ballots"] == 15
 
 
-def test_changed_ballots_alone_show_nothing() -> None:
+def test_replaced_ballots_alone_change_nothing() -> None:
     poll = open_poll(release_step=3, revote=True)
     ballots = fill(poll, range(8), 1)
     count()
@@ -124,7 +124,7 @@ def test_changed_ballots_alone_show_nothing() -> None:
         assert seen(poll) == before
 
 
-def test_history_is_written_at_releases_only() -> None:
+def test_history_is_written_with_each_step() -> None:
     poll = open_poll(release_step=5)
     one_by_one(poll, range(9))
     assert not TallyPoint.objects.exists()
@@ -135,7 +135,7 @@ def test_history_is_written_at_releases_only() -> None:
     check_books(poll)
 
 
-def test_staff_sees_no_more() -> None:
+def test_staff_sees_the_released_counts_too() -> None:
     poll = open_poll(release_step=5, results_visible="staff")
     client = Client()
     client.force_login(User.objects.create_superuser("boss"))
@@ -153,7 +153,7 @@ def test_staff_sees_no_more() -> None:
     assert row["ballots"] == "5"
 
 
-def test_set_aside_ballots_are_ballots_and_show_with_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quarantined_ballots_show_with_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anonymity_threshold, "LEAST", 4)
     poll = open_poll(release_step=4)
     ballots = fill(poll, range(4), 1)
@@ -177,7 +177,7 @@ def test_set_aside_ballots_are_ballots_and_show_with_the_next_step(monkeypatch: 
     check_books(poll)
 
 
-def test_what_changes_a_closed_result_is_in_the_history_too() -> None:
+def test_changes_of_a_closed_result_are_in_the_history() -> None:
     poll = open_poll(release_step=4)
     append(*(new_ballot(poll, voter, 1, quarantine_rule="over_limit") for voter in range(10)))
     append(new_ballot(poll, 50, 77))
@@ -190,7 +190,7 @@ def test_what_changes_a_closed_result_is_in_the_history_too() -> None:
     assert check_books(poll)[1, "ballots"] == 21
 
 
-def test_a_recount_tells_the_truth_and_shows_no_more() -> None:
+def test_a_recount_finds_the_true_counts_and_releases_none() -> None:
     poll = open_poll(release_step=5)
     one_by_one(poll, range(8))
     found = recount.recount(Round.objects.get(poll=poll))
@@ -198,7 +198,7 @@ def test_a_recount_tells_the_truth_and_shows_no_more() -> None:
     assert seen(poll)[0]["ballots"] == 0
 
 
-def test_a_corrected_tally_shows_no_more_in_its_history_either() -> None:
+def test_a_corrected_tally_writes_no_history() -> None:
     poll = open_poll(release_step=5)
     one_by_one(poll, range(8))
     Tally.objects.filter(poll_id=poll.pk, key="ballots").update(count=F("count") + 2)
@@ -207,7 +207,7 @@ def test_a_corrected_tally_shows_no_more_in_its_history_either() -> None:
     assert seen(poll)[0]["ballots"] == 0
 
 
-def test_the_sweep_releases_what_a_crash_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sweep_takes_a_step_that_a_crash_prevented(monkeypatch: pytest.MonkeyPatch) -> None:
     poll = open_poll(release_step=5)
     with monkeypatch.context() as patch:
         patch.setattr(stepped_results, "advance", lambda poll_ids: None)
@@ -220,7 +220,7 @@ def test_the_sweep_releases_what_a_crash_left(monkeypatch: pytest.MonkeyPatch) -
     assert seen(poll)[0]["ballots"] == 0
 
 
-def test_a_new_round_starts_from_nothing() -> None:
+def test_a_new_round_starts_at_zero() -> None:
     poll = open_poll(release_step=5)
     one_by_one(poll, range(12))
     lifecycle.reset_poll(poll.pk)
@@ -293,7 +293,7 @@ class Crowd:
 
 @given(step=st.integers(2, 7), operations=st.lists(OPERATIONS, max_size=40), batch=st.integers(1, 8))
 @settings(max_examples=EXAMPLES or 15)
-def test_whatever_comes_in_whatever_batches(
+def test_steps_hold_whatever_is_cast_in_whatever_batches(
     django_user_model: Any, step: int, operations: list[tuple[str, int]], batch: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:

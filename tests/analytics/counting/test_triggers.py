@@ -60,7 +60,9 @@ def one() -> int:
     return next(numbers)
 
 
-def test_a_wake_up_is_pending_once_for_each_partition(sender: triggers.TriggerSender, broker: Broker) -> None:
+def test_at_most_one_trigger_is_pending_for_each_partition(
+    sender: triggers.TriggerSender, broker: Broker
+) -> None:
     one, two, three = (next(numbers) for _ in range(3))
     for _ in range(5):
         sender.trigger({one, two})
@@ -71,7 +73,7 @@ def test_a_wake_up_is_pending_once_for_each_partition(sender: triggers.TriggerSe
     assert [broker.sent.count(each) for each in (one, two, three)] == [1, 1, 1]
 
 
-def test_one_that_is_served_makes_room_for_the_next(
+def test_a_served_trigger_allows_the_next_one(
     sender: triggers.TriggerSender, broker: Broker, one: int
 ) -> None:
     sender.trigger({one})
@@ -81,7 +83,7 @@ def test_one_that_is_served_makes_room_for_the_next(
     wait_for(lambda: broker.sent.count(one) == 2)
 
 
-def test_a_broker_that_is_away_is_tried_again_with_the_next_ballot(
+def test_an_unreachable_broker_is_tried_again_with_the_next_ballot(
     sender: triggers.TriggerSender, broker: Broker, one: int
 ) -> None:
     broker.away = True
@@ -94,7 +96,9 @@ def test_a_broker_that_is_away_is_tried_again_with_the_next_ballot(
     wait_for(lambda: one in broker.sent)
 
 
-def test_whoever_wakes_does_not_wait(sender: triggers.TriggerSender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sending_a_trigger_does_not_block(
+    sender: triggers.TriggerSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
     let_go, sent = threading.Event(), []
     first, *others = (next(numbers) for _ in range(10))
 
@@ -112,7 +116,7 @@ def test_whoever_wakes_does_not_wait(sender: triggers.TriggerSender, monkeypatch
     wait_for(lambda: {*others} <= {*sent})
 
 
-def test_a_cache_that_is_away_stops_neither_voter_nor_worker(
+def test_an_unreachable_cache_stops_neither_voter_nor_worker(
     sender: triggers.TriggerSender, broker: Broker, one: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Away:
@@ -138,7 +142,7 @@ def test_a_cache_that_is_away_stops_neither_voter_nor_worker(
 @pytest.mark.usefixtures("each_log", "broker")
 class TestTasks:
     @pytest.mark.parametrize("moment", ["before", "after"])
-    def test_what_comes_around_taking_down_the_flag_is_counted(
+    def test_ballots_appended_while_the_flag_is_cleared_are_counted(
         self, moment: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It met the flag, so it sent no wake-up of its own."""
@@ -160,7 +164,9 @@ class TestTasks:
         assert checkpoints.backlog() == 0
         assert check_books(poll)[1, "ballots"] == 40
 
-    def test_a_partition_that_somebody_counts_is_left_to_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_partition_that_another_worker_counts_is_left_to_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """And they count what came while they were at it, also at the last moment."""
         monkeypatch.setattr(tasks, "_COUNTING_SECONDS", 3600)
         poll = open_poll()
@@ -183,7 +189,7 @@ class TestTasks:
         assert checkpoints.backlog() == 0
         assert check_books(poll)[1, "ballots"] == 60
 
-    def test_a_mark_that_a_crash_left_behind_fades(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_lock_left_by_a_crash_expires(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tasks, "_COUNTING_SECONDS", 3)  # longer than it takes to meet it
         poll = open_poll()
         fill(poll, range(20), 1)
@@ -199,7 +205,7 @@ class TestTasks:
         wait_for(sweep_again)
         assert check_books(poll)[1, "ballots"] == 20
 
-    def test_ballots_gather_between_batches_unless_a_whole_one_waits(self, settings: Any) -> None:
+    def test_the_worker_pauses_unless_a_full_batch_is_waiting(self, settings: Any) -> None:
         poll, late, pauses = open_poll(), iter([range(100, 140), range(200, 240)]), []
 
         def gather(seconds: float) -> None:
@@ -228,7 +234,7 @@ class TestTasks:
             tally_changed.disconnect(more)
         assert checkpoints.backlog() == 0
 
-    def test_the_sweep_finds_what_nobody_was_woken_for(self) -> None:
+    def test_the_sweep_counts_ballots_without_a_trigger(self) -> None:
         poll = open_poll()
         fill(poll, range(20), 1)
         lifecycle.close_poll(poll.pk)
@@ -237,7 +243,7 @@ class TestTasks:
         assert Poll.objects.get().state == State.CLOSED
         assert Pulse.objects.filter(name="sweep").exists()
 
-    def test_the_sweep_does_nothing_where_nothing_is_to_be_done(self) -> None:
+    def test_sweep_and_tick_without_work_do_nothing(self) -> None:
         make_poll()
         tasks.sweep()
         tasks.sweep()

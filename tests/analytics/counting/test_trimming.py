@@ -31,7 +31,7 @@ def a_minute_passes() -> None:
     noted.update(trim_noted_at=F("trim_noted_at") - timedelta(minutes=1))
 
 
-def test_the_log_is_trimmed_behind_what_was_counted_a_minute_ago() -> None:
+def test_entries_are_trimmed_a_minute_after_they_were_counted() -> None:
     poll = open_poll()
     fill(poll, range(30))
     count()
@@ -60,7 +60,7 @@ def test_an_idle_log_is_emptied_and_then_left_alone() -> None:
     assert not Checkpoint.objects.exclude(trim_noted_at=None).exists()
 
 
-def test_a_store_that_cant_be_trimmed_is_counted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_refuses_to_be_trimmed_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise Unavailable()
 
@@ -81,7 +81,7 @@ def test_a_store_that_cant_be_trimmed_is_counted_all_the_same(monkeypatch: pytes
     assert in_log() == 0
 
 
-def test_nothing_is_trimmed_before_its_time() -> None:
+def test_nothing_is_trimmed_within_a_minute() -> None:
     poll = open_poll()
     for number in range(5):
         fill(poll, range(number * 10, number * 10 + 10))

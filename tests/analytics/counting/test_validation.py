@@ -16,7 +16,7 @@ from tests.factories import check_books, open_poll
 pytestmark = pytest.mark.django_db
 
 
-def test_odd_ballots_are_picked_out_of_their_block() -> None:
+def test_ballots_that_need_a_closer_look_are_split_off() -> None:
     poll = open_poll(revote=True)
     counting.count_blocks(0, [block_of(poll, [1], ["1"], ballot_ids=[b"a" * 16])])
     block = block_of(
@@ -33,7 +33,7 @@ def test_odd_ballots_are_picked_out_of_their_block() -> None:
     assert (ids_of[1], ids_of[4]) == (block.ballot_ids[1], block.ballot_ids[3])
 
 
-def test_one_odd_ballot_leaves_the_others_in_columns() -> None:
+def test_an_invalid_ballot_leaves_the_others_in_columns() -> None:
     poll = open_poll()
     validator = Validator({(poll.pk, 1)})
     plain, others = validator.split([block_of(poll, range(100), ["1"] * 50 + ["99"] + ["2"] * 49)])
@@ -42,7 +42,7 @@ def test_one_odd_ballot_leaves_the_others_in_columns() -> None:
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.sets(st.integers(0, 5)))
-def test_dividing_a_block_loses_and_moves_nothing(voters: list[int], odd: set[int]) -> None:
+def test_splitting_a_block_keeps_every_ballot(voters: list[int], odd: set[int]) -> None:
     block = Block(
         7, "ballot", 1, 1, T0, [key(voter) for voter in voters], [key(99 + i) for i in range(len(voters))],
         [str(i) for i in range(len(voters))], [None] * len(voters),
@@ -54,7 +54,7 @@ def test_dividing_a_block_loses_and_moves_nothing(voters: list[int], odd: set[in
     assert not {entry.voter_key for entry in entries_of(pieces)} & {key(voter) for voter in odd}
 
 
-def test_rules_are_read_once_for_many_batches_of_a_log() -> None:
+def test_rules_are_cached_for_later_batches_of_the_same_log() -> None:
     poll = open_poll()
     counting.count_blocks(0, [block_of(poll, [1], ["1"])], "a")
     with CaptureQueriesContext(connection) as queries:
@@ -66,7 +66,7 @@ def test_rules_are_read_once_for_many_batches_of_a_log() -> None:
     assert check_books(poll)[1, "ballots"] == 3
 
 
-def test_rules_are_read_anew_before_a_ballot_is_set_aside() -> None:
+def test_rules_are_read_again_before_a_ballot_fails() -> None:
     poll = open_poll()
     counting.count_blocks(0, [block_of(poll, [1], ["1"])], "a")
     row = Round.objects.get(poll=poll)

@@ -40,7 +40,7 @@ def test_a_consistent_log_is_left_alone(backend: str, capsys: Any) -> None:
     assert figures(poll)["ballots"] == len(cast) + len(uncounted)
 
 
-def test_ballots_that_an_older_copy_took_are_noticed(backend: str) -> None:
+def test_ballots_accepted_by_an_older_copy_are_found(backend: str) -> None:
     poll = open_poll()
     voted(poll, 6)
     put_back = copy_of(backend)
@@ -61,7 +61,7 @@ def test_ballots_that_an_older_copy_took_are_noticed(backend: str) -> None:
 
 
 @pytest.mark.full_only
-def test_an_older_copy_of_which_the_database_knows_nothing(settings: Any) -> None:
+def test_an_older_copy_that_looks_consistent_is_rebuilt_on_demand(settings: Any) -> None:
     """It lacks what was acknowledged and not counted: servers refuse it until somebody gives that up."""
     use(settings, "redis")
     poll = open_poll()
@@ -78,7 +78,7 @@ def test_an_older_copy_of_which_the_database_knows_nothing(settings: Any) -> Non
 
 
 @pytest.mark.full_only
-def test_uncounted_ballots_of_the_old_backend_are_not_given_up_unasked(settings: Any) -> None:
+def test_uncounted_ballots_of_the_old_backend_are_given_up_only_on_demand(settings: Any) -> None:
     use(settings, "redis")
     poll = open_poll()
     voted(poll, 10)
@@ -95,7 +95,7 @@ def test_uncounted_ballots_of_the_old_backend_are_not_given_up_unasked(settings:
 
 
 @pytest.mark.full_only
-def test_an_old_backend_that_is_gone_needs_a_decision(settings: Any) -> None:
+def test_an_unreadable_old_backend_is_given_up_only_on_demand(settings: Any) -> None:
     use(settings, "redis")
     poll = open_poll()
     cast = voted(poll)
@@ -108,7 +108,7 @@ def test_an_old_backend_that_is_gone_needs_a_decision(settings: Any) -> None:
 
 
 @pytest.mark.full_only
-def test_no_switch_while_workers_run(settings: Any) -> None:
+def test_the_backend_is_not_changed_while_workers_run(settings: Any) -> None:
     use(settings, "redis")
     voted(open_poll())
 
@@ -119,7 +119,7 @@ def test_no_switch_while_workers_run(settings: Any) -> None:
 
 
 @pytest.mark.full_only
-def test_positions_known_from_before_the_log_was_trimmed_are_no_reason_for_an_alarm(settings: Any) -> None:
+def test_positions_from_before_a_trim_raise_no_alarm(settings: Any) -> None:
     use(settings, "redis", 1)
     poll = open_poll()
     voted(poll, 3)

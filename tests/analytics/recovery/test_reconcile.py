@@ -35,7 +35,7 @@ from tests.analytics.recovery.stores import (
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_an_emptied_log(backend: str) -> None:
+def test_an_emptied_log_is_rebuilt(backend: str) -> None:
     poll = open_poll()
     cast = voted(poll)
     empty(backend)
@@ -49,7 +49,7 @@ def test_an_emptied_log(backend: str) -> None:
 
 
 @pytest.mark.full_only
-def test_a_log_in_the_format_of_another_release(settings: Any) -> None:
+def test_a_log_in_the_format_of_another_version_is_rebuilt(settings: Any) -> None:
     use(settings, "redis")
     poll = open_poll()
     cast = voted(poll)
@@ -63,7 +63,7 @@ def test_a_log_in_the_format_of_another_release(settings: Any) -> None:
     assert_as_before(poll, cast)
 
 
-def test_an_older_copy(backend: str) -> None:
+def test_an_older_copy_of_the_log_is_rebuilt(backend: str) -> None:
     poll = open_poll()
     cast = voted(poll, 6)
     put_back = copy_of(backend)
@@ -80,7 +80,7 @@ def test_an_older_copy(backend: str) -> None:
     ("was", "now"),
     [(("database", 1), ("redis", 4)), (("redis", 4), ("database", 1)), (("redis", 4), ("redis", 3))],
 )
-def test_another_backend_or_number_of_partitions(settings: Any, was: Any, now: Any) -> None:
+def test_another_backend_or_number_of_partitions_takes_over(settings: Any, was: Any, now: Any) -> None:
     use(settings, *was)
     poll = open_poll(revote=True)
     cast = voted(poll, 20)
@@ -120,7 +120,7 @@ def test_only_the_broken_partition_is_rebuilt(settings: Any) -> None:
 
 
 @pytest.mark.full_only
-def test_a_database_older_than_the_log(settings: Any) -> None:
+def test_a_database_older_than_the_log_is_found_and_repaired(settings: Any) -> None:
     """Entries that only the lost database had counted are gone; what the log still holds is counted."""
     use(settings, "redis", 1)
     poll = open_poll()
@@ -148,7 +148,7 @@ def test_a_database_older_than_the_log(settings: Any) -> None:
 
 
 @pytest.mark.full_only
-def test_servers_that_run_on_notice_a_database_put_back(settings: Any) -> None:
+def test_running_servers_notice_a_restored_older_database(settings: Any) -> None:
     """Within a second of casts: the positions they know are those of the database that is gone."""
     use(settings, "redis", 1)
     poll = open_poll()
@@ -160,7 +160,7 @@ def test_servers_that_run_on_notice_a_database_put_back(settings: Any) -> None:
         votelog.expected_heads(max_age=0)
 
 
-def test_every_state_keeps_its_gate(backend: str) -> None:
+def test_a_rebuilt_log_has_the_gate_of_every_state(backend: str) -> None:
     running, shut, again, draft = open_poll(), open_poll(), open_poll(), open_poll()
     for poll in (running, shut, again, draft):
         voted(poll, 3)
@@ -193,7 +193,7 @@ def test_every_state_keeps_its_gate(backend: str) -> None:
     assert figures(closing)["ballots"] == 5
 
 
-def test_a_closed_round_still_settles_an_unknown_outcome(backend: str) -> None:
+def test_a_rebuilt_log_settles_unknown_outcomes_of_closed_rounds(backend: str) -> None:
     poll = open_poll()
     cast = voted(poll, 3)
     lifecycle.close_poll(poll.pk)
@@ -206,7 +206,7 @@ def test_a_closed_round_still_settles_an_unknown_outcome(backend: str) -> None:
     assert voter.cast([3])[1]["code"] == "ballot_id_reused"
 
 
-def test_voters_of_dead_letters_have_voted(backend: str) -> None:
+def test_a_rebuilt_log_has_the_claims_of_dead_letters(backend: str) -> None:
     poll = open_poll()
     cast = voted(poll, 4)
     voter, answer = cast[0]
@@ -248,7 +248,7 @@ def test_nothing_is_accepted_while_claims_are_restored(backend: str, monkeypatch
     assert figures(other)["state"] == "closed"
 
 
-def test_a_run_that_broke_off_is_run_again(backend: str) -> None:
+def test_an_interrupted_run_can_be_repeated(backend: str) -> None:
     poll = open_poll()
     cast = voted(poll, 12)
     empty(backend)
@@ -265,7 +265,7 @@ def test_a_run_that_broke_off_is_run_again(backend: str) -> None:
     assert_as_before(poll, cast)
 
 
-def test_two_at_once_do_not_undo_each_other(backend: str) -> None:
+def test_the_second_of_two_runs_is_refused(backend: str) -> None:
     poll = open_poll()
     cast = voted(poll, 6)
     empty(backend)
@@ -280,7 +280,7 @@ def test_two_at_once_do_not_undo_each_other(backend: str) -> None:
     assert figures(poll)["ballots"] == len(cast) + 1
 
 
-def test_nobody_to_ask_changes_nothing(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_changes_without_an_answer(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     voted(open_poll(), 3)
     empty(backend)
     votelog.forget_log()
@@ -291,9 +291,7 @@ def test_nobody_to_ask_changes_nothing(backend: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("turnout", [None, 250_000])
-def test_a_rebuilt_gate_is_the_one_that_opened_the_poll(
-    turnout: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rebuilt_gate_equals_the_original(turnout: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Gate] = []
     monkeypatch.setattr(type(get_log()), "open", lambda log, poll_id, gate: opened.append(gate))
     closes_at = timezone.now() + timedelta(hours=1)
