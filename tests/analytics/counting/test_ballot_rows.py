@@ -48,7 +48,7 @@ def test_a_block_twice_in_one_batch_counts_once() -> None:
 
 def test_a_voter_with_another_ballot_in_the_ledger_stops_nobody_else() -> None:
     poll, other = open_poll(), open_poll()
-    # As a dead letter leaves it that was counted before.
+    # As after counting a dead letter.
     Ballot.objects.create(poll_id=poll.pk, round=1, voter_key=key(5), ballot_id=b"x" * 16, selection="3")
     blocks = [
         block_of(poll, range(10), ["1"] * 10),

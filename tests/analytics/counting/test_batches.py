@@ -1,4 +1,4 @@
-"""From the log into ledger and tally: exactly once, whatever comes twice, late or wrong."""
+"""Ballots get from the log into ledger and tally exactly once, also if they are in the log twice."""
 
 import itertools
 import threading
@@ -46,7 +46,7 @@ def small_batches(settings: Any) -> None:
 
 @pytest.fixture
 def twice(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From now on the log holds every ballot twice, as a failure between entry and claim can leave it."""
+    """Call it to have every ballot in the log twice, as after a failure between entry and claim."""
 
     def double() -> None:
         log = get_log()
@@ -69,9 +69,6 @@ def twice(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         monkeypatch.setattr(log, "head", lambda partition: heads().get(partition))
 
     return double
-
-
-# --- exactly once ---
 
 
 def test_every_accepted_ballot_is_counted_once() -> None:
@@ -101,7 +98,7 @@ def test_a_partition_is_counted_in_batches_until_its_log_is_empty() -> None:
     finally:
         tally_changed.disconnect(hear)
     assert check_books(poll)[1, "ballots"] == 60
-    # A log may add to a batch what came together with its last ballot, which is six at most.
+    # Batches end at the end of a block, and these blocks have up to six ballots.
     assert len(changes) >= 60 / (7 + 5)
     assert set().union(*changes) == {poll.pk}
     heads = get_log().heads()
@@ -169,9 +166,6 @@ def test_the_version_grows_with_each_change_and_the_epoch_with_a_reset() -> None
     assert tallies.stamps([poll.pk, 999_999]) == {poll.pk: stamps[-1]}
 
 
-# --- several workers ---
-
-
 @pytest.mark.django_db(transaction=True)
 class TestSeveralWorkers:
     def test_several_workers_count_every_ballot_once(self, settings: Any) -> None:
@@ -215,7 +209,7 @@ class TestSeveralWorkers:
         holding.start()
         held.wait()
         try:
-            assert batches.count_partition(0) is None  # and did not wait
+            assert batches.count_partition(0) is None  # without waiting
         finally:
             let_go.set()
             holding.join()
@@ -224,7 +218,7 @@ class TestSeveralWorkers:
 
     @pytest.mark.full_only
     def test_ballots_that_a_skipping_worker_left_are_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The one that holds the partition looks again after it has let go."""
+        """The worker that has the partition reads the log again without the lock."""
         poll = open_poll()
         fill(poll, range(20), 1)
         looks = itertools.count(1)
@@ -235,7 +229,7 @@ class TestSeveralWorkers:
             return batches.count_partition(partition)
 
         def passed_by(checkpoint: Checkpoint) -> bool:
-            # The log has just been read to its end, and the partition is still ours.
+            # Now the log has been read to its end, and the partition is still locked.
             if next(looks) == 1:
                 assert at_once(pass_by, [checkpoint.partition]) == [None]
             return is_due(checkpoint)
@@ -253,7 +247,7 @@ class TestSeveralWorkers:
 
         def cut_off(*args: Any) -> Any:
             written = write(*args)
-            connection.connection.close()  # as a server does that has waited for too long
+            connection.connection.close()  # as the server does after a timeout
             return written
 
         with monkeypatch.context() as patch:
@@ -268,7 +262,7 @@ class TestSeveralWorkers:
 
 
 def look(poll: Poll) -> None:
-    """In one statement's view of the database, votes and ballots of a single choice agree."""
+    """Check that votes and ballots agree, in one statement."""
     rows = Tally.objects.filter(poll_id=poll.pk).values_list("key", "count")
     sums: dict[bool, int] = {True: 0, False: 0}
     for key, number in rows:

@@ -43,9 +43,9 @@ def test_nothing_is_counted_from_another_log_or_an_older_copy() -> None:
 
 @pytest.mark.parametrize("lost", [3, 10_000])
 def test_nothing_is_counted_after_a_gap(lost: int) -> None:
-    """Entries that are gone before they were counted must not be passed over in silence."""
+    """Entries that were lost before they were counted must not be skipped in silence."""
     poll, log = open_poll(), get_log()
-    for voter in range(40):  # one by one, since a log may forget only all of what came together
+    for voter in range(40):  # in blocks of one, since a log may trim whole blocks only
         fill(poll, range(voter, voter + 1), 1)
     for partition in range(log.partitions):
         log.trim(partition, lost)

@@ -1,4 +1,4 @@
-"""A poll whose ballots mostly fail halts; nothing of it is lost, out of order or twice, and others go on."""
+"""A poll whose ballots mostly fail halts. No ballot is lost, out of order or counted twice; others go on."""
 
 import logging
 from typing import Any
@@ -26,12 +26,12 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log", "forget
 
 @pytest.fixture
 def forgetful() -> None:
-    """What other tests' polls came to is nothing to these."""
+    """Forget the failures of other tests' polls."""
     circuit_breaker._windows.clear()
 
 
 def broken(**fields: Any) -> Poll:
-    """A poll whose round has lost its rules."""
+    """Open a poll whose round has lost its rules."""
     poll = open_poll(**fields)
     Round.objects.filter(poll=poll).update(rules={"method": "single", "numbers": [], "least": 1, "most": 1})
     return poll
@@ -268,7 +268,7 @@ def test_a_rebuilt_log_has_the_claims_of_held_ballots() -> None:
 
 
 def test_holding_ballots_moves_the_checkpoint() -> None:
-    """Checkpoints go on, so that the log is trimmed and backlog and readiness are as ever."""
+    """So the log is trimmed, and backlog and readiness aren't affected."""
     poll = broken()
     fill(poll, range(60), 1)
     count()

@@ -26,7 +26,7 @@ EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 
 
 def bounded(few: int) -> hypothesis_settings:
-    """So few examples, the same each time; as many others as HUNT_EXAMPLES asks for."""
+    """Run `few` examples, the same each time, or as many random ones as HUNT_EXAMPLES says."""
     return hypothesis_settings(
         max_examples=EXAMPLES or few,
     )
@@ -36,7 +36,7 @@ SELECTIONS = ["1", "2", "3", "1,2", "77", "x", ""]
 
 
 def everything() -> tuple[set[Any], ...]:
-    """All that counting leaves behind, without the order of what has none."""
+    """Return all rows that counting has written, as sets."""
     ballots = Ballot.objects.values_list("poll_id", "round", "voter_key", "ballot_id", "selection")
     found = DeadLetter.objects.values_list(
         "partition", "position", "poll_id", "round", "voter_key", "ballot_id", "selection", "replaces",
@@ -60,7 +60,7 @@ def one_by_one(_: Validator, blocks: Sequence[Block]) -> tuple[list[Block], list
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[list[tuple[Any, ...]]]:
-    """Batches of blocks (poll, round, at, ballots), with ballots (voter, ballot_id, selection, replaces)."""
+    """Draw batches of blocks (poll, round, at, ballots) of ballots (voter, ballot_id, selection, replaces)."""
     ballot = st.tuples(
         st.integers(0, 6),
         st.integers(0, 8),
@@ -94,7 +94,7 @@ def blocks_of(polls: Sequence[Poll], drawn: Sequence[Sequence[tuple[Any, ...]]])
 def test_counting_in_columns_equals_counting_one_by_one(monkeypatch: pytest.MonkeyPatch, wary: bool) -> None:
     polls = [open_poll(revote=True), open_poll(method="multiple", max_selections=2), make_poll()]
     ends: list[tuple[set[Any], ...]] = []
-    monkeypatch.setattr(circuit_breaker, "MIN_FAILURES", 10**9)  # what fails is compared too
+    monkeypatch.setattr(circuit_breaker, "MIN_FAILURES", 10**9)  # so that failures are compared too
 
     def count_all(drawn: Any) -> None:
         monkeypatch.setattr(ballot_rows, "_check_first_until", time.monotonic() + 3600 if wary else 0.0)
@@ -123,7 +123,7 @@ def test_counting_in_columns_equals_counting_one_by_one(monkeypatch: pytest.Monk
 
 
 def test_counting_equals_a_model_of_single_ballots() -> None:
-    """Against a model that knows neither blocks nor batches: each ballot by itself, one after the other."""
+    """The model counts one ballot after the other, without blocks and batches."""
     poll = open_poll(revote=True)
     casts = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["1", "2", "3", "77"])), max_size=30)
 

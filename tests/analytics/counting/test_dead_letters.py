@@ -1,4 +1,4 @@
-"""What can't be counted becomes a dead letter, which an operator counts after a repair, or rejects."""
+"""A ballot that can't be counted becomes a dead letter. An operator counts it after a repair, or rejects it."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -54,7 +54,7 @@ def test_an_invalid_ballot_becomes_a_dead_letter_and_stops_no_other(selection: s
     fill(poll, range(10), 1)
     bad = NewBallot(poll.pk, b"w" * 16, b"i" * 16, selection, 1)
     if "\0" in selection and connection.vendor == "postgresql" and get_log().name == "database":
-        return  # it can't even be in the log
+        return  # this log can't even store it
     append(bad)
     fill(poll, range(10, 20), 1)
     count()
@@ -70,7 +70,7 @@ def test_an_invalid_ballot_becomes_a_dead_letter_and_stops_no_other(selection: s
 def test_ballots_of_an_unknown_round_or_method_become_dead_letters() -> None:
     gone, later, sound = open_poll(), open_poll(), open_poll()
     for poll in (gone, later, sound):
-        fill(poll, range(9), 1)  # one more, and counting would halt instead
+        fill(poll, range(9), 1)  # with one more the poll would halt
     Round.objects.filter(poll=gone).delete()
     for row in Round.objects.filter(poll=later):
         row.rules["method"] = "of_a_later_release"
@@ -120,7 +120,7 @@ def test_a_dead_letter_is_counted_after_a_repair() -> None:
 
 
 def test_a_dead_letter_counts_by_the_time_of_its_acceptance(pauses: Any) -> None:
-    """Not by when it was set aside: decisions stand for what was accepted from then on."""
+    """A standing decision covers the ballots accepted from then on."""
     poll = open_poll()
     before = get_log().clock()
     append(new_ballot(poll, 50, 77))
@@ -147,7 +147,7 @@ def test_a_dead_letter_counts_by_the_time_of_its_acceptance(pauses: Any) -> None
 
 
 def test_a_dead_letter_without_a_time_counts_by_the_time_it_was_set_aside() -> None:
-    """It is of an earlier release, or its entry couldn't be read."""
+    """It was made by an earlier version, or its entry couldn't be read."""
     poll = open_poll()
     block_counting.count_blocks(0, [alone(Entry(1, "ballot", poll.pk, 1, 0, b"v" * 16, b"b" * 16, "77"))])
     letter = DeadLetter.objects.get()
@@ -216,7 +216,7 @@ def test_counting_a_dead_letter_after_closing_changes_the_result(monkeypatch: py
     lifecycle.publish_poll(poll.pk)
     dead_letters.count_letter(DeadLetter.objects.get(status="waiting").pk, by="anna")
     assert Round.objects.get(poll=poll).result["ballots"] == 7
-    assert Poll.objects.get().epoch == 2  # a published result never changes without one
+    assert Poll.objects.get().epoch == 2  # a published result changes only under a new epoch
 
 
 def test_counting_a_dead_letter_changes_an_earlier_rounds_result() -> None:

@@ -1,4 +1,4 @@
-"""A tally that moves in steps: whoever watches sees k ballots more at least, or nothing."""
+"""Stepped results: a viewer sees at least k more ballots at a time, or no change."""
 
 import contextlib
 import itertools
@@ -34,7 +34,7 @@ Figures = dict[str, Any]
 
 
 def seen(poll: Poll) -> tuple[Figures, tuple[int, int, int]]:
-    """What everybody is shown, by every way in which it is read."""
+    """Return the document and the stamp that viewers get. All ways to read them must agree."""
     snap = tallies.snapshot_of(poll.code)
     assert tallies.newest(poll.pk) == snap
     assert tallies.newest(poll.pk, snap) is snap
@@ -62,7 +62,7 @@ def close(poll: Poll) -> Poll:
 
 
 def one_by_one(poll: Poll, voters: range) -> list[int]:
-    """Ballots seen after each ballot that is counted."""
+    """Count ballot after ballot. Return the number shown after each."""
     shown = []
     for voter in voters:
         fill(poll, range(voter, voter + 1), 1)
@@ -255,7 +255,7 @@ OPERATIONS = st.one_of(
 
 
 class Crowd:
-    """Voters of a stepped poll, as they come."""
+    """The voters of a stepped poll, who vote one after the other."""
 
     def __init__(self, step: int) -> None:
         self.poll = open_poll(release_step=step, revote=True)
@@ -298,7 +298,7 @@ def test_steps_hold_whatever_is_cast_in_whatever_batches(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("django.conf.settings.COUNT_BATCH", batch)
-        patch.setattr(anonymity_threshold, "LEAST", 1)  # so that a step is the least
+        patch.setattr(anonymity_threshold, "LEAST", 1)  # so that the step decides
         crowd = Crowd(step)
         shown = [seen(crowd.poll)[0]]
         stamps = [seen(crowd.poll)[1]]
@@ -313,7 +313,7 @@ def test_steps_hold_whatever_is_cast_in_whatever_batches(
         if figures_in(earlier) != figures_in(later):
             assert total(later) - total(earlier) >= step
             assert later["ballots"] - earlier["ballots"] >= step
-    # Closing is a step like the others, where there was one before or the poll has that many at all.
+    # Closing makes a whole step too, unless the poll has fewer ballots.
     assert total(shown[-1]) == len(crowd.ballots)
     last = total(shown[-1]) - total(shown[-2])
     assert last >= step or total(shown[-1]) < step

@@ -1,4 +1,4 @@
-"""Whoever appends wakes a worker, once; and whatever was appended while one worked is seen."""
+"""An append triggers a worker once. Ballots appended while it works are counted too."""
 
 import itertools
 import threading
@@ -18,7 +18,7 @@ from polls.votelog import get_log
 from tests.factories import check_books, fill, make_poll, open_poll
 from tests.servers import wait_for
 
-#: Partitions of each test's own: wake-ups for what others have appended may come late.
+#: Each test has partitions of its own: triggers of other tests' ballots may come late.
 numbers = itertools.count(1000)
 
 
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def sender(monkeypatch: pytest.MonkeyPatch) -> triggers.TriggerSender:
-    """Its flags outlast any test, on a busy machine too."""
+    """Its flags outlast every test, also on a busy machine."""
     monkeypatch.setattr(triggers, "_PENDING_SECONDS", 3600)
     cache.clear()
     return triggers.TriggerSender()
@@ -90,7 +90,7 @@ def test_an_unreachable_broker_is_tried_again_with_the_next_ballot(
     sender.trigger({one})
     wait_for(lambda: one in broker.tried)
     broker.away = False
-    # The failed one takes its flag down a moment after it was tried.
+    # The failed trigger clears its flag a moment after it was tried.
     wait_for(lambda: cache.get(triggers._pending_key(one)) is None)
     sender.trigger({one})
     wait_for(lambda: one in broker.sent)
@@ -145,7 +145,7 @@ class TestTasks:
     def test_ballots_appended_while_the_flag_is_cleared_are_counted(
         self, moment: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It met the flag, so it sent no wake-up of its own."""
+        """The flag was still set, so they sent no trigger."""
         poll = open_poll()
         fill(poll, range(20), 1)
         clear_pending, late = triggers.clear_pending, iter([range(20, 40)])
@@ -167,7 +167,7 @@ class TestTasks:
     def test_a_partition_that_another_worker_counts_is_left_to_it(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """And they count what came while they were at it, also at the last moment."""
+        """The other worker counts ballots appended meanwhile, also those of the last moment."""
         monkeypatch.setattr(tasks, "_COUNTING_SECONDS", 3600)
         poll = open_poll()
         fill(poll, range(20), 1)
@@ -190,7 +190,7 @@ class TestTasks:
         assert check_books(poll)[1, "ballots"] == 60
 
     def test_a_lock_left_by_a_crash_expires(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tasks, "_COUNTING_SECONDS", 3)  # longer than it takes to meet it
+        monkeypatch.setattr(tasks, "_COUNTING_SECONDS", 3)  # long enough for tasks.count to find it
         poll = open_poll()
         fill(poll, range(20), 1)
         for partition in range(get_log().partitions):

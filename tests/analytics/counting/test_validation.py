@@ -61,7 +61,7 @@ def test_rules_are_cached_for_later_batches_of_the_same_log() -> None:
         counting.count_blocks(0, [block_of(poll, [2], ["2"])], "a")
     assert not [query for query in queries if "polls_round" in query["sql"]]
     with CaptureQueriesContext(connection) as queries:
-        counting.count_blocks(0, [block_of(poll, [3], ["2"])], "b")  # as after a database was put back
+        counting.count_blocks(0, [block_of(poll, [3], ["2"])], "b")  # as after a restore of the database
     assert [query for query in queries if "polls_round" in query["sql"]]
     assert check_books(poll)[1, "ballots"] == 3
 

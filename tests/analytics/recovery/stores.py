@@ -20,13 +20,13 @@ from polls.voters import identity
 
 
 def use(settings: Any, name: str, partitions: int = 4) -> None:
-    """What a restart with other settings does."""
+    """Change the settings, as a restart does."""
     settings.VOTE_LOG, settings.VOTE_LOG_PARTITIONS = name, partitions
     votelog.forget_log()
 
 
 class Voter:
-    """One browser's voter in one poll."""
+    """A voter with a browser in one poll."""
 
     def __init__(self, poll: Poll) -> None:
         self.code, self.cookie = poll.code, identity.new_cookie()
@@ -71,7 +71,7 @@ def state_of_the_count() -> Any:
 
 
 def empty(backend: str) -> None:
-    """As a store that starts over without its data."""
+    """Empty the store, as after a restart without its data."""
     if backend == "redis":
         client().flushall()
     else:
@@ -86,7 +86,7 @@ def client() -> redis.Redis:
 
 
 def copy_of(backend: str) -> Callable[[], None]:
-    """A backup of the log's store, and what puts it back."""
+    """Back up the log's store. Return a function that restores the copy."""
     if backend == "redis":
         with client() as store:
             dump = {key: store.dump(key) for key in store.scan_iter("landslide:{*")}
@@ -109,11 +109,11 @@ def copy_of(backend: str) -> Callable[[], None]:
 
 def repair(**options: Any) -> str:
     call_command("reconcile_log", yes=True, **options)
-    votelog.forget_log()  # other processes ask again within a second
+    votelog.forget_log()  # as other processes do within a second
 
 
 def assert_as_before(poll: Poll, cast: list[tuple[Voter, dict[str, Any]]]) -> None:
-    """A counted voter is known, by the same receipt; a new voter is counted; nothing counted changes."""
+    """Check that counted voters get the same receipt, new ones are counted, and nothing counted changes."""
     before = state_of_the_count()
     for voter, answer in cast:
         selection = [1 + cast.index((voter, answer)) % 3]

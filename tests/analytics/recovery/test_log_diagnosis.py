@@ -1,4 +1,4 @@
-"""What is wrong with a log is found, and what a repair would lose is said before it is done."""
+"""The diagnosis says what is wrong with a log, and a repair that would lose ballots needs consent."""
 
 import uuid
 from typing import Any
@@ -46,8 +46,8 @@ def test_ballots_accepted_by_an_older_copy_are_found(backend: str) -> None:
     put_back = copy_of(backend)
     voted(poll, 24)
     put_back()
-    # A server that has not heard of the newest checkpoint yet, nor written anything since the copy itself,
-    # appends for up to a second.
+    # A server that doesn't know the newest checkpoint yet, and hasn't written since the copy was made, can append
+    # for up to a second.
     stale = {n: Head(head.generation, 0) for n, head in votelog.expected_heads().items()}
     votelog.forget_log()
     late = [
@@ -62,7 +62,7 @@ def test_ballots_accepted_by_an_older_copy_are_found(backend: str) -> None:
 
 @pytest.mark.full_only
 def test_an_older_copy_that_looks_consistent_is_rebuilt_on_demand(settings: Any) -> None:
-    """It lacks what was acknowledged and not counted: servers refuse it until somebody gives that up."""
+    """It lacks ballots that were acknowledged but not counted. Servers refuse it until they are given up."""
     use(settings, "redis")
     poll = open_poll()
     voted(poll, 6)
@@ -71,7 +71,7 @@ def test_an_older_copy_that_looks_consistent_is_rebuilt_on_demand(settings: Any)
     put_back()
     status, refused = Voter(poll).cast([1])
     assert (status, refused["code"]) == (503, "log_inconsistent")
-    votelog.forget_log()  # the command runs in a process of its own
+    votelog.forget_log()  # as in the command's own process
     assert not diagnose().damaged
     repair(all=True)
     voted(poll, 12)

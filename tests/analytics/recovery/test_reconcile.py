@@ -1,4 +1,4 @@
-"""The vote log rebuilt after it was emptied, put back to an older copy or exchanged, on every backend."""
+"""A vote log that was emptied, restored to an older copy or exchanged is rebuilt, on every backend."""
 
 import uuid
 from datetime import timedelta
@@ -91,14 +91,14 @@ def test_another_backend_or_number_of_partitions_takes_over(settings: Any, was: 
     assert Checkpoint.objects.count() == get_log().partitions
     assert set(Checkpoint.objects.values_list("log", flat=True)) == {now[0]}
     assert_as_before(poll, cast)
-    # A voter whose partition is another one now changes their mind: the slots still add up.
+    # A voter whose partition has changed replaces the ballot: the counters still add up.
     voter, answer = cast[0]
     status, _ = voter.cast([3], ballot_id=str(uuid.uuid4()), replaces=answer["ballot_id"])
     assert status == 202
     count_all()
     tally = figures(poll)
     assert sum(choice["votes"] for choice in tally["choices"]) == tally["ballots"] == Ballot.objects.count()
-    # Whoever still runs with the old settings is refused.
+    # A server with the old settings is refused.
     use(settings, *was)
     assert Voter(poll).cast([1])[0] == 503
 
@@ -121,7 +121,7 @@ def test_only_the_broken_partition_is_rebuilt(settings: Any) -> None:
 
 @pytest.mark.full_only
 def test_a_database_older_than_the_log_is_found_and_repaired(settings: Any) -> None:
-    """Entries that only the lost database had counted are gone; what the log still holds is counted."""
+    """Entries that only the lost database had counted are gone; those that the log still has are counted."""
     use(settings, "redis", 1)
     poll = open_poll()
     voted(poll, 10)
@@ -149,7 +149,7 @@ def test_a_database_older_than_the_log_is_found_and_repaired(settings: Any) -> N
 
 @pytest.mark.full_only
 def test_running_servers_notice_a_restored_older_database(settings: Any) -> None:
-    """Within a second of casts: the positions they know are those of the database that is gone."""
+    """They compare the log with the database every second while ballots are cast."""
     use(settings, "redis", 1)
     poll = open_poll()
     voted(poll, 10)
@@ -187,7 +187,7 @@ def test_a_rebuilt_log_has_the_gate_of_every_state(backend: str) -> None:
     assert refused(again, round=1) == "round_changed"
     assert refused(again, round=2) == "accepted"
     assert second_round[0][0].cast([2], ballot_id=str(uuid.uuid4()))[1]["code"] == "already_voted"
-    count_all()  # finds the marker gone and sets another
+    count_all()  # finds the marker gone and writes another
     count_all()
     assert figures(closing)["state"] == "closed"
     assert figures(closing)["ballots"] == 5

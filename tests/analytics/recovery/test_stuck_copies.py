@@ -30,7 +30,7 @@ def connect(postgresql: PostgreSQL) -> Iterator[Callable[..., psycopg.Connection
 
 
 def end_copies(patience: str = "50ms") -> int:
-    """End what has gone on for longer than a transaction may be idle; ours may be, at any other moment."""
+    """Terminate sessions, with a timeout for idle transactions that is short only for this moment."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [patience])
         try:
@@ -41,7 +41,7 @@ def end_copies(patience: str = "50ms") -> int:
 
 @contextlib.contextmanager
 def copying(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Within COPY, the next row to be sent."""
+    """Open a session that has locked the checkpoints and is in the middle of a COPY."""
     connection.execute("SELECT * FROM analytics_checkpoint FOR UPDATE")
     with contextlib.suppress(psycopg.Error), connection.cursor().copy("COPY polls_ballot FROM STDIN"):
         yield
@@ -56,7 +56,7 @@ def test_one_in_mid_copy_is_ended(connect: Any) -> None:
     checkpoints.expected_heads()
     with copying(connect()):
         wait_for(lambda: end_copies() == 1, what="the one that is stuck")
-        with transaction.atomic(), connection.cursor() as cursor:  # what it held is free
+        with transaction.atomic(), connection.cursor() as cursor:  # its locks are free
             cursor.execute("SET LOCAL lock_timeout = '30s'")
             cursor.execute("SELECT * FROM analytics_checkpoint FOR UPDATE")
         wait_for(lambda: end_copies() == 0, what="the end of its session")
