@@ -1,4 +1,4 @@
-"""A ballot that can't be counted becomes a dead letter. An operator counts it after a repair, or rejects it."""
+"""A ballot that can't be counted becomes a dead letter. An operator counts it after a repair, or rejects."""
 
 from collections.abc import Callable
 from datetime import timedelta

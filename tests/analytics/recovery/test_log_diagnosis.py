@@ -46,8 +46,8 @@ def test_ballots_accepted_by_an_older_copy_are_found(backend: str) -> None:
     put_back = copy_of(backend)
     voted(poll, 24)
     put_back()
-    # A server that doesn't know the newest checkpoint yet, and hasn't written since the copy was made, can append
-    # for up to a second.
+    # A server that doesn't know the newest checkpoint yet, and hasn't written since the copy was made, can
+    # append for up to a second.
     stale = {n: Head(head.generation, 0) for n, head in votelog.expected_heads().items()}
     votelog.forget_log()
     late = [
