@@ -9,19 +9,19 @@ __all__ = ["each_log", "pytest_generate_tests"]
 
 
 @pytest.fixture
-def of_any_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Single ballots are set aside and released too: how many it takes is another test's subject."""
+def without_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allow to quarantine and release single ballots."""
     monkeypatch.setattr("analytics.results.anonymity_threshold.LEAST", 1)
 
 
 @pytest.fixture(params=[-3600, 3600], ids=["an hour behind", "an hour ahead"])
 def wrong_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process's clock is off; that of the vote log's store is right."""
+    """Set this process's clock wrong. The clock of the vote log's store is right."""
     right = time.time
     monkeypatch.setattr(time, "time", lambda: right() + request.param)
 
 
 @pytest.fixture
 def pauses() -> Callable[[], None]:
-    """pauses(): what comes next has another time, to the millisecond, than what was before."""
+    """Call it so that the next thing gets a later time, in milliseconds, than the last one."""
     return lambda: time.sleep(0.003)

@@ -1,7 +1,7 @@
-"""What a poll must come to, whatever happens to it: the rules once more, in dicts and lists.
+"""A model of a poll: the rules of casting, counting and the lifecycle once more, in dicts and lists.
 
-Shares no code with Landslide, so that no mistake is in both. It follows the log entry by entry, with the
-positions that entries must get; how far each partition is counted is told by `counted_up_to`.
+It shares no code with Landslide, so that no mistake is in both. It follows the log entry by entry, with the
+position of each. `count_up_to` tells it how far each partition is counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WAITING, COUNTED, SET_ASIDE, REJECTED = "waiting", "counted", "set aside", "reje
 
 @dataclass(eq=False)
 class Cast:
-    """A ballot as it was sent, and what has become of it since it was accepted."""
+    """A ballot as it was sent, and what became of it."""
 
     voter: int
     ballot_id: bytes
@@ -42,8 +42,8 @@ class PollModel:
     numbers: set[int]
     most: int
     keys: dict[int, bytes]  # of voters
-    heads: dict[int, int]  # of partitions: where the log ended when this poll came
-    remembered: int  # ballots of a voter
+    heads: dict[int, int]  # of partitions: the end of the log when this poll was made
+    remembered: int  # how many ballots of a voter the log remembers
     state: str = DRAFT
     round: int = 1
     gate: Gate | None = None
@@ -70,7 +70,7 @@ class PollModel:
         return 1 <= len(marks) <= self.most and len(set(marks)) == len(marks) and set(marks) <= numbers
 
     def cast(self, cast: Cast) -> tuple[str, int]:
-        """The code that the ballot is answered with, and the round it is in; what is accepted is kept."""
+        """Cast a ballot. Return the code of the answer, and its round."""
         for known in self.memory.get(cast.voter, []):
             if known.ballot_id == cast.ballot_id:
                 same = sorted(known.marks) == sorted(cast.marks) and cast.round in (None, known.accepted_for)
@@ -112,7 +112,7 @@ class PollModel:
         return self.state in allowed[step]
 
     def decide(self, step: str) -> None:
-        """What staff wants is committed; the gates may follow later."""
+        """Take a step of the lifecycle. The gates may be set later."""
         if step == "publish":
             self.state = PUBLISHED
             return
@@ -148,7 +148,7 @@ class PollModel:
     # --- counting ---
 
     def count_up_to(self, partition: int, position: int) -> None:
-        """The partition's entries up to there are counted, and none behind it."""
+        """Count the partition's entries up to a position."""
         assert self.counted[partition] <= position <= self.heads[partition]
         for at, entry in self.entries[partition]:
             if self.counted[partition] < at <= position and isinstance(entry, Cast):
@@ -163,7 +163,7 @@ class PollModel:
             self.letters.append(cast)
 
     def finish_closing(self) -> None:
-        """A look at polls that are closing: closed, once all that was accepted is counted."""
+        """Close the poll if it is closing and everything accepted is counted."""
         if self.state != CLOSING or self.broken:
             return
         self.close_gate()
@@ -173,7 +173,7 @@ class PollModel:
             self.results[self.round] = self.tally(self.round)
 
     def ledger(self) -> dict[tuple[int, bytes], tuple[bytes, str]]:
-        """Of each voter the last ballot that can be counted."""
+        """Return each voter's last valid ballot."""
         found = {}
         for (round_, voter), chain in self.chains.items():
             good = [cast for cast in chain if cast.fate == COUNTED]
@@ -209,7 +209,7 @@ class PollModel:
         self.broken = True
 
     def reconcile(self) -> None:
-        """Gates by the poll's state, memory of what the database has; what wasn't counted is lost."""
+        """Rebuild the log from what the database has. Uncounted ballots are lost."""
         for partition, found in self.entries.items():
             kept = [(at, entry) for at, entry in found if at <= self.counted[partition]]
             self.entries[partition] = kept

@@ -1,4 +1,4 @@
-"""One life of a poll, beside its model: how things are done to it, and what must hold after each of them."""
+"""The base of the stateful test: drives a poll and its model, and checks the invariants after each step."""
 
 import contextlib
 import json
@@ -38,18 +38,18 @@ from tests.factories import make_poll, recount, tallied
 
 LOG_TABLES = (LogEntry, Claim, LogGate, LogHead)
 TABLES = (Checkpoint, Tally, TallyPoint, Ballot, DeadLetter, Round, Choice, Poll)
-#: So few that it matters within a short life what the log has forgotten.
+#: Few, so that the log forgets ballots within a short run.
 REMEMBERED = 4
 BROWSERS, CLIENTS = range(3), range(3, 6)
 
 
-class Died(BaseException):
-    """Nothing in between catches it, as nothing catches a SIGKILL; transactions that are open go with it."""
+class Crashed(BaseException):
+    """A crash. No code catches it, as none catches SIGKILL, and open transactions are rolled back."""
 
 
 @contextlib.contextmanager
-def dying(target: str, when: str, time: int) -> Iterator[None]:
-    """Whoever gets to `target` for the `time`th time dies there."""
+def crashing(target: str, when: str, time: int) -> Iterator[None]:
+    """Crash before or after the `time`th call of `target`."""
     module, _, name = target.rpartition(".")
     work = getattr(import_module(module), name)
     left = time
@@ -58,18 +58,18 @@ def dying(target: str, when: str, time: int) -> Iterator[None]:
         nonlocal left
         left -= 1
         if left == 0 and when == "before":
-            raise Died
+            raise Crashed
         result = work(*args, **options)
         if left == 0:
-            raise Died
+            raise Crashed
         return result
 
-    with mock.patch(target, worked), contextlib.suppress(Died):
+    with mock.patch(target, worked), contextlib.suppress(Crashed):
         yield
 
 
-class Life(RuleBasedStateMachine):
-    """A poll in the real stores, and the model that it is held against."""
+class PollStateMachine(RuleBasedStateMachine):
+    """A poll in the real stores, and the model that it is compared with."""
 
     client: ApiClient
     key: str
@@ -106,7 +106,7 @@ class Life(RuleBasedStateMachine):
     # --- casting ---
 
     def new_cast(self, voter: int, marks: tuple[int, ...], replaces: str, round_: str) -> Cast:
-        """replaces: nothing, what is current or something else. round_: none, the gate's or another."""
+        """replaces: nothing, the current ballot or another one. round_: none, the gate's or another one."""
         gate = self.model.gate
         now = gate.round if gate else 1
         current = self.model.current(voter, now)
@@ -144,10 +144,10 @@ class Life(RuleBasedStateMachine):
             self.poll.code, body, "application/json", "", cookie=cookie, authorization=authorization
         )
         answer = ballot_box.cast(asked)
-        self.hold(cast, json.loads(answer.body), *self.expected(cast))
+        self.check_answer(cast, json.loads(answer.body), *self.expected(cast))
 
-    def hold(self, cast: Cast, answer: dict[str, Any], code: str, round_: int) -> None:
-        """An answer against the one it must be; an accepted ballot's receipt never changes."""
+    def check_answer(self, cast: Cast, answer: dict[str, Any], code: str, round_: int) -> None:
+        """Check an answer. The receipt of an accepted ballot never changes."""
         assert answer.get("code", answer.get("status")) == code, (answer, code)
         if code == "accepted":
             assert uuid.UUID(answer["ballot_id"]).bytes == cast.ballot_id
@@ -157,18 +157,18 @@ class Life(RuleBasedStateMachine):
     # --- what holds after each step ---
 
     @invariant()
-    def holds(self) -> None:
+    def check_invariants(self) -> None:
         if not hasattr(self, "model"):
-            return  # it has not begun
+            return  # not begun yet
         self.poll.refresh_from_db()
-        self.the_ledger_is_the_models()
-        self.the_tally_is_a_recount()
-        self.what_viewers_order_by_never_falls()
-        self.the_poll_is_where_the_model_is()
+        self.check_ledger()
+        self.check_tally()
+        self.check_stamp()
+        self.check_poll()
         if not self.model.broken:
-            self.receipts_tell_what_became_of_ballots()
+            self.check_receipts()
 
-    def the_ledger_is_the_models(self) -> None:
+    def check_ledger(self) -> None:
         rows = Ballot.objects.filter(poll_id=self.poll.pk).values_list(
             "round", "voter_key", "ballot_id", "selection"
         )
@@ -176,18 +176,18 @@ class Life(RuleBasedStateMachine):
         assert len(dict(found)) == len(found), "two ballots of a voter in a round"
         assert dict(found) == self.model.ledger()
 
-    def the_tally_is_a_recount(self) -> None:
+    def check_tally(self) -> None:
         tally = tallied(self.poll)
         assert tally == recount(self.poll) == tallied(self.poll, TallyPoint)
         rounds = range(1, self.model.round + 1)
         assert tally == {(r, key): n for r in rounds for key, n in self.model.tally(r).items()}
 
-    def what_viewers_order_by_never_falls(self) -> None:
+    def check_stamp(self) -> None:
         stamp = tallies.snapshot(self.poll).stamp
         assert stamp >= self.stamp
         self.stamp = stamp
 
-    def the_poll_is_where_the_model_is(self) -> None:
+    def check_poll(self) -> None:
         assert (self.poll.state, self.poll.round) == (self.model.state, self.model.round)
         for row in Round.objects.filter(poll=self.poll):
             result = self.model.results.get(row.number)
@@ -197,7 +197,7 @@ class Life(RuleBasedStateMachine):
                 votes = {str(choice["number"]): choice["votes"] for choice in row.result["choices"]}
                 assert votes == {number: result.get(number, 0) for number in votes}
 
-    def receipts_tell_what_became_of_ballots(self) -> None:
+    def check_receipts(self) -> None:
         for chain in self.model.chains.values():
             for cast in chain[-2:]:
                 receipt = receipts.make_receipt(
@@ -219,13 +219,13 @@ class Life(RuleBasedStateMachine):
 
 
 def cookie_of(voter: int) -> str:
-    """The same in every life: what is in which partition must not change when a life is lived again."""
+    """Return the same cookie in every run, so that a repeated run has its ballots in the same partitions."""
     with mock.patch("polls.voters.identity.secrets.token_bytes", lambda size: bytes([voter]) * size):
         return identity.new_cookie()
 
 
 def fresh_stores() -> None:
-    """For the next life, which is then the same whatever came before it."""
+    """Empty all stores, so that a run doesn't depend on earlier ones."""
     empty_log()
     for table in (*TABLES, *LOG_TABLES):
         table.objects.all().delete()
@@ -234,7 +234,7 @@ def fresh_stores() -> None:
 
 @contextlib.contextmanager
 def store_that_is(state: str) -> Iterator[None]:
-    """well; twice: a lost reply made its client repeat the call; silent: no reply; deaf: it did nothing."""
+    """The log's store is `well`, runs an append `twice` (a retry), is `silent` after it, or `deaf` to it."""
     log = get_log()
     append = log.append
     away = OperationalError if log.name == "database" else redis.ConnectionError
@@ -252,7 +252,7 @@ def store_that_is(state: str) -> Iterator[None]:
 
 
 def empty_log() -> None:
-    """As a store that starts over without its data."""
+    """Empty the log's store, as after a restart without its data."""
     if get_log().name == "redis":
         with redis.Redis.from_url(settings.VOTE_LOG_REDIS_URL) as store:
             store.flushall()

@@ -1,4 +1,4 @@
-"""The demo polls: every state, made by the ordinary path, and left alone afterwards."""
+"""Demo polls in every state are made in the ordinary way, and left alone afterwards."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ STATES = {poll.code: poll.state for poll in demo.DEMO_POLLS}
 
 @pytest.fixture
 def few_voters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenth of the ballots, where it doesn't matter how many."""
+    """Seed a tenth of the ballots, to save time."""
     small = tuple(replace(poll, ballots=poll.ballots // 10) for poll in demo.DEMO_POLLS)
     monkeypatch.setattr(demo, "DEMO_POLLS", small)
 
@@ -34,7 +34,7 @@ def everything() -> Any:
     return [sorted(table.objects.values_list(), key=repr) for table in tables]
 
 
-def test_every_state_is_there_and_counted(capsys: Any) -> None:
+def test_seeding_makes_counted_polls_in_every_state(capsys: Any) -> None:
     call_command("seed_demo")
     printed = capsys.readouterr().out
     assert states() == STATES
@@ -61,7 +61,7 @@ def test_a_second_run_changes_nothing(capsys: Any) -> None:
 
 
 @pytest.mark.usefixtures("few_voters")
-def test_what_is_missing_is_made_again() -> None:
+def test_seeding_again_makes_missing_polls() -> None:
     call_command("seed_demo", verbosity=0)
     Poll.objects.get(code="TOMORROW").delete()
     call_command("seed_demo", verbosity=0)
@@ -90,7 +90,7 @@ def test_an_interrupted_run_is_finished(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.usefixtures("few_voters")
-def test_what_people_did_with_the_polls_stays(capsys: Any) -> None:
+def test_seeding_again_leaves_changed_polls_alone(capsys: Any) -> None:
     call_command("seed_demo", verbosity=0)
     lifecycle.close_poll(Poll.objects.get(code="DEMO").pk)
     lifecycle.reset_poll(Poll.objects.get(code="ROBOT").pk)
@@ -101,7 +101,7 @@ def test_what_people_did_with_the_polls_stays(capsys: Any) -> None:
 
 
 @pytest.mark.usefixtures("few_voters")
-def test_a_poll_of_the_same_code_is_not_touched() -> None:
+def test_another_poll_with_the_same_code_is_not_touched() -> None:
     mine = drafts.create_poll(["Yes", "No"], code="MENU", question="Do we cook?")
     call_command("seed_demo", verbosity=0)
     mine.refresh_from_db()
@@ -109,7 +109,7 @@ def test_a_poll_of_the_same_code_is_not_touched() -> None:
 
 
 @pytest.mark.usefixtures("few_voters")
-def test_a_log_that_refuses_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_refuses_ballots_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     call_command("seed_demo", verbosity=0)
     Poll.objects.filter(code="ROBOT").delete()
     votelog.forget_log()

@@ -1,8 +1,8 @@
-"""Whatever is done in whatever order, the invariants hold: see the design's list of them.
+"""The invariants of docs/design.md hold, whatever is done in whatever order.
 
-A poll is led through long random lives, with crashes, in the real code on real stores, and after each step
-held against a model of it (poll_state_machine.py, poll_model.py). HUNT_EXAMPLES and HUNT_STEPS make it a
-longer hunt, which then differs each time; what it finds is printed as a program, cut down to what is needed.
+A stateful test takes a poll through long random runs with crashes, in the real code on real stores. After
+each step the poll is compared with a model (poll_state_machine.py, poll_model.py). With HUNT_EXAMPLES and
+HUNT_STEPS there are more and longer runs, different each time. A failure is shrunk and printed as a program.
 """
 
 import json
@@ -36,8 +36,8 @@ from tests.analytics.poll_state_machine import (
     BROWSERS,
     CLIENTS,
     REMEMBERED,
-    Life,
-    dying,
+    PollStateMachine,
+    crashing,
     empty_log,
     store_that_is,
 )
@@ -48,7 +48,7 @@ BATCH = 4
 
 everybody = st.sampled_from([*BROWSERS, *CLIENTS])
 marks = st.sampled_from([(1,), (2,), (3,), (2, 1), (1, 3), (1, 1), (9,), ()])
-#: Of the counting code: whoever works dies before or after it.
+#: Functions of counting before or after which a worker crashes.
 COUNTING_STEPS = [
     *("analytics.counting.batches._lock_checkpoint", "analytics.counting.batches._check_log"),
     *(
@@ -67,8 +67,8 @@ LIFECYCLE_STEPS = ["polls.lifecycle._set_gates", "polls.lifecycle._send_poll_cha
 places = st.tuples(st.sampled_from(["before", "after"]), st.integers(1, 3))
 
 
-class LifeOfAPoll(Life):
-    """Voters cast, repeat and change ballots, staff moves the poll, workers count, and all of them die."""
+class VotingMachine(PollStateMachine):
+    """Voters cast, repeat and change ballots, staff moves the poll, workers count, and all of them crash."""
 
     # --- casting ---
 
@@ -84,7 +84,7 @@ class LifeOfAPoll(Life):
     @precondition(lambda self: self.casts)
     @rule(data=st.data(), other_marks=st.booleans())
     def cast_again(self, data: st.DataObject, other_marks: bool) -> None:
-        """The same ballot_id, from whenever it was; perhaps with something else in it."""
+        """Send an earlier ballot_id again, perhaps with other marks."""
         cast = self.again(data.draw(st.sampled_from(self.casts[-20:])))
         if other_marks:
             cast.marks = (1 + len(self.casts) % 3,)
@@ -99,7 +99,7 @@ class LifeOfAPoll(Life):
         store=st.sampled_from(["well", "well", "twice", "silent", "deaf"]),
     )
     def cast_batch(self, ballots: list[tuple[int, tuple[int, ...], str]], store: str) -> None:
-        """An API client's; the store may do it twice, or fail before or after it has done it."""
+        """An API client sends a batch; the store may run it twice, or fail before or after it."""
         casts: list[Cast] = []
         for voter, marks, how in ballots:
             if how == "again" and self.casts:
@@ -121,12 +121,12 @@ class LifeOfAPoll(Life):
             if store in ("silent", "deaf") and self.model.allows(cast.marks):
                 assert outcome["code"] == "outcome_unknown"
             else:
-                self.hold(cast, outcome, *(expected[index] if expected else ("invalid_selection", 0)))
+                self.check_answer(cast, outcome, *(expected[index] if expected else ("invalid_selection", 0)))
 
     @precondition(lambda self: not self.model.broken)
     @rule(voter=everybody, revoting=st.booleans())
     def poison(self, voter: int, revoting: bool) -> None:
-        """What no page would send: accepted, and not countable until the round's rules are repaired."""
+        """Append an invalid ballot. It is accepted, but can't be counted until the rules are repaired."""
         cast = self.new_cast(voter, (4,), "current" if revoting else "nothing", "none")
         new = NewBallot(self.poll.pk, self.model.keys[voter], cast.ballot_id, "4", None, cast.replaces)
         (outcome,) = get_log().append([new], votelog.expected_heads(max_age=0))
@@ -150,10 +150,10 @@ class LifeOfAPoll(Life):
         step=st.sampled_from(["open", "close", "reset"]), place=places, where=st.sampled_from(LIFECYCLE_STEPS)
     )
     def move_and_die(self, step: str, place: tuple[str, int], where: str) -> None:
-        """The intent is committed; whether the gates are set depends on where it ended."""
+        """The step is committed; whether the gates are set depends on where it crashed."""
         if not self.model.may(step):
             return
-        with dying(where, place[0], 1):
+        with crashing(where, place[0], 1):
             lifecycle.STEPS[step](self.poll.pk)
         self.model.decide(step)
         if (where, place[0]) != (LIFECYCLE_STEPS[0], "before"):
@@ -176,22 +176,22 @@ class LifeOfAPoll(Life):
     @rule(where=st.sampled_from(COUNTING_STEPS), place=places, data=st.data())
     def count_and_die(self, where: str, place: tuple[str, int], data: st.DataObject) -> None:
         partition = data.draw(st.sampled_from(sorted(self.model.heads)))
-        with dying(where, *place):
+        with crashing(where, *place):
             batches.count_partition(partition)
-        # How far it got is what the checkpoint says; that everything else says the same is the invariant.
+        # The checkpoint says how far it got. The invariants check that everything else agrees.
         self.counted()
         self.poll.refresh_from_db()
         if self.poll.state == poll_model.CLOSED and self.model.state == poll_model.CLOSING:
             self.model.finish_closing()
 
     def counted(self) -> None:
-        """Take over how far each partition is counted."""
+        """Tell the model how far each partition is counted."""
         for partition, position in Checkpoint.objects.values_list("partition", "position"):
             self.model.count_up_to(partition, position)
 
     @rule()
     def a_minute_passes(self) -> None:
-        """What was counted is trimmed next time."""
+        """Let the next batch trim the log."""
         noted = Checkpoint.objects.exclude(trim_noted_at=None)
         noted.update(trim_noted_at=F("trim_noted_at") - timedelta(minutes=1))
 
@@ -220,7 +220,7 @@ class LifeOfAPoll(Life):
     @precondition(lambda self: self.waiting_letters())
     @rule()
     def repair_rules(self) -> None:
-        """As by hand: from now on the round knows the number that it lacked."""
+        """Add the missing choice to the round's rules, as an operator does by hand."""
         cast = self.waiting_letters()[0]
         row = Round.objects.get(poll=self.poll, number=cast.accepted_for)
         row.rules["numbers"] = [1, 2, 3, 4]
@@ -230,7 +230,7 @@ class LifeOfAPoll(Life):
     @precondition(lambda self: not self.model.broken and self.model.chains)
     @rule(data=st.data(), by=st.integers(-3, 3), key=st.sampled_from(["ballots", "1", "2"]))
     def drift_and_recount(self, data: st.DataObject, by: int, key: str) -> None:
-        """The tally is tampered with; a recount finds how much, and puts it right."""
+        """Tamper with the tally. A recount finds the difference and corrects it."""
         number = data.draw(st.sampled_from(sorted({round_ for round_, _ in self.model.chains})))
         where = {"poll_id": self.poll.pk, "round": number, "key": key, "partition": 0}
         for table, more in ((Tally, {"changes": 1}), (TallyPoint, {"second": 1})):
@@ -257,7 +257,7 @@ class LifeOfAPoll(Life):
     @rule()
     def reconcile(self) -> None:
         reconcile.reconcile(log_diagnosis.diagnose())
-        votelog.forget_log()  # other processes ask again within a second
+        votelog.forget_log()  # as other processes do within a second
         self.lost += [cast for chain in self.model.chains.values() for cast in chain if cast.fate == WAITING]
         self.model.reconcile()
 
@@ -277,7 +277,7 @@ class LifeOfAPoll(Life):
             self.sweep()
         assert self.model.state != poll_model.CLOSING
         assert all(cast.fate != WAITING for chain in self.model.chains.values() for cast in chain)
-        self.holds()
+        self.check_invariants()
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     for module in ("admission", "redis.log"):
         monkeypatch.setattr(f"polls.votelog.{module}.REMEMBERED_BALLOTS", REMEMBERED)
     settings.COUNT_BATCH = BATCH
-    # The model knows nothing of polls that halt, nor of quarantine and releases: rules for them go here.
+    # The model has neither halted polls nor quarantine.
     monkeypatch.setattr(circuit_breaker, "MIN_FAILURES", 10**9)
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
@@ -298,9 +298,9 @@ def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
 @pytest.mark.early
 @pytest.mark.timeout(600 + 60 * EXAMPLES)
 def test_the_invariants_hold(each_log: str) -> None:
-    # Not by chance either: the key's prefix is part of its voters' identity.
+    # The key's prefix is part of its voters' keys, so it must not be random.
     with mock.patch("rest_framework_api_key.crypto.get_random_string", lambda length: "k" * length):
-        LifeOfAPoll.client, LifeOfAPoll.key = ApiClient.objects.create_key(
+        VotingMachine.client, VotingMachine.key = ApiClient.objects.create_key(
             name="tests", scopes=[ApiClient.Scope.BALLOTS_WRITE]
         )
     bounds = settings(
@@ -308,4 +308,4 @@ def test_the_invariants_hold(each_log: str) -> None:
         stateful_step_count=STEPS,
         phases=[Phase.generate, *([Phase.shrink] if EXAMPLES else [])],
     )
-    run_state_machine_as_test(LifeOfAPoll, settings=bounds)
+    run_state_machine_as_test(VotingMachine, settings=bounds)

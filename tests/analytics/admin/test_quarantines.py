@@ -13,7 +13,7 @@ from polls.models import DeadLetter, Poll, Record, Round
 from tests.admins import said, staff
 from tests.factories import check_books, count, fill, open_poll
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("of_any_number")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("without_threshold")]
 
 LIST = "/admin/analytics/quarantine/"
 HALTS = "/admin/analytics/halt/"

@@ -60,7 +60,7 @@ def one_by_one(_: Validator, blocks: Sequence[Block]) -> tuple[list[Block], list
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[list[tuple[Any, ...]]]:
-    """Draw batches of blocks (poll, round, at, ballots). A ballot: (voter, ballot_id, selection, replaces)."""
+    """Draw batches of blocks (poll, round, at, ballots) of (voter, ballot_id, selection, replaces)."""
     ballot = st.tuples(
         st.integers(0, 6),
         st.integers(0, 8),

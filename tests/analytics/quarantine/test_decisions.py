@@ -21,7 +21,7 @@ from polls.votelog import get_log
 from polls.votelog.admission import NewBallot
 from tests.factories import append, check_books, count, fill, make_poll, new_ballot, open_poll, version
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log", "of_any_number")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log", "without_threshold")]
 
 ANN = "user ann"
 

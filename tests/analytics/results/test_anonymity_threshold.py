@@ -1,4 +1,4 @@
-"""What quarantine doesn't tell: from two tallies or two bundles nobody learns what few ballots mark."""
+"""Quarantine doesn't show what few ballots mark, in no tally, no bundle and no difference of two."""
 
 import itertools
 import json
@@ -27,7 +27,7 @@ ANN = "user ann"
 LEAST = anonymity_threshold.LEAST
 
 
-def set_aside(poll: Poll, ballots: list[NewBallot]) -> QuarantineOutcome:
+def quarantine(poll: Poll, ballots: list[NewBallot]) -> QuarantineOutcome:
     return decisions.quarantine_receipts(
         Poll.objects.get(pk=poll.pk), map(receipt_of, ballots), "Sold votes", ANN
     )
@@ -50,55 +50,57 @@ def in_state(state: str, voters: int, **fields: Any) -> tuple[Poll, list[NewBall
 
 @pytest.mark.parametrize("state", ["open", "closed", "published"])
 @pytest.mark.parametrize(("step", "least"), [(1, LEAST), (LEAST + 5, LEAST + 5)])
-def test_fewer_than_the_least_are_not_set_aside_by_receipts(state: str, step: int, least: int) -> None:
+def test_fewer_than_the_least_number_of_receipts_are_not_quarantined(
+    state: str, step: int, least: int
+) -> None:
     poll, ballots = in_state(state, 3 * least, release_step=step)
     before = shown(poll)
-    for how_many in (1, least - 1, 2 * least + 1, 3 * least - 1):  # few, or all but few
+    for how_many in (1, least - 1, 2 * least + 1, 3 * least - 1):  # too few, or too few remain
         with pytest.raises(TooFewBallots):
-            set_aside(poll, ballots[:how_many])
+            quarantine(poll, ballots[:how_many])
     assert shown(poll) == before
     assert not Quarantine.objects.exists()
-    assert set_aside(poll, ballots[:least]).ballots == least
-    for few in (ballots[: least + 1], ballots[: 2 * least + 1]):  # few more, or few left
+    assert quarantine(poll, ballots[:least]).ballots == least
+    for few in (ballots[: least + 1], ballots[: 2 * least + 1]):  # the same, of the remaining ballots
         with pytest.raises(TooFewBallots):
-            set_aside(poll, few)
-    assert set_aside(poll, ballots).ballots == 2 * least  # all that there are
+            quarantine(poll, few)
+    assert quarantine(poll, ballots).ballots == 2 * least  # all of them
     assert tallied(poll)[1, "quarantined:ballots"] == 3 * least
 
 
-def test_a_decision_takes_only_so_many_receipts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counting waits for all of them."""
-    assert decisions.MAX_RECEIPTS == 100_000  # as docs/decisions/quarantine.md has it
+def test_a_decision_takes_a_limited_number_of_receipts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting waits while their ballots are moved."""
+    assert decisions.MAX_RECEIPTS == 100_000  # as docs/decisions/quarantine.md says
     monkeypatch.setattr(decisions, "MAX_RECEIPTS", 2 * LEAST)
     poll, ballots = in_state("open", 4 * LEAST)
     with pytest.raises(Malformed, match="at most 20 receipts: divide the list"):
-        set_aside(poll, ballots[: 2 * LEAST + 1])
+        quarantine(poll, ballots[: 2 * LEAST + 1])
     assert not Quarantine.objects.exists()
-    assert set_aside(poll, ballots[: 2 * LEAST]).ballots == 2 * LEAST
+    assert quarantine(poll, ballots[: 2 * LEAST]).ballots == 2 * LEAST
 
 
-def test_what_was_released_is_set_aside_again_as_a_whole_or_not_at_all() -> None:
-    """Subtracted from what a first decision showed, a second one of nearly the same would show one ballot."""
+def test_released_ballots_are_quarantined_again_all_or_none() -> None:
+    """The difference of two decisions about nearly the same ballots would show one ballot."""
     poll, ballots = in_state("closed", 4 * LEAST)
-    first = set_aside(poll, ballots[:LEAST]).decision
+    first = quarantine(poll, ballots[:LEAST]).decision
     assert first is not None
     decisions.release(first.pk, ANN)
     for nearly in (ballots[: LEAST - 1], ballots[1 : LEAST + 1]):
         with pytest.raises(TooFewBallots):
-            set_aside(poll, nearly)
+            quarantine(poll, nearly)
     for more, moved, left in (
         (ballots[: LEAST + 1], LEAST, 1),
         (ballots[1:], 3 * LEAST, LEAST - 1),
     ):
-        done = set_aside(poll, more)
+        done = quarantine(poll, more)
         assert done.decision is not None
         assert (done.ballots, done.too_few) == (moved, left)
         decisions.release(done.decision.pk, ANN)
 
 
 @pytest.mark.parametrize("others", [[40], [10, 30], [20, 20], [10, 10, 20], [39], [30, 9]])
-def test_a_ballot_that_was_released_alone_is_not_told_by_what_is_left(others: list[int]) -> None:
-    """Set aside all the others, at once or by turns: neither a tally nor a difference is the one."""
+def test_quarantining_all_others_does_not_show_a_ballot_that_was_released_alone(others: list[int]) -> None:
+    """Whether they are quarantined at once or in turns: no tally and no difference is that one ballot."""
     poll = open_poll()
     ballots = fill(poll, range(4 * LEAST), 1)
     append(new_ballot(poll, 1000, 2, quarantine_rule="over_limit"))
@@ -107,7 +109,7 @@ def test_a_ballot_that_was_released_alone_is_not_told_by_what_is_left(others: li
     poll, told, start = close(poll), 0, 0
     for size in others:
         try:
-            done = set_aside(poll, ballots[start : start + size])
+            done = quarantine(poll, ballots[start : start + size])
         except TooFewBallots:
             continue
         start, told = start + size, told + done.ballots
@@ -135,7 +137,7 @@ def test_no_two_bundles_differ_in_few_ballots() -> None:
     look()
     for some in attempts(ballots):
         try:
-            done = set_aside(poll, some)
+            done = quarantine(poll, some)
         except TooFewBallots:
             continue
         look()
@@ -149,7 +151,7 @@ def test_no_two_bundles_differ_in_few_ballots() -> None:
                 assert len(mine - theirs) == 0 or len(mine - theirs) >= LEAST
 
 
-def test_of_few_the_number_alone_is_shown_and_listed(tmp_path: Path) -> None:
+def test_marks_of_few_quarantined_ballots_are_withheld(tmp_path: Path) -> None:
     poll = open_poll()
     fill(poll, range(20), 1)
     append(*(new_ballot(poll, voter, 2, quarantine_rule="over_limit") for voter in range(100, 103)))
@@ -172,13 +174,13 @@ def test_of_few_the_number_alone_is_shown_and_listed(tmp_path: Path) -> None:
     assert answer.code == 3, answer.said
 
 
-def test_few_hide_among_no_larger_decision() -> None:
-    """Released, that one would leave the few to be told by subtraction."""
+def test_a_small_decision_withholds_the_marks_of_a_large_one() -> None:
+    """After the large one is released, subtraction would show the small one."""
     poll = open_poll()
     ballots = fill(poll, range(3 * LEAST), 1)
     append(new_ballot(poll, 1000, 2, quarantine_rule="over_limit"))
     count()
-    large = set_aside(poll, ballots[:LEAST]).decision
+    large = quarantine(poll, ballots[:LEAST]).decision
     assert shown(poll)["quarantined"] == {"ballots": LEAST + 1, "withheld": True, "reasons": 2}
     poll = close(poll)
     assert large is not None
@@ -187,14 +189,14 @@ def test_few_hide_among_no_larger_decision() -> None:
 
 
 @pytest.mark.parametrize("decisions", [1, 30])
-def test_any_number_of_decisions_is_read_with_the_tally_in_one_statement(
+def test_a_tally_is_read_in_one_statement_with_any_number_of_decisions(
     decisions: int, django_assert_num_queries: Any
 ) -> None:
     poll = open_poll()
     ballots = fill(poll, range((decisions + 1) * LEAST), 1)
     count()
     for start in range(0, decisions * LEAST, LEAST):
-        set_aside(poll, ballots[start : start + LEAST])
+        quarantine(poll, ballots[start : start + LEAST])
     last = tallies.newest(poll.pk)
     for few in (False, True):
         for read in (tallies.counted_snapshot, lambda known: tallies.newest(known.pk, last)):
@@ -208,8 +210,8 @@ def test_any_number_of_decisions_is_read_with_the_tally_in_one_statement(
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_a_tenth_ballot_that_comes_while_the_tally_is_read_does_not_show_nine(again: bool) -> None:
-    """Shown one after the other, nine and ten would tell what the tenth marks."""
+def test_a_tenth_ballot_counted_while_the_tally_is_read_does_not_show_nine(again: bool) -> None:
+    """The difference of ten and nine would show what the tenth ballot marks."""
     poll = almost_shown()
     last = tallies.newest(poll.pk) if again else None
     statements = 0
@@ -238,11 +240,11 @@ def test_a_recount_before_the_tenth_ballot_does_not_show_nine() -> None:
 
 
 def almost_shown() -> Poll:
-    """One decision of enough ballots, and a growing one that is a ballot short."""
+    """Return a poll with a large enough decision, and one that is a single ballot short."""
     poll = open_poll()
     ballots = fill(poll, range(2 * LEAST), 1)
     count()
-    set_aside(poll, ballots[:LEAST])
+    quarantine(poll, ballots[:LEAST])
     append(*(new_ballot(poll, 100 + number, 1, quarantine_rule="over_limit") for number in range(LEAST - 1)))
     count()
     return poll
@@ -253,7 +255,7 @@ def add_tenth(poll: Poll) -> None:
     count()
 
 
-def test_few_are_released_while_voting_goes_on_and_not_into_a_result(boss: Client) -> None:
+def test_few_ballots_are_released_only_while_voting_goes_on(boss: Client) -> None:
     poll, other = open_poll(), open_poll()
     for each in (poll, other):
         fill(each, range(12), 1)
@@ -275,7 +277,7 @@ def test_few_are_released_while_voting_goes_on_and_not_into_a_result(boss: Clien
     assert shown(poll)["ballots"] == 13
 
 
-def test_a_recount_shows_staff_no_more(boss: Client) -> None:
+def test_a_recount_withholds_the_marks_from_staff_too(boss: Client) -> None:
     poll = open_poll()
     fill(poll, range(12), 1)
     append(new_ballot(poll, 50, 2, quarantine_rule="over_limit"))
@@ -289,8 +291,8 @@ def test_a_recount_shows_staff_no_more(boss: Client) -> None:
     assert (drifted["tally"], drifted["ledger"], drifted["shown_drift"]) == ("–", "–", "+2")
 
 
-def test_a_step_moves_neither_tally_by_few() -> None:
-    """Nine of each ten ballots set aside as they come: the tenth is not seen alone."""
+def test_no_step_changes_a_tally_by_few_ballots() -> None:
+    """A rule quarantines nine of each ten ballots; the tenth must not show alone."""
     poll = open_poll(release_step=10)
     seen = []
     for start in range(0, 250, 10):
