@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
-"""Checks an audit bundle of a Landslide poll. Needs Python 3.8 or later, and nothing else.
+"""Verify an audit bundle of a Landslide poll. Needs Python 3.8 or later, and nothing else.
 
     python3 verify.py bundle.zip --key FINGERPRINT [--receipt RECEIPT]
 
-It shares no code with the server: it reads the published files, checks the signature (Ed25519, RFC 8032),
-that the lists are what was signed, that they fit together, and counts the ballots again. A bundle may come
-from anybody: nothing in it is unpacked before its size is known to be right, and no text of it reaches the
-terminal unless its control characters are spelled out.
+It shares no code with the server. It checks the signature (Ed25519, RFC 8032), that the lists are the signed
+ones and fit together, and counts the ballots again. It is safe to run on a bundle from anybody: it checks
+sizes before it unpacks anything, and escapes control characters in what it prints.
 
-FINGERPRINT is the organiser's, from a place that you trust more than where the bundle came from. Without
-it anybody could have signed the bundle, and the answer is "consistent", not "genuine".
+FINGERPRINT is the organiser's, from a source that you trust more than the source of the bundle. Without it
+anybody could have signed the bundle, and the verdict is "consistent", not "genuine".
 
-Ends with 0: genuine. 1: something is wrong. 2: it couldn't be run as asked. 3: consistent, but nobody has
-said whose key it must be. 4: genuine or consistent, but the receipt is not in it.
+Exit codes: 0 genuine; 1 something is wrong; 2 bad arguments; 3 consistent, but you didn't say whose key it
+must be; 4 genuine or consistent, but the receipt is not in the bundle.
 """
 
 import argparse
@@ -30,18 +29,18 @@ LISTS = ("receipts.txt", "ballots.csv", "quarantined-receipts.txt", "quarantined
 DOCUMENTS = ("README.txt", "tally.json", "quarantines.json")
 RECEIPT = re.compile(rb"[A-Za-z0-9_-]{72}\n")
 SELECTION = re.compile(rb"[1-9][0-9]?( [1-9][0-9]?)*\n")
-LINE_AT_MOST = 1 << 20
-#: In bytes: of what is read before the signature has been checked, and of documents that were signed.
-DIRECTORY_AT_MOST, MANIFEST_AT_MOST, SIGNATURE_AT_MOST = 1 << 20, 1 << 20, 1 << 10
-DOCUMENT_AT_MOST = 16 << 20
-#: Values in a document: a short text may stand for many.
-VALUES_AT_MOST = 500_000
-#: As long as any number that a bundle names; and texts, in what is printed of them.
-DIGITS_AT_MOST, SHOWN_AT_MOST = 15, 2000
+MAX_LINE_BYTES = 1 << 20
+#: The first three bound what is read before the signature has been checked.
+MAX_DIRECTORY_BYTES, MAX_MANIFEST_BYTES, MAX_SIGNATURE_BYTES = 1 << 20, 1 << 20, 1 << 10
+MAX_DOCUMENT_BYTES = 16 << 20
+#: In a JSON document: a short text may expand to many objects in memory.
+MAX_VALUES = 500_000
+#: Of a number in a document, and of characters printed of one text.
+MAX_DIGITS, MAX_PRINTED = 15, 2000
 
 
-class Wrong(Exception):
-    """What is wrong with the bundle, in a sentence."""
+class BundleError(Exception):
+    """The bundle is not valid; the message says why in a sentence."""
 
 
 # --- Ed25519, after RFC 8032, section 6 ---
@@ -52,28 +51,28 @@ D = -121665 * pow(121666, P - 2, P) % P
 ROOT = pow(2, (P - 1) // 4, P)
 
 
-def add(a, b):
+def add_points(a, b):
     e, f = (a[1] - a[0]) * (b[1] - b[0]), (a[1] + a[0]) * (b[1] + b[0])
     g, h = 2 * a[3] * b[3] * D, 2 * a[2] * b[2]
     m, n, o, q = f - e, h - g, h + g, f + e
     return m * n % P, o * q % P, n * o % P, m * q % P
 
 
-def times(number, point):
+def multiply(number, point):
     total = (0, 1, 1, 0)
     while number:
         if number & 1:
-            total = add(total, point)
-        point, number = add(point, point), number >> 1
+            total = add_points(total, point)
+        point, number = add_points(point, point), number >> 1
     return total
 
 
-def same(a, b):
+def same_point(a, b):
     return (a[0] * b[2] - b[0] * a[2]) % P == 0 and (a[1] * b[2] - b[1] * a[2]) % P == 0
 
 
-def decoded(octets):
-    """The point that 32 octets stand for; None for any that no point is written as."""
+def decode_point(octets):
+    """Decode a point from 32 octets; None if they encode none."""
     y = int.from_bytes(octets, "little")
     sign, y = y >> 255, y & ((1 << 255) - 1)
     if y >= P:
@@ -89,24 +88,25 @@ def decoded(octets):
     return x, y, 1, x * y % P
 
 
-BASE = decoded((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
+BASE = decode_point((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
 
 
-def signed(key, message, signature):
-    """Whether `signature` (64 octets) of `message` was made with the secret behind `key` (32 octets)."""
+def signature_is_valid(key, message, signature):
+    """Whether `signature` (64 octets) of `message` is valid for the public `key` (32 octets)."""
     if len(key) != 32 or len(signature) != 64:
         return False
-    a, r, s = decoded(key), decoded(signature[:32]), int.from_bytes(signature[32:], "little")
+    a, r, s = decode_point(key), decode_point(signature[:32]), int.from_bytes(signature[32:], "little")
     if a is None or r is None or s >= L:
         return False
     digest = hashlib.sha512(signature[:32] + key + message).digest()
-    return same(times(s, BASE), add(r, times(int.from_bytes(digest, "little") % L, a)))
+    return same_point(multiply(s, BASE), add_points(r, multiply(int.from_bytes(digest, "little") % L, a)))
 
 
-# --- the count, method by method ---
+# --- voting methods ---
 
 
 def check_marks(marks, numbers, least, most):
+    """Return what is wrong with a ballot's marks, or None."""
     if marks != sorted(set(marks)):
         return "marks a choice twice, or not in order"
     if not set(marks) <= numbers:
@@ -119,18 +119,18 @@ def most_votes(votes):
     return [number for number in sorted(votes) if votes[number] == most] if most else []
 
 
-#: method -> (what is wrong with a ballot's marks, or None; the winners by votes)
+#: method -> (function that checks marks, function from votes by choice to winners)
 METHODS = {
     "single": (lambda marks, numbers, least, most: check_marks(marks, numbers, 1, 1), most_votes),
     "multiple": (check_marks, most_votes),
 }
 
 
-# --- the files ---
+# --- reading the files ---
 
 
-class Bounded:
-    """A file that is never read into memory as a whole, whatever its directory says."""
+class BoundedReader:
+    """A file of which one `read` returns a bounded number of bytes, whatever the zip directory claims."""
 
     def __init__(self, file):
         self.seek, self.tell, self.seekable, self.close = file.seek, file.tell, file.seekable, file.close
@@ -138,141 +138,143 @@ class Bounded:
 
     def read(self, size=-1):
         if size is None or size < 0:
-            size = DIRECTORY_AT_MOST + 1
-        read = self._file.read(min(size, DIRECTORY_AT_MOST + 1))
-        if len(read) > DIRECTORY_AT_MOST:
-            raise Wrong("The bundle's directory is too large.")
+            size = MAX_DIRECTORY_BYTES + 1
+        read = self._file.read(min(size, MAX_DIRECTORY_BYTES + 1))
+        if len(read) > MAX_DIRECTORY_BYTES:
+            raise BundleError("The bundle's directory is too large.")
         return read
 
 
-def document(text, what):
-    """JSON without what could be read in two ways, and without numbers that no bundle needs."""
+def parse_json(text, what):
+    """Parse JSON strictly: no duplicate fields, no floats, no long numbers, not too many values."""
 
-    def once(pairs):
+    def unique_fields(pairs):
         if len({name for name, _ in pairs}) < len(pairs):
-            raise Wrong(f"{what} names a field twice.")
+            raise BundleError(f"{what} names a field twice.")
         return dict(pairs)
 
-    def whole(digits):
-        return int(digits) if len(digits) <= DIGITS_AT_MOST else refuse(digits)
+    def parse_int(digits):
+        return int(digits) if len(digits) <= MAX_DIGITS else refuse_number(digits)
 
-    def refuse(number):
-        raise Wrong(f"{what} holds the number {number[:DIGITS_AT_MOST]}, which is none of ours.")
+    def refuse_number(number):
+        raise BundleError(f"{what} holds the number {number[:MAX_DIGITS]}, which is none of ours.")
 
-    if sum(map(text.count, (b",", b"[", b"{"))) > VALUES_AT_MOST:
-        raise Wrong(f"{what} holds too many values.")
+    if sum(map(text.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise BundleError(f"{what} holds too many values.")
     try:
         return json.loads(
             text.decode("utf-8"),
-            object_pairs_hook=once,
-            parse_int=whole,
-            parse_float=refuse,
-            parse_constant=refuse,
+            object_pairs_hook=unique_fields,
+            parse_int=parse_int,
+            parse_float=refuse_number,
+            parse_constant=refuse_number,
         )
     except (ValueError, RecursionError) as error:
-        raise Wrong(f"{what} can't be read: {error}") from None
+        raise BundleError(f"{what} can't be read: {error}") from None
 
 
-def content(bundle, name, most):
+def read_file(bundle, name, most):
     if bundle.getinfo(name).file_size > most:
-        raise Wrong(f"{name} is too large.")
+        raise BundleError(f"{name} is too large.")
     with bundle.open(name) as file:
         return file.read(most)
 
 
-def lines(bundle, name, facts):
-    """The lines of a file, while it is compared with what the manifest says of it."""
+def read_lines(bundle, name, facts):
+    """Yield the lines of a file; at its end, compare it with its entry in the manifest."""
     digest, size, count = hashlib.sha256(), 0, 0
     with bundle.open(name) as file:
         while True:
-            line = file.readline(LINE_AT_MOST)
+            line = file.readline(MAX_LINE_BYTES)
             if not line:
                 break
             digest.update(line)
             size, count = size + len(line), count + 1
             if not line.endswith(b"\n"):
-                raise Wrong(f"{name}, line {count}: it is too long, or its end is missing.")
+                raise BundleError(f"{name}, line {count}: it is too long, or its end is missing.")
             yield line
     found = {"sha256": digest.hexdigest(), "bytes": size, "lines": count}
     if found != facts:
-        raise Wrong(f"{name} is not the file that was signed.")
+        raise BundleError(f"{name} is not the file that was signed.")
 
 
 def check_directory(bundle):
-    """What can be said of the files before one of them is opened."""
+    """Check the names and compression of the files before any is opened."""
     names = bundle.namelist()
     expected = {MANIFEST, SIGNATURE, *LISTS, *DOCUMENTS}
     if len(set(names)) < len(names):
-        raise Wrong("The bundle holds a file twice.")
+        raise BundleError("The bundle holds a file twice.")
     if set(names) != expected:
         odd = ", ".join(sorted(set(names) ^ expected))
-        raise Wrong(f"The bundle lacks a file, or holds one that doesn't belong there: {odd}.")
+        raise BundleError(f"The bundle lacks a file, or holds one that doesn't belong there: {odd}.")
     for info in bundle.infolist():
-        # Other ways to compress unpack a piece of any size at once.
+        # Other compression methods unpack a piece of any size at once.
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
-            raise Wrong(f"{info.filename} is encrypted, or compressed in a way that no bundle is.")
+            raise BundleError(f"{info.filename} is encrypted, or compressed in a way that no bundle is.")
 
 
-def checked_manifest(bundle, key):
-    """The manifest, once its signature is right and the files are exactly those it lists."""
+def read_manifest(bundle, key):
+    """Return the manifest, after checking its signature, and the names and sizes of all files."""
     check_directory(bundle)
-    raw = content(bundle, MANIFEST, MANIFEST_AT_MOST)
-    signature = content(bundle, SIGNATURE, SIGNATURE_AT_MOST)
-    manifest = document(raw, MANIFEST)
+    raw = read_file(bundle, MANIFEST, MAX_MANIFEST_BYTES)
+    signature = read_file(bundle, SIGNATURE, MAX_SIGNATURE_BYTES)
+    manifest = parse_json(raw, MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise Wrong(f"The bundle is not of the format {FORMAT}; is there a newer verifier?")
-    check_type(manifest, MANIFEST_IS, MANIFEST)
+        raise BundleError(f"The bundle is not of the format {FORMAT}; is there a newer verifier?")
+    check_shape(manifest, MANIFEST_SHAPE, MANIFEST)
     public = bytes.fromhex(manifest["signature"]["public_key"])
     fingerprint = hashlib.sha256(public).hexdigest()
     if manifest["signature"]["scheme"] != "Ed25519":
-        raise Wrong("The signature is of a scheme that this verifier doesn't know.")
+        raise BundleError("The signature is of a scheme that this verifier doesn't know.")
     try:
         octets = base64.b64decode(signature.rstrip(b"\n"), validate=True)
     except ValueError:
-        raise Wrong("The signature can't be read.") from None
-    if base64.b64encode(octets) + b"\n" != signature or not signed(public, raw, octets):
-        raise Wrong("The signature is wrong: the manifest has been changed, or was signed by somebody else.")
+        raise BundleError("The signature can't be read.") from None
+    if base64.b64encode(octets) + b"\n" != signature or not signature_is_valid(public, raw, octets):
+        raise BundleError(
+            "The signature is wrong: the manifest has been changed, or was signed by somebody else."
+        )
     if key is not None and fingerprint != key:
-        raise Wrong("The bundle is signed with another key than the organiser's.")
+        raise BundleError("The bundle is signed with another key than the organiser's.")
     if manifest["signature"]["fingerprint"] != fingerprint:
-        raise Wrong("The manifest names another fingerprint than its key has.")
+        raise BundleError("The manifest names another fingerprint than its key has.")
     if set(manifest["files"]) != {*LISTS, *DOCUMENTS}:
-        raise Wrong("The manifest lists other files than there are.")
+        raise BundleError("The manifest lists other files than there are.")
     for name, facts in manifest["files"].items():
-        most = DOCUMENT_AT_MOST if name in DOCUMENTS else facts["bytes"]
+        most = MAX_DOCUMENT_BYTES if name in DOCUMENTS else facts["bytes"]
         if bundle.getinfo(name).file_size != facts["bytes"] or facts["bytes"] > most:
-            raise Wrong(f"{name} is not of the size that was signed, or too large.")
+            raise BundleError(f"{name} is not of the size that was signed, or too large.")
     return manifest
 
 
-# --- what a manifest and its quarantines are made of ---
+# --- the shapes of documents ---
 
 
 def whole_number(least, most):
     return lambda value: type(value) is int and least <= value <= most
 
 
-def text_like(pattern):
+def text_matching(pattern):
     return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
-def maybe(check):
+def optional(check):
     return lambda value: value is None or check(value)
 
 
-TEXT, TIME, COUNT = text_like(r"(?s).*"), text_like(r"[0-9T:.+Z-]{10,40}"), whole_number(0, 10**12)
-FILE_IS = {"sha256": text_like("[0-9a-f]{64}"), "bytes": COUNT, "lines": COUNT}
-MANIFEST_IS = {
-    "poll": text_like("[A-Z0-9]{1,20}"),
+TEXT, TIME, COUNT = text_matching(r"(?s).*"), text_matching(r"[0-9T:.+Z-]{10,40}"), whole_number(0, 10**12)
+FILE_SHAPE = {"sha256": text_matching("[0-9a-f]{64}"), "bytes": COUNT, "lines": COUNT}
+MANIFEST_SHAPE = {
+    "poll": text_matching("[A-Z0-9]{1,20}"),
     "round": whole_number(1, 10**6),
     "question": TEXT,
     "method": TEXT,
     "ballots": TEXT,
     "rules": {"least": whole_number(0, 99), "most": whole_number(1, 99)},
     "choices": [{"number": whole_number(1, 99), "label": TEXT}],
-    "closed_at": maybe(TIME),
-    "published_at": maybe(TIME),
-    # Bundles of earlier versions don't have the last one.
+    "closed_at": optional(TIME),
+    "published_at": optional(TIME),
+    # Earlier versions wrote no "withheld".
     "counts": {
         "counted": COUNT,
         "quarantined": COUNT,
@@ -280,52 +282,52 @@ MANIFEST_IS = {
         "rejected": COUNT,
         "withheld?": COUNT,
     },
-    "files": dict.fromkeys(LISTS + DOCUMENTS, FILE_IS),
+    "files": dict.fromkeys(LISTS + DOCUMENTS, FILE_SHAPE),
     "signature": {
         "scheme": TEXT,
-        "public_key": text_like("[0-9a-f]{64}"),
-        "fingerprint": text_like("[0-9a-f]{64}"),
+        "public_key": text_matching("[0-9a-f]{64}"),
+        "fingerprint": text_matching("[0-9a-f]{64}"),
     },
 }
-QUARANTINES_ARE = [
-    {"rule": TEXT, "reason": TEXT, "decided_by": TEXT, "released_at": maybe(TIME), "ballots": COUNT},
+QUARANTINES_SHAPE = [
+    {"rule": TEXT, "reason": TEXT, "decided_by": TEXT, "released_at": optional(TIME), "ballots": COUNT},
 ]
 
 
-def check_type(value, shape, where):
-    """Wrong unless the value is of that shape: "name?" may be missing, anything may be there besides."""
+def check_shape(value, shape, where):
+    """Raise BundleError unless the value has this shape. "name?" may be missing; other fields are ignored."""
     if isinstance(shape, dict):
         if not isinstance(value, dict):
-            raise Wrong(f"{where} has no fields.")
+            raise BundleError(f"{where} has no fields.")
         for name, part in shape.items():
             known = name.rstrip("?")
             if known in value:
-                check_type(value[known], part, f"{where}, {known}")
+                check_shape(value[known], part, f"{where}, {known}")
             elif known == name:
-                raise Wrong(f"{where} lacks {name}.")
+                raise BundleError(f"{where} lacks {name}.")
     elif isinstance(shape, list):
         if not isinstance(value, list):
-            raise Wrong(f"{where} is no list.")
+            raise BundleError(f"{where} is no list.")
         for number, each in enumerate(value, 1):
-            check_type(each, shape[0], f"{where}, {number}")
+            check_shape(each, shape[0], f"{where}, {number}")
     elif not shape(value):
-        raise Wrong(f"{where} is not what belongs there.")
+        raise BundleError(f"{where} is not what belongs there.")
 
 
-def receipts(bundle, name, manifest):
-    """The receipts of a list, which must be in order and so without doubles."""
+def read_receipts(bundle, name, manifest):
+    """Yield the receipts of a list, which must be sorted and unique."""
     before = b""
-    for number, line in enumerate(lines(bundle, name, manifest["files"][name]), 1):
+    for number, line in enumerate(read_lines(bundle, name, manifest["files"][name]), 1):
         if not RECEIPT.fullmatch(line):
-            raise Wrong(f"{name}, line {number}: that is no receipt.")
+            raise BundleError(f"{name}, line {number}: that is no receipt.")
         if line <= before:
-            raise Wrong(f"{name}, line {number}: the receipt is there twice, or out of order.")
+            raise BundleError(f"{name}, line {number}: the receipt is there twice, or out of order.")
         before = line
         yield line
 
 
-def in_both(some, others):
-    """How many lines two lists in order have in common; goes through both to their ends."""
+def count_common(some, others):
+    """Count the lines that two sorted lists have in common. Reads both to their ends."""
     shared, one, other = 0, next(some, None), next(others, None)
     while one is not None or other is not None:
         shared += one == other
@@ -338,40 +340,40 @@ def in_both(some, others):
     return shared
 
 
-def counted(bundle, name, manifest):
-    """(ballots, votes by choice), counted from the ballots' own marks."""
+def count_ballots(bundle, name, manifest):
+    """Count a list of ballots; return (number of ballots, votes by choice)."""
     check = METHODS[manifest["method"]][0]
     numbers = {choice["number"] for choice in manifest["choices"]}
     least, most = manifest["rules"]["least"], manifest["rules"]["most"]
     if manifest["ballots"] == "marks":
-        least = most = 1  # the marks of all ballots, one a line, so that no combination of them shows
+        least = most = 1  # stepped results: one mark a line, to hide which were marked together
     votes, ballots, marks, before = dict.fromkeys(sorted(numbers), 0), 0, [], b""
-    for number, line in enumerate(lines(bundle, name, manifest["files"][name])):
+    for number, line in enumerate(read_lines(bundle, name, manifest["files"][name])):
         if number == 0:
             if line != b"selection\n":
-                raise Wrong(f"{name} doesn't begin with its heading.")
+                raise BundleError(f"{name} doesn't begin with its heading.")
             continue
-        if line != before:  # alike ones stand together
-            marks = marks_of(line, f"{name}, line {number + 1}", check, (numbers, least, most))
+        if line != before:  # equal ballots follow each other
+            marks = parse_marks(line, f"{name}, line {number + 1}", check, (numbers, least, most))
         if line < before:
-            raise Wrong(f"{name}, line {number + 1}: the ballots are out of order.")
+            raise BundleError(f"{name}, line {number + 1}: the ballots are out of order.")
         before, ballots = line, ballots + 1
         for mark in marks:
             votes[mark] += 1
     return ballots, votes
 
 
-def marks_of(line, where, check, rules):
+def parse_marks(line, where, check, rules):
     if not SELECTION.fullmatch(line):
-        raise Wrong(f"{where}: that is no ballot.")
+        raise BundleError(f"{where}: that is no ballot.")
     marks = [int(mark) for mark in line.split()]
     wrong = check(marks, *rules)
     if wrong:
-        raise Wrong(f"{where}: the ballot {wrong}.")
+        raise BundleError(f"{where}: the ballot {wrong}.")
     return marks
 
 
-def figures(manifest, ballots, votes):
+def build_figures(manifest, ballots, votes):
     return {
         "ballots": ballots,
         "selections": sum(votes.values()),
@@ -380,52 +382,55 @@ def figures(manifest, ballots, votes):
 
 
 def check_counts(bundle, manifest):
-    """Count both lists of ballots again; the tally that they make."""
+    """Count both lists of ballots; return the tally that they add up to."""
     numbers = [choice["number"] for choice in manifest["choices"]]
     if not numbers or len(set(numbers)) < len(numbers):
-        raise Wrong("The manifest names a choice twice, or none.")
+        raise BundleError("The manifest names a choice twice, or none.")
     if manifest["method"] not in METHODS or manifest["ballots"] not in ("whole", "marks"):
-        raise Wrong("The ballots are of a method that this verifier doesn't know; is there a newer one?")
+        raise BundleError(
+            "The ballots are of a method that this verifier doesn't know; is there a newer one?"
+        )
     tally = {}
     for part, count in (("", "counted"), ("quarantined-", "quarantined")):
         listed = manifest["files"][f"{part}receipts.txt"]["lines"]
-        ballots, votes = counted(bundle, f"{part}ballots.csv", manifest)
+        ballots, votes = count_ballots(bundle, f"{part}ballots.csv", manifest)
         if manifest["ballots"] == "whole" and ballots != listed:
-            raise Wrong(f"There are {listed} receipts in {part}receipts.txt, but {ballots} ballots.")
+            raise BundleError(f"There are {listed} receipts in {part}receipts.txt, but {ballots} ballots.")
         if manifest["counts"][count] != listed:
-            raise Wrong(f"The manifest says {manifest['counts'][count]} ballots, but {listed} are listed.")
-        check_marks_possible(manifest, listed, votes, part)
-        tally[count] = figures(manifest, listed, votes)
+            said = manifest["counts"][count]
+            raise BundleError(f"The manifest says {said} ballots, but {listed} are listed.")
+        check_totals(manifest, listed, votes, part)
+        tally[count] = build_figures(manifest, listed, votes)
     winners = METHODS[manifest["method"]][1]
     votes = {choice["number"]: choice["votes"] for choice in tally["counted"]["choices"]}
     tally["counted"]["winners"] = winners(votes)
     return tally
 
 
-def check_marks_possible(manifest, ballots, votes, part):
+def check_totals(manifest, ballots, votes, part):
     least, most = manifest["rules"]["least"], manifest["rules"]["most"]
     if not least * ballots <= sum(votes.values()) <= most * ballots or max(votes.values()) > ballots:
-        raise Wrong(f"{part}ballots.csv has marks that so many ballots can't make.")
+        raise BundleError(f"{part}ballots.csv has marks that so many ballots can't make.")
 
 
 def check_documents(bundle, manifest, tally):
     read = {}
     for name in DOCUMENTS:
-        text = b"".join(lines(bundle, name, manifest["files"][name]))
+        text = b"".join(read_lines(bundle, name, manifest["files"][name]))
         if name.endswith(".json"):
-            read[name] = document(text, name)
-    # As texts: to Python 1 is the same as true.
+            read[name] = parse_json(text, name)
+    # Compare as text: in Python, 1 equals True.
     if json.dumps(read["tally.json"], sort_keys=True) != json.dumps(tally, sort_keys=True):
-        raise Wrong("The tally is not what the ballots come to.")
-    check_type(read["quarantines.json"], QUARANTINES_ARE, "quarantines.json")
-    apart = sum(quarantine["ballots"] for quarantine in read["quarantines.json"])
-    if apart != manifest["counts"]["quarantined"]:
-        raise Wrong("The quarantines don't account for the ballots that are counted apart.")
+        raise BundleError("The tally is not what the ballots come to.")
+    check_shape(read["quarantines.json"], QUARANTINES_SHAPE, "quarantines.json")
+    quarantined = sum(quarantine["ballots"] for quarantine in read["quarantines.json"])
+    if quarantined != manifest["counts"]["quarantined"]:
+        raise BundleError("The quarantines don't account for the ballots that are counted apart.")
     return read["quarantines.json"]
 
 
-def find(bundle, receipt):
-    """The list that the receipt is in, or None."""
+def find_receipt(bundle, receipt):
+    """Return the name of the list that contains the receipt, or None."""
     wanted = receipt.encode() + b"\n"
     for name in ("receipts.txt", "quarantined-receipts.txt"):
         with bundle.open(name) as file:
@@ -434,7 +439,7 @@ def find(bundle, receipt):
     return None
 
 
-# --- what it says ---
+# --- printing ---
 
 NOT_LISTED = {
     "withheld": "in quarantine, too few to be listed without telling what each marks",
@@ -443,96 +448,97 @@ NOT_LISTED = {
 }
 
 
-def tell(text=""):
-    """Print a line. Whatever of the bundle is in it, it stays this line."""
-    sys.stdout.buffer.write(f"{shown(text)}\n".encode("utf-8", "replace"))
+def say(text=""):
+    """Print one line, with control characters escaped: text of the bundle can't add lines."""
+    sys.stdout.buffer.write(f"{printable(text)}\n".encode("utf-8", "replace"))
 
 
-def shown(text):
-    """Text with whatever could make a terminal show something else spelled out, such as \\x1b.
+def printable(text):
+    """Escape whatever could make a terminal show something else, such as \\x1b.
 
-    Spaces of all sorts stay, and the joiners that some scripts need to be read (ZWNJ, ZWJ).
+    All kinds of spaces stay, and the joiners that some scripts need (ZWNJ, ZWJ).
     """
-    return "".join(map(shown_letter, str(text)))
+    return "".join(map(printable_letter, str(text)))
 
 
-def shown_letter(letter):
+def printable_letter(letter):
     if letter.isprintable() or unicodedata.category(letter) == "Zs" or letter in "\u200c\u200d":
         return letter
     return letter.encode("unicode_escape").decode("ascii")
 
 
-def short(text):
-    """A text of the bundle, no longer than anybody reads."""
-    return text if len(text) <= SHOWN_AT_MOST else f"{text[:SHOWN_AT_MOST]}…"
+def shorten(text):
+    """Truncate a text of the bundle to a readable length."""
+    return text if len(text) <= MAX_PRINTED else f"{text[:MAX_PRINTED]}…"
 
 
-def grouped(key):
+def format_fingerprint(key):
     return " ".join(key[i : i + 8] for i in range(0, len(key), 8))
 
 
-def tell_tally(manifest, tally, quarantines):
-    tell(f"Poll {manifest['poll']}, round {manifest['round']}: {short(manifest['question'])}")
+def print_tally(manifest, tally, quarantines):
+    say(f"Poll {manifest['poll']}, round {manifest['round']}: {shorten(manifest['question'])}")
     for step in ("closed", "published"):
         if manifest[f"{step}_at"]:
-            tell(f"{step.capitalize()}: {manifest[f'{step}_at']}")
-    tell()
+            say(f"{step.capitalize()}: {manifest[f'{step}_at']}")
+    say()
     for choice in tally["counted"]["choices"]:
-        # Ahead of the label, which may say anything.
+        # Before the label, since that may contain any text.
         won = "won ->" if choice["number"] in tally["counted"]["winners"] else ""
-        tell(f"{won:6}{choice['votes']:>12,}  {short(choice['label'])}")
-    tell(f"      {tally['counted']['ballots']:>12,}  ballots")
-    tell_apart(manifest["counts"], tally["quarantined"]["ballots"], quarantines)
-    tell()
+        say(f"{won:6}{choice['votes']:>12,}  {shorten(choice['label'])}")
+    say(f"      {tally['counted']['ballots']:>12,}  ballots")
+    print_quarantined(manifest["counts"], tally["quarantined"]["ballots"], quarantines)
+    say()
     for text in (
         "The manifest is signed, and the files are the ones that were signed.",
         "No receipt is listed twice"
         + ("; there is a ballot for each." if manifest["ballots"] == "whole" else "."),
         "Every ballot keeps to the poll's rules, and the tally is what they come to.",
     ):
-        tell(f"ok  {text}")
+        say(f"ok  {text}")
 
 
-def tell_apart(counts, ballots, quarantines):
-    """What is in the second tally, and what is in no list."""
+def print_quarantined(counts, ballots, quarantines):
+    """Print the second tally, and how many accepted ballots are in no list."""
     if quarantines:
-        tell()
-        tell(f"Counted apart, in quarantine: {ballots:,} ballots")
+        say()
+        say(f"Counted apart, in quarantine: {ballots:,} ballots")
         for each in quarantines:
             state = ", released" if each["released_at"] else ""
-            words = f"{short(each['reason'] or each['rule'])} ({short(each['decided_by'])}{state})"
-            tell(f"      {each['ballots']:>12,}  {words}")
+            words = f"{shorten(each['reason'] or each['rule'])} ({shorten(each['decided_by'])}{state})"
+            say(f"      {each['ballots']:>12,}  {words}")
     for status, words in NOT_LISTED.items():
         if counts.get(status):
-            tell(f"      {counts[status]:>12,}  accepted ballots {words}: in no list")
+            say(f"      {counts[status]:>12,}  accepted ballots {words}: in no list")
 
 
 def verify(bundle, key, receipt):
-    manifest = checked_manifest(bundle, key)
-    first, second = (receipts(bundle, name, manifest) for name in LISTS[::2])
-    if in_both(first, second):
-        raise Wrong("A receipt is listed both as counted and as counted apart.")
+    """Check everything, print the findings, and return the exit code; BundleError if anything is wrong."""
+    manifest = read_manifest(bundle, key)
+    first, second = (read_receipts(bundle, name, manifest) for name in LISTS[::2])
+    if count_common(first, second):
+        raise BundleError("A receipt is listed both as counted and as counted apart.")
     tally = check_counts(bundle, manifest)
-    tell_tally(manifest, tally, check_documents(bundle, manifest, tally))
-    place = find(bundle, receipt) if receipt else None
+    print_tally(manifest, tally, check_documents(bundle, manifest, tally))
+    place = find_receipt(bundle, receipt) if receipt else None
     if receipt:
         words = {
             "receipts.txt": "ok  Your receipt is listed: your ballot is counted.",
             "quarantined-receipts.txt": "ok  Your receipt is listed: your ballot is counted apart.",
             None: "NOT FOUND: your receipt is in neither list.",
         }
-        tell(words[place])
+        say(words[place])
         if place is None and manifest["counts"].get("withheld"):
-            tell("It may be one of the ballots in quarantine that are too few to be listed.")
+            say("It may be one of the ballots in quarantine that are too few to be listed.")
     fingerprint = hashlib.sha256(bytes.fromhex(manifest["signature"]["public_key"])).hexdigest()
     if key is None:
-        tell()
-        tell("CONSISTENT, but whose is it? Anybody can sign a bundle. Compare this with the organiser's")
-        tell("fingerprint, or run it again with --key:")
-        tell(f"  {grouped(fingerprint)}")
+        say()
+        say("CONSISTENT, but whose is it? Anybody can sign a bundle. Compare this with the organiser's")
+        say("fingerprint, or run it again with --key:")
+        say(f"  {format_fingerprint(fingerprint)}")
     else:
-        tell()
-        tell(f"GENUINE: signed with the key {grouped(fingerprint)}.")
+        say()
+        say(f"GENUINE: signed with the key {format_fingerprint(fingerprint)}.")
     if receipt and place is None:
         return 4
     return 3 if key is None else 0
@@ -551,21 +557,21 @@ def main():
         parser.error("a receipt has 72 letters, digits, - and _")
     try:
         with open(options.bundle, "rb") as file:
-            return answer(file, key, options.receipt)
+            return run(file, key, options.receipt)
     except (OSError, ValueError) as error:
-        parser.error(f"the file can't be opened: {shown(error)}")
+        parser.error(f"the file can't be opened: {printable(error)}")
 
 
-def answer(file, key, receipt):
-    """What it ends with, having said why."""
+def run(file, key, receipt):
+    """Verify the bundle, print the verdict, and return the exit code."""
     try:
-        with zipfile.ZipFile(Bounded(file)) as bundle:
+        with zipfile.ZipFile(BoundedReader(file)) as bundle:
             return verify(bundle, key, receipt)
-    except Wrong as wrong:
-        tell(f"FAILED: {short(str(wrong))}")
-    except Exception as error:  # a damaged file can make any library raise anything: it is no proof then
-        why = f"{type(error).__name__}: {short(str(error))}"
-        tell(f"FAILED: the bundle is damaged or not one of ours ({why}).")
+    except BundleError as wrong:
+        say(f"FAILED: {shorten(str(wrong))}")
+    except Exception as error:  # for a damaged file, zipfile and zlib may raise anything
+        why = f"{type(error).__name__}: {shorten(str(error))}"
+        say(f"FAILED: the bundle is damaged or not one of ours ({why}).")
     return 1
 
 
