@@ -21,7 +21,7 @@ import hypothesis
 import pytest
 
 from tests import browser
-from tests.servers import PostgreSQL, Redis, ServerFailed
+from tests.servers import PATIENCE, PostgreSQL, Redis, ServerFailed
 from tests.system import ROOT, Landslide
 
 #: Tests that use one of these fixtures are left out of the embedded run.
@@ -78,6 +78,8 @@ def pytest_configure(config: pytest.Config) -> None:
         reserve_servers(config)
     # Reads the settings; pytest-django then sets up Django. Tests need no slow password hash.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # On a busy machine a cast may take longer than a voter would wait.
+    settings.CAST_DEADLINE_SECONDS = PATIENCE
     # Each test Client builds the middleware again, which would scan all static files: 45 ms.
     settings.WHITENOISE_USE_FINDERS = False
 

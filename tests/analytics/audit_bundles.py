@@ -1,4 +1,4 @@
-"""Published polls for tests of audit bundles, and the verifier as anybody runs it."""
+"""Make published polls for tests of audit bundles, and run the verifier."""
 
 import io
 import subprocess
@@ -68,7 +68,7 @@ class Answer:
 
 
 def run_verifier(path: Path, *options: str) -> Answer:
-    """In a Python without site-packages, environment or our code: -I -S."""
+    """Run it in a Python without site-packages, environment or our code: -I -S."""
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(VERIFIER), str(path), *options],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Landslide's refusals, as whoever stands before it must repeat them."""
+"""Landslide's refusals, which nginx must repeat exactly."""
 
 import httpx
 import msgspec
@@ -7,9 +7,9 @@ from polls.errors import LandslideError, problem_details
 
 
 def assert_problem(answer: httpx.Response, error: LandslideError) -> None:
-    """The answer is the one that Landslide gives for this error: status, headers and body to the byte.
+    """Check that nginx answers as Landslide does for this error: status, headers and body, byte for byte.
 
-    But for when to come back, which is another second for each.
+    Only Retry-After may differ, within its range.
     """
     status, headers, document = problem_details(error)
     if headers.pop("Retry-After", None) is not None:

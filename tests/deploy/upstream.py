@@ -1,4 +1,4 @@
-"""A web server that does what a test tells it, where a well one would be of no use: slow, rude, counting."""
+"""A web server that misbehaves as a test tells it: slow, silent, hanging up. It records its requests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Upstream(ThreadingHTTPServer):
         return self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that nginx gave up is none of a test's business."""
+        """Ignore connections that nginx closed."""
 
     @classmethod
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The organiser at the browser: logs in to the admin of a running system, by two factors where it asks."""
+"""Log in to the admin of a running system in a browser, with a second factor if it asks for one."""
 
 import time
 from base64 import b32decode
@@ -31,7 +31,7 @@ def give_password(page: Page, system: Any, password: str = "") -> None:
 
 
 def enrol(page: Page) -> list[str]:
-    """On the page that sets it up, as one does who can't scan; the recovery codes."""
+    """Set up the second factor by typing the key, not scanning it; the recovery codes."""
     page.get_by_text("I can't scan it").click()
     page.fill("#id_code", code_for(page.locator(".ls-pre").inner_text()))
     page.keyboard.press("Enter")
@@ -39,7 +39,7 @@ def enrol(page: Page) -> list[str]:
 
 
 def code_for(key: str) -> str:
-    """What an app shows that was given this key."""
+    """The code that an authenticator app shows for this key."""
     totp = TOTP(b32decode(key.replace(" ", "")))
     totp.time = time.time()
     return f"{totp.token():06}"

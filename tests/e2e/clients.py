@@ -1,4 +1,4 @@
-"""Third parties and voters without a browser, and a look at the ledger, for tests of a whole system."""
+"""API clients and voters without a browser, and the ledger as the database has it, for tests of a system."""
 
 import json
 import time
@@ -19,7 +19,7 @@ LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 
 
 def http_client(**options: Any) -> httpx.Client:
-    """A client that tests/e2e/conftest.py closes at the end of the file."""
+    """An HTTP client; tests/e2e/conftest.py closes it at the end of the file."""
     _opened.append(fetch.Client(limits=LIMITS, **options))
     return _opened[-1]
 
@@ -80,14 +80,14 @@ class Client:
 
 
 def new_voter(url: str, code: str) -> httpx.Client:
-    """A browser's worth of HTTP: a client that holds a voter cookie."""
+    """An HTTP client with a voter cookie."""
     voter = http_client(base_url=url)
     assert voter.get(f"/api/v1/polls/{code}/voter/").status_code == 200
     return voter
 
 
 def some_ballots(start: int, stop: int) -> list[dict[str, Any]]:
-    """Ballots of voters `start` to `stop`, for choices 1 to 3 in turn."""
+    """Ballots of voters number `start` up to `stop`, for choices 1 to 3 in turn."""
     return [
         {
             "selections": [1 + n % 3],
@@ -99,7 +99,7 @@ def some_ballots(start: int, stop: int) -> list[dict[str, Any]]:
 
 
 def ledger(system: Landslide, code: str) -> dict[str, Any]:
-    """What the ledger holds of a poll's round, counted anew by nothing of ours."""
+    """A poll's ballots in the ledger, counted without any code of the product."""
     (poll,) = system.query("SELECT id, round FROM polls_poll WHERE code = %s", code)
     rows = system.query("SELECT selection FROM polls_ballot WHERE poll_id = %s AND round = %s", *poll)
     votes = Counter(number for (selection,) in rows for number in selection.split(",") if number)
@@ -121,7 +121,7 @@ def votes_of(tally: dict[str, Any]) -> dict[str, int]:
 
 
 def assert_all_agree(system: Landslide, client: Client, code: str, ballots: int) -> None:
-    """Ledger, REST and WebSocket show the same, and it is `ballots` ballots."""
+    """Wait until `ballots` ballots are counted; ledger, API and WebSocket must show the same."""
     tally = client.tally_when(code, lambda tally: tally["ballots"] >= ballots)
     counted = ledger(system, code)
     assert counted["ballots"] == tally["ballots"] == ballots

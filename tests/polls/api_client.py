@@ -1,4 +1,4 @@
-"""Calling the API as a third party does: JSON, a key, and a look at what comes back."""
+"""Call the API in this process with JSON and a key, and check its answers."""
 
 import json
 from typing import Any
@@ -22,7 +22,7 @@ def make_poll(*choices: str, open: bool = False, **fields: Any) -> Poll:
 
 
 class Caller:
-    """One client of the API. `body` goes out as JSON, bytes as they are; errors must be problem documents."""
+    """A client of the API. Send `body` as JSON, or bytes unchanged; errors must be problem documents."""
 
     def __init__(self, key: str | None = None) -> None:
         self.client = Client(raise_request_exception=False)
@@ -53,5 +53,5 @@ def check_problem(answer: Any) -> None:
 
 
 def refusal(answer: Any) -> tuple[int, str]:
-    """(status, code) of a refused request."""
+    """The (status, code) of a refusal."""
     return answer.status_code, answer.json()["code"]

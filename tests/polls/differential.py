@@ -1,4 +1,4 @@
-"""Requests at the level of ASGI, to send the same one down two ways and compare what comes back."""
+"""Send the same request through the lane and through Django, and compare the answers."""
 
 import asyncio
 import re
@@ -59,7 +59,7 @@ class Received:
         return [value for name, value in self.headers if name == wanted]
 
     def comparable(self) -> tuple[int, bytes, Headers]:
-        """Status, body and all headers, less those that are another in each answer by their nature."""
+        """Status, body and all headers but those that differ from answer to answer."""
         kept = sorted(
             (name, _MINTED.sub(b"voter=minted;", value) if name == b"set-cookie" else value)
             for name, value in self.headers
@@ -69,7 +69,7 @@ class Received:
 
 
 async def ask(app: App, sent: Sent) -> Received:
-    """What `app` answers, as a server would call it: `receive` says nothing more until the client is gone."""
+    """Call `app` as a server would: `receive` blocks until the client disconnects."""
     received = Received()
     pieces = [
         {"type": "http.request", "body": piece, "more_body": sent.hangs_up or left > 0}
@@ -98,7 +98,7 @@ async def ask(app: App, sent: Sent) -> Received:
 
 
 def in_bytes(sent: Sent, *more: bytes) -> bytes:
-    """The request as it would come over the wire, in one piece."""
+    """The request as bytes."""
     path = sent.path.encode() + (b"?" + sent.query if sent.query else b"")
     lines = [b"%b %b HTTP/1.1" % (sent.method.encode(), path)]
     lines += (b"%b: %b" % header for header in sent.headers)
@@ -106,7 +106,7 @@ def in_bytes(sent: Sent, *more: bytes) -> bytes:
 
 
 async def ask_raw(raw_lane: RawHttpLane, data: bytes) -> Received | None:
-    """What the lane says to these bytes; None where it leaves them to the server."""
+    """The raw lane's answer to these bytes, or None if it leaves them to the server."""
     said: asyncio.Future[tuple[bytes, bytes]] = asyncio.get_running_loop().create_future()
     if not raw_lane.take(data, lambda head, body: said.set_result((head, body))):
         assert not said.done()
@@ -136,7 +136,7 @@ class TwoWays:
         await self.behind(scope, receive, send)
 
     async def compare(self, sent: Sent, *, lane_first: bool) -> Received:
-        """The answer, once it is clear that both ways give the same."""
+        """Check that both ways answer the same; the answer."""
         ways: list[App] = [self.lane, self.behind] if lane_first else [self.behind, self.lane]
         one, other = [await ask(way, sent) for way in ways]
         await self._compare_raw(sent, one)

@@ -1,4 +1,4 @@
-"""HTTP requests to an ASGI application in the test's own event loop."""
+"""Send HTTP requests to an ASGI application in the test's event loop."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ def http_scope(method: str, path: str, headers: Headers, query: bytes = b"", **m
 
 
 async def ask(app: Any, scope: dict[str, Any], body: bytes = b"") -> Answer:
-    """The whole answer."""
+    """Send the request; the complete answer."""
     requests = asyncio.Queue[dict[str, Any]]()
     requests.put_nowait({"type": "http.request", "body": body, "more_body": False})
     answer = Answer()
@@ -52,7 +52,7 @@ async def ask(app: Any, scope: dict[str, Any], body: bytes = b"") -> Answer:
 
 
 class Stream:
-    """An answer that goes on, event by event, until its end is awaited."""
+    """A response that streams events until the client leaves."""
 
     def __init__(self, app: Any, scope: dict[str, Any]) -> None:
         self.status, self.headers = 0, dict[bytes, bytes]()

@@ -1,4 +1,4 @@
-"""A uvicorn with Landslide's protocols in the test's own event loop, before an application of the test's."""
+"""uvicorn with Landslide's protocols in the test's event loop, serving the test's own application."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from tests.servers import PATIENCE
 
 
 class Recorder:
-    """Stands where a viewer's subscriber stands: it keeps what its line tells it."""
+    """In place of a subscriber: record what its connection reports."""
 
     def __init__(self) -> None:
         self.connection: Connection | None = None
@@ -36,7 +36,7 @@ class Recorder:
 
 
 class Handing:
-    """An application that hands every connection over at once, or when `ready`."""
+    """An application that hands over every connection as soon as `ready` is set."""
 
     def __init__(self) -> None:
         self.recorders: list[Recorder] = []
@@ -56,7 +56,7 @@ class Handing:
         self.recorders.append(recorder)
 
     async def recorder(self) -> Recorder:
-        """Of the connection that is handed over next."""
+        """The recorder of the next connection that is handed over."""
         async with asyncio.timeout(PATIENCE):
             while not self.recorders:
                 await asyncio.sleep(0.005)
@@ -65,7 +65,7 @@ class Handing:
 
 @contextlib.asynccontextmanager
 async def serving(app: Any, **options: Any) -> AsyncIterator[tuple[uvicorn.Server, int]]:
-    """The server, and its port on loopback."""
+    """Run the server; it and its port on loopback."""
     config = uvicorn.Config(
         app,
         **{
