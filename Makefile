@@ -1,5 +1,5 @@
-# Needs git, make and Python 3.11 or later; everything else is installed into .venv.
-# Written for GNU make 3.81, which macOS still ships: no grouped targets, no .ONESHELL.
+# Needs git, make and Python 3.11 or later. Everything else is installed into .venv.
+# Works with GNU make 3.81, which macOS ships: no grouped targets, no .ONESHELL.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -14,7 +14,7 @@ help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1  \2/p' Makefile | awk '{ $$2 = sprintf("%-8s", $$2) } { print "  " $$0 }'
 	@echo "  HOST, PORT and DATA_DIR can be set: make run HOST=0.0.0.0 PORT=9000"
 
-run: .venv/installed ## Install what is missing, then serve with a demo poll; Ctrl-C stops
+run: .venv/installed ## Install missing packages and serve with a demo poll; Ctrl-C stops
 	@exec $(PY) manage.py serve --prepare
 
 test: .venv/installed-dev ## Run all tests, on real PostgreSQL, Redis and Chromium
@@ -22,7 +22,7 @@ test: .venv/installed-dev ## Run all tests, on real PostgreSQL, Redis and Chromi
 	@exec $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Checks get a data folder of their own, so that they never touch a database in use.
-check: .venv/installed-dev ## Lint, formatting, types, layers, Django's checks, migrations
+check: .venv/installed-dev ## Check linting, formatting, types, layers, Django, migrations
 	@set -e; \
 	DATA_DIR=$$(mktemp -d); export DATA_DIR; trap 'rm -rf "$$DATA_DIR"' EXIT; \
 	unset DATABASE_URL REDIS_URL DJANGO_SETTINGS_MODULE; \
