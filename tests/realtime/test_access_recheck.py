@@ -50,27 +50,27 @@ async def loses_sight(poll: Poll, socket: Any) -> None:
     assert await socket.silent(1.2)
 
 
-async def test_staff_who_logs_out_sees_no_more(watch: Any) -> None:
+async def test_staff_who_log_out_lose_the_tally(watch: Any) -> None:
     poll, client, socket = await watched_by_staff(watch)
     await db(client.post)("/admin/logout/")
     await loses_sight(poll, socket)
 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"is_staff": False}, {"password": "another"}])
-async def test_staff_whose_account_changes_sees_no_more(watch: Any, change: dict[str, Any]) -> None:
+async def test_staff_whose_account_changes_lose_the_tally(watch: Any, change: dict[str, Any]) -> None:
     poll, _, socket = await watched_by_staff(watch)
     await db(get_user_model().objects.update)(**change)
     await loses_sight(poll, socket)
 
 
-async def test_staff_who_loses_the_second_factor_sees_no_more(watch: Any, settings: Any) -> None:
+async def test_staff_who_lose_the_second_factor_lose_the_tally(watch: Any, settings: Any) -> None:
     settings.ADMIN_TWO_FACTOR = "required"
     poll, _, socket = await watched_by_staff(watch, two_factor=True)
     await db(two_factor.remove)(await db(get_user_model().objects.get)())
     await loses_sight(poll, socket)
 
 
-async def test_a_password_alone_shows_nothing_where_more_is_required(watch: Any, settings: Any) -> None:
+async def test_a_password_alone_shows_nothing_if_two_factor_is_required(watch: Any, settings: Any) -> None:
     settings.ADMIN_TWO_FACTOR = "required"
     poll = await db(make_poll)(results_visible="staff")
     _, cookie = await db(log_in)()
@@ -79,7 +79,7 @@ async def test_a_password_alone_shows_nothing_where_more_is_required(watch: Any,
     assert await socket.silent(1.2)
 
 
-async def test_staff_goes_on_seeing_through_any_number_of_reviews(watch: Any) -> None:
+async def test_staff_keep_the_tally_across_rechecks(watch: Any) -> None:
     poll, _, socket = await watched_by_staff(watch)
     assert await socket.silent(1.2)
     await db(cast)(poll, [1])
@@ -87,7 +87,7 @@ async def test_staff_goes_on_seeing_through_any_number_of_reviews(watch: Any) ->
     assert (await socket.tally())["ballots"] == 1
 
 
-async def test_a_voter_sees_no_more_when_the_poll_hides_from_voters(watch: Any) -> None:
+async def test_a_voter_loses_the_tally_when_it_is_hidden_from_voters(watch: Any) -> None:
     poll = await db(make_poll)(results_visible="after_vote")
     cookie = await db(cast)(poll, [1])
     await db(count)()
@@ -97,7 +97,7 @@ async def test_a_voter_sees_no_more_when_the_poll_hides_from_voters(watch: Any) 
     await loses_sight(poll, socket)
 
 
-async def test_who_may_see_it_still_sees_it_when_a_public_tally_is_hidden(watch: Any) -> None:
+async def test_voters_and_staff_keep_a_public_tally_that_is_hidden(watch: Any) -> None:
     poll = await db(make_poll)()
     voter = await db(cast)(poll, [1])
     await db(count)()
@@ -113,7 +113,7 @@ async def test_who_may_see_it_still_sees_it_when_a_public_tally_is_hidden(watch:
     assert await screens["passer-by"].silent(1.0)
 
 
-async def test_a_reset_takes_a_voters_sight(watch: Any) -> None:
+async def test_a_voter_loses_the_tally_at_a_reset(watch: Any) -> None:
     poll = await db(make_poll)(results_visible="after_vote")
     cookie = await db(cast)(poll, [1])
     socket = await watch(poll.code, cookie=f"voter={cookie}")

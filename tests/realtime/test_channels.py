@@ -83,7 +83,7 @@ async def delivered(channel: Channel) -> None:
         await channel._delivery_task
 
 
-async def test_a_line_that_was_held_up_gets_the_newest_and_nothing_in_between(
+async def test_a_resumed_connection_gets_only_the_newest_tally(
     channel: Channel,
 ) -> None:
     healthy, slow = viewer(channel), viewer(channel, capacity=3)
@@ -97,7 +97,7 @@ async def test_a_line_that_was_held_up_gets_the_newest_and_nothing_in_between(
     assert not channel.paused
 
 
-async def test_what_is_held_up_in_the_middle_goes_on_where_it_was(channel: Channel) -> None:
+async def test_a_connection_paused_during_a_delivery_gets_the_rest_later(channel: Channel) -> None:
     connection = viewer(channel, capacity=3)
     channel.update(frames(1, state="closing"))
     await delivered(channel)
@@ -112,7 +112,7 @@ async def test_what_is_held_up_in_the_middle_goes_on_where_it_was(channel: Chann
         st.tuples(st.sampled_from(["vote", "move", "reset", "come", "hold", "drain"]), st.integers(0, 9))
     )
 )
-def test_whatever_lines_skip_each_ends_at_the_newest_and_never_runs_back(happenings: Any) -> None:
+def test_every_connection_ends_at_the_newest_tally_and_never_goes_back(happenings: Any) -> None:
     """Old snapshot and messages make the fresh snapshot, wherever a connection was paused."""
 
     async def live() -> None:
@@ -149,7 +149,7 @@ def test_whatever_lines_skip_each_ends_at_the_newest_and_never_runs_back(happeni
     asyncio.run(live())
 
 
-async def test_what_has_not_changed_is_not_sent_again(channel: Channel) -> None:
+async def test_an_unchanged_tally_is_not_sent_again(channel: Channel) -> None:
     public, staff = viewer(channel, kind=Viewer.PUBLIC), viewer(channel)
     for ballots in range(1, 4):
         channel.update(frames(ballots))
@@ -157,7 +157,7 @@ async def test_what_has_not_changed_is_not_sent_again(channel: Channel) -> None:
     assert (public.ballots, staff.ballots) == ([-1], [0, 1, 2, 3])
 
 
-async def test_who_voted_in_the_last_round_has_not_voted_in_this_one(channel: Channel) -> None:
+async def test_a_new_round_hides_the_tally_from_voters_of_the_last(channel: Channel) -> None:
     voter = viewer(channel, kind=Viewer.VOTED)
     channel.update(frames(3))
     await delivered(channel)
@@ -166,7 +166,7 @@ async def test_who_voted_in_the_last_round_has_not_voted_in_this_one(channel: Ch
     assert voter.ballots == [0, 3, -2]
 
 
-async def test_a_delivery_lets_others_have_a_turn_and_takes_newer_tallies_along(channel: Channel) -> None:
+async def test_a_delivery_yields_to_other_tasks_and_picks_up_newer_tallies(channel: Channel) -> None:
     connections = [viewer(channel) for _ in range(10 * channels.BATCH_SIZE)]
     turns = 0
     channel.update(frames(1))
@@ -179,7 +179,7 @@ async def test_a_delivery_lets_others_have_a_turn_and_takes_newer_tallies_along(
     assert {tuple(connection.ballots) for connection in connections} == {(0, 1, 2), (0, 2)}
 
 
-async def test_who_takes_nothing_for_long_is_let_go_and_others_are_not(channel: Channel) -> None:
+async def test_only_stalled_connections_are_aborted(channel: Channel) -> None:
     healthy, slow, stalled = viewer(channel), viewer(channel, capacity=2), viewer(channel, capacity=2)
     slow.drain(capacity=1)
     now = time.monotonic()
@@ -191,7 +191,7 @@ async def test_who_takes_nothing_for_long_is_let_go_and_others_are_not(channel: 
     assert stalled.subscriber not in channel.paused
 
 
-async def test_a_poll_that_is_no_more_says_so(channel: Channel) -> None:
+async def test_close_all_closes_every_connection(channel: Channel) -> None:
     connections = [viewer(channel) for _ in range(3)]
     channel.close_all()
     assert [connection.ended for connection in connections] == ["close 4404"] * 3

@@ -143,7 +143,7 @@ def addresses(receipt: str) -> list[str]:
     return list(found)
 
 
-def test_all_kinds_of_addresses_are_among_them() -> None:
+def test_addresses_of_every_kind_are_covered() -> None:
     found = addresses("receipt")
     assert {"/", "/p/HIDDENA/", "/p/HIDDENA/results/", "/p/SHOWN/present/", "/metrics", "/readyz"} <= set(
         found
@@ -316,7 +316,7 @@ def figures(votes: dict[int, int]) -> set[bytes]:
 
 
 @pytest.mark.slow
-async def test_worlds_that_differ_in_votes_look_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_answers_about_hidden_tallies_do_not_depend_on_votes(monkeypatch: pytest.MonkeyPatch) -> None:
     # /readyz must not say that the machine is busy: a late sweep, a slow store, an overloaded process.
     monkeypatch.setattr(heartbeats, "STALE_AFTER", timedelta(hours=1))
     monkeypatch.setattr(bounded_probes, "TIMEOUT_SECONDS", PATIENCE)
@@ -343,7 +343,7 @@ async def test_worlds_that_differ_in_votes_look_the_same(monkeypatch: pytest.Mon
         assert all(str(votes[2]).encode() in seen[where] for where in control)
 
 
-async def test_staff_sees_the_difference() -> None:
+async def test_staff_see_the_hidden_tallies() -> None:
     """The control of the controls: what is hidden is there, for those who may see it."""
     staff = Client()
     user = await db(get_user_model().objects.create_superuser)("boss")

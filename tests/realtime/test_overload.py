@@ -25,22 +25,22 @@ ENOUGH = int(ON_AFTER_SECONDS / SAMPLE_SECONDS) + 2
 LONG = int(OFF_AFTER_SECONDS / SAMPLE_SECONDS) + 2
 
 
-def test_one_late_look_is_no_crowd() -> None:
+def test_one_short_sample_is_no_overload() -> None:
     assert not any(observations(OverloadDetector(), [False] * 8 + [True] + [False] * 8, 100.0))
 
 
-def test_short_at_every_look_for_a_while_is_one() -> None:
+def test_short_samples_for_a_while_are_an_overload() -> None:
     said = observations(OverloadDetector(), [False] + [True] * ENOUGH, 100.0)
     assert not said[ENOUGH // 2]
     assert said[-1]
 
 
-def test_a_moment_of_rest_begins_the_wait_anew() -> None:
+def test_one_good_sample_restarts_the_wait() -> None:
     almost = [True] * (ENOUGH - 3) + [False]
     assert not any(observations(OverloadDetector(), [False] + almost * 5, 100.0))
 
 
-def test_it_ends_after_a_good_while_without_and_not_before() -> None:
+def test_the_overload_ends_after_enough_good_samples() -> None:
     detector = OverloadDetector()
     observations(detector, [False] + [True] * ENOUGH, 100.0)
     said = observations(detector, [False] * LONG, 100.0 + (ENOUGH + 1) * SAMPLE_SECONDS)
@@ -48,7 +48,7 @@ def test_it_ends_after_a_good_while_without_and_not_before() -> None:
     assert not said[-1]
 
 
-def test_it_does_not_flap_while_it_comes_and_goes() -> None:
+def test_alternating_samples_do_not_flap() -> None:
     detector = OverloadDetector()
     observations(detector, [False] + [True] * ENOUGH, 100.0)
     assert all(
@@ -56,13 +56,13 @@ def test_it_does_not_flap_while_it_comes_and_goes() -> None:
     )
 
 
-def test_a_change_is_said_once() -> None:
+def test_a_change_is_reported_once() -> None:
     detector = OverloadDetector()
     changes = [detector.observe(short=n > 0, now=100.0 + n * SAMPLE_SECONDS) for n in range(3 * ENOUGH)]
     assert changes.count(True) == 1
 
 
-def test_turning_people_away_holds_for_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusing_ends_after_the_given_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
     backpressure.record_refusal(1.0)
     assert backpressure.is_refusing()
@@ -70,7 +70,7 @@ def test_turning_people_away_holds_for_as_long_as_it_says(monkeypatch: pytest.Mo
     assert not backpressure.is_refusing()
 
 
-def test_viewers_counts_wait_for_the_heartbeat_in_a_crowd() -> None:
+def test_during_an_overload_viewer_counts_wait_for_the_heartbeat() -> None:
     channel = Channel(1, "CODE", lambda subscriber: None)
     channel.send_viewer_count(100.0)
     first: Any = channel.viewers
@@ -85,7 +85,7 @@ def test_viewers_counts_wait_for_the_heartbeat_in_a_crowd() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_crowded_process_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_overloaded_process_publishes_the_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     """By real observations: while ballots are turned away it becomes crowded, and publishes that."""
     published: list[str] = []
 

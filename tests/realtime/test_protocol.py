@@ -38,12 +38,12 @@ WHO_SEES = {
 
 @pytest.mark.parametrize("results_visible", WHO_SEES)
 @pytest.mark.parametrize("state", STATES)
-def test_it_decides_who_sees_a_tally(results_visible: str, state: str) -> None:
+def test_who_may_see_a_tally(results_visible: str, state: str) -> None:
     seers = {viewer for viewer in Viewer if may_see(state, results_visible, viewer)}
     assert seers == WHO_SEES[results_visible][state]
 
 
-def test_it_shows_nobody_anything_under_a_visibility_it_does_not_know() -> None:
+def test_an_unknown_visibility_shows_the_tally_to_nobody() -> None:
     assert not may_see("published", "whatever", Viewer.VOTED)
 
 
@@ -59,7 +59,7 @@ def snapshot(poll: Poll, *votes: int) -> Snapshot:
 
 
 @pytest.mark.parametrize(("results_visible", "state"), [("after_close", "open"), ("staff", "published")])
-def test_nothing_in_a_hidden_frame_depends_on_a_vote(db: None, results_visible: str, state: str) -> None:
+def test_hidden_frames_do_not_depend_on_votes(db: None, results_visible: str, state: str) -> None:
     poll = poll_with(db, results_visible=results_visible, state=state)
     before, after = build_frames(snapshot(poll, 0, 0, 0)), build_frames(snapshot(poll, 900, 70, 12345))
     assert before.tally[Viewer.PUBLIC] == after.tally[Viewer.PUBLIC]
@@ -67,12 +67,12 @@ def test_nothing_in_a_hidden_frame_depends_on_a_vote(db: None, results_visible: 
     assert before.tally[Viewer.STAFF] != after.tally[Viewer.STAFF]
 
 
-def test_a_draft_does_not_show_its_texts(db: None) -> None:
+def test_a_draft_hides_its_texts(db: None) -> None:
     doc = document(snapshot(poll_with(db, state="draft"), 0, 0, 0), visible=True)
     assert (doc["question"], doc["choices"]) == ("", [])
 
 
-def test_shares_are_of_voters_and_null_without_any(db: None) -> None:
+def test_shares_are_of_ballots_and_null_without_any(db: None) -> None:
     poll = poll_with(db, state="open", method="multiple", max_selections=3)
     doc = document(Snapshot(poll, {"1": 2, "2": 1, "ballots": 3}, 3), visible=True)
     assert [choice["share"] for choice in doc["choices"]] == [0.6667, 0.3333, 0.0]
@@ -82,12 +82,12 @@ def test_shares_are_of_voters_and_null_without_any(db: None) -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_winners_are_named_when_the_poll_is_over_and_not_before(db: None, state: str) -> None:
+def test_winners_are_named_only_after_closing(db: None, state: str) -> None:
     doc = document(snapshot(poll_with(db, state=state), 4, 4, 1), visible=True)
     assert doc.get("winners") == ([1, 2] if state in ("closed", "published") else None)
 
 
-def test_old_snapshot_and_messages_make_the_fresh_snapshot(db: None) -> None:
+def test_messages_in_any_order_lead_to_the_fresh_snapshot(db: None) -> None:
     """A viewer that drops what is lower ends at the newest, whatever is lost, doubled or out of order."""
     poll = poll_with(db, state="open")
     history = []
@@ -124,11 +124,11 @@ def stamp(message: dict[str, int]) -> tuple[int, int, int]:
         ("\ud800", None),
     ],
 )
-def test_it_heeds_nothing_but_a_recheck_and_a_ping(text: str | None, wanted: str | None) -> None:
+def test_only_recheck_and_ping_are_valid_requests(text: str | None, wanted: str | None) -> None:
     assert parse_request(text) == wanted
 
 
-def test_presence_adds_up_processes_and_forgets_the_silent() -> None:
+def test_presence_sums_processes_and_forgets_silent_ones() -> None:
     presence = Presence()
     presence.receive("a", 3, 0.0)
     presence.receive("b", 4, 5.0)
@@ -138,7 +138,7 @@ def test_presence_adds_up_processes_and_forgets_the_silent() -> None:
     assert presence.total(1, 6.0 + EXPIRE_SECONDS) == 1
 
 
-def test_presence_is_told_on_change_and_now_and_then() -> None:
+def test_presence_is_sent_on_change_and_regularly() -> None:
     presence = Presence()
     assert presence.due(1, 10.0)
     assert not presence.due(1, 10.5)

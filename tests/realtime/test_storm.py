@@ -41,7 +41,7 @@ async def watch_all(watch: Any, codes: list[str]) -> None:
     assert [tally["poll"] for tally in tallies] == [codes[n % len(codes)] for n in range(VIEWERS)]
 
 
-async def test_viewers_who_come_at_once_cost_the_database_what_one_costs(
+async def test_many_viewers_at_once_cost_as_many_queries_as_one(
     watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The look once a second costs one statement, however many watch; here it would blur the count.

@@ -64,9 +64,7 @@ CHANGES = [vote, vote, vote, nothing, relabel, show_to, recount, finish, *map(st
 
 
 @pytest.mark.parametrize(("seed", "method"), [(0, "single"), (1, "multiple"), (2, "multiple")])
-def test_what_is_read_again_is_what_is_read_afresh(
-    seed: int, method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_incremental_reads_equal_fresh_reads(seed: int, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "PUBLISH_WAIT_SECONDS", 0)
     chance, poll = random.Random(seed), make_poll(method=method)
     last: Reading | None = None
@@ -99,14 +97,14 @@ def test_a_tally_is_read_in_one_statement(django_assert_num_queries: Any) -> Non
         before = after
 
 
-def test_nothing_is_made_anew_where_nothing_has_changed(django_assert_num_queries: Any) -> None:
+def test_an_unchanged_poll_is_not_encoded_again(django_assert_num_queries: Any) -> None:
     poll = open_poll()
     before = read_poll(poll.pk, None)
     with django_assert_num_queries(1):
         assert read_poll(poll.pk, before) is before
 
 
-def test_a_poll_that_changes_while_it_is_read_is_read_again() -> None:
+def test_a_poll_that_changes_during_a_read_is_read_again() -> None:
     """Poll and choices are two statements; what is shown is of one moment all the same."""
     poll = make_poll()
     last = read_poll(poll.pk, None)
@@ -129,7 +127,7 @@ def test_a_poll_that_changes_while_it_is_read_is_read_again() -> None:
     assert read.frames == build_frames(tallies.snapshot_of(poll.code))
 
 
-def test_a_poll_that_is_no_more_is_not_shown_as_it_was() -> None:
+def test_reading_a_deleted_poll_raises() -> None:
     poll = make_poll()
     last = read_poll(poll.pk, None)
     drafts.delete_poll(poll.pk)
@@ -140,7 +138,7 @@ def test_a_poll_that_is_no_more_is_not_shown_as_it_was() -> None:
 @pytest.mark.full_only
 @pytest.mark.asyncio
 @pytest.mark.django_db(transaction=True)
-async def test_a_connection_is_kept_between_ticks_given_back_at_a_look_and_replaced_when_it_died() -> None:
+async def test_the_database_connection_is_kept_between_reads_given_back_and_replaced() -> None:
     poll = await db(open_poll)()
     reader = TallyReader()
     held = partial(reader._run, lambda: connection.connection and connection.connection.info.backend_pid)

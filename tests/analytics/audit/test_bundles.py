@@ -40,7 +40,7 @@ def lines(content: bytes) -> list[str]:
 # --- what is in it ---
 
 
-def test_it_lists_every_counted_ballot_and_what_they_come_to() -> None:
+def test_a_bundle_lists_all_counted_ballots_and_the_tally() -> None:
     poll, ballots = published(method="multiple", max_selections=2, question="Tea, or “coffee”?")
     files = content_of(bundle_of(poll))
     assert lines(files["receipts.txt"]) == sorted(map(receipt_of, ballots))
@@ -67,7 +67,7 @@ def test_it_lists_every_counted_ballot_and_what_they_come_to() -> None:
     assert set(files) == {*facts["files"], "manifest.json", "manifest.sig"}
 
 
-def test_the_signature_is_one_to_others_too() -> None:
+def test_another_library_accepts_the_signature() -> None:
     from base64 import b64decode
 
     files = content_of(bundle_of(published()[0]))
@@ -75,7 +75,7 @@ def test_the_signature_is_one_to_others_too() -> None:
     key.verify(b64decode(files["manifest.sig"]), files["manifest.json"])
 
 
-def test_neither_voters_nor_their_keys_are_in_it() -> None:
+def test_a_bundle_contains_no_voter_keys() -> None:
     poll, _ballots = published()
     row = bundle_of(poll)
     content = b"".join(content_of(row).values())
@@ -85,7 +85,7 @@ def test_neither_voters_nor_their_keys_are_in_it() -> None:
     assert bytes(poll.secret) not in content and bytes(poll.secret).hex().encode() not in content
 
 
-def test_no_list_tells_in_what_order_people_voted() -> None:
+def test_lists_do_not_show_the_order_of_voting() -> None:
     poll = open_poll()
     for voter in range(20):
         fill(poll, range(voter, voter + 1), 1 + voter % 3)
@@ -98,7 +98,7 @@ def test_no_list_tells_in_what_order_people_voted() -> None:
     assert by_arrival != sorted(by_arrival)
 
 
-def test_ballots_that_count_apart_are_listed_apart() -> None:
+def test_quarantined_ballots_are_listed_separately() -> None:
     poll = open_poll()
     fill(poll, range(10), 1)
     apart = fill(poll, range(10, 22), 2)
@@ -127,7 +127,7 @@ def test_ballots_that_count_apart_are_listed_apart() -> None:
     assert (told["reason"], told["decided_by"], told["ballots"]) == ("Came all at once.", "user anna", 12)
 
 
-def test_a_poll_that_moves_in_steps_shows_no_combination_of_marks() -> None:
+def test_with_stepped_results_a_bundle_lists_single_marks() -> None:
     poll = open_poll(method="multiple", max_selections=3, release_step=5)
     fill(poll, range(6), 1, 2)
     fill(poll, range(6, 7), 1, 2, 3)
@@ -138,7 +138,7 @@ def test_a_poll_that_moves_in_steps_shows_no_combination_of_marks() -> None:
     assert lines(content_of(bundle)["ballots.csv"]) == ["selection", *"1" * 7, *"2" * 7, "3"]
 
 
-def test_dead_letters_are_counted_and_not_shown() -> None:
+def test_dead_letters_are_counted_but_not_listed() -> None:
     poll = open_poll()
     fill(poll, range(3), 1)
     append(new_ballot(poll, 50, 77), new_ballot(poll, 51, 78))
@@ -149,12 +149,12 @@ def test_dead_letters_are_counted_and_not_shown() -> None:
     assert counts == {"counted": 3, "quarantined": 0, "withheld": 0, "waiting": 1, "rejected": 1}
 
 
-def test_a_round_without_a_ballot() -> None:
+def test_a_round_without_ballots() -> None:
     files = content_of(bundle_of(published(0)[0]))
     assert (files["receipts.txt"], files["ballots.csv"]) == (b"", b"selection\n")
 
 
-def test_texts_are_those_of_the_round() -> None:
+def test_a_bundle_has_the_texts_of_its_round() -> None:
     poll, _ = published()
     poll = lifecycle.reset_poll(poll.pk)
     poll.choices.filter(number=1).update(label="Renamed")
@@ -162,7 +162,7 @@ def test_texts_are_those_of_the_round() -> None:
     assert labels == ["Choice 1", "Choice 2", "Choice 3"]
 
 
-def test_rules_are_those_of_the_round() -> None:
+def test_a_bundle_has_the_rules_of_its_round() -> None:
     """Published and reset before the bundle is made, and then changed."""
     poll, _ = published(method="multiple", max_selections=3, revote=True, identity="client")
     steps, _ = published(method="multiple", max_selections=3, release_step=5)
@@ -178,7 +178,7 @@ def test_rules_are_those_of_the_round() -> None:
     assert manifest_of(bundle_of(steps, 1))["ballots"] == "marks"
 
 
-def test_a_round_that_froze_fewer_rules_has_the_others_from_its_poll() -> None:
+def test_rules_missing_in_an_old_round_come_from_its_poll() -> None:
     poll, _ = published(revote=True, identity="client")
     round_ = Round.objects.get(poll=poll)
     del round_.rules["revote"], round_.rules["identity"]  # as an earlier version opened it
@@ -187,9 +187,7 @@ def test_a_round_that_froze_fewer_rules_has_the_others_from_its_poll() -> None:
     assert (facts["who_may_vote"], facts["rules"]["revote"]) == ("client", True)
 
 
-def test_more_lines_than_memory_takes_are_sorted_on_disk(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_many_lines_are_sorted_on_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(external_sort, "RUN", 7)
     given = [f"{number * 7919 % 1000:03}\n" for number in range(100)]
     assert list(external_sort.sorted_lines(given, tmp_path)) == sorted(given)
@@ -201,7 +199,7 @@ def test_more_lines_than_memory_takes_are_sorted_on_disk(
 # --- when there is one ---
 
 
-def test_publishing_asks_for_it_and_upkeep_finds_what_was_lost() -> None:
+def test_publishing_starts_a_task_and_upkeep_makes_missing_bundles() -> None:
     poll, _ = published()
     assert bundles.current(poll) is None
     tasks.upkeep()
@@ -212,7 +210,7 @@ def test_publishing_asks_for_it_and_upkeep_finds_what_was_lost() -> None:
     assert AuditBundle.objects.count() == made
 
 
-def test_none_before_it_is_published() -> None:
+def test_no_bundle_before_publishing() -> None:
     poll = close(open_poll())
     with pytest.raises(BundleRefused):
         bundle_of(poll)
@@ -220,7 +218,7 @@ def test_none_before_it_is_published() -> None:
     assert not AuditBundle.objects.exists()
 
 
-def test_none_where_the_tally_has_drifted(caplog: Any) -> None:
+def test_no_bundle_of_a_drifted_tally(caplog: Any) -> None:
     poll, _ = published()
     Tally.objects.filter(poll_id=poll.pk, key="1").update(count=99)
     tasks.upkeep()
@@ -228,7 +226,7 @@ def test_none_where_the_tally_has_drifted(caplog: Any) -> None:
     assert "bundle_refused" in caplog.text
 
 
-def test_a_published_result_that_changes_gets_another() -> None:
+def test_a_changed_result_gets_a_new_bundle() -> None:
     poll = open_poll()
     fill(poll, range(3), 1)
     append(new_ballot(poll, 50, 77))
@@ -248,7 +246,7 @@ def test_a_published_result_that_changes_gets_another() -> None:
     assert len(lines(content_of(first)["receipts.txt"])) == 3  # what was said once stays on record
 
 
-def test_two_workers_at_once_make_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_workers_make_one_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     poll, _ = published()
     write = bundles._write
 
@@ -274,7 +272,7 @@ def downloads(client: Client, address: str, **options: Any) -> bool:
     return answer.status_code == 200 and b"".join(answer.streaming_content).startswith(b"PK")
 
 
-def test_anybody_gets_the_bundle_of_a_public_result() -> None:
+def test_the_bundle_of_a_public_result_is_public() -> None:
     poll, _ = published()
     bundle = bundle_of(poll)
     answer = Client().get(f"/api/v1/polls/{poll.code.lower()}/audit/")
@@ -287,7 +285,7 @@ def test_anybody_gets_the_bundle_of_a_public_result() -> None:
 
 
 @pytest.mark.parametrize("accept", ["application/zip", "application/json", "text/html,*/*;q=0.8"])
-def test_whatever_type_is_asked_for(accept: str) -> None:
+def test_a_bundle_is_served_for_any_accept_header(accept: str) -> None:
     poll, _ = published()
     bundle_of(poll)
     assert downloads(Client(), f"/api/v1/polls/{poll.code}/audit/", headers={"Accept": accept})
@@ -300,7 +298,7 @@ def refused_audit(poll: Poll, client: Client, query: str = "") -> bool:
     return answer.status_code == 404 and answer.json()["code"] == "audit_not_found"
 
 
-def test_nobody_gets_it_before_it_is_there() -> None:
+def test_a_missing_bundle_is_not_found() -> None:
     poll = open_poll()
     assert refused_audit(poll, Client())
     poll = close(poll)
@@ -308,7 +306,7 @@ def test_nobody_gets_it_before_it_is_there() -> None:
     assert refused_audit(lifecycle.publish_poll(poll.pk), Client())
 
 
-def test_a_result_for_staff_has_a_bundle_for_staff() -> None:
+def test_the_bundle_of_a_staff_result_is_for_staff() -> None:
     poll, _ = published(results_visible="staff")
     bundle_of(poll)
     assert refused_audit(poll, Client())
@@ -317,7 +315,7 @@ def test_a_result_for_staff_has_a_bundle_for_staff() -> None:
     assert downloads(boss, f"/api/v1/polls/{poll.code}/audit/")
 
 
-def test_an_earlier_rounds_bundle_is_for_staff_where_its_result_was() -> None:
+def test_the_bundle_of_an_earlier_staff_result_is_for_staff() -> None:
     poll, _ = published(results_visible="staff")
     bundle_of(poll)
     poll = lifecycle.reset_poll(poll.pk)
@@ -330,7 +328,7 @@ def test_an_earlier_rounds_bundle_is_for_staff_where_its_result_was() -> None:
         assert boss.get(f"/api/v1/polls/{poll.code}/audit/?round={odd}").json()["code"] == "malformed"
 
 
-def test_the_key_is_told() -> None:
+def test_the_api_shows_the_key() -> None:
     told = Client().get("/api/v1/audit-key/").json()
     assert told["scheme"] == "Ed25519"
     assert bytes.fromhex(told["public_key"]) == signing.public_key()

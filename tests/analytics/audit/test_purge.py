@@ -70,7 +70,7 @@ def traces(secrets: dict[str, bytes]) -> set[str]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_trace_of_a_voter_is_left_in_database_or_log() -> None:
+def test_no_voter_key_remains_in_database_or_log() -> None:
     poll = open_poll(revote=True)
     cookies = [identity.new_cookie() for _ in range(12)]
     secrets: dict[str, bytes] = {"the poll's secret": bytes(poll.secret)[:16]}
@@ -101,7 +101,7 @@ def test_no_trace_of_a_voter_is_left_in_database_or_log() -> None:
     assert DeadLetter.objects.get().accepted_at is None
 
 
-def test_the_count_stands() -> None:
+def test_the_count_does_not_change() -> None:
     poll, _ = published(20, method="multiple", max_selections=2)
     Ballot.objects.filter(poll_id=poll.pk, selection="2").update(quarantine_id=5)
     recount.fix(recount.get_round(poll), "somebody")
@@ -114,7 +114,7 @@ def test_the_count_stands() -> None:
     assert Round.objects.get(poll=poll).purged_at
 
 
-def test_many_ranges_lose_and_double_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_key_ranges_neither_lose_nor_duplicate_ballots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(purge, "_BALLOTS_PER_STATEMENT", 10)
     poll, ballots = published(200)
     purge.purge(poll.pk, "somebody")
@@ -123,7 +123,7 @@ def test_many_ranges_lose_and_double_nothing(monkeypatch: pytest.MonkeyPatch) ->
     assert len(keys) == 200 and keys.isdisjoint(ballot.voter_key for ballot in ballots)
 
 
-def test_rows_are_in_an_order_that_tells_nothing() -> None:
+def test_rows_are_stored_in_random_order() -> None:
     """What they mark came in two blocks; read as the table lies, they don't lie like that any more."""
     poll = open_poll()
     fill(poll, range(60), 1)
@@ -145,7 +145,7 @@ def test_rows_are_in_an_order_that_tells_nothing() -> None:
     assert 10 < lies[:60].count("2") < 50  # by chance less than once in 10^13 otherwise
 
 
-def test_receipts_lead_nowhere_and_the_bundle_still_has_them() -> None:
+def test_receipts_are_not_found_but_still_in_the_bundle() -> None:
     poll, ballots = published()
     purge.purge(poll.pk, "somebody")
     for ballot in ballots:
@@ -158,7 +158,7 @@ def test_receipts_lead_nowhere_and_the_bundle_still_has_them() -> None:
     assert listed == sorted(map(receipt_of, ballots))
 
 
-def test_a_bundle_is_never_made_of_what_was_purged() -> None:
+def test_no_bundle_is_made_of_a_purged_round() -> None:
     poll, _ = published()
     purge.purge(poll.pk, "somebody")
     made = list(AuditBundle.objects.values_list("pk", flat=True))
@@ -171,7 +171,7 @@ def test_a_bundle_is_never_made_of_what_was_purged() -> None:
         bundles.make_bundle(recount.get_round(poll))
 
 
-def test_it_is_recorded() -> None:
+def test_a_purge_is_recorded() -> None:
     poll, _ = published()
     purge.purge(poll.pk, "user anna")
     row = Record.objects.latest("pk")
@@ -183,7 +183,7 @@ def test_it_is_recorded() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_rounds_behind_go_together_and_voters_of_the_next_are_new() -> None:
+def test_earlier_rounds_are_purged_together_and_voters_are_new_afterwards() -> None:
     poll = open_poll()
     cookie = identity.new_cookie()
     assert cast(poll, [1], cookie)[0] == 202
@@ -201,7 +201,7 @@ def test_rounds_behind_go_together_and_voters_of_the_next_are_new() -> None:
     check_books(poll)
 
 
-def test_one_round_alone() -> None:
+def test_one_round_can_be_purged() -> None:
     poll, ballots = published()
     poll = lifecycle.open_poll(lifecycle.reset_poll(poll.pk).pk)
     later = fill(poll, range(50, 55))
@@ -276,7 +276,7 @@ class TestRefusals:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_crash_at_its_end_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     poll, ballots = published()
 
     def crash(*_: Any) -> None:

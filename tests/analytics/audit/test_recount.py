@@ -57,7 +57,7 @@ def announced() -> Iterator[list[int]]:
     poll_changed.disconnect(hear)
 
 
-def test_a_tally_that_is_right() -> None:
+def test_a_correct_tally_has_no_drift() -> None:
     poll = counted_poll()
     found = of(poll)
     assert found.drifted == []
@@ -70,7 +70,7 @@ def test_a_tally_that_is_right() -> None:
 
 
 @pytest.mark.parametrize("step", [1, 5])
-def test_a_method_may_count_a_key_twice(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+def test_a_method_may_add_to_a_key_twice(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """As one that gives two points for a mark: in either tally, and whether or not it moves in steps."""
     contribution = single.contribution
     monkeypatch.setattr(single, "contribution", lambda selection: [*contribution(selection)] * 2)
@@ -84,18 +84,18 @@ def test_a_method_may_count_a_key_twice(monkeypatch: pytest.MonkeyPatch, step: i
     assert tally == {"1": 20, "ballots": 10, "quarantined:2": 14, "quarantined:ballots": 7}
 
 
-def test_a_poll_without_a_ballot() -> None:
+def test_a_poll_without_ballots() -> None:
     assert of(open_poll()).drifted == []
 
 
-def test_a_round_that_never_began() -> None:
+def test_a_round_that_was_never_opened_is_refused() -> None:
     with pytest.raises(RecountRefused):
         recount.get_round(open_poll(), 2)
 
 
 @pytest.mark.parametrize("key", ["1", "3", BALLOTS])
 @pytest.mark.parametrize("by", [-3, 5])
-def test_drift_is_found_and_put_right(key: str, by: int, announced: list[int]) -> None:
+def test_drift_is_found_and_corrected(key: str, by: int, announced: list[int]) -> None:
     poll = open_poll()
     fill(poll, range(10), 1)
     fill(poll, range(10, 14), 3)
@@ -114,14 +114,14 @@ def test_drift_is_found_and_put_right(key: str, by: int, announced: list[int]) -
     assert row.detail == {"round": 1, "drift": {key: by}}
 
 
-def test_a_slot_that_is_gone_comes_back() -> None:
+def test_a_missing_tally_row_is_restored() -> None:
     poll = counted_poll()
     Tally.objects.filter(poll_id=poll.pk, key="1").delete()
     recount.fix(recount.get_round(poll), "somebody")
     check_books(poll)
 
 
-def test_where_nothing_drifted_nothing_changes(announced: list[int]) -> None:
+def test_without_drift_nothing_changes(announced: list[int]) -> None:
     poll = counted_poll()
     announced.clear()
     records = Record.objects.count()
@@ -130,7 +130,7 @@ def test_where_nothing_drifted_nothing_changes(announced: list[int]) -> None:
     assert (announced, Record.objects.count()) == ([], records)
 
 
-def test_counting_goes_on_from_a_corrected_tally() -> None:
+def test_counting_continues_from_a_corrected_tally() -> None:
     poll = counted_poll()
     drift(poll, "2", 7)
     recount.fix(recount.get_round(poll), "somebody")
@@ -140,7 +140,7 @@ def test_counting_goes_on_from_a_corrected_tally() -> None:
     assert of(poll).drifted == []
 
 
-def test_marks_of_multiple_choice_are_counted_each() -> None:
+def test_every_mark_of_multiple_choice_is_counted() -> None:
     poll = open_poll(method="multiple", max_selections=3)
     fill(poll, range(6), 1, 2, 3)
     fill(poll, range(6, 10), 2)
@@ -148,7 +148,7 @@ def test_marks_of_multiple_choice_are_counted_each() -> None:
     assert {line.key: line.ledger for line in of(poll).lines} == {"1": 6, "2": 10, "3": 6, BALLOTS: 10}
 
 
-def test_what_is_counted_apart_is_recounted_apart() -> None:
+def test_quarantined_ballots_are_recounted_separately() -> None:
     poll = counted_poll()
     some = Ballot.objects.filter(poll_id=poll.pk, selection="1").values_list("voter_key", flat=True)[:4]
     Ballot.objects.filter(poll_id=poll.pk, voter_key__in=[bytes(key) for key in some]).update(quarantine_id=9)
@@ -167,7 +167,7 @@ def test_what_is_counted_apart_is_recounted_apart() -> None:
     ]
 
 
-def test_a_published_result_follows() -> None:
+def test_a_published_result_is_corrected() -> None:
     poll = closed(counted_poll(), publish=True)
     drift(poll, "1", 30)
     Round.objects.filter(poll=poll).update(result=final_results.final_result(poll))
@@ -178,7 +178,7 @@ def test_a_published_result_follows() -> None:
     assert result["winners"] == [1, 2]
 
 
-def test_an_earlier_rounds_result_follows_with_the_texts_it_had() -> None:
+def test_an_earlier_result_is_corrected_and_keeps_its_texts() -> None:
     poll = closed(counted_poll(), publish=True)
     drift(poll, "1", 30)
     Round.objects.filter(poll=poll).update(result=final_results.final_result(poll))
@@ -196,7 +196,7 @@ def test_an_earlier_rounds_result_follows_with_the_texts_it_had() -> None:
     assert of(poll, 1).drifted == []
 
 
-def test_rounds_are_recounted_each_by_itself() -> None:
+def test_rounds_are_recounted_separately() -> None:
     poll = lifecycle.reset_poll(closed(counted_poll()).pk)
     lifecycle.open_poll(poll.pk)
     fill(Poll.objects.get(pk=poll.pk), range(3), 2)
@@ -205,7 +205,7 @@ def test_rounds_are_recounted_each_by_itself() -> None:
     assert {line.key: line.ledger for line in of(poll, 2).lines}[BALLOTS] == 3
 
 
-def test_the_ranges_leave_no_voter_out() -> None:
+def test_key_ranges_cover_every_voter() -> None:
     for parts in (1, 2, 7, 256, 100_000):
         ranges = list(key_ranges(parts))
         assert ranges[0][0] == b"" and ranges[-1][1] == b""

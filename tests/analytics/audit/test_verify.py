@@ -179,7 +179,7 @@ class TestRealBundles:
             assert fails(zipped(signed_again(files | {"ballots.csv": ballots})))
 
 
-def test_it_shares_nothing_with_the_server_and_needs_no_packages() -> None:
+def test_the_verifier_imports_only_the_standard_library() -> None:
     tree = ast.parse(VERIFIER.read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))
@@ -191,7 +191,7 @@ def test_it_shares_nothing_with_the_server_and_needs_no_packages() -> None:
 
 @settings(max_examples=EXAMPLES or 30)
 @given(data=st.data())
-def test_any_byte_changed_added_or_taken_away(real: Any, data: st.DataObject) -> None:
+def test_any_changed_added_or_removed_byte_fails(real: Any, data: st.DataObject) -> None:
     files = unzipped(real[0])
     name = data.draw(st.sampled_from(sorted(files)))
     content = bytearray(files[name])
@@ -219,7 +219,7 @@ CHANGES: dict[str, Callable[[list[bytes], int, int], list[bytes]]] = {
 
 @settings(max_examples=EXAMPLES or 30)
 @given(data=st.data())
-def test_any_line_doubled_missing_or_in_another_place(real: Any, data: st.DataObject) -> None:
+def test_any_duplicated_missing_or_moved_line_fails(real: Any, data: st.DataObject) -> None:
     files = unzipped(real[0])
     name = data.draw(st.sampled_from(sorted(name for name in files if files[name])))
     lines = files[name].splitlines(keepends=True)
@@ -233,7 +233,7 @@ def test_any_line_doubled_missing_or_in_another_place(real: Any, data: st.DataOb
 
 @settings(max_examples=EXAMPLES or 40)
 @given(data=st.data())
-def test_even_the_keys_holder_cant_sign_lists_that_dont_fit_together(real: Any, data: st.DataObject) -> None:
+def test_signed_lists_that_do_not_fit_together_fail(real: Any, data: st.DataObject) -> None:
     """Hashes and signature are right then: what is left is that receipts, ballots and tally agree."""
     files = unzipped(real[0])
     lists = ["receipts.txt", "ballots.csv", "quarantined-receipts.txt", "quarantined-ballots.csv"]
@@ -249,7 +249,7 @@ def test_even_the_keys_holder_cant_sign_lists_that_dont_fit_together(real: Any, 
 
 @settings(max_examples=EXAMPLES or 40)
 @given(data=st.data())
-def test_an_archive_that_is_damaged_fails_or_holds_the_same(real: Any, data: st.DataObject) -> None:
+def test_a_damaged_archive_fails_or_has_the_same_contents(real: Any, data: st.DataObject) -> None:
     archive = bytearray(real[0])
     place = data.draw(st.integers(0, len(archive) - 1))
     if data.draw(st.booleans()):
@@ -260,7 +260,7 @@ def test_an_archive_that_is_damaged_fails_or_holds_the_same(real: Any, data: st.
 
 
 @pytest.mark.parametrize("place", [0, 1, 22, 100, -1, -22, -100])
-def test_a_download_that_broke_off(real: Any, place: int, tmp_path: Path) -> None:
+def test_an_incomplete_download_fails(real: Any, place: int, tmp_path: Path) -> None:
     assert fails(real[0][:place])
 
 
@@ -317,14 +317,14 @@ def _last(files: Files, other: bytes) -> list[bytes]:
     return [line for line in listed if line > other][: len(listed) - 1]
 
 
-def test_forgeries(real: Any) -> None:
+def test_forgeries_fail(real: Any) -> None:
     files = unzipped(real[0])
     assert verdict(zipped(signed_again(files))) == 0, "signing alone changes nothing"
     passed = [name for name, forgery in forged(files) if not fails(zipped(forgery))]
     assert passed == []
 
 
-def test_a_file_that_is_there_twice(real: Any) -> None:
+def test_a_duplicate_file_fails(real: Any) -> None:
     files = unzipped(real[0])
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as bundle:
@@ -335,7 +335,7 @@ def test_a_file_that_is_there_twice(real: Any) -> None:
     assert fails(archive.getvalue())
 
 
-def test_a_manifest_that_can_be_read_in_two_ways(real: Any) -> None:
+def test_an_ambiguous_manifest_fails(real: Any) -> None:
     files = unzipped(real[0])
     text = files["manifest.json"].replace(b'"poll":', b'"poll": "OTHER1",\n  "poll":', 1)
     signature = base64.b64encode(our_key().sign(text)) + b"\n"
@@ -344,7 +344,7 @@ def test_a_manifest_that_can_be_read_in_two_ways(real: Any) -> None:
 
 @settings(max_examples=EXAMPLES or 10)
 @given(message=st.binary(max_size=200), seed=st.binary(min_size=32, max_size=32), data=st.data())
-def test_its_ed25519_agrees_with_the_librarys(message: bytes, seed: bytes, data: st.DataObject) -> None:
+def test_ed25519_agrees_with_the_library(message: bytes, seed: bytes, data: st.DataObject) -> None:
     key = Ed25519PrivateKey.from_private_bytes(seed)
     public, signature = key.public_key().public_bytes_raw(), key.sign(message)
     assert verify.signature_is_valid(public, message, signature)
@@ -365,12 +365,12 @@ RFC_SIGNATURE = (
 )
 
 
-def test_the_rfcs_own_example() -> None:
+def test_the_example_of_rfc_8032() -> None:
     assert verify.signature_is_valid(bytes.fromhex(RFC_KEY), b"\x72", bytes.fromhex(RFC_SIGNATURE))
     assert not verify.signature_is_valid(bytes.fromhex(RFC_KEY), b"\x73", bytes.fromhex(RFC_SIGNATURE))
 
 
-def test_its_answers_are_what_it_ends_with(tmp_path: Path) -> None:
+def test_exit_codes(tmp_path: Path) -> None:
     path = tmp_path / "no.zip"
     path.write_bytes(b"not a zip")
     answer = run_verifier(path)
@@ -405,7 +405,7 @@ def with_manifest(files: Files, *path: str, value: Any) -> bytes:
     return zipped(files | {"manifest.json": text, "manifest.sig": signature})
 
 
-def test_names_of_members_are_no_way_to_write_to_the_terminal(tmp_path: Path) -> None:
+def test_file_names_are_escaped_when_printed(tmp_path: Path) -> None:
     for name in (SPOOF, "manifest.json\x1b[2J"):
         assert said_of(zipped({name: b"x"}), tmp_path).code == 1
     answer = run_verifier(tmp_path / SPOOF.replace("/", ""))
@@ -420,7 +420,7 @@ def test_names_of_members_are_no_way_to_write_to_the_terminal(tmp_path: Path) ->
         "files receipts.txt", "files receipts.txt bytes", "signature scheme", "signature fingerprint",
     ],
 )  # fmt: skip
-def test_values_of_another_type_or_range(real: Any, place: str, tmp_path: Path) -> None:
+def test_values_of_a_wrong_type_or_range_fail(real: Any, place: str, tmp_path: Path) -> None:
     files = unzipped(real[0])
     for value in (SPOOF, -1, 10**16, 1.5, True, [SPOOF], {SPOOF: 1}, [[]]):
         archive = with_manifest(files, *place.split(), value=value)
@@ -429,7 +429,7 @@ def test_values_of_another_type_or_range(real: Any, place: str, tmp_path: Path) 
     assert said_of(with_manifest(files, *place.split(), value=SPOOF), tmp_path).code == 1
 
 
-def test_texts_of_the_organiser_are_printed_and_steer_nothing(real: Any, tmp_path: Path) -> None:
+def test_texts_are_escaped_when_printed(real: Any, tmp_path: Path) -> None:
     files = unzipped(real[0])
     said = said_of(with_manifest(files, "question", value=SPOOF), tmp_path).said
     assert r"\x1b[2J\x1b[H\nGENUINE" in said and r"\u202e\u2028\x9b1m" in said
@@ -439,13 +439,13 @@ def test_texts_of_the_organiser_are_printed_and_steer_nothing(real: Any, tmp_pat
     assert said_of(zipped(signed_again(files | {"quarantines.json": text})), tmp_path).code == 0
 
 
-def test_spaces_and_joiners_stay() -> None:
+def test_spaces_and_joiners_are_not_escaped() -> None:
     for text in ("12\u00a0%", "10\u202f000", "می\u200cخواهم", "👩\u200d💻", "a\u3000b"):
         assert verify.printable(text) == text
     assert verify.printable("a\u200eb\ufeff\ud800") == r"a\u200eb\ufeff\ud800"
 
 
-def test_a_loser_can_not_be_named_a_winner(real: Any, tmp_path: Path) -> None:
+def test_a_wrong_winner_fails(real: Any, tmp_path: Path) -> None:
     files = unzipped(real[0])
     tally, manifest = json.loads(files["tally.json"]), json.loads(files["manifest.json"])
     for part in (tally["counted"], tally["quarantined"], manifest):
@@ -458,7 +458,7 @@ def test_a_loser_can_not_be_named_a_winner(real: Any, tmp_path: Path) -> None:
     assert [line.split()[2] for line in said if line.startswith("won ->")] == ["14"]
 
 
-def test_a_receipt_that_is_none_is_said(real: Any, tmp_path: Path) -> None:
+def test_an_invalid_receipt_is_a_usage_error(real: Any, tmp_path: Path) -> None:
     for receipt in ("", "A" * 71, "A" * 72 + "\n", "é" * 72, "\x1b" * 72):
         assert said_of(real[0], tmp_path, "--receipt", receipt).code == 2
 
@@ -474,7 +474,7 @@ def compressed(files: Files, method: int) -> bytes:
     return archive.getvalue()
 
 
-def test_only_what_our_bundles_are_packed_with(real: Any, tmp_path: Path) -> None:
+def test_other_compression_methods_fail(real: Any, tmp_path: Path) -> None:
     files = unzipped(real[0])
     assert said_of(compressed(files, zipfile.ZIP_DEFLATED), tmp_path).code == 0
     for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
@@ -483,7 +483,7 @@ def test_only_what_our_bundles_are_packed_with(real: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "manifest.sig", "receipts.txt", "quarantines.json"])
-def test_nothing_large_is_unpacked(real: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_files_are_not_unpacked(real: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     files = unzipped(real[0])
     bomb = compressed(files | {name: b"0" * (20 << 20)}, zipfile.ZIP_DEFLATED)
     opened = []
@@ -494,12 +494,12 @@ def test_nothing_large_is_unpacked(real: Any, name: str, monkeypatch: pytest.Mon
     assert name not in opened
 
 
-def test_a_directory_of_any_size_is_not_read(tmp_path: Path) -> None:
+def test_a_large_zip_directory_fails(tmp_path: Path) -> None:
     archive = zipped({f"{number:0200}": b"" for number in range(6000)})
     assert "directory is too large" in said_of(archive, tmp_path).said
 
 
-def test_few_bytes_that_stand_for_many_values(real: Any) -> None:
+def test_json_with_too_many_values_fails(real: Any) -> None:
     files = unzipped(real[0])
     for text in (b"[" + b"[]," * 600_000 + b"[]]\n", b"[" * 100_000 + b"]" * 100_000, b"1" * 5000):
         assert fails(zipped(signed_again(files | {"quarantines.json": text})))

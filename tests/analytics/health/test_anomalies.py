@@ -34,7 +34,7 @@ def asks(poll: Poll) -> bool:
     return get_rules(poll.code, fresh=True).requires_proof
 
 
-def test_several_switch_it_on_and_it_ends_by_itself() -> None:
+def test_many_overruns_require_proofs_for_a_while() -> None:
     poll = open_poll()
     cross(poll, anomalies.THRESHOLD - 1)
     assert not asks(poll)
@@ -48,7 +48,7 @@ def test_several_switch_it_on_and_it_ends_by_itself() -> None:
     assert not asks(poll)
 
 
-def test_rules_that_are_kept_follow_at_once_and_screens_hear_of_it() -> None:
+def test_cached_rules_and_screens_are_updated_at_once() -> None:
     poll = open_poll()
     assert not get_rules(poll.code).requires_proof
     before = poll.revision
@@ -58,7 +58,7 @@ def test_rules_that_are_kept_follow_at_once_and_screens_hear_of_it() -> None:
     assert poll.revision > before
 
 
-def test_it_is_recorded_once_and_put_off_while_it_lasts() -> None:
+def test_a_suspicion_is_recorded_once_and_extended() -> None:
     poll = open_poll()
     cross(poll, anomalies.THRESHOLD)
     assert not proof_policy.suspect_attack(poll.pk)
@@ -71,7 +71,7 @@ def test_it_is_recorded_once_and_put_off_while_it_lasts() -> None:
     assert (row.actor, row.detail["times"]) == (proof_policy.ACTOR, anomalies.THRESHOLD)
 
 
-def test_a_slow_trickle_is_no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_overruns_are_no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
     poll = open_poll()
     for minute in range(4):
         monkeypatch.setattr(clock, "now", lambda at=1_900_000_000 // 60 * 60 + 60 * minute + 59: at)
@@ -79,7 +79,7 @@ def test_a_slow_trickle_is_no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not asks(poll)
 
 
-def test_what_began_in_the_last_minute_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overruns_of_the_last_minute_count(monkeypatch: pytest.MonkeyPatch) -> None:
     poll, edge = open_poll(), 1_900_000_000 // 60 * 60
     monkeypatch.setattr(clock, "now", lambda: edge - 1)
     cross(poll, anomalies.THRESHOLD - 1)
@@ -88,7 +88,7 @@ def test_what_began_in_the_last_minute_still_counts(monkeypatch: pytest.MonkeyPa
     assert asks(poll)
 
 
-def test_other_polls_are_left_alone() -> None:
+def test_other_polls_are_not_affected() -> None:
     poll, other = open_poll(), open_poll()
     cross(poll, anomalies.THRESHOLD)
     assert asks(poll)
@@ -96,7 +96,7 @@ def test_other_polls_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("policy", [ProofOfWork.OFF, ProofOfWork.ON])
-def test_what_the_operator_chose_stays(policy: ProofOfWork) -> None:
+def test_the_setting_of_the_operator_is_kept(policy: ProofOfWork) -> None:
     poll = open_poll()
     proof_policy.set_policy(poll.pk, policy, "user ann")
     cross(poll, anomalies.THRESHOLD)
@@ -105,14 +105,14 @@ def test_what_the_operator_chose_stays(policy: ProofOfWork) -> None:
     assert asks(poll) is (policy == ProofOfWork.ON)
 
 
-def test_the_operator_ends_a_suspicion() -> None:
+def test_the_operator_can_end_a_suspicion() -> None:
     poll = open_poll()
     cross(poll, anomalies.THRESHOLD)
     proof_policy.set_policy(poll.pk, ProofOfWork.AUTO, "user ann")
     assert not asks(poll)
 
 
-def test_only_an_open_poll_is_suspected() -> None:
+def test_only_open_polls_are_suspected() -> None:
     draft, closed = make_poll(), open_poll()
     lifecycle.close_poll(closed.pk)
     for poll in (draft, closed):
@@ -122,7 +122,7 @@ def test_only_an_open_poll_is_suspected() -> None:
 
 
 @pytest.mark.parametrize("away", ["cache", "database"])
-def test_it_never_raises(away: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_receiver_never_raises(away: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*_: Any, **__: Any) -> None:
         raise ConnectionError("gone")
 

@@ -26,7 +26,7 @@ def stuck() -> Any:
     over.set()
 
 
-def test_one_that_hangs_keeps_nobody_and_is_not_asked_twice(
+def test_a_hanging_probe_delays_nobody_and_is_started_once(
     stuck: tuple[Callable[[], None], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hang, asked = stuck

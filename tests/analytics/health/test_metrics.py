@@ -9,7 +9,7 @@ from analytics.health.metrics import render
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_every_metric_has_its_help() -> None:
+def test_every_metric_has_help_and_type() -> None:
     named = [line.split()[0].split("{")[0] for line in render().splitlines() if line[0] != "#"]
     assert len(named) == len(set(named)) > 5
     for name in named:
@@ -17,7 +17,7 @@ def test_every_metric_has_its_help() -> None:
         assert f"# TYPE {name} gauge\n" in render()
 
 
-def test_each_figure_for_prometheus_says_what_it_is_before_it_is_told() -> None:
+def test_help_and_type_come_before_the_value() -> None:
     said: dict[str, list[str]] = {}
     for line in render().splitlines():
         words = line.split(" ", 3)

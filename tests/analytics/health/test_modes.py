@@ -5,12 +5,12 @@ import pytest
 from analytics.health import modes
 
 
-def test_what_is_not_published_again_fades(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_published_mode_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modes, "EXPIRES_AFTER_SECONDS", 0)
     modes.publish(modes.CROWDED)
     assert modes.published() == set()
 
 
-def test_every_mode_has_its_sentence() -> None:
+def test_every_mode_has_a_description() -> None:
     named = {value for name, value in vars(modes).items() if name.isupper() and isinstance(value, str)}
     assert named == set(modes.DESCRIPTIONS)

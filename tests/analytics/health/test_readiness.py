@@ -50,14 +50,14 @@ def somebody_counts() -> None:
     heartbeats.record("sweep")
 
 
-def test_all_is_well() -> None:
+def test_ready_without_modes() -> None:
     open_poll()
     status, document = ready()
     assert (status, document["ready"], document["modes"]) == (200, True, [])
     assert {document[part] for part in readiness.PARTS} == {"ok"}
 
 
-def test_modes_are_named_in_the_order_of_their_weight() -> None:
+def test_modes_are_ordered_by_severity() -> None:
     poll = open_poll(proof_of_work=ProofOfWork.ON)
     Halt.objects.create(poll_id=poll.pk, reason="most failed")
     modes.publish(modes.CROWDED)
@@ -66,7 +66,7 @@ def test_modes_are_named_in_the_order_of_their_weight() -> None:
     assert document["modes"] == ["crowded", "counting_halted", "proof_of_work"]
 
 
-def test_they_end_by_themselves() -> None:
+def test_a_mode_ends_by_itself() -> None:
     poll = open_poll()
     Poll.objects.filter(pk=poll.pk).update(proof_until=timezone.now() + timedelta(minutes=1))
     assert ready()[1]["modes"] == ["proof_of_work"]
@@ -74,12 +74,12 @@ def test_they_end_by_themselves() -> None:
     assert ready()[1]["modes"] == []
 
 
-def test_a_poll_that_is_not_open_needs_no_proof() -> None:
+def test_only_open_polls_need_proofs() -> None:
     make_poll(proof_of_work=ProofOfWork.ON)
     assert ready()[1]["modes"] == []
 
 
-def test_a_long_backlog_shows_and_one_over_the_limit_turns_away(settings: Any) -> None:
+def test_a_long_backlog_is_a_mode_and_one_over_the_limit_not_ready(settings: Any) -> None:
     for waiting, status, found, state in (
         (readiness.BEHIND_BALLOTS, 200, [], "ok"),
         (readiness.BEHIND_BALLOTS + 1, 200, ["counting_behind"], "ok"),
@@ -101,7 +101,9 @@ def test_a_long_backlog_shows_and_one_over_the_limit_turns_away(settings: Any) -
         ("vote_log", LogUnsuitable("another log"), "log_inconsistent"),
     ],
 )
-def test_a_part_that_is_away(part: str, error: Exception, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_part_is_reported(
+    part: str, error: Exception, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(readiness, "_probes", failing(part, error))
     status, document = ready()
     assert document["modes"] == [mode]
@@ -112,7 +114,7 @@ def test_a_part_that_is_away(part: str, error: Exception, mode: str, monkeypatch
 @pytest.mark.parametrize(
     ("log", "status"), [pytest.param("redis", 200, marks=pytest.mark.full_only), ("database", 503)]
 )
-def test_ballots_go_on_without_the_database_where_it_is_not_the_log(
+def test_without_the_database_ballots_are_accepted_unless_it_is_the_log(
     log: str, status: int, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.VOTE_LOG = log
@@ -125,7 +127,7 @@ def test_ballots_go_on_without_the_database_where_it_is_not_the_log(
     ("name", "part", "state", "mode"),
     [("worker one", "workers", "none", "counting_stopped"), ("sweep", "beat", "silent", "sweep_stopped")],
 )
-def test_nobody_counts(name: str, part: str, state: str, mode: str) -> None:
+def test_stopped_workers_or_beat_are_reported(name: str, part: str, state: str, mode: str) -> None:
     Pulse.objects.filter(name=name).update(seen_at=timezone.now() - heartbeats.STALE_AFTER)
     status, document = ready()
     assert (status, document[part], document["modes"]) == (200, state, [mode])
@@ -133,7 +135,7 @@ def test_nobody_counts(name: str, part: str, state: str, mode: str) -> None:
     assert f"landslide_{'workers' if part == 'workers' else 'sweeping'} 0" in metrics.render()
 
 
-def test_a_worker_whose_clock_is_wrong_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_with_a_wrong_clock_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     Pulse.objects.all().delete()
     with monkeypatch.context() as patch:
         patch.setattr(timezone, "now", lambda: datetime(2001, 1, 1, tzinfo=UTC))
@@ -143,7 +145,7 @@ def test_a_worker_whose_clock_is_wrong_is_not_gone(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("seconds", [-3600, 3600])
-def test_a_clock_that_is_off(seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_clock_is_reported(seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
     right = time.time
     monkeypatch.setattr(time, "time", lambda: right() + seconds)
     status, document = ready()
@@ -162,7 +164,7 @@ def test_a_process_with_another_secret_key_is_not_ready(settings: Any) -> None:
     assert "landslide_secret_key_known 0" in metrics.render()
 
 
-def test_what_only_the_database_knows_is_unknown_while_it_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_that_the_database_knows_are_unknown_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = OperationalError("gone")
     for part in ("workers", "beat", "clock", "secret_key"):
         monkeypatch.setattr(readiness, "_probes", failing(part, gone))
@@ -170,6 +172,6 @@ def test_what_only_the_database_knows_is_unknown_while_it_is_away(monkeypatch: p
         assert (status, document[part], document["modes"]) == (200, "unknown", [])
 
 
-def test_nothing_published_is_no_reason_not_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readiness_works_without_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "_probes", failing("published", ConnectionError("cache gone")))
     assert ready() == (200, ready()[1])

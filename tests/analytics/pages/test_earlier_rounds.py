@@ -52,7 +52,7 @@ def test_a_published_round_stays_reachable() -> None:
     assert is_linked(poll)
 
 
-def test_a_reset_right_after_publishing_still_gets_its_bundle() -> None:
+def test_a_round_reset_right_after_publishing_gets_its_bundle() -> None:
     poll, _ = published(question="Tea or coffee?")
     poll = lifecycle.reset_poll(poll.pk)
     drafts.change_poll(poll.pk, question="Something secret?")
@@ -65,7 +65,7 @@ def test_a_reset_right_after_publishing_still_gets_its_bundle() -> None:
 
 
 @pytest.mark.parametrize("why", ["never published", "staff only then", "staff only now", "reset while open"])
-def test_what_not_everybody_saw_is_shown_to_nobody(boss: Client, why: str) -> None:
+def test_results_that_were_not_public_are_not_listed(boss: Client, why: str) -> None:
     poll = open_poll(results_visible="staff" if why == "staff only then" else "always")
     fill(poll, range(12))
     count()
@@ -101,7 +101,7 @@ def test_a_bundle_of_reordered_choices_is_genuine(tmp_path: Path) -> None:
     assert re.findall(r"Choice \d", answer.said)[:3] == ["Choice 3", "Choice 2", "Choice 1"]
 
 
-def test_an_unknown_code_and_round(boss: Client) -> None:
+def test_unknown_codes_and_rounds_are_not_found(boss: Client) -> None:
     assert see("/p/NOPE42/rounds/").status_code == 404
     poll, _ = published(voters=0)
     assert download(poll, 2) == 404

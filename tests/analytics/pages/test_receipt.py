@@ -32,7 +32,7 @@ def ask(poll: Poll, receipt: str, client: Client | None = None) -> str:
     return source
 
 
-def test_it_asks_for_a_receipt() -> None:
+def test_the_page_asks_for_a_receipt() -> None:
     poll = open_poll()
     answer = Client().get(page_of(poll))
     source = answer.content.decode()
@@ -43,7 +43,7 @@ def test_it_asks_for_a_receipt() -> None:
     check_policy(source)
 
 
-def test_a_code_in_another_form_leads_here() -> None:
+def test_other_spellings_of_the_code_work() -> None:
     poll = open_poll()
     answer = Client().get(f"/p/{poll.code.lower()}/receipt/")
     assert (answer.status_code, answer["Location"]) == (302, page_of(poll))
@@ -129,7 +129,7 @@ class TestVerdicts:
         assert "It belongs to round 1 of this poll." in ask(poll, receipt_of(ballot))
 
 
-def test_it_never_says_what_a_ballot_marks() -> None:
+def test_the_page_never_shows_marks() -> None:
     poll = open_poll(results_visible="staff")
     one, other = fill(poll, range(1), 1)[0], fill(poll, range(1, 2), 2)[0]
     count()
@@ -137,13 +137,13 @@ def test_it_never_says_what_a_ballot_marks() -> None:
     assert pages[0] == pages[1]
 
 
-def test_a_drafts_texts_stay_its_own() -> None:
+def test_the_texts_of_a_draft_are_hidden() -> None:
     poll = make_poll(question="Premature?")
     assert "Premature" not in ask(poll, "x")
     assert "Premature" not in Client().get(page_of(poll)).content.decode()
 
 
-def test_the_receipt_is_in_no_log(caplog: Any) -> None:
+def test_receipts_are_not_logged(caplog: Any) -> None:
     poll = open_poll()
     (ballot,) = fill(poll, range(1), 1)
     with caplog.at_level(logging.DEBUG):
@@ -152,7 +152,7 @@ def test_the_receipt_is_in_no_log(caplog: Any) -> None:
     assert receipt_of(ballot) not in caplog.text and "x" * 72 not in caplog.text
 
 
-def test_the_published_list_is_linked_once_it_is_there() -> None:
+def test_the_bundle_is_linked_once_it_exists() -> None:
     poll, _ = published()
     assert "no published list" in Client().get(page_of(poll)).content.decode()
     bundle_of(poll)
@@ -162,13 +162,13 @@ def test_the_published_list_is_linked_once_it_is_there() -> None:
     assert key in source.replace(" ", "")
 
 
-def test_a_list_for_staff_is_not_linked() -> None:
+def test_the_bundle_of_a_staff_result_is_not_linked() -> None:
     poll, _ = published(results_visible="staff")
     bundle_of(poll)
     assert "/audit/" not in Client().get(page_of(poll)).content.decode().replace("/static/audit/", "")
 
 
-def test_the_api_says_the_same() -> None:
+def test_page_and_api_agree() -> None:
     poll, (ballot, *_) = published()
     address = f"/api/v1/receipts/{receipt_of(ballot)}/"
     assert Client().get(address).json() == {"status": "counted", "poll": poll.code, "round": 1}

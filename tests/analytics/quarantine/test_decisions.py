@@ -69,7 +69,7 @@ def set_aside(poll: Poll, ballots: list[NewBallot]) -> Quarantine:
 # --- what a rule sets aside ---
 
 
-def test_what_a_rule_sets_aside_is_counted_in_the_second_tally() -> None:
+def test_ballots_quarantined_by_a_rule_count_in_the_second_tally() -> None:
     poll = open_poll()
     fill(poll, range(10), 1)
     aside(poll, range(10, 16), 2)
@@ -83,7 +83,7 @@ def test_what_a_rule_sets_aside_is_counted_in_the_second_tally() -> None:
     assert decisions.count_ballots(decision) == 6
 
 
-def test_a_rule_has_one_decision_a_round_until_it_is_released() -> None:
+def test_a_rule_has_one_open_decision_per_round() -> None:
     poll, other = open_poll(), open_poll()
     for voter in range(6):
         aside(poll, range(voter, voter + 1))
@@ -99,7 +99,7 @@ def test_a_rule_has_one_decision_a_round_until_it_is_released() -> None:
     assert Quarantine.objects.filter(poll_id=poll.pk).count() == 2
 
 
-def test_a_second_ballot_doesnt_count_apart_either() -> None:
+def test_a_voter_with_a_quarantined_ballot_has_no_second_ballot() -> None:
     poll = open_poll()
     (ballot,) = aside(poll, range(1))
     assert append(ballot)[0].repeated
@@ -109,7 +109,7 @@ def test_a_second_ballot_doesnt_count_apart_either() -> None:
     assert both(poll) == (0, 1)
 
 
-def test_a_letter_that_was_aside_counts_apart_once_it_can_be_counted() -> None:
+def test_a_quarantined_dead_letter_counts_in_the_second_tally() -> None:
     poll = open_poll()
     aside(poll, range(1), 77)
     count()
@@ -124,7 +124,7 @@ def test_a_letter_that_was_aside_counts_apart_once_it_can_be_counted() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 1000])
-def test_who_was_set_aside_stays_so_with_another_ballot(settings: Any, batch: int) -> None:
+def test_a_replacement_of_a_quarantined_ballot_is_quarantined(settings: Any, batch: int) -> None:
     settings.COUNT_BATCH = batch
     poll = open_poll(revote=True)
     (first,) = aside(poll, range(1), 1)
@@ -134,7 +134,7 @@ def test_who_was_set_aside_stays_so_with_another_ballot(settings: Any, batch: in
 
 
 @pytest.mark.parametrize("batch", [1, 1000])
-def test_a_ballot_that_is_set_aside_takes_along_the_one_it_replaces(settings: Any, batch: int) -> None:
+def test_a_quarantined_replacement_removes_the_ballot_it_replaces(settings: Any, batch: int) -> None:
     settings.COUNT_BATCH = batch
     poll = open_poll(revote=True)
     (first,) = fill(poll, range(1), 1)
@@ -144,7 +144,7 @@ def test_a_ballot_that_is_set_aside_takes_along_the_one_it_replaces(settings: An
     assert check_books(poll) == {(1, "quarantined:ballots"): 1, (1, "quarantined:3"): 1}
 
 
-def test_a_released_voter_counts_whatever_comes_next() -> None:
+def test_a_replacement_of_a_released_ballot_counts() -> None:
     poll = open_poll(revote=True)
     (first,) = aside(poll, range(1), 1)
     count()
@@ -157,7 +157,7 @@ def test_a_released_voter_counts_whatever_comes_next() -> None:
 # --- receipts ---
 
 
-def test_ballots_are_set_aside_by_their_receipts() -> None:
+def test_ballots_are_quarantined_by_their_receipts() -> None:
     poll, other = open_poll(), open_poll()
     ballots = fill(poll, range(20), 1)
     elsewhere = fill(other, range(1))
@@ -180,7 +180,7 @@ def test_ballots_are_set_aside_by_their_receipts() -> None:
     assert (both(poll), both(other)) == ((17, 5), (1, 0))
 
 
-def test_a_receipt_that_was_replaced_stands_for_its_voters_ballot() -> None:
+def test_a_replaced_receipt_stands_for_the_replacement() -> None:
     poll = open_poll(revote=True)
     ballots = fill(poll, range(3), 1)
     change(poll, ballots[0], 2)
@@ -191,7 +191,7 @@ def test_a_receipt_that_was_replaced_stands_for_its_voters_ballot() -> None:
     }  # fmt: skip
 
 
-def test_it_takes_a_reason() -> None:
+def test_a_decision_needs_a_reason() -> None:
     poll = open_poll()
     for attempt in (
         lambda: decisions.quarantine_receipts(poll, [], " ", ANN),
@@ -204,7 +204,7 @@ def test_it_takes_a_reason() -> None:
 # --- from now on ---
 
 
-def test_everything_from_now_on_until_it_is_ended(pauses: Any) -> None:
+def test_new_ballots_are_quarantined_until_the_decision_ends(pauses: Any) -> None:
     poll, other = open_poll(), open_poll()
     fill(poll, range(5), 1)
     pauses()
@@ -226,7 +226,7 @@ def test_everything_from_now_on_until_it_is_ended(pauses: Any) -> None:
 
 
 @pytest.mark.usefixtures("wrong_clock")
-def test_a_decision_stands_by_the_vote_logs_clock(pauses: Any) -> None:
+def test_new_ballots_are_quarantined_by_the_clock_of_the_vote_log(pauses: Any) -> None:
     poll = open_poll()
     fill(poll, range(5), 1)
     pauses()
@@ -242,7 +242,7 @@ def test_a_decision_stands_by_the_vote_logs_clock(pauses: Any) -> None:
 
 
 @pytest.mark.usefixtures("wrong_clock")
-def test_the_history_is_by_the_vote_logs_clock_whatever_is_moved_or_corrected() -> None:
+def test_moves_and_corrections_enter_the_history_by_the_clock_of_the_vote_log() -> None:
     poll, steps = open_poll(), open_poll(release_step=2)
     before = get_log().clock() // 1000
     ballots = fill(poll, range(5), 1)
@@ -261,7 +261,7 @@ def test_the_history_is_by_the_vote_logs_clock_whatever_is_moved_or_corrected() 
     assert set(seconds) <= set(range(before, after + 1))
 
 
-def test_while_the_log_is_away_a_decision_goes_by_what_is_known_of_its_clock(
+def test_without_the_log_a_decision_uses_the_known_clock_offset(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def away(_log: Any) -> int:
@@ -273,7 +273,7 @@ def test_while_the_log_is_away_a_decision_goes_by_what_is_known_of_its_clock(
     assert decisions.quarantine_new_ballots(poll, "A bot", ANN).since == 1_234_500
 
 
-def test_nobody_looks_for_decisions_where_there_are_none(pauses: Any) -> None:
+def test_counting_looks_for_decisions_only_while_there_are_some(pauses: Any) -> None:
     poll = open_poll()
     fill(poll, range(20), 1)
     count()
@@ -290,7 +290,7 @@ def test_nobody_looks_for_decisions_where_there_are_none(pauses: Any) -> None:
     assert both(poll) == (60, 0)
 
 
-def test_a_decision_stands_for_open_polls_only() -> None:
+def test_new_ballots_can_be_quarantined_only_in_open_polls() -> None:
     for poll in (make_poll(), close(open_poll())):
         with pytest.raises(IllegalState):
             decisions.quarantine_new_ballots(poll, "A bot", ANN)
@@ -299,7 +299,7 @@ def test_a_decision_stands_for_open_polls_only() -> None:
 # --- release ---
 
 
-def test_a_release_goes_on_where_it_was_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_release_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moves, "CHUNK", 3)
     poll = open_poll()
     aside(poll, range(10))
@@ -322,7 +322,7 @@ def test_a_release_goes_on_where_it_was_left(monkeypatch: pytest.MonkeyPatch) ->
     assert decision.released_by == ANN
 
 
-def test_only_its_own_ballots_are_released() -> None:
+def test_a_release_moves_only_the_ballots_of_its_decision() -> None:
     poll = open_poll()
     ballots = fill(poll, range(10), 1)
     aside(poll, range(10, 14))
@@ -334,7 +334,7 @@ def test_only_its_own_ballots_are_released() -> None:
     assert Ballot.objects.filter(quarantine_id=None).count() == 10
 
 
-def test_results_follow_and_published_ones_under_a_new_epoch() -> None:
+def test_a_release_changes_the_result_and_the_epoch_of_a_published_one() -> None:
     poll = open_poll()
     ballots = fill(poll, range(10), 1)
     fill(poll, range(10, 16), 2)
@@ -351,7 +351,7 @@ def test_results_follow_and_published_ones_under_a_new_epoch() -> None:
     assert Poll.objects.get(pk=poll.pk).epoch > epoch
 
 
-def test_results_of_earlier_rounds_follow_too() -> None:
+def test_a_release_changes_the_result_of_an_earlier_round() -> None:
     poll = open_poll()
     aside(poll, range(4), 2)
     fill(poll, range(4, 7), 1)
@@ -366,7 +366,7 @@ def test_results_of_earlier_rounds_follow_too() -> None:
 # --- what is shown ---
 
 
-def test_the_document_says_what_is_set_aside_and_nothing_where_nothing_is() -> None:
+def test_the_document_has_the_second_tally_only_while_there_is_one() -> None:
     poll = open_poll()
     ballots = fill(poll, range(4), 1)
     count()
@@ -383,7 +383,7 @@ def test_the_document_says_what_is_set_aside_and_nothing_where_nothing_is() -> N
     assert "quarantined" not in documents.document(tallies.snapshot_of(poll.code), visible=False)
 
 
-def test_every_change_has_a_stamp_of_its_own(pauses: Any) -> None:
+def test_every_change_has_its_own_stamp(pauses: Any) -> None:
     poll = open_poll()
     ballots = fill(poll, range(4), 1)
     count()
@@ -408,7 +408,7 @@ def test_every_change_has_a_stamp_of_its_own(pauses: Any) -> None:
     assert len({*zip(stamps, bodies, strict=True)}) == len(stamps)
 
 
-def test_who_decided_what_is_recorded(pauses: Any) -> None:
+def test_decisions_are_recorded(pauses: Any) -> None:
     poll = open_poll()
     ballots = fill(poll, range(4), 1)
     count()

@@ -133,7 +133,9 @@ class Poll:
 
 @given(operations=st.lists(OPERATIONS, max_size=40), batch=st.sampled_from([1, 3, 1000]))
 @settings(max_examples=EXAMPLES or 25)
-def test_as_if_done_one_ballot_at_a_time(operations: list[tuple[str, int, int, str]], batch: int) -> None:
+def test_batches_count_as_if_one_ballot_at_a_time(
+    operations: list[tuple[str, int, int, str]], batch: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(anonymity_threshold, "LEAST", 1)
         patch.setattr("django.conf.settings.COUNT_BATCH", batch)

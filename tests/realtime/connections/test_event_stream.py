@@ -69,7 +69,7 @@ async def test_it_sends_what_the_socket_sends(stream: Any, watch: Any) -> None:
     assert json.loads(event["data"])["state"] == "closing"
 
 
-async def test_no_block_of_it_is_without_an_event(stream: Any) -> None:
+async def test_every_block_has_an_event(stream: Any) -> None:
     """A client that takes each block for an event finds one in the first, with when to come back."""
     events = await stream((await db(make_poll)()).code)
     first = await events.event()
@@ -78,7 +78,7 @@ async def test_no_block_of_it_is_without_an_event(stream: Any) -> None:
     assert list(await events.event()) == ["event", "data"]
 
 
-async def test_it_shows_a_hidden_tally_to_its_voter_only(stream: Any) -> None:
+async def test_a_hidden_tally_is_shown_only_to_voters(stream: Any) -> None:
     poll = await db(make_poll)(results_visible="after_vote")
     cookie = await db(cast)(poll, [1])
     await db(count)()
@@ -90,7 +90,7 @@ async def test_it_shows_a_hidden_tally_to_its_voter_only(stream: Any) -> None:
         assert each.headers[b"vary"] == b"Cookie"
 
 
-async def test_a_pass_shows_it_to_who_has_voted_with_it(stream: Any) -> None:
+async def test_a_voter_is_identified_by_a_pass(stream: Any) -> None:
     poll = await db(make_poll)(results_visible="after_vote", identity="invite")
     voted = await db(cast_with_pass)(poll, [1], b"v" * 16)
     waiting = identity.make_pass("invite", poll.pk, poll.voter_secret(), b"w" * 16)
@@ -101,7 +101,7 @@ async def test_a_pass_shows_it_to_who_has_voted_with_it(stream: Any) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "told", "origin", "ours"), WAYS)
-def test_a_visitors_cookies_count_for_pages_of_ours_only(
+def test_cookies_count_only_for_our_own_origin(
     settings: Any, scheme: str, told: bytes | None, origin: bytes, ours: bool
 ) -> None:
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -110,7 +110,7 @@ def test_a_visitors_cookies_count_for_pages_of_ours_only(
     assert event_stream._access_cookies(scope) == (b"voter=x" if ours else b"")
 
 
-async def test_a_viewer_that_leaves_is_counted_no_more(stream: Any) -> None:
+async def test_a_viewer_that_leaves_is_no_longer_counted(stream: Any) -> None:
     poll = await db(make_poll)()
     one, two = await stream(poll.code), await stream(poll.code)
     await tally(two)
@@ -127,7 +127,7 @@ async def test_a_deleted_poll_ends_its_streams(stream: Any) -> None:
     await until(lambda: events.ended)
 
 
-async def test_where_the_server_can_not_tell_who_is_stalled_a_stream_ends_in_time(
+async def test_without_handover_a_stream_has_a_maximum_duration(
     stream: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "PLAIN_SECONDS", 1.0)
@@ -154,7 +154,7 @@ def same(answer: Answer) -> tuple[int, dict[bytes, bytes], bytes]:
         ("GET", [(b"host", b"evil.example"), ACCEPT], 400),
     ],
 )
-async def test_of_an_unknown_poll_it_says_what_the_api_says(
+async def test_unknown_polls_are_refused_as_by_the_api(
     watch: Any, method: str, headers: Any, status: int
 ) -> None:
     got = same(await ask(application, http_scope(method, address("NOSUCH"), headers)))
@@ -166,7 +166,7 @@ async def test_of_an_unknown_poll_it_says_what_the_api_says(
         assert json.loads(got[2]) == json.loads(tally.body)
 
 
-async def test_a_known_poll_is_streamed_to_those_only_who_take_a_stream(watch: Any) -> None:
+async def test_a_client_that_accepts_no_event_stream_is_refused(watch: Any) -> None:
     poll = await db(make_poll)()
     json_only = [HOST, (b"accept", b"application/json")]
     assert (await ask(application, http_scope("GET", address(poll.code), json_only))).status == 406

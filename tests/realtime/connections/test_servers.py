@@ -68,9 +68,7 @@ async def test_socket_stream_and_endpoint_show_the_same(system: Landslide, clien
         assert {"type": "tally"} | asked.json() == seen
 
 
-async def test_the_tally_is_the_same_from_the_view_and_from_the_snapshot(
-    system: Landslide, client: Client
-) -> None:
+async def test_view_and_snapshot_give_the_same_answer(system: Landslide, client: Client) -> None:
     """The first answers come from the view, later ones from the hub; a proxy must not see a difference."""
     code = await asyncio.to_thread(client.make_poll)
     address = f"{system.url}/api/v1/polls/{code}/tally/"
@@ -95,7 +93,7 @@ async def test_the_tally_is_the_same_from_the_view_and_from_the_snapshot(
 @pytest.mark.parametrize(
     ("path", "origin", "code"), [("NOSUCH", None, 4404), ("", "https://evil.example", 4403)]
 )
-async def test_a_viewer_that_is_refused_is_told_why(
+async def test_a_refused_viewer_gets_a_close_code(
     system: Landslide, client: Client, path: str, origin: Any, code: int
 ) -> None:
     path = path or await asyncio.to_thread(client.make_poll)
@@ -105,7 +103,7 @@ async def test_a_viewer_that_is_refused_is_told_why(
         assert socket.close_code == code
 
 
-async def test_a_recheck_shows_the_voter_what_others_do_not_see(system: Landslide, client: Client) -> None:
+async def test_a_recheck_after_voting_shows_a_hidden_tally(system: Landslide, client: Client) -> None:
     code = await asyncio.to_thread(client.make_poll, results_visible="after_vote")
     voter = await asyncio.to_thread(new_voter, system.url, code)
     cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in voter.cookies.items())}

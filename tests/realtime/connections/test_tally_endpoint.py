@@ -65,7 +65,7 @@ async def lane(watch: Any) -> tuple[TallyLane, Behind]:
     return TallyLane(behind), behind
 
 
-async def test_it_answers_by_itself_what_it_has_seen_the_view_answer(lane: Any) -> None:
+async def test_the_lane_repeats_answers_of_the_view(lane: Any) -> None:
     front, behind = lane
     poll = await db(make_poll)()
     etag = await warmed(front, poll.code)
@@ -78,7 +78,7 @@ async def test_it_answers_by_itself_what_it_has_seen_the_view_answer(lane: Any) 
     assert json.loads(whole.body)["ballots"] == 0
 
 
-async def test_who_changed_something_reads_it_at_once(lane: Any) -> None:
+async def test_a_change_in_this_process_is_visible_at_once(lane: Any) -> None:
     """In the process that counts or closes, no answer is older than the step that was answered before it."""
     front, behind = lane
     poll = await db(make_poll)()
@@ -100,9 +100,7 @@ async def test_who_changed_something_reads_it_at_once(lane: Any) -> None:
             await get(front, poll.code)
 
 
-async def test_what_it_has_not_compared_with_the_database_lately_it_passes_on(
-    lane: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unconfirmed_snapshots_are_not_used(lane: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     front, behind = lane
     poll = await db(make_poll)()
     await warmed(front, poll.code)
@@ -112,7 +110,7 @@ async def test_what_it_has_not_compared_with_the_database_lately_it_passes_on(
     assert behind.asked == seen + 1
 
 
-async def test_a_poll_that_somebody_asks_for_stays_watched_and_one_that_nobody_does_is_left(
+async def test_requests_keep_a_channel_open_and_idle_channels_close(
     lane: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "IDLE_CHANNEL_SECONDS", 3600)
@@ -130,7 +128,7 @@ async def test_a_poll_that_somebody_asks_for_stays_watched_and_one_that_nobody_d
     await until(lambda: hub.find_channel(poll.code) is None)
 
 
-async def test_unknown_polls_are_not_watched(lane: Any) -> None:
+async def test_unknown_polls_open_no_channel(lane: Any) -> None:
     front, _ = lane
     for code in ("NOSUCH", "WHAT", "X" * 32):
         assert (await get(front, code)).status == 404
@@ -245,7 +243,7 @@ class Differential:
 
 
 @pytest.mark.slow
-def test_both_ways_give_the_same_answer_to_whatever_is_asked(transactional_db: None) -> None:
+def test_lane_and_view_answer_any_request_alike(transactional_db: None) -> None:
     both = Differential()
     try:
         both.runner.run(both.prepare())

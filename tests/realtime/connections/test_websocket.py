@@ -22,7 +22,7 @@ from tests.servers import PATIENCE
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 
 
-async def test_it_sends_a_snapshot_and_then_what_changes(watch: Any) -> None:
+async def test_a_viewer_gets_a_snapshot_and_then_changes(watch: Any) -> None:
     poll = await db(make_poll)()
     socket = await watch(poll.code)
     first = await socket.tally()
@@ -34,13 +34,13 @@ async def test_it_sends_a_snapshot_and_then_what_changes(watch: Any) -> None:
     assert later["version"] > first["version"]
 
 
-async def test_the_code_may_be_typed_in_lower_case(watch: Any) -> None:
+async def test_a_code_in_lower_case_works(watch: Any) -> None:
     poll = await db(make_poll)(code="SPRING")
     assert (await (await watch("spring")).tally())["poll"] == "SPRING"
     assert poll.code == "SPRING"
 
 
-async def test_a_lost_hint_costs_a_second(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lost_hint_is_made_up_for(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     poll = await db(make_poll)()
     socket = await watch(poll.code)
     await socket.tally()
@@ -50,7 +50,7 @@ async def test_a_lost_hint_costs_a_second(watch: Any, monkeypatch: pytest.Monkey
     assert (await socket.tally(lambda m: m["ballots"] == 1))["ballots"] == 1
 
 
-async def test_a_burst_of_changes_becomes_few_frames(watch: Any) -> None:
+async def test_a_burst_of_changes_is_conflated(watch: Any) -> None:
     poll = await db(make_poll)()
     socket = await watch(poll.code)
     await socket.tally()
@@ -72,7 +72,7 @@ async def test_a_burst_of_changes_becomes_few_frames(watch: Any) -> None:
     assert frames <= (asyncio.get_running_loop().time() - started) / hub_module.TICK_SECONDS + 2
 
 
-async def test_lifecycle_moves_every_screen(watch: Any) -> None:
+async def test_lifecycle_changes_are_sent(watch: Any) -> None:
     poll = await db(make_poll)()
     socket = await watch(poll.code)
     await socket.tally()
@@ -87,7 +87,9 @@ async def test_lifecycle_moves_every_screen(watch: Any) -> None:
 
 
 @pytest.mark.parametrize("results_visible", ["after_close", "staff", "after_vote"])
-async def test_a_hidden_tally_sends_nothing_as_ballots_come_in(watch: Any, results_visible: str) -> None:
+async def test_a_hidden_tally_sends_nothing_while_ballots_are_counted(
+    watch: Any, results_visible: str
+) -> None:
     poll = await db(make_poll)(results_visible=results_visible)
     socket = await watch(poll.code)
     first = await socket.tally()
@@ -100,7 +102,7 @@ async def test_a_hidden_tally_sends_nothing_as_ballots_come_in(watch: Any, resul
     assert await socket.silent(1.2)
 
 
-async def test_after_close_shows_everybody_at_closing(watch: Any) -> None:
+async def test_after_close_shows_the_tally_to_everybody_at_closing(watch: Any) -> None:
     poll = await db(make_poll)(results_visible="after_close")
     socket = await watch(poll.code)
     await socket.tally()
@@ -111,7 +113,7 @@ async def test_after_close_shows_everybody_at_closing(watch: Any) -> None:
     assert (shown["state"], shown["ballots"], shown["winners"]) == ("closed", 1, [3])
 
 
-async def test_after_vote_shows_who_has_voted_and_hides_again_in_a_new_round(watch: Any) -> None:
+async def test_after_vote_shows_voters_the_tally_until_the_next_round(watch: Any) -> None:
     poll = await db(make_poll)(results_visible="after_vote")
     cookie = await db(cast)(poll, [1])
     await db(count)()
@@ -122,7 +124,7 @@ async def test_after_vote_shows_who_has_voted_and_hides_again_in_a_new_round(wat
     assert not (await voter.tally(lambda m: m["state"] == "open" and m["round"] == 2))["visible"]
 
 
-async def test_a_pass_shows_who_has_voted_with_it(watch: Any) -> None:
+async def test_a_voter_is_identified_by_a_pass(watch: Any) -> None:
     poll = await db(make_poll)(results_visible="after_vote", identity="login")
     voted = await db(cast_with_pass)(poll, [1], b"v" * 16)
     waiting = identity.make_pass("login", poll.pk, poll.voter_secret(), b"w" * 16)
@@ -132,7 +134,7 @@ async def test_a_pass_shows_who_has_voted_with_it(watch: Any) -> None:
     assert not (await other.tally())["visible"]
 
 
-async def test_a_recheck_after_the_vote_shows_the_tally(watch: Any) -> None:
+async def test_a_recheck_after_voting_shows_the_tally(watch: Any) -> None:
     poll = await db(make_poll)(results_visible="after_vote")
     cookie = identity.new_cookie()
     socket = await watch(poll.code, cookie=f"voter={cookie}")
@@ -144,7 +146,7 @@ async def test_a_recheck_after_the_vote_shows_the_tally(watch: Any) -> None:
     assert (await socket.tally(lambda m: m["visible"]))["visible"]
 
 
-async def test_a_ping_is_answered_with_the_state_again(watch: Any) -> None:
+async def test_a_ping_is_answered_with_the_state(watch: Any) -> None:
     poll = await db(make_poll)()
     socket = await watch(poll.code)
     await socket.tally()
@@ -152,7 +154,7 @@ async def test_a_ping_is_answered_with_the_state_again(watch: Any) -> None:
     assert (await socket.message("state"))["poll"] == poll.code
 
 
-async def test_staff_sees_what_is_hidden(watch: Any) -> None:
+async def test_staff_see_a_hidden_tally(watch: Any) -> None:
     poll = await db(make_poll)(results_visible="staff")
     client = Client()
 
@@ -168,7 +170,7 @@ async def test_staff_sees_what_is_hidden(watch: Any) -> None:
     assert not (await forged.tally())["visible"]
 
 
-async def test_unknown_polls_and_foreign_pages_are_told_so(watch: Any) -> None:
+async def test_unknown_polls_and_foreign_origins_get_close_codes(watch: Any) -> None:
     poll = await db(make_poll)()
     closed = await (await watch("NOSUCH")).raw.receive_output(timeout=PATIENCE)
     assert (closed["type"], closed["code"]) == ("websocket.close", 4404)
@@ -179,7 +181,7 @@ async def test_unknown_polls_and_foreign_pages_are_told_so(watch: Any) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "told", "origin", "ours"), WAYS)
-async def test_a_page_is_ours_by_the_same_rule_as_for_casts(
+async def test_origins_are_checked_as_for_casts(
     transactional_db: None, settings: Any, scheme: str, told: bytes | None, origin: bytes, ours: bool
 ) -> None:
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -204,7 +206,7 @@ async def test_viewers_are_counted(watch: Any) -> None:
         pass
 
 
-async def test_the_organisers_own_screens_are_no_audience(watch: Any) -> None:
+async def test_screens_of_the_organiser_are_not_counted(watch: Any) -> None:
     poll = await db(make_poll)()
     screen = await watch(poll.code, query="?audience=no")
     assert (await screen.message("viewers"))["count"] == 0
@@ -216,7 +218,7 @@ async def test_the_organisers_own_screens_are_no_audience(watch: Any) -> None:
     assert (await (await watch(poll.code)).message("viewers"))["count"] == 2
 
 
-async def test_a_stalled_viewer_holds_nobody_up_and_is_let_go(
+async def test_a_stalled_viewer_delays_nobody_and_is_aborted(
     watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("realtime.channels.STALLED_SECONDS", 3600)
@@ -241,7 +243,7 @@ async def test_a_stalled_viewer_holds_nobody_up_and_is_let_go(
     assert subscriber not in channel.subscribers
 
 
-async def test_a_slow_viewer_gets_the_newest_only(watch: Any) -> None:
+async def test_a_slow_viewer_gets_only_the_newest_tally(watch: Any) -> None:
     poll = await db(make_poll)()
     await watch(poll.code)
     channel = await hub_module.get_hub().get_channel(poll.code)
@@ -268,9 +270,7 @@ async def test_a_slow_viewer_gets_the_newest_only(watch: Any) -> None:
     assert [message["ballots"] for message in got if message["type"] == "tally"] == [0, 3]
 
 
-async def test_hints_reach_hubs_through_the_channels_group(
-    watch: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_hints_arrive_through_the_channels_group(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the look at the database switched off, only the group can have brought it."""
     monkeypatch.setattr(hub_module, "CHECK_SECONDS", 3600)
     monkeypatch.setattr("realtime.hint_receiver.READY_TIMEOUT_SECONDS", PATIENCE)
@@ -283,7 +283,7 @@ async def test_hints_reach_hubs_through_the_channels_group(
     assert (await socket.tally(lambda m: m["ballots"] == 1))["ballots"] == 1
 
 
-async def test_another_host_is_not_served(watch: Any) -> None:
+async def test_a_foreign_host_is_refused(watch: Any) -> None:
     """A page whose name was made to point here has an origin to match, but a host that isn't ours."""
     poll = await db(make_poll)()
     socket = await watch(poll.code, origin="http://evil.example", host="evil.example")
@@ -291,7 +291,7 @@ async def test_another_host_is_not_served(watch: Any) -> None:
     assert (closed["type"], closed["code"]) == ("websocket.close", 4403)
 
 
-async def test_who_talks_without_end_is_let_go(watch: Any) -> None:
+async def test_a_viewer_that_sends_too_many_messages_is_closed(watch: Any) -> None:
     poll = await db(make_poll)(results_visible="after_vote")
     socket, other = await watch(poll.code), await watch(poll.code)
     for _ in range(60):

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("page", ["results/", "present/"])
-def test_the_question_and_choices_are_there_before_any_script_runs(page: str) -> None:
+def test_question_and_choices_need_no_script(page: str) -> None:
     poll = make_poll("Tea", "Coffee", question="What will it be?", open=True)
     source = html(f"/p/{poll.code}/{page}")
     assert "What will it be?</h1>" in source
@@ -25,7 +25,7 @@ def test_the_question_and_choices_are_there_before_any_script_runs(page: str) ->
     check_policy(source)
 
 
-def test_results_lead_to_the_ballot_while_it_can_be_cast() -> None:
+def test_results_link_to_the_ballot_while_voting_is_open() -> None:
     poll = make_poll(open=True)
     link = f'id="vote" href="/p/{poll.code}/" '
     assert f"{link}>" in html(f"/p/{poll.code}/results/")
@@ -33,7 +33,7 @@ def test_results_lead_to_the_ballot_while_it_can_be_cast() -> None:
     assert f"{link}hidden>" in html(f"/p/{poll.code}/results/")
 
 
-def test_the_presenter_shows_how_to_join_at_the_address_it_was_opened_at() -> None:
+def test_the_presenter_shows_the_address_it_was_opened_at() -> None:
     poll = make_poll(open=True)
     answer = Client(HTTP_HOST="testserver:8000").get(f"/p/{poll.code}/present/")
     source = answer.content.decode()
@@ -44,7 +44,7 @@ def test_the_presenter_shows_how_to_join_at_the_address_it_was_opened_at() -> No
     assert "Phones can't reach" not in source.replace("&#x27;", "'")
 
 
-def test_behind_a_proxy_with_a_host_of_its_own_the_public_address_is_shown(settings: Any) -> None:
+def test_the_presenter_shows_the_public_url_if_set(settings: Any) -> None:
     poll = make_poll(open=True)
     presenter = Client(HTTP_HOST="testserver:8000")
     assert 'data-host="testserver:8000"' in presenter.get(f"/p/{poll.code}/present/").content.decode()
@@ -57,14 +57,14 @@ def test_behind_a_proxy_with_a_host_of_its_own_the_public_address_is_shown(setti
 
 
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000"])
-def test_the_presenter_is_told_of_an_address_that_no_phone_reaches(host: str, settings: object) -> None:
+def test_the_presenter_is_warned_of_a_loopback_address(host: str, settings: object) -> None:
     settings.ALLOWED_HOSTS = ["*"]  # type: ignore[attr-defined]
     poll = make_poll(open=True)
     source = Client(HTTP_HOST=host).get(f"/p/{poll.code}/present/").content.decode()
     assert "Phones can't reach" in source.replace("&#x27;", "'")
 
 
-def test_a_qr_code_is_dark_on_light_with_a_quiet_zone_and_no_style() -> None:
+def test_a_qr_code_is_dark_on_light_with_a_quiet_zone() -> None:
     picture = ElementTree.fromstring(qr_svg("http://192.168.1.5:8000/p/WXY346/"))
     ground, modules = picture
     assert (ground.get("fill"), modules.get("stroke")) == ("#fff", "#000")
