@@ -1,7 +1,7 @@
-"""The sentences that the pages' JavaScript says, translated here and sent along with the page.
+"""The texts of the pages' scripts, translated here and sent with the page.
 
-A text with a number in it is a function of that number, so that gettext picks the plural;
-`catalogue` asks it once per plural category and the browser picks by `Intl.PluralRules`.
+A text with a number in it is a function of that number, so that gettext picks the plural. `catalogue` calls
+it once per plural category, and the browser picks by `Intl.PluralRules`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from django.utils.translation import ngettext
 
 from polls.models import Identity
 
-Texts = Mapping[str, Any]  # lazy strings, and functions of a number that answer one
+Texts = Mapping[str, Any]  # of lazy strings, and functions that return the string for a number
 
 #: A number in each CLDR plural category that falls into it in every language that has the category.
 REPRESENTATIVES = {"zero": 0, "one": 1, "two": 2, "few": 3, "many": 11, "other": 100}
 
-#: What one voter is, in one sentence that promises no more than the policy keeps.
+#: Who may vote and what counts as one voter, promising no more than the identity policy keeps.
 ASSURANCE = {
     Identity.BROWSER: _("Anyone can vote: one ballot per browser."),
     Identity.LOGIN: _("Signed in: one ballot per account."),
@@ -36,7 +36,7 @@ COMMON: Texts = {
     "opensIn": _("Opens in %(time)s."),
     "opensOn": _("Opens on %(time)s."),
     "opensSoon": _("It opens in a moment."),
-    "opensByItself": _("It opens here by itself. You can leave this page open."),
+    "opensByItself": _("You can leave this page open: voting starts here by itself."),
     "opened": _("Voting is open."),
     "closesIn": _("Closes in %(time)s"),
     "closesAt": _("Closes at %(time)s"),
@@ -58,9 +58,9 @@ COMMON: Texts = {
     "setAside": lambda n: ngettext(
         "%(count)s ballot set aside for review", "%(count)s ballots set aside for review", n
     ),
-    "setAsideWithheld": _("What they mark is not shown: it would tell too much of single ballots."),
-    "winnerWithThem": _("With them %(choices)s would win."),
-    "tieWithThem": _("With them %(choices)s would tie."),
+    "setAsideWithheld": _("Their votes are hidden, because they would reveal single ballots."),
+    "winnerWithThem": _("If they were released, %(choices)s would win."),
+    "tieWithThem": _("If they were released, %(choices)s would tie."),
     "noBallots": _("No ballots yet."),
     "noBallotsCounted": _("No ballots are counted."),
     "inSteps": lambda n: ngettext(
@@ -73,12 +73,12 @@ COMMON: Texts = {
     "loading": _("Fetching the results…"),
     "hiddenAfterVote": _("Results show once you have cast your ballot."),
     "hiddenAfterClose": _("Results show when voting closes."),
-    "hiddenStaff": _("The organiser keeps the results for now."),
+    "hiddenStaff": _("Only the organiser sees the results for now."),
     "announcement": _("%(choices)s leads with %(share)s. %(total)s."),
-    "announcementTie": _("%(choices)s are level with %(share)s each. %(total)s."),
+    "announcementTie": _("%(choices)s are tied at %(share)s each. %(total)s."),
     "announcementFinal": _("%(result)s. %(outcome)s. %(total)s."),
     "notReached": _("We can't reach the server. These figures are from %(time)s; we keep trying."),
-    "unreachable": _("We can't reach the server. We keep trying; you need not reload."),
+    "unreachable": _("We can't reach the server. We keep trying; there is no need to reload."),
     "gone": _("There is no poll with this code any more."),
     "day": lambda n: ngettext("%(count)s day", "%(count)s days", n),
 }
@@ -91,7 +91,7 @@ VOTE: Texts = {
     "chooseBetween": _("Choose %(min)s to %(max)s."),
     "chosen": lambda n: ngettext("%(count)s chosen.", "%(count)s chosen.", n),
     "takeAway": lambda n: ngettext(
-        "That is %(count)s too many: take one away.", "That is %(count)s too many: take some away.", n
+        "That is %(count)s too many: remove one.", "That is %(count)s too many: remove some.", n
     ),
     "chooseMore": lambda n: ngettext("Choose %(count)s more.", "Choose %(count)s more.", n),
     "nothingChosen": _("Nothing chosen yet."),
@@ -107,31 +107,31 @@ VOTE: Texts = {
     "changeIn": _("Your changed ballot is in"),
     "ballotInText": _("Thank you. You can stay and watch."),
     "ballotCounts": _("It is part of the result."),
-    "ballotWaits": _("It is not counted yet: that takes a moment, or the organiser looks at it first."),
-    "ballotIsIn": _("Voting has closed. Check its receipt to see what became of it."),
+    "ballotWaits": _("It isn't counted yet. That takes a moment, or the organiser has to review it first."),
+    "ballotIsIn": _("Voting has closed. Check the receipt to see whether it was counted."),
     "statusQuarantined": _("Your ballot is set aside for review"),
     "statusQuarantinedText": _(
-        "The organiser doubts some ballots, this one among them. It is in a second tally, and not part of the"
-        " result unless it is released."
+        "The organiser is reviewing some ballots, including yours. It is counted in a second tally and isn't"
+        " part of the result unless it is released."
     ),
-    "statusReplaced": _("A later ballot of yours took its place"),
-    "statusReplacedText": _("You changed your ballot. Check with the later receipt."),
+    "statusReplaced": _("You replaced this ballot with a later one"),
+    "statusReplacedText": _("Check the receipt of the later ballot."),
     "statusRejected": _("Your ballot was rejected"),
-    "statusRejectedText": _("The organiser looked at it and decided that it can't count."),
+    "statusRejectedText": _("The organiser reviewed it and decided not to count it."),
     "statusPurged": _("Your ballot was cast"),
     "statusPurgedText": _(
-        "What linked it to its receipt was destroyed, to protect the voters. Look for the receipt in the"
-        " published list."
+        "The link between ballots and receipts was destroyed to protect the voters. Look for your receipt in"
+        " the published list."
     ),
     "statusUnknown": _("The server doesn't know your ballot"),
-    "statusUnknownText": _("It is in no count that we know of. Keep the receipt, and tell the organiser."),
-    "marksKept": _("What you had marked is still here. It isn't cast yet."),
-    "tooLate": _("No more ballots are taken. You can watch the result here."),
+    "statusUnknownText": _("We can't find it in the count. Keep the receipt and tell the organiser."),
+    "marksKept": _("Your choices are still here. They aren't cast yet."),
+    "tooLate": _("Voting has ended. You can watch the result here."),
     "copy": _("Copy"),
     "copied": _("Copied"),
     "copyByHand": _("Selected: copy it now"),
     "change": _("Change it"),
-    "onTheirWay": _("Your results are on their way."),
+    "onTheirWay": _("The results are on their way."),
     "unknownTitle": _("Not sure whether your ballot is in"),
     "unknown": _(
         "The server didn't tell us in time. Your ballot is kept here and will be sent again;"
@@ -148,46 +148,46 @@ VOTE: Texts = {
     ),
     "nextTry": lambda n: ngettext("Next try in %(count)s second.", "Next try in %(count)s seconds.", n),
     "sendNow": _("Send it now"),
-    "alreadyVoted": _("A ballot of yours was in already, and it stands. This one was not counted."),
+    "alreadyVoted": _("You had already cast a ballot, and it still counts. This one was not counted."),
     "notOpenYet": _("Voting isn't open, so your ballot was not counted. You can cast it when voting opens."),
     "closedBefore": _("Voting closed before your ballot arrived. It was not counted."),
-    "roundChanged": _("The poll was started again. Your ballot was not counted; please vote once more."),
+    "roundChanged": _("The poll was restarted. Your ballot was not counted; please vote again."),
     "roundChangedUnsure": _(
-        "The poll was started again before we heard whether your ballot was in. Please vote once more."
+        "The poll was restarted before we heard whether your ballot was in. Please vote again."
     ),
-    "neverHeard": _("We never heard whether this ballot is in, and can't ask any more."),
-    "newRound": _("The poll was started again. You can vote once more."),
+    "neverHeard": _("We don't know whether this ballot is in, and can no longer find out."),
+    "newRound": _("The poll was restarted. You can vote again."),
     "invalid": _("This ballot doesn't fit the poll. Check what you chose and cast it again."),
     "notEligible": _("You are not among this poll's voters, so your ballot was not counted."),
     "signedInAs": _("Signed in as %(account)s: one ballot per account."),
     "needsLogin": _("This poll is for people with an account"),
-    "needsLoginText": _("Sign in, and you have one ballot, on whatever device."),
+    "needsLoginText": _("Sign in to vote. You have one ballot, on any device."),
     "needsInvite": _("You need an invite to vote"),
     "needsInviteText": _(
-        "Open the link in your invitation, or paste it here. It lets you vote once. If that link brought you"
-        " here, its part behind # was lost on the way."
+        "Open the link in your invitation or paste it here. It lets you vote once. If you came here by that"
+        " link, the part after # was lost on the way."
     ),
     "inviteAccepted": _("Invite accepted: one ballot per invite."),
     "inviteInvalid": _("This invite is not valid here"),
     "inviteInvalidText": _(
-        "It may be for another poll, or a character of it is wrong. Paste the whole link as you were sent it,"
+        "It may be for another poll, or have a wrong character. Paste the whole link as it was sent to you,"
         " or ask the organiser."
     ),
     "inviteCut": _("This invite is cut off"),
     "inviteLength": _(
-        "An invite's code has 32 characters, and this one has %(count)s. Paste the whole link as you were"
-        " sent it."
+        "An invite's code has 32 characters, and this one has %(count)s. Paste the whole link as it was"
+        " sent to you."
     ),
     "inviteNone": _("Paste your invite first."),
     "inviteLost": _(
-        "There is no invite in this link: its part behind # is missing. If the link in your invitation looks"
+        "This link has no invite in it: the part after # is missing. If the link in your invitation looks"
         " the same, ask the organiser for the invite's code."
     ),
     "inviteNotOne": _(
-        "This is not an invite. Paste the link that you were sent, or the code behind #i= in it."
+        "This is not an invite. Paste the link that was sent to you, or the code after #i= in it."
     ),
     "inviteElsewhere": _("This invite is for another poll, %(poll)s. Open its link to vote there."),
-    "inviteShown": _("Looking at your invite…"),
+    "inviteShown": _("Checking your invite…"),
     "inviteRevoked": _("This invite was withdrawn"),
     "inviteRevokedText": _("Nobody can vote with it any more. Ask the organiser for another one."),
     "inviteUsed": _("This invite's ballot is in"),
@@ -195,18 +195,22 @@ VOTE: Texts = {
     "inviteUsedCounted": _("It was cast with your invite, on this device or another one, and it is counted."),
     "needsClient": _("Voting happens in another app"),
     "needsClientText": _("You can follow the poll here."),
-    "keptForYou": _("Your ballot is kept on this device. It is sent once you are back as the same voter."),
+    "keptForYou": _(
+        "Your ballot is kept on this device. It will be sent once you are back as the same voter."
+    ),
     "foreignOrigin": _(
         "Ballots can't be cast from this address. Ask the organiser for the address of the poll."
     ),
-    "noCookies": _("Your browser keeps no cookies for this page. Allow them, then cast your ballot again."),
+    "noCookies": _(
+        "Your browser doesn't keep cookies for this page. Allow them, then cast your ballot again."
+    ),
     "refused": _("The server refused this ballot (%(code)s). It was not counted."),
     "elsewhere": _("You cast your ballot in another window."),
 }
 
 
 def catalogue(*parts: Texts) -> dict[str, str | dict[str, str]]:
-    """The texts in the active language, ready for JSON: a string, or one per plural category."""
+    """Return the texts in the active language, ready for JSON: a string, or one per plural category."""
     return {key: _resolved(text) for part in parts for key, text in part.items()}
 
 

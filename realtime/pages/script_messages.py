@@ -1,4 +1,4 @@
-"""The sentences that the screens' JavaScript says; see polls.pages.script_messages."""
+"""The texts of the screens' scripts; see polls.pages.script_messages."""
 
 from __future__ import annotations
 

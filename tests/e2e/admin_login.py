@@ -16,7 +16,7 @@ def log_in(page: Page, system: Any) -> None:
     expect(page.locator("[data-card=backlog], #id_code")).to_be_visible()
     if "/two-factor/setup/" in page.url:
         kept[system.url] = enrol(page)
-        page.get_by_role("link", name="I have kept them").click()
+        page.get_by_role("link", name="I have saved them").click()
     elif "/two-factor/code/" in page.url:
         page.fill("#id_code", kept[system.url].pop())
         page.keyboard.press("Enter")

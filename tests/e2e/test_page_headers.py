@@ -131,7 +131,7 @@ def test_no_admin_page_needs_what_its_policy_forbids(running: Any, visitor: Any)
     page.goto(f"{system.url}/admin/two-factor/setup/")
     codes = enrol(page)
     page.get_by_role("button", name="Copy").click()
-    page.get_by_role("link", name="I have kept them").click()
+    page.get_by_role("link", name="I have saved them").click()
     for path in ("", "recovery-codes/"):
         page.goto(f"{system.url}/admin/two-factor/{path}")
     page.get_by_role("link", name="No, go back").click()

@@ -145,7 +145,7 @@ def test_marks_outlive_a_reload_until_they_are_cast_or_the_round_ends(running: A
     expect(page.locator("#cast-text")).to_have_text("Nothing chosen yet.")
     choose(page, "Bee", "Cat")
     page.reload()
-    expect(page.locator("#cast-text")).to_have_text("What you had marked is still here. It isn't cast yet.")
+    expect(page.locator("#cast-text")).to_have_text("Your choices are still here. They aren't cast yet.")
     expect(page.locator("input:checked")).to_have_count(2)
     cast(page)
     page.reload()
@@ -161,7 +161,7 @@ def test_marks_outlive_a_reload_until_they_are_cast_or_the_round_ends(running: A
     client.tally_when(code, lambda tally: tally["state"] == "closed")
     for step in ("reset", "open"):
         client.step(code, step)
-    expect(page.locator("#cast-text")).to_have_text("The poll was started again. You can vote once more.")
+    expect(page.locator("#cast-text")).to_have_text("The poll was restarted. You can vote again.")
     page.reload()
     expect(page.locator("#cast-text")).to_have_text("Nothing chosen yet.")
 
@@ -190,7 +190,7 @@ def test_a_ballot_that_is_set_aside_is_never_called_a_part_of_the_result(running
             expect(page.locator("#rule")).to_contain_text("Voting closed at")
         expect(title).to_have_text("Your ballot is set aside for review")
         expect(words).not_to_contain_text("It is part of the result")
-    expect(page.locator("#totals")).to_contain_text("Cat 11 · Bee 1. With them Cat would win.")
+    expect(page.locator("#totals")).to_contain_text("Cat 11 · Bee 1. If they were released, Cat would win.")
     page.goto(f"{system.url}/p/{code}/results/")
     expect(page.get_by_role("row", name="Cat")).to_contain_text("11")
     expect(page.get_by_role("columnheader", name="Set aside")).to_have_count(1)

@@ -38,16 +38,17 @@ APART = {"ballots": 12, "choices": [{"number": 1, "votes": 3}, {"number": 2, "vo
         (APART | {"winners_if_released": [1]}, "12 ballots set aside for review: Choice 2 9 · Choice 1 3."),
         (
             APART | {"winners_if_released": [2]},
-            "12 ballots set aside for review: Choice 2 9 · Choice 1 3. With them Choice 2 would win.",
+            "12 ballots set aside for review: Choice 2 9 · Choice 1 3."
+            " If they were released, Choice 2 would win.",
         ),
         (
             APART | {"choices": [{"number": 1, "votes": 0}], "winners_if_released": [1, 2]},
-            "12 ballots set aside for review. With them Choice 1 and Choice 2 would tie.",
+            "12 ballots set aside for review. If they were released, Choice 1 and Choice 2 would tie.",
         ),
         (
             {"ballots": 1, "withheld": True, "reasons": 1},
-            "1 ballot set aside for review. What they mark is not shown: it would tell too much of single"
-            " ballots.",
+            "1 ballot set aside for review."
+            " Their votes are hidden, because they would reveal single ballots.",
         ),
     ],
 )

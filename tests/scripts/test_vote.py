@@ -23,7 +23,7 @@ BALLOT_TEXTS = """({ ballotTexts }, [status, over, invited]) => {
     [
         ("quarantined", "Your ballot is set aside for review"),
         ("rejected", "Your ballot was rejected"),
-        ("replaced", "A later ballot of yours took its place"),
+        ("replaced", "You replaced this ballot with a later one"),
         ("unknown", "The server doesn't know your ballot"),
         ("counted", None),
         ("accepted", None),
@@ -149,8 +149,8 @@ WAITING = {**PENDING, "attempts": 1, "busy": True, "held": False}
             [met(eligible=False, needs="login")],
             {"title": "This poll is for people with an account"},
         ),
-        ({"state": "closed"}, box(), [met()], {"words": "No more ballots are taken."}),
-        ({"state": "closed"}, box(mine=MINE), [met()], {"words": "Voting has closed. Check its receipt"}),
+        ({"state": "closed"}, box(), [met()], {"words": "Voting has ended."}),
+        ({"state": "closed"}, box(mine=MINE), [met()], {"words": "Voting has closed. Check the receipt"}),
         (
             {"identity": "invite"},
             box(mine={**MINE, "selections": None}),
@@ -161,7 +161,7 @@ WAITING = {**PENDING, "attempts": 1, "busy": True, "held": False}
             {},
             box(PENDING),
             [met(), settled("refused", code="already_voted", mine=MINE)],
-            {"words": "A ballot of yours was in already", "tone": "bad"},
+            {"words": "You had already cast a ballot", "tone": "bad"},
         ),
     ],
 )
