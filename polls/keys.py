@@ -57,17 +57,17 @@ def known_fingerprints() -> list[str]:
     return [fingerprint(secret) for secret in signing_secrets()]
 
 
-def voter_secret(poll_secret: bytes, voters_by: str) -> bytes:
+def voter_secret(poll_secret: bytes, key_fingerprint: str) -> bytes:
     """Return the secret for a poll's voter_keys, made from the poll's secret and a SECRET_KEY.
 
     SECRET_KEY is in no database, so a database or backup alone links no account, invite or API client's voter
-    to a ballot. `voters_by` is that key's fingerprint: after a change of SECRET_KEY the poll's voters keep
-    their voter_keys. It is empty for a round that an earlier version opened, which uses the poll's secret
-    alone. Raises SecretKeyDiffers if the key is none of ours.
+    to a ballot. `key_fingerprint` says which SECRET_KEY: after a change of it the poll's voters keep their
+    voter_keys. It is empty for a round that an earlier version opened, which uses the poll's secret alone.
+    Raises SecretKeyDiffers if the key is none of ours.
     """
-    if not voters_by:
+    if not key_fingerprint:
         return poll_secret
     for secret in signing_secrets():
-        if hmac.compare_digest(fingerprint(secret), voters_by):
+        if hmac.compare_digest(fingerprint(secret), key_fingerprint):
             return keyed_hash(poll_secret, secret, b"voters of a poll", 32)
     raise SecretKeyDiffers()

@@ -52,7 +52,7 @@ def open_poll(poll_id: int, by: str = COMMAND) -> Poll:
         if poll.closes_at and poll.closes_at <= now:
             raise IllegalState(_("The closing time has passed; change or clear it first."))
         poll.state, poll.closed_at, poll.published_at = State.OPEN, None, None
-        poll.voters_by = keys.newest_fingerprint()  # SECRET_KEY may be newer than the draft
+        poll.secret_key_fingerprint = keys.newest_fingerprint()  # SECRET_KEY may be newer than the draft
         if poll.opens_at is None or poll.opens_at > now:
             poll.opens_at = now
         Round.objects.create(
@@ -120,7 +120,7 @@ def reset_poll(poll_id: int, by: str = COMMAND) -> Poll:
         poll.state = State.DRAFT
         poll.round += 1
         poll.epoch += 1
-        poll.voters_by = keys.newest_fingerprint()
+        poll.secret_key_fingerprint = keys.newest_fingerprint()
         poll.opens_at = poll.closes_at = poll.closed_at = poll.published_at = None
 
     return _take_step(poll_id, step, by, "poll reset")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hmac
 import logging
 
+from django.db.models import QuerySet
+
 from polls.errors import SecretKeyDiffers
 from polls.keys import known_fingerprints, newest_fingerprint
 from polls.models import Installation, Poll, State
@@ -26,30 +28,33 @@ def check_secret_key() -> None:
     ours = newest_fingerprint()
     if stopped := polls_with_lost_key():
         logger.error("secret_key_of_open_polls_missing", extra={"polls": stopped})
-    row, _made = Installation.objects.get_or_create(pk=_ROW, defaults={"secret_key": ours})
-    if hmac.compare_digest(row.secret_key, ours):
+    row, _made = Installation.objects.get_or_create(pk=_ROW, defaults={"secret_key_fingerprint": ours})
+    if hmac.compare_digest(row.secret_key_fingerprint, ours):
         return
-    if row.secret_key not in known_fingerprints()[1:]:
+    if row.secret_key_fingerprint not in known_fingerprints()[1:]:
         raise SecretKeyDiffers()
-    logger.warning("secret_key_changed", extra={"was": row.secret_key, "now": ours})
+    logger.warning("secret_key_changed", extra={"was": row.secret_key_fingerprint, "now": ours})
     adopt_secret_key()
 
 
 def secret_key_is_known() -> bool:
     """Whether the database's key is our SECRET_KEY or one of the fallbacks, or not set yet. Read-only."""
-    known = Installation.objects.filter(pk=_ROW).values_list("secret_key", flat=True).first()
+    known = Installation.objects.filter(pk=_ROW).values_list("secret_key_fingerprint", flat=True).first()
     return known is None or known in known_fingerprints()
 
 
 def adopt_secret_key() -> None:
     """Store our SECRET_KEY's fingerprint, also with drafts: they have no voters yet."""
     ours = newest_fingerprint()
-    Installation.objects.update_or_create(pk=_ROW, defaults={"secret_key": ours})
-    drafts = Poll.objects.filter(state=State.DRAFT).exclude(voters_by__in=["", *known_fingerprints()])
-    drafts.update(voters_by=ours)
+    Installation.objects.update_or_create(pk=_ROW, defaults={"secret_key_fingerprint": ours})
+    _with_unknown_key(State.DRAFT).update(secret_key_fingerprint=ours)
 
 
 def polls_with_lost_key() -> list[str]:
     """Return the codes of open polls that refuse all ballots because we lack their voters' SECRET_KEY."""
-    polls = Poll.objects.filter(state=State.OPEN).exclude(voters_by__in=["", *known_fingerprints()])
-    return list(polls.values_list("code", flat=True))
+    return list(_with_unknown_key(State.OPEN).values_list("code", flat=True))
+
+
+def _with_unknown_key(state: State) -> QuerySet[Poll]:
+    known = ["", *known_fingerprints()]  # "": opened by an earlier version, with the poll's secret alone
+    return Poll.objects.filter(state=state).exclude(secret_key_fingerprint__in=known)

@@ -69,7 +69,9 @@ def purge(poll_id: int, by: str, number: int | None = None, progress: Progress |
         for round_ in rounds:
             _unlink_ballots(round_, progress)
             _unlink_dead_letters(round_)
-        Poll.objects.filter(pk=poll_id).update(secret=new_secret(), voters_by=keys.newest_fingerprint())
+        Poll.objects.filter(pk=poll_id).update(
+            secret=new_secret(), secret_key_fingerprint=keys.newest_fingerprint()
+        )
         now = timezone.now()
         Round.objects.filter(pk__in=[round_.pk for round_ in rounds]).update(purged_at=now)
         # Late, since it can't be rolled back. If the transaction then fails, no harm is done: no round is

@@ -81,4 +81,4 @@ class InviteBatch(models.Model):
 class Installation(models.Model):
     """One row: the fingerprint of the SECRET_KEY that all processes must share (polls/secret_key.py)."""
 
-    secret_key = models.CharField(max_length=32)
+    secret_key_fingerprint = models.CharField(max_length=32, db_column="secret_key")

@@ -159,8 +159,10 @@ class Poll(models.Model):
     # Set by an anomaly if `proof_of_work` is auto.
     proof_until = BoundedDateTimeField(null=True, editable=False)
     secret = models.BinaryField(default=new_secret, editable=False)
-    # Fingerprint of the SECRET_KEY used for this round's voter_keys (keys.voter_secret).
-    voters_by = models.CharField(max_length=32, default=keys.newest_fingerprint, blank=True, editable=False)
+    # Of the SECRET_KEY used for this round's voter_keys (keys.voter_secret).
+    secret_key_fingerprint = models.CharField(
+        max_length=32, default=keys.newest_fingerprint, blank=True, editable=False, db_column="voters_by"
+    )
     search_text = SearchField(of=("question", "code"))
     created_at = BoundedDateTimeField(auto_now_add=True)
     closed_at = BoundedDateTimeField(null=True, editable=False)
@@ -177,7 +179,7 @@ class Poll(models.Model):
 
     def voter_secret(self) -> bytes:
         """Return the secret for this round's voter_keys and passes; may raise SecretKeyDiffers."""
-        return keys.voter_secret(bytes(self.secret), self.voters_by)
+        return keys.voter_secret(bytes(self.secret), self.secret_key_fingerprint)
 
     def method_rules(self) -> MethodRules:
         numbers = frozenset(choice.number for choice in self.choices.all())

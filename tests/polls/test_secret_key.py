@@ -60,8 +60,8 @@ def test_the_fingerprint_is_32_digits(key: Any) -> None:
     key("one")
     secret_key.check_secret_key()
     (row,) = Installation.objects.all()
-    assert len(row.secret_key) == 32
-    assert row.secret_key != keys.fingerprint("One")
+    assert len(row.secret_key_fingerprint) == 32
+    assert row.secret_key_fingerprint != keys.fingerprint("One")
 
 
 def test_the_command_replaces_a_lost_key(key: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_voter_keys_outlive_a_change_of_the_key_until_the_next_round(key: Any) -
 
 def test_voter_keys_of_an_earlier_versions_round_stay(key: Any) -> None:
     poll = open_poll(identity="login")
-    Poll.objects.update(voters_by="")
+    Poll.objects.update(secret_key_fingerprint="")
     key("one")
     assert login_key(poll) == identity.login_key(bytes(poll.secret), 7)
     lifecycle.reset_poll(poll.pk)
@@ -131,7 +131,7 @@ def test_an_open_poll_whose_key_is_lost_accepts_no_ballots(key: Any, capsys: Any
     assert f"until a reset: {poll.code}." in capsys.readouterr().out
     poll_changed.send(sender=Poll, poll_id=poll.pk)
     assert cast(poll, [1], identity.new_cookie())[1]["code"] == "secret_key_differs"
-    assert Poll.objects.get(pk=draft.pk).voters_by == keys.newest_fingerprint()
+    assert Poll.objects.get(pk=draft.pk).secret_key_fingerprint == keys.newest_fingerprint()
     secret_key.check_secret_key()
     assert "secret_key_of_open_polls_missing" in caplog.text
     lifecycle.reset_poll(poll.pk)
