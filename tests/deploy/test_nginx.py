@@ -15,7 +15,7 @@ from tests import fetch, install
 from tests.deploy.documents import assert_problem
 from tests.e2e.clients import Client, http_client, new_voter
 from tests.servers import PATIENCE, SHIPPED_NGINX, Nginx, wait_for
-from tests.system import ROOT, Landslide
+from tests.system import Landslide
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -143,7 +143,6 @@ def test_a_socket_shows_each_change(front: Nginx, client: Client) -> None:
         assert ballots() == 1
 
 
-@pytest.mark.skipif(not (ROOT / "realtime" / "sse.py").exists(), reason="the stream isn't there yet")
 def test_a_stream_shows_each_change(front: Nginx, client: Client) -> None:
     code = client.make_poll()
     address = f"{front.url}/api/v1/polls/{code}/stream/"
