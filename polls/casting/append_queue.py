@@ -1,7 +1,7 @@
-"""Gathers casts while an append is under way, and sends them together.
+"""Group commit: ballots that arrive during an append are appended together in the next one.
 
-One fsync and one round trip so serve many voters, and nobody waits on a timer: an idle
-process appends at once, a busy one in batches that grow with the load by themselves.
+One round trip and one fsync serve many voters. There is no timer: an idle process appends at once, and
+batches grow with the load (docs/decisions/append-queue.md).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from polls.votelog.admission import ACCEPTED, NewBallot, Outcome
 
 logger = logging.getLogger(__name__)
 
-#: Ballots a call to the log: large enough to be efficient, small enough not to hold the store up.
+#: Ballots per append: large enough to be efficient, small enough not to block the store for long.
 MAX_APPEND_BALLOTS = 1000
-#: An append that takes so long (seconds) hangs. Who comes while one does is turned away at once: they would
-#: wait in vain, and each on a thread that somebody else needs.
+#: After this many seconds an append counts as stuck. New casts are then refused at once: each would block a
+#: thread and most likely time out.
 APPEND_STUCK_SECONDS = 3.0
 
 Append = Callable[[Sequence[NewBallot]], list[Outcome]]
@@ -35,7 +35,7 @@ class _Group:
 
 
 class AppendQueue:
-    """A queue of ballots with a limit, and the one thread of this process that appends them."""
+    """A bounded queue of ballots, and the thread that appends them to the log."""
 
     def __init__(
         self, append: Append, on_accepted: Callable[[Sequence[NewBallot]], None], limit: int
@@ -45,18 +45,18 @@ class AppendQueue:
         self._limit = limit
         self._waiting: deque[_Group] = deque()
         self._size = 0
-        self._append_began = 0.0  # the append that is under way; 0: none is
-        self._last_append_failed = False  # the last one did, for want of a store
+        self._append_began = 0.0  # of the append in progress; 0: none
+        self._last_append_failed = False  # because of the store
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def submit(self, ballots: Sequence[NewBallot]) -> Future[list[Outcome]]:
-        """Queue ballots that fit in one append; their outcomes come in the same order.
+        """Queue ballots for the next append and return the future of their outcomes, in the same order.
 
-        Raises Overloaded, before anything is written, when too many are waiting already, and Unavailable
-        while the store hangs; after it has failed one append at a time tries whether it is back.
-        The future has an outcome for each ballot, `outcome_unknown` where the store failed. One that
-        can still be cancelled has not been written, and then won't be.
+        Takes at most MAX_APPEND_BALLOTS. Raises Overloaded if the queue is full, and Unavailable while an
+        append is stuck or, after one that failed, while the next one tries whether the store is back. Nothing
+        has been written then. If the store fails later, the outcomes are `outcome_unknown`. A future that can
+        still be cancelled hasn't been written, and won't be once it is cancelled.
         """
         group = _Group(ballots, Future())
         with self._wake:
@@ -87,7 +87,7 @@ class AppendQueue:
                 groups.append(self._waiting.popleft())
                 size += len(groups[-1].ballots)
             self._size -= size
-            # From here on a group can't be cancelled; one that was is not written at all.
+            # From here on a group can't be cancelled. Drop those that were.
             return [group for group in groups if group.future.set_running_or_notify_cancel()]
 
     def _run(self) -> None:
@@ -109,7 +109,7 @@ class AppendQueue:
         self._append_began = time.monotonic()
         try:
             outcomes = self._append(ballots)
-        except LandslideError as error:  # before anything was sent to the log
+        except LandslideError as error:  # raised before anything was sent to the log
             outcomes = [Outcome(error.code)] * len(ballots)
         except Exception:
             logger.exception("append_failed", extra={"ballots": len(ballots)})
@@ -124,5 +124,5 @@ class AppendQueue:
         try:
             self._on_accepted(accepted)
         except Exception:
-            # The ballots are in; the sweep finds them without this wake-up.
-            logger.exception("wake_up_failed")
+            # The ballots are in the log, and the periodic sweep will count them.
+            logger.exception("trigger_failed")

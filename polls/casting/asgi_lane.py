@@ -1,13 +1,12 @@
-"""The fast lane: a voter's ballot, taken ahead of Django on the event loop itself.
+"""The ASGI lane: casts a voter's ballot ahead of Django, on the event loop.
 
-Django's way to a view costs fifteen times what the ballot does. This takes the same steps
-as the REST view, by calling the same functions of the ballot box, and answers byte for
-byte the same; tests/polls/casting/test_asgi_lane.py sends the same requests down both ways. Whatever
-it doesn't know (an API key, another content type, a voter without a cookie, a poll that
-is new to this process) it passes on, so nothing can be done here that can't be done there.
+Django's path to a view costs fifteen times as much as the ballot. The lane calls the same functions as the
+REST view and answers byte for byte the same (tests/polls/casting/test_lanes_agree.py). It passes to Django
+whatever it doesn't handle: an API key, another content type, a voter without a cookie, an unknown poll. So
+nothing can be done here that can't be done there.
 
-No thread and no database on the way of a ballot: rules come from this process's memory,
-looked up anew once a second off the way, and the log's gate decides what they can't.
+A ballot needs no thread and no database: the rules are cached and refreshed in the background, and the
+gate in the log decides whether the poll is open (docs/decisions/fast-path.md).
 """
 
 from __future__ import annotations
@@ -50,11 +49,13 @@ from polls.voters.poll_rules import PollRules
 logger = logging.getLogger(__name__)
 
 PREFIX, SUFFIX = "/api/v1/polls/", "/ballots/"
-#: Rules of this age (seconds) are looked up while they go on serving; older ones are waited for.
+#: Rules older than FRESH_SECONDS are still used while they are refreshed. If they are older than
+#: STALE_SECONDS, the ballot waits for the refresh.
 FRESH_SECONDS, STALE_SECONDS = 1.0, 3.0
-#: Seconds that a ballot waits for a database that doesn't answer, and until it is asked in vain again.
+#: Seconds that a ballot waits for the database; and for as long after a timeout, stale rules are used at
+#: once.
 DATABASE_TIMEOUT = 1.0
-#: What does need the database has few threads and few places, since it must not be a way to load it.
+#: Work that needs the database is bounded, so that a flood of odd requests can't overload it.
 DATABASE_THREADS, MAX_STALE_CHECKS, MAX_RULE_LOADS = 2, 200, 100
 _VOTER = re.compile(rb"(?:^|;)\s*voter=([A-Za-z0-9_-]{43})\s*(?:;|$)")
 _PASS = re.compile(rb"(?:^|;)\s*pass=([A-Za-z0-9_-]{54})\s*(?:;|$)")
@@ -64,28 +65,28 @@ _FORWARDED = FORWARDED_FOR.lower().encode()
 _RELEVANT_HEADERS = frozenset((*_PLAIN_HEADERS, *_DJANGO_HEADERS))
 
 Peer = tuple[str, int] | None
-#: What CastRequest takes behind code and body.
+#: The fields of CastRequest after code and body.
 Parts = tuple[str, str, str | None, bool, str, None, str | None, str]
 
 
 class PassToDjango(Exception):
-    """The request is one for Django."""
+    """The lane doesn't handle this request."""
 
 
 class AsgiLane:
-    """ASGI: casts of voters that we know; everything else goes to `app`."""
+    """An ASGI application: casts ballots of known voters, and passes every other request to `app`."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        self._max_bytes = settings.CAST_MAX_BYTES  # read once: a lazy setting costs as much as a hash
-        self.headers_depend_on_https = settings.SECURE_HSTS_SECONDS > 0  # to any header
-        # Where there are several languages to answer in, Django knows which.
+        self._max_bytes = settings.CAST_MAX_BYTES  # read once: reading a lazy setting costs as much as a hash
+        self.headers_depend_on_https = settings.SECURE_HSTS_SECONDS > 0
+        # If texts may be in several languages, a request that asks for one goes to Django.
         in_one = [code for code, _ in settings.LANGUAGES] == [settings.LANGUAGE_CODE]
         self.relevant_headers = _RELEVANT_HEADERS if in_one else _RELEVANT_HEADERS | {b"accept-language"}
         if settings.TRUSTED_PROXIES:
             self.relevant_headers |= {_FORWARDED}
         self._cast_queue: CastQueue | None = None
-        # Several, for each says for itself when to come back.
+        # Several, each with its own random Retry-After.
         self._overloaded = [
             ballot_box.error_response(Overloaded(), CastRequest("", b"", "", "")) for _ in range(32)
         ]
@@ -118,17 +119,15 @@ class AsgiLane:
 
         body = await _read(receive)
         if body is None:
-            return  # hung up in mid-request
-        if len(body) != length:
-            await self.app(
-                scope, replay_body(body, receive), send
-            )  # no server of ours lets such a one through
+            return  # the client has hung up
+        if len(body) != length:  # our servers let no such request through
+            await self.app(scope, replay_body(body, receive), send)
             return
         request = CastRequest(code, body, *parts)
         try:
             answer = await self._cast(request, known, age)
         except VoterUnknown:
-            # A cookie, but not one of ours: it gets a new one, and Django knows how.
+            # The cookie isn't one of ours. Django sets a new one.
             await self.app(scope, replay_body(body, receive), send)
             return
         except Exception as error:
@@ -137,7 +136,7 @@ class AsgiLane:
         await self._answer(scope, send, answer, request_id)
 
     async def _refuse_early(self, scope: Scope, send: Any) -> None:
-        """The cheapest answer there is, before anything of the request is read."""
+        """Refuse a cast with as little work as possible."""
         given_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
         await self._answer(scope, send, self.overloaded_response(), request_id_of(given_id))
 
@@ -153,12 +152,12 @@ class AsgiLane:
         await send({"type": "http.response.body", "body": answer.body})
 
     def read_headers(self, headers: Headers, peer: Peer, *, secure: bool) -> tuple[bytes, int, Parts]:
-        """The request's id, its length, and the other parts of its CastRequest; PassToDjango for odd ones."""
+        """Return the request's id, its length and its parts; raise PassToDjango if it is unusual."""
         kind = host = cookie = origin = given_id = length = forwarded = None
         for name, value in headers:
             if name not in self.relevant_headers:
                 continue
-            # Of one that comes twice Django has its own ideas.
+            # A duplicate header gets a value that is passed to Django below; for Origin, one that is refused.
             if name == b"content-type":
                 kind = value if kind is None else b""
             elif name == b"host":
@@ -177,7 +176,7 @@ class AsgiLane:
                 raise PassToDjango
         if kind != b"application/json" or not (cookie and host and length):
             raise PassToDjango
-        # Counted with any text around the name: of "voter=…; voter =…" Django takes the second.
+        # Count the bare name, not "voter=": of "voter=…; voter =…" Django takes the second.
         voter, size, passes = _VOTER.search(cookie), whole_number(length), cookie.count(b"pass")
         if voter is None or cookie.count(b"voter") != 1 or size is None or size > self._max_bytes:
             raise PassToDjango
@@ -197,7 +196,7 @@ class AsgiLane:
         return request_id_of(given_id), size, parts
 
     async def _load_new_poll(self, code: str) -> PollRules:
-        """Rules of a poll that is new to this process; of one that isn't there, Django says so."""
+        """Load the rules of a poll that isn't cached. If there is none, Django answers 404."""
         if not 3 <= len(code) <= 16 or code != canonical_code(code) or len(self._loading) >= MAX_RULE_LOADS:
             raise PassToDjango
         try:
@@ -206,7 +205,7 @@ class AsgiLane:
             raise PassToDjango from None
 
     def _load_rules(self, code: str) -> asyncio.Future[PollRules]:
-        """A look at the database, shared by all who ask for the same poll meanwhile."""
+        """Load a poll's rules in a thread. All requests that wait for the same poll share one load."""
         loading = self._loading.get(code)
         loop = asyncio.get_running_loop()
         if loading is None or loading.get_loop() is not loop:
@@ -218,14 +217,14 @@ class AsgiLane:
     def _rules_loaded(self, code: str, done: asyncio.Future[PollRules]) -> None:
         self._loading.pop(code, None)
         if not done.cancelled():
-            done.exception()  # whoever waits for it hears of it; asyncio need not complain that nobody does
+            done.exception()  # marks it as retrieved, so asyncio logs no warning if nobody waited
 
     def refresh_rules(self, code: str) -> None:
-        """Have the rules renewed, while those that are known go on serving."""
+        """Refresh the cached rules in the background."""
         self._load_rules(code)
 
     def cast_queue(self) -> CastQueue:
-        """That of the running event loop."""
+        """Return the cast queue of the running event loop."""
         cast_queue = self._cast_queue
         if cast_queue is None or cast_queue.loop is not asyncio.get_running_loop():
             cast_queue = self._cast_queue = CastQueue(log_writer.submit)
@@ -247,7 +246,7 @@ class AsgiLane:
             return ballot_box.error_response(error, request)
 
     async def _refreshed_rules(self, code: str, known: PollRules, age: float) -> PollRules:
-        """The rules as they are now; while the database is away those we know, since the gate decides."""
+        """Return refreshed rules, or `known` if they are not stale yet or the database doesn't answer."""
         loading = self._load_rules(code)
         if age <= STALE_SECONDS or time.monotonic() - self._refresh_failed_at < DATABASE_TIMEOUT:
             return known
@@ -271,7 +270,7 @@ class AsgiLane:
             self._stale_checks -= 1
 
     def headers(self, answer: CastResponse, *, secure: bool) -> Headers:
-        """As they come from Django: the answer's own, the view's, and what middleware adds to each."""
+        """Return a response's headers as Django would send them, with those that middleware adds."""
         if secure not in self._constant:
             self._constant[secure] = middleware_headers("POST, OPTIONS", secure=secure)
             self._accepted[secure] = [*encode_headers(ACCEPTED_HEADERS), *self._constant[secure]]
@@ -286,7 +285,7 @@ def request_id_of(given: bytes | None) -> bytes:
 
 
 async def _read(receive: Any) -> bytes | None:
-    """The request's body; None where the client hung up before its end."""
+    """Return the request's body; None if the client hung up before its end."""
     message = await receive()
     body: bytes = message.get("body", b"")
     while message.get("more_body"):

@@ -1,17 +1,17 @@
-"""Whether this process turns ballots away, for the floors above: they then make room."""
+"""Whether this process refuses ballots at the moment, so that the layers above use less of its time."""
 
 from __future__ import annotations
 
 import time
 
-_until = 0.0
+_refusing_until = 0.0
 
 
 def record_refusal(seconds: float) -> None:
-    """Somebody has been turned away just now; we go without what can wait for so long."""
-    global _until
-    _until = time.monotonic() + seconds
+    """Record that a ballot was refused because the queue is full; it counts for this many seconds."""
+    global _refusing_until
+    _refusing_until = time.monotonic() + seconds
 
 
 def is_refusing() -> bool:
-    return time.monotonic() < _until
+    return time.monotonic() < _refusing_until

@@ -1,8 +1,8 @@
-"""The one way in for a ballot: method's check → voter → vote log → receipt.
+"""Casting a ballot: check request, voter and selection, append to the vote log, answer with a receipt.
 
-`cast` and `cast_batch` take the parts of an HTTP request and give the parts of the
-answer, so that every lane in front of them answers alike. The fast lane (asgi_lane.py) takes
-the same steps (`prepare`, `submit`, `accepted`, `refusal`) without waiting on a thread.
+The REST view calls `cast`, which blocks. The fast lanes take the same steps without a thread:
+`check_envelope`, `prepare`, `CastQueue.cast`, then `accepted_response` or `error_response`. So every lane
+answers alike.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ _MAX_CACHED_SELECTIONS = 1000
 
 
 class RulesMayBeStale(Exception):
-    """The ballot isn't valid by rules that were kept for a moment: the database may know better."""
+    """The ballot is invalid by cached rules. Check it by the rules in the database before refusing it."""
 
 
 def cast(request: CastRequest) -> CastResponse:
-    """Cast one ballot and wait until it is durable."""
+    """Cast one ballot, and return once it is durable."""
     try:
         check_envelope(request, settings.CAST_MAX_BYTES)
         ballot = prepare_with_fresh_rules(request, get_rules(request.code))
@@ -68,7 +68,7 @@ def cast(request: CastRequest) -> CastResponse:
 
 
 def eligible_voter_key(rules: PollRules, cookie: str | None, pass_: str | None) -> bytes | None:
-    """The voter_key behind these cookies, if it is one that may vote in the poll."""
+    """Return the voter_key for these cookies, or None if they let nobody vote in this poll."""
     try:
         return voter_key_from(rules, cookie, pass_)
     except (VoterUnknown, NotEligible):
@@ -76,7 +76,7 @@ def eligible_voter_key(rules: PollRules, cookie: str | None, pass_: str | None) 
 
 
 def voter_key_from(rules: PollRules, cookie: str | None, pass_: str | None) -> bytes:
-    """The voter_key of who comes with these cookies; VoterUnknown or NotEligible where there is none."""
+    """Return the voter_key for these cookies; raise VoterUnknown or NotEligible if there is none."""
     key = identity.identify_voter(rules.identity, rules.id, rules.voter_secret, cookie, pass_)
     if key in rules.ended_voters:
         raise NotEligible(_("This account was closed."), needs=str(rules.identity))
@@ -84,12 +84,12 @@ def voter_key_from(rules: PollRules, cookie: str | None, pass_: str | None) -> b
 
 
 def current_ballot(rules: PollRules, voter_key: bytes) -> bytes | None:
-    """The ballot_id of this voter's ballot in the poll's current round, counted or not."""
+    """Return the ballot_id of this voter's ballot in the current round, counted or not."""
     return get_log().find(rules.id, rules.round, voter_key)
 
 
 def error_response(error: LandslideError, request: CastRequest) -> CastResponse:
-    """The answer to a request that raised `error`; a voter we don't know gets a cookie to try again with."""
+    """Build the response to an error. A voter without a valid cookie gets a new one, to retry with."""
     status, headers, document = problem_details(error)
     if isinstance(error, VoterUnknown):
         headers["Set-Cookie"] = identity.cookie_header(identity.new_cookie(), secure=request.secure)
@@ -97,10 +97,10 @@ def error_response(error: LandslideError, request: CastRequest) -> CastResponse:
 
 
 def prepare(request: CastRequest, rules: PollRules, *, fresh: bool = False) -> NewBallot:
-    """The ballot that a request casts, valid by the poll's rules; writes nothing.
+    """Build a valid ballot from a request; write nothing.
 
-    `rules` may be a moment old, from before a reset, and nothing kept refuses a ballot: without `fresh`,
-    what they would refuse raises RulesMayBeStale.
+    `fresh` says that `rules` have just been read from the database. Cached ones may be from before a reset,
+    so they never refuse a selection or a round: they raise RulesMayBeStale.
     """
     client = identity.authenticate_client(request.authorization) if request.authorization else None
     if client is not None:
@@ -121,10 +121,10 @@ def prepare(request: CastRequest, rules: PollRules, *, fresh: bool = False) -> N
 
 
 def _check_proof(rules: PollRules, body: BallotBody, voter_key: bytes) -> None:
-    """ProofRequired unless the ballot brings a proof made for it.
+    """Raise ProofRequired unless the ballot has a valid proof of work.
 
-    That is one from before it was in. Who has to repeat a ballot whose proof has ended may find that it is in
-    by now, and the new proof is then made for a voter who has that very ballot in.
+    A proof names the voter's current ballot when it was made. That is usually the one to replace, or none. If
+    a ballot is sent again with a new proof, because the first has expired, it may be this very ballot.
     """
     before = body.replaces.bytes if body.replaces else None
     itself = (body.ballot_id.bytes,) if body.ballot_id else ()
@@ -134,7 +134,7 @@ def _check_proof(rules: PollRules, body: BallotBody, voter_key: bytes) -> None:
 
 
 def prepare_with_fresh_rules(request: CastRequest, rules: PollRules) -> NewBallot:
-    """`prepare`, with a look at the database where the rules are in doubt."""
+    """Build a valid ballot; before refusing one, check it by the rules in the database."""
     try:
         return prepare(request, rules)
     except RulesMayBeStale:
@@ -151,7 +151,7 @@ def require_scope(client: ApiClient) -> None:
 
 def client_voter_key(rules: PollRules, client: ApiClient, body: BallotBody) -> bytes:
     if rules.identity in (Identity.LOGIN, Identity.INVITE):
-        # Whoever holds a key could otherwise make up voters where each has to be somebody.
+        # Otherwise the holder of an API key could invent voters in a poll where each must be a known person.
         raise NotEligible(_("In this poll voters cast their ballots themselves."), needs=rules.identity)
     if body.voter is None:
         raise Malformed(_("An API client names the voter of each ballot in `voter`."))
@@ -168,7 +168,7 @@ def new_ballot(
     rate_limit_keys: tuple[bytes, ...] = (),
 ) -> NewBallot:
     if not fresh and body.round is not None and body.round != rules.round:
-        # The voter may know more than we do: a reset poll can have other choices.
+        # The poll may have been reset since the rules were cached, with other choices.
         raise RulesMayBeStale()
     marks = tuple(body.selections)
     selection = rules.canonical.get(marks)
@@ -194,11 +194,12 @@ def new_ballot(
 
 
 def accepted_response(ballot: NewBallot, outcome: Outcome) -> CastResponse:
-    """The answer to a ballot that the log has decided on; raises what the log refused it with."""
+    """Build the response to the log's outcome; raise the error if the log refused the ballot."""
     return CastResponse(202, _encode(receipt_document(ballot, outcome)), ACCEPTED_HEADERS)
 
 
 def receipt_document(ballot: NewBallot, outcome: Outcome) -> dict[str, Any]:
+    """Build the document of an accepted ballot; raise the error if the log refused it."""
     if outcome.code != ACCEPTED:
         raise errors_by_code()[outcome.code]()
     return {

@@ -1,4 +1,4 @@
-"""Batches: the ballots of an API client, cast together."""
+"""Batches: many ballots of an API client in one request."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 def cast_batch(request: CastRequest) -> CastResponse:
-    """Cast up to settings.BATCH_MAX_BALLOTS ballots of an API client; one outcome each, in the order sent."""
+    """Cast up to settings.BATCH_MAX_BALLOTS ballots; respond with one outcome each, in the order sent."""
     try:
         check_envelope(request, settings.BATCH_MAX_BYTES)
         rules = get_rules(request.code)
@@ -62,7 +62,7 @@ def cast_batch(request: CastRequest) -> CastResponse:
 def _cast_items(rules: PollRules, client: ApiClient, items: Sequence[msgspec.Raw]) -> list[dict[str, Any]]:
     outcomes: list[dict[str, Any]] = [{} for _ in items]
     valid: list[tuple[int, NewBallot]] = []
-    fresh_rules: dict[int | None, PollRules] = {}  # of each round that was in doubt, looked up once a batch
+    fresh_rules: dict[int | None, PollRules] = {}  # by round, loaded at most once per batch
     for index, item in enumerate(items):
         try:
             body = parse_ballot(bytes(item))
@@ -77,9 +77,9 @@ def _cast_items(rules: PollRules, client: ApiClient, items: Sequence[msgspec.Raw
         except LandslideError as error:
             outcomes[index] = _error_outcome(index, error)
 
-    chunks = [valid[i : i + MAX_APPEND_BALLOTS] for i in range(0, len(valid), MAX_APPEND_BALLOTS)]
-    for chunk in chunks:
-        # One chunk after the other: a batch must not fill the queue that single voters stand in.
+    for start in range(0, len(valid), MAX_APPEND_BALLOTS):
+        # Wait for each chunk before the next one: a batch must not fill the queue that it shares with voters.
+        chunk = valid[start : start + MAX_APPEND_BALLOTS]
         try:
             verdicts = append_and_wait([ballot for _, ballot in chunk])
         except LandslideError as error:

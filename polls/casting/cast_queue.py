@@ -1,4 +1,4 @@
-"""Casts of one event loop on their way to the append queue, without a thread that waits for each."""
+"""Casts of one event loop on their way to the append queue, without a waiting thread per cast."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from polls.casting.append_queue import MAX_APPEND_BALLOTS
 from polls.errors import LandslideError, OutcomeUnknown, Overloaded
 from polls.votelog.admission import NewBallot, Outcome
 
-#: A queue that has stood for so long (seconds) is no burst any more but an overload: from then on only so
-#: many are let in, so that those who are accepted needn't wait, and the others hear at once that they should.
+#: A queue that hasn't been empty for 100 ms is an overload, not a burst. From then on at most 256 casts may
+#: wait, so that accepted casts are answered soon and the others are refused at once.
 STANDING_QUEUE_SECONDS, STANDING_QUEUE_LIMIT = 0.1, 256
-#: It ends as one this long after the last who was turned away.
+#: The overload ends this many seconds after the last refusal.
 RECOVERY_SECONDS = 1.0
-#: Turning people away takes time too. When the event loop falls behind with that (is so late with a timer),
-#: fewer are let in, down to so many; when it has caught up, more again.
+#: Refusing takes time too. While the event loop lags by more than 20 ms (checked every 50 ms), the limit of
+#: the standing queue is lowered, down to 64; once it has caught up, it is raised again.
 LAG_CHECK_SECONDS, MAX_LAG_SECONDS, MIN_STANDING_LIMIT = 0.05, 0.02, 64
 
 
 class CastQueue:
-    """The casts of one event loop: what comes while a group is being appended goes together as the next.
+    """The casts of one event loop: those that arrive during an append form the next group.
 
-    One future and one call between threads serve a whole group, where a thread that waits
-    for each ballot would cost more than the ballot.
+    One future and one call between threads serve a whole group. A waiting thread per ballot would cost more
+    than the ballot.
     """
 
     def __init__(self, submit: Callable[[Sequence[NewBallot]], Future[list[Outcome]]]) -> None:
@@ -38,13 +38,13 @@ class CastQueue:
         self._waiting: list[tuple[NewBallot, asyncio.Future[Outcome]]] = []
         self._in_flight: list[asyncio.Future[Outcome]] = []
         self._busy_since = 0.0  # by the loop's clock; 0: idle
-        self._first_cast_at = 0.0  # when the first of those that wait came
+        self._first_cast_at = 0.0  # of the waiting casts
         self._standing_limit = STANDING_QUEUE_LIMIT
         self._overloaded_until = 0.0
 
     @property
     def full(self) -> bool:
-        """Whether the next cast is one too many: a burst may fill the queue, a standing one is kept short."""
+        """Whether to refuse the next cast. A burst may fill the queue; a standing queue is kept short."""
         size = len(self._waiting) + len(self._in_flight)
         if size < self._standing_limit:
             return False
@@ -61,7 +61,7 @@ class CastQueue:
         return True
 
     def _check_lag(self, due: float) -> None:
-        """While people are turned away: whether we keep up with that."""
+        """Adapt the standing limit to the event loop's lag; repeats itself during an overload."""
         now = self.loop.time()
         if now - due > MAX_LAG_SECONDS:
             self._standing_limit = max(MIN_STANDING_LIMIT, self._standing_limit * 3 // 4)
@@ -73,15 +73,15 @@ class CastQueue:
             self._standing_limit = STANDING_QUEUE_LIMIT
 
     def cast(self, ballot: NewBallot) -> asyncio.Future[Outcome]:
-        """The future outcome of this ballot; Overloaded at once where there is no place for it."""
+        """Queue a ballot and return the future of its outcome; raise Overloaded if the queue is full."""
         if len(self._waiting) >= self._limit:
-            raise Overloaded()  # let in while there was room, and held up on its way here
+            raise Overloaded()  # there was room when `full` was checked
         outcome = self.loop.create_future()
         if not self._waiting:
             self._first_cast_at = self.loop.time()
         self._waiting.append((ballot, outcome))
         if not self._busy_since:
-            # Not at once: the requests that came with this one are handled in the same turn of the loop.
+            # Flush at the end of this turn of the loop, together with the other requests that it handles.
             self._busy_since = self.loop.time()
             self.loop.call_soon(self._flush)
         return outcome
@@ -97,8 +97,8 @@ class CastQueue:
         except Exception as error:
             self._resolve(outcomes, error)
             return
-        # From when they came, not from now: who has waited for the group before doesn't wait twice.
-        # Of a burst that needs several groups the later ones count as come with the first.
+        # The deadline counts from the arrival of the first cast, so the wait for the previous group is
+        # included. If a burst needs several groups, all of them keep the first one's time.
         deadline = self._first_cast_at + settings.CAST_DEADLINE_SECONDS
         late = self.loop.call_at(deadline, self._time_out, outcomes, appended)
 
@@ -108,7 +108,7 @@ class CastQueue:
 
         def on_appended(_: object) -> None:
             if not appended.cancelled():
-                with suppress(RuntimeError):  # the loop has ended, and nobody waits on it any more
+                with suppress(RuntimeError):  # the loop has ended, so nobody waits
                     self.loop.call_soon_threadsafe(resolve)
 
         appended.add_done_callback(on_appended)
@@ -117,7 +117,7 @@ class CastQueue:
         self, outcomes: list[asyncio.Future[Outcome]], result: BaseException | list[Outcome]
     ) -> None:
         if self._in_flight is not outcomes:
-            return  # they have been told that it takes too long
+            return  # they have timed out
         self._in_flight = []
         if self._waiting:
             self.loop.call_soon(self._flush)
@@ -129,11 +129,11 @@ class CastQueue:
                     outcome.set_exception(result)
             return
         for outcome, verdict in zip(outcomes, result, strict=True):
-            if not outcome.done():  # else: who asked has hung up
+            if not outcome.done():  # cancelled if the client hung up
                 outcome.set_result(verdict)
 
     def _time_out(self, outcomes: list[asyncio.Future[Outcome]], appended: Future[list[Outcome]]) -> None:
-        """Nobody waits longer than that. What is still in the queue leaves it, and was not written."""
+        """Answer all casts at the deadline. Those still queued are dropped, and weren't written."""
         refused, self._waiting = self._waiting, []
         for _, outcome in refused:
             if not outcome.done():

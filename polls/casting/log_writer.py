@@ -1,4 +1,4 @@
-"""Writes ballots to the vote log: the append queue of this process, and what follows an append."""
+"""Writing ballots to the vote log: this process's append queue, and what follows an append."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ logger = logging.getLogger(__name__)
 
 
 def submit(ballots: Sequence[NewBallot]) -> Future[list[Outcome]]:
-    """Queue ballots for this process's next append; for what it and the future raise see AppendQueue."""
+    """Queue ballots in this process's append queue; see AppendQueue.submit."""
     return _process_queue().submit(ballots)
 
 
 def append_and_wait(ballots: Sequence[NewBallot]) -> list[Outcome]:
-    # Who waits must not sit on a database connection: the thread they wait for needs one.
+    """Append ballots and return their outcomes; raise Overloaded or OutcomeUnknown at the deadline."""
+    # Don't hold a database connection while waiting: the appending thread needs one from the same pool.
     connection.close_if_unusable_or_obsolete()
     return _wait_for(submit(ballots))
 
@@ -38,7 +39,7 @@ def _wait_for(future: Future[list[Outcome]]) -> list[Outcome]:
     try:
         return future.result(timeout=settings.CAST_DEADLINE_SECONDS)
     except FutureTimeout:
-        # Still in the queue: then it leaves it, and nothing was written.
+        # If it can be cancelled, it was still queued and nothing was written.
         raise (Overloaded() if future.cancel() else OutcomeUnknown()) from None
 
 
@@ -47,7 +48,7 @@ _queue_lock = Lock()
 
 
 def _process_queue() -> AppendQueue:
-    """The append queue of this process; a fork needs its own, since threads don't survive one."""
+    """Return this process's append queue. A fork makes a new one, since threads don't survive it."""
     global _queue
     queue = _queue
     if queue is None or queue[0] != os.getpid():
@@ -65,12 +66,12 @@ def _append(ballots: Sequence[NewBallot]) -> list[Outcome]:
         _update_rate_limits(ballots)
         return outcomes
     finally:
-        # This thread lives as long as the process; a broken or stale connection must not live with it.
+        # This thread never ends, so nothing else would close a broken or stale connection.
         connection.close_if_unusable_or_obsolete()
 
 
 def _update_rate_limits(ballots: Sequence[NewBallot]) -> None:
-    """Whatever goes wrong here, the ballots are in."""
+    """Renew the salt and report new overruns. An error here must not fail the append: the ballots are in."""
     try:
         sync_salt()
         blocked = rate_limits.newly_blocked((ballot.poll_id, ballot.rate_limit_keys) for ballot in ballots)
@@ -78,12 +79,8 @@ def _update_rate_limits(ballots: Sequence[NewBallot]) -> None:
         logger.warning("rate_limits_not_updated", exc_info=True)
         return
     if blocked:
-        Thread(
-            target=closing_connections,
-            args=(_send_over_limit, blocked),
-            name="over-limit",
-            daemon=True,
-        ).start()
+        args = _send_over_limit, blocked
+        Thread(target=closing_connections, args=args, name="over-limit", daemon=True).start()
 
 
 def _send_over_limit(blocked: dict[tuple[int, str], int]) -> None:

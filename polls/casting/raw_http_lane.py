@@ -1,9 +1,8 @@
-"""The fast lane, one step earlier: a cast from the bytes of a request, for a server that offers them.
+"""The raw HTTP lane: casts a ballot from the bytes of its request, on a server that passes them on (uvicorn).
 
-Reading a request by the rules of HTTP, a task for it and ASGI's messages cost more than the
-ballot. Most casts come in one piece and look all the same; those are taken here, by the
-lane's own functions. Whatever isn't exactly such a request, with nothing before it and
-nothing after it, is left to the server to parse, and comes to the lane in the usual way.
+HTTP parsing, a task and ASGI's messages cost more than the ballot. Most casts arrive in one piece and look
+alike; this lane accepts those, with the functions of the ASGI lane. Anything else than exactly one such
+request is left to the server to parse, and reaches the ASGI lane.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ from polls.http.lanes import FORWARDED_PROTO, Headers, is_secure, proxy_scheme_h
 from polls.votelog.admission import NewBallot, Outcome
 from polls.voters import poll_rules
 
-#: Gets the answer's head, without its last empty line, and its body.
+#: Sends a response: its head, without the empty line at the end, and its body.
 Reply = Callable[[bytes, bytes], None]
 
-#: A head as RFC 9112 has it, narrowly: no folded lines, no spaces before a colon, no control characters.
+#: A stricter head than RFC 9112 allows: no folded lines, no spaces before a colon, no control characters.
 _HEAD = re.compile(
     rf"POST {PREFIX}([A-Z0-9]{{3,16}}){SUFFIX} HTTP/1\.1\r\n".encode()
     + rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n"
@@ -60,9 +59,9 @@ class RawHttpLane:
         self._find_headers = re.compile(pattern, re.IGNORECASE).findall
 
     def take(self, data: bytes, reply: Reply, peer: Peer = None, scheme: str | None = "http") -> bool:
-        """Take the cast in `data`, and reply now or later; False where the request has to be parsed.
+        """Cast the ballot in `data` and reply, now or later; return False if the request must be parsed.
 
-        To be called only between two requests, on the event loop. scheme: of the connection itself.
+        Call it on the event loop, and only between two requests. scheme: of the connection itself.
         """
         head = _HEAD.match(data)
         if head is None:
@@ -86,7 +85,7 @@ class RawHttpLane:
             ballot = ballot_box.prepare(request, known)
             outcome = cast_queue.cast(ballot)
         except (RulesMayBeStale, VoterUnknown):
-            return False  # which takes a look at the database, or Django
+            return False  # needs the database, or a new cookie from Django
         except LandslideError as error:
             self._answer(ballot_box.error_response(error, request), request_id, secure, reply)
             return True
@@ -120,7 +119,7 @@ class RawHttpLane:
         self._answer(answer, request_id, secure, reply)
 
     def _refuse_early(self, data: bytes, end: int, reply: Reply) -> bool:
-        """The cheapest answer there is: hardly anything of the request is read."""
+        """Refuse a cast with as little work as possible; return False if the request must be parsed."""
         lengths = _LENGTH.findall(data, 0, end)
         if len(lengths) != 1 or end + int(lengths[0]) != len(data) or _NEEDS_PARSING.search(data, 0, end):
             return False
@@ -145,5 +144,5 @@ class RawHttpLane:
 
 
 def _keeps_alive(headers: Headers) -> bool:
-    """Whether the connection goes on as it is once this request is answered."""
+    """Whether the connection stays open after the response."""
     return all(value.lower() == b"keep-alive" for name, value in headers if name == b"connection")

@@ -1,9 +1,8 @@
-"""Receipts: proof that a ballot was accepted, which says nothing of what it marks.
+"""Receipts: proof that a ballot was accepted. A receipt says nothing about the selection.
 
-A receipt seals (poll, round, voter_key, ballot_id) with a 128-bit MAC that is also the
-IV of the stream that hides them (the SIV construction, RFC 5297, here over keyed
-BLAKE2b). So it is deterministic, of one length for every ballot, can't be forged, and
-its ballot is found by the ledger's own key without another index.
+A receipt is (poll, round, voter_key, ballot_id), encrypted and authenticated: a 128-bit MAC is also the IV of
+the stream cipher (the SIV construction of RFC 5297, here with keyed BLAKE2b). So it can't be forged, is the
+same each time, has one length, and the ledger finds its ballot by primary key.
 """
 
 from __future__ import annotations
@@ -24,14 +23,12 @@ _BODY = struct.Struct(">IH16s16s")
 _TAG = 16
 _LENGTH = (_TAG + _BODY.size) * 8 // 6  # 72 characters
 
-
-#: Of a ballot that was set aside and isn't in the ledger: once counted, it has been replaced since.
+#: Status of a dead letter whose ballot isn't in the ledger. If it was counted, it has been replaced since.
 _STATUS_OF_LETTER = {
     DeadLetter.Status.WAITING: "accepted",
     DeadLetter.Status.COUNTED: "replaced",
     DeadLetter.Status.REJECTED: "rejected",
 }
-
 
 _PURGED = gettext_lazy(
     "What linked this round's ballots to receipts has been destroyed. The published list still has the"
@@ -64,7 +61,7 @@ def make_receipt(poll_id: int, round: int, voter_key: bytes, ballot_id: bytes) -
 
 
 def open_receipt(receipt: str) -> Sealed:
-    """What a receipt seals; ReceiptNotFound for anything that we didn't make."""
+    """Decrypt a receipt; raise ReceiptNotFound if it isn't one of ours."""
     if len(receipt) != _LENGTH or not receipt.isascii():
         raise ReceiptNotFound()
     try:
@@ -82,10 +79,10 @@ def open_receipt(receipt: str) -> Sealed:
 
 
 def receipt_status(receipt: str) -> dict[str, object]:
-    """{"status", "poll", "round"} of the ballot behind a receipt; ReceiptNotFound where there is none.
+    """Return {"status", "poll", "round"} of a receipt's ballot; raise ReceiptNotFound if there is none.
 
-    Status: accepted | counted | quarantined | replaced | rejected. Quarantined: counted apart, in the second
-    tally. After a purge no receipt of the round leads to a ballot any more.
+    Status: accepted | counted | quarantined | replaced | rejected. After a purge, no receipt of the round
+    leads to a ballot any more.
     """
     sealed = open_receipt(receipt)
     poll = Poll.objects.filter(id=sealed.poll_id).only("code").first()
@@ -109,5 +106,5 @@ def _status(sealed: Sealed) -> str:
         return "replaced"
     if Round.objects.filter(poll_id=sealed.poll_id, number=sealed.round, purged_at__isnull=False).exists():
         raise ReceiptNotFound(_PURGED, reason="purged")
-    # Sealed by us, and yet neither counted nor in the log: the log lost it.
+    # Our receipt, but its ballot is neither counted nor in the log: the log has lost it.
     raise ReceiptNotFound()

@@ -1,4 +1,4 @@
-"""What a cast's HTTP request says, and the parts of its answer."""
+"""The HTTP request of a cast, its JSON body, and the response."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from polls.voters import proof_of_work
 
 
 class CastRequest(msgspec.Struct, frozen=True, gc=False):
-    """What of an HTTP request decides about a ballot. `body` is None where it was over the limit."""
+    """The parts of an HTTP request that matter for a ballot. `body` is None if it exceeds the limit."""
 
     code: str
     body: bytes | None
@@ -36,7 +36,7 @@ class CastResponse(msgspec.Struct, frozen=True, gc=False):
 
 
 class BallotBody(msgspec.Struct, forbid_unknown_fields=True):
-    """One ballot as sent; see the public contract in docs/api.md."""
+    """A ballot's JSON document (docs/api.md)."""
 
     selections: Annotated[list[int], msgspec.Meta(max_length=99)]
     ballot_id: uuid.UUID | None = None
@@ -52,13 +52,13 @@ class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
 
 _decode_ballot = msgspec.json.Decoder(BallotBody).decode
 _decode_batch = msgspec.json.Decoder(BatchBody).decode
-#: What msgspec and `strict_json` raise for a body that isn't one.
 _PARSE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError, DuplicateMember)
-#: One object, so that a lane can tell by it that a ballot was accepted.
+#: The lanes compare by identity with this object to recognise an accepted ballot.
 ACCEPTED_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
 
 def check_envelope(request: CastRequest, limit: int) -> None:
+    """Check content type, origin and size, in this order."""
     kind = request.content_type
     if kind != "application/json" and kind.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType()
@@ -68,11 +68,12 @@ def check_envelope(request: CastRequest, limit: int) -> None:
 
 
 def parse_ballot(text: bytes) -> BallotBody:
-    """The ballot in a body; Malformed where it isn't one, or a member comes twice."""
+    """Parse a body; raise Malformed if it isn't a ballot or has a duplicate member."""
     try:
         body: BallotBody = _decode_ballot(text)
-        # msgspec takes the last of two members. Cheap, for every cast: each member has a colon, so only a
-        # body with more of them than we got (in a text, of a null, or of a second one) is read again.
+        # msgspec takes the last of duplicate members. Each member has one colon, so only a body with more
+        # colons than parsed members (a colon in a string, a null, or a duplicate) is parsed again to make
+        # sure.
         if text.count(b":") != _count_members(body):
             refuse_duplicates(text)
     except _PARSE_ERRORS as error:
@@ -86,10 +87,10 @@ def _count_members(body: BallotBody) -> int:
 
 
 def parse_batch(text: bytes) -> list[msgspec.Raw]:
-    """The ballots in a body, still to be read one by one."""
+    """Split a batch into its ballots, each still to be parsed; raise Malformed if it isn't a batch."""
     try:
         ballots: list[msgspec.Raw] = _decode_batch(text).ballots
-        # As above: the one colon outside the ballots is that of `ballots`.
+        # As above. The only colon outside the ballots is that of `ballots`.
         if text.count(b":") != 1 + sum(bytes(ballot).count(b":") for ballot in ballots):
             raise DuplicateMember("'ballots' comes twice in one object.")
     except _PARSE_ERRORS as error:
