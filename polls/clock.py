@@ -1,7 +1,7 @@
-"""The vote log's clock, as this process knows it.
+"""The vote log's clock: this host's clock, corrected by the last measured offset.
 
-Passes, proofs of work and suspicions end by it, so that a web host whose own clock is wrong neither
-refuses good ones nor takes old ones.
+Passes, proofs of work and planned times are compared with it. So a web host with a wrong clock neither
+refuses valid ones nor accepts expired ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _offset = 0.0
 
 
 def now() -> float:
-    """Seconds since the epoch."""
+    """Return the seconds since the epoch."""
     return time.time() + _offset
 
 
@@ -23,7 +23,7 @@ def utc_now() -> datetime:
 
 
 def offset() -> float:
-    """Seconds by which the store's clock is ahead of this process's."""
+    """Return the seconds by which the store's clock is ahead of this host's."""
     return _offset
 
 

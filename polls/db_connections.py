@@ -1,4 +1,4 @@
-"""Database connections in threads that outlive a request, and who writes next where only one can."""
+"""Database connections in long-lived threads, and a fair write lock for SQLite."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def closing_connections(function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-    """Call `function`, which may use the database, and leave no connection behind in this thread."""
+    """Call `function`, then close this thread's database connections, as Django does after a request."""
     try:
         return function(*args, **options)
     finally:
@@ -23,7 +23,7 @@ def closing_connections(function: Callable[P, T], *args: P.args, **options: P.kw
 
 
 class FairLock:
-    """A lock that goes to whoever has waited longest. After `timeout` seconds nobody waits for it."""
+    """A first-come, first-served lock. After `timeout` seconds a waiter goes on without it."""
 
     def __init__(self, timeout: float = 20.0) -> None:
         self._timeout = timeout
@@ -68,11 +68,11 @@ _sqlite_lock = FairLock()
 
 @contextmanager
 def sqlite_write_turn() -> Iterator[None]:
-    """Round a transaction of the two that write all the time: who appends ballots and who counts them.
+    """Put this around the transactions of the two constant writers: appending ballots and counting them.
 
-    SQLite lets one write and has the others try again and again, at ever longer intervals: on a slow disk
-    the one that appends, transaction after transaction, is never caught between two of them. PostgreSQL
-    queues by itself. Who is in a transaction already doesn't wait: it may hold what the other waits for.
+    SQLite allows one writer; the others poll at growing intervals. On a slow disk, a poller would never hit
+    the gap between two appends. PostgreSQL queues writers by itself. Inside a transaction there is no
+    waiting: it may hold what the other writer waits for.
     """
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         yield

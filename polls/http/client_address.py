@@ -1,8 +1,7 @@
-"""Where a request came from: through the proxies that the settings name, and through no others; and where we
-are reached ourselves.
+"""The client's address, as far as trusted proxies vouch for it, and our own public address.
 
-A header that anybody can send says nothing of who sent it. So X-Forwarded-For is read from
-its end, and only as far as those reach who are known to have written it.
+Anybody can send X-Forwarded-For. So it is read from its end, and only as far as the addresses in it belong to
+proxies in settings.TRUSTED_PROXIES.
 """
 
 from __future__ import annotations
@@ -21,18 +20,18 @@ if TYPE_CHECKING:
 
 FORWARDED_FOR = "X-Forwarded-For"
 
-#: Networks as they are written, of which the same few come with every request.
+#: Networks in text form, hashable for the caches below.
 Networks = tuple[str, ...]
 _V4_IN_V6 = bytes(10) + b"\xff\xff"
 _ALL_NETWORKS = ("0.0.0.0/0", "::/0")
-#: Proxies in a row that are looked at. More than any chain has, and a bound on the work of one request.
+#: Entries of X-Forwarded-For that are read: more than any chain of proxies, and a bound on work per request.
 MAX_HOPS = 20
-#: Characters of an address with its zone, brackets and port. Nothing longer is one, or is remembered.
+#: Characters of an address with zone, brackets and port. A longer text is no address, and is never cached.
 _MAX_LENGTH = 80
 
 
 def public_url(request: HttpRequest, path: str = "/") -> str:
-    """The address of a page for other people: under PUBLIC_URL, else as this request came to us."""
+    """Return the URL of a page to give to other people: under PUBLIC_URL, else under this request's host."""
     if settings.PUBLIC_URL:
         return f"{settings.PUBLIC_URL}{path}"
     return request.build_absolute_uri(path)
@@ -44,24 +43,24 @@ def _proxies() -> Networks:
 
 
 def client_address(peer: str | None, forwarded: str | None = None) -> str:
-    """The client's address in its canonical form; "" where nobody knows it.
+    """Return the client's address in canonical form; "" if unknown.
 
-    peer: who has connected to us. forwarded: X-Forwarded-For, several joined by commas.
+    peer: the other end of the connection. forwarded: X-Forwarded-For; join several with commas.
     """
     address = canonical_address(peer or "")
-    # Not remembered by the header: it may be 60 kB long, and another one with every request.
+    # Not cached by the whole header: it may be 60 kB long and different in every request.
     for hop in reversed((forwarded or "").rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
         if not address or not _is_proxy(address, _proxies()):
             break
         told = canonical_address(hop)
         if not told:
-            break  # what our own proxy can't have meant; the last that we know is the proxy itself
+            break  # not an address: the proxy before it is the last one that we know
         address = told
     return address
 
 
 def canonical_address(text: str) -> str:
-    """An address without its port and in one form only; "" for what is none."""
+    """Return an address in its one canonical form, without port or zone; "" if it isn't an address."""
     text = text.strip()
     return _parse_address(text) if len(text) <= _MAX_LENGTH else ""
 
@@ -82,7 +81,7 @@ def _parse_address(text: str) -> str:
 
 
 def is_proxy(peer: str | None) -> bool:
-    """Whether who has connected to us is a proxy that the settings name."""
+    """Whether the other end of the connection is a trusted proxy."""
     address = canonical_address(peer or "")
     return bool(address) and _is_proxy(address, _proxies())
 
@@ -93,14 +92,14 @@ def _is_proxy(address: str, proxies: Networks) -> bool:
 
 
 def in_networks(address: str, networks: Networks) -> bool:
-    """Whether a canonical address is in one of these networks. ValueError where one is no network."""
+    """Whether a canonical address is in one of these networks; raise ValueError if one is malformed."""
     packed = _packed(address)
     number = int.from_bytes(packed, "big")
     return any(number & mask == first for mask, first in _masks(networks)[len(packed)])
 
 
 def site_network(address: str) -> str:
-    """The network that a canonical address is in: what one site has at most, a /24 or a /48."""
+    """Return the /24 (IPv4) or /48 (IPv6) of a canonical address: the most that one site gets."""
     packed = _packed(address)
     if len(packed) == 4:
         return f"{inet_ntop(AF_INET, packed[:3] + bytes(1))}/24"
@@ -108,7 +107,7 @@ def site_network(address: str) -> str:
 
 
 def client_network(address: str) -> str:
-    """What one client has at least: its IPv4 address, or all addresses of its IPv6 subnet, a /64."""
+    """Return the IPv4 address, or the IPv6 /64: a client in it can use any of its addresses."""
     packed = _packed(address)
     if len(packed) == 4:
         return address
@@ -121,7 +120,7 @@ def _packed(address: str) -> bytes:
 
 @functools.lru_cache(1000)
 def _masks(networks: Networks) -> dict[int, list[tuple[int, int]]]:
-    """By the bytes of an address, (mask, first address) of each network."""
+    """Return (mask, first address) of each network, by the length of its addresses in bytes."""
     found: dict[int, list[tuple[int, int]]] = {4: [], 16: []}
     for text in networks:
         network = ip_network(text.strip(), strict=False)

@@ -1,4 +1,4 @@
-"""What the lanes ahead of Django share: they answer as Django would, without its handler."""
+"""For code ahead of Django that has to answer exactly as Django would."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Headers = list[tuple[bytes, bytes]]
 
 SAFE_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{6,80}")  # a request id that can't forge a log line
 FORWARDED_PROTO = b"x-forwarded-proto"
-#: Middleware that does something to the answer of an endpoint.
+#: Middleware that adds headers to the response of an API endpoint.
 _ADDS_HEADERS = ("SecurityMiddleware", "LocaleMiddleware", "XFrameOptionsMiddleware")
-#: Hosts that are remembered, and characters of one: a name has 253 at most, and a port 6.
+#: Cached hosts, and the characters of one: a host name has at most 253, ":" and a port 6.
 MAX_HOSTS, MAX_HOST_LENGTH = 100, 260
 
 _hosts: set[bytes] = set()
 
 
 def host_allowed(host: bytes) -> bool:
-    """Whether Django would let a request for this host through; remembered, for there are few of them."""
+    """Whether Django would accept a request for this host. Cached, since there are few hosts."""
     if host in _hosts:
         return True
     if len(host) > MAX_HOST_LENGTH:
@@ -43,7 +43,7 @@ def host_allowed(host: bytes) -> bool:
 
 
 def replay_body(body: bytes, receive: Any) -> Any:
-    """A `receive` that gives the body, which has been read, once more."""
+    """Return a `receive` that yields a body again which has been read already."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Any:
@@ -53,7 +53,7 @@ def replay_body(body: bytes, receive: Any) -> Any:
 
 
 def proxy_scheme_header() -> tuple[bytes, str] | None:
-    """The header in which a proxy says how the request came to it, and what it says then of https."""
+    """Return the header of settings.SECURE_PROXY_SSL_HEADER and its value for https, if set."""
     header: tuple[str, str] | None = getattr(settings, "SECURE_PROXY_SSL_HEADER", None)
     if header is None:
         return None
@@ -62,10 +62,10 @@ def proxy_scheme_header() -> tuple[bytes, str] | None:
 
 
 def is_secure(scope: Scope) -> bool:
-    """Whether the request came over https: by what a proxy says of it, else by its connection.
+    """Whether the client used https: according to a proxy, else to the connection itself.
 
-    The proxy says so in PROXY_SSL_HEADER, or, where that isn't set, in the usual header if it is one that we
-    trust. So do the servers; but Daphne doesn't for WebSockets.
+    A proxy says so in PROXY_SSL_HEADER. If that isn't set, a trusted proxy's X-Forwarded-Proto is used. The
+    servers do the latter themselves, but Daphne doesn't for WebSockets.
     """
     header = proxy_scheme_header()
     if header is not None:
@@ -77,7 +77,7 @@ def is_secure(scope: Scope) -> bool:
         told = next((value for each, value in reversed(scope["headers"]) if each == FORWARDED_PROTO), None)
         if told in (b"http", b"https"):
             return told == b"https"
-    # As Django has it, also where the proxy says nothing.
+    # Django does the same if the proxy's header is missing.
     return bool(scope.get("scheme") in ("https", "wss"))
 
 
@@ -98,7 +98,7 @@ def django_request(host: str, *, secure: bool = False) -> HttpRequest:
 
 
 def middleware_headers(allow: str, *, secure: bool) -> Headers:
-    """What Django and DRF add to a view's answer; asked of the middleware itself."""
+    """Return the headers that Django and DRF add to a view's response, by running the middleware itself."""
 
     def chain(_: HttpRequest) -> HttpResponse:
         return HttpResponse(headers={"Allow": allow})

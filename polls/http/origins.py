@@ -1,6 +1,6 @@
-"""Which pages may act here: one rule for casts by every lane, for WebSockets and for event streams.
+"""Which origins may act here: one rule for casts on every lane, WebSockets and event streams.
 
-Django's check of forms (CSRF) has the same one, from the same two settings.
+Django's CSRF check of forms applies the same rule, from the same two settings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from polls.http.lanes import Headers
 
 
 def origin_of(headers: Headers) -> str | None:
-    """The Origin header; None where there is none, "null" (a foreign page's) where there are several."""
+    """Return the Origin header; None if there is none, "null" (a foreign origin) if there are several."""
     found = [value for name, value in headers if name == b"origin"]
     if not found:
         return None
@@ -21,10 +21,10 @@ def origin_of(headers: Headers) -> str | None:
 
 
 def origin_allowed(origin: str | None, host: str, *, secure: bool) -> bool:
-    """Whether a page of this origin may act here: our own, or one of settings.TRUSTED_ORIGINS.
+    """Whether a page of this origin may act here: our own, or one in settings.TRUSTED_ORIGINS.
 
-    Our own has the scheme, host and port that the request itself came to. A client that sends no Origin is
-    no browser's page. "null" (sandboxed and local pages) and an empty one are foreign.
+    Our own origin has the scheme, host and port of the request. A request without an Origin doesn't come from
+    a page. "null" (sandboxed and local pages) and an empty Origin are foreign.
     """
     if origin is None or origin in settings.TRUSTED_ORIGINS:
         return True
@@ -32,7 +32,7 @@ def origin_allowed(origin: str | None, host: str, *, secure: bool) -> bool:
 
 
 def check_origin(origin: str | None, host: str, *, secure: bool) -> None:
-    """ForeignOrigin where the page may not act here, with a hint where only the scheme is another."""
+    """Raise ForeignOrigin if the page may not act here, with a hint if only the scheme differs."""
     if origin is None or origin_allowed(origin, host, secure=secure):
         return
     if host and origin.lower() == _own_origin(host, secure=not secure):

@@ -1,4 +1,9 @@
-"""The vote log that the settings name, and what the database knows of it."""
+"""The vote log: accepted ballots that are still to be counted. This module builds the one in the settings.
+
+Start with `contract.py`, the interface of a backend; `admission.py` has the rules that all backends share.
+The backends are `database.py` and `redis/`. It may import `polls.models`, `polls.http` and what lies below
+them.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +38,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-#: What a database or a log's store raises while it is away or too slow: worth another try.
+#: Errors of a database or a log's store that is down or too slow: worth a retry.
 STORE_ERRORS = (OperationalError, InterfaceError, RedisError)
 
 _log: VoteLog | None = None
@@ -41,7 +46,7 @@ _lock = Lock()
 
 
 def get_log() -> VoteLog:
-    """The process's vote log, built on first use from settings.VOTE_LOG."""
+    """Return the process's vote log, built from settings.VOTE_LOG on first use."""
     global _log
     with _lock:
         if _log is None:
@@ -50,7 +55,7 @@ def get_log() -> VoteLog:
 
 
 def forget_log() -> None:
-    """Build the log anew on next use, as after a change of settings."""
+    """Discard the vote log and what is cached of it, so that the next use builds it from the settings."""
     global _log
     with _lock:
         _log = None
@@ -59,23 +64,23 @@ def forget_log() -> None:
 
 
 def sync_salt() -> None:
-    """What addresses are hashed with, where there is none yet or its time is up.
+    """Get a salt for hashes of addresses from the log if there is none or it has expired.
 
-    Casts count for no address before: a process asks as it starts, and then with its appends.
+    Called when a process starts, and after each append. Without a salt, casts aren't counted by address.
     """
     if rate_limits.salt_expired():
         rate_limits.set_salt(*get_log().salt())
 
 
 def sync_clock() -> None:
-    """How far the store's clock is from ours, to half the time that the answer took."""
+    """Measure the offset of the store's clock, accurate to half of the round-trip time."""
     before = time.time()
     store = get_log().clock() / 1000
     clock.set_offset(store - (before + time.time()) / 2)
 
 
 def store_clock() -> int:
-    """Milliseconds since the epoch by the store's clock; while the store is away, by what we know of it."""
+    """Return the store's time in ms since the epoch; while it is down, our time plus the last offset."""
     try:
         return get_log().clock()
     except STORE_ERRORS:
@@ -83,7 +88,7 @@ def store_clock() -> int:
         return int(clock.now() * 1000)
 
 
-# The floor above keeps the counted positions and says here how to ask for them.
+# Analytics keeps the counted positions, and registers here how to read them.
 _checkpoint_source: Callable[..., dict[int, Head]] | None = None  # takes `make`
 _expected: dict[int, Head] = {}
 _refreshed_at = 0.0
@@ -96,10 +101,10 @@ def set_checkpoint_source(source: Callable[..., dict[int, Head]]) -> None:
 
 
 def expected_heads(max_age: float = 1.0) -> dict[int, Head]:
-    """Per partition, the generation and a position known to be counted, as the database has them now.
+    """Return the generation of each partition and a position known to be counted, at most `max_age` s old.
 
-    Waits for the database where there is no answer of the last `max_age` s; while it is away
-    an older one serves: positions only grow, so an old one is still a true lower bound.
+    Reads the database if needed. While it is down, an older answer is returned: positions only grow, so it is
+    still a valid lower bound.
     """
     if not _expected or time.monotonic() - _refreshed_at >= max_age:
         _refresh_heads()
@@ -107,15 +112,15 @@ def expected_heads(max_age: float = 1.0) -> dict[int, Head]:
 
 
 def _heads_from_database() -> dict[int, Head]:
-    """As the database has them at this moment, or its error: by an old answer an old log may seem right."""
+    """Read the heads from the database. No fallback: old heads could make an old log look right."""
     _refresh_heads(now=True)
     return _expected
 
 
 def cached_heads(*, make: bool = True) -> dict[int, Head]:
-    """The same for who can't wait: what is known, while a look that is due runs in a thread of its own.
+    """Return the cached heads without blocking; refresh them in a thread if they are older than a second.
 
-    Without `make`, for who only looks: a log that isn't there yet isn't made.
+    Only the first call blocks. make: whether that call may create a log that doesn't exist yet.
     """
     if not _expected:
         _refresh_heads(make=make)
@@ -132,7 +137,7 @@ def _refresh_in_background() -> None:
             _refresh_heads(make=False)
         except LogInconsistent as error:
             logger.warning("log_inconsistent", exc_info=error)
-            _expected = {}  # the next append asks for itself, and is refused
+            _expected = {}  # so the next append reads the database, and is refused
         finally:
             _refreshing.release()
 
@@ -148,7 +153,7 @@ def _refresh_heads(*, make: bool = True, now: bool = False) -> None:
     except LogInconsistent:
         raise
     except LogUnsuitable:
-        # What to set is the operator's business; voters hear what they would of any wrong log.
+        # The hint is for operators. Voters get the same answer as for any wrong log.
         raise LogInconsistent() from None
     except Exception:
         if now or not _expected:

@@ -1,4 +1,4 @@
-"""Which ballots the vote log accepts: the gate, the voter's claim, and the verdict on a ballot."""
+"""Which ballots the vote log accepts: the poll's gate, the voter's claim, and the decision on a ballot."""
 
 from __future__ import annotations
 
@@ -11,30 +11,29 @@ import msgspec
 
 ACCEPTED = "accepted"
 
-#: A voter's earlier ballot_ids that the log still answers with the same receipt, where the poll
-#: lets voters change their mind. A bound, so that one voter can't make a claim grow for ever.
+#: Ballots in a voter's claim. In a poll where voters may change their ballot, a retry of one of these gets
+#: the same receipt. Bounded, so that no voter can make a claim grow without end.
 REMEMBERED_BALLOTS = 32
 
 
 class NewBallot(msgspec.Struct, frozen=True, gc=False):
-    """A valid ballot on its way into the log. One is made for every cast, hence a Struct."""
+    """A valid ballot to append. One is created per cast, so it is a fast Struct."""
 
     poll_id: int
     voter_key: bytes  # 16 bytes
     ballot_id: bytes  # 16 bytes, a UUID
     selection: str  # as `polls.methods.encode` writes it
-    round: int | None = None  # the round the voter saw; None: whichever is on
-    replaces: bytes | None = None  # the ballot_id that this one takes the place of
-    quarantine_rule: str = ""  # the rule by which it is to count apart (in quarantine), if any
-    rate_limit_keys: tuple[bytes, ...] = ()  # by what rate limits know it: see polls.votelog.rate_limits
+    round: int | None = None  # the round the voter saw; None: the current one
+    replaces: bytes | None = None  # the ballot_id of the ballot to replace
+    quarantine_rule: str = ""  # the rule that quarantines this ballot, if any
+    rate_limit_keys: tuple[bytes, ...] = ()  # what the cast counts for: see polls.votelog.rate_limits
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one ballot: `code` is "accepted" or that of a polls.errors class; see VoteLog.append.
+    """The log's answer for one ballot: `code` is "accepted" or a code of polls.errors; see VoteLog.append.
 
-    For an accepted ballot `round` is the one it belongs to, which for a repeated
-    ballot_id may be an earlier one.
+    round: of an accepted ballot. It may be an earlier one if the ballot_id is repeated.
     """
 
     code: str
@@ -44,22 +43,22 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Per poll: is it open, for which round, in which window, and may voters change their ballot."""
+    """A poll's gate: is it open, for which round, between which times, and may voters change their ballot."""
 
     round: int
     open: bool = False
     revote: bool = False
-    opens_at: int = 0  # 0: no bound
+    opens_at: int = 0  # 0: no limit
     closes_at: int = 0
     closed_at: int = 0  # 0: not closed
     marker: int = 0  # position of the closing marker
-    expected: int = 0  # about how many voters to make room for; 0: nobody knows
+    expected: int = 0  # about how many voters to make room for; 0: unknown
 
     def admits(self, now: int) -> bool:
         return self.open and now >= self.opens_at and not (self.closes_at and now >= self.closes_at)
 
     def closing_time(self, now: int) -> int:
-        """When a closing that runs at `now` took effect: not later than the scheduled end."""
+        """Return the time at which a close at `now` takes effect: the scheduled end, if that has passed."""
         return min(now, self.closes_at) if self.closes_at else now
 
     def pack(self) -> str:
@@ -76,7 +75,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """One ballot that a voter's claim remembers; the last of a round is the current one."""
+    """A ballot in a voter's claim. The last one of a round is the current one."""
 
     round: int
     ballot_id: bytes
@@ -85,15 +84,15 @@ class Claimed:
 
 @functools.lru_cache(4096)
 def digest_of(selection: str) -> bytes:
-    """What a claim keeps of a ballot's content, to tell a repetition from a reused ballot_id.
+    """Hash a selection for the claim, to distinguish a retry from a reused ballot_id.
 
-    Four bytes: it has to notice a client's mistake, and nobody gains by deceiving it.
+    Four bytes are enough to notice a client's mistake, and nobody gains from a collision.
     """
     return hashlib.blake2b(selection.encode("utf-8", "surrogatepass"), digest_size=8).digest()[:4]
 
 
 def decide(gate: Gate | None, claimed: Sequence[Claimed], ballot: NewBallot, now: int) -> Outcome:
-    """The verdict on one ballot. The Redis Function says the same in Lua; keep them alike."""
+    """Decide on one ballot. The Redis Function implements the same in Lua: change both."""
     for known in claimed:
         if known.ballot_id == ballot.ballot_id:
             same = known.digest == digest_of(ballot.selection) and ballot.round in (None, known.round)
@@ -106,7 +105,7 @@ def decide(gate: Gate | None, claimed: Sequence[Claimed], ballot: NewBallot, now
         return Outcome("poll_not_open")
     current = next((c for c in reversed(claimed) if c.round == gate.round), None)
     if current is None:
-        # Nothing of this round to replace: the ballot counts as a first one.
+        # There is no ballot to replace in this round, so this is the first one.
         return Outcome(ACCEPTED, gate.round)
     if gate.revote and ballot.replaces == current.ballot_id:
         return Outcome(ACCEPTED, gate.round)
@@ -117,7 +116,7 @@ _CLAIMED_BYTES = 2 + 16 + 4
 
 
 def pack_claim(claimed: Sequence[Claimed]) -> bytes:
-    """A voter's claim as stored: 22 bytes a ballot (round, ballot_id, digest), oldest first."""
+    """Pack a voter's claim for storage: 22 bytes per ballot (round, ballot_id, digest), oldest first."""
     return b"".join(
         c.round.to_bytes(2, "big") + c.ballot_id + c.digest for c in claimed[-REMEMBERED_BALLOTS:]
     )

@@ -1,10 +1,10 @@
-"""Ballots in columns: how an entry of the Redis stream holds them, written and read.
+"""Ballots as columns: the fields of an entry in the Redis stream, written and read.
 
-p poll_id · r round · t when · n how many · q why they are aside, or nothing
-v voter_keys, 16 bytes each · b ballot_ids, 16 bytes each
-i for each ballot which selection, from 1, big-endian 16 bits · s the selections, MessagePack
-x a byte (1: it replaces) and the ballot_id that it replaces, or nothing where none does
-c the position of a close: such an entry holds no ballots
+p poll_id · r round · t time · n number of ballots · q the rule that quarantines them, or absent v voter_keys,
+16 bytes each · b ballot_ids, 16 bytes each i the index of each ballot's selection in s, from 1, 16 bits,
+big-endian · s the distinct selections, MessagePack x for each ballot a byte (1: it replaces one) and the
+replaced ballot_id; empty if none replaces another c the time of a close: such an entry is a marker and holds
+no ballots
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from polls.votelog.entries import UNREADABLE, Block
 logger = logging.getLogger(__name__)
 
 _NOTHING = bytes(17)
-_MAX_UNREADABLE_BALLOTS = 10_000  # ballots of an entry whose count can't be believed
+_MAX_UNREADABLE_BALLOTS = 10_000  # bounds the count of a damaged entry
 _REFUSALS = {
     "B": Outcome("ballot_id_reused"),
     "N": Outcome("poll_not_open"),
@@ -33,7 +33,7 @@ _unpack_selections = msgspec.msgpack.Decoder(list[str]).decode
 
 
 class Columns:
-    """Ballots of one poll on their way into one partition, as the Function takes them."""
+    """Ballots of one poll and partition, as arguments for the Function."""
 
     __slots__ = ("ballot_ids", "indexes", "picks", "replaces", "rounds", "selections", "voters")
 
@@ -73,7 +73,7 @@ class Columns:
         ]
 
     def set_outcomes(self, outcomes: list[Outcome], letters: str, round: int, repeated: str) -> None:
-        """Put the Function's verdicts where the ballots' outcomes belong."""
+        """Translate the Function's verdicts into `outcomes`, at the ballots' indexes."""
         accepted = Outcome(ACCEPTED, round)
         rounds = iter(repeated.split(","))
         for index, letter in zip(self.indexes, letters, strict=True):
@@ -85,7 +85,7 @@ class Columns:
                 outcomes[index] = _REFUSALS[letter]
 
     def set_all(self, outcomes: list[Outcome], outcome: Outcome) -> None:
-        """Put `outcome` where those of these ballots belong."""
+        """Set the outcome of all these ballots."""
         for index in self.indexes:
             outcomes[index] = outcome
 
@@ -95,9 +95,9 @@ def _split(column: bytes, size: int) -> list[bytes]:
 
 
 def parse_entry(entry_id: bytes, fields: dict[bytes, bytes], after: int) -> Block:
-    """The entry as a block; where it makes no sense, one of as many ballots, which nobody can count.
+    """Parse an entry; a damaged one becomes a block of the same size with unreadable ballots.
 
-    What is wrong with one entry must not keep all that come behind it from being counted.
+    Each of these becomes a dead letter, so that a damaged entry doesn't stop the counting of later ones.
     """
     try:
         return _block(entry_id, fields)
@@ -108,7 +108,8 @@ def parse_entry(entry_id: bytes, fields: dict[bytes, bytes], after: int) -> Bloc
 
 
 def _unreadable_block(last: int, fields: dict[bytes, bytes], after: int) -> Block:
-    # The entry before it ended at `after`, unless it was trimmed: then only its own count can tell.
+    # The previous entry ended at `after`, unless it has been trimmed. Then only the entry's own count is
+    # left.
     count = _number(fields.get(b"n")) if last - after > _MAX_UNREADABLE_BALLOTS else last - after
     count = min(max(count, 1), _MAX_UNREADABLE_BALLOTS)
     poll_id, round_ = _number(fields.get(b"p")), min(_number(fields.get(b"r")), 32_767)
@@ -134,8 +135,7 @@ def _block(entry_id: bytes, fields: dict[bytes, bytes]) -> Block:
     if not len(fields[b"v"]) == len(fields[b"b"]) == 16 * count > 0:
         raise ValueError("The columns are of different lengths.")
     if replaces and len(replaces) != 17 * count:
-        raise ValueError("What they replace is no column.")
-    # The floor above sets aside what it can't read.
+        raise ValueError("The column of replaced ballots has the wrong length.")
     selections = ["", *_unpack_selections(fields[b"s"])]
     return Block(
         last - count + 1,

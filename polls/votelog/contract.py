@@ -1,11 +1,9 @@
-"""The vote log's contract: what every backend promises, and the rules they share.
+"""The interface of a vote log: what every backend promises.
 
-A vote log is a durable, append-only record of accepted ballots before they are counted,
-in N partitions. A backend is synchronous and works on batches only; the append queue in
-`polls.casting.log_writer` gives it a thread. Positions are integers, contiguous per partition,
-starting at 1. tests/polls/votelog/contract.py is the suite that every backend passes.
-
-Times are milliseconds since the epoch, always by the clock of the log's store.
+A vote log is a durable, append-only record of accepted ballots that are still to be counted, in N partitions.
+A backend is synchronous and works in batches; the append queue calls it from a thread of its own. Positions
+are integers, contiguous per partition, starting at 1. Times are milliseconds since the epoch, by the clock of
+the log's store. tests/polls/votelog/contract.py is the suite that every backend must pass.
 """
 
 from __future__ import annotations
@@ -18,88 +16,87 @@ from polls.votelog.entries import Block, Head, Marker
 
 
 class VoteLog(Protocol):
-    """A vote log backend. Every method may raise the store's own errors; see `append` for what they mean."""
+    """A vote log backend. Every method may raise the store's errors; `append` says what they mean there."""
 
     name: str
     partitions: int
 
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
-        """Decide each ballot and write the accepted ones, durably; each one's outcome, in the order given.
+        """Decide each ballot, write the accepted ones durably, and return the outcomes in the same order.
 
-        Atomic per partition, and decided in this order: ballot_id known for this voter; the
-        gate's round; the gate open, by the store's clock; the voter's claim (see `decide`);
-        room in the backlog (settings.BACKLOG_LIMIT). `expected` has, per partition, the generation
-        and the highest position known to be counted: a partition that is foreign, emptied or behind
-        takes nothing.
+        Atomic per partition. The checks, in this order: is the ballot_id known for this voter; the gate's
+        round; is the gate open, by the store's clock; the voter's claim (see `decide`); room in the backlog
+        (settings.BACKLOG_LIMIT). `expected` has the generation of each partition and the highest position
+        known to be counted. A partition that isn't in it, has another generation or ends before that position
+        accepts nothing.
 
-        An outcome speaks for its own ballot. `log_inconsistent`, `overloaded` and `unavailable` say
-        that this call has not written it, `outcome_unknown` that it may have, whatever became of
-        the others. An exception leaves the outcome of all unknown. Appending the same ballots
-        again settles what is unknown.
+        Each outcome is about its own ballot only. `log_inconsistent`, `overloaded` and `unavailable` say that
+        this call hasn't written it, `outcome_unknown` that it may have. After an exception the outcome of
+        every ballot is unknown. Appending the same ballots again settles unknown outcomes.
 
-        On the way the casts are counted for the rate limits (see polls.votelog.rate_limits).
+        The casts are counted for the rate limits in the same round trip (see polls.votelog.rate_limits).
         """
         ...
 
     def salt(self) -> tuple[bytes, float]:
-        """What addresses are hashed with before they are counted, and for how many seconds from now."""
+        """Return the salt for hashes of addresses, and for how many seconds from now it is valid."""
         ...
 
     def read(self, partition: int, after: int, limit: int) -> list[Block]:
-        """Entries behind `after`, in order: `limit` of them, and whatever else is in their blocks."""
+        """Return the entries after position `after`, in order: at least `limit` if there are so many."""
         ...
 
     def trim(self, partition: int, upto: int) -> None:
-        """Forget entries up to position `upto`, block by whole block; claims and gates stay."""
+        """Delete entries up to position `upto`, in whole blocks. Claims and gates stay."""
         ...
 
     def forget(self, poll_id: int, counted: Mapping[int, int]) -> None:
-        """Destroy the poll's claims, and its ballots up to the position per partition in `counted`.
+        """Destroy the poll's claims, and its ballots up to the position in `counted` of each partition.
 
-        For a poll whose gate is shut: its voters are new ones afterwards. Gates, markers and positions stay.
+        The poll's gate must be closed. Afterwards its voters are unknown. Gates, markers and positions stay.
         """
         ...
 
     def heads(self) -> dict[int, Head]:
-        """The head of each partition that exists."""
+        """Return the head of each partition that exists."""
         ...
 
     def head(self, partition: int) -> Head | None:
-        """The head of one partition, if it exists."""
+        """Return the head of a partition, or None."""
         ...
 
     def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
-        """The ballot_id that this voter's claim holds in this round."""
+        """Return the ballot_id of this voter's current ballot in this round."""
         ...
 
     def open(self, poll_id: int, gate: Gate) -> None:
-        """Let ballots of `gate.round` in. No effect where that round was closed or a later one is on."""
+        """Open the gate for its round. No effect if that round was closed or a later one has begun."""
         ...
 
     def close(self, poll_id: int, round: int) -> list[Marker]:
-        """Shut the gates and append a marker to each partition; idempotent."""
+        """Close the gates and append a marker to each partition; idempotent."""
         ...
 
     def reset(self, poll_id: int, round: int) -> None:
-        """Make `round` the current one, not open yet. No effect where it, or a later one, is on."""
+        """Make `round` the current round, not open yet. No effect if it, or a later one, has begun."""
         ...
 
     def make(self, partition: int, head: Head) -> None:
-        """Make partition's head where it has none; one that exists is left alone."""
+        """Create the partition's head if it has none."""
         ...
 
     def rebuild(self, partition: int, head: Head, gates: Mapping[int, Gate]) -> None:
-        """Start the partition anew at `head` with these gates, without entries and claims."""
+        """Replace the partition by an empty one at `head`, with these gates and without claims."""
         ...
 
     def restore_claims(self, partition: int, claims: Iterable[tuple[int, int, bytes, bytes, str]]) -> None:
-        """Put back the claims of counted ballots: (poll_id, round, voter_key, ballot_id, selection)."""
+        """Restore the claims of counted ballots: (poll_id, round, voter_key, ballot_id, selection)."""
         ...
 
     def clock(self) -> int:
-        """The store's time, which gates go by."""
+        """Return the store's time. Gates open and close by it."""
         ...
 
     def verify(self) -> None:
-        """Raise LogUnsuitable, with a hint, where the store doesn't keep the log's promises."""
+        """Raise LogUnsuitable, with a hint, if the store isn't durable enough for acknowledged ballots."""
         ...

@@ -1,9 +1,8 @@
 """The vote log in the project's own database: one partition, one writer at a time.
 
-PostgreSQL takes a transaction-level advisory lock, SQLite's transactions are IMMEDIATE;
-either way appends and gates exclude each other, and the clock is read once the lock is
-held, so that no ballot slips past a gate that closes. One writer at a time also keeps
-positions in commit order, which a sequence would not.
+The writer holds an advisory lock (PostgreSQL) or an IMMEDIATE transaction (SQLite). So appends and gates
+exclude each other. The clock is read under the lock, so no ballot gets past a closing gate. Positions are in
+commit order, which a sequence wouldn't guarantee.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class DatabaseVoteLog:
     partitions = 1
 
     def __init__(self, counted: Callable[[], Mapping[int, Head]] = dict) -> None:
-        """`counted` is for logs that can be set back alone; this one is part of the database."""
+        """`counted` is not used: this log can't be restored without the database that counts it."""
         self._windows = rate_limits.SlidingWindows()
 
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
@@ -54,7 +53,7 @@ class DatabaseVoteLog:
                 outcomes = self._append(ballots, expected, now)
         except LogInconsistent as error:
             outcomes = [Outcome(error.code)] * len(ballots)
-        # In this process only: another statement a ballot would cost more than a shared count is worth here.
+        # Counted in this process only: a shared count would cost one more statement per ballot.
         self._windows.count(ballot.rate_limit_keys for ballot in ballots)
         return outcomes
 
@@ -182,15 +181,15 @@ class DatabaseVoteLog:
             return _clock(cursor)
 
     def verify(self) -> None:
-        """The database's own durability settings are the operator's; nothing else to keep."""
+        """Nothing to check: how durable the database is, is up to the operator."""
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        """A transaction that is the log's only writer; yields the store's clock, read under the lock."""
+        """Open a transaction as the log's only writer; yield the store's time, read under the lock."""
         with sqlite_write_turn(), transaction.atomic(), connection.cursor() as cursor:
             if connection.vendor == "postgresql":
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
-            # A statement of its own: the lock's own statement would read the clock before it waits.
+            # In a statement of its own: that of the lock would read the clock before it waits.
             yield _clock(cursor)
 
     @staticmethod
@@ -250,7 +249,7 @@ class DatabaseVoteLog:
 
 
 def _appended_together(row: LogEntry) -> tuple[str, int, int, int, str, int]:
-    # A marker is a block of its own, whatever came at the same time.
+    # The position separates markers: each is a block of its own.
     return (
         row.kind,
         row.poll_id,
@@ -284,6 +283,6 @@ def _clock(cursor: Any) -> int:
     if connection.vendor == "postgresql":
         cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
     else:
-        # Whole milliseconds, as a fraction of days that a float doesn't hold exactly.
+        # julianday is a float of days: its milliseconds aren't exact until they are rounded.
         cursor.execute("SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)")
     return int(cursor.fetchone()[0])

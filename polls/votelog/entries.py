@@ -1,4 +1,4 @@
-"""What a vote log holds: entries in blocks, closing markers, and the head of each partition."""
+"""The contents of a vote log: entries, blocks of entries, closing markers, and the head of each partition."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-#: The selection of a ballot whose entry can't be read: no method knows such a one.
+#: The selection of a ballot whose entry can't be read. No method accepts it.
 UNREADABLE = "\ufffd"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the log: a ballot, or the marker that closes a round in this partition."""
+    """An entry of the log: a ballot, or the marker that closes a round in this partition."""
 
     position: int
     kind: Literal["ballot", "close"]
@@ -29,11 +29,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Entries of one poll and round that came into the log together: consecutive positions, one time.
+    """Entries of one poll and round that were appended together: consecutive positions, one time.
 
-    `aside` names the rule by which all of them count apart, in quarantine; mostly there is none.
-    What counts millions of ballots works on these columns, not on an object for each of
-    them. A closing marker is a block without ballots, at position `first`.
+    Counting works on these columns: an object per ballot would be too slow for millions. `quarantine_rule`
+    names the rule that quarantines all of them, if any. A closing marker is a block without ballots, at
+    position `first`.
     """
 
     first: int
@@ -55,7 +55,7 @@ class Block:
         return self.first + len(self) - 1
 
     def after(self, position: int) -> Block:
-        """The part of the block that lies behind `position`."""
+        """Return the part of the block after `position`."""
         cut = position + 1 - self.first
         if cut <= 0:
             return self
@@ -73,7 +73,7 @@ class Block:
         )
 
     def entries(self) -> list[Entry]:
-        """The block's entries one by one, for whoever looks at few of them."""
+        """Return the block's entries as objects."""
         if self.kind == "close":
             return [Entry(self.first, "close", self.poll_id, self.round, self.at)]
         replaces = self.replaces or [None] * len(self)
@@ -99,7 +99,7 @@ def entries_of(blocks: Iterable[Block]) -> list[Entry]:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """Where a round ends in one partition: everything after `position` came too late."""
+    """The end of a round in a partition: no ballot of the round is after `position`."""
 
     partition: int
     position: int
@@ -108,10 +108,10 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A partition's generation (random, made with the log) and the position of its last entry.
+    """A partition's generation (random, chosen when it was created) and the position of its last entry.
 
-    `trimmed`: entries up to this position may be gone from the log. 0 in a log that is part of the database,
-    with which it is restored.
+    trimmed: entries up to this position may have been deleted. Always 0 in the database's log, which is
+    backed up and restored with what was counted.
     """
 
     generation: str
@@ -119,17 +119,17 @@ class Head:
     trimmed: int = 0
 
     def continues(self, generation: str, position: int) -> bool:
-        """Whether this is the head of that same log, and not of an older copy of it."""
+        """Whether this is the same log, and not an older copy of it."""
         return self.generation == generation and self.position >= position
 
     def trimmed_past(self, counted: int) -> bool:
-        """Whether entries behind `counted` are gone: the database is an older copy than the log."""
+        """Whether entries after `counted` have been deleted: the database is older than the log."""
         return self.trimmed > counted
 
 
 def partition_of(poll_id: int, voter_key: bytes, partitions: int) -> int:
-    """Where a voter's ballots of a poll go: a hot poll spreads, one voter's stay in order."""
+    """Return the partition of a voter's ballots. All of them are in one, so they stay in order."""
     if partitions == 1:
         return 0
-    # A voter_key is a keyed hash, another one in each poll: all this has to do is to mix its bits.
+    # A voter_key is a keyed hash and differs in each poll, so a cheap checksum spreads well.
     return zlib.crc32(voter_key, poll_id & 0xFFFFFFFF) % partitions

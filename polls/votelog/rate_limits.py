@@ -1,12 +1,11 @@
-"""Rate limits by voter, address and network: who is over one is turned away before an append.
+"""Rate limits by voter, address and network.
 
-What is counted are casts on their way into the log, in the same round trip (the log does
-it, see `count` and RedisVoteLog.append). The answer comes with the append's own, and from
-then on this process turns away who is over. So a limit costs no wait, and what gets past
-it is at most one batch a process. A limit slides: the last window counts for as much of it
-as is still within reach.
+The log counts casts in the round trip that appends them, and answers which limits are exceeded. From then on
+this process refuses such casts before an append. So a limit costs no extra round trip, and at most one batch
+per process exceeds it. Windows slide: the previous one counts in proportion to the part that is still
+covered.
 
-An address is kept only as a hash, keyed with a salt that is thrown away daily.
+Addresses are stored only as hashes, with a salt that is replaced daily (docs/decisions/rate-limits.md).
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ from django.utils.translation import gettext_lazy as _
 from polls.errors import RateLimited
 from polls.http.client_address import Networks, client_network, in_networks, site_network
 
-#: Seconds for which a salt is used. It may change any time: what was counted before is then forgotten.
+#: Seconds for which a salt is valid. A new salt starts the counts by address from zero.
 SALT_SECONDS = 24 * 3600
 VOTER, ADDRESS, NETWORK = b"v", b"a", b"n"
 KINDS = {"voter": VOTER, "address": ADDRESS, "network": NETWORK}
-_HASH_BYTES = 8  # bytes of a hash that tell one voter or place from another
+_HASH_BYTES = 8
 _MAX_BLOCKED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most so many casts in so many seconds."""
+    """At most `most` casts in `seconds`."""
 
     most: int
     seconds: int
@@ -48,13 +47,13 @@ class Limit:
 
 @functools.cache
 def limits() -> dict[bytes, Limit]:
-    """By kind, as settings.RATE_LIMITS has them ("voter=300/60": 300 in 60 s); ValueError for other forms."""
+    """Parse settings.RATE_LIMITS ("voter=300/60": 300 in 60 s) by kind; raise ValueError if malformed."""
     found = {}
     for text in settings.RATE_LIMITS:
         name, _, rate = text.partition("=")
         most, _, seconds = rate.partition("/")
         if name not in KINDS or not (most.isdigit() and seconds.isdigit() and int(most) and int(seconds)):
-            raise ValueError(f"{text!r} is no rate limit such as voter=300/60.")
+            raise ValueError(f"{text!r} is not a rate limit such as voter=300/60.")
         found[KINDS[name]] = Limit(int(most), int(seconds))
     return found
 
@@ -64,7 +63,7 @@ def _venue_networks() -> Networks:
     return tuple(settings.VENUE_NETWORKS)
 
 
-_salt: tuple[bytes, float] = (b"", 0.0)  # and until when it is good, by the monotonic clock
+_salt: tuple[bytes, float] = (b"", 0.0)  # and its expiry, by the monotonic clock
 
 
 def salt_expired() -> bool:
@@ -77,19 +76,19 @@ def set_salt(salt: bytes, seconds: float) -> None:
 
 
 def new_salt() -> tuple[bytes, float]:
-    """For a log that nobody else writes to."""
+    """Make a salt, with the seconds for which it is valid. For a log that only this process writes to."""
     return secrets.token_bytes(16), SALT_SECONDS
 
 
 def keys_of_cast(poll_id: int, voter_key: bytes, address: str, venues: Networks) -> tuple[bytes, ...]:
-    """What a cast counts for: kind and hash, each the poll's own."""
+    """Return the keys that a cast counts for: a kind and a hash each, different in every poll."""
     places = _address_keys(poll_id, address, venues, _salt[0]) if address and _salt[0] else ()
     return (VOTER + voter_key[:_HASH_BYTES], *places)
 
 
 @functools.lru_cache(65_536)
 def _address_keys(poll_id: int, address: str, venues: Networks, salt: bytes) -> tuple[bytes, ...]:
-    """None at a declared venue, where many voters share an address."""
+    """Return the keys of an address; none at a venue, where many voters share an address."""
     if in_networks(address, _venue_networks()) or in_networks(address, venues):
         return ()
     return tuple(
@@ -98,13 +97,15 @@ def _address_keys(poll_id: int, address: str, venues: Networks, salt: bytes) -> 
     )
 
 
-_blocked_until: dict[bytes, float] = {}  # until when, by the monotonic clock
+_blocked_until: dict[bytes, float] = {}  # by key, on the monotonic clock
 
 
 def check(counted: tuple[bytes, ...], *, quarantine: bool = False) -> str:
-    """RateLimited for who is over a limit; with `quarantine` the rule for ballots from such a place, else "".
+    """Raise RateLimited if a key is over its limit; return "" if none is.
 
-    A voter's own limit always refuses: nobody needs to send their ballot five times a second.
+    With `quarantine`, an address or network over its limit isn't refused: the rule that quarantines its
+    ballots is returned. A voter's own limit always refuses, since nobody needs to send a ballot five times a
+    second.
     """
     if not _blocked_until:
         return ""
@@ -118,7 +119,7 @@ def check(counted: tuple[bytes, ...], *, quarantine: bool = False) -> str:
         elif quarantine and field[:1] != VOTER:
             rule = OVER_LIMIT
         else:
-            # Not all at once when it ends.
+            # Jitter, so that refused clients don't all return at once.
             wait = int(until - now) + 1 + randint(0, 3)
             raise RateLimited(_MESSAGES[field[:1]], retry_after=wait)
     return rule
@@ -127,14 +128,14 @@ def check(counted: tuple[bytes, ...], *, quarantine: bool = False) -> str:
 #: As in analytics.models.Quarantine.Rule.
 OVER_LIMIT = "over_limit"
 _MESSAGES = {
-    VOTER: _("This voter sends more than a person can; try again in a moment."),
+    VOTER: _("This voter sends ballots faster than a person can; try again in a moment."),
     ADDRESS: _("Many ballots come from this internet address; try again in a moment."),
     NETWORK: _("Many ballots come from this network; try again in a moment."),
 }
 
 
 def count_keys(counted: Iterable[tuple[bytes, ...]]) -> dict[bytes, Counter[bytes]]:
-    """How often each voter and place is among these casts, by kind; nothing of kinds that have no limit."""
+    """Count how often each key occurs, by kind. Kinds without a limit are left out."""
     found: dict[bytes, Counter[bytes]] = {kind: Counter() for kind in limits()}
     for fields in counted:
         for field in fields:
@@ -147,18 +148,21 @@ _newly_blocked: set[bytes] = set()
 
 
 def block_keys(fields: Iterable[bytes], seconds: float) -> None:
-    """From now on, and for so long, these are turned away."""
+    """Refuse casts with these keys for this many seconds."""
     if len(_blocked_until) > _MAX_BLOCKED:
-        _blocked_until.clear()  # a limit may be overshot; memory may not
+        _blocked_until.clear()  # bounds memory; some limits are then exceeded by another batch
     now = time.monotonic()
     for field in fields:
         if _blocked_until.get(field, now) <= now:
-            _newly_blocked.add(field)  # new; where ballots are quarantined the same one comes again and again
+            _newly_blocked.add(field)  # not yet reported; quarantined keys are blocked again and again
         _blocked_until[field] = now + seconds
 
 
 def newly_blocked(casts: Iterable[tuple[int, tuple[bytes, ...]]]) -> dict[tuple[int, str], int]:
-    """Per poll and kind of place, how many have come over a limit with these casts (poll_id, keys)."""
+    """Return how many addresses and networks newly exceed a limit, by (poll_id, kind).
+
+    casts: (poll_id, keys) of the append that exceeded the limits.
+    """
     if not _newly_blocked:
         return {}
     found = {
@@ -169,14 +173,14 @@ def newly_blocked(casts: Iterable[tuple[int, tuple[bytes, ...]]]) -> dict[tuple[
 
 
 class SlidingWindows:
-    """The counts of one process, for a log that doesn't keep any; as `count` in landslide.lua."""
+    """Counts in this process, for a log that keeps none. The same algorithm as `count` in landslide.lua."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._counts: dict[bytes, tuple[int, Counter[bytes], Counter[bytes]]] = {}
 
     def count(self, counted: Iterable[tuple[bytes, ...]]) -> list[bytes]:
-        """Count these casts; who is over now."""
+        """Count these casts; return and block the keys that are over their limit now."""
         over: list[bytes] = []
         with self._lock:
             for kind, fields in count_keys(counted).items():
@@ -200,7 +204,7 @@ class SlidingWindows:
 
 @receiver(setting_changed)  # which only tests do
 def forget(**_: Any) -> None:
-    """Everything: what was counted, who is over, and the salt."""
+    """Clear the blocked keys, the salt and everything cached from settings."""
     global _salt
     _salt = b"", 0.0
     _newly_blocked.clear()

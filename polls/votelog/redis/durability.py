@@ -1,4 +1,4 @@
-"""Whether a Redis keeps the promises of a vote log."""
+"""Checks that a Redis server is durable enough for a vote log."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from polls.errors import LogUnsuitable
 
 
 def verify(client: redis.Redis) -> None:
+    """Raise LogUnsuitable, with a hint, if Redis could lose acknowledged ballots."""
     info: dict[str, Any] = client.info()
     if int(str(info["redis_version"]).split(".")[0]) < 7:
         raise LogUnsuitable(
@@ -24,7 +25,7 @@ def verify(client: redis.Redis) -> None:
             hint="redis-cli CONFIG SET appendonly yes && redis-cli CONFIG SET appendfsync always",
         )
     _verify_config(
-        client, "maxmemory-policy", {"noeviction"}, _("Redis may evict ballots when memory is short")
+        client, "maxmemory-policy", {"noeviction"}, _("Redis may evict ballots when memory is full")
     )
     allowed = {"always", "everysec"} if settings.VOTE_LOG_DURABILITY == "everysec" else {"always"}
     _verify_config(
@@ -42,7 +43,7 @@ def _verify_config(
     try:
         value = client.config_get(name).get(name)
     except redis.ResponseError:
-        # Managed services forbid CONFIG; then this can't be looked up, only promised by the operator.
+        # Managed services forbid CONFIG, so this can't be checked.
         return
     if value not in allowed:
         raise LogUnsuitable(

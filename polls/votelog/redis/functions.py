@@ -1,6 +1,6 @@
-"""Calls of the vote log's Redis Functions: sent together, repeated where a reply was lost, and their errors.
+"""Calling the vote log's Redis Functions: pipelines, loading the library, retries, and what errors mean.
 
-Each call speaks for itself: another one's error says nothing of it.
+Each call has its own answer or error.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from redis.retry import Retry
 from polls.errors import LandslideError, LogInconsistent, Unavailable
 
 _LIBRARY = Path(__file__).with_name("landslide.lua")
-_MAX_REPAIRS = 4  # times a call: processes of two releases would load their Functions in turns
-_RETRY_PAUSES = (0.04, 0.08)  # seconds before calls whose replies were lost are sent again, each time
+_MAX_REPAIRS = 4  # per call: processes of two releases would otherwise replace each other's library for ever
+_RETRY_PAUSES = (0.04, 0.08)  # seconds before each retry of calls whose replies were lost
 
 Call = tuple[str, list[str], list[Any]]  # Function, keys, arguments
-#: Looks whether the log is the one that we know; the errors of partitions that aren't, by stream.
+#: Checks that Redis has the log that we know; returns the errors of partitions that failed, by stream.
 Compare = Callable[[], Mapping[str, Exception]]
 
 
 class Functions:
-    """The library of Functions in one Redis."""
+    """The library of Functions in a Redis server."""
 
     def __init__(self, connect: Callable[..., redis.Redis]) -> None:
-        # Without redis-py's retries: `send` repeats calls, and knows that it did.
+        # Without redis-py's retries: `send` retries, and reports that it did.
         self._redis = connect(retry=Retry(NoBackoff(), 0))
         self._loaded = False
 
     def call(self, calls: Sequence[Call], compare: Compare) -> list[Any]:
-        """The answers of calls that are sent in one round trip; the first error is raised."""
+        """Send calls in one round trip and return their answers; raise the first error."""
         answers, _lost = self.call_each(calls, compare)
         for answer in answers:
             if isinstance(answer, Exception):
@@ -44,13 +44,13 @@ class Functions:
         return answers
 
     def call_each(self, calls: Sequence[Call], compare: Compare) -> tuple[list[Any], bool]:
-        """The answer or error of each call, and whether they may have run before, unheard.
+        """Return the answer or error of each call, and whether a reply was lost (calls may have run twice).
 
-        Raises what kept all of them from being sent, or from being heard. A call that was refused for the
-        want of something is sent again, and none of the others is: their answers stand.
+        Raises if Redis can't be reached at all. A call that is refused because the library is missing, or
+        because the log hasn't been compared yet, is repaired and sent again. The other calls aren't.
         """
         if not self._loaded:
-            # Once a process: the Redis may be new, or hold the library of an earlier release.
+            # Redis may be empty, or have the library of another release.
             self._load()
         answers, lost = self.send(calls)
         for _attempt in range(_MAX_REPAIRS):
@@ -71,7 +71,7 @@ class Functions:
         return answers, lost
 
     def send(self, calls: Sequence[Call]) -> tuple[list[Any], bool]:
-        """The same, and nothing is done about what a call lacks."""
+        """Like `call_each`, but without repairs."""
         lost = False
         for pause in _RETRY_PAUSES:
             try:
@@ -88,14 +88,14 @@ class Functions:
         return pipe
 
     def _repair(self, answers: Sequence[Any], compare: Compare) -> Mapping[str, Exception]:
-        """Do what calls lack; the errors of the partitions where that failed, by stream."""
+        """Load the library or compare the log; return the errors of partitions that failed, by stream."""
         if any(_failed_with(answer, "Function not found") for answer in answers):
-            self._load()  # an emptied Redis, or another
+            self._load()  # Redis was emptied or replaced
             return {}
         return compare()
 
     def _load(self) -> None:
-        """Unless it is there: whoever loads it anew makes all partitions be compared once more."""
+        """Load the library if it isn't there. Loading resets its memory of which partitions were compared."""
         code = _LIBRARY.read_text()
         known: Any = self._redis.function_list(library="landslide", withcode=True)
         if not any(code.encode() in library.values() for library in known):
@@ -103,7 +103,7 @@ class Functions:
         self._loaded = True
 
 
-#: What a call lacks that is refused with one of these; it has written nothing.
+#: A call that is refused with one of these has written nothing, and can be repaired.
 _REPAIRABLE = ("Function not found", "UNCOMPARED")
 
 
@@ -112,11 +112,11 @@ def _failed_with(answer: Any, *texts: str) -> bool:
 
 
 def definite_refusal(error: Exception) -> LandslideError | None:
-    """What a call's error means, where it says surely that this call has written nothing."""
+    """Translate an error which proves that the call has written nothing; else None."""
     if isinstance(error, LandslideError):
         return error
     if isinstance(error, OutOfMemoryError | ReadOnlyError):
-        return Unavailable()  # the client has made a class of the error's first word, and left it out
+        return Unavailable()  # redis-py maps these to classes, without the error's first word
     found = _REFUSALS.search(str(error))
     return _MEANING[found[0]]() if found else None
 
@@ -126,7 +126,7 @@ _MEANING: dict[str, type[LandslideError]] = {
     "UNCOMPARED": Unavailable,
     "Function not found": Unavailable,
     "OOM": Unavailable,  # over maxmemory
-    "MISCONF": Unavailable,  # its disk takes no more
-    "READONLY": Unavailable,  # it is a replica, after a failover
+    "MISCONF": Unavailable,  # its disk is full or fails
+    "READONLY": Unavailable,  # a replica, after a failover
 }
 _REFUSALS = re.compile(rf"\b({'|'.join(_MEANING)})\b")

@@ -1,4 +1,4 @@
-"""The heads of the partitions in Redis, and whether they are of the log that this process knows."""
+"""The heads of the partitions in Redis, and whether they belong to the log that this process knows."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from polls.votelog.redis.keys import Keys
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "2"  # of the keys, as in the Function
+FORMAT = "2"  # of the keys; the same in landslide.lua
 _HEAD = ("generation", "position", "trimmed", "format", "at")
-#: As in the Function: a store's clock that went back by more than this can't be gone by.
+#: If the store's clock went back by more than this, the log is refused. The same in landslide.lua.
 CLOCK_TOLERANCE_MS = 5000
-_BEHIND = "behind what it has acknowledged"  # instead of a generation
+_BEHIND = "behind what it has acknowledged"  # in place of the generation, so that no caller accepts the head
 
 
 class Heads:
@@ -31,19 +31,21 @@ class Heads:
         keys: Keys,
         counted: Callable[[], Mapping[int, Head]],
     ) -> None:
-        """`counted`: what the database has counted, to compare a server with that has started anew."""
+        """counted: reads from the database how far each partition is counted."""
         self._redis = client
         self._functions = functions
         self._keys = keys
         self._counted = counted
-        self.written: dict[int, Head] = {}
+        self.written: dict[int, Head] = {}  # by this process
 
     def existing(self, partitions: Sequence[int]) -> dict[int, Head]:
+        """Return the heads of those partitions that have one."""
         found = zip(partitions, self.read(partitions), strict=True)
         return {partition: head for partition, head in found if head}
 
     def read(self, partitions: Sequence[int]) -> list[Head | None]:
-        # From before the look: what is written meanwhile, by another thread, it needn't show.
+        """Read heads. One that can't belong to our log has a description in place of its generation."""
+        # Copied before reading: entries that another thread appends meanwhile may be missing in the answer.
         written = dict(self.written)
         pipe = self._redis.pipeline(transaction=False)
         pipe.time()
@@ -54,16 +56,16 @@ class Heads:
         return [_mark_if_behind(head, written.get(p)) for p, head in zip(partitions, heads, strict=True)]
 
     def written_position(self, partition: int, generation: str) -> int:
-        """The position up to which we know this log to have been written, for we did so."""
+        """Return the position up to which this process itself has written this log."""
         written = self.written.get(partition)
         return written.position if written and written.generation == generation else 0
 
     def compare(self, partitions: Sequence[int]) -> dict[str, Exception]:
-        """Redis has started anew, or another has taken over: is this the log that we know?
+        """Check, after a restart or failover of Redis, that it still has our log and not an older copy.
 
-        The database says how far it was counted, and this process how far it has written. While the database
-        is away nobody here can tell: others may have written what an older copy lacks. Returns the errors by
-        the stream of the partition that isn't the one we know.
+        The log must reach as far as the database has counted and this process has written. While the database
+        is down this can't be checked, since other processes may have written more: raises Unavailable.
+        Returns the errors by the stream of the partition that failed.
         """
         heads = self.existing(partitions)
         if any(head.generation == _BEHIND for head in heads.values()):
@@ -97,15 +99,15 @@ def _head(
         return None
     known = generation.decode()
     if written_as != FORMAT.encode():
-        # Of a release that kept its keys in another way: the same log to nobody.
+        # Written by a release with another format of keys.
         known = f"format {(written_as or b'1').decode()}"
     elif at is not None and now < int(at) - CLOCK_TOLERANCE_MS:
-        known = "from a time that is to come"
+        known = "from the future"
     return Head(known, int(position), int(trimmed or 0))
 
 
 def _mark_if_behind(head: Head | None, written: Head | None) -> Head | None:
-    """Of a log that ends before what this process has written, an older copy: the same log to nobody."""
+    """Replace the generation if the log ends before what this process has written: it is an older copy."""
     if head and written and head.generation == written.generation and head.position < written.position:
         return replace(head, generation=_BEHIND)
     return head

@@ -1,13 +1,16 @@
 """The names of the log's keys in Redis.
 
-All keys of a partition carry its hash tag, so that Redis Cluster can spread partitions:
+All keys of a partition have its hash tag, so that Redis Cluster can distribute partitions:
 
-    <prefix>:{n}:log     the stream; an entry holds the ballots of a poll that came together, in
-                         columns, and its ID is "<position of the last>-0", our own counter
-    <prefix>:{n}:head    hash: generation, position, trimmed, format
+    <prefix>:{n}:log     stream; an entry holds the ballots of a poll that were appended together, as columns
+                         (polls/votelog/columns.py). Its ID is "<position of the last ballot>-0"
+    <prefix>:{n}:head    hash: generation, position, trimmed, format, at
     <prefix>:{n}:gates   hash: poll_id -> Gate.pack()
     <prefix>:{n}:claims:<poll_id>      hash: count, buckets
-    <prefix>:{n}:claims:<poll_id>:<k>  hash: the end of a voter_key -> pack_claim()
+    <prefix>:{n}:claims:<poll_id>:<k>  hash: last 8 bytes of a voter_key -> pack_claim()
+
+    <prefix>:{limits}:<kind>:<window>  hash: key of a rate limit -> casts in this window
+    <prefix>:{limits}:salt
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
 #!lua name=landslide
 
--- The Redis vote log's one writer. `append` says what polls.votelog.admission.decide says; keep
--- them alike. Each call touches the keys of one partition only and runs alone, so that a
--- ballot and a closing gate can't pass each other. Entry first, claim last: a failure
--- between the two can double an entry, never acknowledge one that isn't there.
+-- The only writer of the Redis vote log. `decide` implements polls.votelog.admission.decide: change both.
+-- A call uses the keys of one partition and runs alone, so no ballot gets past a closing gate. The entry is
+-- written first, the claim last: a failure in between can duplicate an entry, but never acknowledge a ballot
+-- that isn't in the log.
 --
--- Ballots come and are kept in columns: strings of n pieces of equal length. A stream entry
--- holds all ballots of a poll that one call accepted, and its ID is the position of the last.
+-- Ballots are passed and stored as columns: strings of n parts of equal length. A stream entry holds all
+-- ballots of a poll that one call accepted. Its ID is the position of the last one.
 
-local FORMAT = '2'    -- of the keys; a log of another one is refused until it is rebuilt
-local CLAIMED = 22    -- bytes a remembered ballot: round (2), ballot_id (16), digest (4)
-local FIELD = 8       -- bytes of a voter_key that find its claim among those of a poll
-local TOLERANCE = 5000  -- milliseconds by which the clock may go back, as clocks do that are set right
-local BUCKET = 96     -- claims a hash on average: few enough that Redis keeps it as one compact list
+local FORMAT = '2'    -- of the keys; a log in another format is refused until it is rebuilt
+local CLAIMED = 22    -- bytes per ballot in a claim: round (2), ballot_id (16), digest (4)
+local FIELD = 8       -- bytes of a voter_key that identify its claim within a poll
+local TOLERANCE = 5000  -- milliseconds by which the clock may go back when it is adjusted
+local BUCKET = 96     -- claims per hash on average: few enough that Redis stores the hash as a listpack
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -45,8 +45,8 @@ local function two_bytes(text, i)
   return hi * 256 + lo
 end
 
--- Claims of a poll: `buckets` hashes `<key>:<n>`, found by linear hashing. Whenever there are more
--- claims than fit, the next bucket in turn is split in two, so that they grow without a pause.
+-- The claims of a poll are in `buckets` hashes named `<key>:<n>`, by linear hashing: when the average grows
+-- over BUCKET, the next bucket in turn is split in two. So growing never takes a long pause.
 
 local function claims_of(key)
   local meta = redis.call('HMGET', key, 'count', 'buckets')
@@ -75,7 +75,7 @@ local function split_bucket(claims)
       moved[#moved + 1], moved[#moved + 2], gone[#gone + 1] = all[i], all[i + 1], all[i]
     end
   end
-  -- In this order: wherever an error ends it, each claim is found where `buckets` says.
+  -- In this order, so that after an error at any point each claim is found where `buckets` says.
   for i = 1, #moved, 1000 do redis.call('HSET', to, unpack(moved, i, math.min(i + 999, #moved))) end
   claims.buckets = claims.buckets + 1
   redis.call('HSET', claims.key, 'buckets', claims.buckets)
@@ -83,7 +83,7 @@ local function split_bucket(claims)
   if claims.buckets == claims.half * 2 then claims.half = claims.buckets end
 end
 
--- `records`: field -> claim, `added` of them new
+-- `records`: field -> claim; `added` of them are new
 local function write_claims(claims, records, added)
   for field, record in pairs(records) do redis.call('HSET', bucket_of(claims, field), field, record) end
   if added > 0 then
@@ -93,9 +93,9 @@ local function write_claims(claims, records, added)
   end
 end
 
--- A verdict as one letter, and for an accepted ballot the round it belongs to. A: accepted, R: repeated,
--- B: ballot_id_reused, N: poll_not_open, C: round_changed, V: already_voted. Third: what A replaces.
--- O, from `append_poll`: overloaded, would be A were the backlog not at its limit.
+-- Returns the verdict as a letter, the round of an accepted ballot, and the ballot_id that it replaces.
+-- A: accepted, R: repeated, B: ballot_id_reused, N: poll_not_open, C: round_changed, V: already_voted.
+-- `append_poll` turns A into O (overloaded) while the backlog is full.
 local function decide(gate, record, round, ballot_id, digest, replaces, now)
   local size = record and #record or 0
   for i = 1, size, CLAIMED do
@@ -124,17 +124,17 @@ local function check_head(head_key, now, generation, counted)
   local head = redis.call('HMGET', head_key, 'generation', 'position', 'format', 'at')
   if not head[1] or head[3] ~= FORMAT then return nil end
   if generation and (head[1] ~= generation or tonumber(head[2]) < tonumber(counted)) then return nil end
-  -- Gates go by the clock, and what has closed must not be open again.
+  -- Gates open and close by the clock: if it went back, a closed poll could be open again.
   if head[4] and now < tonumber(head[4]) - TOLERANCE then return nil end
   return tonumber(head[2])
 end
 
--- Heads of logs that were compared with what the database knows since this server started, or took over.
--- Until then one may be an older copy, which would soon have outgrown what it lacks. In memory only, so that
--- each restart forgets it.
+-- The heads that were compared with the database since this server started or took over. Before that, a log
+-- may be an older copy, and new entries would soon hide what is missing. In memory only, so that a restart
+-- clears it.
 local compared = {}
 
--- KEYS: log, head, gates. ARGV: generation, counted, written as far as the caller knows
+-- KEYS: log, head, gates. ARGV: generation, counted position, position written by the caller
 local function compare(keys, args)
   local position = check_head(keys[2], now_ms(), args[1], args[2])
   if not position or position < tonumber(args[3]) then return redis.error_reply('INCONSISTENT') end
@@ -142,6 +142,7 @@ local function compare(keys, args)
   return redis.status_reply('OK')
 end
 
+-- The parts of a column at the picked indexes.
 local function column(text, picked, size)
   if #picked * size == #text then return text end
   local parts = {}
@@ -149,12 +150,12 @@ local function column(text, picked, size)
   return table.concat(parts)
 end
 
--- One poll's ballots of a call: poll, voters (16 a ballot), ballot_ids (16), rounds or 0 (2), picks from
--- the selections (2, from 1), digests of the selections (4), the selections as the reader wants them, and
--- replaces: '' where none is named, else 17 a ballot, '\1' and a ballot_id or '\0' and anything; and the
--- rule by which all of these count apart, or ''.
+-- Appends the ballots of one poll. The arguments from the poll on, with bytes per ballot: voters (16),
+-- ballot_ids (16), rounds (2; 0: any), picks (2; index in the selections, from 1), digests of the selections
+-- (4 each), the selections (MessagePack, stored as they are), replaces (17: '\1' and a ballot_id, or '\0' and
+-- anything; '' if no ballot replaces one), and the rule that quarantines all of these ballots, or ''.
 local function append_poll(keys, claims_key, position, keep, now, full, poll_id, voters, ballot_ids, rounds,
-                           picks, digests, selections, replaces, aside)
+                           picks, digests, selections, replaces, quarantine_rule)
   local gate, claims = gate_of(keys[3], poll_id), claims_of(claims_key)
   local verdicts, known_rounds = {}, {}
   local picked, replaced, replaces_any = {}, {}, false
@@ -190,7 +191,7 @@ local function append_poll(keys, claims_key, position, keep, now, full, poll_id,
       'p', poll_id, 'r', gate.round, 't', string.format('%.0f', now), 'n', #picked,
       'v', column(voters, picked, 16), 'b', column(ballot_ids, picked, 16),
       'i', column(picks, picked, 2), 's', selections, 'x', replaces_any and table.concat(replaced) or '' }
-    if aside ~= '' then fields[#fields + 1], fields[#fields + 2] = 'q', aside end
+    if quarantine_rule ~= '' then fields[#fields + 1], fields[#fields + 2] = 'q', quarantine_rule end
     redis.call('XADD', keys[1], string.format('%.0f-0', position), unpack(fields))
     redis.call('HSET', keys[2], 'position', string.format('%.0f', position), 'at', string.format('%.0f', now))
     write_claims(claims, records, added)
@@ -199,16 +200,17 @@ local function append_poll(keys, claims_key, position, keep, now, full, poll_id,
 end
 
 -- KEYS: log, head, gates, then the claims of each poll
--- ARGV: generation, counted, remembered, uncounted at most, written as far as the caller knows, then 9 a
--- poll (see above). Answers the position of the last entry, and for each poll {letters, the round of those accepted, the rounds of those repeated}.
+-- ARGV: generation, counted position, ballots per claim, limit of the backlog, position written by the caller,
+-- then 9 per poll (see above). Returns the position of the last entry, and for each poll {verdicts, the round
+-- of accepted ballots, the rounds of repeated ones}.
 local function append(keys, args)
   local now = now_ms()
   local position = check_head(keys[2], now, args[1], args[2])
   if not position then return redis.error_reply('INCONSISTENT') end
   if not compared[keys[2]] then return redis.error_reply('UNCOMPARED') end
-  -- An older copy of the log, of which the database can't tell: what it lacks wasn't counted yet.
+  -- An older copy of the log. The database can't tell, since the missing entries weren't counted yet.
   if position < tonumber(args[5]) then return redis.error_reply('INCONSISTENT') end
-  -- Only what is new is refused then: a ballot that is in has the same answer as ever.
+  -- A full backlog refuses new ballots only. A retry of an accepted one still gets its answer.
   local full = position - tonumber(args[2]) >= tonumber(args[4])
   local keep, answers = tonumber(args[3]) * CLAIMED, {}
   for k = 4, #keys do
@@ -221,13 +223,13 @@ local function append(keys, args)
   return answers
 end
 
--- KEYS: log, head, gates, claims. ARGV: voter_key. Answers the claim as it is stored.
+-- KEYS: log, head, gates, claims. ARGV: voter_key. Returns the packed claim.
 local function find(keys, args)
   local field = string.sub(args[1], -FIELD)
   return redis.call('HGET', bucket_of(claims_of(keys[4]), field), field)
 end
 
--- KEYS: log, head, gates, claims. ARGV: remembered, then voter_key and what to add to its claim.
+-- KEYS: log, head, gates, claims. ARGV: ballots per claim, then for each claim voter_key and packed ballots.
 local function restore(keys, args)
   local keep, claims, records, added = tonumber(args[1]) * CLAIMED, claims_of(keys[4]), {}, 0
   for i = 2, #args, 2 do
@@ -240,13 +242,13 @@ local function restore(keys, args)
   return redis.status_reply('OK')
 end
 
--- KEYS: log, head, gates, claims. ARGV: poll, round, packed gate, voters to make room for in this partition
+-- KEYS: log, head, gates, claims. ARGV: poll, round, packed gate, expected voters in this partition
 local function open(keys, args)
   local gate, round = gate_of(keys[3], args[1]), tonumber(args[2])
   if not gate or round > gate.round or (round == gate.round and gate.closed_at == 0) then
     redis.call('HSET', keys[3], args[1], args[3])
     local buckets = math.ceil(tonumber(args[4]) / BUCKET)
-    -- Only where there is no claim yet: with another number of buckets they wouldn't be found.
+    -- Only if there are no claims yet: they wouldn't be found with another number of buckets.
     if buckets > 1 and redis.call('EXISTS', keys[4]) == 0 then
       redis.call('HSET', keys[4], 'count', 0, 'buckets', buckets)
     end
@@ -254,7 +256,7 @@ local function open(keys, args)
   return redis.status_reply('OK')
 end
 
--- ARGV: poll, round. Answers {position of the marker, closing time}, or nothing where a later round is on.
+-- ARGV: poll, round. Returns {position of the marker, closing time}, or {} if a later round has begun.
 local function close(keys, args)
   local gate, round = gate_of(keys[3], args[1]), tonumber(args[2])
   if not gate or gate.round < round then
@@ -287,22 +289,22 @@ local function reset(keys, args)
   return redis.status_reply('OK')
 end
 
--- The position before the first entry that is still there.
+-- The position before the first remaining entry.
 local function trimmed_to(keys)
   local first = redis.call('XRANGE', keys[1], '-', '+', 'COUNT', 1)[1]
   if not first then return tonumber(redis.call('HGET', keys[2], 'position') or 0) end
-  local entries = 1  -- as a marker is; ballots say how many they are
+  local entries = 1  -- of a marker; ballots have their number in 'n'
   for i = 1, #first[2], 2 do
     if first[2][i] == 'n' then entries = tonumber(first[2][i + 1]) end
   end
   return tonumber(string.match(first[1], '%d+')) - entries
 end
 
--- ARGV: position up to which entries may go. How far they are gone stays in the head: a database that has
--- counted less is older than the log.
+-- ARGV: position up to which to delete entries. The head keeps how far the log was trimmed: a database that
+-- has counted less is older than the log.
 local function trim(keys, args)
-  -- MINID, never MAXLEN: a length would evict what isn't counted yet. Exact, since an entry tells in what
-  -- order people voted: it goes when it is no longer needed.
+  -- MINID, because MAXLEN would delete entries that aren't counted yet. Exact ('='), because entries show the
+  -- order in which people voted: none is kept longer than needed.
   redis.call('XTRIM', keys[1], 'MINID', '=', string.format('%.0f-0', tonumber(args[1]) + 1))
   redis.call('HSET', keys[2], 'trimmed', string.format('%.0f', trimmed_to(keys)))
   return redis.status_reply('OK')
@@ -317,8 +319,9 @@ local function make(keys, args)
   return redis.status_reply('OK')
 end
 
--- A rate limit. KEYS: what its windows' names begin with. ARGV: seconds, most, then who casts and how often.
--- Answers {milliseconds to the end of the window, the indexes in ARGV of who is over, from 0}.
+-- Counts casts for a rate limit. KEYS: prefix of the window keys. ARGV: seconds, limit, then for each key of the
+-- limit its name and number of casts. Returns {milliseconds to the end of the window, indexes in ARGV, from 0,
+-- of the keys over the limit}.
 local function count(keys, args)
   local length, most, now = tonumber(args[1]) * 1000, tonumber(args[2]), now_ms()
   local window, left, over = math.floor(now / length), length - now % length, {}
@@ -342,5 +345,5 @@ redis.register_function('landslide_open', open)
 redis.register_function('landslide_close', close)
 redis.register_function('landslide_reset', reset)
 redis.register_function('landslide_make', make)
--- Also while memory is full: it is what makes room.
+-- Allowed while memory is full, since it frees memory.
 redis.register_function { function_name = 'landslide_trim', callback = trim, flags = { 'allow-oom' } }

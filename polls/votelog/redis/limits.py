@@ -1,4 +1,4 @@
-"""Rate limits counted in Redis, for all processes, in the round trip of an append."""
+"""Rate limits in Redis: counted for all processes together, in the round trip of an append."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RedisRateLimits:
         self._keys = keys
 
     def calls_for(self, ballots: Sequence[NewBallot]) -> dict[bytes, Call]:
-        """By kind of rate limit, the call that counts these casts: its keys are of no partition."""
+        """Return the calls that count these casts, by kind of limit. Their keys belong to no partition."""
         calls = {}
         for kind, fields in rate_limits.count_keys(ballot.rate_limit_keys for ballot in ballots).items():
             limit = rate_limits.limits()[kind]
@@ -34,16 +34,17 @@ class RedisRateLimits:
         return calls
 
     def apply(self, calls: Mapping[bytes, Call], answers: Sequence[Any]) -> None:
+        """Block the keys that the answers name."""
         for (_name, _keys, args), answer in zip(calls.values(), answers, strict=True):
             if isinstance(answer, Exception):
-                # Ballots matter more than limits: these count again as soon as the store takes it.
+                # Never fail an append because of a limit.
                 logger.warning("limits_not_counted", extra={"error": str(answer)})
             else:
                 milliseconds, over = answer
                 rate_limits.block_keys((args[index] for index in over), milliseconds / 1000)
 
     def salt(self) -> tuple[bytes, float]:
-        """What addresses are hashed with, and for how many seconds from now: the same for all processes."""
+        """Return the salt that all processes share, and for how many seconds from now it is valid."""
         key = self._keys.limits("salt")
         self._redis.set(key, secrets.token_bytes(16), nx=True, ex=rate_limits.SALT_SECONDS)
         pipe = self._redis.pipeline(transaction=True)

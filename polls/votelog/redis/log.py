@@ -1,9 +1,9 @@
-"""The vote log in Redis Streams: N partitions, decided and appended by one Redis Function.
+"""The vote log in Redis Streams: a Redis Function decides ballots and appends them.
 
-A flush is one pipeline with one Function call per touched partition, and each call speaks for
-its own ballots only. A call whose reply was lost is repeated, and the Function may so run twice:
-the claim on (voter, ballot_id), written in the same call, makes the second run answer the same.
-A refusal of the second run says nothing of the first, so those ballots' outcome is unknown.
+A flush is one pipeline with one Function call per partition, and each call's answer is about its own ballots.
+A call whose reply was lost is repeated, so it may run twice. The claim on (voter, ballot_id), written in the
+same call, makes the second run answer like the first. If the second run is refused, the first may still have
+written: the outcome of those ballots is unknown.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from polls.votelog.redis.limits import RedisRateLimits
 logger = logging.getLogger(__name__)
 
 _SCAN = 1000
-_READ_AT_LEAST = 32  # stream entries a look
-_RESTORE = 2000  # arguments a call, a claim being two
+_MIN_READ = 32  # stream entries per XRANGE
+_RESTORE = 2000  # arguments per call; a claim has two
 _UNKNOWN = Outcome("outcome_unknown")
-_NO_CHECKPOINT = LogInconsistent()  # what of a partition is counted
+_NO_CHECKPOINT = LogInconsistent()
 
-_Polls = dict[tuple[int, str], Columns]  # of one partition, by poll and the rule by which they count apart
+_Polls = dict[tuple[int, str], Columns]  # of a partition, by poll and quarantine rule
 
 
 class RedisVoteLog:
@@ -59,7 +59,7 @@ class RedisVoteLog:
         partitions: int = 0,
         counted: Callable[[], Mapping[int, Head]] = dict,
     ) -> None:
-        """`counted`: what the database has counted, to compare a server with that has started anew."""
+        """counted: reads from the database how far each partition is counted."""
         self.partitions = partitions or settings.VOTE_LOG_PARTITIONS
         self._keys = Keys(prefix or settings.VOTE_LOG_PREFIX)
         connect = partial(
@@ -120,15 +120,14 @@ class RedisVoteLog:
         return "landslide_append", keys, args
 
     def salt(self) -> tuple[bytes, float]:
-        """What addresses are hashed with, and for how many seconds from now: the same for all processes."""
         return self._limits.salt()
 
     def read(self, partition: int, after: int, limit: int) -> list[Block]:
         log, found = self._keys.partition(partition)[0], 0
         blocks: list[Block] = []
         while found < limit:
-            # As many stream entries as there are likely to be ballots left, going by those we have seen.
-            most = max(_READ_AT_LEAST, (limit - found) * len(blocks) // max(found, 1))
+            # Estimate from the blocks so far how many stream entries hold the remaining ballots.
+            most = max(_MIN_READ, (limit - found) * len(blocks) // max(found, 1))
             rows: Any = self._redis.xrange(log, min=f"({after}-0", count=most)
             for entry_id, fields in rows:
                 block = parse_entry(entry_id, dict(fields), after).after(after)
@@ -148,11 +147,11 @@ class RedisVoteLog:
             self._forget_ballots(partition, poll_id, counted.get(partition, 0))
             claims = self._keys.claims(partition, poll_id)
             buckets: Any = self._redis.hget(claims, "buckets")
-            # One more than are in use: an error may have left one behind that was being split off.
+            # One more than are in use: an error during a split may have left another one.
             keys = [f"{claims}:{n}" for n in range(int(buckets or 1) + 1)]
             for start in range(0, len(keys), _SCAN):
                 self._redis.unlink(*keys[start : start + _SCAN])
-            # Last: whoever has to do it once more still finds how many there are.
+            # Delete this last, so that a repetition still knows the number of buckets.
             self._redis.unlink(claims)
 
     def _forget_ballots(self, partition: int, poll_id: int, upto: int) -> None:
@@ -219,7 +218,7 @@ class RedisVoteLog:
             },
         )
         pipe.execute()
-        # The new generation first: from here on nobody who knows the old one appends.
+        # Claims are deleted after the head has a new generation: appends of the old one are refused by now.
         for key in self._redis.scan_iter(match=f"{log[:-4]}:claims:*", count=_SCAN):
             self._redis.unlink(key)
 
@@ -245,7 +244,7 @@ class RedisVoteLog:
         verify(self._redis)
 
     def _call_all(self, function: str, *args: Any) -> list[Any]:
-        """Call a Function on every partition, in one round trip."""
+        """Call a Function on every partition in one round trip."""
         return self._call([(function, self._keys.partition(p), list(args)) for p in range(self.partitions)])
 
     def _call(self, calls: Sequence[Call]) -> list[Any]:
@@ -256,9 +255,9 @@ class RedisVoteLog:
 
 
 def _outcome_of(error: Exception, partition: int, *, lost: bool) -> Outcome:
-    """The outcome of ballots whose call came back with `error`: unknown, unless it surely wrote nothing.
+    """Return the outcome of ballots whose call failed: unknown, unless the call can't have written anything.
 
-    With `lost` the call was sent before, and that time may have written what is refused now.
+    lost: a reply was lost, so the same call may have written before.
     """
     refused = definite_refusal(error)
     if refused is None or lost:
