@@ -205,7 +205,7 @@ def test_an_invite_whose_link_was_cut_off_can_be_pasted(shared_daphne: Any, visi
     page.goto(link.partition("#")[0])
     for pasted, refusal in {
         "": "Paste your invite first",
-        page.url: "There is no invite in this link",
+        page.url: "This link has no invite in it",
         link[:-1]: "this one has 31",
         foreign: f"another poll, {other}",
     }.items():
