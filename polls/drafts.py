@@ -14,8 +14,8 @@ from polls.audit_log import COMMAND, record
 from polls.errors import CodeTaken, IllegalState, Malformed
 from polls.methods import MethodRules, get_method
 from polls.models import Choice, Poll, State
-from polls.text.plain_text import NOTHING_TO_SEE, cleaned, is_visible, isolated, on_one_line, visual_key
-from polls.text.timestamps import OUTSIDE, PASSED, in_window
+from polls.text.plain_text import INVISIBLE_TEXT, cleaned, is_visible, isolated, on_one_line, visual_key
+from polls.text.timestamps import IN_THE_PAST, OUT_OF_BOUNDS, in_bounds
 from polls.voters.networks import canonical_networks
 
 MIN_CHOICES, MAX_CHOICES = 2, 99
@@ -137,7 +137,7 @@ def _clean_text(field: str, text: str) -> str:
     except ValueError as error:
         raise _field_error(field, str(error)) from None
     if not is_visible(text):
-        raise _field_error(field, str(NOTHING_TO_SEE))
+        raise _field_error(field, str(INVISIBLE_TEXT))
     return text
 
 
@@ -166,11 +166,11 @@ def _check_times(poll: Poll, before: Mapping[str, datetime | None]) -> None:
     for name, moment in scheduled_times(poll).items():
         if moment is None or moment == before.get(name):
             continue
-        if not in_window(moment):
-            raise _field_error(name, str(OUTSIDE))
+        if not in_bounds(moment):
+            raise _field_error(name, str(OUT_OF_BOUNDS))
         if moment <= clock.utc_now():
             hint = _(" To open the poll now, leave it empty and open it by hand.")
-            raise _field_error(name, f"{PASSED}{hint if name == 'opens_at' else ''}")
+            raise _field_error(name, f"{IN_THE_PAST}{hint if name == 'opens_at' else ''}")
     if poll.opens_at and poll.closes_at and poll.closes_at <= poll.opens_at:
         raise _field_error("closes_at", _("The poll would close before it opens."))
 

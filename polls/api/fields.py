@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 
-from polls.text.plain_text import NOTHING_TO_SEE, cleaned, is_visible
-from polls.text.timestamps import OUTSIDE, NaiveTime, in_window, parse_rfc_3339
+from polls.text.plain_text import INVISIBLE_TEXT, cleaned, is_visible
+from polls.text.timestamps import OUT_OF_BOUNDS, NaiveTime, in_bounds, parse_rfc_3339
 from polls.voters.networks import canonical_networks
 
 
@@ -21,7 +21,7 @@ class Text(serializers.CharField):
     lines: whether it may have several.
     """
 
-    default_error_messages = {"invisible": NOTHING_TO_SEE}
+    default_error_messages = {"invisible": INVISIBLE_TEXT}
 
     def __init__(self, *, lines: bool = False, **options: Any) -> None:
         super().__init__(**options)
@@ -81,7 +81,7 @@ class Moment(serializers.DateTimeField):
     default_error_messages = {
         "invalid": gettext_lazy("This is no time of RFC 3339, such as 2030-06-30T10:00:00Z."),
         "naive": gettext_lazy("The time zone is missing: end with Z or an offset."),
-        "outside": OUTSIDE,
+        "outside": OUT_OF_BOUNDS,
     }
 
     def __init__(self, **options: Any) -> None:
@@ -96,7 +96,7 @@ class Moment(serializers.DateTimeField):
             self.fail("naive")
         except ValueError:
             self.fail("invalid")
-        if not in_window(moment):
+        if not in_bounds(moment):
             self.fail("outside")
         return moment.astimezone(UTC)
 

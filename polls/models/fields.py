@@ -9,7 +9,7 @@ from typing import Any
 from django.db import models
 
 from polls.text.plain_text import folded
-from polls.text.timestamps import check_window, clamped
+from polls.text.timestamps import clamped, validate_bounds
 
 
 class SearchField(models.TextField):
@@ -38,7 +38,7 @@ class BoundedDateTimeField(models.DateTimeField):
     may contain any time, and no list may fail because of that.
     """
 
-    default_validators = [check_window]
+    default_validators = [validate_bounds]
 
     def deconstruct(self) -> Any:
         name, _path, args, kwargs = super().deconstruct()

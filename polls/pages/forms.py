@@ -11,13 +11,13 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from polls.models import Poll, canonical_code
-from polls.text.plain_text import NOTHING_TO_SEE, cleaned, is_visible
+from polls.text.plain_text import INVISIBLE_TEXT, cleaned, is_visible
 
 
 class LineField(forms.CharField):
     """A line of visible text, cleaned by `polls.text.plain_text`."""
 
-    default_error_messages = {"invisible": NOTHING_TO_SEE}
+    default_error_messages = {"invisible": INVISIBLE_TEXT}
 
     def to_python(self, value: Any) -> str:
         try:

@@ -15,8 +15,8 @@ from django.utils.translation import gettext_lazy as _
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
-OUTSIDE = _("Give a time from 1970 to 2200.")
-PASSED = _("This time has passed.")
+OUT_OF_BOUNDS = _("Give a time from 1970 to 2200.")
+IN_THE_PAST = _("This time has passed.")
 
 #: `date-time` of RFC 3339, section 5.6, including the space that its note allows.
 _RFC_3339 = re.compile(
@@ -43,14 +43,14 @@ def parse_rfc_3339(text: str) -> datetime:
     return moment
 
 
-def in_window(moment: datetime) -> bool:
+def in_bounds(moment: datetime) -> bool:
     return EARLIEST <= moment <= LATEST
 
 
-def check_window(moment: datetime) -> None:
+def validate_bounds(moment: datetime) -> None:
     """Raise ValidationError for a time outside the bounds: a validator for forms and models."""
-    if not in_window(moment):
-        raise ValidationError(OUTSIDE, code="outside")
+    if not in_bounds(moment):
+        raise ValidationError(OUT_OF_BOUNDS, code="outside")
 
 
 def from_milliseconds(count: int) -> datetime:

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone as django_timezone
 
 from polls.models import ApiClient, Poll, Record, State
-from polls.text.timestamps import EARLIEST, LATEST, NaiveTime, in_window, parse_rfc_3339
+from polls.text.timestamps import EARLIEST, LATEST, NaiveTime, in_bounds, parse_rfc_3339
 from tests.factories import make_poll, open_poll
 from tests.polls.admin.test_admin import ADD, FORM, page_of
 from tests.polls.api_client import POLLS, Caller, make_key, refusal
@@ -83,10 +83,10 @@ def test_a_time_without_an_offset_is_a_naive_time() -> None:
 @pytest.mark.full_only
 def test_the_bounds_hold_in_every_time_zone() -> None:
     far = [timezone(timedelta(hours=hours)) for hours in (-14, 14)]
-    assert in_window(EARLIEST) and in_window(LATEST)
-    assert not in_window(EARLIEST - timedelta(microseconds=1))
-    assert not in_window(LATEST + timedelta(microseconds=1))
-    assert not any(in_window(end.replace(tzinfo=zone)) for end in (FIRST, LAST) for zone in far)
+    assert in_bounds(EARLIEST) and in_bounds(LATEST)
+    assert not in_bounds(EARLIEST - timedelta(microseconds=1))
+    assert not in_bounds(LATEST + timedelta(microseconds=1))
+    assert not any(in_bounds(end.replace(tzinfo=zone)) for end in (FIRST, LAST) for zone in far)
 
 
 # --- the API ---
