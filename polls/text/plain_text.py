@@ -42,7 +42,7 @@ _BLANK_SIGNS = r"\u2800\U0001d159"
 _BLANK = re.compile(rf"[\s\x00-\x1f\x7f-\x9f{_IGNORABLE}{_BLANK_SIGNS}]+")
 _GAPS = re.compile(rf"[\s{_BLANK_SIGNS}]+")
 
-INVISIBLE_TEXT = gettext_lazy("There is nothing to see in this text.")
+INVISIBLE_TEXT = gettext_lazy("This text has no visible characters.")
 FIRST_STRONG_ISOLATE, POP_ISOLATE = "\u2068", "\u2069"
 
 
