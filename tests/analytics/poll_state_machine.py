@@ -157,7 +157,7 @@ class PollStateMachine(RuleBasedStateMachine):
     # --- what holds after each step ---
 
     @invariant()
-    def check_invariants(self) -> None:
+    def check_all(self) -> None:
         if not hasattr(self, "model"):
             return  # not begun yet
         self.poll.refresh_from_db()

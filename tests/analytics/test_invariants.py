@@ -277,7 +277,7 @@ class VotingMachine(PollStateMachine):
             self.sweep()
         assert self.model.state != poll_model.CLOSING
         assert all(cast.fate != WAITING for chain in self.model.chains.values() for cast in chain)
-        self.check_invariants()
+        self.check_all()
 
 
 @pytest.fixture
