@@ -1,0 +1,219 @@
+"""Which Redis log is the one that this process and the database know."""
+
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from django.db import OperationalError
+
+from polls.errors import LogInconsistent
+from polls.votelog.contract import VoteLog
+from polls.votelog.entries import Head
+from polls.votelog.redis.log import RedisVoteLog
+from tests.polls.votelog.contract import (
+    GENERATION,
+    NEW,
+    POLL,
+    append,
+    ballot,
+    ballots,
+    check_outcomes,
+    codes,
+    known,
+    make,
+    open_gate,
+    place_of,
+)
+from tests.servers import Redis
+
+
+class TestHeads:
+    def test_it_knows_how_far_it_was_trimmed(self, redis_server: Redis) -> None:
+        log = RedisVoteLog(redis_server.url(), prefix="trimmed", partitions=1)
+        make(log, 100)
+        open_gate(log)
+        for first in (0, 10, 20):
+            log.append([ballot(number) for number in range(first, first + 10)], known(log, 100))
+        log.close(POLL, 1)
+        # Whole blocks go: 101 to 110, to 120, to 130, and the marker at 131.
+        for upto, trimmed in (
+            (90, 100),
+            (110, 110),
+            (115, 110),
+            (120, 120),
+            (110, 120),
+            (130, 130),
+            (131, 131),
+        ):
+            log.trim(0, upto)
+            head = log.heads()[0]
+            assert (upto, head.trimmed) == (upto, trimmed)
+            assert [head.trimmed_past(counted) for counted in (trimmed - 1, trimmed)] == [True, False]
+
+    def test_an_older_copy_that_is_not_behind_what_is_counted_is_refused(
+        self, log: VoteLog, redis_server: Redis
+    ) -> None:
+        """By whoever has written more than it holds, whether or not the database knows of that."""
+        open_gate(log)
+        append(log, *(ballot(number) for number in range(30)))
+        with redis_server.client() as client:
+            for partition in range(3):
+                client.hincrby(f"test:{{{partition}}}:head", "position", -1)
+        refused = append(log, *(ballot(number) for number in range(30, 60)))
+        assert codes(refused) == ["log_inconsistent"] * 30
+        assert not any(head.continues(GENERATION, 0) for head in log.heads().values())
+        other = RedisVoteLog(redis_server.url(), prefix="test", partitions=3)
+        assert all(head.continues(GENERATION, 0) for head in other.heads().values())
+
+    def test_an_older_copy_cannot_outgrow_what_it_lacks(
+        self, start_redis: Callable[..., Redis], tmp_path: Path
+    ) -> None:
+        """A process that has written nothing since, and knows old checkpoints, asks before it appends."""
+        server, counted = start_redis(), dict[int, Head]()
+
+        def process() -> RedisVoteLog:
+            return RedisVoteLog(server.url(), prefix="test", partitions=1, counted=lambda: counted)
+
+        log, idle = process(), process()
+        make(log)
+        open_gate(log)
+        append(log, *(ballot(number) for number in range(10)))
+        append(idle, ballot(10))
+        stale = log.heads()
+        copy = shutil.copytree(server.folder, tmp_path / "copy")
+        append(log, *(ballot(number) for number in range(11, 14)))
+        counted.update(log.heads())
+        server.kill()
+        shutil.rmtree(server.folder)
+        shutil.copytree(copy, server.folder)
+        server.start()
+        for _ in range(2):
+            refused = idle.append([ballot(number) for number in range(20, 30)], stale)
+            assert codes(refused) == ["log_inconsistent"] * 10
+            with pytest.raises(LogInconsistent):
+                idle.close(POLL, 1)
+        assert idle.heads() == stale
+        counted.update(stale)  # where none of what it lacks was counted, it is the log
+        assert codes(idle.append([ballot(20)], stale)) == ["accepted"]
+
+    def test_a_server_is_compared_with_the_database_once_a_start(
+        self, start_redis: Callable[..., Redis]
+    ) -> None:
+        server, asked = start_redis(), list[int]()
+
+        def process() -> RedisVoteLog:
+            return RedisVoteLog(server.url(), prefix="test", partitions=2, counted=counted)
+
+        def counted() -> dict[int, Head]:
+            asked.append(1)
+            return {n: Head(GENERATION, 0) for n in range(2)}
+
+        log = process()
+        make(log)
+        open_gate(log)
+        append(log, ballot(1))
+        append(process(), ballot(2))
+        assert asked == []
+        server.kill()
+        server.start()
+        append(log, ballot(3))
+        append(log, ballot(4))
+        append(process(), *(ballot(number) for number in range(5, 20)))
+        assert asked == [1]
+
+    def test_nobody_vouches_for_a_server_that_started_anew_while_the_database_is_away(
+        self, start_redis: Callable[..., Redis]
+    ) -> None:
+        server, away = start_redis(), True
+
+        def counted() -> dict[int, Head]:
+            if away:
+                raise OperationalError("no database")
+            return {n: Head(GENERATION, 0) for n in range(2)}
+
+        def process() -> RedisVoteLog:
+            return RedisVoteLog(server.url(), prefix="test", partitions=2, counted=counted)
+
+        writer, idle = process(), process()
+        away = False
+        make(writer)
+        open_gate(writer)
+        append(writer, *(ballot(number) for number in range(10)))
+        away = True
+        server.kill()
+        server.start()
+        for log in (writer, idle):
+            assert codes(append(log, ballot(10))) == ["unavailable"]
+        assert len(ballots(writer)) == 10
+        away = False
+        assert append(idle, ballot(10)) == [NEW]
+
+        away = True
+        server.kill()
+        server.start()
+        with server.client() as client:
+            for partition in range(2):
+                client.hset(f"test:{{{partition}}}:head", "position", 1)
+        # Who wrote what it lacks needs no database to tell.
+        assert codes(append(writer, ballot(11))) == ["log_inconsistent"]
+        assert codes(append(process(), ballot(11))) == ["unavailable"]
+        assert len(ballots(writer)) == 11
+
+    def test_what_another_thread_appends_during_a_look_makes_no_older_copy(
+        self, log: VoteLog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        open_gate(log)
+        store = log._redis  # type: ignore[attr-defined]
+
+        def pipeline(*args: Any, **options: Any) -> Any:
+            """Its answer is in, but wasn't looked at, when 30 ballots come."""
+            monkeypatch.undo()
+            pipe = store.pipeline(*args, **options)
+            ask = pipe.execute
+
+            def execute() -> Any:
+                answers = ask()
+                append(log, *(ballot(number) for number in range(30)))
+                return answers
+
+            pipe.execute = execute
+            return pipe
+
+        monkeypatch.setattr(store, "pipeline", pipeline)
+        heads = log.heads().values()
+        assert [head.position for head in heads] == [0, 0, 0]
+        assert all(head.continues(GENERATION, 0) for head in heads)
+
+    @pytest.mark.parametrize(
+        ("why", "code"),
+        [
+            ("inconsistent", "log_inconsistent"),
+            ("database away", "unavailable"),
+            ("Redis away", "outcome_unknown"),
+        ],
+    )
+    def test_a_partition_that_nobody_vouches_for_speaks_for_no_other(
+        self, redis_server: Redis, why: str, code: str
+    ) -> None:
+        """As after a failover of one node of a cluster: what the others have written stays acknowledged."""
+
+        def counted() -> dict[int, Head]:
+            if why == "inconsistent":
+                return {n: Head(GENERATION, 5 if n == 0 else 0) for n in range(3)}
+            raise OperationalError("gone") if why == "database away" else redis.ConnectionError("gone")
+
+        prefix = uuid.uuid4().hex  # the server remembers which heads it has compared
+        log = RedisVoteLog(redis_server.url(), prefix=prefix, partitions=3, counted=counted)
+        with redis_server.client() as client:
+            head: Any = {"generation": GENERATION, "position": 0, "format": "2"}
+            client.hset(f"{prefix}:{{0}}:head", mapping=head)  # not made here: it has to be compared
+        make(log)
+        open_gate(log)
+        batch = [ballot(number) for number in range(60)]
+        outcomes = append(log, *batch)
+        assert codes(outcomes) == ["accepted" if place_of(log, b) else code for b in batch]
+        check_outcomes(log, batch, outcomes)
