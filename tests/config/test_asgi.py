@@ -17,36 +17,36 @@ async def answer(path: str = "/healthz", **headers: str) -> dict[str, str]:
     return {name.decode().lower(): value.decode() for name, value in response["headers"]}
 
 
-async def test_a_sane_request_id_is_kept():
+async def test_valid_request_id_is_kept():
     assert (await answer(x_request_id="proxy-1.2:3_x"))["x-request-id"] == "proxy-1.2:3_x"
 
 
 @pytest.mark.parametrize("given", ["", "short", "a b c d e f", "x" * 81, 'evil"\n[error]'])
-async def test_another_one_is_replaced(given):
+async def test_invalid_request_id_is_replaced(given):
     made = (await answer(x_request_id=given))["x-request-id"]
     assert made != given
     assert len(made) == 16
 
 
-async def test_each_request_has_its_own_id():
+async def test_request_ids_are_unique():
     assert (await answer())["x-request-id"] != (await answer())["x-request-id"]
 
 
-async def test_pages_carry_the_security_headers():
+async def test_responses_carry_security_headers():
     headers = await answer()
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
     assert headers["referrer-policy"] == "same-origin"
 
 
-async def test_an_unknown_websocket_is_told_so():
+async def test_unknown_websocket_path_closes_with_4404():
     socket = WebsocketCommunicator(application, "/ws/nothing/here/")
     connected, _ = await socket.connect(timeout=PATIENCE)
     assert connected
     assert await socket.receive_output(PATIENCE) == {"type": "websocket.close", "code": 4404}
 
 
-async def test_a_server_with_lifespan_is_answered():
+async def test_lifespan_events_are_acknowledged():
     server = ApplicationCommunicator(application, {"type": "lifespan"})
     for step in ("startup", "shutdown"):
         await server.send_input({"type": f"lifespan.{step}"})
@@ -54,7 +54,7 @@ async def test_a_server_with_lifespan_is_answered():
     await server.wait(PATIENCE)
 
 
-async def test_a_body_that_says_it_is_too_large_is_not_read():
+async def test_too_large_content_length_gets_413():
     sent = [(b"host", b"localhost"), (b"content-length", b"99999999"), (b"content-type", b"application/json")]
     answer = await HttpCommunicator(application, "POST", "/admin/", headers=sent).get_response(PATIENCE)
     assert answer["status"] == 413
@@ -62,7 +62,7 @@ async def test_a_body_that_says_it_is_too_large_is_not_read():
 
 
 @pytest.mark.parametrize("path", ["/admin/login/", "/p/ABC/receipt/"])
-async def test_a_length_of_thousands_of_digits_is_no_error_of_ours(path):
+async def test_overlong_content_length_is_a_client_error(path):
     sent = [
         (b"host", b"localhost"),
         (b"content-type", b"application/json"),
@@ -75,7 +75,7 @@ async def test_a_length_of_thousands_of_digits_is_no_error_of_ours(path):
         assert 400 <= (await asked.get_response(PATIENCE))["status"] < 500
 
 
-async def test_a_body_that_turns_out_too_large_is_hung_up_on():
+async def test_body_over_the_limit_is_cut_off():
     seen = []
 
     async def app(scope, receive, send):

@@ -56,7 +56,7 @@ def anybody() -> Client:
     return Client(raise_request_exception=False)
 
 
-def test_no_method_is_too_much_for_an_address(anybody: Any) -> None:
+def test_no_method_causes_a_server_error(anybody: Any) -> None:
     expected_heads(max_age=0)
     poll = open_poll()
     told = answers(anybody, every_address(poll.code), METHODS)
@@ -64,13 +64,13 @@ def test_no_method_is_too_much_for_an_address(anybody: Any) -> None:
     assert len(set(told.values())) > 5
 
 
-def test_nothing_odd_is_too_much_for_an_address(anybody: Any) -> None:
+def test_no_unusual_path_causes_a_server_error(anybody: Any) -> None:
     expected_heads(max_age=0)
     told = answers(anybody, every_address(*ODD), ["GET"])
     assert failed(told) == {}
 
 
-def test_not_even_from_staff(anybody: Any) -> None:
+def test_no_path_causes_a_server_error_for_staff(anybody: Any) -> None:
     expected_heads(max_age=0)
     poll = open_poll()
     anybody.force_login(get_user_model().objects.create_superuser("boss"))

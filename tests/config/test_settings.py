@@ -46,13 +46,13 @@ def documented() -> list[str]:
     return re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs/settings.md").read_text(), re.MULTILINE)
 
 
-def test_every_variable_is_documented_and_every_documented_one_is_read():
+def test_documented_variables_are_those_read_by_the_code():
     read = set().union(*read_by_code().values())
     assert len(read) > 30
     assert sorted(documented()) == sorted(read)
 
 
-def test_only_the_settings_read_the_environment():
+def test_only_settings_read_the_environment():
     readers = {path for path, names in read_by_code().items() if names}
     # serve.py looks whether ALLOWED_HOSTS was given before it follows --host.
     allowed = ("config/settings/", "config/management/commands/serve.py")
@@ -68,7 +68,7 @@ def test_only_the_settings_read_the_environment():
         ('environment.str("E")', set()),
     ],
 )
-def test_the_search_finds_each_way_of_reading(source, names):
+def test_search_finds_each_way_of_reading_a_variable(source, names):
     assert variables_read(source) == names
 
 
@@ -123,7 +123,7 @@ def settings(reader: subprocess.Popen[str], tmp_path: Path) -> Callable[..., str
 FULL = {"DATABASE_URL": "postgres://u:p@db/name", "REDIS_URL": "redis://r:6379/1"}
 
 
-def test_without_redis_one_process_does_everything_on_sqlite(settings):
+def test_defaults_without_redis(settings):
     seen = settings(
         "settings.EMBEDDED, settings.VOTE_LOG, settings.CELERY_BROKER_URL.split(':')[0],"
         " settings.CHANNEL_LAYERS['default']['BACKEND'].split('.')[-1],"
@@ -132,7 +132,7 @@ def test_without_redis_one_process_does_everything_on_sqlite(settings):
     assert seen == "(True, 'database', 'landslide-memory', 'InMemoryChannelLayer', 'IMMEDIATE', 500)"
 
 
-def test_redis_serves_for_everything_that_has_no_address_of_its_own(settings):
+def test_redis_url_is_the_default_of_all_stores(settings):
     seen = settings(
         "settings.EMBEDDED, settings.VOTE_LOG, settings.VOTE_LOG_REDIS_URL, settings.CELERY_BROKER_URL,"
         " settings.COUNT_BATCH, settings.CHANNEL_LAYERS['default']['CONFIG']['hosts'][0]['address']",
@@ -143,13 +143,13 @@ def test_redis_serves_for_everything_that_has_no_address_of_its_own(settings):
     assert seen == "(False, 'redis', 'redis://r:6379/1', 'amqp://rabbit//', 10000, 'redis://other')"
 
 
-def test_no_connection_to_postgresql_can_hold_a_lock_for_ever(settings):
+def test_postgresql_connections_have_timeouts(settings):
     options = settings("settings.DATABASES['default']['OPTIONS']['options']", **FULL)
     for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
         assert limit in options
 
 
-def test_a_value_that_cannot_be_read_is_named(settings):
+def test_unreadable_value_is_named(settings):
     assert "PORT='eighty' can't be read" in settings("settings.PORT", PORT="eighty")
 
 
@@ -180,7 +180,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "value", "advice"), WRONG)
-def test_what_cannot_work_is_told_in_a_sentence(settings, name, value, advice):
+def test_invalid_values_give_a_one_line_hint(settings, name, value, advice):
     told = settings("settings.DEBUG", **{name: value})
     assert told.startswith("ImproperlyConfigured: ") and name in told and advice in told
     assert "hunter2" not in told and "\n" not in told
@@ -197,15 +197,15 @@ def test_what_cannot_work_is_told_in_a_sentence(settings, name, value, advice):
         ("SWEEP_SECONDS", "1e1", "10.0"),
     ],
 )
-def test_what_can_be_meant_is_taken(settings, name, value, wanted):
+def test_alternative_spellings_are_accepted(settings, name, value, wanted):
     assert settings(f"settings.{name}", **{name: value}) == wanted
 
 
-def test_a_secret_may_begin_with_a_dollar_sign(settings):
+def test_secret_may_start_with_a_dollar_sign(settings):
     assert settings("settings.ADMIN_PASSWORD", ADMIN_PASSWORD="$ecret") == "$ecret"
 
 
-def test_the_secret_key_is_made_once_and_for_its_owner_alone(settings, tmp_path):
+def test_secret_key_is_generated_once_in_a_private_file(settings, tmp_path):
     first = settings("settings.SECRET_KEY")
     kept = tmp_path / "data" / "secret_key"
     assert len(first) > 50
@@ -214,7 +214,7 @@ def test_the_secret_key_is_made_once_and_for_its_owner_alone(settings, tmp_path)
     assert [path.name for path in kept.parent.glob(".secret_key*")] == []
 
 
-def test_who_listens_on_all_addresses_answers_to_the_machines_names(settings):
+def test_wildcard_host_allows_the_machines_names(settings):
     assert settings("settings.ALLOWED_HOSTS") == "['localhost', '127.0.0.1', '[::1]']"
     open_to_all = settings("settings.ALLOWED_HOSTS", HOST="0.0.0.0")
     assert ".local'" in open_to_all
@@ -225,13 +225,13 @@ def test_who_listens_on_all_addresses_answers_to_the_machines_names(settings):
     assert given == "['vote.example.org']"
 
 
-def test_cookies_are_secure_where_people_come_over_https(settings):
+def test_cookies_are_secure_with_https(settings):
     expression = "settings.SESSION_COOKIE_SECURE, settings.CSRF_COOKIE_SECURE"
     assert settings(expression) == "(False, False)"
     assert settings(expression, HTTPS="true") == "(True, True)"
 
 
-def test_a_forwarded_scheme_is_only_believed_where_it_was_asked_for(settings):
+def test_forwarded_scheme_is_trusted_only_if_configured(settings):
     expression = "getattr(settings, 'SECURE_PROXY_SSL_HEADER', None)"
     assert settings(expression) == "None"
     asked = settings(expression, PROXY_SSL_HEADER="X-Forwarded-Proto")
@@ -242,7 +242,7 @@ def modes(folder: Path) -> dict[str, str]:
     return {path.name: oct(stat.S_IMODE(path.lstat().st_mode)) for path in [folder, *folder.rglob("*")]}
 
 
-def test_the_data_folder_is_nobody_elses(settings, tmp_path):
+def test_data_folder_is_private(settings, tmp_path):
     data = tmp_path / "data"
     settings("settings.DEBUG")
     assert modes(data) == {
@@ -250,7 +250,7 @@ def test_the_data_folder_is_nobody_elses(settings, tmp_path):
     }  # fmt: skip
 
 
-def test_what_an_earlier_version_left_open_is_closed(settings, tmp_path):
+def test_existing_files_become_private(settings, tmp_path):
     data = tmp_path / "data"
     elsewhere = tmp_path / "elsewhere.sqlite3"
     for folder in (data / "audit", data / "static"):
@@ -271,7 +271,7 @@ def test_what_an_earlier_version_left_open_is_closed(settings, tmp_path):
     assert (modes(elsewhere.parent)["elsewhere.sqlite3"], modes(tmp_path)["outside"]) == ("0o600", "0o666")
 
 
-def test_what_else_lies_in_the_data_folder_is_left_as_it_is(settings, tmp_path):
+def test_other_files_in_the_data_folder_keep_their_mode(settings, tmp_path):
     home = tmp_path / "home"
     (home / "bin").mkdir(parents=True)
     for path in (home / "bin" / "tool", home / "secret_key"):
@@ -289,7 +289,7 @@ def test_what_else_lies_in_the_data_folder_is_left_as_it_is(settings, tmp_path):
     assert (found["secret_key"], found["landslide.sqlite3"]) == ("0o700", "0o600")
 
 
-def test_a_folder_of_everybodys_is_left_as_it_is(settings, tmp_path):
+def test_shared_folder_keeps_its_mode(settings, tmp_path):
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o1777)
@@ -301,7 +301,7 @@ def test_a_folder_of_everybodys_is_left_as_it_is(settings, tmp_path):
     assert modes(shared)["shared"] == "0o1777" and modes(shared)["secret_key"] == "0o600"
 
 
-def test_pages_under_the_public_address_are_our_own(settings):
+def test_public_url_is_a_trusted_origin(settings):
     asked = "settings.TRUSTED_ORIGINS, settings.CSRF_TRUSTED_ORIGINS"
     public = settings(asked, PUBLIC_URL="https://vote.example.org/", TRUSTED_ORIGINS="https://a.example")
     both = ["https://a.example", "https://vote.example.org"]

@@ -40,7 +40,7 @@ def front(system: Landslide) -> Iterator[Nginx]:
         server.remove()
 
 
-def test_nginx_has_nothing_to_say_about_it(front: Nginx) -> None:
+def test_nginx_reports_no_warnings(front: Nginx) -> None:
     said = subprocess.run([*front.command(), "-t"], capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     complaints = [line for line in said.stderr.splitlines() if "[warn]" in line or "[emerg]" in line]
@@ -48,7 +48,7 @@ def test_nginx_has_nothing_to_say_about_it(front: Nginx) -> None:
     assert [line for line in complaints if 'the "user" directive' not in line] == []
 
 
-def test_it_needs_no_folder_that_a_stock_system_lacks() -> None:
+def test_parents_of_all_folders_exist_on_debian() -> None:
     """nginx makes the last folder of a path by itself. Whatever stands above comes with Debian's package."""
     places = re.findall(r"^[^#\n]*?\s(/(?:var|run|etc)/[^\s;]+)", SHIPPED_NGINX.read_text(), re.M)
     assert len(set(places)) >= 4
@@ -56,7 +56,7 @@ def test_it_needs_no_folder_that_a_stock_system_lacks() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="nginx makes its folder and looks at its log as root")
-def test_it_passes_as_it_is_shipped() -> None:
+def test_unchanged_file_is_valid() -> None:
     cache = Path("/var/cache/landslide")
     had = cache.exists()
     said = subprocess.run([install.nginx(), "-t", "-c", SHIPPED_NGINX], capture_output=True, text=True)
@@ -69,7 +69,7 @@ def test_it_passes_as_it_is_shipped() -> None:
 
 
 @pytest.mark.parametrize("page", ["", "results/", "present/"])
-def test_a_page_comes_with_all_it_needs(front: Nginx, client: Client, page: str) -> None:
+def test_pages_and_their_files_are_served(front: Nginx, client: Client, page: str) -> None:
     code = client.make_poll()
     answer = fetch.get(f"{front.url}/p/{code}/{page}")
     assert answer.status_code == 200
@@ -81,7 +81,7 @@ def test_a_page_comes_with_all_it_needs(front: Nginx, client: Client, page: str)
 
 
 @pytest.mark.parametrize("page", ["", "results/", "present/"])
-def test_a_page_is_fetched_once_for_all(front: Nginx, client: Client, page: str) -> None:
+def test_page_is_cached_for_everybody(front: Nginx, client: Client, page: str) -> None:
     code = client.make_poll()
     address = f"{front.url}/p/{code}/{page}"
     first = fetch.get(address)
@@ -92,7 +92,7 @@ def test_a_page_is_fetched_once_for_all(front: Nginx, client: Client, page: str)
     assert (same.status_code, same.content) == (304, b"")
 
 
-def test_a_static_file_is_kept_in_each_encoding(front: Nginx, client: Client) -> None:
+def test_static_file_is_cached_per_encoding(front: Nginx, client: Client) -> None:
     page = fetch.get(f"{front.url}/p/{client.make_poll()}/")
     path = re.findall(r'href="(/static/css/base[^"]+)"', page.text)[0]
     plain = fetch.get(front.url + path, headers={"Accept-Encoding": "identity"})
@@ -103,7 +103,7 @@ def test_a_static_file_is_kept_in_each_encoding(front: Nginx, client: Client) ->
     assert fetch.get(front.url + path, headers={"Accept-Encoding": "br"}).headers["X-Cache"] == "HIT"
 
 
-def test_a_ballot_goes_in_and_comes_out(front: Nginx, client: Client) -> None:
+def test_ballot_is_accepted_and_counted(front: Nginx, client: Client) -> None:
     code = client.make_poll()
     voter = new_voter(front.url, code)
     answer = voter.post(f"/api/v1/polls/{code}/ballots/", json={"selections": [2]}, headers=from_page(front))
@@ -112,7 +112,7 @@ def test_a_ballot_goes_in_and_comes_out(front: Nginx, client: Client) -> None:
     assert voter.get(f"/api/v1/polls/{code}/voter/").json()["voted"] is True
 
 
-def test_a_batch_goes_in(front: Nginx, client: Client) -> None:
+def test_batch_is_accepted(front: Nginx, client: Client) -> None:
     code = client.make_poll()
     ballots = [{"selections": [1], "voter": f"{'v' * 150}-{n}"} for n in range(3000)]
     answer = client.http.post(f"{front.url}/api/v1/polls/{code}/ballots/batch/", json={"ballots": ballots})
@@ -129,7 +129,7 @@ def tally(front: Nginx, code: str) -> dict:
     return fetch.get(f"{front.url}/api/v1/polls/{code}/tally/").json()
 
 
-def test_a_socket_shows_each_change(front: Nginx, client: Client) -> None:
+def test_websocket_shows_each_change(front: Nginx, client: Client) -> None:
     code = client.make_poll()
     with fetch.websocket(f"ws://127.0.0.1:{front.port}/ws/polls/{code}/", origin=front.url) as socket:
 
@@ -143,7 +143,7 @@ def test_a_socket_shows_each_change(front: Nginx, client: Client) -> None:
         assert ballots() == 1
 
 
-def test_a_stream_shows_each_change(front: Nginx, client: Client) -> None:
+def test_event_stream_shows_each_change(front: Nginx, client: Client) -> None:
     code = client.make_poll()
     address = f"{front.url}/api/v1/polls/{code}/stream/"
     with fetch.stream("GET", address, headers={"Accept": "text/event-stream"}) as stream:
@@ -167,7 +167,7 @@ def test_a_stream_shows_each_change(front: Nginx, client: Client) -> None:
 KEPT = {"HIT", "STALE", "UPDATING"}
 
 
-def test_an_unchanged_tally_is_answered_by_nginx_alone(front: Nginx, client: Client) -> None:
+def test_nginx_answers_304_for_an_unchanged_tally(front: Nginx, client: Client) -> None:
     address = f"{front.url}/api/v1/polls/{client.make_poll()}/tally/"
     first = fetch.get(address)
     assert first.headers["X-Cache"] == "MISS"
@@ -178,7 +178,7 @@ def test_an_unchanged_tally_is_answered_by_nginx_alone(front: Nginx, client: Cli
     assert (other.status_code, other.content) == (200, first.content)
 
 
-def test_a_hidden_tally_is_kept_for_nobody(front: Nginx, client: Client) -> None:
+def test_hidden_tally_is_not_cached(front: Nginx, client: Client) -> None:
     code = client.make_poll(results_visible="after_vote")
     address = f"/api/v1/polls/{code}/tally/"
     voted, waiting = new_voter(front.url, code), new_voter(front.url, code)
@@ -190,7 +190,7 @@ def test_a_hidden_tally_is_kept_for_nobody(front: Nginx, client: Client) -> None
         assert {shown.headers["X-Cache"], hidden.headers["X-Cache"]} == {"MISS"}
 
 
-def test_each_voter_has_a_cookie_of_their_own(front: Nginx, client: Client) -> None:
+def test_voter_endpoint_is_not_cached(front: Nginx, client: Client) -> None:
     code = client.make_poll()
     first, second = new_voter(front.url, code), new_voter(front.url, code)
     assert first.cookies["voter"] != second.cookies["voter"]
@@ -201,7 +201,7 @@ def test_each_voter_has_a_cookie_of_their_own(front: Nginx, client: Client) -> N
     assert not any("X-Cache" in answer.headers for answer in answers)
 
 
-def test_who_has_no_cookie_gets_one_and_no_one_elses(front: Nginx, client: Client) -> None:
+def test_each_new_voter_gets_a_cookie(front: Nginx, client: Client) -> None:
     address = f"{front.url}/api/v1/polls/{client.make_poll()}/ballots/"
     answers = [fetch.post(address, json={"selections": [1]}) for _ in range(2)]
     assert {answer.status_code for answer in answers} == {401}
@@ -209,9 +209,7 @@ def test_who_has_no_cookie_gets_one_and_no_one_elses(front: Nginx, client: Clien
 
 
 @pytest.mark.parametrize("page", ["", "results/", "present/"])
-def test_a_poll_is_there_once_it_is_made_whoever_asked_before(
-    front: Nginx, client: Client, page: str
-) -> None:
+def test_404_of_a_poll_is_not_cached(front: Nginx, client: Client, page: str) -> None:
     code = f"NEW{page[:3].upper()}"
     address = f"{front.url}/p/{code}/{page}"
     before = fetch.get(address)
@@ -221,7 +219,7 @@ def test_a_poll_is_there_once_it_is_made_whoever_asked_before(
 
 
 @pytest.mark.parametrize("cookie", ["sessionid=y", f"sessionid={'s' * 32}", "csrftoken=bad", "a=b"])
-def test_no_cookie_passes_the_cache_by(front: Nginx, client: Client, cookie: str) -> None:
+def test_cookies_do_not_bypass_the_cache(front: Nginx, client: Client, cookie: str) -> None:
     code = client.make_poll()
     for address in (f"/p/{code}/", f"/p/{code}/results/", f"/api/v1/polls/{code}/tally/"):
         asked = [fetch.get(front.url + address, headers={"Cookie": cookie}) for _ in range(2)]
@@ -231,7 +229,7 @@ def test_no_cookie_passes_the_cache_by(front: Nginx, client: Client, cookie: str
 
 
 @pytest.mark.parametrize("page", ["p/{}/", "p/{}/present/", "api/v1/polls/{}/tally/"])
-def test_what_everybody_gets_comes_compressed(front: Nginx, client: Client, page: str) -> None:
+def test_public_responses_are_compressed(front: Nginx, client: Client, page: str) -> None:
     address = (
         f"{front.url}/{page.format(client.make_poll(choices=['A choice that is long'] * 1 + list('XYZ')))}"
     )
@@ -246,7 +244,7 @@ def test_what_everybody_gets_comes_compressed(front: Nginx, client: Client, page
 
 
 @pytest.mark.parametrize("page", ["", "admin/login/", "accounts/login/", "nowhere/", "?code=echo"])
-def test_what_may_hold_a_secret_does_not(front: Nginx, page: str) -> None:
+def test_responses_with_secrets_are_not_compressed(front: Nginx, page: str) -> None:
     answer = fetch.get(f"{front.url}/{page}", headers={"Accept-Encoding": "gzip, br"})
     assert "Content-Encoding" not in answer.headers
 
@@ -254,7 +252,7 @@ def test_what_may_hold_a_secret_does_not(front: Nginx, page: str) -> None:
 # --- limits ---
 
 
-def test_what_is_too_large_is_refused_in_our_words(front: Nginx, client: Client) -> None:
+def test_too_large_body_gets_landslides_413(front: Nginx, client: Client) -> None:
     voter = http_client(base_url=front.url, headers={"Content-Type": "application/json"})
     for path, limit in (("ballots", settings.CAST_MAX_BYTES), ("ballots/batch", settings.BATCH_MAX_BYTES)):
         address = f"/api/v1/polls/{client.make_poll()}/{path}/"
@@ -263,7 +261,7 @@ def test_what_is_too_large_is_refused_in_our_words(front: Nginx, client: Client)
         assert_problem(voter.post(address, content=b" " * (limit + 1)), TooLarge())
 
 
-def test_it_speaks_the_languages_that_the_pages_have() -> None:
+def test_cache_key_has_all_languages() -> None:
     block = re.search(r"map \$http_accept_language \$language \{(.*?)\}", SHIPPED_NGINX.read_text(), re.S)
     assert block
     known = re.findall(r"(\w+);", block[1])
@@ -273,7 +271,7 @@ def test_it_speaks_the_languages_that_the_pages_have() -> None:
 # --- what is written down ---
 
 
-def test_nobody_can_read_who_voted_when(front: Nginx, client: Client) -> None:
+def test_access_log_has_no_ballots(front: Nginx, client: Client) -> None:
     code = client.make_poll()
     voter = new_voter(front.url, code)
     receipt = voter.post(f"/api/v1/polls/{code}/ballots/", json={"selections": [1]}).json()["receipt"]

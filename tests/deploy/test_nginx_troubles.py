@@ -85,7 +85,7 @@ class Busy:
 
 
 @pytest.mark.parametrize(("address", "bound"), [(CAST, "max_conns=256"), (BATCH, "max_conns=8")])
-def test_a_ballot_too_many_is_refused_at_once(
+def test_ballot_over_max_conns_is_refused_at_once(
     upstream: Upstream, before: Before, crowd: ThreadPoolExecutor, address: str, bound: str
 ) -> None:
     front = before(upstream.port, {bound: "max_conns=3"})
@@ -100,7 +100,7 @@ def test_a_ballot_too_many_is_refused_at_once(
     assert fetch.post(front.url + address, json=BALLOT).status_code == 202
 
 
-def test_ballots_leave_the_others_their_places(
+def test_ballots_do_not_use_up_other_upstreams(
     upstream: Upstream, before: Before, crowd: ThreadPoolExecutor
 ) -> None:
     front = before(upstream.port, {"max_conns=256": "max_conns=3"})
@@ -114,7 +114,7 @@ def test_ballots_leave_the_others_their_places(
     assert {answer.result().status_code for answer in held} == {202}
 
 
-def test_whoever_looks_is_refused_as_politely(
+def test_reads_over_max_conns_get_a_503_too(
     upstream: Upstream, before: Before, crowd: ThreadPoolExecutor
 ) -> None:
     front = before(upstream.port, {"max_conns=256": "max_conns=3"})
@@ -139,7 +139,7 @@ def assert_page_that_waits(answer: httpx.Response) -> None:
 # --- web processes that die ---
 
 
-def test_a_process_killed_in_mid_cast_leaves_the_outcome_open(
+def test_process_killed_during_a_cast_gives_outcome_unknown(
     shared_embedded: Landslide, before: Before, crowd: ThreadPoolExecutor
 ) -> None:
     system = shared_embedded
@@ -170,7 +170,7 @@ def unread(port: int) -> int:
 
 
 @pytest.mark.parametrize("address", [CAST, BATCH])
-def test_a_ballot_that_was_sent_is_not_sent_to_another(
+def test_sent_ballot_is_not_repeated_on_another_machine(
     upstream: Upstream, before: Before, address: str
 ) -> None:
     upstream.answer = Exchange.hang_up
@@ -184,7 +184,7 @@ def test_a_ballot_that_was_sent_is_not_sent_to_another(
         assert len(upstream.seen) + len(other.seen) == 2, "a ballot came twice"
 
 
-def test_a_ballot_that_could_not_be_sent_goes_to_another(upstream: Upstream, before: Before) -> None:
+def test_unsent_ballot_is_tried_on_another_machine(upstream: Upstream, before: Before) -> None:
     with Upstream.serving() as gone:
         pass
     front = before(upstream.port, also(upstream, gone.port))
@@ -197,14 +197,14 @@ def also(upstream: Upstream, port: int) -> dict[str, str]:
     return {one: f"server 127.0.0.1:{port}; {one}"}
 
 
-def test_an_answer_that_does_not_come_leaves_the_outcome_open(upstream: Upstream, before: Before) -> None:
+def test_missing_response_gives_outcome_unknown(upstream: Upstream, before: Before) -> None:
     front = before(upstream.port, {"proxy_read_timeout 15s": "proxy_read_timeout 1s"})
     busy = Busy(upstream)
     assert_problem(fetch.post(front.url + CAST, json=BALLOT), OutcomeUnknown())
     busy.done.set()
 
 
-def test_half_an_answer_is_none(upstream: Upstream, before: Before) -> None:
+def test_truncated_response_gives_outcome_unknown(upstream: Upstream, before: Before) -> None:
     def begin(exchange: Exchange) -> None:
         exchange.wfile.write(b"HTTP/1.1 202 Acc")
         exchange.hang_up()
@@ -214,14 +214,14 @@ def test_half_an_answer_is_none(upstream: Upstream, before: Before) -> None:
     assert_problem(fetch.post(front.url + CAST, json=BALLOT), OutcomeUnknown())
 
 
-def test_other_requests_claim_nothing_either(upstream: Upstream, before: Before) -> None:
+def test_failed_reads_get_unavailable(upstream: Upstream, before: Before) -> None:
     upstream.answer = Exchange.hang_up
     front = before(upstream.port)
     assert_problem(fetch.post(f"{front.url}/api/v1/polls/DEMO/close/", json={}), Unavailable())
     assert_page_that_waits(fetch.get(front.url + PAGE))
 
 
-def test_our_own_refusals_pass_unchanged(pair: Pair) -> None:
+def test_landslides_own_errors_are_passed_on(pair: Pair) -> None:
     upstream, front = pair
     for status in (409, 429, 500, 502, 503, 504):
         upstream.answer = lambda exchange, status=status: exchange.reply(
@@ -237,7 +237,7 @@ def test_our_own_refusals_pass_unchanged(pair: Pair) -> None:
 # --- the cache ---
 
 
-def test_a_hall_that_asks_for_the_tally_costs_one_question_a_second(
+def test_many_tally_requests_cost_one_upstream_request_a_second(
     upstream: Upstream, before: Before, crowd: ThreadPoolExecutor
 ) -> None:
     upstream.answer = tally_of(upstream)
@@ -269,7 +269,7 @@ def tally_of(upstream: Upstream, **headers: str) -> Callable[[Exchange], None]:
     return answer
 
 
-def test_nobody_waits_while_the_tally_is_renewed(upstream: Upstream, before: Before) -> None:
+def test_stale_tally_is_served_during_a_refresh(upstream: Upstream, before: Before) -> None:
     upstream.answer = tally_of(upstream)
     front = before(upstream.port)
     assert fetch.get(front.url + TALLY).json() == 1
@@ -303,7 +303,7 @@ def test_nobody_waits_while_the_tally_is_renewed(upstream: Upstream, before: Bef
     ],
 )
 @pytest.mark.parametrize("address", [TALLY, PAGE, STATIC])
-def test_what_depends_on_the_visitor_is_not_kept(
+def test_responses_that_depend_on_the_visitor_are_not_cached(
     pair: Pair, address: str, headers: dict[str, str], kept: bool
 ) -> None:
     upstream, front = pair
@@ -314,13 +314,13 @@ def test_what_depends_on_the_visitor_is_not_kept(
 
 
 @pytest.mark.parametrize("address", [CAST, BATCH, VOTER, "/", "/admin/", "/api/v1/polls/"])
-def test_nothing_else_is_kept_whatever_it_says(pair: Pair, address: str) -> None:
+def test_other_addresses_are_never_cached(pair: Pair, address: str) -> None:
     upstream, front = pair
     upstream.answer = tally_of(upstream, **{"Cache-Control": KEPT})
     assert [fetch.get(front.url + address).json() for _ in range(3)] == [1, 2, 3]
 
 
-def test_one_host_gets_nothing_of_another(pair: Pair) -> None:
+def test_cache_is_separate_per_host(pair: Pair) -> None:
     upstream, front = pair
     upstream.answer = tally_of(upstream)
     address = front.url + fresh(PAGE)
@@ -342,7 +342,7 @@ def said(port: int, target: str, host: str, cookie: str = "") -> tuple[int, str]
 
 
 @pytest.mark.parametrize("address", [PAGE, f"{PAGE}present/", TALLY, STATIC])
-def test_no_other_spelling_of_an_address_passes_the_cache_by(pair: Pair, address: str) -> None:
+def test_other_spellings_of_an_address_share_the_cache_entry(pair: Pair, address: str) -> None:
     upstream, front = pair
     upstream.answer = tally_of(upstream, **{"Cache-Control": KEPT})
     address, host = fresh(address), f"localhost:{front.port}"
@@ -361,7 +361,7 @@ def test_no_other_spelling_of_an_address_passes_the_cache_by(pair: Pair, address
     assert said(front.port, address, "localhost:1") == (200, "MISS")
 
 
-def test_the_web_process_is_asked_for_what_the_key_names(pair: Pair) -> None:
+def test_upstream_gets_the_normalised_address(pair: Pair) -> None:
     """Else a request could fill one page's place with another."""
     upstream, front = pair
     upstream.answer = tally_of(upstream, **{"Cache-Control": KEPT})
@@ -377,7 +377,7 @@ def test_the_web_process_is_asked_for_what_the_key_names(pair: Pair) -> None:
     ]
 
 
-def test_cached_pages_are_asked_for_without_cookies(pair: Pair) -> None:
+def test_cached_pages_are_requested_without_cookies(pair: Pair) -> None:
     upstream, front = pair
     for address, passed in (
         *((PAGE, None), (f"{PAGE}results/", None), (f"{PAGE}present/", None), (STATIC, None)),
@@ -393,7 +393,7 @@ def test_cached_pages_are_asked_for_without_cookies(pair: Pair) -> None:
 @pytest.mark.parametrize(
     ("what", "status"), [("no answer", 503), ("nobody", 503), ("too large", 413), ("no slash", 308)]
 )
-def test_no_ballot_is_written_down_whoever_answers(
+def test_no_ballot_is_logged_whether_nginx_or_landslide_answers(
     upstream: Upstream, before: Before, what: str, status: int
 ) -> None:
     with Upstream.serving() as gone:
@@ -413,7 +413,7 @@ def test_no_ballot_is_written_down_whoever_answers(
 
 
 @pytest.mark.parametrize("address", EVERYWHERE)
-def test_a_client_cannot_choose_its_address(pair: Pair, address: str) -> None:
+def test_forwarded_headers_of_clients_are_ignored(pair: Pair, address: str) -> None:
     upstream, front = pair
     claims = {
         "X-Forwarded-For": "203.0.113.7",
@@ -429,7 +429,7 @@ def test_a_client_cannot_choose_its_address(pair: Pair, address: str) -> None:
 
 
 @pytest.mark.parametrize("address", EVERYWHERE)
-def test_a_request_has_one_id_from_end_to_end(pair: Pair, address: str) -> None:
+def test_request_id_is_the_same_end_to_end(pair: Pair, address: str) -> None:
     upstream, front = pair
     upstream.answer = lambda exchange: exchange.reply(
         200, b"", X_Request_ID=exchange.headers["X-Request-ID"], Cache_Control=KEPT
@@ -446,7 +446,7 @@ def test_a_request_has_one_id_from_end_to_end(pair: Pair, address: str) -> None:
 
 
 @pytest.mark.parametrize("address", [CAST, TALLY, VOTER, STREAM, PAGE, STATIC, "/"])
-def test_only_sockets_can_be_upgraded(pair: Pair, address: str) -> None:
+def test_only_websocket_paths_are_upgraded(pair: Pair, address: str) -> None:
     upstream, front = pair
     fetch.get(front.url + fresh(address), headers=UPGRADE)
     told = upstream.seen[0].headers
@@ -467,7 +467,7 @@ def test_only_sockets_can_be_upgraded(pair: Pair, address: str) -> None:
         ("GET", UPGRADE | {"Upgrade": "websocket, h2c"}, None),
     ],
 )
-def test_nothing_but_handshakes_goes_to_where_sockets_are(
+def test_only_handshakes_reach_websocket_paths(
     pair: Pair, method: str, headers: dict[str, str], content: bytes | list[bytes] | None
 ) -> None:
     upstream, front = pair
@@ -477,14 +477,14 @@ def test_nothing_but_handshakes_goes_to_where_sockets_are(
 
 
 @pytest.mark.parametrize("asked", ["websocket", "WebSocket"])
-def test_a_handshake_is_passed_on_as_one(pair: Pair, asked: str) -> None:
+def test_handshake_is_forwarded(pair: Pair, asked: str) -> None:
     upstream, front = pair
     fetch.get(front.url + fresh(SOCKET), headers=UPGRADE | {"Upgrade": asked, "Content-Length": "0"})
     told = upstream.seen[0].headers
     assert (told["Upgrade"], told["Connection"], told["Content-Length"]) == ("websocket", "upgrade", None)
 
 
-def test_refused_ids_are_answered_too(before: Before, crowd: ThreadPoolExecutor) -> None:
+def test_refusals_carry_the_request_id(before: Before, crowd: ThreadPoolExecutor) -> None:
     with Upstream.serving() as gone:
         pass
     front = before(gone.port)

@@ -76,7 +76,9 @@ def start(environment: dict[str, str]) -> Iterator[Callable[[str], Service]]:
         service.remove()
 
 
-def test_every_line_does_its_part(environment: dict[str, str], start: Callable[[str], Service]) -> None:
+def test_each_line_of_the_procfile_works(
+    environment: dict[str, str], start: Callable[[str], Service]
+) -> None:
     assert set(LINES) == {"release", "web", "worker", "beat"}
     run(LINES["release"], environment)
     key = run(f"python manage.py create_api_key tests --scope {' '.join(SCOPES)}", environment).split()[-1]

@@ -191,7 +191,7 @@ def cut(luck: random.Random, whole: bytes) -> list[bytes]:
     return [whole[i:j] for i, j in zip([0, *at], [*at, len(whole)], strict=True)]
 
 
-def test_what_is_hidden_in_a_body_is_not_done(door: Door) -> None:
+def test_requests_hidden_in_bodies_are_not_executed(door: Door) -> None:
     requests = Requests(door)
     honest = acknowledged = 0
     for number in range(CONVERSATIONS):
@@ -215,7 +215,7 @@ def test_what_is_hidden_in_a_body_is_not_done(door: Door) -> None:
     assert converse(direct, [requests.cast(HONEST, from_there)]).startswith(b"HTTP/1.1 202 ")
 
 
-def test_the_same_requests_by_themselves_are_done(door: Door) -> None:
+def test_the_same_requests_sent_openly_are_executed(door: Door) -> None:
     requests = Requests(door)
     close = b"Connection: close\r\n"
     assert converse(door.port, [requests.cast(HIDDEN, close)]).startswith(b"HTTP/1.1 202 ")
@@ -228,7 +228,7 @@ def test_the_same_requests_by_themselves_are_done(door: Door) -> None:
 @pytest.mark.parametrize("in_pieces", [False, True])
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("lines", [H2C, SOCKET, b"Expect: 100-continue\r\n"], ids=["h2c", "socket", "expect"])
-def test_an_honest_cast_counts_once_however_it_asks(
+def test_cast_with_upgrade_or_expect_counts_once(
     door: Door, lines: bytes, chunked: bool, in_pieces: bool
 ) -> None:
     requests = Requests(door)

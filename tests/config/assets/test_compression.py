@@ -30,7 +30,7 @@ async def answer(
     return told, dict(told.headers)
 
 
-async def test_a_public_page_is_compressed() -> None:
+async def test_public_page_is_compressed() -> None:
     told, headers = await answer()
     assert gzip.decompress(told.body) == PAGE
     assert headers[b"content-encoding"] == b"gzip"
@@ -40,13 +40,13 @@ async def test_a_public_page_is_compressed() -> None:
 
 
 @pytest.mark.parametrize("size", [MIN_BYTES, CACHE_MAX_BYTES, CACHE_MAX_BYTES + 1])
-async def test_of_whatever_size(size: int) -> None:
+async def test_body_of_any_size_is_compressed_correctly(size: int) -> None:
     told, _ = await answer(b"x" * size)
     assert gzip.decompress(told.body) == b"x" * size
 
 
 @pytest.mark.parametrize("accepts", ["gzip", "gzip, deflate, br", "br;q=1.0, GZIP;q=0.5", "deflate,gzip;q=1"])
-async def test_who_takes_gzip_gets_it(accepts: str) -> None:
+async def test_accept_encoding_is_respected(accepts: str) -> None:
     assert b"content-encoding" in (await answer(accepts=accepts))[1]
 
 
@@ -65,7 +65,7 @@ async def test_who_takes_gzip_gets_it(accepts: str) -> None:
         {"status": 304, "body": b"", "content-type": ""},
     ],
 )
-async def test_what_is_public_names_one_version_whatever_its_encoding(case: dict[str, Any]) -> None:
+async def test_public_responses_have_weak_etag_and_vary_in_each_encoding(case: dict[str, Any]) -> None:
     told, headers = await answer(**case)
     assert told.body == case.get("body", PAGE)
     assert headers[b"etag"] == b'W/"1"'
@@ -85,20 +85,20 @@ async def test_what_is_public_names_one_version_whatever_its_encoding(case: dict
         {"content-encoding": "br"},
     ],
 )
-async def test_everything_else_goes_as_it_is(case: dict[str, Any]) -> None:
+async def test_other_responses_are_unchanged(case: dict[str, Any]) -> None:
     told, headers = await answer(**case)
     assert told.body == PAGE
     assert headers[b"etag"] == b'"1"'
     assert headers.get(b"content-encoding", b"").decode() == case.get("content-encoding", "")
 
 
-async def test_it_may_differ_by_language_too() -> None:
+async def test_vary_keeps_other_headers() -> None:
     assert (await answer(vary="Accept-Language"))[1][b"vary"] == b"Accept-Language, Accept-Encoding"
     assert (await answer(vary="Accept-Encoding"))[1][b"vary"] == b"Accept-Encoding"
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_tallies_and_pages_come_so_and_what_is_not_public_does_not() -> None:
+async def test_only_public_tallies_and_pages_are_compressed() -> None:
     labels = tuple(f"Choice {number} with a label of some length" for number in range(20))
     poll = await db(make_poll)(choices=labels)
     at = f"/api/v1/polls/{poll.code}"

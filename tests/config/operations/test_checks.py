@@ -91,12 +91,12 @@ def configure(settings, monkeypatch):
     return change
 
 
-def test_settings_that_work_pass(configure):
+def test_valid_settings_pass(configure):
     assert checks.check_settings() == []
 
 
 @pytest.mark.parametrize(("change", "code", "advice"), BROKEN)
-def test_what_cannot_work_is_refused_with_advice(configure, change, code, advice):
+def test_invalid_settings_are_refused_with_a_hint(configure, change, code, advice):
     configure(**change)
     messages = checks.check_settings()
     assert [message.id for message in messages] == [code]
@@ -104,7 +104,7 @@ def test_what_cannot_work_is_refused_with_advice(configure, change, code, advice
     assert "secret" not in f"{messages[0].msg} {messages[0].hint}"
 
 
-def test_a_full_system_on_https_passes_djangos_checks_for_deployment(tmp_path):
+def test_full_mode_on_https_passes_check_deploy(tmp_path):
     done = subprocess.run(
         [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
         cwd=ROOT,

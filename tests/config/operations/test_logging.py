@@ -32,7 +32,7 @@ def written(monkeypatch):
     logger.propagate = True
 
 
-def test_a_line_has_its_time_level_logger_and_extras(written):
+def test_line_has_time_level_logger_and_extras(written):
     logger, lines = written
     logger.warning("counted %s", 3, extra={"partition": 2})
     [line] = lines()
@@ -43,7 +43,7 @@ def test_a_line_has_its_time_level_logger_and_extras(written):
     assert line["timestamp"].endswith("Z")
 
 
-def test_on_the_console_what_somebody_wrote_stays_in_its_line():
+def test_console_escapes_control_characters():
     processors = logging_config("console", "INFO")["formatters"]["structured"]["processors"]
     formatter = structlog.stdlib.ProcessorFormatter(processors=processors)
     record = logging.LogRecord("landslide.test", logging.WARNING, "", 1, "a\nb \x1b[2J\u202e", (), None)
@@ -56,7 +56,7 @@ def test_on_the_console_what_somebody_wrote_stays_in_its_line():
     assert traceback[-1] == r"ValueError: c\x1b[2J"
 
 
-def test_the_request_id_is_in_each_line_of_the_request(written):
+def test_each_line_of_a_request_has_its_request_id(written):
     logger, lines = written
     with structlog.contextvars.bound_contextvars(request_id="abc123"):
         logger.info("inside")
@@ -74,7 +74,7 @@ def test_the_request_id_is_in_each_line_of_the_request(written):
         f"sessionid={SECRET}",
     ],
 )
-def test_a_secret_inside_a_text_is_hidden(written, text):
+def test_secrets_inside_texts_are_redacted(written, text):
     logger, lines = written
     logger.error("it said: %s", text)
     logger.error("%s", {"nested": [text]})
@@ -87,14 +87,14 @@ def test_a_secret_inside_a_text_is_hidden(written, text):
 
 
 @pytest.mark.parametrize("name", ["password", "api_key", "voter_key", "SECRET_KEY", "cookie", "selections"])
-def test_a_field_that_names_a_secret_is_hidden(written, name):
+def test_fields_named_like_secrets_are_redacted(written, name):
     logger, lines = written
     logger.info("event", extra={name: SECRET, "kept": {"also": 1, name: SECRET}})
     assert SECRET not in json.dumps(lines())
     assert lines()[0]["kept"]["also"] == 1
 
 
-def test_the_whole_request_object_stays_out(written):
+def test_request_object_is_not_logged(written):
     logger, lines = written
     logger.warning("Not Found", extra={"request": object(), "status_code": 404})
     assert lines()[0]["status_code"] == 404
@@ -104,7 +104,7 @@ def test_the_whole_request_object_stays_out(written):
 @pytest.mark.parametrize(
     ("logger", "traceback"), [("django.security.DisallowedHost", False), ("polls", True)]
 )
-def test_what_a_client_sent_wrong_is_told_without_a_traceback(logger, traceback):
+def test_client_errors_are_logged_without_traceback(logger, traceback):
     try:
         raise ValueError("on purpose")
     except ValueError as error:
@@ -114,5 +114,5 @@ def test_what_a_client_sent_wrong_is_told_without_a_traceback(logger, traceback)
     assert "one_line" in logging_config("json", "INFO")["handlers"]["stderr"]["filters"]
 
 
-def test_an_unknown_level_still_starts():
+def test_unknown_level_falls_back_to_info():
     assert logging_config("json", "LOUD")["root"]["level"] == "INFO"

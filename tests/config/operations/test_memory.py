@@ -71,7 +71,7 @@ async def send(poll: Poll, name: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("name", HEADERS)
-async def test_no_header_stays(poll: Poll, growth: Any, name: str) -> None:
+async def test_request_headers_are_not_kept_in_memory(poll: Poll, growth: Any, name: str) -> None:
     for number in range(3):  # what is made once is made
         await send(poll, name, number)
     before = growth()
@@ -80,7 +80,7 @@ async def test_no_header_stays(poll: Poll, growth: Any, name: str) -> None:
     assert growth() - before < MANY * LONG / 4
 
 
-async def test_no_code_stays(poll: Poll, growth: Any) -> None:
+async def test_unknown_poll_codes_are_not_kept_in_memory(poll: Poll, growth: Any) -> None:
     async def look(number: int) -> None:
         code = f"{number:06}" * (LONG // 6)
         for path in (f"/api/v1/polls/{code}/stream/", f"/api/v1/polls/{code}/tally/", f"/p/{code}/"):
@@ -93,7 +93,7 @@ async def test_no_code_stays(poll: Poll, growth: Any) -> None:
     assert growth() - before < MANY * LONG / 4
 
 
-async def test_no_forwarded_address_stays_wherever_it_comes_from(settings: Any, growth: Any) -> None:
+async def test_forwarded_addresses_are_not_kept_in_memory(settings: Any, growth: Any) -> None:
     """Casts through every lane come here, from named proxies as from strangers."""
     settings.TRUSTED_PROXIES = ["192.0.2.1"]
     client_address("192.0.2.1", "198.51.100.1")

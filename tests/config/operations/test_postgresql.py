@@ -15,7 +15,7 @@ from tests.servers import PATIENCE, PostgreSQL, wait_for
 pytestmark = pytest.mark.full_only
 
 
-def test_a_server_that_hangs_ends_the_connection_not_the_thread(
+def test_hanging_server_closes_the_connection_in_time(
     start_postgresql: Callable[..., PostgreSQL],
 ) -> None:
     server = start_postgresql()
@@ -31,7 +31,7 @@ def test_a_server_that_hangs_ends_the_connection_not_the_thread(
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_server_that_hangs_is_found_out_on_another_connection(
+def test_hanging_server_is_detected_by_a_probe(
     start_postgresql: Callable[..., PostgreSQL], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Long before the bound, and for who comes next at once."""
@@ -52,7 +52,7 @@ def test_a_server_that_hangs_is_found_out_on_another_connection(
         assert again.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_after_an_outage_nobody_waits_for_the_pool_to_try_again(
+def test_pool_reconnects_on_demand_after_an_outage(
     start_postgresql: Callable[..., PostgreSQL],
 ) -> None:
     server = start_postgresql()
@@ -68,7 +68,7 @@ def test_after_an_outage_nobody_waits_for_the_pool_to_try_again(
             assert again.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_one_that_is_busy_may_take_its_time(
+def test_busy_server_is_waited_for(
     start_postgresql: Callable[..., PostgreSQL], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgresql, "PROBE_AFTER_SECONDS", 0.1)
@@ -88,7 +88,7 @@ def test_one_that_is_busy_may_take_its_time(
     assert all(asked)
 
 
-def test_without_a_place_for_another_connection_it_still_answers(
+def test_server_without_free_connections_counts_as_alive(
     start_postgresql: Callable[..., PostgreSQL], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgresql, "PROBE_AFTER_SECONDS", 0.1)
@@ -99,13 +99,13 @@ def test_without_a_place_for_another_connection_it_still_answers(
         assert connection.execute("SELECT 7 FROM pg_sleep(0.6)").fetchone() == (7,)
 
 
-def test_an_error_of_a_statement_ends_no_connection(start_postgresql: Callable[..., PostgreSQL]) -> None:
+def test_statement_error_keeps_the_connection(start_postgresql: Callable[..., PostgreSQL]) -> None:
     with bounded(30).connect(start_postgresql().url("postgres"), autocommit=True) as connection:
         with pytest.raises(psycopg.OperationalError):
             connection.execute("SET statement_timeout = 1; SELECT pg_sleep(9)")
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_every_connection_is_bounded() -> None:
+def test_all_connections_are_of_the_bounded_class() -> None:
     pool = settings.DATABASES["default"]["OPTIONS"]["pool"]
     assert pool["connection_class"].__qualname__ == "bounded.<locals>.Bounded"

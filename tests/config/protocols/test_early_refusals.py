@@ -84,7 +84,7 @@ async def answer_to(protocol: LandslideHttp, transport: Transport, *pieces: byte
     return head, body
 
 
-async def test_a_whole_cast_is_turned_away_with_the_answer_that_the_lane_gives(
+async def test_whole_cast_gets_the_same_503_as_by_the_asgi_lane(
     lane: AsgiLane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await crowded(lane, monkeypatch)
@@ -99,7 +99,7 @@ async def test_a_whole_cast_is_turned_away_with_the_answer_that_the_lane_gives(
     assert json.loads(unread[1])["code"] == "overloaded"
 
 
-async def test_the_connection_goes_on(lane: AsgiLane, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connection_stays_usable_after_a_503(lane: AsgiLane, monkeypatch: pytest.MonkeyPatch) -> None:
     await crowded(lane, monkeypatch)
     protocol, transport = connected(lane)
     for _ in range(3):
@@ -124,7 +124,7 @@ async def test_the_connection_goes_on(lane: AsgiLane, monkeypatch: pytest.Monkey
         b"",
     ],
 )
-async def test_what_isnt_one_whole_cast_is_read(
+async def test_anything_but_one_whole_cast_is_parsed(
     lane: AsgiLane, monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
     await crowded(lane, monkeypatch)
@@ -135,9 +135,7 @@ async def test_what_isnt_one_whole_cast_is_read(
     assert not said
 
 
-async def test_a_body_that_looks_like_a_cast_is_read_as_a_body(
-    lane: AsgiLane, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_body_that_looks_like_a_cast_is_a_body(lane: AsgiLane, monkeypatch: pytest.MonkeyPatch) -> None:
     await crowded(lane, monkeypatch)
     protocol, transport = connected(lane)
     head = b"POST /elsewhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(CAST)

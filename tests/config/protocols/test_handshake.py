@@ -25,12 +25,12 @@ REGULAR = [
 ]
 
 
-def test_it_answers_the_key_as_the_rfc_does() -> None:
+def test_accept_key_matches_the_rfc() -> None:
     assert accept_key_for(REGULAR) == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
 @pytest.mark.parametrize("missing", [b"host", b"sec-websocket-key", b"sec-websocket-version"])
-def test_a_handshake_without_what_it_needs_is_left_to_uvicorn(missing: bytes) -> None:
+def test_handshake_without_a_required_header_is_left_to_uvicorn(missing: bytes) -> None:
     assert accept_key_for([header for header in REGULAR if header[0] != missing]) is None
 
 
@@ -44,12 +44,12 @@ def test_a_handshake_without_what_it_needs_is_left_to_uvicorn(missing: bytes) ->
         (b"transfer-encoding", b"chunked"),
     ],
 )
-def test_an_odd_handshake_is_left_to_uvicorn(added: tuple[bytes, bytes]) -> None:
+def test_unusual_handshake_is_left_to_uvicorn(added: tuple[bytes, bytes]) -> None:
     assert accept_key_for([*REGULAR, (b"origin", b"http://b"), added]) is None
 
 
 @pytest.mark.parametrize("key", [b"", b"short", b"dGhlIHNhbXBsZSBub25jZQ=!", b"dGhlIHNhbXBsZSBub25jZTEy"])
-def test_a_key_that_is_none_is_left_to_uvicorn(key: bytes) -> None:
+def test_invalid_key_is_left_to_uvicorn(key: bytes) -> None:
     assert accept_key_for([(n, key if n == b"sec-websocket-key" else v) for n, v in REGULAR]) is None
 
 
@@ -66,7 +66,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.mark.parametrize("subprotocols", [None, ["chat"]], ids=["regular", "odd"])
-async def test_an_application_that_wants_no_hand_over_is_served_all_the_same(subprotocols: Any) -> None:
+async def test_application_without_handover_is_served(subprotocols: Any) -> None:
     async with serving(echo) as (_, port):
         address = f"ws://127.0.0.1:{port}/a%20b/?c=d"
         async with fetch.async_websocket(address, subprotocols=subprotocols, compression=None) as client:
@@ -99,7 +99,7 @@ async def fail_later(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.mark.parametrize(("app", "status"), [(refuse, 403), (fail_at_once, 500)])
-async def test_before_it_is_accepted_a_refusal_is_an_http_answer(app: Any, status: int) -> None:
+async def test_refusal_before_accept_is_an_http_response(app: Any, status: int) -> None:
     async with serving(app) as (server, port):
         with pytest.raises(InvalidStatus) as refused:
             await fetch.async_websocket(f"ws://127.0.0.1:{port}/")
@@ -107,7 +107,7 @@ async def test_before_it_is_accepted_a_refusal_is_an_http_answer(app: Any, statu
         assert not server.server_state.connections
 
 
-async def test_an_application_that_fails_says_so_and_leaves_nothing() -> None:
+async def test_failing_application_closes_with_1011() -> None:
     async with serving(fail_later) as (server, port):
         client = await fetch.async_websocket(f"ws://127.0.0.1:{port}/")
         with pytest.raises(ConnectionClosed):
@@ -118,7 +118,7 @@ async def test_an_application_that_fails_says_so_and_leaves_nothing() -> None:
                 await asyncio.sleep(0.01)
 
 
-async def test_who_never_listens_is_not_listened_to_for_ever() -> None:
+async def test_connection_is_aborted_if_the_application_reads_nothing() -> None:
     deaf = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -140,7 +140,7 @@ async def test_who_never_listens_is_not_listened_to_for_ever() -> None:
 
 
 @pytest.mark.parametrize("frame", [b"\x89\x80\0\0\0\0", b"\x81\x80\0\0\0\0", b"\x82\x80\0\0\0\0"])
-async def test_on_an_unknown_uvicorn_who_talks_without_end_is_let_go_too(
+async def test_flooding_client_is_closed_without_the_fast_path_too(
     frame: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(websocket_connection, "ABORT_AFTER_SECONDS", 0.2)
@@ -171,7 +171,7 @@ async def test_on_an_unknown_uvicorn_who_talks_without_end_is_let_go_too(
         writer.close()
 
 
-async def test_nobody_is_handed_a_connection_before_it_is_accepted() -> None:
+async def test_no_handover_before_accept() -> None:
     offered: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

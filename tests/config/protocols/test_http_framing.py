@@ -98,7 +98,7 @@ def chunked(lines: bytes, body: bytes, trailer: bytes = b"") -> bytes:
 @pytest.mark.parametrize("lines", [H2C, WEBSOCKET, WEBSOCKET + b"Upgrade: h2c\r\n"])
 @pytest.mark.parametrize("encode", [post, chunked])
 @pytest.mark.parametrize("pieces", [1, 2, 7])
-async def test_a_body_behind_an_upgrade_is_a_body(
+async def test_body_after_an_upgrade_header_is_a_body(
     protocols: Any, lines: bytes, encode: Any, pieces: int
 ) -> None:
     app, body = Recorder(), b"\r\n" * 3000 + INNER
@@ -110,7 +110,7 @@ async def test_a_body_behind_an_upgrade_is_a_body(
     assert said.count(b"HTTP/1.1 200 OK") == 2
 
 
-async def test_the_last_request_of_a_connection_may_ask_for_an_upgrade(protocols: Any) -> None:
+async def test_upgrade_header_on_the_last_request_of_a_connection(protocols: Any) -> None:
     app = Recorder()
     async with serving(app, **protocols) as (_, port):
         for whole in (
@@ -123,14 +123,14 @@ async def test_the_last_request_of_a_connection_may_ask_for_an_upgrade(protocols
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"PUT"])
-async def test_a_handshake_has_no_body(protocols: Any, method: bytes) -> None:
+async def test_handshake_with_a_body_is_a_plain_request(protocols: Any, method: bytes) -> None:
     app = Recorder()
     async with serving(app, **protocols) as (_, port):
         await converse(port, [post(WEBSOCKET, b"body", b"/ws/", method)])
     assert app.seen == [(method.decode(), "/ws/", b"body")]
 
 
-async def test_the_request_in_hand_hears_that_the_client_has_left(protocols: Any) -> None:
+async def test_active_request_is_told_of_the_disconnect(protocols: Any) -> None:
     """Others that came with it wait behind: uvicorn would tell the last of them alone."""
     heard: list[str] = []
     began, over = asyncio.Event(), asyncio.Event()
@@ -151,7 +151,7 @@ async def test_the_request_in_hand_hears_that_the_client_has_left(protocols: Any
     assert heard == ["http.disconnect"]
 
 
-async def test_a_handshake_waits_for_no_other_answer(protocols: Any) -> None:
+async def test_handshake_behind_an_unanswered_request_is_a_plain_request(protocols: Any) -> None:
     """Else the answer to the first request would be written between the frames of a WebSocket."""
     app = Recorder()
     app.ready.clear()
@@ -182,7 +182,7 @@ async def test_a_handshake_waits_for_no_other_answer(protocols: Any) -> None:
     ],
     ids=["connect", "both", "both, upgrade", "two", "folded", "bare LF", "space", "long"],
 )
-async def test_what_has_no_clear_end_is_refused_once(protocols: Any, request_: bytes) -> None:
+async def test_ambiguous_framing_is_refused_once(protocols: Any, request_: bytes) -> None:
     app = Recorder()
     async with serving(app, **protocols) as (_, port):
         said = await converse(port, [request_ + INNER])
@@ -190,7 +190,7 @@ async def test_what_has_no_clear_end_is_refused_once(protocols: Any, request_: b
     assert said.count(b"HTTP/1.1 ") == said.count(b"HTTP/1.1 400 ") == 1
 
 
-async def test_a_handshake_that_cannot_be_read_is_answered_at_once(protocols: Any) -> None:
+async def test_malformed_handshake_is_answered_at_once(protocols: Any) -> None:
     async with serving(Recorder(), **protocols) as (server, port):
         for odd in (b"Content-Length: 0\r\n", b"Sec-WebSocket-Key: x\r\n", b"Sec-WebSocket-Version: 8\r\n"):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -203,7 +203,7 @@ async def test_a_handshake_that_cannot_be_read_is_answered_at_once(protocols: An
                 await asyncio.sleep(0.005)
 
 
-async def test_frames_that_come_with_the_handshake_are_not_lost() -> None:
+async def test_frames_sent_with_the_handshake_are_received() -> None:
     app = Handing()
     async with serving(app) as (_, port):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -216,7 +216,7 @@ async def test_frames_that_come_with_the_handshake_are_not_lost() -> None:
         writer.close()
 
 
-async def test_trailers_are_no_headers(protocols: Any) -> None:
+async def test_trailers_do_not_become_headers(protocols: Any) -> None:
     app = Recorder()
     async with serving(app, **protocols) as (_, port):
         await converse(port, [chunked(b"", b"body", b"X-Forwarded-For: 203.0.113.9\r\n")])
@@ -224,7 +224,7 @@ async def test_trailers_are_no_headers(protocols: Any) -> None:
     assert b"x-forwarded-for" not in dict(app.headers[0])
 
 
-async def test_empty_lines_buy_no_time(protocols: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_empty_lines_extend_no_timeout(protocols: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read_timeouts, "FIRST_BYTE_SECONDS", 0.3)
     async with serving(Recorder(), timeout_keep_alive=1, **protocols) as (_, port):
         for first in (b"\r\n", post(b"", b"") + b"\r\n"):
@@ -235,7 +235,7 @@ async def test_empty_lines_buy_no_time(protocols: Any, monkeypatch: pytest.Monke
             writer.close()
 
 
-async def test_a_stream_whose_request_has_not_ended_is_not_left_alone(
+async def test_event_stream_with_an_unfinished_request_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(read_timeouts, "HEAD_SECONDS", 0.3)
@@ -269,7 +269,7 @@ def made_up(luck: random.Random) -> tuple[list[bytes], int]:
     return [requests[i:j] for i, j in zip([0, *cuts], [*cuts, len(requests)], strict=True)], count
 
 
-async def test_no_body_ever_becomes_a_request(protocols: Any) -> None:
+async def test_no_body_becomes_a_request(protocols: Any) -> None:
     app = Recorder()
     async with serving(app, **protocols) as (_, port):
         for seed in range(EXAMPLES):

@@ -5,7 +5,7 @@ import asyncio
 from config.protocols.keepalive import Keepalive
 
 
-async def test_the_keepalive_has_one_timer_and_none_without_lines() -> None:
+async def test_keepalive_uses_one_timer_and_none_without_connections() -> None:
     class Line:
         slot = 0
         answered = True

@@ -81,29 +81,29 @@ class Clock:
             await asyncio.sleep(0)
 
 
-async def test_one_that_says_nothing_is_let_go() -> None:
+async def test_silent_connection_is_closed() -> None:
     async with serving(echo) as (_, port):
         assert await told(port) == b""
 
 
-async def test_headers_by_the_drop_have_an_end() -> None:
+async def test_slow_headers_get_408() -> None:
     drops = [b"GET / HTTP/1.1\r\n", *(b"x-drop-%d: 1\r\n" % n for n in range(1000))]
     async with serving(echo) as (_, port):
         assert (await told(port, *drops, pause=0.05)).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_headers_without_end_have_one() -> None:
+async def test_endless_headers_get_431() -> None:
     many = b"".join(b"x-%d: %b\r\n" % (n, b"y" * 500) for n in range(50))
     async with serving(echo) as (_, port):
         assert (await told(port, HEAD, *[many] * 100, pause=0.001)).startswith(b"HTTP/1.1 431 ")
 
 
-async def test_a_body_that_stops_is_not_waited_for() -> None:
+async def test_stalled_body_gets_408() -> None:
     async with serving(echo) as (_, port):
         assert (await told(port, HEAD + b"\r\nbegun")).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_a_body_by_the_drop_has_an_end() -> None:
+async def test_slow_body_gets_408() -> None:
     async with serving(echo) as (_, port):
         answer = await told(port, HEAD + b"\r\n", *[b"x"] * 999, pause=0.1)
         assert answer.startswith(b"HTTP/1.1 408 ")
@@ -122,14 +122,14 @@ async def test_a_body_by_the_drop_has_an_end() -> None:
     ],
 )
 @pytest.mark.parametrize("protocols", [{}, BOUNDED], ids=["known uvicorn", "unknown uvicorn"])
-async def test_it_is_the_same_without_the_fast_path(
+async def test_timeouts_hold_without_the_fast_path(
     protocols: Any, pieces: list[bytes], answer: bytes
 ) -> None:
     async with serving(echo, **protocols) as (_, port):
         assert (await told(port, *pieces)).startswith(answer)
 
 
-async def test_who_takes_a_moment_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pauses_below_the_timeouts_are_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FIRST_BYTE", "HEAD", "BODY_PAUSE", "BODY"):  # so long that a busy machine doesn't matter
         monkeypatch.setattr(read_timeouts, f"{name}_SECONDS", 10_000)
     async with serving(echo, timeout_keep_alive=100_000) as (_, port):
@@ -153,7 +153,7 @@ async def test_who_takes_a_moment_is_answered(monkeypatch: pytest.MonkeyPatch) -
         b"accept: text/event-stream\r\n",
     ],
 )
-async def test_viewers_who_only_listen_stay(lines: bytes) -> None:
+async def test_silent_viewers_stay_connected(lines: bytes) -> None:
     handing = Handing()
     async with serving(handing) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

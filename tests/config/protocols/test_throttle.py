@@ -87,13 +87,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_word_is_heard_at_once(clock: Clock) -> None:
+def test_short_message_is_processed_at_once(clock: Clock) -> None:
     viewer = Viewer(clock, [], "a")
     viewer.input_buffer.add(b"word")
     assert (viewer.heard, viewer.reading, clock.timers) == (b"word", True, [])
 
 
-def test_all_viewers_together_take_their_share_and_no_more(clock: Clock) -> None:
+def test_all_viewers_share_one_time_budget(clock: Clock) -> None:
     order: list[str] = []
     viewers = [Viewer(clock, order, str(number)) for number in range(50)]
     sent = b"x" * SLICE_BYTES * 8
@@ -109,7 +109,7 @@ def test_all_viewers_together_take_their_share_and_no_more(clock: Clock) -> None
     assert clock.now - began >= (work - BURST_SECONDS) / SHARE - 0.1
 
 
-def test_who_says_one_word_waits_for_one_turn_of_the_others(clock: Clock) -> None:
+def test_short_message_waits_at_most_one_round(clock: Clock) -> None:
     order: list[str] = []
     floods = [Viewer(clock, order, "flood") for _ in range(20)]
     for flood in floods:
@@ -121,7 +121,7 @@ def test_who_says_one_word_waits_for_one_turn_of_the_others(clock: Clock) -> Non
     assert order.index("honest") - before <= len(floods)
 
 
-def test_a_slice_that_took_long_holds_nobody_up_for_long(clock: Clock) -> None:
+def test_debt_of_a_slow_slice_is_bounded(clock: Clock) -> None:
     """The machine may have been busy with something else."""
     slow, next_one = Viewer(clock, [], "slow"), Viewer(clock, [], "next")
     slow.process_input = lambda data: setattr(clock, "now", clock.now + 60)  # type: ignore[method-assign]
@@ -134,7 +134,7 @@ def test_a_slice_that_took_long_holds_nobody_up_for_long(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("size", [1, READ_BYTES, 1000, ALLOWED_BYTES])
-def test_more_than_is_allowed_ends_it_once(clock: Clock, size: int) -> None:
+def test_rate_limit_closes_the_connection_once(clock: Clock, size: int) -> None:
     viewer = Viewer(clock, [], "a")
     for _ in range(ALLOWED_BYTES // max(size, READ_BYTES)):
         viewer.input_buffer.add(b"x" * size)
@@ -147,7 +147,7 @@ def test_more_than_is_allowed_ends_it_once(clock: Clock, size: int) -> None:
     assert (viewer.let_go, viewer.reading) == (1, False)
 
 
-def test_after_a_while_it_may_speak_again(clock: Clock) -> None:
+def test_rate_limit_resets_after_its_window(clock: Clock) -> None:
     viewer = Viewer(clock, [], "a")
     for _ in range(20):
         viewer.input_buffer.add(b"x" * ALLOWED_BYTES)
@@ -156,7 +156,7 @@ def test_after_a_while_it_may_speak_again(clock: Clock) -> None:
     assert not viewer.let_go
 
 
-def test_what_waits_is_forgotten_with_its_connection(clock: Clock) -> None:
+def test_unprocessed_input_is_dropped_with_its_connection(clock: Clock) -> None:
     viewer = Viewer(clock, [], "a")
     viewer.input_buffer.add(b"x" * ALLOWED_BYTES)
     heard = viewer.heard
@@ -166,7 +166,7 @@ def test_what_waits_is_forgotten_with_its_connection(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("broken", ["process_input", "resume_reading"])
-def test_an_error_ends_its_own_connection_and_no_other(
+def test_error_aborts_only_its_own_connection(
     clock: Clock, broken: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     order: list[str] = []
@@ -185,7 +185,7 @@ def test_an_error_ends_its_own_connection_and_no_other(
     assert len(caplog.records) == 1
 
 
-def test_an_error_is_not_passed_on_to_who_says_the_next_word(clock: Clock) -> None:
+def test_error_does_not_reach_the_next_connection(clock: Clock) -> None:
     bad, next_one = Viewer(clock, [], "bad"), Viewer(clock, [], "next")
     bad.process_input = Mock(side_effect=RuntimeError("broken"))  # type: ignore[method-assign]
     bad.input_buffer.add(b"word")
@@ -194,7 +194,7 @@ def test_an_error_is_not_passed_on_to_who_says_the_next_word(clock: Clock) -> No
     assert (next_one.heard, bad.cut, next_one.cut) == (b"word", True, False)
 
 
-def test_what_waits_keeps_its_turn_and_its_limits_when_the_connection_is_handed_over(clock: Clock) -> None:
+def test_handover_keeps_queue_position_and_rate_limit(clock: Clock) -> None:
     before, after = Viewer(clock, [], "before"), Viewer(clock, [], "after")
     sent = bytes(range(256)) * (ALLOWED_BYTES // 256)
     input_buffer = before.input_buffer

@@ -6,7 +6,7 @@ from config.protocols import uvicorn_limits, uvicorn_protocols
 from config.protocols.uvicorn_internals import FAST_PATH, LIMITS, Requirements, is_supported
 
 
-def test_the_seam_is_as_we_know_it() -> None:
+def test_pinned_uvicorn_supports_the_fast_path() -> None:
     assert is_supported(FAST_PATH)
     assert uvicorn_protocols.protocol_classes() == (
         uvicorn_protocols.LandslideHttp,
@@ -18,7 +18,7 @@ def changed(requirements: Requirements) -> Requirements:
     return tuple((base, names | {"no_longer_there"}, methods) for base, names, methods in requirements)
 
 
-def test_another_uvicorn_serves_by_plain_sends_within_the_same_bounds(
+def test_uvicorn_without_fast_path_names_gets_the_bounded_classes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(uvicorn_protocols, "FAST_PATH", changed(FAST_PATH))
@@ -28,7 +28,7 @@ def test_another_uvicorn_serves_by_plain_sends_within_the_same_bounds(
     )
 
 
-def test_a_uvicorn_that_cannot_be_bounded_is_not_served_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uvicorn_without_the_names_for_limits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uvicorn_protocols, "LIMITS", changed(LIMITS))
     with pytest.raises(SystemExit, match="Landslide can't protect uvicorn"):
         uvicorn_protocols.protocol_classes()

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.early, pytest.mark.usefixtures("handshake")]
 
 
 @pytest.mark.parametrize("split", [0, 1, 3, 9])
-async def test_what_came_before_the_hand_over_is_heard_after_it(split: int) -> None:
+async def test_messages_before_the_handover_are_delivered_after_it(split: int) -> None:
     app = Handing()
     app.ready.clear()
     async with serving(app) as (_, port):
@@ -32,7 +32,7 @@ async def test_what_came_before_the_hand_over_is_heard_after_it(split: int) -> N
         await until(lambda: recorder.told == ["closed"])
 
 
-async def test_what_came_with_an_odd_handshake_waits_its_turn_across_the_hand_over(
+async def test_input_sent_with_the_handshake_is_throttled_across_the_handover(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(throttle, "BURST_SECONDS", 1e-6)  # one slice, and the others wait

@@ -13,7 +13,7 @@ from tests.servers import PATIENCE
 pytestmark = pytest.mark.early
 
 
-async def test_events_go_out_as_chunks_of_the_response_that_was_begun() -> None:
+async def test_events_are_chunks_of_the_response() -> None:
     app = Handing()
     async with serving(app) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -37,7 +37,7 @@ async def test_events_go_out_as_chunks_of_the_response_that_was_begun() -> None:
         writer.close()
 
 
-async def test_a_stream_ends_with_its_client_and_with_the_server() -> None:
+async def test_stream_ends_with_its_client_or_the_server() -> None:
     app = Handing()
     async with serving(app) as (server, port):
         writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(2)]

@@ -20,7 +20,7 @@ from tests.servers import PATIENCE
 pytestmark = [pytest.mark.early, pytest.mark.usefixtures("handshake")]
 
 
-async def test_one_encoded_frame_reaches_all() -> None:
+async def test_one_encoded_frame_reaches_all_viewers() -> None:
     app = Handing()
     async with serving(app) as (_, port):
         address = f"ws://127.0.0.1:{port}/"
@@ -33,7 +33,7 @@ async def test_one_encoded_frame_reaches_all() -> None:
 
 
 @pytest.mark.parametrize("length", [5, 125, 126, 65535, 65536, 200_000])
-async def test_frames_of_every_length_are_read_as_they_were_meant(length: int) -> None:
+async def test_frames_of_every_length_are_received(length: int) -> None:
     message = Message({"type": "tally", "question": "x" * length})
     app = Handing()
     async with serving(app) as (_, port), fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
@@ -42,7 +42,7 @@ async def test_frames_of_every_length_are_read_as_they_were_meant(length: int) -
         assert await client.recv() == message.text
 
 
-async def test_what_a_client_says_is_heard_and_leaves_nothing_behind() -> None:
+async def test_client_messages_are_delivered_and_the_parser_is_dropped() -> None:
     app = Handing()
     async with serving(app) as (_, port), fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
         recorder = await app.recorder()
@@ -57,7 +57,7 @@ async def test_what_a_client_says_is_heard_and_leaves_nothing_behind() -> None:
         assert line.parser is None
 
 
-async def test_bytes_that_come_one_by_one_make_the_same_message() -> None:
+async def test_message_may_arrive_byte_by_byte() -> None:
     app = Handing()
     async with serving(app) as (_, port):
         _, writer = await raw_socket(port)
@@ -74,7 +74,7 @@ async def test_bytes_that_come_one_by_one_make_the_same_message() -> None:
         writer.close()
 
 
-async def test_pings_of_a_client_that_reads_nothing_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_pongs_pile_up_for_a_client_that_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "ALLOWED_BYTES", 100_000_000)
     app = Handing()
     async with serving(app) as (_, port):
@@ -91,7 +91,7 @@ async def test_pings_of_a_client_that_reads_nothing_do_not_pile_up(monkeypatch: 
         await until(lambda: recorder.told[-1] == "closed")
 
 
-async def test_what_is_sent_in_plenty_is_heard_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_large_input_is_processed_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "BURST_SECONDS", 1e-4)
     app = Handing()
     async with serving(app) as (_, port):
@@ -118,7 +118,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 @pytest.mark.parametrize("size", [1, 5_000])  # frames in a packet
-async def test_who_sends_tiny_frames_without_end_is_let_go(
+async def test_client_flooding_with_tiny_frames_is_closed(
     flood: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(websocket_connection, "ABORT_AFTER_SECONDS", 0.2)
@@ -153,7 +153,7 @@ async def test_who_sends_tiny_frames_without_end_is_let_go(
         assert recorder.told[-1] == "closed"
 
 
-async def test_an_honest_viewer_may_say_what_a_viewer_has_to_say() -> None:
+async def test_normal_viewer_stays_within_the_rate_limit() -> None:
     """Many words at a time, pings of its own, and a message of the largest size."""
     app = Handing()
     async with (
@@ -184,7 +184,7 @@ async def test_an_honest_viewer_may_say_what_a_viewer_has_to_say() -> None:
     # Named, since a mask is another one in each process, and all that share the tests must collect the same.
     ids=["long", "long in parts", "unmasked", "unknown opcode", "nothing continued", "no text", "leaves"],
 )
-async def test_it_closes_as_the_protocol_says(sent: bytes, code: int) -> None:
+async def test_close_codes_follow_the_rfc(sent: bytes, code: int) -> None:
     app = Handing()
     async with serving(app) as (_, port):
         reader, writer = await raw_socket(port)
@@ -195,7 +195,7 @@ async def test_it_closes_as_the_protocol_says(sent: bytes, code: int) -> None:
         writer.close()
 
 
-async def test_nonsense_harms_nobody_but_who_sent_it() -> None:
+async def test_malformed_input_closes_only_its_own_connection() -> None:
     app = Handing()
     async with serving(app) as (server, port), fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
         watching = await app.recorder()
@@ -212,7 +212,7 @@ async def test_nonsense_harms_nobody_but_who_sent_it() -> None:
         await until(lambda: len(server.server_state.connections) == 1)
 
 
-async def test_the_server_says_why_it_closes() -> None:
+async def test_close_code_reaches_the_client() -> None:
     app = Handing()
     async with serving(app) as (_, port), fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
         recorder = await app.recorder()
@@ -225,7 +225,7 @@ async def test_the_server_says_why_it_closes() -> None:
         assert recorder.told == ["closed"]
 
 
-async def test_at_shutdown_viewers_are_sent_elsewhere() -> None:
+async def test_shutdown_closes_viewers_with_1012() -> None:
     app = Handing()
     async with serving(app) as (_, port):
         client = await fetch.async_websocket(f"ws://127.0.0.1:{port}/")
@@ -236,7 +236,7 @@ async def test_at_shutdown_viewers_are_sent_elsewhere() -> None:
     assert recorder.told == ["closed"]
 
 
-async def test_a_zero_window_is_noticed_at_once_and_when_it_opens() -> None:
+async def test_zero_window_pauses_and_resumes_writing() -> None:
     app = Handing()
     async with serving(app) as (_, port):
         reader, writer = await raw_socket(port, receive_buffer=4096)
@@ -259,7 +259,7 @@ async def test_a_zero_window_is_noticed_at_once_and_when_it_opens() -> None:
         writer.close()
 
 
-async def test_who_answers_no_ping_is_dropped_and_who_does_is_not() -> None:
+async def test_only_viewers_without_pong_are_closed() -> None:
     app = Handing()
     interval = 30
 

@@ -128,7 +128,7 @@ def test_streams(healthy: Healthy) -> None:
 
 
 @pytest.mark.parametrize("flood", ["ping", "recheck", "fragments", "text"])
-def test_a_flood_from_somebody_who_reads_nothing(healthy: Healthy, flood: str) -> None:
+def test_flood_from_a_client_that_reads_nothing(healthy: Healthy, flood: str) -> None:
     """24 megabytes of it: neither that nor what would answer it may pile up in the server's memory."""
     frame = bytes(
         {
@@ -153,7 +153,7 @@ def test_a_flood_from_somebody_who_reads_nothing(healthy: Healthy, flood: str) -
         assert resident_bytes(healthy.pid) - before < 16 * MEGABYTE
 
 
-def test_who_leaves_is_forgotten(healthy: Healthy) -> None:
+def test_disconnected_clients_leave_nothing_in_memory(healthy: Healthy) -> None:
     """Many come, say something odd and go: memory doesn't grow with their number."""
     conversation = [handshake(healthy.path), bytes(Frame(b"[" * 3000)), bytes(Frame(b"x", 3))]
 

@@ -43,13 +43,13 @@ def lock_out(**how: Any) -> Any:
     return answer
 
 
-def test_a_name_of_any_length_is_one_that_failed() -> None:
+def test_overlong_username_counts_as_a_failure() -> None:
     for _ in range(2):
         assert attempt(name="b" * 5000).status_code == 200
     assert AccessAttempt.objects.get().failures_since_start == 2
 
 
-def test_who_fails_too_often_is_told_how_long_to_wait() -> None:
+def test_lockout_page_says_how_long_to_wait() -> None:
     answer = lock_out()
     assert "15 minutes" in answer.content.decode()
     assert 840 < int(answer["Retry-After"]) <= 900
@@ -57,13 +57,13 @@ def test_who_fails_too_often_is_told_how_long_to_wait() -> None:
     assert attempt(PASSWORD).status_code == 429  # the right one isn't even looked at
 
 
-def test_nobody_can_keep_an_admin_out_from_elsewhere() -> None:
+def test_lockout_does_not_affect_other_networks() -> None:
     lock_out()
     assert attempt(PASSWORD, address=THERE).status_code == 302
     assert attempt("wrong", name="colleague").status_code == 200  # nor a colleague at the same address
 
 
-def test_going_on_does_not_make_it_longer() -> None:
+def test_more_failures_do_not_extend_a_lockout() -> None:
     lock_out()
     AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(minutes=10))
     answer = attempt()
@@ -72,14 +72,14 @@ def test_going_on_does_not_make_it_longer() -> None:
     assert attempt(PASSWORD).status_code == 302
 
 
-def test_a_log_in_makes_failures_forgotten() -> None:
+def test_successful_login_resets_the_failures() -> None:
     for _ in range(3):
         for _ in range(configured.AXES_FAILURE_LIMIT - 1):
             assert attempt().status_code == 200
         assert attempt(PASSWORD).status_code == 302
 
 
-def test_another_browser_or_a_claimed_address_is_no_way_round(settings: Any) -> None:
+def test_user_agent_and_forged_address_do_not_evade_the_lockout(settings: Any) -> None:
     lock_out(**{"user-agent": "one"})
     assert attempt(PASSWORD, **{"user-agent": "another"}).status_code == 429
     assert attempt(PASSWORD, **{"x-forwarded-for": THERE}).status_code == 429
@@ -88,13 +88,13 @@ def test_another_browser_or_a_claimed_address_is_no_way_round(settings: Any) -> 
     assert attempt(PASSWORD, **{"x-forwarded-for": THERE}).status_code == 302
 
 
-def test_addresses_of_one_customer_are_one() -> None:
+def test_ipv6_addresses_of_one_48_count_together() -> None:
     lock_out(address="2001:db8:5:1::1")
     assert attempt(PASSWORD, address="2001:db8:5:2::7").status_code == 429
     assert attempt(PASSWORD, address="2001:db8:6::1").status_code == 302
 
 
-def test_no_address_and_no_secret_is_kept() -> None:
+def test_neither_address_nor_password_is_stored() -> None:
     attempt("hunter2", **{"user-agent": "Mozilla/5.0 (of one person)"})
     row = AccessAttempt.objects.values().get()
     kept = str(row)
@@ -108,7 +108,7 @@ def test_no_address_and_no_secret_is_kept() -> None:
     assert AccessAttempt.objects.get().ip_address == row_of_another_key
 
 
-def test_what_is_kept_says_nothing_without_the_secret_key(settings: Any) -> None:
+def test_stored_hash_depends_on_the_secret_key(settings: Any) -> None:
     attempt()
     before = AccessAttempt.objects.get().ip_address
     settings.SECRET_KEY = "another"
@@ -116,7 +116,7 @@ def test_what_is_kept_says_nothing_without_the_secret_key(settings: Any) -> None
     assert AccessAttempt.objects.exclude(ip_address=before).exists()
 
 
-def test_an_operator_can_end_it() -> None:
+def test_axes_reset_ends_a_lockout() -> None:
     lock_out()
     call_command("axes_reset_username", "boss", stdout=StringIO())
     assert attempt(PASSWORD).status_code == 302
@@ -125,7 +125,7 @@ def test_an_operator_can_end_it() -> None:
     assert attempt(name="colleague").status_code == 200
 
 
-def test_passwords_asked_for_inside_are_no_way_to_guess_either(boss: User) -> None:
+def test_password_prompts_in_the_admin_count_as_logins(boss: User) -> None:
     """A stolen session must not become a password."""
     from polls import two_factor
     from tests.polls.test_two_factor import code_of

@@ -42,7 +42,7 @@ AS_IT_STARTS = "celery.beat.Service.get_scheduler = told"
 
 @pytest.mark.early
 @pytest.mark.parametrize("when", [IN_A_CALLBACK, AS_IT_STARTS], ids=["in a callback", "as it starts"])
-def test_a_signal_ends_it_wherever_it_is(tmp_path: Path, when: str) -> None:
+def test_stop_signal_ends_beat_in_any_state(tmp_path: Path, when: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", BEAT.format(when=when)],
         cwd=ROOT,

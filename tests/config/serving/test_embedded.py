@@ -28,7 +28,7 @@ BELLS = {name: threading.Event() for name in ("first", "second", "third", "never
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_task_runs_and_the_worker_starts_again_after_a_stop(quiet):
+def test_tasks_run_and_the_worker_restarts_after_a_stop(quiet):
     for bell in ("first", "second"):
         with embedded.EmbeddedWorker():
             ring.delay(bell)
@@ -37,7 +37,7 @@ def test_a_task_runs_and_the_worker_starts_again_after_a_stop(quiet):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_that_fails_is_started_again(quiet, monkeypatch):
+def test_failed_worker_is_restarted(quiet, monkeypatch):
     monkeypatch.setattr(embedded, "RESTART_SECONDS", 0.01)
     controller, failures = embedded.WorkController, iter([RuntimeError("once")])
 
@@ -52,7 +52,7 @@ def test_a_worker_that_fails_is_started_again(quiet, monkeypatch):
         assert BELLS["third"].wait(PATIENCE)
 
 
-def test_a_waiting_worker_wakes_on_a_message_and_not_before():
+def test_waiting_worker_wakes_only_on_a_message():
     broker = Celery(broker="landslide-memory://localhost")
     with broker.connection() as connection, connection.SimpleQueue("wake-test") as queue:
         before = time.monotonic()
@@ -70,7 +70,7 @@ def send(broker: Celery) -> None:
         queue.put("hello")
 
 
-def test_touch_ends_a_wait_without_a_message():
+def test_wake_consumers_ends_a_wait():
     broker = Celery(broker="landslide-memory://localhost")
     with broker.connection() as connection:
         connection.channel()

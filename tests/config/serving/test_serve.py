@@ -68,7 +68,7 @@ def port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-def test_one_command_prepares_serves_says_where_and_keeps_what_is_there(landslide):
+def test_serve_prepare_prints_addresses_and_keeps_the_account(landslide):
     system = landslide(env={"ADMIN_PASSWORD": ""})
     with urllib.request.urlopen(f"{system.url}/healthz", timeout=PATIENCE) as response:
         assert len(response.headers.get_all("Date")) == 1, "a page's countdown goes by the server's clock"
@@ -102,7 +102,7 @@ def password_works(system: Landslide, password: str) -> bool:
     return PBKDF2PasswordHasher().verify(password, encoded)
 
 
-def test_phones_are_given_the_address_in_the_local_network(landslide):
+def test_wildcard_host_prints_the_lan_address(landslide):
     system = landslide(server="daphne", env={"HOST": "0.0.0.0"})
     assert f"{READY} http://{lan_address()}:{system.port}/\n" in system.output()
     assert healthy(f"http://{lan_address()}:{system.port}")
@@ -121,7 +121,7 @@ def can_bind_v6() -> bool:
 
 @pytest.mark.skipif(not can_bind_v6(), reason="no IPv6 here")
 @pytest.mark.parametrize("host", ["::", "[::]", "::1", "[::1]", "0.0.0.0", ""])
-def test_the_address_that_is_shown_is_listened_on(host):
+def test_printed_address_is_reachable(host):
     with web.listen(host, 0) as listener:
         port = listener.getsockname()[1]
         socket.create_connection((network.display_host(host).strip("[]"), port), timeout=PATIENCE).close()
@@ -129,21 +129,21 @@ def test_the_address_that_is_shown_is_listened_on(host):
             socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
 
 
-def test_a_taken_port_is_said_in_a_sentence(tmp_path, port):
+def test_port_in_use_is_reported(tmp_path, port):
     assert f"Port {port} is in use" in refused(tmp_path, PORT=str(port))
 
 
-def test_pending_migrations_are_said_with_what_to_do(tmp_path):
+def test_pending_migrations_are_reported_with_a_hint(tmp_path):
     assert "manage.py migrate" in refused(tmp_path, "--port", "0")
 
 
-def test_a_setting_that_cannot_work_is_refused(tmp_path):
+def test_invalid_settings_and_options_are_refused(tmp_path):
     assert "Set VOTE_LOG to one of" in refused(tmp_path, VOTE_LOG="paper")
     assert "PORT='x' can't be read" in refused(tmp_path, PORT="x")
     assert "--web and --worker need" in refused(tmp_path, "--web", "2")
 
 
-def test_an_absent_database_is_said_in_a_sentence(tmp_path, port):
+def test_unreachable_database_is_reported_without_its_password(tmp_path, port):
     nowhere = {"DATABASE_URL": "postgres://u:hunter2@127.0.0.1:1/x", "REDIS_URL": f"redis://127.0.0.1:{port}"}
     for options in ((), ("--prepare",)):
         said = refused(tmp_path, "--port", "0", *options, **nowhere)
@@ -152,7 +152,7 @@ def test_an_absent_database_is_said_in_a_sentence(tmp_path, port):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_redis_that_keeps_no_promises_is_refused(tmp_path, start_redis, postgresql):
+def test_redis_that_may_lose_ballots_is_refused(tmp_path, start_redis, postgresql):
     weak = start_redis(appendonly="no", maxmemory_policy="allkeys-lru")
     stores = {"DATABASE_URL": postgresql.url(connection.settings_dict["NAME"]), "REDIS_URL": weak.url()}
     for advice in ("appendonly", "noeviction"):
@@ -161,7 +161,7 @@ def test_a_redis_that_keeps_no_promises_is_refused(tmp_path, start_redis, postgr
             client.config_set("appendonly", "yes")  # as advised, and on to what else is wrong
 
 
-def test_a_tree_of_processes_survives_its_children_and_stops_as_one(landslide):
+def test_killed_children_restart_and_all_stop_together(landslide):
     whole = {"web": 2, "worker": 1, "beat": 1}
     system = landslide(mode="full", web=2, worker=1)
     assert {role: len(system.children(role)) for role in whole} == whole
@@ -187,7 +187,7 @@ def a_ballot_is_counted(system: Landslide) -> None:
     close_all()
 
 
-def test_a_killed_parent_takes_its_children_along(landslide):
+def test_children_end_with_a_killed_parent(landslide):
     system = landslide(mode="full", server="daphne", web=1, worker=1)
     a_ballot_is_counted(system)
     family = {each.pid for each in system.family()}

@@ -95,7 +95,7 @@ def started(tree: Tree) -> bool:
     return bool(tree.pids("web") and tree.pids("worker"))
 
 
-def test_a_killed_child_is_started_again_and_the_others_stay(start):
+def test_only_the_killed_child_is_restarted(start):
     tree = start()
     until(lambda: started(tree))
     os.kill(tree.pids("worker")[0], signal.SIGKILL)
@@ -105,7 +105,7 @@ def test_a_killed_child_is_started_again_and_the_others_stay(start):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_web_first_and_then_workers(start, number):
+def test_signal_stops_web_before_workers(start, number):
     tree = start()
     until(lambda: started(tree))
     tree.process.send_signal(number)
@@ -116,7 +116,7 @@ def test_a_signal_stops_web_first_and_then_workers(start, number):
     assert not any(map(alive, tree.pids("web") + tree.pids("worker")))
 
 
-def test_who_does_not_stop_is_killed(start):
+def test_child_that_ignores_sigterm_is_killed(start):
     tree = start("stubborn")
     until(lambda: started(tree))
     tree.process.terminate()
@@ -125,14 +125,14 @@ def test_who_does_not_stop_is_killed(start):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
-def test_a_killed_supervisor_leaves_no_orphan(start):
+def test_killed_supervisor_leaves_no_orphans(start):
     tree = start()
     until(lambda: started(tree))
     tree.process.kill()
     until(lambda: not any(map(alive, tree.pids("web") + tree.pids("worker"))))
 
 
-def test_a_tree_that_never_came_up_gives_up(start):
+def test_supervisor_gives_up_if_children_never_start(start):
     tree = start("fails")
     assert tree.process.wait(PATIENCE) == 1
     assert max(len(tree.pids("web")), len(tree.pids("worker"))) == supervisor.GIVE_UP_AFTER
