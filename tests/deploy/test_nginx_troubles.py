@@ -214,7 +214,7 @@ def test_truncated_response_gives_outcome_unknown(upstream: Upstream, before: Be
     assert_problem(fetch.post(front.url + CAST, json=BALLOT), OutcomeUnknown())
 
 
-def test_failed_reads_get_unavailable(upstream: Upstream, before: Before) -> None:
+def test_other_requests_without_a_response_get_unavailable(upstream: Upstream, before: Before) -> None:
     upstream.answer = Exchange.hang_up
     front = before(upstream.port)
     assert_problem(fetch.post(f"{front.url}/api/v1/polls/DEMO/close/", json={}), Unavailable())
