@@ -1,5 +1,3 @@
-"""App configuration: connect the signal receivers."""
-
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 

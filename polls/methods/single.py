@@ -7,22 +7,10 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from .plurality import check_marks, contribution, votes, winners
+from .plurality import check_marks, contribution, votes, winners  # noqa: F401  (re-exported)
 
 if TYPE_CHECKING:
     from . import MethodRules
-
-__all__ = [
-    "LABEL",
-    "NAME",
-    "SHARE_BASE",
-    "check",
-    "check_rules",
-    "contribution",
-    "default_limits",
-    "votes",
-    "winners",
-]
 
 NAME = "single"
 LABEL = gettext_lazy("Single choice")

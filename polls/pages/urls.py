@@ -1,5 +1,3 @@
-"""Addresses of the voters' pages."""
-
 from django.urls import path, re_path
 
 from polls.pages import sign_in, views
