@@ -81,7 +81,7 @@ class Stream:
         self._arrived.set()
 
     async def event(self) -> dict[str, str]:
-        """The fields of the next event, as a browser would read them."""
+        """Return the fields of the next event, as a browser reads them."""
         async with asyncio.timeout(PATIENCE):
             while b"\n\n" not in self._text:
                 self._arrived.clear()

@@ -1,4 +1,4 @@
-"""A right that is lost while one watches is lost on the open connection too; one that is gained, gained."""
+"""Access that is lost or gained while a viewer watches takes effect on the open connection."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a channel owes its viewers, with connections that are held up when the test says so."""
+"""Channels and subscribers, with fake connections that pause when the test says so."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ HAPPENINGS = ["vote", "move", "reset", "come", "hold", "drain"]
 
 
 class FakeConnection:
-    """Takes `capacity` messages, then is held up until it is drained."""
+    """Takes `capacity` messages, then pauses until it is drained."""
 
     def __init__(self, subscriber: Subscriber, capacity: float = float("inf")) -> None:
         self.subscriber = subscriber
@@ -28,7 +28,7 @@ class FakeConnection:
         self.ended = ""
 
     def send(self, message: Message) -> None:
-        assert not self.writing_paused, "sent to a connection that takes nothing"
+        assert not self.writing_paused, "sent to a paused connection"
         self.got.append(json.loads(message.text))
         self.capacity -= 1
         if self.capacity <= 0:
@@ -113,7 +113,7 @@ async def test_a_connection_paused_during_a_delivery_gets_the_rest_later(channel
     )
 )
 def test_every_connection_ends_at_the_newest_tally_and_never_goes_back(happenings: Any) -> None:
-    """Old snapshot and messages make the fresh snapshot, wherever a connection was paused."""
+    """A snapshot and the messages after it lead to the newest snapshot, wherever a connection paused."""
 
     async def live() -> None:
         channel = Channel(1, "SPRING", lambda subscriber: None)

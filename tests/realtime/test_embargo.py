@@ -1,8 +1,8 @@
-"""What is hidden is nowhere: two worlds that differ only in votes look the same to whoever may not see them.
+"""Hidden tallies stay hidden: votes change no byte that is sent to viewers without access.
 
-Every address that the resolver knows, sockets and streams, by every way in which the application answers:
-status, headers and body, to the byte; for sockets and streams also how much is sent and when, as ballots
-come in. Only what differs from one answer to the next anyway is let off: ids, dates, new cookies, tokens.
+Compared are all addresses that the resolver knows, sockets and streams: status, headers and body of every
+answer; for sockets and streams also how much is sent as ballots are counted. Only values that differ in
+every answer anyway are masked: ids, dates, new cookies, tokens.
 """
 
 import asyncio
@@ -47,9 +47,10 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 
 THEN = datetime(2026, 5, 4, 18, 0, tzinfo=UTC)
 SECRET = b"s" * 32
-#: Prime, and far apart, so that neither they nor their sums and shares come up by chance.
+#: Primes, far apart, so that neither they nor their sums and shares occur by chance.
 FEW, MANY = {1: 7919, 2: 1607, 3: 20_011}, {1: 104_729, 2: 60_013, 3: 50_929}
-#: Nothing of these may be seen by those who watch here; the last is the control.
+#: By code: visibility and state. The viewers here may see none of these tallies but the last, which is the
+#: control.
 POLLS = {
     "HIDDENA": ("after_close", "open"),
     "HIDDENB": ("staff", "open"),
@@ -75,7 +76,7 @@ def forget_everything() -> None:
 
 
 def make_polls(votes: dict[int, int], voter: str) -> None:
-    """Real ballots of a few, one of them the voter's own; those of the crowd only in the tally."""
+    """Make polls with a few real ballots, one of them by `voter`; the other votes are only in the tally."""
     for pk, (code, (results_visible, state)) in enumerate(POLLS.items(), 700_001):
         fields = {"id": pk, "code": code, "secret": SECRET, "results_visible": results_visible}
         drafts.create_poll(["Ant", "Bee", "Cat"], question=f"Who wins, {code}?", **fields)
@@ -109,11 +110,11 @@ def make_polls(votes: dict[int, int], voter: str) -> None:
             Poll.objects.exclude(**{name: None}).update(**{name: THEN})
 
 
-# --- what there is to ask ---
+# --- addresses and viewers ---
 
 
 def routes(resolver: URLResolver | None = None, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every address of the application, as a pattern and what has to be filled in."""
+    """Yield every address of the application: its pattern, and the parameters to fill in."""
     for each in (resolver or get_resolver()).url_patterns:
         pattern = prefix + str(each.pattern)
         if isinstance(each, URLResolver):
@@ -124,9 +125,9 @@ def routes(resolver: URLResolver | None = None, prefix: str = "") -> Iterator[tu
 
 
 def addresses(receipt: str) -> list[str]:
-    """Each route for each poll; what a route wants that nobody has heard of here is a code or a number.
+    """Return every route, filled in for every poll. Other parameters are a code or a number.
 
-    Of the admin's pages, which are all refused in the same way, each for one poll.
+    The admin's pages refuse all viewers alike, so each is requested for one poll only.
     """
     found: dict[str, None] = {}
     for pattern, _ in routes():
@@ -155,7 +156,7 @@ def test_addresses_of_every_kind_are_covered() -> None:
 
 
 def viewers(voter: str) -> dict[str, list[tuple[bytes, bytes]]]:
-    """Those who may see nothing: by the headers that they send."""
+    """Return the viewers without access, each with the headers it sends."""
     user = Client()
     user.force_login(get_user_model().objects.create_user("someone"))
     _, key = ApiClient.objects.create_key(name="third party", scopes=["polls:read"])
@@ -167,11 +168,11 @@ def viewers(voter: str) -> dict[str, list[tuple[bytes, bytes]]]:
     }
 
 
-# --- asking ---
+# --- requests ---
 
-#: For streams have no end: they are read below.
+#: Streams never end: `watched` reads them.
 STREAM = "/stream/"
-#: Knows no poll and no viewer, and takes half a second to make.
+#: Depends on no poll and no viewer, and takes half a second to render.
 SCHEMA = "/api/schema/"
 
 
@@ -179,13 +180,13 @@ Seen = dict[tuple[str, ...], bytes]
 
 
 async def everything(paths: list[str], who: dict[str, list[tuple[bytes, bytes]]]) -> Seen:
-    """All answers, whole: status, headers and body. Errors too, and what other methods are told."""
+    """Return status, headers and body of all answers, including errors and those to HEAD and OPTIONS."""
     answers = {}
     for name, headers in who.items():
         for path in paths:
             if path.startswith("/admin/") and name not in ("anybody", "a user"):
                 continue
-            if name == "a client" and "/api/" not in path:  # a key is for the API alone
+            if name == "a client" and "/api/" not in path:  # keys work only for the API
                 continue
             if path == SCHEMA and name != "anybody":
                 continue
@@ -202,7 +203,7 @@ def told(answer: Answer) -> bytes:
     return b"%d\n%b\n%b" % (answer.status, head, answer.body)
 
 
-#: What differs from one answer to the next, whatever is asked. That it does is checked.
+#: Values that differ from one answer to the next.
 NONCES = re.compile(
     rb"(?<=x-request-id: )\w+"
     rb"|(?i:set-cookie): [^\n]*"
@@ -217,13 +218,13 @@ def bare(answer: bytes) -> bytes:
     return DATES.sub(b"?", NONCES.sub(b"?", answer))
 
 
-# --- watching, as ballots come in ---
+# --- viewers while ballots are counted ---
 
-WATCHED_SECONDS = 1.3  # longer than a room goes without looking at the database
+WATCHED_SECONDS = 1.3  # longer than between two checks of the hub
 
 
 async def watched(voter: str, batches: int) -> Seen:
-    """What sockets and streams of each poll get while so many batches of ballots are counted."""
+    """Return what sockets and streams of each poll receive while this many batches are counted."""
     got: dict[tuple[str, ...], list[bytes]] = {}
     leaving = asyncio.Event()
     watching = []
@@ -278,12 +279,12 @@ async def read(code: str, headers: Any, heard: list[bytes], leaving: asyncio.Eve
 
 
 def without_viewers(heard: list[bytes]) -> list[bytes]:
-    """How many watch is told now and then, and no secret; nor is when a stream may be asked for again."""
+    """Leave out viewer counts and retry times, which are no secret and vary."""
     kept = [part for part in heard if b'"type":"viewers"' not in part]
     return [re.sub(rb"retry: \d+", b"retry: ?", bare(part)) for part in kept]
 
 
-# --- what must hold ---
+# --- tests ---
 
 
 async def look(votes: dict[int, int], voter: str, who: Any, batches: int) -> Seen:
@@ -308,7 +309,7 @@ def of_a_shown_poll(where: tuple[str, ...]) -> bool:
 
 
 def figures(votes: dict[int, int]) -> set[bytes]:
-    """The numbers by which these votes could be told, as they may be written."""
+    """Return the numbers that would give these votes away, in every way they may be written."""
     total = sum(votes.values())
     written = {f"{number}" for number in (*votes.values(), total)}
     written |= {f"{number:,}" for number in (*votes.values(), total)}
@@ -333,9 +334,9 @@ async def test_answers_about_hidden_tallies_do_not_depend_on_votes(monkeypatch: 
         print(where, few[where].decode(errors="replace"), many[where].decode(errors="replace"), sep="\n\n")
     assert different & hidden == set()
     told = {where for where in hidden if any(figure in few[where] for figure in figures(FEW))}
-    # A public key is so many random digits that a figure may be among them.
+    # The digits of a public key may contain a figure by chance.
     assert {where for where in told if where[-1] != "/api/v1/audit-key/"} == set()
-    # The same looking finds what is to be seen.
+    # Control: the same comparison finds the public tally.
     control = {("anybody", "GET", "/api/v1/polls/SHOWN/tally/")}
     control |= {(name, kind, "SHOWN") for name in ("anybody", "a voter") for kind in ("socket", "stream")}
     assert control <= different
@@ -344,7 +345,7 @@ async def test_answers_about_hidden_tallies_do_not_depend_on_votes(monkeypatch: 
 
 
 async def test_staff_see_the_hidden_tallies() -> None:
-    """The control of the controls: what is hidden is there, for those who may see it."""
+    """Control: the hidden tallies are there, for those who may see them."""
     staff = Client()
     user = await db(get_user_model().objects.create_superuser)("boss")
     await db(staff.force_login)(user)

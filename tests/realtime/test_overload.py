@@ -1,4 +1,4 @@
-"""When a process counts as crowded, and what then makes room for ballots."""
+"""When a process counts as overloaded, and what it then does less often."""
 
 import time
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from realtime.overload import OFF_AFTER_SECONDS, ON_AFTER_SECONDS, SAMPLE_SECOND
 
 
 def observations(detector: OverloadDetector, shorts: Iterable[bool], start: float) -> list[bool]:
-    """What it says after each look, a quarter of a second apart."""
+    """Return the flag after each sample, a quarter of a second apart."""
     found = []
     for number, short in enumerate(shorts):
         detector.observe(short=short, now=start + number * SAMPLE_SECONDS)
@@ -86,7 +86,7 @@ def test_during_an_overload_viewer_counts_wait_for_the_heartbeat() -> None:
 
 @pytest.mark.asyncio
 async def test_an_overloaded_process_publishes_the_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By real observations: while ballots are turned away it becomes crowded, and publishes that."""
+    """With real samples: while ballots are refused, the process becomes overloaded and publishes the mode."""
     published: list[str] = []
 
     async def in_thread(function: Any, mode: str) -> None:

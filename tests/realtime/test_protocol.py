@@ -1,4 +1,4 @@
-"""The rules of what is sent to whom, without a server."""
+"""The messages to viewers, and who may see what."""
 
 import itertools
 import json
@@ -88,7 +88,7 @@ def test_winners_are_named_only_after_closing(db: None, state: str) -> None:
 
 
 def test_messages_in_any_order_lead_to_the_fresh_snapshot(db: None) -> None:
-    """A viewer that drops what is lower ends at the newest, whatever is lost, doubled or out of order."""
+    """A viewer that drops older messages ends at the newest, if any are lost, duplicated or reordered."""
     poll = poll_with(db, state="open")
     history = []
     for epoch, revision, votes in itertools.product((1, 2), (1, 2), range(5)):

@@ -1,4 +1,4 @@
-"""Everybody comes back at once: what that may cost is counted in queries, not in seconds."""
+"""Many viewers connect at once, as after a restart; the cost is counted in queries, not in seconds."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ VIEWERS = 200
 
 @contextmanager
 def counted_queries(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """All statements of all threads: a viewer is let in on others than the test's."""
+    """Record the statements of all threads, since viewers are served in other threads than the test's."""
     statements: list[str] = []
     lock = threading.Lock()
 
@@ -44,7 +44,7 @@ async def watch_all(watch: Any, codes: list[str]) -> None:
 async def test_many_viewers_at_once_cost_as_many_queries_as_one(
     watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The look once a second costs one statement, however many watch; here it would blur the count.
+    # The hub's regular check costs one statement however many watch; it would blur the count here.
     monkeypatch.setattr(hub_module, "CHECK_SECONDS", 3600)
     polls = [await db(make_poll)() for _ in range(3)]
     with counted_queries(monkeypatch) as first:

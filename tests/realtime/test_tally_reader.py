@@ -1,4 +1,4 @@
-"""What a channel reads again and again is what it would read for the first time, to the byte."""
+"""Incremental reads of a tally give the same bytes as a first read."""
 
 import random
 from collections.abc import Callable
@@ -25,7 +25,7 @@ LABELS = ["Ant", 'Bee "B"', "<Cat> & Co", "Dög", "🦆", "back\\slash", "שלו
 
 
 def vote(poll: Poll, chance: random.Random) -> None:
-    """What a batch adds, in one of the slots; a change without a sum, now and then."""
+    """Change the tally as a batch does, sometimes without changing a sum."""
     delta = tally_deltas.Delta()
     for key in chance.sample(["1", "2", "3", "77", tallies.BALLOTS], 3):
         delta.tally[poll.pk, poll.round][key] += chance.choice([0, 1, 7, 10**9])
@@ -81,7 +81,7 @@ def test_incremental_reads_equal_fresh_reads(seed: int, method: str, monkeypatch
         if last.frames.document is not None:
             assert last.frames.document == documents.tally_json(documents.document(fresh, visible=True))
         states.add(fresh.poll.state)
-    assert State.CLOSED in states, "this history went nowhere"
+    assert State.CLOSED in states, "no poll was closed in this history"
 
 
 def test_a_tally_is_read_in_one_statement(django_assert_num_queries: Any) -> None:
@@ -105,7 +105,7 @@ def test_an_unchanged_poll_is_not_encoded_again(django_assert_num_queries: Any) 
 
 
 def test_a_poll_that_changes_during_a_read_is_read_again() -> None:
-    """Poll and choices are two statements; what is shown is of one moment all the same."""
+    """Poll and choices are read in two statements, but shown as of one moment."""
     poll = make_poll()
     last = read_poll(poll.pk, None)
     lifecycle.open_poll(poll.pk)

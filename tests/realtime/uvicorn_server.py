@@ -81,7 +81,7 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[tuple[uvicorn.Serve
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        # Not serve(): that one takes the process's signals over.
+        # Not serve(), which installs signal handlers in this process.
         running = asyncio.ensure_future(server._serve(sockets=[listener]))
         async with asyncio.timeout(PATIENCE):
             while not server.started:

@@ -18,7 +18,7 @@ from polls.votelog import get_log
 from polls.voters import identity
 from tests.servers import PATIENCE
 
-#: Django code from an async test.
+#: Calls Django code from an async test.
 db = sync_to_async
 
 
@@ -67,7 +67,7 @@ class Socket:
     async def tally(
         self, wanted: Callable[[dict[str, Any]], bool] = lambda _: True, patience: float = PATIENCE
     ) -> Any:
-        """The next tally that is `wanted`."""
+        """Return the next tally for which `wanted` is true."""
         async with asyncio.timeout(patience):
             while True:
                 message = await self.message()

@@ -1,4 +1,4 @@
-"""Event streams: the WebSocket's messages to those who have none, and the view's refusals to the rest."""
+"""Event streams carry the WebSocket's messages; other requests are refused by the view."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +25,7 @@ def address(code: str) -> str:
 
 @pytest.fixture
 async def stream(watch: Any) -> AsyncIterator[Callable[..., Any]]:
-    """await stream("CODE", cookie=b"…") → a Stream that has begun; `watch` ends the hub afterwards."""
+    """`await stream("CODE", cookie=b"…")` begins a Stream; `watch` stops the hub afterwards."""
     streams: list[Stream] = []
 
     async def begin(code: str, cookie: bytes = b"") -> Stream:
@@ -70,7 +70,7 @@ async def test_it_sends_what_the_socket_sends(stream: Any, watch: Any) -> None:
 
 
 async def test_every_block_has_an_event(stream: Any) -> None:
-    """A client that takes each block for an event finds one in the first, with when to come back."""
+    """Some clients take each block for an event, so the first block holds one, with the retry time."""
     events = await stream((await db(make_poll)()).code)
     first = await events.event()
     assert list(first) == ["retry", "event", "data"]

@@ -1,4 +1,4 @@
-"""Viewers on real servers: the one that hands connections over, and one that knows nothing of that."""
+"""Viewers on real servers: uvicorn, which hands connections over, and Daphne, which doesn't."""
 
 import asyncio
 import json
@@ -69,7 +69,7 @@ async def test_socket_stream_and_endpoint_show_the_same(system: Landslide, clien
 
 
 async def test_view_and_snapshot_give_the_same_answer(system: Landslide, client: Client) -> None:
-    """The first answers come from the view, later ones from the hub; a proxy must not see a difference."""
+    """The first responses come from the view, later ones from the hub; a proxy must see no difference."""
     code = await asyncio.to_thread(client.make_poll)
     address = f"{system.url}/api/v1/polls/{code}/tally/"
     async with fetch.AsyncClient() as http:

@@ -1,4 +1,4 @@
-"""The tally's fast lane answers as the view does, byte for byte, or leaves the answer to it."""
+"""The tally lane answers as the view does, byte for byte, or passes the request on."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 
 
 class Behind:
-    """The application behind the lane, which counts what is passed on to it."""
+    """The application behind the lane; counts the requests that are passed on."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -44,7 +44,7 @@ async def get(app: Any, code: str, *headers: tuple[bytes, bytes]) -> Answer:
 
 
 async def warmed(lane: TallyLane, code: str) -> bytes:
-    """The ETag of a tally that the lane answers by itself from now on."""
+    """Make requests until the lane can answer by itself; return the tally's ETag."""
     first = await get(lane, code)
     etag = {name.lower(): value for name, value in first.headers}[b"etag"]
     await get(lane, code, (b"if-none-match", etag))
@@ -55,7 +55,7 @@ async def warmed(lane: TallyLane, code: str) -> bytes:
 
 @pytest.fixture(autouse=True)
 def _trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine the hub may look at the database too late to be trusted."""
+    """On a busy machine the hub may check the database too late for the lane to trust it."""
     monkeypatch.setattr("realtime.connections.tally_endpoint.TRUSTED_SECONDS", 3600.0)
 
 
@@ -79,7 +79,7 @@ async def test_the_lane_repeats_answers_of_the_view(lane: Any) -> None:
 
 
 async def test_a_change_in_this_process_is_visible_at_once(lane: Any) -> None:
-    """In the process that counts or closes, no answer is older than the step that was answered before it."""
+    """In the process that counts or closes, no response is older than a change that was confirmed before."""
     front, behind = lane
     poll = await db(make_poll)()
     await warmed(front, poll.code)
@@ -94,7 +94,7 @@ async def test_a_change_in_this_process_is_visible_at_once(lane: Any) -> None:
     seen = behind.asked
     await until(lambda: hub_module.get_hub().find_channel(poll.code).change_seen is not None)
     async with asyncio.timeout(PATIENCE):
-        while behind.asked != seen:  # until it answers by itself again
+        while behind.asked != seen:  # until the lane answers by itself again
             seen = behind.asked
             await asyncio.sleep(0.05)
             await get(front, poll.code)
@@ -121,7 +121,7 @@ async def test_requests_keep_a_channel_open_and_idle_channels_close(
     channel = hub.find_channel(poll.code)
     channel.last_used_at -= 1800
     await get(front, poll.code)
-    channel.last_used_at -= 1800  # an hour in all, had nobody asked
+    channel.last_used_at -= 1800  # an hour in all if the request didn't count
     await hub._check_channels()
     assert hub.find_channel(poll.code) is channel
     channel.last_used_at -= 3600
@@ -197,7 +197,7 @@ def comparable(headers: Headers) -> Headers:
 
 
 class Differential:
-    """A few polls, and the two ways to ask about them, on an event loop that lasts."""
+    """A few polls, and two applications to ask about them, on one event loop."""
 
     def __init__(self) -> None:
         self.runner = asyncio.Runner()
@@ -225,7 +225,7 @@ class Differential:
         sent = [(name, value.replace(b"ETAG", self.etag)) for name, value in sent]
         path = address(self.codes[request["code"]])
         scope = http_scope(request["method"], path, sent, request["query"], scheme=request["scheme"])
-        # Twice, for the lane may have to see an answer before it gives it.
+        # Twice, since the lane has to see an answer before it can repeat it.
         self.runner.run(ask(self.lane, dict(scope)))
         passed_on = self.behind.asked
         fast = self.runner.run(ask(self.lane, dict(scope)))

@@ -1,4 +1,4 @@
-"""Viewers on real sockets' protocol, with the real channel layer, log and database."""
+"""Viewers on WebSockets, with the real channel layer, vote log and database."""
 
 import asyncio
 import json
@@ -68,7 +68,7 @@ async def test_a_burst_of_changes_is_conflated(watch: Any) -> None:
         assert message["ballots"] > last, "a viewer's tally ran backwards or was sent twice"
         frames, last = frames + 1, message["ballots"]
     await work
-    # A bound by the clock that ran, not a demand on speed: one a tick, and the first at once.
+    # An upper bound by the time that passed: one frame per tick, and the first at once.
     assert frames <= (asyncio.get_running_loop().time() - started) / hub_module.TICK_SECONDS + 2
 
 
@@ -271,7 +271,7 @@ async def test_a_slow_viewer_gets_only_the_newest_tally(watch: Any) -> None:
 
 
 async def test_hints_arrive_through_the_channels_group(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the look at the database switched off, only the group can have brought it."""
+    """Without the hub's regular check, only the group can have brought the change."""
     monkeypatch.setattr(hub_module, "CHECK_SECONDS", 3600)
     monkeypatch.setattr("realtime.hint_receiver.READY_TIMEOUT_SECONDS", PATIENCE)
     poll = await db(make_poll)()
@@ -284,7 +284,7 @@ async def test_hints_arrive_through_the_channels_group(watch: Any, monkeypatch: 
 
 
 async def test_a_foreign_host_is_refused(watch: Any) -> None:
-    """A page whose name was made to point here has an origin to match, but a host that isn't ours."""
+    """After DNS rebinding, a foreign page has a matching origin, but its host isn't ours."""
     poll = await db(make_poll)()
     socket = await watch(poll.code, origin="http://evil.example", host="evil.example")
     closed = await socket.raw.receive_output(timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""The results page and the presenter's screen, as the server makes them."""
+"""The results page and the presenter's screen as the server renders them."""
 
 import xml.etree.ElementTree as ElementTree
 from typing import Any
@@ -19,7 +19,7 @@ def test_question_and_choices_need_no_script(page: str) -> None:
     poll = make_poll("Tea", "Coffee", question="What will it be?", open=True)
     source = html(f"/p/{poll.code}/{page}")
     assert "What will it be?</h1>" in source
-    assert source.count('class="bar-label"') == 3  # and the one that is cloned
+    assert source.count('class="bar-label"') == 3  # two choices and the template
     assert '<table class="figures">' in source
     assert "<noscript>" in source
     check_policy(source)
