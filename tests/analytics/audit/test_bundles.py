@@ -1,4 +1,4 @@
-"""Audit bundles: what is in them, when there is one, and who gets it."""
+"""Audit bundles: what they contain, when they are made, and who may download them."""
 
 import csv
 import hashlib
@@ -37,7 +37,7 @@ def lines(content: bytes) -> list[str]:
     return content.decode().splitlines()
 
 
-# --- what is in it ---
+# --- contents ---
 
 
 def test_a_bundle_lists_all_counted_ballots_and_the_tally() -> None:
@@ -163,7 +163,7 @@ def test_a_bundle_has_the_texts_of_its_round() -> None:
 
 
 def test_a_bundle_has_the_rules_of_its_round() -> None:
-    """Published and reset before the bundle is made, and then changed."""
+    """The poll is published, reset and then changed before the bundle is made."""
     poll, _ = published(method="multiple", max_selections=3, revote=True, identity="client")
     steps, _ = published(method="multiple", max_selections=3, release_step=5)
     for each, changes in (
@@ -181,7 +181,7 @@ def test_a_bundle_has_the_rules_of_its_round() -> None:
 def test_rules_missing_in_an_old_round_come_from_its_poll() -> None:
     poll, _ = published(revote=True, identity="client")
     round_ = Round.objects.get(poll=poll)
-    del round_.rules["revote"], round_.rules["identity"]  # as an earlier version opened it
+    del round_.rules["revote"], round_.rules["identity"]  # as rounds opened by an earlier version
     round_.save()
     facts = manifest_of(bundle_of(poll))
     assert (facts["who_may_vote"], facts["rules"]["revote"]) == ("client", True)
@@ -193,10 +193,10 @@ def test_many_lines_are_sorted_on_disk(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert list(external_sort.sorted_lines(given, tmp_path)) == sorted(given)
     assert list(external_sort.sorted_lines([], tmp_path)) == []
     assert list(external_sort.sorted_lines(given[:7], tmp_path)) == sorted(given[:7])
-    assert list(tmp_path.iterdir()) == []  # unlinked as soon as they are open
+    assert list(tmp_path.iterdir()) == []  # temporary files are unlinked as soon as they are open
 
 
-# --- when there is one ---
+# --- when they are made ---
 
 
 def test_publishing_starts_a_task_and_upkeep_makes_missing_bundles() -> None:
@@ -243,7 +243,7 @@ def test_a_changed_result_gets_a_new_bundle() -> None:
     second = bundles.current(poll)
     assert second and second.epoch > first.epoch
     assert len(lines(content_of(second)["receipts.txt"])) == 4
-    assert len(lines(content_of(first)["receipts.txt"])) == 3  # what was said once stays on record
+    assert len(lines(content_of(first)["receipts.txt"])) == 3  # earlier bundles are kept
 
 
 def test_two_workers_make_one_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +264,7 @@ def test_two_workers_make_one_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (folder / made.file).stat().st_mode & 0o777 == 0o600
 
 
-# --- who gets it ---
+# --- downloads ---
 
 
 def downloads(client: Client, address: str, **options: Any) -> bool:

@@ -1,4 +1,4 @@
-"""After a purge nobody can link a ballot to its voter; the count stands, and what proves it."""
+"""After a purge no ballot can be linked to its voter, while the count and its proof stay."""
 
 import uuid
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ def values_of_all_keys() -> Iterator[bytes]:
 
 
 def traces(secrets: dict[str, bytes]) -> set[str]:
-    """The names of those that are found anywhere in database or Redis, as they are or in hexadecimal."""
+    """Return the names of the secrets found anywhere in database or Redis, raw or in hexadecimal."""
     stored = b"\0\0".join([*rows_of_all_tables(), *values_of_all_keys()])
     text = stored.lower().replace(b"-", b"")
     return {name for name, raw in secrets.items() if raw in stored or raw.hex().encode() in text}
@@ -82,12 +82,12 @@ def test_no_voter_key_remains_in_database_or_log() -> None:
         status, answer = cast(poll, [1 + number % 3], cookie)
         assert status == 202, answer
         secrets[f"ballot {number}"] = open_receipt(answer["receipt"]).ballot_id
-        # The log finds claims by a part of the key.
+        # The log stores claims by a part of the key.
         secrets[f"end {number}"] = secrets[f"key {number}"][-8:]
     count()
     status, answer = cast(poll, [2], cookies[0], replaces=str(uuid.UUID(bytes=secrets["ballot 0"])))
     assert status == 202, answer
-    append(new_ballot(poll, 77, 9))  # which no rule allows
+    append(new_ballot(poll, 77, 9))  # an invalid selection
     count()
     dead_letters.reject_letter(DeadLetter.objects.get().pk, by="anna")
     letter = DeadLetter.objects.get()
@@ -124,7 +124,7 @@ def test_many_key_ranges_neither_lose_nor_duplicate_ballots(monkeypatch: pytest.
 
 
 def test_rows_are_stored_in_random_order() -> None:
-    """What they mark came in two blocks; read as the table lies, they don't lie like that any more."""
+    """Selections were cast in two blocks; in the order of the table they are mixed."""
     poll = open_poll()
     fill(poll, range(60), 1)
     count()
@@ -142,7 +142,7 @@ def test_rows_are_stored_in_random_order() -> None:
     purge.purge(poll.pk, "somebody")
     lies = as_it_lies()
     assert sorted(lies) == ["1"] * 60 + ["2"] * 60
-    assert 10 < lies[:60].count("2") < 50  # by chance less than once in 10^13 otherwise
+    assert 10 < lies[:60].count("2") < 50  # outside these bounds by chance less than once in 10^13
 
 
 def test_receipts_are_not_found_but_still_in_the_bundle() -> None:
@@ -221,7 +221,7 @@ def refused(poll: Poll, number: int | None = None) -> str:
 
 
 class TestRefusals:
-    def test_a_round_that_is_under_way(self) -> None:
+    def test_a_round_under_way(self) -> None:
         poll = open_poll()
         assert "under way" in refused(poll)
         lifecycle.close_poll(poll.pk)
@@ -241,13 +241,13 @@ class TestRefusals:
         purge.purge(poll.pk, "somebody")
         assert "no round" in refused(poll)
 
-    def test_dead_letters_that_wait(self) -> None:
+    def test_waiting_dead_letters(self) -> None:
         poll = open_poll()
         append(new_ballot(poll, 1, 9))
         poll = lifecycle.publish_poll(close(poll).pk)
         assert "dead letters" in refused(poll)
 
-    def test_ballots_that_are_held_or_on_their_way_back(self) -> None:
+    def test_held_ballots_and_unfinished_releases(self) -> None:
         poll, _ = published()
         where = {"poll_id": poll.pk, "round": 1}
         held = HeldBlock.objects.create(**where, partition=0, first=1, at=1, ballots=1, columns=b"")
@@ -258,7 +258,7 @@ class TestRefusals:
         )
         assert "quarantine" in refused(poll)
 
-    def test_ballots_that_are_not_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_uncounted_ballots(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(purge, "COUNTING_TIMEOUT_SECONDS", 0.0)
         poll = open_poll()
         fill(poll, range(3))
@@ -267,7 +267,7 @@ class TestRefusals:
         count()
         assert purge.purge(poll.pk, "somebody")
 
-    def test_a_count_that_has_drifted(self) -> None:
+    def test_a_drifted_count(self) -> None:
         poll, _ = published()
         Tally.objects.filter(poll_id=poll.pk, key="1").update(count=99)
         with pytest.raises(bundles.BundleRefused):
@@ -301,7 +301,7 @@ def test_claims_of_purged_rounds_are_not_restored() -> None:
     assert {row[0] for rows in reconcile._claims() for row in rows} == {other.pk}
 
 
-# --- by itself, and by command ---
+# --- retention and command ---
 
 
 class TestRetention:
@@ -324,7 +324,7 @@ class TestRetention:
         assert not self.purged(poll)
 
     @pytest.mark.usefixtures("days_later")
-    def test_what_is_old_goes_and_what_is_new_stays(self) -> None:
+    def test_only_old_polls_are_purged(self) -> None:
         old, new = published()[0], published()[0]
         self.age(old, 31)
         self.age(new, 29)
@@ -340,7 +340,7 @@ class TestRetention:
         assert self.purged(poll)
 
     @pytest.mark.usefixtures("days_later")
-    def test_what_was_refused_is_not_tried_at_every_turn(self, caplog: Any) -> None:
+    def test_a_refused_purge_is_retried_later(self, caplog: Any) -> None:
         poll, _ = published()
         self.age(poll, 31)
         DeadLetter.objects.create(
@@ -351,7 +351,7 @@ class TestRetention:
 
 
 class TestCommand:
-    def test_the_code_has_to_be_typed(self, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def test_the_code_must_be_typed(self, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
         poll, _ = published()
         monkeypatch.setattr("builtins.input", lambda _: "yes")
         with pytest.raises(CommandError, match="Nothing was changed"):
@@ -363,12 +363,12 @@ class TestCommand:
         assert Record.objects.latest("pk").actor.startswith("command ")
         assert "12 counted ballots" in capsys.readouterr().out
 
-    def test_without_asking(self) -> None:
+    def test_yes_skips_the_question(self) -> None:
         poll, _ = published()
         call_command("purge", poll.code, round=1, yes=True)
         assert Round.objects.get(poll=poll).purged_at
 
-    def test_refusals_are_said(self) -> None:
+    def test_refusals_are_printed(self) -> None:
         with pytest.raises(CommandError, match="under way"):
             call_command("purge", open_poll().code, yes=True)
         with pytest.raises(CommandError, match="no poll"):

@@ -1,4 +1,4 @@
-"""The count made again from the ledger: drift is found and shown, and put right under a new epoch."""
+"""Recounting from the ledger: drift is found, shown and corrected under a new epoch."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -71,7 +71,7 @@ def test_a_correct_tally_has_no_drift() -> None:
 
 @pytest.mark.parametrize("step", [1, 5])
 def test_a_method_may_add_to_a_key_twice(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """As one that gives two points for a mark: in either tally, and whether or not it moves in steps."""
+    """For example two points for a mark: in either tally, with stepped results and without."""
     contribution = single.contribution
     monkeypatch.setattr(single, "contribution", lambda selection: [*contribution(selection)] * 2)
     poll = open_poll(release_step=step)
@@ -224,12 +224,12 @@ def test_a_large_round_is_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 class TestCommand:
-    def test_it_shows_the_count(self, capsys: Any) -> None:
+    def test_the_count_is_printed(self, capsys: Any) -> None:
         poll = counted_poll()
         call_command("recount", poll.code.lower())
         assert "The tally is what the ledger says." in capsys.readouterr().out
 
-    def test_drift_ends_it_with_1(self, capsys: Any) -> None:
+    def test_drift_exits_with_1(self, capsys: Any) -> None:
         poll = counted_poll()
         drift(poll, "2", -4)
         with pytest.raises(CommandError) as failed:
@@ -240,7 +240,7 @@ class TestCommand:
         assert [cell.strip() for cell in line.strip("│ ").split("│")] == ["Choice 2", "6", "10", "-4"]
         assert of(poll).drifted
 
-    def test_it_asks_before_it_fixes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_fix_asks_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
         poll = counted_poll()
         drift(poll, "2", -4)
         monkeypatch.setattr("builtins.input", lambda _: "n")

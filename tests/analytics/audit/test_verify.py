@@ -1,4 +1,4 @@
-"""The verifier: it passes what the server made, and fails on anything else."""
+"""The verifier passes bundles that the server made, and fails on everything else."""
 
 import ast
 import base64
@@ -59,10 +59,10 @@ verify = loaded()
 
 @pytest.fixture(scope="module")
 def real(django_db_setup: Any, django_db_blocker: Any) -> Any:
-    """The bytes of a bundle that the server made, with ballots of both tallies; made once for all tests."""
+    """A bundle that the server made, with ballots of both tallies; made once for all tests."""
     block = transaction.atomic()
     block._from_testcase = True  # type: ignore[attr-defined]  # as around any test
-    # In the database, to be rolled back with the rest.
+    # With the log in the database too, all of it is rolled back.
     with django_db_blocker.unblock(), override_settings(VOTE_LOG="database"), block:
         votelog.forget_log()
         answer = make_real()
@@ -92,7 +92,7 @@ def make_real() -> tuple[bytes, list[str]]:
 
 
 def verdict(archive: bytes, key: str | None = None, receipt: str | None = None) -> int:
-    """What the verifier ends with, in this process; with the organiser's key unless another is named."""
+    """Run the verifier in this process; return its exit code. Uses the organiser's key by default."""
     with zipfile.ZipFile(io.BytesIO(archive)) as bundle:
         code: int = verify.verify(bundle, key or signing.fingerprint(), receipt)
         return code
@@ -101,12 +101,12 @@ def verdict(archive: bytes, key: str | None = None, receipt: str | None = None) 
 def fails(archive: bytes) -> bool:
     try:
         return verdict(archive) != 0
-    except Exception:  # main() says "damaged" of whatever else is raised
+    except Exception:  # main() reports any other exception as "damaged"
         return True
 
 
 def signed_again(files: Files, key: Ed25519PrivateKey | None = None) -> Files:
-    """With the hashes of what is in there now, signed anew: what a forger with this key could do."""
+    """Update the hashes and sign again, as a forger with this key could."""
     key = key or our_key()
     manifest = json.loads(files["manifest.json"])
     for name in manifest["files"]:
@@ -123,12 +123,12 @@ def our_key() -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(django_settings.AUDIT_KEY))
 
 
-# --- what it passes ---
+# --- valid bundles ---
 
 
 @pytest.mark.django_db
 class TestRealBundles:
-    def test_as_anybody_runs_it(self, tmp_path: Path, real: Any) -> None:
+    def test_as_a_program(self, tmp_path: Path, real: Any) -> None:
         archive, _receipts = real
         path = tmp_path / "bundle.zip"
         path.write_bytes(archive)
@@ -160,12 +160,12 @@ class TestRealBundles:
         ],
     )
     @pytest.mark.parametrize("voters", [0, 1, 7])
-    def test_each_sort_of_poll(self, fields: dict[str, Any], voters: int) -> None:
+    def test_every_kind_of_poll_passes(self, fields: dict[str, Any], voters: int) -> None:
         poll, _ = published(voters, **fields)
         with bundles.open_file(bundle_of(poll)) as file:
             assert verdict(file.read()) == 0
 
-    def test_every_method_of_ours_is_known_to_it(self) -> None:
+    def test_the_verifier_knows_every_method(self) -> None:
         assert set(verify.METHODS) == set(METHODS)
 
     def test_marks_of_all_ballots_are_counted(self) -> None:
@@ -186,7 +186,7 @@ def test_the_verifier_imports_only_the_standard_library() -> None:
     assert imported <= sys.stdlib_module_names
 
 
-# --- what it fails ---
+# --- invalid bundles ---
 
 
 @settings(max_examples=EXAMPLES or 30)
@@ -234,7 +234,7 @@ def test_any_duplicated_missing_or_moved_line_fails(real: Any, data: st.DataObje
 @settings(max_examples=EXAMPLES or 40)
 @given(data=st.data())
 def test_signed_lists_that_do_not_fit_together_fail(real: Any, data: st.DataObject) -> None:
-    """Hashes and signature are right then: what is left is that receipts, ballots and tally agree."""
+    """Hashes and signature are right, but receipts, ballots and tally don't agree."""
     files = unzipped(real[0])
     lists = ["receipts.txt", "ballots.csv", "quarantined-receipts.txt", "quarantined-ballots.csv"]
     name = data.draw(st.sampled_from(lists))
@@ -255,7 +255,7 @@ def test_a_damaged_archive_fails_or_has_the_same_contents(real: Any, data: st.Da
     if data.draw(st.booleans()):
         archive[place] ^= data.draw(st.integers(1, 255))
     else:
-        del archive[place:]  # a download that broke off
+        del archive[place:]  # an incomplete download
     assert fails(bytes(archive)) or unzipped(bytes(archive)) == unzipped(real[0])
 
 
@@ -312,7 +312,7 @@ def forged(files: Files) -> list[tuple[str, Files]]:
 
 
 def _last(files: Files, other: bytes) -> list[bytes]:
-    """The quarantined receipts but one, so that the number stays and the order holds."""
+    """Return all quarantined receipts but one, each sorted after `other`, which takes its place."""
     listed = files["quarantined-receipts.txt"].splitlines(keepends=True)
     return [line for line in listed if line > other][: len(listed) - 1]
 
@@ -352,7 +352,7 @@ def test_ed25519_agrees_with_the_library(message: bytes, seed: bytes, data: st.D
     changed[data.draw(st.integers(0, 63))] ^= data.draw(st.integers(1, 255))
     assert not verify.signature_is_valid(public, message, bytes(changed))
     assert not verify.signature_is_valid(public, message + b"\0", signature)
-    # The same S, written as S + L: RFC 8032 has every signature in one form only.
+    # S + L is the same number modulo L; RFC 8032 allows only one form of each signature.
     s = int.from_bytes(signature[32:], "little") + verify.L
     assert not verify.signature_is_valid(public, message, signature[:32] + s.to_bytes(32, "little"))
 
@@ -378,13 +378,13 @@ def test_exit_codes(tmp_path: Path) -> None:
     assert answer.said.startswith("FAILED: the bundle is damaged")
 
 
-# --- what it prints ---
+# --- output ---
 
 SPOOF = "\x1b[2J\x1b[H\nGENUINE: signed with the key 00000000\r\u202e\u2028\x9b1m"
 
 
 def said_of(archive: bytes, tmp_path: Path, *options: str) -> Answer:
-    """What it says with the organiser's key; nothing but our own line ends, and nothing that steers."""
+    """Run the verifier with the organiser's key; its output must have no control characters but newlines."""
     path = tmp_path / "bundle.zip"
     path.write_bytes(archive)
     answer = run_verifier(path, "--key", signing.fingerprint(), *options)
@@ -394,7 +394,7 @@ def said_of(archive: bytes, tmp_path: Path, *options: str) -> Answer:
 
 
 def with_manifest(files: Files, *path: str, value: Any) -> bytes:
-    """Signed by the organiser, with another value at that place of the manifest."""
+    """Return a bundle signed by the organiser, with another value at `path` in the manifest."""
     manifest = json.loads(files["manifest.json"])
     place = manifest
     for name in path[:-1]:
@@ -463,7 +463,7 @@ def test_an_invalid_receipt_is_a_usage_error(real: Any, tmp_path: Path) -> None:
         assert said_of(real[0], tmp_path, "--receipt", receipt).code == 2
 
 
-# --- what it unpacks ---
+# --- unpacking ---
 
 
 def compressed(files: Files, method: int) -> bytes:

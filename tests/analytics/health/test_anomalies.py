@@ -1,4 +1,4 @@
-"""Several addresses over their limits make a poll ask for proofs of work, for a while and by itself."""
+"""Many exceeded rate limits make a poll require proofs of work for a while."""
 
 import time
 from datetime import timedelta
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def middle_of_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A minute that no other test has counted in."""
+    """Set the clock to a minute in which no other test has counted overruns."""
     cache.clear()
     at = (time.time() // 60 + 1000) * 60 + 30
     monkeypatch.setattr(clock, "now", lambda: at)

@@ -1,4 +1,4 @@
-"""Probes that hang hold up nobody."""
+"""Probes run in parallel, and a hanging one delays nobody."""
 
 import threading
 from collections.abc import Callable
@@ -15,24 +15,24 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def stuck() -> Any:
-    """A question that hangs until the test is over, and how often it was asked."""
-    over, asked = threading.Event(), []
+    """A probe that hangs until the test is over, and the list of its runs."""
+    over, runs = threading.Event(), []
 
     def hang() -> None:
-        asked.append(1)
+        runs.append(1)
         over.wait()
 
-    yield hang, asked
+    yield hang, runs
     over.set()
 
 
 def test_a_hanging_probe_delays_nobody_and_is_started_once(
     stuck: tuple[Callable[[], None], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hang, asked = stuck
+    hang, runs = stuck
     monkeypatch.setattr(bounded_probes, "TIMEOUT_SECONDS", 0.05)
     runner = ProbeRunner({"stuck": hang, "well": lambda: 5})
     for _ in range(3):
-        # On a busy machine the other one may take longer, too.
+        # On a busy machine the other probe may time out too.
         wait_for(lambda: (found := runner.run())["well"] == 5 and isinstance(found["stuck"], TimeoutError))
-    assert len(asked) == 1
+    assert len(runs) == 1

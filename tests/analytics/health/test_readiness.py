@@ -1,4 +1,4 @@
-"""What /readyz says: whether ballots are accepted, and what goes on with less."""
+"""/readyz: whether ballots are accepted, the state of each part, and degraded modes."""
 
 import re
 import time
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def nothing_published(monkeypatch: pytest.MonkeyPatch) -> None:
     cache.clear()
     monkeypatch.setattr(modes, "EXPIRES_AFTER_SECONDS", 3600)
-    # A busy machine is no reason to miss an answer here.
+    # No probe times out because the machine is busy.
     monkeypatch.setattr(bounded_probes, "TIMEOUT_SECONDS", 60)
 
 
@@ -36,7 +36,7 @@ def ready() -> tuple[int, dict[str, Any]]:
 
 
 def failing(name: str, error: Exception) -> ProbeRunner:
-    """The questions as they are, but one is answered like this."""
+    """Return the real probes, except that probe `name` raises `error`."""
 
     def fail() -> None:
         raise error
@@ -45,7 +45,7 @@ def failing(name: str, error: Exception) -> ProbeRunner:
 
 
 @pytest.fixture(autouse=True)
-def somebody_counts() -> None:
+def worker_and_sweep_alive() -> None:
     heartbeats.record("worker one")
     heartbeats.record("sweep")
 
@@ -85,9 +85,9 @@ def test_a_long_backlog_is_a_mode_and_one_over_the_limit_not_ready(settings: Any
         (readiness.BEHIND_BALLOTS + 1, 200, ["counting_behind"], "ok"),
         (settings.BACKLOG_LIMIT + 1, 503, ["counting_behind"], "too_long"),
     ):
-        questions = {**readiness._probes._probes, "backlog": lambda waiting=waiting: waiting}
+        probes = {**readiness._probes._probes, "backlog": lambda waiting=waiting: waiting}
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(readiness, "_probes", ProbeRunner(questions))
+            patch.setattr(readiness, "_probes", ProbeRunner(probes))
             answer, document = ready()
         assert (answer, document["modes"], document["backlog"]) == (status, found, state)
 

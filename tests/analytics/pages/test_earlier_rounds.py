@@ -1,4 +1,4 @@
-"""What voters keep of a round after a reset: the page of earlier rounds, and its bundle by its address."""
+"""After a reset, a round's result stays on the page of earlier rounds, and its bundle at its address."""
 
 import re
 from pathlib import Path
@@ -39,7 +39,7 @@ def is_linked(poll: Poll) -> bool:
 def test_a_published_round_stays_reachable() -> None:
     poll, _ = published(question="Tea or coffee?")
     tasks.make_bundles()
-    assert download(poll, 1) == 200  # the address that stays
+    assert download(poll, 1) == 200  # the permanent address
     assert not is_linked(poll)
     poll = lifecycle.reset_poll(poll.pk)
     drafts.change_poll(poll.pk, question="Something secret?")
@@ -85,7 +85,7 @@ def test_results_that_were_not_public_are_not_listed(boss: Client, why: str) -> 
 
 
 def test_a_bundle_of_reordered_choices_is_genuine(tmp_path: Path) -> None:
-    """With a tie: whoever makes the bundle and whoever checks it name the winners in the same order."""
+    """With a tie, server and verifier list the winners in the same order."""
     poll = open_poll(choices=3)
     lifecycle.reset_poll(poll.pk)
     drafts.change_poll(poll.pk, ["Choice 3", "Choice 2", "Choice 1"])

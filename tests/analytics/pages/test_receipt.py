@@ -1,4 +1,4 @@
-"""The receipt page: what it says of a ballot, to whom, and where the receipt doesn't go."""
+"""The receipt page: the verdict on a ballot, and where the receipt must not appear."""
 
 import logging
 from typing import Any
@@ -65,7 +65,7 @@ class TestVerdicts:
         assert "Replaced by a later ballot of yours" in ask(poll, receipt_of(first))
         assert "Your ballot is part of the count." in ask(poll, receipt_of(second))
 
-    def test_set_aside(self) -> None:
+    def test_quarantined(self) -> None:
         poll = open_poll()
         (ballot,) = fill(poll, range(1), 1)
         count()
@@ -90,7 +90,7 @@ class TestVerdicts:
 
     @pytest.mark.full_only
     @pytest.mark.parametrize("typed", ["x", "A" * 72, "ü" * 72, "\0", "'; DROP TABLE", "<b>", "a" * 5000])
-    def test_what_is_no_receipt(self, typed: str) -> None:
+    def test_invalid_receipts(self, typed: str) -> None:
         poll = open_poll()
         if len(typed) > 4096:
             assert Client().post(page_of(poll), {"receipt": typed}).status_code == 413
@@ -99,29 +99,29 @@ class TestVerdicts:
         assert "We don&#x27;t know this receipt" in source
         assert "<b>" not in source
 
-    def test_a_receipt_of_a_ballot_that_is_nowhere(self) -> None:
+    def test_a_receipt_without_a_ballot(self) -> None:
         poll = open_poll()
         assert "We don&#x27;t know" in ask(poll, make_receipt(poll.pk, 1, b"v" * 16, b"b" * 16))
 
-    def test_nothing_typed(self) -> None:
+    def test_an_empty_receipt(self) -> None:
         source = ask(open_poll(), "  ")
         assert 'aria-invalid="true"' in source and "verdict" not in source
 
-    def test_spaces_and_line_ends_dont_matter(self) -> None:
+    def test_spaces_and_newlines_are_ignored(self) -> None:
         poll = open_poll()
         (ballot,) = fill(poll, range(1), 1)
         count()
         receipt = receipt_of(ballot)
         assert "Your ballot is part" in ask(poll, f"  {receipt[:40]}\r\n{receipt[40:]} ")
 
-    def test_another_polls_receipt_says_so(self) -> None:
+    def test_a_receipt_of_another_poll(self) -> None:
         poll, other = open_poll(), open_poll()
         (ballot,) = fill(other, range(1), 1)
         count()
         source = ask(poll, receipt_of(ballot))
         assert "It belongs to another poll" in source and f"/p/{other.code}/" in source
 
-    def test_an_earlier_rounds_receipt_says_so(self) -> None:
+    def test_a_receipt_of_an_earlier_round(self) -> None:
         poll = open_poll()
         (ballot,) = fill(poll, range(1), 1)
         count()

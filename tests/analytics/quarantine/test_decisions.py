@@ -1,4 +1,4 @@
-"""Ballots that are set aside: in the ledger as before, in the second tally, and back on release."""
+"""Quarantined ballots stay in the ledger and count in the second tally until they are released."""
 
 from typing import Any
 
@@ -30,21 +30,21 @@ def receipt(poll: Poll, ballot: NewBallot) -> str:
     return make_receipt(poll.pk, poll.round, ballot.voter_key, ballot.ballot_id)
 
 
-def aside(poll: Poll, voters: range, *selection: int, rule: str = "over_limit") -> list[NewBallot]:
+def cast_quarantined(poll: Poll, voters: range, *selection: int, rule: str = "over_limit") -> list[NewBallot]:
     ballots = [new_ballot(poll, voter, *(selection or [1]), quarantine_rule=rule) for voter in voters]
     assert {outcome.code for outcome in append(*ballots)} == {"accepted"}
     return ballots
 
 
-def change(poll: Poll, before: NewBallot, *selection: int, **fields: Any) -> NewBallot:
+def replace(poll: Poll, before: NewBallot, *selection: int, **fields: Any) -> NewBallot:
     voter = int.from_bytes(before.voter_key, "big")
     ballot = new_ballot(poll, voter, *selection, replaces=before.ballot_id, **fields)
     assert [outcome.code for outcome in append(ballot)] == ["accepted"]
     return ballot
 
 
-def both(poll: Poll) -> tuple[int, int]:
-    """Ballots in the first tally, and in the second."""
+def tally_sizes(poll: Poll) -> tuple[int, int]:
+    """Return the number of ballots in the first tally and in the second."""
     books = check_books(poll)
     return books.get((poll.round, "ballots"), 0), books.get((poll.round, "quarantined:ballots"), 0)
 
@@ -60,19 +60,19 @@ def close(poll: Poll) -> Poll:
     return Poll.objects.get(pk=poll.pk)
 
 
-def set_aside(poll: Poll, ballots: list[NewBallot]) -> Quarantine:
+def quarantine(poll: Poll, ballots: list[NewBallot]) -> Quarantine:
     done = decisions.quarantine_receipts(poll, [receipt(poll, each) for each in ballots], "Sold votes", ANN)
     assert done.decision is not None
     return done.decision
 
 
-# --- what a rule sets aside ---
+# --- quarantine by a rule ---
 
 
 def test_ballots_quarantined_by_a_rule_count_in_the_second_tally() -> None:
     poll = open_poll()
     fill(poll, range(10), 1)
-    aside(poll, range(10, 16), 2)
+    cast_quarantined(poll, range(10, 16), 2)
     fill(poll, range(16, 20), 1)
     count()
     assert check_books(poll) == {
@@ -86,49 +86,49 @@ def test_ballots_quarantined_by_a_rule_count_in_the_second_tally() -> None:
 def test_a_rule_has_one_open_decision_per_round() -> None:
     poll, other = open_poll(), open_poll()
     for voter in range(6):
-        aside(poll, range(voter, voter + 1))
-        aside(other, range(voter, voter + 1))
+        cast_quarantined(poll, range(voter, voter + 1))
+        cast_quarantined(other, range(voter, voter + 1))
         count()
     assert Quarantine.objects.count() == 2
     first = Quarantine.objects.get(poll_id=poll.pk)
     decisions.release(first.pk, ANN)
-    assert both(poll) == (6, 0)
-    aside(poll, range(10, 12))
+    assert tally_sizes(poll) == (6, 0)
+    cast_quarantined(poll, range(10, 12))
     count()
-    assert both(poll) == (6, 2)
+    assert tally_sizes(poll) == (6, 2)
     assert Quarantine.objects.filter(poll_id=poll.pk).count() == 2
 
 
 def test_a_voter_with_a_quarantined_ballot_has_no_second_ballot() -> None:
     poll = open_poll()
-    (ballot,) = aside(poll, range(1))
+    (ballot,) = cast_quarantined(poll, range(1))
     assert append(ballot)[0].repeated
     (outcome,) = append(new_ballot(poll, 0, 2))
     assert outcome.code == "already_voted"
     count()
-    assert both(poll) == (0, 1)
+    assert tally_sizes(poll) == (0, 1)
 
 
 def test_a_quarantined_dead_letter_counts_in_the_second_tally() -> None:
     poll = open_poll()
-    aside(poll, range(1), 77)
+    cast_quarantined(poll, range(1), 77)
     count()
     letter = DeadLetter.objects.get(poll_id=poll.pk)
     rules = {"method": "single", "numbers": [1, 2, 3, 77], "least": 1, "most": 1}
     Round.objects.filter(poll_id=poll.pk).update(rules=rules)
     dead_letters.count_letter(letter.pk, "ann")
-    assert both(poll) == (0, 1)
+    assert tally_sizes(poll) == (0, 1)
 
 
-# --- voters who change their ballots ---
+# --- replaced ballots ---
 
 
 @pytest.mark.parametrize("batch", [1, 1000])
 def test_a_replacement_of_a_quarantined_ballot_is_quarantined(settings: Any, batch: int) -> None:
     settings.COUNT_BATCH = batch
     poll = open_poll(revote=True)
-    (first,) = aside(poll, range(1), 1)
-    change(poll, first, 2)
+    (first,) = cast_quarantined(poll, range(1), 1)
+    replace(poll, first, 2)
     count()
     assert check_books(poll) == {(1, "quarantined:ballots"): 1, (1, "quarantined:2"): 1}
 
@@ -138,23 +138,23 @@ def test_a_quarantined_replacement_removes_the_ballot_it_replaces(settings: Any,
     settings.COUNT_BATCH = batch
     poll = open_poll(revote=True)
     (first,) = fill(poll, range(1), 1)
-    second = change(poll, first, 2, quarantine_rule="over_limit")
-    change(poll, second, 3)
+    second = replace(poll, first, 2, quarantine_rule="over_limit")
+    replace(poll, second, 3)
     count()
     assert check_books(poll) == {(1, "quarantined:ballots"): 1, (1, "quarantined:3"): 1}
 
 
 def test_a_replacement_of_a_released_ballot_counts() -> None:
     poll = open_poll(revote=True)
-    (first,) = aside(poll, range(1), 1)
+    (first,) = cast_quarantined(poll, range(1), 1)
     count()
     decisions.release(Quarantine.objects.get().pk, ANN)
-    change(poll, first, 2)
+    replace(poll, first, 2)
     count()
     assert check_books(poll) == {(1, "ballots"): 1, (1, "2"): 1}
 
 
-# --- receipts ---
+# --- quarantine by receipts ---
 
 
 def test_ballots_are_quarantined_by_their_receipts() -> None:
@@ -171,21 +171,21 @@ def test_ballots_are_quarantined_by_their_receipts() -> None:
     assert (done.ballots, done.already, done.not_counted, done.unknown) == (5, 0, 2, 3)
     assert done.decision is not None
     assert (done.decision.reason, done.decision.decided_by) == ("Sold", ANN)
-    assert both(poll) == (15, 5)
+    assert tally_sizes(poll) == (15, 5)
     assert version(poll) > before
     assert receipt_status(given[0])["status"] == "quarantined"
     again = decisions.quarantine_receipts(poll, given[:5], "Sold", ANN)
     assert (again.decision, again.ballots, again.already) == (None, 0, 5)
     count()
-    assert (both(poll), both(other)) == ((17, 5), (1, 0))
+    assert (tally_sizes(poll), tally_sizes(other)) == ((17, 5), (1, 0))
 
 
 def test_a_replaced_receipt_stands_for_the_replacement() -> None:
     poll = open_poll(revote=True)
     ballots = fill(poll, range(3), 1)
-    change(poll, ballots[0], 2)
+    replace(poll, ballots[0], 2)
     count()
-    set_aside(poll, ballots[:1])
+    quarantine(poll, ballots[:1])
     assert check_books(poll) == {
         (1, "ballots"): 2, (1, "1"): 2, (1, "quarantined:ballots"): 1, (1, "quarantined:2"): 1,
     }  # fmt: skip
@@ -201,7 +201,7 @@ def test_a_decision_needs_a_reason() -> None:
             attempt()
 
 
-# --- from now on ---
+# --- quarantine of new ballots ---
 
 
 def test_new_ballots_are_quarantined_until_the_decision_ends(pauses: Any) -> None:
@@ -217,12 +217,12 @@ def test_new_ballots_are_quarantined_until_the_decision_ends(pauses: Any) -> Non
     pauses()
     fill(poll, range(12, 15), 1)
     count()
-    assert both(poll) == (8, 7)
-    assert both(other) == (5, 0)
+    assert tally_sizes(poll) == (8, 7)
+    assert tally_sizes(other) == (5, 0)
     with pytest.raises(IllegalState):
         decisions.end(decision.pk, ANN)
     decisions.release(decision.pk, ANN)
-    assert both(poll) == (15, 0)
+    assert tally_sizes(poll) == (15, 0)
 
 
 @pytest.mark.usefixtures("wrong_clock")
@@ -238,7 +238,7 @@ def test_new_ballots_are_quarantined_by_the_clock_of_the_vote_log(pauses: Any) -
     pauses()
     fill(poll, range(12, 15), 1)
     count()
-    assert both(poll) == (8, 7)
+    assert tally_sizes(poll) == (8, 7)
 
 
 @pytest.mark.usefixtures("wrong_clock")
@@ -248,14 +248,14 @@ def test_moves_and_corrections_enter_the_history_by_the_clock_of_the_vote_log() 
     ballots = fill(poll, range(5), 1)
     fill(steps, range(2), 1)
     count()
-    fill(steps, range(2, 6), 1)  # by which the first step is released
+    fill(steps, range(2, 6), 1)  # now the first step is shown
     count()
-    decisions.release(set_aside(poll, ballots[:2]).pk, ANN)
+    decisions.release(quarantine(poll, ballots[:2]).pk, ANN)
     Tally.objects.filter(poll_id=poll.pk, key="1").update(count=F("count") + 1)
     TallyPoint.objects.filter(poll_id=poll.pk, key="1").update(count=F("count") + 1)
     recount.fix(recount.get_round(poll), by=ANN)
     after = get_log().clock() // 1000
-    assert both(poll) == (5, 0)
+    assert tally_sizes(poll) == (5, 0)
     assert set(TallyPoint.objects.values_list("poll_id", flat=True)) == {poll.pk, steps.pk}
     seconds = TallyPoint.objects.values_list("second", flat=True)
     assert set(seconds) <= set(range(before, after + 1))
@@ -287,7 +287,7 @@ def test_counting_looks_for_decisions_only_while_there_are_some(pauses: Any) -> 
     fill(poll, range(40, 60), 1)
     count()
     assert not Checkpoint.objects.filter(watch=True).exists()
-    assert both(poll) == (60, 0)
+    assert tally_sizes(poll) == (60, 0)
 
 
 def test_new_ballots_can_be_quarantined_only_in_open_polls() -> None:
@@ -302,19 +302,19 @@ def test_new_ballots_can_be_quarantined_only_in_open_polls() -> None:
 def test_an_interrupted_release_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moves, "CHUNK", 3)
     poll = open_poll()
-    aside(poll, range(10))
+    cast_quarantined(poll, range(10))
     count()
     decision = Quarantine.objects.get()
     monkeypatch.setattr(moves, "MOVE_SECONDS", 0)
     decisions.release(decision.pk, ANN)
-    assert both(poll) == (3, 7)
+    assert tally_sizes(poll) == (3, 7)
     decision.refresh_from_db()
     assert decision.released_by == ANN
     moves.move_chunk_back(decision)
-    assert both(poll) == (6, 4)
+    assert tally_sizes(poll) == (6, 4)
     monkeypatch.setattr(moves, "MOVE_SECONDS", 60)
     tasks.sweep()
-    assert both(poll) == (10, 0)
+    assert tally_sizes(poll) == (10, 0)
     decision.refresh_from_db()
     assert decision.moved_at is not None
     decisions.release(decision.pk, "user bob")
@@ -325,12 +325,12 @@ def test_an_interrupted_release_continues(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_release_moves_only_the_ballots_of_its_decision() -> None:
     poll = open_poll()
     ballots = fill(poll, range(10), 1)
-    aside(poll, range(10, 14))
+    cast_quarantined(poll, range(10, 14))
     count()
-    mine = set_aside(poll, ballots[:3])
-    assert both(poll) == (7, 7)
+    mine = quarantine(poll, ballots[:3])
+    assert tally_sizes(poll) == (7, 7)
     decisions.release(mine.pk, ANN)
-    assert both(poll) == (10, 4)
+    assert tally_sizes(poll) == (10, 4)
     assert Ballot.objects.filter(quarantine_id=None).count() == 10
 
 
@@ -339,7 +339,7 @@ def test_a_release_changes_the_result_and_the_epoch_of_a_published_one() -> None
     ballots = fill(poll, range(10), 1)
     fill(poll, range(10, 16), 2)
     poll = close(poll)
-    decision = set_aside(poll, ballots[:6])
+    decision = quarantine(poll, ballots[:6])
     result = Round.objects.get(poll=poll).result
     assert (result["ballots"], result["winners"], result["quarantined"]["ballots"]) == (10, [2], 6)
     lifecycle.publish_poll(poll.pk)
@@ -353,7 +353,7 @@ def test_a_release_changes_the_result_and_the_epoch_of_a_published_one() -> None
 
 def test_a_release_changes_the_result_of_an_earlier_round() -> None:
     poll = open_poll()
-    aside(poll, range(4), 2)
+    cast_quarantined(poll, range(4), 2)
     fill(poll, range(4, 7), 1)
     close(poll)
     lifecycle.reset_poll(poll.pk)
@@ -363,7 +363,7 @@ def test_a_release_changes_the_result_of_an_earlier_round() -> None:
     assert (result["ballots"], result["winners"]) == (7, [2])
 
 
-# --- what is shown ---
+# --- documents and records ---
 
 
 def test_the_document_has_the_second_tally_only_while_there_is_one() -> None:
@@ -371,9 +371,9 @@ def test_the_document_has_the_second_tally_only_while_there_is_one() -> None:
     ballots = fill(poll, range(4), 1)
     count()
     assert "quarantined" not in figures(poll)
-    aside(poll, range(4, 6), 2)
+    cast_quarantined(poll, range(4, 6), 2)
     count()
-    decision = set_aside(poll, ballots[:1])
+    decision = quarantine(poll, ballots[:1])
     document = figures(poll)
     assert (document["ballots"], document["choices"][0]["votes"]) == (3, 3)
     choices = [{"number": 1, "votes": 1}, {"number": 2, "votes": 2}, {"number": 3, "votes": 0}]
@@ -396,7 +396,7 @@ def test_every_change_has_its_own_stamp(pauses: Any) -> None:
         assert tallies.newest(poll.pk).stamp == stamps[-1]
 
     look()
-    decision = set_aside(poll, ballots[:2])
+    decision = quarantine(poll, ballots[:2])
     look()
     standing = decisions.quarantine_new_ballots(poll, "A bot", ANN)
     look()
@@ -412,7 +412,7 @@ def test_decisions_are_recorded(pauses: Any) -> None:
     poll = open_poll()
     ballots = fill(poll, range(4), 1)
     count()
-    set_aside(poll, ballots[:2])
+    quarantine(poll, ballots[:2])
     standing = decisions.quarantine_new_ballots(poll, "A bot", ANN)
     pauses()
     decisions.end(standing.pk, ANN)

@@ -1,4 +1,4 @@
-"""Whatever is set aside, replaced and released, in whatever batches: as if done one ballot at a time."""
+"""Random quarantines, replacements and releases, in batches of any size, against a model without batches."""
 
 import os
 import time
@@ -26,7 +26,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.early]
 EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 VOTERS = 6
 voters, choices = st.integers(0, VOTERS - 1), st.integers(1, 3)
-STEPS = st.sampled_from(["stand", "end", "release", "all"])
 OPERATIONS = st.one_of(
     st.tuples(st.just("cast"), voters, choices, st.sampled_from(["", "", "over_limit"])),
     st.tuples(st.just("count"), st.integers(0, 3), st.just(0), st.just("")),
@@ -39,14 +38,14 @@ OPERATIONS = st.one_of(
 
 @dataclass
 class Model:
-    """What must come out, by the rules in one sentence each. Knows nothing of batches."""
+    """The expected ballots: each rule in one line, without batches."""
 
-    kept: dict[int, tuple[int, str]] = field(default_factory=dict)  # voter: choice, and what keeps it apart
+    kept: dict[int, tuple[int, str]] = field(default_factory=dict)  # voter: choice, and what quarantined it
     waiting: list[tuple[int, int, str]] = field(default_factory=list)
 
-    def count(self, voter: int, choice: int, apart: str) -> None:
+    def count(self, voter: int, choice: int, rule: str) -> None:
         before = self.kept.get(voter, (0, ""))[1]
-        self.kept[voter] = choice, before or apart  # apart once, apart until it is released
+        self.kept[voter] = choice, before or rule  # stays in quarantine until it is released
 
     def count_some(self, mine: set[int]) -> None:
         for each in [each for each in self.waiting if each[0] in mine]:
@@ -62,12 +61,12 @@ class Model:
 
 
 class Poll:
-    """The poll and its model, done the same to."""
+    """A poll and its model; each operation is applied to both."""
 
     def __init__(self) -> None:
         self.poll, self.model = open_poll(revote=True), Model()
         self.last: dict[int, NewBallot] = {}
-        self.standing: list[int] = []  # those that take in what is cast now, oldest first
+        self.standing: list[int] = []  # decisions that quarantine new ballots, oldest first
 
     def cast(self, voter: int, choice: int, quarantine_rule: str) -> None:
         before = self.last.get(voter)
@@ -118,7 +117,7 @@ class Poll:
             time.sleep(0.002)
 
     def release(self, which: int, *_: Any) -> None:
-        self.all()  # a decision may still take in what waits: that is another test's subject
+        self.all()  # otherwise uncounted ballots may still join the decision: another test covers that
         open_ = Quarantine.objects.filter(poll_id=self.poll.pk, released_at=None).order_by("pk")
         if not open_:
             return
@@ -145,7 +144,7 @@ def test_batches_count_as_if_one_ballot_at_a_time(
             assert check_books(poll.poll) == poll.model.books()
         poll.all()
     assert check_books(poll.poll) == poll.model.books()
-    # One voter, one ballot, the last one: whichever tally it is in.
+    # Each voter has one ballot, the last one, in whichever tally.
     assert Ballot.objects.filter(poll_id=poll.poll.pk).count() == len(poll.last)
     for voter, ballot in poll.last.items():
         row = Ballot.objects.get(poll_id=poll.poll.pk, voter_key=voter.to_bytes(16, "big"))
