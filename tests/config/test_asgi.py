@@ -1,4 +1,4 @@
-"""What the ASGI application does before and beside Django."""
+"""What the ASGI application does outside Django."""
 
 import pytest
 from asgiref.testing import ApplicationCommunicator

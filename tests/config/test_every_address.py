@@ -1,4 +1,4 @@
-"""Whatever anybody asks of any address, it is no error of ours."""
+"""No request to any address causes a server error."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ from tests.realtime.test_embargo import routes
 pytestmark = pytest.mark.django_db
 
 METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"]
-#: What a route's parameters are filled in with: what there is, and what nobody has ever heard of.
+#: Unusual values for the parameters of routes.
 ODD = [
     "0",
     "-1",
@@ -31,7 +31,7 @@ ODD = [
 
 
 def every_address(*values: str) -> list[str]:
-    """Each route of the application with each of these values in it."""
+    """Return each route of the application with each of these values in it."""
     found: dict[str, None] = {}
     for pattern, _ in routes():
         for value in values:
@@ -42,7 +42,7 @@ def every_address(*values: str) -> list[str]:
 
 
 def answers(client: Client, paths: list[str], methods: list[str]) -> dict[tuple[str, str], int]:
-    """Of all but streams, which nobody serves here."""
+    """Return the status of each request. Without event streams, which the test client can't serve."""
     asked = ((method, path) for method in methods for path in paths if not path.endswith("/stream/"))
     return {(method, path): client.generic(method, path).status_code for method, path in asked}
 

@@ -1,4 +1,4 @@
-"""docs/settings.md lists every environment variable that the code reads, and no other."""
+"""Settings from the environment, their documentation, and the files in DATA_DIR."""
 
 import ast
 import json
@@ -16,12 +16,12 @@ from config.serving import network
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = ("config", "realtime", "analytics", "polls")
-#: Django's own, which says where the settings are.
+#: Django's own variable.
 NOT_OURS = {"DJANGO_SETTINGS_MODULE"}
 
 
 def variables_read(source: str) -> set[str]:
-    """Names in env.kind("NAME", …), os.environ["NAME"], os.environ.get("NAME") and os.getenv("NAME")."""
+    """Return the names in env.kind("NAME", …), os.environ["NAME"], os.environ.get and os.getenv."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and node.args:
@@ -54,7 +54,7 @@ def test_documented_variables_are_those_read_by_the_code():
 
 def test_only_settings_read_the_environment():
     readers = {path for path, names in read_by_code().items() if names}
-    # serve.py looks whether ALLOWED_HOSTS was given before it follows --host.
+    # serve.py checks whether ALLOWED_HOSTS is set before it uses --host.
     allowed = ("config/settings/", "config/management/commands/serve.py")
     assert [path for path in readers if not path.startswith(allowed)] == []
 
@@ -72,7 +72,7 @@ def test_search_finds_each_way_of_reading_a_variable(source, names):
     assert variables_read(source) == names
 
 
-#: Has imported what the settings import, which takes a second, and reads them anew in a fork each time.
+#: Imports what the settings import, which takes a second, and evaluates the settings in a fork each time.
 READER = """
 import json, os, sys
 import redis.asyncio.retry
@@ -108,7 +108,7 @@ def reader() -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def settings(reader: subprocess.Popen[str], tmp_path: Path) -> Callable[..., str]:
-    """What `expression` is with these variables and no others, in a process of its own."""
+    """Return a function that evaluates `expression` in a process with only these variables."""
 
     def ask(expression: str, **environment: str) -> str:
         fixed = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path / "data")}
@@ -265,7 +265,7 @@ def test_existing_files_become_private(settings, tmp_path):
     data.chmod(0o755)
     settings("settings.DEBUG", DATABASE_URL=f"sqlite:///{elsewhere}")
     found = modes(data)
-    assert found.pop("static") == "0o755" and found.pop("base.css") == "0o666"  # public anyway
+    assert found.pop("static") == "0o755" and found.pop("base.css") == "0o666"  # public files
     assert found.pop("landslide.link")
     assert {name: mode for name, mode in found.items() if mode[-2:] != "00"} == {}
     assert (modes(elsewhere.parent)["elsewhere.sqlite3"], modes(tmp_path)["outside"]) == ("0o600", "0o666")

@@ -21,6 +21,6 @@ numbers = itertools.count()
 
 
 def fresh(address: str) -> str:
-    """Such an address as nobody has asked for before."""
+    """Return a variant of the address that hasn't been requested before."""
     number = next(numbers)
     return address.replace("DEMO", f"DEMO{number}").replace("vote.js", f"vote{number}.js")

@@ -23,7 +23,7 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture
 def before() -> Iterator[Callable[..., Nginx]]:
-    """before(port, {"max_conns=256": "max_conns=4"}): nginx as shipped, but for these, before that port."""
+    """before(port, {"max_conns=256": "max_conns=4"}) starts nginx in front of a port, with these changes."""
     made: list[Nginx] = []
 
     def start(port: int, changes: Mapping[str, str] | None = None) -> Nginx:
@@ -44,9 +44,9 @@ def shipped() -> Iterator[Pair]:
 
 @pytest.fixture
 def pair(shipped: Pair) -> Pair:
-    """A server that does as told, and nginx as shipped before it: one for all who break neither of them.
+    """An upstream and an unchanged nginx, shared by all tests that break neither of them.
 
-    What nginx keeps it keeps from test to test, so they ask for `fresh` addresses.
+    The cache lives on between tests, so they request `fresh` addresses.
     """
     shipped[0].begin_anew()
     return shipped

@@ -1,4 +1,4 @@
-"""deploy/nginx.conf in a real nginx, before a running Landslide."""
+"""deploy/nginx.conf in a real nginx, in front of a running Landslide."""
 
 import json
 import os
@@ -44,18 +44,18 @@ def test_nginx_reports_no_warnings(front: Nginx) -> None:
     said = subprocess.run([*front.command(), "-t"], capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     complaints = [line for line in said.stderr.splitlines() if "[warn]" in line or "[emerg]" in line]
-    # Who isn't root can't be anybody else, and is told so.
+    # Without root, nginx warns that it can't change its user.
     assert [line for line in complaints if 'the "user" directive' not in line] == []
 
 
 def test_parents_of_all_folders_exist_on_debian() -> None:
-    """nginx makes the last folder of a path by itself. Whatever stands above comes with Debian's package."""
+    """nginx creates only the last folder of a path. The parents come with Debian's package."""
     places = re.findall(r"^[^#\n]*?\s(/(?:var|run|etc)/[^\s;]+)", SHIPPED_NGINX.read_text(), re.M)
     assert len(set(places)) >= 4
     assert [place for place in places if not Path(place).parent.is_dir()] == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="nginx makes its folder and looks at its log as root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="nginx creates its folder and opens its log as root")
 def test_unchanged_file_is_valid() -> None:
     cache = Path("/var/cache/landslide")
     had = cache.exists()
@@ -65,7 +65,7 @@ def test_unchanged_file_is_valid() -> None:
     assert said.returncode == 0, said.stderr
 
 
-# --- what it passes on ---
+# --- forwarded requests ---
 
 
 @pytest.mark.parametrize("page", ["", "results/", "present/"])
@@ -121,7 +121,7 @@ def test_batch_is_accepted(front: Nginx, client: Client) -> None:
 
 
 def from_page(front: Nginx) -> dict[str, str]:
-    """As a browser sends it; Landslide compares it with the Host that nginx names."""
+    """Return the Origin that a browser sends. Landslide compares it with the Host that nginx forwards."""
     return {"Origin": front.url}
 
 
@@ -163,7 +163,7 @@ def test_event_stream_shows_each_change(front: Nginx, client: Client) -> None:
 
 # --- the cache ---
 
-#: What nginx says of an answer that it gave by itself; on a busy machine a second may be over meanwhile.
+#: X-Cache of a response from the cache. On a busy machine its second may be over already.
 KEPT = {"HIT", "STALE", "UPDATING"}
 
 
@@ -256,7 +256,7 @@ def test_too_large_body_gets_landslides_413(front: Nginx, client: Client) -> Non
     voter = http_client(base_url=front.url, headers={"Content-Type": "application/json"})
     for path, limit in (("ballots", settings.CAST_MAX_BYTES), ("ballots/batch", settings.BATCH_MAX_BYTES)):
         address = f"/api/v1/polls/{client.make_poll()}/{path}/"
-        # What just fits is Landslide's to judge: it doesn't know the voter, or the key.
+        # A body that just fits reaches Landslide, which refuses it for another reason.
         assert voter.post(address, content=b" " * limit).status_code == 401
         assert_problem(voter.post(address, content=b" " * (limit + 1)), TooLarge())
 
@@ -268,7 +268,7 @@ def test_cache_key_has_all_languages() -> None:
     assert known == [code for code, _ in settings.LANGUAGES], "a page would be kept in one language for all"
 
 
-# --- what is written down ---
+# --- logs ---
 
 
 def test_access_log_has_no_ballots(front: Nginx, client: Client) -> None:

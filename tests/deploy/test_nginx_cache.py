@@ -52,7 +52,7 @@ def test_many_tally_requests_cost_one_upstream_request_a_second(
 
 
 def tally_of(upstream: Upstream, **headers: str) -> Callable[[Exchange], None]:
-    """Each answer differs from the one before."""
+    """Return a handler whose responses are numbered and public."""
 
     def answer(exchange: Exchange) -> None:
         number = len(upstream.seen)
@@ -122,7 +122,7 @@ def test_cache_is_separate_per_host(pair: Pair) -> None:
 
 
 def said(port: int, target: str, host: str, cookie: str = "") -> tuple[int, str]:
-    """Status and X-Cache of a target sent just as it is, which clients would tidy up."""
+    """Return status and X-Cache of a request target sent as it is; HTTP clients would normalize it."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as asked:
         asked.putrequest("GET", target, skip_host=True)
         asked.putheader("Host", host)
@@ -150,12 +150,12 @@ def test_other_spellings_of_an_address_share_the_cache_entry(pair: Pair, address
     for odd in (host.upper(), host.replace(":", ".:")):
         assert said(front.port, address, odd) == (200, "HIT"), odd
     assert [request.path for request in upstream.seen] == [address]
-    # Another port is another origin, which pages name.
+    # Another port is another origin, and pages contain their origin.
     assert said(front.port, address, "localhost:1") == (200, "MISS")
 
 
 def test_upstream_gets_the_normalised_address(pair: Pair) -> None:
-    """Else a request could fill one page's place with another."""
+    """Otherwise a request could fill one page's cache entry with another page."""
     upstream, front = pair
     upstream.answer = tally_of(upstream, **{"Cache-Control": KEPT})
     address = fresh(PAGE)

@@ -73,7 +73,7 @@ def test_request_id_is_the_same_end_to_end(pair: Pair, address: str) -> None:
     given = fetch.get(address, headers={"X-Request-ID": "trace-0123"} | more)
     assert upstream.seen[-1].headers["X-Request-ID"] == "trace-0123"
     assert given.headers.get_list("X-Request-ID") == ["trace-0123"]
-    # Of a cached answer too: it is this request's id, not that of whoever filled the cache.
+    # A cached response too has this request's id, not that of the request that filled the cache.
     for odd in ("x", "a b c d e f", "x" * 81, '"quoted"'):
         made = fetch.get(address, headers={"X-Request-ID": odd} | more).headers.get_list("X-Request-ID")
         assert len(made) == 1 and made[0] != odd and len(made[0]) == 32

@@ -1,4 +1,4 @@
-"""deploy/nginx.conf before web processes that are slow, dead, rude or lied to."""
+"""deploy/nginx.conf in front of web processes that are slow, overloaded or dead."""
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -31,11 +31,11 @@ from tests.system import Landslide
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
-# --- too many at once ---
+# --- too many requests ---
 
 
 class Busy:
-    """Web processes that hold each request until they are let go."""
+    """An upstream that holds each request until `done` is set."""
 
     def __init__(self, upstream: Upstream) -> None:
         self.done = Event()
@@ -117,7 +117,7 @@ def test_process_killed_during_a_cast_gives_outcome_unknown(
     wait_for(lambda: unread(system.port) > 0, what="a ballot before the frozen process")
     system.kill()
     assert_problem(casting.result(), OutcomeUnknown())
-    # Now nothing can be sent any more, and that is certain.
+    # Now nothing can be sent, so the refusal is certain.
     assert_problem(voter.post(CAST, json=ballot), Overloaded())
     system.start()
     answer = voter.post(CAST, json=ballot)
@@ -125,7 +125,7 @@ def test_process_killed_during_a_cast_gives_outcome_unknown(
 
 
 def unread(port: int) -> int:
-    """Bytes that arrived for connections on this port and that its program hasn't read."""
+    """Return the bytes that arrived on this port but haven't been read by its process."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     listening = "0A"
     return sum(
@@ -158,7 +158,7 @@ def test_unsent_ballot_is_tried_on_another_machine(upstream: Upstream, before: B
 
 
 def also(upstream: Upstream, port: int) -> dict[str, str]:
-    """A second machine in each group."""
+    """Return changes that add a second machine to each upstream."""
     one = f"server 127.0.0.1:{upstream.port}"
     return {one: f"server 127.0.0.1:{port}; {one}"}
 

@@ -1,4 +1,4 @@
-"""The lines of the Procfile as a platform runs them: each by itself, on stores named in the environment."""
+"""Each line of the Procfile as a platform runs it, with stores named in the environment."""
 
 import os
 import secrets
@@ -24,7 +24,7 @@ LINES = dict(
 
 
 class Service(Server):
-    """One line of the Procfile, through a shell."""
+    """One line of the Procfile, run by a shell."""
 
     def __init__(self, line: str, environment: dict[str, str]) -> None:
         super().__init__(int(environment["PORT"]))
@@ -36,7 +36,7 @@ class Service(Server):
         return ["sh", "-c", self.line]
 
     def answers(self) -> bool:
-        """A worker and beat say nothing when they are ready; what they do is what the test waits for."""
+        """Whether a web process answers. Workers and beat can't tell: the test waits for their effects."""
         try:
             return "serve" not in self.line or fetch.get(f"http://127.0.0.1:{self.port}/healthz").is_success
         except httpx.TransportError:

@@ -1,4 +1,4 @@
-"""A request inside another's body is never done: over nginx as shipped, on uvicorn and on Daphne.
+"""A request inside another's body is never executed, through nginx, on uvicorn and on Daphne.
 
 What counts is what was done, whatever was answered: ballots, failed log-ins, and addresses over their limit.
 HUNT_EXAMPLES makes it a longer hunt, through other conversations.
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 CONVERSATIONS = EXAMPLES or 25
 CLAIMED, PLAIN = "203.0.113.9", "198.51.100.7"
-#: Casts from an address: more than this test's own, fewer than what is hidden in bodies.
+#: The rate limit per address: above the number of open casts, below the number of hidden ones.
 MOST = 2 * CONVERSATIONS + 10
 HONEST, HIDDEN = 1, 2  # the choices they vote for
 
@@ -50,7 +50,7 @@ ASKED = [
 
 
 class Door(NamedTuple):
-    """A way in, and the system behind it."""
+    """A port, and the system behind it."""
 
     system: Landslide
     port: int
@@ -78,7 +78,7 @@ def door(request: pytest.FixtureRequest, doors: dict[str, Door]) -> Door:
 
 
 def converse(port: int, pieces: list[bytes]) -> bytes:
-    """Send the pieces, and read until the server hangs up."""
+    """Send the pieces, and read until the server disconnects."""
     said = b""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -90,12 +90,12 @@ def converse(port: int, pieces: list[bytes]) -> bytes:
         except TimeoutError:
             raise
         except OSError:
-            pass  # it hung up before we were done
+            pass  # the server has disconnected first
     return said
 
 
 class Requests:
-    """What is sent: casts in a poll, and log-ins with a wrong password."""
+    """Casts in a poll, and logins with a wrong password."""
 
     def __init__(self, door: Door) -> None:
         self.door = door
@@ -103,7 +103,7 @@ class Requests:
         self.name = f"hidden-{uuid.uuid4()}"
 
     def cast(self, choice: int, lines: bytes = b"", chunked: bool = False) -> bytes:
-        """By a voter of its own."""
+        """Return a cast by a new voter."""
         voter = new_voter(self.door.system.url, self.code).cookies["voter"].encode()
         body = json.dumps({"selections": [choice], "ballot_id": str(uuid.uuid4())}).encode()
         framing, body = chunks(body) if chunked else (b"Content-Length: %d\r\n" % len(body), body)
@@ -125,7 +125,7 @@ class Requests:
         return b"Host: 127.0.0.1:%d\r\n" % self.door.port
 
     def hidden(self, luck: random.Random) -> bytes:
-        """Whole requests, as a body: three casts from an address of their choice, and a log-in."""
+        """Return a body of whole requests: three casts from a forged address, and a login."""
         cast = self.cast(HIDDEN, b"X-Forwarded-For: %b\r\n" % CLAIMED.encode())
         return b"\r\n" * luck.choice([0, 1, 500, 150_000]) + cast * 3 + self.log_in()
 
@@ -136,7 +136,7 @@ class Requests:
         return int(rows[0][0])
 
     def votes(self, ballots: int) -> Any:
-        """Of the choices, once so many ballots at least have been counted."""
+        """Return the counts of the choices once at least `ballots` ballots are counted."""
         self.door.client.tally_when(self.code, lambda tally: tally["ballots"] >= ballots)
         return ledger(self.door.system, self.code)["votes"]
 
@@ -146,7 +146,7 @@ def chunks(body: bytes, ext: bytes = b"") -> tuple[bytes, bytes]:
 
 
 def clear(luck: random.Random, requests: Requests, body: bytes) -> bytes:
-    """A request whose body has one end only, though it asks for this and that."""
+    """Return a request with unambiguous framing, but with unusual headers."""
     framing = b"Content-Length: %d\r\n" % len(body)
     if luck.random() < 0.3:
         framing, body = chunks(body, luck.choice([b"", b";a=b"]))
@@ -154,7 +154,7 @@ def clear(luck: random.Random, requests: Requests, body: bytes) -> bytes:
     code = requests.code.encode()
     path = luck.choice([b"/ws/", b"/ws/polls/%b/" % code, b"/", b"/api/v1/polls/%b/stream/" % code])
     if method == b"GET" and path.endswith(b"/stream/"):
-        path = b"/ws/"  # that one would be answered without an end
+        path = b"/ws/"  # an event stream would never end
     if luck.random() < 0.1:
         path = b"http://127.0.0.1:%d%b" % (requests.door.port, path)
     lines = luck.choice(ASKED) + luck.choice([b"", b"X-Forwarded-For: 192.0.2.1\r\n"])
@@ -164,7 +164,7 @@ def clear(luck: random.Random, requests: Requests, body: bytes) -> bytes:
 
 
 def unclear(luck: random.Random, requests: Requests, body: bytes) -> bytes:
-    """A request whose end is a matter of opinion."""
+    """Return a request with ambiguous framing."""
     length = b"Content-Length: %d\r\n" % len(body)
     odd = luck.choice(
         [
@@ -208,8 +208,8 @@ def test_requests_hidden_in_bodies_are_not_executed(door: Door) -> None:
     assert votes[HIDDEN if HIDDEN in votes else str(HIDDEN)] == 0
     assert requests.attempts() == 0
     assert acknowledged <= sum(votes.values()) <= honest
-    assert acknowledged > CONVERSATIONS // 3  # or this would be a test of refusals alone
-    # The address that they named is as good as new.
+    assert acknowledged > CONVERSATIONS // 3  # otherwise this would only test refusals
+    # The forged address has used up nothing of its rate limit.
     from_there = b"X-Forwarded-For: %b\r\nConnection: close\r\n" % CLAIMED.encode()
     direct = door.system.port
     assert converse(direct, [requests.cast(HONEST, from_there)]).startswith(b"HTTP/1.1 202 ")

@@ -1,4 +1,4 @@
-"""What is the same for everybody comes gzipped; what may hold a secret never does."""
+"""Only public responses are compressed; responses that may contain a secret never are."""
 
 import gzip
 from typing import Any
@@ -18,7 +18,7 @@ PUBLIC = {"content-type": "text/html; charset=utf-8", "cache-control": "public, 
 async def answer(
     body: bytes = PAGE, accepts: str = "gzip", method: str = "GET", status: int = 200, **changes: str
 ) -> tuple[Answer, dict[bytes, bytes]]:
-    """What comes of an application's answer with these headers."""
+    """Return the response of an application that answers with these headers, after Compression."""
     headers = PUBLIC | {"content-length": str(len(body))} | changes
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items() if value]
 
@@ -35,7 +35,7 @@ async def test_public_page_is_compressed() -> None:
     assert gzip.decompress(told.body) == PAGE
     assert headers[b"content-encoding"] == b"gzip"
     assert headers[b"content-length"] == b"%d" % len(told.body)
-    assert headers[b"etag"] == b'W/"1"'  # of another encoding the bytes differ
+    assert headers[b"etag"] == b'W/"1"'  # weak, because the bytes differ by encoding
     assert headers[b"vary"] == b"Accept-Encoding"
 
 
@@ -105,7 +105,7 @@ async def test_only_public_tallies_and_pages_are_compressed() -> None:
     wanted = {f"{at}/tally/": True, f"/p/{poll.code}/": True, f"{at}/voter/": False, "/admin/login/": False}
     for path, gzipped in wanted.items():
         headers = [(b"host", b"testserver"), (b"accept-encoding", b"gzip")]
-        for _ in range(3):  # of the tally the later ones are the lane's
+        for _ in range(3):  # the later tallies come from the fast lane
             told = await ask(http, http_scope("GET", path, headers))
             found = {name.lower(): value for name, value in told.headers}
             assert (found.get(b"content-encoding") == b"gzip") is gzipped, path

@@ -1,4 +1,4 @@
-"""Settings that can't work are refused with what to set instead."""
+"""Each invalid setting is refused with a hint on what to set instead."""
 
 import subprocess
 import sys
@@ -122,5 +122,5 @@ def test_full_mode_on_https_passes_check_deploy(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    # Three are silenced, each for a reason that config/settings/web.py gives.
+    # config/settings/web.py says why three are silenced.
     assert "no issues (3 silenced)" in done.stdout

@@ -1,4 +1,4 @@
-"""Logs are structured, carry the request's id, and hold no secret."""
+"""Logs are structured, contain the request id and no secrets."""
 
 import io
 import json
@@ -14,7 +14,7 @@ SECRET = "hunter2"
 
 @pytest.fixture
 def written(monkeypatch):
-    """Log with `log(level, …)`; the lines, as the JSON that was written."""
+    """Yield a logger, and a function that returns its lines as parsed JSON."""
     stream = io.StringIO()
     formatter = logging_config("json", "INFO")["formatters"]["structured"]
     handler = logging.StreamHandler(stream)

@@ -1,4 +1,4 @@
-"""No text of a request stays in memory: what is kept for speed is bounded in bytes, not in entries alone."""
+"""Text of requests doesn't fill the memory: caches are limited in bytes, not only in entries."""
 
 import gc
 import logging
@@ -40,7 +40,7 @@ async def poll(settings: Any) -> Any:
 
 @pytest.fixture
 def growth() -> Iterator[Any]:
-    logging.disable(logging.CRITICAL)  # pytest keeps what is logged
+    logging.disable(logging.CRITICAL)  # pytest would keep the log records
     tracemalloc.start()
 
     def grown() -> int:
@@ -72,7 +72,7 @@ async def send(poll: Poll, name: str, number: int) -> None:
 
 @pytest.mark.parametrize("name", HEADERS)
 async def test_request_headers_are_not_kept_in_memory(poll: Poll, growth: Any, name: str) -> None:
-    for number in range(3):  # what is made once is made
+    for number in range(3):  # warm up what is allocated only once
         await send(poll, name, number)
     before = growth()
     for number in range(3, 3 + MANY):
@@ -94,7 +94,7 @@ async def test_unknown_poll_codes_are_not_kept_in_memory(poll: Poll, growth: Any
 
 
 async def test_forwarded_addresses_are_not_kept_in_memory(settings: Any, growth: Any) -> None:
-    """Casts through every lane come here, from named proxies as from strangers."""
+    """client_address() is called for casts of each lane, from trusted proxies and from unknown clients."""
     settings.TRUSTED_PROXIES = ["192.0.2.1"]
     client_address("192.0.2.1", "198.51.100.1")
     before = growth()

@@ -1,4 +1,4 @@
-"""A client of a WebSocket that does what it is told, right or wrong."""
+"""A raw WebSocket client, for valid and invalid frames."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ TALLY = Message({"type": "tally", "ballots": 7})
 async def raw_socket(
     port: int, headers: bytes = b"", early: bytes = b"", **options: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A WebSocket after its handshake, with nobody to answer pings or to refuse nonsense."""
+    """Open a WebSocket without a client library that would answer pings or refuse invalid frames."""
     sock = socket.socket()
     if "receive_buffer" in options:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options["receive_buffer"])
@@ -34,7 +34,7 @@ def masked(opcode: Opcode, data: bytes, fin: bool = True) -> bytes:
 
 
 async def close_code(reader: asyncio.StreamReader) -> int:
-    """Of the close frame that comes next, behind which the server hangs up."""
+    """Read until the server disconnects, and return the code of its close frame."""
     data = await asyncio.wait_for(reader.read(), PATIENCE)
     at = data.index(b"\x88")
     return int.from_bytes(data[at + 2 : at + 4], "big")

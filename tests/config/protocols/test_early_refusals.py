@@ -1,4 +1,4 @@
-"""Who is turned away before uvicorn parses anything: the same answer, and only for whole requests."""
+"""Casts refused from their raw bytes get the same response as parsed ones; only whole requests qualify."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ async def behind(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def crowded(lane: AsgiLane, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An append that doesn't come back, and a queue that has stood behind it for a while."""
+    """Make the lane overloaded: an append never ends, and a queue has stood behind it for 10 s."""
     never: Future[Any] = Future()
     cast_queue = lane._cast_queue = CastQueue(lambda _: never)
     for number in range(STANDING_QUEUE_LIMIT):
@@ -58,7 +58,7 @@ async def crowded(lane: AsgiLane, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def lane(monkeypatch: pytest.MonkeyPatch) -> Iterator[AsgiLane]:
     lane = AsgiLane(behind)
-    lane._overloaded = lane._overloaded[:1]  # each says for itself when to come back
+    lane._overloaded = lane._overloaded[:1]  # one Retry-After for all responses
     monkeypatch.setattr(LandslideHttp, "raw_lane", RawHttpLane(lane).take)
     yield lane
     lane._threads.shutdown()
@@ -90,7 +90,7 @@ async def test_whole_cast_gets_the_same_503_as_by_the_asgi_lane(
     await crowded(lane, monkeypatch)
     protocol, transport = connected(lane)
     unread = await answer_to(protocol, transport, CAST)
-    parsed = await answer_to(protocol, transport, HEAD, BODY)  # in two pieces it has to be read
+    parsed = await answer_to(protocol, transport, HEAD, BODY)  # in two pieces it must be parsed
     assert unread[1] == parsed[1]
     assert sorted(unread[0].lower().split(b"\r\n")) == sorted(parsed[0].lower().split(b"\r\n"))
     assert unread[0].startswith(b"HTTP/1.1 503 ")
@@ -105,7 +105,7 @@ async def test_connection_stays_usable_after_a_503(lane: AsgiLane, monkeypatch: 
     for _ in range(3):
         assert b" 503 " in (await answer_to(protocol, transport, CAST))[0]
         assert (await answer_to(protocol, transport, OTHER))[1] == b"ok"
-    assert protocol.timeout_keep_alive_task is not None  # a silent client is still let go
+    assert protocol.timeout_keep_alive_task is not None  # an idle connection is still closed
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Opening a WebSocket: ours for what is regular, uvicorn's for what is not, and both end as they should."""
+"""The fast handshake for ordinary WebSockets, and uvicorn's for all others."""
 
 import asyncio
 import contextlib
@@ -54,7 +54,7 @@ def test_invalid_key_is_left_to_uvicorn(key: bytes) -> None:
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """An application that doesn't care for being handed anything."""
+    """An application that doesn't ask for a handover."""
     assert (await receive())["type"] == "websocket.connect"
     await send({"type": "websocket.accept", "headers": [(b"x-extra", b"1")]})
     told = {name: scope[name] for name in ("path", "scheme", "subprotocols")}

@@ -1,4 +1,4 @@
-"""What is one request, and what is none: counted by what reaches the application, fast path or not."""
+"""How many requests reach the application, with and without the fast path."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ def protocols(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 class Recorder:
-    """Answers each request with its body, and keeps what reached it."""
+    """Echoes each request's body and records the requests."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str, bytes]] = []
@@ -66,7 +66,7 @@ class Recorder:
 
 
 async def converse(port: int, pieces: Sequence[bytes]) -> bytes:
-    """Send the pieces so that the server reads them one by one, and a last request; all that it said."""
+    """Send the pieces so that the server reads them separately, then a last request. Return its output."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     said = b""
     try:
@@ -79,7 +79,7 @@ async def converse(port: int, pieces: Sequence[bytes]) -> bytes:
             while data := await reader.read(65536):
                 said += data
     except ConnectionError:
-        pass  # it has hung up before we were done
+        pass  # the server has disconnected first
     finally:
         writer.close()
     return said
@@ -131,7 +131,7 @@ async def test_handshake_with_a_body_is_a_plain_request(protocols: Any, method: 
 
 
 async def test_active_request_is_told_of_the_disconnect(protocols: Any) -> None:
-    """Others that came with it wait behind: uvicorn would tell the last of them alone."""
+    """Requests are pipelined behind it: uvicorn would tell only the last of them."""
     heard: list[str] = []
     began, over = asyncio.Event(), asyncio.Event()
 
@@ -152,7 +152,7 @@ async def test_active_request_is_told_of_the_disconnect(protocols: Any) -> None:
 
 
 async def test_handshake_behind_an_unanswered_request_is_a_plain_request(protocols: Any) -> None:
-    """Else the answer to the first request would be written between the frames of a WebSocket."""
+    """Otherwise the response to the first request would be written between WebSocket frames."""
     app = Recorder()
     app.ready.clear()
     async with serving(app, **protocols) as (_, port):
@@ -231,7 +231,7 @@ async def test_empty_lines_extend_no_timeout(protocols: Any, monkeypatch: pytest
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(first)
             async with asyncio.timeout(PATIENCE):
-                await reader.read()  # until it hangs up
+                await reader.read()  # until the server disconnects
             writer.close()
 
 
@@ -251,7 +251,7 @@ async def test_event_stream_with_an_unfinished_request_is_closed(
 
 
 def made_up(luck: random.Random) -> tuple[list[bytes], int]:
-    """A conversation whose every body holds whole requests, and how many requests it really has."""
+    """Return pieces of requests whose bodies contain whole requests, and the number of real requests."""
     requests, count = b"", luck.randint(1, 4)
     for number in range(count):
         body = b"\r\n" * luck.choice([0, 1, 4000]) + INNER * luck.randint(1, 3)

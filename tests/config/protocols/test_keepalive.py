@@ -1,4 +1,4 @@
-"""One timer for all viewers."""
+"""The keepalive of all WebSockets."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from config.protocols.keepalive import Keepalive
 
 
 async def test_keepalive_uses_one_timer_and_none_without_connections() -> None:
-    class Line:
+    class FakeConnection:
         slot = 0
         answered = True
 
@@ -20,18 +20,19 @@ async def test_keepalive_uses_one_timer_and_none_without_connections() -> None:
             self.told.append("on_ping_timeout")
 
     keepalive = Keepalive(asyncio.get_running_loop(), 3)
-    lines = [Line() for _ in range(6)]
-    for line in lines:
-        keepalive.add(line)
+    connections = [FakeConnection() for _ in range(6)]
+    for connection in connections:
+        keepalive.add(connection)
     for _ in range(3):
         keepalive.ping_next_slot()
-    assert [line.told for line in lines] == [["ping"]] * 6
-    for line in lines[:3]:
-        line.answered = True
+    assert [connection.told for connection in connections] == [["ping"]] * 6
+    for connection in connections[:3]:
+        connection.answered = True
     for _ in range(3):
         keepalive.ping_next_slot()
-    assert [line.told for line in lines] == [["ping", "ping"]] * 3 + [["ping", "on_ping_timeout"]] * 3
-    for line in lines:
-        keepalive.discard(line)
+    assert all(connection.told == ["ping", "ping"] for connection in connections[:3])
+    assert all(connection.told == ["ping", "on_ping_timeout"] for connection in connections[3:])
+    for connection in connections:
+        keepalive.discard(connection)
     keepalive.ping_next_slot()
     assert keepalive._timer is None

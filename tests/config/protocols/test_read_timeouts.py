@@ -1,4 +1,4 @@
-"""Clients that hold a connection by asking slowly are hung up on, and nobody else is."""
+"""Slow clients are disconnected; others aren't."""
 
 import asyncio
 from typing import Any
@@ -42,7 +42,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def told(port: int, *pieces: bytes, pause: float = 0.0) -> bytes:
-    """All that comes until the server hangs up, while the pieces go out so far apart."""
+    """Send the pieces with pauses, and return all output until the server disconnects."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
     async def say() -> None:
@@ -56,7 +56,7 @@ async def told(port: int, *pieces: bytes, pause: float = 0.0) -> bytes:
             while data := await reader.read(65536):
                 heard += data
     except ConnectionResetError:
-        pass  # it has hung up while we went on
+        pass  # the server has disconnected while pieces were being sent
     finally:
         saying.cancel()
         writer.close()
@@ -64,7 +64,7 @@ async def told(port: int, *pieces: bytes, pause: float = 0.0) -> bytes:
 
 
 class Clock:
-    """The event loop's clock, which can be put forward."""
+    """The event loop's clock, which a test can advance."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -73,7 +73,7 @@ class Clock:
         loop.time = lambda: real() + self.ahead  # type: ignore[method-assign]
 
     async def forward(self, seconds: float) -> None:
-        """Put it forward once what was sent has arrived, and let what is due by then happen."""
+        """Advance the clock after sent data has arrived, and run the timers that are due."""
         for _ in range(20):
             await asyncio.sleep(0)
         self.ahead += seconds
@@ -130,12 +130,12 @@ async def test_timeouts_hold_without_the_fast_path(
 
 
 async def test_pauses_below_the_timeouts_are_fine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FIRST_BYTE", "HEAD", "BODY_PAUSE", "BODY"):  # so long that a busy machine doesn't matter
+    for name in ("FIRST_BYTE", "HEAD", "BODY_PAUSE", "BODY"):  # far longer than a busy machine takes
         monkeypatch.setattr(read_timeouts, f"{name}_SECONDS", 10_000)
     async with serving(echo, timeout_keep_alive=100_000) as (_, port):
         clock = Clock()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in range(2):  # the same connection again, after longer than any of the pauses
+        for _ in range(2):  # reuse the connection after a pause longer than these timeouts
             for piece in (HEAD[:20], HEAD[20:], b"\r\n" + b"x" * 500, b"x" * 500):
                 writer.write(piece)
                 await clock.forward(2_000)
@@ -159,7 +159,7 @@ async def test_silent_viewers_stay_connected(lines: bytes) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /stream/ HTTP/1.1\r\nhost: testserver\r\n" + lines + b"\r\n")
         recorder = await handing.recorder()
-        await Clock().forward(1000)  # longer than all that was patient above
+        await Clock().forward(1000)  # longer than all timeouts
         assert "closed" not in recorder.told
         assert not reader.at_eof()
         writer.close()

@@ -1,4 +1,4 @@
-"""The budget for what viewers send: its slices, its turns, its pauses. No clock but the test's own."""
+"""The time budget and rate limit of viewers' input, on a fake clock."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ from config.protocols.throttle import (
 
 
 class Clock:
-    """A clock that moves when told, and the loop whose one timer it is."""
+    """A fake clock and event loop; time advances only when a test says so."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -39,7 +39,7 @@ class Clock:
         self.soon.append(callback)
 
     def run(self) -> None:
-        """Everything that waits, as time goes on."""
+        """Run all callbacks and timers, advancing the clock."""
         while self.timers or self.soon:
             while self.soon:
                 self.soon.pop(0)()
@@ -52,7 +52,7 @@ class Clock:
 
 
 class Viewer:
-    """Each slice of what it sends takes the server a millisecond."""
+    """A connection each of whose slices takes 1 ms to process."""
 
     def __init__(self, clock: Clock, order: list[str], name: str) -> None:
         self.clock, self.order, self.name = clock, order, name
@@ -100,9 +100,9 @@ def test_all_viewers_share_one_time_budget(clock: Clock) -> None:
     began = clock.now
     for viewer in viewers:
         viewer.input_buffer.add(sent)
-    # While a burst is spent, its share of the time goes on coming in.
+    # The budget is refilled while the burst is spent.
     assert len(order) <= BURST_SECONDS / 0.001 / (1 - SHARE) + 1
-    assert sum(viewer.reading for viewer in viewers) <= 1  # all that the burst was enough for
+    assert sum(viewer.reading for viewer in viewers) <= 1  # the burst was enough for one at most
     clock.run()
     assert all(viewer.heard == sent and viewer.reading for viewer in viewers)
     work = len(order) * 0.001
@@ -122,7 +122,7 @@ def test_short_message_waits_at_most_one_round(clock: Clock) -> None:
 
 
 def test_debt_of_a_slow_slice_is_bounded(clock: Clock) -> None:
-    """The machine may have been busy with something else."""
+    """The machine may have been busy."""
     slow, next_one = Viewer(clock, [], "slow"), Viewer(clock, [], "next")
     slow.process_input = lambda data: setattr(clock, "now", clock.now + 60)  # type: ignore[method-assign]
     slow.input_buffer.add(b"word")
@@ -140,7 +140,7 @@ def test_rate_limit_closes_the_connection_once(clock: Clock, size: int) -> None:
         viewer.input_buffer.add(b"x" * size)
     assert not viewer.let_go
     clock.run()
-    viewer.reading = False  # as who is let go isn't read from
+    viewer.reading = False  # a closed connection isn't read
     for _ in range(10):
         viewer.input_buffer.add(b"x" * size)
     clock.run()
@@ -201,7 +201,7 @@ def test_handover_keeps_queue_position_and_rate_limit(clock: Clock) -> None:
     input_buffer.add(sent)
     assert before.heard and not before.reading
     input_buffer.hand_over(after)
-    assert not after.reading  # while it waits
+    assert not after.reading  # it still has unprocessed input
     clock.run()
     assert before.heard + after.heard == sent
     assert (before.reading, after.reading) == (False, True)

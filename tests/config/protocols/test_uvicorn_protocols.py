@@ -1,4 +1,4 @@
-"""Which protocols serve on which uvicorn."""
+"""The choice of protocol classes by the installed uvicorn."""
 
 import pytest
 

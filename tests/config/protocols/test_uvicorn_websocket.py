@@ -1,4 +1,4 @@
-"""The hand-over of a WebSocket."""
+"""The handover of a WebSocket from uvicorn."""
 
 import asyncio
 
@@ -35,7 +35,7 @@ async def test_messages_before_the_handover_are_delivered_after_it(split: int) -
 async def test_input_sent_with_the_handshake_is_throttled_across_the_handover(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(throttle, "BURST_SECONDS", 1e-6)  # one slice, and the others wait
+    monkeypatch.setattr(throttle, "BURST_SECONDS", 1e-6)  # enough for one slice
     app = Handing()
     async with serving(app) as (server, port):
         _, neighbour = await raw_socket(port)

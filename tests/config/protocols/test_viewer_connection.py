@@ -1,4 +1,4 @@
-"""Event streams after the hand-over."""
+"""Event streams after the handover."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ async def test_events_are_chunks_of_the_response() -> None:
         recorder = await app.recorder()
         assert recorder.connection
         recorder.connection.send(TALLY)
-        writer.write(b"GET /another/ HTTP/1.1\r\nHost: x\r\n\r\n")  # never has its turn
+        writer.write(b"GET /another/ HTTP/1.1\r\nHost: x\r\n\r\n")  # is never answered
         await asyncio.sleep(0.02)
         recorder.connection.close(0)
         client.receive_data(await asyncio.wait_for(reader.read(), PATIENCE))

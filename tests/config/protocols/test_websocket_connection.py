@@ -1,4 +1,4 @@
-"""A viewer's connection in Landslide's own hands, facing clients that know the protocol and others."""
+"""A viewer's WebSocket after the handover, with correct and misbehaving clients."""
 
 import asyncio
 import os
@@ -37,8 +37,8 @@ async def test_frames_of_every_length_are_received(length: int) -> None:
     message = Message({"type": "tally", "question": "x" * length})
     app = Handing()
     async with serving(app) as (_, port), fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
-        line: Any = (await app.recorder()).connection
-        line.send(message)
+        connection: Any = (await app.recorder()).connection
+        connection.send(message)
         assert await client.recv() == message.text
 
 
@@ -46,7 +46,7 @@ async def test_client_messages_are_delivered_and_the_parser_is_dropped() -> None
     app = Handing()
     async with serving(app) as (_, port), fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
         recorder = await app.recorder()
-        line: Any = recorder.connection
+        connection: Any = recorder.connection
         await client.send("whole")
         await client.send(["in ", "three ", "parts"])
         await client.send(b"binary")
@@ -54,7 +54,7 @@ async def test_client_messages_are_delivered_and_the_parser_is_dropped() -> None
         await client.send("ümläut")
         await until(lambda: len(recorder.texts) == 3)
         assert recorder.texts == ["whole", "in three parts", "ümläut"]
-        assert line.parser is None
+        assert connection.parser is None
 
 
 async def test_message_may_arrive_byte_by_byte() -> None:
@@ -62,7 +62,7 @@ async def test_message_may_arrive_byte_by_byte() -> None:
     async with serving(app) as (_, port):
         _, writer = await raw_socket(port)
         recorder = await app.recorder()
-        line: Any = recorder.connection
+        connection: Any = recorder.connection
         for byte in masked(Opcode.TEXT, b"half ", fin=False) + masked(Opcode.PING, b"?"):
             writer.write(bytes([byte]))
             await asyncio.sleep(0.001)
@@ -70,7 +70,7 @@ async def test_message_may_arrive_byte_by_byte() -> None:
         writer.write(masked(Opcode.CONT, b"and half"))
         await until(lambda: recorder.texts)
         assert recorder.texts == ["half and half"]
-        assert line.parser is None
+        assert connection.parser is None
         writer.close()
 
 
@@ -80,13 +80,13 @@ async def test_no_pongs_pile_up_for_a_client_that_reads_nothing(monkeypatch: pyt
     async with serving(app) as (_, port):
         reader, writer = await raw_socket(port, receive_buffer=4096)
         recorder = await app.recorder()
-        line: Any = recorder.connection
+        connection: Any = recorder.connection
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(4):
             writer.write(masked(Opcode.PING, b"p" * 125) * 8000)
             await writer.drain()
         assert "paused" in recorder.told
-        assert line.transport.get_write_buffer_size() < 1_000_000  # of four
+        assert connection.transport.get_write_buffer_size() < 1_000_000  # of 4 MB
         writer.close()
         await until(lambda: recorder.told[-1] == "closed")
 
@@ -97,13 +97,13 @@ async def test_large_input_is_processed_in_slices(monkeypatch: pytest.MonkeyPatc
     async with serving(app) as (_, port):
         _, writer = await raw_socket(port)
         recorder = await app.recorder()
-        line: Any = recorder.connection
+        connection: Any = recorder.connection
         writer.write(masked(Opcode.TEXT, b"") * 2000)
-        await until(lambda: not line.transport.is_reading())
+        await until(lambda: not connection.transport.is_reading())
         writer.write(masked(Opcode.TEXT, b"last"))
         await until(lambda: recorder.texts[-1:] == ["last"])
         assert len(recorder.texts) == 2001
-        await until(line.transport.is_reading)
+        await until(connection.transport.is_reading)
         writer.close()
 
 
@@ -154,7 +154,7 @@ async def test_client_flooding_with_tiny_frames_is_closed(
 
 
 async def test_normal_viewer_stays_within_the_rate_limit() -> None:
-    """Many words at a time, pings of its own, and a message of the largest size."""
+    """Many messages at once, its own pings, and a message of the largest size."""
     app = Handing()
     async with (
         serving(app, ws_max_size=16 * 1024) as (_, port),
@@ -181,7 +181,7 @@ async def test_normal_viewer_stays_within_the_rate_limit() -> None:
         (masked(Opcode.TEXT, b"\xff\xfe"), 1007),
         (masked(Opcode.CLOSE, (1001).to_bytes(2, "big")), 1001),
     ],
-    # Named, since a mask is another one in each process, and all that share the tests must collect the same.
+    # Explicit ids: masks are random, and all xdist workers must collect the same ids.
     ids=["long", "long in parts", "unmasked", "unknown opcode", "nothing continued", "no text", "leaves"],
 )
 async def test_close_codes_follow_the_rfc(sent: bytes, code: int) -> None:
@@ -218,7 +218,7 @@ async def test_close_code_reaches_the_client() -> None:
         recorder = await app.recorder()
         assert recorder.connection
         recorder.connection.close(4404)
-        recorder.connection.send(TALLY)  # comes to nothing
+        recorder.connection.send(TALLY)  # has no effect
         with pytest.raises(ConnectionClosed):
             await client.recv()
         assert client.close_code == 4404
@@ -241,20 +241,20 @@ async def test_zero_window_pauses_and_resumes_writing() -> None:
     async with serving(app) as (_, port):
         reader, writer = await raw_socket(port, receive_buffer=4096)
         recorder = await app.recorder()
-        line: Any = recorder.connection
+        connection: Any = recorder.connection
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         big, sent = Message({"type": "tally", "question": "x" * 5000}), 0
-        while not line.writing_paused:
-            line.send(big)
+        while not connection.writing_paused:
+            connection.send(big)
             sent += 1
             await asyncio.sleep(0)
         assert recorder.told == ["paused"]
-        assert 0 < line.transport.get_write_buffer_size() <= len(big.frame)
+        assert 0 < connection.transport.get_write_buffer_size() <= len(big.frame)
         reader._transport.resume_reading()  # type: ignore[attr-defined]
         got = await asyncio.wait_for(reader.readexactly(sent * len(big.frame)), PATIENCE)
         assert got == big.frame * sent
         await until(lambda: recorder.told == ["paused", "resumed"])
-        line.abort()
+        connection.abort()
         await until(lambda: recorder.told[-1] == "closed")
         writer.close()
 
@@ -274,13 +274,13 @@ async def test_only_viewers_without_pong_are_closed() -> None:
         dead = await app.recorder()
         async with fetch.async_websocket(f"ws://127.0.0.1:{port}/") as client:
             alive = await app.recorder()
-            line: Any = alive.connection
+            connection: Any = alive.connection
             pass_interval()
-            assert not line.answered
-            await until(lambda: line.answered)
+            assert not connection.answered
+            await until(lambda: connection.answered)
             pass_interval()
             assert await close_code(reader) == 1011
             assert (dead.told, alive.told) == (["closed"], [])
-            line.send(TALLY)
+            connection.send(TALLY)
             assert await client.recv() == TALLY.text
         writer.close()

@@ -1,6 +1,6 @@
-"""Whatever comes over a viewer's connection, the server goes on serving the others, and keeps nothing of it.
+"""Malformed input on a viewer's connection: the server keeps serving others and keeps nothing in memory.
 
-Against real servers. HUNT_EXAMPLES makes it a longer hunt, through new conversations each time.
+Against real servers. HUNT_EXAMPLES=1000 runs as many new random examples.
 """
 
 import json
@@ -41,7 +41,7 @@ def client(system: Landslide) -> Iterator[Client]:
 
 
 class Healthy:
-    """Somebody who watches all the time, and must get every change."""
+    """A viewer who must receive every change of the tally."""
 
     def __init__(self, system: Landslide, client: Client, code: str, socket: ClientConnection) -> None:
         self.system, self.client, self.code, self.socket = system, client, code, socket
@@ -66,7 +66,7 @@ class Healthy:
         self.sees(self.ballots)
 
     def nothing_went_wrong(self) -> None:
-        """The process lives, and none of its errors has a traceback."""
+        """Check that the process is alive and has logged no traceback."""
         assert self.system.process and self.system.process.poll() is None
         said = self.system.output()[self.said :]
         assert "Traceback" not in said, said[said.index("Traceback") - 500 :][:6000]
@@ -83,7 +83,7 @@ def healthy(system: Landslide, client: Client) -> Iterator[Healthy]:
         viewer.still_served()
         viewer.nothing_went_wrong()
         deadline = time.monotonic() + PATIENCE
-        while open_files(viewer.pid) > files + 5:  # a database connection more or less
+        while open_files(viewer.pid) > files + 5:  # some database connections may be open
             assert time.monotonic() < deadline, "it keeps connections whose clients have left"
             time.sleep(0.05)
 
@@ -93,7 +93,7 @@ def test_frames(healthy: Healthy) -> None:
     @given(websocket_fuzz.conversations, st.integers(0, 9), st.booleans())
     def hold(conversation: list[bytes], cut: int, polite: bool) -> None:
         parts = conversation
-        if cut:  # not frame by frame, but in pieces of the network's choice
+        if cut:  # in pieces that ignore frame borders
             whole = b"".join(conversation)
             size = max(1, len(whole) // cut)
             parts = [whole[i : i + size] for i in range(0, len(whole), size)]
@@ -129,7 +129,7 @@ def test_streams(healthy: Healthy) -> None:
 
 @pytest.mark.parametrize("flood", ["ping", "recheck", "fragments", "text"])
 def test_flood_from_a_client_that_reads_nothing(healthy: Healthy, flood: str) -> None:
-    """24 megabytes of it: neither that nor what would answer it may pile up in the server's memory."""
+    """24 MB: neither the input nor the answers to it may pile up in the server's memory."""
     frame = bytes(
         {
             "ping": Frame(b"p" * 125, websocket_fuzz.PING),
@@ -148,13 +148,13 @@ def test_flood_from_a_client_that_reads_nothing(healthy: Healthy, flood: str) ->
             for _ in range(24):
                 connection.sendall(block)
         except (TimeoutError, ConnectionError):
-            pass  # it takes no more of this
+            pass  # the server has disconnected
         healthy.still_served()
         assert resident_bytes(healthy.pid) - before < 16 * MEGABYTE
 
 
 def test_disconnected_clients_leave_nothing_in_memory(healthy: Healthy) -> None:
-    """Many come, say something odd and go: memory doesn't grow with their number."""
+    """Memory doesn't grow with the number of clients that connect, send malformed input and leave."""
     conversation = [handshake(healthy.path), bytes(Frame(b"[" * 3000)), bytes(Frame(b"x", 3))]
 
     def come_and_go() -> None:
@@ -165,5 +165,5 @@ def test_disconnected_clients_leave_nothing_in_memory(healthy: Healthy) -> None:
     before = resident_bytes(healthy.pid)
     for _ in range(2):
         come_and_go()
-    # Less than 20 KiB each: a connection that is kept costs more.
+    # Less than 20 KiB each: a connection costs more.
     assert resident_bytes(healthy.pid) - before < 4 * MEGABYTE

@@ -1,4 +1,4 @@
-"""What no honest client sends over a viewer's connection, as Hypothesis makes it up."""
+"""Hypothesis strategies for malformed input on a viewer's connection."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ TEXT, CLOSE, PING = 1, 8, 9
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame as it goes out: every field by itself, so that they need not fit together."""
+    """A frame whose fields needn't match each other."""
 
     payload: bytes = b""
     opcode: int = TEXT
     fin: bool = True
     reserved: int = 0
     masked: bool = True
-    claimed: int | None = None  # how long it says it is
-    wide: int = 0  # 1, 2: a length written in more bytes than it needs
+    claimed: int | None = None  # the length in the header, if it is wrong
+    wide: int = 0  # 1, 2: write the length in more bytes than needed
 
     def __bytes__(self) -> bytes:
         length = len(self.payload) if self.claimed is None else self.claimed
@@ -53,7 +53,7 @@ texts = st.one_of(
     ),
 ).map(lambda value: json.dumps(value).encode())
 
-#: By name, for they are long to print.
+#: By name, because they are long to print.
 ODD_TEXTS = {
     "deep": b"[" * 16_000,
     "deep objects": b'{"a":' * 3000,
@@ -145,7 +145,7 @@ STREAM = [(b"Host", b"127.0.0.1"), (b"Accept", b"text/event-stream")]
 
 @st.composite
 def requests(draw: Any, path: bytes, regular: list[tuple[bytes, bytes]]) -> bytes:
-    """Nearly what it should be: some headers left out, changed, doubled, or more of them."""
+    """A request with headers missing, changed, repeated or added."""
     headers = [header for header in regular if draw(st.integers(0, 7))]
     headers += draw(st.lists(st.tuples(header_names, header_values), max_size=4))
     method = draw(st.sampled_from([b"GET"] * 8 + [b"POST", b"HEAD", b"get", b"", b"\xff"]))
@@ -160,7 +160,7 @@ def handshake(path: bytes) -> bytes:
 
 
 def converse(port: int, parts: list[bytes], *, polite: bool = True) -> bytes:
-    """Send all that, hang up, and read until the server has hung up too; what it said.
+    """Send the parts, close, and return the server's output until it closes too.
 
     Not `polite`: reset the connection. TimeoutError where the server keeps it.
     """
@@ -178,7 +178,7 @@ def converse(port: int, parts: list[bytes], *, polite: bool = True) -> bytes:
         except TimeoutError:
             raise
         except OSError:
-            pass  # it has hung up before we were done
+            pass  # the server has disconnected first
     return said
 
 

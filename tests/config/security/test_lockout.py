@@ -1,4 +1,4 @@
-"""Failed log-ins: who has to wait, who hasn't, and what is kept of them."""
+"""Failed logins: who is locked out, who isn't, and what is stored."""
 
 from datetime import timedelta
 from io import StringIO
@@ -54,7 +54,7 @@ def test_lockout_page_says_how_long_to_wait() -> None:
     assert "15 minutes" in answer.content.decode()
     assert 840 < int(answer["Retry-After"]) <= 900
     assert "no-store" in answer["Cache-Control"]
-    assert attempt(PASSWORD).status_code == 429  # the right one isn't even looked at
+    assert attempt(PASSWORD).status_code == 429  # the correct password isn't even checked
 
 
 def test_lockout_does_not_affect_other_networks() -> None:
@@ -83,7 +83,7 @@ def test_user_agent_and_forged_address_do_not_evade_the_lockout(settings: Any) -
     lock_out(**{"user-agent": "one"})
     assert attempt(PASSWORD, **{"user-agent": "another"}).status_code == 429
     assert attempt(PASSWORD, **{"x-forwarded-for": THERE}).status_code == 429
-    # A named proxy is believed: who comes through it from elsewhere is somebody else.
+    # Behind a trusted proxy, another client address is another client.
     settings.TRUSTED_PROXIES = [HERE]
     assert attempt(PASSWORD, **{"x-forwarded-for": THERE}).status_code == 302
 
@@ -126,7 +126,7 @@ def test_axes_reset_ends_a_lockout() -> None:
 
 
 def test_password_prompts_in_the_admin_count_as_logins(boss: User) -> None:
-    """A stolen session must not become a password."""
+    """With a stolen session nobody may guess the password."""
     from polls import two_factor
     from tests.polls.test_two_factor import code_of
 

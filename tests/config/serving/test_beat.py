@@ -1,4 +1,4 @@
-"""Beat as the process that `serve` starts."""
+"""Celery beat as a process."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def told(*_):
 sys.argv = ["celery", "--quiet", "-A", "config", "beat", "--pidfile="]
 main()
 """
-#: While the garbage collector calls back, where an exception is printed and forgotten.
+#: In a callback of the garbage collector, where Python only prints exceptions.
 IN_A_CALLBACK = """
 class Thing:
     pass
@@ -36,7 +36,7 @@ def tell(**_):
     known = weakref.ref(thing, told)
     del thing
 """
-#: While its schedule is made, and nobody can close it yet.
+#: While its schedule is created and can't be closed yet.
 AS_IT_STARTS = "celery.beat.Service.get_scheduler = told"
 
 

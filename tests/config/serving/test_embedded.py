@@ -1,4 +1,4 @@
-"""The worker in the server process: runs tasks, wakes at once, stops and starts again."""
+"""The embedded worker runs tasks, wakes at once, stops and restarts."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.embedded_only
 
 @pytest.fixture
 def quiet(monkeypatch):
-    """Without the schedule, whose tasks need a database."""
+    """Remove the schedule, whose tasks need a database."""
     monkeypatch.setitem(app.conf, "beat_schedule", {})
 
 
@@ -77,7 +77,7 @@ def test_wake_consumers_ends_a_wait():
         over = threading.Event()
 
         def wake_again_and_again() -> None:
-            while not over.wait(0.05):  # the first may come before anybody waits
+            while not over.wait(0.05):  # the first may come before the wait
                 memory_transport.wake_consumers()
 
         waking = threading.Thread(target=wake_again_and_again)

@@ -1,4 +1,4 @@
-"""`manage.py serve` as its users meet it: real processes, real signals, what it prints."""
+"""`manage.py serve` with real processes and signals, and what it prints."""
 
 import os
 import re
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 
 def refused(tmp_path: Path, *arguments: str, **environment: str) -> str:
-    """What `serve` says when it doesn't start."""
+    """Return the output of a `serve` that refuses to start."""
     done = subprocess.run(
         [sys.executable, "manage.py", "serve", *arguments],
         cwd=ROOT,
@@ -44,7 +44,7 @@ def refused(tmp_path: Path, *arguments: str, **environment: str) -> str:
 
 
 def stop(system: Landslide, number: int) -> None:
-    """Stop the whole tree with this signal; it ends without complaint and leaves nothing running."""
+    """Stop all processes with this signal. They end without errors, and none is left."""
     assert system.process
     family = {each.pid for each in system.family()}
     system.process.send_signal(number)
@@ -63,7 +63,7 @@ def healthy(url: str) -> bool:
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A port that somebody listens on."""
+    """A port in use."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         yield taken.getsockname()[1]
 
@@ -158,7 +158,7 @@ def test_redis_that_may_lose_ballots_is_refused(tmp_path, start_redis, postgresq
     for advice in ("appendonly", "noeviction"):
         assert advice in refused(tmp_path, "--port", "0", **stores)
         with weak.client() as client:
-            client.config_set("appendonly", "yes")  # as advised, and on to what else is wrong
+            client.config_set("appendonly", "yes")  # follow the advice; the next setting is wrong too
 
 
 def test_killed_children_restart_and_all_stop_together(landslide):

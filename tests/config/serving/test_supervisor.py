@@ -1,4 +1,4 @@
-"""The tree of processes, with real children and real signals."""
+"""The supervisor, with real children and signals."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from config.serving import supervisor
 from tests.servers import PATIENCE
 from tests.system import ROOT
 
-#: A supervisor of two stages. A child says its name and pid, and when it is told to stop.
+#: A supervisor with two stages. Each child prints its name and pid, and a line when it stops.
 TREE = """
 import sys
 from config.serving.supervisor import Child, Supervisor
