@@ -1,8 +1,8 @@
 """Count a partition of the vote log, batch by batch, each ballot exactly once.
 
 A batch is one database transaction. It writes the ledger and the tally, and moves the partition's checkpoint.
-After a crash anywhere the batch is counted again, and nothing has happened twice. A worker that lost its lock
-has lost its transaction with it.
+A crash at any point rolls the batch back, and it is counted again. A worker that lost its lock has lost its
+transaction with it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def count_partition(partition: int, pause: Callable[[float], None] | None = None
             tally_changed.send_robust(sender=None, poll_ids=batch.poll_ids)
         if batch.has_closing_markers:
             closing.close_counted_polls()
-        # Without the lock: workers that found the partition locked until now have skipped it.
+        # Again, without the lock: other workers skipped the partition while it was locked.
         head = get_log().head(partition)
         if head is None or head.position <= batch.position:
             return counted
@@ -158,7 +158,7 @@ def _move_checkpoint(checkpoint: Checkpoint, all_fields: bool) -> None:
 def _check_log(checkpoint: Checkpoint, head: Head | None, blocks: Sequence[Block]) -> None:
     """Raise LogInconsistent unless the log continues at the checkpoint without a gap.
 
-    `head` was read before `blocks`, so `blocks` must reach up to it.
+    `head` was read before `blocks`, so if it is past the checkpoint, `blocks` can't be empty.
     """
     if head is None or not head.continues(checkpoint.generation, checkpoint.position):
         raise LogInconsistent(f"Partition {checkpoint.partition} is not the log that was counted from.")

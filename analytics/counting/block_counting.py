@@ -27,8 +27,8 @@ def count_blocks(
     """Count these ballots. Return the failures per poll, and the ids of the polls with stepped results.
 
     Raise TooManyFailures if most ballots of a poll fail, unless `let_fail`; the caller must roll back then.
-    `watch`: whether operators may have quarantined further ballots of any poll. Needs the lock of the
-    partition's checkpoint.
+    `watch`: whether there may be standing decisions about quarantine. Needs the lock of the partition's
+    checkpoint.
     """
     check = circuit_breaker.count_failures if let_fail else circuit_breaker.check
     validator = Validator({(block.poll_id, block.round) for block in blocks}, generation)

@@ -1,4 +1,4 @@
-"""Add to the tallies what the ledger took. A counter's one writer is the worker that has its partition."""
+"""Add to the tallies what the ledger took. Each counter is written only by its partition's worker."""
 
 from __future__ import annotations
 

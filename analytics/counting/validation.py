@@ -121,11 +121,11 @@ class Validator:
             rounds[block.poll_id, block.round].append(block)
         plain: list[Block] = []
         others: list[Entry] = []
-        for round_key, together in rounds.items():
-            exceptions = self._voters_to_check(round_key, together)
-            for block in together:
-                runs, entries = split_block(block, exceptions)
-                plain += runs
+        for round_key, round_blocks in rounds.items():
+            exceptions = self._voters_to_check(round_key, round_blocks)
+            for block in round_blocks:
+                pieces, entries = split_block(block, exceptions)
+                plain += pieces
                 others += entries
         return plain, others
 
