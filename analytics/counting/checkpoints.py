@@ -8,7 +8,9 @@ from contextlib import suppress
 from django.utils.translation import gettext as _
 
 from analytics.models import Checkpoint
+from analytics.signals import tally_changed
 from polls.errors import LogInconsistent, LogUnsuitable
+from polls.signals import ballots_appended
 from polls.votelog import STORE_ERRORS, get_log
 from polls.votelog.entries import Head
 
@@ -88,6 +90,13 @@ def _check_nothing_is_missing(counted: dict[int, Head], heads: dict[int, Head]) 
 def lock_all_checkpoints() -> None:
     """Stop all counting until the transaction ends. Lock order: checkpoints, then polls, audit log last."""
     list(Checkpoint.objects.select_for_update().order_by("partition"))
+
+
+def announce(poll_id: int) -> None:
+    """After lock_all_checkpoints(): update the screens, and wake workers that found partitions locked."""
+    tally_changed.send_robust(sender=None, poll_ids={poll_id})
+    partitions = set(Checkpoint.objects.values_list("partition", flat=True))
+    ballots_appended.send_robust(sender=None, partitions=partitions)
 
 
 def backlog() -> int:

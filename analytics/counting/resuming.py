@@ -13,14 +13,12 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from analytics.counting import block_counting, circuit_breaker, closing, held_ballots
-from analytics.counting.checkpoints import lock_all_checkpoints
+from analytics.counting.checkpoints import announce, lock_all_checkpoints
 from analytics.counting.circuit_breaker import TooManyFailures
-from analytics.models import Checkpoint, Halt, HeldBlock
-from analytics.signals import tally_changed
+from analytics.models import Halt, HeldBlock
 from polls.audit_log import record
 from polls.errors import IllegalState
 from polls.models import Poll
-from polls.signals import ballots_appended
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +68,7 @@ def _count_until(row: Halt, seconds: float, progress: Callable[[int], None] | No
             return False
         if progress:
             progress(counted)
-        _announce(row.poll_id)
+        announce(row.poll_id)
         if not counted:
             closing.close_counted_polls()
             return True
@@ -108,10 +106,3 @@ def _next_rows(poll_id: int) -> list[HeldBlock]:
 def _stay_halted(row: Halt, reason: str) -> None:
     Halt.objects.filter(poll_id=row.poll_id).update(resumed_by="", reason=reason)
     logger.error("counting_halted", extra={"poll": row.poll_id, "reason": reason})
-
-
-def _announce(poll_id: int) -> None:
-    """Update the screens, and wake the workers that found the partitions locked."""
-    tally_changed.send_robust(sender=None, poll_ids={poll_id})
-    partitions = set(Checkpoint.objects.values_list("partition", flat=True))
-    ballots_appended.send_robust(sender=None, partitions=partitions)

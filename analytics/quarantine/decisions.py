@@ -16,7 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from analytics.counting.checkpoints import lock_all_checkpoints
+from analytics.counting.checkpoints import announce, lock_all_checkpoints
 from analytics.models import Checkpoint, Quarantine
 from analytics.quarantine import disclosure_control, moves
 from analytics.quarantine.moves import QuarantineOutcome
@@ -53,7 +53,7 @@ def quarantine_receipts(poll: Poll, receipts: Iterable[str], reason: str, by: st
             detail = {"reason": reason, "ballots": done.ballots, "round": poll.round}
             record(by, "ballots set aside", poll.code, quarantine=done.decision.pk, **detail)
     if done.decision:
-        moves.announce(poll.pk)
+        announce(poll.pk)
     return done
 
 
@@ -68,7 +68,7 @@ def quarantine_new_ballots(poll: Poll, reason: str, by: str) -> Quarantine:
         Checkpoint.objects.update(watch=True)
         lifecycle.bump_revision(poll.pk)
         record(by, "further ballots set aside", poll.code, quarantine=decision.pk, reason=reason)
-    moves.announce(poll.pk)
+    announce(poll.pk)
     return decision
 
 
@@ -82,7 +82,7 @@ def end(decision_id: int, by: str) -> Quarantine:
         decision.until = store_clock()
         decision.save(update_fields=["until"])
         record(by, "quarantine ended", _poll_code(decision), quarantine=decision.pk)
-    moves.announce(decision.poll_id)
+    announce(decision.poll_id)
     return decision
 
 
@@ -106,7 +106,7 @@ def release(decision_id: int, by: str, progress: Callable[[int], None] | None = 
             if progress:
                 progress(moved)
             record(by, "quarantine released", _poll_code(decision), quarantine=decision.pk)
-    moves.announce(decision.poll_id)
+    announce(decision.poll_id)
     moves.move_back(decision, progress)
     return decision
 

@@ -14,14 +14,12 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from analytics.counting import result_updates, tally_deltas
-from analytics.counting.checkpoints import lock_all_checkpoints
-from analytics.models import Checkpoint, Quarantine
+from analytics.counting.checkpoints import announce, lock_all_checkpoints
+from analytics.models import Quarantine
 from analytics.results.tallies import BALLOTS
-from analytics.signals import tally_changed
 from polls import lifecycle
 from polls.methods import METHODS, decode
 from polls.models import Ballot, Poll, Round
-from polls.signals import ballots_appended
 from polls.votelog import store_clock
 
 #: Ballots that a release moves in one transaction; counting waits for it.
@@ -118,10 +116,3 @@ def _move(where: tuple[int, int], selections: Iterable[str], *, into: bool) -> N
         delta.add(where, second, keys, 1, quarantined=into, stepped=stepped)
     # Any partition will do: we hold the locks of all.
     tally_deltas.add(0, delta)
-
-
-def announce(poll_id: int) -> None:
-    """Tell screens, and start the counting that found the checkpoints locked and gave up."""
-    tally_changed.send_robust(sender=None, poll_ids={poll_id})
-    partitions = set(Checkpoint.objects.values_list("partition", flat=True))
-    ballots_appended.send_robust(sender=None, partitions=partitions)

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import CommandError
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from polls.models import Poll
+from polls.models import Poll, canonical_code
 from polls.text.plain_text import cleaned, escaped, is_visible, isolated
 
 
 def console(options: dict[str, Any]) -> Console:
     """Return a console for tables and progress that takes "[draft]" and ":fire:" in labels literally."""
     return Console(no_color=options["no_color"] or None, highlight=False, markup=False, emoji=False)
+
+
+@contextmanager
+def progress_bar(screen: Console, label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar. Yield what advances it."""
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen) as progress:
+        task = progress.add_task("", total=max(total, 1))
+        yield lambda count: progress.advance(task, count)
+
+
+def find_poll(code: str, *, returncode: int = 1) -> Poll:
+    """Return the poll with the code that the operator typed."""
+    poll = Poll.objects.filter(code=canonical_code(code)).first()
+    if poll is None:
+        raise CommandError(f"There is no poll {printable(code)}.", returncode=returncode)
+    return poll
 
 
 def printable(text: object) -> str:

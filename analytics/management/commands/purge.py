@@ -7,12 +7,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analytics.audit import purge
 from polls.audit_log import COMMAND
 from polls.errors import LandslideError
-from polls.management.terminal import console, printable_poll, prompt
+from polls.management.terminal import console, find_poll, printable_poll, progress_bar, prompt
 from polls.models import Poll, canonical_code
 from polls.votelog import STORE_ERRORS
 
@@ -30,9 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
-            poll = Poll.objects.filter(code=canonical_code(options["code"])).first()
-            if poll is None:
-                raise CommandError(f"There is no poll {options['code']}.")
+            poll = find_poll(options["code"])
             rounds = purge.purgeable(poll, options["round"])
             ballots = purge.count_ballots(rounds)
             if not options["yes"]:
@@ -59,12 +56,5 @@ class Command(BaseCommand):
             raise CommandError("Nothing was changed.")
 
     def carry_out(self, poll: Poll, number: int | None, ballots: int, screen: Console) -> None:
-        columns = (TextColumn("Unlinking ballots"), BarColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=screen) as progress:
-            task = progress.add_task("", total=max(ballots, 1))
-            purge.purge(
-                poll.pk,
-                f"{COMMAND} {getpass.getuser()}",
-                number,
-                lambda some: progress.advance(task, some),
-            )
+        with progress_bar(screen, "Unlinking ballots", ballots) as advance:
+            purge.purge(poll.pk, f"{COMMAND} {getpass.getuser()}", number, advance)

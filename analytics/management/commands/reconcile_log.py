@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from analytics.recovery import reconcile
@@ -14,7 +13,7 @@ from analytics.recovery.log_diagnosis import Damage, Plan, diagnose
 from analytics.recovery.reconcile import Done, ReconcileRefused
 from polls.audit_log import COMMAND, record
 from polls.errors import LandslideError
-from polls.management.terminal import confirm, console
+from polls.management.terminal import confirm, console, progress_bar
 from polls.votelog import STORE_ERRORS
 
 #: Uncounted entries of the log are lost.
@@ -117,12 +116,8 @@ class Command(BaseCommand):
         confirm("Go on? [y/N] ")
 
     def carry_out(self, plan: Plan, discard: bool) -> Done:
-        columns = (TextColumn("Restoring claims"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self.console) as progress:
-            task = progress.add_task("", total=reconcile.claims_to_restore())
-            return reconcile.reconcile(
-                plan, discard_uncounted=discard, restored=lambda n: progress.advance(task, n)
-            )
+        with progress_bar(self.console, "Restoring claims", reconcile.claims_to_restore()) as advance:
+            return reconcile.reconcile(plan, discard_uncounted=discard, restored=advance)
 
     def advice(self, error: ReconcileRefused, options: dict[str, Any]) -> str:
         if "missing" in error.extra:

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from analytics.audit import recount
 from analytics.audit.recount import Recount
 from polls.audit_log import COMMAND
 from polls.errors import LandslideError
-from polls.management.terminal import confirm, console, printable
-from polls.models import Poll, Round, canonical_code
+from polls.management.terminal import confirm, console, find_poll, printable, progress_bar
+from polls.models import Round
 from polls.votelog import STORE_ERRORS
 
 #: The exit status if it is unknown whether the tally differs. 1: it does.
@@ -37,7 +36,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         self.console = console(options)
         try:
-            poll = find_poll(options["code"])
+            poll = find_poll(options["code"], returncode=UNKNOWN)
             round_ = recount.get_round(poll, options["round"])
             found = self.with_progress(round_, recount.recount)
             self.show(found)
@@ -59,10 +58,8 @@ class Command(BaseCommand):
     def with_progress(
         self, round_: Round, count: Callable[[Round, Callable[[int], None]], Recount]
     ) -> Recount:
-        columns = (TextColumn("Counting ballots"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self.console) as progress:
-            task = progress.add_task("", total=recount.count_ballots(round_))
-            return count(round_, lambda ballots: progress.advance(task, ballots))
+        with progress_bar(self.console, "Counting ballots", recount.count_ballots(round_)) as advance:
+            return count(round_, advance)
 
     def show(self, found: Recount) -> None:
         table = Table("Choice", "Tally", "Ledger", "Drift")
@@ -79,10 +76,3 @@ class Command(BaseCommand):
 
 def said(found: Recount) -> list[str]:
     return [f"{printable(row['label'])} {-row['drift']:+,}" for row in found.rows() if row["drift"]]
-
-
-def find_poll(code: str) -> Poll:
-    poll = Poll.objects.filter(code=canonical_code(code)).first()
-    if poll is None:
-        raise CommandError(f"There is no poll {printable(code)}.", returncode=UNKNOWN)
-    return poll

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analytics.counting import held_ballots, resuming
 from analytics.models import Halt
 from polls.audit_log import COMMAND
 from polls.errors import LandslideError
-from polls.management.terminal import console, printable
-from polls.models import Poll, canonical_code
+from polls.management.terminal import console, find_poll, printable, progress_bar
 
 _LONG = 10 * 365 * 86_400.0
 
@@ -32,20 +30,12 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        poll = Poll.objects.filter(code=canonical_code(options["code"])).first()
-        if poll is None:
-            raise CommandError(f"There is no poll {printable(options['code'])}.")
-        columns = (TextColumn("Counting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        poll = find_poll(options["code"])
         ballots = held_ballots.count_ballots(poll.pk)
-        with Progress(*columns, console=console(options)) as progress:
-            task = progress.add_task("", total=ballots)
+        with progress_bar(console(options), "Counting", ballots) as advance:
             try:
                 done = resuming.resume(
-                    poll,
-                    COMMAND,
-                    let_fail=options["dead_letters"],
-                    seconds=_LONG,
-                    progress=lambda n: progress.advance(task, n),
+                    poll, COMMAND, let_fail=options["dead_letters"], seconds=_LONG, progress=advance
                 )
             except LandslideError as error:
                 raise CommandError(error.detail) from None

@@ -13,8 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from polls.audit_log import COMMAND
 from polls.errors import LandslideError
-from polls.management.terminal import clean_line, printable_poll
-from polls.models import Poll, canonical_code
+from polls.management.terminal import clean_line, find_poll, printable_poll
 from polls.voters import invites
 
 LABEL_LENGTH = 100
@@ -51,9 +50,7 @@ class Command(BaseCommand):
         parts = urlsplit(site)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
             raise CommandError("--site takes a scheme and a host, such as https://vote.example.org.")
-        poll = Poll.objects.filter(code=canonical_code(options["code"])).first()
-        if poll is None:
-            raise CommandError(f"There is no poll with the code {options['code']}.")
+        poll = find_poll(options["code"])
         with create_private_file(out) if out else nullcontext(self.stdout) as file:
             try:
                 batch = invites.make_batch(poll.pk, count, label=label, by=COMMAND)
