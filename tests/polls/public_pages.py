@@ -1,4 +1,4 @@
-"""What holds for every public page, and the means to look at one."""
+"""Fetching and checking public pages."""
 
 import re
 from functools import cache
@@ -29,7 +29,7 @@ def html(path: str) -> str:
 
 
 def count(poll: Poll, ballots: int = TELLTALE) -> None:
-    """As if so many ballots had been counted, all of them for the first choice."""
+    """Store a tally in which all ballots are for the first choice."""
     for key in ("ballots", "1"):
         Tally.objects.create(
             poll_id=poll.pk, round=poll.round, key=key, partition=0, count=ballots, changes=1
@@ -37,7 +37,7 @@ def count(poll: Poll, ballots: int = TELLTALE) -> None:
 
 
 def check_policy(source: str) -> None:
-    """Nothing that a strict Content-Security-Policy would have to let through."""
+    """Check that a strict Content-Security-Policy allows everything in the page."""
     tags = re.findall(r"<[a-z][^>]*>", source)
     assert [tag for tag in tags if re.search(r"\s(style|on\w+)=", tag)] == []
     scripts = [tag for tag in tags if tag.startswith("<script")]
