@@ -180,7 +180,7 @@ async def test_a_hang_up_leaves_an_unknown_outcome(voters: str) -> None:
     assert (report.accepted, report.unknown) == (2, 1)
 
 
-async def test_as_fast_as_answers_come_it_stops_with_the_voters(voters: str) -> None:
+async def test_an_unpaced_load_stops_when_voters_run_out(voters: str) -> None:
     report = await load_on(lambda _: ACCEPTED, Plan(0, TEMPLATE, voters=voters, seconds=1, connections=2))
     assert (report.accepted, report.ran_out) == (3, True)
 

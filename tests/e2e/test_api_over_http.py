@@ -78,7 +78,7 @@ def head(system: Landslide, path: str, length: str) -> bytes:
     return "\r\n".join((*lines, "Content-Type: application/json", "", "")).encode()
 
 
-def test_who_promises_more_than_they_send_harms_nobody(system: Landslide) -> None:
+def test_a_body_shorter_than_its_content_length_harms_nobody(system: Landslide) -> None:
     before = len(system.output())
     for length, body in ((1_000, b'{"selections": [1]}'), (10**12, b"{}")):
         with socket.create_connection(("127.0.0.1", system.port), timeout=PATIENCE) as wire:

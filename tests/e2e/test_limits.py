@@ -62,16 +62,14 @@ def codes(answers: list[httpx.Response]) -> Counter[str]:
     return Counter(answer.json().get("code") or answer.json()["status"] for answer in answers)
 
 
-def test_they_hold_from_the_first_ballot_on(system: Landslide, client: Client) -> None:
+def test_limits_hold_from_the_first_ballot_on(system: Landslide, client: Client) -> None:
     """The first of this file, on one connection: so it is the first of all that its process takes."""
     http, code = http_client(base_url=system.url), client.make_poll()
     answers = [Voter(http, code, STUFFER).cast() for _ in range(MOST + 5)]
     assert codes(answers) == {"accepted": MOST + 1, "rate_limited": 4}
 
 
-def test_one_address_gets_so_many_ballots_in_and_others_are_not_held_up(
-    system: Landslide, client: Client
-) -> None:
+def test_an_address_over_its_limit_is_refused_and_others_are_not(system: Landslide, client: Client) -> None:
     code = client.make_poll()
     answers = crowd(system, code, STUFFER, 3 * MOST)
     seen = codes(answers)

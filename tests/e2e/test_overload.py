@@ -98,7 +98,7 @@ def expect_in_once(client: Client, code: str, page: Any, between: Between) -> No
     assert len(set(between.ids)) == 1
 
 
-def test_turned_away_it_waits_says_so_and_goes_again_by_itself(running: Any, visitor: Any) -> None:
+def test_a_refused_cast_says_that_it_waits_and_is_sent_again(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll()
     page = visitor(tolerated=NOISE, **PHONE).page
@@ -136,7 +136,7 @@ OPEN_OUTCOMES = {
 }
 
 
-def test_what_settles_nothing_is_not_believed(running: Any, visitor: Any) -> None:
+def test_an_answer_that_settles_nothing_is_not_believed(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll()
     page = visitor(tolerated=NOISE, **PHONE).page
@@ -192,7 +192,7 @@ def not_told(route: Any) -> dict[str, Any]:
     return {**route.fetch().json(), "voted": False, "ballot_id": None, "receipt": None}
 
 
-def test_of_two_windows_the_other_takes_over_when_one_is_closed(running: Any, visitor: Any) -> None:
+def test_another_window_sends_the_ballot_when_its_own_is_closed(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll()
     person = visitor(tolerated=NOISE)

@@ -30,7 +30,7 @@ def test_turns_go_to_whoever_has_waited_longest() -> None:
     assert not lock._taken and not lock._waiting
 
 
-def test_one_that_takes_turn_after_turn_lets_others_in_between() -> None:
+def test_a_thread_that_takes_turn_after_turn_lets_others_in() -> None:
     lock, stop, mine = FairLock(), threading.Event(), []
 
     def again_and_again() -> None:

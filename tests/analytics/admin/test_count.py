@@ -106,7 +106,7 @@ class TestPurge:
         assert Record.objects.latest("pk").actor == "user boss"
         assert "Purged:" in boss.get(page_of(poll)).content.decode()
 
-    def test_not_while_a_round_is_under_way(self, boss: Client) -> None:
+    def test_an_open_round_is_not_purged(self, boss: Client) -> None:
         poll = lifecycle.open_poll(lifecycle.reset_poll(published()[0].pk).pk)
         assert "/purge/" not in boss.get(page_of(poll)).content.decode()
         assert "under way" in said(boss.post(page_of(poll, "purge/"), {"code": poll.code}))[-1]
@@ -123,7 +123,7 @@ class TestPurge:
         assert not Round.objects.get(poll=poll).purged_at
 
 
-def test_who_may_only_look() -> None:
+def test_view_only_staff_see_the_count_and_change_nothing() -> None:
     poll = drifted()
     looking = staff("view_poll")
     source = looking.post(page_of(poll), {"round": "1"}).content.decode()
@@ -134,7 +134,7 @@ def test_who_may_only_look() -> None:
     assert recount.recount(recount.get_round(poll)).drifted
 
 
-def test_who_may_change_polls_may_not_purge() -> None:
+def test_change_rights_alone_do_not_allow_a_purge() -> None:
     poll, _ = published()
     changing = staff("view_poll", "change_poll")
     assert "/purge/" not in changing.get(page_of(poll)).content.decode()

@@ -45,7 +45,7 @@ def well() -> None:
     heartbeats.record("worker one@here")
 
 
-def test_all_is_well(boss: Client) -> None:
+def test_a_healthy_system_shows_its_figures_and_no_alarm(boss: Client) -> None:
     well()
     poll = open_poll(question="Cake?")
     fill(poll, range(3))
@@ -116,7 +116,7 @@ def test_the_overview_is_for_staff(client: Client) -> None:
     assert client.get(FIGURES).status_code == 302
 
 
-def test_who_may_not_see_polls_sees_none_on_the_overview() -> None:
+def test_staff_without_view_rights_see_no_polls_on_the_overview() -> None:
     well()
     poll, client = open_poll(), staff()
     assert client.get(FIGURES).json()["polls"] == []
@@ -222,7 +222,7 @@ def test_nobody_writes_one_by_hand(boss: Client) -> None:
     assert DeadLetter.objects.values().get() == facts
 
 
-def test_who_may_only_look_decides_nothing() -> None:
+def test_view_only_staff_cannot_decide() -> None:
     letter, client = letter_of(make_poll()), staff("view_deadletter")
     source = client.get(reverse("admin:polls_deadletter_change", args=[letter.pk])).content.decode()
     assert decide(letter, "count") not in source
@@ -234,7 +234,7 @@ def test_who_may_only_look_decides_nothing() -> None:
     assert letter.status == "waiting"
 
 
-def test_who_may_change_them_decides() -> None:
+def test_staff_with_change_rights_decide() -> None:
     letter, client = letter_of(make_poll()), staff("view_deadletter", "change_deadletter")
     source = client.get(reverse("admin:polls_deadletter_change", args=[letter.pk])).content.decode()
     assert decide(letter, "count") in source

@@ -107,7 +107,7 @@ def test_a_refusal_keeps_what_was_typed(boss: Client, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.full_only
-def test_who_may_only_look_decides_nothing() -> None:
+def test_view_only_staff_cannot_decide() -> None:
     poll = open_poll()
     Quarantine.objects.create(poll_id=poll.pk, round=1, rule="over_limit", decided_by="rule")
     decision = Quarantine.objects.get()

@@ -62,7 +62,7 @@ def test_few_are_not_released_into_a_result(call: Caller) -> None:
     assert refusal(call("POST", f"{place(poll)}{decision.pk}/release/")) == (409, "too_few_ballots")
 
 
-def test_everything_from_now_on(call: Caller) -> None:
+def test_a_standing_quarantine_can_be_ended_once(call: Caller) -> None:
     poll = open_poll()
     made = call("POST", place(poll), {"reason": "A bot", "from_now_on": True}).json()["quarantine"]
     assert made["standing"]
@@ -96,7 +96,7 @@ def test_its_times_are_in_utc_whatever_the_zone(call: Caller) -> None:
     assert made["decided_at"].endswith("Z")
 
 
-def test_who_may_do_it() -> None:
+def test_a_quarantine_needs_a_key_with_the_write_scope() -> None:
     poll = open_poll()
     body = {"reason": "A bot", "from_now_on": True}
     assert refusal(Caller()("POST", place(poll), body)) == (401, "invalid_key")

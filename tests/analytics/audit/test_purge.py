@@ -318,7 +318,7 @@ class TestRetention:
         tasks.upkeep()
         return Round.objects.filter(poll=poll, purged_at__isnull=False).exists()
 
-    def test_off_by_default(self) -> None:
+    def test_nothing_is_purged_by_default(self) -> None:
         poll, _ = published()
         self.age(poll, 4000)
         assert not self.purged(poll)

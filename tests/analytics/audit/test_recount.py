@@ -252,13 +252,13 @@ class TestCommand:
         assert of(poll).drifted == []
         assert Record.objects.latest("pk").actor.startswith("command ")
 
-    def test_an_earlier_round(self) -> None:
+    def test_recount_takes_an_earlier_round(self) -> None:
         poll = lifecycle.reset_poll(closed(counted_poll()).pk)
         with pytest.raises(CommandError, match="has not been opened"):
             call_command("recount", poll.code)
         call_command("recount", poll.code, round=1)
 
-    def test_a_wrong_code(self) -> None:
+    def test_recount_of_an_unknown_poll_ends_with_2(self) -> None:
         with pytest.raises(CommandError, match="no poll") as failed:
             call_command("recount", "NOPE42")
         assert failed.value.returncode == 2  # 1 would say that the tally has drifted

@@ -52,7 +52,7 @@ def wait(seconds: float = 0.2) -> None:
         cursor.execute("SELECT pg_sleep(%s)", [seconds])
 
 
-def test_one_in_mid_copy_is_ended(connect: Any) -> None:
+def test_a_backend_stuck_in_copy_is_ended(connect: Any) -> None:
     checkpoints.expected_heads()
     with copying(connect()):
         wait_for(lambda: end_copies() == 1, what="the one that is stuck")
@@ -63,7 +63,7 @@ def test_one_in_mid_copy_is_ended(connect: Any) -> None:
 
 
 @pytest.mark.parametrize("patience", ["1h", "0"], ids=["has just begun", "may take for ever"])
-def test_one_whose_time_is_not_up_is_left(connect: Any, patience: str) -> None:
+def test_a_recent_copy_is_left_alone(connect: Any, patience: str) -> None:
     with copying(connect()):
         wait()
         assert end_copies(patience) == 0

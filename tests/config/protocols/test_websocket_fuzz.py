@@ -88,7 +88,7 @@ def healthy(system: Landslide, client: Client) -> Iterator[Healthy]:
             time.sleep(0.05)
 
 
-def test_frames(healthy: Healthy) -> None:
+def test_random_frames_harm_no_other_viewer(healthy: Healthy) -> None:
     @bounded
     @given(websocket_fuzz.conversations, st.integers(0, 9), st.booleans())
     def hold(conversation: list[bytes], cut: int, polite: bool) -> None:
@@ -104,7 +104,7 @@ def test_frames(healthy: Healthy) -> None:
     hold()
 
 
-def test_handshakes(healthy: Healthy) -> None:
+def test_random_handshakes_cause_no_server_error(healthy: Healthy) -> None:
     @bounded
     @given(websocket_fuzz.requests(healthy.path, websocket_fuzz.REGULAR), websocket_fuzz.conversations)
     def hold(request: bytes, conversation: list[bytes]) -> None:
@@ -114,7 +114,7 @@ def test_handshakes(healthy: Healthy) -> None:
     hold()
 
 
-def test_streams(healthy: Healthy) -> None:
+def test_random_stream_requests_cause_no_server_error(healthy: Healthy) -> None:
     @bounded
     @given(
         websocket_fuzz.requests(healthy.stream, websocket_fuzz.STREAM),

@@ -45,7 +45,7 @@ def page_of(account: User, page: str = "change") -> str:
     return f"{USERS}{account.pk}/{page}/"
 
 
-def test_who_manages_accounts_gives_nobody_rights(manager: Client) -> None:
+def test_account_managers_cannot_grant_rights(manager: Client) -> None:
     group = Group.objects.create(name="organisers")
     group.permissions.add(permission("delete_poll"))
     voter, myself = User.objects.create_user("voter"), User.objects.get(username="colleague")
@@ -67,7 +67,9 @@ def test_who_manages_accounts_gives_nobody_rights(manager: Client) -> None:
 
 @pytest.mark.parametrize("active", [True, False])
 @pytest.mark.parametrize("more", ["superuser", "permission", "group"])
-def test_who_has_more_rights_is_not_theirs_to_change(manager: Client, more: str, active: bool) -> None:
+def test_account_managers_cannot_change_accounts_with_more_rights(
+    manager: Client, more: str, active: bool
+) -> None:
     other = User.objects.create_user(
         "other", password="kept", is_active=active, is_superuser=more == "superuser"
     )

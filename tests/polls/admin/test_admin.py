@@ -112,7 +112,7 @@ def test_a_bookmark_of_the_login_leads_to_the_admin(settings: Any, required: str
 
 
 @pytest.mark.full_only
-def test_who_is_no_organiser_is_told_so_at_the_login() -> None:
+def test_an_account_without_staff_rights_is_told_so_at_login() -> None:
     client = Client()
     client.force_login(User.objects.create_user("voter"))
     source = client.get("/admin/login/").content.decode()
@@ -330,7 +330,7 @@ def test_a_forged_form_changes_nothing_of_an_open_poll(boss: Client) -> None:
 
 @pytest.mark.full_only
 @pytest.mark.parametrize("state", [State.OPEN, State.CLOSED])
-def test_who_sees_the_results_can_always_be_changed(boss: Client, state: State) -> None:
+def test_results_visibility_can_always_be_changed(boss: Client, state: State) -> None:
     poll = open_poll()
     if state == State.CLOSED:
         closed(poll)
@@ -369,7 +369,7 @@ def test_a_draft_that_never_ran_is_deleted(boss: Client) -> None:
 
 
 @pytest.mark.parametrize("again_a_draft", [False, True])
-def test_a_poll_that_ran_is_not(boss: Client, again_a_draft: bool) -> None:
+def test_a_poll_that_ran_cannot_be_deleted(boss: Client, again_a_draft: bool) -> None:
     poll = open_poll()
     if again_a_draft:
         lifecycle.reset_poll(poll.pk)
@@ -583,7 +583,7 @@ def test_no_figure_is_in_the_pages_source(boss: Client) -> None:
 
 
 @pytest.mark.full_only
-def test_who_may_only_look_gets_no_buttons_and_no_say() -> None:
+def test_view_only_staff_get_no_buttons_and_no_say() -> None:
     client, poll = staff("view_poll"), make_poll()
     source = client.get(page_of(poll)).content.decode()
     assert step_of(poll, "open") not in source and 'name="labels"' not in source and "Choice 1" in source
@@ -597,7 +597,7 @@ def test_who_may_only_look_gets_no_buttons_and_no_say() -> None:
 
 
 @pytest.mark.full_only
-def test_who_may_not_look_sees_nothing() -> None:
+def test_staff_without_view_rights_see_nothing() -> None:
     client, poll = staff(), make_poll()
     for path in (page_of(poll), step_of(poll, "open"), reverse("admin:polls_poll_panel", args=[poll.pk])):
         assert client.get(path).status_code in (403, 404)

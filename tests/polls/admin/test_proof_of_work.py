@@ -47,7 +47,7 @@ def test_it_is_chosen_by_hand_while_the_poll_runs(policy: str) -> None:
     assert f'value="{policy}" aria-pressed="true"' in panel(client, poll)
 
 
-def test_who_may_only_look_can_not_switch_it() -> None:
+def test_view_only_staff_cannot_switch_proof_of_work() -> None:
     poll, client = open_poll(), staff("view_poll")
     assert "aria-pressed" not in panel(client, poll)
     assert switch(client, poll, "off") == 403

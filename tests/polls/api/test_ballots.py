@@ -531,7 +531,7 @@ BATCHES = [
 
 
 @committed
-def test_in_a_batch_a_member_twice_is_that_ballots_trouble(poll: Poll) -> None:
+def test_a_doubled_member_in_a_batch_fails_only_its_ballot(poll: Poll) -> None:
     client = Caller(make_key("ballots:write"))
     twice = b'{"selections": [1], "selections": [2], "voter": "anna"}'
     answer = client(

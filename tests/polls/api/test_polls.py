@@ -259,7 +259,7 @@ def test_the_largest_poll_fits(writer: Caller) -> None:
 # --- keys ---
 
 
-def test_without_a_key_there_is_nothing(writer: Caller) -> None:
+def test_no_address_for_clients_answers_without_a_key(writer: Caller) -> None:
     code = make_poll().code
     anybody = Caller()
     for method, path in EVERY:
@@ -448,7 +448,7 @@ def test_a_parameter_that_comes_twice_is_refused(reader: Caller, query: str) -> 
     assert list(answer.json()["errors"]) == [query.rpartition("&")[2].partition("=")[0]]
 
 
-def test_nor_anywhere_else(reader: Caller) -> None:
+def test_no_address_takes_a_query_parameter_twice(reader: Caller) -> None:
     code = make_poll(open=True).code
     for address in (f"{code}/", f"{code}/tally/", f"{code}/audit/", f"{code}/voter/"):
         assert refusal(reader("GET", f"{POLLS}{address}?round=1&round=2")) == (400, "malformed")

@@ -171,7 +171,9 @@ def test_an_ordinary_cast_never_reaches_django(door: Door) -> None:
     ("more", "code_of_it"),
     [({"round": 7}, "round_changed"), ({"round": 0}, "malformed")],
 )
-def test_nor_does_a_refused_one(door: Door, poll: Poll, more: dict[str, Any], code_of_it: str) -> None:
+def test_a_refused_cast_never_reaches_django(
+    door: Door, poll: Poll, more: dict[str, Any], code_of_it: str
+) -> None:
     (answer,) = door.cast(ballot(poll, **more))
     assert code(answer)[1] == code_of_it
     assert door.ways.passed_on == []
@@ -216,7 +218,7 @@ def test_older_rules_are_waited_for(door: Door, poll: Poll) -> None:
     assert "9" not in in_the_log(poll)
 
 
-def test_one_look_serves_all_who_wait_for_it(door: Door, hold: Callable[..., Held]) -> None:
+def test_one_lookup_serves_all_waiting_casts(door: Door, hold: Callable[..., Held]) -> None:
     poll = make_poll(open=True)
     look = hold(poll_rules, "_load")
 
@@ -340,7 +342,7 @@ def test_a_flood_of_unknown_polls_has_few_places_too(
 
 
 @pytest.mark.parametrize("pieces", [(), (b"",), (b'{"selec',), (b'{"selec', b"tions")])
-def test_one_who_hangs_up_in_the_middle_harms_nobody(
+def test_a_disconnect_in_the_middle_of_a_body_harms_no_other_cast(
     door: Door, poll: Poll, pieces: tuple[bytes, ...]
 ) -> None:
     before = in_the_log(poll)
@@ -350,7 +352,7 @@ def test_one_who_hangs_up_in_the_middle_harms_nobody(
     assert sorted(in_the_log(poll)) == [*before, "2"]
 
 
-def test_one_who_hangs_up_before_the_answer_harms_nobody(
+def test_a_disconnect_before_the_answer_loses_no_ballot(
     door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their ballot is on its way, and is what their next try finds."""
@@ -402,7 +404,7 @@ async def fill(lane: AsgiLane, poll: Poll, settings: Any) -> None:
     assert lane._cast_queue.full
 
 
-def test_who_finds_it_full_is_turned_away_as_django_would(
+def test_a_full_queue_refuses_as_django_would(
     door: Door, poll: Poll, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = in_the_log(poll)
@@ -420,7 +422,7 @@ def test_who_finds_it_full_is_turned_away_as_django_would(
     assert in_the_log(poll) == before
 
 
-def test_one_that_is_not_even_parsed_hears_the_same(door: Door, poll: Poll, settings: Any) -> None:
+def test_an_unparsed_cast_gets_the_same_refusal(door: Door, poll: Poll, settings: Any) -> None:
     sent, raw_lane = ballot(poll), door.ways.raw_lane
 
     async def answers() -> tuple[Received | None, Received]:
@@ -433,7 +435,7 @@ def test_one_that_is_not_even_parsed_hears_the_same(door: Door, poll: Poll, sett
     assert unparsed.comparable() == parsed.comparable()
 
 
-def test_one_that_finds_no_place_after_all_hears_the_same(poll: Poll, settings: Any) -> None:
+def test_a_cast_that_finds_the_queue_full_late_gets_the_same_refusal(poll: Poll, settings: Any) -> None:
     """The limit may be below what is no standing queue yet."""
     settings.CAST_QUEUE_LIMIT = 1
     door = Door()

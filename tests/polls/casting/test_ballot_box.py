@@ -152,7 +152,7 @@ class TestCasting:
         count()
         assert check_books(poll) == {(1, "ballots"): 3, (1, "1"): 3}
 
-    def test_who_waits_sits_on_no_database_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_waiting_cast_holds_no_database_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Or, with a pool, as many waiting casts as it has connections would wait for ever."""
         poll, held = open_poll(), []
         settle = log_writer._wait_for

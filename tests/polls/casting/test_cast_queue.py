@@ -216,7 +216,7 @@ async def test_fewer_are_let_in_while_turning_away_falls_behind(
     assert box._standing_limit == cast_queue.STANDING_QUEUE_LIMIT
 
 
-async def test_one_that_was_held_up_on_its_way_finds_no_place(settings: Any, store: Store) -> None:
+async def test_a_cast_that_was_held_up_finds_the_queue_full(settings: Any, store: Store) -> None:
     """Who was let in and then waited, say for the poll's rules, must not come on top of the limit."""
     settings.CAST_QUEUE_LIMIT = 2
     box = CastQueue(store.submit)
@@ -265,7 +265,7 @@ async def test_a_group_that_is_not_taken_hears_so_and_the_next_is_tried(
     assert rounds([after]) == [3]
 
 
-async def test_who_hung_up_is_not_answered_and_the_others_are(box: CastQueue, store: Store) -> None:
+async def test_cancelled_casts_are_not_answered_and_the_others_are(box: CastQueue, store: Store) -> None:
     gone, there = box.cast(ballot(1)), box.cast(ballot(2))
     await turn()
     gone_too, there_too = box.cast(ballot(3)), box.cast(ballot(4))
@@ -315,7 +315,7 @@ async def test_a_group_that_waits_for_others_is_taken_back(
 
 
 @pytest.mark.parametrize("size", [1, 2])
-async def test_one_that_comes_back_too_late_answers_for_no_other_group(
+async def test_a_late_group_answers_for_no_other_group(
     box: CastQueue, store: Store, pass_deadline: Callable[[CastQueue], None], size: int
 ) -> None:
     """Else a ballot would be acknowledged by what became of another."""
@@ -362,7 +362,7 @@ async def test_nobody_waits_for_two_groups(
     assert codes([waiting, fresh]) == ["outcome_unknown", "overloaded"]
 
 
-async def test_who_comes_later_has_a_deadline_of_their_own(
+async def test_each_later_cast_has_its_own_deadline(
     box: CastQueue, store: Store, later: Callable[[CastQueue, float], None], settings: Any
 ) -> None:
     settings.CAST_DEADLINE_SECONDS = 100

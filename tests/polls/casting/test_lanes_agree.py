@@ -446,7 +446,7 @@ def one_oddity(world: World, body: bytes) -> Iterator[Sent]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("selections", [b"[1]", b"[]"])
-def test_one_thing_odd_at_a_time(world: World, selections: bytes) -> None:
+def test_lane_and_django_agree_with_one_odd_thing_at_a_time(world: World, selections: bytes) -> None:
     for sent in one_oddity(world, b'{"selections": %s}' % selections):
         world.compare(sent, lane_first=True)
     assert {"passed on 400 malformed", "passed on 401 voter_unknown", "lane 403 foreign_origin"} <= set(

@@ -138,7 +138,7 @@ def test_without_an_address_or_a_salt_only_the_voter_counts() -> None:
 # --- counting, and turning away ---
 
 
-def test_whoever_is_at_the_limit_still_votes_and_one_more_does_not(count: Count) -> None:
+def test_the_last_cast_within_the_limit_is_taken_and_the_next_refused(count: Count) -> None:
     count([cast(voter=n) for n in range(10)])
     assert rate_limits.check(cast(voter=10)) == ""
     count([cast(voter=10)])

@@ -106,7 +106,9 @@ def test_claims_grow_by_splitting_and_none_is_lost(log: RedisVoteLog, store: red
 
 
 @pytest.mark.parametrize("at_once", [1, 95, 97, 2_500])
-def test_however_they_come(log: RedisVoteLog, store: redis.Redis, at_once: int) -> None:
+def test_claims_grow_the_same_in_batches_of_any_size(
+    log: RedisVoteLog, store: redis.Redis, at_once: int
+) -> None:
     open_gate(log)
     ballots = crowd(600 if at_once == 1 else 2_500)
     assert set(append_all(log, ballots, at_once)) == {NEW}
