@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import grimp
@@ -44,12 +42,6 @@ class Room:
         return f"{self.name}/" if self.place.is_dir() else f"{self.name}.py"
 
     @property
-    def summary(self) -> str:
-        """The first line of the docstring."""
-        source = self.place / "__init__.py" if self.place.is_dir() else self.place.with_suffix(".py")
-        return (ast.get_docstring(ast.parse(source.read_text())) or "").partition("\n")[0]
-
-    @property
     def width(self) -> float:
         return len(self.label) * LETTER + 20
 
@@ -66,7 +58,7 @@ def draw() -> str:
     """
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = {contract["id"]: contract for contract in contracts}
-    graph = grimp.build_graph(*layers["floors"]["layers"])
+    graph = grimp.build_graph(*layers["floors"]["layers"], cache_dir=None)
     y, bands = float(MARGIN), []
     for app in layers["floors"]["layers"]:
         rows = [
@@ -136,10 +128,9 @@ def _band(app: str, rows: list[list[Room]], lines: set[tuple[Room, Room]], top: 
 def _box(room: Room, x: float, y: float) -> str:
     kind = "room" if room.place.is_dir() else "room file"
     return (
-        f"<g><title>{escape(room.summary)}</title>"
         f'<rect class="{kind}" x="{x - room.width / 2:.0f}" y="{y:.0f}" width="{room.width:.0f}"'
         f' height="{BOX}" rx="6"/>'
-        f'<text x="{x:.0f}" y="{y + 21:.0f}" text-anchor="middle">{room.label}</text></g>\n'
+        f'<text x="{x:.0f}" y="{y + 21:.0f}" text-anchor="middle">{room.label}</text>\n'
     )
 
 
