@@ -24,10 +24,9 @@ from realtime.access_recheck import recheck_access, subscribers_due
 from realtime.channels import Channel, Subscriber
 from realtime.hint_receiver import HintReceiver
 from realtime.overload import OverloadDetector, monitor
+from realtime.publish import use_loop
 from realtime.tally_reader import TallyReader
 from realtime.viewer_access import identify_viewer
-
-from .publish import use_loop
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from typing import Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
-from .protocol import group_name
+from realtime.protocol import group_name
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from analytics.signals import tally_changed
 from polls.signals import poll_changed
-
-from .hub import current_hub
-from .publish import announce
+from realtime.hub import current_hub
+from realtime.publish import announce
 
 
 def connect() -> None:

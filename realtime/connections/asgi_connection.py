@@ -1,4 +1,4 @@
-"""A viewer's connection over plain ASGI messages, for servers that can't hand connections over."""
+"""A viewer's connection: handed over where the server can, and otherwise over plain ASGI messages."""
 
 from __future__ import annotations
 
@@ -6,8 +6,21 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from realtime.handover import ConnectionListener
+from realtime.channels import Subscriber
+from realtime.handover import HAND_OVER, ConnectionListener
+from realtime.hub import get_hub
 from realtime.protocol import Message
+
+
+async def hand_over(subscriber: Subscriber, scope: dict[str, Any]) -> bool:
+    """Subscribe the viewer over a connection that the server takes over; False if it can't."""
+    take_over = (scope.get("extensions") or {}).get(HAND_OVER)
+    connection = take_over(subscriber) if take_over else None
+    if connection is None:
+        return False
+    subscriber.channel.subscribe(subscriber, connection)
+    await get_hub().check_access(subscriber)
+    return True
 
 
 class ASGIConnection:

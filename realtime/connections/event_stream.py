@@ -16,8 +16,7 @@ from polls.http.lanes import host_allowed, is_secure
 from polls.http.origins import origin_allowed, origin_of
 from polls.models import Visibility, canonical_code
 from realtime.channels import Channel, Subscriber
-from realtime.connections.asgi_connection import ASGIConnection
-from realtime.handover import HAND_OVER
+from realtime.connections.asgi_connection import ASGIConnection, hand_over
 from realtime.hub import get_hub
 from realtime.protocol import Message
 
@@ -92,11 +91,7 @@ async def _stream(channel: Channel, scope: Scope, receive: Any, send: Any) -> No
     await send({"type": "http.response.body", "body": retry, "more_body": True})
 
     subscriber = Subscriber(channel, _access_cookies(scope))
-    hand_over = (scope.get("extensions") or {}).get(HAND_OVER)
-    connection = hand_over(subscriber) if hand_over else None
-    if connection is not None:
-        channel.subscribe(subscriber, connection)
-        await get_hub().check_access(subscriber)
+    if await hand_over(subscriber, scope):
         return
 
     async def send_event(message: Message) -> None:

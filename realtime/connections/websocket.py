@@ -13,9 +13,8 @@ from typing import Any
 from polls.http.lanes import host_allowed, is_secure
 from polls.http.origins import origin_allowed, origin_of
 from polls.models import canonical_code
-from realtime.channels import UNKNOWN_POLL, Channel, Subscriber
-from realtime.connections.asgi_connection import ASGIConnection
-from realtime.handover import HAND_OVER
+from realtime.channels import UNKNOWN_POLL, Subscriber
+from realtime.connections.asgi_connection import ASGIConnection, hand_over
 from realtime.hub import get_hub
 from realtime.protocol import Message
 
@@ -49,24 +48,18 @@ async def tally_socket(scope: Scope, receive: Any, send: Any) -> None:
         await send({"type": "websocket.close", "code": UNKNOWN_POLL})
         return
     counted = scope["query_string"] != NO_AUDIENCE
-    await _serve(
-        channel, Subscriber(channel, headers.get(b"cookie", b""), counted=counted), scope, receive, send
-    )
+    await _serve(Subscriber(channel, headers.get(b"cookie", b""), counted=counted), scope, receive, send)
 
 
-async def _serve(channel: Channel, subscriber: Subscriber, scope: Scope, receive: Any, send: Any) -> None:
-    hand_over = scope.get("extensions", {}).get(HAND_OVER)
-    connection = hand_over(subscriber) if hand_over else None
-    if connection is not None:
-        channel.subscribe(subscriber, connection)
-        await get_hub().check_access(subscriber)
+async def _serve(subscriber: Subscriber, scope: Scope, receive: Any, send: Any) -> None:
+    if await hand_over(subscriber, scope):
         return
 
     async def send_text(message: Message) -> None:
         await send({"type": "websocket.send", "text": message.text})
 
     connection = ASGIConnection(subscriber, send_text)
-    channel.subscribe(subscriber, connection)
+    subscriber.channel.subscribe(subscriber, connection)
     code = await connection.run(_read_requests(receive, subscriber))
     if code is not None:
         await send({"type": "websocket.close", "code": code})
