@@ -57,7 +57,7 @@ def _answers(connection: psycopg.Connection[Any]) -> bool:
     return True
 
 
-def bounded(seconds: float) -> type[psycopg.Connection[Any]]:
+def bounded_connection_class(seconds: float) -> type[psycopg.Connection[Any]]:
     """Return a connection class that raises OperationalError if the server doesn't answer.
 
     If the server hangs or the network drops its answers, TCP stays connected and the server's own timeouts

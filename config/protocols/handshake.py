@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("uvicorn.error")
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-ONCE_AT_MOST = frozenset((b"sec-websocket-key", b"sec-websocket-version", b"upgrade", b"host", b"origin"))
-ODD = frozenset((b"sec-websocket-protocol", b"content-length", b"transfer-encoding", b"expect"))
+SINGLE_HEADERS = frozenset((b"sec-websocket-key", b"sec-websocket-version", b"upgrade", b"host", b"origin"))
+UNSUPPORTED_HEADERS = frozenset(
+    (b"sec-websocket-protocol", b"content-length", b"transfer-encoding", b"expect")
+)
 #: Messages that may wait for the application; with more, the connection is aborted.
-UNREAD_MOST = 100
+MAX_UNREAD = 100
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 FAILED = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 NORMAL, INTERNAL_ERROR = 1000, 1011
@@ -38,7 +40,7 @@ def accept_key_for(headers: list[tuple[bytes, bytes]]) -> bytes | None:
     """Return the Sec-WebSocket-Accept of an ordinary handshake, or None to leave the handshake to uvicorn."""
     seen: dict[bytes, bytes] = {}
     for name, value in headers:
-        if name in ODD or (name in ONCE_AT_MOST and name in seen):
+        if name in UNSUPPORTED_HEADERS or (name in SINGLE_HEADERS and name in seen):
             return None
         seen[name] = value
     key = seen.get(b"sec-websocket-key", b"")
@@ -160,7 +162,7 @@ class WebSocketHandshake:
 
     def on_message(self, text: str) -> None:
         self._unread.append({"type": "websocket.receive", "text": text})
-        if len(self._unread) > UNREAD_MOST:
+        if len(self._unread) > MAX_UNREAD:
             self._connection.abort()
         self._wake()
 

@@ -43,17 +43,19 @@ def run(server: str, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, then return."""
     freeze_garbage_collector()
     # In a thread: a store that hangs must not delay requests that don't need it.
-    threading.Thread(target=fetch_vote_log_state, name="learn", daemon=True).start()
+    threading.Thread(target=fetch_vote_log_state, name="sync", daemon=True).start()
     import_string(SERVERS[server])(listener)
 
 
 def fetch_vote_log_state() -> None:
     """Fetch the salt of address hashes and the clock offset from the vote log."""
-    for learn in ("polls.votelog.sync_salt", "polls.votelog.sync_clock"):
+    for sync in ("polls.votelog.sync_salt", "polls.votelog.sync_clock"):
         try:
-            import_string(learn)()
+            import_string(sync)()
         except Exception:
-            logger.warning("not_learnt", extra={"what": learn}, exc_info=True)  # appends fetch them too
+            logger.warning(
+                "vote_log_sync_failed", extra={"what": sync}, exc_info=True
+            )  # appends fetch them too
 
 
 def freeze_garbage_collector() -> None:

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry as SyncRetry
 
-from config.operations.postgresql import bounded
+from config.operations.postgresql import bounded_connection_class
 from config.private_files import private_database, writable
 from config.settings.base import DATA_DIR, EMBEDDED, REDIS_PREFIX, REDIS_URL, env
 
@@ -37,7 +37,7 @@ POSTGRESQL_OPTIONS = {
         # nobody would get a connection for another minute. After giving up, it reconnects on demand.
         "reconnect_timeout": 4,
         # Only if the server or the network hangs: otherwise statement_timeout comes first.
-        "connection_class": bounded(DATABASE_STATEMENT_SECONDS + 5),
+        "connection_class": bounded_connection_class(DATABASE_STATEMENT_SECONDS + 5),
     },
     "connect_timeout": 5,
     "tcp_user_timeout": 15_000,

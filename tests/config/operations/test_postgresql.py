@@ -9,7 +9,7 @@ from django.conf import settings
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from config.operations import postgresql
-from config.operations.postgresql import ServerUnresponsive, bounded
+from config.operations.postgresql import ServerUnresponsive, bounded_connection_class
 from tests.servers import PATIENCE, PostgreSQL, wait_for
 
 pytestmark = pytest.mark.full_only
@@ -19,7 +19,7 @@ def test_hanging_server_closes_the_connection_in_time(
     start_postgresql: Callable[..., PostgreSQL],
 ) -> None:
     server = start_postgresql()
-    with bounded(0.3).connect(server.url("postgres"), autocommit=True) as connection:
+    with bounded_connection_class(0.3).connect(server.url("postgres"), autocommit=True) as connection:
         server.freeze()
         try:
             with pytest.raises(psycopg.OperationalError):
@@ -27,7 +27,7 @@ def test_hanging_server_closes_the_connection_in_time(
             assert connection.closed
         finally:
             server.thaw()
-    with bounded(30).connect(server.url("postgres"), autocommit=True) as connection:
+    with bounded_connection_class(30).connect(server.url("postgres"), autocommit=True) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
@@ -37,7 +37,7 @@ def test_hanging_server_is_detected_by_a_probe(
     """Long before the connection's own timeout; later requests fail at once."""
     monkeypatch.setattr(postgresql, "PROBE_AFTER_SECONDS", 0.3)
     monkeypatch.setattr(postgresql, "CONNECT_SECONDS", 2)
-    server, kind = start_postgresql(), bounded(100)
+    server, kind = start_postgresql(), bounded_connection_class(100)
     connections = [kind.connect(server.url("postgres"), autocommit=True) for _ in range(3)]
     server.freeze()
     try:
@@ -84,7 +84,9 @@ def test_busy_server_is_waited_for(
         return asked[-1]
 
     monkeypatch.setattr(postgresql, "_answers", ask)
-    with bounded(100).connect(start_postgresql().url("postgres"), autocommit=True) as connection:
+    with bounded_connection_class(100).connect(
+        start_postgresql().url("postgres"), autocommit=True
+    ) as connection:
         assert connection.execute("SELECT 7 FROM pg_sleep(1)").fetchone() == (7,)
     assert len(asked) > 1
     assert all(asked)
@@ -97,12 +99,16 @@ def test_server_without_free_connections_counts_as_alive(
     server = start_postgresql()
     with server.connect("postgres") as owner:
         owner.execute("CREATE ROLE voter LOGIN CONNECTION LIMIT 1")
-    with bounded(100).connect(server.url("postgres"), user="voter", autocommit=True) as connection:
+    with bounded_connection_class(100).connect(
+        server.url("postgres"), user="voter", autocommit=True
+    ) as connection:
         assert connection.execute("SELECT 7 FROM pg_sleep(0.6)").fetchone() == (7,)
 
 
 def test_statement_error_keeps_the_connection(start_postgresql: Callable[..., PostgreSQL]) -> None:
-    with bounded(30).connect(start_postgresql().url("postgres"), autocommit=True) as connection:
+    with bounded_connection_class(30).connect(
+        start_postgresql().url("postgres"), autocommit=True
+    ) as connection:
         with pytest.raises(psycopg.OperationalError):
             connection.execute("SET statement_timeout = 1; SELECT pg_sleep(9)")
         assert connection.execute("SELECT 1").fetchone() == (1,)
@@ -110,4 +116,4 @@ def test_statement_error_keeps_the_connection(start_postgresql: Callable[..., Po
 
 def test_all_connections_are_of_the_bounded_class() -> None:
     pool = settings.DATABASES["default"]["OPTIONS"]["pool"]
-    assert pool["connection_class"].__qualname__ == "bounded.<locals>.Bounded"
+    assert pool["connection_class"].__qualname__ == "bounded_connection_class.<locals>.Bounded"
