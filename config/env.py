@@ -15,7 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 TRUE, FALSE = ("true", "yes", "on", "y", "ok", "1"), ("false", "no", "off", "n", "0", "")
 ZONES = Path("/usr/share/zoneinfo")
-ENGINES = ("django.db.backends.sqlite3", "django.db.backends.postgresql")
+SQLITE, POSTGRESQL = "django.db.backends.sqlite3", "django.db.backends.postgresql"
+ENGINES = (SQLITE, POSTGRESQL)
 
 
 class Env(environ.Env):

@@ -12,11 +12,10 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 
+from config.env import ENGINES, SQLITE
 from config.operations.address_checks import addresses
 from config.operations.logging import FORMATS, LEVELS
 
-SQLITE = "django.db.backends.sqlite3"
-POSTGRESQL = "django.db.backends.postgresql"
 #: For each variable: the setting that holds it, and its maximum. Each must be above 0.
 UPPER_LIMITS: dict[str, tuple[str, float]] = {
     "PORT": ("PORT", 65_535),
@@ -103,7 +102,7 @@ def vote_log() -> Messages:
 
 def processes() -> Messages:
     engine = settings.DATABASES["default"]["ENGINE"]
-    if engine not in (SQLITE, POSTGRESQL):
+    if engine not in ENGINES:
         yield checks.Error(
             f"DATABASE_URL names {engine}, which Landslide doesn't support.",
             hint="Use postgres://…, or leave DATABASE_URL out for SQLite in DATA_DIR.",

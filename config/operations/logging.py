@@ -97,12 +97,23 @@ SHARED: list[Any] = [
 ]
 
 
+LIBRARY_LEVELS = {
+    # No line for each refused ballot. A failing view is an error, logged with its traceback.
+    "django.request": "ERROR",
+    "axes": "WARNING",  # at INFO it logs four lines for each successful login
+    **dict.fromkeys(("django.server", "django.channels.server", "daphne"), "WARNING"),
+    **dict.fromkeys(("uvicorn", "uvicorn.error", "uvicorn.access"), "WARNING"),
+    **dict.fromkeys(("celery", "kombu", "asyncio"), "WARNING"),
+}
+
+
 def logging_config(log_format: str, level: str) -> dict[str, Any]:
     """Return the configuration for logging.config.dictConfig: one format for our records and the libraries'.
 
     An unknown format or level falls back to the default; the system checks report it.
     """
     level = level if level in LEVELS else "INFO"
+    django_level = "INFO" if level == "DEBUG" else level
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
@@ -137,22 +148,8 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
         },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
-            name: {"level": quiet, "propagate": True, "handlers": []}
-            for name, quiet in {
-                "django": "INFO" if level == "DEBUG" else level,
-                # No line for each refused ballot. A failing view is an error, logged with its traceback.
-                "django.request": "ERROR",
-                "django.server": "WARNING",
-                "django.channels.server": "WARNING",
-                "daphne": "WARNING",
-                "uvicorn": "WARNING",
-                "uvicorn.error": "WARNING",
-                "uvicorn.access": "WARNING",
-                "celery": "WARNING",
-                "kombu": "WARNING",
-                "asyncio": "WARNING",
-                "axes": "WARNING",  # it logs four lines for each successful login
-            }.items()
+            name: {"level": library_level, "propagate": True, "handlers": []}
+            for name, library_level in {"django": django_level, **LIBRARY_LEVELS}.items()
         },
     }
 

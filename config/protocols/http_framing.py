@@ -20,6 +20,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 logger = logging.getLogger("uvicorn.error")
 
 INVALID = "Invalid HTTP request received."
+HANDSHAKE_FIELDS = frozenset((b"upgrade", b"content-length", b"transfer-encoding"))
+NO_BODY = (b"content-length", b"0")
 
 
 class StrictFramingHttp(HttpToolsProtocol):
@@ -106,7 +108,3 @@ class StrictFramingHttp(HttpToolsProtocol):
         lines = [b"%b %b HTTP/%b\r\n" % (method, self.url, version)]
         lines += (b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
         return b"".join(lines) + b"\r\n"
-
-
-HANDSHAKE_FIELDS = frozenset((b"upgrade", b"content-length", b"transfer-encoding"))
-NO_BODY = (b"content-length", b"0")

@@ -47,18 +47,14 @@ class Owner(Protocol):
 class InputBuffer:
     """One connection's unprocessed input and its rate limit."""
 
-    __slots__ = ("_closed", "_owner", "_pending", "_received", "_throttle", "_waiting", "_window_start")
+    __slots__ = ("_closed", "_owner", "_pending", "_received", "_throttle", "_window_start", "waiting")
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._throttle = shared_throttle()
         self._pending = b""
-        self._waiting = self._closed = False
+        self.waiting = self._closed = False
         self._received, self._window_start = 0, 0.0
-
-    @property
-    def waiting(self) -> bool:
-        return self._waiting
 
     def add(self, data: bytes) -> None:
         """Process `data` at once if the budget allows and no other input waits; otherwise queue it."""
@@ -70,10 +66,10 @@ class InputBuffer:
             self._owner.on_limit_exceeded()
             return
         self._pending += data
-        if not self._waiting:
-            self._waiting = True
+        if not self.waiting:
+            self.waiting = True
             self._throttle.admit(self)
-            if self._waiting:
+            if self.waiting:
                 self._owner.pause_reading()
 
     def clear(self) -> None:
@@ -83,12 +79,12 @@ class InputBuffer:
     def hand_over(self, owner: Owner) -> None:
         """Change the owner, keeping the place in the queue and the rate limit."""
         self._owner = owner
-        if self._waiting or self._closed:
+        if self.waiting or self._closed:
             owner.pause_reading()
 
     def fail(self) -> None:
         """Drop the input and abort the connection."""
-        self._waiting, self._closed = False, True
+        self.waiting, self._closed = False, True
         self.clear()
         self._owner.abort()
 
@@ -100,7 +96,7 @@ class InputBuffer:
         return bool(self._pending)
 
     def done(self, *, waited: bool) -> None:
-        self._waiting = False
+        self.waiting = False
         if waited and not self._closed:
             self._owner.resume_reading()
 

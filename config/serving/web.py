@@ -53,9 +53,8 @@ def fetch_vote_log_state() -> None:
         try:
             import_string(sync)()
         except Exception:
-            logger.warning(
-                "vote_log_sync_failed", extra={"what": sync}, exc_info=True
-            )  # appends fetch them too
+            # Appends fetch them too.
+            logger.warning("vote_log_sync_failed", extra={"what": sync}, exc_info=True)
 
 
 def freeze_garbage_collector() -> None:

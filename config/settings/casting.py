@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from config.env import SQLITE
 from config.settings.base import REDIS_URL, env
 from config.settings.stores import DATABASES
 
@@ -32,6 +33,6 @@ CAST_DEADLINE_SECONDS = env.float("CAST_DEADLINE_SECONDS", default=10)
 # Hashes that a proof of work takes at most, and half of that on average: about a second on a phone.
 PROOF_WORK = env.int("PROOF_WORK", default=400_000)
 # SQLite has one writer: a batch must be short enough not to delay casts.
-COUNT_BATCH = env.int("COUNT_BATCH", default=500 if "sqlite" in DATABASES["default"]["ENGINE"] else 10_000)
+COUNT_BATCH = env.int("COUNT_BATCH", default=500 if DATABASES["default"]["ENGINE"] == SQLITE else 10_000)
 SWEEP_SECONDS = env.float("SWEEP_SECONDS", default=2)
 RETENTION_DAYS = env.int("RETENTION_DAYS", default=0)

@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry as SyncRetry
 
+from config.env import SQLITE
 from config.operations.postgresql import bounded_connection_class
 from config.private_files import private_database, writable
 from config.settings.base import DATA_DIR, EMBEDDED, REDIS_PREFIX, REDIS_URL, env
@@ -54,14 +55,14 @@ POSTGRESQL_OPTIONS = {
 def database() -> dict[str, Any]:
     config = env.database("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'landslide.sqlite3'}")
     config["CONN_MAX_AGE"] = 0  # persistent connections leak under ASGI; the pool keeps connections open
-    if config["ENGINE"] == "django.db.backends.sqlite3":
+    if config["ENGINE"] == SQLITE:
         if not config["NAME"].startswith((":memory:", "file:")):
             with writable(Path(config["NAME"]).parent, "DATABASE_URL"):
                 private_database(Path(config["NAME"]))
         # A file: tests use the database from several threads and processes, so it can't be in memory.
         config["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
         config["OPTIONS"] = SQLITE_OPTIONS | config.get("OPTIONS", {})
-    elif config["ENGINE"] == "django.db.backends.postgresql":
+    else:
         config["CONN_HEALTH_CHECKS"] = True  # a restarted server leaves dead connections in the pool
         config["OPTIONS"] = POSTGRESQL_OPTIONS | config.get("OPTIONS", {})
     return config

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from config.env import POSTGRESQL, SQLITE
 from config.operations import checks
 from tests.system import ROOT, bare_environment
 
@@ -17,7 +18,7 @@ FINE = {
     "CHANNEL_REDIS_URL": "rediss://:secret@other:6380",
     "CACHE_REDIS_URL": "unix:///run/redis.sock",
     "EMBEDDED": False,
-    "ENGINE": checks.POSTGRESQL,
+    "ENGINE": POSTGRESQL,
 }
 BROKEN = [
     ({"VOTE_LOG": "paper"}, "landslide.E001", "database, redis"),
@@ -38,7 +39,7 @@ BROKEN = [
     ({"TRUSTED_ORIGINS": ["https://a@vote.example.org"]}, "landslide.E007", "https://vote.example.org"),
     ({"TRUSTED_ORIGINS": ["https://vote.example.org/"]}, "landslide.E007", "https://vote.example.org"),
     ({"ENGINE": "django.db.backends.mysql"}, "landslide.E008", "postgres://"),
-    ({"ENGINE": checks.SQLITE}, "landslide.E009", "DATABASE_URL"),
+    ({"ENGINE": SQLITE}, "landslide.E009", "DATABASE_URL"),
     ({"EMBEDDED": True, "REDIS_URL": ""}, "landslide.E010", "REDIS_URL"),
     ({"CAST_QUEUE_LIMIT": 0}, "landslide.E011", "settings.md"),
     ({"SWEEP_SECONDS": -1}, "landslide.E011", "settings.md"),
