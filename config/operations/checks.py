@@ -53,36 +53,39 @@ def register_all() -> None:
 
 def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
     return [
+        *choices(),
         *vote_log(),
         *addresses(),
         *processes(),
         *limits(),
-        *log_settings(),
         *security(),
         *data_folder(),
         *audit(),
     ]
 
 
+def choices() -> Messages:
+    for name, allowed, code in (
+        ("VOTE_LOG", sorted(settings.VOTE_LOG_BACKENDS), "landslide.E001"),
+        ("VOTE_LOG_DURABILITY", ("always", "everysec"), "landslide.E003"),
+        ("LOG_FORMAT", FORMATS, "landslide.E013"),
+        ("LOG_LEVEL", LEVELS, "landslide.E014"),
+        ("ADMIN_TWO_FACTOR", TWO_FACTOR, "landslide.E015"),
+    ):
+        if (value := getattr(settings, name)) not in allowed:
+            yield checks.Error(
+                f"{name}={value!r} is unknown.",
+                hint=f"Set {name} to one of: {', '.join(allowed)}. docs/settings.md explains them.",
+                id=code,
+            )
+
+
 def vote_log() -> Messages:
-    known = ", ".join(sorted(settings.VOTE_LOG_BACKENDS))
-    if settings.VOTE_LOG not in settings.VOTE_LOG_BACKENDS:
-        yield checks.Error(
-            f"VOTE_LOG={settings.VOTE_LOG!r} is not a vote log.",
-            hint=f"Set VOTE_LOG to one of: {known}.",
-            id="landslide.E001",
-        )
     if settings.VOTE_LOG == "redis" and not settings.VOTE_LOG_REDIS_URL:
         yield checks.Error(
             "VOTE_LOG=redis needs the address of a Redis.",
             hint="Set REDIS_URL or VOTE_LOG_REDIS_URL (redis://127.0.0.1:6379/0), or VOTE_LOG=database.",
             id="landslide.E002",
-        )
-    if settings.VOTE_LOG_DURABILITY not in ("always", "everysec"):
-        yield checks.Error(
-            f"VOTE_LOG_DURABILITY={settings.VOTE_LOG_DURABILITY!r} is unknown.",
-            hint="Set it to always (a ballot survives a power cut) or everysec (the last second may not).",
-            id="landslide.E003",
         )
     if not 1 <= settings.VOTE_LOG_PARTITIONS <= 256:
         yield checks.Error(
@@ -149,21 +152,6 @@ def limits() -> Messages:
         )
 
 
-def log_settings() -> Messages:
-    if settings.LOG_FORMAT not in FORMATS:
-        yield checks.Error(
-            f"LOG_FORMAT={settings.LOG_FORMAT!r} is unknown.",
-            hint=f"Set it to {' or '.join(FORMATS)}.",
-            id="landslide.E013",
-        )
-    if settings.LOG_LEVEL not in LEVELS:
-        yield checks.Error(
-            f"LOG_LEVEL={settings.LOG_LEVEL!r} is unknown.",
-            hint=f"Set it to one of {', '.join(LEVELS)}.",
-            id="landslide.E014",
-        )
-
-
 def audit() -> Messages:
     if not re.fullmatch(r"[0-9a-fA-F]{64}", settings.AUDIT_KEY):
         yield checks.Error(
@@ -190,12 +178,6 @@ def data_folder() -> Messages:
 
 
 def security() -> Messages:
-    if settings.ADMIN_TWO_FACTOR not in TWO_FACTOR:
-        yield checks.Error(
-            f"ADMIN_TWO_FACTOR={settings.ADMIN_TWO_FACTOR!r} is unknown.",
-            hint=f"Set it to {' or '.join(TWO_FACTOR)}.",
-            id="landslide.E015",
-        )
     if settings.PROXY_SSL_HEADER and not HEADER.fullmatch(settings.PROXY_SSL_HEADER):
         yield checks.Error(
             f"PROXY_SSL_HEADER={settings.PROXY_SSL_HEADER!r} is not a header name.",

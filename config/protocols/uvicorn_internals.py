@@ -35,27 +35,20 @@ LIMITS: Requirements = (
     ),
 )
 
-#: What uvicorn_http.py and uvicorn_websocket.py use.
+#: What uvicorn_http.py and uvicorn_websocket.py use besides LIMITS.
 FAST_PATH: Requirements = (
     (
         WebSocketsSansIOProtocol,
-        {
-            *("close_sent", "config", "conn", "connections", "disconnected", "frames"),
-            *("handshake_complete", "loop", "ping_interval", "queue", "transport"),
-        },
-        ("data_received", "handle_connect", "stop_keepalive"),
+        {"config", "conn", "connections", "disconnected", "frames", "loop", "ping_interval", "queue"},
+        ("handle_connect", "stop_keepalive"),
     ),
     (
         HttpToolsProtocol,
         {
-            *("client", "connections", "cycle", "flow", "parser", "pipeline", "scheme", "scope"),
-            *("server_state", "timeout_keep_alive", "timeout_keep_alive_task", "transport"),
+            *("client", "connections", "pipeline", "scheme"),
+            *("server_state", "timeout_keep_alive", "timeout_keep_alive_task"),
         },
-        (
-            *("data_received", "handle_websocket_upgrade", "shutdown", "on_headers_complete"),
-            *("on_message_begin", "on_message_complete", "connection_made", "connection_lost"),
-            *("timeout_keep_alive_handler", "_unset_keepalive_if_required"),
-        ),
+        ("shutdown", "timeout_keep_alive_handler"),
     ),
 )
 
