@@ -24,7 +24,7 @@ def lists_whole_ballots(round_: Round) -> bool:
     A rare combination of marks can identify its voter. If the round had stepped results, for secrecy, the
     bundle shows no more than the tally.
     """
-    return round_.rules.get("step", 1) <= 1 or round_.rules["method"] == "single"
+    return round_.release_step <= 1 or round_.rules["method"] == "single"
 
 
 def list_choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:

@@ -169,7 +169,7 @@ def compare(round_: Round, progress: Progress | None = None) -> Recount:
     ledger = count_ledger(round_, progress)
     keys = sorted({*tally, *ledger, *_expected_keys(round_)}, key=_sort_key)
     lines = [Line(key, tally.get(key, 0), ledger.get(key, 0)) for key in keys]
-    withheld = anonymity_threshold.withheld(round_.poll_id, round_.number, round_.rules.get("step", 1))
+    withheld = anonymity_threshold.withheld(round_.poll_id, round_.number, round_.release_step)
     return Recount(round_, lines, withheld)
 
 

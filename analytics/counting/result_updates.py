@@ -35,7 +35,7 @@ def update_result(poll_id: int, round_number: int) -> None:
 def _update_earlier_result(poll: Poll, round_number: int) -> None:
     # A round that was reset while it was open has no result.
     for round_ in Round.objects.filter(poll=poll, number=round_number, result__isnull=False):
-        if round_.rules.get("step", 1) > 1:
+        if round_.release_step > 1:
             stepped_results.finish(poll, round_number)
         round_.result = earlier_result(round_, counts_of(poll.pk, round_number))
         round_.save(update_fields=["result"])

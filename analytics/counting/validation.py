@@ -61,7 +61,7 @@ class Validator:
         rows = Round.objects.filter(poll_id__in={poll_id for poll_id, _ in rounds})
         found: dict[RoundKey, RoundRules] = {
             (row.poll_id, row.number): RoundRules(
-                METHODS[row.rules["method"]], row.method_rules(), row.rules.get("step", 1) > 1
+                METHODS[row.rules["method"]], row.method_rules(), row.release_step > 1
             )
             for row in rows
             if row.rules["method"] in METHODS

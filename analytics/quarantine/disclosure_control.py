@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from analytics.models import Quarantine
-from analytics.quarantine.moves import QuarantineOutcome, ballots_in_chunks, step_of
+from analytics.quarantine.moves import QuarantineOutcome, ballots_in_chunks
 from analytics.results import anonymity_threshold
 from polls.errors import TooFewBallots
 from polls.models import Ballot, Poll, Round, State
@@ -27,7 +27,7 @@ def _minimum_to_release(poll: Poll | None, decision: Quarantine) -> int:
     if poll is None or (decision.round == poll.round and poll.state == State.OPEN):
         return 0  # while voting goes on, the tally moves by single ballots anyway
     round_ = Round.objects.filter(poll=poll, number=decision.round).first()
-    least = anonymity_threshold.least(step_of(round_) if round_ else 1)
+    least = anonymity_threshold.least(round_.release_step if round_ else 1)
     return least if 0 < anonymity_threshold.ballots_up_to(decision.pk, least) < least else 0
 
 
@@ -58,7 +58,7 @@ def cells_to_move(poll: Poll, voters: list[bytes], done: QuarantineOutcome) -> s
     done.already = sum(count for (_cell, quarantined), count in found.items() if quarantined)
     done.not_counted = len(voters) - found.total()
     round_ = Round.objects.filter(poll=poll, number=poll.round).first()
-    least = anonymity_threshold.least(step_of(round_) if round_ else 1)
+    least = anonymity_threshold.least(round_.release_step if round_ else 1)
     small = _small_cells(poll, least)
     counted: Counter[int | None] = Counter()
     for (cell, quarantined), count in found.items():

@@ -100,15 +100,11 @@ def ballots_in_chunks(poll: Poll, voters: list[bytes]) -> Iterator[QuerySet[Ball
         yield ballots.filter(voter_key__in=voters[start : start + _VOTERS])
 
 
-def step_of(round_: Round) -> int:
-    return int(round_.rules.get("step", 1))
-
-
 def _move(where: tuple[int, int], selections: Iterable[str], *, into: bool) -> None:
     """Move selections from one tally to the other, in the history at the present second."""
     round_ = Round.objects.get(poll_id=where[0], number=where[1])
     contribution = METHODS[round_.rules["method"]].contribution
-    stepped = step_of(round_) > 1
+    stepped = round_.release_step > 1
     delta, second = tally_deltas.Delta(), store_clock() // 1000
     for selection in selections:
         keys = (BALLOTS, *contribution(decode(selection)))

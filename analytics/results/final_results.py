@@ -37,7 +37,7 @@ def earlier_result(round_: Round, counts: Mapping[str, int]) -> dict[str, Any]:
     result.pop("quarantined", None)
     if counts.get(QUARANTINED + BALLOTS):
         reasons = count_reasons(round_.poll_id, round_.number)
-        withheld = anonymity_threshold.withheld(round_.poll_id, round_.number, round_.rules.get("step", 1))
+        withheld = anonymity_threshold.withheld(round_.poll_id, round_.number, round_.release_step)
         result["quarantined"] = quarantined_figures(
             method, round_.method_rules(), counts, reasons, withheld=withheld
         )

@@ -238,3 +238,7 @@ class Round(models.Model):
 
     def method_rules(self) -> MethodRules:
         return MethodRules(frozenset(self.rules["numbers"]), self.rules["least"], self.rules["most"])
+
+    @property
+    def release_step(self) -> int:
+        return int(self.rules.get("step", 1))
