@@ -119,18 +119,18 @@ class Channel:
         self.subscribers: set[Subscriber] = set()
         self.viewer_count = 0  # subscribers that count as viewers
         self.paused: dict[Subscriber, float] = {}  # whose writing is paused, and since when
-        self.reading: Reading | None = None  # the newest, even if it is older than what is shown
+        self.reading: Reading | None = None  # the last one, which may be older than what is shown
         self.frames: Frames | None = None
         self.viewers: Message | None = None
         self.presence = Presence()
         self.viewers_sent = (-1, 0.0)  # count, when
         self.subscribed = False  # to the poll's Channels group
         self.last_used_at = time.monotonic()  # when the last viewer left, or the tally endpoint answered
-        self.sent_at = 0.0
+        self.refreshed_at = 0.0
         self.stale = False
         self.refresh_task: asyncio.Task[None] | None = None
-        # A change in this process replaces `change` at once, from any thread. They are the same object again
-        # once a later read has seen the change.
+        # A change in this process sets a new `change` at once, from any thread. A read that began after it
+        # sets `change_seen` to the same object; until then the frames may be out of date.
         self.change = self.change_seen = object()
         self.confirmed_at = 0.0
         self.access_recheck = AccessRecheck()
@@ -166,7 +166,7 @@ class Channel:
             return
         self.frames = reuse_unchanged(frames, before)
         if before.round != frames.round:
-            # A vote in the last round is none in this one.
+            # Nobody has voted in the new round yet.
             for subscriber in self.subscribers:
                 if subscriber.kind is Viewer.VOTED:
                     subscriber.kind = Viewer.PUBLIC

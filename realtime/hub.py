@@ -92,7 +92,7 @@ class Hub:
         self._reader.stop()
 
     async def check_access(self, subscriber: Subscriber, *, resend: bool = False) -> None:
-        """Find out what a viewer may see, and show it. A public tally needs no lookup.
+        """Find out what a viewer may see, and send it. A public tally needs no lookup.
 
         With `resend`, the viewer is sent its tally even if that hasn't changed.
         """
@@ -103,7 +103,7 @@ class Hub:
                 kind = await self.in_thread(
                     identify_viewer, subscriber.cookie, channel.code, frames.results_visible
                 )
-                # If the round has changed meanwhile, a vote in the last one is none in this one: try again.
+                # If the round has changed meanwhile, the answer is about the last round: ask again.
                 if channel.frames.round == frames.round:
                     subscriber.set_kind(kind, resend=resend)
                     return
@@ -183,8 +183,8 @@ class Hub:
         try:
             while channel.stale:
                 tick = OVERLOAD_TICK_SECONDS if self.overload.overloaded else TICK_SECONDS
-                await _sleep_until(channel.sent_at + tick)
-                channel.stale, channel.sent_at = False, time.monotonic()
+                await _sleep_until(channel.refreshed_at + tick)
+                channel.stale, channel.refreshed_at = False, time.monotonic()
                 await self._read(channel)
         except Exception:
             logger.warning("tally_not_read", extra={"poll": channel.poll_id}, exc_info=True)

@@ -28,10 +28,10 @@ def lists_whole_ballots(round_: Round) -> bool:
 
 
 def list_choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:
-    """Return the choices, with their texts in that round if its result has kept them."""
-    kept = (round_.result or {}).get("choices")
-    if kept:
-        return [{"number": each["number"], "label": each["label"]} for each in kept]
+    """Return the choices, with the texts that the round's result has stored; otherwise with today's."""
+    stored = (round_.result or {}).get("choices")
+    if stored:
+        return [{"number": each["number"], "label": each["label"]} for each in stored]
     known = dict(poll.choices.values_list("number", "label"))
     return [{"number": n, "label": known.get(n, str(n))} for n in round_.rules["numbers"]]
 

@@ -40,12 +40,12 @@ def check_readiness() -> Readiness:
     """Probe all stores, and wait at most a few seconds for any that hang."""
     found = _probes.run()
     parts = {name: _part_state(name, found[name]) for name in PARTS}
-    asked = {mode for mode in _MODE_PROBES if found[mode] is True}
+    active = {mode for mode in _MODE_PROBES if found[mode] is True}
     if isinstance(found["backlog"], int) and found["backlog"] > BEHIND_BALLOTS:
-        asked.add(modes.COUNTING_BEHIND)
+        active.add(modes.COUNTING_BEHIND)
     published = found["published"] if isinstance(found["published"], set) else set()
     ready = _is_ready(parts)
-    return Readiness(ready, parts, modes.sort(asked | published | _implied_modes(parts)))
+    return Readiness(ready, parts, modes.sort(active | published | _implied_modes(parts)))
 
 
 def _is_ready(parts: dict[str, str]) -> bool:
@@ -70,10 +70,10 @@ def _implied_modes(parts: dict[str, str]) -> set[str]:
 
 def _part_state(name: str, answer: Any) -> str:
     if name in _FAILURES:
-        # If the store that knows is away, its own part says so.
+        # If the store behind this probe fails, the part of that store reports it.
         return _UNKNOWN if isinstance(answer, BaseException) else OK if answer else _FAILURES[name]
     if name == "backlog":
-        # Unknown while the database is away, since that knows how far ballots are counted.
+        # Unknown while the database is away, which holds the position up to which ballots are counted.
         return "too_long" if isinstance(answer, int) and answer > settings.BACKLOG_LIMIT else OK
     if isinstance(answer, BaseException):
         logger.warning("not_ready", extra={"part": name}, exc_info=answer)

@@ -1,6 +1,7 @@
 """Moves ballots between the first tally and the second.
 
-Every move locks the checkpoints of all partitions. Nobody counts meanwhile, so each tally row has one writer.
+Ballots move only while the checkpoints of all partitions are locked: nobody counts then, so each tally row
+has one writer.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from polls.votelog import store_clock
 CHUNK = 5000
 #: Voters in one statement.
 _VOTERS = 5000
-#: A page or a sweep that releases ballots stops after this; the next sweep goes on.
+#: A page or a sweep moves released ballots for this long; the next sweep continues.
 MOVE_SECONDS = 2.0
 
 
