@@ -199,7 +199,7 @@ def test_many_lines_are_sorted_on_disk(monkeypatch: pytest.MonkeyPatch, tmp_path
 # --- when they are made ---
 
 
-def test_publishing_starts_a_task_and_upkeep_makes_missing_bundles() -> None:
+def test_upkeep_makes_a_missing_bundle_once() -> None:
     poll, _ = published()
     assert bundles.current(poll) is None
     tasks.upkeep()

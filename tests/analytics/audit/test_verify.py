@@ -445,7 +445,7 @@ def test_spaces_and_joiners_are_not_escaped() -> None:
     assert verify.printable("a\u200eb\ufeff\ud800") == r"a\u200eb\ufeff\ud800"
 
 
-def test_a_wrong_winner_fails(real: Any, tmp_path: Path) -> None:
+def test_a_label_cannot_pass_for_a_winner(real: Any, tmp_path: Path) -> None:
     files = unzipped(real[0])
     tally, manifest = json.loads(files["tally.json"]), json.loads(files["manifest.json"])
     for part in (tally["counted"], tally["quarantined"], manifest):
