@@ -14,7 +14,7 @@ from realtime import channels
 from realtime.channels import Channel, Subscriber
 from realtime.protocol import Frames, Message
 
-HAPPENINGS = ["vote", "move", "reset", "come", "hold", "drain"]
+EVENTS = ["vote", "move", "reset", "join", "pause", "drain"]
 
 
 class FakeConnection:
@@ -83,9 +83,7 @@ async def delivered(channel: Channel) -> None:
         await channel._delivery_task
 
 
-async def test_a_resumed_connection_gets_only_the_newest_tally(
-    channel: Channel,
-) -> None:
+async def test_a_resumed_connection_gets_only_the_newest_tally(channel: Channel) -> None:
     healthy, slow = viewer(channel), viewer(channel, capacity=3)
     for ballots in range(1, 6):
         channel.update(frames(ballots))
@@ -107,12 +105,8 @@ async def test_a_connection_paused_during_a_delivery_gets_the_rest_later(channel
 
 
 @settings(max_examples=150)
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["vote", "move", "reset", "come", "hold", "drain"]), st.integers(0, 9))
-    )
-)
-def test_every_connection_ends_at_the_newest_tally_and_never_goes_back(happenings: Any) -> None:
+@given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 9))))
+def test_every_connection_ends_at_the_newest_tally_and_never_goes_back(events: Any) -> None:
     """A snapshot and the messages after it lead to the newest snapshot, wherever a connection paused."""
 
     async def live() -> None:
@@ -120,17 +114,17 @@ def test_every_connection_ends_at_the_newest_tally_and_never_goes_back(happening
         ballots, state, round_ = 0, 0, 1
         channel.update(frames(0))
         connections = [viewer(channel), viewer(channel, kind=Viewer.PUBLIC)]
-        for what, number in happenings:
+        for event, number in events:
             connection = connections[number % len(connections)]
-            if what == "come":
+            if event == "join":
                 connections.append(viewer(channel, capacity=2 + number))
-            elif what == "hold":
+            elif event == "pause":
                 connection.capacity = 1
-            elif what == "drain" and connection.writing_paused:
+            elif event == "drain" and connection.writing_paused:
                 connection.drain(capacity=1 + number)
-            elif what in ("vote", "move", "reset"):
-                ballots = 0 if what == "reset" else ballots + (what == "vote")
-                state, round_ = state + (what != "vote"), round_ + (what == "reset")
+            elif event in ("vote", "move", "reset"):
+                ballots = 0 if event == "reset" else ballots + (event == "vote")
+                state, round_ = state + (event != "vote"), round_ + (event == "reset")
                 channel.update(frames(ballots, state=str(state), round=round_))
                 await delivered(channel) if number % 2 else None
         await delivered(channel)

@@ -12,13 +12,13 @@ from realtime.channels import HEARTBEAT_SECONDS, Channel
 from realtime.overload import OFF_AFTER_SECONDS, ON_AFTER_SECONDS, SAMPLE_SECONDS, OverloadDetector
 
 
-def observations(detector: OverloadDetector, shorts: Iterable[bool], start: float) -> list[bool]:
+def flags(detector: OverloadDetector, shorts: Iterable[bool], start: float) -> list[bool]:
     """Return the flag after each sample, a quarter of a second apart."""
-    found = []
+    flags = []
     for number, short in enumerate(shorts):
         detector.observe(short=short, now=start + number * SAMPLE_SECONDS)
-        found.append(detector.overloaded)
-    return found
+        flags.append(detector.overloaded)
+    return flags
 
 
 ENOUGH = int(ON_AFTER_SECONDS / SAMPLE_SECONDS) + 2
@@ -26,34 +26,32 @@ LONG = int(OFF_AFTER_SECONDS / SAMPLE_SECONDS) + 2
 
 
 def test_one_short_sample_is_no_overload() -> None:
-    assert not any(observations(OverloadDetector(), [False] * 8 + [True] + [False] * 8, 100.0))
+    assert not any(flags(OverloadDetector(), [False] * 8 + [True] + [False] * 8, 100.0))
 
 
 def test_short_samples_for_a_while_are_an_overload() -> None:
-    said = observations(OverloadDetector(), [False] + [True] * ENOUGH, 100.0)
-    assert not said[ENOUGH // 2]
-    assert said[-1]
+    found = flags(OverloadDetector(), [False] + [True] * ENOUGH, 100.0)
+    assert not found[ENOUGH // 2]
+    assert found[-1]
 
 
 def test_one_good_sample_restarts_the_wait() -> None:
     almost = [True] * (ENOUGH - 3) + [False]
-    assert not any(observations(OverloadDetector(), [False] + almost * 5, 100.0))
+    assert not any(flags(OverloadDetector(), [False] + almost * 5, 100.0))
 
 
 def test_the_overload_ends_after_enough_good_samples() -> None:
     detector = OverloadDetector()
-    observations(detector, [False] + [True] * ENOUGH, 100.0)
-    said = observations(detector, [False] * LONG, 100.0 + (ENOUGH + 1) * SAMPLE_SECONDS)
-    assert said[LONG // 2]
-    assert not said[-1]
+    flags(detector, [False] + [True] * ENOUGH, 100.0)
+    found = flags(detector, [False] * LONG, 100.0 + (ENOUGH + 1) * SAMPLE_SECONDS)
+    assert found[LONG // 2]
+    assert not found[-1]
 
 
 def test_alternating_samples_do_not_flap() -> None:
     detector = OverloadDetector()
-    observations(detector, [False] + [True] * ENOUGH, 100.0)
-    assert all(
-        observations(detector, [False, False, False, True] * LONG, 100.0 + (ENOUGH + 1) * SAMPLE_SECONDS)
-    )
+    flags(detector, [False] + [True] * ENOUGH, 100.0)
+    assert all(flags(detector, [False, False, False, True] * LONG, 100.0 + (ENOUGH + 1) * SAMPLE_SECONDS))
 
 
 def test_a_change_is_reported_once() -> None:
