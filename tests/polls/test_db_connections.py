@@ -5,7 +5,7 @@ import threading
 from polls.db_connections import FairLock
 
 
-def test_turns_go_to_whoever_has_waited_longest() -> None:
+def test_waiters_get_the_lock_in_order_of_arrival() -> None:
     lock, order = FairLock(), []
     begun = [threading.Event() for _ in range(3)]
 
@@ -50,7 +50,7 @@ def test_a_thread_that_takes_turn_after_turn_lets_others_in() -> None:
         thread.join()
 
 
-def test_nobody_waits_for_ever() -> None:
+def test_a_waiter_gives_up_after_the_timeout() -> None:
     lock, went = FairLock(timeout=0.05), []
 
     def impatient() -> None:
@@ -66,7 +66,7 @@ def test_nobody_waits_for_ever() -> None:
     assert not lock._taken
 
 
-def test_a_failure_passes_the_turn_on() -> None:
+def test_an_exception_releases_the_lock() -> None:
     lock = FairLock()
     try:
         with lock.hold():

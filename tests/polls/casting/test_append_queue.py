@@ -67,7 +67,7 @@ def rounds(future: Future[list[Outcome]]) -> list[int]:
     return [outcome.round for outcome in future.result(PATIENCE)]
 
 
-def test_what_comes_while_it_is_busy_goes_together(box: AppendQueue, store: Store) -> None:
+def test_ballots_that_arrive_during_an_append_are_appended_together(box: AppendQueue, store: Store) -> None:
     first = box.submit(ballots(1))
     store.busy()
     others = [box.submit(ballots(2, 3)), box.submit(ballots(4)), box.submit(ballots(5, 6))]
@@ -78,14 +78,14 @@ def test_what_comes_while_it_is_busy_goes_together(box: AppendQueue, store: Stor
     assert store.batches == [[1], [2, 3, 4, 5, 6]]
 
 
-def test_it_waits_for_nobody_when_idle(box: AppendQueue, store: Store) -> None:
+def test_an_idle_queue_appends_at_once(box: AppendQueue, store: Store) -> None:
     store.free()
     for number in (1, 3, 5):
         assert rounds(box.submit(ballots(number))) == [number]
     assert store.batches == [[1], [3], [5]]
 
 
-def test_an_append_is_not_larger_than_it_should_be(
+def test_an_append_has_a_maximum_size(
     box: AppendQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(append_queue, "MAX_APPEND_BALLOTS", 4)
@@ -98,7 +98,7 @@ def test_an_append_is_not_larger_than_it_should_be(
     assert store.batches == [[1], [2, 3, 4, 5], [6, 7, 8, 9]]
 
 
-def test_too_many_are_refused_before_anything_is_written(box: AppendQueue, store: Store) -> None:
+def test_a_full_queue_refuses_before_anything_is_written(box: AppendQueue, store: Store) -> None:
     first = box.submit(ballots(1))
     store.busy()
     waiting = [box.submit(ballots(*range(10, 19))), box.submit(ballots(20))]
@@ -114,7 +114,7 @@ def test_too_many_are_refused_before_anything_is_written(box: AppendQueue, store
 @pytest.mark.parametrize(
     ("failure", "seen"), [(OSError("gone"), "outcome_unknown"), (LogInconsistent(), "log_inconsistent")]
 )
-def test_a_failure_is_told_to_all_of_its_batch_and_to_no_other(
+def test_a_failure_affects_its_own_append_only(
     box: AppendQueue, store: Store, failure: Exception, seen: str
 ) -> None:
     first = box.submit(ballots(1))
@@ -133,7 +133,7 @@ def test_a_failure_is_told_to_all_of_its_batch_and_to_no_other(
     assert store.announced == [[1], [7]]
 
 
-def test_only_accepted_ballots_are_announced(box: AppendQueue, store: Store) -> None:
+def test_only_accepted_ballots_are_reported(box: AppendQueue, store: Store) -> None:
     store.free()
     assert rounds(box.submit(ballots(1, 2, 3))) == [1, 2, 3]
     assert rounds(box.submit(ballots(2))) == [2]
@@ -142,7 +142,7 @@ def test_only_accepted_ballots_are_announced(box: AppendQueue, store: Store) -> 
     assert store.announced == [[1, 3], [5]]
 
 
-def test_an_announcement_that_fails_harms_no_ballot(
+def test_a_report_that_fails_affects_no_ballot(
     box: AppendQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(accepted: Sequence[NewBallot]) -> None:
@@ -156,7 +156,7 @@ def test_an_announcement_that_fails_harms_no_ballot(
     assert store.announced == [[1], [3]]
 
 
-def test_what_is_cancelled_while_it_waits_is_never_written(box: AppendQueue, store: Store) -> None:
+def test_a_ballot_cancelled_in_the_queue_is_never_written(box: AppendQueue, store: Store) -> None:
     first = box.submit(ballots(1))
     store.busy()
     assert not first.cancel()  # under way: nobody knows
@@ -168,7 +168,7 @@ def test_what_is_cancelled_while_it_waits_is_never_written(box: AppendQueue, sto
     assert store.batches == [[1], [5]]
 
 
-def test_it_goes_on_where_all_that_waited_gave_up(box: AppendQueue, store: Store) -> None:
+def test_the_queue_continues_after_all_waiting_ballots_were_cancelled(box: AppendQueue, store: Store) -> None:
     box.submit(ballots(1))
     store.busy()
     assert box.submit(ballots(3)).cancel()
@@ -178,7 +178,7 @@ def test_it_goes_on_where_all_that_waited_gave_up(box: AppendQueue, store: Store
 
 
 @pytest.mark.parametrize("under_way", [True, False])
-def test_a_cast_that_took_too_long_knows_whether_it_was_written(
+def test_a_timeout_says_whether_the_ballot_may_have_been_written(
     box: AppendQueue, store: Store, settings: Any, under_way: bool
 ) -> None:
     settings.CAST_DEADLINE_SECONDS = 0.05
@@ -195,7 +195,7 @@ def test_a_cast_that_took_too_long_knows_whether_it_was_written(
     assert ([3] in store.batches) == under_way
 
 
-def test_many_at_once_each_get_their_own(store: Store) -> None:
+def test_concurrent_casts_each_get_their_own_outcome(store: Store) -> None:
     store.free()
     box = AppendQueue(store.append, store.appended, limit=1000)
     seen: list[tuple[int, list[int]]] = []
@@ -212,7 +212,7 @@ def test_many_at_once_each_get_their_own(store: Store) -> None:
     assert sorted(number for batch in store.batches for number in batch) == list(range(100))
 
 
-def test_while_an_append_hangs_nobody_queues_behind_it(
+def test_while_an_append_is_stuck_casts_are_refused(
     box: AppendQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = box.submit(ballots(1))
@@ -225,9 +225,7 @@ def test_while_an_append_hangs_nobody_queues_behind_it(
     assert rounds(box.submit(ballots(3))) == [3]
 
 
-def test_after_a_failure_one_append_at_a_time_tries_whether_the_store_is_back(
-    box: AppendQueue, store: Store
-) -> None:
+def test_after_a_failure_one_append_at_a_time_probes_the_store(box: AppendQueue, store: Store) -> None:
     store.failures.append(ConnectionError())
     failed = box.submit(ballots(1))
     store.busy()

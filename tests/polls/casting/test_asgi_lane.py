@@ -180,7 +180,7 @@ def test_a_refused_cast_never_reaches_django(
 
 
 @pytest.mark.full_only
-def test_no_ballot_asks_the_database_once_the_rules_are_known(
+def test_no_ballot_queries_the_database_once_the_rules_are_cached(
     door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -201,7 +201,7 @@ def test_no_ballot_asks_the_database_once_the_rules_are_known(
 # --- rules ---
 
 
-def test_rules_of_a_second_serve_and_are_looked_up_meanwhile(
+def test_rules_older_than_a_second_are_used_while_they_are_refreshed(
     door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asgi_lane, "STALE_SECONDS", 3600)
@@ -212,7 +212,7 @@ def test_rules_of_a_second_serve_and_are_looked_up_meanwhile(
     assert code(door.cast(ballot(poll, 9))[0]) == (400, "invalid_selection")
 
 
-def test_older_rules_are_waited_for(door: Door, poll: Poll) -> None:
+def test_stale_rules_are_refreshed_before_the_ballot_is_cast(door: Door, poll: Poll) -> None:
     aged(poll, asgi_lane.STALE_SECONDS + 0.1, **MORE_CHOICES)
     assert code(door.cast(ballot(poll, 9))[0]) == (400, "invalid_selection")
     assert "9" not in in_the_log(poll)
@@ -233,7 +233,7 @@ def test_one_lookup_serves_all_waiting_casts(door: Door, hold: Callable[..., Hel
     assert look.calls == 1
 
 
-def test_a_change_of_the_poll_is_known_at_once(door: Door, poll: Poll) -> None:
+def test_a_change_of_the_poll_takes_effect_at_once(door: Door, poll: Poll) -> None:
     lifecycle.close_poll(poll.pk)
     assert code(door.cast(ballot(poll))[0]) == (409, "poll_not_open")
     other = make_poll(open=True)
@@ -252,7 +252,7 @@ def test_a_change_of_the_poll_is_known_at_once(door: Door, poll: Poll) -> None:
     ]
 
 
-def test_a_poll_that_is_gone_is_not_found_any_more(door: Door, poll: Poll) -> None:
+def test_a_deleted_poll_is_not_found(door: Door, poll: Poll) -> None:
     aged(poll, asgi_lane.STALE_SECONDS + 0.1)
     rules_of_it = poll_rules._cache[poll.code]
     Poll.objects.filter(pk=poll.pk).delete()
@@ -260,7 +260,7 @@ def test_a_poll_that_is_gone_is_not_found_any_more(door: Door, poll: Poll) -> No
     assert code(door.cast(ballot(poll))[0]) == (404, "poll_not_found")
 
 
-def test_known_rules_serve_while_the_database_does_not_answer(
+def test_cached_rules_are_used_while_the_database_does_not_answer(
     door: Door, poll: Poll, hold: Callable[..., Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asgi_lane, "DATABASE_TIMEOUT", 0.1)
@@ -274,7 +274,7 @@ def test_known_rules_serve_while_the_database_does_not_answer(
 
 
 @pytest.mark.parametrize("age", [0.0, 2.0, 3600.0])
-def test_known_rules_serve_while_the_database_is_away(
+def test_cached_rules_are_used_while_the_database_is_down(
     door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch, age: float
 ) -> None:
     aged(poll, age)
@@ -286,7 +286,7 @@ def test_known_rules_serve_while_the_database_is_away(
 # --- what needs the database is bounded ---
 
 
-def test_a_flood_of_invalid_selections_has_few_threads_and_places(
+def test_checks_of_invalid_selections_are_bounded(
     door: Door, poll: Poll, hold: Callable[..., Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asgi_lane, "MAX_STALE_CHECKS", 20)
@@ -311,7 +311,7 @@ def test_a_flood_of_invalid_selections_has_few_threads_and_places(
     assert code(door.cast(ballot(poll, 99))[0]) == (400, "invalid_selection")
 
 
-def test_a_flood_of_unknown_polls_has_few_places_too(
+def test_loads_of_unknown_polls_are_bounded(
     hold: Callable[..., Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asgi_lane, "MAX_RULE_LOADS", 10)
@@ -455,7 +455,7 @@ def test_a_cast_that_finds_the_queue_full_late_gets_the_same_refusal(poll: Poll,
     door.close()
 
 
-def test_over_https_it_is_parsed_before_it_is_turned_away(poll: Poll, settings: Any) -> None:
+def test_over_https_a_request_is_parsed_before_it_is_refused(poll: Poll, settings: Any) -> None:
     """Headers depend on how the request came, which its bytes don't say."""
     settings.SECURE_HSTS_SECONDS = 600
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -474,7 +474,7 @@ def test_over_https_it_is_parsed_before_it_is_turned_away(poll: Poll, settings: 
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_what_is_no_plain_cast_in_one_piece_is_parsed(
+def test_requests_that_are_not_a_plain_cast_in_one_piece_are_parsed(
     full: bool, door: Door, poll: Poll, settings: Any
 ) -> None:
     sent = ballot(poll)
@@ -516,7 +516,7 @@ def test_what_is_no_plain_cast_in_one_piece_is_parsed(
 
 
 @pytest.mark.parametrize("length", [b"0" * 5000 + b"2", b"9" * 5000, b"\xb2"])
-def test_a_length_that_is_none_is_for_django(door: Door, length: bytes) -> None:
+def test_an_invalid_content_length_is_passed_to_django(door: Door, length: bytes) -> None:
     cookie = b"voter=" + identity.new_cookie().encode()
     headers = [(b"content-type", b"application/json"), (b"host", b"testserver"), (b"cookie", cookie)]
     with pytest.raises(PassToDjango):
@@ -542,7 +542,7 @@ def failing(error: Exception) -> Callable[..., Any]:
         (LogInconsistent(), (503, "log_inconsistent")),
     ],
 )
-def test_a_log_that_fails_is_told_alike_both_ways(
+def test_a_failing_log_gets_the_same_response_both_ways(
     door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch, failure: Exception, seen: tuple[int, str]
 ) -> None:
     monkeypatch.setattr(get_log(), "append", failing(failure))
@@ -552,14 +552,14 @@ def test_a_log_that_fails_is_told_alike_both_ways(
 
 
 @pytest.mark.parametrize("verdict", ["overloaded", "outcome_unknown", "unavailable", "log_inconsistent"])
-def test_what_a_part_of_the_log_says_is_told_alike_both_ways(
+def test_an_outcome_of_a_partition_gets_the_same_response_both_ways(
     door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch, verdict: str
 ) -> None:
     monkeypatch.setattr(get_log(), "append", lambda ballots, _expected: [Outcome(verdict)] * len(ballots))
     assert code(door.run(door.ways.compare(ballot(poll), lane_first=True))) == (503, verdict)
 
 
-def test_a_database_that_fails_is_told_alike_both_ways(
+def test_a_failing_database_gets_the_same_response_both_ways(
     door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ballot_box, "rules_of_round", failing(OperationalError("gone")))
@@ -567,7 +567,7 @@ def test_a_database_that_fails_is_told_alike_both_ways(
     assert code(door.run(door.ways.compare(doubted, lane_first=True))) == (503, "outcome_unknown")
 
 
-def test_a_bug_has_a_problem_document_both_ways(
+def test_a_bug_gets_a_problem_document_both_ways(
     door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ballot_box, "rules_of_round", failing(ZeroDivisionError()))

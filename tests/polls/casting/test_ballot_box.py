@@ -36,7 +36,7 @@ class TestCasting:
         count()
         assert check_books(poll) == {(1, "ballots"): 1, (1, "2"): 1}
 
-    def test_our_own_pages_vote(self, settings: Any) -> None:
+    def test_our_own_and_trusted_origins_may_vote(self, settings: Any) -> None:
         settings.TRUSTED_ORIGINS = ["https://trusted.example"]
         poll, content_type = open_poll(), "Application/JSON;charset=utf-8"
         for origin in (None, PAGE, "HTTP://TestServer", "https://trusted.example"):
@@ -56,7 +56,7 @@ class TestCasting:
         assert cast(poll, [2], cookie, **body) == first
         assert cast(poll, [1], cookie, **body)[1]["code"] == "ballot_id_reused"
 
-    def test_each_refusal_of_the_log_has_its_answer(self) -> None:
+    def test_each_refusal_of_the_log_has_its_error(self) -> None:
         poll, cookie = make_poll(), identity.new_cookie()
         assert refused(request(poll, [1], cookie)) == (409, "poll_not_open")
         lifecycle.open_poll(poll.pk)
@@ -68,14 +68,14 @@ class TestCasting:
         lifecycle.close_poll(poll.pk)
         assert refused(request(poll, [2])) == (409, "poll_not_open")
 
-    def test_a_second_ballot_learns_nothing_of_the_first(self) -> None:
+    def test_a_refused_second_ballot_reveals_nothing_about_the_first(self) -> None:
         poll, cookie = open_poll(), identity.new_cookie()
         _, first = cast(poll, [3], cookie)
         answer = ballot_box.cast(request(poll, [2], cookie, **SECOND_BALLOT))
         assert first["ballot_id"].encode() not in answer.body
         assert first["receipt"].encode() not in answer.body
 
-    def test_a_voter_changes_a_ballot_where_the_poll_lets_them(self) -> None:
+    def test_voters_can_change_their_ballot_if_the_poll_allows_it(self) -> None:
         poll, cookie = open_poll(revote=True), identity.new_cookie()
         _, first = cast(poll, [1], cookie)
         status, second = cast(poll, [3], cookie, replaces=first["ballot_id"])
@@ -113,7 +113,7 @@ class TestCasting:
         count()
         assert check_books(poll) == {(1, "ballots"): 50, (1, "1"): 50}
 
-    def test_rules_that_are_kept_refuse_nothing_after_a_reset(self) -> None:
+    def test_cached_rules_refuse_nothing_after_a_reset(self) -> None:
         poll = open_poll(choices=2)
         kept = poll_rules.get_rules(poll.code)
         lifecycle.reset_poll(poll.pk)
@@ -132,9 +132,7 @@ class TestCasting:
         keep_old()
         assert refused(request(poll, [1], round=2)) == (400, "invalid_selection")
 
-    def test_an_outcome_that_nobody_knows_is_settled_by_a_retry(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_retry_settles_an_unknown_outcome(self, monkeypatch: pytest.MonkeyPatch) -> None:
         poll, log = open_poll(), votelog.get_log()
         write = log.append
         for failure in (OperationalError("away"), redis.ConnectionError("away"), RuntimeError("bug")):
@@ -165,14 +163,14 @@ class TestCasting:
         assert cast(poll, [1])[0] == 202
         assert held == [None]
 
-    def test_a_log_that_lost_ballots_takes_no_more(self) -> None:
+    def test_a_log_that_lost_ballots_accepts_no_more(self) -> None:
         poll = open_poll()
         assert cast(poll, [1])[0] == 202
         Checkpoint.objects.update(position=1_000_000)
         votelog.expected_heads(max_age=0)
         assert refused(request(poll, [1])) == (503, "log_inconsistent")
 
-    def test_a_log_that_is_not_the_one_of_the_settings_takes_none(self) -> None:
+    def test_a_log_other_than_that_of_the_settings_accepts_nothing(self) -> None:
         poll = open_poll()
         Checkpoint.objects.update(log="kafka")
         votelog.forget_log()

@@ -66,7 +66,7 @@ class TestBatches:
     def test_an_empty_batch_has_no_outcomes(self, key: str) -> None:
         assert self.send(open_poll(), key, []) == []
 
-    def test_a_batch_larger_than_an_append(self, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_batch_may_be_larger_than_an_append(self, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(batch, "MAX_APPEND_BALLOTS", 40)
         poll = open_poll()
         outcomes = self.send(
@@ -77,7 +77,7 @@ class TestBatches:
         count()
         assert check_books(poll)[1, "ballots"] == 90
 
-    def test_one_client_knows_nothing_of_the_voters_of_another(self, key: str) -> None:
+    def test_clients_have_separate_voters(self, key: str) -> None:
         poll = open_poll()
         _, other = ApiClient.objects.create_key(name="Foyer", scopes=["ballots:write"])
         for each in (key, other):
@@ -87,7 +87,7 @@ class TestBatches:
         count()
         assert check_books(poll)[1, "ballots"] == 3
 
-    def test_what_one_ballot_is_told_is_not_told_of_another(
+    def test_each_outcome_is_about_its_own_ballot_only(
         self, key: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         poll, log = open_poll(), votelog.get_log()
@@ -107,7 +107,9 @@ class TestBatches:
         count()
         assert check_books(poll)[1, "ballots"] == 4
 
-    def test_a_part_that_fails_is_told_from_the_rest(self, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_chunk_that_fails_is_reported_apart_from_the_others(
+        self, key: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(batch, "MAX_APPEND_BALLOTS", 2)
         poll, log = open_poll(), votelog.get_log()
         write, calls = log.append, iter([True, False, True])

@@ -94,7 +94,7 @@ def codes(outcomes: Sequence[asyncio.Future[Outcome]]) -> list[str]:
 # --- groups ---
 
 
-async def test_what_comes_in_the_same_turn_goes_together(box: CastQueue, store: Store) -> None:
+async def test_casts_in_the_same_turn_of_the_loop_form_a_group(box: CastQueue, store: Store) -> None:
     outcomes = [box.cast(ballot(number)) for number in (1, 2, 3)]
     assert store.sent == []
     await turn()
@@ -104,7 +104,7 @@ async def test_what_comes_in_the_same_turn_goes_together(box: CastQueue, store: 
     assert rounds(outcomes) == [1, 2, 3]
 
 
-async def test_what_comes_meanwhile_goes_as_the_next_group(box: CastQueue, store: Store) -> None:
+async def test_casts_during_an_append_form_the_next_group(box: CastQueue, store: Store) -> None:
     first = box.cast(ballot(1))
     await turn()
     others = [box.cast(ballot(number)) for number in (2, 3)]
@@ -122,7 +122,7 @@ async def test_what_comes_meanwhile_goes_as_the_next_group(box: CastQueue, store
     assert rounds(others) == [2, 3, 4]
 
 
-async def test_it_starts_again_after_a_rest(box: CastQueue, store: Store) -> None:
+async def test_the_queue_starts_again_after_it_was_idle(box: CastQueue, store: Store) -> None:
     for number in (1, 2):
         outcome = box.cast(ballot(number))
         await turn()
@@ -132,7 +132,7 @@ async def test_it_starts_again_after_a_rest(box: CastQueue, store: Store) -> Non
     assert store.sent == [[1], [2]]
 
 
-async def test_a_group_is_not_larger_than_an_append(
+async def test_a_group_is_never_larger_than_an_append(
     box: CastQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cast_queue, "MAX_APPEND_BALLOTS", 3)
@@ -156,7 +156,7 @@ async def test_outcomes_may_come_from_another_thread(box: CastQueue, store: Stor
 # --- bounds ---
 
 
-async def test_it_says_when_it_is_full_and_when_no_more(settings: Any, store: Store) -> None:
+async def test_the_queue_is_full_at_its_limit_and_reports_refusals(settings: Any, store: Store) -> None:
     settings.CAST_QUEUE_LIMIT = cast_queue.STANDING_QUEUE_LIMIT + 2
     box = CastQueue(store.submit)
     backpressure.record_refusal(-1)
@@ -173,7 +173,7 @@ async def test_it_says_when_it_is_full_and_when_no_more(settings: Any, store: St
     assert not box.full
 
 
-async def test_a_burst_may_fill_the_queue_but_a_standing_one_is_kept_short(
+async def test_a_burst_may_fill_the_queue_but_a_standing_queue_is_kept_short(
     box: CastQueue, store: Store, later: Callable[[CastQueue, float], None]
 ) -> None:
     for number in range(cast_queue.STANDING_QUEUE_LIMIT):
@@ -198,7 +198,7 @@ async def test_a_burst_may_fill_the_queue_but_a_standing_one_is_kept_short(
     assert not box.full  # a new burst
 
 
-async def test_fewer_are_let_in_while_turning_away_falls_behind(
+async def test_the_standing_limit_follows_the_lag_of_the_event_loop(
     box: CastQueue, later: Callable[[CastQueue, float], None]
 ) -> None:
     for number in range(cast_queue.STANDING_QUEUE_LIMIT):
@@ -233,7 +233,7 @@ async def test_a_cast_that_was_held_up_finds_the_queue_full(settings: Any, store
 # --- what goes wrong ---
 
 
-async def test_each_hears_of_its_own_ballot_and_no_other(box: CastQueue, store: Store) -> None:
+async def test_each_cast_gets_its_own_outcome(box: CastQueue, store: Store) -> None:
     together = [box.cast(ballot(1)), box.cast(ballot(2)), box.cast(ballot(3))]
     await turn()
     after = box.cast(ballot(4))
@@ -246,7 +246,7 @@ async def test_each_hears_of_its_own_ballot_and_no_other(box: CastQueue, store: 
 
 
 @pytest.mark.parametrize("failure", [Overloaded(), Unavailable(), RuntimeError("can't start new thread")])
-async def test_a_group_that_is_not_taken_hears_so_and_the_next_is_tried(
+async def test_a_refused_group_fails_and_the_next_one_is_tried(
     box: CastQueue, store: Store, failure: Exception
 ) -> None:
     store.refuse = failure
@@ -282,7 +282,7 @@ async def test_cancelled_casts_are_not_answered_and_the_others_are(box: CastQueu
 # --- what takes too long ---
 
 
-async def test_under_way_it_is_unknown_and_in_the_queue_it_is_not_written(
+async def test_after_the_deadline_casts_in_flight_are_unknown_and_queued_ones_unwritten(
     box: CastQueue, store: Store, pass_deadline: Callable[[CastQueue], None]
 ) -> None:
     under_way = box.cast(ballot(1))
@@ -297,7 +297,7 @@ async def test_under_way_it_is_unknown_and_in_the_queue_it_is_not_written(
     assert store.sent == [[1]]
 
 
-async def test_a_group_that_waits_for_others_is_taken_back(
+async def test_a_group_that_still_waits_at_the_deadline_is_cancelled(
     box: CastQueue, store: Store, pass_deadline: Callable[[CastQueue], None]
 ) -> None:
     """The coalescer has it in its queue still, behind what API clients sent."""
@@ -341,7 +341,7 @@ async def test_a_late_group_answers_for_no_other_group(
     assert rounds([following]) == [4]
 
 
-async def test_nobody_waits_for_two_groups(
+async def test_the_deadline_includes_the_wait_for_the_previous_group(
     box: CastQueue, store: Store, later: Callable[[CastQueue, float], None], settings: Any
 ) -> None:
     """The time that a ballot spent in the queue counts."""
@@ -380,7 +380,7 @@ async def test_each_later_cast_has_its_own_deadline(
 
 
 @pytest.mark.parametrize("taken_back", [True, False])
-def test_a_group_that_comes_back_after_the_loop_harms_nobody(
+def test_an_answer_after_the_end_of_the_loop_is_ignored(
     store: Store, caplog: pytest.LogCaptureFixture, taken_back: bool
 ) -> None:
     """It comes back on the append queue's thread, which has others to answer."""

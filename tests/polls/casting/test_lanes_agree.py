@@ -414,7 +414,7 @@ def send_many(world: World, many: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # another thread of ours does
-def test_whatever_is_sent_both_ways_answer_alike(world: World) -> None:
+def test_generated_requests_get_the_same_response_both_ways(world: World) -> None:
     send_many(world, EXAMPLES or 300)
     # And it wasn't all refused on the doorstep.
     assert min(world.seen[way] for way in ("lane 202", "lane 409 already_voted", "passed on 202")) > 2
@@ -454,7 +454,7 @@ def test_lane_and_django_agree_with_one_odd_thing_at_a_time(world: World, select
     )
 
 
-def test_odd_bodies(world: World) -> None:
+def test_odd_bodies_get_the_same_response_both_ways(world: World) -> None:
     path = f"{POLLS}{world.codes['open']}/ballots/"
     for body in RAW_BODIES:
         sent = Sent(path, cast_headers(identity.new_cookie(), body), (body,))

@@ -15,13 +15,13 @@ from tests.factories import append, count, fill, new_ballot, open_poll
 VOTER, BALLOT = b"v" * 16, b"b" * 16
 
 
-def test_it_opens_to_what_was_sealed() -> None:
+def test_a_receipt_decrypts_to_its_content() -> None:
     for poll_id, round_ in [(1, 1), (2**32 - 1, 65_535)]:
         receipt = make_receipt(poll_id, round_, VOTER, BALLOT)
         assert open_receipt(receipt) == Sealed(poll_id, round_, VOTER, BALLOT)
 
 
-def test_the_same_ballot_has_the_same_receipt_and_no_other_has() -> None:
+def test_each_ballot_has_one_receipt_of_its_own() -> None:
     assert make_receipt(1, 1, VOTER, BALLOT) == make_receipt(1, 1, VOTER, BALLOT)
     others = [
         (2, 1, VOTER, BALLOT),
@@ -36,7 +36,7 @@ def test_the_same_ballot_has_the_same_receipt_and_no_other_has() -> None:
     assert len({receipt[:8] for receipt in receipts} | {receipt[-8:] for receipt in receipts}) == 10
 
 
-def test_a_changed_receipt_is_none() -> None:
+def test_a_changed_receipt_is_not_found() -> None:
     receipt = make_receipt(1, 1, VOTER, BALLOT)
     for place in range(len(receipt)):
         other = "A" if receipt[place] != "A" else "B"
@@ -45,12 +45,12 @@ def test_a_changed_receipt_is_none() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "A" * 72, "=" * 72, "ü" * 72, "A" * 71, "A" * 73, "!" * 72])
-def test_anything_else_is_none(text: str) -> None:
+def test_any_other_text_is_not_found(text: str) -> None:
     with pytest.raises(ReceiptNotFound):
         open_receipt(text)
 
 
-def test_receipts_of_an_earlier_secret_stay_good(settings: Any) -> None:
+def test_receipts_of_an_earlier_secret_stay_valid(settings: Any) -> None:
     receipt = make_receipt(1, 1, VOTER, BALLOT)
     old = settings.SECRET_KEY
     settings.SECRET_KEY = "another"
@@ -95,7 +95,7 @@ class TestStatus:
         count()
         assert status(ballot) == "counted"
 
-    def test_set_aside_then_rejected(self) -> None:
+    def test_dead_letter_then_rejected(self) -> None:
         poll = open_poll()
         append(ballot := new_ballot(poll, 0, 77))
         count()
@@ -103,7 +103,7 @@ class TestStatus:
         dead_letters.reject_letter(DeadLetter.objects.get().pk, by="anna")
         assert status(ballot) == "rejected"
 
-    def test_set_aside_then_counted_then_replaced(self) -> None:
+    def test_dead_letter_then_counted_then_replaced(self) -> None:
         poll = open_poll(revote=True)
         append(ballot := new_ballot(poll, 0, 77))
         count()
@@ -116,13 +116,13 @@ class TestStatus:
         count()
         assert status(ballot) == "replaced"
 
-    def test_a_receipt_of_a_ballot_that_is_nowhere(self) -> None:
+    def test_a_receipt_without_a_ballot_is_not_found(self) -> None:
         """Its seal is ours, yet no ballot was accepted under it, or the log lost it."""
         poll = open_poll()
         with pytest.raises(ReceiptNotFound):
             status(new_ballot(poll, 0, 1))
 
-    def test_a_receipt_of_a_poll_that_is_nowhere(self) -> None:
+    def test_a_receipt_without_a_poll_is_not_found(self) -> None:
         with pytest.raises(ReceiptNotFound):
             receipt_status(make_receipt(999_999, 1, VOTER, BALLOT))
 

@@ -65,7 +65,7 @@ class TestBadInput:
             b'{"a":' * 2000,
         ],
     )
-    def test_what_is_not_a_ballot_is_malformed(self, poll: Poll, body: bytes) -> None:
+    def test_a_body_that_is_not_a_ballot_is_malformed(self, poll: Poll, body: bytes) -> None:
         assert refused(changed(request(poll, [1, 2]), body=body)) == (400, "malformed")
 
     @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ class TestBadInput:
             ([1, 1], "duplicate_choice"),
         ],
     )
-    def test_what_the_poll_does_not_allow_is_invalid(
+    def test_a_selection_that_the_poll_does_not_allow_is_invalid(
         self, poll: Poll, selections: list[int], reason: str
     ) -> None:
         answer = ballot_box.cast(request(poll, selections))
@@ -92,7 +92,7 @@ class TestBadInput:
         "content_type",
         ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonp"],
     )
-    def test_only_json_is_taken(self, poll: Poll, content_type: str) -> None:
+    def test_only_json_is_accepted(self, poll: Poll, content_type: str) -> None:
         asked = changed(request(poll, [1, 2]), content_type=content_type)
         assert refused(asked) == (415, "unsupported_media_type")
 
@@ -103,7 +103,7 @@ class TestBadInput:
             *("ftp://testserver", "testserver", "http://", "http://[::1", "http://testserver@x", "file://"),
         ],
     )
-    def test_pages_of_other_sites_do_not_vote(self, poll: Poll, origin: str) -> None:
+    def test_pages_of_other_sites_may_not_vote(self, poll: Poll, origin: str) -> None:
         assert refused(changed(request(poll, [1, 2]), origin=origin)) == (403, "foreign_origin")
 
     @pytest.mark.parametrize("size", [None, 16 * 1024 + 1, 1024 * 1024])
@@ -112,13 +112,11 @@ class TestBadInput:
         assert refused(changed(request(poll, [1, 2]), body=body)) == (413, "too_large")
 
     @pytest.mark.parametrize("code", ["NOSUCH", "", "x" * 1000, "A\0B", "ÄÖÜ", "../..", "%00"])
-    def test_there_is_no_such_poll(self, poll: Poll, code: str) -> None:
+    def test_an_unknown_poll_is_not_found(self, poll: Poll, code: str) -> None:
         assert refused(changed(request(poll, [1, 2]), code=code)) == (404, "poll_not_found")
 
     @pytest.mark.parametrize("cookie", [None, "", "forged", "A" * 43, "ü" * 43])
-    def test_an_unknown_voter_is_given_an_identity_to_try_again_with(
-        self, poll: Poll, cookie: str | None
-    ) -> None:
+    def test_an_unknown_voter_gets_a_cookie_to_retry_with(self, poll: Poll, cookie: str | None) -> None:
         asked = changed(request(poll, [1, 2]), cookie=cookie)
         assert refused(asked) == (401, "voter_unknown")
         header = ballot_box.cast(asked).headers["Set-Cookie"]
@@ -126,7 +124,7 @@ class TestBadInput:
         assert identity.read_cookie(value) is not None
         assert "HttpOnly" in header
 
-    def test_no_other_refusal_plants_an_identity(self, poll: Poll) -> None:
+    def test_no_other_refusal_sets_a_cookie(self, poll: Poll) -> None:
         unknown = changed(request(poll, [1, 2]), cookie=None)
         for parts in (
             {"content_type": "text/plain"},
@@ -137,7 +135,7 @@ class TestBadInput:
         ):
             assert "Set-Cookie" not in ballot_box.cast(changed(unknown, **parts)).headers
 
-    def test_it_checks_envelope_then_identity_then_body(self, poll: Poll) -> None:
+    def test_the_order_of_checks_is_envelope_identity_body(self, poll: Poll) -> None:
         wrong: dict[str, Any] = {
             "content_type": "text/plain",
             "origin": "null",
@@ -158,7 +156,7 @@ class TestBadInput:
             *("unsupported_media_type", "foreign_origin", "too_large", "voter_unknown", "malformed"),
         ]
 
-    def test_a_key_is_no_use_when_wrong_revoked_or_without_the_scope(self, poll: Poll) -> None:
+    def test_an_api_key_that_is_wrong_revoked_or_without_the_scope_is_refused(self, poll: Poll) -> None:
         client, key = ApiClient.objects.create_key(name="Stage", scopes=["ballots:write"])
         _, narrow = ApiClient.objects.create_key(name="Reader", scopes=["polls:read", "polls:write"])
         asked = request(poll, [1, 2], voter="anna")
@@ -187,7 +185,7 @@ class TestBadInput:
             b'{"ballots": [], "x": 1}',
         ],
     )
-    def test_what_is_not_a_batch_is_malformed(self, poll: Poll, body: bytes) -> None:
+    def test_a_body_that_is_not_a_batch_is_malformed(self, poll: Poll, body: bytes) -> None:
         _, key = ApiClient.objects.create_key(name="Stage", scopes=["ballots:write"])
         asked = changed(request(poll, []), body=body, authorization=f"Api-Key {key}")
         assert refused(asked, batch.cast_batch) == (400, "malformed")

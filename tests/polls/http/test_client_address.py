@@ -31,7 +31,7 @@ from polls.http.client_address import client_address
         ([], "not an address", None, ""),
     ],
 )
-def test_an_address_is_believed_from_named_proxies_only(
+def test_the_header_is_believed_from_trusted_proxies_only(
     settings: Any, proxies: list[str], peer: str | None, forwarded: str | None, address: str
 ) -> None:
     settings.TRUSTED_PROXIES = proxies

@@ -39,18 +39,18 @@ HOST = "vote.example:8443"
         ("http://", False, False),
     ],
 )
-def test_our_own_origin_has_the_scheme_that_the_request_came_by(
+def test_our_own_origin_has_the_scheme_of_the_request(
     settings: Any, origin: str | None, secure: bool, allowed: bool
 ) -> None:
     settings.TRUSTED_ORIGINS = ["https://trusted.example"]
     assert origin_allowed(origin, HOST, secure=secure) is allowed
 
 
-def test_no_host_has_no_pages() -> None:
+def test_without_a_host_no_origin_is_allowed() -> None:
     assert not origin_allowed("http://", "", secure=False)
 
 
-def test_several_origins_are_nobodys() -> None:
+def test_several_origins_are_foreign() -> None:
     mine = (b"origin", b"http://vote.example")
     assert origin_of([]) is None
     assert origin_of([(b"origin", b"")]) == ""
@@ -60,7 +60,7 @@ def test_several_origins_are_nobodys() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("scheme", "told", "origin", "ours"), WAYS)
-def test_casts_by_every_lane(
+def test_casts_follow_the_origin_rule_on_every_lane(
     settings: Any, scheme: str, told: bytes | None, origin: bytes, ours: bool
 ) -> None:
     """`compare` sends it to Django's view, to the lane, and as bytes, and wants one answer."""
@@ -81,7 +81,7 @@ def test_casts_by_every_lane(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_proxy_that_does_not_say_how_a_page_came_is_named_in_the_refusal() -> None:
+def test_the_refusal_hints_at_a_proxy_that_does_not_tell_the_scheme() -> None:
     poll = make_poll(open=True)
     caller = Caller(None)
     answer = caller("POST", f"{POLLS}{poll.code}/ballots/", {"selections": [1]}, Origin="https://testserver")
@@ -101,7 +101,7 @@ def test_a_proxy_that_does_not_say_how_a_page_came_is_named_in_the_refusal() -> 
         ("203.0.113.7", b"https", b"http://testserver", True),
     ],
 )
-def test_without_a_header_of_its_own_a_trusted_proxy_tells_the_scheme_by_the_usual_one(
+def test_a_trusted_proxy_tells_the_scheme_by_x_forwarded_proto(
     settings: Any, peer: str, told: bytes, origin: bytes, ours: bool
 ) -> None:
     """As uvicorn has it for requests that it parses, and Daphne for all but WebSockets."""
@@ -139,6 +139,6 @@ def test_without_a_header_of_its_own_a_trusted_proxy_tells_the_scheme_by_the_usu
         ({"client": ("192.0.2.1", 1), "headers": [(b"x-forwarded-proto", b"wss")]}, False),
     ],
 )
-def test_how_a_request_came(settings: Any, scope: dict[str, Any], secure: bool) -> None:
+def test_is_secure(settings: Any, scope: dict[str, Any], secure: bool) -> None:
     settings.TRUSTED_PROXIES = ["192.0.2.1"]
     assert is_secure({"headers": [], **scope}) is secure

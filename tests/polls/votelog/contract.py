@@ -103,13 +103,11 @@ def open_gate(log: VoteLog, round: int = 1, poll: int = POLL, **rules: Any) -> N
 class VoteLogContract:
     # --- append decides, in this order: known ballot_id; round; open; claim ---
 
-    def test_its_clock_is_that_of_the_store(self, log: VoteLog, store_now: Callable[[], int]) -> None:
+    def test_the_clock_is_that_of_the_store(self, log: VoteLog, store_now: Callable[[], int]) -> None:
         before, now, after = store_now(), log.clock(), store_now()
         assert before - 1 <= now <= after + 1  # the one may round what the other cuts
 
-    def test_it_accepts_a_ballot_and_writes_it_whole(
-        self, log: VoteLog, store_now: Callable[[], int]
-    ) -> None:
+    def test_an_accepted_ballot_is_written_in_full(self, log: VoteLog, store_now: Callable[[], int]) -> None:
         open_gate(log)
         before = store_now()
         assert append(log, ballot(by=3, number=9, selection="2,5")) == [NEW]
@@ -120,17 +118,17 @@ class VoteLogContract:
             1, "ballot", POLL, 1, entry.at, voter(3), (9).to_bytes(16, "little"), "2,5", None
         )
 
-    def test_it_answers_an_empty_batch(self, log: VoteLog) -> None:
+    def test_an_empty_batch_has_no_outcomes(self, log: VoteLog) -> None:
         assert append(log) == []
 
-    def test_it_answers_a_known_ballot_id_with_the_same_outcome(self, log: VoteLog) -> None:
+    def test_a_known_ballot_id_gets_the_same_outcome(self, log: VoteLog) -> None:
         open_gate(log)
         assert append(log, ballot()) == [NEW]
         assert append(log, ballot()) == [AGAIN]
         assert append(log, ballot(round=1)) == [AGAIN]
         assert len(ballots(log)) == 1
 
-    def test_it_knows_a_ballot_id_after_closing_and_after_a_reset(self, log: VoteLog) -> None:
+    def test_a_ballot_id_is_known_after_closing_and_after_a_reset(self, log: VoteLog) -> None:
         open_gate(log)
         append(log, ballot(round=1))
         log.close(POLL, 1)
@@ -141,7 +139,9 @@ class VoteLogContract:
         assert append(log, ballot(round=1), ballot()) == [AGAIN, AGAIN]
 
     @pytest.mark.parametrize("other", [{"selection": "2"}, {"round": 2}])
-    def test_it_refuses_a_ballot_id_with_other_content(self, log: VoteLog, other: dict[str, Any]) -> None:
+    def test_a_known_ballot_id_with_other_content_is_refused(
+        self, log: VoteLog, other: dict[str, Any]
+    ) -> None:
         open_gate(log)
         append(log, ballot(round=1))
         assert codes(append(log, ballot(**other))) == ["ballot_id_reused"]
@@ -157,22 +157,22 @@ class VoteLogContract:
         same_id = [ballot(1), ballot(2, selection="2"), ballot(1, poll=8, selection="3")]
         assert append(log, *same_id) == [NEW, NEW, NEW]
 
-    def test_the_round_is_looked_at_before_the_gate(self, log: VoteLog) -> None:
+    def test_the_round_is_checked_before_the_gate(self, log: VoteLog) -> None:
         log.reset(POLL, 2)
         assert codes(append(log, ballot(round=1), ballot(round=3))) == ["round_changed"] * 2
         assert codes(append(log, ballot(round=2), ballot())) == ["poll_not_open"] * 2
 
-    def test_the_gate_is_looked_at_before_the_claim(self, log: VoteLog) -> None:
+    def test_the_gate_is_checked_before_the_claim(self, log: VoteLog) -> None:
         open_gate(log)
         append(log, ballot())
         log.close(POLL, 1)
         assert codes(append(log, ballot(number=2), ballot(number=2, round=1))) == ["poll_not_open"] * 2
 
-    def test_it_refuses_ballots_of_a_poll_without_a_gate(self, log: VoteLog) -> None:
+    def test_ballots_of_a_poll_without_a_gate_are_refused(self, log: VoteLog) -> None:
         assert codes(append(log, ballot(), ballot(round=1))) == ["poll_not_open"] * 2
         assert ballots(log) == []
 
-    def test_it_opens_and_shuts_by_the_clock_of_the_store(
+    def test_gates_open_and_close_by_the_clock_of_the_store(
         self, log: VoteLog, store_now: Callable[[], int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = store_now()
@@ -199,7 +199,7 @@ class VoteLogContract:
         assert codes(append(log, *second)) == ["already_voted"] * 3
         assert len(ballots(log)) == 1
 
-    def test_a_voter_changes_a_ballot_only_by_naming_the_current_one(self, log: VoteLog) -> None:
+    def test_a_ballot_is_replaced_only_by_naming_the_current_one(self, log: VoteLog) -> None:
         open_gate(log, revote=True)
         assert append(log, ballot(number=1)) == [NEW]
         assert codes(append(log, ballot(number=2))) == ["already_voted"]
@@ -214,7 +214,7 @@ class VoteLogContract:
             ("3", 2),
         ]
 
-    def test_a_first_ballot_may_name_one_that_was_never_in(self, log: VoteLog) -> None:
+    def test_a_first_ballot_may_name_one_that_was_never_accepted(self, log: VoteLog) -> None:
         """A page whose first ballot was refused may still think it is there."""
         open_gate(log, revote=True)
         assert append(log, ballot(number=2, replaces=1)) == [NEW]
@@ -235,7 +235,7 @@ class VoteLogContract:
             None,
         ]
 
-    def test_it_remembers_the_last_32_ballots_of_a_voter(self, log: VoteLog) -> None:
+    def test_a_claim_keeps_the_last_32_ballots(self, log: VoteLog) -> None:
         open_gate(log, revote=True)
         count = REMEMBERED_BALLOTS + 3
         for number in range(1, count + 1):
@@ -245,7 +245,7 @@ class VoteLogContract:
         assert codes(append(log, ballot(number=oldest - 1))) == ["already_voted"]
         assert log.find(POLL, 1, voter(1)) == ballot(number=count).ballot_id
 
-    def test_rounds_and_times_of_any_size_survive(self, log: VoteLog) -> None:
+    def test_large_rounds_and_times_are_stored_exactly(self, log: VoteLog) -> None:
         far = 4_102_444_800_000  # 2100
         log.open(POLL, Gate(30_000, open=True, revote=True, opens_at=1_500_000_000_123, closes_at=far))
         assert append(log, ballot(round=30_000)) == [Outcome("accepted", 30_000)]
@@ -291,7 +291,7 @@ class VoteLogContract:
             (8, "2"),
         ]
 
-    def test_ballots_to_be_counted_apart_stay_marked_and_are_claims_like_others(self, log: VoteLog) -> None:
+    def test_quarantined_ballots_keep_their_rule_and_claim_their_voter(self, log: VoteLog) -> None:
         open_gate(log)
         batch = [
             ballot(number, quarantine_rule="over_limit" if number % 3 == 0 else "") for number in range(1, 31)
@@ -317,13 +317,13 @@ class VoteLogContract:
             assert heads[partition] == Head(GENERATION, len(listed))
         assert len(ballots(log)) == 90
 
-    def test_ballots_of_a_voter_stay_in_the_partition_of_the_voter(self, log: VoteLog) -> None:
+    def test_all_ballots_of_a_voter_are_in_one_partition(self, log: VoteLog) -> None:
         open_gate(log)
         append(log, *(ballot(number) for number in range(60)))
         for partition, listed in entries(log).items():
             assert all(partition_of(POLL, e.voter_key, log.partitions) == partition for e in listed)
 
-    def test_a_large_batch_goes_through_at_once(self, log: VoteLog) -> None:
+    def test_a_large_batch_is_accepted_in_one_call(self, log: VoteLog) -> None:
         open_gate(log, revote=True)
         assert set(codes(append(log, *(ballot(number) for number in range(1200))))) == {"accepted"}
         again = append(log, *(ballot(number) for number in range(1200)))
@@ -334,7 +334,7 @@ class VoteLogContract:
 
     # --- reading and trimming ---
 
-    def test_it_reads_behind_a_position_up_to_a_limit(self, log: VoteLog) -> None:
+    def test_reading_starts_after_a_position_and_has_a_limit(self, log: VoteLog) -> None:
         open_gate(log)
         append(log, *(ballot(number) for number in range(50)))
         for partition, listed in entries(log).items():
@@ -342,7 +342,7 @@ class VoteLogContract:
             assert read(log, partition, listed[-1].position, 10) == []
             assert read(log, partition, 1_000_000, 10) == []
 
-    def test_trimming_forgets_entries_and_keeps_claims_gates_and_positions(self, log: VoteLog) -> None:
+    def test_trimming_deletes_entries_and_keeps_claims_gates_and_positions(self, log: VoteLog) -> None:
         open_gate(log)
         append(log, *(ballot(number) for number in range(50)))
         first = log.heads()
@@ -361,7 +361,7 @@ class VoteLogContract:
         (entry,) = ballots(log)
         assert entry.position == heads[partition_of(POLL, voter(99), log.partitions)].position + 1
 
-    def test_it_forgets_one_polls_voters_and_their_counted_ballots(self, log: VoteLog) -> None:
+    def test_forgetting_a_poll_deletes_its_claims_and_counted_ballots(self, log: VoteLog) -> None:
         open_gate(log, revote=True)
         open_gate(log, poll=8)
         append(log, *(ballot(number) for number in range(500)))
@@ -391,18 +391,18 @@ class VoteLogContract:
         assert codes(append(log, ballot(3, round=2))) == ["accepted"]
         assert codes(append(log, ballot(3, number=5, round=2))) == ["already_voted"]
 
-    def test_it_keeps_ballots_that_are_not_counted(self, log: VoteLog) -> None:
+    def test_forgetting_a_poll_keeps_uncounted_ballots(self, log: VoteLog) -> None:
         open_gate(log)
         append(log, *(ballot(number) for number in range(30)))
         log.forget(POLL, dict.fromkeys(range(log.partitions), 0))
         assert len(ballots(log)) == 30
 
-    def test_it_forgets_a_poll_that_it_doesnt_know(self, log: VoteLog) -> None:
+    def test_forgetting_an_unknown_poll_has_no_effect(self, log: VoteLog) -> None:
         log.forget(4711, {})
         open_gate(log)
         assert append(log, ballot()) == [NEW]
 
-    def test_it_finds_the_current_ballot_of_a_voter(self, log: VoteLog) -> None:
+    def test_find_returns_the_current_ballot_of_a_voter(self, log: VoteLog) -> None:
         open_gate(log, revote=True)
         assert log.find(POLL, 1, voter(1)) is None
         append(log, ballot(number=1), ballot(number=2, replaces=1))
@@ -412,7 +412,7 @@ class VoteLogContract:
 
     # --- gates ---
 
-    def test_opening_twice_is_opening_once(self, log: VoteLog) -> None:
+    def test_opening_is_idempotent(self, log: VoteLog) -> None:
         open_gate(log)
         open_gate(log)
         assert append(log, ballot(round=1)) == [NEW]
@@ -424,7 +424,7 @@ class VoteLogContract:
         assert codes(append(log, ballot())) == ["poll_not_open"]
         assert log.close(POLL, 1) == markers
 
-    def test_closing_before_a_delayed_opening_holds(self, log: VoteLog) -> None:
+    def test_a_delayed_opening_has_no_effect_after_closing(self, log: VoteLog) -> None:
         markers = log.close(POLL, 1)
         open_gate(log)
         assert codes(append(log, ballot())) == ["poll_not_open"]
@@ -479,12 +479,12 @@ class VoteLogContract:
         assert log.close(POLL, 1) == markers
         assert sum(e.kind == "close" for listed in entries(log).values() for e in listed) == log.partitions
 
-    def test_a_round_closes_no_later_than_planned(self, log: VoteLog, store_now: Callable[[], int]) -> None:
+    def test_a_round_closes_no_later_than_scheduled(self, log: VoteLog, store_now: Callable[[], int]) -> None:
         planned = store_now() - 5000
         open_gate(log, closes_at=planned)
         assert [marker.closed_at for marker in log.close(POLL, 1)] == [planned] * log.partitions
 
-    def test_closing_shuts_one_poll_only(self, log: VoteLog) -> None:
+    def test_closing_affects_one_poll_only(self, log: VoteLog) -> None:
         open_gate(log)
         open_gate(log, poll=8)
         log.close(POLL, 1)
@@ -492,27 +492,27 @@ class VoteLogContract:
 
     # --- a log that is not the one we know ---
 
-    def test_it_refuses_to_write_to_a_foreign_log(self, log: VoteLog) -> None:
+    def test_a_log_of_another_generation_accepts_nothing(self, log: VoteLog) -> None:
         open_gate(log)
         foreign = {partition: Head("ffffffff", 0) for partition in range(log.partitions)}
         assert codes(log.append([ballot(1), ballot(2)], foreign)) == ["log_inconsistent"] * 2
         assert ballots(log) == []
 
-    def test_it_refuses_to_write_to_a_log_that_is_behind(self, log: VoteLog) -> None:
+    def test_a_log_that_is_behind_accepts_nothing(self, log: VoteLog) -> None:
         open_gate(log)
         append(log, ballot(by=1))
         ahead = known(log, position=9)
         assert codes(log.append([ballot(by=1, number=2), ballot(by=2)], ahead)) == ["log_inconsistent"] * 2
         assert len(ballots(log)) == 1
 
-    def test_it_refuses_where_nobody_knows_the_partition(self, log: VoteLog) -> None:
+    def test_a_partition_without_a_checkpoint_accepts_nothing(self, log: VoteLog) -> None:
         open_gate(log)
         assert codes(log.append([ballot()], {})) == ["log_inconsistent"]
         assert ballots(log) == []
 
     # --- what an outcome says is true of its own ballot, whatever becomes of the others ---
 
-    def test_a_full_backlog_refuses_what_is_new_and_knows_what_is_in(
+    def test_a_full_backlog_refuses_new_ballots_and_answers_retries(
         self, log: VoteLog, settings: Any
     ) -> None:
         """Who had no answer to an accepted ballot, and sends it again, must not hear that it isn't in."""
@@ -531,9 +531,7 @@ class VoteLogContract:
         settings.BACKLOG_LIMIT = 1000
         assert append(log, ballot(1, number=2, replaces=1), ballot(50)) == [NEW, NEW]
 
-    def test_a_backlog_that_is_full_in_some_partitions_speaks_for_no_other(
-        self, log: VoteLog, settings: Any
-    ) -> None:
+    def test_a_full_backlog_affects_its_own_partition_only(self, log: VoteLog, settings: Any) -> None:
         settings.BACKLOG_LIMIT = log.partitions * 5
         open_gate(log)
         filling = [one for one in map(ballot, range(200)) if place_of(log, one) == 0][:5]
@@ -545,7 +543,7 @@ class VoteLogContract:
         check_outcomes(log, more, outcomes)
 
     @pytest.mark.parametrize("unfit", [None, Head("ffffffff", 0), Head(GENERATION, 1_000_000)], ids=repr)
-    def test_a_partition_that_is_not_ours_speaks_for_no_other(self, log: VoteLog, unfit: Head | None) -> None:
+    def test_a_refused_partition_affects_no_other(self, log: VoteLog, unfit: Head | None) -> None:
         open_gate(log)
         expected = known(log)
         if unfit:
@@ -559,12 +557,12 @@ class VoteLogContract:
         check_outcomes(log, batch, outcomes)
         assert set(codes(append(log, *batch))) == {"accepted"}
 
-    def test_it_writes_to_a_log_that_is_ahead(self, log: VoteLog) -> None:
+    def test_a_log_that_is_ahead_accepts_ballots(self, log: VoteLog) -> None:
         open_gate(log)
         append(log, *(ballot(number) for number in range(40)))
         assert log.append([ballot(99)], known(log, position=1)) == [NEW]
 
-    def test_making_a_log_leaves_one_that_exists_alone(self, log: VoteLog) -> None:
+    def test_making_a_log_changes_no_existing_one(self, log: VoteLog) -> None:
         open_gate(log)
         append(log, ballot())
         heads = log.heads()
@@ -624,7 +622,7 @@ class VoteLogContract:
         assert Counter(outcomes) == {"accepted": 25, "already_voted": 25}
 
     @pytest.mark.django_db(transaction=True)
-    def test_nothing_gets_in_behind_the_closing_marker(self, log: VoteLog) -> None:
+    def test_no_ballot_is_after_the_closing_marker(self, log: VoteLog) -> None:
         open_gate(log)
         some_are_in = threading.Semaphore(0)
         markers: list[Marker] = []
@@ -656,7 +654,7 @@ class VoteLogContract:
         assert len(accepted) >= 50
 
     @pytest.mark.django_db(transaction=True)
-    def test_closing_from_several_sides_gives_one_marker_a_partition(self, log: VoteLog) -> None:
+    def test_concurrent_closings_append_one_marker_per_partition(self, log: VoteLog) -> None:
         open_gate(log)
         closings = at_once(lambda _: log.close(POLL, 1), range(12), threads=4)
         assert all(markers == closings[0] for markers in closings)

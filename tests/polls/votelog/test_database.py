@@ -60,7 +60,7 @@ class TestDatabaseVoteLog(VoteLogContract):
         assert [entry.position for entry in ballots(log)] == [1, 2]
 
     @pytest.mark.django_db(transaction=True)
-    def test_an_append_that_is_rolled_back_was_never_there(self, log: VoteLog) -> None:
+    def test_a_rolled_back_append_leaves_nothing_behind(self, log: VoteLog) -> None:
         """As when the process is killed before the commit: the same ballot is new the next time."""
         open_gate(log)
         with transaction.atomic():
@@ -69,7 +69,7 @@ class TestDatabaseVoteLog(VoteLogContract):
         assert append(log, ballot(1)) == [NEW]
         assert LogEntry.objects.count() == 1
 
-    def test_it_says_nothing_of_one_poll_for_another(self, log: VoteLog) -> None:
+    def test_polls_are_independent(self, log: VoteLog) -> None:
         open_gate(log)
         append(log, ballot(1))
         assert codes(append(log, ballot(1, poll=POLL + 1))) == ["poll_not_open"]

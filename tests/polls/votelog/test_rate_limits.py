@@ -103,11 +103,11 @@ def test_an_address_is_a_64_in_ipv6_of_which_one_client_has_all(one: str, other:
     assert (cast(one)[1] == cast(other)[1]) is same
 
 
-def test_polls_count_apart() -> None:
+def test_each_poll_has_its_own_counts() -> None:
     assert not set(cast(poll=7)[1:]) & set(cast(poll=8)[1:])
 
 
-def test_an_address_is_no_more_than_a_hash_with_a_salt_that_goes() -> None:
+def test_an_address_is_only_a_hash_with_a_salt() -> None:
     before = cast()
     assert HOME.encode() not in b"".join(before)
     rate_limits.set_salt(b"other salt", 3600)
@@ -156,14 +156,14 @@ def test_a_network_has_its_own_limit(count: Count) -> None:
         rate_limits.check(cast("203.0.113.200", voter=99))
 
 
-def test_a_voter_has_a_limit_wherever_they_are(count: Count) -> None:
+def test_the_limit_of_a_voter_holds_from_every_address(count: Count) -> None:
     count([cast(f"192.0.{n}.1", voter=1) for n in range(6)])
     with pytest.raises(RateLimited, match="voter"):
         rate_limits.check(cast(ELSEWHERE, voter=1), quarantine=True)
     assert rate_limits.check(cast(ELSEWHERE, voter=2)) == ""
 
 
-def test_a_poll_may_count_them_apart_instead(count: Count) -> None:
+def test_a_poll_may_quarantine_instead_of_refusing(count: Count) -> None:
     count([cast(voter=n) for n in range(11)])
     assert rate_limits.check(cast(voter=12), quarantine=True) == rate_limits.OVER_LIMIT
     assert rate_limits.check(cast(ELSEWHERE, voter=12), quarantine=True) == ""
@@ -176,7 +176,7 @@ def test_batches_add_up(count: Count) -> None:
         rate_limits.check(cast(voter=50))
 
 
-def test_it_is_told_once_for_whom_and_how_many(count: Count) -> None:
+def test_newly_exceeded_limits_are_reported_once(count: Count) -> None:
     batch = [cast(f"203.0.{net}.1", voter=net * 100 + n) for net in range(3) for n in range(11)]
     count(batch)
     assert rate_limits.newly_blocked((7, fields) for fields in batch) == {(7, "address"): 3}
@@ -189,9 +189,7 @@ def test_it_is_told_once_for_whom_and_how_many(count: Count) -> None:
     assert rate_limits.newly_blocked((7, fields) for fields in batch) == {}
 
 
-def test_the_last_window_counts_for_what_is_left_of_it(
-    monkeypatch: pytest.MonkeyPatch, settings: Any
-) -> None:
+def test_the_previous_window_counts_in_proportion(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     limit_by(settings, 60)
     now = 600.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
@@ -206,7 +204,7 @@ def test_the_last_window_counts_for_what_is_left_of_it(
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=120))
-def test_nobody_gets_more_through_than_the_limit_and_a_batch(casts: list[tuple[int, int]]) -> None:
+def test_a_limit_is_exceeded_by_at_most_one_batch(casts: list[tuple[int, int]]) -> None:
     rate_limits.forget()
     rate_limits.set_salt(b"salt", 3600)
     windows, through, batch = rate_limits.SlidingWindows(), Counter[str](), 8
@@ -228,7 +226,7 @@ def test_nobody_gets_more_through_than_the_limit_and_a_batch(casts: list[tuple[i
 
 
 @pytest.mark.parametrize("count", ["redis"], indirect=True)
-def test_redis_keeps_no_address_and_keeps_it_briefly(count: Count, redis_server: Redis) -> None:
+def test_redis_stores_no_address_and_expires_the_counts(count: Count, redis_server: Redis) -> None:
     count([cast(voter=n) for n in range(3)])
     with redis_server.client() as client:
         keys = list(client.scan_iter("*{limits}:*"))
@@ -238,7 +236,7 @@ def test_redis_keeps_no_address_and_keeps_it_briefly(count: Count, redis_server:
     assert HOME.encode() not in stored
 
 
-def test_all_processes_hash_with_one_salt_which_ends(redis_server: Redis) -> None:
+def test_processes_share_a_salt_that_expires(redis_server: Redis) -> None:
     logs = [RedisVoteLog(redis_server.url(), prefix="salted", partitions=2) for _ in range(2)]
     (one, left), (other, _) = logs[0].salt(), logs[1].salt()
     assert one == other
@@ -248,7 +246,7 @@ def test_all_processes_hash_with_one_salt_which_ends(redis_server: Redis) -> Non
     assert logs[0].salt()[0] != one
 
 
-def test_limits_that_cannot_be_counted_cost_no_ballot(redis_server: Redis) -> None:
+def test_ballots_are_accepted_even_if_limits_cannot_be_counted(redis_server: Redis) -> None:
     log = RedisVoteLog(redis_server.url(), prefix="broken", partitions=1)
     make(log)
     open_gate(log)
@@ -265,7 +263,7 @@ def test_limits_that_cannot_be_counted_cost_no_ballot(redis_server: Redis) -> No
 # --- the backlog has an end ---
 
 
-def test_a_backlog_at_its_limit_takes_no_more_and_then_again(settings: Any, redis_server: Redis) -> None:
+def test_a_full_backlog_accepts_ballots_again_once_it_shrinks(settings: Any, redis_server: Redis) -> None:
     settings.BACKLOG_LIMIT = 10
     log = RedisVoteLog(redis_server.url(), prefix="long", partitions=1)
     make(log)

@@ -116,7 +116,7 @@ def test_claims_grow_the_same_in_batches_of_any_size(
     assert set(append_all(log, ballots, 2_500)) == {AGAIN}
 
 
-def test_voters_who_would_all_share_a_bucket(log: RedisVoteLog, store: redis.Redis) -> None:
+def test_voters_whose_claims_share_one_bucket(log: RedisVoteLog, store: redis.Redis) -> None:
     """Nothing but luck makes hashes even; without it the log is slower, never wrong."""
     open_gate(log)
     ballots = [
@@ -129,7 +129,7 @@ def test_voters_who_would_all_share_a_bucket(log: RedisVoteLog, store: redis.Red
 
 
 @pytest.mark.parametrize(("expected", "each"), [(0, 1), (96, 1), (400, 3), (10_000, 53)])
-def test_room_is_made_for_those_expected(
+def test_opening_makes_room_for_the_expected_voters(
     log: RedisVoteLog, store: redis.Redis, expected: int, each: int
 ) -> None:
     open_gate(log, expected=expected)
@@ -142,7 +142,9 @@ def test_room_is_made_for_those_expected(
     assert set(append_all(log, ballots)) == {AGAIN}
 
 
-def test_opening_again_with_another_expectation_loses_no_claim(log: RedisVoteLog, store: redis.Redis) -> None:
+def test_opening_again_with_other_expected_voters_loses_no_claim(
+    log: RedisVoteLog, store: redis.Redis
+) -> None:
     open_gate(log, expected=400)
     ballots = crowd(100)
     append(log, *ballots)
@@ -155,7 +157,7 @@ def test_opening_again_with_another_expectation_loses_no_claim(log: RedisVoteLog
     check_buckets(store, ballots)
 
 
-def test_a_second_round_adds_to_claims_and_not_to_their_number(log: RedisVoteLog, store: redis.Redis) -> None:
+def test_a_second_round_extends_claims_and_adds_none(log: RedisVoteLog, store: redis.Redis) -> None:
     open_gate(log)
     first = crowd(1_500)
     append_all(log, first)
@@ -168,7 +170,7 @@ def test_a_second_round_adds_to_claims_and_not_to_their_number(log: RedisVoteLog
     assert all(log.find(POLL, 2, one.voter_key) == one.ballot_id for one in second)
 
 
-def test_claims_that_are_put_back_are_those_of_before(log: RedisVoteLog, store: redis.Redis) -> None:
+def test_restored_claims_equal_the_original_ones(log: RedisVoteLog, store: redis.Redis) -> None:
     ballots = crowd(2_500)
     for partition in range(PARTITIONS):
         own = [one for one in ballots if partition_of(POLL, one.voter_key, PARTITIONS) == partition]
@@ -227,7 +229,7 @@ def test_a_log_in_another_format_is_refused(
 
 
 @pytest.mark.parametrize("broken", ["log", "claims:8:0", "claims:8", "gates"])
-def test_an_error_in_the_middle_leaves_log_and_head_consistent(
+def test_an_error_during_an_append_leaves_log_and_head_consistent(
     log: RedisVoteLog, store: redis.Redis, broken: str
 ) -> None:
     """What was written before it stays; the same ballots again settle the rest, and none is in twice."""
@@ -252,7 +254,7 @@ def test_an_error_in_the_middle_leaves_log_and_head_consistent(
     assert set(append(log, *ballots)) == {AGAIN}
 
 
-def test_an_error_while_claims_are_moved_loses_none(log: RedisVoteLog, store: redis.Redis) -> None:
+def test_an_error_while_a_bucket_is_split_loses_no_claim(log: RedisVoteLog, store: redis.Redis) -> None:
     open_gate(log)
     ballots = crowd(900)
     store.set("test:{0}:claims:7:3", "of another kind")  # splits of the same call have gone well before it
@@ -295,7 +297,7 @@ def test_a_nil_uuid_is_a_ballot_id_like_any_other(log: RedisVoteLog) -> None:
     assert replaced == [None, nil, other]
 
 
-def test_a_column_of_those_accepted_only(log: RedisVoteLog) -> None:
+def test_an_entry_has_columns_of_accepted_ballots_only(log: RedisVoteLog) -> None:
     """Accepted, repeated and refused ballots of several polls in one call: each keeps what is its own."""
     for poll in (7, 8):
         open_gate(log, poll=poll, revote=True)
@@ -328,7 +330,7 @@ def test_a_column_of_those_accepted_only(log: RedisVoteLog) -> None:
             )
 
 
-def test_reading_from_within_blocks_neither_skips_nor_doubles(log: RedisVoteLog) -> None:
+def test_reading_from_within_blocks_skips_and_repeats_nothing(log: RedisVoteLog) -> None:
     open_gate(log)
     ballots, chance = crowd(800), random.Random(4)
     while ballots:

@@ -10,7 +10,7 @@ from polls.votelog.redis.log import RedisVoteLog
 from tests.servers import Redis
 
 
-class TestVerify:
+class TestDurability:
     """A Redis that would lose acknowledged ballots is refused, with what to set."""
 
     def refusal(self, server: Redis) -> LogUnsuitable:
@@ -18,15 +18,15 @@ class TestVerify:
             RedisVoteLog(server.url()).verify()
         return caught.value
 
-    def test_it_takes_one_that_keeps_its_promises(self, redis_server: Redis) -> None:
+    def test_a_durable_redis_is_accepted(self, redis_server: Redis) -> None:
         RedisVoteLog(redis_server.url()).verify()
 
-    def test_it_refuses_one_without_an_append_only_file(self, start_redis: Callable[..., Redis]) -> None:
+    def test_without_an_append_only_file_it_is_refused(self, start_redis: Callable[..., Redis]) -> None:
         refusal = self.refusal(start_redis(appendonly="no"))
         assert "append-only" in refusal.detail
         assert "CONFIG SET appendonly yes" in refusal.hint
 
-    def test_it_refuses_everysec_unless_allowed(
+    def test_everysec_is_refused_unless_allowed(
         self, start_redis: Callable[..., Redis], settings: Any
     ) -> None:
         server = start_redis(appendfsync="everysec")
@@ -36,13 +36,11 @@ class TestVerify:
         settings.VOTE_LOG_DURABILITY = "everysec"
         RedisVoteLog(server.url()).verify()
 
-    def test_it_never_takes_one_that_leaves_the_disk_to_the_system(
-        self, start_redis: Callable[..., Redis], settings: Any
-    ) -> None:
+    def test_appendfsync_no_is_always_refused(self, start_redis: Callable[..., Redis], settings: Any) -> None:
         settings.VOTE_LOG_DURABILITY = "everysec"
         assert "appendfsync is no" in self.refusal(start_redis(appendfsync="no")).detail
 
-    def test_it_refuses_one_that_evicts(self, start_redis: Callable[..., Redis]) -> None:
+    def test_eviction_is_refused(self, start_redis: Callable[..., Redis]) -> None:
         refusal = self.refusal(start_redis(maxmemory_policy="allkeys-lru"))
         assert "allkeys-lru" in refusal.detail
         assert "CONFIG SET maxmemory-policy noeviction" in refusal.hint

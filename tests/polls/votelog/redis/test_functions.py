@@ -25,14 +25,14 @@ from tests.polls.votelog.contract import (
 from tests.servers import Redis
 
 
-class Forgetful:
+class LossyConnection:
     """A way to Redis that once swallows an answer and hangs up: the call has run, and nobody knows."""
 
     def __init__(self, server: Redis) -> None:
         self._to = server.port
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.swallowed = 0
-        self.swallow_next = False
+        self.lost = 0
+        self.lose_next = False
         self.lets_through = 0.0  # of the answer that it swallows
         self.then: Callable[[], Any] = lambda: None  # before it hangs up
         threading.Thread(target=self._accept, daemon=True).start()
@@ -67,9 +67,9 @@ class Forgetful:
     def _answer(self, source: socket.socket, target: socket.socket) -> None:
         try:
             while data := source.recv(65536):
-                if self.swallow_next:
-                    self.swallow_next = False
-                    self.swallowed += 1
+                if self.lose_next:
+                    self.lose_next = False
+                    self.lost += 1
                     target.sendall(data[: int(len(data) * self.lets_through)])
                     self.then()
                     break
@@ -84,39 +84,39 @@ class Forgetful:
                 end.close()
 
 
-class TestALostAnswer:
+class TestLostReply:
     @pytest.fixture
-    def way(self, redis_server: Redis) -> Iterator[Forgetful]:
-        way = Forgetful(redis_server)
+    def way(self, redis_server: Redis) -> Iterator[LossyConnection]:
+        way = LossyConnection(redis_server)
         yield way
         way.close()
 
     @pytest.fixture
-    def log(self, way: Forgetful) -> VoteLog:
+    def log(self, way: LossyConnection) -> VoteLog:
         log = RedisVoteLog(way.url, prefix="test", partitions=3)
         make(log)
         return log
 
     @pytest.mark.parametrize("lets_through", [0.0, 0.4, 0.8])
-    def test_repeating_an_append_doubles_nothing(
-        self, log: VoteLog, way: Forgetful, lets_through: float
+    def test_repeating_an_append_duplicates_nothing(
+        self, log: VoteLog, way: LossyConnection, lets_through: float
     ) -> None:
         """Also where the answers of some partitions came through."""
         way.lets_through = lets_through
         open_gate(log, revote=True)
-        way.swallow_next = True
+        way.lose_next = True
         outcomes = append(log, *(ballot(number) for number in range(30)))
-        assert way.swallowed == 1
+        assert way.lost == 1
         assert codes(outcomes) == ["accepted"] * 30
         assert len(ballots(log)) == 30
-        way.swallow_next = True
+        way.lose_next = True
         changes = [ballot(number, number=2, selection="2", replaces=1) for number in range(30)]
         assert codes(append(log, *changes)) == ["accepted"] * 30
-        assert way.swallowed == 2
+        assert way.lost == 2
         assert len(ballots(log)) == 60
 
-    def test_a_repeated_append_that_is_refused_says_nothing_of_the_first(
-        self, way: Forgetful, redis_server: Redis
+    def test_the_outcome_is_unknown_if_a_repeated_append_is_refused(
+        self, way: LossyConnection, redis_server: Redis
     ) -> None:
         def counted() -> Any:
             raise OperationalError("gone")
@@ -136,29 +136,29 @@ class TestALostAnswer:
                 client.function_flush,  # so that the log has to be compared with what the database knows
             ]
             for start, way.then in zip((0, 30, 60), meanwhile, strict=True):
-                way.swallow_next = True
+                way.lose_next = True
                 told = codes(append(log, *(ballot(number) for number in range(start, start + 30))))
                 client.config_set("maxmemory", "0")
                 name_it(GENERATION)
                 assert told == ["outcome_unknown"] * 30
                 assert len(ballots(log)) == start + 30
-        assert way.swallowed == 3
+        assert way.lost == 3
 
-    def test_a_repeated_append_to_a_backlog_that_it_filled_is_accepted(
-        self, log: VoteLog, way: Forgetful, settings: Any
+    def test_a_repeated_append_is_accepted_though_it_has_filled_the_backlog(
+        self, log: VoteLog, way: LossyConnection, settings: Any
     ) -> None:
         settings.BACKLOG_LIMIT = 3
         open_gate(log)
-        way.swallow_next = True
+        way.lose_next = True
         assert codes(append(log, *(ballot(number) for number in range(30)))) == ["accepted"] * 30
-        assert way.swallowed == 1
+        assert way.lost == 1
 
-    def test_repeating_a_close_sets_one_marker(self, log: VoteLog, way: Forgetful) -> None:
+    def test_repeating_a_close_appends_one_marker(self, log: VoteLog, way: LossyConnection) -> None:
         open_gate(log)
         append(log, *(ballot(number) for number in range(30)))
-        way.swallow_next = True
+        way.lose_next = True
         markers = log.close(POLL, 1)
-        assert way.swallowed == 1
+        assert way.lost == 1
         assert len(markers) == 3
         assert log.close(POLL, 1) == markers
         assert sum(len(listed) for listed in entries(log).values()) == 33

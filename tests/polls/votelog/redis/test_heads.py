@@ -32,7 +32,7 @@ from tests.servers import Redis
 
 
 class TestHeads:
-    def test_it_knows_how_far_it_was_trimmed(self, redis_server: Redis) -> None:
+    def test_the_head_says_how_far_the_log_was_trimmed(self, redis_server: Redis) -> None:
         log = RedisVoteLog(redis_server.url(), prefix="trimmed", partitions=1)
         make(log, 100)
         open_gate(log)
@@ -54,7 +54,7 @@ class TestHeads:
             assert (upto, head.trimmed) == (upto, trimmed)
             assert [head.trimmed_past(counted) for counted in (trimmed - 1, trimmed)] == [True, False]
 
-    def test_an_older_copy_that_is_not_behind_what_is_counted_is_refused(
+    def test_a_process_refuses_a_log_that_lacks_what_it_has_written(
         self, log: VoteLog, redis_server: Redis
     ) -> None:
         """By whoever has written more than it holds, whether or not the database knows of that."""
@@ -69,7 +69,7 @@ class TestHeads:
         other = RedisVoteLog(redis_server.url(), prefix="test", partitions=3)
         assert all(head.continues(GENERATION, 0) for head in other.heads().values())
 
-    def test_an_older_copy_cannot_outgrow_what_it_lacks(
+    def test_an_older_copy_is_refused_before_it_grows(
         self, start_redis: Callable[..., Redis], tmp_path: Path
     ) -> None:
         """A process that has written nothing since, and knows old checkpoints, asks before it appends."""
@@ -100,7 +100,7 @@ class TestHeads:
         counted.update(stale)  # where none of what it lacks was counted, it is the log
         assert codes(idle.append([ballot(20)], stale)) == ["accepted"]
 
-    def test_a_server_is_compared_with_the_database_once_a_start(
+    def test_the_log_is_compared_with_the_database_once_per_start(
         self, start_redis: Callable[..., Redis]
     ) -> None:
         server, asked = start_redis(), list[int]()
@@ -125,7 +125,7 @@ class TestHeads:
         append(process(), *(ballot(number) for number in range(5, 20)))
         assert asked == [1]
 
-    def test_nobody_vouches_for_a_server_that_started_anew_while_the_database_is_away(
+    def test_a_restarted_redis_accepts_nothing_while_the_database_is_down(
         self, start_redis: Callable[..., Redis]
     ) -> None:
         server, away = start_redis(), True
@@ -163,7 +163,7 @@ class TestHeads:
         assert codes(append(process(), ballot(11))) == ["unavailable"]
         assert len(ballots(writer)) == 11
 
-    def test_what_another_thread_appends_during_a_look_makes_no_older_copy(
+    def test_appends_while_heads_are_read_do_not_look_like_an_older_copy(
         self, log: VoteLog, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         open_gate(log)
@@ -196,7 +196,7 @@ class TestHeads:
             ("Redis away", "outcome_unknown"),
         ],
     )
-    def test_a_partition_that_nobody_vouches_for_speaks_for_no_other(
+    def test_a_partition_that_can_not_be_compared_affects_no_other(
         self, redis_server: Redis, why: str, code: str
     ) -> None:
         """As after a failover of one node of a cluster: what the others have written stays acknowledged."""

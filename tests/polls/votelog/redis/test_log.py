@@ -48,7 +48,7 @@ class TestRedisVoteLog(VoteLogContract):
         kinds = ["log", "head", "gates", f"claims:{POLL}", f"claims:{POLL}:0"]
         assert keys == {f"test:{{{partition}}}:{kind}" for partition in range(3) for kind in kinds}
 
-    def test_a_partition_of_the_claims_of_many_polls(self, log: VoteLog) -> None:
+    def test_a_partition_holds_the_claims_of_many_polls(self, log: VoteLog) -> None:
         for poll in range(1, 30):
             open_gate(log, poll=poll)
         batch = [ballot(by, poll=poll) for by in range(3) for poll in range(1, 30)]
@@ -69,14 +69,14 @@ class TestRedisVoteLog(VoteLogContract):
             log.trim(partition, start + len(listed) - 1)  # all but the marker
             assert read(log, partition, start, 100) == listed[-1:]
 
-    def test_it_loads_the_function_again_where_it_is_gone(self, log: VoteLog, redis_server: Redis) -> None:
+    def test_a_missing_function_is_loaded_again(self, log: VoteLog, redis_server: Redis) -> None:
         open_gate(log)
         with redis_server.client() as client:
             client.function_flush()
         assert append(log, *(ballot(number) for number in range(20))) == [NEW] * 20
         assert len(ballots(log)) == 20
 
-    def test_it_replaces_the_function_of_another_release(self, log: VoteLog, redis_server: Redis) -> None:
+    def test_the_function_of_another_release_is_replaced(self, log: VoteLog, redis_server: Redis) -> None:
         names = ("append", "find", "restore", "open", "close", "reset", "make")
         calls = (f"redis.register_function('landslide_{name}', function() return {{}} end)" for name in names)
         old = "\n".join(["#!lua name=landslide", *calls])
@@ -86,7 +86,7 @@ class TestRedisVoteLog(VoteLogContract):
         open_gate(started)
         assert append(started, ballot()) == [NEW]
 
-    def test_it_goes_on_after_a_restart_of_redis(self, start_redis: Callable[..., Redis]) -> None:
+    def test_the_log_works_again_after_a_restart_of_redis(self, start_redis: Callable[..., Redis]) -> None:
         server = start_redis()
         log = RedisVoteLog(server.url(), prefix="test", partitions=3)
         make(log)
@@ -100,9 +100,7 @@ class TestRedisVoteLog(VoteLogContract):
         assert outcomes == [AGAIN] * 10 + [NEW] * 10
         assert len(ballots(log)) == 20
 
-    def test_a_memory_that_is_full_refuses_and_writes_nothing(
-        self, start_redis: Callable[..., Redis]
-    ) -> None:
+    def test_a_full_memory_refuses_and_writes_nothing(self, start_redis: Callable[..., Redis]) -> None:
         server = start_redis()
         log = RedisVoteLog(server.url(), prefix="test", partitions=3)
         make(log)
@@ -113,7 +111,7 @@ class TestRedisVoteLog(VoteLogContract):
             client.config_set("maxmemory", "0")
         assert append(log, *(ballot(number) for number in range(10))) == [NEW] * 10
 
-    def test_it_is_trimmed_while_memory_is_full(self, start_redis: Callable[..., Redis]) -> None:
+    def test_trimming_works_while_memory_is_full(self, start_redis: Callable[..., Redis]) -> None:
         server = start_redis()
         log = RedisVoteLog(server.url(), prefix="test", partitions=1)
         make(log)
@@ -142,7 +140,7 @@ class TestRedisVoteLog(VoteLogContract):
         ],
         ids=repr,
     )
-    def test_an_entry_that_makes_no_sense_stops_nothing(
+    def test_a_damaged_entry_does_not_stop_reading(
         self, log: VoteLog, redis_server: Redis, changes: dict[str, bytes]
     ) -> None:
         open_gate(log)
@@ -159,9 +157,7 @@ class TestRedisVoteLog(VoteLogContract):
         assert [entry.position for entry in found] == [end + 1, end + 2, end + 3]
         assert [entry.selection for entry in found] == ["1", UNREADABLE, "1"]
 
-    def test_an_error_in_the_middle_of_a_partition_speaks_for_no_other(
-        self, log: VoteLog, redis_server: Redis
-    ) -> None:
+    def test_an_error_in_a_partition_affects_no_other(self, log: VoteLog, redis_server: Redis) -> None:
         """Its ballots may be in; the same ballots again settle it."""
         open_gate(log)
         batch = [ballot(number) for number in range(30)]
@@ -185,7 +181,7 @@ class TestRedisVoteLog(VoteLogContract):
         ],
         ids=lambda value: value if isinstance(value, str) else type(value).__name__,
     )
-    def test_a_store_that_refuses_one_call_of_several_speaks_for_its_ballots_only(
+    def test_a_refused_call_affects_its_own_ballots_only(
         self, log: VoteLog, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
     ) -> None:
         """As where the first call's ballots filled the memory."""
