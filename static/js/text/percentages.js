@@ -1,8 +1,8 @@
-/** Formats shares from counts; polls/text/percentages.py has the same rule for what the server writes. Pure.
+/** Formats shares as percentages that don't mislead. polls/text/percentages.py has the same rules. Pure.
  *
- *  A share is rounded half up. All shares of a poll get more decimals while rounding puts one on the wrong side of a
- *  majority (MAJORITIES), or makes the first look tied with the second. A share above nothing is never shown as 0 %, nor
- *  one below all as 100 %. */
+ *  Shares are rounded half up. All shares of a poll get as many decimals as it takes to tell the first from the second,
+ *  and to show each on the right side of every majority in MAJORITIES. A share above 0 is never shown as 0 %, and one
+ *  below 100 % never as 100 %. */
 
 /** A half, three fifths, two thirds, three quarters. */
 const MAJORITIES = [[1n, 2n], [3n, 5n], [2n, 3n], [3n, 4n]];
