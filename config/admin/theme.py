@@ -34,7 +34,11 @@ UNFOLD = {
     ],
     "SHOW_HISTORY": True,
     "BORDER_RADIUS": "8px",
-    "STYLES": [lambda request: static("css/admin.css")],
+    "STYLES": [
+        lambda request: static("css/admin/base.css"),
+        lambda request: static("css/admin/poll.css"),
+        lambda request: static("css/admin/pages.css"),
+    ],
     "DASHBOARD_CALLBACK": "analytics.admin.dashboard.show",
     "ACCOUNT": {
         "navigation": [

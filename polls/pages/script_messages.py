@@ -73,7 +73,7 @@ COMMON: Texts = {
     "loading": _("Fetching the results…"),
     "hiddenAfterVote": _("Results show once you have cast your ballot."),
     "hiddenAfterClose": _("Results show when voting closes."),
-    "hiddenStaff": _("Only the organiser sees the results for now."),
+    "hiddenStaff": _("The organiser hides the results for now."),
     "announcement": _("%(choices)s leads with %(share)s. %(total)s."),
     "announcementTie": _("%(choices)s are tied at %(share)s each. %(total)s."),
     "announcementFinal": _("%(result)s. %(outcome)s. %(total)s."),
