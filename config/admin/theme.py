@@ -43,7 +43,7 @@ UNFOLD = {
     "ACCOUNT": {
         "navigation": [
             {"title": _("Change password"), "link": reverse_lazy("admin:password_change")},
-            {"title": _("Two-factor authentication"), "link": reverse_lazy("admin:two_factor")},
+            {"title": _("Two-factor login"), "link": reverse_lazy("admin:two_factor")},
         ],
     },
     "SIDEBAR": {

@@ -92,8 +92,8 @@ def warn_if_few_codes(request: HttpRequest) -> None:
     left = two_factor.recovery_codes_left(request.user)
     if left < 3:
         text = ngettext(
-            "You have %(left)s recovery code left. Make new ones under Two-factor authentication.",
-            "You have %(left)s recovery codes left. Make new ones under Two-factor authentication.",
+            "You have %(left)s recovery code left. Make new ones under Two-factor login.",
+            "You have %(left)s recovery codes left. Make new ones under Two-factor login.",
             left,
         )
         messages.warning(request, text % {"left": left})
@@ -114,7 +114,7 @@ def set_up(site: AdminSite, request: HttpRequest) -> HttpResponse:
     device = two_factor.devices_to_confirm(request.user, session_key)[0]
     context = {
         "form": form,
-        "title": _("Two-factor authentication"),
+        "title": _("Two-factor login"),
         "next": next_url(request),
         "qr": qr(device.config_url),
         "key": spaced_key(device),
@@ -143,7 +143,7 @@ def spaced_key(device: Any) -> str:
 def overview(site: AdminSite, request: HttpRequest) -> HttpResponse:
     device = two_factor.device_of(request.user)
     context = {
-        "title": _("Two-factor authentication"),
+        "title": _("Two-factor login"),
         "device": device,
         "codes_left": two_factor.recovery_codes_left(request.user) if device else 0,
         "required": two_factor.required(),
@@ -177,13 +177,13 @@ def remove(site: AdminSite, request: HttpRequest) -> HttpResponse:
         two_factor.remove(request.user, user_actor(request.user))
         if two_factor.required():
             return HttpResponseRedirect(reverse("admin:two_factor_setup"))
-        messages.success(request, _("Two-factor authentication is off."))
+        messages.success(request, _("Two-factor login is off."))
         return HttpResponseRedirect(reverse("admin:two_factor"))
     if two_factor.required():
         title, button = _("Move to another phone"), _("Forget this phone")
         text = _("The app on this phone and your recovery codes will stop working. You set up new ones next.")
     else:
-        title, button = _("Turn two-factor authentication off"), _("Turn it off")
+        title, button = _("Turn off two-factor login"), _("Turn it off")
         text = _("After that, your password alone is enough to log in.")
     context = {"form": form, "title": title, "text": text, "button": button, "danger": True}
     return render(site, request, "admin/two_factor/password.html", context)
