@@ -13,7 +13,8 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
@@ -73,16 +74,16 @@ def log_in(request: HttpRequest, device: Any) -> None:
 
 def enter_code(site: AdminSite, request: HttpRequest) -> HttpResponse:
     if two_factor.is_verified_request_user(request.user):
-        return HttpResponseRedirect(next_url(request))
+        return redirect(next_url(request))
     if two_factor.device_of(request.user) is None:
-        return HttpResponseRedirect(second_factor_url(request))
+        return redirect(second_factor_url(request))
     form = CodeForm(request.POST or None)
     if form.is_valid():
         device = two_factor.verify(request.user, form.cleaned_data["code"])
         if device is not None:
             log_in(request, device)
             warn_if_few_codes(request)
-            return HttpResponseRedirect(next_url(request))
+            return redirect(next_url(request))
         form.add_refusal(request.user)
     context = {"form": form, "title": _("Your code"), "next": next_url(request)}
     return render(site, request, "admin/two_factor/code.html", context)
@@ -101,7 +102,7 @@ def warn_if_few_codes(request: HttpRequest) -> None:
 
 def set_up(site: AdminSite, request: HttpRequest) -> HttpResponse:
     if two_factor.device_of(request.user) is not None:
-        return HttpResponseRedirect(reverse("admin:two_factor"))
+        return redirect("admin:two_factor")
     session_key = str(request.session.session_key)
     form = CodeForm(request.POST or None)
     if form.is_valid():
@@ -153,7 +154,7 @@ def overview(site: AdminSite, request: HttpRequest) -> HttpResponse:
 
 def renew_codes(site: AdminSite, request: HttpRequest) -> HttpResponse:
     if two_factor.device_of(request.user) is None:
-        return HttpResponseRedirect(reverse("admin:two_factor"))
+        return redirect("admin:two_factor")
     form = PasswordForm(request)
     if form.is_valid():
         codes = two_factor.new_recovery_codes(request.user)
@@ -171,14 +172,14 @@ def renew_codes(site: AdminSite, request: HttpRequest) -> HttpResponse:
 def remove(site: AdminSite, request: HttpRequest) -> HttpResponse:
     """Remove the app: turns two-factor login off or, where it is required, leads to a new setup."""
     if two_factor.device_of(request.user) is None:
-        return HttpResponseRedirect(reverse("admin:two_factor"))
+        return redirect("admin:two_factor")
     form = PasswordForm(request)
     if form.is_valid():
         two_factor.remove(request.user, user_actor(request.user))
         if two_factor.required():
-            return HttpResponseRedirect(reverse("admin:two_factor_setup"))
+            return redirect("admin:two_factor_setup")
         messages.success(request, _("Two-factor login is off."))
-        return HttpResponseRedirect(reverse("admin:two_factor"))
+        return redirect("admin:two_factor")
     if two_factor.required():
         title, button = _("Move to another phone"), _("Forget this phone")
         text = _("The app on this phone and your recovery codes will stop working. You set up new ones next.")
