@@ -55,7 +55,7 @@ class TriggerSender:
                 try:
                     _send(partition)
                 except Exception:
-                    logger.warning("wake_up_not_sent", extra={"partition": partition}, exc_info=True)
+                    logger.warning("trigger_not_sent", extra={"partition": partition}, exc_info=True)
             time.sleep(_PAUSE_SECONDS)
 
 
@@ -81,4 +81,4 @@ def clear_pending(partition: int) -> None:
     try:
         cache.delete(_pending_key(partition))
     except Exception:
-        logger.warning("wake_up_flag_stays", extra={"partition": partition}, exc_info=True)
+        logger.warning("trigger_flag_not_cleared", extra={"partition": partition}, exc_info=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 Marks = tuple[int, ...]
 DRAFT, OPEN, CLOSING, CLOSED, PUBLISHED = "draft", "open", "closing", "closed", "published"
-WAITING, COUNTED, SET_ASIDE, REJECTED = "waiting", "counted", "set aside", "rejected"
+WAITING, COUNTED, DEAD_LETTER, REJECTED = "waiting", "counted", "dead letter", "rejected"
 
 
 @dataclass(eq=False)
@@ -159,7 +159,7 @@ class PollModel:
         if self.allows(cast.marks, cast.accepted_for):
             cast.fate = COUNTED
         else:
-            cast.fate = SET_ASIDE
+            cast.fate = DEAD_LETTER
             self.letters.append(cast)
 
     def finish_closing(self) -> None:

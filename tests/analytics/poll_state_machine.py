@@ -33,7 +33,7 @@ from polls.models import (
 )
 from polls.votelog import get_log
 from polls.voters import identity
-from tests.analytics.poll_model import COUNTED, REJECTED, SET_ASIDE, Cast, PollModel
+from tests.analytics.poll_model import COUNTED, DEAD_LETTER, REJECTED, Cast, PollModel
 from tests.factories import make_poll, recount, tallied
 
 LOG_TABLES = (LogEntry, Claim, LogGate, LogHead)
@@ -210,7 +210,7 @@ class PollStateMachine(RuleBasedStateMachine):
         later = chain[list(chain).index(cast) + 1 :]
         if cast.fate == REJECTED:
             return "rejected"
-        if cast.fate == SET_ASIDE:
+        if cast.fate == DEAD_LETTER:
             return "accepted"
         if cast.fate == COUNTED:
             overtaken = any(other.fate == COUNTED for other in later)

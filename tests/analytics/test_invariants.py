@@ -31,7 +31,7 @@ from polls.models import ApiClient, DeadLetter, Round
 from polls.votelog import get_log
 from polls.votelog.admission import NewBallot
 from tests.analytics import poll_model
-from tests.analytics.poll_model import REJECTED, SET_ASIDE, WAITING, Cast
+from tests.analytics.poll_model import DEAD_LETTER, REJECTED, WAITING, Cast
 from tests.analytics.poll_state_machine import (
     BROWSERS,
     CLIENTS,
@@ -215,7 +215,7 @@ class VotingMachine(PollStateMachine):
                 dead_letters.count_letter(letter.pk, "tests")
 
     def waiting_letters(self) -> list[Cast]:
-        return [cast for cast in self.model.letters if cast.fate == SET_ASIDE]
+        return [cast for cast in self.model.letters if cast.fate == DEAD_LETTER]
 
     @precondition(lambda self: self.waiting_letters())
     @rule()

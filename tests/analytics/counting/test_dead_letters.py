@@ -88,7 +88,7 @@ def test_a_dead_letter_truncates_a_long_selection() -> None:
     assert DeadLetter.objects.get().selection == "9" * 400
 
 
-def set_aside(poll: Poll, voter: int = 50) -> DeadLetter:
+def make_dead_letter(poll: Poll, voter: int = 50) -> DeadLetter:
     append(new_ballot(poll, voter, 77))
     count()
     return DeadLetter.objects.get()
@@ -103,7 +103,7 @@ def repair(poll: Poll) -> None:
 def test_a_dead_letter_is_counted_after_a_repair() -> None:
     poll = open_poll()
     fill(poll, range(5), 1)
-    letter = set_aside(poll)
+    letter = make_dead_letter(poll)
     with pytest.raises(IllegalState, match="no choice 77"):
         dead_letters.count_letter(letter.pk, by="anna")
     assert DeadLetter.objects.get().status == DeadLetter.Status.WAITING
@@ -167,7 +167,7 @@ def test_a_dead_letter_with_an_impossible_time_gets_the_latest_one() -> None:
 
 def test_a_rejected_dead_letter_can_not_be_counted() -> None:
     poll = open_poll()
-    letter = dead_letters.reject_letter(set_aside(poll).pk, by="anna")
+    letter = dead_letters.reject_letter(make_dead_letter(poll).pk, by="anna")
     assert (letter.status, letter.settled_by) == (DeadLetter.Status.REJECTED, "anna")
     repair(poll)
     for settle in (dead_letters.count_letter, dead_letters.reject_letter):
@@ -178,7 +178,7 @@ def test_a_rejected_dead_letter_can_not_be_counted() -> None:
 
 def test_a_dead_letter_is_not_counted_after_its_voter_voted_again() -> None:
     poll = open_poll(revote=True)
-    letter = set_aside(poll)
+    letter = make_dead_letter(poll)
     revote(poll, NewBallot(poll.pk, bytes(letter.voter_key), bytes(letter.ballot_id), "77"), 2)
     count()
     repair(poll)
@@ -202,7 +202,7 @@ def test_counting_a_dead_letter_after_closing_changes_the_result(monkeypatch: py
     monkeypatch.setattr(lifecycle, "PUBLISH_WAIT_SECONDS", 0)
     poll = open_poll()
     fill(poll, range(5), 1)
-    letter = set_aside(poll)
+    letter = make_dead_letter(poll)
     other = new_ballot(poll, 51, 77)
     append(other)
     count()
@@ -222,7 +222,7 @@ def test_counting_a_dead_letter_after_closing_changes_the_result(monkeypatch: py
 def test_counting_a_dead_letter_changes_an_earlier_rounds_result() -> None:
     poll = open_poll()
     fill(poll, range(5), 1)
-    letter = set_aside(poll)
+    letter = make_dead_letter(poll)
     lifecycle.close_poll(poll.pk)
     count()
     before = Round.objects.get(poll=poll).result
@@ -238,7 +238,7 @@ def test_counting_a_dead_letter_changes_an_earlier_rounds_result() -> None:
 def test_counting_a_dead_letter_changes_an_earlier_rounds_stepped_history() -> None:
     poll = open_poll(release_step=2)
     fill(poll, range(5), 1)
-    letter = set_aside(poll)
+    letter = make_dead_letter(poll)
     lifecycle.close_poll(poll.pk)
     count()
     lifecycle.reset_poll(poll.pk)

@@ -283,8 +283,8 @@ def test_a_recount_withholds_the_marks_from_staff_too(boss: Client) -> None:
     append(new_ballot(poll, 50, 2, quarantine_rule="over_limit"))
     count()
     rows = boss.post(f"/admin/count/{poll.pk}/", {"round": 1}).context["rows"]
-    apart = {row["label"]: (row["tally"], row["ledger"]) for row in rows if row["quarantined"]}
-    assert apart == {"Ballots": ("1", "1")}
+    quarantined = {row["label"]: (row["tally"], row["ledger"]) for row in rows if row["quarantined"]}
+    assert quarantined == {"Ballots": ("1", "1")}
     Tally.objects.filter(poll_id=poll.pk, key="quarantined:2").update(count=3)
     rows = boss.post(f"/admin/count/{poll.pk}/", {"round": 1}).context["rows"]
     (drifted,) = [row for row in rows if row["drift"]]
