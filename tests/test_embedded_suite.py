@@ -9,7 +9,7 @@ import pytest
 from tests.system import ROOT, bare_environment
 
 # tests/conftest.py leaves out the slow ones and those that ask for PostgreSQL or Redis.
-SUITE = ["tests/polls", "tests/analytics", "tests/realtime"]
+SUITE = ["tests/polls", "tests/analytics", "tests/realtime", "tests/config/serving/test_embedded.py"]
 #: pytest would load schemathesis at its start, which takes a second.
 UNUSED = ["-p", "no:cacheprovider", "-p", "no:schemathesis"]
 
