@@ -55,10 +55,10 @@ class HintReceiver:
         except Exception:
             logger.warning("group_discard_failed", extra={"poll": poll_id})
 
-    async def send(self, poll_id: int, message: dict[str, Any]) -> None:
+    async def send(self, poll_id: int, type_: str, content: dict[str, Any]) -> None:
         """Send a message to the hubs of all processes that watch this poll."""
         try:
-            await self._layer.group_send(group_name(poll_id), message)
+            await self._layer.group_send(group_name(poll_id), {"type": type_, "poll": poll_id, **content})
         except Exception:
             logger.warning("group_send_failed", extra={"poll": poll_id})
 

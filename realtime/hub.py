@@ -81,10 +81,7 @@ class Hub:
     async def stop(self) -> None:
         """Stop all tasks and threads; the hub can't be used afterwards."""
         self._stopped = self._hints.stopped = True  # a cancelled call to Redis may end without saying so
-        tasks = [
-            *self._tasks,
-            *(task for channel in self._channels.values() for task in channel.cancel_tasks()),
-        ]
+        tasks = self._tasks + [task for channel in self._channels.values() for task in channel.cancel_tasks()]
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -226,7 +223,8 @@ class Hub:
             if not channel.subscribed and self._hints.is_ready:
                 channel.subscribed = await self._hints.subscribe(channel.poll_id)
             if channel.presence.due(channel.viewer_count, now):
-                await self._send_presence(channel)
+                count = {"process": self._process, "count": channel.viewer_count}
+                await self._hints.send(channel.poll_id, "poll.presence", count)
             channel.send_viewer_count(now, on_change=not self.overload.overloaded)
             channel.message_counts.clear()
             if subscribers := subscribers_due(channel, now):
@@ -247,15 +245,6 @@ class Hub:
                 channel.confirmed_at = now
             else:
                 self.refresh(channel)
-
-    async def _send_presence(self, channel: Channel) -> None:
-        message = {
-            "type": "poll.presence",
-            "poll": channel.poll_id,
-            "process": self._process,
-            "count": channel.viewer_count,
-        }
-        await self._hints.send(channel.poll_id, message)
 
     async def _close_channel(self, channel: Channel) -> None:
         self._channels.pop(channel.poll_id, None)

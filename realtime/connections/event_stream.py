@@ -85,8 +85,7 @@ async def _stream(channel: Channel, scope: Scope, receive: Any, send: Any) -> No
     public = channel.frames.results_visible == Visibility.ALWAYS
     sharing = (b"access-control-allow-origin", b"*") if public else (b"vary", b"Cookie")
     await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, sharing]})
-    # Without an empty line after it, this is part of the first event: some clients expect an event in each
-    # block.
+    # No empty line after it: it is part of the first event, since some clients expect an event per block.
     retry = b"retry: %d\n" % random.randint(*RETRY_MILLISECONDS)
     await send({"type": "http.response.body", "body": retry, "more_body": True})
 

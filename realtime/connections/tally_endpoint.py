@@ -70,9 +70,9 @@ class TallyLane:
 
     def _answer(self, code: str, key: tuple[Any, ...], if_none_match: bytes) -> Headers | Any:
         hub = current_hub()
-        channel = (
-            hub.find_channel(code) if hub is not None and hub.loop is asyncio.get_running_loop() else None
-        )
+        if hub is None or hub.loop is not asyncio.get_running_loop():
+            return None
+        channel = hub.find_channel(code)
         frames = trusted_frames(channel)
         if channel is None or frames is None or frames.document is None:
             return None
