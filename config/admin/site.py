@@ -39,19 +39,22 @@ class LandslideAdminSite(UnfoldAdminSite):
 
     def get_urls(self) -> list[Any]:
         autodiscover()
-        half_way = (
-            ("two-factor/code/", pages.enter_code, "two_factor_code"),
-            ("two-factor/setup/", pages.set_up, "two_factor_setup"),
+        before_code = (
+            ("code/", pages.enter_code, "two_factor_code"),
+            ("setup/", pages.set_up, "two_factor_setup"),
         )
-        inside = (
-            ("two-factor/", pages.overview, "two_factor"),
-            ("two-factor/recovery-codes/", pages.renew_codes, "two_factor_codes"),
-            ("two-factor/remove/", pages.remove, "two_factor_remove"),
+        after_code = (
+            ("", pages.overview, "two_factor"),
+            ("recovery-codes/", pages.renew_codes, "two_factor_codes"),
+            ("remove/", pages.remove, "two_factor_remove"),
         )
+        views = [
+            *((route, pages.password_required(self, page), name) for route, page, name in before_code),
+            *((route, self.admin_view(partial(page, self)), name) for route, page, name in after_code),
+        ]
         return [
             # Django's own logout requires admin access, which users without a code don't have.
             path("logout/", never_cache(self.logout), name="logout"),
-            *(path(at, pages.password_required(self, view), name=name) for at, view, name in half_way),
-            *(path(at, self.admin_view(partial(view, self)), name=name) for at, view, name in inside),
+            *(path(f"two-factor/{route}", view, name=name) for route, view, name in views),
             *super().get_urls(),
         ]

@@ -27,7 +27,7 @@ QUEUE_HIGH, QUEUE_LOW, QUEUE_POLL_SECONDS = 64, 16, 0.02
 
 
 class DaphneChannel(HTTPChannel):
-    """Answer a malformed Content-Length with 400; Twisted raises an exception."""
+    """HTTP channel that answers a malformed Content-Length with 400. Twisted raises an exception."""
 
     def headerReceived(self, line: bytes) -> bool:
         name, _, value = line.partition(b":")
@@ -38,7 +38,7 @@ class DaphneChannel(HTTPChannel):
 
 
 class DaphneRequest(WebRequest):
-    """Ignore upgrades to anything but a WebSocket, as config/protocols/http_framing.py does."""
+    """Request that ignores upgrades to anything but a WebSocket, as config/protocols/http_framing.py does."""
 
     def process(self) -> Any:
         if not self.is_handshake():
