@@ -51,30 +51,35 @@ def store() -> Store:
     return Store()
 
 
+class Clock:
+    """The event loop's clock, which stands still: a busy machine must not look like a standing queue."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+
 @pytest.fixture
-async def box(store: Store) -> CastQueue:
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    loop = asyncio.get_running_loop()
+    clock = Clock(loop.time())
+    monkeypatch.setattr(loop, "time", lambda: clock.now)
+    return clock
+
+
+@pytest.fixture
+async def box(store: Store, clock: Clock) -> CastQueue:
     return CastQueue(store.submit)
 
 
 @pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[CastQueue, float], None]:
-    """later(box, 3): the loop's clock says three seconds more."""
-    passed = 0.0
-
-    def pass_time(box: CastQueue, seconds: float) -> None:
-        nonlocal passed
-        passed += seconds
-        now = type(box.loop).time
-        monkeypatch.setattr(box.loop, "time", lambda: now(box.loop) + passed)
-
-    return pass_time
-
-
-@pytest.fixture
-def pass_deadline(settings: Any, later: Callable[[CastQueue, float], None]) -> Callable[[CastQueue], None]:
-    """pass_deadline(box): what was cast before it has waited for too long."""
+def pass_deadline(settings: Any, clock: Clock) -> Callable[[], None]:
+    """Calling it moves the clock past the deadline of all casts so far."""
     settings.CAST_DEADLINE_SECONDS = 1000
-    return lambda box: later(box, 1001)
+
+    def pass_it() -> None:
+        clock.now += 1001
+
+    return pass_it
 
 
 async def turn() -> None:
@@ -156,7 +161,9 @@ async def test_outcomes_may_come_from_another_thread(box: CastQueue, store: Stor
 # --- bounds ---
 
 
-async def test_the_queue_is_full_at_its_limit_and_reports_refusals(settings: Any, store: Store) -> None:
+async def test_the_queue_is_full_at_its_limit_and_reports_refusals(
+    settings: Any, store: Store, clock: Clock
+) -> None:
     settings.CAST_QUEUE_LIMIT = cast_queue.STANDING_QUEUE_LIMIT + 2
     box = CastQueue(store.submit)
     backpressure.record_refusal(-1)
@@ -174,13 +181,13 @@ async def test_the_queue_is_full_at_its_limit_and_reports_refusals(settings: Any
 
 
 async def test_a_burst_may_fill_the_queue_but_a_standing_queue_is_kept_short(
-    box: CastQueue, store: Store, later: Callable[[CastQueue, float], None]
+    box: CastQueue, store: Store, clock: Clock
 ) -> None:
     for number in range(cast_queue.STANDING_QUEUE_LIMIT):
         box.cast(ballot(number))
     await turn()
     assert not box.full
-    later(box, cast_queue.STANDING_QUEUE_SECONDS + 0.1)
+    clock.now += cast_queue.STANDING_QUEUE_SECONDS + 0.1
     assert box.full
     store.give_back(0)
     await turn()
@@ -189,7 +196,7 @@ async def test_a_burst_may_fill_the_queue_but_a_standing_queue_is_kept_short(
     assert not box.full
     box.cast(ballot(99))
     assert box.full  # so soon after the last one it is still the same crowd
-    later(box, cast_queue.STANDING_QUEUE_SECONDS + cast_queue.RECOVERY_SECONDS + 0.2)
+    clock.now += cast_queue.STANDING_QUEUE_SECONDS + cast_queue.RECOVERY_SECONDS + 0.2
     await turn()
     store.give_back(1)
     await turn()
@@ -198,13 +205,11 @@ async def test_a_burst_may_fill_the_queue_but_a_standing_queue_is_kept_short(
     assert not box.full  # a new burst
 
 
-async def test_the_standing_limit_follows_the_lag_of_the_event_loop(
-    box: CastQueue, later: Callable[[CastQueue, float], None]
-) -> None:
+async def test_the_standing_limit_follows_the_lag_of_the_event_loop(box: CastQueue, clock: Clock) -> None:
     for number in range(cast_queue.STANDING_QUEUE_LIMIT):
         box.cast(ballot(number))
     await turn()
-    later(box, cast_queue.STANDING_QUEUE_SECONDS + 0.1)
+    clock.now += cast_queue.STANDING_QUEUE_SECONDS + 0.1
     assert box.full
     box._check_lag(box.loop.time() - 1)
     assert box._standing_limit < cast_queue.STANDING_QUEUE_LIMIT
@@ -283,13 +288,13 @@ async def test_cancelled_casts_are_not_answered_and_the_others_are(box: CastQueu
 
 
 async def test_after_the_deadline_casts_in_flight_are_unknown_and_queued_ones_unwritten(
-    box: CastQueue, store: Store, pass_deadline: Callable[[CastQueue], None]
+    box: CastQueue, store: Store, pass_deadline: Callable[[], None]
 ) -> None:
     under_way = box.cast(ballot(1))
     await turn()
     store.begin(0)
     queued = [box.cast(ballot(2)), box.cast(ballot(3))]
-    pass_deadline(box)
+    pass_deadline()
     assert (await under_way).code == "outcome_unknown"
     assert codes(queued) == ["overloaded"] * 2
     store.give_back(0)
@@ -298,12 +303,12 @@ async def test_after_the_deadline_casts_in_flight_are_unknown_and_queued_ones_un
 
 
 async def test_a_group_that_still_waits_at_the_deadline_is_cancelled(
-    box: CastQueue, store: Store, pass_deadline: Callable[[CastQueue], None]
+    box: CastQueue, store: Store, pass_deadline: Callable[[], None]
 ) -> None:
     """The coalescer has it in its queue still, behind what API clients sent."""
     outcome = box.cast(ballot(1))
     await turn()
-    pass_deadline(box)
+    pass_deadline()
     assert (await outcome).code == "overloaded"
     assert store.groups[0][1].cancelled()
     await turn()
@@ -316,13 +321,13 @@ async def test_a_group_that_still_waits_at_the_deadline_is_cancelled(
 
 @pytest.mark.parametrize("size", [1, 2])
 async def test_a_late_group_answers_for_no_other_group(
-    box: CastQueue, store: Store, pass_deadline: Callable[[CastQueue], None], size: int
+    box: CastQueue, store: Store, pass_deadline: Callable[[], None], size: int
 ) -> None:
     """Else a ballot would be acknowledged by what became of another."""
     late = box.cast(ballot(1))
     await turn()
     store.begin(0)
-    pass_deadline(box)
+    pass_deadline()
     assert (await late).code == "outcome_unknown"
     after = [box.cast(ballot(2 + number)) for number in range(size)]
     await turn()
@@ -342,7 +347,7 @@ async def test_a_late_group_answers_for_no_other_group(
 
 
 async def test_the_deadline_includes_the_wait_for_the_previous_group(
-    box: CastQueue, store: Store, later: Callable[[CastQueue, float], None], settings: Any
+    box: CastQueue, store: Store, clock: Clock, settings: Any
 ) -> None:
     """The time that a ballot spent in the queue counts."""
     settings.CAST_DEADLINE_SECONDS = 100
@@ -350,26 +355,26 @@ async def test_the_deadline_includes_the_wait_for_the_previous_group(
     await turn()
     store.begin(0)
     waiting = box.cast(ballot(2))
-    later(box, 99)
+    clock.now += 99
     store.give_back(0)
     await turn()
     store.begin(1)
     fresh = box.cast(ballot(3))
     await turn()
     assert not waiting.done()
-    later(box, 2)
+    clock.now += 2
     await turn()
     assert codes([waiting, fresh]) == ["outcome_unknown", "overloaded"]
 
 
 async def test_each_later_cast_has_its_own_deadline(
-    box: CastQueue, store: Store, later: Callable[[CastQueue, float], None], settings: Any
+    box: CastQueue, store: Store, clock: Clock, settings: Any
 ) -> None:
     settings.CAST_DEADLINE_SECONDS = 100
     for group in range(4):
         outcome = box.cast(ballot(group))
         await turn()
-        later(box, 60)
+        clock.now += 60
         await turn()
         store.give_back(group)
         await turn()
