@@ -1,4 +1,4 @@
-"""Who writes next, where only one can."""
+"""The fair lock that orders SQLite's writers."""
 
 import threading
 
@@ -21,7 +21,7 @@ def test_waiters_get_the_lock_in_order_of_arrival() -> None:
             begun[number].wait()
             while len(lock._waiting) <= number:
                 pass
-    for _ in range(3):  # the one that was in has no better right than those who wait
+    for _ in range(3):  # the thread that had the lock has no priority
         with lock.hold():
             pass
     for thread in threads:

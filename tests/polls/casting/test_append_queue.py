@@ -1,4 +1,4 @@
-"""One append at a time, and whatever comes meanwhile goes together."""
+"""The append queue: one append at a time; ballots that arrive meanwhile form the next one."""
 
 import threading
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def numbers(batch: Sequence[NewBallot]) -> list[int]:
 
 
 class Store:
-    """Appends when it is told to; its outcome for ballot n carries round n, so that mix-ups show."""
+    """A store whose appends end when the test says. Ballot n gets round n, so that mix-ups show."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -159,7 +159,7 @@ def test_a_report_that_fails_affects_no_ballot(
 def test_a_ballot_cancelled_in_the_queue_is_never_written(box: AppendQueue, store: Store) -> None:
     first = box.submit(ballots(1))
     store.busy()
-    assert not first.cancel()  # under way: nobody knows
+    assert not first.cancel()  # being written
     given_up, kept = box.submit(ballots(3)), box.submit(ballots(5))
     assert given_up.cancel()
     store.free()

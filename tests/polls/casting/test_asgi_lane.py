@@ -1,4 +1,4 @@
-"""The lane ahead of Django: taken where it can be, off the database, bounded, and no voter harms another."""
+"""The ASGI lane: used wherever possible, without the database, bounded, and no client disturbs another."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Door:
-    """The lane with the real application behind it, and an event loop to run it on."""
+    """The lane in front of the real application, and an event loop to run it on."""
 
     def __init__(self) -> None:
         self.ways = TwoWays()
@@ -42,7 +42,7 @@ class Door:
         self._runner = asyncio.Runner()
 
     def run(self, work: Any) -> Any:
-        """Also what is under way when `work` ends, such as a look at the rules, gets its turn."""
+        """Run on one loop for all calls, so that background work such as a refresh of rules continues."""
 
         async def whole() -> Any:
             async with asyncio.timeout(PATIENCE):
@@ -66,7 +66,7 @@ class Door:
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is no store that doesn't answer."""
+    """Don't take a busy machine for a database that doesn't answer."""
     monkeypatch.setattr(asgi_lane, "DATABASE_TIMEOUT", float(PATIENCE))
 
 
@@ -80,7 +80,7 @@ def door() -> Iterator[Door]:
 
 @pytest.fixture
 def poll(door: Door) -> Poll:
-    """One that this process knows, as does anybody's who has voted already."""
+    """A poll whose rules are cached, since somebody has voted."""
     poll = make_poll(open=True)
     assert statuses(door.cast(ballot(poll))) == [202]
     return poll
@@ -107,14 +107,14 @@ def code(answer: Received) -> tuple[int, str]:
 
 
 def in_the_log(poll: Poll) -> list[str]:
-    """The selections of the poll's ballots."""
+    """Return the selections of the poll's ballots."""
     log = get_log()
     blocks = [block for partition in range(log.partitions) for block in log.read(partition, 0, 10_000)]
     return [entry.selection for entry in entries_of(blocks) if entry.poll_id == poll.pk]
 
 
 class Held:
-    """Stands in for a function that doesn't come back until the test lets it."""
+    """Replaces a function: calls block until the test releases them."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
@@ -134,7 +134,7 @@ class Held:
 
 @pytest.fixture
 def hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Held]]:
-    """hold(module, "name"): calls of it wait until the test, or its end, releases them."""
+    """hold(module, "name"): calls block until the test, or its end, releases them."""
     all_held: list[Held] = []
 
     def hold(place: Any, name: str) -> Held:
@@ -148,7 +148,7 @@ def hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Held]]:
 
 
 def aged(poll: Poll, seconds: float, **changes: Any) -> None:
-    """Rules of this age are kept of the poll, with these changes to what they say."""
+    """Cache rules of this age for the poll, with these changes."""
     known = replace(poll_rules.get_rules(poll.code), **changes)
     poll_rules._cache[poll.code] = (time.monotonic() - seconds, known)
 
@@ -156,7 +156,7 @@ def aged(poll: Poll, seconds: float, **changes: Any) -> None:
 MORE_CHOICES = {"rules": MethodRules(frozenset(range(1, 10)))}
 
 
-# --- the lane is taken, and asks no database ---
+# --- the lane is used, without the database ---
 
 
 def test_an_ordinary_cast_never_reaches_django(door: Door) -> None:
@@ -192,13 +192,13 @@ def test_no_ballot_queries_the_database_once_the_rules_are_cached(
 
     monkeypatch.setattr(BaseDatabaseWrapper, "cursor", noted)
     for _ in range(5):
-        aged(poll, -3600)  # so that they aren't renewed meanwhile
+        aged(poll, -3600)  # so that they aren't refreshed meanwhile
         assert statuses(door.cast(*(ballot(poll, 1 + number % 3) for number in range(20)))) == [202] * 20
-    # The log's checkpoints are looked up once a second, by a thread that no ballot waits for.
+    # The checkpoints are read once a second, in a thread of their own.
     assert set(asked) <= {"heads"}
 
 
-# --- rules ---
+# --- cached rules ---
 
 
 def test_rules_older_than_a_second_are_used_while_they_are_refreshed(
@@ -266,10 +266,10 @@ def test_cached_rules_are_used_while_the_database_does_not_answer(
     monkeypatch.setattr(asgi_lane, "DATABASE_TIMEOUT", 0.1)
     look = hold(poll_rules, "_load")
     aged(poll, 3600)
-    for _ in range(3):  # in vain, then without waiting, and again
+    for _ in range(3):  # the first cast waits for the timeout, the next don't
         assert statuses(door.cast(ballot(poll), ballot(poll))) == [202, 202]
         door.run(asyncio.sleep(0.06))
-    assert look.calls == 1  # one look hangs, and no second one is begun
+    assert look.calls == 1  # one load hangs, and no second one is started
     look.release()
 
 
@@ -283,14 +283,14 @@ def test_cached_rules_are_used_while_the_database_is_down(
     assert door.ways.passed_on == []
 
 
-# --- what needs the database is bounded ---
+# --- work that needs the database is bounded ---
 
 
 def test_checks_of_invalid_selections_are_bounded(
     door: Door, poll: Poll, hold: Callable[..., Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asgi_lane, "MAX_STALE_CHECKS", 20)
-    aged(poll, -3600)  # so that no renewal waits behind them
+    aged(poll, -3600)  # so that no refresh waits behind the checks
     looks = hold(ballot_box, "prepare_with_fresh_rules")
 
     async def flood() -> tuple[list[Received], list[Received]]:
@@ -338,7 +338,7 @@ def test_loads_of_unknown_polls_are_bounded(
     asyncio.run(flood())
 
 
-# --- voters who hang up ---
+# --- clients that hang up ---
 
 
 @pytest.mark.parametrize("pieces", [(), (b"",), (b'{"selec',), (b'{"selec', b"tions")])
@@ -355,7 +355,7 @@ def test_a_disconnect_in_the_middle_of_a_body_harms_no_other_cast(
 def test_a_disconnect_before_the_answer_loses_no_ballot(
     door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their ballot is on its way, and is what their next try finds."""
+    """The ballot is on its way, and a retry finds it."""
     sent = ballot(poll, 3, ballot_id=str(uuid.uuid4()))
     submit, waiting = log_writer.submit, asyncio.Event()
 
@@ -384,7 +384,7 @@ def test_a_disconnect_before_the_answer_loses_no_ballot(
 
 
 class Stuck:
-    """Takes ballots and never says what became of them."""
+    """A log that takes ballots and never answers."""
 
     def __init__(self) -> None:
         self.ballots: list[NewBallot] = []
@@ -395,7 +395,7 @@ class Stuck:
 
 
 async def fill(lane: AsgiLane, poll: Poll, settings: Any) -> None:
-    """The lane has been too slow for too long, with a queue in front of it."""
+    """Put the lane's queue into overload."""
     settings.CAST_DEADLINE_SECONDS = 3600
     lane._cast_queue = CastQueue(Stuck().submit)
     for number in range(STANDING_QUEUE_LIMIT):
@@ -436,7 +436,7 @@ def test_an_unparsed_cast_gets_the_same_refusal(door: Door, poll: Poll, settings
 
 
 def test_a_cast_that_finds_the_queue_full_late_gets_the_same_refusal(poll: Poll, settings: Any) -> None:
-    """The limit may be below what is no standing queue yet."""
+    """CAST_QUEUE_LIMIT may be lower than the limit of a standing queue."""
     settings.CAST_QUEUE_LIMIT = 1
     door = Door()
 
@@ -456,7 +456,7 @@ def test_a_cast_that_finds_the_queue_full_late_gets_the_same_refusal(poll: Poll,
 
 
 def test_over_https_a_request_is_parsed_before_it_is_refused(poll: Poll, settings: Any) -> None:
-    """Headers depend on how the request came, which its bytes don't say."""
+    """The headers depend on the scheme, which the bytes don't show."""
     settings.SECURE_HSTS_SECONDS = 600
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     door = Door()
@@ -479,7 +479,7 @@ def test_requests_that_are_not_a_plain_cast_in_one_piece_are_parsed(
 ) -> None:
     sent = ballot(poll)
     whole, raw_lane = in_bytes(sent), door.ways.raw_lane
-    door.cast(sent)  # from here on the rules are known
+    door.cast(sent)  # so that the rules are cached
     odd = [
         whole[:-1],
         whole + b"P",
@@ -524,7 +524,7 @@ def test_an_invalid_content_length_is_passed_to_django(door: Door, length: bytes
     assert door.lane.read_headers([*headers, (b"content-length", b"2")], None, secure=False)[1] == 2
 
 
-# --- what goes wrong behind the lane ---
+# --- errors behind the lane ---
 
 
 def failing(error: Exception) -> Callable[..., Any]:

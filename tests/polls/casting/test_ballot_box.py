@@ -1,4 +1,4 @@
-"""The one way in: what comes in and what is answered, whatever lane is in front."""
+"""Casting a ballot, whatever lane the request came by."""
 
 import uuid
 from collections import Counter
@@ -122,7 +122,7 @@ class TestCasting:
         lifecycle.open_poll(poll.pk)
 
         def keep_old() -> None:
-            """As in another process, which has not heard of the reset."""
+            """As in another process, which doesn't know of the reset."""
             poll_rules._cache[poll.code] = (poll_rules.time.monotonic(), kept)
 
         keep_old()
@@ -151,7 +151,7 @@ class TestCasting:
         assert check_books(poll) == {(1, "ballots"): 3, (1, "1"): 3}
 
     def test_a_waiting_cast_holds_no_database_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Or, with a pool, as many waiting casts as it has connections would wait for ever."""
+        """Otherwise waiting casts could use up the pool, and the append would never get a connection."""
         poll, held = open_poll(), []
         settle = log_writer._wait_for
 

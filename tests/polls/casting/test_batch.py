@@ -1,4 +1,4 @@
-"""Batches of an API client: one outcome a ballot, in the order sent."""
+"""Batches of an API client: an outcome for each ballot, in the order sent."""
 
 import json
 import uuid
@@ -94,7 +94,7 @@ class TestBatches:
         write, refusals = log.append, ["overloaded", "outcome_unknown", "unavailable", "log_inconsistent"]
 
         def fail_in_part(ballots: Any, expected: Any) -> Any:
-            """Every other ballot is for a part of the log that fails."""
+            """Every second ballot belongs to a partition that fails."""
             outcomes: list[Outcome] = []
             for index, outcome in enumerate(write(ballots[::2], expected)):
                 outcomes += (outcome, Outcome(refusals[index]))

@@ -1,4 +1,4 @@
-"""Casts of an event loop: gathered in groups, bounded, and none kept waiting or told of another's outcome."""
+"""The cast queue: groups, limits, deadlines, and each cast gets its own outcome."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ def ballot(number: int) -> NewBallot:
 
 
 class Store:
-    """What a cast queue submits to: the test says when a group comes back, and as what."""
+    """The append queue behind a cast queue: the test decides when a group is answered, and how."""
 
     def __init__(self) -> None:
         self.groups: list[tuple[list[int], Future[list[Outcome]]]] = []
@@ -36,11 +36,11 @@ class Store:
         return [numbers for numbers, _ in self.groups]
 
     def begin(self, group: int) -> None:
-        """From here on it can't be cancelled: it is being written."""
+        """Begin to write a group: it can't be cancelled any more."""
         assert self.groups[group][1].set_running_or_notify_cancel()
 
     def give_back(self, group: int, *codes: str) -> None:
-        """The outcome of ballot n is of round n, so that mix-ups show."""
+        """Answer a group. The outcome of ballot n has round n, so that mix-ups show."""
         numbers, future = self.groups[group]
         outcomes = zip(codes or ["accepted"] * len(numbers), numbers, strict=True)
         future.set_result([Outcome(code, number) for code, number in outcomes])
@@ -83,7 +83,7 @@ def pass_deadline(settings: Any, clock: Clock) -> Callable[[], None]:
 
 
 async def turn() -> None:
-    """Let the loop do what is due, and what follows from that."""
+    """Let the loop run everything that is due."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -158,7 +158,7 @@ async def test_outcomes_may_come_from_another_thread(box: CastQueue, store: Stor
     assert (await outcome).round == 1
 
 
-# --- bounds ---
+# --- limits ---
 
 
 async def test_the_queue_is_full_at_its_limit_and_reports_refusals(
@@ -174,7 +174,7 @@ async def test_the_queue_is_full_at_its_limit_and_reports_refusals(
     assert box.full
     assert backpressure.is_refusing(), "the floors above hear of it"
     await turn()
-    assert box.full  # those under way count too
+    assert box.full  # casts in flight count too
     store.give_back(0)
     await turn()
     assert not box.full
@@ -195,7 +195,7 @@ async def test_a_burst_may_fill_the_queue_but_a_standing_queue_is_kept_short(
         box.cast(ballot(number))
     assert not box.full
     box.cast(ballot(99))
-    assert box.full  # so soon after the last one it is still the same crowd
+    assert box.full  # still the same overload, so soon after the last refusal
     clock.now += cast_queue.STANDING_QUEUE_SECONDS + cast_queue.RECOVERY_SECONDS + 0.2
     await turn()
     store.give_back(1)
@@ -222,7 +222,7 @@ async def test_the_standing_limit_follows_the_lag_of_the_event_loop(box: CastQue
 
 
 async def test_a_cast_that_was_held_up_finds_the_queue_full(settings: Any, store: Store) -> None:
-    """Who was let in and then waited, say for the poll's rules, must not come on top of the limit."""
+    """A cast may be delayed after the check, by loading rules. Then it must not exceed the limit."""
     settings.CAST_QUEUE_LIMIT = 2
     box = CastQueue(store.submit)
     waiting = [box.cast(ballot(1)), box.cast(ballot(2))]
@@ -235,7 +235,7 @@ async def test_a_cast_that_was_held_up_finds_the_queue_full(settings: Any, store
     assert rounds(waiting) == [1, 2]
 
 
-# --- what goes wrong ---
+# --- errors ---
 
 
 async def test_each_cast_gets_its_own_outcome(box: CastQueue, store: Store) -> None:
@@ -284,7 +284,7 @@ async def test_cancelled_casts_are_not_answered_and_the_others_are(box: CastQueu
     assert codes([there_too]) == ["log_inconsistent"]
 
 
-# --- what takes too long ---
+# --- deadlines ---
 
 
 async def test_after_the_deadline_casts_in_flight_are_unknown_and_queued_ones_unwritten(
@@ -305,7 +305,7 @@ async def test_after_the_deadline_casts_in_flight_are_unknown_and_queued_ones_un
 async def test_a_group_that_still_waits_at_the_deadline_is_cancelled(
     box: CastQueue, store: Store, pass_deadline: Callable[[], None]
 ) -> None:
-    """The coalescer has it in its queue still, behind what API clients sent."""
+    """It is still in the append queue, behind batches of API clients."""
     outcome = box.cast(ballot(1))
     await turn()
     pass_deadline()
@@ -323,7 +323,7 @@ async def test_a_group_that_still_waits_at_the_deadline_is_cancelled(
 async def test_a_late_group_answers_for_no_other_group(
     box: CastQueue, store: Store, pass_deadline: Callable[[], None], size: int
 ) -> None:
-    """Else a ballot would be acknowledged by what became of another."""
+    """Otherwise a ballot could be acknowledged with another one's outcome."""
     late = box.cast(ballot(1))
     await turn()
     store.begin(0)
@@ -337,7 +337,7 @@ async def test_a_late_group_answers_for_no_other_group(
     assert not any(outcome.done() for outcome in after)
     following = box.cast(ballot(4))
     await turn()
-    assert len(store.sent) == 2  # and lets no other group overtake
+    assert len(store.sent) == 2  # and starts no other group early
     store.give_back(1)
     await turn()
     assert rounds(after) == [2, 3][:size]
@@ -349,7 +349,7 @@ async def test_a_late_group_answers_for_no_other_group(
 async def test_the_deadline_includes_the_wait_for_the_previous_group(
     box: CastQueue, store: Store, clock: Clock, settings: Any
 ) -> None:
-    """The time that a ballot spent in the queue counts."""
+    """The time in the queue counts."""
     settings.CAST_DEADLINE_SECONDS = 100
     box.cast(ballot(1))
     await turn()
@@ -388,7 +388,7 @@ async def test_each_later_cast_has_its_own_deadline(
 def test_an_answer_after_the_end_of_the_loop_is_ignored(
     store: Store, caplog: pytest.LogCaptureFixture, taken_back: bool
 ) -> None:
-    """It comes back on the append queue's thread, which has others to answer."""
+    """The answer arrives on the append queue's thread, which has others to answer."""
 
     async def cast() -> None:
         CastQueue(store.submit).cast(ballot(1))

@@ -1,4 +1,4 @@
-"""The lane ahead of Django answers byte for byte what Django would: the same requests go down both ways."""
+"""Differential test: the lanes answer byte for byte as Django does."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 HOST = b"vote.example"
 IDS = [str(uuid.UUID(int=number + 1)) for number in range(8)]
 HSTS = {"SECURE_HSTS_SECONDS": 600}
-#: What of the settings decides about headers.
+#: The settings that decide about headers.
 SETTINGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "https": HSTS | {"SECURE_CROSS_ORIGIN_OPENER_POLICY": "same-origin"},
@@ -54,7 +54,7 @@ STATES = (
 
 
 class World:
-    """Polls in every state, voters who come again, and API keys with and without the scope."""
+    """Polls in every state, voters who return, and API keys with and without the scope."""
 
     def __init__(self) -> None:
         self.codes = {state: self._poll(state).code for state in STATES}
@@ -114,20 +114,20 @@ def world(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     settings.ALLOWED_HOSTS = [HOST.decode(), ".halls.example"]
     settings.TRUSTED_ORIGINS = ["https://trusted.example"]
     poll_rules.clear_cache()
-    # What has no ballot_id gets one of ours, which the other way must get too.
+    # A ballot without a ballot_id gets a new one. Both ways must get the same.
     world = World()
     monkeypatch.setattr(ballot_box, "uuid", SimpleNamespace(UUID=uuid.UUID, uuid4=lambda: world.made_id))
-    logging.disable(logging.CRITICAL)  # of what is refused Django logs a lot
+    logging.disable(logging.CRITICAL)  # Django logs refused requests
     yield world
     logging.disable(logging.NOTSET)
     world.runner.close()
 
 
-# --- what is sent ---
+# --- requests ---
 
 
 def cast_headers(voter: str, body: bytes) -> Headers:
-    """What a page of ours sends."""
+    """The headers that our page sends."""
     return [
         (b"host", HOST),
         (b"content-type", b"application/json"),
@@ -141,7 +141,7 @@ mostly = st.integers(0, 99)
 
 
 def usually(usual: Any, *odd: Any, percent: int = 88) -> st.SearchStrategy[Any]:
-    """`usual` most of the time, else one of the others; values or strategies."""
+    """Draw `usual` most of the time, else one of the others; values or strategies."""
     options = [each if isinstance(each, st.SearchStrategy) else st.just(each) for each in (usual, *odd)]
     return mostly.flatmap(lambda roll: options[0] if roll < percent else st.one_of(options[1:]))
 
@@ -416,13 +416,13 @@ def send_many(world: World, many: int) -> None:
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # another thread of ours does
 def test_generated_requests_get_the_same_response_both_ways(world: World) -> None:
     send_many(world, EXAMPLES or 300)
-    # And it wasn't all refused on the doorstep.
+    # Not all of them were refused early.
     assert min(world.seen[way] for way in ("lane 202", "lane 409 already_voted", "passed on 202")) > 2
     assert world.ways.taken > 50
 
 
 def one_oddity(world: World, body: bytes) -> Iterator[Sent]:
-    """A page's request with one thing odd about it."""
+    """Our page's request, with one oddity at a time."""
     path, usual = f"{POLLS}{world.codes['open']}/ballots/", dict(cast_headers(identity.new_cookie(), body))
     odd: dict[bytes, list[list[bytes]]] = {
         b"content-type": CONTENT_TYPES,
@@ -469,7 +469,7 @@ def test_headers_follow_the_settings(setting: str, settings: Any, request: pytes
     world: World = request.getfixturevalue("world")
     proxies = [None, b"https", b"http", b" https ,http", b"http,https", b""]
     languages = [None, b"en", b"de-DE,de;q=0.9", b"fr"]
-    # Which language is asked for and how a request came have nothing to do with each other.
+    # Languages and schemes are independent, so not every combination is tried.
     ways = {*product(("http", "https"), proxies, [None]), *product(["http"], [None, b"https"], languages)}
     for (scheme, proxy, language), selection in product(sorted(ways, key=repr), (1, 99)):
         headers = cast_headers(identity.new_cookie(), b'{"selections": [%d]}' % selection)

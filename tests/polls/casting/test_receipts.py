@@ -1,4 +1,4 @@
-"""A receipt proves that a ballot was accepted, and says nothing of what it marks."""
+"""A receipt proves that a ballot was accepted, and says nothing about the selection."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def test_each_ballot_has_one_receipt_of_its_own() -> None:
     receipts = {make_receipt(*each) for each in [(1, 1, VOTER, BALLOT), *others]}
     assert len(receipts) == 5
     assert {len(receipt) for receipt in receipts} == {72}
-    # Nothing in common shows: neither the poll nor the voter can be read off two of them.
+    # Receipts have no common part, so neither poll nor voter can be recognised.
     assert len({receipt[:8] for receipt in receipts} | {receipt[-8:] for receipt in receipts}) == 10
 
 
@@ -76,7 +76,7 @@ class TestStatus:
         assert status(first) == "counted"
         second = new_ballot(poll, 0, 2, replaces=first.ballot_id)
         append(second)
-        # The screen still shows the first one.
+        # The second one isn't counted yet.
         assert (status(first), status(second)) == ("counted", "accepted")
         count()
         assert (status(first), status(second)) == ("replaced", "counted")
@@ -117,7 +117,7 @@ class TestStatus:
         assert status(ballot) == "replaced"
 
     def test_a_receipt_without_a_ballot_is_not_found(self) -> None:
-        """Its seal is ours, yet no ballot was accepted under it, or the log lost it."""
+        """The receipt is authentic, but its ballot is neither in the log nor counted."""
         poll = open_poll()
         with pytest.raises(ReceiptNotFound):
             status(new_ballot(poll, 0, 1))

@@ -1,4 +1,4 @@
-"""Requests that are no valid cast: each is refused with its code, and nothing is written."""
+"""Invalid requests: each is refused with its code, and nothing is written."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ def _no_rules_kept() -> None:
 @pytest.mark.full_only
 @pytest.mark.django_db
 class TestBadInput:
-    """Each with its code, and nothing written. No step of it reaches the log."""
+    """None of these reaches the log."""
 
     @pytest.fixture
     def poll(self) -> Poll:

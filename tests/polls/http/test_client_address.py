@@ -1,4 +1,4 @@
-"""The client's address, and which proxies are believed."""
+"""The client's address, and which proxies are trusted to tell it."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from polls.http.client_address import client_address
         ([], "203.0.113.7", "198.51.100.1", "203.0.113.7"),
         (["192.0.2.1"], "192.0.2.1", "198.51.100.1", "198.51.100.1"),
         (["192.0.2.1"], "192.0.2.2", "198.51.100.1", "192.0.2.2"),
-        # What the client itself has written stands before what our proxy has added.
+        # The client's own entries come before the one that our proxy adds.
         (["192.0.2.1"], "192.0.2.1", "127.0.0.1, 198.51.100.1", "198.51.100.1"),
         (["192.0.2.0/24"], "192.0.2.1", "198.51.100.1, 192.0.2.9", "198.51.100.1"),
         (["192.0.2.1"], "192.0.2.1", "198.51.100.1, rubbish", "192.0.2.1"),
@@ -23,7 +23,7 @@ from polls.http.client_address import client_address
         (["192.0.2.1"], "::ffff:192.0.2.1", "198.51.100.1", "198.51.100.1"),
         (["192.0.2.1"], "192.0.2.1", "", "192.0.2.1"),
         (["*"], "192.0.2.1", "198.51.100.1", "198.51.100.1"),
-        # What can't be an address ends the chain, however long it is; so does a chain that nobody has.
+        # A text that isn't an address ends the chain, and so does an absurdly long chain.
         (["192.0.2.1"], "192.0.2.1", "9" * 60_000, "192.0.2.1"),
         (["192.0.2.1"], "192.0.2.1", "127.0.0.1," * 6000 + "198.51.100.1", "198.51.100.1"),
         (["*"], "192.0.2.1", "203.0.113.7," + ",".join(["198.51.100.1"] * 60), "198.51.100.1"),

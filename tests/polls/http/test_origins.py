@@ -1,4 +1,4 @@
-"""One rule for which page may act, at every door that a browser comes by."""
+"""One rule for origins, on every lane and connection that a browser can use."""
 
 import asyncio
 from typing import Any
@@ -24,7 +24,7 @@ HOST = "vote.example:8443"
         ("HTTP://Vote.Example:8443", False, True),
         ("https://vote.example:8443", True, True),
         ("https://trusted.example", False, True),
-        # The same host, and another scheme: somebody else may answer there.
+        # The same host with another scheme: another server may answer there.
         ("https://vote.example:8443", False, False),
         ("http://vote.example:8443", True, False),
         ("http://trusted.example", False, False),
@@ -63,7 +63,7 @@ def test_several_origins_are_foreign() -> None:
 def test_casts_follow_the_origin_rule_on_every_lane(
     settings: Any, scheme: str, told: bytes | None, origin: bytes, ours: bool
 ) -> None:
-    """`compare` sends it to Django's view, to the lane, and as bytes, and wants one answer."""
+    """`compare` sends the request to Django's view, to the ASGI lane and to the raw HTTP lane."""
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     poll = make_poll(open=True)
     body = b'{"selections": [1], "ballot_id": "00000000-0000-0000-0000-000000000001"}'
@@ -104,7 +104,7 @@ def test_the_refusal_hints_at_a_proxy_that_does_not_tell_the_scheme() -> None:
 def test_a_trusted_proxy_tells_the_scheme_by_x_forwarded_proto(
     settings: Any, peer: str, told: bytes, origin: bytes, ours: bool
 ) -> None:
-    """As uvicorn has it for requests that it parses, and Daphne for all but WebSockets."""
+    """Like uvicorn for requests that it parses, and Daphne for all but WebSockets."""
     settings.TRUSTED_PROXIES = ["192.0.2.1"]
     poll, body = make_poll(open=True), b'{"selections": [1]}'
     get_rules(poll.code)
@@ -132,7 +132,7 @@ def test_a_trusted_proxy_tells_the_scheme_by_x_forwarded_proto(
         ({}, False),
         ({"scheme": "https"}, True),
         ({"scheme": "wss"}, True),
-        # Daphne says no scheme of a WebSocket.
+        # Daphne sets no scheme for WebSockets.
         ({"client": ("192.0.2.1", 1), "headers": [(b"x-forwarded-proto", b"https")]}, True),
         ({"client": ("203.0.113.7", 1), "headers": [(b"x-forwarded-proto", b"https")]}, False),
         ({"client": None, "headers": [(b"x-forwarded-proto", b"https")]}, False),

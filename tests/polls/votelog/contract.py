@@ -1,4 +1,4 @@
-"""What every vote log backend promises: one suite, which each backend's test file runs on its own log.
+"""The contract suite of vote logs: each backend's tests run it on their own log.
 
 A subclass gives the fixtures `log`, an empty log with its heads made, and `store_now`, the store's clock.
 """
@@ -72,7 +72,7 @@ def codes(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def read(log: VoteLog, partition: int, after: int, limit: int) -> list[Entry]:
-    """One by one; a block that begins within the limit comes whole, so `limit` is the least."""
+    """Read entries one by one: at least `limit`, since blocks are read whole."""
     return entries_of(log.read(partition, after, limit))
 
 
@@ -85,7 +85,7 @@ def ballots(log: VoteLog) -> list[Entry]:
 
 
 def check_outcomes(log: VoteLog, batch: Sequence[NewBallot], outcomes: Sequence[Outcome]) -> None:
-    """Accepted ballots are in the log once, refused ones aren't; of an unknown outcome either may hold."""
+    """Check that accepted ballots are in the log once and refused ones aren't; unknown ones may be."""
     written = Counter(entry.voter_key + entry.ballot_id for entry in ballots(log))
     for one, outcome in zip(batch, outcomes, strict=True):
         times = written[one.voter_key + one.ballot_id]
@@ -105,7 +105,7 @@ class VoteLogContract:
 
     def test_the_clock_is_that_of_the_store(self, log: VoteLog, store_now: Callable[[], int]) -> None:
         before, now, after = store_now(), log.clock(), store_now()
-        assert before - 1 <= now <= after + 1  # the one may round what the other cuts
+        assert before - 1 <= now <= after + 1  # one may round, the other truncate
 
     def test_an_accepted_ballot_is_written_in_full(self, log: VoteLog, store_now: Callable[[], int]) -> None:
         open_gate(log)
@@ -176,7 +176,7 @@ class VoteLogContract:
         self, log: VoteLog, store_now: Callable[[], int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = store_now()
-        monkeypatch.setattr(time, "time", lambda: 0.0)  # ours doesn't matter
+        monkeypatch.setattr(time, "time", lambda: 0.0)  # our own clock must not matter
         windows = {
             1: Gate(1, open=True, opens_at=now + HOUR),
             2: Gate(1, open=True, closes_at=now - 1),
@@ -215,7 +215,7 @@ class VoteLogContract:
         ]
 
     def test_a_first_ballot_may_name_one_that_was_never_accepted(self, log: VoteLog) -> None:
-        """A page whose first ballot was refused may still think it is there."""
+        """A page may believe that its refused first ballot was accepted."""
         open_gate(log, revote=True)
         assert append(log, ballot(number=2, replaces=1)) == [NEW]
         assert ballots(log)[0].replaces is None
@@ -377,7 +377,7 @@ class VoteLogContract:
         assert len(ballots(log)) == 40
         assert all(log.find(POLL, 1, voter(number)) is None for number in range(500))
         assert log.find(8, 1, voter(3)) == ballot().ballot_id
-        # Everything else is as it was: positions, markers, gates; and other polls' voters.
+        # Positions, markers, gates and the voters of other polls are unchanged.
         assert (log.heads(), log.close(POLL, 1)) == (heads, markers)
         assert codes(append(log, ballot(99))) == ["poll_not_open"]
         assert codes(append(log, ballot(3, number=2, poll=8))) == ["already_voted"]
@@ -386,7 +386,7 @@ class VoteLogContract:
             assert behind == {
                 b.voter_key for b in late if partition_of(8, b.voter_key, log.partitions) == partition
             }
-        # Whoever comes in the next round is new, and known from then on.
+        # In the next round the same voters are new, and known from then on.
         open_gate(log, round=2)
         assert codes(append(log, ballot(3, round=2))) == ["accepted"]
         assert codes(append(log, ballot(3, number=5, round=2))) == ["already_voted"]
@@ -450,7 +450,7 @@ class VoteLogContract:
         assert codes(append(log, ballot(round=2))) == ["accepted"]
 
     def test_an_opening_needs_no_reset_before_it(self, log: VoteLog) -> None:
-        """A reset whose gates were never set, and then the next round opens."""
+        """The gates of a reset may have failed to be set before the next round opens."""
         open_gate(log, 1)
         open_gate(log, 2)
         assert codes(append(log, ballot(round=1), ballot(round=2))) == ["round_changed", "accepted"]
@@ -490,7 +490,7 @@ class VoteLogContract:
         log.close(POLL, 1)
         assert codes(append(log, ballot(), ballot(poll=8))) == ["poll_not_open", "accepted"]
 
-    # --- a log that is not the one we know ---
+    # --- a log that isn't ours ---
 
     def test_a_log_of_another_generation_accepts_nothing(self, log: VoteLog) -> None:
         open_gate(log)
@@ -510,12 +510,12 @@ class VoteLogContract:
         assert codes(log.append([ballot()], {})) == ["log_inconsistent"]
         assert ballots(log) == []
 
-    # --- what an outcome says is true of its own ballot, whatever becomes of the others ---
+    # --- each outcome is about its own ballot only ---
 
     def test_a_full_backlog_refuses_new_ballots_and_answers_retries(
         self, log: VoteLog, settings: Any
     ) -> None:
-        """Who had no answer to an accepted ballot, and sends it again, must not hear that it isn't in."""
+        """A retry of an accepted ballot must not be told that it wasn't written."""
         settings.BACKLOG_LIMIT = log.partitions  # one uncounted entry each
         open_gate(log, revote=True)
         open_gate(log, poll=8)
@@ -596,7 +596,7 @@ class VoteLogContract:
         ]
         assert [entry.position for entry in ballots(log)] == [101]
 
-    # --- all at once ---
+    # --- concurrency ---
 
     @pytest.mark.django_db(transaction=True)
     def test_copies_of_a_ballot_at_once_count_once(self, log: VoteLog) -> None:

@@ -1,4 +1,4 @@
-"""The rules are written twice, in Python and in Lua: the same cases must come to the same end."""
+"""The decision on a ballot is implemented in Python and in Lua: both must agree."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,7 +26,7 @@ from tests.servers import Redis
 
 POLL, VOTER = 5, b"v" * 16
 PAST, FUTURE = 1_000, 4_000_000_000_000
-NOW = 2_000_000_000_000  # any time between the two, as the store's is
+NOW = 2_000_000_000_000  # any time between the two
 PREFIX = "decide"
 
 rounds = st.sampled_from([1, 2, 3, 255, 256, 32_767])
@@ -56,7 +56,7 @@ ballots = st.builds(
 def decided(
     gate: Gate | None, known: Sequence[Claimed], batch: Sequence[NewBallot]
 ) -> tuple[list[Outcome], list[Claimed], list[bytes | None]]:
-    """The outcomes by `decide`, the claim that is left, and what each new entry replaces."""
+    """Apply `decide`; return the outcomes, the resulting claim, and what each new entry replaces."""
     known = list(known)
     outcomes, replaced = [], []
     for ballot in batch:
@@ -71,7 +71,7 @@ def decided(
 
 
 class InRedis:
-    """One voter's claim and one poll's gate, set and read as they lie in Redis."""
+    """One voter's claim and one poll's gate, set and read directly in Redis."""
 
     def __init__(self, server: Redis) -> None:
         self.log = RedisVoteLog(server.url(), prefix=PREFIX, partitions=1)
@@ -83,7 +83,7 @@ class InRedis:
     ) -> tuple[list[Outcome], list[Claimed], list[bytes | None]]:
         pipe: Any = self.client.pipeline()
         claims = f"claims:{POLL}"
-        self.log._heads.written.clear()  # another log each time, and not an older copy of the last one
+        self.log._heads.written.clear()  # it is another log each time, not an older copy
         pipe.delete(*(f"{self.tag}:{kind}" for kind in ("log", "head", "gates", claims, f"{claims}:0")))
         pipe.hset(f"{self.tag}:head", mapping={"generation": "g", "position": 0, "format": "2"})
         if gate:

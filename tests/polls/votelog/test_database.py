@@ -61,7 +61,7 @@ class TestDatabaseVoteLog(VoteLogContract):
 
     @pytest.mark.django_db(transaction=True)
     def test_a_rolled_back_append_leaves_nothing_behind(self, log: VoteLog) -> None:
-        """As when the process is killed before the commit: the same ballot is new the next time."""
+        """As when the process is killed before the commit: a retry of the ballot is new."""
         open_gate(log)
         with transaction.atomic():
             append(log, ballot(1))

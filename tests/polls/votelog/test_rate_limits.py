@@ -1,4 +1,4 @@
-"""Rate limits: what a cast counts for, who is turned away, and what the stores count."""
+"""Rate limits: what a cast counts for, which casts are refused, and what the stores count."""
 
 import itertools
 import time
@@ -19,7 +19,7 @@ from tests.servers import Redis
 
 HOME, NEIGHBOUR, ELSEWHERE = "203.0.113.7", "203.0.113.99", "198.51.100.7"
 
-#: Seconds: so many that no window ends while a test runs.
+#: Seconds: so long that no window ends during a test.
 WINDOW = 10_000_000
 
 Count = Callable[..., None]
@@ -43,7 +43,7 @@ def cast(
 
 @pytest.fixture(params=["here", pytest.param("redis", marks=pytest.mark.full_only)])
 def count(request: pytest.FixtureRequest) -> Count:
-    """Casts of a batch are counted, by this process or by Redis."""
+    """Count the casts of a batch, in this process or in Redis."""
     if request.param == "here":
         return rate_limits.SlidingWindows().count
     server: Redis = request.getfixturevalue("redis_server")
@@ -135,7 +135,7 @@ def test_without_an_address_or_a_salt_only_the_voter_counts() -> None:
     assert len(cast()) == 1
 
 
-# --- counting, and turning away ---
+# --- counting and refusing ---
 
 
 def test_the_last_cast_within_the_limit_is_taken_and_the_next_refused(count: Count) -> None:
@@ -197,7 +197,7 @@ def test_the_previous_window_counts_in_proportion(monkeypatch: pytest.MonkeyPatc
     windows.count([cast(voter=n) for n in range(10)])
     now = 661.0  # a second into the next minute
     assert windows.count([cast(voter=11)]) != []
-    now = 715.0  # most of what came before is out of reach
+    now = 715.0  # most of the previous window no longer counts
     assert windows.count([cast(voter=12)]) == []
     now = 1000.0
     assert windows.count([cast(voter=n) for n in range(20, 30)]) == []
@@ -222,7 +222,7 @@ def test_a_limit_is_exceeded_by_at_most_one_batch(casts: list[tuple[int, int]]) 
     assert all(times <= 10 + batch for times in through.values())
 
 
-# --- what Redis keeps of it ---
+# --- what Redis stores ---
 
 
 @pytest.mark.parametrize("count", ["redis"], indirect=True)
@@ -251,7 +251,7 @@ def test_ballots_are_accepted_even_if_limits_cannot_be_counted(redis_server: Red
     make(log)
     open_gate(log)
     with redis_server.client() as client:
-        # Whatever the windows' names are: they are of the wrong type.
+        # The keys of the current and the next window have the wrong type.
         window = int(client.time()[0]) // WINDOW
         for near in (window, window + 1):
             client.set(f"broken:{{limits}}:v:{near}", "no hash")
@@ -260,7 +260,7 @@ def test_ballots_are_accepted_even_if_limits_cannot_be_counted(redis_server: Red
     assert outcome.code == "accepted"
 
 
-# --- the backlog has an end ---
+# --- the limit of the backlog ---
 
 
 def test_a_full_backlog_accepts_ballots_again_once_it_shrinks(settings: Any, redis_server: Redis) -> None:

@@ -1,4 +1,4 @@
-"""A Redis vote log for these tests."""
+"""An empty Redis vote log."""
 
 import pytest
 

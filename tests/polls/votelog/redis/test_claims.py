@@ -1,4 +1,4 @@
-"""Claims in Redis: small hashes that grow by linear hashing; none is lost or doubled on the way."""
+"""Claims in Redis: small hashes that grow by linear hashing, without losing or duplicating a claim."""
 
 import random
 import uuid
@@ -26,7 +26,7 @@ from tests.polls.votelog.contract import (
 )
 from tests.servers import Redis
 
-BUCKET = 96  # claims a hash on average, as in landslide.lua
+BUCKET = 96  # claims per hash on average, as in landslide.lua
 PARTITIONS = 2
 
 
@@ -44,7 +44,7 @@ def store(redis_server: Redis) -> Iterable[redis.Redis]:
 
 
 def crowd(count: int, *, seed: int = 1, poll: int = POLL) -> list[NewBallot]:
-    """First ballots of so many voters, whose keys are as even as keyed hashes are."""
+    """First ballots of `count` voters, with evenly distributed keys."""
     chance = random.Random(seed)
     return [
         NewBallot(poll, chance.randbytes(16), chance.randbytes(16), str(1 + number % 3), round=1)
@@ -62,7 +62,7 @@ def found(log: RedisVoteLog, ballots: Iterable[NewBallot]) -> bool:
 
 
 def meta(store: redis.Redis, partition: int, poll: int = POLL) -> tuple[int, int]:
-    """(claims, buckets) as the Function keeps them."""
+    """Return the Function's (claims, buckets) of a partition."""
     count, buckets = store.hmget(f"test:{{{partition}}}:claims:{poll}", ["count", "buckets"])  # type: ignore[misc]
     return int(count or 0), int(buckets or 1)
 
@@ -73,7 +73,7 @@ def buckets(store: redis.Redis, partition: int, poll: int = POLL) -> dict[int, d
 
 
 def check_buckets(store: redis.Redis, ballots: list[NewBallot], poll: int = POLL) -> None:
-    """Each voter's claim is there once, and there are as many buckets as claims need."""
+    """Check that each voter's claim exists once, and that there are enough buckets."""
     for partition in range(PARTITIONS):
         own = {
             one.voter_key[-8:]
@@ -117,7 +117,7 @@ def test_claims_grow_the_same_in_batches_of_any_size(
 
 
 def test_voters_whose_claims_share_one_bucket(log: RedisVoteLog, store: redis.Redis) -> None:
-    """Nothing but luck makes hashes even; without it the log is slower, never wrong."""
+    """Uneven hashes make the log slower, never wrong."""
     open_gate(log)
     ballots = [
         NewBallot(POLL, bytes(8) + number.to_bytes(4, "big") + bytes(4), number.to_bytes(16, "big"), "1")
@@ -178,7 +178,7 @@ def test_restored_claims_equal_the_original_ones(log: RedisVoteLog, store: redis
         log.rebuild(partition, known(log)[partition], {POLL: Gate(1, open=True)})
         for start in range(0, len(rows), 700):
             log.restore_claims(partition, rows[start : start + 700])
-        log.restore_claims(partition, rows[:10])  # as after a lost answer
+        log.restore_claims(partition, rows[:10])  # as after a lost reply
     check_buckets(store, ballots)
     assert found(log, ballots)
     assert set(append_all(log, ballots)) == {AGAIN}
@@ -225,14 +225,14 @@ def test_a_log_in_another_format_is_refused(
     assert GENERATION not in {log.head(partition).generation for partition in range(PARTITIONS)}  # type: ignore[union-attr]
 
 
-# --- a failure in the middle ---
+# --- errors during an append ---
 
 
 @pytest.mark.parametrize("broken", ["log", "claims:8:0", "claims:8", "gates"])
 def test_an_error_during_an_append_leaves_log_and_head_consistent(
     log: RedisVoteLog, store: redis.Redis, broken: str
 ) -> None:
-    """What was written before it stays; the same ballots again settle the rest, and none is in twice."""
+    """What was written before stays. A retry settles the rest, and no ballot is written twice."""
     for poll in (7, 8, 9):
         open_gate(log, poll=poll)
     ballots = [one for poll in (7, 8, 9) for one in crowd(40, seed=poll, poll=poll)]
@@ -257,7 +257,7 @@ def test_an_error_during_an_append_leaves_log_and_head_consistent(
 def test_an_error_while_a_bucket_is_split_loses_no_claim(log: RedisVoteLog, store: redis.Redis) -> None:
     open_gate(log)
     ballots = crowd(900)
-    store.set("test:{0}:claims:7:3", "of another kind")  # splits of the same call have gone well before it
+    store.set("test:{0}:claims:7:3", "of another kind")  # earlier splits of the same call succeed
     assert set(codes(append(log, *ballots))) == {"accepted", "outcome_unknown"}
     store.delete("test:{0}:claims:7:3")
     check_log(log)
@@ -274,11 +274,11 @@ def check_log(log: RedisVoteLog) -> None:
         assert [entry.position for entry in listed] == list(range(1, heads[partition].position + 1))
 
 
-# --- what a call may hold ---
+# --- the contents of a call ---
 
 
 def test_a_nil_uuid_is_a_ballot_id_like_any_other(log: RedisVoteLog) -> None:
-    """Also where it is replaced: an empty column mustn't be taken for it."""
+    """Also when it is replaced: an empty column doesn't mean a nil UUID."""
     open_gate(log, revote=True)
     nil, other, third = bytes(16), b"o" * 16, b"t" * 16
     voter = b"v" * 16
@@ -298,7 +298,7 @@ def test_a_nil_uuid_is_a_ballot_id_like_any_other(log: RedisVoteLog) -> None:
 
 
 def test_an_entry_has_columns_of_accepted_ballots_only(log: RedisVoteLog) -> None:
-    """Accepted, repeated and refused ballots of several polls in one call: each keeps what is its own."""
+    """A call with accepted, repeated and refused ballots of several polls mixes up none of their columns."""
     for poll in (7, 8):
         open_gate(log, poll=poll, revote=True)
     append(log, *crowd(60)[:30], *crowd(60, seed=8, poll=8)[:30])

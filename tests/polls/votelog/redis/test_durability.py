@@ -1,4 +1,4 @@
-"""A Redis that would lose acknowledged ballots is refused, with a hint what to set."""
+"""A Redis that could lose acknowledged ballots is refused, with a hint what to set."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +11,6 @@ from tests.servers import Redis
 
 
 class TestDurability:
-    """A Redis that would lose acknowledged ballots is refused, with what to set."""
-
     def refusal(self, server: Redis) -> LogUnsuitable:
         with pytest.raises(LogUnsuitable) as caught:
             RedisVoteLog(server.url()).verify()

@@ -1,4 +1,4 @@
-"""Calls of the Redis Function whose replies are lost."""
+"""Calls of the Redis Function whose replies get lost."""
 
 import contextlib
 import socket
@@ -26,14 +26,14 @@ from tests.servers import Redis
 
 
 class LossyConnection:
-    """A way to Redis that once swallows an answer and hangs up: the call has run, and nobody knows."""
+    """A proxy to Redis that loses a reply and closes the connection, after the call has run."""
 
     def __init__(self, server: Redis) -> None:
         self._to = server.port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.lost = 0
         self.lose_next = False
-        self.lets_through = 0.0  # of the answer that it swallows
+        self.lets_through = 0.0  # the share of the lost reply that still arrives
         self.then: Callable[[], Any] = lambda: None  # before it hangs up
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -77,7 +77,7 @@ class LossyConnection:
         except OSError:
             pass
         finally:
-            # Shut, not only closed: the other thread waits in recv, which keeps a socket open.
+            # Shut down, not only closed: the other thread blocks in recv, which keeps the socket open.
             for end in (source, target):
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
@@ -101,7 +101,7 @@ class TestLostReply:
     def test_repeating_an_append_duplicates_nothing(
         self, log: VoteLog, way: LossyConnection, lets_through: float
     ) -> None:
-        """Also where the answers of some partitions came through."""
+        """Also if the replies of some partitions arrived."""
         way.lets_through = lets_through
         open_gate(log, revote=True)
         way.lose_next = True
@@ -133,7 +133,7 @@ class TestLostReply:
             meanwhile: list[Callable[[], Any]] = [
                 lambda: client.config_set("maxmemory", "1mb"),
                 lambda: name_it("ffffffff"),
-                client.function_flush,  # so that the log has to be compared with what the database knows
+                client.function_flush,  # so that the log has to be compared again
             ]
             for start, way.then in zip((0, 30, 60), meanwhile, strict=True):
                 way.lose_next = True

@@ -1,4 +1,4 @@
-"""Which Redis log is the one that this process and the database know."""
+"""Recognising the log that this process and the database know, and refusing older copies of it."""
 
 import shutil
 import uuid
@@ -39,7 +39,7 @@ class TestHeads:
         for first in (0, 10, 20):
             log.append([ballot(number) for number in range(first, first + 10)], known(log, 100))
         log.close(POLL, 1)
-        # Whole blocks go: 101 to 110, to 120, to 130, and the marker at 131.
+        # Whole blocks are deleted: up to 110, 120, 130, and the marker at 131.
         for upto, trimmed in (
             (90, 100),
             (110, 110),
@@ -57,7 +57,7 @@ class TestHeads:
     def test_a_process_refuses_a_log_that_lacks_what_it_has_written(
         self, log: VoteLog, redis_server: Redis
     ) -> None:
-        """By whoever has written more than it holds, whether or not the database knows of that."""
+        """Even if the database hasn't counted so far yet."""
         open_gate(log)
         append(log, *(ballot(number) for number in range(30)))
         with redis_server.client() as client:
@@ -72,7 +72,7 @@ class TestHeads:
     def test_an_older_copy_is_refused_before_it_grows(
         self, start_redis: Callable[..., Redis], tmp_path: Path
     ) -> None:
-        """A process that has written nothing since, and knows old checkpoints, asks before it appends."""
+        """A process with old checkpoints that hasn't written meanwhile compares before it appends."""
         server, counted = start_redis(), dict[int, Head]()
 
         def process() -> RedisVoteLog:
@@ -97,7 +97,7 @@ class TestHeads:
             with pytest.raises(LogInconsistent):
                 idle.close(POLL, 1)
         assert idle.heads() == stale
-        counted.update(stale)  # where none of what it lacks was counted, it is the log
+        counted.update(stale)  # if nothing that is missing was counted, the copy is accepted
         assert codes(idle.append([ballot(20)], stale)) == ["accepted"]
 
     def test_the_log_is_compared_with_the_database_once_per_start(
@@ -158,7 +158,7 @@ class TestHeads:
         with server.client() as client:
             for partition in range(2):
                 client.hset(f"test:{{{partition}}}:head", "position", 1)
-        # Who wrote what it lacks needs no database to tell.
+        # The process that wrote the missing entries needs no database to notice.
         assert codes(append(writer, ballot(11))) == ["log_inconsistent"]
         assert codes(append(process(), ballot(11))) == ["unavailable"]
         assert len(ballots(writer)) == 11
@@ -170,7 +170,7 @@ class TestHeads:
         store = log._redis  # type: ignore[attr-defined]
 
         def pipeline(*args: Any, **options: Any) -> Any:
-            """Its answer is in, but wasn't looked at, when 30 ballots come."""
+            """30 ballots are appended after the reply was received, before it is used."""
             monkeypatch.undo()
             pipe = store.pipeline(*args, **options)
             ask = pipe.execute
@@ -199,18 +199,18 @@ class TestHeads:
     def test_a_partition_that_can_not_be_compared_affects_no_other(
         self, redis_server: Redis, why: str, code: str
     ) -> None:
-        """As after a failover of one node of a cluster: what the others have written stays acknowledged."""
+        """As after a failover of one node of a cluster: the ballots on other nodes are still accepted."""
 
         def counted() -> dict[int, Head]:
             if why == "inconsistent":
                 return {n: Head(GENERATION, 5 if n == 0 else 0) for n in range(3)}
             raise OperationalError("gone") if why == "database away" else redis.ConnectionError("gone")
 
-        prefix = uuid.uuid4().hex  # the server remembers which heads it has compared
+        prefix = uuid.uuid4().hex  # the Function remembers which heads were compared
         log = RedisVoteLog(redis_server.url(), prefix=prefix, partitions=3, counted=counted)
         with redis_server.client() as client:
             head: Any = {"generation": GENERATION, "position": 0, "format": "2"}
-            client.hset(f"{prefix}:{{0}}:head", mapping=head)  # not made here: it has to be compared
+            client.hset(f"{prefix}:{{0}}:head", mapping=head)  # not by `make`, so that it has to be compared
         make(log)
         open_gate(log)
         batch = [ballot(number) for number in range(60)]

@@ -158,7 +158,7 @@ class TestRedisVoteLog(VoteLogContract):
         assert [entry.selection for entry in found] == ["1", UNREADABLE, "1"]
 
     def test_an_error_in_a_partition_affects_no_other(self, log: VoteLog, redis_server: Redis) -> None:
-        """Its ballots may be in; the same ballots again settle it."""
+        """Its ballots may have been written. A retry settles it."""
         open_gate(log)
         batch = [ballot(number) for number in range(30)]
         with redis_server.client() as client:
@@ -184,7 +184,7 @@ class TestRedisVoteLog(VoteLogContract):
     def test_a_refused_call_affects_its_own_ballots_only(
         self, log: VoteLog, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
     ) -> None:
-        """As where the first call's ballots filled the memory."""
+        """As if the ballots of the first call had filled the memory."""
         open_gate(log)
         batch = [ballot(number) for number in range(30)]
         last = place_of(log, next(b for b in reversed(batch) if place_of(log, b) != place_of(log, batch[0])))
