@@ -295,6 +295,11 @@ def _fresh_stores(pytestconfig: pytest.Config) -> None:
         limits.forget()
     if logins := sys.modules.get("polls.login_log"):
         logins._failures.clear()
+    # Polls of earlier tests may have had the same ids, which SQLite gives again after a rollback, and codes.
+    if breaker := sys.modules.get("analytics.counting.circuit_breaker"):
+        breaker._windows.clear()
+    if rules := sys.modules.get("polls.voters.poll_rules"):
+        rules.clear_cache()
     if redis is None:
         from django.core.cache import cache
 

@@ -21,13 +21,7 @@ from polls.votelog.admission import Outcome
 from polls.votelog.entries import Block, Head
 from tests.factories import append, check_books, count, fill, new_ballot, open_poll, revote
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log", "forgetful")]
-
-
-@pytest.fixture
-def forgetful() -> None:
-    """Forget the failures of other tests' polls."""
-    circuit_breaker._windows.clear()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("each_log")]
 
 
 def broken(**fields: Any) -> Poll:
