@@ -17,7 +17,8 @@ let revision;
 
 form?.addEventListener("input", () => (edited = true));
 if (tallyBox) watch(tallyBox.dataset);
-else watchDraft();
+// A draft has no tally to follow, but its planned time or a colleague may open it.
+else setInterval(() => document.hidden || follow(), 5000);
 
 function watch({ root, code }) {
   const live = new Connection({
@@ -33,11 +34,6 @@ function watch({ root, code }) {
     },
   });
   live.start();
-}
-
-/** A draft has no tally to follow, but its planned time or a colleague may open it. */
-function watchDraft() {
-  setInterval(() => document.hidden || follow(), 5000);
 }
 
 function show(next) {

@@ -1,12 +1,13 @@
-/** The colour scheme: the system's, light or dark. */
+/** The colour scheme, and the button in the footer that changes it: the system's, light or dark. */
 
 const KEY = "landslide.theme";
 const THEMES = ["auto", "light", "dark"];
+const buttons = document.querySelectorAll("[data-theme-switch]");
 
-export const currentTheme = () => document.documentElement.dataset.theme || "auto";
+const current = () => document.documentElement.dataset.theme || "auto";
 
 export function nextTheme() {
-  const theme = THEMES[(THEMES.indexOf(currentTheme()) + 1) % THEMES.length];
+  const theme = THEMES[(THEMES.indexOf(current()) + 1) % THEMES.length];
   if (theme === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
   try {
@@ -15,4 +16,15 @@ export function nextTheme() {
   } catch {
     // Storage is blocked: the theme lasts as long as the page.
   }
+  label();
 }
+
+function label() {
+  for (const button of buttons) {
+    button.textContent = button.dataset[current()];
+    button.hidden = false;
+  }
+}
+
+for (const button of buttons) button.addEventListener("click", nextTheme);
+label();

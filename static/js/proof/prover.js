@@ -49,7 +49,8 @@ export class Prover {
   async #prove({ algorithm, challenge, maxnumber, salt, signature }) {
     this.#count(1);
     try {
-      const number = await this.#solve({ challenge, maxnumber, salt });
+      const task = { challenge, maxnumber, salt };
+      const number = await this.#inWorker(task).catch(() => searchInChunks(task));
       return number === null ? null : btoa(JSON.stringify({ algorithm, challenge, number, salt, signature }));
     } catch {
       return null;
@@ -61,10 +62,6 @@ export class Prover {
   #count(change) {
     this.#works += change;
     this.onChange();
-  }
-
-  #solve(task) {
-    return this.#inWorker(task).catch(() => searchInChunks(task));
   }
 
   #inWorker(task) {

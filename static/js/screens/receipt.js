@@ -2,6 +2,7 @@
 
 import { readStored, storedKeys } from "../page/storage.js";
 import "../page/printed.js";
+import "../page/theme.js";
 
 const form = document.getElementById("receipt-form");
 const field = document.getElementById("receipt");

@@ -8,6 +8,7 @@ import { clockTime, text } from "../text/texts.js";
 import { Bars } from "./bars.js";
 import { followPoll } from "./screen.js";
 import "../page/printed.js";
+import "../page/theme.js";
 
 const $ = (id) => document.getElementById(id);
 const bars = new Bars($("bars"), $("bar"));

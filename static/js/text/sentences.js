@@ -44,7 +44,9 @@ export function closesText(tally) {
 /** That voting is over, since when, and whether the result is official. */
 export function closedText(tally) {
   if (tally.state === "closing") return text("closing");
-  return [resultText(tally), closedSinceText(tally)].filter(Boolean).join(" · ");
+  const at = tally.closed_at;
+  const key = !at ? "closed" : isToday(at, now()) ? "closedAt" : "closedOn";
+  return [resultText(tally), text(key, { time: at && pollTime(at, now()) })].filter(Boolean).join(" · ");
 }
 
 /** When the poll opens, closes or closed. */
@@ -62,11 +64,6 @@ export function countdownText(tally) {
 function resultText(tally) {
   if (!isFinal(tally) || !tally.visible) return "";
   return text(tally.state === "published" ? "officialResult" : "finalResult");
-}
-
-function closedSinceText(tally) {
-  if (!tally.closed_at) return text("closed");
-  return text(isToday(tally.closed_at, now()) ? "closedAt" : "closedOn", { time: pollTime(tally.closed_at, now()) });
 }
 
 /** The poll's state after a change, for a screen reader. */

@@ -2,7 +2,7 @@
 
 import { fetchReceiptStatus } from "./voter.js";
 
-const OPENED = 5000; // a receipt is new for so long: the page's first tally comes after it, and may tell of decisions
+const OPENED = 5000; // a receipt counts as new until then: the page's first tally arrives after it
 const OPENED_SPREAD = 1000; // a page that was just opened asks within a second
 const HALL_SPREAD = 30000; // whatever happens to the poll reaches a whole hall at the same moment
 const RETRY = 30000; // while the ballot is still to be counted

@@ -143,7 +143,7 @@ export function receiptOccasion({ tally, justCast }) {
   return decisions || !justCast ? `open ${decisions}` : "";
 }
 
-/** The status of the receipt of the voter's ballot, as the API has it; null while nobody has said. */
+/** The status of the receipt of the voter's ballot, as the API has it; null until the server has answered. */
 export function receiptStatusOf(state) {
   const found = state.receiptStatus;
   return found && found.receipt === mineOf(state)?.receipt ? found.status : null;

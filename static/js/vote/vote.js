@@ -22,6 +22,7 @@ import { SavedSelection } from "./saved-selection.js";
 import { initialState, isHeldBack, mayRestore, mineOf, ownerOf, phaseOf, problemOf, receiptOccasion, reduce, wantsInvite } from "./state.js";
 import { fetchVoter } from "./voter.js";
 import "../page/printed.js";
+import "../page/theme.js";
 
 const $ = (id) => document.getElementById(id);
 const { root, proofWorker } = $("main").dataset;
