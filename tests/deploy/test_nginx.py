@@ -41,9 +41,9 @@ def front(system: Landslide) -> Iterator[Nginx]:
 
 
 def test_nginx_reports_no_warnings(front: Nginx) -> None:
-    said = subprocess.run([*front.command(), "-t"], capture_output=True, text=True)
-    assert said.returncode == 0, said.stderr
-    complaints = [line for line in said.stderr.splitlines() if "[warn]" in line or "[emerg]" in line]
+    done = subprocess.run([*front.command(), "-t"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    complaints = [line for line in done.stderr.splitlines() if "[warn]" in line or "[emerg]" in line]
     # Without root, nginx warns that it can't change its user.
     assert [line for line in complaints if 'the "user" directive' not in line] == []
 
@@ -59,10 +59,10 @@ def test_parents_of_all_folders_exist_on_debian() -> None:
 def test_unchanged_file_is_valid() -> None:
     cache = Path("/var/cache/landslide")
     had = cache.exists()
-    said = subprocess.run([install.nginx(), "-t", "-c", SHIPPED_NGINX], capture_output=True, text=True)
+    done = subprocess.run([install.nginx(), "-t", "-c", SHIPPED_NGINX], capture_output=True, text=True)
     if not had and cache.exists():
         cache.rmdir()
-    assert said.returncode == 0, said.stderr
+    assert done.returncode == 0, done.stderr
 
 
 # --- forwarded requests ---

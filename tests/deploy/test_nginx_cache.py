@@ -121,7 +121,7 @@ def test_cache_is_separate_per_host(pair: Pair) -> None:
     assert answers == [1, 2]
 
 
-def said(port: int, target: str, host: str, cookie: str = "") -> tuple[int, str]:
+def status_and_cache(port: int, target: str, host: str, cookie: str = "") -> tuple[int, str]:
     """Return status and X-Cache of a request target sent as it is; HTTP clients would normalize it."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as asked:
         asked.putrequest("GET", target, skip_host=True)
@@ -141,17 +141,17 @@ def test_other_spellings_of_an_address_share_the_cache_entry(pair: Pair, address
     address, host = fresh(address), f"localhost:{front.port}"
     spelled = address.replace("p", "%70").replace("s", "%73")
     assert spelled != address
-    assert said(front.port, address, host) == (200, "MISS")
+    assert status_and_cache(front.port, address, host) == (200, "MISS")
     for target in (
         *(f"{address}#x", f"{address}?x", f"{address}?x#y", f"/{address}", f"/.{address}"),
         *(spelled, f"{spelled}#y", address.replace("/", "/x/../", 1), f"http://{host}{address}"),
     ):
-        assert said(front.port, target, host) == (200, "HIT"), target
+        assert status_and_cache(front.port, target, host) == (200, "HIT"), target
     for odd in (host.upper(), host.replace(":", ".:")):
-        assert said(front.port, address, odd) == (200, "HIT"), odd
+        assert status_and_cache(front.port, address, odd) == (200, "HIT"), odd
     assert [request.path for request in upstream.seen] == [address]
     # Another port is another origin, and pages contain their origin.
-    assert said(front.port, address, "localhost:1") == (200, "MISS")
+    assert status_and_cache(front.port, address, "localhost:1") == (200, "MISS")
 
 
 def test_upstream_gets_the_normalised_address(pair: Pair) -> None:
@@ -160,9 +160,9 @@ def test_upstream_gets_the_normalised_address(pair: Pair) -> None:
     upstream.answer = tally_of(upstream, **{"Cache-Control": KEPT})
     address = fresh(PAGE)
     name = address.removeprefix("/p").removesuffix("/")
-    said(front.port, f"/p/OTHER/..{name}%23results/?a", "localhost")
-    said(front.port, f"/p/OTHER/..{name}%3fa%0d%0aX:%20y/", "localhost")
-    said(front.port, f"http://a.test{address}", "b.test")
+    status_and_cache(front.port, f"/p/OTHER/..{name}%23results/?a", "localhost")
+    status_and_cache(front.port, f"/p/OTHER/..{name}%3fa%0d%0aX:%20y/", "localhost")
+    status_and_cache(front.port, f"http://a.test{address}", "b.test")
     assert [(request.path, request.headers["Host"]) for request in upstream.seen] == [
         (f"/p{name}%23results/", "localhost"),
         (f"/p{name}%3Fa%0D%0AX:%20y/", "localhost"),

@@ -79,19 +79,19 @@ def door(request: pytest.FixtureRequest, doors: dict[str, Door]) -> Door:
 
 def converse(port: int, pieces: list[bytes]) -> bytes:
     """Send the pieces, and read until the server disconnects."""
-    said = b""
+    output = b""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             for piece in pieces:
                 connection.sendall(piece)
             while data := connection.recv(65536):
-                said += data
+                output += data
         except TimeoutError:
             raise
         except OSError:
             pass  # the server has disconnected first
-    return said
+    return output
 
 
 class Requests:
@@ -236,7 +236,7 @@ def test_cast_with_upgrade_or_expect_counts_once(
     last = b"GET /healthz HTTP/1.1\r\n%bConnection: close\r\n\r\n" % requests.host()
     end_of_head = cast.index(b"\r\n\r\n") + 4
     pieces = [cast[:end_of_head], cast[end_of_head:], last] if in_pieces else [cast + last]
-    said = converse(door.port, pieces)
-    assert said.count(b"HTTP/1.1 202 ") == 1, said
-    assert said.count(b"HTTP/1.1 200 ") == 1, said
+    output = converse(door.port, pieces)
+    assert output.count(b"HTTP/1.1 202 ") == 1, output
+    assert output.count(b"HTTP/1.1 200 ") == 1, output
     assert requests.votes(1).total() == 1

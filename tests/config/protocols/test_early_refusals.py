@@ -128,11 +128,11 @@ async def test_anything_but_one_whole_cast_is_parsed(
     lane: AsgiLane, monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
     await crowded(lane, monkeypatch)
-    said: list[bytes] = []
-    assert RawHttpLane(lane).take(CAST, lambda head, body: said.append(head + body))
-    assert b'"overloaded"' in said.pop()
-    assert not RawHttpLane(lane).take(data, lambda head, body: said.append(head + body))
-    assert not said
+    output: list[bytes] = []
+    assert RawHttpLane(lane).take(CAST, lambda head, body: output.append(head + body))
+    assert b'"overloaded"' in output.pop()
+    assert not RawHttpLane(lane).take(data, lambda head, body: output.append(head + body))
+    assert not output
 
 
 async def test_body_that_looks_like_a_cast_is_a_body(lane: AsgiLane, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,15 +159,15 @@ async def test_flooding_client_is_closed_without_the_fast_path_too(
         head = b"".join(b"%b: %b\r\n" % header for header in REGULAR)
         writer.write(b"GET / HTTP/1.1\r\n%b\r\n" % head)
         await reader.readuntil(b"\r\n\r\n")
-        said = b""
+        output = b""
         async with asyncio.timeout(PATIENCE):
-            while b"\x88" not in said:
+            while b"\x88" not in output:
                 writer.write(frame * 50)
                 await asyncio.sleep(0)  # the server is in this loop too
                 with contextlib.suppress(TimeoutError):
-                    said += await asyncio.wait_for(reader.read(65536), 0.01)
+                    output += await asyncio.wait_for(reader.read(65536), 0.01)
             await over.wait()
-        assert said.endswith(websocket_connection.close_frame(1008, "too many messages"))
+        assert output.endswith(websocket_connection.close_frame(1008, "too many messages"))
         writer.close()
 
 

@@ -68,7 +68,7 @@ class Recorder:
 async def converse(port: int, pieces: Sequence[bytes]) -> bytes:
     """Send the pieces so that the server reads them separately, then a last request. Return its output."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    said = b""
+    output = b""
     try:
         for piece in [*pieces, LAST]:
             writer.write(piece)
@@ -77,12 +77,12 @@ async def converse(port: int, pieces: Sequence[bytes]) -> bytes:
                 await asyncio.sleep(0)
         async with asyncio.timeout(PATIENCE):
             while data := await reader.read(65536):
-                said += data
+                output += data
     except ConnectionError:
         pass  # the server has disconnected first
     finally:
         writer.close()
-    return said
+    return output
 
 
 def post(lines: bytes, body: bytes, path: bytes = b"/outer", method: bytes = b"POST") -> bytes:
@@ -105,9 +105,9 @@ async def test_body_after_an_upgrade_header_is_a_body(
     whole = encode(lines, body) + INNER
     size = -(-len(whole) // pieces)
     async with serving(app, **protocols) as (_, port):
-        said = await converse(port, [whole[i : i + size] for i in range(0, len(whole), size)])
+        output = await converse(port, [whole[i : i + size] for i in range(0, len(whole), size)])
     assert app.seen == [("POST", "/outer", body), ("POST", "/inner", b"inner")]
-    assert said.count(b"HTTP/1.1 200 OK") == 2
+    assert output.count(b"HTTP/1.1 200 OK") == 2
 
 
 async def test_upgrade_header_on_the_last_request_of_a_connection(protocols: Any) -> None:
@@ -163,9 +163,9 @@ async def test_handshake_behind_an_unanswered_request_is_a_plain_request(protoco
             while not app.seen:
                 await asyncio.sleep(0.005)
         app.ready.set()
-        said = await asking
+        output = await asking
     assert app.seen == [("POST", "/outer", b"1"), ("GET", "/ws/", b"")]
-    assert said.count(b"HTTP/1.1 200 OK") == 2
+    assert output.count(b"HTTP/1.1 200 OK") == 2
 
 
 @pytest.mark.parametrize(
@@ -185,9 +185,9 @@ async def test_handshake_behind_an_unanswered_request_is_a_plain_request(protoco
 async def test_ambiguous_framing_is_refused_once(protocols: Any, request_: bytes) -> None:
     app = Recorder()
     async with serving(app, **protocols) as (_, port):
-        said = await converse(port, [request_ + INNER])
+        output = await converse(port, [request_ + INNER])
     assert app.seen == []
-    assert said.count(b"HTTP/1.1 ") == said.count(b"HTTP/1.1 400 ") == 1
+    assert output.count(b"HTTP/1.1 ") == output.count(b"HTTP/1.1 400 ") == 1
 
 
 async def test_malformed_handshake_is_answered_at_once(protocols: Any) -> None:

@@ -136,17 +136,17 @@ async def test_client_flooding_with_tiny_frames_is_closed(
                 await asyncio.sleep(0)  # the server is in this loop too
 
         sending = asyncio.ensure_future(send())
-        said = b""
+        output = b""
         try:
             async with asyncio.timeout(PATIENCE):
-                while b"\x88" not in said:
-                    said += await reader.read(65536)
+                while b"\x88" not in output:
+                    output += await reader.read(65536)
                 await until(lambda: not server.server_state.connections)
         finally:
             sending.cancel()
             writer.close()
         await asyncio.gather(sending, return_exceptions=True)
-        answer = said[said.index(b"\x88") :]
+        answer = output[output.index(b"\x88") :]
         assert answer == (
             b"\x88\0" if flood == "closes" else websocket_connection.close_frame(1008, "too many messages")
         )

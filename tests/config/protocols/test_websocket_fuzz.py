@@ -51,7 +51,7 @@ class Healthy:
         self.sees(0)
         assert system.process
         self.pid = system.process.pid
-        self.said = len(system.output())
+        self.logged = len(system.output())
 
     def sees(self, ballots: int) -> None:
         while True:
@@ -68,8 +68,8 @@ class Healthy:
     def nothing_went_wrong(self) -> None:
         """Check that the process is alive and has logged no traceback."""
         assert self.system.process and self.system.process.poll() is None
-        said = self.system.output()[self.said :]
-        assert "Traceback" not in said, said[said.index("Traceback") - 500 :][:6000]
+        output = self.system.output()[self.logged :]
+        assert "Traceback" not in output, output[output.index("Traceback") - 500 :][:6000]
 
 
 @pytest.fixture
@@ -97,9 +97,9 @@ def test_random_frames_harm_no_other_viewer(healthy: Healthy) -> None:
             whole = b"".join(conversation)
             size = max(1, len(whole) // cut)
             parts = [whole[i : i + size] for i in range(0, len(whole), size)]
-        said = converse(healthy.system.port, [handshake(healthy.path), *parts], polite=polite)
+        output = converse(healthy.system.port, [handshake(healthy.path), *parts], polite=polite)
         if polite:
-            assert said.startswith(b"HTTP/1.1 101 ") or not said
+            assert output.startswith(b"HTTP/1.1 101 ") or not output
 
     hold()
 
@@ -108,8 +108,8 @@ def test_random_handshakes_cause_no_server_error(healthy: Healthy) -> None:
     @bounded
     @given(websocket_fuzz.requests(healthy.path, websocket_fuzz.REGULAR), websocket_fuzz.conversations)
     def hold(request: bytes, conversation: list[bytes]) -> None:
-        said = converse(healthy.system.port, [request, *conversation])
-        assert not said.startswith(b"HTTP/1.1 5"), said
+        output = converse(healthy.system.port, [request, *conversation])
+        assert not output.startswith(b"HTTP/1.1 5"), output
 
     hold()
 
@@ -121,8 +121,8 @@ def test_random_stream_requests_cause_no_server_error(healthy: Healthy) -> None:
         st.lists(st.binary(max_size=300), max_size=3),
     )
     def hold(request: bytes, behind: list[bytes]) -> None:
-        said = converse(healthy.system.port, [request, *behind])
-        assert not said.startswith(b"HTTP/1.1 5"), said
+        output = converse(healthy.system.port, [request, *behind])
+        assert not output.startswith(b"HTTP/1.1 5"), output
 
     hold()
 

@@ -164,22 +164,22 @@ def converse(port: int, parts: list[bytes], *, polite: bool = True) -> bytes:
 
     Not `polite`: reset the connection. TimeoutError where the server keeps it.
     """
-    said = b""
+    output = b""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         try:
             for part in parts:
                 connection.sendall(part)
             if not polite:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                return said
+                return output
             connection.shutdown(socket.SHUT_WR)
             while data := connection.recv(65536):
-                said += data
+                output += data
         except TimeoutError:
             raise
         except OSError:
             pass  # the server has disconnected first
-    return said
+    return output
 
 
 def resident_bytes(pid: int) -> int:

@@ -36,11 +36,11 @@ def refused(tmp_path: Path, *arguments: str, **environment: str) -> str:
         timeout=2 * PATIENCE,
         check=False,
     )
-    said = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     assert done.returncode != 0
-    assert "Traceback" not in said
-    assert READY not in said
-    return said
+    assert "Traceback" not in output
+    assert READY not in output
+    return output
 
 
 def stop(system: Landslide, number: int) -> None:
@@ -146,9 +146,9 @@ def test_invalid_settings_and_options_are_refused(tmp_path):
 def test_unreachable_database_is_reported_without_its_password(tmp_path, port):
     nowhere = {"DATABASE_URL": "postgres://u:hunter2@127.0.0.1:1/x", "REDIS_URL": f"redis://127.0.0.1:{port}"}
     for options in ((), ("--prepare",)):
-        said = refused(tmp_path, "--port", "0", *options, **nowhere)
-        assert "The database doesn't answer" in said and "Traceback" not in said
-        assert "hunter2" not in said
+        output = refused(tmp_path, "--port", "0", *options, **nowhere)
+        assert "The database doesn't answer" in output and "Traceback" not in output
+        assert "hunter2" not in output
 
 
 @pytest.mark.django_db(transaction=True)

@@ -50,12 +50,12 @@ class Tree:
                 start_new_session=True,
             )
 
-    def said(self, word: str) -> list[list[str]]:
+    def lines_of(self, word: str) -> list[list[str]]:
         lines = [line.split() for line in self.output.read_text().splitlines()]
         return [line[1:] for line in lines if line[0] == word]
 
     def pids(self, name: str) -> list[int]:
-        return [int(pid) for child, pid in self.said("started") if child == name]
+        return [int(pid) for child, pid in self.lines_of("started") if child == name]
 
     def end(self) -> None:
         for pid in [self.process.pid, *self.pids("web"), *self.pids("worker")]:
@@ -110,7 +110,7 @@ def test_signal_stops_web_before_workers(start, number):
     until(lambda: started(tree))
     tree.process.send_signal(number)
     assert tree.process.wait(PATIENCE) == 0
-    (first, web_time), (second, worker_time) = tree.said("stopped")
+    (first, web_time), (second, worker_time) = tree.lines_of("stopped")
     assert (first, second) == ("web", "worker")
     assert float(web_time) < float(worker_time)
     assert not any(map(alive, tree.pids("web") + tree.pids("worker")))
