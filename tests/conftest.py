@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -38,6 +39,9 @@ SHARED = {
 }
 #: Marks the ids of tests that share systems: xdist schedules by nothing but ids.
 SHARING = "@shared"
+
+#: Threads of the product that do one thing and end.
+SHORT_THREADS = ("heads", "over-limit", "bundles")
 
 data_dir = pytest.StashKey[Path]()
 servers_key = pytest.StashKey[tuple[PostgreSQL, Redis]]()
@@ -174,6 +178,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     # The others aren't needed any more, and even idle they take a tenth of a processor.
     shared.stop_all_but(shared_kinds(item))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown() -> None:
+    """Let short threads of the product end before the database is emptied: they could reach the next test."""
+    for thread in threading.enumerate():
+        if thread.name in SHORT_THREADS:
+            thread.join(5)
 
 
 def number_twins(items: list[pytest.Item]) -> None:
