@@ -1,4 +1,4 @@
-"""Audit bundles to download, and the key that they are signed with."""
+"""Endpoints for downloading audit bundles and the public key that they are signed with."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ROUND = {"type": "integer", "minimum": 1, "maximum": MAX_ROUNDS}
 
 
 class Zip(JSONRenderer):
-    """For content negotiation; what is refused is said in JSON."""
+    """For content negotiation; errors are JSON."""
 
     media_type = "application/zip"
     format = "zip"
@@ -40,7 +40,7 @@ class Zip(JSONRenderer):
 
 
 class Download(StreamingHttpResponse):
-    """A file of any size, a piece at a time, under either sort of server."""
+    """A file of any size, streamed in pieces under WSGI and ASGI."""
 
     def __init__(self, file: IO[bytes], **options: Any) -> None:
         super().__init__(iter(partial(file.read, _PIECE), b""), **options)
@@ -48,7 +48,7 @@ class Download(StreamingHttpResponse):
         self._resource_closers.append(file.close)  # type: ignore[attr-defined]
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        # A thread of its own: a slow disk holds up this download and nothing else.
+        # In a thread of its own: a slow disk delays this download only.
         while piece := await sync_to_async(self._file.read, thread_sensitive=False)(_PIECE):
             yield piece
 
@@ -62,10 +62,10 @@ class AuditView(Endpoint):
         tags=["audit"],
         summary="The audit bundle of a published poll",
         description=(
-            "A signed zip of receipts, ballots without voters and the tally; docs/audit.md says what it"
-            " proves, and `verify.py` checks it. It is there some seconds after publishing, for whoever may"
-            " see the result. Of an earlier round it stays there if everybody saw its published result; staff"
-            " may ask for any."
+            "A signed zip of receipts, ballots without voters, and the tally. docs/audit.md says what it"
+            " proves, and `verify.py` checks it. It exists a few seconds after publishing, for everyone who"
+            " may see the result. Bundles of earlier rounds stay available if their results were public;"
+            " staff can get any."
         ),
         auth=ANYBODY,
         parameters=[
@@ -124,7 +124,8 @@ class AuditKeyView(Endpoint):
         tags=["audit"],
         summary="The key that audit bundles are signed with",
         description=(
-            "Its public half. Have the fingerprint from elsewhere too: who changes one page can change two."
+            "The public key. Get the fingerprint from another source too: whoever can forge a bundle on this"
+            " server can forge this answer."
         ),
         auth=ANYBODY,
         parameters=[RETRY_AFTER],

@@ -1,4 +1,4 @@
-"""Setting ballots aside and releasing them, for API clients that may run polls."""
+"""Endpoints for quarantining ballots and releasing them."""
 
 from __future__ import annotations
 
@@ -22,24 +22,28 @@ from polls.errors import Malformed, PersonRequired, PollNotFound, QuarantineNotF
 from polls.models import Poll, canonical_code
 
 Step = Callable[[int, str], Quarantine]
-#: Each is of 72 characters, and a body is of 256 KiB at most.
+#: A receipt has 72 characters, and a body at most 256 KiB.
 RECEIPTS_AT_MOST = 3000
 _COMMON = (*NEGOTIATED, *KEY, "malformed", "poll_not_found")
 
 
 class NewQuarantine(StrictSerializer):
-    """Everything from now on. Receipts take a person."""
+    """Quarantine every new ballot. By receipts, only a person can do it, in the admin."""
 
-    reason = Text(max_length=2000, lines=True, help_text="Why; it stays with the ballots and is recorded.")
+    reason = Text(
+        max_length=2000,
+        lines=True,
+        help_text="The reason; it is stored with the ballots and in the audit log.",
+    )
     receipts = serializers.ListField(
         child=Text(max_length=200),
         required=False,
         min_length=1,
         max_length=RECEIPTS_AT_MOST,
-        help_text="Refused with `person_required`: ballots are set aside by their receipts in the admin.",
+        help_text="Refused with `person_required`: quarantining by receipt is done in the admin.",
     )
     from_now_on = Flag(
-        required=False, help_text="Set aside every ballot accepted from now on, until it is ended."
+        required=False, help_text="Quarantine every ballot accepted from now on, until it is ended."
     )
 
 
@@ -50,7 +54,7 @@ class QuarantineDocument(serializers.Serializer[Any]):
     reason = serializers.CharField()
     decided_by = serializers.CharField()
     decided_at = Moment()
-    standing = serializers.SerializerMethodField(help_text="Whether it takes in further ballots.")
+    standing = serializers.SerializerMethodField(help_text="Whether new ballots are still quarantined by it.")
     released_by = serializers.CharField()
     released_at = Moment(allow_null=True)
 
@@ -59,13 +63,13 @@ class QuarantineDocument(serializers.Serializer[Any]):
 
 
 class SetAsideDocument(serializers.Serializer[Any]):
-    """What was set aside; of what comes from now on there is nothing yet."""
+    """The counts of ballots that were quarantined at once; all 0 for `from_now_on`."""
 
     quarantine = QuarantineDocument(source="decision", allow_null=True)
-    ballots = serializers.IntegerField(help_text="Set aside now.")
-    already = serializers.IntegerField(help_text="Set aside before.")
-    not_counted = serializers.IntegerField(help_text="Still to be counted, or dead letters: try again.")
-    unknown = serializers.IntegerField(help_text="No receipts of this round.")
+    ballots = serializers.IntegerField(help_text="Quarantined now.")
+    already = serializers.IntegerField(help_text="Already in quarantine.")
+    not_counted = serializers.IntegerField(help_text="Not counted yet, or dead letters: try again later.")
+    unknown = serializers.IntegerField(help_text="Not receipts of this round.")
 
 
 class _Quarantine(Endpoint):
@@ -83,8 +87,8 @@ class Quarantines(_Quarantine):
     @extend_schema(
         operation_id="quarantines_list",
         tags=["quarantine"],
-        summary="By which decisions ballots were set aside",
-        description="Of all rounds, newest first, 200 at most. How many they are, the tally says.",
+        summary="Decisions by which ballots were quarantined",
+        description="Of all rounds, newest first, at most 200. The tally has the number of ballots.",
         parameters=[CODE, RETRY_AFTER],
         responses={200: QuarantineDocument(many=True)} | refusals(*_COMMON),
     )
@@ -95,11 +99,11 @@ class Quarantines(_Quarantine):
     @extend_schema(
         operation_id="quarantine",
         tags=["quarantine"],
-        summary="Set ballots aside",
+        summary="Quarantine ballots",
         description=(
-            "They keep their place and are counted in a second tally, until they are released. With"
-            " `from_now_on`: whatever an open poll accepts until the quarantine is ended or released. By"
-            " `receipts` only a person sets ballots aside, in the admin."
+            "Quarantined ballots are counted in a second tally until they are released. With `from_now_on`,"
+            " this applies to every ballot that an open poll accepts until the quarantine is ended or"
+            " released. By `receipts`, only a person can quarantine ballots, in the admin."
         ),
         parameters=[CODE, RETRY_AFTER],
         request=NewQuarantine,
@@ -109,9 +113,9 @@ class Quarantines(_Quarantine):
     def post(self, request: Request, code: str) -> Response:
         poll, fields = self.poll(code), self.checked(NewQuarantine(), request)
         if fields.get("from_now_on", False) == ("receipts" in fields):
-            raise Malformed("Give from_now_on; receipts take a person, in the admin.")
+            raise Malformed("Set from_now_on. Quarantining by receipts is done by a person, in the admin.")
         if "receipts" in fields:
-            raise PersonRequired("By their receipts, ballots are set aside by a person in the admin.")
+            raise PersonRequired("Quarantining by receipts is done by a person, in the admin.")
         decision = decisions.quarantine_new_ballots(poll, fields["reason"], client_actor(request.auth))
         return Response(SetAsideDocument(QuarantineOutcome(decision)).data, status=201)
 
@@ -136,7 +140,7 @@ def _step(name: str, summary: str, description: str, *codes: str) -> Any:
 
 
 class QuarantineEnd(_Step):
-    @_step("end", "Set no further ballots aside", "What was set aside stays so.", "illegal_state")
+    @_step("end", "Stop quarantining new ballots", "Quarantined ballots stay in quarantine.", "illegal_state")
     def post(self, request: Request, code: str, decision: int) -> Response:
         return self.take(decisions.end, request, code, decision)
 
@@ -144,9 +148,9 @@ class QuarantineEnd(_Step):
 class QuarantineRelease(_Step):
     @_step(
         "release",
-        "Count its ballots again",
-        "Of many, what isn't moved at once follows within seconds. Fewer than ten (or than a step of the"
-        " tally) can't be released once voting is over: the result would show what they mark.",
+        "Release its ballots",
+        "They count again. Of many ballots, some follow within seconds. Once voting is over, fewer than ten"
+        " (or than a step of the tally) can't be released: the result would reveal their selections.",
         "too_few_ballots",
     )
     def post(self, request: Request, code: str, decision: int) -> Response:

@@ -1,4 +1,4 @@
-"""The tally over plain HTTP, and whether the service is well."""
+"""Endpoints for the tally, and for health checks and metrics."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class QuarantinedChoice(serializers.Serializer[Any]):
 
 
 class QuarantinedTally(serializers.Serializer[Any]):
-    """The second tally: ballots that were set aside for review, and are in no figure of the first."""
+    """The second tally: ballots in quarantine, which are in no figure of the first."""
 
     ballots = serializers.IntegerField()
     selections = serializers.IntegerField(required=False)
@@ -54,23 +54,23 @@ class QuarantinedTally(serializers.Serializer[Any]):
     winners_if_released = serializers.ListField(
         child=serializers.IntegerField(),
         required=False,
-        help_text="Who would win with them; once the poll is closed.",
+        help_text="The winners if they were released; once the poll is closed.",
     )
-    reasons = serializers.IntegerField(help_text="How many decisions set them aside.")
+    reasons = serializers.IntegerField(help_text="The number of decisions that quarantined them.")
     withheld = serializers.BooleanField(
         required=False,
-        help_text="True where `selections` and `choices` are left out: they would tell on few ballots.",
+        help_text="True if `selections` and `choices` are left out, since they would reveal few ballots.",
     )
 
 
 class Tally(serializers.Serializer[Any]):
-    """Without `visible`, nothing that depends on a vote is there."""
+    """If `visible` is false, no field depends on a vote."""
 
     poll = serializers.CharField()
     round = serializers.IntegerField()
-    epoch = serializers.IntegerField(help_text="Grows with a reset or recount.")
-    revision = serializers.IntegerField(help_text="Grows with the poll's lifecycle.")
-    version = serializers.IntegerField(required=False, help_text="Grows with every change of the tally.")
+    epoch = serializers.IntegerField(help_text="Increases with each reset or recount.")
+    revision = serializers.IntegerField(help_text="Increases with each step of the poll's lifecycle.")
+    version = serializers.IntegerField(required=False, help_text="Increases with every change of the tally.")
     state = serializers.ChoiceField(State.choices)
     method = serializers.ChoiceField(method_choices())
     question = serializers.CharField(allow_blank=True)
@@ -79,7 +79,7 @@ class Tally(serializers.Serializer[Any]):
     revote = serializers.BooleanField()
     results_visible = serializers.ChoiceField(Visibility.choices)
     release_step = serializers.IntegerField(
-        help_text="While the poll is open, figures move by so many ballots or more, or not at all."
+        help_text="While the poll is open, figures change by at least this many ballots at a time."
     )
     identity = serializers.ChoiceField(Identity.choices, help_text="Who may vote.")
     opens_at = serializers.DateTimeField(allow_null=True)
@@ -91,7 +91,7 @@ class Tally(serializers.Serializer[Any]):
     base = serializers.CharField(required=False, help_text="What shares are shares of.")
     choices = ChoiceTally(many=True)
     winners = serializers.ListField(child=serializers.IntegerField(), required=False)
-    quarantined = QuarantinedTally(required=False, help_text="Only where ballots are set aside.")
+    quarantined = QuarantinedTally(required=False, help_text="Only if ballots are in quarantine.")
 
 
 class TallyView(Endpoint):
@@ -102,16 +102,19 @@ class TallyView(Endpoint):
         tags=["tally"],
         summary="The tally as it stands",
         description=(
-            "Drop an answer that is lower in (epoch, revision, version) than one you have: answers may"
-            " overtake each other. Where who asks may not see it, `visible` is false and no figure is there."
+            "Responses may overtake each other: ignore one whose (epoch, revision, version) is lower than"
+            " what you have. If the client may not see the tally, `visible` is false and there are no figures."
         ),
         auth=ANYBODY,
         parameters=[
             CODE,
             OpenApiParameter(
-                "If-None-Match", OpenApiTypes.STR, OpenApiParameter.HEADER, description="An ETag you have."
+                "If-None-Match",
+                OpenApiTypes.STR,
+                OpenApiParameter.HEADER,
+                description="The ETag of your last response.",
             ),
-            response_header("ETag", [200, 304], "Changes with everything that is shown."),
+            response_header("ETag", [200, 304], "Changes whenever the content changes."),
             RETRY_AFTER,
         ],
         responses={
@@ -142,12 +145,12 @@ class TallyView(Endpoint):
 
 
 def known(etag: str, if_none_match: str) -> bool:
-    """Whether a client has what this ETag stands for, in whatever encoding (RFC 9110, 13.1.2)."""
+    """Whether the client has the content of this ETag, in any encoding (RFC 9110, 13.1.2)."""
     return etag in (each.removeprefix("W/") for each in parse_etags(if_none_match))
 
 
 def viewer_of(request: Request, results_visible: str, code: str) -> Viewer:
-    """Who is asking, looked up no further than the poll's visibility needs."""
+    """Who is asking, as far as the poll's visibility needs it."""
     if results_visible == Visibility.ALWAYS:
         return Viewer.PUBLIC
     if _is_staff(request._request):
@@ -158,7 +161,7 @@ def viewer_of(request: Request, results_visible: str, code: str) -> Viewer:
 
 
 def _is_staff(request: HttpRequest) -> bool:
-    """By the admin's session. DRF has put nobody in the place of its user: here it is no key to act with."""
+    """Whether the admin's session is staff's. DRF has replaced `request.user`: it is no API credential."""
     session = getattr(request, "session", None)
     if session is None or settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return False
@@ -167,12 +170,12 @@ def _is_staff(request: HttpRequest) -> bool:
 
 
 def healthz(request: Any) -> HttpResponse:
-    """Alive. Asks nothing else, so that a dead database doesn't restart a process that is well."""
+    """Liveness. It asks no store: a dead database must not restart a healthy process."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
 def readyz(request: Any) -> HttpResponse:
-    """Whether ballots are accepted here. A degraded mode alone is no reason to send voters elsewhere."""
+    """Readiness: whether ballots are accepted here. Degraded modes alone don't make it 503."""
     found = readiness.check_readiness()
     ready = found.ready
     return HttpResponse(

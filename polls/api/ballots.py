@@ -1,4 +1,4 @@
-"""Casting ballots, and looking up receipts."""
+"""Endpoints for casting ballots and looking up receipts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
-from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -17,7 +16,7 @@ from polls.casting.request import CastRequest, CastResponse
 from polls.http.client_address import FORWARDED_FOR, client_address
 from polls.voters import identity
 
-from .endpoints import Endpoint, raw_body
+from .endpoints import AnyAccept, Endpoint, raw_body
 from .schema import (
     ALWAYS,
     ANYBODY,
@@ -34,7 +33,7 @@ from .schema import (
 )
 from .serializers import Accepted, Batch, BatchOutcomes, NewBallot, ReceiptDocument
 
-#: The codes that decide about a ballot itself, and in a batch stand in its outcome.
+#: Codes about a ballot itself. In a batch they are part of its outcome.
 VERDICTS = (
     "invalid_selection",
     "not_eligible",
@@ -47,18 +46,8 @@ STORE = ("rate_limited", "overloaded", "outcome_unknown", "unavailable", "log_in
 ENVELOPE = (*ALWAYS, *BODY, "foreign_origin", "invalid_key", "missing_scope", "poll_not_found", *STORE)
 
 
-class AnyAccept(BaseContentNegotiation):
-    """A ballot isn't refused over its Accept header: there is one form of answer anyway."""
-
-    def select_parser(self, request: Request, parsers: Any) -> Any:
-        return parsers[0]
-
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
-        return renderers[0], renderers[0].media_type
-
-
 class Ballots(Endpoint):
-    """One ballot. `ballotbox.cast` does it all; this hands the request's parts over and the answer back."""
+    """Cast one ballot. `ballot_box.cast` does the work; this converts the request and the response."""
 
     authentication_classes: list[Any] = []
     content_negotiation_class = AnyAccept
@@ -68,9 +57,9 @@ class Ballots(Endpoint):
         tags=["ballots"],
         summary="Cast a ballot",
         description=(
-            "202 means that the ballot is durable. Anything else may be sent again with the same `ballot_id`,"
-            " as often as you like: it counts once. Voters come with cookies (`voter`, and where the poll's"
-            " voters sign in or are invited `pass`), API clients with a key and `voter`."
+            "202 means that the ballot is durable. After any other answer, send it again with the same"
+            " `ballot_id`; it counts once. Voters are identified by the cookie `voter`, and `pass` where the"
+            " poll asks for an account or an invite; API clients by a key and the field `voter`."
         ),
         auth=KEY_OR_COOKIE,
         parameters=[
@@ -95,9 +84,9 @@ class BallotBatch(Endpoint):
         tags=["ballots"],
         summary="Cast many ballots",
         description=(
-            "Each ballot is decided by itself: a refused one carries its code in its outcome and holds nobody"
-            " up, nor speaks for it. One with `outcome_unknown`, `overloaded`, `unavailable` or"
-            " `log_inconsistent` is sent again, with its `ballot_id`."
+            "Each ballot has an outcome of its own; a refused one doesn't affect the others. Send those with"
+            " `outcome_unknown`, `overloaded`, `unavailable` or `log_inconsistent` again, with the same"
+            " `ballot_id`."
         ),
         auth=KEY_ONLY,
         parameters=[CODE, response_header("Retry-After", [429, 503], "Seconds to wait before the next try.")],
@@ -114,8 +103,8 @@ class Receipt(Endpoint):
     @extend_schema(
         operation_id="receipt",
         tags=["ballots"],
-        summary="What became of a ballot",
-        description="Never what it marks.",
+        summary="Whether a ballot is counted",
+        description="The answer doesn't reveal the selection.",
         auth=ANYBODY,
         parameters=[RETRY_AFTER],
         responses={200: ReceiptDocument} | refusals(*NEGOTIATED, "malformed", "receipt_not_found"),

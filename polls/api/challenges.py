@@ -1,4 +1,4 @@
-"""Challenges to work on, for voters of a poll that asks for a proof of work."""
+"""The endpoint that hands out challenges for a proof of work."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from polls.voters.poll_rules import get_rules
 
 from .endpoints import Endpoint
 from .problems import problem_response
-from .schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals, response_header
+from .schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, SET_COOKIE, refusals, response_header
 from .serializers import ChallengeDocument
 
 COOKIES = [
     OpenApiParameter(
         identity.COOKIE, OpenApiTypes.STR, OpenApiParameter.COOKIE, description="Who is voting."
     ),
-    response_header("Set-Cookie", [401], "The `voter` cookie of a voter we didn't know."),
+    response_header("Set-Cookie", [401], SET_COOKIE),
 ]
 
 
 class Challenge(Endpoint):
-    """Made for one voter, and forgotten: the proof brings along all that is needed to check it."""
+    """Make a challenge for one voter. It isn't stored: the proof contains what is needed to check it."""
 
     authentication_classes: list[Any] = []
 
@@ -38,7 +38,7 @@ class Challenge(Endpoint):
         tags=["ballots"],
         summary="A challenge for a proof of work",
         description=(
-            "In ALTCHA's format, version 1, for this voter's next ballot alone and for ten minutes."
+            "In ALTCHA's format, version 1; valid for ten minutes, for this voter's next ballot only."
             " Find the `number` up to `maxnumber` for which SHA-256 of `salt` and the number in decimal is"
             " `challenge`, and send the base64 of the JSON"
             " `{algorithm, challenge, number, salt, signature}` as the ballot's `proof`."

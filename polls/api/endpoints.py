@@ -1,4 +1,4 @@
-"""What all endpoints have in common: JSON and nothing else, bounded, never cached unless they say so."""
+"""The base of all endpoints: JSON bodies of bounded size, and no caching unless they say so."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import msgspec
 from django.http.request import UnreadablePostError
 from django.utils.translation import gettext as _
 from rest_framework import exceptions
+from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -20,10 +21,10 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Endpoint(APIView):
-    """DRF's view with a fixed order of checks: method, Accept, key, scope; then the view's own."""
+    """DRF's APIView with a fixed order of checks: method, Accept, key, scope, then the view's own."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        # Before DRF asks for a key: who uses the wrong method needs none to be told so.
+        # Before the key: a wrong method is 405 for clients without a key too.
         if request.method not in self.allowed_methods:
             raise exceptions.MethodNotAllowed(str(request.method))
         if request.method == "OPTIONS":
@@ -35,7 +36,7 @@ class Endpoint(APIView):
         check_given_once(request)
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
-        """The Allow header says it all; DRF's own answer describes our classes."""
+        """Answer with the Allow header alone; DRF's default would describe our classes."""
         return Response(status=204)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
@@ -44,25 +45,35 @@ class Endpoint(APIView):
         return done
 
     def checked(self, serializer: Serializer[Any], request: Request) -> dict[str, Any]:
-        """What the body holds, once the serializer finds nothing wrong with it."""
+        """Validate the body with this serializer, and return its data."""
         serializer.initial_data = json_body(request)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
 
+class AnyAccept(BaseContentNegotiation):
+    """Ignore the Accept header: there is only one form of response, and a ballot isn't refused over it."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return parsers[0]
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
 def check_given_once(request: Request) -> None:
-    """Of a parameter that comes twice Django would take the last."""
+    """Refuse a query parameter that is given twice; Django would use the last one."""
     twice = [name for name, values in request.query_params.lists() if len(values) > 1]
     if twice:
         raise exceptions.ValidationError({name: [_("This parameter comes twice.")] for name in twice[:10]})
 
 
-#: Room for 99 choices of 200 characters, each written as an escape.
+#: Enough for 99 choices of 200 characters, each character written as a JSON escape.
 BODY_MAX_BYTES = 256 * 1024
 
 
 def json_body(request: Request, limit: int = BODY_MAX_BYTES) -> dict[str, Any]:
-    """The JSON object in the body. DRF's parser would miss a chunked body and read an endless one."""
+    """Parse the body as a JSON object. DRF's parser would miss a chunked body and read one without end."""
     if request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType()
     body = raw_body(request, limit)
@@ -77,7 +88,7 @@ def json_body(request: Request, limit: int = BODY_MAX_BYTES) -> dict[str, Any]:
 
 
 def raw_body(request: Request, limit: int) -> bytes | None:
-    """The body as it came; None where it is over the limit, which is then not read any further."""
+    """Return the body, or None if it is over the limit; nothing beyond the limit is read."""
     try:
         if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
             return None

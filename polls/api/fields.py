@@ -1,4 +1,4 @@
-"""Strict on the way in: what we would have to guess is refused."""
+"""Strict serializer fields: input that would have to be guessed at is refused."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from polls.voters.networks import canonical_networks
 
 
 class Text(serializers.CharField):
-    """A JSON string in which there is something to see, cleaned; DRF would also take a number.
+    """A JSON string with visible characters, cleaned; DRF would also accept a number.
 
-    lines: whether it may have several.
+    With `lines`, it may have several lines.
     """
 
     default_error_messages = {"invisible": INVISIBLE_TEXT}
@@ -42,7 +42,7 @@ class Text(serializers.CharField):
 
 
 class Whole(serializers.IntegerField):
-    """A JSON integer; DRF would also take "5"."""
+    """A JSON integer; DRF would also accept "5"."""
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, bool) or not (
@@ -53,7 +53,7 @@ class Whole(serializers.IntegerField):
 
 
 class Flag(serializers.BooleanField):
-    """true or false; DRF would also take "yes"."""
+    """true or false; DRF would also accept "yes"."""
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
@@ -62,7 +62,7 @@ class Flag(serializers.BooleanField):
 
 
 class Pick(serializers.ChoiceField):
-    """One of a few words; which there are, the error says."""
+    """One of a few words; the error lists them."""
 
     default_error_messages = {"invalid_choice": gettext_lazy('"{input}" is none of these: {choices}.')}
 
@@ -79,7 +79,7 @@ class Moment(serializers.DateTimeField):
     """RFC 3339 with its zone, in and out, inside the window of `polls.text.timestamps`."""
 
     default_error_messages = {
-        "invalid": gettext_lazy("This is no time of RFC 3339, such as 2030-06-30T10:00:00Z."),
+        "invalid": gettext_lazy("This is not a time in RFC 3339, such as 2030-06-30T10:00:00Z."),
         "naive": gettext_lazy("The time zone is missing: end with Z or an offset."),
         "outside": OUT_OF_BOUNDS,
     }
@@ -102,7 +102,7 @@ class Moment(serializers.DateTimeField):
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses fields that it doesn't know: a misspelt one would otherwise be dropped without a word."""
+    """Refuse unknown fields: a misspelt one would otherwise be dropped silently."""
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
@@ -115,7 +115,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 class Networks(serializers.ListField):
-    """Networks in their one form; which of them is none, the error says."""
+    """Networks in canonical form; the error names the one that isn't a network."""
 
     child = Text(max_length=60)
 

@@ -1,4 +1,4 @@
-"""A poll's invites for programs: made in batches, fetched as a CSV file of links, revoked."""
+"""Endpoints for a poll's invites: make a batch, fetch its links as CSV, revoke it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -18,7 +17,7 @@ from polls.models import InviteBatch, Poll, canonical_code
 from polls.text.csv_download import csv_download
 from polls.voters import invites
 
-from .endpoints import Endpoint
+from .endpoints import AnyAccept, Endpoint
 from .permissions import ApiKey, PollScope, PollWriteScope
 from .schema import BODY, CODE, KEY, NEGOTIATED, RETRY_AFTER, refusals, response_header
 from .serializers import InviteBatchDocument, InviteBatches, NewInviteBatch
@@ -36,7 +35,7 @@ class Invites(Endpoint):
         operation_id="invites_list",
         tags=["invites"],
         summary="A poll's batches of invites",
-        description="Newest first. No invite is in here: those are in each batch's file.",
+        description="Newest first. The invites themselves are in each batch's file.",
         parameters=[CODE, RETRY_AFTER],
         responses={200: InviteBatches} | READ,
     )
@@ -48,7 +47,7 @@ class Invites(Endpoint):
         operation_id="invites_make",
         tags=["invites"],
         summary="Make a batch of invites",
-        description="For a poll whose `identity` is `invite`. Sent twice, it makes two batches; revoke one.",
+        description="For a poll whose `identity` is `invite`. Sending it twice makes two batches.",
         parameters=[CODE, response_header("Location", [201], "The file with the links."), RETRY_AFTER],
         request=NewInviteBatch,
         responses={201: InviteBatchDocument}
@@ -62,18 +61,8 @@ class Invites(Endpoint):
         return Response(document, status=201, headers={"Location": document["links"]})
 
 
-class AnyAccept(BaseContentNegotiation):
-    """A file isn't refused over its Accept header; what is refused is a problem document all the same."""
-
-    def select_parser(self, request: Request, parsers: Any) -> Any:
-        return parsers[0]
-
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
-        return renderers[0], renderers[0].media_type
-
-
 class InviteLinks(Endpoint):
-    """Whoever can read it can vote with each invite in it: so it takes the scope that may change the poll."""
+    """The links of a batch. Reading them allows voting with them, so it needs the scope for writing."""
 
     authentication_classes = [ApiKey]
     permission_classes = [PollWriteScope]
@@ -84,8 +73,8 @@ class InviteLinks(Endpoint):
         tags=["invites"],
         summary="The links of a batch, as CSV",
         description=(
-            "A header and a line per invite: serial number and link. It is made anew each time, with the same"
-            " links. That it was fetched is recorded."
+            "A header and a line per invite: serial number and link. The links are the same each time. Each"
+            " download is recorded in the audit log."
         ),
         parameters=[CODE, BATCH, RETRY_AFTER],
         responses={(200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, description="The file.")}
@@ -110,8 +99,8 @@ class InviteRevocation(Endpoint):
         tags=["invites"],
         summary="Revoke a batch of invites",
         description=(
-            "Nobody gets in with one of them any more; who got in before can cast for up to an hour. Ballots"
-            " that are in stay in. It can't be undone, and may be said twice."
+            "These invites are no longer accepted. Voters who were let in before can cast for up to an hour,"
+            " and their ballots stay counted. Revoking can't be undone; revoking twice is harmless."
         ),
         parameters=[CODE, BATCH, RETRY_AFTER],
         request=None,
@@ -131,7 +120,7 @@ def _poll(code: str) -> Poll:
 
 
 def _batch(poll: Poll, batch_id: int) -> Any:
-    # No database holds a larger id.
+    # Databases have no larger ids.
     found = invites.batches(poll.pk).filter(pk=batch_id).first() if batch_id < 2**63 else None
     if found is None:
         raise InviteBatchNotFound()

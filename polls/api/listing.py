@@ -1,4 +1,4 @@
-"""Finding polls in the list: filters, search, and pages by cursor."""
+"""The list of polls: filters, search and cursor pagination."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ PARAMETERS = {"state", "search", "cursor", "page_size"}
 
 
 def check_parameters(request: Request) -> None:
-    """A misspelt filter would otherwise answer with everything."""
+    """Refuse unknown parameters: a misspelt filter would otherwise return everything."""
     if unknown := sorted(set(request.query_params) - PARAMETERS):
         raise exceptions.ValidationError({name: [_("There is no such parameter.")] for name in unknown[:10]})
 
 
 class GivenChoice(ChoiceField):
-    """Refuses the empty string, which forms take for "any": leave the parameter out for that."""
+    """Refuse the empty string, which forms take for "any"; leave the parameter out for that."""
 
     def clean(self, value: Any) -> Any:
         if value == "":
@@ -41,11 +41,11 @@ class StateFilter(django_filters.ChoiceFilter):
 
 
 class PollFilter(django_filters.FilterSet):
-    state = StateFilter(choices=State.choices, help_text="Polls in this state only.")
+    state = StateFilter(choices=State.choices, help_text="Only polls in this state.")
     search = django_filters.CharFilter(
         method="find",
         max_length=100,
-        help_text="A part of the question or of the code, in any case and spelling.",
+        help_text="Part of the question or of the code; case and accents don't matter.",
     )
 
     class Meta:
@@ -57,14 +57,14 @@ class PollFilter(django_filters.FilterSet):
 
 
 class PollPages(CursorPagination):
-    """Newest first. Ids grow with time and are unique, so a page never skips or repeats a poll."""
+    """Newest first, by id: ids are unique and grow, so no page skips or repeats a poll."""
 
     ordering = "-id"
     page_size = 50
     max_page_size = 200
     page_size_query_param = "page_size"
-    page_size_query_description = "Polls a page, 1 to 200."
-    cursor_query_description = "From `next` or `previous` of another page."
+    page_size_query_description = "Polls per page, 1 to 200."
+    cursor_query_description = "Taken from `next` or `previous` of another page."
 
     def get_page_size(self, request: Request) -> int:
         asked = request.query_params.get("page_size")

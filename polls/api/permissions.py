@@ -1,4 +1,4 @@
-"""API keys: who is asking, and what they may do."""
+"""API keys: authentication and scopes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from polls.errors import InvalidKey, MissingScope
 from polls.models import ApiClient
 from polls.voters import identity
 
-#: Who may write polls reads them in every answer to a write, so `polls:write` includes `polls:read`.
+#: Every response to a write contains the poll, so `polls:write` includes `polls:read`.
 READ_SCOPES = (ApiClient.Scope.POLLS_READ, ApiClient.Scope.POLLS_WRITE)
 WRITE_SCOPES = (ApiClient.Scope.POLLS_WRITE,)
 
@@ -31,7 +31,7 @@ class ApiKey(BaseAuthentication):
 
 
 class PollScope(BasePermission):
-    """An API client with a scope for what the request does: reading or writing polls."""
+    """Require the scope for reading or writing polls, by the request's method."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         client = request.auth
@@ -44,7 +44,7 @@ class PollScope(BasePermission):
 
 
 class PollWriteScope(PollScope):
-    """The scope for writing, whatever the method: for what may be read only by who may change the poll."""
+    """Require the scope for writing, for every method."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if isinstance(request.auth, ApiClient) and not request.auth.allows(ApiClient.Scope.POLLS_WRITE):

@@ -1,4 +1,4 @@
-"""Every refusal of the REST API as RFC 9457 problem details, whoever noticed what is wrong."""
+"""Errors as RFC 9457 problem details, whether they come from us, DRF or Django."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ API = "/api/"
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's hook: our errors as they are, anybody else's as the one of ours that says the same."""
+    """DRF's exception handler: translate errors of DRF and Django into ours."""
     refused = _translated(error)
     if refused is None:
-        return None  # a bug: Django logs it and asks `server_error`
+        return None  # a bug: Django logs it and calls `server_error`
     status, headers, document = errors.problem_details(refused)
     content_type = headers.pop("Content-Type")
     return Response(document, status=status, headers=headers, content_type=content_type)
@@ -63,7 +63,7 @@ def _translated(error: Exception) -> errors.LandslideError | None:
                 _("This server doesn't answer to this host; see its setting ALLOWED_HOSTS.")
             )
         case SuspiciousOperation():
-            return errors.Malformed(_("The request is not one that a client of ours would send."))
+            return errors.Malformed(_("The request is malformed."))
     if isinstance(error, STORE_ERRORS):
         logger.exception("store_unavailable", exc_info=error)
         return errors.Unavailable()
@@ -71,7 +71,7 @@ def _translated(error: Exception) -> errors.LandslideError | None:
 
 
 def _first(detail: Any, path: str = "") -> str:
-    """The first complaint of a nested error, with the field that it is about."""
+    """The first message of a nested error, with the name of its field."""
     if isinstance(detail, dict):
         name, inner = next(iter(detail.items()))
         return _first(inner, f"{path}.{name}" if path else str(name))
@@ -81,7 +81,7 @@ def _first(detail: Any, path: str = "") -> str:
 
 
 def problem_response(error: errors.LandslideError) -> JsonResponse:
-    """The same for what is answered outside DRF."""
+    """An error as a response outside DRF."""
     status, headers, document = errors.problem_details(error)
     content_type = headers.pop("Content-Type")
     return JsonResponse(document, status=status, headers=headers, content_type=content_type)
@@ -89,7 +89,7 @@ def problem_response(error: errors.LandslideError) -> JsonResponse:
 
 @csrf_exempt
 def unknown_address(request: HttpRequest, rest: str = "") -> HttpResponse:
-    """Whatever no route under /api/ takes. What only lacks its last slash is sent on, with its body."""
+    """Catch-all under /api/. An address that only lacks its trailing slash is redirected, with its body."""
     if not request.path.endswith("/") and _leads_somewhere(f"{request.path}/"):
         target = request.get_full_path(force_append_slash=True)
         return HttpResponsePermanentRedirect(target, preserve_request=True)
@@ -103,8 +103,8 @@ def _leads_somewhere(path: str) -> bool:
         return False
 
 
-# Django's handlers (config/urls.py): what went wrong before or beside DRF. No such page is cached (a 404
-# would be, for as long as a cache likes): a moment later there may be another answer.
+# Django's error handlers (config/urls.py), for requests that don't reach DRF. Their pages aren't cached: a
+# cache may keep a 404 as long as it likes, and a moment later the address may exist.
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -116,7 +116,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def _unknown_host(request: HttpRequest) -> HttpResponse:
-    """For whoever sets a server up: which setting it is."""
+    """Name the setting to whoever sets up the server."""
     host = request.META.get("HTTP_HOST", "")[:100]
     return render(request, "unknown_host.html", {"host": host}, status=400)
 
@@ -132,7 +132,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return problem_response(errors.InternalError())
     page = _not_cached(defaults.server_error(request))
     if isinstance(sys.exc_info()[1], STORE_ERRORS):
-        # Nobody's mistake, and over by itself: caches and crawlers are to come again.
+        # Temporary: caches and crawlers should try again.
         page.status_code = 503
         page.headers["Retry-After"] = str(errors.Unavailable().retry_after)
     return page

@@ -1,4 +1,4 @@
-"""The page that every error document's `type` points to: each code, what it means and what to do."""
+"""The page that the `type` of every error points to: each code, its meaning and what to do."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from polls.errors import errors_by_code
 SAME_AGAIN = _("Send the same ballot again, with its ballot_id, after Retry-After seconds; it counts once.")
 
 ADVICE = {
-    "malformed": _("Correct the request: `detail` says what is wrong, `errors` says it field by field."),
+    "malformed": _("Correct the request: `detail` says what is wrong, `errors` lists it by field."),
     "invalid_selection": _(
-        "Correct the ballot: `reason` says whether choices are too many, too few, unknown or double."
+        "Correct the ballot: `reason` says whether there are too many, too few, unknown or duplicate choices."
     ),
-    "voter_unknown": _("Send the ballot again with the cookie of this answer, or use an API key."),
+    "voter_unknown": _("Send the ballot again with the cookie that this response sets, or use an API key."),
     "invalid_key": _("Send `Authorization: Api-Key …` with a key that is neither expired nor revoked."),
     "foreign_origin": _(
-        "Cast from the poll's own page, or from a server with an API key; an operator can trust an origin."
+        "Cast from the poll's own page, or from a server with an API key. The operator can allow an origin."
     ),
     "missing_scope": _("Ask the operator for a key with the scope that `detail` names."),
     "person_required": _("Ask somebody with an account to do it in the admin."),
     "not_eligible": _(
-        "`needs` says what would make this a voter: to sign in, an invite, or an API client. Then ask the"
-        " poll's voter endpoint, and send the same ballot again."
+        "`needs` says what is missing: a login, an invite, or an API key. Then ask the poll's voter endpoint,"
+        " and send the same ballot again."
     ),
     "proof_required": _(
-        "Solve a challenge, whose address is in `challenge`, and send the same ballot with the `proof`."
+        "Fetch a challenge from the address in `challenge`, solve it, and send the same ballot with `proof`."
     ),
     "poll_not_found": _("Check the code: it may be mistyped, or the draft was deleted."),
     "receipt_not_found": _("Check the receipt: it has 72 characters, and case matters."),
     "audit_not_found": _(
-        "There is one some seconds after the poll is published, where its results are public."
+        "A bundle exists a few seconds after the poll is published, if its results are public."
     ),
     "quarantine_not_found": _("Check the id against the list of the poll's quarantines."),
     "invite_batch_not_found": _("List the poll's batches; each has its number."),
@@ -42,36 +42,36 @@ ADVICE = {
     "method_not_allowed": _("Use one of the methods in the Allow header."),
     "not_acceptable": _("Accept application/json, or send no Accept header."),
     "already_voted": _(
-        "Nothing: the ballot that came first stands. Where voters may change theirs, name it in `replaces`."
+        "Nothing: the first ballot stands. If the poll allows changes, name that ballot in `replaces`."
     ),
-    "poll_not_open": _("Wait until the poll is open; after closing, no ballot is taken."),
-    "round_changed": _("Show the voter the poll anew, and let them vote in the round that is on."),
-    "illegal_state": _("Read the poll, and take a step that its state allows."),
-    "too_few_ballots": _("`detail` says how many it takes: wait for more, or leave them as they are."),
-    "code_taken": _("Choose another code, or leave it out to be given one."),
+    "poll_not_open": _("Wait until the poll is open. After it has closed, no ballot is accepted."),
+    "round_changed": _("Load the poll again and let the voter vote in the current round."),
+    "illegal_state": _("Read the poll's state, and take a step that this state allows."),
+    "too_few_ballots": _("`detail` says how many are needed: wait for more, or leave them as they are."),
+    "code_taken": _("Choose another code, or leave it out to get a random one."),
     "too_large": _("Send less: `detail` has the limit. Split a batch."),
     "unsupported_media_type": _("Send JSON with Content-Type: application/json."),
-    "ballot_id_reused": _("Use a new ballot_id for other selections; the ballot that came first stands."),
+    "ballot_id_reused": _("Use a new ballot_id for other selections; the first ballot stands."),
     "rate_limited": _("Slow down, and try again after Retry-After seconds."),
     "overloaded": SAME_AGAIN,
     "outcome_unknown": SAME_AGAIN,
-    "unavailable": _("Try again after Retry-After seconds, a ballot with its ballot_id."),
+    "unavailable": _("Try again after Retry-After seconds; send a ballot with the same ballot_id."),
     "log_inconsistent": _(
-        "Try again later, a ballot with its ballot_id; the operator finds what to do in the log and the"
-        " admin."
+        "Try again later; send a ballot with the same ballot_id. The log and the admin tell the operator what"
+        " to do."
     ),
     "secret_key_differs": _(
-        "Try again later; the operator has to name the SECRET_KEY that the poll was made with."
+        "Try again later. The operator has to configure the SECRET_KEY that the poll was created with."
     ),
     "log_unsuitable": _(
-        "Try again later, a ballot with its ballot_id; the operator finds what to do in the log."
+        "Try again later; send a ballot with the same ballot_id. The log tells the operator what to do."
     ),
-    "internal_error": _("Report it with the answer's X-Request-ID, under which it is in the log."),
+    "internal_error": _("Report it with the X-Request-ID of the response, which the log has too."),
 }
 
 
 def codes() -> list[str]:
-    """Every code that an answer may carry; other errors of ours are for the command line."""
+    """Every code that a response may carry; other errors only occur on the command line."""
     return sorted(ADVICE)
 
 

@@ -1,4 +1,4 @@
-"""How the endpoints are described in OpenAPI: the key, strict bodies, and every refusal."""
+"""Parts of the OpenAPI description: authentication, strict bodies, headers and errors."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from polls.voters import identity
 from .serializers import Problem
 
 PROBLEM = "application/problem+json"
-#: What any address under /api/ may answer.
+#: Codes that any address under /api/ may answer with.
 ALWAYS = ("method_not_allowed", "internal_error", "unavailable")
 NEGOTIATED = (*ALWAYS, "not_acceptable")
 BODY = ("malformed", "too_large", "unsupported_media_type")
-#: `auth` of what needs no key, and of what takes one.
+#: Values of `auth` in extend_schema.
 ANYBODY: Any = [{}]
 KEY_OR_COOKIE: Any = [{"ApiKey": []}, {}]
 KEY_ONLY: Any = [{"ApiKey": []}]
@@ -36,7 +36,7 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):
             "type": "apiKey",
             "in": "header",
             "name": "Authorization",
-            "description": "`Api-Key` and the key, with a space between. Keys are made in the admin.",
+            "description": "`Api-Key`, a space, and the key. Keys are created in the admin.",
         }
 
 
@@ -50,7 +50,7 @@ class StrictBody(OpenApiSerializerExtension):
 
 
 def refusals(*codes: str) -> dict[tuple[int, str], OpenApiResponse]:
-    """The responses, by status, that these codes make."""
+    """The responses of these error codes, grouped by status."""
     known = errors.errors_by_code()
     by_status: dict[int, list[str]] = defaultdict(list)
     for code in codes:
@@ -77,4 +77,4 @@ COOKIE = OpenApiParameter(
     OpenApiParameter.COOKIE,
     description="Who is voting, without an API key.",
 )
-SET_COOKIE = "The `voter` cookie of a voter we didn't know."
+SET_COOKIE = "The `voter` cookie of a new voter."

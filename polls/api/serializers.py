@@ -1,4 +1,4 @@
-"""What goes in and out as JSON."""
+"""Serializers of requests and responses."""
 
 from __future__ import annotations
 
@@ -24,56 +24,58 @@ from .reference import codes
 
 
 class PollFields(StrictSerializer):
-    """What a draft is made of. What a change leaves out stays as it is."""
+    """The fields of a draft. A change may leave out fields, which then stay as they are."""
 
     question = Text(max_length=300)
-    method = Pick(choices=method_choices(), required=False, help_text="single, where left out.")
+    method = Pick(choices=method_choices(), required=False, help_text="Default: single.")
     choices = serializers.ListField(
         child=Text(max_length=200),
         min_length=MIN_CHOICES,
         max_length=MAX_CHOICES,
-        help_text="The labels, in the order in which voters see them. Numbers that voters have seen stay with"
-        " their labels.",
+        help_text="The labels, in the order in which voters see them. A number that voters have seen stays"
+        " with its label.",
     )
     min_selections = Whole(min_value=1, max_value=99, required=False)
     max_selections = Whole(
         min_value=1,
         max_value=99,
         required=False,
-        help_text="Left out: 1 for a single choice, the number of choices for a multiple one.",
+        help_text="Default: 1 for single choice, the number of choices for multiple choice.",
     )
-    revote = Flag(required=False, help_text="May a voter replace their ballot? Not, where left out.")
+    revote = Flag(required=False, help_text="Whether voters may replace their ballot. Default: false.")
     results_visible = Pick(
         choices=Visibility.choices,
         required=False,
-        help_text="Who sees the tally, and when: always, where left out; at any time.",
+        help_text="Who sees the tally, and when. Default: always. Can be changed at any time.",
     )
-    identity = Pick(
-        choices=Identity.choices, required=False, help_text="Who may vote: browser, where left out."
-    )
+    identity = Pick(choices=Identity.choices, required=False, help_text="Who may vote. Default: browser.")
     venue_networks = Networks(
         required=False,
         max_length=MAX_NETWORKS,
-        help_text="Where many voters share an address, such as 198.51.100.0/24; at any time.",
+        help_text="Where many voters share an address, such as 198.51.100.0/24. Can be changed at any time.",
     )
     over_limit = Pick(
         choices=OverLimit.choices,
         required=False,
-        help_text="What becomes of ballots over the rate limit: refuse, where left out; at any time.",
+        help_text="What happens to ballots over the rate limit. Default: refuse. Can be changed at any time.",
     )
     proof_of_work = Pick(
         choices=ProofOfWork.choices,
         required=False,
-        help_text="When browsers compute before they cast: auto, where left out; at any time.",
+        help_text="When a ballot needs a proof of work. Default: auto. Can be changed at any time.",
     )
     release_step = Whole(
         min_value=1,
         max_value=1000,
         required=False,
-        help_text="While the poll is open its tally moves in steps of so many ballots: 1, where left out.",
+        help_text="While the poll is open, its tally moves in steps of this many ballots. Default: 1.",
     )
-    opens_at = Moment(required=False, allow_null=True, help_text="Opens by itself then; null: by hand.")
-    closes_at = Moment(required=False, allow_null=True, help_text="Closes by itself then; null: by hand.")
+    opens_at = Moment(
+        required=False, allow_null=True, help_text="When it opens by itself; null: it is opened by hand."
+    )
+    closes_at = Moment(
+        required=False, allow_null=True, help_text="When it closes by itself; null: it is closed by hand."
+    )
     expected_turnout = Whole(
         min_value=1,
         max_value=1_000_000_000,
@@ -191,14 +193,14 @@ class NewBallot(StrictSerializer):
     ballot_id = serializers.UUIDField(
         required=False,
         allow_null=True,
-        help_text="Yours, so that a retry with the same one is answered with the same receipt.",
+        help_text="Chosen by you. A retry with the same id gets the same receipt.",
     )
     round = serializers.IntegerField(
         required=False,
         allow_null=True,
         min_value=1,
         max_value=65_535,
-        help_text="The round that the voter was shown; another one answers `round_changed`.",
+        help_text="The round that the voter was shown. If it is over: `round_changed`.",
     )
     replaces = serializers.UUIDField(
         required=False,
@@ -210,13 +212,13 @@ class NewBallot(StrictSerializer):
         allow_null=True,
         min_length=1,
         max_length=200,
-        help_text="With an API key, and only then: your own id for the voter.",
+        help_text="Your own id for the voter; only with an API key.",
     )
     proof = serializers.CharField(
         required=False,
         allow_null=True,
         max_length=1000,
-        help_text="The solved challenge, where a poll answers `proof_required`; API clients need none.",
+        help_text="The solved challenge, if the poll answers `proof_required`. API clients need none.",
     )
 
 
@@ -257,8 +259,8 @@ class BatchOutcomes(serializers.Serializer[Any]):
 class ChallengeDocument(serializers.Serializer[Any]):
     algorithm = serializers.CharField(help_text="SHA-256")
     challenge = serializers.CharField(help_text="The hash of salt and number, in hexadecimal.")
-    maxnumber = serializers.IntegerField(help_text="The number is none above this.")
-    salt = serializers.CharField(help_text="Has the time the challenge ends in it.")
+    maxnumber = serializers.IntegerField(help_text="The number is at most this.")
+    salt = serializers.CharField(help_text="Contains the time when the challenge expires.")
     signature = serializers.CharField()
 
 
@@ -268,22 +270,24 @@ class VoterDocument(serializers.Serializer[Any]):
     state = serializers.ChoiceField(State.choices)
     identity = serializers.ChoiceField(Identity.choices, help_text="Who may vote.")
     eligible = serializers.BooleanField(help_text="Whether this visitor may vote.")
-    needs = serializers.ChoiceField(NEEDS, allow_null=True, help_text="What would make them a voter.")
+    needs = serializers.ChoiceField(NEEDS, allow_null=True, help_text="What is missing; null: nothing.")
     account = serializers.CharField(
-        allow_null=True, help_text="Whom this browser is signed in as, if it matters."
+        allow_null=True,
+        help_text="The account that this browser is signed in with, if the poll asks for one.",
     )
     invite = serializers.ChoiceField(
-        INVITE_STATES, allow_null=True, help_text="What became of the invite that was sent."
+        INVITE_STATES, allow_null=True, help_text="The state of the invite that was sent."
     )
     tag = serializers.CharField(
-        allow_null=True, help_text="Tells voters on one device apart, where a device may have several."
+        allow_null=True, help_text="Distinguishes voters who share a device, where that can happen."
     )
     voted = serializers.BooleanField()
     ballot_id = serializers.UUIDField(allow_null=True)
     receipt = serializers.CharField(allow_null=True)
     revote = serializers.BooleanField()
     proof = ChallengeDocument(
-        allow_null=True, help_text="What to work on before casting, where the poll asks for a proof of work."
+        allow_null=True,
+        help_text="The challenge to solve before casting, if the poll asks for a proof of work.",
     )
 
 
@@ -297,7 +301,7 @@ class ReceiptDocument(serializers.Serializer[Any]):
 
 
 class Problem(serializers.Serializer[Any]):
-    """RFC 9457 problem details. `code` is stable; the texts are for people, in the language they accept."""
+    """RFC 9457 problem details. `code` is stable; the texts are for people, in the requested language."""
 
     type = serializers.CharField(help_text="Where the code is explained.")
     title = serializers.CharField()
@@ -305,9 +309,11 @@ class Problem(serializers.Serializer[Any]):
     detail = serializers.CharField()
     code = serializers.ChoiceField(codes())
     errors = serializers.DictField(  # type: ignore[assignment]
-        required=False, help_text="By field, where fields are not right."
+        required=False, help_text="Messages by field, if fields are wrong."
     )
-    reason = serializers.CharField(required=False, help_text="What of a selection is not valid.")
+    reason = serializers.CharField(required=False, help_text="Why a selection is invalid.")
     challenge = serializers.CharField(required=False, help_text="Where to get a challenge to solve.")
-    state = serializers.ChoiceField(State.choices, required=False, help_text="The state that is in the way.")
-    needs = serializers.ChoiceField(NEEDS, required=False, help_text="What would make the voter eligible.")
+    state = serializers.ChoiceField(
+        State.choices, required=False, help_text="The poll's state, which doesn't allow the step."
+    )
+    needs = serializers.ChoiceField(NEEDS, required=False, help_text="What the voter lacks to be eligible.")

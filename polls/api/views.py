@@ -1,4 +1,4 @@
-"""Polls for third parties: list, create, read, change, delete, and the steps of their lifecycle."""
+"""Endpoints for polls: list, create, read, change, delete, and the steps of the lifecycle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .serializers import NewPoll, PollDocument, PollFields
 SEARCH = OpenApiParameter(
     "search",
     {"type": "string", "maxLength": 100},
-    description="A part of the question or of the code, in any case and spelling.",
+    description="Part of the question or of the code; case and accents don't matter.",
 )
 READ = refusals(*NEGOTIATED, *KEY, "malformed")
 ONE = READ | refusals(*NEGOTIATED, *KEY, "malformed", "poll_not_found")
@@ -71,9 +71,9 @@ def _step(name: str, summary: str, description: str) -> Any:
         operation_id="poll_change",
         summary="Change a draft",
         description=(
-            "What is left out stays. `choices` replaces all labels. The code stays what it is. Of a poll that"
-            " has been opened, only `results_visible`, `venue_networks`, `over_limit` and `proof_of_work` can"
-            " be changed."
+            "Fields that are left out stay as they are. `choices` replaces all labels. The code can't be"
+            " changed. Once a poll has been opened, only `results_visible`, `venue_networks`, `over_limit`"
+            " and `proof_of_work` can be changed."
         ),
         parameters=[CODE, RETRY_AFTER],
         request=PollFields,
@@ -82,7 +82,7 @@ def _step(name: str, summary: str, description: str) -> Any:
     destroy=extend_schema(
         operation_id="poll_delete",
         summary="Delete a draft",
-        description="One that never ran: ballots are evidence and stay.",
+        description="Only a poll that was never opened: ballots are evidence and stay.",
         parameters=[CODE, RETRY_AFTER],
         responses={204: None} | STEP,
     ),
@@ -121,23 +121,25 @@ class Polls(Endpoint, GenericViewSet[Poll]):
         drafts.delete_poll(self._poll(code).pk, client_actor(request.auth))
         return Response(status=204)
 
-    @_step("open", "Let ballots in", "From now on question, choices and rules stay as they are.")
+    @_step("open", "Open voting", "From now on, question, choices and rules can't be changed.")
     def open(self, request: Request, code: str) -> Response:
         return self._take(lifecycle.open_poll, request, code)
 
     @_step(
         "close",
-        "Let no more ballots in",
-        "Answers `closing`; the poll is `closed` once every ballot that came in before is counted.",
+        "Close voting",
+        "The state becomes `closing`, and `closed` once every accepted ballot has been counted.",
     )
     def close(self, request: Request, code: str) -> Response:
         return self._take(lifecycle.close_poll, request, code)
 
-    @_step("publish", "Make the result official", "Waits up to 5 s for a closing that is under way.")
+    @_step("publish", "Make the result official", "Waits up to 5 s while the poll is `closing`.")
     def publish(self, request: Request, code: str) -> Response:
         return self._take(lifecycle.publish_poll, request, code)
 
-    @_step("reset", "Start a new round, as a draft", "The ballots of the old round stay counted there.")
+    @_step(
+        "reset", "Start a new round, as a draft", "The ballots of the old round stay counted in that round."
+    )
     def reset(self, request: Request, code: str) -> Response:
         return self._take(lifecycle.reset_poll, request, code)
 

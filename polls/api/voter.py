@@ -1,4 +1,4 @@
-"""The voter endpoint: who is here, may they vote, and have they."""
+"""The voter endpoint: who the visitor is, whether they may vote, and whether they have."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ INVITE = OpenApiParameter(
     invites.HEADER,
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="In a poll by invitation: what stands behind `#i=` in the invite's link.",
+    description="In a poll by invitation: the part after `#i=` of the invite's link.",
 )
 
 
 class Voter(Endpoint):
-    """The one request of the voter's page that depends on the voter; it makes them known before they vote."""
+    """The only request of the voter's page that depends on the voter. It sets the voter's cookies."""
 
     authentication_classes: list[Any] = []
 
@@ -41,9 +41,9 @@ class Voter(Endpoint):
         tags=["ballots"],
         summary="Who this visitor is, and whether they have voted",
         description=(
-            "For the poll's own pages. It sets the cookies that a cast comes with: `voter`, and where voters"
-            " sign in or are invited a `pass` for this poll, good for an hour. To another site's page it sets"
-            " none."
+            "For the poll's own pages. It sets the cookies that identify the voter when casting: `voter`, and"
+            " where the poll asks for an account or an invite a `pass` for this poll, valid for an hour. It"
+            " sets no cookie for pages of other sites."
         ),
         auth=ANYBODY,
         parameters=[CODE, COOKIE, INVITE, response_header("Set-Cookie", [200], SET_COOKIE), RETRY_AFTER],
@@ -57,7 +57,7 @@ class Voter(Endpoint):
         voter = eligibility.check_eligibility(credentials, rules)
         ours = not _cross_site(request)
         known = identity.read_cookie(request.COOKIES.get(identity.COOKIE)) is not None
-        # Minted also where it isn't what lets them vote: ballots with one are taken on the fast lane.
+        # Set also where the poll doesn't need it: ballots with this cookie can use the fast lanes.
         new = identity.new_cookie() if ours and not known else None
         ballot_id = ballot_box.current_ballot(rules, voter.key) if voter.key else None
         document = _document(rules, voter, ballot_id)
@@ -94,7 +94,7 @@ def _document(rules: PollRules, voter: Eligibility, ballot_id: bytes | None) -> 
 def _challenge(
     rules: PollRules, voter: Eligibility, new_cookie: str | None, ballot_id: bytes | None
 ) -> dict[str, Any] | None:
-    """To be solved while the voter makes up their mind."""
+    """The challenge, to be solved while the voter decides."""
     if voter.needs is not None or not rules.requires_proof:
         return None
     token = identity.read_cookie(new_cookie)
@@ -108,17 +108,17 @@ def _challenge(
 
 def _set_pass(response: Response, headers: list[str]) -> None:
     for place, header in enumerate(headers):
-        # Django keeps one cookie of a name, and writes out whatever is kept under another.
+        # Django stores one cookie per name, but writes whatever name the morsel has.
         (morsel,) = SimpleCookie(header).values()
         response.cookies[f"{identity.PASS_COOKIE} {place}"] = morsel
 
 
 def _user(request: Request) -> Any:
-    """By Django's session. DRF has put nobody in the place of its user: here it is no key to act with."""
+    """The user of Django's session. DRF has replaced `request.user`: the session is no API credential."""
     known = settings.SESSION_COOKIE_NAME in request.COOKIES
     return get_user(request._request) if known else None
 
 
 def _cross_site(request: Request) -> bool:
-    """Whether another site's page asks: it must not plant an identity."""
+    """Whether the request comes from another site's page, which must not set our cookies."""
     return request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
