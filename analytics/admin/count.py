@@ -1,4 +1,4 @@
-"""A poll's count in the admin: recounted, proved by audit bundles, purged of what leads to voters."""
+"""A poll's count in the admin: recount it, download audit bundles, purge the links to voters."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from polls.errors import LandslideError
 from polls.models import Poll, Round, canonical_code
 from polls.text.integers import whole_number
 
-from . import dashboard  # noqa: F401  its pages first: ours are added to them
+from . import dashboard  # noqa: F401  ours are added to its pages
 
-#: More ballots than a request should unlink: minutes, and a proxy that gives up meanwhile.
+#: Above this, purging takes minutes and proxies give up; the command does it.
 PURGED_IN_A_REQUEST = 200_000
 
 View = Callable[[HttpRequest, Poll], HttpResponse]
 
 
 def of_poll(permission: str) -> Callable[[View], Callable[..., HttpResponse]]:
-    """A page of one poll, for staff with this permission on polls."""
+    """Decorate a page of one poll: require this permission on polls, and load the poll."""
 
     def wrap(view: View) -> Callable[..., HttpResponse]:
         @wraps(view)
@@ -52,7 +52,7 @@ def of_poll(permission: str) -> Callable[[View], Callable[..., HttpResponse]]:
 
 @of_poll("view")
 def show(request: HttpRequest, poll: Poll) -> HttpResponse:
-    """GET lists the rounds; POST counts one of them again, and changes nothing."""
+    """GET lists the rounds; POST recounts one of them, without changing anything."""
     context: dict[str, Any] = {"title": _("Count: %(poll)s") % {"poll": poll}, "rounds": _rounds(poll)}
     if request.method == "POST":
         try:
@@ -80,7 +80,7 @@ def _rounds(poll: Poll) -> list[dict[str, Any]]:
 
 def _recounted(found: Recount) -> dict[str, Any]:
     poll = found.round.poll
-    # Of a tally that moves in steps staff sees no more than others do; a drift tells nothing of votes.
+    # With stepped results, staff see no more than others; a drift reveals no votes.
     secret = is_stepping(poll) and found.round.number == poll.round
     rows = [
         {
@@ -100,7 +100,7 @@ def _figure(count: int, *, secret: bool) -> str:
 
 @of_poll("change")
 def fix(request: HttpRequest, poll: Poll) -> HttpResponse:
-    """GET asks, POST makes the tally what the ledger says."""
+    """GET asks for confirmation, POST corrects the tally from the ledger."""
     try:
         round_ = _round(request, poll)
         if request.method == "POST":
@@ -117,10 +117,10 @@ def fix(request: HttpRequest, poll: Poll) -> HttpResponse:
         "title": _("Correct the tally of round %(round)s?") % {"round": round_.number},
         "subject": str(poll),
         "lines": [
-            _("The round is counted once more from the ledger, and the tally becomes what the ledger says."),
-            _("All screens start over with the corrected figures; the result of a closed round follows."),
-            _("While it runs, no other ballot is counted; none is lost."),
-            _("It is recorded that you did it, and by how much each figure changed."),
+            _("The round is recounted from the ledger, and the tally is set to the result."),
+            _("All screens switch to the corrected figures, and so does the result of a closed round."),
+            _("Counting pauses while this runs; no ballot is lost."),
+            _("The audit log records that you did this, and by how much each figure changed."),
         ],
         "button": _("Correct the tally"),
         "danger": False,
@@ -132,7 +132,7 @@ def fix(request: HttpRequest, poll: Poll) -> HttpResponse:
 
 def _tell_fixed(request: HttpRequest, found: Recount) -> None:
     if not found.drifted:
-        messages.info(request, _("Nothing to correct: the tally is what the ledger says."))
+        messages.info(request, _("Nothing to correct: the tally matches the ledger."))
         return
     changes = ", ".join(f"{row['label']} {-row['drift']:+,}" for row in found.rows() if row["drift"])
     messages.success(request, _("Corrected: %(changes)s") % {"changes": changes})
@@ -140,7 +140,7 @@ def _tell_fixed(request: HttpRequest, found: Recount) -> None:
 
 @of_poll("delete")
 def purge_rounds(request: HttpRequest, poll: Poll) -> HttpResponse:
-    """GET asks for the poll's code, POST with it purges all rounds that are over."""
+    """GET asks for the poll's code; POST with the code purges all finished rounds."""
     back = HttpResponseRedirect(reverse("admin:poll_count", args=[poll.pk]))
     if not request.user.has_perm("polls.change_poll"):
         raise PermissionDenied
@@ -148,11 +148,11 @@ def purge_rounds(request: HttpRequest, poll: Poll) -> HttpResponse:
         rounds = purge.purgeable(poll)
         ballots = purge.count_ballots(rounds)
         if ballots > PURGED_IN_A_REQUEST:
-            raise PurgeRefused(_("That takes minutes: run `manage.py purge %(code)s`.") % {"code": poll.code})
+            raise PurgeRefused(_("This takes minutes: run `manage.py purge %(code)s`.") % {"code": poll.code})
         typed = canonical_code(request.POST.get("code", ""))
         if request.method == "POST" and typed == poll.code:
             purge.purge(poll.pk, user_actor(request.user))
-            messages.success(request, _("Purged: nothing here links these ballots to a voter any more."))
+            messages.success(request, _("Purged: nothing links these ballots to voters any more."))
             return back
     except LandslideError as error:
         messages.error(request, error.detail)

@@ -1,7 +1,7 @@
-"""The admin's first page: is everything counted, who counts, which polls are open.
+"""The admin's overview: the backlog, workers, open polls and alarms.
 
-The page itself asks neither Redis nor the vote log, so that it comes up when they are
-down; its figures come from `figures`, a few seconds apart.
+The page itself asks neither Redis nor the vote log, so that it loads when they are down; it fetches its
+figures from `figures` every few seconds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OPEN_POLLS_AT_MOST = 50
 
 
 def show(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """unfold's DASHBOARD_CALLBACK: what the page needs besides its figures."""
+    """unfold's DASHBOARD_CALLBACK: the page's context, without its figures."""
     context.update(
         {
             "title": _("Overview"),
@@ -44,7 +44,7 @@ def show(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def figures(request: HttpRequest) -> JsonResponse:
-    """Cards, alarms, workers and open polls, as sentences ready to be shown."""
+    """Cards, alarms, workers and open polls, as texts to show."""
     log = _log_status()
     counting = status.counting_status()
     answer = {
@@ -78,8 +78,8 @@ def _alarms(log: dict[str, Any] | None, counting: dict[str, Any]) -> list[str]:
     elif not log["consistent"]:
         alarms.append(
             _(
-                "The vote log is not the one that was counted from, or it lost entries. "
-                "No ballot is accepted or counted until an operator has repaired it."
+                "The vote log was replaced or has lost entries. "
+                "No ballot is accepted or counted until an operator runs `manage.py reconcile_log`."
             )
         )
     codes = dict(Poll.objects.filter(pk__in=Halt.objects.values("poll_id")).values_list("pk", "code"))
@@ -96,7 +96,7 @@ def _alarms(log: dict[str, Any] | None, counting: dict[str, Any]) -> list[str]:
 
 
 def _modes() -> list[str]:
-    """What goes on with less, except what the alarms tell already."""
+    """Degraded modes, except those that have an alarm."""
     told = (
         modes.LOG_AWAY,
         modes.LOG_INCONSISTENT,
@@ -132,7 +132,7 @@ def _workers_card(counting: dict[str, Any]) -> dict[str, str]:
     alive = sum(worker["alive"] for worker in counting["workers"])
     gone = len(counting["workers"]) - alive
     if not alive:
-        return _card(number_format(0), _("Nobody counts."), "bad")
+        return _card(number_format(0), _("No ballot is counted."), "bad")
     if gone:
         note = ngettext("%(count)s has gone silent.", "%(count)s have gone silent.", gone)
         return _card(number_format(alive), note % {"count": number_format(gone)}, "warn")
@@ -177,7 +177,7 @@ def _open_polls() -> list[dict[str, str]]:
         .annotate(ballots=Sum("count"))
     )
     ballots = {(poll_id, round_): count for poll_id, round_, count in rows}
-    # Of a tally that moves in steps staff sees no more than others do.
+    # With stepped results, staff see no more than others.
     for poll in filter(is_stepping, polls):
         ballots[poll.pk, poll.round] = snapshot(poll).counts.get(BALLOTS, 0)
     return [
@@ -202,7 +202,7 @@ def _note(poll: Poll) -> str:
     return ""
 
 
-#: unfold's site takes pages of its own from here.
+#: unfold's site adds these pages to its own.
 admin.site.extra_urls = lambda: [  # type: ignore[attr-defined]
     path("figures/", admin.site.admin_view(figures), name="figures")
 ]

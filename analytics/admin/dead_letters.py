@@ -1,6 +1,6 @@
-"""Dead letters: log entries that couldn't be counted, and what is decided about them.
+"""Dead letters in the admin: log entries that couldn't be counted, to be counted or rejected.
 
-What a letter marks and whose it is is shown nowhere.
+Neither the selection nor the voter is shown anywhere.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from polls.models import DeadLetter, Poll, State
 Settle = Callable[[int, str], DeadLetter]
 DECISIONS: dict[str, Settle] = {"count": count_letter, "reject": reject_letter}
 BUTTONS = {"count": gettext_lazy("Count now"), "reject": gettext_lazy("Reject for good")}
-#: So many reasons why letters of one request couldn't be counted are told one by one.
+#: The most refusals that one request lists.
 REASONS_AT_MOST = 10
 FIELDS = (
     "status", "reason", "detail", "poll_code", "round", "partition", "position",
@@ -61,7 +61,7 @@ class DeadLetterAdmin(Admin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         code = Poll.objects.filter(pk=OuterRef("poll_id")).values("code")
         letters: QuerySet[DeadLetter] = super().get_queryset(request).annotate(code=Subquery(code))
-        # What nobody needs to see isn't even fetched.
+        # Selection and voter aren't even fetched.
         return letters.defer("voter_key", "ballot_id", "selection", "replaces")
 
     @display(description=gettext_lazy("entry"), ordering="position")
@@ -80,8 +80,6 @@ class DeadLetterAdmin(Admin):
     def poll_code(self, letter: DeadLetter) -> str:
         return getattr(letter, "code", None) or _("deleted (%(id)s)") % {"id": letter.poll_id}
 
-    # --- nobody writes one by hand ---
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -92,7 +90,7 @@ class DeadLetterAdmin(Admin):
         return False
 
     def has_settle_permission(self, request: HttpRequest) -> bool:
-        """Whoever may change dead letters may decide about them, and nothing else."""
+        """The permission to change dead letters allows deciding about them, nothing else."""
         return bool(request.user.has_perm("polls.change_deadletter"))
 
     # --- deciding ---
@@ -113,7 +111,7 @@ class DeadLetterAdmin(Admin):
             self._decide(request, list(waiting), decision)
             return None
         if not waiting:
-            self.message_user(request, _("None of these waits for a decision."), messages.WARNING)
+            self.message_user(request, _("None of these is waiting for a decision."), messages.WARNING)
             return None
         chosen = [(ACTION_CHECKBOX_NAME, pk) for pk in waiting.values_list("pk", flat=True)]
         hidden = [("action", f"{decision}_selected"), ("index", 0), ("sure", "yes"), *chosen]
@@ -126,7 +124,7 @@ class DeadLetterAdmin(Admin):
         return [re_path(pattern, view, name="polls_deadletter_decide"), *super().get_urls()]
 
     def decision_view(self, request: HttpRequest, letter_id: str, decision: str) -> HttpResponse:
-        """GET asks, POST does."""
+        """GET asks for confirmation, POST decides."""
         letter = self.get_object(request, letter_id)
         if letter is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, letter_id)
@@ -137,7 +135,7 @@ class DeadLetterAdmin(Admin):
             self._decide(request, [letter], decision)
             return page
         if letter.status != DeadLetter.Status.WAITING:
-            self.message_user(request, _("This dead letter has been settled before."), messages.WARNING)
+            self.message_user(request, _("This dead letter is already settled."), messages.WARNING)
             return page
         return self._ask(request, [letter], decision, [], page.url)
 
@@ -216,18 +214,18 @@ def _subject(letters: list[DeadLetter]) -> str:
 def _consequences(decision: str, letters: list[DeadLetter]) -> list[str]:
     if decision == "reject":
         return [
-            _("It is never counted, and its receipt says “rejected” from then on."),
+            _("It will never be counted, and its receipt will say “rejected”."),
             _("This can't be undone."),
         ]
     lines = [
-        _("It is judged again by the rules of its round, and counted if it fits; else it waits on."),
-        _("A voter who has a counted ballot in that round isn't counted again."),
+        _("It is checked again by its round's rules, and counted if it is valid; otherwise it stays here."),
+        _("A voter who already has a counted ballot in that round isn't counted again."),
     ]
     states = set(
         Poll.objects.filter(pk__in={letter.poll_id for letter in letters}).values_list("state", flat=True)
     )
     if states & {State.CLOSED, State.PUBLISHED}:
-        lines.append(_("The result of a poll that is closed or published changes with it, on all screens."))
+        lines.append(_("The result of a closed or published poll changes, on all screens."))
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Polls whose counting halted: why, how many ballots are held, and going on with it."""
+"""Halted polls in the admin: the reason, the number of held ballots, and resuming."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class HaltAdmin(Admin):
         return [re_path(pattern, view, name="analytics_halt_step"), *super().get_urls()]
 
     def step_view(self, request: HttpRequest, poll_id: str, step: str) -> HttpResponse:
-        """GET asks, POST does."""
+        """GET asks for confirmation, POST resumes."""
         row, poll = self.get_object(request, poll_id), Poll.objects.filter(pk=poll_id).first()
         if row is None or poll is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, poll_id)
@@ -98,21 +98,23 @@ class HaltAdmin(Admin):
             self.message_user(request, error.detail, messages.ERROR)
             return
         if done:
-            self.message_user(request, _("All that was held is counted."), messages.SUCCESS)
+            self.message_user(request, _("All held ballots are counted."), messages.SUCCESS)
         elif Halt.objects.filter(poll_id=poll.pk, resumed_by="").exists():
-            self.message_user(request, _("Most of them still fail: it halted again."), messages.ERROR)
+            self.message_user(
+                request, _("Most of them still fail, so counting halted again."), messages.ERROR
+            )
         else:
-            text = _("They are being counted; the rest follows by itself within seconds.")
+            text = _("They are being counted; the rest follows within seconds.")
             self.message_user(request, text, messages.SUCCESS)
 
 
 def _consequences(step: str, row: Halt) -> list[str]:
-    held = _("%(count)s ballots are counted in the order in which they came.") % {
+    held = _("%(count)s ballots are counted, in the order in which they were accepted.") % {
         "count": held_ballots.count_ballots(row.poll_id)
     }
     if step == "resume":
         return [
             held,
-            _("Do it once the cause is repaired: if most of them fail again, the counting halts again."),
+            _("Do this once the cause is repaired: if most of them fail again, counting halts again."),
         ]
-    return [held, _("Whatever fails becomes a dead letter, even if it is most of it, and waits there.")]
+    return [held, _("Ballots that fail become dead letters, even if most of them do, and wait there.")]

@@ -1,6 +1,6 @@
-"""Quarantine: ballots set aside, by whom or what and why, and their release.
+"""Quarantine in the admin: who or what quarantined which number of ballots and why, and their release.
 
-Which voter's ballots they are, and what they mark, is shown nowhere.
+Neither voters nor selections are shown anywhere.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ from polls.pages.forms import LineField
 
 Decide = Callable[[int, str], Quarantine]
 STEPS: dict[str, Decide] = {"release": decisions.release, "end": decisions.end}
-BUTTONS = {"release": gettext_lazy("Release"), "end": gettext_lazy("Set no further ones aside")}
+BUTTONS = {"release": gettext_lazy("Release"), "end": gettext_lazy("Stop quarantining new ballots")}
 _TITLES = {
     "release": gettext_lazy("Release these ballots?"),
-    "end": gettext_lazy("Set no further ballots aside?"),
+    "end": gettext_lazy("Stop quarantining new ballots?"),
 }
 FIELDS = (
     "poll_code", "round", "rule", "reason", "ballots", "state_text", "decided_by", "decided_at",
     "released_by", "released_at",
 )  # fmt: skip
-#: A receipt in whatever a file or a clipboard puts around it.
+#: A receipt within any other text.
 _RECEIPT = re.compile(r"[\w-]{72}")
 _FILE_BYTES_AT_MOST = 100 * 1024 * 1024
 
 
 class QuarantineForm(forms.ModelForm):
-    #: Why what was asked for before couldn't be done: the form comes back as it was filled in.
+    #: Why the last attempt failed; the form comes back as it was filled in.
     refusal = ""
 
     code = forms.CharField(label=gettext_lazy("Poll"), widget=UnfoldAdminTextInputWidget, max_length=20)
@@ -64,21 +64,23 @@ class QuarantineForm(forms.ModelForm):
         required=False,
         widget=UnfoldAdminTextareaWidget,
         help_text=gettext_lazy(
-            "The receipts of the ballots, pasted in any form: ten ballots at least, or a whole step of a"
-            " tally that moves in steps. Fewer would show what each of them marks."
+            "The receipts of the ballots, pasted in any form. At least ten ballots, or a whole step where the"
+            " tally moves in steps: the tally would reveal the selections of fewer."
         ),
     )
     file = forms.FileField(
         label=gettext_lazy("File with receipts"),
         required=False,
         widget=UnfoldAdminFileFieldWidget,
-        help_text=gettext_lazy("CSV or text: whatever looks like a receipt in it is taken for one."),
+        help_text=gettext_lazy("CSV or text; every receipt in it is used."),
     )
     from_now_on = forms.BooleanField(
         label=gettext_lazy("Every ballot from now on"),
         required=False,
         widget=UnfoldBooleanSwitchWidget,
-        help_text=gettext_lazy("Instead of receipts: whatever an open poll accepts, until you end it."),
+        help_text=gettext_lazy(
+            "Instead of receipts: all ballots that the open poll accepts, until you end it."
+        ),
     )
 
     class Meta:
@@ -86,7 +88,7 @@ class QuarantineForm(forms.ModelForm):
         fields = ["reason"]
         field_classes = {"reason": LineField}
         widgets = {"reason": UnfoldAdminTextInputWidget}
-        help_texts = {"reason": gettext_lazy("It stays with the ballots and in the records.")}
+        help_texts = {"reason": gettext_lazy("It is kept with the ballots and in the audit log.")}
 
     def clean_code(self) -> Poll:
         poll = Poll.objects.filter(code=canonical_code(self.cleaned_data["code"])).first()
@@ -109,7 +111,7 @@ class QuarantineForm(forms.ModelForm):
             text += "\n" + cleaned["file"].read().decode("utf-8", "replace")
         cleaned["found"] = _RECEIPT.findall(text)
         if bool(cleaned["found"]) == bool(cleaned.get("from_now_on")):
-            raise ValidationError(_("Give either receipts, or set aside every ballot from now on."))
+            raise ValidationError(_("Enter receipts, or choose every ballot from now on; not both."))
         return cleaned
 
 
@@ -164,7 +166,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
     def ballots(self, decision: Quarantine) -> str:
         poll = Poll.objects.filter(pk=decision.poll_id, round=decision.round, release_step__gt=1).first()
         if poll is not None and is_stepping(poll):
-            return _("with the tally's next step")  # more would tell what its steps hide
+            return _("with the tally's next step")  # the number would reveal what the steps hide
         return str(getattr(decision, "apart", None) or 0)
 
     @display(
@@ -175,7 +177,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
         if decision.released_at:
             return ("released", _("Released")) if decision.moved_at else ("moving", _("Being released"))
         if decision.since is not None and decision.until is None:
-            return "standing", _("Takes in further ballots")
+            return "standing", _("Quarantines new ballots")
         return "apart", _("Counted apart")
 
     @display(description=gettext_lazy("state"))
@@ -188,7 +190,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
         given, by = form.cleaned_data, user_actor(request.user)
         if given["from_now_on"]:
             obj.pk = decisions.quarantine_new_ballots(given["code"], given["reason"], by).pk
-            self.message_user(request, _("Further ballots are set aside, until you end it."))
+            self.message_user(request, _("New ballots are quarantined until you end it."))
         else:
             done = decisions.quarantine_receipts(given["code"], given["found"], given["reason"], by)
             if done.decision is None:
@@ -200,7 +202,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
     def response_add(
         self, request: HttpRequest, obj: Quarantine, *_args: Any, **_kwargs: Any
     ) -> HttpResponse:
-        """Without Django's message: what became of it is said already."""
+        """Without Django's message: save_model has said what happened."""
         return self.response_post_save_add(request, obj)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -232,7 +234,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
         return [re_path(pattern, view, name="analytics_quarantine_step"), *super().get_urls()]
 
     def step_view(self, request: HttpRequest, decision_id: str, step: str) -> HttpResponse:
-        """GET asks, POST does."""
+        """GET asks for confirmation, POST decides."""
         decision = self.get_object(request, decision_id)
         if decision is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, decision_id)
@@ -261,7 +263,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
 
 
 class NothingSetAside(Exception):
-    """Nothing of what was given could be set aside; it says why."""
+    """None of the given ballots could be quarantined; the message says why."""
 
 
 def _steps(decision: Quarantine) -> list[tuple[str, Any]]:
@@ -277,13 +279,13 @@ def _needs_more(decision: Quarantine) -> int:
 
 def _said(done: QuarantineOutcome) -> str:
     set_aside = ngettext(
-        "%(count)s ballot is set aside.", "%(count)s ballots are set aside.", done.ballots
+        "%(count)s ballot is quarantined.", "%(count)s ballots are quarantined.", done.ballots
     ) % {"count": done.ballots}
     rest = {
-        _("set aside before"): done.already,
+        _("already quarantined"): done.already,
         _("not counted yet"): done.not_counted,
         _("not of this round"): done.unknown,
-        _("released before, and too few to be set aside again"): done.too_few,
+        _("released before, and too few to be quarantined again"): done.too_few,
     }
     notes = [f"{count} {what}" for what, count in rest.items() if count]
     return f"{set_aside} {_('Others')}: {', '.join(notes)}." if notes else set_aside
@@ -292,22 +294,22 @@ def _said(done: QuarantineOutcome) -> str:
 def _consequences(step: str, decision: Quarantine) -> list[str]:
     if step == "end":
         return [
-            _("What is accepted from now on is counted as usual."),
-            _("What was set aside stays so until it is released."),
+            _("Ballots accepted from now on are counted as usual."),
+            _("Quarantined ballots stay so until they are released."),
         ]
     lines = [
-        _("They count again, as if they had never been set aside."),
-        _("It is recorded that you did it."),
+        _("They count again, as if they had never been quarantined."),
+        _("The audit log records that you did this."),
     ]
     ended = (State.CLOSED, State.PUBLISHED)
     if Poll.objects.filter(pk=decision.poll_id, round=decision.round, state__in=ended).exists():
-        lines.append(_("The result of the poll changes with it, on all screens."))
+        lines.append(_("The result of the poll changes, on all screens."))
     return lines
 
 
 def _outcome(step: str, decision: Quarantine) -> str:
     if step == "end":
-        return _("Further ballots are counted as usual.")
+        return _("New ballots are counted as usual.")
     if decision.moved_at is None:
-        return _("They are being released; the rest follows by itself within seconds.")
+        return _("They are being released; the rest follows within seconds.")
     return _("They are released and counted.")

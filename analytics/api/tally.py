@@ -103,7 +103,7 @@ class TallyView(Endpoint):
         summary="The tally as it stands",
         description=(
             "Responses may overtake each other: ignore one whose (epoch, revision, version) is lower than"
-            " what you have. If the client may not see the tally, `visible` is false and there are no figures."
+            " what you have. `visible` is false if the client may not see the tally; then it has no figures."
         ),
         auth=ANYBODY,
         parameters=[

@@ -1,9 +1,10 @@
-"""The admin of polls, API clients and accounts. What is about counting is in analytics.admin.
+"""The admin of polls, invites, API clients, accounts and the audit log.
 
-Ledger, claims and vote log have no pages here: nobody sees who voted what.
+Start with `poll.py`. Ledger, claims and vote log have no pages: nobody sees who voted for what.
+It may import every room of polls except management; the admin of counting is in analytics.admin.
 """
 
-# Whoever imports this first: these have to be registered before ours unregister them.
+# These register their models when imported, which must happen before ours unregister them.
 import django_otp.plugins.otp_static.admin
 import django_otp.plugins.otp_totp.admin  # noqa: F401
 import rest_framework_api_key.admin  # noqa: F401

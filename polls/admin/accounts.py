@@ -1,7 +1,7 @@
-"""Who may log in to the admin, with unfold's looks.
+"""Accounts and groups in the admin.
 
-Only superusers grant rights. Whoever else may manage accounts or groups can neither give what they don't
-have, nor take over an account that has more: not by a flag, a group, a permission or a password.
+Only superusers grant permissions. Other account managers can't grant any, and can't change or delete an
+account, or set its password, if it has a permission that they lack.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from .base import Admin
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
-# Their pages show the keys. Everybody has a page of their own: config/security/two_factor_pages.py.
+# Their pages would show the secrets. Users manage their own: config/security/two_factor_pages.py.
 admin.site.unregister(TOTPDevice)
 admin.site.unregister(StaticDevice)
 
 
-#: What of an account gives it rights.
+#: The fields of an account that grant permissions.
 GRANTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 def governs(user: Any, account: User | None) -> bool:
-    """Whether this user may change that account: it has no right that they lack."""
+    """Whether this user may change the account, which must have no permission that they lack."""
     if user.is_superuser or account is None or account.pk == user.pk:
         return True
-    # Asked of the tables: of an account that is switched off Django says that it has no permission.
+    # From the tables: Django reports no permissions for inactive accounts.
     granted = Permission.objects.filter(Q(user=account) | Q(group__user=account))
     own = Permission.objects.filter(Q(user=user) | Q(group__user=user))
     return not account.is_superuser and not granted.exclude(pk__in=own).exists()
 
 
 class NameField(LineField, UsernameField):
-    """An account's name, in which there is something to see."""
+    """A user name with visible characters."""
 
 
 class Named:
-    """Mixed into an admin page: names are lines that one can see, as everywhere where people write."""
+    """Mixin: names are single lines with visible characters."""
 
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **options: Any) -> Any:
         if type(db_field) is CharField:
@@ -65,7 +65,7 @@ class UserAdmin(FoldedSearch, Recorded, Named, DjangoUserAdmin, Admin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    readonly_fields = ("last_login", "date_joined")  # facts, which nobody types
+    readonly_fields = ("last_login", "date_joined")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
@@ -78,7 +78,7 @@ class UserAdmin(FoldedSearch, Recorded, Named, DjangoUserAdmin, Admin):
         return super().has_delete_permission(request, obj) and governs(request.user, obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """On the page and in the action for several: none is deleted while a poll for accounts is open."""
+        """Refuse to delete accounts while a poll for accounts is open, on the page and in the list."""
         deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
         return deleted, counts, lacking, [*protected, *open_login_polls()]
 

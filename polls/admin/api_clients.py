@@ -1,4 +1,4 @@
-"""API clients: made with a key that is shown once, and revoked for good."""
+"""API clients: created with a key that is shown once; revoking is final."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ApiClientForm(forms.ModelForm):
         field_classes = {"name": LineField}
         help_texts = {
             "name": gettext_lazy("Who uses the key, and for what."),
-            "expiry_date": gettext_lazy("From then on the key isn't accepted. Empty: it doesn't expire."),
+            "expiry_date": gettext_lazy("When the key stops working. Empty: it doesn't expire."),
         }
 
 
@@ -98,9 +98,9 @@ class ApiClientAdmin(FoldedSearch, Admin):
         return "scopes" if writable else "scope_names"
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiClient | None = None) -> bool:
-        return False  # revoked keys stay listed, so that it stays known who could do what
+        return False  # revoked keys stay listed: the audit log names them
 
-    # --- the key, shown once: never stored, not even in a message ---
+    # --- the key is shown once and stored nowhere, not even in a session message ---
 
     def save_model(self, request: HttpRequest, obj: ApiClient, form: Any, change: bool) -> None:
         if not change:
@@ -128,7 +128,7 @@ class ApiClientAdmin(FoldedSearch, Admin):
         return response
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """As in every admin; only that this key is a text, and not every text is one for PostgreSQL."""
+        """The primary key is text; PostgreSQL refuses some characters, such as NUL."""
         return super().get_object(request, object_id, from_field) if object_id.isprintable() else None
 
     # --- revoking ---
@@ -138,7 +138,7 @@ class ApiClientAdmin(FoldedSearch, Admin):
         return [path("<path:prefix>/revoke/", view, name="polls_apiclient_revoke"), *super().get_urls()]
 
     def revoke_view(self, request: HttpRequest, prefix: str) -> HttpResponse:
-        """GET asks, POST does."""
+        """GET asks for confirmation, POST revokes."""
         client = ApiClient.objects.filter(prefix=prefix).first() if prefix.isprintable() else None
         if client is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, prefix)
@@ -146,7 +146,7 @@ class ApiClientAdmin(FoldedSearch, Admin):
             raise PermissionDenied
         page = HttpResponseRedirect(reverse("admin:polls_apiclient_changelist"))
         if client.revoked:
-            self.message_user(request, _("This key has been revoked before."), messages.WARNING)
+            self.message_user(request, _("This key is already revoked."), messages.WARNING)
             return page
         if request.method == "POST":
             ApiClient.objects.filter(pk=client.pk).update(revoked=True)
@@ -165,7 +165,7 @@ class ApiClientAdmin(FoldedSearch, Admin):
                 "subject": f"{isolated(client.name)} ({client.prefix})",
                 "lines": [
                     _("Every request with this key is refused from now on."),
-                    _("This can't be undone; a new client gets a new key."),
+                    _("This can't be undone. If it is needed again, create a new API client."),
                 ],
                 "button": _("Revoke the key"),
                 "danger": True,

@@ -1,4 +1,4 @@
-"""Records: what was done by whom, to be read and not to be touched."""
+"""The audit log in the admin, read-only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from polls.text.plain_text import isolated
 from polls.text.truncation import shortened
 
 FIELDS = ("at", "actor", "action", "poll_code", "details", "digest")
-DETAIL_IN_LIST = 60  # on a phone two lines fit
+DETAIL_IN_LIST = 60  # two lines on a phone
 
 
 @admin.register(Record)
@@ -61,7 +61,7 @@ def _short(value: Any) -> str:
 
 
 class Recorded:
-    """Mixed into an admin page: what is added, changed or deleted there is recorded."""
+    """Mixin for an admin: record additions, changes and deletions in the audit log."""
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         _record(request, obj, "added", message)
@@ -78,7 +78,7 @@ class Recorded:
 
 
 def _record(request: HttpRequest, obj: Any, verb: str, message: Any) -> None:
-    # Django's own message names the fields and never what is in them: no password gets here.
+    # Django's message names fields, never their values: no password gets into the log.
     names = {name for part in message if isinstance(part, dict) for name in _fields(part)}
     detail: dict[str, Any] = {"fields": sorted(names)} if names else {}
     record(user_actor(request.user), f"{obj._meta.model_name} {verb}", name=str(obj), **detail)

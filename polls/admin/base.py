@@ -1,4 +1,4 @@
-"""What the pages of the admin have in common: inputs that cut nothing, and times that say their zone."""
+"""The base of all our admin pages: times with their time zone, and inputs that don't truncate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from unfold.widgets import UnfoldAdminSplitDateTimeWidget
 
 
 class TimeWidget(UnfoldAdminSplitDateTimeWidget):
-    """Tells the page's script the zone, which says what time that is where the organiser is."""
+    """Tell the page's script the server's time zone; it shows the time in the organiser's own."""
 
     class Media:
         js = [Script("js/admin/times.js", type="module")]
@@ -32,10 +32,10 @@ class TimeWidget(UnfoldAdminSplitDateTimeWidget):
 
 
 class TimeField(forms.SplitDateTimeField):
-    """A date and a time by the server's zone. What nobody touched stays as it is, to the microsecond.
+    """A date and time in the server's time zone. An unchanged value is kept to the microsecond.
 
-    A form shows neither fractions of a second nor which of the two hours is meant where the clocks are put
-    back, so what it sends can't be read as what was stored.
+    The form shows no fractions of a second, and doesn't say which of two equal hours is meant when the clocks
+    go back. So the stored value can't be restored from what an unchanged form sends.
     """
 
     widget = TimeWidget
@@ -56,12 +56,12 @@ class TimeField(forms.SplitDateTimeField):
         except ValidationError as error:
             if error.code != "ambiguous_timezone":
                 raise
-            text = _("The clocks change then, so this time comes twice or not at all. Take another one.")
+            text = _("The clocks change then, so this time occurs twice or not at all. Choose another time.")
             raise ValidationError(text, code=error.code) from None
 
 
 class Admin(ModelAdmin):
-    """unfold's, for each of our models."""
+    """Base class of the admin of each of our models."""
 
     warn_unsaved_form = True
 
@@ -70,13 +70,12 @@ class Admin(ModelAdmin):
             options = {"form_class": TimeField, "widget": TimeWidget} | options
         field = super().formfield_for_dbfield(db_field, request, **options)
         if field is not None:
-            # Browsers count an emoji as two, and drop what is over without a word. The form's error says both
-            # the limit and the length.
+            # Browsers count an emoji as two and truncate silently; the form's error names limit and length.
             field.widget.attrs.pop("maxlength", None)
         return field
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """A filter in the address that no database can ask for, such as a year 99999, is a wrong filter."""
+        """Treat a filter that the database can't process, such as the year 99999, as an invalid filter."""
         try:
             return super().get_changelist_instance(request)
         except (ValueError, OverflowError, DataError) as error:

@@ -1,7 +1,7 @@
-"""A poll's choices as rows of text, one a choice.
+"""A poll's choices as rows of text inputs, one per choice.
 
-Not an inline of model forms: which row has which number is `authoring`'s to say, and an
-inline trips over rows that somebody else has removed meanwhile.
+Not an inline of model forms: `polls.drafts` assigns the numbers, and an inline fails on rows that someone
+else has removed in the meantime.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LABEL_LENGTH = Choice._meta.get_field("label").max_length or 200
 
 
 class ChoiceRows(forms.Widget):
-    """One text input a choice, all of one name; empty ones don't count."""
+    """One text input per choice, all with the same name; empty ones are ignored."""
 
     template_name = "admin/polls/poll/choice_rows.html"
 
@@ -47,12 +47,12 @@ class ChoiceRows(forms.Widget):
         return context
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        # Forms' own renderer doesn't look into the project's templates.
+        # The forms' renderer doesn't find templates of the project.
         return render_to_string(self.template_name, self.get_context(name, value, attrs))
 
 
 class ChoicesField(forms.Field):
-    """Cleans to the labels in order, less the empty ones. Whether they fit the poll, `authoring` says."""
+    """Clean to the labels in order, without empty ones. `polls.drafts` checks whether they suit the poll."""
 
     widget = ChoiceRows
     line = LineField(required=False)
@@ -61,7 +61,7 @@ class ChoicesField(forms.Field):
     }
 
     def to_python(self, value: Sequence[str] | None) -> list[str]:
-        """Each cleaned; a row that is left empty is none, one that only looks it is refused by its number."""
+        """Clean each label. Drop empty rows; refuse a row of invisible characters, naming its number."""
         labels: list[str] = []
         for text in value or []:
             try:

@@ -1,6 +1,6 @@
-"""The sections of a poll's form. A draft's begin with what every poll needs; the others are folded.
+"""The sections of a poll's form. A draft starts with what every poll needs; the other sections are collapsed.
 
-A folded section says in its heading what holds as long as nobody opens it. One with an error is open.
+The heading of a collapsed section shows its current value. A section with an error is open.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Fieldset = tuple[str | None, dict[str, Any]]
 
 
 def draft(poll: Poll) -> list[Fieldset]:
-    """`poll`: as it is stored, or a new one with its defaults."""
+    """Sections for a draft; `poll` is the stored one, or a new one with its defaults."""
     return [
         _open("question", "labels", "method"),
         _folded(_("Ballots"), _ballots(poll), "min_selections", "max_selections", "revote"),
@@ -30,7 +30,7 @@ def draft(poll: Poll) -> list[Fieldset]:
 
 
 def frozen() -> list[Fieldset]:
-    """Of a poll that has been opened: what can still be changed comes first."""
+    """Sections for a poll that has been opened: what can still be changed comes first."""
     return [
         _named(_("Results"), "results_visible"),
         _named(_("Protection"), "venue_networks", "over_limit"),
@@ -51,7 +51,7 @@ def _named(name: str, *fields: Any) -> Fieldset:
 
 
 def _folded(name: str, now: str, *fields: str) -> Fieldset:
-    # No pairs among the fields: Django looks for errors in single ones only, and would leave it folded.
+    # No pairs of fields: Django opens a collapsed section only for errors in single fields.
     return f"{name} · {now}" if now else name, {"fields": fields, "classes": ["collapse"]}
 
 

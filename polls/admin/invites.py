@@ -1,4 +1,4 @@
-"""A poll's invites: made in batches, downloaded as links, counted, revoked."""
+"""A poll's invites in the admin: make a batch, download its links, count those used, revoke it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class BatchForm(forms.Form):
 
 
 class InvitePages(Admin):
-    """The pages below a poll's own that are about its invites."""
+    """The pages about a poll's invites, below the poll's own."""
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view
@@ -61,7 +61,7 @@ class InvitePages(Admin):
         ]
 
     def invites_view(self, request: HttpRequest, poll_id: int) -> HttpResponse:
-        """The batches, and a form that makes another."""
+        """List the batches, with a form that makes another."""
         poll = self._invites_of(request, poll_id, changing=request.method == "POST")
         form = BatchForm(request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
@@ -71,7 +71,7 @@ class InvitePages(Admin):
                 self.message_user(request, error.detail, messages.ERROR)
             else:
                 self.log_change(request, poll, _("Made %(count)s invites") % {"count": batch.count})
-                text = _("The invites are made. Download their links, and send each voter one.")
+                text = _("The invites are ready. Download the links, and send one to each voter.")
                 self.message_user(request, text, messages.SUCCESS)
             return _back(poll)
         context = {
@@ -98,7 +98,7 @@ class InvitePages(Admin):
 
     @method_decorator(require_POST)
     def invite_count_view(self, request: HttpRequest, poll_id: int, batch_id: int) -> HttpResponse:
-        """On demand, since it looks for each of them."""
+        """Count used invites, on demand: it looks up each of them."""
         batch = self._batch(request, poll_id, batch_id)
         try:
             used = invites.count_used(batch)
@@ -114,7 +114,7 @@ class InvitePages(Admin):
         return _back(batch.poll)
 
     def invite_revoke_view(self, request: HttpRequest, poll_id: int, batch_id: int) -> HttpResponse:
-        """GET asks, POST does."""
+        """GET asks for confirmation, POST revokes."""
         batch = self._batch(request, poll_id, batch_id)
         if request.method == "POST":
             if invites.revoke_batch(batch.pk, by=user_actor(request.user)):
@@ -123,7 +123,7 @@ class InvitePages(Admin):
                 )
                 self.message_user(request, _("The invites are revoked."), messages.SUCCESS)
             else:
-                text = _("These invites have been revoked before.")
+                text = _("These invites are already revoked.")
                 self.message_user(request, text, messages.WARNING)
             return _back(batch.poll)
         context = {
@@ -132,9 +132,9 @@ class InvitePages(Admin):
             "title": _("Revoke these invites?"),
             "subject": f"{isolated(name_of(batch))} · {batch.poll}",
             "lines": [
-                _("From now on nobody gets in with one of them."),
-                _("Who has the voting page open and got in before can still cast for up to an hour."),
-                _("Ballots that were cast with them stay counted."),
+                _("These invites no longer work."),
+                _("Voters who have used theirs on the voting page can still vote for up to an hour."),
+                _("Ballots cast with them stay counted."),
                 _("This can't be undone; make new invites instead."),
             ],
             "button": _("Revoke the invites"),

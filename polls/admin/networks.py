@@ -1,4 +1,4 @@
-"""Networks in a form: one a line, or as many as somebody pastes."""
+"""A form field for networks, one per line or pasted in any form."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from polls.voters.networks import canonical_networks
 
 
 class NetworksField(forms.CharField):
-    """Cleans to the networks in canonical form."""
+    """Clean to a list of networks in canonical form."""
 
     widget = UnfoldAdminTextareaWidget
 
     def __init__(self, **options: Any) -> None:
-        # No max_length, by which browsers cut what is pasted without a word.
+        # No max_length: browsers would silently truncate what is pasted.
         super().__init__(required=False, validators=[MaxLengthValidator(10_000)], **options)
         self.widget.attrs |= {"rows": 3, "spellcheck": "false", "autocomplete": "off"}
 

@@ -1,4 +1,4 @@
-"""Polls: written while they are drafts, run by buttons, watched live."""
+"""The admin of polls: edit drafts, run polls by buttons, watch them live."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from polls.text.plain_text import folded
 from .invites import InvitePages
 from .poll_form import FIELDS, PollForm
 
-#: Of a poll that has been opened, only this may be changed here. Proofs of work have buttons (proofs.py).
+#: What may be changed here once a poll has been opened. Proof of work has buttons (proof_of_work.py).
 ALWAYS_EDITABLE = tuple(name for name in drafts.ALWAYS_EDITABLE if name != "proof_of_work")
-#: What the buttons beside the form are called in it. They submit it, so that nothing typed is lost.
+#: Names of the buttons beside the form. They submit it, so that nothing typed is lost.
 BUTTON = "_step"
 PROOF_BUTTON = "_proof"
 COLOURS = {
@@ -79,15 +79,15 @@ class PollAdmin(InvitePages):
         )
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        # A poll that ran is evidence: polls are deleted one at a time, where they may be.
+        # A poll that ran is evidence, so there is no bulk delete.
         actions: dict[str, Any] = super().get_actions(request)
         actions.pop("delete_selected", None)
         return actions
 
-    # --- the form: everything in a draft, later only what is never frozen ---
+    # --- the form: all fields of a draft; later, only the fields that are never frozen ---
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Poll | None:
-        """Locked while it is being saved: the poll can't be opened between the check and the writing."""
+        """Lock the poll while it is saved, so that it can't be opened between check and write."""
         poll: Poll | None = super().get_object(request, object_id, from_field)
         if poll and request.method == "POST" and connection.in_atomic_block:
             return Poll.objects.select_for_update().filter(pk=poll.pk).first()
@@ -105,7 +105,7 @@ class PollAdmin(InvitePages):
         self, request: HttpRequest, obj: Poll | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
         if self.is_frozen(request, obj):
-            # Beside what can't be changed there is nothing to explain.
+            # Read-only fields need no explanation.
             kwargs["help_texts"] = {name: "" for name in FIELDS if name not in ALWAYS_EDITABLE}
         form = super().get_form(request, obj, change, **kwargs)
         form.refusal = getattr(request, "refusal", None)
@@ -114,7 +114,7 @@ class PollAdmin(InvitePages):
     def get_readonly_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
         if not self.is_frozen(request, obj):
             return []
-        # `labels` is shown nowhere then, but naming it takes it out of the form.
+        # `labels` isn't shown then; naming it here takes it out of the form.
         return [*(name for name in FIELDS if name not in ALWAYS_EDITABLE), "choice_list", "labels"]
 
     def get_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
@@ -144,16 +144,16 @@ class PollAdmin(InvitePages):
             self._say_saved(request)
 
     def _say_saved(self, request: HttpRequest) -> None:
-        """To whoever pressed another button than Save, which says so itself."""
+        """Say it if another button than Save was pressed; Save says it itself."""
         if BUTTON in request.POST or PROOF_BUTTON in request.POST:
             self.message_user(request, _("Your changes are saved."), messages.SUCCESS)
 
     def log_change(self, request: HttpRequest, obj: Poll, message: Any) -> Any:
-        """A lifecycle button saves the form, which mostly has no change to log."""
+        """Log only actual changes: lifecycle buttons save the form too."""
         return super().log_change(request, obj, message) if message else None
 
     def response_post_save_add(self, request: HttpRequest, obj: Poll) -> HttpResponse:
-        """On the poll's own page are its address and the button that opens it."""
+        """Go to the poll's page, which has its address and the button to open it."""
         if self.has_view_or_change_permission(request, obj):
             return HttpResponseRedirect(_address(obj))
         return super().response_post_save_add(request, obj)
@@ -191,13 +191,13 @@ class PollAdmin(InvitePages):
         except LandslideError as error:
             refusal: LandslideError = error
         except IntegrityError:
-            # By somebody who saved between the form's check and the writing.
+            # Someone else took the code between check and write.
             refusal = CodeTaken(errors={"code": [CodeTaken.title]})
-        # The form again, as it was filled in, with the refusal among its errors.
+        # Show the form again as it was filled in, with the refusal among its errors.
         request.refusal = refusal  # type: ignore[attr-defined]
         return super().changeform_view(request, object_id, form_url, extra_context)
 
-    # --- deleting: a draft that never ran ---
+    # --- deleting: only a draft that was never opened ---
 
     def has_delete_permission(self, request: HttpRequest, obj: Poll | None = None) -> bool:
         may: bool = super().has_delete_permission(request, obj)
@@ -218,7 +218,7 @@ class PollAdmin(InvitePages):
         ]
 
     def panel(self, request: HttpRequest, poll: Poll) -> dict[str, Any]:
-        """What the head of a poll's page shows, and what changes there while the poll runs."""
+        """Context of the panel above the form, which changes while the poll runs."""
         may = self.has_change_permission(request, poll)
         allowed = [transitions.BUTTONS[name] for name in lifecycle.next_steps(poll)] if may else []
         return {
@@ -234,7 +234,7 @@ class PollAdmin(InvitePages):
         }
 
     def panel_view(self, request: HttpRequest, poll_id: int) -> HttpResponse:
-        """The head alone, for a page that has heard that the poll moved."""
+        """Render the panel alone; the page fetches it when the poll's state changes."""
         poll = self.get_object(request, str(poll_id))
         if poll is None or not self.has_view_permission(request, poll):
             raise Http404
@@ -244,7 +244,7 @@ class PollAdmin(InvitePages):
         return response
 
     def step_view(self, request: HttpRequest, poll_id: str, step: str) -> HttpResponse:
-        """GET asks, POST does."""
+        """GET asks for confirmation, POST takes the step."""
         poll = self.get_object(request, poll_id)
         if poll is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, poll_id)
@@ -275,7 +275,7 @@ class PollAdmin(InvitePages):
 
     def _take(self, request: HttpRequest, poll: Poll, step: str) -> None:
         if request.POST.get("seen") != _seen(poll):
-            # Whoever confirmed has read about another state or round.
+            # The confirmation was for another state or round.
             self.message_user(request, _not_now(poll), messages.ERROR)
             return
         try:
@@ -286,7 +286,7 @@ class PollAdmin(InvitePages):
         self.log_change(request, poll, str(transitions.BUTTONS[step].label))
         self.message_user(request, transitions.outcome(step, poll), messages.SUCCESS)
         if not poll.gates_set:
-            text = _("The vote log doesn't answer. It follows by itself as soon as it does.")
+            text = _("The vote log doesn't answer. The step takes effect there as soon as it does.")
             self.message_user(request, text, messages.WARNING)
 
 
@@ -300,8 +300,8 @@ def _step_address(poll: Poll, step: str) -> str:
 
 def _opened_meanwhile() -> str:
     return _(
-        "The poll was opened while you were writing, which fixes its question, choices and rules. Of your"
-        " changes only those to results and protection were saved."
+        "The poll was opened while you were editing it, so its question, choices and rules can't be changed"
+        " any more. Only your changes to results and protection were saved."
     )
 
 
@@ -310,7 +310,7 @@ def _seen(poll: Poll) -> str:
 
 
 def _not_now(poll: Poll) -> str:
-    return _("Nothing was done: the poll has moved on and is now “%(state)s”, in round %(round)s.") % {
+    return _("Nothing was changed: the poll is now “%(state)s”, in round %(round)s.") % {
         "state": poll.get_state_display(),
         "round": poll.round,
     }

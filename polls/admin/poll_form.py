@@ -1,4 +1,4 @@
-"""The form of a draft, judged by the rules that the API has too."""
+"""The form of a draft, validated by the same rules as in the API (`polls.drafts`)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FIELDS = [
     "proof_of_work",
     "release_step",
 ]
-#: What the API calls otherwise than this form.
+#: Fields with another name in the API: its name, and ours.
 NAMES = {"choices": "labels"}
 LIMITS = ("min_selections", "max_selections")
 
@@ -47,7 +47,7 @@ class PollForm(forms.ModelForm):
     labels = ChoicesField(
         label=_("Choices"),
         help_text=_(
-            "One a row, in the order in which voters see them. Several pasted lines become several rows."
+            "One per row, in the order in which voters see them. Pasting several lines fills several rows."
         ),
     )
 
@@ -55,11 +55,11 @@ class PollForm(forms.ModelForm):
         label=_("Venue networks"),
         help_text=_(
             "Halls, offices and schools where many voters share an address, such as 198.51.100.0/24 or"
-            " 2001:db8:5::/48, one a line. Limits by address are wider there. It can be changed at any time."
+            " 2001:db8:5::/48, one per line. Limits by address are wider there. Can be changed at any time."
         ),
     )
 
-    #: Why saving was refused after the form had been found right.
+    #: Why saving was refused although the form is valid.
     refusal: LandslideError | None = None
 
     class Meta:
@@ -68,28 +68,28 @@ class PollForm(forms.ModelForm):
         field_classes = {"question": LineField}
         widgets = {"question": UnfoldAdminTextInputWidget(attrs={"dir": "auto"})}
         help_texts = {
-            "min_selections": _("How many choices a ballot marks at least. Empty: as usual for the method."),
-            "max_selections": _("How many choices a ballot marks at most. Empty: as usual for the method."),
+            "min_selections": _("The fewest choices that a ballot may select. Empty: the method's default."),
+            "max_selections": _("The most choices that a ballot may select. Empty: the method's default."),
             "identity": _(
-                "Nothing but an account or an invite says who a voter is: in an open poll somebody with two"
-                " browsers has two ballots. The voter's page says which it is."
+                "Only accounts and invites identify voters: in an open poll, a person with two browsers"
+                " can cast two ballots. The voter's page says how voters are identified."
             ),
             "over_limit": _(
-                "What becomes of ballots when one address or network sends too many. This can be changed at"
-                " any time."
+                "What happens to ballots when one address or network sends too many. Can be changed at any"
+                " time."
             ),
             "release_step": _(
-                "While the poll is open, its tally moves in steps of at least so many ballots for everybody,"
-                " staff too, so that nobody who watches learns who voted what; the first shows after twice as"
-                " many. Fewer ballots in all show once it is closed. 1: with every ballot. For small polls,"
-                " some 5 to 20."
+                "While the poll is open, everyone (staff too) sees the tally change by at least this many"
+                " ballots at a time, so that nobody can tell who voted for what by watching. The first"
+                " figures show after twice as many ballots. 1: every ballot shows. For small polls, 5 to 20"
+                " is sensible."
             ),
-            "results_visible": _("Who sees the tally. Staff always does. This can be changed at any time."),
-            "opens_at": _("Opens by itself then. Leave it empty to open by hand."),
-            "closes_at": _("Closes by itself then. Leave it empty to close by hand."),
+            "results_visible": _("Who sees the tally. Staff always do. Can be changed at any time."),
+            "opens_at": _("When the poll opens by itself. Empty: you open it by hand."),
+            "closes_at": _("When the poll closes by itself. Empty: you close it by hand."),
             "expected_turnout": _(
-                "About how many voters you expect. It sizes the vote log's memory; the poll takes more"
-                " all the same. Worth filling in from some ten thousand."
+                "Roughly how many voters you expect. It sizes the vote log's memory and is no limit. Worth"
+                " setting from about ten thousand voters."
             ),
         }
 
@@ -100,8 +100,8 @@ class PollForm(forms.ModelForm):
             self.initial.setdefault("labels", [choice.label for choice in self.instance.choices.all()])
             if self.instance.round > 1:
                 self.fields["labels"].help_text = _(
-                    "Voters have seen these. A choice keeps its number while its text stays the same; "
-                    "a changed text is a new choice."
+                    "Voters have seen these choices. A choice keeps its number while its text stays the same;"
+                    " a changed text is a new choice."
                 )
 
         for name in LIMITS:
@@ -111,7 +111,7 @@ class PollForm(forms.ModelForm):
                     self.initial[name] = None
 
     def clean(self) -> dict[str, Any]:
-        """Limits that are left empty are the method's own."""
+        """Fill empty limits with the method's defaults."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if "method" in cleaned and "labels" in cleaned:
             defaults = get_method(cleaned["method"]).default_limits(len(cleaned["labels"]))
@@ -127,7 +127,7 @@ class PollForm(forms.ModelForm):
         return code
 
     def _post_clean(self) -> None:
-        """Once the poll has the new values, ask whether it could be opened like this."""
+        """Check the poll with its new values by the rules for drafts."""
         super()._post_clean()  # type: ignore[misc]
         if self.refusal:
             self._add_refusal(self.refusal)
@@ -139,12 +139,12 @@ class PollForm(forms.ModelForm):
             self._add_refusal(error)
 
     def _untouched_times(self) -> dict[str, datetime | None]:
-        """Times that are as they were, as the form has them now: without their seconds' fractions."""
+        """The unchanged times, as the form has them: without fractions of a second."""
         times = drafts.scheduled_times(self.instance)
         return {name: moment for name, moment in times.items() if name not in self.changed_data}
 
     def _add_refusal(self, error: LandslideError) -> None:
-        """Beside its field, where the refusal names one that the form has."""
+        """Add the refusal to the fields that it names, or else to the form."""
         errors = {NAMES.get(name, name): says for name, says in error.extra.get("errors", {}).items()}
         named = {
             name: error.detail if isinstance(says, dict) else says  # by place in a list
@@ -155,6 +155,6 @@ class PollForm(forms.ModelForm):
             self.add_error(name, says)
 
     def draft_fields(self) -> dict[str, Any]:
-        """As `authoring.change_poll` takes them."""
+        """The fields, as `drafts.change_poll` takes them."""
         fields = {name: self.cleaned_data[name] for name in FIELDS if name in self.cleaned_data}
         return {"choices": self.cleaned_data["labels"], **fields}

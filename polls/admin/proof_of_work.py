@@ -1,4 +1,4 @@
-"""The poll page's switch for proofs of work."""
+"""The switch for proofs of work on a poll's page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from polls.voters import proof_policy
 
 
 def switch(poll: Poll) -> dict[str, Any] | None:
-    """What the head of the page shows while a poll is open; None where there is nothing to switch."""
+    """The switch's context while a poll is open, otherwise None."""
     if poll.state != State.OPEN:
         return None
     until = poll.proof_until
@@ -31,20 +31,19 @@ def switch(poll: Poll) -> dict[str, Any] | None:
 
 def _suspicion(until: Any) -> str:
     return _(
-        "Proof of work is on until %(time)s, because ballots come from several addresses or networks that are"
-        " over their limits."
+        "Proof of work is on until %(time)s, because several addresses or networks sent too many ballots."
     ) % {"time": date_format(timezone.localtime(until), "TIME_FORMAT")}
 
 
 def choose(request: HttpRequest, poll: Poll) -> str:
-    """Take what was chosen, and say so; "" for what is no policy."""
+    """Set the chosen policy and return a message about it; "" if it isn't a policy."""
     try:
         policy = ProofOfWork(request.POST.get("_proof", ""))
     except ValueError:
         return ""
     proof_policy.set_policy(poll.pk, policy, user_actor(request.user))
     return {
-        ProofOfWork.OFF: _("Ballots need no proof of work, whatever happens."),
+        ProofOfWork.OFF: _("Ballots never need a proof of work."),
         ProofOfWork.AUTO: _("Ballots need a proof of work only while an attack is suspected."),
-        ProofOfWork.ON: _("Each ballot of a voter now needs a proof of work."),
+        ProofOfWork.ON: _("Every ballot now needs a proof of work."),
     }[policy]

@@ -1,4 +1,4 @@
-"""Searching lists that are short enough to be looked through in Python."""
+"""Search in Python, for short lists."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from polls.text.plain_text import folded
 
 
 class FoldedSearch:
-    """Mixed into an admin page: every word is found in any case and spelling, alike on every database.
+    """Mixin for an admin: search ignores case and accents, alike on every database.
 
-    The rows are read, so this is for lists that people make by hand. Polls have a column for it.
+    It reads all rows, so it is for lists that people make by hand. Polls have a search column instead.
     """
 
     search_fields: Any

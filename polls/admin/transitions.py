@@ -1,4 +1,4 @@
-"""What the admin says about a lifecycle step: on its button, before it is taken, and after."""
+"""Texts about lifecycle steps: on the button, in the confirmation, and afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polls.models import Poll, State, Visibility
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A button: what it says, and its icon. A dangerous one stands apart."""
+    """A button. A dangerous one stands apart from the others."""
 
     name: str
     label: Any
@@ -35,12 +35,12 @@ BUTTONS = {
     )
 }
 
-#: The states in their order, as a track; the closing is on the way from open to closed.
+#: The states in order, as shown above the form; `closing` lies between open and closed.
 TRACK = (State.DRAFT, State.OPEN, State.CLOSED, State.PUBLISHED)
 
 
 def track(poll: Poll) -> list[dict[str, Any]]:
-    """The lifecycle's stations: what is behind, where the poll is, what is ahead."""
+    """The states of the lifecycle, each behind, here or ahead."""
     here = TRACK.index(State.CLOSED if poll.state == State.CLOSING else State(poll.state))
     return [
         {
@@ -62,20 +62,18 @@ def title(step: str, poll: Poll) -> str:
 
 
 def consequences(step: str, poll: Poll) -> list[str]:
-    """What the step will do, a sentence each."""
+    """What the step will do, as sentences."""
     return {"open": _opening, "close": _closing, "publish": _publishing, "reset": _resetting}[step](poll)
 
 
 def _opening(poll: Poll) -> list[str]:
     lines = [
-        _("Voters can cast their ballots from this moment."),
-        _("Question, choices and rules are fixed then; only who sees the results can be changed."),
+        _("Voters can cast their ballots at once."),
+        _("Question, choices and rules can't be changed any more; who sees the results can."),
         _SEEN[Visibility(poll.results_visible)],
     ]
     if poll.opens_at and poll.opens_at > clock.utc_now():
-        lines.append(
-            _("On %(time)s it would open by itself; you open it now.") % {"time": moment(poll.opens_at)}
-        )
+        lines.append(_("It was to open by itself on %(time)s.") % {"time": moment(poll.opens_at)})
     if poll.closes_at:
         lines.append(_("On %(time)s it closes by itself.") % {"time": moment(poll.closes_at)})
     return [str(line) for line in lines]
@@ -83,8 +81,8 @@ def _opening(poll: Poll) -> list[str]:
 
 def _closing(poll: Poll) -> list[str]:
     lines = [
-        _("No ballot is accepted from this moment."),
-        _("All ballots that were accepted before are counted; then the result is final."),
+        _("No more ballots are accepted."),
+        _("All ballots accepted so far are counted; then the result is final."),
     ]
     if poll.results_visible in (Visibility.AFTER_VOTE, Visibility.AFTER_CLOSE):
         lines.append(_("Then everybody sees the results."))
@@ -98,7 +96,7 @@ def _publishing(poll: Poll) -> list[str]:
         lines.append(
             _(
                 "Results stay visible to staff only: publishing doesn't make them public. "
-                "Who wants them public changes “Results visible” on the poll's page."
+                "To make them public, change “Results visible” on the poll's page."
             )
         )
     else:
@@ -109,7 +107,7 @@ def _publishing(poll: Poll) -> list[str]:
 def _resetting(poll: Poll) -> list[str]:
     round_ = {"round": poll.round}
     lines = [
-        _("Round %(round)s begins as a draft and from zero; everybody may vote again.")
+        _("Round %(round)s starts as a draft, from zero; everyone can vote again.")
         % {"round": poll.round + 1}
     ]
     if poll.state == State.OPEN:
@@ -133,14 +131,14 @@ def _resetting(poll: Poll) -> list[str]:
 
 def _what_voters_keep(poll: Poll) -> str:
     if poll.results_visible == Visibility.STAFF:
-        return _("Voters see nothing of it, as before.")
+        return _("As before, voters don't see it.")
     if poll.state == State.PUBLISHED:
         return _(
             "The published result and its audit bundle leave the poll's pages. Voters find both under"
             " “Earlier rounds”, which the results page links to."
         )
     return _(
-        "The result disappears from the voters' pages, for it was never published. To keep it there, publish"
+        "The result disappears from the voters' pages, because it wasn't published. To keep it there, publish"
         " it first."
     )
 
@@ -154,7 +152,7 @@ _SEEN = {
 
 
 def outcome(step: str, poll: Poll) -> str:
-    """What happened, once the step has been taken."""
+    """The message once the step has been taken."""
     if step == "publish" and poll.results_visible == Visibility.STAFF:
         return _("The result is published. It stays visible to staff only.")
     return {
@@ -166,7 +164,7 @@ def outcome(step: str, poll: Poll) -> str:
 
 
 def obstacle(poll: Poll) -> str:
-    """Why a draft can't be opened as it is, be it by hand or by the clock; empty where it can."""
+    """Why the draft can't be opened as it is; "" if it can."""
     if poll.state != State.DRAFT:
         return ""
     try:

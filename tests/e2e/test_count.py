@@ -108,7 +108,7 @@ def test_the_organiser_recounts_and_purges(running: Any, visitor: Any) -> None:
     desk.get_by_role("link", name=code).click()
     desk.get_by_role("link", name="Recount, audit, purge").click()
     desk.get_by_role("button", name="Recount").click()
-    expect(desk.get_by_text("The tally is what the ledger says.")).to_be_visible()
+    expect(desk.get_by_text("The tally matches the ledger.")).to_be_visible()
     desk.get_by_role("link", name="Purge").click()
     desk.get_by_label("Type the poll's code").fill(code)
     desk.get_by_role("button", name="Purge for good").click()

@@ -171,8 +171,8 @@ def test_a_letter_is_counted_once_the_cause_is_repaired(boss: Client) -> None:
     letter.refresh_from_db()
     assert (letter.status, letter.settled_by) == ("counted", "boss")
     assert check_books(poll) == {(1, "ballots"): 1, (1, "2"): 1}
-    assert "settled before" in said(boss.post(decide(letter, "reject")))[-1]
-    assert "settled before" in said(boss.get(decide(letter, "reject")))[-1]
+    assert "already settled" in said(boss.post(decide(letter, "reject")))[-1]
+    assert "already settled" in said(boss.get(decide(letter, "reject")))[-1]
 
 
 def test_a_changed_result_is_announced_before(boss: Client) -> None:
@@ -182,7 +182,7 @@ def test_a_changed_result_is_announced_before(boss: Client) -> None:
     count()
     closing.close_counted_polls()
     letter = letter_of(poll)
-    assert "result of a poll" in boss.get(decide(letter, "count")).content.decode()
+    assert "result of a closed" in boss.get(decide(letter, "count")).content.decode()
     boss.post(decide(letter, "count"))
     assert Round.objects.get().result["ballots"] == 1
 

@@ -37,7 +37,7 @@ def test_ballots_are_set_aside_by_pasted_receipts_and_a_file(boss: Client) -> No
     answer = boss.post(f"{LIST}add/", form(poll, receipts=pasted, file=file))
     assert answer.status_code == 302, answer.context["errors"]
     (message,) = said(answer)
-    assert message.startswith("3 ballots are set aside.")
+    assert message.startswith("3 ballots are quarantined.")
     assert check_books(poll)[1, "ballots"] == 5
     decision = Quarantine.objects.get()
     assert (decision.reason, decision.decided_by) == ("Sold votes", "user boss")
@@ -61,7 +61,7 @@ def test_a_release_asks_first(boss: Client) -> None:
 def test_everything_from_now_on_and_its_end(boss: Client) -> None:
     poll = open_poll()
     answer = boss.post(f"{LIST}add/", form(poll, from_now_on="on"))
-    assert said(answer) == ["Further ballots are set aside, until you end it."]
+    assert said(answer) == ["New ballots are quarantined until you end it."]
     decision = Quarantine.objects.get()
     assert decision.since is not None
     assert boss.get(f"{LIST}{decision.pk}/end/").status_code == 200
@@ -146,7 +146,7 @@ def test_a_halt_is_an_alarm_and_is_resumed_by_a_person(boss: Client) -> None:
     assert "still fail" in said(boss.post(f"{HALTS}{poll.pk}/resume/"))[-1]
     rules = {"method": "single", "numbers": [1, 2, 3], "least": 1, "most": 1}
     Round.objects.filter(poll=poll).update(rules=rules)
-    assert "is counted" in said(boss.post(f"{HALTS}{poll.pk}/resume/"))[-1]
+    assert "are counted" in said(boss.post(f"{HALTS}{poll.pk}/resume/"))[-1]
     assert check_books(poll)[1, "ballots"] == held
 
 

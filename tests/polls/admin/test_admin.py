@@ -393,7 +393,7 @@ def test_the_buttons_are_the_steps_that_the_state_allows(boss: Client) -> None:
     assert buttons() == ["close", "reset"]
     lifecycle.close_poll(poll.pk)
     assert buttons() == []
-    assert "this page goes on by itself" in boss.get(page_of(poll)).content.decode()
+    assert "this page updates by itself" in boss.get(page_of(poll)).content.decode()
     count()
     closing.close_counted_polls()
     assert buttons() == ["publish", "reset"]
@@ -449,7 +449,7 @@ def test_a_button_beside_a_form_with_an_error_says_so_and_loses_nothing(boss: Cl
 def test_a_draft_that_was_opened_meanwhile_says_what_was_not_saved(boss: Client) -> None:
     poll = open_poll()
     answer = boss.post(page_of(poll), FORM | ALWAYS)
-    assert any("fixes its question" in text for text in said(answer))
+    assert any("can't be changed" in text for text in said(answer))
 
 
 @pytest.mark.full_only
@@ -511,7 +511,7 @@ def test_a_stale_confirmation_does_nothing(boss: Client) -> None:
     lifecycle.open_poll(poll.pk)
     for seen in ("open:1", "", "closed:2"):
         answer = boss.post(step_of(poll, "reset"), {"seen": seen})
-        assert "Nothing was done" in said(answer)[-1]
+        assert "Nothing was changed" in said(answer)[-1]
     poll.refresh_from_db()
     assert (poll.state, poll.round) == (State.OPEN, 2)
 
@@ -520,7 +520,7 @@ def test_a_stale_confirmation_does_nothing(boss: Client) -> None:
 def test_an_illegal_step_is_an_error_message(boss: Client) -> None:
     poll = make_poll()
     assert "needs it to be" in confirm(boss, poll, "publish")[-1]
-    assert "Nothing was done" in said(boss.get(step_of(poll, "publish")))[-1]
+    assert "Nothing was changed" in said(boss.get(step_of(poll, "publish")))[-1]
     poll.choices.all().delete()
     assert "at least two choices" in confirm(boss, poll, "open")[-1]
 
@@ -552,7 +552,7 @@ def test_gates_that_lag_behind_are_mentioned(boss: Client, monkeypatch: pytest.M
         patch.setattr(lifecycle, "_set_gates", lambda poll: None)
         messages = confirm(boss, poll, "open")
     assert any("vote log doesn't answer" in message for message in messages)
-    assert "hasn't followed" in boss.get(page_of(poll)).content.decode()
+    assert "hasn't taken over" in boss.get(page_of(poll)).content.decode()
 
 
 def test_the_head_of_the_page_comes_alone(boss: Client) -> None:
@@ -651,7 +651,7 @@ def test_a_client_is_revoked_for_good(boss: Client) -> None:
     boss.post(change, CLIENT | {"revoked": ""})
     assert ApiClient.objects.values_list("revoked", "name", "scopes").get() == (True, "TV", ["polls:read"])
     assert boss.get(change).status_code == 200
-    assert "before" in said(boss.post(revoke))[-1]
+    assert "already revoked" in said(boss.post(revoke))[-1]
 
 
 def test_a_client_keeps_its_key_when_it_is_changed(boss: Client) -> None:

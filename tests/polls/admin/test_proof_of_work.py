@@ -29,7 +29,7 @@ def test_it_says_until_when_and_why_and_can_be_ended() -> None:
     Poll.objects.filter(pk=poll.pk).update(proof_until=timezone.now() + timedelta(minutes=9))
     shown = panel(client, poll)
     assert "Proof of work is on until" in shown
-    assert "over their limits" in shown
+    assert "sent too many ballots" in shown
     assert switch(client, poll, "auto") == 302
     assert "End it now" not in panel(client, poll)
 
