@@ -100,7 +100,7 @@ def _address_keys(poll_id: int, address: str, venues: Networks, salt: bytes) -> 
 _blocked_until: dict[bytes, float] = {}  # by key, on the monotonic clock
 
 
-def check(counted: tuple[bytes, ...], *, quarantine: bool = False) -> str:
+def check(keys: tuple[bytes, ...], *, quarantine: bool = False) -> str:
     """Raise RateLimited if a key is over its limit; return "" if none is.
 
     With `quarantine`, an address or network over its limit isn't refused: the rule that quarantines its
@@ -110,18 +110,18 @@ def check(counted: tuple[bytes, ...], *, quarantine: bool = False) -> str:
     if not _blocked_until:
         return ""
     now, rule = time.monotonic(), ""
-    for field in counted:
-        until = _blocked_until.get(field)
+    for key in keys:
+        until = _blocked_until.get(key)
         if until is None:
             continue
         if until <= now:
-            _blocked_until.pop(field, None)
-        elif quarantine and field[:1] != VOTER:
+            _blocked_until.pop(key, None)
+        elif quarantine and key[:1] != VOTER:
             rule = OVER_LIMIT
         else:
             # Jitter, so that refused clients don't all return at once.
             wait = int(until - now) + 1 + randint(0, 3)
-            raise RateLimited(_MESSAGES[field[:1]], retry_after=wait)
+            raise RateLimited(_MESSAGES[key[:1]], retry_after=wait)
     return rule
 
 
@@ -134,28 +134,28 @@ _MESSAGES = {
 }
 
 
-def count_keys(counted: Iterable[tuple[bytes, ...]]) -> dict[bytes, Counter[bytes]]:
+def count_keys(casts: Iterable[tuple[bytes, ...]]) -> dict[bytes, Counter[bytes]]:
     """Count how often each key occurs, by kind. Kinds without a limit are left out."""
     found: dict[bytes, Counter[bytes]] = {kind: Counter() for kind in limits()}
-    for fields in counted:
-        for field in fields:
-            if field[:1] in found:
-                found[field[:1]][field] += 1
-    return {kind: fields for kind, fields in found.items() if fields}
+    for keys in casts:
+        for key in keys:
+            if key[:1] in found:
+                found[key[:1]][key] += 1
+    return {kind: keys for kind, keys in found.items() if keys}
 
 
 _newly_blocked: set[bytes] = set()
 
 
-def block_keys(fields: Iterable[bytes], seconds: float) -> None:
+def block_keys(keys: Iterable[bytes], seconds: float) -> None:
     """Refuse casts with these keys for this many seconds."""
     if len(_blocked_until) > _MAX_BLOCKED:
         _blocked_until.clear()  # bounds memory; some limits are then exceeded by another batch
     now = time.monotonic()
-    for field in fields:
-        if _blocked_until.get(field, now) <= now:
-            _newly_blocked.add(field)  # not yet reported; quarantined keys are blocked again and again
-        _blocked_until[field] = now + seconds
+    for key in keys:
+        if _blocked_until.get(key, now) <= now:
+            _newly_blocked.add(key)  # not yet reported; quarantined keys are blocked again and again
+        _blocked_until[key] = now + seconds
 
 
 def newly_blocked(casts: Iterable[tuple[int, tuple[bytes, ...]]]) -> dict[tuple[int, str], int]:
@@ -165,11 +165,13 @@ def newly_blocked(casts: Iterable[tuple[int, tuple[bytes, ...]]]) -> dict[tuple[
     """
     if not _newly_blocked:
         return {}
-    found = {
-        (poll_id, f) for poll_id, fields in casts for f in fields if f in _newly_blocked and f[:1] != VOTER
-    }
+    found = {(poll_id, key) for poll_id, keys in casts for key in keys if key in _newly_blocked}
     _newly_blocked.clear()
-    return Counter((poll_id, "address" if field[:1] == ADDRESS else "network") for poll_id, field in found)
+    return Counter(
+        (poll_id, "address" if key[:1] == ADDRESS else "network")
+        for poll_id, key in found
+        if key[:1] != VOTER
+    )
 
 
 class SlidingWindows:
@@ -179,27 +181,27 @@ class SlidingWindows:
         self._lock = Lock()
         self._counts: dict[bytes, tuple[int, Counter[bytes], Counter[bytes]]] = {}
 
-    def count(self, counted: Iterable[tuple[bytes, ...]]) -> list[bytes]:
+    def count(self, casts: Iterable[tuple[bytes, ...]]) -> list[bytes]:
         """Count these casts; return and block the keys that are over their limit now."""
         over: list[bytes] = []
         with self._lock:
-            for kind, fields in count_keys(counted).items():
+            for kind, keys in count_keys(casts).items():
                 limit = limits()[kind]
-                window, gone = divmod(time.monotonic(), limit.seconds)
-                this, last = self._windows(kind, int(window))
-                this.update(fields)
-                left = 1 - gone / limit.seconds
-                found = [f for f in fields if this[f] + last[f] * left > limit.most]
-                block_keys(found, limit.seconds - gone)
-                over += found
+                window, elapsed = divmod(time.monotonic(), limit.seconds)
+                current, previous = self._windows(kind, int(window))
+                current.update(keys)
+                covered = 1 - elapsed / limit.seconds  # the part of the previous window that still counts
+                exceeding = [key for key in keys if current[key] + previous[key] * covered > limit.most]
+                block_keys(exceeding, limit.seconds - elapsed)
+                over += exceeding
         return over
 
     def _windows(self, kind: bytes, window: int) -> tuple[Counter[bytes], Counter[bytes]]:
-        number, this, last = self._counts.get(kind, (window, Counter(), Counter()))
+        number, current, previous = self._counts.get(kind, (window, Counter(), Counter()))
         if number != window:
-            this, last = Counter(), this if number == window - 1 else Counter()
-        self._counts[kind] = window, this, last
-        return this, last
+            current, previous = Counter(), current if number == window - 1 else Counter()
+        self._counts[kind] = window, current, previous
+        return current, previous
 
 
 @receiver(setting_changed)  # which only tests do

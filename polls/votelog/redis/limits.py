@@ -25,11 +25,11 @@ class RedisRateLimits:
     def calls_for(self, ballots: Sequence[NewBallot]) -> dict[bytes, Call]:
         """Return the calls that count these casts, by kind of limit. Their keys belong to no partition."""
         calls = {}
-        for kind, fields in rate_limits.count_keys(ballot.rate_limit_keys for ballot in ballots).items():
+        for kind, keys in rate_limits.count_keys(ballot.rate_limit_keys for ballot in ballots).items():
             limit = rate_limits.limits()[kind]
             args: list[Any] = [limit.seconds, limit.most]
-            for field, times in fields.items():
-                args += (field, times)
+            for key, times in keys.items():
+                args += (key, times)
             calls[kind] = ("landslide_count", [self._keys.limits(kind.decode())], args)
         return calls
 
