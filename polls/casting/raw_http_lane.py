@@ -93,12 +93,12 @@ class RawHttpLane:
         return True
 
     def _cached_rules(self, code: str) -> poll_rules.PollRules | None:
-        kept = poll_rules.cached_rules(code)
-        if kept is None or kept[1] > STALE_SECONDS:
+        cached = poll_rules.cached_rules(code)
+        if cached is None or cached[1] > STALE_SECONDS:
             return None
-        if kept[1] > FRESH_SECONDS:
+        if cached[1] > FRESH_SECONDS:
             self._lane.refresh_rules(code)
-        return kept[0]
+        return cached[0]
 
     def _reply_outcome(
         self,

@@ -1,10 +1,10 @@
 """Ballots as columns: the fields of an entry in the Redis stream, written and read.
 
-p poll_id · r round · t time · n number of ballots · q the rule that quarantines them, or absent v voter_keys,
-16 bytes each · b ballot_ids, 16 bytes each i the index of each ballot's selection in s, from 1, 16 bits,
-big-endian · s the distinct selections, MessagePack x for each ballot a byte (1: it replaces one) and the
-replaced ballot_id; empty if none replaces another c the time of a close: such an entry is a marker and holds
-no ballots
+p poll_id · r round · t time · n number of ballots · q the rule that quarantines them, or absent
+v voter_keys, 16 bytes each · b ballot_ids, 16 bytes each
+i each ballot's index in s, from 1, 16 bits, big-endian · s the distinct selections, MessagePack
+x for each ballot a byte (1: it replaces one) and the replaced ballot_id; empty if none replaces one
+c the time of a close: such an entry is a marker and holds no ballots
 """
 
 from __future__ import annotations
