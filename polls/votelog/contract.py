@@ -21,6 +21,8 @@ class VoteLog(Protocol):
     name: str
     partitions: int
 
+    # --- admission: gates, claims, and the decision on each ballot ---
+
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
         """Decide each ballot, write the accepted ones durably, and return the outcomes in the same order.
 
@@ -38,9 +40,31 @@ class VoteLog(Protocol):
         """
         ...
 
-    def salt(self) -> tuple[bytes, float]:
-        """Return the salt for hashes of addresses, and for how many seconds from now it is valid."""
+    def open(self, poll_id: int, gate: Gate) -> None:
+        """Open the gate for its round. No effect if that round was closed or a later one has begun."""
         ...
+
+    def close(self, poll_id: int, round: int) -> list[Marker]:
+        """Close the gates and append a marker to each partition; idempotent."""
+        ...
+
+    def reset(self, poll_id: int, round: int) -> None:
+        """Make `round` the current round, not open yet. No effect if it, or a later one, has begun."""
+        ...
+
+    def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
+        """Return the ballot_id of this voter's current ballot in this round."""
+        ...
+
+    def restore_claims(self, partition: int, claims: Iterable[tuple[int, int, bytes, bytes, str]]) -> None:
+        """Restore the claims of counted ballots: (poll_id, round, voter_key, ballot_id, selection)."""
+        ...
+
+    def clock(self) -> int:
+        """Return the store's time. Gates open and close by it."""
+        ...
+
+    # --- the log: reading, trimming, heads ---
 
     def read(self, partition: int, after: int, limit: int) -> list[Block]:
         """Return the entries after position `after`, in order: at least `limit` if there are so many."""
@@ -65,22 +89,6 @@ class VoteLog(Protocol):
         """Return the head of a partition, or None."""
         ...
 
-    def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
-        """Return the ballot_id of this voter's current ballot in this round."""
-        ...
-
-    def open(self, poll_id: int, gate: Gate) -> None:
-        """Open the gate for its round. No effect if that round was closed or a later one has begun."""
-        ...
-
-    def close(self, poll_id: int, round: int) -> list[Marker]:
-        """Close the gates and append a marker to each partition; idempotent."""
-        ...
-
-    def reset(self, poll_id: int, round: int) -> None:
-        """Make `round` the current round, not open yet. No effect if it, or a later one, has begun."""
-        ...
-
     def make(self, partition: int, head: Head) -> None:
         """Create the partition's head if it has none."""
         ...
@@ -89,14 +97,12 @@ class VoteLog(Protocol):
         """Replace the partition by an empty one at `head`, with these gates and without claims."""
         ...
 
-    def restore_claims(self, partition: int, claims: Iterable[tuple[int, int, bytes, bytes, str]]) -> None:
-        """Restore the claims of counted ballots: (poll_id, round, voter_key, ballot_id, selection)."""
-        ...
-
-    def clock(self) -> int:
-        """Return the store's time. Gates open and close by it."""
-        ...
-
     def verify(self) -> None:
         """Raise LogUnsuitable, with a hint, if the store isn't durable enough for acknowledged ballots."""
+        ...
+
+    # --- rate limits ---
+
+    def salt(self) -> tuple[bytes, float]:
+        """Return the salt for hashes of addresses, and for how many seconds from now it is valid."""
         ...
