@@ -4,8 +4,6 @@ Seeding again finishes what an earlier run left undone, and changes nothing else
 somebody has moved on or reset, no other poll with the same code.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import time

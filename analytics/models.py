@@ -1,7 +1,5 @@
 """Models of counting: checkpoints, tallies and their history, quarantines, halted polls, audit bundles."""
 
-from __future__ import annotations
-
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 

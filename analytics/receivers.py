@@ -1,7 +1,5 @@
 """Receivers of the signals of polls and of Celery."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import threading

@@ -1,7 +1,5 @@
 """Celery tasks. They carry no data: if one is lost or runs twice, no harm is done."""
 
-from __future__ import annotations
-
 import logging
 import time
 from typing import Any

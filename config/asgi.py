@@ -3,8 +3,6 @@
 Importing this module starts nothing: the serving command starts threads and workers.
 """
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The Celery app. Tasks are in each app's tasks.py, settings in config/settings/celery.py."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Environment variables, with error messages that name the variable and say what it takes."""
 
-from __future__ import annotations
-
 import math
 import os
 import warnings

@@ -1,7 +1,5 @@
 """Files that only Landslide's user may read."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import secrets

@@ -6,8 +6,6 @@ each digest is also written to the process's log: an operator who keeps those lo
 the last digest is still there.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -4,8 +4,6 @@ Passes, proofs of work and planned times are compared with it. So a web host wit
 refuses valid ones nor accepts expired ones.
 """
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, datetime
 

@@ -1,7 +1,5 @@
 """Database connections in long-lived threads, and a fair write lock for SQLite."""
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator

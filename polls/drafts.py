@@ -1,7 +1,5 @@
 """Create, change and delete drafts: one set of rules for the API and the admin."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any

@@ -4,8 +4,6 @@ Domain code raises them. Every lane turns them into RFC 9457 problem details wit
 released code keeps its meaning for ever, because clients branch on it; titles and details are for people.
 """
 
-from __future__ import annotations
-
 from random import randint
 from typing import Any, ClassVar
 

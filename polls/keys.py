@@ -1,7 +1,5 @@
 """Keys derived from SECRET_KEY, one per purpose, and the secret behind a poll's voter keys."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import hmac

@@ -7,8 +7,6 @@ a ballot is in time.
     draft → open → closing → closed → published, and reset to draft of the next round
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

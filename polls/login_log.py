@@ -1,7 +1,5 @@
 """Audit records of staff logins, logouts and failed logins."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections import deque

@@ -1,7 +1,5 @@
 """The public document of a poll: the tally document without its figures."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

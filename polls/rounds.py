@@ -1,7 +1,5 @@
 """Earlier rounds of a poll and their results, as pages list them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -4,8 +4,6 @@ Processes with different keys reject each other's voter cookies as forged, so ev
 The database therefore stores a fingerprint of the key in use, and a process with another key doesn't serve.
 """
 
-from __future__ import annotations
-
 import hmac
 import logging
 

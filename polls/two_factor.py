@@ -4,8 +4,6 @@ Only this module decides who acts as staff: the admin, the tally endpoint and th
 `is_verified_staff`. django-otp checks the codes: it accepts a code once, and throttles after wrong ones.
 """
 
-from __future__ import annotations
-
 import secrets
 import unicodedata
 from datetime import datetime

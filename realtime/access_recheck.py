@@ -5,8 +5,6 @@ and so do voters once a poll no longer shows its tally to voters. While the data
 checked, but there is nothing new to see either: tallies come from the same database.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -4,8 +4,6 @@ realtime/publish.py sends them. A hint may be lost: once a second, the hub compa
 database.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Callable

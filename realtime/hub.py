@@ -5,8 +5,6 @@ encodes it once and sends the same bytes to every viewer, at most ten times a se
 compares what it sent last with the database, so a lost hint costs a second at most.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import secrets

@@ -5,8 +5,6 @@ every sample was short of time (ballots were turned away, or the event loop was 
 ten seconds without any such sample.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

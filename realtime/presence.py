@@ -4,8 +4,6 @@ Each process sends its own count to the others through the poll's group, on chan
 count of a process that has been silent for longer drops out of the sum.
 """
 
-from __future__ import annotations
-
 #: Between two messages with an unchanged count, and until a silent process is forgotten.
 SEND_SECONDS = 5.0
 EXPIRE_SECONDS = 12.0

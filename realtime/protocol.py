@@ -8,8 +8,6 @@ A message is encoded once, down to the bytes on the wire, and the same bytes go 
 messages that are older than what it has, by (epoch, revision, version).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

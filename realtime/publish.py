@@ -4,8 +4,6 @@ Called from workers and web threads, which have no event loop. So one thread wit
 hints, and combines those for the same poll that arrive while it is sending. Callers never wait.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -1,7 +1,5 @@
 """Receivers of the signals that polls and tallies have changed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from analytics.signals import tally_changed

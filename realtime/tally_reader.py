@@ -4,8 +4,6 @@ Taking a connection from the pool and checking it costs as much as reading a tal
 back once a second, so that an idle hub holds none and a dead one is noticed.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -3,8 +3,6 @@
 Blocking: it may query the database and the vote log. Not called for polls whose tally is public.
 """
 
-from __future__ import annotations
-
 from http.cookies import CookieError, SimpleCookie
 from importlib import import_module
 

@@ -1,7 +1,5 @@
 """A poll's count in the admin: recount it, download audit bundles, purge the links to voters."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 from typing import Any

@@ -4,8 +4,6 @@ The page itself asks neither Redis nor the vote log, so that it loads when they 
 figures from `figures` every few seconds.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

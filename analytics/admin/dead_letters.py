@@ -3,8 +3,6 @@
 Neither the selection nor the voter is shown anywhere.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Halted polls in the admin: the reason, the number of held ballots, and resuming."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib import admin, messages

@@ -3,8 +3,6 @@
 Neither voters nor selections are shown anywhere.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any

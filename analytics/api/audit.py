@@ -1,7 +1,5 @@
 """Endpoints for downloading audit bundles and the public key that they are signed with."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import IO, Any

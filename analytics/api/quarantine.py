@@ -1,7 +1,5 @@
 """Endpoints for quarantining ballots and releasing them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Endpoints for the tally, and for health checks and metrics."""
 
-from __future__ import annotations
-
 import json
 import logging
 from typing import Any

@@ -1,7 +1,5 @@
 """The documents in an audit bundle: facts for the manifest, the tally and the quarantine decisions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

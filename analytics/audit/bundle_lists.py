@@ -1,7 +1,5 @@
 """The lines of an audit bundle's lists: receipts, and ballots or marks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any

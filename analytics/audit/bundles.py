@@ -6,8 +6,6 @@ it shows neither the order of arrival nor which line of another list belongs to 
 checks bundles; docs/audit.md says what they prove.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

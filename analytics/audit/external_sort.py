@@ -1,7 +1,5 @@
 """Sorts any number of lines, on disk if they are too many for memory."""
 
-from __future__ import annotations
-
 import heapq
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence

@@ -10,8 +10,6 @@ Claims and secret belong to the whole poll. So no round of it may be under way, 
 voter is a new one. docs/audit.md lists what a purge can't reach, such as backups.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Sequence

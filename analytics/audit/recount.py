@@ -5,8 +5,6 @@ quarantine are recounted as the second tally, under keys with the prefix `QUARAN
 can't be recounted, since the ledger holds no times; a correction enters the history at the present second.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 Organisers publish the fingerprint: the SHA-256 of the 32 octets of the public key.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

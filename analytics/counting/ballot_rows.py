@@ -4,8 +4,6 @@ On PostgreSQL by COPY: straight into the ledger at first, which fails if one of 
 Then, and for some seconds after that, by way of a temporary table.
 """
 
-from __future__ import annotations
-
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence

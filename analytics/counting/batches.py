@@ -5,8 +5,6 @@ A crash at any point rolls the batch back, and it is counted again. A worker tha
 transaction with it.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

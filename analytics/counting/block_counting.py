@@ -1,7 +1,5 @@
 """Count blocks of ballots into ledger, tally and dead letters, within the caller's transaction."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 

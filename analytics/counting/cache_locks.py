@@ -3,8 +3,6 @@
 They only save work: what must not be done twice is guarded by a lock in the database.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 from django.core.cache import cache

@@ -1,7 +1,5 @@
 """Checkpoints: how far each partition is counted, and whether the vote log is the one they belong to."""
 
-from __future__ import annotations
-
 import secrets
 from contextlib import suppress
 

@@ -7,8 +7,6 @@ are counted on. All later ballots of the poll are held too, so that each voter's
 an operator resumes the counting and the last held ballot is counted.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence

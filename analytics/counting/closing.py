@@ -1,7 +1,5 @@
 """Close polls once all their accepted ballots are counted."""
 
-from __future__ import annotations
-
 import logging
 
 from django.db import transaction

@@ -1,7 +1,5 @@
 """Settle dead letters: count them after a repair, or reject them for good."""
 
-from __future__ import annotations
-
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _

@@ -1,7 +1,5 @@
 """Store the ballots of halted polls until counting is resumed, in the columns they have in the vote log."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import msgspec

@@ -4,8 +4,6 @@ The caller holds the lock of the partition's checkpoint. All ballots of a voter 
 nobody else writes the ballots of these voters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 

@@ -4,8 +4,6 @@ The decision of a rule, such as the rate limit, is made here when its first ball
 operators, standing ones among them, are made in analytics/quarantine.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field

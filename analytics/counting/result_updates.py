@@ -1,7 +1,5 @@
 """Update the stored result of a finished round after its tally has changed."""
 
-from __future__ import annotations
-
 from django.db import transaction
 from django.db.models import F
 

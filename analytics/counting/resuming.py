@@ -1,7 +1,5 @@
 """Resume the counting of a halted poll: count its held ballots in their original order."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

@@ -11,8 +11,6 @@ ballots meanwhile. A step needs k new ballots in the first tally as well as in b
 somebody could quarantine all but one ballot of a step, and see that one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from django.db import transaction

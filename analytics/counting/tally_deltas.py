@@ -1,7 +1,5 @@
 """Add to the tallies what the ledger took. Each counter is written only by its partition's worker."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -6,8 +6,6 @@ log, so that ballots appended after that send a new trigger. If a flag or a task
 counts the ballots.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import threading

@@ -1,7 +1,5 @@
 """Trim the vote log up to an earlier checkpoint, once that is a minute old."""
 
-from __future__ import annotations
-
 import logging
 from datetime import timedelta
 

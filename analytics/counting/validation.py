@@ -4,8 +4,6 @@ Nearly every ballot is its voter's only one and marks what thousands of others m
 columns, and each different selection is validated once. Only the others are handled ballot by ballot.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

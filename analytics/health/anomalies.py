@@ -4,8 +4,6 @@ One address over its limit is simply refused. Many at a time may be one attacker
 then on each ballot costs the sender computing time, whatever address it comes from.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Runs probes of stores that may hang, in parallel, with one timeout for all of them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait

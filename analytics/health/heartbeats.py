@@ -1,7 +1,5 @@
 """Heartbeats: workers and the sweep each update a row every few seconds, which shows that they are alive."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from datetime import timedelta

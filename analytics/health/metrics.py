@@ -1,7 +1,5 @@
 """The metrics for Prometheus, at /metrics."""
 
-from __future__ import annotations
-
 from django.conf import settings
 
 from analytics.health.bounded_probes import ProbeRunner

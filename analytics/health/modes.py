@@ -5,8 +5,6 @@ overloaded (`crowded`), is published in the cache by that process. It expires th
 again.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

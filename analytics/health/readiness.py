@@ -1,7 +1,5 @@
 """Readiness for /readyz: whether this process accepts ballots, the state of each part, and degraded modes."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The status of the vote log and of counting, for the admin and the metrics."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from analytics.counting import held_ballots

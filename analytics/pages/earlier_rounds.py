@@ -1,7 +1,5 @@
 """The page with the published results and audit bundles of a poll's earlier rounds."""
 
-from __future__ import annotations
-
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 

@@ -4,8 +4,6 @@ A receipt is private, so the form sends it in the body, never in the address, wh
 caches keep. A lookup changes nothing, so the form needs no CSRF token, and the page can be cached.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse

@@ -7,8 +7,6 @@ The two tallies must not show what single ballots mark. So fewer ballots than an
 neither quarantined by their receipts nor released into a result.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 

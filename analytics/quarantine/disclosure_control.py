@@ -4,8 +4,6 @@ Somebody who compares the tallies before and after a move learns the sum of the 
 move must not involve too few ballots (docs/decisions/quarantine.md).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 
 from django.db.models import Q

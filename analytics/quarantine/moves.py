@@ -4,8 +4,6 @@ Ballots move only while the checkpoints of all partitions are locked: nobody cou
 has one writer.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

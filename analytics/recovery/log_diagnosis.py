@@ -1,7 +1,5 @@
 """Compare the vote log with the checkpoints: what is wrong, and what a repair would lose."""
 
-from __future__ import annotations
-
 import enum
 from collections import defaultdict
 from collections.abc import Iterator, Sequence

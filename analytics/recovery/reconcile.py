@@ -6,8 +6,6 @@ old generation until the last step. Until then every append is refused and nothi
 crash anywhere the next run can start over.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -5,8 +5,6 @@ there neither statement_timeout nor idle_in_transaction_session_timeout applies.
 COPY.
 """
 
-from __future__ import annotations
-
 import logging
 
 from django.db import connection

@@ -5,8 +5,6 @@ from the tallies before and after. So no decision moves fewer ballots between th
 ballots the second tally shows only the number (docs/decisions/quarantine.md).
 """
 
-from __future__ import annotations
-
 from django.db import connection
 
 from polls.models import Ballot

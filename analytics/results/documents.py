@@ -1,7 +1,5 @@
 """Build the documents for screens and the API: a tally's figures, and a poll's state."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Build the final result that is stored with a closed round."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

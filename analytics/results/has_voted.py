@@ -1,7 +1,5 @@
 """Find out whether a viewer has voted: some tallies are shown only to voters."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from polls.casting.ballot_box import current_ballot, eligible_voter_key

@@ -1,7 +1,5 @@
 """Read a poll and its tally at one moment."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

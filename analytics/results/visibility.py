@@ -1,7 +1,5 @@
 """Who may see a tally: the one place that decides it."""
 
-from __future__ import annotations
-
 import enum
 
 from polls.models import State, Visibility

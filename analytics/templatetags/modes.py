@@ -1,7 +1,5 @@
 """For the pages of floors that don't know this one."""
 
-from __future__ import annotations
-
 from django import template
 
 from analytics.health import modes, readiness

@@ -1,7 +1,5 @@
 """The admin site: django-unfold's, with two-factor login."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

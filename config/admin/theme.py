@@ -1,7 +1,5 @@
 """The admin's look and its sidebar: settings of django-unfold."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.templatetags.static import static

@@ -5,8 +5,6 @@ its contents, so a page with a secret beside text that an attacker chose would r
 Public responses contain no secrets. Static files are compressed once, by collectstatic.
 """
 
-from __future__ import annotations
-
 import gzip
 import re
 from functools import lru_cache

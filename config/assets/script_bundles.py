@@ -6,8 +6,6 @@ functions of the modules that it imports. Only the forms of import and export th
 any other form is an error. See docs/decisions/javascript-bundling.md.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable
 from posixpath import dirname, join, normpath

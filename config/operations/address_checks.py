@@ -1,7 +1,5 @@
 """System checks of addresses: stores, origins, networks, host names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from ipaddress import ip_network

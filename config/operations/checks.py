@@ -1,7 +1,5 @@
 """System checks: each refuses a setting that can't work and says what to set instead."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator

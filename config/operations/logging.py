@@ -1,7 +1,5 @@
 """Structured logs: one line per event, with the request's id and without secrets."""
 
-from __future__ import annotations
-
 import logging
 import logging.config
 import re

@@ -1,7 +1,5 @@
 """PostgreSQL connections that give up if the server hangs (docs/decisions/database-timeouts.md)."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Generator
 from typing import Any

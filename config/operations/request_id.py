@@ -1,7 +1,5 @@
 """The request id: in every log line of a request and in the response header X-Request-ID."""
 
-from __future__ import annotations
-
 import secrets
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The Date header for Daphne, which sends none. Pages use it as the server's clock for countdowns."""
 
-from __future__ import annotations
-
 from email.utils import formatdate
 from typing import Any
 

@@ -9,8 +9,6 @@
   last one, and writing a response to a closed connection logs a traceback.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any, cast
 

@@ -4,8 +4,6 @@ Connections are spread over as many slots as the interval has seconds. Each seco
 connections that haven't answered its previous ping are closed.
 """
 
-from __future__ import annotations
-
 import asyncio
 from itertools import cycle
 from typing import Protocol

@@ -4,8 +4,6 @@ A client that opens a connection and sends nothing, or a request byte by byte, c
 very many of them. A request that arrives in one read, as nearly all do, starts no timer.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any, cast
 

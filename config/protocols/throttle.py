@@ -5,8 +5,6 @@ connection has a rate limit in bytes, and all connections of a process share one
 processed in slices, round robin; a connection with unprocessed input isn't read from.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -1,7 +1,5 @@
 """uvicorn's HTTP protocol with the fast path: raw requests, fast handshakes, handover of event streams."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, cast
 

@@ -5,8 +5,6 @@ in this room subclass its protocols. Its private names may change in any release
 at startup that all of them exist.
 """
 
-from __future__ import annotations
-
 from types import FunctionType
 from typing import cast
 

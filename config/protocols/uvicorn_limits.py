@@ -4,8 +4,6 @@ The fast path (uvicorn_http.py, uvicorn_websocket.py) builds on these classes. I
 the fast path needs, these classes serve alone; if it lacks one that they need, `serve` refuses to start.
 """
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol

@@ -5,8 +5,6 @@ from their raw bytes. It needs private names of uvicorn. If one is missing, Land
 path, but with the same limits for clients (uvicorn_limits.py).
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,7 +1,5 @@
 """uvicorn's WebSocket protocol, with handover of its connection (realtime/handover.py)."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 from config.protocols.keepalive import shared_keepalive

@@ -4,8 +4,6 @@ A viewer rarely sends anything, and the library's connection object is several t
 else of an idle viewer. So it is created when bytes arrive and dropped when no message is half received.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

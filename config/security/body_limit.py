@@ -3,8 +3,6 @@
 Without it, Django would read a whole body, spooling it to disk, before a view could refuse it.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

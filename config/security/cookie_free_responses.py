@@ -4,8 +4,6 @@ Django deletes or replaces an invalid cookie (a made-up `sessionid`, an old `csr
 whichever that is. A cache stores no response that sets a cookie, so each such request would cost a page.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

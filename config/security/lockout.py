@@ -4,8 +4,6 @@ After too many failures a username is locked out from one network only, so nobod
 elsewhere. The second factor protects against guessing from many networks.
 """
 
-from __future__ import annotations
-
 from ipaddress import IPv6Address
 from math import ceil
 from typing import Any

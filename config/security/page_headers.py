@@ -4,8 +4,6 @@ Only text/html responses carry these headers. Browsers take no other response fo
 Content-Type and `nosniff`. So the fast lanes, which answer with JSON ahead of Django, need no such headers.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE

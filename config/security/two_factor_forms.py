@@ -1,7 +1,5 @@
 """The forms of the two-factor pages: a code, a password."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django import forms

@@ -1,7 +1,5 @@
 """The admin's two-factor pages: enter a code, set up an app, recovery codes, turn it off."""
 
-from __future__ import annotations
-
 from base64 import b32encode
 from collections.abc import Callable
 from functools import wraps

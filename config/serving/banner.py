@@ -1,7 +1,5 @@
 """What `serve` prints once the server answers: addresses, a QR code, the admin account."""
 
-from __future__ import annotations
-
 import http.client
 import io
 import sys

@@ -1,7 +1,5 @@
 """Celery beat as a process. In embedded mode it runs in a thread instead, without this class."""
 
-from __future__ import annotations
-
 import os
 import signal
 from typing import Any

@@ -4,8 +4,6 @@ A separate program does this before exec, so that the supervisor runs no Python 
 Only Linux has parent-death signals; elsewhere a child outlives a killed supervisor.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

@@ -1,7 +1,5 @@
 """Django's ASGI handler with one thread hop per request instead of one per middleware and view."""
 
-from __future__ import annotations
-
 from asgiref.sync import sync_to_async
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest

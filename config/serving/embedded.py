@@ -4,8 +4,6 @@ The serving command starts and stops them, not asgi.py: Daphne has no lifespan e
 imports the application must not start to count.
 """
 
-from __future__ import annotations
-
 from socket import gethostname
 from threading import Event, Thread
 from types import TracebackType

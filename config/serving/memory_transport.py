@@ -4,8 +4,6 @@ kombu's own transport polls, so a task may wait for the polling interval (1 s by
 task within 1 to 2 ms.
 """
 
-from __future__ import annotations
-
 import time
 from queue import Empty
 from threading import Condition

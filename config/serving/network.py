@@ -1,7 +1,5 @@
 """This machine's names and addresses, and its limit of open files."""
 
-from __future__ import annotations
-
 import contextlib
 import ipaddress
 import socket

@@ -1,7 +1,5 @@
 """Serving with Daphne, the ASGI server of the Channels project, within the same limits as on uvicorn."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import time

@@ -1,7 +1,5 @@
 """Serving with uvicorn, uvloop and our protocol classes: the fast path."""
 
-from __future__ import annotations
-
 import signal
 import socket
 

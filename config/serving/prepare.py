@@ -1,7 +1,5 @@
 """Checks of the stores before serving, and the demo polls and admin account of `make run`."""
 
-from __future__ import annotations
-
 import logging
 import secrets
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ One thread; the children are the only state. docs/decisions/supervisor.md says w
 circus or uvicorn's own workers.
 """
 
-from __future__ import annotations
-
 import os
 import selectors
 import signal

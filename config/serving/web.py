@@ -3,8 +3,6 @@
 The supervisor runs it as `python -m config.serving.web --fd 3 --server uvicorn`.
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import logging

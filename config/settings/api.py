@@ -1,7 +1,5 @@
 """The REST API and its documentation."""
 
-from __future__ import annotations
-
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],

@@ -1,7 +1,5 @@
 """Apps, middleware, templates, languages, static files, logs."""
 
-from __future__ import annotations
-
 from django.utils.translation import gettext_lazy as _
 
 from config.admin.theme import UNFOLD as UNFOLD

@@ -1,7 +1,5 @@
 """Settings that others depend on: folders, keys, Redis, embedded mode."""
 
-from __future__ import annotations
-
 import secrets
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The vote log, and limits of casting and counting."""
 
-from __future__ import annotations
-
 from config.env import SQLITE
 from config.settings.base import REDIS_URL, env
 from config.settings.stores import DATABASES

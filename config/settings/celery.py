@@ -1,7 +1,5 @@
 """Celery, which carries triggers: losing or repeating one is harmless."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from config.settings.application import TIME_ZONE

@@ -1,7 +1,5 @@
 """Login to the admin: two-factor login and lockout."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from config.settings.base import EMBEDDED, env

@@ -1,7 +1,5 @@
 """The database, the channel layer and the cache: connections and timeouts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Addresses, proxies, origins, cookies and security headers."""
 
-from __future__ import annotations
-
 from config.security import page_headers
 from config.serving import network
 from config.settings.base import env

@@ -1,7 +1,5 @@
 """API clients: created with a key that is shown once; revoking is final."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django import forms

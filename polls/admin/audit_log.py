@@ -1,7 +1,5 @@
 """The audit log in the admin, read-only."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

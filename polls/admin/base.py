@@ -1,7 +1,5 @@
 """The base of all our admin pages: times with their time zone, and inputs that don't truncate."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

@@ -4,8 +4,6 @@ Not an inline of model forms: `polls.drafts` assigns the numbers, and an inline 
 else has removed in the meantime.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 The heading of a collapsed section shows its current value. A section with an error is open.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.utils.translation import gettext as _

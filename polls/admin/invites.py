@@ -1,7 +1,5 @@
 """A poll's invites in the admin: make a batch, download its links, count those used, revoke it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django import forms

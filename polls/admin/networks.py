@@ -1,7 +1,5 @@
 """A form field for networks, one per line or pasted in any form."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

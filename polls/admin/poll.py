@@ -1,7 +1,5 @@
 """The admin of polls: edit drafts, run polls by buttons, watch them live."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib import admin, messages

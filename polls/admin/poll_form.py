@@ -1,7 +1,5 @@
 """The form of a draft, validated by the same rules as in the API (`polls.drafts`)."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

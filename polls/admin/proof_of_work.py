@@ -1,7 +1,5 @@
 """The switch for proofs of work on a poll's page."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.http import HttpRequest

@@ -1,7 +1,5 @@
 """Search in Python, for short lists."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db.models import QuerySet

@@ -1,7 +1,5 @@
 """Texts about lifecycle steps: on the button, in the confirmation, and afterwards."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Endpoints for casting ballots and looking up receipts."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.conf import settings

@@ -1,7 +1,5 @@
 """The endpoint that hands out challenges for a proof of work."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.http import HttpResponse

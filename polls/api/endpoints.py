@@ -1,7 +1,5 @@
 """The base of all endpoints: JSON bodies of bounded size, and no caching unless they say so."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -1,7 +1,5 @@
 """Strict serializer fields: input that would have to be guessed at is refused."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn

@@ -1,7 +1,5 @@
 """Endpoints for a poll's invites: make a batch, fetch its links as CSV, revoke it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.http import HttpResponse

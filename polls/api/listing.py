@@ -1,7 +1,5 @@
 """The list of polls: filters, search and cursor pagination."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import django_filters

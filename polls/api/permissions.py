@@ -1,7 +1,5 @@
 """API keys: authentication and scopes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser

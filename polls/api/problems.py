@@ -1,7 +1,5 @@
 """Errors as RFC 9457 problem details, whether they come from us, DRF or Django."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from typing import Any

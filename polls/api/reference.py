@@ -1,7 +1,5 @@
 """The page that the `type` of every error points to: each code, its meaning and what to do."""
 
-from __future__ import annotations
-
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _

@@ -1,7 +1,5 @@
 """Parts of the OpenAPI description: authentication, strict bodies, headers and errors."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from typing import Any
 

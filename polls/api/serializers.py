@@ -1,7 +1,5 @@
 """Serializers of requests and responses."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.conf import settings

@@ -1,7 +1,5 @@
 """Endpoints for polls: list, create, read, change, delete, and the steps of the lifecycle."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db.models import QuerySet

@@ -1,7 +1,5 @@
 """The voter endpoint: who the visitor is, whether they may vote, and whether they have."""
 
-from __future__ import annotations
-
 import uuid
 from http.cookies import SimpleCookie
 from typing import Any

@@ -4,8 +4,6 @@ One round trip and one fsync serve many voters. There is no timer: an idle proce
 batches grow with the load (docs/decisions/append-queue.md).
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

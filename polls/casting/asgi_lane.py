@@ -9,8 +9,6 @@ A ballot needs no thread and no database: the rules are cached and refreshed in 
 gate in the log decides whether the poll is open (docs/decisions/fast-path.md).
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import random

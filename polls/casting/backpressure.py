@@ -1,7 +1,5 @@
 """Whether this process refuses ballots at the moment, so that the layers above use less of its time."""
 
-from __future__ import annotations
-
 import time
 
 _refusing_until = 0.0

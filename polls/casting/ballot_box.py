@@ -5,8 +5,6 @@ The REST view calls `cast`, which blocks. The fast lanes take the same steps wit
 answers alike.
 """
 
-from __future__ import annotations
-
 import logging
 import uuid
 from typing import Any

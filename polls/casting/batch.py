@@ -1,7 +1,5 @@
 """Batches: many ballots of an API client in one request."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Casts of one event loop on their way to the append queue, without a waiting thread per cast."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future

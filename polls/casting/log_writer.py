@@ -1,7 +1,5 @@
 """Writing ballots to the vote log: this process's append queue, and what follows an append."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ alike; this lane accepts those, with the functions of the ASGI lane. Anything el
 request is left to the server to parse, and reaches the ASGI lane.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import Callable

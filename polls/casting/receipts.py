@@ -5,8 +5,6 @@ the stream cipher (the SIV construction of RFC 5297, here with keyed BLAKE2b). S
 same each time, has one length, and the ledger finds its ballot by primary key.
 """
 
-from __future__ import annotations
-
 import hmac
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode

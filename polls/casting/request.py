@@ -1,7 +1,5 @@
 """The HTTP request of a cast, its JSON body, and the response."""
 
-from __future__ import annotations
-
 import uuid
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """For code ahead of Django that has to answer exactly as Django would."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

@@ -3,8 +3,6 @@
 Django's CSRF check of forms applies the same rule, from the same two settings.
 """
 
-from __future__ import annotations
-
 from django.conf import settings
 from django.utils.translation import gettext as _
 

@@ -4,8 +4,6 @@ Open loop: voters arrive at a constant rate, however slow the answers are, as in
 opens the page, hesitates, casts one ballot, and retries it with the same ballot_id until it is settled.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import random

@@ -1,7 +1,5 @@
 """Input and output of commands: texts that people wrote never control the terminal or rich's markup."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -15,8 +15,6 @@ selections mean. It may import `polls.errors` and `polls.text`. Its names:
 A selection is a tuple of ints; `encode`/`decode` are its stored form.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast

@@ -1,7 +1,5 @@
 """Access: API clients, ended accounts, invites, and the fingerprint of the SECRET_KEY."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator

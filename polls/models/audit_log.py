@@ -1,7 +1,5 @@
 """The audit log's table. Admin addresses and permission codenames keep the model's name, Record."""
 
-from __future__ import annotations
-
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 

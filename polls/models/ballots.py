@@ -1,7 +1,5 @@
 """The ledger of counted ballots, and the dead letters."""
 
-from __future__ import annotations
-
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 

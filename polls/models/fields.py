@@ -1,7 +1,5 @@
 """Our model fields. They are plain columns to the database and to migrations."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """The tables of the `database` vote log, used by polls.votelog.database alone."""
 
-from __future__ import annotations
-
 from django.db import models
 
 

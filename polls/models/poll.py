@@ -1,7 +1,5 @@
 """Polls, choices and rounds."""
 
-from __future__ import annotations
-
 import secrets
 import unicodedata
 

@@ -1,7 +1,5 @@
 """Form fields for what people write, and the form to join a poll."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 from urllib.parse import unquote

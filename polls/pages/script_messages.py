@@ -4,8 +4,6 @@ A text with a number in it is a function of that number, so that gettext picks t
 it once per plural category, and the browser picks by `Intl.PluralRules`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

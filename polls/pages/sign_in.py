@@ -4,8 +4,6 @@ Operators create accounts in the admin or through any of Django's authentication
 sign-on. These pages only use them.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib.auth import logout

@@ -5,8 +5,6 @@ hall. What depends on the voter comes from the voter endpoint, updates come over
 source never contains a tally.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 

@@ -1,7 +1,5 @@
 """`{% absolute_url name … %}`, for pages that are printed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django import template

@@ -1,7 +1,5 @@
 """Filters for texts that people wrote: `{{ name|isolated }}` and `{{ text|shortened:60 }}`."""
 
-from __future__ import annotations
-
 from django import template
 
 from polls.text.plain_text import isolated

@@ -1,7 +1,5 @@
 """Streaming CSV responses: a long file is never in memory as a whole."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Iterator
 
 from asgiref.sync import sync_to_async

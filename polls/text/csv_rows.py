@@ -5,8 +5,6 @@ formula (CWE-1236; https://owasp.org/www-community/attacks/CSV_Injection). Such 
 apostrophe; a reader that isn't a spreadsheet removes one.
 """
 
-from __future__ import annotations
-
 import csv
 import unicodedata
 from collections.abc import Iterable, Iterator

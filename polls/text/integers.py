@@ -1,7 +1,5 @@
 """Parse whole numbers that clients send in headers and queries."""
 
-from __future__ import annotations
-
 
 def whole_number(text: str | bytes, digits: int = 18) -> int | None:
     """Return the number that `text` is in at most `digits` ASCII digits, None for anything else.

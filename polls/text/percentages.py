@@ -5,8 +5,6 @@ second, and to show each on the right side of every majority in MAJORITIES. A sh
 0 %, and one below 100 % never as 100 %.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from django.utils.formats import number_format

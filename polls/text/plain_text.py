@@ -4,8 +4,6 @@ The rules are about what a reader sees. A label that shows nothing, that reverse
 looks like another label is a trap on a ballot, whether or not anybody meant it.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 

@@ -1,7 +1,5 @@
 """Refuse JSON with duplicate object members, whose meaning is undefined (RFC 8259, section 4)."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -4,8 +4,6 @@ Outside the bounds Python and databases fail in places: the last second of 9999 
 Year 1 is the zero value of time in some languages, and no date that a client means.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, timedelta
 

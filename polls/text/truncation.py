@@ -4,8 +4,6 @@ An emoji with a skin tone, a family, a flag or a letter with its accent are seve
 implements the rules that occur in practice, including Indic conjuncts.
 """
 
-from __future__ import annotations
-
 import unicodedata
 
 ELLIPSIS = "…"

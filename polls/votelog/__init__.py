@@ -5,8 +5,6 @@ The backends are `database.py` and `redis/`. It may import `polls.models`, `poll
 them.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

@@ -7,8 +7,6 @@ x for each ballot a byte (1: it replaces one) and the replaced ballot_id; empty 
 c the time of a close: such an entry is a marker and holds no ballots
 """
 
-from __future__ import annotations
-
 import logging
 import struct
 from typing import Any

@@ -6,8 +6,6 @@ are integers, contiguous per partition, starting at 1. Times are milliseconds si
 the log's store. tests/polls/votelog/contract.py is the suite that every backend must pass.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 

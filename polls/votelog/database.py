@@ -5,8 +5,6 @@ exclude each other. The clock is read under the lock, so no ballot gets past a c
 commit order, which a sequence wouldn't guarantee.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -8,8 +8,6 @@ covered.
 Addresses are stored only as hashes, with a salt that is replaced daily (docs/decisions/rate-limits.md).
 """
 
-from __future__ import annotations
-
 import functools
 import secrets
 import time

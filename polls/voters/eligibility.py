@@ -4,8 +4,6 @@ A cast uses cookies alone (`identity.identify_voter`) and needs no database. Thi
 and may read the session or an invite's batch from the database.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -5,8 +5,6 @@ to end too: the account is stored here for as long as a pass may live, and every
 a poll's rules (poll_rules.py).
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

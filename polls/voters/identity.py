@@ -8,8 +8,6 @@ has another voter_key in every poll, and none of them can be computed once the p
 from the database without SECRET_KEY.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import secrets

@@ -6,8 +6,6 @@ makes an invite single-use. The token is in the link's fragment, which browsers 
 request line, no access log and no Referer.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import struct

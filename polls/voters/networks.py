@@ -1,7 +1,5 @@
 """Parse and normalize the networks of a poll's venues, as people write them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 

@@ -4,8 +4,6 @@ Rules say what a valid selection is. They are frozen once a poll is opened; draf
 theirs may still change. Whether a poll is open is never decided from here, but by its gate in the vote log.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from dataclasses import dataclass, field, replace

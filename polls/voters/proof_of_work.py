@@ -5,8 +5,6 @@ Nothing is stored. The signature covers poll, round, voter and the voter's ballo
 one voter and one ballot. The salt contains its expiry. See docs/decisions/proof-of-work.md.
 """
 
-from __future__ import annotations
-
 import hmac
 import re
 import secrets

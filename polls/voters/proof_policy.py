@@ -1,7 +1,5 @@
 """When a poll requires proofs of work: as its organiser chose, or for a while after an anomaly."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from django.db import transaction

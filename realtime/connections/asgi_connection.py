@@ -1,7 +1,5 @@
 """A viewer's connection: handed over where the server can, and otherwise over plain ASGI messages."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any

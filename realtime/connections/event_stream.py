@@ -5,8 +5,6 @@ accept no event stream are left to the view with the same address (event_stream_
 them.
 """
 
-from __future__ import annotations
-
 import logging
 import random
 import re

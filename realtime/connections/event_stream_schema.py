@@ -1,7 +1,5 @@
 """The view behind the event stream's address: it refuses requests, and describes the stream in the schema."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.http import HttpResponse

@@ -6,8 +6,6 @@ Django looks at. So it can't answer differently, whatever middleware is added. R
 answered yet, and polls whose snapshot may be out of date, go to the view.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import re

@@ -5,8 +5,6 @@ gives each viewer a channel in the channel layer. Where the server takes idle co
 (realtime/handover.py), no code of this module runs while a viewer watches.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The texts of the screens' scripts; see polls.pages.script_messages."""
 
-from __future__ import annotations
-
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 

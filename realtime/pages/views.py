@@ -1,7 +1,5 @@
 """The pages for screens: results and presenter. They are cacheable: the socket sends all figures."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from urllib.parse import urlsplit
 

@@ -1,7 +1,5 @@
 """`manage.py purge`: destroy for good what links the counted ballots of a poll to its voters."""
 
-from __future__ import annotations
-
 import getpass
 from typing import Any
 

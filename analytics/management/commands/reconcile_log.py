@@ -1,7 +1,5 @@
 """`manage.py reconcile_log`: rebuild a vote log that was emptied, replaced or restored to an older copy."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

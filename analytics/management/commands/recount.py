@@ -1,7 +1,5 @@
 """`manage.py recount`: count a round again from the ledger, show where the tally differs, and correct it."""
 
-from __future__ import annotations
-
 import getpass
 from collections.abc import Callable
 from typing import Any

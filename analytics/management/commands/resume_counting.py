@@ -1,7 +1,5 @@
 """`manage.py resume_counting CODE`: count the held ballots of a halted poll."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser

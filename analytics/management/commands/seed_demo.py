@@ -1,7 +1,5 @@
 """`manage.py seed_demo`: make demo polls in every state."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError

@@ -1,7 +1,5 @@
 """Daphne's `runserver`, with the embedded worker if there is no Redis."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from daphne.management.commands.runserver import Command as DaphneCommand

@@ -1,7 +1,5 @@
 """`manage.py serve`: one process without Redis, supervised processes with it."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

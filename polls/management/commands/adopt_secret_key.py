@@ -1,7 +1,5 @@
 """`manage.py adopt_secret_key`: switch to a new SECRET_KEY when the old one is lost."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser

@@ -1,7 +1,5 @@
 """`manage.py check_records`: verify the hash chain of the audit log."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser

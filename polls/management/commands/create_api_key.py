@@ -1,7 +1,5 @@
 """`manage.py create_api_key NAME --scope …`: create an API key for a third party and print it once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

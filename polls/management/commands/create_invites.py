@@ -1,7 +1,5 @@
 """`manage.py create_invites CODE --count N`: create a batch of invites and write their links as CSV."""
 
-from __future__ import annotations
-
 import sys
 from contextlib import nullcontext
 from pathlib import Path

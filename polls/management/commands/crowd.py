@@ -1,7 +1,5 @@
 """`manage.py crowd DEMO --voters 200 --rate 20`: let a simulated audience vote in a poll."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import signal

@@ -1,7 +1,5 @@
 """`manage.py reset_two_factor USER`: for an account whose owner lost phone and recovery codes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib.auth import get_user_model

@@ -1,7 +1,5 @@
 """Checks that a Redis server is durable enough for a vote log."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import redis

@@ -3,8 +3,6 @@
 Each call has its own answer or error.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The heads of the partitions in Redis, and whether they belong to the log that this process knows."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

@@ -13,8 +13,6 @@ All keys of a partition have its hash tag, so that Redis Cluster can distribute 
     <prefix>:{limits}:salt
 """
 
-from __future__ import annotations
-
 
 class Keys:
     def __init__(self, prefix: str) -> None:

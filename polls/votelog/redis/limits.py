@@ -1,7 +1,5 @@
 """Rate limits in Redis: counted for all processes together, in the round trip of an append."""
 
-from __future__ import annotations
-
 import logging
 import secrets
 from collections.abc import Mapping, Sequence

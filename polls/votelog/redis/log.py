@@ -6,8 +6,6 @@ same call, makes the second run answer like the first. If the second run is refu
 written: the outcome of those ballots is unknown.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
