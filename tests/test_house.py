@@ -1,5 +1,6 @@
 """The house's own rules, as far as a program can hold them."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -37,10 +38,61 @@ def test_imports_only_go_down() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_each_file_is_named_after_its_subject() -> None:
-    vague = {"utils", "util", "helpers", "helper", "services", "service", "misc", "common"}
-    others = {"vendor", "unfold"}  # templates that take the place of django-unfold's are named as its own
-    assert [str(path) for path in ours("*") if path.stem in vague and not others & set(path.parts)] == []
+def product(pattern: str) -> Iterator[Path]:
+    """Files of the product that people write: no migrations, nothing vendored."""
+    for place in (*APPS, "static"):
+        files = (ROOT / place).rglob(pattern)
+        yield from (each for each in files if not {"migrations", "vendor"} & set(each.parts))
+
+
+def test_no_file_is_longer_than_350_lines() -> None:
+    one_by_contract = ROOT / "static" / "audit" / "verify.py"  # auditors download a single file
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text().splitlines())
+        for kind in ("*.py", "*.lua", "*.js", "*.css")
+        for path in product(kind)
+        if path != one_by_contract
+    }
+    assert len(lengths) > 300
+    assert {name: length for name, length in lengths.items() if length > 350} == {}
+
+
+def test_no_function_is_longer_than_50_lines() -> None:
+    def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+        return (function.end_lineno or 0) - function.lineno + 1
+
+    functions = {
+        f"{path.relative_to(ROOT)}:{node.name}": length(node)
+        for path in product("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert len(functions) > 1000
+    assert {name: lines for name, lines in functions.items() if lines > 50} == {}
+
+
+#: Django looks for code in them; there is nothing to say about each.
+FOUND_BY_DJANGO = {"commands", "templatetags", "formats", "en"}
+
+
+def test_each_package_says_what_is_in_it() -> None:
+    packages = [each for each in product("__init__.py") if each.parent.name not in FOUND_BY_DJANGO]
+    silent = [
+        str(each.parent.relative_to(ROOT))
+        for each in packages
+        if not ast.get_docstring(ast.parse(each.read_text()))
+    ]
+    assert len(packages) > 30
+    assert silent == []
+
+
+def test_tests_stand_in_the_folders_of_what_they_test() -> None:
+    folders = {
+        each.parent.relative_to(ROOT / "tests")
+        for app in APPS
+        for each in (ROOT / "tests" / app).rglob("test_*.py")
+    }
+    assert [str(folder) for folder in folders if not (ROOT / folder).is_dir()] == []
 
 
 def test_the_top_level_stays_small() -> None:
