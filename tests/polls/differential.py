@@ -29,7 +29,7 @@ class Sent:
     method: str = "POST"
     query: bytes = b""
     scheme: str = "http"
-    hangs_up: bool = False  # once the pieces are sent, the last of which is then not the last
+    hangs_up: bool = False  # after the pieces, before the end of the body
 
     def scope(self) -> dict[str, Any]:
         return {
@@ -119,9 +119,9 @@ async def ask_raw(raw_lane: RawHttpLane, data: bytes) -> Received | None:
 
 
 class TwoWays:
-    """The application as config.asgi puts it together, by the settings of now: with the lane and without.
+    """The application of config.asgi with the current settings: through the ASGI lane, and without it.
 
-    And a third way, that of the bytes, for the requests that it takes.
+    Requests that the raw HTTP lane accepts are compared with its answer too.
     """
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class TwoWays:
         await self.behind(scope, receive, send)
 
     async def compare(self, sent: Sent, *, lane_first: bool) -> Received:
-        """Check that both ways answer the same; the answer."""
+        """Check that all ways answer the same, and return the answer."""
         ways: list[App] = [self.lane, self.behind] if lane_first else [self.behind, self.lane]
         one, other = [await ask(way, sent) for way in ways]
         await self._compare_raw(sent, one)
@@ -149,7 +149,7 @@ class TwoWays:
         return one
 
     async def _compare_raw(self, sent: Sent, known: Received) -> None:
-        # A server takes the spaces round a value away, and over TLS it offers no bytes.
+        # A server strips spaces around values, and passes on no bytes over TLS.
         if sent.scheme != "http" or any(value != value.strip(b" \t") for _, value in sent.headers):
             return
         answer = await ask_raw(self.raw_lane, in_bytes(sent))

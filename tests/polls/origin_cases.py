@@ -1,7 +1,10 @@
-"""Ways for a page to come, for the tests of every door: the scheme of the connection, what the proxy says of
-the request (X-Forwarded-Proto), the page's Origin at the host `testserver`, and whether it is ours."""
+"""Cases of the origin rule, for every lane and connection that a browser can use.
 
-WAYS: list[tuple[str, bytes | None, bytes, bool]] = [
+Each case: the connection's scheme, the proxy's X-Forwarded-Proto, the page's Origin, and whether it is
+allowed at the host `testserver`.
+"""
+
+ORIGIN_CASES: list[tuple[str, bytes | None, bytes, bool]] = [
     ("http", None, b"http://testserver", True),
     ("http", None, b"https://testserver", False),
     ("https", None, b"https://testserver", True),
@@ -15,5 +18,5 @@ WAYS: list[tuple[str, bytes | None, bytes, bool]] = [
 ]
 
 
-def way_headers(told: bytes | None, origin: bytes) -> list[tuple[bytes, bytes]]:
+def origin_headers(told: bytes | None, origin: bytes) -> list[tuple[bytes, bytes]]:
     return [(b"origin", origin), *([] if told is None else [(b"x-forwarded-proto", told)])]

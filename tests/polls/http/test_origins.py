@@ -11,7 +11,7 @@ from polls.voters import identity
 from polls.voters.poll_rules import get_rules
 from tests.polls.api_client import POLLS, Caller, make_poll
 from tests.polls.differential import Sent, TwoWays, in_bytes
-from tests.polls.origin_cases import WAYS, way_headers
+from tests.polls.origin_cases import ORIGIN_CASES, origin_headers
 
 HOST = "vote.example:8443"
 
@@ -59,7 +59,7 @@ def test_several_origins_are_foreign() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("scheme", "told", "origin", "ours"), WAYS)
+@pytest.mark.parametrize(("scheme", "told", "origin", "ours"), ORIGIN_CASES)
 def test_casts_follow_the_origin_rule_on_every_lane(
     settings: Any, scheme: str, told: bytes | None, origin: bytes, ours: bool
 ) -> None:
@@ -72,7 +72,7 @@ def test_casts_follow_the_origin_rule_on_every_lane(
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"cookie", b"voter=" + identity.new_cookie().encode()),
-        *way_headers(told, origin),
+        *origin_headers(told, origin),
     ]
     sent = Sent(f"{POLLS}{poll.code}/ballots/", headers, (body,), scheme=scheme)
     with asyncio.Runner() as runner:
@@ -113,7 +113,7 @@ def test_a_trusted_proxy_tells_the_scheme_by_x_forwarded_proto(
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"cookie", b"voter=" + identity.new_cookie().encode()),
-        *way_headers(told, origin),
+        *origin_headers(told, origin),
     ]
 
     async def answer() -> bytes:

@@ -10,7 +10,7 @@ from config.asgi import application, django_application
 from polls import lifecycle
 from polls.voters import identity
 from realtime.connections import event_stream
-from tests.polls.origin_cases import WAYS, way_headers
+from tests.polls.origin_cases import ORIGIN_CASES, origin_headers
 from tests.realtime.asgi_client import Answer, Stream, ask, http_scope
 from tests.realtime.viewers import cast, cast_with_pass, count, db, make_poll, until
 
@@ -100,12 +100,12 @@ async def test_a_voter_is_identified_by_a_pass(stream: Any) -> None:
     assert not (await tally(other))["visible"]
 
 
-@pytest.mark.parametrize(("scheme", "told", "origin", "ours"), WAYS)
+@pytest.mark.parametrize(("scheme", "told", "origin", "ours"), ORIGIN_CASES)
 def test_cookies_count_only_for_our_own_origin(
     settings: Any, scheme: str, told: bytes | None, origin: bytes, ours: bool
 ) -> None:
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    headers = [(b"host", b"testserver"), (b"cookie", b"voter=x"), *way_headers(told, origin)]
+    headers = [(b"host", b"testserver"), (b"cookie", b"voter=x"), *origin_headers(told, origin)]
     scope = http_scope("GET", address("DEMO"), headers, scheme=scheme)
     assert event_stream._access_cookies(scope) == (b"voter=x" if ours else b"")
 

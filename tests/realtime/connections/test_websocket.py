@@ -15,7 +15,7 @@ from realtime import publish
 from realtime.channels import Subscriber
 from realtime.connections.asgi_connection import ASGIConnection
 from realtime.protocol import Message
-from tests.polls.origin_cases import WAYS, way_headers
+from tests.polls.origin_cases import ORIGIN_CASES, origin_headers
 from tests.realtime.viewers import Socket, cast, cast_with_pass, count, db, make_poll, until
 from tests.servers import PATIENCE
 
@@ -180,12 +180,12 @@ async def test_unknown_polls_and_foreign_origins_get_close_codes(watch: Any) -> 
     assert (await (await watch(poll.code, origin="http://testserver")).tally())["poll"] == poll.code
 
 
-@pytest.mark.parametrize(("scheme", "told", "origin", "ours"), WAYS)
+@pytest.mark.parametrize(("scheme", "told", "origin", "ours"), ORIGIN_CASES)
 async def test_origins_are_checked_as_for_casts(
     transactional_db: None, settings: Any, scheme: str, told: bytes | None, origin: bytes, ours: bool
 ) -> None:
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    socket = Socket("NOSUCH", [(b"host", b"testserver"), *way_headers(told, origin)])
+    socket = Socket("NOSUCH", [(b"host", b"testserver"), *origin_headers(told, origin)])
     socket.raw.scope["scheme"] = scheme.replace("http", "ws")
     await socket.raw.connect(timeout=PATIENCE)
     closed = await socket.raw.receive_output(timeout=PATIENCE)
