@@ -78,15 +78,7 @@ class Block:
             return [Entry(self.first, "close", self.poll_id, self.round, self.at)]
         replaces = self.replaces or [None] * len(self)
         return [
-            Entry(
-                position,
-                "ballot",
-                self.poll_id,
-                self.round,
-                self.at,
-                *ballot,
-                quarantine_rule=self.quarantine_rule,
-            )
+            Entry(position, "ballot", self.poll_id, self.round, self.at, *ballot, self.quarantine_rule)
             for position, ballot in enumerate(
                 zip(self.voter_keys, self.ballot_ids, self.selections, replaces, strict=True), self.first
             )
