@@ -1,13 +1,12 @@
 """The vote log's clock: this host's clock, corrected by the last measured offset.
 
-Passes, proofs of work and planned times are compared with it. So a web host with a wrong clock neither
-refuses valid ones nor accepts expired ones.
+Passes, proofs of work and scheduled times are checked by it, so that a wrong clock of a web host neither
+invalidates them early nor extends them.
 """
 
 import time
 from datetime import UTC, datetime
 
-#: Seconds by which the store's clock is ahead of ours.
 _offset = 0.0
 
 
@@ -21,7 +20,7 @@ def utc_now() -> datetime:
 
 
 def offset() -> float:
-    """Return the seconds by which the store's clock is ahead of this host's."""
+    """Return the seconds by which the vote log's clock is ahead of this host's."""
     return _offset
 
 

@@ -66,11 +66,11 @@ _sqlite_lock = FairLock()
 
 @contextmanager
 def sqlite_write_turn() -> Iterator[None]:
-    """Put this around the transactions of the two constant writers: appending ballots and counting them.
+    """Wait for a turn to write to SQLite. Used around the transactions that append ballots and count them.
 
     SQLite allows one writer; the others poll at growing intervals. On a slow disk, a poller would never hit
-    the gap between two appends. PostgreSQL queues writers by itself. Inside a transaction there is no
-    waiting: it may hold what the other writer waits for.
+    the gap between two appends. PostgreSQL queues writers by itself. Inside a transaction this doesn't wait,
+    because the transaction may hold a lock for which the other writer waits.
     """
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         yield

@@ -21,7 +21,7 @@ MIN_CHOICES, MAX_CHOICES = 2, 99
 MAX_CODE_ATTEMPTS = 3
 #: Fields that may be changed at any time: whether a ballot is valid doesn't depend on them.
 ALWAYS_EDITABLE = ("results_visible", "venue_networks", "over_limit", "proof_of_work")
-#: Fields with the times at which a poll opens and closes by itself.
+#: The times at which a poll opens and closes by itself.
 SCHEDULED_TIMES = ("opens_at", "closes_at")
 
 
@@ -66,14 +66,14 @@ def change_poll(
 
     `by` and `action` go into the audit log.
     """
-    frozen_too = choices is not None or not fields or not set(fields) <= set(ALWAYS_EDITABLE)
-    poll = lock_draft(poll_id) if frozen_too else lifecycle.lock_poll(poll_id)
+    needs_draft = choices is not None or not fields or not set(fields) <= set(ALWAYS_EDITABLE)
+    poll = lock_draft(poll_id) if needs_draft else lifecycle.lock_poll(poll_id)
     before = scheduled_times(poll)
     for name, value in fields.items():
         setattr(poll, name, _clean_text(name, value) if name == "question" else value)
     if choices is not None:
         choices = _clean_labels(choices)
-    if frozen_too:
+    if needs_draft:
         labels = [choice.label for choice in poll.choices.all()] if choices is None else choices
         check_draft(poll, labels, before)
     check_networks(poll)
@@ -114,7 +114,7 @@ def check_draft(
 ) -> None:
     """Raise Malformed if the poll could never be opened with these choices.
 
-    before: the times that the poll had. A time that is unchanged may have passed in the meantime.
+    before: the poll's times before the change. An unchanged time may be in the past.
     """
     if len(labels) > MAX_CHOICES:
         raise _field_error("choices", _("At most %(most)s choices.") % {"most": MAX_CHOICES})
@@ -144,7 +144,7 @@ def _clean_labels(labels: Iterable[str]) -> list[str]:
 
 
 def _check_labels(labels: Sequence[str]) -> None:
-    """Raise Malformed if two labels look the same, or differ in upper and lower case alone."""
+    """Raise Malformed if two labels look the same, or differ only in upper and lower case."""
     seen: dict[str, int] = {}
     for number, label in enumerate(labels, 1):
         first = seen.setdefault(visual_key(label), number)
@@ -181,7 +181,7 @@ def _field_error(field: str, sentence: str) -> Malformed:
 
 
 def check_networks(poll: Poll) -> None:
-    """Normalize the poll's venue networks; raise Malformed if one of them is no network."""
+    """Normalize the poll's venue networks; raise Malformed if one isn't a valid network."""
     try:
         poll.venue_networks = canonical_networks(poll.venue_networks)
     except ValueError as error:
@@ -189,8 +189,8 @@ def check_networks(poll: Poll) -> None:
 
 
 def _replace_choices(poll: Poll, labels: Sequence[str]) -> None:
-    """Replace a draft's choices. A number that voters have seen stays with its text for ever."""
-    seen = _published_numbers(poll)
+    """Replace a draft's choices. A number that voters have seen keeps its label for ever."""
+    seen = _seen_numbers(poll)
     numbers = {on_one_line(c.label): c.number for c in poll.choices.all() if c.number in seen}
     next_number = max(seen, default=0) + 1
     rows = []
@@ -212,6 +212,6 @@ def _replace_choices(poll: Poll, labels: Sequence[str]) -> None:
     Choice.objects.bulk_create(rows)
 
 
-def _published_numbers(poll: Poll) -> set[int]:
-    """Return the choice numbers of all opened rounds. Other numbers of a draft may be reused."""
+def _seen_numbers(poll: Poll) -> set[int]:
+    """Return the choice numbers of all opened rounds. Numbers that only a draft had may be reused."""
     return {number for rules in poll.rounds.values_list("rules", flat=True) for number in rules["numbers"]}

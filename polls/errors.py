@@ -167,7 +167,7 @@ class IllegalState(LandslideError):
 class TooFewBallots(LandslideError):
     code = "too_few_ballots"
     status = 409
-    title = _("There are too few ballots: the result would show what single ballots mark")
+    title = _("There are too few ballots: the result would reveal single ballots")
 
 
 class CodeTaken(LandslideError):
@@ -244,7 +244,7 @@ class Unavailable(LandslideError):
 
 
 class LogInconsistent(LandslideError):
-    """The vote log, or a partition, isn't the one that the database knows, or has lost entries."""
+    """The vote log or a partition has lost entries, or isn't the one that the database knows."""
 
     code = "log_inconsistent"
     status = 503

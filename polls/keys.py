@@ -30,7 +30,7 @@ def _forget_secrets(**_: Any) -> None:
 
 
 @functools.cache
-def keyed_hasher(secret: str, purpose: bytes, size: int) -> Any:
+def keyed_hasher(secret: str, purpose: bytes, size: int) -> hashlib.blake2b:
     """Return a keyed BLAKE2b hasher to copy, so that the key is set up once and not for every voter."""
     return hashlib.blake2b(key=derived_key(secret, purpose), digest_size=size)
 
@@ -38,8 +38,7 @@ def keyed_hasher(secret: str, purpose: bytes, size: int) -> Any:
 def keyed_hash(text: bytes, secret: str, purpose: bytes, size: int) -> bytes:
     hashed = keyed_hasher(secret, purpose, size).copy()
     hashed.update(text)
-    digest: bytes = hashed.digest()
-    return digest
+    return hashed.digest()
 
 
 def fingerprint(secret: str) -> str:
@@ -58,10 +57,10 @@ def known_fingerprints() -> list[str]:
 def voter_secret(poll_secret: bytes, key_fingerprint: str) -> bytes:
     """Return the secret for a poll's voter_keys, made from the poll's secret and a SECRET_KEY.
 
-    SECRET_KEY is in no database, so a database or backup alone links no account, invite or API client's voter
-    to a ballot. `key_fingerprint` says which SECRET_KEY: after a change of it the poll's voters keep their
-    voter_keys. It is empty for a round that an earlier version opened, which uses the poll's secret alone.
-    Raises SecretKeyDiffers if the key is none of ours.
+    SECRET_KEY isn't stored in the database, so a database or backup alone can't link an account, an invite or
+    an API client's voter to a ballot. `key_fingerprint` names the SECRET_KEY to use: voters keep their
+    voter_keys when the key is rotated. It is empty for a round that an earlier version opened, which uses the
+    poll's secret alone. Raises SecretKeyDiffers if we don't have the key.
     """
     if not key_fingerprint:
         return poll_secret

@@ -110,7 +110,7 @@ def reset_poll(poll_id: int, by: str = COMMAND) -> Poll:
     def step(poll: Poll) -> None:
         _require_state(poll, State.OPEN, State.CLOSED, State.PUBLISHED)
         if poll.round == MAX_ROUNDS:
-            raise IllegalState(_("The poll has had all the rounds it can have; make a new one."))
+            raise IllegalState(_("The poll can't have more rounds; create a new poll."))
         ending = Round.objects.filter(poll=poll, number=poll.round)
         ending.filter(closed_at=None).update(closed_at=now)
         if poll.results_visible != Visibility.STAFF:
@@ -146,7 +146,7 @@ def next_steps(poll: Poll) -> list[str]:
 
 
 def run_due_steps() -> list[int]:
-    """Open and close polls that are due by `opens_at` or `closes_at`; return the ids of those that moved."""
+    """Open and close polls that are due by `opens_at` or `closes_at`; return the ids of the changed polls."""
     planned = Q(state=State.DRAFT, opens_at__isnull=False) | Q(state=State.OPEN, closes_at__isnull=False)
     if not Poll.objects.filter(planned).exists():
         return []
@@ -161,7 +161,7 @@ def run_due_steps() -> list[int]:
             step(poll_id, SCHEDULE)
             moved.append(poll_id)
         except LandslideError as error:
-            # Another process moved it first, or its rules don't let it open; the admin shows which.
+            # Another process took the step first, or the poll can't be opened; the admin shows the reason.
             logger.warning("scheduled_step_refused", extra={"poll": poll_id, "reason": error.detail})
         except Exception:
             # A failure in one poll must not delay the others.
@@ -170,12 +170,12 @@ def run_due_steps() -> list[int]:
 
 
 def _store_now() -> datetime:
-    """Return the time by the vote log's clock, which gates use: our own may be wrong."""
+    """Return the time by the vote log's clock, which its gates use; the host's clock may be wrong."""
     return datetime.fromtimestamp(get_log().clock() / 1000, UTC)
 
 
 def _now() -> datetime:
-    """Return the vote log's time, or our estimate of it: a manual step must work while the log is away.
+    """Return the vote log's time, or our estimate of it: a manual step must work while the log is down.
 
     No ballot is accepted before the log is back and the gates are set.
     """
@@ -183,7 +183,7 @@ def _now() -> datetime:
 
 
 def set_missing_gates() -> None:
-    """Set the gates of polls whose last step couldn't, after a crash or without the vote log."""
+    """Set the gates that a step couldn't set, because of a crash or an unreachable vote log."""
     for poll in Poll.objects.filter(gates_set=False):
         _set_gates(poll)
 
@@ -203,7 +203,7 @@ def _frozen_rules(poll: Poll) -> dict[str, Any]:
         "revote": poll.revote,
         "identity": poll.identity,
     }
-    # Kept with the round too, so that counting needn't read the poll.
+    # A copy in the round, so that counting needn't read the poll.
     return frozen | {"step": poll.release_step} if poll.release_step > 1 else frozen
 
 
@@ -261,7 +261,7 @@ def _set_gates(poll: Poll) -> None:
         # The step is committed; `set_missing_gates` tries again.
         logger.exception("gates_not_set", extra={"poll": poll.pk})
         return
-    # Unless a newer step was committed meanwhile, which sets its own gates.
+    # If a newer step was committed meanwhile, it sets its own gates.
     if Poll.objects.filter(pk=poll.pk, revision=poll.revision).update(gates_set=True):
         poll.gates_set = True
 

@@ -35,9 +35,8 @@ def _result(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def can_be_purged(poll: Poll) -> bool:
-    """Whether no round is running and at least one still links its ballots to voters."""
-    over = poll.state in (State.DRAFT, State.PUBLISHED)
-    return over and poll.rounds.filter(purged_at=None).exists()
+    """Whether no round is running and the ballots of at least one can still be linked to voters."""
+    return poll.state in (State.DRAFT, State.PUBLISHED) and poll.rounds.filter(purged_at=None).exists()
 
 
 def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -21,7 +21,8 @@ _ROW = 1
 def check_secret_key() -> None:
     """Raise SecretKeyDiffers if the database has the fingerprint of a key that isn't ours.
 
-    An empty database takes our key. If it has one of our SECRET_KEY_FALLBACKS, our new key replaces it.
+    A database without a fingerprint gets that of our SECRET_KEY. So does one with the fingerprint of a key in
+    SECRET_KEY_FALLBACKS.
     """
     ours = newest_fingerprint()
     if stopped := polls_with_lost_key():
@@ -42,14 +43,14 @@ def secret_key_is_known() -> bool:
 
 
 def adopt_secret_key() -> None:
-    """Store our SECRET_KEY's fingerprint, also with drafts: they have no voters yet."""
+    """Store our SECRET_KEY's fingerprint in the database and in all drafts, which have no voters yet."""
     ours = newest_fingerprint()
     Installation.objects.update_or_create(pk=_ROW, defaults={"secret_key_fingerprint": ours})
     _with_unknown_key(State.DRAFT).update(secret_key_fingerprint=ours)
 
 
 def polls_with_lost_key() -> list[str]:
-    """Return the codes of open polls that refuse all ballots because we lack their voters' SECRET_KEY."""
+    """Return the codes of open polls that refuse all ballots because their SECRET_KEY is missing."""
     return list(_with_unknown_key(State.OPEN).values_list("code", flat=True))
 
 

@@ -46,7 +46,7 @@ def is_verified_request_user(user: Any) -> bool:
 
 
 def verified_device(user: Any, session: Any) -> Device | None:
-    """Return the device that this session has verified, where there is no request for the middleware."""
+    """Return the device that this session has verified, for a user without `otp_device`."""
     known = session.get(django_otp.DEVICE_ID_SESSION_KEY)
     device = Device.from_persistent_id(known) if known else None
     return device if device is not None and device.user_id == user.pk and device.confirmed else None

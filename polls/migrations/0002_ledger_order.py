@@ -1,7 +1,6 @@
-"""SQLite numbers the rows of a table in the order in which they come, and shows the number.
+"""On SQLite, recreate the ledger's table WITHOUT ROWID, ordered by its primary key, which is a keyed hash.
 
-The ledger must not tell in what order people voted, so there it is kept WITHOUT ROWID:
-ordered by its primary key, a keyed hash.
+A rowid would reveal the order in which people voted.
 """
 
 from django.db import migrations

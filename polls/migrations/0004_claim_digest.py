@@ -1,8 +1,8 @@
-"""A claim of the database log keeps four bytes of a ballot's digest instead of eight."""
+"""Shorten the digests in the claims of the database log from eight bytes to four."""
 
 from django.db import migrations
 
-OLD, NEW = 26, 22  # bytes a remembered ballot; the digest comes last, and its first half stays
+OLD, NEW = 26, 22  # bytes per ballot in a claim; the digest is at the end, and its first half is kept
 CHUNK = 5000
 
 

@@ -1,4 +1,4 @@
-"""Records can be written, and neither changed nor deleted: the database itself says no."""
+"""Add triggers that make the audit log's table append-only."""
 
 from django.db import migrations
 
@@ -28,7 +28,7 @@ _REFUSE = "BEGIN SELECT RAISE(ABORT, 'records are append-only'); END"
 SQLITE = (
     f"CREATE TRIGGER record_unchanged BEFORE UPDATE ON {TABLE} {_REFUSE}",
     f"CREATE TRIGGER record_undeleted BEFORE DELETE ON {TABLE} {_REFUSE}",
-    # INSERT OR REPLACE takes the old row away without asking the trigger above.
+    # INSERT OR REPLACE deletes the old row without firing the DELETE trigger.
     f"""
     CREATE TRIGGER record_unreplaced BEFORE INSERT ON {TABLE}
     WHEN EXISTS (SELECT 1 FROM {TABLE} WHERE id = NEW.id) {_REFUSE}

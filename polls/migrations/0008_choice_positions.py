@@ -2,11 +2,11 @@ from django.db import migrations, models
 from django.db.models import F, OuterRef, Subquery
 
 
-def in_the_order_of_their_numbers(apps, schema_editor):
+def set_positions_by_number(apps, schema_editor):
     apps.get_model("polls", "Choice").objects.update(position=F("number"))
 
 
-def with_the_question_of_their_poll(apps, schema_editor):
+def copy_questions_to_rounds(apps, schema_editor):
     polls = apps.get_model("polls", "Poll").objects.filter(pk=OuterRef("poll_id"))
     apps.get_model("polls", "Round").objects.update(question=Subquery(polls.values("question")[:1]))
 
@@ -31,14 +31,14 @@ class Migration(migrations.Migration):
             name="position",
             field=models.PositiveSmallIntegerField(default=0, editable=False),
         ),
-        migrations.RunPython(in_the_order_of_their_numbers, migrations.RunPython.noop),
+        migrations.RunPython(set_positions_by_number, migrations.RunPython.noop),
         migrations.RemoveField(model_name="poll", name="next_number"),
         migrations.AddField(
             model_name="round",
             name="question",
             field=models.CharField(default="", max_length=300),
         ),
-        migrations.RunPython(with_the_question_of_their_poll, migrations.RunPython.noop),
+        migrations.RunPython(copy_questions_to_rounds, migrations.RunPython.noop),
         migrations.AddField(
             model_name="round",
             name="made_public_at",

@@ -1,4 +1,4 @@
-"""Polls that are there keep the voter_keys that they have: an empty `voters_by` says so."""
+"""Add `voters_by`. It is empty for existing polls, which keep their voter_keys."""
 
 import polls.keys
 from django.db import migrations, models

@@ -1,13 +1,10 @@
-"""API clients are known by their key's prefix, in addresses and in the admin's history too.
-
-Their id was prefix and hash of the key.
-"""
+"""Change the ids of API clients from their key's prefix and hash to the prefix, also in the admin's history."""
 
 from django.db import migrations
 from django.db.models import F
 
 
-def without_hashes(apps, schema_editor):
+def remove_hashes(apps, schema_editor):
     clients = apps.get_model("polls", "ApiClient")
     types = apps.get_model("contenttypes", "ContentType").objects.filter(app_label="polls", model="apiclient")
     entries = apps.get_model("admin", "LogEntry").objects.filter(content_type__in=types)
@@ -23,4 +20,4 @@ class Migration(migrations.Migration):
         ("admin", "0003_logentry_add_action_flag_choices"),
         ("contenttypes", "0002_remove_content_type_name"),
     ]
-    operations = [migrations.RunPython(without_hashes, migrations.RunPython.noop)]
+    operations = [migrations.RunPython(remove_hashes, migrations.RunPython.noop)]

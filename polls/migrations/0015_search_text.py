@@ -1,6 +1,6 @@
-"""Polls are found by a folded text, and times outside the window of `polls.text.timestamps` move to its end.
+"""Add the search text of polls, and clamp times to the bounds of `polls.text.timestamps`.
 
-In SQL alone where times are, for a database may hold some that Python can't read.
+Times are clamped in SQL, because Python can't read all times that a database can hold.
 """
 
 from django.db import migrations, models
@@ -9,13 +9,13 @@ from polls.text.timestamps import EARLIEST, LATEST
 from polls.text.plain_text import folded
 
 TIMES = [("Poll", "opens_at"), ("Poll", "closes_at"), ("ApiClient", "expiry_date")]
-_TOGETHER = 1000
+_CHUNK_ROWS = 1000
 
 
 def fold(apps, schema_editor):
     polls = apps.get_model("polls", "Poll").objects.using(schema_editor.connection.alias)
     last = 0
-    while rows := list(polls.filter(pk__gt=last).order_by("pk").values_list("pk", "question", "code")[:_TOGETHER]):
+    while rows := list(polls.filter(pk__gt=last).order_by("pk").values_list("pk", "question", "code")[:_CHUNK_ROWS]):
         for pk, question, code in rows:
             polls.filter(pk=pk).update(search_text=f"{folded(question)}\n{folded(code)}")
         last = rows[-1][0]

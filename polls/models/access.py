@@ -13,7 +13,7 @@ from .poll import Poll
 
 class ApiClientManager(APIKeyManager):
     def assign_key(self, obj: AbstractAPIKey) -> str:
-        """Use the key's prefix as id: the library's contains the key's hash, and ids appear in addresses."""
+        """Use the key's prefix as id. The library's id contains the key's hash, and ids appear in URLs."""
         key: str = super().assign_key(obj)
         obj.id = obj.prefix
         return key
@@ -55,7 +55,7 @@ class EndedAccount(models.Model):
 
 
 class InviteBatch(models.Model):
-    """`count` invites made together, known by serial number and not stored (polls/voters/invites.py)."""
+    """A batch of `count` invites. Single invites aren't stored, but derived (polls/voters/invites.py)."""
 
     poll = models.ForeignKey(Poll, models.CASCADE, related_name="invite_batches")
     label = models.CharField(_("label"), max_length=100, blank=True)

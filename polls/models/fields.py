@@ -32,8 +32,8 @@ class SearchField(models.TextField):
 class BoundedDateTimeField(models.DateTimeField):
     """A time within the bounds of `polls.text.timestamps`; a time outside is read and compared as the bound.
 
-    Forms refuse times outside. But rows may have been written by a script or an earlier version, and filters
-    may contain any time, and no list may fail because of that.
+    Forms refuse times outside, but scripts and earlier versions may have stored some, and filters may contain
+    any time. No list may fail because of them.
     """
 
     default_validators = [validate_bounds]

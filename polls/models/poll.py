@@ -154,10 +154,10 @@ class Poll(models.Model):
     revision = models.PositiveIntegerField(default=1, editable=False)
     # False between the commit of a step and the update of the vote log's gates; the sweep retries that.
     gates_set = models.BooleanField(default=True, editable=False)
-    # Set by an anomaly if `proof_of_work` is auto.
+    # If `proof_of_work` is auto: when the requirement that an anomaly has switched on ends.
     proof_until = BoundedDateTimeField(null=True, editable=False)
     secret = models.BinaryField(default=new_secret, editable=False)
-    # Of the SECRET_KEY used for this round's voter_keys (keys.voter_secret).
+    # Names the SECRET_KEY that this round's voter_keys are made with (keys.voter_secret).
     secret_key_fingerprint = models.CharField(
         max_length=32, default=keys.newest_fingerprint, blank=True, editable=False, db_column="voters_by"
     )

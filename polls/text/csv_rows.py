@@ -36,7 +36,7 @@ def csv_lines(rows: Iterable[Iterable[Any]]) -> Iterator[str]:
 
 
 def cell(value: Any) -> str:
-    """Return the text of a cell: numbers as they are, None as an empty cell, no text as a formula."""
+    """Return the text of a cell: numbers unchanged, None empty, and texts so that none runs as a formula."""
     if value is None:
         return ""
     text = str(value)

@@ -2,7 +2,7 @@
 
 
 def whole_number(text: str | bytes, digits: int = 18) -> int | None:
-    """Return the number that `text` is in at most `digits` ASCII digits, None for anything else.
+    """Parse 1 to `digits` ASCII digits; return None for anything else.
 
     `int` alone would accept the digits of any script, and raise ValueError beyond 4,300 of them.
     """

@@ -1,6 +1,6 @@
 """Format shares as percentages that don't mislead. static/js/text/percentages.js has the same rules.
 
-Shares are rounded half up. All shares of a poll get as many decimals as it takes to tell the first from the
+Shares are rounded half up. All shares of a poll get as many decimals as are needed to tell the first from the
 second, and to show each on the right side of every majority in MAJORITIES. A share above 0 is never shown as
 0 %, and one below 100 % never as 100 %.
 """
@@ -30,12 +30,12 @@ def percent(votes: int, ballots: int, decimals: int) -> str:
 def decimals_for(votes: Sequence[int], ballots: int, least: int = 0) -> int:
     """Return how many decimals the shares of these choices need, at least `least`."""
     decimals = least
-    while ballots and not _is_fair(votes, ballots, decimals):
+    while ballots and not _suffice(votes, ballots, decimals):
         decimals += 1
     return decimals
 
 
-def _is_fair(votes: Sequence[int], ballots: int, decimals: int) -> bool:
+def _suffice(votes: Sequence[int], ballots: int, decimals: int) -> bool:
     return all(_keeps_majorities(each, ballots, decimals) for each in votes) and _tells_first_from_second(
         votes, ballots, decimals
     )

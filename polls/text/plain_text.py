@@ -62,9 +62,9 @@ def cleaned(text: str, *, lines: bool = False) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """Return a text of an earlier version as `cleaned` would store it, with line breaks as spaces.
+    """Clean a text that an earlier version stored: like `cleaned`, but line breaks become spaces.
 
-    A form's field would drop the line breaks and join words.
+    A form field would drop the line breaks and join the words.
     """
     return _SPACES.sub(" ", unicodedata.normalize("NFC", _LINE_BREAKS.sub(" ", text))).strip()
 
@@ -75,8 +75,8 @@ def is_visible(text: str) -> bool:
 
 
 def visual_key(text: str) -> str:
-    """Return a key that is equal for texts that look the same or differ in upper and lower case alone."""
-    bare = _FLAG_OR_INVISIBLE.sub(_seen_of, text)
+    """Return a key that is equal for texts that look the same or differ only in upper and lower case."""
+    bare = _FLAG_OR_INVISIBLE.sub(_visible_part, text)
     return _GAPS.sub(" ", unicodedata.normalize("NFC", bare)).strip().lower()
 
 
@@ -96,7 +96,7 @@ def escaped(text: str) -> str:
     return _REFUSED.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def _seen_of(found: re.Match[str]) -> str:
+def _visible_part(found: re.Match[str]) -> str:
     text, start, end = found.string, found.start(), found.end()
     joiner = found[0] in "\u200c\u200d" and start > 0 and end < len(text)
     if joiner and _may_join(text[start - 1]) and _may_join(text[end]):

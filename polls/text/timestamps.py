@@ -1,7 +1,7 @@
 """Dates and times that people give: one format (RFC 3339) and the same bounds for API, admin and commands.
 
-Outside the bounds Python and databases fail in places: the last second of 9999 has no local time in Berlin.
-Year 1 is the zero value of time in some languages, and no date that a client means.
+Python and databases can't handle every time outside the bounds: the last second of 9999 has no local time in
+Berlin. Year 1 is the zero value of time in some languages, which clients send by mistake.
 """
 
 import re
@@ -52,7 +52,7 @@ def validate_bounds(moment: datetime) -> None:
 
 
 def from_milliseconds(count: int) -> datetime:
-    """Convert milliseconds since the epoch, as the vote log has them, to a time within the bounds."""
+    """Convert milliseconds since the epoch, as the vote log stores them, to a time within the bounds."""
     most = to_milliseconds(LATEST)
     return EARLIEST + timedelta(milliseconds=min(max(count, 0), most))
 

@@ -25,7 +25,7 @@ class Eligibility:
     """Whether a visitor may vote, and as which voter.
 
     key: the voter_key, if it is known; also for a revoked invite.
-    needs: "login", "invite" or "client", whatever would make the visitor eligible; None if they are.
+    needs: what the visitor lacks: "login", "invite" or "client"; None if they are eligible.
     new_pass: the pass to set; "" deletes an invalid one, None leaves the cookie alone.
     """
 

@@ -120,13 +120,13 @@ def identify_voter(
         return browser_key(secret, token)
     key = read_pass(identity, poll_id, secret, pass_)
     if key is None:
-        raise NotEligible(_ELIGIBLE_VOTERS[identity], needs=str(identity))
+        raise NotEligible(_REFUSALS[identity], needs=str(identity))
     return key
 
 
-_ELIGIBLE_VOTERS: dict[str, Any] = {
+_REFUSALS: dict[str, Any] = {
     Identity.LOGIN: gettext_lazy("This poll is for people who are signed in."),
-    Identity.INVITE: gettext_lazy("This poll is for people with an invite, which names one voter."),
+    Identity.INVITE: gettext_lazy("This poll is for people with an invite."),
     Identity.CLIENT: gettext_lazy("In this poll an API client casts the ballots of its voters."),
 }
 

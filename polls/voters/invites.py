@@ -43,7 +43,7 @@ _LINES_PER_CHUNK = 500
 
 
 class Invite(NamedTuple):
-    """The ids in a token. `find_batch` checks that the batch exists and is that large."""
+    """The ids in a token. `find_batch` checks that the batch exists and has this serial number."""
 
     batch_id: int
     serial: int
@@ -138,16 +138,16 @@ def file_name(batch: InviteBatch) -> str:
 def count_used(batch: InviteBatch) -> int:
     """Count the batch's invites that have a counted ballot in the poll's current round.
 
-    It looks up each voter_key in the ledger, because nothing else says, or should say, who has voted.
+    It looks up each voter_key in the ledger: nothing else stores who has voted.
     """
     poll = batch.poll
     secret = poll.voter_secret()
-    found = 0
     ballots = Ballot.objects.filter(poll_id=poll.pk, round=poll.round)
     serials = range(1, batch.count + 1)
+    found = 0
     for start in range(0, batch.count, _LOOKUP_CHUNK):
-        together = serials[start : start + _LOOKUP_CHUNK]
-        keys = [invite_key(secret, batch.pk, serial) for serial in together]
+        chunk = serials[start : start + _LOOKUP_CHUNK]
+        keys = [invite_key(secret, batch.pk, serial) for serial in chunk]
         found += ballots.filter(voter_key__in=keys).count()
     return found
 

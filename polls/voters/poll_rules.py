@@ -1,7 +1,7 @@
-"""In-process cache of what casting needs to know of a poll.
+"""In-process cache of the rules of polls, for casting.
 
-Rules say what a valid selection is. They are frozen once a poll is opened; drafts are not cached, since
-theirs may still change. Whether a poll is open is never decided from here, but by its gate in the vote log.
+Rules are frozen once a poll is opened. Drafts are not cached, because their rules may still change. Never
+decide from this cache whether a poll is open: only its gate in the vote log says so.
 """
 
 import math
@@ -35,7 +35,7 @@ class PollRules:
     secret: bytes
     voter_secret: bytes
     identity: str = Identity.BROWSER
-    #: Voters whose accounts have ended, although their passes may still be valid.
+    #: Voters whose accounts have ended; their passes may not have expired yet.
     ended_voters: frozenset[bytes] = frozenset()
     venues: Networks = ()
     quarantines_over_limit: bool = False  # ballots over a rate limit, instead of refusing them
