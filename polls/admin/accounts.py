@@ -37,7 +37,7 @@ admin.site.unregister(StaticDevice)
 GRANTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
-def governs(user: Any, account: User | None) -> bool:
+def may_manage(user: Any, account: User | None) -> bool:
     """Whether this user may change the account, which must have no permission that they lack."""
     if user.is_superuser or account is None or account.pk == user.pk:
         return True
@@ -51,7 +51,7 @@ class NameField(LineField, UsernameField):
     """A user name with visible characters."""
 
 
-class Named:
+class LineNames:
     """Mixin: names are single lines with visible characters."""
 
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **options: Any) -> Any:
@@ -61,7 +61,7 @@ class Named:
 
 
 @admin.register(User)
-class UserAdmin(FoldedSearch, Recorded, Named, DjangoUserAdmin, Admin):
+class UserAdmin(FoldedSearch, Recorded, LineNames, DjangoUserAdmin, Admin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -72,10 +72,10 @@ class UserAdmin(FoldedSearch, Recorded, Named, DjangoUserAdmin, Admin):
         return fields if request.user.is_superuser else (*fields, *GRANTS)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and governs(request.user, obj)
+        return super().has_change_permission(request, obj) and may_manage(request.user, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and governs(request.user, obj)
+        return super().has_delete_permission(request, obj) and may_manage(request.user, obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Refuse to delete accounts while a poll for accounts is open, on the page and in the list."""
@@ -84,7 +84,7 @@ class UserAdmin(FoldedSearch, Recorded, Named, DjangoUserAdmin, Admin):
 
 
 @admin.register(Group)
-class GroupAdmin(FoldedSearch, Recorded, Named, DjangoGroupAdmin, Admin):
+class GroupAdmin(FoldedSearch, Recorded, LineNames, DjangoGroupAdmin, Admin):
     def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
         return fields if request.user.is_superuser else (*fields, "permissions")

@@ -65,9 +65,9 @@ class ChoicesField(forms.Field):
             try:
                 label = self.line.clean(text)
             except ValidationError as error:
-                says = _("Choice %(number)s: %(error)s")
+                message = _("Choice %(number)s: %(error)s")
                 raise ValidationError(
-                    says, params={"number": len(labels) + 1, "error": error.messages[0]}
+                    message, params={"number": len(labels) + 1, "error": error.messages[0]}
                 ) from None
             if label:
                 labels.append(label)

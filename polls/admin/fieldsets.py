@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from polls.admin.transitions import moment
+from polls.admin.transitions import local_time
 from polls.models import Poll
 
 Fieldset = tuple[str | None, dict[str, Any]]
@@ -17,13 +17,13 @@ def draft(poll: Poll) -> list[Fieldset]:
     """Sections for a draft; `poll` is the stored one, or a new one with its defaults."""
     return [
         _open("question", "labels", "method"),
-        _folded(_("Ballots"), _ballots(poll), "min_selections", "max_selections", "revote"),
-        _folded(_("Who may vote"), poll.get_identity_display(), "identity"),
-        _folded(_("Results"), poll.get_results_visible_display(), "results_visible", "release_step"),
-        _folded(_("Times"), _times(poll), "opens_at", "closes_at"),
-        _folded(_("Code"), poll.code if poll.pk else _("a random one"), "code"),
-        _folded(_("Protection"), "", "venue_networks", "over_limit", "proof_of_work"),
-        _folded(_("Advanced"), "", "expected_turnout"),
+        _collapsed(_("Ballots"), _ballots(poll), "min_selections", "max_selections", "revote"),
+        _collapsed(_("Who may vote"), poll.get_identity_display(), "identity"),
+        _collapsed(_("Results"), poll.get_results_visible_display(), "results_visible", "release_step"),
+        _collapsed(_("Times"), _times(poll), "opens_at", "closes_at"),
+        _collapsed(_("Code"), poll.code if poll.pk else _("a random one"), "code"),
+        _collapsed(_("Protection"), "", "venue_networks", "over_limit", "proof_of_work"),
+        _collapsed(_("Advanced"), "", "expected_turnout"),
     ]
 
 
@@ -36,7 +36,7 @@ def frozen() -> list[Fieldset]:
         _named(_("Who may vote"), "identity"),
         _named(_("Ballots"), "method", ("min_selections", "max_selections"), "revote"),
         _named(_("Times"), "opens_at", "closes_at"),
-        _folded(_("Advanced"), "", "release_step", "expected_turnout"),
+        _collapsed(_("Advanced"), "", "release_step", "expected_turnout"),
     ]
 
 
@@ -48,7 +48,7 @@ def _named(name: str, *fields: Any) -> Fieldset:
     return name, {"fields": fields}
 
 
-def _folded(name: str, now: str, *fields: str) -> Fieldset:
+def _collapsed(name: str, now: str, *fields: str) -> Fieldset:
     # No pairs of fields: Django opens a collapsed section only for errors in single fields.
     return f"{name} · {now}" if now else name, {"fields": fields, "classes": ["collapse"]}
 
@@ -58,6 +58,6 @@ def _ballots(poll: Poll) -> str:
 
 
 def _times(poll: Poll) -> str:
-    opens = _("opens %(time)s") % {"time": moment(poll.opens_at)} if poll.opens_at else ""
-    closes = _("closes %(time)s") % {"time": moment(poll.closes_at)} if poll.closes_at else ""
+    opens = _("opens %(time)s") % {"time": local_time(poll.opens_at)} if poll.opens_at else ""
+    closes = _("closes %(time)s") % {"time": local_time(poll.closes_at)} if poll.closes_at else ""
     return ", ".join(filter(None, (opens, closes))) or _("opened and closed by hand")

@@ -131,7 +131,7 @@ class PollAdmin(InvitePages):
             changed = {name: form.cleaned_data[name] for name in ALWAYS_EDITABLE if name in form.changed_data}
             if changed:
                 drafts.change_poll(obj.pk, by=by, **changed)
-                self._say_saved(request)
+                self._report_saved(request)
             if "labels" in request.POST:
                 self.message_user(request, _opened_meanwhile(), messages.WARNING)
         elif not change:
@@ -139,9 +139,9 @@ class PollAdmin(InvitePages):
             drafts.change_poll(obj.pk, by=by, action="poll created", **form.draft_fields())
         elif form.has_changed():
             drafts.change_poll(obj.pk, by=by, **form.draft_fields())
-            self._say_saved(request)
+            self._report_saved(request)
 
-    def _say_saved(self, request: HttpRequest) -> None:
+    def _report_saved(self, request: HttpRequest) -> None:
         """Say it if another button than Save was pressed; Save says it itself."""
         if BUTTON in request.POST or PROOF_BUTTON in request.POST:
             self.message_user(request, _("Your changes are saved."), messages.SUCCESS)

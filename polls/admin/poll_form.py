@@ -37,7 +37,7 @@ FIELDS = [
     "release_step",
 ]
 #: Fields with another name in the API: its name, and ours.
-NAMES = {"choices": "labels"}
+FORM_NAMES = {"choices": "labels"}
 LIMITS = ("min_selections", "max_selections")
 
 
@@ -143,14 +143,14 @@ class PollForm(forms.ModelForm):
 
     def _add_refusal(self, error: LandslideError) -> None:
         """Add the refusal to the fields that it names, or else to the form."""
-        errors = {NAMES.get(name, name): says for name, says in error.extra.get("errors", {}).items()}
+        errors = {FORM_NAMES.get(name, name): value for name, value in error.extra.get("errors", {}).items()}
         named = {
-            name: error.detail if isinstance(says, dict) else says  # by place in a list
-            for name, says in errors.items()
+            name: error.detail if isinstance(value, dict) else value  # by place in a list
+            for name, value in errors.items()
             if name in self.fields
         }
-        for name, says in (named or {None: error.detail}).items():
-            self.add_error(name, says)
+        for name, value in (named or {None: error.detail}).items():
+            self.add_error(name, value)
 
     def draft_fields(self) -> dict[str, Any]:
         """The fields, as `drafts.change_poll` takes them."""

@@ -68,12 +68,12 @@ def _opening(poll: Poll) -> list[str]:
     lines = [
         _("Voters can cast their ballots at once."),
         _("Question, choices and rules can't be changed any more; who sees the results can."),
-        _SEEN[Visibility(poll.results_visible)],
+        _VISIBILITY_TEXTS[Visibility(poll.results_visible)],
     ]
     if poll.opens_at and poll.opens_at > clock.utc_now():
-        lines.append(_("It was to open by itself on %(time)s.") % {"time": moment(poll.opens_at)})
+        lines.append(_("It was to open by itself on %(time)s.") % {"time": local_time(poll.opens_at)})
     if poll.closes_at:
-        lines.append(_("On %(time)s it closes by itself.") % {"time": moment(poll.closes_at)})
+        lines.append(_("On %(time)s it closes by itself.") % {"time": local_time(poll.closes_at)})
     return [str(line) for line in lines]
 
 
@@ -141,7 +141,7 @@ def _what_voters_keep(poll: Poll) -> str:
     )
 
 
-_SEEN = {
+_VISIBILITY_TEXTS = {
     Visibility.ALWAYS: gettext_lazy("Everybody sees the results as they come in."),
     Visibility.AFTER_VOTE: gettext_lazy("Voters see the results once they have voted."),
     Visibility.AFTER_CLOSE: gettext_lazy("Nobody but staff sees the results before the poll is closed."),
@@ -176,5 +176,5 @@ def obstacle(poll: Poll) -> str:
     return ""
 
 
-def moment(value: Any) -> str:
+def local_time(value: Any) -> str:
     return date_format(timezone.localtime(value), "DATETIME_FORMAT")

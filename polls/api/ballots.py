@@ -21,6 +21,7 @@ from .schema import (
     BODY,
     CODE,
     COOKIE,
+    KEY,
     KEY_ONLY,
     KEY_OR_COOKIE,
     NEGOTIATED,
@@ -32,7 +33,7 @@ from .schema import (
 from .serializers import Accepted, Batch, BatchOutcomes, NewBallot, ReceiptDocument
 
 #: Codes about a ballot itself. In a batch they are part of its outcome.
-VERDICTS = (
+BALLOT = (
     "invalid_selection",
     "not_eligible",
     "already_voted",
@@ -41,7 +42,7 @@ VERDICTS = (
     "ballot_id_reused",
 )
 STORE = ("rate_limited", "overloaded", "outcome_unknown", "unavailable", "log_inconsistent")
-ENVELOPE = (*ALWAYS, *BODY, "foreign_origin", "invalid_key", "missing_scope", "poll_not_found", *STORE)
+REQUEST = (*ALWAYS, *BODY, "foreign_origin", *KEY, "poll_not_found", *STORE)
 
 
 class Ballots(Endpoint):
@@ -67,10 +68,10 @@ class Ballots(Endpoint):
             response_header("Retry-After", [429, 503], "Seconds to wait before the next try."),
         ],
         request=NewBallot,
-        responses={202: Accepted} | refusals(*ENVELOPE, *VERDICTS, "voter_unknown", "proof_required"),
+        responses={202: Accepted} | refusals(*REQUEST, *BALLOT, "voter_unknown", "proof_required"),
     )
     def post(self, request: Request, code: str) -> HttpResponse:
-        return _response(ballot_box.cast(_parts(request, code, settings.CAST_MAX_BYTES)))
+        return _response(ballot_box.cast(_cast_request(request, code, settings.CAST_MAX_BYTES)))
 
 
 class BallotBatch(Endpoint):
@@ -89,10 +90,10 @@ class BallotBatch(Endpoint):
         auth=KEY_ONLY,
         parameters=[CODE, response_header("Retry-After", [429, 503], "Seconds to wait before the next try.")],
         request=Batch,
-        responses={200: BatchOutcomes} | refusals(*ENVELOPE),
+        responses={200: BatchOutcomes} | refusals(*REQUEST),
     )
     def post(self, request: Request, code: str) -> HttpResponse:
-        return _response(batch.cast_batch(_parts(request, code, settings.BATCH_MAX_BYTES)))
+        return _response(batch.cast_batch(_cast_request(request, code, settings.BATCH_MAX_BYTES)))
 
 
 class Receipt(Endpoint):
@@ -111,7 +112,7 @@ class Receipt(Endpoint):
         return Response(receipt_status(receipt))
 
 
-def _parts(request: Request, code: str, limit: int) -> CastRequest:
+def _cast_request(request: Request, code: str, limit: int) -> CastRequest:
     return CastRequest(
         code=code,
         body=raw_body(request, limit),

@@ -25,7 +25,7 @@ def check_parameters(request: Request) -> None:
         raise exceptions.ValidationError({name: [_("There is no such parameter.")] for name in unknown[:10]})
 
 
-class GivenChoice(ChoiceField):
+class NonEmptyChoice(ChoiceField):
     """Refuse the empty string, which forms take for "any"; leave the parameter out for that."""
 
     def clean(self, value: Any) -> Any:
@@ -35,7 +35,7 @@ class GivenChoice(ChoiceField):
 
 
 class StateFilter(django_filters.ChoiceFilter):
-    field_class = GivenChoice
+    field_class = NonEmptyChoice
 
 
 class PollFilter(django_filters.FilterSet):

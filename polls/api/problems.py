@@ -88,13 +88,13 @@ def problem_response(error: errors.LandslideError) -> JsonResponse:
 @csrf_exempt
 def unknown_address(request: HttpRequest, rest: str = "") -> HttpResponse:
     """Catch-all under /api/. An address that only lacks its trailing slash is redirected, with its body."""
-    if not request.path.endswith("/") and _leads_somewhere(f"{request.path}/"):
+    if not request.path.endswith("/") and _resolves(f"{request.path}/"):
         target = request.get_full_path(force_append_slash=True)
         return HttpResponsePermanentRedirect(target, preserve_request=True)
     return problem_response(errors.NotFound())
 
 
-def _leads_somewhere(path: str) -> bool:
+def _resolves(path: str) -> bool:
     try:
         return resolve(path).func is not unknown_address
     except Resolver404:

@@ -105,10 +105,10 @@ def _challenge(
 
 
 def _set_pass(response: Response, headers: list[str]) -> None:
-    for place, header in enumerate(headers):
+    for index, header in enumerate(headers):
         # Django stores one cookie per name, but writes whatever name the morsel has.
         (morsel,) = SimpleCookie(header).values()
-        response.cookies[f"{identity.PASS_COOKIE} {place}"] = morsel
+        response.cookies[f"{identity.PASS_COOKIE} {index}"] = morsel
 
 
 def _user(request: Request) -> Any:
