@@ -1,7 +1,7 @@
 """The admin of counting: the overview, dead letters, halted polls, quarantine, and each poll's count.
 
 Start with `dashboard.py` (the overview) and `count.py` (a poll's count). It may import polls.admin, and
-every room of analytics except api, pages, management and tasks.
+every package of analytics except api, pages, management and tasks.
 """
 
 from analytics.admin import count, dashboard, dead_letters, halted_polls, quarantines

@@ -1,4 +1,4 @@
 """The management commands that serve: `serve` for production and `make run`, `runserver` for development.
 
-Start with commands/serve.py. May import every other room of config.
+Start with commands/serve.py. May import every other package of config.
 """

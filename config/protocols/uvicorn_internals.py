@@ -1,7 +1,7 @@
 """The private names of uvicorn that our protocol classes use.
 
 uvicorn has no public API for read timeouts, for raw requests or for taking over a connection, so the classes
-in this room subclass its protocols. Its private names may change in any release: uvicorn_protocols.py checks
+in this package subclass its protocols. Its private names may change in any release: uvicorn_protocols.py checks
 at startup that all of them exist.
 """
 

@@ -1,7 +1,7 @@
 """Settings, all from environment variables with working defaults. docs/settings.md lists the variables.
 
 Start with base.py; stores.py has the connections to stores, casting.py the limits of casting and counting.
-May import every room of config except management and asgi.py. Django uses only the names in capitals.
+May import every package of config except management and asgi.py. Django uses only the names in capitals.
 """
 
 from config.settings.api import *

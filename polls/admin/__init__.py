@@ -1,7 +1,7 @@
 """The admin of polls, invites, API clients, accounts and the audit log.
 
 Start with `poll.py`. Ledger, claims and vote log have no pages: nobody sees who voted for what.
-It may import every room of polls except management; the admin of counting is in analytics.admin.
+It may import every package of polls except management; the admin of counting is in analytics.admin.
 """
 
 # These register their models when imported, which must happen before ours unregister them.

@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests import browser
-from tests.docs import rooms
+from tests.docs import packages
 from tests.docs.first_poll import DESK, PHONE, FirstPoll
 from tests.e2e.clients import Client, close_all
 from tests.system import ROOT, Landslide
@@ -31,7 +31,7 @@ DEMO = "DEMO"
 
 
 def main() -> None:
-    rooms.main()
+    packages.main()
     system = Landslide(env={"ALLOWED_HOSTS": f"{HOST},127.0.0.1", "PUBLIC_URL": f"http://{HOST}"})
     with tempfile.TemporaryDirectory() as home:
         try:
