@@ -1,8 +1,8 @@
 """The private names of uvicorn that our protocol classes use.
 
 uvicorn has no public API for read timeouts, for raw requests or for taking over a connection, so the classes
-in this package subclass its protocols. Its private names may change in any release: uvicorn_protocols.py checks
-at startup that all of them exist.
+in this package subclass its protocols. Its private names may change in any release: uvicorn_protocols.py
+checks at startup that all of them exist.
 """
 
 from types import FunctionType

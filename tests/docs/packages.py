@@ -1,4 +1,4 @@
-"""`python -m tests.docs.packages`: draw docs/images/packages.svg, the packages and their imports, from the code."""
+"""`python -m tests.docs.packages`: draw docs/images/packages.svg, the packages and their imports."""
 
 from __future__ import annotations
 
