@@ -5,15 +5,15 @@ import { setText } from "../page/set-text.js";
 const PAUSE = 3000;
 const TIMEOUT = 15000;
 const box = document.getElementById("overview");
-let asking = false;
+let refreshing = false;
 
-setInterval(() => document.hidden || ask(), PAUSE);
-document.addEventListener("visibilitychange", () => document.hidden || ask());
-ask();
+setInterval(() => document.hidden || refresh(), PAUSE);
+document.addEventListener("visibilitychange", () => document.hidden || refresh());
+refresh();
 
-async function ask() {
-  if (asking) return;
-  asking = true;
+async function refresh() {
+  if (refreshing) return;
+  refreshing = true;
   try {
     // A redirect leads to the login page: the session has ended.
     const options = { redirect: "error", cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) };
@@ -23,7 +23,7 @@ async function ask() {
   } catch {
     drawAlarms([box.dataset.lost]);
   } finally {
-    asking = false;
+    refreshing = false;
   }
 }
 

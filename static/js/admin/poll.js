@@ -12,15 +12,15 @@ const tallyBox = document.getElementById("poll-tally");
 const form = document.getElementById("poll_form");
 let shown = {};
 let edited = false;
-let asking = false;
+let refreshing = false;
 let revision;
 
 form?.addEventListener("input", () => (edited = true));
-if (tallyBox) watch(tallyBox.dataset);
+if (tallyBox) followTally(tallyBox.dataset);
 // A draft has no tally to follow, but its planned time or a colleague may open it.
-else setInterval(() => document.hidden || follow(), 5000);
+else setInterval(() => document.hidden || refreshHead(), 5000);
 
-function watch({ root, code }) {
+function followTally({ root, code }) {
   const live = new Connection({
     root,
     code,
@@ -41,7 +41,7 @@ function show(next) {
   if (shown.visible) draw(shown);
   const head = panel.querySelector("[data-state]").dataset;
   const moved = shown.state && (shown.state !== head.state || String(shown.round) !== head.round);
-  if (moved || shown.revision !== revision) follow();
+  if (moved || shown.revision !== revision) refreshHead();
   revision = shown.revision;
 }
 
@@ -95,9 +95,9 @@ function rowOf(choice) {
 }
 
 /** Fetch the head again after the poll has changed. */
-async function follow() {
-  if (asking) return;
-  asking = true;
+async function refreshHead() {
+  if (refreshing) return;
+  refreshing = true;
   try {
     const response = await fetch(panel.dataset.url, { redirect: "error", cache: "no-store" });
     if (!response.ok) return;
@@ -106,7 +106,7 @@ async function follow() {
   } catch {
     // The next message or interval asks again.
   } finally {
-    asking = false;
+    refreshing = false;
   }
 }
 

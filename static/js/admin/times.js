@@ -5,21 +5,21 @@ const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 for (const date of document.querySelectorAll(".vDateField[data-zone]")) {
   const box = date.closest(".datetime");
   const time = box?.querySelector(".vTimeField");
-  if (time) follow(box, date, time);
+  if (time) addNote(box, date, time);
 }
 
-function follow(box, date, time) {
+function addNote(box, date, time) {
   const note = document.createElement("p");
   note.className = "ls-note";
   box.after(note);
-  const show = () => (note.textContent = elsewhere(date.value, time.value, date.dataset.zone));
+  const show = () => (note.textContent = localTimeText(date.value, time.value, date.dataset.zone));
   // The calendar and the clock beside an input change it without an event, then focus it.
   for (const event of ["input", "change", "focusin"]) box.addEventListener(event, show);
   show();
 }
 
 /** The sentence; empty if the zones agree, or the time is incomplete. */
-function elsewhere(date, time, zone) {
+function localTimeText(date, time, zone) {
   const wall = Date.parse(`${date}T${time.padStart(5, "0")}Z`);
   if (Number.isNaN(wall)) return "";
   // Near a change to or from summer time, the offset at the first guess isn't the one at the time itself.

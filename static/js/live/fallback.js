@@ -13,7 +13,7 @@ export class Fallback {
   #timer = 0;
   #etag = null;
   #failures = 0;
-  #asking = false;
+  #requesting = false;
   running = false;
 
   /** handlers: onTally(tally), onReached(), onFailed(), onGone(). */
@@ -25,7 +25,7 @@ export class Fallback {
   start() {
     if (this.running) return;
     this.running = true;
-    this.#askIn(0);
+    this.#requestIn(0);
   }
 
   stop() {
@@ -37,22 +37,22 @@ export class Fallback {
   recheck() {
     if (!this.running) return;
     this.#etag = null;
-    this.#askIn(200);
+    this.#requestIn(200);
   }
 
   /** The page is visible again: while it was hidden, nothing was asked. */
   onVisible() {
-    this.#askIn(Math.random() * VISIBLE_SPREAD);
+    this.#requestIn(Math.random() * VISIBLE_SPREAD);
   }
 
-  #askIn(milliseconds) {
+  #requestIn(milliseconds) {
     clearTimeout(this.#timer);
-    if (this.running) this.#timer = setTimeout(() => this.#ask(), milliseconds);
+    if (this.running) this.#timer = setTimeout(() => this.#request(), milliseconds);
   }
 
-  async #ask() {
-    if (this.#asking || document.hidden) return;
-    this.#asking = true;
+  async #request() {
+    if (this.#requesting || document.hidden) return;
+    this.#requesting = true;
     const late = setTimeout(() => this.running && this.handlers.onFailed(), LATE);
     const sent = performance.now();
     // Our own If-None-Match works for answers that no cache may keep, too.
@@ -60,8 +60,8 @@ export class Fallback {
     const read = (response) => this.#read(response, sent);
     const pause = await timedFetch(this.url, { headers, timeout: TIMEOUT }, read).catch(() => this.#failed(null));
     clearTimeout(late);
-    this.#asking = false;
-    this.#askIn(pause);
+    this.#requesting = false;
+    this.#requestIn(pause);
   }
 
   /** Take an answer; returns the pause until the next request. */

@@ -8,7 +8,7 @@ const PAUSE = 15000; // between two requests for the time
 let offset = 0; // server time minus monotonic time
 let leadThen = 0; // lead() at the last answer
 let known = false;
-let asked = -Infinity;
+let lastRequest = -Infinity;
 
 /** The device's clock minus the monotonic clock: constant, unless one of them is set or stops. */
 const lead = () => Date.now() - performance.now();
@@ -33,8 +33,8 @@ export const isUncertain = () => !known || Math.abs(lead() - leadThen) > DRIFT;
 
 /** Ask `url` for the time if it is uncertain, within `spread` milliseconds. */
 export async function syncTime(url, spread = 3000) {
-  if (document.hidden || !isUncertain() || performance.now() - asked < PAUSE) return;
-  asked = performance.now();
+  if (document.hidden || !isUncertain() || performance.now() - lastRequest < PAUSE) return;
+  lastRequest = performance.now();
   await new Promise((resolve) => setTimeout(resolve, Math.random() * spread));
   const sent = performance.now();
   const response = await fetch(url, { method: "HEAD", cache: "no-store" }).catch(() => null);

@@ -54,14 +54,14 @@ function show(node, state, value) {
 
 /** Return a function that calls draw() in the next frame, once however often it is called; on a hidden page soon. */
 export function oncePerFrame(draw) {
-  let asked = false;
+  let scheduled = false;
   const run = () => {
-    asked = false;
+    scheduled = false;
     draw();
   };
   return () => {
-    if (asked) return;
-    asked = true;
+    if (scheduled) return;
+    scheduled = true;
     if (document.hidden) setTimeout(run, 250);
     else requestAnimationFrame(run);
   };

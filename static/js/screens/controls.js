@@ -5,7 +5,7 @@ import { nextTheme } from "../page/theme.js";
 import { text } from "../text/texts.js";
 import { setText } from "../page/set-text.js";
 
-const LINGER = 3000;
+const HIDE_AFTER = 3000;
 const $ = (id) => document.getElementById(id);
 
 export class Controls {
@@ -50,7 +50,7 @@ export class Controls {
   #show() {
     this.stage.classList.add("awake");
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#hideIfUnused(), LINGER);
+    this.#timer = setTimeout(() => this.#hideIfUnused(), HIDE_AFTER);
   }
 
   #hideIfUnused() {

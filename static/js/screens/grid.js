@@ -28,14 +28,14 @@ export function arrangeBars(labels, { width, height, least, most, gap, figures, 
     for (let columns = 1; columns <= MOST_COLUMNS; columns += 1) {
       const column = (width - gap * (columns - 1)) / columns;
       if (column < (figures + LEAST_TRACK) * least) break;
-      const found = placed(labels, layout, { columns, column, height, least, most, figures, starred });
-      if (!best || better(found, best, least)) best = found;
+      const found = arrangeIn(labels, layout, { columns, column, height, least, most, figures, starred });
+      if (!best || isBetter(found, best, least)) best = found;
     }
   }
-  return best ?? placed(labels, LAYOUTS[2], { columns: 1, column: width, height, least, most, figures, starred });
+  return best ?? arrangeIn(labels, LAYOUTS[2], { columns: 1, column: width, height, least, most, figures, starred });
 }
 
-function placed(labels, layout, { columns, column, height, least, most, figures, starred }) {
+function arrangeIn(labels, layout, { columns, column, height, least, most, figures, starred }) {
   const possible = Math.max(1, Math.floor(height / (least * layout.height)));
   const rows = Math.min(possible, Math.ceil(labels.length / columns));
   const used = Math.ceil(labels.length / rows) < columns ? Math.ceil(labels.length / rows) : columns;
@@ -52,7 +52,7 @@ function placed(labels, layout, { columns, column, height, least, most, figures,
   return { ...layout, columns: used, rows, capacity, size, fits, worth, column: room(size), starred };
 }
 
-function better(one, other, least) {
+function isBetter(one, other, least) {
   if (one.worth <= 0 && other.worth <= 0) return one.column * one.lines > other.column * other.lines;
   const enough = ({ size }) => Math.min(size, COMFORTABLE * least);
   const differences = [one.worth - other.worth, enough(one) - enough(other), other.columns - one.columns, one.size - other.size];

@@ -27,9 +27,9 @@ export class Layout {
     this.labels = tally.choices.map((choice) => choice.label);
     const { labels } = this;
     const starred = shown && Boolean(tally.winners?.length);
-    const widths = figureWidths(tally, shown);
-    const found = this.#arrange(labels, { ...this.#box(), figures: emsOf(widths), starred });
-    this.#apply(found, widths);
+    const lengths = figureLengths(tally, shown);
+    const found = this.#arrange(labels, { ...this.#box(), figures: widthOf(lengths), starred });
+    this.#apply(found, lengths);
     this.bars.setLabels(this.#shorten(labels, found));
     const only = shownNumbers(tally.choices, found.capacity, shown);
     this.bars.draw(tally, { shown, only });
@@ -85,13 +85,13 @@ export class Layout {
 }
 
 /** How many characters the longest share and the longest number of votes have. */
-function figureWidths(tally, shown) {
+function figureLengths(tally, shown) {
   if (!shown) return { share: 0, votes: 0 };
   const longest = (format) => Math.max(...tally.choices.map((choice) => format(choice.votes).length));
   return { share: Math.max(4, longest(shares(tally).of)), votes: longest(formatNumber) };
 }
 
-const emsOf = ({ share, votes }) => (share + votes) * DIGIT + 1.6;
+const widthOf = ({ share, votes }) => (share + votes) * DIGIT + 1.6;
 
 /** The longest that partText() can get. Its lines take room from the choices: if they depended on how many choices are
  *  shown, the two would change each other for ever. */

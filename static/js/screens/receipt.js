@@ -16,7 +16,7 @@ function storedReceipt(code) {
 
 const receipt = storedReceipt(form.dataset.code);
 const from = document.getElementById("receipt-from");
-const said = () => (from.hidden = !receipt || field.value !== receipt);
+const showOrigin = () => (from.hidden = !receipt || field.value !== receipt);
 if (!field.value) field.value = receipt;
-field.addEventListener("input", said);
-said();
+field.addEventListener("input", showOrigin);
+showOrigin();

@@ -3,17 +3,17 @@
 export function keepAwake() {
   if (!navigator.wakeLock) return;
   let lock = null;
-  let asking = false;
+  let requesting = false;
 
   /** Take the lock again: a hidden page loses it. A device that is low on power refuses it. */
-  async function ask() {
-    if (asking || document.hidden || (lock && !lock.released)) return;
-    asking = true;
+  async function request() {
+    if (requesting || document.hidden || (lock && !lock.released)) return;
+    requesting = true;
     lock = await navigator.wakeLock.request("screen").catch(() => null);
-    asking = false;
+    requesting = false;
   }
 
-  document.addEventListener("visibilitychange", ask);
-  document.addEventListener("fullscreenchange", ask);
-  ask();
+  document.addEventListener("visibilitychange", request);
+  document.addEventListener("fullscreenchange", request);
+  request();
 }

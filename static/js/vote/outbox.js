@@ -27,20 +27,20 @@ export class Outbox {
   #sending = false;
   #nextTry = 0; // by performance.now()
   #timer = 0;
-  #cured = new Set(); // refusals of the pending ballot that the page has already done something about
+  #handled = new Set(); // refusals of the pending ballot that the page has already done something about
 
-  /** several: the device may have several voters, and which box to open is known from meet() on.
+  /** several: the device may have several voters, and which box to open is known from setVoter() on.
    *  prover: makes proofs of work where the poll wants them. onChange() after anything changed;
    *  onSettled({ kind, code, ballot }) once a ballot is accepted, refused, or was cast "elsewhere" (another window);
-   *  onStranger() when the server doesn't accept this voter any more: then it waits for meet(). */
-  constructor({ root, code, several, prover, onChange, onSettled, onStranger }) {
+   *  onVoterRefused() when the server doesn't accept this voter any more: then it waits for setVoter(). */
+  constructor({ root, code, several, prover, onChange, onSettled, onVoterRefused }) {
     this.prover = prover;
     this.url = `${root}api/v1/polls/${code}/ballots/`;
     this.base = `landslide.ballot.${code}`;
     this.key = several ? null : this.base;
     this.onChange = onChange;
     this.onSettled = onSettled;
-    this.onStranger = onStranger;
+    this.onVoterRefused = onVoterRefused;
     this.#open();
     addEventListener("storage", (event) => event.key && event.key === this.key && this.#changedElsewhere());
     addEventListener("online", () => this.#pending && !this.#pending.busy && this.#sendIn(Math.random() * ONLINE_SPREAD));
@@ -62,12 +62,12 @@ export class Outbox {
       this.#pending = { ...ballot, ...(replaces && { replaces }), attempts: 0, unknown: false };
       this.#save();
     }
-    this.#cured.clear();
+    this.#handled.clear();
     this.send();
   }
 
   /** Take the voter endpoint's answer: it may know that a ballot of unknown outcome was accepted. */
-  meet(voter) {
+  setVoter(voter) {
     this.#openFor(voter);
     const { ballot_id, receipt, round } = voter;
     if (this.#pending && voter.voted && ballot_id === this.#pending.ballot_id) {
@@ -107,21 +107,21 @@ export class Outbox {
     this.#sending = false;
     // Another window or the voter endpoint has settled it meanwhile.
     if (this.#pending?.ballot_id !== ballot.ballot_id) return this.onChange();
-    if (answer.kind !== "not_eligible") this.#cured.delete("not_eligible");
-    if (["voter_unknown", "not_eligible"].includes(answer.kind)) return this.#cure(answer.kind);
+    if (answer.kind !== "not_eligible") this.#handled.delete("not_eligible");
+    if (["voter_unknown", "not_eligible"].includes(answer.kind)) return this.#handleRefusal(answer.kind);
     if (answer.kind === "retry") this.#retry(answer);
     else this.#settle(answer);
   }
 
   /** Send the ballot again, once, after what made the server refuse the voter. An unknown voter has just got a cookie.
    *  Passes end after an hour and accounts change, so one who isn't eligible asks the voter endpoint first. */
-  #cure(refusal) {
+  #handleRefusal(refusal) {
     if (refusal === "not_eligible") this.#update(this.#pending, { sent: false });
     // The second time: the browser drops the cookie or pass that it was given.
-    if (this.#cured.has(refusal)) return this.#settle({ kind: "refused", code: "no_cookies" });
-    this.#cured.add(refusal);
+    if (this.#handled.has(refusal)) return this.#settle({ kind: "refused", code: "no_cookies" });
+    this.#handled.add(refusal);
     if (refusal === "voter_unknown") return this.send();
-    this.onStranger();
+    this.onVoterRefused();
     this.onChange();
   }
 

@@ -2,8 +2,8 @@
 
 import { fetchReceiptStatus } from "./voter.js";
 
-const OPENED = 5000; // a receipt counts as new until then: the page's first tally arrives after it
-const OPENED_SPREAD = 1000; // a page that was just opened asks within a second
+const NEW_RECEIPT = 5000; // a receipt counts as new until then: the page's first tally arrives after it
+const NEW_SPREAD = 1000; // a page that was just opened asks within a second
 const HALL_SPREAD = 30000; // whatever happens to the poll reaches a whole hall at the same moment
 const RETRY = 30000; // while the ballot is still to be counted
 const ATTEMPTS = 5;
@@ -24,23 +24,23 @@ export class ReceiptStatus {
   follow(receipt, occasion) {
     if (receipt === this.#receipt && occasion === this.#occasion) return;
     if (receipt !== this.#receipt) this.#since = performance.now();
-    const opened = performance.now() - this.#since < OPENED;
+    const isNew = performance.now() - this.#since < NEW_RECEIPT;
     this.#receipt = receipt;
     this.#occasion = occasion;
     clearTimeout(this.#timer);
-    if (receipt && occasion) this.#askIn(Math.random() * (opened ? OPENED_SPREAD : HALL_SPREAD), ATTEMPTS);
+    if (receipt && occasion) this.#requestIn(Math.random() * (isNew ? NEW_SPREAD : HALL_SPREAD), ATTEMPTS);
   }
 
-  #askIn(milliseconds, attempts) {
-    this.#timer = setTimeout(() => this.#ask(attempts), milliseconds);
+  #requestIn(milliseconds, attempts) {
+    this.#timer = setTimeout(() => this.#request(attempts), milliseconds);
   }
 
-  async #ask(attempts) {
-    if (document.hidden) return this.#askIn(OPENED_SPREAD * (1 + Math.random()), attempts);
+  async #request(attempts) {
+    if (document.hidden) return this.#requestIn(NEW_SPREAD * (1 + Math.random()), attempts);
     const [receipt, occasion] = [this.#receipt, this.#occasion];
     const status = await fetchReceiptStatus(this.root, receipt);
     if (receipt !== this.#receipt || occasion !== this.#occasion) return;
     if (status !== null) this.onStatus(receipt, status);
-    if ((status === null || status === "accepted") && attempts > 1) this.#askIn(RETRY * (1 + Math.random()), attempts - 1);
+    if ((status === null || status === "accepted") && attempts > 1) this.#requestIn(RETRY * (1 + Math.random()), attempts - 1);
   }
 }

@@ -35,7 +35,7 @@ const outboxChanged = () => dispatch("outboxChanged", { outbox: outbox.state });
 const prover = new Prover({ challengeUrl: `${root}api/v1/polls/${code}/challenge/`, workerUrl: proofWorker, onChange: outboxChanged });
 // A device may have several voters: each has an outbox of their own, which opens when the voter is known.
 const several = ["login", "invite"].includes(firstTally.identity);
-const outbox = new Outbox({ root, code, several, prover, onChange: outboxChanged, onSettled, onStranger: introduce });
+const outbox = new Outbox({ root, code, several, prover, onChange: outboxChanged, onSettled, onVoterRefused: identify });
 const invite = new Invite(code);
 const saved = new SavedSelection(code);
 const receiptStatus = new ReceiptStatus({ root, onStatus: (receipt, status) => dispatch("receiptChecked", { receipt, status }) });
@@ -52,7 +52,7 @@ const live = new Connection({
 });
 
 let state = initialState(firstTally, outbox.state, cards.selections);
-let introduction = null; // the request for the voter that is under way
+let identification = null; // the request for the voter that is under way
 let renewal = 0;
 
 const renderNow = () => render(state, { cards, bar, entry, announce });
@@ -64,7 +64,7 @@ function dispatch(type, values = {}) {
   const { tally, selections } = state;
   if (tally.state !== before.tally.state) announce(stateText(tally));
   // An organiser may let others vote while a draft waits here. A hall must not ask all at once.
-  if (state.voter && tally.identity !== before.tally.identity) setTimeout(introduce, Math.random() * 3000);
+  if (state.voter && tally.identity !== before.tally.identity) setTimeout(identify, Math.random() * 3000);
   if (selections !== before.selections) saved.save(ownerOf(state), state.edited ? selections : []);
   receiptStatus.follow(mineOf(state)?.receipt ?? null, receiptOccasion(state));
   draw();
@@ -74,7 +74,7 @@ function onSettled(verdict) {
   dispatch("ballotSettled", { ...verdict, outbox: outbox.state });
   if (verdict.kind !== "refused") live.recheck();
   // Another window or an earlier visit was first: ask which ballot counts. It is one voter's doing, so no rush.
-  else if (["already_voted", "ballot_id_reused"].includes(verdict.code)) introduce();
+  else if (["already_voted", "ballot_id_reused"].includes(verdict.code)) identify();
 }
 
 $("ballot").addEventListener("submit", (event) => {
@@ -98,14 +98,14 @@ function onSecond() {
 $("peek").addEventListener("click", () => dispatch("peekPressed"));
 
 /** Ask the server who votes here, one request at a time. */
-function introduce() {
-  introduction ??= meetVoter().finally(() => (introduction = null));
-  return introduction;
+function identify() {
+  identification ??= requestVoter().finally(() => (identification = null));
+  return identification;
 }
 
-const introduceAgain = () => (introduction ?? Promise.resolve()).then(introduce);
+const identifyAgain = () => (identification ?? Promise.resolve()).then(identify);
 
-async function meetVoter() {
+async function requestVoter() {
   clearTimeout(renewal);
   const voter = await fetchVoter({ root, code, invite, onTrouble });
   if (voter) onVoter(voter);
@@ -125,12 +125,12 @@ function onVoter(voter) {
   dispatch("voterFetched", { voter, cutInvite: invite.cut });
   if (voter.proof && (!voter.voted || voter.revote)) prover.begin(voter.proof);
   if (stale && state.tally.results_visible === "after_vote") live.reopen();
-  outbox.meet(voter);
+  outbox.setVoter(voter);
   if (pending && !outbox.isOpen) dispatch("ballotKept");
   if (voter.voted) live.recheck();
   if (voter.tag !== null) store(VOTER_KEY, voter.tag);
   // The voter's pass is valid for an hour.
-  if (voter.tag !== null && voter.eligible) renewal = setTimeout(introduce, (45 + 10 * Math.random()) * 60000);
+  if (voter.tag !== null && voter.eligible) renewal = setTimeout(identify, (45 + 10 * Math.random()) * 60000);
   restoreSelection();
 }
 
@@ -145,14 +145,14 @@ function restoreSelection() {
 async function showInvite(token) {
   dispatch("inviteShown");
   invite.offer(token);
-  await introduceAgain();
+  await identifyAgain();
   if (!wantsInvite(state) && entry.hasFocus) requestAnimationFrame(() => cards.focus());
 }
 
-addEventListener("hashchange", () => invite.takeFromAddress() && introduceAgain());
+addEventListener("hashchange", () => invite.takeFromAddress() && identifyAgain());
 
 // All windows of a browser send the same pass, so each must know when another one has met another voter.
-addEventListener("storage", ({ key }) => key === VOTER_KEY && readStored(key) !== state.voter?.tag && introduce());
+addEventListener("storage", ({ key }) => key === VOTER_KEY && readStored(key) !== state.voter?.tag && identify());
 
 setInterval(() => {
   const ticking = isTicking(state.tally);
@@ -161,4 +161,4 @@ setInterval(() => {
 }, 1000);
 if (!several) restoreSelection();
 renderNow();
-introduce();
+identify();

@@ -7,7 +7,7 @@ import { timedFetch } from "../live/timed-fetch.js";
 
 const TIMEOUT = 8000;
 
-function ask(url, headers = {}) {
+function request(url, headers = {}) {
   const sent = performance.now();
   const read = async (response) => {
     learnTime(response, sent);
@@ -23,7 +23,7 @@ export async function fetchVoter({ root, code, invite, onTrouble }) {
   for (let attempt = 0; ; attempt += 1) {
     const token = invite.token;
     const headers = token === null ? {} : { "Voter-Invite": token };
-    const { found, gone, wait } = await ask(`${root}api/v1/polls/${code}/voter/`, headers);
+    const { found, gone, wait } = await request(`${root}api/v1/polls/${code}/voter/`, headers);
     if (found && token !== null && invite.settle(found.invite)) continue;
     if (found) return found;
     if (gone) return null;
@@ -37,7 +37,7 @@ export async function fetchVoter({ root, code, invite, onTrouble }) {
 
 /** The status of a receipt, "unknown" if the server doesn't know it; null if the server doesn't answer. */
 export async function fetchReceiptStatus(root, receipt) {
-  const { found, problem } = await ask(`${root}api/v1/receipts/${receipt}/`);
+  const { found, problem } = await request(`${root}api/v1/receipts/${receipt}/`);
   if (problem?.code === "receipt_not_found") return problem.reason ?? "unknown";
   return found?.status ?? null;
 }
