@@ -1,9 +1,8 @@
-/** The rows for a poll's choices: add one, remove one, make several by pasting lines. Without JavaScript the form has a
- *  few empty rows. */
+/** The rows for a poll's choices: add one, remove one, paste several lines. Without JavaScript there are empty rows. */
 
 for (const box of document.querySelectorAll("[data-choice-rows]")) enhance(box);
 
-// Django focuses the first input of a new poll too, but at a time when the page may still be hidden.
+// Django focuses a new poll's first input too, but the page may still be hidden then.
 const adding = document.querySelector("#django-admin-form-add-constants[data-model-name]");
 if (adding && document.activeElement === document.body) document.getElementById("id_question")?.focus();
 
@@ -48,7 +47,7 @@ function enhance(box) {
 
   function onEnter(event) {
     if (event.key !== "Enter" || !event.target.matches("input")) return;
-    event.preventDefault(); // Enter would send the form
+    event.preventDefault(); // Enter would submit the form
     const next = event.target.closest(".ls-row").nextElementSibling;
     input(next?.matches(".ls-row") ? next : addRow()).focus();
   }

@@ -1,4 +1,4 @@
-/** Buttons that copy a field's text. On plain http browsers offer no clipboard: there the text is selected. */
+/** Buttons that copy a field's text. Without a clipboard, as on plain http, the text is selected. */
 
 for (const button of document.querySelectorAll("[data-copy]")) {
   const field = document.getElementById(button.dataset.copy);

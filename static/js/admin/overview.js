@@ -1,4 +1,4 @@
-/** The admin's overview, fetched every few seconds while the page is visible. The server sends whole sentences. */
+/** The admin's overview, refreshed every few seconds while the page is visible. The server sends whole sentences. */
 
 import { setText } from "../page/set-text.js";
 
@@ -38,7 +38,7 @@ function draw({ alarms, modes, cards, ...lists }) {
   for (const [name, items] of Object.entries(lists)) drawList(name, items);
 }
 
-/** Draw the alarms only if they have changed: screen readers read them out. */
+/** Draw the alarms, [class, text] each, only if they have changed: screen readers announce them. */
 function drawAlarms(alarms) {
   const place = box.querySelector("[data-alarms]");
   if (JSON.stringify(alarms) === place.dataset.shown) return;
@@ -53,7 +53,7 @@ function drawAlarms(alarms) {
   );
 }
 
-/** Keep each row while its texts change, so that a link in it keeps the focus. */
+/** Update rows in place, so that a link in a row keeps the focus. */
 function drawList(name, items) {
   const list = box.querySelector(`[data-list="${name}"]`);
   if (!list) return;

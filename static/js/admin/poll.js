@@ -1,4 +1,4 @@
-/** A poll's page in the admin: its tally, and its head, which follows the poll's lifecycle. */
+/** A poll's page in the admin: its live tally, and its head (state and buttons), fetched again when the poll changes. */
 
 import { Connection } from "../live/connection.js";
 import { mergeState, mergeTally } from "../live/merge.js";
@@ -17,7 +17,7 @@ let revision;
 
 form?.addEventListener("input", () => (edited = true));
 if (tallyBox) followTally(tallyBox.dataset);
-// A draft has no tally to follow, but its planned time or a colleague may open it.
+// A draft has no tally to follow, but its schedule or a colleague may open it.
 else setInterval(() => document.hidden || refreshHead(), 5000);
 
 function followTally({ root, code }) {
@@ -71,7 +71,7 @@ function drawWinner(tag, winners, number) {
   tag.textContent = winners.length > 1 ? tag.dataset.tied : tag.dataset.winner;
 }
 
-/** Draw the second tally beside the first, if there is one. */
+/** Show the second tally's column and notes, if there are quarantined ballots. */
 function drawQuarantine(quarantined) {
   tallyBox.querySelector("[data-quarantine-head]").hidden = !quarantined;
   tallyBox.querySelector("[data-quarantine-note]").hidden = !quarantined;
@@ -104,16 +104,15 @@ async function refreshHead() {
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-state]");
     if (fresh) replace(panel.querySelector("[data-state]"), fresh);
   } catch {
-    // The next message or interval asks again.
+    // The next message or interval tries again.
   } finally {
     refreshing = false;
   }
 }
 
-/** Put the new head in place. A draft's page has another form, so then the whole page is loaded again. */
+/** Replace the head. A draft's page has another form, so entering or leaving that state reloads the whole page. */
 function replace(old, fresh) {
-  const same = ["state", "round", "proof"].every((name) => old.dataset[name] === fresh.dataset[name]);
-  if (same) return;
+  if (["state", "round", "proof"].every((name) => old.dataset[name] === fresh.dataset[name])) return;
   const otherForm = (old.dataset.state === "draft") !== (fresh.dataset.state === "draft");
   if (otherForm && !edited) return location.reload();
   if (otherForm) document.getElementById("poll-moved").hidden = false;

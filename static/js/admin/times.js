@@ -1,4 +1,4 @@
-/** Below a time in a form: what time that is in the zone of the organiser's device, if that is another one. */
+/** Shows below a form's time what time that is in the organiser's own zone, if it differs. */
 
 const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
@@ -13,16 +13,16 @@ function addNote(box, date, time) {
   note.className = "ls-note";
   box.after(note);
   const show = () => (note.textContent = localTimeText(date.value, time.value, date.dataset.zone));
-  // The calendar and the clock beside an input change it without an event, then focus it.
+  // Django's calendar and clock widgets change an input without an event, then focus it.
   for (const event of ["input", "change", "focusin"]) box.addEventListener(event, show);
   show();
 }
 
-/** The sentence; empty if the zones agree, or the time is incomplete. */
+/** Return the sentence; empty if the offsets agree or the time is incomplete. */
 function localTimeText(date, time, zone) {
   const wall = Date.parse(`${date}T${time.padStart(5, "0")}Z`);
   if (Number.isNaN(wall)) return "";
-  // Near a change to or from summer time, the offset at the first guess isn't the one at the time itself.
+  // Near a change to or from summer time, the first guess may have the wrong offset.
   const moment = wall - offset(zone, wall - offset(zone, wall));
   if (offset(zone, moment) === offset(ownZone, moment)) return "";
   const format = { dateStyle: "medium", timeStyle: "short", timeZone: ownZone };
@@ -30,7 +30,7 @@ function localTimeText(date, time, zone) {
   return interpolate(gettext("Where you are (%(zone)s) that is %(time)s."), { zone: ownZone, time: words }, true);
 }
 
-/** A zone's offset from UTC at a moment, in milliseconds. */
+/** Return a zone's offset from UTC at a moment, in milliseconds. */
 function offset(zone, moment) {
   const format = { timeZone: zone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric" };
   const clock = { hour: "numeric", minute: "numeric", second: "numeric" };

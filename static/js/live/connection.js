@@ -1,18 +1,18 @@
 /** The live connection to a poll: a WebSocket, and requests to the tally endpoint while no frame comes over it.
  *
- *  Start here: fallback.js makes those requests, merge.js says which of two messages is newer. Nothing is requested
- *  because something happened to the poll: a closing must not make a whole hall fetch at once. */
+ *  Start here. fallback.js makes those requests, merge.js says which of two messages is newer. No event of the poll
+ *  triggers a request: a closing must not make a whole hall fetch at once. */
 
 import { backoff } from "./backoff.js";
 import { Fallback } from "./fallback.js";
 
 const SILENCE = 20000; // the server sends a frame at least every 15 s
-const HIDDEN_SILENCE = 40000; // a busy server has more time for a page that nobody sees
-const FIRST_FRAME = 12000; // a new socket without a frame by then is closed
-const PONG = 3000; // for the answer to a ping
-const [FALLBACK_AFTER, FALLBACK_SPREAD] = [2000, 2000]; // without a frame for so long, the tally endpoint is asked
-const RECONNECT_SPREAD = 1500; // a hall comes back at the same moment
-const VISIBLE_SPREAD = 1000; // a hall looks up from its other tabs at the same moment
+const HIDDEN_SILENCE = 40000; // a hidden page can wait longer for a busy server
+const FIRST_FRAME = 12000; // a new socket without a frame after this time is closed
+const PONG = 3000; // to wait for the answer to a ping
+const [FALLBACK_AFTER, FALLBACK_SPREAD] = [2000, 2000]; // without a frame, the tally endpoint is used after this time
+const RECONNECT_SPREAD = 1500; // all viewers in a hall reconnect at the same moment
+const VISIBLE_SPREAD = 1000; // all viewers in a hall return to this tab at the same moment
 const [POLL_NOT_FOUND, FOREIGN_ORIGIN] = [4404, 4403]; // close codes
 
 export class Connection {
@@ -26,15 +26,15 @@ export class Connection {
   #stopped = true;
   #refused = false;
 
-  /** counted: as a viewer of the poll. Handlers: onTally(tally), onState(message), onViewers(count), onGone(),
-   *  onStatus("live" | "reconnecting" | "offline"), where "live" is a connection that has just carried something. */
+  /** counted: whether this page counts as a viewer. Handlers: onTally(tally), onState(message), onViewers(count),
+   *  onGone(), onStatus("live" | "reconnecting" | "offline"). A connection is "live" once it has carried a message. */
   constructor({ root, code, counted = true, ...handlers }) {
     const address = new URL(`${root}ws/polls/${code}/${counted ? "" : "?audience=no"}`, location.href);
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
     this.address = address.href;
     this.handlers = handlers;
     this.fallback = new Fallback(`${root}api/v1/polls/${code}/tally/`, {
-      onTally: (tally) => handlers.onTally(tally),
+      onTally: handlers.onTally,
       onReached: () => this.#setStatus("live"),
       onFailed: () => this.#setNotLive(),
       onGone: () => this.#gone(),
@@ -59,13 +59,13 @@ export class Connection {
     this.#stopFallback();
   }
 
-  /** This voter's ballot is in: the server may now send them what it sends to nobody else. */
+  /** Ask the server to check again what this voter may see: their ballot has been accepted. */
   recheck() {
     this.#send("recheck");
     this.fallback.recheck();
   }
 
-  /** Open another socket: the server reads the voter's cookie only at the handshake. */
+  /** Open a new socket: the server reads the voter's cookie only at the handshake. */
   reopen() {
     this.#close();
     this.#open();
@@ -101,7 +101,7 @@ export class Connection {
     return true;
   }
 
-  /** Close the socket and open another one unless a frame comes within `milliseconds`. */
+  /** Replace the socket unless a frame arrives within `milliseconds`. */
   #expectFrame(milliseconds) {
     clearTimeout(this.#silenceTimer);
     this.#silenceTimer = setTimeout(() => {
@@ -162,7 +162,7 @@ export class Connection {
     this.fallback.stop();
   }
 
-  /** The page is visible again. Its socket may have died meanwhile, and only silence shows that: so ping. */
+  /** Ping when the page is visible again: its socket may have died without an event. */
   #onVisible() {
     if (this.#stopped) return;
     this.fallback.onVisible();
@@ -172,7 +172,7 @@ export class Connection {
     this.#pingTimer = setTimeout(() => this.#send("ping") && this.#expectFrame(PONG), Math.random() * VISIBLE_SPREAD);
   }
 
-  /** The network is back: a socket from before may look open for minutes without carrying anything. */
+  /** Replace the socket when the network is back: the old one may look open for minutes without carrying anything. */
   #restart() {
     if (this.#stopped) return;
     this.#close();

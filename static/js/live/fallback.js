@@ -6,8 +6,8 @@ import { timedFetch } from "./timed-fetch.js";
 
 const PAUSE = 3000;
 const TIMEOUT = 8000;
-const LATE = 3500; // without an answer by then, the connection is not shown as live
-const VISIBLE_SPREAD = 500; // a hall looks at its screens at the same moment
+const LATE = 3500; // without an answer after this time, the connection isn't shown as live
+const VISIBLE_SPREAD = 500; // all viewers in a hall look at their screens at the same moment
 
 export class Fallback {
   #timer = 0;
@@ -33,14 +33,14 @@ export class Fallback {
     clearTimeout(this.#timer);
   }
 
-  /** Ask now: this voter did something that changes the answer. */
+  /** Request the whole tally soon: this voter may now see more of it. */
   recheck() {
     if (!this.running) return;
     this.#etag = null;
     this.#requestIn(200);
   }
 
-  /** The page is visible again: while it was hidden, nothing was asked. */
+  /** Request the tally again: while the page was hidden, nothing was requested. */
   onVisible() {
     this.#requestIn(Math.random() * VISIBLE_SPREAD);
   }
@@ -55,7 +55,7 @@ export class Fallback {
     this.#requesting = true;
     const late = setTimeout(() => this.running && this.handlers.onFailed(), LATE);
     const sent = performance.now();
-    // Our own If-None-Match works for answers that no cache may keep, too.
+    // The browser sends no ETag for answers that it may not cache, so we send it ourselves.
     const headers = this.#etag ? { "If-None-Match": this.#etag } : {};
     const read = (response) => this.#read(response, sent);
     const pause = await timedFetch(this.url, { headers, timeout: TIMEOUT }, read).catch(() => this.#failed(null));
@@ -64,7 +64,7 @@ export class Fallback {
     this.#requestIn(pause);
   }
 
-  /** Take an answer; returns the pause until the next request. */
+  /** Process an answer; return the pause until the next request. */
   async #read(response, sent) {
     learnTime(response, sent);
     if (response.status === 404) return this.handlers.onGone();

@@ -1,8 +1,8 @@
-/** The server's time, from the Date header of its answers. A phone's own clock may be minutes off, or be set while the
- *  page is open. Between answers the browser's monotonic clock goes on. */
+/** The server's time, from the Date header of its answers and, between answers, the browser's monotonic clock. A
+ *  phone's own clock may be minutes off, or be set while the page is open. */
 
 const PRECISION = 1500; // milliseconds; the header has whole seconds, and a round trip takes time
-const DRIFT = 2000; // when the device's two clocks differ by more than before, one was set, or the device slept
+const DRIFT = 2000; // if the difference between the device's clocks changes by more, one was set, or the device slept
 const PAUSE = 15000; // between two requests for the time
 
 let offset = 0; // server time minus monotonic time
@@ -13,13 +13,13 @@ let lastRequest = -Infinity;
 /** The device's clock minus the monotonic clock: constant, unless one of them is set or stops. */
 const lead = () => Date.now() - performance.now();
 
-/** Learn from a response; `sent` and `received` by performance.now(). A cached answer is older than its Date, by its Age. */
+/** Set the offset from a response; `sent` and `received` by performance.now(). A cached answer's Age is added to its Date. */
 export function learnTime(response, sent, received = performance.now()) {
   const date = Date.parse(response.headers.get("Date") || "");
   if (Number.isNaN(date)) return;
   const age = Math.max(0, Number(response.headers.get("Age")) || 0);
   const guess = date + 1000 * age + 500 - (sent + received) / 2;
-  // A difference within the header's precision is noise: keep what is known, or trust the device's own clock.
+  // A difference within the header's precision is noise: keep the offset, or trust the device's own clock.
   const isNear = (other) => Math.abs(guess - other) < PRECISION;
   if (!known || !isNear(offset)) offset = isNear(lead()) ? lead() : guess;
   leadThen = lead();
@@ -28,10 +28,10 @@ export function learnTime(response, sent, received = performance.now()) {
 
 export const now = () => (known ? performance.now() + offset : Date.now());
 
-/** Is it time to ask the server? Nothing is known yet, or one of the device's clocks was set. */
+/** Tell whether the server's time is unknown, or one of the device's clocks was set. */
 export const isUncertain = () => !known || Math.abs(lead() - leadThen) > DRIFT;
 
-/** Ask `url` for the time if it is uncertain, within `spread` milliseconds. */
+/** Request the time from `url` if it is uncertain, after a random wait of up to `spread` milliseconds. */
 export async function syncTime(url, spread = 3000) {
   if (document.hidden || !isUncertain() || performance.now() - lastRequest < PAUSE) return;
   lastRequest = performance.now();

@@ -1,6 +1,4 @@
-/** fetch() that gives up after `timeout` milliseconds, reading the answer included. AbortSignal.timeout() is missing in
- *  browsers that still vote. */
-
+/** Fetch and read an answer within `timeout` milliseconds. Some voters' browsers lack AbortSignal.timeout(). */
 export async function timedFetch(url, { timeout, ...options }, read) {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), timeout);

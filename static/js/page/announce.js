@@ -1,4 +1,4 @@
-/** Tells a screen reader what changed: politely, only the newest text, and at most every ten seconds. */
+/** Announces changes to screen readers: only the newest text, and at most every ten seconds. */
 
 import { setText } from "./set-text.js";
 

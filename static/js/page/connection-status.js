@@ -1,5 +1,5 @@
-/** The pill that shows the connection's status. A screen reader hears of it at most every ten seconds: a flapping network
- *  would talk over everything else. */
+/** The pill that shows the connection's status. Screen readers are told at most every ten seconds: announcements of a
+ *  flapping network would drown everything else. */
 
 import { text } from "../text/texts.js";
 import { announcer } from "./announce.js";
@@ -12,7 +12,7 @@ export function showStatus(pill, status) {
   if (before === status) return;
   pill.dataset.status = status;
   setText(pill, text(status));
-  if (before === "connecting" && status === "live") return; // nothing to tell
+  if (before === "connecting" && status === "live") return;
   announce ??= announcer(document.getElementById("status-said"));
   announce(text(status));
 }

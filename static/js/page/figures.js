@@ -16,7 +16,7 @@ export function drawFigures(container, tally) {
   const quarantined = tally.quarantined?.choices;
   const quarantinedVotes = new Map(quarantined?.map(({ number, votes }) => [number, votes]));
   table.tHead.rows[0].cells[3].hidden = !quarantined;
-  container.classList.toggle("on-paper", Boolean(quarantined)); // no chart shows the second tally
+  container.classList.toggle("on-paper", Boolean(quarantined)); // print the table: no chart shows the second tally
   const body = table.tBodies[0];
   while (body.rows.length > tally.choices.length) body.deleteRow(-1);
   tally.choices.forEach((choice, index) => {

@@ -1,4 +1,4 @@
-/** Numbers that move to their new value. A new value changes the target of a running animation; nothing queues. */
+/** Animated numbers. A new value changes the target of a running animation; animations don't queue. */
 
 import { formatNumber } from "../text/texts.js";
 import { setText } from "./set-text.js";
@@ -10,12 +10,12 @@ const states = new WeakMap();
 const easeOut = (t) => 1 - (1 - t) ** 3;
 const formatWhole = (value) => formatNumber(Math.round(value));
 
-/** Let `node` show format(value), coming from what it shows now. `unit`: the smallest step that one can see. */
+/** Animate `node` from its current number to format(value). A step of at most `unit` is shown at once. */
 export function animateNumber(node, value, format = formatWhole, unit = 1) {
   const state = states.get(node) ?? { shown: null, frame: 0, target: null, format };
   states.set(node, state);
   state.format = format;
-  // The same number may be written with more decimals now.
+  // The same number may need more decimals now.
   if (state.target === value) return state.frame ? undefined : show(node, state, value);
   const from = state.shown;
   state.target = value;
@@ -32,14 +32,14 @@ export function animateNumber(node, value, format = formatWhole, unit = 1) {
   state.frame = requestAnimationFrame(step);
 }
 
-/** Let `node` show the share of `votes` among `ballots`, as `shareTexts` (texts.js) has it. */
+/** Animate `node` to the share of `votes` among `ballots`, formatted by `shareTexts` (shares() in texts.js). */
 export function animateShare(node, votes, ballots, shareTexts) {
   if (!ballots) return clearNumber(node);
   const share = votes / ballots;
   animateNumber(node, share, (value) => (value === share ? shareTexts.of(votes) : shareTexts.near(value)), 0.01);
 }
 
-/** Empty the node. Its next number appears at once. */
+/** Empty the node. Its next number appears without animation. */
 export function clearNumber(node) {
   const state = states.get(node);
   if (state) cancelAnimationFrame(state.frame);
@@ -52,7 +52,7 @@ function show(node, state, value) {
   setText(node, state.format(value));
 }
 
-/** Return a function that calls draw() in the next frame, once however often it is called; on a hidden page soon. */
+/** Return a function that calls draw() at most once per frame, or every 250 ms on a hidden page. */
 export function oncePerFrame(draw) {
   let scheduled = false;
   const run = () => {

@@ -1,4 +1,4 @@
-/** Puts the time of printing onto a printed page. */
+/** Writes the time of printing on a printed page. */
 
 import { dateAndTime } from "../text/texts.js";
 

@@ -1,7 +1,7 @@
-/** Puts texts into the page, only where they have changed since the last time.
+/** Writes texts into the page, only if they have changed.
  *
- *  It compares with its own last text, not with the page: a browser that translates replaces what it finds there, and
- *  each draw would put the page's own language back. */
+ *  It compares with the text that it wrote last, not with the page: otherwise each draw would undo the browser's
+ *  translation. */
 
 const written = new WeakMap();
 
@@ -11,20 +11,20 @@ export function setText(node, words) {
   if (node.textContent !== words) node.textContent = words;
 }
 
-/** Set the text; hide the node if there is none. */
+/** Set the text, and hide the node if it is empty. */
 export function setTextOrHide(node, words = "") {
   node.hidden = !words;
   setText(node, words);
 }
 
-/** Set a text with a countdown in it, in a node of its own: it changes every second, and nobody has to translate it. */
+/** Set a text with a countdown. The countdown has a node of its own, excluded from translation: it changes every second. */
 export function setTextWithCountdown(node, words, countdown) {
   node.hidden = false;
   const at = countdown ? words.lastIndexOf(countdown) : -1;
   if (at < 0) return setText(node, words);
   const around = [words.slice(0, at), words.slice(at + countdown.length)];
   const key = around.join("\0");
-  // Some translators replace everything in a node.
+  // Some translators replace all child nodes.
   if (written.get(node) !== key || !node.querySelector("[translate=no]")) {
     const part = document.createElement("span");
     part.translate = false;
@@ -34,7 +34,7 @@ export function setTextWithCountdown(node, words, countdown) {
   setText(node.querySelector("[translate=no]"), countdown);
 }
 
-/** Set a text that an organiser wrote, in a language that nobody told us, or `ours` in its place. */
+/** Show `ours`, in the page's language, or else an organiser's text, whose language is unknown. */
 export function setUserText(node, theirs, ours) {
   node.lang = ours ? document.documentElement.lang : "";
   setText(node, ours || theirs);

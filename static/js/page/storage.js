@@ -1,6 +1,6 @@
 /** Values in the browser's storage, as JSON. Where storage is blocked or full, a value lasts as long as the page. */
 
-/** The stored value; null without one, undefined if storage can't be read. */
+/** Return the stored value; null if there is none, undefined if storage can't be read. */
 export function readStored(key, storage = "localStorage") {
   try {
     return JSON.parse(globalThis[storage].getItem(key));
@@ -15,11 +15,11 @@ export function store(key, value, storage = "localStorage") {
     if (value === null) globalThis[storage].removeItem(key);
     else globalThis[storage].setItem(key, JSON.stringify(value));
   } catch {
-    // As above.
+    // Storage is blocked or full.
   }
 }
 
-/** All keys that begin with `prefix`. */
+/** Return all keys that begin with `prefix`. */
 export function storedKeys(prefix) {
   try {
     return Object.keys(localStorage).filter((key) => key.startsWith(prefix));

@@ -1,7 +1,7 @@
-// Sets the chosen colour scheme before the first paint, so it is no module: modules run later.
+// Sets the chosen colour scheme before the first paint. Not a module, because modules run later.
 try {
   const theme = localStorage.getItem("landslide.theme");
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
 } catch {
-  // Storage is blocked: the system's scheme it is.
+  // Storage is blocked: use the system's scheme.
 }

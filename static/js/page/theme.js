@@ -1,4 +1,4 @@
-/** The colour scheme, and the button in the footer that changes it: the system's, light or dark. */
+/** The colour scheme (the system's, light or dark) and the footer's button that changes it. */
 
 const KEY = "landslide.theme";
 const THEMES = ["auto", "light", "dark"];

@@ -1,13 +1,13 @@
-/** Makes proofs of work for this voter, in a worker. The protocol is ALTCHA's; search.js does the work. */
+/** Computes proofs of work (ALTCHA's protocol) for this voter, in a worker that runs search.js. */
 
 import { timedFetch } from "../live/timed-fetch.js";
 import { search } from "./search.js";
 
 const TIMEOUT = 8000;
 const WORKER_TIMEOUT = 60000;
-const CHUNK = 2000; // numbers to try before the page may react, if there is no worker
+const CHUNK = 2000; // without a worker, numbers to try before the page may handle events
 
-// With Trusted Types, a page may start only scripts from a policy that the server has named.
+// With Trusted Types, script addresses must come from a policy that the server has named.
 const policy = globalThis.trustedTypes?.createPolicy("proof-worker", { createScriptURL: (url) => url });
 
 export class Prover {
@@ -25,17 +25,17 @@ export class Prover {
     return this.#works > 0;
   }
 
-  /** Start on this challenge: a ballot that is cast meanwhile waits for the proof. */
+  /** Start on this challenge. A ballot that is cast meanwhile waits for the proof. */
   begin(challenge) {
     this.#proof = this.#prove(challenge);
   }
 
-  /** The latest proof, once it is made; null without one. */
+  /** Return a promise of the latest proof; null if there is none. */
   current() {
     return this.#proof;
   }
 
-  /** Make another proof, of a new challenge; null if that fails. */
+  /** Compute a proof for a new challenge; null if that fails. */
   renew() {
     this.#proof = this.#fetch().then((challenge) => challenge && this.#prove(challenge));
     return this.#proof;

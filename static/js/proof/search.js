@@ -1,7 +1,7 @@
-/** Searches the number that, after a challenge's salt, hashes to the challenge. Pure.
+/** Searches the number for which SHA-256(salt + number) is the challenge. Pure.
  *
- *  SHA-256 by hand: the browser's is asynchronous, which costs far more than hashing one block, and is missing on plain
- *  http. */
+ *  It has its own SHA-256: the browser's is asynchronous, which costs far more than hashing one block, and doesn't exist
+ *  on plain http. */
 
 const PRIMES = [];
 for (let n = 2; PRIMES.length < 64; n += 1) if (PRIMES.every((prime) => n % prime)) PRIMES.push(n);
@@ -11,7 +11,7 @@ const START = Int32Array.from(PRIMES.slice(0, 8), (prime) => fraction(Math.sqrt(
 const words = new Int32Array(64);
 const hash = new Int32Array(8);
 
-/** SHA-256 of one block, whose 16 words are in `words`, into `hash` (FIPS 180-4). */
+/** Write the SHA-256 of one block, the first 16 of `words`, into `hash` (FIPS 180-4). */
 function digest() {
   for (let i = 16; i < 64; i += 1) {
     const x = words[i - 15];
@@ -53,13 +53,13 @@ function digest() {
   hash[7] += h;
 }
 
-/** The first number from `from` to below `until` that solves the challenge; null if none does. */
+/** Return the first number in [from, until) that solves the challenge, or null. */
 export function search({ salt, challenge }, from, until) {
   const target = challenge.match(/.{8}/g).map((word) => parseInt(word, 16) | 0);
   const bytes = new Uint8Array(64);
   for (let i = 0; i < salt.length; i += 1) bytes[i] = salt.charCodeAt(i);
   const view = new DataView(bytes.buffer);
-  const whole = salt.length >> 2; // words without digits of the number, which stay the same
+  const whole = salt.length >> 2; // leading words that contain only salt
   for (let number = from; number < until; number += 1) {
     const digits = String(number);
     const length = salt.length + digits.length;

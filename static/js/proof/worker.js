@@ -1,4 +1,4 @@
-/** Searches in a worker, so that the voter can read and choose meanwhile. */
+/** Runs the search in a worker, so that the page stays responsive. */
 
 import { search } from "./search.js";
 

@@ -12,7 +12,7 @@ export class Bars {
     this.template = template;
   }
 
-  /** Make a row for each choice, only if the choices are other ones. */
+  /** Make a row for each choice, if the choices have changed. */
   setChoices(choices) {
     const key = choicesKey(choices);
     if (key === this.#key) return;
@@ -22,12 +22,12 @@ export class Bars {
     this.setLabels(choices.map(({ label }) => label));
   }
 
-  /** Set the labels, in the order of the choices: shorter ones where there is little room. */
+  /** Set the labels, in the order of the choices. They may be shortened. */
   setLabels(labels) {
     labels.forEach((label, index) => setText(this.list.children[index].querySelector(".bar-label"), label));
   }
 
-  /** shown: with figures; only: the numbers of the choices that have room, null for all. */
+  /** shown: whether to show figures; only: the numbers of the choices to show, or null for all. */
   draw(tally, { shown, only = null }) {
     const shareTexts = shown ? shares(tally) : null;
     // A screen reader gets the table instead.

@@ -1,4 +1,4 @@
-/** The presenter's controls: shown when the mouse moves or a key is pressed, hidden after three seconds. */
+/** The presenter's controls: shown when the mouse moves or a key is pressed, hidden after three idle seconds. */
 
 import { shortcutOf } from "./keyboard.js";
 import { nextTheme } from "../page/theme.js";
@@ -43,8 +43,7 @@ export class Controls {
     const action = this.actions[shortcutOf(event)];
     if (!action) return;
     event.preventDefault();
-    // A key that is held down counts as one press.
-    if (!event.repeat) action();
+    if (!event.repeat) action(); // a key that is held down counts as one press
   }
 
   #show() {

@@ -1,18 +1,17 @@
-/** Arranges bars in rows and columns on the presenter's screen. Labels come first: a choice that is shown can be read.
- *  Pure. */
+/** Arranges bars in rows and columns on the presenter's screen, so that every shown label can be read. Pure. */
 
 const LINE = 1.2; // em
 const STAR = 1.4; // em before a winner's label
-/** Beside its figures a label has one line; on lines of its own it has the width of the column. `height` in em. */
+/** A label has one line beside its figures, or up to three lines of the column's width. `height` in em. */
 const LAYOUTS = [
   { beside: true, lines: 1, height: LINE + 1.2 },
   ...[1, 2, 3].map((lines) => ({ beside: false, lines, height: lines * LINE + 1.75 })),
 ];
 const LEAST_TRACK = 5; // em: a shorter track shows no bar
 const MOST_COLUMNS = 6;
-const COMFORTABLE = 1.05; // times the least font size: above it, long bars are worth more than large letters
+const COMFORTABLE = 1.05; // times the least font size: above this size, long bars matter more than large letters
 
-/** Labels as the widths of their words, in em; width(text) measures one. */
+/** Return each label as the widths of its words and of a space, in em; width(text) measures a text. */
 export function measureLabels(labels, width) {
   const space = width(" ");
   return labels.map((label) => ({ space, words: label.split(/\s+/u).map(width) }));
@@ -20,8 +19,8 @@ export function measureLabels(labels, width) {
 
 /** Arrange measured labels in a box of width × height pixels: { beside, lines, columns, rows, capacity, size, fits }.
  *
- *  least, most: bounds of the font size; gap: between columns; figures: em that figures take at the bar's end; starred: a
- *  label may have a star before it. fits: for each label, whether it has room. */
+ *  least, most: bounds of the font size; gap: between columns; figures: width of the figures at the bar's end, in em;
+ *  starred: whether a label may have a star before it. Result: `fits` tells for each label whether it has room. */
 export function arrangeBars(labels, { width, height, least, most, gap, figures, starred = false }) {
   let best = null;
   for (const layout of LAYOUTS) {
@@ -38,7 +37,7 @@ export function arrangeBars(labels, { width, height, least, most, gap, figures, 
 function arrangeIn(labels, layout, { columns, column, height, least, most, figures, starred }) {
   const possible = Math.max(1, Math.floor(height / (least * layout.height)));
   const rows = Math.min(possible, Math.ceil(labels.length / columns));
-  const used = Math.ceil(labels.length / rows) < columns ? Math.ceil(labels.length / rows) : columns;
+  const used = Math.min(columns, Math.ceil(labels.length / rows));
   const room = (size) => column / size - (layout.beside ? figures : 0);
   const fitting = (size) => labels.map((label) => linesOf(label, room(size), starred) <= layout.lines);
   const fits = fitting(least);
@@ -47,7 +46,7 @@ function arrangeIn(labels, layout, { columns, column, height, least, most, figur
   while (size > least && count(fitting(size)) < readable) size = Math.max(least, size * 0.94);
   const capacity = Math.min(labels.length, rows * columns);
   const cut = labels.length - readable;
-  // A label that is cut is worse than one that is left out.
+  // A truncated label is worse than one that is left out.
   const worth = (capacity * (readable - 3 * cut)) / labels.length;
   return { ...layout, columns: used, rows, capacity, size, fits, worth, column: room(size), starred };
 }
@@ -61,7 +60,7 @@ function isBetter(one, other, least) {
 
 const count = (fits) => fits.filter(Boolean).length;
 
-/** How many lines a label takes in a column, whose width is in em. */
+/** Return how many lines a label takes in a column of this width in em. */
 export function linesOf({ words, space }, column, starred = false) {
   let lines = 1;
   let used = starred ? STAR : 0;
@@ -77,9 +76,9 @@ export function linesOf({ words, space }, column, starred = false) {
   return lines;
 }
 
-/** How many letters a label that is cut to these lines may have, by the widths of those that don't fit. */
+/** Return how many letters a truncated label may have, by the widths of the labels that don't fit. */
 export function lettersFor(labels, texts, { lines, column, fits, starred }) {
-  // Lines before the last one rarely end where the column does.
+  // Lines before the last one rarely fill the column.
   const room = lines * column * (lines > 1 ? 0.85 : 0.97) - (starred ? STAR : 0);
   const letters = (label, at) => texts[at].length * (room / wholeWidth(label));
   const longest = Math.min(...labels.map((label, at) => (fits[at] ? Infinity : letters(label, at))));
@@ -88,15 +87,15 @@ export function lettersFor(labels, texts, { lines, column, fits, starred }) {
 
 const wholeWidth = ({ words, space }) => words.reduce((sum, word) => sum + word + space, 0);
 
-/** The numbers of the choices to show if not all fit, else null: those with most votes, ties in the order of the pages
- *  (after a reset not always that of the numbers). While votes are hidden the first ones: what is shown must not tell
- *  who leads. */
+/** Return the numbers of the choices to show if not all fit, else null: those with most votes, ties in the order of the
+ *  pages (after a reset that may differ from the order of the numbers). While votes are hidden, the first ones: the
+ *  selection must not reveal who leads. */
 export function shownNumbers(choices, capacity, shown) {
   if (choices.length <= capacity) return null;
   return ranked(choices, shown).slice(0, capacity).map((choice) => choice.number);
 }
 
-/** How many choices that aren't shown have as many votes as the last one that is. */
+/** Return how many choices that aren't shown have as many votes as the last shown choice. */
 export function tiedBelow(choices, capacity) {
   const byVotes = ranked(choices, true);
   const last = byVotes[capacity - 1]?.votes;

@@ -1,6 +1,6 @@
-/** Which shortcut a key event means, on every keyboard. Pure. */
+/** Keyboard shortcuts on every keyboard layout. Pure. */
 
-/** The key's character if it is Latin; else, as on Cyrillic, Greek or Korean keyboards, that of the US keyboard. */
+/** Return the key's character if it is Latin, else (on Cyrillic, Greek or Korean keyboards) that of the US layout. */
 export function shortcutOf({ key, code, shiftKey }) {
   if (/^[ -~]$/.test(key)) return key.toLowerCase();
   if (/^Key[A-Z]$/.test(code)) return code.at(-1).toLowerCase();

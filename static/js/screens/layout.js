@@ -1,4 +1,4 @@
-/** Lays out the bars on the presenter's screen, in the room that the question and the totals leave. */
+/** Lays out the bars on the presenter's screen, between the question and the totals. */
 
 import { shorten } from "../text/shorten.js";
 import { formatNumber, shares, text } from "../text/texts.js";
@@ -11,7 +11,7 @@ export class Layout {
   #measured = { key: "", labels: [] };
   #arranged = { key: "", found: null };
 
-  /** onPart(words, longest): which choices are shown if not all have room, and the longest that this can get. */
+  /** onPart(words, longest): says which choices are shown if not all have room; `longest`: the longest such sentence. */
   constructor({ room, bars, list, onPart }) {
     Object.assign(this, { room, bars, list, onPart });
     this.context = document.createElement("canvas").getContext("2d");
@@ -36,7 +36,7 @@ export class Layout {
     this.onPart(only ? partText(tally, found.capacity, shown) : "", only ? longestPartText(labels.length) : "");
   }
 
-  /** Arrange the bars, only if the room or the labels have changed: tallies come ten times a second. */
+  /** Arrange the bars, only if the room or the labels have changed: tallies arrive ten times a second. */
   #arrange(labels, room) {
     const measured = this.#measure(labels, room.starred);
     const key = JSON.stringify([this.#measured.key, room]);
@@ -44,7 +44,7 @@ export class Layout {
     return this.#arranged.found;
   }
 
-  /** Shorten the labels that don't fit, so that they can still be told apart. */
+  /** Shorten the labels that don't fit, keeping them distinct. */
   #shorten(labels, found) {
     const long = labels.filter((_, index) => !found.fits[index]);
     if (!long.length) return labels;
@@ -64,7 +64,7 @@ export class Layout {
     return this.#measured.labels;
   }
 
-  /** The bounds for the font size come from the style sheet, in its own units: as the font sizes of two boxes. */
+  /** Read the box's size and the bounds of the font size, which the style sheet sets as the font sizes of two elements. */
   #box() {
     const { room, list } = this;
     return {
@@ -84,7 +84,7 @@ export class Layout {
   }
 }
 
-/** How many characters the longest share and the longest number of votes have. */
+/** Return the lengths of the longest share and the longest number of votes, in characters. */
 function figureLengths(tally, shown) {
   if (!shown) return { share: 0, votes: 0 };
   const longest = (format) => Math.max(...tally.choices.map((choice) => format(choice.votes).length));
@@ -93,14 +93,14 @@ function figureLengths(tally, shown) {
 
 const widthOf = ({ share, votes }) => (share + votes) * DIGIT + 1.6;
 
-/** The longest that partText() can get. Its lines take room from the choices: if they depended on how many choices are
- *  shown, the two would change each other for ever. */
+/** Return the longest text that partText() can return. Room for it is reserved: otherwise the number of shown choices
+ *  and the text's height would keep changing each other. */
 function longestPartText(total) {
   const all = ["firstOf", "levelOf", "leadingOf"].map((key) => text(key, { count: total, shown: total, total }));
   return all.reduce((one, other) => (other.length > one.length ? other : one));
 }
 
-/** Which choices are shown if not all are. */
+/** Say which choices are shown if not all are. */
 function partText(tally, capacity, shown) {
   const total = tally.choices.length;
   if (!shown || !tally.ballots) return text("firstOf", { count: capacity, total });

@@ -17,7 +17,7 @@ const main = $("main");
 const bars = new Bars($("bars"), $("bar"));
 const layout = new Layout({ room: $("room"), list: $("bars"), bars, onPart: drawPart });
 
-let hiding = null; // null until the presenter chooses: then what the audience may see decides
+let hiding = null; // null until the presenter chooses; until then isHiding() decides
 let tallyShown = null;
 
 const redraw = followPoll(draw, { counted: false });
@@ -31,11 +31,11 @@ new ResizeObserver(redraw).observe($("room"));
 layout.ready?.then(redraw);
 addEventListener("afterprint", redraw);
 keepAwake();
-// A proxy may ask the server under a name of its own, which no voter could open.
+// Behind a proxy the server may see an internal host name, which no voter could open.
 const { host } = main.dataset;
 $("inner").hidden = !host || new URL(`//${host}`, location.href).host === location.host;
 
-/** Staff get figures that the audience must not see yet: those are shown only when the presenter asks. */
+/** Tell whether to hide the figures. Those that only staff may see are shown when the presenter asks. */
 function isHiding(tally) {
   if (hiding !== null) return hiding;
   if (tally.results_visible === "always") return false;
@@ -77,7 +77,7 @@ function drawCounts(tally, viewers, shown) {
   drawCount("viewers", viewers, "watchingWord");
 }
 
-/** Draw a number and, small, what it counts. */
+/** Draw a number and its unit. */
 function drawCount(id, value, key) {
   const box = $(id);
   const node = box.querySelector("b");
@@ -87,7 +87,7 @@ function drawCount(id, value, key) {
   setText(box.querySelector("span"), text(key, { count: value }));
 }
 
-/** Draw which choices are shown, in the room that the longest such sentence takes. */
+/** Say which choices are shown, in room reserved for the longest such sentence. */
 function drawPart(words, longest) {
   setTextOrHide($("part"), words);
   setTextOrHide($("part-room"), longest);

@@ -1,4 +1,4 @@
-/** The receipt page: fills in the receipt of the ballot that this browser cast, if there is exactly one. */
+/** The receipt page: fills in the receipt of this browser's ballot, if there is exactly one. */
 
 import { readStored, storedKeys } from "../page/storage.js";
 import "../page/printed.js";
@@ -7,7 +7,7 @@ import "../page/theme.js";
 const form = document.getElementById("receipt-form");
 const field = document.getElementById("receipt");
 
-/** Read it from the outbox (vote/outbox.js). A device with several voters has a box for each. */
+/** Read the receipt from storage (vote/outbox.js), where each voter of this device has a key. */
 function storedReceipt(code) {
   const base = `landslide.ballot.${code}`;
   const receipts = [base, ...storedKeys(`${base}.`)].map((key) => readStored(key)?.mine?.receipt).filter(Boolean);

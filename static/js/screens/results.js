@@ -25,7 +25,7 @@ function draw(view) {
   const { tally, gone } = view;
   const waiting = tally.state === "draft" && !gone;
   const shown = Boolean(tally.visible) && !gone && !waiting;
-  // While the tally is fetched, that is said where the figures will be: a notice would move the page twice.
+  // The line for the figures says that the tally is being fetched: a notice would move the page twice.
   const fetching = tally.visible === undefined && !waiting && !gone;
   setUserText($("question"), tally.question, gone ? text("gone") : waiting ? text("notOpen") : "");
   setTextWithCountdown($("state"), gone ? "" : timesText(tally), countdownText(tally));
@@ -34,7 +34,7 @@ function draw(view) {
   setTextOrHide($("totals"), shown ? totalsText(tally) : "");
   setTextOrHide($("figures-note"), fetching ? hiddenText(tally) : shown ? noBallotsText(tally) || figuresNote(tally) : "");
   setTextOrHide($("quarantine"), shown ? quarantineText(tally) : "");
-  // The outcome's line is there before the outcome, so that nothing moves.
+  // The outcome's line is reserved, so that nothing moves when it appears.
   setTextOrHide($("outcome"), shown ? outcomeText(tally) : fetching && mayHaveWinner(tally) ? "\u00a0" : "");
   setTextOrHide($("why"), shown || waiting || gone || fetching ? "" : hiddenText(tally));
   setTextOrHide($("assurance"), gone ? "" : assuranceText(tally));

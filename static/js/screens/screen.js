@@ -1,4 +1,4 @@
-/** What the results page and the presenter's screen share: a tally that is followed live. */
+/** Live updates of the results page and the presenter's screen. */
 
 import { Connection } from "../live/connection.js";
 import { mergeState, mergeTally } from "../live/merge.js";
@@ -10,8 +10,8 @@ import { announcementText, isTicking, stateText } from "../text/sentences.js";
 
 const $ = (id) => document.getElementById(id);
 
-/** Follow the page's poll: draw({ tally, viewers, status, gone, since }), at most once a frame. `since`: when the
- *  connection was last live. Returns the function that asks for a draw. */
+/** Follow the page's poll: call draw({ tally, viewers, status, gone, since }) at most once per frame. `since`: when the
+ *  connection was last live. Return a function that schedules a draw. */
 export function followPoll(draw, { counted = true } = {}) {
   const { root } = $("main").dataset;
   const view = { tally: JSON.parse($("poll").textContent), viewers: null, status: "connecting", gone: false, since: null };

@@ -1,11 +1,11 @@
-/** Keeps the presenter's screen on, in browsers that can. */
+/** Keeps the presenter's screen on, where the browser supports it. */
 
 export function keepAwake() {
   if (!navigator.wakeLock) return;
   let lock = null;
   let requesting = false;
 
-  /** Take the lock again: a hidden page loses it. A device that is low on power refuses it. */
+  /** Request the lock again: a hidden page loses it. A device that is low on power refuses it. */
   async function request() {
     if (requesting || document.hidden || (lock && !lock.released)) return;
     requesting = true;

@@ -4,10 +4,9 @@
  *  and to show each on the right side of every majority in MAJORITIES. A share above 0 is never shown as 0 %, and one
  *  below 100 % never as 100 %. */
 
-/** A half, three fifths, two thirds, three quarters. */
 const MAJORITIES = [[1n, 2n], [3n, 5n], [2n, 3n], [3n, 4n]];
 
-/** The share of `votes` among `ballots`: { sign, percent }, where sign is "", "<" or ">". */
+/** Return the share of `votes` among `ballots`: { sign, percent }, where sign is "", "<" or ">". */
 export function rounded(votes, ballots, decimals) {
   const step = 10 ** -decimals;
   const [units, all] = [unitsOf(votes, ballots, decimals), allOf(decimals)];
@@ -16,14 +15,14 @@ export function rounded(votes, ballots, decimals) {
   return { sign: "", percent: Number(units) * step };
 }
 
-/** How many decimals the shares of these choices need, at least `least`. */
+/** Return how many decimals the shares of these choices need, at least `least`. */
 export function decimalsFor(votes, ballots, least = 0) {
   let decimals = least;
   while (ballots && !isFair(votes, ballots, decimals)) decimals += 1;
   return decimals;
 }
 
-/** Do the rounded shares add up to 100 %? Each is rounded by itself, so they may not. */
+/** Tell whether the rounded shares add up to 100 %. Each is rounded by itself, so they may not. */
 export function addsUp(votes, ballots, decimals) {
   if (!ballots) return true;
   const sum = votes.reduce((total, each) => total + unitsOf(each, ballots, decimals), 0n);
@@ -34,14 +33,14 @@ function isFair(votes, ballots, decimals) {
   return votes.every((each) => keepsMajorities(each, ballots, decimals)) && tellsFirstFromSecond(votes, ballots, decimals);
 }
 
-/** Is the rounded share on the same side of each majority as the exact one? */
+/** Tell whether the rounded share is on the same side of each majority as the exact share. */
 function keepsMajorities(votes, ballots, decimals) {
   const [units, all] = [unitsOf(votes, ballots, decimals), allOf(decimals)];
   return MAJORITIES.every(([part, whole]) => {
     const exact = BigInt(votes) * whole - BigInt(ballots) * part;
     const shown = units * whole - all * part;
     if (exact >= 0n !== shown >= 0n) return false;
-    // Exactly a half is no majority; the other majorities are reached by equality.
+    // A half must be exceeded; the other majorities need only be reached.
     return whole !== 2n || exact > 0n === shown > 0n;
   });
 }
@@ -54,7 +53,7 @@ function tellsFirstFromSecond(votes, ballots, decimals) {
   return one.sign !== other.sign || one.percent !== other.percent;
 }
 
-/** The share in units of the last decimal, rounded half up, in integers. */
+/** Return the share in units of the last decimal, rounded half up, as a BigInt. */
 function unitsOf(votes, ballots, decimals) {
   return (2n * BigInt(votes) * allOf(decimals) + BigInt(ballots)) / (2n * BigInt(ballots));
 }

@@ -1,28 +1,28 @@
-/** Sentences about a poll that every page says the same way. */
+/** Sentences about a poll, shared by all pages. */
 
 import { now } from "../live/server-clock.js";
 import { shorten } from "./shorten.js";
 import { countdown, formatList, formatNumber, isolated, isToday, pollTime, shares, text } from "./texts.js";
 
 const HOUR = 3600000;
-const MOST_LETTERS = 120; // of all labels in one sentence
-const LABEL_LETTERS = 40; // of each of several
+const MOST_LETTERS = 120; // for all labels in one sentence
+const LABEL_LETTERS = 40; // for each label, if there are several
 const MOST_QUARANTINED = 5; // choices of the second tally in a sentence; the table has all
 
 export const isOver = (tally) => ["closing", "closed", "published"].includes(tally.state);
 export const isFinal = (tally) => ["closed", "published"].includes(tally.state);
 export const allowsSeveral = (tally) => tally.max_selections > 1;
 
-/** Do the figures move in steps, so that ballots may be counted that they don't show yet? */
+/** Tell whether results are stepped: there may be counted ballots that the figures don't show yet. */
 const isStepped = (tally) => tally.release_step > 1 && ["open", "closing"].includes(tally.state);
 
-/** The time at which a draft opens or an open poll closes. */
+/** Return the time at which a draft opens or an open poll closes. */
 const nextTime = (tally) => ({ draft: tally.opens_at, open: tally.closes_at })[tally.state];
 
-/** Is there a countdown to draw every second? */
+/** Tell whether there is a countdown to draw every second. */
 export const isTicking = (tally) => Boolean(nextTime(tally)) && Date.parse(nextTime(tally)) - now() < 48 * HOUR;
 
-/** When a draft opens. */
+/** Say when a draft opens. */
 export function opensText(tally) {
   if (!tally.opens_at) return text("opensByItself");
   const wait = Date.parse(tally.opens_at) - now();
@@ -32,7 +32,7 @@ export function opensText(tally) {
     : text("opensIn", { time: countdown(wait) });
 }
 
-/** When an open poll closes: a countdown in the last hour, a time before; empty without a planned time. */
+/** Say when an open poll closes: a countdown in the last hour, a time before that; empty without a planned time. */
 export function closesText(tally) {
   if (tally.state !== "open" || !tally.closes_at) return "";
   const wait = Date.parse(tally.closes_at) - now();
@@ -41,7 +41,7 @@ export function closesText(tally) {
   return text(isToday(tally.closes_at, now()) ? "closesAt" : "closesOn", { time: pollTime(tally.closes_at, now()) });
 }
 
-/** That voting is over, since when, and whether the result is official. */
+/** Say that voting is over, since when, and whether the result is official. */
 export function closedText(tally) {
   if (tally.state === "closing") return text("closing");
   const at = tally.closed_at;
@@ -49,13 +49,13 @@ export function closedText(tally) {
   return [resultText(tally), text(key, { time: at && pollTime(at, now()) })].filter(Boolean).join(" · ");
 }
 
-/** When the poll opens, closes or closed. */
+/** Say when the poll opens, closes or closed. */
 export function timesText(tally) {
   if (tally.state === "draft") return opensText(tally);
   return isOver(tally) ? closedText(tally) : closesText(tally);
 }
 
-/** The countdown that timesText() may have in it. */
+/** Return the countdown in timesText(), if any. */
 export function countdownText(tally) {
   const wait = nextTime(tally) ? Date.parse(nextTime(tally)) - now() : 0;
   return wait > 0 ? countdown(wait) : "";
@@ -66,20 +66,20 @@ function resultText(tally) {
   return text(tally.state === "published" ? "officialResult" : "finalResult");
 }
 
-/** The poll's state after a change, for a screen reader. */
+/** Say the poll's new state, for a screen reader. */
 export function stateText(tally) {
   if (tally.state === "draft") return text("notOpen");
   return tally.state === "open" ? text("opened") : closedText(tally);
 }
 
-/** "120 ballots"; where several choices are allowed, voters and selections are two totals. */
+/** Say the total: "120 ballots", or voters and selections where several choices are allowed. */
 export function totalsText(tally) {
-  if (!tally.ballots && isStepped(tally)) return ""; // there may be some
+  if (!tally.ballots && isStepped(tally)) return ""; // some may be counted
   if (!allowsSeveral(tally)) return text("ballots", { count: tally.ballots });
   return `${text("voters", { count: tally.ballots })} · ${text("selections", { count: tally.selections })}`;
 }
 
-/** The second tally, of ballots in quarantine, and whether they would change the outcome; empty without any. */
+/** Say the second tally, of quarantined ballots, and whether they would change the outcome; empty without any. */
 export function quarantineText(tally) {
   const quarantined = tally.quarantined;
   if (!quarantined?.ballots) return "";
@@ -98,8 +98,7 @@ function ifReleasedText(tally, winners) {
   return text(winners.length > 1 ? "tieWithThem" : "winnerWithThem", { choices: labelsText(labelsOf(tally, winners)) });
 }
 
-/** What a reader must know about the figures: what shares are of, that they don't add up to 100 %, that ballots show in
- *  steps. */
+/** Explain the figures: what shares are of, that they don't add up to 100 %, that results are stepped. */
 export function figuresNote(tally, decimals = 0) {
   const isRounded = () => tally.visible && !shares(tally, decimals).addUp;
   const key = !tally.ballots ? "" : allowsSeveral(tally) ? "shareOfVoters" : isRounded() ? "sharesRounded" : "";
@@ -107,33 +106,33 @@ export function figuresNote(tally, decimals = 0) {
   return [key && text(key), steps].filter(Boolean).join(" ");
 }
 
-/** That no ballot is counted; empty if some are, or may be. */
+/** Say that no ballot is counted; empty if some are, or may be. */
 export function noBallotsText(tally) {
   if (tally.ballots || isStepped(tally)) return "";
   return text(isFinal(tally) ? "noBallotsCounted" : "noBallots");
 }
 
-/** Who won; empty until the result is final, and without a winner. */
+/** Say who won; empty until the result is final, and without a winner. */
 export function outcomeText(tally) {
   const winners = isFinal(tally) && tally.visible ? labelsOf(tally, tally.winners ?? []) : [];
   if (!winners.length) return "";
   return text(winners.length > 1 ? "tie" : "winner", { choices: labelsText(winners) });
 }
 
-/** Why no figures are shown. */
+/** Say why no figures are shown. */
 export function hiddenText(tally) {
   if (tally.visible === undefined) return text("loading");
   const keys = { after_vote: "hiddenAfterVote", after_close: "hiddenAfterClose", staff: "hiddenStaff" };
   return text(keys[tally.results_visible] ?? "loading");
 }
 
-/** Who may vote in this poll, and what counts as one voter. */
+/** Say who may vote in this poll, and what counts as one voter. */
 export function assuranceText(tally) {
   const keys = { browser: "assureBrowser", login: "assureLogin", invite: "assureInvite", client: "assureClient" };
   return tally.identity in keys ? text(keys[tally.identity]) : "";
 }
 
-/** Who leads or has won, in one sentence, for a screen reader. */
+/** Say who leads or has won, for a screen reader. */
 export function announcementText(tally) {
   if (!tally.visible || !tally.ballots) return "";
   const total = totalsText(tally);
@@ -144,7 +143,7 @@ export function announcementText(tally) {
   return text(leaders.length === 1 ? "announcement" : "announcementTie", values);
 }
 
-/** Labels in a sentence: as many as it has room for, and how many more there are. */
+/** List labels up to a total length, then how many more there are. */
 function labelsText(labels) {
   const short = labels.length === 1 ? labels : shorten(labels, LABEL_LETTERS);
   const kept = [];

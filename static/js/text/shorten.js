@@ -1,11 +1,11 @@
-/** Shortens labels so that they can still be told apart. Pure. */
+/** Shortens labels and keeps them distinct. Pure. */
 
 const segments = globalThis.Intl?.Segmenter ? new Intl.Segmenter() : null;
 
-/** Split into what readers see as letters: an emoji of several parts is one. */
+/** Split into what readers see as letters (grapheme clusters): an emoji of several parts is one. */
 const letters = (label) => (segments ? [...segments.segment(label)].map(({ segment }) => segment) : [...label]);
 
-/** Shorten each label to at most `longest` letters. Labels that begin alike keep the part in which they differ. */
+/** Shorten each label to at most `longest` letters. Labels with a common beginning keep the part in which they differ. */
 export function shorten(labels, longest) {
   const split = labels.map(letters);
   const cut = split.map((label) => cutAfter(label, longest));
@@ -14,7 +14,7 @@ export function shorten(labels, longest) {
     const alike = split.filter((other, there) => there !== at && cut[there] === cut[at]);
     return alike.length ? cutBefore(label, Math.max(...alike.map((other) => commonStart(label, other))), longest) : cut[at];
   });
-  // Still alike: number them by their places.
+  // Number labels that are still equal.
   return apart.map((words, at) => (isOnly(words, apart) ? words : `${at + 1}. ${cutAfter(split[at], longest - 4)}`));
 }
 
@@ -24,7 +24,7 @@ function cutAfter(label, longest) {
   return label.length <= longest ? label.join("") : `${label.slice(0, Math.max(1, longest - 1)).join("").trimEnd()}…`;
 }
 
-/** "Resolution on the budget, item 12: parks" → "Resolu…item 12: parks": a beginning, and from `at` on. */
+/** Keep a beginning and the part from `at`: "Resolution on the budget, item 12: parks" → "Resolu…item 12: parks". */
 function cutBefore(label, at, longest) {
   const rest = label.slice(wordStart(label, at));
   const kept = Math.max(Math.ceil(longest / 3), longest - rest.length) - 1;

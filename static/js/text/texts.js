@@ -4,7 +4,7 @@
 import { addsUp, decimalsFor, rounded } from "./percentages.js";
 
 const language = document.documentElement.lang || "en";
-// "en" alone would mean American times for everybody: take the reader's own region of the page's language.
+// "en" alone would mean American times for everybody, so use the reader's region of the page's language.
 const own = (navigator.languages || []).filter((tag) => tag.split("-")[0].toLowerCase() === language.split("-")[0]);
 const locale = [...own, language, "en"].find(isKnownTag);
 const texts = JSON.parse(document.getElementById("texts")?.textContent || "{}");
@@ -12,7 +12,7 @@ const rules = new Intl.PluralRules(locale);
 const whole = new Intl.NumberFormat(locale);
 const list = new Intl.ListFormat(locale, { type: "conjunction" });
 
-/** Some systems call their language "en-US@posix" or "en-US.UTF-8", for which Intl throws an exception. */
+/** Tell whether Intl accepts a language tag. It rejects some systems' "en-US@posix" or "en-US.UTF-8". */
 function isKnownTag(tag) {
   try {
     return Intl.getCanonicalLocales(tag).length > 0;
@@ -32,7 +32,7 @@ export function text(key, values = {}) {
 
 export const formatNumber = (value) => whole.format(value);
 
-/** The shares of a tally: of(votes) as text, near(value) while one moves there, addUp: do they make 100 %? */
+/** Format the shares of a tally: of(votes), near(value) during an animation, addUp: whether they make 100 %. */
 export function shares(tally, leastDecimals = 0) {
   const { ballots } = tally;
   const decimals = decimalsFor(votesOf(tally), ballots, leastDecimals);
@@ -49,24 +49,24 @@ export function shares(tally, leastDecimals = 0) {
 
 const votesOf = (tally) => tally.choices.map((choice) => choice.votes);
 
-/** Isolate what people wrote, so that it can't change the order of the sentence around it (UAX #9). ASCII never can. */
+/** Isolate users' text, so that it can't reorder the sentence around it (UAX #9). ASCII never does. */
 export const isolated = (words) => (/^[ -~]*$/.test(words) ? words : `\u2068${words}\u2069`);
 
 export const formatList = (labels) => list.format(labels.map(isolated));
 
 export const isToday = (time, now) => new Date(time).toDateString() === new Date(now).toDateString();
 
-/** A time of a poll, with its zone and as much of its date as differs from today's. */
+/** Format a poll's time with its zone, and with the date and year if they aren't today's. */
 export const pollTime = (time, now) => moment(time, now, { timeZoneName: "short" });
 
-/** A date and time in full, for paper. */
+/** Format a full date and time, for print. */
 export const dateAndTime = (time) => {
   const date = { day: "numeric", month: "long", year: "numeric" };
   const clock = { hour: "numeric", minute: "2-digit", timeZoneName: "short" };
   return new Intl.DateTimeFormat(locale, { ...date, ...clock }).format(new Date(time));
 };
 
-/** A time by the reader's own clock, without a zone. */
+/** Format a time without its zone. */
 export const clockTime = (time, now) => moment(time, now, {});
 
 function moment(time, now, zone) {
@@ -76,7 +76,7 @@ function moment(time, now, zone) {
   return new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit", ...date, ...zone }).format(then);
 }
 
-/** 3:05, 1:02:09 or "2 days". */
+/** Format a duration: "3:05", "1:02:09" or "2 days". */
 export function countdown(milliseconds) {
   const seconds = Math.max(0, Math.ceil(milliseconds / 1000));
   if (seconds >= 172800) return text("day", { count: Math.floor(seconds / 86400) });

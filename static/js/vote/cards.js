@@ -1,9 +1,9 @@
-/** The choices as cards: first a form, later, in the same place, the results. */
+/** The choices as cards: a form first, then the results in the same place. */
 
 import { choicesKey, drawResult, newChoiceRow } from "../page/choice-rows.js";
 import { shares } from "../text/texts.js";
 
-const LONG = 60; // characters; as in the template
+const LONG = 60; // characters, the same as in the template
 
 export class Cards {
   #locked = true;
@@ -15,7 +15,7 @@ export class Cards {
     this.#key = choicesKey(this.#cards().map(choiceOf));
     list.addEventListener("click", (event) => this.#locked && event.preventDefault());
     list.addEventListener("change", () => onSelect(this.selections));
-    // The browser scrolls to the small box of a card alone. A pressed card is in sight already.
+    // The browser would scroll only to the card's small input. A pressed card is already in view.
     list.addEventListener("focusin", ({ target }) => {
       if (target.matches(":focus-visible")) target.closest(".choice").scrollIntoView({ block: "nearest" });
     });
@@ -25,8 +25,8 @@ export class Cards {
     return this.#inputs().filter((input) => input.checked).map((input) => Number(input.value));
   }
 
-  /** selections: the numbers to mark; locked: nothing can be marked now; results: whether to draw them;
-   *  mine: the numbers in this voter's ballot that is in. */
+  /** selections: the numbers to mark; locked: whether marks can't be changed; results: whether to draw results;
+   *  mine: the numbers in this voter's accepted ballot. */
   draw(tally, { selections, locked, results, mine }) {
     this.#setChoices(tally);
     for (const input of this.#inputs()) {
@@ -51,7 +51,7 @@ export class Cards {
     (this.#inputs().find((input) => input.checked) ?? this.#inputs()[0])?.focus();
   }
 
-  /** Make new cards only for new choices: an update must not touch what is being filled in. */
+  /** Make new cards only for new choices: an update must not disturb a voter who is choosing. */
   #setChoices(tally) {
     const kind = tally.max_selections === 1 ? "radio" : "checkbox";
     this.list.setAttribute("role", kind === "radio" ? "radiogroup" : "group");
@@ -61,7 +61,7 @@ export class Cards {
     this.list.replaceChildren(...tally.choices.map((choice, index) => this.#make(choice, index, kind)));
   }
 
-  /** Locked inputs leave the tab order, but an input that has the focus keeps it until it is left. */
+  /** Disable locked inputs, but a focused one only when it loses the focus. */
   #lock(locked) {
     this.#locked = locked;
     this.list.classList.toggle("locked", locked);

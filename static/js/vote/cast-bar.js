@@ -1,4 +1,4 @@
-/** The bar at the bottom of the voter's page: what the button will do, then what came of it. */
+/** The bar at the bottom of the voter's page: the button and its outcome. */
 
 import { setText, setTextOrHide } from "../page/set-text.js";
 import { text } from "../text/texts.js";
@@ -7,7 +7,7 @@ import { isHeldBack, mineOf, phaseOf, problemOf } from "./state.js";
 
 const $ = (id) => document.getElementById(id);
 const BUTTONS = { choosing: "cast", preparing: "cast", changing: "castChange", sending: "casting", retrying: "sendNow" };
-const ROOM = 20; // rem that must stay free above the bar
+const ROOM = 20; // rem: with less room above the bar, it scrolls with the page
 
 export class CastBar {
   #receipt = $("receipt-code");
@@ -20,7 +20,7 @@ export class CastBar {
     addEventListener("resize", () => this.#place());
   }
 
-  /** With large text or in a low window the bar would cover what one reads or tabs to: then it scrolls with the page. */
+  /** Fix the bar to the bottom, except with large text or in a low window, where it would cover the page. */
   #place() {
     const height = $("cast").offsetHeight;
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
@@ -47,11 +47,11 @@ export class CastBar {
 
   #drawSubmit(state, phase) {
     const submit = $("submit");
-    // While the server asks the ballot to wait, a press would only add to the rush.
+    // While the server asks to wait, a press would only add load.
     submit.hidden = !(phase in BUTTONS) || isHeldBack(state);
     if (!submit.hidden) setText(submit, text(BUTTONS[phase]));
     const idle = state.outbox.sending || phase === "preparing";
-    // Not `disabled`: that would drop the focus. With a problem it only looks idle: a press says what is missing.
+    // `disabled` would drop the focus. With a problem the button only looks disabled: a press says what is missing.
     submit.setAttribute("aria-disabled", String(idle));
     submit.classList.toggle("waits", idle || (phase !== "retrying" && Boolean(problemOf(state))));
   }
@@ -61,7 +61,7 @@ export class CastBar {
     setTextOrHide($("second"), phase === "changing" ? text("keep") : offered ? text("change") : "");
   }
 
-  /** Move the focus only if the voter's own action hid what had it. */
+  /** Move the focus to the title if the focused element was hidden. */
   #keepFocus(focused) {
     if (!focused?.hidden || !$("cast").contains(focused)) return;
     if (!$("cast-title").hidden) $("cast-title").focus({ preventScroll: true });

@@ -1,10 +1,10 @@
-/** What the bar at the bottom of the voter's page says. Pure. */
+/** The texts of the bar at the bottom of the voter's page. Pure. */
 
 import { text } from "../text/texts.js";
 import { isHeldBack, mineOf, phaseOf, problemOf, receiptStatusOf, shownSelections } from "./state.js";
 import { barredKeys } from "./wording.js";
 
-/** → { title, words, more, tone } for a state; `now` by performance.now(). */
+/** Return { title, words, more, tone } for a state; `now` by performance.now(). */
 export function castTexts(state, now) {
   const { tally, voter, outbox, cutInvite, unreached } = state;
   const phase = phaseOf(state);
@@ -15,8 +15,7 @@ export function castTexts(state, now) {
     const { title, words } = barredKeys(voter, cutInvite);
     return { title: text(title), words: text(words, { count: cutInvite }), ...notice };
   }
-  const refused = notice?.tone === "bad";
-  if (phase === "over" && refused) return notice;
+  if (phase === "over" && notice?.tone === "bad") return notice;
   if (phase === "over" && !mineOf(state)) return { words: text("tooLate") };
   if (phase === "over") return ballotTexts(receiptStatusOf(state), { over: true, ...castWith(state) });
   if (phase === "voted") return { ...ballotTexts(receiptStatusOf(state), { over: false, ...castWith(state) }), ...notice };
@@ -24,7 +23,7 @@ export function castTexts(state, now) {
   if (phase === "preparing") return { words: text(unreached ? "preparingSlow" : "preparing") };
   const problem = problemOf(state);
   const count = shownSelections(state).length;
-  // How many may be chosen stands above the cards.
+  // The text above the cards says how many may be chosen.
   if (problem && !count) return { words: text("nothingChosen") };
   if (tally.max_selections === 1) return { words: text("ready") };
   const chosen = text("chosen", { count });
@@ -60,8 +59,8 @@ const STATUSES = {
 };
 const OVER = { counted: "ballotCounts", accepted: "ballotWaits" };
 
-/** { title, words, tone } for a ballot with this receipt status. `over`: voting has ended; `invited`: another device
- *  cast it with the same invite; `changed`: it was cast just now and replaced another one. */
+/** Return { title, words, tone } for a ballot with this receipt status. `over`: voting has ended; `invited`: another
+ *  device cast it with the same invite; `changed`: it was just cast and replaced another ballot. */
 export function ballotTexts(status, { over, invited, changed }) {
   const found = STATUSES[status];
   if (found) return { title: text(found.title), words: text(found.words), tone: found.tone };

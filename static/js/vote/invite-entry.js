@@ -1,4 +1,4 @@
-/** The field for an invite, for voters whose link lost its part after "#" on the way. */
+/** The field for an invite, for voters whose link has lost the part after "#". */
 
 import { readInvite } from "./invite.js";
 import { text } from "../text/texts.js";
@@ -9,7 +9,7 @@ export class InviteEntry {
   #error = document.getElementById("invite-error");
   #box = document.getElementById("invite-entry");
 
-  /** onInvite(token) for what may be an invite. */
+  /** onInvite(token): called with a token of an invite's form. */
   constructor({ code, onInvite }) {
     this.code = code;
     this.onInvite = onInvite;

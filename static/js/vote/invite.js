@@ -1,8 +1,7 @@
 /** The invite that the page was opened with.
  *
- *  It comes in the address's fragment, which no browser sends to a server, and is removed from the address bar at once:
- *  nobody who copies the address or looks over a shoulder may vote with it. It is stored for this poll, so that a
- *  reload has it. */
+ *  It is in the address's fragment, which browsers don't send to the server, and is removed from the address bar at once,
+ *  so that nobody can copy it from there. It is stored for this poll, so that it survives a reload. */
 
 import { readStored, store } from "../page/storage.js";
 
@@ -10,7 +9,7 @@ import { readStored, store } from "../page/storage.js";
 const FRAGMENT = /#i(?:=|%3d)([\w-]*)/i;
 const LENGTH = 32;
 
-/** Read what somebody pasted, an invite's link or its code alone: { token }, or { problem, … } with a text's key. Pure. */
+/** Read a pasted invite link or code: { token }, or { problem, … } with a text's key. Pure. */
 export function readInvite(pasted, code) {
   const words = cleaned(pasted);
   if (!words) return { problem: "inviteNone" };
@@ -22,7 +21,7 @@ export function readInvite(pasted, code) {
   return token.length === LENGTH ? { token } : { problem: "inviteLength", count: token.length };
 }
 
-/** Undo what mail programs do to a link: line breaks, quotes, wide letters, wrapping it in another link. */
+/** Undo what mail programs do to a link: line breaks, quotes, wide letters, wrapping it in a redirect. */
 function cleaned(pasted) {
   const words = pasted.normalize("NFKC").replace(/[\s\u200b-\u200f\u2060\ufeff<>"'“”]/g, "");
   const unwrapped = (link) => link.replace(/%([2-7][0-9a-f])/gi, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
@@ -32,7 +31,7 @@ function cleaned(pasted) {
 export class Invite {
   #offered = null; // from the address or the field, until the server has checked it
   #kept = null; // the last one that the server accepted
-  /** The length of the invite that was refused last, if it isn't an invite's length; else 0. */
+  /** The length of the last refused invite if it is not LENGTH, else 0. */
   cut = 0;
 
   constructor(code) {
@@ -43,7 +42,7 @@ export class Invite {
     this.takeFromAddress();
   }
 
-  /** The invite to send; null without one. */
+  /** The invite to send; null if there is none. */
   get token() {
     return this.#offered ?? this.#kept;
   }
@@ -63,7 +62,7 @@ export class Invite {
     this.#save();
   }
 
-  /** Take the server's verdict on the invite that was sent; true if there is an older one left to send. */
+  /** Process the server's verdict on the sent invite; return true if an older one remains to be sent. */
   settle(state) {
     if (state === null || this.token === null) return false;
     this.cut = state === "invalid" && this.token.length !== LENGTH ? this.token.length : 0;

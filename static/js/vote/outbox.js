@@ -1,15 +1,15 @@
-/** The outbox: a ballot is stored here before it is sent, and sent until the server has settled it.
+/** The outbox: stores a ballot before it is sent, and sends it until the server has accepted or refused it.
  *
- *  It keeps its ballot_id through retries, reloads and other windows, so that it counts once however often it arrives.
- *  `pending` is the ballot on its way; `mine` is the last accepted one, with its selections, which the server never
- *  tells. A device with several voters has a box for each, under a key of its own in localStorage. */
+ *  A ballot keeps its ballot_id through retries, reloads and other windows, so it counts once however often it arrives.
+ *  `pending` is the unsettled ballot; `mine` is the last accepted one, with its selections, which the server never
+ *  reveals. On a device with several voters each has an outbox under its own key in localStorage. */
 
 import { backoff, retryAfter } from "../live/backoff.js";
 import { timedFetch } from "../live/timed-fetch.js";
 import { readStored, store, storedKeys } from "../page/storage.js";
 import { readAnswer, UNREACHED } from "./answer.js";
 
-const TIMEOUT = 12000; // the server gives up a cast after 10 s
+const TIMEOUT = 12000; // the server's own limit for a cast is 10 s
 const ONLINE_SPREAD = 1500; // a hall's Wi-Fi comes back for everyone at once
 
 /** A random UUID. crypto.randomUUID exists only in secure contexts, and a hall may be on plain http. */
@@ -27,12 +27,12 @@ export class Outbox {
   #sending = false;
   #nextTry = 0; // by performance.now()
   #timer = 0;
-  #handled = new Set(); // refusals of the pending ballot that the page has already done something about
+  #handled = new Set(); // refusals of the pending ballot that were already handled
 
-  /** several: the device may have several voters, and which box to open is known from setVoter() on.
-   *  prover: makes proofs of work where the poll wants them. onChange() after anything changed;
-   *  onSettled({ kind, code, ballot }) once a ballot is accepted, refused, or was cast "elsewhere" (another window);
-   *  onVoterRefused() when the server doesn't accept this voter any more: then it waits for setVoter(). */
+  /** several: whether the device may have several voters; then the outbox opens with setVoter(). prover: computes proofs
+   *  of work. onChange() after each change; onSettled({ kind, code, ballot }) once a ballot is "accepted", "refused", or
+   *  was cast "elsewhere" (in another window); onVoterRefused() when the server no longer accepts this voter: the outbox
+   *  then waits for setVoter(). */
   constructor({ root, code, several, prover, onChange, onSettled, onVoterRefused }) {
     this.prover = prover;
     this.url = `${root}api/v1/polls/${code}/ballots/`;
@@ -56,7 +56,7 @@ export class Outbox {
   }
 
   cast({ round, selections, replaces }) {
-    this.#load(); // another window may have a ballot on its way: that one is settled first
+    this.#load(); // a ballot that another window is sending comes first
     if (!this.#pending) {
       const ballot = { ballot_id: uuid(), round, selections };
       this.#pending = { ...ballot, ...(replaces && { replaces }), attempts: 0, unknown: false };
@@ -66,7 +66,7 @@ export class Outbox {
     this.send();
   }
 
-  /** Take the voter endpoint's answer: it may know that a ballot of unknown outcome was accepted. */
+  /** Set the voter from the voter endpoint's answer, which may show that a ballot of unknown outcome was accepted. */
   setVoter(voter) {
     this.#openFor(voter);
     const { ballot_id, receipt, round } = voter;
@@ -80,12 +80,12 @@ export class Outbox {
     }
     this.#save();
     if (this.#pending && voter.eligible) this.#sendIn(Math.random() * 1000);
-    // The voter may not vote and has no accepted ballot, so this one will never be accepted.
+    // This voter may not vote, so the ballot will never be accepted.
     else if (this.#pending) this.#settle({ kind: "refused", code: "not_eligible" });
     this.onChange();
   }
 
-  /** Another voter's ballots stay in that voter's box: this voter must neither send nor see them. */
+  /** Open this voter's outbox: they must neither send nor see another voter's ballots. */
   #openFor({ identity, tag }) {
     const several = ["login", "invite"].includes(identity);
     const key = !several ? this.base : tag ? `${this.base}.${tag}` : null;
@@ -105,7 +105,7 @@ export class Outbox {
     const ballot = this.#pending;
     const answer = await this.#attempt(ballot);
     this.#sending = false;
-    // Another window or the voter endpoint has settled it meanwhile.
+    // Another window or the voter endpoint has settled it in the meantime.
     if (this.#pending?.ballot_id !== ballot.ballot_id) return this.onChange();
     if (answer.kind !== "not_eligible") this.#handled.delete("not_eligible");
     if (["voter_unknown", "not_eligible"].includes(answer.kind)) return this.#handleRefusal(answer.kind);
@@ -113,11 +113,11 @@ export class Outbox {
     else this.#settle(answer);
   }
 
-  /** Send the ballot again, once, after what made the server refuse the voter. An unknown voter has just got a cookie.
-   *  Passes end after an hour and accounts change, so one who isn't eligible asks the voter endpoint first. */
+  /** Handle a refusal of the voter and send the ballot once more. An unknown voter has just received a cookie. If the
+   *  voter isn't eligible, request the voter endpoint first: the pass may have expired, or the account changed. */
   #handleRefusal(refusal) {
     if (refusal === "not_eligible") this.#update(this.#pending, { sent: false });
-    // The second time: the browser drops the cookie or pass that it was given.
+    // A second refusal: the browser doesn't keep the cookie or pass.
     if (this.#handled.has(refusal)) return this.#settle({ kind: "refused", code: "no_cookies" });
     this.#handled.add(refusal);
     if (refusal === "voter_unknown") return this.send();
@@ -125,7 +125,7 @@ export class Outbox {
     this.onChange();
   }
 
-  /** Post the ballot; once more with a new proof of work if the server wants one: ours may have expired. */
+  /** Post the ballot. If the server requires a proof of work (ours may have expired), post it again with a new one. */
   async #attempt(ballot) {
     const answer = await this.#post(ballot, await this.prover.current());
     if (answer.kind !== "proof_required") return answer;
@@ -147,14 +147,14 @@ export class Outbox {
     return timedFetch(this.url, { method: "POST", headers, body, timeout: TIMEOUT }, read).catch(() => UNREACHED);
   }
 
-  /** Wait longer with each attempt, on top of what the server asks: everybody was turned away at the same time. */
+  /** Retry after the server's wait plus a backoff that spreads voters who were refused at the same time. */
   #retry({ busy, held, wait }) {
     const { attempts, unknown } = this.#pending;
     this.#update(this.#pending, { attempts: attempts + 1, unknown: unknown || !busy, busy, held, sent: false });
     this.#sendIn((wait ?? 0) + backoff(attempts));
   }
 
-  /** Store more about the pending ballot, unless it was settled meanwhile. */
+  /** Update the pending ballot, unless it was settled in the meantime. */
   #update(ballot, more) {
     if (this.#pending?.ballot_id !== ballot.ballot_id) return;
     this.#pending = { ...this.#pending, ...more };
@@ -184,7 +184,7 @@ export class Outbox {
     const [pendingBefore, mineBefore] = [this.#pending?.ballot_id, this.#mine?.ballot_id];
     this.#load();
     if (pendingBefore && !this.#pending) clearTimeout(this.#timer);
-    // The other window sends it. If that window is closed before it is done, this one does.
+    // The other window sends it. If that window is closed first, this one does.
     if (this.#pending && this.#pending.ballot_id !== pendingBefore) this.#sendIn(2 * TIMEOUT + backoff(5));
     if (this.#mine && this.#mine.ballot_id !== mineBefore) this.onSettled({ kind: "elsewhere", ballot: this.#mine });
     this.onChange();
@@ -196,7 +196,7 @@ export class Outbox {
     if (this.#pending?.sent) this.#pending = { ...this.#pending, unknown: true };
   }
 
-  /** On a shared device nobody's selections are left for the next person; ballots on their way are. */
+  /** Delete other voters' accepted ballots, whose selections the next person must not see. Keep unsent ballots. */
   #tidy(key) {
     for (const other of storedKeys(`${this.base}.`).filter((name) => name !== key)) {
       const pending = readStored(other)?.pending;
@@ -206,7 +206,7 @@ export class Outbox {
 
   #load() {
     const stored = this.isOpen ? readStored(this.key) : undefined;
-    if (stored === undefined) return; // without storage, the box lasts as long as the page
+    if (stored === undefined) return; // without storage, the outbox lasts as long as the page
     this.#pending = stored?.pending ?? null;
     this.#mine = stored?.mine ?? null;
   }

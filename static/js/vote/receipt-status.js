@@ -1,11 +1,11 @@
-/** Asks what became of the voter's ballot, by its receipt. */
+/** Requests the status of the voter's ballot by its receipt. */
 
 import { fetchReceiptStatus } from "./voter.js";
 
-const NEW_RECEIPT = 5000; // a receipt counts as new until then: the page's first tally arrives after it
-const NEW_SPREAD = 1000; // a page that was just opened asks within a second
-const HALL_SPREAD = 30000; // whatever happens to the poll reaches a whole hall at the same moment
-const RETRY = 30000; // while the ballot is still to be counted
+const NEW_RECEIPT = 5000; // a receipt is new for this time: the page's first tally arrives after it
+const NEW_SPREAD = 1000; // for a page that was just opened
+const HALL_SPREAD = 30000; // an event of the poll reaches all viewers in a hall at the same moment
+const RETRY = 30000; // while the ballot isn't counted yet
 const ATTEMPTS = 5;
 
 export class ReceiptStatus {
@@ -20,7 +20,7 @@ export class ReceiptStatus {
     this.onStatus = onStatus;
   }
 
-  /** Ask once for each receipt and occasion (what may have changed its status); don't ask for an empty one. */
+  /** Request the status once for each receipt and occasion (an event that may have changed it); an empty one is ignored. */
   follow(receipt, occasion) {
     if (receipt === this.#receipt && occasion === this.#occasion) return;
     if (receipt !== this.#receipt) this.#since = performance.now();

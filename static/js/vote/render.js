@@ -45,7 +45,7 @@ function ruleText(tally, phase) {
   return [text(rule.key, rule), closesText(tally)].filter(Boolean).join(" · ");
 }
 
-/** Who votes here, as far as it is known, and what counts as one voter. */
+/** Say who votes here, if known, and what counts as one voter. */
 function drawVoter({ tally, voter, gone }) {
   const known = voter?.identity === tally.identity ? voter : null;
   const account = known?.account ?? null;

@@ -1,6 +1,6 @@
-/** What a voter has marked and not cast yet, stored for this window alone, so that a reload doesn't lose it.
+/** The choices that a voter has marked but not cast, stored for this window so that they survive a reload.
  *
- *  An owner is { round, tag of the voter, replaces: the ballot_id that the selections would replace }. */
+ *  An owner is { round, tag: the voter's, replaces: the ballot_id that the selections would replace }. */
 
 import { readStored, store } from "../page/storage.js";
 
@@ -15,7 +15,7 @@ export class SavedSelection {
     store(this.key, selections.length ? { owner: ownerKey(owner), selections } : null, "sessionStorage");
   }
 
-  /** What this owner had marked; empty if nothing. */
+  /** Return the numbers that this owner had marked. */
   restore(owner) {
     const saved = readStored(this.key, "sessionStorage");
     return saved?.owner === ownerKey(owner) ? saved.selections : [];

@@ -1,7 +1,6 @@
-/** The state of the voter's page: what changes it, and what follows from it. Pure.
+/** The state of the voter's page: its events and what is derived from it. Pure.
  *
- *  vote.js dispatches an event for everything that happens, reduce() makes the next state of it, and render.js
- *  draws that. */
+ *  vote.js dispatches events, reduce() returns the next state, and render.js draws it. */
 
 import { mergeState, mergeTally } from "../live/merge.js";
 import { refusalKey, selectionProblem } from "./wording.js";
@@ -11,20 +10,20 @@ export function initialState(tally, outbox, selections = []) {
     tally,
     outbox, // Outbox.state
     voter: null, // the voter endpoint's answer
-    selections, // the numbers marked on the cards and not cast yet
-    edited: false, // the voter marked them, so a reload must keep them
-    notice: null, // { tone, key, values }: what came of the last attempt, until the voter acts again
-    receiptStatus: null, // { receipt, status }: the server's last word on a ballot
+    selections, // the numbers that are marked on the cards but not cast yet
+    edited: false, // the voter marked them, so they must survive a reload
+    notice: null, // { tone, key, values }: the outcome of the last attempt, until the voter acts again
+    receiptStatus: null, // { receipt, status }: the last known status of a ballot
     cutInvite: 0, // the length of a refused invite that is too short or too long
-    changing: false, // a ballot is in, and its voter is choosing again
-    justCast: false, // this page cast the ballot that is in
+    changing: false, // the voter has a ballot in the poll and is choosing again
+    justCast: false, // this page cast the voter's current ballot
     peeking: false, // results are shown to a voter who hasn't voted yet
     unreached: false, // the voter endpoint didn't answer at first
-    gone: false, // there is no such poll any more
+    gone: false, // the poll doesn't exist any more
   };
 }
 
-/** The state after an event: { type, … }, where `type` is one of the names below. */
+/** Return the state after an event: { type, … }, where `type` is a key of EVENTS. */
 export const reduce = (state, event) => EVENTS[event.type](state, event);
 
 const EVENTS = {
@@ -49,7 +48,7 @@ const EVENTS = {
     const problem = problemOf(state);
     return { ...state, notice: problem && noticeOf("warn", problem.key, problem) };
   },
-  /** "Change it" while the ballot is in, "Keep it" while it is being changed. */
+  /** The second button: "Change it" after voting, "Keep it" while changing. */
   secondPressed(state) {
     const changing = phaseOf(state) === "voted";
     return { ...unmarked(state, changing ? (mineOf(state).selections ?? []) : []), changing, notice: null };
@@ -72,7 +71,7 @@ function withTally(state, tally) {
 function withVoter(state, { voter, cutInvite }) {
   const notice = state.notice?.key === "inviteShown" ? null : state.notice;
   const next = { ...state, voter, cutInvite, notice };
-  // Another person at the same device must not see what the last one marked.
+  // Another voter on this device must not see the previous voter's marks.
   if (state.voter?.tag && state.voter.tag !== voter.tag) return { ...unmarked(next), changing: false, justCast: false };
   return voter.eligible || mineOf(state) ? next : unmarked(next);
 }
@@ -87,28 +86,28 @@ function withOutcome(state, { kind, code, ballot, outbox }) {
   return { ...next, notice, selections: ballot.selections, edited: true };
 }
 
-/** The voter's ballot in the round that is shown; null without one. Its selections are null if another device cast it. */
+/** Return the voter's ballot in the shown round, or null. Its selections are null if another device cast it. */
 export const mineOf = ({ outbox, tally }) => (outbox.mine?.round === tally.round ? outbox.mine : null);
 
-/** gone · waiting (not open yet) · preparing (the voter isn't known yet) · barred (may not vote) · choosing · changing ·
- *  sending · retrying · voted · over */
+/** Return the phase: gone · waiting (not open yet) · preparing (the voter isn't known yet) · barred (may not vote) ·
+ *  choosing · changing · sending · retrying · voted · over */
 export function phaseOf(state) {
   const { tally, voter, outbox, changing, gone } = state;
   if (gone) return "gone";
-  // A ballot on its way comes first, whatever became of the poll meanwhile: it has to be settled.
+  // A pending ballot has to be settled, whatever has happened to the poll.
   if (outbox.pending) return outbox.pending.attempts > 0 ? "retrying" : "sending";
   if (tally.state === "draft") return "waiting";
   if (tally.state !== "open") return "over";
   if (mineOf(state)) return changing ? "changing" : "voted";
-  // The voter endpoint was asked when the poll, as a draft, may have had other voters.
+  // The voter endpoint may have answered for a draft with another identity policy.
   if (voter?.identity !== tally.identity) return "preparing";
   return voter.eligible ? "choosing" : "barred";
 }
 
-/** Are the cards a form now? */
+/** Tell whether the cards are a form. */
 export const isFillingIn = (state) => ["preparing", "choosing", "changing"].includes(phaseOf(state));
 
-/** The numbers to show as marked. */
+/** Return the numbers to show as marked. */
 export function shownSelections(state) {
   if (state.outbox.pending) return state.outbox.pending.selections;
   return (isFillingIn(state) ? state.selections : mineOf(state)?.selections) ?? [];
@@ -118,32 +117,32 @@ export const problemOf = (state) => selectionProblem(state.tally, shownSelection
 
 export const wantsInvite = (state) => phaseOf(state) === "barred" && state.voter.needs === "invite";
 
-/** Does the server want this ballot to wait? Then no impatience shortens the wait. */
+/** Tell whether the server asked this ballot to wait: then the voter can't send it earlier. */
 export const isHeldBack = ({ outbox: { pending } }) => Boolean(pending?.attempts && pending.busy);
 
-/** Are results drawn on the cards? */
+/** Tell whether the cards show results. */
 export function showsResults(state) {
   const { tally, peeking, voter } = state;
   return Boolean(tally.visible) && (peeking || ["voted", "over"].includes(phaseOf(state)) || voter?.needs === "client");
 }
 
-/** Whose marks the selections are: they are restored for nobody else, and in no other round. */
+/** Return the owner of the marks: they are restored only for the same voter and round. */
 export const ownerOf = (state) => ({ round: state.tally.round, tag: state.voter?.tag, replaces: mineOf(state)?.ballot_id });
 
-/** May marks from before a reload be restored? */
+/** Tell whether marks from before a reload may be restored. */
 export function mayRestore(state) {
   const { tally, voter } = state;
   return tally.state === "open" && voter?.eligible !== false && (!mineOf(state) || tally.revote);
 }
 
-/** What may have changed the status of the voter's receipt; empty while the ballot is as good as counted. */
+/** Return a key that changes when the receipt's status may have changed; empty while a check is unnecessary. */
 export function receiptOccasion({ tally, justCast }) {
   const decisions = tally.quarantined?.reasons ?? 0;
   if (["closed", "published"].includes(tally.state)) return `${tally.state} ${decisions}`;
   return decisions || !justCast ? `open ${decisions}` : "";
 }
 
-/** The status of the receipt of the voter's ballot, as the API has it; null until the server has answered. */
+/** Return the API's status of the voter's receipt; null until the server has answered. */
 export function receiptStatusOf(state) {
   const found = state.receiptStatus;
   return found && found.receipt === mineOf(state)?.receipt ? found.status : null;

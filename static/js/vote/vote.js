@@ -1,7 +1,7 @@
 /** The voter's page: choose, cast, watch.
  *
- *  Everything that happens becomes an event (state.js), each event a new state, and render.js draws it. Here is what
- *  happens besides: requests, storage, announcements. */
+ *  Everything that happens is dispatched as an event (state.js), and render.js draws the new state. This file has the
+ *  side effects: requests, storage, announcements. */
 
 import { Connection } from "../live/connection.js";
 import { syncTime } from "../live/server-clock.js";
@@ -33,7 +33,7 @@ const announce = announcer($("announcer"));
 const outboxChanged = () => dispatch("outboxChanged", { outbox: outbox.state });
 
 const prover = new Prover({ challengeUrl: `${root}api/v1/polls/${code}/challenge/`, workerUrl: proofWorker, onChange: outboxChanged });
-// A device may have several voters: each has an outbox of their own, which opens when the voter is known.
+// A device may have several voters. Each has an outbox, which opens when the voter is known.
 const several = ["login", "invite"].includes(firstTally.identity);
 const outbox = new Outbox({ root, code, several, prover, onChange: outboxChanged, onSettled, onVoterRefused: identify });
 const invite = new Invite(code);
@@ -52,7 +52,7 @@ const live = new Connection({
 });
 
 let state = initialState(firstTally, outbox.state, cards.selections);
-let identification = null; // the request for the voter that is under way
+let identification = null; // the voter request in progress
 let renewal = 0;
 
 const renderNow = () => render(state, { cards, bar, entry, announce });
@@ -63,7 +63,7 @@ function dispatch(type, values = {}) {
   state = reduce(before, { type, ...values });
   const { tally, selections } = state;
   if (tally.state !== before.tally.state) announce(stateText(tally));
-  // An organiser may let others vote while a draft waits here. A hall must not ask all at once.
+  // The organiser has changed a draft's identity policy. The delay spreads a hall's requests.
   if (state.voter && tally.identity !== before.tally.identity) setTimeout(identify, Math.random() * 3000);
   if (selections !== before.selections) saved.save(ownerOf(state), state.edited ? selections : []);
   receiptStatus.follow(mineOf(state)?.receipt ?? null, receiptOccasion(state));
@@ -73,7 +73,7 @@ function dispatch(type, values = {}) {
 function onSettled(verdict) {
   dispatch("ballotSettled", { ...verdict, outbox: outbox.state });
   if (verdict.kind !== "refused") live.recheck();
-  // Another window or an earlier visit was first: ask which ballot counts. It is one voter's doing, so no rush.
+  // Another window or an earlier visit cast a ballot first: ask which one counts. Only this voter asks, so no delay.
   else if (["already_voted", "ballot_id_reused"].includes(verdict.code)) identify();
 }
 
@@ -97,7 +97,7 @@ function onSecond() {
 
 $("peek").addEventListener("click", () => dispatch("peekPressed"));
 
-/** Ask the server who votes here, one request at a time. */
+/** Ask the server who the voter is, one request at a time. */
 function identify() {
   identification ??= requestVoter().finally(() => (identification = null));
   return identification;
@@ -120,7 +120,7 @@ function onTrouble() {
 
 function onVoter(voter) {
   const { voter: before, unreached, outbox: { pending } } = state;
-  // A socket keeps the cookies that it was opened with; a voter who may see more now needs a new one.
+  // A socket keeps the cookies that it was opened with, so a voter who may now see more needs a new one.
   const stale = before === null ? unreached : voter.tag !== null || voter.tag !== before.tag;
   dispatch("voterFetched", { voter, cutInvite: invite.cut });
   if (voter.proof && (!voter.voted || voter.revote)) prover.begin(voter.proof);
@@ -134,7 +134,7 @@ function onVoter(voter) {
   restoreSelection();
 }
 
-/** Restore what was marked before a reload. What another voter marked, or in another round, is forgotten. */
+/** Restore the marks from before a reload. Those of another voter or round are deleted. */
 function restoreSelection() {
   if (state.outbox.pending || state.selections.length) return;
   const selections = mayRestore(state) ? saved.restore(ownerOf(state)) : [];
@@ -151,7 +151,7 @@ async function showInvite(token) {
 
 addEventListener("hashchange", () => invite.takeFromAddress() && identifyAgain());
 
-// All windows of a browser send the same pass, so each must know when another one has met another voter.
+// All windows of a browser share one pass: if another window changes the voter, identify the voter again.
 addEventListener("storage", ({ key }) => key === VOTER_KEY && readStored(key) !== state.voter?.tag && identify());
 
 setInterval(() => {

@@ -1,5 +1,5 @@
-/** Requests about the voter and their receipt. The voter endpoint sets the voter's cookies and says whether they may
- *  vote and whether they have voted. */
+/** Requests about the voter and their receipt. The voter endpoint sets the voter's cookies and says whether the voter
+ *  may vote and has voted. */
 
 import { backoff, retryAfter } from "../live/backoff.js";
 import { learnTime } from "../live/server-clock.js";
@@ -18,7 +18,7 @@ function request(url, headers = {}) {
   return timedFetch(url, { headers, timeout: TIMEOUT }, read).catch(() => ({ wait: null }));
 }
 
-/** Ask the voter endpoint until it answers: null if there is no such poll. onTrouble() after each failed attempt. */
+/** Request the voter endpoint until it answers; null if there is no such poll. onTrouble() after each failed attempt. */
 export async function fetchVoter({ root, code, invite, onTrouble }) {
   for (let attempt = 0; ; attempt += 1) {
     const token = invite.token;
@@ -35,7 +35,7 @@ export async function fetchVoter({ root, code, invite, onTrouble }) {
   }
 }
 
-/** The status of a receipt, "unknown" if the server doesn't know it; null if the server doesn't answer. */
+/** Return a receipt's status, "unknown" if the server doesn't know it, or null if the server doesn't answer. */
 export async function fetchReceiptStatus(root, receipt) {
   const { found, problem } = await request(`${root}api/v1/receipts/${receipt}/`);
   if (problem?.code === "receipt_not_found") return problem.reason ?? "unknown";

@@ -1,6 +1,6 @@
-/** Which text says it: keys of polls/pages/script_messages.py for what a voter is told. Pure. */
+/** Chooses what to tell a voter, as keys of polls/pages/script_messages.py. Pure. */
 
-/** { title, words } for a voter who may not vote. `cut`: the length of a refused invite that is too short or long. */
+/** Return { title, words } for a voter who may not vote. `cut`: the length of a refused invite that is too short or long. */
 export function barredKeys({ needs, invite }, cut = 0) {
   if (needs === "login") return { title: "needsLogin", words: "needsLoginText" };
   if (needs === "client") return { title: "needsClient", words: "needsClientText" };
@@ -10,7 +10,7 @@ export function barredKeys({ needs, invite }, cut = 0) {
   return { title: "needsInvite", words: "needsInviteText" };
 }
 
-/** Why `count` choices can't be cast: { key, … } with the text's values, or null if they can. */
+/** Return why `count` choices can't be cast: { key, … } with the text's values, or null if they can. */
 export function selectionProblem({ min_selections: min, max_selections: max }, count) {
   if (max === 1) return count ? null : { key: "chooseOne" };
   if (count > max) return { key: "takeAway", count: count - max };
@@ -18,7 +18,7 @@ export function selectionProblem({ min_selections: min, max_selections: max }, c
   return null;
 }
 
-/** How many may be chosen: { key, … } with the text's values. */
+/** Return how many may be chosen: { key, … } with the text's values. */
 export function selectionRule({ min, max, choices = Infinity }) {
   if (max === 1) return { key: "chooseOne" };
   if (min === max) return { key: "chooseExactly", count: max };
@@ -39,7 +39,7 @@ const REFUSALS = {
   no_cookies: "noCookies",
 };
 
-/** Why a ballot was refused, by the API's error code. `unknown`: an earlier attempt may have been accepted. */
+/** Return the key for the API's error code of a refusal. `unknown`: an earlier attempt may have been accepted. */
 export function refusalKey(code, state, unknown = false) {
   if (unknown && code === "round_changed") return "roundChangedUnsure";
   if (unknown && ["not_eligible", "no_cookies"].includes(code)) return "neverHeard";
