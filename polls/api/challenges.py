@@ -1,10 +1,9 @@
-"""The endpoint that hands out challenges for a proof of work."""
+"""The endpoint that makes challenges for a proof of work."""
 
 from typing import Any
 
 from django.http import HttpResponse
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -15,19 +14,12 @@ from polls.voters.poll_rules import get_rules
 
 from .endpoints import Endpoint
 from .problems import problem_response
-from .schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, SET_COOKIE, refusals, response_header
+from .schema import ANYBODY, CODE, COOKIE, NEGOTIATED, RETRY_AFTER, SET_COOKIE, refusals, response_header
 from .serializers import ChallengeDocument
-
-COOKIES = [
-    OpenApiParameter(
-        identity.COOKIE, OpenApiTypes.STR, OpenApiParameter.COOKIE, description="Who is voting."
-    ),
-    response_header("Set-Cookie", [401], SET_COOKIE),
-]
 
 
 class Challenge(Endpoint):
-    """Make a challenge for one voter. It isn't stored: the proof contains what is needed to check it."""
+    """Make a challenge for one voter. It isn't stored: a signature in the proof identifies it as ours."""
 
     authentication_classes: list[Any] = []
 
@@ -42,7 +34,7 @@ class Challenge(Endpoint):
             " `{algorithm, challenge, number, salt, signature}` as the ballot's `proof`."
         ),
         auth=ANYBODY,
-        parameters=[CODE, *COOKIES, RETRY_AFTER],
+        parameters=[CODE, COOKIE, response_header("Set-Cookie", [401], SET_COOKIE), RETRY_AFTER],
         responses={200: ChallengeDocument}
         | refusals(*NEGOTIATED, "malformed", "poll_not_found", "voter_unknown", "not_eligible"),
     )

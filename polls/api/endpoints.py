@@ -22,7 +22,7 @@ class Endpoint(APIView):
     """DRF's APIView with a fixed order of checks: method, Accept, key, scope, then the view's own."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        # Before the key: a wrong method is 405 for clients without a key too.
+        # Before authentication, so that a wrong method is 405 without a key too.
         if request.method not in self.allowed_methods:
             raise exceptions.MethodNotAllowed(str(request.method))
         if request.method == "OPTIONS":
@@ -34,7 +34,7 @@ class Endpoint(APIView):
         check_given_once(request)
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
-        """Answer with the Allow header alone; DRF's default would describe our classes."""
+        """Respond with the Allow header alone; DRF's default response would describe our classes."""
         return Response(status=204)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
@@ -43,14 +43,14 @@ class Endpoint(APIView):
         return done
 
     def checked(self, serializer: Serializer[Any], request: Request) -> dict[str, Any]:
-        """Validate the body with this serializer, and return its data."""
+        """Return the body's data, validated with this serializer."""
         serializer.initial_data = json_body(request)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
 
 class AnyAccept(BaseContentNegotiation):
-    """Ignore the Accept header: there is only one form of response, and a ballot isn't refused over it."""
+    """Ignore the Accept header, because a ballot must not be refused over it."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
         return parsers[0]
@@ -63,7 +63,7 @@ def check_given_once(request: Request) -> None:
     """Refuse a query parameter that is given twice; Django would use the last one."""
     twice = [name for name, values in request.query_params.lists() if len(values) > 1]
     if twice:
-        raise exceptions.ValidationError({name: [_("This parameter comes twice.")] for name in twice[:10]})
+        raise exceptions.ValidationError({name: [_("This parameter is given twice.")] for name in twice[:10]})
 
 
 #: Enough for 99 choices of 200 characters, each character written as a JSON escape.
@@ -71,7 +71,7 @@ BODY_MAX_BYTES = 256 * 1024
 
 
 def json_body(request: Request, limit: int = BODY_MAX_BYTES) -> dict[str, Any]:
-    """Parse the body as a JSON object. DRF's parser would miss a chunked body and read one without end."""
+    """Parse the body as a JSON object. DRF's parser would skip a chunked body, and has no size limit."""
     if request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType()
     body = raw_body(request, limit)

@@ -1,4 +1,4 @@
-"""Strict serializer fields: input that would have to be guessed at is refused."""
+"""Strict serializer fields, which refuse ambiguous input."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -60,7 +60,7 @@ class Flag(serializers.BooleanField):
 
 
 class Pick(serializers.ChoiceField):
-    """One of a few words; the error lists them."""
+    """A choice whose error message lists the valid values."""
 
     default_error_messages = {"invalid_choice": gettext_lazy('"{input}" is none of these: {choices}.')}
 
@@ -74,7 +74,7 @@ class Pick(serializers.ChoiceField):
 
 
 class Moment(serializers.DateTimeField):
-    """RFC 3339 with its zone, in and out, inside the window of `polls.text.timestamps`."""
+    """A time in RFC 3339 with its zone, within the bounds of `polls.text.timestamps`."""
 
     default_error_messages = {
         "invalid": gettext_lazy("This is not a time in RFC 3339, such as 2030-06-30T10:00:00Z."),
@@ -100,7 +100,7 @@ class Moment(serializers.DateTimeField):
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuse unknown fields: a misspelt one would otherwise be dropped silently."""
+    """Refuse unknown fields: DRF would silently drop a misspelt one."""
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):

@@ -26,7 +26,7 @@ def check_parameters(request: Request) -> None:
 
 
 class NonEmptyChoice(ChoiceField):
-    """Refuse the empty string, which forms take for "any"; leave the parameter out for that."""
+    """Refuse the empty string, which Django's form fields read as "any"."""
 
     def clean(self, value: Any) -> Any:
         if value == "":
@@ -55,7 +55,7 @@ class PollFilter(django_filters.FilterSet):
 
 
 class PollPages(CursorPagination):
-    """Newest first, by id: ids are unique and grow, so no page skips or repeats a poll."""
+    """Newest first. Ordered by id, which is unique and increasing, so no page skips or repeats a poll."""
 
     ordering = "-id"
     page_size = 50

@@ -69,7 +69,7 @@ def _translated(error: Exception) -> errors.LandslideError | None:
 
 
 def _first(detail: Any, path: str = "") -> str:
-    """The first message of a nested error, with the name of its field."""
+    """Return the first message of a nested error, with the name of its field."""
     if isinstance(detail, dict):
         name, inner = next(iter(detail.items()))
         return _first(inner, f"{path}.{name}" if path else str(name))
@@ -79,7 +79,7 @@ def _first(detail: Any, path: str = "") -> str:
 
 
 def problem_response(error: errors.LandslideError) -> JsonResponse:
-    """An error as a response outside DRF."""
+    """Return an error's response, for views outside DRF."""
     status, headers, document = errors.problem_details(error)
     content_type = headers.pop("Content-Type")
     return JsonResponse(document, status=status, headers=headers, content_type=content_type)
@@ -87,7 +87,7 @@ def problem_response(error: errors.LandslideError) -> JsonResponse:
 
 @csrf_exempt
 def unknown_address(request: HttpRequest, rest: str = "") -> HttpResponse:
-    """Catch-all under /api/. An address that only lacks its trailing slash is redirected, with its body."""
+    """Catch-all under /api/. An address without its trailing slash is redirected, keeping method and body."""
     if not request.path.endswith("/") and _resolves(f"{request.path}/"):
         target = request.get_full_path(force_append_slash=True)
         return HttpResponsePermanentRedirect(target, preserve_request=True)
@@ -101,8 +101,8 @@ def _resolves(path: str) -> bool:
         return False
 
 
-# Django's error handlers (config/urls.py), for requests that don't reach DRF. Their pages aren't cached: a
-# cache may keep a 404 as long as it likes, and a moment later the address may exist.
+# Django's error handlers (config/urls.py), for requests that don't reach DRF. Their pages aren't cached:
+# otherwise a cache could still serve a 404 when the address exists.
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -114,7 +114,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def _unknown_host(request: HttpRequest) -> HttpResponse:
-    """Name the setting to whoever sets up the server."""
+    """Tell the operator which setting to change."""
     host = request.META.get("HTTP_HOST", "")[:100]
     return render(request, "unknown_host.html", {"host": host}, status=400)
 

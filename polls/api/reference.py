@@ -69,7 +69,7 @@ ADVICE = {
 
 
 def codes() -> list[str]:
-    """Every code that a response may carry; other errors only occur on the command line."""
+    """Return every code that a response may have. Other errors only occur on the command line."""
     return sorted(ADVICE)
 
 

@@ -48,7 +48,7 @@ class StrictBody(OpenApiSerializerExtension):
 
 
 def refusals(*codes: str) -> dict[tuple[int, str], OpenApiResponse]:
-    """The responses of these error codes, grouped by status."""
+    """Return the responses for these error codes, grouped by status."""
     known = errors.errors_by_code()
     by_status: dict[int, list[str]] = defaultdict(list)
     for code in codes:

@@ -66,7 +66,7 @@ class PollFields(StrictSerializer):
         min_value=1,
         max_value=1000,
         required=False,
-        help_text="While the poll is open, its tally moves in steps of this many ballots. Default: 1.",
+        help_text="While the poll is open, its tally changes in steps of this many ballots. Default: 1.",
     )
     opens_at = Moment(
         required=False, allow_null=True, help_text="When it opens by itself; null: it is opened by hand."
@@ -79,7 +79,7 @@ class PollFields(StrictSerializer):
         max_value=1_000_000_000,
         required=False,
         allow_null=True,
-        help_text="About how many voters you expect; null: unknown. The poll takes more all the same.",
+        help_text="Roughly how many voters you expect; null: unknown. The poll accepts more.",
     )
 
 
@@ -97,7 +97,7 @@ class Code(serializers.RegexField):
 class NewPoll(PollFields):
     """Question and choices are needed; everything else has a default."""
 
-    code = Code(required=False, help_text="What people type to join; made up where left out.")
+    code = Code(required=False, help_text="What people type to join. Default: a random code.")
 
 
 class PollChoice(serializers.Serializer[Any]):
@@ -131,7 +131,7 @@ class PollDocument(serializers.Serializer[Any]):
     closes_at = Moment(allow_null=True)
     expected_turnout = serializers.IntegerField(allow_null=True)
     closed_at = Moment(
-        allow_null=True, help_text="When the last ballot could come in, by the vote log's clock."
+        allow_null=True, help_text="Until when ballots were accepted, by the vote log's clock."
     )
     published_at = Moment(allow_null=True)
     created_at = Moment()
@@ -179,11 +179,11 @@ NEEDS = [Identity.LOGIN.value, Identity.INVITE.value, Identity.CLIENT.value]
 INVITE_STATES = [eligibility.ACCEPTED, eligibility.INVALID, eligibility.REVOKED]
 BALLOT_STATES = ["accepted", "counted", "replaced", "quarantined", "rejected"]
 
-# --- ballots: what `polls.casting.request` takes and `ballot_box` answers; here for the schema ---
+# --- ballots, for the schema alone: `polls.casting.request` parses them and `ballot_box` answers ---
 
 
 class NewBallot(StrictSerializer):
-    """One voter's ballot, whole."""
+    """A voter's complete ballot."""
 
     selections = serializers.ListField(
         child=serializers.IntegerField(), max_length=99, help_text="The numbers of the selected choices."

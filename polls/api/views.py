@@ -26,7 +26,7 @@ SEARCH = OpenApiParameter(
     description="Part of the question or of the code; case and accents don't matter.",
 )
 READ = refusals(*NEGOTIATED, *KEY, "malformed")
-ONE = READ | refusals(*NEGOTIATED, *KEY, "malformed", "poll_not_found")
+ONE = refusals(*NEGOTIATED, *KEY, "malformed", "poll_not_found")
 STEP = refusals(*NEGOTIATED, *KEY, "malformed", "poll_not_found", "illegal_state")
 
 

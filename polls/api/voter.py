@@ -30,7 +30,7 @@ INVITE = OpenApiParameter(
 
 
 class Voter(Endpoint):
-    """The only request of the voter's page that depends on the voter. It sets the voter's cookies."""
+    """Answer the only request of the voter's page that depends on the voter, and set the voter's cookies."""
 
     authentication_classes: list[Any] = []
 
@@ -55,7 +55,7 @@ class Voter(Endpoint):
         voter = eligibility.check_eligibility(credentials, rules)
         ours = not _cross_site(request)
         known = identity.read_cookie(request.COOKIES.get(identity.COOKIE)) is not None
-        # Set also where the poll doesn't need it: ballots with this cookie can use the fast lanes.
+        # Also in polls that don't need it: ballots with this cookie can use the fast lanes.
         new = identity.new_cookie() if ours and not known else None
         ballot_id = ballot_box.current_ballot(rules, voter.key) if voter.key else None
         document = _document(rules, voter, ballot_id)
@@ -92,7 +92,7 @@ def _document(rules: PollRules, voter: Eligibility, ballot_id: bytes | None) -> 
 def _challenge(
     rules: PollRules, voter: Eligibility, new_cookie: str | None, ballot_id: bytes | None
 ) -> dict[str, Any] | None:
-    """The challenge, to be solved while the voter decides."""
+    """Return the challenge to solve while the voter decides; None if the poll requires no proof."""
     if voter.needs is not None or not rules.requires_proof:
         return None
     token = identity.read_cookie(new_cookie)
@@ -106,13 +106,13 @@ def _challenge(
 
 def _set_pass(response: Response, headers: list[str]) -> None:
     for index, header in enumerate(headers):
-        # Django stores one cookie per name, but writes whatever name the morsel has.
+        # Django keeps one cookie per key. The header has the morsel's own name, whatever the key.
         (morsel,) = SimpleCookie(header).values()
         response.cookies[f"{identity.PASS_COOKIE} {index}"] = morsel
 
 
 def _user(request: Request) -> Any:
-    """The user of Django's session. DRF has replaced `request.user`: the session is no API credential."""
+    """Return the user of Django's session. In DRF's `request.user` the session doesn't count."""
     known = settings.SESSION_COOKIE_NAME in request.COOKIES
     return get_user(request._request) if known else None
 
