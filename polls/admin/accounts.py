@@ -1,7 +1,7 @@
 """Accounts and groups in the admin.
 
-Only superusers grant permissions. Other account managers can't grant any, and can't change or delete an
-account, or set its password, if it has a permission that they lack.
+Only superusers grant permissions. Other account managers can't change or delete an account that has a
+permission that they lack, nor set its password.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ GRANTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 def may_manage(user: Any, account: User | None) -> bool:
-    """Whether this user may change the account, which must have no permission that they lack."""
+    """Whether this user may change the account: it must have no permission that the user lacks."""
     if user.is_superuser or account is None or account.pk == user.pk:
         return True
-    # From the tables: Django reports no permissions for inactive accounts.
+    # Read from the tables, because Django reports no permissions for inactive accounts.
     granted = Permission.objects.filter(Q(user=account) | Q(group__user=account))
     own = Permission.objects.filter(Q(user=user) | Q(group__user=user))
     return not account.is_superuser and not granted.exclude(pk__in=own).exists()

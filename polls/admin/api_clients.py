@@ -22,7 +22,7 @@ from polls.text.plain_text import isolated
 
 from .base import Admin
 
-admin.site.unregister(APIKey)  # ours is ApiClient, which knows scopes
+admin.site.unregister(APIKey)  # replaced by ApiClient, which has scopes
 
 
 def scope_choices() -> list[tuple[str, str]]:
@@ -98,7 +98,7 @@ class ApiClientAdmin(FoldedSearch, Admin):
     def has_delete_permission(self, request: HttpRequest, obj: ApiClient | None = None) -> bool:
         return False  # revoked keys stay listed: the audit log names them
 
-    # --- the key is shown once and stored nowhere, not even in a session message ---
+    # --- the key is shown once; it isn't stored, not even in a session message ---
 
     def save_model(self, request: HttpRequest, obj: ApiClient, form: Any, change: bool) -> None:
         if not change:

@@ -1,4 +1,4 @@
-"""The base of all our admin pages: times with their time zone, and inputs that don't truncate."""
+"""The base class of our admin pages, and a form field for times in the server's time zone."""
 
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminSplitDateTimeWidget
 
 
 class TimeWidget(UnfoldAdminSplitDateTimeWidget):
-    """Tell the page's script the server's time zone; it shows the time in the organiser's own."""
+    """Pass the server's time zone to the page's script, which also shows the time in the organiser's zone."""
 
     class Media:
         js = [Script("js/admin/times.js", type="module")]
@@ -32,8 +32,8 @@ class TimeWidget(UnfoldAdminSplitDateTimeWidget):
 class TimeField(forms.SplitDateTimeField):
     """A date and time in the server's time zone. An unchanged value is kept to the microsecond.
 
-    The form shows no fractions of a second, and doesn't say which of two equal hours is meant when the clocks
-    go back. So the stored value can't be restored from what an unchanged form sends.
+    The form has no fractions of a second, and can't tell the two equal hours apart when the clocks go back.
+    So the stored value can't be restored from an unchanged form.
     """
 
     widget = TimeWidget

@@ -1,7 +1,7 @@
 """A poll's choices as rows of text inputs, one per choice.
 
-Not an inline of model forms: `polls.drafts` assigns the numbers, and an inline fails on rows that someone
-else has removed in the meantime.
+This isn't an inline of model forms, because `polls.drafts` assigns the numbers, and an inline fails on rows
+that someone else has removed in the meantime.
 """
 
 from collections.abc import Sequence
@@ -45,12 +45,12 @@ class ChoiceRows(forms.Widget):
         return context
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        # The forms' renderer doesn't find templates of the project.
+        # Not with the forms' renderer, which doesn't find the project's templates.
         return render_to_string(self.template_name, self.get_context(name, value, attrs))
 
 
 class ChoicesField(forms.Field):
-    """Clean to the labels in order, without empty ones. `polls.drafts` checks whether they suit the poll."""
+    """The labels in order, without empty ones. `polls.drafts` checks whether they suit the poll."""
 
     widget = ChoiceRows
     line = LineField(required=False)

@@ -48,9 +48,9 @@ def _named(name: str, *fields: Any) -> Fieldset:
     return name, {"fields": fields}
 
 
-def _collapsed(name: str, now: str, *fields: str) -> Fieldset:
+def _collapsed(name: str, value: str, *fields: str) -> Fieldset:
     # No pairs of fields: Django opens a collapsed section only for errors in single fields.
-    return f"{name} · {now}" if now else name, {"fields": fields, "classes": ["collapse"]}
+    return f"{name} · {value}" if value else name, {"fields": fields, "classes": ["collapse"]}
 
 
 def _ballots(poll: Poll) -> str:

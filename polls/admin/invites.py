@@ -96,7 +96,7 @@ class InvitePages(Admin):
 
     @method_decorator(require_POST)
     def invite_count_view(self, request: HttpRequest, poll_id: int, batch_id: int) -> HttpResponse:
-        """Count used invites, on demand: it looks up each of them."""
+        """Count used invites. Only on demand, because it looks up each of them."""
         batch = self._batch(request, poll_id, batch_id)
         try:
             used = invites.count_used(batch)

@@ -1,4 +1,4 @@
-"""A form field for networks, one per line or pasted in any form."""
+"""A form field for networks, separated by white space, commas or semicolons."""
 
 import re
 from typing import Any
@@ -12,12 +12,12 @@ from polls.voters.networks import canonical_networks
 
 
 class NetworksField(forms.CharField):
-    """Clean to a list of networks in canonical form."""
+    """A list of networks in canonical form."""
 
     widget = UnfoldAdminTextareaWidget
 
     def __init__(self, **options: Any) -> None:
-        # No max_length: browsers would silently truncate what is pasted.
+        # No max_length, because browsers would silently truncate pasted text.
         super().__init__(required=False, validators=[MaxLengthValidator(10_000)], **options)
         self.widget.attrs |= {"rows": 3, "spellcheck": "false", "autocomplete": "off"}
 

@@ -27,9 +27,9 @@ from polls.text.plain_text import folded
 from .invites import InvitePages
 from .poll_form import FIELDS, PollForm
 
-#: What may be changed here once a poll has been opened. Proof of work has buttons (proof_of_work.py).
+#: Fields that the form can change once a poll has been opened. Proof of work has buttons (proof_of_work.py).
 ALWAYS_EDITABLE = tuple(name for name in drafts.ALWAYS_EDITABLE if name != "proof_of_work")
-#: Names of the buttons beside the form. They submit it, so that nothing typed is lost.
+#: Names of the buttons beside the form. They submit the form, so that no input is lost.
 BUTTON = "_step"
 PROOF_BUTTON = "_proof"
 COLOURS = {
@@ -112,7 +112,7 @@ class PollAdmin(InvitePages):
     def get_readonly_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
         if not self.is_frozen(request, obj):
             return []
-        # `labels` isn't shown then; naming it here takes it out of the form.
+        # `labels` isn't shown then; as a read-only field it isn't in the form.
         return [*(name for name in FIELDS if name not in ALWAYS_EDITABLE), "choice_list", "labels"]
 
     def get_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
@@ -142,7 +142,7 @@ class PollAdmin(InvitePages):
             self._report_saved(request)
 
     def _report_saved(self, request: HttpRequest) -> None:
-        """Say it if another button than Save was pressed; Save says it itself."""
+        """Report the save after a lifecycle or proof-of-work button. Django reports it after Save."""
         if BUTTON in request.POST or PROOF_BUTTON in request.POST:
             self.message_user(request, _("Your changes are saved."), messages.SUCCESS)
 
@@ -151,7 +151,7 @@ class PollAdmin(InvitePages):
         return super().log_change(request, obj, message) if message else None
 
     def response_post_save_add(self, request: HttpRequest, obj: Poll) -> HttpResponse:
-        """Go to the poll's page, which has its address and the button to open it."""
+        """Go to the poll's page, which has its links and the button to open it."""
         if self.has_view_or_change_permission(request, obj):
             return HttpResponseRedirect(_address(obj))
         return super().response_post_save_add(request, obj)
@@ -159,9 +159,9 @@ class PollAdmin(InvitePages):
     response_post_save_change = response_post_save_add
 
     def response_change(self, request: HttpRequest, obj: Poll) -> HttpResponse:
-        """After a lifecycle button, which has saved the form: the step's own page, which asks."""
+        """After saving by a lifecycle button, go to the page that confirms the step."""
         if (step := request.POST.get(BUTTON)) in lifecycle.STEPS:
-            return HttpResponseRedirect(_step_address(obj, step))
+            return HttpResponseRedirect(reverse("admin:polls_poll_step", args=[obj.pk, step]))
         if PROOF_BUTTON in request.POST:
             if said := proof_of_work.choose(request, obj):
                 self.message_user(request, said, messages.SUCCESS)
@@ -204,7 +204,7 @@ class PollAdmin(InvitePages):
     def delete_model(self, request: HttpRequest, obj: Poll) -> None:
         drafts.delete_poll(obj.pk, user_actor(request.user))
 
-    # --- running it ---
+    # --- lifecycle ---
 
     def get_urls(self) -> list[Any]:
         names = "|".join(lifecycle.STEPS)
@@ -216,7 +216,7 @@ class PollAdmin(InvitePages):
         ]
 
     def panel(self, request: HttpRequest, poll: Poll) -> dict[str, Any]:
-        """Context of the panel above the form, which changes while the poll runs."""
+        """Return the context of the panel above the form, which changes while the poll runs."""
         may = self.has_change_permission(request, poll)
         allowed = [transitions.BUTTONS[name] for name in lifecycle.next_steps(poll)] if may else []
         return {
@@ -273,7 +273,7 @@ class PollAdmin(InvitePages):
 
     def _take(self, request: HttpRequest, poll: Poll, step: str) -> None:
         if request.POST.get("seen") != _seen(poll):
-            # The confirmation was for another state or round.
+            # The user confirmed the step in another state or round.
             self.message_user(request, _not_now(poll), messages.ERROR)
             return
         try:
@@ -290,10 +290,6 @@ class PollAdmin(InvitePages):
 
 def _address(poll: Poll) -> str:
     return reverse("admin:polls_poll_change", args=[poll.pk])
-
-
-def _step_address(poll: Poll, step: str) -> str:
-    return reverse("admin:polls_poll_step", args=[poll.pk, step])
 
 
 def _opened_meanwhile() -> str:

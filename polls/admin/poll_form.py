@@ -36,7 +36,7 @@ FIELDS = [
     "proof_of_work",
     "release_step",
 ]
-#: Fields with another name in the API: its name, and ours.
+#: Fields with another name in the API: API name to form name.
 FORM_NAMES = {"choices": "labels"}
 LIMITS = ("min_selections", "max_selections")
 
@@ -137,7 +137,7 @@ class PollForm(forms.ModelForm):
             self._add_refusal(error)
 
     def _untouched_times(self) -> dict[str, datetime | None]:
-        """The unchanged times, as the form has them: without fractions of a second."""
+        """Return the unchanged times, as the form has them: without fractions of a second."""
         times = drafts.scheduled_times(self.instance)
         return {name: moment for name, moment in times.items() if name not in self.changed_data}
 
@@ -145,7 +145,7 @@ class PollForm(forms.ModelForm):
         """Add the refusal to the fields that it names, or else to the form."""
         errors = {FORM_NAMES.get(name, name): value for name, value in error.extra.get("errors", {}).items()}
         named = {
-            name: error.detail if isinstance(value, dict) else value  # by place in a list
+            name: error.detail if isinstance(value, dict) else value  # messages by index
             for name, value in errors.items()
             if name in self.fields
         }
@@ -153,6 +153,6 @@ class PollForm(forms.ModelForm):
             self.add_error(name, value)
 
     def draft_fields(self) -> dict[str, Any]:
-        """The fields, as `drafts.change_poll` takes them."""
+        """Return the keyword arguments for `drafts.change_poll`."""
         fields = {name: self.cleaned_data[name] for name in FIELDS if name in self.cleaned_data}
         return {"choices": self.cleaned_data["labels"], **fields}

@@ -14,7 +14,7 @@ from polls.voters import proof_policy
 
 
 def switch(poll: Poll) -> dict[str, Any] | None:
-    """The switch's context while a poll is open, otherwise None."""
+    """Return the switch's context while a poll is open, otherwise None."""
     if poll.state != State.OPEN:
         return None
     until = poll.proof_until

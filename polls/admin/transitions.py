@@ -15,7 +15,7 @@ from polls.models import Poll, State, Visibility
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A button. A dangerous one stands apart from the others."""
+    """A lifecycle step's button. `danger`: the page separates it from the others."""
 
     name: str
     label: Any
@@ -38,7 +38,7 @@ TRACK = (State.DRAFT, State.OPEN, State.CLOSED, State.PUBLISHED)
 
 
 def track(poll: Poll) -> list[dict[str, Any]]:
-    """The states of the lifecycle, each behind, here or ahead."""
+    """Return the states of the lifecycle, with their places relative to the poll's: behind, here or ahead."""
     here = TRACK.index(State.CLOSED if poll.state == State.CLOSING else State(poll.state))
     return [
         {
@@ -60,7 +60,7 @@ def title(step: str, poll: Poll) -> str:
 
 
 def consequences(step: str, poll: Poll) -> list[str]:
-    """What the step will do, as sentences."""
+    """Return sentences about what the step will do."""
     return {"open": _opening, "close": _closing, "publish": _publishing, "reset": _resetting}[step](poll)
 
 
@@ -71,9 +71,9 @@ def _opening(poll: Poll) -> list[str]:
         _VISIBILITY_TEXTS[Visibility(poll.results_visible)],
     ]
     if poll.opens_at and poll.opens_at > clock.utc_now():
-        lines.append(_("It was to open by itself on %(time)s.") % {"time": local_time(poll.opens_at)})
+        lines.append(_("It was scheduled to open on %(time)s.") % {"time": local_time(poll.opens_at)})
     if poll.closes_at:
-        lines.append(_("On %(time)s it closes by itself.") % {"time": local_time(poll.closes_at)})
+        lines.append(_("It closes by itself on %(time)s.") % {"time": local_time(poll.closes_at)})
     return [str(line) for line in lines]
 
 
@@ -150,7 +150,7 @@ _VISIBILITY_TEXTS = {
 
 
 def outcome(step: str, poll: Poll) -> str:
-    """The message once the step has been taken."""
+    """Return the message after the step."""
     if step == "publish" and poll.results_visible == Visibility.STAFF:
         return _("The result is published. It stays visible to staff only.")
     return {
@@ -162,7 +162,7 @@ def outcome(step: str, poll: Poll) -> str:
 
 
 def obstacle(poll: Poll) -> str:
-    """Why the draft can't be opened as it is; "" if it can."""
+    """Return why the draft can't be opened as it is; "" if it can."""
     if poll.state != State.DRAFT:
         return ""
     try:

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-#: Enough to keep a server busy; httpx's pool gets slower with each connection.
+#: Enough to keep a server busy. More would be slower, because of httpx's pool.
 CONNECTIONS = 24
 REQUEST_SECONDS = 15.0
 #: How long a voter retries before the outcome counts as unknown.
@@ -26,8 +26,8 @@ RETRY_SECONDS = 60.0
 #: How long requests under way may take after Ctrl-C.
 DRAIN_SECONDS = 5.0
 COUNT_SECONDS = 10.0
-#: Retryable refusals that say that this request wrote nothing. After any other retryable answer the ballot
-#: may have been accepted.
+#: Retryable refusals of a request that wrote nothing. After any other retryable answer the ballot may have
+#: been accepted.
 NOTHING_WRITTEN = (
     *("rate_limited", "overloaded", "unavailable"),
     *("log_inconsistent", "log_unsuitable", "secret_key_differs"),
@@ -138,7 +138,8 @@ class Audience:
         ) as self._http:
             report = self.report
             report.before = report.after = await self._fetch_tally()
-            self._check_open(report.before)
+            if (state := report.before["state"]) in CLOSED_BECAUSE:
+                raise CannotVote(f"Nobody can vote in {self._code}: {CLOSED_BECAUSE[state]}")
             self._preferences = Preferences(report.before, self._random)
             started = time.monotonic()
             async with asyncio.TaskGroup() as audience:
@@ -148,7 +149,6 @@ class Audience:
             return report
 
     async def _fetch_tally(self) -> dict[str, Any]:
-        """Fetch the public tally."""
         try:
             answer = await self._http.get(f"{self._api}tally/")
         except httpx.HTTPError as error:
@@ -168,10 +168,6 @@ class Audience:
                 f"What answers at {self._url} doesn't look like Landslide (status {answer.status_code})."
             ) from None
         return dict(tally)
-
-    def _check_open(self, tally: dict[str, Any]) -> None:
-        if tally["state"] in CLOSED_BECAUSE:
-            raise CannotVote(f"Nobody can vote in {self._code}: {CLOSED_BECAUSE[tally['state']]}")
 
     async def _arrive(self, audience: asyncio.TaskGroup, started: float) -> None:
         for n in range(self._voters):

@@ -1,4 +1,4 @@
-"""Input and output of commands: texts that people wrote never control the terminal or rich's markup."""
+"""Input and output of commands, safe against control characters and markup in texts that people wrote."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ def console(options: dict[str, Any]) -> Console:
 
 @contextmanager
 def progress_bar(screen: Console, label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar. Yield what advances it."""
+    """Show a progress bar, and yield a function that advances it by a number."""
     columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=screen) as progress:
         task = progress.add_task("", total=max(total, 1))

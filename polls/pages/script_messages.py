@@ -1,7 +1,7 @@
 """The texts of the pages' scripts, translated here and sent with the page.
 
-A text with a number in it is a function of that number, so that gettext picks the plural. `catalogue` calls
-it once per plural category, and the browser picks by `Intl.PluralRules`.
+A text with a number in it is a function of that number, so that gettext chooses the plural form. `catalogue`
+calls it once per plural category, and the browser chooses by `Intl.PluralRules`.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Texts = Mapping[str, Any]  # of lazy strings, and functions that return the stri
 #: A number in each CLDR plural category that falls into it in every language that has the category.
 REPRESENTATIVES = {"zero": 0, "one": 1, "two": 2, "few": 3, "many": 11, "other": 100}
 
-#: Who may vote and what counts as one voter, promising no more than the identity policy keeps.
+#: Who may vote and what counts as one voter. The texts promise no more than the identity policy enforces.
 ASSURANCE = {
     Identity.BROWSER: _("Anyone can vote: one ballot per browser."),
     Identity.LOGIN: _("Signed in: one ballot per account."),

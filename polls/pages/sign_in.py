@@ -1,7 +1,7 @@
 """Pages to sign in and out, for polls whose voters have accounts.
 
-Operators create accounts in the admin or through any of Django's authentication backends, such as single
-sign-on. These pages only use them.
+These pages create no accounts: operators do, in the admin or through one of Django's authentication backends,
+such as single sign-on.
 """
 
 from typing import Any

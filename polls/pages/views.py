@@ -1,8 +1,8 @@
 """The page to join by code, and the voter's page.
 
-These pages are the same for everybody, without cookies and tokens, so that a cache may answer for a whole
-hall. What depends on the voter comes from the voter endpoint, updates come over the socket, and a page's
-source never contains a tally.
+These pages are the same for everybody and have no cookies or tokens, so that a cache can serve a whole hall.
+The voter endpoint has everything that depends on the voter. Updates come over the socket, and a page's source
+never contains a tally.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from polls.pages.forms import JoinForm
 from polls.poll_document import poll_document
 
 #: A shared cache may serve a page for 5 s, and longer while it fetches a new one or while the server fails.
-#: That is safe: an old page catches up with the first message on its socket, and Vary names the language.
+#: That is safe: the first message on its socket updates an old page, and Vary names the language.
 CACHED = {"public": True, "max_age": 5, "stale_while_revalidate": 30, "stale_if_error": 300}
 
 
@@ -78,7 +78,7 @@ def join(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def mangled_invite(request: HttpRequest, code: str, invite: str) -> HttpResponse:
-    """Redirect an invite link whose # a mail program has encoded to the link with a fragment."""
+    """Redirect a link in which a mail program has encoded the # of the invite to the link with a fragment."""
     return _to_vote(canonical_code(code), invite) if canonical_code(code) else unknown_poll(request, code)
 
 

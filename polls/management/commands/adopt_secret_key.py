@@ -14,9 +14,9 @@ class Command(BaseCommand):
     help = (
         "Switch the database to this SECRET_KEY when the old one is lost. This invalidates all cookies, "
         "passes, invites, receipts and logins that the old key has signed. Open polls accept no ballots "
-        "until they are reset, because nobody can tell who has voted; polls that an earlier version "
-        "opened do, and browsers can vote in them again. If you still have the old key, add it to "
-        "SECRET_KEY_FALLBACKS instead: then nothing is lost."
+        "until they are reset, because nobody can tell who has voted. In open polls that an earlier version "
+        "opened, browsers can vote again. If you still have the old key, add it to SECRET_KEY_FALLBACKS "
+        "instead: then nothing is lost."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,10 +28,10 @@ class Command(BaseCommand):
             self.stdout.write("The database has this SECRET_KEY already. Nothing to do.")
             return
         stopped = secret_key.polls_with_lost_key()
-        again = Poll.objects.filter(state=State.OPEN).exclude(code__in=stopped)
-        codes = list(again.values_list("code", flat=True))
+        others = Poll.objects.filter(state=State.OPEN).exclude(code__in=stopped)
+        codes = list(others.values_list("code", flat=True))
         if stopped:
-            self.stdout.write(f"Open polls that accept no more ballots until a reset: {', '.join(stopped)}.")
+            self.stdout.write(f"Open polls that accept no ballots until a reset: {', '.join(stopped)}.")
         if codes:
             self.stdout.write(f"Open polls in which browsers can vote again: {', '.join(codes)}.")
         if not options["yes"]:

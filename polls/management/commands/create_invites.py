@@ -27,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("code", metavar="CODE", help="the poll's code")
         parser.add_argument("--count", type=int, required=True, help="how many, up to a million")
         parser.add_argument("--label", default="", help="who they are for, as the admin lists them")
-        parser.add_argument("--out", type=Path, help="the file to write; it must not be there yet")
+        parser.add_argument("--out", type=Path, help="the file to write, which must not exist")
         parser.add_argument(
             "--site",
             default=default_site(),
@@ -35,17 +35,12 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        count, label, out, site = (
-            options["count"],
-            clean_line(options["label"], "--label"),
-            options["out"],
-            options["site"],
-        )
+        count, label, out = options["count"], clean_line(options["label"], "--label"), options["out"]
         if not 1 <= count <= invites.MAX_COUNT:
             raise CommandError(f"--count takes 1 to {invites.MAX_COUNT}.")
         if len(label) > LABEL_LENGTH:
             raise CommandError(f"The label takes at most {LABEL_LENGTH} characters.")
-        parts = urlsplit(site)
+        parts = urlsplit(options["site"])
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
             raise CommandError("--site takes a scheme and a host, such as https://vote.example.org.")
         poll = find_poll(options["code"])
@@ -72,7 +67,5 @@ def default_site() -> str:
     """Return scheme and host of this server according to the settings."""
     if settings.PUBLIC_URL:
         return str(settings.PUBLIC_URL)
-    scheme = "https" if settings.HTTPS else "http"
-    hosts = [host for host in settings.ALLOWED_HOSTS if not host.startswith((".", "*"))]
-    host = hosts[0] if hosts else "localhost"
-    return f"{scheme}://{host}" + ("" if settings.HTTPS else f":{settings.PORT}")
+    host = next((name for name in settings.ALLOWED_HOSTS if not name.startswith((".", "*"))), "localhost")
+    return f"https://{host}" if settings.HTTPS else f"http://{host}:{settings.PORT}"

@@ -30,11 +30,9 @@ ALL_ADDRESSES = ("", "0.0.0.0", "::", "[::]")
 
 def own_address() -> str:
     host = "127.0.0.1" if settings.HOST in ALL_ADDRESSES else settings.HOST
-    return (
-        f"http://[{host}]:{settings.PORT}"
-        if ":" in host and host[0] != "["
-        else f"http://{host}:{settings.PORT}"
-    )
+    if ":" in host and host[0] != "[":
+        host = f"[{host}]"
+    return f"http://{host}:{settings.PORT}"
 
 
 class Command(BaseCommand):

@@ -1,4 +1,4 @@
-"""`manage.py reset_two_factor USER`: for an account whose owner lost phone and recovery codes."""
+"""`manage.py reset_two_factor USER`: delete the second factor of somebody who lost it."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from polls import two_factor
 class Command(BaseCommand):
     help = (
         "Delete the second factor of an account. Its password alone is then enough to log in or, where a "
-        "second factor is required, to set up a new one: make sure who is asking. The audit log records it."
+        "second factor is required, to set up a new one: verify who is asking. The audit log records it."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
