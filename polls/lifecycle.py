@@ -81,7 +81,8 @@ def finish_closing(poll_id: int, round_number: int, closed_at: int, result: dict
     poll.state = State.CLOSED
     poll.closed_at = datetime.fromtimestamp(closed_at / 1000, UTC)
     poll.revision += 1
-    poll.save(update_fields=["state", "closed_at", "revision"])
+    poll.gates_set = True  # they left the markers that were counted
+    poll.save(update_fields=["state", "closed_at", "revision", "gates_set"])
     Round.objects.filter(poll=poll, number=round_number).update(closed_at=poll.closed_at, result=result)
     transaction.on_commit(lambda: _send_poll_changed(poll_id))
 
@@ -262,8 +263,8 @@ def _set_gates(poll: Poll) -> None:
         logger.exception("gates_not_set", extra={"poll": poll.pk})
         return
     # If a newer step was committed meanwhile, it sets its own gates.
-    if Poll.objects.filter(pk=poll.pk, revision=poll.revision).update(gates_set=True):
-        poll.gates_set = True
+    Poll.objects.filter(pk=poll.pk, revision=poll.revision).update(gates_set=True)
+    poll.gates_set = True
 
 
 def bump_revision(poll_id: int) -> None:

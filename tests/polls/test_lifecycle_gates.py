@@ -9,7 +9,7 @@ from django.db import transaction
 from analytics import tasks
 from polls import lifecycle, votelog
 from polls.models import Poll, Round, State
-from polls.signals import poll_changed
+from polls.signals import ballots_appended, poll_changed
 from tests.factories import check_books, count, make_poll, new_ballot, open_poll
 from tests.polls.steps import again, codes
 
@@ -122,3 +122,14 @@ def test_a_step_can_not_be_part_of_a_larger_transaction() -> None:
     with pytest.raises(RuntimeError, match="durable"), transaction.atomic():
         lifecycle.open_poll(poll.pk)
     assert again(poll).state == State.DRAFT
+
+
+def test_a_worker_that_counts_the_last_ballots_at_once_leaves_no_gate_missing() -> None:
+    """As in embedded mode: the poll is closed before `close_poll` has noted that its gates are shut."""
+    poll = open_poll()
+    ballots_appended.connect(count_at_once := lambda **_: count())
+    try:
+        assert lifecycle.close_poll(poll.pk).gates_set  # else the admin says that the vote log doesn't answer
+    finally:
+        ballots_appended.disconnect(count_at_once)
+    assert (again(poll).state, again(poll).gates_set) == (State.CLOSED, True)
