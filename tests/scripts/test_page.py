@@ -52,3 +52,20 @@ FLAPPING = """({ showStatus }) => {
 def test_a_flapping_network_is_said_at_most_once_in_ten_seconds(run: Run) -> None:
     heard = run("page/connection-status.js", FLAPPING)
     assert 1 <= len(heard) <= 5
+
+
+LOST = """async (_, lost) => {
+    document.body.innerHTML = `<div id="overview" data-url="/no-json"><p data-alarms></p></div>`;
+    document.getElementById("overview").dataset.lost = lost;
+    const alarms = document.querySelector("[data-alarms]");
+    const observe = (resolve) => new MutationObserver(resolve).observe(alarms, { childList: true });
+    const drawn = new Promise(observe);
+    await import("/js/admin/overview.js");
+    await drawn;
+    return [...alarms.children].map((line) => [line.className, line.textContent]);
+}"""
+
+
+def test_the_overview_says_that_its_figures_are_old(run: Run) -> None:
+    lost = "We can't reach the server."
+    assert run("page/set-text.js", LOST, lost) == [["ls-bad", lost]]

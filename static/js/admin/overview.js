@@ -21,7 +21,7 @@ async function refresh() {
     if (!response.ok) throw new Error(response.status);
     draw(await response.json());
   } catch {
-    drawAlarms([box.dataset.lost]);
+    drawAlarms([["ls-bad", box.dataset.lost]]);
   } finally {
     refreshing = false;
   }
