@@ -1,4 +1,4 @@
-"""The texts of the pages' scripts, translated here and sent with the page.
+"""The texts of the pages' scripts, translated on the server and sent with the page.
 
 A text with a number in it is a function of that number, so that gettext chooses the plural form. `catalogue`
 calls it once per plural category, and the browser chooses by `Intl.PluralRules`.
@@ -14,7 +14,7 @@ from polls.models import Identity
 
 Texts = Mapping[str, Any]  # of lazy strings, and functions that return the string for a number
 
-#: A number in each CLDR plural category that falls into it in every language that has the category.
+#: A number for each CLDR plural category; it belongs to that category in every language that has it.
 REPRESENTATIVES = {"zero": 0, "one": 1, "two": 2, "few": 3, "many": 11, "other": 100}
 
 #: Who may vote and what counts as one voter. The texts promise no more than the identity policy enforces.
@@ -194,7 +194,7 @@ VOTE: Texts = {
     "needsClient": _("Voting happens in another app"),
     "needsClientText": _("You can follow the poll here."),
     "keptForYou": _(
-        "Your ballot is kept on this device. It will be sent once you are back as the same voter."
+        "Your ballot is kept on this device. It will be sent once you sign in or open your invite again."
     ),
     "foreignOrigin": _(
         "Ballots can't be cast from this address. Ask the organiser for the address of the poll."

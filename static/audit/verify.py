@@ -3,12 +3,12 @@
 
     python3 verify.py bundle.zip --key FINGERPRINT [--receipt RECEIPT]
 
-It shares no code with the server. It checks the signature (Ed25519, RFC 8032), that the lists are the signed
-ones and fit together, and counts the ballots again. It is safe to run on a bundle from anybody: it checks
-sizes before it unpacks anything, and escapes control characters in what it prints.
+It shares no code with the server. It checks the signature (Ed25519, RFC 8032) and that the lists are the
+signed ones and agree with each other, and counts the ballots again. It is safe to run on a bundle from
+anybody: it checks sizes before it unpacks anything, and escapes control characters in its output.
 
-FINGERPRINT is the organiser's, from a source that you trust more than the source of the bundle. Without it
-anybody could have signed the bundle, and the verdict is "consistent", not "genuine".
+FINGERPRINT is that of the organiser's key, from a source that you trust more than the source of the bundle.
+Without it the verdict is "consistent", not "genuine": anybody could have signed the bundle.
 
 Exit codes: 0 genuine; 1 something is wrong; 2 bad arguments; 3 consistent, but you didn't say whose key it
 must be; 4 genuine or consistent, but the receipt is not in the bundle.
@@ -30,12 +30,12 @@ DOCUMENTS = ("README.txt", "tally.json", "quarantines.json")
 RECEIPT = re.compile(rb"[A-Za-z0-9_-]{72}\n")
 SELECTION = re.compile(rb"[1-9][0-9]?( [1-9][0-9]?)*\n")
 MAX_LINE_BYTES = 1 << 20
-#: The first three bound what is read before the signature has been checked.
+#: Limits on what is read before the signature has been checked.
 MAX_DIRECTORY_BYTES, MAX_MANIFEST_BYTES, MAX_SIGNATURE_BYTES = 1 << 20, 1 << 20, 1 << 10
 MAX_DOCUMENT_BYTES = 16 << 20
-#: In a JSON document: a short text may expand to many objects in memory.
+#: The number of values in a JSON document, since a short text may expand to many objects in memory.
 MAX_VALUES = 500_000
-#: Of a number in a document, and of characters printed of one text.
+#: The most digits of a number in a document, and the most characters printed of one text.
 MAX_DIGITS, MAX_PRINTED = 15, 2000
 
 
@@ -130,7 +130,7 @@ METHODS = {
 
 
 class BoundedReader:
-    """A file of which one `read` returns a bounded number of bytes, whatever the zip directory claims."""
+    """A file whose `read` returns a bounded number of bytes, whatever the zip directory claims."""
 
     def __init__(self, file):
         self.seek, self.tell, self.seekable, self.close = file.seek, file.tell, file.seekable, file.close
@@ -157,7 +157,7 @@ def parse_json(text, what):
         return int(digits) if len(digits) <= MAX_DIGITS else refuse_number(digits)
 
     def refuse_number(number):
-        raise BundleError(f"{what} holds the number {number[:MAX_DIGITS]}, which is none of ours.")
+        raise BundleError(f"{what} holds the number {number[:MAX_DIGITS]}, which is too long or not whole.")
 
     if sum(map(text.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise BundleError(f"{what} holds too many values.")
@@ -210,7 +210,7 @@ def check_directory(bundle):
     for info in bundle.infolist():
         # Other compression methods unpack a piece of any size at once.
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
-            raise BundleError(f"{info.filename} is encrypted, or compressed in a way that no bundle is.")
+            raise BundleError(f"{info.filename} is encrypted or compressed in a way that bundles don't use.")
 
 
 def read_manifest(bundle, key):
@@ -307,11 +307,11 @@ def check_shape(value, shape, where):
                 raise BundleError(f"{where} lacks {name}.")
     elif isinstance(shape, list):
         if not isinstance(value, list):
-            raise BundleError(f"{where} is no list.")
+            raise BundleError(f"{where} is not a list.")
         for number, each in enumerate(value, 1):
             check_shape(each, shape[0], f"{where}, {number}")
     elif not shape(value):
-        raise BundleError(f"{where} is not what belongs there.")
+        raise BundleError(f"{where} has an invalid value.")
 
 
 def read_receipts(bundle, name, manifest):
@@ -319,7 +319,7 @@ def read_receipts(bundle, name, manifest):
     before = b""
     for number, line in enumerate(read_lines(bundle, name, manifest["files"][name]), 1):
         if not RECEIPT.fullmatch(line):
-            raise BundleError(f"{name}, line {number}: that is no receipt.")
+            raise BundleError(f"{name}, line {number}: this is not a receipt.")
         if line <= before:
             raise BundleError(f"{name}, line {number}: the receipt is there twice, or out of order.")
         before = line
@@ -365,7 +365,7 @@ def count_ballots(bundle, name, manifest):
 
 def parse_marks(line, where, check, rules):
     if not SELECTION.fullmatch(line):
-        raise BundleError(f"{where}: that is no ballot.")
+        raise BundleError(f"{where}: this is not a ballot.")
     marks = [int(mark) for mark in line.split()]
     wrong = check(marks, *rules)
     if wrong:
@@ -410,7 +410,7 @@ def check_counts(bundle, manifest):
 def check_totals(manifest, ballots, votes, part):
     least, most = manifest["rules"]["least"], manifest["rules"]["most"]
     if not least * ballots <= sum(votes.values()) <= most * ballots or max(votes.values()) > ballots:
-        raise BundleError(f"{part}ballots.csv has marks that so many ballots can't make.")
+        raise BundleError(f"{part}ballots.csv has too many or too few marks for {ballots} ballots.")
 
 
 def check_documents(bundle, manifest, tally):
@@ -421,11 +421,11 @@ def check_documents(bundle, manifest, tally):
             read[name] = parse_json(text, name)
     # Compare as text: in Python, 1 equals True.
     if json.dumps(read["tally.json"], sort_keys=True) != json.dumps(tally, sort_keys=True):
-        raise BundleError("The tally is not what the ballots come to.")
+        raise BundleError("The tally is not the sum of the ballots.")
     check_shape(read["quarantines.json"], QUARANTINES_SHAPE, "quarantines.json")
     quarantined = sum(quarantine["ballots"] for quarantine in read["quarantines.json"])
     if quarantined != manifest["counts"]["quarantined"]:
-        raise BundleError("The quarantines don't account for the ballots that are counted apart.")
+        raise BundleError("The quarantine decisions don't account for the quarantined ballots.")
     return read["quarantines.json"]
 
 
@@ -442,9 +442,9 @@ def find_receipt(bundle, receipt):
 # --- printing ---
 
 NOT_LISTED = {
-    "withheld": "in quarantine, too few to be listed without telling what each marks",
+    "withheld": "in quarantine, too few to be listed without revealing their marks",
     "rejected": "rejected for good",
-    "waiting": "set aside, not settled",
+    "waiting": "waiting for a decision",
 }
 
 
@@ -454,9 +454,9 @@ def say(text=""):
 
 
 def printable(text):
-    """Escape whatever could make a terminal show something else, such as \\x1b.
+    """Escape characters that control a terminal, such as \\x1b.
 
-    All kinds of spaces stay, and the joiners that some scripts need (ZWNJ, ZWJ).
+    Spaces stay, and so do the joiners that some scripts need (ZWNJ, ZWJ).
     """
     return "".join(map(printable_letter, str(text)))
 
@@ -493,7 +493,7 @@ def print_tally(manifest, tally, quarantines):
         "The manifest is signed, and the files are the ones that were signed.",
         "No receipt is listed twice"
         + ("; there is a ballot for each." if manifest["ballots"] == "whole" else "."),
-        "Every ballot keeps to the poll's rules, and the tally is what they come to.",
+        "Every ballot keeps to the poll's rules, and the tally is their sum.",
     ):
         say(f"ok  {text}")
 
@@ -502,7 +502,7 @@ def print_quarantined(counts, ballots, quarantines):
     """Print the second tally, and how many accepted ballots are in no list."""
     if quarantines:
         say()
-        say(f"Counted apart, in quarantine: {ballots:,} ballots")
+        say(f"Counted separately, in quarantine: {ballots:,} ballots")
         for each in quarantines:
             state = ", released" if each["released_at"] else ""
             words = f"{shorten(each['reason'] or each['rule'])} ({shorten(each['decided_by'])}{state})"
@@ -517,19 +517,19 @@ def verify(bundle, key, receipt):
     manifest = read_manifest(bundle, key)
     first, second = (read_receipts(bundle, name, manifest) for name in LISTS[::2])
     if count_common(first, second):
-        raise BundleError("A receipt is listed both as counted and as counted apart.")
+        raise BundleError("A receipt is listed both as counted and as quarantined.")
     tally = check_counts(bundle, manifest)
     print_tally(manifest, tally, check_documents(bundle, manifest, tally))
     place = find_receipt(bundle, receipt) if receipt else None
     if receipt:
         words = {
             "receipts.txt": "ok  Your receipt is listed: your ballot is counted.",
-            "quarantined-receipts.txt": "ok  Your receipt is listed: your ballot is counted apart.",
+            "quarantined-receipts.txt": "ok  Your receipt is listed: your ballot is in quarantine.",
             None: "NOT FOUND: your receipt is in neither list.",
         }
         say(words[place])
         if place is None and manifest["counts"].get("withheld"):
-            say("It may be one of the ballots in quarantine that are too few to be listed.")
+            say("It may belong to one of the quarantined ballots that are too few to be listed.")
     fingerprint = hashlib.sha256(bytes.fromhex(manifest["signature"]["public_key"])).hexdigest()
     if key is None:
         say()
@@ -569,7 +569,7 @@ def run(file, key, receipt):
             return verify(bundle, key, receipt)
     except BundleError as wrong:
         say(f"FAILED: {shorten(str(wrong))}")
-    except Exception as error:  # for a damaged file, zipfile and zlib may raise anything
+    except Exception as error:  # zipfile and zlib may raise anything for a damaged file
         why = f"{type(error).__name__}: {shorten(str(error))}"
         say(f"FAILED: the bundle is damaged or not one of ours ({why}).")
     return 1

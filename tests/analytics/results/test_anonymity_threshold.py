@@ -266,7 +266,7 @@ def test_few_ballots_are_released_only_while_voting_goes_on(boss: Client) -> Non
     close(other)
     few = Quarantine.objects.get(poll_id=other.pk)
     page = f"/admin/analytics/quarantine/{few.pk}/"
-    assert "They stay set aside" in boss.get(f"{page}change/").content.decode()
+    assert "They stay in quarantine." in boss.get(f"{page}change/").content.decode()
     assert f"{page}release/" not in boss.get(f"{page}change/").content.decode()
     boss.post(f"{page}release/")
     lifecycle.reset_poll(other.pk)

@@ -552,7 +552,7 @@ def test_gates_that_lag_behind_are_mentioned(boss: Client, monkeypatch: pytest.M
         patch.setattr(lifecycle, "_set_gates", lambda poll: None)
         messages = confirm(boss, poll, "open")
     assert any("vote log doesn't answer" in message for message in messages)
-    assert "hasn't taken over" in boss.get(page_of(poll)).content.decode()
+    assert "hasn't applied" in boss.get(page_of(poll)).content.decode()
 
 
 def test_the_head_of_the_page_comes_alone(boss: Client) -> None:
