@@ -90,7 +90,7 @@ def test_account_managers_cannot_change_accounts_with_more_rights(
     assert (kept.check_password("kept"), kept.is_active, kept.first_name) == (True, active, "")
 
 
-def test_an_account_with_fewer_rights_is(manager: Client) -> None:
+def test_account_managers_can_change_accounts_with_fewer_rights(manager: Client) -> None:
     other = User.objects.create_user("other", is_staff=True)
     other.user_permissions.add(permission("view_poll"))
     password = {"password1": "another-one-7", "password2": "another-one-7", "usable_password": "true"}
@@ -99,7 +99,7 @@ def test_an_account_with_fewer_rights_is(manager: Client) -> None:
     assert manager.post(page_of(other, "delete"), {"post": "yes"}).status_code == 302
 
 
-def test_a_superuser_grants_whatever_there_is(boss: Client) -> None:
+def test_a_superuser_can_grant_every_right(boss: Client) -> None:
     voter = User.objects.create_user("voter")
     assert boss.post(page_of(voter), everything(voter)).status_code == 302
     assert rights(voter)[:2] == (True, True)
@@ -127,7 +127,7 @@ def test_no_account_is_deleted_while_it_could_vote_twice(boss: Client, bulk: boo
     assert not User.objects.filter(pk=voter.pk).exists()
 
 
-def test_no_hash_of_a_key_stands_in_an_address(boss: Client) -> None:
+def test_no_url_contains_the_hash_of_a_key(boss: Client) -> None:
     made, key = ApiClient.objects.create_key(name="TV", scopes=["polls:read"])
     assert ApiClient.objects.get_from_key(key) == made
     change = f"{LIST}{made.prefix}/change/"
@@ -145,13 +145,13 @@ def test_no_hash_of_a_key_stands_in_an_address(boss: Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["\u3164", "\uffa0", "\u115f"], ids=ascii)
-def test_no_account_has_a_name_that_nobody_sees(boss: Client, name: str) -> None:
+def test_an_invisible_user_name_is_refused(boss: Client, name: str) -> None:
     answer = boss.post(f"{USERS}add/", {"username": name, "password1": "x7!long", "password2": "x7!long"})
     assert "username" in answer.context["adminform"].form.errors
 
 
 @pytest.mark.parametrize("text", ["\u200b", "\u202eanna", "an\x1bna", "an\u2028na"], ids=ascii)
-def test_names_of_people_and_groups_are_lines_that_one_can_see(boss: Client, text: str) -> None:
+def test_names_are_single_lines_with_visible_characters(boss: Client, text: str) -> None:
     anna = User.objects.create_user("anna", first_name="Anna")
     for field in ("first_name", "last_name"):
         answer = boss.post(page_of(anna), {"username": "anna", field: text})

@@ -73,7 +73,7 @@ def closed(poll: Poll) -> Poll:
 # --- what has pages at all ---
 
 
-def test_nobody_can_look_up_who_voted_what() -> None:
+def test_ballots_and_claims_have_no_admin_pages() -> None:
     admin.autodiscover()
     assert {model._meta.label for model in admin.site._registry} == {
         "auth.User",
@@ -91,17 +91,17 @@ def test_nobody_can_look_up_who_voted_what() -> None:
 @pytest.mark.parametrize(
     "model", ["auth/user", "auth/group", "polls/poll", "polls/apiclient", "polls/deadletter", "polls/record"]
 )
-def test_every_list_comes_up(boss: Client, model: str) -> None:
+def test_every_list_is_shown(boss: Client, model: str) -> None:
     assert boss.get(f"/admin/{model}/").status_code == 200
 
 
-def test_users_and_groups_can_be_made(boss: Client) -> None:
+def test_users_and_groups_can_be_added(boss: Client) -> None:
     for model in ("user", "group"):
         assert boss.get(f"/admin/auth/{model}/add/").status_code == 200
 
 
 @pytest.mark.parametrize("required", ["optional", "required"])
-def test_a_bookmark_of_the_login_leads_to_the_admin(settings: Any, required: str) -> None:
+def test_the_login_page_leads_to_the_admin(settings: Any, required: str) -> None:
     settings.ADMIN_TWO_FACTOR = required
     User.objects.create_superuser("boss", password="a fine one")
     client = Client()
@@ -112,7 +112,7 @@ def test_a_bookmark_of_the_login_leads_to_the_admin(settings: Any, required: str
 
 
 @pytest.mark.full_only
-def test_an_account_without_staff_rights_is_told_so_at_login() -> None:
+def test_the_login_page_tells_a_voter_that_they_are_not_staff() -> None:
     client = Client()
     client.force_login(User.objects.create_user("voter"))
     source = client.get("/admin/login/").content.decode()
@@ -141,7 +141,7 @@ def test_polls_are_found_by_code_question_and_state(boss: Client) -> None:
 
 
 @pytest.mark.full_only
-def test_there_is_no_deleting_in_bulk(boss: Client) -> None:
+def test_polls_have_no_bulk_delete(boss: Client) -> None:
     poll = make_poll()
     boss.post("/admin/polls/poll/", {"action": "delete_selected", "_selected_action": poll.pk, "post": "yes"})
     assert Poll.objects.filter(pk=poll.pk).exists()
@@ -150,7 +150,7 @@ def test_there_is_no_deleting_in_bulk(boss: Client) -> None:
 # --- writing a poll ---
 
 
-def test_a_poll_is_made_with_its_choices(boss: Client) -> None:
+def test_a_poll_is_created_with_its_choices(boss: Client) -> None:
     assert boss.get(ADD).status_code == 200
     answer = boss.post(ADD, FORM)
     assert answer.status_code == 302, answer.context["errors"]
@@ -161,7 +161,7 @@ def test_a_poll_is_made_with_its_choices(boss: Client) -> None:
 
 
 @pytest.mark.full_only
-def test_a_turnout_may_be_expected(boss: Client) -> None:
+def test_the_expected_turnout_is_frozen_once_open(boss: Client) -> None:
     boss.post(ADD, FORM | {"expected_turnout": "250000"})
     poll = Poll.objects.get()
     assert poll.expected_turnout == 250_000
@@ -172,7 +172,7 @@ def test_a_turnout_may_be_expected(boss: Client) -> None:
 
 
 @pytest.mark.full_only
-def test_limits_left_empty_are_the_methods_own(boss: Client) -> None:
+def test_empty_limits_are_the_methods_defaults(boss: Client) -> None:
     boss.post(ADD, FORM | {"method": "multiple"})
     poll = Poll.objects.get()
     assert (poll.min_selections, poll.max_selections) == (1, 2)
@@ -210,7 +210,7 @@ def test_limits_left_empty_are_the_methods_own(boss: Client) -> None:
         {"expected_turnout": "many"},
     ],
 )
-def test_what_makes_no_poll_is_an_error_in_the_form(boss: Client, change: dict[str, Any]) -> None:
+def test_an_invalid_poll_is_a_form_error(boss: Client, change: dict[str, Any]) -> None:
     answer = boss.post(ADD, FORM | change)
     assert answer.status_code == 200
     assert answer.context["adminform"].errors
@@ -218,7 +218,7 @@ def test_what_makes_no_poll_is_an_error_in_the_form(boss: Client, change: dict[s
 
 
 @pytest.mark.full_only
-def test_what_every_poll_needs_comes_first_and_the_rest_is_folded(boss: Client) -> None:
+def test_required_fields_come_first_and_other_sections_are_collapsed(boss: Client) -> None:
     source = boss.get(ADD).content.decode()
     form = source[source.index('id="poll_form"') :]
     first, _, folded = form.partition("<details")
@@ -253,9 +253,7 @@ def test_a_section_with_an_error_is_open(boss: Client, change: dict[str, Any], f
 
 @pytest.mark.full_only
 @pytest.mark.parametrize(("field", "most"), [("question", 300), ("labels", 200)])
-def test_a_text_that_is_too_long_is_not_cut_but_refused_with_its_limit(
-    boss: Client, field: str, most: int
-) -> None:
+def test_a_long_text_is_refused_and_not_truncated(boss: Client, field: str, most: int) -> None:
     # Browsers count an emoji as two characters of a maxlength, and drop the rest without a word.
     assert "maxlength" not in boss.get(ADD).content.decode()
     long = "🍰" * most
@@ -266,13 +264,13 @@ def test_a_text_that_is_too_long_is_not_cut_but_refused_with_its_limit(
     assert longer in answer.content.decode()
 
 
-def test_two_polls_cant_share_a_code(boss: Client) -> None:
+def test_a_code_is_unique(boss: Client) -> None:
     make_poll(code="TEATIME")
     answer = boss.post(ADD, FORM | {"code": "tea time"})
     assert "code" in answer.context["adminform"].errors
 
 
-def test_a_draft_is_changed(boss: Client) -> None:
+def test_a_draft_can_be_changed(boss: Client) -> None:
     poll = make_poll()
     before = poll.revision
     answer = boss.post(page_of(poll), FORM | {"labels": ["Tea", "Coffee", "Water"], "_continue": "1"})
@@ -291,7 +289,7 @@ def test_numbers_that_voters_have_seen_are_not_reused(boss: Client) -> None:
 
 
 @pytest.mark.full_only
-def test_used_up_numbers_are_said_and_nothing_is_changed(boss: Client) -> None:
+def test_used_up_choice_numbers_are_a_form_error(boss: Client) -> None:
     poll = open_poll(choices=99)
     lifecycle.reset_poll(poll.pk)
     answer = boss.post(page_of(poll), FORM | {"labels": ["New", "Newer"], "code": poll.code})
@@ -302,7 +300,7 @@ def test_used_up_numbers_are_said_and_nothing_is_changed(boss: Client) -> None:
 
 
 @pytest.mark.full_only
-def test_a_draft_that_cannot_be_opened_says_why(boss: Client) -> None:
+def test_a_drafts_page_says_why_it_cannot_be_opened(boss: Client) -> None:
     poll = make_poll()
     Poll.objects.update(closes_at=timezone.now() - timedelta(minutes=1))
     assert "The closing time has passed" in boss.get(page_of(poll)).content.decode()
@@ -343,7 +341,7 @@ def test_results_visibility_can_always_be_changed(boss: Client, state: State) ->
 
 @pytest.mark.full_only
 @pytest.mark.parametrize("state", [State.OPEN, State.CLOSED])
-def test_what_protects_a_poll_can_always_be_changed(boss: Client, state: State) -> None:
+def test_protection_can_always_be_changed(boss: Client, state: State) -> None:
     poll = open_poll()
     if state == State.CLOSED:
         closed(poll)
@@ -361,7 +359,7 @@ def test_what_protects_a_poll_can_always_be_changed(boss: Client, state: State) 
 # --- deleting ---
 
 
-def test_a_draft_that_never_ran_is_deleted(boss: Client) -> None:
+def test_a_draft_can_be_deleted(boss: Client) -> None:
     poll = make_poll()
     assert boss.get(f"/admin/polls/poll/{poll.pk}/delete/").status_code == 200
     boss.post(f"/admin/polls/poll/{poll.pk}/delete/", {"post": "yes"})
@@ -369,7 +367,7 @@ def test_a_draft_that_never_ran_is_deleted(boss: Client) -> None:
 
 
 @pytest.mark.parametrize("again_a_draft", [False, True])
-def test_a_poll_that_ran_cannot_be_deleted(boss: Client, again_a_draft: bool) -> None:
+def test_a_poll_that_was_opened_cannot_be_deleted(boss: Client, again_a_draft: bool) -> None:
     poll = open_poll()
     if again_a_draft:
         lifecycle.reset_poll(poll.pk)
@@ -381,7 +379,7 @@ def test_a_poll_that_ran_cannot_be_deleted(boss: Client, again_a_draft: bool) ->
 
 
 @pytest.mark.full_only
-def test_the_buttons_are_the_steps_that_the_state_allows(boss: Client) -> None:
+def test_each_state_has_buttons_for_its_steps(boss: Client) -> None:
     poll = make_poll()
 
     def buttons() -> list[str]:
@@ -405,7 +403,7 @@ ALWAYS = {"results_visible": "always", "venue_networks": "", "over_limit": "refu
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_a_button_saves_the_form_before_the_step_asks(boss: Client, again: bool) -> None:
+def test_a_button_saves_the_form_before_the_confirmation(boss: Client, again: bool) -> None:
     poll = make_poll(choices=2)
     as_shown = {"code": poll.code, "initial-code": poll.code, "min_selections": "1", "max_selections": "1"}
     form = FORM | as_shown | {"_step": "open"}
@@ -424,7 +422,7 @@ def test_a_button_saves_the_form_before_the_step_asks(boss: Client, again: bool)
 
 @pytest.mark.full_only
 @pytest.mark.parametrize(("state", "step"), [("open", "close"), ("open", "reset"), ("closed", "publish")])
-def test_every_button_saves_what_can_still_be_changed(boss: Client, state: str, step: str) -> None:
+def test_every_button_saves_the_editable_fields(boss: Client, state: str, step: str) -> None:
     poll = open_poll()
     if state == "closed":
         closed(poll)
@@ -435,7 +433,7 @@ def test_every_button_saves_what_can_still_be_changed(boss: Client, state: str, 
 
 
 @pytest.mark.full_only
-def test_a_button_beside_a_form_with_an_error_says_so_and_loses_nothing(boss: Client) -> None:
+def test_a_button_keeps_the_input_of_an_invalid_form(boss: Client) -> None:
     poll, opened = make_poll(), open_poll()
     source = boss.post(page_of(poll), FORM | {"labels": ["Tea"], "_step": "open"}).content.decode()
     assert "“Open voting” was not done" in source and 'value="Tea or coffee?"' in source
@@ -446,14 +444,14 @@ def test_a_button_beside_a_form_with_an_error_says_so_and_loses_nothing(boss: Cl
 
 
 @pytest.mark.full_only
-def test_a_draft_that_was_opened_meanwhile_says_what_was_not_saved(boss: Client) -> None:
+def test_saving_a_poll_that_was_opened_meanwhile_warns_of_unsaved_fields(boss: Client) -> None:
     poll = open_poll()
     answer = boss.post(page_of(poll), FORM | ALWAYS)
     assert any("can't be changed" in text for text in said(answer))
 
 
 @pytest.mark.full_only
-def test_after_saving_one_is_on_the_polls_page(boss: Client) -> None:
+def test_saving_redirects_to_the_polls_page(boss: Client) -> None:
     answer = boss.post(ADD, FORM)
     poll = Poll.objects.get()
     assert answer["Location"] == page_of(poll)
@@ -468,7 +466,7 @@ def test_the_enter_key_presses_save(boss: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_poll_is_run_by_its_buttons(boss: Client, each_log: str) -> None:
+def test_the_buttons_take_a_poll_through_its_lifecycle(boss: Client, each_log: str) -> None:
     poll = make_poll()
     assert "is open" in confirm(boss, poll, "open")[-1]
     assert poll.state == State.OPEN
@@ -487,7 +485,7 @@ def test_a_poll_is_run_by_its_buttons(boss: Client, each_log: str) -> None:
 
 
 @pytest.mark.full_only
-def test_asking_changes_nothing(boss: Client) -> None:
+def test_a_confirmation_page_changes_nothing(boss: Client) -> None:
     poll = open_poll()
     for step in lifecycle.STEPS:
         boss.get(step_of(poll, step))
@@ -496,7 +494,7 @@ def test_asking_changes_nothing(boss: Client) -> None:
     assert (poll.state, poll.round) == (State.OPEN, 1)
 
 
-def test_a_step_without_a_token_is_refused() -> None:
+def test_a_step_without_a_csrf_token_is_refused() -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(User.objects.create_superuser("root"))
     poll = make_poll()
@@ -505,7 +503,7 @@ def test_a_step_without_a_token_is_refused() -> None:
     assert poll.state == State.DRAFT
 
 
-def test_a_stale_confirmation_does_nothing(boss: Client) -> None:
+def test_a_stale_confirmation_changes_nothing(boss: Client) -> None:
     poll = open_poll()
     lifecycle.reset_poll(poll.pk)
     lifecycle.open_poll(poll.pk)
@@ -526,7 +524,7 @@ def test_an_illegal_step_is_an_error_message(boss: Client) -> None:
 
 
 @pytest.mark.full_only
-def test_publishing_for_staff_only_says_that_it_is_no_publication(boss: Client) -> None:
+def test_publishing_a_staff_only_result_says_that_it_stays_hidden(boss: Client) -> None:
     poll = closed(open_poll(results_visible="staff"))
     source = boss.get(step_of(poll, "publish")).content.decode()
     assert "make them public" in source
@@ -534,14 +532,14 @@ def test_publishing_for_staff_only_says_that_it_is_no_publication(boss: Client) 
 
 
 @pytest.mark.full_only
-def test_a_reset_while_open_warns_that_no_result_is_kept(boss: Client) -> None:
+def test_resetting_an_open_poll_warns_that_it_has_no_final_result(boss: Client) -> None:
     poll = open_poll()
     assert "has no final result" in boss.get(step_of(poll, "reset")).content.decode()
     confirm(boss, poll, "reset")
     assert "it has no final result" in boss.get(page_of(poll)).content.decode()
 
 
-def test_gates_that_lag_behind_are_mentioned(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_gates_are_reported(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     poll = make_poll()
 
     def down() -> Any:
@@ -555,20 +553,20 @@ def test_gates_that_lag_behind_are_mentioned(boss: Client, monkeypatch: pytest.M
     assert "hasn't applied" in boss.get(page_of(poll)).content.decode()
 
 
-def test_the_head_of_the_page_comes_alone(boss: Client) -> None:
+def test_the_panel_can_be_fetched_alone(boss: Client) -> None:
     poll = open_poll()
     answer = boss.get(reverse("admin:polls_poll_panel", args=[poll.pk]))
     assert 'data-state="open"' in answer.content.decode() and "no-store" in answer["Cache-Control"]
     assert boss.get(reverse("admin:polls_poll_panel", args=[999])).status_code == 404
 
 
-def test_an_unknown_poll_is_no_error(boss: Client) -> None:
+def test_an_unknown_poll_redirects(boss: Client) -> None:
     for path in ("/admin/polls/poll/999/change/", "/admin/polls/poll/999/open/"):
         assert boss.get(path).status_code == 302
 
 
 @pytest.mark.full_only
-def test_no_figure_is_in_the_pages_source(boss: Client) -> None:
+def test_no_tally_is_in_the_pages_source(boss: Client) -> None:
     poll = open_poll(results_visible="staff")
     fill(poll, range(7), 2)
     count()
@@ -583,7 +581,7 @@ def test_no_figure_is_in_the_pages_source(boss: Client) -> None:
 
 
 @pytest.mark.full_only
-def test_view_only_staff_get_no_buttons_and_no_say() -> None:
+def test_view_only_staff_can_change_nothing() -> None:
     client, poll = staff("view_poll"), make_poll()
     source = client.get(page_of(poll)).content.decode()
     assert step_of(poll, "open") not in source and 'name="labels"' not in source and "Choice 1" in source
@@ -604,7 +602,7 @@ def test_staff_without_view_rights_see_nothing() -> None:
 
 
 @pytest.mark.full_only
-def test_strangers_are_asked_to_log_in(client: Client) -> None:
+def test_visitors_without_a_login_are_redirected_to_it(client: Client) -> None:
     poll = make_poll()
     for path in (page_of(poll), step_of(poll, "open"), reverse("admin:polls_poll_panel", args=[poll.pk])):
         answer = client.post(path)
@@ -634,12 +632,12 @@ def test_a_key_is_shown_once_and_works(boss: Client) -> None:
 
 @pytest.mark.full_only
 @pytest.mark.parametrize("change", [{"scopes": []}, {"scopes": ["everything"]}, {"name": ""}])
-def test_what_makes_no_client(boss: Client, change: dict[str, Any]) -> None:
+def test_an_invalid_client_is_not_created(boss: Client, change: dict[str, Any]) -> None:
     assert boss.post("/admin/polls/apiclient/add/", CLIENT | change).status_code == 200
     assert not ApiClient.objects.exists()
 
 
-def test_a_client_is_revoked_for_good(boss: Client) -> None:
+def test_a_revocation_is_final(boss: Client) -> None:
     api_client, key = ApiClient.objects.create_key(name="TV", scopes=["polls:read"])
     change = reverse("admin:polls_apiclient_change", args=[api_client.pk])
     revoke = reverse("admin:polls_apiclient_revoke", args=[api_client.prefix])
@@ -654,7 +652,7 @@ def test_a_client_is_revoked_for_good(boss: Client) -> None:
     assert "already revoked" in said(boss.post(revoke))[-1]
 
 
-def test_a_client_keeps_its_key_when_it_is_changed(boss: Client) -> None:
+def test_changing_a_client_keeps_its_key(boss: Client) -> None:
     api_client, key = ApiClient.objects.create_key(name="TV", scopes=["polls:read"])
     answer = boss.post(reverse("admin:polls_apiclient_change", args=[api_client.pk]), CLIENT)
     assert answer.status_code == 302 and ApiClient.objects.is_valid(key)
@@ -662,7 +660,7 @@ def test_a_client_keeps_its_key_when_it_is_changed(boss: Client) -> None:
 
 
 @pytest.mark.full_only
-def test_clients_are_the_business_of_who_may() -> None:
+def test_view_only_staff_cannot_change_clients() -> None:
     api_client, key = ApiClient.objects.create_key(name="TV", scopes=["polls:read"])
     client = staff("view_apiclient")
     change = reverse("admin:polls_apiclient_change", args=[api_client.pk])

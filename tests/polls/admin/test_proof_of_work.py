@@ -23,7 +23,7 @@ def panel(client: Client, poll: Poll) -> str:
     return client.get(f"/admin/polls/poll/{poll.pk}/panel/").content.decode()
 
 
-def test_it_says_until_when_and_why_and_can_be_ended() -> None:
+def test_a_suspicion_is_explained_and_can_be_ended() -> None:
     poll, client = open_poll(), staff("view_poll", "change_poll")
     assert "End it now" not in panel(client, poll)
     Poll.objects.filter(pk=poll.pk).update(proof_until=timezone.now() + timedelta(minutes=9))
@@ -35,7 +35,7 @@ def test_it_says_until_when_and_why_and_can_be_ended() -> None:
 
 
 @pytest.mark.parametrize("policy", ["on", "off", "auto"])
-def test_it_is_chosen_by_hand_while_the_poll_runs(policy: str) -> None:
+def test_the_policy_can_be_set_while_the_poll_is_open(policy: str) -> None:
     poll, client = open_poll(proof_of_work=ProofOfWork.AUTO), staff("view_poll", "change_poll")
     switch(client, poll, policy)
     poll.refresh_from_db()
@@ -55,12 +55,12 @@ def test_view_only_staff_cannot_switch_proof_of_work() -> None:
     assert poll.proof_of_work == ProofOfWork.AUTO
 
 
-def test_nonsense_changes_nothing() -> None:
+def test_an_unknown_policy_changes_nothing() -> None:
     poll, client = open_poll(), staff("view_poll", "change_poll")
     switch(client, poll, "maybe")
     poll.refresh_from_db()
     assert poll.proof_of_work == ProofOfWork.AUTO
 
 
-def test_a_draft_has_nothing_to_switch() -> None:
+def test_a_draft_has_no_switch() -> None:
     assert "aria-pressed" not in panel(staff("view_poll", "change_poll"), make_poll())

@@ -43,7 +43,7 @@ FOUND = [
 
 
 @pytest.mark.parametrize(("question", "typed"), FOUND)
-def test_found_in_any_case_and_spelling(boss: Client, question: str, typed: str) -> None:
+def test_search_ignores_case_and_spelling(boss: Client, question: str, typed: str) -> None:
     poll = make_poll(question=question)
     make_poll(question="Something else?")
     found = Caller(make_key("polls:read"))("GET", f"{POLLS}?search={quote(typed)}").json()["results"]
@@ -60,7 +60,7 @@ def test_a_code_is_found_as_people_type_it(boss: Client) -> None:
         assert [each.pk for each in listed] == [poll.pk], typed
 
 
-def test_what_is_changed_is_found_anew() -> None:
+def test_a_changed_question_is_found() -> None:
     poll, reader = make_poll(question="Birnen?"), Caller(make_key("polls:read"))
     drafts.change_poll(poll.pk, question="Äpfel?")
     for typed, codes in (("birnen", []), ("ÄPFEL", [poll.code])):
@@ -68,7 +68,7 @@ def test_what_is_changed_is_found_anew() -> None:
         assert [each["code"] for each in found] == codes
 
 
-def test_the_admins_other_lists_find_alike(boss: Client) -> None:
+def test_other_lists_search_by_the_same_rules(boss: Client) -> None:
     ApiClient.objects.create_key(name="Hörer", scopes=["polls:read"])
     ApiClient.objects.create_key(name="Other", scopes=["polls:read"])
     poll = open_poll()
@@ -86,7 +86,7 @@ def test_the_admins_other_lists_find_alike(boss: Client) -> None:
         assert boss.get(f"/admin/{page}/", {"q": "nothing of the kind"}).context["cl"].result_count == 0
 
 
-def test_rows_that_were_there_before_are_found_and_shown() -> None:
+def test_rows_of_an_earlier_version_are_migrated() -> None:
     """The migration, on what an earlier version left: no folded text, and times that Python can't read."""
     poll = make_poll(question="Äpfel?")
     Poll.objects.update(search_text="")
@@ -111,6 +111,6 @@ def test_rows_that_were_there_before_are_found_and_shown() -> None:
         *("polls/apiclient/?created__year=0", "analytics/quarantine/?decided_at__year=99999"),
     ],
 )
-def test_a_filter_that_nothing_can_ask_for_breaks_no_list(boss: Client, wrong: str) -> None:
+def test_an_impossible_filter_is_an_invalid_filter(boss: Client, wrong: str) -> None:
     make_poll()
     assert boss.get(f"/admin/{wrong}", follow=True).redirect_chain[-1][0].endswith("?e=1")

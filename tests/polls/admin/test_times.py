@@ -42,7 +42,7 @@ def as_shown(client: Client, page: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("closes_at", TWICE)
-def test_a_poll_can_be_changed_while_its_times_stay(boss: Client, closes_at: str) -> None:
+def test_changing_a_poll_keeps_its_times_exactly(boss: Client, closes_at: str) -> None:
     poll = make_poll(closes_at=at(closes_at))
     page = f"/admin/polls/poll/{poll.pk}/change/"
     answer = boss.post(page, as_shown(boss, page) | {"question": "Without the typo?"})
@@ -52,7 +52,7 @@ def test_a_poll_can_be_changed_while_its_times_stay(boss: Client, closes_at: str
 
 
 @pytest.mark.full_only
-def test_a_time_that_is_typed_and_comes_twice_is_an_error_beside_it(boss: Client) -> None:
+def test_an_ambiguous_time_is_a_form_error(boss: Client) -> None:
     poll = make_poll(closes_at=at("2027-10-30T12:00:00+02:00"))
     page = f"/admin/polls/poll/{poll.pk}/change/"
     sent = as_shown(boss, page) | {"closes_at_0": "2027-10-31", "closes_at_1": "02:30", "question": "Kept?"}
@@ -65,7 +65,7 @@ def test_a_time_that_is_typed_and_comes_twice_is_an_error_beside_it(boss: Client
 
 @pytest.mark.full_only
 @pytest.mark.parametrize("moment", TWICE)
-def test_the_same_of_api_clients_and_accounts(boss: Client, moment: str) -> None:
+def test_changing_api_clients_and_accounts_keeps_their_times_exactly(boss: Client, moment: str) -> None:
     client, _key = ApiClient.objects.create_key(name="Ours", scopes=["polls:read"], expiry_date=at(moment))
     user = User.objects.create_user("colleague", date_joined=at(moment), last_login=at(moment))
     listed = boss.get("/admin/polls/apiclient/").content.decode()
@@ -82,7 +82,7 @@ def test_the_same_of_api_clients_and_accounts(boss: Client, moment: str) -> None
 
 
 @pytest.mark.parametrize(("month", "zone"), [(1, "CET"), (7, "CEST")])
-def test_pages_and_forms_say_the_zone(boss: Client, month: int, zone: str) -> None:
+def test_pages_and_forms_name_the_time_zone(boss: Client, month: int, zone: str) -> None:
     poll = make_poll(opens_at=at(f"2027-{month:02}-05T12:00:00+00:00"))
     for path in ("", f"{poll.pk}/change/", f"{poll.pk}/open/"):
         assert f"p.m. {zone}" in boss.get(f"/admin/polls/poll/{path}").content.decode()

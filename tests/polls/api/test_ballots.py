@@ -97,7 +97,7 @@ def test_a_ballot_is_accepted_and_counted(poll: Poll) -> None:
 
 
 @committed
-def test_the_same_ballot_again_has_the_same_receipt(poll: Poll) -> None:
+def test_a_retry_has_the_same_receipt(poll: Poll) -> None:
     voter, sent = Voter(), {"ballot_id": str(uuid.uuid4()), "round": 1}
     first = voter.cast(poll, 1, **sent)
     again = voter.cast(poll, 1, **sent)
@@ -112,7 +112,7 @@ def test_the_same_ballot_again_has_the_same_receipt(poll: Poll) -> None:
 
 @committed
 @pytest.mark.parametrize("same", [True, False], ids=["one ballot", "one voter's ballots"])
-def test_copies_at_once_count_once(poll: Poll, same: bool) -> None:
+def test_concurrent_copies_count_once(poll: Poll, same: bool) -> None:
     cookie, ballot_id = identity.new_cookie(), str(uuid.uuid4())
     ids = [ballot_id if same else str(uuid.uuid4()) for _ in range(24)]
     answers = at_once(lambda each: Voter(cookie).cast(poll, 1, ballot_id=each), ids)
@@ -177,7 +177,7 @@ NOT_BALLOTS = {
 
 @pytest.mark.full_only
 @pytest.mark.parametrize("body", NOT_BALLOTS.values(), ids=NOT_BALLOTS.keys())
-def test_what_is_no_ballot_is_malformed(poll: Poll, no_trace: None, body: bytes) -> None:
+def test_an_invalid_ballot_is_malformed(poll: Poll, no_trace: None, body: bytes) -> None:
     answer = Voter()("POST", cast_path(poll), body)
     assert refusal(answer) == (400, "malformed")
     assert "Set-Cookie" not in answer
@@ -187,7 +187,7 @@ def test_what_is_no_ballot_is_malformed(poll: Poll, no_trace: None, body: bytes)
 @pytest.mark.parametrize(
     "more", ['"round": null', '"replaces": null, "ballot_id": null', '"voter": "row:7:seat:{b}"']
 )
-def test_a_second_look_at_a_body_finds_nothing_wrong(poll: Poll, more: str) -> None:
+def test_colons_and_null_members_are_valid(poll: Poll, more: str) -> None:
     """Colons in texts and members that are null: more of them than of members that we get."""
     caller = Caller(make_key("ballots:write")) if "voter" in more else Voter()
     assert caller("POST", cast_path(poll), f'{{"selections": [1], {more}}}'.encode()).status_code == 202
@@ -206,7 +206,7 @@ def test_a_second_look_at_a_body_finds_nothing_wrong(poll: Poll, more: str) -> N
         ([], "too_few"),
     ],
 )
-def test_what_the_method_does_not_allow_is_invalid(
+def test_a_selection_that_breaks_the_methods_rules_is_invalid(
     poll: Poll, no_trace: None, selections: list[int], reason: str
 ) -> None:
     answer = Voter().cast(poll, *selections)
@@ -216,7 +216,7 @@ def test_what_the_method_does_not_allow_is_invalid(
 
 @pytest.mark.parametrize(("selections", "reason"), [([1], "too_few"), ([1, 2, 3, 4], "too_many")])
 @pytest.mark.django_db
-def test_multiple_choice_keeps_its_limits(selections: list[int], reason: str) -> None:
+def test_the_limits_of_multiple_choice_are_enforced(selections: list[int], reason: str) -> None:
     poll = make_poll(*"ABCD", open=True, method="multiple", min_selections=2, max_selections=3)
     before = traces()
     answer = Voter().cast(poll, *selections)
@@ -229,7 +229,7 @@ def test_multiple_choice_keeps_its_limits(selections: list[int], reason: str) ->
     "content_type",
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "application/jsonx"],
 )
-def test_a_ballot_comes_as_json(poll: Poll, no_trace: None, content_type: str) -> None:
+def test_only_json_is_accepted(poll: Poll, no_trace: None, content_type: str) -> None:
     answer = Voter(None)("POST", cast_path(poll), b'{"selections": [1]}', content_type)
     assert refusal(answer) == (415, "unsupported_media_type")
     assert "Set-Cookie" not in answer
@@ -250,7 +250,7 @@ def test_a_ballot_comes_as_json(poll: Poll, no_trace: None, content_type: str) -
         "",
     ],
 )
-def test_other_sites_cast_nothing_and_plant_nobody(poll: Poll, no_trace: None, origin: str) -> None:
+def test_pages_of_other_sites_cannot_cast_or_set_a_cookie(poll: Poll, no_trace: None, origin: str) -> None:
     for voter in (Voter(), Voter(None)):
         answer = voter("POST", cast_path(poll), {"selections": [1]}, Origin=origin)
         assert refusal(answer) == (403, "foreign_origin")
@@ -259,7 +259,7 @@ def test_other_sites_cast_nothing_and_plant_nobody(poll: Poll, no_trace: None, o
 
 
 @committed
-def test_our_own_page_and_trusted_ones_cast(poll: Poll, settings: Any) -> None:
+def test_our_own_and_trusted_origins_can_cast(poll: Poll, settings: Any) -> None:
     settings.TRUSTED_ORIGINS = ["https://stage.example"]
     for origin in ("http://testserver", "HTTP://TestServer", "https://stage.example"):
         assert Voter()("POST", cast_path(poll), {"selections": [1]}, Origin=origin).status_code == 202
@@ -275,7 +275,7 @@ def test_a_large_body_is_refused(poll: Poll, no_trace: None, size: int) -> None:
         assert "Set-Cookie" not in answer
 
 
-def test_the_checks_come_in_their_order(poll: Poll, no_trace: None) -> None:
+def test_checks_have_a_fixed_order(poll: Poll, no_trace: None) -> None:
     def status(content_type: str, origin: str, size: int, **sent: str) -> int:
         body = b"{}".ljust(size)
         return Voter(None)("POST", cast_path(poll), body, content_type, Origin=origin, **sent).status_code
@@ -288,7 +288,7 @@ def test_the_checks_come_in_their_order(poll: Poll, no_trace: None) -> None:
 
 
 @pytest.mark.parametrize("cookie", [None, "x", "A" * 43, "é" * 43, ""])
-def test_a_forged_cookie_is_nobody_and_is_introduced(poll: Poll, no_trace: None, cookie: str | None) -> None:
+def test_a_forged_cookie_is_replaced_by_a_new_one(poll: Poll, no_trace: None, cookie: str | None) -> None:
     voter = Voter(cookie)
     answer = voter.cast(poll, 1)
     assert refusal(answer) == (401, "voter_unknown")
@@ -296,7 +296,7 @@ def test_a_forged_cookie_is_nobody_and_is_introduced(poll: Poll, no_trace: None,
     assert "HttpOnly; SameSite=Lax" in answer["Set-Cookie"]
 
 
-def test_one_flipped_letter_is_a_forgery(poll: Poll, no_trace: None) -> None:
+def test_a_cookie_with_one_changed_letter_is_invalid(poll: Poll, no_trace: None) -> None:
     cookie = identity.new_cookie()
     for at in (0, 10, 21, 30, 41):
         forged = cookie[:at] + ("B" if cookie[at] == "A" else "A") + cookie[at + 1 :]
@@ -304,7 +304,7 @@ def test_one_flipped_letter_is_a_forgery(poll: Poll, no_trace: None) -> None:
 
 
 @committed
-def test_an_unknown_voter_may_try_again(poll: Poll) -> None:
+def test_an_unknown_voter_can_retry_with_the_new_cookie(poll: Poll) -> None:
     voter = Voter(None)
     introduced = voter.cast(poll, 1)
     voter.client.cookies[identity.COOKIE] = minted(introduced)
@@ -323,7 +323,7 @@ def test_the_cookie_is_secure_on_https() -> None:
 
 @pytest.mark.parametrize("code", ["NOSUCH", "%00", "x" * 500])
 @pytest.mark.django_db
-def test_there_is_no_voting_in_an_unknown_poll(no_trace: None, code: str) -> None:
+def test_an_unknown_poll_is_not_found(no_trace: None, code: str) -> None:
     for path in ("ballots", "ballots/batch"):
         answer = Voter()("POST", f"{POLLS}{code}/{path}/", {"selections": [1]})
         assert refusal(answer) == (404, "poll_not_found")
@@ -338,7 +338,7 @@ def test_a_ballot_is_not_refused_over_its_accept_header(poll: Poll) -> None:
 
 
 @committed
-def test_a_poll_takes_ballots_only_while_it_is_open(poll: Poll) -> None:
+def test_a_poll_accepts_ballots_only_while_it_is_open(poll: Poll) -> None:
     draft, due = make_poll(), make_poll(open=True, closes_at=timezone.now() + timedelta(seconds=2))
     lifecycle.close_poll(poll.pk)
     before = traces()
@@ -356,7 +356,7 @@ def test_a_poll_takes_ballots_only_while_it_is_open(poll: Poll) -> None:
 
 
 @committed
-def test_a_second_ballot_is_refused_and_says_nothing_of_the_first(poll: Poll) -> None:
+def test_refusing_a_second_ballot_reveals_nothing_of_the_first(poll: Poll) -> None:
     voter = Voter()
     first = voter.cast(poll, 3).json()
     before = traces()
@@ -380,7 +380,7 @@ def test_a_ballot_of_another_round_is_refused(poll: Poll) -> None:
 
 
 @committed
-def test_overload_and_doubt_ask_to_come_back(
+def test_overload_and_unknown_outcomes_are_503(
     poll: Poll, no_trace: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def raising(error: Exception) -> Any:
@@ -404,7 +404,7 @@ def test_overload_and_doubt_ask_to_come_back(
 
 
 @pytest.mark.django_db
-def test_a_database_that_is_away_leaves_the_outcome_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_outcome_is_unknown_while_the_database_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: Any, **__: Any) -> None:
         raise OperationalError("gone")
 
@@ -428,7 +428,7 @@ def test_a_client_casts_for_its_own_voters(poll: Poll) -> None:
     assert refusal(client("POST", path, {"selections": [1]})) == (400, "malformed")
 
 
-def test_a_client_names_voters_in_a_bounded_way(poll: Poll, no_trace: None) -> None:
+def test_an_invalid_voter_id_of_a_client_is_malformed(poll: Poll, no_trace: None) -> None:
     client = Caller(make_key("ballots:write"))
     for voter in ("", "x" * 201, 5, None, ["anna"]):
         answer = client("POST", cast_path(poll), {"selections": [1], "voter": voter})
@@ -436,7 +436,7 @@ def test_a_client_names_voters_in_a_bounded_way(poll: Poll, no_trace: None) -> N
 
 
 @pytest.mark.parametrize("path", ["", "batch/"])
-def test_keys_that_cast_nothing(poll: Poll, no_trace: None, path: str) -> None:
+def test_invalid_keys_and_other_scopes_cannot_cast(poll: Poll, no_trace: None, path: str) -> None:
     body = {"selections": [1], "voter": "anna"}
     for key in (
         make_key("ballots:write", revoked=True),
@@ -452,7 +452,7 @@ def test_keys_that_cast_nothing(poll: Poll, no_trace: None, path: str) -> None:
 
 
 @committed
-def test_a_key_ends_when_it_is_revoked(poll: Poll) -> None:
+def test_a_revoked_key_cannot_cast(poll: Poll) -> None:
     client = Caller(make_key("ballots:write"))
     assert client("POST", cast_path(poll), {"selections": [1], "voter": "anna"}).status_code == 202
     ApiClient.objects.update(revoked=True)
@@ -531,7 +531,7 @@ BATCHES = [
 
 
 @committed
-def test_a_doubled_member_in_a_batch_fails_only_its_ballot(poll: Poll) -> None:
+def test_a_duplicate_member_in_a_batch_fails_only_its_ballot(poll: Poll) -> None:
     client = Caller(make_key("ballots:write"))
     twice = b'{"selections": [1], "selections": [2], "voter": "anna"}'
     answer = client(
@@ -545,12 +545,12 @@ def test_a_doubled_member_in_a_batch_fails_only_its_ballot(poll: Poll) -> None:
 
 @pytest.mark.full_only
 @pytest.mark.parametrize("body", BATCHES)
-def test_what_is_no_batch_is_malformed(poll: Poll, no_trace: None, body: bytes) -> None:
+def test_an_invalid_batch_is_malformed(poll: Poll, no_trace: None, body: bytes) -> None:
     client = Caller(make_key("ballots:write"))
     assert refusal(client("POST", cast_path(poll) + "batch/", body)) == (400, "malformed")
 
 
-def test_a_batch_needs_a_key_and_the_envelope(poll: Poll, no_trace: None, settings: Any) -> None:
+def test_a_batch_is_checked_like_a_ballot_request(poll: Poll, no_trace: None, settings: Any) -> None:
     settings.BATCH_MAX_BYTES = 100
     path, key = cast_path(poll) + "batch/", make_key("ballots:write")
     assert refusal(Voter()("POST", path, {"ballots": []})) == (401, "invalid_key")
@@ -563,9 +563,7 @@ def test_a_batch_needs_a_key_and_the_envelope(poll: Poll, no_trace: None, settin
 
 
 @committed
-def test_a_store_that_fails_leaves_only_its_chunk_unknown(
-    poll: Poll, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_append_leaves_only_its_chunk_unknown(poll: Poll, monkeypatch: pytest.MonkeyPatch) -> None:
     from polls.casting import append_queue
 
     log = type(get_log())
@@ -590,7 +588,7 @@ def test_a_store_that_fails_leaves_only_its_chunk_unknown(
 
 
 @pytest.mark.django_db
-def test_the_page_introduces_the_voter() -> None:
+def test_the_voter_endpoint_sets_the_cookie_of_a_new_voter() -> None:
     poll, voter = make_poll(), Voter(None)
     answer = voter("GET", f"{POLLS}{poll.code.lower()}/voter/")
     assert answer.json() == {
@@ -619,14 +617,14 @@ def test_the_page_introduces_the_voter() -> None:
     ("site", "planted"), [("cross-site", False), ("same-site", False), ("same-origin", True)]
 )
 @pytest.mark.django_db
-def test_another_site_plants_no_voter(site: str, planted: bool) -> None:
+def test_a_request_from_another_site_sets_no_cookie(site: str, planted: bool) -> None:
     answer = Voter(None)("GET", f"{POLLS}{make_poll().code}/voter/", Sec_Fetch_Site=site)
     assert answer.status_code == 200
     assert ("Set-Cookie" in answer) is planted
 
 
 @committed
-def test_a_voter_is_told_of_their_own_ballot_only(poll: Poll) -> None:
+def test_a_voter_sees_only_their_own_ballot(poll: Poll) -> None:
     voter = Voter()
     cast = voter.cast(poll, 1).json()
     known = voter("GET", f"{POLLS}{poll.code}/voter/").json()
@@ -642,12 +640,12 @@ def test_a_voter_is_told_of_their_own_ballot_only(poll: Poll) -> None:
 
 @pytest.mark.parametrize("receipt", ["x", "A" * 72, "é" * 72, "%00" * 72, "=" * 72, "A" * 5_000])
 @pytest.mark.django_db
-def test_a_receipt_that_we_did_not_make_is_not_found(receipt: str) -> None:
+def test_a_forged_receipt_is_not_found(receipt: str) -> None:
     assert refusal(Caller()("GET", f"{RECEIPTS}{receipt}/")) == (404, "receipt_not_found")
 
 
 @committed
-def test_receipts_tell_nothing_of_the_choice(poll: Poll) -> None:
+def test_receipts_reveal_nothing_of_the_selection(poll: Poll) -> None:
     receipts = [Voter().cast(poll, n).json()["receipt"] for n in (1, 2, 3)]
     count()
     answers = [Caller()("GET", f"{RECEIPTS}{receipt}/") for receipt in receipts]
@@ -657,7 +655,7 @@ def test_receipts_tell_nothing_of_the_choice(poll: Poll) -> None:
     assert refusal(Caller()("GET", f"{RECEIPTS}{flipped}/")) == (404, "receipt_not_found")
 
 
-def test_the_contract_knows_each_code() -> None:
+def test_every_documented_code_keeps_its_status() -> None:
     """DESIGN's list; a code that is gone breaks somebody's client."""
     promised = (
         "malformed invalid_selection voter_unknown invalid_key foreign_origin missing_scope not_eligible"

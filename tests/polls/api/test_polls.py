@@ -36,7 +36,7 @@ def soon(**delta: float) -> str:
 # --- creating ---
 
 
-def test_a_question_and_choices_make_a_poll(writer: Caller) -> None:
+def test_question_and_choices_are_enough_for_a_poll(writer: Caller) -> None:
     answer = writer("POST", POLLS, NEW)
     assert answer.status_code == 201
     made = answer.json()
@@ -74,7 +74,7 @@ def test_a_question_and_choices_make_a_poll(writer: Caller) -> None:
     assert writer("GET", f"{POLLS}{code}/").json()["code"] == code
 
 
-def test_everything_can_be_said(writer: Caller) -> None:
+def test_every_field_can_be_set(writer: Caller) -> None:
     body = NEW | {
         "code": "TEATIME",
         "method": "multiple",
@@ -111,14 +111,14 @@ def test_everything_can_be_said(writer: Caller) -> None:
     assert writer("GET", f"{POLLS}TEATIME/").json() == made
 
 
-def test_multiple_choice_allows_all_unless_told_otherwise(writer: Caller) -> None:
+def test_multiple_choice_allows_all_choices_by_default(writer: Caller) -> None:
     made = writer("POST", POLLS, NEW | {"method": "multiple", "choices": ["A", "B", "C"]}).json()
     assert (made["min_selections"], made["max_selections"]) == (1, 3)
     made = writer("POST", POLLS, NEW | {"method": "multiple", "max_selections": 1}).json()
     assert made["max_selections"] == 1
 
 
-def test_a_code_is_taken_once(writer: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_code_is_unique(writer: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     assert writer("POST", POLLS, NEW | {"code": "ONCE"}).status_code == 201
     assert refusal(writer("POST", POLLS, NEW | {"code": "ONCE"})) == (409, "code_taken")
     assert Poll.objects.count() == 1
@@ -193,7 +193,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.full_only
 @pytest.mark.parametrize(("body", "where"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_not_right_is_named(writer: Caller, body: Any, where: str) -> None:
+def test_the_error_names_the_invalid_field(writer: Caller, body: Any, where: str) -> None:
     answer = writer("POST", POLLS, json.dumps(body).encode())
     assert refusal(answer) == (400, "malformed")
     if where:
@@ -204,7 +204,7 @@ def test_what_is_not_right_is_named(writer: Caller, body: Any, where: str) -> No
 
 @pytest.mark.full_only
 @pytest.mark.parametrize("given", ["always", 5])
-def test_a_word_that_is_none_of_the_few_is_told_which_there_are(writer: Caller, given: Any) -> None:
+def test_the_error_of_a_choice_lists_the_valid_values(writer: Caller, given: Any) -> None:
     answer = writer("POST", POLLS, NEW | {"proof_of_work": given})
     assert answer.json()["errors"]["proof_of_work"] == [f'"{given}" is none of these: off, auto, on.']
 
@@ -226,17 +226,17 @@ RAW = {
 
 @pytest.mark.full_only
 @pytest.mark.parametrize("body", RAW.values(), ids=RAW.keys())
-def test_what_is_not_json_is_malformed(writer: Caller, body: bytes) -> None:
+def test_invalid_json_is_malformed(writer: Caller, body: bytes) -> None:
     assert refusal(writer("POST", POLLS, body)) == (400, "malformed")
 
 
 @pytest.mark.full_only
 @pytest.mark.parametrize("content_type", ["text/plain", "", "application/x-www-form-urlencoded", "text/json"])
-def test_only_json_is_taken(writer: Caller, content_type: str) -> None:
+def test_only_json_is_accepted(writer: Caller, content_type: str) -> None:
     assert refusal(writer("POST", POLLS, NEW, content_type)) == (415, "unsupported_media_type")
 
 
-def test_a_charset_changes_nothing(writer: Caller) -> None:
+def test_a_charset_is_ignored(writer: Caller) -> None:
     for content_type in (
         "application/json; charset=utf-8",
         "Application/JSON;charset=hex",
@@ -259,7 +259,7 @@ def test_the_largest_poll_fits(writer: Caller) -> None:
 # --- keys ---
 
 
-def test_no_address_for_clients_answers_without_a_key(writer: Caller) -> None:
+def test_every_client_endpoint_requires_a_key(writer: Caller) -> None:
     code = make_poll().code
     anybody = Caller()
     for method, path in EVERY:
@@ -292,11 +292,11 @@ EVERY = [
         "",
     ],
 )
-def test_garbage_is_no_key(header: str) -> None:
+def test_an_invalid_authorization_is_refused(header: str) -> None:
     assert refusal(Caller()("GET", POLLS, Authorization=header)) == (401, "invalid_key")
 
 
-def test_revoked_and_expired_keys_are_none() -> None:
+def test_revoked_and_expired_keys_are_refused() -> None:
     gone = [
         make_key("polls:write", revoked=True),
         make_key("polls:write", expiry_date=timezone.now() - timedelta(seconds=1)),
@@ -306,14 +306,14 @@ def test_revoked_and_expired_keys_are_none() -> None:
     assert Caller(make_key("polls:write", expiry_date=timezone.now() + timedelta(hours=1)))("GET", POLLS)
 
 
-def test_half_a_key_is_none() -> None:
+def test_only_the_whole_key_is_valid() -> None:
     key = make_key("polls:read")
     for wrong in (key[:-1], key.split(".")[0], key.upper(), key + "x"):
         assert refusal(Caller(wrong)("GET", POLLS)) == (401, "invalid_key")
     assert Caller()("GET", POLLS, Authorization=f"api-key  {key} ").status_code == 200
 
 
-def test_each_scope_allows_its_own(reader: Caller) -> None:
+def test_each_scope_allows_only_its_own_methods(reader: Caller) -> None:
     code = make_poll().code
     caster = Caller(make_key("ballots:write"))
     for method, path in EVERY:
@@ -333,14 +333,14 @@ def test_writing_includes_reading() -> None:
     assert writer("GET", POLLS).status_code == writer("GET", f"{POLLS}{code}/").status_code == 200
 
 
-def test_a_session_is_no_key(admin_client: Any) -> None:
+def test_a_login_session_is_not_accepted(admin_client: Any) -> None:
     assert admin_client.get(POLLS).status_code == 401
 
 
 # --- reading and listing ---
 
 
-def test_a_code_may_be_typed_as_people_do(reader: Caller) -> None:
+def test_a_code_is_accepted_as_people_type_it(reader: Caller) -> None:
     make_poll(code="TEATIME")
     for typed in ("teatime", "TeaTime", "tea%20time", "TEA-TIME"):
         assert reader("GET", f"{POLLS}{typed}/").json()["code"] == "TEATIME"
@@ -356,7 +356,7 @@ def test_an_unknown_poll_is_not_found_anywhere(writer: Caller, code: str) -> Non
         assert refusal(Caller()("GET", f"{POLLS}{code}/{path}/")) == (404, "poll_not_found")
 
 
-def test_no_answer_about_polls_has_a_tally_or_is_kept(reader: Caller) -> None:
+def test_poll_responses_have_no_tally_and_are_not_cached(reader: Caller) -> None:
     code = make_poll(open=True).code
     for path in (POLLS, f"{POLLS}{code}/"):
         answer = reader("GET", path)
@@ -370,7 +370,7 @@ def words(document: Any) -> list[str]:
     return [word for inner in document for word in words(inner)] if isinstance(document, list) else []
 
 
-def test_pages_go_from_new_to_old_and_back(reader: Caller) -> None:
+def test_pages_are_newest_first_and_go_both_ways(reader: Caller) -> None:
     made = [make_poll(code=f"POLL{n}").code for n in range(7)]
     first = reader("GET", f"{POLLS}?page_size=3").json()
     assert first["previous"] is None
@@ -384,7 +384,9 @@ def test_pages_go_from_new_to_old_and_back(reader: Caller) -> None:
     assert [poll["code"] for poll in back["results"]] == seen[3:6]
 
 
-def test_the_list_costs_the_same_for_many(reader: Caller, django_assert_num_queries: Any) -> None:
+def test_the_list_needs_the_same_queries_for_many_polls(
+    reader: Caller, django_assert_num_queries: Any
+) -> None:
     for n in range(5):
         make_poll(question=str(n))
     with django_assert_num_queries(3):  # the key, the polls, their choices
@@ -404,7 +406,7 @@ def test_the_list_is_filtered_by_state(reader: Caller) -> None:
         assert refusal(reader("GET", f"{POLLS}?state={bad}")) == (400, "malformed")
 
 
-def test_search_looks_into_question_and_code(reader: Caller) -> None:
+def test_search_finds_parts_of_question_and_code(reader: Caller) -> None:
     make_poll(code="TEATIME", question="Biscuits?")
     make_poll(code="OTHER", question="100 % TEA_leaves?")
 
@@ -429,7 +431,7 @@ def test_search_looks_into_question_and_code(reader: Caller) -> None:
     + ["page_size=" + "9" * 5000, "page_size=" + "0" * 5000 + "9", "page_size=1000000009"]
     + ["cursor=nonsense", "cursor=cD1zb29u", "cursor=cD0xJTAw", "cursor=cD05" + "OTk5" * 20],
 )
-def test_pages_that_do_not_exist_are_malformed(reader: Caller, query: str) -> None:
+def test_an_invalid_page_is_malformed(reader: Caller, query: str) -> None:
     assert refusal(reader("GET", f"{POLLS}?{query}")) == (400, "malformed")
 
 
@@ -442,13 +444,13 @@ def test_pages_that_do_not_exist_are_malformed(reader: Caller, query: str) -> No
         "page_size=1&state=open&page_size=1",
     ],
 )
-def test_a_parameter_that_comes_twice_is_refused(reader: Caller, query: str) -> None:
+def test_a_duplicate_parameter_is_refused(reader: Caller, query: str) -> None:
     answer = reader("GET", f"{POLLS}?{query}")
     assert refusal(answer) == (400, "malformed")
     assert list(answer.json()["errors"]) == [query.rpartition("&")[2].partition("=")[0]]
 
 
-def test_no_address_takes_a_query_parameter_twice(reader: Caller) -> None:
+def test_every_endpoint_refuses_duplicate_parameters(reader: Caller) -> None:
     code = make_poll(open=True).code
     for address in (f"{code}/", f"{code}/tally/", f"{code}/audit/", f"{code}/voter/"):
         assert refusal(reader("GET", f"{POLLS}{address}?round=1&round=2")) == (400, "malformed")
@@ -516,19 +518,19 @@ def test_a_draft_can_be_changed(writer: Caller) -> None:
         {"release_step": 1001},
     ],
 )
-def test_a_change_is_judged_like_a_new_poll(writer: Caller, change: Any) -> None:
+def test_a_change_is_validated_like_a_new_poll(writer: Caller, change: Any) -> None:
     poll = make_poll()
     assert refusal(writer("PATCH", f"{POLLS}{poll.code}/", change)) == (400, "malformed")
     assert writer("GET", f"{POLLS}{poll.code}/").json()["question"] == "What?"
 
 
-def test_what_is_expected_can_be_taken_back(writer: Caller) -> None:
+def test_the_expected_turnout_can_be_cleared(writer: Caller) -> None:
     address = f"{POLLS}{make_poll().code}/"
     for turnout in (5_000, None):
         assert writer("PATCH", address, {"expected_turnout": turnout}).json()["expected_turnout"] == turnout
 
 
-def test_what_has_been_opened_stays_as_it_is(writer: Caller) -> None:
+def test_an_opened_poll_cannot_be_changed_or_deleted(writer: Caller) -> None:
     poll = make_poll(open=True)
     for method, body in (("PATCH", {"question": "Other?"}), ("DELETE", None)):
         answer = writer(method, f"{POLLS}{poll.code}/", body)
@@ -541,7 +543,7 @@ def test_what_has_been_opened_stays_as_it_is(writer: Caller) -> None:
 
 @pytest.mark.parametrize("state", ["open", "closed"])
 @pytest.mark.django_db
-def test_what_protects_a_poll_can_be_changed_while_it_runs(writer: Caller, state: str) -> None:
+def test_protection_can_be_changed_while_the_poll_runs(writer: Caller, state: str) -> None:
     poll = make_poll(open=True)
     if state == "closed":
         lifecycle.close_poll(poll.pk)
@@ -567,7 +569,7 @@ def test_a_draft_can_be_deleted(writer: Caller) -> None:
 # --- the lifecycle ---
 
 
-def test_a_poll_runs_by_its_steps(writer: Caller) -> None:
+def test_the_steps_take_a_poll_through_its_lifecycle(writer: Caller) -> None:
     code = writer("POST", POLLS, NEW).json()["code"]
 
     def take(step: str) -> Any:
@@ -612,7 +614,7 @@ def test_publishing_waits_for_the_count(writer: Caller, monkeypatch: pytest.Monk
     assert refusal(writer("POST", f"{POLLS}{poll.code}/publish/")) == (409, "illegal_state")
 
 
-def test_a_poll_that_can_never_open_says_so(writer: Caller) -> None:
+def test_a_poll_whose_closing_time_has_passed_cannot_open(writer: Caller) -> None:
     poll = make_poll()
     Poll.objects.filter(pk=poll.pk).update(closes_at=timezone.now() - timedelta(seconds=1))
     assert refusal(writer("POST", f"{POLLS}{poll.code}/open/")) == (409, "illegal_state")
@@ -621,7 +623,7 @@ def test_a_poll_that_can_never_open_says_so(writer: Caller) -> None:
 # --- methods, addresses, accept ---
 
 
-def test_other_methods_are_refused_before_a_key_is_asked_for() -> None:
+def test_a_wrong_method_is_refused_before_authentication() -> None:
     code = make_poll().code
     for method, path in (
         ("PUT", POLLS),
@@ -651,7 +653,7 @@ def test_head_and_options(reader: Caller) -> None:
     assert "Access-Control-Allow-Origin" not in options
 
 
-def test_answers_come_as_json_only(reader: Caller) -> None:
+def test_only_json_responses_are_available(reader: Caller) -> None:
     for accepted in ("*/*", "application/*", "application/json", "text/html, application/json;q=0.1"):
         assert reader("GET", POLLS, Accept=accepted).status_code == 200
     for other in ("text/html", "application/xml", "image/*"):
@@ -666,17 +668,17 @@ def test_an_unknown_address_is_a_problem_document(path: str) -> None:
         assert refusal(Caller()(method, path)) == (404, "not_found")
 
 
-def test_a_forgotten_slash_loses_no_body() -> None:
+def test_a_missing_slash_redirects_with_the_body() -> None:
     answer = Caller()("POST", "/api/v1/polls?x=1", NEW)
     assert (answer.status_code, answer["Location"]) == (308, "/api/v1/polls/?x=1")
     assert refusal(Caller()("GET", "/api/v1/nothing")) == (404, "not_found")
 
 
-def test_a_host_that_is_not_ours_is_malformed() -> None:
+def test_an_unknown_host_is_malformed() -> None:
     assert refusal(Caller()("GET", POLLS, Host="evil.example")) == (400, "malformed")
 
 
-def test_other_sites_get_no_leave_to_read(reader: Caller) -> None:
+def test_there_are_no_cors_headers(reader: Caller) -> None:
     code = make_poll().code
     for path in (POLLS, f"{POLLS}{code}/", f"{POLLS}{code}/voter/"):
         answer = reader("GET", path, Origin="https://elsewhere.example")
@@ -687,7 +689,7 @@ def test_other_sites_get_no_leave_to_read(reader: Caller) -> None:
 # --- when it is our fault ---
 
 
-def test_a_bug_answers_as_a_problem_and_is_logged(
+def test_a_bug_is_a_logged_problem_document(
     reader: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     code = make_poll().code
@@ -698,7 +700,7 @@ def test_a_bug_answers_as_a_problem_and_is_logged(
     assert any("ZeroDivisionError" in str(record.exc_info) for record in caplog.records)
 
 
-def test_a_database_that_is_away_asks_to_come_back(reader: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_outage_is_503(reader: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: Any) -> None:
         raise OperationalError("connection refused")
 
