@@ -1,4 +1,4 @@
-"""Accounts and groups in the admin: nobody but a superuser grants a right, or takes over who has more."""
+"""Accounts and groups in the admin: only superusers grant rights or change accounts with more rights."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def manager() -> Client:
 
 
 def everything(account: User, **fields: Any) -> dict[str, Any]:
-    """Whatever a form of that account could be sent."""
+    """Return all fields that a forged form of this account could have."""
     rights = {"is_staff": "on", "is_superuser": "on", "is_active": "on"}
     lists = {
         "groups": [group.pk for group in Group.objects.all()],
@@ -79,7 +79,7 @@ def test_account_managers_cannot_change_accounts_with_more_rights(
         group = Group.objects.create(name="organisers")
         group.permissions.add(permission("delete_poll"))
         other.groups.add(group)
-    assert manager.get(page_of(other)).status_code == 200  # to look at
+    assert manager.get(page_of(other)).status_code == 200  # read-only
     assert manager.post(page_of(other), everything(other)).status_code == 403
     password = {"password1": "taken-over-7", "password2": "taken-over-7", "usable_password": "true"}
     assert manager.post(page_of(other, "password"), password).status_code == 403
@@ -108,7 +108,7 @@ def test_a_superuser_can_grant_every_right(boss: Client) -> None:
 @pytest.mark.parametrize("bulk", [False, True])
 def test_no_account_is_deleted_while_it_could_vote_twice(boss: Client, bulk: bool) -> None:
     poll = make_poll(identity="login", question="Who?")
-    make_poll(open=True)  # which has nothing to do with accounts
+    make_poll(open=True)  # not a poll for accounts
     voter = User.objects.create_user("voter")
     marked = {"action": "delete_selected", "_selected_action": [voter.pk]}
     ask, act = (USERS, {**marked, "post": "yes"}) if bulk else (page_of(voter, "delete"), {"post": "yes"})

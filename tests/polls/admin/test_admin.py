@@ -1,4 +1,4 @@
-"""The admin of polls and API clients: who may do what, what is frozen, and that nothing happens unasked."""
+"""The admin of polls and API clients: permissions, frozen fields, and confirmation of every step."""
 
 import re
 from datetime import timedelta
@@ -53,7 +53,7 @@ def step_of(poll: Poll, step: str) -> str:
 
 
 def confirm(client: Client, poll: Poll, step: str) -> list[str]:
-    """Press the button on the confirmation page; what is said afterwards."""
+    """Press the button on the confirmation page; return the messages."""
     poll.refresh_from_db()
     answer = client.post(step_of(poll, step), {"seen": f"{poll.state}:{poll.round}"})
     assert answer.status_code == 302
@@ -61,7 +61,7 @@ def confirm(client: Client, poll: Poll, step: str) -> list[str]:
     return said(answer)
 
 
-def closed(poll: Poll) -> Poll:
+def close(poll: Poll) -> Poll:
     lifecycle.close_poll(poll.pk)
     count()
     closing.close_counted_polls()
@@ -70,7 +70,7 @@ def closed(poll: Poll) -> Poll:
     return poll
 
 
-# --- what has pages at all ---
+# --- pages ---
 
 
 def test_ballots_and_claims_have_no_admin_pages() -> None:
@@ -147,7 +147,7 @@ def test_polls_have_no_bulk_delete(boss: Client) -> None:
     assert Poll.objects.filter(pk=poll.pk).exists()
 
 
-# --- writing a poll ---
+# --- creating and changing ---
 
 
 def test_a_poll_is_created_with_its_choices(boss: Client) -> None:
@@ -254,7 +254,7 @@ def test_a_section_with_an_error_is_open(boss: Client, change: dict[str, Any], f
 @pytest.mark.full_only
 @pytest.mark.parametrize(("field", "most"), [("question", 300), ("labels", 200)])
 def test_a_long_text_is_refused_and_not_truncated(boss: Client, field: str, most: int) -> None:
-    # Browsers count an emoji as two characters of a maxlength, and drop the rest without a word.
+    # Browsers count an emoji as two characters of a maxlength, and silently truncate.
     assert "maxlength" not in boss.get(ADD).content.decode()
     long = "🍰" * most
     assert boss.post(ADD, FORM | {field: [long, "Tea"] if field == "labels" else long}).status_code == 302
@@ -306,7 +306,7 @@ def test_a_drafts_page_says_why_it_cannot_be_opened(boss: Client) -> None:
     assert "The closing time has passed" in boss.get(page_of(poll)).content.decode()
 
 
-# --- frozen, once it has been opened ---
+# --- frozen fields of an opened poll ---
 
 
 @pytest.mark.full_only
@@ -331,7 +331,7 @@ def test_a_forged_form_changes_nothing_of_an_open_poll(boss: Client) -> None:
 def test_results_visibility_can_always_be_changed(boss: Client, state: State) -> None:
     poll = open_poll()
     if state == State.CLOSED:
-        closed(poll)
+        close(poll)
     before = Poll.objects.get(pk=poll.pk)
     sent = {"results_visible": "staff", "venue_networks": "", "over_limit": "refuse"}
     boss.post(page_of(poll), sent)
@@ -344,7 +344,7 @@ def test_results_visibility_can_always_be_changed(boss: Client, state: State) ->
 def test_protection_can_always_be_changed(boss: Client, state: State) -> None:
     poll = open_poll()
     if state == State.CLOSED:
-        closed(poll)
+        close(poll)
     sent = {"results_visible": "always", "over_limit": "quarantine"}
     answer = boss.post(page_of(poll), sent | {"venue_networks": "10.1.2.3/16, 2001:DB8::/48\n\n 10.1.0.0/16"})
     assert answer.status_code == 302
@@ -412,7 +412,7 @@ def test_a_button_saves_the_form_before_the_confirmation(boss: Client, again: bo
     poll.refresh_from_db()
     assert (poll.question, poll.state) == ("Tea or coffee?", State.DRAFT)
     assert [choice.label for choice in poll.choices.all()] == ["Tea", "Coffee"]
-    if again:  # nothing has changed since: nothing is written, logged or said
+    if again:  # without a change, nothing is written or logged
         logged, recorded = LogEntry.objects.count(), Record.objects.count()
         boss.get(answer["Location"])
         assert boss.post(page_of(poll), form)["Location"] == step_of(poll, "open")
@@ -425,7 +425,7 @@ def test_a_button_saves_the_form_before_the_confirmation(boss: Client, again: bo
 def test_every_button_saves_the_editable_fields(boss: Client, state: str, step: str) -> None:
     poll = open_poll()
     if state == "closed":
-        closed(poll)
+        close(poll)
     answer = boss.post(page_of(poll), ALWAYS | {"results_visible": "staff", "_step": step})
     assert answer["Location"] == step_of(poll, step)
     poll.refresh_from_db()
@@ -437,7 +437,7 @@ def test_a_button_keeps_the_input_of_an_invalid_form(boss: Client) -> None:
     poll, opened = make_poll(), open_poll()
     source = boss.post(page_of(poll), FORM | {"labels": ["Tea"], "_step": "open"}).content.decode()
     assert "“Open voting” was not done" in source and 'value="Tea or coffee?"' in source
-    assert f'href="{step_of(poll, "open")}"' in source  # on without the changes
+    assert f'href="{step_of(poll, "open")}"' in source  # the link to go on without the changes
     answer = boss.post(page_of(opened), ALWAYS | {"venue_networks": "the hall", "_step": "close"})
     assert "“Close voting” was not done" in answer.content.decode()
     assert Poll.objects.get(pk=poll.pk).state == State.DRAFT
@@ -525,7 +525,7 @@ def test_an_illegal_step_is_an_error_message(boss: Client) -> None:
 
 @pytest.mark.full_only
 def test_publishing_a_staff_only_result_says_that_it_stays_hidden(boss: Client) -> None:
-    poll = closed(open_poll(results_visible="staff"))
+    poll = close(open_poll(results_visible="staff"))
     source = boss.get(step_of(poll, "publish")).content.decode()
     assert "make them public" in source
     assert "staff only" in confirm(boss, poll, "publish")[-1]

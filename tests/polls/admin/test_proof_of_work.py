@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 
 def switch(client: Client, poll: Poll, policy: str) -> int:
-    """Press a button of the switch: it goes with the form beside which it stands."""
+    """Press a button of the switch, which submits the form."""
     form = {"results_visible": "always", "venue_networks": "10.1.0.0/16", "over_limit": "refuse"}
     return client.post(f"/admin/polls/poll/{poll.pk}/change/", form | {"_proof": policy}).status_code
 

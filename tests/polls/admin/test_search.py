@@ -1,4 +1,4 @@
-"""Finding what somebody wrote: in any case and spelling, over the API and in the admin, on every store."""
+"""Search in the API and the admin: any case and spelling, the same on every database."""
 
 from importlib import import_module
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ from tests.polls.api_client import POLLS, Caller, make_key
 
 pytestmark = pytest.mark.django_db
 
-#: What is written, and what somebody types who looks for it.
+#: A question, and a search text that finds it.
 FOUND = [
     ("Äpfel oder Birnen?", "äpfel"),
     ("äpfel oder Birnen?", "ÄPFEL"),
@@ -87,7 +87,7 @@ def test_other_lists_search_by_the_same_rules(boss: Client) -> None:
 
 
 def test_rows_of_an_earlier_version_are_migrated() -> None:
-    """The migration, on what an earlier version left: no folded text, and times that Python can't read."""
+    """Such rows have no search text, and may have times that Python can't read."""
     poll = make_poll(question="Äpfel?")
     Poll.objects.update(search_text="")
     days = ("'0001-01-01 00:00:00'", "'9999-12-31 23:59:59'")

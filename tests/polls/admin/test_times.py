@@ -1,4 +1,4 @@
-"""Times in the admin: they say their zone, and what nobody touched stays as it is, to the microsecond."""
+"""Times in the admin: shown with their zone, and kept to the microsecond unless changed."""
 
 import re
 from datetime import datetime
@@ -19,7 +19,7 @@ def berlin(settings: Any) -> None:
     settings.TIME_ZONE = "Europe/Berlin"
 
 
-#: 02:30 comes twice that night, and a form shows no fractions.
+#: 02:30 occurs twice that night, and a form has no fractions of a second.
 TWICE = ("2027-10-31T02:30:00+02:00", "2027-10-31T02:30:00+01:00", "2027-10-31T02:30:59.123456+02:00")
 
 
@@ -28,7 +28,7 @@ def at(text: str) -> datetime:
 
 
 def as_shown(client: Client, page: str) -> dict[str, Any]:
-    """What the page's form sends when nothing in it is touched."""
+    """Return the fields that the page's form sends if the user changes nothing."""
     form = client.get(page).context["adminform"].form
     sent: dict[str, Any] = {}
     for bound in form:

@@ -1,4 +1,4 @@
-"""Casting over HTTP: the contract's every code, and that what is refused leaves no trace."""
+"""Casting over HTTP: every error code, and that a refused ballot writes nothing."""
 
 import uuid
 from collections.abc import Iterator
@@ -19,22 +19,22 @@ from tests.polls.api_client import POLLS, Caller, make_key, make_poll, refusal
 from tests.servers import PATIENCE
 from tests.threads import at_once
 
-#: The log is written in the append queue's thread, which sees only what is committed.
+#: The append queue's thread writes the log, and sees only committed rows.
 committed = pytest.mark.django_db(transaction=True)
 RECEIPTS = "/api/v1/receipts/"
 
 
-def traces() -> Any:
+def stored_state() -> Any:
     log = get_log()
     return log.heads(), LogEntry.objects.count(), Claim.objects.count(), Ballot.objects.count()
 
 
 @pytest.fixture
 def no_trace() -> Iterator[None]:
-    """Nothing is in the log or the ledger that wasn't there before."""
-    before = traces()
+    """Assert that the test writes nothing to the log or the ledger."""
+    before = stored_state()
     yield
-    assert traces() == before
+    assert stored_state() == before
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def cast_path(poll: Poll) -> str:
 
 
 class Voter(Caller):
-    """A browser that our page has introduced; or, without a cookie, one that it hasn't."""
+    """A browser with a voter cookie, or a new one without."""
 
     def __init__(self, cookie: str | None = "new") -> None:
         super().__init__()
@@ -59,8 +59,8 @@ class Voter(Caller):
         return self("POST", cast_path(poll), {"selections": list(selections), **fields})
 
 
-def minted(answer: Any) -> str:
-    """The cookie that an answer sets."""
+def cookie_of(answer: Any) -> str:
+    """Return the voter cookie that an answer sets."""
     return str(answer["Set-Cookie"]).split(";")[0].removeprefix(f"{identity.COOKIE}=")
 
 
@@ -138,7 +138,7 @@ def test_a_voter_may_change_their_ballot_where_the_poll_allows_it(poll: Poll) ->
     assert known["receipt"] == second.json()["receipt"]
 
 
-# --- refused by the body, the envelope, the identity: the vote log is never asked ---
+# --- refused for the body, the headers or the identity, before the vote log is called ---
 
 NOT_BALLOTS = {
     "not JSON": b"selections=1",
@@ -188,7 +188,7 @@ def test_an_invalid_ballot_is_malformed(poll: Poll, no_trace: None, body: bytes)
     "more", ['"round": null', '"replaces": null, "ballot_id": null', '"voter": "row:7:seat:{b}"']
 )
 def test_colons_and_null_members_are_valid(poll: Poll, more: str) -> None:
-    """Colons in texts and members that are null: more of them than of members that we get."""
+    """The check for duplicate members counts colons; more colons than members mean a second, exact check."""
     caller = Caller(make_key("ballots:write")) if "voter" in more else Voter()
     assert caller("POST", cast_path(poll), f'{{"selections": [1], {more}}}'.encode()).status_code == 202
 
@@ -218,10 +218,10 @@ def test_a_selection_that_breaks_the_methods_rules_is_invalid(
 @pytest.mark.django_db
 def test_the_limits_of_multiple_choice_are_enforced(selections: list[int], reason: str) -> None:
     poll = make_poll(*"ABCD", open=True, method="multiple", min_selections=2, max_selections=3)
-    before = traces()
+    before = stored_state()
     answer = Voter().cast(poll, *selections)
     assert (refusal(answer), answer.json()["reason"]) == ((400, "invalid_selection"), reason)
-    assert traces() == before
+    assert stored_state() == before
 
 
 @pytest.mark.full_only
@@ -306,8 +306,8 @@ def test_a_cookie_with_one_changed_letter_is_invalid(poll: Poll, no_trace: None)
 @committed
 def test_an_unknown_voter_can_retry_with_the_new_cookie(poll: Poll) -> None:
     voter = Voter(None)
-    introduced = voter.cast(poll, 1)
-    voter.client.cookies[identity.COOKIE] = minted(introduced)
+    first = voter.cast(poll, 1)
+    voter.client.cookies[identity.COOKIE] = cookie_of(first)
     assert voter.cast(poll, 1).status_code == 202
     assert refusal(voter.cast(poll, 1)) == (409, "already_voted")
 
@@ -341,32 +341,32 @@ def test_a_ballot_is_not_refused_over_its_accept_header(poll: Poll) -> None:
 def test_a_poll_accepts_ballots_only_while_it_is_open(poll: Poll) -> None:
     draft, due = make_poll(), make_poll(open=True, closes_at=timezone.now() + timedelta(seconds=2))
     lifecycle.close_poll(poll.pk)
-    before = traces()
+    before = stored_state()
     assert refusal(Voter().cast(draft, 1)) == (409, "poll_not_open")
     assert refusal(Voter().cast(poll, 1)) == (409, "poll_not_open")
     count()
     lifecycle.publish_poll(poll.pk)
     assert refusal(Voter().cast(poll, 1)) == (409, "poll_not_open")
-    # The gate closes by itself, before anything has noticed that it is time.
+    # The gate closes by itself, before any process takes the step.
     until = timezone.now() + timedelta(seconds=PATIENCE)
     while (answer := Voter().cast(due, 1)).status_code == 202 and timezone.now() < until:
-        before = traces()
+        before = stored_state()
     assert refusal(answer) == (409, "poll_not_open")
-    assert traces()[0] == before[0]
+    assert stored_state()[0] == before[0]
 
 
 @committed
 def test_refusing_a_second_ballot_reveals_nothing_of_the_first(poll: Poll) -> None:
     voter = Voter()
     first = voter.cast(poll, 3).json()
-    before = traces()
+    before = stored_state()
     answer = voter.cast(poll, 1)
     assert refusal(answer) == (409, "already_voted")
     assert set(answer.json()) == {"type", "title", "status", "detail", "code"}
     assert not any(secret in answer.content.decode() for secret in first.values())
     assert refusal(voter.cast(poll, 1, ballot_id=first["ballot_id"])) == (422, "ballot_id_reused")
     assert refusal(voter.cast(poll, 3, ballot_id=first["ballot_id"], round=2)) == (422, "ballot_id_reused")
-    assert traces() == before
+    assert stored_state() == before
 
 
 @committed
@@ -423,7 +423,7 @@ def test_a_client_casts_for_its_own_voters(poll: Poll) -> None:
     assert refusal(client("POST", path, {"selections": [1], "voter": "anna"})) == (409, "already_voted")
     assert client("POST", path, {"selections": [1], "voter": "béla\0"}).status_code == 202
     assert other("POST", path, {"selections": [1], "voter": "anna"}).status_code == 202
-    # A key goes before a cookie, so a client can't be made to vote as a browser.
+    # A key takes precedence over a cookie, so nobody can make a client vote as a browser.
     client.client.cookies[identity.COOKIE] = identity.new_cookie()
     assert refusal(client("POST", path, {"selections": [1]})) == (400, "malformed")
 
@@ -608,19 +608,19 @@ def test_the_voter_endpoint_sets_the_cookie_of_a_new_voter() -> None:
         "proof": None,
     }
     assert answer["Cache-Control"] == "private, no-store"
-    assert identity.read_cookie(minted(answer))
+    assert identity.read_cookie(cookie_of(answer))
     assert "Set-Cookie" not in Voter()("GET", f"{POLLS}{poll.code}/voter/")
 
 
 @pytest.mark.full_only
 @pytest.mark.parametrize(
-    ("site", "planted"), [("cross-site", False), ("same-site", False), ("same-origin", True)]
+    ("site", "sets_cookie"), [("cross-site", False), ("same-site", False), ("same-origin", True)]
 )
 @pytest.mark.django_db
-def test_a_request_from_another_site_sets_no_cookie(site: str, planted: bool) -> None:
+def test_a_request_from_another_site_sets_no_cookie(site: str, sets_cookie: bool) -> None:
     answer = Voter(None)("GET", f"{POLLS}{make_poll().code}/voter/", Sec_Fetch_Site=site)
     assert answer.status_code == 200
-    assert ("Set-Cookie" in answer) is planted
+    assert ("Set-Cookie" in answer) is sets_cookie
 
 
 @committed
@@ -656,7 +656,7 @@ def test_receipts_reveal_nothing_of_the_selection(poll: Poll) -> None:
 
 
 def test_every_documented_code_keeps_its_status() -> None:
-    """DESIGN's list; a code that is gone breaks somebody's client."""
+    """A code that disappears or changes its status breaks clients."""
     promised = (
         "malformed invalid_selection voter_unknown invalid_key foreign_origin missing_scope not_eligible"
         " poll_not_found already_voted poll_not_open round_changed too_large unsupported_media_type"

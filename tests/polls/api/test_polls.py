@@ -1,4 +1,4 @@
-"""The REST API's polls: what a third party may do with a key, and how it is refused."""
+"""The REST API for polls: requests with a key, and refusals."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -374,7 +374,7 @@ def test_pages_are_newest_first_and_go_both_ways(reader: Caller) -> None:
     made = [make_poll(code=f"POLL{n}").code for n in range(7)]
     first = reader("GET", f"{POLLS}?page_size=3").json()
     assert first["previous"] is None
-    make_poll(code="LATER")  # moves nothing on the pages that follow
+    make_poll(code="LATER")  # doesn't change the next pages
     second = reader("GET", first["next"]).json()
     third = reader("GET", second["next"]).json()
     assert third["next"] is None
@@ -481,7 +481,7 @@ def test_a_draft_can_be_changed(writer: Caller) -> None:
     assert (answer.json()["question"], answer.json()["closes_at"]) == ("New?", None)
     assert [choice["label"] for choice in answer.json()["choices"]] == ["Tea", "Coffee", "Water"]
     poll.refresh_from_db()
-    assert poll.revision > before  # viewers hear of it
+    assert poll.revision > before  # viewers are notified
 
     answer = writer("PATCH", f"{POLLS}{poll.code}/", {"choices": ["A", "B"], "revote": True})
     assert [choice["label"] for choice in answer.json()["choices"]] == ["A", "B"]
@@ -592,7 +592,7 @@ def test_the_steps_take_a_poll_through_its_lifecycle(writer: Caller) -> None:
 
 
 def settle(code: str) -> None:
-    """What a worker does when a poll closes."""
+    """Count the last ballots and close the poll, as a worker does."""
     from analytics.counting import batches, closing
     from polls.votelog import get_log
 
@@ -686,7 +686,7 @@ def test_there_are_no_cors_headers(reader: Caller) -> None:
         assert "Access-Control-Allow-Origin" not in answer
 
 
-# --- when it is our fault ---
+# --- server errors ---
 
 
 def test_a_bug_is_a_logged_problem_document(
@@ -714,7 +714,7 @@ def test_a_database_outage_is_503(reader: Caller, monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_code_is_explained(client: Any) -> None:
-    # Errors that are defined elsewhere are a command's own.
+    # Errors that are defined elsewhere occur only in commands.
     ours = [code for code, error in errors_by_code().items() if error.__module__ == "polls.errors"]
     assert reference.codes() == sorted(ours)
     page = client.get("/api/errors/")
