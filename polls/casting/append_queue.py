@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 #: Ballots per append: large enough to be efficient, small enough not to block the store for long.
 MAX_APPEND_BALLOTS = 1000
-#: After this many seconds an append counts as stuck. New casts are then refused at once: each would block a
-#: thread and most likely time out.
+#: After this many seconds an append counts as stuck. Then new casts are refused at once, because each would
+#: block a thread and most likely time out.
 APPEND_STUCK_SECONDS = 3.0
 
 Append = Callable[[Sequence[NewBallot]], list[Outcome]]
@@ -52,9 +52,9 @@ class AppendQueue:
         """Queue ballots for the next append and return the future of their outcomes, in the same order.
 
         Takes at most MAX_APPEND_BALLOTS. Raises Overloaded if the queue is full, and Unavailable while an
-        append is stuck or, after one that failed, while the next one tries whether the store is back. Nothing
-        has been written then. If the store fails later, the outcomes are `outcome_unknown`. A future that can
-        still be cancelled hasn't been written, and won't be once it is cancelled.
+        append is stuck or the append after a failed one is running. These errors mean that nothing was
+        written. If the append itself fails, the outcomes are `outcome_unknown`. If the future can be
+        cancelled, its ballots aren't written.
         """
         group = _Group(ballots, Future())
         with self._wake:
@@ -71,9 +71,9 @@ class AppendQueue:
         return group.future
 
     def _is_stuck(self) -> bool:
-        if not self._append_began:
-            return False
-        return self._last_append_failed or time.monotonic() - self._append_began > APPEND_STUCK_SECONDS
+        return self._append_began > 0 and (
+            self._last_append_failed or time.monotonic() - self._append_began > APPEND_STUCK_SECONDS
+        )
 
     def _next_groups(self) -> list[_Group]:
         with self._wake:
@@ -85,7 +85,7 @@ class AppendQueue:
                 groups.append(self._waiting.popleft())
                 size += len(groups[-1].ballots)
             self._size -= size
-            # From here on a group can't be cancelled. Drop those that were.
+            # Drop cancelled groups; the others can't be cancelled any more.
             return [group for group in groups if group.future.set_running_or_notify_cancel()]
 
     def _run(self) -> None:

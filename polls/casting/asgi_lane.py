@@ -1,9 +1,8 @@
 """The ASGI lane: casts a voter's ballot ahead of Django, on the event loop.
 
 Django's path to a view costs fifteen times as much as the ballot. The lane calls the same functions as the
-REST view and answers byte for byte the same (tests/polls/casting/test_lanes_agree.py). It passes to Django
-whatever it doesn't handle: an API key, another content type, a voter without a cookie, an unknown poll. So
-nothing can be done here that can't be done there.
+REST view and answers byte for byte the same (tests/polls/casting/test_lanes_agree.py). It passes every other
+request to Django: an API key, another content type, a voter without a cookie, an unknown poll.
 
 A ballot needs no thread and no database: the rules are cached and refreshed in the background, and the
 gate in the log decides whether the poll is open (docs/decisions/fast-path.md).
@@ -50,8 +49,8 @@ PREFIX, SUFFIX = "/api/v1/polls/", "/ballots/"
 #: Rules older than FRESH_SECONDS are still used while they are refreshed. If they are older than
 #: STALE_SECONDS, the ballot waits for the refresh.
 FRESH_SECONDS, STALE_SECONDS = 1.0, 3.0
-#: Seconds that a ballot waits for the database; and for as long after a timeout, stale rules are used at
-#: once.
+#: Seconds that a ballot waits for the database. After a timeout, ballots use stale rules for as long, without
+#: waiting.
 DATABASE_TIMEOUT = 1.0
 #: Work that needs the database is bounded, so that a flood of odd requests can't overload it.
 DATABASE_THREADS, MAX_STALE_CHECKS, MAX_RULE_LOADS = 2, 200, 100
@@ -78,9 +77,9 @@ class AsgiLane:
         self.app = app
         self._max_bytes = settings.CAST_MAX_BYTES  # read once: reading a lazy setting costs as much as a hash
         self.headers_depend_on_https = settings.SECURE_HSTS_SECONDS > 0
-        # If texts may be in several languages, a request that asks for one goes to Django.
-        in_one = [code for code, _ in settings.LANGUAGES] == [settings.LANGUAGE_CODE]
-        self.relevant_headers = _RELEVANT_HEADERS if in_one else _RELEVANT_HEADERS | {b"accept-language"}
+        self.relevant_headers = _RELEVANT_HEADERS
+        if [code for code, _ in settings.LANGUAGES] != [settings.LANGUAGE_CODE]:
+            self.relevant_headers |= {b"accept-language"}  # Django chooses the language of error texts
         if settings.TRUSTED_PROXIES:
             self.relevant_headers |= {_FORWARDED}
         self._cast_queue: CastQueue | None = None
@@ -118,7 +117,7 @@ class AsgiLane:
         body = await _read(receive)
         if body is None:
             return  # the client has hung up
-        if len(body) != length:  # our servers let no such request through
+        if len(body) != length:  # our servers refuse such a request first
             await self.app(scope, replay_body(body, receive), send)
             return
         request = CastRequest(code, body, *parts)
@@ -155,7 +154,7 @@ class AsgiLane:
         for name, value in headers:
             if name not in self.relevant_headers:
                 continue
-            # A duplicate header gets a value that is passed to Django below; for Origin, one that is refused.
+            # The checks below pass an empty value to Django. A duplicate Origin becomes a foreign one.
             if name == b"content-type":
                 kind = value if kind is None else b""
             elif name == b"host":
@@ -174,7 +173,7 @@ class AsgiLane:
                 raise PassToDjango
         if kind != b"application/json" or not (cookie and host and length):
             raise PassToDjango
-        # Count the bare name, not "voter=": of "voter=…; voter =…" Django takes the second.
+        # Count the bare name: "voter=…; voter =…" contains "voter=" once, and Django takes the second value.
         voter, size, passes = _VOTER.search(cookie), whole_number(length), cookie.count(b"pass")
         if voter is None or cookie.count(b"voter") != 1 or size is None or size > self._max_bytes:
             raise PassToDjango
@@ -215,7 +214,7 @@ class AsgiLane:
     def _rules_loaded(self, code: str, done: asyncio.Future[PollRules]) -> None:
         self._loading.pop(code, None)
         if not done.cancelled():
-            done.exception()  # marks it as retrieved, so asyncio logs no warning if nobody waited
+            done.exception()  # retrieved, so asyncio logs no warning if no request waited for it
 
     def refresh_rules(self, code: str) -> None:
         """Refresh the cached rules in the background."""

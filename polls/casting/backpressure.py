@@ -1,4 +1,4 @@
-"""Whether this process refuses ballots at the moment, so that the layers above use less of its time."""
+"""Whether this process is refusing ballots. Meanwhile realtime uses less CPU (realtime/overload.py)."""
 
 import time
 
@@ -6,7 +6,7 @@ _refusing_until = 0.0
 
 
 def record_refusal(seconds: float) -> None:
-    """Record that a ballot was refused because the queue is full; it counts for this many seconds."""
+    """Record that a ballot was refused because the queue is full; make is_refusing() true for `seconds`."""
     global _refusing_until
     _refusing_until = time.monotonic() + seconds
 

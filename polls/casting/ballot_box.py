@@ -66,7 +66,7 @@ def cast(request: CastRequest) -> CastResponse:
 
 
 def eligible_voter_key(rules: PollRules, cookie: str | None, pass_: str | None) -> bytes | None:
-    """Return the voter_key for these cookies, or None if they let nobody vote in this poll."""
+    """Return the voter_key for these cookies, or None if they belong to no eligible voter."""
     try:
         return voter_key_from(rules, cookie, pass_)
     except (VoterUnknown, NotEligible):
@@ -121,13 +121,13 @@ def prepare(request: CastRequest, rules: PollRules, *, fresh: bool = False) -> N
 def _check_proof(rules: PollRules, body: BallotBody, voter_key: bytes) -> None:
     """Raise ProofRequired unless the ballot has a valid proof of work.
 
-    A proof names the voter's current ballot when it was made. That is usually the one to replace, or none. If
-    a ballot is sent again with a new proof, because the first has expired, it may be this very ballot.
+    A proof names the voter's current ballot at the time it was made: the ballot to replace, or none. A retry
+    with a new proof, because the first has expired, may name the ballot that is sent again.
     """
-    before = body.replaces.bytes if body.replaces else None
-    itself = (body.ballot_id.bytes,) if body.ballot_id else ()
+    replaced = body.replaces.bytes if body.replaces else None
+    retried = (body.ballot_id.bytes,) if body.ballot_id else ()
     voter = proof_of_work.Voter(rules.id, body.round or rules.round, voter_key)
-    if not (body.proof and proof_of_work.is_valid_proof(body.proof, voter, (before, *itself))):
+    if not (body.proof and proof_of_work.is_valid_proof(body.proof, voter, (replaced, *retried))):
         raise ProofRequired(challenge=f"/api/v1/polls/{rules.code}/challenge/")
 
 
@@ -149,7 +149,7 @@ def require_scope(client: ApiClient) -> None:
 
 def client_voter_key(rules: PollRules, client: ApiClient, body: BallotBody) -> bytes:
     if rules.identity in (Identity.LOGIN, Identity.INVITE):
-        # Otherwise the holder of an API key could invent voters in a poll where each must be a known person.
+        # An API client could invent voters, but in these polls each voter must be a known person.
         raise NotEligible(_("In this poll voters cast their ballots themselves."), needs=rules.identity)
     if body.voter is None:
         raise Malformed(_("An API client names the voter of each ballot in `voter`."))

@@ -69,7 +69,7 @@ def _append(ballots: Sequence[NewBallot]) -> list[Outcome]:
 
 
 def _update_rate_limits(ballots: Sequence[NewBallot]) -> None:
-    """Renew the salt and report new overruns. An error here must not fail the append: the ballots are in."""
+    """Renew the salt and report exceeded limits. An error doesn't fail the append: it is done."""
     try:
         sync_salt()
         blocked = rate_limits.newly_blocked((ballot.poll_id, ballot.rate_limit_keys) for ballot in ballots)

@@ -1,8 +1,8 @@
 """The raw HTTP lane: casts a ballot from the bytes of its request, on a server that passes them on (uvicorn).
 
 HTTP parsing, a task and ASGI's messages cost more than the ballot. Most casts arrive in one piece and look
-alike; this lane accepts those, with the functions of the ASGI lane. Anything else than exactly one such
-request is left to the server to parse, and reaches the ASGI lane.
+alike; this lane casts those with the functions of the ASGI lane. If the bytes aren't exactly one such
+request, the server parses them, and the request reaches the ASGI lane.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from polls.voters import poll_rules
 #: Sends a response: its head, without the empty line at the end, and its body.
 Reply = Callable[[bytes, bytes], None]
 
-#: A stricter head than RFC 9112 allows: no folded lines, no spaces before a colon, no control characters.
+#: Stricter than RFC 9112: no folded lines, no spaces before a colon, no control characters.
 _HEAD = re.compile(
     rf"POST {PREFIX}([A-Z0-9]{{3,16}}){SUFFIX} HTTP/1\.1\r\n".encode()
     + rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n"

@@ -1,8 +1,8 @@
 """Receipts: proof that a ballot was accepted. A receipt says nothing about the selection.
 
 A receipt is (poll, round, voter_key, ballot_id), encrypted and authenticated: a 128-bit MAC is also the IV of
-the stream cipher (the SIV construction of RFC 5297, here with keyed BLAKE2b). So it can't be forged, is the
-same each time, has one length, and the ledger finds its ballot by primary key.
+the stream cipher (the SIV construction of RFC 5297, here with keyed BLAKE2b). So nobody can forge a receipt,
+a ballot always has the same one, all have the same length, and a receipt names its ballot's primary key.
 """
 
 import hmac
@@ -21,7 +21,8 @@ _BODY = struct.Struct(">IH16s16s")
 _TAG = 16
 _LENGTH = (_TAG + _BODY.size) * 8 // 6  # 72 characters
 
-#: Status of a dead letter whose ballot isn't in the ledger. If it was counted, it has been replaced since.
+#: Receipt status by that of the dead letter, if the ballot isn't in the ledger. A ballot that was counted and
+#: isn't there any more has been replaced.
 _STATUS_OF_LETTER = {
     DeadLetter.Status.WAITING: "accepted",
     DeadLetter.Status.COUNTED: "replaced",
@@ -29,8 +30,8 @@ _STATUS_OF_LETTER = {
 }
 
 _PURGED = gettext_lazy(
-    "What linked this round's ballots to receipts has been destroyed. The published list still has the"
-    " receipt, if its ballot was counted."
+    "The link between this round's receipts and ballots has been destroyed. The published list still has the"
+    " receipt if its ballot was counted."
 )
 
 

@@ -70,8 +70,7 @@ def parse_ballot(text: bytes) -> BallotBody:
     try:
         body: BallotBody = _decode_ballot(text)
         # msgspec takes the last of duplicate members. Each member has one colon, so only a body with more
-        # colons than parsed members (a colon in a string, a null, or a duplicate) is parsed again to make
-        # sure.
+        # colons than parsed members (a colon in a string, a null, or a duplicate) is parsed again.
         if text.count(b":") != _count_members(body):
             refuse_duplicates(text)
     except _PARSE_ERRORS as error:
@@ -88,7 +87,7 @@ def parse_batch(text: bytes) -> list[msgspec.Raw]:
     """Split a batch into its ballots, each still to be parsed; raise Malformed if it isn't a batch."""
     try:
         ballots: list[msgspec.Raw] = _decode_batch(text).ballots
-        # As above. The only colon outside the ballots is that of `ballots`.
+        # As in parse_ballot. Outside the ballots there is one colon, that of `ballots`.
         if text.count(b":") != 1 + sum(bytes(ballot).count(b":") for ballot in ballots):
             raise DuplicateMember("'ballots' comes twice in one object.")
     except _PARSE_ERRORS as error:

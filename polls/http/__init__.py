@@ -1,5 +1,5 @@
-"""What requests have in common, with or without Django: client address, host, origin, scheme, headers.
+"""Reading requests, in Django and ahead of it: client address, host, origin, scheme, headers.
 
-Start with `lanes.py`, which lets code ahead of Django answer as Django would. `client_address.py` knows which
-proxies to trust, `origins.py` which pages may act here. It may import `polls.text` and `polls.errors`.
+Start with `lanes.py`, which lets code ahead of Django answer as Django would. `client_address.py` knows the
+trusted proxies, `origins.py` the origins that may vote. It may import `polls.text` and `polls.errors`.
 """

@@ -54,7 +54,7 @@ def client_address(peer: str | None, forwarded: str | None = None) -> str:
             break
         told = canonical_address(hop)
         if not told:
-            break  # not an address: the proxy before it is the last one that we know
+            break  # not an address: return that of the proxy that sent it
         address = told
     return address
 
@@ -99,7 +99,7 @@ def in_networks(address: str, networks: Networks) -> bool:
 
 
 def site_network(address: str) -> str:
-    """Return the /24 (IPv4) or /48 (IPv6) of a canonical address: the most that one site gets."""
+    """Return the /24 (IPv4) or /48 (IPv6) of a canonical address: the largest network of one site."""
     packed = _packed(address)
     if len(packed) == 4:
         return f"{inet_ntop(AF_INET, packed[:3] + bytes(1))}/24"
@@ -129,6 +129,6 @@ def _masks(networks: Networks) -> dict[int, list[tuple[int, int]]]:
     return found
 
 
-@receiver(setting_changed)  # which only tests do
+@receiver(setting_changed)  # only tests send it
 def _forget(**_: Any) -> None:
     _proxies.cache_clear()

@@ -1,4 +1,4 @@
-"""For code ahead of Django that has to answer exactly as Django would."""
+"""Helpers for code that answers ahead of Django, exactly as Django would."""
 
 import re
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ def host_allowed(host: bytes) -> bool:
 
 
 def replay_body(body: bytes, receive: Any) -> Any:
-    """Return a `receive` that yields a body again which has been read already."""
+    """Return a `receive` that yields a body which was already read."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Any:
@@ -62,8 +62,8 @@ def proxy_scheme_header() -> tuple[bytes, str] | None:
 def is_secure(scope: Scope) -> bool:
     """Whether the client used https: according to a proxy, else to the connection itself.
 
-    A proxy says so in PROXY_SSL_HEADER. If that isn't set, a trusted proxy's X-Forwarded-Proto is used. The
-    servers do the latter themselves, but Daphne doesn't for WebSockets.
+    A proxy says so in PROXY_SSL_HEADER. If that isn't set, a trusted proxy's X-Forwarded-Proto is used: the
+    servers apply it to the scope themselves, except Daphne to WebSockets.
     """
     header = proxy_scheme_header()
     if header is not None:

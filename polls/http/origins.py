@@ -1,4 +1,4 @@
-"""Which origins may act here: one rule for casts on every lane, WebSockets and event streams.
+"""Which origins may vote and subscribe: one rule for casts on every lane, WebSockets and event streams.
 
 Django's CSRF check of forms applies the same rule, from the same two settings.
 """
@@ -19,7 +19,7 @@ def origin_of(headers: Headers) -> str | None:
 
 
 def origin_allowed(origin: str | None, host: str, *, secure: bool) -> bool:
-    """Whether a page of this origin may act here: our own, or one in settings.TRUSTED_ORIGINS.
+    """Whether pages of this origin may vote and subscribe: our own, or one in settings.TRUSTED_ORIGINS.
 
     Our own origin has the scheme, host and port of the request. A request without an Origin doesn't come from
     a page. "null" (sandboxed and local pages) and an empty Origin are foreign.
@@ -30,7 +30,7 @@ def origin_allowed(origin: str | None, host: str, *, secure: bool) -> bool:
 
 
 def check_origin(origin: str | None, host: str, *, secure: bool) -> None:
-    """Raise ForeignOrigin if the page may not act here, with a hint if only the scheme differs."""
+    """Raise ForeignOrigin unless origin_allowed, with a hint if only the scheme differs."""
     if origin is None or origin_allowed(origin, host, secure=secure):
         return
     if host and origin.lower() == _own_origin(host, secure=not secure):

@@ -1,4 +1,4 @@
-"""The vote log: accepted ballots that are still to be counted. This module builds the one in the settings.
+"""The vote log: accepted ballots that aren't counted yet. This module builds the backend that VOTE_LOG names.
 
 Start with `contract.py`, the interface of a backend; `admission.py` has the rules that all backends share.
 The backends are `database.py` and `redis/`. It may import `polls.models`, `polls.http` and what lies below
@@ -64,7 +64,7 @@ def forget_log() -> None:
 def sync_salt() -> None:
     """Get a salt for hashes of addresses from the log if there is none or it has expired.
 
-    Called when a process starts, and after each append. Without a salt, casts aren't counted by address.
+    Called when a process starts and after each append. Without a salt, casts aren't counted by address.
     """
     if rate_limits.salt_expired():
         rate_limits.set_salt(*get_log().salt())
@@ -111,7 +111,7 @@ def expected_heads(max_age: float = 1.0) -> dict[int, Head]:
 
 def _heads_from_database() -> dict[int, Head]:
     """Read the heads from the database. No fallback: old heads could make an old log look right."""
-    _refresh_heads(now=True)
+    _refresh_heads(fallback=False)
     return _expected
 
 
@@ -140,10 +140,11 @@ def _refresh_in_background() -> None:
             _refreshing.release()
 
 
-def _refresh_heads(*, make: bool = True, now: bool = False) -> None:
+def _refresh_heads(*, make: bool = True, fallback: bool = True) -> None:
+    """Read the heads. If that fails and `fallback` is true, keep the previous ones."""
     global _expected, _refreshed_at
     if _checkpoint_source is None:
-        raise LogInconsistent("Nothing knows the vote log's checkpoints.")
+        raise LogInconsistent("No source of the vote log's checkpoints is registered.")
     try:
         _expected = _checkpoint_source(make=make)
         with suppress(*STORE_ERRORS):
@@ -151,10 +152,10 @@ def _refresh_heads(*, make: bool = True, now: bool = False) -> None:
     except LogInconsistent:
         raise
     except LogUnsuitable:
-        # The hint is for operators. Voters get the same answer as for any wrong log.
+        # The hint is for operators. Voters get the same answer as for any inconsistent log.
         raise LogInconsistent() from None
     except Exception:
-        if now or not _expected:
+        if not fallback or not _expected:
             raise
     finally:
         _refreshed_at = time.monotonic()

@@ -26,7 +26,7 @@ class NewBallot(msgspec.Struct, frozen=True, gc=False):
     round: int | None = None  # the round the voter saw; None: the current one
     replaces: bytes | None = None  # the ballot_id of the ballot to replace
     quarantine_rule: str = ""  # the rule that quarantines this ballot, if any
-    rate_limit_keys: tuple[bytes, ...] = ()  # what the cast counts for: see polls.votelog.rate_limits
+    rate_limit_keys: tuple[bytes, ...] = ()  # see polls.votelog.rate_limits.keys_of_cast
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def decide(gate: Gate | None, claimed: Sequence[Claimed], ballot: NewBallot, now
         return Outcome("poll_not_open")
     current = next((c for c in reversed(claimed) if c.round == gate.round), None)
     if current is None:
-        # There is no ballot to replace in this round, so this is the first one.
+        # The voter's first ballot in this round; `replaces` is ignored.
         return Outcome(ACCEPTED, gate.round)
     if gate.revote and ballot.replaces == current.ballot_id:
         return Outcome(ACCEPTED, gate.round)

@@ -18,7 +18,7 @@ from polls.votelog.entries import UNREADABLE, Block
 
 logger = logging.getLogger(__name__)
 
-_NOTHING = bytes(17)
+_REPLACES_NONE = bytes(17)
 _MAX_UNREADABLE_BALLOTS = 10_000  # bounds the count of a damaged entry
 _REFUSALS = {
     "B": Outcome("ballot_id_reused"),
@@ -57,8 +57,8 @@ class Columns:
         count = len(self.indexes)
         replaces = b""
         if self.replaces:
-            named = (self.replaces.get(i) for i in range(count))
-            replaces = b"".join(b"\1" + one if one else _NOTHING for one in named)
+            replaced = (self.replaces.get(i) for i in range(count))
+            replaces = b"".join(b"\1" + ballot_id if ballot_id else _REPLACES_NONE for ballot_id in replaced)
         return [
             poll_id,
             b"".join(self.voters),
@@ -106,8 +106,7 @@ def parse_entry(entry_id: bytes, fields: dict[bytes, bytes], after: int) -> Bloc
 
 
 def _unreadable_block(last: int, fields: dict[bytes, bytes], after: int) -> Block:
-    # The previous entry ended at `after`, unless it has been trimmed. Then only the entry's own count is
-    # left.
+    # The previous entry ended at `after`. If it was trimmed, use the damaged entry's own count.
     count = _number(fields.get(b"n")) if last - after > _MAX_UNREADABLE_BALLOTS else last - after
     count = min(max(count, 1), _MAX_UNREADABLE_BALLOTS)
     poll_id, round_ = _number(fields.get(b"p")), min(_number(fields.get(b"r")), 32_767)
@@ -131,7 +130,7 @@ def _block(entry_id: bytes, fields: dict[bytes, bytes]) -> Block:
         return Block(last, "close", poll_id, round_, int(fields[b"c"]))
     count, replaces = int(fields[b"n"]), fields[b"x"]
     if not len(fields[b"v"]) == len(fields[b"b"]) == 16 * count > 0:
-        raise ValueError("The columns are of different lengths.")
+        raise ValueError("The columns have different lengths.")
     if replaces and len(replaces) != 17 * count:
         raise ValueError("The column of replaced ballots has the wrong length.")
     selections = ["", *_unpack_selections(fields[b"s"])]

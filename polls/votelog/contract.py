@@ -1,6 +1,6 @@
 """The interface of a vote log: what every backend promises.
 
-A vote log is a durable, append-only record of accepted ballots that are still to be counted, in N partitions.
+A vote log is a durable, append-only record of accepted ballots that aren't counted yet, in N partitions.
 A backend is synchronous and works in batches; the append queue calls it from a thread of its own. Positions
 are integers, contiguous per partition, starting at 1. Times are milliseconds since the epoch, by the clock of
 the log's store. tests/polls/votelog/contract.py is the suite that every backend must pass.
@@ -24,8 +24,8 @@ class VoteLog(Protocol):
     def append(self, ballots: Sequence[NewBallot], expected: Mapping[int, Head]) -> list[Outcome]:
         """Decide each ballot, write the accepted ones durably, and return the outcomes in the same order.
 
-        Atomic per partition. The checks, in this order: is the ballot_id known for this voter; the gate's
-        round; is the gate open, by the store's clock; the voter's claim (see `decide`); room in the backlog
+        Atomic per partition. The checks, in this order: a known ballot_id of this voter; the gate's round;
+        the gate, by the store's clock; the voter's claim (see `decide`); room in the backlog
         (settings.BACKLOG_LIMIT). `expected` has the generation of each partition and the highest position
         known to be counted. A partition that isn't in it, has another generation or ends before that position
         accepts nothing.
@@ -65,7 +65,7 @@ class VoteLog(Protocol):
     # --- the log: reading, trimming, heads ---
 
     def read(self, partition: int, after: int, limit: int) -> list[Block]:
-        """Return the entries after position `after`, in order: at least `limit` if there are so many."""
+        """Return the entries after position `after`, in order: `limit` or more, unless fewer exist."""
         ...
 
     def trim(self, partition: int, upto: int) -> None:
@@ -75,7 +75,8 @@ class VoteLog(Protocol):
     def forget(self, poll_id: int, counted: Mapping[int, int]) -> None:
         """Destroy the poll's claims, and its ballots up to the position in `counted` of each partition.
 
-        The poll's gate must be closed. Afterwards its voters are unknown. Gates, markers and positions stay.
+        The poll's gate must be closed. Afterwards the log doesn't know who has voted. Gates, markers and
+        positions stay.
         """
         ...
 

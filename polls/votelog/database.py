@@ -34,7 +34,7 @@ from polls.votelog.entries import Block, Head, Marker
 
 _OVERLOADED = Outcome("overloaded")
 _ADVISORY_LOCK = 0x6C616E64  # "land"
-_CHUNK = 400  # (poll_id, voter_key) pairs a query: SQLite's expression depth and variables are bounded
+_CHUNK = 400  # voter_keys per query: SQLite limits the number of variables
 
 
 class DatabaseVoteLog:
@@ -51,7 +51,7 @@ class DatabaseVoteLog:
                 outcomes = self._append(ballots, expected, now)
         except LogInconsistent as error:
             outcomes = [Outcome(error.code)] * len(ballots)
-        # Counted in this process only: a shared count would cost one more statement per ballot.
+        # Counted in this process only: a shared count would cost another statement per ballot.
         self._windows.count(ballot.rate_limit_keys for ballot in ballots)
         return outcomes
 
@@ -179,7 +179,7 @@ class DatabaseVoteLog:
             return _clock(cursor)
 
     def verify(self) -> None:
-        """Nothing to check: how durable the database is, is up to the operator."""
+        """Check nothing: the operator decides how durable the database is."""
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
@@ -187,7 +187,7 @@ class DatabaseVoteLog:
         with sqlite_write_turn(), transaction.atomic(), connection.cursor() as cursor:
             if connection.vendor == "postgresql":
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
-            # In a statement of its own: that of the lock would read the clock before it waits.
+            # A separate statement: the lock's own would read the clock before it waits.
             yield _clock(cursor)
 
     @staticmethod

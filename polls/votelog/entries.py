@@ -103,7 +103,7 @@ class Head:
     """A partition's generation (random, chosen when it was created) and the position of its last entry.
 
     trimmed: entries up to this position may have been deleted. Always 0 in the database's log, which is
-    backed up and restored with what was counted.
+    backed up and restored together with the counts.
     """
 
     generation: str

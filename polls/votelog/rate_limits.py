@@ -2,8 +2,8 @@
 
 The log counts casts in the round trip that appends them, and answers which limits are exceeded. From then on
 this process refuses such casts before an append. So a limit costs no extra round trip, and at most one batch
-per process exceeds it. Windows slide: the previous one counts in proportion to the part that is still
-covered.
+per process exceeds it. Windows slide: the count of the previous fixed window is weighted by the share of it
+that is still inside the sliding window.
 
 Addresses are stored only as hashes, with a salt that is replaced daily (docs/decisions/rate-limits.md).
 """
@@ -74,12 +74,12 @@ def set_salt(salt: bytes, seconds: float) -> None:
 
 
 def new_salt() -> tuple[bytes, float]:
-    """Make a salt, with the seconds for which it is valid. For a log that only this process writes to."""
+    """Make a salt for this process only; return it with the seconds for which it is valid."""
     return secrets.token_bytes(16), SALT_SECONDS
 
 
 def keys_of_cast(poll_id: int, voter_key: bytes, address: str, venues: Networks) -> tuple[bytes, ...]:
-    """Return the keys that a cast counts for: a kind and a hash each, different in every poll."""
+    """Return the keys under which a cast is counted: a kind and a hash each, different in every poll."""
     places = _address_keys(poll_id, address, venues, _salt[0]) if address and _salt[0] else ()
     return (VOTER + voter_key[:_HASH_BYTES], *places)
 
@@ -133,7 +133,7 @@ _MESSAGES = {
 
 
 def count_keys(casts: Iterable[tuple[bytes, ...]]) -> dict[bytes, Counter[bytes]]:
-    """Count how often each key occurs, by kind. Kinds without a limit are left out."""
+    """Count how often each key of a limited kind occurs, by kind."""
     found: dict[bytes, Counter[bytes]] = {kind: Counter() for kind in limits()}
     for keys in casts:
         for key in keys:
@@ -152,7 +152,7 @@ def block_keys(keys: Iterable[bytes], seconds: float) -> None:
     now = time.monotonic()
     for key in keys:
         if _blocked_until.get(key, now) <= now:
-            _newly_blocked.add(key)  # not yet reported; quarantined keys are blocked again and again
+            _newly_blocked.add(key)  # but not again while it is blocked, as happens to quarantined keys
         _blocked_until[key] = now + seconds
 
 
@@ -202,7 +202,7 @@ class SlidingWindows:
         return current, previous
 
 
-@receiver(setting_changed)  # which only tests do
+@receiver(setting_changed)  # only tests send it
 def forget(**_: Any) -> None:
     """Clear the blocked keys, the salt and everything cached from settings."""
     global _salt

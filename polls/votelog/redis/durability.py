@@ -31,20 +31,19 @@ def verify(client: redis.Redis) -> None:
         "appendfsync",
         allowed,
         _("Redis doesn't write a ballot to disk before it is acknowledged"),
-        _(" (or set VOTE_LOG_DURABILITY=everysec and accept to lose a second of ballots in a power cut)"),
+        _(" (or set VOTE_LOG_DURABILITY=everysec and accept losing a second of ballots in a power cut)"),
     )
 
 
 def _verify_config(
-    client: redis.Redis, name: str, allowed: set[str], trouble: str, otherwise: str = ""
+    client: redis.Redis, name: str, allowed: set[str], problem: str, alternative: str = ""
 ) -> None:
     try:
         value = client.config_get(name).get(name)
     except redis.ResponseError:
-        # Managed services forbid CONFIG, so this can't be checked.
-        return
+        return  # managed services forbid CONFIG, so this can't be checked
     if value not in allowed:
         raise LogUnsuitable(
-            f"{trouble}: {name} is {value}.",
-            hint=f"redis-cli CONFIG SET {name} {min(allowed)}{otherwise}",
+            f"{problem}: {name} is {value}.",
+            hint=f"redis-cli CONFIG SET {name} {min(allowed)}{alternative}",
         )

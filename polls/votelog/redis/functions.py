@@ -1,7 +1,4 @@
-"""Calling the vote log's Redis Functions: pipelines, loading the library, retries, and what errors mean.
-
-Each call has its own answer or error.
-"""
+"""Calling the vote log's Redis Functions: pipelines, loading the library, retries, and what errors mean."""
 
 import re
 import time
@@ -44,8 +41,8 @@ class Functions:
     def call_each(self, calls: Sequence[Call], compare: Compare) -> tuple[list[Any], bool]:
         """Return the answer or error of each call, and whether a reply was lost (calls may have run twice).
 
-        Raises if Redis can't be reached at all. A call that is refused because the library is missing, or
-        because the log hasn't been compared yet, is repaired and sent again. The other calls aren't.
+        Raises if Redis can't be reached at all. Calls that are refused because the library is missing, or
+        because the log hasn't been compared yet, are sent again after a repair.
         """
         if not self._loaded:
             # Redis may be empty, or have the library of another release.

@@ -34,7 +34,7 @@ class Heads:
         self._functions = functions
         self._keys = keys
         self._counted = counted
-        self.written: dict[int, Head] = {}  # by this process
+        self.written: dict[int, Head] = {}  # how far this process has written each partition
 
     def existing(self, partitions: Sequence[int]) -> dict[int, Head]:
         """Return the heads of those partitions that have one."""

@@ -46,7 +46,8 @@ local function two_bytes(text, i)
 end
 
 -- The claims of a poll are in `buckets` hashes named `<key>:<n>`, by linear hashing: when the average grows
--- over BUCKET, the next bucket in turn is split in two. So growing never takes a long pause.
+-- over BUCKET, the next bucket in turn is split in two. So growing never takes a long pause. `half` is the
+-- largest power of two up to `buckets`.
 
 local function claims_of(key)
   local meta = redis.call('HMGET', key, 'count', 'buckets')
@@ -129,8 +130,8 @@ local function check_head(head_key, now, generation, counted)
   return tonumber(head[2])
 end
 
--- The heads that were compared with the database since this server started or took over. Before that, a log
--- may be an older copy, and new entries would soon hide what is missing. In memory only, so that a restart
+-- The heads that were compared with the database since this server started or took over. A log that wasn't may
+-- be an older copy, and new entries would hide that others are missing. In memory only, so that a restart
 -- clears it.
 local compared = {}
 
@@ -150,7 +151,7 @@ local function column(text, picked, size)
   return table.concat(parts)
 end
 
--- Appends the ballots of one poll. The arguments from the poll on, with bytes per ballot: voters (16),
+-- Appends the ballots of one poll. The arguments from poll_id on, with bytes per ballot: voters (16),
 -- ballot_ids (16), rounds (2; 0: any), picks (2; index in the selections, from 1), digests of the selections
 -- (4 each), the selections (MessagePack, stored as they are), replaces (17: '\1' and a ballot_id, or '\0' and
 -- anything; '' if no ballot replaces one), and the rule that quarantines all of these ballots, or ''.
@@ -159,8 +160,8 @@ local function append_poll(keys, claims_key, position, keep, now, full, poll_id,
   local gate, claims = gate_of(keys[3], poll_id), claims_of(claims_key)
   local verdicts, known_rounds = {}, {}
   local picked, replaced, replaces_any = {}, {}, false
-  local records, added, round_byte = {}, 0, ''
-  if gate then round_byte = string.char(math.floor(gate.round / 256), gate.round % 256) end
+  local records, added, round_bytes = {}, 0, ''
+  if gate then round_bytes = string.char(math.floor(gate.round / 256), gate.round % 256) end
   for i = 1, #voters / 16 do
     local field = string.sub(voters, i * 16 - FIELD + 1, i * 16)
     local record = records[field] or redis.call('HGET', bucket_of(claims, field), field)
@@ -180,7 +181,7 @@ local function append_poll(keys, claims_key, position, keep, now, full, poll_id,
       replaced[#replaced + 1] = current and ('\1' .. current) or string.rep('\0', 17)
       replaces_any = replaces_any or current
       if not record then added = added + 1 end
-      records[field] = string.sub((record or '') .. round_byte .. ballot_id .. digest, -keep)
+      records[field] = string.sub((record or '') .. round_bytes .. ballot_id .. digest, -keep)
     elseif verdict == 'R' then
       known_rounds[#known_rounds + 1] = round
     end

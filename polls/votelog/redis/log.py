@@ -145,11 +145,11 @@ class RedisVoteLog:
             self._forget_ballots(partition, poll_id, counted.get(partition, 0))
             claims = self._keys.claims(partition, poll_id)
             buckets: Any = self._redis.hget(claims, "buckets")
-            # One more than are in use: an error during a split may have left another one.
+            # One bucket more than is in use: a failed split may have left it.
             keys = [f"{claims}:{n}" for n in range(int(buckets or 1) + 1)]
             for start in range(0, len(keys), _SCAN):
                 self._redis.unlink(*keys[start : start + _SCAN])
-            # Delete this last, so that a repetition still knows the number of buckets.
+            # Delete this last, so that a retry still knows the number of buckets.
             self._redis.unlink(claims)
 
     def _forget_ballots(self, partition: int, poll_id: int, upto: int) -> None:
@@ -216,7 +216,7 @@ class RedisVoteLog:
             },
         )
         pipe.execute()
-        # Claims are deleted after the head has a new generation: appends of the old one are refused by now.
+        # After the head has its new generation: from then on appends to the old one are refused.
         for key in self._redis.scan_iter(match=f"{log[:-4]}:claims:*", count=_SCAN):
             self._redis.unlink(key)
 
