@@ -23,14 +23,11 @@ class ProjectConfig(AppConfig):
 class Admin(admin_apps.SimpleAdminConfig):
     """The admin without autodiscovery: LandslideAdminSite does it on first use, which workers never do."""
 
-    default = False  # ProjectConfig is
+    default = False  # ProjectConfig is the default
     default_site = "config.admin.site.LandslideAdminSite"
 
 
 class StaticFiles(StaticFilesConfig):
-    """Static files without those that no page loads.
-
-    Compressing these took most of a minute at the first start.
-    """
+    """Skip static files that no page loads: compressing them took most of a minute at the first start."""
 
     ignore_patterns = [*StaticFilesConfig.ignore_patterns, "*.map", "redoc", "rest_framework"]

@@ -47,11 +47,11 @@ async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
             return
 
 
-# No AuthMiddlewareStack: it would cost each viewer queries, and few viewers need to be authenticated.
+# No AuthMiddlewareStack: it would run queries for each viewer, and few viewers need to be authenticated.
 websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])  # type: ignore[arg-type]
 # Each fast lane passes on the requests that it doesn't answer.
-shown = Compression(TallyLane(EventStreamLane(django_application)))
-http = AsgiLane(RequestId(BodyLimit(shown, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)))
+compressed = Compression(TallyLane(EventStreamLane(django_application)))
+http = AsgiLane(RequestId(BodyLimit(compressed, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)))
 HANDLERS = {"http": http, "websocket": websocket, "lifespan": lifespan}
 
 

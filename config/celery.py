@@ -25,7 +25,7 @@ warnings.filterwarnings(
 class Landslide(Celery):
     @cached_property
     def Beat(self) -> Any:
-        """The class that `celery beat` runs."""
+        """Return the class that `celery beat` runs."""
         return self.subclass_with_self("config.serving.beat:Beat")
 
 

@@ -1,4 +1,4 @@
-"""Environment variables, with error messages that name the variable and say what it takes."""
+"""Environment variables, with error messages that name the variable."""
 
 import math
 import os
@@ -87,5 +87,5 @@ class Env(environ.Env):
         raise ImproperlyConfigured(f"{var}={code!r} is not an available language. Known: {', '.join(known)}.")
 
     def secret(self, var: str) -> str:
-        """Return the value as it is; in others, django-environ takes a leading `$` for a variable's name."""
+        """Return the value verbatim. django-environ would take a leading `$` for a variable's name."""
         return os.environ.get(var, "")

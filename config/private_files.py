@@ -9,11 +9,9 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-#: SQLite's files; it creates the last three with the permissions of the database.
+#: SQLite creates the last three files with the permissions of the first, the database.
 _SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal")
-
-
-#: How the names of Landslide's files in DATA_DIR begin.
+#: Prefixes of the names of Landslide's files in DATA_DIR.
 _OWN_PREFIXES = (
     *("landslide.", "test.sqlite3", "secret_key", "audit_key", "admin-password", "audit"),
     *(".secret_key.", ".audit_key.", ".admin-password."),
@@ -23,8 +21,8 @@ _OWN_PREFIXES = (
 def private_folder(folder: Path, *, public: str) -> None:
     """Create the folder, and make Landslide's files in it private, except those in the folder `public`.
 
-    Includes files that an earlier version or a copy has left readable. The folder itself becomes private
-    unless it contains other files too, which somebody may need (config/operations/checks.py warns of that).
+    An earlier version or a copy may have left them readable. The folder itself becomes private unless it
+    contains other programs' files too (config/operations/checks.py warns of that).
     """
     with contextlib.suppress(OSError):  # the first write to it reports the error
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -51,12 +49,12 @@ def private_database(path: Path) -> None:
 
 
 def is_shared(folder: Path) -> bool:
-    """Return whether the folder is one like /tmp or /, whose mode must not change."""
+    """Return whether the folder is shared, like /tmp or /: its mode must not change."""
     return folder == Path(folder.anchor) or bool(folder.stat().st_mode & stat.S_ISVTX)
 
 
 def _make_private(path: Path) -> None:
-    """Remove the permissions of group and others. Does nothing to another user's file."""
+    """Remove the permissions of group and others; skip another user's file."""
     with contextlib.suppress(OSError):
         mode = path.lstat().st_mode
         if mode & 0o077 and not stat.S_ISLNK(mode):
@@ -69,7 +67,16 @@ def private_file(path: Path, make: Callable[[], str]) -> str:
     If several processes start at once, the first to link its file wins, and all of them read the same text.
     """
     with writable(path.parent, "DATA_DIR"):
-        return _private_text(path, make)
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(make() + "\n")
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+            draft.unlink()
+        return path.read_text().strip()
 
 
 @contextlib.contextmanager
@@ -81,16 +88,3 @@ def writable(folder: Path, var: str) -> Iterator[None]:
         raise ImproperlyConfigured(
             f"Can't write to {folder} ({error.strerror}). Set {var} to a place that this user may write to."
         ) from None
-
-
-def _private_text(path: Path, make: Callable[[], str]) -> str:
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(make() + "\n")
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-        draft.unlink()
-    return path.read_text().strip()

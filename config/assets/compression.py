@@ -1,8 +1,8 @@
 """Compression of public responses: pages and tallies that are the same for everybody.
 
-Neither this server nor deploy/nginx.conf compresses anything else. The length of a compressed page depends on
-its contents, so a page with a secret beside text that an attacker chose would reveal the secret (BREACH).
-Public responses contain no secrets. Static files are compressed once, by collectstatic.
+deploy/nginx.conf compresses the same responses, and no others are compressed. The length of a compressed page
+depends on its contents, so a page with a secret beside text that an attacker chose would reveal the secret
+(BREACH). Public responses contain no secrets. Static files are compressed once, by collectstatic.
 """
 
 import gzip

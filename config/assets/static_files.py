@@ -43,7 +43,7 @@ def without_source_maps(patterns: Patterns) -> Patterns:
 class HashedStaticFiles(CompressedManifestStaticFilesStorage):
     # ES modules import each other by relative names, which must be replaced by hashed names.
     support_js_module_import_aggregation = True
-    # Source maps aren't collected, so references to them are left alone.
+    # Source maps aren't collected, so references to them aren't rewritten.
     patterns = without_source_maps(CompressedManifestStaticFilesStorage.patterns)
 
     def post_process(self, paths: dict[str, Any], dry_run: bool = False, **options: Any) -> Any:
@@ -51,7 +51,7 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
         return super().post_process(paths | scripts, dry_run=dry_run, **options)
 
     def stored_name(self, name: str) -> str:
-        """Return the hashed name, or the plain one if the manifest lacks it, which must not break a page."""
+        """Return the hashed name; the plain one if the manifest lacks it, so that the page still works."""
         try:
             return str(super().stored_name(name))
         except ValueError:

@@ -35,10 +35,10 @@ UPPER_LIMITS: dict[str, tuple[str, float]] = {
 #: A century. Much more would overflow when it is subtracted from a date.
 RETENTION_DAYS_AT_MOST = 36_525
 
-#: The same as in polls.two_factor, which can't be imported before the models.
+#: As in polls.two_factor, which can't be imported before the models.
 TWO_FACTOR = ("required", "optional")
 
-#: What polls.votelog.rate_limits parses.
+#: The format that polls.votelog.rate_limits parses.
 RATE_LIMIT = re.compile(r"(voter|address|network)=[1-9]\d{0,8}/[1-9]\d{0,5}")
 
 HEADER = re.compile(r"[A-Za-z0-9-]+")

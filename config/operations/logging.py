@@ -13,7 +13,7 @@ from polls.text.plain_text import escaped
 REDACTED = "[hidden]"
 FORMATS = ("console", "json")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-#: Fields with such a name contain a secret, or tell who voted for what.
+#: Names of fields that contain a secret or reveal a person's vote.
 SECRET_NAME = re.compile(
     r"passw|secret|token|api_?key|authorization|cookie|voter|selection|dsn|credential|signature",
     re.IGNORECASE,

@@ -9,7 +9,7 @@ from polls.http.lanes import SAFE_REQUEST_ID
 
 
 class RequestId:
-    """ASGI middleware, so that it needs no thread and covers the lanes ahead of Django."""
+    """ASGI middleware, so that it covers realtime's lanes too. The lanes for casts run before it."""
 
     def __init__(self, app: Any) -> None:
         self.app = app

@@ -5,7 +5,7 @@
   proxy that forwards the Upgrade header, these requests seem to come from the proxy (request smuggling).
 - A WebSocket handshake has no body, and no earlier request of its connection is unanswered.
 - Trailers of a chunked body don't become headers (RFC 9110, 6.5.1).
-- Of pipelined requests, the one being answered is told when the client disconnects. uvicorn tells only the
+- When the client disconnects, the pipelined request that is being answered is told. uvicorn tells only the
   last one, and writing a response to a closed connection logs a traceback.
 """
 
@@ -59,7 +59,7 @@ class StrictFramingHttp(HttpToolsProtocol):
             super().on_headers_complete()
             self.headers = []  # the scope keeps the old list; trailers go into this one
             return
-        # All that uvicorn itself does here for an upgrade.
+        # For an upgrade, uvicorn itself does only this.
         self.scope["method"] = self.parser.get_method().decode("ascii")
         self.scope["http_version"] = self.parser.get_http_version()
         self.is_websocket = self.is_handshake()

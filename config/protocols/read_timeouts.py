@@ -1,7 +1,7 @@
 """Read timeouts and a header limit against slow clients (slowloris); uvicorn has neither.
 
-A client that opens a connection and sends nothing, or a request byte by byte, costs little, but there may be
-very many of them. A request that arrives in one read, as nearly all do, starts no timer.
+A client that opens a connection and sends nothing, or a request byte by byte, costs little, but an attacker
+can open very many. A request that arrives in one read, as nearly all do, starts no timer.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class ReadTimeoutHttp(StrictFramingHttp):
         super().on_message_complete()
 
     def start_read_timer(self, received: int) -> None:
-        """Time the rest of a request of which `received` more bytes have arrived."""
+        """Start the timer unless it runs; refuse the request if its headers exceed HEAD_BYTES."""
         self.last_data_at = self.loop.time()
         if self.read_timer is None:
             self.request_started_at = self.last_data_at
@@ -95,7 +95,7 @@ class ReadTimeoutHttp(StrictFramingHttp):
         return self.head_complete and paused < BODY_PAUSE_SECONDS and taken < BODY_SECONDS
 
     def refuse(self, answer: bytes) -> None:
-        """Close the connection, after an error response unless a response has begun."""
+        """Close the connection. Send an error response first, unless a response has begun."""
         self.cancel_read_timer()
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete or not (self.head_complete and cycle.response_started):

@@ -13,13 +13,13 @@ from typing import Protocol
 
 logger = logging.getLogger(__name__)
 
-#: The share of the event loop's time that viewers' messages may take, and the longest burst of it.
+#: The share of the event loop's time for viewers' messages, and the longest time that a burst may take.
 SHARE, BURST_SECONDS = 0.2, 0.01
 #: Bytes processed per turn: at most 85 frames.
 SLICE_BYTES = 512
 #: What one connection may send per window: two messages of the largest size.
 ALLOWED_BYTES, WINDOW_SECONDS = 32 * 1024, 10.0
-#: From our close frame to the abort. The connection isn't read any more, so its own close frame isn't either.
+#: From our close frame to the abort. We don't wait for the client's close frame: we no longer read.
 ABORT_AFTER_SECONDS = 1.0
 #: A read counts as at least this many bytes.
 READ_BYTES = 64
@@ -130,7 +130,7 @@ class Throttle:
             input_buffer = self._waiting.popleft()
             began = time.perf_counter()
             more = self._turn(input_buffer, waited=input_buffer is not fresh)
-            # Bound the debt: a slice that took long because the machine was busy must not delay the others.
+            # Bound the debt: a slice that was slow because the machine was busy must not delay the others.
             self._credit = max(self._credit - (time.perf_counter() - began), -BURST_SECONDS)
             if more:
                 self._waiting.append(input_buffer)

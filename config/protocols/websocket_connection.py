@@ -73,7 +73,7 @@ class WebSocketConnection(ViewerConnection):
             if self.listener is not None:
                 self.listener.on_message(text)
         reply = parser.to_send()
-        # Not after our own close frame, and no pongs to a client that reads nothing: they would pile up.
+        # Nothing after our own close frame. No pongs to a client that doesn't read: they would pile up.
         if reply and self.listener is not None and (not self.writing_paused or parser.closed):
             self.write(reply)
         if parser.closed:
@@ -94,7 +94,7 @@ class WebSocketConnection(ViewerConnection):
         super().connection_lost(exc)
 
     def ping(self) -> None:
-        if not self.writing_paused:  # otherwise its channel watches it
+        if not self.writing_paused:  # otherwise its channel aborts it after STALLED_SECONDS
             self.write(PING)
 
     def on_ping_timeout(self) -> None:

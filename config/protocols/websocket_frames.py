@@ -1,7 +1,7 @@
-"""Parsing of what a viewer sends over its WebSocket, by the websockets library.
+"""Parsing of a viewer's WebSocket messages, with the websockets library.
 
-A viewer rarely sends anything, and the library's connection object is several times larger than everything
-else of an idle viewer. So it is created when bytes arrive and dropped when no message is half received.
+A viewer rarely sends anything, and the library's connection object is several times larger than all other
+objects of an idle viewer. So it is created when bytes arrive and dropped when no message is half received.
 """
 
 import logging

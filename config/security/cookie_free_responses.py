@@ -1,7 +1,7 @@
 """Public responses set no cookies, so that a cache can store them.
 
-Django deletes or replaces an invalid cookie (a made-up `sessionid`, an old `csrftoken`) in the next response,
-whichever that is. A cache stores no response that sets a cookie, so each such request would cost a page.
+Django deletes or replaces an invalid cookie (a made-up `sessionid`, an old `csrftoken`) in any response. A
+cache stores no response that sets a cookie, so Django would have to render a page for each such request.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""Login lockout with django-axes, which the settings AXES_* point here.
+"""Login lockout: the functions that django-axes calls, named in the settings AXES_*.
 
-After too many failures a username is locked out from one network only, so nobody can lock an admin out from
-elsewhere. The second factor protects against guessing from many networks.
+After too many failures a username is locked out from one network only, so an attacker elsewhere can't lock an
+admin out. The second factor protects against guessing from many networks.
 """
 
 from ipaddress import IPv6Address
@@ -35,7 +35,7 @@ def network_hash(request: HttpRequest) -> str:
     return str(IPv6Address(digest))
 
 
-#: The size of axes' column. No account has a longer name, so truncation makes no accounts share a lockout.
+#: The size of axes' column. No account has a longer name, so no two accounts share a truncated one.
 MAX_USERNAME = 255
 
 

@@ -1,6 +1,6 @@
 """Content Security Policy and Permissions-Policy of HTML pages.
 
-Only text/html responses carry these headers. Browsers take no other response for a page, because all have a
+Only text/html responses carry these headers. Browsers show no other response as a page, because all have a
 Content-Type and `nosniff`. So the fast lanes, which answer with JSON ahead of Django, need no such headers.
 """
 

@@ -39,7 +39,7 @@ class EmbeddedWorker:
         self._beat.start()
 
     def stop(self) -> None:
-        """Finish running tasks. The sweep after the next start finds ballots whose tasks haven't begun."""
+        """Finish running tasks, and drop the others: the sweep after the next start counts their ballots."""
         self._stopping.set()
         # Celery sends this signal only in its command line; its receivers need it here too.
         signals.worker_shutting_down.send(sender=HOSTNAME, sig="SIGTERM", how="Warm", exitcode=0)

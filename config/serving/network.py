@@ -23,12 +23,12 @@ def is_wildcard(host: str) -> bool:
 
 
 def lan_address() -> str:
-    """This machine's address in the local network, or 127.0.0.1 if it has none."""
+    """Return this machine's address in the local network, or 127.0.0.1 if it has none."""
     return _outgoing_address(socket.AF_INET, "192.0.2.1") or "127.0.0.1"
 
 
 def lan_address_v6() -> str:
-    """This machine's IPv6 address in brackets, or [::1] if it has none."""
+    """Return this machine's IPv6 address in brackets, or [::1] if it has none."""
     return f"[{_outgoing_address(socket.AF_INET6, '2001:db8::1') or '::1'}]"
 
 

@@ -90,7 +90,7 @@ def prepare_demo() -> Account:
         connection.ensure_connection()
     call_command("migrate", interactive=False, verbosity=0)
     check_vote_log()
-    # The records are kept, but their log lines shouldn't be the first that a newcomer sees.
+    # Seeding writes to the audit log. A newcomer shouldn't see these log lines first.
     with quiet("polls.audit_log"), quiet("analytics.audit.bundles"):
         call_command("seed_demo", verbosity=0)
     return admin_account()

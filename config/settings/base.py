@@ -15,7 +15,7 @@ private_folder(DATA_DIR, public="static")
 SECRET_KEY = env.secret("SECRET_KEY") or private_file(
     DATA_DIR / "secret_key", lambda: secrets.token_urlsafe(64)
 )
-#: Former keys: what they signed stays valid after a change of SECRET_KEY.
+#: Former keys: their signatures stay valid after a change of SECRET_KEY.
 SECRET_KEY_FALLBACKS = [key for key in env.secret("SECRET_KEY_FALLBACKS").split(",") if key]
 ADMIN_PASSWORD = env.secret("ADMIN_PASSWORD")
 #: The private key that signs audit bundles: 32 bytes in hexadecimal.

@@ -14,7 +14,7 @@ VOTE_LOG_PARTITIONS = env.int("VOTE_LOG_PARTITIONS", default=2)
 VOTE_LOG_DURABILITY = env.str("VOTE_LOG_DURABILITY", default="always")
 VOTE_LOG_PREFIX = env.str("VOTE_LOG_PREFIX", default="landslide")
 
-#: Uncounted ballots in the log from which on new ones are refused, because its memory is limited.
+#: With this many uncounted ballots the log refuses new ones, because its memory is limited.
 BACKLOG_LIMIT = env.int("BACKLOG_LIMIT", default=5_000_000)
 RATE_LIMITS = env.list("RATE_LIMITS", default=["voter=300/60", "address=600/60", "network=6000/60"])
 #: Networks where many voters share an address. By default private ones: a hall, or an undeclared proxy.
@@ -28,7 +28,7 @@ BATCH_MAX_BYTES = env.int("BATCH_MAX_BYTES", default=8 * 1024 * 1024)
 BATCH_MAX_BALLOTS = env.int("BATCH_MAX_BALLOTS", default=10_000)
 CAST_QUEUE_LIMIT = env.int("CAST_QUEUE_LIMIT", default=20_000)
 CAST_DEADLINE_SECONDS = env.float("CAST_DEADLINE_SECONDS", default=10)
-# Hashes that a proof of work takes at most, and half of that on average: about a second on a phone.
+# The most hashes that a proof of work takes. On average it takes half: about a second on a phone.
 PROOF_WORK = env.int("PROOF_WORK", default=400_000)
 # SQLite has one writer: a batch must be short enough not to delay casts.
 COUNT_BATCH = env.int("COUNT_BATCH", default=500 if DATABASES["default"]["ENGINE"] == SQLITE else 10_000)

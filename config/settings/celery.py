@@ -1,4 +1,4 @@
-"""Celery, which carries triggers: losing or repeating one is harmless."""
+"""Celery. It carries only triggers: losing or repeating one is harmless."""
 
 from typing import Any
 

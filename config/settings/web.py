@@ -23,12 +23,12 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if PROXY_SSL_HEADER:
-    # Only on request: without a proxy that overwrites this header, any client could send it.
+    # No default: without a proxy that overwrites this header, any client could send it.
     SECURE_PROXY_SSL_HEADER = (f"HTTP_{PROXY_SSL_HEADER.upper().replace('-', '_')}", "https")
 if not HTTPS:
     # On plain http, browsers ignore this header and log a warning on every page.
     SECURE_CROSS_ORIGIN_OPENER_POLICY = None
 CONTENT_SECURITY_POLICY = {"DIRECTIVES": page_headers.PUBLIC}
-# Of `check --deploy`. W005 and W021 ask for HSTS on other names than ours: subdomains, the preload list. W008
-# asks for a redirect to https: the proxy does that, and health checks come to Landslide over plain http.
+# Warnings of `check --deploy`. W005 and W021 ask for HSTS on other names too: subdomains, the preload list.
+# W008 asks for a redirect to https: the proxy does that, and health checks use plain http.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021", "security.W008"]

@@ -20,7 +20,7 @@ STAGE_WEB, STAGE_WORKERS = 0, 1
 
 
 def cores() -> int:
-    """Return the number of cores that this process may use; in a container fewer than the machine has."""
+    """Return the number of cores that this process may use: in a container, perhaps not all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
