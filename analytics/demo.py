@@ -166,23 +166,23 @@ def _cast_missing(poll: Poll, demo: DemoPoll) -> None:
     if not demo.ballots:
         return
     _count()
-    there = tallies.snapshot(poll).counts.get(tallies.BALLOTS, 0)
-    selections = list(_selections(demo))[there:]
-    with ThreadPoolExecutor(_AT_ONCE) as crowd:
-        list(crowd.map(lambda selection: _cast(demo.code, selection), selections))
+    existing = tallies.snapshot(poll).counts.get(tallies.BALLOTS, 0)
+    selections = list(_selections(demo))[existing:]
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        list(threads.map(lambda selection: _cast(demo.code, selection), selections))
     _count()
 
 
 def _selections(demo: DemoPoll) -> Iterator[list[int]]:
     """Yield each ballot's selection. They are always the same, so that an interrupted run can go on."""
-    luck = random.Random(demo.code)
+    rng = random.Random(demo.code)
     least, most = demo.fields.get("min_selections", 1), demo.fields.get("max_selections", 1)
     for _ballot in range(demo.ballots):
-        leanings = dict(enumerate(demo.choices.values(), 1))
+        weights = dict(enumerate(demo.choices.values(), 1))
         picked = []
-        for _mark in range(luck.randint(least, most)):
-            number = luck.choices(list(leanings), list(leanings.values()))[0]
-            del leanings[number]
+        for _mark in range(rng.randint(least, most)):
+            number = rng.choices(list(weights), list(weights.values()))[0]
+            del weights[number]
             picked.append(number)
         yield sorted(picked)
 

@@ -45,16 +45,16 @@ def on_poll_changed(poll_id: int, **_: Any) -> None:
     try:
         due = bundles.rounds_without_bundle().filter(poll_id=poll_id).exists()
     except Exception:
-        logger.warning("bundle_not_asked_for", extra={"poll": poll_id}, exc_info=True)
+        logger.warning("bundle_not_requested", extra={"poll": poll_id}, exc_info=True)
         return
     if due:
         # In a thread, so that an unreachable broker doesn't delay the step. If it is lost, `upkeep` makes the
         # bundle.
-        threading.Thread(target=_ask_for_bundles, name="bundles", daemon=True).start()
+        threading.Thread(target=_request_bundles, name="bundles", daemon=True).start()
 
 
-def _ask_for_bundles() -> None:
+def _request_bundles() -> None:
     try:
         current_app.send_task("analytics.tasks.make_bundles", retry=False)
     except Exception:
-        logger.warning("bundle_not_asked_for", exc_info=True)
+        logger.warning("bundle_not_requested", exc_info=True)

@@ -95,14 +95,18 @@ def _alarms(log: dict[str, Any] | None, counting: dict[str, Any]) -> list[str]:
 
 def _modes() -> list[str]:
     """Degraded modes, except those that have an alarm."""
-    told = (
+    shown_as_alarms = (
         modes.LOG_AWAY,
         modes.LOG_INCONSISTENT,
         modes.COUNTING_HALTED,
         modes.COUNTING_STOPPED,
         modes.SWEEP_STOPPED,
     )
-    return [str(modes.DESCRIPTIONS[mode]) for mode in readiness.check_readiness().modes if mode not in told]
+    return [
+        str(modes.DESCRIPTIONS[mode])
+        for mode in readiness.check_readiness().modes
+        if mode not in shown_as_alarms
+    ]
 
 
 def _backlog_card(log: dict[str, Any] | None) -> dict[str, str]:

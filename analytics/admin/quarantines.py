@@ -127,10 +127,10 @@ class QuarantineAdmin(FoldedSearch, Admin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Quarantine]:
         code = Poll.objects.filter(pk=OuterRef("poll_id")).values("code")
-        apart = Ballot.objects.filter(quarantine_id=OuterRef("pk")).values("quarantine_id")
-        counted = apart.annotate(ballots=Count("voter_key")).values("ballots")
+        quarantined = Ballot.objects.filter(quarantine_id=OuterRef("pk")).values("quarantine_id")
+        ballots = quarantined.annotate(ballots=Count("voter_key")).values("ballots")
         decisions: QuerySet[Quarantine] = super().get_queryset(request)
-        return decisions.annotate(code=Subquery(code), apart=Subquery(counted))
+        return decisions.annotate(code=Subquery(code), quarantined_ballots=Subquery(ballots))
 
     def get_fields(self, request: HttpRequest, obj: Quarantine | None = None) -> Any:
         return FIELDS if obj else ["code", "reason", "receipts", "file", "from_now_on"]
@@ -165,7 +165,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
         poll = Poll.objects.filter(pk=decision.poll_id, round=decision.round, release_step__gt=1).first()
         if poll is not None and is_stepping(poll):
             return _("with the tally's next step")  # the number would reveal what the steps hide
-        return str(getattr(decision, "apart", None) or 0)
+        return str(getattr(decision, "quarantined_ballots", None) or 0)
 
     @display(
         description=gettext_lazy("state"),
@@ -192,8 +192,8 @@ class QuarantineAdmin(FoldedSearch, Admin):
         else:
             done = decisions.quarantine_receipts(given["code"], given["found"], given["reason"], by)
             if done.decision is None:
-                raise NothingSetAside(_said(done))
-            self.message_user(request, _said(done))
+                raise NothingQuarantined(_describe(done))
+            self.message_user(request, _describe(done))
             obj.pk = done.decision.pk
         obj.refresh_from_db()
 
@@ -206,7 +206,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except NothingSetAside as error:
+        except NothingQuarantined as error:
             refusal = str(error)
         except LandslideError as error:
             refusal = str(error.detail)
@@ -260,7 +260,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
         return TemplateResponse(request, "admin/confirm.html", context)
 
 
-class NothingSetAside(Exception):
+class NothingQuarantined(Exception):
     """None of the given ballots could be quarantined; the message says why."""
 
 
@@ -275,8 +275,8 @@ def _needs_more(decision: Quarantine) -> int:
     return 0 if decision.released_at else disclosure_control.minimum_to_release(decision)
 
 
-def _said(done: QuarantineOutcome) -> str:
-    set_aside = ngettext(
+def _describe(done: QuarantineOutcome) -> str:
+    quarantined = ngettext(
         "%(count)s ballot is quarantined.", "%(count)s ballots are quarantined.", done.ballots
     ) % {"count": done.ballots}
     rest = {
@@ -286,7 +286,7 @@ def _said(done: QuarantineOutcome) -> str:
         _("released before, and too few to be quarantined again"): done.too_few,
     }
     notes = [f"{count} {what}" for what, count in rest.items() if count]
-    return f"{set_aside} {_('Others')}: {', '.join(notes)}." if notes else set_aside
+    return f"{quarantined} {_('Others')}: {', '.join(notes)}." if notes else quarantined
 
 
 def _consequences(step: str, decision: Quarantine) -> list[str]:

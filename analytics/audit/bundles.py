@@ -216,9 +216,9 @@ def _add_file(bundle: zipfile.ZipFile, name: str, lines: Iterable[str]) -> dict[
     """Write a file into the zip; return its entry for the manifest."""
     digest, size, count = hashlib.sha256(), 0, 0
     # Without a modification time: the manifest says when the bundle was made.
-    place = zipfile.ZipInfo(name)
-    place.compress_type, place.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-    with bundle.open(place, "w", force_zip64=True) as file:
+    info = zipfile.ZipInfo(name)
+    info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+    with bundle.open(info, "w", force_zip64=True) as file:
         source = iter(lines)
         while piece := "".join(islice(source, _LINES_AT_ONCE)):
             content = piece.encode()
@@ -234,7 +234,7 @@ def _json_lines(value: Any) -> list[str]:
 
 
 class _Draft(File):
-    """A finished file that FileSystemStorage moves into place instead of copying it."""
+    """A finished file that FileSystemStorage moves into info instead of copying it."""
 
     def temporary_file_path(self) -> str:
         return str(self.file.name) if self.file else ""

@@ -90,8 +90,8 @@ def _next_batch(partition: int) -> Batch | None:
     while True:
         try:
             batch = _count_batch(partition, halt)
-        except TooManyFailures as found:
-            halt |= found.reasons
+        except TooManyFailures as error:
+            halt |= error.reasons
             continue
         if halt:
             circuit_breaker.watch_all_partitions()

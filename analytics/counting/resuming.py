@@ -61,8 +61,8 @@ def _count_until(row: Halt, seconds: float, progress: Callable[[int], None] | No
     while time.monotonic() < deadline:
         try:
             counted = _count_batch(row)
-        except TooManyFailures as again:
-            _stay_halted(row, again.reasons[row.poll_id])
+        except TooManyFailures as error:
+            _stay_halted(row, error.reasons[row.poll_id])
             return False
         if progress:
             progress(counted)
@@ -83,8 +83,8 @@ def _count_batch(row: Halt) -> int:
         rows = _next_rows(row.poll_id)
         if not rows:
             Halt.objects.filter(poll_id=row.poll_id).delete()
-        for partition, together in groupby(rows, key=attrgetter("partition")):
-            blocks = [held_ballots.unpack(held) for held in together]
+        for partition, group in groupby(rows, key=attrgetter("partition")):
+            blocks = [held_ballots.unpack(held) for held in group]
             block_counting.count_blocks(partition, blocks, let_fail=row.let_fail)
         HeldBlock.objects.filter(pk__in=[held.pk for held in rows]).delete()
     return sum(held.ballots for held in rows)

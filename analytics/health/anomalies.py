@@ -36,8 +36,8 @@ def _count_recent(poll_id: int, count: int) -> int:
     Estimated from two counters, of this minute and of the last, the latter weighted by its share of the
     window.
     """
-    minute, gone = divmod(clock.now(), WITHIN_SECONDS)
+    minute, elapsed = divmod(clock.now(), WITHIN_SECONDS)
     this, last = (f"over-limit:{poll_id}:{int(minute) - back}" for back in (0, 1))
     cache.add(this, 0, 2 * WITHIN_SECONDS)
-    left = 1 - gone / WITHIN_SECONDS
-    return int(cache.incr(this, count)) + int(cache.get(last, 0) * left)
+    weight = 1 - elapsed / WITHIN_SECONDS
+    return int(cache.incr(this, count)) + int(cache.get(last, 0) * weight)

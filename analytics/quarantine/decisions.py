@@ -35,24 +35,24 @@ def quarantine_receipts(poll: Poll, receipts: Iterable[str], reason: str, by: st
     If a voter has replaced the ballot of a receipt, the replacement is quarantined. All ballots move in one
     transaction: tallies with only some of them moved would show what a few ballots mark.
     """
-    done, given = QuarantineOutcome(), list(islice(receipts, MAX_RECEIPTS + 1))
+    outcome, given = QuarantineOutcome(), list(islice(receipts, MAX_RECEIPTS + 1))
     if len(given) > MAX_RECEIPTS:
         raise Malformed(
             _("A decision takes at most %(most)s receipts: divide the list, and quarantine each part.")
             % {"most": f"{MAX_RECEIPTS:,}"}
         )
-    reason, voters = _reason(reason), list(_open_receipts(poll, given, done))
+    reason, voters = _reason(reason), list(_open_receipts(poll, given, outcome))
     with transaction.atomic():
         lock_all_checkpoints()
-        cells = disclosure_control.cells_to_move(poll, voters, done)
+        cells = disclosure_control.cells_to_move(poll, voters, outcome)
         if cells:
-            done.decision = _decide(poll, reason, by)
-            moves.quarantine(poll, voters, cells, done)
-            detail = {"reason": reason, "ballots": done.ballots, "round": poll.round}
-            record(by, "ballots set aside", poll.code, quarantine=done.decision.pk, **detail)
-    if done.decision:
+            outcome.decision = _decide(poll, reason, by)
+            moves.quarantine(poll, voters, cells, outcome)
+            detail = {"reason": reason, "ballots": outcome.ballots, "round": poll.round}
+            record(by, "ballots set aside", poll.code, quarantine=outcome.decision.pk, **detail)
+    if outcome.decision:
         announce(poll.pk)
-    return done
+    return outcome
 
 
 def quarantine_new_ballots(poll: Poll, reason: str, by: str) -> Quarantine:
@@ -114,16 +114,16 @@ def count_ballots(decision: Quarantine) -> int:
     return Ballot.objects.filter(quarantine_id=decision.pk).count()
 
 
-def _open_receipts(poll: Poll, receipts: Iterable[str], done: QuarantineOutcome) -> Iterator[bytes]:
+def _open_receipts(poll: Poll, receipts: Iterable[str], outcome: QuarantineOutcome) -> Iterator[bytes]:
     seen = set()
     for receipt in receipts:
         try:
             sealed = open_receipt(receipt)
         except ReceiptNotFound:
-            done.unknown += 1
+            outcome.unknown += 1
             continue
         if (sealed.poll_id, sealed.round) != (poll.pk, poll.round):
-            done.unknown += 1
+            outcome.unknown += 1
         elif sealed.voter_key not in seen:
             seen.add(sealed.voter_key)
             yield sealed.voter_key

@@ -41,8 +41,8 @@ def check_release(poll: Poll | None, decision: Quarantine) -> None:
         )
 
 
-def cells_to_move(poll: Poll, voters: list[bytes], done: QuarantineOutcome) -> set[int | None]:
-    """Return the cells out of which these voters' ballots may be quarantined; count the others in `done`.
+def cells_to_move(poll: Poll, voters: list[bytes], outcome: QuarantineOutcome) -> set[int | None]:
+    """Return the cells out of which these voters' ballots may be quarantined; count the others in `outcome`.
 
     A cell is a set of ballots of which the tallies have shown the sum: those that were released by the same
     decision (`released_from`). Moving only a few ballots of a cell, or all but a few, would show the marks of
@@ -53,8 +53,8 @@ def cells_to_move(poll: Poll, voters: list[bytes], done: QuarantineOutcome) -> s
     for ballots in ballots_in_chunks(poll, voters):
         rows = ballots.values_list("released_from", "quarantine_id")
         found.update((cell, decision is not None) for cell, decision in rows)
-    done.already = sum(count for (_cell, quarantined), count in found.items() if quarantined)
-    done.not_counted = len(voters) - found.total()
+    outcome.already = sum(count for (_cell, quarantined), count in found.items() if quarantined)
+    outcome.not_counted = len(voters) - found.total()
     round_ = Round.objects.filter(poll=poll, number=poll.round).first()
     least = anonymity_threshold.least(round_.release_step if round_ else 1)
     small = _small_cells(poll, least)
@@ -63,8 +63,8 @@ def cells_to_move(poll: Poll, voters: list[bytes], done: QuarantineOutcome) -> s
         if not quarantined:
             counted[None if cell in small else cell] += count
     cells = {cell for cell, count in counted.items() if _is_safe_to_move(poll, cell, small, count, least)}
-    done.too_few = sum(count for cell, count in counted.items() if cell not in cells)
-    if done.too_few and not cells:
+    outcome.too_few = sum(count for cell, count in counted.items() if cell not in cells)
+    if outcome.too_few and not cells:
         raise TooFewBallots(
             _(
                 "Quarantine at least %(least)s ballots together, and leave as many: with fewer, the"

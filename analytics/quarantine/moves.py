@@ -79,16 +79,16 @@ def move_chunk_back(decision: Quarantine) -> int:
     return len(some)
 
 
-def quarantine(poll: Poll, voters: list[bytes], cells: set[int | None], done: QuarantineOutcome) -> None:
+def quarantine(poll: Poll, voters: list[bytes], cells: set[int | None], outcome: QuarantineOutcome) -> None:
     """Move these voters' ballots into the second tally, as far as they are in one of the `cells`."""
-    assert done.decision is not None
+    assert outcome.decision is not None
     for ballots in ballots_in_chunks(poll, voters):
         rows = ballots.filter(quarantine_id=None).values_list("voter_key", "selection", "released_from")
         some = [(voter, selection) for voter, selection, cell in rows if cell in cells]
         moved = ballots.filter(voter_key__in=[voter for voter, _selection in some])
-        moved.update(quarantine_id=done.decision.pk)
+        moved.update(quarantine_id=outcome.decision.pk)
         _move((poll.pk, poll.round), [selection for _voter, selection in some], into=True)
-        done.ballots += len(some)
+        outcome.ballots += len(some)
     result_updates.update_result(poll.pk, poll.round)
 
 

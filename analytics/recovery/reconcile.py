@@ -40,7 +40,7 @@ class ReconcileRefused(LandslideError):
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Restored:
     """What was restored.
 
     stragglers: ballots accepted into the old log meanwhile, by a server that runs with the old settings.
@@ -53,7 +53,7 @@ class Done:
 
 def reconcile(
     plan: Plan, *, discard_uncounted: bool = False, restored: Callable[[int], None] | None = None
-) -> Done:
+) -> Restored:
     """Carry out the plan. `restored` is called with the number of claims after each chunk.
 
     Raise ReconcileRefused if acknowledged ballots would be lost, or if somebody else was faster.
@@ -80,7 +80,7 @@ def reconcile(
             raise ReconcileRefused(_("The vote log changed while it was rebuilt; run it again."))
         _write_checkpoints(plan, log, heads)
     stragglers = _shut_old_log(rows_held, log, plan.uncounted) if plan.log_changed else 0
-    return Done(claims, len(gates) if heads else 0, stragglers)
+    return Restored(claims, len(gates) if heads else 0, stragglers)
 
 
 def claims_to_restore() -> int:

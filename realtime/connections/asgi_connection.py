@@ -47,17 +47,17 @@ class ASGIConnection:
         if not self.ended.done():
             self.ended.set_result(None)
 
-    async def run(self, reading: Awaitable[None], at_most: float | None = None) -> int | None:
+    async def run(self, reading: Awaitable[None], max_seconds: float | None = None) -> int | None:
         """Run until `reading` ends, since the viewer left, or the connection is closed or aborted.
 
-        Returns the code to close with, if any. Ends after `at_most` seconds.
+        Returns the code to close with, if any. Ends after `max_seconds` seconds.
         """
         tasks: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(reading),
             asyncio.ensure_future(self._write()),
         ]
         try:
-            await asyncio.wait([*tasks, self.ended], timeout=at_most, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*tasks, self.ended], timeout=max_seconds, return_when=asyncio.FIRST_COMPLETED)
             return self.ended.result() if self.ended.done() else None
         finally:
             self._listener.on_closed()

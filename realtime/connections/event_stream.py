@@ -26,7 +26,7 @@ SUFFIX = "/stream/"
 RETRY_MILLISECONDS = (1000, 4000)
 #: A server that can't hand connections over may buffer without limit for a stalled client: it ends its
 #: streams.
-PLAIN_SECONDS = 300.0
+MAX_STREAM_SECONDS = 300.0
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -96,7 +96,7 @@ async def _stream(channel: Channel, scope: Scope, receive: Any, send: Any) -> No
 
     connection = ASGIConnection(subscriber, send_event)
     channel.subscribe(subscriber, connection)
-    await connection.run(_wait_for_disconnect(receive, subscriber), at_most=PLAIN_SECONDS)
+    await connection.run(_wait_for_disconnect(receive, subscriber), max_seconds=MAX_STREAM_SECONDS)
     await send({"type": "http.response.body", "body": b""})
 
 

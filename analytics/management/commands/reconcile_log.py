@@ -8,7 +8,7 @@ from rich.table import Table
 
 from analytics.recovery import reconcile
 from analytics.recovery.log_diagnosis import Damage, Plan, diagnose
-from analytics.recovery.reconcile import Done, ReconcileRefused
+from analytics.recovery.reconcile import ReconcileRefused, Restored
 from polls.audit_log import COMMAND, record
 from polls.errors import LandslideError
 from polls.management.terminal import confirm, console, progress_bar
@@ -68,7 +68,7 @@ class Command(BaseCommand):
             raise CommandError(error.detail) from None
         except STORE_ERRORS as error:
             raise CommandError(f"The vote log or the database doesn't answer: {error}") from None
-        self.tell(plan, done)
+        self.report(plan, done)
 
     def show(self, plan: Plan) -> None:
         if plan.log_changed:
@@ -113,7 +113,7 @@ class Command(BaseCommand):
             self.stdout.write("The uncounted ballots will be LOST.")
         confirm("Go on? [y/N] ")
 
-    def carry_out(self, plan: Plan, discard: bool) -> Done:
+    def carry_out(self, plan: Plan, discard: bool) -> Restored:
         with progress_bar(self.console, "Restoring claims", reconcile.claims_to_restore()) as advance:
             return reconcile.reconcile(plan, discard_uncounted=discard, restored=advance)
 
@@ -131,7 +131,7 @@ class Command(BaseCommand):
             "do so and let the workers count. Otherwise --discard-uncounted gives these ballots up."
         )
 
-    def tell(self, plan: Plan, done: Done) -> None:
+    def report(self, plan: Plan, done: Restored) -> None:
         for finding in plan.findings:
             if finding.damage is Damage.GAP:
                 self.stdout.write(

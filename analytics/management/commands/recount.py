@@ -46,12 +46,12 @@ class Command(BaseCommand):
             if not options["yes"]:
                 confirm("Correct the tally, on all screens? [y/N] ")
             by = f"{COMMAND} {getpass.getuser()}"
-            fixed = self.with_progress(round_, lambda each, told: recount.fix(each, by, told))
+            fixed = self.with_progress(round_, lambda each, advance: recount.fix(each, by, advance))
         except LandslideError as error:
             raise CommandError(error.detail, returncode=UNKNOWN) from None
         except STORE_ERRORS as error:
             raise CommandError(f"The database doesn't answer: {error}", returncode=UNKNOWN) from None
-        self.stdout.write(f"Corrected: {', '.join(said(fixed)) or 'nothing was left to correct'}.")
+        self.stdout.write(f"Corrected: {', '.join(corrections(fixed)) or 'nothing was left to correct'}.")
 
     def with_progress(
         self, round_: Round, count: Callable[[Round, Callable[[int], None]], Recount]
@@ -72,5 +72,5 @@ class Command(BaseCommand):
         self.console.print(table)
 
 
-def said(found: Recount) -> list[str]:
+def corrections(found: Recount) -> list[str]:
     return [f"{printable(row['label'])} {-row['drift']:+,}" for row in found.rows() if row["drift"]]

@@ -130,7 +130,7 @@ async def test_a_deleted_poll_ends_its_streams(stream: Any) -> None:
 async def test_without_handover_a_stream_has_a_maximum_duration(
     stream: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_stream, "PLAIN_SECONDS", 1.0)
+    monkeypatch.setattr(event_stream, "MAX_STREAM_SECONDS", 1.0)
     poll = await db(make_poll)()
     events = await stream(poll.code)
     await tally(events)
