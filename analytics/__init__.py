@@ -1,4 +1,4 @@
-"""Counting the ballots of the vote log, and the tallies and results that come of it. Imports from polls only.
+"""Counts the ballots of the vote log, and builds tallies, results and audit bundles. Imports from polls only.
 
 Start with `tasks.py` (what the workers run), `counting/` (how a ballot gets into ledger and tally) and
 `results/` (what viewers are shown). pyproject.toml lists the packages and modules from top to bottom.

@@ -22,12 +22,12 @@ class Checkpoint(models.Model):
     trim_to = models.BigIntegerField(default=0)
     trim_noted_at = BoundedDateTimeField(null=True)
     # Whether a batch has to check for standing quarantines and halted polls. It is here because a batch reads
-    # this row anyway. Whoever makes a quarantine or halts a poll sets it, under the row's lock.
+    # this row anyway. It is set under the row's lock when a standing quarantine is made or a poll is halted.
     watch = models.BooleanField(default=True)
 
 
 class Tally(models.Model):
-    """A counter of a tally, one for each partition. Only the partition's worker writes it, so nobody waits.
+    """A counter of a tally, in one partition. Only the partition's worker writes it, so no worker waits.
 
     key: as the poll's method names it (for choices, the number), or "ballots".
     changes: how often the counter was written. Their sum is the tally's version.
@@ -43,7 +43,7 @@ class Tally(models.Model):
 
 
 class TallyPoint(models.Model):
-    """The tally's history for charts: what was accepted in one second."""
+    """The tally's history for charts: the change of a counter by the ballots accepted in one second."""
 
     pk = models.CompositePrimaryKey("poll_id", "round", "second", "key", "partition")
     poll_id = models.BigIntegerField()
@@ -62,7 +62,7 @@ class Pulse(models.Model):
 
 
 class Quarantine(models.Model):
-    """A decision to quarantine ballots, that is to count them in the second tally: whose, and why.
+    """A decision to quarantine ballots, that is, to count them in the second tally.
 
     since, until: milliseconds by the vote log's clock. A decision with `since` is a standing one. It covers
     all ballots accepted from then on, until `until` or its release. moved_at: when the last ballot of a
@@ -141,8 +141,8 @@ class HeldBlock(models.Model):
 class Release(models.Model):
     """Stepped results of a round: the released counts, which viewers see, and the next ones.
 
-    The next counts are released when another step's ballots are counted, so that the last step, which closing
-    makes, is no smaller than the others.
+    The next counts are released once another step's worth of ballots is counted. So the last step, which is
+    taken at closing, is no smaller than the others.
     """
 
     pk = models.CompositePrimaryKey("poll_id", "round")

@@ -31,7 +31,7 @@ def connect() -> None:
 
 
 def refuse_another_secret_key(**_: Any) -> None:
-    """Stop a worker whose SECRET_KEY isn't the web processes': its bundles would list wrong receipts."""
+    """Stop a worker that has another SECRET_KEY than the servers: its bundles would list wrong receipts."""
     try:
         secret_key.check_secret_key()
     except SecretKeyDiffers as error:
@@ -41,15 +41,14 @@ def refuse_another_secret_key(**_: Any) -> None:
 
 
 def on_poll_changed(poll_id: int, **_: Any) -> None:
-    """Have a bundle made when a round was published, or when its published result has changed."""
+    """Request an audit bundle when a round was published, or when its published result has changed."""
     try:
         due = bundles.rounds_without_bundle().filter(poll_id=poll_id).exists()
     except Exception:
         logger.warning("bundle_not_requested", extra={"poll": poll_id}, exc_info=True)
         return
     if due:
-        # In a thread, so that an unreachable broker doesn't delay the step. If it is lost, `upkeep` makes the
-        # bundle.
+        # In a thread, so that an unreachable broker delays no step. `upkeep` makes up for a lost task.
         threading.Thread(target=_request_bundles, name="bundles", daemon=True).start()
 
 

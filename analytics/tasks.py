@@ -18,16 +18,16 @@ from polls.votelog import get_log
 
 logger = logging.getLogger(__name__)
 
-#: While no worker runs, sweeps pile up in the queue. Then one is run within this time, not all.
+#: Sweeps pile up in the queue while no worker runs. Afterwards, at most one runs within this time.
 _SWEPT_SECONDS = max(1, int(settings.SWEEP_SECONDS / 2))
-#: When the lock on counting a partition expires, unless it is extended.
+#: The lock on counting a partition expires after this, unless it is extended.
 _COUNTING_SECONDS = 1
 
 
 @shared_task(ignore_result=True)
 def count(partition: int) -> None:
     """Count a partition that has new ballots."""
-    # Before reading the log: ballots appended from now on send a new trigger.
+    # Before the log is read, so that ballots appended after the read send a new trigger.
     triggers.clear_pending(partition)
     _count(partition)
 
@@ -46,8 +46,8 @@ def _count(partition: int) -> None:
         finally:
             cache_locks.unlock(lock)
         if counted is None:
-            return  # to a worker whose lock in the cache has expired; the next sweep tries again
-        # Triggers that found our lock have left their ballots to us.
+            return  # another worker has the partition, though its lock expired; the next sweep tries again
+        # Tasks that found our lock have ended, so their ballots are ours to count.
         if not batches.is_behind(partition):
             return
 
@@ -96,6 +96,6 @@ def make_bundles() -> None:
 
 @shared_task(ignore_result=True)
 def upkeep() -> None:
-    """Do what may wait some seconds: bundles whose task was lost, and purges at the end of retention."""
+    """Do what isn't urgent: bundles whose task was lost, and purges at the end of retention."""
     bundles.make_missing_bundles()
     purge.purge_by_retention()

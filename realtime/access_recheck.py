@@ -1,4 +1,4 @@
-"""Rechecks, while viewers watch, whether those who see more than the public still may.
+"""Rechecks whether viewers who see more than the public still may.
 
 Staff who log out, are deactivated or lose their second factor stop seeing a hidden tally at the next recheck,
 and so do voters once a poll no longer shows its tally to voters. While the database is away nobody can be
@@ -15,17 +15,17 @@ from realtime.viewer_access import identify_viewers
 
 logger = logging.getLogger(__name__)
 
-#: Between two rechecks of a channel's staff. A lost right is noticed at most this plus one hub check later.
+#: Between two rechecks of a channel's staff. A lost right is noticed after at most this plus one hub check.
 RECHECK_SECONDS = 5.0
-#: Viewers checked in one call to a thread, so that a new viewer doesn't wait for a whole crowd.
+#: Viewers checked in one call to a thread: a new viewer's check waits for no more.
 BATCH_SIZE = 50
 
 
 def subscribers_due(channel: Channel, now: float) -> list[Subscriber]:
     """Return the subscribers to recheck now, and note that they are being rechecked.
 
-    Staff every few seconds; voters too when the poll has moved; everybody when the tally has just been
-    hidden.
+    Staff every few seconds; voters too when the poll has changed; everybody with cookies when the setting of
+    who may see the tally has changed.
     """
     frames, recheck = channel.frames, channel.access_recheck
     if frames is None or recheck.task is not None:
@@ -49,7 +49,7 @@ def subscribers_due(channel: Channel, now: float) -> list[Subscriber]:
 async def recheck_access(
     channel: Channel, subscribers: list[Subscriber], in_thread: Callable[..., Awaitable[Any]]
 ) -> None:
-    """Identify each subscriber again, and show them more or less where that has changed."""
+    """Identify each subscriber again, and show it the tally of its new kind if that has changed."""
     try:
         for start in range(0, len(subscribers), BATCH_SIZE):
             batch = subscribers[start : start + BATCH_SIZE]
@@ -59,7 +59,7 @@ async def recheck_access(
             cookies = [subscriber.cookie for subscriber in batch]
             kinds = await in_thread(identify_viewers, cookies, channel.code, frames.results_visible)
             if channel.frames is None or channel.frames.stamp[:2] != frames.stamp[:2]:
-                channel.access_recheck.poll_stamp = ()  # the poll has moved: these answers are out of date
+                channel.access_recheck.poll_stamp = ()  # the poll has changed: the answers are out of date
                 return
             for subscriber, kind in zip(batch, kinds, strict=True):
                 if subscriber.kind is not kind:

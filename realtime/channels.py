@@ -1,7 +1,7 @@
-"""Channels and their subscribers: who watches a poll in this process, and what each was sent last.
+"""Channels and their subscribers: the viewers of a poll in this process, and the messages each was sent last.
 
-No viewer has a queue. A channel holds the newest message of each kind, and a subscriber remembers which of
-them it was sent last; the difference is what it still gets. So a slow viewer skips everything in between.
+No viewer has a queue. A channel holds the newest message of each kind, and a subscriber remembers which ones
+it was sent last. It is sent the others as soon as it can take them, so a slow viewer skips older messages.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from realtime.presence import Presence
 from realtime.protocol import Frames, Message, parse_request, reuse_unchanged, viewers_message
 from realtime.tally_reader import Reading
 
-HEARTBEAT_SECONDS = 15.0  # after a longer silence a viewer may take its connection for dead
+HEARTBEAT_SECONDS = 15.0  # after a longer silence a viewer may assume that its connection is dead
 STALLED_SECONDS = 10.0  # a connection whose writing is paused for longer is aborted
 BATCH_SIZE = 128  # subscribers served before the event loop runs other tasks: about a millisecond
 UNKNOWN_POLL = 4404
-#: From one viewer between two checks of the hub, about a second. Our pages send one, after voting.
+#: Messages from one viewer between two checks of the hub (a second). Our pages send one, after voting.
 MAX_MESSAGES = 20
 
 
 class Subscriber:
-    """One viewer of a channel: what it may see, and which messages it was sent last."""
+    """One viewer of a channel: its kind, and the messages it was sent last."""
 
     __slots__ = (
         *("channel", "connection", "cookie", "counted", "kind"),
@@ -118,8 +118,8 @@ class Channel:
         self.request_recheck = request_recheck
         self.subscribers: set[Subscriber] = set()
         self.viewer_count = 0  # subscribers that count as viewers
-        self.paused: dict[Subscriber, float] = {}  # whose writing is paused, and since when
-        self.reading: Reading | None = None  # the last one, which may be older than what is shown
+        self.paused: dict[Subscriber, float] = {}  # since when their writing is paused
+        self.reading: Reading | None = None  # the last one; may be older than `frames`
         self.frames: Frames | None = None
         self.viewers: Message | None = None
         self.presence = Presence()
@@ -139,7 +139,7 @@ class Channel:
         self._delivery_task: asyncio.Task[None] | None = None
 
     def subscribe(self, subscriber: Subscriber, connection: Connection) -> None:
-        """Send a new viewer the snapshot, and from now on what changes."""
+        """Send a new viewer the snapshot, and from now on every change."""
         assert self.frames
         subscriber.connection = connection
         self.subscribers.add(subscriber)
@@ -202,7 +202,7 @@ class Channel:
         return tasks
 
     def _start_delivery(self) -> None:
-        """Deliver to all subscribers; a delivery that is under way goes round once more instead."""
+        """Deliver to all subscribers. A delivery that is under way then starts another round."""
         self._pending = True
         if self._delivery_task is None and self.subscribers:
             self._delivery_task = asyncio.ensure_future(self._deliver())

@@ -1,10 +1,10 @@
-"""The interface between server and hub for handing a viewer's connection over.
+"""The interface by which the application hands a viewer's connection over to the server.
 
 A server that supports it offers HAND_OVER in the scope's extensions. The application calls it with the
 viewer's Subscriber, once the WebSocket is accepted or the event stream's response has begun. It returns a
 Connection and the application returns, while the connection stays open: an idle viewer then costs no task
-and no queue. Where the connection can't be handed over it returns None. Imports no models: servers are set
-up before Django is.
+and no queue. HAND_OVER returns None if the connection can't be handed over. This module imports no models,
+since servers are set up before Django.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ POLICY_VIOLATION = 1008
 
 
 class Connection(Protocol):
-    """A connection to one viewer, for sending."""
+    """Sends to one viewer."""
 
     writing_paused: bool
 

@@ -1,7 +1,6 @@
-"""Receives the hints that polls have changed, through the Channels groups of the polls watched here.
+"""Receives the hints of realtime/publish.py, through the Channels groups of the polls watched here.
 
-realtime/publish.py sends them. A hint may be lost: once a second, the hub compares what it sent with the
-database.
+A hint may be lost: once a second, the hub compares what it sent with the database.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from realtime.protocol import group_name
 
 logger = logging.getLogger(__name__)
 
-READY_TIMEOUT_SECONDS = 1.0  # a missing channel layer delays the first viewer no longer
+READY_TIMEOUT_SECONDS = 1.0  # the longest that a viewer waits for a channel layer that is down
 RETRY_SECONDS = 0.5
 
 
@@ -25,7 +24,7 @@ class HintReceiver:
 
     def __init__(self) -> None:
         self._layer: Any = get_channel_layer()
-        self._name = ""  # of our channel; empty while there is none
+        self._name = ""  # of our channel in the layer; empty while there is none
         self._ready = asyncio.Event()
         self.stopped = False
 
@@ -39,7 +38,7 @@ class HintReceiver:
                 await self._ready.wait()
 
     async def subscribe(self, poll_id: int) -> bool:
-        """Join the poll's group. False if that failed: hints then don't arrive, and the hub retries."""
+        """Join the poll's group. Return False if that failed: no hints arrive then, and the hub retries."""
         try:
             await self._layer.group_add(group_name(poll_id), self._name)
         except Exception:
@@ -61,9 +60,9 @@ class HintReceiver:
             logger.warning("group_send_failed", extra={"poll": poll_id})
 
     async def run(self, on_hint: Callable[[dict[str, Any]], None], on_lost: Callable[[], None]) -> None:
-        """Receive until cancelled; after a failure, start again with a new channel that is in no group.
+        """Receive until cancelled. After a failure, start again with a new channel that is in no group.
 
-        Only this makes the channel: a message that arrives on another one would be lost.
+        Nothing else may make a channel: messages to a second one would be lost.
         """
         while not self.stopped:
             try:

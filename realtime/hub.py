@@ -78,7 +78,7 @@ class Hub:
 
     async def stop(self) -> None:
         """Stop all tasks and threads; the hub can't be used afterwards."""
-        self._stopped = self._hints.stopped = True  # a cancelled call to Redis may end without saying so
+        self._stopped = self._hints.stopped = True  # a cancelled Redis call may return normally
         tasks = self._tasks + [task for channel in self._channels.values() for task in channel.cancel_tasks()]
         for task in self._tasks:
             task.cancel()
@@ -98,16 +98,16 @@ class Hub:
                 kind = await self.in_thread(
                     identify_viewer, subscriber.cookie, channel.code, frames.results_visible
                 )
-                # If the round has changed meanwhile, the answer is about the last round: ask again.
+                # If the round has changed meanwhile, the answer is about the last round: identify again.
                 if channel.frames.round == frames.round:
                     subscriber.set_kind(kind, resend=resend)
                     return
         except Exception:
-            # While a store doesn't answer, nobody sees more.
+            # While a store is down, the viewer's kind stays what it was.
             logger.warning("access_check_failed", exc_info=True)
 
     def request_recheck(self, subscriber: Subscriber) -> None:
-        """Recheck a viewer that asked for it: one check at a time answers all requests made before it."""
+        """Recheck a viewer that asked for it. One check at a time; it answers all requests made before it."""
         subscriber.recheck_requested = True
         if subscriber.recheck_task is None:
             subscriber.recheck_task = self.loop.create_task(self._run_recheck(subscriber))
@@ -126,7 +126,7 @@ class Hub:
         return await self.loop.run_in_executor(self._threads, closing_connections, function, *args)
 
     async def _open_channel(self, code: str) -> Channel | None:
-        """Open a poll's channel; viewers that arrive meanwhile share the work."""
+        """Open a poll's channel, once for all viewers that arrive meanwhile."""
         task = self._opening.get(code)
         if task is None:
             task = self._opening[code] = asyncio.ensure_future(self._create_channel(code))
@@ -169,7 +169,7 @@ class Hub:
             channel.subscribed = False
 
     def refresh(self, channel: Channel) -> None:
-        """Read and show the channel's tally, at once or a tick after the last time."""
+        """Read and show the channel's tally, at the earliest a tick after the last time."""
         channel.stale = True
         if channel.refresh_task is None:
             channel.refresh_task = self.loop.create_task(self._run_refresh(channel))
@@ -198,7 +198,7 @@ class Hub:
             channel.change_seen, channel.confirmed_at = change, began
 
     async def _run_checks(self) -> None:
-        """Once a second, make up for lost hints, tell presence and close idle channels."""
+        """Once a second, make up for lost hints, send viewer counts and close idle channels."""
         while not self._stopped:
             await asyncio.sleep(CHECK_SECONDS)
             try:
@@ -229,7 +229,7 @@ class Hub:
                 channel.access_recheck.task = self.loop.create_task(
                     recheck_access(channel, subscribers, self.in_thread)
                 )
-        channels = dict(self._channels)  # those that are opened meanwhile are not in the answer
+        channels = dict(self._channels)  # channels opened meanwhile are not in the answer
         known = await self._reader.stamps(list(channels))
         for poll_id, channel in channels.items():
             if poll_id not in known:

@@ -1,8 +1,8 @@
-"""Detects that this process is overloaded, so that showing makes room for accepting ballots.
+"""Detects that this process is overloaded: tallies are sent less often then, to leave time for ballots.
 
-Hysteresis, since a flapping mode would be worse than either state: overloaded after two seconds in which
-every sample was short of time (ballots were turned away, or the event loop was late), and no longer after
-ten seconds without any such sample.
+A sample is short of time if ballots were refused or the event loop was late. Overload begins after two
+seconds of such samples and ends after ten seconds without one, since a flapping mode would be worse than
+either state.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from polls.casting import backpressure
 logger = logging.getLogger(__name__)
 
 SAMPLE_SECONDS = 0.25
-#: A timer that fires this much too late: everything else on this event loop was just as late.
+#: A timer that fires later than this shows that everything on this event loop is late.
 LATE_SECONDS = 0.25
 ON_AFTER_SECONDS = 2.0
 OFF_AFTER_SECONDS = 10.0

@@ -1,12 +1,11 @@
 """Counts a poll's viewers over all processes, without a shared list of them.
 
-Each process sends its own count to the others through the poll's group, on change and every few seconds. The
-count of a process that has been silent for longer drops out of the sum.
+Each process sends its own count to the others through the poll's Channels group, on change and every few
+seconds. A count that isn't sent again expires.
 """
 
-#: Between two messages with an unchanged count, and until a silent process is forgotten.
-SEND_SECONDS = 5.0
-EXPIRE_SECONDS = 12.0
+SEND_SECONDS = 5.0  # between two messages with an unchanged count
+EXPIRE_SECONDS = 12.0  # until the count of a silent process is dropped
 
 
 class Presence:

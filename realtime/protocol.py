@@ -9,7 +9,7 @@ messages that are older than what it has, by (epoch, revision, version).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -69,7 +69,7 @@ def viewers_message(count: int) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """A snapshot as messages: the state, and a tally for each kind of viewer (often the same one).
+    """A snapshot as messages: the state, and a tally for each kind of viewer (often one for all of them).
 
     `document` is the tally endpoint's answer to everybody; None if the answer depends on the viewer.
     """
@@ -83,10 +83,7 @@ class Frames:
 
 
 def build_frames(snap: Snapshot, before: Frames | None = None) -> Frames:
-    """Encode a snapshot. `before`: the frames of an earlier tally of the poll in the same state.
-
-    With `before`, only what depends on votes is encoded again.
-    """
+    """Encode a snapshot. With `before`, frames of the poll in the same state, encode only new figures."""
     poll = snap.poll
     shown_document = document(snap, visible=True)
     shown = Message({"type": "tally", **shown_document})
@@ -112,16 +109,13 @@ def _hidden_tally(snap: Snapshot) -> Message:
 def reuse_unchanged(frames: Frames, before: Frames) -> Frames:
     """Return `frames`, with the Message objects of `before` where the content is the same.
 
-    What a viewer was sent last can then be compared by identity: one pointer per viewer.
+    Whether a viewer has a message is then a comparison by identity.
     """
     same = {message: message for message in (before.state, *before.tally.values())}
-    return Frames(
-        stamp=frames.stamp,
-        round=frames.round,
-        results_visible=frames.results_visible,
+    return replace(
+        frames,
         state=same.get(frames.state, frames.state),
         tally={viewer: same.get(message, message) for viewer, message in frames.tally.items()},
-        document=frames.document,
     )
 
 

@@ -1,7 +1,7 @@
 """Tells the hubs of all processes that polls have changed, through the polls' Channels groups.
 
-Called from workers and web threads, which have no event loop. So one thread with a loop of its own sends the
-hints, and combines those for the same poll that arrive while it is sending. Callers never wait.
+Its callers, workers and web threads, have no event loop and never wait: one thread with its own loop sends
+the hints. Hints for the same poll that arrive while it is sending are combined.
 """
 
 import asyncio

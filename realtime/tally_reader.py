@@ -27,7 +27,7 @@ class Reading(NamedTuple):
 
 
 def read_poll(poll_id: int, last: Reading | None) -> Reading:
-    """Read a poll; return `last`, the reading before, if nothing has changed since."""
+    """Read a poll. Return `last`, the previous reading, if nothing has changed since."""
     snap = tallies.newest(poll_id, last.snap if last else None)
     if last is None or snap.poll is not last.snap.poll:
         return Reading(snap, build_frames(snap))
@@ -48,7 +48,7 @@ class TallyReader:
         return await self._run(closing_connections, tallies.stamps, poll_ids)
 
     def stop(self) -> None:
-        # The pool would miss a connection that ended with its thread.
+        # Give the connection back to the pool before its thread ends.
         self._thread.submit(connections.close_all)
         self._thread.shutdown(wait=True)
 

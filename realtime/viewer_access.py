@@ -17,7 +17,7 @@ from polls.models import Visibility
 
 
 def identify_viewer(cookie: bytes, code: str, results_visible: str) -> Viewer:
-    """Return what kind of viewer of this poll the cookies make somebody."""
+    """Return the kind of viewer that these cookies identify for this poll."""
     cookies = _cookies(cookie)
     if _is_staff(cookies.get(settings.SESSION_COOKIE_NAME)):
         return Viewer.STAFF

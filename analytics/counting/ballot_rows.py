@@ -1,7 +1,7 @@
 """Read and insert rows of the ledger in bulk.
 
-On PostgreSQL by COPY: straight into the ledger at first, which fails if one of the voters is in it already.
-Then, and for some seconds after that, by way of a temporary table.
+On PostgreSQL by COPY straight into the ledger. That fails if one of the voters is in it already; then ballots
+are copied to a temporary table first, now and for the next ten seconds.
 """
 
 import time
@@ -25,8 +25,8 @@ _COLUMNS = "poll_id, round, voter_key, ballot_id, selection"
 _ALL_COLUMNS = f"{_COLUMNS}, quarantine_id"
 _ROW_FIELDS = ("voter_key", "ballot_id", "selection", "quarantine_id")
 
-#: After an existing ballot was found: how long to look for others before inserting. Where there is one there
-#: may be more, and then every batch would be written twice.
+#: For this long after an existing ballot was found, look for others before inserting. There may be more, and
+#: every batch with one would be written twice.
 _CHECK_FIRST_SECONDS = 10.0
 _check_first_until = 0.0
 
@@ -127,7 +127,7 @@ def _binary(blocks: Sequence[Block], decision_id: int | None = None) -> bytes:
     They are joined from whole columns, which is several times as fast as row by row.
     """
     rounds: dict[RoundKey, list[bytes]] = defaultdict(list)
-    # `last` is the decision's column. It is written before the next row begins, and after the last row.
+    # `last` is a row's last column, the decision. It is written before the next row, and after the last one.
     last, fields = (b"", 5) if decision_id is None else (pack(">iq", 8, decision_id), 6)
     for block in blocks:
         selections = {text: _field(text.encode()) for text in set(block.selections)}

@@ -26,7 +26,7 @@ from polls.votelog.entries import Block, Head
 #: Between the starts of two batches, while less than a full batch is waiting. Even a small batch has a fixed
 #: cost, and screens are updated ten times a second at most.
 BATCH_INTERVAL_SECONDS = 0.05
-#: A batch that takes long means that the CPU is short. Then the pause is this many times as long as the
+#: A batch that takes long shows that CPU time is short. Then the pause is this many times as long as the
 #: batch, up to a maximum that viewers hardly notice.
 PAUSE_FACTOR, MAX_PAUSE_SECONDS = 4, 0.2
 
@@ -68,7 +68,7 @@ def count_partition(partition: int, pause: Callable[[float], None] | None = None
             tally_changed.send_robust(sender=None, poll_ids=batch.poll_ids)
         if batch.has_closing_markers:
             closing.close_counted_polls()
-        # Again, without the lock: other workers skipped the partition while it was locked.
+        # Read the head without the lock: other workers skipped the partition while it was locked.
         head = get_log().head(partition)
         if head is None or head.position <= batch.position:
             return counted

@@ -22,7 +22,7 @@ def count_blocks(
     watch: bool = True,
     let_fail: bool = False,
 ) -> tuple[FailureCounts, set[int]]:
-    """Count these ballots. Return the failures per poll, and the ids of the polls with stepped results.
+    """Count these ballots. Return the failures by poll, and the ids of the polls with stepped results.
 
     Raise TooManyFailures if most ballots of a poll fail, unless `let_fail`; the caller must roll back then.
     `watch`: whether there may be standing decisions about quarantine. Needs the lock of the partition's
@@ -43,10 +43,7 @@ def count_blocks(
 
 
 def count_entry(partition: int, entry: Entry) -> str:
-    """Count the ballot of a dead letter. Return why it still can't be counted, or "".
-
-    Needs the lock of the partition's checkpoint.
-    """
+    """Count the ballot of a dead letter, under the checkpoint's lock. Return why it still fails, or ""."""
     validator = Validator({(entry.poll_id, entry.round)})
     good, failures = validator.check_each([entry])
     failures += _write(partition, validator, [], good)
@@ -94,5 +91,5 @@ def _add_dead_letters(partition: int, failures: Sequence[Failure]) -> None:
 
 
 def _storable(text: str) -> str:
-    """Return the text without what the database refuses: the selection may be why the ballot failed."""
+    """Return the text without characters that the database refuses: they may be why the ballot failed."""
     return text.replace("\0", "\ufffd")[:400]

@@ -1,6 +1,6 @@
 """Best-effort locks in the cache. Each expires by itself, so a crash needs no cleaning up.
 
-They only save work: what must not be done twice is guarded by a lock in the database.
+They only save work. Anything that must not be done twice is guarded by a lock in the database.
 """
 
 from contextlib import suppress

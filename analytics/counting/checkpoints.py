@@ -35,10 +35,7 @@ def verify() -> None:
 
 
 def counted_heads(*, make: bool = True) -> dict[int, Head]:
-    """Return expected_heads(), by which servers accept ballots.
-
-    Raise LogUnsuitable if the database is older than the log.
-    """
+    """Return expected_heads(). Raise LogUnsuitable if the database is older than the log."""
     heads: dict[int, Head] = {}
     with suppress(*STORE_ERRORS):  # an unreachable log takes no ballots anyway
         heads = get_log().heads()
@@ -48,7 +45,7 @@ def counted_heads(*, make: bool = True) -> dict[int, Head]:
 
 
 def compare(expected: dict[int, Head]) -> None:
-    """Raise LogUnsuitable unless the log contains these heads. They may be out of date."""
+    """Raise LogUnsuitable unless the log contains the expected heads, which may be out of date."""
     heads = get_log().heads()
     if any(n in heads and heads[n].trimmed_past(head.position) for n, head in expected.items()):
         # The log may have been trimmed after `expected` was read.
@@ -91,7 +88,7 @@ def lock_all_checkpoints() -> None:
 
 
 def announce(poll_id: int) -> None:
-    """After lock_all_checkpoints(): update the screens, and wake workers that found partitions locked."""
+    """After lock_all_checkpoints(): update screens, and trigger workers, which skipped locked partitions."""
     tally_changed.send_robust(sender=None, poll_ids={poll_id})
     partitions = set(Checkpoint.objects.values_list("partition", flat=True))
     ballots_appended.send_robust(sender=None, partitions=partitions)
@@ -128,15 +125,12 @@ def _make() -> list[Checkpoint]:
     rows = list(Checkpoint.objects.all())
     check_same_log(rows)
     if not rows:
-        # All rows in one statement, so that nobody sees a log with fewer partitions. And before the log is
-        # made: a log without its rows would look like another installation's.
-        Checkpoint.objects.bulk_create(
-            [
-                Checkpoint(partition=n, log=log.name, generation=new_generation())
-                for n in range(log.partitions)
-            ],
-            ignore_conflicts=True,
-        )
+        # All rows in one statement, so that nobody sees fewer partitions. And before the log is made, since a
+        # log without these rows would look like another installation's.
+        new = [
+            Checkpoint(partition=n, log=log.name, generation=new_generation()) for n in range(log.partitions)
+        ]
+        Checkpoint.objects.bulk_create(new, ignore_conflicts=True)
     for row in Checkpoint.objects.filter(made=False):
         log.make(row.partition, Head(row.generation, row.position))
         Checkpoint.objects.filter(partition=row.partition).update(made=True)

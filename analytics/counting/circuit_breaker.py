@@ -2,9 +2,9 @@
 
 A few ballots that can't be counted become dead letters. If most of a poll's ballots fail, something else is
 wrong, for example its rules are lost, and thousands of dead letters would only hide that. Then the poll's
-ballots are held, as they are in the log, in the transaction that moves the checkpoint past them. Other polls
-are counted on. All later ballots of the poll are held too, so that each voter's ballots stay in order, until
-an operator resumes the counting and the last held ballot is counted.
+ballots are held, as they are in the log, in the transaction that moves the checkpoint past them. Counting of
+other polls goes on. All later ballots of the poll are held too, so that each voter's ballots stay in order,
+until an operator resumes the counting and the last held ballot is counted.
 """
 
 import logging
@@ -70,7 +70,7 @@ def check(partition: int, blocks: Iterable[Block], failures: Sequence[Failure]) 
         if _most_fail(partition, poll_id, failure_counts.ballots[poll_id], failed)
     }
     if reasons:
-        # Entries without a poll become dead letters, however many there are.
+        # Ballots of unknown polls become dead letters, however many fail.
         known = set(Poll.objects.filter(pk__in=reasons).values_list("pk", flat=True))
         if known:
             raise TooManyFailures({poll_id: reasons[poll_id] for poll_id in known})

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def close_counted_polls() -> None:
-    """Move every poll from closing to closed whose closing markers have been counted in all partitions."""
+    """Close every closing poll whose closing markers have been counted in all partitions."""
     for poll in Poll.objects.filter(state=State.CLOSING):
         try:
             _close_if_counted(poll)
@@ -34,7 +34,7 @@ def _close_if_counted(poll: Poll) -> None:
     if any(counted.get(marker.partition, 0) < marker.position for marker in markers):
         return
     with transaction.atomic():
-        # Counting a dead letter locks the poll too, so the second of the two sees what the first did.
+        # Counting a dead letter locks the poll too: the second of the two sees what the first did.
         locked = Poll.objects.select_for_update().get(pk=poll.pk)
         closed_at = max(marker.closed_at for marker in markers)
         if locked.release_step > 1:

@@ -18,7 +18,7 @@ def count_letter(letter_id: int, by: str) -> DeadLetter:
     """Count a dead letter. Raise IllegalState, with the reason, if it still can't be counted."""
     with transaction.atomic():
         letter = _lock_waiting(letter_id)
-        # As every writer of the partition's counters does: each counter has one writer at a time.
+        # Every writer of a partition's counters takes this lock, so each counter has one writer at a time.
         Checkpoint.objects.select_for_update().filter(partition=letter.partition).first()
         reason = block_counting.count_entry(letter.partition, _entry(letter))
         if reason:
@@ -42,7 +42,7 @@ def reject_letter(letter_id: int, by: str) -> DeadLetter:
 def _lock_waiting(letter_id: int) -> DeadLetter:
     letter = DeadLetter.objects.select_for_update().get(pk=letter_id)
     if letter.status != DeadLetter.Status.WAITING:
-        raise IllegalState(_("This dead letter has been settled before."))
+        raise IllegalState(_("This dead letter is already settled."))
     return letter
 
 

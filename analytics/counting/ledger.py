@@ -54,17 +54,16 @@ def voter_key_of(entry: Entry) -> VoterKey:
 
 
 def collapse(
-    entries: Iterable[Entry], decisions: Decisions | None = None
+    entries: Iterable[Entry], decisions: Decisions
 ) -> tuple[dict[VoterKey, LatestBallot], list[Entry]]:
     """Return each voter's last ballot, and the refused ones: second ballots that replace none."""
-    decision_for = decisions.decision_for if decisions else _no_decision
     last: dict[VoterKey, LatestBallot] = {}
     refused = []
     for entry in entries:
         earlier = last.get(voter_key_of(entry))
         if earlier is None:
             replaced = {entry.replaces} if entry.replaces else set()
-            last[voter_key_of(entry)] = LatestBallot(entry, replaced, decision_for(entry))
+            last[voter_key_of(entry)] = LatestBallot(entry, replaced, decisions.decision_for(entry))
         elif entry.ballot_id == earlier.entry.ballot_id:
             continue  # the same entry twice
         elif entry.replaces is None:
@@ -73,12 +72,8 @@ def collapse(
             earlier.replaced |= {entry.replaces, earlier.entry.ballot_id}
             earlier.entry = entry
             if earlier.decision_id is None:
-                earlier.decision_id = decision_for(entry)
+                earlier.decision_id = decisions.decision_for(entry)
     return last, refused
-
-
-def _no_decision(_entry: Entry) -> None:
-    return None
 
 
 def write(plain: BlocksByDecision, latest: dict[VoterKey, LatestBallot]) -> Written:
@@ -110,7 +105,7 @@ def _replaces(voter: VoterKey, ballot: LatestBallot, row: LedgerRow) -> bool:
 
 
 def _replacement(row: LedgerRow, ballot: LatestBallot) -> Replacement:
-    # A quarantined ballot stays quarantined by the same decision, so that changing it is no way out.
+    # The same decision quarantines the new ballot, so that a voter can't undo it by voting again.
     was_quarantined = row.quarantine_id is not None
     decision_id = row.quarantine_id if was_quarantined else ballot.decision_id
     return Replacement(row.selection, was_quarantined, ballot.entry, decision_id)
@@ -125,16 +120,16 @@ def _drop_existing(written: Written, voters: dict[RoundKey, set[bytes]]) -> None
             remaining += pieces
             written.refused += refused
         written.added[decision_id] = remaining
-    # A ballot that is in the ledger itself isn't refused: the same entry was counted before.
+    # A ballot that is itself in the ledger isn't refused: the same entry was counted before.
     rows = ballots_of({voter_key_of(entry) for entry in written.refused})
     counted = {(voter, row.ballot_id) for voter, row in rows.items()}
     written.refused = [e for e in written.refused if (voter_key_of(e), e.ballot_id) not in counted]
 
 
 def _replaced_dead_letters(voter: VoterKey, replaced: Iterable[bytes]) -> set[bytes]:
-    """Return the ids of the ballots that were replaced by dead letters among `replaced`, however indirectly.
+    """Return the ids of the ballots that dead letters among `replaced` replaced, directly or indirectly.
 
-    The ballot that replaces such a dead letter replaces them too.
+    A ballot that replaces such a dead letter replaces these ballots too.
     """
     poll_id, round_, voter_key = voter
     letters = DeadLetter.objects.filter(poll_id=poll_id, round=round_, voter_key=voter_key)

@@ -22,7 +22,7 @@ BY_RULE = "rule"  # decided_by, if no person decided
 
 @dataclass(slots=True)
 class Decisions:
-    """The decisions about a batch's ballots. False if none of them is quarantined."""
+    """The decisions about a batch's ballots. Falsy if there are none."""
 
     by_rule: dict[tuple[RoundKey, str], int] = field(default_factory=dict)
     standing: dict[RoundKey, list[Quarantine]] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Decisions:
         return bool(self.by_rule or self.standing)
 
     def decision_for(self, ballots: Block | Entry) -> int | None:
-        """Return the rule's decision if a rule quarantined them, else the oldest one in force then."""
+        """Return the decision of the ballots' rule, else the oldest standing decision in force then."""
         round_key = ballots.poll_id, ballots.round
         if ballots.quarantine_rule:
             return self.by_rule[round_key, ballots.quarantine_rule]
@@ -81,8 +81,7 @@ def _get_or_create_decision(round_key: RoundKey, rule: str) -> int:
     valid = Quarantine.objects.filter(poll_id=poll_id, round=round_, rule=rule, released_at=None)
     found = valid.values_list("pk", flat=True).first()
     if found is None:
-        # If another partition's worker does the same, one of the two waits here and then finds the other's
-        # row.
+        # Of two workers that do this at the same time, one waits here and then finds the other's row.
         Quarantine.objects.bulk_create(
             [Quarantine(poll_id=poll_id, round=round_, rule=rule, decided_by=BY_RULE)], ignore_conflicts=True
         )

@@ -14,7 +14,7 @@ def update_result(poll_id: int, round_number: int) -> None:
     """Update a closed round's result to its tally. A published result gets a new epoch.
 
     Call it in the transaction that changes the tally, after the change. If the poll is being closed at the
-    same time, the poll's lock makes one of the two wait and then see what the other did.
+    same time, the poll's lock makes the second of the two see what the first did.
     """
     poll = Poll.objects.select_for_update().filter(pk=poll_id).first()
     if poll is None:

@@ -20,7 +20,7 @@ from polls.models import Poll
 
 logger = logging.getLogger(__name__)
 
-#: How long a page, or a sweep, counts held ballots before it leaves the rest to the next sweep.
+#: A page or a sweep counts held ballots for this long, and leaves the remaining ones to the next sweep.
 PAGE_SECONDS = 2.0
 
 
@@ -48,7 +48,7 @@ def resume(
 
 
 def continue_resumed() -> None:
-    """Count on for polls that were resumed, and have all partitions watch for halted ones."""
+    """Continue counting resumed polls, and make all partitions watch for halted ones."""
     for row in Halt.objects.all():
         if row.resumed_by:
             _count_until(row, PAGE_SECONDS)
@@ -76,7 +76,7 @@ def _count_until(row: Halt, seconds: float, progress: Callable[[int], None] | No
 def _count_batch(row: Halt) -> int:
     """Count a batch of held ballots, oldest first, and return its size. If none is held, end the halt."""
     with transaction.atomic():
-        # All of them: after the log was repaired, a voter's ballots may be held under several partitions.
+        # All partitions: after a repair of the log, a voter's ballots may be held under several.
         lock_all_checkpoints()
         if not Halt.objects.filter(poll_id=row.poll_id).exists():
             return 0

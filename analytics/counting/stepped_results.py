@@ -38,10 +38,7 @@ def catch_up() -> None:
 
 
 def finish(poll: Poll, round_: int) -> None:
-    """Add the ballots that weren't shown yet to the history, within the caller's transaction.
-
-    From now on everybody sees the true counts.
-    """
+    """Add the remaining ballots to the history, since all counts are shown now. Needs a transaction."""
     round_key = poll.pk, round_
     _lock_row(round_key)
     points = TallyPoint.objects.filter(poll_id=poll.pk, round=round_).values_list("key")
@@ -53,7 +50,7 @@ def _advance(poll: Poll) -> None:
     round_key = poll.pk, poll.round
     with transaction.atomic():
         row = _lock_row(round_key)
-        # After locking the row, as finish() does when the poll closes: no step may follow that.
+        # Check under the row's lock, which finish() takes when the poll closes: no step may follow a finish.
         if not Poll.objects.filter(pk=poll.pk, round=poll.round, state__in=STEPPING).exists():
             return
         counts = counts_of(*round_key)
@@ -86,5 +83,5 @@ def _add_to_history(round_key: RoundKey, counts: Mapping[str, int], before: Mapp
     for key in {*counts, *before}:
         if not key.startswith(QUARANTINED):
             delta.points[(*round_key, second)][key] = counts.get(key, 0) - before.get(key, 0)
-    # Any partition will do: nobody else writes the history of this poll.
+    # In any partition: nobody else writes the history of this poll.
     tally_deltas.add(0, delta)

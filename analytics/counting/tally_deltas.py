@@ -1,4 +1,4 @@
-"""Add to the tallies what the ledger took. Each counter is written only by its partition's worker."""
+"""Add to the tallies what was written to the ledger. Only a partition's worker writes its counters."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ class Delta:
     ) -> None:
         """Add `count` ballots with these keys. A key that occurs twice counts twice, as in a recount.
 
-        The second tally has no history, and stepped results write theirs with each step.
+        The second tally has no history. That of stepped results is written with each step.
         """
         tally, prefix = self.tally[round_key], QUARANTINED if quarantined else ""
         points = None if quarantined or stepped else self.points[(*round_key, second)]
@@ -46,7 +46,7 @@ class Delta:
 
 
 def tally_delta(written: Written, validator: Validator) -> Delta:
-    """Return the changes that follow from what the ledger took."""
+    """Return the changes of the tallies that follow from changes of the ledger."""
     # Equal selections are counted before they are decoded.
     grouped: dict[tuple[int, int, int, bool], Counter[str]] = defaultdict(Counter)
     for decision_id, blocks in written.added.items():
@@ -74,7 +74,7 @@ def _add_replacement(delta: Delta, replacement: Replacement, validator: Validato
         (-1, replacement.old_selection, replacement.was_quarantined),
         (1, entry.selection, replacement.decision_id is not None),
     ):
-        # With "ballots", though their number stays: the tally's version has to grow.
+        # With "ballots", whose sum stays the same, so that the tally's version grows.
         keys = (BALLOTS, *contribution(decode(selection)))
         delta.add(round_key, second, keys, sign, quarantined=quarantined, stepped=stepped)
 
@@ -93,7 +93,7 @@ def add(partition: int, delta: Delta) -> None:
         if count
     ]
     with connection.cursor() as cursor:
-        # The database adds: a value that was read before would be out of date.
+        # The database adds, so that no value read earlier is written back.
         for rows in _chunks(tally):
             cursor.execute(_ADD_TO_TALLY % _values(rows), list(chain.from_iterable(rows)))
         for seconds in _chunks(points):

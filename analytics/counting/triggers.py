@@ -18,8 +18,8 @@ from django.core.cache import cache
 logger = logging.getLogger(__name__)
 
 _PENDING_SECONDS = 2
-#: Between two rounds of triggers. Under load there is an append every few milliseconds, and a worker that is
-#: counting finds them all.
+#: Between two rounds of triggers. Under load, ballots are appended every few milliseconds, and a worker that
+#: is counting finds them anyway.
 _PAUSE_SECONDS = 0.05
 
 

@@ -11,7 +11,6 @@ from polls.votelog.contract import VoteLog
 
 logger = logging.getLogger(__name__)
 
-
 #: How long counted entries stay in the log: a replica or a repair may need them.
 KEEP_COUNTED = timedelta(minutes=1)
 
@@ -36,7 +35,7 @@ def trim(log: VoteLog, checkpoint: Checkpoint) -> None:
 
 
 def _note(checkpoint: Checkpoint) -> None:
-    """Note up to where to trim next time, and since when; no time if there is nothing left to trim."""
+    """Note up to where to trim next time, and the time now, or none if all counted entries are trimmed."""
     untrimmed = checkpoint.trim_to < checkpoint.position
     checkpoint.trim_noted_at = timezone.now() if untrimmed else None
     checkpoint.trim_to = checkpoint.position

@@ -21,15 +21,15 @@ RoundKey = tuple[int, int]  # poll_id, round
 
 
 class RoundRules(NamedTuple):
-    """By what a round's ballots are validated and counted."""
+    """The rules by which a round's ballots are validated and counted."""
 
     method: Method
     limits: MethodRules
     stepped: bool  # see stepped_results.py
 
 
-#: Rules read for earlier batches. The key has the log's generation because a restored older copy of the
-#: database has another one, and may have other polls under the same ids.
+#: Rules read for earlier batches, by the log's generation and the round. A database restored to an older copy
+#: has another generation, and may have other polls under the same ids.
 _cached_rules: dict[tuple[str, RoundKey], RoundRules] = {}
 _MAX_CACHED_RULES = 2000
 
@@ -37,8 +37,8 @@ _MAX_CACHED_RULES = 2000
 class Validator:
     """Validates the ballots of a batch. The rules of a round are frozen when it begins.
 
-    With a log's `generation`, rules cached by earlier batches are used. Before a ballot fails they are read
-    again: somebody may have repaired them.
+    With a log's `generation`, it uses rules cached by earlier batches. Before a ballot fails it reads them
+    again, since somebody may have repaired them.
     """
 
     def __init__(self, rounds: Iterable[RoundKey], generation: str = "") -> None:

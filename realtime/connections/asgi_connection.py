@@ -1,4 +1,4 @@
-"""A viewer's connection: handed over where the server can, and otherwise over plain ASGI messages."""
+"""A viewer's connection: handed over to the server if it can take it, otherwise over plain ASGI messages."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from realtime.protocol import Message
 
 
 async def hand_over(subscriber: Subscriber, scope: dict[str, Any]) -> bool:
-    """Subscribe the viewer over a connection that the server takes over; False if it can't."""
+    """Subscribe the viewer over a connection that the server takes over. Return False if it can't."""
     take_over = (scope.get("extensions") or {}).get(HAND_OVER)
     connection = take_over(subscriber) if take_over else None
     if connection is None:
@@ -48,14 +48,11 @@ class ASGIConnection:
             self.ended.set_result(None)
 
     async def run(self, reading: Awaitable[None], max_seconds: float | None = None) -> int | None:
-        """Run until `reading` ends, since the viewer left, or the connection is closed or aborted.
+        """Run until the viewer leaves (`reading` ends), the connection is closed or aborted, or time is up.
 
-        Returns the code to close with, if any. Ends after `max_seconds` seconds.
+        Return the code to close with, if any.
         """
-        tasks: list[asyncio.Future[Any]] = [
-            asyncio.ensure_future(reading),
-            asyncio.ensure_future(self._write()),
-        ]
+        tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(each) for each in (reading, self._write())]
         try:
             await asyncio.wait([*tasks, self.ended], timeout=max_seconds, return_when=asyncio.FIRST_COMPLETED)
             return self.ended.result() if self.ended.done() else None

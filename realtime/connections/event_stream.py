@@ -1,8 +1,8 @@
-"""The tally as server-sent events, for clients without WebSocket, from the same bytes.
+"""The tally as server-sent events, for clients without WebSocket: the same messages.
 
 Plain ASGI ahead of Django, so that a stream holds no thread. Other methods, unknown polls and clients that
-accept no event stream are left to the view with the same address (event_stream_schema.py), which refuses
-them.
+accept no event stream are passed on to the view with the same address (event_stream_schema.py), which
+refuses them.
 """
 
 import logging
@@ -24,8 +24,7 @@ PATH = re.compile(r"/api/v1/polls/([^/]+)/stream/")
 SUFFIX = "/stream/"
 #: How long a client waits before it reconnects. Random, since all clients lose a server at the same moment.
 RETRY_MILLISECONDS = (1000, 4000)
-#: A server that can't hand connections over may buffer without limit for a stalled client: it ends its
-#: streams.
+#: A stream that wasn't handed over ends after this: its server may buffer without limit for a stalled client.
 MAX_STREAM_SECONDS = 300.0
 
 HEADERS = [
@@ -53,7 +52,7 @@ class EventStreamLane:
 
 
 async def _requested_channel(scope: Scope) -> Channel | None:
-    """Return the channel whose stream is requested; None if the request is to be passed on."""
+    """Return the channel whose stream is requested, or None if the request must be passed on."""
     path = PATH.fullmatch(scope["path"])
     headers = dict(scope["headers"])
     if (
@@ -71,7 +70,7 @@ async def _requested_channel(scope: Scope) -> Channel | None:
 
 
 def _host(scope: Scope, headers: dict[bytes, bytes]) -> bytes:
-    """Return the request's host: as in Django, the server's address if the client names none."""
+    """Return the request's host. As in Django, it is the server's address if the client names none."""
     if b"host" in headers:
         return headers[b"host"]
     server = scope.get("server") or ("", 0)
@@ -83,7 +82,7 @@ async def _stream(channel: Channel, scope: Scope, receive: Any, send: Any) -> No
     public = channel.frames.results_visible == Visibility.ALWAYS
     sharing = (b"access-control-allow-origin", b"*") if public else (b"vary", b"Cookie")
     await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, sharing]})
-    # No empty line after it: it is part of the first event, since some clients expect an event per block.
+    # Without an empty line, so that it joins the first event: some clients expect an event in each block.
     retry = b"retry: %d\n" % random.randint(*RETRY_MILLISECONDS)
     await send({"type": "http.response.body", "body": retry, "more_body": True})
 

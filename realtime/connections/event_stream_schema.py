@@ -1,4 +1,4 @@
-"""The view behind the event stream's address: it refuses requests, and describes the stream in the schema."""
+"""The Django view of the event stream's address: refuses requests, and describes the stream in the schema."""
 
 from typing import Any
 

@@ -1,9 +1,9 @@
-"""The tally endpoint from the hub's snapshot: the view's answers without Django.
+"""Answers requests for public tallies from the hub's snapshot, without Django.
 
-This module doesn't know what the view's answers look like. It remembers the headers of an answer of the
-view, and sends them again, with the hub's ETag and document, for requests that differ in nothing that
-Django looks at. So it can't answer differently, whatever middleware is added. Requests that it hasn't seen
-answered yet, and polls whose snapshot may be out of date, go to the view.
+This module doesn't know which headers the view sends. It remembers those of an answer of the view, and sends
+them again, with the hub's ETag and document, for requests that are alike in everything Django looks at. So it
+can't answer differently, whatever middleware is added. A request goes to the view if none like it has been
+answered yet, or if the poll's snapshot may be out of date.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 PATH = re.compile(r"/api/v1/polls/([A-Za-z0-9]{1,32})/tally/")
 SUFFIX = "/tally/"
-#: Headers that no answer depends on, or that this module evaluates. All others are part of a request's key.
+#: Headers that are not part of a request's key: no answer depends on them, or this module evaluates them.
 IGNORED_HEADERS = frozenset(
     b"user-agent referer origin connection cache-control pragma priority dnt upgrade-insecure-requests"
     b" x-forwarded-for x-real-ip via x-request-id traceparent tracestate accept-encoding sec-fetch-site"
@@ -34,10 +34,10 @@ IGNORED_HEADERS = frozenset(
 BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
 #: The only cookie that a public answer may depend on: it sets the language of the headers.
 LANGUAGE_COOKIE = settings.LANGUAGE_COOKIE_NAME.encode()
-#: Keys that are remembered at a time; bytes of headers in one; and channels beyond which only viewers open
-#: more.
-MAX_KNOWN, MAX_KEY_BYTES, MAX_CHANNELS = 512, 2048, 1000
-#: A snapshot that hasn't been compared with the database for longer isn't used.
+MAX_KNOWN = 512  # requests whose answer's headers are remembered
+MAX_KEY_BYTES = 2048  # of headers in a request's key
+MAX_CHANNELS = 1000  # this module opens no channel beyond; viewers still do
+#: How long a snapshot may be used after it was compared with the database.
 TRUSTED_SECONDS = 3.0
 
 Scope = dict[str, Any]
@@ -45,7 +45,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class TallyLane:
-    """Answer for the tally view where the hub's snapshot is certain to be current; pass on the rest."""
+    """Answers if the hub's snapshot is certainly current; passes all other requests on to the view."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -116,9 +116,9 @@ class TallyLane:
 
 
 def request_key(scope: Scope) -> tuple[tuple[Any, ...], bytes] | None:
-    """Return what distinguishes a request from others for Django, and its If-None-Match.
+    """Return everything in a request that Django's answer may depend on, and its If-None-Match.
 
-    None for requests to pass on: with a query, a body, a cookie that changes the answer, or too many
+    Return None for requests to pass on: with a query, a body, a cookie that changes the answer, or too many
     headers to remember.
     """
     if scope["query_string"]:

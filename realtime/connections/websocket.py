@@ -1,7 +1,7 @@
 """A viewer's WebSocket, as a plain ASGI application.
 
 Not a Channels consumer: a consumer closes database connections on a shared thread at every message, and
-gives each viewer a channel in the channel layer. Where the server takes idle connections over
+gives each viewer a channel in the channel layer. If the server takes the connection over
 (realtime/handover.py), no code of this module runs while a viewer watches.
 """
 
@@ -27,12 +27,12 @@ Scope = dict[str, Any]
 
 async def tally_socket(scope: Scope, receive: Any, send: Any) -> None:
     await receive()
-    # Accept before refusing: a browser learns the close code only of a socket that was open.
+    # Accept before refusing: a browser reports the close code only of a socket that was open.
     await send({"type": "websocket.accept"})
     headers = dict(scope["headers"])
     host = headers.get(b"host", b"")
     origin = origin_of(scope["headers"])
-    # Check the host too: a foreign name that was made to resolve to us (DNS rebinding) has a matching origin.
+    # Check the host too: with DNS rebinding, a foreign name resolves to us and its origin matches.
     if not host_allowed(host) or not origin_allowed(origin, host.decode("latin-1"), secure=is_secure(scope)):
         await send({"type": "websocket.close", "code": FOREIGN_ORIGIN})
         return

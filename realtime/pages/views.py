@@ -1,4 +1,4 @@
-"""The pages for screens: results and presenter. They are cacheable: the socket sends all figures."""
+"""The pages for screens: results and presenter. They can be cached, since they hold no figures."""
 
 from functools import lru_cache
 from urllib.parse import urlsplit

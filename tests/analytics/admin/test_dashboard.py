@@ -171,7 +171,7 @@ def test_a_letter_is_counted_once_the_cause_is_repaired(boss: Client) -> None:
     letter.refresh_from_db()
     assert (letter.status, letter.settled_by) == ("counted", "boss")
     assert check_books(poll) == {(1, "ballots"): 1, (1, "2"): 1}
-    assert "settled before" in said(boss.post(decide(letter, "reject")))[-1]
+    assert "already settled" in said(boss.post(decide(letter, "reject")))[-1]
     assert "already settled" in said(boss.get(decide(letter, "reject")))[-1]
 
 
