@@ -114,7 +114,7 @@ def test_a_dead_letter_is_counted_after_a_repair() -> None:
     assert letter.settled_at
     assert check_books(poll) == {(1, "ballots"): 6, (1, "1"): 5, (1, "77"): 1}
     assert version(poll) > seen
-    with pytest.raises(IllegalState, match="before"):
+    with pytest.raises(IllegalState, match="already settled"):
         dead_letters.count_letter(letter.pk, by="anna")
     assert check_books(poll)[1, "ballots"] == 6
 
@@ -171,7 +171,7 @@ def test_a_rejected_dead_letter_can_not_be_counted() -> None:
     assert (letter.status, letter.settled_by) == (DeadLetter.Status.REJECTED, "anna")
     repair(poll)
     for settle in (dead_letters.count_letter, dead_letters.reject_letter):
-        with pytest.raises(IllegalState, match="before"):
+        with pytest.raises(IllegalState, match="already settled"):
             settle(letter.pk, by="anna")
     assert check_books(poll) == {}
 
