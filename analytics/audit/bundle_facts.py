@@ -1,4 +1,4 @@
-"""The documents in an audit bundle: facts for the manifest, the tally and the quarantine decisions."""
+"""Build the documents in an audit bundle: manifest facts, tally figures and quarantine decisions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ FORMAT = "landslide-audit/1"
 
 
 def lists_whole_ballots(round_: Round) -> bool:
-    """Whether the bundle lists whole ballots; otherwise it lists single marks.
+    """Return whether the bundle lists whole ballots. Otherwise it lists single marks.
 
     A rare combination of marks can identify its voter. If the round had stepped results, for secrecy, the
     bundle shows no more than the tally.
@@ -26,7 +26,7 @@ def lists_whole_ballots(round_: Round) -> bool:
 
 
 def list_choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:
-    """Return the choices, with the texts that the round's result has stored; otherwise with today's."""
+    """Return the choices with the labels in the round's stored result, or with today's if it has none."""
     stored = (round_.result or {}).get("choices")
     if stored:
         return [{"number": each["number"], "label": each["label"]} for each in stored]
@@ -44,7 +44,7 @@ def build_figures(round_: Round, choices: list[dict[str, Any]], counts: Mapping[
 
 
 def count_dead_letters(round_: Round) -> dict[str, int]:
-    """Count the accepted ballots that are in no list, by what became of them."""
+    """Count the accepted ballots that are in no list, by status: waiting or rejected."""
     letters = DeadLetter.objects.filter(poll_id=round_.poll_id, round=round_.number)
     by_status = dict(letters.order_by().values_list("status").annotate(n=Count("pk")))
     return {
@@ -53,7 +53,7 @@ def count_dead_letters(round_: Round) -> dict[str, int]:
 
 
 def list_quarantines(round_: Round, *, withheld: bool) -> list[dict[str, Any]]:
-    """Return the quarantine decisions, each with the number of its ballots that are listed."""
+    """Return the quarantine decisions, each with its number of listed ballots."""
     where = {"poll_id": round_.poll_id, "round": round_.number}
     rows = Ballot.objects.filter(**where, quarantine_id__isnull=False).order_by()
     ballots = dict(rows.values_list("quarantine_id").annotate(n=Count("voter_key")))
@@ -72,7 +72,7 @@ def list_quarantines(round_: Round, *, withheld: bool) -> list[dict[str, Any]]:
 
 
 def build_facts(poll: Poll, round_: Round, choices: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the manifest says about the poll and the round."""
+    """Return the manifest's facts about the poll and the round."""
     rules = round_.rules
     published = poll.published_at if round_.number == poll.round else round_.made_public_at
     return {

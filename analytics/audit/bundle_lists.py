@@ -1,4 +1,4 @@
-"""The lines of an audit bundle's lists: receipts, and ballots or marks."""
+"""Yield the lines of an audit bundle's lists: receipts, and ballots or marks."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ def receipt_lines(rows: QuerySet[Ballot], progress: Callable[[int], None] | None
 
 
 def ballot_lines(rows: QuerySet[Ballot], folder: Path) -> Iterator[str]:
-    """Yield a line for each ballot, sorted. Equal ballots are counted, and repeated only when written."""
+    """Yield a line for each ballot, sorted. Only the numbers of equal ballots are read and sorted."""
     alike = rows.order_by().values_list("selection").annotate(ballots=Count("voter_key"))
     counted = (f"{' '.join(map(str, decode(text)))}\t{count}\n" for text, count in alike.iterator(_CHUNK))
     return _repeat_lines(sorted_lines(counted, folder))

@@ -52,8 +52,9 @@ manifest.sig                 signature of manifest.json (Ed25519, base64)
 receipts.txt                 receipts of all counted ballots, sorted: look for yours
 ballots.csv                  what the counted ballots mark, sorted, without voters
 tally.json                   votes by choice and winners, and the second tally
-quarantined-receipts.txt     the same for ballots in quarantine; empty if they are so few
-quarantined-ballots.csv      that the lists would show what each of them marks
+quarantined-receipts.txt     receipts of the ballots in quarantine
+quarantined-ballots.csv      what those ballots mark. Both lists are empty if there are so few ballots that
+                             the lists would show what each of them marks
 quarantines.json             why they are in quarantine, and who decided that
 
 To check it, get verify.py from the poll's organiser or from the Landslide project (static/audit/verify.py):
@@ -65,7 +66,7 @@ To check it, get verify.py from the poll's organiser or from the Landslide proje
 class BundleRefused(LandslideError):
     code = "bundle_refused"
     status = 409
-    title = _("There can be no audit bundle of this round now")
+    title = _("An audit bundle of this round can't be made now")
 
 
 def newest(poll_id: int, round_: int) -> AuditBundle | None:
@@ -78,22 +79,22 @@ def current(poll: Poll) -> AuditBundle | None:
         return None
     bundle = newest(poll.pk, poll.round)
     purged = poll.rounds.filter(number=poll.round, purged_at__isnull=False).exists()
-    # After a purge no new one can be made, since the receipts are gone. The old one still lists the same.
+    # After a purge the receipts are gone, so no new bundle can be made. The old one lists the same ballots.
     return bundle if bundle and (bundle.epoch == poll.epoch or purged) else None
 
 
 def rounds_without_bundle() -> QuerySet[Round]:
-    """Select rounds without a bundle; for the published round of a poll, one of the present epoch."""
+    """Select rounds without a bundle. A poll's published round needs one of the present epoch."""
     made = AuditBundle.objects.filter(poll_id=OuterRef("poll_id"), round=OuterRef("number"))
-    as_of_now = Exists(made.filter(epoch=OuterRef("poll__epoch")))
-    current = Q(~as_of_now, poll__state=State.PUBLISHED, number=F("poll__round"))
+    of_this_epoch = Exists(made.filter(epoch=OuterRef("poll__epoch")))
+    current = Q(~of_this_epoch, poll__state=State.PUBLISHED, number=F("poll__round"))
     # A round may be reset right after it was published, before its bundle was made.
     earlier = Q(~Exists(made), made_public_at__isnull=False, number__lt=F("poll__round"))
     return Round.objects.filter(current | earlier, purged_at=None).select_related("poll")
 
 
 def make_missing_bundles() -> None:
-    """Make all missing bundles, each in one worker at a time."""
+    """Make all missing bundles. Only one worker at a time makes a given bundle."""
     for round_ in rounds_without_bundle():
         lock = f"bundle:{round_.pk}"
         if not cache.add(lock, 1, _LOCK_SECONDS):
@@ -114,15 +115,14 @@ def _extend_lock(lock: str, _ballots: int) -> None:
 
 
 def make_bundle(round_: Round, progress: Callable[[int], None] | None = None) -> AuditBundle:
-    """Return the bundle of a finished round for the poll's present epoch, made now if need be."""
+    """Return the bundle of a finished round for the poll's present epoch. Make it if there is none."""
     if round_.purged_at:
         raise BundleRefused(_("This round's receipts were destroyed; its last bundle stays."))
     folder = Path(settings.DATA_DIR) / "audit"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as drafts:
         with recount.consistent_snapshot():
-            # Read in the same snapshot as the ballots: a change meanwhile has a new epoch, and gets its own
-            # bundle.
+            # In the same snapshot as the ballots: a later change has a new epoch, and gets its own bundle.
             poll = Poll.objects.get(pk=round_.poll_id)
             known = AuditBundle.objects.filter(poll_id=poll.pk, round=round_.number, epoch=poll.epoch).first()
             if known:
@@ -156,7 +156,7 @@ def _collect(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], 
         raise BundleRefused(_("Tally and ledger differ; recount the round first."))
     counts = {line.key: line.ledger for line in found.lines}
     second = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
-    # With so few ballots in quarantine, the lists would show what each of them marks: leave both empty.
+    # If the lists would show what single quarantined ballots mark, leave both empty.
     withheld, second = (second.get(BALLOTS, 0), {}) if found.withheld else (0, second)
     choices, whole = bundle_facts.list_choices(poll, round_), bundle_facts.lists_whole_ballots(round_)
     tally = {

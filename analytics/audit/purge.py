@@ -1,13 +1,13 @@
 """Purges rounds: destroys, for good, what links counted ballots to their voters.
 
-Destroyed are the poll's claims and remaining ballots in the vote log, the keys of voters and ballots in the
-ledger and in dead letters, and the poll's secret, from which voters' keys are made. The count stays and can
-be recounted. Receipts can't be looked up any more, so the audit bundle is made first: its list still proves
-that a ballot is included. The database changes in one transaction, so after a crash the next attempt starts
-over.
+A purge destroys the poll's claims and remaining ballots in the vote log, the keys of voters and ballots in
+the ledger and in dead letters, and the poll's secret, from which voters' keys are made. The count stays and
+can be recounted. Receipts can't be looked up any more, so the audit bundle is made first: its list still
+proves that a ballot is included. The database changes in one transaction, so after a crash the next attempt
+starts over.
 
 Claims and secret belong to the whole poll. So no round of it may be under way, and in the next round every
-voter is a new one. docs/audit.md lists what a purge can't reach, such as backups.
+voter is a new one. docs/audit.md lists the copies that a purge can't reach, such as backups.
 """
 
 import logging
@@ -41,7 +41,7 @@ Progress = Callable[[int], None]
 _BALLOTS_PER_STATEMENT = 50_000
 #: How long a purge waits until all ballots in the log are counted.
 COUNTING_TIMEOUT_SECONDS = 10.0
-#: After a refused or failed purge by retention: it usually takes a person to clear the way.
+#: Between two attempts of a purge by retention: usually an operator has to act first.
 _RETRY_SECONDS = 3600
 
 
@@ -54,7 +54,7 @@ class PurgeRefused(LandslideError):
 def purge(poll_id: int, by: str, number: int | None = None, progress: Progress | None = None) -> list[Round]:
     """Purge the poll's finished rounds, or only round `number`; return the rounds that were purged.
 
-    Raises PurgeRefused if a round is under way, or anything in it waits for a decision.
+    Raise PurgeRefused if a round is under way, or if something in a round waits for a decision.
     """
     poll = Poll.objects.get(pk=poll_id)
     rounds = purgeable(poll, number)
@@ -82,12 +82,13 @@ def purge(poll_id: int, by: str, number: int | None = None, progress: Progress |
 
 
 def purgeable(poll: Poll, number: int | None = None) -> list[Round]:
-    """Return the rounds that a purge would take; PurgeRefused says what is in the way."""
+    """Return the rounds that a purge would take. Raise PurgeRefused if there are none, or one isn't ready."""
     if poll.state not in (State.DRAFT, State.PUBLISHED):
         raise PurgeRefused(_("A round of this poll is under way; publish its result or reset it first."))
-    over = poll.rounds.filter(purged_at=None).order_by("number")
-    over = over.exclude(number=poll.round) if poll.state == State.DRAFT else over
-    rounds = list(over.filter(number=number) if number else over)
+    finished = poll.rounds.filter(purged_at=None).order_by("number")
+    if poll.state == State.DRAFT:
+        finished = finished.exclude(number=poll.round)
+    rounds = list(finished.filter(number=number) if number else finished)
     if not rounds:
         raise PurgeRefused(_("There is no round that is over and not purged yet."))
     where = {"poll_id": poll.pk, "round__in": [round_.number for round_ in rounds]}
@@ -97,7 +98,7 @@ def purgeable(poll: Poll, number: int | None = None) -> list[Round]:
     if HeldBlock.objects.filter(**where).exists():
         raise PurgeRefused(_("Ballots of these rounds are held back; resume their counting first."))
     if Quarantine.objects.filter(**where, released_at__isnull=False, moved_at=None).exists():
-        raise PurgeRefused(_("Ballots out of quarantine are being counted; try again in a moment."))
+        raise PurgeRefused(_("Ballots are being released from quarantine; try again in a moment."))
     return rounds
 
 
@@ -131,7 +132,7 @@ def _due(before: Any) -> QuerySet[Poll]:
 
 
 def _wait_until_counted() -> dict[int, int]:
-    """Wait until everything in the log is counted; return the heads that were waited for, by partition."""
+    """Wait until the log is counted up to its present heads. Return their positions by partition."""
     heads = {partition: head.position for partition, head in get_log().heads().items()}
     deadline = time.monotonic() + COUNTING_TIMEOUT_SECONDS
     while True:
@@ -144,7 +145,7 @@ def _wait_until_counted() -> dict[int, int]:
 
 
 def _lock_quarantines(rounds: Sequence[Round]) -> None:
-    """Lock these rounds' quarantine decisions against release, and lift the timeouts of this transaction."""
+    """Lock these rounds' quarantine decisions against release, and disable this transaction's timeouts."""
     numbers = [round_.number for round_ in rounds]
     held = Quarantine.objects.filter(poll_id=rounds[0].poll_id, round__in=numbers).order_by("pk")
     list(held.select_for_update())
@@ -155,8 +156,8 @@ def _lock_quarantines(rounds: Sequence[Round]) -> None:
 
 
 #: Replaces the keys by random ones and writes the rows again in random order, so that neither the order of
-#: the keys nor of the table shows which row was which. PostgreSQL deletes and inserts, since an update
-#: would write in the order in which it reads. On SQLite the table is ordered by its keys anyway
+#: the keys nor of the table shows which old row became which new one. On PostgreSQL by delete and insert: an
+#: update would write in the order in which it reads. On SQLite the table is ordered by its keys anyway
 #: (docs/decisions/ledger-order.md).
 _UNLINK_BALLOTS = {
     "postgresql": """
@@ -181,7 +182,7 @@ _RANDOM_KEY = {
 
 
 def _unlink_ballots(round_: Round, progress: Progress | None) -> None:
-    """Replace keys for one range of voters after another. A new key in a later range is replaced again."""
+    """Replace keys, range by range of voters. A new key that falls into a later range is replaced again."""
     parts = count_ballots([round_]) // _BALLOTS_PER_STATEMENT + 1
     for start, end in key_ranges(parts):
         statement = _UNLINK_BALLOTS[connection.vendor].format(below="AND voter_key < %s" if end else "")

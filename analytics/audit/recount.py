@@ -1,8 +1,8 @@
 """Recounts a round from the ledger, and corrects the tally if it differs.
 
-The database adds up: however many ballots there are, Python sees one row per distinct selection. Ballots in
-quarantine are recounted as the second tally, under keys with the prefix `QUARANTINED`. The tally's history
-can't be recounted, since the ledger holds no times; a correction enters the history at the present second.
+The database groups equal ballots, so Python reads one row for each distinct selection. Quarantined ballots
+are recounted as the second tally, under keys with the prefix `QUARANTINED`. The tally's history can't be
+recounted, since the ledger holds no times; a correction enters the history at the present second.
 """
 
 from collections import Counter
@@ -16,14 +16,15 @@ from django.db.models import Count, F, Sum
 from django.utils.translation import gettext as _
 
 from analytics.counting import tally_deltas
-from analytics.models import Checkpoint, TallyPoint
+from analytics.counting.checkpoints import lock_all_checkpoints
+from analytics.models import TallyPoint
 from analytics.results import anonymity_threshold
 from analytics.results.final_results import earlier_result, final_result
 from analytics.results.tallies import BALLOTS, QUARANTINED, counts_of, is_stepping
 from analytics.signals import tally_changed
 from polls.audit_log import record
 from polls.errors import LandslideError
-from polls.methods import METHODS, Method, decode
+from polls.methods import METHODS, decode
 from polls.models import Ballot, Poll, Round, State
 from polls.signals import poll_changed
 from polls.votelog import store_clock
@@ -31,7 +32,7 @@ from polls.votelog import store_clock
 #: Called after each part with the number of ballots counted in it.
 Progress = Callable[[int], None]
 
-#: Approximate. Small enough to show progress, large enough to cost nothing.
+#: Approximate: small enough to show progress, large enough to be fast.
 _BALLOTS_PER_STATEMENT = 250_000
 
 
@@ -56,11 +57,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Recount:
-    """The outcome of a recount; `lines` in the order of the choices, with the number of ballots last."""
+    """The outcome of a recount. `lines` are in the order of the choices, with the number of ballots last."""
 
     round: Round
     lines: list[Line] = field(default_factory=list)
-    #: Whether the choices of the second tally must not be shown, as of the moment of the count.
+    #: Whether the choices of the second tally had to be withheld when it was counted.
     withheld: bool = False
 
     @property
@@ -107,15 +108,14 @@ def recount(round_: Round, progress: Progress | None = None) -> Recount:
 
 
 def fix(round_: Round, by: str, progress: Progress | None = None) -> Recount:
-    """Recount, and correct the tally if it differs from the ledger. Returns the recount.
+    """Recount, and correct the tally if it differs from the ledger. Return the recount.
 
-    Locks all checkpoints, so that nobody counts meanwhile. A correction starts a new epoch, so that viewers
-    load the tally again, and updates the result of a round that is over.
+    No worker counts meanwhile. A correction starts a new epoch, so that viewers load the tally again, and
+    updates the result of a round that is over.
     """
     with transaction.atomic():
         _disable_statement_timeout()
-        # The order of locks everywhere: checkpoints first, then the poll.
-        list(Checkpoint.objects.select_for_update().order_by("partition"))
+        lock_all_checkpoints()
         poll = Poll.objects.select_for_update().get(pk=round_.poll_id)
         found = compare(round_, progress)
         if not found.drifted:
@@ -132,7 +132,7 @@ def fix(round_: Round, by: str, progress: Progress | None = None) -> Recount:
 
 
 def get_round(poll: Poll, number: int | None = None) -> Round:
-    """Return the round with this number, or the current one; RecountRefused if it was never opened."""
+    """Return the round with this number, or the current one. Raise RecountRefused if it was never opened."""
     found = poll.rounds.filter(number=number or poll.round).select_related("poll").first()
     if found is None:
         raise RecountRefused(_("Round %(round)s has not been opened.") % {"round": number or poll.round})
@@ -155,7 +155,7 @@ def consistent_snapshot() -> Iterator[None]:
 
 
 def _disable_statement_timeout() -> None:
-    """Lift the limit for this transaction: ten million ballots take longer than a page may."""
+    """Disable it for this transaction: ten million ballots take longer than the limit for pages."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0")
@@ -163,22 +163,17 @@ def _disable_statement_timeout() -> None:
 
 def compare(round_: Round, progress: Progress | None = None) -> Recount:
     """Compare tally and ledger in the present transaction."""
-    tally = read_tally(round_)
+    tally = counts_of(round_.poll_id, round_.number)
     ledger = count_ledger(round_, progress)
-    keys = sorted({*tally, *ledger, *_expected_keys(round_)}, key=_sort_key)
+    keys = sorted({*tally, *ledger, BALLOTS, *map(str, round_.rules["numbers"])}, key=_sort_key)
     lines = [Line(key, tally.get(key, 0), ledger.get(key, 0)) for key in keys]
     withheld = anonymity_threshold.withheld(round_.poll_id, round_.number, round_.release_step)
     return Recount(round_, lines, withheld)
 
 
-def read_tally(round_: Round) -> Mapping[str, int]:
-    """Return the present tally by key."""
-    return counts_of(round_.poll_id, round_.number)
-
-
 def count_ledger(round_: Round, progress: Progress | None = None) -> Mapping[str, int]:
     """Return the tally that the ledger's ballots add up to."""
-    method, counts = _method(round_), Counter[str]()
+    method, counts = METHODS[round_.rules["method"]], Counter[str]()
     for selection, quarantined, ballots in _grouped_ballots(round_, progress):
         prefix = QUARANTINED if quarantined else ""
         for key in (BALLOTS, *method.contribution(decode(selection))):
@@ -208,14 +203,6 @@ def key_ranges(parts: int) -> Iterator[tuple[bytes, bytes]]:
     yield from zip([b"", *bounds], [*bounds, b""], strict=True)
 
 
-def _method(round_: Round) -> Method:
-    return METHODS[round_.rules["method"]]
-
-
-def _expected_keys(round_: Round) -> list[str]:
-    return [BALLOTS, *map(str, round_.rules["numbers"])]
-
-
 def _sort_key(key: str) -> tuple[bool, bool, int, str]:
     bare = key.removeprefix(QUARANTINED)
     return bare != key, bare == BALLOTS, int(bare) if bare.isdigit() else 0, bare
@@ -230,8 +217,8 @@ def _label(key: str, labels: Mapping[int, str]) -> str:
 def _build_correction(round_: Round, drifted: list[Line], *, history: bool) -> tally_deltas.Delta:
     """Return the changes that bring the tally to the ledger's count.
 
-    They may go to any partition's rows: only the sum counts, and nobody else writes meanwhile. Without
-    `history` for stepped results, whose history is written with each step.
+    They may go to any partition's rows, since the tally is the sum of all. `history` is False for stepped
+    results, whose history is written with each step.
     """
     where, delta = (round_.poll_id, round_.number), tally_deltas.Delta()
     points = TallyPoint.objects.filter(poll_id=where[0], round=where[1])

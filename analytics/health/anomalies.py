@@ -1,7 +1,7 @@
 """Detects attacks on a poll by its exceeded rate limits, and then requires proofs of work.
 
-One address over its limit is simply refused. Many at a time may be one attacker with many addresses; from
-then on each ballot costs the sender computing time, whatever address it comes from.
+One address over its limit is simply refused. Many at the same time may be one attacker with many addresses;
+from then on each ballot costs its sender computing time.
 """
 
 import logging
@@ -33,8 +33,7 @@ def on_over_limit(sender: Any, poll_id: int, kind: str, count: int, **_: Any) ->
 def _count_recent(poll_id: int, count: int) -> int:
     """Add `count` overruns; return how many there were within the last 60 seconds.
 
-    Estimated from two counters, of this minute and of the last, the latter weighted by its share of the
-    window.
+    The estimate adds this minute's counter and the last minute's, weighted by its share of the window.
     """
     minute, elapsed = divmod(clock.now(), WITHIN_SECONDS)
     this, last = (f"over-limit:{poll_id}:{int(minute) - back}" for back in (0, 1))

@@ -14,7 +14,7 @@ TIMEOUT_SECONDS = 3.0
 
 
 class ProbeRunner:
-    """Runs a fixed set of probes. One that still hangs isn't started again, so it holds one thread only."""
+    """Runs a fixed set of probes. One that still hangs isn't started again, so it holds only one thread."""
 
     def __init__(self, probes: Mapping[str, Callable[[], Any]]) -> None:
         self._probes = probes
@@ -23,7 +23,7 @@ class ProbeRunner:
         self._lock = Lock()
 
     def run(self) -> dict[str, Any]:
-        """Return by name what each probe returned or raised; a TimeoutError if it didn't finish in time."""
+        """Return by name each probe's result or exception; a TimeoutError if it didn't finish in time."""
         with self._lock:
             running = {name: self._start(name) for name in self._probes}
         wait(running.values(), TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""Heartbeats: workers and the sweep each update a row every few seconds, which shows that they are alive."""
+"""Heartbeats: each worker and the sweep update a row every few seconds to show that they are alive."""
 
 import logging
 import threading
@@ -71,7 +71,7 @@ def worker_alive() -> bool:
 
 
 def sweep_alive() -> bool:
-    """Whether Celery beat runs: its sweep opens and closes polls, and counts what was left behind."""
+    """Whether Celery beat runs, which starts the sweep and opens and closes polls by schedule."""
     return _ages().filter(name="sweep", age__lt=STALE_AFTER).exists()
 
 

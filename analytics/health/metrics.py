@@ -9,7 +9,7 @@ from polls.votelog import sync_clock
 
 
 def render() -> str:
-    """Render the metrics as text. None of them is by poll: a graph must not show a hidden tally."""
+    """Render the metrics as text. None is about a single poll: a graph must not show a hidden tally."""
     now = status()
     sync_clock()
     gauges: list[tuple[str, str, int]] = [
@@ -45,7 +45,7 @@ _scraper = ProbeRunner({"metrics": render})
 
 
 def render_with_timeout() -> str:
-    """Render within a few seconds: raises the error of a store that fails, TimeoutError if one hangs."""
+    """Render within a few seconds. Raise the error of a store that fails, or TimeoutError if one hangs."""
     answer = _scraper.run()["metrics"]
     if isinstance(answer, BaseException):
         raise answer

@@ -1,8 +1,7 @@
-"""Degraded modes: what the system does without while a part of it fails or is overloaded.
+"""Degraded modes: how service is limited while a part of the system fails or is overloaded.
 
-Most are detected by probes (readiness.py). A mode that only the process itself can know, such as being
-overloaded (`crowded`), is published in the cache by that process. It expires there unless it is published
-again.
+Most are detected by probes (readiness.py). A mode that only the process itself can detect, such as `crowded`
+(overloaded), is published in the cache by that process, where it expires.
 """
 
 import logging
@@ -36,24 +35,22 @@ DESCRIPTIONS: dict[str, Any] = {
     LOG_INCONSISTENT: _("The vote log needs an operator: until then no ballot is accepted or counted."),
     LOG_AWAY: _("The vote log doesn't answer: no ballot is accepted or counted until it does."),
     SECRET_KEY_DIFFERS: _(
-        "A server has another SECRET_KEY than the one that voters are known by: with it every browser could"
-        " vote twice. Take it out of service and set its key right."
+        "A server has another SECRET_KEY than the one that voters are known by, so every browser could vote"
+        " twice. Take the server out of service and correct its key."
     ),
-    DATABASE_AWAY: _(
-        "The database doesn't answer: ballots are accepted and kept, and counted when it does again."
-    ),
+    DATABASE_AWAY: _("The database doesn't answer: ballots are accepted and kept, and counted when it does."),
     BROKER_AWAY: _("The broker doesn't answer: ballots are accepted and kept, but counted late."),
     COUNTING_STOPPED: _("No worker is running: ballots are accepted and kept, but not counted."),
     SWEEP_STOPPED: _("The sweep (beat) isn't running: polls don't open or close by themselves."),
     CROWDED: _(
-        "A server process is crowded: tallies move twice a second and viewers' counts hardly, so that ballots"
-        " come first."
+        "A server process is overloaded: tallies are sent twice a second and viewer counts every 15 seconds,"
+        " so that ballots come first."
     ),
-    COUNTING_BEHIND: _("Counting is behind: ballots are accepted as always, and show a while later."),
+    COUNTING_BEHIND: _("Counting is behind: ballots are accepted as always, and shown later."),
     COUNTING_HALTED: _(
-        "The counting of a poll is halted, since most of its ballots failed: it needs a person."
+        "The counting of a poll is halted, since most of its ballots failed, until an operator resumes it."
     ),
-    CLOCK_OFF: _("A server's clock differs from the vote log's by more than five seconds: set it right."),
+    CLOCK_OFF: _("A server's clock differs from the vote log's by more than five seconds: correct it."),
     PROOF_OF_WORK: _("Voters of a poll do a proof of work before they cast."),
 }
 #: A published mode ends after this many seconds, unless it is published again.

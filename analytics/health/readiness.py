@@ -1,4 +1,4 @@
-"""Readiness for /readyz: whether this process accepts ballots, the state of each part, and degraded modes."""
+"""Readiness for /readyz: whether this process accepts ballots, and in which state the system is."""
 
 import logging
 from collections.abc import Callable
@@ -26,7 +26,7 @@ CLOCK_TOLERANCE_SECONDS = 5.0
 class Readiness:
     """Whether ballots are accepted here, the state of each part, and the degraded modes.
 
-    `parts` maps a part to "ok" or what is wrong with it. Says nothing about any poll.
+    `parts` maps a part to "ok" or its failure. Nothing in it is about a single poll.
     """
 
     ready: bool
@@ -35,7 +35,7 @@ class Readiness:
 
 
 def check_readiness() -> Readiness:
-    """Probe all stores, and wait at most a few seconds for any that hang."""
+    """Probe all stores. Wait only a few seconds for those that hang."""
     found = _probes.run()
     parts = {name: _part_state(name, found[name]) for name in PARTS}
     active = {mode for mode in _MODE_PROBES if found[mode] is True}
@@ -68,10 +68,10 @@ def _implied_modes(parts: dict[str, str]) -> set[str]:
 
 def _part_state(name: str, answer: Any) -> str:
     if name in _FAILURES:
-        # If the store behind this probe fails, the part of that store reports it.
+        # If the store that this probe asks fails, that store's own part reports it.
         return _UNKNOWN if isinstance(answer, BaseException) else OK if answer else _FAILURES[name]
     if name == "backlog":
-        # Unknown while the database is away, which holds the position up to which ballots are counted.
+        # Unknown while the database, which holds the checkpoints, is away.
         return "too_long" if isinstance(answer, int) and answer > settings.BACKLOG_LIMIT else OK
     if isinstance(answer, BaseException):
         logger.warning("not_ready", extra={"part": name}, exc_info=answer)

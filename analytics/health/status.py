@@ -40,7 +40,7 @@ def log_status() -> dict[str, Any]:
 
 
 def counting_status() -> dict[str, Any]:
-    """Return workers, sweep, and what waits for a person. Queries the database only."""
+    """Return workers, sweep, dead letters and halted polls, from the database alone."""
     swept = Pulse.objects.filter(name="sweep").values_list("seen_at", flat=True).first()
     return {
         "workers": heartbeats.workers(),

@@ -1,7 +1,7 @@
 """Decisions to quarantine ballots, which are then counted in a second tally, and to release them.
 
-A decision records who or which rule made it, and why. Its ballots stay in the ledger, so their voters have no
-other ballot. A ballot that replaces a quarantined one is quarantined too: a voter can't undo a decision.
+A decision records which person or rule made it, and why. Its ballots stay in the ledger, so their voters have
+no other ballot. A ballot that replaces a quarantined one is quarantined too: a voter can't undo a decision.
 
 The two tallies must not show what single ballots mark. So fewer ballots than anonymity_threshold.least() are
 neither quarantined by their receipts nor released into a result.
@@ -25,7 +25,7 @@ from polls.errors import IllegalState, Malformed, QuarantineNotFound, ReceiptNot
 from polls.models import Ballot, Poll, State
 from polls.votelog import store_clock
 
-#: In one decision. Counting waits until all of its ballots have been moved.
+#: For one decision. Counting waits until all of its ballots have been moved.
 MAX_RECEIPTS = 100_000
 
 
@@ -71,7 +71,7 @@ def quarantine_new_ballots(poll: Poll, reason: str, by: str) -> Quarantine:
 
 
 def end(decision_id: int, by: str) -> Quarantine:
-    """Count new ballots as usual again; those in quarantine stay there."""
+    """Stop quarantining new ballots; those in quarantine stay there."""
     with transaction.atomic():
         lock_all_checkpoints()
         decision = _lock(decision_id)
@@ -87,7 +87,7 @@ def end(decision_id: int, by: str) -> Quarantine:
 def release(decision_id: int, by: str, progress: Callable[[int], None] | None = None) -> Quarantine:
     """Move a decision's ballots back into the first tally. Idempotent.
 
-    Moves for a few seconds; the sweep moves the rest.
+    It moves ballots for a few seconds; the sweep moves the remaining ones.
     """
     with transaction.atomic():
         lock_all_checkpoints()

@@ -44,10 +44,10 @@ def check_release(poll: Poll | None, decision: Quarantine) -> None:
 def cells_to_move(poll: Poll, voters: list[bytes], outcome: QuarantineOutcome) -> set[int | None]:
     """Return the cells out of which these voters' ballots may be quarantined; count the others in `outcome`.
 
-    A cell is a set of ballots of which the tallies have shown the sum: those that were released by the same
-    decision (`released_from`). Moving only a few ballots of a cell, or all but a few, would show the marks of
-    these few by subtraction. All other ballots form one cell, None: those that were never in quarantine, and
-    those of small releases, of which nothing was shown.
+    A cell is a set of ballots whose sum the tallies have shown: the ballots that one decision released
+    (`released_from`). Moving only a few ballots of a cell, or all but a few, would show the marks of these
+    few by subtraction. All other ballots form one cell, None: those never quarantined, and those of small
+    releases, whose sums were not shown.
     """
     found: Counter[tuple[int | None, bool]] = Counter()
     for ballots in ballots_in_chunks(poll, voters):

@@ -1,7 +1,7 @@
 """Moves ballots between the first tally and the second.
 
-Ballots move only while the checkpoints of all partitions are locked: nobody counts then, so each tally row
-has one writer.
+Ballots move only while the checkpoints of all partitions are locked. Counting stops meanwhile, so each tally
+row has one writer.
 """
 
 import time
@@ -31,7 +31,7 @@ MOVE_SECONDS = 2.0
 
 @dataclass(slots=True)
 class QuarantineOutcome:
-    """What became of a list of receipts. If no ballot could be quarantined, there is no decision."""
+    """The outcome for a list of receipts. If no ballot could be quarantined, there is no decision."""
 
     decision: Quarantine | None = None
     ballots: int = 0
@@ -62,7 +62,7 @@ def move_chunk_back(decision: Quarantine) -> int:
     with transaction.atomic():
         lock_all_checkpoints()
         quarantined = Ballot.objects.filter(quarantine_id=decision.pk)
-        # Never leave less than a chunk for last: moved alone, a few ballots would show what they mark.
+        # The last chunk must not be small: a few ballots moved alone would show what they mark.
         some = list(quarantined.order_by("voter_key").values_list("voter_key", "selection")[: 2 * CHUNK])
         some = some if len(some) < 2 * CHUNK else some[:CHUNK]
         if some:
@@ -80,7 +80,7 @@ def move_chunk_back(decision: Quarantine) -> int:
 
 
 def quarantine(poll: Poll, voters: list[bytes], cells: set[int | None], outcome: QuarantineOutcome) -> None:
-    """Move these voters' ballots into the second tally, as far as they are in one of the `cells`."""
+    """Move those of these voters' ballots that are in one of the `cells` into the second tally."""
     assert outcome.decision is not None
     for ballots in ballots_in_chunks(poll, voters):
         rows = ballots.filter(quarantine_id=None).values_list("voter_key", "selection", "released_from")
@@ -100,7 +100,7 @@ def ballots_in_chunks(poll: Poll, voters: list[bytes]) -> Iterator[QuerySet[Ball
 
 
 def _move(where: tuple[int, int], selections: Iterable[str], *, into: bool) -> None:
-    """Move selections from one tally to the other, in the history at the present second."""
+    """Move selections from one tally to the other, and enter that in the history at the present second."""
     round_ = Round.objects.get(poll_id=where[0], number=where[1])
     contribution = METHODS[round_.rules["method"]].contribution
     stepped = round_.release_step > 1
@@ -109,5 +109,5 @@ def _move(where: tuple[int, int], selections: Iterable[str], *, into: bool) -> N
         keys = (BALLOTS, *contribution(decode(selection)))
         delta.add(where, second, keys, -1, quarantined=not into, stepped=stepped)
         delta.add(where, second, keys, 1, quarantined=into, stepped=stepped)
-    # Any partition will do: we hold the locks of all.
+    # In any partition: we hold the locks of all.
     tally_deltas.add(0, delta)

@@ -1,4 +1,4 @@
-"""Compare the vote log with the checkpoints: what is wrong, and what a repair would lose."""
+"""Compare the vote log with the checkpoints: find damage, and ballots that a repair would lose."""
 
 import enum
 from collections import defaultdict
@@ -22,7 +22,7 @@ _KEYS = 400  # voters per query
 
 
 class Damage(enum.StrEnum):
-    """What is wrong with a partition, compared with its checkpoint."""
+    """The damage of a partition, compared with its checkpoint."""
 
     NONE = "consistent"
     GONE = "gone"
@@ -46,16 +46,13 @@ class Finding:
 
     @property
     def position(self) -> int:
-        """The position to go on from: after everything in log and database, so that none is used twice."""
+        """The position to continue after: the highest in log and database, so that none is used twice."""
         return max(self.counted, self.log_end or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is wrong with the log.
-
-    generations: those of the checkpoints, by which reconciling notices that somebody else was faster.
-    """
+    """The log's damage, and the checkpoints' generations, by which reconciling notices a later change."""
 
     was: str
     now: str
@@ -81,7 +78,7 @@ def diagnose(*, rebuild_all: bool = False) -> Plan:
     """Compare log and checkpoints. Change nothing, but make a log if there is none yet.
 
     `rebuild_all`: plan to rebuild partitions that look consistent too. They may be older copies that lack
-    acknowledged ballots; the database can't tell, since it hadn't counted those yet.
+    acknowledged ballots. The database can't tell if it hadn't counted these yet.
     """
     log = get_log()
     with suppress(LogInconsistent, LogUnsuitable):  # these are what we diagnose
@@ -108,8 +105,7 @@ def _compare(log: VoteLog, row: Checkpoint, head: Head | None) -> Finding:
     elif head.position < row.position:
         damage = Damage.BEHIND
     else:
-        # Entries are trimmed only once they are counted. If the next one is gone, the database is the older
-        # side.
+        # Only counted entries are trimmed. If the next entry is gone, the database is older than the log.
         following = log.read(row.partition, row.position, 1)
         first = following[0].first if following else head.position + 1
         damage = Damage.GAP if first > row.position + 1 else Damage.NONE
@@ -140,7 +136,7 @@ def count_uncounted(rows: Sequence[Checkpoint]) -> int | None:
         heads = log.heads()
         return sum(_uncounted_in(log, _compare(log, row, heads.get(row.partition))) for row in rows)
     except Exception:
-        # Anything, since a store that is gone may raise anything.
+        # A store that is gone may raise anything.
         return None
 
 

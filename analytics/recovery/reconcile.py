@@ -1,4 +1,4 @@
-"""Reconcile the vote log with the database: rebuild what the log has lost.
+"""Reconcile the vote log with the database: rebuild the gates and claims that the log has lost.
 
 A log that was emptied, replaced or restored to an older copy has lost gates and claims, and its positions may
 be behind the checkpoints. They are rebuilt from the database under a new generation. The checkpoints name the
@@ -41,14 +41,9 @@ class ReconcileRefused(LandslideError):
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was restored.
-
-    stragglers: ballots accepted into the old log meanwhile, by a server that runs with the old settings.
-    """
-
     claims: int
     gates: int
-    stragglers: int
+    stragglers: int  # ballots accepted into the old log meanwhile, by a server with the old settings
 
 
 def reconcile(
@@ -56,7 +51,7 @@ def reconcile(
 ) -> Restored:
     """Carry out the plan. `restored` is called with the number of claims after each chunk.
 
-    Raise ReconcileRefused if acknowledged ballots would be lost, or if somebody else was faster.
+    Raise ReconcileRefused if acknowledged ballots would be lost, or if somebody else reconciles too.
     """
     _check_allowed(plan, discard_uncounted)
     log = get_log()
@@ -74,7 +69,7 @@ def reconcile(
     if heads:
         _apply_later_changes(log, {poll.pk: poll.revision for poll in polls})
     with _locked_checkpoints(plan) as rows_held:
-        # The log has no new entries but markers of closing polls: every ballot was refused.
+        # The log's only new entries are markers of closing polls, since every ballot was refused.
         found = {partition: head.generation for partition, head in log.heads().items()}
         if any(found.get(partition) != head.generation for partition, head in heads.items()):
             raise ReconcileRefused(_("The vote log changed while it was rebuilt; run it again."))
@@ -98,7 +93,7 @@ def gate_of(poll: Poll) -> Gate:
     if poll.state == State.OPEN:
         return Gate(poll.round, open=True, **rules)
     if poll.state == State.CLOSING:
-        # Not closed, so that closing it again writes a marker that can be counted.
+        # Without closed_at, so that closing the poll again writes a marker that can be counted.
         return Gate(poll.round, **rules)
     if poll.state == State.DRAFT or poll.closed_at is None:
         return Gate(poll.round)
@@ -149,12 +144,12 @@ def _locked_checkpoints(plan: Plan) -> Iterator[list[Checkpoint]]:
 
 
 def _uncounted_letters() -> QuerySet[DeadLetter]:
-    """Return the dead letters that aren't counted, waiting or rejected: their voters have voted too."""
+    """Select the waiting and rejected dead letters: their voters have claims too, but no counted ballot."""
     return DeadLetter.objects.exclude(status=DeadLetter.Status.COUNTED)
 
 
 def _claims() -> Iterator[list[ClaimRow]]:
-    """Yield all claims in chunks, in an order in which a voter's last one is the current one."""
+    """Yield all claims in chunks, ordered so that a voter's current claim comes last."""
     # After a purge the voter keys are meaningless, and nobody votes again in a purged round.
     purged = set(Round.objects.filter(purged_at__isnull=False).values_list("poll_id", "number"))
     last = 0
@@ -207,7 +202,7 @@ def _restore_claims(log: VoteLog, rows: Sequence[ClaimRow], partitions: set[int]
 
 
 def _apply_later_changes(log: VoteLog, revisions: dict[int, int]) -> None:
-    """Repeat steps of polls that were taken while the gates were written, and were overwritten by them."""
+    """Repeat steps of polls that were taken meanwhile, since writing the gates may have overwritten them."""
     for poll in Poll.objects.all():
         if revisions.get(poll.pk) == poll.revision:
             continue

@@ -1,4 +1,4 @@
-"""Terminate workers that froze in the middle of a COPY, since they keep their partition locked.
+"""Terminate sessions of workers that froze in the middle of a COPY, since they keep a partition locked.
 
 PostgreSQL ends transactions that are idle for too long, but not while it waits for the next byte of a COPY:
 there neither statement_timeout nor idle_in_transaction_session_timeout applies. Workers write the ledger by

@@ -1,8 +1,8 @@
 """The least number of quarantined ballots whose marks are shown.
 
-Otherwise somebody with a receipt and the right to quarantine could move that one ballot, and read its marks
-from the tallies before and after. So no decision moves fewer ballots between the tallies, and of fewer
-ballots the second tally shows only the number (docs/decisions/quarantine.md).
+Without it, somebody with a receipt and the right to quarantine could move that one ballot, and read its marks
+from the tallies before and after. So no decision moves fewer ballots between the tallies, and for fewer
+ballots the second tally shows only their number (docs/decisions/quarantine.md).
 """
 
 from django.db import connection
@@ -11,8 +11,8 @@ from polls.models import Ballot
 
 LEAST = 10
 
-#: The number of a round's decisions that quarantine ballots, but fewer than `least`. It reads no more than
-#: that many ballots of each decision, since it is part of reading a tally, ten times a second.
+#: The number of a round's decisions that quarantine some ballots, but fewer than `least`. It reads at most
+#: `least` ballots of each decision, since it is part of reading a tally, ten times a second.
 SMALL_DECISIONS = """
     SELECT COUNT(*) FROM analytics_quarantine q
     WHERE q.poll_id = %(poll)s AND q.round = %(round)s AND q.moved_at IS NULL AND NULLIF((
@@ -31,8 +31,8 @@ def least(step: int) -> int:
 def withheld(poll_id: int, round_: int, step: int) -> bool:
     """Return whether the marks of all quarantined ballots of a round are withheld.
 
-    They are if one decision covers too few. Those of larger decisions are withheld too: when one of these is
-    released, subtraction would show the others.
+    They are if one decision covers too few ballots. The marks of larger decisions are withheld too: when one
+    of these is released, subtraction would show the small one.
     """
     with connection.cursor() as cursor:
         cursor.execute(SMALL_DECISIONS, {"poll": poll_id, "round": round_, "least": least(step)})

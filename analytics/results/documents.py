@@ -27,7 +27,7 @@ def tally_json(document: Mapping[str, Any]) -> bytes:
 
 
 def figures(snap: Snapshot) -> dict[str, Any]:
-    """Return what a tally comes to, and the winners if the poll is closed."""
+    """Return a tally's figures, with the winners if the poll is closed."""
     poll = snap.poll
     method = get_method(poll.method)
     ballots = snap.counts.get(BALLOTS, 0)
@@ -51,17 +51,16 @@ def figures(snap: Snapshot) -> dict[str, Any]:
     if poll.state in (State.CLOSED, State.PUBLISHED):
         shown["winners"] = method.winners(votes)
     if snap.counts.get(QUARANTINED + BALLOTS):
-        quarantined = quarantined_figures(
+        shown["quarantined"] = quarantined = quarantined_figures(
             method, poll.method_rules(), snap.counts, snap.reasons, withheld=snap.withheld
         )
-        shown["quarantined"] = quarantined
         if "winners" in shown and "choices" in quarantined:
             quarantined["winners_if_released"] = method.winners(_sum_votes(votes, quarantined["choices"]))
     return shown
 
 
 def share(votes: int, ballots: int) -> float | None:
-    """Return the part of the voters who marked a choice, or None without ballots."""
+    """Return the share of voters who marked a choice, or None without ballots."""
     return round(votes / ballots, 4) if ballots else None
 
 
@@ -72,7 +71,7 @@ def _sum_votes(votes: Mapping[int, int], more: Iterable[Mapping[str, int]]) -> d
 def quarantined_figures(
     method: Method, rules: MethodRules, counts: Mapping[str, int], reasons: int, *, withheld: bool
 ) -> dict[str, Any]:
-    """Return what the second tally comes to. Only its number of ballots if the marks are `withheld`."""
+    """Return the second tally's figures, or only its number of ballots if the marks are `withheld`."""
     if withheld:
         return {"ballots": counts[QUARANTINED + BALLOTS], "withheld": True, "reasons": reasons}
     quarantined = {

@@ -1,4 +1,4 @@
-"""Find out whether a viewer has voted: some tallies are shown only to voters."""
+"""Find out whether a viewer has voted, since some tallies are shown only to voters."""
 
 from collections.abc import Mapping
 

@@ -24,7 +24,7 @@ STEPPING = (State.OPEN, State.CLOSING)
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A poll and what is shown of its current round's tally, at one moment."""
+    """A poll and the shown figures of its current round's tally, at one moment."""
 
     poll: Poll
     counts: Mapping[str, int]
@@ -34,12 +34,12 @@ class Snapshot:
 
     @property
     def stamp(self) -> tuple[int, int, int]:
-        """A version that grows with every change. Viewers ignore lower ones."""
+        """A version that grows with every change. Viewers ignore lower stamps."""
         return self.poll.epoch, self.poll.revision, self.version
 
 
 def snapshot(poll: Poll) -> Snapshot:
-    """Return what is shown of the poll's tally: the released counts if it is stepping, else all."""
+    """Return the shown figures of the poll's tally: the released counts if it is stepping, else all."""
     if is_stepping(poll):
         row = Release.objects.filter(poll_id=poll.pk, round=poll.round).first()
         return _released(poll, row.counts, row.version) if row else _released(poll, {}, 0)
@@ -58,7 +58,7 @@ def _released(poll: Poll, counts: Mapping[str, int], version: int) -> Snapshot:
 
 
 def counted_snapshot(poll: Poll) -> Snapshot:
-    """Return the tally as it is counted, not in steps."""
+    """Return the tally with all counted ballots, even if it is shown in steps."""
     with connection.cursor() as cursor:
         cursor.execute(_COUNTED, _query_params(poll))
         return _snapshot(poll, cursor.fetchall())
@@ -117,9 +117,9 @@ def newest(poll_id: int, last: Snapshot | None = None) -> Snapshot:
             return snap
 
 
-#: Key, votes, changes. For the number of quarantined ballots also the number of decisions, and the number of
-#: small ones among them: all in one statement, so that whether to show the marks is decided about the very
-#: ballots that were counted. Without quarantined ballots neither subquery runs.
+#: Columns: key, votes, changes. The row of quarantined ballots also has the number of decisions, and of small
+#: ones among them. One statement reads them at the same moment as the counts. Without quarantined ballots
+#: neither subquery runs.
 _SUMS = f"""
     SELECT t.key, CAST(SUM(t.count) AS bigint), CAST(SUM(t.changes) AS bigint),
     CASE WHEN t.key = '{QUARANTINED}{BALLOTS}' AND SUM(t.count) > 0 THEN (
@@ -129,19 +129,14 @@ _SUMS = f"""
     CASE WHEN t.key = '{QUARANTINED}{BALLOTS}' AND SUM(t.count) > 0
         THEN ({anonymity_threshold.SMALL_DECISIONS}) END
 """  # noqa: S608
-
-
 _COUNTED = f"""
     {_SUMS} FROM analytics_tally t WHERE t.poll_id = %(poll)s AND t.round = %(round)s GROUP BY t.key
 """
-
 #: In one statement with the poll's revision, so that the counts belong to the poll as we know it.
 _UNCHANGED_COUNTED = f"""
     {_SUMS} FROM polls_poll p LEFT JOIN analytics_tally t ON t.poll_id = p.id AND t.round = p.round
     WHERE p.id = %(poll)s AND p.epoch = %(epoch)s AND p.revision = %(revision)s GROUP BY t.key
 """
-
-
 _UNCHANGED_RELEASED = """
     SELECT CAST(r.counts AS text), COALESCE(r.version, 0)
     FROM polls_poll p LEFT JOIN analytics_release r ON r.poll_id = p.id AND r.round = p.round

@@ -14,7 +14,7 @@ class Viewer(enum.Enum):
 
 
 def may_see(state: str, results_visible: str, viewer: Viewer) -> bool:
-    """Return whether a viewer may see the tally, by the poll's stored state and never by a clock.
+    """Return whether a viewer may see the tally. This depends on the poll's stored state, never on a clock.
 
     Staff-only results stay so after publishing. To make them public, change `results_visible`.
     """

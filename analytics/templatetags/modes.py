@@ -1,4 +1,4 @@
-"""For the pages of floors that don't know this one."""
+"""Template tags for pages of polls, which can't import analytics."""
 
 from django import template
 
@@ -9,6 +9,6 @@ register = template.Library()
 
 @register.simple_tag
 def degraded_modes() -> list[str]:
-    """What a person in front of a poll should know of the whole system just now, as sentences."""
+    """Return the system's degraded modes as sentences, for a poll's admin page."""
     found = readiness.check_readiness().modes
     return [str(modes.DESCRIPTIONS[mode]) for mode in found if mode != modes.PROOF_OF_WORK]
