@@ -1,7 +1,7 @@
 """Demo polls in every state, made in the ordinary way: cast, counted, closed, published.
 
-Seeding again finishes what an earlier run left undone, and changes nothing else: no votes, no poll that
-somebody has moved on or reset, no other poll with the same code.
+Seeding again finishes an interrupted run, and changes nothing else: no votes, no poll that somebody has
+moved on or reset, and no other poll with the same code.
 """
 
 import json
@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from analytics.counting import batches, closing
+from analytics.models import Checkpoint
 from analytics.results import tallies
 from polls import drafts, lifecycle
 from polls.casting import ballot_box
@@ -27,8 +28,6 @@ from polls.models import Poll, State
 from polls.votelog import get_log
 from polls.votelog.entries import Head
 from polls.voters import identity
-
-from .models import Checkpoint
 
 _AT_ONCE = 16
 _COUNT_SECONDS = 20
@@ -42,12 +41,11 @@ class SeedFailed(LandslideError):
 
 @dataclass(frozen=True)
 class DemoPoll:
-    """A poll, the state that it shows, and how its voters lean."""
+    """A demo poll: its state and its voters' preferences."""
 
     code: str
     question: str
-    #: label -> its weight when a voter picks
-    choices: dict[str, int]
+    choices: dict[str, int]  # weights of the random votes, by label
     state: State = State.OPEN
     ballots: int = 0
     fields: dict[str, Any] = field(default_factory=dict)
@@ -130,7 +128,7 @@ def seed() -> Iterator[Seeded]:
         made = poll is None
         if poll is None:
             poll = _create(demo)
-        # With a second round or another question it is somebody's own poll by now.
+        # With a second round or another question, it has become somebody's own poll.
         ours = poll.round == 1 and poll.question == demo.question
         if ours:
             _bring_on(poll, demo)
@@ -147,7 +145,7 @@ def _create(demo: DemoPoll) -> Poll:
 
 
 def _bring_on(poll: Poll, demo: DemoPoll) -> None:
-    """Take the poll step by step to the state that it shows. Each step may have been taken before."""
+    """Take the poll step by step to its demo state. An earlier run may have taken some of the steps."""
     ends = demo.state in (State.CLOSED, State.PUBLISHED)
     if poll.state == State.DRAFT and demo.state != State.DRAFT:
         poll = lifecycle.open_poll(poll.pk)
@@ -174,7 +172,7 @@ def _cast_missing(poll: Poll, demo: DemoPoll) -> None:
 
 
 def _selections(demo: DemoPoll) -> Iterator[list[int]]:
-    """Yield each ballot's selection. They are always the same, so that an interrupted run can go on."""
+    """Yield the ballots' selections. They are the same in each run, so that a run can continue another."""
     rng = random.Random(demo.code)
     least, most = demo.fields.get("min_selections", 1), demo.fields.get("max_selections", 1)
     for _ballot in range(demo.ballots):
@@ -188,7 +186,7 @@ def _selections(demo: DemoPoll) -> Iterator[list[int]]:
 
 
 def _cast(code: str, selection: list[int]) -> None:
-    """Cast a ballot as a browser does that has just got its cookie."""
+    """Cast a ballot like a browser with a new cookie."""
     body = json.dumps({"selections": selection}).encode()
     try:
         answer = ballot_box.cast(
@@ -201,7 +199,7 @@ def _cast(code: str, selection: list[int]) -> None:
 
 
 def _count() -> None:
-    """Count what is in the log, as a worker does. If workers are counting it already, wait for them."""
+    """Count the log's entries, as a worker does. If workers are counting them already, wait for them."""
     deadline = time.monotonic() + _COUNT_SECONDS
     heads = get_log().heads()
     while not _counted(heads):

@@ -22,10 +22,10 @@ from polls.errors import LandslideError
 from polls.models import Poll, Round, canonical_code
 from polls.text.integers import whole_number
 
-from . import dashboard  # noqa: F401  ours are added to its pages
+from . import dashboard  # noqa: F401  sets extra_urls, which is extended below
 
-#: Above this, purging takes minutes and proxies give up; the command does it.
-PURGED_IN_A_REQUEST = 200_000
+#: With more ballots a purge takes minutes, and proxies give up: only the command does it.
+MAX_BALLOTS_IN_A_REQUEST = 200_000
 
 View = Callable[[HttpRequest, Poll], HttpResponse]
 
@@ -69,7 +69,7 @@ def _round(request: HttpRequest, poll: Poll) -> Round:
 
 
 def _rounds(poll: Poll) -> list[dict[str, Any]]:
-    """Newest first, each with its newest bundle."""
+    """Return the rounds, newest first, each with its newest bundle."""
     return [
         {"round": each, "bundle": bundles.newest(poll.pk, each.number), "current": each.number == poll.round}
         for each in poll.rounds.order_by("-number")
@@ -78,7 +78,7 @@ def _rounds(poll: Poll) -> list[dict[str, Any]]:
 
 def _recounted(found: Recount) -> dict[str, Any]:
     poll = found.round.poll
-    # With stepped results, staff see no more than others; a drift reveals no votes.
+    # While results are stepped, staff see no more than others. A drift reveals no votes.
     secret = is_stepping(poll) and found.round.number == poll.round
     rows = [
         {
@@ -99,18 +99,18 @@ def _figure(count: int, *, secret: bool) -> str:
 @of_poll("change")
 def fix(request: HttpRequest, poll: Poll) -> HttpResponse:
     """GET asks for confirmation, POST corrects the tally from the ledger."""
+    back = HttpResponseRedirect(reverse("admin:poll_count", args=[poll.pk]))
     try:
         round_ = _round(request, poll)
         if request.method == "POST":
-            found = recount.fix(round_, user_actor(request.user))
-            _tell_fixed(request, found)
-            return HttpResponseRedirect(reverse("admin:poll_count", args=[poll.pk]))
+            _tell_fixed(request, recount.fix(round_, user_actor(request.user)))
+            return back
     except LandslideError as error:
         messages.error(request, error.detail)
-        return HttpResponseRedirect(reverse("admin:poll_count", args=[poll.pk]))
+        return back
     except OperationalError:
         messages.error(request, _("The counting was busy; try again."))
-        return HttpResponseRedirect(reverse("admin:poll_count", args=[poll.pk]))
+        return back
     context = {
         "title": _("Correct the tally of round %(round)s?") % {"round": round_.number},
         "subject": str(poll),
@@ -123,7 +123,7 @@ def fix(request: HttpRequest, poll: Poll) -> HttpResponse:
         "button": _("Correct the tally"),
         "danger": False,
         "hidden": [("round", round_.number)],
-        "back": reverse("admin:poll_count", args=[poll.pk]),
+        "back": back.url,
     }
     return _page(request, poll, "admin/confirm.html", context)
 
@@ -145,7 +145,7 @@ def purge_rounds(request: HttpRequest, poll: Poll) -> HttpResponse:
     try:
         rounds = purge.purgeable(poll)
         ballots = purge.count_ballots(rounds)
-        if ballots > PURGED_IN_A_REQUEST:
+        if ballots > MAX_BALLOTS_IN_A_REQUEST:
             raise PurgeRefused(_("This takes minutes: run `manage.py purge %(code)s`.") % {"code": poll.code})
         typed = canonical_code(request.POST.get("code", ""))
         if request.method == "POST" and typed == poll.code:

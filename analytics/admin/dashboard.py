@@ -1,6 +1,6 @@
 """The admin's overview: the backlog, workers, open polls and alarms.
 
-The page itself asks neither Redis nor the vote log, so that it loads when they are down; it fetches its
+The page itself queries neither Redis nor the vote log, so that it loads when they are down. It fetches its
 figures from `figures` every few seconds.
 """
 
@@ -28,7 +28,7 @@ OPEN_POLLS_AT_MOST = 50
 
 
 def show(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """unfold's DASHBOARD_CALLBACK: the page's context, without its figures."""
+    """Add the page's context, without its figures (unfold's DASHBOARD_CALLBACK)."""
     context.update(
         {
             "title": _("Overview"),
@@ -42,7 +42,7 @@ def show(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def figures(request: HttpRequest) -> JsonResponse:
-    """Cards, alarms, workers and open polls, as texts to show."""
+    """Answer with alarms, modes, cards, workers and open polls, as texts to show."""
     log = _log_status()
     counting = status.counting_status()
     answer = {
@@ -94,7 +94,7 @@ def _alarms(log: dict[str, Any] | None, counting: dict[str, Any]) -> list[str]:
 
 
 def _modes() -> list[str]:
-    """Degraded modes, except those that have an alarm."""
+    """Return the degraded modes as sentences, except those that have an alarm."""
     shown_as_alarms = (
         modes.LOG_AWAY,
         modes.LOG_INCONSISTENT,
@@ -179,7 +179,7 @@ def _open_polls() -> list[dict[str, str]]:
         .annotate(ballots=Sum("count"))
     )
     ballots = {(poll_id, round_): count for poll_id, round_, count in rows}
-    # With stepped results, staff see no more than others.
+    # While results are stepped, staff see no more than others.
     for poll in filter(is_stepping, polls):
         ballots[poll.pk, poll.round] = snapshot(poll).counts.get(BALLOTS, 0)
     return [

@@ -1,4 +1,4 @@
-"""Dead letters in the admin: log entries that couldn't be counted, to be counted or rejected.
+"""Dead letters in the admin: a person has them counted after a repair, or rejects them.
 
 Neither the selection nor the voter is shown anywhere.
 """
@@ -27,8 +27,8 @@ from polls.models import DeadLetter, Poll, State
 Settle = Callable[[int, str], DeadLetter]
 DECISIONS: dict[str, Settle] = {"count": count_letter, "reject": reject_letter}
 BUTTONS = {"count": gettext_lazy("Count now"), "reject": gettext_lazy("Reject for good")}
-#: The most refusals that one request lists.
-REASONS_AT_MOST = 10
+#: A request lists at most this number of refusals.
+MAX_REFUSALS = 10
 FIELDS = (
     "status", "reason", "detail", "poll_code", "round", "partition", "position",
     "accepted_at", "set_aside_at", "settled_at", "settled_by",
@@ -59,7 +59,7 @@ class DeadLetterAdmin(Admin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         code = Poll.objects.filter(pk=OuterRef("poll_id")).values("code")
         letters: QuerySet[DeadLetter] = super().get_queryset(request).annotate(code=Subquery(code))
-        # Selection and voter aren't even fetched.
+        # Don't even fetch selection and voter.
         return letters.defer("voter_key", "ballot_id", "selection", "replaces")
 
     @display(description=gettext_lazy("entry"), ordering="position")
@@ -88,7 +88,7 @@ class DeadLetterAdmin(Admin):
         return False
 
     def has_settle_permission(self, request: HttpRequest) -> bool:
-        """The permission to change dead letters allows deciding about them, nothing else."""
+        """Return whether the user may decide. The permission to change dead letters allows nothing else."""
         return bool(request.user.has_perm("polls.change_deadletter"))
 
     # --- deciding ---
@@ -159,7 +159,7 @@ class DeadLetterAdmin(Admin):
                 **self.admin_site.each_context(request),
                 "opts": self.opts,
                 "title": title % number,
-                "subject": _subject(letters),
+                "subject": ", ".join(sorted({letter.reason for letter in letters})),
                 "lines": _consequences(decision, letters),
                 "button": BUTTONS[decision],
                 "danger": decision == "reject",
@@ -184,9 +184,9 @@ class DeadLetterAdmin(Admin):
                 self.log_change(request, letter, str(BUTTONS[decision]))
         if settled:
             self.message_user(request, _settled(decision, settled), messages.SUCCESS)
-        for refusal in refusals[:REASONS_AT_MOST]:
+        for refusal in refusals[:MAX_REFUSALS]:
             self.message_user(request, refusal, messages.ERROR)
-        more = len(refusals) - REASONS_AT_MOST
+        more = len(refusals) - MAX_REFUSALS
         if more > 0:
             text = ngettext(
                 "%(count)s more couldn't be settled.", "%(count)s more couldn't be settled.", more
@@ -202,11 +202,6 @@ class DeadLetterAdmin(Admin):
     ) -> Any:
         extra = {"decisions": BUTTONS if self.has_settle_permission(request) else {}, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, extra)
-
-
-def _subject(letters: list[DeadLetter]) -> str:
-    reasons = sorted({letter.reason for letter in letters})
-    return ", ".join(reasons)
 
 
 def _consequences(decision: str, letters: list[DeadLetter]) -> list[str]:

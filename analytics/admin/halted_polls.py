@@ -21,7 +21,7 @@ from polls.models import Poll
 FIELDS = ("poll_code", "reason", "held", "state_text", "halted_at")
 BUTTONS = {
     "resume": gettext_lazy("Resume counting"),
-    "give-up": gettext_lazy("Send what fails to the dead letters"),
+    "give-up": gettext_lazy("Send failing ballots to the dead letters"),
 }
 
 
@@ -80,7 +80,9 @@ class HaltAdmin(Admin):
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": _("Resume the counting?") if step == "resume" else _("Count, whatever fails?"),
+            "title": _("Resume the counting?")
+            if step == "resume"
+            else _("Resume, and make dead letters of the ballots that fail?"),
             "subject": str(poll),
             "lines": _consequences(step, row),
             "button": BUTTONS[step],
@@ -113,6 +115,6 @@ def _consequences(step: str, row: Halt) -> list[str]:
     if step == "resume":
         return [
             held,
-            _("Do this once the cause is repaired: if most of them fail again, counting halts again."),
+            _("Repair the cause first: if most of them fail again, counting halts again."),
         ]
     return [held, _("Ballots that fail become dead letters, even if most of them do, and wait there.")]

@@ -1,4 +1,4 @@
-"""Quarantine in the admin: who or what quarantined which number of ballots and why, and their release.
+"""Quarantine in the admin: the decisions, their reasons and numbers of ballots, and their release.
 
 Neither voters nor selections are shown anywhere.
 """
@@ -53,7 +53,7 @@ _FILE_BYTES_AT_MOST = 100 * 1024 * 1024
 
 
 class QuarantineForm(forms.ModelForm):
-    #: Why the last attempt failed; the form comes back as it was filled in.
+    #: Why the last attempt failed. The form is shown again as it was filled in.
     refusal = ""
 
     code = forms.CharField(label=gettext_lazy("Poll"), widget=UnfoldAdminTextInputWidget, max_length=20)
@@ -169,14 +169,14 @@ class QuarantineAdmin(FoldedSearch, Admin):
 
     @display(
         description=gettext_lazy("state"),
-        label={"standing": "warning", "apart": "info", "moving": "primary", "released": "success"},
+        label={"standing": "warning", "quarantined": "info", "moving": "primary", "released": "success"},
     )
     def state_tag(self, decision: Quarantine) -> tuple[str, str]:
         if decision.released_at:
             return ("released", _("Released")) if decision.moved_at else ("moving", _("Being released"))
         if decision.since is not None and decision.until is None:
             return "standing", _("Quarantines new ballots")
-        return "apart", _("Counted apart")
+        return "quarantined", _("In quarantine")
 
     @display(description=gettext_lazy("state"))
     def state_text(self, decision: Quarantine) -> str:
@@ -200,7 +200,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
     def response_add(
         self, request: HttpRequest, obj: Quarantine, *_args: Any, **_kwargs: Any
     ) -> HttpResponse:
-        """Without Django's message: save_model has said what happened."""
+        """Redirect without Django's message, since save_model has shown one."""
         return self.response_post_save_add(request, obj)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:

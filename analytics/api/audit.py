@@ -30,7 +30,7 @@ _ROUND = {"type": "integer", "minimum": 1, "maximum": MAX_ROUNDS}
 
 
 class Zip(JSONRenderer):
-    """For content negotiation; errors are JSON."""
+    """Takes part in content negotiation; errors are rendered as JSON."""
 
     media_type = "application/zip"
     format = "zip"
@@ -46,7 +46,7 @@ class Download(StreamingHttpResponse):
         self._resource_closers.append(file.close)  # type: ignore[attr-defined]
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        # In a thread of its own: a slow disk delays this download only.
+        # In its own thread, so that a slow disk delays only this download.
         while piece := await sync_to_async(self._file.read, thread_sensitive=False)(_PIECE):
             yield piece
 

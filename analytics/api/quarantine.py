@@ -26,7 +26,7 @@ _COMMON = (*NEGOTIATED, *KEY, "malformed", "poll_not_found")
 
 
 class NewQuarantine(StrictSerializer):
-    """Quarantine every new ballot. By receipts, only a person can do it, in the admin."""
+    """Quarantine every new ballot. Quarantining by receipts is left to persons, in the admin."""
 
     reason = Text(
         max_length=2000,
@@ -111,9 +111,9 @@ class Quarantines(_Quarantine):
     def post(self, request: Request, code: str) -> Response:
         poll, fields = self.poll(code), self.checked(NewQuarantine(), request)
         if fields.get("from_now_on", False) == ("receipts" in fields):
-            raise Malformed("Set from_now_on. Quarantining by receipts is done by a person, in the admin.")
+            raise Malformed("Set from_now_on. Only a person can quarantine by receipts, in the admin.")
         if "receipts" in fields:
-            raise PersonRequired("Quarantining by receipts is done by a person, in the admin.")
+            raise PersonRequired("Only a person can quarantine by receipts, in the admin.")
         decision = decisions.quarantine_new_ballots(poll, fields["reason"], client_actor(request.auth))
         return Response(SetAsideDocument(QuarantineOutcome(decision)).data, status=201)
 

@@ -52,7 +52,7 @@ class QuarantinedTally(serializers.Serializer[Any]):
     winners_if_released = serializers.ListField(
         child=serializers.IntegerField(),
         required=False,
-        help_text="The winners if they were released; once the poll is closed.",
+        help_text="The winners if these ballots were released. Only once the poll is closed.",
     )
     reasons = serializers.IntegerField(help_text="The number of decisions that quarantined them.")
     withheld = serializers.BooleanField(
@@ -86,7 +86,7 @@ class Tally(serializers.Serializer[Any]):
     visible = serializers.BooleanField()
     ballots = serializers.IntegerField(required=False)
     selections = serializers.IntegerField(required=False)
-    base = serializers.CharField(required=False, help_text="What shares are shares of.")
+    base = serializers.CharField(required=False, help_text="The total that each `share` is a part of.")
     choices = ChoiceTally(many=True)
     winners = serializers.ListField(child=serializers.IntegerField(), required=False)
     quarantined = QuarantinedTally(required=False, help_text="Only if ballots are in quarantine.")
@@ -143,12 +143,12 @@ class TallyView(Endpoint):
 
 
 def known(etag: str, if_none_match: str) -> bool:
-    """Whether the client has the content of this ETag, in any encoding (RFC 9110, 13.1.2)."""
+    """Return whether the client has the content of this ETag, in any encoding (RFC 9110, 13.1.2)."""
     return etag in (each.removeprefix("W/") for each in parse_etags(if_none_match))
 
 
 def viewer_of(request: Request, results_visible: str, code: str) -> Viewer:
-    """Who is asking, as far as the poll's visibility needs it."""
+    """Return the kind of viewer, looked up only as far as the poll's visibility needs it."""
     if results_visible == Visibility.ALWAYS:
         return Viewer.PUBLIC
     if _is_staff(request._request):
@@ -159,7 +159,7 @@ def viewer_of(request: Request, results_visible: str, code: str) -> Viewer:
 
 
 def _is_staff(request: HttpRequest) -> bool:
-    """Whether the admin's session is staff's. DRF has replaced `request.user`: it is no API credential."""
+    """Return whether the session is verified staff's. DRF replaces `request.user`, so ask the session."""
     session = getattr(request, "session", None)
     if session is None or settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return False
@@ -168,12 +168,12 @@ def _is_staff(request: HttpRequest) -> bool:
 
 
 def healthz(request: Any) -> HttpResponse:
-    """Liveness. It asks no store: a dead database must not restart a healthy process."""
+    """Liveness. It queries no store, since a dead database must not restart a healthy process."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
 def readyz(request: Any) -> HttpResponse:
-    """Readiness: whether ballots are accepted here. Degraded modes alone don't make it 503."""
+    """Readiness: 503 if this process accepts no ballots. Degraded modes alone don't make it 503."""
     found = readiness.check_readiness()
     ready = found.ready
     return HttpResponse(

@@ -1,4 +1,4 @@
-"""The receipt page: what became of a voter's ballot, and how to check the whole count.
+"""The receipt page: the status of a voter's ballot, and how to check the whole count.
 
 A receipt is private, so the form sends it in the body, never in the address, which browsers, logs and
 caches keep. A lookup changes nothing, so the form needs no CSRF token, and the page can be cached.

@@ -14,7 +14,7 @@ from polls.errors import LandslideError
 from polls.management.terminal import confirm, console, progress_bar
 from polls.votelog import STORE_ERRORS
 
-#: Uncounted entries of the log are lost.
+#: Damage by which uncounted entries of the log are lost.
 _LOST = (Damage.GONE, Damage.FOREIGN, Damage.BEHIND, Damage.FORCED)
 
 
@@ -102,7 +102,7 @@ class Command(BaseCommand):
         if any(finding.damage is Damage.FOREIGN for finding in plan.findings):
             self.stdout.write(
                 "The store holds another log. If it belongs to another installation, stop here and set "
-                "VOTE_LOG_PREFIX or the address to your own."
+                "VOTE_LOG_PREFIX or the store's address to yours."
             )
         rebuilt = [str(finding.partition) for finding in plan.findings if finding.rebuilt]
         if rebuilt:

@@ -15,7 +15,7 @@ from polls.management.terminal import confirm, console, find_poll, printable, pr
 from polls.models import Round
 from polls.votelog import STORE_ERRORS
 
-#: The exit status if it is unknown whether the tally differs. 1: it does.
+#: The exit status if the recount failed. 1 means that the tally differs.
 UNKNOWN = 2
 
 
@@ -27,8 +27,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("code", help="the poll's code")
-        parser.add_argument("--round", type=int, help="an earlier round; the current one if left out")
-        parser.add_argument("--fix", action="store_true", help="correct the tally to what the ledger says")
+        parser.add_argument("--round", type=int, help="an earlier round; by default the current one")
+        parser.add_argument("--fix", action="store_true", help="set the tally to the count of the ledger")
         parser.add_argument("--yes", action="store_true", help="don't ask before fixing")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -39,10 +39,10 @@ class Command(BaseCommand):
             found = self.with_progress(round_, recount.recount)
             self.show(found)
             if not found.drifted:
-                self.stdout.write("The tally is what the ledger says.")
+                self.stdout.write("The tally matches the ledger.")
                 return
             if not options["fix"]:
-                raise CommandError("The tally has drifted from the ledger; --fix puts it right.")
+                raise CommandError("The tally differs from the ledger; --fix corrects it.")
             if not options["yes"]:
                 confirm("Correct the tally, on all screens? [y/N] ")
             by = f"{COMMAND} {getpass.getuser()}"

@@ -114,7 +114,7 @@ class TestPurge:
     def test_what_takes_minutes_is_for_the_command(
         self, boss: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(count_pages, "PURGED_IN_A_REQUEST", 3)
+        monkeypatch.setattr(count_pages, "MAX_BALLOTS_IN_A_REQUEST", 3)
         poll, _ = published()
         assert (
             f"manage.py purge {poll.code}"

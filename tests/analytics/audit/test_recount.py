@@ -227,7 +227,7 @@ class TestCommand:
     def test_the_count_is_printed(self, capsys: Any) -> None:
         poll = counted_poll()
         call_command("recount", poll.code.lower())
-        assert "The tally is what the ledger says." in capsys.readouterr().out
+        assert "The tally matches the ledger." in capsys.readouterr().out
 
     def test_drift_exits_with_1(self, capsys: Any) -> None:
         poll = counted_poll()
