@@ -1,4 +1,4 @@
-"""The sections of a poll's form. A draft starts with what every poll needs; the other sections are collapsed.
+"""The sections of a poll's form. A draft's required fields come first; the other sections are collapsed.
 
 The heading of a collapsed section shows its current value. A section with an error is open.
 """
@@ -14,7 +14,7 @@ Fieldset = tuple[str | None, dict[str, Any]]
 
 
 def draft(poll: Poll) -> list[Fieldset]:
-    """Sections for a draft; `poll` is the stored one, or a new one with its defaults."""
+    """Return the sections for a draft; `poll` is the stored one, or a new one with its defaults."""
     return [
         _open("question", "labels", "method"),
         _collapsed(_("Ballots"), _ballots(poll), "min_selections", "max_selections", "revote"),
@@ -28,7 +28,7 @@ def draft(poll: Poll) -> list[Fieldset]:
 
 
 def frozen() -> list[Fieldset]:
-    """Sections for a poll that has been opened: what can still be changed comes first."""
+    """Return the sections for a poll that has been opened: editable fields first."""
     return [
         _named(_("Results"), "results_visible"),
         _named(_("Protection"), "venue_networks", "over_limit"),

@@ -53,5 +53,5 @@ def check_problem(answer: Any) -> None:
 
 
 def refusal(answer: Any) -> tuple[int, str]:
-    """The (status, code) of a refusal."""
+    """Return the (status, code) of a refusal."""
     return answer.status_code, answer.json()["code"]

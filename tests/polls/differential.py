@@ -17,7 +17,7 @@ from polls.casting.raw_http_lane import RawHttpLane
 Headers = list[tuple[bytes, bytes]]
 App = Callable[..., Awaitable[None]]
 
-#: The value of a cookie that is minted anew for each answer.
+#: The random value of a new voter cookie, which differs in each answer.
 _MINTED = re.compile(rb"^voter=[A-Za-z0-9_-]{43};")
 
 
@@ -59,7 +59,7 @@ class Received:
         return [value for name, value in self.headers if name == wanted]
 
     def comparable(self) -> tuple[int, bytes, Headers]:
-        """Status, body and all headers but those that differ from answer to answer."""
+        """Return the status, the body and the headers, without values that differ in each answer."""
         kept = sorted(
             (name, _MINTED.sub(b"voter=minted;", value) if name == b"set-cookie" else value)
             for name, value in self.headers
@@ -98,7 +98,7 @@ async def ask(app: App, sent: Sent) -> Received:
 
 
 def in_bytes(sent: Sent, *more: bytes) -> bytes:
-    """The request as bytes."""
+    """Return the request as bytes."""
     path = sent.path.encode() + (b"?" + sent.query if sent.query else b"")
     lines = [b"%b %b HTTP/1.1" % (sent.method.encode(), path)]
     lines += (b"%b: %b" % header for header in sent.headers)
@@ -106,7 +106,7 @@ def in_bytes(sent: Sent, *more: bytes) -> bytes:
 
 
 async def ask_raw(raw_lane: RawHttpLane, data: bytes) -> Received | None:
-    """The raw lane's answer to these bytes, or None if it leaves them to the server."""
+    """Return the raw lane's answer to these bytes, or None if the server has to parse them."""
     said: asyncio.Future[tuple[bytes, bytes]] = asyncio.get_running_loop().create_future()
     if not raw_lane.take(data, lambda head, body: said.set_result((head, body))):
         assert not said.done()
@@ -119,7 +119,7 @@ async def ask_raw(raw_lane: RawHttpLane, data: bytes) -> Received | None:
 
 
 class TwoWays:
-    """The application of config.asgi with the current settings: through the ASGI lane, and without it.
+    """The application of config.asgi with the current settings, with and without the ASGI lane.
 
     Requests that the raw HTTP lane accepts are compared with its answer too.
     """

@@ -13,7 +13,7 @@ from tests.system import ROOT
 
 SCRIPTS = ROOT / "static" / "js"
 POLL_PAGES = ("", "results/", "present/")
-#: A figure that stands out wherever it appears.
+#: A figure that is easy to find in a page's source.
 TELLTALE = 48_611
 
 
@@ -48,7 +48,7 @@ def check_policy(source: str) -> None:
 
 @cache
 def imports(name: str) -> frozenset[str]:
-    """The modules that a module imports, directly or through others."""
+    """Return the modules that a module imports, directly or indirectly."""
     addresses = re.findall(r"(?:from|import) \"(\.[\w./-]+)\.js\"", (SCRIPTS / f"{name}.js").read_text())
     direct = [normpath(join(dirname(name), address)) for address in addresses]
     return frozenset(direct).union(*(imports(other) for other in direct))

@@ -37,7 +37,7 @@ class Browser:
 
     @property
     def passes(self) -> list[Any]:
-        """The pass cookies set by the latest visit."""
+        """Return the pass cookies that the latest visit set."""
         return [morsel for morsel in self.answer.cookies.values() if morsel.key == identity.PASS_COOKIE]
 
     def sign_in(self, user: User) -> None:
