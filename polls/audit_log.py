@@ -57,7 +57,8 @@ def record(actor: str, action: str, poll_code: str = "", **detail: Any) -> Recor
         before = Record.objects.order_by("-pk").values_list("digest", flat=True).first()
         row.digest = digest_of(row, before or "")
         row.save(force_insert=True)
-        transaction.on_commit(lambda: _log_digest(row))
+        logged = {"record": row.pk, "action": row.action, "digest": row.digest}
+        transaction.on_commit(lambda: logger.info("recorded", extra=logged))
     return row
 
 
@@ -103,10 +104,6 @@ def _lock_chain() -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_KEY])
-
-
-def _log_digest(row: Record) -> None:
-    logger.info("recorded", extra={"record": row.pk, "action": row.action, "digest": row.digest})
 
 
 def _as_json(value: Any) -> Any:

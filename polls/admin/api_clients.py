@@ -82,18 +82,15 @@ class ApiClientAdmin(FoldedSearch, Admin):
         return self.status_tag(client)[1]
 
     def get_fields(self, request: HttpRequest, obj: ApiClient | None = None) -> list[str]:
-        shown = self._shown_scopes(request, obj)
-        return ["name", shown, "expiry_date", *(["prefix", "created", "status_text"] if obj else [])]
+        writable = obj is None or (not obj.revoked and self.has_change_permission(request, obj))
+        scopes = "scopes" if writable else "scope_names"
+        return ["name", scopes, "expiry_date", *(["prefix", "created", "status_text"] if obj else [])]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiClient | None = None) -> list[str]:
         if obj is None:
             return []
         frozen = ["name", "expiry_date", "scopes"] if obj.revoked else []
         return [*frozen, "scope_names", "prefix", "created", "status_text"]
-
-    def _shown_scopes(self, request: HttpRequest, obj: ApiClient | None) -> str:
-        writable = obj is None or (not obj.revoked and self.has_change_permission(request, obj))
-        return "scopes" if writable else "scope_names"
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiClient | None = None) -> bool:
         return False  # revoked keys stay listed: the audit log names them

@@ -77,10 +77,7 @@ class Recorded:
 
 def _record(request: HttpRequest, obj: Any, verb: str, message: Any) -> None:
     # Django's message names fields, never their values: no password gets into the log.
-    names = {name for part in message if isinstance(part, dict) for name in _fields(part)}
+    changes = [change for part in message if isinstance(part, dict) for change in part.values()]
+    names = {name for change in changes for name in change.get("fields", ())}
     detail: dict[str, Any] = {"fields": sorted(names)} if names else {}
     record(user_actor(request.user), f"{obj._meta.model_name} {verb}", name=str(obj), **detail)
-
-
-def _fields(part: dict[str, Any]) -> list[str]:
-    return [name for what in part.values() for name in what.get("fields", ())]

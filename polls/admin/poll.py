@@ -133,7 +133,11 @@ class PollAdmin(InvitePages):
                 drafts.change_poll(obj.pk, by=by, **changed)
                 self._report_saved(request)
             if "labels" in request.POST:
-                self.message_user(request, _opened_meanwhile(), messages.WARNING)
+                text = _(
+                    "The poll was opened while you were editing it, so its question, choices and rules can't"
+                    " be changed any more. Only your changes to results and protection were saved."
+                )
+                self.message_user(request, text, messages.WARNING)
         elif not change:
             super().save_model(request, obj, form, change)
             drafts.change_poll(obj.pk, by=by, action="poll created", **form.draft_fields())
@@ -290,13 +294,6 @@ class PollAdmin(InvitePages):
 
 def _address(poll: Poll) -> str:
     return reverse("admin:polls_poll_change", args=[poll.pk])
-
-
-def _opened_meanwhile() -> str:
-    return _(
-        "The poll was opened while you were editing it, so its question, choices and rules can't be changed"
-        " any more. Only your changes to results and protection were saved."
-    )
 
 
 def _seen(poll: Poll) -> str:

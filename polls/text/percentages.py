@@ -30,15 +30,12 @@ def percent(votes: int, ballots: int, decimals: int) -> str:
 def decimals_for(votes: Sequence[int], ballots: int, least: int = 0) -> int:
     """Return how many decimals the shares of these choices need, at least `least`."""
     decimals = least
-    while ballots and not _suffice(votes, ballots, decimals):
+    while ballots and not (
+        all(_keeps_majorities(each, ballots, decimals) for each in votes)
+        and _tells_first_from_second(votes, ballots, decimals)
+    ):
         decimals += 1
     return decimals
-
-
-def _suffice(votes: Sequence[int], ballots: int, decimals: int) -> bool:
-    return all(_keeps_majorities(each, ballots, decimals) for each in votes) and _tells_first_from_second(
-        votes, ballots, decimals
-    )
 
 
 def _keeps_majorities(votes: int, ballots: int, decimals: int) -> bool:
