@@ -28,7 +28,7 @@ LEARN = """({ learnTime, now, isUncertain }, { ahead, age, jump }) => {
 
 @pytest.mark.parametrize(("age", "jump"), [(0, 0), (30, 0), (0, 420_000), (0, -420_000), (3600, 420_000)])
 @pytest.mark.parametrize("ahead", [0, 90_000, -5_000_000, 1_234_567])
-def test_the_servers_time_is_known_through_caches_and_clocks_that_are_set(
+def test_the_servers_time_is_known_despite_caches_and_clock_changes(
     run: Run, ahead: int, age: int, jump: int
 ) -> None:
     clocks = {"ahead": ahead, "age": age, "jump": jump}
@@ -41,7 +41,7 @@ def test_the_servers_time_is_known_through_caches_and_clocks_that_are_set(
     ("attempt", "options", "ceiling"),
     [(0, {}, 1_000), (3, {}, 8_000), (5, {}, 30_000), (5_000, {}, 30_000), (1, {"base": 750}, 1_500)],
 )
-def test_waits_spread_below_a_ceiling_that_doubles(
+def test_backoff_spreads_below_a_doubling_ceiling(
     run: Run, attempt: int, options: dict[str, Any], ceiling: int
 ) -> None:
     wait = """({ backoff }, [attempt, options]) =>

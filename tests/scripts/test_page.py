@@ -20,7 +20,7 @@ COUNTDOWN = """({ setTextWithCountdown }) => {
 }"""
 
 
-def test_a_countdown_goes_on_whatever_a_translator_leaves_of_it(run: Run) -> None:
+def test_a_countdown_continues_on_a_translated_page(run: Run) -> None:
     assert run("page/set-text.js", COUNTDOWN) == ["Closes in 0:03", "Schließt in 0:02", "Closes in 0:01"]
 
 
@@ -49,7 +49,7 @@ FLAPPING = """({ showStatus }) => {
 }"""
 
 
-def test_a_flapping_network_is_said_at_most_once_in_ten_seconds(run: Run) -> None:
+def test_a_flapping_connection_is_announced_at_most_every_ten_seconds(run: Run) -> None:
     heard = run("page/connection-status.js", FLAPPING)
     assert 1 <= len(heard) <= 5
 

@@ -55,7 +55,7 @@ def test_choices_that_are_shown_have_room(run: Run, box: dict[str, float], count
     assert all(found["fits"])
 
 
-def test_names_come_first_on_a_full_stage(run: Run) -> None:
+def test_labels_have_precedence_on_a_full_screen(run: Run) -> None:
     names = run("screens/grid.js", ARRANGE, [NAMES, BOXES[0], False])
     assert (names["capacity"], names["fits"].count(False), names["beside"]) == (27, 0, False)
     # One that is far longer than the others is cut, rather than that it takes their place.
@@ -63,7 +63,7 @@ def test_names_come_first_on_a_full_stage(run: Run) -> None:
     assert (outlier["capacity"], outlier["fits"].count(False)) == (40, 1)
 
 
-def test_names_that_are_cut_have_room_then(run: Run) -> None:
+def test_truncated_labels_fit(run: Run) -> None:
     ask = """({ arrangeBars, lettersFor, linesOf, measureLabels }, [labels, box]) => {
         const measured = measureLabels(labels, (words) => words.length * 0.56);
         const found = arrangeBars(measured, { ...box, figures: 6 });
@@ -113,5 +113,5 @@ AWAKE = """async ({ keepAwake }) => {
 }"""
 
 
-def test_the_screen_is_kept_awake_and_again_after_it_was_hidden(run: Run) -> None:
+def test_the_screen_is_kept_awake_again_after_it_was_hidden(run: Run) -> None:
     assert run("screens/wake-lock.js", AWAKE) == [1, 2, "screen"]

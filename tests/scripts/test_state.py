@@ -47,13 +47,13 @@ def test_the_phase_follows_from_poll_voter_and_outbox(
     assert play(run, *events, poll=POLL | poll, outbox=outbox)["phase"] == phase
 
 
-def test_what_is_marked_is_shown_and_saved(run: Run) -> None:
+def test_marks_are_shown_and_saved(run: Run) -> None:
     found = play(run, selected(1), met(), selected(1, 3))
     assert (found["shown"], found["saved"]) == ([1, 3], [1, 3])
     assert found["owner"] == {"round": 1, "tag": None, "replaces": None}
 
 
-def test_a_ballot_on_its_way_is_what_the_cards_show(run: Run) -> None:
+def test_cards_show_the_pending_ballot(run: Run) -> None:
     assert play(run, met(), outbox=box(PENDING, MINE))["shown"] == [3]
     assert play(run, met(), outbox=box(mine=MINE))["shown"] == [2]
     # Another device cast it: what it marks, nobody tells.
@@ -66,7 +66,7 @@ def test_an_accepted_ballot_leaves_nothing_to_save(run: Run) -> None:
     assert found["results"] is True
 
 
-def test_a_ballot_cast_in_another_window_is_said(run: Run) -> None:
+def test_the_page_says_that_another_window_cast_a_ballot(run: Run) -> None:
     found = play(run, met(), selected(1), settled("elsewhere", MINE, MINE))
     assert (found["phase"], found["shown"], found["saved"]) == ("voted", [2], [])
     assert found["notice"] == ["good", "elsewhere"]
@@ -85,7 +85,7 @@ def test_a_ballot_cast_in_another_window_is_said(run: Run) -> None:
         ("teapot", {}, {}, "refused"),
     ],
 )
-def test_a_refused_ballot_comes_back_onto_the_cards(
+def test_a_refused_ballot_is_marked_on_the_cards_again(
     run: Run, code: str, ballot: Any, poll: Any, key: str
 ) -> None:
     refusal = settled("refused", PENDING | ballot, code=code)
@@ -121,7 +121,7 @@ def test_marks_are_for_the_voter_who_made_them(run: Run) -> None:
     assert play(run, selected(1), barred, met(**ann), poll=poll)["shown"] == []
 
 
-def test_a_change_begins_with_the_ballot_that_is_in(run: Run) -> None:
+def test_a_change_begins_with_the_current_ballot(run: Run) -> None:
     changing = met(voted=True), {"type": "secondPressed"}
     found = play(run, *changing, outbox=box(mine=MINE))
     assert (found["shown"], found["saved"]) == ([2], [])
@@ -147,7 +147,7 @@ def test_marks_from_before_a_reload_are_restored(run: Run, outbox: Any, phase: s
         (False, {"state": "closed"}, {}, box()),
     ],
 )
-def test_marks_are_restored_only_for_who_may_cast_them(
+def test_marks_are_restored_only_for_voters_who_may_cast_them(
     run: Run, may: bool, poll: Any, voter: Any, outbox: Any
 ) -> None:
     assert play(run, met(**voter), poll=POLL | poll, outbox=outbox)["mayRestore"] is may
@@ -172,11 +172,11 @@ def test_casting_says_what_is_missing(run: Run, least: int, most: int, numbers: 
     assert notice == (key and ["warn", key])
 
 
-def test_marking_takes_a_notice_away(run: Run) -> None:
+def test_marking_clears_the_notice(run: Run) -> None:
     assert play(run, met(), {"type": "castPressed"}, selected(1))["notice"] is None
 
 
-def test_an_invite_is_looked_at_until_the_server_has_answered(run: Run) -> None:
+def test_an_invite_is_being_checked_until_the_server_answers(run: Run) -> None:
     assert play(run, {"type": "inviteShown"})["notice"] == ["", "inviteShown"]
     assert play(run, {"type": "inviteShown"}, met())["notice"] is None
 
@@ -197,13 +197,13 @@ def test_an_older_tally_changes_nothing(run: Run) -> None:
         (True, {"identity": "client"}, [met(identity="client", eligible=False, needs="client")]),
     ],
 )
-def test_results_are_shown_after_the_vote_or_when_asked_for(
+def test_results_are_shown_after_voting_or_on_request(
     run: Run, shown: bool, poll: Any, events: list[Any]
 ) -> None:
     assert play(run, *events, poll=POLL | poll)["results"] is shown
 
 
-def test_a_receipts_status_is_asked_for_when_it_may_have_changed(run: Run) -> None:
+def test_a_receipt_is_checked_when_its_status_may_have_changed(run: Run) -> None:
     doubted = received({**POLL, "version": 2, "quarantined": {"ballots": 3, "reasons": 1}})
     closed = received({**POLL, "revision": 2, "state": "closed"})
     assert play(run, met(), ACCEPTED)["occasion"] == ""
@@ -212,14 +212,14 @@ def test_a_receipts_status_is_asked_for_when_it_may_have_changed(run: Run) -> No
     assert play(run, met(), outbox=box(mine=MINE))["occasion"] == "open 0"
 
 
-def test_a_status_is_shown_only_of_the_ballot_that_is_in(run: Run) -> None:
+def test_only_the_current_ballots_status_is_shown(run: Run) -> None:
     checked = {"type": "receiptChecked", "receipt": "r1", "status": "quarantined"}
     assert play(run, met(), checked, outbox=box(mine=MINE))["status"] == "quarantined"
     assert play(run, met(), checked, ACCEPTED, outbox=box(mine=MINE))["status"] is None
 
 
 @pytest.mark.parametrize(("attempts", "busy", "held"), [(0, None, False), (1, True, True), (1, False, False)])
-def test_no_impatience_shortens_the_wait_that_the_server_asks_for(
+def test_voters_cannot_shorten_the_wait_that_the_server_asked_for(
     run: Run, attempts: int, busy: bool, held: bool
 ) -> None:
     pending = {**PENDING, "attempts": attempts, "busy": busy}

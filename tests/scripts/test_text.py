@@ -52,7 +52,7 @@ APART = {"ballots": 12, "choices": [{"number": 1, "votes": 3}, {"number": 2, "vo
         ),
     ],
 )
-def test_the_second_tally_is_said_and_what_it_would_change(run: Run, apart: Any, said: str) -> None:
+def test_the_second_tally_and_its_effect_are_stated(run: Run, apart: Any, said: str) -> None:
     final = tally([5, 2], state="closed", winners=[1], **({"quarantined": apart} if apart else {}))
     assert run("text/sentences.js", "({ quarantineText }, tally) => quarantineText(tally)", final) == said
 
@@ -70,7 +70,7 @@ STEPS = "Results appear in steps of 20 ballots."
         ([1, 20], "closed", 20, ["21 ballots", "", ""]),
     ],
 )
-def test_where_ballots_are_held_back_nobody_says_that_there_are_none(
+def test_stepped_results_never_say_that_there_are_no_ballots(
     run: Run, votes: list[int], state: str, step: int, said: list[str]
 ) -> None:
     say = """({ totalsText, noBallotsText, figuresNote }, tally) =>
@@ -92,7 +92,7 @@ RESOLUTIONS = [f"Resolution on the budget of the year 2027, item {n}" for n in r
         (["Family 👨‍👩‍👧 Ng", "Couple 👩‍👩 Ng"], 9, ["Family 👨‍👩‍👧…", "Couple 👩‍👩…"]),
     ],
 )
-def test_labels_that_are_cut(run: Run, labels: list[str], longest: int, short: list[str]) -> None:
+def test_labels_are_shortened(run: Run, labels: list[str], longest: int, short: list[str]) -> None:
     assert run("text/shorten.js", SHORTEN, [labels, longest]) == short
 
 

@@ -57,7 +57,7 @@ STATUS_WAITS = """({ ReceiptStatus }) => {
 }"""
 
 
-def test_a_page_that_was_just_opened_asks_at_once_and_a_hall_over_half_a_minute(
+def test_a_new_page_checks_its_receipt_at_once_and_a_hall_within_half_a_minute(
     run: Run,
 ) -> None:
     assert run("vote/receipt-status.js", STATUS_WAITS) == [999, 999, 29970]
@@ -207,7 +207,7 @@ RETRY = {"kind": "retry", "busy": False, "held": False, "wait": 7}
         (problem(500, "internal_error"), RETRY, None),
     ],
 )
-def test_only_the_servers_own_word_settles_a_ballot(
+def test_only_answers_in_the_servers_format_settle_a_ballot(
     run: Run, answer: list[Any], meaning: Any, in_doubt: Any
 ) -> None:
     assert run("vote/answer.js", ANSWER, [PENDING, *answer]) == meaning
