@@ -14,7 +14,7 @@ KINDS = {".js": "text/javascript", ".css": "text/css"}
 
 @pytest.fixture(scope="module")
 def run(chromium: Any) -> Iterator[Run]:
-    """One empty page, which imports modules as they are; a query string makes another instance of one."""
+    """Run functions in one empty page that imports modules unbundled; a query string loads a module again."""
     from polls.pages import (
         script_messages,
     )  # needs Django's settings, which aren't there yet when pytest loads this file

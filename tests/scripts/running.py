@@ -1,4 +1,4 @@
-"""What the tests of scripts share."""
+"""Helpers for the tests of scripts."""
 
 from collections.abc import Callable
 from typing import Any

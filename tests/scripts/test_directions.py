@@ -1,4 +1,4 @@
-"""Pages need texts and nothing else for a language that is written from right to left."""
+"""Pages work in right-to-left languages without changes to templates, styles or scripts."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ SIDED_STYLE = re.compile(
 
 
 def sources(folder: str, pattern: str) -> list[Path]:
-    """Templates that stand for django-unfold's own have its classes, and it has none without sides."""
+    """Return our files, without templates that override django-unfold's, whose classes name sides."""
     return [
         path for path in sorted((ROOT / folder).rglob(pattern)) if not {"vendor", "unfold"} & set(path.parts)
     ]
@@ -33,7 +33,7 @@ def physical(css: str) -> Iterator[str]:
         parts = re.findall(r"(?:[^\s(]|\((?:[^()]|\([^()]*\))*\))+", value)
         if PHYSICAL.match(name) or (name == "text-align" and value in ("left", "right")):
             yield f"{name}: {value}"
-        # Of four values, the second is the right side and the fourth the left; corners go by twos.
+        # In a shorthand of four values, the second is the right side and the fourth the left.
         pairs = [(0, 1), (2, 3)] if name == "border-radius" else [(1, 3)]
         sided = name in (
             "margin",

@@ -1,4 +1,4 @@
-"""static/js/live: the server's time, and how long to wait before trying again."""
+"""static/js/live: the server's time, and and the wait before a retry."""
 
 from typing import Any
 

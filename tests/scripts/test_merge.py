@@ -26,12 +26,12 @@ SHOW = """({ mergeTally, mergeState }, { start, arriving }) => {
   return seen;
 }"""
 
-#: What happens to a poll: a batch is counted, it moves in its lifecycle, it is reset, it is recounted.
+#: Events of a poll: a batch is counted, a lifecycle step, a reset, a recount.
 happenings = st.lists(st.sampled_from(["vote", "vote", "vote", "step", "reset", "recount"]), max_size=12)
 
 
 def history_of(happenings: list[str], visible_from: int) -> list[dict[str, Any]]:
-    """The messages as the server sends them: a tally after each change, and a state where that moved."""
+    """Return the server's messages: a tally after each change, and a state after each lifecycle step."""
     epoch, revision, version, round_, ballots = 1, 1, 0, 1, 0
     messages: list[dict[str, Any]] = []
 

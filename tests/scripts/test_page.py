@@ -1,4 +1,4 @@
-"""static/js/page: what every page does with its elements."""
+"""static/js/page and the admin's overview: texts and announcements."""
 
 import pytest
 

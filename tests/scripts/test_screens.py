@@ -58,7 +58,7 @@ def test_choices_that_are_shown_have_room(run: Run, box: dict[str, float], count
 def test_labels_have_precedence_on_a_full_screen(run: Run) -> None:
     names = run("screens/grid.js", ARRANGE, [NAMES, BOXES[0], False])
     assert (names["capacity"], names["fits"].count(False), names["beside"]) == (27, 0, False)
-    # One that is far longer than the others is cut, rather than that it takes their place.
+    # A label far longer than the others is truncated, so that it doesn't take their room.
     outlier = run("screens/grid.js", ARRANGE, [[*["Tea"] * 39, "x" * 200], BOXES[0], False])
     assert (outlier["capacity"], outlier["fits"].count(False)) == (40, 1)
 
@@ -87,9 +87,9 @@ def test_which_choices_are_shown(run: Run) -> None:
     assert run("screens/grid.js", ask, [choices, 3, True]) == [[2, 3, 1], 1]
     assert run("screens/grid.js", ask, [choices, 2, True]) == [[2, 3], 0]
     assert run("screens/grid.js", ask, [choices, 5, True]) == [None, 0]
-    # Hidden votes must not be told by who is shown.
+    # The shown choices must not reveal hidden votes.
     assert run("screens/grid.js", ask, [choices, 2, False])[0] == [1, 2]
-    # The first ones are those that stand first: a reordered draft keeps the numbers that voters have seen.
+    # The order of the choices counts, not their numbers, which a reordered draft keeps.
     assert run("screens/grid.js", ask, [choices[::-1], 2, False])[0] == [5, 4]
     assert run("screens/grid.js", ask, [choices[::-1], 3, True])[0] == [3, 2, 5]
 

@@ -1,4 +1,4 @@
-"""static/js/vote/state.js: what each event makes of the voter's page."""
+"""static/js/vote/state.js: the voter's page after each event."""
 
 from typing import Any
 
@@ -56,7 +56,7 @@ def test_marks_are_shown_and_saved(run: Run) -> None:
 def test_cards_show_the_pending_ballot(run: Run) -> None:
     assert play(run, met(), outbox=box(PENDING, MINE))["shown"] == [3]
     assert play(run, met(), outbox=box(mine=MINE))["shown"] == [2]
-    # Another device cast it: what it marks, nobody tells.
+    # Another device cast it, so its marks are unknown here.
     assert play(run, met(), outbox=box(mine={**MINE, "selections": None}))["shown"] == []
 
 
@@ -91,7 +91,7 @@ def test_a_refused_ballot_is_marked_on_the_cards_again(
     refusal = settled("refused", PENDING | ballot, code=code)
     found = play(run, met(), refusal, poll=POLL | poll, outbox=box(PENDING))
     assert (found["notice"], found["saved"]) == (["bad", key], [3])
-    # Its choices need not be those of another round.
+    # Another round may have other choices.
     found = play(run, met(), received(ROUND_TWO), refusal, outbox=box(PENDING))
     assert (found["notice"][0], found["shown"], found["saved"]) == ("bad", [], [])
 

@@ -139,5 +139,5 @@ def test_closed_and_published_are_told_apart(run: Run) -> None:
     assert run("text/sentences.js", say, {**result, "state": "published"}).startswith(
         "Official result · Voting closed"
     )
-    # Nothing is said of a result that nobody here may see.
+    # A hidden result is called neither final nor official.
     assert run("text/sentences.js", say, {**result, "visible": False}).startswith("Voting closed")

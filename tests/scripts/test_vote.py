@@ -197,7 +197,7 @@ RETRY = {"kind": "retry", "busy": False, "held": False, "wait": 7}
         (problem(403, "not_eligible"), {"kind": "not_eligible"}, None),
         (problem(403, "proof_required"), {"kind": "proof_required"}, None),
         (problem(409, "already_voted"), {"kind": "refused", "code": "already_voted"}, None),
-        # In doubt only the vote log can say no: it would know the ballot.
+        # Only the vote log can settle an unknown outcome: it knows accepted ballots.
         (problem(403, "foreign_origin"), {"kind": "refused", "code": "foreign_origin"}, RETRY),
         (problem(400, "malformed"), {"kind": "refused", "code": "malformed"}, RETRY),
         (problem(429, "rate_limited"), RETRY | {"busy": True}, None),

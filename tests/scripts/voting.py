@@ -1,10 +1,10 @@
-"""Events of the voter's page, and the state that they lead to."""
+"""Events of the voter's page and the resulting state."""
 
 from typing import Any
 
 from tests.scripts.running import Run, tally
 
-#: Lets events happen one after the other, and says what the page would show then.
+#: Applies events one after the other and returns what the page would show.
 REPLAY = """(vote, [tally, outbox, events]) => {
     const state = events.reduce(vote.reduce, vote.initialState(tally, outbox));
     const { notice, edited, selections } = state;
