@@ -54,7 +54,7 @@ def _count(partition: int) -> None:
 
 @shared_task(bind=True, ignore_result=True)
 def sweep(task: Any) -> None:
-    """Do what was left undone by a crash, a lost trigger or an unreachable store."""
+    """Catch up after a crash, a lost trigger or an unreachable store."""
     if not task.request.called_directly and not cache_locks.try_lock("began:sweep", _SWEPT_SECONDS):
         return
     heartbeats.record("sweep")

@@ -9,7 +9,7 @@ EXPIRE_SECONDS = 12.0  # until the count of a silent process is dropped
 
 
 class Presence:
-    """What one process knows of a poll's viewers. Times are seconds of a monotonic clock."""
+    """One process's view of a poll's audience. Times are seconds of a monotonic clock."""
 
     __slots__ = ("_others", "_sent", "_sent_at")
 

@@ -113,8 +113,5 @@ def _consequences(step: str, row: Halt) -> list[str]:
         "count": held_ballots.count_ballots(row.poll_id)
     }
     if step == "resume":
-        return [
-            held,
-            _("Repair the cause first: if most of them fail again, counting halts again."),
-        ]
+        return [held, _("Repair the cause first: if most of them fail again, counting halts again.")]
     return [held, _("Ballots that fail become dead letters, even if most of them do, and wait there.")]

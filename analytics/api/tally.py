@@ -115,10 +115,7 @@ class TallyView(Endpoint):
             response_header("ETag", [200, 304], "Changes whenever the content changes."),
             RETRY_AFTER,
         ],
-        responses={
-            200: Tally,
-            304: OpenApiResponse(description="Nothing has changed since that ETag."),
-        }
+        responses={200: Tally, 304: OpenApiResponse(description="Nothing has changed since that ETag.")}
         | refusals(*NEGOTIATED, "malformed", "poll_not_found"),
     )
     def get(self, request: Request, code: str) -> HttpResponse:

@@ -84,11 +84,7 @@ def build_facts(poll: Poll, round_: Round, choices: list[dict[str, Any]]) -> dic
         "question": round_.question or poll.question,
         "method": rules["method"],
         # Earlier versions stored neither revote nor identity with the round.
-        "rules": {
-            "least": rules["least"],
-            "most": rules["most"],
-            "revote": rules.get("revote", poll.revote),
-        },
+        "rules": {"least": rules["least"], "most": rules["most"], "revote": rules.get("revote", poll.revote)},
         "who_may_vote": rules.get("identity", poll.identity),
         "choices": choices,
         "opened_at": iso(round_.opened_at),

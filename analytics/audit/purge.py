@@ -175,10 +175,7 @@ _UNLINK_BALLOTS = {
         WHERE poll_id = %s AND round = %s AND voter_key >= %s {below}
     """,
 }
-_RANDOM_KEY = {
-    "postgresql": "uuid_send(gen_random_uuid())",
-    "sqlite": "randomblob(16)",
-}
+_RANDOM_KEY = {"postgresql": "uuid_send(gen_random_uuid())", "sqlite": "randomblob(16)"}
 
 
 def _unlink_ballots(round_: Round, progress: Progress | None) -> None:

@@ -42,7 +42,7 @@ class Replacement:
 
 @dataclass(slots=True)
 class Written:
-    """What became of a batch: new ballots, ballots that replaced another one, and refused ballots."""
+    """The outcome of a batch: new ballots, ballots that replaced another one, and refused ballots."""
 
     added: BlocksByDecision = field(default_factory=dict)
     replaced: list[Replacement] = field(default_factory=list)

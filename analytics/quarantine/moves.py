@@ -21,10 +21,8 @@ from polls.methods import METHODS, decode
 from polls.models import Ballot, Poll, Round
 from polls.votelog import store_clock
 
-#: Ballots that a release moves in one transaction; counting waits for it.
-CHUNK = 5000
-#: Voters in one statement.
-_VOTERS = 5000
+CHUNK = 5000  # ballots that a release moves in one transaction; counting waits for it
+_VOTERS = 5000  # voters in one statement
 #: A page or a sweep moves released ballots for this long; the next sweep continues.
 MOVE_SECONDS = 2.0
 

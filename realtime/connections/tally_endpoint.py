@@ -77,8 +77,8 @@ class TallyLane:
         channel.last_used_at = time.monotonic()
         epoch, revision, version = frames.stamp
         etag = f'"{epoch}-{revision}-{version}"'
-        fresh = known(etag, if_none_match.decode("latin-1"))
-        status, body = (304, b"") if fresh else (200, frames.document)
+        unchanged = known(etag, if_none_match.decode("latin-1"))
+        status, body = (304, b"") if unchanged else (200, frames.document)
         headers = self._headers.get((status, *key))
         if headers is None:
             return None
