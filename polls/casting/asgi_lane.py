@@ -109,7 +109,7 @@ class AsgiLane:
             request_id, length, parts = self.read_headers(
                 scope["headers"], scope.get("client"), secure=is_secure(scope)
             )
-            known, age = poll_rules.cached_rules(code) or (await self._load_new_poll(code), 0.0)
+            rules, age = poll_rules.cached_rules(code) or (await self._load_new_poll(code), 0.0)
         except PassToDjango:
             await self.app(scope, receive, send)
             return
@@ -122,7 +122,7 @@ class AsgiLane:
             return
         request = CastRequest(code, body, *parts)
         try:
-            answer = await self._cast(request, known, age)
+            answer = await self._cast(request, rules, age)
         except VoterUnknown:
             # The cookie isn't one of ours. Django sets a new one.
             await self.app(scope, replay_body(body, receive), send)
@@ -227,41 +227,41 @@ class AsgiLane:
             cast_queue = self._cast_queue = CastQueue(log_writer.submit)
         return cast_queue
 
-    async def _cast(self, request: CastRequest, known: PollRules, age: float) -> CastResponse:
+    async def _cast(self, request: CastRequest, rules: PollRules, age: float) -> CastResponse:
         try:
             check_envelope(request, self._max_bytes)
             if age > FRESH_SECONDS:
-                known = await self._refreshed_rules(request.code, known, age)
+                rules = await self._refreshed_rules(request.code, rules, age)
             try:
-                ballot = ballot_box.prepare(request, known)
+                ballot = ballot_box.prepare(request, rules)
             except RulesMayBeStale:
-                ballot = await self._prepare_with_fresh_rules(request, known)
+                ballot = await self._prepare_with_fresh_rules(request, rules)
             return ballot_box.accepted_response(ballot, await self.cast_queue().cast(ballot))
         except VoterUnknown:
             raise
         except LandslideError as error:
             return ballot_box.error_response(error, request)
 
-    async def _refreshed_rules(self, code: str, known: PollRules, age: float) -> PollRules:
-        """Return refreshed rules, or `known` if they are not stale yet or the database doesn't answer."""
+    async def _refreshed_rules(self, code: str, rules: PollRules, age: float) -> PollRules:
+        """Return refreshed rules, or `rules` if they are not stale yet or the database doesn't answer."""
         loading = self._load_rules(code)
         if age <= STALE_SECONDS or time.monotonic() - self._refresh_failed_at < DATABASE_TIMEOUT:
-            return known
+            return rules
         try:
             return await asyncio.wait_for(asyncio.shield(loading), DATABASE_TIMEOUT)
         except PollNotFound:
             raise
         except Exception:
             self._refresh_failed_at = time.monotonic()
-            return known
+            return rules
 
-    async def _prepare_with_fresh_rules(self, request: CastRequest, known: PollRules) -> NewBallot:
+    async def _prepare_with_fresh_rules(self, request: CastRequest, rules: PollRules) -> NewBallot:
         if self._stale_checks >= MAX_STALE_CHECKS:
             raise Overloaded()
         self._stale_checks += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._threads, closing_connections, ballot_box.prepare_with_fresh_rules, request, known
+                self._threads, closing_connections, ballot_box.prepare_with_fresh_rules, request, rules
             )
         finally:
             self._stale_checks -= 1

@@ -68,19 +68,19 @@ class RawHttpLane:
         if cast_queue.full:
             return not self._lane.headers_depend_on_https and self._refuse_early(data, head.end(), reply)
         headers = [(name.lower(), value.rstrip(b" \t")) for name, value in self._find_headers(head[0])]
-        known = self._cached_rules(head[1].decode())
+        rules = self._cached_rules(head[1].decode())
         try:
             secure = is_secure({"headers": headers, "scheme": scheme, "client": peer})
             request_id, length, parts = self._lane.read_headers(headers, peer, secure=secure)
         except PassToDjango:
             return False
-        if known is None or head.end() + length != len(data) or not _keeps_alive(headers):
+        if rules is None or head.end() + length != len(data) or not _keeps_alive(headers):
             return False
 
-        request = CastRequest(known.code, data[head.end() :], *parts)
+        request = CastRequest(rules.code, data[head.end() :], *parts)
         try:
             check_envelope(request, length)
-            ballot = ballot_box.prepare(request, known)
+            ballot = ballot_box.prepare(request, rules)
             outcome = cast_queue.cast(ballot)
         except (RulesMayBeStale, VoterUnknown):
             return False  # needs the database, or a new cookie from Django

@@ -36,7 +36,7 @@ _PURGED = gettext_lazy(
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class ReceiptContents:
     poll_id: int
     round: int
     voter_key: bytes
@@ -59,7 +59,7 @@ def make_receipt(poll_id: int, round: int, voter_key: bytes, ballot_id: bytes) -
     return urlsafe_b64encode(tag + _mask(body, tag, secret)).decode()
 
 
-def open_receipt(receipt: str) -> Sealed:
+def open_receipt(receipt: str) -> ReceiptContents:
     """Decrypt a receipt; raise ReceiptNotFound if it isn't one of ours."""
     if len(receipt) != _LENGTH or not receipt.isascii():
         raise ReceiptNotFound()
@@ -73,7 +73,7 @@ def open_receipt(receipt: str) -> Sealed:
     for secret in signing_secrets():
         body = _mask(masked, tag, secret)
         if hmac.compare_digest(tag, _tag(body, secret)):
-            return Sealed(*_BODY.unpack(body))
+            return ReceiptContents(*_BODY.unpack(body))
     raise ReceiptNotFound()
 
 
@@ -83,27 +83,29 @@ def receipt_status(receipt: str) -> dict[str, object]:
     Status: accepted | counted | quarantined | replaced | rejected. After a purge, no receipt of the round
     leads to a ballot any more.
     """
-    sealed = open_receipt(receipt)
-    poll = Poll.objects.filter(id=sealed.poll_id).only("code").first()
+    contents = open_receipt(receipt)
+    poll = Poll.objects.filter(id=contents.poll_id).only("code").first()
     if poll is None:
         raise ReceiptNotFound()
-    return {"status": _status(sealed), "poll": poll.code, "round": sealed.round}
+    return {"status": _status(contents), "poll": poll.code, "round": contents.round}
 
 
-def _status(sealed: Sealed) -> str:
-    where = {"poll_id": sealed.poll_id, "round": sealed.round, "voter_key": sealed.voter_key}
+def _status(contents: ReceiptContents) -> str:
+    where = {"poll_id": contents.poll_id, "round": contents.round, "voter_key": contents.voter_key}
     counted = Ballot.objects.filter(**where).values_list("ballot_id", "quarantine_id").first()
-    if counted is not None and bytes(counted[0]) == sealed.ballot_id:
+    if counted is not None and bytes(counted[0]) == contents.ballot_id:
         return "counted" if counted[1] is None else "quarantined"
-    letter = DeadLetter.objects.filter(**where, ballot_id=sealed.ballot_id).first()
+    letter = DeadLetter.objects.filter(**where, ballot_id=contents.ballot_id).first()
     if letter is not None:
         return _STATUS_OF_LETTER[DeadLetter.Status(letter.status)]
-    current = get_log().find(sealed.poll_id, sealed.round, sealed.voter_key)
-    if current == sealed.ballot_id:
+    current = get_log().find(contents.poll_id, contents.round, contents.voter_key)
+    if current == contents.ballot_id:
         return "accepted"
     if current is not None or counted is not None:
         return "replaced"
-    if Round.objects.filter(poll_id=sealed.poll_id, number=sealed.round, purged_at__isnull=False).exists():
+    if Round.objects.filter(
+        poll_id=contents.poll_id, number=contents.round, purged_at__isnull=False
+    ).exists():
         raise ReceiptNotFound(_PURGED, reason="purged")
     # Our receipt, but its ballot is neither counted nor in the log: the log has lost it.
     raise ReceiptNotFound()

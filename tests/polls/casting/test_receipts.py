@@ -6,7 +6,7 @@ import pytest
 
 from analytics.counting import dead_letters
 from polls import lifecycle
-from polls.casting.receipts import Sealed, make_receipt, open_receipt, receipt_status
+from polls.casting.receipts import ReceiptContents, make_receipt, open_receipt, receipt_status
 from polls.errors import ReceiptNotFound
 from polls.models import DeadLetter, Round
 from polls.votelog.admission import NewBallot
@@ -18,7 +18,7 @@ VOTER, BALLOT = b"v" * 16, b"b" * 16
 def test_a_receipt_decrypts_to_its_content() -> None:
     for poll_id, round_ in [(1, 1), (2**32 - 1, 65_535)]:
         receipt = make_receipt(poll_id, round_, VOTER, BALLOT)
-        assert open_receipt(receipt) == Sealed(poll_id, round_, VOTER, BALLOT)
+        assert open_receipt(receipt) == ReceiptContents(poll_id, round_, VOTER, BALLOT)
 
 
 def test_each_ballot_has_one_receipt_of_its_own() -> None:
@@ -57,7 +57,7 @@ def test_receipts_of_an_earlier_secret_stay_valid(settings: Any) -> None:
     with pytest.raises(ReceiptNotFound):
         open_receipt(receipt)
     settings.SECRET_KEY_FALLBACKS = [old]
-    assert open_receipt(receipt) == Sealed(1, 1, VOTER, BALLOT)
+    assert open_receipt(receipt) == ReceiptContents(1, 1, VOTER, BALLOT)
 
 
 def status(ballot: NewBallot) -> object:
