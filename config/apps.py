@@ -3,6 +3,7 @@ import gc
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps
 from django.contrib.staticfiles.apps import StaticFilesConfig
+from django.core import checks
 
 
 class ProjectConfig(AppConfig):
@@ -13,10 +14,10 @@ class ProjectConfig(AppConfig):
     def ready(self) -> None:
         # Make our Celery app the default, or tasks sent from a web process would go to another broker.
         from config import celery
-        from config.operations import checks
+        from config.operations.checks import check_settings
 
         celery.app.set_default()
-        checks.register_all()
+        checks.register(check_settings)
         gc.freeze()  # all objects so far are permanent: see config/__init__.py
 
 

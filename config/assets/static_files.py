@@ -31,20 +31,14 @@ class QuickCompressor(Compressor):
         return brotli.compress(data, quality=9)
 
 
-Patterns = tuple[tuple[str, tuple[Any, ...]], ...]
-
-
-def without_source_maps(patterns: Patterns) -> Patterns:
-    return tuple(
-        (ending, tuple(rule for rule in rules if "sourceMap" not in str(rule))) for ending, rules in patterns
-    )
-
-
 class HashedStaticFiles(CompressedManifestStaticFilesStorage):
     # ES modules import each other by relative names, which must be replaced by hashed names.
     support_js_module_import_aggregation = True
     # Source maps aren't collected, so references to them aren't rewritten.
-    patterns = without_source_maps(CompressedManifestStaticFilesStorage.patterns)
+    patterns = tuple(
+        (ending, tuple(rule for rule in rules if "sourceMap" not in str(rule)))
+        for ending, rules in CompressedManifestStaticFilesStorage.patterns
+    )
 
     def post_process(self, paths: dict[str, Any], dry_run: bool = False, **options: Any) -> Any:
         scripts = {path: (script, paths[path][1]) for path, script in joined_scripts(paths).items()}

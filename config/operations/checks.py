@@ -45,10 +45,6 @@ HEADER = re.compile(r"[A-Za-z0-9-]+")
 Messages = Iterator[checks.CheckMessage]
 
 
-def register_all() -> None:
-    checks.register(check_settings)
-
-
 def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
     return [
         *choices(),

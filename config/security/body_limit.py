@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from polls.errors import TooLarge, problem_details
+from polls.http.lanes import encode_headers
 from polls.text.integers import whole_number
 
 
@@ -19,7 +20,8 @@ class BodyLimit:
         self.limit = limit
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if self._content_length(scope) > self.limit:
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if (whole_number(length) or 0) > self.limit:
             await self._refuse(send)
             return
         received = 0
@@ -33,13 +35,8 @@ class BodyLimit:
         await self.app(scope, receive_within_limit, send)
 
     @staticmethod
-    def _content_length(scope: dict[str, Any]) -> int:
-        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        return whole_number(length) or 0
-
-    @staticmethod
     async def _refuse(send: Any) -> None:
         status, headers, document = problem_details(TooLarge())
-        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        raw = encode_headers(headers)
         await send({"type": "http.response.start", "status": status, "headers": raw})
         await send({"type": "http.response.body", "body": msgspec.json.encode(document)})

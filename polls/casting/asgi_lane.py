@@ -197,11 +197,11 @@ class AsgiLane:
         if not 3 <= len(code) <= 16 or code != canonical_code(code) or len(self._loading) >= MAX_RULE_LOADS:
             raise PassToDjango
         try:
-            return await asyncio.shield(self._load_rules(code))
+            return await asyncio.shield(self.load_rules(code))
         except Exception:
             raise PassToDjango from None
 
-    def _load_rules(self, code: str) -> asyncio.Future[PollRules]:
+    def load_rules(self, code: str) -> asyncio.Future[PollRules]:
         """Load a poll's rules in a thread. All requests that wait for the same poll share one load."""
         loading = self._loading.get(code)
         loop = asyncio.get_running_loop()
@@ -215,10 +215,6 @@ class AsgiLane:
         self._loading.pop(code, None)
         if not done.cancelled():
             done.exception()  # retrieved, so asyncio logs no warning if no request waited for it
-
-    def refresh_rules(self, code: str) -> None:
-        """Refresh the cached rules in the background."""
-        self._load_rules(code)
 
     def cast_queue(self) -> CastQueue:
         """Return the cast queue of the running event loop."""
@@ -244,7 +240,7 @@ class AsgiLane:
 
     async def _refreshed_rules(self, code: str, rules: PollRules, age: float) -> PollRules:
         """Return refreshed rules, or `rules` if they are not stale yet or the database doesn't answer."""
-        loading = self._load_rules(code)
+        loading = self.load_rules(code)
         if age <= STALE_SECONDS or time.monotonic() - self._refresh_failed_at < DATABASE_TIMEOUT:
             return rules
         try:

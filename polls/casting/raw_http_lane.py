@@ -95,7 +95,7 @@ class RawHttpLane:
         if cached is None or cached[1] > STALE_SECONDS:
             return None
         if cached[1] > FRESH_SECONDS:
-            self._lane.refresh_rules(code)
+            self._lane.load_rules(code)  # in the background
         return cached[0]
 
     def _reply_outcome(
