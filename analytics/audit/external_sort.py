@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-#: Lines sorted in memory at a time; more are sorted in runs and merged from disk.
+#: Lines in a run, which is sorted in memory. Several runs are written to disk and merged.
 RUN = 500_000
 
 

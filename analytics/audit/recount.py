@@ -102,7 +102,7 @@ def count_ballots(round_: Round) -> int:
 
 
 def recount(round_: Round, progress: Progress | None = None) -> Recount:
-    """Compare tally and ledger in one snapshot of the database. Changes nothing; counting goes on."""
+    """Compare tally and ledger in one snapshot of the database, without changes. Counting continues."""
     with consistent_snapshot():
         return compare(round_, progress)
 

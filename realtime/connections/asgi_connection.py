@@ -22,7 +22,7 @@ async def hand_over(subscriber: Subscriber, scope: dict[str, Any]) -> bool:
 
 
 class ASGIConnection:
-    """Sends one message at a time in a task of its own; until that is done, writing is paused."""
+    """Sends messages one after another in its own task. Writing is paused until all are sent."""
 
     def __init__(self, listener: ConnectionListener, send: Callable[[Message], Awaitable[None]]) -> None:
         self.writing_paused = False
