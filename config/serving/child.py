@@ -1,4 +1,4 @@
-"""`python -m config.serving.child PARENT NICE COMMAND…`: run COMMAND so that it ends with its parent.
+"""`python -m config.serving.child PARENT NICE COMMAND…`: run COMMAND, and stop it when its parent ends.
 
 A separate program does this before exec, so that the supervisor runs no Python code between fork and exec.
 Only Linux has parent-death signals; elsewhere a child outlives a killed supervisor.

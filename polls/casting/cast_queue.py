@@ -1,4 +1,4 @@
-"""Casts of one event loop on their way to the append queue, without a waiting thread per cast."""
+"""Casts of one event loop on their way to the append queue."""
 
 import asyncio
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Text of requests doesn't fill the memory: caches are limited in bytes, not only in entries."""
+"""Clients can't fill the memory with long headers: caches are limited in bytes, not only in entries."""
 
 import gc
 import logging

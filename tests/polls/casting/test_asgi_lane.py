@@ -66,7 +66,7 @@ class Door:
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Don't take a busy machine for a database that doesn't answer."""
+    """Raise the timeout: a busy machine must not look like a database that doesn't answer."""
     monkeypatch.setattr(asgi_lane, "DATABASE_TIMEOUT", float(PATIENCE))
 
 

@@ -172,7 +172,7 @@ async def test_the_queue_is_full_at_its_limit_and_reports_refusals(
         box.cast(ballot(number))
     assert not backpressure.is_refusing()
     assert box.full
-    assert backpressure.is_refusing(), "the floors above hear of it"
+    assert backpressure.is_refusing(), "realtime uses less CPU meanwhile"
     await turn()
     assert box.full  # casts in flight count too
     store.give_back(0)
@@ -305,7 +305,7 @@ async def test_after_the_deadline_casts_in_flight_are_unknown_and_queued_ones_un
 async def test_a_group_that_still_waits_at_the_deadline_is_cancelled(
     box: CastQueue, store: Store, pass_deadline: Callable[[], None]
 ) -> None:
-    """It is still in the append queue, behind batches of API clients."""
+    """The group is still in the append queue, behind batches of API clients."""
     outcome = box.cast(ballot(1))
     await turn()
     pass_deadline()
@@ -323,7 +323,7 @@ async def test_a_group_that_still_waits_at_the_deadline_is_cancelled(
 async def test_a_late_group_answers_for_no_other_group(
     box: CastQueue, store: Store, pass_deadline: Callable[[], None], size: int
 ) -> None:
-    """Otherwise a ballot could be acknowledged with another one's outcome."""
+    """Otherwise a ballot could get the outcome of another ballot."""
     late = box.cast(ballot(1))
     await turn()
     store.begin(0)
@@ -349,7 +349,7 @@ async def test_a_late_group_answers_for_no_other_group(
 async def test_the_deadline_includes_the_wait_for_the_previous_group(
     box: CastQueue, store: Store, clock: Clock, settings: Any
 ) -> None:
-    """The time in the queue counts."""
+    """The deadline counts from the arrival of the cast."""
     settings.CAST_DEADLINE_SECONDS = 100
     box.cast(ballot(1))
     await turn()
@@ -388,7 +388,7 @@ async def test_each_later_cast_has_its_own_deadline(
 def test_an_answer_after_the_end_of_the_loop_is_ignored(
     store: Store, caplog: pytest.LogCaptureFixture, taken_back: bool
 ) -> None:
-    """The answer arrives on the append queue's thread, which has others to answer."""
+    """An error would stop the append queue's thread, which must answer other casts too."""
 
     async def cast() -> None:
         CastQueue(store.submit).cast(ballot(1))

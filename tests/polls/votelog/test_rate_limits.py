@@ -1,4 +1,4 @@
-"""Rate limits: what a cast counts for, which casts are refused, and what the stores count."""
+"""Rate limits: the keys of a cast, the refusal of casts, and the stores' counts."""
 
 import itertools
 import time

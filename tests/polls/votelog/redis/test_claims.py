@@ -200,7 +200,7 @@ def test_a_counted_voter_takes_forty_bytes(start_redis: Callable[..., Redis]) ->
 
 
 def memory(server: Redis) -> int:
-    """Bytes of all keys and values; what the server uses for its connections and its file is not in it."""
+    """Return the bytes of all keys and values, without the server's buffers."""
     with server.client() as client:
         return sum(client.memory_usage(key, samples=0) or 0 for key in client.scan_iter())  # type: ignore[misc]
 
@@ -232,7 +232,7 @@ def test_a_log_in_another_format_is_refused(
 def test_an_error_during_an_append_leaves_log_and_head_consistent(
     log: RedisVoteLog, store: redis.Redis, broken: str
 ) -> None:
-    """What was written before stays. A retry settles the rest, and no ballot is written twice."""
+    """Ballots written before the error stay. A retry writes the others, and no ballot twice."""
     for poll in (7, 8, 9):
         open_gate(log, poll=poll)
     ballots = [one for poll in (7, 8, 9) for one in crowd(40, seed=poll, poll=poll)]
@@ -278,7 +278,7 @@ def check_log(log: RedisVoteLog) -> None:
 
 
 def test_a_nil_uuid_is_a_ballot_id_like_any_other(log: RedisVoteLog) -> None:
-    """Also when it is replaced: an empty column doesn't mean a nil UUID."""
+    """Also as the replaced ballot: the column marks whether there is one."""
     open_gate(log, revote=True)
     nil, other, third = bytes(16), b"o" * 16, b"t" * 16
     voter = b"v" * 16

@@ -158,7 +158,7 @@ class TestRedisVoteLog(VoteLogContract):
         assert [entry.selection for entry in found] == ["1", UNREADABLE, "1"]
 
     def test_an_error_in_a_partition_affects_no_other(self, log: VoteLog, redis_server: Redis) -> None:
-        """Its ballots may have been written. A retry settles it."""
+        """The outcomes of that partition's ballots are unknown until a retry."""
         open_gate(log)
         batch = [ballot(number) for number in range(30)]
         with redis_server.client() as client:
