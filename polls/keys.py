@@ -24,7 +24,7 @@ def signing_secrets() -> tuple[str, ...]:
     return (settings.SECRET_KEY, *map(str, settings.SECRET_KEY_FALLBACKS))
 
 
-@receiver(setting_changed)  # sent by tests only
+@receiver(setting_changed)  # only tests send it
 def _forget_secrets(**_: Any) -> None:
     signing_secrets.cache_clear()
 

@@ -107,7 +107,7 @@ def site_network(address: str) -> str:
 
 
 def client_network(address: str) -> str:
-    """Return the IPv4 address, or the IPv6 /64: a client in it can use any of its addresses."""
+    """Return the IPv4 address or the IPv6 /64, of which a client can use any address."""
     packed = _packed(address)
     if len(packed) == 4:
         return address
