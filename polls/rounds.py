@@ -23,6 +23,11 @@ def public(poll: Poll) -> QuerySet[Round]:
     return rounds.none() if poll.results_visible == Visibility.STAFF else rounds
 
 
+def can_be_purged(poll: Poll) -> bool:
+    """Whether no round is running and the ballots of at least one can still be linked to voters."""
+    return poll.state in (State.DRAFT, State.PUBLISHED) and poll.rounds.filter(purged_at=None).exists()
+
+
 def with_results(rounds: Iterable[Round]) -> list[dict[str, Any]]:
     """Return a dict per round: its ballots, whether there was a tie, and a row per choice of its result."""
     return [{"round": round_, **_result(round_.result or {})} for round_ in rounds]
@@ -32,11 +37,6 @@ def _result(result: dict[str, Any]) -> dict[str, Any]:
     tied = len(result.get("winners", [])) > 1
     quarantined = result.get("quarantined", {}).get("ballots", 0)
     return {"ballots": result.get("ballots"), "quarantined": quarantined, "rows": _rows(result), "tied": tied}
-
-
-def can_be_purged(poll: Poll) -> bool:
-    """Whether no round is running and the ballots of at least one can still be linked to voters."""
-    return poll.state in (State.DRAFT, State.PUBLISHED) and poll.rounds.filter(purged_at=None).exists()
 
 
 def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
