@@ -16,7 +16,7 @@ from config.operations import logging
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 TRANSPORT_ALIASES["landslide-memory"] = "config.serving.memory_transport:Transport"
 
-# Celery warns of root because of pickle. Our tasks are JSON, and in a container the user is often root.
+# Celery warns against root because of pickle. Our tasks are JSON, so root is safe, and common in containers.
 warnings.filterwarnings(
     "ignore", message="You're running the worker with superuser", category=SecurityWarning
 )

@@ -133,7 +133,7 @@ def verify(user: Any, code: str) -> Device | None:
 
 
 def locked_until(user: Any, code: str) -> datetime | None:
-    """Return the end of the throttling that applies to this kind of code after wrong ones, if any."""
+    """Return until when wrong codes lock out this kind of code, or None if it isn't locked out."""
     kind = StaticDevice if len(normalized(code)) == RECOVERY_DIGITS else TOTPDevice
     device = kind.objects.filter(user=user, confirmed=True).first()
     allowed, why = device.verify_is_allowed() if device else (True, None)

@@ -54,7 +54,7 @@ def chromium() -> Path | None:
 
 
 def c_compiler() -> Path | None:
-    """For the few lines that set a program's clock wrong (tests/faults/wrong_clock.c)."""
+    """Find a C compiler for tests/faults/wrong_clock.c, which sets a program's clock wrong."""
     found = shutil.which("cc") or shutil.which("gcc")
     return Path(found) if found else None
 

@@ -16,7 +16,7 @@ CASES: list[tuple[list[int], int, int, list[str]]] = [
     ([285, 2_005], 2_290, 1, ["12.4%", "87.6%"]),
     ([1, 7], 8, 1, ["12.5%", "87.5%"]),
     ([1_234_567, 7], 1_234_574, 0, [">99%", "<1%"]),
-    # A majority is not reached before it is, nor hidden once it is.
+    # A share never looks like a majority before it is one, and always does once it is.
     ([1_999, 1_001], 3_000, 0, ["66.6%", "33.4%"]),
     ([2_000, 1_000], 3_000, 0, ["67%", "33%"]),
     ([19_999, 10_001], 30_000, 0, ["66.66%", "33.34%"]),
@@ -25,7 +25,7 @@ CASES: list[tuple[list[int], int, int, list[str]]] = [
     ([10_001, 9_999], 20_000, 0, ["50.005%", "49.995%"]),
     ([2_999, 1_001], 4_000, 0, ["74.98%", "25.03%"]),
     ([599, 401], 1_000, 0, ["59.9%", "40.1%"]),
-    # The first is told from the second.
+    # The leader's share differs visibly from the second one's.
     ([3, 402, 401], 806, 0, ["0.4%", "49.9%", "49.8%"]),
     ([40, 39, 9_921], 10_000, 0, ["<1%", "<1%", "99%"]),
     ([40, 39], 10_000, 0, ["0.40%", "0.39%"]),

@@ -1,9 +1,9 @@
 """Audit bundles: signed zip files with everything needed to count a published round again.
 
 A bundle holds the receipts of all counted ballots, their selections without voters, the tally, the same for
-ballots in quarantine, and a manifest with the hashes of all files. Each list is sorted by its own lines, so
-it shows neither the order of arrival nor which line of another list belongs to it. static/audit/verify.py
-checks bundles; docs/audit.md says what they prove.
+ballots in quarantine, and a manifest with the hashes of all files. Each list is sorted by its own lines. So
+it doesn't show in which order ballots arrived, and its lines can't be matched with those of another list.
+static/audit/verify.py checks bundles; docs/audit.md says what they prove.
 """
 
 import base64

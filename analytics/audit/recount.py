@@ -155,7 +155,7 @@ def consistent_snapshot() -> Iterator[None]:
 
 
 def _disable_statement_timeout() -> None:
-    """Disable it for this transaction: ten million ballots take longer than the limit for pages."""
+    """Disable the timeout in this transaction: ten million ballots take longer than a page may."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0")

@@ -125,8 +125,8 @@ def _make() -> list[Checkpoint]:
     rows = list(Checkpoint.objects.all())
     check_same_log(rows)
     if not rows:
-        # All rows in one statement, so that nobody sees fewer partitions. And before the log is made, since a
-        # log without these rows would look like another installation's.
+        # In one statement, so that nobody sees fewer partitions, and before the log is made: a log without
+        # these rows would look like another installation's.
         new = [
             Checkpoint(partition=n, log=log.name, generation=new_generation()) for n in range(log.partitions)
         ]

@@ -14,7 +14,7 @@ from polls.voters import proof_policy
 
 logger = logging.getLogger(__name__)
 
-#: Overruns of a poll's limits within a minute, by any address or network, that suggest an attack.
+#: This many overruns of a poll's limits within a minute, by any addresses or networks, suggest an attack.
 #: Each web process reports by itself, so one address may count once per process.
 THRESHOLD = 10
 WITHIN_SECONDS = 60

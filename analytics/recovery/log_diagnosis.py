@@ -66,7 +66,7 @@ class Plan:
 
     @property
     def missing(self) -> int:
-        """The number of entries that a newer copy of the database had counted and the log no longer has."""
+        """How many entries are gone from the log, having been counted by a newer copy of the database."""
         return sum(f.position - f.counted for f in self.findings if f.damage is Damage.GAP)
 
     @property

@@ -202,7 +202,7 @@ def _restore_claims(log: VoteLog, rows: Sequence[ClaimRow], partitions: set[int]
 
 
 def _apply_later_changes(log: VoteLog, revisions: dict[int, int]) -> None:
-    """Repeat steps of polls that were taken meanwhile, since writing the gates may have overwritten them."""
+    """Set the gates again of polls that changed meanwhile: writing the old gates may have undone it."""
     for poll in Poll.objects.all():
         if revisions.get(poll.pk) == poll.revision:
             continue

@@ -1,8 +1,8 @@
 """The least number of quarantined ballots whose marks are shown.
 
 Without it, somebody with a receipt and the right to quarantine could move that one ballot, and read its marks
-from the tallies before and after. So no decision moves fewer ballots between the tallies, and for fewer
-ballots the second tally shows only their number (docs/decisions/quarantine.md).
+from the tallies before and after. So no decision may move fewer ballots than this between the tallies. If a
+decision holds fewer, the second tally shows only its number of ballots (docs/decisions/quarantine.md).
 """
 
 from django.db import connection

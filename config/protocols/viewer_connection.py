@@ -139,7 +139,7 @@ def bound_kernel_buffers(transport: asyncio.Transport) -> None:
 
 
 class NullTransport:
-    """Null transport: uvicorn can't close a connection that was handed over."""
+    """Replaces uvicorn's transport after a hand-over, so that uvicorn can't close the connection."""
 
     def close(self) -> None:
         pass

@@ -92,6 +92,6 @@ def demo_lines(base: str, account: Account, encoding: str | None) -> list[str]:
 
 
 def python_command() -> str:
-    """Return the running Python as one would type it in the current folder."""
+    """Return the command that starts this Python from the current folder."""
     running = Path(sys.executable)
     return str(running.relative_to(Path.cwd())) if running.is_relative_to(Path.cwd()) else "python"

@@ -17,7 +17,8 @@ VOTE_LOG_PREFIX = env.str("VOTE_LOG_PREFIX", default="landslide")
 #: With this many uncounted ballots the log refuses new ones, because its memory is limited.
 BACKLOG_LIMIT = env.int("BACKLOG_LIMIT", default=5_000_000)
 RATE_LIMITS = env.list("RATE_LIMITS", default=["voter=300/60", "address=600/60", "network=6000/60"])
-#: Networks where many voters share an address. By default private ones: a hall, or an undeclared proxy.
+#: Networks where many voters share an address. By default all private networks: such an address belongs to a
+#: hall's network, or to a proxy that is missing in TRUSTED_PROXIES.
 VENUE_NETWORKS = env.list(
     "VENUE_NETWORKS",
     default=["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1", "fc00::/7", "fe80::/10"],

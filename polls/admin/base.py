@@ -33,7 +33,7 @@ class TimeField(forms.SplitDateTimeField):
     """A date and time in the server's time zone. An unchanged value is kept to the microsecond.
 
     The form has no fractions of a second, and can't tell the two equal hours apart when the clocks go back.
-    So the stored value can't be restored from an unchanged form.
+    So if the field is unchanged, the stored value is kept instead of the submitted one.
     """
 
     widget = TimeWidget

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_marks(rules: MethodRules, marks: list[int], least: int, most: int) -> tuple[int, ...]:
-    """Return `marks` in ascending order; raise InvalidSelection unless `least` to `most` distinct choices."""
+    """Return sorted `marks`; raise InvalidSelection unless they are `least` to `most` distinct choices."""
     if len(set(marks)) != len(marks):
         raise InvalidSelection(_("A choice is selected twice."), reason="duplicate_choice")
     for number in marks:

@@ -1,6 +1,6 @@
 """`make pictures`: the pictures of README.md, docs/first-poll.md and docs/design.md.
 
-Those of pages are taken of a server that it starts; the last is drawn from the code.
+Pictures of pages are screenshots of a server that it starts. The one of the packages is drawn from the code.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def photograph_demo(chromium: Browser, system: Landslide) -> None:
 
 @contextmanager
 def pages(chromium: Browser, *options: dict[str, Any]) -> Iterator[list[Page]]:
-    """A page each, in browsers that share no cookies."""
+    """Open one page for each of `options`, each in a context of its own, without shared cookies."""
     contexts = [chromium.new_context(**each, reduced_motion="reduce") for each in options]
     try:
         yield [context.new_page() for context in contexts]

@@ -1,7 +1,7 @@
 """A poll run from the admin in a real browser: written, opened, watched, closed, published, reset.
 
-In full mode, where other processes than the one that shows it do the work; test_page_headers.py closes a poll
-from the admin of an embedded one.
+In full mode, processes other than the one that shows the admin do the work. test_page_headers.py closes a
+poll from the admin in embedded mode.
 """
 
 from typing import Any

@@ -258,7 +258,7 @@ STAGES = {
 
 
 def flaws_of(page: Any, script: str) -> list[str]:
-    """Once it has settled: it is laid out again some frames after the window's size has changed."""
+    """Return the page's flaws once its layout has settled, some frames after the window was resized."""
     deadline = time.monotonic() + PATIENCE
     while (flaws := page.evaluate(script)) and time.monotonic() < deadline:
         page.wait_for_timeout(100)

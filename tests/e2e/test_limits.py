@@ -126,7 +126,7 @@ class Voter:
 
 
 def flood(http: httpx.Client, code: str, addresses: int) -> set[int]:
-    """From each address more casts than it may; the answers' statuses."""
+    """Cast more ballots from each address than its limit allows; return the answers' statuses."""
     return {
         Voter(http, code, f"203.0.{number}.7").cast().status_code
         for number in range(addresses)

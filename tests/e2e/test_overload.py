@@ -1,8 +1,8 @@
 """The voter's page while the server, or what stands before it, answers anything but yes.
 
-What comes between the page and a real system is played here: it may answer in the system's place, let a
-ballot through and lose the answer, or never answer at all. Whatever it does, the ballot is in once and under
-one id, and until that is certain the page says neither that it is in nor that it isn't.
+The tests play what stands between the page and a real system: it may answer in the system's place, let a
+ballot through and lose the answer, or never answer at all. Whatever happens, the ballot is accepted exactly
+once, under one id. Until that is certain, the page claims neither that it was accepted nor that it wasn't.
 """
 
 import json

@@ -13,7 +13,7 @@ from tests.e2e.clients import Client
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 VIEWS = ("", "results/", "present/", "receipt/")
-#: Chromium tells the page of each thing that a policy stopped; we keep it where the next page can't lose it.
+#: Chromium reports each policy violation to the page. We pass it on, so that it survives the next page load.
 WATCH = """
 document.addEventListener("securitypolicyviolation", (event) => {
   window.reportViolation(`${event.effectiveDirective} ${event.blockedURI} on ${location.pathname}`);
@@ -71,7 +71,7 @@ def test_no_public_page_needs_what_its_policy_forbids(running: Any, visitor: Any
     read_the_docs(page, system)
     assert violations == []
     assert [text for text in said if "header" in text] == [], "a header that browsers complain of"
-    # And all of it comes from here.
+    # And everything was loaded from this server.
     assert len(asked) > 50
     assert [url for url in asked if not url.startswith((system.url, "data:", "blob:"))] == []
 
@@ -123,7 +123,7 @@ def test_no_admin_page_needs_what_its_policy_forbids(running: Any, visitor: Any)
     page.get_by_role("button", name="Close voting").click()
     expect(page.locator(".ls-lines")).to_be_visible()
     page.get_by_role("button", name="Close voting").click()
-    # By itself, through the closing to the end.
+    # The page follows by itself until the poll is closed.
     expect(page.get_by_role("button", name="Publish the result")).to_be_visible()
     expect(page.locator("#poll-tally tbody tr").first).to_contain_text("Winner")
 

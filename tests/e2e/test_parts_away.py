@@ -116,7 +116,7 @@ def test_no_secret_is_logged_or_shown_by_an_error(running: Any) -> None:
     staff = staff_at_work(system, found)
     code = voters_at_work(system, client, staff, found)
 
-    # Stores that fail are what makes processes quote what they were doing.
+    # Errors of a failed store tend to quote the request or statement, so look for secrets then.
     system.redis.kill()
     somebody = http_client(base_url=system.url, cookies={"voter": "x" * 43})
     answers = [

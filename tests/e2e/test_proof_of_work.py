@@ -1,4 +1,4 @@
-"""Proof of work in a real browser: ahead while the voter reads, asked for late, with and without a worker."""
+"""Proof of work in a real browser: done while the voter reads or demanded late, with or without a worker."""
 
 import time
 from typing import Any
@@ -23,7 +23,7 @@ def ask_for_proofs(client: Client, code: str) -> None:
 
 
 def casts_of(page: Any) -> list[Any]:
-    """The casts that a page sends from here on, and what they were answered."""
+    """Return a list that collects the responses to all casts that the page sends from now on."""
     seen: list[Any] = []
     page.on("response", lambda answer: seen.append(answer) if answer.url.endswith("/ballots/") else None)
     return seen
@@ -50,7 +50,7 @@ def test_a_poll_that_asks_for_it_later_is_given_it(running: Any, visitor: Any) -
     casts = casts_of(page)
     page.goto(f"{system.url}/p/{code}/")
     expect(page.locator("#submit")).not_to_have_attribute("aria-disabled", "true")
-    # Behind the servers' backs, so that no hint tells the page of it; they find out by themselves.
+    # Directly in the database: no hint is sent, so the servers have to find out by themselves.
     assert system.query("UPDATE polls_poll SET proof_of_work = 'on' WHERE code = %s RETURNING id", code)
     time.sleep(asgi_lane.STALE_SECONDS)
     cast(page, "Cat")

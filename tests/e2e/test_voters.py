@@ -75,7 +75,7 @@ def test_an_account_votes_once_and_leaves_nothing_on_a_shared_device(
     expect(laptop.locator("#cast-title")).to_contain_text("Your ballot is in")
     expect(laptop.locator("#receipt-code")).to_have_value(phone.locator("#receipt-code").input_value())
     expect(laptop.locator("label.choice", has_text="Bee")).to_contain_text("100")
-    assert laptop.locator("input:checked").count() == 0  # what it marks, no server tells
+    assert laptop.locator("input:checked").count() == 0  # no server tells what a ballot marks
 
     # The next one on the phone.
     phone.locator("#sign-out").click()
@@ -92,7 +92,7 @@ def test_an_account_votes_once_and_leaves_nothing_on_a_shared_device(
 
 
 def test_a_ballot_on_its_way_stays_its_voters(with_accounts: Any, visitor: Any) -> None:
-    """Cast without a network, kept while somebody else signs in, and sent when its voter is back."""
+    """A ballot cast offline is kept while somebody else is signed in, and sent when its voter is back."""
     system, client = with_accounts, Client(with_accounts)
     code = client.make_poll(identity="login")
     person = visitor(tolerated=("net::", "WebSocket"), **PHONE)

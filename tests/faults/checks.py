@@ -1,4 +1,4 @@
-"""What always holds (docs/design.md), as a comparison of the journal with the stores and the screens.
+"""Check what always holds (docs/design.md) by comparing the journal with the stores and the screens.
 
 Each check yields what is wrong, under its name. None of them knows what was done to the system.
 """
@@ -14,7 +14,8 @@ from typing import Any
 from tests.faults.journal import Journal, Submitted
 from tests.faults.stored_state import StoredState
 
-RECEIPTS_ASKED = 150  # at most, in the full matrix; those whose outcome was once unknown come first
+#: The most receipts that the full matrix looks up, first those of ballots whose outcome was once unknown.
+RECEIPTS_ASKED = 150
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def breaches(evidence: Evidence) -> list[Breach]:
 
 
 def _first(whats: Iterator[str]) -> Iterator[str]:
-    """A few of them, and how many more there are."""
+    """Yield the first three findings, then how many more there are."""
     found = list(whats)
     yield from found[:3]
     if len(found) > 3:

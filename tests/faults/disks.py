@@ -1,4 +1,4 @@
-"""A disk of a server's own that can be full: a small tmpfs; a limit of file sizes where none can be mounted.
+"""A server's own disk that can be filled: a small tmpfs, or a file size limit if none can be mounted.
 
 With the tmpfs every write meets ENOSPC, as on any full disk. The limit stands in for it where a container has
 no right to mount: writes then fail with EFBIG, which both servers take as they take any failed write.

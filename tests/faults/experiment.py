@@ -22,8 +22,8 @@ from tests.faults.load import CHOICES, Load, Pace
 from tests.faults.stored_state import StoredState, backlog, read_stored_state
 from tests.servers import wait_for
 
-#: Seconds until what was accepted must be counted, and every screen current. A bound for the runner's
-#: patience; the figures that were seen stand in the table.
+#: Accepted ballots must be counted, and all screens up to date, after this many seconds. It only bounds the
+#: runner's patience; the measured figures are in the table.
 PATIENCE = 60.0
 
 
@@ -100,7 +100,7 @@ class Scene:
         return self.journal.acknowledged >= target
 
     def wait_put_off(self, what: str) -> None:
-        """Until voters are told to come again later, or hear nothing; nobody gets an acknowledgement."""
+        """Wait until voters are put off or get no answer; expect that no ballot is acknowledged."""
         put_off, acknowledged = self.journal.put_off + 10, self.journal.acknowledged + 60
         wait_for(
             lambda: self.journal.put_off >= put_off or self.journal.acknowledged >= acknowledged,

@@ -43,7 +43,7 @@ class FaultInjectionHarness(Harness):
             self.system.env[f"FAULTS_ENV_{role.upper()}"] = json.dumps(self._of_role(role))
 
     def _of_role(self, role: str) -> dict[str, str]:
-        """What the processes of a role know that others don't: their ways to the stores, and their clock."""
+        """Return the environment of one role's processes: the addresses of their proxies, and their clock."""
         to_redis, to_postgresql = self.link(role, self.redis), self.link(role, self.postgresql)
         address = self.system.env["DATABASE_URL"]
         return {

@@ -117,7 +117,7 @@ class Journal:
 
     @classmethod
     def read(cls, path: Path) -> Journal:
-        """The journal as its file tells it, for whoever looks at a run that is over."""
+        """Read a journal from its file, to examine a run that is over."""
         journal = cls(path)
         for line in path.read_text().splitlines():
             event = json.loads(line)

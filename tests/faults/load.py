@@ -30,7 +30,7 @@ PASSING = (
     "unavailable",
     "internal_error",
 )
-#: Which verdict a ballot must get that is not to be accepted.
+#: The error code that each kind of ballot must get if it must not be accepted.
 DUE: dict[Kind, str] = {"second": "already_voted", "early": "poll_not_open", "late": "poll_not_open"}
 #: A cast's own deadline is ten seconds; what it may wait for before, and a busy machine, add to that.
 OVERDUE_SECONDS = 16.0
@@ -100,7 +100,7 @@ class Load:
         wait_for(lambda: not self._under_way, seconds=self.pace.patience + 60, what="answers")
 
     def cast(self, kind: Kind, count: int) -> None:
-        """So many single ballots now, and wait until they are settled."""
+        """Cast `count` single ballots now, and wait until they are settled."""
         self._call(self._cast_some(kind, count))
 
     def end(self) -> None:

@@ -12,11 +12,11 @@ from tests.faults.harness import Harness
 from tests.faults.load import Pace
 from tests.faults.rows import BUILDS, ROWS
 
-#: A full run: so many ballots at least, spread over the rows.
+#: How many ballots a full run casts at least, spread over the rows.
 BALLOTS = 200_000
 SHORT = Pace()
 BROKEN = Pace(patience=2.5)
-BROKEN_PATIENCE = 6.0  # in place of the runner's: some of what it waits for never comes
+BROKEN_PATIENCE = 6.0  # with a broken build, some things never happen
 
 
 def full_pace() -> Pace:
@@ -101,7 +101,7 @@ class Matrix:
 
 
 def in_order(rows: Iterable[Fault]) -> list[Fault]:
-    """Those that share a system one after the other."""
+    """Sort the rows so that those that share a system come one after the other."""
     return sorted(rows, key=lambda row: repr(row.harness) if row.harness else "")
 
 

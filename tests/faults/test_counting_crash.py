@@ -109,7 +109,7 @@ def keeper(environment: dict[str, str]) -> Iterator[Process]:
 @pytest.mark.parametrize("step", COUNTING)
 def test_killed_while_it_counts(keeper: Process, step: str) -> None:
     keeper.tell("cast")
-    keeper.count_and_die(step, times=2)  # with one batch behind it, and more before it
+    keeper.count_and_die(step, times=2)  # after one full batch, with more batches waiting
     keeper.tell("cast")
     keeper.tell("check")
 

@@ -20,8 +20,8 @@ from tests.faults.matrix import Harnesses
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
-#: One of each sort, and those whose promise is the dearest: the others are for `make faults`. So are logs
-#: that went astray and poison in them, whose rows wait for commands:
+#: One row of each kind, and those that check the most important promises. `make faults` runs the others, and
+#: those of lost or poisoned logs, which wait for commands:
 #: tests/analytics/recovery/test_reconcile.py and test_halting.py do the same to real stores.
 SHORT = {
     ("web", "SIGKILL after the append, before the answer"),
@@ -83,7 +83,7 @@ def test_a_fault_and_what_must_hold(harnesses: Harnesses, row: Fault) -> None:
 
 
 def broken_together(names: tuple[str, ...]) -> Fault:
-    """The builds of all these checks as one; struck as the first is, for the others need nothing."""
+    """Join the broken builds of these checks in one fault. Only the first build's strike is needed."""
     builds = [row for name in names for row in matrix.BUILDS if row.found_by == name]
     return replace(builds[0], broken=tuple({name for row in builds for name in row.broken}), harness=LAB)
 
@@ -103,7 +103,7 @@ def test_the_short_form_names_rows_that_there_are() -> None:
 
 
 def test_every_check_can_fail() -> None:
-    """By name, each is what some broken build must be found out by, here and in the full run."""
+    """Each check must find out some broken build, here and in the full run."""
     found = [name for names in TOGETHER for name in names]
     assert sorted(found) == sorted(row.found_by for row in matrix.BUILDS)
     assert {*found} >= {*checks.CHECKS, *(row.found_by for row in ROWS)} - {

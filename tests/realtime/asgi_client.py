@@ -36,7 +36,7 @@ def http_scope(method: str, path: str, headers: Headers, query: bytes = b"", **m
 
 
 async def ask(app: Any, scope: dict[str, Any], body: bytes = b"") -> Answer:
-    """Send the request; the complete answer."""
+    """Send the request and return the complete answer."""
     requests = asyncio.Queue[dict[str, Any]]()
     requests.put_nowait({"type": "http.request", "body": body, "more_body": False})
     answer = Answer()

@@ -72,7 +72,7 @@ def _forget_heads(append: Callable[..., Any], log: Any, ballots: Any, expected: 
 
 
 def _refuse_all(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
-    """What one partition refuses is refused."""
+    """If one partition refuses ballots, refuse all ballots of the append."""
     outcomes = append(log, ballots, expected)
     refused = [o for o in outcomes if o.code in ("overloaded", "log_inconsistent", "unavailable")]
     return refused[:1] * len(outcomes) if refused else outcomes

@@ -94,7 +94,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def reached(step: str) -> None:
-    """This process is at `step`: where it was told to end or to stop there, it does."""
+    """Called when this process reaches `step`: kill or stop it if a failpoint says so."""
     act = failpoints.hit(step)
     if act == "kill":
         os.kill(os.getpid(), signal.SIGKILL)

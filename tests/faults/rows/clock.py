@@ -32,7 +32,7 @@ def clock_off(role: str, seconds: int) -> Callable[[Scene], None]:
 
 
 def _hold_to_its_time(scene: Scene, code: str, closes_at: float) -> None:
-    """Two looks of what closes polls go by; it must not have come early, and nobody may come late."""
+    """Expect the poll to close on time: not early, and no ballot accepted afterwards."""
     wait_for(lambda: time.time() > closes_at - 3, 30)
     state, asked = scene.harness.http.get(f"/api/v1/polls/{code}/").json()["state"], time.time()
     if asked < closes_at - 0.2:

@@ -11,7 +11,7 @@ from tests.faults.proxy import How, What
 from tests.servers import PostgreSQL, Redis, wait_for
 
 SETTLED = "a retry settles the unknown outcome; counted once; no answer overdue"
-#: What goes by on the line at the moment that matters.
+#: The bytes on the connection that mark the moment at which to cut it.
 APPEND, COMMIT = b"landslide_append", b"COMMIT"
 #: Each call to Redis is tried three times before its outcome is given up as unknown.
 TRIES = 3

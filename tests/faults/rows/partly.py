@@ -1,6 +1,6 @@
 """A part of the vote log refuses or fails, while ballots of the same append go into the other parts.
 
-Each voter here sends a ballot a single time, and what was answered must be true of it.
+Each voter here sends a ballot only once, and the answer must be true of that ballot.
 """
 
 from __future__ import annotations
