@@ -1,7 +1,6 @@
 """Make polls, voters and ballots for tests; count ballots, and check that ledger and tally agree."""
 
 import json
-import time
 import uuid
 from collections import Counter
 from typing import Any
@@ -20,7 +19,6 @@ from polls.votelog import expected_heads, get_log
 from polls.votelog.admission import NewBallot, Outcome
 from polls.votelog.entries import Block, Entry
 from polls.voters import identity
-from tests.servers import PATIENCE
 
 Counts = dict[tuple[int, str], int]  # (round, key) -> count
 
@@ -84,17 +82,7 @@ def alone(entry: Entry) -> Block:
 
 
 def count() -> int:
-    """Count all partitions. One that another session holds is tried again, as the sweep would do."""
-    return sum(map(_count_partition, range(get_log().partitions)))
-
-
-def _count_partition(partition: int) -> int:
-    deadline = time.monotonic() + PATIENCE
-    while (counted := batches.count_partition(partition)) is None:
-        if not batches.is_behind(partition) or time.monotonic() > deadline:
-            return 0
-        time.sleep(0.01)
-    return counted
+    return sum(batches.count_partition(partition) or 0 for partition in range(get_log().partitions))
 
 
 def recount(poll: Poll) -> Counts:

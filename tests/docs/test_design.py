@@ -3,7 +3,7 @@
 from tests.docs import packages
 
 
-def test_the_picture_of_the_rooms_is_up_to_date() -> None:
+def test_the_picture_of_the_packages_is_up_to_date() -> None:
     assert packages.PICTURE.read_text() == packages.draw(), "draw it again: python -m tests.docs.packages"
 
 

@@ -21,8 +21,8 @@ from tests.faults.matrix import Harnesses
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 #: One row of each kind, and those that check the most important promises. `make faults` runs the others, and
-#: those of lost or poisoned logs, which wait for commands:
-#: tests/analytics/recovery/test_reconcile.py and test_halting.py do the same to real stores.
+#: those of lost or poisoned logs, which wait for commands. tests/analytics/recovery/test_reconcile.py and
+#: tests/analytics/counting/test_circuit_breaker.py do the same to real stores.
 SHORT = {
     ("web", "SIGKILL after the append, before the answer"),
     ("worker", "SIGKILL in the transaction, after the ledger"),
