@@ -15,7 +15,7 @@ def main() -> None:
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
-        # A wrong setting is the operator's to mend: the sentence helps, the traceback doesn't.
+        # The operator has to correct a setting. The message says which one; a traceback wouldn't help.
         sys.exit(f"Landslide can't start: {error}")
     except KeyboardInterrupt:
         sys.exit(130)  # Ctrl-C before there was anything to stop

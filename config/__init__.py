@@ -6,6 +6,6 @@ May import realtime, analytics and polls; they import nothing from here.
 
 import gc
 
-# Startup creates hundreds of thousands of permanent objects. With Python's default threshold the garbage
-# collector scans them repeatedly, which takes a seventh of the startup time.
+# Startup creates hundreds of thousands of permanent objects. With Python's default threshold, the garbage
+# collector scans them again and again. That takes a seventh of the startup time.
 gc.set_threshold(50_000, 20, 20)

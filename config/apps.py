@@ -12,7 +12,7 @@ class ProjectConfig(AppConfig):
     verbose_name = "Landslide"
 
     def ready(self) -> None:
-        # Make our Celery app the default, or tasks sent from a web process would go to another broker.
+        # Make our Celery app the default. Otherwise tasks sent from a web process would go to another broker.
         from config import celery
         from config.operations.checks import check_settings
 
@@ -22,13 +22,13 @@ class ProjectConfig(AppConfig):
 
 
 class Admin(admin_apps.SimpleAdminConfig):
-    """The admin without autodiscovery: LandslideAdminSite does it on first use, which workers never do."""
+    """The admin app without autodiscovery. LandslideAdminSite discovers the admin modules on first use."""
 
     default = False  # ProjectConfig is the default
     default_site = "config.admin.site.LandslideAdminSite"
 
 
 class StaticFiles(StaticFilesConfig):
-    """Skip static files that no page loads: compressing them took most of a minute at the first start."""
+    """Skip static files that no page loads. Compressing them took most of a minute at the first start."""
 
     ignore_patterns = [*StaticFilesConfig.ignore_patterns, "*.map", "redoc", "rest_framework"]

@@ -1,6 +1,6 @@
 """The ASGI application: fast lanes and Django for HTTP, the hub for WebSockets.
 
-Importing this module starts nothing: the serving command starts threads and workers.
+Importing this module starts no threads and no workers. The serving command starts them.
 """
 
 import os
@@ -32,14 +32,14 @@ Scope = dict[str, Any]
 
 
 async def unknown_socket(scope: Scope, receive: Any, send: Any) -> None:
-    """Accept, then close: browsers see the close code only of an accepted WebSocket."""
+    """Accept the WebSocket, then close it: otherwise browsers wouldn't see the close code."""
     await receive()
     await send({"type": "websocket.accept"})
     await send({"type": "websocket.close", "code": 4404})
 
 
 async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
-    """Acknowledge lifespan events. Nothing depends on them, since Daphne sends none."""
+    """Acknowledge lifespan events. Nothing else happens on them, since Daphne sends none."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})
@@ -47,9 +47,9 @@ async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
             return
 
 
-# No AuthMiddlewareStack: it would run queries for each viewer, and few viewers need to be authenticated.
+# Without AuthMiddlewareStack, which would query the database for every viewer. Few need authentication.
 websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])  # type: ignore[arg-type]
-# Each fast lane passes on the requests that it doesn't answer.
+# Each fast lane passes the requests that it doesn't answer to the application inside it.
 compressed = Compression(TallyLane(EventStreamLane(django_application)))
 http = AsgiLane(RequestId(BodyLimit(compressed, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)))
 HANDLERS = {"http": http, "websocket": websocket, "lifespan": lifespan}

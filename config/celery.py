@@ -16,7 +16,7 @@ from config.operations import logging
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 TRANSPORT_ALIASES["landslide-memory"] = "config.serving.memory_transport:Transport"
 
-# Celery warns against root because of pickle. Our tasks are JSON, so root is safe, and common in containers.
+# Celery warns against root because of pickle. Our tasks are JSON, and in containers root is common.
 warnings.filterwarnings(
     "ignore", message="You're running the worker with superuser", category=SecurityWarning
 )
@@ -36,5 +36,5 @@ app.autodiscover_tasks()
 
 @setup_logging.connect(weak=False)
 def use_our_logging(**_kwargs: Any) -> None:
-    """Configure logging. Celery doesn't configure it if this signal has a receiver."""
+    """Configure logging. Since this signal has a receiver, Celery doesn't configure it."""
     logging.apply(settings.LOGGING)

@@ -18,7 +18,7 @@ ENGINES = (SQLITE, POSTGRESQL)
 
 
 class Env(environ.Env):
-    """django-environ, with an error for each value that it would misread."""
+    """django-environ with strict parsing: a value that the library would misread is an error."""
 
     def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -37,7 +37,7 @@ class Env(environ.Env):
         return value in TRUE
 
     def float(self, var: str, default: Any = 0.0) -> Any:
-        """Return a finite number. django-environ drops all but digits: 1e3 would be 13, and "5 minutes" 5."""
+        """Return a finite number. django-environ would read 1e3 as 13 and "5 minutes" as 5."""
         value = self.str(var, default=str(default))
         try:
             number = float(value)
@@ -79,7 +79,7 @@ class Env(environ.Env):
         return name
 
     def language(self, var: str, known: Collection[str], default: str) -> str:
-        """Return one of the `known` languages: en for en-us."""
+        """Return one of the `known` languages; en-us is read as en if only en is known."""
         code = self.str(var, default=default)
         for language in (code, code.lower(), code.lower().replace("_", "-").partition("-")[0]):
             if language in known:
@@ -87,5 +87,5 @@ class Env(environ.Env):
         raise ImproperlyConfigured(f"{var}={code!r} is not an available language. Known: {', '.join(known)}.")
 
     def secret(self, var: str) -> str:
-        """Return the value verbatim. django-environ would take a leading `$` for a variable's name."""
+        """Return the value unchanged. django-environ would replace a value like `$x` by the variable x."""
         return os.environ.get(var, "")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-#: SQLite creates the last three files with the permissions of the first, the database.
+#: The first file is the database. SQLite creates the other three with the same permissions.
 _SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 #: Prefixes of the names of Landslide's files in DATA_DIR.
 _OWN_PREFIXES = (
@@ -19,10 +19,10 @@ _OWN_PREFIXES = (
 
 
 def private_folder(folder: Path, *, public: str) -> None:
-    """Create the folder, and make Landslide's files in it private, except those in the folder `public`.
+    """Create the folder, and make Landslide's files in it private, except those in its subfolder `public`.
 
-    An earlier version or a copy may have left them readable. The folder itself becomes private unless it
-    contains other programs' files too (config/operations/checks.py warns of that).
+    An earlier version or a copy may have left them readable for others. The folder itself becomes private
+    unless it contains other programs' files too (config/operations/checks.py warns of that).
     """
     with contextlib.suppress(OSError):  # the first write to it reports the error
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def private_database(path: Path) -> None:
 
 
 def is_shared(folder: Path) -> bool:
-    """Return whether the folder is shared, like /tmp or /: its mode must not change."""
+    """Whether the folder is shared, like /tmp or /. The mode of such a folder must not change."""
     return folder == Path(folder.anchor) or bool(folder.stat().st_mode & stat.S_ISVTX)
 
 
@@ -62,7 +62,7 @@ def _make_private(path: Path) -> None:
 
 
 def private_file(path: Path, make: Callable[[], str]) -> str:
-    """Return the text of `path`, which is created with `make()` if it is missing, as a private file.
+    """Return the text of `path`. If it is missing, first create it as a private file with the text `make()`.
 
     If several processes start at once, the first to link its file wins, and all of them read the same text.
     """

@@ -51,7 +51,8 @@ class LandslideAdminSite(UnfoldAdminSite):
             *((route, self.admin_view(partial(page, self)), name) for route, page, name in after_code),
         ]
         return [
-            # Django's own logout requires admin access, which users without a code don't have.
+            # Django's own logout requires admin access. Users who haven't entered their code yet don't have
+            # it.
             path("logout/", never_cache(self.logout), name="logout"),
             *(path(f"two-factor/{route}", view, name=name) for route, view, name in views),
             *super().get_urls(),

@@ -71,7 +71,7 @@ UNFOLD = {
             },
         ],
     },
-    # The colours of the public pages (static/css/tokens.css) as unfold's scales.
+    # The colours of the public pages (static/css/tokens.css), as colour scales for django-unfold.
     "COLORS": {
         "base": {
             "50": "#f7f6f3",

@@ -1,8 +1,8 @@
 """Compression of public responses: pages and tallies that are the same for everybody.
 
-deploy/nginx.conf compresses the same responses, and no others are compressed. The length of a compressed page
-depends on its contents, so a page with a secret beside text that an attacker chose would reveal the secret
-(BREACH). Public responses contain no secrets. Static files are compressed once, by collectstatic.
+deploy/nginx.conf compresses the same responses. No other responses are compressed. The reason is the BREACH
+attack: if a page contains a secret and text that an attacker chose, its compressed length reveals the secret.
+Public responses contain no secrets. Static files are compressed once, by collectstatic.
 """
 
 import gzip
@@ -14,7 +14,8 @@ Scope = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
 MIN_BYTES = 500  # less isn't worth the extra headers
-#: Size of the cache of compressed bodies, and the largest body in it: an audience's page is compressed once.
+#: Entries in the cache of compressed bodies, and the size of the largest body in it. With the cache, a page
+#: is compressed once for the whole audience.
 CACHE_ENTRIES, CACHE_MAX_BYTES = 32, 200_000
 CONTENT_TYPES = (b"text/html", b"application/json")
 _ACCEPTS_GZIP = re.compile(rb"(?:^|[\s,])gzip\s*(?:$|,|;\s*q\s*=\s*(?!0(?:\.0*)?\s*(?:,|$)))", re.IGNORECASE)
@@ -50,7 +51,7 @@ class Compression:
 
 
 def is_public(headers: Headers) -> bool:
-    """Return whether these are the headers of a public page or JSON document that isn't encoded yet."""
+    """Whether these are the headers of a public page or JSON document that isn't compressed yet."""
     found = {name.lower(): value for name, value in headers}
     kind = found.get(b"content-type", CONTENT_TYPES[0]).partition(b";")[0]  # a 304 has none
     public = b"public" in re.split(rb"\s*,\s*", found.get(b"cache-control", b""))
@@ -60,7 +61,7 @@ def is_public(headers: Headers) -> bool:
 def with_vary(headers: Headers) -> Headers:
     """Return the headers with Vary: Accept-Encoding and a weak ETag.
 
-    The ETag is weak because the bytes differ by encoding; a 304 has the same ETag as its 200.
+    The ETag is weak because compressed and plain body differ in bytes. A 304 has the same ETag as the 200.
     """
     headers = [(name, _weak(value) if name.lower() == b"etag" else value) for name, value in headers]
     vary = next((value for name, value in headers if name.lower() == b"vary"), b"")

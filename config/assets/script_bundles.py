@@ -1,9 +1,9 @@
 """Join a page's ES modules into one script when static files are collected.
 
-A page of twenty modules costs a phone twenty requests before anybody can vote. Browsers still run the sources
-as they are with DEBUG and before collectstatic. Each module becomes a function that is called once, after the
-functions of the modules that it imports. Only the forms of import and export that our scripts use are known;
-any other form is an error. See docs/decisions/javascript-bundling.md.
+A page of twenty modules costs a phone twenty requests before anybody can vote. With DEBUG, and before
+collectstatic has run, browsers load the separate modules. Each module becomes a function that is called once.
+The functions of its imports are called first. Only the forms of import and export that our scripts use are
+supported. Any other form is an error. See docs/decisions/javascript-bundling.md.
 """
 
 import re
@@ -20,19 +20,19 @@ _COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/)[ \t]*\n", re.MUL
 
 
 def entries(names: Iterable[str], read: Read) -> list[str]:
-    """Return the modules that import others and that no other module imports: what pages load."""
+    """Return the modules that pages load: those that import others, and that no other module imports."""
     imports = {name: _imports(name, read(name)) for name in names}
     imported = {other for others in imports.values() for other in others}
     return [name for name, others in imports.items() if others and name not in imported]
 
 
 def joined(entry: str, read: Read) -> str:
-    """Return the script of a module and everything that it imports. ValueError if they can't be joined."""
+    """Return one script with a module and all its imports. Raise ValueError if they can't be joined."""
     return "".join(_as_function(name, read(name)) for name in _in_order(entry, read))
 
 
 def _in_order(entry: str, read: Read) -> list[str]:
-    """Return a module and its imports, each module after those that it imports."""
+    """Return the names of a module and all its imports, so that each module comes after its imports."""
     found: list[str] = []
 
     def visit(name: str, importers: tuple[str, ...]) -> None:

@@ -19,12 +19,12 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 from config.apps import StaticFiles
 from config.assets import script_bundles
 
-#: The code that processes static files: if it changes, they are collected again.
+#: The code that processes static files. If it changes, the files are collected again.
 BUILD_SOURCES = (__file__, script_bundles.__file__)
 
 
 class QuickCompressor(Compressor):
-    """Brotli at 9 instead of 11: ten times faster for the first start, and a few percent larger."""
+    """Brotli at quality 9, not 11: ten times faster at the first start, and files a few percent larger."""
 
     @staticmethod
     def compress_brotli(data: bytes) -> bytes:
@@ -45,14 +45,14 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
         return super().post_process(paths | scripts, dry_run=dry_run, **options)
 
     def stored_name(self, name: str) -> str:
-        """Return the hashed name; the plain one if the manifest lacks it, so that the page still works."""
+        """Return the hashed name, or the plain name if the manifest doesn't have the file."""
         try:
             return str(super().stored_name(name))
         except ValueError:
             return name
 
     def compress_files(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Compress only the hashed files: pages request no others."""
+        """Compress only the files with hashed names, since pages request no others."""
         yield from super().compress_files(set(paths) & set(self.hashed_files.values()))
 
     def create_compressor(self, **kwargs: Any) -> Compressor:
@@ -60,7 +60,7 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
 
 
 class JoinedScript:
-    """The storage of one script, which opens it joined with its imports."""
+    """A storage that has one script and returns it joined with its imports."""
 
     def __init__(self, name: str, read: script_bundles.Read) -> None:
         self.name = name
@@ -71,7 +71,7 @@ class JoinedScript:
 
 
 def joined_scripts(paths: dict[str, Any]) -> dict[str, JoinedScript]:
-    """Return a storage for each script that pages load and that has imports, by its path."""
+    """Return a storage for each script with imports that pages load, by its path."""
 
     def read(name: str) -> str:
         storage, path = paths[f"js/{name}.js"]
@@ -96,7 +96,7 @@ def collect_if_changed() -> bool:
 
 
 def fingerprint() -> str:
-    """Return a hash of all source files' names, sizes and times, which shows changes without reading them."""
+    """Return a hash of all source files' names, sizes and modification times. Their contents aren't read."""
     found = hashlib.blake2b(b"".join(Path(str(each)).read_bytes() for each in BUILD_SOURCES), digest_size=16)
     for finder in finders.get_finders():
         for path, storage in finder.list(StaticFiles.ignore_patterns):
@@ -107,6 +107,6 @@ def fingerprint() -> str:
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):
     def add_files(self, root: str | Path, prefix: str | None = None) -> None:
-        """Skip a missing folder without WhiteNoise's warning, as before the first collectstatic."""
+        """Skip a folder that doesn't exist yet, where WhiteNoise would log a warning."""
         if Path(root).is_dir():
             super().add_files(root, prefix)

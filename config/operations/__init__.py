@@ -1,5 +1,5 @@
-"""What an operator sees and relies on: logs, request ids, system checks, database timeouts.
+"""Operations: logs, request ids, system checks, database timeouts.
 
-Start with checks.py for settings that are refused, and logging.py for the form of a log line.
+Start with checks.py, which refuses wrong settings, or logging.py, which formats log lines.
 May import config.protocols, config.env and every app.
 """

@@ -1,4 +1,4 @@
-"""System checks: each refuses a setting that can't work and says what to set instead."""
+"""System checks. Each refuses a setting that can't work, and says what to set instead."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from config.env import ENGINES, SQLITE
 from config.operations.address_checks import addresses
 from config.operations.logging import FORMATS, LEVELS
 
-#: For each variable: the setting that holds it, and its maximum. Each must be above 0.
+#: For each environment variable, the name of its setting and the maximum. All must be above 0.
 UPPER_LIMITS: dict[str, tuple[str, float]] = {
     "PORT": ("PORT", 65_535),
     "CAST_MAX_BYTES": ("CAST_MAX_BYTES", math.inf),
@@ -32,10 +32,10 @@ UPPER_LIMITS: dict[str, tuple[str, float]] = {
     "LOGIN_FAILURES": ("AXES_FAILURE_LIMIT", math.inf),
     "LOGIN_LOCKOUT_MINUTES": ("AXES_COOLOFF_TIME", 525_600),
 }
-#: A century. Much more would overflow when it is subtracted from a date.
+#: A century. Subtracting a much longer time from today's date would overflow.
 RETENTION_DAYS_AT_MOST = 36_525
 
-#: As in polls.two_factor, which can't be imported before the models.
+#: The same values as in polls.two_factor. That module can't be imported before the models.
 TWO_FACTOR = ("required", "optional")
 
 #: The format that polls.votelog.rate_limits parses.

@@ -45,14 +45,14 @@ def redact(value: Any) -> Any:
 
 
 def redact_secrets(_logger: Any, _method: str, event: Event) -> Event:
-    """Redact secrets. Runs just before the renderer, so that it covers the message and the traceback."""
+    """Redact secrets. It runs just before the renderer, so it also sees the message and the traceback."""
     for key, value in event.items():
         event[key] = REDACTED if SECRET_NAME.search(key) else redact(value)
     return event
 
 
 def escape_controls(_logger: Any, _method: str, event: Event) -> Event:
-    """Escape control characters on the console, so that user input can't start a line or move the cursor."""
+    """Escape control characters for the console, so that user input can't start a line or move the cursor."""
     for key, value in event.items():
         if isinstance(value, str):
             # Keep the line breaks of a traceback.
@@ -62,14 +62,14 @@ def escape_controls(_logger: Any, _method: str, event: Event) -> Event:
 
 
 def drop_objects(_logger: Any, _method: str, event: Event) -> Event:
-    """Drop the request object that Django adds to its records: the request id is enough."""
+    """Drop the request object that Django adds to its log records. The request id is enough."""
     event.pop("request", None)
     event.pop("server_time", None)
     return event
 
 
 class Drop503(logging.Filter):
-    """Drop Django's log line for each deliberate 503: under overload these lines would add to the load."""
+    """Drop Django's log line for each deliberate 503. Under overload, these lines would add to the load."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return getattr(record, "status_code", None) != 503 or record.exc_info is not None
@@ -96,7 +96,7 @@ SHARED: list[Any] = [
 
 
 LIBRARY_LEVELS = {
-    # No line for each refused ballot. A failing view is an error, logged with its traceback.
+    # No log line for each refused ballot. Exceptions in views are still logged: they are errors.
     "django.request": "ERROR",
     "axes": "WARNING",  # at INFO it logs four lines for each successful login
     **dict.fromkeys(("django.server", "django.channels.server", "daphne"), "WARNING"),
@@ -106,9 +106,9 @@ LIBRARY_LEVELS = {
 
 
 def logging_config(log_format: str, level: str) -> dict[str, Any]:
-    """Return the configuration for logging.config.dictConfig: one format for our records and the libraries'.
+    """Return the configuration for logging.config.dictConfig: one format for all log records.
 
-    An unknown format or level falls back to the default; the system checks report it.
+    An unknown format or level falls back to the default. The system checks report it.
     """
     level = level if level in LEVELS else "INFO"
     django_level = "INFO" if level == "DEBUG" else level

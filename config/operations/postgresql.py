@@ -9,24 +9,24 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import make_conninfo
 from psycopg.waiting import READY_NONE
 
-#: After this long without an answer, the server is probed on a new connection.
+#: If the server doesn't answer for this long, it is probed on a new connection.
 PROBE_AFTER_SECONDS = 3.0
-#: While the server is known to be down, later requests fail fast: they probe after this long.
+#: The same while the server is known to be down: shorter, so that later requests fail fast.
 PROBE_AFTER_SECONDS_WHILE_DOWN = 0.5
-#: How long a failed probe counts as "down".
+#: The server counts as down for this long after a failed probe.
 DOWN_SECONDS = 10.0
-#: Connect timeout of the probe; long enough for a busy server.
+#: Connect timeout of the probe. It is long enough for a busy server.
 CONNECT_SECONDS = 4
 #: All connections of a process share a probe's result for this long.
 MAX_AGE_SECONDS = 1.0
 
 
 class ServerUnresponsive(psycopg.OperationalError):
-    """The server doesn't answer on a new connection either."""
+    """PostgreSQL didn't answer, and a probe on a new connection failed too."""
 
 
 class ServerProbe:
-    """Whether the server accepts connections. The result is shared by all connections of the process."""
+    """Probes whether the server accepts connections. All connections of the process share the result."""
 
     def __init__(self) -> None:
         self._answers, self._known_at = True, -MAX_AGE_SECONDS
@@ -37,7 +37,7 @@ class ServerProbe:
         return PROBE_AFTER_SECONDS_WHILE_DOWN if silent else PROBE_AFTER_SECONDS
 
     def check(self, connection: psycopg.Connection[Any]) -> None:
-        """Raise ServerUnresponsive if the server is down. Probes it unless the last result is recent."""
+        """Raise ServerUnresponsive if the server is down. Probe it unless the last result is recent."""
         if time.monotonic() - self._known_at >= MAX_AGE_SECONDS:
             self._answers, self._known_at = _answers(connection), time.monotonic()
         if not self._answers:
@@ -58,8 +58,9 @@ def _answers(connection: psycopg.Connection[Any]) -> bool:
 def bounded_connection_class(seconds: float) -> type[psycopg.Connection[Any]]:
     """Return a connection class that raises OperationalError if the server doesn't answer.
 
-    If the server hangs or the network drops its answers, TCP stays connected and the server's own timeouts
-    can't help, so a thread would wait for ever. If only this connection hangs, it is closed after `seconds`.
+    If the server hangs or the network drops its answers, TCP stays connected. The server's own timeouts don't
+    help then, so a thread would wait for ever. If only this connection hangs and the server accepts new ones,
+    it is closed after `seconds`.
     """
     probe = ServerProbe()
 

@@ -1,8 +1,8 @@
 """A fast WebSocket handshake, since 5,000 viewers may reconnect in the same second.
 
-uvicorn serializes the parsed request, parses it again and allocates everything that a connection could need:
-half the cost of a viewer's arrival. Here an ordinary handshake (RFC 6455, 4.2.1) is answered from the headers
-already parsed. Any other handshake is left to uvicorn.
+uvicorn serializes the parsed request, parses it again, and allocates everything that a connection could need.
+That is half the cost of a viewer's arrival. This module answers an ordinary handshake (RFC 6455, 4.2.1) from
+the headers already parsed. Any other handshake is left to uvicorn.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SINGLE_HEADERS = frozenset((b"sec-websocket-key", b"sec-websocket-version", b"up
 UNSUPPORTED_HEADERS = frozenset(
     (b"sec-websocket-protocol", b"content-length", b"transfer-encoding", b"expect")
 )
-#: Messages that may wait for the application; with more, the connection is aborted.
+#: At most this many messages may wait for the application. With more, the connection is aborted.
 MAX_UNREAD = 100
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 FAILED = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -37,7 +37,7 @@ NORMAL, INTERNAL_ERROR = 1000, 1011
 
 
 def accept_key_for(headers: list[tuple[bytes, bytes]]) -> bytes | None:
-    """Return the Sec-WebSocket-Accept of an ordinary handshake, or None to leave the handshake to uvicorn."""
+    """Return the value of Sec-WebSocket-Accept for an ordinary handshake, or None to leave it to uvicorn."""
     seen: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in UNSUPPORTED_HEADERS or (name in SINGLE_HEADERS and name in seen):
@@ -55,7 +55,7 @@ def accept_key_for(headers: list[tuple[bytes, bytes]]) -> bytes | None:
 
 
 class WebSocketHandshake:
-    """The ASGI side of a WebSocket, from its handshake until it is handed over or closed.
+    """The ASGI side of a WebSocket, from the handshake until the connection is handed over or closed.
 
     Binary messages are dropped: no Landslide endpoint takes any.
     """
@@ -158,7 +158,7 @@ class WebSocketHandshake:
             self._connection.write(refusal)
             self._connection.close_transport()
 
-    # ConnectionListener, until the connection is handed over.
+    # The methods of ConnectionListener. This object is the listener until the handover.
 
     def on_message(self, text: str) -> None:
         self._unread.append({"type": "websocket.receive", "text": text})

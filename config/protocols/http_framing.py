@@ -3,10 +3,10 @@
 - An upgrade to anything but a WebSocket is ignored (RFC 9110, 7.8): the request is read with its body.
   uvicorn drops the part of the body that arrived with the head and parses the rest as new requests. Behind a
   proxy that forwards the Upgrade header, these requests seem to come from the proxy (request smuggling).
-- A WebSocket handshake has no body, and no earlier request of its connection is unanswered.
+- A WebSocket handshake has no body, and all earlier requests of its connection have been answered.
 - Trailers of a chunked body don't become headers (RFC 9110, 6.5.1).
-- When the client disconnects, the pipelined request that is being answered is told. uvicorn tells only the
-  last one, and writing a response to a closed connection logs a traceback.
+- When the client disconnects, the request being answered is notified. With pipelining, uvicorn notifies only
+  the last request. Writing a response to a closed connection then logs a traceback.
 """
 
 import logging
@@ -49,7 +49,7 @@ class StrictFramingHttp(HttpToolsProtocol):
                 self.handle_websocket_upgrade()
                 return
             head = self.head_without_upgrade()
-            # A new parser: after `Connection: close` the old one accepts no more data.
+            # A new parser, because after `Connection: close` the old one accepts no more data.
             self.parser = httptools.HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn sets it
             self.parser.feed_data(head)
@@ -59,7 +59,7 @@ class StrictFramingHttp(HttpToolsProtocol):
             super().on_headers_complete()
             self.headers = []  # the scope keeps the old list; trailers go into this one
             return
-        # For an upgrade, uvicorn itself does only this.
+        # The next two lines are all that uvicorn does with an upgrade here.
         self.scope["method"] = self.parser.get_method().decode("ascii")
         self.scope["http_version"] = self.parser.get_http_version()
         self.is_websocket = self.is_handshake()
@@ -84,7 +84,7 @@ class StrictFramingHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def is_handshake(self) -> bool:
-        """Return whether this is a WebSocket handshake, without a body or an unanswered request before it."""
+        """Whether this is a WebSocket handshake that has no body and follows no unanswered request."""
         fields = [(name, value) for name, value in self.headers if name in HANDSHAKE_FIELDS]
         return (
             self.scope["method"] == "GET"

@@ -1,4 +1,4 @@
-"""WebSocket keepalive with one timer for all connections, where uvicorn has two for each.
+"""WebSocket keepalive with one timer for all connections. uvicorn has two timers per connection.
 
 Connections are spread over as many slots as the interval has seconds. Each second one slot is pinged;
 connections that haven't answered its previous ping are closed.

@@ -1,7 +1,7 @@
 """Read timeouts and a header limit against slow clients (slowloris); uvicorn has neither.
 
-A client that opens a connection and sends nothing, or a request byte by byte, costs little, but an attacker
-can open very many. A request that arrives in one read, as nearly all do, starts no timer.
+A client may send nothing, or a request byte by byte. One such connection costs little, but an attacker can
+open thousands. Nearly all requests arrive in one read, and these start no timer.
 """
 
 import asyncio
@@ -9,11 +9,12 @@ from typing import Any, cast
 
 from config.protocols.http_framing import StrictFramingHttp
 
-#: From the connection to its first byte; equal to the keep-alive timeout.
+#: From the opening of a connection to its first byte. The keep-alive timeout is the same.
 FIRST_BYTE_SECONDS = 30.0
-#: From a request's first byte to the end of its headers; the same as in deploy/nginx.conf.
+#: From the first byte of a request to the end of its headers. The same as in deploy/nginx.conf.
 HEAD_SECONDS = 10.0
-#: Between two pieces of a body, and for the whole body: enough for the largest batch over a slow connection.
+#: The longest pause within a body, and the longest time for a whole body. It is enough for the largest batch
+#: over a slow connection.
 BODY_PAUSE_SECONDS = 10.0
 BODY_SECONDS = 120.0
 HEAD_BYTES = 64 * 1024
@@ -40,7 +41,7 @@ class ReadTimeoutHttp(StrictFramingHttp):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, then time the rest of the request. Empty lines before a request extend no timeout."""
+        """Parse, then time the rest of the request. Empty lines before a request don't extend the timeout."""
         super().data_received(data)
         if cast(Any, self.parser) is None:
             self.cancel_read_timer()  # the connection was handed over

@@ -2,7 +2,7 @@
 
 A viewer has almost nothing to send, but a frame of 6 bytes costs the server as much as one of 1,000. So each
 connection has a rate limit in bytes, and all connections of a process share one time budget. Input is
-processed in slices, round robin; a connection with unprocessed input isn't read from.
+processed in slices, round robin. While a connection has unprocessed input, nothing more is read from it.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from typing import Protocol
 
 logger = logging.getLogger(__name__)
 
-#: The share of the event loop's time for viewers' messages, and the longest time that a burst may take.
+#: The share of the event loop's time that viewers' messages get, and the longest time for a burst.
 SHARE, BURST_SECONDS = 0.2, 0.01
 #: Bytes processed per turn: at most 85 frames.
 SLICE_BYTES = 512
-#: What one connection may send per window: two messages of the largest size.
+#: A connection may send this many bytes per window: two messages of the largest size.
 ALLOWED_BYTES, WINDOW_SECONDS = 32 * 1024, 10.0
-#: From our close frame to the abort. We don't wait for the client's close frame: we no longer read.
+#: From our close frame to the abort. Since we no longer read, we can't wait for the client's close frame.
 ABORT_AFTER_SECONDS = 1.0
 #: A read counts as at least this many bytes.
 READ_BYTES = 64
@@ -130,7 +130,7 @@ class Throttle:
             input_buffer = self._waiting.popleft()
             began = time.perf_counter()
             more = self._turn(input_buffer, waited=input_buffer is not fresh)
-            # Bound the debt: a slice that was slow because the machine was busy must not delay the others.
+            # Bound the debt: a slice that was slow on a busy machine must not delay the others for long.
             self._credit = max(self._credit - (time.perf_counter() - began), -BURST_SECONDS)
             if more:
                 self._waiting.append(input_buffer)
@@ -146,7 +146,7 @@ class Throttle:
                 input_buffer.done(waited=waited)
         except Exception:
             logger.exception("viewer_failed: its connection is closed")
-            # Not here: an error in `fail` would stop the other connections.
+            # Called later by the loop: an error in `fail` would stop the processing of the other connections.
             self._loop.call_soon(input_buffer.fail)
             return False
         return more

@@ -16,14 +16,15 @@ SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\n"
     b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n%b"
 )
-#: How the paths of event streams end: only their scopes carry the handover extension.
+#: The paths of event streams end like this. Only their scopes get the handover extension.
 STREAM = b"/stream/"
 
 
 class LandslideHttp(BoundedHttp):
     """An HTTP connection that offers each read to `raw_lane` before parsing it."""
 
-    #: Takes a whole request as bytes and calls `reply`, now or later. False: the request must be parsed.
+    #: A function that takes a whole request as bytes and calls `reply`, now or later. It returns False if the
+    #: request must be parsed.
     raw_lane: (
         Callable[[bytes, Callable[[bytes, bytes], None], tuple[str, int] | None, str | None], bool] | None
     ) = None
@@ -56,7 +57,7 @@ class LandslideHttp(BoundedHttp):
         if self.shutting_down:
             self.transport.close()
             return
-        # One timer per connection, not per request: when it fires, it compares the clock.
+        # One timer per connection instead of one per request. When it fires, it checks `answered_at`.
         self.answered_at = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self._start_keepalive_timer(self.timeout_keep_alive)
@@ -66,7 +67,7 @@ class LandslideHttp(BoundedHttp):
             self.data_received(data)
 
     def _default_headers(self) -> bytes:
-        """Return uvicorn's default headers as bytes, cached until it makes a new list for a new date."""
+        """Return uvicorn's default headers as bytes. uvicorn makes a new list when the date changes."""
         headers = self.server_state.default_headers
         made_of, lines = LandslideHttp.header_cache
         if made_of is not headers:
@@ -85,7 +86,7 @@ class LandslideHttp(BoundedHttp):
             super().timeout_keep_alive_handler()
 
     def shutdown(self) -> None:
-        """Close now, or after the reply if the raw lane has a ballot."""
+        """Close now, or after the reply if the raw lane is casting a ballot."""
         if self.answering:
             self.shutting_down = True
         else:
@@ -102,11 +103,11 @@ class LandslideHttp(BoundedHttp):
             super().handle_websocket_upgrade()
         else:
             self.open_websocket(accept)
-        # Break the reference cycle of parser and callbacks now, instead of waiting for the garbage collector.
+        # Break the reference cycle of parser and callbacks now, so that it needs no garbage collection.
         self.parser = self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
 
     def handshake_accept_key(self) -> bytes | None:
-        """Return the Sec-WebSocket-Accept, or None if uvicorn has to do the handshake."""
+        """Return the value of Sec-WebSocket-Accept, or None if uvicorn has to do the handshake."""
         if self.config.ws_per_message_deflate or not can_write_directly(self.transport):
             return None
         return accept_key_for(self.headers)

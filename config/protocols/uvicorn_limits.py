@@ -1,7 +1,8 @@
 """uvicorn's protocols with limits against slow and flooding clients.
 
-The fast path (uvicorn_http.py, uvicorn_websocket.py) builds on these classes. If uvicorn lacks a name that
-the fast path needs, these classes serve alone; if it lacks one that they need, `serve` refuses to start.
+The fast path (uvicorn_http.py, uvicorn_websocket.py) builds on these classes. If uvicorn lacks a private name
+that the fast path needs, Landslide serves with these classes. If it lacks a name that these classes need,
+`serve` refuses to start.
 """
 
 from typing import Any, cast
@@ -67,7 +68,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
 
 class BoundedHttp(ReadTimeoutHttp):
-    """HTTP protocol with all limits. Passes on bytes that arrived together with a WebSocket handshake."""
+    """HTTP protocol with all limits. Bytes that came with a WebSocket handshake go to its protocol."""
 
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()

@@ -1,8 +1,8 @@
 """The choice of protocol classes for the installed uvicorn.
 
 The fast path lets the application take over a viewer's connection (realtime/handover.py) and answers ballots
-from their raw bytes. It needs private names of uvicorn. If one is missing, Landslide serves without the fast
-path, but with the same limits for clients (uvicorn_limits.py).
+from their raw bytes. It uses private names of uvicorn. If one is missing, Landslide serves without the fast
+path but with the same limits for clients (uvicorn_limits.py).
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Viewers' connections after uvicorn has handed them over: an object of a few hundred bytes each.
+"""Viewers' connections after uvicorn has handed them over. Each is an object of a few hundred bytes.
 
 A connection has no task, queue or timer of its own. Shared bytes are written directly to the transport, and
 events arrive as callbacks. The write buffer's limit is 0, so `pause_writing` is called as soon as the
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from realtime.handover import ConnectionListener
     from realtime.protocol import Message
 
-#: The kernel's send buffer: a few tallies for a slow client, not megabytes of old ones.
+#: The size of the kernel's send buffer. A slow client gets a few tallies late, not megabytes of old ones.
 SEND_BUFFER_BYTES = 32 * 1024
-#: TCP closes an event stream whose data is unacknowledged for this long: event streams have no pongs.
+#: TCP closes an event stream if sent data isn't acknowledged for this long. (Event streams have no pongs.)
 UNACKNOWLEDGED_MILLISECONDS = 40_000
 
 
@@ -94,7 +94,7 @@ class ViewerConnection(asyncio.Protocol):
         self.transport.abort()
 
     def close_transport(self) -> None:
-        """Close after flushing the write buffer; at once if the client isn't reading."""
+        """Close after flushing the write buffer. If the client isn't reading, abort at once."""
         self.notify_closed()
         if self.writing_paused:
             self.transport.abort()
@@ -139,14 +139,14 @@ def bound_kernel_buffers(transport: asyncio.Transport) -> None:
 
 
 class NullTransport:
-    """Replaces uvicorn's transport after a hand-over, so that uvicorn can't close the connection."""
+    """Replaces uvicorn's transport after a handover, so that uvicorn can't close the connection."""
 
     def close(self) -> None:
         pass
 
 
 def can_write_directly(transport: asyncio.Transport) -> bool:
-    """Return whether the transport is open, unencrypted and has an empty write buffer."""
+    """Whether the transport is open and unencrypted, and its write buffer empty."""
     return (
         not transport.is_closing()
         and transport.get_write_buffer_size() == 0

@@ -73,7 +73,7 @@ class WebSocketConnection(ViewerConnection):
             if self.listener is not None:
                 self.listener.on_message(text)
         reply = parser.to_send()
-        # Nothing after our own close frame. No pongs to a client that doesn't read: they would pile up.
+        # Send nothing after our own close frame. To a client that doesn't read, pongs would pile up.
         if reply and self.listener is not None and (not self.writing_paused or parser.closed):
             self.write(reply)
         if parser.closed:
@@ -116,7 +116,7 @@ class WebSocketConnection(ViewerConnection):
 def close_over_limit(transport: asyncio.Transport) -> None:
     """Send a close frame and stop reading; abort soon.
 
-    The client's own close frame would arrive only after everything else that it has sent.
+    Waiting for the client's close frame would mean reading everything that it sent before.
     """
     if transport.is_closing():
         return
@@ -131,5 +131,5 @@ def close_frame(code: int, reason: str = "") -> bytes:
 
 
 def _is_pong(data: bytes) -> bool:
-    """Return whether this is exactly one pong, which is most of what viewers send."""
+    """Whether this is exactly one pong. Viewers send little else."""
     return len(data) >= 6 and data[0] == PONG and data[1] == MASKED | (len(data) - 6)

@@ -1,7 +1,7 @@
 """Parsing of a viewer's WebSocket messages, with the websockets library.
 
 A viewer rarely sends anything, and the library's connection object is several times larger than all other
-objects of an idle viewer. So it is created when bytes arrive and dropped when no message is half received.
+objects of an idle viewer. That object exists only while a message is being received.
 """
 
 import logging

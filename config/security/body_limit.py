@@ -13,7 +13,7 @@ from polls.text.integers import whole_number
 
 
 class BodyLimit:
-    """ASGI middleware: 413 if Content-Length is too large, a disconnect if the body itself is."""
+    """ASGI middleware. Answers 413 if Content-Length is too large; disconnects if the body itself is."""
 
     def __init__(self, app: Any, limit: int) -> None:
         self.app = app

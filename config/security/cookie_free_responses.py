@@ -1,7 +1,7 @@
 """Public responses set no cookies, so that a cache can store them.
 
 Django deletes or replaces an invalid cookie (a made-up `sessionid`, an old `csrftoken`) in any response. A
-cache stores no response that sets a cookie, so Django would have to render a page for each such request.
+cache stores no response that sets a cookie, so each request with an invalid cookie would reach Django.
 """
 
 import re
@@ -14,7 +14,7 @@ _DELIMITER = re.compile(r"\s*,\s*")
 
 
 class CookieFreeResponses:
-    """Django middleware. Listed first, so that it sees the response after all other middleware."""
+    """Django middleware. It is listed first, so that it sees the response after all other middleware."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -24,7 +24,7 @@ from polls.keys import keyed_hash
 
 
 def network_hash(request: HttpRequest) -> str:
-    """Return a keyed hash of the client's network, in the form of an address because axes stores it as one.
+    """Return a keyed hash of the client's network, in the form of an address, which axes can store.
 
     The network is an IPv4 address or an IPv6 /48, which one site may own. The key changes daily.
     """
@@ -35,7 +35,7 @@ def network_hash(request: HttpRequest) -> str:
     return str(IPv6Address(digest))
 
 
-#: The size of axes' column. No account has a longer name, so no two accounts share a truncated one.
+#: The length of axes' column. No account has a longer name, so no two accounts share a truncated one.
 MAX_USERNAME = 255
 
 
@@ -46,7 +46,7 @@ def username_of(request: HttpRequest, credentials: dict[str, Any] | None = None)
 
 
 class LoginAttempts(AxesDatabaseHandler):
-    """Stores only username, network, time and number of failures; no user agent."""
+    """Stores only username, network, time and number of failures. No user agent is stored."""
 
     def user_login_failed(
         self, sender: Any, credentials: dict[str, Any], request: Any = None, **kw: Any

@@ -1,7 +1,7 @@
 """Content Security Policy and Permissions-Policy of HTML pages.
 
-Only text/html responses carry these headers. Browsers show no other response as a page, because all have a
-Content-Type and `nosniff`. So the fast lanes, which answer with JSON ahead of Django, need no such headers.
+Only text/html responses carry these headers. Other responses, such as the JSON of the fast lanes, need none:
+they have a Content-Type and `nosniff`, so browsers don't show them as pages.
 """
 
 from typing import Any
@@ -12,8 +12,8 @@ from django.http import HttpRequest, HttpResponseBase
 
 Policy = dict[str, Any]
 
-#: Public pages load only files of this server; they have no inline scripts, event handlers or styles. 'self'
-#: includes wss:// in every browser since 2022; in older browsers the pages poll the tally endpoint.
+#: Public pages load only files of this server. They have no inline scripts, event handlers or styles. Since
+#: 2022, 'self' includes wss:// in every browser. In older browsers the pages poll the tally endpoint instead.
 PUBLIC: Policy = {
     "default-src": [NONE],
     "script-src": [SELF],
@@ -30,8 +30,8 @@ PUBLIC: Policy = {
     "trusted-types": ["proof-worker"],
 }
 
-#: django-unfold uses style attributes, and Alpine, which compiles expressions in templates and so needs eval.
-#: Inline scripts stay forbidden.
+#: django-unfold uses style attributes. It also uses Alpine, which needs eval to compile expressions in
+#: templates. Inline scripts stay forbidden.
 ADMIN: Policy = {
     **{name: value for name, value in PUBLIC.items() if "trusted-types" not in name},
     "script-src": [SELF, UNSAFE_EVAL],
@@ -42,8 +42,8 @@ ADMIN: Policy = {
 #: Swagger UI sets inline styles and has icons as data: URLs in its style sheet.
 DOCS: Policy = {**ADMIN, "script-src": [SELF]}
 
-#: Denies what no page uses and allows fullscreen, copying and keeping the screen on. Contains only names that
-#: browsers know: for any other (bluetooth) Chromium logs a warning on each page.
+#: Denies the features that no page uses. Allows fullscreen, copying and keeping the screen on. Contains only
+#: names that browsers know. For an unknown name, such as bluetooth, Chromium logs a warning on each page.
 PERMISSIONS = (
     "accelerometer=(), autoplay=(), browsing-topics=(), camera=(), display-capture=(),"
     " encrypted-media=(), gamepad=(), geolocation=(), gyroscope=(), hid=(), idle-detection=(),"

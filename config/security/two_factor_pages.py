@@ -58,14 +58,14 @@ def second_factor_url(request: HttpRequest) -> str:
 
 
 def next_url(request: HttpRequest) -> str:
-    """Return the page to continue with: the one first requested, if it is on this site."""
+    """Return the page that was requested first, if it is on this site; otherwise the admin's index."""
     page = request.POST.get(REDIRECT_FIELD_NAME, request.GET.get(REDIRECT_FIELD_NAME, ""))
     safe = url_has_allowed_host_and_scheme(page, {request.get_host()}, require_https=request.is_secure())
     return page if safe else reverse("admin:index")
 
 
 def log_in(request: HttpRequest, device: Any) -> None:
-    # Against session fixation: a session id known before the code is useless afterwards.
+    # Against session fixation: a session id from before the code was entered is useless afterwards.
     request.session.cycle_key()
     django_otp.login(request, device)
 
@@ -168,7 +168,7 @@ def renew_codes(site: AdminSite, request: HttpRequest) -> HttpResponse:
 
 
 def remove(site: AdminSite, request: HttpRequest) -> HttpResponse:
-    """Remove the app: turns two-factor login off or, where it is required, leads to a new setup."""
+    """Remove the app. This turns two-factor login off or, where it is required, starts a new setup."""
     if two_factor.device_of(request.user) is None:
         return redirect("admin:two_factor")
     form = PasswordForm(request)
@@ -189,7 +189,7 @@ def remove(site: AdminSite, request: HttpRequest) -> HttpResponse:
 
 
 def render_codes(site: AdminSite, request: HttpRequest, codes: list[str], onward: str) -> HttpResponse:
-    """Show the codes in this response only: no session, message or address contains them."""
+    """Show the codes in this response only. No session, message or address contains them."""
     context = {"title": _("Your recovery codes"), "codes": codes, "onward": onward}
     return render(site, request, "admin/two_factor/recovery_codes.html", context)
 

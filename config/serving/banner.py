@@ -65,7 +65,7 @@ def qr_code(url: str, encoding: str | None) -> str:
 
 
 def announce(base: str, account: Account | None, out: TextIO) -> None:
-    """Print everything in one write: a program that waits for the first line can then read the rest."""
+    """Print all lines in one write, so that a program that waits for the first line can read the rest."""
     lines = [f"Landslide is ready at {base}/"]
     if account:
         lines += demo_lines(base, account, out.encoding)

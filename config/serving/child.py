@@ -1,7 +1,7 @@
 """`python -m config.serving.child PARENT NICE COMMAND…`: run COMMAND, and stop it when its parent ends.
 
-A separate program does this before exec, so that the supervisor runs no Python code between fork and exec.
-Only Linux has parent-death signals; elsewhere a child outlives a killed supervisor.
+This is a program of its own, so that the supervisor runs no Python code between fork and exec. Only Linux has
+parent-death signals; elsewhere a child outlives a killed supervisor.
 """
 
 import ctypes

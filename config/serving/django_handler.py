@@ -1,4 +1,4 @@
-"""Django's ASGI handler with one thread hop per request instead of one per middleware and view."""
+"""Django's ASGI handler, with one change of thread per request instead of one per middleware and view."""
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import DisallowedHost
@@ -9,7 +9,7 @@ from polls.http.lanes import MAX_HOST_LENGTH
 
 class Request(ASGIRequest):
     def get_host(self) -> str:
-        """Refuse an overlong host even if ALLOWED_HOSTS is `*`: hosts go into links and QR codes."""
+        """Refuse a host that is too long, even if ALLOWED_HOSTS is `*`. Links and QR codes contain it."""
         host = super().get_host()
         if len(host) > MAX_HOST_LENGTH:
             raise DisallowedHost("The host is longer than a host name can be.")

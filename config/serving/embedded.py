@@ -1,7 +1,7 @@
 """Embedded mode's Celery worker and beat: threads of the server process, with the in-memory broker.
 
-The serving command starts and stops them, not asgi.py: Daphne has no lifespan events, and a process that only
-imports the application must not start to count.
+The serving command starts and stops them, because Daphne has no lifespan events. asgi.py doesn't: a process
+that only imports the application must not start to count.
 """
 
 from socket import gethostname
@@ -39,14 +39,14 @@ class EmbeddedWorker:
         self._beat.start()
 
     def stop(self) -> None:
-        """Finish running tasks, and drop the others: the sweep after the next start counts their ballots."""
+        """Finish running tasks and drop the others. The sweep after the next start counts their ballots."""
         self._stopping.set()
-        # Celery sends this signal only in its command line; its receivers need it here too.
+        # Celery itself sends this signal only from its command line.
         signals.worker_shutting_down.send(sender=HOSTNAME, sig="SIGTERM", how="Warm", exitcode=0)
         self._beat.service.stop()
         worker_state.should_stop = 0
         while self._thread.is_alive():
-            # Repeatedly: the worker may be between checking the flag and waiting.
+            # Wake it repeatedly: once may be too early, when it has read the flag but isn't waiting yet.
             memory_transport.wake_consumers()
             self._thread.join(0.02)
         worker_state.should_stop = None
@@ -62,7 +62,7 @@ class EmbeddedWorker:
                 log.error("The embedded worker stopped unexpectedly and is restarted")
 
     def _run_worker(self) -> None:
-        # Created in its own thread: creating it closes that thread's database connection.
+        # It is created in this thread, because creating it closes the thread's database connection.
         WorkController(
             app=app,
             hostname=HOSTNAME,

@@ -16,7 +16,7 @@ _changes = 0
 
 
 def wake_consumers() -> None:
-    """Make each waiting `drain_events` return, so that its caller checks its state."""
+    """Make every waiting `drain_events` return, so that the worker checks its state."""
     global _changes
     with _activity:
         _changes += 1

@@ -19,13 +19,13 @@ from config.serving.web import GRACEFUL_SECONDS, WEBSOCKET_MAX_BYTES
 from polls.text.integers import whole_number
 from realtime.handover import POLICY_VIOLATION
 
-#: Backpressure: stop reading from a client at 64 messages that wait for the application, resume at 16, and
-#: check every 20 ms.
+#: Backpressure: stop reading from a client when 64 messages wait for the application. Check every 20 ms, and
+#: resume at 16.
 QUEUE_HIGH, QUEUE_LOW, QUEUE_POLL_SECONDS = 64, 16, 0.02
 
 
 class DaphneChannel(HTTPChannel):
-    """HTTP channel that answers a malformed Content-Length with 400. Twisted raises an exception."""
+    """HTTP channel that answers a malformed Content-Length with 400. Twisted would raise an exception."""
 
     def headerReceived(self, line: bytes) -> bool:
         name, _, value = line.partition(b":")
@@ -70,7 +70,7 @@ class DaphneFactory(HTTPFactory):
 
 
 class DaphneWebSocket(WebSocketProtocol):
-    """A WebSocket with limits for clients that send without end or read nothing."""
+    """A WebSocket with limits for clients that send too much or don't read."""
 
     last_pong_at = float("-inf")
     reading_paused = False
@@ -106,7 +106,7 @@ class DaphneWebSocket(WebSocketProtocol):
             self.transport.resumeProducing()
 
     def on_limit_exceeded(self) -> None:
-        """Close and stop reading, as close_over_limit in config/protocols/websocket_connection.py."""
+        """Send a close frame, stop reading, and abort soon: as close_over_limit in config/protocols."""
         self.serverClose(POLICY_VIOLATION)
         self.transport.pauseProducing()
         asyncio.get_running_loop().call_later(ABORT_AFTER_SECONDS, self.transport.abortConnection)
@@ -144,7 +144,7 @@ class DaphneWebSocket(WebSocketProtocol):
                 self.transport.resumeProducing()
 
     def serverClose(self, code: int | None = None) -> None:
-        """Close with any code. Daphne's own method refuses 1008, which servers may send (RFC 6455, 7.4.1)."""
+        """Close with this code. Daphne's own method refuses 1008, which servers may send (RFC 6455)."""
         self.sendCloseFrame(code=1000 if code is None else code)
 
 

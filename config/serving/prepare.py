@@ -67,7 +67,7 @@ def check_vote_log() -> None:
 
 
 def check_secret_key() -> None:
-    """Refuse to serve with another SECRET_KEY: known voters would count as new ones and could vote again."""
+    """Refuse to serve with another SECRET_KEY. Known voters would count as new ones and could vote again."""
     try:
         secret_key.check_secret_key()
     except SecretKeyDiffers:
@@ -90,7 +90,7 @@ def prepare_demo() -> Account:
         connection.ensure_connection()
     call_command("migrate", interactive=False, verbosity=0)
     check_vote_log()
-    # Seeding writes to the audit log. A newcomer shouldn't see these log lines first.
+    # Seeding logs lines about the audit log, which a newcomer shouldn't see first.
     with quiet("polls.audit_log"), quiet("analytics.audit.bundles"):
         call_command("seed_demo", verbosity=0)
     return admin_account()

@@ -1,7 +1,7 @@
 """A process supervisor: restarts children that die, and stops them in order on a signal.
 
-One thread; the children are the only state. docs/decisions/supervisor.md says why this isn't honcho,
-circus or uvicorn's own workers.
+It has one thread, and its only state is the list of children. docs/decisions/supervisor.md says why this
+isn't honcho, circus or uvicorn's own workers.
 """
 
 import os
@@ -32,7 +32,7 @@ class Child:
     command: Sequence[str]
     #: Stages stop one after the other, in ascending order.
     stage: int = 0
-    #: Added to the niceness, to give other processes the CPU first.
+    #: Added to the niceness of the process, so that others get the CPU first.
     nice: int = 0
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     failures: int = 0
@@ -48,7 +48,7 @@ class Child:
 class Supervisor:
     """Runs `children` until a stop signal and passes each line of their output to `emit(name, line)`.
 
-    `grace`: for each stage, the seconds from SIGTERM to SIGKILL.
+    `grace` has the seconds from SIGTERM to SIGKILL, for each stage.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class Supervisor:
             self._emit(child.name, line)
 
     def _stop_all(self) -> None:
-        """Stop stage by stage: an ending web process may still have tasks for a worker."""
+        """Stop stage by stage, because a web process that ends may still send tasks to a worker."""
         signals = self._signals
         for stage in sorted({child.stage for child in self.children}):
             group = [child for child in self.children if child.stage == stage and child.alive]

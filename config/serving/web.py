@@ -17,13 +17,13 @@ from config.serving import network
 
 logger = logging.getLogger(__name__)
 
-#: Dotted names, imported on use: importing Daphne takes half a second.
+#: Dotted names, so that only the chosen server is imported. Importing Daphne takes half a second.
 SERVERS = {"uvicorn": "config.serving.on_uvicorn.run", "daphne": "config.serving.on_daphne.run"}
 DEFAULT_SERVER = "uvicorn"
-#: Connections that may wait to be accepted, capped by net.core.somaxconn. A client that finds the queue full
-#: retries after 1 s, then after 2 s and 4 s more.
+#: At most this many connections wait to be accepted. The kernel caps it at net.core.somaxconn. If this queue
+#: is full, a client retries after 1 s, then after 2 s, then after 4 s.
 BACKLOG = 16_384
-#: Seconds that pending requests have at shutdown. WebSockets are closed, and reconnect to another process.
+#: Pending requests have this many seconds at shutdown. WebSockets are closed, and their clients reconnect.
 GRACEFUL_SECONDS = 4
 #: The largest WebSocket message from a client. Viewers send a few bytes.
 WEBSOCKET_MAX_BYTES = 16 * 1024
@@ -40,7 +40,7 @@ def listen(host: str, port: int) -> socket.socket:
 def run(server: str, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, then return."""
     freeze_garbage_collector()
-    # In a thread: a store that hangs must not delay requests that don't need it.
+    # In a thread, because a store that hangs must not delay requests that don't need it.
     threading.Thread(target=fetch_vote_log_state, name="sync", daemon=True).start()
     import_string(SERVERS[server])(listener)
 
@@ -51,7 +51,7 @@ def fetch_vote_log_state() -> None:
         try:
             import_string(sync)()
         except Exception:
-            # Appends fetch them too.
+            # The next append fetches them.
             logger.warning("vote_log_sync_failed", extra={"what": sync}, exc_info=True)
 
 

@@ -32,6 +32,6 @@ SPECTACULAR_SETTINGS = {
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    # validatorUrl None: otherwise Swagger sends the address of this document to a validator on the web.
+    # With validatorUrl unset, Swagger would send the address of this document to a validator on the web.
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
 }

@@ -88,7 +88,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "config.assets.static_files.HashedStaticFiles"},
-    # No base_url: the API serves audit bundles to those who may see the result.
+    # No base_url, because the API serves audit bundles, and only to people who may see the result.
     "audit": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {"location": DATA_DIR / "audit", "base_url": None, "file_permissions_mode": 0o600},

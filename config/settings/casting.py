@@ -17,8 +17,8 @@ VOTE_LOG_PREFIX = env.str("VOTE_LOG_PREFIX", default="landslide")
 #: With this many uncounted ballots the log refuses new ones, because its memory is limited.
 BACKLOG_LIMIT = env.int("BACKLOG_LIMIT", default=5_000_000)
 RATE_LIMITS = env.list("RATE_LIMITS", default=["voter=300/60", "address=600/60", "network=6000/60"])
-#: Networks where many voters share an address. By default all private networks: such an address belongs to a
-#: hall's network, or to a proxy that is missing in TRUSTED_PROXIES.
+#: Networks where many voters share an address. By default these are all private networks. A private address
+#: belongs to a hall's network, or to a proxy that is missing in TRUSTED_PROXIES.
 VENUE_NETWORKS = env.list(
     "VENUE_NETWORKS",
     default=["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1", "fc00::/7", "fe80::/10"],
@@ -29,7 +29,7 @@ BATCH_MAX_BYTES = env.int("BATCH_MAX_BYTES", default=8 * 1024 * 1024)
 BATCH_MAX_BALLOTS = env.int("BATCH_MAX_BALLOTS", default=10_000)
 CAST_QUEUE_LIMIT = env.int("CAST_QUEUE_LIMIT", default=20_000)
 CAST_DEADLINE_SECONDS = env.float("CAST_DEADLINE_SECONDS", default=10)
-# The most hashes that a proof of work takes. On average it takes half: about a second on a phone.
+# A proof of work takes at most this many hashes, and half on average: about a second on a phone.
 PROOF_WORK = env.int("PROOF_WORK", default=400_000)
 # SQLite has one writer: a batch must be short enough not to delay casts.
 COUNT_BATCH = env.int("COUNT_BATCH", default=500 if DATABASES["default"]["ENGINE"] == SQLITE else 10_000)

@@ -1,4 +1,4 @@
-"""Celery. It carries only triggers: losing or repeating one is harmless."""
+"""Celery. Its tasks are only triggers. Losing or repeating one is harmless."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
 CELERY_BROKER_CONNECTION_TIMEOUT = 3
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-# Give up soon instead of blocking a web thread: the sweep makes up for a lost trigger.
+# Give up soon instead of blocking a web thread. The sweep finds the ballots of a lost trigger.
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0.1}
 CELERY_TASK_DEFAULT_QUEUE = REDIS_PREFIX
 CELERY_TASK_IGNORE_RESULT = True
@@ -34,16 +34,17 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
-# Remote control keeps a second connection with a subscription. If only that one is cut (a proxy, a failover),
-# redis-py subscribes again and waits for a message, which blocks the worker's whole event loop.
+# Remote control keeps a second connection to Redis, with a subscription. A proxy or a failover may cut only
+# that connection. Then redis-py subscribes again and waits for a message, which blocks the worker's event
+# loop.
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: no state to save
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 CELERY_BEAT_SCHEDULE = {
-    # Without `expires`, which is a time by the sender's clock: a worker whose clock is some seconds ahead
-    # would discard every task as expired.
+    # No task has `expires`. It is a time by the sender's clock, so a worker whose clock is some seconds ahead
+    # would discard every task.
     "sweep": {"task": "analytics.tasks.sweep", "schedule": SWEEP_SECONDS},
     "tick": {"task": "analytics.tasks.tick", "schedule": 1.0},
     "upkeep": {"task": "analytics.tasks.upkeep", "schedule": 20.0},

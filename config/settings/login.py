@@ -18,7 +18,7 @@ AXES_USERNAME_CALLABLE = "config.security.lockout.username_of"
 AXES_CLIENT_IP_CALLABLE = "config.security.lockout.network_hash"
 AXES_LOCKOUT_CALLABLE = "config.security.lockout.lockout_response"
 AXES_RESET_ON_SUCCESS = True
-# More failures don't extend a lockout: a colleague behind the same address would never get in.
+# Failures during a lockout don't extend it. Otherwise an attacker on that network could keep an admin out.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_DISABLE_ACCESS_LOG = True  # polls.login_log records them
 AXES_ENABLE_ADMIN = False

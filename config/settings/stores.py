@@ -19,23 +19,23 @@ from config.settings.base import DATA_DIR, EMBEDDED, REDIS_PREFIX, REDIS_URL, en
 DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=10)
 DATABASE_STATEMENT_SECONDS = env.int("DATABASE_STATEMENT_SECONDS", default=30)
 
-#: synchronous=FULL: an acknowledged ballot in the vote log must survive a power cut.
+#: synchronous is FULL because an acknowledged ballot in the vote log must survive a power cut.
 SQLITE_OPTIONS = {
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;",
 }
-#: The server ends statements and transactions of a stuck client, so that it can't hold a lock for ever.
+#: The server ends the statements and transactions of a stuck client, so that it can't hold locks for ever.
 POSTGRESQL_OPTIONS = {
     "pool": {
         "min_size": 1,
         "max_size": DATABASE_POOL_SIZE,
         "timeout": 5,
         "max_idle": 120,
-        # By default the pool retries with growing pauses for five minutes: after an outage of one minute,
-        # nobody would get a connection for another minute. After giving up, it reconnects on demand.
+        # By default the pool retries for five minutes, with growing pauses. So after an outage of one minute,
+        # no connection would be available for another minute. After giving up, it reconnects on demand.
         "reconnect_timeout": 4,
-        # Only if the server or the network hangs: otherwise statement_timeout comes first.
+        # Reached only if the server or the network hangs. Otherwise statement_timeout comes first.
         "connection_class": bounded_connection_class(DATABASE_STATEMENT_SECONDS + 5),
     },
     "connect_timeout": 5,
@@ -57,7 +57,7 @@ def database() -> dict[str, Any]:
         if not config["NAME"].startswith((":memory:", "file:")):
             with writable(Path(config["NAME"]).parent, "DATABASE_URL"):
                 private_database(Path(config["NAME"]))
-        # A file: tests use the database from several threads and processes, so it can't be in memory.
+        # A file, since tests use the database from several threads and processes.
         config["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
         config["OPTIONS"] = SQLITE_OPTIONS | config.get("OPTIONS", {})
     else:
@@ -81,8 +81,8 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
             "hosts": [
                 {
                     "address": CHANNEL_REDIS_URL,
-                    # The timeouts end the wait for a frozen Redis. Without the retries, the first message
-                    # after a restart of Redis would be lost with an exception.
+                    # The timeouts end the wait for a Redis that hangs. Without the retries, sending the first
+                    # message after a restart of Redis would fail.
                     "socket_timeout": 2,
                     "socket_connect_timeout": 2,
                     "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
@@ -95,8 +95,8 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     if not EMBEDDED
     else {
         "BACKEND": "channels.layers.InMemoryChannelLayer",
-        # The hub's channel lives as long as the process. With the defaults it would be dropped after a day or
-        # a minute without a reader, and hold only 100 messages.
+        # The hub's channel must live as long as the process. By default it would be dropped after a day, or
+        # after a minute without a reader, and hold only 100 messages.
         "CONFIG": {"capacity": 10_000, "expiry": 3600, "group_expiry": 10 * 365 * 86_400},
     }
 }
@@ -104,7 +104,7 @@ CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": CACHE_REDIS_URL,
-        # The cache holds only hints: do without one rather than wait for a Redis that hangs.
+        # Short timeouts: the cache holds only hints, so nobody should wait for a Redis that hangs.
         "OPTIONS": {
             "socket_timeout": 1,
             "socket_connect_timeout": 1,

@@ -1,4 +1,4 @@
-"""How times are written in the admin: as Django does, with their zone (settings.TIME_ZONE)."""
+"""Formats of times in the admin: Django's own, with the time zone added (settings.TIME_ZONE)."""
 
 DATETIME_FORMAT = "N j, Y, P T"
 SHORT_DATETIME_FORMAT = "m/d/Y P T"

@@ -20,7 +20,7 @@ STAGE_WEB, STAGE_WORKERS = 0, 1
 
 
 def cores() -> int:
-    """Return the number of cores that this process may use: in a container, perhaps not all."""
+    """Return the number of cores that this process may use. A container may have a limit."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -97,7 +97,7 @@ class Command(BaseCommand):
         children = [
             *(Child(f"web.{n}", web, STAGE_WEB) for n in range(1, options["web"] + 1)),
             *(
-                # When CPU is short, web processes go first: uncounted ballots make larger batches.
+                # When CPU time is short, web processes go first: late counting works in larger batches.
                 Child(f"worker.{n}", [*worker, "-n", f"worker.{n}@%h"], STAGE_WORKERS, nice=5)
                 for n in range(1, options["worker"] + 1)
             ),
@@ -116,7 +116,7 @@ class Command(BaseCommand):
             sys.exit(code)
 
     def emit(self, name: str, line: bytes) -> None:
-        """Write a line of a child's output with the child's name: as a prefix, or as a key of a JSON line."""
+        """Write a line of a child's output, with the child's name as a prefix or as a member of the JSON."""
         if line.startswith(b"{"):
             line = b'{"process": %s, ' % json.dumps(name).encode() + line[1:]
         else:
