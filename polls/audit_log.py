@@ -1,9 +1,9 @@
 """The audit log: an append-only, hash-chained record of what admins, API clients and commands did.
 
-The database refuses to change or delete a row (polls/migrations/0006_records_stand). Bypassing that breaks
-the chain of digests, which `verify_chain` detects. A chain can't show that rows are missing from its end, so
-each digest is also written to the process's log: an operator who keeps those logs elsewhere can check that
-the last digest is still there.
+The database refuses to change or delete a row (polls/migrations/0006_records_stand). Bypassing the database's
+check breaks the chain of digests, which `verify_chain` detects. A chain can't show that rows are missing from
+its end. So each digest is also written to the process's log. An operator who keeps these logs elsewhere can
+check that the last digest is still in the chain.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from polls.models import Record
 
 logger = logging.getLogger(__name__)
 
-#: Actors where nobody is signed in.
+#: The actors of actions without a signed-in user.
 SCHEDULE, COMMAND = "schedule", "command"
 
 #: The key of the advisory lock that all writers take: "records" in ASCII.
@@ -35,15 +35,15 @@ def user_actor(user: Any) -> str:
 
 
 def client_actor(client: Any) -> str:
-    """The actor for an ApiClient, which is `request.auth` in a request with an API key."""
+    """Return the actor for an ApiClient (`request.auth` of a request with an API key)."""
     return f"API client {client.prefix} {client.name}"
 
 
 def record(actor: str, action: str, poll_code: str = "", **detail: Any) -> Record:
-    """Append a record of who did what, in the current transaction if there is one.
+    """Append a record of who did what, as part of the current transaction if there is one.
 
-    Other writers wait until that transaction ends, so call this last in it. Values in `detail` are converted
-    to JSON. Never pass a key, a voter or a selection.
+    Other writers wait until that transaction ends, so make this call the last one in it. Values in `detail`
+    are converted to JSON. Never pass a key, a voter or a selection.
     """
     with transaction.atomic():
         _lock_chain()
@@ -63,7 +63,7 @@ def record(actor: str, action: str, poll_code: str = "", **detail: Any) -> Recor
 
 
 def digest_of(row: Record, before: str) -> str:
-    """Return the SHA-256 of the row's content and the previous row's digest, as canonical JSON."""
+    """Return the SHA-256 of the row's content and the previous digest, both as canonical JSON."""
     at = row.at.astimezone(UTC).isoformat(timespec="microseconds")
     content = [before, at, row.actor, row.action, row.poll_code, row.detail]
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -107,7 +107,7 @@ def _lock_chain() -> None:
 
 
 def _as_json(value: Any) -> Any:
-    """Convert to JSON types that every database returns unchanged; floats become text for that reason."""
+    """Convert to JSON types that every database returns unchanged. That is why floats become text."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, Mapping):

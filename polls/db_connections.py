@@ -21,7 +21,7 @@ def closing_connections(function: Callable[P, T], *args: P.args, **options: P.kw
 
 
 class FairLock:
-    """A first-come, first-served lock. After `timeout` seconds a waiter goes on without it."""
+    """A first-come, first-served lock. After `timeout` seconds, a waiting thread continues without it."""
 
     def __init__(self, timeout: float = 20.0) -> None:
         self._timeout = timeout
@@ -68,7 +68,7 @@ _sqlite_lock = FairLock()
 def sqlite_write_turn() -> Iterator[None]:
     """Wait for a turn to write to SQLite. Used around the transactions that append ballots and count them.
 
-    SQLite allows one writer; the others poll at growing intervals. On a slow disk, a poller would never hit
+    SQLite allows one writer. Other writers poll at growing intervals. On a slow disk, they would never find
     the gap between two appends. PostgreSQL queues writers by itself. Inside a transaction this doesn't wait,
     because the transaction may hold a lock for which the other writer waits.
     """

@@ -19,16 +19,17 @@ from polls.voters.networks import canonical_networks
 MIN_CHOICES, MAX_CHOICES = 2, 99
 #: Random codes rarely collide; three collisions in a row mean that something else is wrong.
 MAX_CODE_ATTEMPTS = 3
-#: Fields that may be changed at any time: whether a ballot is valid doesn't depend on them.
+#: Fields that may be changed at any time, because whether a ballot is valid doesn't depend on them.
 ALWAYS_EDITABLE = ("results_visible", "venue_networks", "over_limit", "proof_of_work")
 #: The times at which a poll opens and closes by itself.
 SCHEDULED_TIMES = ("opens_at", "closes_at")
 
 
 def create_poll(choices: Sequence[str], by: str = COMMAND, **fields: Any) -> Poll:
-    """Create a draft. Limits that aren't given are the method's defaults; `by` is the actor in the audit log.
+    """Create a draft. Missing limits get the method's defaults. `by` is the actor in the audit log.
 
-    Raises Malformed if method, limits, times and choices don't fit together, CodeTaken if `code` is in use.
+    Raises Malformed if method, limits, times and choices don't fit together, and CodeTaken if `code` is in
+    use.
     """
     for _attempt in range(MAX_CODE_ATTEMPTS):
         try:

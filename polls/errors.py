@@ -1,7 +1,7 @@
 """The typed errors of the whole product, each with a stable code and an HTTP status.
 
-Domain code raises them. Every lane turns them into RFC 9457 problem details with `problem_details`. A
-released code keeps its meaning for ever, because clients branch on it; titles and details are for people.
+Domain code raises them, and every lane turns them into RFC 9457 problem details with `problem_details`. A
+released code keeps its meaning for ever, because clients depend on it. Titles and details are for people.
 """
 
 from random import randint
@@ -235,7 +235,7 @@ class OutcomeUnknown(LandslideError):
 
 
 class Unavailable(LandslideError):
-    """A store that is needed doesn't answer. A request to cast has written nothing."""
+    """A store that is needed doesn't answer. If the request was a cast, it has written nothing."""
 
     code = "unavailable"
     status = 503
@@ -270,7 +270,7 @@ def errors_by_code() -> dict[str, type[LandslideError]]:
 
 
 def problem_details(error: LandslideError) -> tuple[int, dict[str, str], dict[str, Any]]:
-    """Map an error to HTTP: (status, headers, RFC 9457 document). The only such mapping."""
+    """Return (status, headers, RFC 9457 document) of an error. All responses to errors are made here."""
     headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)

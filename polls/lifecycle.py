@@ -1,4 +1,4 @@
-"""Open, close, publish, reset: the only code that changes a poll's state.
+"""Open, close, publish and reset polls. No other code changes a poll's state.
 
 Each step first commits the intent, then sets the vote log's gates, which is idempotent. If a crash or an
 unreachable store prevents the second half, `set_missing_gates` does it later. The gate alone decides whether
@@ -38,7 +38,7 @@ MAX_ROUNDS = 32_767
 
 
 def open_poll(poll_id: int, by: str = COMMAND) -> Poll:
-    """Start accepting ballots. Raise IllegalState unless the poll is a draft whose rules make sense."""
+    """Start accepting ballots. Raise IllegalState unless the poll is a draft with valid rules."""
     now = _now()
 
     def step(poll: Poll) -> None:
@@ -71,7 +71,7 @@ def close_poll(poll_id: int, by: str = COMMAND) -> Poll:
 
 
 def finish_closing(poll_id: int, round_number: int, closed_at: int, result: dict[str, Any]) -> None:
-    """Move a poll from closing to closed. The counting transaction calls this once every marker is counted.
+    """Move a poll from closing to closed. The counting transaction calls this when all markers are counted.
 
     closed_at: milliseconds since the epoch, by the vote log's clock. result: the final tally.
     """
@@ -125,7 +125,7 @@ def reset_poll(poll_id: int, by: str = COMMAND) -> Poll:
     return _take_step(poll_id, step, by, "poll reset")
 
 
-#: Each takes a poll's id and the actor for the audit log.
+#: The steps by name. Each takes a poll's id and the actor for the audit log.
 STEPS: dict[str, Callable[[int, str], Poll]] = {
     "open": open_poll,
     "close": close_poll,
@@ -162,7 +162,7 @@ def run_due_steps() -> list[int]:
             step(poll_id, SCHEDULE)
             moved.append(poll_id)
         except LandslideError as error:
-            # Another process took the step first, or the poll can't be opened; the admin shows the reason.
+            # Another process took the step first, or the poll can't be opened. The admin shows the reason.
             logger.warning("scheduled_step_refused", extra={"poll": poll_id, "reason": error.detail})
         except Exception:
             # A failure in one poll must not delay the others.
@@ -176,7 +176,7 @@ def _store_now() -> datetime:
 
 
 def _now() -> datetime:
-    """Return the vote log's time, or our estimate of it: a manual step must work while the log is down.
+    """Return the vote log's time, or our estimate of it, since manual steps must work while the log is down.
 
     No ballot is accepted before the log is back and the gates are set.
     """
@@ -204,7 +204,7 @@ def _frozen_rules(poll: Poll) -> dict[str, Any]:
         "revote": poll.revote,
         "identity": poll.identity,
     }
-    # A copy in the round, so that counting needn't read the poll.
+    # The step is copied into the round, so that counting needn't read the poll.
     return frozen | {"step": poll.release_step} if poll.release_step > 1 else frozen
 
 
@@ -229,7 +229,7 @@ def _take_step(
     poll_id: int, step: Callable[[Poll], None], by: str, action: str, *, gates: bool = True
 ) -> Poll:
     """Apply `step` to the poll and commit, then set the gates and tell the apps above."""
-    # Durable: if an outer transaction rolled the step back, the gates would stay wrong.
+    # durable=True, because if an outer transaction rolled the step back, the gates would stay wrong.
     with transaction.atomic(durable=True):
         poll = lock_poll(poll_id)
         step(poll)
@@ -256,7 +256,7 @@ def _set_gates(poll: Poll) -> None:
             log.reset(poll.pk, poll.round)
         else:
             markers = log.close(poll.pk, poll.round)
-            # Trigger counting of the markers, which closes the poll, without waiting for the sweep.
+            # Have the markers counted now, without waiting for the sweep. That closes the poll.
             ballots_appended.send_robust(sender=None, partitions={marker.partition for marker in markers})
     except Exception:
         # The step is committed; `set_missing_gates` tries again.
@@ -268,11 +268,11 @@ def _set_gates(poll: Poll) -> None:
 
 
 def bump_revision(poll_id: int) -> None:
-    """Increment the poll's revision and tell viewers: something other than votes or state has changed."""
+    """Increment the poll's revision and tell viewers. Called for changes other than votes or state."""
     Poll.objects.filter(pk=poll_id).update(revision=F("revision") + 1)
     transaction.on_commit(lambda: _send_poll_changed(poll_id))
 
 
 def _send_poll_changed(poll_id: int) -> None:
-    # Robust: the step is committed, and a failing receiver must not fail it.
+    # send_robust, because the step is committed: an error in a receiver must not make it fail.
     poll_changed.send_robust(sender=Poll, poll_id=poll_id)

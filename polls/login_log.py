@@ -37,7 +37,7 @@ def _on_logout(user: Any = None, **_: Any) -> None:
 
 
 def _on_failure(credentials: dict[str, Any], **_: Any) -> None:
-    """Record failures for names of staff accounts only: the log must not collect voters' names or typos."""
+    """Record a failure only if the name is that of a staff account: no voters' names or typos."""
     users = get_user_model()
     name = str(credentials.get(users.USERNAME_FIELD) or "").replace("\0", "")
     if not users._default_manager.filter(is_staff=True, **{users.USERNAME_FIELD: name}).exists():

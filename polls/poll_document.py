@@ -1,4 +1,4 @@
-"""The public document of a poll: the tally document without its figures."""
+"""The public document of a poll. It is the tally document without the figures."""
 
 from datetime import datetime
 from typing import Any
@@ -7,7 +7,7 @@ from polls.models import Poll, State
 
 
 def poll_document(poll: Poll) -> dict[str, Any]:
-    """Return the poll as pages, REST and sockets show it. Nothing in it depends on a vote.
+    """Return the poll as pages, the REST API and sockets show it. Nothing in it depends on a vote.
 
     The question and choices of a draft are left out: unfinished texts are not public.
     """

@@ -24,12 +24,12 @@ def public(poll: Poll) -> QuerySet[Round]:
 
 
 def can_be_purged(poll: Poll) -> bool:
-    """Whether no round is running and the ballots of at least one can still be linked to voters."""
+    """Whether no round is running, and some round's ballots can still be linked to voters."""
     return poll.state in (State.DRAFT, State.PUBLISHED) and poll.rounds.filter(purged_at=None).exists()
 
 
 def with_results(rounds: Iterable[Round]) -> list[dict[str, Any]]:
-    """Return a dict per round: its ballots, whether there was a tie, and a row per choice of its result."""
+    """Return a dict per round: number of ballots, whether there was a tie, and a row per choice."""
     return [{"round": round_, **_result(round_.result or {})} for round_ in rounds]
 
 

@@ -21,8 +21,8 @@ _ROW = 1
 def check_secret_key() -> None:
     """Raise SecretKeyDiffers if the database has the fingerprint of a key that isn't ours.
 
-    A database without a fingerprint gets that of our SECRET_KEY. So does one with the fingerprint of a key in
-    SECRET_KEY_FALLBACKS.
+    If the database has no fingerprint, or that of a key in SECRET_KEY_FALLBACKS, store the fingerprint of our
+    SECRET_KEY.
     """
     ours = newest_fingerprint()
     if stopped := polls_with_lost_key():
@@ -37,13 +37,13 @@ def check_secret_key() -> None:
 
 
 def secret_key_is_known() -> bool:
-    """Whether the database's key is our SECRET_KEY or one of the fallbacks, or not set yet. Read-only."""
+    """Whether the database knows our SECRET_KEY or one of the fallbacks, or no key yet. Read-only."""
     known = Installation.objects.filter(pk=_ROW).values_list("secret_key_fingerprint", flat=True).first()
     return known is None or known in known_fingerprints()
 
 
 def adopt_secret_key() -> None:
-    """Store our SECRET_KEY's fingerprint in the database and in all drafts, which have no voters yet."""
+    """Store our SECRET_KEY's fingerprint, for the database and for all drafts (they have no voters yet)."""
     ours = newest_fingerprint()
     Installation.objects.update_or_create(pk=_ROW, defaults={"secret_key_fingerprint": ours})
     _with_unknown_key(State.DRAFT).update(secret_key_fingerprint=ours)

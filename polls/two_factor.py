@@ -1,7 +1,7 @@
 """Two-factor login of staff: codes of an authenticator app, and recovery codes for a lost phone.
 
 Only this module decides who acts as staff: the admin, the tally endpoint and the sockets all call
-`is_verified_staff`. django-otp checks the codes: it accepts a code once, and throttles after wrong ones.
+`is_verified_staff`. django-otp checks the codes. It accepts each code once, and throttles after wrong codes.
 """
 
 import secrets
@@ -34,14 +34,14 @@ def required() -> bool:
 
 
 def is_verified_staff(user: Any, device: Device | None) -> bool:
-    """Whether this account may act as staff in a session that has verified `device`, or none."""
+    """Whether this account may act as staff in a session that has verified `device` (None: no device)."""
     if not (user.is_active and user.is_staff):
         return False
     return device is not None or not (required() or device_of(user))
 
 
 def is_verified_request_user(user: Any) -> bool:
-    """Call `is_verified_staff` for request.user, to which django-otp's middleware has added the device."""
+    """Call `is_verified_staff` for request.user. (django-otp's middleware has added the device to it.)"""
     return is_verified_staff(user, getattr(user, "otp_device", None))
 
 
@@ -99,7 +99,7 @@ def new_recovery_codes(user: Any) -> list[str]:
 
 
 def _new_codes(user: Any) -> list[str]:
-    """Create recovery codes; only keyed hashes are stored, so they can be shown once."""
+    """Create recovery codes. Only keyed hashes are stored, so the codes can be shown only once."""
     codes = [f"{secrets.randbelow(10**RECOVERY_DIGITS):0{RECOVERY_DIGITS}}" for _ in range(RECOVERY_CODES)]
     device, _ = StaticDevice.objects.get_or_create(user=user, defaults={"name": "recovery codes"})
     device.token_set.all().delete()
@@ -117,7 +117,7 @@ def recovery_codes_left(user: Any) -> int:
 
 
 def verify(user: Any, code: str) -> Device | None:
-    """Return the device that accepts this code, or None. Wrong codes throttle the device they are for."""
+    """Return the device that accepts this code, or None. A wrong code throttles its kind of device."""
     code = normalized(code)
     if len(code) != RECOVERY_DIGITS:
         app = device_of(user)
@@ -125,15 +125,15 @@ def verify(user: Any, code: str) -> Device | None:
     recovery = StaticDevice.objects.filter(user=user, confirmed=True).first()
     if recovery is None:
         return None
-    # Codes made with a previous SECRET_KEY are still valid. django-otp gets one hash only: with one try per
-    # key a wrong code would count several times.
+    # Codes made with a previous SECRET_KEY are still valid. django-otp gets only one hash, because with one
+    # try per key, a wrong code would count several times.
     tokens = [_hashed(code, secret) for secret in signing_secrets()]
     known = recovery.token_set.filter(token__in=tokens).values_list("token", flat=True).first()
     return django_otp.verify_token(user, recovery.persistent_id, known or tokens[0])
 
 
 def locked_until(user: Any, code: str) -> datetime | None:
-    """Return until when wrong codes lock out this kind of code, or None if it isn't locked out."""
+    """Return the time when this kind of code is accepted again, or None if it isn't locked out."""
     kind = StaticDevice if len(normalized(code)) == RECOVERY_DIGITS else TOTPDevice
     device = kind.objects.filter(user=user, confirmed=True).first()
     allowed, why = device.verify_is_allowed() if device else (True, None)

@@ -1,7 +1,7 @@
 """Accounts and groups in the admin.
 
-Only superusers grant permissions. Other account managers can't change or delete an account that has a
-permission that they lack, nor set its password.
+Only superusers grant permissions. Other account managers can't change, delete or reset the password of an
+account that has a permission they lack.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .base import Admin
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
-# Their pages would show the secrets. Users manage their own: config/security/two_factor_pages.py.
+# Their pages would show secrets. Users manage their own devices in config/security/two_factor_pages.py.
 admin.site.unregister(TOTPDevice)
 admin.site.unregister(StaticDevice)
 
@@ -52,7 +52,7 @@ class NameField(LineField, UsernameField):
 
 
 class LineNames:
-    """Mixin: names are single lines with visible characters."""
+    """Mixin: names are single lines of visible text."""
 
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **options: Any) -> Any:
         if type(db_field) is CharField:
@@ -78,7 +78,7 @@ class UserAdmin(FoldedSearch, Recorded, LineNames, DjangoUserAdmin, Admin):
         return super().has_delete_permission(request, obj) and may_manage(request.user, obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Refuse to delete accounts while a poll for accounts is open, on the page and in the list."""
+        """Refuse to delete accounts while a poll for accounts is open."""
         deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
         return deleted, counts, lacking, [*protected, *open_login_polls()]
 

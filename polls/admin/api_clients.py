@@ -1,4 +1,4 @@
-"""API clients: created with a key that is shown once; revoking is final."""
+"""API clients in the admin. The key of a new client is shown once. Revoking a key is final."""
 
 from typing import Any
 
@@ -123,7 +123,7 @@ class ApiClientAdmin(FoldedSearch, Admin):
         return response
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """The primary key is text; PostgreSQL refuses some characters, such as NUL."""
+        """Check the id first: it is text, and PostgreSQL refuses some characters, such as NUL."""
         return super().get_object(request, object_id, from_field) if object_id.isprintable() else None
 
     # --- revoking ---

@@ -76,7 +76,7 @@ class Recorded:
 
 
 def _record(request: HttpRequest, obj: Any, verb: str, message: Any) -> None:
-    # Django's message names fields, never their values: no password gets into the log.
+    # Django's message contains field names but no values, so no password gets into the log.
     changes = [change for part in message if isinstance(part, dict) for change in part.values()]
     names = {name for change in changes for name in change.get("fields", ())}
     detail: dict[str, Any] = {"fields": sorted(names)} if names else {}

@@ -30,10 +30,10 @@ class TimeWidget(UnfoldAdminSplitDateTimeWidget):
 
 
 class TimeField(forms.SplitDateTimeField):
-    """A date and time in the server's time zone. An unchanged value is kept to the microsecond.
+    """A date and time in the server's time zone, which keeps an unchanged value to the microsecond.
 
-    The form has no fractions of a second, and can't tell the two equal hours apart when the clocks go back.
-    So if the field is unchanged, the stored value is kept instead of the submitted one.
+    The form shows no fractions of a second. When the clocks go back, it can't distinguish the hour before
+    from the hour after. So if the field is unchanged, the stored value is kept.
     """
 
     widget = TimeWidget
@@ -68,12 +68,13 @@ class Admin(ModelAdmin):
             options = {"form_class": TimeField, "widget": TimeWidget} | options
         field = super().formfield_for_dbfield(db_field, request, **options)
         if field is not None:
-            # Browsers count an emoji as two and truncate silently; the form's error names limit and length.
+            # Browsers would count an emoji as two characters and truncate silently. The form's error is
+            # clearer.
             field.widget.attrs.pop("maxlength", None)
         return field
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Treat a filter that the database can't process, such as the year 99999, as an invalid filter."""
+        """Treat a filter value that the database can't process, such as the year 99999, as invalid."""
         try:
             return super().get_changelist_instance(request)
         except (ValueError, OverflowError, DataError) as error:

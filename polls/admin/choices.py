@@ -1,7 +1,7 @@
 """A poll's choices as rows of text inputs, one per choice.
 
-This isn't an inline of model forms, because `polls.drafts` assigns the numbers, and an inline fails on rows
-that someone else has removed in the meantime.
+This isn't an inline of model forms, for two reasons: `polls.drafts` assigns the numbers, and an inline fails
+on rows that someone else has removed in the meantime.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ LABEL_LENGTH = Choice._meta.get_field("label").max_length or 200
 
 
 class ChoiceRows(forms.Widget):
-    """One text input per choice, all with the same name; empty ones are ignored."""
+    """One text input per choice, all with the same name. Empty inputs are ignored."""
 
     template_name = "admin/polls/poll/choice_rows.html"
 
@@ -45,12 +45,12 @@ class ChoiceRows(forms.Widget):
         return context
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        # Not with the forms' renderer, which doesn't find the project's templates.
+        # The forms' renderer isn't used, because it doesn't find the project's templates.
         return render_to_string(self.template_name, self.get_context(name, value, attrs))
 
 
 class ChoicesField(forms.Field):
-    """The labels in order, without empty ones. `polls.drafts` checks whether they suit the poll."""
+    """A list of the labels in order, without empty ones. `polls.drafts` checks whether they suit the poll."""
 
     widget = ChoiceRows
     line = LineField(required=False)
@@ -59,7 +59,7 @@ class ChoicesField(forms.Field):
     }
 
     def to_python(self, value: Sequence[str] | None) -> list[str]:
-        """Clean each label. Drop empty rows; refuse a row of invisible characters, naming its number."""
+        """Clean each label and drop empty rows. An error names the number of its row."""
         labels: list[str] = []
         for text in value or []:
             try:

@@ -14,7 +14,7 @@ Fieldset = tuple[str | None, dict[str, Any]]
 
 
 def draft(poll: Poll) -> list[Fieldset]:
-    """Return the sections for a draft; `poll` is the stored one, or a new one with its defaults."""
+    """Return the sections for a draft. `poll` is the stored poll, or a new one with default values."""
     return [
         _open("question", "labels", "method"),
         _collapsed(_("Ballots"), _ballots(poll), "min_selections", "max_selections", "revote"),
@@ -28,7 +28,7 @@ def draft(poll: Poll) -> list[Fieldset]:
 
 
 def frozen() -> list[Fieldset]:
-    """Return the sections for a poll that has been opened: editable fields first."""
+    """Return the sections for a poll that has been opened. Editable fields come first."""
     return [
         _named(_("Results"), "results_visible"),
         _named(_("Protection"), "venue_networks", "over_limit"),
@@ -49,7 +49,7 @@ def _named(name: str, *fields: Any) -> Fieldset:
 
 
 def _collapsed(name: str, value: str, *fields: str) -> Fieldset:
-    # No pairs of fields: Django opens a collapsed section only for errors in single fields.
+    # `fields` contains no pairs: Django opens a collapsed section only for errors in single fields.
     return f"{name} · {value}" if value else name, {"fields": fields, "classes": ["collapse"]}
 
 

@@ -1,4 +1,4 @@
-"""A poll's invites in the admin: make a batch, download its links, count those used, revoke it."""
+"""A poll's invites in the admin: make a batch, download its links, count used invites, revoke it."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ class BatchForm(forms.Form):
 
 
 class InvitePages(Admin):
-    """The pages about a poll's invites, below the poll's own."""
+    """The pages about a poll's invites. Their addresses are below the poll's own."""
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view
@@ -59,7 +59,7 @@ class InvitePages(Admin):
         ]
 
     def invites_view(self, request: HttpRequest, poll_id: int) -> HttpResponse:
-        """List the batches, with a form that makes another."""
+        """List the batches, with a form that makes a new one."""
         poll = self._invites_of(request, poll_id, changing=request.method == "POST")
         form = BatchForm(request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
@@ -96,7 +96,7 @@ class InvitePages(Admin):
 
     @method_decorator(require_POST)
     def invite_count_view(self, request: HttpRequest, poll_id: int, batch_id: int) -> HttpResponse:
-        """Count used invites. Only on demand, because it looks up each of them."""
+        """Count used invites. This is done on demand only, because it looks up each invite."""
         batch = self._batch(request, poll_id, batch_id)
         try:
             used = invites.count_used(batch)

@@ -1,4 +1,4 @@
-"""The admin of polls: edit drafts, run polls by buttons, watch them live."""
+"""The admin of polls: edit drafts, open and close polls, watch them live."""
 
 from typing import Any
 
@@ -27,9 +27,9 @@ from polls.text.plain_text import folded
 from .invites import InvitePages
 from .poll_form import FIELDS, PollForm
 
-#: Fields that the form can change once a poll has been opened. Proof of work has buttons (proof_of_work.py).
+#: Fields that the form can change once a poll has been opened. Proof of work has its own buttons.
 ALWAYS_EDITABLE = tuple(name for name in drafts.ALWAYS_EDITABLE if name != "proof_of_work")
-#: Names of the buttons beside the form. They submit the form, so that no input is lost.
+#: Names of the buttons beside the form. They submit the form too, so that no input is lost.
 BUTTON = "_step"
 PROOF_BUTTON = "_proof"
 COLOURS = {
@@ -77,7 +77,7 @@ class PollAdmin(InvitePages):
         )
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        # A poll that ran is evidence, so there is no bulk delete.
+        # There is no bulk delete, because a poll that ran is evidence.
         actions: dict[str, Any] = super().get_actions(request)
         actions.pop("delete_selected", None)
         return actions
@@ -112,7 +112,7 @@ class PollAdmin(InvitePages):
     def get_readonly_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
         if not self.is_frozen(request, obj):
             return []
-        # `labels` isn't shown then; as a read-only field it isn't in the form.
+        # `labels` isn't shown in this case. As a read-only field, it isn't in the form either.
         return [*(name for name in FIELDS if name not in ALWAYS_EDITABLE), "choice_list", "labels"]
 
     def get_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
@@ -146,12 +146,12 @@ class PollAdmin(InvitePages):
             self._report_saved(request)
 
     def _report_saved(self, request: HttpRequest) -> None:
-        """Report the save after a lifecycle or proof-of-work button. Django reports it after Save."""
+        """Report a save by a lifecycle or proof-of-work button. (Django reports a save by Save.)"""
         if BUTTON in request.POST or PROOF_BUTTON in request.POST:
             self.message_user(request, _("Your changes are saved."), messages.SUCCESS)
 
     def log_change(self, request: HttpRequest, obj: Poll, message: Any) -> Any:
-        """Log only actual changes: lifecycle buttons save the form too."""
+        """Log only actual changes. (Lifecycle buttons save the form even if nothing has changed.)"""
         return super().log_change(request, obj, message) if message else None
 
     def response_post_save_add(self, request: HttpRequest, obj: Poll) -> HttpResponse:
@@ -193,7 +193,7 @@ class PollAdmin(InvitePages):
         except LandslideError as error:
             refusal: LandslideError = error
         except IntegrityError:
-            # Someone else took the code between check and write.
+            # Another poll got this code between the check and the write.
             refusal = CodeTaken(errors={"code": [CodeTaken.title]})
         # Show the form again as it was filled in, with the refusal among its errors.
         request.refusal = refusal  # type: ignore[attr-defined]
@@ -236,7 +236,7 @@ class PollAdmin(InvitePages):
         }
 
     def panel_view(self, request: HttpRequest, poll_id: int) -> HttpResponse:
-        """Render the panel alone; the page fetches it when the poll's state changes."""
+        """Render the panel alone. The page fetches it when the poll's state changes."""
         poll = self.get_object(request, str(poll_id))
         if poll is None or not self.has_view_permission(request, poll):
             raise Http404
@@ -277,7 +277,7 @@ class PollAdmin(InvitePages):
 
     def _take(self, request: HttpRequest, poll: Poll, step: str) -> None:
         if request.POST.get("seen") != _seen(poll):
-            # The user confirmed the step in another state or round.
+            # The state or round has changed since the page was shown to the user.
             self.message_user(request, _not_now(poll), messages.ERROR)
             return
         try:

@@ -36,7 +36,7 @@ FIELDS = [
     "proof_of_work",
     "release_step",
 ]
-#: Fields with another name in the API: API name to form name.
+#: Fields whose API name differs, as API name to form name.
 FORM_NAMES = {"choices": "labels"}
 LIMITS = ("min_selections", "max_selections")
 
@@ -137,12 +137,12 @@ class PollForm(forms.ModelForm):
             self._add_refusal(error)
 
     def _untouched_times(self) -> dict[str, datetime | None]:
-        """Return the unchanged times, as the form has them: without fractions of a second."""
+        """Return the unchanged times as the form has them, without fractions of a second."""
         times = drafts.scheduled_times(self.instance)
         return {name: moment for name, moment in times.items() if name not in self.changed_data}
 
     def _add_refusal(self, error: LandslideError) -> None:
-        """Add the refusal to the fields that it names, or else to the form."""
+        """Add the refusal to the fields that it names. If the form has none of them, add it to the form."""
         errors = {FORM_NAMES.get(name, name): value for name, value in error.extra.get("errors", {}).items()}
         named = {
             name: error.detail if isinstance(value, dict) else value  # messages by index

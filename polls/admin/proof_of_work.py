@@ -34,7 +34,7 @@ def _suspicion(until: Any) -> str:
 
 
 def choose(request: HttpRequest, poll: Poll) -> str:
-    """Set the chosen policy and return a message about it; "" if it isn't a policy."""
+    """Set the chosen policy and return a message about it, or "" for an unknown policy."""
     try:
         policy = ProofOfWork(request.POST.get("_proof", ""))
     except ValueError:

@@ -9,7 +9,7 @@ from polls.text.plain_text import folded
 
 
 class FoldedSearch:
-    """Mixin for an admin: search that ignores case and accents, the same on every database.
+    """Mixin for an admin: a search that ignores case and accents, on every database alike.
 
     It reads all rows, so it is for lists that people make by hand. Polls have a search column instead.
     """

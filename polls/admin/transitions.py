@@ -15,7 +15,7 @@ from polls.models import Poll, State, Visibility
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A lifecycle step's button. `danger`: the page separates it from the others."""
+    """A lifecycle step's button. If `danger` is true, the page separates it from the others."""
 
     name: str
     label: Any
@@ -38,7 +38,7 @@ TRACK = (State.DRAFT, State.OPEN, State.CLOSED, State.PUBLISHED)
 
 
 def track(poll: Poll) -> list[dict[str, Any]]:
-    """Return the states of the lifecycle, with their places relative to the poll's: behind, here or ahead."""
+    """Return the states of the lifecycle. Each is marked as behind, here or ahead of the poll's state."""
     here = TRACK.index(State.CLOSED if poll.state == State.CLOSING else State(poll.state))
     return [
         {
@@ -162,7 +162,7 @@ def outcome(step: str, poll: Poll) -> str:
 
 
 def obstacle(poll: Poll) -> str:
-    """Return why the draft can't be opened as it is; "" if it can."""
+    """Return why the draft can't be opened as it is, or "" if it can."""
     if poll.state != State.DRAFT:
         return ""
     try:

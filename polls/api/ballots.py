@@ -46,7 +46,7 @@ REQUEST = (*ALWAYS, *BODY, "foreign_origin", *KEY, "poll_not_found", *STORE)
 
 
 class Ballots(Endpoint):
-    """Cast one ballot with `ballot_box.cast`; this converts the request and the response."""
+    """Cast one ballot. `ballot_box.cast` does the work; this view converts request and response."""
 
     authentication_classes: list[Any] = []
     content_negotiation_class = AnyAccept

@@ -19,7 +19,7 @@ from .serializers import ChallengeDocument
 
 
 class Challenge(Endpoint):
-    """Make a challenge for one voter. It isn't stored: a signature in the proof identifies it as ours."""
+    """Make a challenge for one voter. It isn't stored: its signature comes back with the proof."""
 
     authentication_classes: list[Any] = []
 

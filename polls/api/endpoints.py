@@ -1,4 +1,4 @@
-"""The base of all endpoints: JSON bodies of bounded size, and no caching unless they say so."""
+"""The base of all endpoints: JSON bodies of bounded size, and no caching unless an endpoint sets it."""
 
 from typing import Any
 
@@ -19,10 +19,10 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Endpoint(APIView):
-    """DRF's APIView with a fixed order of checks: method, Accept, key, scope, then the view's own."""
+    """DRF's APIView with a fixed order of checks: method, Accept, key, scope, then those of the view."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        # Before authentication, so that a wrong method is 405 without a key too.
+        # Checked before authentication, so that a wrong method gets 405 even without a key.
         if request.method not in self.allowed_methods:
             raise exceptions.MethodNotAllowed(str(request.method))
         if request.method == "OPTIONS":
@@ -34,7 +34,7 @@ class Endpoint(APIView):
         check_given_once(request)
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
-        """Respond with the Allow header alone; DRF's default response would describe our classes."""
+        """Respond with the Allow header only. DRF's default response would describe our classes."""
         return Response(status=204)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
@@ -71,7 +71,7 @@ BODY_MAX_BYTES = 256 * 1024
 
 
 def json_body(request: Request, limit: int = BODY_MAX_BYTES) -> dict[str, Any]:
-    """Parse the body as a JSON object. DRF's parser would skip a chunked body, and has no size limit."""
+    """Parse the body as a JSON object. DRF's parser ignores a chunked body and has no size limit."""
     if request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType()
     body = raw_body(request, limit)
@@ -86,7 +86,7 @@ def json_body(request: Request, limit: int = BODY_MAX_BYTES) -> dict[str, Any]:
 
 
 def raw_body(request: Request, limit: int) -> bytes | None:
-    """Return the body, or None if it is over the limit; nothing beyond the limit is read."""
+    """Return the body, or None if it is over the limit. Nothing beyond the limit is read."""
     try:
         if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
             return None

@@ -14,10 +14,7 @@ from polls.voters.networks import canonical_networks
 
 
 class Text(serializers.CharField):
-    """A JSON string with visible characters, cleaned; DRF would also accept a number.
-
-    With `lines`, it may have several lines.
-    """
+    """A JSON string with visible characters; DRF would also accept a number. `lines`: may have several."""
 
     default_error_messages = {"invisible": INVISIBLE_TEXT}
 
@@ -51,7 +48,7 @@ class Whole(serializers.IntegerField):
 
 
 class Flag(serializers.BooleanField):
-    """true or false; DRF would also accept "yes"."""
+    """A JSON boolean; DRF would also accept "yes"."""
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
@@ -74,7 +71,7 @@ class Pick(serializers.ChoiceField):
 
 
 class Moment(serializers.DateTimeField):
-    """A time in RFC 3339 with its zone, within the bounds of `polls.text.timestamps`."""
+    """A time in RFC 3339 with a time zone, within the bounds of `polls.text.timestamps`."""
 
     default_error_messages = {
         "invalid": gettext_lazy("This is not a time in RFC 3339, such as 2030-06-30T10:00:00Z."),
@@ -113,7 +110,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 class Networks(serializers.ListField):
-    """Networks in canonical form; the error names the one that isn't a network."""
+    """A list of networks in canonical form. The error quotes the item that isn't a network."""
 
     child = Text(max_length=60)
 

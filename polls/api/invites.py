@@ -60,7 +60,7 @@ class Invites(Endpoint):
 
 
 class InviteLinks(Endpoint):
-    """The links of a batch. Whoever reads them can vote with them, so this needs the scope for writing."""
+    """The links of a batch. Anybody who has a link can vote with it, so this needs the scope for writing."""
 
     authentication_classes = [ApiKey]
     permission_classes = [PollWriteScope]
@@ -118,7 +118,7 @@ def _poll(code: str) -> Poll:
 
 
 def _batch(poll: Poll, batch_id: int) -> Any:
-    # Larger numbers than a database's ids would be a server error.
+    # A number too large for a database id would cause a server error.
     found = invites.batches(poll.pk).filter(pk=batch_id).first() if batch_id < 2**63 else None
     if found is None:
         raise InviteBatchNotFound()

@@ -20,7 +20,7 @@ PARAMETERS = {"state", "search", "cursor", "page_size"}
 
 
 def check_parameters(request: Request) -> None:
-    """Refuse unknown parameters: a misspelt filter would otherwise return everything."""
+    """Refuse unknown parameters. Otherwise a misspelt filter would return all polls."""
     if unknown := sorted(set(request.query_params) - PARAMETERS):
         raise exceptions.ValidationError({name: [_("There is no such parameter.")] for name in unknown[:10]})
 
@@ -55,7 +55,7 @@ class PollFilter(django_filters.FilterSet):
 
 
 class PollPages(CursorPagination):
-    """Newest first. Ordered by id, which is unique and increasing, so no page skips or repeats a poll."""
+    """Newest polls first. Ids are unique and increasing, so no page skips or repeats a poll."""
 
     ordering = "-id"
     page_size = 50

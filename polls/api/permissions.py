@@ -19,7 +19,7 @@ WRITE_SCOPES = (ApiClient.Scope.POLLS_WRITE,)
 
 
 class ApiKey(BaseAuthentication):
-    """`Authorization: Api-Key …`; the client is `request.auth`."""
+    """Authenticate by the header `Authorization: Api-Key …`. The client becomes `request.auth`."""
 
     def authenticate(self, request: Request) -> tuple[AnonymousUser, ApiClient] | None:
         client = identity.authenticate_client(request.headers.get("Authorization"))
@@ -30,7 +30,7 @@ class ApiKey(BaseAuthentication):
 
 
 class PollScope(BasePermission):
-    """Require the scope for reading or writing polls, by the request's method."""
+    """Require the scope for reading or for writing polls, depending on the request's method."""
 
     safe_methods: Sequence[str] = SAFE_METHODS
 
@@ -45,6 +45,6 @@ class PollScope(BasePermission):
 
 
 class PollWriteScope(PollScope):
-    """Require the scope for writing, for every method."""
+    """Require the scope for writing, whatever the method."""
 
     safe_methods = ()

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details, whether they come from us, DRF or Django."""
+"""Errors of our code, DRF and Django as RFC 9457 problem details."""
 
 import logging
 import sys
@@ -87,7 +87,7 @@ def problem_response(error: errors.LandslideError) -> JsonResponse:
 
 @csrf_exempt
 def unknown_address(request: HttpRequest, rest: str = "") -> HttpResponse:
-    """Catch-all under /api/. An address without its trailing slash is redirected, keeping method and body."""
+    """Answer all other addresses under /api/. Redirect one that only lacks the trailing slash."""
     if not request.path.endswith("/") and _resolves(f"{request.path}/"):
         target = request.get_full_path(force_append_slash=True)
         return HttpResponsePermanentRedirect(target, preserve_request=True)
@@ -101,8 +101,8 @@ def _resolves(path: str) -> bool:
         return False
 
 
-# Django's error handlers (config/urls.py), for requests that don't reach DRF. Their pages aren't cached:
-# otherwise a cache could still serve a 404 when the address exists.
+# Django's error handlers (config/urls.py), for requests that don't reach DRF. Their pages aren't cached.
+# Otherwise a cache could still serve a 404 after the address has come to exist.
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -114,7 +114,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def _unknown_host(request: HttpRequest) -> HttpResponse:
-    """Tell the operator which setting to change."""
+    """Return a page that tells the operator which setting to change."""
     host = request.META.get("HTTP_HOST", "")[:100]
     return render(request, "unknown_host.html", {"host": host}, status=400)
 
@@ -130,7 +130,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return problem_response(errors.InternalError())
     page = _not_cached(defaults.server_error(request))
     if isinstance(sys.exc_info()[1], STORE_ERRORS):
-        # Temporary: caches and crawlers should try again.
+        # 503 tells caches and crawlers that the error is temporary.
         page.status_code = 503
         page.headers["Retry-After"] = str(errors.Unavailable().retry_after)
     return page

@@ -22,7 +22,7 @@ from .reference import codes
 
 
 class PollFields(StrictSerializer):
-    """The fields of a draft. A change may leave out fields, which then stay as they are."""
+    """The fields of a draft. In a change, fields that are left out stay as they are."""
 
     question = Text(max_length=300)
     method = Pick(choices=method_choices(), required=False, help_text="Default: single.")
@@ -95,7 +95,7 @@ class Code(serializers.RegexField):
 
 
 class NewPoll(PollFields):
-    """Question and choices are needed; everything else has a default."""
+    """Question and choices are required. All other fields have defaults."""
 
     code = Code(required=False, help_text="What people type to join. Default: a random code.")
 
@@ -112,7 +112,7 @@ class Links(serializers.Serializer[Any]):
 
 
 class PollDocument(serializers.Serializer[Any]):
-    """A poll without its tally, which has an address and a visibility of its own."""
+    """A poll without its tally. The tally has its own address and its own visibility."""
 
     code = serializers.CharField()
     question = serializers.CharField()
@@ -179,7 +179,7 @@ NEEDS = [Identity.LOGIN.value, Identity.INVITE.value, Identity.CLIENT.value]
 INVITE_STATES = [eligibility.ACCEPTED, eligibility.INVALID, eligibility.REVOKED]
 BALLOT_STATES = ["accepted", "counted", "replaced", "quarantined", "rejected"]
 
-# --- ballots, for the schema alone: `polls.casting.request` parses them and `ballot_box` answers ---
+# --- ballots: only for the schema, since `polls.casting` parses and answers them ---
 
 
 class NewBallot(StrictSerializer):

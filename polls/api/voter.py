@@ -1,4 +1,4 @@
-"""The voter endpoint: who the visitor is, whether they may vote, and whether they have."""
+"""The voter endpoint: who the visitor is, whether they may vote, and whether they have voted."""
 
 import uuid
 from http.cookies import SimpleCookie
@@ -30,7 +30,7 @@ INVITE = OpenApiParameter(
 
 
 class Voter(Endpoint):
-    """Answer the only request of the voter's page that depends on the voter, and set the voter's cookies."""
+    """Describe the visitor as a voter, and set their cookies. No other part of the page depends on them."""
 
     authentication_classes: list[Any] = []
 
@@ -55,7 +55,7 @@ class Voter(Endpoint):
         voter = eligibility.check_eligibility(credentials, rules)
         ours = not _cross_site(request)
         known = identity.read_cookie(request.COOKIES.get(identity.COOKIE)) is not None
-        # Also in polls that don't need it: ballots with this cookie can use the fast lanes.
+        # The cookie is set even in polls that don't need it, because ballots with it can use the fast lanes.
         new = identity.new_cookie() if ours and not known else None
         ballot_id = ballot_box.current_ballot(rules, voter.key) if voter.key else None
         document = _document(rules, voter, ballot_id)
@@ -92,7 +92,7 @@ def _document(rules: PollRules, voter: Eligibility, ballot_id: bytes | None) -> 
 def _challenge(
     rules: PollRules, voter: Eligibility, new_cookie: str | None, ballot_id: bytes | None
 ) -> dict[str, Any] | None:
-    """Return the challenge to solve while the voter decides; None if the poll requires no proof."""
+    """Return the challenge to solve while the voter decides, or None if the poll requires no proof."""
     if voter.needs is not None or not rules.requires_proof:
         return None
     token = identity.read_cookie(new_cookie)
@@ -106,13 +106,14 @@ def _challenge(
 
 def _set_pass(response: Response, headers: list[str]) -> None:
     for index, header in enumerate(headers):
-        # Django keeps one cookie per key. The header has the morsel's own name, whatever the key.
+        # Both cookies have the same name, but Django keeps one cookie per key. The key doesn't appear in the
+        # header.
         (morsel,) = SimpleCookie(header).values()
         response.cookies[f"{identity.PASS_COOKIE} {index}"] = morsel
 
 
 def _user(request: Request) -> Any:
-    """Return the user of Django's session. In DRF's `request.user` the session doesn't count."""
+    """Return the user of Django's session. DRF's `request.user` ignores the session here."""
     known = settings.SESSION_COOKIE_NAME in request.COOKIES
     return get_user(request._request) if known else None
 

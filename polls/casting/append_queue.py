@@ -17,10 +17,10 @@ from polls.votelog.admission import ACCEPTED, NewBallot, Outcome
 
 logger = logging.getLogger(__name__)
 
-#: Ballots per append: large enough to be efficient, small enough not to block the store for long.
+#: Ballots per append. This is enough to be efficient, and doesn't block the store for long.
 MAX_APPEND_BALLOTS = 1000
-#: After this many seconds an append counts as stuck. Then new casts are refused at once, because each would
-#: block a thread and most likely time out.
+#: After this many seconds an append counts as stuck. New casts are refused then, because each would block a
+#: thread and probably time out.
 APPEND_STUCK_SECONDS = 3.0
 
 Append = Callable[[Sequence[NewBallot]], list[Outcome]]
@@ -52,9 +52,9 @@ class AppendQueue:
         """Queue ballots for the next append and return the future of their outcomes, in the same order.
 
         Takes at most MAX_APPEND_BALLOTS. Raises Overloaded if the queue is full, and Unavailable while an
-        append is stuck or the append after a failed one is running. These errors mean that nothing was
-        written. If the append itself fails, the outcomes are `outcome_unknown`. If the future can be
-        cancelled, its ballots aren't written.
+        append is stuck or the append after a failed one is running. After these errors, nothing was written.
+        If the append itself fails, the outcomes are `outcome_unknown`. If cancelling the future succeeds, its
+        ballots aren't written.
         """
         group = _Group(ballots, Future())
         with self._wake:
@@ -85,7 +85,7 @@ class AppendQueue:
                 groups.append(self._waiting.popleft())
                 size += len(groups[-1].ballots)
             self._size -= size
-            # Drop cancelled groups; the others can't be cancelled any more.
+            # Drop cancelled groups. From here on, the other groups can't be cancelled.
             return [group for group in groups if group.future.set_running_or_notify_cancel()]
 
     def _run(self) -> None:

@@ -1,8 +1,9 @@
 """The ASGI lane: casts a voter's ballot ahead of Django, on the event loop.
 
-Django's path to a view costs fifteen times as much as the ballot. The lane calls the same functions as the
-REST view and answers byte for byte the same (tests/polls/casting/test_lanes_agree.py). It passes every other
-request to Django: an API key, another content type, a voter without a cookie, an unknown poll.
+Django's way to a view costs fifteen times as much CPU time as casting the ballot. The lane calls the same
+functions as the REST view, and its answers have the same bytes (tests/polls/casting/test_lanes_agree.py). It
+passes every other request to Django: an API key, another content type, a voter without a cookie, an unknown
+poll.
 
 A ballot needs no thread and no database: the rules are cached and refreshed in the background, and the
 gate in the log decides whether the poll is open (docs/decisions/fast-path.md).
@@ -46,13 +47,13 @@ from polls.voters.poll_rules import PollRules
 logger = logging.getLogger(__name__)
 
 PREFIX, SUFFIX = "/api/v1/polls/", "/ballots/"
-#: Rules older than FRESH_SECONDS are still used while they are refreshed. If they are older than
-#: STALE_SECONDS, the ballot waits for the refresh.
+#: Rules older than FRESH_SECONDS are refreshed. Ballots still use them in the meantime. If they are older
+#: than STALE_SECONDS, the ballot waits for the refresh.
 FRESH_SECONDS, STALE_SECONDS = 1.0, 3.0
-#: Seconds that a ballot waits for the database. After a timeout, ballots use stale rules for as long, without
-#: waiting.
+#: Seconds that a ballot waits for the database. After a timeout, ballots use stale rules without waiting, for
+#: the same number of seconds.
 DATABASE_TIMEOUT = 1.0
-#: Work that needs the database is bounded, so that a flood of odd requests can't overload it.
+#: Limits for work that needs the database, so that a flood of unusual requests can't overload it.
 DATABASE_THREADS, MAX_STALE_CHECKS, MAX_RULE_LOADS = 2, 200, 100
 _VOTER = re.compile(rb"(?:^|;)\s*voter=([A-Za-z0-9_-]{43})\s*(?:;|$)")
 _PASS = re.compile(rb"(?:^|;)\s*pass=([A-Za-z0-9_-]{54})\s*(?:;|$)")
@@ -83,7 +84,7 @@ class AsgiLane:
         if settings.TRUSTED_PROXIES:
             self.relevant_headers |= {_FORWARDED}
         self._cast_queue: CastQueue | None = None
-        # Several, each with its own random Retry-After.
+        # Prepared responses, each with another random Retry-After.
         self._overloaded = [
             ballot_box.error_response(Overloaded(), CastRequest("", b"", "", "")) for _ in range(32)
         ]
@@ -149,12 +150,13 @@ class AsgiLane:
         await send({"type": "http.response.body", "body": answer.body})
 
     def read_headers(self, headers: Headers, peer: Peer, *, secure: bool) -> tuple[bytes, int, Parts]:
-        """Return the request's id, its length and its parts; raise PassToDjango if it is unusual."""
+        """Return the request's id, its Content-Length and its parts; raise PassToDjango if it is unusual."""
         kind = host = cookie = origin = given_id = length = forwarded = None
         for name, value in headers:
             if name not in self.relevant_headers:
                 continue
-            # The checks below pass an empty value to Django. A duplicate Origin becomes a foreign one.
+            # A duplicate header becomes empty, so the checks below pass the request to Django. A duplicate
+            # Origin becomes a foreign one.
             if name == b"content-type":
                 kind = value if kind is None else b""
             elif name == b"host":
@@ -173,7 +175,8 @@ class AsgiLane:
                 raise PassToDjango
         if kind != b"application/json" or not (cookie and host and length):
             raise PassToDjango
-        # Count the bare name: "voter=…; voter =…" contains "voter=" once, and Django takes the second value.
+        # Count "voter", not "voter=": "voter=…; voter =…" contains "voter=" once, and Django takes the
+        # second.
         voter, size, passes = _VOTER.search(cookie), whole_number(length), cookie.count(b"pass")
         if voter is None or cookie.count(b"voter") != 1 or size is None or size > self._max_bytes:
             raise PassToDjango
@@ -193,7 +196,7 @@ class AsgiLane:
         return request_id_of(given_id), size, parts
 
     async def _load_new_poll(self, code: str) -> PollRules:
-        """Load the rules of a poll that isn't cached. If there is none, Django answers 404."""
+        """Load the rules of a poll that isn't cached. If the poll doesn't exist, Django answers 404."""
         if not 3 <= len(code) <= 16 or code != canonical_code(code) or len(self._loading) >= MAX_RULE_LOADS:
             raise PassToDjango
         try:
@@ -239,7 +242,7 @@ class AsgiLane:
             return ballot_box.error_response(error, request)
 
     async def _refreshed_rules(self, code: str, rules: PollRules, age: float) -> PollRules:
-        """Return refreshed rules, or `rules` if they are not stale yet or the database doesn't answer."""
+        """Return refreshed rules; `rules` if they aren't stale yet or the database doesn't answer."""
         loading = self.load_rules(code)
         if age <= STALE_SECONDS or time.monotonic() - self._refresh_failed_at < DATABASE_TIMEOUT:
             return rules
@@ -278,7 +281,7 @@ def request_id_of(given: bytes | None) -> bytes:
 
 
 async def _read(receive: Any) -> bytes | None:
-    """Return the request's body; None if the client hung up before its end."""
+    """Return the request's body, or None if the client disconnected before its end."""
     message = await receive()
     body: bytes = message.get("body", b"")
     while message.get("more_body"):

@@ -1,4 +1,4 @@
-"""Whether this process is refusing ballots. Meanwhile realtime uses less CPU (realtime/overload.py)."""
+"""Whether this process is refusing ballots. While it does, realtime saves CPU time (realtime/overload.py)."""
 
 import time
 

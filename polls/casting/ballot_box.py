@@ -1,8 +1,8 @@
 """Casting a ballot: check request, voter and selection, append to the vote log, answer with a receipt.
 
 The REST view calls `cast`, which blocks. The fast lanes take the same steps without a thread:
-`check_envelope`, `prepare`, `CastQueue.cast`, then `accepted_response` or `error_response`. So every lane
-answers alike.
+`check_envelope`, `prepare`, `CastQueue.cast`, then `accepted_response` or `error_response`. So all lanes give
+the same answers.
 """
 
 import logging
@@ -87,7 +87,7 @@ def current_ballot(rules: PollRules, voter_key: bytes) -> bytes | None:
 
 
 def error_response(error: LandslideError, request: CastRequest) -> CastResponse:
-    """Build the response to an error. A voter without a valid cookie gets a new one, to retry with."""
+    """Build the response to an error. A voter without a valid cookie gets a new one for the retry."""
     status, headers, document = problem_details(error)
     if isinstance(error, VoterUnknown):
         headers["Set-Cookie"] = identity.cookie_header(identity.new_cookie(), secure=request.secure)
@@ -97,8 +97,8 @@ def error_response(error: LandslideError, request: CastRequest) -> CastResponse:
 def prepare(request: CastRequest, rules: PollRules, *, fresh: bool = False) -> NewBallot:
     """Build a valid ballot from a request; write nothing.
 
-    `fresh` says that `rules` have just been read from the database. Cached ones may be from before a reset,
-    so they never refuse a selection or a round: they raise RulesMayBeStale.
+    `fresh` says that `rules` have just been read from the database. Cached rules may be from before a reset.
+    If a selection or a round is invalid by them, this raises RulesMayBeStale.
     """
     client = identity.authenticate_client(request.authorization) if request.authorization else None
     if client is not None:
@@ -121,8 +121,9 @@ def prepare(request: CastRequest, rules: PollRules, *, fresh: bool = False) -> N
 def _check_proof(rules: PollRules, body: BallotBody, voter_key: bytes) -> None:
     """Raise ProofRequired unless the ballot has a valid proof of work.
 
-    A proof names the voter's current ballot at the time it was made: the ballot to replace, or none. A retry
-    with a new proof, because the first has expired, may name the ballot that is sent again.
+    A proof names the ballot that was the voter's current one when the challenge was made: the ballot to
+    replace, or none. If the first proof has expired, a retry has a new one. It may name the ballot itself, if
+    the first try was accepted.
     """
     replaced = body.replaces.bytes if body.replaces else None
     retried = (body.ballot_id.bytes,) if body.ballot_id else ()
@@ -132,7 +133,7 @@ def _check_proof(rules: PollRules, body: BallotBody, voter_key: bytes) -> None:
 
 
 def prepare_with_fresh_rules(request: CastRequest, rules: PollRules) -> NewBallot:
-    """Build a valid ballot; before refusing one, check it by the rules in the database."""
+    """Build a valid ballot. Before refusing one, check it by the rules in the database."""
     try:
         return prepare(request, rules)
     except RulesMayBeStale:
@@ -149,7 +150,7 @@ def require_scope(client: ApiClient) -> None:
 
 def client_voter_key(rules: PollRules, client: ApiClient, body: BallotBody) -> bytes:
     if rules.identity in (Identity.LOGIN, Identity.INVITE):
-        # An API client could invent voters, but in these polls each voter must be a known person.
+        # In these polls, each voter must be a known person. An API client could invent voters.
         raise NotEligible(_("In this poll voters cast their ballots themselves."), needs=rules.identity)
     if body.voter is None:
         raise Malformed(_("An API client names the voter of each ballot in `voter`."))
@@ -166,7 +167,7 @@ def new_ballot(
     rate_limit_keys: tuple[bytes, ...] = (),
 ) -> NewBallot:
     if not fresh and body.round is not None and body.round != rules.round:
-        # The poll may have been reset since the rules were cached, with other choices.
+        # After a reset, the poll may have other choices than the cached rules.
         raise RulesMayBeStale()
     marks = tuple(body.selections)
     selection = rules.canonical.get(marks)

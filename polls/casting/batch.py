@@ -76,7 +76,7 @@ def _cast_items(rules: PollRules, client: ApiClient, items: Sequence[msgspec.Raw
             outcomes[index] = _error_outcome(index, error)
 
     for start in range(0, len(valid), MAX_APPEND_BALLOTS):
-        # Wait for each chunk before the next one: a batch must not fill the queue that it shares with voters.
+        # Wait for each chunk before the next one, so that a batch doesn't fill the queue that voters use too.
         chunk = valid[start : start + MAX_APPEND_BALLOTS]
         try:
             verdicts = append_and_wait([ballot for _, ballot in chunk])

@@ -17,8 +17,8 @@ from polls.votelog.admission import NewBallot, Outcome
 STANDING_QUEUE_SECONDS, STANDING_QUEUE_LIMIT = 0.1, 256
 #: The overload ends this many seconds after the last refusal.
 RECOVERY_SECONDS = 1.0
-#: Refusing takes time too. While the event loop lags by more than 20 ms (checked every 50 ms), the limit of
-#: the standing queue is lowered, down to 64; once it has caught up, it is raised again.
+#: Refusing takes time too. So during an overload, this limit is adapted every 50 ms: lowered if the event
+#: loop lags by more than 20 ms, otherwise raised. It stays from 64 to 256.
 LAG_CHECK_SECONDS, MAX_LAG_SECONDS, MIN_STANDING_LIMIT = 0.05, 0.02, 64
 
 
@@ -26,7 +26,7 @@ class CastQueue:
     """The casts of one event loop: those that arrive during an append form the next group.
 
     One future and one call between threads serve a whole group. A waiting thread per ballot would cost more
-    than the ballot.
+    than casting it.
     """
 
     def __init__(self, submit: Callable[[Sequence[NewBallot]], Future[list[Outcome]]]) -> None:
@@ -59,7 +59,7 @@ class CastQueue:
         return True
 
     def _check_lag(self, due: float) -> None:
-        """Adapt the standing limit to the event loop's lag; repeats itself during an overload."""
+        """Adapt the standing limit to the event loop's lag. Runs again and again during an overload."""
         now = self.loop.time()
         if now - due > MAX_LAG_SECONDS:
             self._standing_limit = max(MIN_STANDING_LIMIT, self._standing_limit * 3 // 4)
@@ -79,7 +79,7 @@ class CastQueue:
             self._first_cast_at = self.loop.time()
         self._waiting.append((ballot, outcome))
         if not self._busy_since:
-            # Flush at the end of this turn of the loop, together with the other requests that it handles.
+            # Flush at the end of this turn of the loop, so that its other requests join the group.
             self._busy_since = self.loop.time()
             self.loop.call_soon(self._flush)
         return outcome
@@ -95,8 +95,8 @@ class CastQueue:
         except Exception as error:
             self._resolve(outcomes, error)
             return
-        # The deadline counts from the arrival of the first cast, so the wait for the previous group is
-        # included. If a burst needs several groups, all of them keep the first one's time.
+        # The deadline counts from the arrival of the first cast, so it includes the wait for the previous
+        # group. If a burst needs several groups, the first cast's time counts for all of them.
         deadline = self._first_cast_at + settings.CAST_DEADLINE_SECONDS
         late = self.loop.call_at(deadline, self._time_out, outcomes, appended)
 
@@ -131,7 +131,7 @@ class CastQueue:
                 outcome.set_result(verdict)
 
     def _time_out(self, outcomes: list[asyncio.Future[Outcome]], appended: Future[list[Outcome]]) -> None:
-        """Answer all casts at the deadline. Those still queued are dropped, and weren't written."""
+        """Answer all casts at the deadline. Casts that are still queued are dropped and never written."""
         refused, self._waiting = self._waiting, []
         for _, outcome in refused:
             if not outcome.done():

@@ -28,7 +28,7 @@ def submit(ballots: Sequence[NewBallot]) -> Future[list[Outcome]]:
 
 def append_and_wait(ballots: Sequence[NewBallot]) -> list[Outcome]:
     """Append ballots and return their outcomes; raise Overloaded or OutcomeUnknown at the deadline."""
-    # Don't hold a database connection while waiting: the appending thread needs one from the same pool.
+    # Don't keep a database connection while waiting: the appending thread needs one from the same pool.
     connection.close_if_unusable_or_obsolete()
     return _wait_for(submit(ballots))
 
@@ -37,7 +37,7 @@ def _wait_for(future: Future[list[Outcome]]) -> list[Outcome]:
     try:
         return future.result(timeout=settings.CAST_DEADLINE_SECONDS)
     except FutureTimeout:
-        # If it can be cancelled, it was still queued and nothing was written.
+        # If cancelling succeeds, the ballots were still queued and nothing was written.
         raise (Overloaded() if future.cancel() else OutcomeUnknown()) from None
 
 
@@ -69,7 +69,7 @@ def _append(ballots: Sequence[NewBallot]) -> list[Outcome]:
 
 
 def _update_rate_limits(ballots: Sequence[NewBallot]) -> None:
-    """Renew the salt and report exceeded limits. An error doesn't fail the append: it is done."""
+    """Renew the salt and report exceeded limits. Errors are only logged, since the append is done."""
     try:
         sync_salt()
         blocked = rate_limits.newly_blocked((ballot.poll_id, ballot.rate_limit_keys) for ballot in ballots)

@@ -1,8 +1,8 @@
 """The raw HTTP lane: casts a ballot from the bytes of its request, on a server that passes them on (uvicorn).
 
-HTTP parsing, a task and ASGI's messages cost more than the ballot. Most casts arrive in one piece and look
-alike; this lane casts those with the functions of the ASGI lane. If the bytes aren't exactly one such
-request, the server parses them, and the request reaches the ASGI lane.
+HTTP parsing, a task and ASGI's messages cost more CPU time than casting the ballot. Most casts arrive in one
+piece and look alike. This lane casts them with the functions of the ASGI lane. If the bytes aren't exactly
+one such request, the server parses them, and the request reaches the ASGI lane.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from polls.http.lanes import FORWARDED_PROTO, Headers, is_secure, proxy_scheme_h
 from polls.votelog.admission import NewBallot, Outcome
 from polls.voters import poll_rules
 
-#: Sends a response: its head, without the empty line at the end, and its body.
+#: A function that sends a response. It takes the head without the final empty line, and the body.
 Reply = Callable[[bytes, bytes], None]
 
 #: Stricter than RFC 9112: no folded lines, no spaces before a colon, no control characters.

@@ -1,8 +1,9 @@
 """Receipts: proof that a ballot was accepted. A receipt says nothing about the selection.
 
-A receipt is (poll, round, voter_key, ballot_id), encrypted and authenticated: a 128-bit MAC is also the IV of
-the stream cipher (the SIV construction of RFC 5297, here with keyed BLAKE2b). So nobody can forge a receipt,
-a ballot always has the same one, all have the same length, and a receipt names its ballot's primary key.
+A receipt is (poll, round, voter_key, ballot_id), encrypted and authenticated. Its 128-bit MAC is also the IV
+of the stream cipher (the SIV construction of RFC 5297, here with keyed BLAKE2b). So nobody can forge a
+receipt, a ballot always has the same receipt, and all receipts have the same length. The contents find the
+ballot by its primary key.
 """
 
 import hmac
@@ -21,8 +22,8 @@ _BODY = struct.Struct(">IH16s16s")
 _TAG = 16
 _LENGTH = (_TAG + _BODY.size) * 8 // 6  # 72 characters
 
-#: Receipt status by that of the dead letter, if the ballot isn't in the ledger. A ballot that was counted and
-#: isn't there any more has been replaced.
+#: The status of a receipt whose ballot is a dead letter and isn't in the ledger. If such a ballot was
+#: counted, it has been replaced since.
 _STATUS_OF_LETTER = {
     DeadLetter.Status.WAITING: "accepted",
     DeadLetter.Status.COUNTED: "replaced",
@@ -107,5 +108,5 @@ def _status(contents: ReceiptContents) -> str:
         poll_id=contents.poll_id, number=contents.round, purged_at__isnull=False
     ).exists():
         raise ReceiptNotFound(_PURGED, reason="purged")
-    # Our receipt, but its ballot is neither counted nor in the log: the log has lost it.
+    # The receipt is ours, but its ballot is neither counted nor in the log. So the log has lost the ballot.
     raise ReceiptNotFound()

@@ -69,8 +69,8 @@ def parse_ballot(text: bytes) -> BallotBody:
     """Parse a body; raise Malformed if it isn't a ballot or has a duplicate member."""
     try:
         body: BallotBody = _decode_ballot(text)
-        # msgspec takes the last of duplicate members. Each member has one colon, so only a body with more
-        # colons than parsed members (a colon in a string, a null, or a duplicate) is parsed again.
+        # Of duplicate members, msgspec takes the last. Each member has one colon. So only a body with more
+        # colons than parsed members is parsed again: one with a colon in a string, a null, or a duplicate.
         if text.count(b":") != _count_members(body):
             refuse_duplicates(text)
     except _PARSE_ERRORS as error:
@@ -87,7 +87,7 @@ def parse_batch(text: bytes) -> list[msgspec.Raw]:
     """Split a batch into its ballots, each still to be parsed; raise Malformed if it isn't a batch."""
     try:
         ballots: list[msgspec.Raw] = _decode_batch(text).ballots
-        # As in parse_ballot. Outside the ballots there is one colon, that of `ballots`.
+        # As in parse_ballot. Outside the ballots there is one colon: the one after `ballots`.
         if text.count(b":") != 1 + sum(bytes(ballot).count(b":") for ballot in ballots):
             raise DuplicateMember("'ballots' comes twice in one object.")
     except _PARSE_ERRORS as error:

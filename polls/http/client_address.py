@@ -1,6 +1,6 @@
 """The client's address, as far as trusted proxies vouch for it, and our own public address.
 
-Anybody can send X-Forwarded-For. So it is read from its end, and only as far as the addresses in it belong to
+Anybody can send X-Forwarded-For. So it is read from its end, and only as long as the addresses belong to
 proxies in settings.TRUSTED_PROXIES.
 """
 
@@ -24,14 +24,14 @@ FORWARDED_FOR = "X-Forwarded-For"
 Networks = tuple[str, ...]
 _V4_IN_V6 = bytes(10) + b"\xff\xff"
 _ALL_NETWORKS = ("0.0.0.0/0", "::/0")
-#: Entries of X-Forwarded-For that are read: more than any chain of proxies, and a bound on work per request.
+#: At most this many entries of X-Forwarded-For are read: more than any chain of proxies has, but bounded.
 MAX_HOPS = 20
-#: Characters of an address with zone, brackets and port. A longer text is no address, and is never cached.
+#: The most characters of an address with zone, brackets and port. A longer text is never cached.
 _MAX_LENGTH = 80
 
 
 def public_url(request: HttpRequest, path: str = "/") -> str:
-    """Return the URL of a page to give to other people: under PUBLIC_URL, else under this request's host."""
+    """Return a page's URL for other people: under PUBLIC_URL if set, else under this request's host."""
     if settings.PUBLIC_URL:
         return f"{settings.PUBLIC_URL}{path}"
     return request.build_absolute_uri(path)
@@ -48,7 +48,7 @@ def client_address(peer: str | None, forwarded: str | None = None) -> str:
     peer: the other end of the connection. forwarded: X-Forwarded-For; join several with commas.
     """
     address = canonical_address(peer or "")
-    # Not cached by the whole header: it may be 60 kB long and different in every request.
+    # The result isn't cached by header: a header may be 60 kB long and different in every request.
     for hop in reversed((forwarded or "").rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
         if not address or not _is_proxy(address, _proxies()):
             break
@@ -107,7 +107,7 @@ def site_network(address: str) -> str:
 
 
 def client_network(address: str) -> str:
-    """Return the IPv4 address or the IPv6 /64, of which a client can use any address."""
+    """Return the IPv4 address, or the IPv6 /64: a client can use any address in it."""
     packed = _packed(address)
     if len(packed) == 4:
         return address

@@ -19,14 +19,14 @@ SAFE_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{6,80}")  # a request id that can
 FORWARDED_PROTO = b"x-forwarded-proto"
 #: Middleware that adds headers to the response of an API endpoint.
 _ADDS_HEADERS = ("SecurityMiddleware", "LocaleMiddleware", "XFrameOptionsMiddleware")
-#: Cached hosts, and the characters of one: a host name has at most 253, ":" and a port 6.
+#: The most cached hosts, and the most characters of one: 253 for the name, 6 for ":" and a port.
 MAX_HOSTS, MAX_HOST_LENGTH = 100, 260
 
 _hosts: set[bytes] = set()
 
 
 def host_allowed(host: bytes) -> bool:
-    """Whether Django would accept a request for this host. Cached, since there are few hosts."""
+    """Whether Django would accept a request for this host. Accepted hosts are cached."""
     if host in _hosts:
         return True
     if len(host) > MAX_HOST_LENGTH:
@@ -41,7 +41,7 @@ def host_allowed(host: bytes) -> bool:
 
 
 def replay_body(body: bytes, receive: Any) -> Any:
-    """Return a `receive` that yields a body which was already read."""
+    """Return a `receive` function that returns a body which was already read."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Any:
@@ -60,10 +60,11 @@ def proxy_scheme_header() -> tuple[bytes, str] | None:
 
 
 def is_secure(scope: Scope) -> bool:
-    """Whether the client used https: according to a proxy, else to the connection itself.
+    """Whether the client used https, according to a proxy or else to the connection itself.
 
-    A proxy says so in PROXY_SSL_HEADER. If that isn't set, a trusted proxy's X-Forwarded-Proto is used: the
-    servers apply it to the scope themselves, except Daphne to WebSockets.
+    If PROXY_SSL_HEADER is set, the proxy's header of this name counts. Otherwise X-Forwarded-Proto of a
+    trusted proxy counts. The servers apply that to the scope themselves, except that Daphne doesn't for
+    WebSockets.
     """
     header = proxy_scheme_header()
     if header is not None:

@@ -1,6 +1,6 @@
 """Which origins may vote and subscribe: one rule for casts on every lane, WebSockets and event streams.
 
-Django's CSRF check of forms applies the same rule, from the same two settings.
+Django's CSRF check of forms applies the same rule and reads the same two settings.
 """
 
 from django.conf import settings
@@ -11,7 +11,7 @@ from polls.http.lanes import Headers
 
 
 def origin_of(headers: Headers) -> str | None:
-    """Return the Origin header; None if there is none, "null" (a foreign origin) if there are several."""
+    """Return the Origin header, None if there is none, or "null" (a foreign origin) if there are several."""
     found = [value for name, value in headers if name == b"origin"]
     if not found:
         return None

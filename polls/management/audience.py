@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-#: Enough to keep a server busy. More would be slower, because of httpx's pool.
+#: Enough to keep a server busy. More would be slower, because httpx's pool is.
 CONNECTIONS = 24
 REQUEST_SECONDS = 15.0
 #: How long a voter retries before the outcome counts as unknown.
@@ -32,7 +32,8 @@ NOTHING_WRITTEN = (
     *("rate_limited", "overloaded", "unavailable"),
     *("log_inconsistent", "log_unsuitable", "secret_key_differs"),
 )
-#: Refusals that are final even after a lost answer: the vote log would know the ballot_id of an earlier try.
+#: Refusals that are final even if an earlier answer was lost. (If the earlier try had been accepted, the vote
+#: log would know its ballot_id.)
 FINAL_REFUSALS = ("already_voted", "ballot_id_reused", "poll_not_open", "round_changed", "poll_not_found")
 
 CLOSED_BECAUSE = {
@@ -78,7 +79,7 @@ class Report:
 
 
 class Preferences:
-    """The audience's preferences: uneven and changing over time, so that the lead may change."""
+    """The audience's preferences. They are uneven and change over time, so that the lead may change."""
 
     def __init__(self, tally: dict[str, Any], rng: random.Random) -> None:
         self._random = rng
@@ -87,7 +88,7 @@ class Preferences:
         self._swing = {number: rng.uniform(0, 2 * math.pi) for number in self._liking}
 
     def selection(self, progress: float) -> list[int]:
-        """Pick a voter's choices; `progress` (0..1) is the part of the audience that has arrived."""
+        """Pick a voter's choices. `progress` (0 to 1) is the part of the audience that has arrived."""
         weights = {
             number: liking * (1 + 0.8 * math.sin(self._swing[number] + 2 * math.pi * progress))
             for number, liking in self._liking.items()
@@ -101,7 +102,7 @@ class Preferences:
 
 
 class Audience:
-    """Simulated voters: `await Audience(…).vote()` returns the report; `on_progress` is called per voter."""
+    """Simulated voters. `await Audience(…).vote()` returns the report. `on_progress` is called per voter."""
 
     def __init__(
         self,
@@ -218,7 +219,7 @@ class Audience:
     async def _send_until_settled(
         self, method: str, path: str, body: dict[str, Any] | None = None, cookie: str | None = None
     ) -> httpx.Response | None:
-        """Send a request until its outcome is known; return the final answer, None if it stays unknown."""
+        """Send a request until its outcome is known. Return the final answer, or None if it stays unknown."""
         give_up = time.monotonic() + RETRY_SECONDS
         headers = {"Cookie": f"voter={cookie}"} if cookie else {}
         tries, refusal, unknown = 0, None, False

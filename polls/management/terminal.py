@@ -1,4 +1,4 @@
-"""Input and output of commands, safe against control characters and markup in texts that people wrote."""
+"""Input and output of commands. Control characters and markup in people's texts have no effect."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from polls.text.plain_text import cleaned, escaped, is_visible, isolated
 
 
 def console(options: dict[str, Any]) -> Console:
-    """Return a console for tables and progress that takes "[draft]" and ":fire:" in labels literally."""
+    """Return a console for tables and progress. It prints "[draft]" and ":fire:" in labels literally."""
     return Console(no_color=options["no_color"] or None, highlight=False, markup=False, emoji=False)
 
 
@@ -58,7 +58,7 @@ def confirm(question: str) -> None:
 
 
 def clean_line(text: str, name: str) -> str:
-    """Clean the value of the argument `name`; "" if nothing in it is visible."""
+    """Clean the value of the argument `name`. Return "" if nothing in it is visible."""
     try:
         text = cleaned(text)
     except ValueError as error:

@@ -54,7 +54,7 @@ def get_method(name: str) -> Method:
 
 
 def method_choices() -> list[tuple[str, Any]]:
-    """Return (name, label) pairs for a model field. A callable, so that a new method needs no migration."""
+    """Return (name, label) pairs. Model fields take this function, so a new method needs no migration."""
     return [(method.NAME, method.LABEL) for method in METHODS.values()]
 
 

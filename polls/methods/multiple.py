@@ -1,7 +1,7 @@
 """Multiple choice (approval voting): each mark is one vote for its choice.
 
-A ballot with three marks is one ballot and three votes. Shares are shares of the ballots, that is of the
-voters, so they may add up to more than 1.
+A ballot with three marks is one ballot and three votes. Shares are parts of the ballots, that is of the
+voters. So they may add up to more than 1.
 """
 
 from __future__ import annotations

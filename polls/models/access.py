@@ -20,7 +20,7 @@ class ApiClientManager(APIKeyManager):
 
 
 class ApiClient(AbstractAPIKey):
-    """A third party with an API key, which is stored as a hash, and its scopes."""
+    """A third party with an API key and its scopes. Only a hash of the key is stored."""
 
     class Scope(models.TextChoices):
         POLLS_READ = "polls:read", _("read polls")
@@ -30,7 +30,7 @@ class ApiClient(AbstractAPIKey):
     objects: ClassVar[APIKeyManager] = ApiClientManager()
 
     scopes = models.JSONField(_("scopes"), default=list)
-    # The library's fields, as BoundedDateTimeField.
+    # The same fields as in the library, but as BoundedDateTimeField.
     created = BoundedDateTimeField(auto_now_add=True, db_index=True)
     expiry_date = BoundedDateTimeField(
         blank=True,
@@ -55,7 +55,7 @@ class EndedAccount(models.Model):
 
 
 class InviteBatch(models.Model):
-    """A batch of `count` invites. Single invites aren't stored, but derived (polls/voters/invites.py)."""
+    """A batch of `count` invites. Single invites aren't stored (polls/voters/invites.py)."""
 
     poll = models.ForeignKey(Poll, models.CASCADE, related_name="invite_batches")
     label = models.CharField(_("label"), max_length=100, blank=True)
@@ -77,6 +77,6 @@ class InviteBatch(models.Model):
 
 
 class Installation(models.Model):
-    """One row: the fingerprint of the SECRET_KEY that all processes must share (polls/secret_key.py)."""
+    """A single row with the fingerprint of the SECRET_KEY that all processes share (polls/secret_key.py)."""
 
     secret_key_fingerprint = models.CharField(max_length=32, db_column="secret_key")

@@ -9,8 +9,8 @@ from .fields import BoundedDateTimeField
 class Ballot(models.Model):
     """A counted ballot. The table is the ledger: at most one row per (poll, round, voter).
 
-    It has no serial number, time, address or account, so that it can't be joined to a person or an access
-    log. It has no foreign key either, whose check would cost a lookup per ballot.
+    A row has no serial number, time, address or account, so that it can't be joined to a person or an access
+    log. There is no foreign key either, because checking it would cost a lookup per ballot.
     """
 
     pk = models.CompositePrimaryKey("poll_id", "round", "voter_key")
@@ -19,16 +19,16 @@ class Ballot(models.Model):
     voter_key = models.BinaryField(max_length=16)
     ballot_id = models.BinaryField(max_length=16)
     selection = models.CharField(max_length=400)
-    # The quarantine (analytics.Quarantine) in whose tally it counts; null: it counts in the main tally.
+    # The quarantine (analytics.Quarantine) whose tally counts this ballot; null: the main tally counts it.
     quarantine_id = models.BigIntegerField(null=True)
-    # The quarantine that it was last released from; null: it has never been in one.
+    # The quarantine that the ballot was last released from; null: it has never been released.
     released_from = models.BigIntegerField(null=True)
 
     class Meta:
         verbose_name = _("ballot")
         verbose_name_plural = _("ballots")
         indexes = [
-            # Partial indexes: they find a quarantine's ballots and cost nothing for all others.
+            # Partial indexes: they find a quarantine's ballots, and cost nothing for all other ballots.
             models.Index(
                 fields=["quarantine_id", "voter_key"],
                 condition=models.Q(quarantine_id__isnull=False),
@@ -62,7 +62,7 @@ class DeadLetter(models.Model):
     reason = models.CharField(_("reason"), max_length=40)
     detail = models.TextField(_("detail"), blank=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.WAITING, db_index=True)
-    # By the vote log's clock; null if that is unknown.
+    # A time by the vote log's clock; null if it is unknown.
     accepted_at = BoundedDateTimeField(_("accepted at"), null=True)
     set_aside_at = BoundedDateTimeField(auto_now_add=True)
     settled_at = BoundedDateTimeField(null=True)

@@ -11,7 +11,7 @@ from polls.text.timestamps import clamped, validate_bounds
 
 
 class SearchField(models.TextField):
-    """A search text: the fields named in `of`, case-folded in Python so that all databases compare alike."""
+    """A search text of the fields in `of`, case-folded in Python so that all databases compare alike."""
 
     def __init__(self, of: Sequence[str] = (), **options: Any) -> None:
         self.of = of
@@ -30,10 +30,10 @@ class SearchField(models.TextField):
 
 
 class BoundedDateTimeField(models.DateTimeField):
-    """A time within the bounds of `polls.text.timestamps`; a time outside is read and compared as the bound.
+    """A time within the bounds of `polls.text.timestamps`. A time outside is read and compared as the bound.
 
-    Forms refuse times outside, but scripts and earlier versions may have stored some, and filters may contain
-    any time. No list may fail because of them.
+    Forms refuse times outside. But scripts and earlier versions may have stored some, and filters may contain
+    any time. No list may fail because of such a time.
     """
 
     default_validators = [validate_bounds]

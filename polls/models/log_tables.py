@@ -1,4 +1,4 @@
-"""The tables of the `database` vote log, used by polls.votelog.database alone."""
+"""The tables of the `database` vote log. Only polls.votelog.database uses them."""
 
 from django.db import models
 

@@ -13,7 +13,7 @@ from polls.text.plain_text import isolated
 
 from .fields import BoundedDateTimeField, SearchField
 
-#: Without 0/O, 1/I/L, 2/Z, 5/S, 8/B, U/V: people read a code from a screen and type it on a phone.
+#: Without 0/O, 1/I/L, 2/Z, 5/S, 8/B and U/V, because people read a code from a screen and type it.
 CODE_ALPHABET = "ACDEFGHJKMNPQRTWXY34679"
 CODE_LENGTH = 6
 CODE_RULE = _("3 to 16 letters A–Z and digits.")
@@ -30,8 +30,9 @@ _DOTTED = str.maketrans("İı", "II")
 def canonical_code(text: str) -> str:
     """Normalize a code as typed: spaces, dashes, lower case, full-width letters, digits of any script.
 
-    Returns "" for a text with letters of other scripts: without them it would be another code. The result is
-    ASCII letters and digits, so no query contains a character that the database refuses (PostgreSQL: NUL).
+    Returns "" for a text with letters of other scripts, because dropping them would make another code. The
+    result is ASCII letters and digits, so no query contains a character that the database refuses
+    (PostgreSQL: NUL).
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.translate(_DOTTED))
@@ -149,15 +150,15 @@ class Poll(models.Model):
 
     state = models.CharField(max_length=10, choices=State, default=State.DRAFT, editable=False, db_index=True)
     round = models.PositiveSmallIntegerField(default=1, editable=False)
-    # Viewers order updates by these: epoch grows with reset and recount, revision with other visible changes.
+    # Viewers order updates by these. Resets and recounts increment epoch, other visible changes revision.
     epoch = models.PositiveIntegerField(default=1, editable=False)
     revision = models.PositiveIntegerField(default=1, editable=False)
-    # False between the commit of a step and the update of the vote log's gates; the sweep retries that.
+    # False from the commit of a step until the vote log's gates are set. The sweep retries that.
     gates_set = models.BooleanField(default=True, editable=False)
-    # If `proof_of_work` is auto: when the requirement that an anomaly has switched on ends.
+    # If `proof_of_work` is auto, ballots need a proof until this time, because of an anomaly.
     proof_until = BoundedDateTimeField(null=True, editable=False)
     secret = models.BinaryField(default=new_secret, editable=False)
-    # Names the SECRET_KEY that this round's voter_keys are made with (keys.voter_secret).
+    # The fingerprint of the SECRET_KEY that makes this round's voter_keys (keys.voter_secret).
     secret_key_fingerprint = models.CharField(
         max_length=32, default=keys.newest_fingerprint, blank=True, editable=False, db_column="voters_by"
     )
@@ -208,11 +209,11 @@ class Choice(models.Model):
 
 
 class Round(models.Model):
-    """One run of a poll, with its result; it is kept when the poll is reset.
+    """One run of a poll, with its result. It is kept when the poll is reset.
 
-    `rules` are frozen at opening, so that a late ballot of this round is validated by them even if the poll
-    has changed since: {"method", "numbers", "least", "most"}, for the audit bundle {"revote", "identity"},
-    and {"step"} if results are stepped.
+    `rules` are frozen at opening. A late ballot of this round is validated by them, even if the poll has
+    changed since. Keys: method, numbers, least, most; step, if results are shown in steps; revote and
+    identity, for the audit bundle only.
     """
 
     poll = models.ForeignKey(Poll, models.CASCADE, related_name="rounds")
@@ -222,9 +223,9 @@ class Round(models.Model):
     closed_at = BoundedDateTimeField(null=True)
     rules = models.JSONField()
     result = models.JSONField(null=True)
-    # When its result was published to everybody; set by the reset that ends the round.
+    # When the round's result was published to everybody. The reset that ends the round sets it.
     made_public_at = BoundedDateTimeField(null=True)
-    # When its voter keys were destroyed: since then nobody can link its ballots to voters.
+    # When the round's voter keys were destroyed. Since then nobody can link its ballots to voters.
     purged_at = BoundedDateTimeField(null=True)
 
     class Meta:

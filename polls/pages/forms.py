@@ -27,13 +27,13 @@ class LineField(forms.CharField):
         return text
 
 
-#: The poll's code and the invite (polls/voters/invites.py) in a link to a poll, also inside other text.
+#: These find the poll's code and the invite (polls/voters/invites.py) in a link, or in text around a link.
 _CODE_IN_LINK = re.compile(r"(?:/p/|[?&]code=)([^/?#&\s]+)", re.IGNORECASE)
 _INVITE_IN_LINK = re.compile(r"#i=([\w-]+)", re.ASCII | re.IGNORECASE)
 
 
 class JoinForm(forms.Form):
-    """Join by code or by link. After validation, `code` is the poll, and `invite` that of the link or ""."""
+    """Join by code or by link. After validation, `code` is the poll and `invite` is the link's, or ""."""
 
     invite = ""
     code = forms.CharField(

@@ -14,7 +14,7 @@ from polls.models import Identity
 
 Texts = Mapping[str, Any]  # of lazy strings, and functions that return the string for a number
 
-#: A number for each CLDR plural category; it belongs to that category in every language that has it.
+#: A number for each CLDR plural category. In every language with that category, the number belongs to it.
 REPRESENTATIVES = {"zero": 0, "one": 1, "two": 2, "few": 3, "many": 11, "other": 100}
 
 #: Who may vote and what counts as one voter. The texts promise no more than the identity policy enforces.
@@ -208,7 +208,7 @@ VOTE: Texts = {
 
 
 def catalogue(*parts: Texts) -> dict[str, str | dict[str, str]]:
-    """Return the texts in the active language, ready for JSON: a string, or one per plural category."""
+    """Return the texts in the active language, ready for JSON: a string, or a string per plural category."""
     return {key: _resolved(text) for part in parts for key, text in part.items()}
 
 

@@ -1,7 +1,7 @@
 """Pages to sign in and out, for polls whose voters have accounts.
 
-These pages create no accounts: operators do, in the admin or through one of Django's authentication backends,
-such as single sign-on.
+These pages create no accounts. Operators create them, in the admin or with one of Django's authentication
+backends, such as single sign-on.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ class SignIn(LoginView):
 
 @method_decorator([never_cache, csrf_protect], name="dispatch")
 class SignOut(RedirectURLMixin, TemplateView):
-    """Sign out on POST; GET asks first, because the voter's page may be cached and has no CSRF token."""
+    """Sign out on POST. GET asks first, for links from the voter's page, which has no CSRF token."""
 
     template_name = "polls/sign_out.html"
     next_page = "polls:join"

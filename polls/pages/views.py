@@ -1,7 +1,7 @@
 """The page to join by code, and the voter's page.
 
-These pages are the same for everybody and have no cookies or tokens, so that a cache can serve a whole hall.
-The voter endpoint has everything that depends on the voter. Updates come over the socket, and a page's source
+These pages are the same for everybody and set no cookies or tokens, so that a cache can serve a whole hall.
+The voter endpoint has everything that depends on the voter. Updates come over the WebSocket. A page's source
 never contains a tally.
 """
 
@@ -23,12 +23,12 @@ from polls.pages.forms import JoinForm
 from polls.poll_document import poll_document
 
 #: A shared cache may serve a page for 5 s, and longer while it fetches a new one or while the server fails.
-#: That is safe: the first message on its socket updates an old page, and Vary names the language.
+#: That is safe: the first message on the WebSocket updates an old page, and Vary names the language.
 CACHED = {"public": True, "max_age": 5, "stale_while_revalidate": 30, "stale_if_error": 300}
 
 
 def poll_page(view: Callable[[HttpRequest, Poll], HttpResponse]) -> Callable[..., HttpResponse]:
-    """Decorate a view as a cacheable page of one poll, found by its code as typed.
+    """Decorate a view as a cacheable page of one poll. The code in the address may be as people type it.
 
     An unknown code is not cached, because the poll may be created a moment later.
     """
@@ -62,7 +62,7 @@ def unknown_poll(request: HttpRequest, code: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def join(request: HttpRequest) -> HttpResponse:
-    """Redirect to the poll's page. GET with ?code= is for addresses that people share.
+    """Show the form, or redirect to the poll's page. People share addresses with ?code=, so GET works too.
 
     The form uses POST, because people may paste a link with an invite, which must not get into access logs.
     """
@@ -78,7 +78,7 @@ def join(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def mangled_invite(request: HttpRequest, code: str, invite: str) -> HttpResponse:
-    """Redirect a link in which a mail program has encoded the # of the invite to the link with a fragment."""
+    """Redirect to the right link, after a mail program has encoded the # before the invite."""
     return _to_vote(canonical_code(code), invite) if canonical_code(code) else unknown_poll(request, code)
 
 

@@ -12,5 +12,5 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def absolute_url(context: dict[str, Any], name: str, *args: str) -> str:
-    """Return the absolute URL of a page, as other people open it."""
+    """Return the absolute URL of a page, for other people."""
     return public_url(context["request"], reverse(name, args=args))

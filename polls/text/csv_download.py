@@ -1,4 +1,4 @@
-"""Streaming CSV responses: a long file is never in memory as a whole."""
+"""CSV responses that are streamed, so that a long file is never in memory as a whole."""
 
 from collections.abc import AsyncIterator, Iterator
 

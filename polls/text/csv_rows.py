@@ -1,8 +1,8 @@
 """CSV rows that are safe against formula injection; every export uses them.
 
-Titles and names may come from anybody, and Excel, LibreOffice and Google Sheets run a cell that begins like a
-formula (CWE-1236; https://owasp.org/www-community/attacks/CSV_Injection). Such a cell gets a leading
-apostrophe; a reader that isn't a spreadsheet removes one.
+Anybody may write titles and names. Excel, LibreOffice and Google Sheets run a cell that begins like a formula
+(CWE-1236; https://owasp.org/www-community/attacks/CSV_Injection). So such a cell gets a leading apostrophe. A
+program that reads the file has to remove it.
 """
 
 import csv
@@ -22,21 +22,21 @@ _UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 
 
 class _Line:
-    """A file for csv.writer whose `write` returns the line."""
+    """A file for csv.writer. Its `write` returns the line."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def csv_lines(rows: Iterable[Iterable[Any]]) -> Iterator[str]:
-    """Yield each row as a line that ends with CR LF. A header is just the first row."""
+    """Yield each row as a line that ends with CR LF. The first row may be a header."""
     writer = csv.writer(_Line(), quoting=csv.QUOTE_ALL)
     for row in rows:
         yield writer.writerow([cell(value) for value in row])  # returns what _Line.write returns
 
 
 def cell(value: Any) -> str:
-    """Return the text of a cell: numbers unchanged, None empty, and texts so that none runs as a formula."""
+    """Return the text of a cell. Numbers stay unchanged, None is empty, and no text can run as a formula."""
     if value is None:
         return ""
     text = str(value)

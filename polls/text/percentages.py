@@ -1,8 +1,8 @@
 """Format shares as percentages that don't mislead. static/js/text/percentages.js has the same rules.
 
-Shares are rounded half up. All shares of a poll get as many decimals as are needed to tell the first from the
-second, and to show each on the right side of every majority in MAJORITIES. A share above 0 is never shown as
-0 %, and one below 100 % never as 100 %.
+Shares are rounded half up. All shares of a poll get the same number of decimals: enough to distinguish the
+first from the second, and to show each share on the right side of every majority in MAJORITIES. A share above
+0 is never shown as 0 %, and one below 100 % never as 100 %.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def percent(votes: int, ballots: int, decimals: int) -> str:
 
 
 def decimals_for(votes: Sequence[int], ballots: int, least: int = 0) -> int:
-    """Return how many decimals the shares of these choices need, at least `least`."""
+    """Return how many decimals the shares of these choices need: `least` or more."""
     decimals = least
     while ballots and not (
         all(_keeps_majorities(each, ballots, decimals) for each in votes)

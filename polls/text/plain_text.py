@@ -25,7 +25,7 @@ _IGNORABLE = (
     r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 _INVISIBLE = re.compile(rf"[{_IGNORABLE}]")
-#: After U+1F3F4, tag characters are significant: the flags of England and Scotland differ in them alone.
+#: After U+1F3F4, tag characters are visible: the flags of England and Scotland differ only in them.
 _FLAG_OR_INVISIBLE = re.compile(rf"(\U0001f3f4[\U000e0020-\U000e007f]+)|[{_IGNORABLE}]")
 #: Categories of the letters of Persian and Hindi, and of emoji. A joiner between two of them visibly joins or
 #: separates them; between Latin letters it shows nothing.
@@ -35,7 +35,7 @@ _STAND_ALONE = re.compile(
     r"[\u00aa\u00ba\u0590-\u05ff\u0e00-\u0eff\u1100-\u139f\u2e80-\ua4cf\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
     r"\uff66-\uffdc\U00020000-\U0003ffff]"
 )
-#: Blank, although Unicode has them among symbols: the empty Braille pattern and the null notehead.
+#: Symbols in Unicode that are blank: the empty Braille pattern and the null notehead.
 _BLANK_SIGNS = r"\u2800\U0001d159"
 _BLANK = re.compile(rf"[\s\x00-\x1f\x7f-\x9f{_IGNORABLE}{_BLANK_SIGNS}]+")
 _GAPS = re.compile(rf"[\s{_BLANK_SIGNS}]+")
@@ -81,9 +81,9 @@ def visual_key(text: str) -> str:
 
 
 def folded(text: str) -> str:
-    """Return a search key: NFKC, without case, invisible characters and the script of digits.
+    """Return a search key: NFKC, case-folded, with ASCII digits and without invisible characters.
 
-    Turkish has a dotted and a dotless i, each with its own capital: all four are the same here.
+    Turkish has a dotted and a dotless i, each with its own capital letter. All four are equal here.
     """
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     text = text.replace("i\u0307", "i").replace("ı", "i")

@@ -29,7 +29,7 @@ class NaiveTime(ValueError):
 
 
 def parse_rfc_3339(text: str) -> datetime:
-    """Parse a time to the microsecond. Raise NaiveTime if it has no offset, ValueError if it is no time."""
+    """Parse a time to the microsecond. Raise NaiveTime without an offset, ValueError if it is no time."""
     parts = _RFC_3339.fullmatch(text)
     if parts is None:
         raise ValueError(text)

@@ -40,12 +40,12 @@ def _is_skin_tone(character: str) -> bool:
 
 
 def _is_tag(character: str) -> bool:
-    """A tag character (flags of England, Scotland and Wales), or a zero-width non-joiner."""
+    """Whether this is a tag character, as in the flag of Scotland, or a zero-width non-joiner."""
     return "\U000e0020" <= character <= "\U000e007f" or character == "\u200c"
 
 
 def _is_later_jamo(character: str) -> bool:
-    """A vowel or final consonant of a decomposed Korean syllable."""
+    """Whether this is a vowel or final consonant of a decomposed Korean syllable."""
     return "\u1160" <= character <= "\u11ff"
 
 

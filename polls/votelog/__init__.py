@@ -1,4 +1,4 @@
-"""The vote log: accepted ballots that aren't counted yet. This module builds the backend that VOTE_LOG names.
+"""The vote log: accepted ballots that aren't counted yet. This module builds the backend set in VOTE_LOG.
 
 Start with `contract.py`, the interface of a backend; `admission.py` has the rules that all backends share.
 The backends are `database.py` and `redis/`. It may import `polls.models`, `polls.http` and what lies below
@@ -36,7 +36,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-#: Errors of a database or a log's store that is down or too slow: worth a retry.
+#: Errors raised when the database or the log's store is down or too slow. A retry may succeed.
 STORE_ERRORS = (OperationalError, InterfaceError, RedisError)
 
 _log: VoteLog | None = None
@@ -53,7 +53,7 @@ def get_log() -> VoteLog:
 
 
 def forget_log() -> None:
-    """Discard the vote log and what is cached of it, so that the next use builds it from the settings."""
+    """Discard the vote log and everything cached of it. The next use builds it from the settings."""
     global _log
     with _lock:
         _log = None
@@ -71,14 +71,14 @@ def sync_salt() -> None:
 
 
 def sync_clock() -> None:
-    """Measure the offset of the store's clock, accurate to half of the round-trip time."""
+    """Measure the offset of the store's clock. The error is at most half of the round-trip time."""
     before = time.time()
     store = get_log().clock() / 1000
     clock.set_offset(store - (before + time.time()) / 2)
 
 
 def store_clock() -> int:
-    """Return the store's time in ms since the epoch; while it is down, our time plus the last offset."""
+    """Return the store's time in ms since the epoch. While the store is down, estimate it from our clock."""
     try:
         return get_log().clock()
     except STORE_ERRORS:
@@ -99,10 +99,10 @@ def set_checkpoint_source(source: Callable[..., dict[int, Head]]) -> None:
 
 
 def expected_heads(max_age: float = 1.0) -> dict[int, Head]:
-    """Return the generation of each partition and a position known to be counted, at most `max_age` s old.
+    """Return each partition's generation and a position known to be counted, at most `max_age` seconds old.
 
-    Reads the database if needed. While it is down, an older answer is returned: positions only grow, so it is
-    still a valid lower bound.
+    Reads the database if needed. While the database is down, returns older positions. Positions only grow, so
+    they are still valid lower bounds.
     """
     if not _expected or time.monotonic() - _refreshed_at >= max_age:
         _refresh_heads()
@@ -110,7 +110,7 @@ def expected_heads(max_age: float = 1.0) -> dict[int, Head]:
 
 
 def _heads_from_database() -> dict[int, Head]:
-    """Read the heads from the database. No fallback: old heads could make an old log look right."""
+    """Read the heads from the database. If that fails, raise: by old heads, an old log could look right."""
     _refresh_heads(fallback=False)
     return _expected
 
@@ -118,7 +118,7 @@ def _heads_from_database() -> dict[int, Head]:
 def cached_heads(*, make: bool = True) -> dict[int, Head]:
     """Return the cached heads without blocking; refresh them in a thread if they are older than a second.
 
-    Only the first call blocks. make: whether that call may create a log that doesn't exist yet.
+    Only the first call blocks. make: whether the first call may create the log if it doesn't exist.
     """
     if not _expected:
         _refresh_heads(make=make)
@@ -152,7 +152,7 @@ def _refresh_heads(*, make: bool = True, fallback: bool = True) -> None:
     except LogInconsistent:
         raise
     except LogUnsuitable:
-        # The hint is for operators. Voters get the same answer as for any inconsistent log.
+        # The hint is for operators. Voters get the same answer as if the log were inconsistent.
         raise LogInconsistent() from None
     except Exception:
         if not fallback or not _expected:

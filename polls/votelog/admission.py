@@ -11,8 +11,8 @@ import msgspec
 
 ACCEPTED = "accepted"
 
-#: Ballots in a voter's claim. In a poll where voters may change their ballot, a retry of one of these gets
-#: the same receipt. Bounded, so that no voter can make a claim grow without end.
+#: At most this many ballots are in a voter's claim, so that a claim can't grow without end. In a poll where
+#: voters may change their ballot, a retry of one of them gets the same receipt.
 REMEMBERED_BALLOTS = 32
 
 
@@ -31,9 +31,9 @@ class NewBallot(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The log's answer for one ballot: `code` is "accepted" or a code of polls.errors; see VoteLog.append.
+    """The log's answer for one ballot. `code` is "accepted" or a code of polls.errors; see VoteLog.append.
 
-    round: of an accepted ballot. It may be an earlier one if the ballot_id is repeated.
+    round: the round of an accepted ballot. If the ballot_id is repeated, it may be an earlier round.
     """
 
     code: str
@@ -43,7 +43,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A poll's gate: is it open, for which round, between which times, and may voters change their ballot."""
+    """A poll's gate: whether and when it is open, for which round, and whether voters may change ballots."""
 
     round: int
     open: bool = False
@@ -58,7 +58,7 @@ class Gate:
         return self.open and now >= self.opens_at and not (self.closes_at and now >= self.closes_at)
 
     def closing_time(self, now: int) -> int:
-        """Return the time at which a close at `now` takes effect: the scheduled end, if that has passed."""
+        """Return when a close at `now` takes effect: at the scheduled end if that has passed, else now."""
         return min(now, self.closes_at) if self.closes_at else now
 
     def pack(self) -> str:
@@ -75,7 +75,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A ballot in a voter's claim. The last one of a round is the current one."""
+    """A ballot in a voter's claim. The last ballot of a round is the voter's current one."""
 
     round: int
     ballot_id: bytes
@@ -92,7 +92,7 @@ def digest_of(selection: str) -> bytes:
 
 
 def decide(gate: Gate | None, claimed: Sequence[Claimed], ballot: NewBallot, now: int) -> Outcome:
-    """Decide on one ballot. The Redis Function implements the same in Lua: change both."""
+    """Decide on one ballot. The Redis Function does the same in Lua. If you change one, change both."""
     for known in claimed:
         if known.ballot_id == ballot.ballot_id:
             same = known.digest == digest_of(ballot.selection) and ballot.round in (None, known.round)

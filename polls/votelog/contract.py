@@ -14,7 +14,7 @@ from polls.votelog.entries import Block, Head, Marker
 
 
 class VoteLog(Protocol):
-    """A vote log backend. Every method may raise the store's errors; `append` says what they mean there."""
+    """A vote log backend. Every method may raise the store's errors; `append` says what they mean."""
 
     name: str
     partitions: int
@@ -27,12 +27,12 @@ class VoteLog(Protocol):
         Atomic per partition. The checks, in this order: a known ballot_id of this voter; the gate's round;
         the gate, by the store's clock; the voter's claim (see `decide`); room in the backlog
         (settings.BACKLOG_LIMIT). `expected` has the generation of each partition and the highest position
-        known to be counted. A partition that isn't in it, has another generation or ends before that position
-        accepts nothing.
+        known to be counted. A partition accepts nothing if it isn't in `expected`, has another generation, or
+        ends before that position.
 
-        Each outcome is about its own ballot only. `log_inconsistent`, `overloaded` and `unavailable` say that
-        this call hasn't written it, `outcome_unknown` that it may have. After an exception the outcome of
-        every ballot is unknown. Appending the same ballots again settles unknown outcomes.
+        Each outcome is about its own ballot only. After `log_inconsistent`, `overloaded` or `unavailable`,
+        this call hasn't written the ballot. After `outcome_unknown`, it may have. After an exception the
+        outcome of every ballot is unknown. Appending the same ballots again settles unknown outcomes.
 
         The casts are counted for the rate limits in the same round trip (see polls.votelog.rate_limits).
         """
@@ -47,7 +47,7 @@ class VoteLog(Protocol):
         ...
 
     def reset(self, poll_id: int, round: int) -> None:
-        """Make `round` the current round, not open yet. No effect if it, or a later one, has begun."""
+        """Make `round` the current round, not open yet. No effect if this round or a later one has begun."""
         ...
 
     def find(self, poll_id: int, round: int, voter_key: bytes) -> bytes | None:
@@ -65,7 +65,7 @@ class VoteLog(Protocol):
     # --- the log: reading, trimming, heads ---
 
     def read(self, partition: int, after: int, limit: int) -> list[Block]:
-        """Return the entries after position `after`, in order: `limit` or more, unless fewer exist."""
+        """Return the entries after position `after`, in order: at least `limit`, unless fewer exist."""
         ...
 
     def trim(self, partition: int, upto: int) -> None:
@@ -73,7 +73,7 @@ class VoteLog(Protocol):
         ...
 
     def forget(self, poll_id: int, counted: Mapping[int, int]) -> None:
-        """Destroy the poll's claims, and its ballots up to the position in `counted` of each partition.
+        """Destroy the poll's claims, and its ballots up to each partition's position in `counted`.
 
         The poll's gate must be closed. Afterwards the log doesn't know who has voted. Gates, markers and
         positions stay.

@@ -1,8 +1,8 @@
 """The vote log in the project's own database: one partition, one writer at a time.
 
-The writer holds an advisory lock (PostgreSQL) or an IMMEDIATE transaction (SQLite). So appends and gates
-exclude each other. The clock is read under the lock, so no ballot gets past a closing gate. Positions are in
-commit order, which a sequence wouldn't guarantee.
+The writer holds an advisory lock (PostgreSQL) or an IMMEDIATE transaction (SQLite). So appends and changes of
+gates exclude each other. The clock is read under the lock, so no ballot is accepted after its gate has
+closed. Positions are in commit order, which a sequence wouldn't guarantee.
 """
 
 from collections import defaultdict
@@ -179,7 +179,7 @@ class DatabaseVoteLog:
             return _clock(cursor)
 
     def verify(self) -> None:
-        """Check nothing: the operator decides how durable the database is."""
+        """Do nothing: the operator decides how durable the database is."""
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
@@ -187,7 +187,7 @@ class DatabaseVoteLog:
         with sqlite_write_turn(), transaction.atomic(), connection.cursor() as cursor:
             if connection.vendor == "postgresql":
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
-            # A separate statement: the lock's own would read the clock before it waits.
+            # A separate statement, because the statement that locks would read the clock before it waits.
             yield _clock(cursor)
 
     @staticmethod
@@ -247,7 +247,7 @@ class DatabaseVoteLog:
 
 
 def _appended_together(row: LogEntry) -> tuple[str, int, int, int, str, int]:
-    # The position separates markers: each is a block of its own.
+    # Markers also have their position in the key, so that each becomes a block of its own.
     return (
         row.kind,
         row.poll_id,
@@ -281,6 +281,6 @@ def _clock(cursor: Any) -> int:
     if connection.vendor == "postgresql":
         cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
     else:
-        # julianday is a float of days: its milliseconds aren't exact until they are rounded.
+        # julianday returns days as a float, so its milliseconds have to be rounded.
         cursor.execute("SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)")
     return int(cursor.fetchone()[0])

@@ -29,11 +29,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Entries of one poll and round that were appended together: consecutive positions, one time.
+    """Entries of one poll and round that were appended together, at consecutive positions and the same time.
 
-    Counting works on these columns: an object per ballot would be too slow for millions. `quarantine_rule`
-    names the rule that quarantines all of them, if any. A closing marker is a block without ballots, at
-    position `first`.
+    Counting works on these columns, because an object per ballot would be too slow for millions of ballots.
+    `quarantine_rule` names the rule that quarantines all of them, if any. A closing marker is a block without
+    ballots, at position `first`.
     """
 
     first: int
@@ -115,12 +115,12 @@ class Head:
         return self.generation == generation and self.position >= position
 
     def trimmed_past(self, counted: int) -> bool:
-        """Whether entries after `counted` have been deleted: the database is older than the log."""
+        """Whether entries after `counted` have been deleted. If so, the database is older than the log."""
         return self.trimmed > counted
 
 
 def partition_of(poll_id: int, voter_key: bytes, partitions: int) -> int:
-    """Return the partition of a voter's ballots. All of them are in one, so they stay in order."""
+    """Return the partition of a voter's ballots. A voter has only one, so the ballots stay in order."""
     if partitions == 1:
         return 0
     # A voter_key is a keyed hash and differs in each poll, so a cheap checksum spreads well.

@@ -1,9 +1,10 @@
 """Rate limits by voter, address and network.
 
-The log counts casts in the round trip that appends them, and answers which limits are exceeded. From then on
-this process refuses such casts before an append. So a limit costs no extra round trip, and at most one batch
-per process exceeds it. Windows slide: the count of the previous fixed window is weighted by the share of it
-that is still inside the sliding window.
+The log counts casts in the round trip that appends them, and its answer says which limits are exceeded. From
+then on this process refuses such casts before an append. So a limit costs no extra round trip, and at most
+one batch per process exceeds it. Windows are sliding: the current fixed window's count is added to a share of
+the previous window's count. The share is the part of the previous window that the sliding window still
+covers.
 
 Addresses are stored only as hashes, with a salt that is replaced daily (docs/decisions/rate-limits.md).
 """
@@ -79,7 +80,7 @@ def new_salt() -> tuple[bytes, float]:
 
 
 def keys_of_cast(poll_id: int, voter_key: bytes, address: str, venues: Networks) -> tuple[bytes, ...]:
-    """Return the keys under which a cast is counted: a kind and a hash each, different in every poll."""
+    """Return the keys under which a cast is counted. Each is a kind and a hash, different in every poll."""
     places = _address_keys(poll_id, address, venues, _salt[0]) if address and _salt[0] else ()
     return (VOTER + voter_key[:_HASH_BYTES], *places)
 
@@ -101,9 +102,9 @@ _blocked_until: dict[bytes, float] = {}  # by key, on the monotonic clock
 def check(keys: tuple[bytes, ...], *, quarantine: bool = False) -> str:
     """Raise RateLimited if a key is over its limit; return "" if none is.
 
-    With `quarantine`, an address or network over its limit isn't refused: the rule that quarantines its
-    ballots is returned. A voter's own limit always refuses, since nobody needs to send a ballot five times a
-    second.
+    With `quarantine`, ballots of an address or network over its limit aren't refused. Instead, the rule that
+    quarantines them is returned. A voter's own limit always refuses, since nobody needs to send a ballot five
+    times a second.
     """
     if not _blocked_until:
         return ""
@@ -157,7 +158,7 @@ def block_keys(keys: Iterable[bytes], seconds: float) -> None:
 
 
 def newly_blocked(casts: Iterable[tuple[int, tuple[bytes, ...]]]) -> dict[tuple[int, str], int]:
-    """Return how many addresses and networks newly exceed a limit, by (poll_id, kind).
+    """Count the addresses and networks that newly exceed a limit, by (poll_id, kind).
 
     casts: (poll_id, keys) of the append that exceeded the limits.
     """
@@ -173,7 +174,7 @@ def newly_blocked(casts: Iterable[tuple[int, tuple[bytes, ...]]]) -> dict[tuple[
 
 
 class SlidingWindows:
-    """Counts in this process, for a log that keeps none. The same algorithm as `count` in landslide.lua."""
+    """Counts in this process, for a log that doesn't count. `count` in landslide.lua does the same."""
 
     def __init__(self) -> None:
         self._lock = Lock()

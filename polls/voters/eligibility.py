@@ -1,7 +1,7 @@
 """Who a visitor is and whether they may vote: the check behind the voter endpoint.
 
-A cast uses cookies alone (`identity.identify_voter`) and needs no database. This check runs once, before it,
-and may read the session or an invite's batch from the database.
+A cast uses cookies alone (`identity.identify_voter`) and needs no database. This check runs once before the
+cast. It may read the session or an invite's batch from the database.
 """
 
 from collections.abc import Callable, Mapping
@@ -71,7 +71,7 @@ def _check_browser(credentials: Credentials, rules: PollRules) -> Eligibility:
 
 
 def _check_account(credentials: Credentials, rules: PollRules) -> Eligibility:
-    """Go by the session, not the pass: on a shared device the previous user may have signed out."""
+    """Identify by the session, not by a pass: on a shared device, the pass may be a previous user's."""
     user = credentials.user()
     if user is None or not (user.is_authenticated and user.is_active):
         return Eligibility(
@@ -82,9 +82,9 @@ def _check_account(credentials: Credentials, rules: PollRules) -> Eligibility:
 
 
 def _check_invite(credentials: Credentials, rules: PollRules) -> Eligibility:
-    """Go by the invite in the request, or else by a pass that was issued for an invite before.
+    """Identify by the invite in the request, or else by a pass that was issued for an invite before.
 
-    Only an invite renews a pass, so that a revoked invite has no valid pass after an hour.
+    A pass alone isn't renewed. So an hour after an invite is revoked, it has no valid pass.
     """
     passed = credentials.pass_key(rules)
     invite = read_token(credentials.invite, rules.id, rules.secret)

@@ -1,7 +1,7 @@
 """Revoke the passes of accounts that are deleted or deactivated.
 
 A pass is valid for up to an hour and is checked without the database. When an account ends, its passes have
-to end too: the account is stored here for as long as a pass may live, and every process reads the list with
+to end too. So the account is stored for as long as a pass may be valid, and every process reads the list with
 a poll's rules (poll_rules.py).
 """
 
@@ -29,10 +29,10 @@ def connect() -> None:
 
 
 def open_login_polls() -> QuerySet[Poll]:
-    """Return the open polls for accounts. While there is one, no account may be deleted.
+    """Return the open polls for accounts. While there is such a poll, no account may be deleted.
 
-    An account that is created again under the same name would be a new voter with a second ballot. Whether
-    the old one has voted isn't checked, because a refusal would reveal it.
+    If an account were deleted and created again, it would be a new voter with a second ballot. Whether the
+    old account has voted isn't checked, because a refusal would reveal it.
     """
     return Poll.objects.filter(identity=Identity.LOGIN, state=State.OPEN)
 

@@ -4,8 +4,8 @@ A browser is identified by its cookie `voter`. In polls for accounts or invites,
 session or the invite and issues a cookie `pass` for that poll, so that a cast needs neither.
 
 A voter_key is a keyed hash of the identity under the poll's voter secret (`keys.voter_secret`). So a browser
-has another voter_key in every poll, and none of them can be computed once the poll's secret is destroyed, or
-from the database without SECRET_KEY.
+has another voter_key in every poll. Once the poll's secret is destroyed, nobody can compute its voter_keys.
+The database without SECRET_KEY isn't enough either.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from polls.models import ApiClient, Identity
 
 COOKIE = "voter"
 PASS_COOKIE = "pass"  # noqa: S105
-#: Short, so that a stolen or lent pass soon expires; a page gets a new one from each call of voter/.
+#: Short, so that a stolen or lent pass soon expires. A page gets a new pass from each call of voter/.
 PASS_SECONDS = 3600
 COOKIE_MAX_AGE = 365 * 24 * 3600
 _TOKEN = 16
@@ -80,10 +80,10 @@ WITH_PASS = frozenset(_PURPOSES)
 
 
 def make_pass(identity: str, poll_id: int, voter_secret: bytes, voter_key: bytes) -> str:
-    """Return the value of a pass cookie: its holder votes in this poll as this voter, for PASS_SECONDS.
+    """Return the value of a pass cookie. For PASS_SECONDS, its holder can vote in this poll as this voter.
 
-    It is bound to `identity`, which a reset may change, and to the voter secret, which a purge destroys.
-    Otherwise one person could vote both as the old voter and as a new one.
+    It is bound to `identity`, which may change after a reset, and to the voter secret, which a purge
+    destroys. Otherwise a person could vote as the old voter and as a new one.
     """
     body = _PASS.pack(poll_id, int(clock.now()) + PASS_SECONDS, voter_key)
     mac = keyed_hash(body + voter_secret, signing_secrets()[0], _PURPOSES[identity], _MAC)
@@ -104,7 +104,7 @@ def read_pass(identity: str, poll_id: int, voter_secret: bytes, cookie: str | No
 
 
 def pass_headers(code: str, value: str, *, secure: bool) -> list[str]:
-    """Return Set-Cookie headers for a pass, which limit it to the API and the sockets of this poll."""
+    """Return Set-Cookie headers for a pass. Their paths limit it to the API and the sockets of this poll."""
     rest = f"Max-Age={PASS_SECONDS if value else 0}; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
     return [f"{PASS_COOKIE}={value}; Path={path}/polls/{code}/; {rest}" for path in ("/api/v1", "/ws")]
 
@@ -140,7 +140,7 @@ def invite_key(voter_secret: bytes, batch_id: int, serial: int) -> bytes:
 
 
 def voter_tag(voter_key: bytes) -> str:
-    """Return a tag by which the voter's page tells voters on one device apart. It identifies nobody."""
+    """Return a tag by which the voter's page distinguishes voters on one device. It identifies nobody."""
     digest = hashlib.blake2b(voter_key, digest_size=9, person=b"voter's page").digest()
     return urlsafe_b64encode(digest).decode()
 
@@ -150,7 +150,7 @@ def browser_key(voter_secret: bytes, token: bytes) -> bytes:
 
 
 def client_key(voter_secret: bytes, client: ApiClient, voter: str) -> bytes:
-    """Return the voter_key of an API client's voter. The same id at two clients means two voters."""
+    """Return the voter_key of an API client's voter. If two clients use the same id, these are two voters."""
     identity = f"client\0{client.prefix}\0{voter}".encode("utf-8", "surrogatepass")
     return _voter_key(voter_secret, identity)
 
@@ -160,7 +160,7 @@ def _voter_key(voter_secret: bytes, identity: bytes) -> bytes:
 
 
 def authenticate_client(authorization: str | None) -> ApiClient | None:
-    """Return the API client of an `Authorization: Api-Key …` header, None if there is no such header.
+    """Return the API client of an `Authorization: Api-Key …` header, or None if there is no such header.
 
     Raises InvalidKey for a wrong, expired or revoked key.
     """

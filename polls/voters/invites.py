@@ -1,9 +1,9 @@
 """Invites: single-use links for one voter each, made in batches and not stored.
 
-A token contains batch and serial number, with a MAC under a key from the poll's secret and SECRET_KEY, so
-only the batch is a row. The voter_key is derived from batch and serial number, and the vote log's claim on it
-makes an invite single-use. The token is in the link's fragment, which browsers don't send: it appears in no
-request line, no access log and no Referer.
+A token contains batch and serial number, with a MAC under a key derived from the poll's secret and
+SECRET_KEY. So only the batch is stored. The voter_key is derived from batch and serial number, and the vote
+log's claim on it makes an invite single-use. The token is in the link's fragment. Browsers don't send that,
+so it appears in no access log and no Referer.
 """
 
 import hashlib
@@ -78,7 +78,7 @@ def find_batch(poll_id: int, invite: Invite) -> Any:
 
 
 def batches(poll_id: int) -> QuerySet[Any]:
-    """Return the poll's batches, newest first, each with its poll and annotated with `ended`.
+    """Return the poll's batches, newest first. Each has its `poll` loaded and a flag `ended`.
 
     A batch has ended when it was revoked, or when a round was purged after the batch was made.
     """
@@ -115,7 +115,7 @@ def revoke_batch(batch_id: int, *, by: str) -> bool:
 
 
 def record_download(batch: InviteBatch, *, by: str) -> None:
-    """Record in the audit log who downloaded the links: whoever has them can vote."""
+    """Record in the audit log who downloaded the links, because with a link anybody can vote."""
     record(by, "invites downloaded", batch.poll.code, batch=batch.pk, count=batch.count)
 
 
@@ -138,7 +138,7 @@ def file_name(batch: InviteBatch) -> str:
 def count_used(batch: InviteBatch) -> int:
     """Count the batch's invites that have a counted ballot in the poll's current round.
 
-    It looks up each voter_key in the ledger: nothing else stores who has voted.
+    It looks up each voter_key in the ledger, because nothing else stores who has voted.
     """
     poll = batch.poll
     secret = poll.voter_secret()

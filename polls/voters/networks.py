@@ -8,14 +8,15 @@ from django.utils.translation import gettext as _
 from polls.text.truncation import shortened
 
 MAX_NETWORKS = 100
-#: By IP version. No venue is larger, and a typo such as /2 for /24 would cover a quarter of the internet.
+#: The shortest prefixes allowed, by IP version. No venue is larger. A typo such as /2 for /24 would cover a
+#: quarter of the internet.
 _MIN_PREFIX_LENGTH = {4: 8, 6: 16}
 
 
 def canonical_networks(texts: Iterable[str]) -> list[str]:
-    """Return each network once, in canonical form and in the given order. An address is a network of one.
+    """Return each network once, in canonical form and in the given order. A text may be a single address.
 
-    Raises ValueError with a sentence for people if a text is no network or one that is too large.
+    Raises ValueError with a sentence for people if a text isn't a network, or the network is too large.
     """
     found = list(dict.fromkeys(str(parse_network(text)) for text in texts))
     if len(found) > MAX_NETWORKS:
@@ -24,7 +25,7 @@ def canonical_networks(texts: Iterable[str]) -> list[str]:
 
 
 def parse_network(text: str) -> IPv4Network | IPv6Network:
-    """Parse a network; raise ValueError with a sentence for people if it is none or too large for a venue."""
+    """Parse a network. Raise ValueError, with a sentence for people, if it is invalid or too large."""
     shown = text.strip()
     try:
         network = ip_network(shown, strict=False) if "%" not in shown else None

@@ -1,7 +1,7 @@
 """In-process cache of the rules of polls, for casting.
 
 Rules are frozen once a poll is opened. Drafts are not cached, because their rules may still change. Never
-decide from this cache whether a poll is open: only its gate in the vote log says so.
+decide from this cache whether a poll is open. Only its gate in the vote log decides that.
 """
 
 import math
@@ -41,7 +41,7 @@ class PollRules:
     quarantines_over_limit: bool = False  # ballots over a rate limit, instead of refusing them
     #: Seconds since the epoch until which ballots need a proof of work; inf for always, 0 for never.
     proof_until: float = 0.0
-    #: Memo of valid selections: as marked -> as stored. A poll has many ballots and few distinct selections.
+    #: A cache of valid selections: as marked -> as stored. Many ballots have the same selection.
     canonical: dict[tuple[int, ...], str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -53,7 +53,7 @@ _cache: dict[str, tuple[float, PollRules]] = {}
 
 
 def cached_rules(code: str) -> tuple[PollRules, float] | None:
-    """Return the cached rules of a poll by its canonical code, and their age in seconds. Reads no store."""
+    """Return the cached rules of a poll, by its canonical code, and their age in seconds. Reads no store."""
     cached = _cache.get(code)
     return (cached[1], time.monotonic() - cached[0]) if cached else None
 
@@ -67,7 +67,7 @@ def get_rules(code: str, *, fresh: bool = False) -> PollRules:
     try:
         rules = _load(code)
     except DatabaseError:
-        # While the database is down stale rules are enough: the gate decides, and counting validates again.
+        # While the database is down, stale rules are enough: the gate decides, and counting validates again.
         if cached is None:
             raise
         return cached[1]

@@ -1,8 +1,9 @@
 """Proof of work before a cast, in ALTCHA's protocol: about a second of the voter's computing time.
 
-A challenge is the hash of a salt and a secret number up to settings.PROOF_WORK; to solve it, try numbers.
-Nothing is stored. The signature covers poll, round, voter and the voter's ballot so far, so a proof works for
-one voter and one ballot. The salt contains its expiry. See docs/decisions/proof-of-work.md.
+A challenge is the hash of a salt and a secret number up to settings.PROOF_WORK. The solver tries all numbers.
+Nothing is stored. The signature covers poll, round, voter and the voter's current ballot. So a proof works
+for one voter and one ballot. The salt contains the time when the challenge expires. See
+docs/decisions/proof-of-work.md.
 """
 
 import hmac
@@ -20,19 +21,19 @@ from django.conf import settings
 from polls import clock
 from polls.keys import keyed_hash, signing_secrets
 
-#: Long, because a page fetches its challenge when it opens and sends the proof when the voter has decided.
+#: Long enough for a voter to decide: the page fetches the challenge when it opens.
 VALID_SECONDS = 600
 ALGORITHM = "SHA-256"
-#: A proof has about 350 characters; ALTCHA's own solvers add a field or two.
+#: A proof has about 350 characters. ALTCHA's own solvers add a field or two.
 MAX_LENGTH = 1000
 _SALT_BYTES = 12
 _BOUND = struct.Struct(">IH16s17s32s")  # poll_id, round, voter_key, current ballot, challenge
-#: Exactly the salts that we make. The final "&" keeps digits from moving between expiry and number.
+#: Matches exactly the salts that we make. The final "&" separates the expiry from the number.
 _SALT = re.compile(r"[0-9a-f]{24}\?expires=([0-9]{10,12})&", re.ASCII)
 
 
 class Proof(msgspec.Struct, gc=False):
-    """The fields of ALTCHA's payload (version 1) that we check. `challenge` follows from salt and number."""
+    """The fields that we check in ALTCHA's payload (version 1). `challenge` follows from salt and number."""
 
     algorithm: str
     number: int
@@ -52,7 +53,7 @@ class Voter(NamedTuple):
 
 
 def new_challenge(voter: Voter, ballot_id: bytes | None) -> dict[str, Any]:
-    """Return a challenge for this voter, in the form that ALTCHA's solvers take.
+    """Return a challenge for this voter, in the format of ALTCHA's solvers.
 
     ballot_id: the voter's current ballot; None if they have none.
     """
@@ -68,9 +69,9 @@ def new_challenge(voter: Voter, ballot_id: bytes | None) -> dict[str, Any]:
 
 
 def is_valid_proof(proof: str, voter: Voter, ballots: Iterable[bytes | None] = (None,)) -> bool:
-    """Whether this is a solved challenge of this voter that hasn't expired. Never raises.
+    """Whether this is a solved challenge of this voter that hasn't expired. It never raises.
 
-    ballots: the possible current ballots at the time of the challenge; None stands for no ballot.
+    ballots: the voter's possible current ballots when the challenge was made; None: no ballot.
     """
     if len(proof) > MAX_LENGTH:
         return False
@@ -94,7 +95,7 @@ def _digest(salt: str, number: int) -> bytes:
 
 
 def _signature(secret: str, voter: Voter, ballot_id: bytes | None, digest: bytes) -> bytes:
-    # Only we verify it, so it needn't be the HMAC of ALTCHA's libraries: this one costs a third.
+    # Only we verify signatures, so this needn't be the HMAC of ALTCHA's libraries. It costs a third of that.
     ballot = b"" if ballot_id is None else b"\1" + ballot_id
     bound = _BOUND.pack(voter.poll_id, voter.round, voter.key, ballot, digest)
     return keyed_hash(bound, secret, b"proof of work", 32).hex().encode()

@@ -1,4 +1,4 @@
-"""When a poll requires proofs of work: as its organiser chose, or for a while after an anomaly."""
+"""When a poll requires proofs of work: as its organiser has chosen, or for a while after an anomaly."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from polls import clock, lifecycle
 from polls.audit_log import record
 from polls.models import Poll, ProofOfWork, State
 
-#: How long proofs are required after a suspicion. While it continues, the end is extended every minute.
+#: How long proofs are required after an attack is suspected. While it goes on, this is extended every minute.
 SUSPICION_LASTS = timedelta(minutes=10)
 _EXTEND_AFTER = timedelta(minutes=1)
 #: The actor in the audit log.
@@ -42,7 +42,7 @@ def suspect_attack(poll_id: int, **why: str | int) -> bool:
 
 
 def set_policy(poll_id: int, policy: ProofOfWork, by: str) -> None:
-    """Set the poll's policy. This also ends a current suspicion."""
+    """Set the poll's policy. This also ends a requirement after a suspected attack."""
     with transaction.atomic():
         poll = lifecycle.lock_poll(poll_id)
         poll.proof_of_work, poll.proof_until = policy, None

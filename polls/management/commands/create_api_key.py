@@ -44,7 +44,7 @@ class Command(BaseCommand):
 
 
 def parse_scopes(words: Sequence[str]) -> list[str]:
-    """Return the named scopes once each, in the order of their declaration. Commas may separate them too."""
+    """Return each named scope once, in the order of their declaration. Commas may separate scopes too."""
     named = {scope for word in words for scope in word.split(",") if scope}
     if unknown := sorted(named - set(SCOPES)):
         raise CommandError(f"There is no scope {', '.join(unknown)}. Scopes: {', '.join(SCOPES)}.")

@@ -95,7 +95,7 @@ class Command(BaseCommand):
 
 
 async def vote_until_interrupted(audience: Audience) -> Report:
-    """Run the audience. The first Ctrl-C ends it and waits for requests under way; the second is Python's."""
+    """Run the audience. The first Ctrl-C waits for requests under way, the second doesn't."""
     loop = asyncio.get_running_loop()
 
     def leave() -> None:
@@ -154,7 +154,7 @@ def tally_table(report: Report) -> Table:
 
 
 def find_failures(report: Report, *, others_vote: bool) -> list[str]:
-    """Return why the run failed, in sentences; empty after a success."""
+    """Return the reasons why the run failed, as sentences. The list is empty after a success."""
     failures = []
     if report.refused:
         failures.append(

@@ -18,7 +18,8 @@ _MAX_REPAIRS = 4  # per call: processes of two releases would otherwise replace 
 _RETRY_PAUSES = (0.04, 0.08)  # seconds before each retry of calls whose replies were lost
 
 Call = tuple[str, list[str], list[Any]]  # Function, keys, arguments
-#: Checks that Redis has the log that we know; returns the errors of partitions that failed, by stream.
+#: A function that checks that Redis has the log that we know. It returns errors by stream, for partitions
+#: that failed.
 Compare = Callable[[], Mapping[str, Exception]]
 
 
@@ -26,7 +27,7 @@ class Functions:
     """The library of Functions in a Redis server."""
 
     def __init__(self, connect: Callable[..., redis.Redis]) -> None:
-        # Without redis-py's retries: `send` retries, and reports that it did.
+        # redis-py doesn't retry here. `send` does, and reports it.
         self._redis = connect(retry=Retry(NoBackoff(), 0))
         self._loaded = False
 
@@ -90,7 +91,7 @@ class Functions:
         return compare()
 
     def _load(self) -> None:
-        """Load the library if it isn't there. Loading resets its memory of which partitions were compared."""
+        """Load the library if it is missing. Loading clears its list of the partitions that were compared."""
         code = _LIBRARY.read_text()
         known: Any = self._redis.function_list(library="landslide", withcode=True)
         if not any(code.encode() in library.values() for library in known):
@@ -98,7 +99,7 @@ class Functions:
         self._loaded = True
 
 
-#: A call that is refused with one of these has written nothing, and can be repaired.
+#: After one of these errors, the call has written nothing, and a repair may help.
 _REPAIRABLE = ("Function not found", "UNCOMPARED")
 
 
@@ -107,7 +108,7 @@ def _failed_with(answer: Any, *texts: str) -> bool:
 
 
 def definite_refusal(error: Exception) -> LandslideError | None:
-    """Translate an error which proves that the call has written nothing; else None."""
+    """Translate an error that proves that the call has written nothing. Return None for other errors."""
     if isinstance(error, LandslideError):
         return error
     if isinstance(error, OutOfMemoryError | ReadOnlyError):

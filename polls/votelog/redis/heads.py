@@ -42,8 +42,8 @@ class Heads:
         return {partition: head for partition, head in found if head}
 
     def read(self, partitions: Sequence[int]) -> list[Head | None]:
-        """Read heads. One that can't belong to our log has a description in place of its generation."""
-        # Copied before reading: entries that another thread appends meanwhile may be missing in the answer.
+        """Read heads. If a head can't belong to our log, a description replaces its generation."""
+        # Copied before reading, because the answer may lack entries that another thread appends meanwhile.
         written = dict(self.written)
         pipe = self._redis.pipeline(transaction=False)
         pipe.time()
@@ -59,11 +59,11 @@ class Heads:
         return written.position if written and written.generation == generation else 0
 
     def compare(self, partitions: Sequence[int]) -> dict[str, Exception]:
-        """Check, after a restart or failover of Redis, that it still has our log and not an older copy.
+        """Check that Redis still has our log and not an older copy, after it has restarted or failed over.
 
         The log must reach as far as the database has counted and this process has written. While the database
         is down this can't be checked, since other processes may have written more: raises Unavailable.
-        Returns the errors by the stream of the partition that failed.
+        Returns errors by stream, for partitions that failed.
         """
         heads = self.existing(partitions)
         if any(head.generation == _BEHIND for head in heads.values()):
@@ -105,7 +105,7 @@ def _head(
 
 
 def _mark_if_behind(head: Head | None, written: Head | None) -> Head | None:
-    """Replace the generation if the log ends before what this process has written: it is an older copy."""
+    """Replace the generation if entries of this process are missing: then the log is an older copy."""
     if head and written and head.generation == written.generation and head.position < written.position:
         return replace(head, generation=_BEHIND)
     return head

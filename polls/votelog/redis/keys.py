@@ -1,6 +1,6 @@
 """The names of the log's keys in Redis.
 
-All keys of a partition have its hash tag, so that Redis Cluster can distribute partitions:
+All keys of a partition have the same hash tag, so that Redis Cluster can distribute partitions:
 
     <prefix>:{n}:log     stream; an entry holds the ballots of a poll that were appended together, as columns
                          (polls/votelog/columns.py). Its ID is "<position of the last ballot>-0"

@@ -1,9 +1,9 @@
 #!lua name=landslide
 
--- The only writer of the Redis vote log. `decide` implements polls.votelog.admission.decide: change both.
--- A call uses the keys of one partition and runs alone, so no ballot gets past a closing gate. The entry is
--- written first, the claim last: a failure in between can duplicate an entry, but never acknowledge a ballot
--- that isn't in the log.
+-- The only writer of the Redis vote log. `decide` does the same as polls.votelog.admission.decide: change both.
+-- A call uses the keys of one partition and runs alone, so no ballot is accepted after its gate has closed. The
+-- entry is written first, then the claim. After a failure in between, an entry may be written twice, but no
+-- ballot is acknowledged that isn't in the log.
 --
 -- Ballots are passed and stored as columns: strings of n parts of equal length. A stream entry holds all
 -- ballots of a poll that one call accepted. Its ID is the position of the last one.
@@ -45,9 +45,9 @@ local function two_bytes(text, i)
   return hi * 256 + lo
 end
 
--- The claims of a poll are in `buckets` hashes named `<key>:<n>`, by linear hashing: when the average grows
--- over BUCKET, the next bucket in turn is split in two. So growing never takes a long pause. `half` is the
--- largest power of two up to `buckets`.
+-- The claims of a poll are in `buckets` hashes named `<key>:<n>`. They grow by linear hashing: when the
+-- average size exceeds BUCKET, the next bucket in turn is split in two. So growing never causes a long pause.
+-- `half` is the largest power of two up to `buckets`.
 
 local function claims_of(key)
   local meta = redis.call('HMGET', key, 'count', 'buckets')
@@ -76,7 +76,7 @@ local function split_bucket(claims)
       moved[#moved + 1], moved[#moved + 2], gone[#gone + 1] = all[i], all[i + 1], all[i]
     end
   end
-  -- In this order, so that after an error at any point each claim is found where `buckets` says.
+  -- In this order, so that after an error at any point, each claim is in the bucket that `buckets` implies.
   for i = 1, #moved, 1000 do redis.call('HSET', to, unpack(moved, i, math.min(i + 999, #moved))) end
   claims.buckets = claims.buckets + 1
   redis.call('HSET', claims.key, 'buckets', claims.buckets)
@@ -125,14 +125,14 @@ local function check_head(head_key, now, generation, counted)
   local head = redis.call('HMGET', head_key, 'generation', 'position', 'format', 'at')
   if not head[1] or head[3] ~= FORMAT then return nil end
   if generation and (head[1] ~= generation or tonumber(head[2]) < tonumber(counted)) then return nil end
-  -- Gates open and close by the clock: if it went back, a closed poll could be open again.
+  -- Gates open and close by the clock. If it went back, a closed poll could be open again.
   if head[4] and now < tonumber(head[4]) - TOLERANCE then return nil end
   return tonumber(head[2])
 end
 
--- The heads that were compared with the database since this server started or took over. A log that wasn't may
--- be an older copy, and new entries would hide that others are missing. In memory only, so that a restart
--- clears it.
+-- The heads that were compared with the database since this server started or took over. A log that wasn't
+-- compared may be an older copy, and new entries would hide that others are missing. This table is in memory
+-- only, so that a restart clears it.
 local compared = {}
 
 -- KEYS: log, head, gates. ARGV: generation, counted position, position written by the caller
@@ -209,9 +209,9 @@ local function append(keys, args)
   local position = check_head(keys[2], now, args[1], args[2])
   if not position then return redis.error_reply('INCONSISTENT') end
   if not compared[keys[2]] then return redis.error_reply('UNCOMPARED') end
-  -- An older copy of the log. The database can't tell, since the missing entries weren't counted yet.
+  -- This is an older copy of the log. The database can't show it: the missing entries weren't counted.
   if position < tonumber(args[5]) then return redis.error_reply('INCONSISTENT') end
-  -- A full backlog refuses new ballots only. A retry of an accepted one still gets its answer.
+  -- While the backlog is full, only new ballots are refused. A retry of an accepted ballot gets its answer.
   local full = position - tonumber(args[2]) >= tonumber(args[4])
   local keep, answers = tonumber(args[3]) * CLAIMED, {}
   for k = 4, #keys do
@@ -249,7 +249,7 @@ local function open(keys, args)
   if not gate or round > gate.round or (round == gate.round and gate.closed_at == 0) then
     redis.call('HSET', keys[3], args[1], args[3])
     local buckets = math.ceil(tonumber(args[4]) / BUCKET)
-    -- Only if there are no claims yet: they wouldn't be found with another number of buckets.
+    -- Only if there are no claims yet, since they wouldn't be found with another number of buckets.
     if buckets > 1 and redis.call('EXISTS', keys[4]) == 0 then
       redis.call('HSET', keys[4], 'count', 0, 'buckets', buckets)
     end
@@ -301,11 +301,11 @@ local function trimmed_to(keys)
   return tonumber(string.match(first[1], '%d+')) - entries
 end
 
--- ARGV: position up to which to delete entries. The head keeps how far the log was trimmed: a database that
+-- ARGV: position up to which to delete entries. The head stores how far the log was trimmed. A database that
 -- has counted less is older than the log.
 local function trim(keys, args)
   -- MINID, because MAXLEN would delete entries that aren't counted yet. Exact ('='), because entries show the
-  -- order in which people voted: none is kept longer than needed.
+  -- order in which people voted, and should be kept no longer than needed.
   redis.call('XTRIM', keys[1], 'MINID', '=', string.format('%.0f-0', tonumber(args[1]) + 1))
   redis.call('HSET', keys[2], 'trimmed', string.format('%.0f', trimmed_to(keys)))
   return redis.status_reply('OK')

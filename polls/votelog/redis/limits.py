@@ -1,4 +1,4 @@
-"""Rate limits in Redis: counted for all processes together, in the round trip of an append."""
+"""Rate limits in Redis. Casts of all processes are counted together, in the round trip of an append."""
 
 import logging
 import secrets

@@ -124,7 +124,7 @@ class RedisVoteLog:
         log, found = self._keys.partition(partition)[0], 0
         blocks: list[Block] = []
         while found < limit:
-            # Estimate from the blocks so far how many stream entries hold the remaining ballots.
+            # Estimate from the blocks read so far how many stream entries hold the remaining ballots.
             most = max(_MIN_READ, (limit - found) * len(blocks) // max(found, 1))
             rows: Any = self._redis.xrange(log, min=f"({after}-0", count=most)
             for entry_id, fields in rows:
@@ -145,7 +145,7 @@ class RedisVoteLog:
             self._forget_ballots(partition, poll_id, counted.get(partition, 0))
             claims = self._keys.claims(partition, poll_id)
             buckets: Any = self._redis.hget(claims, "buckets")
-            # One bucket more than is in use: a failed split may have left it.
+            # One more bucket than is in use, because a failed split may have left it.
             keys = [f"{claims}:{n}" for n in range(int(buckets or 1) + 1)]
             for start in range(0, len(keys), _SCAN):
                 self._redis.unlink(*keys[start : start + _SCAN])
@@ -216,7 +216,7 @@ class RedisVoteLog:
             },
         )
         pipe.execute()
-        # After the head has its new generation: from then on appends to the old one are refused.
+        # Done last: once the head has its new generation, appends to the old one are refused.
         for key in self._redis.scan_iter(match=f"{log[:-4]}:claims:*", count=_SCAN):
             self._redis.unlink(key)
 
@@ -253,9 +253,9 @@ class RedisVoteLog:
 
 
 def _outcome_of(error: Exception, partition: int, *, lost: bool) -> Outcome:
-    """Return the outcome of ballots whose call failed: unknown, unless the call can't have written anything.
+    """Return the outcome of ballots whose call failed. It is unknown unless nothing can have been written.
 
-    lost: a reply was lost, so the same call may have written before.
+    lost: whether a reply was lost, so that the call may have written when it first ran.
     """
     refused = definite_refusal(error)
     if refused is None or lost:
