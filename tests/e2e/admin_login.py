@@ -1,4 +1,4 @@
-"""Log in to the admin of a running system in a browser, with a second factor if it asks for one."""
+"""Log in to the admin of a running system in a browser, with a second factor if the system requires one."""
 
 import time
 from base64 import b32decode
@@ -7,7 +7,8 @@ from typing import Any
 from django_otp.oath import TOTP
 from playwright.sync_api import Page, expect
 
-#: The recovery codes that each system has shown: the second log-in needs one, since a code works once.
+#: The recovery codes that each system has shown. Later logins use these, since a code of the app works only
+#: once.
 kept: dict[str, list[str]] = {}
 
 
@@ -31,7 +32,7 @@ def give_password(page: Page, system: Any, password: str = "") -> None:
 
 
 def enrol(page: Page) -> list[str]:
-    """Set up the second factor by typing the key, not scanning it; the recovery codes."""
+    """Set up the second factor by typing the key. Return the recovery codes."""
     page.get_by_text("I can't scan it").click()
     page.fill("#id_code", code_for(page.locator(".ls-pre").inner_text()))
     page.keyboard.press("Enter")
@@ -39,7 +40,7 @@ def enrol(page: Page) -> list[str]:
 
 
 def code_for(key: str) -> str:
-    """The code that an authenticator app shows for this key."""
+    """Return the code that an authenticator app shows for this key."""
     totp = TOTP(b32decode(key.replace(" ", "")))
     totp.time = time.time()
     return f"{totp.token():06}"

@@ -1,4 +1,4 @@
-"""API clients and voters without a browser, and the ledger as the database has it, for tests of a system."""
+"""API clients and voters without a browser, and direct reads of the ledger, for tests of a running system."""
 
 import json
 import time
@@ -14,12 +14,13 @@ from tests.servers import PATIENCE
 from tests.system import Landslide
 
 _opened: list[httpx.Client] = []
-#: httpcore closes idle connections that are too many, also one that another thread has just been given.
+#: As many idle connections as connections: else httpcore closes surplus idle ones, sometimes one that another
+#: thread has just received.
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 
 
 def http_client(**options: Any) -> httpx.Client:
-    """An HTTP client; tests/e2e/conftest.py closes it at the end of the file."""
+    """Open an HTTP client. tests/e2e/conftest.py closes it at the end of the test file."""
     _opened.append(fetch.Client(limits=LIMITS, **options))
     return _opened[-1]
 
@@ -74,20 +75,20 @@ class Client:
     def tally_when(self, code: str, wanted: Callable[[dict[str, Any]], bool]) -> Any:
         deadline = time.monotonic() + 2 * PATIENCE
         while not wanted(tally := self.tally(code)):
-            assert time.monotonic() < deadline, f"it never came: {tally}"
+            assert time.monotonic() < deadline, f"the tally never matched: {tally}"
             time.sleep(0.05)
         return tally
 
 
 def new_voter(url: str, code: str) -> httpx.Client:
-    """An HTTP client with a voter cookie."""
+    """Open an HTTP client with a voter cookie."""
     voter = http_client(base_url=url)
     assert voter.get(f"/api/v1/polls/{code}/voter/").status_code == 200
     return voter
 
 
 def some_ballots(start: int, stop: int) -> list[dict[str, Any]]:
-    """Ballots of voters number `start` up to `stop`, for choices 1 to 3 in turn."""
+    """Return ballots by the voters with the numbers range(start, stop), for choices 1 to 3 in turn."""
     return [
         {
             "selections": [1 + n % 3],
@@ -99,7 +100,7 @@ def some_ballots(start: int, stop: int) -> list[dict[str, Any]]:
 
 
 def ledger(system: Landslide, code: str) -> dict[str, Any]:
-    """A poll's ballots in the ledger, counted without any code of the product."""
+    """Count a poll's ballots in the ledger without any code of the product."""
     (poll,) = system.query("SELECT id, round FROM polls_poll WHERE code = %s", code)
     rows = system.query("SELECT selection FROM polls_ballot WHERE poll_id = %s AND round = %s", *poll)
     votes = Counter(number for (selection,) in rows for number in selection.split(",") if number)
@@ -108,7 +109,7 @@ def ledger(system: Landslide, code: str) -> dict[str, Any]:
 
 
 def by_socket(system: Landslide, code: str) -> Any:
-    """The tally that a new WebSocket shows."""
+    """Return the first tally that a new WebSocket receives."""
     with fetch.websocket(f"{system.ws_url}/ws/polls/{code}/") as socket:
         while True:
             message = json.loads(socket.recv(timeout=PATIENCE))
@@ -121,7 +122,7 @@ def votes_of(tally: dict[str, Any]) -> dict[str, int]:
 
 
 def assert_all_agree(system: Landslide, client: Client, code: str, ballots: int) -> None:
-    """Wait until `ballots` ballots are counted; ledger, API and WebSocket must show the same."""
+    """Wait until `ballots` ballots are counted. Then ledger, API and WebSocket must show the same tally."""
     tally = client.tally_when(code, lambda tally: tally["ballots"] >= ballots)
     counted = ledger(system, code)
     assert counted["ballots"] == tally["ballots"] == ballots

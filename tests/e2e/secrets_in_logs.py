@@ -1,4 +1,4 @@
-"""All that must not get into a log, and those who use it: staff and voters of a real system."""
+"""Secrets that must not appear in logs, and the staff and voters who use them on a running system."""
 
 import json
 import re
@@ -15,12 +15,12 @@ from tests.servers import PATIENCE
 
 SECRET_KEY = "the-secret-key-" + secrets.token_urlsafe(32)
 DATABASE_PASSWORD = "the-database-password-" + secrets.token_hex(8)
-#: Who logs all it can is the one to look at.
-TALKATIVE = {"SECRET_KEY": SECRET_KEY, "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json"}
+#: The system under test logs as much as it can.
+VERBOSE = {"SECRET_KEY": SECRET_KEY, "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json"}
 
 
-class Guarded:
-    """The PostgreSQL server, with a password in its address; it asks for none, but errors may quote it."""
+class WithPassword:
+    """The PostgreSQL server with a password in its URL. It isn't checked, but errors may quote the URL."""
 
     def __init__(self, server: Any) -> None:
         self.server = server
@@ -34,7 +34,7 @@ class Guarded:
 
 
 class Secrets:
-    """What must not be found, by what it is."""
+    """The secrets that must not be found, by name."""
 
     def __init__(self) -> None:
         self.known: dict[str, str] = {}
@@ -51,7 +51,7 @@ def post(client: httpx.Client, page: str, **form: str) -> httpx.Response:
 
 
 def staff_at_work(system: Any, found: Secrets) -> httpx.Client:
-    """Fails to log in, logs in, sets up the second factor, makes a key, and asks for what isn't there."""
+    """Enter a wrong password, log in, set up the second factor, make an API key, request a missing page."""
     staff = http_client(base_url=system.url, headers={"Referer": system.url})
     staff.get("/admin/login/")
     wrong = "a-wrong-password-" + secrets.token_hex(6)
@@ -91,7 +91,7 @@ def voters_at_work(system: Any, client: Client, staff: httpx.Client, found: Secr
     found.note(voter_cookie=cookie, ballot_id=ballot, voter_of_a_client=name)
     assert client.cast(code, name, [2]).status_code == 202
     client.cast_batch(code, [{"selections": [1], "voter": name + "-2", "ballot_id": str(uuid.uuid4())}])
-    # Refused, malformed, forged: each with secrets in it.
+    # Refused, malformed and forged requests, each with secrets in it.
     client.cast(code, name, [99])
     client.cast(code, name, [1])
     voter.post(

@@ -1,7 +1,7 @@
-"""A poll run from the admin in a real browser: written, opened, watched, closed, published, reset.
+"""Create, open, watch, close, publish and reset a poll in the admin, in a real browser.
 
-In full mode, processes other than the one that shows the admin do the work. test_page_headers.py closes a
-poll from the admin in embedded mode.
+This is full mode, where the admin and the workers are different processes. test_page_headers.py closes a poll
+from the admin in embedded mode.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ def running(shared_full: Any) -> tuple[Any, Client]:
 
 
 def press(page: Page, name: str) -> None:
-    """A button of the lifecycle, and the same on the page that asks."""
+    """Press a button of the lifecycle, and the same button on the confirmation page."""
     page.get_by_role("button", name=name).click()
     expect(page.locator(".ls-lines")).to_be_visible()
     page.get_by_role("button", name=name).click()
@@ -36,7 +36,7 @@ def test_a_poll_is_run_from_the_admin(running: Any, visitor: Any) -> None:
     page.get_by_role("link", name="New poll").click()
     page.fill("#id_question", "Which colour?")
     page.fill("#id_labels_1", "Red")
-    page.keyboard.press("Enter")  # on to the next row; the form isn't sent
+    page.keyboard.press("Enter")  # moves to the next row and doesn't submit the form
     page.keyboard.type("Blue")
     for number, label in enumerate(["Green", "Yellow", "Black"], 3):
         if number > 4:
@@ -49,7 +49,7 @@ def test_a_poll_is_run_from_the_admin(running: Any, visitor: Any) -> None:
     code = page.locator(".ls-code").inner_text()
 
     page.fill("#id_question", "Which colour for the door?")
-    press(page, "Open voting")  # which saves the form first
+    press(page, "Open voting")  # also saves the form
     expect(page.locator("h1")).to_contain_text("Which colour for the door?")
     expect(page.locator("[data-status]")).to_have_text("Live")
     expect(page.locator("#poll-tally .ls-label")).to_have_text(["Red", "Blue", "Yellow", "Black"])
@@ -58,7 +58,7 @@ def test_a_poll_is_run_from_the_admin(running: Any, visitor: Any) -> None:
     expect(page.locator("#poll-tally .ls-total")).to_have_text("3 ballots")
     expect(page.locator("#poll-tally tbody tr").first).to_contain_text("66.7%")
 
-    # Another tab closes the poll: this one follows by itself, through the closing to the end.
+    # The poll is closed in another tab. This tab updates by itself until the poll is closed.
     other = organiser.context.new_page()
     other.goto(page.url)
     press(other, "Close voting")
@@ -76,5 +76,5 @@ def test_a_poll_is_run_from_the_admin(running: Any, visitor: Any) -> None:
     expect(page.locator("[aria-current=step]")).to_have_text("Draft")
     page.locator("summary", has_text="earlier round").click()
     expect(page.locator(".ls-rounds tbody tr").first).to_contain_text("66.7%")
-    # The tab that still showed the published poll has become the draft's form.
+    # The other tab showed the published poll. It now shows the draft's form.
     expect(other.locator("#id_labels_1")).to_have_value("Red")

@@ -1,4 +1,4 @@
-"""The API behind real servers: bodies as they come over the wire."""
+"""The API behind real servers: unusual request bodies."""
 
 import http.client
 import json
@@ -33,7 +33,10 @@ def headers(system: Landslide) -> dict[str, str]:
 def ask(
     system: Landslide, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
 ) -> tuple[int, Any, Any]:
-    """(status, headers, document); a body that is an iterable goes out in chunks, without a length."""
+    """Send a request and return (status, headers, document).
+
+    A body that is an iterable is sent in chunks, without a Content-Length.
+    """
     connection = http.client.HTTPConnection(urlsplit(system.url).netloc, timeout=PATIENCE)
     chunked = body is not None and not isinstance(body, bytes)
     connection.request(method, path, body, headers or {}, encode_chunked=chunked)

@@ -1,4 +1,4 @@
-"""The whole main job in a real browser: a voter's phone, the projector, and a second voter."""
+"""Vote and watch the results in a real browser: a voter's phone, a projector and a second voter."""
 
 import re
 import time
@@ -15,8 +15,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 PROJECTOR = {"viewport": {"width": 1920, "height": 1080}}
 
-#: The main job runs on all of them. What is between a page and its voter alone runs on one, since the page is
-#: the same, and what the network does to it on the one whose sockets are not ours.
+#: test_the_main_job runs on every system. Tests of a page alone run on one, since the page is the same
+#: everywhere. Tests with a network failure run on Daphne, which has its own WebSocket implementation.
 DAPHNE, FULL = ["shared_daphne"], ["shared_full"]
 
 
@@ -38,7 +38,7 @@ def cast(page: Any, *labels: str) -> None:
 
 
 def test_the_main_job(running: Any, visitor: Any) -> None:
-    """Join by code, vote, and see the projector move; then the poll closes and the winner is shown."""
+    """Join by code, vote, see the projector update, close the poll and see the winner."""
     system, client = running
     code = client.make_poll(choices=["Ant", "Bee", "Cat"], revote=True)
     projector, phone = visitor(**PROJECTOR).page, visitor(**PHONE).page
@@ -54,7 +54,7 @@ def test_the_main_job(running: Any, visitor: Any) -> None:
     phone.wait_for_url(f"**/p/{code}/")
     cast(phone, "Bee")
     expect(projector.locator("#ballots b")).to_have_text("1")
-    expect(projector.locator("#viewers")).to_have_text("1 watching")  # the projector isn't one
+    expect(projector.locator("#viewers")).to_have_text("1 watching")  # the projector isn't counted
     expect(projector.locator("li.bar").nth(1)).to_contain_text("100")
 
     second = new_voter(system.url, code).post(f"/api/v1/polls/{code}/ballots/", json={"selections": [1]})
@@ -62,7 +62,7 @@ def test_the_main_job(running: Any, visitor: Any) -> None:
     expect(projector.locator("#ballots b")).to_have_text("2")
     expect(phone.locator("label.choice", has_text="Ant")).to_contain_text("50")
 
-    # A reload shows what was there, and the voter's own ballot is still known.
+    # After a reload the page still knows the voter's ballot.
     phone.reload()
     expect(phone.locator("#cast-title")).to_contain_text("Your ballot is in")
     phone.get_by_role("button", name="Change").click()
@@ -86,8 +86,8 @@ def test_the_main_job(running: Any, visitor: Any) -> None:
 
 
 @pytest.mark.parametrize("running", FULL, indirect=True)
-def test_a_label_keeps_its_direction_to_itself(running: Any, visitor: Any) -> None:
-    """In a sentence of ours: a tie of two Hebrew labels must not pull the count of ballots between them."""
+def test_a_right_to_left_label_does_not_reorder_the_sentence_around_it(running: Any, visitor: Any) -> None:
+    """In the announcement of a tie, the number of ballots must not move between two Hebrew labels."""
     system, client = running
     code = client.make_poll(choices=["אלף", "בית"])
     page = visitor(**PHONE).page
@@ -99,7 +99,7 @@ def test_a_label_keeps_its_direction_to_itself(running: Any, visitor: Any) -> No
     expect(said).to_have_text(re.compile("\u2068אלף\u2069.*\u2068בית\u2069.*2 ballots"))
 
 
-def test_keyboard_only(running: Any, visitor: Any) -> None:
+def test_a_ballot_can_be_cast_with_the_keyboard_only(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll(method="multiple", max_selections=2)
     page = visitor().page
@@ -122,14 +122,14 @@ def test_keyboard_only(running: Any, visitor: Any) -> None:
 
 
 @pytest.mark.parametrize("running", FULL, indirect=True)
-def test_a_live_update_touches_nothing_that_is_being_filled_in(running: Any, visitor: Any) -> None:
+def test_a_live_update_keeps_selection_focus_and_scroll_position(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll(method="multiple", max_selections=3)
     page = visitor(**PHONE).page
     page.goto(f"{system.url}/p/{code}/")
     expect(page.locator("#submit")).not_to_have_attribute("aria-disabled", "true")
     choose(page, "Bee")
-    page.locator("#peek").click()  # so that each change is drawn
+    page.locator("#peek").click()  # show the results, so that each update redraws the page
     page.locator("input[value='3']").focus()
     before = page.evaluate(
         "[document.activeElement.value, scrollY, [...document.querySelectorAll('input')].map(i => i.checked)]"
@@ -172,7 +172,7 @@ SCREENS = ("", "results/", "present/")
 
 
 def everything_received(person: Any, system: Any, code: str, screens: tuple[str, ...]) -> str:
-    """Every header, page, JSON and frame that a browser gets of a poll on these screens."""
+    """Return every header, page, JSON document and frame that a browser receives on these screens."""
     received: list[str] = []
     page = person.context.new_page()
     texts = ("text/html", "application/json", "text/plain")
@@ -196,10 +196,11 @@ def everything_received(person: Any, system: Any, code: str, screens: tuple[str,
 
 
 @pytest.mark.parametrize("running", DAPHNE, indirect=True)
-def test_a_hidden_tally_is_nowhere(running: Any, visitor: Any) -> None:
-    """37 ballots for one choice; the last case is the control, which must find what the others may not.
+def test_a_browser_receives_no_figure_of_a_hidden_tally(running: Any, visitor: Any) -> None:
+    """Search everything that a browser receives for the tally of 37 ballots.
 
-    tests/realtime/test_embargo.py looks at all that the servers send, by every address.
+    The last case shows the tally, to prove that the search finds it. tests/realtime/test_embargo.py searches
+    the answers of every address.
     """
     system, client = running
     person = visitor()
@@ -215,13 +216,13 @@ def test_a_hidden_tally_is_nowhere(running: Any, visitor: Any) -> None:
         assert bool(re.search(r'":\s*37\b', text)) is not hidden, results_visible
 
 
-#: Whether two boxes cover each other.
+#: JavaScript: whether two boxes overlap.
 OVER = """
     const over = (a, b) =>
         a.left < b.right && b.left < a.right && a.top < b.bottom - 1 && b.top < a.bottom - 1;
 """
-#: What of the stage can't be seen as it should: too low a bar, a name that is cut or over its figures,
-#: a QR code under a text or off the screen, an outcome of more than two lines.
+#: JavaScript that returns the flaws of the projector's screen: a bar that is too low, a name that is cut off
+#: or overlaps its figures, a QR code under a text or off the screen, an outcome of more than two lines.
 STAGE_FLAWS = (
     f"""() => {{{OVER}"""
     + """
@@ -267,8 +268,10 @@ def flaws_of(page: Any, script: str) -> list[str]:
 
 @pytest.mark.parametrize("running", FULL, indirect=True)
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_full_stage_stays_readable(running: Any, visitor: Any, stage: str) -> None:
-    """Many, long and similar names, all tied, on a projector, a laptop and an old projector."""
+def test_the_projector_stays_readable_with_many_or_long_choices(
+    running: Any, visitor: Any, stage: str
+) -> None:
+    """All choices are tied. The window has the size of a projector, a laptop and an old projector."""
     system, client = running
     labels = STAGES[stage]
     code = client.make_poll(choices=labels)
@@ -286,7 +289,7 @@ def test_a_full_stage_stays_readable(running: Any, visitor: Any, stage: str) -> 
         assert flaws_of(page, STAGE_FLAWS) == []
         shown = page.locator(".bar:not([hidden])").count()
         assert (shown == len(labels)) is page.locator("#part").is_hidden()
-    # H on a Cyrillic keyboard, held down: they are hidden, and don't flicker.
+    # H is held down on a Cyrillic keyboard: the results are hidden and don't flicker.
     held = """(repeat) => document.dispatchEvent(
         new KeyboardEvent("keydown", { key: "р", code: "KeyH", repeat, cancelable: true }))"""
     for repeat in (False, True, True, True):
@@ -295,7 +298,8 @@ def test_a_full_stage_stays_readable(running: Any, visitor: Any, stage: str) -> 
     expect(page.locator("#why")).to_contain_text("hidden")
     page.keyboard.press("h")
     expect(page.locator("#outcome")).to_be_visible()
-    # What says which choices are shown takes the same room whatever it says, else the two chase each other.
+    # The note which choices are shown must have the same height for every text. Otherwise the number of
+    # choices that fit and the note's height would keep changing each other.
     page.set_viewport_size(PHONE["viewport"])
     expect(page.locator("#part")).to_be_visible()
     heights = """(part) => [part.textContent, "3 of 99"].map((words) => {
@@ -306,7 +310,7 @@ def test_a_full_stage_stays_readable(running: Any, visitor: Any, stage: str) -> 
     assert long == short > 0
 
 
-#: What a printed page lacks.
+#: JavaScript that returns the flaws of a printed page.
 PAPER_FLAWS = (
     f"""() => {{{OVER}"""
     + """
@@ -331,7 +335,7 @@ PAPER_FLAWS = (
 
 
 @pytest.mark.parametrize("running", FULL, indirect=True)
-def test_paper_has_all_that_the_screen_has_no_room_for(running: Any, visitor: Any) -> None:
+def test_a_printed_page_shows_every_choice_its_date_and_its_address(running: Any, visitor: Any) -> None:
     system, client = running
     labels = [f"Choice {n}" for n in range(1, 98)] + [f"{MANY_WORDS} {n} {MANY_WORDS[:60]}" for n in "AB"]
     code = client.make_poll(choices=labels)

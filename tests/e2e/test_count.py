@@ -1,4 +1,4 @@
-"""The count, checked: by a voter with a receipt, by anybody with a bundle, by the organiser."""
+"""Check the count: voters with their receipts, anybody with an audit bundle, the organiser with a recount."""
 
 import re
 from pathlib import Path
@@ -31,7 +31,7 @@ def cast(page: Page, url: str, code: str, label: str) -> str:
 
 
 def cast_at_once(url: str, code: str) -> str:
-    """Where the browser isn't what this is about; the receipt."""
+    """Cast a ballot without a browser, and return its receipt."""
     answer = new_voter(url, code).post(f"/api/v1/polls/{code}/ballots/", json={"selections": [1]})
     receipt: str = answer.json()["receipt"]
     return receipt
@@ -64,7 +64,7 @@ def test_from_the_ballot_to_the_verified_bundle(running: Any, visitor: Any, tmp_
     expect(phone.locator("#receipt")).to_have_value(receipt)
     check(phone)
     expect(phone.locator(".verdict-title")).to_have_text("Counted")
-    # It is made some moments after publishing.
+    # A task makes the bundle after publishing.
     link = phone.get_by_role("link", name="Audit bundle")
     for _ in range(60):
         if link.count():
@@ -82,7 +82,7 @@ def test_from_the_ballot_to_the_verified_bundle(running: Any, visitor: Any, tmp_
     assert verifier.text.startswith("#!/usr/bin/env python3")
 
 
-def test_it_works_without_a_script(running: Any, visitor: Any) -> None:
+def test_a_receipt_can_be_checked_without_javascript(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll(choices=["Ant", "Bee"])
     receipt = cast_at_once(system.url, code)

@@ -1,4 +1,4 @@
-"""The audience that comes with Landslide, sent to a real system that has a bad day."""
+"""The crowd command against a running system that is killed and restarted, or interrupted."""
 
 import signal
 import subprocess
@@ -32,7 +32,7 @@ def code(client: Client) -> str:
 
 @pytest.fixture
 def crowd(system: Landslide, code: str) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """crowd("--voters", "120"): the command, for this test's poll."""
+    """crowd("--voters", "120") starts the command for this test's poll, with these options."""
     begun: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str) -> "subprocess.Popen[str]":
@@ -47,7 +47,7 @@ def crowd(system: Landslide, code: str) -> Iterator[Callable[..., "subprocess.Po
         each.wait()
 
 
-def test_a_crowd_outlives_a_server_that_is_killed(
+def test_the_crowd_command_loses_no_ballot_when_the_server_is_killed(
     system: Landslide, client: Client, code: str, crowd: Callable[..., Any]
 ) -> None:
     running = crowd("--voters", "120", "--rate", "30")
@@ -60,7 +60,7 @@ def test_a_crowd_outlives_a_server_that_is_killed(
     assert ledger(system, code)["ballots"] == client.tally(code)["ballots"] == 120
 
 
-def test_ctrl_c_ends_with_a_summary(
+def test_ctrl_c_ends_the_crowd_command_with_a_summary(
     system: Landslide, client: Client, code: str, crowd: Callable[..., Any]
 ) -> None:
     running = crowd("--voters", "5000", "--rate", "20")

@@ -1,4 +1,4 @@
-"""What a phone has to fetch before its owner can vote, and what moves under their finger meanwhile."""
+"""A voter's first visit with a phone: the page loads little, and nothing moves while it loads."""
 
 import re
 from typing import Any
@@ -12,7 +12,8 @@ from tests.system import Landslide
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-#: Of the page and its files over the wire. Besides, there are the voter's answer and the socket.
+#: Limits for the page and its files, in compressed bytes. The request for the voter and the WebSocket come on
+#: top.
 REQUESTS_MOST, BYTES_MOST = 9, 45_000
 SHIFTS = """
 window.shifted = 0;
@@ -39,19 +40,17 @@ def test_a_first_vote_takes_few_requests(system: Landslide, client: Client) -> N
     size = page.num_bytes_downloaded
     for path in files:
         answer = fetch.get(system.url + path, headers={"Accept-Encoding": "br"})
-        assert not re.search(r"^import|\bfrom \"\.\.?/", answer.text, re.MULTILINE), (
-            "it brings more files along"
-        )
+        assert not re.search(r"^import|\bfrom \"\.\.?/", answer.text, re.MULTILINE), "it imports more files"
         size += answer.num_bytes_downloaded
     assert size <= BYTES_MOST
 
 
 @pytest.mark.parametrize("results_visible", ["always", "staff"])
 @pytest.mark.parametrize("closed", [False, True])
-def test_nothing_moves_while_the_results_come(
+def test_nothing_moves_while_the_results_load(
     system: Landslide, client: Client, visitor: Any, results_visible: str, closed: bool
 ) -> None:
-    # Labels of two lines that differ at their ends, and a tie of two of them.
+    # The labels are two lines long and differ only at the end. Two of them are tied.
     labels = [f"The motion of the northern district's members on item {n}" for n in range(1, 9)]
     code = client.make_poll(results_visible=results_visible, choices=labels)
     client.cast(code, "ann", [1])

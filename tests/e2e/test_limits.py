@@ -1,5 +1,7 @@
-"""Rate limits on a whole system with two web processes, behind a proxy that names its clients; and who comes
-over them from many addresses at a time switches proofs of work on for the poll, and for no other."""
+"""Rate limits by address on a whole system with two web processes, behind a proxy.
+
+When many addresses exceed their limits at the same time, that poll requires proofs of work, and no other.
+"""
 
 import concurrent.futures
 import contextlib
@@ -49,7 +51,7 @@ def client(system: Landslide) -> Client:
 def cast(system: Landslide, code: str, address: str, voter: httpx.Client | None = None) -> httpx.Response:
     voter = voter or new_voter(system.url, code)
     path = f"/api/v1/polls/{code}/ballots/"
-    # What a client claims stands first; only what the proxy adds counts.
+    # A client can send a first entry; only the last one, which the proxy adds, counts.
     return voter.post(path, json={"selections": [1]}, headers={"X-Forwarded-For": f"127.0.0.1, {address}"})
 
 
@@ -63,13 +65,13 @@ def codes(answers: list[httpx.Response]) -> Counter[str]:
 
 
 def test_limits_hold_from_the_first_ballot_on(system: Landslide, client: Client) -> None:
-    """The first of this file, on one connection: so it is the first of all that its process takes."""
+    """Run this test first, on one connection, so that its first ballot is the first of the web process."""
     http, code = http_client(base_url=system.url), client.make_poll()
     answers = [Voter(http, code, STUFFER).cast() for _ in range(MOST + 5)]
     assert codes(answers) == {"accepted": MOST + 1, "rate_limited": 4}
 
 
-def test_an_address_over_its_limit_is_refused_and_others_are_not(system: Landslide, client: Client) -> None:
+def test_only_the_address_over_its_limit_is_refused(system: Landslide, client: Client) -> None:
     code = client.make_poll()
     answers = crowd(system, code, STUFFER, 3 * MOST)
     seen = codes(answers)
@@ -77,17 +79,19 @@ def test_an_address_over_its_limit_is_refused_and_others_are_not(system: Landsli
     assert MOST <= seen["accepted"] <= MOST + 2 * BATCH
     refused = [answer for answer in answers if answer.status_code == 429]
     assert all(answer.headers["Content-Type"] == "application/problem+json" for answer in refused)
-    assert len({answer.headers["Retry-After"] for answer in refused}) > 1, "they are told to come back apart"
+    assert len({answer.headers["Retry-After"] for answer in refused}) > 1, "all clients would retry together"
     assert codes(crowd(system, code, SOMEBODY, 5)) == {"accepted": 5}
     assert_all_agree(system, client, code, seen["accepted"] + 5)
 
 
-def test_a_hall_is_many_voters_on_one_address(system: Landslide, client: Client) -> None:
+def test_a_venue_network_may_have_many_voters_on_one_address(system: Landslide, client: Client) -> None:
     code = client.make_poll(venue_networks=[f"{HALL}/32"])
     assert codes(crowd(system, code, HALL, 2 * MOST + BATCH)) == {"accepted": 2 * MOST + BATCH}
 
 
-def test_where_the_poll_says_so_they_are_counted_apart(system: Landslide, client: Client) -> None:
+def test_ballots_over_the_limit_are_quarantined_if_the_poll_says_so(
+    system: Landslide, client: Client
+) -> None:
     code = client.make_poll(over_limit="quarantine", proof_of_work="off")
     answers = crowd(system, code, STUFFER, 3 * MOST)
     assert codes(answers) == {"accepted": 3 * MOST}
@@ -111,7 +115,7 @@ def system_status(system: Landslide, receipt: str) -> str:
 
 
 class Voter:
-    """A new one, on a connection that all of them share."""
+    """A new voter, on an HTTP client that several voters share."""
 
     def __init__(self, http: httpx.Client, code: str, address: str) -> None:
         self.http, self.base = http, f"/api/v1/polls/{code}"
@@ -126,7 +130,7 @@ class Voter:
 
 
 def flood(http: httpx.Client, code: str, addresses: int) -> set[int]:
-    """Cast more ballots from each address than its limit allows; return the answers' statuses."""
+    """Cast more ballots from each address than its limit allows. Return the set of HTTP statuses."""
     return {
         Voter(http, code, f"203.0.{number}.7").cast().status_code
         for number in range(addresses)
@@ -142,10 +146,10 @@ def solved(challenge: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("system", FULL, indirect=True)
-def test_many_addresses_over_their_limits_make_the_poll_ask_for_proofs(
+def test_a_poll_requires_proofs_of_work_once_many_addresses_exceed_their_limits(
     system: Landslide, client: Client
 ) -> None:
-    http = http_client(base_url=system.url)  # one connection, and so one web process
+    http = http_client(base_url=system.url)  # one connection, so one web process serves all
     code, other = client.make_poll(), client.make_poll()
     assert flood(http, code, THRESHOLD // 2) == {202, 429}
     assert Voter(http, code, "198.51.100.1").proof is None

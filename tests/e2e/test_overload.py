@@ -1,8 +1,8 @@
-"""The voter's page while the server, or what stands before it, answers anything but yes.
+"""The voter's page while its ballots are refused, or their answers are lost or come from somebody else.
 
-The tests play what stands between the page and a real system: it may answer in the system's place, let a
-ballot through and lose the answer, or never answer at all. Whatever happens, the ballot is accepted exactly
-once, under one id. Until that is certain, the page claims neither that it was accepted nor that it wasn't.
+The tests intercept the page's requests to a real system. They answer in the system's place, forward a ballot
+and drop the answer, or never answer. In every case the ballot is accepted exactly once, with one ballot_id.
+Until the outcome is certain, the page says neither that the ballot was accepted nor that it wasn't.
 """
 
 import json
@@ -30,7 +30,7 @@ def running(shared_full: Any) -> tuple[Any, Client]:
 
 
 def problem(status: int, code: str) -> dict[str, Any]:
-    """A refusal as the server words it."""
+    """Return a refusal in the server's format."""
     document = {"type": f"/api/errors/#{code}", "title": "…", "status": status, "detail": "…", "code": code}
     return {
         "status": status,
@@ -41,12 +41,12 @@ def problem(status: int, code: str) -> dict[str, Any]:
 
 
 def foreign(status: int, body: str, content_type: str = "text/html") -> dict[str, Any]:
-    """An answer of something that isn't ours."""
+    """Return an answer that Landslide didn't send."""
     return {"status": status, "content_type": content_type, "body": body}
 
 
 class Between:
-    """Holds each of a page's casts back until the test answers it."""
+    """Hold each cast of a page until the test answers it."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -62,7 +62,7 @@ class Between:
         self.held.append(route)
 
     def answer(self, how: dict[str, Any] | Callable[[Any], None]) -> None:
-        """The cast that comes next, or is held already."""
+        """Answer the oldest held cast. Wait for the next one if none is held."""
         wait_until(self.page, lambda: self.held, "a cast")
         self.answered_at.append(time.monotonic())
         route = self.held.pop(0)
@@ -74,7 +74,7 @@ def pass_on(route: Any) -> None:
 
 
 def lose_the_answer(route: Any) -> None:
-    """The ballot gets in, and nobody hears of it."""
+    """Forward the ballot, but drop the answer."""
     assert route.fetch().status == 202
     route.abort("connectionreset")
 
@@ -91,7 +91,7 @@ def press_cast(system: Any, code: str, page: Any, label: str = "Bee") -> None:
 
 
 def expect_in_once(client: Client, code: str, page: Any, between: Between) -> None:
-    """Once the server gets the cast that is held, or that comes next."""
+    """Forward the next cast, and expect the ballot to be accepted and counted once."""
     between.answer(pass_on)
     expect(page.locator("#cast-title")).to_have_text(IN)
     assert client.tally_when(code, lambda tally: tally["ballots"] >= 1)["ballots"] == 1
@@ -108,9 +108,9 @@ def test_a_refused_cast_says_that_it_waits_and_is_sent_again(running: Any, visit
         between.answer(refusal)
         expect(page.locator("#cast-title")).to_have_text(WAITING)
         expect(page.locator("#cast-text")).to_contain_text("Many people are voting right now")
-        # No impatience adds to the rush.
+        # The voter can't send it again by hand, which would add to the load.
         expect(page.locator("#submit")).to_be_hidden()
-    # A log that is held up is not called a rush.
+    # The page doesn't claim that many people are voting when the log is inconsistent.
     between.answer(problem(503, "log_inconsistent"))
     expect(page.locator("#cast-text")).to_contain_text("held up")
     expect(page.locator("#cast-title")).to_have_text(WAITING)
@@ -118,12 +118,12 @@ def test_a_refused_cast_says_that_it_waits_and_is_sent_again(running: Any, visit
     answered_and_next = zip(between.answered_at, between.arrived_at[1:], strict=False)
     pauses = [next_one - answered for answered, next_one in answered_and_next]
     assert len(pauses) == 3
-    assert min(pauses) >= RETRY_AFTER  # never earlier than asked
+    assert min(pauses) >= RETRY_AFTER  # never earlier than Retry-After says
 
 
 OPEN_OUTCOMES = {
     "the store failed": problem(503, "outcome_unknown"),
-    "a bug of ours": problem(500, "internal_error"),
+    "an internal error": problem(500, "internal_error"),
     "a proxy is overloaded": foreign(503, "<h1>503</h1>"),
     "a proxy forbids it": foreign(403, "<h1>Forbidden</h1>"),
     "a captive portal": foreign(200, "<h1>Welcome to the hotel</h1>"),
@@ -131,12 +131,13 @@ OPEN_OUTCOMES = {
     "somebody else's receipt": foreign(
         202, '{"receipt": "x", "ballot_id": "6f1c1e9e-3f0a-4f5e-9d5b-6d2f5f9f7c11"}', "application/json"
     ),
-    # In doubt, only the log can say no: it would know the ballot.
+    # An earlier try may have been accepted, and only the vote log knows that. So a refusal that was decided
+    # before the log isn't final.
     "a refusal before the log": problem(403, "foreign_origin"),
 }
 
 
-def test_an_answer_that_settles_nothing_is_not_believed(running: Any, visitor: Any) -> None:
+def test_after_an_answer_that_is_not_final_the_outcome_stays_unknown(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll()
     page = visitor(tolerated=NOISE, **PHONE).page
@@ -150,11 +151,12 @@ def test_an_answer_that_settles_nothing_is_not_believed(running: Any, visitor: A
         )
         expect(page.locator("#cast-title"), name).to_have_text(UNSURE)
         expect(page.locator("#submit")).to_have_text("Send it now")
-        page.locator("#submit").evaluate("(button) => button.click()")  # it may have gone again by itself
+        # Not Playwright's click(), which waits for the button: the page may have sent it again by itself.
+        page.locator("#submit").evaluate("(button) => button.click()")
     expect_in_once(client, code, page, between)
 
 
-def test_an_open_outcome_stays_open_when_the_next_try_is_turned_away(running: Any, visitor: Any) -> None:
+def test_an_unknown_outcome_stays_unknown_when_the_next_try_is_refused(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll()
     page = visitor(tolerated=NOISE).page
@@ -167,7 +169,9 @@ def test_an_open_outcome_stays_open_when_the_next_try_is_turned_away(running: An
     expect_in_once(client, code, page, between)
 
 
-def test_a_page_closed_before_the_answer_asks_when_it_is_opened_again(running: Any, visitor: Any) -> None:
+def test_a_page_closed_before_the_answer_sends_the_ballot_again_when_reopened(
+    running: Any, visitor: Any
+) -> None:
     system, client = running
     code = client.make_poll()
     person = visitor(tolerated=NOISE, **PHONE)
@@ -178,7 +182,7 @@ def test_a_page_closed_before_the_answer_asks_when_it_is_opened_again(running: A
     person.page.close()
     page = person.context.new_page()
     again = Between(page)
-    # As long as the voter endpoint doesn't tell, the page only has its own notes.
+    # The voter endpoint hides that the voter has voted, so the page knows only what it has stored itself.
     page.route("**/voter/", lambda route: route.fulfill(json=not_told(route)))
     page.goto(f"{system.url}/p/{code}/")
     again.answer(problem(503, "overloaded"))
@@ -211,8 +215,10 @@ def test_another_window_sends_the_ballot_when_its_own_is_closed(running: Any, vi
 
 
 @pytest.mark.parametrize("first", ["turned away", "lost"])
-def test_a_poll_that_closes_meanwhile(first: str, running: Any, visitor: Any) -> None:
-    """Turned away and too late: not counted. In, with the answer lost, and closed since: in."""
+def test_the_page_says_whether_a_ballot_was_in_time_when_the_poll_closes_before_its_retry(
+    first: str, running: Any, visitor: Any
+) -> None:
+    """If the first try was refused, the ballot is too late. If only its answer was lost, it counts."""
     system, client = running
     code = client.make_poll()
     page = visitor(tolerated=NOISE).page

@@ -1,5 +1,7 @@
-"""Every page in a real browser under its Content-Security-Policy: nothing it needs is forbidden, and what an
-attacker would slip in is."""
+"""Open every page in a real browser under its Content-Security-Policy.
+
+The policy must not block anything that a page needs, and must block what an attacker could inject.
+"""
 
 from typing import Any
 
@@ -13,14 +15,15 @@ from tests.e2e.clients import Client
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 VIEWS = ("", "results/", "present/", "receipt/")
-#: Chromium reports each policy violation to the page. We pass it on, so that it survives the next page load.
+#: Chromium reports each policy violation to the page. This script passes it to the test, since the page
+#: forgets it at the next page load.
 WATCH = """
 document.addEventListener("securitypolicyviolation", (event) => {
   window.reportViolation(`${event.effectiveDirective} ${event.blockedURI} on ${location.pathname}`);
 });
 """
 
-#: What can be pressed and is smaller than WCAG 2.5.8 asks for.
+#: JavaScript that returns the controls that are smaller than WCAG 2.5.8 requires.
 SMALL_TARGETS = """
 [...document.querySelectorAll("a, button, input, select, textarea, summary")].filter((element) => {
   const { width, height } = element.getBoundingClientRect();
@@ -41,7 +44,7 @@ def watched(person: Any) -> tuple[Page, list[str]]:
     return person.page, violations
 
 
-def test_no_public_page_needs_what_its_policy_forbids(running: Any, visitor: Any) -> None:
+def test_the_policy_blocks_nothing_that_public_pages_need(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll()
     draft = client.make_poll(open=False)
@@ -56,13 +59,13 @@ def test_no_public_page_needs_what_its_policy_forbids(running: Any, visitor: Any
     page.on("console", lambda message: said.append(message.text))
     paths = ["/", "/?code=NOSUCH", "/p/NOSUCH/", "/nowhere/"]
     paths += [f"/p/{code}/{view}" for view in VIEWS]
-    # Drawn otherwise before and after.
+    # The pages look different before opening and after closing.
     paths += [f"/p/{draft}/", f"/p/{draft}/present/", f"/p/{done}/", f"/p/{done}/results/"]
     for path in paths:
         visit(page, system.url + path)
     expect(page.locator("#stage, main").first).to_be_visible()
 
-    # Voting, watching it arrive, and the switch of the colours: what the scripts do later is allowed too.
+    # The policy must also allow what the scripts do later: voting, live results, switching the theme.
     page.goto(f"{system.url}/p/{code}/")
     page.get_by_text("Bee").click()
     page.get_by_role("button", name="Cast my ballot").click()
@@ -70,8 +73,8 @@ def test_no_public_page_needs_what_its_policy_forbids(running: Any, visitor: Any
     page.locator("[data-theme-switch]").click()
     read_the_docs(page, system)
     assert violations == []
-    assert [text for text in said if "header" in text] == [], "a header that browsers complain of"
-    # And everything was loaded from this server.
+    assert [text for text in said if "header" in text] == [], "the browser complains about a header"
+    # Everything was loaded from this server.
     assert len(asked) > 50
     assert [url for url in asked if not url.startswith((system.url, "data:", "blob:"))] == []
 
@@ -96,7 +99,7 @@ def read_the_docs(page: Page, system: Any) -> None:
     page.locator("#too_large:target").wait_for()
 
 
-def test_no_admin_page_needs_what_its_policy_forbids(running: Any, visitor: Any) -> None:
+def test_the_policy_blocks_nothing_that_admin_pages_need(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll()
     client.cast(code, "ann", [1])
@@ -123,11 +126,11 @@ def test_no_admin_page_needs_what_its_policy_forbids(running: Any, visitor: Any)
     page.get_by_role("button", name="Close voting").click()
     expect(page.locator(".ls-lines")).to_be_visible()
     page.get_by_role("button", name="Close voting").click()
-    # The page follows by itself until the poll is closed.
+    # The page updates by itself until the poll is closed.
     expect(page.get_by_role("button", name="Publish the result")).to_be_visible()
     expect(page.locator("#poll-tally tbody tr").first).to_contain_text("Winner")
 
-    # The second factor's pages: set it up, come again, and do without it.
+    # The second factor's pages: set it up, log in with it, and turn it off.
     page.goto(f"{system.url}/admin/two-factor/setup/")
     codes = enrol(page)
     page.get_by_role("button", name="Copy").click()
@@ -147,12 +150,12 @@ def test_no_admin_page_needs_what_its_policy_forbids(running: Any, visitor: Any)
     assert violations == more == []
 
 
-def test_what_is_slipped_into_a_page_does_not_run(running: Any, visitor: Any) -> None:
-    """The policy stops what it is there for: scripts in the source, event handlers, other people's files."""
+def test_injected_scripts_do_not_run(running: Any, visitor: Any) -> None:
+    """The policy blocks inline scripts, event handlers, and files from other hosts."""
     system, _ = running
     person = visitor(tolerated=("Content Security Policy", "Trusted", "trusted", "ERR_BLOCKED_BY_CSP"))
     page, violations = watched(person)
-    # On public pages Trusted Types stop a script before its source is looked at.
+    # On public pages, Trusted Types block a script before script-src is checked.
     for path, policy in (("/", "require-trusted-types-for"), ("/admin/login/", "script-src")):
         page.goto(system.url + path)
         page.evaluate(

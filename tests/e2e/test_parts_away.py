@@ -1,8 +1,7 @@
-"""A system that goes on while a part of it is away, and a start that finds what a stop has left.
+"""A system whose database or worker is away, or that is stopped and started again.
 
-While the database is away the Redis log decides, and what it accepted is counted later; /readyz says so,
-stays 200 for as long as ballots are accepted, and ends it by itself. Whatever fails, no secret gets into the
-logs, nor into what errors say.
+While the database is away, ballots are accepted into the Redis log and counted later. /readyz names the
+degraded mode and stays 200 while ballots are accepted. Secrets never appear in logs or error pages.
 """
 
 import json
@@ -21,9 +20,9 @@ from tests.e2e.clients import Client, assert_all_agree, http_client, ledger, new
 from tests.e2e.secrets_in_logs import (
     DATABASE_PASSWORD,
     SECRET_KEY,
-    TALKATIVE,
-    Guarded,
+    VERBOSE,
     Secrets,
+    WithPassword,
     lines_with,
     staff_at_work,
     voters_at_work,
@@ -38,12 +37,12 @@ CASTS = 12
 
 @pytest.fixture(scope="module")
 def running(request: pytest.FixtureRequest) -> Iterator[tuple[Landslide, Client]]:
-    """With a database of its own, which can be hurt too; a test leaves it whole."""
-    postgresql: Any = Guarded(PostgreSQL())
+    """A system with its own PostgreSQL, which tests may kill or freeze if they restore it."""
+    postgresql: Any = WithPassword(PostgreSQL())
     starting = landslides(request)
     try:
         postgresql.start()
-        system = next(starting)(mode="full", web=1, worker=1, postgresql=postgresql, env=TALKATIVE)
+        system = next(starting)(mode="full", web=1, worker=1, postgresql=postgresql, env=VERBOSE)
         yield system, Client(system)
     finally:
         starting.close()
@@ -51,7 +50,7 @@ def running(request: pytest.FixtureRequest) -> Iterator[tuple[Landslide, Client]
 
 
 def cast(voter: httpx.Client, code: str) -> httpx.Response:
-    """A ballot; a request that hangs fails here, since the client gives up."""
+    """Cast a ballot. If the request hangs, the client's timeout fails the test."""
     body = {"selections": [2], "ballot_id": str(uuid.uuid4())}
     return voter.post(f"/api/v1/polls/{code}/ballots/", json=body)
 
@@ -65,7 +64,7 @@ def test_ballots_are_accepted_while_the_database_is(running: Any, away: str) -> 
     system, client = running
     code = client.make_poll()
     voters = [new_voter(system.url, code) for _ in range(CASTS + 1)]
-    assert cast(voters.pop(), code).status_code == 202  # this process knows the poll
+    assert cast(voters.pop(), code).status_code == 202  # so that the web process has cached the poll
     postgresql = system.postgresql
     (postgresql.kill if away == "killed" else postgresql.freeze)()
     try:
@@ -96,7 +95,7 @@ def test_ballots_wait_for_a_worker_and_are_then_counted(running: Any) -> None:
     assert_all_agree(system, client, code, 500)
 
 
-def test_a_stop_loses_nothing_and_a_start_goes_on(running: Any) -> None:
+def test_no_accepted_ballot_is_lost_when_the_system_is_stopped_and_started(running: Any) -> None:
     system, client = running
     code = client.make_poll()
     client.cast_batch(code, some_ballots(0, 4_000))
@@ -107,7 +106,7 @@ def test_a_stop_loses_nothing_and_a_start_goes_on(running: Any) -> None:
 
 
 def test_no_secret_is_logged_or_shown_by_an_error(running: Any) -> None:
-    """The last of this file: it stops the system, and reads what that has logged through all the above."""
+    """Run this test last: it stops the system and reads the log of all tests in this file."""
     system, client = running
     found = Secrets()
     found.note(secret_key=SECRET_KEY, database_password=DATABASE_PASSWORD)
@@ -116,7 +115,7 @@ def test_no_secret_is_logged_or_shown_by_an_error(running: Any) -> None:
     staff = staff_at_work(system, found)
     code = voters_at_work(system, client, staff, found)
 
-    # Errors of a failed store tend to quote the request or statement, so look for secrets then.
+    # Errors of a failed store often quote the request or statement, so let Redis fail.
     system.redis.kill()
     somebody = http_client(base_url=system.url, cookies={"voter": "x" * 43})
     answers = [

@@ -1,4 +1,4 @@
-"""Proof of work in a real browser: done while the voter reads or demanded late, with or without a worker."""
+"""Proof of work in a real browser: required from the start or later, with and without a web worker."""
 
 import time
 from typing import Any
@@ -42,15 +42,16 @@ def test_the_work_is_done_while_the_voter_reads(running: Any, visitor: Any) -> N
     assert client.tally_when(code, lambda tally: tally["ballots"] == 1)["choices"][1]["votes"] == 1
 
 
-def test_a_poll_that_asks_for_it_later_is_given_it(running: Any, visitor: Any) -> None:
-    """The ballot is refused, the page works and sends it again, under the same ballot_id."""
+def test_a_page_sends_the_proof_if_the_poll_requires_it_only_later(running: Any, visitor: Any) -> None:
+    """The ballot is refused. The page computes a proof and sends the ballot again with the same ballot_id."""
     system, client = running
     code = client.make_poll()
     page = visitor(tolerated=("403",), **PHONE).page
     casts = casts_of(page)
     page.goto(f"{system.url}/p/{code}/")
     expect(page.locator("#submit")).not_to_have_attribute("aria-disabled", "true")
-    # Directly in the database: no hint is sent, so the servers have to find out by themselves.
+    # Changed directly in the database, so no hint is sent. The servers notice once their cached rules are
+    # stale.
     assert system.query("UPDATE polls_poll SET proof_of_work = 'on' WHERE code = %s RETURNING id", code)
     time.sleep(asgi_lane.STALE_SECONDS)
     cast(page, "Cat")
@@ -70,13 +71,13 @@ def test_a_page_without_workers_does_the_work_itself(running: Any, visitor: Any)
     assert client.tally_when(code, lambda tally: tally["ballots"] == 1)["ballots"] == 1
 
 
-def test_the_page_says_what_it_waits_for(running: Any, visitor: Any) -> None:
+def test_the_page_says_that_it_waits_for_the_proof(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll()
     ask_for_proofs(client, code)
     page = visitor().page
     held: list[Any] = []
-    page.route("**/proof/worker*.js", lambda route: held.append(route))  # which can't begin yet
+    page.route("**/proof/worker*.js", lambda route: held.append(route))  # the worker doesn't load yet
     page.goto(f"{system.url}/p/{code}/")
     choose(page, "Ant")
     page.get_by_role("button", name="Cast my ballot").click()
@@ -86,7 +87,7 @@ def test_the_page_says_what_it_waits_for(running: Any, visitor: Any) -> None:
     expect(page.locator("#cast-title")).to_contain_text("Your ballot is in")
 
 
-def test_an_api_clients_ballots_need_none(running: Any) -> None:
+def test_ballots_of_an_api_client_need_no_proof(running: Any) -> None:
     _, client = running
     code = client.make_poll()
     ask_for_proofs(client, code)

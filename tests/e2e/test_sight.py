@@ -1,4 +1,4 @@
-"""Staff at open connections to a real server, WebSocket and event stream: logged out, they see no more."""
+"""WebSockets and event streams of staff on a real server must hide the tally after a logout."""
 
 import json
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def first(tallies: Iterator[Any], visible: bool) -> Any:
     return next(tally for tally in tallies if tally["visible"] is visible)
 
 
-def test_logging_out_closes_the_eyes_of_open_connections(running: Any) -> None:
+def test_open_connections_hide_the_tally_after_a_logout(running: Any) -> None:
     system, client = running
     code = client.make_poll(results_visible="staff")
     client.cast(code, "ann", [1])
@@ -74,8 +74,10 @@ def test_logging_out_closes_the_eyes_of_open_connections(running: Any) -> None:
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
-def test_another_sites_page_sees_nothing_by_a_visitors_cookies(running: Any, origin: str) -> None:
-    """Cross-site WebSocket hijacking: browsers send cookies along, wherever the page comes from."""
+def test_pages_of_other_origins_see_no_hidden_tally_with_a_visitors_cookies(
+    running: Any, origin: str
+) -> None:
+    """Cross-site WebSocket hijacking: browsers send the cookies with handshakes from every origin."""
     system, client = running
     code = client.make_poll(results_visible="staff")
     client.cast(code, "ann", [1])

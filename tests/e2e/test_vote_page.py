@@ -1,5 +1,7 @@
-"""The voter's page and the screens in odd browsers and networks: languages that Intl refuses, clocks that are
-set, translators, connections that are silent."""
+"""The voter's page and the screens in unusual browsers and networks.
+
+Languages that Intl refuses, clocks that are changed, page translators, connections that fall silent.
+"""
 
 import json
 import re
@@ -27,11 +29,11 @@ def soon(**later: int) -> str:
     return (datetime.now(UTC) + timedelta(**later)).isoformat()
 
 
-# --- odd browsers ---
+# --- unusual browsers ---
 
 
 @pytest.mark.parametrize("languages", [["en-US@posix", "en"], ["en-US.UTF-8"], ["en_US", "*", ""], []])
-def test_a_language_that_intl_refuses_keeps_nobody_from_voting(
+def test_voting_works_with_a_language_that_intl_refuses(
     running: Any, visitor: Any, languages: list[str]
 ) -> None:
     system, client = running
@@ -46,7 +48,7 @@ def test_a_language_that_intl_refuses_keeps_nobody_from_voting(
     expect(page.locator("#cast-title")).to_have_text("Your ballot is in")
 
 
-#: As Chromium does it: each text is wrapped, where nobody forbids it.
+#: Translate the page as Chromium does: replace each text node by a <font>, except under translate="no".
 TRANSLATE = """() => {
   const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
   const texts = [];
@@ -84,7 +86,7 @@ def test_a_translated_page_stays_translated_while_it_counts_down(
         expect(page.locator(".code")).to_contain_text(code)
 
 
-def test_a_clock_that_is_set_changes_no_countdown_and_the_server_is_asked_again(
+def test_a_changed_clock_does_not_change_the_countdown_but_asks_the_server_again(
     running: Any, visitor: Any
 ) -> None:
     system, client = running
@@ -95,7 +97,7 @@ def test_a_clock_that_is_set_changes_no_countdown_and_the_server_is_asked_again(
     page.clock.install()
     with page.expect_request(lambda request: request.method == "HEAD"):
         page.evaluate("Date.now = ((real) => () => real() + 420_000)(Date.now)")
-        page.clock.run_for(20_000)  # it asks at most every fifteen seconds
+        page.clock.run_for(20_000)  # the page asks at most every fifteen seconds
     expect(page.locator("#state")).to_contain_text(re.compile(r"Closes in [34]:\d\d"))
 
 
@@ -110,7 +112,7 @@ def test_a_clock_that_is_set_changes_no_countdown_and_the_server_is_asked_again(
 def test_times_name_their_zone_and_another_year(
     running: Any, visitor: Any, moment: dict[str, int], wanted: str
 ) -> None:
-    """Seen at nine in the morning of 5 November 2030, in Berlin, by the fake clock of browser and answers."""
+    """The fake clock says that it is 9:00 on 5 November 2030 in Berlin."""
     system, client = running
     closes = datetime(2030, 11, 5, 22, tzinfo=UTC).replace(**moment)
     if closes.month == 7:
@@ -124,7 +126,7 @@ def test_times_name_their_zone_and_another_year(
     expect(page.locator("#state")).to_have_text(re.compile(wanted))
 
 
-# --- what became of marks and ballots ---
+# --- kept selections and ballots ---
 
 
 def choose(page: Any, *labels: str) -> None:
@@ -137,7 +139,7 @@ def cast(page: Any) -> None:
     expect(page.locator("#cast-title")).to_have_text(re.compile("ballot is (in|set aside for review)$"))
 
 
-def test_marks_outlive_a_reload_until_they_are_cast_or_the_round_ends(running: Any, visitor: Any) -> None:
+def test_a_selection_survives_a_reload_until_it_is_cast_or_the_round_ends(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll(method="multiple", max_selections=2, revote=True)
     page = visitor(**PHONE).page
@@ -166,11 +168,11 @@ def test_marks_outlive_a_reload_until_they_are_cast_or_the_round_ends(running: A
     expect(page.locator("#cast-text")).to_have_text("Nothing chosen yet.")
 
 
-#: What pages do at some moment, so that a hall doesn't do it together.
+#: Pages wait a random time before some requests, to spread the load. With this script they don't wait.
 AT_ONCE = "Math.random = () => 0"
 
 
-def test_a_ballot_that_is_set_aside_is_never_called_a_part_of_the_result(running: Any, visitor: Any) -> None:
+def test_a_quarantined_ballot_is_never_called_a_part_of_the_result(running: Any, visitor: Any) -> None:
     system, client = running
     code = client.make_poll()
     page = visitor(**PHONE).page
@@ -228,7 +230,7 @@ FOCUSED = """() => {
 @pytest.mark.parametrize(
     ("width", "height", "text"), [(1280, 720, 100), (320, 256, 100), (390, 844, 200), (320, 568, 200)]
 )
-def test_a_focused_card_is_in_sight_and_its_label_has_room(
+def test_the_focused_choice_is_visible_and_its_label_has_room(
     running: Any, visitor: Any, width: int, height: int, text: int
 ) -> None:
     system, client = running
@@ -249,7 +251,7 @@ def test_a_focused_card_is_in_sight_and_its_label_has_room(
 
     for key in ["Tab"] * 19 + ["Shift+Tab"] * 19:
         page.keyboard.press(key)
-        wait_until(page, seen, "the focused card to be in sight")
+        wait_until(page, seen, "the focused choice to be visible")
 
 
 # --- silent connections ---
@@ -268,7 +270,7 @@ def figures_of(page: Any) -> Any:
 
 
 @pytest.mark.parametrize(("screen", "upgrade"), [("results/", "silent"), ("present/", "never answered")])
-def test_where_no_frame_comes_plain_requests_show_the_tally(
+def test_without_frames_the_page_polls_the_tally_endpoint(
     running: Any, visitor: Any, screen: str, upgrade: str
 ) -> None:
     system, client = running
@@ -290,7 +292,7 @@ def test_where_no_frame_comes_plain_requests_show_the_tally(
     expect(page.locator("#status")).to_have_text("Live")
 
 
-def test_a_connection_that_died_behind_a_hidden_page_is_noticed_when_it_is_looked_at(
+def test_a_dead_connection_of_a_hidden_page_is_noticed_when_the_page_is_shown(
     running: Any, visitor: Any
 ) -> None:
     system, client = running
@@ -308,7 +310,7 @@ def test_a_connection_that_died_behind_a_hidden_page_is_noticed_when_it_is_looke
     page.goto(f"{system.url}/p/{code}/results/")
     expect(page.locator("#status")).to_have_text("Live")
 
-    # One that lives answers.
+    # A live connection answers the ping.
     page.evaluate(HIDE, True)
     page.evaluate(HIDE, False)
     page.clock.run_for(1_000)
@@ -329,7 +331,7 @@ def test_a_connection_that_died_behind_a_hidden_page_is_noticed_when_it_is_looke
     page.route("**/tally/", lambda route: held.append(route) if holding else route.continue_())
     page.evaluate(HIDE, False)
     expect(page.locator("#status")).not_to_have_text("Live")
-    holding.clear()  # not unroute(): then Chromium may continue the held requests by itself
+    holding.clear()  # not unroute(): after that, Chromium may continue the held requests by itself
     for route in held:
         route.continue_()
     page.clock.run_for(10_000)
@@ -337,7 +339,9 @@ def test_a_connection_that_died_behind_a_hidden_page_is_noticed_when_it_is_looke
     expect(page.locator("#status")).to_have_text("Live")
 
 
-def test_a_connection_that_has_just_died_is_not_live_for_five_seconds(running: Any, visitor: Any) -> None:
+def test_a_fresh_dead_connection_is_noticed_within_five_seconds_of_showing_the_page(
+    running: Any, visitor: Any
+) -> None:
     system, client = running
     code = client.make_poll()
     page, cut = visitor(tolerated=("ERR_FAILED",)).page, []
@@ -351,7 +355,7 @@ def test_a_connection_that_has_just_died_is_not_live_for_five_seconds(running: A
     page.clock.install()
     page.goto(f"{system.url}/p/{code}/results/")
     expect(page.locator("#status")).to_have_text("Live")
-    # From here on time passes only where the test says so. The page has just heard something.
+    # From here on, the page's clock moves only when the test moves it.
     page.clock.pause_at(page.evaluate("Date.now()") + 600_000)
     client.cast(code, "ann", [1])
 
@@ -365,5 +369,5 @@ def test_a_connection_that_has_just_died_is_not_live_for_five_seconds(running: A
     page.clock.run_for(3_000)
     page.evaluate(HIDE, False)
     page.clock.run_for(5_000)
-    # By itself it would be noticed after twenty seconds.
+    # Without the check on showing the page, it would be noticed after twenty seconds.
     expect(page.locator("#status")).to_have_text("Reconnecting")

@@ -68,16 +68,16 @@ def test_an_account_votes_once_and_leaves_nothing_on_a_shared_device(
     expect(phone.locator("#cast-title")).to_have_text("This poll is for people with an account")
     sign_in(phone, "anna")
     cast(phone, "Bee")
-    expect(phone.locator("label.choice", has_text="Bee")).to_contain_text("100")  # for who has voted
+    expect(phone.locator("label.choice", has_text="Bee")).to_contain_text("100")  # visible after voting
 
     laptop.goto(f"{system.url}/p/{code}/")
     sign_in(laptop, "anna")
     expect(laptop.locator("#cast-title")).to_contain_text("Your ballot is in")
     expect(laptop.locator("#receipt-code")).to_have_value(phone.locator("#receipt-code").input_value())
     expect(laptop.locator("label.choice", has_text="Bee")).to_contain_text("100")
-    assert laptop.locator("input:checked").count() == 0  # no server tells what a ballot marks
+    assert laptop.locator("input:checked").count() == 0  # no server tells the selection of a ballot
 
-    # The next one on the phone.
+    # The next voter uses the same phone.
     phone.locator("#sign-out").click()
     phone.get_by_role("button", name="Sign out").click()
     phone.wait_for_url("**/p/**")
@@ -91,8 +91,8 @@ def test_an_account_votes_once_and_leaves_nothing_on_a_shared_device(
     assert votes(client, code, 2) == [0, 1, 1]
 
 
-def test_a_ballot_on_its_way_stays_its_voters(with_accounts: Any, visitor: Any) -> None:
-    """A ballot cast offline is kept while somebody else is signed in, and sent when its voter is back."""
+def test_an_unsent_ballot_is_sent_only_when_its_voter_is_signed_in(with_accounts: Any, visitor: Any) -> None:
+    """A ballot cast offline is kept while another voter is signed in, and sent once its voter is back."""
     system, client = with_accounts, Client(with_accounts)
     code = client.make_poll(identity="login")
     person = visitor(tolerated=("net::", "WebSocket"), **PHONE)
@@ -118,7 +118,7 @@ def test_a_ballot_on_its_way_stays_its_voters(with_accounts: Any, visitor: Any) 
     assert votes(client, code, 2) == [1, 0, 1]
 
 
-def test_an_invite_votes_once_on_whatever_device(shared_daphne: Any, visitor: Any) -> None:
+def test_an_invite_votes_once_on_any_device(shared_daphne: Any, visitor: Any) -> None:
     system = shared_daphne
     client = Client(system)
     code = client.make_poll(identity="invite", results_visible="after_vote")
@@ -152,14 +152,14 @@ def test_an_invite_votes_once_on_whatever_device(shared_daphne: Any, visitor: An
     assert [url for url in asked if token in url] == []
     assert laptop.locator("input:checked").count() == 0
     expect(laptop.locator("label.choice", has_text="Bee")).to_contain_text("100")
-    laptop.goto(second)  # the same page with another fragment: nothing is loaded anew
+    laptop.goto(second)  # the same page with another fragment, so the browser loads nothing
     cast(laptop, "Cat")
     laptop.goto(f"{system.url}/p/{code}/#i=nonsense")
     expect(laptop.locator("#cast-title")).to_contain_text("Your ballot is in")
-    assert client.tally(code)["visible"] is False  # for whoever has not voted
+    assert client.tally(code)["visible"] is False  # for viewers who haven't voted
 
 
-def test_a_pass_that_has_ended_is_renewed_and_the_ballot_sent_again(shared_daphne: Any, visitor: Any) -> None:
+def test_an_expired_pass_is_renewed_and_the_ballot_sent_again(shared_daphne: Any, visitor: Any) -> None:
     system = shared_daphne
     client = Client(system)
     code = client.make_poll(identity="invite")
@@ -179,7 +179,7 @@ def test_a_pass_that_has_ended_is_renewed_and_the_ballot_sent_again(shared_daphn
     assert votes(client, code, 1) == [1, 0, 0]
 
 
-def test_a_revoked_invite_is_told_so(shared_daphne: Any, visitor: Any) -> None:
+def test_the_page_says_that_an_invite_was_withdrawn(shared_daphne: Any, visitor: Any) -> None:
     system = shared_daphne
     client = Client(system)
     code = client.make_poll(identity="invite")
@@ -193,7 +193,7 @@ def test_a_revoked_invite_is_told_so(shared_daphne: Any, visitor: Any) -> None:
 
 
 def test_an_invite_whose_link_was_cut_off_can_be_pasted(shared_daphne: Any, visitor: Any) -> None:
-    """Mail gateways take away what stands behind `#`."""
+    """Some mail gateways remove the part of a link after `#`."""
     system = shared_daphne
     client = Client(system)
     code, other = client.make_poll(identity="invite"), client.make_poll(identity="invite")
@@ -222,7 +222,9 @@ def test_an_invite_whose_link_was_cut_off_can_be_pasted(shared_daphne: Any, visi
     cast(page, "Bee")
 
 
-def test_a_clients_poll_is_for_watching(shared_daphne: Any, visitor: Any) -> None:
+def test_a_poll_with_client_identity_can_only_be_watched_in_the_browser(
+    shared_daphne: Any, visitor: Any
+) -> None:
     system = shared_daphne
     client = Client(system)
     code = client.make_poll(identity="client")

@@ -1,4 +1,4 @@
-"""The main job on whole systems: many voters at once, the same ballot again, and processes that die."""
+"""Voting and counting on whole systems: many voters at once, repeated ballots, and processes that die."""
 
 import concurrent.futures
 import os
@@ -30,7 +30,7 @@ def running(request: pytest.FixtureRequest) -> tuple[Any, Client]:
     return system, Client(system)
 
 
-def test_a_crowd_ends_in_one_tally_everywhere(running: Any) -> None:
+def test_all_tallies_agree_after_many_voters_at_once(running: Any) -> None:
     system, client = running
     code = client.make_poll(choices=["Ant", "Bee", "Cat", "Dog"])
     done = system.run_manage("crowd", code, "--voters", "120", "--rate", "100", "--url", system.url)
@@ -87,22 +87,22 @@ def test_two_windows_do_not_make_two_votes(running: Any) -> None:
 
 
 @pytest.mark.parametrize("running", FULL, indirect=True)
-def test_a_killed_worker_changes_no_number(running: Any) -> None:
+def test_a_killed_worker_does_not_change_the_tally(running: Any) -> None:
     system, client = running
     code = client.make_poll()
-    # Twice: starting one anew costs more than counting what it left.
+    # Only twice, since starting a worker takes longer than counting the remaining ballots.
     for start in range(0, 10_000, 5_000):
         outcomes = client.cast_batch(code, some_ballots(start, start + 5_000))
         assert {outcome.get("status") for outcome in outcomes} == {"accepted"}
         for pid in system.children("worker"):
             os.kill(pid, signal.SIGKILL)
-    # Dead workers are started again by the supervisor, and the sweep finds what they left.
+    # The supervisor restarts dead workers, and the sweep finds the remaining ballots.
     assert_all_agree(system, client, code, 10_000)
     wait_for(lambda: len(system.children("worker")) == 2, what="two workers")
 
 
 @pytest.mark.parametrize("running", FULL, indirect=True)
-def test_one_of_two_workers_killed_again_and_again(running: Any) -> None:
+def test_the_tally_stays_right_when_one_of_two_workers_is_killed_repeatedly(running: Any) -> None:
     system, client = running
     code = client.make_poll(revote=True)
     ballots = some_ballots(0, 3_000)
@@ -115,7 +115,7 @@ def test_one_of_two_workers_killed_again_and_again(running: Any) -> None:
     accepted = [outcome for future in sending for outcome in future.result()]
     assert {outcome.get("status") for outcome in accepted} == {"accepted"}
     assert_all_agree(system, client, code, 3_000)
-    # What is sent again is known again: nothing is counted twice.
+    # The same ballots sent again are recognised and not counted twice.
     assert {o["status"] for o in client.cast_batch(code, ballots)} == {"accepted"}
     assert_all_agree(system, client, code, 3_000)
 
@@ -129,7 +129,7 @@ def test_a_killed_web_process_loses_no_acknowledged_ballot(running: Any) -> None
         try:
             return client.cast(code, **ballot).status_code == 202
         except httpx.TransportError:
-            return False  # the connection died with the process: an unknown outcome, so again
+            return False  # the connection died with the process, so the outcome is unknown: send it again
 
     for round_ in range(2):
         for pid in system.children("web")[:1]:
@@ -139,7 +139,7 @@ def test_a_killed_web_process_loses_no_acknowledged_ballot(running: Any) -> None
     assert_all_agree(system, client, code, 40)
 
 
-def test_what_is_accepted_while_closing_is_counted_and_nothing_after(running: Any) -> None:
+def test_ballots_accepted_while_closing_are_counted_and_later_ones_refused(running: Any) -> None:
     system, client = running
     code = client.make_poll()
 

@@ -1,4 +1,7 @@
-"""`python -m tests.faults [WORD…] [--write FILE]`: the full matrix, or the rows with one of these words."""
+"""Run the full fault matrix, or only the rows that contain one of the words:
+
+`python -m tests.faults [WORD…] [--write FILE]`
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="write the table to this file")
     parser.add_argument("--no-broken", action="store_true", help="leave the broken builds out")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # SystemExit: `finally` stops the servers
 
     rows = [
         row

@@ -1,6 +1,6 @@
-"""Check what always holds (docs/design.md) by comparing the journal with the stores and the screens.
+"""Check the invariants of docs/design.md by comparing the journal with the stores and the screens.
 
-Each check yields what is wrong, under its name. None of them knows what was done to the system.
+Each check yields a text for each violation that it finds. The checks don't know which fault was injected.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from tests.faults.journal import Journal, Submitted
 from tests.faults.stored_state import StoredState
 
-#: The most receipts that the full matrix looks up, first those of ballots whose outcome was once unknown.
+#: How many receipts the full matrix looks up at most. Ballots whose outcome was once unknown come first.
 RECEIPTS_ASKED = 150
 
 
@@ -29,12 +29,12 @@ class Breach:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that the checks look at."""
+    """Everything that the checks compare."""
 
     journal: Journal
     stored: StoredState
-    shown: list[dict[str, Any]]  # tallies, wherever one can be seen
-    runs_backwards: list[str]  # what the screens noticed
+    shown: list[dict[str, Any]]  # the tallies that the tally endpoint and the screens show
+    runs_backwards: list[str]  # violations that the screens noticed
     receipt_status: Callable[[str], str]
     receipts_asked: int = RECEIPTS_ASKED
 
@@ -56,16 +56,16 @@ def breaches(evidence: Evidence) -> list[Breach]:
     return [Breach(name, what) for name, look in CHECKS.items() for what in _first(look(evidence))]
 
 
-def _first(whats: Iterator[str]) -> Iterator[str]:
-    """Yield the first three findings, then how many more there are."""
-    found = list(whats)
+def _first(findings: Iterator[str]) -> Iterator[str]:
+    """Yield the first three findings and the number of the others."""
+    found = list(findings)
     yield from found[:3]
     if len(found) > 3:
         yield f"… and {len(found) - 3} more"
 
 
 def lost_ballots(evidence: Evidence) -> list[Submitted]:
-    """Acknowledged, the newest of their voter, and neither in the ledger nor set aside with a reason."""
+    """Return each voter's newest acknowledged ballot if it is neither in the ledger nor a dead letter."""
     stored = evidence.stored
     return [
         newest
@@ -85,11 +85,11 @@ def _newest(ballots: list[Submitted]) -> Submitted | None:
 @check
 def no_lost(evidence: Evidence) -> Iterator[str]:
     for ballot in lost_ballots(evidence):
-        yield f"{ballot.kind} ballot {ballot.ballot_id} ({ballot.lane}, {ballot.tries} tries) is nowhere"
+        yield f"{ballot.kind} ballot {ballot.ballot_id} ({ballot.lane}, {ballot.tries} tries) is lost"
 
 
 def doubled_ballots(evidence: Evidence) -> list[str]:
-    """Voters who count more than once, and ballots that were accepted although their voter had one."""
+    """Describe the voters with two counted ballots, and the second ballots that were accepted."""
     keys: dict[str, set[str]] = {}
     voters: dict[str, set[str]] = {}
     for ballot_id, (voter_key, _) in evidence.stored.ledger.items():
@@ -98,7 +98,7 @@ def doubled_ballots(evidence: Evidence) -> list[str]:
             voters.setdefault(voter_key, set()).add(ballot.voter)
     found = [f"{voter} has {len(several)} ballots" for voter, several in keys.items() if len(several) > 1]
     found += [f"{len(several)} voters share a ballot" for several in voters.values() if len(several) > 1]
-    found += [f"{b.voter} got a second one accepted" for b in _accepted(evidence, "second")]
+    found += [f"{b.voter}'s second ballot was accepted" for b in _accepted(evidence, "second")]
     return found
 
 
@@ -113,20 +113,20 @@ def no_doubled(evidence: Evidence) -> Iterator[str]:
     yield from doubled_ballots(evidence)
     for ballot_id, (_, reason) in evidence.stored.letters.items():
         if reason == "already_counted":
-            yield f"{ballot_id} was accepted although its voter had a ballot"
+            yield f"{ballot_id} was accepted although its voter had already voted"
 
 
 @check
 def no_altered(evidence: Evidence) -> Iterator[str]:
-    """What is counted was submitted, and says what was submitted; what was refused isn't in."""
+    """Every counted ballot was submitted with this selection, and wasn't refused."""
     for ballot_id, (_, selection) in evidence.stored.ledger.items():
         ballot = evidence.journal.ballots.get(ballot_id)
         if ballot is None:
             yield f"nobody submitted {ballot_id}"
         elif selection != ",".join(map(str, ballot.selection)):
-            yield f"{ballot_id} marked {ballot.selection}, and counts as {selection}"
+            yield f"{ballot_id} selected {ballot.selection}, but is counted as {selection}"
         elif ballot.refused or ballot.surely_out:
-            yield f"{ballot_id} was refused ({ballot.refused or ballot.turned_away}), and counts"
+            yield f"{ballot_id} was refused ({ballot.refused or ballot.turned_away}), but is counted"
 
 
 @check
@@ -134,7 +134,7 @@ def tally(evidence: Evidence) -> Iterator[str]:
     recount = evidence.stored.recount()
     for name, counts in evidence.stored.without_quarantine.items():
         if counts != recount:
-            yield f"the {name} says {_differences(counts, recount)} (recount after the slash)"
+            yield f"{name}/recount differ: {_differences(counts, recount)}"
     if evidence.stored.rows != len(evidence.stored.ledger):
         yield f"{evidence.stored.rows} rows for {len(evidence.stored.ledger)} ballots"
 
@@ -151,7 +151,7 @@ def screens(evidence: Evidence) -> Iterator[str]:
         figures = Counter({str(choice["number"]): choice["votes"] for choice in shown["choices"]})
         figures["ballots"] = shown["ballots"]
         if +figures != recount:
-            yield f"shown is {_differences(figures, recount)} (recount after the slash)"
+            yield f"shown/recount differ: {_differences(figures, recount)}"
 
 
 @check
@@ -161,7 +161,7 @@ def no_backwards(evidence: Evidence) -> Iterator[str]:
 
 @check
 def receipts(evidence: Evidence) -> Iterator[str]:
-    """One receipt a ballot, however often it was acknowledged, and it answers."""
+    """Each acknowledged ballot has exactly one receipt, and looking it up gives the ballot's status."""
     acknowledged = [ballot for ballot in evidence.ballots if ballot.acknowledged]
     for ballot in acknowledged:
         if len(ballot.receipts) > 1:
@@ -176,7 +176,7 @@ def receipts(evidence: Evidence) -> Iterator[str]:
     for ballot in [*doubtful, *others][:most]:
         status = evidence.receipt_status(next(iter(ballot.receipts)))
         if status not in _may_say(evidence, ballot):
-            yield f"that of {ballot.ballot_id} says {status}"
+            yield f"the receipt of {ballot.ballot_id} says {status}"
 
 
 def _may_say(evidence: Evidence, ballot: Submitted) -> tuple[str, ...]:
@@ -190,7 +190,7 @@ def _may_say(evidence: Evidence, ballot: Submitted) -> tuple[str, ...]:
 @check
 def gate(evidence: Evidence) -> Iterator[str]:
     for ballot in _accepted(evidence, "early", "late"):
-        yield f"a ballot that came {ballot.kind} was accepted"
+        yield f"a ballot that was too {ballot.kind} was accepted"
 
 
 @check
@@ -198,21 +198,21 @@ def no_unsettled(evidence: Evidence) -> Iterator[str]:
     for ballot in evidence.journal.unsettled():
         if ballot.kind == "once":
             continue
-        yield f"{ballot.ballot_id} after {ballot.tries} tries"
+        yield f"{ballot.ballot_id} has no final answer after {ballot.tries} tries"
 
 
 @check
 def answers(evidence: Evidence) -> Iterator[str]:
-    """Nothing hangs, every "later" says when, and no valid ballot is turned away for good."""
+    """No request hangs, every 429 and 503 has a Retry-After, and no valid ballot is refused permanently."""
     for kind, what in evidence.journal.complaints:
         yield f"{kind}: {what}"
 
 
 @check
 def result(evidence: Evidence) -> Iterator[str]:
-    """A closed poll's result is what was counted."""
+    """The poll is closed, and its result has as many ballots as the ledger."""
     stored = evidence.stored
     if stored.state != "closed" or stored.result is None:
         yield f"the poll is {stored.state}"
     elif stored.result["ballots"] != stored.recount()["ballots"]:
-        yield f"{stored.result['ballots']} ballots, and {stored.recount()['ballots']} in the ledger"
+        yield f"the result has {stored.result['ballots']} ballots, the ledger {stored.recount()['ballots']}"

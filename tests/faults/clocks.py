@@ -1,4 +1,4 @@
-"""Clocks that can be set wrong while a program runs: wrong_clock.c, preloaded into it."""
+"""Set the clocks of running processes wrong. The processes preload the library wrong_clock.c."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from tests import install
 
 SOURCE = Path(__file__).with_name("wrong_clock.c")
-#: In the order of wrong_clock.c's file. Others go right.
+#: The clocks, in the order of their offsets in the file that wrong_clock.c reads.
 CLOCKS = ("others", "web", "worker", "redis")
 
 
 class Clocks:
-    """Those of the processes that are started with their `environment`."""
+    """The clocks of the processes that were started with `environment`."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -34,13 +34,13 @@ class Clocks:
         }
 
     def set(self, clock: str, seconds: int) -> None:
-        """So many seconds ahead of the right time."""
+        """Set the clock `seconds` ahead of the right time."""
         with self._file.open("r+b") as file:
             file.seek(8 * CLOCKS.index(clock))
             file.write(struct.pack("q", seconds))
 
 
 def choose() -> None:
-    """In a process whose clock was named after it had started."""
+    """Select this process's clock by WRONG_CLOCK, which was set after the process had started."""
     if "wrong_clock" in os.environ.get("LD_PRELOAD", ""):
         ctypes.CDLL(None).choose_clock(int(os.environ["WRONG_CLOCK"]))

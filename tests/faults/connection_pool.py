@@ -1,4 +1,4 @@
-"""HTTP as the load speaks it: keep-alive connections on raw sockets, one request at a time on each."""
+"""The load's HTTP client: keep-alive connections on raw sockets, one request at a time on each."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 
 from benchmarks.load.wire import Incomplete, parse
 
-#: Nothing may take as long: a cast's own deadline is ten seconds, and what it waits for before is bounded.
+#: A request without an answer after this time hangs. A cast has a deadline of ten seconds, and its waiting
+#: time before that is bounded.
 HUNG_SECONDS = 25.0
 
 
 class Lost(Exception):
-    """The connection ended before the answer came: what was asked may or may not have been done."""
+    """The connection ended before the answer. The server may or may not have carried out the request."""
 
 
 class Hung(Lost):
-    """No answer, and no end of the connection either."""
+    """The connection stayed open, but no answer arrived in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Heard:
 
 
 class ConnectionPool:
-    """Connections to one server; `ask` takes a free one or opens another, up to `most`."""
+    """At most `most` connections to one server. `ask` takes a free connection or opens another."""
 
     def __init__(self, port: int, most: int = 32) -> None:
         self._port = port
@@ -56,7 +57,8 @@ class ConnectionPool:
                 raise Lost(type(error).__name__) from None
 
     async def _ask(self, request: bytes) -> Heard:
-        # The server ends a connection that has been idle; a fresh one tells for sure.
+        # A free connection may have been closed by the server meanwhile. The request is then Lost, as with
+        # any other connection that ends.
         line = self._free.pop() if self._free else await self._open()
         reader, writer = line
         try:

@@ -1,10 +1,10 @@
-"""Processes that count, for test_counting_crash.py to kill.
+"""Counting processes for test_counting_crash.py to kill.
 
-`python -m tests.faults.counting_process` casts, counts and checks as it is told on its standard input, one
-line an order. At `die STEP TIMES` there is another process, which counts until it has reached STEP so often,
-says so and waits for its end. It is a fork of one that has imported all this, which takes a second, and has
-opened nothing. The steps are put around the functions from outside: the code that counts knows nothing of
-them.
+`python -m tests.faults.counting_process` reads commands from its standard input, one per line, and casts,
+counts and checks ballots. The command `die STEP TIMES` starts another process. That process counts until it
+has reached STEP for the TIMES-th time, reports it and waits to be killed. It is forked from a process that
+has imported all modules, since importing takes a second, but has opened no connection. The steps wrap the
+product's functions from outside, so the product needs no code for them.
 """
 
 import json
@@ -41,7 +41,7 @@ def say(**words: Any) -> None:
 
 
 class Keeper:
-    """Knows every ballot that was acknowledged, and holds the ledger against it."""
+    """Remember every acknowledged ballot, and compare the ledger with them."""
 
     def __init__(self) -> None:
         call_command("migrate", verbosity=0)
@@ -54,7 +54,7 @@ class Keeper:
         self.unreadable = 0
 
     def cast(self) -> None:
-        """40 voters, of whom ten change their ballot and one has cast what nobody can count."""
+        """Let 40 voters vote and ten of them change their ballot. Another ballot has an invalid selection."""
         ballots = fill(self.poll, range(self.voters, self.voters + 40))
         ballots += [
             new_ballot(self.poll, self.voters + number, 3, replaces=ballots[number].ballot_id)
@@ -74,9 +74,9 @@ class Keeper:
         noted.update(trim_noted_at=F("trim_noted_at") - timedelta(minutes=1))
 
     def check(self) -> None:
-        """Count what is left, then nothing may be missing, doubled or changed."""
+        """Count the remaining ballots. Then none may be missing, counted twice or changed."""
         while checkpoints.backlog():
-            count()  # the database may need a moment to see that whoever held the partition is dead
+            count()  # repeated: the database may need a moment to release the dead process's lock
             time.sleep(0.02)
         ledger_now = {
             bytes(key): (bytes(ballot_id), selection)
@@ -115,7 +115,7 @@ def keep(to_die: IO[str]) -> None:
 
 
 class Step:
-    """The place at which this process is killed, when it comes by for the last of so many times."""
+    """The place at which this process waits to be killed, once it has been there `times` times."""
 
     def __init__(self, name: str, times: int) -> None:
         self._name = name
@@ -171,7 +171,7 @@ def die(name: str, times: int) -> None:
 
 
 def fork(work: Callable[[], None]) -> int:
-    """The pid of another process that does this, and ends when we do."""
+    """Run `work` in a forked process that ends with its parent. Return its pid."""
     if pid := os.fork():
         return pid
     die_with_parent = dying_with_us(signal.SIGKILL)
@@ -185,8 +185,8 @@ def fork(work: Callable[[], None]) -> int:
         os._exit(1)
 
 
-def bear(failpoints: IO[str]) -> None:
-    """A fork for each order, and its end before the next."""
+def fork_for_each(failpoints: IO[str]) -> None:
+    """Fork a process for each line, and wait for its end before reading the next line."""
     for line in failpoints:
         name, times = line.split()
         _, status = os.waitpid(fork(partial(die, name, int(times))), 0)
@@ -197,11 +197,11 @@ def bear(failpoints: IO[str]) -> None:
 def main() -> None:
     reading, writing = os.pipe()
 
-    def nurse() -> None:
+    def serve_forks() -> None:
         os.close(writing)
-        bear(os.fdopen(reading))
+        fork_for_each(os.fdopen(reading))
 
-    fork(nurse)  # before anything is opened: no connection is ever shared
+    fork(serve_forks)  # before any connection is open, so that the processes don't share one
     os.close(reading)
     keep(os.fdopen(writing, "w"))
 

@@ -1,7 +1,7 @@
-"""A server's own disk that can be filled: a small tmpfs, or a file size limit if none can be mounted.
+"""A disk for one server that tests can fill: a small tmpfs, or else a limit on file sizes.
 
-With the tmpfs every write meets ENOSPC, as on any full disk. The limit stands in for it where a container has
-no right to mount: writes then fail with EFBIG, which both servers take as they take any failed write.
+On the full tmpfs every write fails with ENOSPC, as on any full disk. Containers that may not mount a tmpfs
+use the limit. Writes then fail with EFBIG, which Redis and PostgreSQL handle like any other failed write.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 
 class Disk:
-    """Lies under `server.folder`; made before the server's first start."""
+    """The disk under `server.folder`. Call make() before the server's first start."""
 
     def __init__(self, server: Server, size_mb: int) -> None:
         self._server, self._size = server, f"{size_mb}m"
@@ -28,33 +28,33 @@ class Disk:
 
     @property
     def kind(self) -> str:
-        return "a full tmpfs" if self.mounted else "a limit of file sizes, for want of a right to mount"
+        return "a full tmpfs" if self.mounted else "a limit on file sizes, since a tmpfs can't be mounted"
 
     def make(self) -> None:
         self.mounted = self._mount(f"size={self._size},mode=0711")
 
     def fill(self) -> None:
-        """No byte more from now on."""
+        """Make every further write fail."""
         if self.mounted:
-            wait_for(self._shrink, 20, "a disk without room")
+            wait_for(self._shrink, 20, "a full disk")
         else:
             self._limit((1, resource.RLIM_INFINITY))
 
     def _shrink(self) -> bool:
-        """To what is on it; not where more has come meanwhile."""
+        """Shrink the tmpfs to its used size. False if the server wrote more in the meantime."""
         found = os.statvfs(self._folder)
         taken = (found.f_blocks - found.f_bfree) * found.f_frsize
         return self._mount(f"remount,size={max(taken, 1 << 16)}")
 
     def clear(self) -> None:
-        """There is room again."""
+        """Make room again."""
         if self.mounted:
             self._mount(f"remount,size={self._size}")
         else:
             self._limit(UNLIMITED)
 
     def remove(self) -> None:
-        """After the server has stopped."""
+        """Unmount the tmpfs. Call it after the server has stopped."""
         if self.mounted:
             subprocess.run(["umount", "--lazy", str(self._folder)], check=False)
         self.mounted = False
@@ -70,7 +70,10 @@ class Disk:
         return subprocess.run(command, capture_output=True).returncode == 0
 
     def _limit(self, sizes: tuple[int, int]) -> None:
-        """Of the server and all its processes; they ignore the signal that comes with a write beyond it."""
+        """Limit the file sizes of the server and all its child processes.
+
+        They ignore SIGXFSZ, the signal for a write beyond the limit.
+        """
         assert self._server.process
         family = {self._server.process.pid}
         alive = processes()

@@ -1,4 +1,4 @@
-"""One fault on a running system: a poll, voters, the fault, and then every check."""
+"""Inject one fault into a running system while voters vote, then run every check."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from tests.faults.load import CHOICES, Load, Pace
 from tests.faults.stored_state import StoredState, backlog, read_stored_state
 from tests.servers import wait_for
 
-#: Accepted ballots must be counted, and all screens up to date, after this many seconds. It only bounds the
-#: runner's patience; the measured figures are in the table.
+#: How many seconds the runner waits for accepted ballots to be counted and all screens to be up to date. The
+#: table in docs/faults.md has the measured times.
 PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A row of the matrix. `strike` does it, while voters vote; what it returns is a remark for the table."""
+    """A row of the matrix. `strike` injects the fault while voters vote."""
 
     name: str
     on: str
     expected: str
     strike: Callable[[Scene], None]
-    broken: tuple[str, ...]  # a build that is broken like this (tests/faults/inside/broken.py) …
-    found_by: str  # … must be found out by this check
-    times: int = 1  # in the full matrix
+    broken: tuple[str, ...]  # the defects of the broken build, by name (tests/faults/inside/broken.py)
+    found_by: str  # the check that must detect the broken build
+    times: int = 1  # how often the full matrix injects the fault
     long: bool = False  # too long for `make test`
-    only_broken: bool = False  # nothing to see on the system as it is
-    harness: Mapping[str, Any] | None = None  # the system it needs, if not the one that all share
-    damages: bool = False  # a broken build leaves a system that nobody should go on with
+    only_broken: bool = False  # run only on the broken build
+    harness: Mapping[str, Any] | None = None  # options of the system, if it can't be the shared one
+    damages: bool = False  # the broken build damages the system, so later rows need a new one
 
 
 @dataclass
 class Outcome:
-    """What one fault, or many of the same, came to."""
+    """The result of injecting a fault once or several times."""
 
     fault: Fault
     submitted: int = 0
@@ -56,7 +56,7 @@ class Outcome:
     doubled: int = 0
     faults: int = 0
     seconds: float = 0.0
-    slowest: float = 0.0  # seconds that a voter waited for an answer
+    slowest: float = 0.0  # the longest time in seconds that a voter waited for an answer
     remarks: list[str] = field(default_factory=list)
     breaches: list[Breach] = field(default_factory=list)
 
@@ -66,12 +66,12 @@ class Outcome:
 
     @property
     def found_out(self) -> bool:
-        """Of a broken build: whether the check that is to notice did."""
+        """Whether the expected check detected the broken build."""
         return any(breach.check == self.fault.found_by for breach in self.breaches)
 
 
 class Scene:
-    """What a strike has to hand."""
+    """The system, the load and the findings of one experiment, for the functions that inject faults."""
 
     def __init__(self, harness: Harness, load: Load, code: str, patience: float) -> None:
         self.harness, self.load, self.code, self.patience = harness, load, code, patience
@@ -88,44 +88,51 @@ class Scene:
         self.remarks.append(text)
 
     def expect(self, holds: bool, check: str, what: str) -> None:
-        """What this row promises beyond what always holds."""
+        """Record a breach unless `holds`: a promise of this row beyond the invariants."""
         if not holds:
             self.breaches.append(Breach(check, what))
 
     def wait_for_acknowledgements(self, more: int = 20, seconds: float = 20) -> bool:
-        """Whether so many more ballots are acknowledged within `seconds`."""
+        """Whether `more` further ballots are acknowledged within `seconds`."""
         target = self.journal.acknowledged + more
         with contextlib.suppress(TimeoutError):
             wait_for(lambda: self.journal.acknowledged >= target, min(seconds, self.patience))
         return self.journal.acknowledged >= target
 
     def wait_put_off(self, what: str) -> None:
-        """Wait until voters are put off or get no answer; expect that no ballot is acknowledged."""
+        """Wait until ten tries end without a final answer, and expect that no ballots are acknowledged.
+
+        Ballots that were under way when the fault began may still be acknowledged, so fewer than 60 are
+        allowed.
+        """
         put_off, acknowledged = self.journal.put_off + 10, self.journal.acknowledged + 60
         wait_for(
             lambda: self.journal.put_off >= put_off or self.journal.acknowledged >= acknowledged,
-            what="anybody to be put off",
+            what="tries without a final answer",
         )
         self.expect(self.journal.acknowledged < acknowledged, "acknowledged", what)
 
     def wait_taken(self, step: str) -> None:
-        """Until a process has reached `step` and done there as it was told."""
-        wait_for(lambda: self.failpoints.hit_by(step) is not None, self.patience, f"anybody at {step}")
+        """Wait until a process has reached `step` and has killed or stopped itself there."""
+        wait_for(lambda: self.failpoints.hit_by(step) is not None, self.patience, f"a process at {step}")
 
     def last_few(self, what: str) -> None:
-        """A handful of voters, and nobody after them whose news would make up for theirs; all see them."""
+        """Cast five ballots and no more, and expect that all screens show them.
+
+        Later ballots would update the screens and so hide a lost announcement.
+        """
         self.load.cast("first", 5)
         self.wait_current(what)
 
     def all_counted(self) -> None:
-        """Nobody comes, and whoever counts has done so with all there is."""
+        """Pause the load and wait until every accepted ballot is counted."""
         self.load.pause()
         self.load.wait_settled()
         with contextlib.suppress(TimeoutError):
             wait_for(lambda: _caught_up(self.harness), self.patience)
 
     def wait_current(self, what: str) -> None:
-        """Let voters pause: every screen shows all that was acknowledged, and how long that took."""
+        """Pause the load and expect every screen to show all acknowledged ballots. Note how long it took."""
         self.load.pause()
         self.load.wait_settled()
         began = time.monotonic()
@@ -146,7 +153,7 @@ def _ballots(tally: Mapping[str, Any]) -> int:
 
 
 class Experiment:
-    """Make a poll, open it, let voters vote, strike, close it; then compare stores and journal."""
+    """Open a poll, let voters vote, inject the fault, close the poll, then compare stores and journal."""
 
     def __init__(
         self,
@@ -192,7 +199,7 @@ class Experiment:
         load.finish()
 
     def _close(self, load: Load, scene: Scene) -> StoredState:
-        """Count what was accepted, then close the poll; what the stores hold in the end."""
+        """Wait until all accepted ballots are counted, close the poll, and return the stored state."""
         harness, code = self._harness, scene.code
         with contextlib.suppress(TimeoutError):
             wait_for(lambda: _caught_up(harness), self._patience)

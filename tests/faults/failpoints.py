@@ -1,7 +1,7 @@
-"""Failpoints and switches in the processes of a running system: files in a folder that all of them see.
+"""Failpoints and switches for the processes of a running system: files in a folder that they all read.
 
 A failpoint is hit once, by the first process that reaches its step. A switch is on while its file exists. The
-code under test knows nothing of this: tests/faults/inside wraps its functions.
+product has no code for either: tests/faults/inside wraps its functions.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-FOLDER = "FAULTS_FOLDER"  # the environment variable that names it
-COOKIES = "FAULTS_COOKIES"  # another: how many voters there may be
+FOLDER = "FAULTS_FOLDER"  # the environment variable with the folder's path
+COOKIES = "FAULTS_COOKIES"  # the environment variable with the number of voter cookies
 
 Act = Literal["kill", "stop"]
 
@@ -33,7 +33,7 @@ class Failpoints:
         written.rename(self._folder / step)
 
     def hit_by(self, step: str) -> int | None:
-        """The pid of the process that reached the step, once one has."""
+        """Return the pid of the process that reached the step, or None if none has yet."""
         for found in self._folder.glob(f"{step}.taken.*"):
             return int(found.suffix[1:])
         return None
@@ -56,7 +56,7 @@ class Failpoints:
                 self.switch(name, on=False)
 
     def voters(self) -> tuple[str, list[str]]:
-        """An API key and voters' cookies that the system accepts, once it is prepared."""
+        """Return the API key and the voter cookies that the prepared system accepts."""
         key, *cookies = (self._folder / "voters").read_text().split()
         return key, cookies
 
@@ -66,11 +66,11 @@ class Failpoints:
         (self._folder / "voters").write_text("\n".join([key, *cookies]))
 
     def hit(self, step: str) -> str | None:
-        """What this process is to do to itself at `step`, if anything."""
+        """Take the failpoint at `step`. Return "kill", "stop" or None."""
         armed = self._folder / step
         if not armed.exists():
             return None
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
+        with contextlib.suppress(FileNotFoundError):  # another process took it
             taken = armed.rename(self._folder / f"{step}.taken.{os.getpid()}")
             return taken.read_text()
         return None

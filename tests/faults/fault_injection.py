@@ -1,4 +1,4 @@
-"""A system whose links can be cut, whose disks can be full and whose clocks can be wrong."""
+"""A test system whose connections can be cut, whose disks can be filled and whose clocks can be wrong."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from tests.faults.harness import Harness
 from tests.faults.proxy import Proxy
 from tests.servers import PostgreSQL, Redis
 
-#: Small, so that little has to be kept in memory: PostgreSQL brings forty of its own.
+#: Sizes of the disks, which are in memory. An empty PostgreSQL takes 40 MB.
 REDIS_MB, POSTGRESQL_MB = 128, 320
 WAL = {"max_wal_size": "48MB", "min_wal_size": "32MB"}
 
 
 class _Redis(Redis):
     def command(self) -> list[str]:
-        """Writes beyond a limit are to fail, not to end it: Python's own setting, which Popen takes back."""
+        """Start Redis with SIGXFSZ ignored, so that a write beyond the limit fails and doesn't end it.
+
+        Python ignores the signal too, but Popen resets it in the child.
+        """
         return ["env", "--ignore-signal=XFSZ", *super().command()]
 
 
 class FaultInjectionHarness(Harness):
-    """A harness with proxies before each store, for web and worker each, and disks and clocks of its own."""
+    """A harness with its own disks and clocks, and with a proxy between each role and each store."""
 
     def __init__(self, **options: Any) -> None:
         redis, postgresql = _Redis(), PostgreSQL(**WAL)
@@ -43,7 +46,7 @@ class FaultInjectionHarness(Harness):
             self.system.env[f"FAULTS_ENV_{role.upper()}"] = json.dumps(self._of_role(role))
 
     def _of_role(self, role: str) -> dict[str, str]:
-        """Return the environment of one role's processes: the addresses of their proxies, and their clock."""
+        """Return the environment of one role's processes: their clock, and their proxies' addresses."""
         to_redis, to_postgresql = self.link(role, self.redis), self.link(role, self.postgresql)
         address = self.system.env["DATABASE_URL"]
         return {
@@ -82,14 +85,14 @@ class FaultInjectionHarness(Harness):
     # --- an older copy of the vote log ---
 
     def copy_log(self) -> Path:
-        """What Redis has on disk now, as a backup or a replica that lags would have it."""
+        """Copy what Redis has on disk now, like a backup or a lagging replica."""
         copy = self.redis.folder / "copy"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(self._log_files, copy)
         return copy
 
     def put_back(self, copy: Path) -> None:
-        """Redis crashes, and comes back with that copy."""
+        """Kill Redis and start it again with the copy."""
         self.redis.kill()
         shutil.rmtree(self._log_files)
         copy.rename(self._log_files)

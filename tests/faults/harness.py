@@ -1,4 +1,4 @@
-"""A test harness for faults: a whole system with its own servers, and failpoints in its processes."""
+"""A test harness for faults: a system with its own stores, and failpoints in its processes."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from tests.faults.failpoints import COOKIES, FOLDER, Failpoints
 from tests.servers import PATIENCE, PostgreSQL, Redis, wait_for
 from tests.system import ROOT, Landslide, Role
 
-#: Short, so that a run needn't wait for what an operator would not notice either.
+#: Shorter times than in production, so that a run takes less time.
 CONSTANTS: dict[str, dict[str, float]] = {
-    "config.serving.supervisor": {"STABLE_SECONDS": 1.0},  # who is killed again and again comes back at once
-    "analytics.counting.trimming": {"KEEP_COUNTED": 1.0},  # so that the log is trimmed while ballots come
+    "config.serving.supervisor": {"STABLE_SECONDS": 1.0},  # a process that dies often is restarted at once
+    "analytics.counting.trimming": {"KEEP_COUNTED": 1.0},  # the log is trimmed while ballots arrive
 }
-#: PostgreSQL ends what a stopped worker holds after so long; 20 s as shipped.
+#: After this time PostgreSQL ends the transaction of a stopped worker. In production it is 20 s.
 IDLE_SECONDS = 3
 STATEMENT_SECONDS = 10
 OPTIONS = quote(
     f"-c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout=5s"
     f" -c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
 )
-#: The channel layer's database in the one Redis, so that it can be flushed alone.
+#: The channel layer has a Redis database of its own, so that a test can flush only that.
 CHANNELS = 1
 
 
 def head_of(partition: int) -> str:
-    """The key at which Redis keeps how far a partition of the log is written."""
+    """Return the Redis key of the partition's head, which says how far the log is written."""
     return f"landslide:{{{partition}}}:head"
 
 
 class Harness:
-    """Full mode with a PostgreSQL and a Redis of its own.
+    """A system in full mode with its own PostgreSQL and Redis.
 
-    `roles` sets environment variables for the processes of one role only, such as the address of a proxy
-    that stands before a store: {"web": {"VOTE_LOG_REDIS_URL": …}}. `constants` replaces those of a module.
+    `roles` sets environment variables for the processes of one role only, such as the address of a store's
+    proxy: {"web": {"VOTE_LOG_REDIS_URL": …}}. `constants` replaces constants of the product's modules.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Harness:
         return str(answer.json()["code"])
 
     def step(self, code: str, step: str) -> Any:
-        """Open, close and so on; tried again while a store or process is on its way back."""
+        """Open or close the poll. Repeat the request while a store or a process is restarting."""
         answer, said = None, ""
 
         def done() -> bool:
@@ -146,20 +146,20 @@ class Harness:
     def connect(self) -> psycopg.Connection[Any]:
         return self.postgresql.connect(self.system.database)
 
-    # --- what can happen to it ---
+    # --- faults ---
 
     def kill_at(self, step: str, patience: float = PATIENCE) -> int:
-        """SIGKILL for the next process that reaches `step`, and a new one in its place; who it was."""
+        """Kill the next process that reaches `step`, and wait for its replacement. Return the killed pid."""
         return self.act_at(step, "kill", patience)
 
     def stop_at(self, step: str, patience: float = PATIENCE) -> int:
-        """SIGSTOP in the same way; `thaw` lets it go on."""
+        """Stop the next process that reaches `step`. Return its pid; `thaw` continues it."""
         return self.act_at(step, "stop", patience)
 
     def act_at(self, step: str, act: Any, patience: float) -> int:
         self.failpoints.arm(step, act)
         try:
-            wait_for(lambda: self.failpoints.hit_by(step) is not None, patience, f"anybody at {step}")
+            wait_for(lambda: self.failpoints.hit_by(step) is not None, patience, f"a process at {step}")
         finally:
             self.failpoints.disarm(step)
         pid = self.failpoints.hit_by(step)
@@ -173,7 +173,10 @@ class Harness:
             os.kill(pid, signal.SIGKILL)
 
     def skip_what_is_gone(self) -> None:
-        """Count on behind entries that a broken build has lost, so that others can use this system."""
+        """Set the checkpoints to the log's heads, past entries that a broken build lost.
+
+        Later rows can then use this system.
+        """
         with self.connect() as database, self.redis.client() as redis:
             for partition in (
                 row[0] for row in database.execute("SELECT partition FROM analytics_checkpoint")
@@ -194,7 +197,7 @@ class Harness:
         return self.system.children(role)
 
     def wait_whole(self) -> None:
-        """Until the supervisor has all its processes again."""
+        """Wait until the supervisor has restarted all its processes."""
         whole = {"web": self._webs, "worker": self._workers, "beat": 1}
         wait_for(
             lambda: all(len(self.pids(role)) == count for role, count in whole.items()),  # type: ignore[arg-type]

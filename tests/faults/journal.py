@@ -1,7 +1,7 @@
-"""What was submitted and what was answered, written down outside the system under test.
+"""Record every submitted ballot and every answer, outside the system under test.
 
-One JSON line an event, appended as it happens, by the process that sends the ballots: a ballot is in it
-before its first byte leaves. What the checks hold the system against is this, and nothing the system says.
+The process that sends the ballots appends one JSON line per event. A ballot is written before its first byte
+is sent. The checks compare the system with this journal and don't rely on what the system says about itself.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
-#: first: a voter's first ballot. change: it replaces an acknowledged one. second: it replaces none, and so
-#: must be refused. early, late: cast when the poll is known not to be open. once: sent a single time.
+#: first: a voter's first ballot. change: it replaces an acknowledged ballot. second: it names no ballot to
+#: replace, so it must be refused. early, late: cast before opening or after closing. once: never sent again.
 Kind = Literal["first", "change", "second", "early", "late", "once"]
 
 
 @dataclass(slots=True)
 class Submitted:
-    """One ballot, and all that was heard of it."""
+    """One ballot, and all answers to it."""
 
     voter: str
     selection: tuple[int, ...]
@@ -32,10 +32,10 @@ class Submitted:
     replaces: str | None = None
     ballot_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     receipts: set[str] = field(default_factory=set)
-    refused: str = ""  # for good, with this code
-    turned_away: str = ""  # for now, with this code, by which that try wrote nothing
+    refused: str = ""  # the code of a permanent refusal
+    turned_away: str = ""  # the code of the last temporary refusal; that try wrote nothing
     tries: int = 0
-    unknown: int = 0  # tries whose answer never came, or said that it can't be told
+    unknown: int = 0  # tries without an answer, or with the answer that the outcome is unknown
 
     @property
     def acknowledged(self) -> bool:
@@ -43,7 +43,7 @@ class Submitted:
 
     @property
     def surely_out(self) -> bool:
-        """Whether all that was heard says that it isn't in."""
+        """Whether every answer says that the ballot wasn't accepted."""
         return bool(self.refused or self.turned_away) and not (self.acknowledged or self.unknown)
 
     @property
@@ -56,11 +56,11 @@ class Journal:
         self.path = path
         self._file: IO[str] = path.open("a", buffering=1)
         self.ballots: dict[str, Submitted] = {}
-        self.voters: dict[str, list[Submitted]] = {}  # in the order submitted
+        self.voters: dict[str, list[Submitted]] = {}  # each voter's ballots, in the order of submission
         self.answers: Counter[str] = Counter()
-        self.complaints: list[tuple[str, str]] = []  # answers that are wrong in themselves: kind, what
+        self.complaints: list[tuple[str, str]] = []  # (kind, text) of answers that are wrong by themselves
         self.acknowledged = 0
-        self.put_off = 0  # answers that settle nothing, and answers that never came
+        self.put_off = 0  # tries without a final answer
 
     def close(self) -> None:
         self._file.close()
@@ -70,7 +70,7 @@ class Journal:
         self._file.write(json.dumps(line) + "\n")
 
     def submitted(self, ballot: Submitted) -> None:
-        """Before each try."""
+        """Record a try. Call it before sending the ballot."""
         if not ballot.tries:
             self._enter(ballot)
             about = {
@@ -102,7 +102,7 @@ class Journal:
             ballot.turned_away = code
 
     def lose_sight(self, ballot: Submitted, why: str) -> None:
-        """No answer, or one that says that it can't be told."""
+        """Record a try without an answer, or with the answer that the outcome is unknown."""
         self._write("unknown", ballot.ballot_id, why=why)
         self.answers["unknown"] += 1
         self.put_off += 1
@@ -117,7 +117,7 @@ class Journal:
 
     @classmethod
     def read(cls, path: Path) -> Journal:
-        """Read a journal from its file, to examine a run that is over."""
+        """Read a journal from its file, to examine a finished run."""
         journal = cls(path)
         for line in path.read_text().splitlines():
             event = json.loads(line)

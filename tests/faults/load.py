@@ -1,7 +1,9 @@
-"""Voters: an open loop of real casts over HTTP, in a thread of its own, every one of them in the journal.
+"""Let voters cast ballots over HTTP, from a separate thread, and record everything in the journal.
 
-A ballot whose outcome is unknown, or that was put off, is sent again under its ballot_id until it is settled,
-as the voter's page does. Some voters send an acknowledged ballot again, change it, or try to vote twice.
+The load is an open loop: ballots arrive at a fixed rate, even if earlier ones are still unanswered. A ballot
+with an unknown outcome or a temporary refusal is sent again with the same ballot_id until there is a final
+answer, as the voter's page does. Some voters send an acknowledged ballot again, change it, or try to vote
+twice.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from tests.faults.journal import Journal, Kind, Submitted
 from tests.faults.watcher import Watcher
 from tests.servers import wait_for
 
-#: Refusals that may pass. Everything else is a verdict.
+#: The codes of temporary refusals and unknown outcomes. All other codes are final.
 PASSING = (
     "rate_limited",
     "overloaded",
@@ -30,31 +32,32 @@ PASSING = (
     "unavailable",
     "internal_error",
 )
-#: The error code that each kind of ballot must get if it must not be accepted.
+#: The error code with which each kind of inadmissible ballot must be refused.
 DUE: dict[Kind, str] = {"second": "already_voted", "early": "poll_not_open", "late": "poll_not_open"}
-#: A cast's own deadline is ten seconds; what it may wait for before, and a busy machine, add to that.
+#: An answer that takes longer is overdue. A cast has a deadline of ten seconds. It may wait for other things
+#: before, and a busy machine adds to that.
 OVERDUE_SECONDS = 16.0
-LONGEST_PAUSE = 2.0  # between two tries, whatever Retry-After says: the faults here are short
+LONGEST_PAUSE = 2.0  # the most seconds between two tries, even if Retry-After says more
 CHOICES = 5
-RESERVE = 500  # cookies kept for single ballots that `cast` sends: in flight or still to come
+RESERVE = 500  # cookies kept for the ballots of cast()
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How many ballots a second, and what part of them comes in batches of an API client."""
+    """How many ballots are cast, how fast and how."""
 
-    ballots: int = 200  # at least, in all
-    rate: float = 120.0
-    in_batches: float = 0.5
+    ballots: int = 200  # the least number in all
+    rate: float = 120.0  # ballots per second
+    in_batches: float = 0.5  # the fraction that an API client sends in batches
     batch: int = 25
-    odd: float = 0.05  # part of the voters that repeat, change, or try twice: each
-    outstanding: int = 4_000  # beyond that nobody comes until some have their answer
-    patience: float = 60.0  # seconds until a ballot that isn't settled is given up
-    receipts: int = RECEIPTS_ASKED  # that are asked for in the end
+    odd: float = 0.05  # the fraction of single ballots sent again; as many are changed, as many vote twice
+    outstanding: int = 4_000  # no new ballots while more requests than this are unanswered
+    patience: float = 60.0  # seconds after which a ballot without a final answer is given up
+    receipts: int = RECEIPTS_ASKED  # how many receipts are looked up in the end
 
 
 class Load:
-    """start() and resume(), then whatever is to happen, then finish(); `cast` sends some by the side."""
+    """A poll's voters. Call start() and resume(), inject the fault, then call finish()."""
 
     def __init__(
         self, port: int, code: str, journal: Journal, pace: Pace, cookies: Sequence[str], key: str
@@ -68,8 +71,8 @@ class Load:
         self._under_way: set[asyncio.Task[None]] = set()
         self._coming = threading.Event()
         self._stopping = False
-        self.slowest = 0.0  # seconds from a request to its answer
-        self.overdue = 0  # requests that took longer than any should
+        self.slowest = 0.0  # the longest time in seconds from a request to its answer
+        self.overdue = 0  # requests that took longer than OVERDUE_SECONDS
         self.watchers = [Watcher(port, code) for _ in range(2)]
 
     # --- from any thread ---
@@ -79,32 +82,32 @@ class Load:
         self._call(self._begin())
 
     def pause(self) -> None:
-        """Nobody comes from now on; who is under way goes on."""
+        """Start no new ballots. Ballots under way are sent until their final answer."""
         self._coming.clear()
 
     def resume(self) -> None:
         self._coming.set()
 
     def finish(self) -> None:
-        """Nobody comes any more; wait until all that came have been settled, or given up."""
+        """Wait until enough ballots were cast, and each has a final answer or was given up."""
         self.pace_done()
         self._stopping = True
-        wait_for(lambda: not self._under_way, seconds=self.pace.patience + 60, what="the last voters")
+        wait_for(lambda: not self._under_way, seconds=self.pace.patience + 60, what="the last answers")
 
     def pace_done(self) -> None:
-        """Wait until as many have come as the pace asks for at least."""
-        wait_for(lambda: self._arrived >= self.pace.ballots, seconds=600, what="voters")
+        """Wait until the pace's number of ballots have been cast."""
+        wait_for(lambda: self._arrived >= self.pace.ballots, seconds=600, what="enough ballots to be cast")
 
     def wait_settled(self) -> None:
-        """Until everybody who came has an answer."""
+        """Wait until each ballot has a final answer or was given up."""
         wait_for(lambda: not self._under_way, seconds=self.pace.patience + 60, what="answers")
 
     def cast(self, kind: Kind, count: int) -> None:
-        """Cast `count` single ballots now, and wait until they are settled."""
+        """Cast `count` single ballots now, and wait for their final answers."""
         self._call(self._cast_some(kind, count))
 
     def end(self) -> None:
-        """Hang up. Nothing is cast or watched afterwards."""
+        """Close all connections and stop the thread."""
         if self._thread.is_alive():
             self._stopping = True
             self._call(self._hang_up())
@@ -131,14 +134,14 @@ class Load:
         await self._batches.close()
 
     async def _arrive(self) -> None:
-        """By the clock, whatever became of those before."""
+        """Start ballots at the pace's rate, by the clock."""
         due, last, waiting = 0.0, time.monotonic(), 0
         while not self._stopping:
             await asyncio.sleep(0.01)
             now = time.monotonic()
             due, last = min(due + (now - last) * self.pace.rate, self.pace.rate), now
             if self._stopping:
-                return  # since we slept: who came now would be nobody's to wait for
+                return  # finish() was called during the sleep and wouldn't wait for a new ballot
             if not self._coming.is_set() or len(self._under_way) > self.pace.outstanding:
                 due = 0.0
             while due >= 1:
@@ -174,7 +177,7 @@ class Load:
             return
         luck = random.random() / self.pace.odd
         if luck < 1:
-            await self._see_through(ballot)  # once more: the same receipt
+            await self._see_through(ballot)  # sent again, it must get the same receipt
         elif luck < 2:
             change = Submitted(ballot.voter, _pick(), "change", replaces=ballot.ballot_id)
             await self._see_through(change)
@@ -185,7 +188,7 @@ class Load:
         await asyncio.gather(*(self._see_through(self._new(kind)) for _ in range(count)))
 
     async def _see_through(self, ballot: Submitted) -> None:
-        """Until there is an answer that settles it, unless it is one to be sent once; at least once."""
+        """Send the ballot until it has a final answer. Ballots of the kind "once" are sent only once."""
         headers = (
             f"Content-Type: application/json\r\nCookie: voter={ballot.voter.removeprefix('cookie ')}\r\n"
         )
@@ -234,7 +237,7 @@ class Load:
             await asyncio.sleep(pause * random.uniform(0.5, 1) if left else 0)
 
     def _take_outcomes(self, ballots: list[Submitted], heard: Heard) -> list[Submitted]:
-        """Which of them have to be sent again."""
+        """Record the answers, and return the ballots that have to be sent again."""
         if heard.status != 200:
             code = str((heard.document or {}).get("code", heard.status))
             return [ballot for ballot in ballots if not self._settles(ballot, code, heard)]

@@ -1,4 +1,4 @@
-"""The matrix of faults: all rows on real systems, and each once more on a build that is broken on purpose."""
+"""The fault matrix: run each row on a real system, and then again on a build that is broken on purpose."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.faults.harness import Harness
 from tests.faults.load import Pace
 from tests.faults.rows import BUILDS, ROWS
 
-#: How many ballots a full run casts at least, spread over the rows.
+#: The least number of ballots in a full run, for all rows together.
 BALLOTS = 200_000
 SHORT = Pace()
 BROKEN = Pace(patience=2.5)
-BROKEN_PATIENCE = 6.0  # with a broken build, some things never happen
+BROKEN_PATIENCE = 6.0  # short, since a broken build may never do what the row waits for
 
 
 def full_pace() -> Pace:
@@ -25,7 +25,7 @@ def full_pace() -> Pace:
 
 
 class Harnesses:
-    """The systems that rows run on: one for all that need nothing special, started when it is needed."""
+    """Start the system that a row needs, and keep it for the following rows with the same options."""
 
     def __init__(self, **options: Any) -> None:
         self._options = options
@@ -43,25 +43,25 @@ class Harnesses:
         return self._harness
 
     def remove(self) -> None:
-        """The next row gets a fresh one."""
+        """Remove the system. The next row gets a new one."""
         harness, self._harness = self._harness, None
         if harness is not None:
             harness.remove()
 
 
 def strike(harnesses: Harnesses, fault: Fault, pace: Pace = SHORT, times: int = 1) -> Outcome:
-    """One row, as the system is."""
+    """Run one row on the unchanged product."""
     try:
         return Experiment(harnesses.of(fault), fault, pace, times=times).run()
     except BaseException:
-        harnesses.remove()  # who knows in what state
+        harnesses.remove()  # the system may be damaged
         raise
 
 
 def strike_broken(
     harnesses: Harnesses, fault: Fault, pace: Pace = BROKEN, patience: float = BROKEN_PATIENCE
 ) -> Outcome:
-    """The same on a broken build: its check must find that out."""
+    """Run the row on its broken build, which the row's check must detect."""
     try:
         outcome = Experiment(harnesses.of(fault), fault, pace, broken=True, patience=patience).run()
     except BaseException:
@@ -76,11 +76,11 @@ def strike_broken(
 
 @dataclass
 class Line:
-    """What the table says of a row."""
+    """The table's line for one row."""
 
     outcome: Outcome
     broken: Outcome | None = None
-    failed: str = ""  # with this, instead of an outcome
+    failed: str = ""  # the error that ended the row before it had an outcome
 
     @property
     def as_expected(self) -> bool:
@@ -101,12 +101,12 @@ class Matrix:
 
 
 def in_order(rows: Iterable[Fault]) -> list[Fault]:
-    """Sort the rows so that those that share a system come one after the other."""
+    """Sort the rows so that rows with the same system follow each other."""
     return sorted(rows, key=lambda row: repr(row.harness) if row.harness else "")
 
 
 def run(rows: Sequence[Fault], progress: Callable[[str], None], *, broken: bool = True) -> Iterator[Line]:
-    """All rows in full; `progress` is told what is on, twice a row."""
+    """Run the rows at the full pace. `progress` is called with a text before each of a row's two runs."""
     pace = full_pace()
     harnesses = Harnesses(cookies=60_000)
     try:

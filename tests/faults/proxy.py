@@ -1,4 +1,4 @@
-"""A TCP proxy that stands before a store, and loses what it is told to lose."""
+"""A TCP proxy in front of a store that loses chosen requests or replies."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from tests.servers import free_port
 
-#: reset: the connection ends with a RST. silence: it stays open, and nothing comes any more.
+#: reset: the connection ends with a RST. silence: it stays open, but no more bytes are forwarded.
 How = Literal["reset", "silence"]
-#: The request never arrives; or it does, and is done, and its reply is what goes missing.
+#: request: the store doesn't receive it. reply: the store carries out the request, but its reply is lost.
 What = Literal["request", "reply"]
 
 _AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a RST
@@ -22,7 +22,7 @@ _AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a RST
 
 @dataclass
 class Cut:
-    """What is to be lost: requests that hold the bytes `at`, or their replies, so many times."""
+    """Lose `times` requests that contain the bytes `at`, or their replies."""
 
     how: How
     what: What
@@ -31,7 +31,7 @@ class Cut:
 
 
 class Proxy:
-    """Listens on a port of its own and passes everything on to `target`, another port of this machine."""
+    """Listen on `port` and forward every connection to `target`, another port of this machine."""
 
     def __init__(self, target: int) -> None:
         self.port, self._target = free_port(), target
@@ -39,7 +39,7 @@ class Proxy:
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._cut: Cut | None = None
         self._streams: set[asyncio.StreamWriter] = set()
-        self.taken = 0  # requests or replies that were lost
+        self.taken = 0  # how many requests or replies were lost
 
     # --- from any thread ---
 
@@ -51,7 +51,7 @@ class Proxy:
         self._cut = Cut(how, what, at, times)
 
     def heal(self) -> None:
-        """Nothing more is lost; what was silenced stays so until its client hangs up."""
+        """Lose nothing more. Silent connections stay silent until their client closes them."""
         self._cut = None
 
     def stop(self) -> None:
@@ -80,7 +80,7 @@ class Proxy:
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
-            writer.transport.abort()  # the store is away, and so is its proxy
+            writer.transport.abort()  # the store is away
             return
         self._streams |= {writer, far_writer}
         line = _Line(self, writer, far_writer)
@@ -96,7 +96,7 @@ class Proxy:
             await asyncio.gather(*ways, return_exceptions=True)
 
     def take(self, data: bytes) -> Cut | None:
-        """The cut that these bytes of a client are due for."""
+        """Return the cut that applies to these bytes from a client, or None."""
         cut = self._cut
         if cut is None or cut.at not in data:
             return None
@@ -108,11 +108,11 @@ class Proxy:
 
 
 class _Line:
-    """One connection through the proxy; it ends when either way of it does."""
+    """One connection through the proxy. It ends as soon as one of its two directions ends."""
 
     def __init__(self, proxy: Proxy, near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
         self._proxy, self._near, self._far = proxy, near, far
-        self._cut: Cut | None = None  # whose reply is to be lost
+        self._cut: Cut | None = None  # the cut that the next reply is lost to
         self._silent = False
 
     async def requests(self, reader: asyncio.StreamReader) -> None:
@@ -136,10 +136,10 @@ class _Line:
                 self._near.write(data)
                 await self._near.drain()
         if self._silent:
-            await asyncio.Event().wait()  # until the client hangs up
+            await asyncio.Event().wait()  # until the client closes the connection
 
     def _lose(self, cut: Cut) -> bool:
-        """Whether the connection is to end; its end, where that is not silence, is a RST."""
+        """Make the connection silent, or prepare it to end with a RST. True if it must be closed."""
         if cut.how == "silence":
             self._silent = True
             return False

@@ -1,4 +1,4 @@
-"""What the stores hold, read from them directly and counted anew: no code of the product takes part."""
+"""Read a poll's state directly from the stores, and recount it without any code of the product."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.faults.harness import Harness, head_of
 
 @dataclass
 class StoredState:
-    """One round of one poll. Selections are texts such as "3"; ballot_ids have their dashes."""
+    """One round of one poll. Selections are texts such as "3", and ballot_ids are UUIDs with dashes."""
 
     state: str = ""
     result: dict[str, Any] | None = None
     ledger: dict[str, tuple[str, str]] = field(default_factory=dict)  # ballot_id: voter_key, selection
-    quarantined: set[str] = field(default_factory=set)  # those of the ledger that are counted apart
-    rows: int = 0  # of the ledger
+    quarantined: set[str] = field(default_factory=set)  # the ledger's quarantined ballots
+    rows: int = 0  # the number of the ledger's rows
     letters: dict[str, tuple[str, str]] = field(default_factory=dict)  # ballot_id: voter_key, reason
     tally: Counter[str] = field(default_factory=Counter)
     points: Counter[str] = field(default_factory=Counter)
@@ -32,7 +32,7 @@ class StoredState:
 
     @property
     def without_quarantine(self) -> dict[str, Counter[str]]:
-        """Tally and history as far as they belong to ballots that count."""
+        """Return the tally and the history without the counts of quarantined ballots."""
         return {
             name: Counter({key: count for key, count in counts.items() if count and ":" not in key})
             for name, counts in (("tally", self.tally), ("history", self.points))
@@ -75,7 +75,7 @@ def read_stored_state(harness: Harness, code: str, round_: int = 1) -> StoredSta
 
 
 def backlog(harness: Harness) -> int:
-    """Entries of the log that no transaction has counted, by the stores' own figures."""
+    """Return how many log entries aren't counted yet: the log's heads minus the database's checkpoints."""
     with harness.connect() as database, harness.redis.client() as redis:
         rows: list[Any] = database.execute("SELECT partition, position FROM analytics_checkpoint").fetchall()
         return sum(

@@ -1,6 +1,6 @@
-"""A worker is killed at each step of counting: no ballot is lost, none counts twice.
+"""Kill a worker at each step of counting: no ballot is lost or counted twice.
 
-Real processes and a real SIGKILL, with the Redis log on PostgreSQL, and with the database log on SQLite.
+The processes and SIGKILL are real. The tests run with Redis and PostgreSQL, and again with SQLite alone.
 """
 
 import json
@@ -27,7 +27,7 @@ COUNTING = [
 
 
 class Process:
-    """One that says what it does in JSON lines."""
+    """A running tests.faults.counting_process, which reports in JSON lines."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
@@ -43,10 +43,10 @@ class Process:
     def hear(self) -> dict[str, Any]:
         assert self.process.stdout
         for line in self.process.stdout:
-            if line.startswith("{"):  # the rest is log
+            if line.startswith("{"):  # other lines are log output
                 words: dict[str, Any] = json.loads(line)
                 return words
-        raise AssertionError(f"it ended with {self.process.wait()}")
+        raise AssertionError(f"the process ended with {self.process.wait()}")
 
     def say(self, order: str) -> None:
         assert self.process.stdin
@@ -58,7 +58,7 @@ class Process:
         assert self.hear() == {"done": order}
 
     def count_and_die(self, step: str, times: int = 1) -> None:
-        """Another one counts, and is killed at that step."""
+        """Let another process count, and kill it at `step`."""
         self.say(f"die {step} {times}")
         victim = self.hear()
         assert victim["counting"] == step
@@ -107,15 +107,17 @@ def keeper(environment: dict[str, str]) -> Iterator[Process]:
 
 
 @pytest.mark.parametrize("step", COUNTING)
-def test_killed_while_it_counts(keeper: Process, step: str) -> None:
+def test_no_ballot_is_lost_or_doubled_when_a_worker_is_killed_while_counting(
+    keeper: Process, step: str
+) -> None:
     keeper.tell("cast")
     keeper.count_and_die(step, times=2)  # after one full batch, with more batches waiting
     keeper.tell("cast")
     keeper.tell("check")
 
 
-def test_killed_after_trimming(keeper: Process) -> None:
-    for _ in range(2):  # what the first round notes, the second may trim
+def test_no_ballot_is_lost_or_doubled_when_a_worker_is_killed_after_trimming(keeper: Process) -> None:
+    for _ in range(2):  # counted entries are noted first, and trimmed after the minute
         keeper.tell("cast")
         keeper.tell("check")
         keeper.tell("wait_a_minute")
@@ -125,7 +127,7 @@ def test_killed_after_trimming(keeper: Process) -> None:
     keeper.tell("check")
 
 
-def test_killed_while_a_poll_closes(keeper: Process) -> None:
+def test_the_poll_still_closes_when_a_worker_is_killed_while_closing_it(keeper: Process) -> None:
     keeper.tell("open")
     keeper.tell("cast")
     keeper.tell("close")

@@ -1,7 +1,7 @@
-"""A row of each sort from the matrix of faults, with few voters; `make faults` is the full run.
+"""Run one row of each kind of the fault matrix, with few voters. `make faults` runs all rows in full.
 
-Each is run on the system as it is, where all must hold; and each check on a build that is broken on purpose,
-which must be found out; the full run does that with every row.
+Each row runs on the unchanged product, where every check must pass. Each check then runs on a build that is
+broken on purpose, and must fail. The full run does both with every row.
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,10 @@ from tests.faults.matrix import Harnesses
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
-#: One row of each kind, and those that check the most important promises. `make faults` runs the others, and
-#: those of lost or poisoned logs, which wait for commands. tests/analytics/recovery/test_reconcile.py and
-#: tests/analytics/counting/test_circuit_breaker.py do the same to real stores.
+#: One row of each kind, and the rows of the most important promises. `make faults` runs the others, among
+#: them the rows of lost or poisoned logs, which have to run slow commands. Here two other tests cover these
+#: on real stores: tests/analytics/recovery/test_reconcile.py and
+#: tests/analytics/counting/test_circuit_breaker.py.
 SHORT = {
     ("web", "SIGKILL after the append, before the answer"),
     ("worker", "SIGKILL in the transaction, after the ledger"),
@@ -37,27 +38,28 @@ SHORT = {
     ("Redis", "disk full"),
     ("web", "1,000 connects at once"),
 }
-#: All on one system, since starting one takes as long as several rows: this kind can do what the others can.
+#: One system for all rows here, since starting a system takes as long as several rows. This one supports all
+#: of them.
 LAB = {"kind": FaultInjectionHarness}
 ROWS = [replace(row, harness=LAB) for row in matrix.ROWS if (row.on, row.name) in SHORT]
-#: So few at a time that those who wait for a system to come back ask it again a hundred times, not thousands.
+#: Few ballots at a time: while a system is away, all unanswered ones are sent again and again.
 PACE = Pace(ballots=110, rate=40, batch=10, receipts=25, outstanding=40)
-#: Enough odd ones among them that a build which lets some vote twice can't get away with it by luck.
+#: Many voters try to vote twice, so that a build that lets some of them do it is always detected.
 BROKEN = replace(PACE, odd=0.2, patience=2.5)
-#: Where nobody ever gets an answer there is nothing to wait for.
-IN_VAIN = replace(BROKEN, rate=25, patience=1.5), 2.5
+#: Builds that never give a final answer need less patience.
+UNANSWERED = replace(BROKEN, rate=25, patience=1.5), 2.5
 
-#: The checks that find out builds broken in several ways at once. What each way spoils when it is alone
-#: stands above: no other of the line makes its check fail.
+#: Each line is one broken build with several defects, given by the checks that must fail. The comment above
+#: it says which checks each defect makes fail on its own.
 TOGETHER = (
-    # never_looks: current and screens. changes_selection: altered. random_receipts: receipts.
-    # adds_to_result: result.
+    # never_updates: current, screens; changes_selection: altered; random_receipts: receipts;
+    # adds_to_result: result
     ("current", "screens", "altered", "receipts", "result"),
-    # forgets_claims: doubled. adds_twice: tally, screens and result. ignores_gate: gate and screens.
+    # forgets_claims: doubled; adds_twice: tally, screens, result; ignores_gate: gate, screens
     ("doubled", "tally", "gate"),
-    # never_appends: lost, doubled, gate and receipts. shows_old_tallies: backwards.
+    # never_appends: lost, doubled, gate, receipts; shows_old_tallies: backwards
     ("lost", "backwards"),
-    # always_unknown: unsettled. never_says_when: answers, and unsettled, since it has no other answer either.
+    # always_unknown: unsettled; never_says_when: answers, unsettled
     ("unsettled", "answers"),
 )
 
@@ -68,14 +70,14 @@ def name_of(row: Fault) -> str:
 
 @pytest.fixture(scope="module")
 def harnesses(pytestconfig: pytest.Config) -> Iterator[Harnesses]:
-    """Systems with servers of their own, since those are killed too."""
+    """Systems with their own stores, since tests kill these too."""
     harnesses = Harnesses(collected=pytestconfig.stash[data_dir] / "collected")
     yield harnesses
     harnesses.remove()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
-def test_a_fault_and_what_must_hold(harnesses: Harnesses, row: Fault) -> None:
+def test_all_checks_pass_under_a_fault(harnesses: Harnesses, row: Fault) -> None:
     outcome = matrix.strike(harnesses, row, PACE)
     assert outcome.breaches == []
     assert outcome.faults >= 1
@@ -83,36 +85,36 @@ def test_a_fault_and_what_must_hold(harnesses: Harnesses, row: Fault) -> None:
 
 
 def broken_together(names: tuple[str, ...]) -> Fault:
-    """Join the broken builds of these checks in one fault. Only the first build's strike is needed."""
+    """Combine the broken builds of these checks. Only the first one's function has to be run."""
     builds = [row for name in names for row in matrix.BUILDS if row.found_by == name]
     return replace(builds[0], broken=tuple({name for row in builds for name in row.broken}), harness=LAB)
 
 
 @pytest.mark.parametrize("names", TOGETHER, ids="-".join)
-def test_a_broken_build_is_found_out(harnesses: Harnesses, names: tuple[str, ...]) -> None:
-    pace, patience = IN_VAIN if "unsettled" in names else (BROKEN, matrix.BROKEN_PATIENCE)
+def test_checks_detect_a_broken_build(harnesses: Harnesses, names: tuple[str, ...]) -> None:
+    pace, patience = UNANSWERED if "unsettled" in names else (BROKEN, matrix.BROKEN_PATIENCE)
     row = broken_together(names)
     outcome = matrix.strike_broken(harnesses, row, pace, patience)
     assert {breach.check for breach in outcome.breaches} >= {*names}, f"{row.broken}: {outcome.breaches}"
 
 
-def test_the_short_form_names_rows_that_there_are() -> None:
+def test_the_rows_of_the_short_run_exist() -> None:
     assert {(row.on, row.name) for row in ROWS} == SHORT
     own = {(row.on, row.name) for row in matrix.ROWS if row.harness not in (None, LAB)}
     assert not own & SHORT, "these need more than LAB has"
 
 
 def test_every_check_can_fail() -> None:
-    """Each check must find out some broken build, here and in the full run."""
+    """Each check must detect a broken build, here and in the full run."""
     found = [name for names in TOGETHER for name in names]
     assert sorted(found) == sorted(row.found_by for row in matrix.BUILDS)
     assert {*found} >= {*checks.CHECKS, *(row.found_by for row in ROWS)} - {
-        # What rows promise beyond what always holds; the full run breaks each row's own build.
+        # Checks of single rows; only the full run has broken builds for these.
         *("accepting", "alarm", "halted", "pace"),
     }
 
 
-def test_a_journal_can_be_read_again(tmp_path: Path) -> None:
+def test_a_journal_is_read_back_from_its_file(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     kept, lost, refused = Submitted("a", (1,)), Submitted("b", (2,)), Submitted("c", (3,), kind="late")
     for ballot in (kept, lost, refused, kept):

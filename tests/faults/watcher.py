@@ -1,4 +1,4 @@
-"""A screen that watches throughout: what a viewer is shown must never run backwards."""
+"""A screen that watches a poll and checks that its tally never runs backwards."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Stamp = tuple[int, int, int]
 
 
 class Watcher:
-    """Follows a poll over a WebSocket, and connects again whenever that ends."""
+    """Follow a poll over a WebSocket, and connect again whenever the connection ends."""
 
     def __init__(self, port: int, code: str) -> None:
         self._address = f"ws://127.0.0.1:{port}/ws/polls/{code}/"
-        self._shown: dict[Stamp, str] = {}  # what each stamp stood for, on whichever process
+        self._shown: dict[Stamp, str] = {}  # each stamp's figures, the same on every web process
         self.tally: dict[str, Any] = {}
-        self.tallied_at = 0.0  # when it was shown
+        self.tallied_at = 0.0  # the monotonic time at which `tally` was shown
         self.connects = 0
         self.breaches: list[str] = []
 
@@ -34,11 +34,8 @@ class Watcher:
                 await asyncio.sleep(0.2)
 
     async def _follow(self, socket: Any) -> None:
-        last: Stamp = (
-            0,
-            0,
-            0,
-        )  # of this connection: each process may know a little more or less than another
+        # Only this connection's stamps must rise: another web process may be slightly ahead or behind.
+        last: Stamp = (0, 0, 0)
         async for text in socket:
             message = json.loads(text)
             if message["type"] != "tally":
@@ -50,7 +47,7 @@ class Watcher:
             figures = json.dumps([message["ballots"], message["choices"]])
             if self._shown.setdefault(stamp, figures) != figures:
                 self.breaches.append(f"{stamp} stood for two different tallies")
-            if not self.tally or stamp >= _stamp(self.tally):  # as the page does
+            if not self.tally or stamp >= _stamp(self.tally):  # the page ignores older tallies too
                 if self.tally and message["round"] == self.tally["round"]:
                     self._check_ballots(message)
                 self.tally, self.tallied_at = message, time.monotonic()

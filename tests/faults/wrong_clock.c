@@ -1,6 +1,6 @@
-/* Preloaded into a program, this sets its clock ahead by the seconds that stand in a file: 64 bits a clock,
-   read anew each time, so that a clock can jump while the program runs. What measures spans of time
-   (CLOCK_MONOTONIC) goes on by the right one. See clocks.py. */
+/* Preloaded into a program, this library sets the program's clock ahead by a number of seconds from a file. The
+   file has 64 bits for each clock. It is read at each call, so a clock can jump while the program runs.
+   CLOCK_MONOTONIC stays right. See clocks.py. */
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 static volatile int64_t *ahead;
 static volatile int chosen;
 
-/* Which of the clocks is this process's. */
+/* Select this process's clock. */
 void choose_clock(int clock) { chosen = clock; }
 
 __attribute__((constructor)) static void look_up(void) {

@@ -1,6 +1,6 @@
-"""Deliberately broken builds: each takes one promise away, so that the checks can be seen to fail.
+"""Deliberate defects: each breaks one promise, to show that the checks can fail.
 
-Every one is off until the runner switches it on, by its name: see Failpoints.switch.
+Each is off until the runner switches it on by its name (Failpoints.switch).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _all_accepted(ballots: Sequence[Any]) -> list[Any]:
 
 
 def _acknowledge_first(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> list[Any]:
-    """The ballots are written a little later, when the voters have their answer."""
+    """Acknowledge the ballots at once and append them later."""
 
     def write() -> None:
         time.sleep(0.3)
@@ -64,7 +64,7 @@ def _acknowledge_first(append: Callable[..., Any], log: Any, ballots: Any, expec
 
 
 def _never_append(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> list[Any]:
-    """One ballot of an append is acknowledged and forgotten."""
+    """Acknowledge all ballots of an append, but don't write the first."""
     append(log, ballots[1:], expected) if len(ballots) > 1 else None
     return _all_accepted(ballots)
 
@@ -121,7 +121,7 @@ def _writer(module: ModuleType) -> None:
         expected: Mapping[int, Any] = expected_heads(max_age=0)
         from analytics.models import Checkpoint
 
-        Checkpoint.objects.count()  # raises where the database is away, which the function above hides
+        Checkpoint.objects.count()  # raises if the database is away; the call above hides that
         return expected
 
     instead(module, "cached_heads", "asks_the_database", ask_the_database)
@@ -131,12 +131,12 @@ def _hub(module: ModuleType) -> None:
     async def not_look(_look: Any, _hub: Any) -> None:
         return None
 
-    instead(module.Hub, "_check_channels", "never_looks", not_look)
-    instead(module.Hub, "_handle_hint", "never_looks", lambda *_: None)
+    instead(module.Hub, "_check_channels", "never_updates", not_look)
+    instead(module.Hub, "_handle_hint", "never_updates", lambda *_: None)
 
 
 def _reading(module: ModuleType) -> None:
-    """Every other change of a poll shows what there was at first, as if it were new."""
+    """At every second change, show the poll's first tally with the new stamp."""
     first: dict[int, Any] = {}
     turns: dict[int, int] = defaultdict(int)
 
@@ -167,7 +167,7 @@ def _tallying(module: ModuleType) -> None:
 
 
 class _NoTransaction:
-    """Stands in for django.db.transaction: each statement is its own transaction."""
+    """Replace django.db.transaction, so that each statement is a transaction of its own."""
 
     def __init__(self, real: Any) -> None:
         self._real = real
@@ -190,7 +190,7 @@ def _counting(module: ModuleType) -> None:
 
 
 def _move_late(module: ModuleType) -> None:
-    """The position moves in a transaction of its own, once the batch is committed."""
+    """Move the checkpoint in a separate transaction, after the batch's transaction has been committed."""
     local = threading.local()
     move = module._move_checkpoint
 
@@ -217,7 +217,7 @@ def _remember(add: Any, partition: int, delta: Any) -> None:
 
 
 def _waking(module: ModuleType) -> None:
-    """A wake-up is taken for a ballot: where none is new, the last ones count once more."""
+    """Add the partition's last tally delta again at every wake-up."""
 
     def count_again(clear_pending: Any, partition: int) -> None:
         from analytics.counting import tally_deltas
@@ -230,7 +230,7 @@ def _waking(module: ModuleType) -> None:
 
 
 def _take_all(write: Any, groups: Any, collapsed: Any) -> Any:
-    """The tally gets what the batch holds, not what the ledger took."""
+    """Add every ballot of the batch to the tally, even if the ledger refused it."""
     written = write(groups, collapsed)
     written.added = {apart: [*blocks] for apart, blocks in groups.items()}
     written.refused = []
@@ -239,7 +239,7 @@ def _take_all(write: Any, groups: Any, collapsed: Any) -> Any:
 
 def _logging(module: ModuleType) -> None:
     def read_and_trim(read: Any, log: Any, partition: int, after: int, limit: int) -> Any:
-        """Entries go before the transaction that counts them has been committed."""
+        """Trim the entries before the transaction that counts them has been committed."""
         blocks = read(log, partition, after, limit)
         if blocks:
             log.trim(partition, blocks[-1].last)

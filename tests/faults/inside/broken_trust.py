@@ -1,4 +1,4 @@
-"""More builds that are broken on purpose: they believe what a store, a clock or a log can't vouch for."""
+"""More deliberate defects: unchecked trust in a store, a clock or a log, and wrong refusals."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def add() -> None:
 
 def _casting(module: ModuleType) -> None:
     log = module.RedisVoteLog
-    instead(log, "append", "takes_silence_for_yes", _take_for_accepted)
+    instead(log, "append", "acknowledges_lost_answers", _take_for_accepted)
     instead(log, "append", "ignores_the_clock", _forget_times)
-    instead(log, "append", "makes_a_log_anew", _make_anew)
+    instead(log, "append", "recreates_the_log", _make_anew)
     instead(log, "append", "forgets_what_it_wrote", _forget_heads)
-    instead(log, "append", "speaks_for_all", _refuse_all)
+    instead(log, "append", "refuses_the_whole_append", _refuse_all)
 
 
 def _take_for_accepted(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
-    """A lost answer will have been a good one."""
+    """Acknowledge the ballots although Redis's answer was lost."""
     from redis.exceptions import RedisError
 
     from tests.faults.inside.broken import _all_accepted
@@ -47,14 +47,14 @@ def _take_for_accepted(append: Callable[..., Any], log: Any, ballots: Any, expec
 
 
 def _forget_times(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
-    """When the last entry was written doesn't matter."""
+    """Forget when the last entry was written, so that a clock that runs backwards isn't noticed."""
     for partition in range(log.partitions):
         log._redis.hdel(log._keys.partition(partition)[1], "at")
     return append(log, ballots, expected)
 
 
 def _make_anew(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> Any:
-    """Where there is no log, one is made, so that voting goes on."""
+    """Create a missing log with open gates, instead of refusing ballots."""
     from polls.votelog.admission import Gate
 
     for partition, head in expected.items():
@@ -79,7 +79,7 @@ def _refuse_all(append: Callable[..., Any], log: Any, ballots: Any, expected: An
 
 
 def _comparing(module: ModuleType) -> None:
-    """A server that has started anew is taken at its word."""
+    """Don't compare the heads of a restarted Redis with the database."""
     instead(module, "_heads_from_database", "trusts_any_log", lambda _: {})
 
 
@@ -93,19 +93,19 @@ def _box(module: ModuleType) -> None:
     instead(module, "cached_heads", "trusts_any_log", whatever_is_there)
 
     def fail_now_and_then(append: Any, ballots: Any) -> Any:
-        """Short of something, for which ballots have to wait."""
+        """Refuse every fifth append as if the process were overloaded."""
         if random.random() < 0.2:
             from polls.errors import Overloaded
 
             raise Overloaded()
         return append(ballots)
 
-    instead(module, "_append", "puts_ballots_off", fail_now_and_then)
+    instead(module, "_append", "refuses_some_appends", fail_now_and_then)
 
 
 def _counting(module: ModuleType) -> None:
     def move_past(count: Callable[..., Any], partition: int, *args: Any) -> Any:
-        """What can't be counted holds nothing up: on with the next."""
+        """After a database error, move the checkpoint past the entries that weren't counted."""
         from django.db import DatabaseError
 
         from analytics.models import Checkpoint
@@ -127,16 +127,16 @@ def _setting_aside(module: ModuleType) -> None:
             raise ValueError("This can't be counted.")
         set_aside(partition, failures)
 
-    instead(module, "_add_dead_letters", "stops_at_misfits", stop)
+    instead(module, "_add_dead_letters", "stops_at_invalid_entries", stop)
 
 
 def _asking(module: ModuleType) -> None:
     def wait(answers: Callable[..., Any], asker: Any) -> Any:
-        """Nobody keeps time while a store hangs."""
+        """Wait 30 seconds for a store that hangs, beyond every time limit."""
         time.sleep(30)
         return answers(asker)
 
-    instead(module.ProbeRunner, "run", "waits_for_ever", wait)
+    instead(module.ProbeRunner, "run", "exceeds_time_limits", wait)
 
 
 def _halting(module: ModuleType) -> None:
@@ -147,4 +147,4 @@ def _halting(module: ModuleType) -> None:
 
 
 def _lifecycle(module: ModuleType) -> None:
-    instead(module, "_store_now", "goes_by_its_own_clock", lambda _now: datetime.now(UTC))
+    instead(module, "_store_now", "uses_its_own_clock", lambda _now: datetime.now(UTC))

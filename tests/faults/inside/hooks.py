@@ -1,6 +1,6 @@
-"""Puts steps, lost hints and breakages around functions of ours, in the processes of a system under test.
+"""Wrap the product's functions in the processes of a system under test, with steps and defects.
 
-Nothing in the product knows of this: each module is changed right after it was imported, from outside.
+The product needs no code for it: each module is patched right after its import.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _patches: dict[str, list[Patch]] = defaultdict(list)
 
 
 def role() -> str:
-    """web, worker, beat, or the command of manage.py."""
+    """Return this process's role: web, worker, beat, or the name of a manage.py command."""
     words = sys.orig_argv
     if "config.serving.web" in words:
         return "web"
@@ -42,7 +42,7 @@ def role() -> str:
 def install() -> None:
     _set_environment()
     clocks.choose()
-    from tests.faults.inside import broken, broken_trust, steps, voters  # which fill the list of patches
+    from tests.faults.inside import broken, broken_trust, steps, voters  # their add() fills _patches
 
     steps.add()
     broken.add()
@@ -54,7 +54,7 @@ def install() -> None:
 
 
 def _set_environment() -> None:
-    """What only processes of this role have set, such as the address of a proxy before a store."""
+    """Set the environment variables of this process's role, such as the address of a store's proxy."""
     os.environ.update(json.loads(os.environ.get(f"FAULTS_ENV_{role().upper()}", "{}")))
 
 
@@ -66,7 +66,7 @@ def _set_constants(module: ModuleType, constants: dict[str, Any]) -> None:
 
 
 def after_import(module: str) -> Callable[[Patch], Patch]:
-    """Decorates what changes `module` once it is imported."""
+    """Decorate a function that patches `module` after its import."""
 
     def add(patch: Patch) -> Patch:
         _patches[module].append(patch)
@@ -94,13 +94,13 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def reached(step: str) -> None:
-    """Called when this process reaches `step`: kill or stop it if a failpoint says so."""
+    """Kill or stop this process if a failpoint is set at `step`."""
     act = failpoints.hit(step)
     if act == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif act == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
-        time.sleep(0.2)  # it takes hold of another thread first, and this one would run on
+        time.sleep(0.2)  # the signal may stop another thread first, and this one would go on a little
 
 
 def around(owner: Any, name: str, *, before: str = "", after: str = "") -> None:
@@ -120,7 +120,7 @@ def around(owner: Any, name: str, *, before: str = "", after: str = "") -> None:
 
 
 def instead(owner: Any, name: str, switch: str, other: Callable[..., Any]) -> None:
-    """While `switch` is on, `other(work, *args)` is called in place of `owner.name`, the work."""
+    """While `switch` is on, call `other(work, *args)` instead of `work(*args)`; work is `owner.name`."""
     work = getattr(owner, name)
 
     @functools.wraps(work)

@@ -1,6 +1,6 @@
-"""Python imports this in every process of a system under test, before anything of ours: see hooks.py.
+"""Install the hooks (hooks.py) in each process of a system under test. Python imports this file at its start.
 
-The harness (tests/faults/harness.py) puts this folder on PYTHONPATH; nothing else does.
+Only the harness (tests/faults/harness.py) puts this folder on PYTHONPATH.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The named steps at which a process may be killed or stopped, and the hints that may be lost or doubled."""
+"""The steps at which a process may be killed or stopped, and the hints that may be lost or sent twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _casting(module: ModuleType) -> None:
 
 
 def _copying(module: ModuleType) -> None:
-    around(module, "_binary", before="worker.in_copy")  # called where COPY has begun
+    around(module, "_binary", before="worker.in_copy")  # called after COPY has begun
 
 
 def _counting(module: ModuleType) -> None:

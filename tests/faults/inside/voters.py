@@ -1,6 +1,6 @@
-"""What the process that prepares a system makes in place of a demo: an API key and cookies for the load.
+"""Make an API key and voter cookies for the load, instead of the demo, when a system is prepared.
 
-Another process for them would take seconds, and so do the demo's polls and its admin's password.
+A separate process for them would take seconds. The demo's polls and its admin's password would take as long.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The rows of the matrix, by what they are about. How to add one: tests/README.md."""
+"""The rows of the fault matrix, one module per kind of fault. tests/README.md says how to add a row."""
 
 from tests.faults.experiment import Fault
 from tests.faults.rows import (

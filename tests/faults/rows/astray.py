@@ -1,4 +1,4 @@
-"""The vote log is emptied, is an older copy of itself, or has a clock that ran back."""
+"""The vote log is emptied, is replaced by an older copy of itself, or its clock runs backwards."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.servers import wait_for
 
 HOUR = 3600
 REFUSALS = 5
-EVERYTHING = b""  # is part of whatever goes by
+EVERYTHING = b""  # every request contains it
 
 
 def emptied(scene: Scene) -> None:
-    """Under way: what was acknowledged and not counted yet is gone with it, and nothing else."""
+    """Empty the log while voters vote. Only acknowledged ballots that weren't counted yet may be lost."""
     with scene.harness.redis.client() as redis:
         redis.flushall()
     scene.struck()
@@ -31,7 +31,7 @@ def emptied(scene: Scene) -> None:
 
 
 def older_copy(scene: Scene) -> None:
-    """All that was acknowledged since the copy is counted; the log knows nothing of it."""
+    """Replace the log by an older copy, which lacks counted ballots."""
     with _calm(scene):
         copy = injection(scene.harness).copy_log()
     scene.wait_for_acknowledgements(40)
@@ -44,7 +44,7 @@ def older_copy(scene: Scene) -> None:
 
 
 def older_copy_unseen(scene: Scene) -> None:
-    """The same while the web processes are cut off from the database, whose checkpoints would tell them."""
+    """Replace the log by an older copy while the web processes can't read the database's checkpoints."""
     harness = injection(scene.harness)
     link = harness.link("web", harness.postgresql)
     with _calm(scene):
@@ -53,13 +53,14 @@ def older_copy_unseen(scene: Scene) -> None:
     try:
         scene.wait_for_acknowledgements(40)
         scene.load.pause()
-        wait_for(lambda: backlog(harness) == 0, 30, "what was accepted to be counted")
+        wait_for(lambda: backlog(harness) == 0, 30, "accepted ballots to be counted")
         harness.put_back(copy)
         scene.struck()
         before = scene.journal.acknowledged
         scene.load.resume()
-        # Who has written what it lacks can tell; the others know that they can't.
-        _heard(scene, "an older copy that the database can't tell of", "unavailable", alarm=False)
+        # A process that wrote an entry which the copy lacks notices it. The others know that they can't
+        # check.
+        _heard(scene, "an older copy, with the database cut off", "unavailable", alarm=False)
         late = scene.journal.acknowledged - before
         scene.expect(late == 0, "alarm", f"{late} ballots were acknowledged by an older copy of the log")
     finally:
@@ -70,41 +71,45 @@ def older_copy_unseen(scene: Scene) -> None:
 
 
 def ran_back(scene: Scene) -> None:
-    """Set right again it goes on by itself; where the new time is the right one, reconcile_log says so."""
+    """Set the log's clock back.
+
+    Once the clock is right again, accepting goes on by itself. If the earlier time was the right one,
+    reconcile_log makes accepting go on.
+    """
     harness = injection(scene.harness)
     with harness.wrong_clock("redis", -HOUR):
         scene.struck()
-        _heard(scene, "a clock that ran back")
+        _heard(scene, "a clock that ran backwards")
     scene.expect(
         scene.wait_for_acknowledgements(seconds=scene.patience),
         "accepting",
-        "not although the clock is right again",
+        "nothing is accepted although the clock is right again",
     )
     with contextlib.ExitStack() as until_the_end:
-        with _calm(scene):  # or what isn't counted yet would be given up
+        with _calm(scene):  # else reconcile_log would discard uncounted ballots
             until_the_end.enter_context(harness.wrong_clock("redis", -HOUR))
             scene.struck()
             _reconcile(scene)
         scene.expect(
             scene.wait_for_acknowledgements(seconds=scene.patience),
             "accepting",
-            "not although it was reconciled",
+            "nothing is accepted after reconcile_log",
         )
     _goes_on(scene)
 
 
 @contextmanager
 def _calm(scene: Scene) -> Iterator[None]:
-    """Nobody comes, and all that came is counted."""
+    """Pause the load, with every accepted ballot counted."""
     scene.load.pause()
     scene.load.wait_settled()
-    wait_for(lambda: backlog(scene.harness) == 0, 30, "what was accepted to be counted")
+    wait_for(lambda: backlog(scene.harness) == 0, 30, "accepted ballots to be counted")
     yield
     scene.load.resume()
 
 
 def _heard(scene: Scene, what: str, *codes: str, alarm: bool = True) -> None:
-    """Voters are told that the log needs attention (or one of `codes`), and so is whoever watches over it."""
+    """Expect ballots to be refused with log_inconsistent or one of `codes`, and operators to be alarmed."""
 
     def refusals() -> int:
         return sum(scene.journal.answers[code] for code in ("log_inconsistent", *codes))
@@ -113,7 +118,7 @@ def _heard(scene: Scene, what: str, *codes: str, alarm: bool = True) -> None:
     try:
         wait_for(lambda: refusals() >= before + REFUSALS, scene.patience, "refusals")
     except TimeoutError:
-        scene.expect(False, "alarm", f"{what}: ballots are accepted as if nothing had been")
+        scene.expect(False, "alarm", f"{what}: ballots are accepted as before")
         return
     if alarm:
         ready = scene.harness.http.get("/readyz")
@@ -121,7 +126,7 @@ def _heard(scene: Scene, what: str, *codes: str, alarm: bool = True) -> None:
             ready.status_code == 503 and "vote_log" in ready.text, "alarm", f"{what}: /readyz {ready.text}"
         )
         metrics = scene.harness.http.get("/metrics").text
-        scene.expect("landslide_log_consistent 0" in metrics, "alarm", f"{what}: /metrics says it is well")
+        scene.expect("landslide_log_consistent 0" in metrics, "alarm", f"{what}: /metrics has no alarm")
 
 
 def _reconcile(scene: Scene) -> None:
@@ -129,14 +134,14 @@ def _reconcile(scene: Scene) -> None:
 
 
 def _give_up(scene: Scene, known: set[str]) -> None:
-    """What the ledger lacks by now was never promised, if it was acknowledged before the log was lost."""
+    """Don't expect the ledger to have those `known` ballots that were lost with the log."""
     scene.load.pause()
     scene.load.wait_settled()
-    wait_for(lambda: backlog(scene.harness) == 0, 30, "what was accepted to be counted")
+    wait_for(lambda: backlog(scene.harness) == 0, 30, "accepted ballots to be counted")
     evidence = Evidence(scene.journal, read_stored_state(scene.harness, scene.code), [], [], str)
     gone = 0
     while lost := [ballot for ballot in lost_ballots(evidence) if ballot.ballot_id in known]:
-        for ballot in lost:  # what its voter had cast before is the newest then
+        for ballot in lost:  # then the voter's ballot before it is the newest, and may be lost too
             _release(ballot)
         gone += len(lost)
     scene.remark(f"{gone} acknowledged, uncounted ballots were lost with the log")
@@ -175,7 +180,7 @@ def _row(name: str, strike: object, *broken: str, long: bool = False) -> Fault:
 
 
 ROWS = [
-    _row("vote log emptied", emptied, "makes_a_log_anew", "forgets_what_it_wrote"),
+    _row("vote log emptied", emptied, "recreates_the_log", "forgets_what_it_wrote"),
     _row("vote log set back to an old AOF", older_copy, "trusts_any_log", "forgets_what_it_wrote"),
     _row("vote log set back, database unseen", older_copy_unseen, "trusts_any_log", "forgets_what_it_wrote"),
     _row("vote log's clock an hour back", ran_back, "ignores_the_clock"),

@@ -1,4 +1,4 @@
-"""The clock of web or worker is an hour off; gates go by that of the store."""
+"""The clock of a web process or a worker is an hour wrong. Polls must still go by the store's clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.faults.fault_injection import FaultInjectionHarness, injection
 from tests.servers import wait_for
 
 HOUR = 3600
-OPEN_SECONDS = 8.0  # how long the poll is open that has a closing time
+OPEN_SECONDS = 8.0  # how long the poll with a closing time is open
 
 
 def clock_off(role: str, seconds: int) -> Callable[[Scene], None]:
@@ -32,20 +32,22 @@ def clock_off(role: str, seconds: int) -> Callable[[Scene], None]:
 
 
 def _hold_to_its_time(scene: Scene, code: str, closes_at: float) -> None:
-    """Expect the poll to close on time: not early, and no ballot accepted afterwards."""
+    """Expect the poll to stay open until `closes_at`, then to refuse ballots and to close."""
     wait_for(lambda: time.time() > closes_at - 3, 30)
     state, asked = scene.harness.http.get(f"/api/v1/polls/{code}/").json()["state"], time.time()
     if asked < closes_at - 0.2:
-        scene.expect(state == "open", "gate", f"{closes_at - asked:.1f} s before its time it is {state}")
+        scene.expect(state == "open", "gate", f"{closes_at - asked:.1f} s before closing it is {state}")
         answer = _cast(scene, code, "early enough")
         if time.time() < closes_at - 0.2:
-            scene.expect(answer == "accepted", "gate", f"a ballot in time: {answer}")
+            scene.expect(answer == "accepted", "gate", f"the answer to a ballot before closing: {answer}")
     wait_for(lambda: time.time() > closes_at + 0.2, 30)
     answer = _cast(scene, code, "too late")
-    scene.expect(answer == "poll_not_open", "gate", f"a ballot after its time: {answer}")
+    scene.expect(answer == "poll_not_open", "gate", f"the answer to a ballot after closing: {answer}")
     with contextlib.suppress(TimeoutError):
         wait_for(lambda: _state(scene, code) == "closed", scene.patience)
-    scene.expect(_state(scene, code) == "closed", "gate", f"after its time the poll is {_state(scene, code)}")
+    scene.expect(
+        _state(scene, code) == "closed", "gate", f"after its closing time the poll is {_state(scene, code)}"
+    )
 
 
 def _state(scene: Scene, code: str) -> str:
@@ -59,7 +61,7 @@ def _cast(scene: Scene, code: str, voter: str) -> str:
 
 
 def _look_at_history(scene: Scene, began: float) -> None:
-    """The tally's history has the log's times."""
+    """Expect the tally's history to have times by the log's clock."""
     with scene.harness.connect() as database:
         row = database.execute(
             "SELECT MIN(second), MAX(second) FROM analytics_tallypoint"
@@ -90,6 +92,6 @@ def _row(role: str, seconds: int, broken: str) -> Fault:
 ROWS = [
     _row("web", HOUR, "ignores_gate"),
     _row("web", -HOUR, "ignores_gate"),
-    _row("worker", HOUR, "goes_by_its_own_clock"),
-    _row("worker", -HOUR, "goes_by_its_own_clock"),
+    _row("worker", HOUR, "uses_its_own_clock"),
+    _row("worker", -HOUR, "uses_its_own_clock"),
 ]

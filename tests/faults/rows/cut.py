@@ -1,4 +1,4 @@
-"""Connections end, or fall silent, after a request has gone out and before its reply has come."""
+"""Connections to a store end or fall silent, so that a request or its reply is lost."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tests.faults.proxy import How, What
 from tests.servers import PostgreSQL, Redis, wait_for
 
 SETTLED = "a retry settles the unknown outcome; counted once; no answer overdue"
-#: The bytes on the connection that mark the moment at which to cut it.
+#: Requests with these bytes, or their replies, are lost.
 APPEND, COMMIT = b"landslide_append", b"COMMIT"
-#: Each call to Redis is tried three times before its outcome is given up as unknown.
+#: Each call to Redis is tried three times before its outcome is unknown.
 TRIES = 3
 
 
@@ -41,7 +41,7 @@ def cut(
         scene.load.pause()
         scene.load.wait_settled()
         late = scene.load.overdue - overdue
-        scene.expect(not late, "overdue", f"{late} answers came too late")
+        scene.expect(not late, "overdue", f"{late} answers were overdue")
         scene.load.resume()
 
     return strike
@@ -67,7 +67,7 @@ ROWS = [
     _row(
         *("reset, the request lost", "web to Redis"),
         cut("web", redis_of, "reset", "request", APPEND, 4 * TRIES),
-        *("takes_silence_for_yes",),
+        *("acknowledges_lost_answers",),
         found_by="lost",
     ),
     _row(

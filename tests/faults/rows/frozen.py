@@ -1,4 +1,4 @@
-"""A store hangs with all its connections open, and somebody asks for every kind of page."""
+"""A store hangs with all its connections open, while every kind of page is requested."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def asked_of(store: str) -> Callable[[Scene], None]:
         told = ", ".join(f"{name} {what} {seconds:.1f} s" for name, (seconds, what) in answers.items())
         scene.remark(told)
         going_on = scene.wait_for_acknowledgements()
-        scene.expect(going_on, "accepting", "nothing is accepted after it")
-        scene.wait_current("after it")
+        scene.expect(going_on, "accepting", f"nothing is accepted after {store} was frozen")
+        scene.wait_current(f"after {store} was frozen")
 
     return strike
 
@@ -61,7 +61,7 @@ def _ask_all(scene: Scene) -> dict[str, tuple[float, str]]:
 ROWS = [
     Fault(
         *("frozen while pages are asked for", store, "every page answers in time", asked_of(store)),
-        broken=("waits_for_ever",),
+        broken=("exceeds_time_limits",),
         found_by="overdue",
         long=True,
     )

@@ -1,4 +1,4 @@
-"""A disk or a memory that takes no more."""
+"""A store's disk or memory is full."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from tests.faults.experiment import Fault, Scene
 from tests.faults.fault_injection import FaultInjectionHarness, injection
 from tests.servers import wait_for
 
-TURNED_AWAY = 10  # answers that say "not now", until a store is taken to be full
+TURNED_AWAY = 10  # after this many temporary refusals the store counts as full
 
 
 def redis_disk(scene: Scene) -> None:
-    """With appendfsync always it ends itself when it can't write, and somebody has to start it again."""
+    """Fill Redis's disk. With appendfsync=always Redis exits when it can't write, so start it again."""
     redis = scene.harness.redis
     disk = injection(scene.harness).disks[redis]
     before = scene.journal.put_off
     disk.fill()
     try:
-        wait_for(lambda: not redis.running, 40, "Redis to give up")
+        wait_for(lambda: not redis.running, 40, "Redis to exit")
         _turned_away(scene, lambda: scene.journal.put_off - before)
     finally:
         disk.clear()
@@ -39,13 +39,13 @@ def redis_memory(scene: Scene) -> None:
 
 
 def postgresql_disk(scene: Scene) -> None:
-    """Ballots are accepted all the same: they wait in the log."""
+    """Fill PostgreSQL's disk. Ballots are still accepted and wait in the log."""
     server = scene.harness.postgresql
     disk = injection(scene.harness).disks[server]
     before = _complaints(scene)
     disk.fill()
     try:
-        # There is room in pages that were begun.
+        # Counting goes on for a while: PostgreSQL's unfinished pages still have room.
         wait_for(lambda: _complaints(scene) > before, 60, "counting to run out of room")
         goes_on = scene.wait_for_acknowledgements(60, seconds=scene.patience)
         answer = scene.harness.http.post(
@@ -62,7 +62,7 @@ def postgresql_disk(scene: Scene) -> None:
 
 
 def _complaints(scene: Scene) -> int:
-    """How often somebody was told by PostgreSQL that it can't write."""
+    """Return how often the processes logged that PostgreSQL can't write."""
     printed = scene.harness.system.output()
     return sum(printed.count(text) for text in ("No space left on device", "File too large"))
 
@@ -70,7 +70,7 @@ def _complaints(scene: Scene) -> int:
 def _turned_away(scene: Scene, so_far: Callable[[], int]) -> None:
     with contextlib.suppress(TimeoutError):
         wait_for(lambda: so_far() >= TURNED_AWAY, scene.patience)
-    scene.expect(so_far() >= TURNED_AWAY, "refused", f"{so_far()} were turned away while nothing was written")
+    scene.expect(so_far() >= TURNED_AWAY, "refused", f"only {so_far()} tries refused by a full store")
 
 
 def _goes_on(scene: Scene, how: str) -> None:

@@ -1,4 +1,4 @@
-"""What only tells that something happened is lost or doubled: tasks, announcements, the channel layer."""
+"""Hints are lost or sent twice: wake-up tasks, announcements, messages of the channel layer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def beat_gone(scene: Scene) -> None:
 
 
 def channels_flushed(scene: Scene) -> None:
-    """Its keys and its subscriptions are gone at once; nobody comes later whose news would tell."""
+    """Empty the channel layer and end its subscriptions at once. Only five ballots follow."""
     scene.all_counted()
     with scene.harness.redis.client() as redis:
         redis.execute_command("SELECT", CHANNELS)
@@ -50,7 +50,7 @@ def channels_flushed(scene: Scene) -> None:
 ROWS = [
     Fault(
         *("announcements lost", "broker", CURRENT, switched("lost.announcement")),
-        broken=("never_looks",),
+        broken=("never_updates",),
         found_by="current",
         times=3,
     ),
@@ -80,7 +80,7 @@ ROWS = [
     ),
     Fault(
         *("FLUSHALL of the channel layer, subscriptions cut", "Redis", CURRENT, channels_flushed),
-        broken=("never_looks",),
+        broken=("never_updates",),
         found_by="current",
         times=3,
     ),

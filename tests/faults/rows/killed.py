@@ -1,4 +1,4 @@
-"""SIGKILL at every named step, and of processes at random while they work."""
+"""Processes are killed at every named step, and at random moments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tests.faults.experiment import Fault, Scene
 
 HOLDS = "no acknowledged ballot lost, none counted twice"
-#: A build whose counting isn't one transaction, and whose ledger doesn't say what it took.
+#: A build that counts without one transaction, and adds to the tally what the ledger refused.
 LOOSE = ("no_transaction", "ledger_unchecked")
 
 
@@ -22,18 +22,18 @@ def killed_at(step: str) -> Callable[[Scene], None]:
 
 
 def killed_before_it_tells(scene: Scene) -> None:
-    """Nobody comes after those whose news are lost, so nothing else makes up for them."""
+    """Kill the worker before it announces the last ballots. No later announcement replaces the lost one."""
     scene.all_counted()
     scene.failpoints.arm("worker.before_announce", "kill")
     scene.load.cast("first", 5)
     scene.wait_taken("worker.before_announce")
     scene.struck()
-    scene.wait_current("news lost with the worker")
+    scene.wait_current("the announcement was lost with the worker")
     scene.harness.wait_whole()
 
 
 def at_random(scene: Scene) -> None:
-    """One web process and one worker, whatever they are at."""
+    """Kill a web process and a worker, whatever they are doing."""
     for role in ("web", "worker"):
         if pids := scene.harness.pids(role):  # type: ignore[arg-type]
             scene.harness.kill(random.choice(pids))
@@ -94,7 +94,7 @@ ROWS = [
     Fault(
         *("SIGKILL before the announcement", "worker", "screens current anyway"),
         killed_before_it_tells,
-        broken=("never_looks",),
+        broken=("never_updates",),
         found_by="current",
         times=4,
     ),

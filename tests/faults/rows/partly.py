@@ -1,6 +1,6 @@
-"""A part of the vote log refuses or fails, while ballots of the same append go into the other parts.
+"""Some partitions of the vote log refuse or fail, while others accept ballots of the same append.
 
-Each voter here sends a ballot only once, and the answer must be true of that ballot.
+Voters here send their ballot only once, so its one answer must be true.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from tests.faults.experiment import Fault, Scene
 from tests.faults.harness import head_of
 
 PARTITIONS = 8
-AT_ONCE = 100  # voters a round; several of them share an append
-ROUNDS = 60  # at most, until some are accepted and others refused
-MORE = 4  # rounds then
-ROOM = 20_000  # bytes more each round
+AT_ONCE = 100  # ballots cast together in a round; several of them share an append
+ROUNDS = 60  # the most rounds
+MORE = 4  # further rounds after the first in which some ballots were accepted and others refused
+ROOM = 20_000  # bytes of memory added in each round
 
 
 def backlog(scene: Scene) -> None:
-    """Nobody counts, and one partition after the other is full."""
+    """Stop the workers, so that one partition after the other reaches its backlog limit."""
     scene.all_counted()
     workers = scene.harness.pids("worker")
     for pid in workers:
@@ -33,7 +33,7 @@ def backlog(scene: Scene) -> None:
 
 
 def another_log(scene: Scene) -> None:
-    """One partition is not the one that the database counts from."""
+    """Change the generation of one partition, as if it belonged to another log."""
     scene.all_counted()
     with scene.harness.redis.client() as redis:
         generation = redis.hget(head_of(0), "generation")
@@ -46,7 +46,7 @@ def another_log(scene: Scene) -> None:
 
 
 def memory(scene: Scene) -> None:
-    """There is room for the first calls of an append, and not for the last."""
+    """Leave Redis memory for the first calls of an append, but not for the last."""
     scene.all_counted()
     with scene.harness.redis.client() as redis:
 
@@ -62,7 +62,10 @@ def memory(scene: Scene) -> None:
 
 
 def _cast_in_rounds(scene: Scene, refusal: str, before: Callable[[int], None] = lambda _number: None) -> None:
-    """Until in the same round some were accepted and others refused with `refusal`, and a few rounds more."""
+    """Cast ballots in rounds until one round has both accepted ballots and ballots refused with `refusal`.
+
+    Then cast a few more rounds. Call `before` with the round's number before each round.
+    """
     told, mixed = Counter[str](), 0
     for number in range(1, ROUNDS + 1):
         before(number)
@@ -74,19 +77,19 @@ def _cast_in_rounds(scene: Scene, refusal: str, before: Callable[[int], None] = 
         if mixed > MORE:
             break
     scene.struck()
-    scene.expect(mixed > 0, "refused", f"nobody was accepted beside others' {refusal}: {dict(told)}")
+    scene.expect(mixed > 0, "refused", f"no round had both accepted and {refusal}: {dict(told)}")
     scene.remark(f"{told['acknowledged']} acknowledged, {told[refusal]} {refusal}, {told['unknown']} unknown")
 
 
 def _goes_on(scene: Scene) -> None:
-    scene.wait_current("when all of it was well again")
+    scene.wait_current("when all partitions worked again")
 
 
 def _row(name: str, strike: Callable[[Scene], None]) -> Fault:
     expected = "refused ballots aren't counted, others of the same append are; recovers by itself"
     return Fault(
         *(name, "a part of the vote log", expected, strike),
-        broken=("speaks_for_all",),
+        broken=("refuses_the_whole_append",),
         found_by="altered",
         times=2,
         harness={"env": {"VOTE_LOG_PARTITIONS": str(PARTITIONS), "BACKLOG_LIMIT": "2400"}},

@@ -1,4 +1,4 @@
-"""Entries in the log that can't be counted: some among others, and all of one poll's."""
+"""Log entries that can't be counted: a few among valid ones, and all entries of one poll."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tests.faults.fault_injection import FaultInjectionHarness
 from tests.faults.harness import Harness, head_of
 from tests.servers import wait_for
 
-#: As the Function does it: position and entry at once. KEYS: log, head. ARGV: ballots, then fields.
+#: Add an entry and move the position atomically, like landslide.lua. KEYS: log, head. ARGV: the number of
+#: ballots, then the entry's fields.
 _ADD = """
 local position = redis.call('HGET', KEYS[2], 'position') + ARGV[1]
 redis.call('XADD', KEYS[1], string.format('%.0f-0', position), unpack(ARGV, 2))
@@ -24,7 +25,7 @@ UNKNOWN_POLL = 1_000_000
 
 
 def _fields(poll_id: int, **changes: Any) -> dict[str, Any]:
-    """A ballot as polls.votelog.redis.log writes it, but for `changes`."""
+    """Return a ballot's fields as polls.votelog.redis.log writes them, with `changes`."""
     voter, ballot_id = uuid.uuid4().bytes, uuid.uuid4().bytes
     selections = msgspec.msgpack.encode(["1"])
     fields: dict[str, Any] = {
@@ -39,7 +40,10 @@ def _fields(poll_id: int, **changes: Any) -> dict[str, Any]:
 
 
 def poisons(poll_id: int) -> dict[str, dict[str, Any]]:
-    """By the reason that their dead letters are to have."""
+    """Return entries that can't be counted, by the reason that their dead letters must have.
+
+    Trailing spaces only make the keys different.
+    """
     return {
         "invalid_selection": _fields(poll_id, s=msgspec.msgpack.encode(["99"])),
         "unknown_round": _fields(UNKNOWN_POLL),
@@ -88,18 +92,18 @@ def one_in_a_hundred(scene: Scene) -> None:
         scene.expect(
             found == count - before[reason],
             "letters",
-            f"{found} dead letters are {reason}, for {count - before[reason]} such entries",
+            f"{found} dead letters with the reason {reason}, for {count - before[reason]} entries",
         )
     scene.wait_current("with poison in the log")
 
 
 def all_of_one_poll(scene: Scene) -> None:
-    """Its ballots are held, not turned into a pile of dead letters, while others are counted."""
+    """Poison all entries of one poll: most must be held, not become dead letters. Others are counted."""
     harness = scene.harness
     code = harness.make_poll(3)
     harness.step(code, "open")
     poll_id, before = _id_of(harness, code), _letters(harness, "invalid_selection")
-    # Each worker judges by what it has seen: of a partition it may count nine before it halts the poll.
+    # Each worker goes by the failures that it has seen itself, so some ballots become dead letters first.
     ballots = 120
     for number in range(ballots):
         _add(harness, number % 2, _fields(poll_id, s=msgspec.msgpack.encode(["99"])))
@@ -115,7 +119,7 @@ def all_of_one_poll(scene: Scene) -> None:
     scene.expect(
         held + letters == ballots and held >= ballots // 2,
         "halted",
-        f"of {ballots} ballots that can't be counted {held} are held, {letters} are dead letters",
+        f"of {ballots} invalid ballots {held} are held and {letters} are dead letters",
     )
     ready, metrics = harness.http.get("/readyz").text, harness.http.get("/metrics").text
     scene.remark(f"{held} held, {letters} dead letters; alarm in {_where('halt', ready, metrics)}")
@@ -144,7 +148,7 @@ ROWS = [
     Fault(
         *("poison entries, 1 in 100", "vote log", "dead letters with reasons; no other ballot waits"),
         one_in_a_hundred,
-        broken=("stops_at_misfits",),
+        broken=("stops_at_invalid_entries",),
         found_by="current",
         times=3,
         harness=LAB,

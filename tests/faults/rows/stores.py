@@ -1,4 +1,4 @@
-"""Stores and beat are killed and started again, or freeze, while voters come."""
+"""Redis, PostgreSQL, beat or a worker is killed and restarted, or frozen, while voters vote."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def redis_restarts(scene: Scene) -> None:
 
 
 def redis_freezes(scene: Scene) -> None:
-    """Longer than anybody waits for it: all connections stay open, and nothing answers."""
+    """Freeze Redis until ballots are refused. All connections stay open, but nothing is answered."""
     scene.harness.redis.freeze()
     try:
         scene.wait_put_off("while the log is away")
@@ -36,9 +36,11 @@ def redis_freezes(scene: Scene) -> None:
         scene.harness.redis.thaw()
     scene.struck()
     scene.expect(
-        scene.wait_for_acknowledgements(seconds=scene.patience), "accepting", "nothing is accepted after it"
+        scene.wait_for_acknowledgements(seconds=scene.patience),
+        "accepting",
+        "nothing is accepted after the freeze",
     )
-    scene.wait_current("after it")
+    scene.wait_current("after the freeze")
 
 
 def postgresql_restarts(scene: Scene) -> None:
@@ -54,7 +56,7 @@ def postgresql_restarts(scene: Scene) -> None:
 
 
 def postgresql_hangs(scene: Scene) -> None:
-    """For longer than any request may take: all connections stay open, and nothing answers."""
+    """Freeze PostgreSQL for longer than any request may take. All its connections stay open."""
     server, until = scene.harness.postgresql, time.monotonic() + HUNG_SECONDS + 3
     server.freeze()
     try:
@@ -66,11 +68,11 @@ def postgresql_hangs(scene: Scene) -> None:
         server.thaw()
     scene.struck()
     scene.expect(goes_on, "accepting", "nothing is accepted while the database hangs")
-    scene.wait_current("after it went on")
+    scene.wait_current("after the database went on")
 
 
 def beat_dies(scene: Scene) -> None:
-    """While wake-ups are lost as well, so that the sweep alone makes workers count."""
+    """Kill beat. Wake-ups are lost too, so that only the new beat's sweep makes workers count."""
     with scene.failpoints.switched_on("lost.wake_up"):
         for pid in scene.harness.pids("beat"):
             scene.harness.kill(pid)
@@ -81,17 +83,17 @@ def beat_dies(scene: Scene) -> None:
 
 
 def worker_stops(step: str) -> Callable[[Scene], None]:
-    """Past its time-outs, in the middle of its transaction; then it goes on as if nothing had been."""
+    """Stop a worker in its transaction until PostgreSQL has ended the transaction, then let it go on."""
 
     def strike(scene: Scene) -> None:
         pid = scene.harness.stop_at(step)
         try:
-            scene.wait_current(f"with a worker stopped, whose locks end after {IDLE_SECONDS} s")
+            scene.wait_current(f"with a stopped worker, whose locks end after {IDLE_SECONDS} s")
         finally:
             scene.harness.thaw(pid)
         scene.struck()
         scene.wait_for_acknowledgements(50)
-        scene.wait_current("after it went on")
+        scene.wait_current("after the worker went on")
 
     return strike
 

@@ -1,4 +1,4 @@
-"""Viewers that stall, crawl, misbehave, and come all at once, while voters vote."""
+"""Viewers stall, read slowly, misbehave or connect all at once, while voters vote."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable
 
 from tests.faults.experiment import Fault, Scene
 
-#: Connections at once. The full matrix has ten thousand, as far as this machine's limit of open files goes.
+#: How many viewers connect at once. At most half of this machine's limit on open files are used.
 CONNECTS, MANY_CONNECTS = 1_000, 10_000
 STALLED, SLOW, MALICIOUS = 25, 25, 25
-#: Connections that send tiny frames without end, and for how long; those who are let go come back.
+#: How many connections send tiny frames without a pause, and for how many seconds. Closed ones reconnect.
 FLOODS, FLOOD_SECONDS = 100, 5.0
-#: What a cast may take meanwhile. Without a bound on what viewers send it was 9 to 16 seconds.
+#: The most seconds that a cast may take meanwhile. Before viewers' frames were throttled it took 9 to 16.
 SLOWEST_SECONDS = 5.0
 REFUSED = ("overloaded", "unavailable", "outcome_unknown", "unknown", "internal_error")
 
@@ -25,9 +25,9 @@ Crowd = Callable[[int, str, int], Awaitable[int]]
 
 
 def crowded(crowd: Crowd, connects: int = CONNECTS, slowest: float | None = None) -> Callable[[Scene], None]:
-    """Every ballot that is cast meanwhile is acknowledged at its first try: none is put off for viewers.
+    """Connect a crowd of viewers, and expect every ballot to be acknowledged at its first try.
 
-    `slowest`: seconds that no cast may take.
+    `slowest` is the number of seconds that each cast must stay below.
     """
 
     def strike(scene: Scene) -> None:
@@ -42,20 +42,20 @@ def crowded(crowd: Crowd, connects: int = CONNECTS, slowest: float | None = None
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         scene.struck()
         refused = {c: n for c in REFUSED if (n := scene.journal.answers[c] - before[c])}
-        scene.expect(not refused, "pace", f"ballots were put off meanwhile: {refused}")
+        scene.expect(not refused, "pace", f"ballots were refused meanwhile: {refused}")
         going_on = scene.wait_for_acknowledgements()
-        scene.expect(going_on, "pace", "nothing is accepted beside them")
+        scene.expect(going_on, "pace", "nothing is accepted with these viewers")
         more = scene.journal.acknowledged - acknowledged
         took = scene.load.slowest
         scene.expect(slowest is None or took < slowest, "pace", f"a cast took {took:.1f} s")
         scene.remark(f"{came:,} connections; {more:,} acknowledged during the fault")
-        scene.wait_current("with a crowd that has gone")
+        scene.wait_current("after the viewers have gone")
 
     return strike
 
 
 async def all_at_once(port: int, code: str, connects: int) -> int:
-    """Each shakes hands and looks; then all of them go."""
+    """Open all connections at once, watch for a second, and close them all."""
     lines = await asyncio.gather(*(_connect(port, code) for _ in range(connects)))
     came = [line for line in lines if line is not None]
     await asyncio.sleep(1)
@@ -65,7 +65,7 @@ async def all_at_once(port: int, code: str, connects: int) -> int:
 
 
 async def misbehaving(port: int, code: str, _connects: int) -> int:
-    """Some never read, some read a byte at a time, some send what no client of ours would."""
+    """Connect viewers that never read, that read one byte at a time, or that send garbage."""
     kinds = [_stall] * STALLED + [_crawl] * SLOW + [_annoy] * MALICIOUS
     lines = await asyncio.gather(*(_connect(port, code) for _ in kinds))
     tasks = [asyncio.create_task(kind(*line)) for kind, line in zip(kinds, lines, strict=True) if line]
@@ -80,7 +80,7 @@ async def misbehaving(port: int, code: str, _connects: int) -> int:
 
 
 async def tiny_frames(port: int, code: str, _connects: int) -> int:
-    """Frames of six bytes as fast as they are taken, and again from the start for who is let go."""
+    """Send frames of six bytes as fast as the server reads them. Reconnect when the server disconnects."""
     came = 0
 
     async def flood(begin: bytes, frames: bytes) -> None:
@@ -145,7 +145,7 @@ async def _crawl(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) ->
 
 
 async def _annoy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Frames without a mask, of odd kinds, far too long, and plain bytes."""
+    """Send unmasked frames, unknown frame types, frames that are far too long, and random bytes."""
     tricks = [
         b"\x81\x05hello",
         b"\x8f\x80abcd",
@@ -167,7 +167,7 @@ PACE = "accepting isn't slowed down: all ballots acknowledged, none refused"
 def _row(name: str, strike: Callable[[Scene], None], *, times: int = 2, long: bool = False) -> Fault:
     return Fault(
         *(name, "web", PACE, strike),
-        broken=("puts_ballots_off",),
+        broken=("refuses_some_appends",),
         found_by="pace",
         times=times,
         long=long,
