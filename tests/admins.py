@@ -1,4 +1,4 @@
-"""Who is logged in to the admin, and what they are told."""
+"""Log in to the admin in tests, and read its messages."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def superuser() -> Client:
 
 
 def staff(*permissions: str) -> Client:
-    """A colleague who may do so much: "view_poll", …"""
+    """Return a client logged in as a staff user with these permissions, such as "view_poll"."""
     user = User.objects.create_user("colleague", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     return _logged_in(user)
@@ -25,5 +25,5 @@ def _logged_in(user: User) -> Client:
 
 
 def said(answer: Any) -> list[str]:
-    """The messages that wait to be shown, the newest last."""
+    """Return the messages that haven't been shown yet, the newest last."""
     return [str(message) for message in get_messages(answer.wsgi_request)]

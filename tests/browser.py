@@ -1,4 +1,4 @@
-"""Chromium for tests, which fail on any error in its console."""
+"""Chromium for tests. A test fails on any unexpected error in its console."""
 
 import contextlib
 import os
@@ -14,9 +14,9 @@ from tests import install
 from tests.servers import PATIENCE
 
 ARGUMENTS = [
-    "--no-sandbox",  # root can't have one, nor can many containers
+    "--no-sandbox",  # the sandbox works neither for root nor in many containers
     "--disable-dev-shm-usage",
-    # Without a graphics card and its emulation in software a page costs a quarter less.
+    # Without a GPU and its software emulation, a page takes a quarter less CPU time.
     "--disable-gpu",
     "--disable-software-rasterizer",
     "--disable-background-networking",
@@ -25,7 +25,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
     "--mute-audio",
-    # Nothing can be loaded from other hosts, so that a page which needs that looks wrong.
+    # Block all other hosts, so that a page that loads something from them fails its test.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
 
@@ -34,10 +34,11 @@ expect.set_options(timeout=1000 * PATIENCE)
 
 @contextlib.contextmanager
 def chromium(home: Path, *arguments: str) -> Iterator[Browser]:
-    """Chromium with our arguments and `arguments`.
+    """Run Chromium with ARGUMENTS and `arguments`.
 
-    Playwright keeps an event loop in this thread while it runs, so that neither Django's database
-    nor another loop can be used here until the block is left."""
+    Playwright runs an event loop in this thread. Neither Django's database nor another event loop can be used
+    in this thread during the block.
+    """
     found = install.chromium()
     assert found, "Chromium is not installed; `python -m tests.install` does that"
     with sync_playwright() as playwright:
@@ -51,7 +52,7 @@ def chromium(home: Path, *arguments: str) -> Iterator[Browser]:
 
 
 def wait_until(page: Page, condition: Callable[[], Any], what: str) -> None:
-    """Wait for a condition on what the page told this process, such as its requests."""
+    """Wait for a condition that depends on events of the page, such as its requests."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"waited {PATIENCE} s for {what}"
@@ -61,7 +62,7 @@ def wait_until(page: Page, condition: Callable[[], Any], what: str) -> None:
 class Visitor:
     """One person's browser: a context with its own cookies, a page, and the errors in its console.
 
-    `tolerated` are patterns of errors that the test provokes, such as the one Chromium logs for each 409.
+    `tolerated` are patterns of errors that the test causes, such as the one that Chromium logs for each 409.
     """
 
     def __init__(self, browser: Browser, tolerated: tuple[str, ...] = (), **options: Any) -> None:

@@ -1,7 +1,7 @@
 """Fixtures and hooks of the whole test suite; tests/README.md says how to use them.
 
-The pytest process is a Landslide in full mode, with its own PostgreSQL and Redis, which start with the first
-test that needs them. With `--embedded` it is one in embedded mode: SQLite and no Redis.
+The pytest process runs Landslide's code in full mode, with its own PostgreSQL and Redis. They start with the
+first test that needs them. With `--embedded` it runs in embedded mode: SQLite and no Redis.
 """
 
 import contextlib
@@ -30,17 +30,17 @@ FULL_FIXTURES = {
     "postgresql", "redis_server", "start_postgresql", "start_redis", "landslide",
 }  # fmt: skip
 LEFT_OUT_OF_EMBEDDED = ("full_only", "slow", "e2e", "faults")
-LONGEST = "test_embedded_suite.py"  # a whole run of pytest in one test
+LONGEST = "test_embedded_suite.py"  # its one test is a whole run of pytest
 #: Options of the running systems that tests share, by the fixture that gives them.
 SHARED = {
     "shared_full": {"mode": "full"},
     "shared_embedded": {"mode": "embedded"},
     "shared_daphne": {"mode": "embedded", "server": "daphne"},
 }
-#: Marks the ids of tests that share systems: xdist schedules by nothing but ids.
+#: Part of the ids of tests that share systems, since xdist schedules tests by their ids alone.
 SHARING = "@shared"
 
-#: Threads of the product that do one thing and end.
+#: Names of the product's short-lived threads.
 SHORT_THREADS = ("heads", "over-limit", "bundles")
 
 data_dir = pytest.StashKey[Path]()
@@ -52,7 +52,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--embedded", action="store_true", help="run on SQLite, without Redis")
 
 
-# The same examples each time and no limit on their time, so that no run fails by luck. HUNT_EXAMPLES: others.
+# The same examples in each run and no time limit, so that no run fails by luck. HUNT_EXAMPLES: random
+# examples.
 hypothesis.settings.register_profile(
     "landslide",
     deadline=None,
@@ -76,32 +77,33 @@ def pytest_configure(config: pytest.Config) -> None:
     clear_environment()
     os.environ["DATA_DIR"] = str(config.stash[data_dir])
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
-    # Most tests of pages log in by force; tests/polls/test_two_factor.py is on what lets whom in.
+    # Most tests of pages use force_login(), without a second factor. tests/polls/test_two_factor.py tests
+    # logins.
     os.environ["ADMIN_TWO_FACTOR"] = "optional"
     if not config.getoption("embedded"):
         reserve_servers(config)
-    # Reads the settings; pytest-django then sets up Django. Tests need no slow password hash.
+    # This reads the settings, before pytest-django sets up Django. Tests need no slow password hash.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    # On a busy machine a cast may take longer than a voter would wait.
+    # On a busy machine a cast may take longer than the deadline of production.
     settings.CAST_DEADLINE_SECONDS = PATIENCE
     # Each test Client builds the middleware again, which would scan all static files: 45 ms.
     settings.WHITENOISE_USE_FINDERS = False
 
 
 def is_controller(config: pytest.Config) -> bool:
-    """Whether this is xdist's controller, which runs no tests: its workers have the servers."""
+    """Whether this is xdist's controller, which runs no tests and needs no servers."""
     return bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
 
 
 def clear_environment() -> None:
-    """Unset every variable that config/settings.py reads, so that a developer's don't change tests."""
+    """Unset every variable that config/settings/ reads, so that a developer's environment changes no test."""
     text = "".join(path.read_text() for path in (ROOT / "config" / "settings").glob("*.py"))
     for name in re.findall(r"\benv\.\w+\(\s*\"([A-Z_]+)\"", text):
         os.environ.pop(name, None)
 
 
 def reserve_servers(config: pytest.Config) -> None:
-    """Put the servers' addresses into the environment for the settings; tests start them on demand."""
+    """Put the servers' addresses into the environment for the settings. The servers start on demand."""
     try:
         postgresql, redis = PostgreSQL(), Redis()
     except ServerFailed as failure:
@@ -136,7 +138,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     def turn(item: pytest.Item) -> tuple[Any, ...]:
         if kinds := shared_kinds(item):
-            return 0, [*map([*SHARED].index, kinds)]  # one kind after the other, so that each starts once
+            return 0, [*map([*SHARED].index, kinds)]  # grouped by kind, so that each system starts once
         late = item.path not in early
         return 1, item.path.name != LONGEST, late, -sizes[item.path] if late else 0
 
@@ -147,13 +149,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector away from a million objects that live until the end."""
+    """Exclude the objects that exist now, about a million, from garbage collection."""
     gc.collect()
     gc.freeze()
 
 
 def shared_kinds(item: pytest.Item) -> list[str]:
-    """The shared systems that a test uses: by fixture, or by a parameter that names one."""
+    """Return the shared systems that a test uses, as fixtures or by parameters that name them."""
     parameters = getattr(item, "callspec", None)
     asked = [*getattr(item, "fixturenames", ()), *(parameters.params.values() if parameters else ())]
     return [kind for kind in SHARED if kind in asked]
@@ -165,7 +167,7 @@ def shares_systems(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """One process runs all tests that share systems, so that each is started once; others go file by file."""
+    """Run all tests that share systems in one process, so that each starts once. Run the others by file."""
     from xdist.scheduler import LoadFileScheduling
 
     class Together(LoadFileScheduling):
@@ -176,20 +178,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    # The others aren't needed any more, and even idle they take a tenth of a processor.
+    # Stop the shared systems that no later test needs: even idle they take a tenth of a processor.
     shared.stop_all_but(shared_kinds(item))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown() -> None:
-    """Let short threads of the product end before the database is emptied: they could reach the next test."""
+    """Wait for the product's short-lived threads before the database is emptied.
+
+    Otherwise they could change the database of the next test.
+    """
     for thread in threading.enumerate():
         if thread.name in SHORT_THREADS:
             thread.join(5)
 
 
 def number_twins(items: list[pytest.Item]) -> None:
-    """Number tests that have the same id, as schemathesis's have: xdist would run only one of them."""
+    """Number tests with the same id, such as schemathesis's. Otherwise xdist would run only one of them."""
     seen: Counter[str] = Counter()
     for item in items:
         seen[item.nodeid] += 1
@@ -200,7 +205,7 @@ def number_twins(items: list[pytest.Item]) -> None:
 
 
 def name(item: pytest.Item, nodeid: str) -> None:
-    # There is no public way. xdist's own groups set item._nodeid, which pytest 9.2 doesn't read.
+    # pytest has no public way to set an id. xdist sets item._nodeid, which pytest 9.2 doesn't read.
     item._id = type(item.id).parse(nodeid)
 
 
@@ -210,7 +215,7 @@ def belongs_elsewhere(item: pytest.Item, embedded: bool) -> bool:
     fixtures = set(getattr(item, "fixturenames", ()))
     if item.get_closest_marker("embedded_only"):
         return False
-    # A test that uses no store is the same in both modes.
+    # A test that uses no store is the same in both modes, so the embedded run leaves it out.
     stores = item.get_closest_marker("django_db") is not None or {"db", "transactional_db"} & fixtures
     marked = any(item.get_closest_marker(name) for name in LEFT_OUT_OF_EMBEDDED)
     return not stores or marked or bool(FULL_FIXTURES & fixtures) or shares_systems(item)
@@ -230,7 +235,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgresql(pytestconfig: pytest.Config) -> PostgreSQL:
-    """The server that this process and most systems share, each with its own database."""
+    """The server that this process and most test systems share. Each has its own database on it."""
     server = pytestconfig.stash[servers_key][0]
     server.start()
     return server
@@ -245,19 +250,19 @@ def _redis_server(pytestconfig: pytest.Config) -> Redis:
 
 @pytest.fixture
 def redis_server(_redis_server: Redis) -> Redis:
-    """The Redis of settings.REDIS_URL, emptied before each test. For one that may be killed: start_redis."""
+    """The Redis of settings.REDIS_URL, emptied before each test. To kill or freeze one, use start_redis."""
     return _redis_server
 
 
 @pytest.fixture
 def start_redis() -> Iterator[Callable[..., Redis]]:
-    """start_redis(appendonly="no", …): the test's own server, which it may kill, freeze or misconfigure."""
+    """start_redis(appendonly="no", …) starts a Redis that the test may kill, freeze or misconfigure."""
     yield from factory(Redis)
 
 
 @pytest.fixture
 def start_postgresql() -> Iterator[Callable[..., PostgreSQL]]:
-    """start_postgresql(durable=True, …): the test's own server, which it may kill or freeze."""
+    """start_postgresql(durable=True, …) starts a PostgreSQL that the test may kill or freeze."""
     yield from factory(PostgreSQL)
 
 
@@ -307,7 +312,8 @@ def _fresh_stores(pytestconfig: pytest.Config) -> None:
         limits.forget()
     if logins := sys.modules.get("polls.login_log"):
         logins._failures.clear()
-    # Polls of earlier tests may have had the same ids, which SQLite gives again after a rollback, and codes.
+    # Polls of earlier tests may have had the same codes, and the same ids: SQLite reuses ids after a
+    # rollback.
     if breaker := sys.modules.get("analytics.counting.circuit_breaker"):
         breaker._windows.clear()
     if rules := sys.modules.get("polls.voters.poll_rules"):
@@ -320,7 +326,7 @@ def _fresh_stores(pytestconfig: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _fast_cleanup() -> Iterator[None]:
-    """Empty the database faster than Django's flush; there is no public way to replace that."""
+    """Empty the database faster than Django's flush, which has no public way to replace it."""
     from django.test import TransactionTestCase
 
     from tests.database_cleaner import empty_database
@@ -363,12 +369,12 @@ def landslides(request: pytest.FixtureRequest) -> Iterator[Callable[..., Landsli
 
 @pytest.fixture
 def landslide(request: pytest.FixtureRequest) -> Iterator[Callable[..., Landslide]]:
-    """landslide(mode="full", server="daphne", web=2, worker=2, …): the test's own running system."""
+    """landslide(mode="full", server="daphne", web=2, worker=2, …) starts a system for this test alone."""
     yield from landslides(request)
 
 
 class Shared:
-    """The running systems that tests share, one of each kind: starting one takes seconds."""
+    """The running systems that tests share, one of each kind, since starting a system takes seconds."""
 
     def __init__(self) -> None:
         self._running: dict[str, tuple[Landslide, contextlib.ExitStack]] = {}
@@ -396,19 +402,19 @@ def _sharing() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def shared_full(request: pytest.FixtureRequest, _sharing: None) -> Landslide:
-    """A running system in full mode, shared: make your own polls, and leave it running."""
+    """A running system in full mode that tests share. Make your own polls, and leave the system running."""
     return shared.system(request, "shared_full")
 
 
 @pytest.fixture(scope="module")
 def shared_embedded(request: pytest.FixtureRequest, _sharing: None) -> Landslide:
-    """The same, in embedded mode."""
+    """Like shared_full, but in embedded mode."""
     return shared.system(request, "shared_embedded")
 
 
 @pytest.fixture(scope="module")
 def shared_daphne(request: pytest.FixtureRequest, _sharing: None) -> Landslide:
-    """The same, in embedded mode and served by Daphne."""
+    """Like shared_full, but in embedded mode and served by Daphne."""
     return shared.system(request, "shared_daphne")
 
 
@@ -417,14 +423,14 @@ def shared_daphne(request: pytest.FixtureRequest, _sharing: None) -> Landslide:
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A running Chromium. Its event loop occupies the thread: no database or async tests in its file."""
+    """A running Chromium. Its event loop occupies the thread, so its tests can't use Django's database."""
     with browser.chromium(tmp_path_factory.mktemp("chromium")) as program:
         yield program
 
 
 @pytest.fixture
 def visitor(chromium: Any) -> Iterator[Callable[..., browser.Visitor]]:
-    """visitor(tolerated=("409",), viewport=…) -> a Visitor whose console must stay clean."""
+    """visitor(tolerated=("409",), viewport=…) opens a Visitor, whose console must have no other errors."""
     made: list[browser.Visitor] = []
 
     def arrive(tolerated: tuple[str, ...] = (), **options: Any) -> browser.Visitor:

@@ -1,7 +1,7 @@
 """Empty the database between tests that commit.
 
-Django would TRUNCATE every table and create all permissions again: 150 ms for each of thousands of tests.
-Most tests leave rows in five tables, and permissions are the same for all.
+Django would TRUNCATE every table and create all permissions again, which takes 150 ms for each of thousands
+of tests. Most tests leave rows in only five tables, and permissions never change.
 """
 
 from django.db import connection, transaction
@@ -22,9 +22,9 @@ def empty_database() -> None:
 def _empty_postgresql() -> None:
     tables = _tables()
     with transaction.atomic(), connection.cursor() as cursor:
-        # As TRUNCATE does, wait for threads that outlive their test and still write.
+        # Wait for writing threads that outlive their test, as TRUNCATE would.
         cursor.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE ROW EXCLUSIVE MODE")
-        # Skip foreign keys, since all rows go, and the audit log's trigger.
+        # Disable foreign keys, since all rows are deleted, and the audit log's trigger.
         cursor.execute("SET LOCAL session_replication_role = replica")
         for table in _filled(tables):
             cursor.execute(f"DELETE FROM {table}")

@@ -1,4 +1,4 @@
-"""Make polls, voters and ballots for tests; count ballots, and check that ledger and tally agree."""
+"""Make polls, voters and ballots for tests, count ballots, and check that ledger and tally agree."""
 
 import json
 import uuid
@@ -33,7 +33,7 @@ def open_poll(**fields: Any) -> Poll:
 
 
 def request(poll: Poll, selections: Any, cookie: str | None = None, **body: Any) -> CastRequest:
-    """A cast as a page sends it, from the voter with this cookie or from a new one."""
+    """Return a cast as a page sends it, by the voter with this cookie or by a new voter."""
     content = json.dumps({"selections": selections, **body}).encode()
     return CastRequest(
         poll.code, content, "application/json", "testserver", cookie=cookie or identity.new_cookie()
@@ -41,13 +41,13 @@ def request(poll: Poll, selections: Any, cookie: str | None = None, **body: Any)
 
 
 def cast(poll: Poll, selections: Any, cookie: str | None = None, **body: Any) -> tuple[int, dict[str, Any]]:
-    """Cast through the ballot box; the status and the document of the answer."""
+    """Cast through the ballot box. Return the answer's status and document."""
     answer = cast_request(request(poll, selections, cookie, **body))
     return answer.status, json.loads(answer.body)
 
 
 def new_ballot(poll: Poll, voter: int, *selection: int, **fields: Any) -> NewBallot:
-    """A ballot of voter number `voter`, ready for the vote log."""
+    """Return a ballot of voter number `voter`, ready for the vote log."""
     fields = {"round": poll.round, "ballot_id": uuid.uuid4().bytes} | fields
     return NewBallot(poll.pk, voter.to_bytes(16, "big"), selection=encode(selection), **fields)
 
@@ -58,14 +58,14 @@ def append(*ballots: NewBallot) -> list[Outcome]:
 
 
 def fill(poll: Poll, voters: range, *selection: int) -> list[NewBallot]:
-    """Append one ballot of each of these voters; all are accepted."""
+    """Append one ballot of each of these voters, and check that all are accepted."""
     ballots = [new_ballot(poll, voter, *(selection or [1 + voter % 2])) for voter in voters]
     assert {outcome.code for outcome in append(*ballots)} <= {"accepted"}
     return ballots
 
 
 def revote(poll: Poll, before: NewBallot, *selection: int) -> NewBallot:
-    """Append a ballot that replaces `before`, and is accepted."""
+    """Append a ballot that replaces `before`, and check that it is accepted."""
     voter = int.from_bytes(before.voter_key, "big")
     ballot = new_ballot(poll, voter, *selection, replaces=before.ballot_id)
     assert [outcome.code for outcome in append(ballot)] == ["accepted"]
@@ -73,7 +73,7 @@ def revote(poll: Poll, before: NewBallot, *selection: int) -> NewBallot:
 
 
 def alone(entry: Entry) -> Block:
-    """The block of an entry that was appended alone."""
+    """Return the block of an entry that was appended alone."""
     where = (entry.position, entry.kind, entry.poll_id, entry.round, entry.at)
     if entry.kind == "close":
         return Block(*where)
@@ -86,7 +86,7 @@ def count() -> int:
 
 
 def recount(poll: Poll) -> Counts:
-    """What the tally must be, counted from the ledger ballot by ballot."""
+    """Count the ledger ballot by ballot. The tally must equal this."""
     counts: Counter[tuple[int, str]] = Counter()
     ballots = Ballot.objects.filter(poll_id=poll.pk)
     for round_, selection, apart in ballots.values_list("round", "selection", "quarantine_id"):
@@ -101,7 +101,7 @@ def tallied(poll: Poll, table: type[Tally] | type[TallyPoint] = Tally) -> Counts
 
 
 def check_books(poll: Poll) -> Counts:
-    """Check that the tally is what a recount gives and what its points add up to; the tally."""
+    """Check that the tally equals a recount and the sum of its history. Return the tally."""
     tally = tallied(poll)
     assert tally == recount(poll)
     first = {where: count for where, count in tally.items() if not where[1].startswith(QUARANTINED)}

@@ -1,4 +1,4 @@
-"""HTTP and WebSocket clients for tests: on a busy machine the libraries' own 5 and 10 seconds are too few."""
+"""HTTP and WebSocket clients with long timeouts. The libraries' 5 and 10 s are too short on a busy machine."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ import websockets.sync.client
 
 from tests.servers import PATIENCE
 
-#: Nothing here speaks TLS: loading the system's certificates would cost 50 ms a client.
+#: The tests use no TLS, and loading the system's certificates would take 50 ms per client.
 OPTIONS = {"timeout": PATIENCE, "verify": False}
 
 Client = partial(httpx.Client, **OPTIONS)

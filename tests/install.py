@@ -1,7 +1,7 @@
-"""What the tests need beside Python: PostgreSQL, Redis, nginx, Chromium and a C compiler.
+"""Find or install the programs that the tests need: PostgreSQL, Redis, nginx, Chromium and a C compiler.
 
-`python -m tests.install` uses what the machine has, installs the rest from Debian's packages where it may
-(as root, or by a sudo that asks nothing), and otherwise says what to install and fails.
+`python -m tests.install` installs the missing ones from Debian's packages, as root or with a sudo that needs
+no password. Without these rights it says what to install, and fails.
 """
 
 import os
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-#: The first is Chromium without what only a person at a screen needs: a page takes it half the time.
+#: The headless shell comes first, since it loads a page in half the time.
 CHROMIUM_NAMES = (
     "chromium-headless-shell",
     "chromium",
@@ -27,7 +27,7 @@ CHROMIUM_PLACES = (
 
 
 def postgresql_bin() -> Path | None:
-    """The folder of the newest PostgreSQL; Debian keeps its server programs off PATH."""
+    """Return the folder of the newest PostgreSQL's programs, which Debian keeps off PATH."""
     debian = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
     if debian:
         return max(debian, key=lambda folder: int(folder.parent.name))
@@ -41,7 +41,7 @@ def redis_server() -> Path | None:
 
 
 def nginx() -> Path | None:
-    """Debian keeps it where only root looks."""
+    """Return the path of nginx, which Debian keeps in /usr/sbin, off an ordinary user's PATH."""
     found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     return Path(found) if found else None
 
@@ -63,14 +63,14 @@ def c_compiler() -> Path | None:
 class Need:
     name: str
     find: Callable[[], Path | None]
-    packages: tuple[str, ...]  # one|another: the first that the distribution has
+    packages: tuple[str, ...]  # "a|b" is the first one that the distribution has
 
 
 NEEDS = (
     Need("PostgreSQL", postgresql_bin, ("postgresql",)),
     Need("Redis", redis_server, ("redis-server",)),
     Need("nginx", nginx, ("nginx",)),
-    # Without a font Chromium draws no letters, and it only recommends one.
+    # Chromium needs a font to draw text, but its package only recommends one.
     Need("Chromium", chromium, ("chromium-headless-shell|chromium", "fonts-liberation")),
     Need("a C compiler", c_compiler, ("gcc", "libc6-dev")),
 )
@@ -81,7 +81,7 @@ def missing(needs: Sequence[Need] = NEEDS) -> list[Need]:
 
 
 def privilege() -> list[str] | None:
-    """What to put before a command so that it runs as root; None where that needs a password."""
+    """Return the prefix that makes a command run as root, or None if that needs a password."""
     if os.geteuid() == 0:
         return []
     sudo = shutil.which("sudo")
@@ -91,7 +91,7 @@ def privilege() -> list[str] | None:
 
 
 def apt_get(prefix: list[str], *arguments: str) -> None:
-    # In the command, not in its environment: sudo passes none on.
+    # Set the variable in the command, since sudo doesn't pass on the environment.
     command = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "-q", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:

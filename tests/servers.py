@@ -24,23 +24,24 @@ from psycopg import sql
 
 from tests import install
 
-#: Seconds until a test gives up waiting: a bound on hanging, not a demand on speed. The machine may be busy.
+#: Seconds until a test gives up waiting. It only detects hanging, and is no demand on speed: the machine may
+#: be busy.
 PATIENCE = 60
 
 
 class ServerFailed(Exception):
-    """A server did not start; the message ends with what it logged."""
+    """A server did not start. The message ends with the server's log."""
 
 
-#: Lock files of the ports that this process has reserved; they lose their locks when it ends.
+#: Lock files of the ports that this process has reserved. The locks end with the process.
 _ports: dict[int, IO[str]] = {}
 
 
 def free_port() -> int:
     """Reserve a port that nothing listens on, until `release_port`.
 
-    Meanwhile no other process that runs tests on this machine is given it, even while our server has not
-    started yet or starts again. It is below the range that the system uses for outgoing connections.
+    No other test process on this machine gets the port, even before our server has started or while it
+    restarts. The port is below the range that the system uses for outgoing connections.
     """
     folder = Path(tempfile.gettempdir()) / f"landslide-ports-{os.getuid()}"
     folder.mkdir(exist_ok=True)
@@ -74,15 +75,16 @@ def tail(path: Path, lines: int = 60) -> str:
     return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
 
 
-libc = ctypes.CDLL(None)  # looked up here: between fork and exec little may be done
+libc = ctypes.CDLL(None)  # loaded here, since little is safe between fork and exec
 SET_PARENT_DEATH_SIGNAL = 1
 
 
 def dying_with_us(how: signal.Signals) -> Callable[[], None] | None:
-    """A Popen preexec_fn: the child gets the signal `how` when the test run ends, even by SIGKILL or Ctrl-C.
+    """Return a Popen preexec_fn: the child gets the signal `how` when this process ends for any reason.
 
-    A shell makes background programs, and so their children, ignore Ctrl-C: the child takes it again. The
-    kernel takes the thread that started the child for its parent, and only the main thread lasts long enough.
+    A shell makes background programs and their children ignore Ctrl-C, so the child's handler is reset. To
+    the kernel, the child's parent is the thread that started it. Only the main thread lives long enough, so
+    for other threads this returns None.
     """
     if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
         return None
@@ -95,14 +97,14 @@ def dying_with_us(how: signal.Signals) -> Callable[[], None] | None:
 
 
 def identity(user: str | None) -> dict[str, Any]:
-    """Popen's arguments for running as `user`, or as the current user without one."""
+    """Return Popen's arguments for running as `user`, or as the current user if None."""
     if user is None:
         return {}
     return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
 class Server:
-    """A server process. It keeps its port and folder when it is restarted."""
+    """A server process. It keeps its port and folder over a restart."""
 
     name = "server"
     stop_signal = signal.SIGTERM
@@ -124,7 +126,7 @@ class Server:
 
     @property
     def user(self) -> str | None:
-        """The user it runs as, if not the one who runs the tests."""
+        """The user that the server runs as, or None for the user who runs the tests."""
         return None
 
     @property
@@ -153,14 +155,14 @@ class Server:
                 env=self.environment,
                 **identity(self.user),
                 preexec_fn=dying_with_us(self.stop_signal),
-                start_new_session=True,  # Ctrl-C goes to pytest alone, which stops the servers in order
+                start_new_session=True,  # so that only pytest gets Ctrl-C, and stops the servers in order
             )
 
     def stop(self) -> None:
         self._end(self.stop_signal)
 
     def kill(self) -> None:
-        """Crash it: it can't save anything or say goodbye."""
+        """Crash the server. It can't save anything or close its connections."""
         self._end(self.kill_signal)
 
     def restart(self) -> None:
@@ -168,7 +170,7 @@ class Server:
         self.start()
 
     def freeze(self) -> None:
-        """Stop it with SIGSTOP: connections stay open and nothing answers, as on a machine that hangs."""
+        """Stop the server with SIGSTOP. As on a machine that hangs, connections stay open without answers."""
         assert self.process
         self.process.send_signal(signal.SIGSTOP)
 
@@ -186,7 +188,7 @@ class Server:
             return
         assert self.process
         self.process.send_signal(how)
-        self.process.send_signal(signal.SIGCONT)  # a frozen one would never hear it
+        self.process.send_signal(signal.SIGCONT)  # a stopped process would not handle the signal
         try:
             self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -195,12 +197,15 @@ class Server:
 
 
 class PostgreSQL(Server):
-    """With `durable`, each commit waits for the disk, as in production. Without it tests are faster: a crash
-    of the machine could then lose data, but a crash of the server still loses nothing."""
+    """A PostgreSQL server. With `durable`, each commit waits for the disk, as in production.
+
+    Without it, tests are faster. A crash of the machine could then lose data, but a crash of the server
+    can't.
+    """
 
     name = "postgresql"
-    stop_signal = signal.SIGINT  # its "fast" shutdown: doesn't wait for clients to leave
-    kill_signal = signal.SIGQUIT  # its crash: the next start recovers. SIGKILL would orphan its children.
+    stop_signal = signal.SIGINT  # "fast" shutdown, which doesn't wait for clients to disconnect
+    kill_signal = signal.SIGQUIT  # like a crash: the next start recovers. SIGKILL would orphan the children.
 
     def __init__(self, port: int | None = None, *, durable: bool = False, **settings: str) -> None:
         super().__init__(port)
@@ -221,7 +226,7 @@ class PostgreSQL(Server):
 
     @property
     def user(self) -> str | None:
-        """It refuses to run as root."""
+        """An unprivileged user if the tests run as root, since PostgreSQL refuses to run as root."""
         if os.geteuid() != 0:
             return None
         known = {entry.pw_name for entry in pwd.getpwall()}
@@ -264,7 +269,7 @@ class PostgreSQL(Server):
         return f"postgres://landslide@127.0.0.1:{self.port}/{database}"
 
     def freeze(self) -> None:
-        super().freeze()  # first, so that it starts no new backend
+        super().freeze()  # the parent first, so that it starts no new backend
         self._signal_backends(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -272,7 +277,7 @@ class PostgreSQL(Server):
         super().thaw()
 
     def _signal_backends(self, how: signal.Signals) -> None:
-        """Signal the processes that serve connections, which would go on without their parent."""
+        """Signal the backends, which serve connections and would go on while their parent is stopped."""
         assert self.process
         pid = self.process.pid
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
@@ -296,7 +301,7 @@ KEEPS_PROMISES = {"appendonly": "yes", "appendfsync": "always", "maxmemory-polic
 
 
 class Redis(Server):
-    """Redis(appendonly="no"), for example, starts one that Landslide refuses as a vote log."""
+    """A Redis server. Landslide refuses it as a vote log with other settings, such as appendonly="no"."""
 
     name = "redis"
 
@@ -316,7 +321,7 @@ class Redis(Server):
         try:
             with self.client() as client:
                 return bool(client.ping())
-        except redis.RedisError:  # while it loads its file it refuses commands
+        except redis.RedisError:  # also while Redis loads its file
             return False
 
     def client(self) -> redis.Redis:
@@ -330,9 +335,9 @@ SHIPPED_NGINX = Path(__file__).resolve().parent.parent / "deploy" / "nginx.conf"
 
 
 class Nginx(Server):
-    """nginx with deploy/nginx.conf, except for paths and ports, in front of the port `upstream`.
+    """nginx with deploy/nginx.conf, in front of the port `upstream`. Only paths and ports differ.
 
-    `changes` maps texts of that file to their replacements; each text must be in the file.
+    `changes` maps texts of the file to their replacements. Each text must be in the file.
     """
 
     name = "nginx"
@@ -385,7 +390,7 @@ class Nginx(Server):
 
 @contextlib.contextmanager
 def started(*servers: Server) -> Iterator[None]:
-    """Run these servers during the block, and remove them however it ends."""
+    """Run these servers during the block, and always remove them at its end."""
     try:
         for server in servers:
             server.start()

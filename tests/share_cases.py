@@ -1,22 +1,22 @@
-"""What shares say: one table for both rules, polls/text/percentages.py and static/js/text/percentages.js."""
+"""Cases of shown percentages, for both polls/text/percentages.py and static/js/text/percentages.js."""
 
-#: Votes of each choice, ballots, the least decimals, and what is shown.
+#: The votes of each choice, the number of ballots, the least number of decimals, and the shown texts.
 CASES: list[tuple[list[int], int, int, list[str]]] = [
     ([0, 0], 0, 0, ["–", "–"]),
     ([5, 0], 5, 0, ["100%", "0%"]),
     ([1, 2], 3, 0, ["33%", "67%"]),
     ([1, 1, 1], 3, 1, ["33.3%", "33.3%", "33.3%"]),
-    # Neither nothing nor all, unless it is.
+    # 0% and 100% are shown only for exactly none and all.
     ([20_000, 1], 20_001, 0, [">99%", "<1%"]),
     ([20_000, 1], 20_001, 1, [">99.9%", "<0.1%"]),
     ([1_999, 1], 2_000, 1, [">99.9%", "0.1%"]),
     ([1, 19_000], 20_000, 0, ["<1%", "95%"]),
     ([199, 1], 200, 0, [">99%", "1%"]),
-    # Rounded once, from the counts.
+    # Shares are rounded once, from the counts, not from rounded shares.
     ([285, 2_005], 2_290, 1, ["12.4%", "87.6%"]),
     ([1, 7], 8, 1, ["12.5%", "87.5%"]),
     ([1_234_567, 7], 1_234_574, 0, [">99%", "<1%"]),
-    # A share never looks like a majority before it is one, and always does once it is.
+    # A share looks like a majority of 1/2, 2/3 or 3/4 if and only if it is one.
     ([1_999, 1_001], 3_000, 0, ["66.6%", "33.4%"]),
     ([2_000, 1_000], 3_000, 0, ["67%", "33%"]),
     ([19_999, 10_001], 30_000, 0, ["66.66%", "33.34%"]),

@@ -1,4 +1,4 @@
-"""The whole of Landslide as real processes, started by the command that serves it."""
+"""Run all of Landslide's processes by `manage.py serve`, as in production."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 READY = "Landslide is ready at"
 
 Role = Literal["web", "worker", "beat"]
-#: All that an API client may be allowed.
+#: All scopes of an API client.
 SCOPES = ("polls:read", "polls:write", "ballots:write")
 
 
@@ -48,24 +48,24 @@ def processes() -> list[Process]:
             status = (folder / "stat").read_text()
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
-            continue  # ended while we looked
-        state, parent = status.rpartition(")")[2].split()[:2]  # the name before it may hold anything
+            continue  # the process has just ended
+        state, parent = status.rpartition(")")[2].split()[:2]  # the name before ")" may contain spaces
         if state != "Z":
             found.append(Process(int(folder.name), int(parent), command))
     return found
 
 
 def bare_environment(home: Path, **settings: str) -> dict[str, str]:
-    """What a fresh machine sets, and `settings`: nothing of whoever runs the tests leaks in."""
+    """Return a minimal environment with `settings`, without other variables of the user who runs the tests."""
     kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LANG", "LC_ALL") if name in os.environ}
     return {"HOME": str(home), "PYTHONUNBUFFERED": "1", **kept, **settings}
 
 
 class Landslide(Server):
-    """One system with its own data folder, database and Redis; `prepare` migrates and makes the demo polls.
+    """One system with its own data folder and database. `prepare` migrates and makes the demo polls.
 
-    It can be stopped, killed and started again: port and data stay. In full mode it starts its own Redis,
-    which a test may kill; `postgresql` is shared unless the test brings its own.
+    It keeps its port and data when it is stopped, killed and started again. In full mode it starts its own
+    Redis, which a test may kill. The server `postgresql` may be shared with other systems.
     """
 
     name = "system"
@@ -129,7 +129,7 @@ class Landslide(Server):
         return READY in self.output()
 
     def output(self) -> str:
-        """What it has printed since its latest start."""
+        """Return the output since the latest start."""
         with self.log.open(errors="replace") as log:
             log.seek(self._log_start)
             return log.read()
@@ -146,7 +146,7 @@ class Landslide(Server):
         super().start()
         self._lend_static_files()
 
-    # Collecting and compressing static files takes seconds; a test run does it once.
+    # Collecting and compressing static files takes seconds, so a test run does it only once.
 
     def _borrow_static_files(self) -> None:
         if self.collected and self.collected.exists():
@@ -168,7 +168,7 @@ class Landslide(Server):
     def run_manage(
         self, *arguments: str, check: bool = True, timeout: float = 2 * PATIENCE, input: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """`manage.py …` beside the running system; raises with what it printed if it fails."""
+        """Run `manage.py …` with the system's environment. If it fails, raise an error with its output."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
@@ -184,7 +184,7 @@ class Landslide(Server):
 
     @cached_property
     def api_key(self) -> str:
-        """An API client's, with every scope; `create_api_key` would take two seconds of a processor."""
+        """The key of an API client with every scope. Running `create_api_key` would take two seconds."""
         key, prefix, hashed = KeyGenerator().generate()
         row = {
             "id": prefix,
@@ -202,7 +202,7 @@ class Landslide(Server):
         return key
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """What the database itself answers, committed at once: no code of the product takes part."""
+        """Run a statement in the database directly and commit it, without any code of the product."""
         if self.mode == "full":
             assert self.postgresql
             with self.postgresql.connect(self.database) as connection:
@@ -213,7 +213,7 @@ class Landslide(Server):
             return connection.execute(statement.replace("%s", "?"), values).fetchall()
 
     def family(self) -> list[Process]:
-        """All running processes below the one that serves."""
+        """Return all running descendants of the supervisor's process."""
         assert self.process
         alive, known = processes(), {self.process.pid}
         while grown := {each.pid for each in alive if each.parent in known} - known:
@@ -221,7 +221,7 @@ class Landslide(Server):
         return [each for each in alive if each.pid in known - {self.process.pid}]
 
     def children(self, role: Role | None = None) -> list[int]:
-        """The pids of the processes it supervises: all, or the web processes, workers or beat."""
+        """Return the pids of the supervisor's children: all of them, or those with this role."""
         assert self.process
         own = [each for each in self.family() if each.parent == self.process.pid]
         return [each.pid for each in own if role in (None, each.role)]

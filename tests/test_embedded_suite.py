@@ -1,4 +1,4 @@
-"""The tests of Django code once more, in embedded mode: on SQLite, without Redis."""
+"""Run the tests of Django code again in embedded mode, on SQLite and without Redis."""
 
 import subprocess
 import sys
@@ -8,16 +8,16 @@ import pytest
 
 from tests.system import ROOT, bare_environment
 
-# tests/conftest.py leaves out the slow ones and those that ask for PostgreSQL or Redis.
+# tests/conftest.py leaves out slow tests and tests that need PostgreSQL or Redis.
 SUITE = ["tests/polls", "tests/analytics", "tests/realtime", "tests/config/serving/test_embedded.py"]
-#: pytest would load schemathesis at its start, which takes a second.
+#: Plugins that pytest shouldn't load. schemathesis would take a second.
 UNUSED = ["-p", "no:cacheprovider", "-p", "no:schemathesis"]
 
 
 @pytest.mark.slow
 @pytest.mark.full_only
 @pytest.mark.timeout(1800)
-def test_it_passes_the_same_tests_embedded(tmp_path: Path) -> None:
+def test_the_suite_passes_in_embedded_mode(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--embedded", "-q", *UNUSED, *SUITE],
         cwd=ROOT,

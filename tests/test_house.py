@@ -1,4 +1,4 @@
-"""The house's own rules, as far as a program can hold them."""
+"""Rules of this repository that a program can check."""
 
 import ast
 import re
@@ -39,19 +39,19 @@ def test_imports_only_go_down() -> None:
 
 
 def product(pattern: str) -> Iterator[Path]:
-    """Files of the product that people write: no migrations, nothing vendored."""
+    """Yield the product's own files, without migrations and vendored libraries."""
     for place in (*APPS, "static"):
         files = (ROOT / place).rglob(pattern)
         yield from (each for each in files if not {"migrations", "vendor"} & set(each.parts))
 
 
 def test_no_file_is_longer_than_350_lines() -> None:
-    one_by_contract = ROOT / "static" / "audit" / "verify.py"  # auditors download a single file
+    verifier = ROOT / "static" / "audit" / "verify.py"  # one file, since auditors download it
     lengths = {
         str(path.relative_to(ROOT)): len(path.read_text().splitlines())
         for kind in ("*.py", "*.lua", "*.js", "*.css")
         for path in product(kind)
-        if path != one_by_contract
+        if path != verifier
     }
     assert len(lengths) > 300
     assert {name: length for name, length in lengths.items() if length > 350} == {}
@@ -71,7 +71,7 @@ def test_no_function_is_longer_than_50_lines() -> None:
     assert {name: lines for name, lines in functions.items() if lines > 50} == {}
 
 
-#: Django looks for code in them; there is nothing to say about each.
+#: Packages whose names and purpose Django defines need no docstring.
 FOUND_BY_DJANGO = {"commands", "templatetags", "formats", "en"}
 
 
@@ -86,7 +86,7 @@ def test_each_package_says_what_is_in_it() -> None:
     assert silent == []
 
 
-def test_tests_stand_in_the_folders_of_what_they_test() -> None:
+def test_folders_of_tests_mirror_the_folders_of_the_code() -> None:
     folders = {
         each.parent.relative_to(ROOT / "tests")
         for app in APPS
@@ -119,9 +119,9 @@ def test_the_top_level_stays_small() -> None:
 
 
 def pins(name: str, *, locked: bool) -> list[Requirement]:
-    """The packages that we chose, or with `locked` those that they bring along."""
+    """Return the pins of direct dependencies, or with `locked` those of indirect ones."""
     chosen, _, brought = (ROOT / name).read_text().partition(LOCKED)
-    rows = (brought if locked else chosen).splitlines()[1:]  # without the rest of the line that parts them
+    rows = (brought if locked else chosen).splitlines()[1:]  # the first line is a comment
     lines = (row.partition("#")[0].strip() for row in rows)
     return [Requirement(line) for line in lines if line and not line.startswith("-r")]
 
@@ -130,8 +130,8 @@ def all_pins() -> list[Requirement]:
     return [pin for name in REQUIREMENTS for locked in (False, True) for pin in pins(name, locked=locked)]
 
 
-def brought_by(roots: list[Requirement]) -> set[str]:
-    """Everything that these need, by what the installed packages say."""
+def required_by(roots: list[Requirement]) -> set[str]:
+    """Return the names of these packages and of everything that they require, by the installed metadata."""
     todo, seen = list(roots), set()
     while todo:
         need = todo.pop()
@@ -142,7 +142,7 @@ def brought_by(roots: list[Requirement]) -> set[str]:
         try:
             further = distribution(need.name).requires or []
         except PackageNotFoundError:
-            continue  # needed on another version of Python
+            continue  # only required on another version of Python
         for line in further:
             each = Requirement(line)
             if each.marker is None or any(each.marker.evaluate({"extra": e}) for e in ("", *need.extras)):
@@ -165,20 +165,20 @@ def test_the_lock_is_complete(name: str) -> None:
     files = REQUIREMENTS[: REQUIREMENTS.index(name) + 1]
     chosen = [pin for file in files for pin in pins(file, locked=False)]
     pinned = {canonicalize_name(pin.name) for pin in all_pins()}
-    missing = {f"{each}=={version(each)}" for each in brought_by(chosen) - pinned}
+    missing = {f"{each}=={version(each)}" for each in required_by(chosen) - pinned}
     assert missing == set(), f"add these to {name}, below the line"
 
 
-def test_the_lock_holds_nothing_else() -> None:
+def test_the_lock_has_no_package_that_nothing_requires() -> None:
     chosen = [pin for name in REQUIREMENTS for pin in pins(name, locked=False)]
-    needed = brought_by(chosen)
+    needed = required_by(chosen)
     for name in REQUIREMENTS:
-        # A pin with a marker is for another version of Python, on which we can't look from here.
+        # A pin with a marker is for another version of Python, whose requirements can't be seen from here.
         locked = {canonicalize_name(pin.name) for pin in pins(name, locked=True) if pin.marker is None}
-        assert locked - needed == set(), f"nothing needs these any more; remove them from {name}"
+        assert locked - needed == set(), f"nothing requires these; remove them from {name}"
 
 
-def test_every_choice_is_explained() -> None:
+def test_every_direct_dependency_is_in_the_docs() -> None:
     text = (ROOT / "docs" / "dependencies.md").read_text()
     rows = {name.lower(): at for name, at in re.findall(r"^\| ([\w.\[\],-]+) \| ([\w.]+) \|", text, re.M)}
     for name in REQUIREMENTS:
@@ -189,19 +189,19 @@ def test_every_choice_is_explained() -> None:
 def test_vendored_libraries_say_what_they_are() -> None:
     text = (ROOT / "docs" / "dependencies.md").read_text()
     for folder in VENDOR.iterdir() if VENDOR.exists() else ():
-        assert folder.is_dir(), f"{folder.name}: each library has a folder, with its licence"
+        assert folder.is_dir(), f"{folder.name}: each library needs a folder with its licence"
         assert list(folder.glob("LICENSE*")), f"{folder}: no LICENSE"
-        assert re.search(r"\d+\.\d+", (folder / "README.md").read_text()), f"{folder}: which version?"
+        assert re.search(r"\d+\.\d+", (folder / "README.md").read_text()), f"{folder}/README.md: no version"
         assert f"static/vendor/{folder.name}" in text, f"docs/dependencies.md: nothing on {folder.name}"
 
 
-# --- what the docs claim ---
+# --- tests that the docs name ---
 
 NAMED = re.compile(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`")
 
 
 def named_tests(page: Path) -> Iterator[tuple[str, str]]:
-    """(file, test or "") of every test that a page names; "::name" is in the file named before it."""
+    """Yield (file, test or "") for every test that a page names. "::name" is in the file named before it."""
     file = ""
     for found in NAMED.finditer(page.read_text()):
         file = found[1] or file
@@ -210,7 +210,7 @@ def named_tests(page: Path) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("page", ["guarantees.md", "threats.md"])
-def test_what_is_promised_is_tested(page: str) -> None:
+def test_every_test_that_the_docs_name_exists(page: str) -> None:
     named = list(named_tests(ROOT / "docs" / page))
     missing = [
         f"{file}::{name}"
@@ -221,7 +221,7 @@ def test_what_is_promised_is_tested(page: str) -> None:
     assert len(named) > 20
 
 
-# --- what the docs name exists ---
+# --- links and paths in the docs ---
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "tests/README.md")),
@@ -234,12 +234,12 @@ PATH = re.compile(
 
 
 def prose(page: Path) -> str:
-    """The page without its blocks of code, which hold other people's paths."""
+    """Return the page without its blocks of code, whose paths aren't in this repository."""
     return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
 
 
 def anchors(page: Path) -> set[str]:
-    """What a link to a heading of this page may say, as GitHub makes it."""
+    """Return the anchors of the page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", prose(page), re.M)
     return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""The API does what its schema says: thousands of requests, good and bad, made up from the schema itself."""
+"""The API answers as its schema says: thousands of valid and invalid requests, generated from the schema."""
 
 import io
 import os
@@ -23,16 +23,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 NEW = {"question": "Tea?", "choices": ["Yes", "No"]}
 JSON = {"Content-Type": "application/json"}
-#: A schema can't say that choices differ or that limits fit: some of what it allows is rightly refused.
-UNSAYABLE = [positive_data_acceptance]
+#: Checks of schemathesis that are left out. A schema can't say that choices must differ or that limits must
+#: fit together, so the API rightly refuses some requests that the schema allows.
+UNUSED_CHECKS = [positive_data_acceptance]
 
 schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(request=None, public=True))
-#: A stream has no end to wait for; tests/realtime/connections/test_event_stream.py reads it.
+#: A stream never ends. tests/realtime/connections/test_event_stream.py tests it.
 finite = schema.exclude(path_regex="/stream/$")
-#: Its own tests ask for each method that an address doesn't know: two are enough to hold the schema to.
+#: schemathesis would request each address with every unknown method. Two methods are enough.
 schema.config.phases.coverage.unexpected_methods = {"put", "query"}
-#: The same examples every time: what a run finds, the next one finds too. Most requests are no examples, but
-#: go through each bound that the schema sets. HUNT_EXAMPLES asks for more, and others.
+#: Few examples, the same in every run. Most requests are not examples but test the schema's bounds one by
+#: one. HUNT_EXAMPLES sets the number of random examples.
 EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 bounded = settings(max_examples=EXAMPLES or 2)
 
@@ -43,7 +44,7 @@ def needs_a_key(context: Any) -> bool:
 
 @pytest.fixture(scope="module")
 def system(shared_full: Landslide) -> Landslide:
-    """On PostgreSQL, which is stricter about what a text may hold."""
+    """A system on PostgreSQL, which accepts fewer texts than SQLite."""
     return shared_full
 
 
@@ -56,7 +57,7 @@ def client(system: Landslide) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def codes(client: httpx.Client) -> Iterator[str | None]:
-    """In turn: a draft, an open and a closed poll of the test's own, and whatever was made up."""
+    """Return in turn the codes of a draft, an open and a closed poll, and None for the generated code."""
     made = [client.post("polls/", json=NEW).raise_for_status().json()["code"] for _ in range(3)]
     for code in made[1:]:
         client.post(f"polls/{code}/open/").raise_for_status()
@@ -65,7 +66,7 @@ def codes(client: httpx.Client) -> Iterator[str | None]:
 
 
 def aim(case: Any, codes: Iterator[str | None]) -> None:
-    """Let the case meet a poll that exists, which no generator would guess."""
+    """Give the case the code of an existing poll, which no generator would guess."""
     made_wrong = case.meta.components.get(ParameterLocation.PATH)
     if "code" in (case.path_parameters or {}) and not (made_wrong and made_wrong.mode.is_negative):
         case.path_parameters["code"] = next(codes) or case.path_parameters["code"]
@@ -73,41 +74,47 @@ def aim(case: Any, codes: Iterator[str | None]) -> None:
 
 @finite.parametrize()
 @bounded
-def test_with_a_key(case: Any, system: Landslide, client: httpx.Client, codes: Iterator[str | None]) -> None:
+def test_requests_with_a_key_follow_the_schema(
+    case: Any, system: Landslide, client: httpx.Client, codes: Iterator[str | None]
+) -> None:
     aim(case, codes)
     headers = {"Authorization": client.headers["Authorization"]}
-    # Whatever is wrong with a ballot of a batch is said in its outcome, and the others go ahead.
+    # A batch with an invalid ballot isn't refused: the ballot's outcome has the error.
     batch = [negative_data_rejection] if case.path.endswith("/batch/") else []
-    case.call_and_validate(system.url, headers=headers, excluded_checks=UNSAYABLE + batch)
+    case.call_and_validate(system.url, headers=headers, excluded_checks=UNUSED_CHECKS + batch)
 
 
 @finite.exclude(needs_a_key).parametrize()
 @bounded
-def test_without_a_key(case: Any, system: Landslide, codes: Iterator[str | None]) -> None:
+def test_requests_without_a_key_follow_the_schema(
+    case: Any, system: Landslide, codes: Iterator[str | None]
+) -> None:
     aim(case, codes)
-    case.call_and_validate(system.url, excluded_checks=UNSAYABLE)
+    case.call_and_validate(system.url, excluded_checks=UNUSED_CHECKS)
 
 
-def test_what_needs_a_key_is_not_there_without_one(system: Landslide, codes: Iterator[str | None]) -> None:
-    """The key is looked at before content and state, so what is sent matters little."""
+def test_operations_that_need_a_key_answer_401_without_one(
+    system: Landslide, codes: Iterator[str | None]
+) -> None:
+    """The key is checked before content and state, so the content of the requests doesn't matter."""
     code = next(codes)
     operations = [found.ok() for found in finite.include(needs_a_key).get_all_operations()]
     assert len(operations) > 10
     for operation in operations:
         names = re.findall(r"{(\w+)}", operation.path)
         case = operation.Case(path_parameters={name: code if name == "code" else "7" for name in names})
-        answer = case.call_and_validate(system.url, headers=JSON, excluded_checks=UNSAYABLE)
+        answer = case.call_and_validate(system.url, headers=JSON, excluded_checks=UNUSED_CHECKS)
         assert answer.status_code == 401, operation.label
 
 
-def test_it_is_openapi_without_a_warning() -> None:
+def test_the_schema_is_valid_openapi_without_warnings() -> None:
     made = io.StringIO()
     call_command("spectacular", "--validate", "--fail-on-warn", stdout=made)
     assert "openapi: 3.1.0" in made.getvalue()
-    assert "nullable:" not in made.getvalue()  # that was 3.0's
+    assert "nullable:" not in made.getvalue()  # a keyword of OpenAPI 3.0
 
 
-def test_the_schema_is_served_as_it_is_made(system: Landslide) -> None:
+def test_the_served_schema_equals_the_generated_one(system: Landslide) -> None:
     served = fetch.get(f"{system.url}/api/schema/", headers={"Accept": "application/json"}).json()
     assert served["openapi"] == "3.1.0"
     assert served["paths"].keys() == schema.raw_schema["paths"].keys()

@@ -12,10 +12,10 @@ Result = TypeVar("Result")
 
 
 def at_once(work: Callable[[Item], Result], items: Iterable[Item], threads: int = 8) -> list[Result]:
-    """Call `work` for each item in up to `threads` threads that start together; results in that order."""
+    """Call `work` for each item in up to `threads` threads that start together; results in order."""
     todo = list(items)
     threads = min(threads, len(todo))
-    # The pool starts a thread for each of the first items, as none is idle while they gather here.
+    # The pool starts a thread for each of the first items: while they wait at the barrier, none is idle.
     start = threading.Barrier(threads)
 
     def one(item: Item) -> Result:
@@ -29,7 +29,7 @@ def at_once(work: Callable[[Item], Result], items: Iterable[Item], threads: int 
 
 
 class Background:
-    """`with Background(work):` calls `work` in a loop in a thread; the block raises its error."""
+    """`with Background(work):` calls `work` in a loop in another thread. The block's end raises its error."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self._work = work

@@ -1,4 +1,4 @@
-"""The fixture of tests that must come to the same end whatever the vote log is made of."""
+"""The fixture `each_log`, for tests whose outcome must be the same with every vote log."""
 
 from typing import Any
 
@@ -13,7 +13,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def logs_of(metafunc: pytest.Metafunc) -> list[str]:
-    """The pass on SQLite has the database's log; on PostgreSQL it is tried where its locks matter."""
+    """Return the vote logs that a test runs with.
+
+    On SQLite that is the database log. On PostgreSQL it is the Redis log. Tests marked both_logs also run
+    with the database log, whose locks work differently there.
+    """
     if metafunc.config.getoption("embedded"):
         return ["database"]
     both = metafunc.definition.get_closest_marker("both_logs")
@@ -22,7 +26,7 @@ def logs_of(metafunc: pytest.Metafunc) -> list[str]:
 
 @pytest.fixture
 def each_log(request: pytest.FixtureRequest, settings: Any) -> str:
-    """The test runs once with each vote log that this run has; its name."""
+    """Select a vote log and return its name. The test runs once with each log of logs_of()."""
     name: str = request.param
     settings.VOTE_LOG = name
     votelog.forget_log()

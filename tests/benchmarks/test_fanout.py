@@ -1,4 +1,4 @@
-"""The bench's viewers: a wrong count there would be a wrong figure in the table."""
+"""The viewers of the fan-out benchmark. If they count wrongly, the published figures are wrong."""
 
 import socket
 import threading
@@ -21,7 +21,7 @@ def framed(payload: bytes, opcode: int = 1) -> bytes:
 
 
 def in_pieces(dialect: str, stream: bytes, size: int) -> tuple[list[bytes], bytes]:
-    """What a viewer hears and answers when the stream comes in pieces of this size."""
+    """Return a viewer's messages and answers when the stream arrives in pieces of this size."""
     hear, pending = DIALECTS[dialect].hear, b""
     messages, answers = [], b""
     for start in range(0, len(stream), size):
@@ -32,7 +32,7 @@ def in_pieces(dialect: str, stream: bytes, size: int) -> tuple[list[bytes], byte
 
 
 @pytest.mark.parametrize("size", [1, 3, 200, 10_000])
-def test_frames_in_any_pieces(size: int) -> None:
+def test_frames_are_parsed_in_pieces_of_any_size(size: int) -> None:
     long = b'{"ballots":5}' + b" " * 900
     stream = framed(TALLY) + framed(b"are you there", 9) + framed(long) + framed(b'{"type":"viewers"}')
     assert in_pieces("websocket", stream, size) == (
@@ -41,13 +41,13 @@ def test_frames_in_any_pieces(size: int) -> None:
     )
 
 
-def test_a_server_that_closes() -> None:
+def test_a_close_frame_ends_the_connection() -> None:
     with pytest.raises(Ended):
         DIALECTS["websocket"].hear(framed(b"\x03\xe8", 8))
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
-def test_server_sent_events_in_http_chunks(size: int) -> None:
+def test_server_sent_events_are_parsed_from_http_chunks(size: int) -> None:
     chunks = [b"retry: 1000\n", b"event: tally\ndata: " + TALLY + b"\n\n", b": still there\n\n"]
     stream = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
     messages, _ = in_pieces("sse", stream, size)
@@ -75,7 +75,7 @@ def test_socket_io_is_answered() -> None:
         (b'{"type":"viewers","count":8}', None),
     ],
 )
-def test_ballots_in_a_message(message: bytes, ballots: int | None) -> None:
+def test_the_number_of_ballots_is_read_from_a_message(message: bytes, ballots: int | None) -> None:
     assert ballots_in(message) == ballots
 
 
@@ -83,8 +83,8 @@ def moves(*steps: tuple[int, int, list[float]]) -> dict[tuple[int, int], "array[
     return {(old, new): array("d", times) for old, new, times in steps}
 
 
-def test_the_last_viewer_decides() -> None:
-    # Three viewers; the third skips 10 and goes to 20 at once, before the second has 20.
+def test_a_tally_has_reached_all_when_the_last_viewer_has_it() -> None:
+    # There are three viewers. The third goes from 0 to 20 directly, before the second has 20.
     seen = moves((0, 10, [1.0, 1.2]), (10, 20, [2.0, 2.6]), (0, 20, [2.1]))
     assert reached_all(seen) == [(2.1, 10), (2.6, 20)]
     assert delays(reached_all(seen), [(0.5, 1), (0.9, 10), (1.5, 11), (1.9, 21)]) == pytest.approx(
@@ -104,7 +104,7 @@ def test_each_viewer_has_its_own_delay() -> None:
 
 
 class TinyServer:
-    """Lets two viewers in and sends both the very same bytes: a tally, then a ping and a tally in one."""
+    """A server for two viewers, which get the same bytes: a tally, then a ping and a tally together."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""The load: what it counts, and that waiting for a slow server is the server's time."""
+"""The load generator: what it counts, and that waiting for a slow server counts as latency."""
 
 import asyncio
 import contextlib
@@ -32,9 +32,9 @@ def test_requests_are_due_by_the_clock_alone() -> None:
 
 
 def test_a_stall_costs_every_request_that_was_due_meanwhile() -> None:
-    """Coordinated omission: 100 a second, and the server stands still for the second one, from 1 to 2.
+    """Coordinated omission: with 100 requests per second, the server stalls from second 1 to second 2.
 
-    Whoever measured from when it sent would have found one slow request in 200.
+    Measured from the moment of sending, only one of 200 requests would have been slow.
     """
     schedule, book = Schedule(rate=100, start=0), Book()
     for number in range(200):
@@ -57,7 +57,7 @@ def test_a_load_that_was_late_itself_is_void() -> None:
     assert "ran out" in Report(ran_out=True).void
 
 
-def test_a_report_travels_as_json() -> None:
+def test_a_report_is_the_same_after_writing_and_reading_it_as_json() -> None:
     report = Report(sent=3, accepted=2, statuses={"202": 2, "503": 1}, latency={"p50": 1.5})
     assert Report.read(report.write()) == report
 
@@ -114,7 +114,7 @@ def test_ready_made_requests_are_read_as_they_were_written(tmp_path: Path) -> No
         ),
     ],
 )
-def test_an_answer_is_whole_when_its_last_byte_is_there(answer: bytes, status: bytes, body: bytes) -> None:
+def test_an_answer_is_complete_only_with_its_last_byte(answer: bytes, status: bytes, body: bytes) -> None:
     assert parse(answer)[::2] == (status, body)
     for cut in range(1, len(answer)):
         with pytest.raises(Incomplete):
@@ -129,7 +129,7 @@ OVERLOADED = b"HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 21\r\n\r\n
 
 
 async def load_on(answer: Answer, plan: Plan) -> Report:
-    """A server that answers request number n, in the order they come, with answer(n); b"" hangs up."""
+    """Run the plan on a server that answers its n-th request with answer(n); b"" closes the connection."""
     seen, handlers = [0], set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -168,7 +168,7 @@ async def test_outcomes_are_counted_by_status_and_code(voters: str) -> None:
     assert report.codes == {"overloaded": 1}
 
 
-async def test_a_ballot_is_sent_again_where_that_is_worth_it(voters: str) -> None:
+async def test_a_ballot_is_sent_again_after_a_temporary_refusal(voters: str) -> None:
     plan = Plan(0, TEMPLATE, voters=voters, rate=100, seconds=0.03, connections=1, retries=3)
     report = await load_on(lambda number: OVERLOADED if number < 2 else ACCEPTED, plan)
     assert (report.sent, report.accepted, report.retried) == (3, 3, 2)
@@ -189,7 +189,7 @@ def test_a_get_has_no_body() -> None:
     assert get("/tally/", "If-None-Match: x\r\n").endswith("If-None-Match: x\r\n\r\n")
 
 
-# --- what is made of a report ---
+# --- reports that are void ---
 
 
 @pytest.mark.parametrize(
@@ -201,12 +201,12 @@ def test_a_get_has_no_body() -> None:
         (Report(accepted=0, statuses={}), LoadFailed),
     ],
 )
-def test_a_report_that_says_nothing_is_refused(report: Report, error: type[LoadFailed]) -> None:
+def test_a_report_of_a_failed_or_void_load_is_an_error(report: Report, error: type[LoadFailed]) -> None:
     with pytest.raises(error):
         sound(report)
 
 
-def test_a_void_sample_is_taken_again_but_not_for_ever(tmp_path: Path) -> None:
+def test_a_void_sample_is_repeated_only_a_few_times(tmp_path: Path) -> None:
     bench = Bench(True, 1, 1, Console(quiet=True), tmp_path)
     tries: list[int] = []
 

@@ -1,4 +1,4 @@
-"""What a tree of processes costs."""
+"""The CPU time and memory of a tree of processes."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from tests.servers import started, wait_for
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
 
-#: Starts a child that burns CPU, and waits for it; then says so and sleeps.
+#: A program that runs a child which uses CPU time, waits for its end, prints "done" and sleeps.
 PARENT = """
 import subprocess, sys, time
 child = "import time\\nend = time.process_time() + 0.3\\nwhile time.process_time() < end: pass"
@@ -22,7 +22,7 @@ time.sleep(60)
 GRANDPARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {PARENT!r}])"
 
 
-def test_a_child_that_has_ended_still_counts() -> None:
+def test_the_cpu_time_of_an_ended_child_counts() -> None:
     parent = Program("parent", [sys.executable, "-c", PARENT], ready=logged("done"))
     with started(parent):
         assert cpu_seconds(parent.pid) >= 0.3
@@ -42,7 +42,7 @@ def test_memory_of_a_tree_is_that_of_its_members() -> None:
         assert pss(parent.pid) > pss(child) > 2**20
 
 
-def test_what_a_program_started_ends_with_it() -> None:
+def test_the_children_of_a_program_end_with_it() -> None:
     child = "import time; time.sleep(60)"
     start = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}])"
     code = f"{start}; print('up', flush=True); time.sleep(60)"

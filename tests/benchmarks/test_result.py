@@ -1,4 +1,4 @@
-"""The arithmetic behind the bench's table."""
+"""The calculations behind the benchmarks' tables."""
 
 import json
 import math
@@ -28,8 +28,8 @@ def test_a_ratio_is_that_of_the_medians() -> None:
     assert measured.ratio("stock") == 100 / 2
 
 
-def test_the_spread_of_a_ratio_pairs_what_was_taken_in_one_turn() -> None:
-    # The machine was twice as slow in the second turn, for both.
+def test_the_spread_of_a_ratio_compares_samples_of_the_same_turn() -> None:
+    # In the second turn the machine was twice as slow for both programs.
     measured = row(ours=[100, 50], peers={"stock": [10, 5]})
     assert measured.ratio_spread("stock") == (10, 10)
     assert measured.spread == (50, 100)
@@ -64,7 +64,7 @@ def test_a_goal_without_a_peer_bounds_our_own_figure() -> None:
     assert not row(ours=[9, 10.5, 11], goals=[Goal(most=10)]).reached
 
 
-def test_nothing_lost_is_a_mark_too() -> None:
+def test_a_goal_may_be_that_nothing_is_lost() -> None:
     assert row(ours=[0.0], goals=[Goal(most=0)]).reached
     assert not row(ours=[1.0], goals=[Goal(most=0)]).reached
 
@@ -74,7 +74,7 @@ def test_a_goal_against_a_peer_that_was_not_measured_is_missed() -> None:
     assert not row(goals=[Goal("stock", most=1)]).reached
 
 
-def test_a_row_is_reached_when_all_its_marks_are() -> None:
+def test_a_row_reaches_its_goal_only_if_all_its_goals_are_reached() -> None:
     peers = {"stock": [0.1], "fastify": [20.0]}
     assert row(peers=peers, goals=[Goal("stock", least=100)]).reached
     assert not row(peers=peers, goals=[Goal("stock", least=100), Goal("fastify", least=1)]).reached
@@ -132,5 +132,5 @@ def test_a_peer_without_a_figure_is_on_the_page() -> None:
     ("value", "text"),
     [(0, "0"), (0.12345, "0.123"), (9.999, "10"), (99.95, "100"), (1234.5, "1,234"), (math.nan, "–")],
 )
-def test_three_digits_are_enough(value: float, text: str) -> None:
+def test_figures_are_shown_with_three_digits(value: float, text: str) -> None:
     assert number(value) == text
