@@ -1,4 +1,4 @@
-"""HTTP and WebSocket clients with long timeouts. The libraries' 5 and 10 s are too short on a busy machine."""
+"""HTTP and WebSocket clients with long timeouts: on a busy machine, the libraries' defaults are too short."""
 
 from functools import partial
 

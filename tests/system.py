@@ -56,7 +56,7 @@ def processes() -> list[Process]:
 
 
 def bare_environment(home: Path, **settings: str) -> dict[str, str]:
-    """Return a minimal environment with `settings`, without other variables of the user who runs the tests."""
+    """Return a minimal environment plus `settings`. No other variables of the user are in it."""
     kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LANG", "LC_ALL") if name in os.environ}
     return {"HOME": str(home), "PYTHONUNBUFFERED": "1", **kept, **settings}
 

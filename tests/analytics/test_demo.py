@@ -1,4 +1,4 @@
-"""Demo polls in every state are made in the ordinary way, and left alone afterwards."""
+"""The demo polls: made in every state through the ordinary functions, and not changed by later runs."""
 
 from dataclasses import replace
 from typing import Any

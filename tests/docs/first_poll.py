@@ -14,19 +14,22 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 DESK = {"viewport": {"width": 1280, "height": 800}}
 QUESTION = "Where do we go for lunch?"
 CHOICES = ["Noodle bar", "Pizzeria", "Market hall", "Salad bar"]
-#: Votes of the rest of the room, by choice; the two phones add one each to the first two.
+#: The other voters' votes by choice number. The two phones vote for choices 1 and 2.
 ROOM = {1: 11, 2: 8, 3: 14, 4: 3}
 
 
 @dataclass
 class FirstPoll:
-    """From the first sign-in to a published result; `show` gets each picture's name and page, in order."""
+    """The steps from the first sign-in to a published result.
+
+    `show` is called with the name and the page of each picture, in order.
+    """
 
     url: str
     password: str
-    client: Client  # casts the ballots of the rest of the room
+    client: Client  # casts the other voters' ballots
     desk: Page  # the organiser's browser
-    screen: Page  # the projector's
+    screen: Page  # the projector's browser
     phones: tuple[Page, Page]
     show: Callable[[str, Page], None]
     code: str = ""
@@ -56,7 +59,7 @@ class FirstPoll:
         self.desk.fill("#id_question", QUESTION)
         self.desk.fill("#id_labels_1", CHOICES[0])
         for label in CHOICES[1:]:
-            self.desk.keyboard.press("Enter")  # on to the next row, which is made if it has to be
+            self.desk.keyboard.press("Enter")  # moves to the next row, which is added if missing
             self.desk.keyboard.type(label)
         self.show("new-poll", self.desk)
         self.desk.get_by_role("button", name="Save", exact=True).click()
@@ -122,7 +125,7 @@ class FirstPoll:
         self.show("phone-receipt", phone)
 
     def press(self, name: str, picture: str = "") -> None:
-        """Press a button of the poll's page, then the same on the page that asks for confirmation."""
+        """Press a button of the poll's page, and the same button on the confirmation page."""
         self.desk.get_by_role("button", name=name).click()
         expect(self.desk.locator(".ls-lines")).to_be_visible()
         if picture:

@@ -1,4 +1,4 @@
-"""`python -m tests.docs.packages`: draw docs/images/packages.svg, the packages and their imports."""
+"""Draw docs/images/packages.svg, the packages and their imports: `python -m tests.docs.packages`."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def main() -> None:
 
 
 def draw() -> str:
-    """The picture as SVG: a band for each app, a row for each layer, a line for each import within an app.
+    """Return the SVG: a band for each app, a row for each layer, a line for each import within an app.
 
-    Apps and layers come from import-linter's contracts, imports from the code. A line that others imply
-    (a imports c, where a imports b and b imports c) is left out.
+    Apps and layers come from import-linter's contracts, imports from the code. If a imports b and b imports
+    c, the line from a to c is left out.
     """
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = {contract["id"]: contract for contract in contracts}
@@ -86,7 +86,7 @@ def fitting(row: list[Package]) -> Iterator[list[Package]]:
 
 
 def edges(graph: grimp.ImportGraph, packages: list[Package]) -> set[tuple[Package, Package]]:
-    """Which package imports which, without what other imports imply."""
+    """Return the imports between packages, without those that other imports imply."""
     owner = {
         module: package
         for package in packages
@@ -116,7 +116,7 @@ def _band(app: str, rows: list[list[Package]], lines: set[tuple[Package, Package
         ' rx="10"/>\n',
         f'<text class="app" x="{2 * MARGIN}" y="{top + 22:.0f}">{app}/</text>\n',
     ]
-    boxes: dict[Package, tuple[float, float]] = {}  # the middle of the upper edge
+    boxes: dict[Package, tuple[float, float]] = {}  # the middle of each box's upper edge
     for index, row in enumerate(rows):
         share = (WIDTH - 4 * MARGIN) / len(row)
         for place, package in enumerate(row):

@@ -1,6 +1,6 @@
-"""`make pictures`: the pictures of README.md, docs/first-poll.md and docs/design.md.
+"""Make the pictures of README.md, docs/first-poll.md and docs/design.md: `make pictures`.
 
-Pictures of pages are screenshots of a server that it starts. The one of the packages is drawn from the code.
+It starts a server and takes screenshots of its pages. The picture of the packages is drawn from the code.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from tests.e2e.clients import Client, close_all
 from tests.system import ROOT, Landslide
 
 IMAGES = ROOT / "docs" / "images"
-HOST = "vote.example.org"  # the address that the pictures show; Chromium is told where it is
+HOST = "vote.example.org"  # the host name in the pictures; Chromium resolves it to the test server
 COLOURS = 256
-#: The animation in README: ballots by choice in each frame.
+#: The animation in README: how many ballots each choice gets before each frame.
 FRAMES = [(1, 2, 0, 3, 0), (0, 1, 2, 5, 1), (2, 1, 3, 4, 0), (1, 3, 2, 6, 1)] * 6
 FRAME_MS = 160
 DEMO = "DEMO"
@@ -59,7 +59,7 @@ def photograph_first_poll(chromium: Browser, system: Landslide) -> None:
 
 
 def photograph_demo(chromium: Browser, system: Landslide) -> None:
-    """README's pictures: the demo poll on the presenter's screen and on a phone, and ballots coming in."""
+    """Take README's pictures: the demo poll on a phone and on the presenter's screen, also animated."""
     client = Client(system)
     with pages(chromium, {"viewport": {"width": 800, "height": 450}}, PHONE) as (screen, phone):
         screen.goto(f"http://{HOST}/p/{DEMO}/present/")
@@ -97,7 +97,7 @@ def pages(chromium: Browser, *options: dict[str, Any]) -> Iterator[list[Page]]:
 
 def shot(page: Page) -> Image.Image:
     page.evaluate("document.fonts.ready")
-    expect(page.locator("main.awake")).to_have_count(0)  # the presenter's controls have left
+    expect(page.locator("main.awake")).to_have_count(0)  # the presenter's controls are hidden again
     return Image.open(io.BytesIO(page.screenshot(animations="disabled", caret="hide"))).convert("RGB")
 
 

@@ -1,4 +1,4 @@
-"""docs/adding.md works as it stands: its examples are applied to a copy of the checkout and tested there."""
+"""Apply the examples of docs/adding.md to a copy of the checkout, and run their tests there."""
 
 import re
 import shutil
@@ -19,13 +19,13 @@ FAULT = "all connections closed"
 @dataclass(frozen=True)
 class Example:
     path: str
-    text: str  # of a new file, or the hunks of a change
+    text: str  # the content of a new file, or the hunks of a change
     change: bool
 
     def apply(self, checkout: Path) -> None:
         target = checkout / self.path
         if not self.change:
-            assert not target.exists(), f"{self.path} is there already"
+            assert not target.exists(), f"{self.path} exists already"
             target.write_text(self.text)
             return
         for hunk in self.text.split("@@\n"):
@@ -33,7 +33,7 @@ class Example:
             before = "".join(line[1:] for line in lines if line[0] in " -")
             after = "".join(line[1:] for line in lines if line[0] in " +")
             source = target.read_text()
-            assert source.count(before) == 1, f"{self.path} doesn't have this once:\n{before}"
+            assert source.count(before) == 1, f"{self.path} doesn't have this text exactly once:\n{before}"
             target.write_text(source.replace(before, after))
 
 

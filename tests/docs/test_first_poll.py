@@ -1,4 +1,4 @@
-"""docs/first-poll.md tells what works, and shows the pictures that `make pictures` takes on the same walk."""
+"""The steps of docs/first-poll.md work, and the page shows the pictures that `make pictures` takes of them."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""The admin's page of a poll's count: recounted, corrected, proved and purged, by whom it may be."""
+"""The admin's page of a poll's count: recount, correction, audit bundles, purge, and who may do each."""
 
 import pytest
 from django.test import Client
@@ -29,13 +29,13 @@ def drifted(by: int = 7) -> Poll:
     return poll
 
 
-def test_a_polls_page_leads_there(boss: Client) -> None:
+def test_the_polls_page_links_to_the_page_of_its_count(boss: Client) -> None:
     poll = drifted()
     assert page_of(poll) in boss.get(f"/admin/polls/poll/{poll.pk}/change/").content.decode()
     assert boss.get(page_of(make_poll())).status_code == 200
 
 
-def test_looking_counts_nothing(boss: Client) -> None:
+def test_opening_the_page_recounts_nothing(boss: Client) -> None:
     answer = boss.get(page_of(drifted()))
     assert "rows" not in answer.context
     assert "drifted from the ledger" not in answer.content.decode()
@@ -55,7 +55,7 @@ def test_a_recount_shows_the_drift_and_changes_nothing(boss: Client) -> None:
     assert recount.recount(recount.get_round(poll)).drifted
 
 
-def test_a_correction_is_asked_about_then_made_and_recorded(boss: Client) -> None:
+def test_a_correction_needs_a_confirmation_and_is_recorded(boss: Client) -> None:
     poll = drifted()
     asked = boss.get(page_of(poll, "fix/?round=1"))
     assert asked.status_code == 200 and recount.recount(recount.get_round(poll)).drifted
@@ -67,7 +67,7 @@ def test_a_correction_is_asked_about_then_made_and_recorded(boss: Client) -> Non
     assert "Nothing to correct" in said(boss.post(page_of(poll, "fix/"), {"round": "1"}))[-1]
 
 
-def test_a_tally_in_steps_shows_no_counts_meanwhile(boss: Client) -> None:
+def test_a_recount_of_a_stepped_tally_shows_no_counts_between_steps(boss: Client) -> None:
     poll = open_poll(release_step=10)
     fill(poll, range(7), 1)
     count()
@@ -77,14 +77,14 @@ def test_a_tally_in_steps_shows_no_counts_meanwhile(boss: Client) -> None:
 
 @pytest.mark.full_only
 @pytest.mark.parametrize("number", ["2", "x", "٣", "99999", "9" * 20, "9" * 5000])
-def test_a_round_that_isnt_there(boss: Client, number: str) -> None:
+def test_a_missing_round_causes_no_error(boss: Client, number: str) -> None:
     poll = drifted()
     answer = boss.post(page_of(poll), {"round": number})
     assert answer.status_code == 200
     assert boss.get(page_of(poll, f"fix/?round={number}")).status_code in (200, 302)
 
 
-def test_bundles_and_their_key_are_there(boss: Client) -> None:
+def test_the_page_shows_the_bundles_and_the_fingerprint_of_their_key(boss: Client) -> None:
     poll, _ = published()
     assert "is being made" in boss.get(page_of(poll)).content.decode()
     bundle = bundle_of(poll)
@@ -94,7 +94,7 @@ def test_bundles_and_their_key_are_there(boss: Client) -> None:
 
 
 class TestPurge:
-    def test_the_code_has_to_be_typed(self, boss: Client) -> None:
+    def test_a_purge_needs_the_polls_code_typed(self, boss: Client) -> None:
         poll, _ = published()
         assert "Type the poll" in boss.get(page_of(poll, "purge/")).content.decode()
         wrong = boss.post(page_of(poll, "purge/"), {"code": "WRONG1"})
@@ -111,7 +111,7 @@ class TestPurge:
         assert "/purge/" not in boss.get(page_of(poll)).content.decode()
         assert "under way" in said(boss.post(page_of(poll, "purge/"), {"code": poll.code}))[-1]
 
-    def test_what_takes_minutes_is_for_the_command(
+    def test_a_large_round_is_purged_by_the_command_only(
         self, boss: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(count_pages, "MAX_BALLOTS_IN_A_REQUEST", 3)
@@ -141,7 +141,7 @@ def test_change_rights_alone_do_not_allow_a_purge() -> None:
     assert changing.post(page_of(poll, "purge/"), {"code": poll.code}).status_code == 403
 
 
-def test_strangers_get_nothing() -> None:
+def test_users_without_staff_rights_get_no_page() -> None:
     poll = drifted()
     for step in ("", "fix/", "purge/"):
         assert "/login/" in Client().post(page_of(poll, step))["Location"]

@@ -1,4 +1,4 @@
-"""The admin's overview, and what is decided about dead letters."""
+"""The admin's overview, and its decisions about dead letters."""
 
 import base64
 from datetime import timedelta
@@ -60,7 +60,7 @@ def test_a_healthy_system_shows_its_figures_and_no_alarm(boss: Client) -> None:
     assert boss.get("/admin/").status_code == 200
 
 
-def test_what_is_wrong_is_said(boss: Client) -> None:
+def test_each_problem_has_a_colour_and_an_alarm(boss: Client) -> None:
     well()
     Pulse.objects.update(seen_at=timezone.now() - timedelta(minutes=1))
     letter_of(make_poll())
@@ -79,7 +79,7 @@ def test_what_is_wrong_is_said(boss: Client) -> None:
     assert figures["cards"]["log"]["tone"] == "bad" and len(figures["alarms"]) == 3
 
 
-def test_the_overview_stands_while_the_log_is_down(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_overview_works_while_the_log_is_down(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     well()
 
     def down() -> Any:
@@ -93,7 +93,7 @@ def test_the_overview_stands_while_the_log_is_down(boss: Client, monkeypatch: py
     assert figures["cards"]["workers"]["value"] == "1"
 
 
-def test_no_redis_is_no_error(boss: Client, settings: Any, start_redis: Any) -> None:
+def test_the_pages_work_while_redis_is_down(boss: Client, settings: Any, start_redis: Any) -> None:
     redis = start_redis()
     settings.VOTE_LOG, settings.VOTE_LOG_REDIS_URL = "redis", redis.url()
     votelog.forget_log()
@@ -126,7 +126,7 @@ def test_staff_without_view_rights_see_no_polls_on_the_overview() -> None:
 # --- dead letters ---
 
 
-def test_what_a_letter_marks_and_whose_it_is_is_nowhere(boss: Client) -> None:
+def test_no_page_shows_the_selection_or_the_voter_of_a_dead_letter(boss: Client) -> None:
     letter = letter_of(make_poll(), selection="31337", replaces=b"replaces-16-byte")
     change = reverse("admin:polls_deadletter_change", args=[letter.pk])
     chosen = {"action": "count_selected", "_selected_action": letter.pk}
@@ -157,7 +157,7 @@ def test_the_list_needs_the_same_queries_for_many_letters(
     assert boss.get(f"{LIST}?q={poll.code}&status__exact=waiting").content.decode().count(poll.code) >= 12
 
 
-def test_a_letter_is_counted_once_the_cause_is_repaired(boss: Client) -> None:
+def test_a_dead_letter_is_counted_after_its_cause_is_repaired(boss: Client) -> None:
     well()
     poll = open_poll()
     rules = Round.objects.get().rules
@@ -175,7 +175,7 @@ def test_a_letter_is_counted_once_the_cause_is_repaired(boss: Client) -> None:
     assert "already settled" in said(boss.get(decide(letter, "reject")))[-1]
 
 
-def test_a_changed_result_is_announced_before(boss: Client) -> None:
+def test_the_confirmation_says_that_a_closed_result_will_change(boss: Client) -> None:
     well()
     poll = open_poll()
     lifecycle.close_poll(poll.pk)
@@ -187,7 +187,7 @@ def test_a_changed_result_is_announced_before(boss: Client) -> None:
     assert Round.objects.get().result["ballots"] == 1
 
 
-def test_a_letter_is_rejected_for_good(boss: Client) -> None:
+def test_a_dead_letter_is_rejected_permanently(boss: Client) -> None:
     letter = letter_of(make_poll())
     assert "undone" in boss.get(decide(letter, "reject")).content.decode()
     boss.post(decide(letter, "reject"))
@@ -195,7 +195,7 @@ def test_a_letter_is_rejected_for_good(boss: Client) -> None:
     assert letter.status == "rejected"
 
 
-def test_many_are_decided_together_after_asking(boss: Client) -> None:
+def test_many_dead_letters_are_decided_together_after_a_confirmation(boss: Client) -> None:
     well()
     poll = open_poll()
     good = [letter_of(poll, position=n, voter_key=n.to_bytes(16, "big")) for n in range(3)]
@@ -211,7 +211,7 @@ def test_many_are_decided_together_after_asking(boss: Client) -> None:
     assert "None of these" in said(boss.post(LIST, chosen | {"_selected_action": [good[0].pk]}))[-1]
 
 
-def test_nobody_writes_one_by_hand(boss: Client) -> None:
+def test_dead_letters_cannot_be_added_changed_or_deleted(boss: Client) -> None:
     letter = letter_of(make_poll())
     facts = DeadLetter.objects.values().get()
     change = reverse("admin:polls_deadletter_change", args=[letter.pk])

@@ -1,4 +1,4 @@
-"""Quarantine and halted counting in the admin: who may, what is asked first, what is nowhere to be seen."""
+"""Quarantine and halted counting in the admin: permissions, confirmations, and what must stay hidden."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def form(poll: Poll, **fields: Any) -> dict[str, Any]:
     return {"code": poll.code.lower(), "reason": "Sold votes", "receipts": ""} | fields
 
 
-def test_ballots_are_set_aside_by_pasted_receipts_and_a_file(boss: Client) -> None:
+def test_ballots_are_quarantined_by_pasted_receipts_and_a_file(boss: Client) -> None:
     poll = open_poll()
     given = receipts(poll, range(8))
     file = SimpleUploadedFile("r.csv", f"receipt,name\n{given[4]},x\n\xff".encode("latin-1"))
@@ -47,7 +47,7 @@ def test_ballots_are_set_aside_by_pasted_receipts_and_a_file(boss: Client) -> No
     assert poll.code in boss.get(LIST).content.decode()
 
 
-def test_a_release_asks_first(boss: Client) -> None:
+def test_a_release_needs_a_confirmation(boss: Client) -> None:
     poll = open_poll()
     boss.post(f"{LIST}add/", form(poll, receipts=receipts(poll, range(3))[0]))
     decision = Quarantine.objects.get()
@@ -58,7 +58,7 @@ def test_a_release_asks_first(boss: Client) -> None:
     assert Record.objects.filter(actor="user boss", action="quarantine released").exists()
 
 
-def test_everything_from_now_on_and_its_end(boss: Client) -> None:
+def test_a_quarantine_of_new_ballots_can_be_ended(boss: Client) -> None:
     poll = open_poll()
     answer = boss.post(f"{LIST}add/", form(poll, from_now_on="on"))
     assert said(answer) == ["New ballots are quarantined until you end it."]
@@ -82,20 +82,20 @@ def test_everything_from_now_on_and_its_end(boss: Client) -> None:
         {"reason": ""},
     ],
 )
-def test_what_makes_no_sense_is_refused(boss: Client, fields: dict[str, str]) -> None:
+def test_an_invalid_form_is_refused(boss: Client, fields: dict[str, str]) -> None:
     answer = boss.post(f"{LIST}add/", form(open_poll()) | fields)
     assert answer.status_code == 200
     assert not Quarantine.objects.exists()
 
 
-def test_receipts_of_others_set_nothing_aside(boss: Client) -> None:
+def test_receipts_that_are_not_of_this_round_quarantine_nothing(boss: Client) -> None:
     answer = boss.post(f"{LIST}add/", form(open_poll(), receipts="A" * 72))
     assert "1 not of this round" in str(answer.context["errors"])
     assert not Quarantine.objects.exists()
 
 
 @pytest.mark.full_only
-def test_a_refusal_keeps_what_was_typed(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_form_keeps_its_input(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analytics.results.anonymity_threshold.LEAST", 10)
     poll = open_poll()
     given = receipts(poll, range(20))
@@ -119,7 +119,7 @@ def test_view_only_staff_cannot_decide() -> None:
     assert Quarantine.objects.get().released_at is None
 
 
-def test_nobody_sees_more_of_a_stepped_poll_here(boss: Client) -> None:
+def test_the_list_hides_the_figures_of_a_stepped_poll_until_its_next_step(boss: Client) -> None:
     poll = open_poll(release_step=5)
     boss.post(f"{LIST}add/", form(poll, receipts=" ".join(receipts(poll, range(5)))))
     assert "next step" in boss.get(LIST).content.decode()
@@ -134,7 +134,7 @@ def halted_poll() -> Poll:
     return poll
 
 
-def test_a_halt_is_an_alarm_and_is_resumed_by_a_person(boss: Client) -> None:
+def test_a_halt_raises_an_alarm_and_can_be_resumed_in_the_admin(boss: Client) -> None:
     poll = halted_poll()
     held = held_ballots.count_ballots()
     alarms = " ".join(boss.get("/admin/figures/").json()["alarms"])
@@ -150,7 +150,7 @@ def test_a_halt_is_an_alarm_and_is_resumed_by_a_person(boss: Client) -> None:
     assert check_books(poll)[1, "ballots"] == held
 
 
-def test_what_fails_is_given_to_the_dead_letters_only_when_asked(boss: Client) -> None:
+def test_held_ballots_become_dead_letters_only_if_staff_say_so(boss: Client) -> None:
     poll = halted_poll()
     assert staff("view_halt").post(f"{HALTS}{poll.pk}/give-up/").status_code == 403
     boss.post(f"{HALTS}{poll.pk}/give-up/")

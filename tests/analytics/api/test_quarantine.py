@@ -1,4 +1,4 @@
-"""Quarantine over REST: with a key that may run polls, and with nothing said that the tally doesn't show."""
+"""Quarantine over the REST API: it needs a key with polls:write, and shows no figure that the tally hides."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def place(poll: Poll) -> str:
     return f"{POLLS}{poll.code}/quarantines/"
 
 
-def test_ballots_are_set_aside_and_released(call: Caller, pauses: Any) -> None:
+def test_new_ballots_are_quarantined_and_released(call: Caller, pauses: Any) -> None:
     poll = open_poll()
     answer = call("POST", place(poll), {"reason": "A bot", "from_now_on": True})
     assert answer.status_code == 201
@@ -44,7 +44,7 @@ def test_ballots_are_set_aside_and_released(call: Caller, pauses: Any) -> None:
     assert check_books(poll)[1, "ballots"] == 12
 
 
-def test_by_their_receipts_a_person_sets_ballots_aside(call: Caller) -> None:
+def test_only_staff_can_quarantine_ballots_by_their_receipts(call: Caller) -> None:
     poll = open_poll()
     ballots = fill(poll, range(20), 1)
     count()
@@ -54,7 +54,7 @@ def test_by_their_receipts_a_person_sets_ballots_aside(call: Caller) -> None:
     assert not Quarantine.objects.exists()
 
 
-def test_few_are_not_released_into_a_result(call: Caller) -> None:
+def test_few_ballots_cannot_be_released_into_a_result(call: Caller) -> None:
     poll = open_poll()
     append(new_ballot(poll, 1, 1, quarantine_rule="over_limit"))
     close(poll)
@@ -80,17 +80,17 @@ def test_a_standing_quarantine_can_be_ended_once(call: Caller) -> None:
         {"reason": "A bot", "since": 1},
     ],
 )
-def test_what_is_neither_one_nor_the_other_is_refused(call: Caller, body: dict[str, object]) -> None:
+def test_an_invalid_body_is_malformed(call: Caller, body: dict[str, object]) -> None:
     assert refusal(call("POST", place(open_poll()), body)) == (400, "malformed")
     assert not Quarantine.objects.exists()
 
 
-def test_a_member_that_comes_twice_is_refused(call: Caller) -> None:
+def test_a_duplicate_member_is_refused(call: Caller) -> None:
     body = b'{"reason": "A bot", "from_now_on": false, "from_now_on": true}'
     assert refusal(call("POST", place(open_poll()), body)) == (400, "malformed")
 
 
-def test_its_times_are_in_utc_whatever_the_zone(call: Caller) -> None:
+def test_times_are_in_utc_in_every_time_zone(call: Caller) -> None:
     with timezone.override("Europe/Berlin"):
         made = call("POST", place(open_poll()), {"reason": "A bot", "from_now_on": True}).json()["quarantine"]
     assert made["decided_at"].endswith("Z")
