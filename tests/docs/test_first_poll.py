@@ -1,4 +1,4 @@
-"""The steps of docs/first-poll.md work, and the page shows the pictures that `make pictures` takes of them."""
+"""The steps of docs/first-poll.md work, and it shows the pictures that `make pictures` takes of them."""
 
 import re
 from typing import Any
