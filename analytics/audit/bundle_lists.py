@@ -15,10 +15,12 @@ _CHUNK = 5000
 _LINES_AT_ONCE = 500
 
 
-def receipt_lines(rows: QuerySet[Ballot], progress: Callable[[int], None] | None) -> Iterator[str]:
+def receipt_lines(
+    rows: QuerySet[Ballot], format: int, progress: Callable[[int], None] | None
+) -> Iterator[str]:
     fields = rows.values_list("poll_id", "round", "voter_key", "ballot_id").order_by()
     for number, (poll_id, number_of_round, voter_key, ballot_id) in enumerate(fields.iterator(_CHUNK), 1):
-        yield make_receipt(poll_id, number_of_round, bytes(voter_key), bytes(ballot_id)) + "\n"
+        yield make_receipt(poll_id, number_of_round, bytes(voter_key), bytes(ballot_id), format) + "\n"
         if progress and number % _CHUNK == 0:
             progress(_CHUNK)
 

@@ -170,7 +170,8 @@ def _collect(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], 
         rows = Ballot.objects.filter(poll_id=poll.pk, round=round_.number)
         rows = rows.filter(quarantine_id__isnull=not quarantined)
         rows = rows.none() if quarantined and found.withheld else rows
-        lists[f"{prefix}receipts.txt"] = sorted_lines(bundle_lists.receipt_lines(rows, progress), folder)
+        receipts = bundle_lists.receipt_lines(rows, poll.receipt_format, progress)
+        lists[f"{prefix}receipts.txt"] = sorted_lines(receipts, folder)
         lists[f"{prefix}ballots.csv"] = (
             bundle_lists.ballot_lines(rows, folder)
             if whole

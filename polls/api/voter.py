@@ -84,7 +84,9 @@ def _document(rules: PollRules, voter: Eligibility, ballot_id: bytes | None) -> 
         "tag": identity.voter_tag(key) if key and own else None,
         "voted": ballot_id is not None,
         "ballot_id": str(uuid.UUID(bytes=ballot_id)) if ballot_id else None,
-        "receipt": make_receipt(rules.id, rules.round, key, ballot_id) if key and ballot_id else None,
+        "receipt": make_receipt(rules.id, rules.round, key, ballot_id, rules.receipt_format)
+        if key and ballot_id
+        else None,
         "revote": rules.revote,
     }
 

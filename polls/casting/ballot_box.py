@@ -189,6 +189,7 @@ def new_ballot(
         replaces=body.replaces.bytes if body.replaces else None,
         quarantine_rule=quarantine_rule,
         rate_limit_keys=rate_limit_keys,
+        receipt_format=rules.receipt_format,
     )
 
 
@@ -203,7 +204,9 @@ def receipt_document(ballot: NewBallot, outcome: Outcome) -> dict[str, Any]:
         raise errors_by_code()[outcome.code]()
     return {
         "ballot_id": _uuid_text(ballot.ballot_id),
-        "receipt": make_receipt(ballot.poll_id, outcome.round, ballot.voter_key, ballot.ballot_id),
+        "receipt": make_receipt(
+            ballot.poll_id, outcome.round, ballot.voter_key, ballot.ballot_id, ballot.receipt_format
+        ),
         "status": ACCEPTED,
     }
 

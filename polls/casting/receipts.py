@@ -1,21 +1,26 @@
 """Receipts: proof that a ballot was accepted. A receipt says nothing about the selection.
 
-A receipt is (poll, round, voter_key, ballot_id), encrypted and authenticated. Its 128-bit MAC is also the IV
-of the stream cipher (the SIV construction of RFC 5297, here with keyed BLAKE2b). So nobody can forge a
-receipt, a ballot always has the same receipt, and all receipts have the same length. The contents find the
-ballot by its primary key.
+A receipt is (poll, round, voter_key, ballot_id), encrypted and authenticated with AES-SIV (RFC 5297). So
+nobody can forge a receipt, a ballot always has the same receipt, and all receipts have the same length. The
+contents find the ballot by its primary key.
+
+Polls made by earlier versions keep receipts with a SIV built from keyed BLAKE2b (_tag and _mask).
 """
 
+import functools
 import hmac
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextlib import suppress
 from dataclasses import dataclass
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from django.utils.translation import gettext_lazy
 
 from polls.errors import ReceiptNotFound
-from polls.keys import keyed_hash, signing_secrets
-from polls.models import Ballot, DeadLetter, Poll, Round
+from polls.keys import derived_key, keyed_hash, signing_secrets
+from polls.models import Ballot, DeadLetter, Poll, ReceiptFormat, Round
 from polls.votelog import get_log
 
 _BODY = struct.Struct(">IH16s16s")
@@ -44,6 +49,11 @@ class ReceiptContents:
     ballot_id: bytes
 
 
+@functools.cache
+def _cipher(secret: str) -> AESSIV:
+    return AESSIV(derived_key(secret, b"receipt aes-siv"))
+
+
 def _tag(body: bytes, secret: str) -> bytes:
     return keyed_hash(body, secret, b"receipt mac", _TAG)
 
@@ -53,9 +63,14 @@ def _mask(body: bytes, tag: bytes, secret: str) -> bytes:
     return (int.from_bytes(body, "big") ^ int.from_bytes(stream, "big")).to_bytes(len(body), "big")
 
 
-def make_receipt(poll_id: int, round: int, voter_key: bytes, ballot_id: bytes) -> str:
+def make_receipt(
+    poll_id: int, round: int, voter_key: bytes, ballot_id: bytes, format: int = ReceiptFormat.AES_SIV
+) -> str:
+    """Make a ballot's receipt. `format` is its poll's, since a ballot's receipt must never change."""
     body = _BODY.pack(poll_id, round, voter_key, ballot_id)
     secret = signing_secrets()[0]
+    if format == ReceiptFormat.AES_SIV:
+        return urlsafe_b64encode(_cipher(secret).encrypt(body, None)).decode()
     tag = _tag(body, secret)
     return urlsafe_b64encode(tag + _mask(body, tag, secret)).decode()
 
@@ -72,6 +87,8 @@ def open_receipt(receipt: str) -> ReceiptContents:
     if len(masked) != _BODY.size:
         raise ReceiptNotFound()
     for secret in signing_secrets():
+        with suppress(InvalidTag):
+            return ReceiptContents(*_BODY.unpack(_cipher(secret).decrypt(raw, None)))
         body = _mask(masked, tag, secret)
         if hmac.compare_digest(tag, _tag(body, secret)):
             return ReceiptContents(*_BODY.unpack(body))

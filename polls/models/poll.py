@@ -83,6 +83,13 @@ class ProofOfWork(models.TextChoices):
     ON = "on", _("Always")
 
 
+class ReceiptFormat(models.IntegerChoices):
+    """How the receipts of a poll's ballots are encrypted (polls/casting/receipts.py)."""
+
+    BLAKE2_SIV = 1  # polls made before AES_SIV
+    AES_SIV = 2
+
+
 class Poll(models.Model):
     """A question with its rules and time window. Only `polls.lifecycle` changes `state`."""
 
@@ -162,6 +169,7 @@ class Poll(models.Model):
     secret_key_fingerprint = models.CharField(
         max_length=32, default=keys.newest_fingerprint, blank=True, editable=False, db_column="voters_by"
     )
+    receipt_format = models.PositiveSmallIntegerField(default=ReceiptFormat.AES_SIV, editable=False)
     search_text = SearchField(of=("question", "code"))
     created_at = BoundedDateTimeField(auto_now_add=True)
     closed_at = BoundedDateTimeField(null=True, editable=False)

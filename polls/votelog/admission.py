@@ -27,6 +27,7 @@ class NewBallot(msgspec.Struct, frozen=True, gc=False):
     replaces: bytes | None = None  # the ballot_id of the ballot to replace
     quarantine_rule: str = ""  # the rule that quarantines this ballot, if any
     rate_limit_keys: tuple[bytes, ...] = ()  # see polls.votelog.rate_limits.keys_of_cast
+    receipt_format: int = 2  # a polls.models.ReceiptFormat; not written to the log
 
 
 @dataclass(frozen=True, slots=True)

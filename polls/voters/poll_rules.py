@@ -34,6 +34,7 @@ class PollRules:
     results_visible: str
     secret: bytes
     voter_secret: bytes
+    receipt_format: int
     identity: str = Identity.BROWSER
     #: Voters whose accounts have ended; their passes may not have expired yet.
     ended_voters: frozenset[bytes] = frozenset()
@@ -112,6 +113,7 @@ def _load(code: str) -> PollRules:
         results_visible=poll.results_visible,
         secret=bytes(poll.secret),
         voter_secret=poll.voter_secret(),
+        receipt_format=poll.receipt_format,
         identity=poll.identity,
         ended_voters=_ended_voters(poll),
         venues=tuple(poll.venue_networks),

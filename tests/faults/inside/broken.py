@@ -102,7 +102,7 @@ def _fail(append: Callable[..., Any], log: Any, ballots: Any, expected: Any) -> 
 
 
 def _box(module: ModuleType) -> None:
-    def another(make: Any, poll_id: int, round_: int, voter_key: bytes, _ballot_id: bytes) -> str:
+    def another(make: Any, poll_id: int, round_: int, voter_key: bytes, *_ballot_id: Any) -> str:
         return str(make(poll_id, round_, voter_key, uuid.uuid4().bytes))
 
     instead(module, "make_receipt", "random_receipts", another)

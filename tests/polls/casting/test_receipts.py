@@ -1,5 +1,7 @@
 """A receipt proves that a ballot was accepted, and says nothing about the selection."""
 
+import uuid
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -8,9 +10,13 @@ from analytics.counting import dead_letters
 from polls import lifecycle
 from polls.casting.receipts import ReceiptContents, make_receipt, open_receipt, receipt_status
 from polls.errors import ReceiptNotFound
-from polls.models import DeadLetter, Round
+from polls.models import DeadLetter, Poll, ReceiptFormat, Round
 from polls.votelog.admission import NewBallot
-from tests.factories import append, count, fill, new_ballot, open_poll
+from polls.voters import identity
+from polls.voters.poll_rules import clear_cache
+from tests.analytics.audit_bundles import bundle_of, close, content_of
+from tests.factories import append, cast, count, fill, new_ballot, open_poll
+from tests.polls.api_client import Caller
 
 VOTER, BALLOT = b"v" * 16, b"b" * 16
 
@@ -19,6 +25,68 @@ def test_a_receipt_decrypts_to_its_content() -> None:
     for poll_id, round_ in [(1, 1), (2**32 - 1, 65_535)]:
         receipt = make_receipt(poll_id, round_, VOTER, BALLOT)
         assert open_receipt(receipt) == ReceiptContents(poll_id, round_, VOTER, BALLOT)
+
+
+#: Made by the version before AES-SIV, with SECRET_KEY=One.
+BLAKE2_RECEIPTS = {
+    "RIHRua1vHKZrORUSYJhKOjlQcnJ8yvExWEM8xFRHYazJnfpd8J3_ZpYoRkh4CgezXJT1asl7": (1, 1, VOTER, BALLOT),
+    "2wRV_1WgZqqK6iwnpVeCuvA3IG0qwwqBCy_aKYgIIJt2hvX0JWhn3or5MTxEXOemTp05nKw9": (
+        *(2**32 - 1, 65_535, bytes(range(16)), bytes(range(16, 32))),
+    ),
+    "ivJkoDMKpPZkpODhnug6vGZdiBlJ7mMLLLQ7hi_Gpg21egfVNfBoQWhaHxoGyTyzGbPf36Ve": (
+        *(700, 3, b"\0" * 16, b"\xff" * 16),
+    ),
+}
+
+
+def test_receipts_of_earlier_versions_can_be_read_and_made(settings: Any) -> None:
+    settings.SECRET_KEY = "One"
+    for receipt, contents in BLAKE2_RECEIPTS.items():
+        assert open_receipt(receipt) == ReceiptContents(*contents)
+        assert make_receipt(*contents, ReceiptFormat.BLAKE2_SIV) == receipt
+        assert make_receipt(*contents) != receipt
+
+
+def test_a_receipt_is_the_same_in_every_later_version(settings: Any) -> None:
+    settings.SECRET_KEY = "One"
+    receipt = "k9-GGdGaFuLGfiGlNnA7Vf74h8RqXpkDl8o8TvyECuHKviB23MacmMEfrJxitvPR736eSOxS"
+    assert make_receipt(1, 1, VOTER, BALLOT) == receipt
+    assert open_receipt(receipt) == ReceiptContents(1, 1, VOTER, BALLOT)
+
+
+def test_the_migration_keeps_the_format_of_existing_polls() -> None:
+    steps = import_module("polls.migrations.0018_receipt_format").Migration.operations
+    formats = [step.field.default for step in steps]
+    assert formats == [ReceiptFormat.BLAKE2_SIV, Poll._meta.get_field("receipt_format").default]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("each_log")
+def test_a_poll_of_an_earlier_version_keeps_its_receipts() -> None:
+    """A receipt from before the upgrade is what a retry, the voter's page and a later bundle say."""
+    poll = open_poll()
+    Poll.objects.update(receipt_format=ReceiptFormat.BLAKE2_SIV)
+    clear_cache()
+    cookie, ballot_id = identity.new_cookie(), uuid.uuid4()
+    token = identity.read_cookie(cookie)
+    assert token is not None
+    voter_key = identity.browser_key(poll.voter_secret(), token)
+    receipt = make_receipt(poll.pk, 1, voter_key, ballot_id.bytes, ReceiptFormat.BLAKE2_SIV)
+    for _ in range(2):
+        assert cast(poll, [1], cookie, ballot_id=str(ballot_id))[1]["receipt"] == receipt
+    call = Caller()
+    call.client.cookies[identity.COOKIE] = cookie
+    assert call("GET", f"/api/v1/polls/{poll.code}/voter/").json()["receipt"] == receipt
+    poll = lifecycle.publish_poll(close(poll).pk)
+    assert receipt_status(receipt)["status"] == "counted"
+    assert content_of(bundle_of(poll))["receipts.txt"].decode() == f"{receipt}\n"
+    lifecycle.reset_poll(poll.pk)
+    poll = lifecycle.open_poll(poll.pk)
+    later = uuid.uuid4()
+    accepted = cast(poll, [1], cookie, ballot_id=str(later))[1]["receipt"]
+    assert accepted == make_receipt(
+        poll.pk, 2, open_receipt(accepted).voter_key, later.bytes, poll.receipt_format
+    )
 
 
 def test_each_ballot_has_one_receipt_of_its_own() -> None:
