@@ -7,7 +7,7 @@ moved on or reset, and no other poll with the same code.
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from analytics.counting import batches, closing
-from analytics.models import Checkpoint
+from analytics.counting.checkpoints import are_counted
 from analytics.results import tallies
 from polls import drafts, lifecycle
 from polls.casting import ballot_box
@@ -26,7 +26,6 @@ from polls.casting.request import CastRequest
 from polls.errors import LandslideError
 from polls.models import Poll, State
 from polls.votelog import get_log
-from polls.votelog.entries import Head
 from polls.voters import identity
 
 _AT_ONCE = 16
@@ -201,8 +200,8 @@ def _cast(code: str, selection: list[int]) -> None:
 def _count() -> None:
     """Count the log's entries, as a worker does. If workers are counting them already, wait for them."""
     deadline = time.monotonic() + _COUNT_SECONDS
-    heads = get_log().heads()
-    while not _counted(heads):
+    heads = {partition: head.position for partition, head in get_log().heads().items()}
+    while not are_counted(heads):
         for partition in heads:
             batches.count_partition(partition)
         if time.monotonic() > deadline:
@@ -211,8 +210,3 @@ def _count() -> None:
             )
         time.sleep(0.02)
     closing.close_counted_polls()
-
-
-def _counted(heads: Mapping[int, Head]) -> bool:
-    counted = dict(Checkpoint.objects.values_list("partition", "position"))
-    return all(counted.get(partition, 0) >= head.position for partition, head in heads.items())

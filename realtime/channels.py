@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from analytics.results.visibility import Viewer
 from realtime.handover import POLICY_VIOLATION, Connection
@@ -25,27 +26,21 @@ UNKNOWN_POLL = 4404
 MAX_MESSAGES = 20
 
 
+@dataclass(slots=True, eq=False)
 class Subscriber:
     """One viewer of a channel: its kind, and the messages it was sent last."""
 
-    __slots__ = (
-        *("channel", "connection", "cookie", "counted", "kind"),
-        *("state", "tally", "viewers"),
-        *("recheck_requested", "recheck_task", "rechecked_at"),
-    )
-
-    def __init__(self, channel: Channel, cookie: bytes = b"", *, counted: bool = True) -> None:
-        self.channel = channel
-        self.connection: Connection | None = None
-        self.cookie = cookie
-        self.counted = counted
-        self.kind = Viewer.PUBLIC
-        self.state: Message | None = None
-        self.tally: Message | None = None
-        self.viewers: Message | None = None
-        self.recheck_requested = False
-        self.recheck_task: asyncio.Task[None] | None = None
-        self.rechecked_at = 0.0
+    channel: Channel
+    cookie: bytes = b""
+    counted: bool = True
+    connection: Connection | None = None
+    kind: Viewer = Viewer.PUBLIC
+    state: Message | None = None
+    tally: Message | None = None
+    viewers: Message | None = None
+    recheck_requested: bool = False
+    recheck_task: asyncio.Task[None] | None = None
+    rechecked_at: float = 0.0
 
     def send_pending(self) -> None:
         """Send the channel's messages that this viewer doesn't have, unless writing is paused."""
@@ -97,16 +92,14 @@ class Subscriber:
         self.channel.unsubscribe(self)
 
 
+@dataclass(slots=True)
 class AccessRecheck:
     """The last recheck of a channel's viewers (realtime/access_recheck.py)."""
 
-    __slots__ = ("poll_stamp", "results_visible", "started_at", "task")
-
-    def __init__(self) -> None:
-        self.started_at = 0.0
-        self.poll_stamp: tuple[int, ...] = ()  # the poll's epoch and revision then
-        self.results_visible = ""  # the poll's setting then; empty if the tally was public
-        self.task: asyncio.Task[None] | None = None
+    started_at: float = 0.0
+    poll_stamp: tuple[int, ...] = ()  # the poll's epoch and revision at that time
+    results_visible: str = ""  # the poll's setting at that time; empty if the tally was public
+    task: asyncio.Task[None] | None = None
 
 
 class Channel:

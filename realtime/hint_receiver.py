@@ -5,7 +5,7 @@ A hint may be lost: once a second, the hub compares what it sent with the databa
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -39,25 +39,17 @@ class HintReceiver:
 
     async def subscribe(self, poll_id: int) -> bool:
         """Join the poll's group. Return False if that failed: no hints arrive then, and the hub retries."""
-        try:
-            await self._layer.group_add(group_name(poll_id), self._name)
-        except Exception:
-            logger.warning("group_add_failed", extra={"poll": poll_id})
-            return False
-        return True
+        joined = self._layer.group_add(group_name(poll_id), self._name)
+        return await _succeeds(joined, "group_add_failed", poll_id)
 
     async def unsubscribe(self, poll_id: int) -> None:
-        try:
-            await self._layer.group_discard(group_name(poll_id), self._name)
-        except Exception:
-            logger.warning("group_discard_failed", extra={"poll": poll_id})
+        left = self._layer.group_discard(group_name(poll_id), self._name)
+        await _succeeds(left, "group_discard_failed", poll_id)
 
     async def send(self, poll_id: int, type_: str, content: dict[str, Any]) -> None:
         """Send a message to the hubs of all processes that watch this poll."""
-        try:
-            await self._layer.group_send(group_name(poll_id), {"type": type_, "poll": poll_id, **content})
-        except Exception:
-            logger.warning("group_send_failed", extra={"poll": poll_id})
+        message = {"type": type_, "poll": poll_id, **content}
+        await _succeeds(self._layer.group_send(group_name(poll_id), message), "group_send_failed", poll_id)
 
     async def run(self, on_hint: Callable[[dict[str, Any]], None], on_lost: Callable[[], None]) -> None:
         """Receive until cancelled. After a failure, start again with a new channel that is in no group.
@@ -78,3 +70,13 @@ class HintReceiver:
                 self._ready.clear()
                 on_lost()
                 await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _succeeds(call: Awaitable[None], failure: str, poll_id: int) -> bool:
+    """Await a call of the channel layer. If it fails, log `failure` and return False."""
+    try:
+        await call
+    except Exception:
+        logger.warning(failure, extra={"poll": poll_id})
+        return False
+    return True

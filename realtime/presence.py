@@ -4,19 +4,19 @@ Each process sends its own count to the others through the poll's Channels group
 seconds. A count that isn't sent again expires.
 """
 
+from dataclasses import dataclass, field
+
 SEND_SECONDS = 5.0  # between two messages with an unchanged count
 EXPIRE_SECONDS = 12.0  # until the count of a silent process is dropped
 
 
+@dataclass(slots=True)
 class Presence:
-    """One process's view of a poll's audience. Times are seconds of a monotonic clock."""
+    """What one process knows of a poll's viewers. Times are seconds of a monotonic clock."""
 
-    __slots__ = ("_others", "_sent", "_sent_at")
-
-    def __init__(self) -> None:
-        self._others: dict[str, tuple[int, float]] = {}
-        self._sent = -1
-        self._sent_at = 0.0
+    _others: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _sent: int = -1
+    _sent_at: float = 0.0
 
     def receive(self, process: str, count: int, now: float) -> None:
         self._others[process] = (count, now)

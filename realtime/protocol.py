@@ -87,7 +87,11 @@ def build_frames(snap: Snapshot, before: Frames | None = None) -> Frames:
     poll = snap.poll
     shown_document = document(snap, visible=True)
     shown = Message({"type": "tally", **shown_document})
-    hidden = before.tally if before else dict.fromkeys(Viewer, _hidden_tally(snap))
+    hidden = (
+        before.tally
+        if before
+        else dict.fromkeys(Viewer, Message({"type": "tally", **document(snap, visible=False)}))
+    )
     tally = {
         viewer: shown if may_see(poll.state, poll.results_visible, viewer) else hidden[viewer]
         for viewer in Viewer
@@ -100,10 +104,6 @@ def build_frames(snap: Snapshot, before: Frames | None = None) -> Frames:
         tally=tally,
         document=tally_json(shown_document) if tally[Viewer.PUBLIC] is shown else None,
     )
-
-
-def _hidden_tally(snap: Snapshot) -> Message:
-    return Message({"type": "tally", **document(snap, visible=False)})
 
 
 def reuse_unchanged(frames: Frames, before: Frames) -> Frames:

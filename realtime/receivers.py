@@ -14,15 +14,11 @@ def connect() -> None:
 
 
 def _on_tally_changed(sender: Any, poll_ids: set[int], **_: Any) -> None:
-    _announce(poll_ids)
-
-
-def _on_poll_changed(sender: Any, poll_id: int, **_: Any) -> None:
-    _announce({poll_id})
-
-
-def _announce(poll_ids: set[int]) -> None:
     hub = current_hub()
     if hub is not None:
         hub.mark_changed(poll_ids)  # before the caller is told that its change is done
     announce(poll_ids)
+
+
+def _on_poll_changed(sender: Any, poll_id: int, **_: Any) -> None:
+    _on_tally_changed(sender, {poll_id})

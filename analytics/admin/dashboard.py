@@ -16,7 +16,7 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from analytics.counting import circuit_breaker
+from analytics.counting import held_ballots
 from analytics.health import modes, readiness, status
 from analytics.models import Halt, Tally
 from analytics.results.tallies import BALLOTS, is_stepping, snapshot
@@ -81,10 +81,14 @@ def _alarms(log: dict[str, Any] | None, counting: dict[str, Any]) -> list[str]:
             )
         )
     codes = dict(Poll.objects.filter(pk__in=Halt.objects.values("poll_id")).values_list("pk", "code"))
+    halted = _(
+        "Counting of poll %(code)s is halted, since most of its ballots can't be counted: %(reason)s."
+        " %(count)s ballots are held."
+    )
     alarms += [
-        circuit_breaker.alarm_text(codes[row.poll_id], row)
-        for row in Halt.objects.all()
-        if row.poll_id in codes
+        halted % {"code": codes[poll_id], "reason": reason, "count": held_ballots.count_ballots(poll_id)}
+        for poll_id, reason in Halt.objects.values_list("poll_id", "reason")
+        if poll_id in codes
     ]
     if not any(worker["alive"] for worker in counting["workers"]):
         alarms.append(_("No worker is running: ballots are accepted and kept, but not counted."))
@@ -112,17 +116,16 @@ def _modes() -> list[str]:
 def _backlog_card(log: dict[str, Any] | None) -> dict[str, str]:
     if log is None:
         return _card("–", _("The vote log doesn't answer."), "bad")
-    waiting = [row for row in log["partitions"] if row["backlog"]]
-    if not waiting:
+    if not log["backlog"]:
         return _card(number_format(0), _("Every accepted ballot is counted."))
-    parts = ", ".join(f"{row['partition']}: {number_format(row['backlog'])}" for row in waiting)
+    parts = ", ".join(f"{partition}: {number_format(n)}" for partition, n in log["backlogs"].items() if n)
     return _card(number_format(log["backlog"]), _("By partition: %(parts)s") % {"parts": parts})
 
 
 def _log_card(log: dict[str, Any] | None) -> dict[str, str]:
     if log is None:
         return _card(_("Unreachable"), _("Connections to it fail."), "bad")
-    count = len(log["partitions"])
+    count = len(log["backlogs"])
     note = ngettext("%(log)s, %(count)s partition", "%(log)s, %(count)s partitions", count) % {
         "log": log["log"],
         "count": number_format(count),

@@ -12,7 +12,6 @@ from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import re_path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -20,7 +19,7 @@ from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
 from analytics.counting.dead_letters import count_letter, reject_letter
-from polls.admin.base import Admin
+from polls.admin.base import ReadOnlyAdmin
 from polls.errors import LandslideError
 from polls.models import DeadLetter, Poll, State
 
@@ -36,7 +35,7 @@ FIELDS = (
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(Admin):
+class DeadLetterAdmin(ReadOnlyAdmin):
     list_display = (
         "place",
         "status_tag",
@@ -77,15 +76,6 @@ class DeadLetterAdmin(Admin):
     @display(description=gettext_lazy("poll"), ordering="code")
     def poll_code(self, letter: DeadLetter) -> str:
         return getattr(letter, "code", None) or _("deleted (%(id)s)") % {"id": letter.poll_id}
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: DeadLetter | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: DeadLetter | None = None) -> bool:
-        return False
 
     def has_settle_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may decide. The permission to change dead letters allows nothing else."""
@@ -152,20 +142,15 @@ class DeadLetterAdmin(Admin):
             ),
             "reject": ngettext("Reject this dead letter?", "Reject %(count)s dead letters?", len(letters)),
         }[decision]
-        return TemplateResponse(
+        return self.confirmation(
             request,
-            "admin/confirm.html",
-            {
-                **self.admin_site.each_context(request),
-                "opts": self.opts,
-                "title": title % number,
-                "subject": ", ".join(sorted({letter.reason for letter in letters})),
-                "lines": _consequences(decision, letters),
-                "button": BUTTONS[decision],
-                "danger": decision == "reject",
-                "hidden": hidden,
-                "back": back,
-            },
+            title=title % number,
+            subject=", ".join(sorted({letter.reason for letter in letters})),
+            lines=_consequences(decision, letters),
+            button=BUTTONS[decision],
+            danger=decision == "reject",
+            hidden=hidden,
+            back=back,
         )
 
     def _decide(self, request: HttpRequest, letters: Iterable[DeadLetter], decision: str) -> None:
@@ -193,15 +178,9 @@ class DeadLetterAdmin(Admin):
             )
             self.message_user(request, text % {"count": more}, messages.ERROR)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        extra = {"decisions": BUTTONS if self.has_settle_permission(request) else {}, **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, extra)
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        context["decisions"] = BUTTONS if self.has_settle_permission(request) else {}
+        return super().render_change_form(request, context, *args, **kwargs)
 
 
 def _consequences(decision: str, letters: list[DeadLetter]) -> list[str]:

@@ -5,7 +5,6 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import re_path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -13,7 +12,7 @@ from unfold.decorators import display
 
 from analytics.counting import held_ballots, resuming
 from analytics.models import Halt
-from polls.admin.base import Admin
+from polls.admin.base import ReadOnlyAdmin
 from polls.audit_log import user_actor
 from polls.errors import LandslideError
 from polls.models import Poll
@@ -26,8 +25,8 @@ BUTTONS = {
 
 
 @admin.register(Halt)
-class HaltAdmin(Admin):
-    list_display = ("poll_code", "reason", "held", "state_text", "halted_at")
+class HaltAdmin(ReadOnlyAdmin):
+    list_display = FIELDS
     fields = FIELDS
     readonly_fields = FIELDS
     actions = None
@@ -43,15 +42,6 @@ class HaltAdmin(Admin):
     @display(description=gettext_lazy("state"))
     def state_text(self, row: Halt) -> str:
         return _("Being counted") if row.resumed_by else _("Waits for a decision")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Halt | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Halt | None = None) -> bool:
-        return False
 
     def has_resume_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("analytics.change_halt"))
@@ -77,19 +67,17 @@ class HaltAdmin(Admin):
         if request.method == "POST":
             self._resume(request, poll, let_fail=step == "give-up")
             return HttpResponseRedirect(page)
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": _("Resume the counting?")
+        return self.confirmation(
+            request,
+            title=_("Resume the counting?")
             if step == "resume"
             else _("Resume, and make dead letters of the ballots that fail?"),
-            "subject": str(poll),
-            "lines": _consequences(step, row),
-            "button": BUTTONS[step],
-            "danger": step == "give-up",
-            "back": page,
-        }
-        return TemplateResponse(request, "admin/confirm.html", context)
+            subject=str(poll),
+            lines=_consequences(step, row),
+            button=BUTTONS[step],
+            danger=step == "give-up",
+            back=page,
+        )
 
     def _resume(self, request: HttpRequest, poll: Poll, *, let_fail: bool) -> None:
         try:

@@ -12,7 +12,6 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import re_path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -247,17 +246,15 @@ class QuarantineAdmin(FoldedSearch, Admin):
             else:
                 self.message_user(request, _outcome(step, done), messages.SUCCESS)
             return page
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": _TITLES[step],
-            "subject": f"{self.poll_code(decision)} · {self.why(decision)}",
-            "lines": _consequences(step, decision),
-            "button": BUTTONS[step],
-            "danger": False,
-            "back": page.url,
-        }
-        return TemplateResponse(request, "admin/confirm.html", context)
+        return self.confirmation(
+            request,
+            title=_TITLES[step],
+            subject=f"{self.poll_code(decision)} · {self.why(decision)}",
+            lines=_consequences(step, decision),
+            button=BUTTONS[step],
+            danger=False,
+            back=page.url,
+        )
 
 
 class NothingQuarantined(Exception):

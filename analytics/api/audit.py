@@ -18,11 +18,11 @@ from analytics.audit import bundles, signing
 from analytics.models import AuditBundle
 from analytics.results.visibility import Viewer, may_see
 from polls import rounds
-from polls.api.endpoints import Endpoint
+from polls.api.endpoints import Endpoint, find_poll
 from polls.api.schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals
-from polls.errors import AuditNotFound, Malformed, PollNotFound
+from polls.errors import AuditNotFound, Malformed
 from polls.lifecycle import MAX_ROUNDS
-from polls.models import Poll, Visibility, canonical_code
+from polls.models import Poll, Visibility
 from polls.text.integers import whole_number
 
 _PIECE = 256 * 1024
@@ -75,9 +75,7 @@ class AuditView(Endpoint):
         | refusals(*NEGOTIATED, "malformed", "poll_not_found", "audit_not_found"),
     )
     def get(self, request: Request, code: str) -> Any:
-        poll = Poll.objects.filter(code=canonical_code(code)).first()
-        if poll is None:
-            raise PollNotFound()
+        poll = find_poll(code)
         bundle = _bundle_for(request, poll)
         if bundle is None:
             raise AuditNotFound()

@@ -11,13 +11,12 @@ from rest_framework.response import Response
 from analytics.models import Quarantine
 from analytics.quarantine import decisions
 from analytics.quarantine.moves import QuarantineOutcome
-from polls.api.endpoints import Endpoint
+from polls.api.endpoints import Endpoint, find_poll
 from polls.api.fields import Flag, Moment, StrictSerializer, Text
 from polls.api.permissions import ApiKey, PollScope
 from polls.api.schema import BODY, CODE, KEY, NEGOTIATED, RETRY_AFTER, refusals
 from polls.audit_log import client_actor
-from polls.errors import Malformed, PersonRequired, PollNotFound, QuarantineNotFound
-from polls.models import Poll, canonical_code
+from polls.errors import Malformed, PersonRequired, QuarantineNotFound
 
 Step = Callable[[int, str], Quarantine]
 #: A receipt has 72 characters, and a body at most 256 KiB.
@@ -74,12 +73,6 @@ class _Quarantine(Endpoint):
     authentication_classes = [ApiKey]
     permission_classes = [PollScope]
 
-    def poll(self, code: str) -> Poll:
-        poll = Poll.objects.filter(code=canonical_code(code)).first()
-        if poll is None:
-            raise PollNotFound()
-        return poll
-
 
 class Quarantines(_Quarantine):
     @extend_schema(
@@ -91,7 +84,7 @@ class Quarantines(_Quarantine):
         responses={200: QuarantineDocument(many=True)} | refusals(*_COMMON),
     )
     def get(self, request: Request, code: str) -> Response:
-        decisions = Quarantine.objects.filter(poll_id=self.poll(code).pk)[:200]
+        decisions = Quarantine.objects.filter(poll_id=find_poll(code).pk)[:200]
         return Response(QuarantineDocument(decisions, many=True).data)
 
     @extend_schema(
@@ -109,7 +102,7 @@ class Quarantines(_Quarantine):
         | refusals(*NEGOTIATED, *KEY, *BODY, "person_required", "poll_not_found", "illegal_state"),
     )
     def post(self, request: Request, code: str) -> Response:
-        poll, fields = self.poll(code), self.checked(NewQuarantine(), request)
+        poll, fields = find_poll(code), self.checked(NewQuarantine(), request)
         if fields.get("from_now_on", False) == ("receipts" in fields):
             raise Malformed("Set from_now_on. Only a person can quarantine by receipts, in the admin.")
         if "receipts" in fields:
@@ -120,7 +113,7 @@ class Quarantines(_Quarantine):
 
 class _Step(_Quarantine):
     def take(self, step: Step, request: Request, code: str, decision: int) -> Response:
-        if not Quarantine.objects.filter(poll_id=self.poll(code).pk, pk=decision).exists():
+        if not Quarantine.objects.filter(poll_id=find_poll(code).pk, pk=decision).exists():
             raise QuarantineNotFound()
         return Response(QuarantineDocument(step(decision, client_actor(request.auth))).data)
 

@@ -25,7 +25,8 @@ from django.utils.translation import gettext as _
 
 from analytics.audit import bundles
 from analytics.audit.recount import key_ranges
-from analytics.models import Checkpoint, HeldBlock, Quarantine
+from analytics.counting.checkpoints import are_counted
+from analytics.models import HeldBlock, Quarantine
 from polls import keys
 from polls.audit_log import SCHEDULE, record
 from polls.errors import LandslideError
@@ -136,8 +137,7 @@ def _wait_until_counted() -> dict[int, int]:
     heads = {partition: head.position for partition, head in get_log().heads().items()}
     deadline = time.monotonic() + COUNTING_TIMEOUT_SECONDS
     while True:
-        counted = dict(Checkpoint.objects.values_list("partition", "position"))
-        if all(counted.get(partition, 0) >= position for partition, position in heads.items()):
+        if are_counted(heads):
             return heads
         if time.monotonic() > deadline:
             raise PurgeRefused(_("The log holds ballots that are not counted yet; try again later."))

@@ -20,10 +20,9 @@ from polls.votelog.entries import Block
 
 VoterKey = tuple[int, int, bytes]  # poll_id, round, voter_key
 Row = tuple[int, int, bytes, bytes, str, int | None]
-_CHUNK = 400
+_CHUNK = 400  # voters per query: SQLite limits the number of parameters
 _COLUMNS = "poll_id, round, voter_key, ballot_id, selection"
 _ALL_COLUMNS = f"{_COLUMNS}, quarantine_id"
-_ROW_FIELDS = ("voter_key", "ballot_id", "selection", "quarantine_id")
 
 #: For this long after an existing ballot was found, look for others before inserting. There may be more, and
 #: every batch with one would be written twice.
@@ -158,13 +157,19 @@ class LedgerRow(NamedTuple):
 
 def ballots_of(voters: Iterable[VoterKey]) -> dict[VoterKey, LedgerRow]:
     """Return these voters' ballots in the ledger."""
+    found = {}
+    for some in lookups(voters):
+        rows = Ballot.objects.filter(**some).values_list("poll_id", "round", "voter_key", *LedgerRow._fields)
+        for poll_id, round_, voter, ballot_id, *rest in rows:
+            found[poll_id, round_, bytes(voter)] = LedgerRow(bytes(ballot_id), *rest)
+    return found
+
+
+def lookups(voters: Iterable[VoterKey]) -> Iterator[dict[str, Any]]:
+    """Yield filters by poll, round and voter_key that together find the rows of these voters."""
     by_round: dict[RoundKey, list[bytes]] = defaultdict(list)
     for poll_id, round_, voter_key in voters:
         by_round[poll_id, round_].append(voter_key)
-    found = {}
     for (poll_id, round_), keys in by_round.items():
         for i in range(0, len(keys), _CHUNK):
-            rows = Ballot.objects.filter(poll_id=poll_id, round=round_, voter_key__in=keys[i : i + _CHUNK])
-            for voter, ballot_id, *rest in rows.values_list(*_ROW_FIELDS):
-                found[(poll_id, round_, bytes(voter))] = LedgerRow(bytes(ballot_id), *rest)
-    return found
+            yield {"poll_id": poll_id, "round": round_, "voter_key__in": keys[i : i + _CHUNK]}

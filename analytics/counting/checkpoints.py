@@ -1,6 +1,7 @@
 """Checkpoints: how far each partition is counted, and whether the vote log is the one they belong to."""
 
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 
 from django.utils.translation import gettext as _
@@ -82,9 +83,9 @@ def _check_nothing_is_missing(counted: dict[int, Head], heads: dict[int, Head]) 
             )
 
 
-def lock_all_checkpoints() -> None:
+def lock_all_checkpoints() -> list[Checkpoint]:
     """Stop all counting until the transaction ends. Lock order: checkpoints, then polls, audit log last."""
-    list(Checkpoint.objects.select_for_update().order_by("partition"))
+    return list(Checkpoint.objects.select_for_update().order_by("partition"))
 
 
 def announce(poll_id: int) -> None:
@@ -92,6 +93,12 @@ def announce(poll_id: int) -> None:
     tally_changed.send_robust(sender=None, poll_ids={poll_id})
     partitions = set(Checkpoint.objects.values_list("partition", flat=True))
     ballots_appended.send_robust(sender=None, partitions=partitions)
+
+
+def are_counted(positions: Mapping[int, int]) -> bool:
+    """Return whether each partition is counted up to its given position."""
+    counted = dict(Checkpoint.objects.values_list("partition", "position"))
+    return all(counted.get(partition, 0) >= position for partition, position in positions.items())
 
 
 def backlog() -> int:

@@ -13,9 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.utils.translation import gettext as _
 
-from analytics.counting import held_ballots
 from analytics.counting.checkpoints import lock_all_checkpoints
 from analytics.counting.validation import Failure
 from analytics.models import Checkpoint, Halt
@@ -125,11 +123,3 @@ def watch_all_partitions() -> None:
 def halted_polls(poll_ids: set[int]) -> set[int]:
     """Return which of these polls are halted."""
     return set(Halt.objects.filter(poll_id__in=poll_ids).values_list("poll_id", flat=True))
-
-
-def alarm_text(poll_code: str, row: Halt) -> str:
-    """Return the alarm that the admin shows."""
-    return _(
-        "Counting of poll %(code)s is halted, since most of its ballots can't be counted: %(reason)s."
-        " %(count)s ballots are held."
-    ) % {"code": poll_code, "reason": row.reason, "count": held_ballots.count_ballots(row.poll_id)}

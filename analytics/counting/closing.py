@@ -5,7 +5,8 @@ import logging
 from django.db import transaction
 
 from analytics.counting import stepped_results
-from analytics.models import Checkpoint, HeldBlock
+from analytics.counting.checkpoints import are_counted
+from analytics.models import HeldBlock
 from analytics.results.final_results import final_result
 from polls import lifecycle
 from polls.models import Poll, State
@@ -28,10 +29,8 @@ def _close_if_counted(poll: Poll) -> None:
     if HeldBlock.objects.filter(poll_id=poll.pk, round=poll.round).exists():
         return  # the result would lack these ballots
     markers = lifecycle.closing_markers(poll)
-    counted = dict(Checkpoint.objects.values_list("partition", "position"))
-    if len(markers) < get_log().partitions:
-        return
-    if any(counted.get(marker.partition, 0) < marker.position for marker in markers):
+    ends = {marker.partition: marker.position for marker in markers}
+    if len(ends) < get_log().partitions or not are_counted(ends):
         return
     with transaction.atomic():
         # Counting a dead letter locks the poll too: the second of the two sees what the first did.

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -71,8 +71,14 @@ def worker_alive() -> bool:
 
 
 def sweep_alive() -> bool:
-    """Whether Celery beat runs, which starts the sweep and opens and closes polls by schedule."""
-    return _ages().filter(name="sweep", age__lt=STALE_AFTER).exists()
+    """Return whether Celery beat runs: it starts the sweep, and opens and closes polls by schedule."""
+    return last_sweep()[1]
+
+
+def last_sweep() -> tuple[datetime | None, bool]:
+    """Return when the last sweep began, and whether beat counts as alive."""
+    row = _ages().filter(name="sweep").first()
+    return (row.seen_at, row.age < STALE_AFTER) if row else (None, False)
 
 
 def _ages() -> QuerySet[Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from analytics.counting import held_ballots
 from analytics.health import heartbeats
-from analytics.models import Checkpoint, Halt, Pulse
+from analytics.models import Checkpoint, Halt
 from polls.models import DeadLetter
 from polls.votelog import get_log
 
@@ -17,35 +17,23 @@ def status() -> dict[str, Any]:
 def log_status() -> dict[str, Any]:
     """Return the backlog, and whether the log is the one that was counted from. Raises if it is down."""
     heads = get_log().heads()
-    partitions = []
-    for row in Checkpoint.objects.order_by("partition"):
-        head = heads.get(row.partition)
-        partitions.append(
-            {
-                "partition": row.partition,
-                "counted": row.position,
-                "appended": head.position if head else None,
-                "backlog": max(0, head.position - row.position) if head else None,
-                "consistent": head is not None
-                and head.continues(row.generation, row.position)
-                and not head.trimmed_past(row.position),
-            }
-        )
+    found = [(row, heads.get(row.partition)) for row in Checkpoint.objects.order_by("partition")]
+    backlogs = {row.partition: max(0, head.position - row.position) if head else 0 for row, head in found}
     return {
         "log": get_log().name,
-        "partitions": partitions,
-        "backlog": sum(row["backlog"] or 0 for row in partitions),
-        "consistent": all(row["consistent"] for row in partitions),
+        "backlogs": backlogs,
+        "backlog": sum(backlogs.values()),
+        "consistent": all(head and head.was_counted(row.generation, row.position) for row, head in found),
     }
 
 
 def counting_status() -> dict[str, Any]:
     """Return workers, sweep, dead letters and halted polls, from the database alone."""
-    swept = Pulse.objects.filter(name="sweep").values_list("seen_at", flat=True).first()
+    swept_at, sweeping = heartbeats.last_sweep()
     return {
         "workers": heartbeats.workers(),
-        "swept_at": swept,
-        "sweeping": heartbeats.sweep_alive(),
+        "swept_at": swept_at,
+        "sweeping": sweeping,
         "dead_letters": DeadLetter.objects.filter(status=DeadLetter.Status.WAITING).count(),
         "halted": Halt.objects.count(),
         "held": held_ballots.count_ballots(),

@@ -24,9 +24,13 @@ def minimum_to_release(decision: Quarantine) -> int:
 def _minimum_to_release(poll: Poll | None, decision: Quarantine) -> int:
     if poll is None or (decision.round == poll.round and poll.state == State.OPEN):
         return 0  # while voting goes on, the tally moves by single ballots anyway
-    round_ = Round.objects.filter(poll=poll, number=decision.round).first()
-    least = anonymity_threshold.least(round_.release_step if round_ else 1)
+    least = _least(poll, decision.round)
     return least if 0 < anonymity_threshold.ballots_up_to(decision.pk, least) < least else 0
+
+
+def _least(poll: Poll, number: int) -> int:
+    round_ = Round.objects.filter(poll=poll, number=number).first()
+    return anonymity_threshold.least(round_.release_step if round_ else 1)
 
 
 def check_release(poll: Poll | None, decision: Quarantine) -> None:
@@ -55,8 +59,7 @@ def cells_to_move(poll: Poll, voters: list[bytes], outcome: QuarantineOutcome) -
         found.update((cell, decision is not None) for cell, decision in rows)
     outcome.already = sum(count for (_cell, quarantined), count in found.items() if quarantined)
     outcome.not_counted = len(voters) - found.total()
-    round_ = Round.objects.filter(poll=poll, number=poll.round).first()
-    least = anonymity_threshold.least(round_.release_step if round_ else 1)
+    least = _least(poll, poll.round)
     small = _small_cells(poll, least)
     counted: Counter[int | None] = Counter()
     for (cell, quarantined), count in found.items():

@@ -1,7 +1,6 @@
 """Compare the vote log with the checkpoints: find damage, and ballots that a repair would lose."""
 
 import enum
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from analytics.counting import checkpoints
+from analytics.counting.ballot_rows import VoterKey, lookups
 from analytics.models import Checkpoint
 from polls.errors import LogInconsistent, LogUnsuitable
 from polls.models import Ballot, DeadLetter
@@ -18,7 +18,6 @@ from polls.votelog.contract import VoteLog
 from polls.votelog.entries import Block, Head
 
 _CHUNK = 5000  # ballots per read
-_KEYS = 400  # voters per query
 
 
 class Damage(enum.StrEnum):
@@ -156,15 +155,12 @@ def _ballots_after(log: VoteLog, partition: int, after: int) -> Iterator[list[Bl
         after = blocks[-1].last
 
 
-def _voters_not_in_database(blocks: Sequence[Block]) -> set[tuple[int, int, bytes]]:
+def _voters_not_in_database(blocks: Sequence[Block]) -> set[VoterKey]:
     """Return the voters of these ballots from whom the database has neither a ballot nor a dead letter."""
     voters = {(block.poll_id, block.round, voter_key) for block in blocks for voter_key in block.voter_keys}
-    by_round: dict[tuple[int, int], list[bytes]] = defaultdict(list)
-    for poll_id, round_, voter_key in voters:
-        by_round[poll_id, round_].append(voter_key)
-    for (poll_id, round_), keys in by_round.items():
-        for start in range(0, len(keys), _KEYS):
-            some = {"poll_id": poll_id, "round": round_, "voter_key__in": keys[start : start + _KEYS]}
-            for found in (Ballot.objects.filter(**some), DeadLetter.objects.filter(**some)):
-                voters -= {(poll_id, round_, bytes(key)) for key in found.values_list("voter_key", flat=True)}
-    return voters
+    known: set[VoterKey] = set()
+    for some in lookups(voters):
+        for model in (Ballot, DeadLetter):
+            rows = model.objects.filter(**some).values_list("poll_id", "round", "voter_key")
+            known |= {(poll_id, round_, bytes(voter)) for poll_id, round_, voter in rows}
+    return voters - known

@@ -137,7 +137,7 @@ def _check_allowed(plan: Plan, discard_uncounted: bool) -> None:
 def _locked_checkpoints(plan: Plan) -> Iterator[list[Checkpoint]]:
     """Lock all checkpoints in a transaction. Raise ReconcileRefused if they changed since the plan."""
     with transaction.atomic():
-        rows = list(Checkpoint.objects.select_for_update().order_by("partition"))
+        rows = checkpoints.lock_all_checkpoints()
         if {row.partition: row.generation for row in rows} != plan.generations:
             raise ReconcileRefused(_("Somebody else has reconciled the vote log in the meantime."))
         yield rows

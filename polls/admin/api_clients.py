@@ -150,20 +150,15 @@ class ApiClientAdmin(FoldedSearch, Admin):
             text = _("The key of “%(name)s” is revoked.") % {"name": isolated(client.name)}
             self.message_user(request, text, messages.SUCCESS)
             return page
-        return TemplateResponse(
+        return self.confirmation(
             request,
-            "admin/confirm.html",
-            {
-                **self.admin_site.each_context(request),
-                "opts": self.opts,
-                "title": _("Revoke this key?"),
-                "subject": f"{isolated(client.name)} ({client.prefix})",
-                "lines": [
-                    _("Every request with this key is refused from now on."),
-                    _("This can't be undone. If it is needed again, create a new API client."),
-                ],
-                "button": _("Revoke the key"),
-                "danger": True,
-                "back": page.url,
-            },
+            title=_("Revoke this key?"),
+            subject=f"{isolated(client.name)} ({client.prefix})",
+            lines=[
+                _("Every request with this key is refused from now on."),
+                _("This can't be undone. If it is needed again, create a new API client."),
+            ],
+            button=_("Revoke the key"),
+            danger=True,
+            back=page.url,
         )

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import AllValuesCheckboxFilter, RangeDateTimeFilter
 from unfold.decorators import display
 
-from polls.admin.base import Admin
+from polls.admin.base import ReadOnlyAdmin
 from polls.admin.search import FoldedSearch
 from polls.audit_log import record, user_actor
 from polls.models import Record
@@ -23,7 +23,7 @@ DETAIL_IN_LIST = 60  # two lines on a phone
 
 
 @admin.register(Record)
-class RecordAdmin(FoldedSearch, Admin):
+class RecordAdmin(FoldedSearch, ReadOnlyAdmin):
     list_display = ("at", "actor", "action", "poll_code", "short_detail")
     list_filter = (("action", AllValuesCheckboxFilter), ("at", RangeDateTimeFilter))
     list_filter_submit = True
@@ -43,15 +43,6 @@ class RecordAdmin(FoldedSearch, Admin):
     def details(self, row: Record) -> SafeString:
         text = json.dumps(row.detail, ensure_ascii=False, indent=2)
         return format_html('<pre class="ls-detail">{}</pre>', text)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Record | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Record | None = None) -> bool:
-        return False
 
 
 def _short(value: Any) -> str:

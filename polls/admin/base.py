@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import DataError, models
 from django.forms.widgets import Script
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
@@ -79,3 +80,21 @@ class Admin(ModelAdmin):
             return super().get_changelist_instance(request)
         except (ValueError, OverflowError, DataError) as error:
             raise IncorrectLookupParameters(error) from None
+
+    def confirmation(self, request: HttpRequest, **context: Any) -> TemplateResponse:
+        """Return the page that asks for confirmation of a step."""
+        common = {**self.admin_site.each_context(request), "opts": self.opts}
+        return TemplateResponse(request, "admin/confirm.html", common | context)
+
+
+class ReadOnlyAdmin(Admin):
+    """The admin of rows that no form adds, changes or deletes."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

@@ -259,20 +259,15 @@ class PollAdmin(InvitePages):
         if step not in lifecycle.next_steps(poll):
             self.message_user(request, _not_now(poll), messages.ERROR)
             return page
-        return TemplateResponse(
+        return self.confirmation(
             request,
-            "admin/confirm.html",
-            {
-                **self.admin_site.each_context(request),
-                "opts": self.opts,
-                "title": transitions.title(step, poll),
-                "subject": str(poll),
-                "lines": transitions.consequences(step, poll),
-                "button": transitions.BUTTONS[step].label,
-                "danger": transitions.BUTTONS[step].danger,
-                "hidden": [("seen", _seen(poll))],
-                "back": page.url,
-            },
+            title=transitions.title(step, poll),
+            subject=str(poll),
+            lines=transitions.consequences(step, poll),
+            button=transitions.BUTTONS[step].label,
+            danger=transitions.BUTTONS[step].danger,
+            hidden=[("seen", _seen(poll))],
+            back=page.url,
         )
 
     def _take(self, request: HttpRequest, poll: Poll, step: str) -> None:

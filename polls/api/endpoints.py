@@ -12,7 +12,8 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from polls.errors import Malformed, TooLarge, UnsupportedMediaType
+from polls.errors import Malformed, PollNotFound, TooLarge, UnsupportedMediaType
+from polls.models import Poll, canonical_code
 from polls.text.strict_json import DuplicateMember, refuse_duplicates
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -57,6 +58,14 @@ class AnyAccept(BaseContentNegotiation):
 
     def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
         return renderers[0], renderers[0].media_type
+
+
+def find_poll(code: str) -> Poll:
+    """Return the poll with this code. Raise PollNotFound."""
+    poll = Poll.objects.filter(code=canonical_code(code)).first()
+    if poll is None:
+        raise PollNotFound()
+    return poll
 
 
 def check_given_once(request: Request) -> None:

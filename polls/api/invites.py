@@ -9,13 +9,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from polls.audit_log import client_actor
-from polls.errors import IllegalState, InviteBatchNotFound, PollNotFound
+from polls.errors import IllegalState, InviteBatchNotFound
 from polls.http.client_address import public_url
-from polls.models import InviteBatch, Poll, canonical_code
+from polls.models import InviteBatch, Poll
 from polls.text.csv_download import csv_download
 from polls.voters import invites
 
-from .endpoints import AnyAccept, Endpoint
+from .endpoints import AnyAccept, Endpoint, find_poll
 from .permissions import ApiKey, PollScope, PollWriteScope
 from .schema import BODY, CODE, KEY, NEGOTIATED, RETRY_AFTER, refusals, response_header
 from .serializers import InviteBatchDocument, InviteBatches, NewInviteBatch
@@ -38,7 +38,7 @@ class Invites(Endpoint):
         responses={200: InviteBatches} | READ,
     )
     def get(self, request: Request, code: str) -> Response:
-        found = invites.batches(_poll(code).pk)
+        found = invites.batches(find_poll(code).pk)
         return Response(InviteBatches({"batches": found}, context={"request": request}).data)
 
     @extend_schema(
@@ -52,7 +52,7 @@ class Invites(Endpoint):
         | refusals(*NEGOTIATED, *KEY, *BODY, "poll_not_found", "illegal_state"),
     )
     def post(self, request: Request, code: str) -> Response:
-        poll = _poll(code)
+        poll = find_poll(code)
         fields = self.checked(NewInviteBatch(), request)
         made = invites.make_batch(poll.pk, by=client_actor(request.auth), **fields)
         document = _document(request, _batch(poll, made.pk))
@@ -80,7 +80,7 @@ class InviteLinks(Endpoint):
         | refusals("illegal_state"),
     )
     def get(self, request: Request, code: str, batch: int) -> Any:
-        found = _batch(_poll(code), batch)
+        found = _batch(find_poll(code), batch)
         if found.ended:
             raise IllegalState(str(invites.BATCH_ENDED))
         invites.record_download(found, by=client_actor(request.auth))
@@ -105,16 +105,9 @@ class InviteRevocation(Endpoint):
         responses={200: InviteBatchDocument} | ONE,
     )
     def post(self, request: Request, code: str, batch: int) -> HttpResponse:
-        poll = _poll(code)
+        poll = find_poll(code)
         invites.revoke_batch(_batch(poll, batch).pk, by=client_actor(request.auth))
         return Response(_document(request, _batch(poll, batch)))
-
-
-def _poll(code: str) -> Poll:
-    poll = Poll.objects.filter(code=canonical_code(code)).first()
-    if poll is None:
-        raise PollNotFound()
-    return poll
 
 
 def _batch(poll: Poll, batch_id: int) -> Any:

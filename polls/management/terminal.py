@@ -8,8 +8,10 @@ from django.core.management.base import CommandError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from polls.errors import LandslideError
 from polls.models import Poll, canonical_code
 from polls.text.plain_text import cleaned, escaped, is_visible, isolated
+from polls.votelog import STORE_ERRORS
 
 
 def console(options: dict[str, Any]) -> Console:
@@ -24,6 +26,18 @@ def progress_bar(screen: Console, label: str, total: int) -> Iterator[Callable[[
     with Progress(*columns, console=screen) as progress:
         task = progress.add_task("", total=max(total, 1))
         yield lambda count: progress.advance(task, count)
+
+
+@contextmanager
+def command_errors(returncode: int = 1) -> Iterator[None]:
+    """Raise CommandError instead of our own errors, and of those of a store that doesn't answer."""
+    try:
+        yield
+    except LandslideError as error:
+        raise CommandError(error.detail, returncode=returncode) from None
+    except STORE_ERRORS as error:
+        text = f"The vote log or the database doesn't answer: {error}"
+        raise CommandError(text, returncode=returncode) from None
 
 
 def find_poll(code: str, *, returncode: int = 1) -> Poll:

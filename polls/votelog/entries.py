@@ -114,6 +114,10 @@ class Head:
         """Whether this is the same log, and not an older copy of it."""
         return self.generation == generation and self.position >= position
 
+    def was_counted(self, generation: str, counted: int) -> bool:
+        """Whether this is the log that was counted up to `counted`, with all later entries in it."""
+        return self.continues(generation, counted) and not self.trimmed_past(counted)
+
     def trimmed_past(self, counted: int) -> bool:
         """Whether entries after `counted` have been deleted. If so, the database is older than the log."""
         return self.trimmed > counted

@@ -10,7 +10,7 @@ import random
 import re
 from typing import Any
 
-from polls.http.lanes import host_allowed, is_secure
+from polls.http.lanes import Scope, host_allowed, is_secure
 from polls.http.origins import origin_allowed, origin_of
 from polls.models import Visibility, canonical_code
 from realtime.channels import Channel, Subscriber
@@ -33,8 +33,6 @@ HEADERS = [
     (b"x-accel-buffering", b"no"),
     (b"x-content-type-options", b"nosniff"),
 ]
-
-Scope = dict[str, Any]
 
 
 class EventStreamLane:

@@ -15,6 +15,7 @@ from typing import Any
 from django.conf import settings
 
 from analytics.api.tally import PUBLIC, known
+from polls.http.lanes import Headers, Scope
 from polls.models import Visibility, canonical_code
 from realtime.channels import Channel
 from realtime.hub import Hub, current_hub, get_hub
@@ -39,9 +40,6 @@ MAX_KEY_BYTES = 2048  # of headers in a request's key
 MAX_CHANNELS = 1000  # this module opens no channel beyond; viewers still do
 #: How long a snapshot may be used after it was compared with the database.
 TRUSTED_SECONDS = 3.0
-
-Scope = dict[str, Any]
-Headers = list[tuple[bytes, bytes]]
 
 
 class TallyLane:

@@ -8,7 +8,7 @@ gives each viewer a channel in the channel layer. If the server takes the connec
 import logging
 from typing import Any
 
-from polls.http.lanes import host_allowed, is_secure
+from polls.http.lanes import Scope, host_allowed, is_secure
 from polls.http.origins import origin_allowed, origin_of
 from polls.models import canonical_code
 from realtime.channels import UNKNOWN_POLL, Subscriber
@@ -21,8 +21,6 @@ logger = logging.getLogger(__name__)
 FOREIGN_ORIGIN, TRY_LATER = 4403, 1013
 #: The query of the organiser's own screens, which don't count as viewers.
 NO_AUDIENCE = b"audience=no"
-
-Scope = dict[str, Any]
 
 
 async def tally_socket(scope: Scope, receive: Any, send: Any) -> None:

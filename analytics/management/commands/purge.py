@@ -8,10 +8,8 @@ from rich.console import Console
 
 from analytics.audit import purge
 from polls.audit_log import COMMAND
-from polls.errors import LandslideError
-from polls.management.terminal import console, find_poll, printable_poll, progress_bar, prompt
+from polls.management.terminal import command_errors, console, find_poll, printable_poll, progress_bar, prompt
 from polls.models import Poll, canonical_code
-from polls.votelog import STORE_ERRORS
 
 
 class Command(BaseCommand):
@@ -26,17 +24,13 @@ class Command(BaseCommand):
         parser.add_argument("--yes", action="store_true", help="don't ask")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        try:
+        with command_errors():
             poll = find_poll(options["code"])
             rounds = purge.purgeable(poll, options["round"])
             ballots = purge.count_ballots(rounds)
             if not options["yes"]:
                 self.ask(poll, [round_.number for round_ in rounds], ballots)
             self.carry_out(poll, options["round"], ballots, console(options))
-        except LandslideError as error:
-            raise CommandError(error.detail) from None
-        except STORE_ERRORS as error:
-            raise CommandError(f"The vote log or the database doesn't answer: {error}") from None
         self.stdout.write(
             "Done: these ballots can't be linked to voters any more, except from older backups. "
             "docs/audit.md says what to do about those, and about the space that the old rows take."

@@ -10,9 +10,7 @@ from analytics.recovery import reconcile
 from analytics.recovery.log_diagnosis import Damage, Plan, diagnose
 from analytics.recovery.reconcile import ReconcileRefused, Restored
 from polls.audit_log import COMMAND, record
-from polls.errors import LandslideError
-from polls.management.terminal import confirm, console, progress_bar
-from polls.votelog import STORE_ERRORS
+from polls.management.terminal import command_errors, confirm, console, progress_bar
 
 #: Damage by which uncounted entries of the log are lost.
 _LOST = (Damage.GONE, Damage.FOREIGN, Damage.BEHIND, Damage.FORCED)
@@ -41,7 +39,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         self.console = console(options)
-        try:
+        with command_errors():
             plan = diagnose(rebuild_all=options["all"])
             self.show(plan)
             if not plan.damaged:
@@ -53,7 +51,10 @@ class Command(BaseCommand):
                 return
             if not options["yes"]:
                 self.ask(plan, options["discard_uncounted"])
-            done = self.carry_out(plan, options["discard_uncounted"])
+            try:
+                done = self.carry_out(plan, options["discard_uncounted"])
+            except ReconcileRefused as error:
+                raise CommandError(f"{error.detail}{self.advice(error)}") from None
             record(
                 COMMAND,
                 "vote log reconciled",
@@ -62,12 +63,6 @@ class Command(BaseCommand):
                 missing=plan.missing,
                 **asdict(done),
             )
-        except ReconcileRefused as error:
-            raise CommandError(f"{error.detail}{self.advice(error, options)}") from None
-        except LandslideError as error:
-            raise CommandError(error.detail) from None
-        except STORE_ERRORS as error:
-            raise CommandError(f"The vote log or the database doesn't answer: {error}") from None
         self.report(plan, done)
 
     def show(self, plan: Plan) -> None:
@@ -117,7 +112,7 @@ class Command(BaseCommand):
         with progress_bar(self.console, "Restoring claims", reconcile.claims_to_restore()) as advance:
             return reconcile.reconcile(plan, discard_uncounted=discard, restored=advance)
 
-    def advice(self, error: ReconcileRefused, options: dict[str, Any]) -> str:
+    def advice(self, error: ReconcileRefused) -> str:
         if "missing" in error.extra:
             return (
                 "\nRestore a newer copy of the database if there is one (a later backup, a replica). "

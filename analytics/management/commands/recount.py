@@ -10,10 +10,8 @@ from rich.table import Table
 from analytics.audit import recount
 from analytics.audit.recount import Recount
 from polls.audit_log import COMMAND
-from polls.errors import LandslideError
-from polls.management.terminal import confirm, console, find_poll, printable, progress_bar
+from polls.management.terminal import command_errors, confirm, console, find_poll, printable, progress_bar
 from polls.models import Round
-from polls.votelog import STORE_ERRORS
 
 #: The exit status if the recount failed. 1 means that the tally differs.
 UNKNOWN = 2
@@ -33,7 +31,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         self.console = console(options)
-        try:
+        with command_errors(returncode=UNKNOWN):
             poll = find_poll(options["code"], returncode=UNKNOWN)
             round_ = recount.get_round(poll, options["round"])
             found = self.with_progress(round_, recount.recount)
@@ -47,10 +45,6 @@ class Command(BaseCommand):
                 confirm("Correct the tally, on all screens? [y/N] ")
             by = f"{COMMAND} {getpass.getuser()}"
             fixed = self.with_progress(round_, lambda each, advance: recount.fix(each, by, advance))
-        except LandslideError as error:
-            raise CommandError(error.detail, returncode=UNKNOWN) from None
-        except STORE_ERRORS as error:
-            raise CommandError(f"The database doesn't answer: {error}", returncode=UNKNOWN) from None
         self.stdout.write(f"Corrected: {', '.join(corrections(fixed)) or 'nothing was left to correct'}.")
 
     def with_progress(

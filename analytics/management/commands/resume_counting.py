@@ -7,8 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from analytics.counting import held_ballots, resuming
 from analytics.models import Halt
 from polls.audit_log import COMMAND
-from polls.errors import LandslideError
-from polls.management.terminal import console, find_poll, printable, progress_bar
+from polls.management.terminal import command_errors, console, find_poll, printable, progress_bar
 
 _LONG = 10 * 365 * 86_400.0
 
@@ -30,13 +29,10 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         poll = find_poll(options["code"])
         ballots = held_ballots.count_ballots(poll.pk)
-        with progress_bar(console(options), "Counting", ballots) as advance:
-            try:
-                done = resuming.resume(
-                    poll, COMMAND, let_fail=options["dead_letters"], seconds=_LONG, progress=advance
-                )
-            except LandslideError as error:
-                raise CommandError(error.detail) from None
+        with command_errors(), progress_bar(console(options), "Counting", ballots) as advance:
+            done = resuming.resume(
+                poll, COMMAND, let_fail=options["dead_letters"], seconds=_LONG, progress=advance
+            )
         if not done:
             reason = Halt.objects.filter(poll_id=poll.pk).values_list("reason", flat=True).first()
             raise CommandError(
