@@ -18,7 +18,7 @@ class Checkpoint(models.Model):
     generation = models.CharField(max_length=32)
     made = models.BooleanField(default=False)
     position = models.BigIntegerField(default=0)
-    # The position at `trim_noted_at`. Up to there the log may be trimmed a minute later.
+    # The position at `trim_noted_at`. A minute later, the log may be trimmed up to there.
     trim_to = models.BigIntegerField(default=0)
     trim_noted_at = BoundedDateTimeField(null=True)
     # Whether a batch has to check for standing quarantines and halted polls. It is here because a batch reads
@@ -30,7 +30,7 @@ class Tally(models.Model):
     """A counter of a tally, in one partition. Only the partition's worker writes it, so no worker waits.
 
     key: as the poll's method names it (for choices, the number), or "ballots".
-    changes: how often the counter was written. Their sum is the tally's version.
+    changes: how often the counter was written. The sum over a tally's counters is its version.
     """
 
     pk = models.CompositePrimaryKey("poll_id", "round", "key", "partition")
@@ -55,7 +55,7 @@ class TallyPoint(models.Model):
 
 
 class Pulse(models.Model):
-    """When a worker or the sweep last gave a sign of life."""
+    """When a worker or the sweep last recorded a heartbeat."""
 
     name = models.CharField(max_length=200, primary_key=True)
     seen_at = BoundedDateTimeField()
@@ -65,8 +65,8 @@ class Quarantine(models.Model):
     """A decision to quarantine ballots, that is, to count them in the second tally.
 
     since, until: milliseconds by the vote log's clock. A decision with `since` is a standing one. It covers
-    all ballots accepted from then on, until `until` or its release. moved_at: when the last ballot of a
-    released decision was moved back to the first tally.
+    all ballots accepted from then on, until `until` or its release.
+    moved_at: when the last ballot of a released decision was moved back to the first tally.
     """
 
     class Rule(models.TextChoices):
@@ -105,8 +105,8 @@ class Quarantine(models.Model):
 class Halt(models.Model):
     """A poll whose ballots are held instead of counted, because most of them failed.
 
-    resumed_by: who resumed the counting; the row stays until the last held ballot is counted.
-    let_fail: ballots that fail then become dead letters, even if most of them do.
+    resumed_by: who resumed the counting. The row stays until the last held ballot is counted.
+    let_fail: whether failing ballots then become dead letters, even if most ballots fail.
     """
 
     poll_id = models.BigIntegerField(primary_key=True)
@@ -139,11 +139,7 @@ class HeldBlock(models.Model):
 
 
 class Release(models.Model):
-    """Stepped results of a round: the released counts, which viewers see, and the next ones.
-
-    The next counts are released once another step's worth of ballots is counted. So the last step, which is
-    taken at closing, is no smaller than the others.
-    """
+    """Stepped results of a round: the counts that viewers see, and the next ones (stepped_results.py)."""
 
     pk = models.CompositePrimaryKey("poll_id", "round")
     poll_id = models.BigIntegerField()

@@ -18,7 +18,7 @@ from polls.votelog import get_log
 
 logger = logging.getLogger(__name__)
 
-#: Sweeps pile up in the queue while no worker runs. When one is back, it runs at most one in this time.
+#: Sweeps pile up in the queue while no worker runs. Then a worker runs at most one sweep in this time.
 _SWEPT_SECONDS = max(1, int(settings.SWEEP_SECONDS / 2))
 #: The lock on counting a partition expires after this, unless it is extended.
 _COUNTING_SECONDS = 1
@@ -47,7 +47,7 @@ def _count(partition: int) -> None:
             cache_locks.unlock(lock)
         if counted is None:
             return  # another worker has the partition, though its lock expired; the next sweep tries again
-        # Tasks that found our lock have ended, so their ballots are ours to count.
+        # Tasks that found the partition locked have ended, so we must count their ballots.
         if not batches.is_behind(partition):
             return
 
@@ -78,7 +78,7 @@ def _end_stuck_copies() -> None:
     try:
         stuck_copies.end_copies()
     except Exception:
-        # The database may refuse access to its sessions; that must not stop the counting.
+        # The database may refuse access to its sessions, which must not stop the counting.
         logger.warning("stuck_copies_not_looked_for", exc_info=True)
 
 

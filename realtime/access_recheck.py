@@ -1,8 +1,8 @@
-"""Rechecks whether viewers who see more than the public still may.
+"""Rechecks whether viewers who see more than the public may still see it.
 
 Staff who log out, are deactivated or lose their second factor stop seeing a hidden tally at the next recheck,
-and so do voters once a poll no longer shows its tally to voters. While the database is away nobody can be
-checked, but there is nothing new to see either: tallies come from the same database.
+and so do voters once a poll no longer shows its tally to voters. While the database is down nobody can be
+checked, but nothing new is shown either: tallies come from the same database.
 """
 
 import logging
@@ -17,15 +17,15 @@ logger = logging.getLogger(__name__)
 
 #: Between two rechecks of a channel's staff. A lost right is noticed after at most this plus one hub check.
 RECHECK_SECONDS = 5.0
-#: Viewers checked in one call to a thread: a new viewer's check waits for no more.
+#: Viewers checked in one call to a thread, so that a new viewer's check needn't wait long for a thread.
 BATCH_SIZE = 50
 
 
 def subscribers_due(channel: Channel, now: float) -> list[Subscriber]:
     """Return the subscribers to recheck now, and note that they are being rechecked.
 
-    Staff every few seconds; voters too when the poll has changed; everybody with cookies when the setting of
-    who may see the tally has changed.
+    These are staff, every few seconds. When the poll has changed, they are staff and voters. When the poll's
+    setting of who may see the tally has changed, they are all viewers with cookies.
     """
     frames, recheck = channel.frames, channel.access_recheck
     if frames is None or recheck.task is not None:

@@ -1,7 +1,7 @@
 """Channels and their subscribers: the viewers of a poll in this process, and the messages each was sent last.
 
 No viewer has a queue. A channel holds the newest message of each kind, and a subscriber remembers which ones
-it was sent last. It is sent the others as soon as it can take them, so a slow viewer skips older messages.
+it was sent last. It is sent newer ones as soon as it can take them, so a slow viewer skips messages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ HEARTBEAT_SECONDS = 15.0  # after a longer silence a viewer may assume that its 
 STALLED_SECONDS = 10.0  # a connection whose writing is paused for longer is aborted
 BATCH_SIZE = 128  # subscribers served before the event loop runs other tasks: about a millisecond
 UNKNOWN_POLL = 4404
-#: Messages from one viewer between two checks of the hub (a second). Our pages send one, after voting.
+#: The most messages accepted from one viewer between two checks of the hub (a second). Our pages send one,
+#: after voting.
 MAX_MESSAGES = 20
 
 
@@ -61,7 +62,7 @@ class Subscriber:
             connection.send(viewers)
 
     def set_kind(self, kind: Viewer, *, resend: bool = False) -> None:
-        """Show this viewer what `kind` may see, at once; `resend` sends it even if it was sent last."""
+        """Show this viewer what `kind` may see. With `resend`, send it again if it was sent last."""
         self.kind = kind
         if resend:
             self.tally = None

@@ -1,10 +1,10 @@
 """The interface by which the application hands a viewer's connection over to the server.
 
-A server that supports it offers HAND_OVER in the scope's extensions. The application calls it with the
-viewer's Subscriber, once the WebSocket is accepted or the event stream's response has begun. It returns a
-Connection and the application returns, while the connection stays open: an idle viewer then costs no task
-and no queue. HAND_OVER returns None if the connection can't be handed over. This module imports no models,
-since servers are set up before Django.
+A server that can take connections over offers the function HAND_OVER in the scope's extensions. Once the
+WebSocket is accepted or the event stream's response has begun, the application calls it with the viewer's
+Subscriber. HAND_OVER returns a Connection, or None if it can't take this one over. Then the application
+returns while the connection stays open, so that an idle viewer costs no task and no queue. This module
+imports no models, since servers are set up before Django.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Connection(Protocol):
     writing_paused: bool
 
     def send(self, message: Message) -> None:
-        """Send the whole message, now or soon; never raises. May set `writing_paused`."""
+        """Send the whole message, now or soon. Never raise. May set `writing_paused`."""
 
     def close(self, code: int) -> None:
         """Close in an orderly way, with `code` where the protocol has close codes."""
@@ -47,4 +47,4 @@ class ConnectionListener(Protocol):
         """Everything is sent, and the client takes more."""
 
     def on_closed(self) -> None:
-        """The connection has ended or is about to; no event follows."""
+        """The connection has ended or is about to. No event follows."""

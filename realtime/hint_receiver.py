@@ -1,6 +1,6 @@
 """Receives the hints of realtime/publish.py, through the Channels groups of the polls watched here.
 
-A hint may be lost: once a second, the hub compares what it sent with the database.
+A hint may be lost, so the hub also compares what it sent with the database once a second.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class HintReceiver:
                 await self._ready.wait()
 
     async def subscribe(self, poll_id: int) -> bool:
-        """Join the poll's group. Return False if that failed: no hints arrive then, and the hub retries."""
+        """Join the poll's group. Return False if that failed. Then no hints arrive, and the hub retries."""
         joined = self._layer.group_add(group_name(poll_id), self._name)
         return await _succeeds(joined, "group_add_failed", poll_id)
 
@@ -52,9 +52,9 @@ class HintReceiver:
         await _succeeds(self._layer.group_send(group_name(poll_id), message), "group_send_failed", poll_id)
 
     async def run(self, on_hint: Callable[[dict[str, Any]], None], on_lost: Callable[[], None]) -> None:
-        """Receive until cancelled. After a failure, start again with a new channel that is in no group.
+        """Receive until cancelled. After a failure, start again with a new channel, which is in no group.
 
-        Nothing else may make a channel: messages to a second one would be lost.
+        Only this method makes a channel: messages to a second one would be lost.
         """
         while not self.stopped:
             try:

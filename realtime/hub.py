@@ -55,7 +55,7 @@ class Hub:
         self._stopped = False
 
     async def get_channel(self, code: str) -> Channel | None:
-        """Return the channel of a poll, opened if need be and with its snapshot; None for an unknown poll."""
+        """Return a poll's channel with its snapshot. Open it if needed. None for an unknown poll."""
         if len(code) > MAX_CODE_LENGTH:
             return None
         channel = self._codes.get(code) or await self._open_channel(code)
@@ -77,7 +77,7 @@ class Hub:
                 channel.change = object()
 
     async def stop(self) -> None:
-        """Stop all tasks and threads; the hub can't be used afterwards."""
+        """Stop all tasks and threads. The hub can't be used afterwards."""
         self._stopped = self._hints.stopped = True  # a cancelled Redis call may return normally
         tasks = self._tasks + [task for channel in self._channels.values() for task in channel.cancel_tasks()]
         for task in self._tasks:
@@ -87,10 +87,7 @@ class Hub:
         self._reader.stop()
 
     async def check_access(self, subscriber: Subscriber, *, resend: bool = False) -> None:
-        """Find out what a viewer may see, and send it. A public tally needs no lookup.
-
-        With `resend`, the viewer is sent its tally even if that hasn't changed.
-        """
+        """Find out what a viewer may see, and send it. With `resend`, send it even if nothing has changed."""
         channel = subscriber.channel
         try:
             while channel.frames is not None and channel.frames.results_visible != Visibility.ALWAYS:
@@ -98,7 +95,7 @@ class Hub:
                 kind = await self.in_thread(
                     identify_viewer, subscriber.cookie, channel.code, frames.results_visible
                 )
-                # If the round has changed meanwhile, the answer is about the last round: identify again.
+                # If the round has changed meanwhile, the answer is about an earlier round: identify again.
                 if channel.frames.round == frames.round:
                     subscriber.set_kind(kind, resend=resend)
                     return
@@ -169,7 +166,7 @@ class Hub:
             channel.subscribed = False
 
     def refresh(self, channel: Channel) -> None:
-        """Read and show the channel's tally, at the earliest a tick after the last time."""
+        """Read and show the channel's tally, no sooner than a tick after the last time."""
         channel.stale = True
         if channel.refresh_task is None:
             channel.refresh_task = self.loop.create_task(self._run_refresh(channel))
@@ -262,12 +259,12 @@ _hub: Hub | None = None
 
 
 def current_hub() -> Hub | None:
-    """Return this process's hub if it has one yet. From any thread."""
+    """Return this process's hub if it has one yet. Any thread may call this."""
     return _hub if _hub is not None and not _hub.loop.is_closed() else None
 
 
 def get_hub() -> Hub:
-    """Return the hub of the running event loop; a server process has one loop, and so one hub."""
+    """Return the hub of the running event loop. A server process has one loop, and so one hub."""
     global _hub
     if _hub is None or _hub.loop is not asyncio.get_running_loop():
         _hub = Hub()

@@ -1,7 +1,7 @@
-"""Detects that this process is overloaded: tallies are sent less often then, to leave time for ballots.
+"""Detects that this process is overloaded. Then tallies are sent less often, to leave time for ballots.
 
-A sample is short of time if ballots were refused or the event loop was late. Overload begins after two
-seconds of such samples and ends after ten seconds without one, since a flapping mode would be worse than
+Four times a second, the process is short of time if ballots were refused or the event loop was late. Overload
+begins after two seconds of that, and ends after ten seconds without it: a flapping mode would be worse than
 either state.
 """
 
@@ -32,7 +32,7 @@ class OverloadDetector:
         self._last_short_at = 0.0
 
     def observe(self, *, short: bool, now: float) -> bool:
-        """Take one sample; return whether `overloaded` has changed."""
+        """Take one sample. Return whether `overloaded` has changed."""
         if not self._last_ok_at:
             self._last_ok_at = now
         if short:
@@ -48,7 +48,7 @@ class OverloadDetector:
 
 
 async def monitor(overload: OverloadDetector, in_thread: Callable[..., Awaitable[None]]) -> None:
-    """Take samples until cancelled; while overloaded, publish the mode for other processes and the admin."""
+    """Take samples until cancelled. While overloaded, publish the mode to other processes and the admin."""
     published_at = 0.0
     while True:
         due = time.monotonic() + SAMPLE_SECONDS

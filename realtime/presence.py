@@ -22,7 +22,7 @@ class Presence:
         self._others[process] = (count, now)
 
     def due(self, own: int, now: float) -> bool:
-        """Whether to send our count to the others now; if so, it is noted as sent."""
+        """Return whether to send our count to the other processes now. If so, note it as sent."""
         if own == self._sent and now - self._sent_at < SEND_SECONDS:
             return False
         self._sent, self._sent_at = own, now

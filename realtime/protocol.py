@@ -2,7 +2,7 @@
 
     {"type": "tally", …}     the tally endpoint's document
     {"type": "state", …}     the poll moved in its lifecycle
-    {"type": "viewers", …}   how many are watching; also the heartbeat
+    {"type": "viewers", …}   the number of viewers, also sent as a heartbeat
 
 A message is encoded once, down to the bytes on the wire, and the same bytes go to all viewers. A viewer drops
 messages that are older than what it has, by (epoch, revision, version).
@@ -83,7 +83,7 @@ class Frames:
 
 
 def build_frames(snap: Snapshot, before: Frames | None = None) -> Frames:
-    """Encode a snapshot. With `before`, frames of the poll in the same state, encode only new figures."""
+    """Encode a snapshot. If only figures have changed since the frames `before`, encode only those."""
     poll = snap.poll
     shown_document = document(snap, visible=True)
     shown = Message({"type": "tally", **shown_document})
@@ -109,7 +109,7 @@ def build_frames(snap: Snapshot, before: Frames | None = None) -> Frames:
 def reuse_unchanged(frames: Frames, before: Frames) -> Frames:
     """Return `frames`, with the Message objects of `before` where the content is the same.
 
-    Whether a viewer has a message is then a comparison by identity.
+    So a comparison by identity tells whether a viewer already has a message.
     """
     same = {message: message for message in (before.state, *before.tally.values())}
     return replace(

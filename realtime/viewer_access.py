@@ -1,6 +1,6 @@
 """Identifies viewers by the cookies of their connection: staff, voter or public.
 
-Blocking: it may query the database and the vote log. Not called for polls whose tally is public.
+These functions block, since they query the database and the vote log. A public tally doesn't need them.
 """
 
 from http.cookies import CookieError, SimpleCookie
@@ -33,7 +33,7 @@ def identify_viewers(cookies: list[bytes], code: str, results_visible: str) -> l
 
 
 def _is_staff(session_key: str | None) -> bool:
-    """Whether this is the session of a user who is logged in to the admin."""
+    """Return whether this is the session of a user who is logged in to the admin."""
     if not session_key:
         return False
     session = import_module(settings.SESSION_ENGINE).SessionStore(session_key).load()

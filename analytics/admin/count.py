@@ -24,7 +24,7 @@ from polls.text.integers import whole_number
 
 from . import dashboard  # noqa: F401  sets extra_urls, which is extended below
 
-#: With more ballots a purge takes minutes, and proxies give up: only the command does it.
+#: With more ballots a purge takes minutes, and proxies time out. Then only the command does it.
 MAX_BALLOTS_IN_A_REQUEST = 200_000
 
 View = Callable[[HttpRequest, Poll], HttpResponse]

@@ -42,7 +42,7 @@ def show(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def figures(request: HttpRequest) -> JsonResponse:
-    """Answer with alarms, modes, cards, workers and open polls, as texts to show."""
+    """Respond with alarms, modes, cards, workers and open polls, as texts to show."""
     log = _log_status()
     counting = status.counting_status()
     answer = {

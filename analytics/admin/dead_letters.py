@@ -1,4 +1,4 @@
-"""Dead letters in the admin: a person has them counted after a repair, or rejects them.
+"""Dead letters in the admin: a person counts them after a repair, or rejects them.
 
 Neither the selection nor the voter is shown anywhere.
 """

@@ -61,8 +61,8 @@ class QuarantineForm(forms.ModelForm):
         required=False,
         widget=UnfoldAdminTextareaWidget,
         help_text=gettext_lazy(
-            "The receipts of the ballots, pasted in any form. At least ten ballots, or a whole step where the"
-            " tally moves in steps: the tally would reveal the selections of fewer."
+            "Paste the receipts in any form: of at least ten ballots, or of a whole step if the tally moves"
+            " in steps. With fewer, the tally would reveal their selections."
         ),
     )
     file = forms.FileField(

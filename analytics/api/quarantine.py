@@ -40,7 +40,7 @@ class NewQuarantine(StrictSerializer):
         help_text="Refused with `person_required`: quarantining by receipt is done in the admin.",
     )
     from_now_on = Flag(
-        required=False, help_text="Quarantine every ballot accepted from now on, until it is ended."
+        required=False, help_text="Quarantine every ballot accepted from now on, until this is ended."
     )
 
 
@@ -79,7 +79,7 @@ class Quarantines(_Quarantine):
         operation_id="quarantines_list",
         tags=["quarantine"],
         summary="Decisions by which ballots were quarantined",
-        description="Of all rounds, newest first, at most 200. The tally has the number of ballots.",
+        description="In all rounds, newest first, at most 200. The tally says how many ballots they hold.",
         parameters=[CODE, RETRY_AFTER],
         responses={200: QuarantineDocument(many=True)} | refusals(*_COMMON),
     )
@@ -140,8 +140,8 @@ class QuarantineRelease(_Step):
     @_step(
         "release",
         "Release its ballots",
-        "They count again. Of many ballots, some follow within seconds. Once voting is over, fewer than ten"
-        " (or than a step of the tally) can't be released: the result would reveal their selections.",
+        "The ballots count again. If there are many, some follow within seconds. Once voting is over, fewer"
+        " than ten (or than a step of the tally) can't be released: the result would reveal their marks.",
         "too_few_ballots",
     )
     def post(self, request: Request, code: str, decision: int) -> Response:

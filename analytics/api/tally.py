@@ -57,7 +57,7 @@ class QuarantinedTally(serializers.Serializer[Any]):
     reasons = serializers.IntegerField(help_text="The number of decisions that quarantined them.")
     withheld = serializers.BooleanField(
         required=False,
-        help_text="True if `selections` and `choices` are left out, since they would reveal few ballots.",
+        help_text="True if `selections` and `choices` are left out, since they would reveal how a few voted.",
     )
 
 
@@ -145,7 +145,7 @@ def known(etag: str, if_none_match: str) -> bool:
 
 
 def viewer_of(request: Request, results_visible: str, code: str) -> Viewer:
-    """Return the kind of viewer, looked up only as far as the poll's visibility needs it."""
+    """Return the kind of viewer. Nothing is looked up that the poll's visibility doesn't depend on."""
     if results_visible == Visibility.ALWAYS:
         return Viewer.PUBLIC
     if _is_staff(request._request):
@@ -156,7 +156,7 @@ def viewer_of(request: Request, results_visible: str, code: str) -> Viewer:
 
 
 def _is_staff(request: HttpRequest) -> bool:
-    """Return whether the session is verified staff's. DRF replaces `request.user`, so ask the session."""
+    """Return whether the session is of verified staff. DRF replaces `request.user`, so ask the session."""
     session = getattr(request, "session", None)
     if session is None or settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return False

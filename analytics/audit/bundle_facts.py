@@ -19,14 +19,14 @@ FORMAT = "landslide-audit/1"
 def lists_whole_ballots(round_: Round) -> bool:
     """Return whether the bundle lists whole ballots. Otherwise it lists single marks.
 
-    A rare combination of marks can identify its voter. If the round had stepped results, for secrecy, the
+    A rare combination of marks can identify its voter. So after stepped results, which are for secrecy, the
     bundle shows no more than the tally.
     """
     return round_.release_step <= 1 or round_.rules["method"] == "single"
 
 
 def list_choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:
-    """Return the choices with the labels in the round's stored result, or with today's if it has none."""
+    """Return the choices with their labels in the round's stored result, or today's if there is none."""
     stored = (round_.result or {}).get("choices")
     if stored:
         return [{"number": each["number"], "label": each["label"]} for each in stored]
@@ -44,7 +44,7 @@ def build_figures(round_: Round, choices: list[dict[str, Any]], counts: Mapping[
 
 
 def count_dead_letters(round_: Round) -> dict[str, int]:
-    """Count the accepted ballots that are in no list, by status: waiting or rejected."""
+    """Count the dead letters, which are in no list of the bundle, by status: waiting or rejected."""
     letters = DeadLetter.objects.filter(poll_id=round_.poll_id, round=round_.number)
     by_status = dict(letters.order_by().values_list("status").annotate(n=Count("pk")))
     return {

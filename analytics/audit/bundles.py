@@ -3,7 +3,7 @@
 A bundle holds the receipts of all counted ballots, their selections without voters, the tally, the same for
 ballots in quarantine, and a manifest with the hashes of all files. Each list is sorted by its own lines. So
 it doesn't show in which order ballots arrived, and its lines can't be matched with those of another list.
-static/audit/verify.py checks bundles; docs/audit.md says what they prove.
+static/audit/verify.py checks bundles. docs/audit.md says what they prove.
 """
 
 import base64
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 #: The alias in settings.STORAGES of the storage for bundles.
 STORAGE = "audit"
 _LINES_AT_ONCE = 500
-#: Timeout of the cache lock on making a bundle. Only a hint: the row's constraint admits one bundle.
+#: Timeout of the cache lock on making a bundle. The lock only saves work: a constraint admits one bundle.
 _LOCK_SECONDS = 60
 
 README = """\
@@ -74,7 +74,7 @@ def newest(poll_id: int, round_: int) -> AuditBundle | None:
 
 
 def current(poll: Poll) -> AuditBundle | None:
-    """Return the bundle of the poll's published round in its present state; None until it is made."""
+    """Return the bundle of the poll's published round, or None until it is made for the present epoch."""
     if poll.state != State.PUBLISHED:
         return None
     bundle = newest(poll.pk, poll.round)
@@ -88,7 +88,7 @@ def rounds_without_bundle() -> QuerySet[Round]:
     made = AuditBundle.objects.filter(poll_id=OuterRef("poll_id"), round=OuterRef("number"))
     of_this_epoch = Exists(made.filter(epoch=OuterRef("poll__epoch")))
     current = Q(~of_this_epoch, poll__state=State.PUBLISHED, number=F("poll__round"))
-    # A round may be reset right after it was published, before its bundle was made.
+    # A round may have been reset right after it was published, before its bundle was made.
     earlier = Q(~Exists(made), made_public_at__isnull=False, number__lt=F("poll__round"))
     return Round.objects.filter(current | earlier, purged_at=None).select_related("poll")
 
@@ -235,7 +235,7 @@ def _json_lines(value: Any) -> list[str]:
 
 
 class _Draft(File):
-    """A finished file that FileSystemStorage moves into info instead of copying it."""
+    """A finished file that FileSystemStorage moves to its place instead of copying it."""
 
     def temporary_file_path(self) -> str:
         return str(self.file.name) if self.file else ""

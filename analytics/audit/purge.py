@@ -38,11 +38,10 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 
-#: Approximate.
-_BALLOTS_PER_STATEMENT = 50_000
+_BALLOTS_PER_STATEMENT = 50_000  # approximately
 #: How long a purge waits until all ballots in the log are counted.
 COUNTING_TIMEOUT_SECONDS = 10.0
-#: Between two attempts of a purge by retention: usually an operator has to act first.
+#: The time between two attempts of a purge by retention. Usually an operator has to act first.
 _RETRY_SECONDS = 3600
 
 
@@ -73,8 +72,8 @@ def purge(poll_id: int, by: str, number: int | None = None, progress: Progress |
         )
         now = timezone.now()
         Round.objects.filter(pk__in=[round_.pk for round_ in rounds]).update(purged_at=now)
-        # Late, since it can't be rolled back. If the transaction then fails, no harm is done: no round is
-        # open, so nothing needs the claims.
+        # The log comes last, since it can't be rolled back. If the transaction fails after it, no harm is
+        # done: no round is open, so nothing needs the claims.
         get_log().forget(poll_id, counted)
         numbers = [round_.number for round_ in rounds]
         record(by, "rounds purged", poll.code, rounds=numbers, bundles=[bundle.sha256 for bundle in made])
@@ -83,7 +82,7 @@ def purge(poll_id: int, by: str, number: int | None = None, progress: Progress |
 
 
 def purgeable(poll: Poll, number: int | None = None) -> list[Round]:
-    """Return the rounds that a purge would take. Raise PurgeRefused if there are none, or one isn't ready."""
+    """Return the rounds that can be purged. Raise PurgeRefused if there are none, or one isn't ready."""
     if poll.state not in (State.DRAFT, State.PUBLISHED):
         raise PurgeRefused(_("A round of this poll is under way; publish its result or reset it first."))
     finished = poll.rounds.filter(purged_at=None).order_by("number")
@@ -91,7 +90,7 @@ def purgeable(poll: Poll, number: int | None = None) -> list[Round]:
         finished = finished.exclude(number=poll.round)
     rounds = list(finished.filter(number=number) if number else finished)
     if not rounds:
-        raise PurgeRefused(_("There is no round that is over and not purged yet."))
+        raise PurgeRefused(_("This poll has no finished round that isn't purged yet."))
     where = {"poll_id": poll.pk, "round__in": [round_.number for round_ in rounds]}
     waiting = DeadLetter.objects.filter(**where, status=DeadLetter.Status.WAITING).count()
     if waiting:
@@ -155,10 +154,10 @@ def _lock_quarantines(rounds: Sequence[Round]) -> None:
             cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
-#: Replaces the keys by random ones and writes the rows again in random order, so that neither the order of
-#: the keys nor of the table shows which old row became which new one. On PostgreSQL by delete and insert: an
-#: update would write in the order in which it reads. On SQLite the table is ordered by its keys anyway
-#: (docs/decisions/ledger-order.md).
+#: Replaces the keys by random ones, and writes the rows again in random order. Then neither the order of the
+#: keys nor that of the table shows which old row became which new one. PostgreSQL needs a delete and an
+#: insert: an update would write rows in the order in which it reads them. SQLite orders the table by its keys
+#: anyway (docs/decisions/ledger-order.md).
 _UNLINK_BALLOTS = {
     "postgresql": """
         WITH gone AS (
@@ -179,7 +178,7 @@ _RANDOM_KEY = {"postgresql": "uuid_send(gen_random_uuid())", "sqlite": "randombl
 
 
 def _unlink_ballots(round_: Round, progress: Progress | None) -> None:
-    """Replace keys, range by range of voters. A new key that falls into a later range is replaced again."""
+    """Replace the keys of one range after another. A new key in a later range is replaced again."""
     parts = count_ballots([round_]) // _BALLOTS_PER_STATEMENT + 1
     for start, end in key_ranges(parts):
         statement = _UNLINK_BALLOTS[connection.vendor].format(below="AND voter_key < %s" if end else "")

@@ -2,7 +2,7 @@
 
 The database groups equal ballots, so Python reads one row for each distinct selection. Quarantined ballots
 are recounted as the second tally, under keys with the prefix `QUARANTINED`. The tally's history can't be
-recounted, since the ledger holds no times; a correction enters the history at the present second.
+recounted, since the ledger holds no times. A correction enters the history at the present second.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ from polls.votelog import store_clock
 #: Called after each part with the number of ballots counted in it.
 Progress = Callable[[int], None]
 
-#: Approximate: small enough to show progress, large enough to be fast.
+#: An approximate number, small enough to show progress and large enough to be fast.
 _BALLOTS_PER_STATEMENT = 250_000
 
 
@@ -217,7 +217,7 @@ def _label(key: str, labels: Mapping[int, str]) -> str:
 def _build_correction(round_: Round, drifted: list[Line], *, history: bool) -> tally_deltas.Delta:
     """Return the changes that bring the tally to the ledger's count.
 
-    They may go to any partition's rows, since the tally is the sum of all. `history` is False for stepped
+    They can be written to any partition, since the tally is the sum over all. `history` is False for stepped
     results, whose history is written with each step.
     """
     where, delta = (round_.poll_id, round_.number), tally_deltas.Delta()

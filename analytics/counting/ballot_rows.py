@@ -1,7 +1,7 @@
 """Read and insert rows of the ledger in bulk.
 
-On PostgreSQL by COPY straight into the ledger. That fails if one of the voters is in it already; then ballots
-are copied to a temporary table first, now and for the next ten seconds.
+On PostgreSQL, COPY writes ballots straight into the ledger. That fails if one of the voters is already there.
+Then, for the next ten seconds, ballots are copied to a temporary table first.
 """
 
 import time
@@ -24,8 +24,8 @@ _CHUNK = 400  # voters per query: SQLite limits the number of parameters
 _COLUMNS = "poll_id, round, voter_key, ballot_id, selection"
 _ALL_COLUMNS = f"{_COLUMNS}, quarantine_id"
 
-#: For this long after an existing ballot was found, look for others before inserting. There may be more, and
-#: every batch with one would be written twice.
+#: For this long after a voter was found in the ledger, look for others before inserting. There may be more,
+#: and every batch with one would be written twice.
 _CHECK_FIRST_SECONDS = 10.0
 _check_first_until = 0.0
 
@@ -91,12 +91,12 @@ def _insert_rows(cursor: Any, rows: Iterable[Row]) -> None:
 
 
 def _copy_new(cursor: Any, groups: BlocksByDecision) -> set[VoterKey]:
-    """Insert by way of a temporary table. Return the voters whose ballots were inserted."""
+    """Insert through a temporary table. Return the voters whose ballots were inserted."""
     cursor.execute(
         "CREATE TEMPORARY TABLE IF NOT EXISTS incoming_ballot (poll_id bigint, round smallint,"
         " voter_key bytea, ballot_id bytea, selection varchar, quarantine_id bigint) ON COMMIT DELETE ROWS"
     )
-    # It still holds the rows of an earlier batch if one transaction counts several.
+    # If one transaction counts several batches, the table still holds the rows of the last one.
     cursor.execute("DELETE FROM incoming_ballot")
     _copy(cursor, "incoming_ballot", groups)
     cursor.execute(
@@ -107,7 +107,7 @@ def _copy_new(cursor: Any, groups: BlocksByDecision) -> set[VoterKey]:
 
 
 def _copy(cursor: Any, table: str, groups: BlocksByDecision) -> None:
-    """COPY the ballots, with one statement for each quarantine decision and one for the others."""
+    """COPY the ballots: one statement for each quarantine decision, and one for ballots without one."""
     for decision_id, blocks in groups.items():
         columns = _COLUMNS if decision_id is None else _ALL_COLUMNS
         statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)"
@@ -121,12 +121,9 @@ _KEY_LENGTH = pack(">i", 16)  # of a voter_key and of a ballot_id
 
 
 def _binary(blocks: Sequence[Block], decision_id: int | None = None) -> bytes:
-    """Return the rows in COPY's binary format.
-
-    They are joined from whole columns, which is several times as fast as row by row.
-    """
+    """Return the rows in COPY's binary format. Joining whole columns is several times as fast as rows."""
     rounds: dict[RoundKey, list[bytes]] = defaultdict(list)
-    # `last` is a row's last column, the decision. It is written before the next row, and after the last one.
+    # `last` ends each row: its last column, the decision.
     last, fields = (b"", 5) if decision_id is None else (pack(">iq", 8, decision_id), 6)
     for block in blocks:
         selections = {text: _field(text.encode()) for text in set(block.selections)}
@@ -166,7 +163,7 @@ def ballots_of(voters: Iterable[VoterKey]) -> dict[VoterKey, LedgerRow]:
 
 
 def lookups(voters: Iterable[VoterKey]) -> Iterator[dict[str, Any]]:
-    """Yield filters by poll, round and voter_key that together find the rows of these voters."""
+    """Yield filters by poll, round and voter_key that together select the rows of these voters."""
     by_round: dict[RoundKey, list[bytes]] = defaultdict(list)
     for poll_id, round_, voter_key in voters:
         by_round[poll_id, round_].append(voter_key)

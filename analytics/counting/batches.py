@@ -1,8 +1,8 @@
 """Count a partition of the vote log, batch by batch, each ballot exactly once.
 
 A batch is one database transaction. It writes the ledger and the tally, and moves the partition's checkpoint.
-A crash at any point rolls the batch back, and it is counted again. A worker that lost its lock has lost its
-transaction with it.
+A crash at any point rolls the batch back, and it is counted again. A worker that loses its lock loses its
+transaction too.
 """
 
 import time
@@ -23,10 +23,10 @@ from polls.errors import LogInconsistent
 from polls.votelog import get_log
 from polls.votelog.entries import Block, Head
 
-#: Between the starts of two batches, while less than a full batch is waiting. Even a small batch has a fixed
-#: cost, and screens are updated ten times a second at most.
+#: The least time between the starts of two batches, unless a full batch is waiting. Even a small batch has a
+#: fixed cost, and screens are updated at most ten times a second.
 BATCH_INTERVAL_SECONDS = 0.05
-#: A batch that takes long shows that CPU time is short. Then the pause is this many times as long as the
+#: A slow batch shows that CPU time is short. Then the pause after it is PAUSE_FACTOR times as long as the
 #: batch, up to a maximum that viewers hardly notice.
 PAUSE_FACTOR, MAX_PAUSE_SECONDS = 4, 0.2
 
@@ -47,7 +47,7 @@ class Batch:
 
 
 def count_partition(partition: int, pause: Callable[[float], None] | None = None) -> int | None:
-    """Count all entries of a partition. Return how many, or None if another worker has the partition.
+    """Count all entries of a partition. Return their number, or None if another worker has the partition.
 
     The other worker reads the log once more after its last batch, so no entry is left uncounted. While less
     than a full batch is waiting, `pause` is called with the seconds until the next batch should start.
@@ -68,7 +68,7 @@ def count_partition(partition: int, pause: Callable[[float], None] | None = None
             tally_changed.send_robust(sender=None, poll_ids=batch.poll_ids)
         if batch.has_closing_markers:
             closing.close_counted_polls()
-        # Read the head without the lock: other workers skipped the partition while it was locked.
+        # Read the head again, now without the lock: other workers skipped the partition while we had it.
         head = get_log().head(partition)
         if head is None or head.position <= batch.position:
             return counted
@@ -139,7 +139,7 @@ def _hold_halted(partition: int, blocks: list[Block], halt: Mapping[int, str]) -
 
 def _lock_checkpoint(partition: int) -> Checkpoint | None:
     """Lock and return the partition's checkpoint, or None if another worker has it."""
-    # SQL here and in _move_checkpoint: in a small batch the ORM would cost more than the ballots.
+    # Plain SQL here and in _move_checkpoint: for a small batch, the ORM would take longer than the ballots.
     skip = " FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     rows = Checkpoint.objects.raw(f"{_SELECT_CHECKPOINT}{skip}", [partition])
     return next(iter(rows), None)
@@ -156,14 +156,14 @@ def _move_checkpoint(checkpoint: Checkpoint, all_fields: bool) -> None:
 def _check_log(checkpoint: Checkpoint, head: Head | None, blocks: Sequence[Block]) -> None:
     """Raise LogInconsistent unless the log continues at the checkpoint without a gap.
 
-    `head` was read before `blocks`, so if it is past the checkpoint, `blocks` can't be empty.
+    `head` was read before `blocks`. So if the head is past the checkpoint, `blocks` can't be empty.
     """
     if head is None or not head.continues(checkpoint.generation, checkpoint.position):
-        raise LogInconsistent(f"Partition {checkpoint.partition} is not the log that was counted from.")
+        raise LogInconsistent(f"The log of partition {checkpoint.partition} isn't the one that was counted.")
     position = checkpoint.position
     contiguous = bool(blocks) or head.position == position
     for block in blocks:
         contiguous = contiguous and block.first == position + 1
         position = block.last
     if not contiguous:
-        raise LogInconsistent(f"Partition {checkpoint.partition} lacks entries after the checkpoint.")
+        raise LogInconsistent(f"The log of partition {checkpoint.partition} has a gap after the checkpoint.")

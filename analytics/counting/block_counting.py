@@ -24,9 +24,8 @@ def count_blocks(
 ) -> tuple[FailureCounts, set[int]]:
     """Count these ballots. Return the failures by poll, and the ids of the polls with stepped results.
 
-    Raise TooManyFailures if most ballots of a poll fail, unless `let_fail`; the caller must roll back then.
-    `watch`: whether there may be standing decisions about quarantine. Needs the lock of the partition's
-    checkpoint.
+    The caller holds the lock of the partition's checkpoint. Unless `let_fail`, raise TooManyFailures if most
+    ballots of a poll fail; the caller must then roll back. `watch`: look for standing quarantine decisions.
     """
     check = circuit_breaker.count_failures if let_fail else circuit_breaker.check
     validator = Validator({(block.poll_id, block.round) for block in blocks}, generation)
@@ -34,7 +33,7 @@ def count_blocks(
     good, failures = validator.check_each(others)
     if failures:
         check(partition, blocks, failures)
-    # Before the ledger: a ballot that replaces one of these finds it among the dead letters.
+    # Before the ledger is written: a ballot that replaces one of these looks for it among the dead letters.
     _add_dead_letters(partition, failures)
     refused = _write(partition, validator, plain, good, watch=watch)
     failure_counts = check(partition, blocks, [*failures, *refused])
@@ -91,5 +90,5 @@ def _add_dead_letters(partition: int, failures: Sequence[Failure]) -> None:
 
 
 def _storable(text: str) -> str:
-    """Return the text without characters that the database refuses: they may be why the ballot failed."""
+    """Return the text without NUL, which PostgreSQL refuses, and cut to the column's length."""
     return text.replace("\0", "\ufffd")[:400]

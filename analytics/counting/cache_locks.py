@@ -1,6 +1,6 @@
-"""Best-effort locks in the cache. Each expires by itself, so a crash needs no cleaning up.
+"""Best-effort locks in the cache, which only save work. Each expires by itself, also after a crash.
 
-They only save work. Anything that must not be done twice is guarded by a lock in the database.
+Work that must not be done twice is guarded by a lock in the database.
 """
 
 from contextlib import suppress
@@ -9,7 +9,7 @@ from django.core.cache import cache
 
 
 def try_lock(name: str, seconds: int) -> bool:
-    """Take a lock. True if we got it, or if the cache is away."""
+    """Take a lock. Return True if we got it, or if the cache is down."""
     try:
         return bool(cache.add(name, 1, seconds))
     except Exception:

@@ -1,4 +1,4 @@
-"""Checkpoints: how far each partition is counted, and whether the vote log is the one they belong to."""
+"""Checkpoints: how far each partition is counted, and whether they belong to this vote log."""
 
 import secrets
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def compare(expected: dict[int, Head]) -> None:
     """Raise LogUnsuitable unless the log contains the expected heads, which may be out of date."""
     heads = get_log().heads()
     if any(n in heads and heads[n].trimmed_past(head.position) for n, head in expected.items()):
-        # The log may have been trimmed after `expected` was read.
+        # The log may have been trimmed after `expected` was read, so read the checkpoints again.
         with suppress(*STORE_ERRORS):
             _check_nothing_is_missing(expected_heads(make=False), heads)
     for partition, head in expected.items():
@@ -58,7 +58,7 @@ def compare(expected: dict[int, Head]) -> None:
             raise LogUnsuitable(
                 _(
                     "Partition %(partition)s of the vote log is not the one the database counts from,"
-                    " or an older copy."
+                    " or it is an older copy."
                 )
                 % {"partition": partition},
                 hint=_("If no other log holds uncounted ballots, run: python manage.py reconcile_log"),
@@ -66,7 +66,7 @@ def compare(expected: dict[int, Head]) -> None:
 
 
 def _check_nothing_is_missing(counted: dict[int, Head], heads: dict[int, Head]) -> None:
-    """Raise LogUnsuitable if the log was trimmed past `counted`, which must have been read after `heads`."""
+    """Raise LogUnsuitable if the log was trimmed past `counted`. Read `heads` first, then `counted`."""
     for partition, head in counted.items():
         found = heads.get(partition)
         if found and found.generation == head.generation and found.trimmed_past(head.position):
@@ -84,19 +84,19 @@ def _check_nothing_is_missing(counted: dict[int, Head], heads: dict[int, Head]) 
 
 
 def lock_all_checkpoints() -> list[Checkpoint]:
-    """Stop all counting until the transaction ends. Lock order: checkpoints, then polls, audit log last."""
+    """Stop all counting until the transaction ends. Lock order: checkpoints, polls, audit log."""
     return list(Checkpoint.objects.select_for_update().order_by("partition"))
 
 
 def announce(poll_id: int) -> None:
-    """After lock_all_checkpoints(): update screens, and trigger workers, which skipped locked partitions."""
+    """Update screens, and trigger the workers: they skip partitions while all checkpoints are locked."""
     tally_changed.send_robust(sender=None, poll_ids={poll_id})
     partitions = set(Checkpoint.objects.values_list("partition", flat=True))
     ballots_appended.send_robust(sender=None, partitions=partitions)
 
 
 def are_counted(positions: Mapping[int, int]) -> bool:
-    """Return whether each partition is counted up to its given position."""
+    """Return whether the ballots up to these positions, by partition, are counted."""
     counted = dict(Checkpoint.objects.values_list("partition", "position"))
     return all(counted.get(partition, 0) >= position for partition, position in positions.items())
 
@@ -132,8 +132,8 @@ def _make() -> list[Checkpoint]:
     rows = list(Checkpoint.objects.all())
     check_same_log(rows)
     if not rows:
-        # In one statement, so that nobody sees fewer partitions, and before the log is made: a log without
-        # these rows would look like another installation's.
+        # In one statement, so that no process sees fewer partitions. The log is made afterwards: a log
+        # without these rows would look like another installation's.
         new = [
             Checkpoint(partition=n, log=log.name, generation=new_generation()) for n in range(log.partitions)
         ]

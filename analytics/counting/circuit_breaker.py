@@ -1,10 +1,10 @@
 """Circuit breaker: halt the counting of a poll while most of its ballots fail.
 
-A few ballots that can't be counted become dead letters. If most of a poll's ballots fail, something else is
-wrong, for example its rules are lost, and thousands of dead letters would only hide that. Then the poll's
-ballots are held, as they are in the log, in the transaction that moves the checkpoint past them. Counting of
-other polls goes on. All later ballots of the poll are held too, so that each voter's ballots stay in order,
-until an operator resumes the counting and the last held ballot is counted.
+A few ballots that can't be counted become dead letters. If most ballots of a poll fail, the cause is
+something else, such as lost rules, and thousands of dead letters would only hide it. Then the poll's ballots
+are stored as they are in the log, by the transaction that moves the checkpoint past them. All later ballots
+of the poll are held too, so that each voter's ballots stay in order. That ends when an operator has resumed
+the counting and the last held ballot is counted. Other polls are counted as usual.
 """
 
 import logging
@@ -36,7 +36,7 @@ BY_COUNTING = "counting"  # the actor in the audit log
 
 
 class TooManyFailures(Exception):
-    """Most ballots of these polls fail; the batch must be rolled back. `reasons` is by poll."""
+    """Most ballots of these polls fail, so the batch must be rolled back."""
 
     def __init__(self, reasons: Mapping[int, str]) -> None:
         super().__init__(dict(reasons))
@@ -45,7 +45,7 @@ class TooManyFailures(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FailureCounts:
-    """How many ballots of each poll a batch had, and how many of them failed."""
+    """A batch's number of ballots, and of failed ones, by poll."""
 
     ballots: Counter[int]
     failures: Counter[int]
@@ -60,7 +60,7 @@ def count_failures(_partition: int, blocks: Iterable[Block], failures: Sequence[
 
 
 def check(partition: int, blocks: Iterable[Block], failures: Sequence[Failure]) -> FailureCounts:
-    """Count ballots and failures by poll. Raise TooManyFailures if most ballots of one fail."""
+    """Count ballots and failures by poll. Raise TooManyFailures if most ballots of a poll fail."""
     failure_counts = count_failures(partition, blocks, failures)
     reasons = {
         poll_id: _most_common_reasons(poll_id, failures)
@@ -102,7 +102,7 @@ def _most_common_reasons(poll_id: int, failures: Sequence[Failure]) -> str:
 
 
 def halt(reasons: Mapping[int, str]) -> None:
-    """Halt these polls, in the transaction that holds the first of their ballots. `reasons` is by poll."""
+    """Halt polls, given with the reason, in the transaction that holds the first of their ballots."""
     for poll_id, reason in reasons.items():
         made = Halt.objects.bulk_create([Halt(poll_id=poll_id, reason=reason)], ignore_conflicts=True)
         logger.error("counting_halted", extra={"poll": poll_id, "reason": reason, "halts": len(made)})

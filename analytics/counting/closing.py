@@ -33,7 +33,7 @@ def _close_if_counted(poll: Poll) -> None:
     if len(ends) < get_log().partitions or not are_counted(ends):
         return
     with transaction.atomic():
-        # Counting a dead letter locks the poll too: the second of the two sees what the first did.
+        # Counting a dead letter locks the poll too, so the later of the two sees the other's changes.
         locked = Poll.objects.select_for_update().get(pk=poll.pk)
         closed_at = max(marker.closed_at for marker in markers)
         if locked.release_step > 1:

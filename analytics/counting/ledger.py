@@ -1,7 +1,7 @@
 """Write a batch of ballots to the ledger: at most one ballot per voter, and none twice.
 
 The caller holds the lock of the partition's checkpoint. All ballots of a voter are in one partition, so
-nobody else writes the ballots of these voters.
+no other worker writes the ballots of these voters.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,8 +21,8 @@ from polls.votelog.entries import Block, Entry
 class LatestBallot:
     """A voter's last ballot in a batch.
 
-    replaced: the ids of all ballots that it and the voter's earlier ballots in the batch replace.
-    decision_id: the decision that quarantines it. It also covers the voter's later ballots.
+    replaced: the ids of all ballots that this one and the voter's earlier ones in the batch replace.
+    decision_id: the decision that quarantines this ballot and the voter's later ones.
     """
 
     entry: Entry
@@ -56,7 +56,7 @@ def voter_key_of(entry: Entry) -> VoterKey:
 def collapse(
     entries: Iterable[Entry], decisions: Decisions
 ) -> tuple[dict[VoterKey, LatestBallot], list[Entry]]:
-    """Return each voter's last ballot, and the refused ones: second ballots that replace none."""
+    """Return each voter's last ballot, and the refused ballots: second ones that name none to replace."""
     last: dict[VoterKey, LatestBallot] = {}
     refused = []
     for entry in entries:
@@ -77,9 +77,9 @@ def collapse(
 
 
 def write(plain: BlocksByDecision, latest: dict[VoterKey, LatestBallot]) -> Written:
-    """Write the ballots to the ledger. A ballot that is in it already changes nothing.
+    """Write the ballots to the ledger. A ballot that is already there changes nothing.
 
-    `plain` are ballots that replace none. A voter has at most one ballot, in `plain` or in `latest`.
+    The ballots in `plain` replace none. Each voter has at most one ballot, either in `plain` or in `latest`.
     """
     new: BlocksByDecision = {decision_id: list(blocks) for decision_id, blocks in plain.items()}
     written = Written(new)
@@ -105,14 +105,14 @@ def _replaces(voter: VoterKey, ballot: LatestBallot, row: LedgerRow) -> bool:
 
 
 def _replacement(row: LedgerRow, ballot: LatestBallot) -> Replacement:
-    # The same decision quarantines the new ballot, so that a voter can't undo it by voting again.
+    # The same decision quarantines the new ballot, so that voting again doesn't end a quarantine.
     was_quarantined = row.quarantine_id is not None
     decision_id = row.quarantine_id if was_quarantined else ballot.decision_id
     return Replacement(row.selection, was_quarantined, ballot.entry, decision_id)
 
 
 def _drop_existing(written: Written, voters: dict[RoundKey, set[bytes]]) -> None:
-    """Move the ballots of these voters, who had one in the ledger already, from `added` to `refused`."""
+    """Move the ballots of these voters from `added` to `refused`: each had one in the ledger before."""
     for decision_id, blocks in written.added.items():
         remaining: list[Block] = []
         for block in blocks:
@@ -127,9 +127,9 @@ def _drop_existing(written: Written, voters: dict[RoundKey, set[bytes]]) -> None
 
 
 def _replaced_dead_letters(voter: VoterKey, replaced: Iterable[bytes]) -> set[bytes]:
-    """Return the ids of the ballots that dead letters among `replaced` replaced, directly or indirectly.
+    """Return the ids of the ballots that dead letters among `replaced` would have replaced.
 
-    A ballot that replaces such a dead letter replaces these ballots too.
+    A ballot that replaces a dead letter replaces these too. One of them may again be a dead letter.
     """
     poll_id, round_, voter_key = voter
     letters = DeadLetter.objects.filter(poll_id=poll_id, round=round_, voter_key=voter_key)

@@ -1,7 +1,7 @@
-"""Find the decisions by which ballots of a batch are quarantined: counted in the second tally.
+"""Find the decisions that quarantine ballots of a batch, which are then counted in the second tally.
 
-The decision of a rule, such as the rate limit, is made here when its first ballot is counted. Decisions of
-operators, standing ones among them, are made in analytics/quarantine.
+A rule, such as the rate limit, has a decision per round. It is created here when the rule's first ballot is
+counted. Operators' decisions are created in analytics/quarantine.
 """
 
 from collections import defaultdict
@@ -31,7 +31,7 @@ class Decisions:
         return bool(self.by_rule or self.standing)
 
     def decision_for(self, ballots: Block | Entry) -> int | None:
-        """Return the rule's decision, or else the oldest standing one in force when they were accepted."""
+        """Return the rule's decision, or the oldest standing one in force when the ballots were accepted."""
         round_key = ballots.poll_id, ballots.round
         if ballots.quarantine_rule:
             return self.by_rule[round_key, ballots.quarantine_rule]
@@ -71,7 +71,7 @@ def find_decisions(blocks: Sequence[Block | Entry], *, watch: bool = True) -> De
 
 
 def standing_decisions() -> QuerySet[Quarantine]:
-    """Decisions of operators that cover ballots still to be counted."""
+    """Select operators' decisions that may cover ballots that are still to be counted."""
     return Quarantine.objects.filter(since__isnull=False, released_at=None)
 
 

@@ -11,10 +11,10 @@ from polls.signals import poll_changed
 
 
 def update_result(poll_id: int, round_number: int) -> None:
-    """Update a closed round's result to its tally. A published result gets a new epoch.
+    """Set a finished round's result to its tally. If it is the published one, start a new epoch.
 
-    Call it in the transaction that changes the tally, after the change. If the poll is being closed at the
-    same time, the poll's lock makes the second of the two see what the first did.
+    Call it after the change, in the transaction that changes the tally. If the poll is being closed at the
+    same time, its lock makes the later of the two see the other's changes.
     """
     poll = Poll.objects.select_for_update().filter(pk=poll_id).first()
     if poll is None:

@@ -20,7 +20,7 @@ from polls.models import Poll
 
 logger = logging.getLogger(__name__)
 
-#: A page or a sweep counts held ballots for this long, and leaves the remaining ones to the next sweep.
+#: How long a page or a sweep counts held ballots. The next sweep counts the remaining ones.
 PAGE_SECONDS = 2.0
 
 
@@ -34,7 +34,7 @@ def resume(
 ) -> bool:
     """Resume counting. Return whether all held ballots are counted; the sweep counts the remaining ones.
 
-    Ballots that fail become dead letters. If most of them fail the poll halts again, unless `let_fail`.
+    Ballots that fail become dead letters. If most ballots fail, the poll halts again, unless `let_fail`.
     """
     with transaction.atomic():
         row = Halt.objects.select_for_update().filter(poll_id=poll.pk).first()
@@ -76,7 +76,7 @@ def _count_until(row: Halt, seconds: float, progress: Callable[[int], None] | No
 def _count_batch(row: Halt) -> int:
     """Count a batch of held ballots, oldest first, and return its size. If none is held, end the halt."""
     with transaction.atomic():
-        # All partitions: after a repair of the log, a voter's ballots may be held under several.
+        # Lock all partitions: after a repair of the log, a voter's ballots may be held in several.
         lock_all_checkpoints()
         if not Halt.objects.filter(poll_id=row.poll_id).exists():
             return 0

@@ -1,14 +1,14 @@
 """Stepped results: show the tally in steps of several ballots, so that it doesn't tell how somebody voted.
 
-A poll with a release step of k shows released counts, to staff too, as long as it is open or closing. They
-change by at least k ballots at a time, and lag one step behind: the next counts are taken when k ballots more
-are counted than are shown, and shown when another k are counted. So the last step, which closing makes, is no
-smaller than the others, unless the whole poll is.
+While a poll with a release step of k is open or closing, everybody, staff too, sees released counts. A step
+is taken when k more ballots are counted than at the last step. Viewers see the step before it, so they are
+one step behind. Closing shows all counts, so that the last change is no smaller than a step, unless the whole
+poll is.
 
-A ballot that replaces another one isn't counted as a new one; the change shows with the next step. The same
-holds for ballots that are quarantined or released from quarantine. The second tally shows only its number of
-ballots meanwhile. A step needs k new ballots in the first tally as well as in both together: otherwise
-somebody could quarantine all but one ballot of a step, and see that one.
+A ballot that replaces another one, or is moved into or out of quarantine, is no new ballot: the change shows
+with the next step. Meanwhile the second tally shows only its number of ballots. A step needs k new ballots in
+the first tally, and also in both together. Otherwise somebody could quarantine all but one ballot of a step,
+and see that one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -38,7 +38,7 @@ def catch_up() -> None:
 
 
 def finish(poll: Poll, round_: int) -> None:
-    """Add the remaining ballots to the history, since all counts are shown now. Needs a transaction."""
+    """Add the remaining ballots to the history, since all counts are shown now. Call in a transaction."""
     round_key = poll.pk, round_
     _lock_row(round_key)
     points = TallyPoint.objects.filter(poll_id=poll.pk, round=round_).values_list("key")
@@ -83,5 +83,5 @@ def _add_to_history(round_key: RoundKey, counts: Mapping[str, int], before: Mapp
     for key in {*counts, *before}:
         if not key.startswith(QUARANTINED):
             delta.points[(*round_key, second)][key] = counts.get(key, 0) - before.get(key, 0)
-    # In any partition: nobody else writes the history of this poll.
+    # Any partition will do: nothing else writes the history of this poll.
     tally_deltas.add(0, delta)

@@ -1,4 +1,4 @@
-"""Add to the tallies what was written to the ledger. Only a partition's worker writes its counters."""
+"""Add the ballots written to the ledger to the tallies. Each partition has its own counters."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Delta:
-    """Changes of counters, by round; and of the history, by round and second of acceptance."""
+    """Changes to the counters, by round, and to the history, by round and second of acceptance."""
 
     tally: dict[RoundKey, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     points: dict[tuple[int, int, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -35,7 +35,7 @@ class Delta:
     ) -> None:
         """Add `count` ballots with these keys. A key that occurs twice counts twice, as in a recount.
 
-        The second tally has no history. That of stepped results is written with each step.
+        The second tally has no history. The history of stepped results is written with each step.
         """
         tally, prefix = self.tally[round_key], QUARANTINED if quarantined else ""
         points = None if quarantined or stepped else self.points[(*round_key, second)]
@@ -46,8 +46,8 @@ class Delta:
 
 
 def tally_delta(written: Written, validator: Validator) -> Delta:
-    """Return the changes of the tallies that follow from changes of the ledger."""
-    # Equal selections are counted before they are decoded.
+    """Return the changes to the tallies that follow from what was written to the ledger."""
+    # Equal selections are grouped first, so that each is decoded once.
     grouped: dict[tuple[int, int, int, bool], Counter[str]] = defaultdict(Counter)
     for decision_id, blocks in written.added.items():
         for block in blocks:
@@ -74,13 +74,13 @@ def _add_replacement(delta: Delta, replacement: Replacement, validator: Validato
         (-1, replacement.old_selection, replacement.was_quarantined),
         (1, entry.selection, replacement.decision_id is not None),
     ):
-        # With "ballots", whose sum stays the same, so that the tally's version grows.
+        # Include BALLOTS: its count stays the same, but writing it increases the tally's version.
         keys = (BALLOTS, *contribution(decode(selection)))
         delta.add(round_key, second, keys, sign, quarantined=quarantined, stepped=stepped)
 
 
 def add(partition: int, delta: Delta) -> None:
-    """Write a delta, within the caller's transaction. Needs the lock of the partition's checkpoint."""
+    """Write a delta in the caller's transaction, which holds the lock of the partition's checkpoint."""
     tally = [
         (poll_id, round_, key, partition, count, 1)
         for (poll_id, round_), counts in delta.tally.items()
@@ -93,14 +93,14 @@ def add(partition: int, delta: Delta) -> None:
         if count
     ]
     with connection.cursor() as cursor:
-        # The database adds, so that no value read earlier is written back.
+        # The database does the addition, so that no value read earlier is written back.
         for rows in _chunks(tally):
             cursor.execute(_ADD_TO_TALLY % _values(rows), list(chain.from_iterable(rows)))
         for seconds in _chunks(points):
             cursor.execute(_ADD_TO_POINTS % _values(seconds), list(chain.from_iterable(seconds)))
 
 
-#: Rows per statement. A statement costs more than its rows, but SQLite limits the number of parameters.
+#: Rows per statement. Few large statements are faster, but SQLite limits the number of parameters.
 _ROWS = 400
 _ADD_TO_TALLY = """
     INSERT INTO analytics_tally (poll_id, round, key, partition, count, changes) VALUES %s

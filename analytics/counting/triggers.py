@@ -1,9 +1,8 @@
-"""Triggers: tell the counting workers that a partition has new ballots, at most one pending per partition.
+"""Triggers: Celery tasks that tell the workers that a partition has new ballots.
 
-A trigger is a Celery task. It is sent from a thread, so the voter's response doesn't wait for it. A flag in
-the cache, shared by all processes, says that one is pending. The worker clears the flag before it reads the
-log, so that ballots appended after that send a new trigger. If a flag or a task is lost, the next sweep
-counts the ballots.
+At most one per partition is pending, which a flag in the cache shows to all processes. The worker clears the
+flag before it reads the log, so that ballots appended after that send a new trigger. If a flag or a task is
+lost, the next sweep counts the ballots.
 """
 
 import logging
@@ -18,8 +17,8 @@ from django.core.cache import cache
 logger = logging.getLogger(__name__)
 
 _PENDING_SECONDS = 2
-#: Between two rounds of triggers. Under load, ballots are appended every few milliseconds, and a worker that
-#: is counting finds them anyway.
+#: The pause between two rounds of triggers. Under load, ballots are appended every few milliseconds, and a
+#: worker that is counting finds them anyway.
 _PAUSE_SECONDS = 0.05
 
 

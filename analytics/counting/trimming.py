@@ -1,4 +1,4 @@
-"""Trim the vote log up to an earlier checkpoint, once that is a minute old."""
+"""Trim the vote log up to a checkpoint that is at least a minute old."""
 
 import logging
 from datetime import timedelta
@@ -22,9 +22,9 @@ def is_due(checkpoint: Checkpoint) -> bool:
 
 
 def trim(log: VoteLog, checkpoint: Checkpoint) -> None:
-    """Trim entries that earlier transactions counted; so this is safe before the current one commits.
+    """Trim entries that earlier transactions counted. This is safe before the present one commits.
 
-    A store that takes no writes must not stop the counting. The next batch tries again.
+    A store that accepts no writes must not stop the counting. The next batch tries again.
     """
     try:
         log.trim(checkpoint.partition, checkpoint.trim_to)
@@ -35,7 +35,7 @@ def trim(log: VoteLog, checkpoint: Checkpoint) -> None:
 
 
 def _note(checkpoint: Checkpoint) -> None:
-    """Note up to where to trim next time, and the time now, or none if all counted entries are trimmed."""
+    """Note the position to trim to next time, and the present time, or None if nothing is left to trim."""
     untrimmed = checkpoint.trim_to < checkpoint.position
     checkpoint.trim_noted_at = timezone.now() if untrimmed else None
     checkpoint.trim_to = checkpoint.position

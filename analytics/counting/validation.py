@@ -1,7 +1,7 @@
-"""Validate the ballots of a batch by their round's rules, and pick out those that need a closer look.
+"""Validate the ballots of a batch by their round's rules, and find those that must be handled one by one.
 
-Nearly every ballot is its voter's only one and marks what thousands of others mark. These ballots stay in
-columns, and each different selection is validated once. Only the others are handled ballot by ballot.
+Nearly every ballot is its voter's only one, with the same selection as thousands of others. These ballots
+stay in the log's columns, and each distinct selection is validated once.
 """
 
 from collections import Counter, defaultdict
@@ -28,8 +28,8 @@ class RoundRules(NamedTuple):
     stepped: bool  # see stepped_results.py
 
 
-#: Rules read for earlier batches, by the log's generation and the round. A database restored to an older copy
-#: has another generation, and may have other polls under the same ids.
+#: Rules read for earlier batches, by the log's generation and the round. After an older copy of the database
+#: is restored, other polls may have the same ids, but the generation differs.
 _cached_rules: dict[tuple[str, RoundKey], RoundRules] = {}
 _MAX_CACHED_RULES = 2000
 
@@ -37,8 +37,8 @@ _MAX_CACHED_RULES = 2000
 class Validator:
     """Validates the ballots of a batch. The rules of a round are frozen when it begins.
 
-    With a log's `generation`, it uses rules cached by earlier batches. Before a ballot fails it reads them
-    again, since somebody may have repaired them.
+    With a log's `generation`, rules are cached for later batches. They are read again before a ballot fails,
+    since somebody may have repaired them.
     """
 
     def __init__(self, rounds: Iterable[RoundKey], generation: str = "") -> None:
@@ -97,7 +97,7 @@ class Validator:
     def _validate(self, round_key: RoundKey, selection: str) -> tuple[str, str] | None:
         if round_key not in self._rules:
             poll_id, round_ = round_key
-            return "unknown_round", f"There is no round {round_} of poll {poll_id} by a known method."
+            return "unknown_round", f"Poll {poll_id} has no round {round_} with a known method."
         method, limits, _stepped = self._rules[round_key]
         try:
             if method.check(limits, list(decode(selection))) == decode(selection):
@@ -109,10 +109,10 @@ class Validator:
             return "unreadable", "The selection can't be read."
 
     def split(self, blocks: Sequence[Block]) -> tuple[list[Block], list[Entry]]:
-        """Split off the ballots that need a closer look: return the plain blocks, and the other ballots.
+        """Return the plain blocks, and the other ballots, which must be handled one by one.
 
         In plain blocks every ballot is valid, replaces none and is its voter's only one. All ballots of a
-        voter are on the same side, so the order of the two sides doesn't matter.
+        voter are on the same side, so the two sides may be written in any order.
         """
         rounds: dict[RoundKey, list[Block]] = defaultdict(list)
         for block in blocks:
@@ -139,7 +139,7 @@ class Validator:
         return good, failures
 
     def _voters_to_check(self, round_key: RoundKey, blocks: Sequence[Block]) -> set[bytes]:
-        """Return the voters of a round whose ballots need a closer look."""
+        """Return the voters of a round whose ballots must be handled one by one."""
         voters = list(chain.from_iterable(block.voter_keys for block in blocks))
         found: set[bytes] = set()
         if len(set(voters)) < len(voters):
@@ -156,7 +156,7 @@ class Validator:
 
 
 def split_block(block: Block, voters: set[bytes]) -> tuple[list[Block], list[Entry]]:
-    """Cut the ballots of these voters out of a block: return the remaining pieces, and the ballots."""
+    """Cut the ballots of these voters out of a block. Return the remaining pieces, and these ballots."""
     if voters.isdisjoint(block.voter_keys):
         return [block], []
     pieces, entries, start = [], [], 0

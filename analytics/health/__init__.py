@@ -1,4 +1,4 @@
-"""How the system is: heartbeats of workers, readiness for /readyz, metrics, and degraded modes.
+"""The state of the system: heartbeats of workers, readiness for /readyz, metrics, and degraded modes.
 
 Start with readiness.py; modes.py lists the modes. May import counting/, results/ and the models.
 """

@@ -1,7 +1,7 @@
-"""Detects attacks on a poll by its exceeded rate limits, and then requires proofs of work.
+"""Requires proofs of work for a poll whose rate limits are exceeded so often that it looks like an attack.
 
-One address over its limit is simply refused. Many at the same time may be one attacker with many addresses;
-from then on each ballot costs its sender computing time.
+A single address over its limit is simply refused. Many of them at once may be one attacker. From then on,
+each ballot costs its sender computing time.
 """
 
 import logging
@@ -14,14 +14,14 @@ from polls.voters import proof_policy
 
 logger = logging.getLogger(__name__)
 
-#: This many overruns of a poll's limits within a minute, by any addresses or networks, suggest an attack.
-#: Each web process reports by itself, so one address may count once per process.
+#: This many exceeded limits of a poll within a minute, by any addresses or networks, suggest an attack. Each
+#: web process reports separately, so an address may count once per process.
 THRESHOLD = 10
 WITHIN_SECONDS = 60
 
 
 def on_over_limit(sender: Any, poll_id: int, kind: str, count: int, **_: Any) -> None:
-    """Receive the signal that a rate limit was exceeded. Never raises: the sender is accepting ballots."""
+    """Receive the signal that a rate limit was exceeded. Never raise: the sender is accepting ballots."""
     try:
         overruns = _count_recent(poll_id, count)
         if overruns >= THRESHOLD and proof_policy.suspect_attack(poll_id, kind=kind, times=overruns):
@@ -31,9 +31,9 @@ def on_over_limit(sender: Any, poll_id: int, kind: str, count: int, **_: Any) ->
 
 
 def _count_recent(poll_id: int, count: int) -> int:
-    """Add `count` overruns; return how many there were within the last 60 seconds.
+    """Add `count`. Return an estimate of the sum over the last 60 seconds.
 
-    The estimate adds this minute's counter and the last minute's, weighted by its share of the window.
+    It is this minute's counter plus a share of the last minute's: the part that is within the 60 seconds.
     """
     minute, elapsed = divmod(clock.now(), WITHIN_SECONDS)
     this, last = (f"over-limit:{poll_id}:{int(minute) - back}" for back in (0, 1))

@@ -23,7 +23,7 @@ class ProbeRunner:
         self._lock = Lock()
 
     def run(self) -> dict[str, Any]:
-        """Return by name each probe's result or exception; a TimeoutError if it didn't finish in time."""
+        """Return each probe's result or exception by name: TimeoutError if it didn't finish in time."""
         with self._lock:
             running = {name: self._start(name) for name in self._probes}
         wait(running.values(), TIMEOUT_SECONDS)

@@ -27,7 +27,7 @@ _stopping = threading.Event()
 
 
 def start(sender: Any = None, **_: Any) -> None:
-    """Start a worker's heartbeat, once it is ready."""
+    """Start the heartbeat of this worker, which is ready now."""
     _stopping.clear()
     name = f"worker {getattr(sender, 'hostname', '')}".strip()
     threading.Thread(target=_run, args=(name,), name="heartbeat", daemon=True).start()
@@ -71,7 +71,7 @@ def worker_alive() -> bool:
 
 
 def sweep_alive() -> bool:
-    """Return whether Celery beat runs: it starts the sweep, and opens and closes polls by schedule."""
+    """Return whether Celery beat runs, which starts the sweep, and opens and closes polls by schedule."""
     return last_sweep()[1]
 
 

@@ -9,16 +9,16 @@ from polls.votelog import sync_clock
 
 
 def render() -> str:
-    """Render the metrics as text. None is about a single poll: a graph must not show a hidden tally."""
+    """Render the metrics as text. No metric is about a single poll: a graph must not show a hidden tally."""
     now = status()
     sync_clock()
     gauges: list[tuple[str, str, int]] = [
         ("backlog", "Accepted ballots that are not counted yet.", now["backlog"]),
         ("workers", "Counting workers alive.", sum(worker["alive"] for worker in now["workers"])),
-        ("sweeping", "Whether beat's sweep was seen lately.", now["sweeping"]),
+        ("sweeping", "Whether the sweep, started by beat, ran lately.", now["sweeping"]),
         ("dead_letters", "Log entries that wait for a decision.", now["dead_letters"]),
         ("halted_polls", "Polls whose counting halted, since most of their ballots failed.", now["halted"]),
-        ("held_ballots", "Ballots of halted polls, until somebody resumes the counting.", now["held"]),
+        ("held_ballots", "Ballots of halted polls, held until somebody resumes the counting.", now["held"]),
         ("log_consistent", "Whether the vote log is the one the database counts from.", now["consistent"]),
         (
             "clock_offset_seconds",
@@ -27,7 +27,7 @@ def render() -> str:
         ),
         (
             "secret_key_known",
-            "Whether voters are known by this process's SECRET_KEY.",
+            "Whether this process has the SECRET_KEY that the polls were made with.",
             secret_key.secret_key_is_known(),
         ),
     ]

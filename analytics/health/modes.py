@@ -1,7 +1,7 @@
 """Degraded modes: how service is limited while a part of the system fails or is overloaded.
 
 Most are detected by probes (readiness.py). A mode that only the process itself can detect, such as `crowded`
-(overloaded), is published in the cache by that process, where it expires.
+(overloaded), is published by that process in the cache, and expires there.
 """
 
 import logging
@@ -30,12 +30,14 @@ PROOF_OF_WORK = "proof_of_work"
 SECRET_KEY_DIFFERS = "secret_key_differs"  # noqa: S105
 CLOCK_OFF = "clock_off"
 
-#: Most serious first; what each means for operators, voters and viewers.
+#: What each mode means for operators, voters and viewers. The most serious mode comes first.
 DESCRIPTIONS: dict[str, Any] = {
-    LOG_INCONSISTENT: _("The vote log needs an operator: until then no ballot is accepted or counted."),
+    LOG_INCONSISTENT: _(
+        "The vote log needs an operator. No ballot is accepted or counted until it is repaired."
+    ),
     LOG_AWAY: _("The vote log doesn't answer: no ballot is accepted or counted until it does."),
     SECRET_KEY_DIFFERS: _(
-        "A server has another SECRET_KEY than the one that voters are known by, so every browser could vote"
+        "A server has another SECRET_KEY than the one the polls were made with, so every browser could vote"
         " twice. Take the server out of service and correct its key."
     ),
     DATABASE_AWAY: _("The database doesn't answer: ballots are accepted and kept, and counted when it does."),

@@ -18,7 +18,7 @@ from polls.votelog import cached_heads, get_log, sync_clock
 
 logger = logging.getLogger(__name__)
 
-#: A host whose clock differs by more from the vote log's needs an operator.
+#: If a host's clock differs from the vote log's by more than this, an operator must correct it.
 CLOCK_TOLERANCE_SECONDS = 5.0
 
 
@@ -47,7 +47,7 @@ def check_readiness() -> Readiness:
 
 
 def _is_ready(parts: dict[str, str]) -> bool:
-    """Whether ballots can be accepted: by the log, by SECRET_KEY, and by the database if it is the log."""
+    """Return whether the log, SECRET_KEY, and the database if it is the log, allow accepting ballots."""
     needed = ["vote_log", "backlog"]
     if settings.VOTE_LOG == "database":
         needed.append("database")
@@ -68,10 +68,10 @@ def _implied_modes(parts: dict[str, str]) -> set[str]:
 
 def _part_state(name: str, answer: Any) -> str:
     if name in _FAILURES:
-        # If the store that this probe asks fails, that store's own part reports it.
+        # If the probe's store fails, the store has its own part, which reports it.
         return _UNKNOWN if isinstance(answer, BaseException) else OK if answer else _FAILURES[name]
     if name == "backlog":
-        # Unknown while the database, which holds the checkpoints, is away.
+        # The backlog is unknown while the database is down, which holds the checkpoints.
         return "too_long" if isinstance(answer, int) and answer > settings.BACKLOG_LIMIT else OK
     if isinstance(answer, BaseException):
         logger.warning("not_ready", extra={"part": name}, exc_info=answer)

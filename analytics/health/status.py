@@ -10,12 +10,12 @@ from polls.votelog import get_log
 
 
 def status() -> dict[str, Any]:
-    """Return backlog by partition, workers, sweep, dead letters and whether the log is consistent."""
+    """Return the status of the log and of counting."""
     return {**log_status(), **counting_status()}
 
 
 def log_status() -> dict[str, Any]:
-    """Return the backlog, and whether the log is the one that was counted from. Raises if it is down."""
+    """Return the backlog, and whether the log is the one that was counted. Raise if the log is down."""
     heads = get_log().heads()
     found = [(row, heads.get(row.partition)) for row in Checkpoint.objects.order_by("partition")]
     backlogs = {row.partition: max(0, head.position - row.position) if head else 0 for row, head in found}

@@ -1,7 +1,8 @@
-"""Decisions to quarantine ballots, which are then counted in a second tally, and to release them.
+"""Decisions to quarantine ballots, so that they are counted in a second tally, and to release them.
 
-A decision records which person or rule made it, and why. Its ballots stay in the ledger, so their voters have
-no other ballot. A ballot that replaces a quarantined one is quarantined too: a voter can't undo a decision.
+A decision records which person or rule made it, and why. Its ballots stay in the ledger, so that their voters
+can't have a second one. A ballot that replaces a quarantined one is quarantined too: a voter can't undo a
+decision.
 
 The two tallies must not show what single ballots mark. So fewer ballots than anonymity_threshold.least() are
 neither quarantined by their receipts nor released into a result.
@@ -25,7 +26,7 @@ from polls.errors import IllegalState, Malformed, QuarantineNotFound, ReceiptNot
 from polls.models import Ballot, Poll, State
 from polls.votelog import store_clock
 
-#: For one decision. Counting waits until all of its ballots have been moved.
+#: The most receipts for one decision. Counting waits until all of their ballots have been moved.
 MAX_RECEIPTS = 100_000
 
 
@@ -71,7 +72,7 @@ def quarantine_new_ballots(poll: Poll, reason: str, by: str) -> Quarantine:
 
 
 def end(decision_id: int, by: str) -> Quarantine:
-    """Stop quarantining new ballots; those in quarantine stay there."""
+    """Stop quarantining new ballots. Those in quarantine stay there."""
     with transaction.atomic():
         lock_all_checkpoints()
         decision = _lock(decision_id)
@@ -85,13 +86,13 @@ def end(decision_id: int, by: str) -> Quarantine:
 
 
 def release(decision_id: int, by: str, progress: Callable[[int], None] | None = None) -> Quarantine:
-    """Move a decision's ballots back into the first tally. Idempotent.
+    """Move a decision's ballots back into the first tally: for a few seconds, then the sweep goes on.
 
-    It moves ballots for a few seconds; the sweep moves the remaining ones.
+    Idempotent.
     """
     with transaction.atomic():
         lock_all_checkpoints()
-        # Lock the poll before the decision, as a purge does. It then can't close between check and move.
+        # Lock the poll before the decision, as a purge does. Then the poll can't close before the move.
         of_decision = Quarantine.objects.filter(pk=decision_id).values("poll_id")
         poll = Poll.objects.select_for_update().filter(pk__in=of_decision).first()
         decision = _lock(decision_id)

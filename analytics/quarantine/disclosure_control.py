@@ -46,7 +46,7 @@ def check_release(poll: Poll | None, decision: Quarantine) -> None:
 
 
 def cells_to_move(poll: Poll, voters: list[bytes], outcome: QuarantineOutcome) -> set[int | None]:
-    """Return the cells out of which these voters' ballots may be quarantined; count the others in `outcome`.
+    """Return the cells from which these voters' ballots may be moved. Count the others in `outcome`.
 
     A cell is a set of ballots whose sum the tallies have shown: the ballots that one decision released
     (`released_from`). Moving only a few ballots of a cell, or all but a few, would show the marks of these
@@ -79,7 +79,7 @@ def cells_to_move(poll: Poll, voters: list[bytes], outcome: QuarantineOutcome) -
 
 
 def _small_cells(poll: Poll, least: int) -> set[int | None]:
-    """Return the released decisions of which fewer than `least` ballots are in the first tally."""
+    """Return the released decisions with fewer than `least` ballots in the first tally."""
     decisions = Quarantine.objects.filter(poll_id=poll.pk, round=poll.round, released_at__isnull=False)
     counted = Ballot.objects.filter(quarantine_id=None)
     return {

@@ -23,7 +23,7 @@ from polls.votelog import store_clock
 
 CHUNK = 5000  # ballots that a release moves in one transaction; counting waits for it
 _VOTERS = 5000  # voters in one statement
-#: A page or a sweep moves released ballots for this long; the next sweep continues.
+#: How long a page or a sweep moves released ballots. The next sweep continues.
 MOVE_SECONDS = 2.0
 
 
@@ -78,7 +78,7 @@ def move_chunk_back(decision: Quarantine) -> int:
 
 
 def quarantine(poll: Poll, voters: list[bytes], cells: set[int | None], outcome: QuarantineOutcome) -> None:
-    """Move those of these voters' ballots that are in one of the `cells` into the second tally."""
+    """Move these voters' ballots into the second tally, except those outside of `cells`."""
     assert outcome.decision is not None
     for ballots in ballots_in_chunks(poll, voters):
         rows = ballots.filter(quarantine_id=None).values_list("voter_key", "selection", "released_from")
@@ -98,7 +98,7 @@ def ballots_in_chunks(poll: Poll, voters: list[bytes]) -> Iterator[QuerySet[Ball
 
 
 def _move(where: tuple[int, int], selections: Iterable[str], *, into: bool) -> None:
-    """Move selections from one tally to the other, and enter that in the history at the present second."""
+    """Move selections from one tally to the other. The history shows it at the present second."""
     round_ = Round.objects.get(poll_id=where[0], number=where[1])
     contribution = METHODS[round_.rules["method"]].contribution
     stepped = round_.release_step > 1
@@ -107,5 +107,5 @@ def _move(where: tuple[int, int], selections: Iterable[str], *, into: bool) -> N
         keys = (BALLOTS, *contribution(decode(selection)))
         delta.add(where, second, keys, -1, quarantined=not into, stepped=stepped)
         delta.add(where, second, keys, 1, quarantined=into, stepped=stepped)
-    # In any partition: we hold the locks of all.
+    # Any partition will do: we hold the locks of all.
     tally_deltas.add(0, delta)

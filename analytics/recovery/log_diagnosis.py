@@ -45,13 +45,13 @@ class Finding:
 
     @property
     def position(self) -> int:
-        """The position to continue after: the highest in log and database, so that none is used twice."""
+        """The last position in log and database. Later entries follow it, so that none is used twice."""
         return max(self.counted, self.log_end or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The log's damage, and the checkpoints' generations, by which reconciling notices a later change."""
+    """The log's damage. If the checkpoints' generations differ later, the plan is out of date."""
 
     was: str
     now: str
@@ -65,7 +65,7 @@ class Plan:
 
     @property
     def missing(self) -> int:
-        """How many entries are gone from the log, having been counted by a newer copy of the database."""
+        """How many entries only a newer copy of the database had counted, and are gone from the log."""
         return sum(f.position - f.counted for f in self.findings if f.damage is Damage.GAP)
 
     @property
@@ -74,10 +74,10 @@ class Plan:
 
 
 def diagnose(*, rebuild_all: bool = False) -> Plan:
-    """Compare log and checkpoints. Change nothing, but make a log if there is none yet.
+    """Compare log and checkpoints. Change nothing, except that a missing log is made.
 
-    `rebuild_all`: plan to rebuild partitions that look consistent too. They may be older copies that lack
-    acknowledged ballots. The database can't tell if it hadn't counted these yet.
+    `rebuild_all`: plan to rebuild partitions that look consistent too. They may be older copies, whose
+    missing ballots the database hadn't counted yet.
     """
     log = get_log()
     with suppress(LogInconsistent, LogUnsuitable):  # these are what we diagnose

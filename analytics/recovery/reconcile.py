@@ -1,9 +1,9 @@
 """Reconcile the vote log with the database: rebuild the gates and claims that the log has lost.
 
 A log that was emptied, replaced or restored to an older copy has lost gates and claims, and its positions may
-be behind the checkpoints. They are rebuilt from the database under a new generation. The checkpoints name the
-old generation until the last step. Until then every append is refused and nothing is counted, so after a
-crash anywhere the next run can start over.
+be behind the checkpoints. Damaged partitions are rebuilt from the database under a new generation. The
+checkpoints name the old generation until the last step. Until then every append is refused and nothing is
+counted, so after a crash anywhere the next run can start over.
 """
 
 from collections import defaultdict
@@ -175,7 +175,7 @@ def _claims() -> Iterator[list[ClaimRow]]:
 
 
 def _ledger_after(voter: tuple[int, int, bytes]) -> list[ClaimRow]:
-    # By a row comparison: with the ORM's OR of columns SQLite would scan from the start each time.
+    # A row comparison in SQL: for the ORM's OR of columns, SQLite would scan from the start each time.
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT poll_id, round, voter_key, ballot_id, selection FROM polls_ballot"
@@ -202,7 +202,7 @@ def _restore_claims(log: VoteLog, rows: Sequence[ClaimRow], partitions: set[int]
 
 
 def _apply_later_changes(log: VoteLog, revisions: dict[int, int]) -> None:
-    """Set the gates again of polls that changed meanwhile: writing the old gates may have undone it."""
+    """Set the gates of polls that changed during the rebuild, which may have undone the change."""
     for poll in Poll.objects.all():
         if revisions.get(poll.pk) == poll.revision:
             continue

@@ -11,7 +11,7 @@ from django.db import connection
 
 logger = logging.getLogger(__name__)
 
-#: Only our own programs, by their application_name: restoring a backup may take long.
+#: Only sessions with our own application_name: the COPY that restores a backup may take long.
 _STUCK = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user
@@ -23,7 +23,7 @@ WHERE datname = current_database() AND usename = current_user
 
 
 def end_copies() -> int:
-    """Terminate sessions that have been in COPY for as long as a transaction may be idle. Return how many."""
+    """Terminate sessions that have been in COPY as long as a transaction may be idle. Return their number."""
     if connection.vendor != "postgresql":
         return 0
     with connection.cursor() as cursor:

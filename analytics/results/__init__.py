@@ -1,4 +1,4 @@
-"""What the tallies show: who may see them, as which document, and the final result of a round.
+"""The tallies as viewers see them: who may see which figures, the documents, and a round's final result.
 
 Start with `tallies.py`, which reads a poll and its tally at one moment, and `visibility.py`.
 It may import `analytics.models` and polls.

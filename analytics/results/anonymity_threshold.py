@@ -11,8 +11,8 @@ from polls.models import Ballot
 
 LEAST = 10
 
-#: The number of a round's decisions that quarantine some ballots, but fewer than `least`. It reads at most
-#: `least` ballots of each decision, since it is part of reading a tally, ten times a second.
+#: The number of a round's decisions that quarantine some ballots, but fewer than `least`. Every reading of a
+#: tally includes it, ten times a second, so it reads at most `least` ballots of each decision.
 SMALL_DECISIONS = """
     SELECT COUNT(*) FROM analytics_quarantine q
     WHERE q.poll_id = %(poll)s AND q.round = %(round)s AND q.moved_at IS NULL AND NULLIF((
@@ -24,15 +24,15 @@ SMALL_DECISIONS = """
 
 
 def least(step: int) -> int:
-    """Return the least number for a round with this release step: no fewer than a step."""
+    """Return the least number for a round with this release step, which it is never below."""
     return max(LEAST, step)
 
 
 def withheld(poll_id: int, round_: int, step: int) -> bool:
     """Return whether the marks of all quarantined ballots of a round are withheld.
 
-    They are if one decision covers too few ballots. The marks of larger decisions are withheld too: when one
-    of these is released, subtraction would show the small one.
+    They are if any decision covers too few ballots. The marks of larger decisions are withheld too: if one of
+    these were released, subtraction would show the marks of the small one.
     """
     with connection.cursor() as cursor:
         cursor.execute(SMALL_DECISIONS, {"poll": poll_id, "round": round_, "least": least(step)})

@@ -16,7 +16,7 @@ from polls.models import Poll, State
 BALLOTS = "ballots"
 #: Prefix of the second tally's keys, which count quarantined ballots.
 QUARANTINED = "quarantined:"
-#: In released counts: the number of decisions that quarantine ballots.
+#: The key in released counts for the number of decisions that quarantine ballots.
 REASONS = f"{QUARANTINED}reasons"
 #: The states in which a poll with a release step shows released counts (stepped_results.py).
 STEPPING = (State.OPEN, State.CLOSING)
@@ -39,7 +39,7 @@ class Snapshot:
 
 
 def snapshot(poll: Poll) -> Snapshot:
-    """Return the shown figures of the poll's tally: the released counts if it is stepping, else all."""
+    """Return the figures to show: the released counts if results are stepped now, else all counts."""
     if is_stepping(poll):
         row = Release.objects.filter(poll_id=poll.pk, round=poll.round).first()
         return _released(poll, row.counts, row.version) if row else _released(poll, {}, 0)
@@ -112,7 +112,7 @@ def newest(poll_id: int, last: Snapshot | None = None) -> Snapshot:
         return last if snap == last else snap
     while True:
         poll = Poll.objects.prefetch_related("choices").get(pk=poll_id)
-        # If the poll changed between this query and that of its choices, its revision shows it.
+        # If the poll changed between the queries for it and for its choices, its revision has changed too.
         if (snap := _snapshot_if_unchanged(poll)) is not None:
             return snap
 
@@ -132,7 +132,7 @@ _SUMS = f"""
 _COUNTED = f"""
     {_SUMS} FROM analytics_tally t WHERE t.poll_id = %(poll)s AND t.round = %(round)s GROUP BY t.key
 """
-#: In one statement with the poll's revision, so that the counts belong to the poll as we know it.
+#: One statement that also checks the poll's revision, so that the counts belong to the poll as we know it.
 _UNCHANGED_COUNTED = f"""
     {_SUMS} FROM polls_poll p LEFT JOIN analytics_tally t ON t.poll_id = p.id AND t.round = p.round
     WHERE p.id = %(poll)s AND p.epoch = %(epoch)s AND p.revision = %(revision)s GROUP BY t.key

@@ -115,7 +115,7 @@ class Head:
         return self.generation == generation and self.position >= position
 
     def was_counted(self, generation: str, counted: int) -> bool:
-        """Whether this is the log that was counted up to `counted`, with all later entries in it."""
+        """Whether this is the log that was counted up to `counted`, and still has all later entries."""
         return self.continues(generation, counted) and not self.trimmed_past(counted)
 
     def trimmed_past(self, counted: int) -> bool:

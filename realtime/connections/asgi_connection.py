@@ -1,4 +1,4 @@
-"""A viewer's connection: handed over to the server if it can take it, otherwise over plain ASGI messages."""
+"""A viewer's connection: handed over to the server if possible, otherwise over plain ASGI messages."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

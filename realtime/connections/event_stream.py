@@ -1,7 +1,7 @@
-"""The tally as server-sent events, for clients without WebSocket: the same messages.
+"""The tally as server-sent events, for clients without WebSocket. The messages are the same.
 
-Plain ASGI ahead of Django, so that a stream holds no thread. Other methods, unknown polls and clients that
-accept no event stream are passed on to the view with the same address (event_stream_schema.py), which
+This is plain ASGI ahead of Django, so that a stream holds no thread. Other methods, unknown polls and clients
+that accept no event stream are passed on to the view at the same address (event_stream_schema.py), which
 refuses them.
 """
 
@@ -24,7 +24,8 @@ PATH = re.compile(r"/api/v1/polls/([^/]+)/stream/")
 SUFFIX = "/stream/"
 #: How long a client waits before it reconnects. Random, since all clients lose a server at the same moment.
 RETRY_MILLISECONDS = (1000, 4000)
-#: A stream that wasn't handed over ends after this: its server may buffer without limit for a stalled client.
+#: A stream that wasn't handed over ends after this time: for a stalled client, its server may buffer without
+#: limit.
 MAX_STREAM_SECONDS = 300.0
 
 HEADERS = [
@@ -80,7 +81,7 @@ async def _stream(channel: Channel, scope: Scope, receive: Any, send: Any) -> No
     public = channel.frames.results_visible == Visibility.ALWAYS
     sharing = (b"access-control-allow-origin", b"*") if public else (b"vary", b"Cookie")
     await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, sharing]})
-    # Without an empty line, so that it joins the first event: some clients expect an event in each block.
+    # Without an empty line, so that it belongs to the first event: some clients need an event in each block.
     retry = b"retry: %d\n" % random.randint(*RETRY_MILLISECONDS)
     await send({"type": "http.response.body", "body": retry, "more_body": True})
 
@@ -98,7 +99,7 @@ async def _stream(channel: Channel, scope: Scope, receive: Any, send: Any) -> No
 
 
 def _access_cookies(scope: Scope) -> bytes:
-    """Return the cookies that identify the viewer; none if another site's page makes the request."""
+    """Return the cookies that identify the viewer, or none if another site's page makes the request."""
     headers = scope["headers"]
     host = _host(scope, dict(headers)).decode("latin-1")
     if not origin_allowed(origin_of(headers), host, secure=is_secure(scope)):
@@ -113,6 +114,6 @@ async def _wait_for_disconnect(receive: Any, subscriber: Subscriber) -> None:
 
 
 def accepts_events(accept: bytes) -> bool:
-    """Whether an Accept header takes text/event-stream."""
+    """Return whether an Accept header allows text/event-stream."""
     kinds = {part.partition(b";")[0].strip().lower() for part in accept.split(b",")}
     return not accept or bool(kinds & {b"text/event-stream", b"text/*", b"*/*"})

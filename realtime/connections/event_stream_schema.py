@@ -1,4 +1,4 @@
-"""The Django view of the event stream's address: refuses requests, and describes the stream in the schema."""
+"""The Django view at the event stream's address: it refuses requests, and describes the stream's schema."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class EventStream(JSONRenderer):
 
 
 class StreamView(Endpoint):
-    """Answers what EventStreamLane passes on. Streams themselves never reach Django."""
+    """Responds to the requests that EventStreamLane passes on. Streams themselves never reach Django."""
 
     authentication_classes: list[Any] = []
     renderer_classes = [EventStream, JSONRenderer]
@@ -35,7 +35,8 @@ class StreamView(Endpoint):
         description=(
             "Events `tally`, `state` and `viewers`; their data are the WebSocket's messages of these types."
             " The tally is sent at once, then on change, at most ten times a second. Some event is sent at"
-            " least every 15 seconds. Who may see what is decided when the stream begins."
+            " least every 15 seconds. Whether the client may see the tally is checked when the stream begins,"
+            " and again while it lasts."
         ),
         auth=ANYBODY,
         parameters=[CODE, RETRY_AFTER],

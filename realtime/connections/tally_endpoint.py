@@ -1,9 +1,9 @@
 """Answers requests for public tallies from the hub's snapshot, without Django.
 
-This module doesn't know which headers the view sends. It remembers those of an answer of the view, and sends
-them again, with the hub's ETag and document, for requests that are alike in everything Django looks at. So it
-can't answer differently, whatever middleware is added. A request goes to the view if none like it has been
-answered yet, or if the poll's snapshot may be out of date.
+This module remembers the headers of the view's responses. If a request is like an earlier one in everything
+that Django looks at, it is sent the same headers, with the hub's ETag and document. So the response is what
+the view would send, whatever middleware is added. A request goes to the view if the view hasn't answered one
+like it yet, or if the poll's snapshot may be out of date.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 PATH = re.compile(r"/api/v1/polls/([A-Za-z0-9]{1,32})/tally/")
 SUFFIX = "/tally/"
-#: Headers that are not part of a request's key: no answer depends on them, or this module evaluates them.
+#: Headers that are not part of a request's key, since no response depends on them.
 IGNORED_HEADERS = frozenset(
     b"user-agent referer origin connection cache-control pragma priority dnt upgrade-insecure-requests"
     b" x-forwarded-for x-real-ip via x-request-id traceparent tracestate accept-encoding sec-fetch-site"
@@ -33,17 +33,17 @@ IGNORED_HEADERS = frozenset(
     b" sec-gpc".split()
 )
 BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
-#: The only cookie that a public answer may depend on: it sets the language of the headers.
+#: The only cookie that a public response may depend on: it sets the language of the headers.
 LANGUAGE_COOKIE = settings.LANGUAGE_COOKIE_NAME.encode()
-MAX_KNOWN = 512  # requests whose answer's headers are remembered
+MAX_KNOWN = 512  # responses whose headers are remembered
 MAX_KEY_BYTES = 2048  # of headers in a request's key
-MAX_CHANNELS = 1000  # this module opens no channel beyond; viewers still do
+MAX_CHANNELS = 1000  # with more, this module opens none; viewers still do
 #: How long a snapshot may be used after it was compared with the database.
 TRUSTED_SECONDS = 3.0
 
 
 class TallyLane:
-    """Answers if the hub's snapshot is certainly current; passes all other requests on to the view."""
+    """Responds if the hub's snapshot is certainly current. Otherwise passes the request on to the view."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -89,7 +89,7 @@ class TallyLane:
         return start, {"type": "http.response.body", "body": body}
 
     def _observing(self, send: Any, code: str, key: tuple[Any, ...]) -> Any:
-        """Wrap `send` to remember the headers of the view's answer."""
+        """Wrap `send` to remember the headers of the view's response."""
 
         async def send_seen(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start" and message["status"] in (200, 304):
@@ -114,10 +114,9 @@ class TallyLane:
 
 
 def request_key(scope: Scope) -> tuple[tuple[Any, ...], bytes] | None:
-    """Return everything in a request that Django's answer may depend on, and its If-None-Match.
+    """Return everything in a request that Django's response may depend on, and its If-None-Match.
 
-    Return None for requests to pass on: with a query, a body, a cookie that changes the answer, or too many
-    headers to remember.
+    Return None for a request with a query, a body, a cookie that changes the response, or too many headers.
     """
     if scope["query_string"]:
         return None

@@ -1,6 +1,6 @@
 """A viewer's WebSocket, as a plain ASGI application.
 
-Not a Channels consumer: a consumer closes database connections on a shared thread at every message, and
+A Channels consumer would cost more: it closes database connections on a shared thread at every message, and
 gives each viewer a channel in the channel layer. If the server takes the connection over
 (realtime/handover.py), no code of this module runs while a viewer watches.
 """
@@ -19,7 +19,7 @@ from realtime.protocol import Message
 logger = logging.getLogger(__name__)
 
 FOREIGN_ORIGIN, TRY_LATER = 4403, 1013
-#: The query of the organiser's own screens, which don't count as viewers.
+#: The query string of the organiser's own screens, which don't count as viewers.
 NO_AUDIENCE = b"audience=no"
 
 

@@ -46,7 +46,7 @@ class Command(BaseCommand):
                 self.stdout.write("The vote log is the one that the database counts from. Nothing to do.")
                 self.stdout.write(
                     "If servers still refuse ballots, they had acknowledged ballots that this log lacks and "
-                    "that were not counted yet. Those are lost; with --all voting can go on."
+                    "that were not counted yet. Those ballots are lost. With --all, voting can go on."
                 )
                 return
             if not options["yes"]:
