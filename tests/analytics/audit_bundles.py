@@ -68,7 +68,7 @@ class Answer:
 
 
 def run_verifier(path: Path, *options: str) -> Answer:
-    """Run it in a Python without site-packages, environment or our code: -I -S."""
+    """Run the verifier with `python -I -S`: without site-packages, environment or Landslide's code."""
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(VERIFIER), str(path), *options],
         capture_output=True,

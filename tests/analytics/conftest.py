@@ -23,5 +23,5 @@ def wrong_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def pauses() -> Callable[[], None]:
-    """Call it so that the next thing gets a later time, in milliseconds, than the last one."""
+    """pauses() waits until the clock shows a later millisecond."""
     return lambda: time.sleep(0.003)

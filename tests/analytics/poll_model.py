@@ -1,7 +1,7 @@
-"""A model of a poll: the rules of casting, counting and the lifecycle once more, in dicts and lists.
+"""A model of a poll: a second, simple implementation of casting, counting and the lifecycle.
 
-It shares no code with Landslide, so that no mistake is in both. It follows the log entry by entry, with the
-position of each. `count_up_to` tells it how far each partition is counted.
+It shares no code with Landslide, so that they can't have the same mistake. It follows the log entry by entry,
+with the position of each. `count_up_to` tells it how far each partition is counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WAITING, COUNTED, DEAD_LETTER, REJECTED = "waiting", "counted", "dead letter", "
 
 @dataclass(eq=False)
 class Cast:
-    """A ballot as it was sent, and what became of it."""
+    """A ballot as it was sent, with its state."""
 
     voter: int
     ballot_id: bytes
@@ -41,20 +41,19 @@ class PollModel:
     revote: bool
     numbers: set[int]
     most: int
-    keys: dict[int, bytes]  # of voters
-    heads: dict[int, int]  # of partitions: the end of the log when this poll was made
+    keys: dict[int, bytes]  # each voter's key
+    heads: dict[int, int]  # each partition's end of the log when this poll was made
     remembered: int  # how many ballots of a voter the log remembers
     state: str = DRAFT
     round: int = 1
     gate: Gate | None = None
     gates_set: bool = True
-    broken: bool = False  # the log is not the one that was counted from
+    broken: bool = False  # the log isn't the one that was counted from
     memory: dict[int, list[Cast]] = field(default_factory=dict)
     chains: dict[tuple[int, int], list[Cast]] = field(default_factory=dict)
     letters: list[Cast] = field(default_factory=list)
-    entries: dict[int, list[tuple[int, Cast | int]]] = field(
-        default_factory=dict
-    )  # (position, ballot or round)
+    #: Each partition's entries: (position, ballot), or (position, round) for a closing marker.
+    entries: dict[int, list[tuple[int, Cast | int]]] = field(default_factory=dict)
     counted: dict[int, int] = field(default_factory=dict)
     repaired: set[int] = field(default_factory=set)  # rounds whose rules allow one number more
     results: dict[int, dict[str, int]] = field(default_factory=dict)
@@ -219,7 +218,7 @@ class PollModel:
         self.memory = {}
         counted = {ballot_id for ballot_id, _ in self.ledger().values()}
         chains = [self.chains[key] for key in sorted(self.chains)]
-        # One ballot_id may be in two rounds, if it was forgotten in between.
+        # A ballot_id may be in two rounds, if the log had forgotten the first one.
         last = [[c for c in chain if c.fate == COUNTED][-1:] for chain in chains]
         assert {cast.ballot_id for casts in last for cast in casts} == counted
         for cast in [*self.letters, *(cast for casts in last for cast in casts)]:

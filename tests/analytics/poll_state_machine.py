@@ -234,7 +234,10 @@ def fresh_stores() -> None:
 
 @contextlib.contextmanager
 def store_that_is(state: str) -> Iterator[None]:
-    """The log's store is `well`, runs an append `twice` (a retry), is `silent` after it, or `deaf` to it."""
+    """Make the vote log work (`well`) or fail in one of three ways.
+
+    `twice` runs each append twice, like a retry. `silent` appends but raises an error. `deaf` only raises.
+    """
     log = get_log()
     append = log.append
     away = OperationalError if log.name == "database" else redis.ConnectionError

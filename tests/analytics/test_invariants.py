@@ -1,4 +1,4 @@
-"""The invariants of docs/design.md hold, whatever is done in whatever order.
+"""The invariants of docs/design.md hold after any operations in any order.
 
 A stateful test takes a poll through long random runs with crashes, in the real code on real stores. After
 each step the poll is compared with a model (poll_state_machine.py, poll_model.py). With HUNT_EXAMPLES and
@@ -99,7 +99,7 @@ class VotingMachine(PollStateMachine):
         store=st.sampled_from(["well", "well", "twice", "silent", "deaf"]),
     )
     def cast_batch(self, ballots: list[tuple[int, tuple[int, ...], str]], store: str) -> None:
-        """An API client sends a batch; the store may run it twice, or fail before or after it."""
+        """An API client sends a batch. The store may run it twice, or fail before or after it."""
         casts: list[Cast] = []
         for voter, marks, how in ballots:
             if how == "again" and self.casts:

@@ -9,7 +9,8 @@ import pytest
 
 from tests.system import ROOT
 
-#: Imports what the settings import, which takes a second, and evaluates the settings in a fork each time.
+#: A program that imports the settings' dependencies once, which takes a second. It then evaluates the
+#: settings in a new fork for each request.
 READER = """
 import json, os, sys
 import redis.asyncio.retry

@@ -265,7 +265,9 @@ def test_cache_key_has_all_languages() -> None:
     block = re.search(r"map \$http_accept_language \$language \{(.*?)\}", SHIPPED_NGINX.read_text(), re.S)
     assert block
     known = re.findall(r"(\w+);", block[1])
-    assert known == [code for code, _ in settings.LANGUAGES], "a page would be kept in one language for all"
+    assert known == [code for code, _ in settings.LANGUAGES], (
+        "pages in a missing language would be cached for all"
+    )
 
 
 # --- logs ---

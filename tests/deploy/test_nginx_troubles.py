@@ -62,7 +62,7 @@ def test_ballot_over_max_conns_is_refused_at_once(
         assert_problem(fetch.post(front.url + address, json=BALLOT), Overloaded())
     busy.done.set()
     assert {answer.result().status_code for answer in held} == {202}
-    assert len(upstream.seen) == 3, "a refused ballot got through"
+    assert len(upstream.seen) == 3, "a refused ballot reached the upstream"
     assert fetch.post(front.url + address, json=BALLOT).status_code == 202
 
 
@@ -147,7 +147,7 @@ def test_sent_ballot_is_not_repeated_on_another_machine(
         assert len(unknown) >= 1
         for answer in unknown:
             assert_problem(answer, OutcomeUnknown())
-        assert len(upstream.seen) + len(other.seen) == 2, "a ballot came twice"
+        assert len(upstream.seen) + len(other.seen) == 2, "a ballot reached the upstreams twice"
 
 
 def test_unsent_ballot_is_tried_on_another_machine(upstream: Upstream, before: Before) -> None:

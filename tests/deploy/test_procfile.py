@@ -36,7 +36,7 @@ class Service(Server):
         return ["sh", "-c", self.line]
 
     def answers(self) -> bool:
-        """Whether a web process answers. Workers and beat can't tell: the test waits for their effects."""
+        """Whether a web process answers. Workers and beat can't, so the test waits for their effects."""
         try:
             return "serve" not in self.line or fetch.get(f"http://127.0.0.1:{self.port}/healthz").is_success
         except httpx.TransportError:
@@ -101,7 +101,7 @@ def test_each_line_of_the_procfile_works(
 
     services = [start("worker")]
     wait_for(lambda: ballots(api, by_hand) == 1, what="the worker to count")
-    assert state(by_itself) == "draft", "somebody else keeps the time"
+    assert state(by_itself) == "draft", "a process other than beat opened the poll"
     services.append(start("beat"))
     wait_for(lambda: state(by_itself) == "open", what="beat to open a poll")
     for service in [*services, web]:

@@ -1,7 +1,7 @@
 """A request inside another's body is never executed, through nginx, on uvicorn and on Daphne.
 
-What counts is what was done, whatever was answered: ballots, failed log-ins, and addresses over their limit.
-HUNT_EXAMPLES makes it a longer hunt, through other conversations.
+The tests ignore the answers and check the effects: ballots, failed logins, and addresses over their limit.
+HUNT_EXAMPLES sets the number of random conversations.
 """
 
 import json
@@ -26,7 +26,7 @@ CONVERSATIONS = EXAMPLES or 25
 CLAIMED, PLAIN = "203.0.113.9", "198.51.100.7"
 #: The rate limit per address: above the number of open casts, below the number of hidden ones.
 MOST = 2 * CONVERSATIONS + 10
-HONEST, HIDDEN = 1, 2  # the choices they vote for
+HONEST, HIDDEN = 1, 2  # the choices that ordinary and hidden casts vote for
 
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
 SOCKET = (
@@ -50,7 +50,7 @@ ASKED = [
 
 
 class Door(NamedTuple):
-    """A port, and the system behind it."""
+    """A port to send requests to, and the system that serves it."""
 
     system: Landslide
     port: int
@@ -95,7 +95,7 @@ def converse(port: int, pieces: list[bytes]) -> bytes:
 
 
 class Requests:
-    """Casts in a poll, and logins with a wrong password."""
+    """Makes requests: casts in a poll, and logins with a wrong password."""
 
     def __init__(self, door: Door) -> None:
         self.door = door

@@ -1,4 +1,4 @@
-"""A web server that misbehaves as a test tells it: slow, silent, hanging up. It records its requests."""
+"""A web server that records its requests and misbehaves: it answers slowly or never, or disconnects."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_a_waiter_gives_up_after_the_timeout() -> None:
         thread.start()
         thread.join()
         assert went == [True]
-        assert lock._taken, "who went without a turn had none to pass on"
+        assert lock._taken, "a thread that gave up must not release the lock"
     assert not lock._taken
 
 

@@ -1,8 +1,8 @@
 """Hidden tallies stay hidden: votes change no byte that is sent to viewers without access.
 
-Compared are all addresses that the resolver knows, sockets and streams: status, headers and body of every
-answer; for sockets and streams also how much is sent as ballots are counted. Only values that differ in
-every answer anyway are masked: ids, dates, new cookies, tokens.
+Two runs with different votes are compared: status, headers and body of the answers of all addresses, and
+everything that WebSockets and event streams send while ballots are counted. Only values that differ in every
+answer anyway are masked: ids, dates, new cookies, tokens.
 """
 
 import asyncio
@@ -47,10 +47,10 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 
 THEN = datetime(2026, 5, 4, 18, 0, tzinfo=UTC)
 SECRET = b"s" * 32
-#: Primes, far apart, so that neither they nor their sums and shares occur by chance.
+#: Votes by choice. These primes and their sums are unlikely to occur in an answer by chance.
 FEW, MANY = {1: 7919, 2: 1607, 3: 20_011}, {1: 104_729, 2: 60_013, 3: 50_929}
-#: By code: visibility and state. The viewers here may see none of these tallies but the last, which is the
-#: control.
+#: The polls by code, with visibility and state. The viewers may see only the last one's tally, which shows
+#: that the comparison works.
 POLLS = {
     "HIDDENA": ("after_close", "open"),
     "HIDDENB": ("staff", "open"),
@@ -170,9 +170,9 @@ def viewers(voter: str) -> dict[str, list[tuple[bytes, bytes]]]:
 
 # --- requests ---
 
-#: Streams never end: `watched` reads them.
+#: Event streams never end, so only `watched` reads them.
 STREAM = "/stream/"
-#: Depends on no poll and no viewer, and takes half a second to render.
+#: The schema is the same for every viewer and takes half a second to render, so it is requested only once.
 SCHEMA = "/api/schema/"
 
 
@@ -220,7 +220,7 @@ def bare(answer: bytes) -> bytes:
 
 # --- viewers while ballots are counted ---
 
-WATCHED_SECONDS = 1.3  # longer than between two checks of the hub
+WATCHED_SECONDS = 1.3  # longer than the time between two checks of the hub
 
 
 async def watched(voter: str, batches: int) -> Seen:
@@ -318,7 +318,7 @@ def figures(votes: dict[int, int]) -> set[bytes]:
 
 @pytest.mark.slow
 async def test_answers_about_hidden_tallies_do_not_depend_on_votes(monkeypatch: pytest.MonkeyPatch) -> None:
-    # /readyz must not say that the machine is busy: a late sweep, a slow store, an overloaded process.
+    # On a busy machine /readyz would report late sweeps, slow stores or overload, and so differ.
     monkeypatch.setattr(heartbeats, "STALE_AFTER", timedelta(hours=1))
     monkeypatch.setattr(bounded_probes, "TIMEOUT_SECONDS", PATIENCE)
     monkeypatch.setattr(overload, "ON_AFTER_SECONDS", 3600)
@@ -336,7 +336,7 @@ async def test_answers_about_hidden_tallies_do_not_depend_on_votes(monkeypatch: 
     told = {where for where in hidden if any(figure in few[where] for figure in figures(FEW))}
     # The digits of a public key may contain a figure by chance.
     assert {where for where in told if where[-1] != "/api/v1/audit-key/"} == set()
-    # Control: the same comparison finds the public tally.
+    # The same comparison finds the public tally.
     control = {("anybody", "GET", "/api/v1/polls/SHOWN/tally/")}
     control |= {(name, kind, "SHOWN") for name in ("anybody", "a voter") for kind in ("socket", "stream")}
     assert control <= different
@@ -345,7 +345,7 @@ async def test_answers_about_hidden_tallies_do_not_depend_on_votes(monkeypatch: 
 
 
 async def test_staff_see_the_hidden_tallies() -> None:
-    """Control: the hidden tallies are there, for those who may see them."""
+    """The hidden tallies exist: staff, who may see them, get them."""
     staff = Client()
     user = await db(get_user_model().objects.create_superuser)("boss")
     await db(staff.force_login)(user)

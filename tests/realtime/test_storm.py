@@ -44,7 +44,7 @@ async def watch_all(watch: Any, codes: list[str]) -> None:
 async def test_many_viewers_at_once_cost_as_many_queries_as_one(
     watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The hub's regular check costs one statement however many watch; it would blur the count here.
+    # The hub's regular check takes one statement for any number of viewers. Here it would change the count.
     monkeypatch.setattr(hub_module, "CHECK_SECONDS", 3600)
     polls = [await db(make_poll)() for _ in range(3)]
     with counted_queries(monkeypatch) as first:

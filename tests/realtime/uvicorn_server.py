@@ -15,7 +15,7 @@ from tests.servers import PATIENCE
 
 
 class Recorder:
-    """In place of a subscriber: record what its connection reports."""
+    """A subscriber that only records what its connection reports."""
 
     def __init__(self) -> None:
         self.connection: Connection | None = None
@@ -56,7 +56,7 @@ class Handing:
         self.recorders.append(recorder)
 
     async def recorder(self) -> Recorder:
-        """The recorder of the next connection that is handed over."""
+        """Wait for the next connection that is handed over, and return its recorder."""
         async with asyncio.timeout(PATIENCE):
             while not self.recorders:
                 await asyncio.sleep(0.005)
@@ -65,7 +65,7 @@ class Handing:
 
 @contextlib.asynccontextmanager
 async def serving(app: Any, **options: Any) -> AsyncIterator[tuple[uvicorn.Server, int]]:
-    """Run the server; it and its port on loopback."""
+    """Run the server on loopback. Yield the server and its port."""
     config = uvicorn.Config(
         app,
         **{

@@ -29,7 +29,7 @@ def make_poll(**fields: Any) -> Poll:
 
 
 def cast(poll: Poll, selection: list[int], cookie: str | None = None) -> str:
-    """Cast a ballot through the ballot box; the voter's cookie."""
+    """Cast a ballot through the ballot box. Return the voter's cookie."""
     cookie = cookie or identity.new_cookie()
     body = json.dumps({"selections": selection}).encode()
     answer = ballot_box.cast(CastRequest(poll.code, body, "application/json", "testserver", cookie=cookie))
@@ -38,7 +38,7 @@ def cast(poll: Poll, selection: list[int], cookie: str | None = None) -> str:
 
 
 def cast_with_pass(poll: Poll, selection: list[int], voter_key: bytes) -> str:
-    """Cast with a pass, in a poll by account or invite; the pass."""
+    """Cast with a pass, in a poll by account or invite. Return the pass."""
     pass_ = identity.make_pass(poll.identity, poll.pk, poll.voter_secret(), voter_key)
     body = json.dumps({"selections": selection}).encode()
     request = CastRequest(poll.code, body, "application/json", "testserver", pass_=pass_)
@@ -81,7 +81,7 @@ class Socket:
                 return message
 
     async def silent(self, seconds: float) -> bool:
-        """Whether nothing but viewers' counts comes within `seconds`."""
+        """Whether only viewer counts arrive within `seconds`."""
         deadline = asyncio.get_running_loop().time() + seconds
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             if await self.raw.receive_nothing(timeout=left):

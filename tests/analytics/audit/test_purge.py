@@ -124,7 +124,7 @@ def test_many_key_ranges_neither_lose_nor_duplicate_ballots(monkeypatch: pytest.
 
 
 def test_rows_are_stored_in_random_order() -> None:
-    """Selections were cast in two blocks; in the order of the table they are mixed."""
+    """The selections were cast in two blocks. In the table's order they must be mixed."""
     poll = open_poll()
     fill(poll, range(60), 1)
     count()

@@ -71,7 +71,7 @@ def test_a_correct_tally_has_no_drift() -> None:
 
 @pytest.mark.parametrize("step", [1, 5])
 def test_a_method_may_add_to_a_key_twice(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """For example two points for a mark: in either tally, with stepped results and without."""
+    """A method may give two points for one mark. Both tallies are tested, stepped and not."""
     contribution = single.contribution
     monkeypatch.setattr(single, "contribution", lambda selection: [*contribution(selection)] * 2)
     poll = open_poll(release_step=step)

@@ -59,10 +59,10 @@ verify = loaded()
 
 @pytest.fixture(scope="module")
 def real(django_db_setup: Any, django_db_blocker: Any) -> Any:
-    """A bundle that the server made, with ballots of both tallies; made once for all tests."""
+    """A bundle that the server made, with ballots of both tallies. It is made once for all tests."""
     block = transaction.atomic()
     block._from_testcase = True  # type: ignore[attr-defined]  # as around any test
-    # With the log in the database too, all of it is rolled back.
+    # The vote log is in the database too, so that everything is rolled back.
     with django_db_blocker.unblock(), override_settings(VOTE_LOG="database"), block:
         votelog.forget_log()
         answer = make_real()
@@ -312,14 +312,14 @@ def forged(files: Files) -> list[tuple[str, Files]]:
 
 
 def _last(files: Files, other: bytes) -> list[bytes]:
-    """Return all quarantined receipts but one, each sorted after `other`, which takes its place."""
+    """Return quarantined receipts that sort after `other`, at most all but one: `other` replaces one."""
     listed = files["quarantined-receipts.txt"].splitlines(keepends=True)
     return [line for line in listed if line > other][: len(listed) - 1]
 
 
 def test_forgeries_fail(real: Any) -> None:
     files = unzipped(real[0])
-    assert verdict(zipped(signed_again(files))) == 0, "signing alone changes nothing"
+    assert verdict(zipped(signed_again(files))) == 0, "a bundle that is only signed again must pass"
     passed = [name for name, forgery in forged(files) if not fails(zipped(forgery))]
     assert passed == []
 

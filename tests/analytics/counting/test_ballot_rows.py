@@ -1,4 +1,4 @@
-"""Ballots are inserted once; those that are in the ledger already are found."""
+"""Each ballot is inserted once. Ballots that are already in the ledger are recognised."""
 
 import time
 
@@ -48,7 +48,7 @@ def test_a_block_twice_in_one_batch_counts_once() -> None:
 
 def test_a_voter_with_another_ballot_in_the_ledger_stops_nobody_else() -> None:
     poll, other = open_poll(), open_poll()
-    # As after counting a dead letter.
+    # The voter has another ballot in the ledger, as after counting a dead letter.
     Ballot.objects.create(poll_id=poll.pk, round=1, voter_key=key(5), ballot_id=b"x" * 16, selection="3")
     blocks = [
         block_of(poll, range(10), ["1"] * 10),

@@ -1,4 +1,4 @@
-"""Ballots get from the log into ledger and tally exactly once, also if they are in the log twice."""
+"""Ballots are counted exactly once from the log into ledger and tally, even if they are in the log twice."""
 
 import itertools
 import threading
@@ -46,7 +46,7 @@ def small_batches(settings: Any) -> None:
 
 @pytest.fixture
 def twice(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Call it to have every ballot in the log twice, as after a failure between entry and claim."""
+    """twice() makes every ballot appear in the log twice, as after a failure between entry and claim."""
 
     def double() -> None:
         log = get_log()
@@ -217,8 +217,10 @@ class TestSeveralWorkers:
         assert check_books(poll)[1, "ballots"] == 40
 
     @pytest.mark.full_only
-    def test_ballots_that_a_skipping_worker_left_are_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The worker that has the partition reads the log again without the lock."""
+    def test_a_worker_counts_the_ballots_that_others_skipped_for_its_lock(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After unlocking the partition, the worker reads the log once more."""
         poll = open_poll()
         fill(poll, range(20), 1)
         looks = itertools.count(1)
@@ -229,7 +231,7 @@ class TestSeveralWorkers:
             return batches.count_partition(partition)
 
         def passed_by(checkpoint: Checkpoint) -> bool:
-            # Now the log has been read to its end, and the partition is still locked.
+            # Here the log has been read to its end, but the partition is still locked.
             if next(looks) == 1:
                 assert at_once(pass_by, [checkpoint.partition]) == [None]
             return is_due(checkpoint)
@@ -247,7 +249,7 @@ class TestSeveralWorkers:
 
         def cut_off(*args: Any) -> Any:
             written = write(*args)
-            connection.connection.close()  # as the server does after a timeout
+            connection.connection.close()  # as PostgreSQL does after a timeout
             return written
 
         with monkeypatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Blocks of ballots are counted in columns; polls, rounds and closing markers may be mixed in a batch."""
+"""Blocks of ballots are counted in columns. A batch may mix polls, rounds and closing markers."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def short_way_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def too_long(*_: Any) -> Any:
-        raise AssertionError("these ballots need no second look")
+        raise AssertionError("these ballots must stay in columns")
 
     monkeypatch.setattr(ballot_rows, "_insert_missing", too_long)
     monkeypatch.setattr(Block, "entries", too_long)
@@ -97,7 +97,7 @@ def test_a_batch_may_mix_polls_rounds_and_markers() -> None:
     lifecycle.reset_poll(polls[2].pk)
     again = lifecycle.open_poll(polls[2].pk)
     fill(again, range(10), 3)
-    assert count() == 30 + 60 + 9 + 1 + 10 + get_log().partitions  # with a closing marker in each
+    assert count() == 30 + 60 + 9 + 1 + 10 + get_log().partitions  # one closing marker per partition
     assert check_books(polls[0]) == {(1, "ballots"): 50, (1, "1"): 31, (1, "2"): 19}
     assert check_books(polls[1]) == {(1, "ballots"): 20, (1, "1"): 10, (1, "2"): 10}
     assert check_books(again) == {

@@ -1,4 +1,4 @@
-"""Checkpoints say which log the database counts from; from any other log nothing is counted."""
+"""Checkpoints say which log the database counts from. Nothing is counted from any other log."""
 
 import pytest
 
@@ -43,9 +43,9 @@ def test_nothing_is_counted_from_another_log_or_an_older_copy() -> None:
 
 @pytest.mark.parametrize("lost", [3, 10_000])
 def test_nothing_is_counted_after_a_gap(lost: int) -> None:
-    """Entries that were lost before they were counted must not be skipped in silence."""
+    """Counting must stop, and not skip entries that were lost before they were counted."""
     poll, log = open_poll(), get_log()
-    for voter in range(40):  # in blocks of one, since a log may trim whole blocks only
+    for voter in range(40):  # blocks of one ballot, since a log may only trim whole blocks
         fill(poll, range(voter, voter + 1), 1)
     for partition in range(log.partitions):
         log.trim(partition, lost)

@@ -1,4 +1,4 @@
-"""A poll whose ballots mostly fail halts. No ballot is lost, out of order or counted twice; others go on."""
+"""Counting halts for a poll whose ballots mostly fail. No ballot is lost, reordered or counted twice."""
 
 import logging
 from typing import Any
@@ -262,7 +262,7 @@ def test_a_rebuilt_log_has_the_claims_of_held_ballots() -> None:
 
 
 def test_holding_ballots_moves_the_checkpoint() -> None:
-    """So the log is trimmed, and backlog and readiness aren't affected."""
+    """Then the log can still be trimmed, and backlog and readiness aren't affected."""
     poll = broken()
     fill(poll, range(60), 1)
     count()

@@ -1,4 +1,4 @@
-"""Ballots counted in columns come to the same as ballots counted one by one."""
+"""Counting ballots in columns gives the same result as counting them one by one."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""A ballot that can't be counted becomes a dead letter. An operator counts it after a repair, or rejects."""
+"""A ballot that can't be counted becomes a dead letter. Operators reject it, or count it after a repair."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -54,7 +54,7 @@ def test_an_invalid_ballot_becomes_a_dead_letter_and_stops_no_other(selection: s
     fill(poll, range(10), 1)
     bad = NewBallot(poll.pk, b"w" * 16, b"i" * 16, selection, 1)
     if "\0" in selection and connection.vendor == "postgresql" and get_log().name == "database":
-        return  # this log can't even store it
+        return  # the database log can't store this text
     append(bad)
     fill(poll, range(10, 20), 1)
     count()
@@ -120,7 +120,7 @@ def test_a_dead_letter_is_counted_after_a_repair() -> None:
 
 
 def test_a_dead_letter_counts_by_the_time_of_its_acceptance(pauses: Any) -> None:
-    """A standing decision covers the ballots accepted from then on."""
+    """A quarantine of new ballots applies to dead letters whose ballots were accepted after it began."""
     poll = open_poll()
     before = get_log().clock()
     append(new_ballot(poll, 50, 77))
@@ -147,7 +147,7 @@ def test_a_dead_letter_counts_by_the_time_of_its_acceptance(pauses: Any) -> None
 
 
 def test_a_dead_letter_without_a_time_counts_by_the_time_it_was_set_aside() -> None:
-    """It was made by an earlier version, or its entry couldn't be read."""
+    """The time is missing if an earlier version made the dead letter, or if the entry was unreadable."""
     poll = open_poll()
     block_counting.count_blocks(0, [alone(Entry(1, "ballot", poll.pk, 1, 0, b"v" * 16, b"b" * 16, "77"))])
     letter = DeadLetter.objects.get()

@@ -255,7 +255,7 @@ OPERATIONS = st.one_of(
 
 
 class Crowd:
-    """The voters of a stepped poll, who vote one after the other."""
+    """Voters of a stepped poll who vote one after another."""
 
     def __init__(self, step: int) -> None:
         self.poll = open_poll(release_step=step, revote=True)
@@ -298,7 +298,7 @@ def test_steps_hold_whatever_is_cast_in_whatever_batches(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("django.conf.settings.COUNT_BATCH", batch)
-        patch.setattr(anonymity_threshold, "LEAST", 1)  # so that the step decides
+        patch.setattr(anonymity_threshold, "LEAST", 1)  # so that only the step hides figures
         crowd = Crowd(step)
         shown = [seen(crowd.poll)[0]]
         stamps = [seen(crowd.poll)[1]]
@@ -313,7 +313,7 @@ def test_steps_hold_whatever_is_cast_in_whatever_batches(
         if figures_in(earlier) != figures_in(later):
             assert total(later) - total(earlier) >= step
             assert later["ballots"] - earlier["ballots"] >= step
-    # Closing makes a whole step too, unless the poll has fewer ballots.
+    # Closing shows at least a whole step more too, unless the poll has fewer ballots.
     assert total(shown[-1]) == len(crowd.ballots)
     last = total(shown[-1]) - total(shown[-2])
     assert last >= step or total(shown[-1]) < step

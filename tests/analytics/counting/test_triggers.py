@@ -43,13 +43,13 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     return broker
 
 
-# The test's own database isn't needed, only the cache, which the full mode has in Redis.
+# These tests need only the cache, but in full mode that is the Redis that starts with the database.
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def sender(monkeypatch: pytest.MonkeyPatch) -> triggers.TriggerSender:
-    """Its flags outlast every test, also on a busy machine."""
+    """A sender whose flags don't expire during a test, even on a busy machine."""
     monkeypatch.setattr(triggers, "_PENDING_SECONDS", 3600)
     cache.clear()
     return triggers.TriggerSender()
@@ -110,7 +110,7 @@ def test_sending_a_trigger_does_not_block(
     sender.trigger({first})
     wait_for(lambda: first in sent)
     for partition in others:
-        sender.trigger({partition})  # returns, though nothing is sent
+        sender.trigger({partition})  # must return at once, although nothing can be sent
     assert not {*others} & {*sent}
     let_go.set()
     wait_for(lambda: {*others} <= {*sent})
@@ -145,7 +145,7 @@ class TestTasks:
     def test_ballots_appended_while_the_flag_is_cleared_are_counted(
         self, moment: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The flag was still set, so they sent no trigger."""
+        """While the flag is set, appended ballots send no trigger."""
         poll = open_poll()
         fill(poll, range(20), 1)
         clear_pending, late = triggers.clear_pending, iter([range(20, 40)])
@@ -167,7 +167,7 @@ class TestTasks:
     def test_a_partition_that_another_worker_counts_is_left_to_it(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The other worker counts ballots appended meanwhile, also those of the last moment."""
+        """The other worker also counts the ballots that are appended until it unlocks the partition."""
         monkeypatch.setattr(tasks, "_COUNTING_SECONDS", 3600)
         poll = open_poll()
         fill(poll, range(20), 1)

@@ -1,4 +1,4 @@
-"""Ballots are validated by cached rules; those that need a closer look are split off their block."""
+"""Ballots are validated by cached rules. Ballots that need a full check are split off their block."""
 
 import pytest
 from django.db import connection

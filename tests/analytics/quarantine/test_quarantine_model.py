@@ -38,14 +38,15 @@ OPERATIONS = st.one_of(
 
 @dataclass
 class Model:
-    """The expected ballots: each rule in one line, without batches."""
+    """The expected ballots, by simple rules without batches."""
 
-    kept: dict[int, tuple[int, str]] = field(default_factory=dict)  # voter: choice, and what quarantined it
+    #: Each voter's choice, and the rule or decision that quarantined the ballot.
+    kept: dict[int, tuple[int, str]] = field(default_factory=dict)
     waiting: list[tuple[int, int, str]] = field(default_factory=list)
 
     def count(self, voter: int, choice: int, rule: str) -> None:
         before = self.kept.get(voter, (0, ""))[1]
-        self.kept[voter] = choice, before or rule  # stays in quarantine until it is released
+        self.kept[voter] = choice, before or rule  # a replacement stays in quarantine
 
     def count_some(self, mine: set[int]) -> None:
         for each in [each for each in self.waiting if each[0] in mine]:
@@ -61,7 +62,7 @@ class Model:
 
 
 class Poll:
-    """A poll and its model; each operation is applied to both."""
+    """A poll and its model. Each operation is applied to both."""
 
     def __init__(self) -> None:
         self.poll, self.model = open_poll(revote=True), Model()
@@ -117,7 +118,7 @@ class Poll:
             time.sleep(0.002)
 
     def release(self, which: int, *_: Any) -> None:
-        self.all()  # otherwise uncounted ballots may still join the decision: another test covers that
+        self.all()  # otherwise uncounted ballots could still join the decision, which another test covers
         open_ = Quarantine.objects.filter(poll_id=self.poll.pk, released_at=None).order_by("pk")
         if not open_:
             return
@@ -144,7 +145,7 @@ def test_batches_count_as_if_one_ballot_at_a_time(
             assert check_books(poll.poll) == poll.model.books()
         poll.all()
     assert check_books(poll.poll) == poll.model.books()
-    # Each voter has one ballot, the last one, in whichever tally.
+    # Only each voter's last ballot is in the ledger, counted or quarantined.
     assert Ballot.objects.filter(poll_id=poll.poll.pk).count() == len(poll.last)
     for voter, ballot in poll.last.items():
         row = Ballot.objects.get(poll_id=poll.poll.pk, voter_key=voter.to_bytes(16, "big"))

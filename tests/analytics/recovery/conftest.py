@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture(params=["database", pytest.param("redis", marks=pytest.mark.full_only)])
 def backend(request: pytest.FixtureRequest, settings: Any) -> Iterator[str]:
-    # Here, since models can't be imported before Django is set up.
+    # Imported here, since models can't be imported before Django is set up.
     from polls import votelog
     from tests.analytics.recovery.stores import use
 

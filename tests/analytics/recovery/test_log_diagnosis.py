@@ -62,7 +62,7 @@ def test_ballots_accepted_by_an_older_copy_are_found(backend: str) -> None:
 
 @pytest.mark.full_only
 def test_an_older_copy_that_looks_consistent_is_rebuilt_on_demand(settings: Any) -> None:
-    """It lacks ballots that were acknowledged but not counted. Servers refuse it until they are given up."""
+    """The copy lacks ballots that were acknowledged but not counted, so servers refuse it until a repair."""
     use(settings, "redis")
     poll = open_poll()
     voted(poll, 6)

@@ -121,7 +121,7 @@ def test_only_the_broken_partition_is_rebuilt(settings: Any) -> None:
 
 @pytest.mark.full_only
 def test_a_database_older_than_the_log_is_found_and_repaired(settings: Any) -> None:
-    """Entries that only the lost database had counted are gone; those that the log still has are counted."""
+    """Trimmed entries that only the lost database had counted are gone. Entries in the log are counted."""
     use(settings, "redis", 1)
     poll = open_poll()
     voted(poll, 10)
@@ -149,7 +149,7 @@ def test_a_database_older_than_the_log_is_found_and_repaired(settings: Any) -> N
 
 @pytest.mark.full_only
 def test_running_servers_notice_a_restored_older_database(settings: Any) -> None:
-    """They compare the log with the database every second while ballots are cast."""
+    """Servers compare the log with the database every second while ballots are cast."""
     use(settings, "redis", 1)
     poll = open_poll()
     voted(poll, 10)
@@ -187,7 +187,7 @@ def test_a_rebuilt_log_has_the_gate_of_every_state(backend: str) -> None:
     assert refused(again, round=1) == "round_changed"
     assert refused(again, round=2) == "accepted"
     assert second_round[0][0].cast([2], ballot_id=str(uuid.uuid4()))[1]["code"] == "already_voted"
-    count_all()  # finds the marker gone and writes another
+    count_all()  # writes the missing closing marker again
     count_all()
     assert figures(closing)["state"] == "closed"
     assert figures(closing)["ballots"] == 5

@@ -30,7 +30,7 @@ def connect(postgresql: PostgreSQL) -> Iterator[Callable[..., psycopg.Connection
 
 
 def end_copies(patience: str = "50ms") -> int:
-    """Terminate sessions, with a timeout for idle transactions that is short only for this moment."""
+    """Call end_copies() with a short timeout for idle transactions, and reset the timeout afterwards."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [patience])
         try:
@@ -55,8 +55,8 @@ def wait(seconds: float = 0.2) -> None:
 def test_a_backend_stuck_in_copy_is_ended(connect: Any) -> None:
     checkpoints.expected_heads()
     with copying(connect()):
-        wait_for(lambda: end_copies() == 1, what="the one that is stuck")
-        with transaction.atomic(), connection.cursor() as cursor:  # its locks are free
+        wait_for(lambda: end_copies() == 1, what="the stuck session")
+        with transaction.atomic(), connection.cursor() as cursor:  # its locks are released
             cursor.execute("SET LOCAL lock_timeout = '30s'")
             cursor.execute("SELECT * FROM analytics_checkpoint FOR UPDATE")
         wait_for(lambda: end_copies() == 0, what="the end of its session")

@@ -1,4 +1,4 @@
-"""Quarantine doesn't show what few ballots mark, in no tally, no bundle and no difference of two."""
+"""Quarantine never reveals the selections of few ballots, neither in a tally or bundle nor by subtraction."""
 
 import itertools
 import json
@@ -55,13 +55,15 @@ def test_fewer_than_the_least_number_of_receipts_are_not_quarantined(
 ) -> None:
     poll, ballots = in_state(state, 3 * least, release_step=step)
     before = shown(poll)
-    for how_many in (1, least - 1, 2 * least + 1, 3 * least - 1):  # too few, or too few remain
+    # Too few would be quarantined, or too few would remain.
+    for how_many in (1, least - 1, 2 * least + 1, 3 * least - 1):
         with pytest.raises(TooFewBallots):
             quarantine(poll, ballots[:how_many])
     assert shown(poll) == before
     assert not Quarantine.objects.exists()
     assert quarantine(poll, ballots[:least]).ballots == least
-    for few in (ballots[: least + 1], ballots[: 2 * least + 1]):  # the same, of the remaining ballots
+    # Too few more would be quarantined, or too few would remain.
+    for few in (ballots[: least + 1], ballots[: 2 * least + 1]):
         with pytest.raises(TooFewBallots):
             quarantine(poll, few)
     assert quarantine(poll, ballots).ballots == 2 * least  # all of them
@@ -69,7 +71,7 @@ def test_fewer_than_the_least_number_of_receipts_are_not_quarantined(
 
 
 def test_a_decision_takes_a_limited_number_of_receipts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counting waits while their ballots are moved."""
+    """The number is limited since counting waits while the ballots are moved."""
     assert decisions.MAX_RECEIPTS == 100_000  # as docs/decisions/quarantine.md says
     monkeypatch.setattr(decisions, "MAX_RECEIPTS", 2 * LEAST)
     poll, ballots = in_state("open", 4 * LEAST)
@@ -80,7 +82,7 @@ def test_a_decision_takes_a_limited_number_of_receipts(monkeypatch: pytest.Monke
 
 
 def test_released_ballots_are_quarantined_again_all_or_none() -> None:
-    """The difference of two decisions about nearly the same ballots would show one ballot."""
+    """If two decisions differed in one ballot, the difference of their tallies would reveal it."""
     poll, ballots = in_state("closed", 4 * LEAST)
     first = quarantine(poll, ballots[:LEAST]).decision
     assert first is not None
@@ -100,7 +102,7 @@ def test_released_ballots_are_quarantined_again_all_or_none() -> None:
 
 @pytest.mark.parametrize("others", [[40], [10, 30], [20, 20], [10, 10, 20], [39], [30, 9]])
 def test_quarantining_all_others_does_not_show_a_ballot_that_was_released_alone(others: list[int]) -> None:
-    """Whether they are quarantined at once or in turns: no tally and no difference is that one ballot."""
+    """No tally and no difference of two tallies reveals it, in whatever steps the others are quarantined."""
     poll = open_poll()
     ballots = fill(poll, range(4 * LEAST), 1)
     append(new_ballot(poll, 1000, 2, quarantine_rule="over_limit"))
@@ -175,7 +177,7 @@ def test_marks_of_few_quarantined_ballots_are_withheld(tmp_path: Path) -> None:
 
 
 def test_a_small_decision_withholds_the_marks_of_a_large_one() -> None:
-    """After the large one is released, subtraction would show the small one."""
+    """Otherwise the release of the large one would reveal the small one by subtraction."""
     poll = open_poll()
     ballots = fill(poll, range(3 * LEAST), 1)
     append(new_ballot(poll, 1000, 2, quarantine_rule="over_limit"))
@@ -211,7 +213,7 @@ def test_a_tally_is_read_in_one_statement_with_any_number_of_decisions(
 
 @pytest.mark.parametrize("again", [False, True])
 def test_a_tenth_ballot_counted_while_the_tally_is_read_does_not_show_nine(again: bool) -> None:
-    """The difference of ten and nine would show what the tenth ballot marks."""
+    """The difference between ten ballots and nine would reveal the tenth ballot's selection."""
     poll = almost_shown()
     last = tallies.newest(poll.pk) if again else None
     statements = 0
@@ -292,7 +294,7 @@ def test_a_recount_withholds_the_marks_from_staff_too(boss: Client) -> None:
 
 
 def test_no_step_changes_a_tally_by_few_ballots() -> None:
-    """A rule quarantines nine of each ten ballots; the tenth must not show alone."""
+    """A rule quarantines nine of every ten ballots. The tenth must not be shown alone."""
     poll = open_poll(release_step=10)
     seen = []
     for start in range(0, 250, 10):

@@ -18,7 +18,7 @@ PUBLIC = {"content-type": "text/html; charset=utf-8", "cache-control": "public, 
 async def answer(
     body: bytes = PAGE, accepts: str = "gzip", method: str = "GET", status: int = 200, **changes: str
 ) -> tuple[Answer, dict[bytes, bytes]]:
-    """Return the response of an application that answers with these headers, after Compression."""
+    """Return a response with these headers after it has passed through Compression."""
     headers = PUBLIC | {"content-length": str(len(body))} | changes
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items() if value]
 

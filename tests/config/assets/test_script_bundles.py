@@ -1,4 +1,4 @@
-"""Modules joined into one script: in order, each once, and refused where that can't be done."""
+"""Join modules into one script: each once, after its imports. Circular imports are refused."""
 
 import pytest
 

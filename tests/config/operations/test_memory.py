@@ -72,7 +72,7 @@ async def send(poll: Poll, name: str, number: int) -> None:
 
 @pytest.mark.parametrize("name", HEADERS)
 async def test_request_headers_are_not_kept_in_memory(poll: Poll, growth: Any, name: str) -> None:
-    for number in range(3):  # warm up what is allocated only once
+    for number in range(3):  # so that allocations which happen only once aren't measured
         await send(poll, name, number)
     before = growth()
     for number in range(3, 3 + MANY):

@@ -34,7 +34,7 @@ def test_hanging_server_closes_the_connection_in_time(
 def test_hanging_server_is_detected_by_a_probe(
     start_postgresql: Callable[..., PostgreSQL], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long before the connection's own timeout; later requests fail at once."""
+    """The probe notices it long before the connection's own timeout. Later requests then fail at once."""
     monkeypatch.setattr(postgresql, "PROBE_AFTER_SECONDS", 0.3)
     monkeypatch.setattr(postgresql, "CONNECT_SECONDS", 2)
     server, kind = start_postgresql(), bounded_connection_class(100)
@@ -47,9 +47,8 @@ def test_hanging_server_is_detected_by_a_probe(
             assert connection.closed
     finally:
         server.thaw()
-    monkeypatch.setattr(
-        postgresql, "PROBE_AFTER_SECONDS_WHILE_DOWN", PATIENCE
-    )  # the server may be slow after its freeze
+    # The server may be slow after its freeze.
+    monkeypatch.setattr(postgresql, "PROBE_AFTER_SECONDS_WHILE_DOWN", PATIENCE)
     with kind.connect(server.url("postgres"), autocommit=True) as again:
         assert again.execute("SELECT 1").fetchone() == (1,)
 

@@ -1,4 +1,4 @@
-"""Casts refused from their raw bytes get the same response as parsed ones; only whole requests qualify."""
+"""Complete casts may be refused before parsing. They get the same response as parsed ones."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ async def behind(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def crowded(lane: AsgiLane, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the lane overloaded: an append never ends, and a queue has stood behind it for 10 s."""
+    """Overload the lane: an append never ends, and ballots have been waiting behind it for 10 s."""
     never: Future[Any] = Future()
     cast_queue = lane._cast_queue = CastQueue(lambda _: never)
     for number in range(STANDING_QUEUE_LIMIT):
@@ -90,7 +90,7 @@ async def test_whole_cast_gets_the_same_503_as_by_the_asgi_lane(
     await crowded(lane, monkeypatch)
     protocol, transport = connected(lane)
     unread = await answer_to(protocol, transport, CAST)
-    parsed = await answer_to(protocol, transport, HEAD, BODY)  # in two pieces it must be parsed
+    parsed = await answer_to(protocol, transport, HEAD, BODY)  # a request in two pieces must be parsed
     assert unread[1] == parsed[1]
     assert sorted(unread[0].lower().split(b"\r\n")) == sorted(parsed[0].lower().split(b"\r\n"))
     assert unread[0].startswith(b"HTTP/1.1 503 ")

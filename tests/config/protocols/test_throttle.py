@@ -52,7 +52,7 @@ class Clock:
 
 
 class Viewer:
-    """A connection each of whose slices takes 1 ms to process."""
+    """A connection whose input takes 1 ms per slice to process."""
 
     def __init__(self, clock: Clock, order: list[str], name: str) -> None:
         self.clock, self.order, self.name = clock, order, name
@@ -102,7 +102,7 @@ def test_all_viewers_share_one_time_budget(clock: Clock) -> None:
         viewer.input_buffer.add(sent)
     # The budget is refilled while the burst is spent.
     assert len(order) <= BURST_SECONDS / 0.001 / (1 - SHARE) + 1
-    assert sum(viewer.reading for viewer in viewers) <= 1  # the burst was enough for one at most
+    assert sum(viewer.reading for viewer in viewers) <= 1  # the burst was enough for at most one of them
     clock.run()
     assert all(viewer.heard == sent and viewer.reading for viewer in viewers)
     work = len(order) * 0.001
@@ -122,7 +122,7 @@ def test_short_message_waits_at_most_one_round(clock: Clock) -> None:
 
 
 def test_debt_of_a_slow_slice_is_bounded(clock: Clock) -> None:
-    """The machine may have been busy."""
+    """A slice may be slow only because the machine is busy, so it must not block other viewers for long."""
     slow, next_one = Viewer(clock, [], "slow"), Viewer(clock, [], "next")
     slow.process_input = lambda data: setattr(clock, "now", clock.now + 60)  # type: ignore[method-assign]
     slow.input_buffer.add(b"word")

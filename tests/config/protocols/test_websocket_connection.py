@@ -154,7 +154,7 @@ async def test_client_flooding_with_tiny_frames_is_closed(
 
 
 async def test_normal_viewer_stays_within_the_rate_limit() -> None:
-    """Many messages at once, its own pings, and a message of the largest size."""
+    """A normal viewer may send many messages at once, pings, and a message of the largest size."""
     app = Handing()
     async with (
         serving(app, ws_max_size=16 * 1024) as (_, port),

@@ -1,6 +1,6 @@
 """Malformed input on a viewer's connection: the server keeps serving others and keeps nothing in memory.
 
-Against real servers. HUNT_EXAMPLES=1000 runs as many new random examples.
+The servers are real. HUNT_EXAMPLES=1000 runs 1000 new random examples.
 """
 
 import json
@@ -84,7 +84,7 @@ def healthy(system: Landslide, client: Client) -> Iterator[Healthy]:
         viewer.nothing_went_wrong()
         deadline = time.monotonic() + PATIENCE
         while open_files(viewer.pid) > files + 5:  # some database connections may be open
-            assert time.monotonic() < deadline, "it keeps connections whose clients have left"
+            assert time.monotonic() < deadline, "the server keeps connections whose clients have left"
             time.sleep(0.05)
 
 
@@ -129,7 +129,7 @@ def test_random_stream_requests_cause_no_server_error(healthy: Healthy) -> None:
 
 @pytest.mark.parametrize("flood", ["ping", "recheck", "fragments", "text"])
 def test_flood_from_a_client_that_reads_nothing(healthy: Healthy, flood: str) -> None:
-    """24 MB: neither the input nor the answers to it may pile up in the server's memory."""
+    """Send 24 MB. Neither the input nor the answers may accumulate in the server's memory."""
     frame = bytes(
         {
             "ping": Frame(b"p" * 125, websocket_fuzz.PING),

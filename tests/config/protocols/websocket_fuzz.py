@@ -25,8 +25,8 @@ class Frame:
     fin: bool = True
     reserved: int = 0
     masked: bool = True
-    claimed: int | None = None  # the length in the header, if it is wrong
-    wide: int = 0  # 1, 2: write the length in more bytes than needed
+    claimed: int | None = None  # a wrong length for the header
+    wide: int = 0  # 1 or 2: write the length in more bytes than needed
 
     def __bytes__(self) -> bytes:
         length = len(self.payload) if self.claimed is None else self.claimed
@@ -53,7 +53,7 @@ texts = st.one_of(
     ),
 ).map(lambda value: json.dumps(value).encode())
 
-#: By name, because they are long to print.
+#: Texts with names, because they are too long to print.
 ODD_TEXTS = {
     "deep": b"[" * 16_000,
     "deep objects": b'{"a":' * 3000,
@@ -160,9 +160,9 @@ def handshake(path: bytes) -> bytes:
 
 
 def converse(port: int, parts: list[bytes], *, polite: bool = True) -> bytes:
-    """Send the parts, close, and return the server's output until it closes too.
+    """Send the parts, close the connection, and return the server's output until the server closes it too.
 
-    Not `polite`: reset the connection. TimeoutError where the server keeps it.
+    If not `polite`, reset the connection and return nothing. Raise TimeoutError if the server keeps it open.
     """
     output = b""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:

@@ -60,7 +60,7 @@ def test_lockout_page_says_how_long_to_wait() -> None:
 def test_lockout_does_not_affect_other_networks() -> None:
     lock_out()
     assert attempt(PASSWORD, address=THERE).status_code == 302
-    assert attempt("wrong", name="colleague").status_code == 200  # nor a colleague at the same address
+    assert attempt("wrong", name="colleague").status_code == 200  # another account at the same address
 
 
 def test_more_failures_do_not_extend_a_lockout() -> None:
@@ -83,7 +83,7 @@ def test_user_agent_and_forged_address_do_not_evade_the_lockout(settings: Any) -
     lock_out(**{"user-agent": "one"})
     assert attempt(PASSWORD, **{"user-agent": "another"}).status_code == 429
     assert attempt(PASSWORD, **{"x-forwarded-for": THERE}).status_code == 429
-    # Behind a trusted proxy, another client address is another client.
+    # Behind a trusted proxy, the forwarded address counts.
     settings.TRUSTED_PROXIES = [HERE]
     assert attempt(PASSWORD, **{"x-forwarded-for": THERE}).status_code == 302
 
@@ -126,7 +126,7 @@ def test_axes_reset_ends_a_lockout() -> None:
 
 
 def test_password_prompts_in_the_admin_count_as_logins(boss: User) -> None:
-    """With a stolen session nobody may guess the password."""
+    """Otherwise a stolen session could be used to guess the password."""
     from polls import two_factor
     from tests.polls.test_two_factor import code_of
 

@@ -25,7 +25,7 @@ def told(*_):
 sys.argv = ["celery", "--quiet", "-A", "config", "beat", "--pidfile="]
 main()
 """
-#: In a callback of the garbage collector, where Python only prints exceptions.
+#: The signal arrives in a callback of the garbage collector, where Python only prints exceptions.
 IN_A_CALLBACK = """
 class Thing:
     pass
@@ -36,7 +36,7 @@ def tell(**_):
     known = weakref.ref(thing, told)
     del thing
 """
-#: While its schedule is created and can't be closed yet.
+#: The signal arrives while beat creates its schedule and can't close it yet.
 AS_IT_STARTS = "celery.beat.Service.get_scheduler = told"
 
 

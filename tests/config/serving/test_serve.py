@@ -63,7 +63,7 @@ def healthy(url: str) -> bool:
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A port in use."""
+    """The number of a port that is in use."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         yield taken.getsockname()[1]
 
@@ -71,7 +71,7 @@ def port() -> Iterator[int]:
 def test_serve_prepare_prints_addresses_and_keeps_the_account(landslide):
     system = landslide(env={"ADMIN_PASSWORD": ""})
     with urllib.request.urlopen(f"{system.url}/healthz", timeout=PATIENCE) as response:
-        assert len(response.headers.get_all("Date")) == 1, "a page's countdown goes by the server's clock"
+        assert len(response.headers.get_all("Date")) == 1, "pages set their clock by the one Date header"
     output = system.output()
     assert output.count(READY) == 1
     assert f"{READY} {system.url}/\n" in output
@@ -158,7 +158,7 @@ def test_redis_that_may_lose_ballots_is_refused(tmp_path, start_redis, postgresq
     for advice in ("appendonly", "noeviction"):
         assert advice in refused(tmp_path, "--port", "0", **stores)
         with weak.client() as client:
-            client.config_set("appendonly", "yes")  # follow the advice; the next setting is wrong too
+            client.config_set("appendonly", "yes")  # then only the second setting is refused
 
 
 def test_killed_children_restart_and_all_stop_together(landslide):

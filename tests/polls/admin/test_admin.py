@@ -248,7 +248,7 @@ def test_a_section_with_an_error_is_open(boss: Client, change: dict[str, Any], f
     assert list(answer.context["adminform"].errors) == [field]
     folded = re.findall(r"<details>.*?</details>", answer.content.decode(), re.DOTALL)
     assert folded and not any(f'name="{field}' in section for section in folded)
-    assert 'value="Tea or coffee?"' in answer.content.decode()  # and nothing is lost
+    assert 'value="Tea or coffee?"' in answer.content.decode()  # other input is kept
 
 
 @pytest.mark.full_only
@@ -437,7 +437,7 @@ def test_a_button_keeps_the_input_of_an_invalid_form(boss: Client) -> None:
     poll, opened = make_poll(), open_poll()
     source = boss.post(page_of(poll), FORM | {"labels": ["Tea"], "_step": "open"}).content.decode()
     assert "“Open voting” was not done" in source and 'value="Tea or coffee?"' in source
-    assert f'href="{step_of(poll, "open")}"' in source  # the link to go on without the changes
+    assert f'href="{step_of(poll, "open")}"' in source  # the link that takes the step without the changes
     answer = boss.post(page_of(opened), ALWAYS | {"venue_networks": "the hall", "_step": "close"})
     assert "“Close voting” was not done" in answer.content.decode()
     assert Poll.objects.get(pk=poll.pk).state == State.DRAFT

@@ -1,4 +1,4 @@
-"""The ASGI lane: used wherever possible, without the database, bounded, and no client disturbs another."""
+"""The ASGI lane: when it answers by itself, without the database, its limits, and clients that hang up."""
 
 import asyncio
 import json

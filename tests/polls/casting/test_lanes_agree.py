@@ -422,7 +422,7 @@ def test_generated_requests_get_the_same_response_both_ways(world: World) -> Non
 
 
 def one_oddity(world: World, body: bytes) -> Iterator[Sent]:
-    """Our page's request, with one oddity at a time."""
+    """The voter page's request, with one unusual detail at a time."""
     path, usual = f"{POLLS}{world.codes['open']}/ballots/", dict(cast_headers(identity.new_cookie(), body))
     odd: dict[bytes, list[list[bytes]]] = {
         b"content-type": CONTENT_TYPES,

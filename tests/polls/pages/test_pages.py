@@ -80,7 +80,7 @@ def test_codes_of_digits_and_turkish_letters_are_accepted() -> None:
 
 @pytest.mark.parametrize("typed", ["ÄRGER", "A\u0308RGER", "éRGER", "яRGER", "RGER中"])
 def test_letters_of_other_scripts_are_not_dropped(typed: str) -> None:
-    """Without them the text would be the code of another poll."""
+    """If these letters were dropped, the text would be another poll's code."""
     make_poll(code="RGER")
     assert "No poll with this code" in Client().post("/", {"code": typed}).content.decode()
     assert see(f"/p/{quote(typed)}/").status_code == 404

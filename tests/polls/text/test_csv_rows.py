@@ -58,7 +58,7 @@ def test_numbers_keep_their_sign(value, shown):
 
 
 def test_separators_in_a_cell_are_quoted():
-    """So that no text can start a new cell with a formula."""
+    """Otherwise a text could start a new cell with a formula."""
     rows = [["code", "label"], ["x", 'a","=1+1'], ["y", 'a;=1+1\r\n=2+2,"']]
     text = "".join(csv_lines(rows))
     assert text.startswith('"code","label"\r\n')

@@ -147,7 +147,9 @@ def test_the_last_cast_within_the_limit_is_taken_and_the_next_refused(count: Cou
     assert refused.value.retry_after is not None
     assert 1 <= refused.value.retry_after <= WINDOW + 4
     assert rate_limits.check(cast(ELSEWHERE, voter=11)) == ""
-    assert rate_limits.check(cast(NEIGHBOUR, voter=11)) == "", "a network takes more than an address"
+    assert rate_limits.check(cast(NEIGHBOUR, voter=11)) == "", (
+        "the limit of a network is higher than that of an address"
+    )
 
 
 def test_a_network_has_its_own_limit(count: Count) -> None:
@@ -183,7 +185,7 @@ def test_newly_exceeded_limits_are_reported_once(count: Count) -> None:
     assert rate_limits.newly_blocked((7, fields) for fields in batch) == {}
     count(batch)
     assert rate_limits.newly_blocked((7, fields) for fields in batch) == {(7, "network"): 3}, (
-        "those were not over yet"
+        "the networks had not exceeded their limits before"
     )
     count(batch)
     assert rate_limits.newly_blocked((7, fields) for fields in batch) == {}

@@ -37,7 +37,7 @@ def test_a_token_round_trips(poll_id: int, batch: int, serial: int) -> None:
 
 @given(batch=numbers, serial=numbers, place=st.integers(0, 191))
 def test_a_token_with_any_bit_changed_is_invalid(batch: int, serial: int, place: int) -> None:
-    """So a token can't be turned into one for another batch or serial number."""
+    """A token can't be turned into one for another batch or serial number."""
     token = invites.make_token(7, ONE, Invite(batch, serial))
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     where, bit = divmod(place, 6)

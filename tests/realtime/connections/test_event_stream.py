@@ -70,7 +70,7 @@ async def test_it_sends_what_the_socket_sends(stream: Any, watch: Any) -> None:
 
 
 async def test_every_block_has_an_event(stream: Any) -> None:
-    """Some clients take each block for an event, so the first block holds one, with the retry time."""
+    """Some clients treat each block as an event, so the block with the retry time must have one too."""
     events = await stream((await db(make_poll)()).code)
     first = await events.event()
     assert list(first) == ["retry", "event", "data"]

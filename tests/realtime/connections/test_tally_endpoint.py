@@ -24,7 +24,7 @@ EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 
 
 class Behind:
-    """The application behind the lane; counts the requests that are passed on."""
+    """The application behind the lane. It counts the requests that are passed on."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -44,7 +44,7 @@ async def get(app: Any, code: str, *headers: tuple[bytes, bytes]) -> Answer:
 
 
 async def warmed(lane: TallyLane, code: str) -> bytes:
-    """Make requests until the lane can answer by itself; return the tally's ETag."""
+    """Make requests until the lane can answer by itself. Return the tally's ETag."""
     first = await get(lane, code)
     etag = {name.lower(): value for name, value in first.headers}[b"etag"]
     await get(lane, code, (b"if-none-match", etag))
@@ -79,7 +79,7 @@ async def test_the_lane_repeats_answers_of_the_view(lane: Any) -> None:
 
 
 async def test_a_change_in_this_process_is_visible_at_once(lane: Any) -> None:
-    """In the process that counts or closes, no response is older than a change that was confirmed before."""
+    """After a process has counted or closed, its own responses show the change."""
     front, behind = lane
     poll = await db(make_poll)()
     await warmed(front, poll.code)
@@ -121,7 +121,7 @@ async def test_requests_keep_a_channel_open_and_idle_channels_close(
     channel = hub.find_channel(poll.code)
     channel.last_used_at -= 1800
     await get(front, poll.code)
-    channel.last_used_at -= 1800  # an hour in all if the request didn't count
+    channel.last_used_at -= 1800  # without the request it would have been unused for an hour
     await hub._check_channels()
     assert hub.find_channel(poll.code) is channel
     channel.last_used_at -= 3600
@@ -191,7 +191,7 @@ requests = st.fixed_dictionaries(
 
 
 def comparable(headers: Headers) -> Headers:
-    """A cookie that Django sets is a new one each time: its name is enough."""
+    """Drop the values of cookies: Django sets a new one each time, so only the name can be compared."""
     cookie = b"set-cookie"
     return [(n, value.partition(b"=")[0] if n.lower() == cookie else value) for n, value in headers]
 
@@ -257,6 +257,6 @@ def test_lane_and_view_answer_any_request_alike(transactional_db: None) -> None:
             both.compare(request)
 
         asked_both_ways()
-        assert both.alone > both.compared / 8, "the lane hardly ever answered: nothing was compared"
+        assert both.alone > both.compared / 8, "the lane answered too seldom to compare it"
     finally:
         both.close()

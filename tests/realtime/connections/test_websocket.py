@@ -68,7 +68,7 @@ async def test_a_burst_of_changes_is_conflated(watch: Any) -> None:
         assert message["ballots"] > last, "a viewer's tally ran backwards or was sent twice"
         frames, last = frames + 1, message["ballots"]
     await work
-    # An upper bound by the time that passed: one frame per tick, and the first at once.
+    # At most one frame per tick of the passed time, and one at once.
     assert frames <= (asyncio.get_running_loop().time() - started) / hub_module.TICK_SECONDS + 2
 
 
@@ -271,7 +271,7 @@ async def test_a_slow_viewer_gets_only_the_newest_tally(watch: Any) -> None:
 
 
 async def test_hints_arrive_through_the_channels_group(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the hub's regular check, only the group can have brought the change."""
+    """The hub's regular check is disabled, so the change can arrive only through the group."""
     monkeypatch.setattr(hub_module, "CHECK_SECONDS", 3600)
     monkeypatch.setattr("realtime.hint_receiver.READY_TIMEOUT_SECONDS", PATIENCE)
     poll = await db(make_poll)()

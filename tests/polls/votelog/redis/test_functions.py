@@ -34,7 +34,7 @@ class LossyConnection:
         self.lost = 0
         self.lose_next = False
         self.lets_through = 0.0  # the share of the lost reply that still arrives
-        self.then: Callable[[], Any] = lambda: None  # before it hangs up
+        self.then: Callable[[], Any] = lambda: None  # called before the connection is closed
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -101,7 +101,7 @@ class TestLostReply:
     def test_repeating_an_append_duplicates_nothing(
         self, log: VoteLog, way: LossyConnection, lets_through: float
     ) -> None:
-        """Also if the replies of some partitions arrived."""
+        """This holds even if the replies of some partitions arrived."""
         way.lets_through = lets_through
         open_gate(log, revote=True)
         way.lose_next = True

@@ -57,7 +57,7 @@ class TestHeads:
     def test_a_process_refuses_a_log_that_lacks_what_it_has_written(
         self, log: VoteLog, redis_server: Redis
     ) -> None:
-        """Even if the database hasn't counted so far yet."""
+        """The process refuses it even if the database hasn't counted the missing entries yet."""
         open_gate(log)
         append(log, *(ballot(number) for number in range(30)))
         with redis_server.client() as client:
@@ -97,7 +97,7 @@ class TestHeads:
             with pytest.raises(LogInconsistent):
                 idle.close(POLL, 1)
         assert idle.heads() == stale
-        counted.update(stale)  # if nothing that is missing was counted, the copy is accepted
+        counted.update(stale)  # the copy is accepted if no missing entry was counted
         assert codes(idle.append([ballot(20)], stale)) == ["accepted"]
 
     def test_the_log_is_compared_with_the_database_once_per_start(
@@ -210,7 +210,8 @@ class TestHeads:
         log = RedisVoteLog(redis_server.url(), prefix=prefix, partitions=3, counted=counted)
         with redis_server.client() as client:
             head: Any = {"generation": GENERATION, "position": 0, "format": "2"}
-            client.hset(f"{prefix}:{{0}}:head", mapping=head)  # not by `make`, so that it has to be compared
+            # Not made by `make`, so that it has to be compared.
+            client.hset(f"{prefix}:{{0}}:head", mapping=head)
         make(log)
         open_gate(log)
         batch = [ballot(number) for number in range(60)]
