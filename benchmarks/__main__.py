@@ -47,7 +47,7 @@ def arguments(known: list[Measure]) -> argparse.Namespace:
 
 
 def main() -> int:
-    # Raise, as for Ctrl-C, so that context managers stop what was started.
+    # Raise SystemExit, as Ctrl-C raises an exception, so that context managers stop the servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     known = list(measures())
     options = arguments(known)

@@ -1,7 +1,7 @@
-"""A process with Landslide's code, beside the serving one, that carries out commands of `benchmarks.orders`.
+"""A helper process with Landslide's code that carries out commands of `benchmarks.orders`.
 
-It opens polls, appends ballots to the vote log as another web process would, so that accepting them costs the
-measured process nothing, and counts.
+It opens polls, appends ballots to the vote log as a web process would, and counts them. So accepting them
+costs the measured web process nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from polls.votelog.admission import NewBallot  # noqa: E402
 from polls.votelog.entries import partition_of  # noqa: E402
 
 LABELS = ["Lisbon", "Helsinki", "Montréal", "Nairobi", "Kyoto"]
-_APPEND = 256  # most ballots per call, as in the append queue
+_APPEND = 256  # the most ballots per append
 
 
 class Inside:
@@ -54,7 +54,8 @@ class Inside:
     def do_feed(self, code: str, rate: float, seconds: float, every: float = 0.01) -> dict[str, Any]:
         """Append `rate` ballots a second on a fixed schedule.
 
-        `cast`: when ballots were due, and how many had been by then; whoever is late is late by that.
+        `cast` in the answer has pairs of a due time and the number of ballots due by then. Delays are counted
+        from the due times, even if the append itself was late.
         """
         poll, done = self.polls[code], 0
         cast: list[tuple[float, int]] = []

@@ -1,8 +1,8 @@
 """Latency of a ballot on an idle system, until another browser shows it.
 
-The whole system runs as real processes, in full mode on a PostgreSQL and a Redis of its own and in
+The whole system runs as real processes: first in full mode with its own PostgreSQL and Redis, then in
 embedded mode. One Chromium page votes, as a new voter each time, and another shows the presenter's screen.
-All clocks are this machine's, so times from both pages and from here can be compared.
+All processes use this machine's clock, so the times of both pages and of this process can be compared.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from tests.system import Landslide
 
 POLL = "DEMO"
 GOALS = {"full": 150, "embedded": 300}  # ms, median
-WARM_UP = 3  # the first ballots meet cold caches and connections
+WARM_UP = 3  # left out: the first ballots find empty caches and no open connections
 SEEN_WITHIN_MS = 10_000
-#: Seconds until we look: polling the page would keep it busy while it should draw. Random, so that samples
-#: don't fall into step with any timer of the system.
+#: Seconds before we look at the page, since polling it would keep it busy while it should draw. Random, so
+#: that samples aren't synchronous with a timer of the system.
 PAUSE = (0.4, 0.9)
 
 #: In the voter's page: a new voter, who has already opened the page, casts a ballot.

@@ -1,4 +1,4 @@
-"""What every measure gets to work with, and the list of measures.
+"""The tools that every measure gets, and the list of measures.
 
 A measure is a module with NAME, TITLE and `run(bench) -> list[Row]`, in one of PLACES. It raises Skip if
 the machine can't run it, and any other exception if it failed; the other measures run in both cases.
@@ -28,7 +28,7 @@ from tests.system import Landslide
 #: Modules and packages in the table's order. A package's measures are sorted by name, unless it has an ORDER.
 PLACES = ("benchmarks.measures", "benchmarks.counting", "benchmarks.fanout")
 
-#: More than PostgreSQL's defaults, which are for old machines; the same for Landslide and the stock stack.
+#: More than PostgreSQL's defaults, which are for small machines. Landslide and the stock stack both get it.
 POSTGRESQL = {"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
 
 

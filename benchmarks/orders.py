@@ -73,7 +73,7 @@ class Ordered:
 
 
 def obey(who: object) -> None:
-    """The process's side: `order("join")` calls `who.do_join()`, until the pipe is closed."""
+    """Carry out commands in the helper process until the pipe is closed: "join" calls `who.do_join()`."""
     for line in sys.stdin:
         print(json.dumps(carry_out(who, line)), flush=True)
 

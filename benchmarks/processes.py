@@ -91,7 +91,8 @@ def tree(*roots: int) -> list[int]:
 def cpu_seconds(*roots: int) -> float:
     """Return user and system time of these trees so far, to 10 ms.
 
-    A process that ended counts once its parent has waited for it. One whose parent ended first is lost.
+    The time of an ended process is included once its parent has waited for it. If the parent ended first, the
+    time is lost.
     """
     return sum(map(_cpu_of, tree(*roots)))
 

@@ -1,4 +1,4 @@
-"""Write all measures' latest outcomes as a page: benchmarks/RESULTS.md."""
+"""Write the latest outcome of each measure as a page: benchmarks/RESULTS.md."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from benchmarks.result import Goal, Outcome, Row, Verdict, number
 
 ABOUT = """# Results
 
-Written by `make bench`; [README.md](README.md) says how to read it.
+`make bench` writes this page. [README.md](README.md) says how to read it.
 
-A ratio is Landslide's median divided by the peer's. The range beside it is that of the repeats, in which
-Landslide and its peers took turns. Compare these figures only with each other: another machine, or another
-hour on a shared one, gives different ones.
+A ratio is Landslide's median divided by the peer's median. The range beside it goes from the lowest to the
+highest ratio of a single repeat. In each repeat, Landslide and its peers took turns. Compare these figures
+only with each other. On another machine, or on a shared machine at another time, all of them differ.
 """
 HEAD = ("measure", "Landslide", "against", "ratio", "goal", "reached")
 
@@ -27,7 +27,7 @@ def page(outcomes: Iterable[Outcome]) -> str:
 def _summary(outcomes: list[Outcome]) -> str:
     verdicts = [verdict for outcome in outcomes for row in outcome.rows for verdict in row.verdicts()]
     reached = sum(verdict.reached for verdict in verdicts)
-    quick = "\n\n**A quick run**: short loads and few repeats, with more noise than the goals allow for."
+    quick = "\n\nSome measures were **quick runs** with short loads and few repeats, too noisy for some goals."
     return f"{reached} of {len(verdicts)} goals reached." + (quick if any(o.quick for o in outcomes) else "")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound on our figure divided by the peer's or, without a peer, on our figure."""
+    """A bound on the ratio of our figure to the peer's or, without a peer, on our figure."""
 
     peer: str | None = None
     least: float | None = None
@@ -91,7 +91,7 @@ class Row:
 
 @dataclass
 class Outcome:
-    """The outcome of one run of a measure: its rows, or why there are none, and where and how it ran."""
+    """The outcome of one run: the rows or the reason why there are none, and where and how it ran."""
 
     name: str
     title: str
@@ -115,7 +115,7 @@ class Outcome:
 
 
 class Results:
-    """All measures' latest outcomes, stored in a file; running a measure replaces only its own."""
+    """The latest outcome of each measure, in a file. A run of a measure replaces only its own outcome."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Counting alone: a full vote log into ledger and tally, compared with bare COPY and the usual ways."""
+"""The cost of counting a full vote log into ledger and tally, compared with COPY, upserts and tasks."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Books:
         bench.until.callback(self.system.remove)
         self.postgresql.create_database(self.system.database)
         self.system.run_manage("migrate", "--verbosity", "0")
-        # The ledger's own encoding for this connection, so that only the writing is compared.
+        # These tables are copies of the ledger, so the comparison is only about the way of writing rows.
         with self.connect() as connection:
             for name in ("copy_ballot", "encoded_ballot", "upsert_ballot"):
                 connection.execute(f"CREATE TABLE {name} (LIKE polls_ballot INCLUDING ALL)")
@@ -120,7 +120,7 @@ class Books:
             return self._with_own(clock, own)
 
     def encoded(self) -> Sample:
-        """Copy rows that are encoded already: the cost of the database alone."""
+        """Copy rows that were encoded before, to measure the database alone."""
         batches = [encode(rows) for rows in self._batches()]
         with self.connect() as connection, connection.cursor() as cursor:
             clock = Clock(pid_of(self.postgresql))
@@ -137,7 +137,7 @@ class Books:
         return Sample(sample.pace, self.count / (self.count / sample.per_cpu + used))
 
     def _batches(self) -> Iterator[list[Ballot]]:
-        """Make as many rows of another poll, in batches of the same size and order."""
+        """Make the same number of rows for another poll, in batches of the same size and order."""
         size = self.batch or 10_000
         poll = random.randrange(1 << 40)
         for start in range(0, self.count, size):
@@ -147,7 +147,7 @@ class Books:
             )
 
     def upserts(self, seconds: int = UPSERT_SECONDS) -> Sample:
-        """Run several clients, so that they share the waits for the disk."""
+        """Run several clients, so that one fsync serves several of them."""
         script = Path(self.system.folder) / "upsert.sql"
         script.write_text(UPSERT)
         command = [str(self.postgresql.bin / "pgbench"), "--no-vacuum", "--protocol=prepared"]
@@ -177,7 +177,7 @@ def encode(rows: list[Ballot]) -> bytes:
 
 
 class TaskAVote:
-    """The stock stack's worker: each vote's task recounts the poll and tells the channel layer."""
+    """The stock stack's worker: each vote's task recounts the poll and sends the result to viewers."""
 
     def __init__(self, bench: Bench, tasks: int) -> None:
         self.stock, self.tasks = Stock(bench), tasks
@@ -194,7 +194,7 @@ class TaskAVote:
         return clock.sample(self.tasks)
 
     def _vote(self) -> None:
-        """Insert votes beforehand: in the stock stack the web process writes them."""
+        """Insert the votes before the measurement, since the stock stack's web process writes them."""
         with self.database.connect(self.stock.database) as connection:
             connection.execute(
                 "INSERT INTO votes_vote (poll_id, choice_id, voter, created_at)"
@@ -224,8 +224,9 @@ def run(bench: Bench) -> list[Row]:
     per_cpu = {name: [sample.per_cpu for sample in samples] for name, samples in taken.items()}
     goals = [Goal("COPY", least=0.5), Goal("task a vote", least=20)]
     note = (
-        f"One process counts {books.count:,} ballots, exactly once. COPY: the same rows into the same table,"
-        f" {books.batch:,} a transaction; upserts: pgbench, 8 clients, two rows a transaction."
+        f"One process counts {books.count:,} ballots, exactly once. COPY writes the same rows into the same"
+        f" table, {books.batch:,} in a transaction. The upserts are made by pgbench with 8 clients, two rows"
+        " in a transaction."
     )
     return [
         Row(
@@ -239,7 +240,7 @@ def run(bench: Bench) -> list[Row]:
         ),
         Row(
             f"{NAME}.cpu",
-            "Ballots counted per CPU-second, the database's included",
+            "Ballots counted per CPU-second, database included",
             "ballots/CPU-s",
             per_cpu.pop("landslide"),
             per_cpu,

@@ -1,8 +1,8 @@
-"""A process that is thousands of viewers: `python -m benchmarks.fanout.crowd DIALECT HOST:PORT PATH`.
+"""A process that plays thousands of viewers: `python -m benchmarks.fanout.crowd DIALECT HOST:PORT PATH`.
 
-It reads commands as JSON lines from standard input and answers each with one line when it is done;
-`benchmarks.fanout.viewers` sends them. All sockets are on one epoll without a framework, so that a message
-costs little more than the system call that reads it: the server should be the bottleneck.
+It reads commands as JSON lines from standard input. `benchmarks.fanout.viewers` sends them. When a command is
+done, the process answers with one line. All sockets are on one epoll without a framework, so a message costs
+little more than the system call that reads it. So the server is the bottleneck, not this process.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _CONNECTING = select.EPOLLOUT
 _OPEN = select.EPOLLIN
 #: The smallest receive buffer that the system allows: a few messages fill it.
 _TINY_BUFFER = 1
-#: A network's segment size. Loopback's is so large that the sender gets a buffer of megabytes.
+#: The usual segment size of a network. Loopback's is so large that the sender's buffer would have megabytes.
 _SEGMENT = 1400
 PATIENCE = 60
 
 
 def page_backoff(failures: int, jitter: bool) -> float:
-    """Return the reconnect delay of static/js/live/connection.js, in seconds."""
+    """Return the reconnect delay in seconds, as static/js/live/connection.js computes it."""
     ceiling = min(30.0, 0.5 * 2**failures)
     return ceiling / 2 + random.random() * ceiling / 2 if jitter else ceiling / 2
 
@@ -71,7 +71,8 @@ class Crowd:
         self._in_flight = 0
         self._jitter = False
         self._orders = b""
-        # The last read that was exactly one tally: most viewers read the same bytes.
+        # The last read that was exactly one tally. Most viewers read the same bytes, which needn't be parsed
+        # again.
         self._familiar: tuple[bytes, bytes, bytes, int] = (b"", b"", b"", -1)
         self.lost = 0
         self.clear()
@@ -241,7 +242,7 @@ class Crowd:
         return bool(data)
 
     def do_join(self, count: int, stalled: bool = False, at_once: int = 64) -> dict[str, Any]:
-        """Add viewers; answer when all are connected and, except stalled ones, have a tally."""
+        """Add viewers. Answer when all are connected, and all but the stalled ones have a tally."""
         self._at_once = at_once
         new = [Viewer(stalled) for _ in range(count)]
         self.viewers += new
@@ -261,7 +262,7 @@ class Crowd:
         return self._bring_in([], self.viewers)
 
     def do_await_return(self, jitter: bool) -> dict[str, Any]:
-        """Wait until all viewers have reconnected and have a tally; timed from the first loss."""
+        """Wait until all viewers have reconnected and have a tally. Report the time since the first loss."""
         self._at_once, self._jitter = len(self.viewers), jitter
         for viewer in self.viewers:
             viewer.failures = 0
@@ -295,7 +296,7 @@ class Crowd:
         return {}
 
     def do_report(self, file: str) -> dict[str, Any]:
-        """Report what was seen since `clear`; steps from one tally to the next go into a file."""
+        """Report the tallies seen since `clear`. Write the steps from one tally to the next into a file."""
         with open(file, "wb") as out:
             pickle.dump(self.moves, out)
         return {

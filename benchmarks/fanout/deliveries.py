@@ -50,7 +50,7 @@ def run(bench: Bench) -> list[Row]:
         return take
 
     def fresh(door: Door) -> FanOut:
-        """Start a fresh web process: one that served a crowd keeps its memory."""
+        """Start a new web process, since one that has served a crowd keeps its memory."""
         ours.restart_web()
         return ours.fan_out(door)
 
@@ -113,9 +113,9 @@ def rows(taken: dict[str, list[Sample]], count: int, size: int, missing: list[st
     ours, ours_memory = deliveries.pop("landslide"), memory.pop("landslide")
     sse = deliveries.get(SSE, [])
     note = (
-        f"{count:,} viewers, {size} bytes a tally, {TALLIES_A_SECOND} a second"
-        f" (stock: {STOCK_TALLIES_A_SECOND})."
-        " Landslide's tallies come from ballots counted meanwhile, and its figure includes reading them."
+        f"{count:,} viewers, {size} bytes a tally, {TALLIES_A_SECOND} tallies a second"
+        f" (stock: {STOCK_TALLIES_A_SECOND}). Landslide reads its tallies from the database while ballots are"
+        " counted. The other servers send bytes that they are given."
     )
     return [
         Row(
@@ -129,7 +129,7 @@ def rows(taken: dict[str, list[Sample]], count: int, size: int, missing: list[st
         ),
         Row(
             f"{NAME}.sse",
-            "The same over server-sent events",
+            "Deliveries per CPU-second over server-sent events",
             "deliveries/CPU-s",
             sse,
             {"WebSocket": ours},
@@ -143,6 +143,6 @@ def rows(taken: dict[str, list[Sample]], count: int, size: int, missing: list[st
             memory,
             [Goal(most=10), Goal("stock", most=0.25)],
             higher_is_better=False,
-            note="Of a freshly started process, without the kernel's buffers.",
+            note="Measured in a newly started process, without the kernel's buffers.",
         ),
     ]

@@ -1,7 +1,7 @@
-"""The viewer's side of each protocol by which a server may send tallies.
+"""The viewer's side of the protocols by which the servers send tallies.
 
-Pure: bytes in, messages out. Decodes only enough to count messages and identify tallies, so that thousands
-of viewers cost less than the measured server.
+No I/O: these functions take bytes and return messages. They decode only enough to count messages and identify
+tallies, so that thousands of viewers cost less than the measured server.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Frames per viewer and their cost, while votes grow from ten to thousands a second."""
+"""Frames per viewer and their cost, while the rate of votes grows from ten to thousands a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .viewers import Viewers
 NAME = "fanout-rate"
 TITLE = "Frames per viewer while votes grow from 10 to 5,000 a second"
 
-#: Half the viewers of `fanout`: voters, stores and counting share the other core with them.
+#: Half as many viewers as in `fanout`, since voters, stores and counting share the other core with them.
 VIEWERS, QUICK_VIEWERS = 1_000, 200
 RATES = (10, 100, 1_000, 5_000)
 TICKS_A_SECOND = 10
@@ -55,7 +55,7 @@ def run(bench: Bench) -> list[Row]:
             frames,
             [Goal(most=TICKS_A_SECOND)],
             higher_is_better=False,
-            note=f"{note} At most this many updates a second: {TICKS_A_SECOND} a second.",
+            note=f"{note} The hub sends at most {TICKS_A_SECOND} updates a second.",
         ),
         Row(
             f"{NAME}.cpu",

@@ -20,7 +20,7 @@ from tests.system import Landslide
 from .servers import FanOut
 from .viewers import Door, allow_many_files
 
-#: Enough for a new tally at every tick of the hub.
+#: Fast enough that the hub finds a new tally each time it reads one.
 BALLOTS_A_SECOND = 200
 LATE = 1.1
 
@@ -84,7 +84,7 @@ class Running:
 
 
 def run(bench: Bench, until: ExitStack, *, apart: bool = True, **options: Any) -> Running:
-    """Start a system with an open poll. `apart`: web processes on one core, the rest on the other."""
+    """Start a system with an open poll. `apart`: web processes have one core, all others the other core."""
     allow_many_files()
     system = bench.landslide(**{"web": 1, "worker": 1} | options)
     inside = until.enter_context(Ordered("benchmarks.inside", env=system.env))

@@ -1,4 +1,4 @@
-"""Compute when a tally reached all viewers, from each viewer's steps. Pure."""
+"""Compute when tallies reached all viewers, from each viewer's steps from one tally to the next. No I/O."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .viewers import Moves
 
 
 def reached_all(moves: Moves) -> list[tuple[float, int]]:
-    """Return (when, ballots): from then on every viewer's newest tally shows that many ballots or more.
+    """Return pairs (time, n): from that time on, every viewer's newest tally shows at least n ballots.
 
-    Includes all viewers that made a step; times and ballots both increase.
+    Viewers that made no step are left out. Both times and numbers increase.
     """
     steps = sorted(chain.from_iterable(((t, old, new) for t in times) for (old, new), times in moves.items()))
     at: Counter[int] = Counter()
     entered: Counter[int] = Counter()
     for _, old, new in steps:
-        # A viewer's first step starts at a level to which no viewer stepped: where it was before.
+        # Count the viewers that leave each level more often than they enter it: they were there at first.
         at[old] += 1
         entered[new] += 1
     for level, count in entered.items():
@@ -38,7 +38,7 @@ def reached_all(moves: Moves) -> list[tuple[float, int]]:
 
 
 def delays(reached: Sequence[tuple[float, int]], cast: Iterable[tuple[float, int]]) -> list[float]:
-    """For each (when, ballots by then), return the delay until everybody saw that many; inf if never."""
+    """For each (time, ballots cast by then), return the delay until all viewers saw them; inf if never."""
     found = []
     at = 0
     for when, ballots in cast:
@@ -49,7 +49,7 @@ def delays(reached: Sequence[tuple[float, int]], cast: Iterable[tuple[float, int
 
 
 def each_delay(moves: Moves, cast: Sequence[tuple[float, int]]) -> list[float]:
-    """Return the delay per viewer and cast until that viewer saw at least that many ballots."""
+    """Return, for each pair of `cast` and each viewer, the delay until the viewer saw that many ballots."""
     found = []
     for (old, new), times in moves.items():
         due = [when for when, ballots in cast if old < ballots <= new]

@@ -1,4 +1,4 @@
-"""The broadcasting servers, each in its own process, each with its own way to be told what to send."""
+"""The servers that broadcast tallies, each in its own process and with its own way to get them."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ class FanOut:
     name: str
     door: Door
     roots: list[int]
-    send: Callable[[float], None]  # tallies, for this many seconds
+    send: Callable[[float], None]  # sends tallies for this many seconds
 
 
 Publish = Callable[[bytes], None]
 
 
 class Paced:
-    """Sends `template`, a tally by Landslide, repeatedly with a growing number of ballots."""
+    """Sends one of Landslide's tallies (`template`) again and again, with a growing number of ballots."""
 
     ballots = 1_000_000
 
     def __init__(self, publish: Publish, template: bytes, rate: float = TALLIES_A_SECOND) -> None:
         self._publish, self._rate = publish, rate
         self._document = msgspec.json.decode(template)
-        self.one()  # new viewers find it there
+        self.one()  # so that new viewers get a tally at once
 
     def one(self) -> None:
         self.ballots += 1
@@ -141,7 +141,7 @@ def broadcast(bench: Bench, until: ExitStack, template: bytes) -> FanOut:
 
 
 def stock_fan_out(stock: Stock, until: ExitStack, template: bytes) -> FanOut:
-    """The stock stack's consumers, fed through the channel layer as by its Celery task."""
+    """The stock stack's consumers. Tallies come through the channel layer, as from its Celery task."""
     loop = until.enter_context(asyncio.Runner())
     layer = RedisPubSubChannelLayer(hosts=[stock.redis.url()])
 

@@ -23,9 +23,9 @@ TITLE = "From a vote's scheduled time to the last of 2,000 viewers"
 VIEWERS, QUICK_VIEWERS = 2_000, 200
 PART_OF_CAPACITY = 0.7
 SECONDS, QUICK_SECONDS = 15.0, 3.0
-#: The stock stack sends every vote's tally to every viewer: this many keep it busy long enough.
+#: The stock stack sends a tally to every viewer for each vote, so a few votes keep it busy long enough.
 STOCK_VOTES, STOCK_SECONDS = 30, 40.0
-STOCK_OFFERED = 10.0  # seconds within which it must accept them
+STOCK_OFFERED = 10.0  # seconds within which it must accept these votes
 DRAIN = 120
 
 
@@ -113,12 +113,12 @@ def at_rate(target: Target, viewers: Viewers, rate: float, seconds: float) -> Sa
 
 
 def schedule(report: Report, rate: float, before: int) -> list[tuple[float, int]]:
-    """Return when each vote was due, and its number: a tally of that many ballots includes it."""
+    """Return when each vote was due, and its number n: tallies with n or more ballots include it."""
     return [(report.started + number / rate, before + number + 1) for number in range(report.sent)]
 
 
 def until_seen(viewers: Viewers, ballots: int) -> list[tuple[float, int]]:
-    """Return when all viewers had seen how many ballots, once they have seen all."""
+    """Wait until all viewers have seen all ballots; return pairs as `reached_all` does."""
     drain(viewers, DRAIN, ballots)
     lowest, seen = viewers.levels()[0], viewers.report()
     reached = reached_all(seen.moves)
@@ -136,11 +136,12 @@ def row(taken: dict[str, list[Sample]], count: int) -> Row:
     p99 = {name: [sample.p99 for sample in samples] for name, samples in taken.items()}
     return Row(
         f"{NAME}.p99",
-        f"A vote's scheduled time to the last of {count:,} viewers, p99 at 70 % of capacity",
+        f"From a vote's scheduled time until the last of {count:,} viewers sees it, p99 at 70 % of capacity",
         "ms",
         p99.pop("landslide"),
         p99,
         [Goal(most=250), Goal("stock", most=0.3)],
         higher_is_better=False,
-        note=f"Open loop, everything on the same cores. Votes a second: {rates}. Medians, ms: {halves}.",
+        note=f"Votes have a fixed schedule, and all processes share the same cores. Votes a second: {rates}."
+        f" Medians, ms: {halves}.",
     )

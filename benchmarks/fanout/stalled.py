@@ -21,9 +21,9 @@ TITLE = "5 % of viewers stalled at a zero window"
 
 VIEWERS, QUICK_VIEWERS = 2_000, 200
 STALLED = 0.05
-#: Longer than it takes to fill the kernel's buffer of a stalled socket.
+#: Long enough to fill the kernel's buffer of a stalled socket.
 SECONDS, QUICK_SECONDS = 25.0, 5.0
-WITH, WITHOUT = "with", "without"
+WITH, WITHOUT = "with stalled viewers", "none stalled"
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ def run(bench: Bench) -> list[Row]:
     p99 = {name: [sample.p99 for sample in samples] for name, samples in taken.items()}
     memory = {name: [sample.memory for sample in samples] for name, samples in taken.items()}
     note = (
-        f"{count:,} viewers, {stalled} of whom read nothing for {seconds:g} s with the smallest receive"
-        " buffer there is, while a tally is due ten times a second."
+        f"{count:,} viewers. For {seconds:g} s, {stalled} of them read nothing, with the smallest receive"
+        " buffer that the system allows, while a tally is due ten times a second."
     )
     return [
         Row(
             f"{NAME}.p99",
-            "From a ballot's append to a healthy viewer, p99",
+            "From a ballot's append until a healthy viewer sees it, p99",
             "ms",
             p99[WITH],
             {WITHOUT: p99[WITHOUT]},

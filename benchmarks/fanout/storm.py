@@ -1,4 +1,4 @@
-"""All viewers lose the connection and reconnect at once: the time until all are current."""
+"""All viewers lose the connection and reconnect at once: how long it takes until all are up to date."""
 
 from __future__ import annotations
 
@@ -56,23 +56,23 @@ def run(bench: Bench) -> list[Row]:
     return [
         Row(
             f"{NAME}.seconds",
-            "Time until all viewers have a current tally",
+            "Time from the loss of all connections until all viewers have a current tally",
             "s",
             seconds.pop(AT_ONCE),
             seconds,
             [Goal(most=5)],
             higher_is_better=False,
-            note=f"{count:,} viewers, {PROCESSES} web processes; viewers and stores on the same cores.",
+            note=f"{count:,} viewers of {PROCESSES} web processes. Viewers and stores share the same cores.",
         ),
         Row(
             f"{NAME}.reads",
-            "Database reads until then, per poll and web process",
+            "Database reads until all viewers are current, per poll and web process",
             "reads",
             reads.pop(AT_ONCE),
             reads,
             [Goal(most=10)],
             higher_is_better=False,
-            note="In addition to what the idle system reads in the same time.",
+            note="In addition to the reads of an idle system in the same time.",
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""The measuring process's handle on the crowd of viewers."""
+"""Control of the crowd of viewers by the measuring process."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Viewers(Ordered):
         return self.order("rejoin", jitter=jitter)
 
     def lose_all(self, drop: Callable[[], object], *, jitter: bool) -> dict[str, Any]:
-        """Drop all connections with `drop`; return how long it took until all were back."""
+        """Drop all connections with `drop`; return how long it took until all viewers were back."""
         self.tell("await_return", jitter=jitter)
         drop()
         return self.answer()

@@ -1,4 +1,4 @@
-"""The load generator. Only the clock makes requests due; an answer only frees a connection."""
+"""The load generator. Only the clock decides when a request is due. An answer only frees a connection."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORTH_ANOTHER_TRY = ("429", "503", "unknown")
 
 
 class Schedule:
-    """When each request is due, whatever happened to earlier ones."""
+    """The schedule: when each request is due, whatever happened to earlier requests."""
 
     def __init__(self, rate: float, start: float) -> None:
         self.rate, self.start = rate, start

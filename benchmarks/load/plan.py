@@ -12,7 +12,7 @@ from hdrh.histogram import HdrHistogram
 LONGEST_US = 120_000_000
 PERCENTILES = (50, 90, 99, 99.9)
 
-#: If the load itself was later than this at its 99th percentile, in ms, it measured only itself.
+#: Ms by which the load may be late at its 99th percentile. A load that is later measures only itself.
 OWN_LAG_ALLOWED_MS = 25
 
 
@@ -20,8 +20,8 @@ OWN_LAG_ALLOWED_MS = 25
 class Plan:
     """`template` is a request's text, with {cookie}, {ballot_id} and {choice} at most once and in this order.
 
-    Without `voters`, a file with a cookie a line, the same request is sent again and again; with `requests`,
-    a file of ready-made ones, each is sent once.
+    `voters` is a file with one cookie a line. Without it, the same request is sent again and again.
+    `requests` is a file of complete requests, and each of them is sent once.
     """
 
     port: int
@@ -74,7 +74,7 @@ class Report:
 
     @property
     def void(self) -> str:
-        """Return why these figures describe the load rather than the server; empty if they don't."""
+        """Return why these figures tell about the load, not about the server; "" if they are valid."""
         lag = self.own_lag.get("p99", 0)
         if lag > OWN_LAG_ALLOWED_MS:
             return f"the load kept {lag:.0f} ms behind its own schedule (p99)"

@@ -17,7 +17,7 @@ CHOICE = "1"
 
 
 def source(plan: Plan) -> tuple[Make, Callable[[int], str], int]:
-    """Return makers of request number n and of its ballot_id, and the number of requests (0: any)."""
+    """Return functions that make request n and its ballot_id, and the number of requests (0: unlimited)."""
     if plan.requests:
         ready = read_requests(Path(plan.requests))[plan.first :]
         return ready.__getitem__, str, _limited(len(ready), plan.count)

@@ -1,4 +1,4 @@
-"""Savings by batches: ballots per CPU-second of the web process, in batches and one by one."""
+"""The gain from batches: ballots per CPU-second of the web process, in batches and one by one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(bench: Bench) -> list[Row]:
             "single": lambda: single(target, bench.seconds),
         }
     )
-    note = f"Batches of {SIZE:,}, {CONNECTIONS} at a time, by an API client; single ballots by browsers."
+    note = f"An API client sends batches of {SIZE:,}, {CONNECTIONS} at a time. Browsers send single ballots."
     titles = (
         "Ballots per CPU-second of the web process, in batches",
         "Ballots per CPU-second, stores and worker included, in batches",

@@ -1,7 +1,8 @@
 """The cost of a ballot after millions of others: CPU of all processes per ballot.
 
-At each size the same number of ballots arrives over HTTP at the same rate, measured until all are counted.
-Earlier ballots are real: each has its claim in Redis and its row in the ledger.
+At each size of the poll the same number of ballots arrives over HTTP at the same rate. The CPU time is
+measured until all are counted. Earlier ballots are real: each has its claim in Redis and its row in the
+ledger.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TITLE = "As a poll grows"
 POINTS = (100_000, 1_000_000, 3_000_000, 10_000_000)
 QUICK_POINTS = (100_000, 1_000_000)
 RATE = 2_000
-REPEATS = 5  # of short loads, so that a checkpoint or vacuum during one of them doesn't decide
+REPEATS = 5  # of short loads, so that a checkpoint or vacuum in one of them doesn't change the median
 GIB = 2**30
 BYTES_A_BALLOT = {
     "disk": 900,
@@ -53,7 +54,8 @@ def run(bench: Bench) -> list[Row]:
         Row(
             NAME, f"CPU of all processes per ballot, after {last:,} counted ballots", "µs", costs[last],
             {f"after {first:,}": costs[first]}, [Goal(f"after {first:,}", most=1.2)], higher_is_better=False,
-            against_itself=True, note=f"At {RATE:,} a second, until counted: {curve}. Plot: growth.svg.",
+            against_itself=True,
+            note=f"At {RATE:,} ballots a second, until all are counted. µs: {curve}. Plot: growth.svg.",
         )
     ]  # fmt: skip
 
@@ -85,7 +87,7 @@ def fill(target: OurSystem, ballots: int) -> float:
 
 
 def settle(target: OurSystem) -> None:
-    """Finish the maintenance that filling left behind, which isn't the next ballot's cost."""
+    """Finish the stores' maintenance after filling, since it isn't part of the next ballot's cost."""
     assert target.system.redis
     with target.system.redis.client() as client:
         wait_for(lambda: not client.info("persistence")["aof_rewrite_in_progress"], 120, "Redis's rewrite")

@@ -50,7 +50,7 @@ def row(name: str, title: str, taken: dict[str, list[tuple[float, ...]]], part: 
     pace = ", ".join(
         f"{who} {sorted(s[2] for s in all_)[len(all_) // 2]:,.0f}" for who, all_ in taken.items()
     )
-    note = f"Redis appendfsync always, {CONNECTIONS} connections. Ballots a second: {pace}." + (
+    note = f"Redis has appendfsync always; {CONNECTIONS} connections. Ballots a second: {pace}." + (
         ""
         if strict
         else " Landslide and stock also count the ballots and enforce one per voter; fastify doesn't."

@@ -1,4 +1,4 @@
-"""Three times the capacity: what is still accepted, how fast, and which outcomes are unknown.
+"""Three times as many ballots as the capacity: how many are accepted, how fast, and how many get no answer.
 
 The whole system, and nginx if it is in front, shares one core, so that no part escapes the overload. The load
 has the other core to itself.
@@ -42,7 +42,7 @@ class Sample:
 
 def run(bench: Bench) -> list[Row]:
     target = OurSystem(bench, web=1, worker=1, env={"TRUSTED_PROXIES": "127.0.0.1"})
-    # As its comments say: this many for each web process, and there is one.
+    # The file's comments say 128 for each web process, and there is one.
     front = Nginx(target.port, {"max_conns=256": "max_conns=128"})
     bench.until.enter_context(started(front))
     pin([*target.behind, pid_of(front)], server_core())
@@ -51,7 +51,7 @@ def run(bench: Bench) -> list[Row]:
         through(target, port, seconds=1, connections=CONNECTIONS)
     taken = bench.in_turn({name: partial(take, bench, target, port) for name, port in fronts.items()})
     return [
-        *rows("bare", "bare", taken["bare"], least=0.6),
+        *rows("bare", "without nginx", taken["bare"], least=0.6),
         *rows("nginx", "behind the supplied nginx", taken["nginx"], least=0.9),
         unknown(taken),
     ]
@@ -79,23 +79,23 @@ def rows(name: str, where: str, samples: list[Sample], least: float) -> list[Row
     shed = sum(s.over.statuses.get(SHED, 0) for s in samples) / sum(s.over.sent for s in samples)
     return [
         Row(
-            f"{NAME}.{name}.goodput", f"Accepted at {TIMES} × the capacity, {where}", "ballots/s",
+            f"{NAME}.{name}.goodput", f"Ballots accepted at {TIMES} × the capacity, {where}", "ballots/s",
             [s.over.goodput for s in samples], {"its peak": [s.peak.goodput for s in samples]},
             [Goal("its peak", least=least)],
             against_itself=True,
-            note=f"The whole system on one core. {shed:.0%} were answered 503 with Retry-After.",
+            note=f"The whole system runs on one core. {shed:.0%} of the requests got 503 with Retry-After.",
         ),
         Row(
-            f"{NAME}.{name}.p99", f"p99 of what was accepted at {TIMES} × the capacity, {where}", "ms",
+            f"{NAME}.{name}.p99", f"p99 of accepted ballots at {TIMES} × the capacity, {where}", "ms",
             [s.over.latency["p99"] for s in samples], {"its peak": [s.peak.latency["p99"] for s in samples]},
             [Goal("its peak", most=2)], higher_is_better=False,
             against_itself=True,
-            note=f"Counted from when a ballot was due. The peak is with {CONNECTIONS} connections.",
+            note=f"Counted from when a ballot was due. The peak was measured with {CONNECTIONS} connections.",
         ),
     ]  # fmt: skip
 
 
 def unknown(taken: dict[str, list[Sample]]) -> Row:
     lost = [float(s.over.unknown + s.over.waiting) for samples in taken.values() for s in samples]
-    title = f"Ballots at {TIMES} × the capacity whose voter got no answer"
+    title = f"Ballots without an answer at {TIMES} × the capacity"
     return Row(f"{NAME}.unknown", title, "ballots", lost, {}, [Goal(most=0)], higher_is_better=False)

@@ -33,8 +33,8 @@ def run(bench: Bench) -> list[Row]:
         take(target, plan, 0.5)
     taken = bench.in_turn({who: partial(take, *each, bench.seconds) for who, each in plans.items()})
     note = (
-        "`a DRF GET` is the stock project's poll with its choices, a RetrieveAPIView with a ModelSerializer,"
-        " on uvicorn like Landslide; `stock` is the same on Daphne."
+        "`a DRF GET` reads the stock project's poll with its choices, by a RetrieveAPIView with a"
+        " ModelSerializer, on uvicorn like Landslide. `stock` is the same on Daphne."
     )
     title = "Unchanged tallies (304) per CPU-second of the web process"
     ours_taken = taken.pop("landslide")

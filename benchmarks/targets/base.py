@@ -21,7 +21,7 @@ class Target:
     template = ""
     choices = 5
     accepted = 202
-    fastest = 25_000  # more ballots a second than it can accept: how many voters must be ready
+    fastest = 25_000  # ballots a second that it surely can't exceed: so many voters must be ready
 
     def __init__(self, home: Path) -> None:
         self.voters = home / f"{self.name}-{secrets.token_hex(4)}-voters"
@@ -63,7 +63,7 @@ class Target:
             self._minted += short
 
     def load(self, cores: set[int] | None = None, **options: Any) -> Load:
-        """Prepare a load that waits for `go()`; report what it sent to `used`."""
+        """Prepare a load that waits for `go()`. Pass its report to `used`."""
         return Load(self.plan(**options), cores)
 
     def used(self, report: Report) -> Report:

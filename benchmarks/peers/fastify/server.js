@@ -1,6 +1,6 @@
-// The same work as for a ballot in Landslide: check the body by a JSON schema, the voter's signed cookie, the round
-// and the choice, and answer 202 once Redis has it on disk. ioredis sends the commands of one event loop turn as one
-// pipeline, which groups appends. It doesn't know who has voted.
+// The same work as for a ballot in Landslide: check the body by a JSON schema, the voter's signed cookie, the
+// round and the choice, and answer 202 once Redis has it on disk. ioredis sends the commands of one event
+// loop turn as one pipeline, which groups appends. It doesn't check whether the voter has already voted.
 import { createHmac, randomUUID, timingSafeEqual } from "node:crypto";
 import Fastify from "fastify";
 import Redis from "ioredis";
