@@ -27,7 +27,7 @@ def page(outcomes: Iterable[Outcome]) -> str:
 def _summary(outcomes: list[Outcome]) -> str:
     verdicts = [verdict for outcome in outcomes for row in outcome.rows for verdict in row.verdicts()]
     reached = sum(verdict.reached for verdict in verdicts)
-    quick = "\n\nSome measures were **quick runs** with short loads and few repeats, too noisy for some goals."
+    quick = "\n\nSome measures were **quick runs**: short loads and few repeats, too noisy for some goals."
     return f"{reached} of {len(verdicts)} goals reached." + (quick if any(o.quick for o in outcomes) else "")
 
 
