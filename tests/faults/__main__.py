@@ -23,13 +23,13 @@ from tests.faults.matrix import Matrix
 PAGE = """# Faults
 
 The last full run of `make faults`. Each row injects a fault into a running system while voters cast ballots.
-Afterwards the result is checked against a journal, kept outside the system, of every ballot and every
-answer. Each row then runs again on a build that is broken on purpose, to show that its check can fail; the
-column *broken build* names the check that detected it.
+A journal outside the system records every ballot and every answer. Afterwards the result is compared with
+this journal. Then each row runs again on a build that is broken on purpose, to show that its check can fail.
+The column *broken build* names the check that failed there.
 
-*Acknowledged* ballots were answered with 202. *Counted* is at most one per voter, so a ballot that another
-one replaced isn't in it. *Lost* are acknowledged ballots that were neither counted, replaced nor kept as
-dead letters. *Doubled* are voters with more than one ballot. The code is in `tests/faults/`;
+*Acknowledged* ballots were answered with 202. At most one ballot per voter is *counted*, so replaced ballots
+aren't included. *Lost* are acknowledged ballots that were neither counted nor replaced nor kept as dead
+letters. *Doubled* are voters with more than one ballot. The code is in `tests/faults/`.
 [tests/README.md](../tests/README.md) says how to add a row.
 
 {date}, {machine}, Python {python}, {minutes:.0f} minutes.

@@ -92,7 +92,7 @@ ROWS = [
         times=4,
     ),
     Fault(
-        *("SIGKILL before the announcement", "worker", "screens current anyway"),
+        *("SIGKILL before the announcement", "worker", "screens become current without it"),
         killed_before_it_tells,
         broken=("never_updates",),
         found_by="current",
