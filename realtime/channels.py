@@ -153,7 +153,6 @@ class Channel:
             self.last_used_at = time.monotonic()
 
     def update(self, frames: Frames) -> None:
-        """Show these frames to all subscribers."""
         before = self.frames
         if before is None:
             self.frames = frames
@@ -176,7 +175,6 @@ class Channel:
             self._start_delivery()
 
     def abort_stalled(self, now: float) -> None:
-        """Abort connections whose writing has been paused for too long."""
         for subscriber, since in list(self.paused.items()):
             if now - since >= STALLED_SECONDS and subscriber.connection is not None:
                 subscriber.connection.abort()

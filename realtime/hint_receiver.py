@@ -52,13 +52,10 @@ class HintReceiver:
         await _succeeds(self._layer.group_send(group_name(poll_id), message), "group_send_failed", poll_id)
 
     async def run(self, on_hint: Callable[[dict[str, Any]], None], on_lost: Callable[[], None]) -> None:
-        """Receive until cancelled. After a failure, start again with a new channel, which is in no group.
-
-        Only this method makes a channel: messages to a second one would be lost.
-        """
+        """Receive until cancelled. After a failure, start again with a new channel, which is in no group."""
         while not self.stopped:
             try:
-                if not self._name:
+                if not self._name:  # only here: messages to a second channel would be lost
                     self._name = await self._layer.new_channel()
                     self._ready.set()
                 on_hint(await self._layer.receive(self._name))

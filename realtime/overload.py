@@ -33,12 +33,10 @@ class OverloadDetector:
 
     def observe(self, *, short: bool, now: float) -> bool:
         """Take one sample. Return whether `overloaded` has changed."""
-        if not self._last_ok_at:
+        if not short or not self._last_ok_at:
             self._last_ok_at = now
         if short:
             self._last_short_at = now
-        else:
-            self._last_ok_at = now
         before = self.overloaded
         if self.overloaded:
             self.overloaded = now - self._last_short_at < OFF_AFTER_SECONDS

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from analytics.results.documents import document, state_message, tally_json
+from analytics.results.documents import document, state_message
 from analytics.results.tallies import Snapshot
 from analytics.results.visibility import Viewer, may_see
 
@@ -25,7 +25,6 @@ _FINAL_TEXT = b"\x81"
 
 
 def group_name(poll_id: int) -> str:
-    """Return the name of the Channels group for hints about this poll."""
     return f"poll.{poll_id}"
 
 
@@ -69,17 +68,14 @@ def viewers_message(count: int) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """A snapshot as messages: the state, and a tally for each kind of viewer (often one for all of them).
-
-    `document` is the tally endpoint's answer to everybody; None if the answer depends on the viewer.
-    """
+    """A snapshot as messages: the state, and a tally for each kind of viewer (often one for all of them)."""
 
     stamp: tuple[int, int, int]
     round: int
     results_visible: str
     state: Message
     tally: Mapping[Viewer, Message]
-    document: bytes | None = None
+    document: bytes | None = None  # the tally endpoint's response; None if it depends on the viewer
 
 
 def build_frames(snap: Snapshot, before: Frames | None = None) -> Frames:
@@ -102,15 +98,12 @@ def build_frames(snap: Snapshot, before: Frames | None = None) -> Frames:
         results_visible=poll.results_visible,
         state=before.state if before else Message(state_message(poll)),
         tally=tally,
-        document=tally_json(shown_document) if tally[Viewer.PUBLIC] is shown else None,
+        document=_encode(shown_document) if tally[Viewer.PUBLIC] is shown else None,
     )
 
 
 def reuse_unchanged(frames: Frames, before: Frames) -> Frames:
-    """Return `frames`, with the Message objects of `before` where the content is the same.
-
-    So a comparison by identity tells whether a viewer already has a message.
-    """
+    """Use the Message objects of `before` where the content is the same: viewers have those already."""
     same = {message: message for message in (before.state, *before.tally.values())}
     return replace(
         frames,

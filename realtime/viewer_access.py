@@ -17,7 +17,6 @@ from polls.models import Visibility
 
 
 def identify_viewer(cookie: bytes, code: str, results_visible: str) -> Viewer:
-    """Return the kind of viewer that these cookies identify for this poll."""
     cookies = _cookies(cookie)
     if _is_staff(cookies.get(settings.SESSION_COOKIE_NAME)):
         return Viewer.STAFF

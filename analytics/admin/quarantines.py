@@ -31,7 +31,7 @@ from analytics.results.tallies import is_stepping
 from polls.admin.base import Admin
 from polls.admin.search import FoldedSearch
 from polls.audit_log import user_actor
-from polls.errors import LandslideError
+from polls.errors import IllegalState, LandslideError
 from polls.models import Ballot, Poll, State, canonical_code
 from polls.pages.forms import LineField
 
@@ -191,7 +191,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
         else:
             done = decisions.quarantine_receipts(given["code"], given["found"], given["reason"], by)
             if done.decision is None:
-                raise NothingQuarantined(_describe(done))
+                raise IllegalState(_describe(done))
             self.message_user(request, _describe(done))
             obj.pk = done.decision.pk
         obj.refresh_from_db()
@@ -205,11 +205,8 @@ class QuarantineAdmin(FoldedSearch, Admin):
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except NothingQuarantined as error:
-            refusal = str(error)
         except LandslideError as error:
-            refusal = str(error.detail)
-        request.refusal = refusal  # type: ignore[attr-defined]
+            request.refusal = error.detail  # type: ignore[attr-defined]
         return super().changeform_view(request, *args, **kwargs)
 
     def get_form(
@@ -257,10 +254,6 @@ class QuarantineAdmin(FoldedSearch, Admin):
         )
 
 
-class NothingQuarantined(Exception):
-    """None of the given ballots could be quarantined; the message says why."""
-
-
 def _steps(decision: Quarantine) -> list[tuple[str, Any]]:
     standing = decision.since is not None and decision.until is None and not decision.released_at
     stays = decision.released_at or _needs_more(decision)
@@ -269,7 +262,10 @@ def _steps(decision: Quarantine) -> list[tuple[str, Any]]:
 
 
 def _needs_more(decision: Quarantine) -> int:
-    return 0 if decision.released_at else disclosure_control.minimum_to_release(decision)
+    if decision.released_at:
+        return 0
+    poll = Poll.objects.filter(pk=decision.poll_id).first()
+    return disclosure_control.minimum_to_release(poll, decision)
 
 
 def _describe(done: QuarantineOutcome) -> str:

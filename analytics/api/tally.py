@@ -4,6 +4,7 @@ import json
 import logging
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.http import HttpRequest, HttpResponse
@@ -15,7 +16,8 @@ from rest_framework.request import Request
 
 from analytics.health import readiness
 from analytics.health.metrics import render_with_timeout
-from analytics.results import documents, tallies
+from analytics.results import tallies
+from analytics.results.documents import document
 from analytics.results.has_voted import has_voted
 from analytics.results.visibility import Viewer, may_see
 from polls import two_factor
@@ -135,7 +137,7 @@ class TallyView(Endpoint):
             del headers["Access-Control-Allow-Origin"]
         if known(etag, request.headers.get("If-None-Match", "")):
             return HttpResponse(status=304, headers=headers)
-        body = documents.tally_json(documents.document(snap, visible=visible))
+        body = msgspec.json.encode(document(snap, visible=visible))
         return HttpResponse(body, content_type="application/json", headers=headers)
 
 

@@ -52,10 +52,7 @@ class PurgeRefused(LandslideError):
 
 
 def purge(poll_id: int, by: str, number: int | None = None, progress: Progress | None = None) -> list[Round]:
-    """Purge the poll's finished rounds, or only round `number`; return the rounds that were purged.
-
-    Raise PurgeRefused if a round is under way, or if something in a round waits for a decision.
-    """
+    """Purge the poll's finished rounds, or only round `number`. Return them, or raise PurgeRefused."""
     poll = Poll.objects.get(pk=poll_id)
     rounds = purgeable(poll, number)
     counted = _wait_until_counted()
@@ -103,7 +100,6 @@ def purgeable(poll: Poll, number: int | None = None) -> list[Round]:
 
 
 def count_ballots(rounds: Sequence[Round]) -> int:
-    """Return how many ballots a purge of these rounds has to rewrite."""
     return sum(Ballot.objects.filter(poll_id=r.poll_id, round=r.number).count() for r in rounds)
 
 

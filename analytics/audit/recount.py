@@ -97,7 +97,6 @@ def _is_quarantined_choice(line: Line) -> bool:
 
 
 def count_ballots(round_: Round) -> int:
-    """Return how many ballots a recount has to read."""
     return Ballot.objects.filter(poll_id=round_.poll_id, round=round_.number).count()
 
 
@@ -141,10 +140,7 @@ def get_round(poll: Poll, number: int | None = None) -> Round:
 
 @contextmanager
 def consistent_snapshot() -> Iterator[None]:
-    """Open a transaction in which all statements see one snapshot of the database.
-
-    Inside another transaction, the isolation level is that transaction's.
-    """
+    """Open a transaction. If it is the outermost one, all its statements see one snapshot."""
     outermost = not connection.in_atomic_block
     with transaction.atomic():
         if connection.vendor == "postgresql" and outermost:

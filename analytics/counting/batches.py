@@ -154,14 +154,11 @@ def _move_checkpoint(checkpoint: Checkpoint, all_fields: bool) -> None:
 
 
 def _check_log(checkpoint: Checkpoint, head: Head | None, blocks: Sequence[Block]) -> None:
-    """Raise LogInconsistent unless the log continues at the checkpoint without a gap.
-
-    `head` was read before `blocks`. So if the head is past the checkpoint, `blocks` can't be empty.
-    """
+    """Raise LogInconsistent unless the log continues at the checkpoint without a gap."""
     if head is None or not head.continues(checkpoint.generation, checkpoint.position):
         raise LogInconsistent(f"The log of partition {checkpoint.partition} isn't the one that was counted.")
     position = checkpoint.position
-    contiguous = bool(blocks) or head.position == position
+    contiguous = bool(blocks) or head.position == position  # the head was read before the blocks
     for block in blocks:
         contiguous = contiguous and block.first == position + 1
         position = block.last

@@ -15,10 +15,7 @@ from polls.votelog.entries import Head
 
 
 def expected_heads(*, make: bool = True) -> dict[int, Head]:
-    """Return the log's generation and the counted position for each partition.
-
-    `make`: create missing checkpoints and partitions first; otherwise leave them out.
-    """
+    """Return each partition's generation and counted position. `make`: create missing partitions first."""
     log, rows = get_log(), list(Checkpoint.objects.all())
     if len(rows) != log.partitions or not all(row.made and row.log == log.name for row in rows):
         if make:

@@ -39,7 +39,6 @@ class TooManyFailures(Exception):
     """Most ballots of these polls fail, so the batch must be rolled back."""
 
     def __init__(self, reasons: Mapping[int, str]) -> None:
-        super().__init__(dict(reasons))
         self.reasons = reasons
 
 
@@ -52,7 +51,6 @@ class FailureCounts:
 
 
 def count_failures(_partition: int, blocks: Iterable[Block], failures: Sequence[Failure]) -> FailureCounts:
-    """Count ballots and failures by poll."""
     ballots: Counter[int] = Counter()
     for block in blocks:
         ballots[block.poll_id] += len(block)
@@ -76,7 +74,6 @@ def check(partition: int, blocks: Iterable[Block], failures: Sequence[Failure]) 
 
 
 def record_batch(partition: int, failure_counts: FailureCounts) -> None:
-    """Remember the failures of a committed batch."""
     for poll_id, ballots in failure_counts.ballots.items():
         if len(_windows) >= _MAX_WINDOWS:
             _windows.clear()
@@ -121,5 +118,4 @@ def watch_all_partitions() -> None:
 
 
 def halted_polls(poll_ids: set[int]) -> set[int]:
-    """Return which of these polls are halted."""
     return set(Halt.objects.filter(poll_id__in=poll_ids).values_list("poll_id", flat=True))

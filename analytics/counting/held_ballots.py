@@ -25,13 +25,11 @@ def hold(partition: int, blocks: Sequence[Block]) -> None:
 
 
 def count_ballots(poll_id: int | None = None) -> int:
-    """Count the held ballots of one poll, or of all."""
     blocks = HeldBlock.objects.all() if poll_id is None else HeldBlock.objects.filter(poll_id=poll_id)
     return blocks.aggregate(sum=Sum("ballots"))["sum"] or 0
 
 
 def unpack(row: HeldBlock) -> Block:
-    """Return the block as it was in the log."""
     voter_keys, ballot_ids, selections, replaces, rule = _unpack(bytes(row.columns))
     texts = [text.decode("utf-8", "surrogatepass") for text in selections]
     return Block(

@@ -19,15 +19,11 @@ from polls.votelog.entries import Block, Entry
 
 @dataclass(slots=True)
 class LatestBallot:
-    """A voter's last ballot in a batch.
-
-    replaced: the ids of all ballots that this one and the voter's earlier ones in the batch replace.
-    decision_id: the decision that quarantines this ballot and the voter's later ones.
-    """
+    """A voter's last ballot in a batch."""
 
     entry: Entry
-    replaced: set[bytes] = field(default_factory=set)
-    decision_id: int | None = None
+    replaced: set[bytes]  # ids of all ballots that this one and the voter's earlier ones replace
+    decision_id: int | None  # the decision that quarantines this ballot and the voter's later ones
 
 
 @dataclass(slots=True)

@@ -58,14 +58,14 @@ def in_force(decision: Quarantine, at: int) -> bool:
 def find_decisions(blocks: Sequence[Block | Entry], *, watch: bool = True) -> Decisions:
     """Find the decisions about these ballots. `watch`: whether there may be standing decisions."""
     decisions = Decisions()
-    for round_key, rule in sorted(
-        {((b.poll_id, b.round), b.quarantine_rule) for b in blocks if b.quarantine_rule}
-    ):
+    rules = {
+        ((block.poll_id, block.round), block.quarantine_rule) for block in blocks if block.quarantine_rule
+    }
+    for round_key, rule in sorted(rules):
         decisions.by_rule[round_key, rule] = _get_or_create_decision(round_key, rule)
     if watch:
-        for row in (
-            standing_decisions().filter(poll_id__in={block.poll_id for block in blocks}).order_by("pk")
-        ):
+        standing = standing_decisions().filter(poll_id__in={block.poll_id for block in blocks})
+        for row in standing.order_by("pk"):
             decisions.standing.setdefault((row.poll_id, row.round), []).append(row)
     return decisions
 

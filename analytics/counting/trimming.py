@@ -22,13 +22,10 @@ def is_due(checkpoint: Checkpoint) -> bool:
 
 
 def trim(log: VoteLog, checkpoint: Checkpoint) -> None:
-    """Trim entries that earlier transactions counted. This is safe before the present one commits.
-
-    A store that accepts no writes must not stop the counting. The next batch tries again.
-    """
+    """Trim entries that earlier transactions counted. This is safe before the present one commits."""
     try:
         log.trim(checkpoint.partition, checkpoint.trim_to)
-    except Unavailable as error:
+    except Unavailable as error:  # the next batch tries again
         logger.warning("log_not_trimmed", extra={"partition": checkpoint.partition, "error": str(error)})
     else:
         _note(checkpoint)

@@ -44,16 +44,13 @@ class Validator:
     def __init__(self, rounds: Iterable[RoundKey], generation: str = "") -> None:
         self._generation = generation
         wanted = set(rounds)
-        known = {
-            round_key: _cached_rules[generation, round_key]
-            for round_key in wanted
-            if (generation, round_key) in _cached_rules
+        self._rules: dict[RoundKey, RoundRules] = {
+            key: _cached_rules[generation, key] for key in wanted if (generation, key) in _cached_rules
         }
-        self._rules: dict[RoundKey, RoundRules] = known
         self._loaded: set[RoundKey] = set()
         self._reasons: dict[tuple[RoundKey, str], tuple[str, str] | None] = {}
-        if wanted - known.keys():
-            self._load_rules(wanted - known.keys())
+        if missing := wanted - self._rules.keys():
+            self._load_rules(missing)
 
     def _load_rules(self, rounds: set[RoundKey]) -> None:
         rows = Round.objects.filter(poll_id__in={poll_id for poll_id, _ in rounds})
@@ -81,7 +78,6 @@ class Validator:
 
     @property
     def stepped_polls(self) -> set[int]:
-        """The batch's polls with stepped results."""
         return {poll_id for (poll_id, _round), rules in self._rules.items() if rules.stepped}
 
     def failure_of(self, round_key: RoundKey, selection: str) -> tuple[str, str] | None:
@@ -128,7 +124,6 @@ class Validator:
         return plain, others
 
     def check_each(self, entries: Iterable[Entry]) -> tuple[list[Entry], list[Failure]]:
-        """Return the ballots that can be counted, and those that can't."""
         good, failures = [], []
         for entry in entries:
             reason = self.failure_of((entry.poll_id, entry.round), entry.selection)

@@ -31,12 +31,9 @@ def on_over_limit(sender: Any, poll_id: int, kind: str, count: int, **_: Any) ->
 
 
 def _count_recent(poll_id: int, count: int) -> int:
-    """Add `count`. Return an estimate of the sum over the last 60 seconds.
-
-    It is this minute's counter plus a share of the last minute's: the part that is within the 60 seconds.
-    """
+    """Add `count`. Return an estimate of the sum over the last 60 seconds."""
     minute, elapsed = divmod(clock.now(), WITHIN_SECONDS)
     this, last = (f"over-limit:{poll_id}:{int(minute) - back}" for back in (0, 1))
     cache.add(this, 0, 2 * WITHIN_SECONDS)
-    weight = 1 - elapsed / WITHIN_SECONDS
+    weight = 1 - elapsed / WITHIN_SECONDS  # the share of the last minute that is in the 60 seconds
     return int(cache.incr(this, count)) + int(cache.get(last, 0) * weight)

@@ -3,14 +3,14 @@
 from django.conf import settings
 
 from analytics.health.bounded_probes import ProbeRunner
-from analytics.health.status import status
+from analytics.health.status import counting_status, log_status
 from polls import clock, secret_key
 from polls.votelog import sync_clock
 
 
 def render() -> str:
     """Render the metrics as text. No metric is about a single poll: a graph must not show a hidden tally."""
-    now = status()
+    now = log_status() | counting_status()
     sync_clock()
     gauges: list[tuple[str, str, int]] = [
         ("backlog", "Accepted ballots that are not counted yet.", now["backlog"]),

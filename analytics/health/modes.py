@@ -11,7 +11,6 @@ from django.core.cache import cache
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from analytics.models import Halt
 from polls import clock
 from polls.models import Poll, ProofOfWork, State
 
@@ -72,17 +71,9 @@ def published() -> set[str]:
     return {keys[key] for key in cache.get_many(keys)}
 
 
-def counting_halted() -> bool:
-    return Halt.objects.exists()
-
-
 def proof_required() -> bool:
     suspected = Q(proof_of_work=ProofOfWork.AUTO, proof_until__gt=clock.utc_now())
     return Poll.objects.filter(suspected | Q(proof_of_work=ProofOfWork.ON), state=State.OPEN).exists()
-
-
-def sort(found: set[str]) -> list[str]:
-    return [mode for mode in DESCRIPTIONS if mode in found]
 
 
 def _key(mode: str) -> str:

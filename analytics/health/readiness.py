@@ -12,6 +12,7 @@ from django.db import connection
 from analytics.counting import checkpoints
 from analytics.health import heartbeats, modes
 from analytics.health.bounded_probes import ProbeRunner
+from analytics.models import Halt
 from polls import clock, secret_key
 from polls.errors import LogInconsistent, LogUnsuitable
 from polls.votelog import cached_heads, get_log, sync_clock
@@ -24,13 +25,10 @@ CLOCK_TOLERANCE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether ballots are accepted here, the state of each part, and the degraded modes.
-
-    `parts` maps a part to "ok" or its failure. Nothing in it is about a single poll.
-    """
+    """Whether ballots are accepted here, and the system's state. Nothing in it is about a single poll."""
 
     ready: bool
-    parts: dict[str, str]
+    parts: dict[str, str]  # "ok" or the failure, by part
     modes: list[str]
 
 
@@ -42,8 +40,8 @@ def check_readiness() -> Readiness:
     if isinstance(found["backlog"], int) and found["backlog"] > BEHIND_BALLOTS:
         active.add(modes.COUNTING_BEHIND)
     published = found["published"] if isinstance(found["published"], set) else set()
-    ready = _is_ready(parts)
-    return Readiness(ready, parts, modes.sort(active | published | _implied_modes(parts)))
+    active |= published | _implied_modes(parts)
+    return Readiness(_is_ready(parts), parts, [mode for mode in modes.DESCRIPTIONS if mode in active])
 
 
 def _is_ready(parts: dict[str, str]) -> bool:
@@ -115,7 +113,7 @@ def _clock_is_right() -> bool:
 
 
 _MODE_PROBES: dict[str, Callable[[], bool]] = {
-    modes.COUNTING_HALTED: modes.counting_halted,
+    modes.COUNTING_HALTED: Halt.objects.exists,
     modes.PROOF_OF_WORK: modes.proof_required,
 }
 _probes = ProbeRunner(

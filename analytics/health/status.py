@@ -9,11 +9,6 @@ from polls.models import DeadLetter
 from polls.votelog import get_log
 
 
-def status() -> dict[str, Any]:
-    """Return the status of the log and of counting."""
-    return {**log_status(), **counting_status()}
-
-
 def log_status() -> dict[str, Any]:
     """Return the backlog, and whether the log is the one that was counted. Raise if the log is down."""
     heads = get_log().heads()

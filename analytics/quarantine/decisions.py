@@ -86,10 +86,7 @@ def end(decision_id: int, by: str) -> Quarantine:
 
 
 def release(decision_id: int, by: str, progress: Callable[[int], None] | None = None) -> Quarantine:
-    """Move a decision's ballots back into the first tally: for a few seconds, then the sweep goes on.
-
-    Idempotent.
-    """
+    """Release a decision, idempotently. The sweep moves ballots that remain after a few seconds."""
     with transaction.atomic():
         lock_all_checkpoints()
         # Lock the poll before the decision, as a purge does. Then the poll can't close before the move.

@@ -16,16 +16,13 @@ from polls.errors import TooFewBallots
 from polls.models import Ballot, Poll, Round, State
 
 
-def minimum_to_release(decision: Quarantine) -> int:
+def minimum_to_release(poll: Poll | None, decision: Quarantine) -> int:
     """Return the minimum number of ballots for a release, if this decision has fewer; else 0."""
-    return _minimum_to_release(Poll.objects.filter(pk=decision.poll_id).first(), decision)
-
-
-def _minimum_to_release(poll: Poll | None, decision: Quarantine) -> int:
     if poll is None or (decision.round == poll.round and poll.state == State.OPEN):
         return 0  # while voting goes on, the tally moves by single ballots anyway
     least = _least(poll, decision.round)
-    return least if 0 < anonymity_threshold.ballots_up_to(decision.pk, least) < least else 0
+    ballots = Ballot.objects.filter(quarantine_id=decision.pk).order_by("voter_key")[:least].count()
+    return least if 0 < ballots < least else 0
 
 
 def _least(poll: Poll, number: int) -> int:
@@ -35,7 +32,7 @@ def _least(poll: Poll, number: int) -> int:
 
 def check_release(poll: Poll | None, decision: Quarantine) -> None:
     """Raise TooFewBallots if releasing this decision would show what its ballots mark."""
-    if least := _minimum_to_release(poll, decision):
+    if least := minimum_to_release(poll, decision):
         raise TooFewBallots(
             _(
                 "Voting is over, and these ballots are fewer than %(least)s: the result would show what they"

@@ -7,8 +7,6 @@ decision holds fewer, the second tally shows only its number of ballots (docs/de
 
 from django.db import connection
 
-from polls.models import Ballot
-
 LEAST = 10
 
 #: The number of a round's decisions that quarantine some ballots, but fewer than `least`. Every reading of a
@@ -37,8 +35,3 @@ def withheld(poll_id: int, round_: int, step: int) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(SMALL_DECISIONS, {"poll": poll_id, "round": round_, "least": least(step)})
         return bool(cursor.fetchone()[0])
-
-
-def ballots_up_to(decision_id: int, most: int) -> int:
-    """Count the ballots that a decision quarantines, up to `most`."""
-    return Ballot.objects.filter(quarantine_id=decision_id).order_by("voter_key")[:most].count()

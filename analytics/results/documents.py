@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from analytics.results.tallies import BALLOTS, QUARANTINED, Snapshot
 from polls.methods import Method, MethodRules, get_method
 from polls.models import Poll, State
@@ -19,11 +17,6 @@ def document(snap: Snapshot, *, visible: bool) -> dict[str, Any]:
         doc["version"] = snap.version
         doc.update(figures(snap))
     return doc
-
-
-def tally_json(document: Mapping[str, Any]) -> bytes:
-    """Encode the tally endpoint's response."""
-    return msgspec.json.encode(document)
 
 
 def figures(snap: Snapshot) -> dict[str, Any]:

@@ -48,10 +48,7 @@ class ASGIConnection:
             self.ended.set_result(None)
 
     async def run(self, reading: Awaitable[None], max_seconds: float | None = None) -> int | None:
-        """Run until the viewer leaves (`reading` ends), the connection is closed or aborted, or time is up.
-
-        Return the code to close with, if any.
-        """
+        """Run until `reading` ends, close() or abort() is called, or time is up. Return the close code."""
         tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(each) for each in (reading, self._write())]
         try:
             await asyncio.wait([*tasks, self.ended], timeout=max_seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -4,7 +4,6 @@ import getpass
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
 
 from analytics.audit import purge
 from polls.audit_log import COMMAND
@@ -30,7 +29,8 @@ class Command(BaseCommand):
             ballots = purge.count_ballots(rounds)
             if not options["yes"]:
                 self.ask(poll, [round_.number for round_ in rounds], ballots)
-            self.carry_out(poll, options["round"], ballots, console(options))
+            with progress_bar(console(options), "Unlinking ballots", ballots) as advance:
+                purge.purge(poll.pk, f"{COMMAND} {getpass.getuser()}", options["round"], advance)
         self.stdout.write(
             "Done: these ballots can't be linked to voters any more, except from older backups. "
             "docs/audit.md says what to do about those, and about the space that the old rows take."
@@ -46,7 +46,3 @@ class Command(BaseCommand):
         )
         if canonical_code(prompt(f"Type the poll's code, {poll.code}, to go on: ")) != poll.code:
             raise CommandError("Nothing was changed.")
-
-    def carry_out(self, poll: Poll, number: int | None, ballots: int, screen: Console) -> None:
-        with progress_bar(screen, "Unlinking ballots", ballots) as advance:
-            purge.purge(poll.pk, f"{COMMAND} {getpass.getuser()}", number, advance)

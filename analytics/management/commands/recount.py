@@ -45,7 +45,8 @@ class Command(BaseCommand):
                 confirm("Correct the tally, on all screens? [y/N] ")
             by = f"{COMMAND} {getpass.getuser()}"
             fixed = self.with_progress(round_, lambda each, advance: recount.fix(each, by, advance))
-        self.stdout.write(f"Corrected: {', '.join(corrections(fixed)) or 'nothing was left to correct'}.")
+        changes = [f"{printable(row['label'])} {-row['drift']:+,}" for row in fixed.rows() if row["drift"]]
+        self.stdout.write(f"Corrected: {', '.join(changes) or 'nothing was left to correct'}.")
 
     def with_progress(
         self, round_: Round, count: Callable[[Round, Callable[[int], None]], Recount]
@@ -64,7 +65,3 @@ class Command(BaseCommand):
             tally, ledger = ("–", "–") if row["withheld"] else (f"{row['tally']:,}", f"{row['ledger']:,}")
             table.add_row(label, tally, ledger, drift, style=style)
         self.console.print(table)
-
-
-def corrections(found: Recount) -> list[str]:
-    return [f"{printable(row['label'])} {-row['drift']:+,}" for row in found.rows() if row["drift"]]
