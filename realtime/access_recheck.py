@@ -15,7 +15,7 @@ from realtime.viewer_access import identify_viewers
 
 logger = logging.getLogger(__name__)
 
-#: Between two rechecks of a channel's staff. A lost right is noticed after at most this plus one hub check.
+#: The time between two rechecks of staff. A lost right is noticed after this and one hub check, at most.
 RECHECK_SECONDS = 5.0
 #: Viewers checked in one call to a thread, so that a new viewer's check needn't wait long for a thread.
 BATCH_SIZE = 50
@@ -24,8 +24,8 @@ BATCH_SIZE = 50
 def subscribers_due(channel: Channel, now: float) -> list[Subscriber]:
     """Return the subscribers to recheck now, and note that they are being rechecked.
 
-    These are staff, every few seconds. When the poll has changed, they are staff and voters. When the poll's
-    setting of who may see the tally has changed, they are all viewers with cookies.
+    Staff are rechecked every few seconds. If the poll has changed, voters are rechecked too. If the setting
+    of who may see the tally has changed, all viewers with cookies are rechecked.
     """
     frames, recheck = channel.frames, channel.access_recheck
     if frames is None or recheck.task is not None:

@@ -1,7 +1,7 @@
 """Detects that this process is overloaded. Then tallies are sent less often, to leave time for ballots.
 
-Four times a second, the process is short of time if ballots were refused or the event loop was late. Overload
-begins after two seconds of that, and ends after ten seconds without it: a flapping mode would be worse than
+Four times a second, a sample shows whether ballots were refused or the event loop was late. Overload begins
+after two seconds of such samples, and ends after ten seconds without one: a flapping mode would be worse than
 either state.
 """
 

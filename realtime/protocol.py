@@ -79,7 +79,7 @@ class Frames:
 
 
 def build_frames(snap: Snapshot, before: Frames | None = None) -> Frames:
-    """Encode a snapshot. If only figures have changed since the frames `before`, encode only those."""
+    """Encode a snapshot. `before`: older frames that differ only in the figures; the rest is reused."""
     poll = snap.poll
     shown_document = document(snap, visible=True)
     shown = Message({"type": "tally", **shown_document})
@@ -103,7 +103,7 @@ def build_frames(snap: Snapshot, before: Frames | None = None) -> Frames:
 
 
 def reuse_unchanged(frames: Frames, before: Frames) -> Frames:
-    """Use the Message objects of `before` where the content is the same: viewers have those already."""
+    """Return `frames` with the equal messages of `before`, so that `is` tells whether one has changed."""
     same = {message: message for message in (before.state, *before.tally.values())}
     return replace(
         frames,

@@ -78,7 +78,7 @@ def _rounds(poll: Poll) -> list[dict[str, Any]]:
 
 def _recounted(found: Recount) -> dict[str, Any]:
     poll = found.round.poll
-    # While results are stepped, staff see no more than others. A drift reveals no votes.
+    # While the tally moves in steps, staff may not see more than the public. A drift alone reveals no votes.
     secret = is_stepping(poll) and found.round.number == poll.round
     rows = [
         {

@@ -182,7 +182,7 @@ def _open_polls() -> list[dict[str, str]]:
         .annotate(ballots=Sum("count"))
     )
     ballots = {(poll_id, round_): count for poll_id, round_, count in rows}
-    # While results are stepped, staff see no more than others.
+    # While a tally moves in steps, staff may not see more than the public.
     for poll in filter(is_stepping, polls):
         ballots[poll.pk, poll.round] = snapshot(poll).counts.get(BALLOTS, 0)
     return [

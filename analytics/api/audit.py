@@ -30,7 +30,7 @@ _ROUND = {"type": "integer", "minimum": 1, "maximum": MAX_ROUNDS}
 
 
 class Zip(JSONRenderer):
-    """Takes part in content negotiation; errors are rendered as JSON."""
+    """Makes DRF accept requests for zip files. Errors are rendered as JSON."""
 
     media_type = "application/zip"
     format = "zip"

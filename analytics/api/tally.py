@@ -46,7 +46,7 @@ class QuarantinedChoice(serializers.Serializer[Any]):
 
 
 class QuarantinedTally(serializers.Serializer[Any]):
-    """The second tally: ballots in quarantine, which are in no figure of the first."""
+    """The second tally. It counts the ballots in quarantine, which the first tally leaves out."""
 
     ballots = serializers.IntegerField()
     selections = serializers.IntegerField(required=False)
@@ -147,7 +147,7 @@ def known(etag: str, if_none_match: str) -> bool:
 
 
 def viewer_of(request: Request, results_visible: str, code: str) -> Viewer:
-    """Return the kind of viewer. Nothing is looked up that the poll's visibility doesn't depend on."""
+    """Return the kind of viewer. Look up only what the poll's visibility setting needs."""
     if results_visible == Visibility.ALWAYS:
         return Viewer.PUBLIC
     if _is_staff(request._request):
@@ -158,7 +158,7 @@ def viewer_of(request: Request, results_visible: str, code: str) -> Viewer:
 
 
 def _is_staff(request: HttpRequest) -> bool:
-    """Return whether the session is of verified staff. DRF replaces `request.user`, so ask the session."""
+    """Return whether verified staff are logged in. DRF replaces `request.user`, so ask the session."""
     session = getattr(request, "session", None)
     if session is None or settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return False

@@ -26,7 +26,7 @@ def lists_whole_ballots(round_: Round) -> bool:
 
 
 def list_choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:
-    """Return the choices with their labels in the round's stored result, or today's if there is none."""
+    """Return the choices with the labels in the round's stored result, or else their present labels."""
     stored = (round_.result or {}).get("choices")
     if stored:
         return [{"number": each["number"], "label": each["label"]} for each in stored]

@@ -84,7 +84,7 @@ def current(poll: Poll) -> AuditBundle | None:
 
 
 def rounds_without_bundle() -> QuerySet[Round]:
-    """Select rounds without a bundle. A poll's published round needs one of the present epoch."""
+    """Select rounds without a bundle. The published round needs one of the poll's present epoch."""
     made = AuditBundle.objects.filter(poll_id=OuterRef("poll_id"), round=OuterRef("number"))
     of_this_epoch = Exists(made.filter(epoch=OuterRef("poll__epoch")))
     current = Q(~of_this_epoch, poll__state=State.PUBLISHED, number=F("poll__round"))
@@ -122,7 +122,7 @@ def make_bundle(round_: Round, progress: Callable[[int], None] | None = None) ->
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as drafts:
         with recount.consistent_snapshot():
-            # In the same snapshot as the ballots: a later change has a new epoch, and gets its own bundle.
+            # Read in the snapshot of the ballots. A later change has a new epoch, and gets its own bundle.
             poll = Poll.objects.get(pk=round_.poll_id)
             known = AuditBundle.objects.filter(poll_id=poll.pk, round=round_.number, epoch=poll.epoch).first()
             if known:

@@ -47,7 +47,7 @@ class Batch:
 
 
 def count_partition(partition: int, pause: Callable[[float], None] | None = None) -> int | None:
-    """Count all entries of a partition. Return their number, or None if another worker has the partition.
+    """Count all entries of a partition. Return their number, or None if another worker is counting it.
 
     The other worker reads the log once more after its last batch, so no entry is left uncounted. While less
     than a full batch is waiting, `pause` is called with the seconds until the next batch should start.
@@ -139,7 +139,7 @@ def _hold_halted(partition: int, blocks: list[Block], halt: Mapping[int, str]) -
 
 def _lock_checkpoint(partition: int) -> Checkpoint | None:
     """Lock and return the partition's checkpoint, or None if another worker has it."""
-    # Plain SQL here and in _move_checkpoint: for a small batch, the ORM would take longer than the ballots.
+    # Plain SQL here and in _move_checkpoint: for a small batch, the ORM would take longer than the rest.
     skip = " FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     rows = Checkpoint.objects.raw(f"{_SELECT_CHECKPOINT}{skip}", [partition])
     return next(iter(rows), None)
@@ -158,7 +158,8 @@ def _check_log(checkpoint: Checkpoint, head: Head | None, blocks: Sequence[Block
     if head is None or not head.continues(checkpoint.generation, checkpoint.position):
         raise LogInconsistent(f"The log of partition {checkpoint.partition} isn't the one that was counted.")
     position = checkpoint.position
-    contiguous = bool(blocks) or head.position == position  # the head was read before the blocks
+    # The head was read before the blocks: if it is past the checkpoint, there must be blocks.
+    contiguous = bool(blocks) or head.position == position
     for block in blocks:
         contiguous = contiguous and block.first == position + 1
         position = block.last

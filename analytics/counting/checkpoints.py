@@ -63,7 +63,7 @@ def compare(expected: dict[int, Head]) -> None:
 
 
 def _check_nothing_is_missing(counted: dict[int, Head], heads: dict[int, Head]) -> None:
-    """Raise LogUnsuitable if the log was trimmed past `counted`. Read `heads` first, then `counted`."""
+    """Raise LogUnsuitable if the log was trimmed past `counted`, which is newer than `heads`."""
     for partition, head in counted.items():
         found = heads.get(partition)
         if found and found.generation == head.generation and found.trimmed_past(head.position):

@@ -52,7 +52,7 @@ def voter_key_of(entry: Entry) -> VoterKey:
 def collapse(
     entries: Iterable[Entry], decisions: Decisions
 ) -> tuple[dict[VoterKey, LatestBallot], list[Entry]]:
-    """Return each voter's last ballot, and the refused ballots: second ones that name none to replace."""
+    """Return each voter's last ballot, and the refused ballots: second ones without `replaces`."""
     last: dict[VoterKey, LatestBallot] = {}
     refused = []
     for entry in entries:

@@ -14,7 +14,7 @@ def update_result(poll_id: int, round_number: int) -> None:
     """Set a finished round's result to its tally. If it is the published one, start a new epoch.
 
     Call it after the change, in the transaction that changes the tally. If the poll is being closed at the
-    same time, its lock makes the later of the two see the other's changes.
+    same time, the poll's lock makes the later of the two see the other's changes.
     """
     poll = Poll.objects.select_for_update().filter(pk=poll_id).first()
     if poll is None:

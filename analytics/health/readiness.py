@@ -45,7 +45,7 @@ def check_readiness() -> Readiness:
 
 
 def _is_ready(parts: dict[str, str]) -> bool:
-    """Return whether the log, SECRET_KEY, and the database if it is the log, allow accepting ballots."""
+    """Return whether the vote log (which may be the database) and SECRET_KEY allow accepting ballots."""
     needed = ["vote_log", "backlog"]
     if settings.VOTE_LOG == "database":
         needed.append("database")
@@ -66,10 +66,10 @@ def _implied_modes(parts: dict[str, str]) -> set[str]:
 
 def _part_state(name: str, answer: Any) -> str:
     if name in _FAILURES:
-        # If the probe's store fails, the store has its own part, which reports it.
+        # If the probe's store fails, that store's own part reports it.
         return _UNKNOWN if isinstance(answer, BaseException) else OK if answer else _FAILURES[name]
     if name == "backlog":
-        # The backlog is unknown while the database is down, which holds the checkpoints.
+        # While the database, which holds the checkpoints, is down, the backlog is unknown.
         return "too_long" if isinstance(answer, int) and answer > settings.BACKLOG_LIMIT else OK
     if isinstance(answer, BaseException):
         logger.warning("not_ready", extra={"part": name}, exc_info=answer)

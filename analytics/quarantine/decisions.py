@@ -86,7 +86,7 @@ def end(decision_id: int, by: str) -> Quarantine:
 
 
 def release(decision_id: int, by: str, progress: Callable[[int], None] | None = None) -> Quarantine:
-    """Release a decision, idempotently. The sweep moves ballots that remain after a few seconds."""
+    """Release a decision's ballots. Idempotent. After a few seconds, the sweep moves the remaining ones."""
     with transaction.atomic():
         lock_all_checkpoints()
         # Lock the poll before the decision, as a purge does. Then the poll can't close before the move.

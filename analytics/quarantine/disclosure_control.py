@@ -67,8 +67,8 @@ def cells_to_move(poll: Poll, voters: list[bytes], outcome: QuarantineOutcome) -
     if outcome.too_few and not cells:
         raise TooFewBallots(
             _(
-                "Quarantine at least %(least)s ballots together, and leave as many: with fewer, the"
-                " tallies would show what each of them marks."
+                "Quarantine at least %(least)s ballots together, and leave at least as many, or none. With"
+                " fewer, the tallies would show what each of them marks."
             )
             % {"least": least}
         )

@@ -78,7 +78,7 @@ def move_chunk_back(decision: Quarantine) -> int:
 
 
 def quarantine(poll: Poll, voters: list[bytes], cells: set[int | None], outcome: QuarantineOutcome) -> None:
-    """Move these voters' ballots into the second tally, except those outside of `cells`."""
+    """Move these voters' ballots into the second tally. Ballots outside of `cells` stay."""
     assert outcome.decision is not None
     for ballots in ballots_in_chunks(poll, voters):
         rows = ballots.filter(quarantine_id=None).values_list("voter_key", "selection", "released_from")
@@ -98,7 +98,7 @@ def ballots_in_chunks(poll: Poll, voters: list[bytes]) -> Iterator[QuerySet[Ball
 
 
 def _move(where: tuple[int, int], selections: Iterable[str], *, into: bool) -> None:
-    """Move selections from one tally to the other. The history shows it at the present second."""
+    """Move selections from one tally to the other. The change enters the history at the present second."""
     round_ = Round.objects.get(poll_id=where[0], number=where[1])
     contribution = METHODS[round_.rules["method"]].contribution
     stepped = round_.release_step > 1

@@ -45,7 +45,7 @@ class Finding:
 
     @property
     def position(self) -> int:
-        """The last position in log and database. Later entries follow it, so that none is used twice."""
+        """The higher position of log and database. New entries follow it, so that none is used twice."""
         return max(self.counted, self.log_end or 0)
 
 
@@ -65,7 +65,7 @@ class Plan:
 
     @property
     def missing(self) -> int:
-        """How many entries only a newer copy of the database had counted, and are gone from the log."""
+        """How many entries are gone from the log, and were counted only in a newer copy of the database."""
         return sum(f.position - f.counted for f in self.findings if f.damage is Damage.GAP)
 
     @property
@@ -76,8 +76,8 @@ class Plan:
 def diagnose(*, rebuild_all: bool = False) -> Plan:
     """Compare log and checkpoints. Change nothing, except that a missing log is made.
 
-    `rebuild_all`: plan to rebuild partitions that look consistent too. They may be older copies, whose
-    missing ballots the database hadn't counted yet.
+    `rebuild_all`: plan to rebuild partitions that look consistent too. They may be older copies. That goes
+    unnoticed if the database hadn't counted the ballots that they lack.
     """
     log = get_log()
     with suppress(LogInconsistent, LogUnsuitable):  # these are what we diagnose

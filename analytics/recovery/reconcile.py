@@ -202,7 +202,7 @@ def _restore_claims(log: VoteLog, rows: Sequence[ClaimRow], partitions: set[int]
 
 
 def _apply_later_changes(log: VoteLog, revisions: dict[int, int]) -> None:
-    """Set the gates of polls that changed during the rebuild, which may have undone the change."""
+    """Set the gates of polls that changed during the rebuild: it may have written their old gates."""
     for poll in Poll.objects.all():
         if revisions.get(poll.pk) == poll.revision:
             continue

@@ -22,7 +22,7 @@ SMALL_DECISIONS = """
 
 
 def least(step: int) -> int:
-    """Return the least number for a round with this release step, which it is never below."""
+    """Return the least number for a round with this release step. It is at least a step."""
     return max(LEAST, step)
 
 

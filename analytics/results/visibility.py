@@ -16,7 +16,7 @@ class Viewer(enum.Enum):
 def may_see(state: str, results_visible: str, viewer: Viewer) -> bool:
     """Return whether a viewer may see the tally. This depends on the poll's stored state, never on a clock.
 
-    Results for staff only aren't made public by publishing, but by changing `results_visible`.
+    Publishing doesn't show results that are for staff only. Changing `results_visible` does.
     """
     if viewer is Viewer.STAFF:
         return True

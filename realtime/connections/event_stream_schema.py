@@ -15,7 +15,7 @@ from polls.models import Poll, canonical_code
 
 
 class EventStream(JSONRenderer):
-    """Takes part in content negotiation; refusals are rendered as JSON."""
+    """Makes DRF accept requests for event streams. Refusals are rendered as JSON."""
 
     media_type = "text/event-stream"
     format = "events"

@@ -237,7 +237,7 @@ class TestRefusals:
 
     def test_nothing_to_purge(self) -> None:
         poll, _ = published()
-        assert "no round" in refused(poll, 2)
+        assert "no finished round" in refused(poll, 2)
         purge.purge(poll.pk, "somebody")
         assert "no round" in refused(poll)
 
