@@ -239,7 +239,7 @@ class TestRefusals:
         poll, _ = published()
         assert "no finished round" in refused(poll, 2)
         purge.purge(poll.pk, "somebody")
-        assert "no round" in refused(poll)
+        assert "no finished round" in refused(poll)
 
     def test_waiting_dead_letters(self) -> None:
         poll = open_poll()
