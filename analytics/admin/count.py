@@ -116,7 +116,7 @@ def fix(request: HttpRequest, poll: Poll) -> HttpResponse:
         "subject": str(poll),
         "lines": [
             _("The round is recounted from the ledger, and the tally is set to the result."),
-            _("All screens switch to the corrected figures, and so does the result of a closed round."),
+            _("All screens show the corrected figures, and so does the result of a closed round."),
             _("Counting pauses while this runs; no ballot is lost."),
             _("The audit log records that you did this, and by how much each figure changed."),
         ],
@@ -159,7 +159,7 @@ def purge_rounds(request: HttpRequest, poll: Poll) -> HttpResponse:
         messages.error(request, _("The database was busy; nothing was purged. Try again."))
         return back
     context = {
-        "title": _("Purge what links ballots to voters?"),
+        "title": _("Purge the data that link ballots to voters?"),
         "wrong": request.method == "POST",
         "numbers": ", ".join(str(round_.number) for round_ in rounds),
         "ballots": ballots,

@@ -186,11 +186,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 def _consequences(decision: str, letters: list[DeadLetter]) -> list[str]:
     if decision == "reject":
         return [
-            _("It will never be counted, and its receipt will say “rejected”."),
+            _("A rejected ballot is never counted, and its receipt says “rejected”."),
             _("This can't be undone."),
         ]
     lines = [
-        _("It is checked again by its round's rules, and counted if it is valid; otherwise it stays here."),
+        _("A ballot is checked again by its round's rules. It is counted if valid; otherwise it stays here."),
         _("A voter who already has a counted ballot in that round isn't counted again."),
     ]
     states = set(

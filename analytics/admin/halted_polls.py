@@ -89,10 +89,10 @@ class HaltAdmin(ReadOnlyAdmin):
             self.message_user(request, _("All held ballots are counted."), messages.SUCCESS)
         elif Halt.objects.filter(poll_id=poll.pk, resumed_by="").exists():
             self.message_user(
-                request, _("Most of them still fail, so counting halted again."), messages.ERROR
+                request, _("Most of the ballots still fail, so counting halted again."), messages.ERROR
             )
         else:
-            text = _("They are being counted; the rest follows within seconds.")
+            text = _("The ballots are being counted. The last of them follow within seconds.")
             self.message_user(request, text, messages.SUCCESS)
 
 
@@ -102,4 +102,4 @@ def _consequences(step: str, row: Halt) -> list[str]:
     }
     if step == "resume":
         return [held, _("Repair the cause first: if most of them fail again, counting halts again.")]
-    return [held, _("Ballots that fail become dead letters, even if most of them do, and wait there.")]
+    return [held, _("Ballots that fail become dead letters, even if most of them fail.")]

@@ -69,14 +69,14 @@ class QuarantineForm(forms.ModelForm):
         label=gettext_lazy("File with receipts"),
         required=False,
         widget=UnfoldAdminFileFieldWidget,
-        help_text=gettext_lazy("CSV or text; every receipt in it is used."),
+        help_text=gettext_lazy("A CSV or text file. Every receipt in it is used."),
     )
     from_now_on = forms.BooleanField(
         label=gettext_lazy("Every ballot from now on"),
         required=False,
         widget=UnfoldBooleanSwitchWidget,
         help_text=gettext_lazy(
-            "Instead of receipts: all ballots that the open poll accepts, until you end it."
+            "Instead of receipts: quarantine every ballot that the open poll accepts, until you stop it."
         ),
     )
 
@@ -85,7 +85,7 @@ class QuarantineForm(forms.ModelForm):
         fields = ["reason"]
         field_classes = {"reason": LineField}
         widgets = {"reason": UnfoldAdminTextInputWidget}
-        help_texts = {"reason": gettext_lazy("It is kept with the ballots and in the audit log.")}
+        help_texts = {"reason": gettext_lazy("The reason is stored with the ballots and in the audit log.")}
 
     def clean_code(self) -> Poll:
         poll = Poll.objects.filter(code=canonical_code(self.cleaned_data["code"])).first()
@@ -187,7 +187,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
         given, by = form.cleaned_data, user_actor(request.user)
         if given["from_now_on"]:
             obj.pk = decisions.quarantine_new_ballots(given["code"], given["reason"], by).pk
-            self.message_user(request, _("New ballots are quarantined until you end it."))
+            self.message_user(request, _("New ballots are quarantined until you stop it."))
         else:
             done = decisions.quarantine_receipts(given["code"], given["found"], given["reason"], by)
             if done.decision is None:
@@ -289,7 +289,7 @@ def _consequences(step: str, decision: Quarantine) -> list[str]:
             _("Quarantined ballots stay so until they are released."),
         ]
     lines = [
-        _("They count again, as if they had never been quarantined."),
+        _("The ballots count again, as if they had never been quarantined."),
         _("The audit log records that you did this."),
     ]
     ended = (State.CLOSED, State.PUBLISHED)
@@ -302,5 +302,5 @@ def _outcome(step: str, decision: Quarantine) -> str:
     if step == "end":
         return _("New ballots are counted as usual.")
     if decision.moved_at is None:
-        return _("They are being released; the rest follows within seconds.")
-    return _("They are released and counted.")
+        return _("The ballots are being released. The last of them follow within seconds.")
+    return _("The ballots are released and counted.")

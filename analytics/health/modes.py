@@ -47,12 +47,12 @@ DESCRIPTIONS: dict[str, Any] = {
         "A server process is overloaded: tallies are sent twice a second and viewer counts every 15 seconds,"
         " so that ballots come first."
     ),
-    COUNTING_BEHIND: _("Counting is behind: ballots are accepted as always, and shown later."),
+    COUNTING_BEHIND: _("Counting is behind: ballots are accepted as usual, and shown later."),
     COUNTING_HALTED: _(
-        "The counting of a poll is halted, since most of its ballots failed, until an operator resumes it."
+        "Counting is halted for a poll, because most of its ballots failed. An operator must resume it."
     ),
     CLOCK_OFF: _("A server's clock differs from the vote log's by more than five seconds: correct it."),
-    PROOF_OF_WORK: _("Voters of a poll do a proof of work before they cast."),
+    PROOF_OF_WORK: _("In at least one poll, voters' browsers must compute a proof of work."),
 }
 #: A published mode ends after this many seconds, unless it is published again.
 EXPIRES_AFTER_SECONDS = 5

@@ -104,8 +104,8 @@ class InvitePages(Admin):
             self.message_user(request, error.detail, messages.ERROR)
             return _back(batch.poll)
         text = ngettext(
-            "Of “%(batch)s”, %(used)s invite has a counted ballot in round %(round)s, out of %(count)s.",
-            "Of “%(batch)s”, %(used)s invites have a counted ballot in round %(round)s, out of %(count)s.",
+            "%(used)s of the %(count)s invites in “%(batch)s” has a counted ballot in round %(round)s.",
+            "%(used)s of the %(count)s invites in “%(batch)s” have a counted ballot in round %(round)s.",
             used,
         ) % {"batch": isolated(name_of(batch)), "used": used, "count": batch.count, "round": batch.poll.round}
         self.message_user(request, text, messages.INFO)

@@ -45,15 +45,17 @@ class PollForm(forms.ModelForm):
     labels = ChoicesField(
         label=_("Choices"),
         help_text=_(
-            "One per row, in the order in which voters see them. Pasting several lines fills several rows."
+            "Enter one choice per row, in the order in which voters see them. If you paste several lines,"
+            " each line becomes a row."
         ),
     )
 
     venue_networks = NetworksField(
         label=_("Venue networks"),
         help_text=_(
-            "Halls, offices and schools where many voters share an address, such as 198.51.100.0/24 or"
-            " 2001:db8:5::/48, one per line. Limits by address are wider there. Can be changed at any time."
+            "Networks of halls, offices and schools in which many voters share an address, such as"
+            " 198.51.100.0/24 or 2001:db8:5::/48, one per line. Only the limit per voter applies there. Can"
+            " be changed at any time."
         ),
     )
 
@@ -77,17 +79,17 @@ class PollForm(forms.ModelForm):
                 " time."
             ),
             "release_step": _(
-                "While the poll is open, everyone (staff too) sees the tally change by at least this many"
-                " ballots at a time, so that nobody can tell who voted for what by watching. The first"
-                " figures show after twice as many ballots. 1: every ballot shows. For small polls, 5 to 20"
-                " is sensible."
+                "While the poll is open, the tally that everyone sees (staff too) changes by at least this"
+                " many ballots at a time. So nobody can find out by watching who voted for what. The first"
+                " figures appear after twice this number of ballots. 1: every ballot shows at once. For small"
+                " polls, 5 to 20 is sensible."
             ),
             "results_visible": _("Who sees the tally. Staff always do. Can be changed at any time."),
             "opens_at": _("When the poll opens by itself. Empty: you open it by hand."),
             "closes_at": _("When the poll closes by itself. Empty: you close it by hand."),
             "expected_turnout": _(
-                "Roughly how many voters you expect. It sizes the vote log's memory and is no limit. Worth"
-                " setting from about ten thousand voters."
+                "Roughly how many voters you expect. The vote log reserves memory for them, but the poll"
+                " accepts more. Set it if you expect more than about ten thousand voters."
             ),
         }
 

@@ -67,7 +67,8 @@ def consequences(step: str, poll: Poll) -> list[str]:
 def _opening(poll: Poll) -> list[str]:
     lines = [
         _("Voters can cast their ballots at once."),
-        _("Question, choices and rules can't be changed any more; who sees the results can."),
+        _("The question, the choices and most rules can't be changed any more."),
+        _("You can still change who sees the results."),
         _VISIBILITY_TEXTS[Visibility(poll.results_visible)],
     ]
     if poll.opens_at and poll.opens_at > clock.utc_now():

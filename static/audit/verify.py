@@ -3,15 +3,15 @@
 
     python3 verify.py bundle.zip --key FINGERPRINT [--receipt RECEIPT]
 
-It shares no code with the server. It checks the signature (Ed25519, RFC 8032) and that the lists are the
-signed ones and agree with each other, and counts the ballots again. It is safe to run on a bundle from
-anybody: it checks sizes before it unpacks anything, and escapes control characters in its output.
+This program shares no code with the server. It checks the signature (Ed25519, RFC 8032), checks that the
+lists are the signed ones and agree with each other, and counts the ballots again. It is safe to run on a
+bundle from anybody: it checks sizes before it unpacks anything, and escapes control characters in its output.
 
-FINGERPRINT is that of the organiser's key, from a source that you trust more than the source of the bundle.
-Without it the verdict is "consistent", not "genuine": anybody could have signed the bundle.
+FINGERPRINT is the fingerprint of the organiser's key. Take it from a source that you trust more than the
+source of the bundle. Without it the verdict is "consistent", not "genuine": anybody could have signed.
 
-Exit codes: 0 genuine; 1 something is wrong; 2 bad arguments; 3 consistent, but you didn't say whose key it
-must be; 4 genuine or consistent, but the receipt is not in the bundle.
+Exit codes: 0 genuine; 1 something is wrong; 2 bad arguments; 3 consistent, but you named no key, so the
+signer is unknown; 4 genuine or consistent, but the receipt is not in the bundle.
 """
 
 import argparse
@@ -35,12 +35,12 @@ MAX_DIRECTORY_BYTES, MAX_MANIFEST_BYTES, MAX_SIGNATURE_BYTES = 1 << 20, 1 << 20,
 MAX_DOCUMENT_BYTES = 16 << 20
 #: The number of values in a JSON document, since a short text may expand to many objects in memory.
 MAX_VALUES = 500_000
-#: The most digits of a number in a document, and the most characters printed of one text.
+#: The maximum number of digits in a number of a document, and of characters printed from one text.
 MAX_DIGITS, MAX_PRINTED = 15, 2000
 
 
 class BundleError(Exception):
-    """The bundle is not valid; the message says why in a sentence."""
+    """The bundle is not valid. The message is a sentence that says why."""
 
 
 # --- Ed25519, after RFC 8032, section 6 ---
@@ -206,7 +206,7 @@ def check_directory(bundle):
         raise BundleError("The bundle holds a file twice.")
     if set(names) != expected:
         odd = ", ".join(sorted(set(names) ^ expected))
-        raise BundleError(f"The bundle lacks a file, or holds one that doesn't belong there: {odd}.")
+        raise BundleError(f"Files are missing from the bundle, or don't belong in it: {odd}.")
     for info in bundle.infolist():
         # Other compression methods unpack a piece of any size at once.
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
@@ -235,11 +235,11 @@ def read_manifest(bundle, key):
             "The signature is wrong: the manifest has been changed, or was signed by somebody else."
         )
     if key is not None and fingerprint != key:
-        raise BundleError("The bundle is signed with another key than the organiser's.")
+        raise BundleError("The bundle isn't signed with the organiser's key.")
     if manifest["signature"]["fingerprint"] != fingerprint:
-        raise BundleError("The manifest names another fingerprint than its key has.")
+        raise BundleError("The manifest's fingerprint is not the fingerprint of its key.")
     if set(manifest["files"]) != {*LISTS, *DOCUMENTS}:
-        raise BundleError("The manifest lists other files than there are.")
+        raise BundleError("The manifest doesn't list the files of the bundle.")
     for name, facts in manifest["files"].items():
         most = MAX_DOCUMENT_BYTES if name in DOCUMENTS else facts["bytes"]
         if bundle.getinfo(name).file_size != facts["bytes"] or facts["bytes"] > most:

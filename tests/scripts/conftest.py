@@ -14,10 +14,9 @@ KINDS = {".js": "text/javascript", ".css": "text/css"}
 
 @pytest.fixture(scope="module")
 def run(chromium: Any) -> Iterator[Run]:
-    """Run functions in one empty page that imports modules unbundled; a query string loads a module again."""
-    from polls.pages import (
-        script_messages,
-    )  # needs Django's settings, which aren't there yet when pytest loads this file
+    """Run functions in one empty page that imports unbundled modules. A query string loads a module again."""
+    # Not at the top: they need Django's settings, which aren't set up yet when pytest loads this file.
+    from polls.pages import script_messages
     from realtime.pages.script_messages import PRESENT
 
     page = chromium.new_page(locale="en-GB")

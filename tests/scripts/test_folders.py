@@ -4,7 +4,7 @@ import re
 
 from tests.polls.public_pages import SCRIPTS
 
-#: As in static/js/README.md: a folder imports from those behind it.
+#: In the order of static/js/README.md: a folder imports only from the folders after it.
 FOLDERS = ["vote", "screens", "admin", "proof", "page", "text", "live"]
 
 

@@ -1,4 +1,4 @@
-"""static/js/live: the server's time, and and the wait before a retry."""
+"""static/js/live: the server's time, and the wait before a retry."""
 
 from typing import Any
 

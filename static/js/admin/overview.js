@@ -38,7 +38,7 @@ function draw({ alarms, modes, cards, ...lists }) {
   for (const [name, items] of Object.entries(lists)) drawList(name, items);
 }
 
-/** Draw the alarms, [class, text] each, only if they have changed: screen readers announce them. */
+/** Draw the alarms, a list of [class, text], but only after a change: screen readers announce each update. */
 function drawAlarms(alarms) {
   const place = box.querySelector("[data-alarms]");
   if (JSON.stringify(alarms) === place.dataset.shown) return;

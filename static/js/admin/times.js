@@ -1,4 +1,4 @@
-/** Shows below a form's time what time that is in the organiser's own zone, if it differs. */
+/** Shows a time in a form also in the organiser's own time zone, if that differs. */
 
 const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 

@@ -1,4 +1,4 @@
-/** The live connection to a poll: a WebSocket, and requests to the tally endpoint while no frame comes over it.
+/** The live connection to a poll: a WebSocket, and requests to the tally endpoint while the socket brings no frame.
  *
  *  Start here. fallback.js makes those requests, merge.js says which of two messages is newer. No event of the poll
  *  triggers a request: a closing must not make a whole hall fetch at once. */

@@ -1,5 +1,5 @@
 /** Merges a message into the tally that is shown. Frames, the fallback's answers and cached pages arrive in any order,
- *  but a figure on the screen must never run backwards. Pure. */
+ *  but an older tally must never replace a newer one on the screen. Pure. */
 
 const FIELDS = ["epoch", "revision", "version"];
 

@@ -14,7 +14,7 @@ export class Prover {
   #proof = Promise.resolve(null);
   #works = 0;
 
-  /** workerUrl: the address of worker.js; onChange() when `working` changes. */
+  /** workerUrl: the address of worker.js; onChange(): called when `working` changes. */
   constructor({ challengeUrl, workerUrl, onChange }) {
     this.challengeUrl = challengeUrl;
     this.workerUrl = workerUrl;

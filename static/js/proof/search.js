@@ -1,7 +1,7 @@
 /** Searches the number for which SHA-256(salt + number) is the challenge. Pure.
  *
- *  It has its own SHA-256: the browser's is asynchronous, which costs far more than hashing one block, and doesn't exist
- *  on plain http. */
+ *  It has its own SHA-256 for two reasons. The browser's is asynchronous, and that costs far more than hashing one block.
+ *  On plain http, browsers have none. */
 
 const PRIMES = [];
 for (let n = 2; PRIMES.length < 64; n += 1) if (PRIMES.every((prime) => n % prime)) PRIMES.push(n);

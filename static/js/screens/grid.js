@@ -87,9 +87,9 @@ export function lettersFor(labels, texts, { lines, column, fits, starred }) {
 
 const wholeWidth = ({ words, space }) => words.reduce((sum, word) => sum + word + space, 0);
 
-/** Return the numbers of the choices to show if not all fit, else null: those with most votes, ties in the order of the
- *  pages (after a reset that may differ from the order of the numbers). While votes are hidden, the first ones: the
- *  selection must not reveal who leads. */
+/** Return the numbers of the choices to show if not all fit, else null. Choices with more votes come first, and ties
+ *  keep the order of the page, which after a reset may differ from the order of the numbers. While votes are hidden,
+ *  return the first choices of the page: the selection must not reveal who leads. */
 export function shownNumbers(choices, capacity, shown) {
   if (choices.length <= capacity) return null;
   return ranked(choices, shown).slice(0, capacity).map((choice) => choice.number);

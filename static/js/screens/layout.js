@@ -11,7 +11,7 @@ export class Layout {
   #measured = { key: "", labels: [] };
   #arranged = { key: "", found: null };
 
-  /** onPart(words, longest): says which choices are shown if not all have room; `longest`: the longest such sentence. */
+  /** onPart(words, longest): receives the sentence that says which choices are shown, and the longest possible one. */
   constructor({ room, bars, list, onPart }) {
     Object.assign(this, { room, bars, list, onPart });
     this.context = document.createElement("canvas").getContext("2d");

@@ -35,7 +35,7 @@ keepAwake();
 const { host } = main.dataset;
 $("inner").hidden = !host || new URL(`//${host}`, location.href).host === location.host;
 
-/** Tell whether to hide the figures. Those that only staff may see are shown when the presenter asks. */
+/** Tell whether to hide the figures. Figures that only staff may see stay hidden until the presenter shows them. */
 function isHiding(tally) {
   if (hiding !== null) return hiding;
   if (tally.results_visible === "always") return false;

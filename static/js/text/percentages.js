@@ -1,8 +1,8 @@
 /** Formats shares as percentages that don't mislead. polls/text/percentages.py has the same rules. Pure.
  *
- *  Shares are rounded half up. All shares of a poll get as many decimals as it takes to tell the first from the second,
- *  and to show each on the right side of every majority in MAJORITIES. A share above 0 is never shown as 0 %, and one
- *  below 100 % never as 100 %. */
+ *  Shares are rounded half up. All shares of a poll have the same number of decimals: enough to distinguish the first from
+ *  the second, and to show each share on the right side of every majority in MAJORITIES. A share above 0 is never shown
+ *  as 0 %, and a share below 100 % never as 100 %. */
 
 const MAJORITIES = [[1n, 2n], [3n, 5n], [2n, 3n], [3n, 4n]];
 

@@ -98,7 +98,7 @@ function ifReleasedText(tally, winners) {
   return text(winners.length > 1 ? "tieWithThem" : "winnerWithThem", { choices: labelsText(labelsOf(tally, winners)) });
 }
 
-/** Explain the figures: what shares are of, that they don't add up to 100 %, that results are stepped. */
+/** Explain the figures: the base of the shares, that they don't add up to 100 %, that results are stepped. */
 export function figuresNote(tally, decimals = 0) {
   const isRounded = () => tally.visible && !shares(tally, decimals).addUp;
   const key = !tally.ballots ? "" : allowsSeveral(tally) ? "shareOfVoters" : isRounded() ? "sharesRounded" : "";

@@ -32,7 +32,8 @@ export function text(key, values = {}) {
 
 export const formatNumber = (value) => whole.format(value);
 
-/** Format the shares of a tally: of(votes), near(value) during an animation, addUp: whether they make 100 %. */
+/** Return { of, near, addUp }: of(votes) formats a share, near(value) a value during an animation; addUp says whether
+ *  the rounded shares add up to 100 %. */
 export function shares(tally, leastDecimals = 0) {
   const { ballots } = tally;
   const decimals = decimalsFor(votesOf(tally), ballots, leastDecimals);

@@ -9,7 +9,7 @@ export class InviteEntry {
   #error = document.getElementById("invite-error");
   #box = document.getElementById("invite-entry");
 
-  /** onInvite(token): called with a token of an invite's form. */
+  /** onInvite(token): called with a token that has the form of an invite. */
   constructor({ code, onInvite }) {
     this.code = code;
     this.onInvite = onInvite;

@@ -1,7 +1,7 @@
 /** The invite that the page was opened with.
  *
- *  It is in the address's fragment, which browsers don't send to the server, and is removed from the address bar at once,
- *  so that nobody can copy it from there. It is stored for this poll, so that it survives a reload. */
+ *  It is in the address's fragment, which browsers don't send to the server. It is removed from the address bar at once,
+ *  so that nobody can copy it from there, and stored for this poll, so that it survives a reload. */
 
 import { readStored, store } from "../page/storage.js";
 
@@ -21,7 +21,7 @@ export function readInvite(pasted, code) {
   return token.length === LENGTH ? { token } : { problem: "inviteLength", count: token.length };
 }
 
-/** Undo what mail programs do to a link: line breaks, quotes, wide letters, wrapping it in a redirect. */
+/** Undo the changes that mail programs make to a link: line breaks, quotes, wide letters, redirects. */
 function cleaned(pasted) {
   const words = pasted.normalize("NFKC").replace(/[\s\u200b-\u200f\u2060\ufeff<>"'“”]/g, "");
   const unwrapped = (link) => link.replace(/%([2-7][0-9a-f])/gi, (_, hex) => String.fromCharCode(parseInt(hex, 16)));

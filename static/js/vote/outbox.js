@@ -29,10 +29,12 @@ export class Outbox {
   #timer = 0;
   #handled = new Set(); // refusals of the pending ballot that were already handled
 
-  /** several: whether the device may have several voters; then the outbox opens with setVoter(). prover: computes proofs
-   *  of work. onChange() after each change; onSettled({ kind, code, ballot }) once a ballot is "accepted", "refused", or
-   *  was cast "elsewhere" (in another window); onVoterRefused() when the server no longer accepts this voter: the outbox
-   *  then waits for setVoter(). */
+  /** several: whether the device may have several voters; if so, the outbox opens with setVoter().
+   *  prover: computes proofs of work.
+   *  onChange(): called after each change.
+   *  onSettled({ kind, code, ballot }): called once a ballot is "accepted", "refused" or cast "elsewhere" (in another
+   *  window).
+   *  onVoterRefused(): called when the server no longer accepts this voter. The outbox then waits for setVoter(). */
   constructor({ root, code, several, prover, onChange, onSettled, onVoterRefused }) {
     this.prover = prover;
     this.url = `${root}api/v1/polls/${code}/ballots/`;

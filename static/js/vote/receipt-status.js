@@ -20,7 +20,8 @@ export class ReceiptStatus {
     this.onStatus = onStatus;
   }
 
-  /** Request the status once for each receipt and occasion (an event that may have changed it); an empty one is ignored. */
+  /** Request the status once for each pair of receipt and occasion. An occasion is the key of an event that may have
+   *  changed the status; an empty occasion is ignored. */
   follow(receipt, occasion) {
     if (receipt === this.#receipt && occasion === this.#occasion) return;
     if (receipt !== this.#receipt) this.#since = performance.now();

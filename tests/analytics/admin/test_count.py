@@ -38,7 +38,7 @@ def test_the_polls_page_links_to_the_page_of_its_count(boss: Client) -> None:
 def test_opening_the_page_recounts_nothing(boss: Client) -> None:
     answer = boss.get(page_of(drifted()))
     assert "rows" not in answer.context
-    assert "drifted from the ledger" not in answer.content.decode()
+    assert "differs from the ledger" not in answer.content.decode()
 
 
 def test_a_recount_shows_the_drift_and_changes_nothing(boss: Client) -> None:
@@ -51,7 +51,7 @@ def test_a_recount_shows_the_drift_and_changes_nothing(boss: Client) -> None:
         ("Choice 3", "0", "0", "0"),
         ("Ballots", "20", "20", "0"),
     ]
-    assert "drifted from the ledger" in answer.content.decode()
+    assert "differs from the ledger" in answer.content.decode()
     assert recount.recount(recount.get_round(poll)).drifted
 
 
@@ -127,7 +127,7 @@ def test_view_only_staff_see_the_count_and_change_nothing() -> None:
     poll = drifted()
     looking = staff("view_poll")
     source = looking.post(page_of(poll), {"round": "1"}).content.decode()
-    assert "drifted from the ledger" in source and "/fix/" not in source
+    assert "differs from the ledger" in source and "/fix/" not in source
     for step in ("fix/", "purge/"):
         assert looking.get(page_of(poll, step)).status_code == 403
         assert looking.post(page_of(poll, step), {"code": poll.code}).status_code == 403

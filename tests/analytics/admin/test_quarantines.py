@@ -61,7 +61,7 @@ def test_a_release_needs_a_confirmation(boss: Client) -> None:
 def test_a_quarantine_of_new_ballots_can_be_ended(boss: Client) -> None:
     poll = open_poll()
     answer = boss.post(f"{LIST}add/", form(poll, from_now_on="on"))
-    assert said(answer) == ["New ballots are quarantined until you end it."]
+    assert said(answer) == ["New ballots are quarantined until you stop it."]
     decision = Quarantine.objects.get()
     assert decision.since is not None
     assert boss.get(f"{LIST}{decision.pk}/end/").status_code == 200

@@ -161,7 +161,7 @@ def test_the_admin_counts_used_invites() -> None:
     assert browser.cast(poll).status_code == 202
     count()
     answer = signed_in().post(page("invite_count", poll, batch.pk), follow=True)
-    assert "Of “Jury”, 1 invite has a counted ballot in round 1, out of 3." in answer.content.decode()
+    assert "1 of the 3 invites in “Jury” has a counted ballot in round 1." in answer.content.decode()
 
 
 def test_the_view_permission_shows_no_links(poll: Poll) -> None:
