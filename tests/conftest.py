@@ -22,6 +22,7 @@ import hypothesis
 import pytest
 
 from tests import browser
+from tests.e2e.clients import Client, close_all
 from tests.servers import PATIENCE, PostgreSQL, Redis, ServerFailed
 from tests.system import ROOT, Landslide
 
@@ -416,6 +417,13 @@ def shared_embedded(request: pytest.FixtureRequest, _sharing: None) -> Landslide
 def shared_daphne(request: pytest.FixtureRequest, _sharing: None) -> Landslide:
     """Like shared_full, but in embedded mode and served by Daphne."""
     return shared.system(request, "shared_daphne")
+
+
+@pytest.fixture(params=["shared_embedded", "shared_daphne"], scope="module")
+def embedded_api(request: pytest.FixtureRequest) -> Iterator[Client]:
+    """An API client of a shared embedded system: one on uvicorn, then one on Daphne."""
+    yield Client(request.getfixturevalue(request.param))
+    close_all()
 
 
 # --- browsers ---

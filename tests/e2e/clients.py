@@ -20,7 +20,7 @@ LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 
 
 def http_client(**options: Any) -> httpx.Client:
-    """Open an HTTP client. tests/e2e/conftest.py closes it at the end of the test file."""
+    """Open an HTTP client. close_all() closes it, which tests/e2e/conftest.py calls after each test file."""
     _opened.append(fetch.Client(limits=LIMITS, **options))
     return _opened[-1]
 

@@ -24,7 +24,7 @@ from tests.system import Landslide
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.faults]
 
 MOST, BATCH = 20, 8
-WINDOW = 86_400  # seconds: none ends while a test runs, but at midnight
+WINDOW = 86_400  # seconds: the longest allowed window, so that counts hardly decrease during a test
 STUFFER, SOMEBODY, HALL = "203.0.113.7", "198.51.100.9", "192.0.2.20"
 
 

@@ -17,9 +17,8 @@ from websockets.sync.client import ClientConnection
 from tests import fetch
 from tests.config.protocols import websocket_fuzz
 from tests.config.protocols.websocket_fuzz import Frame, converse, handshake, open_files, resident_bytes
-from tests.e2e.clients import Client, close_all
+from tests.e2e.clients import Client
 from tests.servers import PATIENCE
-from tests.system import Landslide
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -28,30 +27,18 @@ bounded = settings(max_examples=EXAMPLES or 25)
 MEGABYTE = 1024 * 1024
 
 
-@pytest.fixture(params=["shared_embedded", "shared_daphne"], scope="module")
-def system(request: pytest.FixtureRequest) -> Landslide:
-    found: Landslide = request.getfixturevalue(request.param)
-    return found
-
-
-@pytest.fixture(scope="module")
-def client(system: Landslide) -> Iterator[Client]:
-    yield Client(system)
-    close_all()
-
-
 class Healthy:
     """A viewer who must receive every change of the tally."""
 
-    def __init__(self, system: Landslide, client: Client, code: str, socket: ClientConnection) -> None:
-        self.system, self.client, self.code, self.socket = system, client, code, socket
+    def __init__(self, client: Client, code: str, socket: ClientConnection) -> None:
+        self.system, self.client, self.code, self.socket = client.system, client, code, socket
         self.path = f"/ws/polls/{self.code}/".encode()
         self.stream = f"/api/v1/polls/{self.code}/stream/".encode()
         self.ballots = 0
         self.sees(0)
-        assert system.process
-        self.pid = system.process.pid
-        self.logged = len(system.output())
+        assert self.system.process
+        self.pid = self.system.process.pid
+        self.logged = len(self.system.output())
 
     def sees(self, ballots: int) -> None:
         while True:
@@ -73,10 +60,10 @@ class Healthy:
 
 
 @pytest.fixture
-def healthy(system: Landslide, client: Client) -> Iterator[Healthy]:
-    code = client.make_poll()
-    with fetch.websocket(f"{system.ws_url}/ws/polls/{code}/") as socket:
-        viewer = Healthy(system, client, code, socket)
+def healthy(embedded_api: Client) -> Iterator[Healthy]:
+    code = embedded_api.make_poll()
+    with fetch.websocket(f"{embedded_api.system.ws_url}/ws/polls/{code}/") as socket:
+        viewer = Healthy(embedded_api, code, socket)
         viewer.still_served()
         files = open_files(viewer.pid)
         yield viewer

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -10,24 +10,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests import fetch
-from tests.e2e.clients import Client, close_all, new_voter
+from tests.e2e.clients import Client, new_voter
 from tests.servers import PATIENCE
-from tests.system import Landslide
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-SERVERS = ["shared_embedded", "shared_daphne"]
-
-
-@pytest.fixture(params=SERVERS, scope="module")
-def system(request: pytest.FixtureRequest) -> Landslide:
-    found: Landslide = request.getfixturevalue(request.param)
-    return found
-
-
-@pytest.fixture(scope="module")
-def client(system: Landslide) -> Iterator[Client]:
-    yield Client(system)
-    close_all()
 
 
 async def tally(socket: Any, wanted: Callable[[Any], bool] = lambda _: True) -> Any:
@@ -44,19 +30,19 @@ async def events(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
             yield json.loads(line.removeprefix("data: "))
 
 
-async def test_socket_stream_and_endpoint_show_the_same(system: Landslide, client: Client) -> None:
-    code = await asyncio.to_thread(client.make_poll)
-    stream = f"{system.url}/api/v1/polls/{code}/stream/"
+async def test_socket_stream_and_endpoint_show_the_same(embedded_api: Client) -> None:
+    code = await asyncio.to_thread(embedded_api.make_poll)
+    stream = f"{embedded_api.system.url}/api/v1/polls/{code}/stream/"
     async with (
         fetch.AsyncClient() as http,
-        fetch.async_websocket(f"{system.ws_url}/ws/polls/{code}/") as socket,
+        fetch.async_websocket(f"{embedded_api.system.ws_url}/ws/polls/{code}/") as socket,
         http.stream("GET", stream, headers={"Accept": "text/event-stream"}) as answer,
     ):
         streamed = events(answer)
         assert answer.headers["content-type"].startswith("text/event-stream")
         first = await tally(socket)
         assert await anext(streamed) == first
-        voter = await asyncio.to_thread(new_voter, system.url, code)
+        voter = await asyncio.to_thread(new_voter, embedded_api.system.url, code)
         cast = await asyncio.to_thread(voter.post, f"/api/v1/polls/{code}/ballots/", json={"selections": [2]})
         assert cast.status_code == 202
         seen = await tally(socket, lambda m: m["ballots"] == 1)
@@ -64,14 +50,14 @@ async def test_socket_stream_and_endpoint_show_the_same(system: Landslide, clien
             if message["type"] == "tally" and message["ballots"] == 1:
                 assert message == seen
                 break
-        asked = await http.get(f"{system.url}/api/v1/polls/{code}/tally/")
+        asked = await http.get(f"{embedded_api.system.url}/api/v1/polls/{code}/tally/")
         assert {"type": "tally"} | asked.json() == seen
 
 
-async def test_view_and_snapshot_give_the_same_answer(system: Landslide, client: Client) -> None:
+async def test_view_and_snapshot_give_the_same_answer(embedded_api: Client) -> None:
     """The first responses come from the view, later ones from the hub; a proxy must see no difference."""
-    code = await asyncio.to_thread(client.make_poll)
-    address = f"{system.url}/api/v1/polls/{code}/tally/"
+    code = await asyncio.to_thread(embedded_api.make_poll)
+    address = f"{embedded_api.system.url}/api/v1/polls/{code}/tally/"
     async with fetch.AsyncClient() as http:
         answers = []
         for _ in range(12):
@@ -94,20 +80,22 @@ async def test_view_and_snapshot_give_the_same_answer(system: Landslide, client:
     ("path", "origin", "code"), [("NOSUCH", None, 4404), ("", "https://evil.example", 4403)]
 )
 async def test_a_refused_viewer_gets_a_close_code(
-    system: Landslide, client: Client, path: str, origin: Any, code: int
+    embedded_api: Client, path: str, origin: Any, code: int
 ) -> None:
-    path = path or await asyncio.to_thread(client.make_poll)
-    async with fetch.async_websocket(f"{system.ws_url}/ws/polls/{path}/", origin=origin) as socket:
+    path = path or await asyncio.to_thread(embedded_api.make_poll)
+    async with fetch.async_websocket(
+        f"{embedded_api.system.ws_url}/ws/polls/{path}/", origin=origin
+    ) as socket:
         with pytest.raises(ConnectionClosed):
             await asyncio.wait_for(socket.recv(), PATIENCE)
         assert socket.close_code == code
 
 
-async def test_a_recheck_after_voting_shows_a_hidden_tally(system: Landslide, client: Client) -> None:
-    code = await asyncio.to_thread(client.make_poll, results_visible="after_vote")
-    voter = await asyncio.to_thread(new_voter, system.url, code)
+async def test_a_recheck_after_voting_shows_a_hidden_tally(embedded_api: Client) -> None:
+    code = await asyncio.to_thread(embedded_api.make_poll, results_visible="after_vote")
+    voter = await asyncio.to_thread(new_voter, embedded_api.system.url, code)
     cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in voter.cookies.items())}
-    address = f"{system.ws_url}/ws/polls/{code}/"
+    address = f"{embedded_api.system.ws_url}/ws/polls/{code}/"
     async with fetch.async_websocket(address, additional_headers=cookie) as socket:
         assert not (await tally(socket))["visible"]
         await socket.send('{"type":"recheck"}')
