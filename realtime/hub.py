@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from django.db import DatabaseError, InterfaceError
 
 from analytics.health import modes
+from polls import timings
 from polls.db_connections import closing_connections
 from polls.models import Poll, Visibility
 from realtime.access_recheck import recheck_access, subscribers_due
@@ -192,6 +193,7 @@ class Hub:
         if channel.frames is None or frames.stamp >= channel.frames.stamp:
             if channel.reading is not last:
                 channel.update(frames)
+                timings.SHOW.observe(time.monotonic() - began)
             channel.change_seen, channel.confirmed_at = change, began
 
     async def _run_checks(self) -> None:

@@ -1,4 +1,4 @@
-"""Find or install the programs that the tests need: PostgreSQL, Redis, nginx, Chromium and a C compiler.
+"""Find or install the programs that the tests need: PostgreSQL, Redis, nginx, Chromium, promtool, C compiler.
 
 `python -m tests.install` installs the missing ones from Debian's packages, as root or with a sudo that needs
 no password. Without these rights it says what to install, and fails.
@@ -53,6 +53,12 @@ def chromium() -> Path | None:
     return next((place for place in CHROMIUM_PLACES if place.exists()), None)
 
 
+def promtool() -> Path | None:
+    """Find Prometheus' checker of metrics."""
+    found = shutil.which("promtool")
+    return Path(found) if found else None
+
+
 def c_compiler() -> Path | None:
     """Find a C compiler for tests/faults/wrong_clock.c, which sets a program's clock wrong."""
     found = shutil.which("cc") or shutil.which("gcc")
@@ -72,6 +78,7 @@ NEEDS = (
     Need("nginx", nginx, ("nginx",)),
     # Chromium needs a font to draw text, but its package only recommends one.
     Need("Chromium", chromium, ("chromium-headless-shell|chromium", "fonts-liberation")),
+    Need("promtool", promtool, ("prometheus",)),
     Need("a C compiler", c_compiler, ("gcc", "libc6-dev")),
 )
 

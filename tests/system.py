@@ -23,7 +23,7 @@ READY = "Landslide is ready at"
 
 Role = Literal["web", "worker", "beat"]
 #: All scopes of an API client.
-SCOPES = ("polls:read", "polls:write", "ballots:write")
+SCOPES = ("polls:read", "polls:write", "ballots:write", "metrics:read")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.http import parse_etags
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -20,12 +21,14 @@ from analytics.results import tallies
 from analytics.results.documents import document
 from analytics.results.has_voted import has_voted
 from analytics.results.visibility import Viewer, may_see
-from polls import two_factor
+from polls import timings, two_factor
 from polls.api.endpoints import Endpoint
 from polls.api.schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals, response_header
+from polls.errors import InvalidKey
 from polls.methods import method_choices
-from polls.models import Identity, State, Visibility, canonical_code
+from polls.models import ApiClient, Identity, State, Visibility, canonical_code
 from polls.votelog import STORE_ERRORS
+from polls.voters.identity import authenticate_client
 
 logger = logging.getLogger(__name__)
 
@@ -183,9 +186,19 @@ def readyz(request: Any) -> HttpResponse:
     )
 
 
-def metrics(request: Any) -> HttpResponse:
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Metrics for Prometheus: gauges for everybody, histograms for a key with the scope `metrics:read`.
+
+    Histograms tell when ballots arrive, also in a poll whose tally is hidden.
+    """
     try:
-        return HttpResponse(render_with_timeout(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        client = authenticate_client(request.headers.get("Authorization"))
+        text = render_with_timeout()
+        if client is not None and client.allows(ApiClient.Scope.METRICS_READ):
+            text += timings.render()
+        return HttpResponse(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    except InvalidKey as error:
+        return HttpResponse(f"{error.detail}\n", status=error.status, content_type="text/plain")
     except (*STORE_ERRORS, TimeoutError):
         logger.warning("no_metrics", exc_info=True)
         return HttpResponse("A store doesn't answer.\n", status=503, content_type="text/plain")

@@ -18,6 +18,7 @@ from analytics.counting.circuit_breaker import FailureCounts, TooManyFailures
 from analytics.counting.quarantine_assignment import standing_decisions
 from analytics.models import Checkpoint, Halt
 from analytics.signals import tally_changed
+from polls import timings
 from polls.db_connections import sqlite_write_turn
 from polls.errors import LogInconsistent
 from polls.votelog import get_log
@@ -58,6 +59,8 @@ def count_partition(partition: int, pause: Callable[[float], None] | None = None
         batch = _next_batch(partition)
         if batch is None:
             return counted or None
+        if batch.entries:
+            timings.COUNT.observe(time.monotonic() - begun)
         counted += batch.entries
         if batch.failure_counts:
             circuit_breaker.record_batch(partition, batch.failure_counts)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from polls import timings
 from polls.errors import LandslideError, OutcomeUnknown, Overloaded, Unavailable
 from polls.votelog.admission import ACCEPTED, NewBallot, Outcome
 
@@ -113,6 +114,7 @@ class AppendQueue:
             logger.exception("append_failed", extra={"ballots": len(ballots)})
             failed = True
             outcomes = [Outcome(OutcomeUnknown.code)] * len(ballots)
+        timings.APPEND.observe(time.monotonic() - self._append_began)
         self._append_began, self._last_append_failed = 0.0, failed
         return outcomes
 

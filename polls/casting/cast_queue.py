@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from django.conf import settings
 
+from polls import timings
 from polls.casting import backpressure
 from polls.casting.append_queue import MAX_APPEND_BALLOTS
 from polls.errors import LandslideError, OutcomeUnknown, Overloaded
@@ -97,12 +98,14 @@ class CastQueue:
             return
         # The deadline counts from the arrival of the first cast, so it includes the wait for the previous
         # group. If a burst needs several groups, the first cast's time counts for all of them.
-        deadline = self._first_cast_at + settings.CAST_DEADLINE_SECONDS
+        first_cast_at = self._first_cast_at
+        deadline = first_cast_at + settings.CAST_DEADLINE_SECONDS
         late = self.loop.call_at(deadline, self._time_out, outcomes, appended)
 
         def resolve() -> None:
             late.cancel()
             self._resolve(outcomes, appended.exception() or appended.result())
+            timings.ACCEPT.observe(self.loop.time() - first_cast_at)
 
         def on_appended(_: object) -> None:
             if not appended.cancelled():

@@ -10,6 +10,7 @@ from threading import Lock, Thread
 from django.conf import settings
 from django.db import connection
 
+from polls import timings
 from polls.casting.append_queue import AppendQueue
 from polls.db_connections import closing_connections
 from polls.errors import OutcomeUnknown, Overloaded
@@ -30,7 +31,8 @@ def append_and_wait(ballots: Sequence[NewBallot]) -> list[Outcome]:
     """Append ballots and return their outcomes; raise Overloaded or OutcomeUnknown at the deadline."""
     # Don't keep a database connection while waiting: the appending thread needs one from the same pool.
     connection.close_if_unusable_or_obsolete()
-    return _wait_for(submit(ballots))
+    with timings.ACCEPT.time():
+        return _wait_for(submit(ballots))
 
 
 def _wait_for(future: Future[list[Outcome]]) -> list[Outcome]:

@@ -26,6 +26,7 @@ class ApiClient(AbstractAPIKey):
         POLLS_READ = "polls:read", _("read polls")
         POLLS_WRITE = "polls:write", _("create and run polls")
         BALLOTS_WRITE = "ballots:write", _("cast ballots")
+        METRICS_READ = "metrics:read", _("read how long accepting and counting take, in the metrics")
 
     objects: ClassVar[APIKeyManager] = ApiClientManager()
 

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import sys
+import tempfile
 from typing import Any
 
 from django.conf import settings
@@ -15,6 +16,7 @@ from config.serving import banner, network, prepare
 from config.serving.embedded import EmbeddedWorker
 from config.serving.supervisor import Child, Supervisor
 from config.serving.web import DEFAULT_SERVER, SERVERS, listen, run
+from polls.timings import MULTIPROCESS_FOLDER
 
 STAGE_WEB, STAGE_WORKERS = 0, 1
 
@@ -69,7 +71,9 @@ class Command(BaseCommand):
                 banner.when_ready(host, port, announce)
                 run(server, listener)
         else:
-            self.supervise(listener, options, announce)
+            with tempfile.TemporaryDirectory(prefix="landslide-timings-") as folder:
+                os.environ.setdefault(MULTIPROCESS_FOLDER, folder)
+                self.supervise(listener, options, announce)
 
     def bind(self, host: str, port: int, server: str) -> socket.socket:
         if server == "daphne" and ":" in host:

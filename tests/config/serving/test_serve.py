@@ -176,7 +176,19 @@ def test_killed_children_restart_and_all_stop_together(landslide):
         )
         assert healthy(system.url)  # the socket was never closed
     a_ballot_is_counted(system)
+    assert_timings_of_all_processes(system)
     stop(system, signal.SIGTERM)
+
+
+def assert_timings_of_all_processes(system: Landslide) -> None:
+    """Whichever web process answers has the figures of the web processes and of the worker."""
+    for _ in range(4):
+        asked = urllib.request.Request(f"{system.url}/metrics")
+        asked.add_header("Authorization", f"Api-Key {system.api_key}")
+        with urllib.request.urlopen(asked, timeout=PATIENCE) as response:
+            text = response.read().decode()
+        for name in ("accept", "append", "count"):
+            assert re.search(rf"^landslide_{name}_seconds_count [1-9]", text, re.M), name
 
 
 def a_ballot_is_counted(system: Landslide) -> None:
