@@ -26,7 +26,6 @@ class HintReceiver:
         self._layer: Any = get_channel_layer()
         self._name = ""  # of our channel in the layer; empty while there is none
         self._ready = asyncio.Event()
-        self.stopped = False
 
     @property
     def is_ready(self) -> bool:
@@ -53,12 +52,13 @@ class HintReceiver:
 
     async def run(self, on_hint: Callable[[dict[str, Any]], None], on_lost: Callable[[], None]) -> None:
         """Receive until cancelled. After a failure, start again with a new channel, which is in no group."""
-        while not self.stopped:
+        while not is_cancelled():
             try:
-                if not self._name:  # only here: messages to a second channel would be lost
+                if self._name:
+                    on_hint(await self._layer.receive(self._name))
+                else:  # only here: messages to a second channel would be lost
                     self._name = await self._layer.new_channel()
                     self._ready.set()
-                on_hint(await self._layer.receive(self._name))
             except asyncio.CancelledError:
                 raise
             except Exception:
@@ -67,6 +67,12 @@ class HintReceiver:
                 self._ready.clear()
                 on_lost()
                 await asyncio.sleep(RETRY_SECONDS)
+
+
+def is_cancelled() -> bool:
+    """Whether the current task was cancelled. A Redis call may swallow the CancelledError and return."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _succeeds(call: Awaitable[None], failure: str, poll_id: int) -> bool:

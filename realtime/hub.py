@@ -21,7 +21,7 @@ from polls.db_connections import closing_connections
 from polls.models import Poll, Visibility
 from realtime.access_recheck import recheck_access, subscribers_due
 from realtime.channels import Channel, Subscriber
-from realtime.hint_receiver import HintReceiver
+from realtime.hint_receiver import HintReceiver, is_cancelled
 from realtime.overload import OverloadDetector, monitor
 from realtime.publish import use_loop
 from realtime.tally_reader import TallyReader
@@ -53,7 +53,6 @@ class Hub:
         self._reader = TallyReader()
         self.overload = OverloadDetector()
         self._tasks: list[asyncio.Task[None]] = []
-        self._stopped = False
 
     async def get_channel(self, code: str) -> Channel | None:
         """Return a poll's channel with its snapshot. Open it if needed. None for an unknown poll."""
@@ -79,7 +78,6 @@ class Hub:
 
     async def stop(self) -> None:
         """Stop all tasks and threads. The hub can't be used afterwards."""
-        self._stopped = self._hints.stopped = True  # a cancelled Redis call may return normally
         tasks = self._tasks + [task for channel in self._channels.values() for task in channel.cancel_tasks()]
         for task in self._tasks:
             task.cancel()
@@ -198,7 +196,7 @@ class Hub:
 
     async def _run_checks(self) -> None:
         """Once a second, make up for lost hints, send viewer counts and close idle channels."""
-        while not self._stopped:
+        while not is_cancelled():
             await asyncio.sleep(CHECK_SECONDS)
             try:
                 await self._check_channels()
