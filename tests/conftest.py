@@ -87,7 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     # On a busy machine a cast may take longer than the deadline of production.
     settings.CAST_DEADLINE_SECONDS = PATIENCE
-    # Each test Client builds the middleware again, which would scan all static files: 45 ms.
+    # Each test Client builds the middleware again. Scanning all static files for it would take 45 ms.
     settings.WHITENOISE_USE_FINDERS = False
 
 
@@ -133,7 +133,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
     number_twins(items)
-    # Slow files first, so that all processes end at about the same time.
+    # Run slow files first, so that all processes end at about the same time.
     early = {item.path for item in items for name in ("slow", "early") if item.get_closest_marker(name)}
     sizes = Counter(item.path for item in items)
 

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 def at_once(work: Callable[[Item], Result], items: Iterable[Item], threads: int = 8) -> list[Result]:
-    """Call `work` for each item in up to `threads` threads that start together; results in order."""
+    """Call `work` for each item in up to `threads` threads that start together. Return the results."""
     todo = list(items)
     threads = min(threads, len(todo))
     # The pool starts a thread for each of the first items: while they wait at the barrier, none is idle.

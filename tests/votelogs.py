@@ -15,8 +15,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def logs_of(metafunc: pytest.Metafunc) -> list[str]:
     """Return the vote logs that a test runs with.
 
-    On SQLite that is the database log, on PostgreSQL the Redis log. There, tests marked both_logs run with
-    the database log too, since their result may depend on its locks.
+    With SQLite that is the database log, with PostgreSQL the Redis log. With PostgreSQL, tests marked
+    both_logs also run with the database log, since their result may depend on its locks.
     """
     if metafunc.config.getoption("embedded"):
         return ["database"]

@@ -1,4 +1,4 @@
-"""The base of the stateful test: drives a poll and its model, and checks the invariants after each step."""
+"""The base class of the stateful test: it drives a poll and its model, and checks them after each step."""
 
 import contextlib
 import json
@@ -38,13 +38,13 @@ from tests.factories import make_poll, recount, tallied
 
 LOG_TABLES = (LogEntry, Claim, LogGate, LogHead)
 TABLES = (Checkpoint, Tally, TallyPoint, Ballot, DeadLetter, Round, Choice, Poll)
-#: Few, so that the log forgets ballots within a short run.
+#: How many ballots of a voter the log remembers: few, so that it forgets some within a short run.
 REMEMBERED = 4
 BROWSERS, CLIENTS = range(3), range(3, 6)
 
 
 class Crashed(BaseException):
-    """A crash. No code catches it, as none catches SIGKILL, and open transactions are rolled back."""
+    """A crash. Like SIGKILL, it can't be caught by the product's code, and rolls open transactions back."""
 
 
 @contextlib.contextmanager

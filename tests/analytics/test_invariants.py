@@ -68,7 +68,7 @@ places = st.tuples(st.sampled_from(["before", "after"]), st.integers(1, 3))
 
 
 class VotingMachine(PollStateMachine):
-    """Voters cast, repeat and change ballots, staff moves the poll, workers count, and all of them crash."""
+    """Voters cast, repeat and change ballots, staff take lifecycle steps, workers count. Any may crash."""
 
     # --- casting ---
 
@@ -150,7 +150,7 @@ class VotingMachine(PollStateMachine):
         step=st.sampled_from(["open", "close", "reset"]), place=places, where=st.sampled_from(LIFECYCLE_STEPS)
     )
     def move_and_die(self, step: str, place: tuple[str, int], where: str) -> None:
-        """The step is committed; whether the gates are set depends on where it crashed."""
+        """Crash in a lifecycle step. The step is committed, but its gates may not have been set."""
         if not self.model.may(step):
             return
         with crashing(where, place[0], 1):

@@ -42,7 +42,7 @@ def every_address(*values: str) -> list[str]:
 
 
 def answers(client: Client, paths: list[str], methods: list[str]) -> dict[tuple[str, str], int]:
-    """Return the status of each request. Without event streams, which the test client can't serve."""
+    """Return the status of each request. Event streams are left out: the test client can't serve them."""
     asked = ((method, path) for method in methods for path in paths if not path.endswith("/stream/"))
     return {(method, path): client.generic(method, path).status_code for method, path in asked}
 

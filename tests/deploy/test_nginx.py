@@ -163,7 +163,7 @@ def test_event_stream_shows_each_change(front: Nginx, client: Client) -> None:
 
 # --- the cache ---
 
-#: X-Cache of a response from the cache. On a busy machine its second may be over already.
+#: X-Cache of a response from the cache. On a busy machine it may already be older than its one second.
 KEPT = {"HIT", "STALE", "UPDATING"}
 
 

@@ -17,7 +17,7 @@ class Seen(NamedTuple):
 
 
 class Upstream(ThreadingHTTPServer):
-    """`seen` are the requests that reached it; `answer(exchange)` answers them, on a thread each."""
+    """`seen` has the requests that reached it. `answer(exchange)` answers each in a thread of its own."""
 
     daemon_threads = True
     request_queue_size = 512

@@ -14,13 +14,13 @@ from tests.servers import PATIENCE
 from tests.system import Landslide
 
 _opened: list[httpx.Client] = []
-#: As many idle connections as connections: else httpcore closes surplus idle ones, sometimes one that another
-#: thread has just received.
+#: All connections may stay idle. With a lower limit httpcore closes surplus idle connections, and sometimes
+#: one that another thread has just received.
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 
 
 def http_client(**options: Any) -> httpx.Client:
-    """Open an HTTP client. close_all() closes it, which tests/e2e/conftest.py calls after each test file."""
+    """Open an HTTP client. tests/e2e/conftest.py closes all of them after each test file, by close_all()."""
     _opened.append(fetch.Client(limits=LIMITS, **options))
     return _opened[-1]
 

@@ -12,8 +12,8 @@ from tests.system import Landslide
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-#: Limits for the page and its files, in compressed bytes. The request for the voter and the WebSocket come on
-#: top.
+#: Limits for the page and its files, in requests and compressed bytes. The request for the voter and the
+#: WebSocket aren't included.
 REQUESTS_MOST, BYTES_MOST = 9, 45_000
 SHIFTS = """
 window.shifted = 0;

@@ -1,6 +1,6 @@
 """Rate limits by address on a whole system with two web processes, behind a proxy.
 
-When many addresses exceed their limits at the same time, that poll requires proofs of work, and no other.
+When many addresses exceed a poll's limits at the same time, only this poll requires proofs of work.
 """
 
 import concurrent.futures
@@ -51,7 +51,7 @@ def client(system: Landslide) -> Client:
 def cast(system: Landslide, code: str, address: str, voter: httpx.Client | None = None) -> httpx.Response:
     voter = voter or new_voter(system.url, code)
     path = f"/api/v1/polls/{code}/ballots/"
-    # A client can send a first entry; only the last one, which the proxy adds, counts.
+    # Only the last entry counts, which the proxy adds. Clients can forge the entries before it.
     return voter.post(path, json={"selections": [1]}, headers={"X-Forwarded-For": f"127.0.0.1, {address}"})
 
 

@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="write the table to this file")
     parser.add_argument("--no-broken", action="store_true", help="leave the broken builds out")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # SystemExit: `finally` stops the servers
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` stops the servers
 
     rows = [
         row

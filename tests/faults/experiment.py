@@ -88,7 +88,7 @@ class Scene:
         self.remarks.append(text)
 
     def expect(self, holds: bool, check: str, what: str) -> None:
-        """Record a breach unless `holds`: a promise of this row beyond the invariants."""
+        """Record a breach unless `holds`. Rows check their own promises with it, beyond the invariants."""
         if not holds:
             self.breaches.append(Breach(check, what))
 

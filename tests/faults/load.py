@@ -34,8 +34,8 @@ PASSING = (
 )
 #: The error code with which each kind of inadmissible ballot must be refused.
 DUE: dict[Kind, str] = {"second": "already_voted", "early": "poll_not_open", "late": "poll_not_open"}
-#: An answer that takes longer is overdue. A cast has a deadline of ten seconds. It may wait for other things
-#: before, and a busy machine adds to that.
+#: An answer that takes longer is overdue. A cast has a deadline of ten seconds. Waiting before it and a busy
+#: machine may add a few seconds.
 OVERDUE_SECONDS = 16.0
 LONGEST_PAUSE = 2.0  # the most seconds between two tries, even if Retry-After says more
 CHOICES = 5
@@ -44,7 +44,7 @@ RESERVE = 500  # cookies kept for the ballots of cast()
 
 @dataclass(frozen=True)
 class Pace:
-    """How many ballots are cast, how fast and how."""
+    """The number and rate of the ballots, and how voters send them."""
 
     ballots: int = 200  # the least number in all
     rate: float = 120.0  # ballots per second

@@ -112,7 +112,7 @@ class _Line:
 
     def __init__(self, proxy: Proxy, near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
         self._proxy, self._near, self._far = proxy, near, far
-        self._cut: Cut | None = None  # the cut that the next reply is lost to
+        self._cut: Cut | None = None  # the cut that applies to the next reply
         self._silent = False
 
     async def requests(self, reader: asyncio.StreamReader) -> None:

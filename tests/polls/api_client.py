@@ -22,7 +22,7 @@ def make_poll(*choices: str, open: bool = False, **fields: Any) -> Poll:
 
 
 class Caller:
-    """A client of the API. Send `body` as JSON, or bytes unchanged; errors must be problem documents."""
+    """A client of the API. It sends `body` as JSON, or bytes unchanged. Errors must be problem documents."""
 
     def __init__(self, key: str | None = None) -> None:
         self.client = Client(raise_request_exception=False)

@@ -64,7 +64,7 @@ def test_a_new_time_is_compared_with_the_logs_clock(monkeypatch: pytest.MonkeyPa
 
 
 def test_manual_steps_are_dated_by_the_logs_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a host's own clock that is behind, a round would end before it began."""
+    """By the clock of a host that is behind, a round would end before it began."""
     ended, official = open_poll(), in_state(State.CLOSED)
     wrong = timezone.now() - 60 * MINUTE
     monkeypatch.setattr(timezone, "now", lambda: wrong)

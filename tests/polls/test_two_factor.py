@@ -37,7 +37,7 @@ def boss() -> User:
 
 @pytest.fixture
 def browser(boss: User) -> Client:
-    """A client that has given the password, and no code."""
+    """A client that has entered the password, but no code."""
     return log_in(Client())
 
 

@@ -18,7 +18,7 @@ EVENTS = ["vote", "move", "reset", "join", "pause", "drain"]
 
 
 class FakeConnection:
-    """Takes `capacity` messages, then pauses until it is drained."""
+    """A connection that takes `capacity` messages, then pauses until it is drained."""
 
     def __init__(self, subscriber: Subscriber, capacity: float = float("inf")) -> None:
         self.subscriber = subscriber

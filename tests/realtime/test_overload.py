@@ -84,7 +84,7 @@ def test_during_an_overload_viewer_counts_wait_for_the_heartbeat() -> None:
 
 @pytest.mark.asyncio
 async def test_an_overloaded_process_publishes_the_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With real samples: while ballots are refused, the process becomes overloaded and publishes the mode."""
+    """With real samples, a process that refuses ballots becomes overloaded and publishes the mode."""
     published: list[str] = []
 
     async def in_thread(function: Any, mode: str) -> None:

@@ -1,4 +1,4 @@
-"""Many viewers connect at once, as after a restart; the cost is counted in queries, not in seconds."""
+"""Many viewers connect at once, as after a restart. The tests count queries, not seconds."""
 
 import asyncio
 import threading

@@ -181,7 +181,7 @@ def test_a_bundle_has_the_rules_of_its_round() -> None:
 def test_rules_missing_in_an_old_round_come_from_its_poll() -> None:
     poll, _ = published(revote=True, identity="client")
     round_ = Round.objects.get(poll=poll)
-    del round_.rules["revote"], round_.rules["identity"]  # as rounds opened by an earlier version
+    del round_.rules["revote"], round_.rules["identity"]  # an earlier version opened rounds without these
     round_.save()
     facts = manifest_of(bundle_of(poll))
     assert (facts["who_may_vote"], facts["rules"]["revote"]) == ("client", True)

@@ -71,7 +71,7 @@ def test_a_correct_tally_has_no_drift() -> None:
 
 @pytest.mark.parametrize("step", [1, 5])
 def test_a_method_may_add_to_a_key_twice(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """A method may give two points for one mark. Both tallies are tested, stepped and not."""
+    """A method may give two points for one mark. Both tallies are tested, with and without steps."""
     contribution = single.contribution
     monkeypatch.setattr(single, "contribution", lambda selection: [*contribution(selection)] * 2)
     poll = open_poll(release_step=step)
@@ -261,4 +261,4 @@ class TestCommand:
     def test_recount_of_an_unknown_poll_ends_with_2(self) -> None:
         with pytest.raises(CommandError, match="no poll") as failed:
             call_command("recount", "NOPE42")
-        assert failed.value.returncode == 2  # 1 would say that the tally has drifted
+        assert failed.value.returncode == 2  # 1 would mean that the tally has drifted

@@ -92,7 +92,7 @@ def make_real() -> tuple[bytes, list[str]]:
 
 
 def verdict(archive: bytes, key: str | None = None, receipt: str | None = None) -> int:
-    """Run the verifier in this process; return its exit code. Uses the organiser's key by default."""
+    """Run the verifier in this process, by default with the organiser's key. Return its exit code."""
     with zipfile.ZipFile(io.BytesIO(archive)) as bundle:
         code: int = verify.verify(bundle, key or signing.fingerprint(), receipt)
         return code
@@ -384,7 +384,7 @@ SPOOF = "\x1b[2J\x1b[H\nGENUINE: signed with the key 00000000\r\u202e\u2028\x9b1
 
 
 def said_of(archive: bytes, tmp_path: Path, *options: str) -> Answer:
-    """Run the verifier with the organiser's key; its output must have no control characters but newlines."""
+    """Run the verifier with the organiser's key. Its output must have no control characters but newlines."""
     path = tmp_path / "bundle.zip"
     path.write_bytes(archive)
     answer = run_verifier(path, "--key", signing.fingerprint(), *options)

@@ -62,7 +62,7 @@ def close(poll: Poll) -> Poll:
 
 
 def one_by_one(poll: Poll, voters: range) -> list[int]:
-    """Count ballot after ballot. Return the number shown after each."""
+    """Count the ballots one at a time. Return the number that viewers see after each."""
     shown = []
     for voter in voters:
         fill(poll, range(voter, voter + 1), 1)

@@ -91,7 +91,7 @@ def test_another_backend_or_number_of_partitions_takes_over(settings: Any, was: 
     assert Checkpoint.objects.count() == get_log().partitions
     assert set(Checkpoint.objects.values_list("log", flat=True)) == {now[0]}
     assert_as_before(poll, cast)
-    # A voter whose partition has changed replaces the ballot: the counters still add up.
+    # A voter whose partition has changed replaces a ballot, and the counters still add up.
     voter, answer = cast[0]
     status, _ = voter.cast([3], ballot_id=str(uuid.uuid4()), replaces=answer["ballot_id"])
     assert status == 202

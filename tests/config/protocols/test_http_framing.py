@@ -35,7 +35,7 @@ def protocols(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 class Recorder:
-    """Echoes each request's body and records the requests."""
+    """An application that records the requests and echoes their bodies."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str, bytes]] = []

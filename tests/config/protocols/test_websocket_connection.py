@@ -181,7 +181,7 @@ async def test_normal_viewer_stays_within_the_rate_limit() -> None:
         (masked(Opcode.TEXT, b"\xff\xfe"), 1007),
         (masked(Opcode.CLOSE, (1001).to_bytes(2, "big")), 1001),
     ],
-    # Explicit ids: masks are random, and all xdist workers must collect the same ids.
+    # The ids are explicit, since masks are random and all xdist workers must collect the same ids.
     ids=["long", "long in parts", "unmasked", "unknown opcode", "nothing continued", "no text", "leaves"],
 )
 async def test_close_codes_follow_the_rfc(sent: bytes, code: int) -> None:

@@ -152,5 +152,5 @@ def test_disconnected_clients_leave_nothing_in_memory(healthy: Healthy) -> None:
     before = resident_bytes(healthy.pid)
     for _ in range(2):
         come_and_go()
-    # Less than 20 KiB each: a connection costs more.
+    # This is less than 20 KiB per client. A leaked connection would take more.
     assert resident_bytes(healthy.pid) - before < 4 * MEGABYTE

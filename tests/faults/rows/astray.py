@@ -58,8 +58,8 @@ def older_copy_unseen(scene: Scene) -> None:
         scene.struck()
         before = scene.journal.acknowledged
         scene.load.resume()
-        # A process that wrote an entry which the copy lacks notices it. The others know that they can't
-        # check.
+        # A process notices if the copy lacks an entry that it wrote itself. The other processes know that
+        # they can't check the copy.
         _heard(scene, "an older copy, with the database cut off", "unavailable", alarm=False)
         late = scene.journal.acknowledged - before
         scene.expect(late == 0, "alarm", f"{late} ballots were acknowledged by an older copy of the log")
@@ -109,7 +109,7 @@ def _calm(scene: Scene) -> Iterator[None]:
 
 
 def _heard(scene: Scene, what: str, *codes: str, alarm: bool = True) -> None:
-    """Expect ballots to be refused with log_inconsistent or one of `codes`, and operators to be alarmed."""
+    """Expect refusals with log_inconsistent or one of `codes`, and alarms in /readyz and /metrics."""
 
     def refusals() -> int:
         return sum(scene.journal.answers[code] for code in ("log_inconsistent", *codes))

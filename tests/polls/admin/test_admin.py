@@ -53,7 +53,7 @@ def step_of(poll: Poll, step: str) -> str:
 
 
 def confirm(client: Client, poll: Poll, step: str) -> list[str]:
-    """Press the button on the confirmation page; return the messages."""
+    """Press the button on the confirmation page. Return the messages."""
     poll.refresh_from_db()
     answer = client.post(step_of(poll, step), {"seen": f"{poll.state}:{poll.round}"})
     assert answer.status_code == 302

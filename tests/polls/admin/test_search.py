@@ -87,7 +87,7 @@ def test_other_lists_search_by_the_same_rules(boss: Client) -> None:
 
 
 def test_rows_of_an_earlier_version_are_migrated() -> None:
-    """Such rows have no search text, and may have times that Python can't read."""
+    """Rows of earlier versions have no search text, and may have times that Python can't read."""
     poll = make_poll(question="Äpfel?")
     Poll.objects.update(search_text="")
     days = ("'0001-01-01 00:00:00'", "'9999-12-31 23:59:59'")

@@ -48,7 +48,7 @@ def cast_path(poll: Poll) -> str:
 
 
 class Voter(Caller):
-    """A browser with a voter cookie, or a new one without."""
+    """A browser with this voter cookie, or a new browser without one."""
 
     def __init__(self, cookie: str | None = "new") -> None:
         super().__init__()
@@ -188,7 +188,7 @@ def test_an_invalid_ballot_is_malformed(poll: Poll, no_trace: None, body: bytes)
     "more", ['"round": null', '"replaces": null, "ballot_id": null', '"voter": "row:7:seat:{b}"']
 )
 def test_colons_and_null_members_are_valid(poll: Poll, more: str) -> None:
-    """The check for duplicate members counts colons; more colons than members mean a second, exact check."""
+    """The check for duplicate members counts colons. If there are too many, an exact check follows."""
     caller = Caller(make_key("ballots:write")) if "voter" in more else Voter()
     assert caller("POST", cast_path(poll), f'{{"selections": [1], {more}}}'.encode()).status_code == 202
 

@@ -18,7 +18,7 @@ def changed(asked: CastRequest, **parts: Any) -> CastRequest:
 
 
 def refused(asked: CastRequest, way: Callable[..., Any] = ballot_box.cast) -> tuple[int, str]:
-    """Check that the response is a problem document without internal details; return its status and code."""
+    """Check that the response is a problem document without internal details. Return its status and code."""
     answer = way(asked)
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["Cache-Control"] == "no-store"

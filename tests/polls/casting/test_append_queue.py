@@ -1,4 +1,4 @@
-"""The append queue: one append at a time; ballots that arrive meanwhile form the next one."""
+"""The append queue runs one append at a time. Ballots that arrive meanwhile form the next one."""
 
 import threading
 from collections.abc import Sequence

@@ -114,7 +114,7 @@ def in_the_log(poll: Poll) -> list[str]:
 
 
 class Held:
-    """Replaces a function: calls block until the test releases them."""
+    """A replacement for a function. Its calls block until the test releases them."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
@@ -134,7 +134,7 @@ class Held:
 
 @pytest.fixture
 def hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Held]]:
-    """hold(module, "name"): calls block until the test, or its end, releases them."""
+    """hold(module, "name") makes calls of the function block until the test, or its end, releases them."""
     all_held: list[Held] = []
 
     def hold(place: Any, name: str) -> Held:

@@ -1,4 +1,4 @@
-"""Casting a ballot, whatever lane the request came by."""
+"""Casting a ballot, on every lane."""
 
 import uuid
 from collections import Counter
@@ -122,7 +122,7 @@ class TestCasting:
         lifecycle.open_poll(poll.pk)
 
         def keep_old() -> None:
-            """As in another process, which doesn't know of the reset."""
+            """Cache the old rules again, like another process that doesn't know of the reset."""
             poll_rules._cache[poll.code] = (poll_rules.time.monotonic(), kept)
 
         keep_old()

@@ -73,7 +73,7 @@ async def box(store: Store, clock: Clock) -> CastQueue:
 
 @pytest.fixture
 def pass_deadline(settings: Any, clock: Clock) -> Callable[[], None]:
-    """Calling it moves the clock past the deadline of all casts so far."""
+    """pass_deadline() moves the clock past the deadline of all casts so far."""
     settings.CAST_DEADLINE_SECONDS = 1000
 
     def pass_it() -> None:
@@ -195,7 +195,7 @@ async def test_a_burst_may_fill_the_queue_but_a_standing_queue_is_kept_short(
         box.cast(ballot(number))
     assert not box.full
     box.cast(ballot(99))
-    assert box.full  # still the same overload, so soon after the last refusal
+    assert box.full  # so soon after the last refusal it is still the same overload
     clock.now += cast_queue.STANDING_QUEUE_SECONDS + cast_queue.RECOVERY_SECONDS + 0.2
     await turn()
     store.give_back(1)
@@ -337,7 +337,7 @@ async def test_a_late_group_answers_for_no_other_group(
     assert not any(outcome.done() for outcome in after)
     following = box.cast(ballot(4))
     await turn()
-    assert len(store.sent) == 2  # and starts no other group early
+    assert len(store.sent) == 2  # no other group was started early
     store.give_back(1)
     await turn()
     assert rounds(after) == [2, 3][:size]

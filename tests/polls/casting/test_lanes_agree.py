@@ -413,7 +413,7 @@ def send_many(world: World, many: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # another thread of ours does
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # a thread of the product uses it
 def test_generated_requests_get_the_same_response_both_ways(world: World) -> None:
     send_many(world, EXAMPLES or 300)
     # Not all of them were refused early.

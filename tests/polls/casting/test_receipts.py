@@ -63,7 +63,7 @@ def test_the_migration_keeps_the_format_of_existing_polls() -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("each_log")
 def test_a_poll_of_an_earlier_version_keeps_its_receipts() -> None:
-    """A receipt from before the upgrade is what a retry, the voter's page and a later bundle say."""
+    """After the upgrade, a retry, the voter's page and a later bundle still have the old receipt."""
     poll = open_poll()
     Poll.objects.update(receipt_format=ReceiptFormat.BLAKE2_SIV)
     clear_cache()

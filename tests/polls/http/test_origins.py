@@ -104,7 +104,7 @@ def test_the_refusal_hints_at_a_proxy_that_does_not_tell_the_scheme() -> None:
 def test_a_trusted_proxy_tells_the_scheme_by_x_forwarded_proto(
     settings: Any, peer: str, told: bytes, origin: bytes, ours: bool
 ) -> None:
-    """Like uvicorn for requests that it parses, and Daphne for all but WebSockets."""
+    """The lanes treat the header like uvicorn, and like Daphne for everything but WebSockets."""
     settings.TRUSTED_PROXIES = ["192.0.2.1"]
     poll, body = make_poll(open=True), b'{"selections": [1]}'
     get_rules(poll.code)

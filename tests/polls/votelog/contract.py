@@ -85,7 +85,7 @@ def ballots(log: VoteLog) -> list[Entry]:
 
 
 def check_outcomes(log: VoteLog, batch: Sequence[NewBallot], outcomes: Sequence[Outcome]) -> None:
-    """Check that accepted ballots are in the log once and refused ones aren't; unknown ones may be."""
+    """Check that the log has each accepted ballot once and no refused one. It may have unknown ones."""
     written = Counter(entry.voter_key + entry.ballot_id for entry in ballots(log))
     for one, outcome in zip(batch, outcomes, strict=True):
         times = written[one.voter_key + one.ballot_id]

@@ -56,7 +56,7 @@ ballots = st.builds(
 def decided(
     gate: Gate | None, known: Sequence[Claimed], batch: Sequence[NewBallot]
 ) -> tuple[list[Outcome], list[Claimed], list[bytes | None]]:
-    """Apply `decide`; return the outcomes, the resulting claim, and what each new entry replaces."""
+    """Apply `decide`. Return the outcomes, the resulting claim, and what each new entry replaces."""
     known = list(known)
     outcomes, replaced = [], []
     for ballot in batch:
@@ -83,7 +83,7 @@ class InRedis:
     ) -> tuple[list[Outcome], list[Claimed], list[bytes | None]]:
         pipe: Any = self.client.pipeline()
         claims = f"claims:{POLL}"
-        self.log._heads.written.clear()  # it is another log each time, not an older copy
+        self.log._heads.written.clear()  # so that it counts as a new log, not as an older copy
         pipe.delete(*(f"{self.tag}:{kind}" for kind in ("log", "head", "gates", claims, f"{claims}:0")))
         pipe.hset(f"{self.tag}:head", mapping={"generation": "g", "position": 0, "format": "2"})
         if gate:

@@ -61,7 +61,7 @@ class TestDatabaseVoteLog(VoteLogContract):
 
     @pytest.mark.django_db(transaction=True)
     def test_a_rolled_back_append_leaves_nothing_behind(self, log: VoteLog) -> None:
-        """As when the process is killed before the commit: a retry of the ballot is new."""
+        """This is like a process killed before the commit. A retry is then a new ballot."""
         open_gate(log)
         with transaction.atomic():
             append(log, ballot(1))

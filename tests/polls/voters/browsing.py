@@ -18,7 +18,7 @@ class Browser:
         self.client = Client()
 
     def visit(self, poll: Poll, invite: str | None = None, **headers: str) -> Any:
-        """Call the voter endpoint, as the poll's page does; return its document."""
+        """Call the voter endpoint, as the poll's page does. Return its document."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if invite is not None:
             sent[invites.HEADER] = invite

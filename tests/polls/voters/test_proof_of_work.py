@@ -31,7 +31,7 @@ def little_work(settings: Any) -> None:
 
 
 def solved(challenge: dict[str, Any], **changes: Any) -> str:
-    """Solve a challenge with ALTCHA's own library; return the payload."""
+    """Solve a challenge with ALTCHA's own library. Return the payload."""
     terms = {name: challenge[name] for name in ("algorithm", "challenge", "salt", "signature")}
     number = solve_challenge(terms["challenge"], terms["salt"], terms["algorithm"], challenge["maxnumber"])
     assert number is not None
@@ -92,7 +92,7 @@ def test_the_expiry_of_a_proof_can_not_be_forged() -> None:
     for salt, rest in (
         (f"{nonce}?expires={int(end) + 999}&", number),
         (f"{nonce}?expires={end}&expires={int(end) + 999}&", number),
-        # The same hashed text, split elsewhere: a later expiry, and the remaining digits as the number.
+        # The hashed text is the same but split elsewhere: a later expiry, with fewer digits for the number.
         (f"{nonce}?expires={digits[:11]}", digits[11:]),
         (f"{nonce}?expires={end}", number),
         ("", f"{challenge['salt']}{number}"),

@@ -55,7 +55,7 @@ async def test_socket_stream_and_endpoint_show_the_same(embedded_api: Client) ->
 
 
 async def test_view_and_snapshot_give_the_same_answer(embedded_api: Client) -> None:
-    """The first responses come from the view, later ones from the hub; a proxy must see no difference."""
+    """The first responses come from the view, later ones from the hub. A proxy must see no difference."""
     code = await asyncio.to_thread(embedded_api.make_poll)
     address = f"{embedded_api.system.url}/api/v1/polls/{code}/tally/"
     async with fetch.AsyncClient() as http:

@@ -225,7 +225,7 @@ class Differential:
         sent = [(name, value.replace(b"ETAG", self.etag)) for name, value in sent]
         path = address(self.codes[request["code"]])
         scope = http_scope(request["method"], path, sent, request["query"], scheme=request["scheme"])
-        # Twice, since the lane has to see an answer before it can repeat it.
+        # Ask twice, since the lane has to see an answer before it can repeat it.
         self.runner.run(ask(self.lane, dict(scope)))
         passed_on = self.behind.asked
         fast = self.runner.run(ask(self.lane, dict(scope)))

@@ -68,7 +68,7 @@ async def test_a_burst_of_changes_is_conflated(watch: Any) -> None:
         assert message["ballots"] > last, "a viewer's tally ran backwards or was sent twice"
         frames, last = frames + 1, message["ballots"]
     await work
-    # At most one frame per tick of the passed time, and one at once.
+    # At most one frame per tick since the start, and one at the start.
     assert frames <= (asyncio.get_running_loop().time() - started) / hub_module.TICK_SECONDS + 2
 
 

@@ -278,7 +278,7 @@ def check_log(log: RedisVoteLog) -> None:
 
 
 def test_a_nil_uuid_is_a_ballot_id_like_any_other(log: RedisVoteLog) -> None:
-    """Also as the replaced ballot: the column marks whether there is one."""
+    """This also holds for the id of a replaced ballot: another mark says whether a ballot is replaced."""
     open_gate(log, revote=True)
     nil, other, third = bytes(16), b"o" * 16, b"t" * 16
     voter = b"v" * 16

@@ -199,7 +199,7 @@ class TestHeads:
     def test_a_partition_that_can_not_be_compared_affects_no_other(
         self, redis_server: Redis, why: str, code: str
     ) -> None:
-        """As after a failover of one node of a cluster: the ballots on other nodes are still accepted."""
+        """This is like a failover of one node of a cluster: ballots on other nodes are still accepted."""
 
         def counted() -> dict[int, Head]:
             if why == "inconsistent":

@@ -184,7 +184,7 @@ class TestRedisVoteLog(VoteLogContract):
     def test_a_refused_call_affects_its_own_ballots_only(
         self, log: VoteLog, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
     ) -> None:
-        """As if the ballots of the first call had filled the memory."""
+        """One partition's call fails, as if the ballots of the other calls had filled the memory."""
         open_gate(log)
         batch = [ballot(number) for number in range(30)]
         last = place_of(log, next(b for b in reversed(batch) if place_of(log, b) != place_of(log, batch[0])))
