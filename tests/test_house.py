@@ -75,7 +75,7 @@ def test_no_function_is_longer_than_50_lines() -> None:
 FOUND_BY_DJANGO = {"commands", "templatetags", "formats", "en"}
 
 
-def test_each_package_says_what_is_in_it() -> None:
+def test_each_package_has_a_docstring() -> None:
     packages = [each for each in product("__init__.py") if each.parent.name not in FOUND_BY_DJANGO]
     silent = [
         str(each.parent.relative_to(ROOT))

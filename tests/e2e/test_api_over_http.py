@@ -98,7 +98,7 @@ def test_a_length_that_is_none_is_refused(system: Landslide, length: str) -> Non
 
 
 @pytest.mark.parametrize("path", ["/api/nothing/", "/api/v1/polls/NOSUCH/tally/", "/api/v1/polls/%00/tally/"])
-def test_what_is_not_there_is_a_problem_document(system: Landslide, path: str) -> None:
+def test_an_unknown_address_is_a_problem_document(system: Landslide, path: str) -> None:
     status, got, document = ask(system, "GET", path)
     assert (status, got["Content-Type"], document["status"]) == (404, "application/problem+json", 404)
     status, got, document = ask(system, "HEAD", path)

@@ -30,7 +30,7 @@ def test_waiters_get_the_lock_in_order_of_arrival() -> None:
     assert not lock._taken and not lock._waiting
 
 
-def test_a_thread_that_takes_turn_after_turn_lets_others_in() -> None:
+def test_a_thread_that_takes_the_lock_repeatedly_lets_others_in() -> None:
     lock, stop, mine = FairLock(), threading.Event(), []
 
     def again_and_again() -> None:

@@ -149,7 +149,7 @@ def test_dead_letters_are_counted_but_not_listed() -> None:
     assert counts == {"counted": 3, "quarantined": 0, "withheld": 0, "waiting": 1, "rejected": 1}
 
 
-def test_a_round_without_ballots() -> None:
+def test_a_round_without_ballots_has_a_bundle() -> None:
     files = content_of(bundle_of(published(0)[0]))
     assert (files["receipts.txt"], files["ballots.csv"]) == (b"", b"selection\n")
 

@@ -221,7 +221,7 @@ def refused(poll: Poll, number: int | None = None) -> str:
 
 
 class TestRefusals:
-    def test_a_round_under_way(self) -> None:
+    def test_a_round_under_way_is_not_purged(self) -> None:
         poll = open_poll()
         assert "under way" in refused(poll)
         lifecycle.close_poll(poll.pk)
@@ -230,24 +230,24 @@ class TestRefusals:
         closing.close_counted_polls()
         assert "under way" in refused(poll)
 
-    def test_an_earlier_round_while_another_is_open(self) -> None:
+    def test_no_round_is_purged_while_another_is_open(self) -> None:
         poll, _ = published()
         poll = lifecycle.open_poll(lifecycle.reset_poll(poll.pk).pk)
         assert "under way" in refused(poll, 1)
 
-    def test_nothing_to_purge(self) -> None:
+    def test_an_unknown_round_is_refused(self) -> None:
         poll, _ = published()
         assert "no finished round" in refused(poll, 2)
         purge.purge(poll.pk, "somebody")
         assert "no finished round" in refused(poll)
 
-    def test_waiting_dead_letters(self) -> None:
+    def test_a_round_with_waiting_dead_letters_is_not_purged(self) -> None:
         poll = open_poll()
         append(new_ballot(poll, 1, 9))
         poll = lifecycle.publish_poll(close(poll).pk)
         assert "dead letters" in refused(poll)
 
-    def test_held_ballots_and_unfinished_releases(self) -> None:
+    def test_a_round_with_held_ballots_or_an_unfinished_release_is_not_purged(self) -> None:
         poll, _ = published()
         where = {"poll_id": poll.pk, "round": 1}
         held = HeldBlock.objects.create(**where, partition=0, first=1, at=1, ballots=1, columns=b"")
@@ -258,7 +258,7 @@ class TestRefusals:
         )
         assert "quarantine" in refused(poll)
 
-    def test_uncounted_ballots(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_round_with_uncounted_ballots_is_not_purged(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(purge, "COUNTING_TIMEOUT_SECONDS", 0.0)
         poll = open_poll()
         fill(poll, range(3))
@@ -267,7 +267,7 @@ class TestRefusals:
         count()
         assert purge.purge(poll.pk, "somebody")
 
-    def test_a_drifted_count(self) -> None:
+    def test_a_round_whose_tally_has_drifted_is_not_purged(self) -> None:
         poll, _ = published()
         Tally.objects.filter(poll_id=poll.pk, key="1").update(count=99)
         with pytest.raises(bundles.BundleRefused):
@@ -332,7 +332,7 @@ class TestRetention:
         assert Record.objects.filter(action="rounds purged").get().actor == "schedule"
 
     @pytest.mark.usefixtures("days_later")
-    def test_rounds_behind_a_draft(self) -> None:
+    def test_old_rounds_of_a_poll_that_was_reset_are_purged(self) -> None:
         poll, _ = published()
         poll = lifecycle.reset_poll(poll.pk)
         assert not self.purged(poll)

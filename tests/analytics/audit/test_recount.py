@@ -84,7 +84,7 @@ def test_a_method_may_add_to_a_key_twice(monkeypatch: pytest.MonkeyPatch, step: 
     assert tally == {"1": 20, "ballots": 10, "quarantined:2": 14, "quarantined:ballots": 7}
 
 
-def test_a_poll_without_ballots() -> None:
+def test_a_poll_without_ballots_has_no_drift() -> None:
     assert of(open_poll()).drifted == []
 
 

@@ -128,7 +128,7 @@ def our_key() -> Ed25519PrivateKey:
 
 @pytest.mark.django_db
 class TestRealBundles:
-    def test_as_a_program(self, tmp_path: Path, real: Any) -> None:
+    def test_the_verifier_runs_as_a_program(self, tmp_path: Path, real: Any) -> None:
         archive, _receipts = real
         path = tmp_path / "bundle.zip"
         path.write_bytes(archive)
@@ -370,7 +370,7 @@ def test_the_example_of_rfc_8032() -> None:
     assert not verify.signature_is_valid(bytes.fromhex(RFC_KEY), b"\x73", bytes.fromhex(RFC_SIGNATURE))
 
 
-def test_exit_codes(tmp_path: Path) -> None:
+def test_a_damaged_bundle_exits_with_1(tmp_path: Path) -> None:
     path = tmp_path / "no.zip"
     path.write_bytes(b"not a zip")
     answer = run_verifier(path)

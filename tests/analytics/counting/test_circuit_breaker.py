@@ -129,7 +129,7 @@ def test_a_halted_poll_holds_good_ballots_too_and_keeps_their_order() -> None:
     assert not Checkpoint.objects.filter(watch=True).exists()
 
 
-def test_resuming_halts_again_while_the_cause_is_there() -> None:
+def test_resuming_halts_again_until_the_cause_is_repaired() -> None:
     poll = broken()
     fill(poll, range(60), 1)
     count()

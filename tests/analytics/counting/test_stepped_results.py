@@ -293,7 +293,7 @@ class Crowd:
 
 @given(step=st.integers(2, 7), operations=st.lists(OPERATIONS, max_size=40), batch=st.integers(1, 8))
 @settings(max_examples=EXAMPLES or 15)
-def test_steps_hold_whatever_is_cast_in_whatever_batches(
+def test_steps_hold_for_random_ballots_and_batches(
     django_user_model: Any, step: int, operations: list[tuple[str, int]], batch: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -53,7 +53,7 @@ def test_other_spellings_of_the_code_work() -> None:
 
 
 class TestVerdicts:
-    def test_accepted_counted_replaced(self) -> None:
+    def test_the_page_shows_a_ballot_as_accepted_then_counted_then_replaced(self) -> None:
         poll = open_poll(revote=True)
         (first,) = fill(poll, range(1), 1)
         assert "Accepted, being counted" in ask(poll, receipt_of(first))
@@ -65,14 +65,14 @@ class TestVerdicts:
         assert "Replaced by a later ballot of yours" in ask(poll, receipt_of(first))
         assert "Your ballot is part of the count." in ask(poll, receipt_of(second))
 
-    def test_quarantined(self) -> None:
+    def test_the_page_shows_that_a_ballot_is_quarantined(self) -> None:
         poll = open_poll()
         (ballot,) = fill(poll, range(1), 1)
         count()
         Ballot.objects.filter(poll_id=poll.pk).update(quarantine_id=1)
         assert "it counts in the second tally" in ask(poll, receipt_of(ballot))
 
-    def test_rejected(self) -> None:
+    def test_the_page_shows_that_a_ballot_was_rejected(self) -> None:
         poll = open_poll()
         append(ballot := new_ballot(poll, 0, 77))
         count()
@@ -81,7 +81,7 @@ class TestVerdicts:
         assert "Rejected" in source
         assert "77" not in source.split("verdict", 1)[1].split("<form", 1)[0]
 
-    def test_purged(self) -> None:
+    def test_the_page_shows_that_a_round_was_purged(self) -> None:
         poll, (ballot, *_) = published()
         Ballot.objects.filter(poll_id=poll.pk).delete()
         get_log().forget(poll.pk, {n: head.position for n, head in get_log().heads().items()})
@@ -90,7 +90,7 @@ class TestVerdicts:
 
     @pytest.mark.full_only
     @pytest.mark.parametrize("typed", ["x", "A" * 72, "ü" * 72, "\0", "'; DROP TABLE", "<b>", "a" * 5000])
-    def test_invalid_receipts(self, typed: str) -> None:
+    def test_an_invalid_receipt_is_unknown(self, typed: str) -> None:
         poll = open_poll()
         if len(typed) > 4096:
             assert Client().post(page_of(poll), {"receipt": typed}).status_code == 413
@@ -99,11 +99,11 @@ class TestVerdicts:
         assert "We don&#x27;t know this receipt" in source
         assert "<b>" not in source
 
-    def test_a_receipt_without_a_ballot(self) -> None:
+    def test_a_receipt_without_a_ballot_is_unknown(self) -> None:
         poll = open_poll()
         assert "We don&#x27;t know" in ask(poll, make_receipt(poll.pk, 1, b"v" * 16, b"b" * 16))
 
-    def test_an_empty_receipt(self) -> None:
+    def test_an_empty_receipt_is_a_form_error(self) -> None:
         source = ask(open_poll(), "  ")
         assert 'aria-invalid="true"' in source and "verdict" not in source
 

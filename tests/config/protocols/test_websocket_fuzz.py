@@ -115,7 +115,7 @@ def test_random_stream_requests_cause_no_server_error(healthy: Healthy) -> None:
 
 
 @pytest.mark.parametrize("flood", ["ping", "recheck", "fragments", "text"])
-def test_flood_from_a_client_that_reads_nothing(healthy: Healthy, flood: str) -> None:
+def test_a_flood_from_a_client_that_reads_nothing_takes_little_memory(healthy: Healthy, flood: str) -> None:
     """Send 24 MB. Neither the input nor the answers may accumulate in the server's memory."""
     frame = bytes(
         {

@@ -642,7 +642,7 @@ def test_a_wrong_method_is_refused_before_authentication() -> None:
         assert method not in answer["Allow"]
 
 
-def test_head_and_options(reader: Caller) -> None:
+def test_head_and_options_have_no_body(reader: Caller) -> None:
     code = make_poll().code
     for path in (POLLS, f"{POLLS}{code}/"):
         head = reader("HEAD", path)

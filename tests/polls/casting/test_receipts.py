@@ -194,7 +194,7 @@ class TestStatus:
         with pytest.raises(ReceiptNotFound):
             receipt_status(make_receipt(999_999, 1, VOTER, BALLOT))
 
-    def test_it_names_poll_and_round_and_no_selection(self) -> None:
+    def test_the_status_has_poll_and_round_but_no_selection(self) -> None:
         poll = open_poll()
         (ballot,) = fill(poll, range(1), 1)
         receipt = make_receipt(poll.pk, 1, ballot.voter_key, ballot.ballot_id)

@@ -139,6 +139,8 @@ def test_a_trusted_proxy_tells_the_scheme_by_x_forwarded_proto(
         ({"client": ("192.0.2.1", 1), "headers": [(b"x-forwarded-proto", b"wss")]}, False),
     ],
 )
-def test_is_secure(settings: Any, scope: dict[str, Any], secure: bool) -> None:
+def test_only_trusted_proxies_can_make_a_connection_secure(
+    settings: Any, scope: dict[str, Any], secure: bool
+) -> None:
     settings.TRUSTED_PROXIES = ["192.0.2.1"]
     assert is_secure({"headers": [], **scope}) is secure

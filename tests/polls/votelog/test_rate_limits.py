@@ -171,7 +171,7 @@ def test_a_poll_may_quarantine_instead_of_refusing(count: Count) -> None:
     assert rate_limits.check(cast(ELSEWHERE, voter=12), quarantine=True) == ""
 
 
-def test_batches_add_up(count: Count) -> None:
+def test_counts_of_batches_add_up(count: Count) -> None:
     for start in range(0, 12, 3):
         count([cast(voter=n) for n in range(start, start + 3)])
     with pytest.raises(RateLimited):

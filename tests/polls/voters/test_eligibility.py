@@ -54,7 +54,7 @@ def test_a_visitor_without_an_account_has_to_sign_in() -> None:
     assert answer.json()["needs"] == "login"
 
 
-def test_an_account_has_one_ballot_in_whatever_browser() -> None:
+def test_an_account_has_one_ballot_in_all_its_browsers() -> None:
     poll, anna = make_poll(open=True, identity="login"), person()
     first, second = Browser(), Browser()
     for browser in (first, second):

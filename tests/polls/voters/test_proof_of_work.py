@@ -127,7 +127,7 @@ FIELDS = st.fixed_dictionaries(
 
 
 @given(FIELDS)
-def test_made_up_proofs_are_invalid(fields: dict[str, Any]) -> None:
+def test_forged_proofs_are_invalid(fields: dict[str, Any]) -> None:
     assert not proof_of_work.is_valid_proof(base64.b64encode(json.dumps(fields).encode()).decode(), ANN)
 
 

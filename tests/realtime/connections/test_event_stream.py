@@ -48,7 +48,7 @@ async def tally(stream: Stream, wanted: Callable[[Any], bool] = lambda _: True) 
                 return data
 
 
-async def test_it_sends_what_the_socket_sends(stream: Any, watch: Any) -> None:
+async def test_the_stream_sends_the_same_messages_as_the_socket(stream: Any, watch: Any) -> None:
     poll = await db(make_poll)()
     events = await stream(poll.code.lower())
     assert events.status == 200

@@ -243,7 +243,7 @@ class Differential:
 
 
 @pytest.mark.slow
-def test_lane_and_view_answer_any_request_alike(transactional_db: None) -> None:
+def test_lane_and_view_give_the_same_answer_to_any_request(transactional_db: None) -> None:
     both = Differential()
     try:
         both.runner.run(both.prepare())

@@ -40,7 +40,7 @@ async def test_a_code_in_lower_case_works(watch: Any) -> None:
     assert poll.code == "SPRING"
 
 
-async def test_a_lost_hint_is_made_up_for(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_regular_check_replaces_a_lost_hint(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     poll = await db(make_poll)()
     socket = await watch(poll.code)
     await socket.tally()

@@ -116,7 +116,7 @@ def test_claims_grow_the_same_in_batches_of_any_size(
     assert set(append_all(log, ballots, 2_500)) == {AGAIN}
 
 
-def test_voters_whose_claims_share_one_bucket(log: RedisVoteLog, store: redis.Redis) -> None:
+def test_voters_whose_claims_share_one_bucket_vote_once(log: RedisVoteLog, store: redis.Redis) -> None:
     """Uneven hashes make the log slower, never wrong."""
     open_gate(log)
     ballots = [

@@ -55,7 +55,7 @@ class TestRedisVoteLog(VoteLogContract):
         assert set(append(log, *batch)) == {NEW}
         assert all(log.find(new.poll_id, 1, new.voter_key) == new.ballot_id for new in batch)
 
-    def test_positions_beyond_32_bits(self, redis_server: Redis) -> None:
+    def test_positions_may_exceed_32_bits(self, redis_server: Redis) -> None:
         log = RedisVoteLog(redis_server.url(), prefix="far", partitions=2)
         start = 2**52
         make(log, start)
