@@ -449,4 +449,4 @@ def visitor(chromium: Any) -> Iterator[Callable[..., browser.Visitor]]:
     for person in made:
         person.leave()
     complaints = [text for person in made for text in person.unexpected()]
-    assert not complaints, "in the browser's console:\n" + "\n".join(complaints)
+    assert not complaints, "errors in the browser's console:\n" + "\n".join(complaints)

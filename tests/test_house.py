@@ -166,7 +166,7 @@ def test_the_lock_is_complete(name: str) -> None:
     chosen = [pin for file in files for pin in pins(file, locked=False)]
     pinned = {canonicalize_name(pin.name) for pin in all_pins()}
     missing = {f"{each}=={version(each)}" for each in required_by(chosen) - pinned}
-    assert missing == set(), f"add these to {name}, below the line"
+    assert missing == set(), f"add these to {name}, below its line {LOCKED!r}"
 
 
 def test_the_lock_has_no_package_that_nothing_requires() -> None:

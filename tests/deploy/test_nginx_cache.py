@@ -122,7 +122,7 @@ def test_cache_is_separate_per_host(pair: Pair) -> None:
 
 
 def status_and_cache(port: int, target: str, host: str, cookie: str = "") -> tuple[int, str]:
-    """Return status and X-Cache of a request target sent as it is; HTTP clients would normalize it."""
+    """Send a request target unchanged, which HTTP clients would normalize. Return status and X-Cache."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as asked:
         asked.putrequest("GET", target, skip_host=True)
         asked.putheader("Host", host)

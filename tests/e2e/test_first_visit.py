@@ -40,7 +40,9 @@ def test_a_first_vote_takes_few_requests(system: Landslide, client: Client) -> N
     size = page.num_bytes_downloaded
     for path in files:
         answer = fetch.get(system.url + path, headers={"Accept-Encoding": "br"})
-        assert not re.search(r"^import|\bfrom \"\.\.?/", answer.text, re.MULTILINE), "it imports more files"
+        assert not re.search(r"^import|\bfrom \"\.\.?/", answer.text, re.MULTILINE), (
+            "the script imports more files"
+        )
         size += answer.num_bytes_downloaded
     assert size <= BYTES_MOST
 

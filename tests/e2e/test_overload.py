@@ -1,4 +1,4 @@
-"""The voter's page while its ballots are refused, or their answers are lost or come from somebody else.
+"""The voter's page while its ballots are refused, or their answers are lost or come from another server.
 
 The tests intercept the page's requests to a real system. They answer in the system's place, forward a ballot
 and drop the answer, or never answer. In every case the ballot is accepted exactly once, with one ballot_id.
@@ -151,7 +151,8 @@ def test_after_an_answer_that_is_not_final_the_outcome_stays_unknown(running: An
         )
         expect(page.locator("#cast-title"), name).to_have_text(UNSURE)
         expect(page.locator("#submit")).to_have_text("Send it now")
-        # Not Playwright's click(), which waits for the button: the page may have sent it again by itself.
+        # Playwright's click() would wait for the button, but the page may already be sending the ballot
+        # again.
         page.locator("#submit").evaluate("(button) => button.click()")
     expect_in_once(client, code, page, between)
 

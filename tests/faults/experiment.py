@@ -117,7 +117,7 @@ class Scene:
         wait_for(lambda: self.failpoints.hit_by(step) is not None, self.patience, f"a process at {step}")
 
     def last_few(self, what: str) -> None:
-        """Cast five ballots and no more, and expect that all screens show them.
+        """Cast only five more ballots, and expect that all screens show them.
 
         Later ballots would update the screens and so hide a lost announcement.
         """

@@ -153,7 +153,7 @@ class Harness:
         return self.act_at(step, "kill", patience)
 
     def stop_at(self, step: str, patience: float = PATIENCE) -> int:
-        """Stop the next process that reaches `step`. Return its pid; `thaw` continues it."""
+        """Stop the next process that reaches `step`. Return its pid, for `thaw`."""
         return self.act_at(step, "stop", patience)
 
     def act_at(self, step: str, act: Any, patience: float) -> int:

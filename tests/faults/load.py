@@ -50,7 +50,7 @@ class Pace:
     rate: float = 120.0  # ballots per second
     in_batches: float = 0.5  # the fraction that an API client sends in batches
     batch: int = 25
-    odd: float = 0.05  # the fraction of single ballots sent again; as many are changed, as many vote twice
+    odd: float = 0.05  # the fraction of single ballots for each of: sent again, changed, cast twice
     outstanding: int = 4_000  # no new ballots while more requests than this are unanswered
     patience: float = 60.0  # seconds after which a ballot without a final answer is given up
     receipts: int = RECEIPTS_ASKED  # how many receipts are looked up in the end

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from tests.servers import free_port
 
-#: reset: the connection ends with a RST. silence: it stays open, but no more bytes are forwarded.
+#: "reset" ends the connection with a RST. "silence" keeps it open, but forwards no more bytes.
 How = Literal["reset", "silence"]
-#: request: the store doesn't receive it. reply: the store carries out the request, but its reply is lost.
+#: What is lost: the "request", which the store never receives, or the "reply" to a request that was carried
+#: out.
 What = Literal["request", "reply"]
 
 _AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a RST

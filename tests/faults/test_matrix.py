@@ -40,8 +40,8 @@ SHORT = {
 }
 #: One system for all rows here, since starting a system takes as long as several rows. This one supports all
 #: of them.
-LAB = {"kind": FaultInjectionHarness}
-ROWS = [replace(row, harness=LAB) for row in matrix.ROWS if (row.on, row.name) in SHORT]
+INJECTION = {"kind": FaultInjectionHarness}
+ROWS = [replace(row, harness=INJECTION) for row in matrix.ROWS if (row.on, row.name) in SHORT]
 #: Few ballots at a time: while a system is away, all unanswered ones are sent again and again.
 PACE = Pace(ballots=110, rate=40, batch=10, receipts=25, outstanding=40)
 #: Many voters try to vote twice, so that a build that lets some of them do it is always detected.
@@ -87,7 +87,9 @@ def test_all_checks_pass_under_a_fault(harnesses: Harnesses, row: Fault) -> None
 def broken_together(names: tuple[str, ...]) -> Fault:
     """Combine the broken builds of these checks. Only the first one's function has to be run."""
     builds = [row for name in names for row in matrix.BUILDS if row.found_by == name]
-    return replace(builds[0], broken=tuple({name for row in builds for name in row.broken}), harness=LAB)
+    return replace(
+        builds[0], broken=tuple({name for row in builds for name in row.broken}), harness=INJECTION
+    )
 
 
 @pytest.mark.parametrize("names", TOGETHER, ids="-".join)
@@ -100,8 +102,8 @@ def test_checks_detect_a_broken_build(harnesses: Harnesses, names: tuple[str, ..
 
 def test_the_rows_of_the_short_run_exist() -> None:
     assert {(row.on, row.name) for row in ROWS} == SHORT
-    own = {(row.on, row.name) for row in matrix.ROWS if row.harness not in (None, LAB)}
-    assert not own & SHORT, "these need more than LAB has"
+    own = {(row.on, row.name) for row in matrix.ROWS if row.harness not in (None, INJECTION)}
+    assert not own & SHORT, "these rows need another system"
 
 
 def test_every_check_can_fail() -> None:

@@ -1,4 +1,4 @@
-"""Choices keep their written order; numbers that voters have seen stay with their texts."""
+"""Choices keep their written order. Numbers that voters have seen stay with their texts."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def seen(choices: list[str]) -> Poll:
 
 
 def write(poll: Poll, choices: list[str]) -> list[tuple[int, str]]:
-    """Change the draft's choices; return the new ones in order."""
+    """Change the draft's choices. Return the new ones in order."""
     drafts.change_poll(poll.pk, choices)
     return [(choice.number, choice.label) for choice in poll.choices.all()]
 

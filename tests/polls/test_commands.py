@@ -1,4 +1,4 @@
-"""create_api_key, and crowd against a faulty fake server; tests/e2e runs crowd against a real one."""
+"""create_api_key, and crowd against a faulty fake server. tests/e2e runs crowd against a real one."""
 
 import json
 import random
@@ -83,7 +83,7 @@ class Stage:
         self.lock = threading.Lock()
         self.arrived: dict[str, list[dict[str, Any]]] = defaultdict(list)  # by voter
         self.ballots: dict[str, list[int]] = {}
-        self.fail: list[Any] = []  # the next answers: a status, or None to hang up
+        self.fail: list[Any] = []  # the next answers: a status, or None to disconnect
         self.forgets = False
         self.voters = 0
 

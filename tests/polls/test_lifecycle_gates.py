@@ -125,11 +125,12 @@ def test_a_step_can_not_be_part_of_a_larger_transaction() -> None:
 
 
 def test_a_worker_that_counts_the_last_ballots_at_once_leaves_no_gate_missing() -> None:
-    """As in embedded mode: the poll is closed before `close_poll` has noted that its gates are shut."""
+    """In embedded mode a poll may be closed before `close_poll` has noted that its gates are shut."""
     poll = open_poll()
     ballots_appended.connect(count_at_once := lambda **_: count())
     try:
-        assert lifecycle.close_poll(poll.pk).gates_set  # else the admin says that the vote log doesn't answer
+        # Otherwise the admin would say that the vote log doesn't answer.
+        assert lifecycle.close_poll(poll.pk).gates_set
     finally:
         ballots_appended.disconnect(count_at_once)
     assert (again(poll).state, again(poll).gates_set) == (State.CLOSED, True)

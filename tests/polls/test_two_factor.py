@@ -183,7 +183,8 @@ def test_wrong_codes_are_throttled(browser: Client, boss: User) -> None:
     answer = other.post(CODE, {"code": again(device)})
     assert "seconds" in str(answer.context["form"].errors)  # even the right code is refused
     assert other.get("/admin/").status_code == 302
-    # Recovery codes are throttled separately: they let in an owner whom somebody else has locked out.
+    # Recovery codes are throttled separately, so an owner can log in even if an attacker used up the app's
+    # tries.
     codes = two_factor.new_recovery_codes(boss)
     assert other.post(CODE, {"code": codes[0]}).status_code == 302
 

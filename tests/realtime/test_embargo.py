@@ -76,7 +76,7 @@ def forget_everything() -> None:
 
 
 def make_polls(votes: dict[int, int], voter: str) -> None:
-    """Make polls with a few real ballots, one of them by `voter`; the other votes are only in the tally."""
+    """Make polls with a few real ballots, one of them by `voter`. The other votes are only in the tally."""
     for pk, (code, (results_visible, state)) in enumerate(POLLS.items(), 700_001):
         fields = {"id": pk, "code": code, "secret": SECRET, "results_visible": results_visible}
         drafts.create_poll(["Ant", "Bee", "Cat"], question=f"Who wins, {code}?", **fields)

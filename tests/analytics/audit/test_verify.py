@@ -352,7 +352,7 @@ def test_ed25519_agrees_with_the_library(message: bytes, seed: bytes, data: st.D
     changed[data.draw(st.integers(0, 63))] ^= data.draw(st.integers(1, 255))
     assert not verify.signature_is_valid(public, message, bytes(changed))
     assert not verify.signature_is_valid(public, message + b"\0", signature)
-    # S + L is the same number modulo L; RFC 8032 allows only one form of each signature.
+    # S + L is the same number modulo L, but RFC 8032 allows only one form of each signature.
     s = int.from_bytes(signature[32:], "little") + verify.L
     assert not verify.signature_is_valid(public, message, signature[:32] + s.to_bytes(32, "little"))
 

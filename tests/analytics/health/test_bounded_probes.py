@@ -1,4 +1,4 @@
-"""Probes run in parallel, and a hanging one delays nobody."""
+"""Probes run in parallel, so a hanging probe delays no other."""
 
 import threading
 from collections.abc import Callable

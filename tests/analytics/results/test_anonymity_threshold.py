@@ -102,7 +102,7 @@ def test_released_ballots_are_quarantined_again_all_or_none() -> None:
 
 @pytest.mark.parametrize("others", [[40], [10, 30], [20, 20], [10, 10, 20], [39], [30, 9]])
 def test_quarantining_all_others_does_not_show_a_ballot_that_was_released_alone(others: list[int]) -> None:
-    """No tally and no difference of two tallies reveals it, in whatever steps the others are quarantined."""
+    """In whatever steps the others are quarantined, no tally and no difference of tallies reveals it."""
     poll = open_poll()
     ballots = fill(poll, range(4 * LEAST), 1)
     append(new_ballot(poll, 1000, 2, quarantine_rule="over_limit"))

@@ -1,4 +1,4 @@
-"""Only public responses are compressed; responses that may contain a secret never are."""
+"""Only public responses are compressed. Responses that may contain a secret never are."""
 
 import gzip
 from typing import Any

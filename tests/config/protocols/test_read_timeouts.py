@@ -1,4 +1,4 @@
-"""Slow clients are disconnected; others aren't."""
+"""Slow clients are disconnected, and other clients aren't."""
 
 import asyncio
 from typing import Any

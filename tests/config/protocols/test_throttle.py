@@ -19,7 +19,7 @@ from config.protocols.throttle import (
 
 
 class Clock:
-    """A fake clock and event loop; time advances only when a test says so."""
+    """A fake clock and event loop, whose time advances only when a test says so."""
 
     def __init__(self) -> None:
         self.now = 100.0

@@ -80,7 +80,7 @@ def test_random_frames_harm_no_other_viewer(healthy: Healthy) -> None:
     @given(websocket_fuzz.conversations, st.integers(0, 9), st.booleans())
     def hold(conversation: list[bytes], cut: int, polite: bool) -> None:
         parts = conversation
-        if cut:  # in pieces that ignore frame borders
+        if cut:  # send pieces that don't match the frames
             whole = b"".join(conversation)
             size = max(1, len(whole) // cut)
             parts = [whole[i : i + size] for i in range(0, len(whole), size)]

@@ -81,7 +81,7 @@ def _goes_on(scene: Scene, how: str) -> None:
     scene.wait_current("when there was room again")
 
 
-LAB = {"kind": FaultInjectionHarness}
+INJECTION = {"kind": FaultInjectionHarness}
 ROWS = [
     Fault(
         *(
@@ -93,7 +93,7 @@ ROWS = [
         broken=("acks_before_append",),
         found_by="lost",
         times=3,
-        harness=LAB,
+        harness=INJECTION,
     ),
     Fault(
         *(
@@ -105,7 +105,7 @@ ROWS = [
         broken=("acks_before_append",),
         found_by="lost",
         times=3,
-        harness=LAB,
+        harness=INJECTION,
     ),
     Fault(
         *("disk full", "PostgreSQL", "accepting continues; counting waits and recovers by itself"),
@@ -113,7 +113,7 @@ ROWS = [
         broken=("skips_what_fails",),
         found_by="lost",
         times=3,
-        harness=LAB,
+        harness=INJECTION,
         damages=True,
     ),
 ]

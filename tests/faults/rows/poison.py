@@ -143,7 +143,7 @@ def _held(harness: Harness, poll_id: int) -> int:
     return int(row[0])
 
 
-LAB = {"kind": FaultInjectionHarness}
+INJECTION = {"kind": FaultInjectionHarness}
 ROWS = [
     Fault(
         *("poison entries, 1 in 100", "vote log", "dead letters with reasons; no other ballot waits"),
@@ -151,7 +151,7 @@ ROWS = [
         broken=("stops_at_invalid_entries",),
         found_by="current",
         times=3,
-        harness=LAB,
+        harness=INJECTION,
         damages=True,
     ),
     Fault(
@@ -160,6 +160,6 @@ ROWS = [
         broken=("never_halts",),
         found_by="halted",
         times=3,
-        harness=LAB,
+        harness=INJECTION,
     ),
 ]

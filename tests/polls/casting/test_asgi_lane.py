@@ -1,4 +1,4 @@
-"""The ASGI lane: when it answers by itself, without the database, its limits, and clients that hang up."""
+"""The ASGI lane: answers without the database, its limits, and clients that disconnect."""
 
 import asyncio
 import json
@@ -338,7 +338,7 @@ def test_loads_of_unknown_polls_are_bounded(
     asyncio.run(flood())
 
 
-# --- clients that hang up ---
+# --- clients that disconnect ---
 
 
 @pytest.mark.parametrize("pieces", [(), (b"",), (b'{"selec',), (b'{"selec', b"tions")])

@@ -141,7 +141,7 @@ mostly = st.integers(0, 99)
 
 
 def usually(usual: Any, *odd: Any, percent: int = 88) -> st.SearchStrategy[Any]:
-    """Draw `usual` most of the time, else one of the others; values or strategies."""
+    """Draw `usual` most of the time, else one of the others. They may be values or strategies."""
     options = [each if isinstance(each, st.SearchStrategy) else st.just(each) for each in (usual, *odd)]
     return mostly.flatmap(lambda roll: options[0] if roll < percent else st.one_of(options[1:]))
 

@@ -47,7 +47,7 @@ def test_a_token_with_any_bit_changed_is_invalid(batch: int, serial: int, place:
 
 @given(one=st.tuples(numbers, numbers), other=st.tuples(numbers, numbers))
 def test_a_token_spliced_from_two_is_invalid(one: tuple[int, int], other: tuple[int, int]) -> None:
-    """Batch and serial number are the first 8 of 24 bytes; the rest is their MAC."""
+    """Batch and serial number are the first 8 of 24 bytes. The other bytes are their MAC."""
     if one == other:
         return
     first, second = (invites.make_token(7, ONE, Invite(*each)) for each in (one, other))

@@ -190,7 +190,7 @@ def test_the_voter_endpoint_includes_a_challenge_if_the_poll_requires_proofs(
     challenge = answer.json()["proof"]
     assert (challenge is not None) is wanted
     if wanted:
-        # On a first visit the challenge is for the voter of the cookie that this answer sets.
+        # On a first visit, the challenge is for the voter whose cookie the answer sets.
         key = identity.identify_voter(poll.identity, poll.pk, rules.voter_secret, minted(answer), None)
         assert proof_of_work.is_valid_proof(solved(challenge), proof_of_work.Voter(poll.pk, 1, key))
 

@@ -1,4 +1,4 @@
-"""Event streams carry the WebSocket's messages; other requests are refused by the view."""
+"""Event streams carry the same messages as WebSockets. The view refuses other requests."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +25,7 @@ def address(code: str) -> str:
 
 @pytest.fixture
 async def stream(watch: Any) -> AsyncIterator[Callable[..., Any]]:
-    """`await stream("CODE", cookie=b"…")` begins a Stream; `watch` stops the hub afterwards."""
+    """`await stream("CODE", cookie=b"…")` begins a Stream. `watch` stops the hub afterwards."""
     streams: list[Stream] = []
 
     async def begin(code: str, cookie: bytes = b"") -> Stream:
