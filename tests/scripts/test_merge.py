@@ -1,4 +1,4 @@
-"""static/js/live/merge.js: an old snapshot and the messages that arrived since make the fresh snapshot."""
+"""static/js/live/merge.js: an old snapshot plus the later messages gives the fresh snapshot."""
 
 import os
 from itertools import pairwise

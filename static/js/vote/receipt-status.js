@@ -2,7 +2,7 @@
 
 import { fetchReceiptStatus } from "./voter.js";
 
-const NEW_RECEIPT = 5000; // a receipt is new for this time: the page's first tally arrives after it
+const NEW_RECEIPT = 5000; // for this time a receipt counts as new: the page's first tally arrives after it
 const NEW_SPREAD = 1000; // for a page that was just opened
 const HALL_SPREAD = 30000; // an event of the poll reaches all viewers in a hall at the same moment
 const RETRY = 30000; // while the ballot isn't counted yet
