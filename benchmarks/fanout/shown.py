@@ -40,7 +40,7 @@ class Sample:
 
 
 def everywhere() -> set[int]:
-    """Everything shares all cores: servers, stores, workers, voters and viewers."""
+    """All processes share all cores: servers, stores, workers, voters and viewers."""
     return os.sched_getaffinity(0)
 
 

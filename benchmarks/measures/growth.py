@@ -32,7 +32,7 @@ GIB = 2**30
 BYTES_A_BALLOT = {
     "disk": 900,
     "memory": 300,
-}  # ledger, index, write-ahead log, Redis's file; claims and its fork
+}  # disk: ledger, index, write-ahead log and Redis's file; memory: claims and Redis's fork
 COUNTED = "SELECT coalesce(sum(count), 0) FROM analytics_tally WHERE key = 'ballots'"
 
 
