@@ -163,7 +163,7 @@ def _goes_on(scene: Scene) -> None:
 
 
 EXPECTED = (
-    "log_inconsistent and an alarm; reconcile_log repairs it; no counted ballot changes or counts twice"
+    "log_inconsistent and an alarm; reconcile_log repairs it, and no counted ballot changes or counts twice"
 )
 
 

@@ -10,7 +10,7 @@ from tests.faults.harness import Harness
 from tests.faults.proxy import How, What
 from tests.servers import PostgreSQL, Redis, wait_for
 
-SETTLED = "a retry settles the unknown outcome; counted once; no answer overdue"
+SETTLED = "a retry gets the outcome, the ballot counts once, and no answer is overdue"
 #: Requests with these bytes, or their replies, are lost.
 APPEND, COMMIT = b"landslide_append", b"COMMIT"
 #: Each call to Redis is tried three times before its outcome is unknown.

@@ -87,7 +87,7 @@ ROWS = [
         *(
             "disk full",
             "Redis",
-            "503, nothing acknowledged; continues once it is restarted with room",
+            "ballots get 503, and none is acknowledged; it continues once it is restarted with room",
             redis_disk,
         ),
         broken=("acks_before_append",),
@@ -99,7 +99,7 @@ ROWS = [
         *(
             "memory full (maxmemory, noeviction)",
             "Redis",
-            "503, nothing acknowledged; recovers by itself",
+            "ballots get 503, and none is acknowledged; it recovers by itself",
             redis_memory,
         ),
         broken=("acks_before_append",),

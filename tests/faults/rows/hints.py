@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tests.faults.experiment import Fault, Scene
 from tests.faults.harness import CHANNELS
 
-CURRENT = "every screen current within two seconds"
+CURRENT = "every screen is current within two seconds"
 SWEEP = "no ballot waits longer than the sweep"
 
 
@@ -67,7 +67,7 @@ ROWS = [
         times=3,
     ),
     Fault(
-        *("wake-ups doubled", "broker", "nothing counted twice", switched("doubled.wake_up")),
+        *("wake-ups doubled", "broker", "no ballot is counted twice", switched("doubled.wake_up")),
         broken=("counts_each_wake_up",),
         found_by="tally",
         times=3,

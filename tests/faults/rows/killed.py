@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tests.faults.experiment import Fault, Scene
 
-HOLDS = "no acknowledged ballot lost, none counted twice"
+HOLDS = "no acknowledged ballot is lost, and none is counted twice"
 #: A build that counts without one transaction, and adds to the tally what the ledger refused.
 LOOSE = ("no_transaction", "ledger_unchecked")
 

@@ -86,7 +86,9 @@ def _goes_on(scene: Scene) -> None:
 
 
 def _row(name: str, strike: Callable[[Scene], None]) -> Fault:
-    expected = "refused ballots aren't counted, others of the same append are; recovers by itself"
+    expected = (
+        "refused ballots aren't counted, and other ballots of the same append are; it recovers by itself"
+    )
     return Fault(
         *(name, "a part of the vote log", expected, strike),
         broken=("refuses_the_whole_append",),

@@ -146,7 +146,11 @@ def _held(harness: Harness, poll_id: int) -> int:
 INJECTION = {"kind": FaultInjectionHarness}
 ROWS = [
     Fault(
-        *("poison entries, 1 in 100", "vote log", "dead letters with reasons; no other ballot waits"),
+        *(
+            "poison entries, 1 in 100",
+            "vote log",
+            "they become dead letters with reasons, and no other ballot waits",
+        ),
         one_in_a_hundred,
         broken=("stops_at_invalid_entries",),
         found_by="current",

@@ -9,7 +9,7 @@ from tests.faults.connection_pool import HUNG_SECONDS
 from tests.faults.experiment import Fault, Scene
 from tests.faults.harness import IDLE_SECONDS
 
-AWAY = "503 with Retry-After during the fault, then catches up; nothing lost"
+AWAY = "503 with Retry-After during the fault; afterwards it catches up, and no ballot is lost"
 
 
 def redis_restarts(scene: Scene) -> None:
@@ -144,7 +144,7 @@ ROWS = [
         times=3,
     ),
     Fault(
-        *("SIGSTOP while it sends rows, then SIGCONT", "worker", "its locks expire; it changes nothing"),
+        *("SIGSTOP while it sends rows, then SIGCONT", "worker", "its locks expire, and it changes nothing"),
         worker_stops("worker.in_copy"),
         broken=("stuck_copies_stay",),
         found_by="current",

@@ -161,7 +161,7 @@ async def _annoy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             await asyncio.sleep(0.02)
 
 
-PACE = "accepting isn't slowed down: all ballots acknowledged, none refused"
+PACE = "accepting isn't slowed down: all ballots are acknowledged"
 
 
 def _row(name: str, strike: Callable[[Scene], None], *, times: int = 2, long: bool = False) -> Fault:
