@@ -124,7 +124,7 @@ def _backlog_card(log: dict[str, Any] | None) -> dict[str, str]:
 
 def _log_card(log: dict[str, Any] | None) -> dict[str, str]:
     if log is None:
-        return _card(_("Unreachable"), _("Connections to it fail."), "bad")
+        return _card(_("Unreachable"), _("Connections to the vote log fail."), "bad")
     count = len(log["backlogs"])
     note = ngettext("%(log)s, %(count)s partition", "%(log)s, %(count)s partitions", count) % {
         "log": log["log"],

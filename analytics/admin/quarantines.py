@@ -108,7 +108,7 @@ class QuarantineForm(forms.ModelForm):
             text += "\n" + cleaned["file"].read().decode("utf-8", "replace")
         cleaned["found"] = _RECEIPT.findall(text)
         if bool(cleaned["found"]) == bool(cleaned.get("from_now_on")):
-            raise ValidationError(_("Enter receipts, or choose every ballot from now on; not both."))
+            raise ValidationError(_("Enter receipts, or choose every ballot from now on, but not both."))
         return cleaned
 
 
@@ -286,7 +286,7 @@ def _consequences(step: str, decision: Quarantine) -> list[str]:
     if step == "end":
         return [
             _("Ballots accepted from now on are counted as usual."),
-            _("Quarantined ballots stay so until they are released."),
+            _("Quarantined ballots stay in quarantine until they are released."),
         ]
     lines = [
         _("The ballots count again, as if they had never been quarantined."),

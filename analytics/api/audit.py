@@ -61,9 +61,9 @@ class AuditView(Endpoint):
         summary="The audit bundle of a published poll",
         description=(
             "A signed zip of receipts, ballots without voters, and the tally. docs/audit.md says what it"
-            " proves, and `verify.py` checks it. It exists a few seconds after publishing, for everyone who"
-            " may see the result. Bundles of earlier rounds stay available if their results were public;"
-            " staff can get any."
+            " proves, and `verify.py` checks it. It is available a few seconds after publishing, to everyone"
+            " who may see the result. Bundles of earlier rounds stay available if their results were public."
+            " Staff can get all of them."
         ),
         auth=ANYBODY,
         parameters=[

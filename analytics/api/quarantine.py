@@ -30,7 +30,7 @@ class NewQuarantine(StrictSerializer):
     reason = Text(
         max_length=2000,
         lines=True,
-        help_text="The reason; it is stored with the ballots and in the audit log.",
+        help_text="The reason, which is stored with the ballots and in the audit log.",
     )
     receipts = serializers.ListField(
         child=Text(max_length=200),
@@ -51,7 +51,7 @@ class QuarantineDocument(serializers.Serializer[Any]):
     reason = serializers.CharField()
     decided_by = serializers.CharField()
     decided_at = Moment()
-    standing = serializers.SerializerMethodField(help_text="Whether new ballots are still quarantined by it.")
+    standing = serializers.SerializerMethodField(help_text="Whether it still quarantines new ballots.")
     released_by = serializers.CharField()
     released_at = Moment(allow_null=True)
 
@@ -92,9 +92,9 @@ class Quarantines(_Quarantine):
         tags=["quarantine"],
         summary="Quarantine ballots",
         description=(
-            "Quarantined ballots are counted in a second tally until they are released. With `from_now_on`,"
-            " this applies to every ballot that an open poll accepts until the quarantine is ended or"
-            " released. By `receipts`, only a person can quarantine ballots, in the admin."
+            "Quarantined ballots are counted in a second tally until they are released. `from_now_on`"
+            " quarantines every ballot that an open poll accepts until the quarantine is ended or released."
+            " Only a person can quarantine ballots by `receipts`, in the admin."
         ),
         parameters=[CODE, RETRY_AFTER],
         request=NewQuarantine,

@@ -57,7 +57,7 @@ class QuarantinedTally(serializers.Serializer[Any]):
     winners_if_released = serializers.ListField(
         child=serializers.IntegerField(),
         required=False,
-        help_text="The winners if these ballots were released. Only once the poll is closed.",
+        help_text="The winners if these ballots were released. Given only once the poll is closed.",
     )
     reasons = serializers.IntegerField(help_text="The number of decisions that quarantined them.")
     withheld = serializers.BooleanField(
@@ -106,7 +106,7 @@ class TallyView(Endpoint):
         summary="The tally as it stands",
         description=(
             "Responses may overtake each other: ignore one whose (epoch, revision, version) is lower than"
-            " what you have. `visible` is false if the client may not see the tally; then it has no figures."
+            " what you have. `visible` is false if the client may not see the tally; then no figures are sent."
         ),
         auth=ANYBODY,
         parameters=[

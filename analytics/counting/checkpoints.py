@@ -119,7 +119,8 @@ def check_same_log(rows: list[Checkpoint]) -> None:
             )
             % {"was": was, "now": f"{log.name}, {log.partitions}"},
             hint=_(
-                "Set VOTE_LOG and VOTE_LOG_PARTITIONS back, or, with no uncounted ballots, run reconcile_log."
+                "Set VOTE_LOG and VOTE_LOG_PARTITIONS back. If no ballots are uncounted, you can run"
+                " reconcile_log instead."
             ),
         )
 

@@ -33,8 +33,8 @@ _VERDICTS: dict[str, tuple[str, Any, Any]] = {
         "",
         _("Accepted, being counted"),
         _(
-            "Your ballot is stored. It will be counted in a moment, or the organiser looks at it first. Check"
-            " again later."
+            "Your ballot is stored. It will be counted in a moment, unless the organiser must look at it"
+            " first. Check again later."
         ),
     ),
     "replaced": (

@@ -15,7 +15,7 @@ _LONG = 10 * 365 * 86_400.0
 class Command(BaseCommand):
     help = (
         "Count the held ballots of a poll whose counting halted because most of its ballots failed. Repair "
-        "the cause first: if most of them fail again, it halts again."
+        "the cause first: if most ballots fail again, counting halts again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
