@@ -81,8 +81,6 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         """Return whether the user may decide. The permission to change dead letters allows nothing else."""
         return bool(request.user.has_perm("polls.change_deadletter"))
 
-    # --- deciding ---
-
     @admin.action(description=BUTTONS["count"], permissions=["settle"])
     def count_selected(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> HttpResponse | None:
         return self._decide_selected(request, letters, "count")

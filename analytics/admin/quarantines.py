@@ -149,8 +149,6 @@ class QuarantineAdmin(FoldedSearch, Admin):
     def has_decide_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("analytics.change_quarantine"))
 
-    # --- what is shown ---
-
     @display(description=gettext_lazy("poll"), ordering="code")
     def poll_code(self, decision: Quarantine) -> str:
         return getattr(decision, "code", None) or _("deleted (%(id)s)") % {"id": decision.poll_id}
@@ -180,8 +178,6 @@ class QuarantineAdmin(FoldedSearch, Admin):
     @display(description=gettext_lazy("state"))
     def state_text(self, decision: Quarantine) -> str:
         return self.state_tag(decision)[1]
-
-    # --- deciding ---
 
     def save_model(self, request: HttpRequest, obj: Quarantine, form: QuarantineForm, change: bool) -> None:
         given, by = form.cleaned_data, user_actor(request.user)

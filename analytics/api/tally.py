@@ -106,7 +106,7 @@ class TallyView(Endpoint):
         summary="The tally as it stands",
         description=(
             "Responses may overtake each other: ignore one whose (epoch, revision, version) is lower than"
-            " what you have. `visible` is false if the client may not see the tally; then no figures are sent."
+            " what you have. `visible` is false if the client may not see the tally, and gets no figures."
         ),
         auth=ANYBODY,
         parameters=[

@@ -1,10 +1,9 @@
 """Circuit breaker: halt the counting of a poll while most of its ballots fail.
 
-A few ballots that can't be counted become dead letters. If most ballots of a poll fail, the cause is
-something else, such as lost rules, and thousands of dead letters would only hide it. Then the poll's ballots
-are stored as they are in the log, by the transaction that moves the checkpoint past them. All later ballots
-of the poll are held too, so that each voter's ballots stay in order. That ends when an operator has resumed
-the counting and the last held ballot is counted. Other polls are counted as usual.
+A few ballots that can't be counted become dead letters. If most ballots of a poll fail, thousands of dead
+letters would hide the cause, such as lost rules. Instead these and all later ballots of the poll are held, in
+their order, until an operator resumes the counting. Other polls are counted as usual
+(docs/decisions/circuit-breaker.md).
 """
 
 import logging

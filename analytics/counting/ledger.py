@@ -86,7 +86,10 @@ def write(plain: BlocksByDecision, latest: dict[VoterKey, LatestBallot]) -> Writ
         if row is None:
             new.setdefault(ballot.decision_id, []).append(_block_of_one(ballot.entry))
         elif _replaces(voter, ballot, row):
-            written.replaced.append(_replacement(row, ballot))
+            # The same decision quarantines the new ballot, so that voting again doesn't end a quarantine.
+            quarantined = row.quarantine_id is not None
+            decision_id = row.quarantine_id if quarantined else ballot.decision_id
+            written.replaced.append(Replacement(row.selection, quarantined, ballot.entry, decision_id))
         elif row.ballot_id != ballot.entry.ballot_id:
             written.refused.append(ballot.entry)
     _replace(written.replaced)
@@ -98,13 +101,6 @@ def write(plain: BlocksByDecision, latest: dict[VoterKey, LatestBallot]) -> Writ
 
 def _replaces(voter: VoterKey, ballot: LatestBallot, row: LedgerRow) -> bool:
     return row.ballot_id in ballot.replaced or row.ballot_id in _replaced_dead_letters(voter, ballot.replaced)
-
-
-def _replacement(row: LedgerRow, ballot: LatestBallot) -> Replacement:
-    # The same decision quarantines the new ballot, so that voting again doesn't end a quarantine.
-    was_quarantined = row.quarantine_id is not None
-    decision_id = row.quarantine_id if was_quarantined else ballot.decision_id
-    return Replacement(row.selection, was_quarantined, ballot.entry, decision_id)
 
 
 def _drop_existing(written: Written, voters: dict[RoundKey, set[bytes]]) -> None:

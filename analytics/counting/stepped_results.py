@@ -1,14 +1,12 @@
 """Stepped results: show the tally in steps of several ballots, so that it doesn't tell how somebody voted.
 
 While a poll with a release step of k is open or closing, everybody, including staff, sees released counts. A
-step is taken when k more ballots are counted than at the last step. Viewers see the step before it, so they
-are one step behind. Closing shows all counts. So the last change covers at least k ballots too, unless the
-whole poll has fewer.
+step is taken when k more ballots are counted than at the last step. Viewers see the step before it. Closing
+shows all counts, so the last change also covers at least k ballots, unless the whole poll has fewer.
 
-A ballot that replaces another one, or is moved into or out of quarantine, isn't a new ballot: the change
-shows with the next step. Meanwhile the second tally shows only its number of ballots. A step needs k new
-ballots in the first tally, and also in both together. Otherwise somebody could quarantine all but one ballot
-of a step, and see that one.
+Replacements and moves into or out of quarantine show with the next step. It needs k new ballots in the first
+tally, and also in both tallies together. Otherwise somebody could quarantine all but one ballot of a step,
+and see that one (docs/decisions/stepped-results.md).
 """
 
 from collections.abc import Iterable, Mapping

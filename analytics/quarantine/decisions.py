@@ -1,11 +1,9 @@
 """Decisions to quarantine ballots, so that they are counted in a second tally, and to release them.
 
 A decision records which person or rule made it, and why. Its ballots stay in the ledger, so that their voters
-can't have a second one. A ballot that replaces a quarantined one is quarantined too: a voter can't undo a
-decision.
-
-The two tallies must not show what single ballots mark. So fewer ballots than anonymity_threshold.least() are
-neither quarantined by their receipts nor released into a result.
+can't have a second one. A ballot that replaces one of them is quarantined too. The two tallies must not show
+what single ballots mark. So fewer ballots than anonymity_threshold.least() are neither quarantined by their
+receipts nor released into a result.
 """
 
 from collections.abc import Callable, Iterable, Iterator

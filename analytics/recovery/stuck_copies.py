@@ -12,8 +12,8 @@ from django.db import connection
 logger = logging.getLogger(__name__)
 
 #: Only sessions with our own application_name: the COPY that restores a backup may take long.
-_STUCK = """
-SELECT pid FROM pg_stat_activity
+_END_STUCK = """
+SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user
     AND application_name = current_setting('application_name') AND pid <> pg_backend_pid()
     AND state = 'active' AND wait_event = 'ClientRead' AND query LIKE 'COPY %'
@@ -27,10 +27,8 @@ def end_copies() -> int:
     if connection.vendor != "postgresql":
         return 0
     with connection.cursor() as cursor:
-        cursor.execute(_STUCK)
-        ended = [pid for (pid,) in cursor.fetchall()]
-        for pid in ended:
-            cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+        cursor.execute(_END_STUCK)
+        ended = [pid for pid, _terminated in cursor.fetchall()]
     if ended:
         logger.warning("stuck_copies_ended", extra={"backends": ended})
     return len(ended)

@@ -7,7 +7,7 @@ from typing import Any
 from analytics.results.tallies import BALLOTS, QUARANTINED, Snapshot
 from polls.methods import Method, MethodRules, get_method
 from polls.models import Poll, State
-from polls.poll_document import iso, poll_document
+from polls.poll_document import poll_document
 
 
 def document(snap: Snapshot, *, visible: bool) -> dict[str, Any]:
@@ -81,14 +81,6 @@ def quarantined_figures(
 
 def state_message(poll: Poll) -> dict[str, Any]:
     """Return the message about a poll's state for WebSockets and event streams."""
-    return {
-        "type": "state",
-        "poll": poll.code,
-        "round": poll.round,
-        "epoch": poll.epoch,
-        "revision": poll.revision,
-        "state": poll.state,
-        "opens_at": iso(poll.opens_at),
-        "closes_at": iso(poll.closes_at),
-        "closed_at": iso(poll.closed_at),
-    }
+    fields = ("poll", "round", "epoch", "revision", "state", "opens_at", "closes_at", "closed_at")
+    doc = poll_document(poll)
+    return {"type": "state", **{field: doc[field] for field in fields}}

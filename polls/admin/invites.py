@@ -124,22 +124,20 @@ class InvitePages(Admin):
                 text = _("These invites are already revoked.")
                 self.message_user(request, text, messages.WARNING)
             return _back(batch.poll)
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": _("Revoke these invites?"),
-            "subject": f"{isolated(name_of(batch))} · {batch.poll}",
-            "lines": [
+        return self.confirmation(
+            request,
+            title=_("Revoke these invites?"),
+            subject=f"{isolated(name_of(batch))} · {batch.poll}",
+            lines=[
                 _("These invites no longer work."),
                 _("Voters who have used theirs on the voting page can still vote for up to an hour."),
                 _("Ballots cast with them stay counted."),
                 _("This can't be undone; make new invites instead."),
             ],
-            "button": _("Revoke the invites"),
-            "danger": True,
-            "back": _address(batch.poll),
-        }
-        return TemplateResponse(request, "admin/confirm.html", context)
+            button=_("Revoke the invites"),
+            danger=True,
+            back=_address(batch.poll),
+        )
 
     def _batch(self, request: HttpRequest, poll_id: int, batch_id: int) -> Any:
         poll = self._invites_of(request, poll_id, changing=True)

@@ -76,7 +76,7 @@ def test_a_backup_that_is_restored_is_left(connect: Any) -> None:
 
 
 def test_where_nobody_may_look_ballots_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stuck_copies, "_STUCK", "SELECT pid FROM a_view_that_is_not_there")
+    monkeypatch.setattr(stuck_copies, "_END_STUCK", "SELECT pid FROM a_view_that_is_not_there")
     fill(open_poll(), range(20), 1)
     tasks.sweep()
     assert checkpoints.backlog() == 0
