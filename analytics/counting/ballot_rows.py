@@ -123,7 +123,7 @@ _KEY_LENGTH = pack(">i", 16)  # of a voter_key and of a ballot_id
 def _binary(blocks: Sequence[Block], decision_id: int | None = None) -> bytes:
     """Return rows in COPY's binary format. Joining columns is several times as fast as encoding rows."""
     rounds: dict[RoundKey, list[bytes]] = defaultdict(list)
-    # `last` ends each row. If there is a decision, it is the column with it.
+    # `last` ends each row. With a decision, it is the decision's column.
     last, fields = (b"", 5) if decision_id is None else (pack(">iq", 8, decision_id), 6)
     for block in blocks:
         selections = {text: _field(text.encode()) for text in set(block.selections)}

@@ -4,9 +4,9 @@ While a poll with a release step of k is open or closing, everybody, including s
 step is taken when k more ballots are counted than at the last step. Viewers see the step before it. Closing
 shows all counts, so the last change also covers at least k ballots, unless the whole poll has fewer.
 
-Replacements and moves into or out of quarantine show with the next step. It needs k new ballots in the first
-tally, and also in both tallies together. Otherwise somebody could quarantine all but one ballot of a step,
-and see that one (docs/decisions/stepped-results.md).
+Replacements and moves into or out of quarantine show with the next step. A step needs k new ballots in the
+first tally, and also in both tallies together. Otherwise somebody could quarantine all but one ballot of a
+step, and see that one (docs/decisions/stepped-results.md).
 """
 
 from collections.abc import Iterable, Mapping
