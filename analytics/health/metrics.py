@@ -26,7 +26,7 @@ _MEANINGS = {
 
 
 class _Gauges(Collector):
-    """Gauges read from the stores. None is about a single poll: a graph must not show a hidden tally."""
+    """Gauges read from the stores. No gauge is about a single poll: a graph must not show a hidden tally."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         now = log_status() | counting_status()
