@@ -35,190 +35,136 @@ class LandslideError(Exception):
 
 
 class Malformed(LandslideError):
-    code = "malformed"
-    title = _("The request is malformed")
+    code, title = "malformed", _("The request is malformed")
 
 
 class InvalidSelection(LandslideError):
-    code = "invalid_selection"
-    title = _("This selection is not valid in this poll")
+    code, title = "invalid_selection", _("This selection is not valid in this poll")
 
 
 class VoterUnknown(LandslideError):
-    code = "voter_unknown"
-    status = 401
+    code, status = "voter_unknown", 401
     title = _("The voter is unknown; a voter cookie was set, so try again")
 
 
 class InvalidKey(LandslideError):
-    code = "invalid_key"
-    status = 401
-    title = _("The API key is wrong, expired or revoked")
+    code, status, title = "invalid_key", 401, _("The API key is wrong, expired or revoked")
 
 
 class ForeignOrigin(LandslideError):
-    code = "foreign_origin"
-    status = 403
-    title = _("Ballots are not accepted from other sites' pages")
+    code, status, title = "foreign_origin", 403, _("Ballots are not accepted from other sites' pages")
 
 
 class MissingScope(LandslideError):
-    code = "missing_scope"
-    status = 403
-    title = _("The API key lacks the required scope")
+    code, status, title = "missing_scope", 403, _("The API key lacks the required scope")
 
 
 class PersonRequired(LandslideError):
-    code = "person_required"
-    status = 403
-    title = _("A person has to do this in the admin; an API key can't")
+    code, status, title = "person_required", 403, _("A person has to do this in the admin; an API key can't")
 
 
 class NotEligible(LandslideError):
     """`needs` says what would make the voter eligible: "login", "invite" or "client"."""
 
-    code = "not_eligible"
-    status = 403
-    title = _("This voter may not vote in this poll")
+    code, status, title = "not_eligible", 403, _("This voter may not vote in this poll")
 
 
 class ProofRequired(LandslideError):
     """The poll requires a proof of work; `challenge` is the address of the challenge endpoint."""
 
-    code = "proof_required"
-    status = 403
-    title = _("This poll requires a proof of work with each ballot")
+    code, status, title = "proof_required", 403, _("This poll requires a proof of work with each ballot")
 
 
 class PollNotFound(LandslideError):
-    code = "poll_not_found"
-    status = 404
-    title = _("There is no poll with this code")
+    code, status, title = "poll_not_found", 404, _("There is no poll with this code")
 
 
 class ReceiptNotFound(LandslideError):
-    code = "receipt_not_found"
-    status = 404
-    title = _("No ballot was accepted with this receipt")
+    code, status, title = "receipt_not_found", 404, _("No ballot was accepted with this receipt")
 
 
 class AuditNotFound(LandslideError):
-    code = "audit_not_found"
-    status = 404
-    title = _("There is no audit bundle that you may see")
+    code, status, title = "audit_not_found", 404, _("There is no audit bundle that you may see")
 
 
 class QuarantineNotFound(LandslideError):
-    code = "quarantine_not_found"
-    status = 404
-    title = _("This poll has no such quarantine")
+    code, status, title = "quarantine_not_found", 404, _("This poll has no such quarantine")
 
 
 class InviteBatchNotFound(LandslideError):
-    code = "invite_batch_not_found"
-    status = 404
-    title = _("This poll has no such batch of invites")
+    code, status, title = "invite_batch_not_found", 404, _("This poll has no such batch of invites")
 
 
 class NotFound(LandslideError):
-    code = "not_found"
-    status = 404
-    title = _("There is nothing at this address")
+    code, status, title = "not_found", 404, _("There is nothing at this address")
 
 
 class MethodNotAllowed(LandslideError):
-    code = "method_not_allowed"
-    status = 405
-    title = _("This address doesn't support this HTTP method")
+    code, status, title = "method_not_allowed", 405, _("This address doesn't support this HTTP method")
 
 
 class NotAcceptable(LandslideError):
-    code = "not_acceptable"
-    status = 406
-    title = _("Only application/json is available")
+    code, status, title = "not_acceptable", 406, _("Only application/json is available")
 
 
 class AlreadyVoted(LandslideError):
-    code = "already_voted"
-    status = 409
-    title = _("This voter has already voted")
+    code, status, title = "already_voted", 409, _("This voter has already voted")
 
 
 class PollNotOpen(LandslideError):
-    code = "poll_not_open"
-    status = 409
-    title = _("The poll is not open for voting")
+    code, status, title = "poll_not_open", 409, _("The poll is not open for voting")
 
 
 class RoundChanged(LandslideError):
-    code = "round_changed"
-    status = 409
-    title = _("The poll was reset; the ballot belongs to another round")
+    code, status, title = "round_changed", 409, _("The poll was reset; the ballot belongs to another round")
 
 
 class IllegalState(LandslideError):
     """The poll's state doesn't allow this step."""
 
-    code = "illegal_state"
-    status = 409
-    title = _("The poll's state does not allow this")
+    code, status, title = "illegal_state", 409, _("The poll's state does not allow this")
 
 
 class TooFewBallots(LandslideError):
-    code = "too_few_ballots"
-    status = 409
+    code, status = "too_few_ballots", 409
     title = _("There are too few ballots: the result would reveal single ballots")
 
 
 class CodeTaken(LandslideError):
-    code = "code_taken"
-    status = 409
-    title = _("Another poll has this code")
+    code, status, title = "code_taken", 409, _("Another poll has this code")
 
 
 class TooLarge(LandslideError):
-    code = "too_large"
-    status = 413
-    title = _("The request body is too large")
+    code, status, title = "too_large", 413, _("The request body is too large")
 
 
 class UnsupportedMediaType(LandslideError):
-    code = "unsupported_media_type"
-    status = 415
-    title = _("Only application/json is accepted")
+    code, status, title = "unsupported_media_type", 415, _("Only application/json is accepted")
 
 
 class BallotIdReused(LandslideError):
-    code = "ballot_id_reused"
-    status = 422
+    code, status = "ballot_id_reused", 422
     title = _("This ballot_id was used for another ballot of this voter")
 
 
 class RateLimited(LandslideError):
-    code = "rate_limited"
-    status = 429
-    title = _("Too many requests")
+    code, status, title = "rate_limited", 429, _("Too many requests")
     retry_between = 3, 10
 
 
 class SecretKeyDiffers(LandslideError):
-    code = "secret_key_differs"
-    status = 503
-    title = _("This server has another SECRET_KEY than the database")
+    code, status, title = "secret_key_differs", 503, _("This server has another SECRET_KEY than the database")
     retry_between = 15, 45
 
 
 class InternalError(LandslideError):
-    code = "internal_error"
-    status = 500
-    title = _("Something went wrong on our side, and it has been logged")
+    code, status, title = "internal_error", 500, _("Something went wrong on our side, and it has been logged")
 
 
 class Overloaded(LandslideError):
     """This request wrote nothing. An earlier request with the same ballot may have."""
 
-    code = "overloaded"
-    status = 503
+    code, status = "overloaded", 503
     title = _("Too many ballots are waiting; this request wrote nothing, so send it again in a moment")
     retry_between = 1, 8
 
@@ -226,8 +172,7 @@ class Overloaded(LandslideError):
 class OutcomeUnknown(LandslideError):
     """The store failed during the append: the ballot may or may not be in the log."""
 
-    code = "outcome_unknown"
-    status = 503
+    code, status = "outcome_unknown", 503
     title = _(
         "We can't tell yet whether the ballot is in; sending it again with the same ballot_id settles it"
     )
@@ -237,17 +182,14 @@ class OutcomeUnknown(LandslideError):
 class Unavailable(LandslideError):
     """A store that is needed doesn't answer. If the request was a cast, it has written nothing."""
 
-    code = "unavailable"
-    status = 503
-    title = _("A store doesn't answer; try again in a moment")
+    code, status, title = "unavailable", 503, _("A store doesn't answer; try again in a moment")
     retry_between = 1, 5
 
 
 class LogInconsistent(LandslideError):
     """The vote log or a partition has lost entries, or isn't the one that the database knows."""
 
-    code = "log_inconsistent"
-    status = 503
+    code, status = "log_inconsistent", 503
     title = _("The vote log, or a part of it, is inconsistent; an operator has to repair it")
     retry_between = 15, 45
 
@@ -255,9 +197,7 @@ class LogInconsistent(LandslideError):
 class LogUnsuitable(LandslideError):
     """The vote log's store, as configured, isn't as durable as an acknowledgement promises."""
 
-    code = "log_unsuitable"
-    status = 503
-    title = _("The vote log can't be used as it is configured")
+    code, status, title = "log_unsuitable", 503, _("The vote log can't be used as it is configured")
 
     def __init__(self, detail: Any, hint: Any = "") -> None:
         super().__init__(detail)

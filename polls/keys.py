@@ -3,13 +3,18 @@
 import functools
 import hashlib
 import hmac
-from typing import Any
+from base64 import urlsafe_b64encode
+from binascii import a2b_base64
+from collections.abc import Callable
 
 from django.conf import settings
-from django.core.signals import setting_changed
-from django.dispatch import receiver
 
 from .errors import SecretKeyDiffers
+
+#: Returns the MAC, of MAC_BYTES, of a text under one of our secrets.
+Mac = Callable[[bytes, str], bytes]
+MAC_BYTES = 16
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 @functools.cache
@@ -24,11 +29,6 @@ def signing_secrets() -> tuple[str, ...]:
     return (settings.SECRET_KEY, *map(str, settings.SECRET_KEY_FALLBACKS))
 
 
-@receiver(setting_changed)  # only tests send it
-def _forget_secrets(**_: Any) -> None:
-    signing_secrets.cache_clear()
-
-
 @functools.cache
 def keyed_hasher(secret: str, purpose: bytes, size: int) -> hashlib.blake2b:
     """Return a keyed BLAKE2b hasher to copy, so that the key is set up once and not for every voter."""
@@ -39,6 +39,26 @@ def keyed_hash(text: bytes, secret: str, purpose: bytes, size: int) -> bytes:
     hashed = keyed_hasher(secret, purpose, size).copy()
     hashed.update(text)
     return hashed.digest()
+
+
+def sign(text: bytes, mac: Mac) -> str:
+    """Return the text and its MAC, in base64url without padding."""
+    return urlsafe_b64encode(text + mac(text, signing_secrets()[0])).rstrip(b"=").decode()
+
+
+def verify(signed: str | None, size: int, mac: Mac) -> bytes | None:
+    """Return a text of `size` bytes that we signed, None for anything else."""
+    if signed is None or len(signed) != -(-(size + MAC_BYTES) * 8 // 6):
+        return None
+    try:
+        raw = a2b_base64(signed.encode().translate(_URL_SAFE) + b"==")
+    except ValueError:
+        return None
+    text, given = raw[:size], raw[size:]
+    for secret in signing_secrets():
+        if hmac.compare_digest(given, mac(text, secret)):
+            return text
+    return None
 
 
 def fingerprint(secret: str) -> str:

@@ -68,6 +68,7 @@ hypothesis.settings.load_profile("landslide")
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     from django.conf import settings
+    from django.core.signals import setting_changed
 
     if settings.configured:
         raise pytest.UsageError("unset DJANGO_SETTINGS_MODULE: the tests set up their own environment first")
@@ -89,6 +90,15 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.CAST_DEADLINE_SECONDS = PATIENCE
     # Each test Client builds the middleware again. Scanning all static files for it would take 45 ms.
     settings.WHITENOISE_USE_FINDERS = False
+    setting_changed.connect(forget_cached_settings)
+
+
+def forget_cached_settings(**_: Any) -> None:
+    """Clear what the product caches of settings, which change in tests only."""
+    if keys := sys.modules.get("polls.keys"):
+        keys.signing_secrets.cache_clear()
+    if addresses := sys.modules.get("polls.http.client_address"):
+        addresses._proxies.cache_clear()
 
 
 def is_controller(config: pytest.Config) -> bool:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import functools
 from ipaddress import ip_network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.core.signals import setting_changed
-from django.dispatch import receiver
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -127,8 +125,3 @@ def _masks(networks: Networks) -> dict[int, list[tuple[int, int]]]:
         pair = int(network.netmask), int(network.network_address)
         found[network.max_prefixlen // 8].append(pair)
     return found
-
-
-@receiver(setting_changed)  # only tests send it
-def _forget(**_: Any) -> None:
-    _proxies.cache_clear()

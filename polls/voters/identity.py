@@ -9,18 +9,16 @@ The database without SECRET_KEY isn't enough either.
 """
 
 import hashlib
-import hmac
 import secrets
 import struct
 from base64 import urlsafe_b64encode
-from binascii import a2b_base64
 from typing import Any
 
 from django.utils.translation import gettext_lazy
 
 from polls import clock
 from polls.errors import InvalidKey, NotEligible, VoterUnknown
-from polls.keys import keyed_hash, signing_secrets
+from polls.keys import MAC_BYTES, Mac, keyed_hash, sign, verify
 from polls.models import ApiClient, Identity
 
 COOKIE = "voter"
@@ -28,42 +26,21 @@ PASS_COOKIE = "pass"  # noqa: S105
 #: Short, so that a stolen or lent pass soon expires. A page gets a new pass from each call of voter/.
 PASS_SECONDS = 3600
 COOKIE_MAX_AGE = 365 * 24 * 3600
-_TOKEN = 16
-_MAC = 16
-_URL_SAFE = bytes.maketrans(b"-_", b"+/")
-_COOKIE_LENGTH = 43  # base64 of token and MAC, without padding
+_TOKEN_BYTES = 16
 
 
 def _mac(token: bytes, secret: str) -> bytes:
-    return keyed_hash(token, secret, b"voter cookie", _MAC)
+    return keyed_hash(token, secret, b"voter cookie", MAC_BYTES)
 
 
 def new_cookie() -> str:
     """Return the value of a new voter cookie: a random token and its MAC."""
-    token = secrets.token_bytes(_TOKEN)
-    return urlsafe_b64encode(token + _mac(token, signing_secrets()[0])).rstrip(b"=").decode()
+    return sign(secrets.token_bytes(_TOKEN_BYTES), _mac)
 
 
 def read_cookie(cookie: str | None) -> bytes | None:
     """Return the token of a cookie that we signed, None for anything else."""
-    raw = _decode(cookie, _COOKIE_LENGTH)
-    if raw is None:
-        return None
-    token, mac = raw[:_TOKEN], raw[_TOKEN:]
-    for secret in signing_secrets():
-        if hmac.compare_digest(mac, _mac(token, secret)):
-            return token
-    return None
-
-
-def _decode(cookie: str | None, length: int) -> bytes | None:
-    """Decode base64url of this length without its padding, None for anything else."""
-    if cookie is None or len(cookie) != length:
-        return None
-    try:
-        return a2b_base64(cookie.encode().translate(_URL_SAFE) + b"==")
-    except ValueError:
-        return None
+    return verify(cookie, _TOKEN_BYTES, _mac)
 
 
 def cookie_header(value: str, *, secure: bool) -> str:
@@ -73,7 +50,6 @@ def cookie_header(value: str, *, secure: bool) -> str:
 
 
 _PASS = struct.Struct(">II16s")  # poll_id, end (s), voter_key
-_PASS_LENGTH = (_PASS.size + _MAC) * 8 // 6 + 1  # base64 without padding
 #: The identity policies that use a pass, each with a signing key for its own purpose.
 _PURPOSES: dict[str, bytes] = {Identity.LOGIN: b"pass login", Identity.INVITE: b"pass invite"}
 WITH_PASS = frozenset(_PURPOSES)
@@ -86,21 +62,21 @@ def make_pass(identity: str, poll_id: int, voter_secret: bytes, voter_key: bytes
     destroys. Otherwise a person could vote as the old voter and as a new one.
     """
     body = _PASS.pack(poll_id, int(clock.now()) + PASS_SECONDS, voter_key)
-    mac = keyed_hash(body + voter_secret, signing_secrets()[0], _PURPOSES[identity], _MAC)
-    return urlsafe_b64encode(body + mac).rstrip(b"=").decode()
+    return sign(body, _pass_mac(voter_secret, _PURPOSES[identity]))
 
 
 def read_pass(identity: str, poll_id: int, voter_secret: bytes, cookie: str | None) -> bytes | None:
     """Return the voter_key of a valid pass for this poll, None for anything else."""
-    purpose, raw = _PURPOSES.get(identity), _decode(cookie, _PASS_LENGTH)
-    if purpose is None or raw is None:
-        return None
-    body, mac = raw[: _PASS.size], raw[_PASS.size :]
-    ours = (keyed_hash(body + voter_secret, secret, purpose, _MAC) for secret in signing_secrets())
-    if not any(hmac.compare_digest(mac, each) for each in ours):
+    purpose = _PURPOSES.get(identity)
+    body = verify(cookie, _PASS.size, _pass_mac(voter_secret, purpose)) if purpose else None
+    if body is None:
         return None
     poll, end, voter_key = _PASS.unpack(body)
     return voter_key if poll == poll_id and end > clock.now() else None
+
+
+def _pass_mac(voter_secret: bytes, purpose: bytes) -> Mac:
+    return lambda body, secret: keyed_hash(body + voter_secret, secret, purpose, MAC_BYTES)
 
 
 def pass_headers(code: str, value: str, *, secure: bool) -> list[str]:
