@@ -1,7 +1,4 @@
-"""The ASGI application: fast lanes and Django for HTTP, the hub for WebSockets.
-
-Importing this module starts no threads and no workers. The serving command starts them.
-"""
+"""The ASGI application: fast lanes and Django for HTTP, the hub for WebSockets. It starts no threads."""
 
 import os
 from typing import Any
@@ -39,7 +36,7 @@ async def unknown_socket(scope: Scope, receive: Any, send: Any) -> None:
 
 
 async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
-    """Acknowledge lifespan events. Nothing else happens on them, since Daphne sends none."""
+    """Acknowledge lifespan events. No other code depends on them, since Daphne sends none."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})
@@ -49,7 +46,7 @@ async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
 
 # Without AuthMiddlewareStack, which would query the database for every viewer. Few need authentication.
 websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])  # type: ignore[arg-type]
-# Each fast lane passes the requests that it doesn't answer to the application inside it.
+# Each fast lane passes requests that it doesn't answer to the next application.
 compressed = Compression(TallyLane(EventStreamLane(django_application)))
 http = AsgiLane(RequestId(BodyLimit(compressed, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)))
 HANDLERS = {"http": http, "websocket": websocket, "lifespan": lifespan}

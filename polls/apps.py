@@ -7,8 +7,6 @@ class PollsConfig(AppConfig):
     verbose_name = _("Polls")
 
     def ready(self) -> None:
-        from polls import login_log
-        from polls.voters import ended_accounts
-
-        login_log.connect()
-        ended_accounts.connect()
+        """Import the modules that receive Django's signals."""
+        import polls.login_log
+        import polls.voters.ended_accounts  # noqa: F401

@@ -97,10 +97,7 @@ def verify_chain(known: str = "") -> ChainReport:
 
 
 def _lock_chain() -> None:
-    """Keep other writers out until the transaction ends.
-
-    SQLite needs no lock: with transaction_mode IMMEDIATE it has one writer at a time.
-    """
+    """Lock the chain until the transaction ends. SQLite needs no lock with transaction_mode IMMEDIATE."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_KEY])

@@ -1,7 +1,6 @@
 """The vote log's clock: this host's clock, corrected by the last measured offset.
 
-Passes, proofs of work and scheduled times are checked by it. So a wrong clock of a web host neither ends them
-early nor extends them.
+Passes, proofs of work and scheduled times are checked by it, so that a web host's wrong clock does no harm.
 """
 
 import time

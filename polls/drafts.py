@@ -28,8 +28,7 @@ SCHEDULED_TIMES = ("opens_at", "closes_at")
 def create_poll(choices: Sequence[str], by: str = COMMAND, **fields: Any) -> Poll:
     """Create a draft. Missing limits get the method's defaults. `by` is the actor in the audit log.
 
-    Raises Malformed if method, limits, times and choices don't fit together, and CodeTaken if `code` is in
-    use.
+    Raises Malformed if method, limits, times and choices don't fit together, or CodeTaken.
     """
     for _attempt in range(MAX_CODE_ATTEMPTS):
         try:
@@ -63,10 +62,7 @@ def change_poll(
     action: str = "poll changed",
     **fields: Any,
 ) -> Poll:
-    """Change a draft, or ALWAYS_EDITABLE fields of any poll; raise IllegalState for anything else.
-
-    `by` and `action` go into the audit log.
-    """
+    """Change a draft, or ALWAYS_EDITABLE fields of any poll; raise IllegalState for anything else."""
     needs_draft = choices is not None or not fields or not set(fields) <= set(ALWAYS_EDITABLE)
     poll = lock_draft(poll_id) if needs_draft else lifecycle.lock_poll(poll_id)
     before = scheduled_times(poll)

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from .errors import SecretKeyDiffers
 
-#: Returns the MAC, of MAC_BYTES, of a text under one of our secrets.
+#: A function that returns the MAC (MAC_BYTES long) of a text under a secret.
 Mac = Callable[[bytes, str], bytes]
 MAC_BYTES = 16
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")

@@ -1,8 +1,8 @@
 """Open, close, publish and reset polls. No other code changes a poll's state.
 
 Each step first commits the intent, then sets the vote log's gates, which is idempotent. If a crash or an
-unreachable store prevents the second half, `set_missing_gates` does it later. The gate alone decides whether
-a ballot is in time.
+unreachable store prevents this, `set_missing_gates` does it later. Only the gate decides whether a ballot is
+in time.
 
     draft → open → closing → closed → published, and reset to draft of the next round
 """
@@ -81,7 +81,7 @@ def finish_closing(poll_id: int, round_number: int, closed_at: int, result: dict
     poll.state = State.CLOSED
     poll.closed_at = datetime.fromtimestamp(closed_at / 1000, UTC)
     poll.revision += 1
-    poll.gates_set = True  # they left the markers that were counted
+    poll.gates_set = True  # the markers were written when the gates closed
     poll.save(update_fields=["state", "closed_at", "revision", "gates_set"])
     Round.objects.filter(poll=poll, number=round_number).update(closed_at=poll.closed_at, result=result)
     transaction.on_commit(lambda: _send_poll_changed(poll_id))

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.dispatch import receiver
 
 from polls.audit_log import record, user_actor
 
@@ -17,27 +18,21 @@ MAX_FAILURES_PER_MINUTE = 30
 _failures: deque[float] = deque(maxlen=MAX_FAILURES_PER_MINUTE)
 
 
-def connect() -> None:
-    for signal, receiver in (
-        (user_logged_in, _on_login),
-        (user_logged_out, _on_logout),
-        (user_login_failed, _on_failure),
-    ):
-        signal.connect(receiver, dispatch_uid=f"polls.login_log.{receiver.__name__}")
-
-
+@receiver(user_logged_in)
 def _on_login(user: Any, **_: Any) -> None:
     if user.is_staff:
         record(user_actor(user), "logged in")
 
 
+@receiver(user_logged_out)
 def _on_logout(user: Any = None, **_: Any) -> None:
     if user is not None and user.is_staff:
         record(user_actor(user), "logged out")
 
 
+@receiver(user_login_failed)
 def _on_failure(credentials: dict[str, Any], **_: Any) -> None:
-    """Record a failure only if the name is that of a staff account: no voters' names or typos."""
+    """Record failures for names of staff accounts only, so that no voters' names or typos are recorded."""
     users = get_user_model()
     name = str(credentials.get(users.USERNAME_FIELD) or "").replace("\0", "")
     if not users._default_manager.filter(is_staff=True, **{users.USERNAME_FIELD: name}).exists():

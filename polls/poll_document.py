@@ -7,10 +7,7 @@ from polls.models import Poll, State
 
 
 def poll_document(poll: Poll) -> dict[str, Any]:
-    """Return the poll as pages, the REST API and sockets show it. Nothing in it depends on a vote.
-
-    The question and choices of a draft are left out: unfinished texts are not public.
-    """
+    """Return the poll as anybody may see it. Nothing depends on a vote, and a draft's texts are left out."""
     shown = poll.state != State.DRAFT
     return {
         "poll": poll.code,

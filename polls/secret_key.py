@@ -21,8 +21,7 @@ _ROW = 1
 def check_secret_key() -> None:
     """Raise SecretKeyDiffers if the database has the fingerprint of a key that isn't ours.
 
-    If the database has no fingerprint, or that of a key in SECRET_KEY_FALLBACKS, store the fingerprint of our
-    SECRET_KEY.
+    If the database has no fingerprint, or that of a fallback, store the fingerprint of our SECRET_KEY.
     """
     ours = newest_fingerprint()
     if stopped := polls_with_lost_key():

@@ -20,8 +20,6 @@ from polls import clock
 from polls.audit_log import COMMAND, record, user_actor
 from polls.keys import keyed_hash, signing_secrets
 
-REQUIRED, OPTIONAL = "required", "optional"
-
 RECOVERY_CODES = 10
 #: Digits only, so that a phone shows the same keyboard for both kinds of code.
 RECOVERY_DIGITS = 16
@@ -30,7 +28,7 @@ SETUP_PERIOD_SECONDS = 3600
 
 
 def required() -> bool:
-    return bool(settings.ADMIN_TWO_FACTOR == REQUIRED)
+    return bool(settings.ADMIN_TWO_FACTOR == "required")
 
 
 def is_verified_staff(user: Any, device: Device | None) -> bool:
@@ -55,9 +53,6 @@ def verified_device(user: Any, session: Any) -> Device | None:
 def device_of(user: Any) -> TOTPDevice | None:
     """Return the account's confirmed authenticator app, if any."""
     return TOTPDevice.objects.filter(user=user, confirmed=True).first()
-
-
-# --- setup ---
 
 
 def devices_to_confirm(user: Any, session_key: str) -> list[TOTPDevice]:
@@ -113,9 +108,6 @@ def recovery_codes_left(user: Any) -> int:
     return StaticToken.objects.filter(device__user=user).count()
 
 
-# --- use ---
-
-
 def verify(user: Any, code: str) -> Device | None:
     """Return the device that accepts this code, or None. A wrong code throttles its kind of device."""
     code = normalized(code)
@@ -148,9 +140,6 @@ def normalized(code: str) -> str:
 
 def _hashed(code: str, secret: str) -> str:
     return keyed_hash(code.encode("utf-8", "replace"), secret, b"recovery code", 8).hex()
-
-
-# --- removal ---
 
 
 @transaction.atomic

@@ -51,8 +51,7 @@ class LandslideAdminSite(UnfoldAdminSite):
             *((route, self.admin_view(partial(page, self)), name) for route, page, name in after_code),
         ]
         return [
-            # Django's own logout requires admin access. Users who haven't entered their code yet don't have
-            # it.
+            # Django's own logout is only for users who have entered their code.
             path("logout/", never_cache(self.logout), name="logout"),
             *(path(f"two-factor/{route}", view, name=name) for route, view, name in views),
             *super().get_urls(),

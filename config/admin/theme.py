@@ -22,6 +22,12 @@ def _page(title: Any, icon: str, model: str) -> dict[str, Any]:
     }
 
 
+def _shades(colours: str) -> dict[str, str]:
+    """Return django-unfold's scale of these colours, from the lightest to the darkest."""
+    steps = ("50", *(str(step) for step in range(100, 1000, 100)), "950")
+    return {step: f"#{colour}" for step, colour in zip(steps, colours.split(), strict=True)}
+
+
 UNFOLD = {
     "SITE_TITLE": "Landslide",
     "SITE_HEADER": "Landslide",
@@ -73,31 +79,7 @@ UNFOLD = {
     },
     # The colours of the public pages (static/css/tokens.css), as colour scales for django-unfold.
     "COLORS": {
-        "base": {
-            "50": "#f7f6f3",
-            "100": "#eeece7",
-            "200": "#dfdcd6",
-            "300": "#c6c2bf",
-            "400": "#9a959c",
-            "500": "#716d74",
-            "600": "#57535a",
-            "700": "#3f3d44",
-            "800": "#2a292f",
-            "900": "#1b1a1f",
-            "950": "#131216",
-        },
-        "primary": {
-            "50": "#f4f3fe",
-            "100": "#ecebfb",
-            "200": "#d8d5f8",
-            "300": "#bdb7fb",
-            "400": "#aba4ff",
-            "500": "#a098ff",
-            "600": "#4636c9",
-            "700": "#3729a6",
-            "800": "#302585",
-            "900": "#292166",
-            "950": "#1a1542",
-        },
+        "base": _shades("f7f6f3 eeece7 dfdcd6 c6c2bf 9a959c 716d74 57535a 3f3d44 2a292f 1b1a1f 131216"),
+        "primary": _shades("f4f3fe ecebfb d8d5f8 bdb7fb aba4ff a098ff 4636c9 3729a6 302585 292166 1a1542"),
     },
 }

@@ -59,10 +59,7 @@ def is_public(headers: Headers) -> bool:
 
 
 def with_vary(headers: Headers) -> Headers:
-    """Return the headers with Vary: Accept-Encoding and a weak ETag.
-
-    The ETag is weak because compressed and plain body differ in bytes. A 304 has the same ETag as the 200.
-    """
+    """Return the headers with Vary: Accept-Encoding and a weak ETag, since compression changes the bytes."""
     headers = [(name, _weak(value) if name.lower() == b"etag" else value) for name, value in headers]
     vary = next((value for name, value in headers if name.lower() == b"vary"), b"")
     if b"accept-encoding" in vary.lower():

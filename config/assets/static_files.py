@@ -71,7 +71,7 @@ class JoinedScript:
 
 
 def joined_scripts(paths: dict[str, Any]) -> dict[str, JoinedScript]:
-    """Return a storage for each script with imports that pages load, by its path."""
+    """Return storages, by path, for the scripts that pages load and that have imports."""
 
     def read(name: str) -> str:
         storage, path = paths[f"js/{name}.js"]

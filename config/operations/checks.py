@@ -35,9 +35,6 @@ UPPER_LIMITS: dict[str, tuple[str, float]] = {
 #: A century. Subtracting a much longer time from today's date would overflow.
 RETENTION_DAYS_AT_MOST = 36_525
 
-#: The same values as in polls.two_factor. That module can't be imported before the models.
-TWO_FACTOR = ("required", "optional")
-
 #: The format that polls.votelog.rate_limits parses.
 RATE_LIMIT = re.compile(r"(voter|address|network)=[1-9]\d{0,8}/[1-9]\d{0,5}")
 
@@ -64,7 +61,7 @@ def choices() -> Messages:
         ("VOTE_LOG_DURABILITY", ("always", "everysec"), "landslide.E003"),
         ("LOG_FORMAT", FORMATS, "landslide.E013"),
         ("LOG_LEVEL", LEVELS, "landslide.E014"),
-        ("ADMIN_TWO_FACTOR", TWO_FACTOR, "landslide.E015"),
+        ("ADMIN_TWO_FACTOR", ("required", "optional"), "landslide.E015"),
     ):
         if (value := getattr(settings, name)) not in allowed:
             yield checks.Error(

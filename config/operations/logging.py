@@ -106,10 +106,7 @@ LIBRARY_LEVELS = {
 
 
 def logging_config(log_format: str, level: str) -> dict[str, Any]:
-    """Return the configuration for logging.config.dictConfig: one format for all log records.
-
-    An unknown format or level falls back to the default. The system checks report it.
-    """
+    """Return the configuration for dictConfig. Unknown values mean the default; system checks report them."""
     level = level if level in LEVELS else "INFO"
     django_level = "INFO" if level == "DEBUG" else level
     renderer: Any = (

@@ -11,7 +11,7 @@ from psycopg.waiting import READY_NONE
 
 #: If the server doesn't answer for this long, it is probed on a new connection.
 PROBE_AFTER_SECONDS = 3.0
-#: The same while the server is known to be down: shorter, so that later requests fail fast.
+#: Used instead while the server is known to be down, so that later requests fail fast.
 PROBE_AFTER_SECONDS_WHILE_DOWN = 0.5
 #: The server counts as down for this long after a failed probe.
 DOWN_SECONDS = 10.0

@@ -55,10 +55,7 @@ def accept_key_for(headers: list[tuple[bytes, bytes]]) -> bytes | None:
 
 
 class WebSocketHandshake:
-    """The ASGI side of a WebSocket, from the handshake until the connection is handed over or closed.
-
-    Binary messages are dropped: no Landslide endpoint takes any.
-    """
+    """The ASGI side of a WebSocket until it is handed over or closed. Binary messages are dropped."""
 
     def __init__(
         self,

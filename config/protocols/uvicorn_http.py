@@ -23,8 +23,7 @@ STREAM = b"/stream/"
 class LandslideHttp(BoundedHttp):
     """An HTTP connection that offers each read to `raw_lane` before parsing it."""
 
-    #: A function that takes a whole request as bytes and calls `reply`, now or later. It returns False if the
-    #: request must be parsed.
+    #: Takes a request's bytes and calls `reply`, now or later; returns False if the request must be parsed.
     raw_lane: (
         Callable[[bytes, Callable[[bytes, bytes], None], tuple[str, int] | None, str | None], bool] | None
     ) = None

@@ -38,7 +38,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         if self.close_sent:
-            return  # the client has closed it; the application is about to be told
+            return  # closed by the client; the application doesn't know yet
         await super().send(message)
         if self.early_data and self.handshake_complete and self.input_buffer is not None:
             early_data, self.early_data = self.early_data, b""
@@ -68,7 +68,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
 
 class BoundedHttp(ReadTimeoutHttp):
-    """HTTP protocol with all limits. Bytes that came with a WebSocket handshake go to its protocol."""
+    """HTTP protocol with all limits. Bytes that came with a WebSocket handshake go to the new protocol."""
 
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()

@@ -1,8 +1,8 @@
 """Viewers' connections after uvicorn has handed them over. Each is an object of a few hundred bytes.
 
 A connection has no task, queue or timer of its own. Shared bytes are written directly to the transport, and
-events arrive as callbacks. The write buffer's limit is 0, so `pause_writing` is called as soon as the
-kernel's send buffer is full.
+events arrive as callbacks. The write buffer's limit is 0: `pause_writing` is called once the kernel's send
+buffer is full.
 """
 
 from __future__ import annotations
@@ -103,9 +103,9 @@ class ViewerConnection(asyncio.Protocol):
 
 
 class EventStreamConnection(ViewerConnection):
-    """An event stream whose chunked response has begun.
+    """An event stream whose response has begun.
 
-    Pipelined requests are ignored, since this response never ends.
+    The response never ends, so pipelined requests are ignored.
     """
 
     __slots__ = ()

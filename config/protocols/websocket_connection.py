@@ -114,10 +114,7 @@ class WebSocketConnection(ViewerConnection):
 
 
 def close_over_limit(transport: asyncio.Transport) -> None:
-    """Send a close frame and stop reading; abort soon.
-
-    Waiting for the client's close frame would mean reading everything that it sent before.
-    """
+    """Send a close frame and stop reading. Abort soon, without waiting for the client's close frame."""
     if transport.is_closing():
         return
     transport.write(close_frame(POLICY_VIOLATION, "too many messages"))

@@ -1,7 +1,4 @@
-"""Limit of request bodies, for every endpoint.
-
-Without it, Django would read a whole body, spooling it to disk, before a view could refuse it.
-"""
+"""Limit of request bodies. Without it, Django would read a whole body before a view could refuse it."""
 
 from typing import Any
 

@@ -29,9 +29,6 @@ from polls.audit_log import user_actor
 Page = Callable[[AdminSite, HttpRequest], HttpResponse]
 
 
-# --- after the password, before the admin ---
-
-
 def password_required(site: AdminSite, page: Page) -> Any:
     """Wrap a page for staff who have entered their password, but perhaps no code yet."""
 
@@ -136,9 +133,6 @@ def spaced_key(device: Any) -> str:
     return " ".join(key[n : n + 4] for n in range(0, len(key), 4))
 
 
-# --- in the admin ---
-
-
 def overview(site: AdminSite, request: HttpRequest) -> HttpResponse:
     device = two_factor.device_of(request.user)
     context = {
@@ -195,6 +189,4 @@ def render_codes(site: AdminSite, request: HttpRequest, codes: list[str], onward
 
 
 def render(site: AdminSite, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-    response = TemplateResponse(request, template, {**site.each_context(request), **context})
-    response.headers["Cache-Control"] = "private, no-store"
-    return response
+    return TemplateResponse(request, template, {**site.each_context(request), **context})

@@ -46,7 +46,7 @@ class EmbeddedWorker:
         self._beat.service.stop()
         worker_state.should_stop = 0
         while self._thread.is_alive():
-            # Wake it repeatedly: once may be too early, when it has read the flag but isn't waiting yet.
+            # Wake the worker repeatedly: it may have read the flag already, but not be waiting yet.
             memory_transport.wake_consumers()
             self._thread.join(0.02)
         worker_state.should_stop = None
@@ -62,7 +62,7 @@ class EmbeddedWorker:
                 log.error("The embedded worker stopped unexpectedly and is restarted")
 
     def _run_worker(self) -> None:
-        # It is created in this thread, because creating it closes the thread's database connection.
+        # The worker is created in this thread, because that closes the thread's database connection.
         WorkController(
             app=app,
             hostname=HOSTNAME,

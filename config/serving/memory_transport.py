@@ -1,7 +1,6 @@
 """Celery's broker in embedded mode: kombu's memory transport with a condition variable instead of polling.
 
-kombu's own transport polls, so a task may wait for the polling interval (1 s by default). Here a task starts
-within 1 to 2 ms.
+kombu's own transport polls, so a task may wait for 1 s. Here a task starts within 1 to 2 ms.
 """
 
 import time

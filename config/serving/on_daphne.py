@@ -19,8 +19,7 @@ from config.serving.web import GRACEFUL_SECONDS, WEBSOCKET_MAX_BYTES
 from polls.text.integers import whole_number
 from realtime.handover import POLICY_VIOLATION
 
-#: Backpressure: stop reading from a client when 64 messages wait for the application. Check every 20 ms, and
-#: resume at 16.
+#: Stop reading from a client when 64 messages wait for the application. Resume at 16; check every 20 ms.
 QUEUE_HIGH, QUEUE_LOW, QUEUE_POLL_SECONDS = 64, 16, 0.02
 
 

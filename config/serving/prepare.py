@@ -90,7 +90,7 @@ def prepare_demo() -> Account:
         connection.ensure_connection()
     call_command("migrate", interactive=False, verbosity=0)
     check_vote_log()
-    # Seeding logs lines about the audit log, which a newcomer shouldn't see first.
+    # Seeding writes audit records. A newcomer shouldn't see their log lines first.
     with quiet("polls.audit_log"), quiet("analytics.audit.bundles"):
         call_command("seed_demo", verbosity=0)
     return admin_account()

@@ -1,7 +1,4 @@
-"""One web process on a listening socket.
-
-The supervisor runs it as `python -m config.serving.web --fd 3 --server uvicorn`.
-"""
+"""One web process on a listening socket: `python -m config.serving.web --fd 3 --server uvicorn`."""
 
 import argparse
 import gc

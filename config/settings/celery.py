@@ -34,17 +34,16 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
-# Remote control keeps a second connection to Redis, with a subscription. A proxy or a failover may cut only
-# that connection. Then redis-py subscribes again and waits for a message, which blocks the worker's event
-# loop.
+# Remote control has its own connection to Redis. If a proxy or a failover cuts it, redis-py subscribes again
+# and waits for a message, which blocks the worker's event loop.
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: no state to save
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 CELERY_BEAT_SCHEDULE = {
-    # No task has `expires`. It is a time by the sender's clock, so a worker whose clock is some seconds ahead
-    # would discard every task.
+    # No `expires`: it is a time by the sender's clock, so a worker whose clock is ahead would discard all
+    # tasks.
     "sweep": {"task": "analytics.tasks.sweep", "schedule": SWEEP_SECONDS},
     "tick": {"task": "analytics.tasks.tick", "schedule": 1.0},
     "upkeep": {"task": "analytics.tasks.upkeep", "schedule": 20.0},

@@ -14,8 +14,6 @@ from config.operations.postgresql import bounded_connection_class
 from config.private_files import private_database, writable
 from config.settings.base import DATA_DIR, EMBEDDED, REDIS_PREFIX, REDIS_URL, env
 
-# --- Database ---------------------------------------------------------------------------------
-
 DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=10)
 DATABASE_STATEMENT_SECONDS = env.int("DATABASE_STATEMENT_SECONDS", default=30)
 
@@ -67,8 +65,6 @@ def database() -> dict[str, Any]:
 
 
 DATABASES = {"default": database()}
-
-# --- Channel layer and cache ------------------------------------------------------------------
 
 CHANNEL_REDIS_URL = env.str("CHANNEL_REDIS_URL", default=REDIS_URL)
 CACHE_REDIS_URL = env.str("CACHE_REDIS_URL", default=REDIS_URL)

@@ -6,7 +6,6 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -107,26 +106,18 @@ class ApiClientAdmin(FoldedSearch, Admin):
     def response_add(
         self, request: HttpRequest, obj: ApiClient, post_url_continue: Any = None
     ) -> HttpResponse:
-        response = TemplateResponse(
+        return self.page(
             request,
             "admin/polls/apiclient/key.html",
-            {
-                **self.admin_site.each_context(request),
-                "opts": self.opts,
-                "title": _("The key of “%(name)s”") % {"name": isolated(obj.name)},
-                "key": request.new_api_key,  # type: ignore[attr-defined]
-                "client": obj,
-                "back": reverse("admin:polls_apiclient_changelist"),
-            },
+            title=_("The key of “%(name)s”") % {"name": isolated(obj.name)},
+            key=request.new_api_key,  # type: ignore[attr-defined]
+            client=obj,
+            back=reverse("admin:polls_apiclient_changelist"),
         )
-        response.headers["Cache-Control"] = "private, no-store"
-        return response
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Check the id first: it is text, and PostgreSQL refuses some characters, such as NUL."""
         return super().get_object(request, object_id, from_field) if object_id.isprintable() else None
-
-    # --- revoking ---
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.revoke_view)
@@ -139,17 +130,17 @@ class ApiClientAdmin(FoldedSearch, Admin):
             return self._get_obj_does_not_exist_redirect(request, self.opts, prefix)
         if not self.has_change_permission(request, client):
             raise PermissionDenied
-        page = HttpResponseRedirect(reverse("admin:polls_apiclient_changelist"))
+        clients = HttpResponseRedirect(reverse("admin:polls_apiclient_changelist"))
         if client.revoked:
             self.message_user(request, _("This key is already revoked."), messages.WARNING)
-            return page
+            return clients
         if request.method == "POST":
             ApiClient.objects.filter(pk=client.pk).update(revoked=True)
             self.log_change(request, client, _("Revoked"))
             _record(request, "API client revoked", client)
             text = _("The key of “%(name)s” is revoked.") % {"name": isolated(client.name)}
             self.message_user(request, text, messages.SUCCESS)
-            return page
+            return clients
         return self.confirmation(
             request,
             title=_("Revoke this key?"),
@@ -160,5 +151,5 @@ class ApiClientAdmin(FoldedSearch, Admin):
             ],
             button=_("Revoke the key"),
             danger=True,
-            back=page.url,
+            back=clients.url,
         )

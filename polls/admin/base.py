@@ -33,8 +33,8 @@ class TimeWidget(UnfoldAdminSplitDateTimeWidget):
 class TimeField(forms.SplitDateTimeField):
     """A date and time in the server's time zone, which keeps an unchanged value to the microsecond.
 
-    The form shows no fractions of a second. When the clocks go back, it can't distinguish the hour before
-    from the hour after. So if the field is unchanged, the stored value is kept.
+    The form shows no fractions of a second. When the clocks go back, an hour occurs twice, and the form can't
+    tell which is meant. So if the field is unchanged, the stored value is kept.
     """
 
     widget = TimeWidget
@@ -64,13 +64,17 @@ class Admin(ModelAdmin):
 
     warn_unsaved_form = True
 
+    def page(self, request: HttpRequest, template: str, **context: Any) -> TemplateResponse:
+        """Render a page of ours within the admin."""
+        shared = {**self.admin_site.each_context(request), "opts": self.opts}
+        return TemplateResponse(request, template, {**shared, **context})
+
     def formfield_for_dbfield(self, db_field: models.Field, request: HttpRequest, **options: Any) -> Any:
         if isinstance(db_field, models.DateTimeField):
             options = {"form_class": TimeField, "widget": TimeWidget} | options
         field = super().formfield_for_dbfield(db_field, request, **options)
         if field is not None:
-            # Browsers would count an emoji as two characters and truncate silently. The form's error is
-            # clearer.
+            # Browsers would count an emoji as two characters, and truncate silently.
             field.widget.attrs.pop("maxlength", None)
         return field
 
@@ -83,8 +87,7 @@ class Admin(ModelAdmin):
 
     def confirmation(self, request: HttpRequest, **context: Any) -> TemplateResponse:
         """Return the page that asks for confirmation of a step."""
-        common = {**self.admin_site.each_context(request), "opts": self.opts}
-        return TemplateResponse(request, "admin/confirm.html", common | context)
+        return self.page(request, "admin/confirm.html", **context)
 
 
 class ReadOnlyAdmin(Admin):

@@ -16,7 +16,7 @@ Fieldset = tuple[str | None, dict[str, Any]]
 def draft(poll: Poll) -> list[Fieldset]:
     """Return the sections for a draft. `poll` is the stored poll, or a new one with default values."""
     return [
-        _open("question", "labels", "method"),
+        _section(None, "question", "labels", "method"),
         _collapsed(_("Ballots"), _ballots(poll), "min_selections", "max_selections", "revote"),
         _collapsed(_("Who may vote"), poll.get_identity_display(), "identity"),
         _collapsed(_("Results"), poll.get_results_visible_display(), "results_visible", "release_step"),
@@ -30,21 +30,17 @@ def draft(poll: Poll) -> list[Fieldset]:
 def frozen() -> list[Fieldset]:
     """Return the sections for a poll that has been opened. Editable fields come first."""
     return [
-        _named(_("Results"), "results_visible"),
-        _named(_("Protection"), "venue_networks", "over_limit"),
-        _open("question", "code", "choice_list"),
-        _named(_("Who may vote"), "identity"),
-        _named(_("Ballots"), "method", ("min_selections", "max_selections"), "revote"),
-        _named(_("Times"), "opens_at", "closes_at"),
+        _section(_("Results"), "results_visible"),
+        _section(_("Protection"), "venue_networks", "over_limit"),
+        _section(None, "question", "code", "choice_list"),
+        _section(_("Who may vote"), "identity"),
+        _section(_("Ballots"), "method", ("min_selections", "max_selections"), "revote"),
+        _section(_("Times"), "opens_at", "closes_at"),
         _collapsed(_("Advanced"), "", "release_step", "expected_turnout"),
     ]
 
 
-def _open(*fields: str) -> Fieldset:
-    return None, {"fields": fields}
-
-
-def _named(name: str, *fields: Any) -> Fieldset:
+def _section(name: str | None, *fields: Any) -> Fieldset:
     return name, {"fields": fields}
 
 

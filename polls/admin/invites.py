@@ -6,9 +6,9 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.template.response import TemplateResponse
+from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
@@ -72,17 +72,16 @@ class InvitePages(Admin):
                 text = _("The invites are ready. Download the links, and send one to each voter.")
                 self.message_user(request, text, messages.SUCCESS)
             return _back(poll)
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": _("Invites"),
-            "poll": poll,
-            "by_invitation": poll.identity == Identity.INVITE,
-            "may_change": self.has_change_permission(request, poll),
-            "batches": invites.batches(poll.pk),
-            "form": form,
-        }
-        return TemplateResponse(request, "admin/polls/poll/invites.html", context)
+        return self.page(
+            request,
+            "admin/polls/poll/invites.html",
+            title=_("Invites"),
+            poll=poll,
+            by_invitation=poll.identity == Identity.INVITE,
+            may_change=self.has_change_permission(request, poll),
+            batches=invites.batches(poll.pk),
+            form=form,
+        )
 
     @method_decorator(require_safe)
     def invite_links_view(self, request: HttpRequest, poll_id: int, batch_id: int) -> HttpResponseBase:
@@ -141,15 +140,10 @@ class InvitePages(Admin):
 
     def _batch(self, request: HttpRequest, poll_id: int, batch_id: int) -> Any:
         poll = self._invites_of(request, poll_id, changing=True)
-        batch = invites.batches(poll.pk).filter(pk=batch_id).first()
-        if batch is None:
-            raise Http404
-        return batch
+        return get_object_or_404(invites.batches(poll.pk), pk=batch_id)
 
     def _invites_of(self, request: HttpRequest, poll_id: int, *, changing: bool) -> Poll:
-        poll = Poll.objects.filter(pk=poll_id).first()
-        if poll is None:
-            raise Http404
+        poll = get_object_or_404(Poll, pk=poll_id)
         may = self.has_change_permission if changing else self.has_view_permission
         if not may(request, poll):
             raise PermissionDenied

@@ -52,8 +52,6 @@ class PollAdmin(InvitePages):
     search_fields = ("search_text__contains",)
     search_help_text = gettext_lazy("Code or question")
 
-    # --- the list ---
-
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Poll], search_term: str
     ) -> tuple[QuerySet[Poll], bool]:
@@ -208,8 +206,6 @@ class PollAdmin(InvitePages):
     def delete_model(self, request: HttpRequest, obj: Poll) -> None:
         drafts.delete_poll(obj.pk, user_actor(request.user))
 
-    # --- lifecycle ---
-
     def get_urls(self) -> list[Any]:
         names = "|".join(lifecycle.STEPS)
         view = self.admin_site.admin_view
@@ -241,9 +237,7 @@ class PollAdmin(InvitePages):
         if poll is None or not self.has_view_permission(request, poll):
             raise Http404
         context = {**self.panel(request, poll), "opts": self.opts}
-        response = TemplateResponse(request, "admin/polls/poll/panel.html", context)
-        response.headers["Cache-Control"] = "private, no-store"
-        return response
+        return TemplateResponse(request, "admin/polls/poll/panel.html", context)
 
     def step_view(self, request: HttpRequest, poll_id: str, step: str) -> HttpResponse:
         """GET asks for confirmation, POST takes the step."""
@@ -252,13 +246,13 @@ class PollAdmin(InvitePages):
             return self._get_obj_does_not_exist_redirect(request, self.opts, poll_id)
         if not self.has_change_permission(request, poll):
             raise PermissionDenied
-        page = HttpResponseRedirect(_address(poll))
+        back = HttpResponseRedirect(_address(poll))
         if request.method == "POST":
             self._take(request, poll, step)
-            return page
+            return back
         if step not in lifecycle.next_steps(poll):
             self.message_user(request, _not_now(poll), messages.ERROR)
-            return page
+            return back
         return self.confirmation(
             request,
             title=transitions.title(step, poll),
@@ -267,7 +261,7 @@ class PollAdmin(InvitePages):
             button=transitions.BUTTONS[step].label,
             danger=transitions.BUTTONS[step].danger,
             hidden=[("seen", _seen(poll))],
-            back=page.url,
+            back=back.url,
         )
 
     def _take(self, request: HttpRequest, poll: Poll, step: str) -> None:

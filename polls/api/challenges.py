@@ -1,7 +1,5 @@
 """The endpoint that makes challenges for a proof of work."""
 
-from typing import Any
-
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -20,8 +18,6 @@ from .serializers import ChallengeDocument
 
 class Challenge(Endpoint):
     """Make a challenge for one voter. It isn't stored: its signature comes back with the proof."""
-
-    authentication_classes: list[Any] = []
 
     @extend_schema(
         operation_id="challenge",

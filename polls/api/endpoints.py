@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+from django.db.models import QuerySet
 from django.http.request import UnreadablePostError
 from django.utils.translation import gettext as _
 from rest_framework import exceptions
@@ -60,9 +61,9 @@ class AnyAccept(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-def find_poll(code: str) -> Poll:
-    """Return the poll with this code. Raise PollNotFound."""
-    poll = Poll.objects.filter(code=canonical_code(code)).first()
+def find_poll(code: str, polls: QuerySet[Poll] | None = None) -> Poll:
+    """Return the poll with this code, as people type it; raise PollNotFound."""
+    poll = (Poll.objects.all() if polls is None else polls).filter(code=canonical_code(code)).first()
     if poll is None:
         raise PollNotFound()
     return poll

@@ -14,7 +14,7 @@ from polls.voters.networks import canonical_networks
 
 
 class Text(serializers.CharField):
-    """A JSON string with visible characters; DRF would also accept a number. `lines`: may have several."""
+    """A JSON string with visible characters, on one or several `lines`. DRF would also accept a number."""
 
     default_error_messages = {"invisible": INVISIBLE_TEXT}
 

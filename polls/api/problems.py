@@ -87,7 +87,7 @@ def problem_response(error: errors.LandslideError) -> JsonResponse:
 
 @csrf_exempt
 def unknown_address(request: HttpRequest, rest: str = "") -> HttpResponse:
-    """Answer all other addresses under /api/. Redirect one that only lacks the trailing slash."""
+    """Answer all other addresses under /api/. Redirect an address that only lacks the trailing slash."""
     if not request.path.endswith("/") and _resolves(f"{request.path}/"):
         target = request.get_full_path(force_append_slash=True)
         return HttpResponsePermanentRedirect(target, preserve_request=True)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.db.models import QuerySet
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework.request import Request
@@ -11,10 +10,9 @@ from rest_framework.viewsets import GenericViewSet
 
 from polls import drafts, lifecycle
 from polls.audit_log import client_actor
-from polls.errors import PollNotFound
-from polls.models import Poll, canonical_code
+from polls.models import Poll
 
-from .endpoints import Endpoint
+from .endpoints import Endpoint, find_poll
 from .listing import PollFilter, PollPages, check_parameters
 from .permissions import ApiKey, PollScope
 from .schema import BODY, CODE, KEY, NEGOTIATED, RETRY_AFTER, refusals, response_header
@@ -145,11 +143,7 @@ class Polls(Endpoint, GenericViewSet[Poll]):
         return Response(self._document(step(self._poll(code).pk, client_actor(request.auth))))
 
     def _poll(self, code: str) -> Poll:
-        polls: QuerySet[Poll] = self.get_queryset()
-        poll = polls.filter(code=canonical_code(code)).first()
-        if poll is None:
-            raise PollNotFound()
-        return poll
+        return find_poll(code, self.get_queryset())
 
     def _document(self, poll: Poll) -> dict[str, Any]:
         return dict(self.get_serializer(poll).data)

@@ -30,9 +30,10 @@ INVITE = OpenApiParameter(
 
 
 class Voter(Endpoint):
-    """Describe the visitor as a voter, and set their cookies. No other part of the page depends on them."""
+    """Describe the visitor as a voter, and set their cookies.
 
-    authentication_classes: list[Any] = []
+    The voter's page gets all personal data here.
+    """
 
     @extend_schema(
         operation_id="voter",
@@ -108,8 +109,7 @@ def _challenge(
 
 def _set_pass(response: Response, headers: list[str]) -> None:
     for index, header in enumerate(headers):
-        # Both cookies have the same name, but Django keeps one cookie per key. The key doesn't appear in the
-        # header.
+        # Both cookies have the same name, so they need different keys. Django doesn't send the keys.
         (morsel,) = SimpleCookie(header).values()
         response.cookies[f"{identity.PASS_COOKIE} {index}"] = morsel
 

@@ -20,8 +20,7 @@ logger = logging.getLogger(__name__)
 
 #: Ballots per append. This is enough to be efficient, and doesn't block the store for long.
 MAX_APPEND_BALLOTS = 1000
-#: After this many seconds an append counts as stuck. New casts are refused then, because each would block a
-#: thread and probably time out.
+#: After this many seconds an append counts as stuck. New casts are then refused, since they would time out.
 APPEND_STUCK_SECONDS = 3.0
 
 Append = Callable[[Sequence[NewBallot]], list[Outcome]]
@@ -54,8 +53,8 @@ class AppendQueue:
 
         Takes at most MAX_APPEND_BALLOTS. Raises Overloaded if the queue is full, and Unavailable while an
         append is stuck or the append after a failed one is running. After these errors, nothing was written.
-        If the append itself fails, the outcomes are `outcome_unknown`. If cancelling the future succeeds, its
-        ballots aren't written.
+        If the append itself fails, the outcomes are `outcome_unknown`. Ballots of a cancelled future aren't
+        written.
         """
         group = _Group(ballots, Future())
         with self._wake:

@@ -1,7 +1,7 @@
 """The ASGI lane: casts a voter's ballot ahead of Django, on the event loop.
 
 Django's way to a view costs fifteen times as much CPU time as casting the ballot. The lane calls the same
-functions as the REST view, and its answers have the same bytes (tests/polls/casting/test_lanes_agree.py). It
+functions as the REST view and answers with the same bytes (tests/polls/casting/test_lanes_agree.py). It
 passes every other request to Django: an API key, another content type, a voter without a cookie, an unknown
 poll.
 
@@ -50,8 +50,7 @@ PREFIX, SUFFIX = "/api/v1/polls/", "/ballots/"
 #: Rules older than FRESH_SECONDS are refreshed. Ballots still use them in the meantime. If they are older
 #: than STALE_SECONDS, the ballot waits for the refresh.
 FRESH_SECONDS, STALE_SECONDS = 1.0, 3.0
-#: Seconds that a ballot waits for the database. After a timeout, ballots use stale rules without waiting, for
-#: the same number of seconds.
+#: Seconds that a ballot waits for the database, and that ballots use stale rules after a timeout.
 DATABASE_TIMEOUT = 1.0
 #: Limits for work that needs the database, so that a flood of unusual requests can't overload it.
 DATABASE_THREADS, MAX_STALE_CHECKS, MAX_RULE_LOADS = 2, 200, 100
@@ -155,8 +154,7 @@ class AsgiLane:
         for name, value in headers:
             if name not in self.relevant_headers:
                 continue
-            # A duplicate header becomes empty, so the checks below pass the request to Django. A duplicate
-            # Origin becomes a foreign one.
+            # A duplicate header becomes empty, so that Django handles it. A duplicate Origin becomes foreign.
             if name == b"content-type":
                 kind = value if kind is None else b""
             elif name == b"host":
@@ -175,8 +173,7 @@ class AsgiLane:
                 raise PassToDjango
         if kind != b"application/json" or not (cookie and host and length):
             raise PassToDjango
-        # Count "voter", not "voter=": "voter=…; voter =…" contains "voter=" once, and Django takes the
-        # second.
+        # Count "voter", not "voter=": of "voter=…; voter =…", Django takes the second value.
         voter, size, passes = _VOTER.search(cookie), whole_number(length), cookie.count(b"pass")
         if voter is None or cookie.count(b"voter") != 1 or size is None or size > self._max_bytes:
             raise PassToDjango

@@ -1,8 +1,7 @@
 """Casting a ballot: check request, voter and selection, append to the vote log, answer with a receipt.
 
-The REST view calls `cast`, which blocks. The fast lanes take the same steps without a thread:
-`check_envelope`, `prepare`, `CastQueue.cast`, then `accepted_response` or `error_response`. So all lanes give
-the same answers.
+The REST view calls `cast`, which blocks. The fast lanes take the same steps without a thread, and give the
+same answers: `check_envelope`, `prepare`, `CastQueue.cast`, then `accepted_response` or `error_response`.
 """
 
 import logging
@@ -122,8 +121,8 @@ def _check_proof(rules: PollRules, body: BallotBody, voter_key: bytes) -> None:
     """Raise ProofRequired unless the ballot has a valid proof of work.
 
     A proof names the ballot that was the voter's current one when the challenge was made: the ballot to
-    replace, or none. If the first proof has expired, a retry has a new one. It may name the ballot itself, if
-    the first try was accepted.
+    replace, or none. A retry may have a new proof, which names the ballot itself if the first try was
+    accepted.
     """
     replaced = body.replaces.bytes if body.replaces else None
     retried = (body.ballot_id.bytes,) if body.ballot_id else ()

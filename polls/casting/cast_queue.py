@@ -26,8 +26,7 @@ LAG_CHECK_SECONDS, MAX_LAG_SECONDS, MIN_STANDING_LIMIT = 0.05, 0.02, 64
 class CastQueue:
     """The casts of one event loop: those that arrive during an append form the next group.
 
-    One future and one call between threads serve a whole group. A waiting thread per ballot would cost more
-    than casting it.
+    One future and one call between threads serve a whole group. A thread per ballot would cost too much.
     """
 
     def __init__(self, submit: Callable[[Sequence[NewBallot]], Future[list[Outcome]]]) -> None:

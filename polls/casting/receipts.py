@@ -1,8 +1,8 @@
 """Receipts: proof that a ballot was accepted. A receipt says nothing about the selection.
 
 A receipt is (poll, round, voter_key, ballot_id), encrypted and authenticated with AES-SIV (RFC 5297). So
-nobody can forge a receipt, a ballot always has the same receipt, and all receipts have the same length. The
-contents find the ballot by its primary key.
+nobody can forge a receipt, a ballot always has the same receipt, and all receipts have the same length. A
+receipt contains its ballot's primary key.
 
 Polls made by earlier versions keep receipts with a SIV built from keyed BLAKE2b (_tag and _mask).
 """

@@ -22,7 +22,7 @@ FORWARDED_FOR = "X-Forwarded-For"
 Networks = tuple[str, ...]
 _V4_IN_V6 = bytes(10) + b"\xff\xff"
 _ALL_NETWORKS = ("0.0.0.0/0", "::/0")
-#: At most this many entries of X-Forwarded-For are read: more than any chain of proxies has, but bounded.
+#: At most this many entries of X-Forwarded-For are read. No chain of proxies is longer.
 MAX_HOPS = 20
 #: The most characters of an address with zone, brackets and port. A longer text is never cached.
 _MAX_LENGTH = 80

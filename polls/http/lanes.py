@@ -62,9 +62,8 @@ def proxy_scheme_header() -> tuple[bytes, str] | None:
 def is_secure(scope: Scope) -> bool:
     """Whether the client used https, according to a proxy or else to the connection itself.
 
-    If PROXY_SSL_HEADER is set, the proxy's header of this name counts. Otherwise X-Forwarded-Proto of a
-    trusted proxy counts. The servers apply that to the scope themselves, except that Daphne doesn't for
-    WebSockets.
+    If PROXY_SSL_HEADER is set, the proxy's header of this name counts. Otherwise a trusted proxy's
+    X-Forwarded-Proto counts. The servers set the scope's scheme from it, except Daphne for WebSockets.
     """
     header = proxy_scheme_header()
     if header is not None:

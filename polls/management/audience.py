@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-#: Enough to keep a server busy. More would be slower, because httpx's pool is.
+#: Enough to keep a server busy. More would be slower, because of httpx's pool.
 CONNECTIONS = 24
 REQUEST_SECONDS = 15.0
 #: How long a voter retries before the outcome counts as unknown.
@@ -32,8 +32,7 @@ NOTHING_WRITTEN = (
     *("rate_limited", "overloaded", "unavailable"),
     *("log_inconsistent", "log_unsuitable", "secret_key_differs"),
 )
-#: Refusals that are final even if an earlier answer was lost. (If the earlier try had been accepted, the vote
-#: log would know its ballot_id.)
+#: Refusals that are final even if an earlier answer was lost: the vote log would know an accepted ballot.
 FINAL_REFUSALS = ("already_voted", "ballot_id_reused", "poll_not_open", "round_changed", "poll_not_found")
 
 CLOSED_BECAUSE = {
@@ -166,7 +165,7 @@ class Audience:
             assert "choices" in tally
         except (ValueError, AssertionError):
             raise CannotVote(
-                f"What answers at {self._url} doesn't look like Landslide (status {answer.status_code})."
+                f"The server at {self._url} doesn't look like Landslide (status {answer.status_code})."
             ) from None
         return dict(tally)
 

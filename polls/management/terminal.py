@@ -62,7 +62,7 @@ def prompt(question: str) -> str:
     try:
         return input(question).strip()
     except EOFError:
-        raise CommandError("Nobody answers here; run it with --yes.") from None
+        raise CommandError("There is nobody to ask. Run the command with --yes.") from None
 
 
 def confirm(question: str) -> None:

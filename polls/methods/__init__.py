@@ -4,7 +4,7 @@ Start with `single.py`. A method is a module of pure functions, without I/O, and
 selections mean. It may import `polls.errors` and `polls.text`. Its names:
 
     NAME, LABEL           its stable name, and what people read
-    SHARE_BASE            what a share is a share of: "ballots" (= voters)
+    SHARE_BASE            what 100 % of a share is: "ballots" (= voters)
     default_limits(count) (least, most) selections of a new poll with this many choices
     check_rules(rules)    raise ValueError if the poll's rules make no sense
     check(rules, marks)   the selection in canonical form, or InvalidSelection

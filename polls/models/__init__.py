@@ -10,8 +10,6 @@ from .access import ApiClient, EndedAccount, Installation, InviteBatch
 from .ballots import Ballot, DeadLetter
 from .log_tables import Claim, LogEntry, LogGate, LogHead
 from .poll import (
-    CODE_ALPHABET,
-    CODE_LENGTH,
     CODE_RULE,
     Choice,
     Identity,
@@ -28,8 +26,6 @@ from .poll import (
 )
 
 __all__ = [
-    "CODE_ALPHABET",
-    "CODE_LENGTH",
     "CODE_RULE",
     "ApiClient",
     "Ballot",

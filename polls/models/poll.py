@@ -16,6 +16,7 @@ from .fields import BoundedDateTimeField, SearchField
 #: Without 0/O, 1/I/L, 2/Z, 5/S, 8/B and U/V, because people read a code from a screen and type it.
 CODE_ALPHABET = "ACDEFGHJKMNPQRTWXY34679"
 CODE_LENGTH = 6
+_TO_99 = [MinValueValidator(1), MaxValueValidator(99)]
 CODE_RULE = _("3 to 16 letters A–Z and digits.")
 
 
@@ -31,8 +32,7 @@ def canonical_code(text: str) -> str:
     """Normalize a code as typed: spaces, dashes, lower case, full-width letters, digits of any script.
 
     Returns "" for a text with letters of other scripts, because dropping them would make another code. The
-    result is ASCII letters and digits, so no query contains a character that the database refuses
-    (PostgreSQL: NUL).
+    result is ASCII letters and digits, so no query contains NUL, which PostgreSQL refuses.
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.translate(_DOTTED))
@@ -103,12 +103,8 @@ class Poll(models.Model):
     )
     question = models.CharField(_("question"), max_length=300)
     method = models.CharField(_("method"), max_length=20, choices=method_choices, default="single")
-    min_selections = models.PositiveSmallIntegerField(
-        _("minimum selections"), default=1, validators=[MinValueValidator(1), MaxValueValidator(99)]
-    )
-    max_selections = models.PositiveSmallIntegerField(
-        _("maximum selections"), default=1, validators=[MinValueValidator(1), MaxValueValidator(99)]
-    )
+    min_selections = models.PositiveSmallIntegerField(_("minimum selections"), default=1, validators=_TO_99)
+    max_selections = models.PositiveSmallIntegerField(_("maximum selections"), default=1, validators=_TO_99)
     revote = models.BooleanField(
         _("voters may change their ballot"),
         default=False,
@@ -200,9 +196,7 @@ class Choice(models.Model):
     """
 
     poll = models.ForeignKey(Poll, models.CASCADE, related_name="choices")
-    number = models.PositiveSmallIntegerField(
-        editable=False, validators=[MinValueValidator(1), MaxValueValidator(99)]
-    )
+    number = models.PositiveSmallIntegerField(editable=False, validators=_TO_99)
     position = models.PositiveSmallIntegerField(default=0, editable=False)
     label = models.CharField(_("label"), max_length=200)
 

@@ -33,7 +33,7 @@ _INVITE_IN_LINK = re.compile(r"#i=([\w-]+)", re.ASCII | re.IGNORECASE)
 
 
 class JoinForm(forms.Form):
-    """Join by code or by link. After validation, `code` is the poll and `invite` is the link's, or ""."""
+    """Join by code or by link. After validation, `code` is the poll, and `invite` the invite or ""."""
 
     invite = ""
     code = forms.CharField(

@@ -1,8 +1,7 @@
 """The page to join by code, and the voter's page.
 
 These pages are the same for everybody and set no cookies or tokens, so that a cache can serve a whole hall.
-The voter endpoint has everything that depends on the voter. Updates come over the WebSocket. A page's source
-never contains a tally.
+The voter endpoint has everything that depends on the voter. Tallies come over the WebSocket only.
 """
 
 from collections.abc import Callable
@@ -28,9 +27,9 @@ CACHED = {"public": True, "max_age": 5, "stale_while_revalidate": 30, "stale_if_
 
 
 def poll_page(view: Callable[[HttpRequest, Poll], HttpResponse]) -> Callable[..., HttpResponse]:
-    """Decorate a view as a cacheable page of one poll. The code in the address may be as people type it.
+    """Decorate a view as a cacheable page of one poll.
 
-    An unknown code is not cached, because the poll may be created a moment later.
+    An unknown poll isn't cached: somebody may create it.
     """
 
     @wraps(view)
@@ -78,7 +77,7 @@ def join(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def mangled_invite(request: HttpRequest, code: str, invite: str) -> HttpResponse:
-    """Redirect to the right link, after a mail program has encoded the # before the invite."""
+    """Redirect a link whose # a mail program has encoded, so that the invite is a fragment again."""
     return _to_vote(canonical_code(code), invite) if canonical_code(code) else unknown_poll(request, code)
 
 

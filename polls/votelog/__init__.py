@@ -110,7 +110,7 @@ def expected_heads(max_age: float = 1.0) -> dict[int, Head]:
 
 
 def _heads_from_database() -> dict[int, Head]:
-    """Read the heads from the database. If that fails, raise: by old heads, an old log could look right."""
+    """Read the heads from the database. Raise if that fails: with old heads, an old log could look right."""
     _refresh_heads(fallback=False)
     return _expected
 

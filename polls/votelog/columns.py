@@ -95,8 +95,7 @@ def _split(column: bytes, size: int) -> list[bytes]:
 def parse_entry(entry_id: bytes, fields: dict[bytes, bytes], after: int) -> Block:
     """Parse an entry; a damaged one becomes a block of the same size with unreadable ballots.
 
-    Each unreadable ballot becomes a dead letter, so that a damaged entry doesn't stop the counting of later
-    entries.
+    Unreadable ballots become dead letters, so that a damaged entry doesn't stop the counting of later ones.
     """
     try:
         return _block(entry_id, fields)
@@ -107,8 +106,7 @@ def parse_entry(entry_id: bytes, fields: dict[bytes, bytes], after: int) -> Bloc
 
 
 def _unreadable_block(last: int, fields: dict[bytes, bytes], after: int) -> Block:
-    # Normally the previous entry ended at `after`. If that entry was trimmed, use the damaged entry's own
-    # count.
+    # The previous entry ended at `after`. If it was trimmed, use this entry's own count.
     count = _number(fields.get(b"n")) if last - after > _MAX_UNREADABLE_BALLOTS else last - after
     count = min(max(count, 1), _MAX_UNREADABLE_BALLOTS)
     poll_id, round_ = _number(fields.get(b"p")), min(_number(fields.get(b"r")), 32_767)

@@ -2,9 +2,8 @@
 
 The log counts casts in the round trip that appends them, and its answer says which limits are exceeded. From
 then on this process refuses such casts before an append. So a limit costs no extra round trip, and at most
-one batch per process exceeds it. Windows are sliding: the current fixed window's count is added to a share of
-the previous window's count. The share is the part of the previous window that the sliding window still
-covers.
+one batch per process exceeds it. Windows slide: the count of the previous fixed window still counts, weighted
+by the part of that window that is inside the sliding window.
 
 Addresses are stored only as hashes, with a salt that is replaced daily (docs/decisions/rate-limits.md).
 """
@@ -158,10 +157,7 @@ def block_keys(keys: Iterable[bytes], seconds: float) -> None:
 
 
 def newly_blocked(casts: Iterable[tuple[int, tuple[bytes, ...]]]) -> dict[tuple[int, str], int]:
-    """Count the addresses and networks that newly exceed a limit, by (poll_id, kind).
-
-    casts: (poll_id, keys) of the append that exceeded the limits.
-    """
+    """Count the addresses and networks of these casts that newly exceed a limit, by (poll_id, kind)."""
     if not _newly_blocked:
         return {}
     found = {(poll_id, key) for poll_id, keys in casts for key in keys if key in _newly_blocked}

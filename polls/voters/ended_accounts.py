@@ -8,10 +8,11 @@ a poll's rules (poll_rules.py).
 from datetime import timedelta
 from typing import Any
 
-from django.contrib.auth import get_user_model
+from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.signals import post_delete, post_save
+from django.dispatch import receiver
 
 from polls import clock
 from polls.models import EndedAccount, Identity, Poll, State
@@ -20,12 +21,6 @@ from polls.voters.identity import PASS_SECONDS
 
 #: Twice the lifetime of a pass, because the clocks of processes differ.
 _KEPT_FOR = timedelta(seconds=2 * PASS_SECONDS)
-
-
-def connect() -> None:
-    user = get_user_model()
-    post_delete.connect(_deleted, sender=user, dispatch_uid="polls.voters.ended_accounts.deleted")
-    post_save.connect(_saved, sender=user, dispatch_uid="polls.voters.ended_accounts.saved")
 
 
 def open_login_polls() -> QuerySet[Poll]:
@@ -37,10 +32,12 @@ def open_login_polls() -> QuerySet[Poll]:
     return Poll.objects.filter(identity=Identity.LOGIN, state=State.OPEN)
 
 
+@receiver(post_delete, sender=settings.AUTH_USER_MODEL)
 def _deleted(instance: Any, **_: Any) -> None:
     _end(instance.pk)
 
 
+@receiver(post_save, sender=settings.AUTH_USER_MODEL)
 def _saved(instance: Any, update_fields: Any = None, **_: Any) -> None:
     if update_fields is not None and "is_active" not in update_fields:
         return  # a login, which saves its time only

@@ -136,10 +136,7 @@ def _voter_key(voter_secret: bytes, identity: bytes) -> bytes:
 
 
 def authenticate_client(authorization: str | None) -> ApiClient | None:
-    """Return the API client of an `Authorization: Api-Key …` header, or None if there is no such header.
-
-    Raises InvalidKey for a wrong, expired or revoked key.
-    """
+    """Return the API client of an `Api-Key` header, None without one. Raise InvalidKey for a bad key."""
     scheme, _, key = (authorization or "").partition(" ")
     if scheme.lower() != "api-key":
         return None

@@ -120,10 +120,7 @@ def file_name(batch: InviteBatch) -> str:
 
 
 def count_used(batch: InviteBatch) -> int:
-    """Count the batch's invites that have a counted ballot in the poll's current round.
-
-    It looks up each voter_key in the ledger, because nothing else stores who has voted.
-    """
+    """Count the batch's invites with a ballot in this round. Each voter_key is looked up in the ledger."""
     poll = batch.poll
     secret = poll.voter_secret()
     ballots = Ballot.objects.filter(poll_id=poll.pk, round=poll.round)

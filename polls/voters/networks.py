@@ -8,8 +8,7 @@ from django.utils.translation import gettext as _
 from polls.text.truncation import shortened
 
 MAX_NETWORKS = 100
-#: The shortest prefixes allowed, by IP version. No venue is larger. A typo such as /2 for /24 would cover a
-#: quarter of the internet.
+#: The shortest prefixes allowed, by IP version. A typo such as /2 for /24 covers a quarter of the internet.
 _MIN_PREFIX_LENGTH = {4: 8, 6: 16}
 
 

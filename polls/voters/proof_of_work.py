@@ -53,10 +53,7 @@ class Voter(NamedTuple):
 
 
 def new_challenge(voter: Voter, ballot_id: bytes | None) -> dict[str, Any]:
-    """Return a challenge for this voter, in the format of ALTCHA's solvers.
-
-    ballot_id: the voter's current ballot; None if they have none.
-    """
+    """Return a challenge for ALTCHA's solvers. ballot_id: the voter's current ballot, or None."""
     salt = f"{secrets.token_hex(_SALT_BYTES)}?expires={int(clock.now()) + VALID_SECONDS}&"
     digest = _digest(salt, secrets.randbelow(settings.PROOF_WORK + 1))
     return {

@@ -27,7 +27,9 @@ class Command(BaseCommand):
         if report.broken:
             ids = ", ".join(map(str, report.broken[:20]))
             more = f" and {len(report.broken) - 20} more" if len(report.broken) > 20 else ""
-            raise CommandError(f"Changed, or a record before it was inserted or removed: {ids}{more}.")
+            raise CommandError(
+                f"Records that were changed, or follow an inserted or removed record: {ids}{more}."
+            )
         if not report.found:
             raise CommandError("There is no record with that digest: records are missing.")
         self.stdout.write(f"{report.rows} records, unbroken. The last digest: {report.last or '–'}")

@@ -36,7 +36,7 @@ class Command(BaseCommand):
         with transaction.atomic():
             client, key = ApiClient.objects.create_key(name=name, scopes=scopes)
             record(COMMAND, "API client made", client=f"{client.prefix} {name}", scopes=scopes)
-        self.stdout.write(f"A key for {printable(name)}, which may: {', '.join(scopes)}.")
+        self.stdout.write(f"A key for {printable(name)}, with these scopes: {', '.join(scopes)}.")
         self.stdout.write("It can't be shown again; revoke it in the admin under API clients.")
         self.stdout.write("Send it as a header:  Authorization: Api-Key <key>")
         self.stdout.write("")

@@ -125,7 +125,7 @@ def summary_table(report: Report) -> Table:
         table.add_row(f"refused: {escaped(code)}", str(count))
     table.add_row("unknown", str(report.unknown))
     table.add_row("sent again", str(report.retries))
-    table.add_row("a second", f"{report.cast / report.seconds:.1f}" if report.seconds else "–")
+    table.add_row("per second", f"{report.cast / report.seconds:.1f}" if report.seconds else "–")
     if report.latencies:
         for name, part in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
             table.add_row(f"latency {name}", f"{report.percentile(part) * 1000:.0f} ms")
@@ -173,14 +173,12 @@ def find_failures(report: Report, *, others_vote: bool) -> list[str]:
     elif growth > report.accepted + report.unknown and not others_vote:
         failures.append(
             f"{report.accepted} ballots were acknowledged, but the tally grew by {growth}. "
-            "If others voted meanwhile, that is right: say so with --others-vote."
+            "If other people voted too, add --others-vote."
         )
     return failures
 
 
 def success_message(report: Report) -> str:
     if report.growth is None:
-        return (
-            f"{report.accepted} ballots acknowledged; the results are hidden, so nobody can see them counted."
-        )
+        return f"{report.accepted} ballots acknowledged. Not compared with the tally: the results are hidden."
     return f"All {report.accepted} acknowledged ballots are counted."

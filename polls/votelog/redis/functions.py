@@ -18,8 +18,7 @@ _MAX_REPAIRS = 4  # per call: processes of two releases would otherwise replace 
 _RETRY_PAUSES = (0.04, 0.08)  # seconds before each retry of calls whose replies were lost
 
 Call = tuple[str, list[str], list[Any]]  # Function, keys, arguments
-#: A function that checks that Redis has the log that we know. It returns errors by stream, for partitions
-#: that failed.
+#: Checks that Redis has the log that we know. Returns errors by stream, for partitions that failed.
 Compare = Callable[[], Mapping[str, Exception]]
 
 
