@@ -92,7 +92,7 @@ BASE = decode_point((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
 
 
 def signature_is_valid(key, message, signature):
-    """Whether `signature` (64 octets) of `message` is valid for the public `key` (32 octets)."""
+    """Return whether `signature` (64 octets) of `message` is valid for the public `key` (32 octets)."""
     if len(key) != 32 or len(signature) != 64:
         return False
     a, r, s = decode_point(key), decode_point(signature[:32]), int.from_bytes(signature[32:], "little")
@@ -346,7 +346,7 @@ def count_ballots(bundle, name, manifest):
     numbers = {choice["number"] for choice in manifest["choices"]}
     least, most = manifest["rules"]["least"], manifest["rules"]["most"]
     if manifest["ballots"] == "marks":
-        least = most = 1  # stepped results: one mark a line, to hide which were marked together
+        least = most = 1  # stepped results: one mark a line, to hide which choices were marked together
     votes, ballots, marks, before = dict.fromkeys(sorted(numbers), 0), 0, [], b""
     for number, line in enumerate(read_lines(bundle, name, manifest["files"][name])):
         if number == 0:

@@ -22,7 +22,7 @@ SIDED_STYLE = re.compile(
 
 
 def sources(folder: str, pattern: str) -> list[Path]:
-    """Return our files, without templates that override django-unfold's, whose classes name sides."""
+    """Return our files. Templates that override django-unfold's aren't included: their classes name sides."""
     return [
         path for path in sorted((ROOT / folder).rglob(pattern)) if not {"vendor", "unfold"} & set(path.parts)
     ]

@@ -1,4 +1,4 @@
-/** Shows a time in a form also in the organiser's own time zone, if that differs. */
+/** Shows each time of a form in the organiser's own time zone too, if that differs from the server's. */
 
 const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 

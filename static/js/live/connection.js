@@ -172,7 +172,7 @@ export class Connection {
     this.#pingTimer = setTimeout(() => this.#send("ping") && this.#expectFrame(PONG), Math.random() * VISIBLE_SPREAD);
   }
 
-  /** Replace the socket when the network is back: the old one may look open for minutes without carrying anything. */
+  /** Replace the socket when the network is back: the old socket may seem open for minutes although it is dead. */
   #restart() {
     if (this.#stopped) return;
     this.#close();

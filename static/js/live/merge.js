@@ -27,7 +27,7 @@ export function mergeState(shown, message) {
   if (isOlder(message, shown)) return shown;
   const { type, ...facts } = message;
   if (message.round === shown.round) return { ...shown, ...facts };
-  // The figures belong to the previous round, and versions start again with the epoch.
+  // The figures belong to the previous round. In a new epoch, versions start again from zero.
   const { version, ballots, selections, winners, quarantined, ...rest } = shown;
   return { ...rest, ...facts, visible: undefined };
 }

@@ -19,7 +19,7 @@ export function learnTime(response, sent, received = performance.now()) {
   if (Number.isNaN(date)) return;
   const age = Math.max(0, Number(response.headers.get("Age")) || 0);
   const guess = date + 1000 * age + 500 - (sent + received) / 2;
-  // A difference within the header's precision is noise: keep the offset, or trust the device's own clock.
+  // A difference within the header's precision may be noise: then keep the offset, or use the device's own clock.
   const isNear = (other) => Math.abs(guess - other) < PRECISION;
   if (!known || !isNear(offset)) offset = isNear(lead()) ? lead() : guess;
   leadThen = lead();

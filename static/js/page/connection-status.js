@@ -1,5 +1,5 @@
-/** The pill that shows the connection's status. Screen readers are told at most every ten seconds: announcements of a
- *  flapping network would drown everything else. */
+/** The pill that shows the connection's status. Screen readers are told at most every ten seconds: the
+ *  announcements of an unstable network would hide all others. */
 
 import { text } from "../text/texts.js";
 import { announcer } from "./announce.js";

@@ -25,7 +25,7 @@ export class Prover {
     return this.#works > 0;
   }
 
-  /** Start on this challenge. A ballot that is cast meanwhile waits for the proof. */
+  /** Start to solve this challenge. A ballot that is cast meanwhile waits for the proof. */
   begin(challenge) {
     this.#proof = this.#prove(challenge);
   }

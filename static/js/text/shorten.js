@@ -2,7 +2,7 @@
 
 const segments = globalThis.Intl?.Segmenter ? new Intl.Segmenter() : null;
 
-/** Split into what readers see as letters (grapheme clusters): an emoji of several parts is one. */
+/** Split into what readers see as letters (grapheme clusters): an emoji of several parts is one letter. */
 const letters = (label) => (segments ? [...segments.segment(label)].map(({ segment }) => segment) : [...label]);
 
 /** Shorten each label to at most `longest` letters. Labels with a common beginning keep the part in which they differ. */

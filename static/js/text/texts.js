@@ -4,7 +4,7 @@
 import { addsUp, decimalsFor, rounded } from "./percentages.js";
 
 const language = document.documentElement.lang || "en";
-// "en" alone would mean American times for everybody, so use the reader's region of the page's language.
+// "en" alone would show American times to everybody, so use the reader's own variant of the page's language.
 const own = (navigator.languages || []).filter((tag) => tag.split("-")[0].toLowerCase() === language.split("-")[0]);
 const locale = [...own, language, "en"].find(isKnownTag);
 const texts = JSON.parse(document.getElementById("texts")?.textContent || "{}");

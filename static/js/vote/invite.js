@@ -47,7 +47,7 @@ export class Invite {
     return this.#offered ?? this.#kept;
   }
 
-  /** Move an invite from the address bar into storage; true if there was one. */
+  /** Move an invite from the address bar into storage; return whether there was one. */
   takeFromAddress() {
     const found = location.hash.startsWith("#i") && FRAGMENT.exec(location.hash);
     if (!found) return false;

@@ -87,7 +87,7 @@ export class Outbox {
     this.onChange();
   }
 
-  /** Open this voter's outbox: they must neither send nor see another voter's ballots. */
+  /** Open this voter's outbox: a voter must neither send nor see another voter's ballots. */
   #openFor({ identity, tag }) {
     const several = ["login", "invite"].includes(identity);
     const key = !several ? this.base : tag ? `${this.base}.${tag}` : null;

@@ -134,7 +134,7 @@ function onVoter(voter) {
   restoreSelection();
 }
 
-/** Restore the marks from before a reload. Those of another voter or round are deleted. */
+/** Restore the marks from before a reload. Marks of another voter or round are deleted. */
 function restoreSelection() {
   if (state.outbox.pending || state.selections.length) return;
   const selections = mayRestore(state) ? saved.restore(ownerOf(state)) : [];
