@@ -54,7 +54,7 @@ class Program(Server):
         return self._ready(self) if self._ready else listens(self.port)
 
     def stop(self) -> None:
-        """Stop it with its children: a session is a process group too, and its id is the child's pid."""
+        """Stop the peer with its children. Its session is also a process group, with the peer's pid as id."""
         super().stop()
         if self.process:
             with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -50,9 +50,9 @@ def row(name: str, title: str, taken: dict[str, list[tuple[float, ...]]], part: 
     pace = ", ".join(
         f"{who} {sorted(s[2] for s in all_)[len(all_) // 2]:,.0f}" for who, all_ in taken.items()
     )
-    note = f"Redis has appendfsync always; {CONNECTIONS} connections. Ballots a second: {pace}." + (
+    note = f"With appendfsync always and {CONNECTIONS} connections. Ballots a second: {pace}." + (
         ""
         if strict
-        else " Landslide and stock also count the ballots and enforce one per voter; fastify doesn't."
+        else " Unlike fastify, landslide and stock also count the ballots and accept only one per voter."
     )
     return Row(f"{NAME}.{name}", title, "ballots/CPU-s", figures.pop("landslide"), figures, goals, note=note)
