@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
+import msgspec
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 
 from polls.text.plain_text import INVISIBLE_TEXT, cleaned, is_visible
-from polls.text.timestamps import OUT_OF_BOUNDS, NaiveTime, in_bounds, parse_rfc_3339
+from polls.text.timestamps import OUT_OF_BOUNDS, in_bounds
 from polls.voters.networks import canonical_networks
 
 
@@ -86,11 +87,11 @@ class Moment(serializers.DateTimeField):
         if not isinstance(value, str):
             self.fail("invalid")
         try:
-            moment = parse_rfc_3339(value)
-        except NaiveTime:
-            self.fail("naive")
-        except ValueError:
+            moment = msgspec.convert(value, datetime)
+        except msgspec.ValidationError:
             self.fail("invalid")
+        if moment.tzinfo is None:
+            self.fail("naive")
         if not in_bounds(moment):
             self.fail("outside")
         return moment.astimezone(UTC)
