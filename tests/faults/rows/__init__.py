@@ -2,15 +2,15 @@
 
 from tests.faults.experiment import Fault
 from tests.faults.rows import (
-    astray,
-    calm,
+    broken_builds,
     clock,
     cut,
+    damaged_log,
     frozen,
     full,
     hints,
     killed,
-    partly,
+    partial_failure,
     poison,
     stores,
     viewers,
@@ -22,11 +22,11 @@ ROWS: list[Fault] = [
     *hints.ROWS,
     *cut.ROWS,
     *full.ROWS,
-    *partly.ROWS,
+    *partial_failure.ROWS,
     *clock.ROWS,
-    *astray.ROWS,
+    *damaged_log.ROWS,
     *poison.ROWS,
     *viewers.ROWS,
     *frozen.ROWS,
 ]
-BUILDS: list[Fault] = calm.BUILDS
+BUILDS: list[Fault] = broken_builds.BUILDS
