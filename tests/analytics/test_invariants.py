@@ -1,8 +1,9 @@
 """The invariants of docs/design.md hold after any operations in any order.
 
-A stateful test takes a poll through long random runs with crashes, in the real code on real stores. After
-each step the poll is compared with a model (poll_state_machine.py, poll_model.py). With HUNT_EXAMPLES and
-HUNT_STEPS there are more and longer runs, different each time. A failure is shrunk and printed as a program.
+A stateful test runs the product's code on real stores: a poll's life in long random steps, with crashes.
+After each step the poll is compared with a model (poll_state_machine.py, poll_model.py). With HUNT_EXAMPLES
+and HUNT_STEPS there are more and longer runs, different each time. A failure is shrunk and printed as a
+program.
 """
 
 import json

@@ -49,8 +49,8 @@ BROKEN = replace(PACE, odd=0.2, patience=2.5)
 #: Builds that never give a final answer need less patience.
 UNANSWERED = replace(BROKEN, rate=25, patience=1.5), 2.5
 
-#: Each line is one broken build with several defects, given by the checks that must fail. The comment above
-#: it says which checks each defect makes fail on its own.
+#: Each tuple stands for one broken build with several defects, and names the checks that must detect them.
+#: The comment above it says which checks detect each of its defects alone.
 TOGETHER = (
     # never_updates: current, screens; changes_selection: altered; random_receipts: receipts;
     # adds_to_result: result

@@ -1,4 +1,4 @@
-"""The SECRET_KEY of a database, and processes with another one."""
+"""A process whose SECRET_KEY isn't the one that the database's polls were made with."""
 
 import builtins
 from typing import Any

@@ -124,7 +124,7 @@ def test_many_key_ranges_neither_lose_nor_duplicate_ballots(monkeypatch: pytest.
 
 
 def test_rows_are_stored_in_random_order() -> None:
-    """The selections were cast in two blocks. In the table's order they must be mixed."""
+    """The selections were cast in two blocks. After a purge, the table's rows must be in random order."""
     poll = open_poll()
     fill(poll, range(60), 1)
     count()

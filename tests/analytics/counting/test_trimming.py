@@ -1,4 +1,4 @@
-"""The log is trimmed up to what was counted a minute ago."""
+"""Log entries are trimmed a minute after they were counted."""
 
 from datetime import timedelta
 from typing import Any

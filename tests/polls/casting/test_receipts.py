@@ -144,7 +144,7 @@ class TestStatus:
         assert status(first) == "counted"
         second = new_ballot(poll, 0, 2, replaces=first.ballot_id)
         append(second)
-        # The second one isn't counted yet.
+        # The second ballot isn't counted yet.
         assert (status(first), status(second)) == ("counted", "accepted")
         count()
         assert (status(first), status(second)) == ("replaced", "counted")
