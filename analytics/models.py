@@ -8,7 +8,7 @@ from polls.text.plain_text import isolated
 
 
 class Checkpoint(models.Model):
-    """How far a partition of the vote log is counted, written in the transaction that counts.
+    """How far a partition of the vote log is counted. It is written in the transaction that counts.
 
     It also names the log and its generation, so that another log or an older copy is noticed.
     """
@@ -21,8 +21,8 @@ class Checkpoint(models.Model):
     # The position at `trim_noted_at`. A minute later, the log may be trimmed up to there.
     trim_to = models.BigIntegerField(default=0)
     trim_noted_at = BoundedDateTimeField(null=True)
-    # Whether a batch has to check for standing quarantines and halted polls. It is here because a batch reads
-    # this row anyway. It is set under the row's lock when a standing quarantine is made or a poll is halted.
+    # Whether a batch has to check for standing quarantines and halted polls. The flag is here because a batch
+    # reads this row anyway. It is set under the row's lock when such a quarantine is made or a poll halts.
     watch = models.BooleanField(default=True)
 
 

@@ -18,7 +18,7 @@ from polls.votelog import get_log
 
 logger = logging.getLogger(__name__)
 
-#: Sweeps pile up in the queue while no worker runs. Afterwards at most one of them is run in this time.
+#: Sweeps pile up in the queue while no worker runs. Afterwards at most one sweep runs in this time.
 _SWEPT_SECONDS = max(1, int(settings.SWEEP_SECONDS / 2))
 #: The lock on counting a partition expires after this, unless it is extended.
 _COUNTING_SECONDS = 1

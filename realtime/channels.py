@@ -1,7 +1,7 @@
 """Channels and their subscribers: the viewers of a poll in this process, and the messages each was sent last.
 
 No viewer has a queue. A channel holds the newest message of each kind, and a subscriber remembers which ones
-it was sent last. It is sent newer ones as soon as it can take them, so a slow viewer skips messages.
+it was sent last. It is sent newer messages as soon as it can take them, so a slow viewer skips some.
 """
 
 from __future__ import annotations

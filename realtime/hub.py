@@ -55,7 +55,7 @@ class Hub:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def get_channel(self, code: str) -> Channel | None:
-        """Return a poll's channel with its snapshot. Open it if needed. None for an unknown poll."""
+        """Return a poll's channel with its snapshot. Open it if needed. Return None for an unknown poll."""
         if len(code) > MAX_CODE_LENGTH:
             return None
         channel = self._codes.get(code) or await self._open_channel(code)
@@ -259,7 +259,7 @@ _hub: Hub | None = None
 
 
 def current_hub() -> Hub | None:
-    """Return this process's hub if it has one yet. Any thread may call this."""
+    """Return this process's hub, or None if there is no hub yet. Any thread may call this."""
     return _hub if _hub is not None and not _hub.loop.is_closed() else None
 
 

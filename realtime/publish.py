@@ -1,7 +1,7 @@
 """Tells the hubs of all processes that polls have changed, through the polls' Channels groups.
 
-Workers and web threads call it. They have no event loop and must not wait, so one thread with its own loop
-sends the hints. Hints for the same poll that arrive while it is sending are combined.
+Workers and web threads call `announce`. They have no event loop and must not wait, so one thread with its own
+loop sends the hints. Hints for the same poll that arrive while it is sending are combined.
 """
 
 import asyncio

@@ -79,12 +79,12 @@ def current(poll: Poll) -> AuditBundle | None:
         return None
     bundle = newest(poll.pk, poll.round)
     purged = poll.rounds.filter(number=poll.round, purged_at__isnull=False).exists()
-    # After a purge the receipts are gone, so no new bundle can be made. The old one lists the same ballots.
+    # After a purge the receipts are gone, so no bundle can be made. The old bundle lists the same ballots.
     return bundle if bundle and (bundle.epoch == poll.epoch or purged) else None
 
 
 def rounds_without_bundle() -> QuerySet[Round]:
-    """Select rounds without a bundle. The published round needs one of the poll's present epoch."""
+    """Select rounds without a bundle. The published round needs a bundle of the present epoch."""
     made = AuditBundle.objects.filter(poll_id=OuterRef("poll_id"), round=OuterRef("number"))
     of_this_epoch = Exists(made.filter(epoch=OuterRef("poll__epoch")))
     current = Q(~of_this_epoch, poll__state=State.PUBLISHED, number=F("poll__round"))

@@ -79,7 +79,7 @@ def purge(poll_id: int, by: str, number: int | None = None, progress: Progress |
 
 
 def purgeable(poll: Poll, number: int | None = None) -> list[Round]:
-    """Return the rounds that can be purged. Raise PurgeRefused if there are none, or one isn't ready."""
+    """Return the rounds that can be purged. Raise PurgeRefused if there are none, or a round isn't ready."""
     if poll.state not in (State.DRAFT, State.PUBLISHED):
         raise PurgeRefused(_("A round of this poll is under way; publish its result or reset it first."))
     finished = poll.rounds.filter(purged_at=None).order_by("number")

@@ -109,7 +109,7 @@ def recount(round_: Round, progress: Progress | None = None) -> Recount:
 def fix(round_: Round, by: str, progress: Progress | None = None) -> Recount:
     """Recount, and correct the tally if it differs from the ledger. Return the recount.
 
-    No worker counts meanwhile. A correction starts a new epoch, so that viewers load the tally again, and
+    The workers wait. A correction starts a new epoch, so that viewers load the tally again, and
     updates the result of a round that is over.
     """
     with transaction.atomic():

@@ -25,7 +25,7 @@ _COLUMNS = "poll_id, round, voter_key, ballot_id, selection"
 _ALL_COLUMNS = f"{_COLUMNS}, quarantine_id"
 
 #: For this long after a voter was found in the ledger, look for others before inserting. There may be more,
-#: and every batch with one would be written twice.
+#: and every batch with such a voter would be written twice.
 _CHECK_FIRST_SECONDS = 10.0
 _check_first_until = 0.0
 
@@ -107,7 +107,7 @@ def _copy_new(cursor: Any, groups: BlocksByDecision) -> set[VoterKey]:
 
 
 def _copy(cursor: Any, table: str, groups: BlocksByDecision) -> None:
-    """COPY the ballots: one statement for each quarantine decision, and one for ballots without one."""
+    """COPY the ballots: a statement for each quarantine decision, and a statement for the other ballots."""
     for decision_id, blocks in groups.items():
         columns = _COLUMNS if decision_id is None else _ALL_COLUMNS
         statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)"

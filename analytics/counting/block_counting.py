@@ -33,7 +33,7 @@ def count_blocks(
     good, failures = validator.check_each(others)
     if failures:
         check(partition, blocks, failures)
-    # Before the ledger is written: a ballot that replaces one of these looks for it among the dead letters.
+    # Before the ledger is written: a ballot may replace a failed one, which it finds among the dead letters.
     _add_dead_letters(partition, failures)
     refused = _write(partition, validator, plain, good, watch=watch)
     failure_counts = check(partition, blocks, [*failures, *refused])
@@ -57,7 +57,7 @@ def _write(
     *,
     watch: bool = True,
 ) -> list[Failure]:
-    """Write valid ballots to ledger and tally. Return those that the ledger refused."""
+    """Write valid ballots to ledger and tally. Return the ballots that the ledger refused."""
     decisions = find_decisions([*plain, *others], watch=watch)
     latest, refused = ledger.collapse(others, decisions)
     written = ledger.write(decisions.group(plain), latest)

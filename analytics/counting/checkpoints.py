@@ -35,7 +35,7 @@ def verify() -> None:
 def counted_heads(*, make: bool = True) -> dict[int, Head]:
     """Return expected_heads(). Raise LogUnsuitable if the database is older than the log."""
     heads: dict[int, Head] = {}
-    with suppress(*STORE_ERRORS):  # an unreachable log takes no ballots anyway
+    with suppress(*STORE_ERRORS):  # an unreachable log accepts no ballots
         heads = get_log().heads()
     expected = expected_heads(make=make)
     _check_nothing_is_missing(expected, heads)

@@ -43,7 +43,7 @@ class TooManyFailures(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FailureCounts:
-    """A batch's number of ballots, and of failed ones, by poll."""
+    """A batch's number of ballots, and its number of failures, by poll."""
 
     ballots: Counter[int]
     failures: Counter[int]

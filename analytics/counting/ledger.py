@@ -28,7 +28,7 @@ class LatestBallot:
 
 @dataclass(slots=True)
 class Replacement:
-    """A ballot that replaced the one in the ledger."""
+    """A ballot that replaced the voter's earlier ballot in the ledger."""
 
     old_selection: str
     was_quarantined: bool
@@ -52,7 +52,7 @@ def voter_key_of(entry: Entry) -> VoterKey:
 def collapse(
     entries: Iterable[Entry], decisions: Decisions
 ) -> tuple[dict[VoterKey, LatestBallot], list[Entry]]:
-    """Return each voter's last ballot, and the refused ballots: second ones without `replaces`."""
+    """Return each voter's last ballot, and the refused ballots: second ballots without `replaces`."""
     last: dict[VoterKey, LatestBallot] = {}
     refused = []
     for entry in entries:
@@ -104,7 +104,7 @@ def _replaces(voter: VoterKey, ballot: LatestBallot, row: LedgerRow) -> bool:
 
 
 def _drop_existing(written: Written, voters: dict[RoundKey, set[bytes]]) -> None:
-    """Move the ballots of these voters from `added` to `refused`: each had one in the ledger before."""
+    """Move the ballots of these voters from `added` to `refused`: each had a ballot in the ledger before."""
     for decision_id, blocks in written.added.items():
         remaining: list[Block] = []
         for block in blocks:

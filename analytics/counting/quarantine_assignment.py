@@ -76,7 +76,7 @@ def standing_decisions() -> QuerySet[Quarantine]:
 
 
 def _get_or_create_decision(round_key: RoundKey, rule: str) -> int:
-    """Return the rule's decision for that round. Make a new one if there is none, or if it was released."""
+    """Return the rule's decision for that round. If there is none that isn't released, create one."""
     poll_id, round_ = round_key
     valid = Quarantine.objects.filter(poll_id=poll_id, round=round_, rule=rule, released_at=None)
     found = valid.values_list("pk", flat=True).first()

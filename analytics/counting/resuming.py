@@ -20,7 +20,7 @@ from polls.models import Poll
 
 logger = logging.getLogger(__name__)
 
-#: How long a page or a sweep counts held ballots. The next sweep counts the remaining ones.
+#: How long a page or a sweep counts held ballots. The next sweep counts the remaining ballots.
 PAGE_SECONDS = 2.0
 
 
@@ -48,7 +48,7 @@ def resume(
 
 
 def continue_resumed() -> None:
-    """Continue counting resumed polls, and make all partitions watch for halted ones."""
+    """Continue counting resumed polls, and make all partitions watch for halted polls."""
     for row in Halt.objects.all():
         if row.resumed_by:
             _count_until(row, PAGE_SECONDS)

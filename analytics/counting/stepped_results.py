@@ -31,7 +31,7 @@ def advance(poll_ids: Iterable[int]) -> None:
 
 
 def catch_up() -> None:
-    """Advance all stepped polls: a crash after a batch may have left one out."""
+    """Advance all stepped polls: a crash after a batch may have left out a poll."""
     advance(Poll.objects.filter(release_step__gt=1, state__in=STEPPING).values_list("pk", flat=True))
 
 

@@ -22,7 +22,7 @@ def is_due(checkpoint: Checkpoint) -> bool:
 
 
 def trim(log: VoteLog, checkpoint: Checkpoint) -> None:
-    """Trim entries that earlier transactions counted. This is safe before the present one commits."""
+    """Trim entries that earlier transactions counted. This is right even if the present one rolls back."""
     try:
         log.trim(checkpoint.partition, checkpoint.trim_to)
     except Unavailable as error:  # the next batch tries again

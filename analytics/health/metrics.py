@@ -59,7 +59,7 @@ _scraper = ProbeRunner({"metrics": render})
 
 
 def render_with_timeout() -> str:
-    """Render within a few seconds. Raise the error of a store that fails, or TimeoutError if one hangs."""
+    """Render within a few seconds. Raise a failing store's error, or TimeoutError if a store hangs."""
     answer = _scraper.run()["metrics"]
     if isinstance(answer, BaseException):
         raise answer

@@ -33,7 +33,7 @@ class Readiness:
 
 
 def check_readiness() -> Readiness:
-    """Probe all stores. Wait only a few seconds for those that hang."""
+    """Probe all stores. Wait only a few seconds for stores that hang."""
     found = _probes.run()
     parts = {name: _part_state(name, found[name]) for name in PARTS}
     active = {mode for mode in _MODE_PROBES if found[mode] is True}

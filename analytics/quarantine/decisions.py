@@ -1,9 +1,9 @@
 """Decisions to quarantine ballots, so that they are counted in a second tally, and to release them.
 
 A decision records which person or rule made it, and why. Its ballots stay in the ledger, so that their voters
-can't have a second one. A ballot that replaces one of them is quarantined too. The two tallies must not show
-what single ballots mark. So fewer ballots than anonymity_threshold.least() are neither quarantined by their
-receipts nor released into a result.
+can't have a second ballot. A ballot that replaces a quarantined one is quarantined too. The two tallies must
+not show what single ballots mark. So fewer ballots than anonymity_threshold.least() are neither quarantined
+by their receipts nor released into a result.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -84,7 +84,7 @@ def end(decision_id: int, by: str) -> Quarantine:
 
 
 def release(decision_id: int, by: str, progress: Callable[[int], None] | None = None) -> Quarantine:
-    """Release a decision's ballots. Idempotent. After a few seconds, the sweep moves the remaining ones."""
+    """Release a decision's ballots. Idempotent. After a few seconds, the sweep moves the rest."""
     with transaction.atomic():
         lock_all_checkpoints()
         # Lock the poll before the decision, as a purge does. Then the poll can't close before the move.

@@ -22,7 +22,7 @@ async def hand_over(subscriber: Subscriber, scope: dict[str, Any]) -> bool:
 
 
 class ASGIConnection:
-    """Sends messages one after another in its own task. Writing is paused until all are sent."""
+    """Sends messages one by one in its own task. Writing is paused until all are sent."""
 
     def __init__(self, listener: ConnectionListener, send: Callable[[Message], Awaitable[None]]) -> None:
         self.writing_paused = False

@@ -69,7 +69,7 @@ async def _requested_channel(scope: Scope) -> Channel | None:
 
 
 def _host(scope: Scope, headers: dict[bytes, bytes]) -> bytes:
-    """Return the request's host. As in Django, it is the server's address if the client names none."""
+    """Return the request's host. As in Django, it is the server's address if the client names no host."""
     if b"host" in headers:
         return headers[b"host"]
     server = scope.get("server") or ("", 0)
