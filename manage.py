@@ -18,7 +18,7 @@ def main() -> None:
         # The operator has to correct a setting. The message says which one; a traceback wouldn't help.
         sys.exit(f"Landslide can't start: {error}")
     except KeyboardInterrupt:
-        sys.exit(130)  # Ctrl-C before there was anything to stop
+        sys.exit(130)  # Ctrl-C during startup
 
 
 if __name__ == "__main__":

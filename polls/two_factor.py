@@ -117,8 +117,8 @@ def verify(user: Any, code: str) -> Device | None:
     recovery = StaticDevice.objects.filter(user=user, confirmed=True).first()
     if recovery is None:
         return None
-    # Codes made with a previous SECRET_KEY are still valid. django-otp gets only one hash, because with one
-    # try per key, a wrong code would count several times.
+    # Codes made with a previous SECRET_KEY are still valid. django-otp gets only one hash. If it tried one
+    # per key, a wrong code would count several times.
     tokens = [_hashed(code, secret) for secret in signing_secrets()]
     known = recovery.token_set.filter(token__in=tokens).values_list("token", flat=True).first()
     return django_otp.verify_token(user, recovery.persistent_id, known or tokens[0])

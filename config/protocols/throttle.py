@@ -1,4 +1,4 @@
-"""Rate limit and CPU budget for what WebSocket clients send.
+"""Rate limit and CPU budget for the messages of WebSocket clients.
 
 A viewer has almost nothing to send, but a frame of 6 bytes costs the server as much as one of 1,000. So each
 connection has a rate limit in bytes, and all connections of a process share one time budget. Input is

@@ -1,7 +1,7 @@
 """Embedded mode's Celery worker and beat: threads of the server process, with the in-memory broker.
 
-The serving command starts and stops them, because Daphne has no lifespan events. asgi.py doesn't: a process
-that only imports the application must not start to count.
+The serving command starts and stops them, because Daphne has no lifespan events. asgi.py doesn't, because a
+process that only imports the application must not count ballots.
 """
 
 from socket import gethostname

@@ -4,7 +4,7 @@ Start with `poll.py`. Ledger, claims and vote log have no pages: nobody sees who
 It may import every package of polls except management; the admin of counting is in analytics.admin.
 """
 
-# These modules register models when they are imported. Ours come later and unregister some of those.
+# These modules register models when they are imported. Ours are imported later and unregister some.
 import django_otp.plugins.otp_static.admin
 import django_otp.plugins.otp_totp.admin  # noqa: F401
 import rest_framework_api_key.admin  # noqa: F401

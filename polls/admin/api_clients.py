@@ -94,7 +94,7 @@ class ApiClientAdmin(FoldedSearch, Admin):
     def has_delete_permission(self, request: HttpRequest, obj: ApiClient | None = None) -> bool:
         return False  # revoked keys stay listed: the audit log names them
 
-    # --- the key is shown once; it isn't stored, not even in a session message ---
+    # The key is shown once. It isn't stored, not even in a session message.
 
     def save_model(self, request: HttpRequest, obj: ApiClient, form: Any, change: bool) -> None:
         if not change:

@@ -80,7 +80,7 @@ class PollAdmin(InvitePages):
         actions.pop("delete_selected", None)
         return actions
 
-    # --- the form: all fields of a draft; later, only the fields that are never frozen ---
+    # --- the form ---
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Poll | None:
         """Lock the poll while it is saved, so that it can't be opened between check and write."""
@@ -110,7 +110,7 @@ class PollAdmin(InvitePages):
     def get_readonly_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
         if not self.is_frozen(request, obj):
             return []
-        # `labels` isn't shown in this case. As a read-only field, it isn't in the form either.
+        # `labels` is read-only too, so that the form doesn't contain it. The page doesn't show it.
         return [*(name for name in FIELDS if name not in ALWAYS_EDITABLE), "choice_list", "labels"]
 
     def get_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
@@ -197,7 +197,7 @@ class PollAdmin(InvitePages):
         request.refusal = refusal  # type: ignore[attr-defined]
         return super().changeform_view(request, object_id, form_url, extra_context)
 
-    # --- deleting: only a draft that was never opened ---
+    # --- deleting ---
 
     def has_delete_permission(self, request: HttpRequest, obj: Poll | None = None) -> bool:
         may: bool = super().has_delete_permission(request, obj)

@@ -144,7 +144,7 @@ class PollForm(forms.ModelForm):
         return {name: moment for name, moment in times.items() if name not in self.changed_data}
 
     def _add_refusal(self, error: LandslideError) -> None:
-        """Add the refusal to the fields that it names. If the form has none of them, add it to the form."""
+        """Add the refusal to the fields that it names, or to the whole form if it names none."""
         errors = {FORM_NAMES.get(name, name): value for name, value in error.extra.get("errors", {}).items()}
         named = {
             name: error.detail if isinstance(value, dict) else value  # messages by index

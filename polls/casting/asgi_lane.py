@@ -5,8 +5,8 @@ functions as the REST view and answers with the same bytes (tests/polls/casting/
 passes every other request to Django: an API key, another content type, a voter without a cookie, an unknown
 poll.
 
-A ballot needs no thread and no database: the rules are cached and refreshed in the background, and the
-gate in the log decides whether the poll is open (docs/decisions/fast-path.md).
+A ballot needs no thread and no database. The rules are cached and refreshed in the background. The gate in
+the log decides whether the poll is open (docs/decisions/fast-path.md).
 """
 
 import asyncio
@@ -173,7 +173,7 @@ class AsgiLane:
                 raise PassToDjango
         if kind != b"application/json" or not (cookie and host and length):
             raise PassToDjango
-        # Count "voter", not "voter=": of "voter=…; voter =…", Django takes the second value.
+        # Not "voter=": a second cookie may be written "voter =…", and Django would take its value.
         voter, size, passes = _VOTER.search(cookie), whole_number(length), cookie.count(b"pass")
         if voter is None or cookie.count(b"voter") != 1 or size is None or size > self._max_bytes:
             raise PassToDjango
@@ -263,7 +263,7 @@ class AsgiLane:
             self._stale_checks -= 1
 
     def headers(self, answer: CastResponse, *, secure: bool) -> Headers:
-        """Return a response's headers as Django would send them, with those that middleware adds."""
+        """Return the headers that Django would send, including those that middleware adds."""
         if secure not in self._constant:
             self._constant[secure] = middleware_headers("POST, OPTIONS", secure=secure)
             self._accepted[secure] = [*encode_headers(ACCEPTED_HEADERS), *self._constant[secure]]

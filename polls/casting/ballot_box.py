@@ -97,7 +97,7 @@ def prepare(request: CastRequest, rules: PollRules, *, fresh: bool = False) -> N
     """Build a valid ballot from a request; write nothing.
 
     `fresh` says that `rules` have just been read from the database. Cached rules may be from before a reset.
-    If a selection or a round is invalid by them, this raises RulesMayBeStale.
+    If they make a selection or a round invalid, this raises RulesMayBeStale.
     """
     client = identity.authenticate_client(request.authorization) if request.authorization else None
     if client is not None:

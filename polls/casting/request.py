@@ -70,7 +70,7 @@ def parse_ballot(text: bytes) -> BallotBody:
     try:
         body: BallotBody = _decode_ballot(text)
         # Of duplicate members, msgspec takes the last. Each member has one colon. So only a body with more
-        # colons than parsed members is parsed again: one with a colon in a string, a null, or a duplicate.
+        # colons than parsed members is parsed again. (It has a colon in a string, a null, or a duplicate.)
         if text.count(b":") != _count_members(body):
             refuse_duplicates(text)
     except _PARSE_ERRORS as error:

@@ -30,7 +30,7 @@ def progress_bar(screen: Console, label: str, total: int) -> Iterator[Callable[[
 
 @contextmanager
 def command_errors(returncode: int = 1) -> Iterator[None]:
-    """Raise CommandError instead of our own errors, and of those of a store that doesn't answer."""
+    """Turn our own errors, and those of a store that doesn't answer, into a CommandError."""
     try:
         yield
     except LandslideError as error:

@@ -214,8 +214,8 @@ class Round(models.Model):
     """One run of a poll, with its result. It is kept when the poll is reset.
 
     `rules` are frozen at opening. A late ballot of this round is validated by them, even if the poll has
-    changed since. Keys: method, numbers, least, most; step, if results are shown in steps; revote and
-    identity, for the audit bundle only.
+    changed since. The keys are method, numbers, least and most, and step if results are shown in steps. The
+    audit bundle also uses revote and identity.
     """
 
     poll = models.ForeignKey(Poll, models.CASCADE, related_name="rounds")

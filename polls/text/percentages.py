@@ -1,8 +1,8 @@
 """Format shares as percentages that don't mislead. static/js/text/percentages.js has the same rules.
 
-Shares are rounded half up. All shares of a poll get the same number of decimals: enough to distinguish the
-first from the second, and to show each share on the right side of every majority in MAJORITIES. A share above
-0 is never shown as 0 %, and one below 100 % never as 100 %.
+Shares are rounded half up. All shares of a poll get the same number of decimals. It is large enough to
+distinguish the first from the second, and to show each share on the right side of every majority in
+MAJORITIES. A share above 0 is never shown as 0 %, and one below 100 % never as 100 %.
 """
 
 from collections.abc import Sequence

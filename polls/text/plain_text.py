@@ -1,7 +1,7 @@
 """Clean and compare the texts that people write: Unicode normalization, refused characters, look-alikes.
 
-The rules are about what a reader sees. A label that shows nothing, that reverses the text around it or that
-looks like another label is a trap on a ballot, whether or not anybody meant it.
+The rules are about what a reader sees. A label on a ballot is a trap if it shows nothing, reverses the text
+around it, or looks like another label.
 """
 
 import re
