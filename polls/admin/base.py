@@ -65,7 +65,7 @@ class Admin(ModelAdmin):
     warn_unsaved_form = True
 
     def page(self, request: HttpRequest, template: str, **context: Any) -> TemplateResponse:
-        """Render a page of ours within the admin."""
+        """Render one of our templates as an admin page."""
         shared = {**self.admin_site.each_context(request), "opts": self.opts}
         return TemplateResponse(request, template, {**shared, **context})
 

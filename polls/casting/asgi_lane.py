@@ -50,7 +50,8 @@ PREFIX, SUFFIX = "/api/v1/polls/", "/ballots/"
 #: Rules older than FRESH_SECONDS are refreshed. Ballots still use them in the meantime. If they are older
 #: than STALE_SECONDS, the ballot waits for the refresh.
 FRESH_SECONDS, STALE_SECONDS = 1.0, 3.0
-#: Seconds that a ballot waits for the database, and that ballots use stale rules after a timeout.
+#: A ballot waits for the database for this many seconds. After a timeout, ballots use stale rules for the
+#: same time.
 DATABASE_TIMEOUT = 1.0
 #: Limits for work that needs the database, so that a flood of unusual requests can't overload it.
 DATABASE_THREADS, MAX_STALE_CHECKS, MAX_RULE_LOADS = 2, 200, 100
