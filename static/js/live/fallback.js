@@ -55,7 +55,7 @@ export class Fallback {
     this.#requesting = true;
     const late = setTimeout(() => this.running && this.handlers.onFailed(), LATE);
     const sent = performance.now();
-    // The browser sends no ETag for answers that it may not cache, so we send it ourselves.
+    // The browser sends no ETag for answers that it must not cache, so we send it ourselves.
     const headers = this.#etag ? { "If-None-Match": this.#etag } : {};
     const read = (response) => this.#read(response, sent);
     const pause = await timedFetch(this.url, { headers, timeout: TIMEOUT }, read).catch(() => this.#failed(null));

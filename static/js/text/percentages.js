@@ -22,7 +22,7 @@ export function decimalsFor(votes, ballots, least = 0) {
   return decimals;
 }
 
-/** Tell whether the rounded shares add up to 100 %. Each is rounded by itself, so they may not. */
+/** Tell whether the rounded shares add up to 100 %. Each share is rounded separately, so the sum can differ. */
 export function addsUp(votes, ballots, decimals) {
   if (!ballots) return true;
   const sum = votes.reduce((total, each) => total + unitsOf(each, ballots, decimals), 0n);

@@ -79,7 +79,7 @@ export function totalsText(tally) {
   return `${text("voters", { count: tally.ballots })} · ${text("selections", { count: tally.selections })}`;
 }
 
-/** Say the second tally, of quarantined ballots, and whether they would change the outcome; empty without any. */
+/** Describe the tally of quarantined ballots, and say whether they would change the outcome; empty without them. */
 export function quarantineText(tally) {
   const quarantined = tally.quarantined;
   if (!quarantined?.ballots) return "";
@@ -106,7 +106,7 @@ export function figuresNote(tally, decimals = 0) {
   return [key && text(key), steps].filter(Boolean).join(" ");
 }
 
-/** Say that no ballot is counted; empty if some are, or may be. */
+/** Say that no ballot is counted; empty if a ballot is counted, or may be counted. */
 export function noBallotsText(tally) {
   if (tally.ballots || isStepped(tally)) return "";
   return text(isFinal(tally) ? "noBallotsCounted" : "noBallots");

@@ -62,7 +62,7 @@ export class Invite {
     this.#save();
   }
 
-  /** Process the server's verdict on the sent invite; return true if an older one remains to be sent. */
+  /** Process the server's verdict on the sent invite; return true if an older invite remains to be sent. */
   settle(state) {
     if (state === null || this.token === null) return false;
     this.cut = state === "invalid" && this.token.length !== LENGTH ? this.token.length : 0;

@@ -82,7 +82,7 @@ export class Outbox {
     }
     this.#save();
     if (this.#pending && voter.eligible) this.#sendIn(Math.random() * 1000);
-    // This voter may not vote, so the ballot will never be accepted.
+    // This voter isn't eligible, so the ballot will never be accepted.
     else if (this.#pending) this.#settle({ kind: "refused", code: "not_eligible" });
     this.onChange();
   }
@@ -186,7 +186,7 @@ export class Outbox {
     const [pendingBefore, mineBefore] = [this.#pending?.ballot_id, this.#mine?.ballot_id];
     this.#load();
     if (pendingBefore && !this.#pending) clearTimeout(this.#timer);
-    // The other window sends it. If that window is closed first, this one does.
+    // The other window sends it. If that window is closed first, this window sends it.
     if (this.#pending && this.#pending.ballot_id !== pendingBefore) this.#sendIn(2 * TIMEOUT + backoff(5));
     if (this.#mine && this.#mine.ballot_id !== mineBefore) this.onSettled({ kind: "elsewhere", ballot: this.#mine });
     this.onChange();

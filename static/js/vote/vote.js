@@ -120,7 +120,7 @@ function onTrouble() {
 
 function onVoter(voter) {
   const { voter: before, unreached, outbox: { pending } } = state;
-  // A socket keeps the cookies that it was opened with, so a voter who may now see more needs a new one.
+  // A socket keeps the cookies that it was opened with, so a voter who may now see more needs a new socket.
   const stale = before === null ? unreached : voter.tag !== null || voter.tag !== before.tag;
   dispatch("voterFetched", { voter, cutInvite: invite.cut });
   if (voter.proof && (!voter.voted || voter.revote)) prover.begin(voter.proof);
