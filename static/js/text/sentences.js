@@ -79,7 +79,7 @@ export function totalsText(tally) {
   return `${text("voters", { count: tally.ballots })} · ${text("selections", { count: tally.selections })}`;
 }
 
-/** Describe the tally of quarantined ballots, and say whether they would change the outcome; empty without them. */
+/** Describe the tally of quarantined ballots, and say whether they would change the outcome; empty if there are none. */
 export function quarantineText(tally) {
   const quarantined = tally.quarantined;
   if (!quarantined?.ballots) return "";

@@ -117,7 +117,7 @@ export const problemOf = (state) => selectionProblem(state.tally, shownSelection
 
 export const wantsInvite = (state) => phaseOf(state) === "barred" && state.voter.needs === "invite";
 
-/** Tell whether the server asked this ballot to wait: then the voter can't send it earlier. */
+/** Tell whether the server asked this ballot to wait. If so, the voter can't send it earlier. */
 export const isHeldBack = ({ outbox: { pending } }) => Boolean(pending?.attempts && pending.busy);
 
 /** Tell whether the cards show results. */
