@@ -9,8 +9,8 @@ from django.db import connection
 
 LEAST = 10
 
-#: The number of a round's decisions that quarantine some ballots, but fewer than `least`. Every reading of a
-#: tally includes it, ten times a second, so it reads at most `least` ballots of each decision.
+#: The number of a round's decisions that quarantine some ballots, but fewer than `least`. This query is
+#: part of each reading of a tally, ten times a second, so it reads at most `least` ballots of each decision.
 SMALL_DECISIONS = """
     SELECT COUNT(*) FROM analytics_quarantine q
     WHERE q.poll_id = %(poll)s AND q.round = %(round)s AND q.moved_at IS NULL AND NULLIF((
@@ -22,15 +22,15 @@ SMALL_DECISIONS = """
 
 
 def least(step: int) -> int:
-    """Return the least number for a round with this release step. It is at least a step."""
+    """Return the least number for a round with this release step: at least a step's number."""
     return max(LEAST, step)
 
 
 def withheld(poll_id: int, round_: int, step: int) -> bool:
     """Return whether the marks of all quarantined ballots of a round are withheld.
 
-    They are if any decision covers too few ballots. The marks of larger decisions are withheld too: if one of
-    these were released, subtraction would show the marks of the small one.
+    They are withheld if any decision covers too few ballots. That includes the marks of larger decisions: if
+    one of these were released, subtraction would show the marks of the small decision.
     """
     with connection.cursor() as cursor:
         cursor.execute(SMALL_DECISIONS, {"poll": poll_id, "round": round_, "least": least(step)})
