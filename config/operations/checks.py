@@ -202,8 +202,8 @@ def security() -> Messages:
         )
     if settings.HTTPS and not settings.PROXY_SSL_HEADER and not settings.TRUSTED_PROXIES:
         yield checks.Warning(
-            "HTTPS is set, but no proxy that ends TLS. Requests seem to come over plain http, so ballots from"
-            " https:// pages are refused as coming from another site.",
+            "HTTPS is set, but no proxy that ends TLS is configured. Requests seem to come over plain http,"
+            " so ballots from https:// pages are refused as coming from another site.",
             hint="Set TRUSTED_PROXIES to the proxy's address, and PROXY_SSL_HEADER=X-Forwarded-Proto.",
             id="landslide.W003",
         )

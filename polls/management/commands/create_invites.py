@@ -10,8 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from polls.audit_log import COMMAND
-from polls.errors import LandslideError
-from polls.management.terminal import clean_line, find_poll, printable_poll
+from polls.management.terminal import clean_line, command_errors, find_poll, printable_poll
 from polls.voters import invites
 
 LABEL_LENGTH = 100
@@ -45,10 +44,8 @@ class Command(BaseCommand):
             raise CommandError("--site takes a scheme and a host, such as https://vote.example.org.")
         poll = find_poll(options["code"])
         with create_private_file(out) if out else nullcontext(self.stdout) as file:
-            try:
+            with command_errors():
                 batch = invites.make_batch(poll.pk, count, label=label, by=COMMAND)
-            except LandslideError as error:
-                raise CommandError(error.detail) from None
             for piece in invites.csv_chunks(batch, f"{parts.scheme}://{parts.netloc}"):
                 file.write(piece)
         print(f"Batch {batch.pk}: {count} invites to {printable_poll(poll)}.", file=sys.stderr)

@@ -253,7 +253,7 @@ class RedisVoteLog:
 
 
 def _outcome_of(error: Exception, partition: int, *, lost: bool) -> Outcome:
-    """Return the outcome of ballots whose call failed. It is unknown unless nothing can have been written.
+    """Return the outcome of ballots whose call failed. It is unknown if the call may have written them.
 
     lost: whether a reply was lost, so that the call may have written when it first ran.
     """
