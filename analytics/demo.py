@@ -1,7 +1,7 @@
 """Demo polls in every state, made in the ordinary way: cast, counted, closed, published.
 
-Seeding again finishes an interrupted run, and changes nothing else: no votes, no poll that somebody has
-moved on or reset, and no other poll with the same code.
+Seeding again finishes an interrupted run, and changes nothing else: no votes, no poll that somebody has reset
+or whose state somebody has changed, and no other poll with the same code.
 """
 
 import json
@@ -127,7 +127,7 @@ def seed() -> Iterator[Seeded]:
         made = poll is None
         if poll is None:
             poll = _create(demo)
-        # With a second round or another question, it has become somebody's own poll.
+        # A poll with a second round or another question has become somebody's own poll.
         ours = poll.round == 1 and poll.question == demo.question
         if ours:
             _bring_on(poll, demo)
@@ -171,7 +171,7 @@ def _cast_missing(poll: Poll, demo: DemoPoll) -> None:
 
 
 def _selections(demo: DemoPoll) -> Iterator[list[int]]:
-    """Yield the ballots' selections. They are the same in each run, so that a run can continue another."""
+    """Yield the ballots' selections. They are the same in each run: a run can continue an interrupted one."""
     rng = random.Random(demo.code)
     least, most = demo.fields.get("min_selections", 1), demo.fields.get("max_selections", 1)
     for _ballot in range(demo.ballots):

@@ -8,7 +8,7 @@ from polls.text.plain_text import isolated
 
 
 class Checkpoint(models.Model):
-    """How far a partition of the vote log is counted. It is written in the transaction that counts.
+    """How far a partition of the vote log is counted. The transaction that counts a batch also updates it.
 
     It also names the log and its generation, so that another log or an older copy is noticed.
     """
@@ -29,8 +29,8 @@ class Checkpoint(models.Model):
 class Tally(models.Model):
     """A counter of a tally, in one partition. Only the partition's worker writes it, so no worker waits.
 
-    key: as the poll's method names it (for choices, the number), or "ballots".
-    changes: how often the counter was written. The sum over a tally's counters is its version.
+    key: a name that the poll's method gives (for a choice, its number), or "ballots".
+    changes: how often the counter was written. Their sum over all counters of a tally is its version.
     """
 
     pk = models.CompositePrimaryKey("poll_id", "round", "key", "partition")

@@ -48,7 +48,8 @@ def on_poll_changed(poll_id: int, **_: Any) -> None:
         logger.warning("bundle_not_requested", extra={"poll": poll_id}, exc_info=True)
         return
     if due:
-        # In a thread: an unreachable broker must not delay us. If the task is lost, `upkeep` makes bundles.
+        # Use a thread: an unreachable broker must not delay us. If the task is lost, `upkeep` makes the
+        # bundle.
         threading.Thread(target=_request_bundles, name="bundles", daemon=True).start()
 
 

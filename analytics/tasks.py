@@ -18,7 +18,7 @@ from polls.votelog import get_log
 
 logger = logging.getLogger(__name__)
 
-#: Sweeps pile up in the queue while no worker runs. Afterwards at most one sweep runs in this time.
+#: Sweeps pile up in the queue while no worker runs. When workers return, they start at most one in this time.
 _SWEPT_SECONDS = max(1, int(settings.SWEEP_SECONDS / 2))
 #: The lock on counting a partition expires after this, unless it is extended.
 _COUNTING_SECONDS = 1
@@ -27,13 +27,13 @@ _COUNTING_SECONDS = 1
 @shared_task(ignore_result=True)
 def count(partition: int) -> None:
     """Count a partition that has new ballots."""
-    # Before the log is read, so that ballots appended after the read send a new trigger.
+    # Clear the flag before the log is read, so that ballots appended after the read send a new trigger.
     triggers.clear_pending(partition)
     _count(partition)
 
 
 def _count(partition: int) -> None:
-    """Count a partition, unless another worker is doing so: two would only halve each other's batches."""
+    """Count a partition, unless another worker is counting it: two would only have smaller batches."""
     lock = f"counting:{partition}"
 
     def pause(seconds: float) -> None:
@@ -47,7 +47,8 @@ def _count(partition: int) -> None:
             cache_locks.unlock(lock)
         if counted is None:
             return  # another worker has the partition, though its lock expired; the next sweep tries again
-        # Tasks that found the partition locked have ended, so we must count their ballots.
+        # Tasks that found the partition locked have ended, so we must count the ballots that they were sent
+        # for.
         if not batches.is_behind(partition):
             return
 

@@ -36,7 +36,7 @@ async def unknown_socket(scope: Scope, receive: Any, send: Any) -> None:
 
 
 async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
-    """Acknowledge lifespan events. No other code depends on them, since Daphne sends none."""
+    """Acknowledge lifespan events. Nothing else may depend on them, since Daphne sends none."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})
@@ -44,7 +44,7 @@ async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
             return
 
 
-# Without AuthMiddlewareStack, which would query the database for every viewer. Few need authentication.
+# No AuthMiddlewareStack: it would query the database for every viewer, and few need authentication.
 websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])  # type: ignore[arg-type]
 # Each fast lane passes requests that it doesn't answer to the next application.
 compressed = Compression(TallyLane(EventStreamLane(django_application)))

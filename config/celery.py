@@ -36,5 +36,5 @@ app.autodiscover_tasks()
 
 @setup_logging.connect(weak=False)
 def use_our_logging(**_kwargs: Any) -> None:
-    """Configure logging. Since this signal has a receiver, Celery doesn't configure it."""
+    """Configure logging. Celery doesn't configure it, because this signal has a receiver."""
     logging.apply(settings.LOGGING)

@@ -51,12 +51,12 @@ class Env(environ.Env):
         """Return the settings of a supported database. Errors hide the value, which contains a password."""
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # its warning shows the value
+                warnings.simplefilter("ignore")  # django-environ's warning shows the value
                 config: dict[str, Any] = self.db_url(var, default=default)
         except (ValueError, ImproperlyConfigured):
             config = {}
         named = config.get("NAME") or "service" in config.get("OPTIONS", {})
-        kept_in_memory = config.get("NAME") == ":memory:"  # each thread would get its own
+        kept_in_memory = config.get("NAME") == ":memory:"  # each thread would get its own database
         if config.get("ENGINE") not in ENGINES or not named or kept_in_memory:
             raise ImproperlyConfigured(
                 f"{var} is not the address of a supported database."

@@ -24,7 +24,7 @@ from polls.text.integers import whole_number
 
 from . import dashboard  # noqa: F401  sets extra_urls, which is extended below
 
-#: With more ballots a purge takes minutes, and proxies time out. Then only the command does it.
+#: Purging more ballots takes minutes, and proxies would time out: the page then names the command instead.
 MAX_BALLOTS_IN_A_REQUEST = 200_000
 
 View = Callable[[HttpRequest, Poll], HttpResponse]
@@ -78,7 +78,7 @@ def _rounds(poll: Poll) -> list[dict[str, Any]]:
 
 def _recounted(found: Recount) -> dict[str, Any]:
     poll = found.round.poll
-    # While the tally moves in steps, staff may not see more than the public. A drift alone reveals no votes.
+    # While results are stepped, staff may not see the current counts either. A drift alone reveals no votes.
     secret = is_stepping(poll) and found.round.number == poll.round
     rows = [
         {

@@ -182,7 +182,7 @@ def _open_polls() -> list[dict[str, str]]:
         .annotate(ballots=Sum("count"))
     )
     ballots = {(poll_id, round_): count for poll_id, round_, count in rows}
-    # While a tally moves in steps, staff may not see more than the public.
+    # While results are stepped, staff may not see more than the public.
     for poll in filter(is_stepping, polls):
         ballots[poll.pk, poll.round] = snapshot(poll).counts.get(BALLOTS, 0)
     return [
@@ -207,7 +207,7 @@ def _note(poll: Poll) -> str:
     return ""
 
 
-#: unfold's site adds these pages to its own.
+#: Pages that unfold's admin site adds to its own.
 admin.site.extra_urls = lambda: [  # type: ignore[attr-defined]
     path("figures/", admin.site.admin_view(figures), name="figures")
 ]

@@ -78,7 +78,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return getattr(letter, "code", None) or _("deleted (%(id)s)") % {"id": letter.poll_id}
 
     def has_settle_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may decide. The permission to change dead letters allows nothing else."""
+        """Return whether the user may count and reject dead letters: the permission allows nothing else."""
         return bool(request.user.has_perm("polls.change_deadletter"))
 
     @admin.action(description=BUTTONS["count"], permissions=["settle"])

@@ -46,7 +46,7 @@ FIELDS = (
     "poll_code", "round", "rule", "reason", "ballots", "state_text", "decided_by", "decided_at",
     "released_by", "released_at",
 )  # fmt: skip
-#: A receipt within any other text.
+#: Finds the receipts in any text.
 _RECEIPT = re.compile(r"[\w-]{72}")
 _FILE_BYTES_AT_MOST = 100 * 1024 * 1024
 
@@ -141,7 +141,7 @@ class QuarantineAdmin(FoldedSearch, Admin):
         return {"code": request.GET.get("poll", "")[:20]}
 
     def has_change_permission(self, request: HttpRequest, obj: Quarantine | None = None) -> bool:
-        return False  # a decision is released, not rewritten
+        return False  # a decision can be released, but not edited
 
     def has_delete_permission(self, request: HttpRequest, obj: Quarantine | None = None) -> bool:
         return False

@@ -25,7 +25,7 @@ _COMMON = (*NEGOTIATED, *KEY, "malformed", "poll_not_found")
 
 
 class NewQuarantine(StrictSerializer):
-    """Quarantine every new ballot. Only a person can quarantine by receipts, in the admin."""
+    """A request to quarantine every new ballot. Only a person can quarantine by receipts, in the admin."""
 
     reason = Text(
         max_length=2000,

@@ -19,8 +19,8 @@ FORMAT = "landslide-audit/1"
 def lists_whole_ballots(round_: Round) -> bool:
     """Return whether the bundle lists whole ballots. Otherwise it lists single marks.
 
-    A rare combination of marks can identify its voter. So after stepped results, which are for secrecy, the
-    bundle shows no more than the tally.
+    A rare combination of marks can identify its voter. Stepped results exist for secrecy, so a bundle of such
+    a round lists no combinations.
     """
     return round_.release_step <= 1 or round_.rules["method"] == "single"
 

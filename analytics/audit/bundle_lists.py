@@ -26,7 +26,7 @@ def receipt_lines(
 
 
 def ballot_lines(rows: QuerySet[Ballot], folder: Path) -> Iterator[str]:
-    """Yield a line for each ballot, sorted. Equal ballots are read and sorted once, with their number."""
+    """Yield a line for each ballot, sorted. Each distinct selection is read and sorted only once."""
     alike = rows.order_by().values_list("selection").annotate(ballots=Count("voter_key"))
     counted = (f"{' '.join(map(str, decode(text)))}\t{count}\n" for text, count in alike.iterator(_CHUNK))
     return _repeat_lines(sorted_lines(counted, folder))

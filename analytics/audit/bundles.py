@@ -1,9 +1,9 @@
 """Audit bundles: signed zip files with everything needed to count a published round again.
 
 A bundle holds the receipts of all counted ballots, their selections without voters, the tally, the same for
-ballots in quarantine, and a manifest with the hashes of all files. Each list is sorted by its own lines. So
-it doesn't show in which order ballots arrived, and its lines can't be matched with those of another list.
-static/audit/verify.py checks bundles. docs/audit.md says what they prove.
+ballots in quarantine, and a manifest with the hashes of all files. The lines of each list are sorted by their
+text, so that they don't show in which order ballots arrived, and can't be matched with the lines of another
+list. static/audit/verify.py checks bundles. docs/audit.md says what they prove.
 """
 
 import base64
@@ -41,7 +41,8 @@ logger = logging.getLogger(__name__)
 #: The alias in settings.STORAGES of the storage for bundles.
 STORAGE = "audit"
 _LINES_AT_ONCE = 500
-#: Timeout of the cache lock on making a bundle. The lock only saves work: a constraint admits one bundle.
+#: Timeout of the cache lock on making a bundle. The lock only saves work: a constraint allows one bundle for
+#: each epoch.
 _LOCK_SECONDS = 60
 
 README = """\
@@ -122,7 +123,8 @@ def make_bundle(round_: Round, progress: Callable[[int], None] | None = None) ->
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as drafts:
         with recount.consistent_snapshot():
-            # Read in the snapshot of the ballots. A later change has a new epoch, and gets its own bundle.
+            # Read the poll in the same snapshot as the ballots. A later change starts a new epoch, which gets
+            # its own bundle.
             poll = Poll.objects.get(pk=round_.poll_id)
             known = AuditBundle.objects.filter(poll_id=poll.pk, round=round_.number, epoch=poll.epoch).first()
             if known:
@@ -156,7 +158,7 @@ def _collect(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], 
         raise BundleRefused(_("Tally and ledger differ; recount the round first."))
     counts = {line.key: line.ledger for line in found.lines}
     second = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
-    # If the lists would show what single quarantined ballots mark, leave both empty.
+    # If the second tally and its lists would show what single ballots mark, leave them empty.
     withheld, second = (second.get(BALLOTS, 0), {}) if found.withheld else (0, second)
     choices, whole = bundle_facts.list_choices(poll, round_), bundle_facts.lists_whole_ballots(round_)
     tally = {

@@ -6,8 +6,9 @@ can be recounted. Receipts can't be looked up any more, so the audit bundle is m
 proves that a ballot is included. The database changes in one transaction, so after a crash the next attempt
 starts over.
 
-Claims and secret belong to the whole poll. So no round of it may be under way, and in the next round every
-voter is a new one. docs/audit.md lists the copies that a purge can't reach, such as backups.
+Claims and secret belong to the whole poll. So a poll can't be purged while one of its rounds is under way,
+and in its next round every voter counts as a new one. docs/audit.md lists the copies that a purge can't
+reach, such as backups.
 """
 
 import logging
@@ -41,7 +42,7 @@ Progress = Callable[[int], None]
 _BALLOTS_PER_STATEMENT = 50_000  # approximately
 #: How long a purge waits until all ballots in the log are counted.
 COUNTING_TIMEOUT_SECONDS = 10.0
-#: The time between two attempts of a purge by retention. Usually an operator has to act first.
+#: The least time between two attempts to purge a poll by retention. Usually an operator has to act first.
 _RETRY_SECONDS = 3600
 
 
@@ -69,7 +70,7 @@ def purge(poll_id: int, by: str, number: int | None = None, progress: Progress |
         )
         now = timezone.now()
         Round.objects.filter(pk__in=[round_.pk for round_ in rounds]).update(purged_at=now)
-        # The log comes last, since it can't be rolled back. If the transaction fails after it, no harm is
+        # Change the log last, since it can't be rolled back. If the transaction fails after that, no harm is
         # done: no round is open, so nothing needs the claims.
         get_log().forget(poll_id, counted)
         numbers = [round_.number for round_ in rounds]
@@ -174,7 +175,7 @@ _RANDOM_KEY = {"postgresql": "uuid_send(gen_random_uuid())", "sqlite": "randombl
 
 
 def _unlink_ballots(round_: Round, progress: Progress | None) -> None:
-    """Replace the keys of one range after another. A new key in a later range is replaced again."""
+    """Replace the keys, range by range. A new random key may fall in a later range: it is replaced again."""
     parts = count_ballots([round_]) // _BALLOTS_PER_STATEMENT + 1
     for start, end in key_ranges(parts):
         statement = _UNLINK_BALLOTS[connection.vendor].format(below="AND voter_key < %s" if end else "")

@@ -140,7 +140,7 @@ def get_round(poll: Poll, number: int | None = None) -> Round:
 
 @contextmanager
 def consistent_snapshot() -> Iterator[None]:
-    """Open a transaction. If it is the outermost one, all its statements see one snapshot."""
+    """Open a transaction. Unless it is nested in another one, all its statements see the same snapshot."""
     outermost = not connection.in_atomic_block
     with transaction.atomic():
         if connection.vendor == "postgresql" and outermost:
@@ -151,7 +151,7 @@ def consistent_snapshot() -> Iterator[None]:
 
 
 def _disable_statement_timeout() -> None:
-    """Disable the timeout in this transaction: ten million ballots take longer than a page may."""
+    """Disable the timeout in this transaction: recounting ten million ballots takes longer than it allows."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0")

@@ -24,8 +24,8 @@ _CHUNK = 400  # voters per query: SQLite limits the number of parameters
 _COLUMNS = "poll_id, round, voter_key, ballot_id, selection"
 _ALL_COLUMNS = f"{_COLUMNS}, quarantine_id"
 
-#: For this long after a voter was found in the ledger, look for others before inserting. There may be more,
-#: and every batch with such a voter would be written twice.
+#: After an insert failed on a voter who is already in the ledger, check for such voters before inserting, for
+#: this long: every batch that has one would have to be written twice.
 _CHECK_FIRST_SECONDS = 10.0
 _check_first_until = 0.0
 
@@ -96,7 +96,7 @@ def _copy_new(cursor: Any, groups: BlocksByDecision) -> set[VoterKey]:
         "CREATE TEMPORARY TABLE IF NOT EXISTS incoming_ballot (poll_id bigint, round smallint,"
         " voter_key bytea, ballot_id bytea, selection varchar, quarantine_id bigint) ON COMMIT DELETE ROWS"
     )
-    # If one transaction counts several batches, the table still holds the rows of the last one.
+    # If one transaction counts several batches, the table still holds the rows of the previous one.
     cursor.execute("DELETE FROM incoming_ballot")
     _copy(cursor, "incoming_ballot", groups)
     cursor.execute(
@@ -123,7 +123,7 @@ _KEY_LENGTH = pack(">i", 16)  # of a voter_key and of a ballot_id
 def _binary(blocks: Sequence[Block], decision_id: int | None = None) -> bytes:
     """Return rows in COPY's binary format. Joining columns is several times as fast as encoding rows."""
     rounds: dict[RoundKey, list[bytes]] = defaultdict(list)
-    # `last` ends each row. With a decision, it is the decision's column.
+    # `last` is the end of each row: the decision's column, or nothing if there is no decision.
     last, fields = (b"", 5) if decision_id is None else (pack(">iq", 8, decision_id), 6)
     for block in blocks:
         selections = {text: _field(text.encode()) for text in set(block.selections)}

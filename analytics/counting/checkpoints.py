@@ -35,7 +35,7 @@ def verify() -> None:
 def counted_heads(*, make: bool = True) -> dict[int, Head]:
     """Return expected_heads(). Raise LogUnsuitable if the database is older than the log."""
     heads: dict[int, Head] = {}
-    with suppress(*STORE_ERRORS):  # an unreachable log accepts no ballots
+    with suppress(*STORE_ERRORS):  # skip the check: an unreachable log accepts no ballots
         heads = get_log().heads()
     expected = expected_heads(make=make)
     _check_nothing_is_missing(expected, heads)
@@ -86,7 +86,7 @@ def lock_all_checkpoints() -> list[Checkpoint]:
 
 
 def announce(poll_id: int) -> None:
-    """Update screens, and trigger the workers: they skip partitions while all checkpoints are locked."""
+    """Update screens, and trigger the workers, which skipped partitions while the checkpoints were locked."""
     tally_changed.send_robust(sender=None, poll_ids={poll_id})
     partitions = set(Checkpoint.objects.values_list("partition", flat=True))
     ballots_appended.send_robust(sender=None, partitions=partitions)
@@ -130,8 +130,8 @@ def _make() -> list[Checkpoint]:
     rows = list(Checkpoint.objects.all())
     check_same_log(rows)
     if not rows:
-        # In one statement, so that no process sees fewer partitions. The log is made afterwards: a log
-        # without these rows would look like another installation's.
+        # Create all rows in one statement, so that no process sees only some of the partitions. Make the log
+        # afterwards: without these rows, it would look like another installation's.
         new = [
             Checkpoint(partition=n, log=log.name, generation=new_generation()) for n in range(log.partitions)
         ]

@@ -22,7 +22,7 @@ class LatestBallot:
     """A voter's last ballot in a batch."""
 
     entry: Entry
-    replaced: set[bytes]  # ids of all ballots that this one and the voter's earlier ones replace
+    replaced: set[bytes]  # ids of the ballots that this one and the voter's earlier ones in the batch replace
     decision_id: int | None  # the decision that quarantines this ballot and the voter's later ones
 
 
@@ -104,7 +104,7 @@ def _replaces(voter: VoterKey, ballot: LatestBallot, row: LedgerRow) -> bool:
 
 
 def _drop_existing(written: Written, voters: dict[RoundKey, set[bytes]]) -> None:
-    """Move the ballots of these voters from `added` to `refused`: each had a ballot in the ledger before."""
+    """Move the ballots of these voters from `added` to `refused`: each already had a ballot in the ledger."""
     for decision_id, blocks in written.added.items():
         remaining: list[Block] = []
         for block in blocks:
@@ -119,7 +119,10 @@ def _drop_existing(written: Written, voters: dict[RoundKey, set[bytes]]) -> None
 
 
 def _replaced_dead_letters(voter: VoterKey, replaced: Iterable[bytes]) -> set[bytes]:
-    """Return the ids of the ballots that dead letters among `replaced` would have replaced.
+    """Return the ids of the ballots that the dead letters in `replaced` would have replaced.
+
+    A ballot that replaces a dead letter also replaces these. If one of them is a dead letter too, go on from
+    it.
 
     A ballot that replaces a dead letter replaces these too. One of them may again be a dead letter.
     """

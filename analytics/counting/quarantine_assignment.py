@@ -17,7 +17,7 @@ from polls.votelog.entries import Block, Entry
 #: Blocks by the id of the decision that quarantines them, or None.
 BlocksByDecision = dict[int | None, list[Block]]
 
-BY_RULE = "rule"  # decided_by, if no person decided
+BY_RULE = "rule"  # `decided_by` of a decision that a rule made
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Decisions:
         return bool(self.by_rule or self.standing)
 
     def decision_for(self, ballots: Block | Entry) -> int | None:
-        """Return the rule's decision, or the oldest standing one in force when the ballots were accepted."""
+        """Return the rule's decision, or else the oldest standing decision in force at their acceptance."""
         round_key = ballots.poll_id, ballots.round
         if ballots.quarantine_rule:
             return self.by_rule[round_key, ballots.quarantine_rule]
@@ -76,12 +76,12 @@ def standing_decisions() -> QuerySet[Quarantine]:
 
 
 def _get_or_create_decision(round_key: RoundKey, rule: str) -> int:
-    """Return the rule's decision for that round. If there is none that isn't released, create one."""
+    """Return the id of the rule's unreleased decision for that round. Create one if there is none."""
     poll_id, round_ = round_key
     valid = Quarantine.objects.filter(poll_id=poll_id, round=round_, rule=rule, released_at=None)
     found = valid.values_list("pk", flat=True).first()
     if found is None:
-        # Of two workers that do this at the same time, one waits here and then finds the other's row.
+        # If two workers do this at the same time, one waits here and then finds the other's row.
         Quarantine.objects.bulk_create(
             [Quarantine(poll_id=poll_id, round=round_, rule=rule, decided_by=BY_RULE)], ignore_conflicts=True
         )

@@ -11,7 +11,7 @@ from polls.signals import poll_changed
 
 
 def update_result(poll_id: int, round_number: int) -> None:
-    """Set a finished round's result to its tally. If that is published, start a new epoch.
+    """Set a finished round's result to its tally. If the poll is published, start a new epoch.
 
     Call it after the change, in the transaction that changes the tally. If the poll is being closed at the
     same time, the poll's lock makes the later of the two see the other's changes.

@@ -1,12 +1,12 @@
 """Stepped results: show the tally in steps of several ballots, so that it doesn't tell how somebody voted.
 
 While a poll with a release step of k is open or closing, everybody, including staff, sees released counts. A
-step is taken when k more ballots are counted than at the last step. Viewers see the step before it. Closing
-shows all counts, so the last change also covers at least k ballots, unless the whole poll has fewer.
+step is recorded when k more ballots are counted than at the last step. Viewers are always one step behind.
+Closing shows all counts, so that change also covers at least k ballots, unless the whole poll has fewer.
 
-Replacements and moves into or out of quarantine show with the next step. A step needs k new ballots in the
-first tally, and also in both tallies together. Otherwise somebody could quarantine all but one ballot of a
-step, and see that one (docs/decisions/stepped-results.md).
+Replacements, and moves into or out of quarantine, become visible with the next step. A step needs k new
+ballots in the first tally, and also in both tallies together. Otherwise somebody could quarantine all but one
+ballot of a step, and see that one (docs/decisions/stepped-results.md).
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ def advance(poll_ids: Iterable[int]) -> None:
 
 
 def catch_up() -> None:
-    """Advance all stepped polls: a crash after a batch may have left out a poll."""
+    """Advance all stepped polls, since a crash after a batch may have skipped one."""
     advance(Poll.objects.filter(release_step__gt=1, state__in=STEPPING).values_list("pk", flat=True))
 
 
@@ -48,7 +48,8 @@ def _advance(poll: Poll) -> None:
     round_key = poll.pk, poll.round
     with transaction.atomic():
         row = _lock_row(round_key)
-        # Check under the row's lock, which finish() takes when the poll closes: no step may follow a finish.
+        # Check under the row's lock, which finish() takes when the poll closes: no step may be recorded after
+        # that.
         if not Poll.objects.filter(pk=poll.pk, round=poll.round, state__in=STEPPING).exists():
             return
         counts = counts_of(*round_key)

@@ -32,7 +32,7 @@ def trim(log: VoteLog, checkpoint: Checkpoint) -> None:
 
 
 def _note(checkpoint: Checkpoint) -> None:
-    """Note the position to trim to next time, and the present time, or None if nothing is left to trim."""
+    """Store the position for the next trim, and when it was stored: None if nothing is left to trim."""
     untrimmed = checkpoint.trim_to < checkpoint.position
     checkpoint.trim_noted_at = timezone.now() if untrimmed else None
     checkpoint.trim_to = checkpoint.position

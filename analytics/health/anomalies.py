@@ -1,7 +1,7 @@
 """Requires proofs of work for a poll whose rate limits are exceeded so often that it looks like an attack.
 
-A single address over its limit is simply refused. Many of them at once may be one attacker. From then on,
-each ballot costs its sender computing time.
+A single address over its limit is simply refused. Many such addresses at once may belong to one attacker. A
+proof of work makes each ballot cost its sender computing time.
 """
 
 import logging
@@ -35,5 +35,5 @@ def _count_recent(poll_id: int, count: int) -> int:
     minute, elapsed = divmod(clock.now(), WITHIN_SECONDS)
     this, last = (f"over-limit:{poll_id}:{int(minute) - back}" for back in (0, 1))
     cache.add(this, 0, 2 * WITHIN_SECONDS)
-    weight = 1 - elapsed / WITHIN_SECONDS  # the share of the last minute that is in the 60 seconds
+    weight = 1 - elapsed / WITHIN_SECONDS  # how much of the previous minute lies within the last 60 seconds
     return int(cache.incr(this, count)) + int(cache.get(last, 0) * weight)

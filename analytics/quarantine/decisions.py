@@ -2,8 +2,8 @@
 
 A decision records which person or rule made it, and why. Its ballots stay in the ledger, so that their voters
 can't have a second ballot. A ballot that replaces a quarantined one is quarantined too. The two tallies must
-not show what single ballots mark. So fewer ballots than anonymity_threshold.least() are neither quarantined
-by their receipts nor released into a result.
+not show what single ballots mark. So at least anonymity_threshold.least() ballots must be quarantined by
+their receipts together, or released into a result together.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -84,7 +84,7 @@ def end(decision_id: int, by: str) -> Quarantine:
 
 
 def release(decision_id: int, by: str, progress: Callable[[int], None] | None = None) -> Quarantine:
-    """Release a decision's ballots. Idempotent. After a few seconds, the sweep moves the rest."""
+    """Release a decision's ballots. Idempotent. Moves ballots for a few seconds; the sweep moves the rest."""
     with transaction.atomic():
         lock_all_checkpoints()
         # Lock the poll before the decision, as a purge does. Then the poll can't close before the move.

@@ -19,7 +19,7 @@ from polls.models import Ballot, Poll, Round, State
 def minimum_to_release(poll: Poll | None, decision: Quarantine) -> int:
     """Return the minimum number of ballots for a release, if this decision has fewer; else 0."""
     if poll is None or (decision.round == poll.round and poll.state == State.OPEN):
-        return 0  # while voting goes on, the tally moves by single ballots anyway
+        return 0  # while voting goes on, the tally changes by single ballots anyway
     least = _least(poll, decision.round)
     ballots = Ballot.objects.filter(quarantine_id=decision.pk).order_by("voter_key")[:least].count()
     return least if 0 < ballots < least else 0

@@ -76,11 +76,11 @@ class Plan:
 def diagnose(*, rebuild_all: bool = False) -> Plan:
     """Compare log and checkpoints. Change nothing, except that a missing log is made.
 
-    `rebuild_all`: plan to rebuild partitions that look consistent too. They may be older copies. That goes
-    unnoticed if the database hadn't counted the ballots that they lack.
+    `rebuild_all`: plan to rebuild also the partitions that look consistent. They may be older copies: that
+    isn't noticed if the ballots that they lack weren't counted yet.
     """
     log = get_log()
-    with suppress(LogInconsistent, LogUnsuitable):  # these are what we diagnose
+    with suppress(LogInconsistent, LogUnsuitable):  # the damage that we diagnose
         checkpoints.expected_heads()
     rows = list(Checkpoint.objects.order_by("partition"))
     was, now = f"{rows[0].log} × {len(rows)}", f"{log.name} × {log.partitions}"

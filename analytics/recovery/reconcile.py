@@ -43,7 +43,7 @@ class ReconcileRefused(LandslideError):
 class Restored:
     claims: int
     gates: int
-    stragglers: int  # ballots accepted into the old log meanwhile, by a server with the old settings
+    stragglers: int  # ballots that a server with the old settings accepted into the old log meanwhile
 
 
 def reconcile(
@@ -93,7 +93,7 @@ def gate_of(poll: Poll) -> Gate:
     if poll.state == State.OPEN:
         return Gate(poll.round, open=True, **rules)
     if poll.state == State.CLOSING:
-        # Without closed_at, so that closing the poll again writes a marker that can be counted.
+        # Leave out closed_at, so that closing the poll again writes a marker that can be counted.
         return Gate(poll.round, **rules)
     if poll.state == State.DRAFT or poll.closed_at is None:
         return Gate(poll.round)
@@ -163,7 +163,7 @@ def _claims() -> Iterator[list[ClaimRow]]:
     while ballots := _ledger_after(voter):
         voter = ballots[-1][:3]
         yield [ballot for ballot in ballots if ballot[:2] not in purged]
-    # After the ledger: a held ballot may replace a counted one.
+    # Held ballots come after the ledger: a held ballot may replace a counted one.
     last = 0
     while held := list(HeldBlock.objects.filter(pk__gt=last).order_by("pk")[:_HELD_CHUNK]):
         last = held[-1].pk
@@ -175,7 +175,7 @@ def _claims() -> Iterator[list[ClaimRow]]:
 
 
 def _ledger_after(voter: tuple[int, int, bytes]) -> list[ClaimRow]:
-    # A row comparison in SQL: for the ORM's OR of columns, SQLite would scan from the start each time.
+    # Compare rows in SQL: for the ORM's OR of columns, SQLite would scan from the start each time.
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT poll_id, round, voter_key, ballot_id, selection FROM polls_ballot"

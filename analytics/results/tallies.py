@@ -53,7 +53,7 @@ def is_stepping(poll: Poll) -> bool:
 
 def _released(poll: Poll, counts: Mapping[str, int], version: int) -> Snapshot:
     shown = {key: count for key, count in counts.items() if key != REASONS}
-    # A step covers both tallies, so it may change the second one by a single ballot.
+    # A step covers both tallies, so it may change the second one by a single ballot: withhold its marks.
     return Snapshot(poll, shown, version, counts.get(REASONS, 0), withheld=True)
 
 

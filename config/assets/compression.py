@@ -53,7 +53,7 @@ class Compression:
 def is_public(headers: Headers) -> bool:
     """Whether these are the headers of a public page or JSON document that isn't compressed yet."""
     found = {name.lower(): value for name, value in headers}
-    kind = found.get(b"content-type", CONTENT_TYPES[0]).partition(b";")[0]  # a 304 has none
+    kind = found.get(b"content-type", CONTENT_TYPES[0]).partition(b";")[0]  # a 304 has no content type
     public = b"public" in re.split(rb"\s*,\s*", found.get(b"cache-control", b""))
     return public and kind in CONTENT_TYPES and b"content-encoding" not in found
 

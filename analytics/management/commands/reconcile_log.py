@@ -12,7 +12,7 @@ from analytics.recovery.reconcile import ReconcileRefused, Restored
 from polls.audit_log import COMMAND, record
 from polls.management.terminal import command_errors, confirm, console, progress_bar
 
-#: Damage by which uncounted entries of the log are lost.
+#: Kinds of damage that lose uncounted entries of the log.
 _LOST = (Damage.GONE, Damage.FOREIGN, Damage.BEHIND, Damage.FORCED)
 
 
