@@ -190,7 +190,7 @@ def set_missing_gates() -> None:
 
 
 def closing_markers(poll: Poll) -> list[Marker]:
-    """Close the poll's round in the vote log and return its end in each partition. Idempotent."""
+    """Close the poll's round in the vote log; return its marker in each partition. Idempotent."""
     return get_log().close(poll.pk, poll.round)
 
 
@@ -204,7 +204,7 @@ def _frozen_rules(poll: Poll) -> dict[str, Any]:
         "revote": poll.revote,
         "identity": poll.identity,
     }
-    # The step is copied into the round, so that counting needn't read the poll.
+    # Copy the release step into the round, so that counting needn't read the poll.
     return frozen | {"step": poll.release_step} if poll.release_step > 1 else frozen
 
 

@@ -78,7 +78,7 @@ class Subscriber:
             case "recheck":
                 self.channel.request_recheck(self)
             case "ping":
-                self.state = None  # the answer is the state again
+                self.state = None  # answer the ping by sending the state again
                 self.send_pending()
 
     def on_writing_paused(self) -> None:

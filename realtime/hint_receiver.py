@@ -56,7 +56,7 @@ class HintReceiver:
             try:
                 if self._name:
                     on_hint(await self._layer.receive(self._name))
-                else:  # only here: messages to a second channel would be lost
+                else:  # no other code makes a channel: messages to a second one would be lost
                     self._name = await self._layer.new_channel()
                     self._ready.set()
             except asyncio.CancelledError:

@@ -1,7 +1,7 @@
 """The messages to viewers: pure functions from documents to bytes.
 
     {"type": "tally", …}     the tally endpoint's document
-    {"type": "state", …}     the poll moved in its lifecycle
+    {"type": "state", …}     the poll's state has changed
     {"type": "viewers", …}   the number of viewers, also sent as a heartbeat
 
 A message is encoded once, down to the bytes on the wire, and the same bytes go to all viewers. A viewer drops

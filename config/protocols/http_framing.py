@@ -26,7 +26,7 @@ class StrictFramingHttp(HttpToolsProtocol):
     """HTTP protocol that ignores upgrades to anything but a WebSocket."""
 
     is_websocket = False
-    early_data = b""  # bytes received behind a handshake in the same read
+    early_data = b""  # bytes after a handshake that arrived in the same read
     active_cycle: Any = None  # the request being answered; `cycle` is the newest one
 
     def data_received(self, data: bytes) -> None:
@@ -59,7 +59,7 @@ class StrictFramingHttp(HttpToolsProtocol):
             super().on_headers_complete()
             self.headers = []  # the scope keeps the old list; trailers go into this one
             return
-        # The next two lines are all that uvicorn does with an upgrade here.
+        # uvicorn's own method does only the next two lines for an upgrade.
         self.scope["method"] = self.parser.get_method().decode("ascii")
         self.scope["http_version"] = self.parser.get_http_version()
         self.is_websocket = self.is_handshake()

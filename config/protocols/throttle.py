@@ -19,9 +19,10 @@ SHARE, BURST_SECONDS = 0.2, 0.01
 SLICE_BYTES = 512
 #: A connection may send this many bytes per window: two messages of the largest size.
 ALLOWED_BYTES, WINDOW_SECONDS = 32 * 1024, 10.0
-#: From our close frame to the abort. Since we no longer read, we can't wait for the client's close frame.
+#: How long after our close frame we abort. Since we no longer read, we can't wait for the client's close
+#: frame.
 ABORT_AFTER_SECONDS = 1.0
-#: A read counts as at least this many bytes.
+#: Each read counts as at least this many bytes of the rate limit.
 READ_BYTES = 64
 
 
@@ -130,7 +131,8 @@ class Throttle:
             input_buffer = self._waiting.popleft()
             began = time.perf_counter()
             more = self._turn(input_buffer, waited=input_buffer is not fresh)
-            # Bound the debt: a slice that was slow on a busy machine must not delay the others for long.
+            # Limit how far the credit falls below 0: a slice that was slow on a busy machine must not delay
+            # the others for long.
             self._credit = max(self._credit - (time.perf_counter() - began), -BURST_SECONDS)
             if more:
                 self._waiting.append(input_buffer)
@@ -146,7 +148,8 @@ class Throttle:
                 input_buffer.done(waited=waited)
         except Exception:
             logger.exception("viewer_failed: its connection is closed")
-            # Called later by the loop: an error in `fail` would stop the processing of the other connections.
+            # Let the loop call `fail` later: an error in it would stop the processing of the other
+            # connections.
             self._loop.call_soon(input_buffer.fail)
             return False
         return more

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from realtime.handover import ConnectionListener
     from realtime.protocol import Message
 
-#: The size of the kernel's send buffer. A slow client gets a few tallies late, not megabytes of old ones.
+#: The size of the kernel's send buffer. It is small, so that a slow client is only a few tallies behind.
 SEND_BUFFER_BYTES = 32 * 1024
 #: TCP closes an event stream if sent data isn't acknowledged for this long. (Event streams have no pongs.)
 UNACKNOWLEDGED_MILLISECONDS = 40_000

@@ -62,7 +62,8 @@ class EmbeddedWorker:
                 log.error("The embedded worker stopped unexpectedly and is restarted")
 
     def _run_worker(self) -> None:
-        # The worker is created in this thread, because that closes the thread's database connection.
+        # Create the worker in this thread: creating it closes the database connection of the thread that does
+        # it.
         WorkController(
             app=app,
             hostname=HOSTNAME,

@@ -48,7 +48,7 @@ def is_dual_stack(host: str) -> bool:
 
 
 def display_host(host: str) -> str:
-    """Return the host to print for a server bound to `host`. Phones in the network can open it."""
+    """Return the host to print for a server bound to `host`: one that phones in the network can open."""
     if not is_wildcard(host):
         return f"[{host}]" if ":" in host and not host.startswith("[") else host
     if ":" not in host:

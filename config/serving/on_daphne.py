@@ -40,7 +40,7 @@ class DaphneRequest(WebRequest):
     def process(self) -> Any:
         if not self.is_handshake():
             self.requestHeaders.removeHeader(b"Upgrade")
-        # Daphne would let any client set the prefix of all links by this header. FORCE_SCRIPT_NAME sets it.
+        # With this header, any client could set the prefix of all links. Only FORCE_SCRIPT_NAME may set it.
         self.requestHeaders.removeHeader(b"Daphne-Root-Path")
         return super().process()
 

@@ -25,7 +25,7 @@ def run(listener: socket.socket) -> None:
         loop="uvloop",
         http=http,
         ws=websocket,
-        ws_per_message_deflate=False,  # all viewers share one encoded frame; saves memory too
+        ws_per_message_deflate=False,  # saves memory, and all viewers share one uncompressed frame
         ws_max_size=WEBSOCKET_MAX_BYTES,
         lifespan="off",
         backlog=BACKLOG,

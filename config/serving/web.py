@@ -37,7 +37,7 @@ def listen(host: str, port: int) -> socket.socket:
 def run(server: str, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, then return."""
     freeze_garbage_collector()
-    # In a thread, because a store that hangs must not delay requests that don't need it.
+    # Use a thread, because a store that hangs must not delay requests that don't need it.
     threading.Thread(target=fetch_vote_log_state, name="sync", daemon=True).start()
     import_string(SERVERS[server])(listener)
 

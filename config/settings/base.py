@@ -8,7 +8,7 @@ from config.private_files import private_file, private_folder
 
 env = Env()
 BASE_DIR = Path(__file__).resolve().parents[2]
-#: Audit bundles contain it. Nothing has been released yet.
+#: Audit bundles contain the version. There has been no release yet.
 VERSION = "0.1.0.dev0"
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).expanduser().resolve()
 private_folder(DATA_DIR, public="static")

@@ -55,7 +55,7 @@ def database() -> dict[str, Any]:
         if not config["NAME"].startswith((":memory:", "file:")):
             with writable(Path(config["NAME"]).parent, "DATABASE_URL"):
                 private_database(Path(config["NAME"]))
-        # A file, since tests use the database from several threads and processes.
+        # The test database is a file, since tests use it from several threads and processes.
         config["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
         config["OPTIONS"] = SQLITE_OPTIONS | config.get("OPTIONS", {})
     else:

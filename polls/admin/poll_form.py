@@ -139,7 +139,7 @@ class PollForm(forms.ModelForm):
             self._add_refusal(error)
 
     def _untouched_times(self) -> dict[str, datetime | None]:
-        """Return the unchanged times as the form has them, without fractions of a second."""
+        """Return the times that weren't changed in the form, which shows no fractions of a second."""
         times = drafts.scheduled_times(self.instance)
         return {name: moment for name, moment in times.items() if name not in self.changed_data}
 

@@ -43,18 +43,18 @@ class AppendQueue:
         self._limit = limit
         self._waiting: deque[_Group] = deque()
         self._size = 0
-        self._append_began = 0.0  # of the append in progress; 0: none
-        self._last_append_failed = False  # because of the store
+        self._append_began = 0.0  # when the append in progress began; 0: none is in progress
+        self._last_append_failed = False  # the store failed; a refused append doesn't count
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def submit(self, ballots: Sequence[NewBallot]) -> Future[list[Outcome]]:
         """Queue ballots for the next append and return the future of their outcomes, in the same order.
 
-        Takes at most MAX_APPEND_BALLOTS. Raises Overloaded if the queue is full, and Unavailable while an
-        append is stuck or the append after a failed one is running. After these errors, nothing was written.
-        If the append itself fails, the outcomes are `outcome_unknown`. Ballots of a cancelled future aren't
-        written.
+        Takes at most MAX_APPEND_BALLOTS. Raises Overloaded if the queue is full. Raises Unavailable while an
+        append is stuck, and while the next append after a failed one is running. After these errors, nothing
+        was written. If the append itself fails, the outcomes are `outcome_unknown`. Ballots of a cancelled
+        future aren't written.
         """
         group = _Group(ballots, Future())
         with self._wake:

@@ -50,8 +50,8 @@ PREFIX, SUFFIX = "/api/v1/polls/", "/ballots/"
 #: Rules older than FRESH_SECONDS are refreshed. Ballots still use them in the meantime. If they are older
 #: than STALE_SECONDS, the ballot waits for the refresh.
 FRESH_SECONDS, STALE_SECONDS = 1.0, 3.0
-#: A ballot waits for the database for this many seconds. After a timeout, ballots use stale rules for the
-#: same time.
+#: A ballot waits for the database for at most this many seconds. After a timeout, ballots use stale rules for
+#: as long, without waiting.
 DATABASE_TIMEOUT = 1.0
 #: Limits for work that needs the database, so that a flood of unusual requests can't overload it.
 DATABASE_THREADS, MAX_STALE_CHECKS, MAX_RULE_LOADS = 2, 200, 100
@@ -118,7 +118,7 @@ class AsgiLane:
         body = await _read(receive)
         if body is None:
             return  # the client has hung up
-        if len(body) != length:  # our servers refuse such a request first
+        if len(body) != length:  # our servers refuse such a request before it gets here
             await self.app(scope, replay_body(body, receive), send)
             return
         request = CastRequest(code, body, *parts)
@@ -174,7 +174,8 @@ class AsgiLane:
                 raise PassToDjango
         if kind != b"application/json" or not (cookie and host and length):
             raise PassToDjango
-        # Not "voter=": a second cookie may be written "voter =…", and Django would take its value.
+        # Count "voter", not "voter=": a second cookie may be written "voter =…", and Django would take its
+        # value.
         voter, size, passes = _VOTER.search(cookie), whole_number(length), cookie.count(b"pass")
         if voter is None or cookie.count(b"voter") != 1 or size is None or size > self._max_bytes:
             raise PassToDjango
@@ -215,7 +216,7 @@ class AsgiLane:
     def _rules_loaded(self, code: str, done: asyncio.Future[PollRules]) -> None:
         self._loading.pop(code, None)
         if not done.cancelled():
-            done.exception()  # retrieved, so asyncio logs no warning if no request waited for it
+            done.exception()  # retrieve it, so that asyncio logs no warning if no request waited for it
 
     def cast_queue(self) -> CastQueue:
         """Return the cast queue of the running event loop."""
@@ -240,7 +241,7 @@ class AsgiLane:
             return ballot_box.error_response(error, request)
 
     async def _refreshed_rules(self, code: str, rules: PollRules, age: float) -> PollRules:
-        """Return refreshed rules; `rules` if they aren't stale yet or the database doesn't answer."""
+        """Return refreshed rules, or `rules` if they aren't stale yet or the database doesn't answer."""
         loading = self.load_rules(code)
         if age <= STALE_SECONDS or time.monotonic() - self._refresh_failed_at < DATABASE_TIMEOUT:
             return rules

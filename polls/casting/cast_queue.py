@@ -36,7 +36,7 @@ class CastQueue:
         self._waiting: list[tuple[NewBallot, asyncio.Future[Outcome]]] = []
         self._in_flight: list[asyncio.Future[Outcome]] = []
         self._busy_since = 0.0  # by the loop's clock; 0: idle
-        self._first_cast_at = 0.0  # of the waiting casts
+        self._first_cast_at = 0.0  # when the first of the waiting casts arrived
         self._standing_limit = STANDING_QUEUE_LIMIT
         self._overloaded_until = 0.0
 
@@ -73,7 +73,7 @@ class CastQueue:
     def cast(self, ballot: NewBallot) -> asyncio.Future[Outcome]:
         """Queue a ballot and return the future of its outcome; raise Overloaded if the queue is full."""
         if len(self._waiting) >= self._limit:
-            raise Overloaded()  # there was room when `full` was checked
+            raise Overloaded()  # other casts took the room after `full` was checked
         outcome = self.loop.create_future()
         if not self._waiting:
             self._first_cast_at = self.loop.time()

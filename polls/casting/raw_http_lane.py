@@ -83,7 +83,7 @@ class RawHttpLane:
             ballot = ballot_box.prepare(request, rules)
             outcome = cast_queue.cast(ballot)
         except (RulesMayBeStale, VoterUnknown):
-            return False  # needs the database, or a new cookie from Django
+            return False  # the ballot needs the database, or a new cookie from Django
         except LandslideError as error:
             self._answer(ballot_box.error_response(error, request), request_id, secure, reply)
             return True

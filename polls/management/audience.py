@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-#: Enough to keep a server busy. More would be slower, because of httpx's pool.
+#: Enough connections to keep a server busy. More would be slower, because of httpx's pool.
 CONNECTIONS = 24
 REQUEST_SECONDS = 15.0
 #: How long a voter retries before the outcome counts as unknown.

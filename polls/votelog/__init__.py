@@ -135,7 +135,7 @@ def _refresh_in_background() -> None:
             _refresh_heads(make=False)
         except LogInconsistent as error:
             logger.warning("log_inconsistent", exc_info=error)
-            _expected = {}  # so the next append reads the database, and is refused
+            _expected = {}  # so that the next append reads the database and is refused
         finally:
             _refreshing.release()
 

@@ -61,7 +61,7 @@ def _venue_networks() -> Networks:
     return tuple(settings.VENUE_NETWORKS)
 
 
-_salt: tuple[bytes, float] = (b"", 0.0)  # and its expiry, by the monotonic clock
+_salt: tuple[bytes, float] = (b"", 0.0)  # the salt, and when it expires by the monotonic clock
 
 
 def salt_expired() -> bool:
@@ -95,7 +95,7 @@ def _address_keys(poll_id: int, address: str, venues: Networks, salt: bytes) -> 
     )
 
 
-_blocked_until: dict[bytes, float] = {}  # by key, on the monotonic clock
+_blocked_until: dict[bytes, float] = {}  # until when each key is blocked, by the monotonic clock
 
 
 def check(keys: tuple[bytes, ...], *, quarantine: bool = False) -> str:
@@ -148,11 +148,11 @@ _newly_blocked: set[bytes] = set()
 def block_keys(keys: Iterable[bytes], seconds: float) -> None:
     """Refuse casts with these keys for this many seconds."""
     if len(_blocked_until) > _MAX_BLOCKED:
-        _blocked_until.clear()  # bounds memory; some limits are then exceeded by another batch
+        _blocked_until.clear()  # to bound memory; each key may then exceed its limit by another batch
     now = time.monotonic()
     for key in keys:
         if _blocked_until.get(key, now) <= now:
-            _newly_blocked.add(key)  # but not again while it is blocked, as happens to quarantined keys
+            _newly_blocked.add(key)  # report a key once; casts of a quarantined key block it again and again
         _blocked_until[key] = now + seconds
 
 

@@ -143,7 +143,7 @@ def authenticate_client(authorization: str | None) -> ApiClient | None:
         return None
     key = key.strip()
     if not (key.isascii() and key.isprintable()):
-        raise InvalidKey()  # without a query: PostgreSQL doesn't accept every text
+        raise InvalidKey()  # don't query: PostgreSQL doesn't accept every text
     try:
         client: ApiClient = ApiClient.objects.get_from_key(key)  # type: ignore[assignment]  # its manager is generic
     except ApiClient.DoesNotExist:

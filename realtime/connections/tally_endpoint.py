@@ -36,8 +36,8 @@ BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
 #: The only cookie that a public response may depend on: it sets the language of the headers.
 LANGUAGE_COOKIE = settings.LANGUAGE_COOKIE_NAME.encode()
 MAX_KNOWN = 512  # responses whose headers are remembered
-MAX_KEY_BYTES = 2048  # of headers in a request's key
-MAX_CHANNELS = 1000  # with more, this module opens none; viewers still do
+MAX_KEY_BYTES = 2048  # for the headers in a request's key
+MAX_CHANNELS = 1000  # above this number, only viewers open channels, not this module
 #: How long a snapshot may be used after it was compared with the database.
 TRUSTED_SECONDS = 3.0
 

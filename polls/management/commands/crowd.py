@@ -57,7 +57,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         check_options(options)
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # instead of a line per request
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO, httpx logs a line for each request
         self.console = console(options)
         report = self.run(options)
         self.console.print(summary_table(report))

@@ -14,7 +14,7 @@ from polls.votelog.redis.keys import Keys
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "2"  # of the keys; the same in landslide.lua
+FORMAT = "2"  # the version of the keys' format; the same in landslide.lua
 _HEAD = ("generation", "position", "trimmed", "format", "at")
 #: If the store's clock went back by more than this, the log is refused. The same in landslide.lua.
 CLOCK_TOLERANCE_MS = 5000
@@ -97,7 +97,7 @@ def _head(
         return None
     known = generation.decode()
     if written_as != FORMAT.encode():
-        # Written by a release with another format of keys.
+        # A release with another format of keys has written this head.
         known = f"format {(written_as or b'1').decode()}"
     elif at is not None and now < int(at) - CLOCK_TOLERANCE_MS:
         known = "from the future"
