@@ -19,7 +19,7 @@ KIB = 1024
 class Program(Server):
     """A peer: a command in its own session, ready when `ready` says so, or by default when its port answers.
 
-    `{port}` and `{folder}` in the command and in the environment's values are replaced by its own.
+    `{port}` and `{folder}` in the command and in the environment's values stand for its own port and folder.
     """
 
     def __init__(

@@ -94,7 +94,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def forget_cached_settings(**_: Any) -> None:
-    """Clear what the product caches of settings, which change in tests only."""
+    """Clear the product's caches of values that it computes from settings: only tests change settings."""
     if keys := sys.modules.get("polls.keys"):
         keys.signing_secrets.cache_clear()
     if addresses := sys.modules.get("polls.http.client_address"):

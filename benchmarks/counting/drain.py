@@ -120,7 +120,7 @@ class Books:
             return self._with_own(clock, own)
 
     def encoded(self) -> Sample:
-        """Copy rows that were encoded before, to measure the database alone."""
+        """Copy rows that are encoded before the measurement, to measure the database alone."""
         batches = [encode(rows) for rows in self._batches()]
         with self.connect() as connection, connection.cursor() as cursor:
             clock = Clock(pid_of(self.postgresql))

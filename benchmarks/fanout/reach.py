@@ -18,7 +18,7 @@ def reached_all(moves: Moves) -> list[tuple[float, int]]:
     at: Counter[int] = Counter()
     entered: Counter[int] = Counter()
     for _, old, new in steps:
-        # Count the viewers that leave each level more often than they enter it: they were there at first.
+        # Viewers that leave a number of ballots more often than they reach it began there.
         at[old] += 1
         entered[new] += 1
     for level, count in entered.items():

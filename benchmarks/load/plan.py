@@ -53,7 +53,7 @@ class Report:
     sent: int = 0
     accepted: int = 0
     units: int = 0
-    unknown: int = 0  # ballots that nobody answered, retries included
+    unknown: int = 0  # ballots without an answer, even after retries
     retried: int = 0
     waiting: int = 0  # due, but not answered when the load gave up
     statuses: dict[str, int] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Report:
 
     @property
     def void(self) -> str:
-        """Return why these figures tell about the load, not about the server; "" if they are valid."""
+        """Return why the figures are invalid: they measure the load, not the server. "" if they are valid."""
         lag = self.own_lag.get("p99", 0)
         if lag > OWN_LAG_ALLOWED_MS:
             return f"the load kept {lag:.0f} ms behind its own schedule (p99)"

@@ -21,7 +21,7 @@ class Target:
     template = ""
     choices = 5
     accepted = 202
-    fastest = 25_000  # ballots a second that it surely can't exceed: so many voters must be ready
+    fastest = 25_000  # ballots a second that it surely can't exceed, to know how many voters must be ready
 
     def __init__(self, home: Path) -> None:
         self.voters = home / f"{self.name}-{secrets.token_hex(4)}-voters"

@@ -10,7 +10,7 @@ __all__ = ["each_log", "pytest_generate_tests"]
 
 @pytest.fixture
 def without_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Allow to quarantine and release single ballots."""
+    """Allow single ballots to be quarantined and released."""
     monkeypatch.setattr("analytics.results.anonymity_threshold.LEAST", 1)
 
 

@@ -55,7 +55,7 @@ class PollModel:
     #: Each partition's entries: (position, ballot), or (position, round) for a closing marker.
     entries: dict[int, list[tuple[int, Cast | int]]] = field(default_factory=dict)
     counted: dict[int, int] = field(default_factory=dict)
-    repaired: set[int] = field(default_factory=set)  # rounds whose rules allow one number more
+    repaired: set[int] = field(default_factory=set)  # rounds whose rules were repaired
     results: dict[int, dict[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 EXAMPLES = int(os.environ.get("HUNT_EXAMPLES", "0"))
 CONVERSATIONS = EXAMPLES or 25
 CLAIMED, PLAIN = "203.0.113.9", "198.51.100.7"
-#: The rate limit per address: above the number of open casts, below the number of hidden ones.
+#: The rate limit per address: above the number of ordinary casts, below the number of hidden casts.
 MOST = 2 * CONVERSATIONS + 10
 HONEST, HIDDEN = 1, 2  # the choices that ordinary and hidden casts vote for
 

@@ -298,8 +298,8 @@ def test_the_projector_stays_readable_with_many_or_long_choices(
     expect(page.locator("#why")).to_contain_text("hidden")
     page.keyboard.press("h")
     expect(page.locator("#outcome")).to_be_visible()
-    # The note which choices are shown must have the same height for every text. Otherwise the number of
-    # choices that fit and the note's height would keep changing each other.
+    # The note that says which choices are shown must have the same height for every text. Otherwise the
+    # number of choices that fit and the note's height would keep changing each other.
     page.set_viewport_size(PHONE["viewport"])
     expect(page.locator("#part")).to_be_visible()
     heights = """(part) => [part.textContent, "3 of 99"].map((words) => {

@@ -75,7 +75,7 @@ def test_an_account_votes_once_and_leaves_nothing_on_a_shared_device(
     expect(laptop.locator("#cast-title")).to_contain_text("Your ballot is in")
     expect(laptop.locator("#receipt-code")).to_have_value(phone.locator("#receipt-code").input_value())
     expect(laptop.locator("label.choice", has_text="Bee")).to_contain_text("100")
-    assert laptop.locator("input:checked").count() == 0  # no server tells the selection of a ballot
+    assert laptop.locator("input:checked").count() == 0  # the server never sends a ballot's selection
 
     # The next voter uses the same phone.
     phone.locator("#sign-out").click()

@@ -90,7 +90,7 @@ def test_two_windows_do_not_make_two_votes(running: Any) -> None:
 def test_a_killed_worker_does_not_change_the_tally(running: Any) -> None:
     system, client = running
     code = client.make_poll()
-    # Only twice, since starting a worker takes longer than counting the remaining ballots.
+    # Workers are killed only twice, since starting one takes longer than counting the remaining ballots.
     for start in range(0, 10_000, 5_000):
         outcomes = client.cast_batch(code, some_ballots(start, start + 5_000))
         assert {outcome.get("status") for outcome in outcomes} == {"accepted"}

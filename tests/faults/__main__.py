@@ -22,10 +22,10 @@ from tests.faults.matrix import Matrix
 
 PAGE = """# Faults
 
-The last full run of `make faults`. Each row injects a fault into a running system while voters cast ballots.
-A journal outside the system records every ballot and every answer. Afterwards the result is compared with
-this journal. Then each row runs again on a build that is broken on purpose, to show that its check can fail.
-The column *broken build* names the check that failed there.
+This page shows the last full run of `make faults`. Each row injects a fault into a running system while
+voters cast ballots. A journal outside the system records every ballot and every answer. Afterwards the
+result is compared with this journal. Then each row runs again on a build that is broken on purpose, to show
+that its check can fail. The column *broken build* names the check that failed there.
 
 *Acknowledged* ballots were answered with 202. At most one ballot per voter is *counted*, so replaced ballots
 aren't included. *Lost* are acknowledged ballots that were neither counted nor replaced nor kept as dead

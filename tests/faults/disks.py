@@ -41,7 +41,7 @@ class Disk:
             self._limit((1, resource.RLIM_INFINITY))
 
     def _shrink(self) -> bool:
-        """Shrink the tmpfs to its used size. False if the server wrote more in the meantime."""
+        """Shrink the tmpfs to its used size. Return False if the server wrote more in the meantime."""
         found = os.statvfs(self._folder)
         taken = (found.f_blocks - found.f_bfree) * found.f_frsize
         return self._mount(f"remount,size={max(taken, 1 << 16)}")

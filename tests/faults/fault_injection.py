@@ -22,9 +22,9 @@ WAL = {"max_wal_size": "48MB", "min_wal_size": "32MB"}
 
 class _Redis(Redis):
     def command(self) -> list[str]:
-        """Start Redis with SIGXFSZ ignored, so that a write beyond the limit fails and doesn't end it.
+        """Start Redis with SIGXFSZ ignored, so that a write beyond the limit fails without ending Redis.
 
-        Python ignores the signal too, but Popen resets it in the child.
+        Python ignores the signal too, but Popen restores its default in the child.
         """
         return ["env", "--ignore-signal=XFSZ", *super().command()]
 

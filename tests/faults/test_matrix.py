@@ -85,7 +85,7 @@ def test_all_checks_pass_under_a_fault(harnesses: Harnesses, row: Fault) -> None
 
 
 def broken_together(names: tuple[str, ...]) -> Fault:
-    """Combine the broken builds of these checks. Only the first one's function has to be run."""
+    """Combine the broken builds of these checks, with the function of the first build."""
     builds = [row for name in names for row in matrix.BUILDS if row.found_by == name]
     return replace(
         builds[0], broken=tuple({name for row in builds for name in row.broken}), harness=INJECTION

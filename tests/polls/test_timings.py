@@ -54,7 +54,7 @@ def run(folder: Path, code: str) -> str:
 
 
 def test_each_process_renders_the_figures_of_all(tmp_path: Path) -> None:
-    """Also of a process that has ended: a total never falls while `serve` runs."""
+    """The figures include processes that have ended, so a total never falls while `serve` runs."""
     for name, seconds in (("ACCEPT", 0.002), ("ACCEPT", 0.3), ("COUNT", 0.04)):
         run(tmp_path, OBSERVE.format(name=name, seconds=seconds))
     text = run(tmp_path, f"{OBSERVE.format(name='SHOW', seconds=9)}; {RENDER}")

@@ -135,7 +135,7 @@ def test_after_setup_a_login_needs_a_code(browser: Client) -> None:
     other = log_in(Client(), "/admin/polls/poll/")
     assert other.get(f"{LOG_IN}?next=/admin/polls/poll/")["Location"].startswith(CODE)
     assert other.get("/admin/").status_code == 302
-    assert other.get(SET_UP)["Location"] == "/admin/two-factor/"  # no second setup instead of a code
+    assert other.get(SET_UP)["Location"] == "/admin/two-factor/"  # a code, not another setup
     assert other.post(SET_UP, {"code": "000000"}).status_code == 302
     answer = other.post(
         CODE, {"code": f" {again(device)[:3]} {again(device)[3:]}", "next": "/admin/polls/poll/"}

@@ -114,7 +114,7 @@ def test_a_new_round_begins_without_marks(run: Run, voter: Any, outbox: Any, not
 def test_marks_are_for_the_voter_who_made_them(run: Run) -> None:
     ann, bob = {"identity": "login", "tag": "ann"}, {"identity": "login", "tag": "bob"}
     poll = POLL | {"identity": "login"}
-    # Made while the page was preparing, and kept when the pass is renewed.
+    # These marks are made before the page knows the voter, and are kept when the pass is renewed.
     assert play(run, selected(1), met(**ann), met(**ann), poll=poll)["shown"] == [1]
     assert play(run, selected(1), met(**ann), met(**bob), poll=poll)["shown"] == []
     barred = met(identity="login", eligible=False, needs="login")

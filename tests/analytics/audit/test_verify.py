@@ -312,7 +312,7 @@ def forged(files: Files) -> list[tuple[str, Files]]:
 
 
 def _last(files: Files, other: bytes) -> list[bytes]:
-    """Return quarantined receipts that sort after `other`, at most all but one: `other` replaces one."""
+    """Return quarantined receipts that sort after `other`, but not all: `other` replaces one of them."""
     listed = files["quarantined-receipts.txt"].splitlines(keepends=True)
     return [line for line in listed if line > other][: len(listed) - 1]
 

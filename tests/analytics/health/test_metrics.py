@@ -42,7 +42,7 @@ def test_every_gauge_has_its_name_and_a_value(settings: Any) -> None:
 
 
 def test_only_a_key_for_metrics_reads_the_histograms(client: Any) -> None:
-    """They tell when ballots arrive, also in a poll whose tally is hidden."""
+    """The histograms show when ballots arrive, even in a poll whose tally is hidden."""
     assert kinds(get(client).text) == dict.fromkeys(GAUGES, "gauge")
     assert kinds(get(client, "polls:write").text) == dict.fromkeys(GAUGES, "gauge")
     answer = get(client, "metrics:read")

@@ -55,14 +55,14 @@ def test_fewer_than_the_least_number_of_receipts_are_not_quarantined(
 ) -> None:
     poll, ballots = in_state(state, 3 * least, release_step=step)
     before = shown(poll)
-    # Too few would be quarantined, or too few would remain.
+    # The first two would quarantine too few ballots, the last two would leave too few.
     for how_many in (1, least - 1, 2 * least + 1, 3 * least - 1):
         with pytest.raises(TooFewBallots):
             quarantine(poll, ballots[:how_many])
     assert shown(poll) == before
     assert not Quarantine.objects.exists()
     assert quarantine(poll, ballots[:least]).ballots == least
-    # Too few more would be quarantined, or too few would remain.
+    # The first would quarantine too few further ballots, the second would leave too few.
     for few in (ballots[: least + 1], ballots[: 2 * least + 1]):
         with pytest.raises(TooFewBallots):
             quarantine(poll, few)
@@ -102,7 +102,7 @@ def test_released_ballots_are_quarantined_again_all_or_none() -> None:
 
 @pytest.mark.parametrize("others", [[40], [10, 30], [20, 20], [10, 10, 20], [39], [30, 9]])
 def test_quarantining_all_others_does_not_show_a_ballot_that_was_released_alone(others: list[int]) -> None:
-    """In whatever steps the others are quarantined, no tally and no difference of tallies reveals it."""
+    """Whatever the sizes of the quarantines, no tally or difference of tallies shows that ballot's marks."""
     poll = open_poll()
     ballots = fill(poll, range(4 * LEAST), 1)
     append(new_ballot(poll, 1000, 2, quarantine_rule="over_limit"))

@@ -131,7 +131,7 @@ async def test_handshake_with_a_body_is_a_plain_request(protocols: Any, method: 
 
 
 async def test_active_request_is_told_of_the_disconnect(protocols: Any) -> None:
-    """More requests are pipelined behind the active one. uvicorn alone would tell only the last one."""
+    """More requests are pipelined behind the active one. uvicorn by itself would inform only the last one."""
     heard: list[str] = []
     began, over = asyncio.Event(), asyncio.Event()
 

@@ -73,8 +73,8 @@ def older_copy_unseen(scene: Scene) -> None:
 def ran_back(scene: Scene) -> None:
     """Set the log's clock back.
 
-    Once the clock is right again, accepting goes on by itself. If the earlier time was the right one,
-    reconcile_log makes accepting go on.
+    Once the clock is right again, ballots are accepted again by themselves. If the earlier time was the right
+    one, they are accepted again after reconcile_log.
     """
     harness = injection(scene.harness)
     with harness.wrong_clock("redis", -HOUR):

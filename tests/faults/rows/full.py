@@ -87,7 +87,7 @@ ROWS = [
         *(
             "disk full",
             "Redis",
-            "ballots get 503, and none is acknowledged; it continues once it is restarted with room",
+            "ballots get 503, and none is acknowledged; it continues once it is restarted with free space",
             redis_disk,
         ),
         broken=("acks_before_append",),

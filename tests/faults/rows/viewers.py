@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from tests.faults.experiment import Fault, Scene
 
-#: How many viewers connect at once. At most half of this machine's limit on open files are used.
+#: How many viewers connect at once. At most half of this machine's limit on open files is used.
 CONNECTS, MANY_CONNECTS = 1_000, 10_000
 STALLED, SLOW, MALICIOUS = 25, 25, 25
 #: How many connections send tiny frames without a pause, and for how many seconds. Closed ones reconnect.

@@ -450,7 +450,7 @@ class VoteLogContract:
         assert codes(append(log, ballot(round=2))) == ["accepted"]
 
     def test_an_opening_needs_no_reset_before_it(self, log: VoteLog) -> None:
-        """The gates of a reset may have failed to be set before the next round opens."""
+        """Setting the gates of a reset may have failed when the next round opens."""
         open_gate(log, 1)
         open_gate(log, 2)
         assert codes(append(log, ballot(round=1), ballot(round=2))) == ["round_changed", "accepted"]

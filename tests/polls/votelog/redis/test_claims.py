@@ -278,7 +278,7 @@ def check_log(log: RedisVoteLog) -> None:
 
 
 def test_a_nil_uuid_is_a_ballot_id_like_any_other(log: RedisVoteLog) -> None:
-    """This also holds for the id of a replaced ballot: another mark says whether a ballot is replaced."""
+    """It may also be the id of a ballot to replace: a nil UUID doesn't stand for "replaces nothing"."""
     open_gate(log, revote=True)
     nil, other, third = bytes(16), b"o" * 16, b"t" * 16
     voter = b"v" * 16

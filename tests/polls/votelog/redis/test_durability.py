@@ -1,4 +1,4 @@
-"""A Redis that could lose acknowledged ballots is refused, with a hint what to set."""
+"""A Redis that could lose acknowledged ballots is refused, with a hint on what to set."""
 
 from collections.abc import Callable
 from typing import Any
