@@ -1,4 +1,4 @@
-"""The clock of a web process or a worker is an hour wrong. Polls must still go by the store's clock."""
+"""The clock of a web process or a worker is an hour wrong. Polls must still follow the store's clock."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def all_of_one_poll(scene: Scene) -> None:
     code = harness.make_poll(3)
     harness.step(code, "open")
     poll_id, before = _id_of(harness, code), _letters(harness, "invalid_selection")
-    # Each worker goes by the failures that it has seen itself, so some ballots become dead letters first.
+    # Each worker knows only the failures that it has seen itself, so some ballots become dead letters first.
     ballots = 120
     for number in range(ballots):
         _add(harness, number % 2, _fields(poll_id, s=msgspec.msgpack.encode(["99"])))

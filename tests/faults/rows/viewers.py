@@ -17,7 +17,7 @@ CONNECTS, MANY_CONNECTS = 1_000, 10_000
 STALLED, SLOW, MALICIOUS = 25, 25, 25
 #: How many connections send tiny frames without a pause, and for how many seconds. Closed ones reconnect.
 FLOODS, FLOOD_SECONDS = 100, 5.0
-#: The most seconds that a cast may take meanwhile. Before viewers' frames were throttled it took 9 to 16.
+#: The most seconds that a cast may take then. Before viewers' frames were throttled, it took 9 to 16.
 SLOWEST_SECONDS = 5.0
 REFUSED = ("overloaded", "unavailable", "outcome_unknown", "unknown", "internal_error")
 

@@ -72,7 +72,7 @@ class TestHeads:
     def test_an_older_copy_is_refused_before_it_grows(
         self, start_redis: Callable[..., Redis], tmp_path: Path
     ) -> None:
-        """A process with old checkpoints that hasn't written meanwhile compares before it appends."""
+        """A process that hasn't written for a while compares the copy with the database before it appends."""
         server, counted = start_redis(), dict[int, Head]()
 
         def process() -> RedisVoteLog:
