@@ -18,7 +18,7 @@ def reached_all(moves: Moves) -> list[tuple[float, int]]:
     at: Counter[int] = Counter()
     entered: Counter[int] = Counter()
     for _, old, new in steps:
-        # Viewers that leave a number of ballots more often than they reach it began there.
+        # The number of viewers that began at a level is how often it was left minus how often it was reached.
         at[old] += 1
         entered[new] += 1
     for level, count in entered.items():
