@@ -192,7 +192,7 @@ def _cast(code: str, selection: list[int]) -> None:
             CastRequest(code, body, "application/json", host="", cookie=identity.new_cookie())
         )
     finally:
-        connection.close()  # this thread's own
+        connection.close()  # this thread has its own connection
     if answer.status != 202:
         raise SeedFailed(json.loads(answer.body)["detail"])
 

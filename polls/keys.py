@@ -19,7 +19,7 @@ _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 @functools.cache
 def derived_key(secret: str, purpose: bytes) -> bytes:
-    """Derive a key from `secret` that is used for one purpose only."""
+    """Derive from `secret` a key for one purpose only."""
     return hmac.digest(secret.encode(), b"landslide " + purpose, "sha256")
 
 

@@ -15,7 +15,8 @@ from realtime.viewer_access import identify_viewers
 
 logger = logging.getLogger(__name__)
 
-#: The time between two rechecks of staff. A lost right is noticed after this and one hub check, at most.
+#: The time between two rechecks of staff. Lost access is noticed after at most this time and one check of the
+#: hub.
 RECHECK_SECONDS = 5.0
 #: Viewers checked in one call to a thread, so that a new viewer's check needn't wait long for a thread.
 BATCH_SIZE = 50

@@ -113,11 +113,11 @@ class Channel:
         self.subscribers: set[Subscriber] = set()
         self.viewer_count = 0  # subscribers that count as viewers
         self.paused: dict[Subscriber, float] = {}  # since when their writing is paused
-        self.reading: Reading | None = None  # the last one; may be older than `frames`
+        self.reading: Reading | None = None  # the last reading; may be older than `frames`
         self.frames: Frames | None = None
         self.viewers: Message | None = None
         self.presence = Presence()
-        self.viewers_sent = (-1, 0.0)  # count, when
+        self.viewers_sent = (-1, 0.0)  # the last count that was sent, and when
         self.subscribed = False  # to the poll's Channels group
         self.last_used_at = time.monotonic()  # when the last viewer left, or the tally endpoint answered
         self.refreshed_at = 0.0
@@ -128,7 +128,7 @@ class Channel:
         self.change = self.change_seen = object()
         self.confirmed_at = 0.0
         self.access_recheck = AccessRecheck()
-        self.message_counts: Counter[Subscriber] = Counter()  # since the hub's last check
+        self.message_counts: Counter[Subscriber] = Counter()  # messages since the last check of the hub
         self._pending = False
         self._delivery_task: asyncio.Task[None] | None = None
 

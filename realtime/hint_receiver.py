@@ -24,7 +24,7 @@ class HintReceiver:
 
     def __init__(self) -> None:
         self._layer: Any = get_channel_layer()
-        self._name = ""  # of our channel in the layer; empty while there is none
+        self._name = ""  # our channel's name in the layer; empty while there is no channel
         self._ready = asyncio.Event()
 
     @property

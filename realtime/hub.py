@@ -30,7 +30,7 @@ from realtime.viewer_access import identify_viewer
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-TICK_SECONDS = 0.1  # between two tallies of a poll
+TICK_SECONDS = 0.1  # the least time between two tallies of a poll
 OVERLOAD_TICK_SECONDS = 0.5  # the same while the process is overloaded
 CHECK_SECONDS = 1.0  # between two comparisons with the database
 IDLE_CHANNEL_SECONDS = 30.0  # a channel without viewers is closed after this

@@ -79,7 +79,7 @@ class Frames:
 
 
 def build_frames(snap: Snapshot, before: Frames | None = None) -> Frames:
-    """Encode a snapshot. `before`: older frames that differ only in the figures; the rest is reused."""
+    """Encode a snapshot. `before`: frames that differ only in the figures; other parts are reused."""
     poll = snap.poll
     shown_document = document(snap, visible=True)
     shown = Message({"type": "tally", **shown_document})
@@ -103,7 +103,7 @@ def build_frames(snap: Snapshot, before: Frames | None = None) -> Frames:
 
 
 def reuse_unchanged(frames: Frames, before: Frames) -> Frames:
-    """Return `frames` with the equal messages of `before`, so that `is` tells whether one has changed."""
+    """Replace messages in `frames` by equal ones of `before`, so that `is` tells which have changed."""
     same = {message: message for message in (before.state, *before.tally.values())}
     return replace(
         frames,

@@ -24,8 +24,8 @@ _CHUNK = 400  # voters per query: SQLite limits the number of parameters
 _COLUMNS = "poll_id, round, voter_key, ballot_id, selection"
 _ALL_COLUMNS = f"{_COLUMNS}, quarantine_id"
 
-#: After an insert failed on a voter who is already in the ledger, check for such voters before inserting, for
-#: this long: every batch that has one would have to be written twice.
+#: How long inserts check for voters who are already in the ledger, after an insert failed because of one.
+#: Without the check, every batch with such a voter would be written twice.
 _CHECK_FIRST_SECONDS = 10.0
 _check_first_until = 0.0
 
@@ -117,7 +117,7 @@ def _copy(cursor: Any, table: str, groups: BlocksByDecision) -> None:
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + pack(">ii", 0, 0)
 _END = pack(">h", -1)
-_KEY_LENGTH = pack(">i", 16)  # of a voter_key and of a ballot_id
+_KEY_LENGTH = pack(">i", 16)  # the length of a voter_key and of a ballot_id
 
 
 def _binary(blocks: Sequence[Block], decision_id: int | None = None) -> bytes:

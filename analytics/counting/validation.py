@@ -107,8 +107,8 @@ class Validator:
     def split(self, blocks: Sequence[Block]) -> tuple[list[Block], list[Entry]]:
         """Return the plain blocks, and the other ballots, which must be handled one by one.
 
-        In plain blocks every ballot is valid, replaces none and is its voter's only one. All ballots of a
-        voter are on the same side, so the two sides may be written in any order.
+        In plain blocks every ballot is valid, replaces none and is its voter's only one. A voter's ballots
+        are either all plain or all among the others, so the two groups may be written in any order.
         """
         rounds: dict[RoundKey, list[Block]] = defaultdict(list)
         for block in blocks:

@@ -14,7 +14,7 @@ TIMEOUT_SECONDS = 3.0
 
 
 class ProbeRunner:
-    """Runs a fixed set of probes. One that still hangs isn't started again, so it holds only one thread."""
+    """Runs a fixed set of probes. A hanging probe isn't started again, so it holds only one thread."""
 
     def __init__(self, probes: Mapping[str, Callable[[], Any]]) -> None:
         self._probes = probes

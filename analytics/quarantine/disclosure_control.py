@@ -43,12 +43,12 @@ def check_release(poll: Poll | None, decision: Quarantine) -> None:
 
 
 def cells_to_move(poll: Poll, voters: list[bytes], outcome: QuarantineOutcome) -> set[int | None]:
-    """Return the cells from which these voters' ballots may be moved. Count the others in `outcome`.
+    """Return the cells from which these voters' ballots may be moved. Count the other ballots in `outcome`.
 
-    A cell is a set of ballots whose sum the tallies have shown: the ballots that one decision released
+    A cell is a set of ballots whose total the tallies have shown: the ballots that one decision released
     (`released_from`). Moving only a few ballots of a cell, or all but a few, would show the marks of these
-    few by subtraction. All other ballots form one cell, None: those never quarantined, and those of small
-    releases, whose sums were not shown.
+    few by subtraction. All other ballots form one cell, None: ballots that were never quarantined, and
+    ballots of small releases, whose totals were not shown.
     """
     found: Counter[tuple[int | None, bool]] = Counter()
     for ballots in ballots_in_chunks(poll, voters):

@@ -122,7 +122,7 @@ class Throttle:
             self._process(fresh=input_buffer)
 
     def _process(self, fresh: InputBuffer | None = None) -> None:
-        """Process slices round robin until the queue is empty or the budget spent. `fresh` was just added."""
+        """Process slices round robin while the budget lasts. `fresh` is a buffer that was just added."""
         self._timer = None
         now = time.perf_counter()
         self._credit = min(self._credit + (now - self._counted_at) * SHARE, BURST_SECONDS)

@@ -27,9 +27,9 @@ class LandslideHttp(BoundedHttp):
     raw_lane: (
         Callable[[bytes, Callable[[bytes, bytes], None], tuple[str, int] | None, str | None], bool] | None
     ) = None
-    answering = False  # the raw lane has a request
-    pipelined = b""  # bytes received meanwhile
-    shutting_down = False  # close after the reply
+    answering = False  # whether the raw lane is answering a request
+    pipelined = b""  # bytes received while it is
+    shutting_down = False  # whether to close after the reply
     answered_at = 0.0
     header_cache: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
 

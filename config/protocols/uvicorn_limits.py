@@ -19,7 +19,7 @@ BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: clo
 class BoundedWebSocket(WebSocketsSansIOProtocol):
     """WebSocket protocol that throttles its input and answers a malformed handshake with 400."""
 
-    input_buffer: InputBuffer | None = None  # from the handshake on
+    input_buffer: InputBuffer | None = None  # None until the handshake
     early_data = b""  # bytes received before the handshake was answered
 
     def data_received(self, data: bytes) -> None:

@@ -74,7 +74,7 @@ class EmbeddedWorker:
         ).start()
 
     def _on_ready(self, consumer: Any) -> None:
-        signals.worker_ready.send(sender=consumer)  # as in stop(): Celery sends this only in its command line
+        signals.worker_ready.send(sender=consumer)  # as in stop(): Celery sends it only from its command line
         self._ready.set()
 
     def __enter__(self) -> Self:

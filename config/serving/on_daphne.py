@@ -73,7 +73,7 @@ class DaphneWebSocket(WebSocketProtocol):
 
     last_pong_at = float("-inf")
     reading_paused = False
-    input_buffer: InputBuffer | None = None  # from the handshake on
+    input_buffer: InputBuffer | None = None  # None until the handshake
     early_data = b""  # bytes received before the handshake was answered
 
     def dataReceived(self, data: bytes) -> None:

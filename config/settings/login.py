@@ -20,7 +20,7 @@ AXES_LOCKOUT_CALLABLE = "config.security.lockout.lockout_response"
 AXES_RESET_ON_SUCCESS = True
 # Failures during a lockout don't extend it. Otherwise an attacker on that network could keep an admin out.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_DISABLE_ACCESS_LOG = True  # polls.login_log records them
+AXES_DISABLE_ACCESS_LOG = True  # polls.login_log records logins
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken", "code", "next"]

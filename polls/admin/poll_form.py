@@ -147,7 +147,7 @@ class PollForm(forms.ModelForm):
         """Add the refusal to the fields that it names, or to the whole form if it names none."""
         errors = {FORM_NAMES.get(name, name): value for name, value in error.extra.get("errors", {}).items()}
         named = {
-            name: error.detail if isinstance(value, dict) else value  # messages by index
+            name: error.detail if isinstance(value, dict) else value  # a dict: messages by item
             for name, value in errors.items()
             if name in self.fields
         }

@@ -19,7 +19,7 @@ STANDING_QUEUE_SECONDS, STANDING_QUEUE_LIMIT = 0.1, 256
 #: The overload ends this many seconds after the last refusal.
 RECOVERY_SECONDS = 1.0
 #: Refusing takes time too. So during an overload, this limit is adapted every 50 ms: lowered if the event
-#: loop lags by more than 20 ms, otherwise raised. It stays from 64 to 256.
+#: loop lags by more than 20 ms, otherwise raised. It stays between 64 and 256.
 LAG_CHECK_SECONDS, MAX_LAG_SECONDS, MIN_STANDING_LIMIT = 0.05, 0.02, 64
 
 

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from polls.models import Identity
 
-Texts = Mapping[str, Any]  # of lazy strings, and functions that return the string for a number
+Texts = Mapping[str, Any]  # lazy strings, and functions that return the string for a number
 
 #: A number for each CLDR plural category. In every language with that category, the number belongs to it.
 REPRESENTATIVES = {"zero": 0, "one": 1, "two": 2, "few": 3, "many": 11, "other": 100}

@@ -87,7 +87,7 @@ def store_clock() -> int:
 
 
 # Analytics keeps the counted positions, and registers here how to read them.
-_checkpoint_source: Callable[..., dict[int, Head]] | None = None  # takes `make`
+_checkpoint_source: Callable[..., dict[int, Head]] | None = None  # called with `make`
 _expected: dict[int, Head] = {}
 _refreshed_at = 0.0
 _refreshing = Lock()

@@ -19,7 +19,7 @@ from polls.votelog.entries import UNREADABLE, Block
 logger = logging.getLogger(__name__)
 
 _REPLACES_NONE = bytes(17)
-_MAX_UNREADABLE_BALLOTS = 10_000  # bounds the count of a damaged entry
+_MAX_UNREADABLE_BALLOTS = 10_000  # the count in a damaged entry may be any number
 _REFUSALS = {
     "B": Outcome("ballot_id_reused"),
     "N": Outcome("poll_not_open"),

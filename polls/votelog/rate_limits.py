@@ -199,7 +199,7 @@ class SlidingWindows:
         return current, previous
 
 
-@receiver(setting_changed)  # only tests send it
+@receiver(setting_changed)  # only tests send this signal
 def forget(**_: Any) -> None:
     """Clear the blocked keys, the salt and everything cached from settings."""
     global _salt

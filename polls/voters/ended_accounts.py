@@ -40,7 +40,7 @@ def _deleted(instance: Any, **_: Any) -> None:
 @receiver(post_save, sender=settings.AUTH_USER_MODEL)
 def _saved(instance: Any, update_fields: Any = None, **_: Any) -> None:
     if update_fields is not None and "is_active" not in update_fields:
-        return  # a login, which saves its time only
+        return  # a login saves only its time
     if instance.is_active:
         EndedAccount.objects.filter(user_id=instance.pk).delete()
     else:

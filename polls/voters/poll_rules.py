@@ -39,7 +39,7 @@ class PollRules:
     #: Voters whose accounts have ended; their passes may not have expired yet.
     ended_voters: frozenset[bytes] = frozenset()
     venues: Networks = ()
-    quarantines_over_limit: bool = False  # ballots over a rate limit, instead of refusing them
+    quarantines_over_limit: bool = False  # instead of refusing ballots over a rate limit
     #: Seconds since the epoch until which ballots need a proof of work; inf for always, 0 for never.
     proof_until: float = 0.0
     #: A cache of valid selections: as marked -> as stored. Many ballots have the same selection.

@@ -111,7 +111,7 @@ def definite_refusal(error: Exception) -> LandslideError | None:
     if isinstance(error, LandslideError):
         return error
     if isinstance(error, OutOfMemoryError | ReadOnlyError):
-        return Unavailable()  # redis-py maps these to classes, without the error's first word
+        return Unavailable()  # redis-py has classes for these, whose text lacks the error code
     found = _REFUSALS.search(str(error))
     return _MEANING[found[0]]() if found else None
 
@@ -120,8 +120,8 @@ _MEANING: dict[str, type[LandslideError]] = {
     "INCONSISTENT": LogInconsistent,
     "UNCOMPARED": Unavailable,
     "Function not found": Unavailable,
-    "OOM": Unavailable,  # over maxmemory
-    "MISCONF": Unavailable,  # its disk is full or fails
-    "READONLY": Unavailable,  # a replica, after a failover
+    "OOM": Unavailable,  # the memory limit (maxmemory) is reached
+    "MISCONF": Unavailable,  # the server's disk is full or fails
+    "READONLY": Unavailable,  # the server became a replica in a failover
 }
 _REFUSALS = re.compile(rf"\b({'|'.join(_MEANING)})\b")

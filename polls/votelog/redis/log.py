@@ -44,7 +44,7 @@ _RESTORE = 2000  # arguments per call; a claim has two
 _UNKNOWN = Outcome("outcome_unknown")
 _NO_CHECKPOINT = LogInconsistent()
 
-_Polls = dict[tuple[int, str], Columns]  # of a partition, by poll and quarantine rule
+_Polls = dict[tuple[int, str], Columns]  # a partition's ballots, by poll and quarantine rule
 
 
 class RedisVoteLog:

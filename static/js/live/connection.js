@@ -9,8 +9,8 @@ import { Fallback } from "./fallback.js";
 const SILENCE = 20000; // the server sends a frame at least every 15 s
 const HIDDEN_SILENCE = 40000; // a hidden page can wait longer for a busy server
 const FIRST_FRAME = 12000; // a new socket without a frame after this time is closed
-const PONG = 3000; // to wait for the answer to a ping
-const [FALLBACK_AFTER, FALLBACK_SPREAD] = [2000, 2000]; // without a frame, the tally endpoint is used after this time
+const PONG = 3000; // how long to wait for the answer to a ping
+const [FALLBACK_AFTER, FALLBACK_SPREAD] = [2000, 2000]; // after this time without a frame, the tally endpoint is used
 const RECONNECT_SPREAD = 1500; // all viewers in a hall reconnect at the same moment
 const VISIBLE_SPREAD = 1000; // all viewers in a hall return to this tab at the same moment
 const [POLL_NOT_FOUND, FOREIGN_ORIGIN] = [4404, 4403]; // close codes

@@ -2,7 +2,7 @@
  *  phone's own clock may be minutes off, or be set while the page is open. */
 
 const PRECISION = 1500; // milliseconds; the header has whole seconds, and a round trip takes time
-const DRIFT = 2000; // if the difference between the device's clocks changes by more, one was set, or the device slept
+const DRIFT = 2000; // if lead() changes by more, one of the device's clocks was set, or the device slept
 const PAUSE = 15000; // between two requests for the time
 
 let offset = 0; // server time minus monotonic time
@@ -19,7 +19,7 @@ export function learnTime(response, sent, received = performance.now()) {
   if (Number.isNaN(date)) return;
   const age = Math.max(0, Number(response.headers.get("Age")) || 0);
   const guess = date + 1000 * age + 500 - (sent + received) / 2;
-  // A difference within the header's precision may be noise: then keep the offset, or use the device's own clock.
+  // A difference within the header's precision may be noise: then keep the old offset, or use the device's clock as it is.
   const isNear = (other) => Math.abs(guess - other) < PRECISION;
   if (!known || !isNear(offset)) offset = isNear(lead()) ? lead() : guess;
   leadThen = lead();

@@ -5,7 +5,7 @@ import { search } from "./search.js";
 
 const TIMEOUT = 8000;
 const WORKER_TIMEOUT = 60000;
-const CHUNK = 2000; // without a worker, numbers to try before the page may handle events
+const CHUNK = 2000; // without a worker: how many numbers to try before the page handles events again
 
 // With Trusted Types, script addresses must come from a policy that the server has named.
 const policy = globalThis.trustedTypes?.createPolicy("proof-worker", { createScriptURL: (url) => url });

@@ -25,7 +25,7 @@ function draw(view) {
   const { tally, gone } = view;
   const waiting = tally.state === "draft" && !gone;
   const shown = Boolean(tally.visible) && !gone && !waiting;
-  // The line for the figures says that the tally is being fetched: a notice would move the page twice.
+  // Say in the line for the figures that the tally is being fetched: a separate notice would move the page twice.
   const fetching = tally.visible === undefined && !waiting && !gone;
   setUserText($("question"), tally.question, gone ? text("gone") : waiting ? text("notOpen") : "");
   setTextWithCountdown($("state"), gone ? "" : timesText(tally), countdownText(tally));

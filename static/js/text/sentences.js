@@ -74,7 +74,7 @@ export function stateText(tally) {
 
 /** Say the total: "120 ballots", or voters and selections where several choices are allowed. */
 export function totalsText(tally) {
-  if (!tally.ballots && isStepped(tally)) return ""; // some may be counted
+  if (!tally.ballots && isStepped(tally)) return ""; // some ballots may be counted, but not shown yet
   if (!allowsSeveral(tally)) return text("ballots", { count: tally.ballots });
   return `${text("voters", { count: tally.ballots })} · ${text("selections", { count: tally.selections })}`;
 }

@@ -29,8 +29,8 @@ function cleaned(pasted) {
 }
 
 export class Invite {
-  #offered = null; // from the address or the field, until the server has checked it
-  #kept = null; // the last one that the server accepted
+  #offered = null; // the invite from the address or the field, until the server has checked it
+  #kept = null; // the last invite that the server accepted
   /** The length of the last refused invite if it is not LENGTH, else 0. */
   cut = 0;
 

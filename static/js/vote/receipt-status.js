@@ -2,10 +2,10 @@
 
 import { fetchReceiptStatus } from "./voter.js";
 
-const NEW_RECEIPT = 5000; // for this time a receipt counts as new: the page's first tally arrives after it
-const NEW_SPREAD = 1000; // for a page that was just opened
+const NEW_RECEIPT = 5000; // how long a receipt counts as new: the first tally of a page that was just opened arrives later
+const NEW_SPREAD = 1000; // for a new receipt, as on a page that was just opened
 const HALL_SPREAD = 30000; // an event of the poll reaches all viewers in a hall at the same moment
-const RETRY = 30000; // while the ballot isn't counted yet
+const RETRY = 30000; // between requests, while the ballot isn't counted yet
 const ATTEMPTS = 5;
 
 export class ReceiptStatus {

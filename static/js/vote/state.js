@@ -11,7 +11,7 @@ export function initialState(tally, outbox, selections = []) {
     outbox, // Outbox.state
     voter: null, // the voter endpoint's answer
     selections, // the numbers that are marked on the cards but not cast yet
-    edited: false, // the voter marked them, so they must survive a reload
+    edited: false, // whether the voter marked them: then they must survive a reload
     notice: null, // { tone, key, values }: the outcome of the last attempt, until the voter acts again
     receiptStatus: null, // { receipt, status }: the last known status of a ballot
     cutInvite: 0, // the length of a refused invite that is too short or too long
