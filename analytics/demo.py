@@ -24,6 +24,7 @@ from polls import drafts, lifecycle
 from polls.casting import ballot_box
 from polls.casting.request import CastRequest
 from polls.errors import LandslideError
+from polls.methods import get_method
 from polls.models import Poll, State
 from polls.votelog import get_log
 from polls.voters import identity
@@ -164,29 +165,23 @@ def _cast_missing(poll: Poll, demo: DemoPoll) -> None:
         return
     _count()
     existing = tallies.snapshot(poll).counts.get(tallies.BALLOTS, 0)
-    selections = list(_selections(demo))[existing:]
+    ballots = list(_ballots(poll, demo))[existing:]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        list(threads.map(lambda selection: _cast(demo.code, selection), selections))
+        list(threads.map(lambda ballot: _cast(demo.code, ballot), ballots))
     _count()
 
 
-def _selections(demo: DemoPoll) -> Iterator[list[int]]:
-    """Yield the ballots' selections. They are the same in each run: a run can continue an interrupted one."""
-    rng = random.Random(demo.code)
-    least, most = demo.fields.get("min_selections", 1), demo.fields.get("max_selections", 1)
+def _ballots(poll: Poll, demo: DemoPoll) -> Iterator[dict[str, Any]]:
+    """Yield the ballots. They are the same in each run: a run can continue an interrupted one."""
+    rng, method, rules = random.Random(demo.code), get_method(poll.method), poll.method_rules()
+    liking = {choice.number: demo.choices.get(choice.label, 1) for choice in poll.choices.all()}
     for _ballot in range(demo.ballots):
-        weights = dict(enumerate(demo.choices.values(), 1))
-        picked = []
-        for _mark in range(rng.randint(least, most)):
-            number = rng.choices(list(weights), list(weights.values()))[0]
-            del weights[number]
-            picked.append(number)
-        yield sorted(picked)
+        yield {method.field: method.sample(rules, liking, rng)}
 
 
-def _cast(code: str, selection: list[int]) -> None:
+def _cast(code: str, ballot: dict[str, Any]) -> None:
     """Cast a ballot like a browser with a new cookie."""
-    body = json.dumps({"selections": selection}).encode()
+    body = json.dumps(ballot).encode()
     try:
         answer = ballot_box.cast(
             CastRequest(code, body, "application/json", host="", cookie=identity.new_cookie())

@@ -26,7 +26,7 @@ from django.core.management import call_command  # noqa: E402
 
 from analytics.counting import batches  # noqa: E402
 from polls import drafts, lifecycle  # noqa: E402
-from polls.methods import encode  # noqa: E402
+from polls.methods.plurality import encode  # noqa: E402
 from polls.models import Poll  # noqa: E402
 from polls.signals import ballots_appended  # noqa: E402
 from polls.votelog import expected_heads, get_log  # noqa: E402

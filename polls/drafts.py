@@ -10,13 +10,13 @@ from django.utils.translation import gettext as _
 from polls import clock, lifecycle
 from polls.audit_log import COMMAND, record
 from polls.errors import CodeTaken, IllegalState, Malformed
-from polls.methods import MethodRules, get_method
+from polls.methods import RulesError, get_method, make_rules
 from polls.models import Choice, Poll, State
 from polls.text.plain_text import INVISIBLE_TEXT, cleaned, is_visible, isolated, on_one_line, visual_key
 from polls.text.timestamps import IN_THE_PAST, OUT_OF_BOUNDS, in_bounds
 from polls.voters.networks import canonical_networks
 
-MIN_CHOICES, MAX_CHOICES = 2, 99
+MAX_CHOICES = 99
 #: Random codes rarely collide; three collisions in a row mean that something else is wrong.
 MAX_CODE_ATTEMPTS = 3
 #: Fields that may be changed at any time, because whether a ballot is valid doesn't depend on them.
@@ -117,12 +117,12 @@ def check_draft(
         raise _field_error("choices", _("At most %(most)s choices.") % {"most": MAX_CHOICES})
     _check_labels(labels)
     _check_times(poll, before or {})
-    rules = MethodRules(frozenset(range(1, len(labels) + 1)), poll.min_selections, poll.max_selections)
+    method, numbers = get_method(poll.method), range(1, len(labels) + 1)
+    rules = make_rules(method, numbers, poll.min_selections, poll.max_selections, poll.config)
     try:
-        get_method(poll.method).check_rules(rules)
-    except ValueError as error:
-        field = "choices" if len(labels) < MIN_CHOICES else "max_selections"
-        raise _field_error(field, str(error)) from None
+        method.check_rules(rules)
+    except RulesError as error:
+        raise _field_error(error.field, str(error)) from None
 
 
 def _clean_text(field: str, text: str) -> str:

@@ -204,6 +204,8 @@ def _frozen_rules(poll: Poll) -> dict[str, Any]:
         "revote": poll.revote,
         "identity": poll.identity,
     }
+    if poll.config:
+        frozen["config"] = poll.config
     # Copy the release step into the round, so that counting needn't read the poll.
     return frozen | {"step": poll.release_step} if poll.release_step > 1 else frozen
 

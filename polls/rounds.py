@@ -5,11 +5,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from polls.text.percentages import decimals_for, percent
-
 from .models import Poll, Round, State, Visibility
-
-SHARE_DECIMALS = 1
 
 
 def earlier(poll: Poll) -> QuerySet[Round]:
@@ -29,25 +25,19 @@ def can_be_purged(poll: Poll) -> bool:
 
 
 def with_results(rounds: Iterable[Round]) -> list[dict[str, Any]]:
-    """Return a dict per round: number of ballots, whether there was a tie, and a row per choice."""
-    return [{"round": round_, **_result(round_.result or {})} for round_ in rounds]
+    """Return a dict per round: its ballots, whether there was a tie, and its result as a table."""
+    return [{"round": round_, **_result(round_)} for round_ in rounds]
 
 
-def _result(result: dict[str, Any]) -> dict[str, Any]:
+def _result(round_: Round) -> dict[str, Any]:
+    result = round_.result or {}
     tied = len(result.get("winners", [])) > 1
     quarantined = result.get("quarantined", {}).get("ballots", 0)
-    return {"ballots": result.get("ballots"), "quarantined": quarantined, "rows": _rows(result), "tied": tied}
-
-
-def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
-    winners, choices, ballots = result.get("winners", []), result.get("choices", []), result.get("ballots", 0)
-    decimals = decimals_for([choice["votes"] for choice in choices], ballots, SHARE_DECIMALS)
-    return [
-        {
-            "label": choice["label"],
-            "votes": choice["votes"],
-            "share": percent(choice["votes"], ballots, decimals),
-            "won": choice["number"] in winners,
-        }
-        for choice in choices
-    ]
+    head, rows = round_.method.table(result)
+    return {
+        "ballots": result.get("ballots"),
+        "quarantined": quarantined,
+        "head": head,
+        "rows": rows,
+        "tied": tied,
+    }

@@ -13,7 +13,7 @@ from analytics.results.tallies import BALLOTS, QUARANTINED
 from polls import drafts, lifecycle
 from polls.casting.ballot_box import cast as cast_request
 from polls.casting.request import CastRequest
-from polls.methods import decode, encode
+from polls.methods.plurality import encode
 from polls.models import Ballot, Poll
 from polls.votelog import expected_heads, get_log
 from polls.votelog.admission import NewBallot, Outcome
@@ -91,7 +91,7 @@ def recount(poll: Poll) -> Counts:
     ballots = Ballot.objects.filter(poll_id=poll.pk)
     for round_, selection, apart in ballots.values_list("round", "selection", "quarantine_id"):
         prefix = "" if apart is None else QUARANTINED
-        counts.update((round_, prefix + key) for key in [BALLOTS, *map(str, decode(selection))])
+        counts.update((round_, prefix + key) for key in [BALLOTS, *selection.split(",")])
     return dict(counts)
 
 

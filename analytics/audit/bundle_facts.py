@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from analytics.models import Quarantine
 from analytics.results.tallies import BALLOTS
-from polls.methods import get_method
+from polls.methods import with_labels
 from polls.models import Ballot, DeadLetter, Poll, Round
 from polls.poll_document import iso
 
@@ -22,7 +22,7 @@ def lists_whole_ballots(round_: Round) -> bool:
     A rare combination of marks can identify its voter. Stepped results exist for secrecy, so a bundle of such
     a round lists no combinations.
     """
-    return round_.release_step <= 1 or round_.rules["method"] == "single"
+    return round_.release_step <= 1 or round_.method.has_one_mark(round_.method_rules())
 
 
 def list_choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:
@@ -35,12 +35,9 @@ def list_choices(poll: Poll, round_: Round) -> list[dict[str, Any]]:
 
 
 def build_figures(round_: Round, choices: list[dict[str, Any]], counts: Mapping[str, int]) -> dict[str, Any]:
-    votes = get_method(round_.rules["method"]).votes(round_.method_rules(), counts)
-    return {
-        "ballots": counts.get(BALLOTS, 0),
-        "selections": sum(votes.values()),
-        "choices": [{**choice, "votes": votes[choice["number"]]} for choice in choices],
-    }
+    totals = round_.method.totals(round_.method_rules(), counts)
+    labelled = with_labels(totals, [(choice["number"], choice["label"]) for choice in choices])
+    return {"ballots": counts.get(BALLOTS, 0), **labelled}
 
 
 def count_dead_letters(round_: Round) -> dict[str, int]:

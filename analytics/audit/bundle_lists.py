@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from django.db.models import Count, QuerySet
 
 from analytics.audit.external_sort import sorted_lines
 from polls.casting.receipts import make_receipt
-from polls.methods import decode
-from polls.models import Ballot
+from polls.models import Ballot, Round
 
 _CHUNK = 5000
 _LINES_AT_ONCE = 500
@@ -28,12 +26,14 @@ def receipt_lines(
 def ballot_lines(rows: QuerySet[Ballot], folder: Path) -> Iterator[str]:
     """Yield a line for each ballot, sorted. Each distinct selection is read and sorted only once."""
     alike = rows.order_by().values_list("selection").annotate(ballots=Count("voter_key"))
-    counted = (f"{' '.join(map(str, decode(text)))}\t{count}\n" for text, count in alike.iterator(_CHUNK))
+    counted = (f"{text.replace(',', ' ')}\t{count}\n" for text, count in alike.iterator(_CHUNK))
     return _repeat_lines(sorted_lines(counted, folder))
 
 
-def mark_lines(choices: list[dict[str, Any]], counts: Mapping[str, int], folder: Path) -> Iterator[str]:
-    counted = (f"{each['number']}\t{counts.get(str(each['number']), 0)}\n" for each in choices)
+def mark_lines(round_: Round, counts: Mapping[str, int], folder: Path) -> Iterator[str]:
+    """Yield a line for each mark of each ballot, sorted: the keys of the tally, as often as they count."""
+    keys = round_.method.keys(round_.method_rules())
+    counted = (f"{key}\t{counts.get(key, 0)}\n" for key in keys)
     return _repeat_lines(sorted_lines(counted, folder))
 
 

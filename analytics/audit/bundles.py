@@ -33,7 +33,6 @@ from analytics.audit.external_sort import sorted_lines
 from analytics.models import AuditBundle
 from analytics.results.tallies import BALLOTS, QUARANTINED
 from polls.errors import LandslideError
-from polls.methods import get_method
 from polls.models import Ballot, Poll, Round, State
 
 logger = logging.getLogger(__name__)
@@ -165,8 +164,7 @@ def _collect(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], 
         "counted": bundle_facts.build_figures(round_, choices, counts),
         "quarantined": bundle_facts.build_figures(round_, choices, second),
     }
-    votes = {choice["number"]: choice["votes"] for choice in tally["counted"]["choices"]}
-    tally["counted"]["winners"] = get_method(round_.rules["method"]).winners(votes)
+    tally["counted"]["winners"] = round_.method.winners(round_.method_rules(), counts)
     lists: dict[str, Iterable[str]] = {}
     for prefix, quarantined, part in (("", False, counts), ("quarantined-", True, second)):
         rows = Ballot.objects.filter(poll_id=poll.pk, round=round_.number)
@@ -177,7 +175,7 @@ def _collect(poll: Poll, round_: Round, folder: Path, progress: Callable[[int], 
         lists[f"{prefix}ballots.csv"] = (
             bundle_lists.ballot_lines(rows, folder)
             if whole
-            else bundle_lists.mark_lines(choices, part, folder)
+            else bundle_lists.mark_lines(round_, part, folder)
         )
     facts = bundle_facts.build_facts(poll, round_, choices) | {
         "ballots": "whole" if whole else "marks",

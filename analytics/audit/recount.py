@@ -20,11 +20,10 @@ from analytics.counting.checkpoints import lock_all_checkpoints
 from analytics.models import TallyPoint
 from analytics.results import anonymity_threshold
 from analytics.results.final_results import earlier_result, final_result
-from analytics.results.tallies import BALLOTS, QUARANTINED, counts_of, is_stepping
+from analytics.results.tallies import BALLOTS, QUARANTINED, ballot_cells, counts_of, is_stepping
 from analytics.signals import tally_changed
 from polls.audit_log import record
 from polls.errors import LandslideError
-from polls.methods import METHODS, decode
 from polls.models import Ballot, Poll, Round, State
 from polls.signals import poll_changed
 from polls.votelog import store_clock
@@ -79,7 +78,7 @@ class Recount:
             labels[choice["number"]] = choice["label"]  # the labels in that round
         return [
             {
-                "label": _label(line.key.removeprefix(QUARANTINED), labels),
+                "label": self._label(line.key.removeprefix(QUARANTINED), labels),
                 "quarantined": line.key.startswith(QUARANTINED),
                 "withheld": self.withheld and _is_quarantined_choice(line),
                 "tally": line.tally,
@@ -89,6 +88,9 @@ class Recount:
             for line in self.lines
             if line.drift or not (self.withheld and _is_quarantined_choice(line))
         ]
+
+    def _label(self, key: str, labels: Mapping[int, str]) -> str:
+        return _("Ballots") if key == BALLOTS else self.round.method.key_label(key, labels)
 
 
 def _is_quarantined_choice(line: Line) -> bool:
@@ -161,19 +163,18 @@ def compare(round_: Round, progress: Progress | None = None) -> Recount:
     """Compare tally and ledger in the present transaction."""
     tally = counts_of(round_.poll_id, round_.number)
     ledger = count_ledger(round_, progress)
-    keys = sorted({*tally, *ledger, BALLOTS, *map(str, round_.rules["numbers"])}, key=_sort_key)
-    lines = [Line(key, tally.get(key, 0), ledger.get(key, 0)) for key in keys]
+    lines = [Line(key, tally.get(key, 0), ledger.get(key, 0)) for key in _in_order(round_, {*tally, *ledger})]
     withheld = anonymity_threshold.withheld(round_.poll_id, round_.number, round_.release_step)
     return Recount(round_, lines, withheld)
 
 
 def count_ledger(round_: Round, progress: Progress | None = None) -> Mapping[str, int]:
     """Return the tally that the ledger's ballots add up to."""
-    method, counts = METHODS[round_.rules["method"]], Counter[str]()
+    counts = Counter[str]()
     for selection, quarantined, ballots in _grouped_ballots(round_, progress):
         prefix = QUARANTINED if quarantined else ""
-        for key in (BALLOTS, *method.contribution(decode(selection))):
-            counts[prefix + key] += ballots
+        for key, weight in ballot_cells(round_.method, selection).items():
+            counts[prefix + key] += weight * ballots
     return counts
 
 
@@ -199,15 +200,16 @@ def key_ranges(parts: int) -> Iterator[tuple[bytes, bytes]]:
     yield from zip([b"", *bounds], [*bounds, b""], strict=True)
 
 
-def _sort_key(key: str) -> tuple[bool, bool, int, str]:
-    bare = key.removeprefix(QUARANTINED)
-    return bare != key, bare == BALLOTS, int(bare) if bare.isdigit() else 0, bare
+def _in_order(round_: Round, found: set[str]) -> list[str]:
+    """Return these keys and all that the method knows: the first tally's, then the second's, ballots last."""
+    known = round_.method.keys(round_.method_rules())
+    places = {key: place for place, key in enumerate(known)}
 
+    def place(key: str) -> tuple[bool, bool, int, str]:
+        bare = key.removeprefix(QUARANTINED)
+        return bare != key, bare == BALLOTS, places.get(bare, len(known)), bare
 
-def _label(key: str, labels: Mapping[int, str]) -> str:
-    if key == BALLOTS:
-        return _("Ballots")
-    return labels.get(int(key), key) if key.isdigit() else key
+    return sorted({*known, BALLOTS, *found}, key=place)
 
 
 def _build_correction(round_: Round, drifted: list[Line], *, history: bool) -> tally_deltas.Delta:

@@ -1,7 +1,7 @@
 """Add the ballots written to the ledger to the tallies. Each partition has its own counters."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TypeVar
@@ -10,8 +10,7 @@ from django.db import connection
 
 from analytics.counting.ledger import Replacement, Written
 from analytics.counting.validation import RoundKey, Validator
-from analytics.results.tallies import BALLOTS, QUARANTINED
-from polls.methods import decode
+from analytics.results.tallies import QUARANTINED, ballot_cells
 
 T = TypeVar("T")
 
@@ -27,22 +26,22 @@ class Delta:
         self,
         round_key: RoundKey,
         second: int,
-        keys: Iterable[str],
+        cells: Mapping[str, int],
         count: int,
         *,
         quarantined: bool = False,
         stepped: bool = False,
     ) -> None:
-        """Add `count` ballots with these keys. A key that occurs twice counts twice, as in a recount.
+        """Add `count` ballots with these cells: what each of them adds, by key.
 
         The second tally has no history. The history of stepped results is written with each step.
         """
         tally, prefix = self.tally[round_key], QUARANTINED if quarantined else ""
         points = None if quarantined or stepped else self.points[(*round_key, second)]
-        for key in keys:
-            tally[prefix + key] += count
+        for key, weight in cells.items():
+            tally[prefix + key] += weight * count
             if points is not None:
-                points[key] += count
+                points[key] += weight * count
 
 
 def tally_delta(written: Written, validator: Validator) -> Delta:
@@ -55,11 +54,11 @@ def tally_delta(written: Written, validator: Validator) -> Delta:
             grouped[group].update(block.selections)
     delta = Delta()
     for (poll_id, round_, second, quarantined), selections in grouped.items():
-        contribution = validator.method((poll_id, round_)).contribution
+        method = validator.method((poll_id, round_))
         stepped = validator.is_stepped((poll_id, round_))
         for selection, count in selections.items():
-            keys = (BALLOTS, *contribution(decode(selection)))
-            delta.add((poll_id, round_), second, keys, count, quarantined=quarantined, stepped=stepped)
+            cells = ballot_cells(method, selection)
+            delta.add((poll_id, round_), second, cells, count, quarantined=quarantined, stepped=stepped)
     for replacement in written.replaced:
         _add_replacement(delta, replacement, validator)
     return delta
@@ -68,15 +67,15 @@ def tally_delta(written: Written, validator: Validator) -> Delta:
 def _add_replacement(delta: Delta, replacement: Replacement, validator: Validator) -> None:
     entry = replacement.entry
     round_key, second = (entry.poll_id, entry.round), entry.at // 1000
-    contribution = validator.method(round_key).contribution
+    method = validator.method(round_key)
     stepped = validator.is_stepped(round_key)
     for sign, selection, quarantined in (
         (-1, replacement.old_selection, replacement.was_quarantined),
         (1, entry.selection, replacement.decision_id is not None),
     ):
         # Include BALLOTS: its count stays the same, but writing it increases the tally's version.
-        keys = (BALLOTS, *contribution(decode(selection)))
-        delta.add(round_key, second, keys, sign, quarantined=quarantined, stepped=stepped)
+        cells = ballot_cells(method, selection)
+        delta.add(round_key, second, cells, sign, quarantined=quarantined, stepped=stepped)
 
 
 def add(partition: int, delta: Delta) -> None:

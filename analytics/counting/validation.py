@@ -11,7 +11,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from polls.errors import LandslideError
-from polls.methods import METHODS, Method, MethodRules, decode
+from polls.methods import METHODS, Method, MethodRules
 from polls.models import Round
 from polls.votelog.entries import Block, Entry
 
@@ -55,9 +55,7 @@ class Validator:
     def _load_rules(self, rounds: set[RoundKey]) -> None:
         rows = Round.objects.filter(poll_id__in={poll_id for poll_id, _ in rounds})
         found: dict[RoundKey, RoundRules] = {
-            (row.poll_id, row.number): RoundRules(
-                METHODS[row.rules["method"]], row.method_rules(), row.release_step > 1
-            )
+            (row.poll_id, row.number): RoundRules(row.method, row.method_rules(), row.release_step > 1)
             for row in rows
             if row.rules["method"] in METHODS
         }
@@ -96,7 +94,7 @@ class Validator:
             return "unknown_round", f"Poll {poll_id} has no round {round_} with a known method."
         method, limits, _stepped = self._rules[round_key]
         try:
-            if method.check(limits, list(decode(selection))) == decode(selection):
+            if method.is_canonical(limits, selection):
                 return None
             return "invalid_selection", "The selection is not in canonical form."
         except LandslideError as error:

@@ -15,9 +15,8 @@ from django.utils import timezone
 from analytics.counting import result_updates, tally_deltas
 from analytics.counting.checkpoints import announce, lock_all_checkpoints
 from analytics.models import Quarantine
-from analytics.results.tallies import BALLOTS
+from analytics.results.tallies import ballot_cells
 from polls import lifecycle
-from polls.methods import METHODS, decode
 from polls.models import Ballot, Poll, Round
 from polls.votelog import store_clock
 
@@ -100,12 +99,11 @@ def ballots_in_chunks(poll: Poll, voters: list[bytes]) -> Iterator[QuerySet[Ball
 def _move(where: tuple[int, int], selections: Iterable[str], *, into: bool) -> None:
     """Move selections from one tally to the other. The change enters the history at the present second."""
     round_ = Round.objects.get(poll_id=where[0], number=where[1])
-    contribution = METHODS[round_.rules["method"]].contribution
     stepped = round_.release_step > 1
     delta, second = tally_deltas.Delta(), store_clock() // 1000
     for selection in selections:
-        keys = (BALLOTS, *contribution(decode(selection)))
-        delta.add(where, second, keys, -1, quarantined=not into, stepped=stepped)
-        delta.add(where, second, keys, 1, quarantined=into, stepped=stepped)
+        cells = ballot_cells(round_.method, selection)
+        delta.add(where, second, cells, -1, quarantined=not into, stepped=stepped)
+        delta.add(where, second, cells, 1, quarantined=into, stepped=stepped)
     # Any partition will do: we hold the locks of all.
     tally_deltas.add(0, delta)

@@ -1,11 +1,11 @@
 """Build the documents for screens and the API: a tally's figures, and a poll's state."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from analytics.results.tallies import BALLOTS, QUARANTINED, Snapshot
-from polls.methods import Method, MethodRules, get_method
+from polls.methods import Method, MethodRules, get_method, with_labels
 from polls.models import Poll, State
 from polls.poll_document import poll_document
 
@@ -21,44 +21,28 @@ def document(snap: Snapshot, *, visible: bool) -> dict[str, Any]:
 
 def figures(snap: Snapshot) -> dict[str, Any]:
     """Return a tally's figures, with the winners if the poll is closed."""
-    poll = snap.poll
-    method = get_method(poll.method)
-    ballots = snap.counts.get(BALLOTS, 0)
-    draft = poll.state == State.DRAFT
-    votes = {} if draft else method.votes(poll.method_rules(), snap.counts)
-    shown: dict[str, Any] = {
-        "ballots": ballots,
-        "selections": sum(votes.values()),
-        "base": method.SHARE_BASE,
-        "choices": [
-            {
-                "number": choice.number,
-                "label": choice.label,
-                "votes": votes[choice.number],
-                "share": share(votes[choice.number], ballots),
-            }
-            for choice in poll.choices.all()
-            if not draft
-        ],
-    }
+    poll, counts = snap.poll, snap.counts
+    method, rules = get_method(poll.method), poll.method_rules()
+    ballots = counts.get(BALLOTS, 0)
+    choices = [] if poll.state == State.DRAFT else [(each.number, each.label) for each in poll.choices.all()]
+    shown = {"ballots": ballots, **with_labels(method.figures(rules, counts, ballots), choices)}
     if poll.state in (State.CLOSED, State.PUBLISHED):
-        shown["winners"] = method.winners(votes)
-    if snap.counts.get(QUARANTINED + BALLOTS):
-        shown["quarantined"] = quarantined = quarantined_figures(
-            method, poll.method_rules(), snap.counts, snap.reasons, withheld=snap.withheld
+        shown["winners"] = method.winners(rules, counts)
+    if counts.get(QUARANTINED + BALLOTS):
+        shown["quarantined"] = second = quarantined_figures(
+            method, rules, counts, snap.reasons, withheld=snap.withheld
         )
-        if "winners" in shown and "choices" in quarantined:
-            quarantined["winners_if_released"] = method.winners(_sum_votes(votes, quarantined["choices"]))
+        if "winners" in shown and not snap.withheld:
+            second["winners_if_released"] = method.winners(rules, _both_tallies(counts))
     return shown
 
 
-def share(votes: int, ballots: int) -> float | None:
-    """Return the share of voters who marked a choice, or None without ballots."""
-    return round(votes / ballots, 4) if ballots else None
-
-
-def _sum_votes(votes: Mapping[int, int], more: Iterable[Mapping[str, int]]) -> dict[int, int]:
-    return dict(Counter(votes) + Counter({choice["number"]: choice["votes"] for choice in more}))
+def _both_tallies(counts: Mapping[str, int]) -> Mapping[str, int]:
+    """Return the counts as if no ballot were in quarantine."""
+    both = Counter[str]()
+    for key, count in counts.items():
+        both[key.removeprefix(QUARANTINED)] += count
+    return both
 
 
 def quarantined_figures(
@@ -67,16 +51,11 @@ def quarantined_figures(
     """Return the second tally's figures, or only its number of ballots if the marks are `withheld`."""
     if withheld:
         return {"ballots": counts[QUARANTINED + BALLOTS], "withheld": True, "reasons": reasons}
-    quarantined = {
-        key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)
-    }
-    votes = method.votes(rules, quarantined)
-    return {
-        "ballots": quarantined[BALLOTS],
-        "selections": sum(votes.values()),
-        "choices": [{"number": number, "votes": count} for number, count in sorted(votes.items())],
-        "reasons": reasons,
-    }
+    second = {key.removeprefix(QUARANTINED): n for key, n in counts.items() if key.startswith(QUARANTINED)}
+    totals = method.totals(rules, second)
+    if "choices" in totals:
+        totals["choices"] = [{"number": number, **each} for number, each in sorted(totals["choices"].items())]
+    return {"ballots": second[BALLOTS], **totals, "reasons": reasons}
 
 
 def state_message(poll: Poll) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from django.db.models import Sum
 from analytics.models import Quarantine, Release, Tally
 from analytics.results import anonymity_threshold
 from polls.errors import PollNotFound
+from polls.methods import Method
 from polls.models import Poll, State
 
 #: The tally key that counts ballots, whatever the method.
@@ -20,6 +21,11 @@ QUARANTINED = "quarantined:"
 REASONS = f"{QUARANTINED}reasons"
 #: The states in which a poll with a release step shows released counts (stepped_results.py).
 STEPPING = (State.OPEN, State.CLOSING)
+
+
+def ballot_cells(method: Method, selection: str) -> dict[str, int]:
+    """Return what a ballot with this stored selection adds to its tally, by key."""
+    return {BALLOTS: 1, **method.cells(selection)}
 
 
 @dataclass(frozen=True, slots=True)

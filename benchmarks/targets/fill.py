@@ -17,7 +17,7 @@ LOOK = 100_000  # ballots until this process counts too, so that the log stays s
 
 def fill(code: str, count: int) -> None:
     from analytics.counting import batches  # noqa: PLC0415  # models can only be imported once Django is ready
-    from polls.methods import encode  # noqa: PLC0415
+    from polls.methods.plurality import encode  # noqa: PLC0415
     from polls.models import Poll  # noqa: PLC0415
     from polls.votelog import expected_heads, get_log  # noqa: PLC0415
     from polls.votelog.admission import NewBallot  # noqa: PLC0415

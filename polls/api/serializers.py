@@ -7,9 +7,9 @@ from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from polls.drafts import MAX_CHOICES, MIN_CHOICES
+from polls.drafts import MAX_CHOICES
 from polls.http.client_address import public_url
-from polls.methods import method_choices
+from polls.methods import METHODS, method_choices
 from polls.models import Identity, OverLimit, Poll, ProofOfWork, State, Visibility
 from polls.voters import eligibility
 from polls.voters.invites import MAX_COUNT
@@ -28,7 +28,7 @@ class PollFields(StrictSerializer):
     method = Pick(choices=method_choices(), required=False, help_text="Default: single.")
     choices = serializers.ListField(
         child=Text(max_length=200),
-        min_length=MIN_CHOICES,
+        min_length=min(method.min_choices for method in METHODS.values()),
         max_length=MAX_CHOICES,
         help_text="The labels, in the order in which voters see them. A number that voters have seen stays"
         " with its label.",

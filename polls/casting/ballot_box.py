@@ -20,7 +20,9 @@ from polls.casting.request import (
     CastRequest,
     CastResponse,
     check_envelope,
+    parse_any_ballot,
     parse_ballot,
+    round_named,
 )
 from polls.errors import (
     InvalidSelection,
@@ -34,7 +36,6 @@ from polls.errors import (
     errors_by_code,
     problem_details,
 )
-from polls.methods import encode
 from polls.models import ApiClient, Identity
 from polls.votelog import STORE_ERRORS, get_log, rate_limits
 from polls.votelog.admission import ACCEPTED, NewBallot, Outcome
@@ -102,10 +103,10 @@ def prepare(request: CastRequest, rules: PollRules, *, fresh: bool = False) -> N
     client = identity.authenticate_client(request.authorization) if request.authorization else None
     if client is not None:
         require_scope(client)
-        body = parse_ballot(request.body or b"")
+        body = parse_by_rules(request.body or b"", rules, fresh=fresh)
         return new_ballot(rules, body, client_voter_key(rules, client, body), fresh=fresh)
     voter_key = voter_key_from(rules, request.cookie, request.pass_)
-    body = parse_ballot(request.body or b"")
+    body = parse_by_rules(request.body or b"", rules, fresh=fresh)
     if body.voter is not None:
         raise Malformed(_("Only API clients may name a voter."))
     if rules.requires_proof:
@@ -115,6 +116,17 @@ def prepare(request: CastRequest, rules: PollRules, *, fresh: bool = False) -> N
     return new_ballot(
         rules, body, voter_key, fresh=fresh, quarantine_rule=rule, rate_limit_keys=rate_limit_keys
     )
+
+
+def parse_by_rules(text: bytes, rules: PollRules, *, fresh: bool) -> BallotBody:
+    """Parse a body as a ballot of the poll's method; `fresh` as in `prepare`."""
+    try:
+        return parse_ballot(text, rules.method)
+    except Malformed:
+        # Before a reset the poll may have had another method.
+        if not fresh and parse_any_ballot(text):
+            raise RulesMayBeStale() from None
+        raise
 
 
 def _check_proof(rules: PollRules, body: BallotBody, voter_key: bytes) -> None:
@@ -136,7 +148,7 @@ def prepare_with_fresh_rules(request: CastRequest, rules: PollRules) -> NewBallo
     try:
         return prepare(request, rules)
     except RulesMayBeStale:
-        round_ = parse_ballot(request.body or b"").round
+        round_ = round_named(request.body or b"")
         return prepare(request, rules_of_round(rules.code, round_), fresh=True)
 
 
@@ -168,11 +180,11 @@ def new_ballot(
     if not fresh and body.round is not None and body.round != rules.round:
         # After a reset, the poll may have other choices than the cached rules.
         raise RulesMayBeStale()
-    marks = tuple(body.selections)
+    marks = tuple(body.marks.items()) if isinstance(body.marks, dict) else body.marks
     selection = rules.canonical.get(marks)
     if selection is None:
         try:
-            selection = encode(rules.method.check(rules.rules, body.selections))
+            selection = rules.method.check(rules.rules, body.marks)
         except InvalidSelection:
             if not fresh:
                 raise RulesMayBeStale() from None

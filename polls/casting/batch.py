@@ -14,6 +14,7 @@ from polls.casting.ballot_box import (
     client_voter_key,
     error_response,
     new_ballot,
+    parse_by_rules,
     receipt_document,
     require_scope,
 )
@@ -23,8 +24,8 @@ from polls.casting.request import (
     CastRequest,
     CastResponse,
     check_envelope,
-    parse_ballot,
     parse_batch,
+    round_named,
 )
 from polls.errors import LandslideError, OutcomeUnknown, TooLarge
 from polls.models import ApiClient
@@ -63,14 +64,13 @@ def _cast_items(rules: PollRules, client: ApiClient, items: Sequence[msgspec.Raw
     fresh_rules: dict[int | None, PollRules] = {}  # by round, loaded at most once per batch
     for index, item in enumerate(items):
         try:
-            body = parse_ballot(bytes(item))
-            voter_key = client_voter_key(rules, client, body)
             try:
-                ballot = new_ballot(rules, body, voter_key, fresh=False)
+                ballot = _prepare(rules, client, item, fresh=False)
             except RulesMayBeStale:
-                if body.round not in fresh_rules:
-                    fresh_rules[body.round] = rules_of_round(rules.code, body.round)
-                ballot = new_ballot(fresh_rules[body.round], body, voter_key, fresh=True)
+                round_ = round_named(bytes(item))
+                if round_ not in fresh_rules:
+                    fresh_rules[round_] = rules_of_round(rules.code, round_)
+                ballot = _prepare(fresh_rules[round_], client, item, fresh=True)
             valid.append((index, ballot))
         except LandslideError as error:
             outcomes[index] = _error_outcome(index, error)
@@ -90,6 +90,11 @@ def _cast_items(rules: PollRules, client: ApiClient, items: Sequence[msgspec.Raw
             except LandslideError as error:
                 outcomes[index] = _error_outcome(index, error)
     return outcomes
+
+
+def _prepare(rules: PollRules, client: ApiClient, item: msgspec.Raw, *, fresh: bool) -> NewBallot:
+    body = parse_by_rules(bytes(item), rules, fresh=fresh)
+    return new_ballot(rules, body, client_voter_key(rules, client, body), fresh=fresh)
 
 
 def _error_outcome(index: int, error: LandslideError) -> dict[str, Any]:

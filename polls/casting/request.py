@@ -1,13 +1,17 @@
 """The HTTP request of a cast, its JSON body, and the response."""
 
 import uuid
-from typing import Annotated
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from typing import Annotated, Any
 
 import msgspec
 from django.utils.translation import gettext as _
 
 from polls.errors import Malformed, TooLarge, UnsupportedMediaType
 from polls.http.origins import check_origin
+from polls.methods import METHODS, Method
 from polls.text.strict_json import DuplicateMember, refuse_duplicates
 from polls.voters import proof_of_work
 
@@ -33,10 +37,10 @@ class CastResponse(msgspec.Struct, frozen=True, gc=False):
     headers: dict[str, str]
 
 
-class BallotBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A ballot's JSON document (docs/api.md)."""
+class BallotBody(msgspec.Struct, kw_only=True):
+    """A ballot's JSON document (docs/api.md). There the method gives `marks` its own name."""
 
-    selections: Annotated[list[int], msgspec.Meta(max_length=99)]
+    marks: Any
     ballot_id: uuid.UUID | None = None
     round: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
     replaces: uuid.UUID | None = None
@@ -48,7 +52,6 @@ class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
     ballots: list[msgspec.Raw]
 
 
-_decode_ballot = msgspec.json.Decoder(BallotBody).decode
 _decode_batch = msgspec.json.Decoder(BatchBody).decode
 _PARSE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError, DuplicateMember)
 #: The lanes compare by identity with this object to recognise an accepted ballot.
@@ -65,10 +68,23 @@ def check_envelope(request: CastRequest, limit: int) -> None:
         raise TooLarge(_("At most %(most)s bytes.") % {"most": limit})
 
 
-def parse_ballot(text: bytes) -> BallotBody:
-    """Parse a body; raise Malformed if it isn't a ballot or has a duplicate member."""
+@cache
+def _decoder(method: Method) -> Callable[[bytes], Any]:
+    body = msgspec.defstruct(
+        "BallotBody",
+        [("marks", method.Marks)],
+        bases=(BallotBody,),
+        rename={"marks": method.field},
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+    return msgspec.json.Decoder(body).decode
+
+
+def parse_ballot(text: bytes, method: Method) -> BallotBody:
+    """Parse a body; raise Malformed if it isn't a ballot of this method or has a duplicate member."""
     try:
-        body: BallotBody = _decode_ballot(text)
+        body: BallotBody = _decoder(method)(text)
         # Of duplicate members, msgspec takes the last. Each member has one colon. So only a body with more
         # colons than parsed members is parsed again. (It has a colon in a string, a null, or a duplicate.)
         if text.count(b":") != _count_members(body):
@@ -78,8 +94,24 @@ def parse_ballot(text: bytes) -> BallotBody:
     return body
 
 
+def parse_any_ballot(text: bytes) -> BallotBody | None:
+    """Parse a body as a ballot of any method; None if it is none's."""
+    for method in METHODS.values():
+        with suppress(Malformed):
+            return parse_ballot(text, method)
+    return None
+
+
+def round_named(text: bytes) -> int | None:
+    """Return the round that a ballot of any method names, if it names one."""
+    body = parse_any_ballot(text)
+    return body.round if body else None
+
+
 def _count_members(body: BallotBody) -> int:
-    given = 1 + (body.ballot_id is not None) + (body.round is not None) + (body.replaces is not None)
+    marks = body.marks
+    given = 1 + (len(marks) if isinstance(marks, dict) else 0)
+    given += (body.ballot_id is not None) + (body.round is not None) + (body.replaces is not None)
     return given + (body.voter is not None) + (body.proof is not None)
 
 

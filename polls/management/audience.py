@@ -18,6 +18,8 @@ from typing import Any
 
 import httpx
 
+from polls.methods import METHODS, make_rules
+
 #: Enough connections to keep a server busy. More would be slower, because of httpx's pool.
 CONNECTIONS = 24
 REQUEST_SECONDS = 15.0
@@ -82,22 +84,20 @@ class Preferences:
 
     def __init__(self, tally: dict[str, Any], rng: random.Random) -> None:
         self._random = rng
-        self._least, self._most = tally["min_selections"], tally["max_selections"]
-        self._liking = {choice["number"]: 0.3 + rng.expovariate(1) for choice in tally["choices"]}
-        self._swing = {number: rng.uniform(0, 2 * math.pi) for number in self._liking}
+        self._method = METHODS[tally["method"]]
+        numbers = [choice["number"] for choice in tally["choices"]]
+        limits = tally["min_selections"], tally["max_selections"]
+        self._rules = make_rules(self._method, numbers, *limits, tally.get("config", {}))
+        self._liking = {number: 0.3 + rng.expovariate(1) for number in numbers}
+        self._swing = {number: rng.uniform(0, 2 * math.pi) for number in numbers}
 
-    def selection(self, progress: float) -> list[int]:
-        """Pick a voter's choices. `progress` (0 to 1) is the part of the audience that has arrived."""
+    def ballot(self, progress: float) -> dict[str, Any]:
+        """Fill in a voter's ballot. `progress` (0 to 1) is the part of the audience that has arrived."""
         weights = {
             number: liking * (1 + 0.8 * math.sin(self._swing[number] + 2 * math.pi * progress))
             for number, liking in self._liking.items()
         }
-        picked: list[int] = []
-        for _mark in range(self._random.randint(self._least, min(self._most, len(weights)))):
-            number = self._random.choices(list(weights), list(weights.values()))[0]
-            del weights[number]
-            picked.append(number)
-        return picked
+        return {self._method.field: self._method.sample(self._rules, weights, self._random)}
 
 
 class Audience:
@@ -140,6 +140,8 @@ class Audience:
             report.before = report.after = await self._fetch_tally()
             if (state := report.before["state"]) in CLOSED_BECAUSE:
                 raise CannotVote(f"Nobody can vote in {self._code}: {CLOSED_BECAUSE[state]}")
+            if (method := report.before["method"]) not in METHODS:
+                raise CannotVote(f"This version can't fill in ballots of the method {method}.")
             self._preferences = Preferences(report.before, self._random)
             started = time.monotonic()
             async with asyncio.TaskGroup() as audience:
@@ -200,7 +202,7 @@ class Audience:
         if self._stop.is_set():
             return
         ballot = {
-            "selections": self._preferences.selection(progress),
+            **self._preferences.ballot(progress),
             "ballot_id": str(uuid.UUID(int=self._random.getrandbits(128), version=4)),
             "round": page.json()["round"],
         }

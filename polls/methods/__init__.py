@@ -1,52 +1,37 @@
-"""Voting methods: how a ballot is filled in and counted.
+"""Voting methods: how a ballot is filled in, counted and shown.
 
-Start with `single.py`. A method is a module of pure functions, without I/O, and only it knows what its
-selections mean. It may import `polls.errors` and `polls.text`. Its names:
-
-    NAME, LABEL           its stable name, and what people read
-    SHARE_BASE            what 100 % of a share is: "ballots" (= voters)
-    default_limits(count) (least, most) selections of a new poll with this many choices
-    check_rules(rules)    raise ValueError if the poll's rules make no sense
-    check(rules, marks)   the selection in canonical form, or InvalidSelection
-    contribution(sel)     the tally keys to which one ballot adds 1; a key that is listed twice gets 2
-    votes(rules, counts)  votes per choice number, from the tally's counts
-    winners(votes)        the winning choice numbers, ties together
-
-A selection is a tuple of ints; `encode`/`decode` are its stored form.
+Start with `contract.py`, which says what a method is, then `single.py`. A method has one module here, named
+like the method, and only it knows what its ballots mean: pure functions, without I/O. It may import
+`polls.errors` and `polls.text`. docs/adding.md adds one, with its part of the pages.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from importlib import import_module
+from typing import Any
 
-from . import multiple, single
+import msgspec
 
-Selection = tuple[int, ...]
+from .contract import Method, MethodRules, RulesError, with_labels
 
+__all__ = [
+    "METHODS",
+    "Method",
+    "MethodRules",
+    "RulesError",
+    "get_method",
+    "make_rules",
+    "method_choices",
+    "with_labels",
+]
 
-@dataclass(frozen=True, slots=True)
-class MethodRules:
-    """The choices and limits of a poll, as its method sees them."""
-
-    numbers: frozenset[int]
-    min_selections: int = 1
-    max_selections: int = 1
-
-
-class Method(Protocol):
-    NAME: str
-    LABEL: Any
-    SHARE_BASE: str
-
-    def default_limits(self, count: int) -> tuple[int, int]: ...
-    def check_rules(self, rules: MethodRules) -> None: ...
-    def check(self, rules: MethodRules, marks: list[int]) -> Selection: ...
-    def contribution(self, selection: Selection) -> Iterable[str]: ...
-    def votes(self, rules: MethodRules, counts: Mapping[str, int]) -> dict[int, int]: ...
-    def winners(self, votes: Mapping[int, int]) -> list[int]: ...
-
-
-METHODS: dict[str, Method] = {module.NAME: cast(Method, module) for module in (single, multiple)}
+#: The registry, in the order in which people see the methods.
+METHODS: dict[str, Method] = {
+    name: import_module(f".{name}", __name__).METHOD
+    for name in (
+        "single",
+        "multiple",
+    )
+}
 
 
 def get_method(name: str) -> Method:
@@ -55,13 +40,11 @@ def get_method(name: str) -> Method:
 
 def method_choices() -> list[tuple[str, Any]]:
     """Return (name, label) pairs. Model fields take this function, so a new method needs no migration."""
-    return [(method.NAME, method.LABEL) for method in METHODS.values()]
+    return [(method.name, method.label) for method in METHODS.values()]
 
 
-def encode(selection: Selection) -> str:
-    return ",".join(map(str, selection))
-
-
-def decode(text: str) -> Selection:
-    """Return the selection of a stored text; raise ValueError if it isn't a list of numbers."""
-    return tuple(map(int, text.split(",")))
+def make_rules(
+    method: Method, numbers: Iterable[int], least: int, most: int, config: Mapping[str, Any]
+) -> MethodRules:
+    """Return a poll's rules; raise msgspec.ValidationError if the method can't read the stored config."""
+    return MethodRules(frozenset(numbers), least, most, msgspec.convert(dict(config), method.Config))

@@ -1,48 +1,113 @@
-"""Functions shared by the methods that count marks per choice."""
+"""What the methods have in common whose ballots mark choices, one vote for each."""
 
-from __future__ import annotations
+import random
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
-
+import msgspec
 from django.utils.translation import gettext as _
 
 from polls.errors import InvalidSelection
+from polls.text.percentages import decimals_for, percent
 
-if TYPE_CHECKING:
-    from . import MethodRules
+from .contract import Method, MethodRules, ResultRow, ResultTable
+
+_SHARE_DECIMALS = 1
 
 
-def check_marks(rules: MethodRules, marks: list[int], least: int, most: int) -> tuple[int, ...]:
-    """Return sorted `marks`; raise InvalidSelection unless they are `least` to `most` distinct choices."""
-    if len(set(marks)) != len(marks):
-        raise InvalidSelection(_("A choice is selected twice."), reason="duplicate_choice")
-    for number in marks:
-        if number not in rules.numbers:
+def encode(numbers: Sequence[int]) -> str:
+    return ",".join(map(str, numbers))
+
+
+class Plurality(Method):
+    field = "selections"
+    Marks = Annotated[tuple[int, ...], msgspec.Meta(max_length=99)]
+
+    def check(self, rules: MethodRules, marks: tuple[int, ...]) -> str:
+        """Return the selection, sorted. Marks must be different choices, as many as the limits allow."""
+        if len(set(marks)) != len(marks):
+            raise InvalidSelection(_("A choice is selected twice."), reason="duplicate_choice")
+        for number in marks:
+            if number not in rules.numbers:
+                raise InvalidSelection(
+                    _("There is no choice %(number)s in this poll.") % {"number": number},
+                    reason="unknown_choice",
+                )
+        if len(marks) < rules.min_selections:
             raise InvalidSelection(
-                _("There is no choice %(number)s in this poll.") % {"number": number}, reason="unknown_choice"
+                _("Too few choices are selected: at least %(least)s are needed.")
+                % {"least": rules.min_selections},
+                reason="too_few",
             )
-    if len(marks) < least:
-        raise InvalidSelection(
-            _("Too few choices are selected: at least %(least)s are needed.") % {"least": least},
-            reason="too_few",
+        if len(marks) > rules.max_selections:
+            raise InvalidSelection(
+                _("Too many choices are selected: at most %(most)s are allowed.")
+                % {"most": rules.max_selections},
+                reason="too_many",
+            )
+        return encode(tuple(sorted(marks)))
+
+    def decode(self, selection: str) -> tuple[int, ...]:
+        return tuple(map(int, selection.split(",")))
+
+    def keys(self, rules: MethodRules) -> list[str]:
+        return [str(number) for number in sorted(rules.numbers)]
+
+    def key_label(self, key: str, labels: Mapping[int, str]) -> str:
+        return labels.get(int(key), key) if key.isdecimal() else key
+
+    def cells(self, selection: str) -> dict[str, int]:
+        return dict.fromkeys(selection.split(","), 1)
+
+    def totals(self, rules: MethodRules, counts: Mapping[str, int]) -> dict[str, Any]:
+        votes = self.votes(rules, counts)
+        return {
+            "selections": sum(votes.values()),
+            "choices": {number: {"votes": count} for number, count in votes.items()},
+        }
+
+    def figures(self, rules: MethodRules, counts: Mapping[str, int], ballots: int) -> dict[str, Any]:
+        """Add the shares, which are shares of the ballots, that is of the voters."""
+        votes = self.votes(rules, counts)
+        return {
+            "selections": sum(votes.values()),
+            "base": "ballots",
+            "choices": {
+                number: {"votes": count, "share": round(count / ballots, 4) if ballots else None}
+                for number, count in votes.items()
+            },
+        }
+
+    def votes(self, rules: MethodRules, counts: Mapping[str, int]) -> dict[int, int]:
+        return {number: counts.get(str(number), 0) for number in sorted(rules.numbers)}
+
+    def winners(self, rules: MethodRules, counts: Mapping[str, int]) -> list[int]:
+        """Return the choices with the most votes."""
+        votes = self.votes(rules, counts)
+        most = max(votes.values(), default=0)
+        return [number for number, count in votes.items() if count == most] if most else []
+
+    def table(self, result: Mapping[str, Any]) -> ResultTable:
+        winners, choices, ballots = (
+            result.get("winners", []),
+            result.get("choices", []),
+            result.get("ballots", 0),
         )
-    if len(marks) > most:
-        raise InvalidSelection(
-            _("Too many choices are selected: at most %(most)s are allowed.") % {"most": most},
-            reason="too_many",
-        )
-    return tuple(sorted(marks))
+        decimals = decimals_for([choice["votes"] for choice in choices], ballots, _SHARE_DECIMALS)
+        rows = [
+            ResultRow(
+                choice["label"],
+                choice["number"] in winners,
+                [choice["votes"], percent(choice["votes"], ballots, decimals)],
+            )
+            for choice in choices
+        ]
+        return ResultTable([_("Choice"), _("Votes"), _("Share")], rows)
 
-
-def contribution(selection: tuple[int, ...]) -> Iterable[str]:
-    return map(str, selection)
-
-
-def votes(rules: MethodRules, counts: Mapping[str, int]) -> dict[int, int]:
-    return {number: counts.get(str(number), 0) for number in sorted(rules.numbers)}
-
-
-def winners(votes: Mapping[int, int]) -> list[int]:
-    most = max(votes.values(), default=0)
-    return [number for number, count in sorted(votes.items()) if count == most] if most else []
+    def sample(self, rules: MethodRules, liking: Mapping[int, float], rng: random.Random) -> list[int]:
+        weights, picked = dict(liking), []
+        for _mark in range(rng.randint(rules.min_selections, min(rules.max_selections, len(weights)))):
+            number = rng.choices(list(weights), list(weights.values()))[0]
+            del weights[number]
+            picked.append(number)
+        return sorted(picked)

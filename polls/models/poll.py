@@ -8,7 +8,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from polls import keys
-from polls.methods import MethodRules, method_choices
+from polls.methods import Method, MethodRules, get_method, make_rules, method_choices
 from polls.text.plain_text import isolated
 
 from .fields import BoundedDateTimeField, SearchField
@@ -105,6 +105,8 @@ class Poll(models.Model):
     method = models.CharField(_("method"), max_length=20, choices=method_choices, default="single")
     min_selections = models.PositiveSmallIntegerField(_("minimum selections"), default=1, validators=_TO_99)
     max_selections = models.PositiveSmallIntegerField(_("maximum selections"), default=1, validators=_TO_99)
+    # What the method lets an organiser set besides: its Config, complete.
+    config = models.JSONField(default=dict, editable=False)
     revote = models.BooleanField(
         _("voters may change their ballot"),
         default=False,
@@ -185,8 +187,9 @@ class Poll(models.Model):
         return keys.voter_secret(bytes(self.secret), self.secret_key_fingerprint)
 
     def method_rules(self) -> MethodRules:
-        numbers = frozenset(choice.number for choice in self.choices.all())
-        return MethodRules(numbers, self.min_selections, self.max_selections)
+        numbers = [choice.number for choice in self.choices.all()]
+        method = get_method(self.method)
+        return make_rules(method, numbers, self.min_selections, self.max_selections, self.config)
 
 
 class Choice(models.Model):
@@ -214,8 +217,8 @@ class Round(models.Model):
     """One run of a poll, with its result. It is kept when the poll is reset.
 
     `rules` are frozen at opening. A late ballot of this round is validated by them, even if the poll has
-    changed since. The keys are method, numbers, least and most, and step if results are shown in steps. The
-    audit bundle also uses revote and identity.
+    changed since. The keys are method, numbers, least and most, config if the method has one, and step if
+    results are shown in steps. The audit bundle also uses revote and identity.
     """
 
     poll = models.ForeignKey(Poll, models.CASCADE, related_name="rounds")
@@ -238,7 +241,14 @@ class Round(models.Model):
         return f"{self.poll_id} · {self.number}"
 
     def method_rules(self) -> MethodRules:
-        return MethodRules(frozenset(self.rules["numbers"]), self.rules["least"], self.rules["most"])
+        rules = self.rules
+        config = rules.get("config", {})
+        return make_rules(self.method, rules["numbers"], rules["least"], rules["most"], config)
+
+    @property
+    def method(self) -> Method:
+        """The method of the round; may raise KeyError, if another version opened it."""
+        return get_method(self.rules["method"])
 
     @property
     def release_step(self) -> int:

@@ -6,6 +6,7 @@ decide from this cache whether a poll is open. Only its gate in the vote log dec
 
 import math
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
 from django.db import DatabaseError
@@ -43,7 +44,7 @@ class PollRules:
     #: Seconds since the epoch until which ballots need a proof of work; inf for always, 0 for never.
     proof_until: float = 0.0
     #: A cache of valid selections: as marked -> as stored. Many ballots have the same selection.
-    canonical: dict[tuple[int, ...], str] = field(default_factory=dict, compare=False, repr=False)
+    canonical: dict[Hashable, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def requires_proof(self) -> bool:
@@ -87,8 +88,7 @@ def rules_of_round(code: str, round: int | None) -> PollRules:
     frozen = Round.objects.filter(poll_id=rules.id, number=round).first()
     if frozen is None:
         return rules
-    method = get_method(frozen.rules["method"])
-    return replace(rules, method=method, rules=frozen.method_rules(), canonical={})
+    return replace(rules, method=frozen.method, rules=frozen.method_rules(), canonical={})
 
 
 def _ended_voters(poll: Poll) -> frozenset[bytes]:

@@ -77,7 +77,7 @@ class Stage:
     def __init__(self) -> None:
         self.tally: dict[str, Any] = {
             "poll": "STAGE", "round": 1, "state": "open", "question": "Who?", "visible": True, "ballots": 0,
-            "min_selections": 1, "max_selections": 1,
+            "method": "single", "min_selections": 1, "max_selections": 1,
             "choices": [{"number": n, "label": f"Act {n}", "votes": 0, "share": None} for n in (1, 2, 3)],
         }  # fmt: skip
         self.lock = threading.Lock()
@@ -291,12 +291,13 @@ def test_the_default_address_comes_from_the_settings(settings: Any, host: str, a
 @pytest.mark.parametrize(("least", "most"), [(1, 1), (1, 3), (2, 2), (3, 9)])
 def test_selections_are_uneven_and_valid(least: int, most: int) -> None:
     tally = {
-        "min_selections": least, "max_selections": most, "choices": [{"number": n} for n in (2, 3, 5, 7)],
+        "method": "multiple", "min_selections": least, "max_selections": most,
+        "choices": [{"number": n} for n in (2, 3, 5, 7)],
     }  # fmt: skip
     taste = Preferences(tally, random.Random(1))
     votes: Counter[int] = Counter()
     for n in range(500):
-        selection = taste.selection(n / 500)
+        selection = taste.ballot(n / 500)["selections"]
         assert least <= len(selection) <= min(most, 4)
         assert len(set(selection)) == len(selection)
         votes.update(selection)

@@ -13,7 +13,7 @@ from analytics.models import Tally
 from analytics.results import final_results
 from analytics.results.tallies import BALLOTS, QUARANTINED
 from polls import lifecycle
-from polls.methods import single
+from polls.methods import get_method
 from polls.models import Ballot, Poll, Record, Round
 from polls.signals import poll_changed
 from tests.factories import append, check_books, count, fill, new_ballot, open_poll
@@ -72,8 +72,9 @@ def test_a_correct_tally_has_no_drift() -> None:
 @pytest.mark.parametrize("step", [1, 5])
 def test_a_method_may_add_to_a_key_twice(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """A method may give two points for one mark. Both tallies are tested, with and without steps."""
-    contribution = single.contribution
-    monkeypatch.setattr(single, "contribution", lambda selection: [*contribution(selection)] * 2)
+    single = get_method("single")
+    cells = single.cells
+    monkeypatch.setattr(single, "cells", lambda selection: dict.fromkeys(cells(selection), 2))
     poll = open_poll(release_step=step)
     fill(poll, range(10), 1)
     append(*(new_ballot(poll, voter, 2, quarantine_rule="over_limit") for voter in range(10, 17)))

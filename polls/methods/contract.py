@@ -1,0 +1,141 @@
+"""What a voting method is. Other packages know methods only by what stands here.
+
+A ballot's selection is stored as text: its marks in canonical order, separated by commas, at most 400
+characters. The tally has a counter for each key; `cells` says by how much a ballot moves which counters. So a
+tally is a sum over ballots, which a recount can add up again and a replaced ballot can be subtracted from.
+"""
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+
+
+class NoConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The config of a method that has nothing to set beyond the choices and the limits."""
+
+
+NO_CONFIG = NoConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class MethodRules:
+    """The choices, limits and config of a poll, as its method sees them."""
+
+    numbers: frozenset[int]
+    #: The fewest and the most marks of a ballot.
+    min_selections: int = 1
+    max_selections: int = 1
+    config: Any = NO_CONFIG
+
+
+class RulesError(ValueError):
+    """Rules that make no sense: a sentence, and the field of the poll that has to change."""
+
+    def __init__(self, sentence: str, field: str = "max_selections") -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
+class ResultRow(NamedTuple):
+    """A row of a result's table: a label, whether it won, and its figures as numbers or texts."""
+
+    label: str
+    won: bool
+    figures: list[Any]
+
+
+class ResultTable(NamedTuple):
+    """A result as a table for pages: the headings, that of the labels first, and the rows."""
+
+    head: list[str]
+    rows: list[ResultRow]
+
+
+class Method(ABC):
+    """A voting method. It holds no state: its functions are pure."""
+
+    #: Its stable name, and the one that people read.
+    name: ClassVar[str]
+    label: ClassVar[Any]
+    #: The field of the ballot's document that holds the marks, and the type of what it holds: a tuple, a text
+    #: or a dict.
+    field: ClassVar[str]
+    Marks: ClassVar[Any]
+    min_choices: ClassVar[int] = 2
+    #: What an organiser sets besides choices and limits: stored as JSON, and frozen when a round opens.
+    Config: ClassVar[type[msgspec.Struct]] = NoConfig
+    #: Label and help text of each field of Config, by name. Labels of values, if a field is one of several
+    #: texts, by value.
+    config_texts: ClassVar[Mapping[str, tuple[Any, Any]]] = {}
+    config_values: ClassVar[Mapping[str, Any]] = {}
+    #: Texts for the scripts of the pages, as in polls.pages.script_messages.
+    texts: ClassVar[Mapping[str, Any]] = {}
+
+    @abstractmethod
+    def default_limits(self, count: int) -> tuple[int, int]:
+        """Return the fewest and the most marks of a ballot, for a new poll with `count` choices."""
+
+    @abstractmethod
+    def check_rules(self, rules: MethodRules) -> None:
+        """Raise RulesError if the poll's rules make no sense."""
+
+    @abstractmethod
+    def check(self, rules: MethodRules, marks: Any) -> str:
+        """Return the selection with these marks, as it is stored; raise InvalidSelection."""
+
+    @abstractmethod
+    def decode(self, selection: str) -> Any:
+        """Return the marks of a stored selection; raise ValueError if it can't be read."""
+
+    def is_canonical(self, rules: MethodRules, selection: str) -> bool:
+        """Return whether `check` returns this very selection for its marks; raise what the two raise."""
+        return self.check(rules, self.decode(selection)) == selection
+
+    def has_one_mark(self, rules: MethodRules) -> bool:
+        """Return whether each ballot adds to one key only: a list of ballots shows no more than the tally."""
+        return False
+
+    @abstractmethod
+    def keys(self, rules: MethodRules) -> list[str]:
+        """Return the tally's keys, in the order in which people read them."""
+
+    @abstractmethod
+    def key_label(self, key: str, labels: Mapping[int, str]) -> str:
+        """Return what a key counts, by the choices' labels. A damaged tally may have any key."""
+
+    @abstractmethod
+    def cells(self, selection: str) -> dict[str, int]:
+        """Return what one ballot with this stored selection adds to the tally, by key."""
+
+    @abstractmethod
+    def totals(self, rules: MethodRules, counts: Mapping[str, int]) -> dict[str, Any]:
+        """Return what the counts come to, in whole numbers; under `choices`, if any, by number."""
+
+    @abstractmethod
+    def figures(self, rules: MethodRules, counts: Mapping[str, int], ballots: int) -> dict[str, Any]:
+        """Return the totals and what follows from them, for the tally's document and the stored result."""
+
+    def winners(self, rules: MethodRules, counts: Mapping[str, int]) -> list[int]:
+        """Return the winning choices, all of them in a tie; none if the method names no winner."""
+        return []
+
+    @abstractmethod
+    def table(self, result: Mapping[str, Any]) -> ResultTable:
+        """Return a stored result as a table for pages."""
+
+    @abstractmethod
+    def sample(self, rules: MethodRules, liking: Mapping[int, float], rng: random.Random) -> Any:
+        """Return the marks of a simulated voter; `liking` weighs the choices."""
+
+
+def with_labels(document: Mapping[str, Any], choices: Sequence[tuple[int, str]]) -> dict[str, Any]:
+    """Return totals or figures with `choices` as a list in this order, each with number and label."""
+    if "choices" not in document:
+        return dict(document)
+    found = document["choices"]
+    listed = [{"number": number, "label": label, **found.get(number, {})} for number, label in choices]
+    return {**document, "choices": listed}
