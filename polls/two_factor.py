@@ -109,7 +109,7 @@ def recovery_codes_left(user: Any) -> int:
 
 
 def verify(user: Any, code: str) -> Device | None:
-    """Return the device that accepts this code, or None. A wrong code throttles its kind of device."""
+    """Return the device that accepts this code, or None. A wrong code throttles codes of its kind."""
     code = normalized(code)
     if len(code) != RECOVERY_DIGITS:
         app = device_of(user)

@@ -1,7 +1,7 @@
 """Channels and their subscribers: the viewers of a poll in this process, and the messages each was sent last.
 
 No viewer has a queue. A channel holds the newest message of each kind, and a subscriber remembers which ones
-it was sent last. It is sent newer messages as soon as it can take them, so a slow viewer skips some.
+it was sent last. Newer messages are sent as soon as the viewer can take them, so a slow viewer skips some.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Subscriber:
             connection.send(viewers)
 
     def set_kind(self, kind: Viewer, *, resend: bool = False) -> None:
-        """Show this viewer what `kind` may see. With `resend`, send it again if it was sent last."""
+        """Show this viewer what `kind` may see. With `resend`, send it even if the viewer already has it."""
         self.kind = kind
         if resend:
             self.tally = None

@@ -90,7 +90,7 @@ def prepare_demo() -> Account:
         connection.ensure_connection()
     call_command("migrate", interactive=False, verbosity=0)
     check_vote_log()
-    # Seeding writes audit records. A newcomer shouldn't see their log lines first.
+    # Hide the log lines of seeding: a newcomer should see the addresses first.
     with quiet("polls.audit_log"), quiet("analytics.audit.bundles"):
         call_command("seed_demo", verbosity=0)
     return admin_account()

@@ -66,7 +66,7 @@ TEMPLATES = [
     },
 ]
 LOGIN_URL = "admin:login"
-# For the admin's login without `next`. The voters' sign-in has its own redirect.
+# Where the admin's login leads without `next`. The voters' sign-in has its own redirect.
 LOGIN_REDIRECT_URL = "admin:index"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -28,7 +28,8 @@ from .base import Admin
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
-# Their pages would show secrets. Users manage their own devices in config/security/two_factor_pages.py.
+# The devices' pages would show secrets. Users manage their own devices in
+# config/security/two_factor_pages.py.
 admin.site.unregister(TOTPDevice)
 admin.site.unregister(StaticDevice)
 

@@ -85,8 +85,8 @@ def parse_ballot(text: bytes, method: Method) -> BallotBody:
     """Parse a body; raise Malformed if it isn't a ballot of this method or has a duplicate member."""
     try:
         body: BallotBody = _decoder(method)(text)
-        # Of duplicate members, msgspec takes the last. Each member has one colon. So only a body with more
-        # colons than parsed members is parsed again. (It has a colon in a string, a null, or a duplicate.)
+        # msgspec silently takes the last of duplicate members. Each member has one colon, so a body with more
+        # colons than parsed members is parsed again: it has a duplicate, a null, or a colon in a string.
         if text.count(b":") != _count_members(body):
             refuse_duplicates(text)
     except _PARSE_ERRORS as error:

@@ -30,10 +30,10 @@ class SearchField(models.TextField):
 
 
 class BoundedDateTimeField(models.DateTimeField):
-    """A time within the bounds of `polls.text.timestamps`. A time outside is read and compared as the bound.
+    """A time within the bounds of `polls.text.timestamps`. Other times are read and compared as the bound.
 
-    Forms refuse times outside. But scripts and earlier versions may have stored some, and filters may contain
-    any time. No list may fail because of such a time.
+    Forms refuse times outside the bounds. But scripts and earlier versions may have stored such times, and
+    filters may contain any time. No list may fail because of such a time.
     """
 
     default_validators = [validate_bounds]

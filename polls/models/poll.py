@@ -158,7 +158,7 @@ class Poll(models.Model):
     # Viewers order updates by these. Resets and recounts increment epoch, other visible changes revision.
     epoch = models.PositiveIntegerField(default=1, editable=False)
     revision = models.PositiveIntegerField(default=1, editable=False)
-    # False from the commit of a step until the vote log's gates are set. The sweep retries that.
+    # False from the commit of a step until the vote log's gates are set. The sweep sets missing gates.
     gates_set = models.BooleanField(default=True, editable=False)
     # If `proof_of_work` is auto, ballots need a proof until this time, because of an anomaly.
     proof_until = BoundedDateTimeField(null=True, editable=False)

@@ -60,7 +60,7 @@ def make_pass(identity: str, poll_id: int, voter_secret: bytes, voter_key: bytes
     """Return the value of a pass cookie. For PASS_SECONDS, its holder can vote in this poll as this voter.
 
     It is bound to `identity`, which may change after a reset, and to the voter secret, which a purge
-    destroys. Otherwise a person could vote as the old voter and as a new one.
+    destroys. Otherwise, after such a change, a person could vote as the old voter and as a new one.
     """
     body = _PASS.pack(poll_id, int(clock.now()) + PASS_SECONDS, voter_key)
     return sign(body, _pass_mac(voter_secret, _PURPOSES[identity]))

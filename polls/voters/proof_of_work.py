@@ -92,7 +92,8 @@ def _digest(salt: str, number: int) -> bytes:
 
 
 def _signature(secret: str, voter: Voter, ballot_id: bytes | None, digest: bytes) -> bytes:
-    # Only we verify signatures, so this needn't be the HMAC of ALTCHA's libraries. It costs a third of that.
+    # Only we verify signatures, so this needn't be the HMAC of ALTCHA's libraries, which costs three times as
+    # much.
     ballot = b"" if ballot_id is None else b"\1" + ballot_id
     bound = _BOUND.pack(voter.poll_id, voter.round, voter.key, ballot, digest)
     return keyed_hash(bound, secret, b"proof of work", 32).hex().encode()

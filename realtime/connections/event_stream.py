@@ -81,7 +81,8 @@ async def _stream(channel: Channel, scope: Scope, receive: Any, send: Any) -> No
     public = channel.frames.results_visible == Visibility.ALWAYS
     sharing = (b"access-control-allow-origin", b"*") if public else (b"vary", b"Cookie")
     await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, sharing]})
-    # Without an empty line, so that it belongs to the first event: some clients need an event in each block.
+    # No empty line follows, so that the field belongs to the first event: some clients need an event in each
+    # block.
     retry = b"retry: %d\n" % random.randint(*RETRY_MILLISECONDS)
     await send({"type": "http.response.body", "body": retry, "more_body": True})
 

@@ -483,7 +483,7 @@ def print_tally(manifest, tally, quarantines):
             say(f"{step.capitalize()}: {manifest[f'{step}_at']}")
     say()
     for choice in tally["counted"]["choices"]:
-        # Before the label, since that may contain any text.
+        # Print "won" before the label, since a label may contain any text.
         won = "won ->" if choice["number"] in tally["counted"]["winners"] else ""
         say(f"{won:6}{choice['votes']:>12,}  {shorten(choice['label'])}")
     say(f"      {tally['counted']['ballots']:>12,}  ballots")
