@@ -31,7 +31,7 @@ def connect() -> None:
 
 
 def refuse_another_secret_key(**_: Any) -> None:
-    """Stop a worker that has another SECRET_KEY than the servers: its bundles would list wrong receipts."""
+    """Stop a worker whose SECRET_KEY isn't the servers': its bundles would list wrong receipts."""
     try:
         secret_key.check_secret_key()
     except SecretKeyDiffers as error:

@@ -33,7 +33,7 @@ def count(partition: int) -> None:
 
 
 def _count(partition: int) -> None:
-    """Count a partition, unless another worker is counting it: two would only have smaller batches."""
+    """Count a partition, unless another worker is counting it: two workers would have smaller batches."""
     lock = f"counting:{partition}"
 
     def pause(seconds: float) -> None:

@@ -12,7 +12,8 @@ class ProjectConfig(AppConfig):
     verbose_name = "Landslide"
 
     def ready(self) -> None:
-        # Make our Celery app the default. Otherwise tasks sent from a web process would go to another broker.
+        # Make our Celery app the default. Otherwise tasks sent from a web process would go to a different
+        # broker.
         from config import celery
         from config.operations.checks import check_settings
 

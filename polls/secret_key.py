@@ -1,7 +1,8 @@
 """Check at start that all processes on this database use the same SECRET_KEY.
 
 Processes with different keys reject each other's voter cookies as forged, so every browser could vote twice.
-The database therefore stores a fingerprint of the key in use, and a process with another key doesn't serve.
+The database therefore stores a fingerprint of the key in use, and a process with a different key doesn't
+serve.
 """
 
 import hmac

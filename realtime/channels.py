@@ -22,8 +22,8 @@ HEARTBEAT_SECONDS = 15.0  # after a longer silence a viewer may assume that its 
 STALLED_SECONDS = 10.0  # a connection whose writing is paused for longer is aborted
 BATCH_SIZE = 128  # subscribers served before the event loop runs other tasks: about a millisecond
 UNKNOWN_POLL = 4404
-#: The most messages accepted from one viewer between two checks of the hub (a second). Our pages send one,
-#: after voting.
+#: The maximum number of messages accepted from one viewer between two checks of the hub (a second). Our pages
+#: send one, after voting.
 MAX_MESSAGES = 20
 
 
@@ -194,7 +194,7 @@ class Channel:
         return tasks
 
     def _start_delivery(self) -> None:
-        """Deliver to all subscribers. A delivery that is under way then starts another round."""
+        """Deliver to all subscribers. If a delivery is under way, another one follows it."""
         self._pending = True
         if self._delivery_task is None and self.subscribers:
             self._delivery_task = asyncio.ensure_future(self._deliver())

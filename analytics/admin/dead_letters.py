@@ -26,7 +26,7 @@ from polls.models import DeadLetter, Poll, State
 Settle = Callable[[int, str], DeadLetter]
 DECISIONS: dict[str, Settle] = {"count": count_letter, "reject": reject_letter}
 BUTTONS = {"count": gettext_lazy("Count now"), "reject": gettext_lazy("Reject for good")}
-#: At most this number of refusals are listed.
+#: The maximum number of refusals that are listed.
 MAX_REFUSALS = 10
 FIELDS = (
     "status", "reason", "detail", "poll_code", "round", "partition", "position",

@@ -24,7 +24,7 @@ from polls.errors import IllegalState, Malformed, QuarantineNotFound, ReceiptNot
 from polls.models import Ballot, Poll, State
 from polls.votelog import store_clock
 
-#: The most receipts for one decision. Counting waits until all of their ballots have been moved.
+#: The maximum number of receipts for one decision. Counting waits until all of their ballots have been moved.
 MAX_RECEIPTS = 100_000
 
 

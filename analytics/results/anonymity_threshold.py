@@ -1,4 +1,4 @@
-"""The least number of quarantined ballots whose marks are shown.
+"""The minimum number of quarantined ballots whose marks are shown.
 
 Without it, somebody with a receipt and the right to quarantine could move that one ballot, and read its marks
 from the tallies before and after. So no decision may move fewer ballots than this between the tallies. If a

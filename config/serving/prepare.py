@@ -67,7 +67,7 @@ def check_vote_log() -> None:
 
 
 def check_secret_key() -> None:
-    """Refuse to serve with another SECRET_KEY. Known voters would count as new ones and could vote again."""
+    """Refuse to serve with a different SECRET_KEY: known voters would count as new and could vote again."""
     try:
         secret_key.check_secret_key()
     except SecretKeyDiffers:

@@ -84,7 +84,7 @@ class AsgiLane:
         if settings.TRUSTED_PROXIES:
             self.relevant_headers |= {_FORWARDED}
         self._cast_queue: CastQueue | None = None
-        # Prepared responses, each with another random Retry-After.
+        # Prepared responses, each with its own random Retry-After.
         self._overloaded = [
             ballot_box.error_response(Overloaded(), CastRequest("", b"", "", "")) for _ in range(32)
         ]

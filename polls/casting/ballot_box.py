@@ -178,7 +178,7 @@ def new_ballot(
     rate_limit_keys: tuple[bytes, ...] = (),
 ) -> NewBallot:
     if not fresh and body.round is not None and body.round != rules.round:
-        # After a reset, the poll may have other choices than the cached rules.
+        # After a reset, the poll's choices may differ from those in the cached rules.
         raise RulesMayBeStale()
     marks = tuple(body.marks.items()) if isinstance(body.marks, dict) else body.marks
     selection = rules.canonical.get(marks)

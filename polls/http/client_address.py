@@ -24,7 +24,7 @@ _V4_IN_V6 = bytes(10) + b"\xff\xff"
 _ALL_NETWORKS = ("0.0.0.0/0", "::/0")
 #: At most this many entries of X-Forwarded-For are read. No chain of proxies is longer.
 MAX_HOPS = 20
-#: The most characters of an address with zone, brackets and port. A longer text is never cached.
+#: The maximum length of an address with zone, brackets and port. A longer text is never cached.
 _MAX_LENGTH = 80
 
 

@@ -19,7 +19,7 @@ SAFE_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{6,80}")  # a request id that can
 FORWARDED_PROTO = b"x-forwarded-proto"
 #: Middleware that adds headers to the response of an API endpoint.
 _ADDS_HEADERS = ("SecurityMiddleware", "LocaleMiddleware", "XFrameOptionsMiddleware")
-#: The most cached hosts, and the most characters of one: 253 for the name, 6 for ":" and a port.
+#: The maximum number of cached hosts, and the maximum length of one: 253 for the name, 6 for ":" and a port.
 MAX_HOSTS, MAX_HOST_LENGTH = 100, 260
 
 _hosts: set[bytes] = set()

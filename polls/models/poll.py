@@ -31,8 +31,8 @@ _DOTTED = str.maketrans("İı", "II")
 def canonical_code(text: str) -> str:
     """Normalize a code as typed: spaces, dashes, lower case, full-width letters, digits of any script.
 
-    Returns "" for a text with letters of other scripts, because dropping them would make another code. The
-    result is ASCII letters and digits, so no query contains NUL, which PostgreSQL refuses.
+    Returns "" for a text with letters of other scripts, because dropping them would make a different code.
+    The result is ASCII letters and digits, so no query contains NUL, which PostgreSQL refuses.
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.translate(_DOTTED))

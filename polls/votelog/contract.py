@@ -27,8 +27,8 @@ class VoteLog(Protocol):
         Atomic per partition. The checks, in this order: a known ballot_id of this voter; the gate's round;
         the gate, by the store's clock; the voter's claim (see `decide`); room in the backlog
         (settings.BACKLOG_LIMIT). `expected` has the generation of each partition and the highest position
-        known to be counted. A partition accepts nothing if it isn't in `expected`, has another generation, or
-        ends before that position.
+        known to be counted. A partition accepts nothing if it isn't in `expected`, has a different
+        generation, or ends before that position.
 
         Each outcome is about its own ballot only. After `log_inconsistent`, `overloaded` or `unavailable`,
         this call hasn't written the ballot. After `outcome_unknown`, it may have. After an exception the

@@ -51,7 +51,7 @@ class DatabaseVoteLog:
                 outcomes = self._append(ballots, expected, now)
         except LogInconsistent as error:
             outcomes = [Outcome(error.code)] * len(ballots)
-        # Counted in this process only: a shared count would cost another statement per ballot.
+        # Count in this process only: a shared count would cost one more statement per ballot.
         self._windows.count(ballot.rate_limit_keys for ballot in ballots)
         return outcomes
 

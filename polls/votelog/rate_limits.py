@@ -148,7 +148,7 @@ _newly_blocked: set[bytes] = set()
 def block_keys(keys: Iterable[bytes], seconds: float) -> None:
     """Refuse casts with these keys for this many seconds."""
     if len(_blocked_until) > _MAX_BLOCKED:
-        _blocked_until.clear()  # to bound memory; each key may then exceed its limit by another batch
+        _blocked_until.clear()  # to bound memory; each key may then exceed its limit by one more batch
     now = time.monotonic()
     for key in keys:
         if _blocked_until.get(key, now) <= now:

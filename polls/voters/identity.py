@@ -5,8 +5,8 @@ session or the invite. It issues a cookie `pass` for that poll, so that a cast n
 invite.
 
 A voter_key is a keyed hash of the identity under the poll's voter secret (`keys.voter_secret`). So a browser
-has another voter_key in every poll. Once the poll's secret is destroyed, nobody can compute its voter_keys.
-The database without SECRET_KEY isn't enough either.
+has a different voter_key in every poll. Once the poll's secret is destroyed, nobody can compute its
+voter_keys. The database without SECRET_KEY isn't enough either.
 """
 
 import hashlib

@@ -45,7 +45,7 @@ class Functions:
         because the log hasn't been compared yet, are sent again after a repair.
         """
         if not self._loaded:
-            # Redis may be empty, or have the library of another release.
+            # Redis may be empty, or have a different release's library.
             self._load()
         answers, lost = self.send(calls)
         for _attempt in range(_MAX_REPAIRS):

@@ -42,7 +42,7 @@ class Heads:
         return {partition: head for partition, head in found if head}
 
     def read(self, partitions: Sequence[int]) -> list[Head | None]:
-        """Read heads. If a head can't belong to our log, a description replaces its generation."""
+        """Read heads. If a head can't belong to our log, its generation is replaced by the reason."""
         # Copied before reading, because the answer may lack entries that another thread appends meanwhile.
         written = dict(self.written)
         pipe = self._redis.pipeline(transaction=False)
@@ -97,7 +97,7 @@ def _head(
         return None
     known = generation.decode()
     if written_as != FORMAT.encode():
-        # A release with another format of keys has written this head.
+        # A release with a different format of keys has written this head.
         known = f"format {(written_as or b'1').decode()}"
     elif at is not None and now < int(at) - CLOCK_TOLERANCE_MS:
         known = "from the future"

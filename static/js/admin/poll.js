@@ -110,7 +110,7 @@ async function refreshHead() {
   }
 }
 
-/** Replace the head. A draft's page has another form, so entering or leaving that state reloads the whole page. */
+/** Replace the head. A draft's page has a different form, so entering or leaving that state reloads the whole page. */
 function replace(old, fresh) {
   if (["state", "round", "proof"].every((name) => old.dataset[name] === fresh.dataset[name])) return;
   const otherForm = (old.dataset.state === "draft") !== (fresh.dataset.state === "draft");

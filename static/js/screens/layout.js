@@ -100,7 +100,7 @@ function longestPartText(total) {
   return all.reduce((one, other) => (other.length > one.length ? other : one));
 }
 
-/** Say which choices are shown, if some aren't. */
+/** Say which choices are shown, unless all are. */
 function partText(tally, capacity, shown) {
   const total = tally.choices.length;
   if (!shown || !tally.ballots) return text("firstOf", { count: capacity, total });

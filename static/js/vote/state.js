@@ -99,7 +99,7 @@ export function phaseOf(state) {
   if (tally.state === "draft") return "waiting";
   if (tally.state !== "open") return "over";
   if (mineOf(state)) return changing ? "changing" : "voted";
-  // The voter endpoint may have answered for a draft with another identity policy.
+  // The voter endpoint may have answered for a draft with a different identity policy.
   if (voter?.identity !== tally.identity) return "preparing";
   return voter.eligible ? "choosing" : "barred";
 }
