@@ -115,7 +115,7 @@ class Server:
         self.folder = Path(tempfile.mkdtemp(prefix=f"landslide-{self.name}-"))
         self.log = self.folder / "log"
         self.cwd = self.folder
-        self.environment: Mapping[str, str] | None = None  # ours
+        self.environment: Mapping[str, str] | None = None  # None: this process's environment
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:

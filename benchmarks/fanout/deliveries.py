@@ -20,7 +20,7 @@ NAME = "fanout"
 TITLE = "One tally to many viewers"
 
 VIEWERS, QUICK_VIEWERS = 2_000, 300
-FIRST = 50  # warm-up viewers: one-time memory isn't attributed to the others
+FIRST = 50  # viewers that connect before the measurement, so that one-time allocations aren't included
 SETTLE = 2.0
 SSE = "landslide, SSE"
 

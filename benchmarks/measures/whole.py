@@ -27,7 +27,7 @@ SECONDS, QUICK_SECONDS = 60.0, 10.0
 STOCK_SECONDS, QUICK_STOCK_SECONDS = 20.0, 6.0
 REPEATS = 2
 CONNECTIONS = (8, 32, 128)  # all are tried first; each system keeps its best
-BACKLOG_SECONDS = 2  # of work may wait after the last ballot has arrived
+BACKLOG_SECONDS = 2  # the goal for the time from the last answer until a viewer has seen the last ballot
 ANY_CORE = set(os.sched_getaffinity(0))
 
 

@@ -34,7 +34,7 @@ def test_ballots_are_observed_once_for_a_group_and_once_for_a_batch() -> None:
     after = observed(timings.render())
     assert after["landslide_accept_seconds"] - before["landslide_accept_seconds"] == 1
     assert after["landslide_append_seconds"] - before["landslide_append_seconds"] == 1
-    assert 1 <= after["landslide_count_seconds"] - before["landslide_count_seconds"] <= 2  # partitions
+    assert 1 <= after["landslide_count_seconds"] - before["landslide_count_seconds"] <= 2  # per partition
     assert set(after) == {f"landslide_{name}_seconds" for name in ("accept", "append", "count", "show")}
 
 

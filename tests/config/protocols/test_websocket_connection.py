@@ -86,7 +86,7 @@ async def test_no_pongs_pile_up_for_a_client_that_reads_nothing(monkeypatch: pyt
             writer.write(masked(Opcode.PING, b"p" * 125) * 8000)
             await writer.drain()
         assert "paused" in recorder.told
-        assert connection.transport.get_write_buffer_size() < 1_000_000  # of 4 MB
+        assert connection.transport.get_write_buffer_size() < 1_000_000  # of the 4 MB of pongs
         writer.close()
         await until(lambda: recorder.told[-1] == "closed")
 

@@ -26,7 +26,7 @@ from tests.servers import Redis
 
 POLL, VOTER = 5, b"v" * 16
 PAST, FUTURE = 1_000, 4_000_000_000_000
-NOW = 2_000_000_000_000  # any time between the two
+NOW = 2_000_000_000_000  # any time between PAST and FUTURE
 PREFIX = "decide"
 
 rounds = st.sampled_from([1, 2, 3, 255, 256, 32_767])
