@@ -31,7 +31,7 @@ def ballot_lines(rows: QuerySet[Ballot], folder: Path) -> Iterator[str]:
 
 
 def mark_lines(round_: Round, counts: Mapping[str, int], folder: Path) -> Iterator[str]:
-    """Yield a line for each mark of each ballot, sorted: the keys of the tally, as often as they count."""
+    """Yield a line for each mark of each ballot, sorted: each key of the tally, repeated by its count."""
     keys = round_.method.keys(round_.method_rules())
     counted = (f"{key}\t{counts.get(key, 0)}\n" for key in keys)
     return _repeat_lines(sorted_lines(counted, folder))

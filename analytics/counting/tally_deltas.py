@@ -32,7 +32,7 @@ class Delta:
         quarantined: bool = False,
         stepped: bool = False,
     ) -> None:
-        """Add `count` ballots with these cells: what each of them adds, by key.
+        """Add `count` ballots. `cells` says what each of them adds to which key.
 
         The second tally has no history. The history of stepped results is written with each step.
         """

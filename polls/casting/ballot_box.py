@@ -123,7 +123,7 @@ def parse_by_rules(text: bytes, rules: PollRules, *, fresh: bool) -> BallotBody:
     try:
         return parse_ballot(text, rules.method)
     except Malformed:
-        # Before a reset the poll may have had another method.
+        # The cached rules may be from before a reset, when the poll had a different method.
         if not fresh and parse_any_ballot(text):
             raise RulesMayBeStale() from None
         raise

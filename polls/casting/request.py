@@ -38,7 +38,7 @@ class CastResponse(msgspec.Struct, frozen=True, gc=False):
 
 
 class BallotBody(msgspec.Struct, kw_only=True):
-    """A ballot's JSON document (docs/api.md). There the method gives `marks` its own name."""
+    """A ballot's JSON document (docs/api.md). In it, `marks` has the name that the method gives it."""
 
     marks: Any
     ballot_id: uuid.UUID | None = None
@@ -95,7 +95,7 @@ def parse_ballot(text: bytes, method: Method) -> BallotBody:
 
 
 def parse_any_ballot(text: bytes) -> BallotBody | None:
-    """Parse a body as a ballot of any method; None if it is none's."""
+    """Parse a body as a ballot of any method; return None if it isn't one."""
     for method in METHODS.values():
         with suppress(Malformed):
             return parse_ballot(text, method)

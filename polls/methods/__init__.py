@@ -1,8 +1,8 @@
 """Voting methods: how a ballot is filled in, counted and shown.
 
-Start with `contract.py`, which says what a method is, then `single.py`. A method has one module here, named
-like the method, and only it knows what its ballots mean: pure functions, without I/O. It may import
-`polls.errors` and `polls.text`. docs/adding.md adds one, with its part of the pages.
+Start with `contract.py`, which says what a method is, then `single.py`. Each method is one module here, named
+like the method. Only that module knows what its ballots mean. Its functions are pure. It may import
+`polls.errors` and `polls.text`. docs/adding.md shows how to add one, with its part of the pages.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,8 @@
-"""What a voting method is. Other packages know methods only by what stands here.
+"""The interface of a voting method. Other packages use methods only through it.
 
 A ballot's selection is stored as text: its marks in canonical order, separated by commas, at most 400
-characters. The tally has a counter for each key; `cells` says by how much a ballot moves which counters. So a
-tally is a sum over ballots, which a recount can add up again and a replaced ballot can be subtracted from.
+characters. The tally has a counter for each key, and `cells` says what a ballot adds to which counters. So a
+tally is a sum over ballots: a recount can add it up again, and a replaced ballot can be subtracted.
 """
 
 import random
@@ -26,14 +26,14 @@ class MethodRules:
     """The choices, limits and config of a poll, as its method sees them."""
 
     numbers: frozenset[int]
-    #: The fewest and the most marks of a ballot.
+    #: The minimum and maximum number of marks on a ballot.
     min_selections: int = 1
     max_selections: int = 1
     config: Any = NO_CONFIG
 
 
 class RulesError(ValueError):
-    """Rules that make no sense: a sentence, and the field of the poll that has to change."""
+    """The rules make no sense: a sentence that says why, and the field of the poll to change."""
 
     def __init__(self, sentence: str, field: str = "max_selections") -> None:
         super().__init__(sentence)
@@ -49,7 +49,7 @@ class ResultRow(NamedTuple):
 
 
 class ResultTable(NamedTuple):
-    """A result as a table for pages: the headings, that of the labels first, and the rows."""
+    """A result as a table for pages. The first heading is that of the labels."""
 
     head: list[str]
     rows: list[ResultRow]
@@ -58,18 +58,18 @@ class ResultTable(NamedTuple):
 class Method(ABC):
     """A voting method. It holds no state: its functions are pure."""
 
-    #: Its stable name, and the one that people read.
+    #: The stable name, and the name that people read.
     name: ClassVar[str]
     label: ClassVar[Any]
-    #: The field of the ballot's document that holds the marks, and the type of what it holds: a tuple, a text
-    #: or a dict.
+    #: The field that holds the marks in a ballot's document, and the type of its value: a tuple, a text or a
+    #: dict.
     field: ClassVar[str]
     Marks: ClassVar[Any]
     min_choices: ClassVar[int] = 2
     #: What an organiser sets besides choices and limits: stored as JSON, and frozen when a round opens.
     Config: ClassVar[type[msgspec.Struct]] = NoConfig
-    #: Label and help text of each field of Config, by name. Labels of values, if a field is one of several
-    #: texts, by value.
+    #: Label and help text of each field of Config, by name. If a field's value is one of several texts: the
+    #: label of each value.
     config_texts: ClassVar[Mapping[str, tuple[Any, Any]]] = {}
     config_values: ClassVar[Mapping[str, Any]] = {}
     #: Texts for the scripts of the pages, as in polls.pages.script_messages.
@@ -77,7 +77,7 @@ class Method(ABC):
 
     @abstractmethod
     def default_limits(self, count: int) -> tuple[int, int]:
-        """Return the fewest and the most marks of a ballot, for a new poll with `count` choices."""
+        """Return the minimum and maximum number of marks for a new poll with `count` choices."""
 
     @abstractmethod
     def check_rules(self, rules: MethodRules) -> None:
@@ -85,18 +85,18 @@ class Method(ABC):
 
     @abstractmethod
     def check(self, rules: MethodRules, marks: Any) -> str:
-        """Return the selection with these marks, as it is stored; raise InvalidSelection."""
+        """Return these marks as a stored selection; raise InvalidSelection if the rules don't allow them."""
 
     @abstractmethod
     def decode(self, selection: str) -> Any:
         """Return the marks of a stored selection; raise ValueError if it can't be read."""
 
     def is_canonical(self, rules: MethodRules, selection: str) -> bool:
-        """Return whether `check` returns this very selection for its marks; raise what the two raise."""
+        """Return whether `check` would store the selection like this. Raises what decode and check raise."""
         return self.check(rules, self.decode(selection)) == selection
 
     def has_one_mark(self, rules: MethodRules) -> bool:
-        """Return whether each ballot adds to one key only: a list of ballots shows no more than the tally."""
+        """Return whether a ballot adds to only one key: then a list of ballots shows just the tally."""
         return False
 
     @abstractmethod
@@ -105,7 +105,7 @@ class Method(ABC):
 
     @abstractmethod
     def key_label(self, key: str, labels: Mapping[int, str]) -> str:
-        """Return what a key counts, by the choices' labels. A damaged tally may have any key."""
+        """Describe what a key counts, using the choices' labels. A damaged tally may have any key."""
 
     @abstractmethod
     def cells(self, selection: str) -> dict[str, int]:
@@ -113,7 +113,7 @@ class Method(ABC):
 
     @abstractmethod
     def totals(self, rules: MethodRules, counts: Mapping[str, int]) -> dict[str, Any]:
-        """Return what the counts come to, in whole numbers; under `choices`, if any, by number."""
+        """Return integers computed from the counts; those about choices are under `choices`, by number."""
 
     @abstractmethod
     def figures(self, rules: MethodRules, counts: Mapping[str, int], ballots: int) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class Method(ABC):
 
     @abstractmethod
     def sample(self, rules: MethodRules, liking: Mapping[int, float], rng: random.Random) -> Any:
-        """Return the marks of a simulated voter; `liking` weighs the choices."""
+        """Return the marks of a simulated voter; `liking` has a weight for each choice."""
 
 
 def with_labels(document: Mapping[str, Any], choices: Sequence[tuple[int, str]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the methods have in common whose ballots mark choices, one vote for each."""
+"""The base class of methods whose ballots mark choices: each mark is one vote."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -67,7 +67,7 @@ class Plurality(Method):
         }
 
     def figures(self, rules: MethodRules, counts: Mapping[str, int], ballots: int) -> dict[str, Any]:
-        """Add the shares, which are shares of the ballots, that is of the voters."""
+        """Add each choice's share of the ballots, that is, of the voters."""
         votes = self.votes(rules, counts)
         return {
             "selections": sum(votes.values()),

@@ -105,7 +105,7 @@ class Poll(models.Model):
     method = models.CharField(_("method"), max_length=20, choices=method_choices, default="single")
     min_selections = models.PositiveSmallIntegerField(_("minimum selections"), default=1, validators=_TO_99)
     max_selections = models.PositiveSmallIntegerField(_("maximum selections"), default=1, validators=_TO_99)
-    # What the method lets an organiser set besides: its Config, complete.
+    # The method's Config, complete: what an organiser can set besides choices and limits.
     config = models.JSONField(default=dict, editable=False)
     revote = models.BooleanField(
         _("voters may change their ballot"),
