@@ -22,7 +22,7 @@ SMALL_DECISIONS = """
 
 
 def least(step: int) -> int:
-    """Return the least number for a round with this release step: LEAST, or the step if that is more."""
+    """Return the minimum for a round with this release step: LEAST, or the step if it is larger."""
     return max(LEAST, step)
 
 

@@ -124,8 +124,8 @@ def newest(poll_id: int, last: Snapshot | None = None) -> Snapshot:
 
 
 #: Columns: key, votes, changes. The row of quarantined ballots has two more: the number of decisions, and how
-#: many of them are small. One statement reads them at the same moment as the counts. Without quarantined
-#: ballots neither subquery runs.
+#: many of them hold fewer than `least` ballots. One statement reads them at the same moment as the counts.
+#: Without quarantined ballots neither subquery runs.
 _SUMS = f"""
     SELECT t.key, CAST(SUM(t.count) AS bigint), CAST(SUM(t.changes) AS bigint),
     CASE WHEN t.key = '{QUARANTINED}{BALLOTS}' AND SUM(t.count) > 0 THEN (

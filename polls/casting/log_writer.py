@@ -48,7 +48,7 @@ _queue_lock = Lock()
 
 
 def _process_queue() -> AppendQueue:
-    """Return this process's append queue. A fork makes a new one, since threads don't survive it."""
+    """Return this process's append queue. After a fork, make a new one: threads don't survive a fork."""
     global _queue
     queue = _queue
     if queue is None or queue[0] != os.getpid():

@@ -1,9 +1,9 @@
 """The vote log in Redis Streams: a Redis Function decides ballots and appends them.
 
-A flush is one pipeline with one Function call per partition, and each call's answer is about its own ballots.
-A call whose reply was lost is repeated, so it may run twice. The claim on (voter, ballot_id), written in the
-same call, makes the second run answer like the first. If the second run is refused, the first may still have
-written. Then the outcome of those ballots is unknown.
+An append is one pipeline with one Function call per partition, and each call's answer is about its own
+ballots. A call whose reply was lost is repeated, so it may run twice. The claim on (voter, ballot_id),
+written in the same call, makes the second run answer like the first. If the second run is refused, the first
+may still have written. Then the outcome of those ballots is unknown.
 """
 
 import logging
@@ -216,7 +216,7 @@ class RedisVoteLog:
             },
         )
         pipe.execute()
-        # Done last: once the head has its new generation, appends to the old one are refused.
+        # Delete the claims last: once the head has its new generation, appends to the old one are refused.
         for key in self._redis.scan_iter(match=f"{log[:-4]}:claims:*", count=_SCAN):
             self._redis.unlink(key)
 
