@@ -5,7 +5,7 @@ import { formatNumber, shares, text } from "../text/texts.js";
 import { arrangeBars, lettersFor, measureLabels, shownNumbers, tiedBelow } from "./grid.js";
 
 const DIGIT = 0.66; // em: the width of a digit
-const MOST_OF_HEIGHT = 0.21; // of the screen's height, for one row
+const MOST_OF_HEIGHT = 0.21; // how much of the screen's height a row takes at most
 
 export class Layout {
   #measured = { key: "", labels: [] };

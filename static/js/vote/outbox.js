@@ -107,7 +107,7 @@ export class Outbox {
     const ballot = this.#pending;
     const answer = await this.#attempt(ballot);
     this.#sending = false;
-    // Another window or the voter endpoint has settled it in the meantime.
+    // Another window or the voter endpoint has settled this ballot in the meantime.
     if (this.#pending?.ballot_id !== ballot.ballot_id) return this.onChange();
     if (answer.kind !== "not_eligible") this.#handled.delete("not_eligible");
     if (["voter_unknown", "not_eligible"].includes(answer.kind)) return this.#handleRefusal(answer.kind);
@@ -186,7 +186,7 @@ export class Outbox {
     const [pendingBefore, mineBefore] = [this.#pending?.ballot_id, this.#mine?.ballot_id];
     this.#load();
     if (pendingBefore && !this.#pending) clearTimeout(this.#timer);
-    // The other window sends it. If that window is closed first, this window sends it.
+    // The other window sends this ballot. If that window is closed first, this window sends it.
     if (this.#pending && this.#pending.ballot_id !== pendingBefore) this.#sendIn(2 * TIMEOUT + backoff(5));
     if (this.#mine && this.#mine.ballot_id !== mineBefore) this.onSettled({ kind: "elsewhere", ballot: this.#mine });
     this.onChange();
