@@ -121,10 +121,8 @@ def _drop_existing(written: Written, voters: dict[RoundKey, set[bytes]]) -> None
 def _replaced_dead_letters(voter: VoterKey, replaced: Iterable[bytes]) -> set[bytes]:
     """Return the ids of the ballots that the dead letters in `replaced` would have replaced.
 
-    A ballot that replaces a dead letter also replaces these. If one of them is a dead letter too, go on from
-    it.
-
-    A ballot that replaces a dead letter replaces these too. One of them may again be a dead letter.
+    A ballot that replaces a dead letter also replaces these. If one of them is a dead letter too, continue
+    with the ballot that it would have replaced.
     """
     poll_id, round_, voter_key = voter
     letters = DeadLetter.objects.filter(poll_id=poll_id, round=round_, voter_key=voter_key)

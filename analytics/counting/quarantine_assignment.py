@@ -31,7 +31,7 @@ class Decisions:
         return bool(self.by_rule or self.standing)
 
     def decision_for(self, ballots: Block | Entry) -> int | None:
-        """Return the rule's decision, or else the oldest standing decision in force at their acceptance."""
+        """Return the rule's decision, or else the oldest standing decision that covers these ballots."""
         round_key = ballots.poll_id, ballots.round
         if ballots.quarantine_rule:
             return self.by_rule[round_key, ballots.quarantine_rule]
