@@ -53,7 +53,7 @@ def get_log() -> VoteLog:
 
 
 def forget_log() -> None:
-    """Discard the vote log and everything cached of it. The next use builds it from the settings."""
+    """Discard the vote log and everything cached from it. The next use builds it from the settings."""
     global _log
     with _lock:
         _log = None

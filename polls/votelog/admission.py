@@ -22,7 +22,7 @@ class NewBallot(msgspec.Struct, frozen=True, gc=False):
     poll_id: int
     voter_key: bytes  # 16 bytes
     ballot_id: bytes  # 16 bytes, a UUID
-    selection: str  # as `polls.methods.encode` writes it
+    selection: str  # as the poll's method stores it (Method.check)
     round: int | None = None  # the round the voter saw; None: the current one
     replaces: bytes | None = None  # the ballot_id of the ballot to replace
     quarantine_rule: str = ""  # the rule that quarantines this ballot, if any
