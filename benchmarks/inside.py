@@ -22,16 +22,24 @@ import django
 django.setup()
 
 from django.conf import settings  # noqa: E402
+from django.contrib.auth import (  # noqa: E402
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    SESSION_KEY,
+    get_user_model,
+)
+from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
 from analytics.counting import batches  # noqa: E402
 from polls import drafts, lifecycle  # noqa: E402
 from polls.methods.plurality import encode  # noqa: E402
-from polls.models import Poll  # noqa: E402
+from polls.models import Identity, Poll  # noqa: E402
 from polls.signals import ballots_appended  # noqa: E402
 from polls.votelog import expected_heads, get_log  # noqa: E402
 from polls.votelog.admission import NewBallot  # noqa: E402
 from polls.votelog.entries import partition_of  # noqa: E402
+from polls.voters import invites  # noqa: E402
 
 LABELS = ["Lisbon", "Helsinki", "Montréal", "Nairobi", "Kyoto"]
 _APPEND = 256  # the most ballots per append
@@ -50,6 +58,20 @@ class Inside:
         poll = lifecycle.open_poll(made.pk)
         self.polls[poll.code] = poll
         return {"code": poll.code}
+
+    def do_invite(self, count: int) -> dict[str, Any]:
+        """Open a poll by invitation; return its code and invites."""
+        poll = self.polls[self.do_open_poll(identity=Identity.INVITE)["code"]]
+        batch = invites.make_batch(poll.pk, count, by="bench")
+        secret = bytes(poll.secret)
+        serials = range(1, count + 1)
+        tokens = [invites.make_token(poll.pk, secret, invites.Invite(batch.pk, each)) for each in serials]
+        return {"code": poll.code, "tokens": tokens}
+
+    def do_sign_in(self, count: int) -> dict[str, Any]:
+        """Open a poll for people with an account; return its code, and the session keys of that many."""
+        code = self.do_open_poll(identity=Identity.LOGIN)["code"]
+        return {"code": code, "sessions": [_session() for _ in range(count)]}
 
     def do_feed(self, code: str, rate: float, seconds: float, every: float = 0.01) -> dict[str, Any]:
         """Append `rate` ballots a second on a fixed schedule.
@@ -103,6 +125,18 @@ def _parts(count: int, most: int) -> Iterator[int]:
     while count > 0:
         yield min(count, most)
         count -= most
+
+
+def _session() -> str:
+    """Sign a new account in, as Django's login does; return the session's key."""
+    user = get_user_model()(username=uuid.uuid4().hex)
+    user.set_unusable_password()
+    user.save()
+    session = SessionStore()
+    session[SESSION_KEY], session[BACKEND_SESSION_KEY] = str(user.pk), settings.AUTHENTICATION_BACKENDS[-1]
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.save()
+    return str(session.session_key)
 
 
 def _new_ballot(poll: Poll) -> NewBallot:

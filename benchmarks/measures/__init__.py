@@ -1,3 +1,3 @@
 """Accepting ballots, the whole system, and the tally over HTTP."""
 
-ORDER = ("ingest", "batch", "whole", "overload", "tally304", "growth", "screen")
+ORDER = ("ingest", "batch", "visit", "whole", "overload", "tally304", "growth", "screen")

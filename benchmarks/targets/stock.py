@@ -29,7 +29,14 @@ class Stock(Target):
     fastest = 1_500
 
     def __init__(
-        self, bench: Bench, *, server: str = "daphne", polls: int = 1, workers: int = 2, settings: str = ""
+        self,
+        bench: Bench,
+        *,
+        server: str = "daphne",
+        polls: int = 1,
+        workers: int = 2,
+        settings: str = "",
+        templates: str = "",
     ) -> None:
         super().__init__(bench.home)
         self.postgresql = bench.postgresql
@@ -43,6 +50,7 @@ class Stock(Target):
             "DATABASE_PORT": str(self.postgresql.port),
             "DATABASE_NAME": self.database,
             "REDIS_URL": self.redis.url(),
+            "TEMPLATES": templates,
         }
         self.run_manage("set_up", "--polls", str(polls), "--choices", str(CHOICES))
         self.server = self._program(server, [*SERVERS[server], "project.asgi:application"])

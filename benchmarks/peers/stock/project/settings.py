@@ -12,6 +12,13 @@ MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", "django.middlewar
 ROOT_URLCONF = "project.urls"
 ASGI_APPLICATION = "project.asgi.application"
 
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [os.environ["TEMPLATES"]],
+    }
+]
+
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
