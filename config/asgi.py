@@ -17,10 +17,13 @@ django_application = OneHopHandler()
 
 # After django.setup(), because these import models.
 from config.assets.compression import Compression
+from config.assets.page_cache import PageCache
 from config.operations.request_id import RequestId
 from config.security.body_limit import BodyLimit
 from config.urls import urlpatterns as urlpatterns  # loaded now, or the first request would wait
 from polls.casting.asgi_lane import AsgiLane
+from polls.casting.raw_http_lane import RawHttpLane
+from polls.http.raw_get_lane import RawGetLane, Reply
 from realtime.connections.event_stream import EventStreamLane
 from realtime.connections.routing import websocket_urlpatterns
 from realtime.connections.tally_endpoint import TallyLane
@@ -48,7 +51,16 @@ async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
 websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])  # type: ignore[arg-type]
 # Each fast lane passes requests that it doesn't answer to the next application.
 compressed = Compression(TallyLane(EventStreamLane(django_application)))
-http = AsgiLane(RequestId(BodyLimit(compressed, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)))
+pages = PageCache(RequestId(BodyLimit(compressed, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)))
+http = AsgiLane(pages)
+raw_casts, raw_gets = RawHttpLane(http).take, RawGetLane([pages]).take
+
+
+def raw_lane(data: bytes, reply: Reply, peer: tuple[str, int] | None, scheme: str | None) -> bool:
+    """Answer a request from its bytes, on uvicorn; return False if the server has to parse them."""
+    return (raw_gets if data.startswith(b"G") else raw_casts)(data, reply, peer, scheme)
+
+
 HANDLERS = {"http": http, "websocket": websocket, "lifespan": lifespan}
 
 

@@ -91,6 +91,7 @@ def delete_poll(poll_id: int, by: str = COMMAND) -> None:
     if poll.round > 1:
         raise IllegalState(_("The poll has counted ballots of earlier rounds and can't be deleted."))
     poll.delete()
+    lifecycle.bump_revision(poll_id)
     record(by, "poll deleted", poll.code, question=poll.question)
 
 

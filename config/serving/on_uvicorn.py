@@ -18,8 +18,7 @@ def run(listener: socket.socket) -> None:
         signal.signal(number, lambda *_: None)
     http, websocket = uvicorn_protocols.protocol_classes()
     if http is LandslideHttp:
-        lane = import_string("polls.casting.raw_http_lane.RawHttpLane")
-        http.raw_lane = lane(import_string("config.asgi.http")).take
+        http.raw_lane = import_string("config.asgi.raw_lane")
     config = uvicorn.Config(
         settings.ASGI_APPLICATION.replace(".application", ":application"),
         loop="uvloop",

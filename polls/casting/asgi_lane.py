@@ -28,14 +28,16 @@ from polls.db_connections import closing_connections
 from polls.errors import InternalError, LandslideError, OutcomeUnknown, Overloaded, PollNotFound, VoterUnknown
 from polls.http.client_address import FORWARDED_FOR, client_address
 from polls.http.lanes import (
-    SAFE_REQUEST_ID,
     Headers,
+    Response,
     Scope,
     encode_headers,
     host_allowed,
     is_secure,
     middleware_headers,
     replay_body,
+    request_id_of,
+    send_response,
 )
 from polls.models import canonical_code
 from polls.text.integers import whole_number
@@ -142,12 +144,8 @@ class AsgiLane:
         return random.choice(self._overloaded)
 
     async def _answer(self, scope: Scope, send: Any, answer: CastResponse, request_id: bytes) -> None:
-        headers = [
-            *self.headers(answer, secure=self.headers_depend_on_https and is_secure(scope)),
-            (b"x-request-id", request_id),
-        ]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        headers = self.headers(answer, secure=self.headers_depend_on_https and is_secure(scope))
+        await send_response(Response(answer.status, headers, answer.body), request_id, send)
 
     def read_headers(self, headers: Headers, peer: Peer, *, secure: bool) -> tuple[bytes, int, Parts]:
         """Return the request's id, its Content-Length and its parts; raise PassToDjango if it is unusual."""
@@ -273,10 +271,6 @@ class AsgiLane:
         if answer.headers is ACCEPTED_HEADERS:
             return [*self._accepted[secure], length]
         return [*encode_headers(answer.headers), *self._constant[secure], length]
-
-
-def request_id_of(given: bytes | None) -> bytes:
-    return given if given and SAFE_REQUEST_ID.fullmatch(given) else b"%016x" % random.getrandbits(64)
 
 
 async def _read(receive: Any) -> bytes | None:

@@ -9,7 +9,6 @@ import asyncio
 import re
 from collections.abc import Callable
 from functools import partial
-from http import HTTPStatus
 
 from structlog.contextvars import bound_contextvars
 
@@ -22,13 +21,19 @@ from polls.casting.asgi_lane import (
     AsgiLane,
     PassToDjango,
     Peer,
-    request_id_of,
     unexpected_error_response,
 )
 from polls.casting.ballot_box import RulesMayBeStale
 from polls.casting.request import ACCEPTED_HEADERS, CastRequest, CastResponse, check_envelope
 from polls.errors import LandslideError, VoterUnknown
-from polls.http.lanes import FORWARDED_PROTO, Headers, is_secure, proxy_scheme_header
+from polls.http.lanes import (
+    FORWARDED_PROTO,
+    is_secure,
+    keeps_alive,
+    proxy_scheme_header,
+    request_id_of,
+    response_head,
+)
 from polls.votelog.admission import NewBallot, Outcome
 from polls.voters import poll_rules
 
@@ -74,7 +79,7 @@ class RawHttpLane:
             request_id, length, parts = self._lane.read_headers(headers, peer, secure=secure)
         except PassToDjango:
             return False
-        if rules is None or head.end() + length != len(data) or not _keeps_alive(headers):
+        if rules is None or head.end() + length != len(data) or not keeps_alive(headers):
             return False
 
         request = CastRequest(rules.code, data[head.end() :], *parts)
@@ -135,12 +140,4 @@ class RawHttpLane:
         reply(b"%bx-request-id: %b\r\n" % (head, request_id), answer.body)
 
     def _head(self, answer: CastResponse, secure: bool) -> bytes:
-        status = HTTPStatus(answer.status)
-        lines = [f"HTTP/1.1 {status} {status.phrase}\r\n".encode()]
-        lines += (b"%b: %b\r\n" % header for header in self._lane.headers(answer, secure=secure))
-        return b"".join(lines)
-
-
-def _keeps_alive(headers: Headers) -> bool:
-    """Whether the connection stays open after the response."""
-    return all(value.lower() == b"keep-alive" for name, value in headers if name == b"connection")
+        return response_head(answer.status, self._lane.headers(answer, secure=secure))

@@ -1,8 +1,10 @@
 """Helpers for code that answers ahead of Django, exactly as Django would."""
 
+import random
 import re
 from collections.abc import Mapping
-from typing import Any
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
@@ -25,6 +27,14 @@ MAX_HOSTS, MAX_HOST_LENGTH = 100, 260
 _hosts: set[bytes] = set()
 
 
+class Response(NamedTuple):
+    """A whole HTTP response, without the headers that differ in every response: X-Request-ID and Date."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
 def host_allowed(host: bytes) -> bool:
     """Whether Django would accept a request for this host. Accepted hosts are cached."""
     if host in _hosts:
@@ -38,6 +48,28 @@ def host_allowed(host: bytes) -> bool:
     if len(_hosts) < MAX_HOSTS:
         _hosts.add(host)
     return True
+
+
+def request_id_of(given: bytes | None) -> bytes:
+    """Return the client's X-Request-ID, or a new one if it has none or could forge a log line."""
+    return given if given and SAFE_REQUEST_ID.fullmatch(given) else b"%016x" % random.getrandbits(64)
+
+
+async def send_response(response: Response, request_id: bytes, send: Any) -> None:
+    headers = [*response.headers, (b"x-request-id", request_id)]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+def response_head(status: int, headers: Headers) -> bytes:
+    """Return the head of an HTTP/1.1 response in bytes, without the empty line at its end."""
+    first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+    return first + b"".join(b"%b: %b\r\n" % header for header in headers)
+
+
+def keeps_alive(headers: Headers) -> bool:
+    """Whether the connection stays open after the response to an HTTP/1.1 request with these headers."""
+    return all(value.lower() == b"keep-alive" for name, value in headers if name == b"connection")
 
 
 def replay_body(body: bytes, receive: Any) -> Any:

@@ -13,6 +13,7 @@ from config.security.body_limit import BodyLimit
 from config.serving.django_handler import OneHopHandler
 from polls.casting.asgi_lane import AsgiLane
 from polls.casting.raw_http_lane import RawHttpLane
+from polls.http.raw_get_lane import RawGetLane
 
 Headers = list[tuple[bytes, bytes]]
 App = Callable[..., Awaitable[None]]
@@ -105,7 +106,7 @@ def in_bytes(sent: Sent, *more: bytes) -> bytes:
     return b"\r\n".join([*lines, *more, b"", b"".join(sent.pieces)])
 
 
-async def ask_raw(raw_lane: RawHttpLane, data: bytes) -> Received | None:
+async def ask_raw(raw_lane: RawHttpLane | RawGetLane, data: bytes) -> Received | None:
     """Return the raw lane's answer to these bytes, or None if the server has to parse them."""
     said: asyncio.Future[tuple[bytes, bytes]] = asyncio.get_running_loop().create_future()
     if not raw_lane.take(data, lambda head, body: said.set_result((head, body))):

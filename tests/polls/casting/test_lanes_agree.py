@@ -8,23 +8,21 @@ import re
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.utils import timezone
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from polls import drafts, lifecycle
 from polls.casting import ballot_box
 from polls.models import ApiClient
 from polls.voters import identity, poll_rules
-from tests.polls.api_client import POLLS, make_key, make_poll
+from tests.polls.api_client import POLLS, make_key
 from tests.polls.differential import Headers, Sent, TwoWays
+from tests.polls.poll_states import STATES, make_poll_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,57 +37,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "https, told by a proxy": HSTS | {"SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https")},
     "another language": {"LANGUAGE_CODE": "de"},
 }
-STATES = (
-    "draft",
-    "open",
-    "multiple",
-    "revote",
-    "planned",
-    "closing",
-    "closed",
-    "published",
-    "reset",
-    "edited",
-)
 
 
 class World:
     """Polls in every state, voters who return, and API keys with and without the scope."""
 
     def __init__(self) -> None:
-        self.codes = {state: self._poll(state).code for state in STATES}
+        self.codes = {state: make_poll_in(state).code for state in STATES}
         self.voters = [identity.new_cookie() for _ in range(60)]
         scope = ApiClient.Scope.BALLOTS_WRITE
         self.keys = {"good": make_key(scope), "no scope": make_key(), "unknown": "aaaaaaaa.bbbbbbbb"}
         self.ways = TwoWays()
         self.runner = asyncio.Runner()
         self.seen: Counter[str] = Counter()
-
-    def _poll(self, state: str) -> Any:
-        poll = make_poll(
-            *"ABCDE",
-            method="multiple" if state == "multiple" else "single",
-            revote=state == "revote",
-            opens_at=timezone.now() + timedelta(hours=1) if state == "planned" else None,
-            **({"min_selections": 2, "max_selections": 3} if state == "multiple" else {}),
-        )
-        if state in ("draft", "planned"):
-            return poll
-        lifecycle.open_poll(poll.pk)
-        if state in ("open", "multiple", "revote"):
-            return poll
-        if state in ("closing", "closed", "published"):
-            lifecycle.close_poll(poll.pk)
-        if state in ("closed", "published"):
-            count()
-        if state == "published":
-            lifecycle.publish_poll(poll.pk)
-        if state in ("reset", "edited"):
-            lifecycle.reset_poll(poll.pk)
-        if state == "edited":
-            drafts.change_poll(poll.pk, choices=["B", "C", "X"])
-            lifecycle.open_poll(poll.pk)
-        return poll
 
     def compare(self, sent: Sent, *, lane_first: bool) -> None:
         self.made_id = uuid.uuid4()
@@ -98,15 +58,6 @@ class World:
         way = "passed on" if len(self.ways.passed_on) > before else "lane"
         code = re.search(rb'"code":"(\w+)"', answer.body)
         self.seen[f"{way} {answer.status} {code[1].decode() if code else ''}".strip()] += 1
-
-
-def count() -> None:
-    from analytics.counting import batches, closing
-    from polls.votelog import get_log
-
-    for partition in range(get_log().partitions):
-        batches.count_partition(partition)
-    closing.close_counted_polls()
 
 
 @pytest.fixture

@@ -1,0 +1,173 @@
+"""An in-process cache of the poll pages, ahead of Django.
+
+Rendering a page costs as much as sixty ballots, and everybody who votes opens one first. The pages are public
+and the same for everybody (polls/pages/views.py), so an answer of Django is kept, compressed, with its
+headers, and sent again to requests that are alike in everything that Django looks at. It is at most
+MAX_AGE_SECONDS old; a change of a poll in this process empties the cache at once (signal `poll_changed`).
+"""
+
+import asyncio
+import re
+import time
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.utils import translation
+
+from config.assets.compression import is_gzip_accepted
+from polls.http.lanes import (
+    Headers,
+    Response,
+    Scope,
+    django_request,
+    is_secure,
+    request_id_of,
+    send_response,
+)
+from polls.signals import poll_changed
+
+#: As long as the pages allow to every cache (max-age in polls/pages/views.py).
+MAX_AGE_SECONDS = 5.0
+MAX_PAGES, MAX_BODY_BYTES = 256, 100_000
+MAX_KEY_BYTES = 8192  # of the headers that the cache looks at
+PATH = re.compile(r"/p/[A-Z0-9]{1,32}/(?:results/|present/)?")
+#: Conditional requests: Django's answer is kept for each of these values.
+CONDITIONS = frozenset((b"if-none-match", b"if-match", b"if-modified-since", b"if-unmodified-since"))
+LANGUAGE_COOKIE = settings.LANGUAGE_COOKIE_NAME.encode()
+BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
+
+#: Path, https, gzip, language, host and conditions.
+Key = tuple[str, bool, bool, str, bytes, tuple[tuple[bytes, bytes], ...]]
+
+
+class Page(NamedTuple):
+    response: Response
+    request_id: bytes  # of the request that it was rendered for
+    rendered_at: float
+    public: bool  # may be sent to others
+
+
+class PageCache:
+    """ASGI middleware, and a lane of RawGetLane."""
+
+    relevant_headers = CONDITIONS | BODY_HEADERS | {b"host", b"cookie", b"accept-encoding"}
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        if [code for code, _ in settings.LANGUAGES] != [settings.LANGUAGE_CODE]:
+            self.relevant_headers |= {b"accept-language"}  # Django chooses the page's language
+        self._pages: dict[Key, Page] = {}
+        self._rendering: dict[Key, asyncio.Task[Page]] = {}
+        poll_changed.connect(self.clear)
+
+    def clear(self, **_: Any) -> None:
+        """Forget all pages; those that are being rendered are kept nowhere. From any thread."""
+        self._pages, self._rendering = {}, {}
+
+    def answer(self, path: str, headers: Headers, *, secure: bool) -> Response | None:
+        """Return the cached response to a GET, if there is one."""
+        key = self._key(path, headers, secure)
+        page = self._find(key) if key else None
+        return page.response if page else None
+
+    def _find(self, key: Key) -> Page | None:
+        page = self._pages.get(key)
+        return page if page and time.monotonic() - page.rendered_at < MAX_AGE_SECONDS else None
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        key = None
+        if scope["method"] == "GET" and not scope["query_string"] and not scope.get("root_path"):
+            key = self._key(scope["path"], scope["headers"], is_secure(scope))
+        if key is None:
+            await self.app(scope, receive, send)
+            return
+        given_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        request_id = request_id_of(given_id)
+        page, rendering = self._find(key), self._rendering.get(key)
+        if page is None and rendering and rendering.get_loop() is asyncio.get_running_loop():
+            page = await asyncio.shield(rendering)
+            if not page.public:
+                await self.app(scope, receive, send)
+                return
+        elif page is None:
+            page = await self._render(key, scope)
+            request_id = page.request_id
+        await send_response(page.response, request_id, send)
+
+    def _key(self, path: str, headers: Headers, secure: bool) -> Key | None:
+        """Return all that the answer to a GET depends on; None for other paths and unusual requests."""
+        if PATH.fullmatch(path) is None:
+            return None
+        host, gzip, language, size = b"", False, b"", 0
+        conditions: Headers = []
+        for header in headers:
+            name, value = header
+            if name not in self.relevant_headers:
+                continue
+            if name == b"host" and not host:
+                host = value
+            elif name == b"accept-encoding":
+                gzip = gzip or is_gzip_accepted(value)
+            elif name == b"accept-language" and not language:
+                language = value
+            elif name in CONDITIONS:
+                conditions.append(header)
+            elif name != b"cookie" or LANGUAGE_COOKIE in value:
+                return None
+            size += len(value)
+        if size > MAX_KEY_BYTES:
+            return None
+        return path, secure, gzip, _language(language), host, tuple(conditions)
+
+    async def _render(self, key: Key, scope: Scope) -> Page:
+        """Let Django render the page, once for all requests that arrive meanwhile."""
+        # If a poll changes meanwhile, these are no longer the cache's own.
+        pages, all_rendering = self._pages, self._rendering
+        rendering = all_rendering[key] = asyncio.ensure_future(_render(self.app, scope))
+        rendering.add_done_callback(lambda _: all_rendering.pop(key, None))
+        page = await asyncio.shield(rendering)
+        if page.public and len(page.response.body) <= MAX_BODY_BYTES:
+            while len(pages) >= MAX_PAGES:
+                pages.pop(next(iter(pages)), None)
+            pages[key] = page
+        return page
+
+
+def _language(accepted: bytes) -> str:
+    """Return the language that Django chooses for this Accept-Language; "" if the pages have only one."""
+    if not accepted:
+        return ""
+    request = django_request("")
+    request.META["HTTP_ACCEPT_LANGUAGE"] = accepted.decode("latin-1")
+    return translation.get_language_from_request(request)
+
+
+async def _render(app: Any, scope: Scope) -> Page:
+    """Call the application as a server would, whether or not the client waits."""
+    rendered_at = time.monotonic()
+    status, headers, body, received = 0, Headers(), b"", False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal received
+        if received:
+            await asyncio.Event().wait()
+        received = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status, headers, body
+        if message["type"] == "http.response.start":
+            status, headers = message["status"], list(message["headers"])
+        else:
+            body += message.get("body", b"")
+
+    await app(scope, receive, send)
+    request_id = next(value for name, value in headers if name.lower() == b"x-request-id")
+    headers = [(name.lower(), value) for name, value in headers if name.lower() != b"x-request-id"]
+    return Page(Response(status, headers, body), request_id, rendered_at, _is_public(status, headers))
+
+
+def _is_public(status: int, headers: Headers) -> bool:
+    found = dict(headers)
+    directives = found.get(b"cache-control", b"").replace(b" ", b"").split(b",")
+    return status in (200, 304) and b"public" in directives and b"set-cookie" not in found
