@@ -21,6 +21,7 @@ from config.assets.page_cache import PageCache
 from config.operations.request_id import RequestId
 from config.security.body_limit import BodyLimit
 from config.urls import urlpatterns as urlpatterns  # loaded now, or the first request would wait
+from polls.api.voter_lane import VoterLane
 from polls.casting.asgi_lane import AsgiLane
 from polls.casting.raw_http_lane import RawHttpLane
 from polls.http.raw_get_lane import RawGetLane, Reply
@@ -52,8 +53,9 @@ websocket = URLRouter([*websocket_urlpatterns, re_path(r"", unknown_socket)])  #
 # Each fast lane passes requests that it doesn't answer to the next application.
 compressed = Compression(TallyLane(EventStreamLane(django_application)))
 pages = PageCache(RequestId(BodyLimit(compressed, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)))
-http = AsgiLane(pages)
-raw_casts, raw_gets = RawHttpLane(http).take, RawGetLane([pages]).take
+casts = AsgiLane(pages)
+http = voters = VoterLane(casts)
+raw_casts, raw_gets = RawHttpLane(casts).take, RawGetLane([pages, voters]).take
 
 
 def raw_lane(data: bytes, reply: Reply, peer: tuple[str, int] | None, scheme: str | None) -> bool:

@@ -112,7 +112,7 @@ class AsgiLane:
             request_id, length, parts = self.read_headers(
                 scope["headers"], scope.get("client"), secure=is_secure(scope)
             )
-            rules, age = poll_rules.cached_rules(code) or (await self._load_new_poll(code), 0.0)
+            rules, age = poll_rules.cached_rules(code) or (await self.load_new_poll(code), 0.0)
         except PassToDjango:
             await self.app(scope, receive, send)
             return
@@ -192,7 +192,7 @@ class AsgiLane:
         )
         return request_id_of(given_id), size, parts
 
-    async def _load_new_poll(self, code: str) -> PollRules:
+    async def load_new_poll(self, code: str) -> PollRules:
         """Load the rules of a poll that isn't cached. If the poll doesn't exist, Django answers 404."""
         if not 3 <= len(code) <= 16 or code != canonical_code(code) or len(self._loading) >= MAX_RULE_LOADS:
             raise PassToDjango

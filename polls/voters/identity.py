@@ -81,9 +81,13 @@ def _pass_mac(voter_secret: bytes, purpose: bytes) -> Mac:
 
 
 def pass_headers(code: str, value: str, *, secure: bool) -> list[str]:
-    """Return Set-Cookie headers for a pass. Their paths limit it to the API and the sockets of this poll."""
-    rest = f"Max-Age={PASS_SECONDS if value else 0}; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
-    return [f"{PASS_COOKIE}={value}; Path={path}/polls/{code}/; {rest}" for path in ("/api/v1", "/ws")]
+    """Return Set-Cookie headers for a pass. Their paths limit it to the API and the sockets of this poll.
+
+    The attributes are in the order in which Django writes them.
+    """
+    start = f"{PASS_COOKIE}={value}; HttpOnly; Max-Age={PASS_SECONDS if value else 0}"
+    end = "SameSite=Lax; Secure" if secure else "SameSite=Lax"
+    return [f"{start}; Path={path}/polls/{code}/; {end}" for path in ("/api/v1", "/ws")]
 
 
 def identify_voter(

@@ -1,0 +1,191 @@
+"""The voter lane: answers the voter endpoint ahead of Django.
+
+Every voter's page sends this request once, and Django's path to the view costs ten times as much as the
+answer. A new visitor is answered on the event loop, from the cached rules. For a visitor with a cookie or an
+invite, a thread reads the vote log and the database. The lane answers byte for byte as the REST view does
+(tests/polls/api/test_voter_lane.py), and passes every other request on.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, load_backend
+from django.http.cookie import parse_cookie
+from django.utils.crypto import constant_time_compare
+from rest_framework.renderers import JSONRenderer
+
+from polls.api.voter_answer import CACHE_CONTROL, is_ours, voter_answer
+from polls.casting.asgi_lane import FRESH_SECONDS, AsgiLane, PassToDjango
+from polls.db_connections import closing_connections
+from polls.http.lanes import (
+    Headers,
+    Response,
+    Scope,
+    host_allowed,
+    is_secure,
+    middleware_headers,
+    request_id_of,
+    send_response,
+)
+from polls.voters import identity, invites, poll_rules
+from polls.voters.eligibility import Credentials
+from polls.voters.poll_rules import PollRules
+
+PATH = re.compile(r"/api/v1/polls/([A-Z0-9]{3,16})/voter/")
+THREADS = 2
+ACCEPTED = (b"*/*", b"application/json")
+INVITE = invites.HEADER.lower().encode()
+#: Headers that the answer depends on. A request with another one of the relevant headers goes to Django.
+_KNOWN_HEADERS = frozenset((b"host", b"cookie", b"accept", b"sec-fetch-site", INVITE))
+_DJANGO_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
+#: Cookies in the forms that Django leaves as they are.
+_CSRF_TOKEN, _SESSION_KEY = re.compile(r"[A-Za-z0-9]{32}(?:[A-Za-z0-9]{32})?"), re.compile(r"[a-z0-9]{32}")
+_renderer = JSONRenderer()
+
+
+class Visitor(NamedTuple):
+    code: str
+    cookies: Mapping[str, str]
+    invite: str | None
+    ours: bool
+    secure: bool
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no store has to be read to identify the visitor."""
+        names = (identity.COOKIE, identity.PASS_COOKIE, settings.SESSION_COOKIE_NAME)
+        return self.invite is None and not any(name in self.cookies for name in names)
+
+
+class VoterLane:
+    """An ASGI application in front of the ASGI lane for ballots, and a lane of RawGetLane."""
+
+    def __init__(self, casts: AsgiLane) -> None:
+        self.app = self._casts = casts
+        self.relevant_headers = _KNOWN_HEADERS | _DJANGO_HEADERS
+        if [code for code, _ in settings.LANGUAGES] != [settings.LANGUAGE_CODE]:
+            self.relevant_headers |= {b"accept-language"}  # a header of the response names the language
+        self._threads = ThreadPoolExecutor(THREADS, "voter-lane")
+        self._constant: dict[tuple[bool, bool], Headers] = {}
+
+    def answer(self, path: str, headers: Headers, *, secure: bool) -> Response | None:
+        """Return the response to a new visitor if the poll's rules are cached."""
+        visitor = self._read(path, headers, secure)
+        if visitor is None or not visitor.is_new:
+            return None
+        cached = poll_rules.cached_rules(visitor.code)
+        if cached is None or cached[1] > FRESH_SECONDS:
+            return None
+        return self._respond(visitor, cached[0])
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        visitor = response = None
+        if scope["method"] == "GET" and not scope["query_string"] and not scope.get("root_path"):
+            visitor = self._read(scope["path"], scope["headers"], is_secure(scope))
+        if visitor is not None:
+            try:
+                response = await self._response(visitor)
+            except Exception:
+                response = None  # Django answers, with an error if there is one
+        if response is None:
+            await self.app(scope, receive, send)
+            return
+        given_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        await send_response(response, request_id_of(given_id), send)
+
+    def _read(self, path: str, headers: Headers, secure: bool) -> Visitor | None:
+        """Return what matters of a GET request; None for another path or an unusual request."""
+        match = PATH.fullmatch(path)
+        if match is None:
+            return None
+        found: dict[bytes, bytes] = {}
+        for name, value in headers:
+            if name in self.relevant_headers:
+                if name in found or name not in _KNOWN_HEADERS:
+                    return None
+                found[name] = value
+        cookies = parse_cookie(found.get(b"cookie", b"").decode("latin-1"))
+        if found.get(b"accept", b"*/*") not in ACCEPTED or not _are_kept(cookies):
+            return None
+        if not (found.get(b"host") and host_allowed(found[b"host"])):
+            return None
+        site, invite = found.get(b"sec-fetch-site"), found.get(INVITE)
+        return Visitor(
+            match[1],
+            cookies,
+            None if invite is None else invite.decode("latin-1"),
+            is_ours(None if site is None else site.decode("latin-1")),
+            secure,
+        )
+
+    async def _response(self, visitor: Visitor) -> Response:
+        cached = poll_rules.cached_rules(visitor.code)
+        if cached is not None and cached[1] <= FRESH_SECONDS:
+            rules = cached[0]
+        else:
+            rules = await self._casts.load_new_poll(visitor.code)
+        if visitor.is_new:
+            return self._respond(visitor, rules)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, closing_connections, self._respond, visitor, rules
+        )
+
+    def _respond(self, visitor: Visitor, rules: PollRules) -> Response:
+        session_read = False
+
+        def user() -> Any:
+            nonlocal session_read
+            key = visitor.cookies.get(settings.SESSION_COOKIE_NAME)
+            session_read = key is not None
+            return None if key is None else _user(key)
+
+        credentials = Credentials(visitor.cookies, visitor.invite, user)
+        answer = voter_answer(rules, credentials, ours=visitor.ours, secure=visitor.secure)
+        body = _renderer.render(answer.document)
+        headers = [*self._constant_headers(visitor.secure, session_read)]
+        headers.append((b"content-length", b"%d" % len(body)))
+        cookies = [answer.voter_cookie] if answer.voter_cookie else []
+        headers += [(b"set-cookie", cookie.encode()) for cookie in (*cookies, *answer.passes)]
+        return Response(200, headers, body)
+
+    def _constant_headers(self, secure: bool, session_read: bool) -> Headers:
+        kind = secure, session_read
+        if kind not in self._constant:
+            added = middleware_headers("GET, HEAD, OPTIONS", secure=secure)
+            if session_read:  # Django's session middleware says so
+                added = [(n, b"%b, Cookie" % value if n == b"vary" else value) for n, value in added]
+            own = [(b"content-type", b"application/json"), (b"cache-control", CACHE_CONTROL.encode())]
+            self._constant[kind] = own + added
+        return self._constant[kind]
+
+
+def _are_kept(cookies: Mapping[str, str]) -> bool:
+    """Whether no cookie chooses a language, and Django would replace or delete none of them."""
+    token = cookies.get(settings.CSRF_COOKIE_NAME)
+    session_key = cookies.get(settings.SESSION_COOKIE_NAME)
+    return (
+        settings.LANGUAGE_COOKIE_NAME not in cookies
+        and (token is None or _CSRF_TOKEN.fullmatch(token) is not None)
+        and (session_key is None or _SESSION_KEY.fullmatch(session_key) is not None)
+    )
+
+
+def _user(session_key: str) -> Any:
+    """Return the user of a session, as django.contrib.auth.get_user does.
+
+    Raise PassToDjango where that would find no user, or change the session.
+    """
+    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key).load()
+    backend = session.get(BACKEND_SESSION_KEY)
+    if backend not in settings.AUTHENTICATION_BACKENDS:
+        raise PassToDjango
+    user: Any = load_backend(backend).get_user(session[SESSION_KEY])
+    known = session.get(HASH_SESSION_KEY, "")
+    if user is None or not constant_time_compare(known, user.get_session_auth_hash()):
+        raise PassToDjango
+    return user
