@@ -1,22 +1,19 @@
 """The voter lane: answers the voter endpoint ahead of Django.
 
 Every voter's page sends this request once, and Django's path to the view costs ten times as much as the
-answer. A new visitor is answered on the event loop, from the cached rules. For a visitor with a cookie or an
-invite, a thread reads the vote log and the database. The lane answers byte for byte as the REST view does
-(tests/polls/api/test_voter_lane.py), and passes every other request on.
+answer. A new visitor is answered on the event loop, from the cached rules. For visitors with a cookie or an
+invite, a thread reads the vote log and the database, in batches. The lane answers byte for byte as the REST
+view does (tests/polls/api/test_voter_lane.py), and passes every other request on.
 """
 
 import asyncio
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, load_backend
 from django.http.cookie import parse_cookie
-from django.utils.crypto import constant_time_compare
 from rest_framework.renderers import JSONRenderer
 
 from polls.api.voter_answer import CACHE_CONTROL, is_ours, voter_answer
@@ -32,12 +29,14 @@ from polls.http.lanes import (
     request_id_of,
     send_response,
 )
+from polls.models import Identity
 from polls.voters import identity, invites, poll_rules
 from polls.voters.eligibility import Credentials
 from polls.voters.poll_rules import PollRules
+from polls.voters.session_users import users_of_sessions
 
 PATH = re.compile(r"/api/v1/polls/([A-Z0-9]{3,16})/voter/")
-THREADS = 2
+MAX_BATCH = 100  # visitors whom the thread answers with one database connection
 ACCEPTED = (b"*/*", b"application/json")
 INVITE = invites.HEADER.lower().encode()
 #: Headers that the answer depends on. A request with another one of the relevant headers goes to Django.
@@ -56,6 +55,10 @@ class Visitor(NamedTuple):
     secure: bool
 
     @property
+    def session_key(self) -> str | None:
+        return self.cookies.get(settings.SESSION_COOKIE_NAME)
+
+    @property
     def is_new(self) -> bool:
         """Whether no store has to be read to identify the visitor."""
         names = (identity.COOKIE, identity.PASS_COOKIE, settings.SESSION_COOKIE_NAME)
@@ -70,7 +73,9 @@ class VoterLane:
         self.relevant_headers = _KNOWN_HEADERS | _DJANGO_HEADERS
         if [code for code, _ in settings.LANGUAGES] != [settings.LANGUAGE_CODE]:
             self.relevant_headers |= {b"accept-language"}  # a header of the response names the language
-        self._threads = ThreadPoolExecutor(THREADS, "voter-lane")
+        self._thread = ThreadPoolExecutor(1, "voter-lane")
+        self._waiting: list[tuple[Visitor, PollRules, asyncio.Future[Response | None]]] = []
+        self._batches: asyncio.Task[None] | None = None
         self._constant: dict[tuple[bool, bool], Headers] = {}
 
     def answer(self, path: str, headers: Headers, *, secure: bool) -> Response | None:
@@ -88,10 +93,7 @@ class VoterLane:
         if scope["method"] == "GET" and not scope["query_string"] and not scope.get("root_path"):
             visitor = self._read(scope["path"], scope["headers"], is_secure(scope))
         if visitor is not None:
-            try:
-                response = await self._response(visitor)
-            except Exception:
-                response = None  # Django answers, with an error if there is one
+            response = await self._response(visitor)
         if response is None:
             await self.app(scope, receive, send)
             return
@@ -123,31 +125,60 @@ class VoterLane:
             secure,
         )
 
-    async def _response(self, visitor: Visitor) -> Response:
+    async def _response(self, visitor: Visitor) -> Response | None:
+        """Return the response; None if Django has to answer, perhaps with an error."""
         cached = poll_rules.cached_rules(visitor.code)
         if cached is not None and cached[1] <= FRESH_SECONDS:
             rules = cached[0]
         else:
-            rules = await self._casts.load_new_poll(visitor.code)
+            try:
+                rules = await self._casts.load_new_poll(visitor.code)
+            except PassToDjango:
+                return None
         if visitor.is_new:
             return self._respond(visitor, rules)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._threads, closing_connections, self._respond, visitor, rules
-        )
+        loop = asyncio.get_running_loop()
+        if self._batches is None or self._batches.done() or self._batches.get_loop() is not loop:
+            self._waiting, self._batches = [], loop.create_task(self._answer_waiting(loop))
+        future: asyncio.Future[Response | None] = loop.create_future()
+        self._waiting.append((visitor, rules, future))
+        return await future
 
-    def _respond(self, visitor: Visitor, rules: PollRules) -> Response:
-        session_read = False
+    async def _answer_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer the waiting visitors in batches; those who arrive meanwhile are the next batch."""
+        while self._waiting:
+            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            visitors = [(visitor, rules) for visitor, rules, _ in batch]
+            responses = await loop.run_in_executor(self._thread, self._respond_to_all, visitors)
+            for (_, _, future), response in zip(batch, responses, strict=True):
+                if not future.done():
+                    future.set_result(response)
 
-        def user() -> Any:
-            nonlocal session_read
-            key = visitor.cookies.get(settings.SESSION_COOKIE_NAME)
-            session_read = key is not None
-            return None if key is None else _user(key)
+    def _respond_to_all(self, batch: list[tuple[Visitor, PollRules]]) -> list[Response | None]:
+        try:
+            return closing_connections(self._read_and_respond, batch)
+        except Exception:
+            return [None] * len(batch)
 
-        credentials = Credentials(visitor.cookies, visitor.invite, user)
+    def _read_and_respond(self, batch: list[tuple[Visitor, PollRules]]) -> list[Response | None]:
+        members = [visitor for visitor, rules in batch if rules.identity == Identity.LOGIN]
+        users = users_of_sessions({visitor.session_key for visitor in members if visitor.session_key})
+        responses: list[Response | None] = []
+        for visitor, rules in batch:
+            try:
+                responses.append(self._respond(visitor, rules, users))
+            except KeyError:
+                responses.append(None)
+        return responses
+
+    def _respond(self, visitor: Visitor, rules: PollRules, users: Mapping[str, Any] = {}) -> Response:
+        """Build the response; raise KeyError if the visitor's session isn't one of these users'."""
+        key = visitor.session_key if rules.identity == Identity.LOGIN else None
+        user = None if key is None else users[key]
+        credentials = Credentials(visitor.cookies, visitor.invite, lambda: user)
         answer = voter_answer(rules, credentials, ours=visitor.ours, secure=visitor.secure)
         body = _renderer.render(answer.document)
-        headers = [*self._constant_headers(visitor.secure, session_read)]
+        headers = [*self._constant_headers(visitor.secure, key is not None)]
         headers.append((b"content-length", b"%d" % len(body)))
         cookies = [answer.voter_cookie] if answer.voter_cookie else []
         headers += [(b"set-cookie", cookie.encode()) for cookie in (*cookies, *answer.passes)]
@@ -173,19 +204,3 @@ def _are_kept(cookies: Mapping[str, str]) -> bool:
         and (token is None or _CSRF_TOKEN.fullmatch(token) is not None)
         and (session_key is None or _SESSION_KEY.fullmatch(session_key) is not None)
     )
-
-
-def _user(session_key: str) -> Any:
-    """Return the user of a session, as django.contrib.auth.get_user does.
-
-    Raise PassToDjango where that would find no user, or change the session.
-    """
-    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key).load()
-    backend = session.get(BACKEND_SESSION_KEY)
-    if backend not in settings.AUTHENTICATION_BACKENDS:
-        raise PassToDjango
-    user: Any = load_backend(backend).get_user(session[SESSION_KEY])
-    known = session.get(HASH_SESSION_KEY, "")
-    if user is None or not constant_time_compare(known, user.get_session_auth_hash()):
-        raise PassToDjango
-    return user

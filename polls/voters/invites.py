@@ -7,7 +7,9 @@ so it appears in no access log and no Referer.
 """
 
 import hashlib
+import math
 import struct
+import time
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any, NamedTuple
@@ -24,6 +26,7 @@ from polls.errors import IllegalState
 from polls.keys import MAC_BYTES, Mac, keyed_hash, sign, verify
 from polls.lifecycle import lock_poll
 from polls.models import Ballot, Identity, InviteBatch, Round
+from polls.signals import poll_changed
 from polls.text.csv_rows import csv_lines
 from polls.voters.identity import invite_key
 
@@ -34,6 +37,9 @@ BATCH_ENDED = gettext_lazy("Nobody can vote with these invites any more.")
 _IDS = struct.Struct(">II")  # batch, serial number
 _LOOKUP_CHUNK = 2000
 _LINES_PER_CHUNK = 500
+_CACHE_SECONDS, _CACHE_BATCHES = 1.0, 1000
+#: By poll and batch: when it was read, and the batch.
+_recent: dict[tuple[int, int], tuple[float, Any]] = {}
 
 
 class Invite(NamedTuple):
@@ -55,10 +61,25 @@ def read_token(token: str | None, poll_id: int, poll_secret: bytes) -> Invite | 
 
 
 def find_batch(poll_id: int, invite: Invite) -> Any:
-    """Return the poll's batch that contains the invite, ended or not, or None."""
-    if not 1 <= invite.serial <= MAX_COUNT:
-        return None
-    return batches(poll_id).filter(pk=invite.batch_id, count__gte=invite.serial).first()
+    """Return the poll's batch that contains the invite, ended or not, or None. Cached for a second.
+
+    So in another process a revoked invite is valid for a second more. The pass that it gets lasts an hour.
+    """
+    key = poll_id, invite.batch_id
+    read_at, batch = _recent.get(key, (-math.inf, None))
+    if time.monotonic() - read_at >= _CACHE_SECONDS:
+        if len(_recent) >= _CACHE_BATCHES:
+            _recent.clear()
+        batch = batches(poll_id).filter(pk=invite.batch_id).first()
+        _recent[key] = time.monotonic(), batch
+    return batch if batch is not None and 1 <= invite.serial <= batch.count else None
+
+
+def clear_cache(**_: Any) -> None:
+    _recent.clear()
+
+
+poll_changed.connect(clear_cache, dispatch_uid="polls.voters.invites")
 
 
 def batches(poll_id: int) -> QuerySet[Any]:
@@ -95,6 +116,7 @@ def revoke_batch(batch_id: int, *, by: str) -> bool:
         batch.revoked_at, batch.revoked_by = timezone.now(), by[:150]
         batch.save(update_fields=["revoked_at", "revoked_by"])
         record(by, "invites revoked", batch.poll.code, batch=batch.pk, count=batch.count)
+    clear_cache()
     return True
 
 
