@@ -1,10 +1,12 @@
 """An open-loop load generator: a simulated audience that votes over the public HTTP API.
 
 Open loop: voters arrive at a constant rate, however slow the answers are, as in a real audience. Each voter
-opens the page, hesitates, casts one ballot, and retries it with the same ballot_id until it is settled.
+opens the page, hesitates, casts one ballot, and retries it with the same ballot_id until it is settled. If
+wanted, each also holds a socket open until the end, as the page does.
 """
 
 import asyncio
+import json
 import math
 import random
 import time
@@ -13,16 +15,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
-import httpx
-
+from polls.management.http_client import Answer, Client, Listener
 from polls.methods import METHODS, make_rules
 
-#: Enough connections to keep a server busy. More would be slower, because of httpx's pool.
-CONNECTIONS = 24
-REQUEST_SECONDS = 15.0
+#: Requests at a time: enough to keep a server busy.
+CONNECTIONS = 64
 #: How long a voter retries before the outcome counts as unknown.
 RETRY_SECONDS = 60.0
 #: How long requests under way may take after Ctrl-C.
@@ -59,6 +58,8 @@ class Report:
     refused: Counter[str] = field(default_factory=Counter)
     unknown: int = 0
     retries: int = 0
+    sockets: int = 0
+    sockets_lost: int = 0  # not opened, or closed by the server before the end
     latencies: list[float] = field(default_factory=list)
     seconds: float = 0.0
     before: dict[str, Any] = field(default_factory=dict)
@@ -111,14 +112,17 @@ class Audience:
         rate: float,
         hesitate: float = 0.0,
         seed: int | None = None,
+        sockets: bool = False,
         on_progress: Callable[[Report], None] = lambda _report: None,
     ) -> None:
         self._url, self._api = url, f"/api/v1/polls/{code}/"
+        self._sockets = sockets
+        self._listeners: list[Listener] = []
         self._code, self._voters, self._rate, self._hesitate = code, voters, rate, hesitate
         self._on_progress = on_progress
         self._random = random.Random(seed)
         self._stop = asyncio.Event()
-        self._free_connection = asyncio.Semaphore(CONNECTIONS)
+        self._client = Client(url, CONNECTIONS)
         self._deadline = math.inf
         self.report = Report()
 
@@ -129,14 +133,8 @@ class Audience:
         self._stop.set()
 
     async def vote(self) -> Report:
-        # Each voter sends its own cookie: with a shared jar, all would vote with the last one.
-        jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-        timeout = httpx.Timeout(REQUEST_SECONDS)
-        async with httpx.AsyncClient(
-            base_url=self._url, limits=limits, timeout=timeout, cookies=jar, trust_env=False
-        ) as self._http:
-            report = self.report
+        report = self.report
+        try:
             report.before = report.after = await self._fetch_tally()
             if (state := report.before["state"]) in CLOSED_BECAUSE:
                 raise CannotVote(f"Nobody can vote in {self._code}: {CLOSED_BECAUSE[state]}")
@@ -148,12 +146,17 @@ class Audience:
                 await self._arrive(audience, started)
             report.seconds = time.monotonic() - started
             await self._wait_for_count()
-            return report
+            report.sockets_lost += sum(listener.lost for listener in self._listeners)
+        finally:
+            for listener in self._listeners:
+                listener.close()
+            self._client.close()
+        return report
 
     async def _fetch_tally(self) -> dict[str, Any]:
         try:
-            answer = await self._http.get(f"{self._api}tally/")
-        except httpx.HTTPError as error:
+            answer = await self._client.request("GET", f"{self._api}tally/")
+        except OSError as error:
             raise CannotVote(
                 f"Nothing answers at {self._url} ({type(error).__name__}). Start Landslide with `make run`, "
                 "or name the server with --url."
@@ -163,11 +166,11 @@ class Audience:
             raise CannotVote(f"There is no poll {self._code} at {self._url}.")
         try:
             tally = answer.json()
-            assert answer.status_code == 200
+            assert answer.status == 200
             assert "choices" in tally
         except (ValueError, AssertionError):
             raise CannotVote(
-                f"The server at {self._url} doesn't look like Landslide (status {answer.status_code})."
+                f"The server at {self._url} doesn't look like Landslide (status {answer.status})."
             ) from None
         return dict(tally)
 
@@ -193,10 +196,13 @@ class Audience:
             self._on_progress(self.report)
 
     async def _visit(self, progress: float) -> None:
-        page = await self._send_until_settled("GET", "voter/")
-        if page is None or page.status_code != 200:
-            self.report.refused["page_not_reached" if page is None else code_of(page)] += 1
+        page = await self._fetch(f"/p/{self._code}/", {"Accept-Encoding": "gzip"})
+        known = await self._fetch(f"{self._api}voter/", {}) if page else None
+        if known is None:
             return
+        cookie = f"voter={known.cookie('voter') or ''}"
+        if self._sockets:
+            await self._open_socket(cookie)
         if self._hesitate:
             await self._pause_until_stopped(self._random.uniform(0, 2 * self._hesitate))
         if self._stop.is_set():
@@ -204,32 +210,46 @@ class Audience:
         ballot = {
             **self._preferences.ballot(progress),
             "ballot_id": str(uuid.UUID(int=self._random.getrandbits(128), version=4)),
-            "round": page.json()["round"],
+            "round": known.json()["round"],
         }
         self.report.cast += 1
         clicked = time.monotonic()
-        answer = await self._send_until_settled("POST", "ballots/", ballot, page.cookies.get("voter"))
+        body = json.dumps(ballot).encode()
+        answer = await self._send_until_settled("POST", f"{self._api}ballots/", body, {"Cookie": cookie})
         if answer is None:
             self.report.unknown += 1
-        elif answer.status_code == 202:
+        elif answer.status == 202:
             self.report.accepted += 1
             self.report.latencies.append(time.monotonic() - clicked)
         else:
             self.report.refused[code_of(answer)] += 1
 
+    async def _fetch(self, path: str, headers: dict[str, str]) -> Answer | None:
+        """Return the answer if it was a success; otherwise count the voter as refused."""
+        answer = await self._send_until_settled("GET", path, b"", headers)
+        if answer is not None and answer.status == 200:
+            return answer
+        self.report.refused["page_not_reached" if answer is None else code_of(answer)] += 1
+        return None
+
+    async def _open_socket(self, cookie: str) -> None:
+        try:
+            self._listeners.append(await self._client.listen(f"/ws/polls/{self._code}/", cookie))
+            self.report.sockets += 1
+        except OSError:
+            self.report.sockets_lost += 1
+
     async def _send_until_settled(
-        self, method: str, path: str, body: dict[str, Any] | None = None, cookie: str | None = None
-    ) -> httpx.Response | None:
+        self, method: str, path: str, body: bytes, headers: dict[str, str]
+    ) -> Answer | None:
         """Send a request until its outcome is known. Return the final answer, or None if it stays unknown."""
         give_up = time.monotonic() + RETRY_SECONDS
-        headers = {"Cookie": f"voter={cookie}"} if cookie else {}
         tries, refusal, unknown = 0, None, False
         while True:
             tries += 1
             try:
-                async with self._free_connection:
-                    answer = await self._http.request(method, self._api + path, json=body, headers=headers)
-            except httpx.HTTPError:
+                answer = await self._client.request(method, path, body, headers)
+            except OSError:
                 asked, unknown = 0.0, True
             else:
                 if is_settled(answer, unknown=unknown and method == "POST"):
@@ -259,23 +279,23 @@ class Audience:
             await asyncio.sleep(0.1)
 
 
-def is_settled(answer: httpx.Response, *, unknown: bool) -> bool:
+def is_settled(answer: Answer, *, unknown: bool) -> bool:
     """Whether an answer is final. `unknown`: an earlier try of the request may have succeeded."""
-    if answer.status_code >= 500 or answer.status_code == 429:
+    if answer.status >= 500 or answer.status == 429:
         return False
-    return answer.is_success or not unknown or code_of(answer) in FINAL_REFUSALS
+    return answer.status < 300 or not unknown or code_of(answer) in FINAL_REFUSALS
 
 
-def code_of(answer: httpx.Response) -> str:
+def code_of(answer: Answer) -> str:
     """Return the error code of an answer, or its status if a proxy answered."""
     try:
         return str(answer.json()["code"])
     except (ValueError, KeyError, TypeError):
-        return f"http_{answer.status_code}"
+        return f"http_{answer.status}"
 
 
-def retry_after(answer: httpx.Response) -> float:
+def retry_after(answer: Answer) -> float:
     try:
-        return max(0.0, float(answer.headers.get("Retry-After", 0)))
+        return max(0.0, float(answer.header("retry-after") or 0))
     except ValueError:
         return 0.0

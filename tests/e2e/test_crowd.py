@@ -1,5 +1,6 @@
 """The crowd command against a running system that is killed and restarted, or interrupted."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -72,3 +73,13 @@ def test_ctrl_c_ends_the_crowd_command_with_a_summary(
     assert 10 <= counted < 5000
     assert f"All {counted} acknowledged ballots are counted." in printed
     assert "Traceback" not in printed
+
+
+def test_a_crowd_holds_sockets_open(
+    system: Landslide, client: Client, code: str, crowd: Callable[..., Any]
+) -> None:
+    running = crowd("--voters", "40", "--rate", "200", "--sockets")
+    printed, _ = running.communicate(timeout=2 * PATIENCE)
+    assert running.returncode == 0, printed
+    rows = re.findall(r"│ (sockets|sockets lost) +│ +(\d+) │", printed)
+    assert rows == [("sockets", "40"), ("sockets lost", "0")], printed

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import httpx
 import pytest
 from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
@@ -18,6 +17,7 @@ from polls.errors import errors_by_code
 from polls.management import audience
 from polls.management.audience import Preferences
 from polls.management.commands.crowd import own_address
+from polls.management.http_client import Answer
 from polls.models import ApiClient
 
 # --- create_api_key ---
@@ -244,7 +244,7 @@ def test_page_and_crowd_know_every_retryable_refusal() -> None:
 def test_after_an_unknown_outcome_only_the_logs_refusals_are_final(
     status: int, code: str, at_once: bool, in_doubt: bool
 ) -> None:
-    answer = httpx.Response(status, json={"code": code})
+    answer = Answer(status, [], json.dumps({"code": code}).encode())
     assert audience.is_settled(answer, unknown=False) == at_once
     assert audience.is_settled(answer, unknown=True) == in_doubt
 

@@ -1,9 +1,9 @@
 """`manage.py crowd DEMO --voters 200 --rate 20`: let a simulated audience vote in a poll."""
 
 import asyncio
-import logging
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +24,9 @@ from polls.management.terminal import console, printable
 from polls.models import canonical_code
 from polls.text.percentages import decimals_for, percent
 from polls.text.plain_text import escaped
+
+if sys.platform != "win32":
+    import resource
 
 ALL_ADDRESSES = ("", "0.0.0.0", "::", "[::]")
 
@@ -53,12 +56,14 @@ class Command(BaseCommand):
         )
         add("--url", default=own_address(), help="the server (%(default)s)")
         add("--seed", type=int, help="seed of the random numbers, to repeat an audience")
+        add("--sockets", action="store_true", help="each voter holds a socket open, as the page does")
         add("--others-vote", action="store_true", help="other people vote too: the tally may grow by more")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         check_options(options)
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO, httpx logs a line for each request
         self.console = console(options)
+        if options["sockets"]:
+            allow_many_connections()
         report = self.run(options)
         self.console.print(summary_table(report))
         self.console.print(tally_table(report))
@@ -83,7 +88,7 @@ class Command(BaseCommand):
 
             audience = Audience(
                 options["url"].rstrip("/"), code, options["voters"], options["rate"],
-                options["hesitate"], options["seed"], on_progress,
+                options["hesitate"], options["seed"], options["sockets"], on_progress,
             )  # fmt: skip
             try:
                 return asyncio.run(vote_until_interrupted(audience))
@@ -92,6 +97,14 @@ class Command(BaseCommand):
                 raise CommandError(escaped(str(error))) from None
             except KeyboardInterrupt:
                 raise CommandError("Stopped before the last answers came in.") from None
+
+
+def allow_many_connections() -> None:
+    """Raise the soft limit of open files, often 1024, to the hard limit."""
+    if sys.platform != "win32":
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        with suppress(OSError, ValueError):  # macOS reports "unlimited" but refuses it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def vote_until_interrupted(audience: Audience) -> Report:
@@ -125,6 +138,9 @@ def summary_table(report: Report) -> Table:
         table.add_row(f"refused: {escaped(code)}", str(count))
     table.add_row("unknown", str(report.unknown))
     table.add_row("sent again", str(report.retries))
+    if report.sockets or report.sockets_lost:
+        table.add_row("sockets", str(report.sockets))
+        table.add_row("sockets lost", str(report.sockets_lost))
     table.add_row("per second", f"{report.cast / report.seconds:.1f}" if report.seconds else "–")
     if report.latencies:
         for name, part in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
