@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 from config.apps import StaticFiles
-from config.assets import script_bundles
+from config.assets import script_bundles, style_bundles
 
 #: The code that processes static files. If it changes, the files are collected again.
-BUILD_SOURCES = (__file__, script_bundles.__file__)
+BUILD_SOURCES = (__file__, script_bundles.__file__, style_bundles.__file__)
 
 
 class QuickCompressor(Compressor):
@@ -41,8 +42,8 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
     )
 
     def post_process(self, paths: dict[str, Any], dry_run: bool = False, **options: Any) -> Any:
-        scripts = {path: (script, paths[path][1]) for path, script in joined_scripts(paths).items()}
-        return super().post_process(paths | scripts, dry_run=dry_run, **options)
+        files = {path: (file, paths[path][1]) for path, file in joined_files(paths).items()}
+        return super().post_process(paths | files, dry_run=dry_run, **options)
 
     def stored_name(self, name: str) -> str:
         """Return the hashed name, or the plain name if the manifest doesn't have the file."""
@@ -59,29 +60,36 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
         return QuickCompressor(**kwargs)
 
 
-class JoinedScript:
-    """A storage that has one script and returns it joined with its imports."""
+class JoinedFile:
+    """A storage that has one script or style sheet and returns it joined with its imports."""
 
-    def __init__(self, name: str, read: script_bundles.Read) -> None:
-        self.name = name
-        self.read = read
+    def __init__(self, text: Callable[[], str]) -> None:
+        self.text = text
 
     def open(self, _: str) -> ContentFile[bytes]:
-        return ContentFile(script_bundles.joined(self.name, self.read).encode())
+        return ContentFile(self.text().encode())
 
 
-def joined_scripts(paths: dict[str, Any]) -> dict[str, JoinedScript]:
-    """Return storages, by path, for the scripts that pages load and that have imports."""
+def joined_files(paths: dict[str, Any]) -> dict[str, JoinedFile]:
+    """Return storages, by path, for the scripts and style sheets that pages load and that have imports."""
 
-    def read(name: str) -> str:
-        storage, path = paths[f"js/{name}.js"]
-        with storage.open(path) as file:
+    def read(path: str) -> str:
+        storage, stored = paths[path]
+        with storage.open(stored) as file:
             return str(file.read().decode())
+
+    def read_script(name: str) -> str:
+        return read(f"js/{name}.js")
 
     names = [
         path[len("js/") : -len(".js")] for path in paths if path.startswith("js/") and path.endswith(".js")
     ]
-    return {f"js/{name}.js": JoinedScript(name, read) for name in script_bundles.entries(names, read)}
+    scripts = script_bundles.entries(names, read_script)
+    files = {
+        f"js/{name}.js": JoinedFile(partial(script_bundles.joined, name, read_script)) for name in scripts
+    }
+    styles = [path for path in paths if path.startswith("css/") and style_bundles.has_imports(read(path))]
+    return files | {path: JoinedFile(partial(style_bundles.joined, path, read)) for path in styles}
 
 
 def collect_if_changed() -> bool:
