@@ -39,8 +39,10 @@ class LandslideHttp(BoundedHttp):
             if len(self.pipelined) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
             return
+        # If the client doesn't read its answers, the server's flow control is needed.
+        reads = self.transport.get_write_buffer_size() < HIGH_WATER_LIMIT
         raw_lane = type(self).raw_lane
-        if raw_lane and not self.in_request and self.is_idle():
+        if raw_lane and reads and not self.in_request and self.is_idle():
             self.answering = True
             if raw_lane(data, self.reply, self.client, self.scheme):
                 self.cancel_read_timer()
