@@ -47,7 +47,7 @@ def arguments(known: list[Measure]) -> argparse.Namespace:
 
 
 def main() -> int:
-    # Raise SystemExit, as Ctrl-C raises an exception, so that context managers stop the servers.
+    # SIGTERM raises SystemExit, so that context managers stop the servers, as they do after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     known = list(measures())
     options = arguments(known)

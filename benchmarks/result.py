@@ -21,7 +21,7 @@ class Goal:
     most: float | None = None
 
     def holds(self, value: float) -> bool:
-        """Return whether the bound holds; never for NaN, which a missing figure gives."""
+        """Return whether the value is within the bound. NaN, which stands for a missing figure, never is."""
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
 
     def __str__(self) -> str:

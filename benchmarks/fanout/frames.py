@@ -49,7 +49,7 @@ def run(bench: Bench) -> list[Row]:
     return [
         Row(
             f"{NAME}.frames",
-            f"Tallies per viewer and second at {fastest}",
+            f"Tallies per viewer and second {fastest}",
             "frames/s",
             frames.pop(fastest),
             frames,
@@ -59,7 +59,7 @@ def run(bench: Bench) -> list[Row]:
         ),
         Row(
             f"{NAME}.cpu",
-            f"CPU seconds of the web process per second at {fastest}",
+            f"CPU seconds of the web process per second {fastest}",
             "CPU-s/s",
             cpu.pop(fastest),
             cpu,
@@ -70,7 +70,7 @@ def run(bench: Bench) -> list[Row]:
 
 
 def called(rate: int) -> str:
-    return f"{rate:,} votes a second"
+    return f"at {rate:,} votes a second"
 
 
 def take(ours: Running, viewers: Viewers, rate: int, seconds: float) -> Sample:

@@ -92,5 +92,5 @@ def take(ours: Running, count: int, stalled: int, seconds: float) -> Sample:
     if seen.lost:
         raise RuntimeError(f"{seen.lost} healthy viewers were lost")
     delays = each_delay(seen.moves, [(when, before + ballots) for when, ballots in cast])
-    time.sleep(1.0)  # until the server has noticed
+    time.sleep(1.0)  # until the server has noticed that the viewers are gone
     return Sample(percentiles(delays)["p99"], memory)

@@ -95,7 +95,7 @@ class Storm:
             after = self.reads()
         if answer["missing"]:
             raise RuntimeError(f"{answer['missing']} viewers did not come back")
-        time.sleep(1.0)  # until the servers have noticed
+        time.sleep(1.0)  # until the servers have noticed that the viewers are gone
         usual = answer["seconds"] / IDLE_SECONDS
         extra = sum(
             max(0.0, calls - before[query] - (before[query] - idle[query]) * usual)

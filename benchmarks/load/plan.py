@@ -34,7 +34,7 @@ class Plan:
     rate: float = 0  # a second; 0: full speed on these connections
     seconds: float = 5
     connections: int = 64
-    most_connections: int = 0  # additional ones are opened up to this while all others wait; 0: none
+    most_connections: int = 0  # open more, up to this number, while all wait for answers; 0: none
     accepted: int = 202  # the status of an accepted request
     units: str = ""  # text to count in an accepted answer's body, if an answer covers several ballots
     timeout: float = 30  # after this the outcome is unknown

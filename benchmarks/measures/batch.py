@@ -19,7 +19,7 @@ NAME = "batch"
 TITLE = "The batch endpoint against the single one"
 SIZE = 1_000
 CONNECTIONS = 2  # a client that sends batches waits for each answer
-FASTEST = 80_000  # ballots a second that it can't exceed, to know how many must be ready
+FASTEST = 80_000  # more ballots a second than Landslide can accept; sets how many are made in advance
 
 Sample = tuple[float, float]  # ballots per CPU-second of the web process, and of everything
 

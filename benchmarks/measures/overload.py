@@ -42,7 +42,7 @@ class Sample:
 
 def run(bench: Bench) -> list[Row]:
     target = OurSystem(bench, web=1, worker=1, env={"TRUSTED_PROXIES": "127.0.0.1"})
-    # The file's comments say 128 for each web process, and there is one.
+    # deploy/nginx.conf says to allow 128 ballots for each web process, and this system has one.
     front = Nginx(target.port, {"max_conns=256": "max_conns=128"})
     bench.until.enter_context(started(front))
     pin([*target.behind, pid_of(front)], server_core())

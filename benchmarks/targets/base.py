@@ -21,7 +21,7 @@ class Target:
     template = ""
     choices = 5
     accepted = 202
-    fastest = 25_000  # ballots a second that it surely can't exceed, to know how many voters must be ready
+    fastest = 25_000  # more ballots a second than this system can accept; sets how many voters are made
 
     def __init__(self, home: Path) -> None:
         self.voters = home / f"{self.name}-{secrets.token_hex(4)}-voters"
@@ -83,7 +83,7 @@ class Target:
         """Pin the web process to its own core, and everything else to the load's."""
         pin(self.web, server_core())
         pin(set(self.behind) - set(self.web), load_core())
-        pin(self.web, server_core())  # may be a descendant of one of those
+        pin(self.web, server_core())  # again: web processes may be descendants of `behind`
 
 
 def sound(report: Report, *, refused: Iterable[str] = ()) -> Report:

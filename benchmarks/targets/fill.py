@@ -12,7 +12,7 @@ import sys
 import django
 
 CALL = 2_000  # ballots per append
-LOOK = 100_000  # ballots until this process counts too, so that the log stays short
+LOOK = 100_000  # ballots between two counts by this process, which keep the log short
 
 
 def fill(code: str, count: int) -> None:
