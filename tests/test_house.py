@@ -201,7 +201,7 @@ NAMED = re.compile(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`")
 
 
 def named_tests(page: Path) -> Iterator[tuple[str, str]]:
-    """Yield (file, test or "") for every test that a page names. "::name" is in the file named before it."""
+    """Yield (file, test or "") for every test that a page names. "::name" alone is in the last named file."""
     file = ""
     for found in NAMED.finditer(page.read_text()):
         file = found[1] or file

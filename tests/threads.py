@@ -29,7 +29,10 @@ def at_once(work: Callable[[Item], Result], items: Iterable[Item], threads: int 
 
 
 class Background:
-    """`with Background(work):` calls `work` in a loop in another thread. The block's end raises its error."""
+    """`with Background(work):` calls `work` in a loop in another thread.
+
+    The end of the block raises an error that `work` raised.
+    """
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self._work = work

@@ -42,7 +42,7 @@ class PollModel:
     numbers: set[int]
     most: int
     keys: dict[int, bytes]  # each voter's key
-    heads: dict[int, int]  # each partition's end of the log when this poll was made
+    heads: dict[int, int]  # where each partition's log ended when this poll was made
     remembered: int  # how many ballots of a voter the log remembers
     state: str = DRAFT
     round: int = 1

@@ -33,7 +33,7 @@ class Submitted:
     ballot_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     receipts: set[str] = field(default_factory=set)
     refused: str = ""  # the code of a permanent refusal
-    turned_away: str = ""  # the code of the last temporary refusal, whose try wrote nothing
+    turned_away: str = ""  # the code of the last temporary refusal, which wrote nothing
     tries: int = 0
     unknown: int = 0  # tries without an answer, or with the answer that the outcome is unknown
 

@@ -34,8 +34,8 @@ PASSING = (
 )
 #: The error code with which each kind of inadmissible ballot must be refused.
 DUE: dict[Kind, str] = {"second": "already_voted", "early": "poll_not_open", "late": "poll_not_open"}
-#: An answer that takes longer is overdue. A cast has a deadline of ten seconds. Waiting before it and a busy
-#: machine may add a few seconds.
+#: An answer that takes longer is overdue. A cast has a deadline of ten seconds. A wait before the cast,
+#: or a busy machine, may add a few seconds.
 OVERDUE_SECONDS = 16.0
 LONGEST_PAUSE = 2.0  # the most seconds between two tries, even if Retry-After says more
 CHOICES = 5
@@ -46,11 +46,12 @@ RESERVE = 500  # cookies kept for the ballots of cast()
 class Pace:
     """The number and rate of the ballots, and how voters send them."""
 
-    ballots: int = 200  # the least number in all
+    ballots: int = 200  # cast at least this many
     rate: float = 120.0  # ballots per second
     in_batches: float = 0.5  # the fraction that an API client sends in batches
     batch: int = 25
-    odd: float = 0.05  # the fraction of single ballots for each of: sent again, changed, cast twice
+    #: The fraction of single ballots that are sent again. As many are changed, and as many voters vote twice.
+    odd: float = 0.05
     outstanding: int = 4_000  # no new ballots while more requests than this are unanswered
     patience: float = 60.0  # seconds after which a ballot without a final answer is given up
     receipts: int = RECEIPTS_ASKED  # how many receipts are looked up in the end

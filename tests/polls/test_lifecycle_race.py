@@ -64,7 +64,7 @@ def log_of(poll: Poll) -> Iterator[list[Entry]]:
 
 
 def check_end(poll: Poll, crowd: Crowd) -> None:
-    """Check that acknowledged ballots are counted, in the result, and before the markers."""
+    """Check that each accepted ballot is before the closing marker, counted, and part of the result."""
     poll.refresh_from_db()
     assert poll.state == State.CLOSED
     assert set(crowd.codes) == {"accepted", "poll_not_open"}
@@ -86,7 +86,7 @@ def test_ballots_race_a_manual_closing() -> None:
 
 
 def test_ballots_race_the_planned_end() -> None:
-    """The poll is closed only after the ballots stop: the gate alone decides."""
+    """The state stays open until all ballots are cast, so only the gate refuses late ballots."""
     poll = open_poll(closes_at=timezone.now() + timedelta(seconds=4))
     with Crowd(poll) as crowd:
         pass

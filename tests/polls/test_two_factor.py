@@ -66,7 +66,7 @@ def enrol(client: Client) -> list[str]:
 
 
 def again(device: TOTPDevice) -> str:
-    """Return an unused code: the next one, which is accepted for clocks that are ahead."""
+    """Return the app's next code: it is unused, and accepted since an app's clock may be ahead."""
     return code_of(device, steps=1)
 
 
@@ -255,7 +255,7 @@ def test_the_command_resets_it_and_is_recorded(browser: Client, boss: User) -> N
     call_command("reset_two_factor", "boss", stdout=out)
     assert "sets up a new one" in out.getvalue()
     assert two_factor.device_of(boss) is None and not StaticToken.objects.exists()
-    assert browser.get("/admin/").status_code == 302  # sessions that it had verified have ended
+    assert browser.get("/admin/").status_code == 302  # the removed app's sessions have ended
     assert Record.objects.filter(action="two-factor removed", detail__account="boss").exists()
     assert Record.objects.filter(action="two-factor set up", actor="user boss").exists()
     for name in ("boss", "nobody"):

@@ -142,7 +142,7 @@ def test_rows_are_stored_in_random_order() -> None:
     purge.purge(poll.pk, "somebody")
     lies = as_it_lies()
     assert sorted(lies) == ["1"] * 60 + ["2"] * 60
-    assert 10 < lies[:60].count("2") < 50  # chance fails this less than once in 10^13 runs
+    assert 10 < lies[:60].count("2") < 50  # a random order fails less than once in 10^12 runs
 
 
 def test_receipts_are_not_found_but_still_in_the_bundle() -> None:

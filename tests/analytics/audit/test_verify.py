@@ -312,7 +312,7 @@ def forged(files: Files) -> list[tuple[str, Files]]:
 
 
 def _last(files: Files, other: bytes) -> list[bytes]:
-    """Return quarantined receipts that sort after `other`, but not all: `other` replaces one of them."""
+    """Return the quarantined receipts that sort after `other`; if all do, leave out the last."""
     listed = files["quarantined-receipts.txt"].splitlines(keepends=True)
     return [line for line in listed if line > other][: len(listed) - 1]
 

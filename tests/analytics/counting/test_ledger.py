@@ -82,7 +82,7 @@ def test_a_ballot_replaces_a_dead_letter_and_what_that_one_replaced(together: bo
 
 
 def test_a_second_ballot_that_replaces_none_becomes_a_dead_letter() -> None:
-    """Normally the voter's claim keeps the second out of the log. If it gets there, the first counts."""
+    """Normally a claim keeps a second ballot out of the log. If it gets there, the first ballot counts."""
     poll = open_poll()
     first = Entry(1, "ballot", poll.pk, 1, 0, b"v" * 16, b"1" * 16, "1")
     second = Entry(2, "ballot", poll.pk, 1, 0, b"v" * 16, b"2" * 16, "2")

@@ -313,7 +313,7 @@ def test_steps_hold_for_random_ballots_and_batches(
         if figures_in(earlier) != figures_in(later):
             assert total(later) - total(earlier) >= step
             assert later["ballots"] - earlier["ballots"] >= step
-    # Closing shows at least a whole step more too, unless the poll has fewer ballots.
+    # Closing, too, adds at least a whole step to the shown ballots, unless the poll has fewer ballots.
     assert total(shown[-1]) == len(crowd.ballots)
     last = total(shown[-1]) - total(shown[-2])
     assert last >= step or total(shown[-1]) < step

@@ -121,7 +121,7 @@ def test_only_the_broken_partition_is_rebuilt(settings: Any) -> None:
 
 @pytest.mark.full_only
 def test_a_database_older_than_the_log_is_found_and_repaired(settings: Any) -> None:
-    """Trimmed entries that only the lost database had counted are gone. Entries in the log are counted."""
+    """Ballots that neither the restored database nor the log has are lost. All others are counted."""
     use(settings, "redis", 1)
     poll = open_poll()
     voted(poll, 10)

@@ -123,5 +123,5 @@ def test_full_mode_on_https_passes_check_deploy(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    # config/settings/web.py says why three are silenced.
+    # config/settings/web.py says why three checks are silenced.
     assert "no issues (3 silenced)" in done.stdout

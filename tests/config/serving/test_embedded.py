@@ -77,7 +77,7 @@ def test_wake_consumers_ends_a_wait():
         over = threading.Event()
 
         def wake_again_and_again() -> None:
-            while not over.wait(0.05):  # repeated, since the first may come before the wait
+            while not over.wait(0.05):  # repeated, since the first wake-up may come before the wait
                 memory_transport.wake_consumers()
 
         waking = threading.Thread(target=wake_again_and_again)

@@ -181,7 +181,7 @@ def test_killed_children_restart_and_all_stop_together(landslide):
 
 
 def assert_timings_of_all_processes(system: Landslide) -> None:
-    """Whichever web process answers has the figures of the web processes and of the worker."""
+    """Check that every web process reports the figures of all web processes and of the worker."""
     for _ in range(4):
         asked = urllib.request.Request(f"{system.url}/metrics")
         asked.add_header("Authorization", f"Api-Key {system.api_key}")

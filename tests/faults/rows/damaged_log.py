@@ -141,7 +141,7 @@ def _give_up(scene: Scene, known: set[str]) -> None:
     evidence = Evidence(scene.journal, read_stored_state(scene.harness, scene.code), [], [], str)
     gone = 0
     while lost := [ballot for ballot in lost_ballots(evidence) if ballot.ballot_id in known]:
-        for ballot in lost:  # then the voter's ballot before it is the newest, and may be lost too
+        for ballot in lost:  # the voter's previous ballot then counts as the newest, and may be lost too
             _release(ballot)
         gone += len(lost)
     scene.remark(f"{gone} acknowledged, uncounted ballots were lost with the log")

@@ -134,7 +134,7 @@ class Held:
 
 @pytest.fixture
 def hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Held]]:
-    """hold(module, "name") makes calls of the function block until the test, or its end, releases them."""
+    """hold(module, "name") blocks all calls of this function until the test releases them or ends."""
     all_held: list[Held] = []
 
     def hold(place: Any, name: str) -> Held:

@@ -257,7 +257,7 @@ def test_an_error_during_an_append_leaves_log_and_head_consistent(
 def test_an_error_while_a_bucket_is_split_loses_no_claim(log: RedisVoteLog, store: redis.Redis) -> None:
     open_gate(log)
     ballots = crowd(900)
-    store.set("test:{0}:claims:7:3", "of another kind")  # earlier splits of the same call succeed
+    store.set("test:{0}:claims:7:3", "of another kind")  # the split into it fails; earlier splits succeed
     assert set(codes(append(log, *ballots))) == {"accepted", "outcome_unknown"}
     store.delete("test:{0}:claims:7:3")
     check_log(log)

@@ -206,11 +206,11 @@ class TestHeads:
                 return {n: Head(GENERATION, 5 if n == 0 else 0) for n in range(3)}
             raise OperationalError("gone") if why == "database away" else redis.ConnectionError("gone")
 
-        prefix = uuid.uuid4().hex  # the Function remembers which heads were compared
+        prefix = uuid.uuid4().hex  # a new log: the Function remembers compared heads
         log = RedisVoteLog(redis_server.url(), prefix=prefix, partitions=3, counted=counted)
         with redis_server.client() as client:
             head: Any = {"generation": GENERATION, "position": 0, "format": "2"}
-            # Not made by `make`, so that it has to be compared.
+            # Set here and not by `make`, so that this head still has to be compared.
             client.hset(f"{prefix}:{{0}}:head", mapping=head)
         make(log)
         open_gate(log)
