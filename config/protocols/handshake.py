@@ -1,8 +1,8 @@
 """A fast WebSocket handshake, since 5,000 viewers may reconnect in the same second.
 
 uvicorn serializes the parsed request, parses it again, and allocates everything that a connection could need.
-That is half the cost of a viewer's arrival. This module answers an ordinary handshake (RFC 6455, 4.2.1) from
-the headers already parsed. Any other handshake is left to uvicorn.
+That is half the cost of a viewer's arrival. This module answers a handshake (RFC 6455, 4.2.1) from the
+headers already parsed. It agrees to no subprotocol and no extension.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ logger = logging.getLogger("uvicorn.error")
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 SINGLE_HEADERS = frozenset((b"sec-websocket-key", b"sec-websocket-version", b"upgrade", b"host", b"origin"))
-UNSUPPORTED_HEADERS = frozenset(
-    (b"sec-websocket-protocol", b"content-length", b"transfer-encoding", b"expect")
-)
+UNSUPPORTED_HEADERS = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 #: At most this many messages may wait for the application. With more, the connection is aborted.
 MAX_UNREAD = 100
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -37,7 +35,7 @@ NORMAL, INTERNAL_ERROR = 1000, 1011
 
 
 def accept_key_for(headers: list[tuple[bytes, bytes]]) -> bytes | None:
-    """Return the value of Sec-WebSocket-Accept for an ordinary handshake, or None to leave it to uvicorn."""
+    """Return the value of Sec-WebSocket-Accept, or None if the handshake is malformed."""
     seen: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in UNSUPPORTED_HEADERS or (name in SINGLE_HEADERS and name in seen):

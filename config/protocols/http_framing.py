@@ -26,7 +26,6 @@ class StrictFramingHttp(HttpToolsProtocol):
     """HTTP protocol that ignores upgrades to anything but a WebSocket."""
 
     is_websocket = False
-    early_data = b""  # bytes after a handshake that arrived in the same read
     active_cycle: Any = None  # the request being answered; `cycle` is the newest one
 
     def data_received(self, data: bytes) -> None:
@@ -45,14 +44,17 @@ class StrictFramingHttp(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as upgrade:
                 rest = memoryview(rest)[upgrade.args[0] :]
             if self.is_websocket:
-                self.early_data = bytes(rest)
-                self.handle_websocket_upgrade()
+                self.open_websocket(bytes(rest))
                 return
             head = self.head_without_upgrade()
             # A new parser, because after `Connection: close` the old one accepts no more data.
             self.parser = httptools.HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn sets it
             self.parser.feed_data(head)
+
+    def open_websocket(self, early_data: bytes) -> None:
+        """Answer a handshake. `early_data` was received behind it in the same read."""
+        raise NotImplementedError
 
     def on_headers_complete(self) -> None:
         if not self.parser.should_upgrade():

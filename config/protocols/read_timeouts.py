@@ -1,25 +1,13 @@
-"""Read timeouts and a header limit against slow clients (slowloris); uvicorn has neither.
+"""The read timeouts and the header limit of limits.py on uvicorn, which has neither.
 
-A client may send nothing, or a request byte by byte. One such connection costs little, but an attacker can
-open thousands. Nearly all requests arrive in one read, and these start no timer.
+Nearly all requests arrive in one read, and these start no timer.
 """
 
 import asyncio
 from typing import Any, cast
 
+from config.protocols import limits
 from config.protocols.http_framing import StrictFramingHttp
-
-#: From the opening of a connection to its first byte. The keep-alive timeout is the same.
-FIRST_BYTE_SECONDS = 30.0
-#: From the first byte of a request to the end of its headers. The same as in deploy/nginx.conf.
-HEAD_SECONDS = 10.0
-#: The longest pause within a body, and the longest time for a body: a large batch on a slow line.
-BODY_PAUSE_SECONDS = 10.0
-BODY_SECONDS = 120.0
-HEAD_BYTES = 64 * 1024
-
-TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class ReadTimeoutHttp(StrictFramingHttp):
@@ -33,7 +21,7 @@ class ReadTimeoutHttp(StrictFramingHttp):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self.read_timer = self.loop.call_later(FIRST_BYTE_SECONDS, self.on_read_timeout)
+        self.read_timer = self.loop.call_later(limits.FIRST_BYTE_SECONDS, self.on_read_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.cancel_read_timer()
@@ -67,11 +55,11 @@ class ReadTimeoutHttp(StrictFramingHttp):
         self.last_data_at = self.loop.time()
         if self.read_timer is None:
             self.request_started_at = self.last_data_at
-            self.read_timer = self.loop.call_later(HEAD_SECONDS, self.on_read_timeout)
+            self.read_timer = self.loop.call_later(limits.HEAD_SECONDS, self.on_read_timeout)
         if not self.head_complete:
             self.head_bytes += received
-            if self.head_bytes > HEAD_BYTES:
-                self.refuse(TOO_LARGE)
+            if self.head_bytes > limits.HEAD_BYTES:
+                self.refuse(limits.HEAD_TOO_LARGE)
 
     def cancel_read_timer(self) -> None:
         if self.read_timer is not None:
@@ -86,13 +74,13 @@ class ReadTimeoutHttp(StrictFramingHttp):
         if not self.in_request:
             self.transport.close()  # no request has begun
         elif self.flow.read_paused or self.body_may_continue(now):
-            self.read_timer = self.loop.call_later(BODY_PAUSE_SECONDS, self.on_read_timeout)
+            self.read_timer = self.loop.call_later(limits.BODY_PAUSE_SECONDS, self.on_read_timeout)
         else:
-            self.refuse(TIMEOUT)
+            self.refuse(limits.TIMEOUT)
 
     def body_may_continue(self, now: float) -> bool:
         paused, taken = now - self.last_data_at, now - self.request_started_at
-        return self.head_complete and paused < BODY_PAUSE_SECONDS and taken < BODY_SECONDS
+        return self.head_complete and paused < limits.BODY_PAUSE_SECONDS and taken < limits.BODY_SECONDS
 
     def refuse(self, answer: bytes) -> None:
         """Close the connection. Send an error response first, unless a response has begun."""

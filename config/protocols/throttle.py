@@ -75,12 +75,6 @@ class InputBuffer:
         """Drop the unprocessed input."""
         self._pending = b""
 
-    def hand_over(self, owner: Owner) -> None:
-        """Change the owner, keeping the place in the queue and the rate limit."""
-        self._owner = owner
-        if self.waiting or self._closed:
-            owner.pause_reading()
-
     def fail(self) -> None:
         """Drop the input and abort the connection."""
         self.waiting, self._closed = False, True

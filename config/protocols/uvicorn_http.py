@@ -1,13 +1,11 @@
-"""uvicorn's HTTP protocol with the fast path: raw requests, fast handshakes, handover of event streams."""
+"""uvicorn's HTTP protocol with the raw lane, our own WebSockets, and handover of event streams."""
 
 from collections.abc import Callable
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HIGH_WATER_LIMIT
-
 from config.protocols.handshake import WebSocketHandshake, accept_key_for
 from config.protocols.keepalive import shared_keepalive
-from config.protocols.uvicorn_limits import BoundedHttp
+from config.protocols.read_timeouts import ReadTimeoutHttp
 from config.protocols.viewer_connection import EventStreamConnection, NullTransport, can_write_directly
 from config.protocols.websocket_connection import WebSocketConnection
 from realtime.handover import HAND_OVER, Connection, ConnectionListener
@@ -16,11 +14,17 @@ SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\n"
     b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n%b"
 )
+#: The answer to a malformed handshake (RFC 6455, 4.2.2).
+BAD_HANDSHAKE = (
+    b"HTTP/1.1 400 Bad Request\r\nsec-websocket-version: 13\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+)
+#: The raw lane stops at this many bytes of pipelined requests, or of answers that the client hasn't read.
+HIGH_WATER_LIMIT = 64 * 1024
 #: The paths of event streams end like this. Only their scopes get the handover extension.
 STREAM = b"/stream/"
 
 
-class LandslideHttp(BoundedHttp):
+class LandslideHttp(ReadTimeoutHttp):
     """An HTTP connection that offers each read to `raw_lane` before parsing it."""
 
     #: Takes a request's bytes and calls `reply`, now or later; returns False if the request must be parsed.
@@ -98,22 +102,21 @@ class LandslideHttp(BoundedHttp):
             cast(Any, self.scope)["extensions"] = {HAND_OVER: self.hand_over}
         super().on_headers_complete()
 
-    def handle_websocket_upgrade(self) -> None:
-        accept = self.handshake_accept_key()
+    def is_handshake(self) -> bool:
+        # Behind an answer that the client hasn't read yet, a handshake is a plain request.
+        return super().is_handshake() and can_write_directly(self.transport)
+
+    def open_websocket(self, early_data: bytes) -> None:
+        accept = accept_key_for(self.headers)
         if accept is None:
-            super().handle_websocket_upgrade()
+            self.transport.write(BAD_HANDSHAKE)
+            self.transport.close()
         else:
-            self.open_websocket(accept)
+            self.start_handshake(accept, early_data)
         # Break the reference cycle of parser and callbacks now, so that it needs no garbage collection.
         self.parser = self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
 
-    def handshake_accept_key(self) -> bytes | None:
-        """Return the value of Sec-WebSocket-Accept, or None if uvicorn has to do the handshake."""
-        if self.config.ws_per_message_deflate or not can_write_directly(self.transport):
-            return None
-        return accept_key_for(self.headers)
-
-    def open_websocket(self, accept: bytes) -> None:
+    def start_handshake(self, accept: bytes, early_data: bytes) -> None:
         self.connections.discard(self)
         self.transport.pause_reading()  # no frame may be processed before the handshake is answered
         head = SWITCHING % (accept, self._default_headers())
@@ -121,7 +124,7 @@ class LandslideHttp(BoundedHttp):
         connection = WebSocketConnection(
             None, self.transport, self.connections, keepalive, self.config.ws_max_size
         )
-        handshake = WebSocketHandshake(cast(Any, self.scope), self.url, connection, head, self.early_data)
+        handshake = WebSocketHandshake(cast(Any, self.scope), self.url, connection, head, early_data)
         connection.listener = handshake
         task = self.loop.create_task(handshake.run(self.app))
         task.add_done_callback(self.tasks.discard)

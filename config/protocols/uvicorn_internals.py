@@ -1,63 +1,47 @@
 """The private names of uvicorn that our protocol classes use.
 
-uvicorn has no public API for read timeouts, for raw requests or for taking over a connection, so the classes
-in this package subclass its protocols. Its private names may change in any release: uvicorn_protocols.py
-checks at startup that all of them exist.
+uvicorn has no public API for read timeouts, for raw requests or for taking over a connection. So our classes
+subclass its HTTP protocol, and any release may change its private names. If one is missing, Daphne serves
+(config/serving/web.py).
 """
 
+import dis
 from types import FunctionType
-from typing import cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from django.utils.module_loading import import_string
 
-#: For each class: the attributes that its __init__ sets, and its methods.
-Requirements = tuple[tuple[type, set[str], tuple[str, ...]], ...]
+_HTTP = "uvicorn.protocols.http.httptools_impl"
 
-#: What uvicorn_limits.py and the modules below it use.
-LIMITS: Requirements = (
-    (
-        WebSocketsSansIOProtocol,
-        {"close_sent", "handshake_complete", "handshake_initiated", "read_paused", "transport"},
-        ("connection_lost", "data_received", "send"),
+#: Attributes and methods that http_framing.py, read_timeouts.py and uvicorn_http.py use, by their class.
+REQUIRED: dict[str, tuple[str, ...]] = {
+    f"{_HTTP}.HttpToolsProtocol": (
+        *("app", "client", "config", "connections", "cycle", "flow", "headers", "loop", "parser", "pipeline"),
+        *("scheme", "scope", "server_state", "tasks", "transport", "url"),
+        *("timeout_keep_alive", "timeout_keep_alive_task", "timeout_keep_alive_handler"),
+        *("send_400_response", "shutdown"),
+        *("on_message_begin", "on_headers_complete", "on_message_complete", "on_response_complete"),
+        *("_start_asgi_task", "_unset_keepalive_if_required"),
     ),
-    (
-        HttpToolsProtocol,
-        {"cycle", "flow", "headers", "loop", "parser", "scope", "transport"},
-        (
-            *("connection_made", "connection_lost", "data_received", "handle_websocket_upgrade"),
-            *("on_message_begin", "on_headers_complete", "on_message_complete"),
-            *("on_response_complete", "send_400_response"),
-            *("_start_asgi_task", "_unset_keepalive_if_required"),
-        ),
+    f"{_HTTP}.RequestResponseCycle": (
+        *("chunked_encoding", "disconnected", "message_event", "more_body"),
+        *("response_complete", "response_started", "scope", "transport"),
     ),
-)
-
-#: What uvicorn_http.py and uvicorn_websocket.py use besides LIMITS.
-FAST_PATH: Requirements = (
-    (
-        WebSocketsSansIOProtocol,
-        {"config", "conn", "connections", "disconnected", "frames", "loop", "ping_interval", "queue"},
-        ("handle_connect", "stop_keepalive"),
-    ),
-    (
-        HttpToolsProtocol,
-        {
-            *("client", "connections", "pipeline", "scheme"),
-            *("server_state", "timeout_keep_alive", "timeout_keep_alive_task"),
-        },
-        ("shutdown", "timeout_keep_alive_handler"),
-    ),
-)
+    "uvicorn.protocols.http.flow_control.FlowControl": ("pause_reading", "read_paused", "resume_reading"),
+    "uvicorn.server.ServerState": ("default_headers",),
+    "uvicorn.config.Config": ("ws_max_size", "ws_ping_interval"),
+}
 
 
-def is_supported(requirements: Requirements) -> bool:
-    """Return whether the installed uvicorn has all these names."""
-    return all(
-        names <= _names_in_init(base) and all(hasattr(base, name) for name in methods)
-        for base, names, methods in requirements
-    )
+def is_supported() -> bool:
+    """Whether the installed uvicorn has all required names."""
+    try:
+        return all(set(names) <= _names_of(import_string(path)) for path, names in REQUIRED.items())
+    except ImportError:
+        return False
 
 
-def _names_in_init(base: type) -> set[str]:
-    return set(cast(FunctionType, vars(base)["__init__"]).__code__.co_names)
+def _names_of(base: type) -> set[str]:
+    """Return the names of a class's methods, and of the attributes that they set."""
+    methods = (value for value in vars(base).values() if isinstance(value, FunctionType))
+    steps = (step for method in methods for step in dis.get_instructions(method))
+    return {*dir(base), *(step.argval for step in steps if step.opname == "STORE_ATTR")}

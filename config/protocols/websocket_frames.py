@@ -5,7 +5,6 @@ objects of an idle viewer. That object exists only while a message is being rece
 """
 
 import logging
-from typing import Any
 
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
@@ -21,12 +20,10 @@ class MessageParser:
 
     __slots__ = ("_parts", "_unparsed", "closed", "conn")
 
-    def __init__(self, max_size: int | None, conn: ServerProtocol | None = None, parts: Any = None) -> None:
-        """`conn` and `parts` come from uvicorn if it has already received a part of a message."""
-        self.conn = conn or ServerProtocol(state=State.OPEN, max_size=max_size, logger=logger)
-        # Bytes of an incomplete frame; always None (unknown) with uvicorn's `conn`.
-        self._unparsed: int | None = 0 if conn is None else None
-        self._parts: list[bytes] | None = parts
+    def __init__(self, max_size: int | None) -> None:
+        self.conn = ServerProtocol(state=State.OPEN, max_size=max_size, logger=logger)
+        self._unparsed = 0  # bytes of an incomplete frame
+        self._parts: list[bytes] | None = None
         self.closed = False
 
     @property
@@ -46,8 +43,7 @@ class MessageParser:
                 self.closed = True
             elif (text := self._message(frame)) is not None:
                 messages.append(text)
-        if self._unparsed is not None:
-            self._unparsed += len(data) - received
+        self._unparsed += len(data) - received
         if self.conn.parser_exc is not None:
             self.closed = True
         return messages

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 from twisted.web.http import HTTPChannel
 
+from config.protocols import limits
 from config.protocols.date_header import DateHeader
 from config.protocols.throttle import ABORT_AFTER_SECONDS, ALLOWED_BYTES, InputBuffer
 from config.serving.web import GRACEFUL_SECONDS, WEBSOCKET_MAX_BYTES
@@ -24,9 +25,58 @@ QUEUE_HIGH, QUEUE_LOW, QUEUE_POLL_SECONDS = 64, 16, 0.02
 
 
 class DaphneChannel(HTTPChannel):
-    """HTTP channel that answers a malformed Content-Length with 400. Twisted would raise an exception."""
+    """HTTP channel with the limits of config/protocols/limits.py.
+
+    Twisted itself has a limit of 16 KiB for headers, and closes a connection that is idle for `timeOut`.
+    """
+
+    answering = False  # a request is with the application
+    deadline: asyncio.TimerHandle | None = None  # for the rest of the headers, then for the rest of the body
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.deadline is None and not self.answering and data.strip(b"\r\n"):
+            self.set_deadline(limits.HEAD_SECONDS)
+        super().dataReceived(data)
+
+    def allHeadersReceived(self) -> None:
+        self.set_deadline(limits.BODY_SECONDS)
+        self.setTimeout(limits.BODY_PAUSE_SECONDS)
+        super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:
+        self.cancel_deadline()
+        self.answering = True
+        self.setTimeout(self.timeOut)  # Twisted remembers it while the request is answered
+        super().allContentReceived()
+
+    def requestDone(self, request: Any) -> None:
+        self.answering = False
+        super().requestDone(request)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.cancel_deadline()
+        super().connectionLost(reason)
+
+    def set_deadline(self, seconds: float) -> None:
+        self.cancel_deadline()
+        loop = asyncio.get_running_loop()
+        self.deadline = loop.call_later(seconds, self.refuse, limits.TIMEOUT)
+
+    def cancel_deadline(self) -> None:
+        if self.deadline is not None:
+            self.deadline.cancel()
+            self.deadline = None
+
+    def refuse(self, answer: bytes) -> None:
+        """Send an error response and close the connection."""
+        self.cancel_deadline()
+        transport: Any = self.transport
+        if not transport.disconnecting:
+            transport.write(answer)
+            self.loseConnection()
 
     def headerReceived(self, line: bytes) -> bool:
+        """Answer a malformed Content-Length with 400. Twisted would raise an exception."""
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"content-length" and whole_number(value.strip()) is None:
             self._respondToBadRequestAndDisconnect()
@@ -35,7 +85,17 @@ class DaphneChannel(HTTPChannel):
 
 
 class DaphneRequest(WebRequest):
-    """Request that ignores upgrades to anything but a WebSocket, as config/protocols/http_framing.py does."""
+    """Request with a limited body. Ignores upgrades to anything but a WebSocket, as http_framing.py does."""
+
+    body_bytes = 0
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Store a part of the body. Daphne starts the application only once it has the whole body."""
+        self.body_bytes += len(data)
+        if self.body_bytes <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            super().handleContentChunk(data)
+        else:
+            self.channel.refuse(limits.BODY_TOO_LARGE)
 
     def process(self) -> Any:
         if not self.is_handshake():
@@ -65,6 +125,7 @@ class DaphneFactory(HTTPFactory):
     def buildProtocol(self, addr: Any) -> Any:
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = DaphneRequest
+        protocol.timeOut = limits.FIRST_BYTE_SECONDS
         return protocol
 
 
@@ -148,6 +209,8 @@ class DaphneWebSocket(WebSocketProtocol):
 
 
 def run(listener: socket.socket) -> None:
+    if listener.family == socket.AF_INET6:
+        raise SystemExit("Daphne can't serve on an IPv6 address: install uvicorn as in requirements.txt.")
     WebSocketFactory.protocol = DaphneWebSocket
     daphne.server.HTTPFactory = DaphneFactory
     Server(

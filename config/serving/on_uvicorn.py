@@ -7,7 +7,6 @@ import uvicorn
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from config.protocols import uvicorn_protocols
 from config.protocols.uvicorn_http import LandslideHttp
 from config.serving.web import BACKLOG, GRACEFUL_SECONDS, WEBSOCKET_MAX_BYTES
 
@@ -16,15 +15,12 @@ def run(listener: socket.socket) -> None:
     # After shutdown uvicorn raises the signal again, which would end the process before our caller cleans up.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    http, websocket = uvicorn_protocols.protocol_classes()
-    if http is LandslideHttp:
-        http.raw_lane = import_string("config.asgi.raw_lane")
+    LandslideHttp.raw_lane = import_string("config.asgi.raw_lane")
     config = uvicorn.Config(
         settings.ASGI_APPLICATION.replace(".application", ":application"),
         loop="uvloop",
-        http=http,
-        ws=websocket,
-        ws_per_message_deflate=False,  # saves memory, and all viewers share one uncompressed frame
+        http=LandslideHttp,
+        ws="none",  # LandslideHttp answers handshakes
         ws_max_size=WEBSOCKET_MAX_BYTES,
         lifespan="off",
         backlog=BACKLOG,

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Callable
 
 import django
 from django.utils.module_loading import import_string
@@ -39,7 +40,16 @@ def run(server: str, listener: socket.socket) -> None:
     freeze_garbage_collector()
     # Use a thread, because a store that hangs must not delay requests that don't need it.
     threading.Thread(target=fetch_vote_log_state, name="sync", daemon=True).start()
-    import_string(SERVERS[server])(listener)
+    runner(server)(listener)
+
+
+def runner(server: str) -> Callable[[socket.socket], None]:
+    """Return the function that serves. Daphne stands in for a uvicorn that lacks a name that we need."""
+    if server == "uvicorn" and not import_string("config.protocols.uvicorn_internals.is_supported")():
+        logger.warning("uvicorn_unknown: serving with Daphne, which is slower")
+        server = "daphne"
+    run_server: Callable[[socket.socket], None] = import_string(SERVERS[server])
+    return run_server
 
 
 def fetch_vote_log_state() -> None:

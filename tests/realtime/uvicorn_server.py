@@ -9,7 +9,6 @@ from typing import Any
 import uvicorn
 
 from config.protocols.uvicorn_http import LandslideHttp
-from config.protocols.uvicorn_websocket import LandslideWebSocket
 from realtime.handover import HAND_OVER, Connection
 from tests.servers import PATIENCE
 
@@ -70,8 +69,7 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[tuple[uvicorn.Serve
         app,
         **{
             "http": LandslideHttp,
-            "ws": LandslideWebSocket,
-            "ws_per_message_deflate": False,
+            "ws": "none",
             "ws_max_size": 1000,
             "lifespan": "off",
             "log_config": None,

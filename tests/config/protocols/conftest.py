@@ -5,11 +5,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from config.protocols.uvicorn_http import LandslideHttp
-
 #: Run on uvloop, which servers use, and on asyncio's own loop, to show what depends on one of them.
 ON_BOTH_LOOPS = (
-    *("test_keepalive.py", "test_uvicorn_protocols.py", "test_uvicorn_websocket.py"),
+    *("test_keepalive.py", "test_handover.py"),
     *("test_viewer_connection.py", "test_websocket_connection.py"),
 )
 
@@ -19,9 +17,3 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], A
     if item.path.name in ON_BOTH_LOOPS:
         loops["uvloop"] = uvloop.new_event_loop
     return loops
-
-
-@pytest.fixture(params=["our handshake", "uvicorn's"])
-def handshake(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "uvicorn's":
-        monkeypatch.setattr(LandslideHttp, "handshake_accept_key", lambda _: None)

@@ -1,4 +1,4 @@
-"""The fast handshake for ordinary WebSockets, and uvicorn's for all others."""
+"""The WebSocket handshake."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,6 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from config.protocols import websocket_connection
 from config.protocols.handshake import accept_key_for
-from config.protocols.uvicorn_limits import BoundedHttp, BoundedWebSocket
 from realtime.handover import HAND_OVER
 from tests import fetch
 from tests.realtime.uvicorn_server import serving
@@ -30,26 +29,25 @@ def test_accept_key_matches_the_rfc() -> None:
 
 
 @pytest.mark.parametrize("missing", [b"host", b"sec-websocket-key", b"sec-websocket-version"])
-def test_handshake_without_a_required_header_is_left_to_uvicorn(missing: bytes) -> None:
+def test_handshake_without_a_required_header_is_malformed(missing: bytes) -> None:
     assert accept_key_for([header for header in REGULAR if header[0] != missing]) is None
 
 
 @pytest.mark.parametrize(
     "added",
     [
-        (b"sec-websocket-protocol", b"chat"),
         (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
         (b"origin", b"http://a"),
         (b"content-length", b"0"),
         (b"transfer-encoding", b"chunked"),
     ],
 )
-def test_unusual_handshake_is_left_to_uvicorn(added: tuple[bytes, bytes]) -> None:
+def test_ambiguous_handshake_is_malformed(added: tuple[bytes, bytes]) -> None:
     assert accept_key_for([*REGULAR, (b"origin", b"http://b"), added]) is None
 
 
 @pytest.mark.parametrize("key", [b"", b"short", b"dGhlIHNhbXBsZSBub25jZQ=!", b"dGhlIHNhbXBsZSBub25jZTEy"])
-def test_invalid_key_is_left_to_uvicorn(key: bytes) -> None:
+def test_handshake_with_an_invalid_key_is_malformed(key: bytes) -> None:
     assert accept_key_for([(n, key if n == b"sec-websocket-key" else v) for n, v in REGULAR]) is None
 
 
@@ -57,7 +55,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     """An application that doesn't ask for a handover."""
     assert (await receive())["type"] == "websocket.connect"
     await send({"type": "websocket.accept", "headers": [(b"x-extra", b"1")]})
-    told = {name: scope[name] for name in ("path", "scheme", "subprotocols")}
+    told = {name: scope[name] for name in ("path", "scheme")}
     await send(
         {"type": "websocket.send", "text": json.dumps({**told, "query": scope["query_string"].decode()})}
     )
@@ -65,7 +63,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.send", "text": message["text"]})
 
 
-@pytest.mark.parametrize("subprotocols", [None, ["chat"]], ids=["regular", "odd"])
+@pytest.mark.parametrize("subprotocols", [None, ["chat"]], ids=["regular", "with a subprotocol"])
 async def test_application_without_handover_is_served(subprotocols: Any) -> None:
     async with serving(echo) as (_, port):
         address = f"ws://127.0.0.1:{port}/a%20b/?c=d"
@@ -76,9 +74,9 @@ async def test_application_without_handover_is_served(subprotocols: Any) -> None
             assert json.loads(await client.recv()) == {
                 "path": "/a b/",
                 "scheme": "ws",
-                "subprotocols": subprotocols or [],
                 "query": "c=d",
             }
+            assert client.subprotocol is None
             await client.send("again")
             assert await client.recv() == "again"
 
@@ -140,21 +138,20 @@ async def test_connection_is_aborted_if_the_application_reads_nothing() -> None:
 
 
 @pytest.mark.parametrize("frame", [b"\x89\x80\0\0\0\0", b"\x81\x80\0\0\0\0", b"\x82\x80\0\0\0\0"])
-async def test_flooding_client_is_closed_without_the_fast_path_too(
+async def test_flooding_client_is_closed_before_a_handover_too(
     frame: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(websocket_connection, "ABORT_AFTER_SECONDS", 0.2)
     over = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        assert HAND_OVER not in scope["extensions"]
         await receive()
         await send({"type": "websocket.accept"})
         while (await receive())["type"] != "websocket.disconnect":
             pass
         over.set()
 
-    async with serving(app, http=BoundedHttp, ws=BoundedWebSocket) as (_, port):
+    async with serving(app) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         head = b"".join(b"%b: %b\r\n" % header for header in REGULAR)
         writer.write(b"GET / HTTP/1.1\r\n%b\r\n" % head)

@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 
-from config.protocols import read_timeouts
-from config.protocols.uvicorn_http import LandslideHttp
-from config.protocols.uvicorn_limits import BoundedHttp, BoundedWebSocket
-from config.protocols.uvicorn_websocket import LandslideWebSocket
+from config.protocols import limits
 from tests.realtime.uvicorn_server import Handing, serving
 from tests.servers import PATIENCE
 
@@ -23,15 +20,6 @@ LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" + KEY
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
-
-FAST = {"http": LandslideHttp, "ws": LandslideWebSocket}
-BOUNDED = {"http": BoundedHttp, "ws": BoundedWebSocket}
-
-
-@pytest.fixture(params=[FAST, BOUNDED], ids=["known uvicorn", "unknown uvicorn"])
-def protocols(request: pytest.FixtureRequest) -> dict[str, Any]:
-    found: dict[str, Any] = request.param
-    return found
 
 
 class Recorder:
@@ -98,21 +86,19 @@ def chunked(lines: bytes, body: bytes, trailer: bytes = b"") -> bytes:
 @pytest.mark.parametrize("lines", [H2C, WEBSOCKET, WEBSOCKET + b"Upgrade: h2c\r\n"])
 @pytest.mark.parametrize("encode", [post, chunked])
 @pytest.mark.parametrize("pieces", [1, 2, 7])
-async def test_body_after_an_upgrade_header_is_a_body(
-    protocols: Any, lines: bytes, encode: Any, pieces: int
-) -> None:
+async def test_body_after_an_upgrade_header_is_a_body(lines: bytes, encode: Any, pieces: int) -> None:
     app, body = Recorder(), b"\r\n" * 3000 + INNER
     whole = encode(lines, body) + INNER
     size = -(-len(whole) // pieces)
-    async with serving(app, **protocols) as (_, port):
+    async with serving(app) as (_, port):
         output = await converse(port, [whole[i : i + size] for i in range(0, len(whole), size)])
     assert app.seen == [("POST", "/outer", body), ("POST", "/inner", b"inner")]
     assert output.count(b"HTTP/1.1 200 OK") == 2
 
 
-async def test_upgrade_header_on_the_last_request_of_a_connection(protocols: Any) -> None:
+async def test_upgrade_header_on_the_last_request_of_a_connection() -> None:
     app = Recorder()
-    async with serving(app, **protocols) as (_, port):
+    async with serving(app) as (_, port):
         for whole in (
             post(b"Connection: close, Upgrade\r\nUpgrade: h2c\r\n", INNER),
             post(H2C, INNER).replace(b"HTTP/1.1", b"HTTP/1.0", 1),
@@ -123,14 +109,14 @@ async def test_upgrade_header_on_the_last_request_of_a_connection(protocols: Any
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"PUT"])
-async def test_handshake_with_a_body_is_a_plain_request(protocols: Any, method: bytes) -> None:
+async def test_handshake_with_a_body_is_a_plain_request(method: bytes) -> None:
     app = Recorder()
-    async with serving(app, **protocols) as (_, port):
+    async with serving(app) as (_, port):
         await converse(port, [post(WEBSOCKET, b"body", b"/ws/", method)])
     assert app.seen == [(method.decode(), "/ws/", b"body")]
 
 
-async def test_active_request_is_told_of_the_disconnect(protocols: Any) -> None:
+async def test_active_request_is_told_of_the_disconnect() -> None:
     """More requests are pipelined behind the active one. uvicorn by itself would inform only the last one."""
     heard: list[str] = []
     began, over = asyncio.Event(), asyncio.Event()
@@ -141,7 +127,7 @@ async def test_active_request_is_told_of_the_disconnect(protocols: Any) -> None:
         heard.append((await receive())["type"])
         over.set()
 
-    async with serving(app, **protocols) as (_, port):
+    async with serving(app) as (_, port):
         _reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(post(b"", b"") * 3)
         async with asyncio.timeout(PATIENCE):
@@ -151,11 +137,11 @@ async def test_active_request_is_told_of_the_disconnect(protocols: Any) -> None:
     assert heard == ["http.disconnect"]
 
 
-async def test_handshake_behind_an_unanswered_request_is_a_plain_request(protocols: Any) -> None:
+async def test_handshake_behind_an_unanswered_request_is_a_plain_request() -> None:
     """Otherwise the response to the first request would be written between WebSocket frames."""
     app = Recorder()
     app.ready.clear()
-    async with serving(app, **protocols) as (_, port):
+    async with serving(app) as (_, port):
         asking = asyncio.ensure_future(
             converse(port, [post(b"", b"1") + b"GET /ws/ HTTP/1.1\r\nHost: x\r\n" + WEBSOCKET + b"\r\n"])
         )
@@ -182,16 +168,16 @@ async def test_handshake_behind_an_unanswered_request_is_a_plain_request(protoco
     ],
     ids=["connect", "both", "both, upgrade", "two", "folded", "bare LF", "space", "long"],
 )
-async def test_ambiguous_framing_is_refused_once(protocols: Any, request_: bytes) -> None:
+async def test_ambiguous_framing_is_refused_once(request_: bytes) -> None:
     app = Recorder()
-    async with serving(app, **protocols) as (_, port):
+    async with serving(app) as (_, port):
         output = await converse(port, [request_ + INNER])
     assert app.seen == []
     assert output.count(b"HTTP/1.1 ") == output.count(b"HTTP/1.1 400 ") == 1
 
 
-async def test_malformed_handshake_is_answered_at_once(protocols: Any) -> None:
-    async with serving(Recorder(), **protocols) as (server, port):
+async def test_malformed_handshake_is_answered_at_once() -> None:
+    async with serving(Recorder()) as (server, port):
         for odd in (b"Content-Length: 0\r\n", b"Sec-WebSocket-Key: x\r\n", b"Sec-WebSocket-Version: 8\r\n"):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET /ws/ HTTP/1.1\r\nHost: x\r\n" + odd + WEBSOCKET + b"\r\n")
@@ -216,17 +202,17 @@ async def test_frames_sent_with_the_handshake_are_received() -> None:
         writer.close()
 
 
-async def test_trailers_do_not_become_headers(protocols: Any) -> None:
+async def test_trailers_do_not_become_headers() -> None:
     app = Recorder()
-    async with serving(app, **protocols) as (_, port):
+    async with serving(app) as (_, port):
         await converse(port, [chunked(b"", b"body", b"X-Forwarded-For: 203.0.113.9\r\n")])
     assert app.seen == [("POST", "/outer", b"body")]
     assert b"x-forwarded-for" not in dict(app.headers[0])
 
 
-async def test_empty_lines_extend_no_timeout(protocols: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_timeouts, "FIRST_BYTE_SECONDS", 0.3)
-    async with serving(Recorder(), timeout_keep_alive=1, **protocols) as (_, port):
+async def test_empty_lines_extend_no_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FIRST_BYTE_SECONDS", 0.3)
+    async with serving(Recorder(), timeout_keep_alive=1) as (_, port):
         for first in (b"\r\n", post(b"", b"") + b"\r\n"):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(first)
@@ -238,8 +224,8 @@ async def test_empty_lines_extend_no_timeout(protocols: Any, monkeypatch: pytest
 async def test_event_stream_with_an_unfinished_request_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(read_timeouts, "HEAD_SECONDS", 0.3)
-    monkeypatch.setattr(read_timeouts, "BODY_PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(limits, "BODY_PAUSE_SECONDS", 0.3)
     app = Handing()
     async with serving(app) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -269,9 +255,9 @@ def made_up(luck: random.Random) -> tuple[list[bytes], int]:
     return [requests[i:j] for i, j in zip([0, *cuts], [*cuts, len(requests)], strict=True)], count
 
 
-async def test_no_body_becomes_a_request(protocols: Any) -> None:
+async def test_no_body_becomes_a_request() -> None:
     app = Recorder()
-    async with serving(app, **protocols) as (_, port):
+    async with serving(app) as (_, port):
         for seed in range(EXAMPLES):
             pieces, count = made_up(random.Random(seed))
             app.seen.clear()

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from config.protocols import read_timeouts
-from config.protocols.uvicorn_limits import BoundedHttp, BoundedWebSocket
+from config.protocols import limits
 from tests.realtime.uvicorn_server import Handing, serving
 from tests.servers import PATIENCE
 
@@ -19,13 +18,12 @@ HANDSHAKE = (
     b"GET /ws/ HTTP/1.1\r\nhost: testserver\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
     b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
-BOUNDED = {"http": BoundedHttp, "ws": BoundedWebSocket}
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in (("FIRST_BYTE", 0.5), ("HEAD", 0.5), ("BODY_PAUSE", 0.5), ("BODY", 1.5)):
-        monkeypatch.setattr(read_timeouts, f"{name}_SECONDS", seconds)
+        monkeypatch.setattr(limits, f"{name}_SECONDS", seconds)
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -94,7 +92,7 @@ async def test_slow_headers_get_408() -> None:
 
 async def test_endless_headers_get_431(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FIRST_BYTE", "HEAD"):  # on a busy machine the timeout could come first
-        monkeypatch.setattr(read_timeouts, f"{name}_SECONDS", PATIENCE)
+        monkeypatch.setattr(limits, f"{name}_SECONDS", PATIENCE)
     many = b"".join(b"x-%d: %b\r\n" % (n, b"y" * 500) for n in range(50))
     async with serving(echo) as (_, port):
         assert (await told(port, HEAD, *[many] * 100, pause=0.001)).startswith(b"HTTP/1.1 431 ")
@@ -118,22 +116,19 @@ async def test_slow_body_gets_408() -> None:
         ([b"\r\n"], b""),
         ([HEAD], b"HTTP/1.1 408 "),
         ([HEAD + b"\r\nbegun"], b"HTTP/1.1 408 "),
-        ([HEAD + b"x: " + b"y" * read_timeouts.HEAD_BYTES], b"HTTP/1.1 431 "),
+        ([HEAD + b"x: " + b"y" * limits.HEAD_BYTES], b"HTTP/1.1 431 "),
         ([HANDSHAKE + b"content-length: 10\r\n\r\n"], b"HTTP/1.1 408 "),
         ([HANDSHAKE + b"transfer-encoding: chunked\r\n\r\n"], b"HTTP/1.1 408 "),
     ],
 )
-@pytest.mark.parametrize("protocols", [{}, BOUNDED], ids=["known uvicorn", "unknown uvicorn"])
-async def test_timeouts_hold_without_the_fast_path(
-    protocols: Any, pieces: list[bytes], answer: bytes
-) -> None:
-    async with serving(echo, **protocols) as (_, port):
+async def test_unfinished_requests_are_refused(pieces: list[bytes], answer: bytes) -> None:
+    async with serving(echo) as (_, port):
         assert (await told(port, *pieces)).startswith(answer)
 
 
 async def test_pauses_below_the_timeouts_are_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FIRST_BYTE", "HEAD", "BODY_PAUSE", "BODY"):  # far longer than a busy machine takes
-        monkeypatch.setattr(read_timeouts, f"{name}_SECONDS", 10_000)
+        monkeypatch.setattr(limits, f"{name}_SECONDS", 10_000)
     async with serving(echo, timeout_keep_alive=100_000) as (_, port):
         clock = Clock()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -192,18 +192,3 @@ def test_error_does_not_reach_the_next_connection(clock: Clock) -> None:
     next_one.input_buffer.add(b"word")
     clock.run()
     assert (next_one.heard, bad.cut, next_one.cut) == (b"word", True, False)
-
-
-def test_handover_keeps_queue_position_and_rate_limit(clock: Clock) -> None:
-    before, after = Viewer(clock, [], "before"), Viewer(clock, [], "after")
-    sent = bytes(range(256)) * (ALLOWED_BYTES // 256)
-    input_buffer = before.input_buffer
-    input_buffer.add(sent)
-    assert before.heard and not before.reading
-    input_buffer.hand_over(after)
-    assert not after.reading  # it still has unprocessed input
-    clock.run()
-    assert before.heard + after.heard == sent
-    assert (before.reading, after.reading) == (False, True)
-    input_buffer.add(b"more")
-    assert (before.let_go, after.let_go) == (0, 1)

@@ -17,7 +17,7 @@ from tests.realtime.uvicorn_server import Handing, serving
 from tests.realtime.viewers import until
 from tests.servers import PATIENCE
 
-pytestmark = [pytest.mark.early, pytest.mark.usefixtures("handshake")]
+pytestmark = pytest.mark.early
 
 
 async def test_one_encoded_frame_reaches_all_viewers() -> None:

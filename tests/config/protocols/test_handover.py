@@ -1,4 +1,4 @@
-"""The handover of a WebSocket from uvicorn."""
+"""The handover of a WebSocket to the application."""
 
 import asyncio
 
@@ -6,12 +6,11 @@ import pytest
 from websockets.frames import Opcode
 
 from config.protocols import throttle
-from tests import fetch
 from tests.config.protocols.raw_websocket import masked, raw_socket
 from tests.realtime.uvicorn_server import Handing, serving
 from tests.realtime.viewers import until
 
-pytestmark = [pytest.mark.early, pytest.mark.usefixtures("handshake")]
+pytestmark = pytest.mark.early
 
 
 @pytest.mark.parametrize("split", [0, 1, 3, 9])
@@ -40,8 +39,8 @@ async def test_input_sent_with_the_handshake_is_throttled_across_the_handover(
     async with serving(app) as (server, port):
         _, neighbour = await raw_socket(port)
         recorders = [await app.recorder()]
-        odd = {"headers": b"Sec-WebSocket-Protocol: x\r\n", "early": masked(Opcode.TEXT, b"") * 500}
-        writers = [(await raw_socket(port, **odd))[1] for _ in range(3)]  # type: ignore[arg-type]
+        early = masked(Opcode.TEXT, b"") * 500
+        writers = [(await raw_socket(port, early=early))[1] for _ in range(3)]
         neighbour.write(masked(Opcode.TEXT, b"word"))
         recorders += [await app.recorder() for _ in writers]
         for writer in writers:
@@ -53,12 +52,3 @@ async def test_input_sent_with_the_handshake_is_throttled_across_the_handover(
         for writer in [neighbour, *writers]:
             writer.close()
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
-
-
-async def test_compressed_connections_are_not_handed_over() -> None:
-    app = Handing()
-    async with (
-        serving(app, ws_per_message_deflate=True) as (_, port),
-        fetch.async_websocket(f"ws://127.0.0.1:{port}/"),
-    ):
-        assert (await app.recorder()).connection is None

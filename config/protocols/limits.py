@@ -1,0 +1,19 @@
+"""Limits for what clients send, on every server: time and size of a request, and the answers beyond them.
+
+A client may send nothing, or a request byte by byte (slowloris). One such connection costs little, but an
+attacker can open thousands.
+"""
+
+#: From the opening of a connection to its first byte. The keep-alive timeout is the same.
+FIRST_BYTE_SECONDS = 30.0
+#: From the first byte of a request to the end of its headers. The same as in deploy/nginx.conf.
+HEAD_SECONDS = 10.0
+#: The longest pause within a body, and the longest time for a body: a large batch on a slow line.
+BODY_PAUSE_SECONDS = 10.0
+BODY_SECONDS = 120.0
+HEAD_BYTES = 64 * 1024
+
+_EMPTY = b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+TIMEOUT = b"HTTP/1.1 408 Request Timeout" + _EMPTY
+BODY_TOO_LARGE = b"HTTP/1.1 413 Content Too Large" + _EMPTY
+HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large" + _EMPTY

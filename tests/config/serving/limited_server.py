@@ -1,0 +1,65 @@
+"""`python limited_server.py SERVER [NAME]`: serve an echo with short timeouts; prints the port.
+
+NAME is taken from uvicorn's HTTP protocol, as if this uvicorn were a later release without it.
+"""
+
+import os
+import sys
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+import django
+
+django.setup()
+
+from django.conf import settings  # noqa: E402
+
+from config.protocols import limits  # noqa: E402
+from config.security.body_limit import BodyLimit  # noqa: E402
+from config.serving import web  # noqa: E402
+
+BODY_BYTES = 200_000
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answer a request with its body's length, and a WebSocket's messages with theirs."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": str(len(message.get("text") or ""))})
+        return
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+    answer = str(size).encode()
+    headers = [(b"content-length", str(len(answer)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    limited = BodyLimit(echo, BODY_BYTES) if scope["type"] == "http" else echo
+    await limited(scope, receive, send)
+
+
+def main(server: str, missing: str = "") -> None:
+    settings.ASGI_APPLICATION = "tests.config.serving.limited_server.application"
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_BYTES
+    for name, seconds in (("FIRST_BYTE", 1.0), ("HEAD", 1.0), ("BODY_PAUSE", 1.0), ("BODY", 3.0)):
+        setattr(limits, f"{name}_SECONDS", seconds)
+    if missing:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+        delattr(HttpToolsProtocol, missing)
+    listener = web.listen("127.0.0.1", 0)
+    print(listener.getsockname()[1], flush=True)
+    web.runner(server)(listener)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
