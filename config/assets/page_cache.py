@@ -1,9 +1,10 @@
 """An in-process cache of the poll pages, ahead of Django.
 
 Rendering a page costs as much as sixty ballots, and everybody who votes opens one first. The pages are public
-and the same for everybody (polls/pages/views.py), so an answer of Django is kept, compressed, with its
-headers, and sent again to requests that are alike in everything that Django looks at. It is at most
-MAX_AGE_SECONDS old; a change of a poll in this process empties the cache at once (signal `poll_changed`).
+and the same for everybody (polls/pages/views.py). So Django's response is kept, compressed and with its
+headers, and sent again to requests that are alike in everything that Django looks at. A response is kept for
+MAX_AGE_SECONDS at most. When this process changes a poll, the cache is emptied at once (signal
+`poll_changed`).
 """
 
 import asyncio
@@ -26,12 +27,12 @@ from polls.http.lanes import (
 )
 from polls.signals import poll_changed
 
-#: As long as the pages allow to every cache (max-age in polls/pages/views.py).
+#: The max-age that the pages allow to every cache (polls/pages/views.py).
 MAX_AGE_SECONDS = 5.0
 MAX_PAGES, MAX_BODY_BYTES = 256, 100_000
-MAX_KEY_BYTES = 8192  # of the headers that the cache looks at
+MAX_KEY_BYTES = 8192  # for the headers that the cache looks at
 PATH = re.compile(r"/p/[A-Z0-9]{1,32}/(?:results/|present/)?")
-#: Conditional requests: Django's answer is kept for each of these values.
+#: Headers of conditional requests. Django's response is kept for each combination of their values.
 CONDITIONS = frozenset((b"if-none-match", b"if-match", b"if-modified-since", b"if-unmodified-since"))
 LANGUAGE_COOKIE = settings.LANGUAGE_COOKIE_NAME.encode()
 BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
@@ -42,9 +43,9 @@ Key = tuple[str, bool, bool, str, bytes, tuple[tuple[bytes, bytes], ...]]
 
 class Page(NamedTuple):
     response: Response
-    request_id: bytes  # of the request that it was rendered for
+    request_id: bytes  # the id of the request that it was rendered for
     rendered_at: float
-    public: bool  # may be sent to others
+    public: bool  # whether it may be sent to other clients
 
 
 class PageCache:
@@ -61,7 +62,7 @@ class PageCache:
         poll_changed.connect(self.clear)
 
     def clear(self, **_: Any) -> None:
-        """Forget all pages; those that are being rendered are kept nowhere. From any thread."""
+        """Drop all pages. Pages that are being rendered aren't kept either. Any thread may call this."""
         self._pages, self._rendering = {}, {}
 
     def answer(self, path: str, headers: Headers, *, secure: bool) -> Response | None:
@@ -95,7 +96,7 @@ class PageCache:
         await send_response(page.response, request_id, send)
 
     def _key(self, path: str, headers: Headers, secure: bool) -> Key | None:
-        """Return all that the answer to a GET depends on; None for other paths and unusual requests."""
+        """Return all that the response to a GET depends on; None for other paths and unusual requests."""
         if PATH.fullmatch(path) is None:
             return None
         host, gzip, language, size = b"", False, b"", 0
@@ -121,7 +122,7 @@ class PageCache:
 
     async def _render(self, key: Key, scope: Scope) -> Page:
         """Let Django render the page, once for all requests that arrive meanwhile."""
-        # If a poll changes meanwhile, these are no longer the cache's own.
+        # If a poll changes meanwhile, clear() replaces the two dicts, and this page goes into the old ones.
         pages, all_rendering = self._pages, self._rendering
         rendering = all_rendering[key] = asyncio.ensure_future(_render(self.app, scope))
         rendering.add_done_callback(lambda _: all_rendering.pop(key, None))

@@ -1,6 +1,7 @@
 """Join a page's style sheets into one when static files are collected, as script_bundles.py joins scripts.
 
-A page's style sheet is a file of `@import "…";` lines, each with a medium if its rules are for one only.
+A page's style sheet is a file of `@import "…";` lines. A line may end with `print`, if its rules are for
+print only.
 """
 
 import re
@@ -16,9 +17,9 @@ def has_imports(source: str) -> bool:
 
 
 def joined(path: str, read: Callable[[str], str]) -> str:
-    """Return a style sheet with those that it imports in the place of the imports, without comments.
+    """Return a style sheet with each import replaced by the imported sheet, and without comments.
 
-    Raises ValueError for another form of @import, and for a url(), which may be relative to another folder.
+    Raises ValueError for any other form of @import, and for a url(), which may be relative to its own folder.
     """
 
     def sheet(match: re.Match[str]) -> str:

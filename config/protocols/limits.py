@@ -1,4 +1,4 @@
-"""Limits for what clients send, on every server: time and size of a request, and the answers beyond them.
+"""Limits for requests, on every server: their time and size, and the responses when a limit is exceeded.
 
 A client may send nothing, or a request byte by byte (slowloris). One such connection costs little, but an
 attacker can open thousands.

@@ -18,7 +18,7 @@ SWITCHING = (
 BAD_HANDSHAKE = (
     b"HTTP/1.1 400 Bad Request\r\nsec-websocket-version: 13\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 )
-#: The raw lane stops at this many bytes of pipelined requests, or of answers that the client hasn't read.
+#: The raw lane stops at this many bytes of pipelined requests, or of responses that the client hasn't read.
 HIGH_WATER_LIMIT = 64 * 1024
 #: The paths of event streams end like this. Only their scopes get the handover extension.
 STREAM = b"/stream/"
@@ -43,7 +43,8 @@ class LandslideHttp(ReadTimeoutHttp):
             if len(self.pipelined) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
             return
-        # If the client doesn't read its answers, the server's flow control is needed.
+        # A client that doesn't read its responses needs the server's flow control, so it doesn't get the raw
+        # lane.
         reads = self.transport.get_write_buffer_size() < HIGH_WATER_LIMIT
         raw_lane = type(self).raw_lane
         if raw_lane and reads and not self.in_request and self.is_idle():
@@ -103,7 +104,7 @@ class LandslideHttp(ReadTimeoutHttp):
         super().on_headers_complete()
 
     def is_handshake(self) -> bool:
-        # Behind an answer that the client hasn't read yet, a handshake is a plain request.
+        # A handshake that follows a response that the client hasn't read yet is treated as a plain request.
         return super().is_handshake() and can_write_directly(self.transport)
 
     def open_websocket(self, early_data: bytes) -> None:

@@ -30,7 +30,7 @@ class DaphneChannel(HTTPChannel):
     Twisted itself has a limit of 16 KiB for headers, and closes a connection that is idle for `timeOut`.
     """
 
-    answering = False  # a request is with the application
+    answering = False  # whether the application is processing a request
     deadline: asyncio.TimerHandle | None = None  # for the rest of the headers, then for the rest of the body
 
     def dataReceived(self, data: bytes) -> None:
@@ -46,7 +46,7 @@ class DaphneChannel(HTTPChannel):
     def allContentReceived(self) -> None:
         self.cancel_deadline()
         self.answering = True
-        self.setTimeout(self.timeOut)  # Twisted remembers it while the request is answered
+        self.setTimeout(self.timeOut)  # Twisted restores this timeout after the response
         super().allContentReceived()
 
     def requestDone(self, request: Any) -> None:

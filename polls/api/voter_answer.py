@@ -1,6 +1,6 @@
 """The voter endpoint's answer: who the visitor is, whether they may vote, and whether they have voted.
 
-The REST view (voter.py) and the lane ahead of Django (voter_lane.py) send it, so both answer alike.
+The REST view (voter.py) and the lane ahead of Django (voter_lane.py) both send it.
 """
 
 import uuid
@@ -16,7 +16,7 @@ CACHE_CONTROL = "private, no-store"
 
 
 class VoterAnswer(NamedTuple):
-    """A JSON document, and the values of Set-Cookie: of the voter cookie if it is new, and of passes."""
+    """A JSON document, and the Set-Cookie values for the voter cookie, if it is new, and for passes."""
 
     document: dict[str, Any]
     voter_cookie: str | None
@@ -26,7 +26,7 @@ class VoterAnswer(NamedTuple):
 def voter_answer(rules: PollRules, credentials: Credentials, *, ours: bool, secure: bool) -> VoterAnswer:
     """Identify the visitor. Reads the database and the vote log, unless the visitor is new.
 
-    ours: the request comes from our page, not from another site's, which must not set our cookies.
+    ours: whether the request comes from our page, not from another site's, which must not set our cookies.
     """
     voter = eligibility.check_eligibility(credentials, rules)
     known = identity.read_cookie(credentials.cookies.get(identity.COOKIE)) is not None

@@ -36,13 +36,13 @@ from polls.voters.poll_rules import PollRules
 from polls.voters.session_users import users_of_sessions
 
 PATH = re.compile(r"/api/v1/polls/([A-Z0-9]{3,16})/voter/")
-MAX_BATCH = 100  # visitors whom the thread answers with one database connection
+MAX_BATCH = 100  # the maximum number of visitors answered with one database connection
 ACCEPTED = (b"*/*", b"application/json")
 INVITE = invites.HEADER.lower().encode()
-#: Headers that the answer depends on. A request with another one of the relevant headers goes to Django.
+#: Headers that the answer depends on. A request with any other of the relevant headers goes to Django.
 _KNOWN_HEADERS = frozenset((b"host", b"cookie", b"accept", b"sec-fetch-site", INVITE))
 _DJANGO_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
-#: Cookies in the forms that Django leaves as they are.
+#: The forms of these cookies that Django leaves unchanged.
 _CSRF_TOKEN, _SESSION_KEY = re.compile(r"[A-Za-z0-9]{32}(?:[A-Za-z0-9]{32})?"), re.compile(r"[a-z0-9]{32}")
 _renderer = JSONRenderer()
 
@@ -60,7 +60,7 @@ class Visitor(NamedTuple):
 
     @property
     def is_new(self) -> bool:
-        """Whether no store has to be read to identify the visitor."""
+        """Whether the visitor can be identified without reading a store."""
         names = (identity.COOKIE, identity.PASS_COOKIE, settings.SESSION_COOKIE_NAME)
         return self.invite is None and not any(name in self.cookies for name in names)
 
@@ -101,7 +101,7 @@ class VoterLane:
         await send_response(response, request_id_of(given_id), send)
 
     def _read(self, path: str, headers: Headers, secure: bool) -> Visitor | None:
-        """Return what matters of a GET request; None for another path or an unusual request."""
+        """Return the parts of a GET request that matter; None for another path or an unusual request."""
         match = PATH.fullmatch(path)
         if match is None:
             return None
@@ -188,7 +188,7 @@ class VoterLane:
         kind = secure, session_read
         if kind not in self._constant:
             added = middleware_headers("GET, HEAD, OPTIONS", secure=secure)
-            if session_read:  # Django's session middleware says so
+            if session_read:  # Django's session middleware adds this
                 added = [(n, b"%b, Cookie" % value if n == b"vary" else value) for n, value in added]
             own = [(b"content-type", b"application/json"), (b"cache-control", CACHE_CONTROL.encode())]
             self._constant[kind] = own + added
@@ -196,7 +196,7 @@ class VoterLane:
 
 
 def _are_kept(cookies: Mapping[str, str]) -> bool:
-    """Whether no cookie chooses a language, and Django would replace or delete none of them."""
+    """Whether Django would replace or delete none of these cookies, and none of them chooses a language."""
     token = cookies.get(settings.CSRF_COOKIE_NAME)
     session_key = cookies.get(settings.SESSION_COOKIE_NAME)
     return (

@@ -1,7 +1,8 @@
 """The raw GET lane: answers a GET from the bytes of its request, on a server that passes them on (uvicorn).
 
-It asks the lanes that know the answer to some paths without waiting for anything. If the bytes aren't exactly
-one ordinary request, or no lane answers at once, the server parses them, and the request takes the usual way.
+It asks lanes that know the response to some paths without waiting for anything. If the bytes aren't exactly
+one ordinary request, or if no lane responds at once, the server parses them, and the request takes the usual
+path.
 """
 
 import re
@@ -27,7 +28,7 @@ _REQUEST = re.compile(
     rb"GET (/[A-Za-z0-9/_-]*) HTTP/1\.1\r\n"
     rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n"
 )
-#: A request with one of these is parsed by the server: it has a body, or asks for more than an answer.
+#: The server parses requests with one of these headers: they have a body, or ask for more than a response.
 _UNUSUAL = (b"content-length", b"transfer-encoding", b"expect", b"upgrade")
 
 
@@ -38,7 +39,7 @@ class GetLane(Protocol):
     relevant_headers: frozenset[bytes]
 
     def answer(self, path: str, headers: Headers, *, secure: bool) -> Response | None:
-        """Return the response if it is known now. None: someone else answers."""
+        """Return the response if it is known now, or None to leave the request to others."""
 
 
 class RawGetLane:

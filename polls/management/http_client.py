@@ -59,7 +59,7 @@ class _Connection(asyncio.Protocol):
         return self._answer
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None:  # nothing was asked
+        if self._answer is None:  # an answer without a request
             self.transport.abort()
             return
         try:
@@ -107,7 +107,7 @@ class Listener(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._protocol.receive_data(data)
-        self._protocol.events_received()  # the handshake's answer and the tallies
+        self._protocol.events_received()  # drop the handshake's answer and the tallies
         self.flush()
         if not self.opened.done():
             if self._protocol.handshake_exc is not None:
@@ -132,7 +132,7 @@ class Listener(asyncio.Protocol):
 
 
 class Client:
-    """Connections to one server. Errors are OSErrors, of which TimeoutError is one."""
+    """Connections to one server. All errors are OSErrors (TimeoutError is one too)."""
 
     def __init__(self, url: str, connections: int) -> None:
         address = urlsplit(url)

@@ -38,7 +38,7 @@ _IDS = struct.Struct(">II")  # batch, serial number
 _LOOKUP_CHUNK = 2000
 _LINES_PER_CHUNK = 500
 _CACHE_SECONDS, _CACHE_BATCHES = 1.0, 1000
-#: By poll and batch: when it was read, and the batch.
+#: When a batch was read, and the batch, by the ids of poll and batch.
 _recent: dict[tuple[int, int], tuple[float, Any]] = {}
 
 
@@ -63,7 +63,8 @@ def read_token(token: str | None, poll_id: int, poll_secret: bytes) -> Invite | 
 def find_batch(poll_id: int, invite: Invite) -> Any:
     """Return the poll's batch that contains the invite, ended or not, or None. Cached for a second.
 
-    So in another process a revoked invite is valid for a second more. The pass that it gets lasts an hour.
+    So other processes accept an invite for up to a second after it was revoked. The pass that they issue is
+    valid for an hour.
     """
     key = poll_id, invite.batch_id
     read_at, batch = _recent.get(key, (-math.inf, None))
