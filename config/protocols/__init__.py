@@ -1,5 +1,5 @@
-"""HTTP and WebSocket protocols on top of uvicorn: limits for slow clients, and a fast path for viewers.
+"""HTTP and WebSocket protocols: limits for slow clients, our WebSockets, and connections of viewers.
 
-Start with uvicorn_http.py, the protocol class of every connection on uvicorn.
-All uses of uvicorn's private names are here. May import config.env and the apps.
+Start with uvicorn/connection.py, the protocol of every connection on uvicorn.
+Only the package uvicorn/ knows uvicorn's inside. May import config.env and the apps.
 """

@@ -7,7 +7,7 @@ import uvicorn
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from config.protocols.uvicorn_http import LandslideHttp
+from config.protocols.uvicorn.connection import LandslideHttp
 from config.serving.web import BACKLOG, GRACEFUL_SECONDS, WEBSOCKET_MAX_BYTES
 
 

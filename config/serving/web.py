@@ -45,7 +45,7 @@ def run(server: str, listener: socket.socket) -> None:
 
 def runner(server: str) -> Callable[[socket.socket], None]:
     """Return the function that serves. If uvicorn lacks a name that we need, Daphne serves instead."""
-    if server == "uvicorn" and not import_string("config.protocols.uvicorn_internals.is_supported")():
+    if server == "uvicorn" and not import_string("config.protocols.uvicorn.private_names.is_supported")():
         logger.warning("uvicorn_unknown: serving with Daphne, which is slower")
         server = "daphne"
     run_server: Callable[[socket.socket], None] = import_string(SERVERS[server])

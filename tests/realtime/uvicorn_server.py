@@ -8,7 +8,7 @@ from typing import Any
 
 import uvicorn
 
-from config.protocols.uvicorn_http import LandslideHttp
+from config.protocols.uvicorn.connection import LandslideHttp
 from realtime.handover import HAND_OVER, Connection
 from tests.servers import PATIENCE
 

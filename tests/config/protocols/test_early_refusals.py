@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from config.protocols.uvicorn_http import LandslideHttp
+from config.protocols.uvicorn.connection import LandslideHttp
 from polls.casting.asgi_lane import AsgiLane
 from polls.casting.cast_queue import STANDING_QUEUE_LIMIT, CastQueue
 from polls.casting.raw_http_lane import RawHttpLane

@@ -6,7 +6,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from config.protocols.uvicorn_http import HIGH_WATER_LIMIT, LandslideHttp
+from config.protocols.uvicorn.connection import HIGH_WATER_LIMIT, LandslideHttp
 from tests.config.protocols.test_early_refusals import OTHER, Transport, answer_to, behind
 
 

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from config.protocols.handshake import WebSocketHandshake, accept_key_for
 from config.protocols.keepalive import shared_keepalive
-from config.protocols.read_timeouts import ReadTimeoutHttp
+from config.protocols.uvicorn.read_timeouts import ReadTimeoutHttp
 from config.protocols.viewer_connection import EventStreamConnection, NullTransport, can_write_directly
 from config.protocols.websocket_connection import WebSocketConnection
 from realtime.handover import HAND_OVER, Connection, ConnectionListener

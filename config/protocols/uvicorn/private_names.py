@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 
 _HTTP = "uvicorn.protocols.http.httptools_impl"
 
-#: Attributes and methods that http_framing.py, read_timeouts.py and uvicorn_http.py use, by their class.
+#: Attributes and methods that http_framing.py, read_timeouts.py and connection.py use, by their class.
 REQUIRED: dict[str, tuple[str, ...]] = {
     f"{_HTTP}.HttpToolsProtocol": (
         *("app", "client", "config", "connections", "cycle", "flow", "headers", "loop", "parser", "pipeline"),

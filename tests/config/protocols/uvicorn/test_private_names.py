@@ -10,8 +10,8 @@ from types import FunctionType
 import pytest
 from django.utils.module_loading import import_string
 
-from config.protocols import http_framing, read_timeouts, uvicorn_http
-from config.protocols.uvicorn_internals import REQUIRED, is_supported
+from config.protocols.uvicorn import connection, http_framing, read_timeouts
+from config.protocols.uvicorn.private_names import REQUIRED, is_supported
 from config.serving import web
 
 HTTP = "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol"
@@ -39,8 +39,7 @@ def _servers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trees() -> list[ast.Module]:
     return [
-        ast.parse(Path(each.__file__ or "").read_text())
-        for each in (http_framing, read_timeouts, uvicorn_http)
+        ast.parse(Path(each.__file__ or "").read_text()) for each in (http_framing, read_timeouts, connection)
     ]
 
 

@@ -7,7 +7,7 @@ import asyncio
 from typing import Any, cast
 
 from config.protocols import limits
-from config.protocols.http_framing import StrictFramingHttp
+from config.protocols.uvicorn.http_framing import StrictFramingHttp
 
 
 class ReadTimeoutHttp(StrictFramingHttp):
