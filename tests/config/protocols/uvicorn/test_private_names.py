@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ from django.utils.module_loading import import_string
 from config.protocols.uvicorn import connection, http_framing, read_timeouts
 from config.protocols.uvicorn.private_names import REQUIRED, is_supported
 from config.serving import web
+from tests.system import ROOT
 
 HTTP = "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol"
 #: How our classes reach each class of uvicorn.
@@ -109,3 +111,13 @@ def test_daphne_serves_if_uvicorn_lacks_a_class(path: str, monkeypatch: pytest.M
 def test_daphne_serves_if_uvicorn_lacks_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn.protocols.http.flow_control", None)
     assert web.runner("uvicorn") is DAPHNE
+
+
+def test_only_this_package_knows_uvicorn() -> None:
+    """on_uvicorn.py uses its public API: Config and Server."""
+    files = (
+        path for app in ("config", "polls", "analytics", "realtime") for path in (ROOT / app).rglob("*.py")
+    )
+    found = {path for path in files if re.search(r"^(import|from) uvicorn\b", path.read_text(), re.M)}
+    found -= {ROOT / "config/serving/on_uvicorn.py"}
+    assert {path.parent for path in found} == {ROOT / "config/protocols/uvicorn"}
