@@ -69,7 +69,7 @@ class Inside:
         return {"code": poll.code, "tokens": tokens}
 
     def do_sign_in(self, count: int) -> dict[str, Any]:
-        """Open a poll for people with an account; return its code, and the session keys of that many."""
+        """Open a poll for people with an account; return its code, and session keys of `count` accounts."""
         code = self.do_open_poll(identity=Identity.LOGIN)["code"]
         return {"code": code, "sessions": [_session() for _ in range(count)]}
 

@@ -69,7 +69,7 @@ class Visitors:
         return {}
 
     def do_get(self, path: str, expect: int = 200, headers: str = "", given: Any = ()) -> dict[str, Any]:
-        """Let each visitor fetch `path` and keep its cookies. given: what replaces {given}, for each."""
+        """Let each visitor fetch `path` and keep its cookies. `given` has each visitor's text for {given}."""
         accept = "Accept: */*\r\nSec-Fetch-Site: same-origin\r\n"
 
         async def one(number: int) -> None:
@@ -103,7 +103,7 @@ class Visitors:
         return done
 
     def do_cast(self, path: str, body: str, choices: list[int], expect: int) -> dict[str, Any]:
-        """Let each visitor send a ballot. body: with {ballot_id} and {choice}."""
+        """Let each visitor send a ballot. `body` contains {ballot_id} and {choice}."""
 
         async def one(number: int) -> None:
             wire = await self._wire(number)

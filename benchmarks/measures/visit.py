@@ -32,14 +32,14 @@ AGAIN = {
     "account": "`voter/` with an account",
 }
 VISITORS, QUICK_VISITORS = 2_000, 500
-STOCK_PART = 10  # stock gets this part of the visitors, or it would take minutes
+STOCK_PART = 10  # stock gets a tenth of the visitors, since all of them would take minutes
 MOST_MS, AGAIN_MOST_MS, STOCK_RATIO = 0.6, 1.0, 1 / 30
 #: Text that differs between polls, and so comes from the database in stock's page.
 QUESTION = re.compile(r'(<h1 id="question"[^>]*>)[^<]*')
 CARDS = re.compile(r'(<div class="choices"[^>]*>)\s*(<label.*?</label>).*?(\s*</div>)', re.DOTALL)
 LABEL = re.compile(r'(<span class="label"[^>]*>)[^<]*')
 
-Sample = dict[str, float]  # milliseconds of the web process a visitor, by step
+Sample = dict[str, float]  # CPU milliseconds of the web process per visitor, by step
 
 
 @dataclass
@@ -91,7 +91,7 @@ def as_template(source: str) -> str:
 
 
 def our_way(ours: OurSystem) -> Way:
-    code = ours.new_poll()  # whose ballots are few
+    code = ours.new_poll()  # a new poll, which has few ballots
     api = f"/api/v1/polls/{code}"
     body = '{"ballot_id":"{ballot_id}","round":1,"selections":[{choice}]}'
     return Way(

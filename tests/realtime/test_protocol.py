@@ -88,7 +88,7 @@ def test_winners_are_named_only_after_closing(db: None, state: str) -> None:
 
 
 def test_messages_in_any_order_lead_to_the_fresh_snapshot(db: None) -> None:
-    """A viewer that drops older messages ends at the newest, if any are lost, duplicated or reordered."""
+    """Messages may be lost, doubled or reordered: a viewer that drops older ones ends at the newest."""
     poll = poll_with(db, state="open")
     history = []
     for epoch, revision, votes in itertools.product((1, 2), (1, 2), range(5)):

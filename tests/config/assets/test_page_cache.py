@@ -45,7 +45,7 @@ class Pages:
         await self.without(scope, receive, send)
 
     def compare(self, path: str, headers: Headers = PLAIN, **sent: Any) -> Received:
-        """Check that a miss, a hit and the raw lane say what Django says; return that."""
+        """Check that a miss, a hit and the raw lane answer as Django does; return its answer."""
         return self.runner.run(self._compare(Sent(path, headers, **{"method": "GET"} | sent)))
 
     async def _compare(self, sent: Sent) -> Received:

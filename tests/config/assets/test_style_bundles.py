@@ -1,4 +1,4 @@
-"""Style sheets joined into one: in order, with their medium, and refused where that can't be done."""
+"""Style sheets are joined in order, each with its medium. Forms that can't be joined are refused."""
 
 import pytest
 

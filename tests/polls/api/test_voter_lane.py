@@ -103,7 +103,7 @@ class Visitors:
 
     def __init__(self, poll: Poll) -> None:
         real = identity.secrets
-        identity.secrets = __import__("secrets")  # visitors differ from each other
+        identity.secrets = __import__("secrets")  # real random cookies, so that visitors differ
         self.cookies = [identity.new_cookie() for _ in range(3)]
         identity.secrets = real
         self.session = signed_in(User.objects.get_or_create(username="anna")[0])
@@ -211,7 +211,7 @@ def test_sessions_that_django_would_change(ways: Ways) -> None:
     ]
     assert [b'"account":"anna"' in body for body in found] == [True, False, False, False, False]
     assert (ways.seen["lane"], ways.passed_on) == (1, 4)
-    # Only Django has ended the session of the old password, and only now.
+    # The lane passed this visitor on, and Django ended the session, since the password has changed.
     assert not SessionStore(keys[2]).exists(keys[2])
 
 
