@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from polls import clock, lifecycle
 from polls.audit_log import COMMAND, record
 from polls.errors import CodeTaken, IllegalState, Malformed
-from polls.methods import RulesError, get_method, make_rules
+from polls.methods import Method, RulesError, get_method, make_rules
 from polls.models import Choice, Poll, State
 from polls.text.plain_text import INVISIBLE_TEXT, cleaned, is_visible, isolated, on_one_line, visual_key
 from polls.text.timestamps import IN_THE_PAST, OUT_OF_BOUNDS, in_bounds
@@ -26,7 +27,9 @@ SCHEDULED_TIMES = ("opens_at", "closes_at")
 
 
 def create_poll(choices: Sequence[str], by: str = COMMAND, **fields: Any) -> Poll:
-    """Create a draft. Missing limits get the method's defaults. `by` is the actor in the audit log.
+    """Create a draft. Limits and config that are missing get the method's defaults.
+
+    `by` is the actor in the audit log.
 
     Raises Malformed if method, limits, times and choices don't fit together, or CodeTaken.
     """
@@ -43,9 +46,11 @@ def create_poll(choices: Sequence[str], by: str = COMMAND, **fields: Any) -> Pol
 def _create(choices: Sequence[str], by: str, **fields: Any) -> Poll:
     poll = Poll(**fields)
     poll.question, choices = _clean_text("question", poll.question), _clean_labels(choices)
-    least, most = get_method(poll.method).default_limits(len(choices))
+    method = get_method(poll.method)
+    least, most = method.default_limits(len(choices))
     poll.min_selections = fields.get("min_selections", least)
     poll.max_selections = fields.get("max_selections", most)
+    poll.config = clean_config(method, fields.get("config", {}))
     check_draft(poll, choices)
     check_networks(poll)
     poll.save()
@@ -65,9 +70,11 @@ def change_poll(
     """Change a draft, or ALWAYS_EDITABLE fields of any poll; raise IllegalState for anything else."""
     needs_draft = choices is not None or not fields or not set(fields) <= set(ALWAYS_EDITABLE)
     poll = lock_draft(poll_id) if needs_draft else lifecycle.lock_poll(poll_id)
-    before = scheduled_times(poll)
+    before, method_before = scheduled_times(poll), poll.method
     for name, value in fields.items():
         setattr(poll, name, _clean_text(name, value) if name == "question" else value)
+    if "config" in fields or poll.method != method_before:
+        poll.config = clean_config(get_method(poll.method), fields.get("config", {}))
     if choices is not None:
         choices = _clean_labels(choices)
     if needs_draft:
@@ -135,6 +142,21 @@ def _clean_text(field: str, text: str) -> str:
     if not is_visible(text):
         raise _field_error(field, str(INVISIBLE_TEXT))
     return text
+
+
+def clean_config(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a method's config as it is stored; raise Malformed, naming the field."""
+    try:
+        config = msgspec.convert(given, method.Config)
+    except msgspec.ValidationError as error:
+        sentence, _at, path = str(error).partition(" - at `$.")
+        name = path.rstrip("`")
+        raise _field_error(f"config.{name}" if name else "config", f"{sentence}.") from None
+    stored: dict[str, Any] = msgspec.to_builtins(method.complete(config))
+    for name, value in stored.items():
+        if isinstance(value, str) and value:
+            stored[name] = _clean_text(f"config.{name}", value)
+    return stored
 
 
 def _clean_labels(labels: Iterable[str]) -> list[str]:

@@ -19,6 +19,7 @@ def poll_document(poll: Poll) -> dict[str, Any]:
         "question": poll.question if shown else "",
         "min_selections": poll.min_selections,
         "max_selections": poll.max_selections,
+        **({"config": poll.config} if poll.config else {}),
         "revote": poll.revote,
         "results_visible": poll.results_visible,
         "release_step": poll.release_step,

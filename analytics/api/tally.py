@@ -23,6 +23,7 @@ from analytics.results.has_voted import has_voted
 from analytics.results.visibility import Viewer, may_see
 from polls import timings, two_factor
 from polls.api.endpoints import Endpoint
+from polls.api.method_fields import ConfigField, Figures
 from polls.api.schema import ANYBODY, CODE, NEGOTIATED, RETRY_AFTER, refusals, response_header
 from polls.errors import InvalidKey
 from polls.methods import method_choices
@@ -36,23 +37,30 @@ PUBLIC = "public, max-age=1, stale-while-revalidate=10"
 PRIVATE = "private, no-store"
 
 
-class ChoiceTally(serializers.Serializer[Any]):
+class ChoiceTally(Figures):
+    """A choice, and the figures that the poll's method has for it."""
+
+    of_choices = True
+
     number = serializers.IntegerField()
     label = serializers.CharField()  # type: ignore[assignment]
-    votes = serializers.IntegerField(required=False)
-    share = serializers.FloatField(required=False, allow_null=True, help_text="votes / ballots")
 
 
-class QuarantinedChoice(serializers.Serializer[Any]):
+class QuarantinedChoice(Figures):
+    """A choice in the second tally."""
+
+    of_choices = True
+
     number = serializers.IntegerField()
-    votes = serializers.IntegerField()
 
 
-class QuarantinedTally(serializers.Serializer[Any]):
-    """The second tally. It counts the ballots in quarantine, which the first tally leaves out."""
+class QuarantinedTally(Figures):
+    """The second tally. It counts the ballots in quarantine, which the first tally leaves out.
+
+    Of the figures it has the whole numbers that the others are derived from.
+    """
 
     ballots = serializers.IntegerField()
-    selections = serializers.IntegerField(required=False)
     choices = QuarantinedChoice(many=True, required=False)
     winners_if_released = serializers.ListField(
         child=serializers.IntegerField(),
@@ -62,12 +70,12 @@ class QuarantinedTally(serializers.Serializer[Any]):
     reasons = serializers.IntegerField(help_text="The number of decisions that quarantined them.")
     withheld = serializers.BooleanField(
         required=False,
-        help_text="True if `selections` and `choices` are left out, since they would reveal how a few voted.",
+        help_text="True if all figures but `ballots` are left out, since they would reveal how a few voted.",
     )
 
 
-class Tally(serializers.Serializer[Any]):
-    """If `visible` is false, no field depends on a vote."""
+class Tally(Figures):
+    """If `visible` is false, no field depends on a vote. Each method has figures of its own."""
 
     poll = serializers.CharField()
     round = serializers.IntegerField()
@@ -79,6 +87,7 @@ class Tally(serializers.Serializer[Any]):
     question = serializers.CharField(allow_blank=True)
     min_selections = serializers.IntegerField()
     max_selections = serializers.IntegerField()
+    config = ConfigField(required=False, help_text="Only if the method has one.")
     revote = serializers.BooleanField()
     results_visible = serializers.ChoiceField(Visibility.choices)
     release_step = serializers.IntegerField(
@@ -90,8 +99,6 @@ class Tally(serializers.Serializer[Any]):
     closed_at = serializers.DateTimeField(allow_null=True)
     visible = serializers.BooleanField()
     ballots = serializers.IntegerField(required=False)
-    selections = serializers.IntegerField(required=False)
-    base = serializers.CharField(required=False, help_text="The total that each `share` is a part of.")
     choices = ChoiceTally(many=True)
     winners = serializers.ListField(child=serializers.IntegerField(), required=False)
     quarantined = QuarantinedTally(required=False, help_text="Only if ballots are in quarantine.")

@@ -71,6 +71,8 @@ def list_quarantines(round_: Round, *, withheld: bool) -> list[dict[str, Any]]:
 def build_facts(poll: Poll, round_: Round, choices: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the manifest's facts about the poll and the round."""
     rules = round_.rules
+    limits = {"least": rules["least"], "most": rules["most"]}
+    config = {"config": rules["config"]} if "config" in rules else {}
     published = poll.published_at if round_.number == poll.round else round_.made_public_at
     return {
         "format": FORMAT,
@@ -81,7 +83,7 @@ def build_facts(poll: Poll, round_: Round, choices: list[dict[str, Any]]) -> dic
         "question": round_.question or poll.question,
         "method": rules["method"],
         # Earlier versions stored neither revote nor identity with the round.
-        "rules": {"least": rules["least"], "most": rules["most"], "revote": rules.get("revote", poll.revote)},
+        "rules": {**limits, **config, "revote": rules.get("revote", poll.revote)},
         "who_may_vote": rules.get("identity", poll.identity),
         "choices": choices,
         "opened_at": iso(round_.opened_at),

@@ -35,6 +35,8 @@ class QuickCompressor(Compressor):
 class HashedStaticFiles(CompressedManifestStaticFilesStorage):
     # ES modules import each other by relative names, which must be replaced by hashed names.
     support_js_module_import_aggregation = True
+    # A pass renames the imports of one level, and our modules import each other over more levels than five.
+    max_post_process_passes = 20
     # Source maps aren't collected, so references to them aren't rewritten.
     patterns = tuple(
         (ending, tuple(rule for rule in rules if "sourceMap" not in str(rule)))

@@ -7,7 +7,9 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from polls.admin.config_fields import names_of
 from polls.admin.transitions import local_time
+from polls.methods import METHODS
 from polls.models import Poll
 
 Fieldset = tuple[str | None, dict[str, Any]]
@@ -17,6 +19,7 @@ def draft(poll: Poll) -> list[Fieldset]:
     """Return the sections for a draft. `poll` is the stored poll, or a new one with default values."""
     return [
         _section(None, "question", "labels", "method"),
+        *_of_methods(),
         _collapsed(_("Ballots"), _ballots(poll), "min_selections", "max_selections", "revote"),
         _collapsed(_("Who may vote"), poll.get_identity_display(), "identity"),
         _collapsed(_("Results"), poll.get_results_visible_display(), "results_visible", "release_step"),
@@ -34,9 +37,18 @@ def frozen() -> list[Fieldset]:
         _section(_("Protection"), "venue_networks", "over_limit"),
         _section(None, "question", "code", "choice_list"),
         _section(_("Who may vote"), "identity"),
-        _section(_("Ballots"), "method", ("min_selections", "max_selections"), "revote"),
+        _section(_("Ballots"), "method", "method_config", ("min_selections", "max_selections"), "revote"),
         _section(_("Times"), "opens_at", "closes_at"),
         _collapsed(_("Advanced"), "", "release_step", "expected_turnout"),
+    ]
+
+
+def _of_methods() -> list[Fieldset]:
+    """Return a section for each method with a config. admin/method.js shows the chosen method's."""
+    return [
+        (str(method.label), {"fields": names, "classes": ["ls-method", f"ls-method-{method.name}"]})
+        for method in METHODS.values()
+        if (names := tuple(names_of(method).values()))
     ]
 
 

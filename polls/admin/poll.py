@@ -11,17 +11,18 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, re_path, reverse
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
 from polls import drafts, lifecycle, rounds
-from polls.admin import fieldsets, proof_of_work, transitions
+from polls.admin import config_fields, fieldsets, proof_of_work, transitions
 from polls.audit_log import user_actor
 from polls.errors import CodeTaken, LandslideError
 from polls.models import Identity, Poll, State
+from polls.pages import script_messages
 from polls.text.plain_text import folded
 
 from .invites import InvitePages
@@ -111,7 +112,9 @@ class PollAdmin(InvitePages):
         if not self.is_frozen(request, obj):
             return []
         # `labels` is read-only too, so that the form doesn't contain it. The page doesn't show it.
-        return [*(name for name in FIELDS if name not in ALWAYS_EDITABLE), "choice_list", "labels"]
+        of_methods = config_fields.make_fields()
+        shown = ("choice_list", "method_config", "labels")
+        return [*(name for name in FIELDS if name not in ALWAYS_EDITABLE), *of_methods, *shown]
 
     def get_fields(self, request: HttpRequest, obj: Poll | None = None) -> list[str]:
         return flatten_fieldsets(self.get_fieldsets(request, obj))
@@ -122,6 +125,11 @@ class PollAdmin(InvitePages):
         return format_html(
             '<ol class="ls-choices">{}</ol>', format_html_join("", '<li value="{}"><bdi>{}</bdi></li>', rows)
         )
+
+    @display(description=gettext_lazy("method's settings"))
+    def method_config(self, poll: Poll) -> SafeString | str:
+        rows = config_fields.described(poll)
+        return format_html_join(mark_safe("<br>"), "{}: <bdi>{}</bdi>", rows) if rows else "–"
 
     def save_model(self, request: HttpRequest, obj: Poll, form: PollForm, change: bool) -> None:
         by = user_actor(request.user)
@@ -228,6 +236,7 @@ class PollAdmin(InvitePages):
             "obstacle": transitions.obstacle(poll),
             "proof": proof_of_work.switch(poll) if may else None,
             "links": _links(poll),
+            "texts": script_messages.catalogue(script_messages.COMMON),
             "by_invitation": poll.identity == Identity.INVITE,
         }
 

@@ -15,6 +15,7 @@ from polls.models import CODE_RULE, Poll, canonical_code
 from polls.pages.forms import LineField
 from polls.text.plain_text import on_one_line
 
+from . import config_fields
 from .choices import ChoicesField
 from .networks import NetworksField
 
@@ -39,9 +40,11 @@ FIELDS = [
 #: Fields whose API name differs, as API name to form name.
 FORM_NAMES = {"choices": "labels"}
 LIMITS = ("min_selections", "max_selections")
+#: A form with the fields of the methods' configs.
+ConfigForm: Any = type("ConfigForm", (forms.Form,), dict(config_fields.make_fields()))
 
 
-class PollForm(forms.ModelForm):
+class PollForm(ConfigForm, forms.ModelForm):
     labels = ChoicesField(
         label=_("Choices"),
         help_text=_(
@@ -98,6 +101,7 @@ class PollForm(forms.ModelForm):
         if self.instance.pk and "labels" in self.fields:
             self.initial["question"] = on_one_line(self.instance.question)
             self.initial.setdefault("labels", [choice.label for choice in self.instance.choices.all()])
+            self.initial = {**config_fields.initial_of(self.instance), **self.initial}
             if self.instance.round > 1:
                 self.fields["labels"].help_text = _(
                     "Voters have seen these choices. A choice keeps its number while its text stays the same;"
@@ -128,12 +132,15 @@ class PollForm(forms.ModelForm):
 
     def _post_clean(self) -> None:
         """Check the poll with its new values by the rules for drafts."""
-        super()._post_clean()  # type: ignore[misc]
+        super()._post_clean()
         if self.refusal:
             self._add_refusal(self.refusal)
         if self.errors or "labels" not in self.fields:
             return
         try:
+            method = get_method(self.instance.method)
+            given = config_fields.given_config(method, self.cleaned_data)
+            self.instance.config = drafts.clean_config(method, given)
             drafts.check_draft(self.instance, self.cleaned_data["labels"], self._untouched_times())
         except LandslideError as error:
             self._add_refusal(error)
@@ -146,6 +153,9 @@ class PollForm(forms.ModelForm):
     def _add_refusal(self, error: LandslideError) -> None:
         """Add the refusal to the fields that it names, or to the whole form if it names none."""
         errors = {FORM_NAMES.get(name, name): value for name, value in error.extra.get("errors", {}).items()}
+        if isinstance(of_config := errors.pop("config", None), dict):
+            names = config_fields.names_of(get_method(self.instance.method))
+            errors |= {names[name]: value for name, value in of_config.items()}
         named = {
             name: error.detail if isinstance(value, dict) else value  # a dict: messages by item
             for name, value in errors.items()
@@ -157,4 +167,4 @@ class PollForm(forms.ModelForm):
     def draft_fields(self) -> dict[str, Any]:
         """Return the keyword arguments for `drafts.change_poll`."""
         fields = {name: self.cleaned_data[name] for name in FIELDS if name in self.cleaned_data}
-        return {"choices": self.cleaned_data["labels"], **fields}
+        return {"choices": self.cleaned_data["labels"], "config": self.instance.config, **fields}

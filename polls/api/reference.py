@@ -13,7 +13,8 @@ SAME_AGAIN = _("Send the same ballot again, with its ballot_id, after Retry-Afte
 ADVICE = {
     "malformed": _("Correct the request: `detail` says what is wrong, `errors` lists it by field."),
     "invalid_selection": _(
-        "Correct the ballot: `reason` says whether there are too many, too few, unknown or duplicate choices."
+        "Correct the ballot: `reason` says whether there are too many, too few, unknown or duplicate choices,"
+        " or a value off the scale."
     ),
     "voter_unknown": _("Send the ballot again with the cookie that this response sets, or use an API key."),
     "invalid_key": _("Send `Authorization: Api-Key …` with a key that is neither expired nor revoked."),

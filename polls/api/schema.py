@@ -11,6 +11,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from polls import errors
 from polls.voters import identity
 
+from .method_fields import Marks
 from .serializers import Problem
 
 PROBLEM = "application/problem+json"
@@ -44,6 +45,8 @@ class StrictBody(OpenApiSerializerExtension):
 
     def map_serializer(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
         schema: dict[str, Any] = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        if isinstance(self.target, Marks):
+            schema |= self.target.schema()
         return schema | {"additionalProperties": False} if direction == "request" else schema
 
 

@@ -16,6 +16,7 @@ from polls.voters.invites import MAX_COUNT
 from polls.voters.networks import MAX_NETWORKS
 
 from .fields import Flag, Moment, Networks, Pick, StrictSerializer, Text, Whole
+from .method_fields import ConfigField, Marks
 from .reference import codes
 
 # --- polls ---
@@ -39,6 +40,11 @@ class PollFields(StrictSerializer):
         max_value=99,
         required=False,
         help_text="Default: 1 for single choice, the number of choices for multiple choice.",
+    )
+    config = ConfigField(
+        required=False,
+        help_text="What the method lets you set besides: see its page in the docs. Default: the method's."
+        " It is replaced as a whole.",
     )
     revote = Flag(required=False, help_text="Whether voters may replace their ballot. Default: false.")
     results_visible = Pick(
@@ -120,6 +126,7 @@ class PollDocument(serializers.Serializer[Any]):
     choices = PollChoice(many=True)
     min_selections = serializers.IntegerField()
     max_selections = serializers.IntegerField()
+    config = ConfigField(required=False, help_text="Only if the method has one.")
     revote = serializers.BooleanField()
     results_visible = serializers.ChoiceField(Visibility.choices)
     identity = serializers.ChoiceField(Identity.choices)
@@ -138,6 +145,12 @@ class PollDocument(serializers.Serializer[Any]):
     state = serializers.ChoiceField(State.choices)
     round = serializers.IntegerField(help_text="Grows with each reset.")
     links = serializers.SerializerMethodField()
+
+    def to_representation(self, poll: Poll) -> dict[str, Any]:
+        document: dict[str, Any] = super().to_representation(poll)
+        if not poll.config:
+            del document["config"]
+        return document
 
     @extend_schema_field(Links)
     def get_links(self, poll: Poll) -> dict[str, str]:
@@ -182,12 +195,9 @@ BALLOT_STATES = ["accepted", "counted", "replaced", "quarantined", "rejected"]
 # --- ballots: only for the schema, since `polls.casting` parses and answers them ---
 
 
-class NewBallot(StrictSerializer):
-    """A voter's complete ballot."""
+class NewBallot(Marks, StrictSerializer):
+    """A voter's complete ballot, with the field for marks of the poll's method."""
 
-    selections = serializers.ListField(
-        child=serializers.IntegerField(), max_length=99, help_text="The numbers of the selected choices."
-    )
     ballot_id = serializers.UUIDField(
         required=False,
         allow_null=True,

@@ -65,6 +65,10 @@ class Method(ABC):
     #: dict.
     field: ClassVar[str]
     Marks: ClassVar[Any]
+    field_help: ClassVar[str]
+    #: Types of what `figures` returns, by name, for the API's description: of the tally, and of each choice.
+    poll_figures: ClassVar[Mapping[str, Any]] = {}
+    choice_figures: ClassVar[Mapping[str, Any]] = {}
     min_choices: ClassVar[int] = 2
     #: What an organiser sets besides choices and limits: stored as JSON, and frozen when a round opens.
     Config: ClassVar[type[msgspec.Struct]] = NoConfig
@@ -72,8 +76,14 @@ class Method(ABC):
     #: label of each value.
     config_texts: ClassVar[Mapping[str, tuple[Any, Any]]] = {}
     config_values: ClassVar[Mapping[str, Any]] = {}
+    #: The style sheet of its form on the voter's page, if it has one.
+    stylesheet: ClassVar[str] = ""
     #: Texts for the scripts of the pages, as in polls.pages.script_messages.
     texts: ClassVar[Mapping[str, Any]] = {}
+
+    def complete(self, config: Any) -> Any:
+        """Return a config as it is stored: with the defaults of what isn't set."""
+        return config
 
     @abstractmethod
     def default_limits(self, count: int) -> tuple[int, int]:

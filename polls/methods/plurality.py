@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from polls.errors import InvalidSelection
 from polls.text.percentages import decimals_for, percent
@@ -22,6 +23,36 @@ def encode(numbers: Sequence[int]) -> str:
 class Plurality(Method):
     field = "selections"
     Marks = Annotated[tuple[int, ...], msgspec.Meta(max_length=99)]
+    field_help = "The numbers of the selected choices."
+    poll_figures = {"selections": int, "base": str}
+    choice_figures = {"votes": int, "share": float | None}
+    texts = {
+        "winnerWithThem": gettext_lazy("If they were released, %(choices)s would win."),
+        "tieWithThem": gettext_lazy("If they were released, %(choices)s would tie."),
+        "tie": gettext_lazy("Tie: %(choices)s"),
+        "voters": lambda n: ngettext("%(count)s voter", "%(count)s voters", n),
+        "selections": lambda n: ngettext("%(count)s selection", "%(count)s selections", n),
+        "shareOfVoters": gettext_lazy("Share of voters; several choices allowed."),
+        "choiceHead": gettext_lazy("Choice"),
+        "votesHead": gettext_lazy("Votes"),
+        "shareHead": gettext_lazy("Share"),
+        "announcement": gettext_lazy("%(choices)s leads with %(share)s. %(total)s."),
+        "announcementTie": gettext_lazy("%(choices)s are tied at %(share)s each. %(total)s."),
+        "chooseOne": gettext_lazy("Choose one."),
+        "chooseExactly": lambda n: ngettext("Choose exactly %(count)s.", "Choose exactly %(count)s.", n),
+        "chooseUpTo": lambda n: ngettext("Choose up to %(count)s.", "Choose up to %(count)s.", n),
+        "chooseAtLeast": lambda n: ngettext("Choose at least %(count)s.", "Choose at least %(count)s.", n),
+        "chooseBetween": gettext_lazy("Choose %(min)s to %(max)s."),
+        "chosen": lambda n: ngettext("%(count)s chosen.", "%(count)s chosen.", n),
+        "takeAway": lambda n: ngettext(
+            "That is %(count)s too many: remove one.", "That is %(count)s too many: remove some.", n
+        ),
+        "chooseMore": lambda n: ngettext("Choose %(count)s more.", "Choose %(count)s more.", n),
+        "ready": gettext_lazy("Ready to cast."),
+        "ballotsWord": lambda n: ngettext("ballot", "ballots", n),
+        "votersWord": lambda n: ngettext("voter", "voters", n),
+        "selectionsWord": lambda n: ngettext("selection", "selections", n),
+    }
 
     def check(self, rules: MethodRules, marks: tuple[int, ...]) -> str:
         """Return the selection, sorted. Marks must be different choices, as many as the limits allow."""

@@ -10,6 +10,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from polls.methods import METHODS
 from polls.models import Identity
 
 Texts = Mapping[str, Any]  # lazy strings, and functions that return the string for a number
@@ -26,6 +27,7 @@ ASSURANCE = {
 }
 
 COMMON: Texts = {
+    **{key: text for method in METHODS.values() for key, text in method.texts.items()},
     **{f"assure{identity.capitalize()}": text for identity, text in ASSURANCE.items()},
     "live": _("Live"),
     "reconnecting": _("Reconnecting"),
@@ -47,24 +49,19 @@ COMMON: Texts = {
     "finalResult": _("Final result"),
     "officialResult": _("Official result"),
     "winner": _("Winner: %(choices)s"),
-    "tie": _("Tie: %(choices)s"),
     "tiedFirst": _("Tied for first: %(choices)s"),
     "more": lambda n: ngettext("%(count)s more", "%(count)s more", n),
     "ballots": lambda n: ngettext("%(count)s ballot", "%(count)s ballots", n),
-    "voters": lambda n: ngettext("%(count)s voter", "%(count)s voters", n),
-    "selections": lambda n: ngettext("%(count)s selection", "%(count)s selections", n),
     "setAside": lambda n: ngettext(
         "%(count)s ballot set aside for review", "%(count)s ballots set aside for review", n
     ),
     "setAsideWithheld": _("Their votes are hidden, because they would reveal single ballots."),
-    "winnerWithThem": _("If they were released, %(choices)s would win."),
-    "tieWithThem": _("If they were released, %(choices)s would tie."),
     "noBallots": _("No ballots yet."),
     "noBallotsCounted": _("No ballots are counted."),
     "inSteps": lambda n: ngettext(
         "Results appear in steps of %(count)s ballot.", "Results appear in steps of %(count)s ballots.", n
     ),
-    "shareOfVoters": _("Share of voters; several choices allowed."),
+    "setAsideHead": _("Set aside"),
     "sharesRounded": _("Shares are rounded."),
     "showResults": _("Show results"),
     "hideResults": _("Hide results"),
@@ -72,9 +69,6 @@ COMMON: Texts = {
     "hiddenAfterVote": _("Results show once you have cast your ballot."),
     "hiddenAfterClose": _("Results show when voting closes."),
     "hiddenStaff": _("The organiser hides the results for now."),
-    "announcement": _("%(choices)s leads with %(share)s. %(total)s."),
-    "announcementTie": _("%(choices)s are tied at %(share)s each. %(total)s."),
-    "announcementFinal": _("%(result)s. %(outcome)s. %(total)s."),
     "notReached": _("We can't reach the server. These figures are from %(time)s; we keep trying."),
     "unreachable": _("We can't reach the server. We keep trying; there is no need to reload."),
     "gone": _("There is no poll with this code any more."),
@@ -82,18 +76,7 @@ COMMON: Texts = {
 }
 
 VOTE: Texts = {
-    "chooseOne": _("Choose one."),
-    "chooseExactly": lambda n: ngettext("Choose exactly %(count)s.", "Choose exactly %(count)s.", n),
-    "chooseUpTo": lambda n: ngettext("Choose up to %(count)s.", "Choose up to %(count)s.", n),
-    "chooseAtLeast": lambda n: ngettext("Choose at least %(count)s.", "Choose at least %(count)s.", n),
-    "chooseBetween": _("Choose %(min)s to %(max)s."),
-    "chosen": lambda n: ngettext("%(count)s chosen.", "%(count)s chosen.", n),
-    "takeAway": lambda n: ngettext(
-        "That is %(count)s too many: remove one.", "That is %(count)s too many: remove some.", n
-    ),
-    "chooseMore": lambda n: ngettext("Choose %(count)s more.", "Choose %(count)s more.", n),
     "nothingChosen": _("Nothing chosen yet."),
-    "ready": _("Ready to cast."),
     "preparing": _("Getting ready…"),
     "preparingSlow": _("We can't reach the server yet. You can choose already; we keep trying."),
     "cast": _("Cast my ballot"),

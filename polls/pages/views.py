@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import conditional_page, require_http_methods, require_safe
 
+from polls.methods import METHODS
 from polls.models import Identity, Poll, canonical_code
 from polls.pages import script_messages
 from polls.pages.forms import JoinForm
@@ -24,6 +25,10 @@ from polls.poll_document import poll_document
 #: A shared cache may serve a page for 5 s, and longer while it fetches a new one or while the server fails.
 #: That is safe: the first message on the WebSocket updates an old page, and Vary names the language.
 CACHED = {"public": True, "max_age": 5, "stale_while_revalidate": 30, "stale_if_error": 300}
+
+
+#: Each method's part of the voter's page: the template of a row of the form, and a style sheet or "".
+FORM_ROWS = {name: (f"polls/methods/{name}.html", method.stylesheet) for name, method in METHODS.items()}
 
 
 def poll_page(view: Callable[[HttpRequest, Poll], HttpResponse]) -> Callable[..., HttpResponse]:
@@ -93,7 +98,9 @@ def vote(request: HttpRequest, poll: Poll) -> HttpResponse:
         "polls/vote.html",
         {
             "poll": poll_document(poll),
-            "kind": "radio" if poll.max_selections == 1 else "checkbox",
+            "form_row": FORM_ROWS[poll.method][0],
+            "form_style": FORM_ROWS[poll.method][1],
+            "form_rows": FORM_ROWS,
             "texts": script_messages.catalogue(script_messages.COMMON, script_messages.VOTE),
             "assurance": script_messages.ASSURANCE[Identity(poll.identity)],
             "sign_in": f"{reverse('polls:sign-in')}?{urlencode(back)}",

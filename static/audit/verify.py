@@ -28,7 +28,6 @@ MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 LISTS = ("receipts.txt", "ballots.csv", "quarantined-receipts.txt", "quarantined-ballots.csv")
 DOCUMENTS = ("README.txt", "tally.json", "quarantines.json")
 RECEIPT = re.compile(rb"[A-Za-z0-9_-]{72}\n")
-SELECTION = re.compile(rb"[1-9][0-9]?( [1-9][0-9]?)*\n")
 MAX_LINE_BYTES = 1 << 20
 #: Limits on what is read before the signature has been checked.
 MAX_DIRECTORY_BYTES, MAX_MANIFEST_BYTES, MAX_SIGNATURE_BYTES = 1 << 20, 1 << 20, 1 << 10
@@ -105,24 +104,66 @@ def signature_is_valid(key, message, signature):
 # --- voting methods ---
 
 
-def check_marks(marks, numbers, least, most):
-    """Return what is wrong with a ballot's marks, or None."""
-    if marks != sorted(set(marks)):
-        return "marks a choice twice, or not in order"
-    if not set(marks) <= numbers:
-        return "marks a choice that the poll doesn't have"
-    return None if least <= len(marks) <= most else "has too few or too many marks"
+class Marks:
+    """Ballots that mark choices, one vote each; the choice with the most votes wins.
+
+    A ballot is a line of marks, and `counts` says how often each mark occurs in a list of ballots.
+    """
+
+    LINE = re.compile(rb"[1-9][0-9]?( [1-9][0-9]?)*\n")
+
+    def __init__(self, manifest):
+        self.choices, rules = manifest["choices"], manifest["rules"]
+        self.numbers = [choice["number"] for choice in self.choices]
+        self.least, self.most = rules["least"], rules["most"]
+
+    def marks(self):
+        """Return all marks that a ballot may have."""
+        return [str(number) for number in self.numbers]
+
+    def problem(self, marks, least, most):
+        """Return what is wrong with a ballot's marks, or None."""
+        found = [int(mark) for mark in marks]
+        if found != sorted(set(found)):
+            return "marks a choice twice, or not in order"
+        if not set(found) <= set(self.numbers):
+            return "marks a choice that the poll doesn't have"
+        return None if least <= len(found) <= most else "has too few or too many marks"
+
+    def most_votes(self, counts):
+        """Return the most ballots that can have the same choice marked, by these counts."""
+        return max(counts.values())
+
+    def figures(self, counts):
+        return {
+            "selections": sum(counts.values()),
+            "choices": [{**choice, "votes": counts[str(choice["number"])]} for choice in self.choices],
+        }
+
+    def winners(self, counts):
+        most = max(counts.values())
+        return [number for number in sorted(self.numbers) if counts[str(number)] == most] if most else []
+
+    def lines(self, counted):
+        """Return the result as lines to print."""
+        lines = []
+        for choice in counted["choices"]:
+            # Print "won" before the label, since a label may contain any text.
+            won = "won ->" if choice["number"] in counted["winners"] else ""
+            lines.append(f"{won:6}{choice['votes']:>12,}  {shorten(choice['label'])}")
+        return lines
 
 
-def most_votes(votes):
-    most = max(votes.values(), default=0)
-    return [number for number in sorted(votes) if votes[number] == most] if most else []
+class Single(Marks):
+    def __init__(self, manifest):
+        super().__init__(manifest)
+        self.least = self.most = 1
 
 
-#: method -> (function that checks marks, function from votes by choice to winners)
+#: The methods by name. Each checks the ballots of a bundle and says what they come to.
 METHODS = {
-    "single": (lambda marks, numbers, least, most: check_marks(marks, numbers, 1, 1), most_votes),
-    "multiple": (check_marks, most_votes),
+    "single": Single,
+    "multiple": Marks,
 }
 
 
@@ -340,49 +381,38 @@ def count_common(some, others):
     return shared
 
 
-def count_ballots(bundle, name, manifest):
-    """Count a list of ballots; return (number of ballots, votes by choice)."""
-    check = METHODS[manifest["method"]][0]
-    numbers = {choice["number"] for choice in manifest["choices"]}
-    least, most = manifest["rules"]["least"], manifest["rules"]["most"]
+def count_ballots(bundle, name, manifest, method):
+    """Count a list of ballots; return (number of ballots, how often each mark occurs)."""
+    least, most = method.least, method.most
     if manifest["ballots"] == "marks":
         least = most = 1  # stepped results: one mark a line, to hide which choices were marked together
-    votes, ballots, marks, before = dict.fromkeys(sorted(numbers), 0), 0, [], b""
+    counts, ballots, marks, before = dict.fromkeys(method.marks(), 0), 0, [], b""
     for number, line in enumerate(read_lines(bundle, name, manifest["files"][name])):
         if number == 0:
             if line != b"selection\n":
                 raise BundleError(f"{name} doesn't begin with its heading.")
             continue
         if line != before:  # equal ballots follow each other
-            marks = parse_marks(line, f"{name}, line {number + 1}", check, (numbers, least, most))
+            marks = parse_marks(line, f"{name}, line {number + 1}", method, least, most)
         if line < before:
             raise BundleError(f"{name}, line {number + 1}: the ballots are out of order.")
         before, ballots = line, ballots + 1
         for mark in marks:
-            votes[mark] += 1
-    return ballots, votes
+            counts[mark] += 1
+    return ballots, counts
 
 
-def parse_marks(line, where, check, rules):
-    if not SELECTION.fullmatch(line):
+def parse_marks(line, where, method, least, most):
+    if not method.LINE.fullmatch(line):
         raise BundleError(f"{where}: this is not a ballot.")
-    marks = [int(mark) for mark in line.split()]
-    wrong = check(marks, *rules)
+    marks = line.decode().split()
+    wrong = method.problem(marks, least, most)
     if wrong:
         raise BundleError(f"{where}: the ballot {wrong}.")
     return marks
 
 
-def build_figures(manifest, ballots, votes):
-    return {
-        "ballots": ballots,
-        "selections": sum(votes.values()),
-        "choices": [{**choice, "votes": votes[choice["number"]]} for choice in manifest["choices"]],
-    }
-
-
-def check_counts(bundle, manifest):
-    """Count both lists of ballots; return the tally that they add up to."""
+def method_of(manifest):
     numbers = [choice["number"] for choice in manifest["choices"]]
     if not numbers or len(set(numbers)) < len(numbers):
         raise BundleError("The manifest names a choice twice, or none.")
@@ -390,26 +420,30 @@ def check_counts(bundle, manifest):
         raise BundleError(
             "The ballots are of a method that this verifier doesn't know; is there a newer one?"
         )
+    return METHODS[manifest["method"]](manifest)
+
+
+def check_counts(bundle, manifest, method):
+    """Count both lists of ballots; return the tally that they add up to."""
     tally = {}
     for part, count in (("", "counted"), ("quarantined-", "quarantined")):
         listed = manifest["files"][f"{part}receipts.txt"]["lines"]
-        ballots, votes = count_ballots(bundle, f"{part}ballots.csv", manifest)
+        ballots, counts = count_ballots(bundle, f"{part}ballots.csv", manifest, method)
         if manifest["ballots"] == "whole" and ballots != listed:
             raise BundleError(f"There are {listed} receipts in {part}receipts.txt, but {ballots} ballots.")
         if manifest["counts"][count] != listed:
             said = manifest["counts"][count]
             raise BundleError(f"The manifest says {said} ballots, but {listed} are listed.")
-        check_totals(manifest, listed, votes, part)
-        tally[count] = build_figures(manifest, listed, votes)
-    winners = METHODS[manifest["method"]][1]
-    votes = {choice["number"]: choice["votes"] for choice in tally["counted"]["choices"]}
-    tally["counted"]["winners"] = winners(votes)
+        check_totals(method, listed, counts, part)
+        tally[count] = {"ballots": listed, **method.figures(counts)}
+        if not part:
+            tally[count]["winners"] = method.winners(counts)
     return tally
 
 
-def check_totals(manifest, ballots, votes, part):
-    least, most = manifest["rules"]["least"], manifest["rules"]["most"]
-    if not least * ballots <= sum(votes.values()) <= most * ballots or max(votes.values()) > ballots:
+def check_totals(method, ballots, counts, part):
+    possible = method.least * ballots <= sum(counts.values()) <= method.most * ballots
+    if not possible or method.most_votes(counts) > ballots:
         raise BundleError(f"{part}ballots.csv has too many or too few marks for {ballots} ballots.")
 
 
@@ -476,16 +510,14 @@ def format_fingerprint(key):
     return " ".join(key[i : i + 8] for i in range(0, len(key), 8))
 
 
-def print_tally(manifest, tally, quarantines):
+def print_tally(manifest, method, tally, quarantines):
     say(f"Poll {manifest['poll']}, round {manifest['round']}: {shorten(manifest['question'])}")
     for step in ("closed", "published"):
         if manifest[f"{step}_at"]:
             say(f"{step.capitalize()}: {manifest[f'{step}_at']}")
     say()
-    for choice in tally["counted"]["choices"]:
-        # Print "won" before the label, since a label may contain any text.
-        won = "won ->" if choice["number"] in tally["counted"]["winners"] else ""
-        say(f"{won:6}{choice['votes']:>12,}  {shorten(choice['label'])}")
+    for line in method.lines(tally["counted"]):
+        say(line)
     say(f"      {tally['counted']['ballots']:>12,}  ballots")
     print_quarantined(manifest["counts"], tally["quarantined"]["ballots"], quarantines)
     say()
@@ -518,8 +550,9 @@ def verify(bundle, key, receipt):
     first, second = (read_receipts(bundle, name, manifest) for name in LISTS[::2])
     if count_common(first, second):
         raise BundleError("A receipt is listed both as counted and as quarantined.")
-    tally = check_counts(bundle, manifest)
-    print_tally(manifest, tally, check_documents(bundle, manifest, tally))
+    method = method_of(manifest)
+    tally = check_counts(bundle, manifest, method)
+    print_tally(manifest, method, tally, check_documents(bundle, manifest, tally))
     place = find_receipt(bundle, receipt) if receipt else None
     if receipt:
         words = {

@@ -5,7 +5,7 @@ import re
 from tests.polls.public_pages import SCRIPTS
 
 #: In the order of static/js/README.md: a folder imports only from the folders after it.
-FOLDERS = ["vote", "screens", "admin", "proof", "page", "text", "live"]
+FOLDERS = ["vote", "screens", "admin", "proof", "methods", "page", "text", "live"]
 
 
 def test_folders_of_scripts_import_from_those_below_them() -> None:

@@ -81,17 +81,21 @@ def test_truncated_labels_fit(run: Run) -> None:
 
 
 def test_which_choices_are_shown(run: Run) -> None:
-    ask = """(grid, [choices, capacity, shown]) =>
-        [grid.shownNumbers(choices, capacity, shown), grid.tiedBelow(choices, capacity)]"""
-    choices = tally([3, 9, 9, 1, 3])["choices"]
-    assert run("screens/grid.js", ask, [choices, 3, True]) == [[2, 3, 1], 1]
-    assert run("screens/grid.js", ask, [choices, 2, True]) == [[2, 3], 0]
-    assert run("screens/grid.js", ask, [choices, 5, True]) == [None, 0]
+    ask = """async (grid, [tally, capacity, shown]) => {
+        const { methodOf } = await import("/js/methods/registry.js");
+        const chart = methodOf(tally).chart(tally, shown);
+        return [grid.shownKeys(chart, capacity), grid.tiedBelow(chart, capacity)];
+    }"""
+    asked = tally([3, 9, 9, 1, 3])
+    assert run("screens/grid.js", ask, [asked, 3, True]) == [[2, 3, 1], 1]
+    assert run("screens/grid.js", ask, [asked, 2, True]) == [[2, 3], 0]
+    assert run("screens/grid.js", ask, [asked, 5, True]) == [None, 0]
     # The shown choices must not reveal hidden votes.
-    assert run("screens/grid.js", ask, [choices, 2, False])[0] == [1, 2]
+    assert run("screens/grid.js", ask, [asked, 2, False])[0] == [1, 2]
     # The order of the choices counts, not their numbers, which a reordered draft keeps.
-    assert run("screens/grid.js", ask, [choices[::-1], 2, False])[0] == [5, 4]
-    assert run("screens/grid.js", ask, [choices[::-1], 3, True])[0] == [3, 2, 5]
+    reversed_ = asked | {"choices": asked["choices"][::-1]}
+    assert run("screens/grid.js", ask, [reversed_, 2, False])[0] == [5, 4]
+    assert run("screens/grid.js", ask, [reversed_, 3, True])[0] == [3, 2, 5]
 
 
 AWAKE = """async ({ keepAwake }) => {

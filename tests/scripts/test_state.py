@@ -160,7 +160,7 @@ def test_marks_are_restored_only_for_voters_who_may_cast_them(
         (1, 1, [2], None),
         (1, 2, [], "chooseUpTo"),
         (2, 2, [], "chooseExactly"),
-        (2, 3, [], "chooseBetween"),
+        (2, 3, [], "chooseAtLeast"),
         (2, 3, [1], "chooseMore"),
         (1, 2, [1, 2, 3], "takeAway"),
         (1, 2, [1, 2], None),

@@ -23,7 +23,7 @@ def test_the_pages_say_shares_as_the_server_does(run: Run) -> None:
     [([1, 1, 1], True), ([1] * 7, True), ([1, 3], False), ([20_000, 1], False), ([0, 0], False)],
 )
 def test_shares_that_dont_add_up_are_noted(run: Run, votes: list[int], note: bool) -> None:
-    said = run("text/sentences.js", "({ figuresNote }, tally) => figuresNote(tally)", tally(votes))
+    said = run("methods/sentences.js", "({ figuresNote }, tally) => figuresNote(tally)", tally(votes))
     assert bool(re.search("rounded", said)) is note
 
 
@@ -54,7 +54,7 @@ APART = {"ballots": 12, "choices": [{"number": 1, "votes": 3}, {"number": 2, "vo
 )
 def test_the_second_tally_and_its_effect_are_stated(run: Run, apart: Any, said: str) -> None:
     final = tally([5, 2], state="closed", winners=[1], **({"quarantined": apart} if apart else {}))
-    assert run("text/sentences.js", "({ quarantineText }, tally) => quarantineText(tally)", final) == said
+    assert run("methods/sentences.js", "({ quarantineText }, tally) => quarantineText(tally)", final) == said
 
 
 STEPS = "Results appear in steps of 20 ballots."
@@ -73,9 +73,11 @@ STEPS = "Results appear in steps of 20 ballots."
 def test_stepped_results_never_say_that_there_are_no_ballots(
     run: Run, votes: list[int], state: str, step: int, said: list[str]
 ) -> None:
-    say = """({ totalsText, noBallotsText, figuresNote }, tally) =>
-        [totalsText(tally), noBallotsText(tally), figuresNote(tally)]"""
-    assert run("text/sentences.js", say, tally(votes, state=state, release_step=step)) == said
+    say = """async ({ totalsText, figuresNote }, tally) => {
+        const { noBallotsText } = await import("/js/text/sentences.js");
+        return [totalsText(tally), noBallotsText(tally), figuresNote(tally)];
+    }"""
+    assert run("methods/sentences.js", say, tally(votes, state=state, release_step=step)) == said
 
 
 SHORTEN = "({ shorten }, [labels, longest]) => shorten(labels, longest)"
@@ -118,7 +120,7 @@ def test_a_sentence_of_names_stays_short(run: Run, count: int, state: str, most:
     for choice in leaders["choices"]:
         choice["label"] = f"{choice['label']} einer längeren Reihe {'and so on ' * 20}"[:200]
     spoken, outcome = run(
-        "text/sentences.js",
+        "methods/sentences.js",
         "({ announcementText, outcomeText }, it) => [announcementText(it), outcomeText(it)]",
         leaders,
     )

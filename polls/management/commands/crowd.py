@@ -21,8 +21,8 @@ from rich.table import Table
 
 from polls.management.audience import Audience, CannotVote, Report
 from polls.management.terminal import console, printable
+from polls.methods import get_method
 from polls.models import canonical_code
-from polls.text.percentages import decimals_for, percent
 from polls.text.plain_text import escaped
 
 if sys.platform != "win32":
@@ -151,21 +151,19 @@ def summary_table(report: Report) -> Table:
 def tally_table(report: Report) -> Table:
     """Return the public tally before and after the run as a table."""
     table = Table("", title=printable(report.after.get("question") or "Tally"), title_justify="left")
-    for name in ("before", "after", "share"):
-        table.add_column(name, justify="right")
     if not (report.before.get("visible") and report.after.get("visible")):
-        table.add_row("can't be read" if report.tally_error else "hidden for now", "", "", "")
+        table.add_row("can't be read" if report.tally_error else "hidden for now")
         return table
-    earlier = {choice["number"]: choice["votes"] for choice in report.before["choices"]}
-    choices, ballots = report.after["choices"], report.after["ballots"]
-    decimals = decimals_for([choice["votes"] for choice in choices], ballots)
-    for choice in choices:
-        share = percent(choice["votes"], ballots, decimals)
-        table.add_row(
-            printable(choice["label"]), str(earlier.get(choice["number"], "–")), str(choice["votes"]), share
-        )
+    method = get_method(report.after["method"])
+    (_label, *head), rows = method.table(report.after)
+    for name in ("before", *head):
+        table.add_column(str(name).lower(), justify="right")
+    earlier = {row.label: row.figures[0] for row in method.table(report.before).rows}
+    for row in rows:
+        figures = (earlier.get(row.label, "–"), *row.figures)
+        table.add_row(printable(row.label), *map(str, figures))
     table.add_section()
-    table.add_row("ballots", str(report.before["ballots"]), str(report.after["ballots"]), "")
+    table.add_row("ballots", str(report.before["ballots"]), str(report.after["ballots"]))
     return table
 
 

@@ -2,10 +2,10 @@
 
 import { Connection } from "../live/connection.js";
 import { mergeState, mergeTally } from "../live/merge.js";
-import { choicesKey, drawResult } from "../page/choice-rows.js";
-import { animateNumber, clearNumber } from "../page/motion.js";
-import { setText } from "../page/set-text.js";
-import { shares } from "../text/texts.js";
+import { methodOf } from "../methods/registry.js";
+import { figuresNote } from "../methods/sentences.js";
+import { animateNumber } from "../page/motion.js";
+import { setText, setTextOrHide } from "../page/set-text.js";
 
 const panel = document.getElementById("poll-panel");
 const tallyBox = document.getElementById("poll-tally");
@@ -46,52 +46,53 @@ function show(next) {
 }
 
 function draw(tally) {
-  const rows = tallyBox.querySelector("[data-rows]");
-  const key = choicesKey(tally.choices);
-  if (rows.dataset.key !== key) {
-    rows.dataset.key = key;
-    rows.replaceChildren(...tally.choices.map(rowOf));
-  }
+  const { head, rows } = methodOf(tally).table(tally);
+  drawHead(head);
   animateNumber(tallyBox.querySelector("[data-ballots]"), tally.ballots);
   const total = tallyBox.querySelector(".ls-total");
   total.querySelector("[data-unit]").textContent = tally.ballots === 1 ? total.dataset.one : total.dataset.many;
   drawQuarantine(tally.quarantined);
-  const shareTexts = shares(tally, 1);
-  tally.choices.forEach((choice, index) => {
-    const row = rows.children[index];
-    drawResult(row, choice, tally.ballots, shareTexts);
-    if (!tally.ballots) setText(row.querySelector(".share"), shareTexts.of(0));
-    drawWinner(row.querySelector(".ls-won"), tally.winners ?? [], choice.number);
-    drawQuarantined(row.querySelector("[data-quarantined]"), choice, tally.quarantined);
-  });
+  setTextOrHide(tallyBox.querySelector("[data-note]"), figuresNote(tally, 1));
+  const body = tallyBox.querySelector("[data-rows]");
+  while (body.rows.length > rows.length) body.deleteRow(-1);
+  const winners = rows.filter(({ won }) => won).length;
+  rows.forEach((row, index) => drawRow(body.rows[index] ?? body.appendChild(newRow()), row, winners));
 }
 
-function drawWinner(tag, winners, number) {
-  tag.hidden = !winners.includes(number);
-  tag.textContent = winners.length > 1 ? tag.dataset.tied : tag.dataset.winner;
+function drawHead(head) {
+  const row = tallyBox.querySelector("[data-head]");
+  if (row.dataset.words === String(head)) return;
+  row.dataset.words = String(head);
+  row.replaceChildren(
+    ...head.map((words, column) => {
+      const cell = document.createElement("th");
+      cell.scope = "col";
+      cell.className = column ? "ls-figure" : "";
+      cell.textContent = words;
+      return cell;
+    }),
+  );
 }
 
-/** Show the second tally's column and notes, if there are quarantined ballots. */
+function drawRow(row, { label, won, part, cells }, winners) {
+  setText(row.querySelector(".ls-label"), label);
+  const tag = row.querySelector(".ls-won");
+  tag.hidden = !won;
+  tag.textContent = winners > 1 ? tag.dataset.tied : tag.dataset.winner;
+  row.style.setProperty("--fill", part);
+  row.classList.toggle("some", part > 0 && part < 1);
+  while (row.cells.length > cells.length + 1) row.deleteCell(-1);
+  while (row.cells.length < cells.length + 1) row.insertCell().className = "ls-figure";
+  cells.forEach((words, index) => setText(row.cells[index + 1], words));
+}
+
+const newRow = () => tallyBox.querySelector("template").content.firstElementChild.cloneNode(true);
+
+/** Show the second tally's notes, if there are quarantined ballots. */
 function drawQuarantine(quarantined) {
-  tallyBox.querySelector("[data-quarantine-head]").hidden = !quarantined;
   tallyBox.querySelector("[data-quarantine-note]").hidden = !quarantined;
   tallyBox.querySelector("[data-quarantine-withheld]").hidden = !quarantined?.withheld;
   if (quarantined) animateNumber(tallyBox.querySelector("[data-quarantine-ballots]"), quarantined.ballots);
-}
-
-function drawQuarantined(cell, choice, quarantined) {
-  cell.hidden = !quarantined;
-  const votes = quarantined?.choices?.find(({ number }) => number === choice.number)?.votes;
-  if (quarantined?.withheld) {
-    clearNumber(cell);
-    cell.textContent = "–";
-  } else if (quarantined) animateNumber(cell, votes ?? 0);
-}
-
-function rowOf(choice) {
-  const row = tallyBox.querySelector("template").content.firstElementChild.cloneNode(true);
-  row.querySelector(".ls-label").textContent = choice.label;
-  return row;
 }
 
 /** Fetch the head again after the poll has changed. */

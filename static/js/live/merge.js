@@ -28,6 +28,6 @@ export function mergeState(shown, message) {
   const { type, ...facts } = message;
   if (message.round === shown.round) return { ...shown, ...facts };
   // The figures belong to the previous round. In a new epoch, versions start again from zero.
-  const { version, ballots, selections, winners, quarantined, ...rest } = shown;
+  const { version, ballots, winners, quarantined, ...rest } = shown;
   return { ...rest, ...facts, visible: undefined };
 }

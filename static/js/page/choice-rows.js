@@ -1,11 +1,8 @@
-/** Rows for choices: the cards of the voter's page and the bars of the screens. */
+/** Rows for bars: the cards of the voter's page and the bars of the screens. */
 
-import { animateNumber, animateShare, clearNumber } from "./motion.js";
+import { animateNumber, clearNumber } from "./motion.js";
 
 const HUES = 8;
-
-/** Return a key that changes when rows must be made again. */
-export const choicesKey = (choices) => JSON.stringify(choices.map(({ number, label }) => [number, label]));
 
 /** Return a copy of the template's row in the colour of its position. */
 export function newChoiceRow(template, index) {
@@ -14,17 +11,22 @@ export function newChoiceRow(template, index) {
   return row;
 }
 
-/** Draw a choice's share and votes. shareTexts: shares() of the tally, or null to hide results. A full bar is 100 %. */
-export function drawResult(row, choice, ballots, shareTexts) {
-  const [share, votes] = [row.querySelector(".share"), row.querySelector(".votes")];
-  const shown = Boolean(shareTexts);
-  row.style.setProperty("--fill", shown && ballots ? choice.votes / ballots : 0);
-  row.classList.toggle("some", shown && choice.votes > 0 && choice.votes < ballots);
-  if (shown) {
-    animateShare(share, choice.votes, ballots, shareTexts);
-    animateNumber(votes, choice.votes);
-  } else {
-    clearNumber(share);
-    clearNumber(votes);
-  }
+/** Draw a bar of a method's chart (methods/registry.js) in its row, or an empty one for null. A full bar is 1. */
+export function drawBar(row, bar) {
+  row.style.setProperty("--fill", bar?.part ?? 0);
+  row.classList.toggle("some", Boolean(bar?.some));
+  row.classList.toggle("won", Boolean(bar?.won));
+  drawFigure(row.querySelector(".share"), bar?.main);
+  drawFigure(row.querySelector(".votes"), bar?.more);
+}
+
+function drawFigure(node, figure) {
+  if (figure) animateNumber(node, figure.value, figure.format, figure.unit);
+  else clearNumber(node);
+}
+
+/** Return the share of `votes` among `ballots` as a figure of a bar; shareTexts: shares() of the tally. */
+export function shareFigure(votes, ballots, shareTexts) {
+  const share = votes / ballots;
+  return { value: share, format: (value) => (value === share ? shareTexts.of(votes) : shareTexts.near(value)), unit: 0.01 };
 }

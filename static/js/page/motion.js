@@ -32,13 +32,6 @@ export function animateNumber(node, value, format = formatWhole, unit = 1) {
   state.frame = requestAnimationFrame(step);
 }
 
-/** Animate `node` to the share of `votes` among `ballots`, formatted by `shareTexts` (shares() in texts.js). */
-export function animateShare(node, votes, ballots, shareTexts) {
-  if (!ballots) return clearNumber(node);
-  const share = votes / ballots;
-  animateNumber(node, share, (value) => (value === share ? shareTexts.of(votes) : shareTexts.near(value)), 0.01);
-}
-
 /** Empty the node. Its next number appears without animation. */
 export function clearNumber(node) {
   const state = states.get(node);

@@ -1,8 +1,7 @@
-/** The bars of the results page and the presenter's screen, in the order of the choices. */
+/** The bars of the results page and the presenter's screen: a method's chart (methods/registry.js). */
 
-import { choicesKey, drawResult, newChoiceRow } from "../page/choice-rows.js";
+import { drawBar, newChoiceRow } from "../page/choice-rows.js";
 import { setText } from "../page/set-text.js";
-import { shares } from "../text/texts.js";
 
 export class Bars {
   #key = null;
@@ -12,32 +11,30 @@ export class Bars {
     this.template = template;
   }
 
-  /** Make a row for each choice, if the choices have changed. */
-  setChoices(choices) {
-    const key = choicesKey(choices);
+  /** Make a row for each bar of the chart, if other bars are there. */
+  setChart(chart) {
+    const key = JSON.stringify(chart.map(({ key, label }) => [key, label]));
     if (key === this.#key) return;
     this.#key = key;
-    this.list.replaceChildren(...choices.map((_, index) => newChoiceRow(this.template, index)));
-    this.list.style.setProperty("--count", choices.length);
-    this.setLabels(choices.map(({ label }) => label));
+    this.list.replaceChildren(...chart.map((bar, index) => newChoiceRow(this.template, bar.hue ?? index)));
+    this.list.style.setProperty("--count", chart.length);
+    this.setLabels(chart.map(({ label }) => label));
   }
 
-  /** Set the labels, in the order of the choices. They may be shortened. */
+  /** Set the labels, in the order of the bars. They may be shortened. */
   setLabels(labels) {
     labels.forEach((label, index) => setText(this.list.children[index].querySelector(".bar-label"), label));
   }
 
-  /** shown: whether to show figures; only: the numbers of the choices to show, or null for all. */
-  draw(tally, { shown, only = null }) {
-    const shareTexts = shown ? shares(tally) : null;
+  /** shown: whether to show figures; only: the keys of the bars to show, or null for all. */
+  draw(chart, { shown, only = null }) {
     // A screen reader gets the table instead.
     this.list.setAttribute("aria-hidden", String(shown));
-    this.list.classList.toggle("decided", shown && Boolean(tally.winners?.length));
-    tally.choices.forEach((choice, index) => {
+    this.list.classList.toggle("decided", chart.some((bar) => bar.won));
+    chart.forEach((bar, index) => {
       const row = this.list.children[index];
-      row.hidden = Boolean(only) && !only.includes(choice.number);
-      row.classList.toggle("won", shown && Boolean(tally.winners?.includes(choice.number)));
-      drawResult(row, choice, tally.ballots, shareTexts);
+      row.hidden = Boolean(only) && !only.includes(bar.key);
+      drawBar(row, bar);
     });
   }
 }

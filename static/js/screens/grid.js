@@ -87,22 +87,16 @@ export function lettersFor(labels, texts, { lines, column, fits, starred }) {
 
 const wholeWidth = ({ words, space }) => words.reduce((sum, word) => sum + word + space, 0);
 
-/** Return the numbers of the choices to show if not all fit, else null. Choices with more votes come first, and ties
- *  keep the order of the page, which after a reset may differ from the order of the numbers. While votes are hidden,
- *  return the first choices of the page: the selection must not reveal who leads. */
-export function shownNumbers(choices, capacity, shown) {
-  if (choices.length <= capacity) return null;
-  return ranked(choices, shown).slice(0, capacity).map((choice) => choice.number);
+/** Return the keys of the bars to show if not all fit, else null. Bars of more weight come first, and ties keep the order
+ *  of the chart. While votes are hidden, all weights are 0: the selection must not reveal who leads. */
+export function shownKeys(chart, capacity) {
+  return chart.length <= capacity ? null : ranked(chart).slice(0, capacity).map((bar) => bar.key);
 }
 
-/** Return how many choices that aren't shown have as many votes as the last shown choice. */
-export function tiedBelow(choices, capacity) {
-  const byVotes = ranked(choices, true);
-  const last = byVotes[capacity - 1]?.votes;
-  return byVotes.slice(capacity).filter((choice) => choice.votes === last).length;
+/** Return how many bars that aren't shown have the weight of the last shown one. */
+export function tiedBelow(chart, capacity) {
+  const bars = ranked(chart);
+  return bars.slice(capacity).filter((bar) => bar.weight === bars[capacity - 1]?.weight).length;
 }
 
-function ranked(choices, shown) {
-  const votes = (choice) => (shown ? (choice.votes ?? 0) : 0);
-  return [...choices].sort((a, b) => votes(b) - votes(a));
-}
+const ranked = (chart) => [...chart].sort((a, b) => b.weight - a.weight);

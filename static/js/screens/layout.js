@@ -1,8 +1,8 @@
 /** Lays out the bars on the presenter's screen, between the question and the totals. */
 
 import { shorten } from "../text/shorten.js";
-import { formatNumber, shares, text } from "../text/texts.js";
-import { arrangeBars, lettersFor, measureLabels, shownNumbers, tiedBelow } from "./grid.js";
+import { formatNumber, text } from "../text/texts.js";
+import { arrangeBars, lettersFor, measureLabels, shownKeys, tiedBelow } from "./grid.js";
 
 const DIGIT = 0.66; // em: the width of a digit
 const MOST_OF_HEIGHT = 0.21; // how much of the screen's height a row takes at most
@@ -22,18 +22,19 @@ export class Layout {
     addEventListener("beforeprint", () => this.bars.setLabels(this.labels));
   }
 
-  draw(tally, shown) {
-    if (!tally.choices.length) return;
-    this.labels = tally.choices.map((choice) => choice.label);
+  /** chart: a method's (methods/registry.js); shown: whether it has figures; counted: whether there are ballots. */
+  draw(chart, { shown, counted }) {
+    if (!chart.length) return;
+    this.labels = chart.map(({ label }) => label);
     const { labels } = this;
-    const starred = shown && Boolean(tally.winners?.length);
-    const lengths = figureLengths(tally, shown);
+    const starred = chart.some((bar) => bar.won);
+    const lengths = figureLengths(chart, shown);
     const found = this.#arrange(labels, { ...this.#box(), figures: widthOf(lengths), starred });
     this.#apply(found, lengths);
     this.bars.setLabels(this.#shorten(labels, found));
-    const only = shownNumbers(tally.choices, found.capacity, shown);
-    this.bars.draw(tally, { shown, only });
-    this.onPart(only ? partText(tally, found.capacity, shown) : "", only ? longestPartText(labels.length) : "");
+    const only = shownKeys(chart, found.capacity);
+    this.bars.draw(chart, { shown, only });
+    this.onPart(only ? partText(chart, found.capacity, shown && counted) : "", only ? longestPartText(labels.length) : "");
   }
 
   /** Arrange the bars, only if the room or the labels have changed: tallies arrive ten times a second. */
@@ -84,12 +85,14 @@ export class Layout {
   }
 }
 
-/** Return the lengths of the longest share and the longest number of votes, in characters. */
-function figureLengths(tally, shown) {
+/** Return the lengths of the longest figures of a chart, in characters: `share` of the first, `votes` of the second. */
+function figureLengths(chart, shown) {
   if (!shown) return { share: 0, votes: 0 };
-  const longest = (format) => Math.max(...tally.choices.map((choice) => format(choice.votes).length));
-  return { share: Math.max(4, longest(shares(tally).of)), votes: longest(formatNumber) };
+  const longest = (figures) => Math.max(0, ...figures.map((figure) => (figure ? wordsOf(figure).length : 0)));
+  return { share: Math.max(4, longest(chart.map(({ main }) => main))), votes: longest(chart.map(({ more }) => more)) };
 }
+
+const wordsOf = ({ value, format = formatNumber }) => format(value);
 
 const widthOf = ({ share, votes }) => (share + votes) * DIGIT + 1.6;
 
@@ -100,11 +103,11 @@ function longestPartText(total) {
   return all.reduce((one, other) => (other.length > one.length ? other : one));
 }
 
-/** Say which choices are shown, unless all are. */
-function partText(tally, capacity, shown) {
-  const total = tally.choices.length;
-  if (!shown || !tally.ballots) return text("firstOf", { count: capacity, total });
-  const tied = tiedBelow(tally.choices, capacity);
+/** Say which bars are shown, unless all are. ranked: whether those with the most votes are shown. */
+function partText(chart, capacity, ranked) {
+  const total = chart.length;
+  if (!ranked) return text("firstOf", { count: capacity, total });
+  const tied = tiedBelow(chart, capacity);
   if (tied) return text("levelOf", { count: tied, shown: capacity, total });
   return text("leadingOf", { count: capacity, total });
 }

@@ -1,9 +1,11 @@
 /** The presenter's screen. */
 
-import { drawFigures } from "../page/figures.js";
+import { drawFigures } from "../methods/figures.js";
+import { methodOf } from "../methods/registry.js";
+import { figuresNote, outcomeText, quarantineText } from "../methods/sentences.js";
 import { animateNumber, clearNumber } from "../page/motion.js";
 import { setText, setTextOrHide, setTextWithCountdown, setUserText } from "../page/set-text.js";
-import { allowsSeveral, assuranceText, countdownText, figuresNote, hiddenText, isFinal, isOver, outcomeText, quarantineText, timesText } from "../text/sentences.js";
+import { assuranceText, countdownText, hiddenText, isFinal, isOver, timesText } from "../text/sentences.js";
 import { text } from "../text/texts.js";
 import { Bars } from "./bars.js";
 import { Controls } from "./controls.js";
@@ -48,8 +50,9 @@ function draw({ tally, viewers, gone }) {
   const shown = Boolean(tally.visible) && !isHiding(tally) && !waiting && !gone;
   main.dataset.state = gone ? "gone" : tally.state;
   drawQuestion(tally, waiting, gone);
-  bars.setChoices(tally.choices);
-  layout.draw(tally, shown);
+  const chart = methodOf(tally).chart(tally, shown);
+  bars.setChart(chart);
+  layout.draw(chart, { shown, counted: Boolean(tally.ballots) });
   setTextOrHide($("why"), gone || waiting || shown ? "" : tally.visible ? text("hiddenByPresenter") : hiddenText(tally));
   drawCounts(tally, viewers, shown);
   setTextOrHide($("figures-note"), shown ? figuresNote(tally) : "");
@@ -71,9 +74,9 @@ function drawQuestion(tally, waiting, gone) {
 }
 
 function drawCounts(tally, viewers, shown) {
-  const several = allowsSeveral(tally);
-  drawCount("ballots", shown ? tally.ballots : null, several ? "votersWord" : "ballotsWord");
-  drawCount("selections", shown && several ? tally.selections : null, "selectionsWord");
+  const [first, second = [null, ""]] = shown ? methodOf(tally).counts(tally) : [[null, ""]];
+  drawCount("ballots", ...first);
+  drawCount("selections", ...second);
   drawCount("viewers", viewers, "watchingWord");
 }
 

@@ -1,9 +1,11 @@
 /** The results page: chart or table, totals and state. */
 
 import { now } from "../live/server-clock.js";
-import { drawFigures } from "../page/figures.js";
+import { drawFigures } from "../methods/figures.js";
+import { methodOf } from "../methods/registry.js";
+import { figuresNote, outcomeText, quarantineText, totalsText } from "../methods/sentences.js";
 import { setText, setTextOrHide, setTextWithCountdown, setUserText } from "../page/set-text.js";
-import { assuranceText, countdownText, figuresNote, hiddenText, isFinal, noBallotsText, outcomeText, quarantineText, timesText, totalsText } from "../text/sentences.js";
+import { assuranceText, countdownText, hiddenText, isFinal, noBallotsText, timesText } from "../text/sentences.js";
 import { clockTime, text } from "../text/texts.js";
 import { Bars } from "./bars.js";
 import { followPoll } from "./screen.js";
@@ -29,8 +31,9 @@ function draw(view) {
   const fetching = tally.visible === undefined && !waiting && !gone;
   setUserText($("question"), tally.question, gone ? text("gone") : waiting ? text("notOpen") : "");
   setTextWithCountdown($("state"), gone ? "" : timesText(tally), countdownText(tally));
-  bars.setChoices(gone ? [] : tally.choices);
-  if (!gone) bars.draw(tally, { shown });
+  const chart = gone ? [] : methodOf(tally).chart(tally, shown);
+  bars.setChart(chart);
+  bars.draw(chart, { shown });
   setTextOrHide($("totals"), shown ? totalsText(tally) : "");
   setTextOrHide($("figures-note"), fetching ? hiddenText(tally) : shown ? noBallotsText(tally) || figuresNote(tally) : "");
   setTextOrHide($("quarantine"), shown ? quarantineText(tally) : "");

@@ -3,10 +3,11 @@
 import { Connection } from "../live/connection.js";
 import { mergeState, mergeTally } from "../live/merge.js";
 import { now, syncTime } from "../live/server-clock.js";
+import { announcementText } from "../methods/sentences.js";
 import { announcer } from "../page/announce.js";
 import { showStatus } from "../page/connection-status.js";
 import { oncePerFrame } from "../page/motion.js";
-import { announcementText, isTicking, stateText } from "../text/sentences.js";
+import { isTicking, stateText } from "../text/sentences.js";
 
 const $ = (id) => document.getElementById(id);
 

@@ -7,14 +7,12 @@ import { countdown, formatList, formatNumber, isolated, isToday, pollTime, share
 const HOUR = 3600000;
 const MOST_LETTERS = 120; // for all labels in one sentence
 const LABEL_LETTERS = 40; // for each label, if there are several
-const MOST_QUARANTINED = 5; // choices of the second tally in a sentence; the table has all
 
 export const isOver = (tally) => ["closing", "closed", "published"].includes(tally.state);
 export const isFinal = (tally) => ["closed", "published"].includes(tally.state);
-export const allowsSeveral = (tally) => tally.max_selections > 1;
 
 /** Tell whether results are stepped: there may be counted ballots that the figures don't show yet. */
-const isStepped = (tally) => tally.release_step > 1 && ["open", "closing"].includes(tally.state);
+export const isStepped = (tally) => tally.release_step > 1 && ["open", "closing"].includes(tally.state);
 
 /** Return the time at which a draft opens or an open poll closes. */
 const nextTime = (tally) => ({ draft: tally.opens_at, open: tally.closes_at })[tally.state];
@@ -61,7 +59,8 @@ export function countdownText(tally) {
   return wait > 0 ? countdown(wait) : "";
 }
 
-function resultText(tally) {
+/** Say that the shown result is final or official; empty before. */
+export function resultText(tally) {
   if (!isFinal(tally) || !tally.visible) return "";
   return text(tally.state === "published" ? "officialResult" : "finalResult");
 }
@@ -72,51 +71,11 @@ export function stateText(tally) {
   return tally.state === "open" ? text("opened") : closedText(tally);
 }
 
-/** Say the total: "120 ballots", or voters and selections where several choices are allowed. */
-export function totalsText(tally) {
-  if (!tally.ballots && isStepped(tally)) return ""; // some ballots may be counted, but not shown yet
-  if (!allowsSeveral(tally)) return text("ballots", { count: tally.ballots });
-  return `${text("voters", { count: tally.ballots })} · ${text("selections", { count: tally.selections })}`;
-}
-
-/** Describe the tally of quarantined ballots, and say whether they would change the outcome; empty if there are none. */
-export function quarantineText(tally) {
-  const quarantined = tally.quarantined;
-  if (!quarantined?.ballots) return "";
-  const ballots = text("setAside", { count: quarantined.ballots });
-  if (quarantined.withheld) return `${ballots}. ${text("setAsideWithheld")}`;
-  const most = quarantined.choices.filter(({ votes }) => votes).sort((a, b) => b.votes - a.votes);
-  const labels = most.slice(0, MOST_QUARANTINED).flatMap(({ number }) => labelsOf(tally, [number]));
-  const parts = shorten(labels, LABEL_LETTERS).map((label, index) => `${isolated(label)} ${formatNumber(most[index].votes)}`);
-  const votes = parts.length ? `: ${parts.join(" · ")}` : "";
-  const more = most.length > MOST_QUARANTINED ? " …" : ".";
-  return `${ballots}${votes}${more} ${ifReleasedText(tally, quarantined.winners_if_released)}`.trim();
-}
-
-function ifReleasedText(tally, winners) {
-  if (!winners || String(winners) === String(tally.winners)) return "";
-  return text(winners.length > 1 ? "tieWithThem" : "winnerWithThem", { choices: labelsText(labelsOf(tally, winners)) });
-}
-
-/** Explain the figures: the base of the shares, that they don't add up to 100 %, that results are stepped. */
-export function figuresNote(tally, decimals = 0) {
-  const isRounded = () => tally.visible && !shares(tally, decimals).addUp;
-  const key = !tally.ballots ? "" : allowsSeveral(tally) ? "shareOfVoters" : isRounded() ? "sharesRounded" : "";
-  const steps = isStepped(tally) ? text("inSteps", { count: tally.release_step }) : "";
-  return [key && text(key), steps].filter(Boolean).join(" ");
-}
 
 /** Say that no ballot is counted; empty if a ballot is counted, or may be counted. */
 export function noBallotsText(tally) {
   if (tally.ballots || isStepped(tally)) return "";
   return text(isFinal(tally) ? "noBallotsCounted" : "noBallots");
-}
-
-/** Say who won; empty until the result is final, and without a winner. */
-export function outcomeText(tally) {
-  const winners = isFinal(tally) && tally.visible ? labelsOf(tally, tally.winners ?? []) : [];
-  if (!winners.length) return "";
-  return text(winners.length > 1 ? "tie" : "winner", { choices: labelsText(winners) });
 }
 
 /** Say why no figures are shown. */
@@ -132,19 +91,8 @@ export function assuranceText(tally) {
   return tally.identity in keys ? text(keys[tally.identity]) : "";
 }
 
-/** Say who leads or has won, for a screen reader. */
-export function announcementText(tally) {
-  if (!tally.visible || !tally.ballots) return "";
-  const total = totalsText(tally);
-  if (isFinal(tally)) return text("announcementFinal", { result: resultText(tally), outcome: outcomeText(tally), total });
-  const most = Math.max(...tally.choices.map((choice) => choice.votes));
-  const leaders = tally.choices.filter((choice) => choice.votes === most).map((choice) => choice.label);
-  const values = { choices: labelsText(leaders), share: shares(tally).of(most), total };
-  return text(leaders.length === 1 ? "announcement" : "announcementTie", values);
-}
-
 /** List labels up to a total length, then how many more there are. */
-function labelsText(labels) {
+export function labelsText(labels) {
   const short = labels.length === 1 ? labels : shorten(labels, LABEL_LETTERS);
   const kept = [];
   for (const label of short) {
@@ -155,6 +103,7 @@ function labelsText(labels) {
   return formatList([...kept, ...(rest ? [text("more", { count: rest })] : [])]);
 }
 
-function labelsOf(tally, numbers) {
+/** Return the labels of the choices with these numbers. */
+export function labelsOf(tally, numbers) {
   return tally.choices.filter((choice) => numbers.includes(choice.number)).map((choice) => choice.label);
 }

@@ -10,6 +10,9 @@ const locale = [...own, language, "en"].find(isKnownTag);
 const texts = JSON.parse(document.getElementById("texts")?.textContent || "{}");
 const rules = new Intl.PluralRules(locale);
 const whole = new Intl.NumberFormat(locale);
+const decimal = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const percent = new Intl.NumberFormat(locale, { style: "percent" });
+const signed = new Intl.NumberFormat(locale, { signDisplay: "exceptZero", maximumFractionDigits: 0 });
 const list = new Intl.ListFormat(locale, { type: "conjunction" });
 
 /** Tell whether Intl accepts a language tag. It rejects some systems' "en-US@posix" or "en-US.UTF-8". */
@@ -31,6 +34,15 @@ export function text(key, values = {}) {
 }
 
 export const formatNumber = (value) => whole.format(value);
+
+/** Format a number with one decimal. */
+export const formatDecimal = (value) => decimal.format(value);
+
+/** Format a whole percentage. */
+export const formatPercent = (value) => percent.format(value / 100);
+
+/** Format a whole number with its sign, and a true minus sign. */
+export const formatSigned = (value) => signed.format(value).replace("-", "\u2212");
 
 /** Return { of, near, addUp }: of(votes) formats a share, near(value) a value during an animation; addUp says whether
  *  the rounded shares add up to 100 %. */

@@ -1,5 +1,6 @@
 /** The texts of the bar at the bottom of the voter's page. Pure. */
 
+import { methodOf } from "../methods/registry.js";
 import { text } from "../text/texts.js";
 import { isHeldBack, mineOf, phaseOf, problemOf, receiptStatusOf, shownSelections } from "./state.js";
 import { barredKeys } from "./wording.js";
@@ -22,12 +23,10 @@ export function castTexts(state, now) {
   if (notice) return notice;
   if (phase === "preparing") return { words: text(unreached ? "preparingSlow" : "preparing") };
   const problem = problemOf(state);
-  const count = shownSelections(state).length;
-  // The text above the cards says how many may be chosen.
-  if (problem && !count) return { words: text("nothingChosen") };
-  if (tally.max_selections === 1) return { words: text("ready") };
-  const chosen = text("chosen", { count });
-  return { words: problem ? `${chosen} ${text(problem.key, problem)}` : chosen };
+  const selections = shownSelections(state);
+  // The text above the form says what may be chosen.
+  if (problem && !selections.length) return { words: text("nothingChosen") };
+  return { words: methodOf(tally).progress(tally, selections, problem) };
 }
 
 function castWith(state) {

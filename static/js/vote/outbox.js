@@ -57,10 +57,11 @@ export class Outbox {
     return this.key !== null;
   }
 
-  cast({ round, selections, replaces }) {
+  /** selections: the marks, as the method's form has them; content: the same as members of the ballot's document. */
+  cast({ round, selections, content, replaces }) {
     this.#load(); // a ballot that another window is sending comes first
     if (!this.#pending) {
-      const ballot = { ballot_id: uuid(), round, selections };
+      const ballot = { ballot_id: uuid(), round, selections, content };
       this.#pending = { ...ballot, ...(replaces && { replaces }), attempts: 0, unknown: false };
       this.#save();
     }
@@ -138,10 +139,11 @@ export class Outbox {
   }
 
   #post(ballot, proof) {
-    const { ballot_id, round, selections, replaces } = ballot;
+    // A ballot that an earlier version stored has no content.
+    const { ballot_id, round, selections, content = { selections }, replaces } = ballot;
     this.#update(ballot, { sent: true });
     const headers = { "Content-Type": "application/json" };
-    const body = JSON.stringify({ ballot_id, round, selections, replaces, proof: proof ?? undefined });
+    const body = JSON.stringify({ ballot_id, round, ...content, replaces, proof: proof ?? undefined });
     const read = async (response) => {
       const document = await response.json().catch(() => null);
       return readAnswer(ballot, response.status, document, retryAfter(response.headers.get("Retry-After")));

@@ -1,15 +1,16 @@
 /** Draws the voter's page from its state. */
 
-import { drawFigures } from "../page/figures.js";
+import { drawFigures } from "../methods/figures.js";
+import { methodOf } from "../methods/registry.js";
+import { announcementText, figuresNote, outcomeText, quarantineText, totalsText } from "../methods/sentences.js";
 import { setText, setTextWithCountdown, setUserText } from "../page/set-text.js";
-import { announcementText, assuranceText, closedText, closesText, countdownText, figuresNote, hiddenText, isOver, noBallotsText, opensText, outcomeText, quarantineText, totalsText } from "../text/sentences.js";
+import { assuranceText, closedText, closesText, countdownText, hiddenText, isOver, noBallotsText, opensText } from "../text/sentences.js";
 import { isolated, text } from "../text/texts.js";
 import { isFillingIn, mineOf, phaseOf, showsResults, shownSelections, wantsInvite } from "./state.js";
-import { selectionRule } from "./wording.js";
 
 const $ = (id) => document.getElementById(id);
 
-export function render(state, { cards, bar, entry, announce }) {
+export function render(state, { form, bar, entry, announce }) {
   const { tally } = state;
   const phase = phaseOf(state);
   const [fillingIn, results] = [isFillingIn(state), showsResults(state)];
@@ -18,7 +19,7 @@ export function render(state, { cards, bar, entry, announce }) {
   drawQuestion(state, phase);
   drawVoter(state);
   const mine = fillingIn ? [] : (mineOf(state)?.selections ?? []);
-  cards.draw(tally, { selections: shownSelections(state), locked: !fillingIn, results, mine });
+  form.draw(tally, { selections: shownSelections(state), locked: !fillingIn, results, mine });
   drawPeek(state, phase);
   setText($("totals"), resultsText(state, phase));
   entry.draw(wantsInvite(state));
@@ -41,7 +42,7 @@ function ruleText(tally, phase) {
   if (phase === "waiting") return tally.opens_at ? `${opensText(tally)} ${text("opensByItself")}` : opensText(tally);
   if (isOver(tally)) return closedText(tally);
   if (["voted", "barred"].includes(phase)) return closesText(tally);
-  const rule = selectionRule({ min: tally.min_selections, max: tally.max_selections, choices: tally.choices.length });
+  const rule = methodOf(tally).rule(tally);
   return [text(rule.key, rule), closesText(tally)].filter(Boolean).join(" · ");
 }
 

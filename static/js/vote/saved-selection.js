@@ -1,4 +1,4 @@
-/** The choices that a voter has marked but not cast, stored for this window so that they survive a reload.
+/** The marks that a voter has made but not cast, stored for this window so that they survive a reload.
  *
  *  An owner is { round, tag: the voter's, replaces: the ballot_id that the selections would replace }. */
 
@@ -15,7 +15,7 @@ export class SavedSelection {
     store(this.key, selections.length ? { owner: ownerKey(owner), selections } : null, "sessionStorage");
   }
 
-  /** Return the numbers that this owner had marked. */
+  /** Return the marks of this owner. */
   restore(owner) {
     const saved = readStored(this.key, "sessionStorage");
     return saved?.owner === ownerKey(owner) ? saved.selections : [];

@@ -3,14 +3,15 @@
  *  vote.js dispatches events, reduce() returns the next state, and render.js draws it. */
 
 import { mergeState, mergeTally } from "../live/merge.js";
-import { refusalKey, selectionProblem } from "./wording.js";
+import { methodOf } from "../methods/registry.js";
+import { refusalKey } from "./wording.js";
 
 export function initialState(tally, outbox, selections = []) {
   return {
     tally,
     outbox, // Outbox.state
     voter: null, // the voter endpoint's answer
-    selections, // the numbers that are marked on the cards but not cast yet
+    selections, // the marks in the form that are not cast yet
     edited: false, // whether the voter marked them: then they must survive a reload
     notice: null, // { tone, key, values }: the outcome of the last attempt, until the voter acts again
     receiptStatus: null, // { receipt, status }: the last known status of a ballot
@@ -104,23 +105,23 @@ export function phaseOf(state) {
   return voter.eligible ? "choosing" : "barred";
 }
 
-/** Tell whether the cards are a form. */
+/** Tell whether the ballot can be filled in. */
 export const isFillingIn = (state) => ["preparing", "choosing", "changing"].includes(phaseOf(state));
 
-/** Return the numbers to show as marked. */
+/** Return the marks to show. */
 export function shownSelections(state) {
   if (state.outbox.pending) return state.outbox.pending.selections;
   return (isFillingIn(state) ? state.selections : mineOf(state)?.selections) ?? [];
 }
 
-export const problemOf = (state) => selectionProblem(state.tally, shownSelections(state).length);
+export const problemOf = (state) => methodOf(state.tally).problem(state.tally, shownSelections(state));
 
 export const wantsInvite = (state) => phaseOf(state) === "barred" && state.voter.needs === "invite";
 
 /** Tell whether the server asked this ballot to wait. If so, the voter can't send it earlier. */
 export const isHeldBack = ({ outbox: { pending } }) => Boolean(pending?.attempts && pending.busy);
 
-/** Tell whether the cards show results. */
+/** Tell whether the form shows results. */
 export function showsResults(state) {
   const { tally, peeking, voter } = state;
   return Boolean(tally.visible) && (peeking || ["voted", "over"].includes(phaseOf(state)) || voter?.needs === "client");

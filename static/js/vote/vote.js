@@ -5,14 +5,15 @@
 
 import { Connection } from "../live/connection.js";
 import { syncTime } from "../live/server-clock.js";
+import { methodOf } from "../methods/registry.js";
 import { announcer } from "../page/announce.js";
 import { showStatus } from "../page/connection-status.js";
 import { oncePerFrame } from "../page/motion.js";
 import { readStored, store } from "../page/storage.js";
 import { Prover } from "../proof/prover.js";
 import { isTicking, stateText } from "../text/sentences.js";
+import { BallotForm } from "./ballot-form.js";
 import { CastBar } from "./cast-bar.js";
-import { Cards } from "./cards.js";
 import { Invite } from "./invite.js";
 import { InviteEntry } from "./invite-entry.js";
 import { Outbox } from "./outbox.js";
@@ -39,7 +40,7 @@ const outbox = new Outbox({ root, code, several, prover, onChange: outboxChanged
 const invite = new Invite(code);
 const saved = new SavedSelection(code);
 const receiptStatus = new ReceiptStatus({ root, onStatus: (receipt, status) => dispatch("receiptChecked", { receipt, status }) });
-const cards = new Cards($("choices"), $("card"), (selections) => dispatch("selected", { selections }));
+const form = new BallotForm($("choices"), firstTally, (selections) => dispatch("selected", { selections }));
 const bar = new CastBar({ onSecond });
 const entry = new InviteEntry({ code, onInvite: showInvite });
 const live = new Connection({
@@ -51,11 +52,11 @@ const live = new Connection({
   onGone: () => dispatch("pollGone"),
 });
 
-let state = initialState(firstTally, outbox.state, cards.selections);
+let state = initialState(firstTally, outbox.state, form.selections);
 let identification = null; // the voter request in progress
 let renewal = 0;
 
-const renderNow = () => render(state, { cards, bar, entry, announce });
+const renderNow = () => render(state, { form, bar, entry, announce });
 const draw = oncePerFrame(renderNow);
 
 function dispatch(type, values = {}) {
@@ -86,13 +87,14 @@ $("ballot").addEventListener("submit", (event) => {
   dispatch("castPressed");
   if (problemOf(state)) return;
   const replaces = phase === "changing" ? mineOf(state).ballot_id : undefined;
-  outbox.cast({ round: state.tally.round, selections: state.selections, replaces });
+  const { tally, selections } = state;
+  outbox.cast({ round: tally.round, selections, content: methodOf(tally).content(selections), replaces });
 });
 
 function onSecond() {
   dispatch("secondPressed");
   renderNow();
-  if (state.changing) cards.focus();
+  if (state.changing) form.focus();
 }
 
 $("peek").addEventListener("click", () => dispatch("peekPressed"));
@@ -146,7 +148,7 @@ async function showInvite(token) {
   dispatch("inviteShown");
   invite.offer(token);
   await identifyAgain();
-  if (!wantsInvite(state) && entry.hasFocus) requestAnimationFrame(() => cards.focus());
+  if (!wantsInvite(state) && entry.hasFocus) requestAnimationFrame(() => form.focus());
 }
 
 addEventListener("hashchange", () => invite.takeFromAddress() && identifyAgain());

@@ -10,23 +10,6 @@ export function barredKeys({ needs, invite }, cut = 0) {
   return { title: "needsInvite", words: "needsInviteText" };
 }
 
-/** Return why `count` choices can't be cast: { key, … } with the text's values, or null if they can. */
-export function selectionProblem({ min_selections: min, max_selections: max }, count) {
-  if (max === 1) return count ? null : { key: "chooseOne" };
-  if (count > max) return { key: "takeAway", count: count - max };
-  if (count < min) return count ? { key: "chooseMore", count: min - count } : selectionRule({ min, max });
-  return null;
-}
-
-/** Return how many may be chosen: { key, … } with the text's values. */
-export function selectionRule({ min, max, choices = Infinity }) {
-  if (max === 1) return { key: "chooseOne" };
-  if (min === max) return { key: "chooseExactly", count: max };
-  if (min <= 1) return { key: "chooseUpTo", count: max };
-  if (max >= choices) return { key: "chooseAtLeast", count: min };
-  return { key: "chooseBetween", min, max };
-}
-
 const REFUSALS = {
   already_voted: "alreadyVoted",
   ballot_id_reused: "alreadyVoted",

@@ -153,7 +153,7 @@ def test_an_open_poll_is_rendered_without_scripts() -> None:
     poll = make_poll("Tea", "Coffee", question="What will it be?", open=True)
     source = html(f"/p/{poll.code}/")
     assert '<h1 id="question" dir="auto" lang="">What will it be?</h1>' in source
-    assert source.count('type="radio"') == 3  # including the template
+    assert source.partition("<template")[0].count('type="radio"') == 2
     assert "Tea</span>" in source and "Coffee</span>" in source
     assert "<noscript>" in source
     check_policy(source)
@@ -162,7 +162,7 @@ def test_an_open_poll_is_rendered_without_scripts() -> None:
 def test_a_multiple_choice_poll_has_checkboxes() -> None:
     poll = make_poll("Tea", "Coffee", "Water", method="multiple", max_selections=2, open=True)
     source = html(f"/p/{poll.code}/")
-    assert source.count('type="checkbox"') == 4
+    assert source.partition("<template")[0].count('type="checkbox"') == 3
     assert 'role="group"' in source
 
 
