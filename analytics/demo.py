@@ -86,6 +86,17 @@ DEMO_POLLS = (
         fields={"results_visible": "after_close"},
     ),
     DemoPoll(
+        "SESSIONS",
+        "How were this morning's sessions?",
+        {"Opening by the mayor": 3, "Charts that everyone can read": 6, "Coffee": 4},
+        ballots=40,
+        fields={
+            "method": "rating",
+            "config": {"style": "stars", "low_label": "poor", "high_label": "excellent"},
+            "revote": True,
+        },
+    ),
+    DemoPoll(
         "TOMORROW",
         "Which song do we close the night with?",
         {

@@ -30,6 +30,7 @@ METHODS: dict[str, Method] = {
     for name in (
         "single",
         "multiple",
+        "rating",
     )
 }
 

@@ -160,10 +160,72 @@ class Single(Marks):
         self.least = self.most = 1
 
 
+class Rating(Marks):
+    """Ballots that rate items, each mark an item's number and a value: 3:5. Nothing wins."""
+
+    LINE = re.compile(rb"[1-9][0-9]?:(0|[1-9]0?)( [1-9][0-9]?:(0|[1-9]0?))*\n")
+
+    def __init__(self, manifest):
+        super().__init__(manifest)
+        config = manifest["rules"].get("config")
+        check_shape(config, {"style": TEXT, "scale": whole_number(2, 10)}, "manifest.json, rules, config")
+        self.nps = config["style"] == "nps"
+        if self.nps and config["scale"] != 10:
+            raise BundleError("A net promoter score has the scale 10.")
+        self.values = range(0 if self.nps else 1, config["scale"] + 1)
+
+    def marks(self):
+        return [f"{number}:{value}" for number in self.numbers for value in self.values]
+
+    def problem(self, marks, least, most):
+        found = [mark.partition(":")[::2] for mark in marks]
+        if not all(int(value) in self.values for _, value in found):
+            return "has a rating that is not on the scale"
+        return super().problem([number for number, _ in found], least, most)
+
+    def most_votes(self, counts):
+        return max(sum(self.distribution(number, counts)) for number in self.numbers)
+
+    def distribution(self, number, counts):
+        return [counts[f"{number}:{value}"] for value in self.values]
+
+    def figures(self, counts):
+        choices = []
+        for choice in self.choices:
+            found = self.distribution(choice["number"], counts)
+            choices.append({**choice, "answers": sum(found), "distribution": found})
+        return {"answers": sum(counts.values()), "choices": choices}
+
+    def winners(self, counts):
+        return []
+
+    def lines(self, counted):
+        lines = []
+        for choice in counted["choices"]:
+            answers, found = choice["answers"], choice["distribution"]
+            lines.append(f"{self.figure(answers, found):>6}{answers:>12,}  {shorten(choice['label'])}")
+            values = (f"{value}: {found[place]:,}" for place, value in enumerate(self.values))
+            lines.append(" " * 20 + "  ".join(values))
+        return lines
+
+    def figure(self, answers, found):
+        """Return the net promoter score or the mean. A half is rounded away from zero."""
+        if not answers:
+            return "-"
+        if self.nps:
+            lead = sum(found[9:]) - sum(found[:7])
+            size = (200 * abs(lead) + answers) // (2 * answers)
+            return f"{size if lead >= 0 else -size:+d}"
+        total = sum(value * found[place] for place, value in enumerate(self.values))
+        tenths = (20 * total + answers) // (2 * answers)
+        return f"{tenths // 10}.{tenths % 10}"
+
+
 #: The methods by name. Each checks the ballots of a bundle and says what they come to.
 METHODS = {
     "single": Single,
     "multiple": Marks,
+    "rating": Rating,
 }
 
 

@@ -42,7 +42,7 @@ def examples() -> list[Example]:
     for kind, first, text in re.findall(
         r"^```(\w+)\n(.*?)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL
     ):
-        path = first.removeprefix("--- ").removeprefix("# ")
+        path = re.sub(r"^(?:--- |# |// |<!-- )|(?: -->)$", "", first)
         found.append(Example(path, text, change=kind == "diff"))
     return found
 
@@ -78,7 +78,8 @@ def run(checkout: Path, home: Path, *command: str) -> str:
 @pytest.mark.full_only
 def test_the_examples_pass_their_own_tests_and_the_settings_test(checkout: Path, tmp_path: Path) -> None:
     brought = [example.path for example in examples() if Path(example.path).name.startswith("test_")]
-    assert len(brought) == 4
+    assert len(brought) == 5
+    brought.append("tests/polls/methods/test_seam.py")
     documented = "tests/config/test_settings.py::test_documented_variables_are_those_read_by_the_code"
     told = run(
         checkout, tmp_path, "pytest", "--embedded", "-q", "-p", "no:cacheprovider", *brought, documented

@@ -19,8 +19,9 @@
  *  Selections are an array, with an element for each mark; [] marks nothing. See docs/adding.md. */
 
 import { multiple } from "./multiple.js";
+import { rating } from "./rating.js";
 import { single } from "./single.js";
 
-const METHODS = { single, multiple };
+const METHODS = { single, multiple, rating };
 
 export const methodOf = (tally) => METHODS[tally.method];

@@ -126,5 +126,5 @@ def test_other_text_is_no_stored_selection(text: str) -> None:
 
 
 def test_every_method_has_a_name_and_a_label() -> None:
-    assert [name for name, _ in method_choices()] == ["single", "multiple"]
+    assert [name for name, _ in method_choices()] == ["single", "multiple", "rating"]
     assert all(str(label) for _, label in method_choices())
