@@ -180,7 +180,7 @@ def new_ballot(
     if not fresh and body.round is not None and body.round != rules.round:
         # After a reset, the poll's choices may differ from those in the cached rules.
         raise RulesMayBeStale()
-    marks = tuple(body.marks.items()) if isinstance(body.marks, dict) else body.marks
+    marks = tuple(body.marks.items()) if type(body.marks) is dict else body.marks
     selection = rules.canonical.get(marks)
     if selection is None:
         try:

@@ -108,7 +108,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     method = importlib.import_module("polls.methods.points").METHOD
     monkeypatch.setitem(polls.methods.METHODS, method.name, method)
     yield
-    casting_request._decoder.cache_clear()
+    casting_request._decoders.pop(method)
     del sys.modules["polls.methods.points"]
 
 
