@@ -30,14 +30,15 @@ def draft(poll: Poll) -> list[Fieldset]:
     ]
 
 
-def frozen() -> list[Fieldset]:
+def frozen(poll: Poll) -> list[Fieldset]:
     """Return the sections for a poll that has been opened. Editable fields come first."""
+    config = ("method_config",) if poll.config else ()
     return [
         _section(_("Results"), "results_visible"),
         _section(_("Protection"), "venue_networks", "over_limit"),
         _section(None, "question", "code", "choice_list"),
         _section(_("Who may vote"), "identity"),
-        _section(_("Ballots"), "method", "method_config", ("min_selections", "max_selections"), "revote"),
+        _section(_("Ballots"), "method", *config, ("min_selections", "max_selections"), "revote"),
         _section(_("Times"), "opens_at", "closes_at"),
         _collapsed(_("Advanced"), "", "release_step", "expected_turnout"),
     ]

@@ -96,7 +96,8 @@ class PollAdmin(InvitePages):
         )
 
     def get_fieldsets(self, request: HttpRequest, obj: Poll | None = None) -> Any:
-        return fieldsets.frozen() if self.is_frozen(request, obj) else fieldsets.draft(obj or Poll())
+        poll = obj or Poll()
+        return fieldsets.frozen(poll) if self.is_frozen(request, obj) else fieldsets.draft(poll)
 
     def get_form(
         self, request: HttpRequest, obj: Poll | None = None, change: bool = False, **kwargs: Any
@@ -127,9 +128,8 @@ class PollAdmin(InvitePages):
         )
 
     @display(description=gettext_lazy("method's settings"))
-    def method_config(self, poll: Poll) -> SafeString | str:
-        rows = config_fields.described(poll)
-        return format_html_join(mark_safe("<br>"), "{}: <bdi>{}</bdi>", rows) if rows else "–"
+    def method_config(self, poll: Poll) -> SafeString:
+        return format_html_join(mark_safe("<br>"), "{}: <bdi>{}</bdi>", config_fields.described(poll))
 
     def save_model(self, request: HttpRequest, obj: Poll, form: PollForm, change: bool) -> None:
         by = user_actor(request.user)
