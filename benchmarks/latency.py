@@ -35,8 +35,8 @@ POLL = "DEMO"
 GOALS = {"full": 150, "embedded": 300}  # ms, median
 WARM_UP = 3  # left out: the first ballots find empty caches and no open connections
 SEEN_WITHIN_MS = 10_000
-#: Seconds before we look at the page, since polling it would keep it busy while it should draw. Random, so
-#: that samples aren't synchronous with a timer of the system.
+#: Seconds from a ballot until we look at the presenter's page. Polling the page earlier would keep it busy
+#: while it should draw. Random, so that samples aren't synchronous with a timer of the system.
 PAUSE = (0.4, 0.9)
 
 #: In the voter's page: a new voter, who has already opened the page, casts a ballot.

@@ -48,7 +48,7 @@ class PollModel:
     round: int = 1
     gate: Gate | None = None
     gates_set: bool = True
-    broken: bool = False  # the log isn't the one that was counted from
+    broken: bool = False  # the log isn't the one that the checkpoints name
     memory: dict[int, list[Cast]] = field(default_factory=dict)
     chains: dict[tuple[int, int], list[Cast]] = field(default_factory=dict)
     letters: list[Cast] = field(default_factory=list)

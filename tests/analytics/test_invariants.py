@@ -258,7 +258,7 @@ class VotingMachine(PollStateMachine):
     @rule()
     def reconcile(self) -> None:
         reconcile.reconcile(log_diagnosis.diagnose())
-        votelog.forget_log()  # as other processes do within a second
+        votelog.forget_log()  # other processes read the new checkpoints within a second
         self.lost += [cast for chain in self.model.chains.values() for cast in chain if cast.fate == WAITING]
         self.model.reconcile()
 

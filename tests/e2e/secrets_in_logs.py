@@ -20,7 +20,7 @@ VERBOSE = {"SECRET_KEY": SECRET_KEY, "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json"}
 
 
 class WithPassword:
-    """The PostgreSQL server with a password in its URL. It checks none, but errors may quote the URL."""
+    """The PostgreSQL server with a password in its URL. The server ignores it; errors may quote the URL."""
 
     def __init__(self, server: Any) -> None:
         self.server = server

@@ -109,7 +109,7 @@ def copy_of(backend: str) -> Callable[[], None]:
 
 def repair(**options: Any) -> str:
     call_command("reconcile_log", yes=True, **options)
-    votelog.forget_log()  # as other processes do within a second
+    votelog.forget_log()  # other processes read the new checkpoints within a second
 
 
 def assert_as_before(poll: Poll, cast: list[tuple[Voter, dict[str, Any]]]) -> None:

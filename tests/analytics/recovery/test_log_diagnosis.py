@@ -71,7 +71,7 @@ def test_an_older_copy_that_looks_consistent_is_rebuilt_on_demand(settings: Any)
     put_back()
     status, refused = Voter(poll).cast([1])
     assert (status, refused["code"]) == (503, "log_inconsistent")
-    votelog.forget_log()  # as in the command's own process
+    votelog.forget_log()  # the command runs in a new process, which hasn't used the log yet
     assert not diagnose().damaged
     repair(all=True)
     voted(poll, 12)
