@@ -50,7 +50,7 @@ def test_by_thumb_with_a_change(running: Any, visitor: Any) -> None:
     expect(page.locator("#cast-text")).to_have_text("2 of 3 rated.")
     items.nth(1).get_by_role("button", name="Clear").tap()
     expect(page.locator("#cast-text")).to_have_text("1 of 3 rated.")
-    page.reload()  # what is rated survives
+    page.reload()  # the ratings survive
     expect(items.nth(0).locator("input:checked")).to_have_value("5")
     page.get_by_role("button", name="Cast my ballot").tap()
     expect(page.locator("#cast-title")).to_contain_text("Your ballot is in")

@@ -35,7 +35,7 @@ def append(poll: Poll, voter: int, ballot_id: int, selection: str) -> tuple[str,
 
 
 def main(receipts: dict[str, str]) -> dict[str, Any]:
-    call_command("migrate", verbosity=0)  # as a command, it would refuse SQLite beside Redis
+    call_command("migrate", verbosity=0)  # `manage.py migrate` would refuse SQLite beside Redis
     before = {name: receipt_status(receipt)["status"] for name, receipt in receipts.items()}
     counted = count()
     going, done = Poll.objects.get(code="GOING"), Poll.objects.get(code="DONE")

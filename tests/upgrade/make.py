@@ -1,13 +1,13 @@
 """Make the stores of tests/test_upgrade.py, with the code of the version that they are to be upgraded from.
 
-In a checkout of that version, with a Redis of its own for the second:
+Run these commands in a checkout of that version. The second one needs an empty Redis:
 
     export SECRET_KEY=upgraded
     VOTE_LOG=database DATA_DIR=/tmp/one python make.py database.zip
     VOTE_LOG=redis REDIS_URL=redis://127.0.0.1:6390 DATA_DIR=/tmp/two python make.py redis.zip
 
 The stores hold ballots in every condition: counted, replaced, quarantined, dead letters, and accepted but not
-counted yet. They hold a published round with its bundle, receipts, and with Redis its keys.
+counted yet. There is also a published round with its bundle, and receipts. redis.zip has the keys of Redis.
 """
 
 import base64

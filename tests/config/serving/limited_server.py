@@ -1,6 +1,6 @@
-"""`python limited_server.py SERVER [NAME]`: serve an echo with short timeouts; prints the port.
+"""`python limited_server.py SERVER [NAME]`: print the port, and serve with short timeouts.
 
-NAME is taken from uvicorn's HTTP protocol, as if this uvicorn were a later release without it.
+NAME is removed from uvicorn's HTTP protocol, as if this were a later release of uvicorn without it.
 """
 
 import os
@@ -23,7 +23,7 @@ BODY_BYTES = 200_000
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Answer a request with its body's length, and a WebSocket's messages with theirs."""
+    """Answer a request with the length of its body, and each WebSocket message with its length."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.accept"})

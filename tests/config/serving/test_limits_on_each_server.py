@@ -1,4 +1,4 @@
-"""Read timeouts, header, body and frame limits hold on uvicorn, on Daphne, and with an unknown uvicorn."""
+"""Read timeouts and size limits hold on uvicorn, on Daphne, and with a uvicorn that lacks a name."""
 
 import contextlib
 import socket

@@ -65,7 +65,7 @@ def test_a_rating_is_made_with_its_config(key: dict[str, str], config: Any, stor
     url = f"/api/v1/polls/{made['code']}/"
     changed = Client().patch(url, {"config": {"style": "stars"}}, "application/json", **key).json()
     assert changed["config"] == {"style": "stars", "scale": 5, "low_label": "", "high_label": ""}
-    # Another method has another config.
+    # `single` has no config.
     limits = {"method": "single", "max_selections": 1}
     assert "config" not in Client().patch(url, limits, "application/json", **key).json()
 
@@ -177,7 +177,7 @@ def test_a_batch(key: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("by_batch", [False, True])
 def test_a_poll_may_change_its_method_between_rounds(key: dict[str, str], by_batch: bool) -> None:
-    """Its cached rules are of the other method then, and must not refuse a ballot."""
+    """Cached rules, which are of the earlier method, must not refuse a ballot."""
     poll = open_poll()
     assert cast(poll, [1])[0] == 202
     count()
@@ -195,7 +195,7 @@ def test_a_poll_may_change_its_method_between_rounds(key: dict[str, str], by_bat
         assert answer.json()["outcomes"][0]["status"] == "accepted"
     else:
         assert rate(poll, ratings={"1": 5}, round=2)[0] == 202
-        # A late ballot of the first round is told so, not that it is malformed.
+        # A late ballot of the first round gets `round_changed`, not `malformed`.
         assert cast(poll, [1], round=1)[1]["code"] == "round_changed"
     count()
     assert set(Ballot.objects.values_list("round", "selection")) == {(1, "1"), (2, "1:5")}

@@ -1,4 +1,4 @@
-"""Ratings and net promoter scores, table-tested, with exact arithmetic as the witness."""
+"""Ratings and net promoter scores, table-tested, and compared with exact arithmetic."""
 
 import random
 from decimal import ROUND_HALF_UP, Decimal, getcontext

@@ -9,7 +9,7 @@ import pytest
 from polls.methods import METHODS
 from tests.system import ROOT
 
-#: What would infer a method from a poll's limits, or compare it with others. The second test finds names.
+#: Code that infers a method from a poll's limits, or compares methods. The second test finds their names.
 INFERENCES = {
     "*.py": r"max_selections\s*(?:[<>]|[!=]=)|[<>=]=?\s*\w*\.max_selections",
     "*.js": r"m(?:ax|in)_selections|\.method\s*[!=]=|methodOf\(\w+\)\s*[!=]==?\s*\w+\.\w+\b",

@@ -30,7 +30,7 @@ REACHED_BY = {
 }
 
 
-#: What web.runner returns here, instead of functions that serve: importing Daphne installs a reactor.
+#: Stand-ins for the functions that serve, since importing Daphne would install a reactor.
 UVICORN, DAPHNE = import_string("json.loads"), import_string("json.dumps")
 
 
@@ -46,7 +46,7 @@ def trees() -> list[ast.Module]:
 
 
 def defined_by_us(tree: ast.Module) -> set[str]:
-    """Return the names that the bodies of our classes define. An overridden method is uvicorn's too."""
+    """Return the names that our classes define, including methods that override uvicorn's."""
     found: set[str] = set()
     for body in (node.body for node in tree.body if isinstance(node, ast.ClassDef)):
         for each in body:
