@@ -6,7 +6,7 @@ CASES: list[tuple[list[int], int, int, list[str]]] = [
     ([5, 0], 5, 0, ["100%", "0%"]),
     ([1, 2], 3, 0, ["33%", "67%"]),
     ([1, 1, 1], 3, 1, ["33.3%", "33.3%", "33.3%"]),
-    # 0% and 100% are shown only for exactly none and all.
+    # 0% is shown only for no votes at all, and 100% only for all votes.
     ([20_000, 1], 20_001, 0, [">99%", "<1%"]),
     ([20_000, 1], 20_001, 1, [">99.9%", "<0.1%"]),
     ([1_999, 1], 2_000, 1, [">99.9%", "0.1%"]),

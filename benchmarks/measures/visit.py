@@ -115,7 +115,7 @@ def stock_way(stock: Stock) -> Way:
 
 
 def visit(way: Way, visitors: Ordered, count: int) -> Sample:
-    """Return the milliseconds of each step, and of all.
+    """Return the milliseconds of each step, and of all steps together.
 
     The sockets are closed before the ballots: what showing tallies costs is another measure (`fanout`).
     """
