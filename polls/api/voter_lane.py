@@ -83,10 +83,8 @@ class VoterLane:
         visitor = self._read(path, headers, secure)
         if visitor is None or not visitor.is_new:
             return None
-        cached = poll_rules.cached_rules(visitor.code)
-        if cached is None or cached[1] > FRESH_SECONDS:
-            return None
-        return self._respond(visitor, cached[0])
+        rules = _fresh_rules(visitor.code)
+        return self._respond_to_new(visitor, rules) if rules else None
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         visitor = response = None
@@ -127,22 +125,24 @@ class VoterLane:
 
     async def _response(self, visitor: Visitor) -> Response | None:
         """Return the response; None if Django has to answer, perhaps with an error."""
-        cached = poll_rules.cached_rules(visitor.code)
-        if cached is not None and cached[1] <= FRESH_SECONDS:
-            rules = cached[0]
-        else:
-            try:
-                rules = await self._casts.load_new_poll(visitor.code)
-            except PassToDjango:
-                return None
+        try:
+            rules = _fresh_rules(visitor.code) or await self._casts.load_new_poll(visitor.code)
+        except PassToDjango:
+            return None
         if visitor.is_new:
-            return self._respond(visitor, rules)
+            return self._respond_to_new(visitor, rules)
         loop = asyncio.get_running_loop()
         if self._batches is None or self._batches.done() or self._batches.get_loop() is not loop:
             self._waiting, self._batches = [], loop.create_task(self._answer_waiting(loop))
         future: asyncio.Future[Response | None] = loop.create_future()
         self._waiting.append((visitor, rules, future))
         return await future
+
+    def _respond_to_new(self, visitor: Visitor, rules: PollRules) -> Response | None:
+        try:
+            return self._respond(visitor, rules, {})
+        except Exception:
+            return None  # Django logs and answers such an error
 
     async def _answer_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer the waiting visitors in batches; those who arrive meanwhile are the next batch."""
@@ -155,6 +155,7 @@ class VoterLane:
                     future.set_result(response)
 
     def _respond_to_all(self, batch: list[tuple[Visitor, PollRules]]) -> list[Response | None]:
+        """Read the stores and build the responses. If a store fails, Django answers the whole batch."""
         try:
             return closing_connections(self._read_and_respond, batch)
         except Exception:
@@ -171,7 +172,7 @@ class VoterLane:
                 responses.append(None)
         return responses
 
-    def _respond(self, visitor: Visitor, rules: PollRules, users: Mapping[str, Any] = {}) -> Response:
+    def _respond(self, visitor: Visitor, rules: PollRules, users: Mapping[str, Any]) -> Response:
         """Build the response; raise KeyError if the visitor's session isn't one of these users'."""
         key = visitor.session_key if rules.identity == Identity.LOGIN else None
         user = None if key is None else users[key]
@@ -193,6 +194,12 @@ class VoterLane:
             own = [(b"content-type", b"application/json"), (b"cache-control", CACHE_CONTROL.encode())]
             self._constant[kind] = own + added
         return self._constant[kind]
+
+
+def _fresh_rules(code: str) -> PollRules | None:
+    """Return the cached rules of a poll if the REST view would use them too."""
+    cached = poll_rules.cached_rules(code)
+    return cached[0] if cached is not None and cached[1] <= FRESH_SECONDS else None
 
 
 def _are_kept(cookies: Mapping[str, str]) -> bool:

@@ -1,6 +1,7 @@
 """Differential test: the voter lane answers byte for byte as the REST view does."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Iterator
 from itertools import product
@@ -18,6 +19,7 @@ from config.operations.request_id import RequestId, given_id
 from config.security.body_limit import BodyLimit
 from config.serving.django_handler import OneHopHandler
 from polls import clock, lifecycle
+from polls.api import voter_lane
 from polls.api.voter_lane import VoterLane
 from polls.casting import ballot_box
 from polls.casting.asgi_lane import AsgiLane
@@ -25,6 +27,7 @@ from polls.casting.request import CastRequest
 from polls.http.raw_get_lane import RawGetLane
 from polls.models import Identity, Poll, Visibility
 from polls.voters import identity, invites, poll_rules, proof_of_work
+from polls.voters.session_users import users_of_sessions
 from tests.polls.api_client import POLLS, make_poll
 from tests.polls.differential import Headers, Received, Sent, ask, ask_raw, in_bytes
 from tests.polls.poll_states import STATES, make_poll_in
@@ -306,3 +309,40 @@ def test_django_answers_when_a_store_fails(ways: Ways, monkeypatch: pytest.Monke
     monkeypatch.setattr(ballot_box, "current_ballot", fail)
     assert ways.compare(poll.code, [HOST, (b"cookie", cookie)]).status == 503
     assert ways.compare(poll.code).status == 200
+
+
+def test_django_answers_after_an_unexpected_error(ways: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
+    poll = make_poll(open=True)
+    ways.compare(poll.code)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(voter_lane, "voter_answer", fail)
+    assert ways.compare(poll.code).status == 200
+    assert ways.passed_on == 1
+
+
+def test_visitors_who_wait_together_are_answered_together(
+    ways: Ways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poll = make_poll(open=True, identity="login")
+    ways.compare(poll.code)
+    names = [f"member {number}" for number in range(6)]
+    keys = [signed_in(User.objects.create_user(name)) for name in names]
+    read: list[int] = []
+
+    def users(keys: Any) -> Any:
+        read.append(len(keys))
+        return users_of_sessions(keys)
+
+    async def all_of_them() -> list[Received]:
+        path = f"{POLLS}{poll.code}/voter/"
+        cookies = [(b"cookie", f"sessionid={key}".encode()) for key in keys]
+        sent = [Sent(path, [HOST, cookie], method="GET") for cookie in cookies]
+        return await asyncio.gather(*(ask(ways.lane, each) for each in sent))
+
+    monkeypatch.setattr(voter_lane, "users_of_sessions", users)
+    answers = ways.runner.run(all_of_them())
+    assert [json.loads(answer.body)["account"] for answer in answers] == names
+    assert read == [6]
