@@ -28,7 +28,7 @@ class Compression:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        takes = any(n == b"accept-encoding" and is_gzip_accepted(v) for n, v in scope["headers"])
+        takes = any(n == b"accept-encoding" and _ACCEPTS_GZIP.search(v) for n, v in scope["headers"])
         start: dict[str, Any] | None = None
 
         async def send_compressed(message: dict[str, Any]) -> None:
@@ -48,10 +48,6 @@ class Compression:
             await send(message)
 
         await self.app(scope, receive, send_compressed)
-
-
-def is_gzip_accepted(accept_encoding: bytes) -> bool:
-    return _ACCEPTS_GZIP.search(accept_encoding) is not None
 
 
 def is_public(headers: Headers) -> bool:

@@ -1,10 +1,10 @@
-"""An in-process cache of the poll pages, ahead of Django.
+"""An in-process cache of the poll pages and their static files, ahead of Django.
 
-Rendering a page costs as much as sixty ballots, and everybody who votes opens one first. The pages are public
-and the same for everybody (polls/pages/views.py). So Django's response is kept, compressed and with its
-headers, and sent again to requests that are alike in everything that Django looks at. A response is kept for
-MAX_AGE_SECONDS at most. When this process changes a poll, the cache is emptied at once (signal
-`poll_changed`).
+Rendering a page costs as much as sixty ballots, each of its files as much as ten, and everybody who votes
+loads them first. They are public and the same for everybody (polls/pages/views.py). So Django's response is
+kept, compressed and with its headers, and sent again to requests that are alike in everything that Django
+looks at. A response is kept for MAX_AGE_SECONDS at most, and a file only if its name has a hash of its
+content (`immutable`). When this process changes a poll, the cache is emptied at once (signal `poll_changed`).
 """
 
 import asyncio
@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.utils import translation
 
-from config.assets.compression import is_gzip_accepted
 from polls.http.lanes import (
     Headers,
     Response,
@@ -31,14 +30,17 @@ from polls.signals import poll_changed
 MAX_AGE_SECONDS = 5.0
 MAX_PAGES, MAX_BODY_BYTES = 256, 100_000
 MAX_KEY_BYTES = 8192  # for the headers that the cache looks at
-PATH = re.compile(r"/p/[A-Z0-9]{1,32}/(?:results/|present/)?")
+#: Of the static files only ours, which are small. Larger files need the server's flow control.
+PATH = re.compile(r"/p/[A-Z0-9]{1,32}/(?:results/|present/)?|/static/(?:css|js|img)/[A-Za-z0-9._/-]{1,100}")
+FILES = "/static/"
 #: Headers of conditional requests. Django's response is kept for each combination of their values.
 CONDITIONS = frozenset((b"if-none-match", b"if-match", b"if-modified-since", b"if-unmodified-since"))
 LANGUAGE_COOKIE = settings.LANGUAGE_COOKIE_NAME.encode()
-BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
+#: Requests with a body, or for a part of a file.
+UNUSUAL = frozenset((b"content-length", b"transfer-encoding", b"range"))
 
-#: Path, https, gzip, language, host and conditions.
-Key = tuple[str, bool, bool, str, bytes, tuple[tuple[bytes, bytes], ...]]
+#: Path, https, language, and the other headers that the response depends on.
+Key = tuple[str, bool, str, tuple[tuple[bytes, bytes], ...]]
 
 
 class Page(NamedTuple):
@@ -51,7 +53,7 @@ class Page(NamedTuple):
 class PageCache:
     """ASGI middleware, and a lane of RawGetLane."""
 
-    relevant_headers = CONDITIONS | BODY_HEADERS | {b"host", b"cookie", b"accept-encoding"}
+    relevant_headers = CONDITIONS | UNUSUAL | {b"host", b"cookie", b"accept-encoding"}
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -99,26 +101,16 @@ class PageCache:
         """Return all that the response to a GET depends on; None for other paths and unusual requests."""
         if PATH.fullmatch(path) is None:
             return None
-        host, gzip, language, size = b"", False, b"", 0
-        conditions: Headers = []
-        for header in headers:
-            name, value = header
-            if name not in self.relevant_headers:
-                continue
-            if name == b"host" and not host:
-                host = value
-            elif name == b"accept-encoding":
-                gzip = gzip or is_gzip_accepted(value)
-            elif name == b"accept-language" and not language:
-                language = value
-            elif name in CONDITIONS:
-                conditions.append(header)
-            elif name != b"cookie" or LANGUAGE_COOKIE in value:
-                return None
-            size += len(value)
-        if size > MAX_KEY_BYTES:
+        found: dict[bytes, bytes] = {}
+        for name, value in headers:
+            if name in self.relevant_headers:
+                if name in found or name in UNUSUAL:
+                    return None
+                found[name] = value
+        if LANGUAGE_COOKIE in found.pop(b"cookie", b"") or sum(map(len, found.values())) > MAX_KEY_BYTES:
             return None
-        return path, secure, gzip, _language(language), host, tuple(conditions)
+        language = _language(found.pop(b"accept-language", b""))
+        return path, secure, language, tuple(sorted(found.items()))
 
     async def _render(self, key: Key, scope: Scope) -> Page:
         """Let Django render the page, once for all requests that arrive meanwhile."""
@@ -146,7 +138,8 @@ def _language(accepted: bytes) -> str:
 async def _render(app: Any, scope: Scope) -> Page:
     """Call the application as a server would, whether or not the client waits."""
     rendered_at = time.monotonic()
-    status, headers, body, received = 0, Headers(), b"", False
+    status, headers, received = 0, Headers(), False
+    body: list[bytes] = []
 
     async def receive() -> dict[str, Any]:
         nonlocal received
@@ -156,19 +149,20 @@ async def _render(app: Any, scope: Scope) -> Page:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
-        nonlocal status, headers, body
+        nonlocal status, headers
         if message["type"] == "http.response.start":
             status, headers = message["status"], list(message["headers"])
         else:
-            body += message.get("body", b"")
+            body.append(message.get("body", b""))
 
     await app(scope, receive, send)
     request_id = next(value for name, value in headers if name.lower() == b"x-request-id")
     headers = [(name.lower(), value) for name, value in headers if name.lower() != b"x-request-id"]
-    return Page(Response(status, headers, body), request_id, rendered_at, _is_public(status, headers))
+    public = status in (200, 304) and _is_public(dict(headers), is_file=scope["path"].startswith(FILES))
+    return Page(Response(status, headers, b"".join(body)), request_id, rendered_at, public)
 
 
-def _is_public(status: int, headers: Headers) -> bool:
-    found = dict(headers)
-    directives = found.get(b"cache-control", b"").replace(b" ", b"").split(b",")
-    return status in (200, 304) and b"public" in directives and b"set-cookie" not in found
+def _is_public(headers: dict[bytes, bytes], *, is_file: bool) -> bool:
+    directives = headers.get(b"cache-control", b"").replace(b" ", b"").split(b",")
+    wanted = {b"public", b"immutable"} if is_file else {b"public"}
+    return wanted <= set(directives) and b"set-cookie" not in headers

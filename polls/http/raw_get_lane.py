@@ -25,7 +25,7 @@ Reply = Callable[[bytes, bytes], None]
 
 #: Stricter than RFC 9112, as in polls/casting/raw_http_lane.py: ASCII paths without a query or an escape.
 _REQUEST = re.compile(
-    rb"GET (/[A-Za-z0-9/_-]*) HTTP/1\.1\r\n"
+    rb"GET (/[A-Za-z0-9/._-]*) HTTP/1\.1\r\n"
     rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n"
 )
 #: The server parses requests with one of these headers: they have a body, or ask for more than a response.

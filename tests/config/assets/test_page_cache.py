@@ -1,10 +1,13 @@
-"""The page cache sends what Django would say at that moment, and nothing that isn't for everybody."""
+"""The page cache sends what Django would say at that moment, and only what is for everybody."""
 
 import asyncio
+import gzip
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
@@ -197,6 +200,57 @@ def test_every_change_of_a_poll_shows_at_once(pages: Pages) -> None:
     assert pages.compare(f"/p/{other.code}/").status == 200
     drafts.delete_poll(other.pk)
     assert pages.compare(f"/p/{other.code}/").status == 404
+
+
+CONDITIONS = {b"if-none-match": b"etag", b"if-modified-since": b"last-modified"}
+FILES = ("css/vote.css", "js/vote/vote.js", "img/mark.svg")
+ENCODINGS = (b"", b"gzip", b"br", b"gzip, deflate, br, zstd", b"gzip;q=0, br;q=0.1", b"identity")
+
+
+@pytest.fixture
+def collected(settings: Any, tmp_path: Path) -> None:
+    """Files as collectstatic leaves them, in three encodings."""
+    settings.STATIC_ROOT = tmp_path
+    for name in (*FILES, "vendor/font.woff2"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode() * 100)
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+        path.with_name(f"{path.name}.br").write_bytes(brotli.compress(path.read_bytes()))
+
+
+@pytest.mark.usefixtures("collected")
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
+def test_files(settings: Any, request: pytest.FixtureRequest) -> None:
+    settings.WHITENOISE_IMMUTABLE_FILE_TEST = "."  # as if their names had a hash
+    pages: Pages = request.getfixturevalue("pages")
+    for name, encoding in product(FILES, ENCODINGS):
+        headers = [HOST, (b"accept-encoding", encoding)]
+        answer = pages.compare(f"/static/{name}", headers)
+        assert b"immutable" in answer.header(b"cache-control")[0]
+        for condition, header in CONDITIONS.items():
+            pages.compare(f"/static/{name}", [*headers, (condition, answer.header(header)[0])])
+        pages.compare(f"/static/{name}", [*headers, (b"range", b"bytes=2-9")])
+    for headers in ODD:
+        pages.compare("/static/css/vote.css", headers)
+    for path in (
+        "css/nowhere.css",
+        "css/../css/vote.css",
+        "css//vote.css",
+        "vendor/inter/LICENSE.txt",
+        "css/",
+    ):
+        pages.compare(f"/static/{path}")
+    # A miss and a hit of each, without and with each condition; ranges aren't kept.
+    wanted = len(ENCODINGS) * (1 + len(CONDITIONS) + 2)
+    assert pages.rendered.count(f"/static/{FILES[-1]}") == wanted
+
+
+@pytest.mark.usefixtures("collected")
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
+def test_files_without_a_hash_are_not_kept(pages: Pages) -> None:
+    assert pages.compare("/static/css/vote.css").status == 200
+    assert pages.rendered == ["/static/css/vote.css"] * 2
 
 
 # --- the cache itself ---
