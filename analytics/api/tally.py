@@ -57,7 +57,7 @@ class QuarantinedChoice(Figures):
 class QuarantinedTally(Figures):
     """The second tally. It counts the ballots in quarantine, which the first tally leaves out.
 
-    Of the figures it has the whole numbers that the others are derived from.
+    It has only counts, and no figures that are derived from them.
     """
 
     ballots = serializers.IntegerField()
@@ -75,7 +75,7 @@ class QuarantinedTally(Figures):
 
 
 class Tally(Figures):
-    """If `visible` is false, no field depends on a vote. Each method has figures of its own."""
+    """If `visible` is false, no field depends on a vote. The figures depend on the method."""
 
     poll = serializers.CharField()
     round = serializers.IntegerField()

@@ -35,7 +35,8 @@ class QuickCompressor(Compressor):
 class HashedStaticFiles(CompressedManifestStaticFilesStorage):
     # ES modules import each other by relative names, which must be replaced by hashed names.
     support_js_module_import_aggregation = True
-    # A pass renames the imports of one level, and our modules import each other over more levels than five.
+    # Each pass renames the imports of one level. Our modules have more levels than Django's default of five
+    # passes.
     max_post_process_passes = 20
     # Source maps aren't collected, so references to them aren't rewritten.
     patterns = tuple(

@@ -1,4 +1,4 @@
-"""Form fields for what the methods let an organiser set, made from each method's Config."""
+"""Form fields for the methods' settings, made from each method's Config."""
 
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -29,7 +29,7 @@ def make_fields() -> dict[str, forms.Field]:
 
 
 def _make_field(method: Method, field: Any) -> forms.Field:
-    """Make the field for one of several texts, a whole number or a text. It may be left empty."""
+    """Make a form field for a field of Config: a choice, an integer or a text. It may be left empty."""
     label, help_text = method.config_texts[field.name]
     options: dict[str, Any] = {"label": label, "help_text": help_text, "required": False}
     kind, limits = _plain(field.type)
@@ -45,7 +45,7 @@ def _make_field(method: Method, field: Any) -> forms.Field:
 
 
 def _plain(kind: Any) -> tuple[Any, Any]:
-    """Return a type without None and without its limits, and the limits."""
+    """Split a type into its plain type, without None, and its limits."""
     if get_origin(kind) in (Union, UnionType):
         (kind,) = (part for part in get_args(kind) if part is not NoneType)
     if get_origin(kind) is Annotated:

@@ -58,7 +58,7 @@ def _described(kind: Any, text: str = "") -> _Described:
 
 
 class Marks(serializers.Serializer[Any]):
-    """Adds each method's field for marks. A ballot has the one of its poll's method."""
+    """Adds each method's field for marks. A ballot has only the field of its poll's method."""
 
     def get_fields(self) -> dict[str, Any]:
         marks = {method.field: _described(method.Marks, method.field_help) for method in METHODS.values()}
@@ -71,7 +71,7 @@ class Marks(serializers.Serializer[Any]):
 
 
 class Figures(serializers.Serializer[Any]):
-    """Adds the figures of all methods: of the whole tally, or with `of_choices` of each choice."""
+    """Adds the figures of all methods: those of the tally or, with `of_choices`, those of a choice."""
 
     of_choices = False
 

@@ -66,7 +66,8 @@ class Method(ABC):
     field: ClassVar[str]
     Marks: ClassVar[Any]
     field_help: ClassVar[str]
-    #: Types of what `figures` returns, by name, for the API's description: of the tally, and of each choice.
+    #: The types of the figures that `figures` returns, by name, for the API's description: those of the
+    #: tally, and those of each choice.
     poll_figures: ClassVar[Mapping[str, Any]] = {}
     choice_figures: ClassVar[Mapping[str, Any]] = {}
     min_choices: ClassVar[int] = 2
@@ -82,7 +83,7 @@ class Method(ABC):
     texts: ClassVar[Mapping[str, Any]] = {}
 
     def complete(self, config: Any) -> Any:
-        """Return a config as it is stored: with the defaults of what isn't set."""
+        """Return a config as it is stored, with defaults for missing values."""
         return config
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """Rating: each choice is an item that voters rate on a scale. Net promoter score is the style `nps`.
 
-A ballot rates some or all items. An item without a rating isn't answered, which is no rating of 0: everything
-that is said about an item refers to the ballots that rate it. The result has no winner.
+A ballot rates some or all items. An item without a rating is unanswered, not rated 0: an item's figures are
+about the ballots that rate it. The result has no winner.
 """
 
 import random
@@ -27,7 +27,7 @@ NONE = "–"
 
 
 class RatingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`scale` is the highest value. The lowest is 1, but 0 for the net promoter score, whose scale is 10."""
+    """`scale` is the highest value. The lowest is 1, or 0 for the net promoter score, whose scale is 10."""
 
     style: Literal["numbers", "stars", "hearts", "nps"] = "numbers"
     scale: Annotated[int, msgspec.Meta(ge=2, le=10)] | None = None
@@ -137,7 +137,7 @@ class Rating(Method):
             )
 
     def check(self, rules: MethodRules, marks: dict[int, int | None]) -> str:
-        """Return the selection, such as "1:4,3:5", by item. An item that is null or left out isn't rated."""
+        """Return the selection, sorted by item: "1:4,3:5". An item that is null or left out isn't rated."""
         values = scale_of(rules.config)
         rated = {number: value for number, value in marks.items() if value is not None}
         for number in marks:
@@ -222,7 +222,7 @@ class Rating(Method):
         return ResultTable(head, rows)
 
     def sample(self, rules: MethodRules, liking: Mapping[int, float], rng: random.Random) -> dict[int, int]:
-        """Rate at random: the better an item is liked, the higher."""
+        """Rate at random: an item that is liked better tends to get a higher rating."""
         values, most_liked = scale_of(rules.config), max(liking.values())
         picked = rng.sample(sorted(liking), rng.randint(rules.min_selections, rules.max_selections))
         ratings = {}
@@ -244,12 +244,12 @@ def average(distribution: Sequence[int]) -> dict[str, Any]:
         return {"mean": None, "median": None}
     total = sum(value * count for value, count in enumerate(distribution, 1))
     middle = [_nth(distribution, (answers - 1) // 2), _nth(distribution, answers // 2)]
-    # Whole numbers until the last step: a binary fraction may round the wrong way.
+    # Compute with integers until the last step: a float may round the wrong way.
     return {"mean": (20 * total + answers) // (2 * answers) / 10, "median": sum(middle) / 2}
 
 
 def _nth(distribution: Sequence[int], index: int) -> int:
-    """Return the value at this place, from 0, of all answers in order."""
+    """Return the value at `index` (from 0) in the sorted list of all answers."""
     value = 0
     while index >= 0:
         index -= distribution[value]
@@ -260,7 +260,7 @@ def _nth(distribution: Sequence[int], index: int) -> int:
 def net_promoter_score(distribution: Sequence[int]) -> dict[str, Any]:
     """Return the score and its parts from the answers 0 to 10.
 
-    The score is the percentage of promoters (9 and 10) less that of detractors (0 to 6), rounded half away
+    The score is the percentage of promoters (9 and 10) minus that of detractors (0 to 6), rounded half away
     from zero. `margin` is half its 95 % confidence interval. `shares` are in percent, and add up to 100.
     """
     detractors, passives, promoters = sum(distribution[:7]), sum(distribution[7:9]), sum(distribution[9:])
@@ -268,7 +268,7 @@ def net_promoter_score(distribution: Sequence[int]) -> dict[str, Any]:
     if not answers:
         return {"score": None, "margin": None, "shares": None}
     size = (200 * abs(lead) + answers) // (2 * answers)
-    spread = answers * (promoters + detractors) - lead * lead  # of a single answer, times answers²
+    spread = answers * (promoters + detractors) - lead * lead  # a single answer's variance, times answers²
     margin = (isqrt(4 * 196 * 196 * spread // answers**3) + 1) // 2
     return {
         "score": size if lead >= 0 else -size,

@@ -131,7 +131,7 @@ class Marks:
         return None if least <= len(found) <= most else "has too few or too many marks"
 
     def most_votes(self, counts):
-        """Return the most ballots that can have the same choice marked, by these counts."""
+        """Return the highest number of ballots that mark the same choice."""
         return max(counts.values())
 
     def figures(self, counts):
@@ -221,7 +221,7 @@ class Rating(Marks):
         return f"{tenths // 10}.{tenths % 10}"
 
 
-#: The methods by name. Each checks the ballots of a bundle and says what they come to.
+#: The methods by name. Each checks the ballots of a bundle and computes their figures.
 METHODS = {
     "single": Single,
     "multiple": Marks,

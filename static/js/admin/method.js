@@ -1,4 +1,4 @@
-/** Shows the section of the chosen method's settings in a draft's form. Without JavaScript those of all methods show. */
+/** Shows the section of the chosen method's settings in a draft's form. Without JavaScript, all sections show. */
 
 const chosen = document.getElementById("id_method");
 const sections = [...document.querySelectorAll(".ls-method")];

@@ -1,5 +1,5 @@
 /** The form on the voter's page, with a row for each choice: to fill in first, then with the results in the same place.
- *  A method's form extends it with what is in a row. */
+ *  A method's form extends it with the contents of a row. */
 
 import { newChoiceRow } from "../page/choice-rows.js";
 

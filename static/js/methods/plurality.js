@@ -7,7 +7,7 @@ import { formatNumber, isolated, shares, text } from "../text/texts.js";
 import { cardsWith } from "./cards.js";
 
 const TABLE_DECIMALS = 1;
-const LABEL_LETTERS = 40; // of a choice in the sentence about the second tally
+const LABEL_LETTERS = 40; // the maximum length of a label in the sentence about the second tally
 const MOST_QUARANTINED = 5; // choices in that sentence; the table has all
 
 const allowsSeveral = (tally) => tally.max_selections > 1;

@@ -6,7 +6,7 @@ import { formatDecimal, formatNumber, formatPercent, formatSigned, shares, text 
 import { ratingsWith } from "./rating-form.js";
 
 const TABLE_DECIMALS = 1;
-const FEW = 5; // with fewer answers to an item, the items aren't ranked
+const FEW = 5; // items are ranked only if each has this many answers
 const NONE = "–";
 
 const isNps = ({ config }) => config.style === "nps";
@@ -21,13 +21,13 @@ function endLabels({ style, low_label: low, high_label: high }) {
   return style === "nps" ? [low || text("notLikely"), high || text("veryLikely")] : [low, high];
 }
 
-/** The item of a rating that has only one. */
+/** Return the only item of a rating; null if it has several. */
 const onlyItem = ({ choices }) => (choices.length === 1 ? choices[0] : null);
 
 const sharesOf = ({ answers, distribution }, decimals) =>
   shares({ ballots: answers, choices: distribution.map((votes) => ({ votes })) }, decimals);
 
-/** Return what the bars of several items are drawn by, from 0 to 1: the exact mean's or score's place on the scale. */
+/** Return the length of an item's bar, from 0 to 1: the exact place of its mean or score on the scale. */
 function standing(tally, { answers, distribution }) {
   const all = values(tally.config);
   const sum = (list) => list.reduce((total, each) => total + each, 0);
@@ -59,7 +59,7 @@ function valueBars(tally, shown) {
     const end = index === 0 ? low : index === all.length - 1 ? high : "";
     return {
       key: value,
-      hue: 0, // one colour for all: they are no choices
+      hue: 0, // one colour for all bars: values aren't choices
       label: end ? `${value} · ${end}` : String(value),
       part: shareTexts ? count / answers : 0,
       some: count > 0 && count < answers,

@@ -9,7 +9,7 @@ export function totalsText(tally) {
   return !tally.ballots && isStepped(tally) ? "" : methodOf(tally).totals(tally);
 }
 
-/** Say the second tally, of quarantined ballots, and whether they would change the outcome; empty without any. */
+/** Describe the second tally, of quarantined ballots, and say whether they would change the outcome; empty without any. */
 export function quarantineText(tally) {
   const quarantined = tally.quarantined;
   if (!quarantined?.ballots) return "";
@@ -17,7 +17,7 @@ export function quarantineText(tally) {
   return quarantined.withheld ? `${ballots}. ${text("setAsideWithheld")}` : methodOf(tally).quarantined(tally, ballots);
 }
 
-/** Explain the figures: what shares are of, that they don't add up to 100 %, that results are stepped. */
+/** Explain the figures: the base of the shares, that they don't add up to 100 %, that results are stepped. */
 export function figuresNote(tally, decimals = 0) {
   const key = tally.ballots ? methodOf(tally).note(tally, decimals) : "";
   const steps = isStepped(tally) ? text("inSteps", { count: tally.release_step }) : "";

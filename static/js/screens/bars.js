@@ -11,7 +11,7 @@ export class Bars {
     this.template = template;
   }
 
-  /** Make a row for each bar of the chart, if other bars are there. */
+  /** Make a row for each bar of the chart, if the bars have changed. */
   setChart(chart) {
     const key = JSON.stringify(chart.map(({ key, label }) => [key, label]));
     if (key === this.#key) return;

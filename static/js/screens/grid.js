@@ -93,7 +93,7 @@ export function shownKeys(chart, capacity) {
   return chart.length <= capacity ? null : ranked(chart).slice(0, capacity).map((bar) => bar.key);
 }
 
-/** Return how many bars that aren't shown have the weight of the last shown one. */
+/** Return how many bars that aren't shown have the same weight as the last shown bar. */
 export function tiedBelow(chart, capacity) {
   const bars = ranked(chart);
   return bars.slice(capacity).filter((bar) => bar.weight === bars[capacity - 1]?.weight).length;

@@ -22,7 +22,7 @@ export class Layout {
     addEventListener("beforeprint", () => this.bars.setLabels(this.labels));
   }
 
-  /** chart: a method's (methods/registry.js); shown: whether it has figures; counted: whether there are ballots. */
+  /** chart: a chart of the poll's method (methods/registry.js); shown: whether it has figures; counted: whether there are ballots. */
   draw(chart, { shown, counted }) {
     if (!chart.length) return;
     this.labels = chart.map(({ label }) => label);
@@ -85,7 +85,7 @@ export class Layout {
   }
 }
 
-/** Return the lengths of the longest figures of a chart, in characters: `share` of the first, `votes` of the second. */
+/** Return the lengths of the longest figures of a chart, in characters: `share` for the first, `votes` for the second. */
 function figureLengths(chart, shown) {
   if (!shown) return { share: 0, votes: 0 };
   const longest = (figures) => Math.max(0, ...figures.map((figure) => (figure ? wordsOf(figure).length : 0)));
@@ -103,7 +103,7 @@ function longestPartText(total) {
   return all.reduce((one, other) => (other.length > one.length ? other : one));
 }
 
-/** Say which bars are shown, unless all are. ranked: whether those with the most votes are shown. */
+/** Say which bars are shown, unless all are. ranked: whether these are the bars with the most votes. */
 function partText(chart, capacity, ranked) {
   const total = chart.length;
   if (!ranked) return text("firstOf", { count: capacity, total });
