@@ -40,7 +40,7 @@ def test_by_thumb_with_a_change(running: Any, visitor: Any) -> None:
     system, client = running
     code = rating(client, "Talk", "Food", "Coffee", revote=True)
     page = opened(visitor, f"{system.url}/p/{code}/", **PHONE)
-    items = page.locator("fieldset.item")
+    items = page.locator(".item")
     expect(page.locator("#rule")).to_have_text("Rate one or more.")
     for tile in items.first.locator("label.rate").all():
         box = tile.bounding_box()
@@ -160,7 +160,7 @@ def test_hidden_ratings_reach_no_page(running: Any, visitor: Any) -> None:
     frames: list[str] = []
     page.on("websocket", lambda socket: socket.on("framereceived", lambda text: frames.append(str(text))))
     page.goto(f"{system.url}/p/{code}/")
-    page.locator("fieldset.item").nth(0).locator("label.rate").nth(2).tap()
+    page.locator(".item").nth(0).locator("label.rate").nth(2).tap()
     page.get_by_role("button", name="Cast my ballot").tap()
     expect(page.locator("#cast-title")).to_contain_text("Your ballot is in")
     expect(page.locator("#totals")).to_have_text("Results show when voting closes.")

@@ -47,8 +47,8 @@ export const ratingsWith = ({ values, bars, endLabels }) =>
           return rate;
         }),
       );
-      row.querySelector(".low").textContent = low;
-      row.querySelector(".high").textContent = high;
+      row.querySelector(".low bdi").textContent = low;
+      row.querySelector(".high bdi").textContent = high;
       row.querySelector(".clear").setAttribute("aria-label", text("clearRating", { item: row.querySelector(".label").textContent }));
     }
 
