@@ -1,17 +1,18 @@
-"""The vote log's clock: this host's clock, corrected by the last measured offset.
+"""The vote log's clock: this host's monotonic clock, plus the last measured difference.
 
 Passes, proofs of work and scheduled times are checked by it, so that a web host's wrong clock does no harm.
+Setting or correcting the host's clock changes nothing here.
 """
 
 import time
 from datetime import UTC, datetime
 
-_offset = 0.0
+_ahead = time.time() - time.monotonic()
 
 
 def now() -> float:
     """Return the seconds since the epoch."""
-    return time.time() + _offset
+    return time.monotonic() + _ahead
 
 
 def utc_now() -> datetime:
@@ -20,9 +21,9 @@ def utc_now() -> datetime:
 
 def offset() -> float:
     """Return the seconds by which the vote log's clock is ahead of this host's."""
-    return _offset
+    return now() - time.time()
 
 
 def set_offset(seconds: float) -> None:
-    global _offset
-    _offset = seconds
+    global _ahead
+    _ahead = time.time() + seconds - time.monotonic()

@@ -36,6 +36,18 @@ def test_a_wrong_clock_changes_no_expiry(
     assert identity.read_pass(Identity.LOGIN, 7, SECRET, pass_) == VOTER
     assert proof_of_work.is_valid_proof(proof, WHO)
     later = identity.make_pass(Identity.LOGIN, 7, SECRET, VOTER)
-    monkeypatch.setattr(time, "time", lambda: right() + hours * 3601 + identity.PASS_SECONDS + 60)
+    monotonic = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + identity.PASS_SECONDS + 60)
     assert identity.read_pass(Identity.LOGIN, 7, SECRET, later) is None
     assert not proof_of_work.is_valid_proof(proof, WHO)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_setting_the_hosts_clock_changes_no_time(
+    hours: int, log: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    votelog.sync_clock()
+    right, before = time.time, clock.now()
+    monkeypatch.setattr(time, "time", lambda: right() + hours * 3600)
+    assert clock.now() == pytest.approx(before, abs=60)
+    assert clock.offset() == pytest.approx(-hours * 3600, abs=60)

@@ -121,10 +121,18 @@ def _heard(scene: Scene, what: str, *codes: str, alarm: bool = True) -> None:
         scene.expect(False, "alarm", f"{what}: ballots are accepted as before")
         return
     if alarm:
-        ready = scene.harness.http.get("/readyz")
-        scene.expect(
-            ready.status_code == 503 and "vote_log" in ready.text, "alarm", f"{what}: /readyz {ready.text}"
-        )
+        # A process may compare the log with positions that it read before the damage. That first answer makes
+        # it read them again.
+        ready: list[str] = []
+
+        def alarmed() -> bool:
+            answer = scene.harness.http.get("/readyz")
+            ready[:] = [answer.text]
+            return answer.status_code == 503 and "vote_log" in answer.text
+
+        with contextlib.suppress(TimeoutError):
+            wait_for(alarmed, scene.patience)
+        scene.expect(alarmed(), "alarm", f"{what}: /readyz {ready[0]}")
         metrics = scene.harness.http.get("/metrics").text
         scene.expect("landslide_log_consistent 0" in metrics, "alarm", f"{what}: /metrics has no alarm")
 

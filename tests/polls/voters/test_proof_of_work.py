@@ -2,7 +2,6 @@
 
 import base64
 import json
-import time
 import uuid
 from datetime import timedelta
 from http.cookies import SimpleCookie
@@ -15,7 +14,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polls import lifecycle
+from polls import clock, lifecycle
 from polls.models import Poll
 from polls.voters import identity, proof_of_work
 from polls.voters.poll_rules import get_rules
@@ -77,10 +76,10 @@ def test_only_the_right_number_is_valid() -> None:
 
 
 def test_a_proof_expires(monkeypatch: pytest.MonkeyPatch) -> None:
-    proof, now = solved(proof_of_work.new_challenge(ANN, None)), time.time()
-    monkeypatch.setattr(time, "time", lambda: now + proof_of_work.VALID_SECONDS - 1)
+    proof, now = solved(proof_of_work.new_challenge(ANN, None)), clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now + proof_of_work.VALID_SECONDS - 1)
     assert proof_of_work.is_valid_proof(proof, ANN)
-    monkeypatch.setattr(time, "time", lambda: now + proof_of_work.VALID_SECONDS + 2)
+    monkeypatch.setattr(clock, "now", lambda: now + proof_of_work.VALID_SECONDS + 2)
     assert not proof_of_work.is_valid_proof(proof, ANN)
 
 
