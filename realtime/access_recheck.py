@@ -1,8 +1,8 @@
 """Rechecks whether viewers who see more than the public may still see it.
 
-Staff who log out, are deactivated or lose their second factor stop seeing a hidden tally at the next recheck,
-and so do voters once a poll no longer shows its tally to voters. While the database is down nobody can be
-checked, but nothing new is shown either: tallies come from the same database.
+Staff who log out, are deactivated or lose their second factor stop seeing a hidden tally at the next recheck.
+When a poll stops showing its tally to voters, they stop seeing it at the next recheck too. While the database
+is down nobody can be checked, but nothing new is shown either: tallies come from the same database.
 """
 
 import logging

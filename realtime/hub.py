@@ -103,7 +103,7 @@ class Hub:
             logger.warning("access_check_failed", exc_info=True)
 
     def request_recheck(self, subscriber: Subscriber) -> None:
-        """Recheck a viewer on its request. One check at a time answers all requests made before it."""
+        """Recheck a viewer on its request. One check answers all requests made before it begins."""
         subscriber.recheck_requested = True
         if subscriber.recheck_task is None:
             subscriber.recheck_task = self.loop.create_task(self._run_recheck(subscriber))

@@ -107,7 +107,7 @@ class Method(ABC):
         return self.check(rules, self.decode(selection)) == selection
 
     def has_one_mark(self, rules: MethodRules) -> bool:
-        """Return whether a ballot adds to only one key: then a list of ballots shows just the tally."""
+        """Return whether each ballot adds to one key: a list of ballots then shows no more than the tally."""
         return False
 
     @abstractmethod

@@ -24,8 +24,8 @@ PATH = re.compile(r"/api/v1/polls/([^/]+)/stream/")
 SUFFIX = "/stream/"
 #: How long a client waits before it reconnects. Random, since all clients lose a server at the same moment.
 RETRY_MILLISECONDS = (1000, 4000)
-#: A stream that wasn't handed over ends after this time: for a stalled client, its server may buffer without
-#: limit.
+#: A stream that wasn't handed over ends after this time, since the server may buffer for a stalled client
+#: without limit.
 MAX_STREAM_SECONDS = 300.0
 
 HEADERS = [
@@ -81,8 +81,8 @@ async def _stream(channel: Channel, scope: Scope, receive: Any, send: Any) -> No
     public = channel.frames.results_visible == Visibility.ALWAYS
     sharing = (b"access-control-allow-origin", b"*") if public else (b"vary", b"Cookie")
     await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, sharing]})
-    # No empty line follows, so that the field belongs to the first event: some clients need an event in each
-    # block.
+    # No empty line follows, so that this field becomes part of the first event: some clients fail on a block
+    # without an event.
     retry = b"retry: %d\n" % random.randint(*RETRY_MILLISECONDS)
     await send({"type": "http.response.body", "body": retry, "more_body": True})
 

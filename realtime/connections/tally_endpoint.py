@@ -37,7 +37,7 @@ BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
 LANGUAGE_COOKIE = settings.LANGUAGE_COOKIE_NAME.encode()
 MAX_KNOWN = 512  # responses whose headers are remembered
 MAX_KEY_BYTES = 2048  # for the headers in a request's key
-MAX_CHANNELS = 1000  # above this number, only viewers open channels, not this module
+MAX_CHANNELS = 1000  # with this many open channels, this module opens no more
 #: How long a snapshot may be used after it was compared with the database.
 TRUSTED_SECONDS = 3.0
 

@@ -398,7 +398,10 @@ QUARANTINES_SHAPE = [
 
 
 def check_shape(value, shape, where):
-    """Raise BundleError unless the value has this shape. "name?" may be missing; other fields are ignored."""
+    """Raise BundleError unless the value has this shape.
+
+    A field that the shape names with a "?" may be missing. Fields that it doesn't name are ignored.
+    """
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             raise BundleError(f"{where} has no fields.")

@@ -5,7 +5,7 @@ import { ChoiceForm, numberOf } from "./choice-form.js";
 
 const LONG = 60; // characters, the same as in the template
 
-/** chart(tally, shown): the bars that the cards become, by the choices' numbers. */
+/** chart(tally, shown): the bars to draw in the cards, by the choices' numbers. */
 export const cardsWith = (chart) =>
   class Cards extends ChoiceForm {
     get selections() {

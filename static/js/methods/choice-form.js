@@ -15,7 +15,7 @@ export class ChoiceForm {
     this.#key = this.rows.length ? rowsKey(this.rows[0].dataset.kind, this.rows.map(choiceOf)) : null;
     list.addEventListener("click", (event) => this.#locked && event.preventDefault());
     list.addEventListener("change", () => onSelect(this.selections));
-    // The browser would scroll only to a row's small input. A pressed row is already in view.
+    // For the keyboard only: a clicked row is in view. The browser itself would scroll only to the row's small input.
     list.addEventListener("focusin", ({ target }) => {
       if (target.matches(":focus-visible")) target.closest("[data-number]").scrollIntoView({ block: "nearest" });
     });

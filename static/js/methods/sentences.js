@@ -4,7 +4,7 @@ import { isFinal, isStepped, resultText } from "../text/sentences.js";
 import { text } from "../text/texts.js";
 import { methodOf } from "./registry.js";
 
-/** Say how many voted; empty while some ballots may be counted that aren't shown yet. */
+/** Say how many voted; empty while stepped results don't show any ballots yet. */
 export function totalsText(tally) {
   return !tally.ballots && isStepped(tally) ? "" : methodOf(tally).totals(tally);
 }

@@ -17,7 +17,7 @@ export const isStepped = (tally) => tally.release_step > 1 && ["open", "closing"
 /** Return the time at which a draft opens or an open poll closes. */
 const nextTime = (tally) => ({ draft: tally.opens_at, open: tally.closes_at })[tally.state];
 
-/** Tell whether there is a countdown to draw every second. */
+/** Tell whether to draw every second: a planned time is less than two days away. */
 export const isTicking = (tally) => Boolean(nextTime(tally)) && Date.parse(nextTime(tally)) - now() < 48 * HOUR;
 
 /** Say when a draft opens. */
@@ -53,7 +53,7 @@ export function timesText(tally) {
   return isOver(tally) ? closedText(tally) : closesText(tally);
 }
 
-/** Return the countdown in timesText(), if any. */
+/** Return the countdown that timesText() may contain; empty without a planned time. */
 export function countdownText(tally) {
   const wait = nextTime(tally) ? Date.parse(nextTime(tally)) - now() : 0;
   return wait > 0 ? countdown(wait) : "";
@@ -72,7 +72,7 @@ export function stateText(tally) {
 }
 
 
-/** Say that no ballot is counted; empty if a ballot is counted, or may be counted. */
+/** Say that no ballot is counted; empty if there are ballots, or if stepped results may hide some. */
 export function noBallotsText(tally) {
   if (tally.ballots || isStepped(tally)) return "";
   return text(isFinal(tally) ? "noBallotsCounted" : "noBallots");

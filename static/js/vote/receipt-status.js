@@ -2,8 +2,8 @@
 
 import { fetchReceiptStatus } from "./voter.js";
 
-const NEW_RECEIPT = 5000; // how long a receipt counts as new: the first tally of a page that was just opened arrives later
-const NEW_SPREAD = 1000; // for a new receipt, as on a page that was just opened
+const NEW_RECEIPT = 5000; // how long a receipt counts as new: until the first tally of a newly opened page has arrived
+const NEW_SPREAD = 1000; // the longest wait for a new receipt; the wait is random
 const HALL_SPREAD = 30000; // an event of the poll reaches all viewers in a hall at the same moment
 const RETRY = 30000; // between requests, while the ballot isn't counted yet
 const ATTEMPTS = 5;
