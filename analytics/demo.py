@@ -1,7 +1,7 @@
 """Demo polls in every state, made in the ordinary way: cast, counted, closed, published.
 
-Seeding again finishes an interrupted run, and changes nothing else: no votes, no poll that somebody has reset
-or whose state somebody has changed, and no other poll with the same code.
+Seeding again finishes an interrupted run and changes nothing else. It adds no votes to a complete demo poll.
+It leaves alone a poll that somebody has reset, closed or published, and another poll with the same code.
 """
 
 import json

@@ -201,7 +201,7 @@ def key_ranges(parts: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _in_order(round_: Round, found: set[str]) -> list[str]:
-    """Sort these keys and the method's: the first tally, then the second, each with its ballots last."""
+    """Sort `found` and the method's keys: the first tally's, then the second's, each ending with BALLOTS."""
     known = round_.method.keys(round_.method_rules())
     places = {key: place for place, key in enumerate(known)}
 

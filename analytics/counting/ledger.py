@@ -22,7 +22,7 @@ class LatestBallot:
     """A voter's last ballot in a batch."""
 
     entry: Entry
-    replaced: set[bytes]  # ids of the ballots that this one and the voter's earlier ones in the batch replace
+    replaced: set[bytes]  # ids of the ballots that the voter has replaced in this batch
     decision_id: int | None  # the decision that quarantines this ballot and the voter's later ones
 
 

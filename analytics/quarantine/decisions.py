@@ -2,8 +2,8 @@
 
 A decision records which person or rule made it, and why. Its ballots stay in the ledger, so that their voters
 can't have a second ballot. A ballot that replaces a quarantined one is quarantined too. The two tallies must
-not show what single ballots mark. So at least anonymity_threshold.least() ballots must be quarantined by
-their receipts together, or released into a result together.
+not show what single ballots mark. So a quarantine by receipts and a release into a final result must each
+move at least anonymity_threshold.least() ballots.
 """
 
 from collections.abc import Callable, Iterable, Iterator

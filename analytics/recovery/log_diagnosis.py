@@ -45,7 +45,7 @@ class Finding:
 
     @property
     def position(self) -> int:
-        """The higher position of log and database. New entries follow it, so that none is used twice."""
+        """The log's last position or the last counted one, whichever is higher. New entries come after it."""
         return max(self.counted, self.log_end or 0)
 
 
@@ -76,8 +76,8 @@ class Plan:
 def diagnose(*, rebuild_all: bool = False) -> Plan:
     """Compare log and checkpoints. Change nothing, except that a missing log is made.
 
-    `rebuild_all`: plan to rebuild also the partitions that look consistent. They may be older copies: that
-    isn't noticed if the ballots that they lack weren't counted yet.
+    `rebuild_all`: plan to rebuild also the partitions that look consistent. They may be older copies: a
+    copy that lacks only uncounted ballots looks consistent.
     """
     log = get_log()
     with suppress(LogInconsistent, LogUnsuitable):  # the damage that we diagnose

@@ -2,9 +2,10 @@
 
 Rendering a page costs as much as sixty ballots, each of its files as much as ten, and everybody who votes
 loads them first. They are public and the same for everybody (polls/pages/views.py). So Django's response is
-kept, compressed and with its headers, and sent again to requests that are alike in everything that Django
-looks at. A response is kept for MAX_AGE_SECONDS at most, and a file only if its name has a hash of its
-content (`immutable`). When this process changes a poll, the cache is emptied at once (signal `poll_changed`).
+kept, compressed and with its headers. A request that is like an earlier one in everything that Django looks
+at gets the kept response. A response is kept for MAX_AGE_SECONDS at most, and a file only if its name has a
+hash of its content (`immutable`). When this process changes a poll, the cache is emptied at once (signal
+`poll_changed`).
 """
 
 import asyncio
@@ -30,7 +31,7 @@ from polls.signals import poll_changed
 MAX_AGE_SECONDS = 5.0
 MAX_PAGES, MAX_BODY_BYTES = 256, 100_000
 MAX_KEY_BYTES = 8192  # for the headers that the cache looks at
-#: Of the static files only ours, which are small. Larger files need the server's flow control.
+#: A poll's pages, and our own static files. Those are small; larger files need the server's flow control.
 PATH = re.compile(r"/p/[A-Z0-9]{1,32}/(?:results/|present/)?|/static/(?:css|js|img)/[A-Za-z0-9._/-]{1,100}")
 FILES = "/static/"
 #: Headers of conditional requests. Django's response is kept for each combination of their values.

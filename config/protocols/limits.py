@@ -8,8 +8,9 @@ attacker can open thousands.
 FIRST_BYTE_SECONDS = 30.0
 #: From the first byte of a request to the end of its headers. The same as in deploy/nginx.conf.
 HEAD_SECONDS = 10.0
-#: The longest pause within a body, and the longest time for a body: a large batch on a slow line.
+#: The longest pause within a body.
 BODY_PAUSE_SECONDS = 10.0
+#: The longest time for a whole body: enough for a large batch on a slow line.
 BODY_SECONDS = 120.0
 HEAD_BYTES = 64 * 1024
 

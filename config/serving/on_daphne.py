@@ -100,7 +100,7 @@ class DaphneRequest(WebRequest):
     def process(self) -> Any:
         if not self.is_handshake():
             self.requestHeaders.removeHeader(b"Upgrade")
-        # With this header, any client could set the prefix of all links. Only FORCE_SCRIPT_NAME may set it.
+        # With this header a client could set the prefix of all links, which only FORCE_SCRIPT_NAME may set.
         self.requestHeaders.removeHeader(b"Daphne-Root-Path")
         return super().process()
 
@@ -166,7 +166,7 @@ class DaphneWebSocket(WebSocketProtocol):
             self.transport.resumeProducing()
 
     def on_limit_exceeded(self) -> None:
-        """Send a close frame, stop reading, and abort soon: as close_over_limit in config/protocols."""
+        """Send a close frame, stop reading, and abort soon, like close_over_limit in config/protocols."""
         self.serverClose(POLICY_VIOLATION)
         self.transport.pauseProducing()
         asyncio.get_running_loop().call_later(ABORT_AFTER_SECONDS, self.transport.abortConnection)

@@ -37,7 +37,7 @@ FIELDS = [
     "proof_of_work",
     "release_step",
 ]
-#: Fields whose API name differs, as API name to form name.
+#: The form's name of each field whose name in the API differs.
 FORM_NAMES = {"choices": "labels"}
 LIMITS = ("min_selections", "max_selections")
 #: A form with the fields of the methods' configs.

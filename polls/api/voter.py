@@ -62,7 +62,8 @@ class Voter(Endpoint):
 
 def _set_passes(response: Response, headers: list[str]) -> None:
     for index, header in enumerate(headers):
-        # Both cookies have the same name, so they need different keys. Django doesn't send the keys.
+        # A pass is two cookies with the same name and different paths, so each needs a key of its own here.
+        # Django doesn't send the keys.
         (morsel,) = SimpleCookie(header).values()
         response.cookies[f"{identity.PASS_COOKIE} {index}"] = morsel
 

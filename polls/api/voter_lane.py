@@ -39,10 +39,10 @@ PATH = re.compile(r"/api/v1/polls/([A-Z0-9]{3,16})/voter/")
 MAX_BATCH = 100  # the maximum number of visitors answered with one database connection
 ACCEPTED = (b"*/*", b"application/json")
 INVITE = invites.HEADER.lower().encode()
-#: Headers that the answer depends on. A request with any other of the relevant headers goes to Django.
+#: Headers that the answer depends on. A request with another header of `relevant_headers` goes to Django.
 _KNOWN_HEADERS = frozenset((b"host", b"cookie", b"accept", b"sec-fetch-site", INVITE))
 _DJANGO_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
-#: The forms of these cookies that Django leaves unchanged.
+#: Values of the CSRF and session cookies that Django leaves unchanged.
 _CSRF_TOKEN, _SESSION_KEY = re.compile(r"[A-Za-z0-9]{32}(?:[A-Za-z0-9]{32})?"), re.compile(r"[a-z0-9]{32}")
 _renderer = JSONRenderer()
 

@@ -27,8 +27,8 @@ _BODY = struct.Struct(">IH16s16s")
 _TAG = 16
 _LENGTH = (_TAG + _BODY.size) * 8 // 6  # 72 characters
 
-#: The status of a receipt whose ballot is a dead letter and isn't in the ledger. If such a ballot was
-#: counted, it has been replaced since.
+#: The status of a receipt whose ballot is a dead letter and isn't in the ledger. If the
+#: dead letter was counted, another ballot has replaced it since.
 _STATUS_OF_LETTER = {
     DeadLetter.Status.WAITING: "accepted",
     DeadLetter.Status.COUNTED: "replaced",

@@ -32,7 +32,7 @@ class LandslideHttp(ReadTimeoutHttp):
         Callable[[bytes, Callable[[bytes, bytes], None], tuple[str, int] | None, str | None], bool] | None
     ) = None
     answering = False  # whether the raw lane is answering a request
-    pipelined = b""  # bytes received while it is
+    pipelined = b""  # bytes received while it is answering
     shutting_down = False  # whether to close after the reply
     answered_at = 0.0
     header_cache: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")

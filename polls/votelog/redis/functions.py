@@ -90,7 +90,7 @@ class Functions:
         return compare()
 
     def _load(self) -> None:
-        """Load the library if it is missing. Loading clears its list of the partitions that were compared."""
+        """Load the library if it is missing. Loading clears the library's list of compared partitions."""
         code = _LIBRARY.read_text()
         known: Any = self._redis.function_list(library="landslide", withcode=True)
         if not any(code.encode() in library.values() for library in known):

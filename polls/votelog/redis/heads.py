@@ -61,8 +61,9 @@ class Heads:
     def compare(self, partitions: Sequence[int]) -> dict[str, Exception]:
         """Check that Redis still has our log and not an older copy, after it has restarted or failed over.
 
-        The log must reach as far as the database has counted and this process has written. While the database
-        is down this can't be checked, since other processes may have written more: raises Unavailable.
+        The log must contain all entries that the database has counted or this process has written. While the
+        database is down this can't be checked, since other processes may have written more: raises
+        Unavailable.
         Returns errors by stream, for partitions that failed.
         """
         heads = self.existing(partitions)
