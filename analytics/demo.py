@@ -21,7 +21,7 @@ from analytics.counting import batches, closing
 from analytics.counting.checkpoints import are_counted
 from analytics.results import tallies
 from polls import drafts, lifecycle
-from polls.casting import ballot_box
+from polls.casting.cast import cast_and_wait
 from polls.casting.request import CastRequest
 from polls.errors import LandslideError
 from polls.methods import get_method
@@ -194,7 +194,7 @@ def _cast(code: str, ballot: dict[str, Any]) -> None:
     """Cast a ballot like a browser with a new cookie."""
     body = json.dumps(ballot).encode()
     try:
-        answer = ballot_box.cast(
+        answer = cast_and_wait(
             CastRequest(code, body, "application/json", host="", cookie=identity.new_cookie())
         )
     finally:

@@ -11,7 +11,7 @@ from analytics.counting import batches
 from analytics.models import Tally, TallyPoint
 from analytics.results.tallies import BALLOTS, QUARANTINED
 from polls import drafts, lifecycle
-from polls.casting.ballot_box import cast as cast_request
+from polls.casting.cast import cast_and_wait
 from polls.casting.request import CastRequest
 from polls.methods.plurality import encode
 from polls.models import Ballot, Poll
@@ -42,7 +42,7 @@ def request(poll: Poll, selections: Any, cookie: str | None = None, **body: Any)
 
 def cast(poll: Poll, selections: Any, cookie: str | None = None, **body: Any) -> tuple[int, dict[str, Any]]:
     """Cast through the ballot box. Return the answer's status and document."""
-    answer = cast_request(request(poll, selections, cookie, **body))
+    answer = cast_and_wait(request(poll, selections, cookie, **body))
     return answer.status, json.loads(answer.body)
 
 

@@ -6,7 +6,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from polls.casting import ballot_box, batch
+from polls.casting.batch import cast_batch
+from polls.casting.cast import cast_and_wait
 from polls.casting.receipts import receipt_status
 from polls.casting.request import CastRequest, CastResponse
 from polls.http.client_address import FORWARDED_FOR, client_address
@@ -44,7 +45,7 @@ REQUEST = (*ALWAYS, *BODY, "foreign_origin", *KEY, "poll_not_found", *STORE)
 
 
 class Ballots(Endpoint):
-    """Cast one ballot. `ballot_box.cast` does the work; this view converts request and response."""
+    """Cast one ballot. `cast_and_wait` does the work; this view converts request and response."""
 
     content_negotiation_class = AnyAccept
 
@@ -68,7 +69,7 @@ class Ballots(Endpoint):
         responses={202: Accepted} | refusals(*REQUEST, *BALLOT, "voter_unknown", "proof_required"),
     )
     def post(self, request: Request, code: str) -> HttpResponse:
-        return _response(ballot_box.cast(_cast_request(request, code, settings.CAST_MAX_BYTES)))
+        return _response(cast_and_wait(_cast_request(request, code, settings.CAST_MAX_BYTES)))
 
 
 class BallotBatch(Endpoint):
@@ -89,7 +90,7 @@ class BallotBatch(Endpoint):
         responses={200: BatchOutcomes} | refusals(*REQUEST),
     )
     def post(self, request: Request, code: str) -> HttpResponse:
-        return _response(batch.cast_batch(_cast_request(request, code, settings.BATCH_MAX_BYTES)))
+        return _response(cast_batch(_cast_request(request, code, settings.BATCH_MAX_BYTES)))
 
 
 class Receipt(Endpoint):

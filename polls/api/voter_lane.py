@@ -17,7 +17,7 @@ from django.http.cookie import parse_cookie
 from rest_framework.renderers import JSONRenderer
 
 from polls.api.voter_answer import CACHE_CONTROL, is_ours, voter_answer
-from polls.casting.asgi_lane import FRESH_SECONDS, AsgiLane, PassToDjango
+from polls.casting.asgi_lane import AsgiLane
 from polls.db_connections import closing_connections
 from polls.http.lanes import (
     Headers,
@@ -33,6 +33,7 @@ from polls.models import Identity
 from polls.voters import identity, invites, poll_rules
 from polls.voters.eligibility import Credentials
 from polls.voters.poll_rules import PollRules
+from polls.voters.rules_loader import FRESH_SECONDS
 from polls.voters.session_users import users_of_sessions
 
 PATH = re.compile(r"/api/v1/polls/([A-Z0-9]{3,16})/voter/")
@@ -69,7 +70,7 @@ class VoterLane:
     """An ASGI application in front of the ASGI lane for ballots, and a lane of RawGetLane."""
 
     def __init__(self, casts: AsgiLane) -> None:
-        self.app = self._casts = casts
+        self.app, self._loader = casts, casts.loader
         self.relevant_headers = _KNOWN_HEADERS | _DJANGO_HEADERS
         if [code for code, _ in settings.LANGUAGES] != [settings.LANGUAGE_CODE]:
             self.relevant_headers |= {b"accept-language"}  # a header of the response names the language
@@ -126,8 +127,8 @@ class VoterLane:
     async def _response(self, visitor: Visitor) -> Response | None:
         """Return the response; None if Django has to answer, perhaps with an error."""
         try:
-            rules = _fresh_rules(visitor.code) or await self._casts.load_new_poll(visitor.code)
-        except PassToDjango:
+            rules = _fresh_rules(visitor.code) or await self._loader.load(visitor.code)
+        except Exception:
             return None
         if visitor.is_new:
             return self._respond_to_new(visitor, rules)

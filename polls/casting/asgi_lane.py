@@ -1,31 +1,26 @@
 """The ASGI lane: casts a voter's ballot ahead of Django, on the event loop.
 
-Django's way to a view costs fifteen times as much CPU time as casting the ballot. The lane calls the same
-functions as the REST view and answers with the same bytes (tests/polls/casting/test_lanes_agree.py). It
-passes every other request to Django: an API key, another content type, a voter without a cookie, an unknown
-poll.
+Django's way to a view costs fifteen times as much CPU time as casting the ballot. The lane turns a request
+into a cast and the cast's response into ASGI messages. It answers with the same bytes as the REST view
+(tests/polls/casting/test_lanes_agree.py), and passes every unusual request to Django: an API key, another
+content type, a voter without a cookie.
 
 A ballot needs no thread and no database. The rules are cached and refreshed in the background. The gate in
 the log decides whether the poll is open (docs/decisions/fast-path.md).
 """
 
 import asyncio
-import logging
 import random
 import re
-import time
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from django.conf import settings
-from structlog.contextvars import bound_contextvars
 
-from polls.casting import ballot_box, log_writer
-from polls.casting.ballot_box import RulesMayBeStale
-from polls.casting.cast_queue import CastQueue
-from polls.casting.request import ACCEPTED_HEADERS, CastRequest, CastResponse, check_envelope
-from polls.db_connections import closing_connections
-from polls.errors import InternalError, LandslideError, OutcomeUnknown, Overloaded, PollNotFound, VoterUnknown
+from polls.casting.ballot_box import error_response
+from polls.casting.cast import LoopCasts
+from polls.casting.request import ACCEPTED_HEADERS, CastRequest, CastResponse
+from polls.errors import Overloaded
 from polls.http.client_address import FORWARDED_FOR, client_address
 from polls.http.lanes import (
     Headers,
@@ -39,24 +34,12 @@ from polls.http.lanes import (
     request_id_of,
     send_response,
 )
-from polls.models import canonical_code
 from polls.text.integers import whole_number
-from polls.votelog import STORE_ERRORS
-from polls.votelog.admission import NewBallot
-from polls.voters import poll_rules
-from polls.voters.poll_rules import PollRules
+from polls.voters.rules_loader import RulesLoader
 
-logger = logging.getLogger(__name__)
-
-PREFIX, SUFFIX = "/api/v1/polls/", "/ballots/"
-#: Rules older than FRESH_SECONDS are refreshed. Ballots still use them in the meantime. If they are older
-#: than STALE_SECONDS, the ballot waits for the refresh.
-FRESH_SECONDS, STALE_SECONDS = 1.0, 3.0
-#: A ballot waits for the database for at most this many seconds. After a timeout, ballots use stale rules for
-#: as long, without waiting.
-DATABASE_TIMEOUT = 1.0
-#: Limits for work that needs the database, so that a flood of unusual requests can't overload it.
-DATABASE_THREADS, MAX_STALE_CHECKS, MAX_RULE_LOADS = 2, 200, 100
+#: The path of a ballot. A poll's code has other forms too, which Django knows.
+PATH = r"/api/v1/polls/([A-Z0-9]{3,16})/ballots/"
+_path = re.compile(PATH).fullmatch
 _VOTER = re.compile(rb"(?:^|;)\s*voter=([A-Za-z0-9_-]{43})\s*(?:;|$)")
 _PASS = re.compile(rb"(?:^|;)\s*pass=([A-Za-z0-9_-]{54})\s*(?:;|$)")
 _DJANGO_HEADERS = (b"authorization", b"transfer-encoding", b"content-encoding", b"expect")
@@ -66,7 +49,7 @@ _RELEVANT_HEADERS = frozenset((*_PLAIN_HEADERS, *_DJANGO_HEADERS))
 
 Peer = tuple[str, int] | None
 #: The fields of CastRequest after code and body.
-Parts = tuple[str, str, str | None, bool, str, None, str | None, str]
+Parts = tuple[str, str, str | None, bool, str, None, str | None, str, bytes]
 
 
 class PassToDjango(Exception):
@@ -85,55 +68,39 @@ class AsgiLane:
             self.relevant_headers |= {b"accept-language"}  # Django chooses the language of error texts
         if settings.TRUSTED_PROXIES:
             self.relevant_headers |= {_FORWARDED}
-        self._cast_queue: CastQueue | None = None
+        self.loader = RulesLoader()
+        self._casts: LoopCasts | None = None
         # Prepared responses, each with its own random Retry-After.
-        self._overloaded = [
-            ballot_box.error_response(Overloaded(), CastRequest("", b"", "", "")) for _ in range(32)
-        ]
-        self._threads = ThreadPoolExecutor(DATABASE_THREADS, "asgi-lane")
-        self._loading: dict[str, asyncio.Future[PollRules]] = {}
-        self._refresh_failed_at = -DATABASE_TIMEOUT
-        self._stale_checks = 0
+        self._overloaded = [error_response(Overloaded(), CastRequest("", b"", "", "")) for _ in range(32)]
         self._constant: dict[bool, Headers] = {}
         self._accepted: dict[bool, Headers] = {}
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        path: str = scope["path"]
-        if not (path.endswith(SUFFIX) and path.startswith(PREFIX) and scope["method"] == "POST"):
+        path = _path(scope["path"]) if scope["method"] == "POST" else None
+        if path is None:
             await self.app(scope, receive, send)
             return
-        code = path[len(PREFIX) : -len(SUFFIX)]
-        if self._cast_queue is not None and self._cast_queue.full:
+        casts = self.casts()
+        if casts.backpressure.full:
             await self._refuse_early(scope, send)
             return
         try:
             if scope.get("root_path"):
                 raise PassToDjango
-            request_id, length, parts = self.read_headers(
-                scope["headers"], scope.get("client"), secure=is_secure(scope)
-            )
-            rules, age = poll_rules.cached_rules(code) or (await self.load_new_poll(code), 0.0)
+            length, parts = self.read_headers(scope["headers"], scope.get("client"), secure=is_secure(scope))
         except PassToDjango:
             await self.app(scope, receive, send)
             return
-
         body = await _read(receive)
         if body is None:
             return  # the client has hung up
         if len(body) != length:  # our servers refuse such a request before it gets here
             await self.app(scope, replay_body(body, receive), send)
             return
-        request = CastRequest(code, body, *parts)
-        try:
-            answer = await self._cast(request, rules, age)
-        except VoterUnknown:
-            # The cookie isn't one of ours. Django sets a new one.
-            await self.app(scope, replay_body(body, receive), send)
-            return
-        except Exception as error:
-            with bound_contextvars(request_id=request_id.decode()):
-                answer = unexpected_error_response(error, request)
-        await self._answer(scope, send, answer, request_id)
+        request = CastRequest(path[1], body, *parts)
+        answered: asyncio.Future[CastResponse] = casts.loop.create_future()
+        casts.cast(request, partial(_answer_unless_cancelled, answered))
+        await self._answer(scope, send, await answered, request.request_id)
 
     async def _refuse_early(self, scope: Scope, send: Any) -> None:
         """Refuse a cast with as little work as possible."""
@@ -147,8 +114,8 @@ class AsgiLane:
         headers = self.headers(answer, secure=self.headers_depend_on_https and is_secure(scope))
         await send_response(Response(answer.status, headers, answer.body), request_id, send)
 
-    def read_headers(self, headers: Headers, peer: Peer, *, secure: bool) -> tuple[bytes, int, Parts]:
-        """Return the request's id, its Content-Length and its parts; raise PassToDjango if it is unusual."""
+    def read_headers(self, headers: Headers, peer: Peer, *, secure: bool) -> tuple[int, Parts]:
+        """Return the request's Content-Length and its parts; raise PassToDjango if it is unusual."""
         kind = host = cookie = origin = given_id = length = forwarded = None
         for name, value in headers:
             if name not in self.relevant_headers:
@@ -189,78 +156,16 @@ class AsgiLane:
             None,
             None if pass_ is None else pass_[1].decode(),
             client_address(peer and peer[0], forwarded.decode("latin-1") if forwarded else None),
+            request_id_of(given_id),
         )
-        return request_id_of(given_id), size, parts
+        return size, parts
 
-    async def load_new_poll(self, code: str) -> PollRules:
-        """Load the rules of a poll that isn't cached. If the poll doesn't exist, Django answers 404."""
-        if not 3 <= len(code) <= 16 or code != canonical_code(code) or len(self._loading) >= MAX_RULE_LOADS:
-            raise PassToDjango
-        try:
-            return await asyncio.shield(self.load_rules(code))
-        except Exception:
-            raise PassToDjango from None
-
-    def load_rules(self, code: str) -> asyncio.Future[PollRules]:
-        """Load a poll's rules in a thread. All requests that wait for the same poll share one load."""
-        loading = self._loading.get(code)
-        loop = asyncio.get_running_loop()
-        if loading is None or loading.get_loop() is not loop:
-            loading = loop.run_in_executor(self._threads, closing_connections, poll_rules.get_rules, code)
-            self._loading[code] = loading
-            loading.add_done_callback(lambda done: self._rules_loaded(code, done))
-        return loading
-
-    def _rules_loaded(self, code: str, done: asyncio.Future[PollRules]) -> None:
-        self._loading.pop(code, None)
-        if not done.cancelled():
-            done.exception()  # retrieve it, so that asyncio logs no warning if no request waited for it
-
-    def cast_queue(self) -> CastQueue:
-        """Return the cast queue of the running event loop."""
-        cast_queue = self._cast_queue
-        if cast_queue is None or cast_queue.loop is not asyncio.get_running_loop():
-            cast_queue = self._cast_queue = CastQueue(log_writer.submit)
-        return cast_queue
-
-    async def _cast(self, request: CastRequest, rules: PollRules, age: float) -> CastResponse:
-        try:
-            check_envelope(request, self._max_bytes)
-            if age > FRESH_SECONDS:
-                rules = await self._refreshed_rules(request.code, rules, age)
-            try:
-                ballot = ballot_box.prepare(request, rules)
-            except RulesMayBeStale:
-                ballot = await self._prepare_with_fresh_rules(request, rules)
-            return ballot_box.accepted_response(ballot, await self.cast_queue().cast(ballot))
-        except VoterUnknown:
-            raise
-        except LandslideError as error:
-            return ballot_box.error_response(error, request)
-
-    async def _refreshed_rules(self, code: str, rules: PollRules, age: float) -> PollRules:
-        """Return refreshed rules, or `rules` if they aren't stale yet or the database doesn't answer."""
-        loading = self.load_rules(code)
-        if age <= STALE_SECONDS or time.monotonic() - self._refresh_failed_at < DATABASE_TIMEOUT:
-            return rules
-        try:
-            return await asyncio.wait_for(asyncio.shield(loading), DATABASE_TIMEOUT)
-        except PollNotFound:
-            raise
-        except Exception:
-            self._refresh_failed_at = time.monotonic()
-            return rules
-
-    async def _prepare_with_fresh_rules(self, request: CastRequest, rules: PollRules) -> NewBallot:
-        if self._stale_checks >= MAX_STALE_CHECKS:
-            raise Overloaded()
-        self._stale_checks += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._threads, closing_connections, ballot_box.prepare_with_fresh_rules, request, rules
-            )
-        finally:
-            self._stale_checks -= 1
+    def casts(self) -> LoopCasts:
+        """Return the casts of the running event loop."""
+        casts = self._casts
+        if casts is None or casts.loop is not asyncio.get_running_loop():
+            casts = self._casts = LoopCasts(self.loader)
+        return casts
 
     def headers(self, answer: CastResponse, *, secure: bool) -> Headers:
         """Return the headers that Django would send, including those that middleware adds."""
@@ -273,6 +178,11 @@ class AsgiLane:
         return [*encode_headers(answer.headers), *self._constant[secure], length]
 
 
+def _answer_unless_cancelled(answered: asyncio.Future[CastResponse], answer: CastResponse) -> None:
+    if not answered.done():
+        answered.set_result(answer)
+
+
 async def _read(receive: Any) -> bytes | None:
     """Return the request's body, or None if the client disconnected before its end."""
     message = await receive()
@@ -281,11 +191,3 @@ async def _read(receive: Any) -> bytes | None:
         message = await receive()
         body += message.get("body", b"")
     return None if message["type"] == "http.disconnect" else body
-
-
-def unexpected_error_response(error: Exception, request: CastRequest) -> CastResponse:
-    if isinstance(error, STORE_ERRORS):
-        logger.error("cast_failed", exc_info=error)
-        return ballot_box.error_response(OutcomeUnknown(), request)
-    logger.error("internal_error", exc_info=error)
-    return ballot_box.error_response(InternalError(), request)

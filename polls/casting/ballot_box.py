@@ -1,7 +1,6 @@
-"""Casting a ballot: check request, voter and selection, append to the vote log, answer with a receipt.
+"""The ballot box: makes a valid ballot from a request, and the response from its outcome.
 
-The REST view calls `cast`, which blocks. The fast lanes take the same steps without a thread, and give the
-same answers: `check_envelope`, `prepare`, `CastQueue.cast`, then `accepted_response` or `error_response`.
+`cast.py` calls these steps in their order.
 """
 
 import logging
@@ -9,22 +8,21 @@ import uuid
 from typing import Any
 
 import msgspec
-from django.conf import settings
 from django.utils.translation import gettext as _
+from structlog.contextvars import bound_contextvars
 
-from polls.casting.log_writer import append_and_wait
 from polls.casting.receipts import make_receipt
 from polls.casting.request import (
     ACCEPTED_HEADERS,
     BallotBody,
     CastRequest,
     CastResponse,
-    check_envelope,
     parse_any_ballot,
     parse_ballot,
     round_named,
 )
 from polls.errors import (
+    InternalError,
     InvalidSelection,
     LandslideError,
     Malformed,
@@ -40,7 +38,7 @@ from polls.models import ApiClient, Identity
 from polls.votelog import STORE_ERRORS, get_log, rate_limits
 from polls.votelog.admission import ACCEPTED, NewBallot, Outcome
 from polls.voters import identity, proof_of_work
-from polls.voters.poll_rules import PollRules, get_rules, rules_of_round
+from polls.voters.poll_rules import PollRules, rules_of_round
 
 logger = logging.getLogger(__name__)
 
@@ -50,19 +48,6 @@ _MAX_CACHED_SELECTIONS = 1000
 
 class RulesMayBeStale(Exception):
     """The ballot is invalid by cached rules. Check it by the rules in the database before refusing it."""
-
-
-def cast(request: CastRequest) -> CastResponse:
-    """Cast one ballot, and return once it is durable."""
-    try:
-        check_envelope(request, settings.CAST_MAX_BYTES)
-        ballot = prepare_with_fresh_rules(request, get_rules(request.code))
-        return accepted_response(ballot, append_and_wait([ballot])[0])
-    except LandslideError as error:
-        return error_response(error, request)
-    except STORE_ERRORS:
-        logger.exception("cast_failed")
-        return error_response(OutcomeUnknown(), request)
 
 
 def eligible_voter_key(rules: PollRules, cookie: str | None, pass_: str | None) -> bytes | None:
@@ -86,12 +71,27 @@ def current_ballot(rules: PollRules, voter_key: bytes) -> bytes | None:
     return get_log().find(rules.id, rules.round, voter_key)
 
 
-def error_response(error: LandslideError, request: CastRequest) -> CastResponse:
-    """Build the response to an error. A voter without a valid cookie gets a new one for the retry."""
+def error_response(error: Exception, request: CastRequest) -> CastResponse:
+    """Build the response to an error. A voter without a valid cookie gets a new one for the retry.
+
+    Errors that aren't of our types are logged. If one is of a store, nobody knows what has been written.
+    """
+    if not isinstance(error, LandslideError):
+        error = _logged(error, request)
     status, headers, document = problem_details(error)
     if isinstance(error, VoterUnknown):
         headers["Set-Cookie"] = identity.cookie_header(identity.new_cookie(), secure=request.secure)
     return CastResponse(status, _encode(document), headers)
+
+
+def _logged(error: Exception, request: CastRequest) -> LandslideError:
+    known = {"request_id": request.request_id.decode()} if request.request_id else {}
+    with bound_contextvars(**known):
+        if isinstance(error, STORE_ERRORS):
+            logger.error("cast_failed", exc_info=error)
+            return OutcomeUnknown()
+        logger.error("internal_error", exc_info=error)
+        return InternalError()
 
 
 def prepare(request: CastRequest, rules: PollRules, *, fresh: bool = False) -> NewBallot:

@@ -1,6 +1,5 @@
 """Batches: many ballots of an API client in one request."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,14 +26,11 @@ from polls.casting.request import (
     parse_batch,
     round_named,
 )
-from polls.errors import LandslideError, OutcomeUnknown, TooLarge
+from polls.errors import LandslideError, TooLarge
 from polls.models import ApiClient
-from polls.votelog import STORE_ERRORS
 from polls.votelog.admission import NewBallot
 from polls.voters import identity
 from polls.voters.poll_rules import PollRules, get_rules, rules_of_round
-
-logger = logging.getLogger(__name__)
 
 
 def cast_batch(request: CastRequest) -> CastResponse:
@@ -50,11 +46,8 @@ def cast_batch(request: CastRequest) -> CastResponse:
         if len(items) > settings.BATCH_MAX_BALLOTS:
             raise TooLarge(_("At most %(most)s ballots a batch.") % {"most": settings.BATCH_MAX_BALLOTS})
         outcomes = _cast_items(rules, client, items)
-    except LandslideError as error:
+    except Exception as error:
         return error_response(error, request)
-    except STORE_ERRORS:
-        logger.exception("batch_failed")
-        return error_response(OutcomeUnknown(), request)
     return CastResponse(200, msgspec.json.encode({"outcomes": outcomes}), ACCEPTED_HEADERS)
 
 
@@ -78,12 +71,7 @@ def _cast_items(rules: PollRules, client: ApiClient, items: Sequence[msgspec.Raw
     for start in range(0, len(valid), MAX_APPEND_BALLOTS):
         # Wait for each chunk before the next one, so that a batch doesn't fill the queue that voters use too.
         chunk = valid[start : start + MAX_APPEND_BALLOTS]
-        try:
-            verdicts = append_and_wait([ballot for _, ballot in chunk])
-        except LandslideError as error:
-            for index, _ballot in chunk:
-                outcomes[index] = _error_outcome(index, error)
-            continue
+        verdicts = append_and_wait([ballot for _, ballot in chunk])
         for (index, ballot), verdict in zip(chunk, verdicts, strict=True):
             try:
                 outcomes[index] = {"index": index, **receipt_document(ballot, verdict)}

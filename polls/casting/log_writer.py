@@ -4,16 +4,14 @@ import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from threading import Lock, Thread
 
 from django.conf import settings
 from django.db import connection
 
-from polls import timings
-from polls.casting.append_queue import AppendQueue
+from polls.casting.append_queue import AppendQueue, Entry
 from polls.db_connections import closing_connections
-from polls.errors import OutcomeUnknown, Overloaded
+from polls.errors import LandslideError
 from polls.signals import ballots_appended, over_limit
 from polls.votelog import cached_heads, get_log, rate_limits, sync_salt
 from polls.votelog.admission import NewBallot, Outcome
@@ -22,41 +20,47 @@ from polls.votelog.entries import partition_of
 logger = logging.getLogger(__name__)
 
 
-def submit(ballots: Sequence[NewBallot]) -> Future[list[Outcome]]:
-    """Queue ballots in this process's append queue; see AppendQueue.submit."""
-    return _process_queue().submit(ballots)
-
-
 def append_and_wait(ballots: Sequence[NewBallot]) -> list[Outcome]:
-    """Append ballots and return their outcomes; raise Overloaded or OutcomeUnknown at the deadline."""
+    """Append at most MAX_APPEND_BALLOTS ballots and return their outcomes, at the latest at the deadline."""
     # Don't keep a database connection while waiting: the appending thread needs one from the same pool.
     connection.close_if_unusable_or_obsolete()
-    with timings.ACCEPT.time():
-        return _wait_for(submit(ballots))
-
-
-def _wait_for(future: Future[list[Outcome]]) -> list[Outcome]:
+    outcomes: Future[list[Outcome]] = Future()
     try:
-        return future.result(timeout=settings.CAST_DEADLINE_SECONDS)
-    except FutureTimeout:
-        # If cancelling succeeds, the ballots were still queued and nothing was written.
-        raise (Overloaded() if future.cancel() else OutcomeUnknown()) from None
+        process_queue().add(Entry(ballots, outcomes.set_result))
+    except LandslideError as error:
+        return [Outcome(error.code)] * len(ballots)
+    return _wait_for(outcomes)
 
 
-_queue: tuple[int, AppendQueue] | None = None
+def _wait_for(outcomes: Future[list[Outcome]]) -> list[Outcome]:
+    while True:
+        try:
+            return outcomes.result(timeout=settings.CAST_DEADLINE_SECONDS)
+        except TimeoutError:
+            process_queue().expire()
+
+
+_queue: AppendQueue | None = None
 _queue_lock = Lock()
 
 
-def _process_queue() -> AppendQueue:
-    """Return this process's append queue. After a fork, make a new one: threads don't survive a fork."""
+def process_queue() -> AppendQueue:
+    """Return this process's append queue."""
     global _queue
     queue = _queue
-    if queue is None or queue[0] != os.getpid():
+    if queue is None:
         with _queue_lock:
-            if _queue is None or _queue[0] != os.getpid():
-                _queue = (os.getpid(), AppendQueue(_append, _announce, settings.CAST_QUEUE_LIMIT))
-            queue = _queue
-    return queue[1]
+            queue = _queue = _queue or AppendQueue(_append, _announce, settings.CAST_QUEUE_LIMIT)
+    return queue
+
+
+def _forget_queue() -> None:
+    """Have a process that was forked make its own queue, since threads don't survive a fork."""
+    global _queue, _queue_lock
+    _queue, _queue_lock = None, Lock()
+
+
+os.register_at_fork(after_in_child=_forget_queue)
 
 
 def _append(ballots: Sequence[NewBallot]) -> list[Outcome]:

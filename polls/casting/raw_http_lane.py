@@ -1,31 +1,16 @@
 """The raw HTTP lane: casts a ballot from the bytes of its request, on a server that passes them on (uvicorn).
 
 HTTP parsing, a task and ASGI's messages cost more CPU time than casting the ballot. Most casts arrive in one
-piece and look alike. This lane casts them with the functions of the ASGI lane. If the bytes aren't exactly
-one such request, the server parses them, and the request reaches the ASGI lane.
+piece and look alike. This lane turns them into casts without parsing HTTP. If the bytes aren't exactly one
+such request, the server parses them, and the request reaches the ASGI lane.
 """
 
-import asyncio
 import re
 from collections.abc import Callable
 from functools import partial
 
-from structlog.contextvars import bound_contextvars
-
-from polls.casting import ballot_box
-from polls.casting.asgi_lane import (
-    FRESH_SECONDS,
-    PREFIX,
-    STALE_SECONDS,
-    SUFFIX,
-    AsgiLane,
-    PassToDjango,
-    Peer,
-    unexpected_error_response,
-)
-from polls.casting.ballot_box import RulesMayBeStale
-from polls.casting.request import ACCEPTED_HEADERS, CastRequest, CastResponse, check_envelope
-from polls.errors import LandslideError, VoterUnknown
+from polls.casting.asgi_lane import PATH, AsgiLane, PassToDjango, Peer
+from polls.casting.request import ACCEPTED_HEADERS, CastRequest, CastResponse
 from polls.http.lanes import (
     FORWARDED_PROTO,
     is_secure,
@@ -34,15 +19,13 @@ from polls.http.lanes import (
     request_id_of,
     response_head,
 )
-from polls.votelog.admission import NewBallot, Outcome
-from polls.voters import poll_rules
 
 #: A function that sends a response. It takes the head without the final empty line, and the body.
 Reply = Callable[[bytes, bytes], None]
 
 #: Stricter than RFC 9112: no folded lines, no spaces before a colon, no control characters.
 _HEAD = re.compile(
-    rf"POST {PREFIX}([A-Z0-9]{{3,16}}){SUFFIX} HTTP/1\.1\r\n".encode()
+    rf"POST {PATH} HTTP/1\.1\r\n".encode()
     + rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n"
 )
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?=\r\n)", re.IGNORECASE)
@@ -69,57 +52,20 @@ class RawHttpLane:
         head = _HEAD.match(data)
         if head is None:
             return False
-        cast_queue = self._lane.cast_queue()
-        if cast_queue.full:
+        casts = self._lane.casts()
+        if casts.backpressure.full:
             return not self._lane.headers_depend_on_https and self._refuse_early(data, head.end(), reply)
         headers = [(name.lower(), value.rstrip(b" \t")) for name, value in self._find_headers(head[0])]
-        rules = self._cached_rules(head[1].decode())
         try:
             secure = is_secure({"headers": headers, "scheme": scheme, "client": peer})
-            request_id, length, parts = self._lane.read_headers(headers, peer, secure=secure)
+            length, parts = self._lane.read_headers(headers, peer, secure=secure)
         except PassToDjango:
             return False
-        if rules is None or head.end() + length != len(data) or not keeps_alive(headers):
+        if head.end() + length != len(data) or not keeps_alive(headers):
             return False
-
-        request = CastRequest(rules.code, data[head.end() :], *parts)
-        try:
-            check_envelope(request, length)
-            ballot = ballot_box.prepare(request, rules)
-            outcome = cast_queue.cast(ballot)
-        except (RulesMayBeStale, VoterUnknown):
-            return False  # the ballot needs the database, or a new cookie from Django
-        except LandslideError as error:
-            self._answer(ballot_box.error_response(error, request), request_id, secure, reply)
-            return True
-        outcome.add_done_callback(partial(self._reply_outcome, request, ballot, request_id, secure, reply))
+        request = CastRequest(head[1].decode(), data[head.end() :], *parts)
+        casts.cast(request, partial(self._answer, request.request_id, secure, reply))
         return True
-
-    def _cached_rules(self, code: str) -> poll_rules.PollRules | None:
-        cached = poll_rules.cached_rules(code)
-        if cached is None or cached[1] > STALE_SECONDS:
-            return None
-        if cached[1] > FRESH_SECONDS:
-            self._lane.load_rules(code)  # in the background
-        return cached[0]
-
-    def _reply_outcome(
-        self,
-        request: CastRequest,
-        ballot: NewBallot,
-        request_id: bytes,
-        secure: bool,
-        reply: Reply,
-        outcome: asyncio.Future[Outcome],
-    ) -> None:
-        try:
-            answer = ballot_box.accepted_response(ballot, outcome.result())
-        except LandslideError as error:
-            answer = ballot_box.error_response(error, request)
-        except Exception as error:
-            with bound_contextvars(request_id=request_id.decode()):
-                answer = unexpected_error_response(error, request)
-        self._answer(answer, request_id, secure, reply)
 
     def _refuse_early(self, data: bytes, end: int, reply: Reply) -> bool:
         """Refuse a cast with as little work as possible; return False if the request must be parsed."""
@@ -128,10 +74,10 @@ class RawHttpLane:
             return False
         given_id = _GIVEN_ID.search(data, 0, end)
         request_id = request_id_of(given_id[1] if given_id else None)
-        self._answer(self._lane.overloaded_response(), request_id, False, reply)
+        self._answer(request_id, False, reply, self._lane.overloaded_response())
         return True
 
-    def _answer(self, answer: CastResponse, request_id: bytes, secure: bool, reply: Reply) -> None:
+    def _answer(self, request_id: bytes, secure: bool, reply: Reply, answer: CastResponse) -> None:
         if answer.headers is ACCEPTED_HEADERS or answer.status == 503:
             kind = (secure, answer.status, len(answer.body), answer.headers.get("Retry-After"))
             head = self._heads.get(kind) or self._heads.setdefault(kind, self._head(answer, secure))

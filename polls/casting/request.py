@@ -28,6 +28,7 @@ class CastRequest(msgspec.Struct, frozen=True, gc=False):
     authorization: str | None = None
     pass_: str | None = None
     address: str = ""
+    request_id: bytes = b""  # for logging; empty in Django's view, whose middleware logs it
 
 
 class CastResponse(msgspec.Struct, frozen=True, gc=False):

@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 from analytics.models import Checkpoint, Tally, TallyPoint
 from analytics.results import tallies
 from polls import votelog
-from polls.casting import ballot_box, receipts
+from polls.casting import receipts
+from polls.casting.cast import cast_and_wait
 from polls.casting.request import CastRequest
 from polls.models import (
     ApiClient,
@@ -143,7 +144,7 @@ class PollStateMachine(RuleBasedStateMachine):
         asked = CastRequest(
             self.poll.code, body, "application/json", "", cookie=cookie, authorization=authorization
         )
-        answer = ballot_box.cast(asked)
+        answer = cast_and_wait(asked)
         self.check_answer(cast, json.loads(answer.body), *self.expected(cast))
 
     def check_answer(self, cast: Cast, answer: dict[str, Any], code: str, round_: int) -> None:

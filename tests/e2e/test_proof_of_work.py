@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from polls.casting import asgi_lane
+from polls.voters import rules_loader
 from tests.e2e.clients import Client
 from tests.e2e.test_browser import PHONE, cast, choose
 
@@ -53,7 +53,7 @@ def test_a_page_sends_the_proof_if_the_poll_requires_it_only_later(running: Any,
     # Changed directly in the database, so no hint is sent. The servers notice once their cached rules are
     # stale.
     assert system.query("UPDATE polls_poll SET proof_of_work = 'on' WHERE code = %s RETURNING id", code)
-    time.sleep(asgi_lane.STALE_SECONDS)
+    time.sleep(rules_loader.STALE_SECONDS)
     cast(page, "Cat")
     assert [answer.status for answer in casts] == [403, 202]
     assert len({answer.request.post_data_json["ballot_id"] for answer in casts}) == 1

@@ -11,7 +11,7 @@ from channels.testing import WebsocketCommunicator
 from analytics.counting import batches
 from config.asgi import application
 from polls import drafts, lifecycle
-from polls.casting import ballot_box
+from polls.casting.cast import cast_and_wait
 from polls.casting.request import CastRequest
 from polls.models import Poll
 from polls.votelog import get_log
@@ -32,7 +32,7 @@ def cast(poll: Poll, selection: list[int], cookie: str | None = None) -> str:
     """Cast a ballot through the ballot box. Return the voter's cookie."""
     cookie = cookie or identity.new_cookie()
     body = json.dumps({"selections": selection}).encode()
-    answer = ballot_box.cast(CastRequest(poll.code, body, "application/json", "testserver", cookie=cookie))
+    answer = cast_and_wait(CastRequest(poll.code, body, "application/json", "testserver", cookie=cookie))
     assert answer.status == 202, answer.body
     return cookie
 
@@ -42,7 +42,7 @@ def cast_with_pass(poll: Poll, selection: list[int], voter_key: bytes) -> str:
     pass_ = identity.make_pass(poll.identity, poll.pk, poll.voter_secret(), voter_key)
     body = json.dumps({"selections": selection}).encode()
     request = CastRequest(poll.code, body, "application/json", "testserver", pass_=pass_)
-    answer = ballot_box.cast(request)
+    answer = cast_and_wait(request)
     assert answer.status == 202, answer.body
     return pass_
 

@@ -12,7 +12,7 @@ from analytics.counting import batches, closing
 from analytics.models import Tally
 from analytics.results import documents, tallies
 from polls import drafts, lifecycle, votelog
-from polls.casting import ballot_box
+from polls.casting.cast import cast_and_wait
 from polls.casting.request import CastRequest
 from polls.models import Ballot, Claim, DeadLetter, LogEntry, LogGate, LogHead, Poll
 from polls.votelog import get_log
@@ -34,7 +34,7 @@ class Voter:
 
     def cast(self, selection: list[int], **fields: Any) -> tuple[int, dict[str, Any]]:
         body = json.dumps({"selections": selection, "ballot_id": self.ballot_id} | fields).encode()
-        answer = ballot_box.cast(CastRequest(self.code, body, "application/json", "", cookie=self.cookie))
+        answer = cast_and_wait(CastRequest(self.code, body, "application/json", "", cookie=self.cookie))
         return answer.status, json.loads(answer.body)
 
 

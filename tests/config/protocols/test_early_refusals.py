@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -12,9 +11,8 @@ from uvicorn.server import ServerState
 
 from config.protocols.uvicorn.connection import LandslideHttp
 from polls.casting.asgi_lane import AsgiLane
-from polls.casting.cast_queue import STANDING_QUEUE_LIMIT, CastQueue
+from polls.casting.backpressure import STANDING_QUEUE_LIMIT
 from polls.casting.raw_http_lane import RawHttpLane
-from polls.votelog.admission import NewBallot
 
 BODY = b'{"selections":[1]}'
 HEAD = (
@@ -46,13 +44,12 @@ async def behind(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def crowded(lane: AsgiLane, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Overload the lane: an append never ends, and ballots have been waiting behind it for 10 s."""
-    never: Future[Any] = Future()
-    cast_queue = lane._cast_queue = CastQueue(lambda _: never)
-    for number in range(STANDING_QUEUE_LIMIT):
-        cast_queue.cast(NewBallot(1, number.to_bytes(16, "big"), bytes(16), "1"))
-    monkeypatch.setattr(cast_queue, "_busy_since", cast_queue.loop.time() - 10)
-    assert cast_queue.full
+    """Overload the lane: casts have been waiting for 10 s."""
+    casts = lane.casts()
+    for _ in range(STANDING_QUEUE_LIMIT):
+        casts.backpressure.enter()
+    monkeypatch.setattr(casts.backpressure, "_busy_since", casts.loop.time() - 10)
+    assert casts.backpressure.full
 
 
 @pytest.fixture
@@ -61,7 +58,7 @@ def lane(monkeypatch: pytest.MonkeyPatch) -> Iterator[AsgiLane]:
     lane._overloaded = lane._overloaded[:1]  # one Retry-After for all responses
     monkeypatch.setattr(LandslideHttp, "raw_lane", RawHttpLane(lane).take)
     yield lane
-    lane._threads.shutdown()
+    lane.loader._threads.shutdown()
 
 
 def connected(lane: AsgiLane) -> tuple[LandslideHttp, Transport]:

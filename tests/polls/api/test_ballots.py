@@ -10,7 +10,8 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from polls import lifecycle
-from polls.casting import ballot_box, batch, log_writer
+from polls.casting import batch, log_writer
+from polls.casting import cast as casting
 from polls.errors import LogInconsistent, Overloaded, errors_by_code
 from polls.models import ApiClient, Ballot, Claim, LogEntry, Poll
 from polls.votelog import get_log
@@ -399,7 +400,7 @@ def test_overload_and_unknown_outcomes_are_503(
         answer = Voter().cast(poll, 1)
         assert refusal(answer) == (503, code)
         assert "gone" not in answer.content.decode()
-    monkeypatch.setattr(log_writer, "_process_queue", raising(Overloaded()))
+    monkeypatch.setattr(log_writer, "process_queue", raising(Overloaded()))
     assert refusal(Voter().cast(poll, 1)) == (503, "overloaded")
 
 
@@ -408,7 +409,7 @@ def test_the_outcome_is_unknown_while_the_database_is_down(monkeypatch: pytest.M
     def away(*_: Any, **__: Any) -> None:
         raise OperationalError("gone")
 
-    monkeypatch.setattr(ballot_box, "get_rules", away)
+    monkeypatch.setattr(casting, "get_rules", away)
     assert refusal(Voter()("POST", f"{POLLS}DEMO/ballots/", {"selections": [1]})) == (503, "outcome_unknown")
 
 

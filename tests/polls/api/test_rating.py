@@ -9,7 +9,7 @@ from django.test import Client
 
 from analytics.counting import closing
 from polls import drafts, lifecycle
-from polls.casting.ballot_box import cast as cast_request
+from polls.casting.cast import cast_and_wait
 from polls.casting.request import CastRequest
 from polls.errors import Malformed
 from polls.models import ApiClient, Ballot, Poll
@@ -27,7 +27,7 @@ def rate(poll: Poll, cookie: str | None = None, **body: Any) -> tuple[int, dict[
     """Cast a ballot with this body, from the voter with this cookie or from a new one."""
     content = json.dumps(body).encode()
     cookie = cookie or identity.new_cookie()
-    answer = cast_request(CastRequest(poll.code, content, "application/json", "testserver", cookie=cookie))
+    answer = cast_and_wait(CastRequest(poll.code, content, "application/json", "testserver", cookie=cookie))
     return answer.status, json.loads(answer.body)
 
 

@@ -23,6 +23,7 @@ from polls.api import voter_lane
 from polls.api.voter_lane import VoterLane
 from polls.casting import ballot_box
 from polls.casting.asgi_lane import AsgiLane
+from polls.casting.cast import cast_and_wait
 from polls.casting.request import CastRequest
 from polls.http.raw_get_lane import RawGetLane
 from polls.models import Identity, Poll, Visibility
@@ -98,7 +99,7 @@ def ways(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ways]:
 def cast(poll: Poll, cookie: str | None, pass_: str | None = None) -> None:
     body = b'{"selections": [1, 2]}' if poll.min_selections == 2 else b'{"selections": [1]}'
     request = CastRequest(poll.code, body, "application/json", "vote.example", cookie=cookie, pass_=pass_)
-    ballot_box.cast(request)
+    cast_and_wait(request)
 
 
 class Visitors:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from polls.casting import ballot_box
+from polls.casting.cast import cast_and_wait
 from polls.casting.request import CastRequest
 
 PAGE = "http://testserver"
@@ -17,7 +17,7 @@ def changed(asked: CastRequest, **parts: Any) -> CastRequest:
     return msgspec.structs.replace(asked, **parts)
 
 
-def refused(asked: CastRequest, way: Callable[..., Any] = ballot_box.cast) -> tuple[int, str]:
+def refused(asked: CastRequest, way: Callable[..., Any] = cast_and_wait) -> tuple[int, str]:
     """Check that the response is a problem document without internal details. Return its status and code."""
     answer = way(asked)
     assert answer.headers["Content-Type"] == "application/problem+json"

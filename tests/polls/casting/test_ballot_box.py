@@ -11,6 +11,7 @@ from django.db import OperationalError, connection
 from analytics.models import Checkpoint
 from polls import lifecycle, votelog
 from polls.casting import ballot_box, log_writer
+from polls.casting.cast import cast_and_wait
 from polls.models import Ballot, Choice
 from polls.voters import identity, poll_rules
 from tests.factories import cast, check_books, count, make_poll, open_poll, request
@@ -41,7 +42,7 @@ class TestCasting:
         poll, content_type = open_poll(), "Application/JSON;charset=utf-8"
         for origin in (None, PAGE, "HTTP://TestServer", "https://trusted.example"):
             asked = changed(request(poll, [1]), origin=origin, content_type=content_type)
-            assert ballot_box.cast(asked).status == 202
+            assert cast_and_wait(asked).status == 202
 
     def test_a_retry_gets_the_same_receipt_even_after_closing_and_reset(self) -> None:
         poll, cookie = open_poll(), identity.new_cookie()
@@ -71,7 +72,7 @@ class TestCasting:
     def test_a_refused_second_ballot_reveals_nothing_about_the_first(self) -> None:
         poll, cookie = open_poll(), identity.new_cookie()
         _, first = cast(poll, [3], cookie)
-        answer = ballot_box.cast(request(poll, [2], cookie, **SECOND_BALLOT))
+        answer = cast_and_wait(request(poll, [2], cookie, **SECOND_BALLOT))
         assert first["ballot_id"].encode() not in answer.body
         assert first["receipt"].encode() not in answer.body
 
@@ -153,11 +154,11 @@ class TestCasting:
     def test_a_waiting_cast_holds_no_database_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Otherwise waiting casts could use up the pool, and the append would never get a connection."""
         poll, held = open_poll(), []
-        settle = log_writer._wait_for
+        wait_for = log_writer._wait_for
 
         def look(future: Any) -> Any:
             held.append(connection.connection)
-            return settle(future)
+            return wait_for(future)
 
         monkeypatch.setattr(log_writer, "_wait_for", look)
         assert cast(poll, [1])[0] == 202

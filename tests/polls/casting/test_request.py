@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from polls.casting import ballot_box, batch
+from polls.casting import batch
+from polls.casting.cast import cast_and_wait
 from polls.models import ApiClient, Poll
 from polls.voters import identity, poll_rules
 from tests.factories import open_poll, request
@@ -84,7 +85,7 @@ class TestBadInput:
     def test_a_selection_that_the_poll_does_not_allow_is_invalid(
         self, poll: Poll, selections: list[int], reason: str
     ) -> None:
-        answer = ballot_box.cast(request(poll, selections))
+        answer = cast_and_wait(request(poll, selections))
         document = json.loads(answer.body)
         assert (answer.status, document["code"], document["reason"]) == (400, "invalid_selection", reason)
 
@@ -119,7 +120,7 @@ class TestBadInput:
     def test_an_unknown_voter_gets_a_cookie_to_retry_with(self, poll: Poll, cookie: str | None) -> None:
         asked = changed(request(poll, [1, 2]), cookie=cookie)
         assert refused(asked) == (401, "voter_unknown")
-        header = ballot_box.cast(asked).headers["Set-Cookie"]
+        header = cast_and_wait(asked).headers["Set-Cookie"]
         value = header.removeprefix("voter=").partition(";")[0]
         assert identity.read_cookie(value) is not None
         assert "HttpOnly" in header
@@ -133,7 +134,7 @@ class TestBadInput:
             {"code": "NOSUCH"},
             {"authorization": "Api-Key x"},
         ):
-            assert "Set-Cookie" not in ballot_box.cast(changed(unknown, **parts)).headers
+            assert "Set-Cookie" not in cast_and_wait(changed(unknown, **parts)).headers
 
     def test_the_order_of_checks_is_envelope_identity_body(self, poll: Poll) -> None:
         wrong: dict[str, Any] = {
@@ -160,7 +161,7 @@ class TestBadInput:
         client, key = ApiClient.objects.create_key(name="Stage", scopes=["ballots:write"])
         _, narrow = ApiClient.objects.create_key(name="Reader", scopes=["polls:read", "polls:write"])
         asked = request(poll, [1, 2], voter="anna")
-        for way in (ballot_box.cast, batch.cast_batch):
+        for way in (cast_and_wait, batch.cast_batch):
             assert refused(changed(asked, authorization="Api-Key x.y"), way) == (401, "invalid_key")
             scope = refused(changed(asked, authorization=f"Api-Key {narrow}"), way)
             assert scope == (403, "missing_scope")

@@ -19,7 +19,7 @@ from analytics.audit import recount
 from analytics.counting import closing
 from polls import lifecycle
 from polls.casting import request as casting_request
-from polls.casting.ballot_box import cast
+from polls.casting.cast import cast_and_wait
 from polls.casting.request import CastRequest
 from polls.management.audience import Preferences
 from polls.models import Ballot, Poll
@@ -117,7 +117,7 @@ def spend(
 ) -> tuple[int, dict[str, Any]]:
     body = json.dumps({"points": points, **more}).encode()
     cookie = cookie or identity.new_cookie()
-    answer = cast(CastRequest(poll.code, body, "application/json", "testserver", cookie=cookie))
+    answer = cast_and_wait(CastRequest(poll.code, body, "application/json", "testserver", cookie=cookie))
     return answer.status, json.loads(answer.body)
 
 
