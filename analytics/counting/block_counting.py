@@ -33,8 +33,8 @@ def count_blocks(
     good, failures = validator.check_each(others)
     if failures:
         check(partition, blocks, failures)
-    # Add these before the ledger is written: a ballot that replaces a failed one finds it among the dead
-    # letters.
+    # Add these before the ledger is written: a ballot that replaces a failed ballot must find it among the
+    # dead letters.
     _add_dead_letters(partition, failures)
     refused = _write(partition, validator, plain, good, watch=watch)
     failure_counts = check(partition, blocks, [*failures, *refused])

@@ -20,7 +20,7 @@ _COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/)[ \t]*\n", re.MUL
 
 
 def entries(names: Iterable[str], read: Read) -> list[str]:
-    """Return the modules that pages load: those that import others, and that no other module imports."""
+    """Return the modules that pages load: they import other modules, and no other module imports them."""
     imports = {name: _imports(name, read(name)) for name in names}
     imported = {other for others in imports.values() for other in others}
     return [name for name, others in imports.items() if others and name not in imported]

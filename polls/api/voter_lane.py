@@ -204,7 +204,7 @@ def _fresh_rules(code: str) -> PollRules | None:
 
 
 def _are_kept(cookies: Mapping[str, str]) -> bool:
-    """Whether Django would replace or delete none of these cookies, and none of them chooses a language."""
+    """Whether Django would leave all these cookies as they are, and none of them chooses a language."""
     token = cookies.get(settings.CSRF_COOKIE_NAME)
     session_key = cookies.get(settings.SESSION_COOKIE_NAME)
     return (

@@ -81,8 +81,8 @@ async def _stream(channel: Channel, scope: Scope, receive: Any, send: Any) -> No
     public = channel.frames.results_visible == Visibility.ALWAYS
     sharing = (b"access-control-allow-origin", b"*") if public else (b"vary", b"Cookie")
     await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, sharing]})
-    # No empty line follows, so that this field becomes part of the first event: some clients fail on a block
-    # without an event.
+    # No empty line follows, so that this field becomes part of the first event: some clients expect an event
+    # in every block.
     retry = b"retry: %d\n" % random.randint(*RETRY_MILLISECONDS)
     await send({"type": "http.response.body", "body": retry, "more_body": True})
 
