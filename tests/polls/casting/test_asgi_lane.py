@@ -179,6 +179,14 @@ def test_a_refused_cast_never_reaches_django(
     assert door.ways.passed_on == []
 
 
+def test_a_voter_with_an_unknown_cookie_gets_a_new_one_as_from_django(door: Door, poll: Poll) -> None:
+    sent = ballot(poll, voter="A" * 43)
+    answer: Received = door.run(door.ways.compare(sent, lane_first=True))
+    assert code(answer) == (401, "voter_unknown")
+    assert len(answer.header(b"set-cookie")) == 1
+    assert door.ways.passed_on == []
+
+
 @pytest.mark.full_only
 def test_no_ballot_queries_the_database_once_the_rules_are_cached(
     door: Door, poll: Poll, monkeypatch: pytest.MonkeyPatch
