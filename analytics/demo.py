@@ -1,7 +1,8 @@
 """Demo polls in every state, made in the ordinary way: cast, counted, closed, published.
 
 Seeding again finishes an interrupted run and changes nothing else. It adds no votes to a complete demo poll.
-It leaves alone a poll that somebody has reset, closed or published, and another poll with the same code.
+It doesn't change a poll that somebody has reset, closed or published, or a poll that has a demo poll's code
+but another question.
 """
 
 import json

@@ -109,7 +109,10 @@ def recovery_codes_left(user: Any) -> int:
 
 
 def verify(user: Any, code: str) -> Device | None:
-    """Return the device that accepts this code, or None. A wrong code throttles codes of its kind."""
+    """Return the device that accepts this code, or None.
+
+    A wrong code throttles further codes of the same kind: those of the app, or recovery codes.
+    """
     code = normalized(code)
     if len(code) != RECOVERY_DIGITS:
         app = device_of(user)

@@ -50,7 +50,7 @@ def subscribers_due(channel: Channel, now: float) -> list[Subscriber]:
 async def recheck_access(
     channel: Channel, subscribers: list[Subscriber], in_thread: Callable[..., Awaitable[Any]]
 ) -> None:
-    """Identify each subscriber again, and show it the tally of its new kind if that has changed."""
+    """Identify each subscriber again. If its kind has changed, send it the tally that this kind may see."""
     try:
         for start in range(0, len(subscribers), BATCH_SIZE):
             batch = subscribers[start : start + BATCH_SIZE]

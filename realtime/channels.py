@@ -123,8 +123,8 @@ class Channel:
         self.refreshed_at = 0.0
         self.stale = False
         self.refresh_task: asyncio.Task[None] | None = None
-        # A change in this process sets a new `change` at once, from any thread. A read that began after it
-        # sets `change_seen` to the same object; until then the frames may be out of date.
+        # A change in this process sets a new `change` at once, from any thread. When a read ends, it stores
+        # the `change` that it began with as `change_seen`. While the two differ, frames may be out of date.
         self.change = self.change_seen = object()
         self.confirmed_at = 0.0
         self.access_recheck = AccessRecheck()

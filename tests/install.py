@@ -69,7 +69,7 @@ def c_compiler() -> Path | None:
 class Need:
     name: str
     find: Callable[[], Path | None]
-    packages: tuple[str, ...]  # "a|b" is the first one that the distribution has
+    packages: tuple[str, ...]  # "a|b": install the first that the distribution has
 
 
 NEEDS = (

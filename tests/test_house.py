@@ -201,7 +201,10 @@ NAMED = re.compile(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`")
 
 
 def named_tests(page: Path) -> Iterator[tuple[str, str]]:
-    """Yield (file, test or "") for every test that a page names. "::name" alone is in the last named file."""
+    """Yield (file, test or "") for every test that a page names.
+
+    A test named without a file, as "::name", is in the last file that the page named before it.
+    """
     file = ""
     for found in NAMED.finditer(page.read_text()):
         file = found[1] or file

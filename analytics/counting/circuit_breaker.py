@@ -98,7 +98,7 @@ def _most_common_reasons(poll_id: int, failures: Sequence[Failure]) -> str:
 
 
 def halt(reasons: Mapping[int, str]) -> None:
-    """Halt the polls in `reasons`. Call it in the transaction that holds their first ballots."""
+    """Halt the polls in `reasons`. The caller stores their first held ballots in the same transaction."""
     for poll_id, reason in reasons.items():
         made = Halt.objects.bulk_create([Halt(poll_id=poll_id, reason=reason)], ignore_conflicts=True)
         logger.error("counting_halted", extra={"poll": poll_id, "reason": reason, "halts": len(made)})

@@ -2,7 +2,7 @@
 
 While a poll with a release step of k is open or closing, everybody, including staff, sees released counts. A
 step is recorded when k more ballots are counted than at the last step. Viewers are always one step behind.
-Closing shows all counts, so that change also covers at least k ballots, unless the whole poll has fewer.
+Closing the poll shows all counts. This last step also covers at least k ballots, unless the poll has fewer.
 
 Replacements, and moves into or out of quarantine, become visible with the next step. A step needs k new
 ballots in the first tally, and also in both tallies together. Otherwise somebody could quarantine all but one

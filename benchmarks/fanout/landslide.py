@@ -56,7 +56,7 @@ class Running:
         return text.encode()
 
     def feed(self, rate: float, seconds: float) -> list[tuple[float, int]]:
-        """Append ballots and let them be counted; return at what time each number of ballots was due."""
+        """Append ballots and let them be counted; return pairs of a due time and the ballots due by then."""
         answer = self.inside.order("feed", code=self.code, rate=rate, seconds=seconds)
         if answer["seconds"] > LATE * seconds + 1:
             raise RuntimeError(f"{rate} ballots a second are more than could be put into the log")

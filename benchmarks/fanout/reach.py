@@ -18,7 +18,7 @@ def reached_all(moves: Moves) -> list[tuple[float, int]]:
     at: Counter[int] = Counter()
     entered: Counter[int] = Counter()
     for _, old, new in steps:
-        # How many viewers began at a level: the number of steps away from it minus the number of steps to it.
+        # The number of viewers that began at a level: steps away from it − steps to it.
         at[old] += 1
         entered[new] += 1
     for level, count in entered.items():

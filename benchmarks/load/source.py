@@ -1,4 +1,4 @@
-"""Requests, nearly all of whose bytes are made before the load starts."""
+"""Requests. Nearly all of their bytes are made before the load starts."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from polls.signals import poll_changed
 MAX_AGE_SECONDS = 5.0
 MAX_PAGES, MAX_BODY_BYTES = 256, 100_000
 MAX_KEY_BYTES = 8192  # for the headers that the cache looks at
-#: A poll's pages, and our own static files. Those are small; larger files need the server's flow control.
+#: A poll's pages, and our own static files. They are small; larger files need the server's flow control.
 PATH = re.compile(r"/p/[A-Z0-9]{1,32}/(?:results/|present/)?|/static/(?:css|js|img)/[A-Za-z0-9._/-]{1,100}")
 FILES = "/static/"
 #: Headers of conditional requests. Django's response is kept for each combination of their values.

@@ -45,7 +45,7 @@ Settled = list[tuple[Entry, list[Outcome]]]
 
 
 class Owner(Protocol):
-    """An event loop with entries. For each append, `deliver` is called on it once; see `deliver` below."""
+    """An event loop with entries. For each append, `deliver` runs once on this loop (see `deliver` below)."""
 
     loop: asyncio.AbstractEventLoop
 

@@ -1,4 +1,4 @@
-"""Backpressure: whether to refuse casts at once because too many wait, and whether this process does."""
+"""Backpressure: when to refuse casts because too many wait, and whether this process is refusing any."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ def record_refusal(seconds: float) -> None:
 
 
 def is_refusing() -> bool:
-    """Whether this process is refusing ballots. While it does, realtime saves CPU time (overload.py)."""
+    """Whether this process is refusing ballots. While it is, realtime saves CPU time (overload.py)."""
     return time.monotonic() < _refusing_until
 
 

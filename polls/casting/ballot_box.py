@@ -74,7 +74,7 @@ def current_ballot(rules: PollRules, voter_key: bytes) -> bytes | None:
 def error_response(error: Exception, request: CastRequest) -> CastResponse:
     """Build the response to an error. A voter without a valid cookie gets a new one for the retry.
 
-    Errors that aren't of our types are logged. If one is of a store, nobody knows what has been written.
+    Errors that aren't of our types are logged. After an error of a store, the ballot may have been written.
     """
     if not isinstance(error, LandslideError):
         error = _logged(error, request)

@@ -1,6 +1,6 @@
-"""Casting a ballot, from its request to its answer: the one way that all lanes take.
+"""Casting a ballot, from its request to its answer. All lanes use this code.
 
-`cast` checks the request, has the ballot prepared, queues it, and turns each error into its response.
+`cast` checks the request, prepares the ballot, queues it, and turns each error into its response.
 Django's view calls `cast_and_wait`, which may read the database. The fast lanes call `LoopCasts.cast`, which
 never blocks the event loop.
 """
@@ -41,7 +41,7 @@ def cast(
     *,
     max_bytes: int,
 ) -> None:
-    """Append the ballot that `prepare` makes, and answer. Only RulesMayBeStale is raised instead."""
+    """Append the ballot that `prepare` makes, and answer. Errors are answers too, except RulesMayBeStale."""
     try:
         check_envelope(request, max_bytes)
         ballot = prepare()
@@ -109,7 +109,7 @@ class LoopCasts:
         self._queue.add(Entry((ballot,), settle, self))
         self.backpressure.enter()
         if not self._flush_due:
-            # At the end of this turn of the loop, so that its other casts join.
+            # Flush at the end of this turn of the loop, so that all its casts are in the same append.
             self._flush_due = True
             self.loop.call_soon(self._flush)
         if self._deadline is None:

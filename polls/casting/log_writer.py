@@ -55,7 +55,7 @@ def process_queue() -> AppendQueue:
 
 
 def _forget_queue() -> None:
-    """Have a process that was forked make its own queue, since threads don't survive a fork."""
+    """Forget the queue in a forked process, which makes its own: threads don't survive a fork."""
     global _queue, _queue_lock
     _queue, _queue_lock = None, Lock()
 

@@ -66,7 +66,7 @@ def _mask(body: bytes, tag: bytes, secret: str) -> bytes:
 def make_receipt(
     poll_id: int, round: int, voter_key: bytes, ballot_id: bytes, format: int = ReceiptFormat.AES_SIV
 ) -> str:
-    """Make a ballot's receipt. `format` is that of the poll, because a ballot's receipt must never change."""
+    """Make a ballot's receipt. `format` is the poll's, because a ballot's receipt must never change."""
     body = _BODY.pack(poll_id, round, voter_key, ballot_id)
     secret = signing_secrets()[0]
     if format == ReceiptFormat.AES_SIV:

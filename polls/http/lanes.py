@@ -51,7 +51,7 @@ def host_allowed(host: bytes) -> bool:
 
 
 def request_id_of(given: bytes | None) -> bytes:
-    """Return the client's X-Request-ID, or a new one if it has none or could forge a log line."""
+    """Return the client's X-Request-ID. If it is missing or could forge a log line, return a new one."""
     return given if given and SAFE_REQUEST_ID.fullmatch(given) else b"%016x" % random.getrandbits(64)
 
 

@@ -49,7 +49,7 @@ class ResultRow(NamedTuple):
 
 
 class ResultTable(NamedTuple):
-    """A result as a table for pages. The first heading is that of the labels."""
+    """A result as a table for pages. The first heading is above the labels."""
 
     head: list[str]
     rows: list[ResultRow]

@@ -30,7 +30,7 @@ class SearchField(models.TextField):
 
 
 class BoundedDateTimeField(models.DateTimeField):
-    """A time within the bounds of `polls.text.timestamps`. Others count as the nearest bound.
+    """A time within the bounds of `polls.text.timestamps`. A time outside them counts as the nearest bound.
 
     Forms refuse times outside the bounds. But scripts and earlier versions may have stored such times, and
     filters may contain any time. No list may fail because of such a time.

@@ -17,8 +17,8 @@ T = TypeVar("T")
 #: Rules older than FRESH_SECONDS are refreshed. Ballots still use them in the meantime. If they are older
 #: than STALE_SECONDS, the ballot waits for the refresh.
 FRESH_SECONDS, STALE_SECONDS = 1.0, 3.0
-#: A ballot waits for the database for at most this many seconds. After a timeout, ballots use stale rules for
-#: as long, without waiting.
+#: A ballot waits for the database for at most this many seconds. After a timeout, ballots use stale rules
+#: without waiting, for the same number of seconds.
 DATABASE_TIMEOUT = 1.0
 #: Limits for work that needs the database, so that a flood of unusual requests can't overload it.
 DATABASE_THREADS, MAX_CHECKS, MAX_LOADS = 2, 200, 100

@@ -50,7 +50,8 @@ class Pace:
     rate: float = 120.0  # ballots per second
     in_batches: float = 0.5  # the fraction that an API client sends in batches
     batch: int = 25
-    #: The fraction of single ballots that are sent again. As many are changed, and as many voters vote twice.
+    #: The fraction of single ballots that are sent again. The same fraction of voters change their ballot,
+    #: and the same fraction try to vote twice.
     odd: float = 0.05
     outstanding: int = 4_000  # no new ballots while more requests than this are unanswered
     patience: float = 60.0  # seconds after which a ballot without a final answer is given up

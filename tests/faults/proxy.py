@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a store that loses chosen requests or replies."""
+"""A TCP proxy in front of a store. It loses chosen requests or replies."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from tests.faults.matrix import Harnesses
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 #: One row of each kind, and the rows of the most important promises. `make faults` runs the others, among
-#: them the rows of lost or poisoned logs, which have to run slow commands. Here two other tests cover these
-#: on real stores: tests/analytics/recovery/test_reconcile.py and
+#: them the rows of lost or poisoned logs, which have to run slow commands. Two other tests cover such logs on
+#: real stores: tests/analytics/recovery/test_reconcile.py and
 #: tests/analytics/counting/test_circuit_breaker.py.
 SHORT = {
     ("web", "SIGKILL after the append, before the answer"),

@@ -98,7 +98,7 @@ def one_in_a_hundred(scene: Scene) -> None:
 
 
 def all_of_one_poll(scene: Scene) -> None:
-    """Poison all entries of one poll: most must be held, not become dead letters. Others are counted."""
+    """Poison all entries of one poll: most must be held, not become dead letters. Other polls go on."""
     harness = scene.harness
     code = harness.make_poll(3)
     harness.step(code, "open")

@@ -274,7 +274,7 @@ def test_cached_rules_are_used_while_the_database_does_not_answer(
     monkeypatch.setattr(rules_loader, "DATABASE_TIMEOUT", 0.1)
     look = hold(poll_rules, "_load")
     aged(poll, 3600)
-    for _ in range(3):  # the first cast waits for the timeout, the next don't
+    for _ in range(3):  # only the first cast waits for the timeout
         assert statuses(door.cast(ballot(poll), ballot(poll))) == [202, 202]
         door.run(asyncio.sleep(0.06))
     assert look.calls == 1  # one load hangs, and no second one is started

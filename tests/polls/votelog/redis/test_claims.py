@@ -298,7 +298,7 @@ def test_a_nil_uuid_is_a_ballot_id_like_any_other(log: RedisVoteLog) -> None:
 
 
 def test_an_entry_has_columns_of_accepted_ballots_only(log: RedisVoteLog) -> None:
-    """One call has accepted, repeated and refused ballots of several polls. Their columns stay separate."""
+    """One call accepts, repeats and refuses ballots of several polls. Their columns stay separate."""
     for poll in (7, 8):
         open_gate(log, poll=poll, revote=True)
     append(log, *crowd(60)[:30], *crowd(60, seed=8, poll=8)[:30])
