@@ -146,17 +146,21 @@ def _clean_text(field: str, text: str) -> str:
 
 def clean_config(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a method's config as it is stored; raise Malformed, naming the field."""
+    stored: dict[str, Any] = msgspec.to_builtins(method.complete(_read_config(method, given)))
+    for name, value in stored.items():
+        if isinstance(value, str) and value:
+            stored[name] = _clean_text(f"config.{name}", value)
+    _read_config(method, stored)  # NFC makes some texts longer, perhaps too long
+    return stored
+
+
+def _read_config(method: Method, given: Mapping[str, Any]) -> msgspec.Struct:
     try:
-        config = msgspec.convert(given, method.Config)
+        return msgspec.convert(given, method.Config)
     except msgspec.ValidationError as error:
         sentence, _at, path = str(error).partition(" - at `$.")
         name = path.rstrip("`")
         raise _field_error(f"config.{name}" if name else "config", f"{sentence}.") from None
-    stored: dict[str, Any] = msgspec.to_builtins(method.complete(config))
-    for name, value in stored.items():
-        if isinstance(value, str) and value:
-            stored[name] = _clean_text(f"config.{name}", value)
-    return stored
 
 
 def _clean_labels(labels: Iterable[str]) -> list[str]:

@@ -79,6 +79,7 @@ def test_a_rating_is_made_with_its_config(key: dict[str, str], config: Any, stor
         ({"style": "smileys"}, "style"),
         ({"low_label": "\u202e"}, "low_label"),
         ({"low_label": "x" * 61}, "low_label"),
+        ({"low_label": "\u0958" * 60}, "low_label"),  # twice as long in NFC
         ({"more": 1}, None),
         ([], None),
         (None, None),
