@@ -70,6 +70,14 @@ def test_a_rating_is_made_with_its_config(key: dict[str, str], config: Any, stor
     assert "config" not in Client().patch(url, limits, "application/json", **key).json()
 
 
+def test_the_texts_of_a_draft_are_hidden() -> None:
+    poll = make_poll(method="rating", config={"style": "stars", "low_label": "poor", "high_label": "stellar"})
+    assert tally(poll)["config"] == {"style": "stars", "scale": 5, "low_label": "", "high_label": ""}
+    assert "stellar" not in Client().get(f"/p/{poll.code}/").content.decode()
+    lifecycle.open_poll(poll.pk)
+    assert tally(poll)["config"]["high_label"] == "stellar"
+
+
 @pytest.mark.parametrize(
     ("config", "field"),
     [
