@@ -60,6 +60,12 @@ def test_cards_show_the_pending_ballot(run: Run) -> None:
     assert play(run, met(), outbox=box(mine={**MINE, "selections": None}))["shown"] == []
 
 
+def test_marks_of_a_pending_ballot_of_an_earlier_round_are_not_shown(run: Run) -> None:
+    # The poll's method may be another one now, whose form can't show these marks.
+    found = play(run, met(), poll=ROUND_TWO, outbox=box({**PENDING, "attempts": 1}))
+    assert (found["phase"], found["shown"]) == ("retrying", [])
+
+
 def test_an_accepted_ballot_leaves_nothing_to_save(run: Run) -> None:
     found = play(run, met(), selected(3), ACCEPTED)
     assert (found["phase"], found["shown"], found["saved"], found["notice"]) == ("voted", [3], [], None)

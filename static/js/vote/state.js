@@ -108,9 +108,10 @@ export function phaseOf(state) {
 /** Tell whether the ballot can be filled in. */
 export const isFillingIn = (state) => ["preparing", "choosing", "changing"].includes(phaseOf(state));
 
-/** Return the marks to show. */
+/** Return the marks to show. Those of an earlier round's ballot don't fit this round, whose method may differ. */
 export function shownSelections(state) {
-  if (state.outbox.pending) return state.outbox.pending.selections;
+  const { tally, outbox: { pending } } = state;
+  if (pending) return pending.round === tally.round ? pending.selections : [];
   return (isFillingIn(state) ? state.selections : mineOf(state)?.selections) ?? [];
 }
 
