@@ -6,9 +6,12 @@ stay in the log's columns, and each distinct selection is validated once.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
+
+import msgspec
 
 from polls.errors import LandslideError
 from polls.methods import METHODS, Method, MethodRules
@@ -54,11 +57,11 @@ class Validator:
 
     def _load_rules(self, rounds: set[RoundKey]) -> None:
         rows = Round.objects.filter(poll_id__in={poll_id for poll_id, _ in rounds})
-        found: dict[RoundKey, RoundRules] = {
-            (row.poll_id, row.number): RoundRules(row.method, row.method_rules(), row.release_step > 1)
-            for row in rows
-            if row.rules["method"] in METHODS
-        }
+        found: dict[RoundKey, RoundRules] = {}
+        for row in (row for row in rows if row.rules["method"] in METHODS):
+            with suppress(msgspec.ValidationError):  # a config of a later release
+                limits = row.method_rules()
+                found[row.poll_id, row.number] = RoundRules(row.method, limits, row.release_step > 1)
         for round_key in rounds:
             self._rules.pop(round_key, None)
         self._rules |= found
@@ -91,7 +94,7 @@ class Validator:
     def _validate(self, round_key: RoundKey, selection: str) -> tuple[str, str] | None:
         if round_key not in self._rules:
             poll_id, round_ = round_key
-            return "unknown_round", f"Poll {poll_id} has no round {round_} with a known method."
+            return "unknown_round", f"Poll {poll_id} has no round {round_} with known rules."
         method, limits, _stepped = self._rules[round_key]
         try:
             if method.is_canonical(limits, selection):

@@ -67,18 +67,21 @@ def test_an_invalid_ballot_becomes_a_dead_letter_and_stops_no_other(selection: s
     assert DeadLetter.objects.count() == 1
 
 
-def test_ballots_of_an_unknown_round_or_method_become_dead_letters() -> None:
-    gone, later, sound = open_poll(), open_poll(), open_poll()
-    for poll in (gone, later, sound):
+def test_ballots_of_an_unknown_round_method_or_config_become_dead_letters() -> None:
+    gone, later, other, sound = (open_poll() for _ in range(4))
+    for poll in (gone, later, other, sound):
         fill(poll, range(9), 1)  # with one more the poll would halt
     Round.objects.filter(poll=gone).delete()
     for row in Round.objects.filter(poll=later):
         row.rules["method"] = "of_a_later_release"
         row.save()
+    for row in Round.objects.filter(poll=other):
+        row.rules["config"] = {"of_a_later_release": True}
+        row.save()
     count()
     assert check_books(sound)[1, "ballots"] == 9
     assert set(DeadLetter.objects.values_list("reason", flat=True)) == {"unknown_round"}
-    assert DeadLetter.objects.count() == 18
+    assert DeadLetter.objects.count() == 27
 
 
 def test_a_dead_letter_truncates_a_long_selection() -> None:
