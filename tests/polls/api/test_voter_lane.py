@@ -325,6 +325,23 @@ def test_django_answers_after_an_unexpected_error(ways: Ways, monkeypatch: pytes
     assert ways.passed_on == 1
 
 
+@pytest.mark.parametrize("cookie", [rb'a="\101"', b"a=" + b"x" * voter_lane.MAX_COOKIE_BYTES], ids=len)
+def test_cookies_that_take_long_to_parse_are_not_parsed_on_the_event_loop(
+    cookie: bytes, ways: Ways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poll = make_poll(open=True)
+    monkeypatch.setattr(voter_lane, "parse_cookie", None)
+    assert ways.compare(poll.code, [HOST, (b"cookie", cookie)]).status == 200
+    assert ways.passed_on == 1
+
+
+def test_django_answers_if_no_thread_can_be_started(ways: Ways) -> None:
+    poll = make_poll(open=True)
+    ways.lane._thread.shutdown()  # from now on it raises RuntimeError, as without a thread
+    assert ways.compare(poll.code, [HOST, (b"cookie", b"voter=x")]).status == 200
+    assert ways.passed_on == 1
+
+
 def test_visitors_who_wait_together_are_answered_together(
     ways: Ways, monkeypatch: pytest.MonkeyPatch
 ) -> None:
