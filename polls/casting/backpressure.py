@@ -38,6 +38,7 @@ class Backpressure:
         self._busy_since = 0.0  # by the loop's clock
         self._standing_limit = STANDING_QUEUE_LIMIT
         self._overloaded_until = 0.0
+        self._checks_lag = False
 
     def enter(self) -> None:
         """Count a cast that begins to wait."""
@@ -61,7 +62,10 @@ class Backpressure:
         if now >= self._overloaded_until:
             if now - self._busy_since <= STANDING_QUEUE_SECONDS:
                 return False
-            self._loop.call_later(LAG_CHECK_SECONDS, self._check_lag, now + LAG_CHECK_SECONDS)
+            # After a stall of the event loop, the check of the overload before may still be due.
+            if not self._checks_lag:
+                self._checks_lag = True
+                self._loop.call_later(LAG_CHECK_SECONDS, self._check_lag, now + LAG_CHECK_SECONDS)
         self._overloaded_until = now + RECOVERY_SECONDS
         record_refusal(RECOVERY_SECONDS)
         return True
@@ -77,3 +81,4 @@ class Backpressure:
             self._loop.call_later(LAG_CHECK_SECONDS, self._check_lag, now + LAG_CHECK_SECONDS)
         else:
             self._standing_limit = STANDING_QUEUE_LIMIT
+            self._checks_lag = False

@@ -96,3 +96,19 @@ def test_the_standing_limit_follows_the_lag_of_the_event_loop(pressure: Backpres
     check(loop.now - 1)
     assert pressure._standing_limit == STANDING_QUEUE_LIMIT
     assert len(loop.checks) == count, "no more checks once the overload has ended"
+
+
+def test_an_overload_that_begins_while_a_check_is_due_has_no_second_series_of_checks(
+    pressure: Backpressure, loop: Loop
+) -> None:
+    enter(pressure, STANDING_QUEUE_LIMIT)
+    loop.now += backpressure.STANDING_QUEUE_SECONDS + 0.1
+    assert pressure.full
+    loop.now += backpressure.RECOVERY_SECONDS + 0.1  # the event loop stood still, so the check hasn't run
+    assert pressure.full
+    assert len(loop.checks) == 1
+    loop.now += backpressure.RECOVERY_SECONDS + 0.1
+    loop.checks.pop()(loop.now)  # the end of the overload
+    assert not loop.checks
+    assert pressure.full
+    assert len(loop.checks) == 1
