@@ -84,6 +84,7 @@ class Rating(Method):
     texts = {
         "rateOne": gettext_lazy("Choose from %(low)s to %(high)s."),
         "rateAll": lambda n: ngettext("Rate it.", "Rate all %(count)s.", n),
+        "rateExactly": lambda n: ngettext("Rate exactly %(count)s.", "Rate exactly %(count)s.", n),
         "rateAny": gettext_lazy("Rate one or more."),
         "rateBetween": gettext_lazy("Rate %(min)s to %(max)s."),
         "rateMore": lambda n: ngettext("Rate %(count)s more.", "Rate %(count)s more.", n),

@@ -52,6 +52,7 @@ ASK = """({ methodOf }, [tally, selections]) => {
         ((1, 3), [[2, 5]], "rateAny", None),
         ((3, 3), [[2, 5]], "rateAll", ["rateMore", 2]),
         ((2, 3), [[1, 1], [2, 5]], "rateBetween", None),
+        ((2, 2), [[1, 1], [2, 5]], "rateExactly", None),
         ((1, 2), [[1, 1], [2, 5], [3, 4]], "rateBetween", ["rateFewer", 1]),
     ],
 )

@@ -93,6 +93,7 @@ export const rating = {
   rule({ choices, config, min_selections: min, max_selections: max }) {
     if (choices.length === 1) return { key: "rateOne", low: lowest(config), high: config.scale };
     if (min === choices.length) return { key: "rateAll", count: min };
+    if (min === max) return { key: "rateExactly", count: max };
     return max < choices.length || min > 1 ? { key: "rateBetween", min, max } : { key: "rateAny" };
   },
 
