@@ -54,9 +54,9 @@ def test_the_schedule_goes_by_the_logs_clock(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_new_time_is_compared_with_the_logs_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     soon = timezone.now() + 30 * MINUTE
-    monkeypatch.setattr(clock, "_offset", 0.0)
     ahead = time.time() + 3600
     monkeypatch.setattr(time, "time", lambda: ahead)
+    monkeypatch.setattr(clock, "_ahead", ahead - time.monotonic())  # the log's clock hasn't been read yet
     with pytest.raises(Malformed):
         make_poll(closes_at=soon)
     votelog.sync_clock()
