@@ -3,7 +3,6 @@
 These functions block, since they query the database and the vote log. A public tally doesn't need them.
 """
 
-from http.cookies import CookieError, SimpleCookie
 from importlib import import_module
 
 from django.conf import settings
@@ -13,11 +12,12 @@ from django.utils.crypto import constant_time_compare
 from analytics.results.has_voted import has_voted
 from analytics.results.visibility import Viewer
 from polls import two_factor
+from polls.http.cookies import parse_cookies
 from polls.models import Visibility
 
 
 def identify_viewer(cookie: bytes, code: str, results_visible: str) -> Viewer:
-    cookies = _cookies(cookie)
+    cookies = parse_cookies(cookie.decode("latin-1"))
     if _is_staff(cookies.get(settings.SESSION_COOKIE_NAME)):
         return Viewer.STAFF
     if results_visible == Visibility.AFTER_VOTE and has_voted(code, cookies):
@@ -44,10 +44,3 @@ def _is_staff(session_key: str | None) -> bool:
         and constant_time_compare(session.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash())
         and two_factor.is_verified_staff(user, two_factor.verified_device(user, session))
     )
-
-
-def _cookies(header: bytes) -> dict[str, str]:
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(header.decode("latin-1")).items()}
-    except CookieError:
-        return {}

@@ -3,11 +3,17 @@
 from asgiref.sync import sync_to_async
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.utils.functional import cached_property
 
+from polls.http.cookies import parse_cookies
 from polls.http.lanes import MAX_HOST_LENGTH
 
 
 class Request(ASGIRequest):
+    @cached_property
+    def COOKIES(self) -> dict[str, str]:  # type: ignore[override]  # as Django has it
+        return parse_cookies(self.META.get("HTTP_COOKIE", ""))
+
     def get_host(self) -> str:
         """Refuse a host that is too long, even if ALLOWED_HOSTS is `*`. Links and QR codes contain it."""
         host = super().get_host()
